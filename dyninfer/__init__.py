@@ -1,0 +1,56 @@
+"""Learn the dynamics behind snapshots and sparse paths, then simulate them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> module that defines it. Imported on first use: torch, POT and scanpy are slow to import.
+_NAMES = {
+    "Snapshots": "dyninfer.snapshots",
+    "Paths": "dyninfer.paths",
+    "Trajectories": "dyninfer.trajectories",
+    "Diffusion": "dyninfer.processes",
+    "DensityPath": "dyninfer.density_paths",
+    "Training": "dyninfer.training",
+    "simulate": "dyninfer.solvers",
+    "log_density": "dyninfer.solvers",
+    "ActionMatching": "dyninfer.estimators",
+    "Estimator": "dyninfer.estimators",
+    "load": "dyninfer.estimators",
+}
+_MODULES = {
+    "datasets": "dyninfer.datasets",
+    "simulators": "dyninfer.simulators",
+    "metrics": "dyninfer.metrics",
+    "pl": "dyninfer.plotting",
+    "testing": "dyninfer.testing",
+}
+
+__all__ = ["__version__", *_NAMES, *_MODULES]
+
+if TYPE_CHECKING:
+    from dyninfer import datasets, metrics, simulators, testing
+    from dyninfer import plotting as pl
+    from dyninfer.density_paths import DensityPath
+    from dyninfer.estimators import ActionMatching, Estimator, load
+    from dyninfer.paths import Paths
+    from dyninfer.processes import Diffusion
+    from dyninfer.snapshots import Snapshots
+    from dyninfer.solvers import log_density, simulate
+    from dyninfer.training import Training
+    from dyninfer.trajectories import Trajectories
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'dyninfer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""What is learned, and what solvers consume."""
+
+from dyninfer.processes.diffusion import Diffusion
+
+__all__ = ["Diffusion"]
