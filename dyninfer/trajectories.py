@@ -1,0 +1,482 @@
+"""Trajectories: what every simulation returns."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    pass
+
+Index = int | slice | Sequence[int] | np.ndarray | Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Trajectories:
+    """Simulated paths: tensors with names, weights and provenance.
+
+    Tensors are kept as given, on their device and with their gradients, until a door (``to_anndata``, ``to_xarray``,
+    ``to_snapshots``, ``save``) copies them out. Paths whose ``status`` is not 0 keep their states but carry no
+    weight: ``weights``, ``ess``, ``mass``, ``mean``, ``std``, ``occupation``, ``resample`` and ``to_snapshots``
+    leave them out.
+
+    Parameters
+    ----------
+    states : Tensor, ``(path, time, feature)`` float or ``(path, time)`` integer
+        States in the user's units; integers are the states of a jump process.
+    times : Tensor or array, ``(time,)``
+        Times in the user's units, in the order they were asked for: ascending, or descending for a backward run.
+    log_weights : Tensor, ``(path, time)``, optional
+        Logarithm of each path's mass, kept in float64. None where mass is conserved.
+    origin : sequence of str, ``(path,)``, optional
+        Name of the observation each path started from; by default the path's number.
+    status : Tensor, ``(path,)``, optional
+        0 for a finished path, 1 for one that diverged; by default all 0.
+    parents : Tensor, ``(path, time)`` int64, optional
+        Row at the previous stored time from which each row descends, where rows were resampled on the way;
+        ``parents[:, 0]`` is ``arange(path)``. None where every row is one path.
+    features : sequence of str, optional
+        Names of the features; by default ``x0, x1, ...``, and ``state`` for integer states.
+    attrs : dict, optional
+        Provenance in plain values (numbers, strings, booleans, None, lists and dicts of them).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field has the wrong kind or shape, if times are not strictly monotone, or names are not unique.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dyninfer.trajectories import Trajectories
+    >>> walk = Trajectories(states=torch.zeros(5, 3, 2), times=[0.0, 1.0, 2.0])
+    >>> walk.at(0.5).shape
+    torch.Size([5, 2])
+    """
+
+    states: Tensor
+    times: Tensor
+    log_weights: Tensor | None = None
+    origin: np.ndarray = None  # type: ignore[assignment]
+    status: Tensor = None  # type: ignore[assignment]
+    parents: Tensor | None = None
+    features: tuple[str, ...] = None  # type: ignore[assignment]
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = _check_states(self.states)
+        device = self.states.device
+        _set(self, "times", _check_times(self.times, self.states.shape[1]))
+        if self.log_weights is not None:
+            _check_shape("log_weights", self.log_weights, self.states.shape[:2], "(path, time)")
+            _set(self, "log_weights", self.log_weights.to(torch.float64))
+        origin = np.arange(n) if self.origin is None else np.asarray(self.origin)
+        _check_shape("origin", origin, (n,), "(path,)")
+        _set(self, "origin", origin.astype(str))
+        status = torch.zeros(n, dtype=torch.int8, device=device) if self.status is None else self.status
+        _check_shape("status", status, (n,), "(path,)")
+        _set(self, "status", status.to(torch.int8))
+        if self.parents is not None:
+            _check_parents(self.parents, n, self.states.shape[1])
+        _set(self, "features", _check_features(self.features, self.states))
+        _set(self, "attrs", _plain(self.attrs))
+
+    @property
+    def n_paths(self) -> int:
+        """Number of paths."""
+        return self.states.shape[0]
+
+    @property
+    def n_times(self) -> int:
+        """Number of stored times."""
+        return self.states.shape[1]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features; 1 for integer states."""
+        return self.states.shape[2] if self.states.ndim == 3 else 1
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the states are integers, those of a jump process."""
+        return self.states.ndim == 2
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights ``(path, time)`` float64, summing to 1 at each time; NaN at a time where all mass is gone."""
+        return torch.softmax(self._masked_log_weights(), dim=0)
+
+    @property
+    def ess(self) -> Tensor:
+        """Effective sample size ``(time,)``, ``1 / Σ w²`` of the normalised weights."""
+        return 1 / self.weights.square().sum(dim=0)
+
+    @property
+    def mass(self) -> Tensor:
+        """Mean of ``exp(log_weights)`` at each time ``(time,)``; ones where mass is conserved."""
+        return self._log_mass().exp()
+
+    def at(self, t: float) -> Tensor:
+        """Population at time ``t``.
+
+        At a stored time these are the stored states. In between, continuous states are interpolated linearly along
+        each path, so moments between sparse times are those of straight lines; integer states keep the value of the
+        neighbouring earlier time. Where rows were resampled, row ``i`` is joined to its parent.
+
+        Parameters
+        ----------
+        t : float
+            Time in the user's units, within the range of ``times``.
+
+        Returns
+        -------
+        Tensor, ``(path, feature)`` float or ``(path,)`` integer
+            All paths, diverged ones included; ``weights_at(t)`` gives those zero weight.
+
+        Raises
+        ------
+        ValueError
+            If ``t`` is outside the simulated range.
+        """
+        k, fraction = self._locate(t)
+        if fraction == 0:
+            return self.states[:, k]
+        before, after = self.states[:, k], self.states[:, k + 1]
+        if self.parents is not None:
+            before = before[self.parents[:, k + 1]]
+        if self.discrete:
+            return before if self._ascending else after
+        return torch.lerp(before, after, fraction)
+
+    def weights_at(self, t: float) -> Tensor:
+        """Weights ``(path,)`` of the population ``at(t)``, float64 and summing to 1.
+
+        Between stored times log-weights are interpolated linearly along each path; rows that were resampled there
+        start from the mean weight.
+
+        Raises
+        ------
+        ValueError
+            If ``t`` is outside the simulated range.
+        """
+        return torch.softmax(self._log_weights_at(t), dim=0)
+
+    def mean(self) -> Tensor:
+        """Weighted mean of the population at each time ``(time, feature)``.
+
+        Raises
+        ------
+        TypeError
+            If the states are integers: ``occupation`` is their summary.
+        """
+        return self._moments()[0]
+
+    def std(self) -> Tensor:
+        """Weighted standard deviation of the population at each time ``(time, feature)``, ``√Σ w (x − mean)²``.
+
+        Raises
+        ------
+        TypeError
+            If the states are integers: ``occupation`` is their summary.
+        """
+        return self._moments()[1]
+
+    def occupation(self, n_states: int | None = None) -> Tensor:
+        """Weighted fraction of paths in each integer state ``(time, state)``, float64.
+
+        Parameters
+        ----------
+        n_states : int, optional
+            Number of states; by default one more than the largest seen.
+
+        Raises
+        ------
+        TypeError
+            If the states are continuous.
+        """
+        if not self.discrete:
+            raise TypeError("occupation() counts integer states; these are continuous: use mean() and std()")
+        states = self.states.long()
+        n_states = int(states.max()) + 1 if n_states is None else n_states
+        fractions = torch.zeros(n_states, self.n_times, dtype=torch.float64, device=states.device)
+        return fractions.scatter_add(0, states, self.weights).T
+
+    def __len__(self) -> int:
+        return self.n_paths
+
+    def __getitem__(self, index: Index | tuple[Index, Index]) -> Trajectories:
+        """Select paths, or paths and times, by number, slice, mask or array of numbers.
+
+        Both dimensions are kept. After resampling, choosing paths chooses the ancestral lines that end there (see
+        ``lineages``).
+        """
+        paths, times = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
+        every_path = isinstance(paths, slice) and paths == slice(None)
+        if self.parents is not None and not every_path:
+            return self.lineages()[paths, times]
+        rows = _indices(paths, self.n_paths, "path")
+        columns = _indices(times, self.n_times, "time")
+        return replace(
+            self,
+            states=self.states[rows][:, columns],
+            times=self.times[columns],
+            log_weights=None if self.log_weights is None else self.log_weights[rows][:, columns],
+            origin=self.origin[rows],
+            status=self.status[rows],
+            parents=None if self.parents is None else self._ancestors_between(columns),
+        )
+
+    def resample(self, n_paths: int | None = None, time: float | None = None, seed: int = 0) -> Trajectories:
+        """Draw whole paths with probability proportional to their weight at one time (systematic resampling).
+
+        The drawn paths have equal weights at ``time``; at other times their log-weights are relative to it, so that
+        weighted averages at every time, and the mass, stay what they were.
+
+        Parameters
+        ----------
+        n_paths : int, optional
+            Number of paths to draw; by default as many as there are.
+        time : float, optional
+            Time in the user's units; by default the last one stored.
+        seed : int
+            Seed of the draw; the result does not depend on the device.
+
+        Raises
+        ------
+        ValueError
+            If no mass is left at ``time``, or if rows were already resampled and ``time`` is not the last.
+        """
+        n_paths = self.n_paths if n_paths is None else n_paths
+        time = float(self.times[-1]) if time is None else time
+        if n_paths < 1:
+            raise ValueError(f"n_paths must be at least 1, got {n_paths}")
+        k, fraction = self._locate(time)
+        if self.parents is not None:
+            if (k, fraction) != (self.n_times - 1, 0):
+                raise ValueError(
+                    f"rows were resampled on the way, so whole paths can be drawn at the last time only, not at "
+                    f"{time:g}; cut first: traj[:, :k].resample()"
+                )
+            return self.lineages().resample(n_paths, seed=seed)
+        log_weights = self._log_weights_at(time)
+        rows = _systematic(torch.softmax(log_weights, dim=0), n_paths, time, seed)
+        drawn = self[rows]
+        if self.log_weights is None:
+            return drawn
+        log_mass = torch.logsumexp(log_weights, dim=0) - (self.status == 0).sum().log()
+        return replace(drawn, log_weights=drawn.log_weights - log_weights[rows][:, None] + log_mass)
+
+    def lineages(self) -> Trajectories:
+        """Follow ``parents`` back, so that every row is one coherent ancestral line.
+
+        Each line carries, at all times, the weight of its end: the lines are the history of the final population,
+        and at earlier times they show the ancestors of the survivors, not the population of that time.
+        Without resampling the trajectories themselves are returned.
+        """
+        if self.parents is None:
+            return self
+        rows = torch.arange(self.n_paths, device=self.parents.device)
+        ancestors = [rows]
+        for k in range(self.n_times - 1, 0, -1):
+            ancestors.append(self.parents[ancestors[-1], k])
+        ancestry = torch.stack(ancestors[::-1], dim=1)
+        columns = torch.arange(self.n_times, device=ancestry.device)
+        final = None if self.log_weights is None else self.log_weights[:, -1:].expand(-1, self.n_times)
+        return replace(
+            self,
+            states=self.states[ancestry, columns],
+            log_weights=final,
+            origin=self.origin[ancestry[:, 0].cpu().numpy()],
+            parents=None,
+        )
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Trajectories:
+        """Move to a device, or change the precision of continuous states; log-weights and times stay float64."""
+        move = {"device": device or self.states.device}
+        return replace(
+            self,
+            states=self.states.to(**move, dtype=None if self.discrete else dtype),
+            times=self.times.to(**move),
+            log_weights=None if self.log_weights is None else self.log_weights.to(**move),
+            status=self.status.to(**move),
+            parents=None if self.parents is None else self.parents.to(**move),
+        )
+
+    @property
+    def _ascending(self) -> bool:
+        return self.n_times == 1 or bool(self.times[1] > self.times[0])
+
+    def _masked_log_weights(self) -> Tensor:
+        """Log-weights ``(path, time)`` with diverged paths at −∞."""
+        shape, device = self.states.shape[:2], self.states.device
+        log_weights = self.log_weights
+        if log_weights is None:
+            log_weights = torch.zeros(shape, dtype=torch.float64, device=device)
+        return log_weights.masked_fill((self.status != 0)[:, None], -torch.inf)
+
+    def _log_mass(self) -> Tensor:
+        return torch.logsumexp(self._masked_log_weights(), dim=0) - (self.status == 0).sum().log()
+
+    def _log_weights_at(self, t: float) -> Tensor:
+        k, fraction = self._locate(t)
+        log_weights = self._masked_log_weights()
+        if fraction == 0:
+            return log_weights[:, k]
+        before, after = log_weights[:, k], log_weights[:, k + 1]
+        if self.parents is not None and not torch.equal(self.parents[:, k + 1], self._numbers()):
+            before = self._log_mass()[k].expand(self.n_paths)
+        # −∞ must not meet −∞ inside lerp, which would give NaN.
+        return torch.where(after.isneginf(), after, torch.lerp(before, after, fraction))
+
+    def _numbers(self) -> Tensor:
+        return torch.arange(self.n_paths, device=self.states.device)
+
+    def _locate(self, t: float) -> tuple[int, float]:
+        """Stored interval that holds ``t``: its first index, and how far into it ``t`` lies (0 at a stored time)."""
+        times, t = self.times.detach().cpu().numpy(), float(t)
+        first, last = times.min(), times.max()
+        close = 1e-9 * max(last - first, abs(t))
+        if not first - close <= t <= last + close:
+            raise ValueError(f"time {t:g} is outside the simulated range {first:g} to {last:g}")
+        nearest = int(np.abs(times - t).argmin())
+        if abs(times[nearest] - t) <= close:
+            return nearest, 0.0
+        ahead = times > t if self._ascending else times < t
+        k = int(ahead.argmax()) - 1
+        return k, float((t - times[k]) / (times[k + 1] - times[k]))
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        if self.discrete:
+            raise TypeError("mean() and std() need continuous states; these are integers: use occupation()")
+        alive = self.status == 0
+        states, weights = self.states, self.weights
+        if not bool(alive.all()):
+            states, weights = states[alive], weights[alive]
+        means, stds = [], []
+        for k in range(self.n_times):  # one time at a time: float64 sums without a float64 copy of all states
+            x, w = states[:, k].double(), weights[:, k]
+            means.append(w @ x)
+            stds.append((w @ (x - means[-1]).square()).sqrt())
+        return torch.stack(means).to(states.dtype), torch.stack(stds).to(states.dtype)
+
+    def _ancestors_between(self, columns: slice | np.ndarray) -> Tensor | None:
+        """Parents when only ``columns`` are kept: steps over the times left out are composed."""
+        assert self.parents is not None
+        kept = np.arange(self.n_times)[columns]
+        if (np.diff(kept) <= 0).any():
+            raise ValueError("times of resampled trajectories can be selected in their own order only")
+        parents = [self._numbers()]
+        for earlier, later in zip(kept[:-1], kept[1:], strict=True):
+            rows = self._numbers()
+            for k in range(later, earlier, -1):
+                rows = self.parents[rows, k]
+            parents.append(rows)
+        return torch.stack(parents, dim=1)
+
+
+def _set(frozen: Trajectories, name: str, value: Any) -> None:
+    object.__setattr__(frozen, name, value)
+
+
+def _check_states(states: Tensor) -> int:
+    if not isinstance(states, Tensor):
+        raise TypeError(
+            f"states must be a torch tensor, got {type(states).__name__}: use torch.as_tensor(states)"
+        )
+    kind, shape = str(states.dtype).removeprefix("torch."), tuple(states.shape)
+    if states.dtype == torch.bool or states.is_complex():
+        raise TypeError(f"states must be float or integer, got {kind}")
+    if states.is_floating_point() and states.ndim != 3:
+        raise ValueError(f"float states must be (path, time, feature), got shape {shape}")
+    if not states.is_floating_point() and states.ndim != 2:
+        raise ValueError(f"integer states must be (path, time), got shape {shape}")
+    if 0 in shape:
+        raise ValueError(f"states need at least one path, one time and one feature, got shape {shape}")
+    return shape[0]
+
+
+def _check_times(times: Any, n_times: int) -> Tensor:
+    times = torch.as_tensor(times, dtype=torch.float64)
+    _check_shape("times", times, (n_times,), "(time,)")
+    if not bool(times.isfinite().all()):
+        raise ValueError("times must be finite, found NaN or inf")
+    steps = times.detach().diff()
+    if not bool((steps > 0).all() | (steps < 0).all()):
+        raise ValueError(f"times must be strictly ascending or strictly descending, got {times.tolist()[:6]}")
+    return times
+
+
+def _check_shape(name: str, array: Any, expected: Sequence[int], words: str) -> None:
+    if tuple(array.shape) != tuple(expected):
+        raise ValueError(
+            f"{name} must be {words} = {tuple(expected)} to match states, got shape {tuple(array.shape)}"
+        )
+
+
+def _check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
+    _check_shape("parents", parents, (n_paths, n_times), "(path, time)")
+    if parents.dtype != torch.int64:
+        raise TypeError(f"parents must be int64, got {str(parents.dtype).removeprefix('torch.')}")
+    if int(parents.min()) < 0 or int(parents.max()) >= n_paths:
+        raise ValueError(f"parents must be row numbers from 0 to {n_paths - 1}")
+    if not torch.equal(parents[:, 0], torch.arange(n_paths, device=parents.device)):
+        raise ValueError("parents[:, 0] must be 0, 1, 2, ...: rows at the first time have no earlier row")
+
+
+def _check_features(features: Sequence[str] | None, states: Tensor) -> tuple[str, ...]:
+    n_features = states.shape[2] if states.ndim == 3 else 1
+    if features is None:
+        return ("state",) if states.ndim == 2 else tuple(f"x{i}" for i in range(n_features))
+    features = (features,) if isinstance(features, str) else tuple(str(name) for name in features)
+    if len(features) != n_features:
+        raise ValueError(f"features has {len(features)} names for {n_features} features of states")
+    if len(set(features)) != n_features:
+        twice = next(name for name in features if features.count(name) > 1)
+        raise ValueError(f"feature names must be unique, found {twice!r} more than once")
+    return features
+
+
+def _plain(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Attributes as they read back from JSON, so that saving changes nothing."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.generic | Tensor):
+            return value.tolist()
+        raise TypeError(f"attrs must hold plain values, found {type(value).__name__} ({value!r:.60})")
+
+    return json.loads(json.dumps(attrs, default=convert))
+
+
+def _indices(index: Index, size: int, what: str) -> slice | np.ndarray:
+    """Index as a forward slice (a view) or an array of numbers."""
+    if isinstance(index, slice) and (index.step is None or index.step > 0):
+        chosen: Any = range(size)[index]
+        found: slice | np.ndarray = index
+    else:
+        if isinstance(index, Tensor):
+            index = index.cpu().numpy()
+        try:
+            found = chosen = np.atleast_1d(np.arange(size)[index]).copy()  # torch refuses negative strides
+        except (IndexError, TypeError) as error:
+            raise IndexError(f"cannot select {what}s of {size} by {index!r}: {error}") from None
+    if len(chosen) == 0:
+        raise IndexError(f"the selection leaves no {what} of {size}")
+    return found
+
+
+def _systematic(weights: Tensor, n: int, time: float, seed: int) -> np.ndarray:
+    """Rows drawn in proportion to ``weights`` with one random offset: each is drawn ⌊n w⌋ or ⌈n w⌉ times."""
+    cumulative = np.cumsum(weights.detach().cpu().numpy())
+    if not math.isfinite(cumulative[-1]):
+        raise ValueError(f"no path has any mass left at time {time:g}, nothing can be drawn")
+    generator = torch.Generator().manual_seed(seed)
+    offset = torch.rand((), dtype=torch.float64, generator=generator).item()
+    points = (offset + np.arange(n)) / n * cumulative[-1]
+    return np.minimum(np.searchsorted(cumulative, points, side="right"), len(cumulative) - 1)
