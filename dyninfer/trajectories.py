@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,14 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     pass
+
+from dyninfer import display, storage
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from xarray import Dataset
+
+    from dyninfer.snapshots import Snapshots
 
 Index = int | slice | Sequence[int] | np.ndarray | Tensor
 
@@ -36,7 +45,8 @@ class Trajectories:
     log_weights : Tensor, ``(path, time)``, optional
         Logarithm of each path's mass, kept in float64. None where mass is conserved.
     origin : sequence of str, ``(path,)``, optional
-        Name of the observation each path started from; by default the path's number.
+        Name of the observation each path started from (after resampling: each row at the first time); by default
+        the path's number.
     status : Tensor, ``(path,)``, optional
         0 for a finished path, 1 for one that diverged; by default all 0.
     parents : Tensor, ``(path, time)`` int64, optional
@@ -79,7 +89,7 @@ class Trajectories:
             _set(self, "log_weights", self.log_weights.to(torch.float64))
         origin = np.arange(n) if self.origin is None else np.asarray(self.origin)
         _check_shape("origin", origin, (n,), "(path,)")
-        _set(self, "origin", origin.astype(str))
+        _set(self, "origin", origin if origin.dtype.kind == "U" else origin.astype(object).astype(str))
         status = torch.zeros(n, dtype=torch.int8, device=device) if self.status is None else self.status
         _check_shape("status", status, (n,), "(path,)")
         _set(self, "status", status.to(torch.int8))
@@ -176,7 +186,7 @@ class Trajectories:
         TypeError
             If the states are integers: ``occupation`` is their summary.
         """
-        return self._moments()[0]
+        return self._average(lambda k, x: x)
 
     def std(self) -> Tensor:
         """Weighted standard deviation of the population at each time ``(time, feature)``, ``√Σ w (x − mean)²``.
@@ -186,7 +196,8 @@ class Trajectories:
         TypeError
             If the states are integers: ``occupation`` is their summary.
         """
-        return self._moments()[1]
+        means = self.mean().double()
+        return self._average(lambda k, x: (x - means[k]).square()).sqrt()
 
     def occupation(self, n_states: int | None = None) -> Tensor:
         """Weighted fraction of paths in each integer state ``(time, state)``, float64.
@@ -220,9 +231,11 @@ class Trajectories:
         paths, times = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
         every_path = isinstance(paths, slice) and paths == slice(None)
         if self.parents is not None and not every_path:
-            return self.lineages()[paths, times]
-        rows = _indices(paths, self.n_paths, "path")
+            return self._lines(_indices(paths, self.n_paths, "path"))[:, times]
         columns = _indices(times, self.n_times, "time")
+        if self.parents is not None:
+            return self._at_times(np.arange(self.n_times)[columns])
+        rows = _indices(paths, self.n_paths, "path")
         return replace(
             self,
             states=self.states[rows][:, columns],
@@ -230,7 +243,6 @@ class Trajectories:
             log_weights=None if self.log_weights is None else self.log_weights[rows][:, columns],
             origin=self.origin[rows],
             status=self.status[rows],
-            parents=None if self.parents is None else self._ancestors_between(columns),
         )
 
     def resample(self, n_paths: int | None = None, time: float | None = None, seed: int = 0) -> Trajectories:
@@ -270,7 +282,7 @@ class Trajectories:
         drawn = self[rows]
         if self.log_weights is None:
             return drawn
-        log_mass = torch.logsumexp(log_weights, dim=0) - (self.status == 0).sum().log()
+        log_mass = torch.logsumexp(log_weights, dim=0) - (self.status == 0).double().sum().log()
         return replace(drawn, log_weights=drawn.log_weights - log_weights[rows][:, None] + log_mass)
 
     def lineages(self) -> Trajectories:
@@ -280,22 +292,14 @@ class Trajectories:
         and at earlier times they show the ancestors of the survivors, not the population of that time.
         Without resampling the trajectories themselves are returned.
         """
-        if self.parents is None:
-            return self
-        rows = torch.arange(self.n_paths, device=self.parents.device)
-        ancestors = [rows]
-        for k in range(self.n_times - 1, 0, -1):
-            ancestors.append(self.parents[ancestors[-1], k])
-        ancestry = torch.stack(ancestors[::-1], dim=1)
-        columns = torch.arange(self.n_times, device=ancestry.device)
-        final = None if self.log_weights is None else self.log_weights[:, -1:].expand(-1, self.n_times)
-        return replace(
-            self,
-            states=self.states[ancestry, columns],
-            log_weights=final,
-            origin=self.origin[ancestry[:, 0].cpu().numpy()],
-            parents=None,
-        )
+        return self if self.parents is None else self._lines(slice(None))
+
+    def founders(self) -> Tensor:
+        """Row at the first time from which each row descends ``(path, time)``, int64."""
+        rows = [self._numbers()]
+        for k in range(1, self.n_times):
+            rows.append(rows[-1] if self.parents is None else rows[-1][self.parents[:, k]])
+        return torch.stack(rows, dim=1)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Trajectories:
         """Move to a device, or change the precision of continuous states; log-weights and times stay float64."""
@@ -308,6 +312,106 @@ class Trajectories:
             status=self.status.to(**move),
             parents=None if self.parents is None else self.parents.to(**move),
         )
+
+    def to_anndata(self) -> AnnData:
+        """Copy into an AnnData with one observation per path and time.
+
+        ``X`` holds the states and ``var_names`` the features; ``obs`` has ``path``, ``time``, ``origin``, ``status``,
+        and, where present, ``log_weight``, ``weight`` and ``parent``; ``uns["dyninfer_trajectories"]`` holds what
+        ``from_anndata`` needs beside them, the attributes as one JSON string.
+        """
+        return storage.to_anndata(self)
+
+    @classmethod
+    def from_anndata(cls, adata: AnnData) -> Trajectories:
+        """Read back what ``to_anndata`` made; whole paths, whole times or features may have been left out.
+
+        Raises
+        ------
+        KeyError
+            If the AnnData holds no trajectories.
+        ValueError
+            If the paths no longer share their times.
+        """
+        return cls(**storage.fields_from_anndata(adata))
+
+    def to_xarray(self) -> Dataset:
+        """Copy into a Dataset with dimensions ``path``, ``time`` and ``feature``."""
+        return storage.to_xarray(self)
+
+    @classmethod
+    def from_xarray(cls, data: Dataset) -> Trajectories:
+        """Read back what ``to_xarray`` made.
+
+        Raises
+        ------
+        KeyError
+            If the Dataset holds no trajectories.
+        """
+        return cls(**storage.fields_from_xarray(data))
+
+    def to_snapshots(self) -> Snapshots:
+        """Forget who is who: the population at each stored time, in ascending order.
+
+        Diverged paths are left out. Where mass changes, the snapshots carry ``weights`` and ``masses``.
+
+        Raises
+        ------
+        TypeError
+            If the states are integers.
+        """
+        from dyninfer.snapshots import Snapshots
+
+        if self.discrete:
+            raise TypeError("snapshots hold continuous states; these are integers")
+        alive = (self.status == 0).cpu().numpy()
+        states = (
+            self.states.detach().cpu().float()
+            if self.states.element_size() == 2
+            else self.states.detach().cpu()
+        )
+        weighted = self.log_weights is not None
+        return Snapshots(
+            times=self.times.detach().cpu().numpy(),
+            samples=[states[alive, k].numpy() for k in range(self.n_times)],
+            masses=self.mass.detach().cpu().numpy() if weighted else None,
+            weights=list(self.weights.detach().cpu().numpy()[alive].T) if weighted else None,
+            features=self.features,
+            names=list(self.origin[self.founders().cpu().numpy()[alive]].T),
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write to ``.h5ad`` (AnnData), ``.zarr``, ``.nc`` or ``.h5`` (xarray); every field comes back exactly.
+
+        The file is written beside its place and moved into it, so that a failed save leaves the old file.
+
+        Raises
+        ------
+        ValueError
+            If the suffix names no known format.
+        FileNotFoundError
+            If the folder does not exist.
+        """
+        storage.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Trajectories:
+        """Read what ``save`` wrote, onto the CPU.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        KeyError, ValueError
+            If the file holds no trajectories, or cannot be read.
+        """
+        return cls(**storage.load_fields(path))
+
+    def __repr__(self) -> str:
+        return display.text(self)
+
+    def _repr_html_(self) -> str:
+        return display.html(self)
 
     @property
     def _ascending(self) -> bool:
@@ -322,7 +426,7 @@ class Trajectories:
         return log_weights.masked_fill((self.status != 0)[:, None], -torch.inf)
 
     def _log_mass(self) -> Tensor:
-        return torch.logsumexp(self._masked_log_weights(), dim=0) - (self.status == 0).sum().log()
+        return torch.logsumexp(self._masked_log_weights(), dim=0) - (self.status == 0).double().sum().log()
 
     def _log_weights_at(self, t: float) -> Tensor:
         k, fraction = self._locate(t)
@@ -352,24 +456,21 @@ class Trajectories:
         k = int(ahead.argmax()) - 1
         return k, float((t - times[k]) / (times[k + 1] - times[k]))
 
-    def _moments(self) -> tuple[Tensor, Tensor]:
+    def _average(self, f: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Weighted mean ``(time, feature)`` of ``f(k, states at time k)``."""
         if self.discrete:
             raise TypeError("mean() and std() need continuous states; these are integers: use occupation()")
         alive = self.status == 0
         states, weights = self.states, self.weights
         if not bool(alive.all()):
             states, weights = states[alive], weights[alive]
-        means, stds = [], []
-        for k in range(self.n_times):  # one time at a time: float64 sums without a float64 copy of all states
-            x, w = states[:, k].double(), weights[:, k]
-            means.append(w @ x)
-            stds.append((w @ (x - means[-1]).square()).sqrt())
-        return torch.stack(means).to(states.dtype), torch.stack(stds).to(states.dtype)
+        # One time at a time: float64 sums without a float64 copy of all states.
+        averages = [weights[:, k] @ f(k, states[:, k].double()) for k in range(self.n_times)]
+        return torch.stack(averages).to(states.dtype)
 
-    def _ancestors_between(self, columns: slice | np.ndarray) -> Tensor | None:
-        """Parents when only ``columns`` are kept: steps over the times left out are composed."""
+    def _at_times(self, kept: np.ndarray) -> Trajectories:
+        """Resampled rows at some times only: steps over the times left out are composed."""
         assert self.parents is not None
-        kept = np.arange(self.n_times)[columns]
         if (np.diff(kept) <= 0).any():
             raise ValueError("times of resampled trajectories can be selected in their own order only")
         parents = [self._numbers()]
@@ -378,7 +479,34 @@ class Trajectories:
             for k in range(later, earlier, -1):
                 rows = self.parents[rows, k]
             parents.append(rows)
-        return torch.stack(parents, dim=1)
+        return replace(
+            self,
+            states=self.states[:, kept],
+            times=self.times[kept],
+            log_weights=None if self.log_weights is None else self.log_weights[:, kept],
+            origin=self.origin[self.founders()[:, kept[0]].cpu().numpy()],
+            parents=torch.stack(parents, dim=1),
+        )
+
+    def _lines(self, rows: slice | np.ndarray) -> Trajectories:
+        """Ancestral lines that end in ``rows``."""
+        assert self.parents is not None
+        ends = self._numbers()[rows]
+        ancestors = [ends]
+        for k in range(self.n_times - 1, 0, -1):
+            ancestors.append(self.parents[ancestors[-1], k])
+        ancestry = torch.stack(ancestors[::-1], dim=1)
+        columns = torch.arange(self.n_times, device=ends.device)
+        return replace(
+            self,
+            states=self.states[ancestry, columns],
+            log_weights=None
+            if self.log_weights is None
+            else self.log_weights[ends, -1:].expand(-1, self.n_times),
+            origin=self.origin[ancestry[:, 0].cpu().numpy()],
+            status=self.status[ends],
+            parents=None,
+        )
 
 
 def _set(frozen: Trajectories, name: str, value: Any) -> None:
