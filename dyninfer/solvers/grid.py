@@ -1,0 +1,108 @@
+"""Output times, and the fixed steps between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DEFAULT_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Output times and the number of equal steps in each interval between them.
+
+    Attributes
+    ----------
+    times : Tensor, ``(time,)`` float64
+        Strictly monotone output times.
+    substeps : tuple of int, ``(time - 1,)``
+        Steps per interval.
+    """
+
+    times: Tensor
+    substeps: tuple[int, ...]
+
+    @classmethod
+    def of(cls, times: Tensor, dt: float | None) -> Grid:
+        """Divide every interval evenly into the fewest steps no longer than ``dt``."""
+        span = abs(float(times[-1] - times[0]))
+        dt = span / DEFAULT_STEPS if dt is None else dt
+        gaps = torch.diff(times).abs().tolist()
+        return cls(times, tuple(max(1, math.ceil(gap / dt - 1e-9)) for gap in gaps))
+
+    @property
+    def intervals(self) -> range:
+        """Numbers of the intervals between output times."""
+        return range(len(self.substeps))
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps in all."""
+        return sum(self.substeps)
+
+    def steps(self, interval: int) -> range:
+        """Numbers of the steps of one interval."""
+        return range(self._first[interval], self._first[interval + 1])
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Signed length of every step ``(step,)`` float64."""
+        counts = torch.tensor(self.substeps)
+        return torch.repeat_interleave(torch.diff(self.times) / counts, counts)
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """Time at which every step starts ``(step,)`` float64."""
+        counts = torch.tensor(self.substeps)
+        within = torch.arange(self.n_steps) - torch.repeat_interleave(torch.tensor(self._first[:-1]), counts)
+        return torch.repeat_interleave(self.times[:-1], counts) + within * self.lengths
+
+    def nodes(self, c: Sequence[float], like: Tensor) -> list[tuple[Tensor, ...]]:
+        """Scalar times ``start + c · length`` of every step, on the device and in the dtype of ``like``.
+
+        One transfer for the whole run: inside the loop no time is copied to the device.
+        """
+        table = self.starts[:, None] + torch.tensor(c, dtype=torch.float64) * self.lengths[:, None]
+        return [row.unbind() for row in table.to(like).unbind()]
+
+    @cached_property
+    def _first(self) -> list[int]:
+        return [0, *np.cumsum(self.substeps, dtype=int).tolist()]
+
+
+def check_times(times: Any, backward: bool) -> Tensor:
+    """Return ``times`` as a strictly monotone float64 tensor on the CPU, or raise a sentence."""
+    try:
+        values = torch.as_tensor(times).detach().to("cpu", torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"times must be a list or array of numbers, but it is {times!r}") from error
+    if values.ndim != 1 or len(values) == 0:
+        raise ValueError(
+            f"times must be one list of at least one number, but its shape is {tuple(values.shape)}"
+        )
+    if not values.isfinite().all():
+        raise ValueError("times must be finite, but it contains NaN or infinity")
+    gaps = torch.diff(values)
+    if backward and len(gaps) and (gaps > 0).all():
+        raise ValueError("times increase but backward=True runs time downwards; reverse them: times[::-1]")
+    if not backward and len(gaps) and (gaps < 0).all():
+        raise ValueError(
+            "times decrease; pass backward=True to run time downwards, or reverse them: times[::-1]"
+        )
+    wrong = torch.nonzero(gaps >= 0 if backward else gaps <= 0)
+    if len(wrong):
+        k = int(wrong[0])
+        order = "decrease" if backward else "increase"
+        raise ValueError(
+            f"times must strictly {order}, but {values[k].item():g} is followed by {values[k + 1].item():g}; "
+            "sort them and remove repeats"
+        )
+    return values

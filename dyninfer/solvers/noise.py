@@ -1,0 +1,76 @@
+"""Brownian increments that depend on the seed and on the path's number alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BLOCK = 64  # paths that share one generator
+_SEGMENT_NUMBERS = 2**18  # normals drawn by one call for one block
+_MASK64 = 2**64 - 1
+_MASK32 = 2**32 - 1
+
+
+def mix64(*words: int) -> int:
+    """Hash integers to 64 bits by chained rounds of splitmix64 (Steele, Lea & Flood, 2014, Fig. 17)."""
+    state = 0
+    for word in words:
+        state = (state ^ (word & _MASK64)) + 0x9E3779B97F4A7C15 & _MASK64
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _MASK64
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK64
+        state ^= state >> 31
+    return state
+
+
+def stream(seed: int, purpose: str) -> torch.Generator:
+    """CPU generator for one purpose, unrelated to that of any other purpose or seed."""
+    return torch.Generator().manual_seed(mix64(seed, *purpose.encode()) & _MASK32)
+
+
+class PathNoise:
+    """Standard normals for numbered paths and steps, reproducible in any order and any chunk.
+
+    Paths come in blocks of 64 and steps in segments. Each pair of them has its own generator, so a path's noise
+    depends neither on the other paths of a chunk nor on how many there are. CPU and GPU draw different numbers.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of all paths.
+    n_steps : int
+        Number of steps of the whole run.
+    width : int
+        Normals per path and step.
+    like : Tensor
+        Gives the dtype and the device.
+    """
+
+    def __init__(self, seed: int, n_steps: int, width: int, like: Tensor):
+        self.width, self.n_steps = width, n_steps
+        self.segment_length = max(1, min(n_steps, max(16, _SEGMENT_NUMBERS // (BLOCK * width))))
+        self._key = mix64(seed, 1)
+        self._generator = torch.Generator(device=like.device)
+        self._like = like
+
+    def segment(self, rows: range, segment: int) -> Tensor:
+        """Normals of paths ``rows`` in steps ``segment · L, …``, at most ``L = segment_length``: ``(step, n, width)``."""
+        length = min(self.segment_length, self.n_steps - segment * self.segment_length)
+        out = self._like.new_empty(length, len(rows), self.width)
+        for block in range(rows.start // BLOCK, (rows.stop - 1) // BLOCK + 1):
+            first, last = block * BLOCK, (block + 1) * BLOCK
+            normals = self._draw(block, segment)[:length]
+            begin, end = max(first, rows.start), min(last, rows.stop)
+            out[:, begin - rows.start : end - rows.start] = normals[:, begin - first : end - first]
+        return out
+
+    def _draw(self, block: int, segment: int) -> Tensor:
+        self._generator.manual_seed(self._seed(block, segment))
+        shape = (self.segment_length, BLOCK, self.width)
+        return torch.randn(shape, generator=self._generator, dtype=self._like.dtype, device=self._like.device)
+
+    def _seed(self, block: int, segment: int) -> int:
+        """Seed of a block: a keyed bijection of 32-bit numbers, as torch's CPU generator keeps only 32 bits."""
+        word = (segment << 20 ^ block) + (self._key >> 32) & _MASK32
+        for constant in (0x85EBCA6B, 0xC2B2AE35, self._key & _MASK32 | 1):
+            word = (word ^ word >> 16) * constant & _MASK32
+        return word ^ word >> 15

@@ -1,0 +1,34 @@
+"""What every integrator is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dyninfer.solvers.equation import Equation
+from dyninfer.solvers.grid import Grid
+
+
+@dataclass(frozen=True)
+class Task:
+    """An equation, where to stop, and how exact to be.
+
+    Attributes
+    ----------
+    equation : Equation
+    grid : Grid
+        Output times and fixed steps.
+    seed : int
+        Seed of the noise.
+    rtol, atol : float
+        Tolerances of the adaptive solvers.
+    tick : callable
+        Called at every output time; moves the progress bar.
+    """
+
+    equation: Equation
+    grid: Grid
+    seed: int = 0
+    rtol: float = 1e-4
+    atol: float = 1e-5
+    tick: Callable[[], object] = lambda: None

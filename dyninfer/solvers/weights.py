@@ -1,0 +1,43 @@
+"""Log-weights: effective sample size and systematic resampling."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def effective_sample_size(log_weights: Tensor) -> Tensor:
+    """``(Σ w)² / Σ w²`` along the first axis; rows whose weight is NaN count for nothing."""
+    w = torch.where(log_weights.isnan(), -torch.inf, log_weights)
+    return torch.exp(2 * torch.logsumexp(w, 0) - torch.logsumexp(2 * w, 0))
+
+
+def systematic_resample(log_weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw rows in proportion to their weights with a single uniform number (Kitagawa, 1996).
+
+    Row ``i`` is drawn ``⌊n w_i⌋`` or ``⌈n w_i⌉`` times, ``w`` normalised.
+
+    Parameters
+    ----------
+    log_weights : Tensor, ``(n,)`` float64
+        ``-inf`` for rows that must not be drawn.
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    Tensor, ``(n,)`` int64
+        The drawn rows, in increasing order.
+    Tensor, ``(n,)`` float64
+        The logarithm of the mean weight for every row: the total mass is kept.
+    """
+    n = len(log_weights)
+    shift = torch.rand((), generator=generator, dtype=torch.float64).item()
+    positions = (torch.arange(n, dtype=torch.float64, device=log_weights.device) + shift) / n
+    cumulative = torch.softmax(log_weights, 0).cumsum(0)
+    # Rounding may leave the sum below 1: the last row with weight takes what is beyond it.
+    last = torch.nonzero(log_weights > -torch.inf).max()
+    rows = torch.searchsorted(cumulative, positions, right=True).clamp(max=last)
+    return rows, (torch.logsumexp(log_weights, 0) - math.log(n)).expand(n)
