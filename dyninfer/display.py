@@ -1,7 +1,8 @@
-"""How Trajectories show themselves in a terminal and in a notebook."""
+"""How paths and trajectories show themselves in a terminal and in a notebook."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ MOST_PATHS, MOST_POINTS = 40, 60
 def rows(traj: Trajectories) -> dict[str, str]:
     """What there is to know at a glance, as label and value."""
     times = traj.times.detach().cpu()
-    lines = {"times": f"{times[0]:g} to {times[-1]:g}", "features": _names(traj.features)}
+    lines = {"times": f"{times[0]:g} to {times[-1]:g}", "features": listed(traj.features)}
     if traj.log_weights is not None:
         mass, ess = traj.mass.detach().cpu(), traj.ess.detach().cpu()
         lines["mass"] = f"{mass[0]:.4g} to {mass[-1]:.4g}"
@@ -33,16 +34,30 @@ def rows(traj: Trajectories) -> dict[str, str]:
 def title(traj: Trajectories) -> str:
     """Sizes, kind and place of the states."""
     dtype = str(traj.states.dtype).removeprefix("torch.")
-    size = f"{traj.n_paths} paths x {traj.n_times} times"
-    size += "" if traj.discrete else f" x {traj.n_features} features"
+    size = f"{counted(traj.n_paths, 'path')} x {counted(traj.n_times, 'time')}"
+    size += "" if traj.discrete else f" x {counted(traj.n_features, 'feature')}"
     return f"Trajectories: {size} ({dtype}, {traj.states.device})"
 
 
 def text(traj: Trajectories) -> str:
     """Several lines for a terminal."""
-    lines = rows(traj)
+    return block(title(traj), rows(traj))
+
+
+def block(title: str, lines: Mapping[str, str]) -> str:
+    """A title and indented, aligned lines below it."""
     width = max(map(len, lines))
-    return "\n".join([title(traj), *(f"    {key:<{width}}  {value}" for key, value in lines.items())])
+    return "\n".join([title, *(f"    {key:<{width}}  {value}" for key, value in lines.items())])
+
+
+def counted(n: int, noun: str) -> str:
+    """Number and noun, in the plural where it is not one."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Names with commas, the middle of a long list left out."""
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[: most - 1])}, ..., {names[-1]}"
 
 
 def html(traj: Trajectories) -> str:
@@ -96,10 +111,6 @@ def _end(x: np.ndarray, y: np.ndarray) -> str:
 def _finite(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     points = np.stack([x, y], axis=1)
     return points[np.isfinite(points).all(axis=1)]
-
-
-def _names(names: tuple[str, ...], most: int = 6) -> str:
-    return ", ".join(names) if len(names) <= most else f"{', '.join(names[: most - 1])}, ..., {names[-1]}"
 
 
 def _short(value: object, most: int = 70) -> str:

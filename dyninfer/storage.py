@@ -30,19 +30,19 @@ def to_anndata(traj: Trajectories) -> AnnData:
 
     n, T = traj.n_paths, traj.n_times
     path, time = np.repeat(np.arange(n), T), np.tile(np.arange(T), n)
-    obs = pd.DataFrame({"path": path, "time": _array(traj.times)[time]})
-    obs["origin"] = pd.Categorical(traj.origin[_array(traj.founders()).ravel()].astype(object))
-    obs["status"] = _array(traj.status)[path]
+    obs = pd.DataFrame({"path": path, "time": array(traj.times)[time]})
+    obs["origin"] = pd.Categorical(traj.origin[array(traj.founders()).ravel()].astype(object))
+    obs["status"] = array(traj.status)[path]
     if traj.log_weights is not None:
-        obs["log_weight"] = _array(traj.log_weights).ravel()
-        obs["weight"] = _array(traj.weights).ravel()
+        obs["log_weight"] = array(traj.log_weights).ravel()
+        obs["weight"] = array(traj.weights).ravel()
     if traj.parents is not None:
-        obs["parent"] = _array(traj.parents).ravel()
+        obs["parent"] = array(traj.parents).ravel()
     obs.index = pd.Index([f"{i}-{k}" for i, k in zip(path, time, strict=True)])
     # A copy: functions that change adata.X in place must not change the trajectories.
-    X = np.array(_array(traj.states).reshape(n * T, -1))
+    X = np.array(array(traj.states).reshape(n * T, -1))
     adata = AnnData(X=X, obs=obs, var=pd.DataFrame(index=list(traj.features)))
-    adata.uns[keys.TRAJECTORIES] = {"times": _array(traj.times).copy(), **_plain_fields(traj)}
+    adata.uns[keys.TRAJECTORIES] = {"times": array(traj.times).copy(), **_plain_fields(traj)}
     return adata
 
 
@@ -85,15 +85,15 @@ def to_xarray(traj: Trajectories) -> Dataset:
 
     dims = ("path", "time", "feature")[: traj.states.ndim]
     variables: dict[str, Any] = {
-        "states": (dims, _array(traj.states).copy()),
-        "status": ("path", _array(traj.status).copy()),
+        "states": (dims, array(traj.states).copy()),
+        "status": ("path", array(traj.status).copy()),
     }
     for name in ("log_weights", "parents"):
         if getattr(traj, name) is not None:
-            variables[name] = (("path", "time"), _array(getattr(traj, name)).copy())
+            variables[name] = (("path", "time"), array(getattr(traj, name)).copy())
     coords = {
         "path": np.arange(traj.n_paths),
-        "time": _array(traj.times).copy(),
+        "time": array(traj.times).copy(),
         "feature": np.array(traj.features, dtype=object),
         "origin": ("path", traj.origin.astype(object)),
     }
@@ -158,7 +158,7 @@ def load_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{str(path)!r} cannot be read as {suffix}: {error}") from error
 
 
-def _array(x: Tensor) -> np.ndarray:
+def array(x: Tensor) -> np.ndarray:
     """Tensor as an array; half precision, which files do not hold, widens without loss to float32."""
     x = x.detach().cpu()
     return (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).numpy()

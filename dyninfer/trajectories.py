@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -16,7 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     pass
 
-from dyninfer import display, storage
+from dyninfer import ancestry, display, storage
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -249,7 +248,7 @@ class Trajectories:
         """Draw whole paths with probability proportional to their weight at one time (systematic resampling).
 
         The drawn paths have equal weights at ``time``; at other times their log-weights are relative to it, so that
-        weighted averages at every time, and the mass, stay what they were.
+        weighted averages, and the mass, still estimate the same population at every time.
 
         Parameters
         ----------
@@ -278,9 +277,12 @@ class Trajectories:
                 )
             return self.lineages().resample(n_paths, seed=seed)
         log_weights = self._log_weights_at(time)
-        rows = _systematic(torch.softmax(log_weights, dim=0), n_paths, time, seed)
+        weights = storage.array(torch.softmax(log_weights, dim=0))
+        if not np.isfinite(weights).all():
+            raise ValueError(f"no path has any mass left at time {time:g}, nothing can be drawn")
+        rows = ancestry.systematic(weights, n_paths, seed)
         drawn = self[rows]
-        if self.log_weights is None:
+        if drawn.log_weights is None:
             return drawn
         log_mass = torch.logsumexp(log_weights, dim=0) - (self.status == 0).double().sum().log()
         return replace(drawn, log_weights=drawn.log_weights - log_weights[rows][:, None] + log_mass)
@@ -296,21 +298,20 @@ class Trajectories:
 
     def founders(self) -> Tensor:
         """Row at the first time from which each row descends ``(path, time)``, int64."""
-        rows = [self._numbers()]
-        for k in range(1, self.n_times):
-            rows.append(rows[-1] if self.parents is None else rows[-1][self.parents[:, k]])
-        return torch.stack(rows, dim=1)
+        if self.parents is None:
+            return self._numbers()[:, None].expand(-1, self.n_times)
+        return ancestry.founders(self.parents)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Trajectories:
         """Move to a device, or change the precision of continuous states; log-weights and times stay float64."""
-        move = {"device": device or self.states.device}
+        device = self.states.device if device is None else device
         return replace(
             self,
-            states=self.states.to(**move, dtype=None if self.discrete else dtype),
-            times=self.times.to(**move),
-            log_weights=None if self.log_weights is None else self.log_weights.to(**move),
-            status=self.status.to(**move),
-            parents=None if self.parents is None else self.parents.to(**move),
+            states=self.states.to(device=device, dtype=None if self.discrete else dtype),
+            times=self.times.to(device),
+            log_weights=None if self.log_weights is None else self.log_weights.to(device),
+            status=self.status.to(device),
+            parents=None if self.parents is None else self.parents.to(device),
         )
 
     def to_anndata(self) -> AnnData:
@@ -365,19 +366,15 @@ class Trajectories:
         if self.discrete:
             raise TypeError("snapshots hold continuous states; these are integers")
         alive = (self.status == 0).cpu().numpy()
-        states = (
-            self.states.detach().cpu().float()
-            if self.states.element_size() == 2
-            else self.states.detach().cpu()
-        )
+        states, founders = storage.array(self.states)[alive], self.founders().cpu().numpy()[alive]
         weighted = self.log_weights is not None
         return Snapshots(
-            times=self.times.detach().cpu().numpy(),
-            samples=[states[alive, k].numpy() for k in range(self.n_times)],
-            masses=self.mass.detach().cpu().numpy() if weighted else None,
-            weights=list(self.weights.detach().cpu().numpy()[alive].T) if weighted else None,
+            times=storage.array(self.times),
+            samples=tuple(states.swapaxes(0, 1)),
+            masses=storage.array(self.mass) if weighted else None,
+            weights=tuple(storage.array(self.weights)[alive].T) if weighted else None,
             features=self.features,
-            names=list(self.origin[self.founders().cpu().numpy()[alive]].T),
+            names=tuple(self.origin[founders].T),
         )
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -473,37 +470,26 @@ class Trajectories:
         assert self.parents is not None
         if (np.diff(kept) <= 0).any():
             raise ValueError("times of resampled trajectories can be selected in their own order only")
-        parents = [self._numbers()]
-        for earlier, later in zip(kept[:-1], kept[1:], strict=True):
-            rows = self._numbers()
-            for k in range(later, earlier, -1):
-                rows = self.parents[rows, k]
-            parents.append(rows)
         return replace(
             self,
             states=self.states[:, kept],
             times=self.times[kept],
             log_weights=None if self.log_weights is None else self.log_weights[:, kept],
             origin=self.origin[self.founders()[:, kept[0]].cpu().numpy()],
-            parents=torch.stack(parents, dim=1),
+            parents=ancestry.thinned(self.parents, kept),
         )
 
     def _lines(self, rows: slice | np.ndarray) -> Trajectories:
         """Ancestral lines that end in ``rows``."""
         assert self.parents is not None
         ends = self._numbers()[rows]
-        ancestors = [ends]
-        for k in range(self.n_times - 1, 0, -1):
-            ancestors.append(self.parents[ancestors[-1], k])
-        ancestry = torch.stack(ancestors[::-1], dim=1)
-        columns = torch.arange(self.n_times, device=ends.device)
+        lines = ancestry.lines(self.parents, ends)
+        final = None if self.log_weights is None else self.log_weights[ends, -1:].expand(-1, self.n_times)
         return replace(
             self,
-            states=self.states[ancestry, columns],
-            log_weights=None
-            if self.log_weights is None
-            else self.log_weights[ends, -1:].expand(-1, self.n_times),
-            origin=self.origin[ancestry[:, 0].cpu().numpy()],
+            states=self.states[lines, torch.arange(self.n_times, device=lines.device)],
+            log_weights=final,
+            origin=self.origin[lines[:, 0].cpu().numpy()],
             status=self.status[ends],
             parents=None,
         )
@@ -597,14 +583,3 @@ def _indices(index: Index, size: int, what: str) -> slice | np.ndarray:
     if len(chosen) == 0:
         raise IndexError(f"the selection leaves no {what} of {size}")
     return found
-
-
-def _systematic(weights: Tensor, n: int, time: float, seed: int) -> np.ndarray:
-    """Rows drawn in proportion to ``weights`` with one random offset: each is drawn ⌊n w⌋ or ⌈n w⌉ times."""
-    cumulative = np.cumsum(weights.detach().cpu().numpy())
-    if not math.isfinite(cumulative[-1]):
-        raise ValueError(f"no path has any mass left at time {time:g}, nothing can be drawn")
-    generator = torch.Generator().manual_seed(seed)
-    offset = torch.rand((), dtype=torch.float64, generator=generator).item()
-    points = (offset + np.arange(n)) / n * cumulative[-1]
-    return np.minimum(np.searchsorted(cumulative, points, side="right"), len(cumulative) - 1)
