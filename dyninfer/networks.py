@@ -1,0 +1,142 @@
+"""Networks with the derivatives that the objectives need, computed in one pass."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+SMOOTH_ACTIVATIONS = ("silu", "softplus", "tanh")
+
+
+class Derivatives(NamedTuple):
+    """A potential and its derivatives at ``n`` points."""
+
+    value: Tensor  # (n,)
+    time: Tensor  # (n,)  ∂s/∂t
+    gradient: Tensor  # (n, d)  ∇s
+    laplacian: Tensor | None  # (n,)  Δs, exact or estimated, if it was asked for
+
+
+class PotentialNetwork(nn.Module):
+    """Scalar potential ``s(t, x)``: a smooth perceptron of ``(t, x)``, free at every point.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features ``d``.
+    width, depth : int
+        Units of a hidden layer, and number of hidden layers.
+    activation : {"silu", "softplus", "tanh"}
+        Must be smooth: ∇s of a ReLU network is piecewise constant and its Laplacian zero.
+
+    Notes
+    -----
+    The gradient is written out as the reverse sweep ``δ_{l−1} = (δ_l W_l) ⊙ φ'(h_{l−1})``, so that it is an ordinary
+    output: training needs one backward pass and no double differentiation, and simulation needs no autograd.
+    The Laplacian is carried forward beside the value and the derivatives along the axes (or along a random
+    direction), ``L ← φ'(h) L + φ''(h) Σ_k J_k²``.
+    """
+
+    def __init__(self, n_features: int, width: int = 128, depth: int = 3, activation: str = "silu"):
+        super().__init__()
+        if activation not in SMOOTH_ACTIVATIONS:
+            raise ValueError(
+                f"activation {activation!r} is not known to be smooth, which a potential must be; "
+                f"choose one of {', '.join(SMOOTH_ACTIVATIONS)}"
+            )
+        if width < 1 or depth < 1:
+            raise ValueError(f"width and depth must be at least 1, found width={width}, depth={depth}")
+        self.activation = activation
+        sizes = [1 + n_features, *[width] * depth]
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.output = nn.Linear(width, 1)
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """Potential ``(n,)`` at times ``(n,)`` and states ``(n, d)``."""
+        h = torch.cat([t[:, None], x], 1)
+        for layer in self.hidden:
+            h = activate(layer(h), self.activation)
+        return self.output(h)[:, 0]
+
+    def derivatives(self, t: Tensor, x: Tensor, laplacian: Tensor | None = None) -> Derivatives:
+        """Value, ∂s/∂t, ∇s and, along the given directions, the Laplacian.
+
+        Parameters
+        ----------
+        t : tensor ``(n,)``
+        x : tensor ``(n, d)``
+        laplacian : tensor ``(k, d)`` or ``(n, k, d)``, optional
+            Directions over which second derivatives are summed: the identity gives the exact Laplacian, one random
+            direction of signs (or of unit variance) per point gives Hutchinson's estimate.
+        """
+        h = torch.cat([t[:, None], x], 1)
+        slopes = []
+        for layer in self.hidden:
+            h, slope = _ActivationAndSlope.apply(layer(h), self.activation)
+            slopes.append(slope)
+        value = self.output(h)[:, 0]
+        delta = self.output.weight * slopes[-1]
+        for layer, slope in zip(reversed(self.hidden[1:]), reversed(slopes[:-1]), strict=True):
+            delta = (delta @ layer.weight) * slope
+        gradient = delta @ self.hidden[0].weight
+        curvature = None if laplacian is None else self.curvature(t, x, laplacian)
+        return Derivatives(value, gradient[:, 0], gradient[:, 1:], curvature)
+
+    def curvature(self, t: Tensor, x: Tensor, directions: Tensor) -> Tensor:
+        """Sum of second derivatives ``Σ_k v_kᵀ (∇²s) v_k``, ``(n,)``, along directions ``(k, d)`` or ``(n, k, d)``."""
+        first = self.hidden[0]
+        h = first(torch.cat([t[:, None], x], 1))
+        jac = (directions @ first.weight[:, 1:].T).expand(len(x), -1, -1)  # (n, k, width)
+        second = torch.zeros_like(h)
+        for layer in self.hidden[1:]:
+            h, jac, second = _activate_second_order(h, jac, second, self.activation)
+            stack = torch.cat([h[:, None], jac, second[:, None]], 1) @ layer.weight.T
+            h, jac, second = stack[:, 0] + layer.bias, stack[:, 1:-1], stack[:, -1]
+        _, _, second = _activate_second_order(h, jac, second, self.activation)
+        return second @ self.output.weight[0]
+
+
+def activate(h: Tensor, activation: str) -> Tensor:
+    """Apply a smooth activation by name."""
+    if activation == "silu":
+        return nn.functional.silu(h)
+    return torch.tanh(h) if activation == "tanh" else nn.functional.softplus(h)
+
+
+def _activate_second_order(
+    h: Tensor, jac: Tensor, second: Tensor, activation: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    value, slope, bend = _value_slope_bend(h, activation)
+    return value, slope[:, None] * jac, slope * second + bend * jac.square().sum(1)
+
+
+def _value_slope_bend(h: Tensor, activation: str) -> tuple[Tensor, Tensor, Tensor]:
+    """φ, φ' and φ''."""
+    if activation == "tanh":
+        value = torch.tanh(h)
+        slope = 1 - value.square()
+        return value, slope, -2 * value * slope
+    gate = torch.sigmoid(h)
+    rest = gate * (1 - gate)
+    if activation == "softplus":
+        return nn.functional.softplus(h), gate, rest
+    return h * gate, gate + h * rest, rest * (2 + h * (1 - 2 * gate))
+
+
+class _ActivationAndSlope(torch.autograd.Function):
+    """φ(h) and φ'(h) together; a function of its own because autograd would keep every intermediate of φ'."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(h)
+        ctx.activation = activation
+        value, slope, _ = _value_slope_bend(h, activation)
+        return value, slope
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (h,) = ctx.saved_tensors
+        _, slope, bend = _value_slope_bend(h, ctx.activation)
+        return grads[0] * slope + grads[1] * bend, None

@@ -1,0 +1,83 @@
+"""A diffusion whose drift is the gradient of a network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dyninfer.networks import Derivatives, PotentialNetwork
+from dyninfer.processes.diffusion import Diffusion, batch_times
+from dyninfer.scaling import Scaling
+
+
+class PotentialDiffusion(Diffusion):
+    """Drift ∇s, noise σ and growth λs of one potential ``s(t, x)``, in the user's units.
+
+    Parameters
+    ----------
+    network : PotentialNetwork
+        Potential ``u(τ, z)`` in scaled units.
+    scaling : Scaling
+        How times and states are scaled. With one common scale ``c`` and duration ``T``, ``s = c² u / T``.
+    sigma : float
+        Noise amplitude σ, in state units per square root of time (in standard deviations where every feature has its own
+        scale); 0 for a deterministic flow.
+    growth_penalty : float, optional
+        λ of the growth rate λs; None conserves mass.
+    """
+
+    def __init__(
+        self,
+        network: PotentialNetwork,
+        scaling: Scaling,
+        sigma: float = 0.0,
+        growth_penalty: float | None = None,
+    ):
+        super().__init__()
+        self.network = network
+        self.register_buffer("shift", torch.as_tensor(scaling.shift, dtype=torch.float64))
+        self.register_buffer("scale", torch.as_tensor(scaling.scale, dtype=torch.float64))
+        self.start, self.duration, self.unit = scaling.start, scaling.duration, scaling.unit
+        self.one_scale = bool((scaling.scale == scaling.unit).all())
+        self.sigma, self.growth_penalty = float(sigma), growth_penalty
+
+    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``∇s`` (with a scale for every feature, the gradient in the metric of standard deviations)."""
+        return self._velocity(self._derivatives(t, x))
+
+    def diffusion(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """σ as a scalar, or one value per feature where every feature has its own scale."""
+        if not self.sigma:
+            return None
+        if self.one_scale:
+            return torch.full((), self.sigma, dtype=x.dtype, device=x.device)
+        return (self.sigma * self.scale).to(x)
+
+    def growth(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """``λ s``, per time unit."""
+        return None if self.growth_penalty is None else self.growth_penalty * self.potential(t, x)
+
+    def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``s(t, x)``; without growth it is known up to a function of time."""
+        return self.network(*self._scaled(t, x)) * (self.unit**2 / self.duration)
+
+    def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Both fields from one pass through the network."""
+        s = self._derivatives(t, x)
+        rate = self.growth_penalty
+        return self._velocity(s), None if rate is None else s.value * (rate * self.unit**2 / self.duration)
+
+    def divergence(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """Exact divergence of the drift, ``Δs``."""
+        axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        return self.network.curvature(*self._scaled(t, x), axes) / self.duration
+
+    def _scaled(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor]:
+        tau = (batch_times(t, x) - self.start) / self.duration
+        return tau, (x - self.shift.to(x)) / self.scale.to(x)
+
+    def _derivatives(self, t: Tensor | float, x: Tensor) -> Derivatives:
+        return self.network.derivatives(*self._scaled(t, x))
+
+    def _velocity(self, s: Derivatives) -> Tensor:
+        return s.gradient * (self.scale / self.duration).to(s.gradient)
