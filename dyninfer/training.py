@@ -1,0 +1,452 @@
+"""The one training loop: plain torch, any device, resumable bit for bit, one process or several."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import pandas as pd
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from dyninfer.settings import Settings
+
+logger = logging.getLogger("dyninfer")
+
+Batch = Any  # a NamedTuple of tensors with the same first dimension, or None
+Precision = Literal["float32", "float64", "bfloat16"]
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Training(Settings):
+    """Settings of the training loop.
+
+    Parameters
+    ----------
+    max_steps : int
+        Steps of the optimiser at most.
+    batch_size : int
+        Samples per step, over all processes together.
+    learning_rate : float
+        Peak learning rate of AdamW.
+    warmup_steps : int
+        Steps over which the learning rate rises linearly to its peak; afterwards it falls along a cosine.
+    final_learning_rate : float
+        Learning rate at ``max_steps`` as a fraction of the peak.
+    weight_decay : float
+        Decoupled weight decay.
+    gradient_clip : float or None
+        Largest global norm of the gradient.
+    ema_decay : float
+        Decay of the averaged weights, which are the result; it rises to this value as ``(1 + n) / (10 + n)``.
+    validation_fraction : float
+        Part of every snapshot kept for early stopping; 0 trains on everything for ``max_steps``.
+    validate_every : int
+        Steps between two validations.
+    patience : int or None
+        Validations without improvement after which training stops; None never stops early.
+    log_every : int
+        Steps between two rows of the history.
+    checkpoint_every : int
+        Steps between two checkpoints, where a checkpoint file was given.
+    device : str
+        "auto" takes a GPU where there is one; otherwise any torch device.
+    precision : {"float32", "float64", "bfloat16"}
+        Number format; bfloat16 computes the loss under autocast and keeps float32 weights.
+    compile : bool
+        Compile the loss with ``torch.compile``: a few seconds at the start, faster steps for small networks.
+    """
+
+    max_steps: int = 4000
+    batch_size: int = 512
+    learning_rate: float = 3e-3
+    warmup_steps: int = 100
+    final_learning_rate: float = 0.01
+    weight_decay: float = 1e-5
+    gradient_clip: float | None = 1.0
+    ema_decay: float = 0.999
+    validation_fraction: float = 0.1
+    validate_every: int = 200
+    patience: int | None = 8
+    log_every: int = 20
+    checkpoint_every: int = 500
+    device: str = "auto"
+    precision: Precision = "float32"
+    compile: bool = False
+
+    def check(self) -> Training:
+        """Return self, or raise a ValueError naming the setting that cannot be."""
+        for name in ("max_steps", "batch_size", "validate_every", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, found {getattr(self, name)}")
+        for name, low, high in (
+            ("validation_fraction", 0, 0.9),
+            ("ema_decay", 0, 1),
+            ("final_learning_rate", 0, 1),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"training.{name} must lie in [{low}, {high}], found {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"training.learning_rate must be positive, found {self.learning_rate}")
+        if self.precision not in ("float32", "float64", "bfloat16"):
+            raise ValueError(
+                f"training.precision must be float32, float64 or bfloat16, found {self.precision!r}"
+            )
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of weights and data."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate at a step: linear warm-up, then a cosine."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        progress = min((step - self.warmup_steps) / max(self.max_steps - self.warmup_steps, 1), 1.0)
+        low = self.final_learning_rate
+        return self.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class Objective(Protocol):
+    """What a method gives to the loop."""
+
+    def batch(self, n: int, generator: torch.Generator) -> Batch:
+        """Draw the samples of one step."""
+
+    def loss(self, process: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Terms of the loss, per sample or as scalars; the mean of the entry "loss" is minimised."""
+
+    def observe(self, batch: Batch, terms: dict[str, Tensor]) -> None:
+        """Learn from a step that was made; may take entries out of ``terms``, the rest goes into the history."""
+
+    def validation(self, process: nn.Module) -> float | None:
+        """Value that decides about early stopping (lower is better), or None."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What must be kept so that a resumed run continues bit for bit."""
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo :meth:`state`."""
+
+
+class Result(NamedTuple):
+    """What the loop returns; the module then holds the best averaged weights."""
+
+    history: pd.DataFrame
+    status: str  # "finished", "stopped early", "interrupted" or "diverged"
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """Turn "auto" or a name into a device that exists.
+
+    Raises
+    ------
+    ValueError
+        If the device is not there; the message lists those that are.
+    """
+    available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        available.append("mps")
+    if device == "auto":
+        if len(available) > 1 and available[1].startswith("cuda"):
+            return torch.device(
+                f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % (torch.cuda.device_count() or 1)}"
+            )
+        return torch.device("cpu")
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device {device!r} is not known; available: auto, {', '.join(available)}") from None
+    name = f"cuda:{wanted.index or 0}" if wanted.type == "cuda" else wanted.type
+    if name not in available and wanted.type != "meta":
+        raise ValueError(f"device {device!r} is not on this machine; available: {', '.join(available)}")
+    return wanted
+
+
+def train(
+    process: nn.Module,
+    objective: Objective,
+    settings: Training,
+    *,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Result:
+    """Minimise an objective over a module's parameters.
+
+    Parameters
+    ----------
+    process : module
+        Trained in place; ends with the averaged weights of the best validation (or of the last step).
+    objective : Objective
+    settings : Training
+    seed : int
+        Fixes all draws. With several processes (``torchrun``) every process draws the same batch and takes its share of
+        it, so the result does not depend on their number beyond rounding.
+    checkpoint : path, optional
+        File for the state of the run, rewritten as a whole every ``checkpoint_every`` steps and at the end.
+    resume : bool
+        Continue from ``checkpoint`` if it exists; on one device the result is then the same to the last bit.
+    progress : bool
+        Show a progress bar.
+
+    Notes
+    -----
+    Ctrl-C ends the run and keeps the model so far; a loss that is not finite ends it with a warning.
+    """
+    return _Run(process, objective, settings.check(), seed, checkpoint, resume).go(progress)
+
+
+class _Run:
+    """One run of the loop: everything that a checkpoint must hold."""
+
+    def __init__(
+        self,
+        process: nn.Module,
+        objective: Objective,
+        settings: Training,
+        seed: int,
+        checkpoint: str | Path | None,
+        resume: bool,
+    ):
+        self.process, self.objective, self.settings = process, objective, settings
+        self.parameters = [p for p in process.parameters() if p.requires_grad]
+        self.device = self.parameters[0].device
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        # Foreach and fused Adam give the same numbers; fused is one launch and is not there on every device.
+        fused = self.device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
+        )
+        self.average = [p.detach().clone() for p in self.parameters]
+        self.best, self.best_value, self.stale = [a.clone() for a in self.average], math.inf, 0
+        self.step, self.rows, self.seconds = 0, [], 0.0
+        self.path = None if checkpoint is None else Path(checkpoint)
+        if self.path is not None and not self.path.parent.is_dir():
+            raise ValueError(f"the folder of checkpoint {str(checkpoint)!r} does not exist; create it first")
+        if resume:
+            self._restore()
+
+    def go(self, progress: bool) -> Result:
+        settings, status = self.settings, "finished"
+        loss_terms = torch.compile(self.objective.loss) if settings.compile else self.objective.loss
+        sums: dict[str, Tensor] = {}
+        begin, offset = time.perf_counter(), self.seconds
+        with _bar(progress and _rank() == 0, settings.max_steps, self.step) as bar:
+            try:
+                while self.step < settings.max_steps and not self._out_of_patience():
+                    terms = self._update(loss_terms)
+                    for name, value in terms.items():
+                        sums[name] = sums[name] + value if name in sums else value
+                    self.step += 1
+                    bar.update(1)
+                    self.seconds = offset + time.perf_counter() - begin
+                    last = self.step == settings.max_steps
+                    if self.step % settings.log_every == 0 or last:
+                        if not self._log(sums, bar):
+                            status = "diverged"
+                            break
+                        sums = {}
+                    if self.step % settings.validate_every == 0 or last:
+                        self._validate()
+                    if self.step % settings.checkpoint_every == 0:
+                        self._save()
+                if status == "finished" and self.step < settings.max_steps:
+                    status = "stopped early"
+                    logger.info(
+                        "stopped at step %d: the validation loss has not improved on %.5g for %d validations; best weights restored",
+                        self.step, self.best_value, self.stale,
+                    )  # fmt: skip
+            except KeyboardInterrupt:
+                status = "interrupted"
+                logger.warning("interrupted at step %d: the model so far is kept", self.step)
+        # Without a validation the averaged weights of the last step are the result.
+        keep = self.average if math.isinf(self.best_value) and status != "diverged" else self.best
+        if status in ("finished", "stopped early"):
+            self._save()
+        with torch.no_grad():
+            for p, value in zip(self.parameters, keep, strict=True):
+                p.copy_(value)
+        return Result(pd.DataFrame(self.rows), status)
+
+    def _update(self, loss_terms: Callable[[nn.Module, Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
+        settings = self.settings
+        batch = _share(self.objective.batch(settings.batch_size, self.generator))
+        self.optimizer.zero_grad(set_to_none=True)
+        autocast = settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=autocast):
+            terms = loss_terms(self.process, batch)
+        terms["loss"].mean().backward()
+        mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
+        clip = settings.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, math.inf if clip is None else clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate_at(self.step)
+        self.optimizer.step()
+        decay = min(settings.ema_decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+        self.objective.observe(batch, terms)
+        return {**{name: value.detach().mean() for name, value in terms.items()}, "gradient_norm": norm}
+
+    def _log(self, sums: dict[str, Tensor], bar: Any) -> bool:
+        """Append a row to the history; False where the loss is no longer finite."""
+        steps = (self.step - 1) % self.settings.log_every + 1
+        values = torch.stack([s.double() for s in sums.values()])
+        mean_over_processes([values])
+        row = dict(zip(sums, (values / steps).tolist(), strict=True))
+        self.rows.append(
+            {
+                "step": self.step,
+                **row,
+                "learning_rate": self.settings.learning_rate_at(self.step - 1),
+                "seconds": self.seconds,
+            }
+        )
+        bar.set_postfix(
+            {
+                "loss": f"{row['loss']:.4g}",
+                **({"val": f"{self.best_value:.4g}"} if math.isfinite(self.best_value) else {}),
+            }
+        )
+        if math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"]):
+            return True
+        bad = [name for name, value in row.items() if not math.isfinite(value)]
+        warnings.warn(
+            f"training diverged before step {self.step} ({', '.join(bad)} not finite); the best weights so far are kept. "
+            f"Lower training.learning_rate (now {self.settings.learning_rate:g}) or training.gradient_clip "
+            f"(now {self.settings.gradient_clip})",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return False
+
+    def _validate(self) -> None:
+        """Validate the averaged weights and keep them if best."""
+        with self._averaged():
+            value = self.objective.validation(self.process)
+        if value is None:
+            self.best = [a.clone() for a in self.average]
+            return
+        self.rows[-1 if self.rows and self.rows[-1]["step"] == self.step else self._new_row()][
+            "validation"
+        ] = value
+        if value < self.best_value:
+            self.best_value, self.stale = value, 0
+            self.best = [a.clone() for a in self.average]
+        else:
+            self.stale += 1
+
+    def _out_of_patience(self) -> bool:
+        return self.settings.patience is not None and self.stale >= self.settings.patience
+
+    def _new_row(self) -> int:
+        self.rows.append({"step": self.step, "seconds": self.seconds})
+        return -1
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Put the averaged weights into the module for a while."""
+        kept = [p.detach().clone() for p in self.parameters]
+        with torch.no_grad():
+            for p, a in zip(self.parameters, self.average, strict=True):
+                p.copy_(a)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for p, k in zip(self.parameters, kept, strict=True):
+                    p.copy_(k)
+
+    def _save(self) -> None:
+        if self.path is None or _rank() > 0:
+            return
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "rows": self.rows,
+            "best_value": self.best_value,
+            "stale": self.stale,
+            "parameters": [p.detach() for p in self.parameters],
+            "average": self.average,
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "objective": self.objective.state(),
+        }
+        partial = self.path.with_name(self.path.name + ".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.path)
+
+    def _restore(self) -> None:
+        if self.path is None:
+            raise ValueError("resume=True needs the checkpoint file to resume from; give checkpoint=")
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, map_location=self.device, weights_only=True)
+        shapes = [tuple(p.shape) for p in state["parameters"]]
+        if shapes != [tuple(p.shape) for p in self.parameters]:
+            raise ValueError(
+                f"checkpoint {str(self.path)!r} is of another model (its weights have other shapes); remove it"
+            )
+        with torch.no_grad():
+            for p, saved in zip(self.parameters, state["parameters"], strict=True):
+                p.copy_(saved)
+        self.average, self.best = state["average"], state["best"]
+        self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+        self.best_value, self.stale = state["best_value"], state["stale"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"].cpu())
+        self.objective.restore(state["objective"])
+
+
+def mean_over_processes(tensors: list[Tensor]) -> None:
+    """Average tensors over all processes in place, as one flat all-reduce.
+
+    DistributedDataParallel does not promise gradients of losses that hold derivatives; a plain mean does.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    flat = torch.cat([t.reshape(-1) for t in tensors])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        t.copy_(part.view_as(t))
+
+
+def join_processes(device: torch.device) -> None:
+    """Join the group that ``torchrun`` announced in the environment, if it did and nobody joined yet."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and dist.is_available() and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _share(batch: Batch) -> Batch:
+    """Take this process's share of the batch."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return batch
+    rank, world = dist.get_rank(), dist.get_world_size()
+    return type(batch)(*(None if part is None else part[rank::world] for part in batch))
+
+
+@contextmanager
+def _bar(show: bool, total: int, initial: int) -> Iterator[Any]:
+    from tqdm.auto import tqdm
+
+    with tqdm(
+        total=total, initial=initial, disable=not show, unit="step", mininterval=0.5, leave=True
+    ) as bar:
+        yield bar
