@@ -1,0 +1,32 @@
+"""Estimators: one file per method, found by looking into this folder."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from dyninfer.estimators.base import Estimator, load
+
+for _module in pkgutil.iter_modules(__path__):
+    _found = importlib.import_module(f"{__name__}.{_module.name}")
+    globals().update(
+        {
+            name: cls
+            for name, cls in vars(_found).items()
+            if isinstance(cls, type) and issubclass(cls, Estimator)
+        }
+    )
+
+
+def registry() -> dict[str, type[Estimator]]:
+    """All concrete estimators by name, those that a user has defined included."""
+    from dyninfer.settings import Settings
+
+    return {
+        name: cls
+        for name, cls in sorted(Settings.registry.items())
+        if issubclass(cls, Estimator) and not getattr(cls, "__abstractmethods__", None)
+    }
+
+
+__all__ = ["Estimator", "load", "registry", *registry()]

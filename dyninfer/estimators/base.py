@@ -1,0 +1,516 @@
+"""The estimator's contract: what every method inherits, and the little that it must define."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.exceptions import NotFittedError
+from torch import Tensor
+
+import dyninfer
+from dyninfer import keys
+from dyninfer.density_paths import DensityPath
+from dyninfer.metrics import compare_populations
+from dyninfer.processes import Diffusion
+from dyninfer.scaling import ScaleMode, Scaling
+from dyninfer.settings import Settings, from_plain, to_plain
+from dyninfer.snapshots import Snapshots
+from dyninfer.solvers import simulate
+from dyninfer.training import Objective, Training, join_processes, pick_device, train
+from dyninfer.trajectories import Trajectories
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Data = "AnnData | Snapshots | DensityPath"
+_KEYS = ("time_key", "use_rep", "mass_key", "weight_key", "condition_key")
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Estimator(Settings, ABC):
+    """Base of the methods that learn a :class:`~dyninfer.Diffusion` from :class:`~dyninfer.Snapshots`.
+
+    A method is a keyword-only dataclass in a file of its own. It defines
+
+    * ``citation``: a BibTeX entry;
+    * ``check()``: raise a ValueError naming a setting that cannot be (optional);
+    * ``build(data, scaling)``: the untrained process, a torch module in the user's units;
+    * ``make_objective(process, data, scaling, seed)``: what the training loop minimises.
+
+    Parameters
+    ----------
+    scale : {"global", "feature"} or None
+        Standardisation of the states, from the data given to ``fit`` less what is held out; undone on the way out.
+    training : Training, optional
+        Settings of the training loop; None takes the defaults.
+    """
+
+    citation: ClassVar[str] = ""
+
+    scale: ScaleMode = "global"
+    training: Training | None = None
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+
+    @abstractmethod
+    def build(self, data: Snapshots | DensityPath, scaling: Scaling) -> Diffusion:
+        """Return the untrained process."""
+
+    @abstractmethod
+    def make_objective(
+        self, process: Any, data: Snapshots | DensityPath, scaling: Scaling, seed: int
+    ) -> Objective:
+        """Return what the training loop minimises."""
+
+    def fit(
+        self,
+        data: AnnData | Snapshots | DensityPath,
+        *,
+        time_key: str | None = None,
+        use_rep: str | None = None,
+        mass_key: str | None = None,
+        weight_key: str | None = None,
+        condition_key: str | None = None,
+        hold_out: float | Iterable[float] | None = None,
+        seed: int = 0,
+        max_steps: int | None = None,
+        progress: bool = True,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Learn the process behind the data.
+
+        Parameters
+        ----------
+        data : AnnData, Snapshots or DensityPath
+            Nothing of it is changed.
+        time_key, use_rep, mass_key, weight_key, condition_key : str, optional
+            Keys of an AnnData, as in :meth:`Snapshots.from_anndata`.
+        hold_out : float or list of floats, optional
+            Times removed before anything else is computed: scaling, couplings and validation never see them.
+        seed : int
+            Fixes every draw.
+        max_steps : int, optional
+            Training steps at most, in place of ``training.max_steps``.
+        progress : bool
+            Show a progress bar.
+        checkpoint : path, optional
+            File in which the state of the run is kept.
+        resume : bool
+            Continue from the checkpoint if it exists.
+
+        Returns
+        -------
+        self
+            With ``process_``, ``history_`` and ``status_`` ("finished", "stopped early", "interrupted" or "diverged").
+
+        Raises
+        ------
+        KeyError, ValueError
+            If a key, a time or a value in the data is not as it must be; the message names it.
+        """
+        self.check()
+        settings = (self.training or Training()).check()
+        if max_steps is not None:
+            settings = Training(**{**settings.get_params(), "max_steps": max_steps}).check()
+        data, snapshots = self._read(
+            data,
+            dict(zip(_KEYS, (time_key, use_rep, mass_key, weight_key, condition_key), strict=True)),
+            hold_out,
+            seed,
+        )
+        scaling = Scaling.from_samples(snapshots.times, list(snapshots.samples), self.scale)
+        device = pick_device(settings.device)
+        join_processes(device)
+        self.training_ = settings
+        process = self._built(data, scaling, seed).to(device, settings.dtype)
+        objective = self.make_objective(process, data, scaling, seed)
+        result = train(
+            process, objective, settings, seed=seed, checkpoint=checkpoint, resume=resume, progress=progress
+        )
+        self.process_ = process.eval().requires_grad_(False)
+        self.scaling_, self.history_, self.status_ = scaling, result.history, result.status
+        self.times_, self.sizes_, self.source_ = snapshots.times, snapshots.sizes, snapshots.source
+        self.hold_out_ = (
+            [] if hold_out is None else [float(t) for t in np.atleast_1d(np.asarray(hold_out, dtype=float))]
+        )
+        self.feature_names_in_, self.n_features_in_ = (
+            np.asarray(snapshots.features, dtype=object),
+            snapshots.n_features,
+        )
+        self.seed_ = seed
+        return self
+
+    def simulate(
+        self,
+        start: AnnData | Snapshots | np.ndarray | Tensor,
+        times: Sequence[float] | np.ndarray,
+        *,
+        n_paths: int | None = None,
+        noise: Any = None,
+        backward: bool = False,
+        seed: int = 0,
+        **solver_options: Any,
+    ) -> Trajectories:
+        """Run the learned process.
+
+        Parameters
+        ----------
+        start : array ``(n, feature)``, AnnData or Snapshots
+            Starting states; of an AnnData or of snapshots, the cells at ``times[0]``.
+        times : sequence of floats
+            Times to store, in the user's units; descending with ``backward=True``.
+        n_paths : int, optional
+            Number of paths; by default one for every starting state.
+        noise : float or callable, optional
+            ε of the stochastic simulation, for processes with a score; see :func:`dyninfer.simulate`.
+        backward : bool
+            Run time the other way.
+        seed : int
+            Fixes every draw.
+        **solver_options
+            ``solver``, ``dt``, ``rtol``, ``atol``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
+
+        Returns
+        -------
+        Trajectories
+        """
+        self._check_fitted()
+        times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+        x0, names = self._starting(start, float(times[0]))
+        self._warn_outside(times)
+        return simulate(
+            self.process_, x0, times, n_paths=n_paths, noise=noise, backward=backward, seed=seed, origin=names,
+            features=tuple(self.feature_names_in_), **solver_options,
+        )  # fmt: skip
+
+    def evaluate(
+        self,
+        data: AnnData | Snapshots,
+        *,
+        times: Sequence[float] | float | None = None,
+        start: str = "previous",
+        metrics: Sequence[str] = ("w1", "w2", "sliced_w2", "mmd", "energy"),
+        max_samples: int | None = None,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Compare what is simulated with what was observed, one row per observed time after the first.
+
+        Parameters
+        ----------
+        data : AnnData or Snapshots
+            Read by the keys that ``fit`` was given.
+        times : float or list of floats, optional
+            Times to evaluate; by default all but the first.
+        start : {"previous", "first"}
+            Whether all cells of the previous time, or those of the first, are simulated to each time.
+        metrics : sequence of str
+            Names as in :mod:`dyninfer.metrics`.
+        max_samples : int, optional
+            Cap on the samples a side for the exact distances; the numbers used stand in the result.
+        seed : int
+
+        Returns
+        -------
+        DataFrame
+            Per time: ``held_out``, the metrics, beside each its ``_floor`` (the same metric between two halves of the
+            observed sample) and ``_still`` (the starting cells themselves, unmoved), the numbers of samples, and the
+            simulated and observed ``mass`` relative to the start.
+        """
+        self._check_fitted()
+        if start not in ("previous", "first"):
+            raise ValueError(f"start must be 'previous' or 'first', found {start!r}")
+        observed = self._as_snapshots(data).check_finite()
+        wanted = observed.times[1:] if times is None else np.atleast_1d(np.asarray(times, dtype=float))
+        rows = []
+        for time in wanted:
+            k = observed.index(time)
+            if k == 0:
+                raise ValueError(
+                    f"time {time:g} is the first of the data, which nothing leads to; evaluate later times"
+                )
+            begin = observed.times[k - 1 if start == "previous" else 0]
+            run = self.simulate(observed.at(begin), [begin, observed.times[k]], seed=seed)
+            rows.append(self._row(observed, begin, float(observed.times[k]), run, metrics, max_samples, seed))
+        return pd.DataFrame(rows)
+
+    def annotate(self, adata: AnnData) -> AnnData:
+        """Write what was learned into an AnnData, at every cell's own time.
+
+        Writes ``obsm["dyninfer_velocity"]``, ``obs["dyninfer_growth"]`` and ``obs["dyninfer_potential"]`` (where the process has
+        them), and the settings as JSON under ``uns["dyninfer"]``. Returns the same AnnData.
+        """
+        self._check_fitted()
+        key = self.source_.get("time_key", "time")
+        times = keys.numeric_times(keys.obs_column(adata, key, "time_key"), key)
+        x = self._features_of(adata)
+        keys.finite_or_raise(x, self.source_.get("use_rep", "X"), np.asarray(adata.obs_names))
+        fields = self._fields(times, x)
+        adata.obsm[keys.VELOCITY] = fields.pop("drift")
+        for name, column in ((keys.GROWTH, "growth"), (keys.POTENTIAL, "potential")):
+            if column in fields:
+                adata.obs[name] = fields[column]
+        adata.uns[keys.UNS] = {"model": json.dumps(self._metadata())}
+        return adata
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted model to one safetensors file: weights, settings, scaling, feature names.
+
+        The file is written beside and moved into place, so a failed save leaves the old one.
+        """
+        from safetensors.torch import save_file
+
+        self._check_fitted()
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise ValueError(f"the folder {str(path.parent)!r} does not exist; create it first")
+        tensors = {
+            name: value.detach().cpu().contiguous() for name, value in self.process_.state_dict().items()
+        }
+        metadata = self._metadata() | {"history": self.history_.to_json(orient="split")}
+        partial = path.with_name(path.name + ".partial")
+        try:
+            save_file(tensors, partial, metadata={"dyninfer": json.dumps(metadata)})
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    def cite(self) -> str:
+        """BibTeX of the method."""
+        return self.citation
+
+    def _built(self, data: Snapshots | DensityPath | None, scaling: Scaling, seed: int) -> Diffusion:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.build(data, scaling)
+
+    def _read(
+        self, data: Any, names: dict[str, str | None], hold_out: Any, seed: int
+    ) -> tuple[Snapshots | DensityPath, Snapshots]:
+        """Return the data without what is held out, and snapshots of it."""
+        if isinstance(data, DensityPath):
+            if hold_out is not None:
+                raise ValueError("hold_out needs snapshots; a DensityPath has no separate times to leave out")
+            return data, data.pilot(seed)
+        if isinstance(data, Snapshots):
+            given = [name for name, value in names.items() if value is not None]
+            if given:
+                raise ValueError(
+                    f"{given[0]} names a key of an AnnData, but Snapshots were given; leave it out"
+                )
+            snapshots = data.without(hold_out).check_finite()
+        elif hasattr(data, "obs") and hasattr(data, "obsm"):
+            snapshots = Snapshots.from_anndata(data, **names, hold_out=hold_out).check_finite()
+        else:
+            raise TypeError(
+                f"{type(self).__name__}.fit takes an AnnData, Snapshots or a DensityPath, not {type(data).__name__}"
+            )
+        few = [f"{t:g} ({n})" for t, n in zip(snapshots.times, snapshots.sizes, strict=True) if n < 20]
+        if few:
+            warnings.warn(
+                f"fewer than 20 samples at time {', '.join(few)}: what is learned there is uncertain",
+                UserWarning,
+                stacklevel=3,
+            )
+        return snapshots, snapshots
+
+    def _as_snapshots(self, data: Any) -> Snapshots:
+        if isinstance(data, Snapshots):
+            snapshots = data
+        elif hasattr(data, "obs") and hasattr(data, "obsm"):
+            if "time_key" not in self.source_:
+                raise ValueError(
+                    "the model was not fitted on an AnnData, so it has no keys to read one; give Snapshots"
+                )
+            snapshots = Snapshots.from_anndata(data, **self.source_)
+        else:
+            raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
+        self._check_features(snapshots.features, snapshots.n_features, named=bool(snapshots.source))
+        return snapshots
+
+    def _starting(self, start: Any, time: float) -> tuple[Any, Any]:
+        if isinstance(start, Snapshots) or (hasattr(start, "obs") and hasattr(start, "obsm")):
+            snapshots = self._as_snapshots(start)
+            k = snapshots.index(time)
+            return snapshots.samples[k], None if snapshots.names is None else snapshots.names[k]
+        shape = np.shape(start)
+        if len(shape) == 2:
+            self._check_features((), shape[1], named=False)
+        return start, None
+
+    def _features_of(self, adata: AnnData) -> np.ndarray:
+        array, features, rep = keys.representation(adata, self.source_.get("use_rep"))
+        self._check_features(features, array.shape[1], named=True)
+        return keys.dense_rows(array, np.arange(adata.n_obs), rep)
+
+    def _check_features(self, names: Sequence[str], n: int, *, named: bool) -> None:
+        if n != self.n_features_in_:
+            raise ValueError(
+                f"the model was fitted on {self.n_features_in_} features, these data have {n}; give the same representation"
+            )
+        if named and self.source_:
+            differ = [
+                f"{a!r} in place of {b!r}"
+                for a, b in zip(names, self.feature_names_in_, strict=True)
+                if a != b
+            ]
+            if differ:
+                raise ValueError(
+                    f"these data have other features than the model was fitted on: {', '.join(differ[:3])}; give them in the same order"
+                )
+
+    def _row(
+        self, observed: Snapshots, begin: float, time: float, run: Trajectories, metrics: Sequence[str],
+        max_samples: int | None, seed: int,
+    ) -> dict[str, Any]:  # fmt: skip
+        truth, truth_weights = observed.at(time), observed.weights_at(time)
+        start_weights = observed.weights_at(begin)
+        alive = (run.status == 0).cpu().numpy()
+        weights, mass = start_weights, 1.0
+        if run.log_weights is not None:
+            growth = run.log_weights[:, -1].exp().cpu().numpy()
+            mass = float((start_weights * growth)[alive].sum())
+            weights = start_weights * growth
+        x = run.states[:, -1].cpu().numpy()[alive]
+        options = {"metrics": metrics, "max_samples": max_samples, "seed": seed}
+        scores = compare_populations(
+            x, truth, x_weights=weights[alive], y_weights=truth_weights, floor=True, **options
+        )
+        still = compare_populations(
+            observed.at(begin),
+            truth,
+            x_weights=start_weights,
+            y_weights=truth_weights,
+            floor=False,
+            **options,
+        )
+        scores |= {f"{name}_still": still[name] for name in metrics}
+        observed_mass = np.nan
+        if observed.masses is not None:
+            observed_mass = float(
+                observed.masses[observed.index(time)] / observed.masses[observed.index(begin)]
+            )
+        held = any(np.isclose(time, h) for h in self.hold_out_)
+        return {
+            "time": time, "start": float(begin), "held_out": held, **scores,
+            "mass": mass, "mass_observed": observed_mass, "diverged": int((~alive).sum()),
+        }  # fmt: skip
+
+    def _fields(self, times: np.ndarray, x: np.ndarray, chunk: int = 65536) -> dict[str, np.ndarray]:
+        """Drift, growth and potential at every row, computed in chunks."""
+        device = next(self.process_.parameters()).device
+        parts: dict[str, list[np.ndarray]] = {}
+        with torch.no_grad():
+            for lo in range(0, len(x), chunk):
+                state = torch.as_tensor(x[lo : lo + chunk], device=device)
+                t = torch.as_tensor(times[lo : lo + chunk], device=device).to(state.dtype)
+                drift, growth = self.process_.drift_and_growth(t, state)
+                for name, value in (
+                    ("drift", drift),
+                    ("growth", growth),
+                    ("potential", self.process_.potential(t, state)),
+                ):
+                    if value is not None:
+                        parts.setdefault(name, []).append(value.cpu().numpy())
+        return {name: np.concatenate(values) for name, values in parts.items()}
+
+    def _warn_outside(self, times: np.ndarray) -> None:
+        low, high = float(self.times_.min()), float(self.times_.max())
+        slack = 1e-9 * (high - low)
+        if times.min() < low - slack or times.max() > high + slack:
+            warnings.warn(
+                f"simulating from {times.min():g} to {times.max():g}, beyond the data ({low:g} to {high:g})",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "process_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(data, ...) first")
+
+    def _metadata(self) -> dict[str, Any]:
+        scaling = self.scaling_
+        return {
+            "version": dyninfer.__version__,
+            "model": to_plain(self),
+            "scaling": {
+                name: to_plain(getattr(scaling, name), name)
+                for name in ("shift", "scale", "start", "duration", "unit")
+            },
+            "features": [str(f) for f in self.feature_names_in_],
+            "times": [float(t) for t in self.times_],
+            "sizes": [int(n) for n in self.sizes_],
+            "hold_out": self.hold_out_,
+            "source": self.source_,
+            "seed": self.seed_,
+            "status": self.status_,
+            "precision": self.training_.precision,
+        }
+
+    @classmethod
+    def _from_file(cls, metadata: dict[str, Any], tensors: dict[str, Tensor], device: str) -> Self:
+        model = from_plain(metadata["model"])
+        scaling = Scaling(
+            **{k: np.asarray(v) if isinstance(v, list) else v for k, v in metadata["scaling"].items()}
+        )
+        model.training_ = model.training or Training(precision=metadata["precision"])
+        process = model._built(None, scaling, 0).to(pick_device(device), model.training_.dtype)
+        process.load_state_dict(tensors)
+        model.process_ = process.eval().requires_grad_(False)
+        model.scaling_, model.seed_, model.status_ = scaling, metadata["seed"], metadata["status"]
+        model.times_, model.sizes_, model.hold_out_ = (
+            np.asarray(metadata["times"]),
+            tuple(metadata["sizes"]),
+            metadata["hold_out"],
+        )
+        model.source_ = metadata["source"]
+        model.feature_names_in_ = np.asarray(metadata["features"], dtype=object)
+        model.n_features_in_ = len(model.feature_names_in_)
+        history = json.loads(metadata["history"])
+        model.history_ = pd.DataFrame(history["data"], columns=history["columns"])
+        return model
+
+
+def load(path: str | Path, device: str = "auto") -> Any:
+    """Load a model that :meth:`Estimator.save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors file; it holds numbers and text, and loading it runs no code from it.
+    device : str
+        Where to put the process.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it is not a dyninfer model, or of a class that is not known here.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model file {str(path)!r}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            raw = (file.metadata() or {}).get("dyninfer")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{str(path)!r} is not a model file that dyninfer wrote ({error})") from None
+    if raw is None:
+        raise ValueError(
+            f"{str(path)!r} is a safetensors file but not a dyninfer model: it has no dyninfer metadata"
+        )
+    return Estimator._from_file(json.loads(raw), tensors, device)
