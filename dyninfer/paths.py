@@ -67,6 +67,10 @@ class Paths:
 
     def __post_init__(self) -> None:
         times, states = [_array(t) for t in self.times], [_array(x) for x in self.states]
+        if len(times) != len(states):
+            raise ValueError(
+                f"times has {len(times)} paths but states has {len(states)}; give one array of each per path"
+            )
         names = _as_names(self.names, len(times))
         states = _same_kind(states, names)
         _check_lengths(times, states, names)
@@ -118,7 +122,8 @@ class Paths:
         use_rep : str, optional
             Key of ``obsm`` or "X" with continuous states; by default ``obsm["X_pca"]`` if present, else ``X``.
         state_key : str, optional
-            Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is a gap.
+            Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is a gap. Categories
+            that no row has are states too, but AnnData drops them whenever it is subset.
         condition_key : str, optional
             Column of ``obs`` with a label that is the same in all rows of a path.
 
@@ -309,7 +314,7 @@ class Paths:
         chosen = np.atleast_1d(_array(paths)) if not isinstance(paths, slice) else paths
         if isinstance(chosen, np.ndarray) and chosen.dtype.kind in "UO":
             position = {name: i for i, name in enumerate(self.names)}
-            absent = [name for name in chosen if name not in position]
+            absent = [str(name) for name in chosen if name not in position]
             if absent:
                 raise keys.MissingKey(
                     f"no path is named {absent[0]!r}; there are {display.listed(self.names.tolist())}"
@@ -333,7 +338,7 @@ def _array(values: Any) -> np.ndarray:
 def _as_names(names: Any, n: int) -> np.ndarray:
     if n == 0:
         raise ValueError("times is empty; give at least one path")
-    names = np.arange(n).astype(str) if names is None else np.asarray(names, dtype=object).astype(str)
+    names = np.array([str(name) for name in (range(n) if names is None else names)], dtype=object)
     if names.shape != (n,):
         raise ValueError(f"names has shape {names.shape}; give one name for each of the {n} paths")
     unique, counts = np.unique(names, return_counts=True)
@@ -344,7 +349,7 @@ def _as_names(names: Any, n: int) -> np.ndarray:
 
 def _same_kind(states: list[np.ndarray], names: np.ndarray) -> list[np.ndarray]:
     """All states as integer ``(l,)`` or all as ``(l, feature)``."""
-    for x, name in zip(states, names, strict=False):
+    for x, name in zip(states, names, strict=True):
         if x.dtype.kind not in "fiub" or x.ndim not in (1, 2):
             raise TypeError(
                 f"the states of path {name!r} are {x.dtype} of shape {x.shape}; "
@@ -358,7 +363,7 @@ def _same_kind(states: list[np.ndarray], names: np.ndarray) -> list[np.ndarray]:
             "make them floats for continuous paths"
         )
     states = [x if discrete[0] or x.ndim == 2 else x[:, None] for x in states]
-    for x, name in zip(states, names, strict=False):
+    for x, name in zip(states, names, strict=True):
         if x.shape[1:] != states[0].shape[1:]:
             raise ValueError(
                 f"path {name!r} has {x.shape[1]} features but path {names[0]!r} has {states[0].shape[1]}; "
@@ -368,10 +373,6 @@ def _same_kind(states: list[np.ndarray], names: np.ndarray) -> list[np.ndarray]:
 
 
 def _check_lengths(times: list[np.ndarray], states: list[np.ndarray], names: np.ndarray) -> None:
-    if len(times) != len(states):
-        raise ValueError(
-            f"times has {len(times)} paths but states has {len(states)}; give one array of each per path"
-        )
     for t, x, name in zip(times, states, names, strict=True):
         if t.ndim != 1 or len(t) != len(x):
             raise ValueError(
@@ -449,7 +450,7 @@ def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
             f"path_key {path_key!r} is missing in {(owner < 0).sum()} rows (first: {column.index[owner < 0][0]!r}); "
             f"drop them: adata[adata.obs['{path_key}'].notna()]"
         )
-    return owner, np.array([str(v) for v in values])
+    return owner, np.array([str(v) for v in values], dtype=object)
 
 
 def _refuse_repeats(
@@ -486,7 +487,7 @@ def _conditions(adata: AnnData, key: str, owner: np.ndarray, names: np.ndarray) 
     changed = labels != labels[first][owner]
     if changed.any():
         i = owner[changed][0]
-        found = ", ".join(map(repr, np.unique(labels[owner == i])[:4]))
+        found = ", ".join(map(repr, np.unique(labels[owner == i])[:4].tolist()))
         raise ValueError(
             f"condition_key {key!r} changes within path {names[i]!r} ({found}); give one label per path"
         )
