@@ -1,0 +1,155 @@
+"""The Ornstein-Uhlenbeck process: every law of it is Gaussian and known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dyninfer.processes import Diffusion
+from dyninfer.simulators.base import (
+    Simulator,
+    check_draw,
+    check_not_negative,
+    check_positive,
+    check_times,
+    generator,
+    vector,
+)
+
+if TYPE_CHECKING:
+    from dyninfer.paths import Paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrnsteinUhlenbeck(Simulator):
+    """Relaxation to a mean under white noise, ``dX = −θ (X − μ) dt + σ dW``, in ``d`` independent coordinates.
+
+    From ``X_0 ~ N(m₀, s₀² I)`` the law at time t is ``N(m(t), v(t) I)`` with
+    ``m(t) = μ + e^{−θt} (m₀ − μ)`` and ``v(t) = e^{−2θt} s₀² + σ²/2θ (1 − e^{−2θt})`` [1]_.
+    The drift is the gradient of ``−½ θ |x − μ|²``: it is what entropic Action Matching with this σ must find,
+    whatever the initial law.
+
+    Parameters
+    ----------
+    rate : float
+        θ, per time unit; positive.
+    mean, initial_mean : float or d floats
+        μ and m₀, in state units.
+    sigma : float
+        σ, in state units per square root of time; positive.
+    initial_std : float
+        s₀; zero is a start from one point.
+    dimension : int
+        Number of coordinates d.
+
+    References
+    ----------
+    .. [1] C. Gardiner, Stochastic Methods, 4th ed., section 3.8.4.
+
+    Examples
+    --------
+    >>> from dyninfer.simulators import OrnsteinUhlenbeck
+    >>> OrnsteinUhlenbeck(rate=2.0).snapshots([0, 0.5, 1], n=100).sizes
+    (100, 100, 100)
+    """
+
+    rate: float = 1.0
+    mean: float | Sequence[float] = 0.0
+    sigma: float = 1.0
+    initial_mean: float | Sequence[float] = 2.0
+    initial_std: float = 0.5
+    dimension: int = 2
+
+    def __post_init__(self) -> None:
+        check_positive(rate=self.rate, sigma=self.sigma, dimension=self.dimension)
+        check_not_negative(initial_std=self.initial_std)
+        vector(self.mean, self.dimension, "mean")
+        vector(self.initial_mean, self.dimension, "initial_mean")
+
+    def process(self) -> Diffusion:
+        """Return the true process; its score is that of the marginal from the initial law."""
+        return Diffusion(drift=self.drift, diffusion=self.sigma, score=self.score, potential=self.potential)
+
+    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``−θ (x − μ)``, shape ``(n, d)``."""
+        return -self.rate * (x - self._mean_like(x))
+
+    def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``−½ θ |x − μ|²``, shape ``(n,)``; its gradient is the drift."""
+        return -0.5 * self.rate * (x - self._mean_like(x)).square().sum(-1)
+
+    def score(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``∇ log ρ_t(x) = −(x − m(t)) / v(t)``, shape ``(n, d)``."""
+        t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+        return -(x - self.marginal_mean(t)) / self.marginal_variance(t).unsqueeze(-1)
+
+    def probability_flow(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """Velocity without noise that has the same marginals, ``drift − ½ σ² score``, shape ``(n, d)``."""
+        return self.drift(t, x) - 0.5 * self.sigma**2 * self.score(t, x)
+
+    def log_density(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``log ρ_t(x)``, shape ``(n,)``."""
+        t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+        variance = self.marginal_variance(t)
+        square = (x - self.marginal_mean(t)).square().sum(-1)
+        return -0.5 * (square / variance + self.dimension * torch.log(2 * math.pi * variance))
+
+    def marginal_mean(self, t: Tensor | float) -> Tensor:
+        """``m(t)``, shape ``(..., d)`` for times of shape ``(...)``."""
+        t = _time(t)
+        start = vector(self.initial_mean, self.dimension, "initial_mean").to(t)
+        mean = self._mean_like(t)
+        return mean + torch.exp(-self.rate * t).unsqueeze(-1) * (start - mean)
+
+    def marginal_variance(self, t: Tensor | float) -> Tensor:
+        """``v(t)`` of each coordinate, the shape of ``t``."""
+        t = _time(t)
+        return self.initial_std**2 * torch.exp(-2 * self.rate * t) + self.transition_variance(t)
+
+    def transition_variance(self, gap: Tensor | float) -> Tensor:
+        """Variance of ``X_{s+gap}`` given ``X_s``, ``σ²/2θ (1 − e^{−2θ gap})``, the shape of ``gap``."""
+        return -self.stationary_variance * torch.expm1(-2 * self.rate * _time(gap))
+
+    @property
+    def stationary_variance(self) -> float:
+        """``σ²/2θ``, the variance of each coordinate once the start is forgotten."""
+        return self.sigma**2 / (2 * self.rate)
+
+    def autocovariance(self, s: float, t: float) -> float:
+        """Covariance of one coordinate at two times, ``e^{−θ|t−s|} v(min(s, t))``."""
+        return math.exp(-self.rate * abs(t - s)) * self.marginal_variance(min(s, t)).item()
+
+    def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
+        """Draw ``n`` exact samples of the law at time ``t``, ``(n, d)`` float32."""
+        check_draw(t, n)
+        noise = torch.randn(n, self.dimension, generator=generator(seed), dtype=torch.float64)
+        return (self.marginal_mean(t) + self.marginal_variance(t).sqrt() * noise).float()
+
+    def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
+        """Draw ``n`` individuals at increasing times by the exact transition law: no time stepping."""
+        from dyninfer.paths import Paths
+
+        times = check_times(times)
+        check_positive(n=n)
+        g = generator(seed)
+        noise = torch.randn(len(times), n, self.dimension, generator=g, dtype=torch.float64)
+        mean = self._mean_like(noise)
+        states = [self.marginal_mean(times[0]) + self.marginal_variance(times[0]).sqrt() * noise[0]]
+        for k in range(1, len(times)):
+            gap = times[k] - times[k - 1]
+            decay, std = math.exp(-self.rate * gap), self.transition_variance(gap).sqrt()
+            states.append(mean + decay * (states[-1] - mean) + std * noise[k])
+        array = torch.stack(states, dim=1).float().numpy()  # (path, time, feature)
+        return Paths(times=[times] * n, states=list(array))
+
+    def _mean_like(self, x: Tensor) -> Tensor:
+        return vector(self.mean, self.dimension, "mean").to(x)
+
+
+def _time(t: Tensor | float) -> Tensor:
+    return t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
