@@ -1,0 +1,177 @@
+"""Gaussian wave packets: quantum motion with Gaussian densities and known Bohmian velocities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dyninfer.processes import Diffusion
+from dyninfer.simulators.base import Simulator, check_draw, check_positive, check_times, generator
+
+if TYPE_CHECKING:
+    from dyninfer.paths import Paths
+
+
+class GaussianPacket(Simulator):
+    """A wave packet with ``|ψ(t, x)|² = N(q(t), σ(t)²)`` in every coordinate.
+
+    The Bohmian velocity ``v = ∇S/m`` of its phase S is ``q̇ + (σ̇/σ) (x − q)``: the gradient of a potential, so it is
+    also the velocity Action Matching must find. A subclass gives q, σ² and their derivatives.
+    """
+
+    dimension: int
+
+    def center(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``q(t)`` and ``q̇(t)``, each the shape of ``t``."""
+        raise NotImplementedError(f"{type(self).__name__} must define center(t)")
+
+    def spread(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``σ(t)²`` and ``d σ²/dt``, each the shape of ``t``."""
+        raise NotImplementedError(f"{type(self).__name__} must define spread(t)")
+
+    def process(self) -> Diffusion:
+        """Return the deterministic flow along the Bohmian velocity, with its score and potential."""
+        return Diffusion(drift=self.velocity, score=self.score, potential=self.potential)
+
+    def velocity(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``q̇ + (σ̇/σ) (x − q)``, shape ``(n, d)``."""
+        y, speed, strain, _ = self._local(t, x)
+        return speed + strain * y
+
+    def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``q̇·y + ½ (σ̇/σ) |y|²`` with ``y = x − q``, shape ``(n,)``: the phase over m, up to a function of time."""
+        y, speed, strain, _ = self._local(t, x)
+        return (speed * y + 0.5 * strain * y.square()).sum(-1)
+
+    def score(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``∇ log |ψ|² = −(x − q)/σ²``, shape ``(n, d)``."""
+        y, _, _, variance = self._local(t, x)
+        return -y / variance
+
+    def log_density(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``log |ψ(t, x)|²``, shape ``(n,)``."""
+        y, _, _, variance = self._local(t, x)
+        return -0.5 * (y.square() / variance + torch.log(2 * math.pi * variance)).sum(-1)
+
+    def mean(self, t: float) -> float:
+        """``q(t)`` of every coordinate."""
+        return self.center(torch.tensor(t, dtype=torch.float64))[0].item()
+
+    def std(self, t: float) -> float:
+        """``σ(t)`` of every coordinate."""
+        return math.sqrt(self.spread(torch.tensor(t, dtype=torch.float64))[0].item())
+
+    def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
+        """Draw ``n`` exact samples of ``|ψ(t)|²``, ``(n, d)`` float32."""
+        check_draw(t, n)
+        noise = torch.randn(n, self.dimension, generator=generator(seed), dtype=torch.float64)
+        return (self.mean(t) + self.std(t) * noise).float()
+
+    def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
+        """Draw ``n`` exact Bohmian trajectories, ``x(t) = q(t) + σ(t) ξ`` with a fixed standard normal ``ξ``."""
+        from dyninfer.paths import Paths
+
+        times = check_times(times)
+        check_positive(n=n)
+        noise = torch.randn(n, self.dimension, generator=generator(seed), dtype=torch.float64)
+        states = torch.stack([self.mean(t) + self.std(t) * noise for t in times], dim=1)
+        return Paths(times=[times] * n, states=list(states.float().numpy()))
+
+    def _local(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """``x − q``, ``q̇``, ``σ̇/σ`` and ``σ²``, ready to broadcast against ``x``."""
+        t = torch.as_tensor(t, dtype=x.dtype, device=x.device).unsqueeze(-1)
+        q, speed = self.center(t)
+        variance, change = self.spread(t)
+        return x - q, speed, 0.5 * change / variance, variance
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarmonicWavePacket(GaussianPacket):
+    """A Gaussian packet in the well ``½ m ω² |x|²``: it swings, and it breathes unless its width is the ground state's.
+
+    ``q = q₀ cos ωt + (p₀/mω) sin ωt`` and ``σ² = w² cos² ωt + (ħ/2mωw)² sin² ωt``. With
+    ``w = √(ħ/2mω)`` (:attr:`ground_width`) it is a coherent state and keeps its width.
+
+    Parameters
+    ----------
+    frequency, mass, hbar : float
+        ω, m and ħ; positive.
+    position, momentum : float
+        q₀ and p₀ of every coordinate.
+    width : float
+        w, standard deviation of ``|ψ(0)|²`` in every coordinate; positive.
+    dimension : int
+        Number of coordinates.
+    """
+
+    frequency: float = 1.0
+    mass: float = 1.0
+    hbar: float = 1.0
+    position: float = 2.0
+    momentum: float = 0.0
+    width: float = 0.5
+    dimension: int = 2
+
+    def __post_init__(self) -> None:
+        check_positive(frequency=self.frequency, mass=self.mass, hbar=self.hbar)
+        check_positive(width=self.width, dimension=self.dimension)
+
+    @property
+    def ground_width(self) -> float:
+        """``√(ħ/2mω)``, the width of the ground state and of every coherent state."""
+        return math.sqrt(self.hbar / (2 * self.mass * self.frequency))
+
+    def center(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``q(t)`` and ``q̇(t)``, each the shape of ``t``."""
+        w, swing = self.frequency, self.momentum / (self.mass * self.frequency)
+        cos, sin = torch.cos(w * t), torch.sin(w * t)
+        return self.position * cos + swing * sin, w * (swing * cos - self.position * sin)
+
+    def spread(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``σ(t)²`` and ``d σ²/dt``, each the shape of ``t``."""
+        start, turned = self.width**2, (self.ground_width**2 / self.width) ** 2
+        phase = 2 * self.frequency * t
+        half_sum, half_gap = (start + turned) / 2, (start - turned) / 2
+        return half_sum + half_gap * torch.cos(phase), -2 * self.frequency * half_gap * torch.sin(phase)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeWavePacket(GaussianPacket):
+    """A Gaussian packet without forces: ``q = q₀ + p₀ t/m`` and ``σ² = w² + (ħ t/2mw)²``.
+
+    Parameters
+    ----------
+    mass, hbar : float
+        m and ħ; positive.
+    position, momentum : float
+        q₀ and p₀ of every coordinate.
+    width : float
+        w, standard deviation of ``|ψ(0)|²`` in every coordinate; positive.
+    dimension : int
+        Number of coordinates.
+    """
+
+    mass: float = 1.0
+    hbar: float = 1.0
+    position: float = 0.0
+    momentum: float = 1.0
+    width: float = 0.5
+    dimension: int = 2
+
+    def __post_init__(self) -> None:
+        check_positive(mass=self.mass, hbar=self.hbar, width=self.width, dimension=self.dimension)
+
+    def center(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``q(t)`` and ``q̇(t)``, each the shape of ``t``."""
+        speed = torch.full_like(t, self.momentum / self.mass)
+        return self.position + speed * t, speed
+
+    def spread(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``σ(t)²`` and ``d σ²/dt``, each the shape of ``t``."""
+        rate = (self.hbar / (2 * self.mass * self.width)) ** 2
+        return self.width**2 + rate * t.square(), 2 * rate * t
