@@ -125,8 +125,9 @@ def save(traj: Trajectories, path: str | os.PathLike[str]) -> None:
     suffix = _suffix(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
-    if path.is_dir() and not (path / "zarr.json").exists():
-        raise FileExistsError(f"{str(path)!r} is a folder that holds other things; give another name")
+    foreign = path.exists() if suffix == ".zarr" else path.is_dir()
+    if foreign and not (path / "zarr.json").exists():
+        raise FileExistsError(f"{str(path)!r} is there and holds other things; give another name")
     with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
         written = Path(folder) / f"new{suffix}"
         if suffix == ".h5ad":
@@ -154,8 +155,10 @@ def load_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
         how: Any = {"engine": "zarr", "consolidated": False} if suffix == ".zarr" else {"engine": "h5netcdf"}
         with xr.open_dataset(path, **how) as data:
             return fields_from_xarray(data.load())
-    except OSError as error:
-        raise ValueError(f"{str(path)!r} cannot be read as {suffix}: {error}") from error
+    except keys.MissingKey:
+        raise
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read as trajectories in {suffix}: {error}") from error
 
 
 def array(x: Tensor) -> np.ndarray:

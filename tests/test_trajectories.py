@@ -588,13 +588,24 @@ def test_a_folder_of_other_things_is_not_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match="holds other things"):
         make().save(folder)
     assert (folder / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "file.zarr").write_text("years of work")
+    with pytest.raises(FileExistsError, match="holds other things"):
+        make().save(tmp_path / "file.zarr")
 
 
 @pytest.mark.parametrize("suffix", ["h5ad", "nc", "h5"])
 def test_a_broken_file_is_a_sentence(tmp_path, suffix):
     (tmp_path / f"run.{suffix}").write_text("not data")
-    with pytest.raises(ValueError, match="cannot be read as"):
+    with pytest.raises(ValueError, match="cannot be read as trajectories"):
         Trajectories.load(tmp_path / f"run.{suffix}")
+
+
+def test_a_store_of_something_else_is_a_sentence(tmp_path):
+    import zarr
+
+    zarr.create_group(tmp_path / "group.zarr").create_array("x", data=np.zeros(3))
+    with pytest.raises(ValueError, match="cannot be read as trajectories"):
+        Trajectories.load(tmp_path / "group.zarr")
 
 
 # --- refusals of the constructor ---
