@@ -1,0 +1,252 @@
+"""The contract of an estimator as a battery of checks, for our own methods and for those of others.
+
+>>> from dyninfer.testing import check_estimator
+>>> from dyninfer import ActionMatching
+>>> check_estimator(ActionMatching(width=16, depth=2))
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from dyninfer import keys
+from dyninfer.estimators import Estimator, load
+from dyninfer.snapshots import Snapshots
+from dyninfer.trajectories import Trajectories
+
+Check = Callable[[Estimator], None]
+CHECKS: dict[str, Check] = {}
+STEPS = 6
+
+
+def check_estimator(model: Estimator) -> None:
+    """Run every check on an unfitted estimator; an AssertionError names the check and what was found."""
+    for name, check in CHECKS.items():
+        try:
+            check(clone(model))
+        except AssertionError as error:
+            raise AssertionError(f"{type(model).__name__} fails {name}: {error}") from error
+
+
+def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> Any:
+    """AnnData of a population that drifts and spreads: ``obs["day"]`` with unequal gaps, ``obsm["X_pca"]``, no ``X``."""
+    import pandas as pd
+    from anndata import AnnData
+
+    rng = np.random.default_rng(seed)
+    days = np.array([0.0, 1.0, 2.0, 5.0])[:n_times]
+    sizes = n + 3 * np.arange(n_times)
+    x = np.concatenate([rng.normal(0.4 * t, 1 + 0.1 * t, (m, d)) for t, m in zip(days, sizes, strict=True)])
+    obs = pd.DataFrame({"day": np.repeat(days, sizes)}, index=[f"cell{i}" for i in range(len(x))])
+    return AnnData(obs=obs, obsm={"X_pca": x.astype(np.float32)})
+
+
+def _check(function: Check) -> Check:
+    CHECKS[function.__name__.removeprefix("check_")] = function
+    return function
+
+
+def _fit(model: Estimator, data: Any = None, **options: Any) -> Estimator:
+    data = example_data() if data is None else data
+    options = {
+        "max_steps": STEPS,
+        "progress": False,
+        **({} if isinstance(data, Snapshots) else {"time_key": "day"}),
+        **options,
+    }
+    return model.fit(data, **options)
+
+
+def _weights(model: Estimator) -> torch.Tensor:
+    return torch.cat([p.reshape(-1) for p in model.process_.parameters()])
+
+
+def _raises(error: type[Exception], mention: str, call: Callable[[], Any]) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call()
+    except error as found:
+        assert mention in str(found), f"the message does not mention {mention!r}: {found}"
+        return
+    raise AssertionError(f"{error.__name__} expected, mentioning {mention!r}")
+
+
+@_check
+def check_parameters_round_trip(model: Estimator) -> None:
+    """``get_params``, ``set_params``, ``clone`` and repr agree."""
+    params = model.get_params(deep=False)
+    again = type(model)(**params)
+    assert again.get_params(deep=False) == params, "get_params does not give back what the constructor took"
+    assert str(clone(model)) == str(model), "a clone prints differently"
+    assert type(model).__name__ in repr(model), "the repr does not name the class"
+
+
+@_check
+def check_documented(model: Estimator) -> None:
+    """A docstring with the method's equation, and a citation."""
+    doc = type(model).__doc__ or ""
+    assert ".. math::" in doc, "the docstring has no equation"
+    assert model.cite().startswith("@"), "there is no BibTeX citation"
+
+
+@_check
+def check_fit_returns_self_and_learns(model: Estimator) -> None:
+    """``fit`` returns the estimator with what was learned."""
+    before = dict(model.get_params())
+    assert _fit(model) is model, "fit does not return the estimator"
+    assert model.get_params() == before, "fit changed a parameter"
+    assert len(model.history_) >= 1, "history_ is empty"
+    assert np.isfinite(model.history_["loss"]).all(), "the loss is not finite"
+    assert model.status_ in ("finished", "stopped early"), f"status_ is {model.status_!r}"
+    assert list(model.feature_names_in_) == ["PCA1", "PCA2", "PCA3"], (
+        f"feature names are {model.feature_names_in_}"
+    )
+
+
+@_check
+def check_seed_fixes_everything(model: Estimator) -> None:
+    """The same seed gives the same weights to the last bit, another seed others; global state is left alone."""
+    state = torch.get_rng_state()
+    first, second, third = (_weights(_fit(clone(model), seed=s)) for s in (3, 3, 4))
+    assert torch.equal(first, second), "two fits with one seed differ"
+    assert not torch.equal(first, third), "two seeds give one fit"
+    assert torch.equal(state, torch.get_rng_state()), "fit moved torch's global random state"
+
+
+@_check
+def check_held_out_cells_are_never_seen(model: Estimator) -> None:
+    """Weights are bit-identical when the held-out cells are NaN."""
+    data, spoiled = example_data(), example_data()
+    spoiled.obsm["X_pca"][(spoiled.obs["day"] == 2.0).to_numpy()] = np.nan
+    first, second = (_weights(_fit(clone(model), d, hold_out=2.0)) for d in (data, spoiled))
+    assert torch.equal(first, second), "held-out cells change what is learned"
+
+
+@_check
+def check_data_are_left_alone(model: Estimator) -> None:
+    """``fit`` changes nothing in the AnnData; ``annotate`` adds its own keys, and the result can be written."""
+    data, untouched = example_data(), example_data()
+    _fit(model, data)
+    assert list(data.obs) == list(untouched.obs) and not data.uns, "fit wrote into the AnnData"
+    assert np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"]), "fit changed the representation"
+    model.annotate(data)
+    assert data.obsm[keys.VELOCITY].shape == data.obsm["X_pca"].shape, (
+        "the velocity has another shape than the states"
+    )
+    json.loads(data.uns[keys.UNS]["model"])
+    with tempfile.TemporaryDirectory() as folder:
+        data.write_h5ad(Path(folder) / "annotated.h5ad")
+
+
+@_check
+def check_simulates(model: Estimator) -> None:
+    """Trajectories of the asked shape, finite, in the user's times, the same for the same seed."""
+    data = example_data()
+    _fit(model, data)
+    times = [1.0, 1.5, 2.0, 5.0]
+    run = model.simulate(data, times, seed=1)
+    cells = int((data.obs["day"] == 1.0).sum())
+    assert isinstance(run, Trajectories), "simulate does not return Trajectories"
+    assert tuple(run.states.shape) == (cells, 4, 3), f"states have shape {tuple(run.states.shape)}"
+    assert bool(torch.isfinite(run.states).all()), "states are not finite"
+    assert np.allclose(np.asarray(run.times), times), "times are not those that were asked for"
+    assert list(run.origin) == list(data.obs_names[(data.obs["day"] == 1.0).to_numpy()]), (
+        "origin does not name the cells"
+    )
+    assert torch.equal(run.states, model.simulate(data, times, seed=1).states), (
+        "one seed gives two simulations"
+    )
+    assert model.simulate(np.zeros((4, 3), np.float32), [0.0, 1.0], n_paths=7).states.shape[0] == 7, (
+        "n_paths is not obeyed"
+    )
+
+
+@_check
+def check_process_fields(model: Estimator) -> None:
+    """Drift takes scalar and per-row times, gives the same in chunks, is differentiable and moves between dtypes."""
+    process = _fit(model).process_
+    x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+    at_one = process.drift(1.0, x)
+    assert at_one.shape == x.shape, f"drift has shape {tuple(at_one.shape)}"
+    assert torch.allclose(at_one, process.drift(torch.ones(9), x)), "scalar and per-row times differ"
+    assert torch.allclose(at_one[:4], process.drift(1.0, x[:4]), atol=1e-5), (
+        "rows are not independent of each other"
+    )
+    y = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(process.drift(1.0, y).sum(), y)
+    assert bool(torch.isfinite(gradient).all()), "the drift is not differentiable"
+    double = process.to(torch.float64).drift(1.0, x.double())
+    assert double.dtype == torch.float64 and torch.allclose(double.float(), at_one, atol=1e-4), (
+        "float64 gives another drift"
+    )
+
+
+@_check
+def check_evaluates(model: Estimator) -> None:
+    """One row per observed time after the first, each number with its floor, the held-out time marked."""
+    data = example_data()
+    _fit(model, data, hold_out=2.0)
+    table = model.evaluate(data, metrics=("w1", "energy"))
+    assert list(table["time"]) == [1.0, 2.0, 5.0], f"times are {list(table['time'])}"
+    assert list(table["held_out"]) == [False, True, False], "the held-out time is not marked"
+    for column in ("w1", "w1_floor", "w1_still", "energy", "mass"):
+        assert np.isfinite(table[column]).all(), f"{column} is not finite"
+
+
+@_check
+def check_saves_and_loads(model: Estimator) -> None:
+    """A loaded model simulates the same to the last bit; a failed save leaves the old file."""
+    data = example_data()
+    _fit(model, data)
+    run = model.simulate(data, [0.0, 1.0], seed=2)
+    with tempfile.TemporaryDirectory() as folder:
+        path = model.save(Path(folder) / "model.safetensors")
+        old = path.read_bytes()
+        again = load(path, device="cpu")
+        assert type(again) is type(model) and str(again) == str(model), "the settings do not come back"
+        assert torch.equal(run.states, again.simulate(data, [0.0, 1.0], seed=2).states), (
+            "a loaded model simulates otherwise"
+        )
+        assert again.history_.shape == model.history_.shape, "the history does not come back"
+        source, model.source_ = model.source_, {"time_key": object()}  # cannot be written
+        _raises(TypeError, "", lambda: model.save(path))
+        model.source_ = source
+        assert path.read_bytes() == old, "a failed save destroyed the old file"
+        assert [p.name for p in Path(folder).iterdir()] == [path.name], (
+            "a failed save left its fragment behind"
+        )
+
+
+@_check
+def check_bad_input_is_refused_in_words(model: Estimator) -> None:
+    """Each mistake gives one sentence that names the key or the value."""
+    data = example_data()
+    _raises(KeyError, "'day'", lambda: clone(model).fit(data, time_key="dya"))
+    _raises(KeyError, "time_key", lambda: clone(model).fit(data))
+    _raises(KeyError, "X_umap", lambda: _fit(clone(model), data, use_rep="X_umap"))
+    text = example_data()
+    text.obs["day"] = ("day " + text.obs["day"].astype(str)).astype("category")
+    _raises(ValueError, "str.extract", lambda: _fit(clone(model), text))
+    one = example_data()[:40]
+    _raises(ValueError, "at least two times", lambda: _fit(clone(model), one))
+    spoiled = example_data()
+    spoiled.obsm["X_pca"][5, 1] = np.nan
+    _raises(ValueError, "cell5", lambda: _fit(clone(model), spoiled))
+    _raises(ValueError, "no snapshot at time", lambda: _fit(clone(model), data, hold_out=99))
+    _raises(TypeError, "AnnData", lambda: clone(model).fit("data.h5ad"))
+    _raises(NotFittedError, "fit", lambda: clone(model).simulate(data, [0.0, 1.0]))
+    _fit(model, data)
+    _raises(ValueError, "3 features", lambda: model.simulate(np.zeros((4, 2)), [0.0, 1.0]))
+    _raises(ValueError, "no snapshot at time", lambda: model.simulate(data, [0.5, 1.0]))
+    _raises(ValueError, "times", lambda: model.simulate(data, [1.0, 0.0]))

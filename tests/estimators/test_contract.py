@@ -1,0 +1,46 @@
+"""Every estimator, ours or another's, keeps the contract."""
+
+import pytest
+import torch
+from sklearn.base import clone
+from toy_estimator import MeanMatching
+
+from dyninfer.estimators import registry
+from dyninfer.testing import CHECKS, check_estimator, example_data
+
+MODELS = [cls() for cls in registry().values()] + [
+    registry()["ActionMatching"](sigma=0.5, width=16, depth=2),
+    registry()["ActionMatching"](
+        growth_penalty=0.3, interpolation="cubic", objective="boundary", width=16, depth=2
+    ),
+    registry()["ActionMatching"](sigma=0.5, growth_penalty=0.3, scale="feature", width=16, depth=2),
+    registry()["ActionMatching"](interpolation="none", scale=None, width=16, depth=2),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_contract(model, check):
+    check(clone(model))
+
+
+def test_estimators_are_found_by_file():
+    assert {"ActionMatching", "MeanMatching"} <= set(registry())
+
+
+def test_the_battery_fails_an_estimator_that_peeks_at_held_out_cells(monkeypatch):
+    original = MeanMatching._read
+
+    def peek(self, data, names, hold_out, seed):
+        return original(self, data, names, None, seed)
+
+    monkeypatch.setattr(MeanMatching, "_read", peek)
+    with pytest.raises((AssertionError, ValueError)):
+        check_estimator(MeanMatching())
+
+
+def test_toy_estimator_follows_the_mean():
+    data = example_data(n=400)
+    model = MeanMatching().fit(data, time_key="day", max_steps=400, progress=False)
+    drift = model.process_.drift(torch.tensor(3.0), torch.zeros(1, 3))
+    torch.testing.assert_close(drift, torch.full((1, 3), 0.4), atol=0.1, rtol=0)

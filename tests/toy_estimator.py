@@ -1,0 +1,69 @@
+"""A sixth method in one file outside the package: the population's mean moves, and everybody with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from dyninfer.couplings import IndependentCoupling
+from dyninfer.density_paths import DensityBatch, TimeSampler, path_sampler
+from dyninfer.estimators import Estimator
+from dyninfer.processes import Diffusion
+from dyninfer.processes.diffusion import batch_times
+
+
+class MeanDrift(Diffusion):
+    def __init__(self, scaling, width):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, len(scaling.shift)))
+        self.start, self.duration, self.unit = scaling.start, scaling.duration, scaling.unit
+
+    def drift(self, t, x):
+        tau = (batch_times(t, x) - self.start) / self.duration
+        return self.net(tau[:, None]) * (self.unit / self.duration) + 0 * x
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class MeanMatching(Estimator):
+    r"""Everybody moves with the mean.
+
+    .. math:: b(t) = \frac{d}{dt} E[x_t]
+    """
+
+    citation: ClassVar[str] = "@misc{toy, title={A toy}}"
+    width: int = 16
+
+    def build(self, data, scaling):
+        return MeanDrift(scaling, self.width)
+
+    def make_objective(self, process, data, scaling, seed):
+        return Regression(data, scaling, seed)
+
+
+class Regression:
+    def __init__(self, data, scaling, seed):
+        device, dtype = torch.device("cpu"), torch.float32
+        self.path = path_sampler(data, scaling, "linear", IndependentCoupling(), seed, device, dtype)
+        self.times = TimeSampler(False, device, dtype)
+
+    def batch(self, n, generator) -> DensityBatch:
+        return self.path.draw(*self.times.draw(n, generator), generator)
+
+    def loss(self, process, batch):
+        velocity = process.net(batch.time[:, None])
+        return {"loss": (velocity - batch.velocity).square().sum(1)}
+
+    def observe(self, batch, terms):
+        pass
+
+    def validation(self, process):
+        return None
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
