@@ -3,6 +3,7 @@
 from dyninfer.simulators.base import Simulator
 from dyninfer.simulators.branching import BranchingPopulation
 from dyninfer.simulators.double_well import DoubleWell
+from dyninfer.simulators.hydrogen import HydrogenSuperposition
 from dyninfer.simulators.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from dyninfer.simulators.quantum import FreeWavePacket, HarmonicWavePacket
 from dyninfer.simulators.toggle import ToggleWithGrowth
@@ -12,6 +13,7 @@ __all__ = [
     "DoubleWell",
     "FreeWavePacket",
     "HarmonicWavePacket",
+    "HydrogenSuperposition",
     "OrnsteinUhlenbeck",
     "Simulator",
     "ToggleWithGrowth",

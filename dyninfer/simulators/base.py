@@ -12,6 +12,7 @@ from torch import Tensor
 from dyninfer.processes import Diffusion
 
 if TYPE_CHECKING:
+    from dyninfer.paths import Paths
     from dyninfer.snapshots import Snapshots
 
 
@@ -37,9 +38,9 @@ class Simulator:
         """Sample ``n`` individuals (or the offspring of ``n`` founders) at each time; all samples are unpaired."""
         from dyninfer.snapshots import Snapshots
 
-        times = [float(t) for t in times]
-        samples = [self.sample(t, n, stream(seed, k)) for k, t in enumerate(times)]
-        masses = [len(x) / n for x in samples] if self.grows else None
+        times = np.array([float(t) for t in times])
+        samples = tuple(self.sample(t, n, stream(seed, k)).numpy() for k, t in enumerate(times.tolist()))
+        masses = np.array([len(x) / n for x in samples]) if self.grows else None
         return Snapshots(times=times, samples=samples, masses=masses)
 
 
@@ -81,6 +82,13 @@ def check_times(times: Iterable[float]) -> list[float]:
     if not times or times[0] < 0 or any(b <= a for a, b in zip(times, times[1:], strict=False)):
         raise ValueError(f"times must be increasing and not negative, found {times}")
     return times
+
+
+def paths_of(times: Sequence[float], states: Tensor) -> Paths:
+    """Collect individuals ``(path, time, feature)`` that were all observed at the same times, as float32."""
+    from dyninfer.paths import Paths
+
+    return Paths(times=(np.asarray(times),) * len(states), states=tuple(states.float().numpy()))
 
 
 def vector(value: float | Sequence[float], dimension: int, name: str) -> Tensor:

@@ -19,6 +19,7 @@ from dyninfer.simulators.base import (
     stream,
 )
 
+Field = Callable[[float, Tensor], Tensor]
 Rates = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -130,7 +131,7 @@ class BranchingPopulation(Simulator):
         """
         check_draw(t, n)
         founders = self.founders(n, stream(seed, 0))
-        return branch(self.process(), self.rates, founders, t, self.dt, generator(stream(seed, 1)))
+        return branch(self.drift, self.sigma, self.rates, founders, t, self.dt, generator(stream(seed, 1)))
 
     def count_mean(self, t: float) -> float:
         """Expected cells per founder for constant rates, ``e^{(b−d)t}``."""
@@ -155,7 +156,7 @@ class BranchingPopulation(Simulator):
 
 
 def branch(
-    process: Diffusion, rates: Rates, founders: Tensor, t: float, dt: float, g: torch.Generator
+    drift: Field, sigma: float, rates: Rates, founders: Tensor, t: float, dt: float, g: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Move, divide and remove cells from time 0 to ``t``; all cells are stepped together.
 
@@ -165,8 +166,10 @@ def branch(
 
     Parameters
     ----------
-    process : Diffusion
-        Drift and a diffusion that does not depend on the state.
+    drift : callable, ``(t, x) -> (n, d)``
+        Velocity of the mean.
+    sigma : float
+        Noise amplitude.
     rates : callable, ``(n, d) -> (n,), (n,)``
         Division and death rates.
     founders : Tensor, ``(n, d)``
@@ -188,9 +191,9 @@ def branch(
     h = t / steps if steps else 0.0
     for k in range(steps):
         time = k * h
-        noise = process.diffusion(time, x) * math.sqrt(h) * torch.randn(x.shape, generator=g)
-        drift = process.drift(time, x)
-        moved = x + 0.5 * h * (drift + process.drift(time + h, x + h * drift + noise)) + noise
+        noise = sigma * math.sqrt(h) * torch.randn(x.shape, generator=g)
+        slope = drift(time, x)
+        moved = x + 0.5 * h * (slope + drift(time + h, x + h * slope + noise)) + noise
         birth, death = ((before + after) / 2 for before, after in zip(rates(x), rates(moved), strict=True))
         offspring = birth_death_offspring(birth, death, h, g)
         x, clone = moved.repeat_interleave(offspring, dim=0), clone.repeat_interleave(offspring)

@@ -23,6 +23,7 @@ from dyninfer.simulators.base import (
     check_positive,
     check_times,
     generator,
+    paths_of,
     stream,
 )
 
@@ -121,13 +122,12 @@ class DoubleWell(Simulator):
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0, dt: float = 1e-3) -> Paths:
         """Simulate ``n`` individuals with steps of ``dt`` and record them at increasing times."""
-        from dyninfer.paths import Paths
         from dyninfer.solvers import simulate
 
         times = check_times(times)
         start = self.sample(times[0], n, stream(seed, 0))
         runs = simulate(self.process(), start, times, dt=dt, seed=stream(seed, 1))
-        return Paths(times=[times] * n, states=list(runs.states.numpy()))
+        return paths_of(times, runs.states)
 
     @property
     def kramers_rate(self) -> float:

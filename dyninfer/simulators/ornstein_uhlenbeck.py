@@ -18,6 +18,7 @@ from dyninfer.simulators.base import (
     check_positive,
     check_times,
     generator,
+    paths_of,
     vector,
 )
 
@@ -132,8 +133,6 @@ class OrnsteinUhlenbeck(Simulator):
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Draw ``n`` individuals at increasing times by the exact transition law: no time stepping."""
-        from dyninfer.paths import Paths
-
         times = check_times(times)
         check_positive(n=n)
         g = generator(seed)
@@ -144,8 +143,7 @@ class OrnsteinUhlenbeck(Simulator):
             gap = times[k] - times[k - 1]
             decay, std = math.exp(-self.rate * gap), self.transition_variance(gap).sqrt()
             states.append(mean + decay * (states[-1] - mean) + std * noise[k])
-        array = torch.stack(states, dim=1).float().numpy()  # (path, time, feature)
-        return Paths(times=[times] * n, states=list(array))
+        return paths_of(times, torch.stack(states, dim=1))
 
     def _mean_like(self, x: Tensor) -> Tensor:
         return vector(self.mean, self.dimension, "mean").to(x)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.processes import Diffusion
-from dyninfer.simulators.base import Simulator, check_draw, check_positive, check_times, generator
+from dyninfer.simulators.base import Simulator, check_draw, check_positive, check_times, generator, paths_of
 
 if TYPE_CHECKING:
     from dyninfer.paths import Paths
@@ -74,13 +74,11 @@ class GaussianPacket(Simulator):
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Draw ``n`` exact Bohmian trajectories, ``x(t) = q(t) + σ(t) ξ`` with a fixed standard normal ``ξ``."""
-        from dyninfer.paths import Paths
-
         times = check_times(times)
         check_positive(n=n)
         noise = torch.randn(n, self.dimension, generator=generator(seed), dtype=torch.float64)
         states = torch.stack([self.mean(t) + self.std(t) * noise for t in times], dim=1)
-        return Paths(times=[times] * n, states=list(states.float().numpy()))
+        return paths_of(times, states)
 
     def _local(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``x − q``, ``q̇``, ``σ̇/σ`` and ``σ²``, ready to broadcast against ``x``."""

@@ -1,0 +1,88 @@
+"""What every simulator promises, whatever it simulates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dyninfer import simulators
+
+EVERY = [
+    getattr(simulators, name)() for name in simulators.__all__ if name != "Simulator"
+]  # at their defaults
+every = pytest.mark.parametrize("system", EVERY, ids=lambda s: type(s).__name__)
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fields_are_batched_and_keep_the_precision(system, dtype):
+    process = system.process()
+    x = system.sample(0.5, 6, seed=0)[:5].to(dtype)
+    shapes = {"drift": x.shape, "score": x.shape, "growth": (5,), "potential": (5,)}
+    for t in (0.5, torch.linspace(0, 1, 5, dtype=dtype)):
+        for name, shape in shapes.items():
+            value = getattr(process, name)(t, x)
+            assert value is None or (
+                value.shape == shape and value.dtype == dtype and value.isfinite().all()
+            ), name
+    assert process.drift(0.5, x) is not None
+    assert (process.growth(0.5, x) is not None) == system.grows
+
+
+@every
+def test_single_and_double_precision_fields_agree(system):
+    process = system.process()
+    x = system.sample(0.5, 50, seed=1)
+    torch.testing.assert_close(
+        process.drift(0.5, x), process.drift(0.5, x.double()).float(), rtol=1e-3, atol=1e-4
+    )
+
+
+@every
+def test_samples_depend_on_the_seed_alone(system):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first, again, other = (
+        system.sample(0.5, 20, seed=3),
+        system.sample(0.5, 20, seed=3),
+        system.sample(0.5, 20, seed=4),
+    )
+    assert torch.equal(before, torch.get_rng_state())
+    assert first.dtype == torch.float32
+    assert torch.equal(first, again)
+    assert first.shape != other.shape or not torch.equal(first, other)
+
+
+@every
+def test_snapshots_carry_masses_where_cells_divide(system):
+    snapshots = system.snapshots([0, 0.5, 1.0], 30, seed=0)
+    assert snapshots.sizes[0] == 30
+    assert (snapshots.masses is not None) == system.grows
+    if system.grows:
+        np.testing.assert_allclose(snapshots.masses, np.array(snapshots.sizes) / 30)
+    else:
+        assert snapshots.sizes == (30, 30, 30)
+
+
+@every
+def test_paths_agree_with_samples_at_their_times(system):
+    if not hasattr(system, "paths"):
+        pytest.skip("cells that divide have no paths")
+    times = [0.0, 0.4, 1.0]
+    states = np.stack(system.paths(times, 2000, seed=0).states)
+    assert states.shape == (2000, 3, system.dimension)
+    for k, t in enumerate(times):
+        sample = system.sample(t, 2000, seed=9).numpy()
+        error = np.sqrt(2 / 2000) * sample.std(0)
+        assert (np.abs(states[:, k].mean(0) - sample.mean(0)) < 5 * error).all()
+
+
+@every
+def test_bad_draws_are_named(system):
+    with pytest.raises(ValueError, match="t must not be negative, found -1"):
+        system.sample(-1.0, 3)
+    with pytest.raises(ValueError, match="n must be positive, found 0"):
+        system.sample(0.0, 0)
+    with pytest.raises(ValueError, match="seed must be a non-negative integer"):
+        system.snapshots([0, 1], 3, seed=-1)
