@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ TRAJECTORIES = "dyninfer_trajectories"  # uns: what is needed to read trajectori
 
 DEFAULT_REP = "X_pca"
 DENSE_LIMIT_GB = 4.0
+
+_NOT_TIMES = ("boolean", "complex", "datetime", "datetime64", "date", "period", "interval")
 
 
 class MissingKey(KeyError):
@@ -57,26 +60,27 @@ def numeric_times(values: Any, key: str = "times") -> np.ndarray:
         For labels such as "day 3" (the message shows the line which turns them into numbers) and
         for missing or infinite times.
     """
-    column = pd.Series(np.asarray(values)) if not isinstance(values, pd.Series) else values
+    column = values if isinstance(values, pd.Series) else _as_series(values, key)
     if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    if pd.api.types.is_timedelta64_dtype(column):
+        used = column.cat.remove_unused_categories().cat  # a category that no cell is in may be anything
+        times = np.append(numeric_times(pd.Series(used.categories), key), np.nan)[used.codes]
+    elif pd.api.types.is_timedelta64_dtype(column):
         times = (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
-    elif pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+    elif (kind := pd.api.types.infer_dtype(column, skipna=True)) in _NOT_TIMES:
+        start = f": subtract the start, as in {_in_obs(values, key)} - {_in_obs(values, key)}.min()"
         raise ValueError(
-            f"{key!r} holds {column.dtype} values; times must be numbers or timedeltas: subtract the start, "
-            f"as in adata.obs['{key}'] - adata.obs['{key}'].min()"
+            f"{key!r} holds {kind} values; times must be numbers or timedeltas{start if kind.startswith('date') else ''}"
         )
     else:
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-        text = np.isnan(numbers) & ~pd.isna(column).to_numpy()
+        times = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+        text = np.isnan(times) & ~pd.isna(column).to_numpy()
         if text.any():
-            raise ValueError(_text_times(column[text].iloc[0], key))
-        times = numbers
-    if not np.isfinite(times).all():
-        bad = np.flatnonzero(~np.isfinite(times))
+            raise ValueError(_text_times(column[text].iloc[0], values, key))
+    bad = np.flatnonzero(~np.isfinite(times))
+    if len(bad):
         raise ValueError(
-            f"{key!r} has {len(bad)} missing or infinite times (first: row {bad[0]}); drop those rows or fill them in"
+            f"{key!r} has {len(bad)} missing or infinite times (first: row {column.index[bad[0]]!r}); "
+            "drop those rows or fill them in"
         )
     return times
 
@@ -96,7 +100,12 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
         use_rep = DEFAULT_REP if DEFAULT_REP in adata.obsm else "X"
     if use_rep == "X":
         if adata.X is None:
-            raise MissingKey(f"adata.X is empty; give use_rep, one of {_listed(adata.obsm.keys())}")
+            there = (
+                f"give use_rep, one of {_listed(adata.obsm)}"
+                if len(adata.obsm)
+                else "and adata.obsm has nothing"
+            )
+            raise MissingKey(f"adata.X is empty; {there}")
         return adata.X, tuple(map(str, adata.var_names)), "X"
     if use_rep not in adata.obsm:
         hint = "" if use_rep != DEFAULT_REP else "; compute it with sc.pp.pca(adata)"
@@ -141,7 +150,7 @@ def dense_rows(array: Any, rows: np.ndarray, name: str = "X") -> np.ndarray:
 def warn_if_counts(x: np.ndarray, name: str) -> None:
     """Warn where a matrix looks like raw counts: whole numbers, none negative, some large."""
     head = x[:500]
-    if head.size and head.max() > 30 and head.min() >= 0 and np.array_equal(head, np.round(head)):
+    if head.size and head.max() > 10 and head.min() >= 0 and np.array_equal(head, np.round(head)):
         warnings.warn(
             f"{name} looks like raw counts (whole numbers up to {head.max():.0f}); "
             "log-normalise it (sc.pp.normalize_total, sc.pp.log1p) or give a representation such as use_rep='X_pca'",
@@ -162,10 +171,25 @@ def finite_or_raise(x: np.ndarray, name: str, row_names: Any = None) -> None:
         )
 
 
-def _text_times(example: Any, key: str) -> str:
+def _as_series(values: Any, key: str) -> pd.Series:
+    array = np.atleast_1d(np.asarray(list(values) if isinstance(values, (Set, Iterator)) else values))
+    if array.ndim > 1:
+        raise ValueError(f"{key!r} must be a flat list of numbers, found shape {array.shape}")
+    return pd.Series(array).infer_objects()  # timedeltas hide in arrays of objects
+
+
+def _in_obs(values: Any, key: str) -> str:
+    """How a user names the values: a Series is a column of ``obs``."""
+    return f"adata.obs[{key!r}]" if isinstance(values, pd.Series) else key
+
+
+def _text_times(example: Any, values: Any, key: str) -> str:
+    said = f"{key!r} holds text ({str(example)!r}); times must be numbers"
+    if not isinstance(values, pd.Series):
+        return f"{said}, such as 3.0 for 'day 3'"
+    column = _in_obs(values, key)
     return (
-        f"{key!r} holds text ({str(example)!r}); times must be numbers. Make them: "
-        f"adata.obs['{key}'] = adata.obs['{key}'].astype(str).str.extract(r'(\\d+\\.?\\d*)')[0].astype(float)"
+        f"{said}. Make them: {column} = {column}.astype(str).str.extract(r'(\\d+\\.?\\d*)')[0].astype(float)"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from dyninfer import keys
 
@@ -57,18 +58,18 @@ class Snapshots:
     source: dict[str, str] = field(default_factory=dict)  # the keys these snapshots were read by
 
     def __post_init__(self) -> None:
-        times = keys.numeric_times(np.asarray(self.times), "times")
-        samples = [_as_sample(s, t) for s, t in zip(self.samples, times, strict=False)]
-        if len(times) != len(self.samples):
+        times, given = keys.numeric_times(self.times, "times"), list(self.samples)
+        if len(times) != len(given):
             raise ValueError(
-                f"times has {len(times)} entries but samples has {len(self.samples)}; give one sample per time"
+                f"times has {len(times)} entries but samples has {len(given)}; give one sample per time"
             )
         if len(times) < 2:
-            raise ValueError(f"snapshots need at least two times, found {list(times)}")
+            raise ValueError(f"snapshots need at least two times, found {times.tolist()}")
         if len(np.unique(times)) < len(times):
             raise ValueError(
-                f"times must differ, found {list(times)}; join the samples of equal times into one array"
+                f"times must differ, found {times.tolist()}; join the samples of equal times into one array"
             )
+        samples = [_as_sample(s, t) for s, t in zip(given, times, strict=True)]
         widths = {s.shape[1] for s in samples}
         if len(widths) > 1:
             raise ValueError(
@@ -128,7 +129,7 @@ class Snapshots:
         array, features, rep = keys.representation(adata, use_rep)
         times = _without(np.unique(column), hold_out, str(time_key))
         if len(times) < 2:
-            raise ValueError(f"need at least two times in adata.obs[{time_key!r}], found {list(times)}")
+            raise ValueError(f"need at least two times in adata.obs[{time_key!r}], found {times.tolist()}")
         rows = [np.flatnonzero(column == t) for t in times]
         samples = [keys.dense_rows(array, r, rep) for r in rows]
         if rep == "X":
@@ -193,11 +194,11 @@ class Snapshots:
         """Leave times out; what remains never depended on them."""
         kept = _without(self.times, times, "times")
         if len(kept) < 2:
-            raise ValueError(f"hold_out leaves {list(kept)}; at least two times must remain")
+            raise ValueError(f"hold_out leaves {kept.tolist()}; at least two times must remain")
         return self._take([(self.index(t), slice(None)) for t in kept])
 
     def split(self, fraction: float, seed: int = 0, least: int = 2) -> tuple[Snapshots, Snapshots]:
-        """Split every snapshot at random into ``(1 − fraction, fraction)``, at least ``least`` samples on either side."""
+        """Split every snapshot at random into ``(1 − fraction, fraction)``; neither gets fewer than ``least`` samples if it can be."""
         rng = np.random.default_rng(seed)
         first, second = [], []
         for k, n in enumerate(self.sizes):
@@ -225,7 +226,6 @@ class Snapshots:
 
     def to_anndata(self) -> AnnData:
         """One cell per row, times in ``obs["time"]``; weights, masses and conditions beside them."""
-        import pandas as pd
         from anndata import AnnData
 
         sizes = self.sizes
@@ -258,7 +258,11 @@ class Snapshots:
             return None
         if len(values) != len(order):
             raise ValueError(f"{name} has {len(values)} entries but there are {len(order)} times")
-        values = [np.asarray(values[i]) for i in order]
+        kind = np.float64 if name == "weights" else None
+        values = [
+            _as_array(values[i], f"{name} at time {t:g}", kind)
+            for i, t in zip(order, self.times, strict=True)
+        ]
         for k, v in enumerate(values):
             if v.shape != (len(self.samples[k]),):
                 raise ValueError(
@@ -289,22 +293,30 @@ class Snapshots:
 
 def _as_sample(sample: Any, time: float) -> np.ndarray:
     x = sample.detach().cpu().numpy() if hasattr(sample, "detach") else sample
-    x = x.toarray() if hasattr(x, "toarray") else np.asarray(x)
-    if x.ndim != 2:
+    x = x.toarray() if hasattr(x, "toarray") else _as_array(x, f"the sample at time {time:g}")
+    if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"the sample at time {time:g} has shape {x.shape}; it must be (samples, features)")
     if len(x) == 0:
         raise ValueError(f"the sample at time {time:g} is empty; leave that time out")
     return keys.dense_rows(x, np.arange(len(x)), f"the sample at time {time:g}")
 
 
+def _as_array(values: Any, name: str, kind: Any = None) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=kind)
+    except (TypeError, ValueError):
+        expected = "a rectangular array" if kind is None else "numbers"
+        raise ValueError(f"{name} must be {expected}, found {str(values)[:60]}") from None
+
+
 def _as_masses(masses: Any, n: int, order: np.ndarray) -> np.ndarray | None:
     if masses is None:
         return None
-    masses = np.asarray(masses, dtype=np.float64)
+    masses = _as_array(masses, "masses", np.float64)
     if masses.shape != (n,):
         raise ValueError(f"masses has shape {masses.shape}; give one mass for each of the {n} times")
     if not np.isfinite(masses).all() or (masses <= 0).any():
-        raise ValueError(f"masses must be positive and finite, found {list(masses)}")
+        raise ValueError(f"masses must be positive and finite, found {masses.tolist()}")
     return masses[order]
 
 
@@ -322,24 +334,25 @@ def _column_by_time(
     adata: AnnData, key: str, role: str, rows: list[np.ndarray], kind: type
 ) -> tuple[np.ndarray, ...]:
     column = keys.obs_column(adata, key, role)
-    try:
-        values = np.asarray(column.astype(kind))
-    except (TypeError, ValueError):
-        raise ValueError(f"{role} {key!r} must hold numbers, found {column.iloc[0]!r}") from None
-    return tuple(values[r] for r in rows)
+    parts = [column.iloc[r] for r in rows]  # only these: what is held out may hold anything
+    if kind is str:
+        return tuple(np.asarray(part.astype(str)) for part in parts)
+    numbers = [pd.to_numeric(part.astype(object), errors="coerce") for part in parts]
+    for part, number in zip(parts, numbers, strict=True):
+        text = part[number.isna() & part.notna()]
+        if len(text):
+            raise ValueError(f"{role} {key!r} must hold numbers, found {text.iloc[0]!r}")
+    return tuple(number.to_numpy(dtype=np.float64) for number in numbers)
 
 
 def _index(times: np.ndarray, time: float) -> int:
-    near = np.flatnonzero(np.isclose(times, time, rtol=1e-9, atol=1e-12))
+    near = np.flatnonzero(np.isclose(times, time, rtol=1e-7, atol=1e-12))  # a float32 finds its time
     if len(near) == 0:
-        raise ValueError(f"no snapshot at time {time!r}; the times are {', '.join(f'{t:g}' for t in times)}")
+        raise ValueError(f"no snapshot at time {time:g}; the times are {', '.join(f'{t:g}' for t in times)}")
     return int(near[0])
 
 
 def _without(times: np.ndarray, hold_out: float | Iterable[float] | None, key: str) -> np.ndarray:
     if hold_out is None:
         return times
-    gone = [
-        _index(times, t) for t in keys.numeric_times(np.atleast_1d(np.asarray(hold_out)), f"hold_out ({key})")
-    ]
-    return np.delete(times, gone)
+    return np.delete(times, [_index(times, t) for t in keys.numeric_times(hold_out, f"hold_out ({key})")])

@@ -121,6 +121,7 @@ class Estimator(Settings, ABC):
             If a key, a time or a value in the data is not as it must be; the message names it.
         """
         self.check()
+        hold_out = None if hold_out is None else keys.numeric_times(hold_out, "hold_out")
         settings = (self.training or Training()).check()
         if max_steps is not None:
             settings = Training(**{**settings.get_params(), "max_steps": max_steps}).check()
@@ -142,9 +143,7 @@ class Estimator(Settings, ABC):
         self.process_ = process.eval().requires_grad_(False)
         self.scaling_, self.history_, self.status_ = scaling, result.history, result.status
         self.times_, self.sizes_, self.source_ = snapshots.times, snapshots.sizes, snapshots.source
-        self.hold_out_ = (
-            [] if hold_out is None else [float(t) for t in np.atleast_1d(np.asarray(hold_out, dtype=float))]
-        )
+        self.hold_out_ = [] if hold_out is None else hold_out.tolist()
         self.feature_names_in_, self.n_features_in_ = (
             np.asarray(snapshots.features, dtype=object),
             snapshots.n_features,
