@@ -40,8 +40,9 @@ class HydrogenSuperposition(Simulator):
     ``∇S = Im(∇ψ/ψ)`` keep it.
 
     The defaults are the Schrödinger experiment of Action Matching [1]_. Its program sets the electron's charge and
-    the vacuum permittivity to 1 as well, which makes ``a = 4π``: lengths are 4π and times 16π² smaller units than
-    the atomic ones (``bohr_radius=1``), and its duration of 14,000 is 88.7 atomic units, 0.98 of a beat. With two
+    the vacuum permittivity to 1 as well, which makes ``a = 4π``: an atomic unit of length is 4π of its units and one of
+    time 16π², so its duration of 14,000 is 88.7 atomic units or 0.98 of a beat. In atomic units proper
+    (``bohr_radius=1``) 14,000 would be 155 beats. With two
     states the density turns rigidly about the z axis, by ``−(E₁ − E₂)/(m₁ − m₂)`` radians per time unit.
 
     The phase S is no potential: it grows by 2π around the lines where ψ is zero. So the process has none, and the
@@ -58,7 +59,7 @@ class HydrogenSuperposition(Simulator):
 
     References
     ----------
-    .. [1] K. Neklyudov et al., Action Matching: learning stochastic dynamics from samples, ICML 2023, section 5.
+    .. [1] K. Neklyudov et al., Action Matching: learning stochastic dynamics from samples, ICML 2023.
 
     Examples
     --------
