@@ -42,8 +42,8 @@ class HydrogenSuperposition(Simulator):
     The defaults are the Schrödinger experiment of Action Matching [1]_. Its program sets the electron's charge and
     the vacuum permittivity to 1 as well, which makes ``a = 4π``: an atomic unit of length is 4π of its units and one of
     time 16π², so its duration of 14,000 is 88.7 atomic units or 0.98 of a beat. In atomic units proper
-    (``bohr_radius=1``) 14,000 would be 155 beats. With two
-    states the density turns rigidly about the z axis, by ``−(E₁ − E₂)/(m₁ − m₂)`` radians per time unit.
+    (``bohr_radius=1``) 14,000 would be 155 beats. With two states of different m the density turns rigidly about the
+    z axis, by ``(E₁ − E₂)/(m₁ − m₂)`` radians per time unit.
 
     The phase S is no potential: it grows by 2π around the lines where ψ is zero. So the process has none, and the
     gradient field that Action Matching converges to differs from the Bohmian velocity while it moves the same density.
