@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ import numpy as np
 
 from dyninfer.settings import Settings
 
-Solve = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+# (cost, a, b) -> rows, columns, mass, and whatever else belongs to the pairs
+Solve = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
 
 
 class Plan(NamedTuple):
@@ -75,9 +75,7 @@ class OTCoupling(Coupling):
         """See :meth:`Coupling.plan`."""
         import ot
 
-        def exact(
-            cost: np.ndarray, a: np.ndarray, b: np.ndarray
-        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        def exact(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
             plan = ot.emd(a, b, cost, numItermax=10_000_000)
             i, j = np.nonzero(plan)
             return i, j, plan[i, j]
@@ -88,6 +86,9 @@ class OTCoupling(Coupling):
 @dataclass(kw_only=True, repr=False, eq=False)
 class UnbalancedOTCoupling(Coupling):
     """Unbalanced entropic transport: far mass is not carried but destroyed and created.
+
+    The pairs are drawn half by the source's partners and half by the target's, so that cells which vanish and cells which
+    appear are among them; their weights are below two and reproduce both samples.
 
     Parameters
     ----------
@@ -104,42 +105,33 @@ class UnbalancedOTCoupling(Coupling):
     regularization: float = 0.01
     batch_size: int = 1024
 
+    draws = 8  # pairs drawn per sample, from either end
+
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
-        import ot
-
         rng = np.random.default_rng(seed)
-        tail_a, tail_b = np.zeros(len(x)), np.zeros(len(y))
 
-        def unbalanced(
-            cost: np.ndarray, a: np.ndarray, b: np.ndarray
-        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            unit = float(np.average(cost, weights=np.outer(a, b))) or 1.0
-            plan = ot.unbalanced.sinkhorn_unbalanced(
-                a,
-                b,
-                cost / unit,
-                self.regularization,
-                self.mass_penalty,
-                method="sinkhorn_stabilized",
-                numItermax=2000,
+        def unbalanced(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+            unit = float(a @ cost @ b) or 1.0
+            log_a, log_b = _unbalanced_partners(cost / unit, a, b, self.regularization, self.mass_penalty)
+            n = self.draws * (len(a) + len(b))
+            ends = zip(_pairs(log_a, n, rng), _pairs(log_b.T, n, rng)[::-1], strict=True)
+            rows, columns = (np.concatenate(parts) for parts in ends)
+            born = log_b[rows, columns] - log_a[rows, columns]  # log-weight gained on the way
+            mass = np.full(len(rows), 1 / len(rows))
+            log_source, log_target = np.log(2) - np.logaddexp(0, born), np.log(2) - np.logaddexp(0, -born)
+            return (
+                rows,
+                columns,
+                mass,
+                _fitted(log_source, rows, mass, a),
+                _fitted(log_target, columns, mass, b),
             )
-            flat = np.flatnonzero(plan)
-            pick = flat[_spread(plan.ravel()[flat], 8 * sum(plan.shape), rng)]
-            i, j = np.unravel_index(pick, plan.shape)
-            return i, j, np.full(len(i), plan.sum() / len(i))
 
-        source, target, mass = _blockwise(unbalanced, x, y, a, b, self.batch_size, seed)
-        mass = mass / mass.sum()
-        np.add.at(tail_a, source, mass)
-        np.add.at(tail_b, target, mass)
-        log_source, log_target = (
-            np.log(w[k] / t[k]) for w, t, k in ((a, tail_a, source), (b, tail_b, target))
+        source, target, mass, log_source, log_target = _blockwise(
+            unbalanced, x, y, a, b, self.batch_size, seed
         )
-        # Samples that no pair was drawn for carry no weight: the rest is normalised to the whole.
-        log_source -= np.log(np.sum(mass * np.exp(log_source)))
-        log_target -= np.log(np.sum(mass * np.exp(log_target)))
-        return Plan(source, target, mass, log_source, log_target)
+        return Plan(source, target, mass / mass.sum(), log_source, log_target)
 
 
 COUPLINGS: dict[str, type[Coupling]] = {
@@ -184,30 +176,91 @@ def _balanced(source: np.ndarray, target: np.ndarray, mass: np.ndarray) -> Plan:
 
 def _blockwise(
     solve: Solve, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, size: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """Solve block by block over random parts of both samples; rows are returned in the numbering of the whole."""
     rng = np.random.default_rng(seed)
     blocks = max(1, -(-max(len(x), len(y)) // size))
-    blocks = min(blocks, len(x), len(y))
     found = []
-    for rows, columns in zip(
-        np.array_split(rng.permutation(len(x)), blocks),
-        np.array_split(rng.permutation(len(y)), blocks),
-        strict=True,
+    for (rows, part_a), (columns, part_b) in zip(
+        _equal_parts(a, blocks, rng), _equal_parts(b, blocks, rng), strict=True
     ):
-        part_a, part_b = a[rows], b[columns]
-        if part_a.sum() <= 0 or part_b.sum() <= 0:
-            continue
-        cost = _squared_distances(x[rows], y[columns])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # POT warns about every block; what matters is checked below
-            i, j, mass = solve(cost, part_a / part_a.sum(), part_b / part_b.sum())
+        i, j, mass, *more = solve(_squared_distances(x[rows], y[columns]), part_a, part_b)
         if len(i) == 0 or not np.isfinite(mass).all():
             raise ValueError(
                 "optimal transport failed on these samples; check them for extreme values or rescale them"
             )
-        found.append((rows[i], columns[j], mass * part_a.sum()))
+        found.append((rows[i], columns[j], mass, *more))
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+
+def _equal_parts(
+    weights: np.ndarray, parts: int, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Cut a sample into random parts of equal mass: rows and their weights, summing to one.
+
+    A sample on the border of two parts is in both, so that the parts together have the weights of the whole to the last digit.
+    """
+    order = rng.permutation(np.flatnonzero(weights > 0))
+    end = np.cumsum(weights[order]) * (parts / weights.sum())
+    begin = np.concatenate([[0.0], end[:-1]])
+    found = []
+    for k in range(parts):
+        inside = np.minimum(end, k + 1) - np.maximum(begin, k)
+        rows = np.flatnonzero(inside > 1e-12)
+        found.append((order[rows], inside[rows] / inside[rows].sum()))
+    return found
+
+
+def _unbalanced_partners(
+    cost: np.ndarray, a: np.ndarray, b: np.ndarray, regularization: float, mass_penalty: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log of the unbalanced plan with its rows normalised to ``a``, and with its columns normalised to ``b``.
+
+    Sinkhorn's iteration with log-sums (scaling kernels underflow as soon as a sample lies far away), the regularisation
+    falling to its value by halves, and the optimal shift of the two potentials after every step (Séjourné, Vialard, Peyré 2022,
+    arXiv 2201.00730).
+    """
+    import torch
+
+    # float32 resolves the exponents to better than the tolerance, twice as fast.
+    c, log_a, log_b = (torch.as_tensor(v, dtype=torch.float32) for v in (cost, np.log(a), np.log(b)))
+    f, g = torch.zeros_like(log_a), torch.zeros_like(log_b)
+    eps = max(1.0, regularization)
+    while True:
+        z, damp = c / eps, -eps * mass_penalty / (mass_penalty + eps)
+        for _ in range(300):
+            before = f
+            f = damp * torch.logsumexp((g / eps + log_b) - z, 1)
+            g = damp * torch.logsumexp((f / eps + log_a)[:, None] - z, 0)
+            mass_a, mass_b = (
+                torch.logsumexp(v, 0) for v in (log_a - f / mass_penalty, log_b - g / mass_penalty)
+            )
+            shift = 0.5 * mass_penalty * (mass_a - mass_b)
+            f, g = f + shift, g - shift
+            if (f - before).abs().max() < (0.01 if eps == regularization else 0.1) * eps:
+                break
+        if eps == regularization:
+            break
+        eps = max(eps / 2, regularization)
+    f, g, log_a, log_b, z = (v.double() for v in (f, g, log_a, log_b, z))
+    by_row = log_a[:, None] + torch.log_softmax((g / eps + log_b) - z, 1)
+    by_column = log_b + torch.log_softmax((f / eps + log_a)[:, None] - z, 0)
+    return by_row.numpy(), by_column.numpy()
+
+
+def _pairs(log_plan: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw pairs from a plan, every row within one of its expected count."""
+    rows, columns = np.unravel_index(_spread(np.exp(log_plan).ravel(), n, rng), log_plan.shape)
+    return rows, columns
+
+
+def _fitted(log_weight: np.ndarray, rows: np.ndarray, mass: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Log-weights corrected for the luck of the draw, so that the weighted pairs reproduce ``wanted`` exactly."""
+    drawn = np.bincount(rows, weights=mass * np.exp(log_weight), minlength=len(wanted))
+    fitted = log_weight + np.log(wanted[rows]) - np.log(np.maximum(drawn[rows], np.finfo(float).tiny))
+    return fitted - np.log(
+        np.sum(mass * np.exp(fitted))
+    )  # a sample too light to be drawn leaves its share to the rest
 
 
 def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
