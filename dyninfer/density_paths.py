@@ -14,7 +14,7 @@ from torch import Tensor
 from dyninfer.couplings import Coupling, Plan, sample_chains
 from dyninfer.scaling import Scaling
 from dyninfer.snapshots import Snapshots
-from dyninfer.training import mean_over_processes
+from dyninfer.training import sum_over_processes
 
 
 class DensityBatch(NamedTuple):
@@ -130,14 +130,16 @@ class TimeSampler:
         value = integrand.to(self.moments.dtype)
         new = torch.zeros_like(self.moments)
         new.index_add_(1, k, torch.stack([torch.ones_like(value), value, value.square()]))
-        mean_over_processes([new])
+        sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
         count, total, squares = self.moments
-        known = count > 1
-        std = (squares / count.clamp_min(1) - (total / count.clamp_min(1)).square()).clamp_min(0).sqrt()
-        std = torch.where(known, std, std[known].mean() if bool(known.any()) else torch.ones_like(std))
-        scaled = std / std.mean().clamp_min(torch.finfo(std.dtype).tiny)
-        self.density = (1 - self.floor) * scaled + self.floor
+        known = (count > 1).to(value.dtype)
+        mean = total / count.clamp_min(1)
+        std = (squares / count.clamp_min(1) - mean.square()).clamp_min(0).sqrt()
+        # Bins that were hardly seen count as average; where nothing varies, all times are alike.
+        average = (std * known).sum() / known.sum().clamp_min(1)
+        relative = torch.where((known > 0) & (average > 0), std / average, torch.ones_like(std))
+        self.density = (1 - self.floor) * relative / relative.mean() + self.floor
 
 
 class PathSampler(ABC):
@@ -300,7 +302,7 @@ class DenseSnapshots(PathSampler):
         self.weighted = data.masses is not None
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
-        """Samples at the snapshots; ``t`` chooses among them, with trapezoidal probabilities."""
+        """Samples at the snapshots; ``t`` chooses among them, with trapezoidal probabilities where it is uniform."""
         n = len(t)
         k = torch.searchsorted(self.levels, t.double())
         u = torch.rand(3, n, generator=generator, device=t.device, dtype=torch.float64)
@@ -311,7 +313,7 @@ class DenseSnapshots(PathSampler):
         return DensityBatch(
             self.times[k],
             x,
-            torch.ones_like(density),
+            density,
             mass[0],
             None,
             None,

@@ -95,8 +95,17 @@ class Training(Settings):
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"training.{name} must lie in [{low}, {high}], found {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"training.learning_rate must be positive, found {self.learning_rate}")
+        for name in ("learning_rate", "gradient_clip"):
+            value = getattr(self, name)
+            if not (value is None and name == "gradient_clip") and not value > 0:
+                raise ValueError(f"training.{name} must be positive, found {value}")
+        for name in ("warmup_steps", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"training.{name} must not be negative, found {getattr(self, name)}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(
+                f"training.patience must be at least 1, or None to never stop early; found {self.patience}"
+            )
         if self.precision not in ("float32", "float64", "bfloat16"):
             raise ValueError(
                 f"training.precision must be float32, float64 or bfloat16, found {self.precision!r}"
@@ -232,32 +241,36 @@ class _Run:
         self.average = [p.detach().clone() for p in self.parameters]
         self.best, self.best_value, self.stale = [a.clone() for a in self.average], math.inf, 0
         self.step, self.rows, self.seconds = 0, [], 0.0
+        self.sums: dict[str, Tensor] = {}  # of the terms since the last row
         self.path = None if checkpoint is None else Path(checkpoint)
         if self.path is not None and not self.path.parent.is_dir():
             raise ValueError(f"the folder of checkpoint {str(checkpoint)!r} does not exist; create it first")
+        if settings.batch_size < _world():
+            raise ValueError(
+                f"training.batch_size ({settings.batch_size}) must be at least the number of processes ({_world()})"
+            )
         if resume:
             self._restore()
 
     def go(self, progress: bool) -> Result:
         settings, status = self.settings, "finished"
         loss_terms = torch.compile(self.objective.loss) if settings.compile else self.objective.loss
-        sums: dict[str, Tensor] = {}
         begin, offset = time.perf_counter(), self.seconds
         with _bar(progress and _rank() == 0, settings.max_steps, self.step) as bar:
             try:
                 while self.step < settings.max_steps and not self._out_of_patience():
                     terms = self._update(loss_terms)
                     for name, value in terms.items():
-                        sums[name] = sums[name] + value if name in sums else value
+                        self.sums[name] = self.sums[name] + value if name in self.sums else value
                     self.step += 1
                     bar.update(1)
                     self.seconds = offset + time.perf_counter() - begin
                     last = self.step == settings.max_steps
                     if self.step % settings.log_every == 0 or last:
-                        if not self._log(sums, bar):
+                        if not self._log(bar):
                             status = "diverged"
                             break
-                        sums = {}
+                        self.sums = {}
                     if self.step % settings.validate_every == 0 or last:
                         self._validate()
                     if self.step % settings.checkpoint_every == 0:
@@ -282,12 +295,12 @@ class _Run:
 
     def _update(self, loss_terms: Callable[[nn.Module, Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
         settings = self.settings
-        batch = _share(self.objective.batch(settings.batch_size, self.generator))
+        batch, share = _share(self.objective.batch(settings.batch_size, self.generator))
         self.optimizer.zero_grad(set_to_none=True)
         autocast = settings.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=autocast):
             terms = loss_terms(self.process, batch)
-        terms["loss"].mean().backward()
+        (terms["loss"].mean() * share).backward()
         mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
         clip = settings.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, math.inf if clip is None else clip)
@@ -297,14 +310,17 @@ class _Run:
         decay = min(settings.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         self.objective.observe(batch, terms)
-        return {**{name: value.detach().mean() for name, value in terms.items()}, "gradient_norm": norm}
+        return {
+            **{name: value.detach().mean() * share for name, value in terms.items()},
+            "gradient_norm": norm,
+        }
 
-    def _log(self, sums: dict[str, Tensor], bar: Any) -> bool:
+    def _log(self, bar: Any) -> bool:
         """Append a row to the history; False where the loss is no longer finite."""
         steps = (self.step - 1) % self.settings.log_every + 1
-        values = torch.stack([s.double() for s in sums.values()])
+        values = torch.stack([s.double() for s in self.sums.values()])
         mean_over_processes([values])
-        row = dict(zip(sums, (values / steps).tolist(), strict=True))
+        row = dict(zip(self.sums, (values / steps).tolist(), strict=True))
         self.rows.append(
             {
                 "step": self.step,
@@ -336,8 +352,14 @@ class _Run:
         with self._averaged():
             value = self.objective.validation(self.process)
         if value is None:
-            self.best = [a.clone() for a in self.average]
+            if self._finite():
+                self.best = [a.clone() for a in self.average]
             return
+        agreed = torch.tensor([value], dtype=torch.float64)
+        if _world() > 1:
+            agreed = agreed.to(self.device)
+            mean_over_processes([agreed])  # all processes stop at the same step
+        value = float(agreed)
         self.rows[-1 if self.rows and self.rows[-1]["step"] == self.step else self._new_row()][
             "validation"
         ] = value
@@ -346,6 +368,9 @@ class _Run:
             self.best = [a.clone() for a in self.average]
         else:
             self.stale += 1
+
+    def _finite(self) -> bool:
+        return all(bool(a.isfinite().all()) for a in self.average)
 
     def _out_of_patience(self) -> bool:
         return self.settings.patience is not None and self.stale >= self.settings.patience
@@ -369,12 +394,13 @@ class _Run:
                     p.copy_(k)
 
     def _save(self) -> None:
-        if self.path is None or _rank() > 0:
+        if self.path is None or _rank() > 0 or not self._finite():
             return
         state = {
             "step": self.step,
             "seconds": self.seconds,
             "rows": self.rows,
+            "sums": self.sums,
             "best_value": self.best_value,
             "stale": self.stale,
             "parameters": [p.detach() for p in self.parameters],
@@ -385,8 +411,11 @@ class _Run:
             "objective": self.objective.state(),
         }
         partial = self.path.with_name(self.path.name + ".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.path)
+        try:
+            torch.save(state, partial)
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _restore(self) -> None:
         if self.path is None:
@@ -403,25 +432,32 @@ class _Run:
             for p, saved in zip(self.parameters, state["parameters"], strict=True):
                 p.copy_(saved)
         self.average, self.best = state["average"], state["best"]
-        self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.rows, self.sums = state["rows"], state["sums"]
         self.best_value, self.stale = state["best_value"], state["stale"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.objective.restore(state["objective"])
 
 
-def mean_over_processes(tensors: list[Tensor]) -> None:
-    """Average tensors over all processes in place, as one flat all-reduce.
-
-    DistributedDataParallel does not promise gradients of losses that hold derivatives; a plain mean does.
-    """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+def sum_over_processes(tensors: list[Tensor]) -> None:
+    """Add tensors up over all processes in place, as one flat all-reduce."""
+    if _world() == 1:
         return
     flat = torch.cat([t.reshape(-1) for t in tensors])
     dist.all_reduce(flat)
-    flat /= dist.get_world_size()
     for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         t.copy_(part.view_as(t))
+
+
+def mean_over_processes(tensors: list[Tensor]) -> None:
+    """Average tensors over all processes in place.
+
+    DistributedDataParallel does not promise gradients of losses that hold derivatives; a plain mean does.
+    """
+    sum_over_processes(tensors)
+    for t in tensors if _world() > 1 else ():
+        t /= _world()
 
 
 def join_processes(device: torch.device) -> None:
@@ -434,12 +470,18 @@ def _rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def _share(batch: Batch) -> Batch:
-    """Take this process's share of the batch."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return batch
-    rank, world = dist.get_rank(), dist.get_world_size()
-    return type(batch)(*(None if part is None else part[rank::world] for part in batch))
+def _world() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _share(batch: Batch) -> tuple[Batch, float]:
+    """Take the part of the batch for this process, and how its mean counts in the mean over processes."""
+    rank, world = _rank(), _world()
+    if world == 1:
+        return batch, 1.0
+    n = next(len(part) for part in batch if part is not None)
+    mine = type(batch)(*(None if part is None else part[rank::world] for part in batch))
+    return mine, len(range(rank, n, world)) * world / n
 
 
 @contextmanager
