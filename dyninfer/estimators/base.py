@@ -201,7 +201,7 @@ class Estimator(Settings, ABC):
         times: Sequence[float] | float | None = None,
         start: str = "previous",
         metrics: Sequence[str] = ("w1", "w2", "sliced_w2", "mmd", "energy"),
-        max_samples: int | None = None,
+        max_samples: int | None = 4500,
         seed: int = 0,
     ) -> pd.DataFrame:
         """Compare what is simulated with what was observed, one row per observed time after the first.
@@ -217,7 +217,7 @@ class Estimator(Settings, ABC):
         metrics : sequence of str
             Names as in :mod:`dyninfer.metrics`.
         max_samples : int, optional
-            Cap on the samples a side for the exact distances; the numbers used stand in the result.
+            Cap on the samples a side, drawn at random; None keeps all. The numbers used stand in the result.
         seed : int
 
         Returns
