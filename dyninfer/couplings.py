@@ -105,7 +105,7 @@ class UnbalancedOTCoupling(Coupling):
     regularization: float = 0.01
     batch_size: int = 1024
 
-    draws = 8  # pairs drawn per sample, from either end
+    draws = 16  # pairs drawn per sample, from either end
 
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
@@ -184,7 +184,8 @@ def _blockwise(
     for (rows, part_a), (columns, part_b) in zip(
         _equal_parts(a, blocks, rng), _equal_parts(b, blocks, rng), strict=True
     ):
-        i, j, mass, *more = solve(_squared_distances(x[rows], y[columns]), part_a, part_b)
+        cost = _squared_distances(x[rows], y[columns])
+        i, j, mass, *more = solve(cost, part_a, part_b) if np.isfinite(cost).all() else (np.zeros(0),) * 3
         if len(i) == 0 or not np.isfinite(mass).all():
             raise ValueError(
                 "optimal transport failed on these samples; check them for extreme values or rescale them"
@@ -201,11 +202,14 @@ def _equal_parts(
     A sample on the border of two parts is in both, so that the parts together have the weights of the whole to the last digit.
     """
     order = rng.permutation(np.flatnonzero(weights > 0))
-    end = np.cumsum(weights[order]) * (parts / weights.sum())
+    share = weights[order] * (parts / weights.sum())
+    end = np.cumsum(share)
+    end[-1] = parts
     begin = np.concatenate([[0.0], end[:-1]])
     found = []
     for k in range(parts):
-        inside = np.minimum(end, k + 1) - np.maximum(begin, k)
+        cut = np.minimum(end, k + 1) - np.maximum(begin, k)
+        inside = np.where((begin >= k) & (end <= k + 1), share, cut)
         rows = np.flatnonzero(inside > 1e-12)
         found.append((order[rows], inside[rows] / inside[rows].sum()))
     return found
@@ -249,8 +253,9 @@ def _unbalanced_partners(
 
 
 def _pairs(log_plan: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw pairs from a plan, every row within one of its expected count."""
-    rows, columns = np.unravel_index(_spread(np.exp(log_plan).ravel(), n, rng), log_plan.shape)
+    """Draw pairs from a plan, every row within two of its expected count."""
+    flat = _spread(np.exp(log_plan).ravel(), n, rng, even=False)
+    rows, columns = np.unravel_index(flat, log_plan.shape)
     return rows, columns
 
 
@@ -269,9 +274,13 @@ def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.maximum(cost, 0, out=cost)
 
 
-def _spread(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """``n`` indices drawn by weight, systematically (every index within one of its expected count), in random order."""
-    level = (np.arange(n) + rng.random()) / n
+def _spread(weights: np.ndarray, n: int, rng: np.random.Generator, *, even: bool = True) -> np.ndarray:
+    """``n`` indices drawn by weight, one from each n-th of the whole, in random order.
+
+    Evenly spaced draws give every index within one of its expected count; where the weights have a period (rows of a plan),
+    each draw must fall at random within its part.
+    """
+    level = (np.arange(n) + (rng.random() if even else rng.random(n))) / n
     cumulative = np.cumsum(weights)
     index = np.searchsorted(cumulative, level * cumulative[-1], side="right").clip(0, len(weights) - 1)
     return rng.permutation(index)
