@@ -47,7 +47,7 @@ def simulate_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Opti
     """Run a :class:`~dyninfer.processes.Diffusion`; see :func:`simulate` for the arguments."""
     start = starting_states(process, x0, options.n_paths, options.seed, options.origin)
     features = _features(options, start.states.shape[1])
-    equation = equation_of(process, start.states, float(times[0]), options.noise, options.backward)
+    equation = equation_of(process, start.states, times, options.noise, options.backward)
     solver, integrate = choose_solver(options.solver, equation)
     grid = Grid.of(times, options.dt)
     record = Record.of(start, grid, equation.grows, options.resample is not None)
@@ -55,7 +55,8 @@ def simulate_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Opti
         torch.set_grad_enabled(start.differentiable),
         tqdm(total=0, unit="time", desc=f"simulate ({solver})", disable=not options.progress) as bar,
     ):
-        task = Task(equation, grid, options.seed, options.rtol, options.atol, bar.update)
+        tick = bar.update if options.progress else None
+        task = Task(equation, grid, options.seed, options.rtol, options.atol, tick)
         _fill(record, task, integrate, options, bar)
     return _trajectories(record, start, times, solver, options, features, grid)
 
@@ -204,7 +205,7 @@ def _provenance(options: Options, solver: str, grid: Grid) -> dict[str, Any]:
         "solver": solver,
         "seed": int(options.seed),
         "backward": bool(options.backward),
-        "noise": getattr(noise, "__name__", "callable") if callable(noise) else noise,
+        "noise": getattr(noise, "__name__", "callable") if callable(noise) else noise and float(noise),
         "dt": float(grid.lengths.abs().max()) if grid.n_steps else None,
         "rtol": options.rtol,
         "atol": options.atol,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -30,16 +31,26 @@ class Equation:
         Whether the amplitude does not depend on the state.
     grows : bool
         Whether there are weights.
+    own_drift : bool
+        Whether the velocity is the drift of the process as it stands.
+    parameters : tuple of Tensor
+        What the process has learned, for adjoint gradients.
     """
 
     rates: Rates
     amplitude: Field | None
     additive: bool
     grows: bool
+    own_drift: bool = False
+    parameters: tuple[Tensor, ...] = ()
 
 
 def equation_of(
-    process: Diffusion, x: Tensor, t: float, noise: float | Callable[[Tensor], Any] | None, backward: bool
+    process: Diffusion,
+    x: Tensor,
+    times: Tensor,
+    noise: float | Callable[[Tensor], Any] | None,
+    backward: bool,
 ) -> Equation:
     """Derive the equation from a process and check its fields on copies of the first state.
 
@@ -52,15 +63,15 @@ def equation_of(
     process : Diffusion
     x : Tensor, ``(n, d)``
         Starting states.
-    t : float
-        Starting time.
+    times : Tensor, ``(time,)``
+        Output times, the first of them the start.
     noise : float or callable, optional
         ``ε``, or None for the process' own.
     backward : bool
         Whether time runs down.
     """
-    own = _check_fields(process, x, t)
-    _check_noise(noise)
+    own = _check_fields(process, x, t := float(times[0]))
+    _check_noise(noise, times)
     if noise is None and (not backward or own.amplitude is None):
         return own
     flow = noise is None or callable(noise) or noise > 0
@@ -68,13 +79,14 @@ def equation_of(
         return own
     _check_score(process, x, t, noise, backward, own)
     if noise is None:
-        return replace(own, rates=_shifted(process, lambda t, x: -process.diffusion(t, x).square()))
+        rates = _shifted(process, lambda t, x: -process.diffusion(t, x).square())
+        return replace(own, rates=rates, own_drift=False)
     return _with_noise(process, own, noise, backward)
 
 
-def probability_flow(process: Diffusion, x: Tensor, t: float) -> Equation:
+def probability_flow(process: Diffusion, x: Tensor, times: Tensor) -> Equation:
     """Return the deterministic flow that has the marginals of the process."""
-    return equation_of(process, x, t, 0.0, backward=False)
+    return equation_of(process, x, times, 0.0, backward=False)
 
 
 def _with_noise(process: Diffusion, own: Equation, noise: Any, backward: bool) -> Equation:
@@ -90,7 +102,7 @@ def _with_noise(process: Diffusion, own: Equation, noise: Any, backward: bool) -
         def amplitude(t: Tensor, x: Tensor) -> Tensor:
             return torch.sqrt(2 * _epsilon(noise, t, x))
 
-    return Equation(_shifted(process, score_factor), amplitude, additive=True, grows=own.grows)
+    return replace(own, rates=_shifted(process, score_factor), amplitude=amplitude, own_drift=False)
 
 
 def _shifted(process: Diffusion, factor: Field) -> Rates:
@@ -112,10 +124,11 @@ def _epsilon(noise: Any, t: Tensor, x: Tensor) -> Tensor:
 
 
 def _check_fields(process: Diffusion, x: Tensor, t: float) -> Equation:
-    """Call every field once on a few copies of the first state: shapes, and whether the noise depends on it."""
+    """Call every field once near the first state: shapes, and whether the noise depends on the state."""
     d = x.shape[1]
     n = 2 if d != 2 else 3  # tells (n,) from (d,)
-    rows = x[:1].detach() * torch.linspace(1.0, 1.1, n).to(x)[:, None]
+    first = x[:1].detach()
+    rows = first + torch.linspace(0.0, 0.1, n).to(x)[:, None] * (1 + first.abs())
     at = torch.full((n,), t).to(x)
     with torch.no_grad():
         drift, growth = process.drift_and_growth(at, rows)
@@ -123,13 +136,18 @@ def _check_fields(process: Diffusion, x: Tensor, t: float) -> Equation:
     if growth is not None:
         _check_shape("growth", growth, [(n,)], (n, d))
     with torch.enable_grad():
-        seen = rows.requires_grad_(True)
-        diffusion = process.diffusion(at, seen)
-    if diffusion is None:
-        return Equation(process.drift_and_growth, None, additive=True, grows=growth is not None)
-    _check_shape("diffusion", diffusion, [(), (1,), (d,), (n, 1), (n, d)], (n, d))
+        diffusion = process.diffusion(at, rows.requires_grad_(True))
+    additive = True
+    if diffusion is not None:
+        _check_shape("diffusion", diffusion, [(), (1,), (d,), (n, 1), (n, d)], (n, d))
+        additive = _is_additive(diffusion, rows)
     return Equation(
-        process.drift_and_growth, process.diffusion, _is_additive(diffusion, seen), grows=growth is not None
+        rates=process.drift_and_growth,
+        amplitude=None if diffusion is None else process.diffusion,
+        additive=additive,
+        grows=growth is not None,
+        own_drift=True,
+        parameters=tuple(process.parameters()),
     )
 
 
@@ -159,13 +177,21 @@ def _check_shape(name: str, value: Any, allowed: list[tuple[int, ...]], x_shape:
     )
 
 
-def _check_noise(noise: Any) -> None:
-    if noise is None or callable(noise):
+def _check_noise(noise: Any, times: Tensor) -> None:
+    if noise is None:
         return
-    if isinstance(noise, bool) or not isinstance(noise, int | float):
+    if not callable(noise) and (isinstance(noise, bool) or not isinstance(noise, Real)):
         raise TypeError(f"noise must be a number, a function of time or None, but it is {noise!r}")
-    if not (math.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise must be a finite number that is not negative, but it is {noise!r}")
+    for t in times if callable(noise) else times[:1]:
+        try:
+            value = float(noise(t) if callable(noise) else noise)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"noise must return one number for a scalar time, but not at {float(t):g}"
+            ) from error
+        if not (math.isfinite(value) and value >= 0):
+            where = f" at time {float(t):g}" if callable(noise) else ""
+            raise ValueError(f"noise must be finite and not negative, but it is {value:g}{where}")
 
 
 def _check_score(process: Diffusion, x: Tensor, t: float, noise: Any, backward: bool, own: Equation) -> None:

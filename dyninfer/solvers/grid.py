@@ -36,7 +36,7 @@ class Grid:
         span = abs(float(times[-1] - times[0]))
         dt = span / DEFAULT_STEPS if dt is None else dt
         gaps = torch.diff(times).abs().tolist()
-        return cls(times, tuple(max(1, math.ceil(gap / dt - 1e-9)) for gap in gaps))
+        return cls(times, tuple(max(1, math.ceil(gap / dt * (1 - 1e-6))) for gap in gaps))
 
     @property
     def intervals(self) -> range:
@@ -71,7 +71,8 @@ class Grid:
         One transfer for the whole run: inside the loop no time is copied to the device.
         """
         table = self.starts[:, None] + torch.tensor(c, dtype=torch.float64) * self.lengths[:, None]
-        return [row.unbind() for row in table.to(like).unbind()]
+        scalars = table.to(like).flatten().unbind()
+        return list(zip(*(scalars[i :: len(c)] for i in range(len(c))), strict=True))
 
     @cached_property
     def _first(self) -> list[int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 BLOCK = 64  # paths that share one generator
-_SEGMENT_NUMBERS = 2**18  # normals drawn by one call for one block
+# Normals drawn by one call for one block: what stays in cache on a CPU, few launches on a GPU.
+_CPU_NUMBERS, _GPU_NUMBERS = 2**18, 2**20
 _MASK64 = 2**64 - 1
 _MASK32 = 2**32 - 1
 
@@ -47,26 +50,40 @@ class PathNoise:
 
     def __init__(self, seed: int, n_steps: int, width: int, like: Tensor):
         self.width, self.n_steps = width, n_steps
-        self.segment_length = max(1, min(n_steps, max(16, _SEGMENT_NUMBERS // (BLOCK * width))))
+        numbers = _GPU_NUMBERS if like.is_cuda else _CPU_NUMBERS
+        longest = max(16, numbers // (BLOCK * width))
+        self.segment_length = max(1, math.ceil(n_steps / math.ceil(n_steps / longest)))
         self._key = mix64(seed, 1)
         self._generator = torch.Generator(device=like.device)
-        self._like = like
+        self._drawn = like.new_empty(self.segment_length, BLOCK, width)
 
-    def segment(self, rows: range, segment: int) -> Tensor:
-        """Normals of paths ``rows`` in steps ``segment · L, …``, at most ``L = segment_length``: ``(step, n, width)``."""
+    def segment(self, rows: range, segment: int, scale: Tensor | float = 1.0) -> Tensor:
+        """Scaled normals of paths ``rows`` in the steps of one segment.
+
+        Parameters
+        ----------
+        rows : range
+            Numbers of the paths.
+        segment : int
+            The steps ``segment · L, …``, at most ``L = segment_length`` of them.
+        scale : float or Tensor broadcasting against ``(step, 1, width)``
+            Factor, without gradient.
+
+        Returns
+        -------
+        Tensor, ``(step, n, width)``
+        """
         length = min(self.segment_length, self.n_steps - segment * self.segment_length)
-        out = self._like.new_empty(length, len(rows), self.width)
+        out = self._drawn.new_empty(length, len(rows), self.width)
         for block in range(rows.start // BLOCK, (rows.stop - 1) // BLOCK + 1):
-            first, last = block * BLOCK, (block + 1) * BLOCK
-            normals = self._draw(block, segment)[:length]
-            begin, end = max(first, rows.start), min(last, rows.stop)
-            out[:, begin - rows.start : end - rows.start] = normals[:, begin - first : end - first]
+            first, last = max(block * BLOCK, rows.start), min((block + 1) * BLOCK, rows.stop)
+            normals = self._draw(block, segment)[:length, first - block * BLOCK : last - block * BLOCK]
+            torch.mul(normals, scale, out=out[:, first - rows.start : last - rows.start])
         return out
 
     def _draw(self, block: int, segment: int) -> Tensor:
         self._generator.manual_seed(self._seed(block, segment))
-        shape = (self.segment_length, BLOCK, self.width)
-        return torch.randn(shape, generator=self._generator, dtype=self._like.dtype, device=self._like.device)
+        return self._drawn.normal_(generator=self._generator)
 
     def _seed(self, block: int, segment: int) -> int:
         """Seed of a block: a keyed bijection of 32-bit numbers, as torch's CPU generator keeps only 32 bits."""

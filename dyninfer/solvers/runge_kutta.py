@@ -84,5 +84,6 @@ def integrate(
             x, w = runge_kutta_step(task.equation.rates, nodes[k], x, w, lengths[k], tableau)
         states.append(x)
         weights.append(w)
-        task.tick()
+        if task.tick:
+            task.tick()
     return torch.stack(states, dim=1), None if w is None else torch.stack(weights, dim=1)

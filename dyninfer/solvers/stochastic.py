@@ -14,6 +14,7 @@ from dyninfer.solvers.task import Task
 
 State = tuple[Tensor, Tensor | None]
 Step = Callable[..., State]
+Kicks = Tensor | list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -96,26 +97,26 @@ def integrate(
             x, w = scheme.step(equation, nodes[k], x, w, lengths[k], kicks[offset])
         states.append(x)
         weights.append(w)
-        task.tick()
+        if task.tick:
+            task.tick()
     return torch.stack(states, dim=1), None if w is None else torch.stack(weights, dim=1)
 
 
-def _kicks(
-    task: Task, noise: PathNoise, rows: range, segment: int, scheme: Scheme, x: Tensor
-) -> Tensor | list:
+def _kicks(task: Task, noise: PathNoise, rows: range, segment: int, scheme: Scheme, x: Tensor) -> Kicks:
     """What noise adds in every step of a segment: ``g ΔW`` where ``g`` does not depend on the state, else ``ΔW``."""
     first = segment * noise.segment_length
-    normals = noise.segment(rows, segment)
-    steps = slice(first, first + len(normals))
-    root = task.grid.lengths[steps].abs().sqrt().to(x)[:, None, None]
+    lengths = task.grid.lengths[first : first + noise.segment_length]
+    starts = task.grid.starts[first : first + noise.segment_length]
+    root = lengths.abs().sqrt().to(x)[:, None, None]
     if not task.equation.additive:
-        return normals.mul_(root)
-    starts = task.grid.starts[steps]
+        return noise.segment(rows, segment, root)
     left = _table(task.equation, starts, x)
     if scheme.normals == 1:
-        return normals * (root * left)
-    right = _table(task.equation, starts + task.grid.lengths[steps], x)
-    dw, dz = normals.mul_(root).chunk(2, dim=2)
+        if left.requires_grad:
+            return left * noise.segment(rows, segment, root)
+        return noise.segment(rows, segment, root * left)
+    right = _table(task.equation, starts + lengths, x)
+    dw, dz = noise.segment(rows, segment, root).chunk(2, dim=2)
     chi = 0.5 * (dw + dz / 3**0.5)
     return list(zip(right * dw + (left - right) * chi, 1.5 * right * chi, strict=True))
 

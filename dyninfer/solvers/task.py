@@ -22,7 +22,7 @@ class Task:
         Seed of the noise.
     rtol, atol : float
         Tolerances of the adaptive solvers.
-    tick : callable
+    tick : callable, optional
         Called at every output time; moves the progress bar.
     """
 
@@ -31,4 +31,4 @@ class Task:
     seed: int = 0
     rtol: float = 1e-4
     atol: float = 1e-5
-    tick: Callable[[], object] = lambda: None
+    tick: Callable[[], object] | None = None

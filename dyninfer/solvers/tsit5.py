@@ -48,7 +48,10 @@ INTERPOLANT = (
     (0.0, 1.5, -4.0, 2.5),
 )
 
-SAFETY, SHRINK, STRETCH = 0.9, 0.2, 10.0
+# Proportional-integral control of the step (Hairer & Wanner, Solving ODEs II, section IV.2).
+SAFETY, SHRINK, STRETCH = 0.85, 0.2, 10.0
+INTEGRAL = 0.04
+PROPORTIONAL = 1 / 5 - 0.75 * INTEGRAL
 MIN_STEP = 1e-10  # of the span: below it a path has failed
 MAX_STEPS = 100_000
 
@@ -60,6 +63,7 @@ class Live:
     index: Tensor  # row in the chunk
     elapsed: Tensor  # time since the start, float64 and never negative
     h: Tensor  # next step, float64
+    error: Tensor  # of the last accepted step, over the tolerance
     retrying: Tensor  # whether the last step was rejected
     x: Tensor
     f: Tensor  # velocity at x
@@ -119,19 +123,15 @@ def integrate_tsit5(
     states = x.new_full((len(x), len(intervals), x.shape[1]), torch.nan)
     weights = None if w is None else w.new_full((len(x), len(intervals)), torch.nan)
     live = _start(task, clock, x, w)
-    span, arrived = clock.span, 0
+    ticked = 0
     for _ in range(MAX_STEPS):
         live = _step(task, clock, live, states, weights)
-        going = (live.elapsed < span) & (live.h > MIN_STEP * span)
-        kept = torch.nonzero(going).squeeze(1)
-        if len(kept) < len(live.index):
-            live = live.keep(kept)
-        if len(kept) == 0:
+        going = torch.nonzero((live.elapsed < clock.span) & (live.h > MIN_STEP * clock.span)).squeeze(1)
+        if len(going) < len(live.index):
+            live = live.keep(going)
+        ticked = _tick(task, clock, live, ticked)
+        if len(going) == 0:
             break
-        arrived = _tick(task, clock, live, arrived)
-    while arrived < len(intervals):
-        task.tick()
-        arrived += 1
     return states, weights
 
 
@@ -141,8 +141,9 @@ def _start(task: Task, clock: Clock, x: Tensor, w: Tensor | None) -> Live:
     f, r = task.equation.rates(clock.time(elapsed, x), x)
     with torch.no_grad():
         h = _first_step(task, clock, x, f, task.equation.rates)
-    retrying = torch.zeros(n, dtype=torch.bool, device=x.device)
-    return Live(torch.arange(n, device=x.device), elapsed, h, retrying, x, f, w, None if w is None else r)
+    none = torch.zeros(n, dtype=torch.bool, device=x.device)
+    index = torch.arange(n, device=x.device)
+    return Live(index, elapsed, h, torch.ones_like(h), none, x, f, w, None if w is None else r)
 
 
 def _first_step(task: Task, clock: Clock, x: Tensor, f: Tensor, rates: Rates) -> Tensor:
@@ -161,24 +162,42 @@ def _first_step(task: Task, clock: Clock, x: Tensor, f: Tensor, rates: Rates) ->
 
 def _step(task: Task, clock: Clock, live: Live, states: Tensor, weights: Tensor | None) -> Live:
     """Try one step for every live path, write the outputs it crosses, and choose the next."""
-    h = torch.minimum(live.h, clock.span - live.elapsed)
+    left = clock.span - live.elapsed
+    h = torch.minimum(live.h, left)
     signed = (clock.sign * h).to(live.x.dtype)[:, None]
     x, w, slopes, growths = _stages(task.equation.rates, clock, live, h, signed)
     with torch.no_grad():
         error = _error(task, live, x, w, slopes, growths, signed)
         good = error <= 1
-        factor = (SAFETY * error.clamp(min=1e-10) ** -0.2).clamp(SHRINK, STRETCH)
-        factor = torch.where(live.retrying & good, factor.clamp(max=1.0), factor)
-        # A step that ends the run on purpose must land on it: adding h would leave a rounding error.
-        ahead = torch.where(h >= clock.span - live.elapsed, clock.span, live.elapsed + h)
+        # The last step lands on the end: adding it up would leave a rounding error.
+        ahead = torch.where(live.h >= left, clock.span, live.elapsed + h)
         elapsed = torch.where(good, ahead, live.elapsed)
+        before = torch.where(good, error.clamp(min=1e-4), live.error)
+        h_next = h * _factor(error, live, good)
     _write(clock, live, elapsed, h, signed, slopes, growths, states, weights)
     f = torch.where(good[:, None], slopes[-1], live.f)
-    moved = torch.where(good[:, None], x, live.x)
-    if w is None:
-        return Live(live.index, elapsed, h * factor, ~good, moved, f, None, None)
-    r = torch.where(good, growths[-1], live.r)
-    return Live(live.index, elapsed, h * factor, ~good, moved, f, torch.where(good, w, live.w), r)
+    x = torch.where(good[:, None], x, live.x)
+    if w is not None and live.w is not None and live.r is not None:
+        return Live(
+            live.index,
+            elapsed,
+            h_next,
+            before,
+            ~good,
+            x,
+            f,
+            torch.where(good, w, live.w),
+            torch.where(good, growths[-1], live.r),
+        )
+    return Live(live.index, elapsed, h_next, before, ~good, x, f, None, None)
+
+
+def _factor(error: Tensor, live: Live, good: Tensor) -> Tensor:
+    """By how much the step changes: after a rejection by the error alone, and not upwards at once."""
+    error = error.clamp(min=1e-10)
+    steady = torch.where(good, live.error**INTEGRAL, 1.0)
+    factor = (SAFETY * error**-PROPORTIONAL * steady).clamp(SHRINK, STRETCH)
+    return torch.where(live.retrying | ~good, factor.clamp(max=1.0), factor)
 
 
 def _stages(
@@ -261,6 +280,12 @@ def _rms(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=1, dtype=torch.float64) / math.sqrt(x.shape[1])
 
 
-def _tick(task: Task, clock: Clock, live: Live, arrived: int) -> int:
-    """Move the progress bar to the output that the last path has passed."""
-    return arrived
+def _tick(task: Task, clock: Clock, live: Live, ticked: int) -> int:
+    """Move the progress bar to the last output that every path has passed."""
+    if task.tick is None:
+        return ticked
+    last = float(live.elapsed.min()) if len(live.index) else clock.span
+    passed = int((clock.outputs <= last).sum())
+    for _ in range(passed - ticked):
+        task.tick()
+    return passed

@@ -1,0 +1,245 @@
+"""Solvers against bare network evaluations, torchdiffeq and torchsde: ratios of CPU time measured in one run.
+
+    python tests/benchmarks/bench_solvers.py [--rounds 7] [--only adaptive]
+
+One thread. In every round every variant runs once, in rotated order; a ratio compares the minima over the rounds
+(``min/min``) and the median of the per-round ratios (``median``). Bars are the project's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+import torchdiffeq
+import torchsde
+from torch import Tensor, nn
+
+from dyninfer.processes import Diffusion
+from dyninfer.solvers import simulate
+
+Job = Callable[[], object]
+Row = tuple[str, float, float, str]
+
+
+def interleave(jobs: dict[str, Job], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of every job in every round, after one unmeasured round."""
+    names = list(jobs)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(-1, rounds):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            start = time.process_time()
+            jobs[name]()
+            if turn >= 0:
+                seconds[name].append(time.process_time() - start)
+    return seconds
+
+
+def ratio(label: str, seconds: dict[str, list[float]], top: str, bottom: str, bar: str) -> Row:
+    """One line of the table: time of ``top`` over time of ``bottom``."""
+    pairs = [a / b for a, b in zip(seconds[top], seconds[bottom], strict=True)]
+    return label, statistics.median(pairs), min(seconds[top]) / min(seconds[bottom]), bar
+
+
+def mlp(d: int, width: int, depth: int, gain: float = 1.0) -> nn.Sequential:
+    """Network ``d -> d`` with SiLU, frozen."""
+    torch.manual_seed(0)
+    sizes = [d] + [width] * depth + [d]
+    layers: list[nn.Module] = []
+    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(a, b), nn.SiLU()]
+        nn.init.normal_(layers[-2].weight, std=gain * a**-0.5)
+    return nn.Sequential(*layers[:-1]).requires_grad_(False)
+
+
+def forwards(net: nn.Module, x: Tensor, count: int) -> Job:
+    """``count`` bare evaluations."""
+
+    def job() -> None:
+        with torch.inference_mode():
+            for _ in range(count):
+                net(x)
+
+    return job
+
+
+def bench_fixed(rounds: int) -> list[Row]:
+    """Fixed steps, network dominated: 3 x 256, dim 50."""
+    net = mlp(50, 256, 3)
+    flow = Diffusion(drift=lambda t, x: net(x))
+    noisy = Diffusion(drift=lambda t, x: net(x), diffusion=0.3)
+    many, some, few = torch.randn(1000, 50), torch.randn(500, 50), torch.randn(50, 50)
+    ode_times, sde_times = torch.linspace(0, 4, 41), torch.linspace(0, 4, 41)
+    rows = []
+    jobs: dict[str, Job] = {
+        "forwards": forwards(net, many, 160),
+        "rk4": lambda: simulate(flow, many, ode_times, solver="rk4", dt=1.0),
+        "heun": lambda: simulate(flow, many, ode_times, solver="heun", dt=0.05),
+        "torchdiffeq": lambda: simulate(flow, many, ode_times, solver="torchdiffeq:rk4", dt=1.0),
+    }
+    s = interleave(jobs, rounds)
+    rows.append(ratio("ODE rk4, 1,000 paths / 160 forwards", s, "rk4", "forwards", "<= 1.10"))
+    rows.append(ratio("ODE heun, 1,000 paths / 160 forwards", s, "heun", "forwards", "<= 1.10"))
+    rows.append(ratio("ODE rk4 / torchdiffeq rk4", s, "rk4", "torchdiffeq", "<= 1.0"))
+    jobs = {
+        "forwards": forwards(net, some, 400),
+        "em": lambda: simulate(noisy, some, sde_times, solver="euler_maruyama", dt=0.01),
+        "heun": lambda: simulate(noisy, some, sde_times, solver="heun", dt=0.02),
+        "sra1": lambda: simulate(noisy, some, sde_times, solver="sra1", dt=0.02),
+    }
+    s = interleave(jobs, rounds)
+    rows.append(ratio("SDE Euler-Maruyama, 500 paths / 400 forwards", s, "em", "forwards", "<= 1.10"))
+    rows.append(ratio("SDE heun, 500 paths / 400 forwards", s, "heun", "forwards", "<= 1.10"))
+    rows.append(ratio("SDE sra1, 500 paths / 400 forwards", s, "sra1", "forwards", "<= 1.10"))
+    jobs = {
+        "forwards": forwards(net, few, 400),
+        "em": lambda: simulate(noisy, few, [0.0, 4.0], solver="euler_maruyama", dt=0.01),
+        "default": torchsde_job(net, few, 4.0, 0.01, "euler", tuned=False),
+        "tuned": torchsde_job(net, few, 4.0, 0.01, "euler", tuned=True),
+    }
+    s = interleave(jobs, rounds)
+    rows.append(ratio("SDE Euler-Maruyama, 50 paths / 400 forwards", s, "em", "forwards", ""))
+    rows.append(ratio("torchsde euler default / ours, 50 paths", s, "default", "em", ">= 4.5"))
+    rows.append(ratio("torchsde euler tuned / ours, 50 paths", s, "tuned", "em", ">= 2.7"))
+    return rows
+
+
+def bench_small(rounds: int) -> list[Row]:
+    """Small network: 1,024 paths x 100 steps x dim 5, 2 x 64."""
+    net = mlp(5, 64, 2)
+    noisy = Diffusion(drift=lambda t, x: net(x), diffusion=0.3)
+    x = torch.randn(1024, 5)
+    jobs: dict[str, Job] = {
+        "forwards": forwards(net, x, 100),
+        "em": lambda: simulate(noisy, x, [0.0, 1.0], solver="euler_maruyama", dt=0.01),
+        "sra1": lambda: simulate(noisy, x, [0.0, 1.0], solver="sra1", dt=0.01),
+        "euler": torchsde_job(net, x, 1.0, 0.01, "euler", tuned=False),
+        "tuned": torchsde_job(net, x, 1.0, 0.01, "euler", tuned=True),
+        "default": torchsde_job(net, x, 1.0, 0.01, None, tuned=False),
+    }
+    s = interleave(jobs, rounds)
+    return [
+        ratio("small EM / 100 forwards", s, "em", "forwards", ""),
+        ratio("torchsde default (srk) / our sra1, small", s, "default", "sra1", ">= 10"),
+        ratio("torchsde default (srk) / our EM, small", s, "default", "em", ">= 10"),
+        ratio("torchsde euler, default noise / our EM, small", s, "euler", "em", ">= 10"),
+        ratio("torchsde euler tuned / our EM, small", s, "tuned", "em", ">= 2"),
+    ]
+
+
+def bench_adaptive(rounds: int) -> list[Row]:
+    """One step per path against one step for all, at equal worst error."""
+    return [*_adaptive(rounds, 1.0, "alike"), *_adaptive(rounds, 8.0, "1:8")]
+
+
+def _adaptive(rounds: int, spread: float, label: str) -> list[Row]:
+    """Paths move at rates between ``1 / spread`` and 1; ``alike`` leaves what the network makes of them."""
+    n, d = 1000, 50
+    net, precise = mlp(d, 256, 3, gain=1.4), mlp(d, 256, 3, gain=1.4).double()
+    rates = torch.logspace(-1, 0, n, base=spread) if spread > 1 else torch.ones(n)
+    count = {"rows": 0}
+
+    def field(network: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+        def drift(t: Tensor, x: Tensor) -> Tensor:  # the last column holds a path's rate and stays
+            count["rows"] += len(x)
+            return 2 * x[:, -1:] * torch.nn.functional.pad(network(x[:, :-1]), (0, 1))
+
+        return drift
+
+    flow = Diffusion(drift=field(net))
+    start = torch.randn(n, d) * torch.linspace(0.1, 2.0, n)[torch.randperm(n), None]
+    x = torch.cat([start, rates[:, None]], dim=1)
+    times = torch.linspace(0, 4, 41)
+    exact = simulate(Diffusion(drift=field(precise)), x[::10].double(), times, rtol=1e-8, atol=1e-9).states
+
+    def run(rows: Tensor, **settings: object) -> tuple[float, int]:
+        """Worst relative error, and rows evaluated."""
+        count["rows"] = 0
+        states = simulate(flow, rows, times, **settings).states
+        used = count["rows"]
+        gap = (states[:: max(1, len(rows) // 100)].double() - exact[: len(states)]).norm(dim=2).amax(1)
+        return (gap / exact[: len(states)].norm(dim=2).amax(1)).max().item(), used
+
+    ours, together = run(x)
+    alone = sum(run(one)[1] for one in x[::20].split(1))
+    shared_subset = run(x[::20])[1]
+    for exponent in range(12, 25):
+        rtol = 10 ** (-exponent / 4)
+        theirs, rows = run(x, solver="dopri5", rtol=rtol, atol=rtol / 10)
+        if theirs <= ours:
+            break
+    print(
+        f"{label}: tsit5 rtol 1e-4, worst error {ours:.1e}, {together / n:.0f} rows per path; "
+        f"dopri5 rtol {rtol:.0e}, worst error {theirs:.1e}, {rows / n:.0f} rows per path"
+    )
+
+    def shared(rtol: float) -> Job:
+        def job() -> None:
+            with torch.no_grad():
+                torchdiffeq.odeint(flow.drift, x, times, rtol=rtol, atol=rtol / 10, method="dopri5")
+
+        return job
+
+    jobs: dict[str, Job] = {
+        "tsit5": lambda: simulate(flow, x, times),
+        "equal": shared(rtol),
+        "same": shared(1e-4),
+    }
+    s = interleave(jobs, rounds)
+    waste = shared_subset / alone
+    return [
+        (f"rows evaluated / sum of the paths' own needs ({label})", waste, waste, "<= 1.15"),
+        ratio(f"tsit5 / dopri5 at equal worst error ({label})", s, "tsit5", "equal", "<= 0.75"),
+        ratio(f"tsit5 / dopri5 at equal tolerance ({label})", s, "tsit5", "same", ""),
+    ]
+
+
+def torchsde_job(net: nn.Module, x: Tensor, end: float, dt: float, method: str | None, tuned: bool) -> Job:
+    """torchsde as called by default, or with a Brownian motion that knows the step."""
+
+    class SDE(nn.Module):
+        noise_type, sde_type = "diagonal", "ito"
+
+        def f(self, t: Tensor, y: Tensor) -> Tensor:
+            return net(y)
+
+        def g(self, t: Tensor, y: Tensor) -> Tensor:
+            return torch.full_like(y, 0.3)
+
+    sde, ts = SDE(), torch.tensor([0.0, end])
+
+    def job() -> None:
+        bm = torchsde.BrownianInterval(0.0, end, size=tuple(x.shape), entropy=0, dt=dt) if tuned else None
+        with torch.no_grad():
+            torchsde.sdeint(sde, x, ts, bm=bm, method=method, dt=dt)
+
+    return job
+
+
+def main() -> None:
+    """Measure and print one table."""
+    groups = {"fixed": bench_fixed, "small": bench_small, "adaptive": bench_adaptive}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=groups, help="one group of measurements")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    rows = [
+        row
+        for name, group in groups.items()
+        if arguments.only in (None, name)
+        for row in group(arguments.rounds)
+    ]
+    print(f"\n{'ratio of CPU time':<52}{'median':>8}{'min/min':>9}  bar")
+    for label, median, low, bar in rows:
+        print(f"{label:<52}{median:8.2f}{low:9.2f}  {bar}")
+
+
+if __name__ == "__main__":
+    main()
