@@ -67,7 +67,7 @@ class DensityPath:
     features: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if len(self.times) != 2 or not self.times[0] < self.times[1]:
+        if np.shape(self.times) != (2,) or not self.times[0] < self.times[1]:
             raise ValueError(f"times must be (first, last) with first < last, found {self.times}")
 
     def sample(self, t: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class TimeSampler:
 
     def __init__(self, adaptive: bool, device: torch.device, dtype: torch.dtype, bins: int = 50):
         self.adaptive = adaptive
-        self.moments = torch.zeros(3, bins, device=device, dtype=dtype)  # count, sum, sum of squares
+        self.moments = torch.zeros(3, bins, device=device, dtype=torch.float64)  # count, sum, sum of squares
         self.density = torch.ones(bins, device=device, dtype=dtype)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -135,11 +135,13 @@ class TimeSampler:
         count, total, squares = self.moments
         known = (count > 1).to(value.dtype)
         mean = total / count.clamp_min(1)
-        std = (squares / count.clamp_min(1) - mean.square()).clamp_min(0).sqrt()
+        variance = squares / count.clamp_min(1) - mean.square()
+        std = torch.where(variance > 1e-12 * mean.square(), variance, 0).sqrt()  # beyond rounding
         # Bins that were hardly seen count as average; where nothing varies, all times are alike.
         average = (std * known).sum() / known.sum().clamp_min(1)
         relative = torch.where((known > 0) & (average > 0), std / average, torch.ones_like(std))
-        self.density = (1 - self.floor) * relative / relative.mean() + self.floor
+        density = (1 - self.floor) * relative / relative.mean() + self.floor
+        self.density = density.to(self.density.dtype)
 
 
 class PathSampler(ABC):
