@@ -108,21 +108,34 @@ def activate(h: Tensor, activation: str) -> Tensor:
 def _activate_second_order(
     h: Tensor, jac: Tensor, second: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    value, slope, bend = _value_slope_bend(h, activation)
+    value, slope = _value_and_slope(h, activation)
+    _, bend = _slope_and_bend(h, activation)
     return value, slope[:, None] * jac, slope * second + bend * jac.square().sum(1)
 
 
-def _value_slope_bend(h: Tensor, activation: str) -> tuple[Tensor, Tensor, Tensor]:
-    """φ, φ' and φ''."""
+def _value_and_slope(h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
+    """φ and φ', in as few kernels as there are."""
+    if activation == "tanh":
+        value = torch.tanh(h)
+        return value, 1 - value.square()
+    gate = torch.sigmoid(h)
+    if activation == "softplus":
+        return nn.functional.softplus(h), gate
+    value = h * gate
+    return value, torch.addcmul(gate + value, value, gate, value=-1)
+
+
+def _slope_and_bend(h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
+    """φ' and φ''."""
     if activation == "tanh":
         value = torch.tanh(h)
         slope = 1 - value.square()
-        return value, slope, -2 * value * slope
+        return slope, -2 * value * slope
     gate = torch.sigmoid(h)
-    rest = gate * (1 - gate)
+    rest = torch.addcmul(gate, gate, gate, value=-1)
     if activation == "softplus":
-        return nn.functional.softplus(h), gate, rest
-    return h * gate, gate + h * rest, rest * (2 + h * (1 - 2 * gate))
+        return gate, rest
+    return torch.addcmul(gate, h, rest), rest * (torch.addcmul(h, h, gate, value=-2) + 2)
 
 
 class _ActivationAndSlope(torch.autograd.Function):
@@ -132,11 +145,10 @@ class _ActivationAndSlope(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(h)
         ctx.activation = activation
-        value, slope, _ = _value_slope_bend(h, activation)
-        return value, slope
+        return _value_and_slope(h, activation)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (h,) = ctx.saved_tensors
-        _, slope, bend = _value_slope_bend(h, ctx.activation)
-        return grads[0] * slope + grads[1] * bend, None
+        slope, bend = _slope_and_bend(h, ctx.activation)
+        return torch.addcmul(grads[0] * slope, grads[1], bend), None
