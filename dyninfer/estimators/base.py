@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -20,7 +19,8 @@ from torch import Tensor
 import dyninfer
 from dyninfer import keys
 from dyninfer.density_paths import DensityPath
-from dyninfer.metrics import compare_populations
+from dyninfer.evaluation import score_arrival
+from dyninfer.model_file import read_model, write_model
 from dyninfer.processes import Diffusion
 from dyninfer.scaling import ScaleMode, Scaling
 from dyninfer.settings import Settings, from_plain, to_plain
@@ -239,9 +239,11 @@ class Estimator(Settings, ABC):
                 raise ValueError(
                     f"time {time:g} is the first of the data, which nothing leads to; evaluate later times"
                 )
-            begin = observed.times[k - 1 if start == "previous" else 0]
+            begin = float(observed.times[k - 1 if start == "previous" else 0])
             run = self.simulate(observed.at(begin), [begin, observed.times[k]], seed=seed)
-            rows.append(self._row(observed, begin, float(observed.times[k]), run, metrics, max_samples, seed))
+            held = bool(np.isclose(observed.times[k], self.hold_out_).any())
+            scores = score_arrival(observed, run, metrics=metrics, max_samples=max_samples, seed=seed)
+            rows.append({"time": float(observed.times[k]), "start": begin, "held_out": held, **scores})
         return pd.DataFrame(rows)
 
     def annotate(self, adata: AnnData) -> AnnData:
@@ -268,23 +270,9 @@ class Estimator(Settings, ABC):
 
         The file is written beside and moved into place, so a failed save leaves the old one.
         """
-        from safetensors.torch import save_file
-
         self._check_fitted()
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise ValueError(f"the folder {str(path.parent)!r} does not exist; create it first")
-        tensors = {
-            name: value.detach().cpu().contiguous() for name, value in self.process_.state_dict().items()
-        }
         metadata = self._metadata() | {"history": self.history_.to_json(orient="split")}
-        partial = path.with_name(path.name + ".partial")
-        try:
-            save_file(tensors, partial, metadata={"dyninfer": json.dumps(metadata)})
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        return write_model(path, self.process_.state_dict(), metadata)
 
     def cite(self) -> str:
         """BibTeX of the method."""
@@ -369,43 +357,6 @@ class Estimator(Settings, ABC):
                 raise ValueError(
                     f"these data have other features than the model was fitted on: {', '.join(differ[:3])}; give them in the same order"
                 )
-
-    def _row(
-        self, observed: Snapshots, begin: float, time: float, run: Trajectories, metrics: Sequence[str],
-        max_samples: int | None, seed: int,
-    ) -> dict[str, Any]:  # fmt: skip
-        truth, truth_weights = observed.at(time), observed.weights_at(time)
-        start_weights = observed.weights_at(begin)
-        alive = (run.status == 0).cpu().numpy()
-        weights, mass = start_weights, 1.0
-        if run.log_weights is not None:
-            growth = run.log_weights[:, -1].exp().cpu().numpy()
-            mass = float((start_weights * growth)[alive].sum())
-            weights = start_weights * growth
-        x = run.states[:, -1].cpu().numpy()[alive]
-        options = {"metrics": metrics, "max_samples": max_samples, "seed": seed}
-        scores = compare_populations(
-            x, truth, x_weights=weights[alive], y_weights=truth_weights, floor=True, **options
-        )
-        still = compare_populations(
-            observed.at(begin),
-            truth,
-            x_weights=start_weights,
-            y_weights=truth_weights,
-            floor=False,
-            **options,
-        )
-        scores |= {f"{name}_still": still[name] for name in metrics}
-        observed_mass = np.nan
-        if observed.masses is not None:
-            observed_mass = float(
-                observed.masses[observed.index(time)] / observed.masses[observed.index(begin)]
-            )
-        held = any(np.isclose(time, h) for h in self.hold_out_)
-        return {
-            "time": time, "start": float(begin), "held_out": held, **scores,
-            "mass": mass, "mass_observed": observed_mass, "diverged": int((~alive).sum()),
-        }  # fmt: skip
 
     def _fields(self, times: np.ndarray, x: np.ndarray, chunk: int = 65536) -> dict[str, np.ndarray]:
         """Drift, growth and potential at every row, computed in chunks."""
@@ -497,19 +448,5 @@ def load(path: str | Path, device: str = "auto") -> Any:
     FileNotFoundError, ValueError
         If there is no such file, or it is not a dyninfer model, or of a class that is not known here.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no model file {str(path)!r}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            raw = (file.metadata() or {}).get("dyninfer")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is not a model file that dyninfer wrote ({error})") from None
-    if raw is None:
-        raise ValueError(
-            f"{str(path)!r} is a safetensors file but not a dyninfer model: it has no dyninfer metadata"
-        )
-    return Estimator._from_file(json.loads(raw), tensors, device)
+    metadata, tensors = read_model(path)
+    return Estimator._from_file(metadata, tensors, device)
