@@ -1,0 +1,62 @@
+# Every target sets up what it needs in .venv; a second call finds it done.
+# Settings: PYTHON (interpreter to make .venv with), WORKERS (test processes), DYNINFER_DATA (folder with data sets).
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check science bench tutorials docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.test ## make .venv with the package and what its tests need
+
+setup-dev: $(VENV)/.dev ## the same with ruff, mypy and the tools of the docs
+
+demo: $(VENV)/.test ## learn real cells with a time held out, simulate them, and write demo/report.html
+	$(BIN)/dyninfer demo
+
+test: ## run the whole test suite but what is slow
+	@.ci/run
+
+check: $(VENV)/.dev ## ruff, mypy, and the tests that take seconds
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not tutorial"
+
+science: $(VENV)/.test ## run the slow tests: experiments of the papers, real data (hours; see docs/results.md)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.test ## measure speed: every tests/benchmarks/bench_*.py, one after another
+	@for script in tests/benchmarks/bench_*.py; do \
+	  echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; \
+	done
+
+tutorials: $(VENV)/.dev ## execute tutorials/*.py in full and leave notebooks in build/tutorials
+	@mkdir -p build/tutorials
+	@for file in tutorials/*.py; do \
+	  echo "== $$file"; \
+	  $(BIN)/jupytext --quiet --to ipynb --execute --run-path build/tutorials \
+	    --output build/tutorials/$$(basename $$file .py).ipynb $$file || exit 1; \
+	done
+
+docs: $(VENV)/.dev ## build the site with executed tutorials in docs/_build/html; warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist demo docs/_build docs/tutorials docs/jupyter_execute docs/api/generated
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.test: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("dyninfer needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || { echo "making $(VENV): about 60 packages, some minutes"; $(PYTHON) -m venv $(VENV); }
+	$(PIP) -e ".[test]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(PIP) -e ".[dev]"
+	@touch $@
