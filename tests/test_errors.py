@@ -1,0 +1,216 @@
+"""What a user of a whole estimator is told, case by case: one sentence with the name, what was found, and the cure."""
+
+import re
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.exceptions import NotFittedError
+
+import dyninfer as di
+from dyninfer import keys
+
+
+def cells(n_per_time=30, times=(0, 1, 3), d=3):
+    rng = np.random.default_rng(0)
+    day = np.repeat(times, n_per_time)
+    obs = pd.DataFrame({"day": day, "label": "a"}, index=[f"c{i}" for i in range(len(day))])
+    adata = anndata.AnnData(rng.normal(size=(len(day), 5)).astype(np.float32), obs=obs)
+    adata.obsm["X_pca"] = rng.normal(day[:, None], 1, (len(day), d)).astype(np.float32)
+    return adata
+
+
+def fit(data=None, model=None, **given):
+    model = di.ActionMatching(width=4, depth=1) if model is None else model
+    given = {"time_key": "day", "max_steps": 1, "progress": False} | given
+    return model.fit(cells() if data is None else data, **given)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit()
+
+
+def spoilt(how):
+    adata = cells()
+    how(adata)
+    return adata
+
+
+def one_sentence(error):
+    """Errors of a user's making are short, and no bare error of a library underneath."""
+    text = str(error.value)
+    assert 15 < len(text) < 400
+    assert "\n" not in text
+    assert error.value.__cause__ is None
+    return text
+
+
+FIT_ERRORS = {
+    "misspelt time key": (lambda: {"time_key": "dya"}, KeyError, "time_key 'dya' is not in adata.obs; did you mean 'day'?"),
+    "no time key": (lambda: {"time_key": None}, KeyError, "time_key is needed for an AnnData; columns that look like times: 'day'"),
+    "text times": (
+        lambda: {"data": spoilt(lambda a: a.obs.__setitem__("day", "E" + a.obs["day"].astype(str)))},
+        ValueError, "'day' holds text ('E0'); times must be numbers. Make them: adata.obs['day'] =",
+    ),
+    "one time": (lambda: {"data": cells(times=(8.5,))}, ValueError, "need at least two times in adata.obs['day'], found [8.5]"),
+    "no cells": (lambda: {"data": cells()[:0]}, ValueError, "need at least two times"),
+    "missing values": (
+        lambda: {"data": spoilt(lambda a: a.obsm["X_pca"].__setitem__((4, 1), np.nan))},
+        ValueError, "X_pca at time 0 has NaN or infinite values in 1 of 30 rows (first: 'c4'); remove or impute them",
+    ),
+    "infinite values": (
+        lambda: {"data": spoilt(lambda a: a.obsm["X_pca"].__setitem__((40, 1), np.inf))},
+        ValueError, "X_pca at time 1 has NaN or infinite values in 1 of 30 rows (first: 'c40')",
+    ),
+    "no such representation": (lambda: {"use_rep": "X_scvi"}, KeyError, "use_rep 'X_scvi' is not in adata.obsm; there are 'X_pca', 'X'"),
+    "no principal components": (
+        lambda: {"data": spoilt(lambda a: a.obsm.clear()), "use_rep": "X_pca"},
+        KeyError, "compute it with sc.pp.pca(adata)",
+    ),
+    "matrix too large": (
+        lambda: {"data": anndata.AnnData(sp.csr_matrix((200_000, 60_000), dtype=np.float32), obs=pd.DataFrame({"day": np.arange(200_000) % 2}, index=np.arange(200_000).astype(str)))},
+        MemoryError, "X as a dense 100000 x 60000 array takes 24.0 GB; reduce it first (sc.pp.pca(adata)) and give use_rep='X_pca'",
+    ),
+    "text features": (
+        lambda: {"data": spoilt(lambda a: a.obsm.__setitem__("words", pd.DataFrame({"a": ["x"] * 90}, index=a.obs_names))), "use_rep": "words"},
+        TypeError, "words holds",
+    ),
+    "held-out time that is not there": (lambda: {"hold_out": 2}, ValueError, "no snapshot at time 2; the times are 0, 1, 3"),
+    "everything held out": (lambda: {"hold_out": [0, 1]}, ValueError, "need at least two times in adata.obs['day'], found [3.0]"),
+    "keys with snapshots": (
+        lambda: {"data": di.Snapshots(times=[0, 1], samples=[np.zeros((5, 1))] * 2)},
+        ValueError, "time_key names a key of an AnnData, but Snapshots were given; leave it out",
+    ),
+    "a bare array": (lambda: {"data": np.zeros((5, 2))}, TypeError, "ActionMatching.fit takes an AnnData, Snapshots or a DensityPath, not ndarray"),
+    "too few to split": (
+        lambda: {"data": cells(n_per_time=1)}, ValueError, "time 0 has 1 samples, too few to split; give more or set validation_fraction=0",
+    ),
+    "negative noise": (lambda: {"model": di.ActionMatching(sigma=-1)}, ValueError, "sigma must not be negative, found -1"),
+    "no growth by zero": (lambda: {"model": di.ActionMatching(growth_penalty=0)}, ValueError, "growth_penalty must be positive, or None to conserve mass; found 0"),
+    "unknown coupling": (lambda: {"model": di.ActionMatching(coupling="sinkhorn")}, ValueError, "coupling 'sinkhorn' is not known; choose one of"),
+    "unknown interpolation": (lambda: {"model": di.ActionMatching(interpolation="spline")}, ValueError, "interpolation must be one of linear, cubic, none, found 'spline'"),
+    "rough activation": (lambda: {"model": di.ActionMatching(activation="relu")}, ValueError, "activation 'relu' is not known to be smooth"),
+    "unknown scale": (lambda: {"model": di.ActionMatching(scale="minmax")}, ValueError, "scale must be 'global', 'feature' or None, not 'minmax'"),
+    "unknown device": (lambda: {"model": di.ActionMatching(training=di.Training(device="cuda:77"))}, ValueError, "device 'cuda:77' is not on this machine; available: cpu"),
+    "no steps": (lambda: {"max_steps": 0}, ValueError, "training.max_steps must be at least 1, found 0"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", FIT_ERRORS)
+def test_fit_says_what_is_wrong_and_what_to_do(case):
+    given, kind, message = FIT_ERRORS[case]
+    with pytest.raises(kind, match=re.escape(message)) as error:
+        fit(**given())
+    one_sentence(error)
+
+
+USE_ERRORS = {
+    "other width": (lambda m: m.simulate(np.zeros((2, 4)), [0, 1]), ValueError, "the model was fitted on 3 features, these data have 4; give the same representation"),
+    "other features": (
+        lambda m: m.simulate(spoilt(lambda a: a.obsm.__setitem__("X_pca", pd.DataFrame(a.obsm["X_pca"], index=a.obs_names, columns=["PCA1", "PCA3", "PCA2"]))), [0, 1]),
+        ValueError, "these data have other features than the model was fitted on: 'PCA3' in place of 'PCA2', 'PCA2' in place of 'PCA3'",
+    ),
+    "no cells at the start": (lambda m: m.simulate(cells(), [2, 3]), ValueError, "no snapshot at time 2; the times are 0, 1, 3"),
+    "text times": (lambda m: m.simulate(np.zeros((2, 3)), ["day 0", "day 1"]), ValueError, "'times' holds text ('day 0'); times must be numbers"),
+    "missing column": (lambda m: m.annotate(spoilt(lambda a: a.obs.drop(columns="day", inplace=True))), KeyError, "time_key 'day' is not in adata.obs"),
+    "missing values": (lambda m: m.annotate(spoilt(lambda a: a.obsm["X_pca"].__setitem__((4, 1), np.nan))), ValueError, "X_pca has NaN or infinite values in 1 of 90 rows (first: 'c4')"),
+    "folder": (lambda m: m.save("nowhere/at/all.safetensors"), ValueError, "the folder 'nowhere/at' does not exist; create it first"),
+    "evaluate at the first time": (lambda m: m.evaluate(cells(), times=0), ValueError, "time 0 is the first of the data, which nothing leads to; evaluate later times"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", USE_ERRORS)
+def test_using_a_fitted_model_says_what_is_wrong_and_what_to_do(case, fitted):
+    use, kind, message = USE_ERRORS[case]
+    with pytest.raises(kind, match=re.escape(message)) as error:
+        use(fitted)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize("use", ["simulate", "evaluate", "annotate", "save"])
+def test_a_model_that_is_not_fitted_says_so(use):
+    arguments = {"simulate": (np.zeros((1, 1)), [0, 1]), "save": ("x.safetensors",)}.get(use, (cells(),))
+    with pytest.raises(
+        NotFittedError, match=r"this ActionMatching is not fitted yet; call fit\(data, ...\) first"
+    ):
+        getattr(di.ActionMatching(), use)(*arguments)
+
+
+def test_few_cells_at_a_time_are_warned_about_with_their_number():
+    with pytest.warns(
+        UserWarning,
+        match=r"fewer than 20 samples at time 0 \(6\), 1 \(6\), 3 \(6\): what is learned there is uncertain",
+    ):
+        fit(cells(n_per_time=6))
+
+
+def test_simulating_beyond_the_data_is_warned_about(fitted):
+    with pytest.warns(UserWarning, match=r"simulating from 0 to 12, beyond the data \(0 to 3\)"):
+        fitted.simulate(cells(), [0, 12])
+
+
+def test_raw_counts_are_warned_about():
+    adata = cells()
+    adata.X = np.random.default_rng(0).poisson(20, adata.shape).astype(np.float32)
+    with pytest.warns(UserWarning, match="adata.X looks like raw counts"):
+        fit(adata, use_rep="X")
+
+
+WORDS = st.text(st.characters(codec="ascii", categories=("Lu", "Ll", "Nd")), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(key=WORDS, columns=st.sets(WORDS, min_size=1, max_size=12))
+def test_any_missing_key_is_named_with_a_column_that_exists(key, columns):
+    adata = anndata.AnnData(
+        obs=pd.DataFrame({c: ["a", "b"] for c in columns - {key}} | {"day": [0, 1]}, index=["x", "y"])
+    )
+    if key == "day":
+        return
+    with pytest.raises(KeyError) as error:
+        di.Snapshots.from_anndata(adata, time_key=key)
+    text = one_sentence(error)
+    assert text.startswith(f"time_key {key!r} is not in adata.obs")
+    assert any(repr(str(c)) in text for c in adata.obs.columns)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    labels=st.lists(
+        st.text(max_size=8) | st.none() | st.booleans() | st.floats() | st.dates(),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_any_column_of_times_is_read_or_refused_by_name(labels):
+    column = pd.Series(labels, dtype=object)
+    try:
+        times = keys.numeric_times(column, "day")
+    except ValueError as error:
+        assert "'day'" in str(error)  # noqa: PT017
+        assert "drop those rows" in str(error) or "times must be numbers" in str(error)  # noqa: PT017
+    else:
+        assert np.isfinite(times).all()
+        assert times.shape == (len(labels),)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.floats(width=32) | st.integers(-5, 5), min_size=4, max_size=12),
+    kind=st.sampled_from(["float64", "float32", "object", "str", "complex128", "bool"]),
+)
+def test_any_sample_is_read_or_refused_by_its_time(values, kind):
+    sample = np.array(values).astype(kind)[:, None]
+    try:
+        found = di.Snapshots(times=[3, 4], samples=[np.zeros((1, 1)), sample]).check_finite()
+    except (ValueError, TypeError) as error:
+        assert "time 4" in str(error)  # noqa: PT017
+    else:
+        np.testing.assert_array_equal(found.at(4)[:, 0], np.array(values, dtype=kind))
