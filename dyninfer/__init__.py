@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from dyninfer import datasets, metrics, simulators, testing
     from dyninfer import plotting as pl
     from dyninfer.density_paths import DensityPath
-    from dyninfer.estimators import ActionMatching, Estimator, load
+    from dyninfer.estimators import Estimator, load
+    from dyninfer.estimators.action_matching import ActionMatching
     from dyninfer.paths import Paths
     from dyninfer.processes import Diffusion
     from dyninfer.snapshots import Snapshots

@@ -109,9 +109,11 @@ class TimeSampler:
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Times ``(n,)`` and the density they were drawn from, ``(n,)``."""
-        like = {"device": self.density.device, "dtype": torch.float64}
-        shift = torch.rand((), generator=generator, **like)
-        u = ((shift + torch.arange(n, **like) * 2**0.5) % 1).to(self.density.dtype)
+        device = self.density.device
+        shift = torch.rand(1, generator=generator, device=device, dtype=torch.float64)
+        u = ((shift + torch.arange(n, device=device, dtype=torch.float64) * 2**0.5) % 1).to(
+            self.density.dtype
+        )
         if not self.adaptive:
             return u, torch.ones_like(u)
         bins = len(self.density)

@@ -38,7 +38,12 @@ def score_arrival(
     alive = (run.status == 0).cpu().numpy()
     growth = np.ones(len(alive)) if run.log_weights is None else run.log_weights[:, -1].exp().cpu().numpy()
     weights = (start_weights * growth)[alive]
-    options = {"metrics": metrics, "max_samples": max_samples, "seed": seed, "y_weights": truth_weights}
+    options: dict[str, Any] = {
+        "metrics": metrics,
+        "max_samples": max_samples,
+        "seed": seed,
+        "y_weights": truth_weights,
+    }
     arrived = run.states[:, -1].cpu().numpy()[alive]
     if len(arrived) == 0:
         raise ValueError(

@@ -26,6 +26,8 @@ def hamiltonian(s: Derivatives, *, sigma: float = 0.0, growth_penalty: float | N
     """
     energy = 0.5 * s.gradient.square().sum(1)
     if sigma:
+        if s.laplacian is None:
+            raise ValueError("sigma needs derivatives that hold a Laplacian; ask for it")
         energy = energy + 0.5 * sigma**2 * s.laplacian
     if growth_penalty is not None:
         energy = energy + 0.5 * growth_penalty * s.value.square()

@@ -77,8 +77,9 @@ class PotentialNetwork(nn.Module):
             h, slope = _ActivationAndSlope.apply(layer(h), self.activation)
             slopes.append(slope)
         value = self.output(h)[:, 0]
+        layers: Any = self.hidden
         delta = self.output.weight * slopes[-1]
-        for layer, slope in zip(reversed(self.hidden[1:]), reversed(slopes[:-1]), strict=True):
+        for layer, slope in zip(reversed(layers[1:]), reversed(slopes[:-1]), strict=True):
             delta = (delta @ layer.weight) * slope
         gradient = delta @ self.hidden[0].weight
         curvature = None if laplacian is None else self.curvature(t, x, laplacian)
@@ -86,11 +87,12 @@ class PotentialNetwork(nn.Module):
 
     def curvature(self, t: Tensor, x: Tensor, directions: Tensor) -> Tensor:
         """Sum of second derivatives ``Σ_k v_kᵀ (∇²s) v_k``, ``(n,)``, along directions ``(k, d)`` or ``(n, k, d)``."""
-        first = self.hidden[0]
+        layers: Any = self.hidden
+        first = layers[0]
         h = first(torch.cat([t[:, None], x], 1))
         jac = (directions @ first.weight[:, 1:].T).expand(len(x), -1, -1)  # (n, k, width)
         second = torch.zeros_like(h)
-        for layer in self.hidden[1:]:
+        for layer in layers[1:]:
             h, jac, second = _activate_second_order(h, jac, second, self.activation)
             stack = torch.cat([h[:, None], jac, second[:, None]], 1) @ layer.weight.T
             h, jac, second = stack[:, 0] + layer.bias, stack[:, 1:-1], stack[:, -1]

@@ -248,8 +248,11 @@ class Snapshots:
         return replace(
             self,
             times=self.times[index],
+            samples=tuple(self.samples[k][rows] for k, rows in picks),
             masses=None if self.masses is None else self.masses[index],
-            **{name: pick(getattr(self, name)) for name in ("samples", "weights", "conditions", "names")},
+            weights=pick(self.weights),
+            conditions=pick(self.conditions),
+            names=pick(self.names),
         )
 
     def _per_sample(self, name: str, order: np.ndarray) -> tuple[np.ndarray, ...] | None:

@@ -219,7 +219,8 @@ def check_saves_and_loads(model: Estimator) -> None:
             "a loaded model simulates otherwise"
         )
         assert again.history_.shape == model.history_.shape, "the history does not come back"
-        source, model.source_ = model.source_, {"time_key": object()}  # cannot be written
+        unwritable: Any = {"time_key": object()}
+        source, model.source_ = model.source_, unwritable
         _raises(TypeError, "", lambda: model.save(path))
         model.source_ = source
         assert path.read_bytes() == old, "a failed save destroyed the old file"

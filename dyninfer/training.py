@@ -132,13 +132,13 @@ class Objective(Protocol):
     def batch(self, n: int, generator: torch.Generator) -> Batch:
         """Draw the samples of one step."""
 
-    def loss(self, process: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, process: Any, batch: Batch) -> dict[str, Tensor]:
         """Terms of the loss, per sample or as scalars; the mean of the entry "loss" is minimised."""
 
     def observe(self, batch: Batch, terms: dict[str, Tensor]) -> None:
         """Learn from a step that was made; may take entries out of ``terms``, the rest goes into the history."""
 
-    def validation(self, process: nn.Module) -> float | None:
+    def validation(self, process: Any) -> float | None:
         """Value that decides about early stopping (lower is better), or None."""
 
     def state(self) -> dict[str, Tensor]:
@@ -240,7 +240,8 @@ class _Run:
         )
         self.average = [p.detach().clone() for p in self.parameters]
         self.best, self.best_value, self.stale = [a.clone() for a in self.average], math.inf, 0
-        self.step, self.rows, self.seconds = 0, [], 0.0
+        self.step, self.seconds = 0, 0.0
+        self.rows: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}  # of the terms since the last row
         self.path = None if checkpoint is None else Path(checkpoint)
         if self.path is not None and not self.path.parent.is_dir():

@@ -113,7 +113,7 @@ class ActionMatching(Estimator):
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
-    def build(self, data: Snapshots | DensityPath, scaling: Scaling) -> PotentialDiffusion:
+    def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> PotentialDiffusion:
         """Return the untrained process."""
         network = PotentialNetwork(len(scaling.shift), self.width, self.depth, self.activation)
         return PotentialDiffusion(network, scaling, self.sigma, self.growth_penalty)
@@ -211,9 +211,9 @@ class ActionObjective:
         directions = None if not self.sigma else self.axes if batch.probe is None else batch.probe
         s = process.network.derivatives(batch.time, batch.state, directions)
         energy = hamiltonian(s, sigma=self.sigma, growth_penalty=self.growth_penalty)
-        if self.by_path:
+        if self.by_path and batch.velocity is not None:
             # d/dt E[w s(t, x_t)] along the path replaces ∂s/∂t and the boundary terms.
-            advance = (batch.velocity * s.gradient).sum(1)
+            advance = (s.gradient * batch.velocity).sum(1)
             if batch.growth is not None:
                 advance = advance + batch.growth * s.value
             density = energy - advance

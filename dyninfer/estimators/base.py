@@ -64,8 +64,8 @@ class Estimator(Settings, ABC):
         """Raise a ValueError naming a setting that cannot be."""
 
     @abstractmethod
-    def build(self, data: Snapshots | DensityPath, scaling: Scaling) -> Diffusion:
-        """Return the untrained process."""
+    def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> Diffusion:
+        """Return the untrained process; ``data`` is None where a saved model is rebuilt."""
 
     @abstractmethod
     def make_objective(
@@ -321,7 +321,7 @@ class Estimator(Settings, ABC):
                 raise ValueError(
                     "the model was not fitted on an AnnData, so it has no keys to read one; give Snapshots"
                 )
-            snapshots = Snapshots.from_anndata(data, **self.source_)
+            snapshots = Snapshots.from_anndata(data, **dict[str, Any](self.source_))
         else:
             raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
         self._check_features(snapshots.features, snapshots.n_features, named=bool(snapshots.source))
@@ -412,9 +412,9 @@ class Estimator(Settings, ABC):
     @classmethod
     def _from_file(cls, metadata: dict[str, Any], tensors: dict[str, Tensor], device: str) -> Self:
         model = from_plain(metadata["model"])
-        scaling = Scaling(
-            **{k: np.asarray(v) if isinstance(v, list) else v for k, v in metadata["scaling"].items()}
-        )
+        saved = metadata["scaling"].items()
+        numbers: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in saved}
+        scaling = Scaling(**numbers)
         model.training_ = model.training or Training(precision=metadata["precision"])
         process = model._built(None, scaling, 0).to(pick_device(device), model.training_.dtype)
         process.load_state_dict(tensors)

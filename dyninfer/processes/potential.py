@@ -35,6 +35,8 @@ class PotentialDiffusion(Diffusion):
     ):
         super().__init__()
         self.network = network
+        self.shift: Tensor
+        self.scale: Tensor
         self.register_buffer("shift", torch.as_tensor(scaling.shift, dtype=torch.float64))
         self.register_buffer("scale", torch.as_tensor(scaling.scale, dtype=torch.float64))
         self.start, self.duration, self.unit = scaling.start, scaling.duration, scaling.unit
