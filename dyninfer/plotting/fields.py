@@ -1,0 +1,255 @@
+"""What a model learned: growth, potential and velocity, at the cells where it was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.plotting import style
+from dyninfer.plotting.curves import mass
+from dyninfer.plotting.plane import Cells, plane_of
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+    from dyninfer.estimators import Estimator
+    from dyninfer.snapshots import Snapshots
+
+ROWS = 65536
+
+
+def growth(
+    model: Estimator,
+    data: AnnData | Snapshots,
+    basis: str | None = None,
+    *,
+    components: tuple[int, int] = (0, 1),
+    n_times: int = 25,
+    time_unit: str = "",
+    n_neighbors: int = 15,
+    seed: int = 0,
+    ax: Any = None,
+) -> np.ndarray:
+    """Draw where cells grow and die, each at its own time, and the mass of the population over time.
+
+    Parameters
+    ----------
+    model : Estimator
+        Fitted, with growth.
+    data : AnnData or Snapshots
+        What it was fitted on.
+    basis, components, n_neighbors
+        As in :func:`~dyninfer.plotting.trajectories`.
+    n_times : int
+        Times of the mass curve, which is simulated from the cells of the first time.
+    time_unit : str
+        Unit of time, for labels.
+    seed : int
+        Fixes the simulation.
+    ax : pair of Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    array ``(2,)`` of Axes
+
+    Raises
+    ------
+    ValueError
+        If the process has no growth.
+    """
+    cells = _cells(model, data)
+    rate = _field(model.process_, "growth", cells.times, cells.states)
+    if rate is None:
+        raise ValueError(
+            f"this {type(model).__name__} conserves mass, so it has no growth to draw; "
+            "fit it with growth (growth_penalty=...)"
+        )
+    left, right = style.grid_of_axes(ax, (1, 2), (9.4, 3.9), width_ratios=(1.25, 1))[0]
+    plane = plane_of(data, cells, model.feature_names_in_, basis, components, n_neighbors)
+    scale = style.diverging_scale(rate)
+    order = np.argsort(np.abs(rate))
+    style.dots(left, plane.cells[order], s=1.4 * style.dot_size(len(rate)), c=scale.to_rgba(rate[order]), edgecolors="#b0b0b0",
+        linewidths=0.15,
+    )  # fmt: skip
+    style.colorbar(scale, left, f"growth rate (1 / {time_unit or 'time'})", extend="both")
+    style.tidy(left, *plane.labels, ticks=basis is None)
+    snapshots = _snapshots(model, data)
+    first, last = snapshots.times[0], snapshots.times[-1]
+    run = model.simulate(snapshots, np.linspace(first, last, n_times), seed=seed)
+    mass(run, snapshots, time_unit=time_unit, ax=right)
+    return np.array([left, right])
+
+
+def potential(
+    model: Estimator,
+    data: AnnData | Snapshots,
+    time: float | None = None,
+    basis: str | None = None,
+    *,
+    components: tuple[int, int] = (0, 1),
+    n_neighbors: int = 15,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the learned potential ``s(t, x)`` at one time, on the cells observed around that time.
+
+    Cells climb it: the velocity is its gradient. Where mass is conserved only differences have a meaning, and the mean
+    is taken away. Parameters as in :func:`stream`.
+
+    Raises
+    ------
+    ValueError
+        If the process has no potential.
+    """
+    cells = _cells(model, data)
+    time = _time(cells, time)
+    near = _around(cells.times, time)
+    value = _field(model.process_, "potential", np.full(near.sum(), time), cells.states[near])
+    if value is None:
+        raise ValueError(
+            f"the drift of this {type(model).__name__} is not given by a potential; use di.pl.stream"
+        )
+    if _field(model.process_, "growth", np.full(1, time), cells.states[:1]) is None:
+        value = value - value.mean()
+    plane = plane_of(data, cells, model.feature_names_in_, basis, components, n_neighbors)
+    ax = style.axes(ax)
+    size = style.dot_size(len(cells.states))
+    style.dots(ax, plane.cells[~near], s=size, c=style.CELLS)
+    low, high = np.quantile(value, [0.02, 0.98])
+    dots = style.dots(ax, plane.cells[near], s=2 * size, c=value, cmap="cividis", vmin=low, vmax=high)
+    style.colorbar(dots, ax, f"potential at time {time:g}", extend="both")
+    return style.tidy(ax, *plane.labels, ticks=basis is None)
+
+
+def stream(
+    model: Estimator,
+    data: AnnData | Snapshots,
+    time: float | None = None,
+    *,
+    components: tuple[int, int] = (0, 1),
+    density: float = 1.1,
+    time_unit: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the velocity at one time as stream lines on two features.
+
+    The velocity is computed in all features at the cells observed around that time (those of the observed times just
+    before and after it, in dark grey), averaged over cells that lie near each other in the picture, and drawn only where
+    there are such cells.
+
+    Parameters
+    ----------
+    model : Estimator
+        Fitted.
+    data : AnnData or Snapshots
+        What it was fitted on.
+    time : float, optional
+        By default the middle of the data.
+    components : pair of ints
+        Which two features.
+    density : float
+        Density of the stream lines.
+    time_unit : str
+        Unit of time, for labels.
+    ax : Axes, optional
+        Where to draw; by default a new figure.
+    """
+    cells = _cells(model, data)
+    time = _time(cells, time)
+    near = _around(cells.times, time)
+    plane = plane_of(data, cells, model.feature_names_in_, None, components, 1)
+    drift = _field(model.process_, "drift", np.full(near.sum(), time), cells.states[near])
+    ax = style.axes(ax)
+    size = style.dot_size(len(cells.states))
+    style.dots(ax, plane.cells[~near], s=size, c=style.CELLS)
+    style.dots(ax, plane.cells[near], s=size, c="#8c8c8c")
+    x, y, u, v = _on_grid(plane.cells[near], plane.project(cast(np.ndarray, drift)))
+    lines = ax.streamplot(
+        x,
+        y,
+        u,
+        v,
+        color=np.hypot(u, v),
+        cmap=style.time_colors(),
+        density=density,
+        linewidth=1.1,
+        arrowsize=0.9,
+    )
+    style.colorbar(lines.lines, ax, f"speed at time {time:g} (per {time_unit or 'unit of time'})")
+    ax.use_sticky_edges = False
+    ax.autoscale_view()
+    return style.tidy(ax, *plane.labels)
+
+
+def _on_grid(
+    points: np.ndarray, velocity: np.ndarray, n: int = 36
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Kernel average of a velocity on a regular grid, masked where there are no points."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    points = points.astype(np.float64)
+    margin = 0.1 * (high - low)
+    x, y = (np.linspace(a - m, b + m, n) for a, b, m in zip(low, high, margin, strict=True))
+    # Scott's rule in two dimensions, one width per axis.
+    width = np.maximum(points.std(axis=0) * len(points) ** (-1 / 6), 1e-12)
+    across = np.exp(-0.5 * ((x[:, None] - points[None, :, 0]) / width[0]) ** 2)  # (n, points)
+    along = np.exp(-0.5 * ((y[:, None] - points[None, :, 1]) / width[1]) ** 2)
+    total = np.einsum("yp,xp->yx", along, across, optimize=True)
+    u, v = (
+        np.einsum("yp,xp,p->yx", along, across, c, optimize=True) / np.maximum(total, 1e-300)
+        for c in velocity.T
+    )
+    empty = total < 0.75  # fewer cells than that, counted by the kernel
+    return x, y, np.ma.array(u, mask=empty), np.ma.array(v, mask=empty)
+
+
+def _field(process: Any, name: str, times: np.ndarray, x: np.ndarray) -> np.ndarray | None:
+    """One field of the process at every row, or None where it has no such field."""
+    function: Callable[[Tensor, Tensor], Tensor | None] = getattr(process, name)
+    parameter = next(process.parameters(), torch.empty(0))
+    parts = []
+    with torch.no_grad():
+        for first in range(0, len(x), ROWS):
+            state = torch.as_tensor(x[first : first + ROWS]).to(parameter)
+            value = function(torch.as_tensor(times[first : first + ROWS]).to(parameter), state)
+            if value is None:
+                return None
+            parts.append(value.cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _cells(model: Estimator, data: AnnData | Snapshots) -> Cells:
+    from sklearn.exceptions import NotFittedError
+
+    if not hasattr(model, "process_"):
+        raise NotFittedError(f"this {type(model).__name__} is not fitted yet; call fit(data, ...) first")
+    source = model.source_
+    return Cells.of(
+        data, model.feature_names_in_, source.get("use_rep"), source.get("time_key"), need_times=True
+    )
+
+
+def _snapshots(model: Estimator, data: AnnData | Snapshots) -> Snapshots:
+    from dyninfer.snapshots import Snapshots
+
+    return data if isinstance(data, Snapshots) else Snapshots.from_anndata(data, **cast(Any, model.source_))
+
+
+def _time(cells: Cells, time: float | None) -> float:
+    low, high = float(cells.times.min()), float(cells.times.max())
+    if time is None:
+        return (low + high) / 2
+    if not low <= time <= high:
+        raise ValueError(f"time {time:g} is outside the data, {low:g} to {high:g}")
+    return float(time)
+
+
+def _around(times: np.ndarray, time: float) -> np.ndarray:
+    """Mask of the cells of the observed times just before and after, or at, ``time``."""
+    there = np.unique(times)
+    before, after = there[there <= time].max(), there[there >= time].min()
+    return (times == before) | (times == after)

@@ -1,0 +1,175 @@
+"""From states to the two coordinates of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dyninfer import keys
+from dyninfer.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+ROWS = 65536  # states projected at a time
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Observed cells as the simulation sees them: states ``(n, d)`` and times ``(n,)``, NaN where they are not known."""
+
+    states: np.ndarray
+    times: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        data: AnnData | Snapshots,
+        features: Sequence[str] | np.ndarray,
+        use_rep: str | None = None,
+        time_key: str | None = None,
+        *,
+        need_times: bool = False,
+    ) -> Cells:
+        """Read the features that were simulated.
+
+        Raises
+        ------
+        KeyError, ValueError, TypeError
+            If the data have no such features, or no times where they are needed.
+        """
+        if isinstance(data, Snapshots):
+            _check_width(data.n_features, features, "the snapshots")
+            return cls(np.concatenate(data.samples), np.repeat(data.times, data.sizes))
+        if not (hasattr(data, "obs") and hasattr(data, "obsm")):
+            raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
+        rep = _representation_with(data, features) if use_rep is None else use_rep
+        array, _, rep = keys.representation(data, rep)
+        _check_width(int(np.prod(array.shape[1:])), features, repr(rep))
+        times = np.full(data.n_obs, np.nan)
+        if need_times or time_key is not None:
+            times = keys.numeric_times(keys.obs_column(data, time_key, "time_key"), str(time_key))
+        return cls(keys.dense_rows(array, np.arange(data.n_obs), rep), times)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Two coordinates: names, the observed cells in them ``(n, 2)``, and how any states get there."""
+
+    labels: tuple[str, str]
+    cells: np.ndarray
+    project: Callable[[np.ndarray], np.ndarray]
+
+
+def plane_of(
+    data: AnnData | Snapshots,
+    cells: Cells,
+    features: Sequence[str] | np.ndarray,
+    basis: str | None,
+    components: tuple[int, int],
+    n_neighbors: int,
+) -> Plane:
+    """Choose the plane: two of the simulated features, or two coordinates of an embedding.
+
+    Raises
+    ------
+    KeyError
+        If ``basis`` is no representation of the data.
+    ValueError
+        If ``components`` are not two of its coordinates.
+    """
+    i, j = components
+    if basis is not None:
+        if isinstance(data, Snapshots):
+            raise ValueError(
+                f"basis={basis!r} is a key of an AnnData, but Snapshots were given; leave it out"
+            )
+        basis = basis if basis in data.obsm or f"X_{basis}" not in data.obsm else f"X_{basis}"
+        array, names, basis = keys.representation(data, basis)
+        if tuple(names) != tuple(map(str, features)):
+            _check_components(components, len(names), basis)
+            embedding = keys.dense_rows(array, np.arange(data.n_obs), basis)[:, [i, j]]
+            project = neighbor_projection(cells.states, embedding, n_neighbors)
+            return Plane((names[i], names[j]), embedding, project)
+    _check_components(components, len(features), "the simulated features")
+    return Plane(
+        (str(features[i]), str(features[j])), cells.states[:, [i, j]], lambda states: states[..., [i, j]]
+    )
+
+
+def neighbor_projection(
+    cells: np.ndarray, embedding: np.ndarray, n_neighbors: int = 15
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Carry states into an embedding that is known at the cells only.
+
+    A state lands on the mean of the embeddings of its nearest cells, with weights ``exp(−½ (d / h)²)``, where ``h`` is the
+    median distance to those cells. So it never leaves the cloud of cells, and a state between two far groups lands
+    between them: distances in the result mean as little as in the embedding.
+
+    Parameters
+    ----------
+    cells : array ``(n, d)``
+        Cells in the space of the simulation.
+    embedding : array ``(n, 2)``
+        The same cells in the embedding.
+    n_neighbors : int
+        Neighbours to average.
+
+    Returns
+    -------
+    callable ``(..., d) -> (..., 2)``
+        States that are not finite become NaN.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    k = min(n_neighbors, len(cells))
+    if k < 1:
+        raise ValueError(f"n_neighbors must be at least 1, found {n_neighbors}")
+    index = NearestNeighbors(n_neighbors=k).fit(cells)
+
+    def project(states: np.ndarray) -> np.ndarray:
+        flat = states.reshape(-1, states.shape[-1])
+        result = np.full((len(flat), 2), np.nan)
+        rows = np.flatnonzero(np.isfinite(flat).all(axis=1))
+        for first in range(0, len(rows), ROWS):
+            part = rows[first : first + ROWS]
+            distance, near = index.kneighbors(flat[part])
+            unit = np.maximum(np.median(distance, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+            weight = np.exp(-0.5 * (distance / unit) ** 2)
+            weight /= weight.sum(axis=1, keepdims=True)
+            result[part] = np.einsum("nk,nkc->nc", weight, embedding[near])
+        return result.reshape(*states.shape[:-1], 2)
+
+    return project
+
+
+def _representation_with(adata: AnnData, features: Sequence[str] | np.ndarray) -> str:
+    """Name of the representation whose features have these names."""
+    wanted = tuple(map(str, features))
+    there = [*adata.obsm.keys(), *(["X"] if adata.X is not None else [])]
+    for rep in there:
+        if tuple(keys.representation(adata, rep)[1]) == wanted:
+            return rep
+    raise keys.MissingKey(
+        f"no representation of adata has the simulated features {_short(wanted)}; give use_rep, one of "
+        f"{', '.join(map(repr, there))}"
+    )
+
+
+def _check_width(width: int, features: Sequence[str] | np.ndarray, name: str) -> None:
+    if width != len(features):
+        raise ValueError(
+            f"{len(features)} features were simulated but {name} has {width}; give the data that the model was fitted on"
+        )
+
+
+def _check_components(components: Any, n: int, name: str) -> None:
+    if len(components) != 2 or not all(0 <= c < n for c in components):
+        raise ValueError(f"components must be two of 0 to {n - 1} for {name}, found {tuple(components)}")
+
+
+def _short(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,129 @@
+"""What all pictures share: colours with a meaning, plain axes, one colour bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+CELLS = "#cfcfcf"
+OBSERVED = "#6f6f6f"
+SIMULATED = "#0072b2"
+HELD_OUT = "#d55e00"
+INK = "#333333"
+
+
+def axes(ax: Axes | None, size: tuple[float, float] = (5.2, 4.2)) -> Axes:
+    """Return the given axes, or those of a new figure."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def grid_of_axes(ax: Any, shape: tuple[int, int], size: tuple[float, float], **kwargs: Any) -> np.ndarray:
+    """Return the given axes in a grid, or those of a new figure.
+
+    Raises
+    ------
+    ValueError
+        If the number of axes is not the number of panels.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        return plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False, **kwargs)[1]
+    given = np.atleast_1d(np.asarray(ax, dtype=object))
+    if given.size != shape[0] * shape[1]:
+        raise ValueError(
+            f"this picture has {shape[0]} x {shape[1]} panels but ax holds {given.size} axes; give as many as there are panels"
+        )
+    return given.reshape(shape)
+
+
+def canvas(size: tuple[float, float], rows: int, columns: int, **kwargs: Any) -> tuple[Figure, Any]:
+    """Return a new figure for a file with its ``(rows, columns)`` axes; pyplot and its display are not involved."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def tidy(ax: Axes, xlabel: str = "", ylabel: str = "", *, ticks: bool = True) -> Axes:
+    """Label the axes and take away what carries no information."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(INK)
+    ax.tick_params(colors=INK, labelsize=8.5)
+    ax.set_xlabel(xlabel, fontsize=9.5, color=INK)
+    ax.set_ylabel(ylabel, fontsize=9.5, color=INK)
+    if not ticks:
+        ax.set_xticks([])
+        ax.set_yticks([])
+    return ax
+
+
+def time_colors() -> Colormap:
+    """Viridis without its last tenth, which is too pale on white."""
+    import matplotlib as mpl
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)), name="dyninfer_time")
+
+
+def time_scale(times: Sequence[float] | np.ndarray) -> ScalarMappable:
+    """Colours for the range of ``times``."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    return ScalarMappable(Normalize(float(np.min(times)), float(np.max(times))), time_colors())
+
+
+def diverging_scale(values: np.ndarray) -> ScalarMappable:
+    """Red above zero and blue below, white at zero, up to the 98th percentile of the magnitudes."""
+    import matplotlib as mpl
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    limit = float(np.quantile(np.abs(values), 0.98)) or 1.0
+    return ScalarMappable(Normalize(-limit, limit), mpl.colormaps["RdBu_r"])
+
+
+def colorbar(
+    scale: ScalarMappable, ax: Axes | Sequence[Axes] | np.ndarray, label: str, **kwargs: Any
+) -> None:
+    """Add a narrow colour bar without a frame."""
+    first = np.ravel(np.asarray(ax, dtype=object))[0]
+    bar = first.figure.colorbar(scale, ax=ax, **({"fraction": 0.035, "pad": 0.02, "aspect": 28} | kwargs))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=INK, labelsize=8.5)
+    bar.set_label(label, fontsize=9.5, color=INK)
+
+
+def dots(ax: Axes, points: np.ndarray, **kwargs: Any) -> Any:
+    """Scatter ``(n, 2)`` points, without edges unless asked for."""
+    return ax.scatter(points[:, 0], points[:, 1], **({"linewidths": 0} | kwargs))
+
+
+def dot_size(n: int) -> float:
+    """Area of a marker, smaller for more points."""
+    return float(np.clip(9000 / max(n, 1), 2.5, 14))
+
+
+def with_unit(name: str, unit: str) -> str:
+    """Label of an axis: "time (h)", or the name alone where no unit was given."""
+    return f"{name} ({unit})" if unit else name
+
+
+def legend(ax: Axes, **kwargs: Any) -> None:
+    """Add a legend without a frame."""
+    ax.legend(**({"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.5} | kwargs))
