@@ -1,0 +1,8 @@
+"""``python -m dyninfer`` is ``dyninfer``."""
+
+import sys
+
+from dyninfer.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""The pictures of a report on any fitted model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dyninfer.report.verdict import main_metric
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+
+    from dyninfer.estimators import Estimator
+    from dyninfer.snapshots import Snapshots
+
+N_TIMES = 61
+
+
+def pictures(
+    model: Estimator,
+    data: AnnData,
+    observed: Snapshots,
+    evaluation: pd.DataFrame,
+    *,
+    time_unit: str = "",
+    seed: int = 0,
+) -> list[tuple[str, Figure]]:
+    """Draw trajectories from the first time, populations, scores, training and, where there is any, growth.
+
+    Parameters
+    ----------
+    model : Estimator
+        Fitted.
+    data : AnnData
+        What is evaluated.
+    observed : Snapshots
+        The same, as the model reads it.
+    evaluation : DataFrame
+        From ``model.evaluate``.
+    time_unit : str
+        Unit of time.
+    seed : int
+        Fixes the simulation.
+
+    Returns
+    -------
+    list of (caption, Figure)
+    """
+    from dyninfer import plotting as pl
+    from dyninfer.plotting.style import canvas
+
+    first, last = observed.times[[0, -1]]
+    times = np.union1d(np.linspace(first, last, N_TIMES), observed.times)
+    traj = model.simulate(observed, times, seed=seed)
+    keys: dict[str, Any] = {"use_rep": model.source_["use_rep"], "time_key": model.source_["time_key"]}
+    paths, ((ax,),) = canvas((6.4, 4.6), 1, 1)
+    pl.trajectories(data, traj, time_unit=time_unit, ax=ax, **keys)
+    shown = observed.times[np.unique(np.linspace(0, observed.n_times - 1, 6).round().astype(int))]
+    populations, panels = canvas((1.9 * len(shown) + 0.6, 4.0), 2, len(shown), sharex=True, sharey=True)
+    pl.marginals(data, traj, shown, hold_out=model.hold_out_, time_unit=time_unit, ax=panels, **keys)
+    scores, ((ax,),) = canvas((7.2, 4.0), 1, 1)
+    pl.evaluation(evaluation, main_metric(evaluation), time_unit=time_unit, ax=ax)
+    training, ((ax,),) = canvas((6.4, 3.6), 1, 1)
+    pl.history(model, ax=ax)
+    drawn = [
+        ("Simulated trajectories from the cells of the first time, over all observed cells (grey).", paths),
+        (
+            "Observed (top) and simulated (bottom) populations; every simulated cell started at the first time.",
+            populations,
+        ),
+        ("Distance between simulated and observed population at every time.", scores),
+        ("Training loss and validation; the weights of the marked step are the model.", training),
+    ]
+    if traj.log_weights is not None:
+        growth, ((left, right),) = canvas((9.4, 3.9), 1, 2)
+        pl.growth(model, data, time_unit=time_unit, ax=(left, right), seed=seed)
+        drawn.append(("Growth rate of every cell at its own time, and the mass of the population.", growth))
+    return drawn
