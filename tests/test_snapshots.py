@@ -243,7 +243,9 @@ def test_times_keep_their_units(times, kind):
     }
     adata.obs["day"] = column[kind]
     found = Snapshots.from_anndata(adata, time_key="day").times
-        np.testing.assert_allclose(found, np.sort(times), rtol=1e-15)  # pandas reads text to the last digit but one
+    np.testing.assert_allclose(
+        found, np.sort(times), rtol=1e-15
+    )  # pandas reads text to the last digit but one
 
 
 @QUICK
