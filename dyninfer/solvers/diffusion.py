@@ -50,7 +50,7 @@ def simulate_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Opti
     equation = equation_of(process, start.states, times, options.noise, options.backward)
     solver, integrate = choose_solver(options.solver, equation)
     grid = Grid.of(times, options.dt)
-    record = Record.of(start, grid, equation.grows, options.resample is not None)
+    record = Record.of(start, grid, equation.grows)
     with (
         torch.set_grad_enabled(start.differentiable),
         tqdm(total=0, unit="time", desc=f"simulate ({solver})", disable=not options.progress) as bar,
@@ -100,19 +100,20 @@ class Record:
     states: Tensor  # (n, time, d)
     log_weights: Tensor | None  # (n, time)
     diverged: Tensor  # (n, time)
-    parents: Tensor | None  # (n, time)
+    parents: Tensor  # (n, time)
+    replaced: list[int]  # (time,) diverged paths that resampling replaced
     ess: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, start: Start, grid: Grid, grows: bool, resamples: bool) -> Record:
+    def of(cls, start: Start, grid: Grid, grows: bool) -> Record:
         """Allocate the record and enter the start."""
         x, (n, d), n_times = start.states, start.states.shape, len(grid.times)
         states = x.new_empty(n, n_times, d)
         states[:, 0] = x
         weights = torch.zeros(n, n_times, dtype=torch.float64, device=x.device) if grows else None
         diverged = torch.zeros(n, n_times, dtype=torch.bool, device=x.device)
-        parents = torch.arange(n, device=x.device)[:, None].repeat(1, n_times) if resamples else None
-        return cls(states, weights, diverged, parents)
+        parents = torch.arange(n, device=x.device)[:, None].expand(n, n_times)
+        return cls(states, weights, diverged, parents, [0] * n_times)
 
     def enter(self, rows: range, intervals: range, states: Tensor, log_weights: Tensor | None) -> None:
         """Write the ends of ``intervals`` for ``rows``; look for failures without waiting for the device."""
@@ -132,7 +133,8 @@ def _fill(record: Record, task: Task, integrate: Integrator, options: Options, b
     parts = chunks(len(record.states), options.chunk_size or _chunk_size(record.states, task, options))
     bar.reset(total=len(intervals) * len(parts))
     generator = stream(options.seed, "resample")
-    if resample is not None and record.log_weights is not None:
+    if resample is not None:
+        record.parents = record.parents.clone()
         record.ess.append(float(len(record.states)))
     for window in windows:
         for rows in parts if window else []:
@@ -148,15 +150,15 @@ def _resample(record: Record, k: int, threshold: float, generator: torch.Generat
     n, diverged = len(record.states), record.diverged[:, k]
     w = torch.zeros(n, dtype=torch.float64, device=diverged.device)
     if record.log_weights is not None:
-        w = record.log_weights[:, k].detach()
+        w = record.log_weights[:, k]
     w = torch.where(diverged, -torch.inf, w)
-    ess = float(effective_sample_size(w))
-    if record.log_weights is not None:
-        record.ess.append(ess)
+    ess = float(effective_sample_size(w.detach()))
+    record.ess.append(ess)
     # Nothing to draw from if no path is left: the record then shows them all as diverged.
     if not ess > 0 or not (ess < threshold * n or bool(diverged.any())):
         return
     rows, mean = systematic_resample(w, generator)
+    record.replaced[k] = int(diverged.sum())
     record.states[:, k] = record.states[rows, k]
     record.parents[:, k] = rows
     record.diverged[:, k] = False
@@ -170,30 +172,38 @@ def _trajectories(
     states, weights = record.states, record.log_weights
     diverged = record.diverged.cummax(dim=1).values
     if bool(diverged.any()):
-        _warn(diverged, times, solver)
         states = states.masked_fill(diverged[:, :, None], torch.nan)
         weights = None if weights is None else weights.masked_fill(diverged, torch.nan)
+    _warn(diverged, record.replaced, times, solver)
     attrs = _provenance(options, solver, grid)
-    if weights is not None:
+    if weights is not None:  # of a single time there is no record yet
         attrs["ess"] = record.ess or effective_sample_size(weights.detach()).tolist()
     return Trajectories(
         states=states.to(start.dtype),
         times=times,
         log_weights=weights,
-        origin=start.origin,
+        origin=start.origin,  # type: ignore[arg-type]
         status=diverged[:, -1].to(torch.int8),
-        parents=record.parents,
+        parents=None if options.resample is None else record.parents,
         features=features,
         attrs=attrs,
     )
 
 
-def _warn(diverged: Tensor, times: Tensor, solver: str) -> None:
-    first = float(times[int(diverged.any(dim=0).int().argmax())])
+def _warn(diverged: Tensor, replaced: list[int], times: Tensor, solver: str) -> None:
+    """One warning for all paths that diverged, whether they stay or were replaced by resampling."""
+    lost = diverged.any(dim=0).cpu() | (torch.tensor(replaced) > 0)
+    if not bool(lost.any()):
+        return
+    number = int(diverged[:, -1].sum()) + sum(replaced)
+    fate = (
+        "resampling replaced them"
+        if sum(replaced)
+        else "their states are NaN from there on and their status is 1"
+    )
     warnings.warn(
-        f"{int(diverged[:, -1].sum())} of {len(diverged)} paths diverged, the first by time {first:g}; their states "
-        f"are NaN from there on and their status is 1 (solver {solver!r}; a smaller dt or rtol may help, unless the "
-        "process itself runs to infinity)",
+        f"{number} of {len(diverged)} paths diverged, the first by time {float(times[int(lost.int().argmax())]):g}; "
+        f"{fate} (solver {solver!r}; a smaller dt or rtol may help, unless the process itself runs to infinity)",
         RuntimeWarning,
         stacklevel=6,
     )
@@ -203,7 +213,7 @@ def _provenance(options: Options, solver: str, grid: Grid) -> dict[str, Any]:
     noise = options.noise
     attrs: dict[str, Any] = {
         "solver": solver,
-        "seed": int(options.seed),
+        "seed": options.seed,
         "backward": bool(options.backward),
         "noise": getattr(noise, "__name__", "callable") if callable(noise) else noise and float(noise),
         "dt": float(grid.lengths.abs().max()) if grid.n_steps else None,

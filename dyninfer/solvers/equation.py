@@ -14,7 +14,7 @@ from torch import Tensor
 from dyninfer.processes import Diffusion
 
 Rates = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
-Field = Callable[[Tensor, Tensor], Tensor]
+Field = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Equation:
     """
 
     rates: Rates
-    amplitude: Field | None
+    amplitude: Any
     additive: bool
     grows: bool
     own_drift: bool = False
@@ -79,7 +79,7 @@ def equation_of(
         return own
     _check_score(process, x, t, noise, backward, own)
     if noise is None:
-        rates = _shifted(process, lambda t, x: -process.diffusion(t, x).square())
+        rates = _shifted(process, lambda t, x: -own.amplitude(t, x).square())
         return replace(own, rates=rates, own_drift=False)
     return _with_noise(process, own, noise, backward)
 
@@ -105,7 +105,7 @@ def _with_noise(process: Diffusion, own: Equation, noise: Any, backward: bool) -
     return replace(own, rates=_shifted(process, score_factor), amplitude=amplitude, own_drift=False)
 
 
-def _shifted(process: Diffusion, factor: Field) -> Rates:
+def _shifted(process: Any, factor: Field) -> Rates:
     """Rates whose velocity is ``drift + factor · score``."""
 
     def rates(t: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:

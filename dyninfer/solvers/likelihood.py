@@ -135,7 +135,7 @@ def _follow(
             f"base_log_density must return a tensor (n,), one number per point, but for {int(found.sum())} points it "
             f"returned {shape}; sum over the features"
         )
-    result[found] = base.double() - collected[found, 0]
+    result[found] = base.double() - collected[found, 0]  # type: ignore[index]
     return result
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.solvers.equation import Rates
-from dyninfer.solvers.task import Task
+from dyninfer.solvers.task import Task, stacked
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def integrate(
         Log-weights there.
     """
     nodes, lengths = task.grid.nodes(tableau.c, like=x), task.grid.lengths.tolist()
-    states, weights = [], []
+    states: list[Tensor] = []
+    weights: list[Tensor | None] = []
     for interval in intervals:
         for k in task.grid.steps(interval):
             x, w = runge_kutta_step(task.equation.rates, nodes[k], x, w, lengths[k], tableau)
@@ -86,4 +87,4 @@ def integrate(
         weights.append(w)
         if task.tick:
             task.tick()
-    return torch.stack(states, dim=1), None if w is None else torch.stack(weights, dim=1)
+    return torch.stack(states, dim=1), stacked(weights)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -146,7 +145,7 @@ def simulate(
         progress=progress,
     )
     _check_options(options)
-    return run(process, x0, check_times(times, backward), options)
+    return run(process, x0, check_times(times, backward), replace(options, seed=int(seed)))
 
 
 @singledispatch
@@ -166,9 +165,11 @@ def _check_options(options: Options) -> None:
             raise ValueError(f"{name} must be a positive integer or None, but it is {value!r}")
     for name in ("dt", "rtol", "atol"):
         value = getattr(options, name)
-        if value is not None and not (isinstance(value, Real) and 0 < value < float("inf")):
+        if value is not None and not (
+            isinstance(value, int | float | np.number) and 0 < value < float("inf")
+        ):
             raise ValueError(f"{name} must be a positive number, but it is {value!r}")
     if options.resample is not None and not (
-        isinstance(options.resample, Real) and 0 < options.resample <= 1
+        isinstance(options.resample, int | float) and 0 < options.resample <= 1
     ):
         raise ValueError(f"resample must be a fraction in (0, 1] or None, but it is {options.resample!r}")

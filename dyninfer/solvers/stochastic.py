@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dyninfer.solvers.equation import Equation
 from dyninfer.solvers.noise import PathNoise
-from dyninfer.solvers.task import Task
+from dyninfer.solvers.task import Task, stacked
 
 State = tuple[Tensor, Tensor | None]
 Step = Callable[..., State]
@@ -87,8 +87,10 @@ def integrate(
     grid, equation = task.grid, task.equation
     noise = PathNoise(task.seed, grid.n_steps, scheme.normals * x.shape[1], like=x)
     nodes, lengths = grid.nodes(scheme.c, like=x), grid.lengths.tolist()
-    held, kicks = None, None
-    states, weights = [], []
+    kicks: Kicks = []
+    states: list[Tensor] = []
+    weights: list[Tensor | None] = []
+    held = -1
     for interval in intervals:
         for k in grid.steps(interval):
             segment, offset = divmod(k, noise.segment_length)
@@ -99,7 +101,7 @@ def integrate(
         weights.append(w)
         if task.tick:
             task.tick()
-    return torch.stack(states, dim=1), None if w is None else torch.stack(weights, dim=1)
+    return torch.stack(states, dim=1), stacked(weights)
 
 
 def _kicks(task: Task, noise: PathNoise, rows: range, segment: int, scheme: Scheme, x: Tensor) -> Kicks:

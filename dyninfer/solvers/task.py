@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import Tensor, stack
+
 from dyninfer.solvers.equation import Equation
 from dyninfer.solvers.grid import Grid
 
@@ -32,3 +34,9 @@ class Task:
     rtol: float = 1e-4
     atol: float = 1e-5
     tick: Callable[[], object] | None = None
+
+
+def stacked(values: list[Tensor | None]) -> Tensor | None:
+    """Put the values at successive outputs side by side ``(n, interval, …)``; None where there are none."""
+    kept = [value for value in values if value is not None]
+    return stack(kept, dim=1) if kept else None

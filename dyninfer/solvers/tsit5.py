@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,8 +73,8 @@ class Live:
 
     def keep(self, rows: Tensor) -> Live:
         """Leave the other paths behind."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Live(**{name: None if value is None else value[rows] for name, value in values.items()})
+        values: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        return Live(*(None if value is None else value[rows] for value in values))
 
 
 @dataclass
@@ -228,7 +229,7 @@ def _error(
     """Error of a step against the tolerance ``(n,)`` float64; infinite where anything is not finite."""
     scale = torch.maximum(live.x.abs(), x.abs()).mul_(task.rtol).add_(task.atol)
     error = _rms(_sum(ERROR, slopes).mul_(signed).div_(scale))
-    if w is not None:
+    if w is not None and live.w is not None:
         scale_w = task.atol + task.rtol * torch.maximum(live.w.abs(), w.abs())
         error_w = (signed[:, 0] * _sum(ERROR, growths) / scale_w).abs()
         error = torch.maximum(error, error_w)
@@ -265,7 +266,7 @@ def _write(
     for share, slope in zip(narrow, slopes, strict=True):
         value = torch.addcmul(value, share, slope[rows])
     states[place] = value
-    if weights is not None:
+    if weights is not None and live.w is not None:
         weights[place] = live.w[rows] + (lengths * torch.stack([g[rows] for g in growths])).sum(0)
 
 

@@ -73,9 +73,9 @@ def integrate(
     times = task.grid.times[intervals.start : intervals.stop + 1].to(x.device)
     field = _Field(task.equation, grows=w is not None)
     state = x if w is None else torch.cat([x, x.new_zeros(len(x), 1)], dim=1)
-    options = (
-        None if method in ADAPTIVE else {"grid_constructor": lambda f, y, t: _steps(task, intervals).to(t)}
-    )
+    options: dict[str, Any] = {}
+    if method in FIXED:
+        options["grid_constructor"] = lambda f, y, t: _steps(task, intervals).to(t)
     try:
         path = torchdiffeq.odeint(
             field, state, times, rtol=task.rtol, atol=task.atol, method=method, options=options

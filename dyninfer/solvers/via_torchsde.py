@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -100,15 +101,20 @@ def integrate(
     )
     call = partial(torchsde.sdeint_adjoint, adjoint_params=sde.trained) if adjoint else torchsde.sdeint
     states = []
-    for begin, end, interval in zip(elapsed[:-1], elapsed[1:], intervals, strict=True):
-        ts = torch.tensor([begin, end], dtype=torch.float64, device=x.device)
-        # The hair beyond an even share keeps a rounding error from becoming one more, tiny step.
-        dt = (end - begin) / grid.substeps[interval] * (1 + 1e-9)
-        tolerances = {"rtol": task.rtol, "atol": task.atol}
-        y = call(sde, y, ts, bm=brownian, method=method, dt=dt, adaptive=adaptive, **tolerances)[-1]
-        states.append(y)
-        if task.tick:
-            task.tick()
+    with warnings.catch_warnings():
+        if (
+            task.equation.additive
+        ):  # torchsde is told "diagonal" and would warn of noise that depends on the state
+            warnings.filterwarnings("ignore", message="Numerical solution is not guaranteed")
+        for begin, end, interval in zip(elapsed[:-1], elapsed[1:], intervals, strict=True):
+            ts = torch.tensor([begin, end], dtype=torch.float64, device=x.device)
+            # The hair beyond an even share keeps a rounding error from becoming one more, tiny step.
+            dt = (end - begin) / grid.substeps[interval] * (1 + 1e-9)
+            tolerances = {"rtol": task.rtol, "atol": task.atol}
+            y = call(sde, y, ts, bm=brownian, method=method, dt=dt, adaptive=adaptive, **tolerances)[-1]
+            states.append(y)
+            if task.tick:
+                task.tick()
     path = torch.stack(states, dim=1)
     return path[..., :d], None if w is None else w[:, None] + path[..., d].double()
 
