@@ -26,10 +26,11 @@ check: $(VENV)/.dev ## ruff, mypy, and the tests that take seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not tutorial"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" --ignore=tests/test_tutorials.py --ignore=tests/test_docs.py
 
-science: $(VENV)/.test ## run the slow tests: experiments of the papers, real data (hours; see docs/results.md)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+science: $(VENV)/.test ## run the experiments behind docs/results.md and the slow tests (long; DYNINFER_DATA: folder of data sets)
+	@for script in tests/benchmarks/science_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]  # 5: there are none
 
 bench: $(VENV)/.test ## measure speed: every tests/benchmarks/bench_*.py, one after another
 	@for script in tests/benchmarks/bench_*.py; do \

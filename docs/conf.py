@@ -1,0 +1,58 @@
+"""Configuration of the documentation: `make docs` builds it and executes the tutorials."""
+
+import re
+import shutil
+from pathlib import Path
+
+import dyninfer
+
+HERE = Path(__file__).parent
+
+# myst-nb reads only what lies below docs/, so the tutorials are copied here (git ignores the copies).
+shutil.rmtree(HERE / "tutorials", ignore_errors=True)
+shutil.copytree(HERE.parent / "tutorials", HERE / "tutorials", ignore=shutil.ignore_patterns("__pycache__"))
+
+project = "dyninfer"
+author = "The dyninfer developers"
+release = version = dyninfer.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["conf.py", "pictures.py", "_build", "**/.jupyter_cache", "**/jupyter_execute"]
+
+nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(HERE / "_build" / ".jupyter_cache")
+nb_execution_timeout = 900
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say types with their shapes
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = f"dyninfer {release}"
+html_static_path = ["_static"]
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+
+def plain_references(app, what, name, obj, options, lines):
+    """Turn ``[1]_`` into text: every docstring counts from one, and a page holds many docstrings."""
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r"^(\s*)\.\. (\[\d\])", r"\1| \2", re.sub(r"(\[\d\])_", r"\1", line))
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", plain_references, priority=400)  # before napoleon
