@@ -16,7 +16,7 @@ from dyninfer.processes import Diffusion
 from dyninfer.solvers import runge_kutta, stochastic, via_torchdiffeq, via_torchsde
 from dyninfer.solvers.equation import Equation, equation_of
 from dyninfer.solvers.grid import Grid
-from dyninfer.solvers.noise import stream
+from dyninfer.solvers.noise import segment_length, stream
 from dyninfer.solvers.simulate import Options, run
 from dyninfer.solvers.start import Start, chunks, starting_states
 from dyninfer.solvers.task import Task
@@ -239,6 +239,7 @@ def _chunk_size(states: Tensor, task: Task, options: Options) -> int:
     if options.solver.startswith("torchsde"):
         return len(states)  # its noise would depend on the chunk
     d, budget = states.shape[2], _GPU_BUDGET if states.is_cuda else _CPU_BUDGET
-    noise = 0 if task.equation.amplitude is None else 6 * min(task.grid.n_steps, max(16, 4096 // d))
+    noisy = task.equation.amplitude is not None and task.grid.n_steps > 0
+    noise = 6 * segment_length(task.grid.n_steps, d, states) if noisy else 0
     row = states.element_size() * (d * (noise + 16) + _ACTIVATIONS)
     return max(64, budget // row // 64 * 64)

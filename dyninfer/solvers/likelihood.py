@@ -93,12 +93,15 @@ def log_density(
     d = points.shape[1]
     flow = probability_flow(process, points, span.flip(0))
     with torch.no_grad():
-        signs = None
+        signs, ridden = None, 0
         if trace == "hutchinson":
+            ridden = n_probes
             signs = PathNoise(seed, 1, d * n_probes, like=points).segment(range(len(points)), 0)[0].sign()
-        rates = _with_divergence(process, flow, d, n_probes if signs is not None else 0)
+        rates = _with_divergence(process, flow, d, ridden)
         equation = Equation(rates, None, additive=True, grows=True)
-        task = Task(equation, Grid.of(span.flip(0), None), seed, rtol / (1 + n_probes) ** 0.5, atol)
+        # The signs dilute the mean over coordinates that the error control looks at.
+        dilution = (1 + ridden) ** 0.5
+        task = Task(equation, Grid.of(span.flip(0), None), seed, rtol / dilution, atol / dilution)
         parts = chunks(len(points), chunk_size or max(64, _ROWS // d))
         result = torch.cat([_follow(task, points, signs, rows, base_log_density) for rows in parts])
     lost = int((~result.isfinite()).sum())

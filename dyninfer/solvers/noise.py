@@ -30,6 +30,13 @@ def stream(seed: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(mix64(seed, *purpose.encode()) & _MASK32)
 
 
+def segment_length(n_steps: int, width: int, like: Tensor) -> int:
+    """Steps drawn at once: the run divided evenly, each block's share at most a fixed amount of memory."""
+    numbers = _GPU_NUMBERS if like.is_cuda else _CPU_NUMBERS
+    longest = max(16, numbers // (BLOCK * width))
+    return math.ceil(n_steps / math.ceil(n_steps / longest))
+
+
 class PathNoise:
     """Standard normals for numbered paths and steps, reproducible in any order and any chunk.
 
@@ -50,9 +57,7 @@ class PathNoise:
 
     def __init__(self, seed: int, n_steps: int, width: int, like: Tensor):
         self.width, self.n_steps = width, n_steps
-        numbers = _GPU_NUMBERS if like.is_cuda else _CPU_NUMBERS
-        longest = max(16, numbers // (BLOCK * width))
-        self.segment_length = max(1, math.ceil(n_steps / math.ceil(n_steps / longest)))
+        self.segment_length = segment_length(n_steps, width, like)
         self._key = mix64(seed, 1)
         self._generator = torch.Generator(device=like.device)
         self._drawn = like.new_empty(self.segment_length, BLOCK, width)

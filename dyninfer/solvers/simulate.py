@@ -114,6 +114,8 @@ def simulate(
         If the process is of no known kind, or an argument is of the wrong type.
     ValueError
         If an argument has a value that cannot be run; the message names it and the remedy.
+    RuntimeError
+        If one of torchdiffeq's adaptive methods gives up; the message names the time and the number of paths.
 
     Warns
     -----

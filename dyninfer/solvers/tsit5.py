@@ -74,7 +74,8 @@ class Live:
     def keep(self, rows: Tensor) -> Live:
         """Leave the other paths behind."""
         values: list[Any] = [getattr(self, field.name) for field in fields(self)]
-        return Live(*(None if value is None else value[rows] for value in values))
+        kept: list[Any] = [None if value is None else value[rows] for value in values]
+        return Live(*kept)
 
 
 @dataclass

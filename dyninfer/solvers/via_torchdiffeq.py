@@ -82,8 +82,9 @@ def integrate(
         )
     except AssertionError as error:
         raise RuntimeError(field.failure(method, float((times[-1] - times[0]).abs()))) from error
-    for _ in intervals if task.tick else ():
-        task.tick()
+    for _ in intervals:
+        if task.tick:
+            task.tick()
     path = path[1:].transpose(0, 1)
     d = x.shape[1]
     return path[..., :d], None if w is None else w[:, None] + path[..., d].double()

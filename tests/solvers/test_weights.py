@@ -64,7 +64,7 @@ def test_systematic_draws_are_within_one_of_their_share():
 
 @pytest.mark.parametrize("chunk_size", [None, 130])
 def test_resampling_keeps_mass_and_law_and_records_ancestry(chunk_size):
-    n = 4000
+    n = 1000
     x = torch.linspace(-1, 1, n, dtype=torch.float64)[:, None]
     times = torch.linspace(0, 3, 13, dtype=torch.float64)
     run = simulate(SELECTION, x, times, resample=0.8, seed=2, chunk_size=chunk_size)
