@@ -204,7 +204,7 @@ def _suggestion(adata: AnnData, role: str) -> str:
 
 def _looks_like_times(column: pd.Series) -> bool:
     try:
-        return 2 <= len(np.unique(numeric_times(column))) <= max(2, len(column) // 3)
+        return 2 <= len(np.unique(numeric_times(column))) <= min(100, max(2, len(column) // 3))
     except (ValueError, TypeError):
         return False
 

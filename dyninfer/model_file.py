@@ -20,7 +20,7 @@ def write_model(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str
     TypeError
         If the metadata are not plain data.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     if not path.parent.is_dir():
@@ -32,9 +32,9 @@ def write_model(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str
     text = json.dumps(metadata)
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file(
-            {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial, {"dyninfer": text}
-        )
+        # Written here and not by safetensors, whose files nobody but their owner may read.
+        plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        partial.write_bytes(save(plain, {"dyninfer": text}))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

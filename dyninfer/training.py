@@ -60,6 +60,9 @@ class Training(Settings):
         Steps between two checkpoints, where a checkpoint file was given.
     device : str
         "auto" takes a GPU where there is one; otherwise any torch device.
+    threads : int, optional
+        CPU threads; by default one for networks of fewer than 300,000 parameters, where more would mostly wait for each
+        other, and torch's own number above.
     precision : {"float32", "float64", "bfloat16"}
         Number format; bfloat16 computes the loss under autocast and keeps float32 weights.
     compile : bool
@@ -80,6 +83,7 @@ class Training(Settings):
     log_every: int = 20
     checkpoint_every: int = 500
     device: str = "auto"
+    threads: int | None = None
     precision: Precision = "float32"
     compile: bool = False
 
@@ -214,7 +218,9 @@ def train(
     -----
     Ctrl-C ends the run and keeps the model so far; a loss that is not finite ends it with a warning.
     """
-    return _Run(process, objective, settings.check(), seed, checkpoint, resume).go(progress)
+    run = _Run(process, objective, settings.check(), seed, checkpoint, resume)
+    with _threads(settings.threads, run):
+        return run.go(progress)
 
 
 class _Run:
@@ -483,6 +489,18 @@ def _share(batch: Batch) -> tuple[Batch, float]:
     n = next(len(part) for part in batch if part is not None)
     mine = type(batch)(*(None if part is None else part[rank::world] for part in batch))
     return mine, len(range(rank, n, world)) * world / n
+
+
+@contextmanager
+def _threads(wanted: int | None, run: _Run) -> Iterator[None]:
+    """Set the number of CPU threads for the time of a run."""
+    before = torch.get_num_threads()
+    small = run.device.type == "cpu" and sum(p.numel() for p in run.parameters) < 300_000
+    torch.set_num_threads(wanted or (1 if small else before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -31,6 +31,11 @@ class MeanMatching(Estimator):
     r"""Everybody moves with the mean.
 
     .. math:: b(t) = \frac{d}{dt} E[x_t]
+
+    Parameters
+    ----------
+    width : int
+        Units of the hidden layer.
     """
 
     citation: ClassVar[str] = "@misc{toy, title={A toy}}"

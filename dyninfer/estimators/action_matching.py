@@ -47,12 +47,14 @@ class ActionMatching(Estimator):
     coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
         Who is paired with whom; "auto" is "unbalanced" where mass may change and "ot" elsewhere.
     objective : {"auto", "path", "boundary"}
-        Two forms of the same action. "boundary" is the formula above. "path" uses the velocity and growth of the interpolating
+        Two forms of the same action. "boundary" is the formula with E[s_0] − E[s_1] and ∂s/∂t. "path" uses the velocity and growth of the interpolating
         path, known for interpolations, in place of ∂s/∂t and the boundary terms: the same expectation with far less variance.
     time_sampling : {"adaptive", "uniform"}
         Whether times are drawn more densely where the integrand varies more.
-    width, depth, activation
-        The potential network.
+    width, depth : int
+        Units of a hidden layer, and number of hidden layers, of the potential network.
+    activation : {"silu", "softplus", "tanh"}
+        Activation of the potential network.
     scale : {"global", "feature"} or None
         Standardisation inside; "global" keeps distances in proportion, "feature" measures them in standard deviations.
     training : Training, optional

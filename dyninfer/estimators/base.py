@@ -95,8 +95,16 @@ class Estimator(Settings, ABC):
         ----------
         data : AnnData, Snapshots or DensityPath
             Nothing of it is changed.
-        time_key, use_rep, mass_key, weight_key, condition_key : str, optional
-            Keys of an AnnData, as in :meth:`Snapshots.from_anndata`.
+        time_key : str
+            Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or timedeltas.
+        use_rep : str, optional
+            Key of ``obsm``, or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
+        mass_key : str, optional
+            Column of ``obs`` with the total mass at each cell's time.
+        weight_key : str, optional
+            Column of ``obs`` with the weight of every cell within its time.
+        condition_key : str, optional
+            Column of ``obs`` with a label for every cell.
         hold_out : float or list of floats, optional
             Times removed before anything else is computed: scaling, couplings and validation never see them.
         seed : int
@@ -406,7 +414,7 @@ class Estimator(Settings, ABC):
             "source": self.source_,
             "seed": self.seed_,
             "status": self.status_,
-            "precision": self.training_.precision,
+            "training": to_plain(self.training_),
         }
 
     @classmethod
@@ -415,7 +423,7 @@ class Estimator(Settings, ABC):
         saved = metadata["scaling"].items()
         numbers: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in saved}
         scaling = Scaling(**numbers)
-        model.training_ = model.training or Training(precision=metadata["precision"])
+        model.training_ = from_plain(metadata["training"])
         process = model._built(None, scaling, 0).to(pick_device(device), model.training_.dtype)
         process.load_state_dict(tensors)
         model.process_ = process.eval().requires_grad_(False)

@@ -45,7 +45,7 @@ class PotentialDiffusion(Diffusion):
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``∇s`` (with a scale for every feature, the gradient in the metric of standard deviations)."""
-        return self._velocity(self._derivatives(t, x))
+        return self._velocity(self._derivatives(t, x), x)
 
     def diffusion(self, t: Tensor | float, x: Tensor) -> Tensor | None:
         """σ as a scalar, or one value per feature where every feature has its own scale."""
@@ -61,25 +61,29 @@ class PotentialDiffusion(Diffusion):
 
     def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``s(t, x)``; without growth it is known up to a function of time."""
-        return self.network(*self._scaled(t, x)) * (self.unit**2 / self.duration)
+        return self.network(*self._scaled(t, x)).to(x.dtype) * (self.unit**2 / self.duration)
 
     def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Both fields from one pass through the network."""
         s = self._derivatives(t, x)
         rate = self.growth_penalty
-        return self._velocity(s), None if rate is None else s.value * (rate * self.unit**2 / self.duration)
+        growth = None if rate is None else s.value.to(x.dtype) * (rate * self.unit**2 / self.duration)
+        return self._velocity(s, x), growth
 
     def divergence(self, t: Tensor | float, x: Tensor) -> Tensor:
         """Exact divergence of the drift, ``Δs``."""
-        axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        return self.network.curvature(*self._scaled(t, x), axes) / self.duration
+        tau, z = self._scaled(t, x)
+        axes = torch.eye(x.shape[1], dtype=z.dtype, device=x.device)
+        return self.network.curvature(tau, z, axes).to(x.dtype) / self.duration
 
     def _scaled(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled time and state, in the precision of the network; results return to that of ``x``."""
         tau = (batch_times(t, x) - self.start) / self.duration
-        return tau, (x - self.shift.to(x)) / self.scale.to(x)
+        z = (x - self.shift.to(x)) / self.scale.to(x)
+        return tau.to(self.shift.dtype), z.to(self.shift.dtype)
 
     def _derivatives(self, t: Tensor | float, x: Tensor) -> Derivatives:
         return self.network.derivatives(*self._scaled(t, x))
 
-    def _velocity(self, s: Derivatives) -> Tensor:
-        return s.gradient * (self.scale / self.duration).to(s.gradient)
+    def _velocity(self, s: Derivatives, x: Tensor) -> Tensor:
+        return s.gradient.to(x.dtype) * (self.scale / self.duration).to(x)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 DEFAULT_STEPS = 100
+_SLACK = 1e-4  # a step may be this much longer than dt: times in float32 must not cost one more
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Grid:
         span = abs(float(times[-1] - times[0]))
         dt = span / DEFAULT_STEPS if dt is None else dt
         gaps = torch.diff(times).abs().tolist()
-        return cls(times, tuple(max(1, math.ceil(gap / dt * (1 - 1e-6))) for gap in gaps))
+        return cls(times, tuple(max(1, math.ceil(gap / dt * (1 - _SLACK))) for gap in gaps))
 
     @property
     def intervals(self) -> range:
