@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_solvers.py [--rounds 7] [--only adaptive]
 
 One thread. In every round every variant runs once, in rotated order; a ratio compares the minima over the rounds
-(``min/min``) and the median of the per-round ratios (``median``). Bars are the project's own.
+(``min/min``) and the median of the per-round ratios (``median``). Bars are the project's own; a ``ceiling`` is what a
+solver that costs nothing beside the network would reach on this machine.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ def bench_fixed(rounds: int) -> list[Row]:
     rows.append(ratio("SDE Euler-Maruyama, 50 paths / 400 forwards", s, "em", "forwards", ""))
     rows.append(ratio("torchsde euler default / ours, 50 paths", s, "default", "em", ">= 4.5"))
     rows.append(ratio("torchsde euler tuned / ours, 50 paths", s, "tuned", "em", ">= 2.7"))
+    rows.append(ratio("  ceiling: torchsde euler default / forwards", s, "default", "forwards", ""))
     return rows
 
 
@@ -129,6 +131,7 @@ def bench_small(rounds: int) -> list[Row]:
         ratio("torchsde default (srk) / our EM, small", s, "default", "em", ">= 10"),
         ratio("torchsde euler, default noise / our EM, small", s, "euler", "em", ">= 10"),
         ratio("torchsde euler tuned / our EM, small", s, "tuned", "em", ">= 2"),
+        ratio("  ceiling: torchsde euler tuned / forwards", s, "tuned", "forwards", ""),
     ]
 
 

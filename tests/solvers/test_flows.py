@@ -199,3 +199,14 @@ def test_steps_never_leave_the_span_and_outputs_are_hit_exactly():
         )
         assert torch.allclose(run.states[0, :, 0], run.times, atol=1e-12)
     assert max(seen) <= 1.0 + 1e-12
+
+
+def test_rounding_of_float32_times_costs_no_extra_step():
+    calls = []
+
+    def drift(t, x):
+        calls.append(1)
+        return -x
+
+    simulate(Diffusion(drift=drift), torch.ones(1, 1), torch.linspace(0, 25, 251), solver="euler", dt=0.05)
+    assert len(calls) == 500 + 1  # and one look at the field before the run
