@@ -119,7 +119,7 @@ def test_w2_between_gaussian_samples_is_near_the_closed_form():
 
 
 def test_an_unfinished_transport_problem_is_announced(monkeypatch):
-    monkeypatch.setattr(metrics, "EMD_ITERATIONS", 1)
+    monkeypatch.setattr(metrics.transport, "EMD_ITERATIONS", 1)
     with pytest.warns(UserWarning, match="not exact"):
         wasserstein(cloud(30, 2, 0), cloud(30, 2, 1))
 
@@ -311,8 +311,8 @@ def test_a_weight_of_two_is_a_point_given_twice(name, data):
 def test_metric_does_not_depend_on_the_size_of_blocks(name, monkeypatch):
     x, y, a = cloud(37, 3, 1), cloud(23, 3, 2, 0.3), weights(37, 3)
     whole = [score(name, x, y), score(name, x, y, a)]
-    monkeypatch.setattr(metrics, "TILE", 5)
-    monkeypatch.setattr(metrics, "CHUNK", 100)
+    monkeypatch.setattr(metrics.kernels, "TILE", 5)
+    monkeypatch.setattr(metrics.transport, "CHUNK", 100)
     assert [score(name, x, y), score(name, x, y, a)] == pytest.approx(whole, rel=1e-10)
 
 

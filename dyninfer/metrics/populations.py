@@ -1,0 +1,138 @@
+"""Metrics by name, and the comparison of a population with a reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
+from dyninfer.metrics.samples import UndefinedMetricError, check_count, check_sample, check_samples, seeded
+from dyninfer.metrics.transport import sliced_wasserstein, wasserstein
+
+if TYPE_CHECKING:
+    from dyninfer.metrics.samples import Array
+
+# Every entry is called as metric(x, y, x_weights=, y_weights=, seed=).
+METRICS: dict[str, Callable[..., float]] = {
+    "w1": partial(wasserstein, p=1),
+    "w2": partial(wasserstein, p=2),
+    "sliced_w2": sliced_wasserstein,
+    "mmd": mmd,
+    "energy": energy_distance,
+}
+
+
+def finite_sample_floor(
+    y: Array,
+    metric: str | Callable[..., float],
+    *,
+    n: int | None = None,
+    repeats: int = 3,
+    seed: int = 0,
+    y_weights: Array | None = None,
+) -> float:
+    """Metric between two disjoint random parts of ``y``: what a perfect model would score with ``n`` samples a side.
+
+    Parameters
+    ----------
+    y : array ``(m, d)``
+    metric : str or callable
+        A name of :data:`METRICS`, or a function called as ``metric(x, y, x_weights=..., y_weights=...)``.
+    n : int, optional
+        Samples of each part; half of ``y`` when left out.
+    repeats : int
+        Random splits, drawn with ``seed``, to average over.
+
+    Raises
+    ------
+    UndefinedMetricError
+        If ``y`` has fewer than ``2 n``, or fewer than two, samples of positive weight.
+    """
+    import torch
+
+    check_count("repeats", repeats)
+    score = _metric(metric) if isinstance(metric, str) else metric
+    sample = check_sample(y, y_weights, "y")
+    size = len(sample.points) // 2 if n is None else check_count("n", n)
+    if size < 1 or 2 * size > len(sample.points):
+        raise UndefinedMetricError(
+            f"a floor at n={max(size, 1)} needs {2 * max(size, 1)} samples of positive weight and y has "
+            f"{len(sample.points)}; lower n or give more samples"
+        )
+    generator, values = seeded(seed), []
+    for _ in range(repeats):
+        order = torch.randperm(len(sample.points), generator=generator).to(sample.points.device)
+        one, two = (sample.take(part) for part in (order[:size], order[size : 2 * size]))
+        values.append(score(one.points, two.points, x_weights=one.weights, y_weights=two.weights))
+    return sum(values) / repeats
+
+
+def compare_populations(
+    x: Array,
+    y: Array,
+    *,
+    x_weights: Array | None = None,
+    y_weights: Array | None = None,
+    metrics: Iterable[str] = tuple(METRICS),
+    max_samples: int | None = 4500,
+    floor: bool = True,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Several metrics between a sample and a reference, each with its finite-sample floor.
+
+    Parameters
+    ----------
+    x, y : arrays ``(n, d)``, ``(m, d)``
+    x_weights, y_weights
+        As in :func:`wasserstein`.
+    metrics : names of :data:`METRICS`
+    max_samples : int, optional
+        Samples kept a side; all metrics see the same ones. None keeps all. The default keeps memory below 1 GB.
+    floor : bool
+        Add ``<name>_floor``, the :func:`finite_sample_floor` of the reference, with the kernel of the comparison.
+
+    Returns
+    -------
+    dict
+        ``<name>`` and ``<name>_floor`` for every metric, the sample sizes ``n_x`` and ``n_y``, the number ``n_used``
+        that neither side exceeded in the comparison, and with floors ``n_floor``, the samples of each part: less than
+        ``n_used`` (and the floor a little high) where the reference is too small to be split. A value that does not
+        exist, such as the floor of a single sample, is NaN.
+    """
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    scores = {name: partial(_metric(name), seed=seed) for name in names}
+    reference = check_sample(y, y_weights, "y")
+    a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
+    if "mmd" in scores:
+        scale = _or_nan(median_distance, b.points, seed=seed)
+        scores["mmd"] = partial(scores["mmd"], bandwidth=scale) if scale > 0 else scores["mmd"]
+    n_used = max(len(a.points), len(b.points))
+    n_floor = min(n_used, len(reference.points) // 2)
+    row: dict[str, float] = {}
+    for name, score in scores.items():
+        row[name] = _or_nan(score, a.points, b.points, x_weights=a.weights, y_weights=b.weights)
+        if floor:
+            row[f"{name}_floor"] = _or_nan(
+                finite_sample_floor,
+                reference.points,
+                score,
+                n=max(n_floor, 1),
+                seed=seed,
+                y_weights=reference.weights,
+            )
+    return row | {"n_x": len(x), "n_y": len(y), "n_used": n_used} | ({"n_floor": n_floor} if floor else {})
+
+
+def _metric(name: str) -> Callable[..., float]:
+    if name not in METRICS:
+        raise ValueError(f"metric {name!r} is not known; choose from {', '.join(METRICS)}")
+    return METRICS[name]
+
+
+def _or_nan(f: Callable[..., float], *args: Any, **kwargs: Any) -> float:
+    try:
+        return f(*args, **kwargs)
+    except UndefinedMetricError:
+        return math.nan
