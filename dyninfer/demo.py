@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from dyninfer.parallel import threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,20 +34,7 @@ class Demo(NamedTuple):
     summary: str
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices of this size are no faster on two threads, and many times slower where the cores are shared."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@_one_thread()
+@threads(1)  # matrices of this size are no faster on two, and much slower where the cores are shared
 def run_demo(
     folder: str | os.PathLike[str] = "demo",
     seed: int = 0,

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from dyninfer.couplings import Coupling, Plan, sample_chains
+from dyninfer.parallel import sum_over_processes
 from dyninfer.scaling import Scaling
 from dyninfer.snapshots import Snapshots
-from dyninfer.training import sum_over_processes
 
 
 class DensityBatch(NamedTuple):

@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import pandas as pd
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from dyninfer.parallel import mean_over_processes, rank, share, threads, world
 from dyninfer.settings import Settings
 
 logger = logging.getLogger("dyninfer")
@@ -159,33 +159,6 @@ class Result(NamedTuple):
     status: str  # "finished", "stopped early", "interrupted" or "diverged"
 
 
-def pick_device(device: str = "auto") -> torch.device:
-    """Turn "auto" or a name into a device that exists.
-
-    Raises
-    ------
-    ValueError
-        If the device is not there; the message lists those that are.
-    """
-    available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        available.append("mps")
-    if device == "auto":
-        if len(available) > 1 and available[1].startswith("cuda"):
-            return torch.device(
-                f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % (torch.cuda.device_count() or 1)}"
-            )
-        return torch.device("cpu")
-    try:
-        wanted = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device {device!r} is not known; available: auto, {', '.join(available)}") from None
-    name = f"cuda:{wanted.index or 0}" if wanted.type == "cuda" else wanted.type
-    if name not in available and wanted.type != "meta":
-        raise ValueError(f"device {device!r} is not on this machine; available: {', '.join(available)}")
-    return wanted
-
-
 def train(
     process: nn.Module,
     objective: Objective,
@@ -219,7 +192,9 @@ def train(
     Ctrl-C ends the run and keeps the model so far; a loss that is not finite ends it with a warning.
     """
     run = _Run(process, objective, settings.check(), seed, checkpoint, resume)
-    with _threads(settings.threads, run):
+    # Small matrices gain nothing from a second thread, and lose much where the cores are shared.
+    small = run.device.type == "cpu" and sum(p.numel() for p in run.parameters) < 300_000
+    with threads(settings.threads or (1 if small else None)):
         return run.go(progress)
 
 
@@ -252,9 +227,9 @@ class _Run:
         self.path = None if checkpoint is None else Path(checkpoint)
         if self.path is not None and not self.path.parent.is_dir():
             raise ValueError(f"the folder of checkpoint {str(checkpoint)!r} does not exist; create it first")
-        if settings.batch_size < _world():
+        if settings.batch_size < world():
             raise ValueError(
-                f"training.batch_size ({settings.batch_size}) must be at least the number of processes ({_world()})"
+                f"training.batch_size ({settings.batch_size}) must be at least the number of processes ({world()})"
             )
         if resume:
             self._restore()
@@ -263,7 +238,7 @@ class _Run:
         settings, status = self.settings, "finished"
         loss_terms = torch.compile(self.objective.loss) if settings.compile else self.objective.loss
         begin, offset = time.perf_counter(), self.seconds
-        with _bar(progress and _rank() == 0, settings.max_steps, self.step) as bar:
+        with _bar(progress and rank() == 0, settings.max_steps, self.step) as bar:
             try:
                 while self.step < settings.max_steps and not self._out_of_patience():
                     terms = self._update(loss_terms)
@@ -302,12 +277,12 @@ class _Run:
 
     def _update(self, loss_terms: Callable[[nn.Module, Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
         settings = self.settings
-        batch, share = _share(self.objective.batch(settings.batch_size, self.generator))
+        batch, portion = share(self.objective.batch(settings.batch_size, self.generator))
         self.optimizer.zero_grad(set_to_none=True)
         autocast = settings.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=autocast):
             terms = loss_terms(self.process, batch)
-        (terms["loss"].mean() * share).backward()
+        (terms["loss"].mean() * portion).backward()
         mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
         clip = settings.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, math.inf if clip is None else clip)
@@ -318,7 +293,7 @@ class _Run:
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         self.objective.observe(batch, terms)
         return {
-            **{name: value.detach().mean() * share for name, value in terms.items()},
+            **{name: value.detach().mean() * portion for name, value in terms.items()},
             "gradient_norm": norm,
         }
 
@@ -363,7 +338,7 @@ class _Run:
                 self.best = [a.clone() for a in self.average]
             return
         agreed = torch.tensor([value], dtype=torch.float64)
-        if _world() > 1:
+        if world() > 1:
             agreed = agreed.to(self.device)
             mean_over_processes([agreed])  # all processes stop at the same step
         value = float(agreed)
@@ -401,7 +376,7 @@ class _Run:
                     p.copy_(k)
 
     def _save(self) -> None:
-        if self.path is None or _rank() > 0 or not self._finite():
+        if self.path is None or rank() > 0 or not self._finite():
             return
         state = {
             "step": self.step,
@@ -421,6 +396,11 @@ class _Run:
         try:
             torch.save(state, partial)
             os.replace(partial, self.path)
+        except (OSError, RuntimeError) as error:  # a full disk must not cost the fit
+            warnings.warn(
+                f"the checkpoint {str(self.path)!r} could not be written ({error}); training goes on",
+                stacklevel=4,
+            )
         finally:
             partial.unlink(missing_ok=True)
 
@@ -445,62 +425,6 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.objective.restore(state["objective"])
-
-
-def sum_over_processes(tensors: list[Tensor]) -> None:
-    """Add tensors up over all processes in place, as one flat all-reduce."""
-    if _world() == 1:
-        return
-    flat = torch.cat([t.reshape(-1) for t in tensors])
-    dist.all_reduce(flat)
-    for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-        t.copy_(part.view_as(t))
-
-
-def mean_over_processes(tensors: list[Tensor]) -> None:
-    """Average tensors over all processes in place.
-
-    DistributedDataParallel does not promise gradients of losses that hold derivatives; a plain mean does.
-    """
-    sum_over_processes(tensors)
-    for t in tensors if _world() > 1 else ():
-        t /= _world()
-
-
-def join_processes(device: torch.device) -> None:
-    """Join the group that ``torchrun`` announced in the environment, if it did and nobody joined yet."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and dist.is_available() and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def _world() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _share(batch: Batch) -> tuple[Batch, float]:
-    """Take the part of the batch for this process, and how its mean counts in the mean over processes."""
-    rank, world = _rank(), _world()
-    if world == 1:
-        return batch, 1.0
-    n = next(len(part) for part in batch if part is not None)
-    mine = type(batch)(*(None if part is None else part[rank::world] for part in batch))
-    return mine, len(range(rank, n, world)) * world / n
-
-
-@contextmanager
-def _threads(wanted: int | None, run: _Run) -> Iterator[None]:
-    """Set the number of CPU threads for the time of a run."""
-    before = torch.get_num_threads()
-    small = run.device.type == "cpu" and sum(p.numel() for p in run.parameters) < 300_000
-    torch.set_num_threads(wanted or (1 if small else before))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from torch import nn
 
 import dyninfer as di
 from dyninfer.estimators.action_matching import ActionObjective
-from dyninfer.training import Training, pick_device, train
+from dyninfer.parallel import pick_device
+from dyninfer.training import Training, train
 
 F64 = torch.float64
 
@@ -349,7 +350,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.warns(UserWarning, match="no space left"):
         run(checkpoint=path, max_steps=20)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]

@@ -21,12 +21,13 @@ from dyninfer import keys
 from dyninfer.density_paths import DensityPath
 from dyninfer.evaluation import score_arrival
 from dyninfer.model_file import read_model, write_model
+from dyninfer.parallel import join_processes, pick_device
 from dyninfer.processes import Diffusion
 from dyninfer.scaling import ScaleMode, Scaling
 from dyninfer.settings import Settings, from_plain, to_plain
 from dyninfer.snapshots import Snapshots
 from dyninfer.solvers import simulate
-from dyninfer.training import Objective, Training, join_processes, pick_device, train
+from dyninfer.training import Objective, Training, train
 from dyninfer.trajectories import Trajectories
 
 if TYPE_CHECKING:

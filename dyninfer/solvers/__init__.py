@@ -2,6 +2,6 @@
 
 from dyninfer.solvers.diffusion import simulate_diffusion
 from dyninfer.solvers.likelihood import log_density
-from dyninfer.solvers.simulate import Options, run, simulate
+from dyninfer.solvers.dispatch import Options, run, simulate
 
 __all__ = ["Options", "log_density", "run", "simulate", "simulate_diffusion"]

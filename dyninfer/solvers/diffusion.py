@@ -17,7 +17,7 @@ from dyninfer.solvers import runge_kutta, stochastic, via_torchdiffeq, via_torch
 from dyninfer.solvers.equation import Equation, equation_of
 from dyninfer.solvers.grid import Grid
 from dyninfer.solvers.noise import segment_length, stream
-from dyninfer.solvers.simulate import Options, run
+from dyninfer.solvers.dispatch import Options, run
 from dyninfer.solvers.start import Start, chunks, starting_states
 from dyninfer.solvers.task import Task
 from dyninfer.solvers.tsit5 import integrate_tsit5
