@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 
 from dyninfer.processes import Diffusion
 from dyninfer.solvers import runge_kutta, stochastic, via_torchdiffeq, via_torchsde
+from dyninfer.solvers.dispatch import Options, run
 from dyninfer.solvers.equation import Equation, equation_of
 from dyninfer.solvers.grid import Grid
 from dyninfer.solvers.noise import segment_length, stream
-from dyninfer.solvers.dispatch import Options, run
 from dyninfer.solvers.start import Start, chunks, starting_states
 from dyninfer.solvers.task import Task
 from dyninfer.solvers.tsit5 import integrate_tsit5
