@@ -17,9 +17,8 @@ PICTURE = PACKAGE.parent / "docs" / "architecture.md"
 MOST_LINES = 420
 # Files that outgrew the limit, with what they may not pass; split one and strike it out.
 LARGE = {
-    "trajectories.py": 600,
+    "trajectories/trajectories.py": 510,
     "training.py": 510,
-    "paths.py": 500,
     "estimators/base.py": 470,
 }
 

@@ -1,8 +1,7 @@
-"""Paths: time series of many individuals."""
+"""Time series of many individuals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,10 @@ import torch
 from torch import Tensor
 
 from dyninfer import display, keys
+from dyninfer.paths import checks, reading
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
-
-MISSING = -1  # the integer state of an observation whose state is not known
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,17 +63,17 @@ class Paths:
     source: dict[str, str] = field(default_factory=dict)  # the keys these paths were read by
 
     def __post_init__(self) -> None:
-        times, states = [_array(t) for t in self.times], [_array(x) for x in self.states]
+        times, states = [checks.array(t) for t in self.times], [checks.array(x) for x in self.states]
         if len(times) != len(states):
             raise ValueError(
                 f"times has {len(times)} paths but states has {len(states)}; give one array of each per path"
             )
-        names = _as_names(self.names, len(times))
-        states = _same_kind(states, names)
-        _check_lengths(times, states, names)
+        names = checks.as_names(self.names, len(times))
+        states = checks.same_kind(states, names)
+        checks.check_lengths(times, states, names)
         owner = np.repeat(np.arange(len(times)), [len(t) for t in times])
-        flat_times = _as_times(np.concatenate(times), names[owner])
-        flat_states = _as_states(np.concatenate(states), names, owner)
+        flat_times = checks.as_times(np.concatenate(times), names[owner])
+        flat_states = checks.as_states(np.concatenate(states), names, owner)
         order = np.lexsort([flat_times, owner])
         flat_times, flat_states = flat_times[order], flat_states[order]
         again = np.flatnonzero((np.diff(flat_times) == 0) & (np.diff(owner) == 0))
@@ -89,8 +86,8 @@ class Paths:
         self._set("times", tuple(np.split(flat_times, cuts)))
         self._set("states", tuple(np.split(flat_states, cuts)))
         self._set("names", names)
-        self._set("features", _as_features(self.features, flat_states))
-        self._set("state_names", _as_state_names(self.state_names, flat_states))
+        self._set("features", checks.as_features(self.features, flat_states))
+        self._set("state_names", checks.as_state_names(self.state_names, flat_states))
         if self.conditions is not None:
             self._set("conditions", np.asarray(self.conditions))
             if self.conditions.shape != names.shape:
@@ -135,38 +132,8 @@ class Paths:
             If times are text or missing, a row has no path, a path has several rows at one time, or a condition
             changes within a path.
         """
-        if use_rep is not None and state_key is not None:
-            raise ValueError(f"give use_rep={use_rep!r} or state_key={state_key!r}, not both")
-        if adata.n_obs == 0:
-            raise ValueError("the AnnData has no rows; paths need at least one")
-        times = keys.numeric_times(keys.obs_column(adata, time_key, "time_key"), str(time_key))
-        owner, names = _owners(keys.obs_column(adata, path_key, "path_key"), str(path_key))
-        order = np.lexsort([times, owner])
-        _refuse_repeats(times[order], owner[order], names, time_key, path_key)
-        cuts = np.flatnonzero(np.diff(owner[order])) + 1
-        if state_key is not None:
-            values, state_names = _codes(keys.obs_column(adata, state_key, "state_key"), state_key)
-            features: tuple[str, ...] = (state_key,)
-        else:
-            array, features, use_rep = keys.representation(adata, use_rep)
-            values, state_names = keys.dense_rows(array, np.arange(adata.n_obs), use_rep), None
-            if use_rep == "X":
-                keys.warn_if_counts(values, "adata.X")
-        given = {
-            "time_key": time_key,
-            "path_key": path_key,
-            "use_rep": use_rep,
-            "state_key": state_key,
-            "condition_key": condition_key,
-        }
         return cls(
-            times=tuple(np.split(times[order], cuts)),
-            states=tuple(np.split(values[order], cuts)),
-            names=names,
-            features=features,
-            state_names=state_names,
-            conditions=None if condition_key is None else _conditions(adata, condition_key, owner, names),
-            source={key: value for key, value in given.items() if value is not None},
+            **reading.fields_from_anndata(adata, time_key, path_key, use_rep, state_key, condition_key)
         )
 
     @property
@@ -222,7 +189,7 @@ class Paths:
         beyond = row > last[:, None]
         row = np.minimum(row, last[:, None])
         states = np.concatenate(self.states)[row]
-        mask = ~_is_missing(states)
+        mask = ~checks.is_missing(states)
         mask[beyond] = False
         states[~mask] = 0
         return (
@@ -300,7 +267,7 @@ class Paths:
             f"{lengths.min()} to {lengths.max()} per path",
             ("states" if self.discrete else "features"): display.listed(self.state_names or self.features),
         }
-        missing = _is_missing(np.concatenate(self.states)).mean()
+        missing = checks.is_missing(np.concatenate(self.states)).mean()
         if missing:
             lines["missing"] = f"{missing:.3g} of all values"
         if self.conditions is not None:
@@ -311,7 +278,7 @@ class Paths:
         )
 
     def _numbers(self, paths: Any) -> np.ndarray:
-        chosen = np.atleast_1d(_array(paths)) if not isinstance(paths, slice) else paths
+        chosen = np.atleast_1d(checks.array(paths)) if not isinstance(paths, slice) else paths
         if isinstance(chosen, np.ndarray) and chosen.dtype.kind in "UO":
             position = {name: i for i, name in enumerate(self.names)}
             absent = [str(name) for name in chosen if name not in position]
@@ -329,166 +296,3 @@ class Paths:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-
-
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-
-
-def _as_names(names: Any, n: int) -> np.ndarray:
-    if n == 0:
-        raise ValueError("times is empty; give at least one path")
-    names = np.array([str(name) for name in (range(n) if names is None else names)], dtype=object)
-    if names.shape != (n,):
-        raise ValueError(f"names has shape {names.shape}; give one name for each of the {n} paths")
-    unique, counts = np.unique(names, return_counts=True)
-    if len(unique) < n:
-        raise ValueError(f"names must be unique, found {unique[counts > 1][0]!r} more than once")
-    return names
-
-
-def _same_kind(states: list[np.ndarray], names: np.ndarray) -> list[np.ndarray]:
-    """All states as integer ``(l,)`` or all as ``(l, feature)``."""
-    for x, name in zip(states, names, strict=True):
-        if x.dtype.kind not in "fiub" or x.ndim not in (1, 2):
-            raise TypeError(
-                f"the states of path {name!r} are {x.dtype} of shape {x.shape}; "
-                "they must be floats (l, feature) or integers (l,)"
-            )
-    discrete = [x.ndim == 1 and x.dtype.kind != "f" for x in states]
-    if any(discrete) and not all(discrete):
-        first, other = names[discrete.index(True)], names[discrete.index(False)]
-        raise TypeError(
-            f"path {first!r} has integer states and path {other!r} has continuous ones; "
-            "make them floats for continuous paths"
-        )
-    states = [x if discrete[0] or x.ndim == 2 else x[:, None] for x in states]
-    for x, name in zip(states, names, strict=True):
-        if x.shape[1:] != states[0].shape[1:]:
-            raise ValueError(
-                f"path {name!r} has {x.shape[1]} features but path {names[0]!r} has {states[0].shape[1]}; "
-                "give the same features to all paths"
-            )
-    return states
-
-
-def _check_lengths(times: list[np.ndarray], states: list[np.ndarray], names: np.ndarray) -> None:
-    for t, x, name in zip(times, states, names, strict=True):
-        if t.ndim != 1 or len(t) != len(x):
-            raise ValueError(
-                f"path {name!r} has times of shape {t.shape} for {len(x)} states; give one per state"
-            )
-        if len(t) == 0:
-            raise ValueError(f"path {name!r} is empty; leave it out")
-
-
-def _as_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
-        raise ValueError(
-            f"path {owners[~np.isfinite(flat)][0]!r} has missing or infinite times; drop those observations"
-        )
-    return keys.numeric_times(flat, "times")
-
-
-def _as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    if flat.ndim == 2:
-        flat = flat if flat.dtype == np.float64 else flat.astype(np.float32)
-        if np.isinf(flat).any():
-            bad = names[owner[np.isinf(flat).any(axis=1)][0]]
-            raise ValueError(f"path {bad!r} has infinite states; use NaN for a missing value")
-    else:
-        flat = flat.astype(np.int64)
-        if flat.min() < MISSING:
-            bad = names[owner[flat < MISSING][0]]
-            raise ValueError(
-                f"path {bad!r} has state {flat.min()}; states are 0, 1, 2, ... and -1 for missing"
-            )
-    missing = _is_missing(flat)
-    observed = ~missing.all(axis=1) if flat.ndim == 2 else ~missing
-    blank = np.bincount(owner, weights=observed, minlength=len(names)) == 0
-    if blank.any():
-        raise ValueError(
-            f"path {names[blank][0]!r} has no observed value; leave it out ({blank.sum()} such paths)"
-        )
-    return flat
-
-
-def _is_missing(states: np.ndarray) -> np.ndarray:
-    return np.isnan(states) if states.dtype.kind == "f" else states == MISSING
-
-
-def _as_features(features: Sequence[str], flat: np.ndarray) -> tuple[str, ...]:
-    n_features = 1 if flat.ndim == 1 else flat.shape[1]
-    default = ("state",) if flat.ndim == 1 else tuple(f"x{i}" for i in range(n_features))
-    features = default if features is None or len(features) == 0 else tuple(map(str, features))
-    if len(features) != n_features:
-        raise ValueError(f"features names {len(features)} features but the states have {n_features}")
-    return features
-
-
-def _as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple[str, ...] | None:
-    if flat.ndim == 2:
-        if state_names is not None:
-            raise ValueError("state_names belong to integer states; these states are continuous")
-        return None
-    n_states = int(flat.max()) + 1
-    names = tuple(map(str, range(n_states) if state_names is None else state_names))
-    if len(names) < n_states:
-        raise ValueError(f"state_names has {len(names)} names but the states go up to {n_states - 1}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"state_names must be unique, got {display.listed(names)}")
-    return names
-
-
-def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the path of every row, in order of appearance, and the paths' names."""
-    import pandas as pd
-
-    owner, values = pd.factorize(column)
-    if (owner < 0).any():
-        raise ValueError(
-            f"path_key {path_key!r} is missing in {(owner < 0).sum()} rows (first: {column.index[owner < 0][0]!r}); "
-            f"drop them: adata[adata.obs['{path_key}'].notna()]"
-        )
-    return owner, np.array([str(v) for v in values], dtype=object)
-
-
-def _refuse_repeats(
-    times: np.ndarray, owner: np.ndarray, names: np.ndarray, time_key: str | None, path_key: str | None
-) -> None:
-    again = np.flatnonzero((np.diff(times) == 0) & (np.diff(owner) == 0))
-    if len(again) == 0:
-        return
-    i = again[0]
-    count = ((owner == owner[i]) & (times == times[i])).sum()
-    raise ValueError(
-        f"path {names[owner[i]]!r} has {count} rows at {time_key} {times[i]:g}; a path is one individual with one row "
-        f"per time. If {path_key!r} names groups of cells, such as clones, keep one cell of each group and time, "
-        f"adata[~adata.obs.duplicated(['{path_key}', '{time_key}'])], or average them first"
-    )
-
-
-def _codes(column: pd.Series, state_key: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    import pandas as pd
-
-    if column.dtype.kind == "f" and not (column.dropna() % 1 == 0).all():
-        raise ValueError(
-            f"state_key {state_key!r} holds continuous numbers (such as {column.dropna().iloc[0]:g}); "
-            "give categories or whole numbers, or use_rep for continuous states"
-        )
-    column = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
-    names = [f"{c:g}" if isinstance(c, float) else str(c) for c in column.cat.categories]
-    return column.cat.codes.to_numpy(dtype=np.int64), tuple(names)
-
-
-def _conditions(adata: AnnData, key: str, owner: np.ndarray, names: np.ndarray) -> np.ndarray:
-    labels = np.asarray(keys.obs_column(adata, key, "condition_key").astype(str))
-    _, first = np.unique(owner, return_index=True)
-    changed = labels != labels[first][owner]
-    if changed.any():
-        i = owner[changed][0]
-        found = ", ".join(map(repr, np.unique(labels[owner == i])[:4].tolist()))
-        raise ValueError(
-            f"condition_key {key!r} changes within path {names[i]!r} ({found}); give one label per path"
-        )
-    return labels[first]

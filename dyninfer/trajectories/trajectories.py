@@ -1,9 +1,8 @@
-"""Trajectories: what every simulation returns."""
+"""Simulated paths with names, weights and provenance."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -12,18 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    pass
-
 from dyninfer import ancestry, display, storage
+from dyninfer.trajectories.checks import (
+    Index,
+    check_features,
+    check_parents,
+    check_shape,
+    check_states,
+    check_times,
+    indices,
+    plain,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from xarray import Dataset
 
     from dyninfer.snapshots import Snapshots
-
-Index = int | slice | Sequence[int] | np.ndarray | Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -80,22 +84,22 @@ class Trajectories:
     attrs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        n = _check_states(self.states)
+        n = check_states(self.states)
         device = self.states.device
-        _set(self, "times", _check_times(self.times, self.states.shape[1]))
+        _set(self, "times", check_times(self.times, self.states.shape[1]))
         if self.log_weights is not None:
-            _check_shape("log_weights", self.log_weights, self.states.shape[:2], "(path, time)")
+            check_shape("log_weights", self.log_weights, self.states.shape[:2], "(path, time)")
             _set(self, "log_weights", self.log_weights.to(torch.float64))
         origin = np.arange(n) if self.origin is None else np.asarray(self.origin)
-        _check_shape("origin", origin, (n,), "(path,)")
+        check_shape("origin", origin, (n,), "(path,)")
         _set(self, "origin", origin if origin.dtype.kind == "U" else origin.astype(object).astype(str))
         status = torch.zeros(n, dtype=torch.int8, device=device) if self.status is None else self.status
-        _check_shape("status", status, (n,), "(path,)")
+        check_shape("status", status, (n,), "(path,)")
         _set(self, "status", status.to(torch.int8))
         if self.parents is not None:
-            _check_parents(self.parents, n, self.states.shape[1])
-        _set(self, "features", _check_features(self.features, self.states))
-        _set(self, "attrs", _plain(self.attrs))
+            check_parents(self.parents, n, self.states.shape[1])
+        _set(self, "features", check_features(self.features, self.states))
+        _set(self, "attrs", plain(self.attrs))
 
     @property
     def n_paths(self) -> int:
@@ -230,11 +234,11 @@ class Trajectories:
         paths, times = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
         every_path = isinstance(paths, slice) and paths == slice(None)
         if self.parents is not None and not every_path:
-            return self._lines(_indices(paths, self.n_paths, "path"))[:, times]
-        columns = _indices(times, self.n_times, "time")
+            return self._lines(indices(paths, self.n_paths, "path"))[:, times]
+        columns = indices(times, self.n_times, "time")
         if self.parents is not None:
             return self._at_times(np.arange(self.n_times)[columns])
-        rows = _indices(paths, self.n_paths, "path")
+        rows = indices(paths, self.n_paths, "path")
         return replace(
             self,
             states=self.states[rows][:, columns],
@@ -497,89 +501,3 @@ class Trajectories:
 
 def _set(frozen: Trajectories, name: str, value: Any) -> None:
     object.__setattr__(frozen, name, value)
-
-
-def _check_states(states: Tensor) -> int:
-    if not isinstance(states, Tensor):
-        raise TypeError(
-            f"states must be a torch tensor, got {type(states).__name__}: use torch.as_tensor(states)"
-        )
-    kind, shape = str(states.dtype).removeprefix("torch."), tuple(states.shape)
-    if states.dtype == torch.bool or states.is_complex():
-        raise TypeError(f"states must be float or integer, got {kind}")
-    if states.is_floating_point() and states.ndim != 3:
-        raise ValueError(f"float states must be (path, time, feature), got shape {shape}")
-    if not states.is_floating_point() and states.ndim != 2:
-        raise ValueError(f"integer states must be (path, time), got shape {shape}")
-    if 0 in shape:
-        raise ValueError(f"states need at least one path, one time and one feature, got shape {shape}")
-    return shape[0]
-
-
-def _check_times(times: Any, n_times: int) -> Tensor:
-    times = torch.as_tensor(times, dtype=torch.float64)
-    _check_shape("times", times, (n_times,), "(time,)")
-    if not bool(times.isfinite().all()):
-        raise ValueError("times must be finite, found NaN or inf")
-    steps = times.detach().diff()
-    if not bool((steps > 0).all() | (steps < 0).all()):
-        raise ValueError(f"times must be strictly ascending or strictly descending, got {times.tolist()[:6]}")
-    return times
-
-
-def _check_shape(name: str, array: Any, expected: Sequence[int], words: str) -> None:
-    if tuple(array.shape) != tuple(expected):
-        raise ValueError(
-            f"{name} must be {words} = {tuple(expected)} to match states, got shape {tuple(array.shape)}"
-        )
-
-
-def _check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
-    _check_shape("parents", parents, (n_paths, n_times), "(path, time)")
-    if parents.dtype != torch.int64:
-        raise TypeError(f"parents must be int64, got {str(parents.dtype).removeprefix('torch.')}")
-    if int(parents.min()) < 0 or int(parents.max()) >= n_paths:
-        raise ValueError(f"parents must be row numbers from 0 to {n_paths - 1}")
-    if not torch.equal(parents[:, 0], torch.arange(n_paths, device=parents.device)):
-        raise ValueError("parents[:, 0] must be 0, 1, 2, ...: rows at the first time have no earlier row")
-
-
-def _check_features(features: Sequence[str] | None, states: Tensor) -> tuple[str, ...]:
-    n_features = states.shape[2] if states.ndim == 3 else 1
-    if features is None:
-        return ("state",) if states.ndim == 2 else tuple(f"x{i}" for i in range(n_features))
-    features = (features,) if isinstance(features, str) else tuple(str(name) for name in features)
-    if len(features) != n_features:
-        raise ValueError(f"features has {len(features)} names for {n_features} features of states")
-    if len(set(features)) != n_features:
-        twice = next(name for name in features if features.count(name) > 1)
-        raise ValueError(f"feature names must be unique, found {twice!r} more than once")
-    return features
-
-
-def _plain(attrs: dict[str, Any]) -> dict[str, Any]:
-    """Attributes as they read back from JSON, so that saving changes nothing."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, np.ndarray | np.generic | Tensor):
-            return value.tolist()
-        raise TypeError(f"attrs must hold plain values, found {type(value).__name__} ({value!r:.60})")
-
-    return json.loads(json.dumps(attrs, default=convert))
-
-
-def _indices(index: Index, size: int, what: str) -> slice | np.ndarray:
-    """Index as a forward slice (a view) or an array of numbers."""
-    if isinstance(index, slice) and (index.step is None or index.step > 0):
-        chosen: Any = range(size)[index]
-        found: slice | np.ndarray = index
-    else:
-        if isinstance(index, Tensor):
-            index = index.cpu().numpy()
-        try:
-            found = chosen = np.atleast_1d(np.arange(size)[index]).copy()  # torch refuses negative strides
-        except (IndexError, TypeError) as error:
-            raise IndexError(f"cannot select {what}s of {size} by {index!r}: {error}") from None
-    if len(chosen) == 0:
-        raise IndexError(f"the selection leaves no {what} of {size}")
-    return found

@@ -1,0 +1,104 @@
+"""What `Trajectories` asks of its fields, and of the numbers that select from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Index = int | slice | Sequence[int] | np.ndarray | Tensor
+
+
+def check_states(states: Tensor) -> int:
+    """Number of paths of states ``(path, time, feature)`` float or ``(path, time)`` integer."""
+    if not isinstance(states, Tensor):
+        raise TypeError(
+            f"states must be a torch tensor, got {type(states).__name__}: use torch.as_tensor(states)"
+        )
+    kind, shape = str(states.dtype).removeprefix("torch."), tuple(states.shape)
+    if states.dtype == torch.bool or states.is_complex():
+        raise TypeError(f"states must be float or integer, got {kind}")
+    if states.is_floating_point() and states.ndim != 3:
+        raise ValueError(f"float states must be (path, time, feature), got shape {shape}")
+    if not states.is_floating_point() and states.ndim != 2:
+        raise ValueError(f"integer states must be (path, time), got shape {shape}")
+    if 0 in shape:
+        raise ValueError(f"states need at least one path, one time and one feature, got shape {shape}")
+    return shape[0]
+
+
+def check_times(times: Any, n_times: int) -> Tensor:
+    """Float64 times ``(time,)``, finite and strictly monotone."""
+    times = torch.as_tensor(times, dtype=torch.float64)
+    check_shape("times", times, (n_times,), "(time,)")
+    if not bool(times.isfinite().all()):
+        raise ValueError("times must be finite, found NaN or inf")
+    steps = times.detach().diff()
+    if not bool((steps > 0).all() | (steps < 0).all()):
+        raise ValueError(f"times must be strictly ascending or strictly descending, got {times.tolist()[:6]}")
+    return times
+
+
+def check_shape(name: str, array: Any, expected: Sequence[int], words: str) -> None:
+    """Refuse an array whose shape does not go with the states."""
+    if tuple(array.shape) != tuple(expected):
+        raise ValueError(
+            f"{name} must be {words} = {tuple(expected)} to match states, got shape {tuple(array.shape)}"
+        )
+
+
+def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
+    """Refuse parents that are not int64 row numbers ``(path, time)``, ``0, 1, 2, ...`` at the first time."""
+    check_shape("parents", parents, (n_paths, n_times), "(path, time)")
+    if parents.dtype != torch.int64:
+        raise TypeError(f"parents must be int64, got {str(parents.dtype).removeprefix('torch.')}")
+    if int(parents.min()) < 0 or int(parents.max()) >= n_paths:
+        raise ValueError(f"parents must be row numbers from 0 to {n_paths - 1}")
+    if not torch.equal(parents[:, 0], torch.arange(n_paths, device=parents.device)):
+        raise ValueError("parents[:, 0] must be 0, 1, 2, ...: rows at the first time have no earlier row")
+
+
+def check_features(features: Sequence[str] | None, states: Tensor) -> tuple[str, ...]:
+    """One unique name for each feature; by default ``x0, x1, ...``, or ``state``."""
+    n_features = states.shape[2] if states.ndim == 3 else 1
+    if features is None:
+        return ("state",) if states.ndim == 2 else tuple(f"x{i}" for i in range(n_features))
+    features = (features,) if isinstance(features, str) else tuple(str(name) for name in features)
+    if len(features) != n_features:
+        raise ValueError(f"features has {len(features)} names for {n_features} features of states")
+    if len(set(features)) != n_features:
+        twice = next(name for name in features if features.count(name) > 1)
+        raise ValueError(f"feature names must be unique, found {twice!r} more than once")
+    return features
+
+
+def plain(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Attributes as they read back from JSON, so that saving changes nothing."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.generic | Tensor):
+            return value.tolist()
+        raise TypeError(f"attrs must hold plain values, found {type(value).__name__} ({value!r:.60})")
+
+    return json.loads(json.dumps(attrs, default=convert))
+
+
+def indices(index: Index, size: int, what: str) -> slice | np.ndarray:
+    """Index as a forward slice (a view) or an array of numbers."""
+    if isinstance(index, slice) and (index.step is None or index.step > 0):
+        chosen: Any = range(size)[index]
+        found: slice | np.ndarray = index
+    else:
+        if isinstance(index, Tensor):
+            index = index.cpu().numpy()
+        try:
+            found = chosen = np.atleast_1d(np.arange(size)[index]).copy()  # torch refuses negative strides
+        except (IndexError, TypeError) as error:
+            raise IndexError(f"cannot select {what}s of {size} by {index!r}: {error}") from None
+    if len(chosen) == 0:
+        raise IndexError(f"the selection leaves no {what} of {size}")
+    return found
