@@ -458,4 +458,10 @@ def load(path: str | Path, device: str = "auto") -> Any:
         If there is no such file, or it is not a dyninfer model, or of a class that is not known here.
     """
     metadata, tensors = read_model(path)
-    return Estimator._from_file(metadata, tensors, device)
+    try:
+        return Estimator._from_file(metadata, tensors, device)
+    except KeyError as missing:
+        raise ValueError(
+            f"{str(path)!r} was written by dyninfer {metadata.get('version')} and lacks {missing}, which version "
+            f"{dyninfer.__version__} needs; load it with that version, or fit and save again"
+        ) from None

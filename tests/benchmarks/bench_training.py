@@ -42,7 +42,9 @@ class Launches(TorchDispatchMode):
 def training_run(batch: int, d: int, width: int, objective: str, compiled: bool) -> _Run:
     rng = np.random.default_rng(0)
     data = di.Snapshots(times=[0, 1, 2], samples=[rng.normal(k, 1, (2000, d)) for k in range(3)])
-    model = di.ActionMatching(width=width, depth=3, objective=objective, coupling="independent", time_sampling="uniform")
+    model = di.ActionMatching(
+        width=width, depth=3, objective=objective, coupling="independent", time_sampling="uniform"
+    )
     model.training_ = di.Training(batch_size=batch, compile=compiled)
     scaling = Scaling.from_samples(data.times, list(data.samples))
     process = model.build(data, scaling).float()
@@ -71,12 +73,16 @@ def floor(batch: int, d: int, width: int, boundary: bool):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--compile", action="store_true", help="measure the compiled step as well")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print("| step | eager / floor | compiled / floor | floor, CPU ms | launches eager |\n|---|---|---|---|---|")
+    print(
+        "| step | eager / floor | compiled / floor | floor, CPU ms | launches eager |\n|---|---|---|---|---|"
+    )
     for batch, d, width in ((512, 50, 512), (512, 5, 512), (512, 5, 128), (256, 5, 64)):
         for objective in ("boundary", "path"):
             runs = {"eager": training_run(batch, d, width, objective, False)}
@@ -97,7 +103,8 @@ def main() -> None:
                         step()
                     spent[name].append((time.process_time() - began) / repeat * 1e3)
             ratio = {
-                name: statistics.median(a / b for a, b in zip(spent[name], spent["floor"], strict=True)) for name in runs
+                name: statistics.median(a / b for a, b in zip(spent[name], spent["floor"], strict=True))
+                for name in runs
             }
             with Launches() as launches:
                 runs["eager"]._update(runs["eager"].objective.loss)

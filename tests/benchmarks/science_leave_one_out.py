@@ -49,13 +49,17 @@ def midpoint(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return 0.5 * (x[i] + y[j]), plan[i, j]
 
 
-def predict(data: di.Snapshots, held: float, settings: dict, seed: int, by_index: bool, steps: int | None) -> tuple[float, float]:
+def predict(
+    data: di.Snapshots, held: float, settings: dict, seed: int, by_index: bool, steps: int | None
+) -> tuple[float, float]:
     """W1 at the held-out time, and CPU seconds of the fit."""
     k = data.index(held)
     times = np.arange(float(data.n_times)) if by_index else data.times
     shown = di.Snapshots(times=times, samples=data.samples)
     began = time.process_time()
-    model = di.ActionMatching(**settings).fit(shown, hold_out=times[k], seed=seed, max_steps=steps, progress=False)
+    model = di.ActionMatching(**settings).fit(
+        shown, hold_out=times[k], seed=seed, max_steps=steps, progress=False
+    )
     spent = time.process_time() - began
     run = model.simulate(data.samples[k - 1].astype(np.float32), times[k - 1 : k + 1], seed=seed)
     weights = None if run.log_weights is None else run.weights[:, -1].numpy()
@@ -63,7 +67,9 @@ def predict(data: di.Snapshots, held: float, settings: dict, seed: int, by_index
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dataset", choices=DATASETS, default="cite_hspc")
     parser.add_argument("--features", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
@@ -76,11 +82,19 @@ def main() -> None:
     data = load(options.dataset, options.features)
     held = DATASETS[options.dataset][1]
     columns = " | ".join(f"{t:g}" for t in held)
-    print(f"{options.dataset}, {options.features} PCs, time by {options.time}, seeds 0 to {options.seeds - 1}", flush=True)
-    print(f"| | {columns} | mean | sd over seeds | CPU-s per fit |\n|---|{'---|' * (len(held) + 3)}", flush=True)
+    print(
+        f"{options.dataset}, {options.features} PCs, time by {options.time}, seeds 0 to {options.seeds - 1}",
+        flush=True,
+    )
+    print(
+        f"| | {columns} | mean | sd over seeds | CPU-s per fit |\n|---|{'---|' * (len(held) + 3)}", flush=True
+    )
     if not options.no_baselines:
         for name, row in baselines(data, held).items():
-            print(f"| {name} | " + " | ".join(f"{v:.3f}" for v in row) + f" | {np.mean(row):.3f} | | |", flush=True)
+            print(
+                f"| {name} | " + " | ".join(f"{v:.3f}" for v in row) + f" | {np.mean(row):.3f} | | |",
+                flush=True,
+            )
     for name in options.variants:
         runs = np.array(
             [
@@ -91,12 +105,19 @@ def main() -> None:
         scores = runs[..., 0]
         cells = " | ".join(f"{v:.3f}" for v in scores.mean(0))
         spread = scores.mean(1).std(ddof=1) if options.seeds > 1 else float("nan")
-        print(f"| {name} | {cells} | {scores.mean():.3f} | {spread:.3f} | {runs[..., 1].mean():.0f} |", flush=True)
+        print(
+            f"| {name} | {cells} | {scores.mean():.3f} | {spread:.3f} | {runs[..., 1].mean():.0f} |",
+            flush=True,
+        )
 
 
 def baselines(data: di.Snapshots, held: list[float]) -> dict[str, list[float]]:
     """What needs no model: two halves of the same day, the day before, and exact optimal transport half way."""
-    rows: dict[str, list[float]] = {"floor (two halves)": [], "previous time, unmoved": [], "exact-OT midpoint": []}
+    rows: dict[str, list[float]] = {
+        "floor (two halves)": [],
+        "previous time, unmoved": [],
+        "exact-OT midpoint": [],
+    }
     for t in held:
         k = data.index(t)
         rows["floor (two halves)"].append(di.metrics.finite_sample_floor(data.samples[k], "w1", repeats=1))

@@ -1,0 +1,25 @@
+"""The experiments that decide whether a method works: slow, run by `make science`, results in docs/results.md."""
+
+import os
+
+import numpy as np
+import pytest
+from benchmarks import science_hydrogen, science_leave_one_out
+
+pytestmark = pytest.mark.slow
+
+
+def test_hydrogen_density_is_followed_to_a_mean_mmd_below_one_thousandth():
+    model, _ = science_hydrogen.fit(science_hydrogen.parse([]))
+    _, columns = science_hydrogen.score(model, seed=0)
+    assert np.mean(columns["same particles"]) < 1e-3
+    assert np.mean(columns["fresh samples"]) < 1e-3
+
+
+@pytest.mark.skipif(
+    "DYNINFER_DATA" not in os.environ, reason="needs DYNINFER_DATA, a folder with the data sets"
+)
+def test_held_out_days_of_blood_stem_cells_are_met_no_worse_than_the_bar():
+    data = science_leave_one_out.load("cite_hspc", 5)
+    scores = [science_leave_one_out.predict(data, day, {}, 0, False, None)[0] for day in (3.0, 4.0)]
+    assert np.mean(scores) <= 0.85
