@@ -4,7 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test check science bench tutorials docs clean
@@ -41,15 +41,16 @@ tutorials: $(VENV)/.dev ## execute tutorials/*.py in full and leave notebooks in
 	@mkdir -p build/tutorials
 	@for file in tutorials/*.py; do \
 	  echo "== $$file"; \
-	  $(BIN)/jupytext --quiet --to ipynb --execute --run-path build/tutorials \
-	    --output build/tutorials/$$(basename $$file .py).ipynb $$file || exit 1; \
+	  notebook=build/tutorials/$$(basename $$file .py).ipynb; \
+	  $(BIN)/jupytext --quiet --to ipynb --output $$notebook $$file \
+	    && OMP_NUM_THREADS=1 $(BIN)/jupyter-execute --inplace --timeout=900 $$notebook || exit 1; \
 	done
 
 docs: $(VENV)/.dev ## build the site with executed tutorials in docs/_build/html; warnings are errors
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) build dist demo docs/_build docs/tutorials docs/jupyter_execute docs/api/generated
+	rm -rf $(VENV) build dist demo docs/_build docs/tutorials docs/jupyter_execute
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.test: pyproject.toml constraints.txt
