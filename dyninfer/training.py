@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -311,12 +312,10 @@ class _Run:
                 "seconds": self.seconds,
             }
         )
-        bar.set_postfix(
-            {
-                "loss": f"{row['loss']:.4g}",
-                **({"val": f"{self.best_value:.4g}"} if math.isfinite(self.best_value) else {}),
-            }
-        )
+        shown = {"loss": f"{row['loss']:.4g}"}
+        if math.isfinite(self.best_value):
+            shown["val"] = f"{self.best_value:.4g}"
+        bar.set_postfix(shown, refresh=False)
         if math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"]):
             return True
         bad = [name for name, value in row.items() if not math.isfinite(value)]
@@ -431,7 +430,8 @@ class _Run:
 def _bar(show: bool, total: int, initial: int) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
-    with tqdm(
-        total=total, initial=initial, disable=not show, unit="step", mininterval=0.5, leave=True
-    ) as bar:
+    # A log file is not a screen: there, a line every ten seconds is enough.
+    screen = sys.stderr.isatty() or "ipykernel" in sys.modules
+    every = 0.3 if screen else 10.0
+    with tqdm(total=total, initial=initial, disable=not show, unit="step", mininterval=every) as bar:
         yield bar
