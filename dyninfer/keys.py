@@ -85,6 +85,14 @@ def numeric_times(values: Any, key: str = "times") -> np.ndarray:
     return times
 
 
+def nearest(times: np.ndarray, time: float) -> int | None:
+    """Position of ``time`` among distinct times, give or take the rounding of float32; None where it is not there."""
+    gap = np.diff(np.sort(times)).min(initial=np.inf)
+    k = int(np.abs(times - time).argmin())
+    # Far from zero the rounding may exceed the gaps, and must not take one time for another.
+    return k if abs(times[k] - time) <= min(1e-7 * abs(time) + 1e-12, 1e-3 * gap) else None
+
+
 def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tuple[str, ...], str]:
     """Find the array of features: ``(array, feature names, name of the representation)``.
 

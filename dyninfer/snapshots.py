@@ -349,10 +349,10 @@ def _column_by_time(
 
 
 def _index(times: np.ndarray, time: float) -> int:
-    near = np.flatnonzero(np.isclose(times, time, rtol=1e-7, atol=1e-12))  # a float32 finds its time
-    if len(near) == 0:
+    k = keys.nearest(times, time)
+    if k is None:
         raise ValueError(f"no snapshot at time {time:g}; the times are {', '.join(f'{t:g}' for t in times)}")
-    return int(near[0])
+    return k
 
 
 def _without(times: np.ndarray, hold_out: float | Iterable[float] | None, key: str) -> np.ndarray:

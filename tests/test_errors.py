@@ -214,3 +214,14 @@ def test_any_sample_is_read_or_refused_by_its_time(values, kind):
         assert "time 4" in str(error)  # noqa: PT017
     else:
         np.testing.assert_array_equal(found.at(4)[:, 0], np.array(values, dtype=kind))
+
+
+def test_evaluate_takes_the_kinds_of_times_that_fit_takes_and_flags_the_held_out_one_alone():
+    times = 1e5 + np.array([0.0, 0.5, 1.0])
+    model = fit(cells(times=times), hold_out=times[1])
+    table = model.evaluate(cells(times=times), metrics=["energy"])
+    assert table["held_out"].tolist() == [True, False]
+    days = cells()
+    days.obs["day"] = pd.to_timedelta(days.obs["day"], unit="D")
+    one = fit(days).evaluate(days, times=pd.Timedelta(days=1), metrics=["energy"])
+    assert one["time"].tolist() == [1.0]

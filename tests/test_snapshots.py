@@ -446,3 +446,18 @@ def test_a_time_that_is_not_there_lists_those_that_are():
         make().at(2)
     with pytest.raises(ValueError, match=r"hold_out leaves \[4.0\]; at least two times must remain"):
         make().without([0, 1])
+
+
+@pytest.mark.parametrize("start", [0.0, 1e5, 1.7e9])
+def test_every_snapshot_is_found_at_its_own_time_however_far_from_zero(start):
+    times = start + np.array([0.0, 0.5, 60.0])
+    data = Snapshots(times=times, samples=[np.full((2, 1), k) for k in range(3)])
+    assert [data.at(t)[0, 0] for t in times] == [0, 1, 2]
+    assert data.without(times[1]).times.tolist() == [times[0], times[2]]
+    with pytest.raises(ValueError, match="no snapshot at time"):
+        data.at(start + 30)
+
+
+def test_a_time_in_single_precision_finds_its_snapshot():
+    data = Snapshots(times=[0.1, 0.2, 0.3], samples=[np.full((2, 1), k) for k in range(3)])
+    assert data.at(np.float32(0.3))[0, 0] == 2

@@ -240,7 +240,7 @@ class Estimator(Settings, ABC):
         if start not in ("previous", "first"):
             raise ValueError(f"start must be 'previous' or 'first', found {start!r}")
         observed = self._as_snapshots(data).check_finite()
-        wanted = observed.times[1:] if times is None else np.atleast_1d(np.asarray(times, dtype=float))
+        wanted = observed.times[1:] if times is None else keys.numeric_times(times)
         rows = []
         for time in wanted:
             k = observed.index(time)
@@ -250,7 +250,7 @@ class Estimator(Settings, ABC):
                 )
             begin = float(observed.times[k - 1 if start == "previous" else 0])
             run = self.simulate(observed.at(begin), [begin, observed.times[k]], seed=seed)
-            held = bool(np.isclose(observed.times[k], self.hold_out_).any())
+            held = k in {keys.nearest(observed.times, t) for t in self.hold_out_}
             scores = score_arrival(observed, run, metrics=metrics, max_samples=max_samples, seed=seed)
             rows.append({"time": float(observed.times[k]), "start": begin, "held_out": held, **scores})
         return pd.DataFrame(rows)

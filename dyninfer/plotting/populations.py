@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dyninfer import keys
 from dyninfer.plotting import style
 from dyninfer.plotting.plane import Cells, Plane, plane_of
 from dyninfer.storage import array
@@ -136,20 +137,25 @@ def marginals(
     _check_continuous(traj)
     cells = Cells.of(data, traj.features, use_rep, time_key, need_times=True)
     chosen = _marginal_times(cells.times, traj, times)
-    held = () if hold_out is None else np.atleast_1d(np.asarray(hold_out, dtype=float))
+    observed = np.unique(cells.times)
+    held = (
+        ()
+        if hold_out is None
+        else [keys.nearest(observed, h) for h in keys.numeric_times(hold_out, "hold_out")]
+    )
     one = traj.n_features == 1 and basis is None
     plane = None if one else plane_of(data, cells, traj.features, basis, components, n_neighbors)
     size = (1.9 * len(chosen) + 0.6, 4.0)
     panels = style.grid_of_axes(ax, (2, len(chosen)), size, sharex=True, sharey=True)
     scale = style.time_scale(cells.times)
     for column, t in zip(panels.T, chosen, strict=True):
-        there = np.isclose(cells.times, t)
+        there = cells.times == observed[keys.nearest(observed, t)]
         status = (traj.status == 0).cpu().numpy()
         states, weights = array(traj.at(t))[status], array(traj.weights_at(t))[status]
         both = ((cells.states[there], np.full(there.sum(), 1 / there.sum())), (states, weights))
         for panel, (x, w) in zip(column, both, strict=True):
             _population(panel, cells, plane, x, w, scale.to_rgba(t))
-        is_held = any(np.isclose(t, h) for h in held)
+        is_held = keys.nearest(observed, t) in held
         title = f"{t:g} {time_unit}".strip() + (", held out" if is_held else "")
         column[0].set_title(
             title,
@@ -232,8 +238,8 @@ def _marginal_times(
 ) -> np.ndarray:
     there = np.unique(observed)
     if times is not None:
-        chosen = np.atleast_1d(np.asarray(times, dtype=float))
-        unknown = [t for t in chosen if not np.isclose(there, t).any()]
+        chosen = keys.numeric_times(times)
+        unknown = [t for t in chosen if keys.nearest(there, t) is None]
         if unknown:
             raise ValueError(
                 f"nothing was observed at time {unknown[0]:g}; the times are {', '.join(f'{t:g}' for t in there)}"
