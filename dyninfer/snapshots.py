@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -223,6 +224,15 @@ class Snapshots:
             where = f"{self.source.get('use_rep', 'samples')} at time {t:g}"
             keys.finite_or_raise(self.samples[k], where, None if self.names is None else self.names[k])
         return self
+
+    def digest(self) -> str:
+        """Fingerprint of times, samples, masses and weights."""
+        found = hashlib.sha256()
+        for arrays in ([self.times], self.samples, [self.masses], self.weights):
+            for array in arrays or [None]:
+                found.update(repr(None if array is None else (array.shape, array.dtype.str)).encode())
+                found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
 
     def to_anndata(self) -> AnnData:
         """One cell per row, times in ``obs["time"]``; weights, masses and conditions beside them."""

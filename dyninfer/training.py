@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pickle
 import sys
 import time
 import warnings
@@ -169,6 +170,7 @@ def train(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    identity: dict[str, str] | None = None,
 ) -> Result:
     """Minimise an objective over a module's parameters.
 
@@ -187,12 +189,15 @@ def train(
         Continue from ``checkpoint`` if it exists; on one device the result is then the same to the last bit.
     progress : bool
         Show a progress bar.
+    identity : dict of str, optional
+        What the run is of, by name (settings, data): a checkpoint in which one of them differs is not resumed.
 
     Notes
     -----
     Ctrl-C ends the run and keeps the model so far; a loss that is not finite ends it with a warning.
     """
-    run = _Run(process, objective, settings.check(), seed, checkpoint, resume)
+    identity = {"seed": str(seed), "precision": settings.precision, **(identity or {})}
+    run = _Run(process, objective, settings.check(), seed, checkpoint, resume, identity)
     # Small matrices gain nothing from a second thread, and lose much where the cores are shared.
     small = run.device.type == "cpu" and sum(p.numel() for p in run.parameters) < 300_000
     with threads(settings.threads or (1 if small else None)):
@@ -210,6 +215,7 @@ class _Run:
         seed: int,
         checkpoint: str | Path | None,
         resume: bool,
+        identity: dict[str, str],
     ):
         self.process, self.objective, self.settings = process, objective, settings
         self.parameters = [p for p in process.parameters() if p.requires_grad]
@@ -225,9 +231,12 @@ class _Run:
         self.step, self.seconds = 0, 0.0
         self.rows: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}  # of the terms since the last row
+        self.identity = identity
         self.path = None if checkpoint is None else Path(checkpoint)
         if self.path is not None and not self.path.parent.is_dir():
             raise ValueError(f"the folder of checkpoint {str(checkpoint)!r} does not exist; create it first")
+        if self.path is not None and self.path.exists() and not self.path.is_file():
+            raise ValueError(f"checkpoint {str(checkpoint)!r} is a folder or a device; name a file")
         if settings.batch_size < world():
             raise ValueError(
                 f"training.batch_size ({settings.batch_size}) must be at least the number of processes ({world()})"
@@ -390,6 +399,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "objective": self.objective.state(),
+            "identity": self.identity,
         }
         partial = self.path.with_name(self.path.name + ".partial")
         try:
@@ -408,11 +418,17 @@ class _Run:
             raise ValueError("resume=True needs the checkpoint file to resume from; give checkpoint=")
         if not self.path.exists():
             return
-        state = torch.load(self.path, map_location=self.device, weights_only=True)
+        state = _checkpoint(self.path, self.device)
         shapes = [tuple(p.shape) for p in state["parameters"]]
         if shapes != [tuple(p.shape) for p in self.parameters]:
             raise ValueError(
                 f"checkpoint {str(self.path)!r} is of another model (its weights have other shapes); remove it"
+            )
+        other = [name for name, value in self.identity.items() if state["identity"].get(name) != value]
+        if other:
+            raise ValueError(
+                f"checkpoint {str(self.path)!r} is of a run with other {' and '.join(other)}; "
+                "remove it, or give what it was made with"
             )
         with torch.no_grad():
             for p, saved in zip(self.parameters, state["parameters"], strict=True):
@@ -424,6 +440,19 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.objective.restore(state["objective"])
+
+
+def _checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint, or raise a ValueError where the file is not one."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        state = None
+    if not isinstance(state, dict) or not {"parameters", "identity"} <= state.keys():
+        raise ValueError(
+            f"checkpoint {str(path)!r} is damaged, or not one that this version wrote; remove it to start anew"
+        )
+    return state
 
 
 @contextmanager

@@ -364,6 +364,57 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         run(model=nn.Linear(2, 1), checkpoint=tmp_path / "run.pt", resume=True)
 
 
+def resume(path, **changed):
+    """Resume a fit of two features at three times, after changing something."""
+    given = {"sigma": 0.0, "seed": 0, "shift": 0.0, "hold_out": None, "precision": "float32"} | changed
+    training = di.Training(
+        max_steps=changed.get("max_steps", 4), validation_fraction=0, precision=given["precision"]
+    )
+    samples = [np.random.default_rng(k).normal(k + given["shift"], 1, (20, 2)) for k in range(3)]
+    return di.ActionMatching(width=4, depth=1, sigma=given["sigma"], training=training).fit(
+        di.Snapshots(times=[0, 1, 3], samples=samples), hold_out=given["hold_out"], seed=given["seed"],
+        checkpoint=path, resume=True, progress=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"sigma": 0.1}, "settings"),
+        ({"shift": 1.0}, "data"),
+        ({"hold_out": 1}, "data"),  # else the weights have seen what is held out
+        ({"seed": 1}, "seed"),
+        ({"precision": "float64"}, "precision"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused_by_what_differs(tmp_path, changed, named):
+    resume(tmp_path / "run.pt")
+    with pytest.raises(ValueError, match=f"run.pt' is of a run with other {named}; remove it"):
+        resume(tmp_path / "run.pt", **changed)
+
+
+def test_a_finished_run_can_be_resumed_with_more_steps(tmp_path):
+    resume(tmp_path / "run.pt")
+    assert resume(tmp_path / "run.pt", max_steps=7).history_["step"].iloc[-1] == 7
+
+
+def test_a_damaged_checkpoint_and_one_of_something_else_are_refused(tmp_path):
+    path = tmp_path / "run.pt"
+    run(checkpoint=path, max_steps=10)
+    half = path.read_bytes()[:500]
+    for spoil in (lambda: path.write_bytes(half), lambda: path.write_text("x"), lambda: torch.save({}, path)):
+        spoil()
+        with pytest.raises(ValueError, match="run.pt' is damaged, or not one that this version wrote"):
+            run(checkpoint=path, resume=True)
+
+
+def test_a_checkpoint_replaces_no_folder_and_no_device(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(ValueError, match="is a folder or a device; name a file"):
+            run(checkpoint=path)
+
+
 def test_resume_needs_a_file_and_the_file_a_folder(tmp_path):
     with pytest.raises(ValueError, match="resume=True needs the checkpoint file"):
         run(resume=True)

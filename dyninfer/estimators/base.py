@@ -147,8 +147,9 @@ class Estimator(Settings, ABC):
         process = self._built(data, scaling, seed).to(device, settings.dtype)
         objective = self.make_objective(process, data, scaling, seed)
         result = train(
-            process, objective, settings, seed=seed, checkpoint=checkpoint, resume=resume, progress=progress
-        )
+            process, objective, settings, seed=seed, checkpoint=checkpoint, resume=resume, progress=progress,
+            identity=None if checkpoint is None else self._identity(data),
+        )  # fmt: skip
         self.process_ = process.eval().requires_grad_(False)
         self.scaling_, self.history_, self.status_ = scaling, result.history, result.status
         self.times_, self.sizes_, self.source_ = snapshots.times, snapshots.sizes, snapshots.source
@@ -291,6 +292,12 @@ class Estimator(Settings, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.build(data, scaling)
+
+    def _identity(self, data: Snapshots | DensityPath) -> dict[str, str]:
+        """What a resumed run must share with its checkpoint; the training loop may change."""
+        own = [f"{k}={_as_text(v)}" for k, v in self.get_params(deep=False).items() if k != "training"]
+        drawn = data.digest() if isinstance(data, Snapshots) else repr(data.times)
+        return {"settings": ", ".join(own), "data": drawn}
 
     def _read(
         self, data: Any, names: dict[str, str | None], hold_out: Any, seed: int
@@ -440,6 +447,14 @@ class Estimator(Settings, ABC):
         history = json.loads(metadata["history"])
         model.history_ = pd.DataFrame(history["data"], columns=history["columns"])
         return model
+
+
+def _as_text(setting: Any) -> str:
+    """Same text in every process; of what has no plain form, such as functions, only the kind."""
+    try:
+        return repr(to_plain(setting))
+    except TypeError:
+        return type(setting).__name__
 
 
 def load(path: str | Path, device: str = "auto") -> Any:
