@@ -29,6 +29,8 @@ def write_model(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str
         raise ValueError(
             f"{str(path)!r} is a folder; name a file in it, such as {str(path / 'model.safetensors')!r}"
         )
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{str(path)!r} is a device or a pipe, which saving would replace; name a file")
     text = json.dumps(metadata)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -64,4 +66,9 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(
             f"{str(path)!r} is a safetensors file but not a dyninfer model: it has no dyninfer metadata"
         )
-    return json.loads(text), tensors
+    try:
+        return json.loads(text), tensors
+    except json.JSONDecodeError:
+        raise ValueError(
+            f"{str(path)!r} is damaged: its dyninfer metadata are not JSON; save the model again"
+        ) from None
