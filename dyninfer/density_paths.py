@@ -80,6 +80,10 @@ class DensityPath:
             )
         return x
 
+    def digest(self) -> str:
+        """Fingerprint of the times; what the sampler draws has none."""
+        return repr(tuple(map(float, self.times)))
+
     def pilot(self, seed: int = 0, n_times: int = 17, n: int = 512) -> Snapshots:
         """Snapshots of the path, from which scaling and summaries are computed."""
         with torch.random.fork_rng(devices=[]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterator, Set
+from collections.abc import Hashable, Iterator, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +44,8 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
     """
     if key is None:
         raise MissingKey(f"{role} is needed for an AnnData; {_suggestion(adata, role)}")
+    if not isinstance(key, Hashable):
+        raise TypeError(f"{role} must be one name, found {key!r}")
     if key not in adata.obs:
         near = difflib.get_close_matches(str(key), map(str, adata.obs.columns), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -115,6 +117,8 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
             )
             raise MissingKey(f"adata.X is empty; {there}")
         return adata.X, tuple(map(str, adata.var_names)), "X"
+    if not isinstance(use_rep, Hashable):
+        raise TypeError(f"use_rep must be one name, found {use_rep!r}")
     if use_rep not in adata.obsm:
         hint = "" if use_rep != DEFAULT_REP else "; compute it with sc.pp.pca(adata)"
         raise MissingKey(

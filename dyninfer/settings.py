@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+import types
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 
 
@@ -22,6 +26,52 @@ class Settings(BaseEstimator):
         super().__init_subclass__(**kwargs)
         Settings.registry[cls.__name__] = cls
 
+    def check_kinds(self, prefix: str = "") -> None:
+        """Raise a TypeError naming the first setting whose value is not of the declared kind."""
+        try:
+            hints = get_type_hints(type(self))
+        except NameError:  # a class may name types that are there for type checkers only
+            return
+        for name in (field.name for field in fields(self)):
+            value, hint = getattr(self, name), hints[name]
+            allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+            if (value is None and types.NoneType in allowed) or any(_is_of(value, kind) for kind in allowed):
+                continue
+            kinds = " or ".join(_KINDS.get(kind, getattr(kind, "__name__", str(kind))) for kind in allowed)
+            raise TypeError(f"{prefix}{name} must be {kinds}, found {value!r}")
+
+
+def check_seed(seed: Any) -> int:
+    """Return the seed as an int, or raise a sentence."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed must be a whole number, found {seed!r}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, found {seed}")
+    return int(seed)
+
+
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    types.NoneType: "None",
+}
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind that settings are often of; other kinds are left to the class itself."""
+    if kind is bool:
+        return isinstance(value, bool | np.bool_)
+    if kind is int:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if kind is float:  # a tensor of one number serves as well
+        number = isinstance(value, int | float | np.number) or getattr(value, "shape", None) == ()
+        return number and not isinstance(value, bool)
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        return isinstance(value, kind)
+    return kind is not types.NoneType
+
 
 def to_plain(value: Any, name: str = "value") -> Any:
     """Turn settings into what JSON can hold.
@@ -36,6 +86,8 @@ def to_plain(value: Any, name: str = "value") -> Any:
         return {"class": type(value).__name__, "settings": {k: to_plain(v, k) for k, v in params.items()}}
     if isinstance(value, (list, tuple)):
         return [to_plain(v, name) for v in value]
+    if isinstance(value, torch.device):
+        return str(value)
     if hasattr(value, "tolist"):
         return value.tolist()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -43,6 +95,18 @@ def to_plain(value: Any, name: str = "value") -> Any:
     raise TypeError(
         f"setting {name!r} is a {type(value).__name__}, which cannot be saved; use numbers, text or named settings"
     )
+
+
+def fingerprint(settings: Settings, skip: Collection[str] = ()) -> str:
+    """Text that is the same for equal settings; of what has no plain form, such as functions, it holds the kind."""
+    texts = []
+    for name, value in settings.get_params(deep=False).items():
+        if name not in skip:
+            try:
+                texts.append(f"{name}={to_plain(value)!r}")
+            except TypeError:
+                texts.append(f"{name}={type(value).__name__}")
+    return ", ".join(texts)
 
 
 def from_plain(value: Any) -> Any:

@@ -304,6 +304,23 @@ class Snapshots:
         return "\n".join(lines + ([f"    with {' and '.join(extras)}"] if extras else []))
 
 
+def cells_at(
+    adata: AnnData, source: dict[str, str], time: float
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """States ``(n, feature)``, names of features, and names of the cells of one time; no other time need be there.
+
+    ``source`` holds the keys, as in :attr:`Snapshots.source`.
+    """
+    key = source["time_key"]
+    column = keys.numeric_times(keys.obs_column(adata, key, "time_key"), key)
+    array, features, rep = keys.representation(adata, source.get("use_rep"))
+    times = np.unique(column)
+    if len(times) == 0:
+        raise ValueError("the AnnData has no cells to start from")
+    rows = np.flatnonzero(column == times[_index(times, time)])
+    return keys.dense_rows(array, rows, rep), features, np.asarray(adata.obs_names, dtype=object)[rows]
+
+
 def _as_sample(sample: Any, time: float) -> np.ndarray:
     x = sample.detach().cpu().numpy() if hasattr(sample, "detach") else sample
     x = x.toarray() if hasattr(x, "toarray") else _as_array(x, f"the sample at time {time:g}")

@@ -90,7 +90,8 @@ class Training(Settings):
     compile: bool = False
 
     def check(self) -> Training:
-        """Return self, or raise a ValueError naming the setting that cannot be."""
+        """Return self, or raise a ValueError or TypeError naming the setting that cannot be."""
+        self.check_kinds("training.")
         for name in ("max_steps", "batch_size", "validate_every", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, found {getattr(self, name)}")
@@ -112,6 +113,8 @@ class Training(Settings):
             raise ValueError(
                 f"training.patience must be at least 1, or None to never stop early; found {self.patience}"
             )
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"training.threads must be at least 1, or None, found {self.threads}")
         if self.precision not in ("float32", "float64", "bfloat16"):
             raise ValueError(
                 f"training.precision must be float32, float64 or bfloat16, found {self.precision!r}"

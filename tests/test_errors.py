@@ -1,5 +1,6 @@
 """What a user of a whole estimator is told, case by case: one sentence with the name, what was found, and the cure."""
 
+import os
 import re
 
 import anndata
@@ -7,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from sklearn.exceptions import NotFittedError
 
 import dyninfer as di
@@ -90,7 +93,16 @@ FIT_ERRORS = {
     "too few to split": (
         lambda: {"data": cells(n_per_time=1)}, ValueError, "time 0 has 1 samples, too few to split; give more or set validation_fraction=0",
     ),
-    "negative noise": (lambda: {"model": di.ActionMatching(sigma=-1)}, ValueError, "sigma must not be negative, found -1"),
+    "negative noise": (lambda: {"model": di.ActionMatching(sigma=-1)}, ValueError, "sigma must not be negative or infinite, found -1"),
+    "text for a number": (lambda: {"model": di.ActionMatching(sigma="0.1")}, TypeError, "sigma must be a number, found '0.1'"),
+    "half a unit": (lambda: {"model": di.ActionMatching(width=16.5)}, TypeError, "width must be a whole number, found 16.5"),
+    "training as a dict": (lambda: {"model": di.ActionMatching(training={"max_steps": 3})}, TypeError, "training must be Training or None, found {'max_steps': 3}"),
+    "half a step": (lambda: {"max_steps": 2.5}, TypeError, "training.max_steps must be a whole number, found 2.5"),
+    "no threads": (lambda: {"model": di.ActionMatching(training=di.Training(threads=-1))}, ValueError, "training.threads must be at least 1, or None, found -1"),
+    "negative seed": (lambda: {"seed": -1}, ValueError, "seed must not be negative, found -1"),
+    "text as a seed": (lambda: {"seed": "a"}, TypeError, "seed must be a whole number, found 'a'"),
+    "two time keys": (lambda: {"time_key": ["day"]}, TypeError, "time_key must be one name, found ['day']"),
+    "two representations": (lambda: {"use_rep": ["X_pca"]}, TypeError, "use_rep must be one name, found ['X_pca']"),
     "no growth by zero": (lambda: {"model": di.ActionMatching(growth_penalty=0)}, ValueError, "growth_penalty must be positive, or None to conserve mass; found 0"),
     "unknown coupling": (lambda: {"model": di.ActionMatching(coupling="sinkhorn")}, ValueError, "coupling 'sinkhorn' is not known; choose one of"),
     "unknown interpolation": (lambda: {"model": di.ActionMatching(interpolation="spline")}, ValueError, "interpolation must be one of linear, cubic, none, found 'spline'"),
@@ -118,6 +130,9 @@ USE_ERRORS = {
     ),
     "no cells at the start": (lambda m: m.simulate(cells(), [2, 3]), ValueError, "no snapshot at time 2; the times are 0, 1, 3"),
     "text times": (lambda m: m.simulate(np.zeros((2, 3)), ["day 0", "day 1"]), ValueError, "'times' holds text ('day 0'); times must be numbers"),
+    "no times": (lambda m: m.simulate(cells(), []), ValueError, "times is empty; give the time of the starting states and those to store"),
+    "annotate nothing": (lambda m: m.annotate(None), TypeError, "annotate writes into an AnnData, not NoneType"),
+    "start from no cells": (lambda m: m.simulate(cells()[:0], [0, 1]), ValueError, "the AnnData has no cells to start from"),
     "missing column": (lambda m: m.annotate(spoilt(lambda a: a.obs.drop(columns="day", inplace=True))), KeyError, "time_key 'day' is not in adata.obs"),
     "missing values": (lambda m: m.annotate(spoilt(lambda a: a.obsm["X_pca"].__setitem__((4, 1), np.nan))), ValueError, "X_pca has NaN or infinite values in 1 of 90 rows (first: 'c4')"),
     "folder": (lambda m: m.save("nowhere/at/all.safetensors"), ValueError, "the folder 'nowhere/at' does not exist; create it first"),
@@ -154,6 +169,35 @@ def test_few_cells_at_a_time_are_warned_about_with_their_number():
 def test_simulating_beyond_the_data_is_warned_about(fitted):
     with pytest.warns(UserWarning, match=r"simulating from 0 to 12, beyond the data \(0 to 3\)"):
         fitted.simulate(cells(), [0, 12])
+
+
+def test_saving_replaces_no_device_or_pipe(fitted, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(
+        ValueError, match="pipe' is a device or a pipe, which saving would replace; name a file"
+    ):
+        fitted.save(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_file_with_damaged_metadata_is_refused(tmp_path):
+    save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors", {"dyninfer": "{"})
+    with pytest.raises(ValueError, match="is damaged: its dyninfer metadata are not JSON"):
+        di.load(tmp_path / "model.safetensors")
+
+
+def test_the_cells_of_the_start_alone_are_enough_to_simulate(fitted):
+    adata = cells()
+    start = adata[adata.obs["day"] == 1]
+    alone, whole = fitted.simulate(start, [1, 3]), fitted.simulate(adata, [1, 3])
+    assert (alone.states == whole.states).all()
+    assert alone.origin.tolist() == start.obs_names.tolist()
+
+
+def test_times_in_single_precision_are_not_beyond_the_data(recwarn):
+    data = di.Snapshots(times=np.float32([0.1, 0.2, 0.3]), samples=[np.zeros((20, 1)) + k for k in range(3)])
+    fit(data, time_key=None).simulate(data, [0.1, 0.3])
+    assert not [w for w in recwarn if "beyond the data" in str(w.message)]
 
 
 def test_raw_counts_are_warned_about():

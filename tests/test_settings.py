@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 import dyninfer as di
@@ -51,6 +52,18 @@ def test_a_function_is_refused_by_the_name_of_its_setting():
         to_plain(Sandwich(bread=lambda t: t))
     with pytest.raises(TypeError, match="setting 'max_steps' is a function"):
         to_plain(Sandwich(training=di.Training(max_steps=len and (lambda: 1))))
+
+
+def test_a_torch_device_becomes_its_name():
+    assert to_plain(torch.device("cpu")) == "cpu"
+
+
+def test_numbers_of_numpy_and_torch_serve_as_settings():
+    di.ActionMatching(sigma=torch.tensor(0.1), width=np.int64(8), growth_penalty=np.float32(1)).check_kinds()
+    di.ActionMatching(sigma=1).check_kinds()
+    for bad in ({"sigma": True}, {"width": True}, {"depth": 2.0}, {"growth_penalty": "1"}, {"sigma": None}):
+        with pytest.raises(TypeError, match=f"{next(iter(bad))} must be a"):
+            di.ActionMatching(**bad).check_kinds()
 
 
 def test_an_unknown_class_says_to_import_what_defines_it():

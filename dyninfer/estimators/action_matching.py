@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -99,9 +100,9 @@ class ActionMatching(Estimator):
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
-        if not self.sigma >= 0:
-            raise ValueError(f"sigma must not be negative, found {self.sigma}")
-        if self.growth_penalty is not None and not self.growth_penalty > 0:
+        if not 0 <= self.sigma < math.inf:
+            raise ValueError(f"sigma must not be negative or infinite, found {self.sigma}")
+        if self.growth_penalty is not None and not 0 < self.growth_penalty < math.inf:
             raise ValueError(
                 f"growth_penalty must be positive, or None to conserve mass; found {self.growth_penalty}"
             )

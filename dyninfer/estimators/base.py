@@ -23,9 +23,10 @@ from dyninfer.evaluation import score_arrival
 from dyninfer.model_file import read_model, write_model
 from dyninfer.parallel import join_processes, pick_device
 from dyninfer.processes import Diffusion
+from dyninfer.processes.diffusion import fields_at
 from dyninfer.scaling import ScaleMode, Scaling
-from dyninfer.settings import Settings, from_plain, to_plain
-from dyninfer.snapshots import Snapshots
+from dyninfer.settings import Settings, check_seed, fingerprint, from_plain, to_plain
+from dyninfer.snapshots import Snapshots, cells_at
 from dyninfer.solvers import simulate
 from dyninfer.training import Objective, Training, train
 from dyninfer.trajectories import Trajectories
@@ -129,7 +130,9 @@ class Estimator(Settings, ABC):
         KeyError, ValueError
             If a key, a time or a value in the data is not as it must be; the message names it.
         """
+        self.check_kinds()
         self.check()
+        seed = check_seed(seed)
         hold_out = None if hold_out is None else keys.numeric_times(hold_out, "hold_out")
         settings = (self.training or Training()).check()
         if max_steps is not None:
@@ -148,7 +151,7 @@ class Estimator(Settings, ABC):
         objective = self.make_objective(process, data, scaling, seed)
         result = train(
             process, objective, settings, seed=seed, checkpoint=checkpoint, resume=resume, progress=progress,
-            identity=None if checkpoint is None else self._identity(data),
+            identity={"settings": fingerprint(self, {"training"}), "data": data.digest()},
         )  # fmt: skip
         self.process_ = process.eval().requires_grad_(False)
         self.scaling_, self.history_, self.status_ = scaling, result.history, result.status
@@ -197,6 +200,8 @@ class Estimator(Settings, ABC):
         """
         self._check_fitted()
         times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+        if len(times) == 0:
+            raise ValueError("times is empty; give the time of the starting states and those to store")
         x0, names = self._starting(start, float(times[0]))
         self._warn_outside(times)
         return simulate(
@@ -263,11 +268,13 @@ class Estimator(Settings, ABC):
         them), and the settings as JSON under ``uns["dyninfer"]``. Returns the same AnnData.
         """
         self._check_fitted()
+        if not (hasattr(adata, "obs") and hasattr(adata, "obsm")):
+            raise TypeError(f"annotate writes into an AnnData, not {type(adata).__name__}")
         key = self.source_.get("time_key", "time")
         times = keys.numeric_times(keys.obs_column(adata, key, "time_key"), key)
         x = self._features_of(adata)
         keys.finite_or_raise(x, self.source_.get("use_rep", "X"), np.asarray(adata.obs_names))
-        fields = self._fields(times, x)
+        fields = fields_at(self.process_, times, x)
         adata.obsm[keys.VELOCITY] = fields.pop("drift")
         for name, column in ((keys.GROWTH, "growth"), (keys.POTENTIAL, "potential")):
             if column in fields:
@@ -292,12 +299,6 @@ class Estimator(Settings, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.build(data, scaling)
-
-    def _identity(self, data: Snapshots | DensityPath) -> dict[str, str]:
-        """What a resumed run must share with its checkpoint; the training loop may change."""
-        own = [f"{k}={_as_text(v)}" for k, v in self.get_params(deep=False).items() if k != "training"]
-        drawn = data.digest() if isinstance(data, Snapshots) else repr(data.times)
-        return {"settings": ", ".join(own), "data": drawn}
 
     def _read(
         self, data: Any, names: dict[str, str | None], hold_out: Any, seed: int
@@ -333,18 +334,26 @@ class Estimator(Settings, ABC):
         if isinstance(data, Snapshots):
             snapshots = data
         elif hasattr(data, "obs") and hasattr(data, "obsm"):
-            if "time_key" not in self.source_:
-                raise ValueError(
-                    "the model was not fitted on an AnnData, so it has no keys to read one; give Snapshots"
-                )
-            snapshots = Snapshots.from_anndata(data, **dict[str, Any](self.source_))
+            snapshots = Snapshots.from_anndata(data, **self._source())
         else:
             raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
         self._check_features(snapshots.features, snapshots.n_features, named=bool(snapshots.source))
         return snapshots
 
+    def _source(self) -> dict[str, Any]:
+        """Keys by which an AnnData is read."""
+        if "time_key" not in self.source_:
+            raise ValueError(
+                "the model was not fitted on an AnnData, so it has no keys to read one; give Snapshots"
+            )
+        return self.source_
+
     def _starting(self, start: Any, time: float) -> tuple[Any, Any]:
-        if isinstance(start, Snapshots) or (hasattr(start, "obs") and hasattr(start, "obsm")):
+        if hasattr(start, "obs") and hasattr(start, "obsm"):
+            x, features, names = cells_at(start, self._source(), time)
+            self._check_features(features, x.shape[1], named=True)
+            return x, names
+        if isinstance(start, Snapshots):
             snapshots = self._as_snapshots(start)
             k = snapshots.index(time)
             return snapshots.samples[k], None if snapshots.names is None else snapshots.names[k]
@@ -374,27 +383,9 @@ class Estimator(Settings, ABC):
                     f"these data have other features than the model was fitted on: {', '.join(differ[:3])}; give them in the same order"
                 )
 
-    def _fields(self, times: np.ndarray, x: np.ndarray, chunk: int = 65536) -> dict[str, np.ndarray]:
-        """Drift, growth and potential at every row, computed in chunks."""
-        device = next(self.process_.parameters()).device
-        parts: dict[str, list[np.ndarray]] = {}
-        with torch.no_grad():
-            for lo in range(0, len(x), chunk):
-                state = torch.as_tensor(x[lo : lo + chunk], device=device)
-                t = torch.as_tensor(times[lo : lo + chunk], device=device).to(state.dtype)
-                drift, growth = self.process_.drift_and_growth(t, state)
-                for name, value in (
-                    ("drift", drift),
-                    ("growth", growth),
-                    ("potential", self.process_.potential(t, state)),
-                ):
-                    if value is not None:
-                        parts.setdefault(name, []).append(value.cpu().numpy())
-        return {name: np.concatenate(values) for name, values in parts.items()}
-
     def _warn_outside(self, times: np.ndarray) -> None:
         low, high = float(self.times_.min()), float(self.times_.max())
-        slack = 1e-9 * (high - low)
+        slack = 1e-6 * (high - low)  # times in single precision are not beyond
         if times.min() < low - slack or times.max() > high + slack:
             warnings.warn(
                 f"simulating from {times.min():g} to {times.max():g}, beyond the data ({low:g} to {high:g})",
@@ -447,14 +438,6 @@ class Estimator(Settings, ABC):
         history = json.loads(metadata["history"])
         model.history_ = pd.DataFrame(history["data"], columns=history["columns"])
         return model
-
-
-def _as_text(setting: Any) -> str:
-    """Same text in every process; of what has no plain form, such as functions, only the kind."""
-    try:
-        return repr(to_plain(setting))
-    except TypeError:
-        return type(setting).__name__
 
 
 def load(path: str | Path, device: str = "auto") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -93,3 +94,21 @@ def batch_times(t: Tensor | float, x: Tensor) -> Tensor:
     """Return ``t`` as an ``(n,)`` tensor of ``x``'s dtype and device (a view where it was a scalar)."""
     t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
     return t.expand(len(x)) if t.ndim == 0 else t
+
+
+def fields_at(
+    process: Diffusion, times: np.ndarray, x: np.ndarray, chunk: int = 65536
+) -> dict[str, np.ndarray]:
+    """Drift, growth and potential, those that there are, at every row ``(n,)``, ``(n, d)``, computed in chunks."""
+    device = next(process.parameters()).device
+    parts: dict[str, list[np.ndarray]] = {}
+    with torch.no_grad():
+        for lo in range(0, len(x), chunk):
+            state = torch.as_tensor(x[lo : lo + chunk], device=device)
+            t = torch.as_tensor(times[lo : lo + chunk], device=device).to(state.dtype)
+            drift, growth = process.drift_and_growth(t, state)
+            found = {"drift": drift, "growth": growth, "potential": process.potential(t, state)}
+            for name, value in found.items():
+                if value is not None:
+                    parts.setdefault(name, []).append(value.cpu().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}
