@@ -32,6 +32,7 @@ def score_arrival(
         Each metric, its ``_floor`` between two halves of the observed sample and its ``_still`` of the starting samples
         unmoved; the sample sizes; ``mass`` simulated and ``mass_observed``, relative to the start; ``diverged`` paths.
     """
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     begin, end = float(run.times[0]), float(run.times[-1])
     truth, truth_weights = observed.at(end), observed.weights_at(end)
     start_weights = observed.weights_at(begin)

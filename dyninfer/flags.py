@@ -128,7 +128,7 @@ def _argument(annotation: Any) -> dict[str, Any] | None:
         choices = [*literals, *([None] if optional else [])]
         names = {str(_shown(value)): value for value in choices}
         return {
-            "type": lambda text: names.get(text, text),
+            "type": lambda text: names.get(text.lower(), text),
             "choices": choices,
             "metavar": f"{{{','.join(names)}}}",
         }

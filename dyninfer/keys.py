@@ -171,6 +171,18 @@ def warn_if_counts(x: np.ndarray, name: str) -> None:
         )
 
 
+def warn_if_far(times: np.ndarray, dtype: np.dtype) -> None:
+    """Warn where times lie so far from zero that single precision hardly tells them apart."""
+    gap, far = float(np.diff(times).min()), float(np.abs(times).max())
+    if dtype == np.float32 and gap < 64 * np.finfo(np.float32).eps * far:
+        warnings.warn(
+            f"times up to {far:g} with gaps of {gap:g} are hardly told apart in single precision, which blurs "
+            "velocities; count time from the first observation (subtract it)",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
 def finite_or_raise(x: np.ndarray, name: str, row_names: Any = None) -> None:
     """Raise a ValueError that counts the rows with NaN or infinite values and names the first."""
     bad = ~np.isfinite(x).all(axis=tuple(range(1, x.ndim)))

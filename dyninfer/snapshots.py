@@ -202,14 +202,15 @@ class Snapshots:
         """Split every snapshot at random into ``(1 − fraction, fraction)``; neither gets fewer than ``least`` samples if it can be."""
         rng = np.random.default_rng(seed)
         first, second = [], []
-        for k, n in enumerate(self.sizes):
-            order = rng.permutation(n)
+        for k, size in enumerate(self.sizes):
+            counts = np.full(size, True) if self.weights is None else self.weights[k] > 0
+            order, n = rng.permutation(np.flatnonzero(counts)), int(counts.sum())
             cut = min(max(round(n * fraction), least), n - least)
             if cut < 1:
                 raise ValueError(
-                    f"time {self.times[k]:g} has {n} samples, too few to split; give more or set validation_fraction=0"
+                    f"time {self.times[k]:g} has {n} samples{'' if counts.all() else ' of positive weight'}, too few to split; give more or set validation_fraction=0"
                 )
-            first.append((k, np.sort(order[cut:])))
+            first.append((k, np.sort(np.concatenate([order[cut:], np.flatnonzero(~counts)]))))
             second.append((k, np.sort(order[:cut])))
         return self._take(first), self._take(second)
 

@@ -461,3 +461,14 @@ def test_every_snapshot_is_found_at_its_own_time_however_far_from_zero(start):
 def test_a_time_in_single_precision_finds_its_snapshot():
     data = Snapshots(times=[0.1, 0.2, 0.3], samples=[np.full((2, 1), k) for k in range(3)])
     assert data.at(np.float32(0.3))[0, 0] == 2
+
+
+def test_both_parts_of_a_split_carry_weight():
+    weights = np.where(np.arange(60) % 10 == 0, 1.0, 0.0)
+    data = Snapshots(times=[0, 1], samples=[np.arange(60.0)[:, None]] * 2, weights=[weights] * 2)
+    first, second = data.split(0.1)
+    assert all(w.sum() > 0 for part in (first, second) for w in part.weights)
+    assert sorted([*first.at(0)[:, 0], *second.at(0)[:, 0]]) == list(range(60))
+    one = Snapshots(times=[0, 1], samples=data.samples, weights=[np.eye(60)[0]] * 2)
+    with pytest.raises(ValueError, match="time 0 has 1 samples of positive weight, too few to split"):
+        one.split(0.1)

@@ -321,6 +321,7 @@ class Estimator(Settings, ABC):
             raise TypeError(
                 f"{type(self).__name__}.fit takes an AnnData, Snapshots or a DensityPath, not {type(data).__name__}"
             )
+        keys.warn_if_far(snapshots.times, snapshots.samples[0].dtype)
         few = [f"{t:g} ({n})" for t, n in zip(snapshots.times, snapshots.sizes, strict=True) if n < 20]
         if few:
             warnings.warn(

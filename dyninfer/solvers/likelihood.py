@@ -84,6 +84,16 @@ def log_density(
     """
     if trace not in ("exact", "hutchinson"):
         raise ValueError(f"trace must be 'exact' or 'hutchinson', but it is {trace!r}")
+    if not isinstance(process, Diffusion):
+        raise TypeError(
+            f"process must be a Diffusion, such as process_ of a fitted model, but it is a {type(process).__name__}"
+        )
+    if not callable(base_log_density):
+        raise TypeError(
+            f"base_log_density must be a function of points (n, d), but it is {base_log_density!r}"
+        )
+    if n_probes < 1:
+        raise ValueError(f"n_probes must be at least 1, but it is {n_probes}")
     span = check_times(times, backward=False)
     if len(span) != 2:
         raise ValueError(

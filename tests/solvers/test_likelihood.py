@@ -146,6 +146,12 @@ def test_points_that_cannot_be_followed_are_nan_with_one_warning():
         ({"x": torch.ones(3)}, r"must be \(n, d\)"),
         ({"base_log_density": lambda x: x}, r"must return a tensor \(n,\)"),
         ({"process": Diffusion(drift=lambda t, x: x, diffusion=1.0)}, "needs the score"),
+        (
+            {"process": "model"},
+            "process must be a Diffusion, such as process_ of a fitted model, but it is a str",
+        ),
+        ({"base_log_density": None}, "base_log_density must be a function"),
+        ({"trace": "hutchinson", "n_probes": 0}, "n_probes must be at least 1, but it is 0"),
     ],
 )
 def test_wrong_arguments_are_named_in_a_sentence(change, message):
@@ -156,5 +162,5 @@ def test_wrong_arguments_are_named_in_a_sentence(change, message):
         "base_log_density": normal,
         **change,
     }
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         log_density(**arguments)
