@@ -48,7 +48,7 @@ def training_run(batch: int, d: int, width: int, objective: str, compiled: bool)
     model.training_ = di.Training(batch_size=batch, compile=compiled)
     scaling = Scaling.from_samples(data.times, list(data.samples))
     process = model.build(data, scaling).float()
-    return _Run(process, model.make_objective(process, data, scaling, 0), model.training_, 0, None, False)
+    return _Run(process, model.make_objective(process, data, scaling, 0), model.training_, 0, None, False, {})
 
 
 def floor(batch: int, d: int, width: int, boundary: bool):
