@@ -87,7 +87,7 @@ class DensityPath:
     def pilot(self, seed: int = 0, n_times: int = 17, n: int = 512) -> Snapshots:
         """Snapshots of the path, from which scaling and summaries are computed."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             times = torch.linspace(self.times[0], self.times[1], n_times, dtype=torch.float64)
             samples = [self.sample(t.expand(n).float()).detach().cpu().numpy() for t in times]
         return Snapshots(

@@ -21,6 +21,12 @@ from dyninfer.settings import Settings
 TOY = Path(__file__).parent / "toy_estimator.py"
 
 
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch):
+    """Classes that the command line loads from a user's file are forgotten after the test."""
+    monkeypatch.setattr(Settings, "registry", dict(Settings.registry))
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)

@@ -296,8 +296,8 @@ class Estimator(Settings, ABC):
         return self.citation
 
     def _built(self, data: Snapshots | DensityPath | None, scaling: Scaling, seed: int) -> Diffusion:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):  # of the CPU alone: networks are made there and moved
+            torch.default_generator.manual_seed(seed)
             return self.build(data, scaling)
 
     def _read(

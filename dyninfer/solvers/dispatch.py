@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dyninfer.parallel import threads
 from dyninfer.solvers.grid import check_times
 from dyninfer.trajectories import Trajectories
 
@@ -147,13 +148,23 @@ def simulate(
         progress=progress,
     )
     _check_options(options)
-    return run(process, x0, check_times(times, backward), replace(options, seed=int(seed)))
+    with threads(1 if _is_small(process, x0, n_paths) else None):
+        return run(process, x0, check_times(times, backward), replace(options, seed=int(seed)))
 
 
 @singledispatch
 def run(process: Any, x0: Any, times: torch.Tensor, options: Options) -> Trajectories:
     """Run one kind of process; a new kind registers its function with ``@run.register``."""
     raise TypeError(f"simulate runs a process such as Diffusion, but process is a {type(process).__name__}")
+
+
+def _is_small(process: Any, x0: Any, n_paths: int | None) -> bool:
+    """Whether one evaluation is so little work that a second CPU thread would mostly wait."""
+    if not isinstance(process, torch.nn.Module):
+        return False
+    shape = getattr(x0, "shape", None)
+    n = n_paths or (shape[0] if shape else len(x0) if isinstance(x0, list | tuple) else 1)
+    return n * sum(p.numel() for p in process.parameters()) < 50_000_000
 
 
 def _check_options(options: Options) -> None:
