@@ -90,6 +90,21 @@ def test_entropic_drift_of_an_ornstein_uhlenbeck_process_is_its_own():
     np.testing.assert_allclose(run.states[:, -1].var(0), end.var(0), rtol=0.03)
 
 
+def test_entropic_drift_of_an_ornstein_uhlenbeck_density_is_its_own():
+    system = di.simulators.OrnsteinUhlenbeck(
+        rate=1.0, sigma=1.0, initial_mean=2.0, initial_std=0.5, dimension=2
+    )
+
+    def sampler(t, n):
+        return system.marginal_mean(t) + system.marginal_variance(t).sqrt()[:, None] * torch.randn(n, 2)
+
+    model = di.ActionMatching(sigma=1.0, training=steps(1000), **SMALL)
+    model.fit(di.DensityPath(sampler, (0.0, 1.0)), progress=False)
+    t = torch.linspace(0, 1, 21).repeat_interleave(500)
+    x = torch.cat([system.sample(float(u), 500, seed=9) for u in torch.linspace(0, 1, 21)])
+    assert relative_error(model.process_.drift(t, x), -x) < 5e-3
+
+
 def test_unbalanced_gradient_and_growth_match_closed_form():
     model = fitted(3000, growth_penalty=1.0)
     t, x = BRIDGE.points()
