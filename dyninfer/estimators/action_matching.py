@@ -49,7 +49,7 @@ class ActionMatching(Estimator):
         Who is paired with whom; "auto" is "unbalanced" where mass may change and "ot" elsewhere.
     objective : {"auto", "path", "boundary"}
         Two forms of the same action. "boundary" is the formula with E[s_0] − E[s_1] and ∂s/∂t. "path" uses the velocity and growth of the interpolating
-        path, known for interpolations, in place of ∂s/∂t and the boundary terms: the same expectation with far less variance.
+        path, known for interpolations, in place of ∂s/∂t and the boundary terms: the same expectation, and less variance near the solution.
     time_sampling : {"adaptive", "uniform"}
         Whether times are drawn more densely where the integrand varies more.
     width, depth : int
