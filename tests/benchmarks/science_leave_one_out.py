@@ -1,131 +1,145 @@
 """Leave one time out: how well a model predicts a population that it never saw, beside what costs nothing.
 
-Protocol (Tong et al. 2023 and after): the first five PCs are z-scored over all cells; one model per held-out time, fitted on the
-others; all cells of the time before are carried to the held-out time; exact W1 with Euclidean cost against all cells there.
-``--time index`` numbers the times 0, 1, 2, … as the papers do; ``--time days`` keeps the real ones.
+Protocol (Tong et al. 2023 and after): one model per held-out time, fitted on the others; all cells of the time before are carried
+to the held-out time; exact W1 with Euclidean cost against all cells there. ``--time index`` numbers the times 0, 1, 2, … as the
+papers do; ``--time days`` keeps the real ones. Every run is a row in a file of JSON lines, and a row that is there is not run
+again: after a change of the code start another file.
 
-    DYNINFER_DATA=... python tests/benchmarks/science_leave_one_out.py --dataset cite_hspc --seeds 3
+    DYNINFER_DATA=... python tests/benchmarks/science_leave_one_out.py --dataset cite_hspc --seeds 5 --jobs 2
+    ... --variants am:unbalanced --set growth_penalty=0.03,0.1,0.3 --inner   # choose without the held-out time
+    ... --dataset cite_hspc --table                                          # print what is in the file
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that `benchmarks` is in
 
-import dyninfer as di
-
-DATASETS = {"cite_hspc": ("day", [3.0, 4.0]), "embryoid_body": ("time", [1.0, 2.0, 3.0])}
-VARIANTS = {
-    "plain": {},
-    "plain, cubic": {"interpolation": "cubic"},
-    "plain, independent pairs": {"coupling": "independent"},
-    "entropic, sigma 0.3": {"sigma": 0.3},
-    "unbalanced, lambda 0.1": {"growth_penalty": 0.1},
-    "both": {"sigma": 0.3, "growth_penalty": 0.1},
-}
-
-
-def load(name: str, n_features: int) -> di.Snapshots:
-    adata = getattr(di.datasets, name)()
-    key, _ = DATASETS[name]
-    x = np.asarray(adata.obsm["X_pca"])[:, :n_features].astype(np.float64)
-    x = (x - x.mean(0)) / x.std(0)
-    times = np.asarray(adata.obs[key], dtype=float)
-    return di.Snapshots(times=np.unique(times), samples=[x[times == t] for t in np.unique(times)])
+from benchmarks.leave_one_out import rows, runs
+from benchmarks.leave_one_out.baselines import BASELINES, PREDICTIONS
+from benchmarks.leave_one_out.problems import SOURCES, Problem, hidden_times, load
+from benchmarks.leave_one_out.runs import Run
+from benchmarks.leave_one_out.variants import VARIANTS, MissingMethodError
 
 
-def w1(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
-    return di.metrics.wasserstein(x, y, p=1, x_weights=weights)
-
-
-def midpoint(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half way along the exact plan with squared Euclidean cost: points and their weights."""
-    import ot
-
-    plan = ot.emd(np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y)), ot.dist(x, y), numItermax=10**7)
-    i, j = np.nonzero(plan)
-    return 0.5 * (x[i] + y[j]), plan[i, j]
-
-
-def predict(
-    data: di.Snapshots, held: float, settings: dict, seed: int, by_index: bool, steps: int | None
-) -> tuple[float, float]:
-    """W1 at the held-out time, and CPU seconds of the fit."""
-    k = data.index(held)
-    times = np.arange(float(data.n_times)) if by_index else data.times
-    shown = di.Snapshots(times=times, samples=data.samples)
-    began = time.process_time()
-    model = di.ActionMatching(**settings).fit(
-        shown, hold_out=times[k], seed=seed, max_steps=steps, progress=False
-    )
-    spent = time.process_time() - began
-    run = model.simulate(data.samples[k - 1].astype(np.float32), times[k - 1 : k + 1], seed=seed)
-    weights = None if run.log_weights is None else run.weights[:, -1].numpy()
-    return w1(run.states[:, -1].numpy(), data.samples[k], weights), spent
-
-
-def main() -> None:
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", choices=DATASETS, default="cite_hspc")
-    parser.add_argument("--features", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--time", choices=("index", "days"), default="days")
+    parser.add_argument("--dataset", choices=SOURCES, nargs="+", default=["cite_hspc"])
+    parser.add_argument("--features", type=int, help="default: the first that the data set is known by")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--time", choices=("days", "index"), default="days")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE,…", help="settings to try")
+    parser.add_argument("--inner", action="store_true", help="score at times other than the held-out one")
+    parser.add_argument("--steps", type=int, help="training steps at most")
+    parser.add_argument("--cells", type=int, help="cells kept per time, to try things out; default: all")
     parser.add_argument("--no-baselines", action="store_true")
-    options = parser.parse_args()
-
-    data = load(options.dataset, options.features)
-    held = DATASETS[options.dataset][1]
-    columns = " | ".join(f"{t:g}" for t in held)
-    print(
-        f"{options.dataset}, {options.features} PCs, time by {options.time}, seeds 0 to {options.seeds - 1}",
-        flush=True,
-    )
-    print(
-        f"| | {columns} | mean | sd over seeds | CPU-s per fit |\n|---|{'---|' * (len(held) + 3)}", flush=True
-    )
-    if not options.no_baselines:
-        for name, row in baselines(data, held).items():
-            print(
-                f"| {name} | " + " | ".join(f"{v:.3f}" for v in row) + f" | {np.mean(row):.3f} | | |",
-                flush=True,
-            )
-    for name in options.variants:
-        runs = np.array(
-            [
-                [predict(data, t, VARIANTS[name], seed, options.time == "index", options.steps) for t in held]
-                for seed in range(options.seeds)
-            ]
-        )  # (seed, held, (w1, seconds))
-        scores = runs[..., 0]
-        cells = " | ".join(f"{v:.3f}" for v in scores.mean(0))
-        spread = scores.mean(1).std(ddof=1) if options.seeds > 1 else float("nan")
-        print(
-            f"| {name} | {cells} | {scores.mean():.3f} | {spread:.3f} | {runs[..., 1].mean():.0f} |",
-            flush=True,
-        )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once, each of one thread")
+    parser.add_argument("--out", type=Path, default=Path("build/leave_one_out.jsonl"))
+    parser.add_argument("--table", action="store_true", help="run nothing, print tables")
+    return parser.parse_args(arguments)
 
 
-def baselines(data: di.Snapshots, held: list[float]) -> dict[str, list[float]]:
-    """What needs no model: two halves of the same day, the day before, and exact optimal transport half way."""
-    rows: dict[str, list[float]] = {
-        "floor (two halves)": [],
-        "previous time, unmoved": [],
-        "exact-OT midpoint": [],
-    }
-    for t in held:
-        k = data.index(t)
-        rows["floor (two halves)"].append(di.metrics.finite_sample_floor(data.samples[k], "w1", repeats=1))
-        rows["previous time, unmoved"].append(w1(data.samples[k - 1], data.samples[k]))
-        points, weights = midpoint(data.samples[k - 1], data.samples[k + 1])
-        rows["exact-OT midpoint"].append(w1(points, data.samples[k], weights))
-    return rows
+def plan(options: argparse.Namespace) -> Iterator[Run]:
+    """Every run that is asked for, baselines first."""
+    for dataset in options.dataset:
+        features = options.features or SOURCES[dataset].features[0]
+        common: dict[str, Any] = {"dataset": dataset, "features": features, "cells": options.cells}
+        hidden = hidden_times(load(dataset, features, options.cells).inner_times, options.inner)
+        if not hidden:
+            print(f"{dataset} has one inner time: no other can choose for it", file=sys.stderr)
+        baselines = PREDICTIONS if options.inner else BASELINES
+        for out, outcomes in hidden.items():
+            for name in () if options.no_baselines else baselines:
+                yield Run(time="any", variant=name, hidden=out, outcomes=tuple(outcomes), **common)
+        for name in options.variants:
+            for given in runs.parse_settings(options.set):
+                for seed in range(options.seeds):
+                    for out, outcomes in hidden.items():
+                        yield Run(
+                            time=options.time, variant=name, hidden=out, outcomes=tuple(outcomes), seed=seed,
+                            steps=options.steps, given=given, **common,
+                        )  # fmt: skip
+
+
+def missing(planned: Iterator[Run], there: list[dict[str, Any]]) -> list[Run]:
+    """Runs of which a row is not there yet; what cannot be built is said once and left out."""
+    known, left, refused = {rows.key(row) for row in there}, [], set()
+    for run in planned:
+        try:
+            new = any(rows.key(head) not in known for head in run.headers())
+        except (MissingMethodError, TypeError, ValueError) as reason:
+            text = f"skipped {run.variant} {dict(run.given) or ''}: {reason}"
+            if text not in refused:
+                print(text, file=sys.stderr)
+            refused.add(text)
+            continue
+        if new:
+            left.append(run)
+    return left
+
+
+def carry_out(todo: list[Run], out: Path, jobs: int) -> int:
+    """Run what is to do, write each row when it is there, and return how many runs failed."""
+    failed = 0
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"  # read by the workers, which start anew
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = {pool.submit(runs.execute, run): run for run in todo}
+        try:
+            for number, done in enumerate(as_completed(waiting), 1):
+                run, error = waiting[done], done.exception()
+                failed += error is not None
+                found = [] if error else done.result()
+                rows.append(out, found)
+                scores = ", ".join(f"{row['scored']:g}: {row['w1']:.4f}" for row in found)
+                said = f"failed: {error}" if error else scores or "nothing to measure"
+                print(f"[{number}/{len(todo)}] {run}: {said}", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
+
+
+def predict(
+    problem: Problem, held: float, settings: dict[str, Any], seed: int, by_index: bool, steps: int | None
+) -> tuple[float, float]:
+    """W1 of Action Matching at a held-out time, and CPU seconds of its fit."""
+    run = Run(
+        dataset="", features=problem.data.n_features, time="index" if by_index else "days", variant="am:plain",
+        hidden=(held,), outcomes=((held, held),), seed=seed, steps=steps, given=tuple(settings.items()),
+    )  # fmt: skip
+    model, cost = runs.fit(problem, run)
+    return runs.predict(problem, run, model, held)["w1"], cost["cpu_seconds"]
+
+
+def main() -> int:
+    options, failed = parse(), 0
+    if not options.table:
+        todo = missing(plan(options), rows.read(options.out))
+        failed = carry_out(todo, options.out, options.jobs) if todo else 0
+    wanted = [
+        row
+        for row in rows.read(options.out)
+        if row["dataset"] in options.dataset
+        and row["inner"] == options.inner
+        and row["cells"] == options.cells
+        and row["time"] in (options.time, "any")
+        and options.features in (None, row["features"])
+    ]
+    print("\n\n".join(rows.tables(wanted)) if wanted else f"{options.out} has no row of this kind")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
