@@ -132,12 +132,15 @@ def main() -> int:
         row
         for row in rows.read(options.out)
         if row["dataset"] in options.dataset
-        and row["inner"] == options.inner
         and row["cells"] == options.cells
         and row["time"] in (options.time, "any")
         and options.features in (None, row["features"])
     ]
-    print("\n\n".join(rows.tables(wanted)) if wanted else f"{options.out} has no row of this kind")
+    print(
+        "\n\n".join(rows.tables(wanted, options.inner))
+        if wanted
+        else f"{options.out} has no row of this kind"
+    )
     return 1 if failed else 0
 
 

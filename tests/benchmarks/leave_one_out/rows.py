@@ -14,7 +14,7 @@ from benchmarks.leave_one_out.baselines import BASELINES
 KEY = (
     "dataset", "features", "time", "variant", "held", "scored", "inner", "seed", "cells", "settings",
 )  # fmt: skip
-PROBLEM = ["dataset", "features", "cells", "inner"]
+PROBLEM = ["dataset", "features", "cells"]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -36,35 +36,63 @@ def key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)
 
 
-def tables(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Markdown tables, one for each data set, number of features, meaning of time, and number of cells."""
+def tables(rows: list[dict[str, Any]], inner: bool = False) -> Iterator[str]:
+    """Markdown tables, one for each data set, number of features, number of cells and meaning of time.
+
+    With ``inner``, of the scores by which settings are chosen, each followed by what was chosen and how it did outside.
+    """
     frame = pd.DataFrame(rows)
     for problem, part in frame.groupby(PROBLEM, dropna=False, sort=True):
-        models = part[part["time"] != "any"]
-        for time in sorted(models["time"].unique()) or ["any"]:
-            yield table(
-                dict(zip(PROBLEM, problem, strict=True)), time, part[part["time"].isin([time, "any"])]
-            )
+        named = dict(zip(PROBLEM, problem, strict=True))
+        for time in sorted(set(part["time"]) - {"any"}) or ["any"]:
+            seen = part[part["time"].isin([time, "any"])]
+            shown, outside = seen[seen["inner"] == inner], lines_of(seen[~seen["inner"]])
+            if len(shown):
+                yield table(named | {"time": time}, shown) + (
+                    chosen(lines_of(shown), outside) if inner else ""
+                )
 
 
-def table(problem: dict[str, Any], time: str, part: pd.DataFrame) -> str:
+def lines_of(part: pd.DataFrame) -> list[pd.DataFrame]:
+    """Rows of each line of a table, in the order of the lines: baselines, then models as they came.
+
+    A default of the package may have changed on the way: a line has the settings of its newest row.
+    """
+    groups = sorted((group for _, group in part.groupby(["variant", "given"], sort=False)), key=place)
+    return [g[g["settings"] == g.loc[g["date"].idxmax(), "settings"]] for g in groups]
+
+
+def table(problem: dict[str, Any], part: pd.DataFrame) -> str:
     """One table: a line for each variant and choice of settings, baselines first."""
-    groups = [group for _, group in part.groupby(["variant", "given"], sort=False)]
-    groups = [newest(group) for group in sorted(groups, key=place)]
-    outcomes = sorted({pair for group in groups for pair in zip(group["held"], group["scored"], strict=True)})
-    with_mass = part["mass_observed"].notna().any() if "mass_observed" in part else False
+    lines = lines_of(part)
+    outcomes = sorted(set(zip(part["held"], part["scored"], strict=True)))
+    with_mass = "mass_observed" in part and part["mass_observed"].notna().any()
     digits = 3 if part["w1"].median() < 10 else 2
-    names = [f"{held:g}" if held == scored else f"{held:g} (by {scored:g})" for held, scored in outcomes]
-    head = ["", *names, "mean", "sd over seeds", "seeds"]
+    head = [
+        "",
+        *(f"{held:g}" if held == scored else f"{held:g} (by {scored:g})" for held, scored in outcomes),
+    ]
+    head += ["mean", "sd over seeds", "seeds"]
     head += ["mean, no weights", "mass error"] if with_mass else []
     head += ["CPU-s per fit", "steps"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for group in groups:
-        lines.append(f"| {' | '.join(cells_of(group, outcomes, with_mass, digits))} |")
+    texts = [head, ["---"] * len(head), *(cells_of(line, outcomes, with_mass, digits) for line in lines)]
+    return "\n".join([title(problem, part), "", *(f"| {' | '.join(text)} |" for text in texts)])
+
+
+def title(problem: dict[str, Any], part: pd.DataFrame) -> str:
+    """What a table is about, and which code on which days it comes from."""
     cells = "all cells" if pd.isna(problem["cells"]) else f"{problem['cells']:.0f} cells per time"
-    title = f"{problem['dataset']}, {problem['features']} features, time by {time}, {cells}"
-    title += ", scored at other times than the held-out one" if problem["inner"] else ""
-    return "\n".join([f"**{title}**", "", *lines, *(chosen(groups) if problem["inner"] else [])])
+    time = "" if problem["time"] == "any" else f"time by {problem['time']}, "
+    by = (
+        "; W1 at another time that is left out as well"
+        if part["inner"].any()
+        else "; W1 at the held-out time"
+    )
+    commits, days = sorted(set(part["commit"].dropna())), sorted(set(part["date"].str[:10]))
+    return (
+        f"**{problem['dataset']}, {problem['features']} features, {time}{cells}{by}** "
+        f"(commits {', '.join(commits)}; {days[0]} to {days[-1]})"
+    )
 
 
 def cells_of(
@@ -73,11 +101,9 @@ def cells_of(
     """Texts of one line of a table."""
     by_seed = group.pivot_table(index="seed", columns=["held", "scored"], values="w1")
     complete = by_seed.reindex(columns=pd.MultiIndex.from_tuples(outcomes)).dropna()
-    first = group.iloc[0]
-    name = first["variant"] + (f" ({first['given']})" if first["given"] else "")
     values = [by_seed[pair].mean() if pair in by_seed else np.nan for pair in outcomes]
     values += [complete.mean(axis=1).mean(), complete.mean(axis=1).std(ddof=1)]
-    texts = [name, *(number(v, digits) for v in values), f"{by_seed.shape[0]:d}"]
+    texts = [name_of(group.iloc[0]), *(number(v, digits) for v in values), str(len(complete))]
     if with_mass:
         plain = group["w1_unweighted"].mean() if "w1_unweighted" in group else np.nan
         off = (group["mass"] / group["mass_observed"] - 1).abs().mean() if "mass" in group else np.nan
@@ -85,24 +111,29 @@ def cells_of(
     return texts + [number(group[c].mean() if c in group else np.nan, 0) for c in ("cpu_seconds", "steps")]
 
 
-def chosen(groups: list[pd.DataFrame]) -> list[str]:
-    """For every held-out time, what the other times choose among the settings of each method."""
-    models = pd.concat(groups)
-    models = models[~models["variant"].isin(BASELINES)]
-    if models.empty:
-        return []
-    scores = models.groupby(["held", "variant", "given"])["w1"].mean().reset_index()
-    scores["method"] = scores["variant"].str.split(":").str[0]
-    best = scores.loc[scores.groupby(["held", "method"])["w1"].idxmin()]
-    return [""] + [
-        f"* for {row.held:g} the other times choose, of `{row.method}`: {row.variant} {row.given or '(own settings)'}"
-        for row in best.itertuples()
-    ]
+def chosen(inside: list[pd.DataFrame], outside: list[pd.DataFrame]) -> str:
+    """For every held-out time, what the other times choose among all lines of each method, and how it did where it counts."""
+    models = [line for line in inside if line.iloc[0]["variant"] not in BASELINES]
+    text = ""
+    for held in sorted({held for line in models for held in line["held"]}):
+        judged = [line[line["held"] == held] for line in models]
+        judges = max(line["scored"].nunique() for line in judged)
+        by_method: dict[str, list[pd.DataFrame]] = {}
+        for line in judged:
+            if line["scored"].nunique() == judges:  # others have not met every judge
+                by_method.setdefault(line.iloc[0]["variant"].split(":")[0], []).append(line)
+        for method, lines in by_method.items():
+            best = min(lines, key=lambda line: line.groupby("scored")["w1"].mean().mean()).iloc[0]
+            same = [line for line in outside if line.iloc[0]["settings"] == best["settings"]]
+            scores = [w1 for line in same for w1 in line.loc[line["held"] == held, "w1"]]
+            result = f"W1 {np.mean(scores):.4f} over {len(scores)} seeds" if scores else "not run yet"
+            text += f"\n* without {held:g}, `{method}` takes {name_of(best)}; at {held:g}: {result}"
+    return text and "\n" + text
 
 
-def newest(group: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the settings of the newest row: a default of the package may have changed since the others."""
-    return group[group["settings"] == group.loc[group["date"].idxmax(), "settings"]]
+def name_of(row: pd.Series) -> str:
+    """Variant, and the settings that are not its own."""
+    return row["variant"] + (f" ({row['given']})" if row["given"] else "")
 
 
 def place(group: pd.DataFrame) -> tuple[int, int]:

@@ -7,12 +7,15 @@ given with ``--set``. Lengths are those of the scaled problem: z-scores, or the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import dyninfer as di
 
 SIGMA = 0.3  # noise amplitude, per square root of a day
 GROWTH_PENALTY = 0.1
+DEFINING = ("sigma", "growth_penalty")  # a setting of these makes another variant
 
 
 class MissingMethodError(Exception):
@@ -31,6 +34,8 @@ def estimator(name: str, **defaults: Any) -> Callable[..., Any]:
     """Function from settings to the estimator ``di.<name>``; ``training__<name>`` sets one of the training loop."""
 
     def build(**settings: Any) -> Any:
+        for own in set(DEFINING) & set(settings) - set(defaults):
+            raise ValueError(f"this variant has no {own}; set it for one that is defined by it")
         return public(name)(**with_training(defaults | settings))
 
     return build
@@ -40,11 +45,9 @@ def flow(*terms: str) -> Callable[..., Any]:
     """Function from settings to a Wasserstein Lagrangian flow; settings of the terms are taken out of the others."""
 
     def build(**settings: Any) -> Any:
-        parts = [LAGRANGIANS[term](settings) for term in terms]
-        lagrangian = parts[0]
-        for part in parts[1:]:
-            lagrangian = lagrangian + part
-        return public("WassersteinLagrangianFlow")(lagrangian=lagrangian, **with_training(settings))
+        method = public("WassersteinLagrangianFlow")
+        lagrangian = reduce(add, (LAGRANGIANS[term](settings) for term in terms))
+        return method(lagrangian=lagrangian, **with_training(settings))
 
     return build
 
@@ -53,7 +56,7 @@ LAGRANGIANS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "OT": lambda settings: public("OptimalTransport")(),
     "SB": lambda settings: public("SchrodingerBridge")(sigma=settings.pop("sigma", SIGMA)),
     "UOT": lambda settings: public("UnbalancedTransport")(
-        growth_penalty=settings.pop("growth_penalty", GROWTH_PENALTY)
+        growth_penalty=settings.pop("growth_penalty", GROWTH_PENALTY), **taken(settings, "growth__")
     ),
     "DataManifold": lambda settings: public("DataManifold")(**taken(settings, "manifold__")),
     "MeanAcceleration": lambda settings: public("MeanAcceleration")(**taken(settings, "acceleration__")),
