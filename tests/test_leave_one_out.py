@@ -263,6 +263,16 @@ def test_a_table_of_growing_data_has_the_error_of_the_mass():
     assert named["mass error"] == "20.0%"
 
 
+def test_runs_that_diverged_are_counted_beside_the_seeds():
+    found = [
+        row("am:plain", 3.0, 0.7, status="finished", diverged=0),
+        row("am:plain", 3.0, 9.0, seed=1, status="diverged", diverged=0),
+        row("am:plain", 3.0, 8.0, seed=2, status="finished", diverged=4),
+    ]
+    (text,) = rows.tables(found)
+    assert "3 (2 runs diverged)" in lines(text)[2]
+
+
 def test_a_line_has_the_settings_of_its_newest_row():
     found = [
         row("am:plain", 3.0, 9.0, seed=0, settings="old", date="2026-01-01"),

@@ -103,12 +103,24 @@ def cells_of(
     complete = by_seed.reindex(columns=pd.MultiIndex.from_tuples(outcomes)).dropna()
     values = [by_seed[pair].mean() if pair in by_seed else np.nan for pair in outcomes]
     values += [complete.mean(axis=1).mean(), complete.mean(axis=1).std(ddof=1)]
-    texts = [name_of(group.iloc[0]), *(number(v, digits) for v in values), str(len(complete))]
+    texts = [
+        name_of(group.iloc[0]),
+        *(number(v, digits) for v in values),
+        str(len(complete)) + trouble(group),
+    ]
     if with_mass:
         plain = group["w1_unweighted"].mean() if "w1_unweighted" in group else np.nan
         off = (group["mass"] / group["mass_observed"] - 1).abs().mean() if "mass" in group else np.nan
         texts += [number(plain, digits), "" if np.isnan(off) else f"{off:.1%}"]
     return texts + [number(group[c].mean() if c in group else np.nan, 0) for c in ("cpu_seconds", "steps")]
+
+
+def trouble(group: pd.DataFrame) -> str:
+    """Text that says how many runs diverged, in training or with some of their paths; empty for none."""
+    if "status" not in group:
+        return ""
+    runs = int(((group["status"] == "diverged") | (group["diverged"] > 0)).sum())
+    return f" ({runs} runs diverged)" if runs else ""
 
 
 def chosen(inside: list[pd.DataFrame], outside: list[pd.DataFrame]) -> str:

@@ -57,7 +57,13 @@ class Run:
         """Every setting as text; a row of other settings is another row."""
         if self.variant in baselines.BASELINES:
             return ""
-        plain = {"model": to_plain(self.estimator()), "simulate": self.simulation(), "steps": self.steps}
+        model = self.estimator()
+        plain = {
+            "model": to_plain(model),
+            "training": to_plain(model.training or di.Training()),  # its defaults are settings too
+            "simulate": self.simulation(),
+            "steps": self.steps,
+        }
         return json.dumps(plain, sort_keys=True)
 
     def headers(self) -> Iterator[dict[str, Any]]:
@@ -97,6 +103,8 @@ def fit(problem: Problem, run: Run) -> tuple[Any, dict[str, Any]]:
     hidden = [problem.model_times(by_index)[problem.data.index(t)] for t in run.hidden]
     began = cpu_seconds()
     model = run.estimator().fit(shown, hold_out=hidden, seed=run.seed, max_steps=run.steps, progress=False)
+    if model.status_ == "interrupted":
+        raise KeyboardInterrupt  # such a model is no result
     return model, {
         "cpu_seconds": round(cpu_seconds() - began, 2),
         "steps": int(model.history_["step"].max()),
