@@ -13,6 +13,7 @@ from dyninfer.couplings import (
     as_coupling,
     sample_chains,
 )
+from dyninfer.couplings.plan import balanced
 
 each_coupling = pytest.mark.parametrize("name", list(COUPLINGS))
 
@@ -247,11 +248,7 @@ def test_every_column_of_the_chains_has_its_marginal_and_every_step_lies_in_the_
 
 def test_a_step_of_a_chain_depends_on_the_last_step_alone():
     sizes = [2, 2, 2]
-    half = [OTCoupling().plan(np.eye(2), np.ones((2, 2)), weights(2), weights(2), 0) for _ in range(2)]
-    half = [
-        p._replace(source=np.array([0, 0, 1, 1]), target=np.array([0, 1, 0, 1]), mass=np.full(4, 0.25))
-        for p in half
-    ]
+    half = [balanced(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.ones(4)) for _ in range(2)]
     chains = sample_chains(half, sizes, 20_000, seed=1)
     counts = np.bincount(chains @ [4, 2, 1], minlength=8)
     assert chisquare(counts).pvalue > 1e-3
