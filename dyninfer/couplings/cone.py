@@ -31,7 +31,7 @@ class ConeCoupling(BlockCoupling):
     With ``sigma`` the entropic term is that of the Schrödinger problem, ε = σ²λT/2 in the units of ``c``: for small λ the
     Schrödinger bridge, for small σ the problem above, and between them an approximation of both.
 
-    A block of 1024 takes about half a CPU-second.
+    A block of 1024 takes 0.2 to 0.5 CPU-seconds.
 
     Parameters
     ----------
@@ -49,10 +49,10 @@ class ConeCoupling(BlockCoupling):
     growth_penalty: float = 1.0
     sigma: float = 0.0
     duration: float | None = None
-    regularization: float = 0.01
+    regularization: float = 0.005
 
     draws = 16  # pairs drawn per sample, from either end
-    polish = 30  # steps of the unregularised problem after the entropic one
+    polish = 10  # steps of the unregularised problem after the entropic one
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
@@ -65,14 +65,21 @@ class ConeCoupling(BlockCoupling):
 
     def solve(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
+        n, m = cost.shape
+        plan = self._dense(cone_cost(cost, self.growth_penalty), a, b, self.polish, self.regularization)
+        # One more row and column for what comes from nowhere and goes there.
+        wide = np.zeros((n + 1, m + 1))
+        wide[:n, :m] = plan
+        gone, new = wide.copy(), wide.copy()
+        gone[:n, m] = plan.sum(1) == 0
+        new[n, :m] = plan.sum(0) == 0
+        a, b = np.append(a, 0.0), np.append(b, 0.0)
         with np.errstate(divide="ignore"):
-            log_plan = np.log(self._dense(cone_cost(cost, self.growth_penalty), a, b, self.polish))
-        by_row, by_column = rows_to(log_plan, a), rows_to(log_plan.T, b).T
-        for ends, log, w in ((cost, by_row, a), (cost.T, by_column.T, b)):
-            alone = np.isneginf(log_plan if log is by_row else log_plan.T).all(1)
-            log[alone, ends[alone].argmin(1)] = np.log(w[alone])  # the nearest stands for none
-        n = self.draws * (len(a) + len(b))
-        return unbalanced_pairs(by_row, by_column, a, b, n, rng)
+            by_row, by_column = rows_to(np.log(gone), a), rows_to(np.log(new.T), b).T
+            found = unbalanced_pairs(by_row, by_column, a, b, self.draws * (n + m), rng)
+        source = np.where(found.source < n, found.source, cost.argmin(0)[found.target % m])
+        target = np.where(found.target < m, found.target, cost.argmin(1)[found.source % n])
+        return found._replace(source=source, target=target)
 
     def value(
         self,
@@ -82,7 +89,9 @@ class ConeCoupling(BlockCoupling):
         b: np.ndarray | None = None,
         masses: tuple[float, float] = (1.0, 1.0),
     ) -> float:
-        """HK² between two weighted samples, solved as a whole: memory and time grow with ``n m`` (1024 x 1024: 2 CPU-seconds).
+        """HK² between two weighted samples, from above and within 0.3 %, to rounding where samples are single points.
+
+        Solved as a whole: memory and time grow with ``n m`` (1024 x 1024: one CPU-second).
 
         Parameters
         ----------
@@ -96,12 +105,14 @@ class ConeCoupling(BlockCoupling):
         a, b = (np.full(len(s), 1 / len(s)) if w is None else w for s, w in ((x, a), (y, b)))
         x, a, y, b = x[a > 0], a[a > 0], y[b > 0], b[b > 0]
         cost = cone_cost(squared_distances(x, y), self.growth_penalty)
-        plan = self._dense(cost, a, b, 10 * self.polish)
+        plan = self._dense(cost, a, b, 10 * self.polish, 0.2 * self.regularization)
         unit = _primal(cost, plan, a, b)
         # Scaling either sample scales the plan, and the minimum is m₀ + m₁ − 2 |π|.
         return float(masses[0] + masses[1] - np.sqrt(masses[0] * masses[1]) * (2 - unit))
 
-    def _dense(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, polish: int) -> np.ndarray:
+    def _dense(
+        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, polish: int, regularization: float
+    ) -> np.ndarray:
         """Plan ``(n, m)``: zero in the rows and columns of samples that nothing can reach."""
         plan = np.zeros(cost.shape)
         rows, columns = (np.flatnonzero(np.isfinite(cost).any(k)) for k in (1, 0))
@@ -114,7 +125,12 @@ class ConeCoupling(BlockCoupling):
             plan[inside] = np.exp(entropic_plan(c, u, v, eps, 1.0))
         else:
             unit = float(u @ np.minimum(c, 1.0) @ v) / (u.sum() * v.sum())
-            start = np.exp(entropic_plan(c, u, v, self.regularization * (unit or 1.0), 1.0))
+            # An error of the margins costs half its square: it must stay small beside the transport.
+            tolerance = min(1e-2, 0.03 * np.sqrt(unit))
+            log_start = entropic_plan(
+                c, u, v, regularization * (unit or 1.0), 1.0, tolerance=tolerance or 1e-2, strict=False
+            )
+            start = np.exp(log_start)
             plan[inside] = _polished(start, c, u, v, polish)
         return plan
 

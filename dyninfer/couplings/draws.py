@@ -53,7 +53,7 @@ def unbalanced_pairs(
 
 
 def fit_margins(
-    rows: np.ndarray, columns: np.ndarray, mass: np.ndarray, a: np.ndarray, b: np.ndarray, most: int = 2000
+    rows: np.ndarray, columns: np.ndarray, mass: np.ndarray, a: np.ndarray, b: np.ndarray, most: int = 100
 ) -> tuple[np.ndarray, float]:
     """Scale the masses of listed pairs by rows and by columns until they reproduce ``a`` and ``b``.
 

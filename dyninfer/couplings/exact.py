@@ -22,18 +22,20 @@ class OTCoupling(BlockCoupling):
     """Exact optimal transport with squared Euclidean cost, within blocks of at most ``batch_size`` samples a side.
 
     Blocks are random parts of both samples. One block gives the optimal plan itself; several give its minibatch
-    approximation, which is solved once, before training, and not at every step. A block of 2048 takes about one CPU-second,
-    and the time grows with the power 2.5 of its size (6,000 x 8,000 in one block: 33 CPU-seconds).
+    approximation, which is solved once, before training, and not at every step. A block of 2048 takes half a CPU-second to
+    one, and the time grows with the power 2.5 of its size (6,000 x 8,000 in one block: 33 CPU-seconds).
 
     Parameters
     ----------
     workers : int, optional
         Processes that solve blocks, of all intervals together, at the same time; the plans are the same to the last bit. None
-        takes as many as torch has threads where the work is above ten CPU-seconds, and otherwise solves here.
+        takes as many as torch has threads where the work is above some 20 CPU-seconds, and otherwise solves here.
     """
 
     batch_size: int = 2048
     workers: int | None = None
+
+    worth_processes = 20.0  # CPU-seconds; a process takes one to start
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
@@ -66,6 +68,6 @@ class OTCoupling(BlockCoupling):
     def _workers(self, sizes: list[int]) -> int:
         import torch
 
-        seconds = sum((n / 2048) ** 2.5 for n in sizes)
-        wanted = self.workers or (torch.get_num_threads() if seconds > 10 else 1)
+        seconds = sum(0.6 * (n / 2048) ** 2.5 for n in sizes)
+        wanted = self.workers or (torch.get_num_threads() if seconds > self.worth_processes else 1)
         return min(wanted, len(sizes))

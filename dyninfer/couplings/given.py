@@ -104,7 +104,7 @@ class GivenPairs(Coupling):
         )
 
     def plans(self, data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Plan]:
-        """See :meth:`Coupling.plans`; a KeyError or ValueError tells where no pair is found."""
+        """See :meth:`Coupling.plans`; a ValueError tells between which times no pair is known."""
         self.check()
         if data.names is None:
             raise ValueError(
@@ -152,19 +152,15 @@ class GivenPairs(Coupling):
 
     def _partners(self, table: pd.DataFrame, names: list[pd.Index], k: int) -> tuple[np.ndarray, np.ndarray]:
         """Pairs from snapshot ``k`` to the next, also through cells that are in no snapshot."""
-        gone = ~table.other.isin(np.concatenate(names))
+        here = np.concatenate(names)
         ahead, found = table[table.cell.isin(names[k])], []
-        for _ in range(len(table)):
+        for _ in range(len(table) + 1):  # no way through cells is longer
             found.append(ahead[ahead.other.isin(names[k + 1])])
-            through = (
-                ahead[gone.reindex(ahead.index, fill_value=False)]
-                if len(found) == 1
-                else ahead[~ahead.other.isin(np.concatenate(names))]
-            )
-            if through.empty:
+            through = ahead[~ahead.other.isin(here)]
+            ahead = through.merge(table, left_on="other", right_on="cell", suffixes=("", "_then"))
+            ahead = ahead[["cell", "other_then"]].drop_duplicates().set_axis(["cell", "other"], axis=1)
+            if ahead.empty:
                 break
-            ahead = through.merge(table, left_on="other", right_on="cell", suffixes=("", "_through"))
-            ahead = ahead[["cell", "other_through"]].set_axis(["cell", "other"], axis=1)
         pairs = pd.concat(found).drop_duplicates()
         return names[k].get_indexer(pairs.cell), names[k + 1].get_indexer(pairs.other)
 

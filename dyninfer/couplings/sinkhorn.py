@@ -49,6 +49,7 @@ def entropic_plan(
     *,
     tolerance: float = 1e-2,
     most: int = 3000,
+    strict: bool = True,
 ) -> np.ndarray:
     r"""Log of the plan ``(n, m)`` of entropic optimal transport.
 
@@ -72,7 +73,9 @@ def entropic_plan(
     tolerance : float
         Largest change of a potential in the last step, in ε: about the relative error of the margins.
     most : int
-        Most steps at each ε; a warning tells where they did not suffice.
+        Most steps at the last ε.
+    strict : bool
+        Warn where they did not suffice.
     """
     c, log_a, log_b = (torch.as_tensor(v, dtype=torch.float64) for v in (cost, np.log(a), np.log(b)))
     rows, columns = LogSums(c, log_b), LogSums(c.T.contiguous(), log_a)
@@ -96,7 +99,7 @@ def entropic_plan(
         if last:
             break
         eps = max(eps / 2, regularization)
-    if change >= tolerance:
+    if strict and change >= tolerance:
         warnings.warn(
             f"Sinkhorn's iteration stopped after {most} steps with margins {change:.2g} (relative) from converged; raise "
             "the regularization",

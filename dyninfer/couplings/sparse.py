@@ -53,7 +53,7 @@ class SparseOTCoupling(BlockCoupling):
         )  # the same where the bound says nothing
         plan = ot.smooth.smooth_ot_dual(a, b, scaled, self.regularization, reg_type=kind, max_nz=self.max_nz)
         rows, columns = np.nonzero(plan > 0)
-        mass, misplaced = fit_margins(rows, columns, plan[rows, columns], a, b)
+        mass, misplaced = fit_margins(rows, columns, plan[rows, columns], a, b, most=2000)
         if misplaced > self.most_misplaced:
             raise ValueError(
                 f"with max_nz={self.max_nz} and regularization={self.regularization:g}, pairs miss {misplaced:.1%} of the mass; "

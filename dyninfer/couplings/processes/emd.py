@@ -5,6 +5,7 @@ It imports neither torch nor the rest of the package, so that a process starts i
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import sys
@@ -39,4 +40,7 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered by the process that asks
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    try:
+        serve(sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:  # nobody waits for the answer any more
+        os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
@@ -45,10 +46,8 @@ class Workers:
         for child in self.children:
             child.wait()
             for pipe in (child.stdin, child.stdout):
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()  # type: ignore[union-attr]
-                except BrokenPipeError:
-                    pass
 
     def map(self, problem: Callable[[Any], tuple[Any, ...]], tasks: Sequence[Any]) -> list[Any]:
         """Solve ``problem(task) = (cost, a, b)`` for every task, in order; a cost is made only when its turn has come."""
