@@ -14,6 +14,13 @@ _NAMES = {
     "Trajectories": "dyninfer.trajectories",
     "Diffusion": "dyninfer.processes",
     "DensityPath": "dyninfer.density_paths",
+    "OTCoupling": "dyninfer.couplings",
+    "UnbalancedOTCoupling": "dyninfer.couplings",
+    "EntropicOTCoupling": "dyninfer.couplings",
+    "SparseOTCoupling": "dyninfer.couplings",
+    "ConeCoupling": "dyninfer.couplings",
+    "GivenPairs": "dyninfer.couplings",
+    "IndependentCoupling": "dyninfer.couplings",
     "Training": "dyninfer.training",
     "simulate": "dyninfer.solvers",
     "log_density": "dyninfer.solvers",
@@ -34,6 +41,15 @@ __all__ = ["__version__", *_NAMES, *_MODULES]
 if TYPE_CHECKING:
     from dyninfer import datasets, metrics, simulators, testing
     from dyninfer import plotting as pl
+    from dyninfer.couplings import (
+        ConeCoupling,
+        EntropicOTCoupling,
+        GivenPairs,
+        IndependentCoupling,
+        OTCoupling,
+        SparseOTCoupling,
+        UnbalancedOTCoupling,
+    )
     from dyninfer.density_paths import DensityPath
     from dyninfer.estimators import Estimator, load
     from dyninfer.estimators.action_matching import ActionMatching
