@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -100,6 +101,73 @@ class PotentialNetwork(nn.Module):
         return second @ self.output.weight[0]
 
 
+class VectorNetwork(nn.Module):
+    """Vector fields ``f(t, x, c)`` of one smooth perceptron: all that a method learns comes out of one pass.
+
+    Beside ``t`` it is told the sines and cosines of ``πt`` and ``2πt``: fields of interpolants change fast near the ends.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Number of features ``d``, and of outputs.
+    width, depth : int
+        Units of a hidden layer, and number of hidden layers.
+    activation : {"silu", "softplus", "tanh"}
+    n_conditions : int
+        Length of the vector ``c`` that is given beside time and state.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int,
+        width: int = 128,
+        depth: int = 3,
+        activation: str = "silu",
+        n_conditions: int = 0,
+    ):
+        super().__init__()
+        if activation not in SMOOTH_ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {', '.join(SMOOTH_ACTIVATIONS)}, found {activation!r}"
+            )
+        if width < 1 or depth < 1:
+            raise ValueError(f"width and depth must be at least 1, found width={width}, depth={depth}")
+        self.activation, self.n_features = activation, n_features
+        sizes = [5 + n_features + n_conditions, *[width] * depth]
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.output = nn.Linear(width, n_outputs)
+
+    def forward(self, t: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Outputs ``(n, n_outputs)`` at times ``(n,)``, states ``(n, d)`` and conditions ``(n, n_conditions)``."""
+        h = _joined(t, x, c)
+        for layer in self.hidden:
+            h = activate(layer(h), self.activation)
+        return self.output(h)
+
+    def divergence(self, t: Tensor, x: Tensor, directions: Tensor, c: Tensor | None = None) -> Tensor:
+        """``Σ_k v_kᵀ (∂f/∂x) v_k`` ``(n,)`` of the first ``d`` outputs.
+
+        Directions ``(k, d)`` or ``(n, k, d)``: the identity gives the exact divergence, random signs Hutchinson's estimate.
+        """
+        layers: Any = self.hidden
+        features = slice(5, 5 + self.n_features)
+        h = layers[0](_joined(t, x, c))
+        jac = directions @ layers[0].weight[:, features].T
+        for layer in layers[1:]:
+            value, slope = value_and_slope(h, self.activation)
+            h, jac = layer(value), (slope[:, None] * jac) @ layer.weight.T
+        _, slope = value_and_slope(h, self.activation)
+        moved = (slope[:, None] * jac) @ self.output.weight[: self.n_features].T
+        return (moved * directions).sum((1, 2))
+
+
+def _joined(t: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
+    t = t[:, None]
+    phase = torch.cat([t, 2 * t], 1) * math.pi
+    return torch.cat([t, phase.sin(), phase.cos(), x, *([] if c is None else [c])], 1)
+
+
 def activate(h: Tensor, activation: str) -> Tensor:
     """Apply a smooth activation by name."""
     if activation == "silu":
@@ -110,12 +178,12 @@ def activate(h: Tensor, activation: str) -> Tensor:
 def _activate_second_order(
     h: Tensor, jac: Tensor, second: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    value, slope = _value_and_slope(h, activation)
+    value, slope = value_and_slope(h, activation)
     _, bend = _slope_and_bend(h, activation)
     return value, slope[:, None] * jac, slope * second + bend * jac.square().sum(1)
 
 
-def _value_and_slope(h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
+def value_and_slope(h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
     """φ and φ', in as few kernels as there are."""
     if activation == "tanh":
         value = torch.tanh(h)
@@ -147,7 +215,7 @@ class _ActivationAndSlope(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(h)
         ctx.activation = activation
-        return _value_and_slope(h, activation)
+        return value_and_slope(h, activation)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

@@ -68,3 +68,51 @@ class GaussianBridge:
 def relative_error(found: Tensor, true: Tensor) -> float:
     """``E|found − true|² / E|true|²``."""
     return float((found - true).square().sum() / true.square().sum())
+
+
+@dataclass(frozen=True)
+class MixtureBridge:
+    """Density of ``x_t = α x0 + β x1 + γ z`` for independent Gaussian mixtures with isotropic components.
+
+    With components ``p_i N(m_i, u_i I)`` and ``q_j N(n_j, v_j I)``, ρ_t is the mixture over pairs of weight ``p_i q_j``, mean
+    ``α m_i + β n_j`` and variance ``C_ij = α² u_i + β² v_j + γ²``. A Gaussian pair is carried by ``b_ij = m_ij' + ½ C_ij'/C_ij y``,
+    ``y = x − m_ij``, and the fields of the mixture are averages over the responsibilities of the pairs; ``η = −γ s``.
+    ``coefficients(t)`` gives α, β, γ and their derivatives; γγ' must be given as the product, which is finite.
+    """
+
+    first: tuple[Tensor, Tensor, Tensor]  # weights (I,), means (I, d), variances (I,)
+    last: tuple[Tensor, Tensor, Tensor]
+
+    def sample(self, end: int, n: int, seed: int) -> Tensor:
+        weights, means, variances = self.last if end else self.first
+        g = torch.Generator().manual_seed(seed)
+        k = torch.multinomial(weights, n, replacement=True, generator=g)
+        return means[k] + variances[k].sqrt()[:, None] * torch.randn(n, means.shape[1], generator=g)
+
+    def sample_at(self, coefficients, t: float, n: int, seed: int) -> Tensor:
+        a, b, gamma = (float(v) for v in coefficients(t)[:3])
+        z = torch.randn(n, self.first[1].shape[1], generator=torch.Generator().manual_seed(seed + 2))
+        return a * self.sample(0, n, seed) + b * self.sample(1, n, seed + 1) + gamma * z
+
+    def log_density(self, x: Tensor, end: int) -> Tensor:
+        weights, means, variances = self.last if end else self.first
+        y = x[:, None].double() - means.double()
+        d = x.shape[1]
+        logs = -0.5 * y.square().sum(2) / variances - 0.5 * d * torch.log(2 * torch.pi * variances)
+        return torch.logsumexp(logs + weights.log(), 1)
+
+    def fields(self, coefficients, t: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Velocity, score and denoiser at one time."""
+        a, b, gamma, a1, b1, product = (float(v) for v in coefficients(t))
+        (p, m, u), (q, n, v) = self.first, self.last
+        mean = (a * m[:, None] + b * n[None]).flatten(0, 1)
+        moved = (a1 * m[:, None] + b1 * n[None]).flatten(0, 1)
+        variance = (a * a * u[:, None] + b * b * v[None] + gamma**2).flatten()
+        half_rate = (a * a1 * u[:, None] + b * b1 * v[None] + product).flatten()
+        y = x[:, None].double() - mean
+        d = x.shape[1]
+        logs = -0.5 * y.square().sum(2) / variance - 0.5 * d * variance.log()
+        share = torch.softmax(logs + (p[:, None] * q[None]).flatten().log(), 1)[:, :, None]
+        velocity = (share * (moved + (half_rate / variance)[:, None] * y)).sum(1)
+        score = (share * -y / variance[:, None]).sum(1)
+        return velocity.float(), score.float(), -gamma * score.float()

@@ -58,12 +58,20 @@ class Estimator(Settings, ABC):
     """
 
     citation: ClassVar[str] = ""
+    tables: ClassVar[tuple[str, ...]] = ("history_",)
 
     scale: ScaleMode = "global"
     training: Training | None = None
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
+
+    def finish(self, objective: Any) -> None:
+        """Keep what the objective found out beside the process, as DataFrames named in ``tables`` (optional)."""
+
+    def facts(self, data: Snapshots) -> dict[str, Any]:
+        """Plain facts about the data that ``build`` needs, now and when a saved model is rebuilt: ``facts_`` (optional)."""
+        return {}
 
     @abstractmethod
     def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> Diffusion:
@@ -146,7 +154,7 @@ class Estimator(Settings, ABC):
         scaling = Scaling.from_samples(snapshots.times, list(snapshots.samples), self.scale)
         device = pick_device(settings.device)
         join_processes(device)
-        self.training_ = settings
+        self.training_, self.facts_ = settings, self.facts(snapshots)
         process = self._built(data, scaling, seed).to(device, settings.dtype)
         objective = self.make_objective(process, data, scaling, seed)
         result = train(
@@ -154,6 +162,7 @@ class Estimator(Settings, ABC):
             identity={"settings": fingerprint(self, {"training"}), "data": data.digest()},
         )  # fmt: skip
         self.process_ = process.eval().requires_grad_(False)
+        self.finish(objective)
         self.scaling_, self.history_, self.status_ = scaling, result.history, result.status
         self.times_, self.sizes_, self.source_ = snapshots.times, snapshots.sizes, snapshots.source
         self.hold_out_ = [] if hold_out is None else hold_out.tolist()
@@ -255,7 +264,7 @@ class Estimator(Settings, ABC):
                     f"time {time:g} is the first of the data, which nothing leads to; evaluate later times"
                 )
             begin = float(observed.times[k - 1 if start == "previous" else 0])
-            run = self.simulate(observed.at(begin), [begin, observed.times[k]], seed=seed)
+            run = self.simulate(observed, [begin, observed.times[k]], seed=seed)
             held = k in {keys.nearest(observed.times, t) for t in self.hold_out_}
             scores = score_arrival(observed, run, metrics=metrics, max_samples=max_samples, seed=seed)
             rows.append({"time": float(observed.times[k]), "start": begin, "held_out": held, **scores})
@@ -274,7 +283,7 @@ class Estimator(Settings, ABC):
         times = keys.numeric_times(keys.obs_column(adata, key, "time_key"), key)
         x = self._features_of(adata)
         keys.finite_or_raise(x, self.source_.get("use_rep", "X"), np.asarray(adata.obs_names))
-        fields = fields_at(self.process_, times, x)
+        fields = self._fields_at(adata, times, x)
         adata.obsm[keys.VELOCITY] = fields.pop("drift")
         for name, column in ((keys.GROWTH, "growth"), (keys.POTENTIAL, "potential")):
             if column in fields:
@@ -288,7 +297,7 @@ class Estimator(Settings, ABC):
         The file is written beside and moved into place, so a failed save leaves the old one.
         """
         self._check_fitted()
-        metadata = self._metadata() | {"history": self.history_.to_json(orient="split")}
+        metadata = self._metadata() | {name: _table_text(getattr(self, name)) for name in self.tables}
         return write_model(path, self.process_.state_dict(), metadata)
 
     def cite(self) -> str:
@@ -363,6 +372,9 @@ class Estimator(Settings, ABC):
             self._check_features((), shape[1], named=False)
         return start, None
 
+    def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+        return fields_at(self.process_, times, x)
+
     def _features_of(self, adata: AnnData) -> np.ndarray:
         array, features, rep = keys.representation(adata, self.source_.get("use_rep"))
         self._check_features(features, array.shape[1], named=True)
@@ -415,6 +427,7 @@ class Estimator(Settings, ABC):
             "seed": self.seed_,
             "status": self.status_,
             "training": to_plain(self.training_),
+            "facts": self.facts_,
         }
 
     @classmethod
@@ -423,7 +436,7 @@ class Estimator(Settings, ABC):
         saved = metadata["scaling"].items()
         numbers: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in saved}
         scaling = Scaling(**numbers)
-        model.training_ = from_plain(metadata["training"])
+        model.training_, model.facts_ = from_plain(metadata["training"]), metadata["facts"]
         process = model._built(None, scaling, 0).to(pick_device(device), model.training_.dtype)
         process.load_state_dict(tensors)
         model.process_ = process.eval().requires_grad_(False)
@@ -436,9 +449,26 @@ class Estimator(Settings, ABC):
         model.source_ = metadata["source"]
         model.feature_names_in_ = np.asarray(metadata["features"], dtype=object)
         model.n_features_in_ = len(model.feature_names_in_)
-        history = json.loads(metadata["history"])
-        model.history_ = pd.DataFrame(history["data"], columns=history["columns"])
+        for name in model.tables:
+            setattr(model, name, _table(metadata[name]))
         return model
+
+
+def _table_text(table: pd.DataFrame) -> str:
+    return json.dumps(
+        {
+            "columns": list(table.columns),
+            "data": json.loads(table.to_json(orient="values")),
+            "attrs": table.attrs,
+        }
+    )
+
+
+def _table(text: str) -> pd.DataFrame:
+    saved = json.loads(text)
+    table = pd.DataFrame(saved["data"], columns=saved["columns"])
+    table.attrs = saved["attrs"]
+    return table
 
 
 def load(path: str | Path, device: str = "auto") -> Any:

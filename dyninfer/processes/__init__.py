@@ -1,6 +1,7 @@
 """What is learned, and what solvers consume."""
 
 from dyninfer.processes.diffusion import Diffusion
+from dyninfer.processes.interpolated import InterpolatedDiffusion
 from dyninfer.processes.potential import PotentialDiffusion
 
-__all__ = ["Diffusion", "PotentialDiffusion"]
+__all__ = ["Diffusion", "InterpolatedDiffusion", "PotentialDiffusion"]

@@ -85,6 +85,12 @@ class Diffusion(nn.Module):
         """Both fields at once, for processes that share the work between them."""
         return self.drift(t, x), self.growth(t, x)
 
+    def drift_growth_and_score(
+        self, t: Tensor | float, x: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """All that an equation with chosen noise needs, for processes that share the work between them."""
+        return *self.drift_and_growth(t, x), self.score(t, x)
+
     def divergence(self, t: Tensor | float, x: Tensor) -> Tensor | None:
         """Divergence of the drift ``(n,)`` where the process knows it cheaply, else None."""
         return None

@@ -109,8 +109,8 @@ def _shifted(process: Any, factor: Field) -> Rates:
     """Rates whose velocity is ``drift + factor · score``."""
 
     def rates(t: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        drift, growth = process.drift_and_growth(t, x)
-        return torch.addcmul(drift, factor(t, x), process.score(t, x)), growth
+        drift, growth, score = process.drift_growth_and_score(t, x)
+        return torch.addcmul(drift, factor(t, x), score), growth
 
     return rates
 

@@ -1,0 +1,371 @@
+"""Stochastic interpolants: velocity and score between snapshots, with the noise chosen after training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+
+import numpy as np
+import torch
+from sklearn.base import clone
+
+from dyninfer import keys
+from dyninfer.conditions import ConditionCode
+from dyninfer.couplings import (
+    Coupling,
+    EntropicOTCoupling,
+    IndependentCoupling,
+    OTCoupling,
+    SparseOTCoupling,
+    as_coupling,
+)
+from dyninfer.density_paths import DensityPath
+from dyninfer.estimators.base import Estimator
+from dyninfer.interpolants import Interpolant, LatentNoise, Schedule, as_interpolant, as_latent_noise
+from dyninfer.matching import CoupledSamples, MatchingObjective, SameRows
+from dyninfer.networks import VectorNetwork
+from dyninfer.processes import InterpolatedDiffusion
+from dyninfer.processes.diffusion import fields_at
+from dyninfer.scaling import Scaling
+from dyninfer.snapshots import Snapshots
+from dyninfer.training import Training
+from dyninfer.trajectories import Trajectories
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+CONSERVING = (IndependentCoupling, OTCoupling, EntropicOTCoupling, SparseOTCoupling)
+Second = Literal["score", "denoiser", "none"]
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class StochasticInterpolant(Estimator):
+    r"""Stochastic interpolants between two snapshots or many; flow matching and rectified flow among them.
+
+    Between coupled samples ``x_0, x_1`` of neighbouring snapshots lies the interpolant ``x_t = I(t, x_0, x_1) + γ(t) z`` with
+    ``z`` standard normal. Its density ρ_t passes through the snapshots, and is carried by
+
+    .. math:: dX = b\,dt \pm \varepsilon(t)\,s\,dt + \sqrt{2\varepsilon(t)}\,dW, \qquad
+        b = E[\partial_t I + \gamma' z \,|\, x_t = x], \quad s = \nabla\log\rho_t = -E[z \,|\, x_t = x]/\gamma
+
+    for every ε(t) ≥ 0, forward (+) and backward (−) in time. Both conditional expectations are learned by least squares; ε is
+    chosen when simulating: ``simulate(..., noise=ε)``, where 0 is the deterministic flow.
+
+    Special cases: with ``gamma="none"`` this is conditional flow matching, with optimal transport pairs OT-CFM; :meth:`rectify`
+    makes rectified flow of it; with ``interpolant="one-sided"`` it is a score-based diffusion model.
+
+    Parameters
+    ----------
+    interpolant : {"linear", "trigonometric", "encoder-decoder", "one-sided", "mirror", "spline"} or Interpolant
+        How a point moves between coupled samples: :mod:`dyninfer.interpolants`. "spline" passes smoothly through chains of
+        samples of all snapshots, the others lie between neighbours.
+    gamma : {"auto", "none", "brownian", "quadratic", "sine"} or LatentNoise
+        Latent noise γ(t), zero at the snapshots. "auto" is what the interpolant is made for.
+    coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
+        Who is paired with whom. "auto" is "ot" ("independent" for one-sided interpolants, which need it). With a coupling
+        that changes mass, or with masses in the data, a growth rate is learned as well and weights are simulated.
+    second : {"score", "denoiser", "none"}
+        What is learned beside the velocity: the score, weighted so that its loss is that of the denoiser; the denoiser, which is divided
+        by γ to give the score; or nothing.
+    control : str, optional
+        Condition whose samples stand in for the others at times before these first appear (a perturbation's untreated
+        start), where conditions are given.
+    width, depth : int
+        Units of a hidden layer, and number of hidden layers, of the network.
+    activation : {"silu", "softplus", "tanh"}
+    scale : {"global", "feature"} or None
+        Standardisation inside. Interpolants whose coefficients do not add up to one see the standardised states.
+    training : Training, optional
+        Settings of the training loop.
+
+    Attributes
+    ----------
+    process_ : InterpolatedDiffusion
+        What was learned, in the units of the data: ``drift`` (the velocity b), ``score``, ``denoiser``, ``growth``.
+    history_ : DataFrame
+        One row per logged step; the losses are in scaled units, and without their constant parts, so they may be negative.
+
+    References
+    ----------
+    Albergo, Boffi, Vanden-Eijnden. Stochastic interpolants: a unifying framework for flows and diffusions. arXiv 2303.08797.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> snapshots = di.simulators.OrnsteinUhlenbeck().snapshots([0.0, 0.5, 1.0], 200, seed=0)
+    >>> model = di.StochasticInterpolant().fit(snapshots, max_steps=20, progress=False)
+    >>> model.simulate(snapshots.at(0.0), [0.0, 0.5, 1.0], noise=0.1).states.shape
+    torch.Size([200, 3, 2])
+    """
+
+    citation: ClassVar[str] = (
+        "@article{albergo2023stochastic,\n  title={Stochastic Interpolants: A Unifying Framework for Flows and Diffusions},\n"
+        "  author={Albergo, Michael S. and Boffi, Nicholas M. and Vanden-Eijnden, Eric},\n"
+        "  journal={arXiv:2303.08797},\n  year={2023}\n}"
+    )
+
+    interpolant: str | Interpolant = "linear"
+    gamma: str | LatentNoise = "auto"
+    coupling: str | Coupling = "auto"
+    second: Second = "score"
+    control: str | None = None
+    width: int = 128
+    depth: int = 3
+    activation: str = "silu"
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+        interpolant = as_interpolant(self.interpolant)
+        as_latent_noise(self.gamma, interpolant)
+        if self.second not in get_args(Second):
+            raise ValueError(f"second must be one of {', '.join(get_args(Second))}, found {self.second!r}")
+        if self.coupling != "auto":
+            as_coupling(self.coupling)
+        if interpolant.gaussian_base and self.coupling not in ("auto", "independent"):
+            raise ValueError(
+                f"a {type(interpolant).__name__} draws its start afresh, independently of the data; leave coupling='auto' "
+                f"(found {self.coupling!r})"
+            )
+
+    def facts(self, data: Snapshots) -> dict[str, Any]:
+        """Times, whether mass changes, and the code of the conditions."""
+        coupling = self._coupling()
+        conserves = getattr(coupling, "conserves_mass", isinstance(coupling, CONSERVING))
+        code = None
+        if data.conditions is not None:
+            code = ConditionCode.of(np.concatenate([np.asarray(c).astype(str) for c in data.conditions]))
+        return {
+            "times": [float(t) for t in data.times],
+            "grows": data.masses is not None or not conserves,
+            "conditions": None
+            if code is None
+            else {"parts": list(code.parts), "centre": code.centre, "spread": code.spread},
+        }
+
+    def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> InterpolatedDiffusion:
+        """Return the untrained process."""
+        code = self._code()
+        schedule = self._schedule(scaling)
+        head = self.second if schedule.noisy and self.second != "none" else None
+        grows, d = self.facts_["grows"], len(scaling.shift)
+        network = VectorNetwork(
+            d,
+            d * (2 if head else 1) + grows,
+            self.width,
+            self.depth,
+            self.activation,
+            code.size if code else 0,
+        )
+        return InterpolatedDiffusion(network, schedule, scaling, head, grows, code)
+
+    def make_objective(
+        self, process: InterpolatedDiffusion, data: Snapshots | DensityPath, scaling: Scaling, seed: int
+    ) -> MatchingObjective:
+        """Return the quadratic losses over the coupled samples of the data."""
+        if isinstance(data, DensityPath):
+            raise ValueError(
+                "a stochastic interpolant lies between snapshots; give Snapshots or an AnnData in place of the DensityPath"
+            )
+        like, settings = next(process.parameters()), self.training_
+        if process.schedule.interpolant.gaussian_base:
+            _check_standard_normal(data)
+
+        def coupled(part: Snapshots, seed: int) -> CoupledSamples:
+            return CoupledSamples(
+                part, scaling, self._coupling(), process.schedule.cardinal is not None, seed,
+                like.device, like.dtype, process.code, self.control,
+            )  # fmt: skip
+
+        train, held = data, None
+        if settings.validation_fraction:
+            train, held = data.split(settings.validation_fraction, seed)
+        return MatchingObjective(
+            process, coupled(train, seed), None if held is None else coupled(held, seed + 1), seed
+        )
+
+    def simulate(
+        self,
+        start: Any,
+        times: Sequence[float] | np.ndarray,
+        *,
+        condition: Any = None,
+        n_paths: int | None = None,
+        noise: Any = None,
+        backward: bool = False,
+        seed: int = 0,
+        **solver_options: Any,
+    ) -> Trajectories:
+        """Run the learned process.
+
+        Parameters
+        ----------
+        start : array ``(n, feature)``, AnnData or Snapshots
+            Starting states; of an AnnData or of snapshots, the cells at ``times[0]``.
+        times : sequence of floats
+            Times to store, in the user's units; descending with ``backward=True``.
+        condition : str or number, optional
+            Condition to simulate all starting states under, seen or not: a new number, or a new combination ``"A+B"``
+            of known parts. By default every cell of an AnnData or of snapshots keeps its own.
+        n_paths : int, optional
+            Number of paths; by default one for every starting state.
+        noise : float or callable, optional
+            ε of the stochastic simulation, in squared state units per time; by default 0, the deterministic flow.
+        backward : bool
+            Run time the other way.
+        seed : int
+            Fixes every draw.
+        **solver_options
+            ``solver``, ``dt``, ``rtol``, ``atol``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
+
+        Returns
+        -------
+        Trajectories
+        """
+        self._check_fitted()
+        options = {"noise": noise, "backward": backward, "seed": seed, **solver_options}
+        if condition is not None:
+            return self._under(condition)._run(start, times, n_paths=n_paths, **options)
+        if self.process_.code is None:
+            return self._run(start, times, n_paths=n_paths, **options)
+        if n_paths is not None:
+            raise ValueError(
+                "n_paths cannot be shared out between conditions; name the condition to simulate"
+            )
+        return self._run_each(start, times, options)
+
+    def rectify(self, data: AnnData | Snapshots, *, seed: int = 0, **fit_options: Any) -> Self:
+        """Fit a copy on the pairs of the learned flow map: one step of rectified flow (section 5.3 of the paper).
+
+        The samples of the first time are carried through all times by the deterministic flow; a sample and where it arrives are
+        the new pairs. The new velocity makes the same map on straighter lines.
+
+        Parameters
+        ----------
+        data : AnnData or Snapshots
+            Read by the keys that ``fit`` was given; only samples of the first time are used.
+        seed : int
+        **fit_options
+            ``max_steps``, ``progress``, ``checkpoint``: see :meth:`fit`.
+        """
+        self._check_fitted()
+        observed = self._as_snapshots(data).check_finite()
+        times = self.times_
+        if as_interpolant(self.interpolant).gaussian_base:
+            raise ValueError("rectify needs an interpolant between two samples; use interpolant='linear'")
+        run = self.simulate(observed, times, seed=seed)
+        alive = (run.status == 0).cpu()
+        carried = run.states[alive].cpu().numpy()
+        growth = None if run.log_weights is None else run.log_weights[alive].cpu().numpy()
+        first = observed.index(times[0])
+        weights = observed.weights_at(times[0])[alive.numpy()]
+        mass = weights[:, None] * (1.0 if growth is None else np.exp(growth)) * np.ones(len(times))
+        labels = None
+        if self.process_.code is not None and observed.conditions is not None:
+            labels = (np.asarray(observed.conditions[first])[alive.numpy()],) * len(times)
+        pairs = Snapshots(
+            times=times,
+            samples=tuple(carried.swapaxes(0, 1)),
+            weights=tuple(mass.T),
+            conditions=labels,
+            features=observed.features,
+        )
+        training = Training(**{**self.training_.get_params(), "validation_fraction": 0})  # pairs stay whole
+        again = clone(self).set_params(coupling=SameRows(grows=growth is not None), training=training)
+        return again.fit(pairs, seed=seed, **fit_options)
+
+    def _run(self, start: Any, times: Any, **options: Any) -> Trajectories:
+        return super().simulate(start, times, **options)
+
+    def _run_each(self, start: Any, times: Any, options: dict[str, Any]) -> Trajectories:
+        """Simulate every cell under its own condition."""
+        first = float(keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")[0])
+        labels = self._conditions_at(start, first)
+        x, names = self._starting(start, first)
+        runs, order = [], []
+        for number, label in enumerate(dict.fromkeys(labels)):
+            rows = np.flatnonzero(labels == label)
+            order.append(rows)
+            options_here = {
+                **options,
+                "seed": options["seed"] + number,
+            }  # paths of two conditions share no noise
+            runs.append(self._under(label)._run(x[rows], times, **options_here))
+        back = torch.as_tensor(np.argsort(np.concatenate(order)))
+        weights = [run.log_weights for run in runs if run.log_weights is not None]
+        return Trajectories(
+            states=torch.cat([run.states for run in runs])[back],
+            times=runs[0].times,
+            log_weights=torch.cat(weights)[back] if weights else None,
+            origin=np.arange(len(back)) if names is None else np.asarray(names),
+            status=torch.cat([run.status for run in runs])[back],
+            features=runs[0].features,
+            attrs={**runs[0].attrs, "seed": options["seed"]},
+        )
+
+    def _under(self, condition: Any) -> Self:
+        model, process = copy.copy(self), self.process_
+        if not isinstance(process, InterpolatedDiffusion):
+            raise TypeError(f"process_ must be an InterpolatedDiffusion, found {type(process).__name__}")
+        model.process_ = process.given(condition)
+        return model
+
+    def _conditions_at(self, start: Any, time: float) -> np.ndarray:
+        if isinstance(start, Snapshots) and start.conditions is not None:
+            return np.asarray(start.conditions[start.index(time)]).astype(str)
+        if hasattr(start, "obs") and "condition_key" in self.source_:
+            column = keys.numeric_times(keys.obs_column(start, self._source()["time_key"], "time_key"))
+            return self._labels(start)[column == time]
+        raise ValueError("the model was learned under conditions; name one: simulate(..., condition=...)")
+
+    def _labels(self, adata: AnnData) -> np.ndarray:
+        return np.asarray(keys.obs_column(adata, self.source_["condition_key"], "condition_key").astype(str))
+
+    def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+        if self.process_.code is None:
+            return super()._fields_at(adata, times, x)
+        labels = self._labels(adata)
+        found: dict[str, np.ndarray] = {}
+        for label in dict.fromkeys(labels):
+            rows = np.flatnonzero(labels == label)
+            for name, values in fields_at(self._under(label).process_, times[rows], x[rows]).items():
+                found.setdefault(name, np.empty((len(x), *values.shape[1:]), values.dtype))[rows] = values
+        return found
+
+    def _coupling(self) -> Coupling:
+        if self.coupling != "auto":
+            return as_coupling(self.coupling)
+        return as_coupling("independent" if as_interpolant(self.interpolant).gaussian_base else "ot")
+
+    def _code(self) -> ConditionCode | None:
+        saved = self.facts_["conditions"]
+        if saved is None:
+            return None
+        return ConditionCode(tuple(saved["parts"]), saved["centre"], saved["spread"])
+
+    def _schedule(self, scaling: Scaling) -> Schedule:
+        interpolant = as_interpolant(self.interpolant)
+        noise = as_latent_noise(self.gamma, interpolant)
+        knots = scaling.times(np.asarray(self.facts_["times"]))
+        if interpolant.gaussian_base and len(knots) != 2:
+            raise ValueError(
+                f"a {type(interpolant).__name__} leads from noise to one snapshot: it needs two times, found {len(knots)}"
+            )
+        if noise is None:
+            a = 0.0
+        elif noise.a is None:
+            a = interpolant.default_variance / float(np.diff(knots).mean())
+        else:
+            a = noise.a * scaling.duration / scaling.unit**2
+        return Schedule(interpolant, noise, knots, a)
+
+
+def _check_standard_normal(data: Snapshots) -> None:
+    first = data.samples[0]
+    mean, std, slack = first.mean(0), first.std(0), 6 / len(first) ** 0.5
+    if np.abs(mean).max() > slack or np.abs(std - 1).max() > slack:
+        raise ValueError(
+            f"a one-sided interpolant starts from a standard normal sample, but at time {data.times[0]:g} the means reach "
+            f"{np.abs(mean).max():.3g} and the standard deviations lie in [{std.min():.3g}, {std.max():.3g}]"
+        )

@@ -1,0 +1,168 @@
+"""The quadratic losses of velocity, denoiser and growth, as one objective of the training loop."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dyninfer.couplings import NOTHING
+from dyninfer.density_paths import TimeSampler
+from dyninfer.interpolants import Moment
+from dyninfer.matching.coupled import CoupledSamples, Ends
+from dyninfer.processes.interpolated import InterpolatedDiffusion
+
+
+class MatchingBatch(NamedTuple):
+    """Points of the interpolant in scaled units, and what the network shall say there; every entry has ``n`` rows."""
+
+    time: Tensor  # (n,)
+    state: Tensor  # (n, d)
+    target: Tensor  # (n, outputs) velocity, then score or z, then growth rate; times the mass carried by the point
+    weight: Tensor | None  # (n, 1) the mass; None where all are one
+    code: Tensor | None  # (n, m) the condition
+
+
+class MatchingObjective:
+    r"""``E w [½|b|² − b·(∂_t I + γ' z) + ½|s|² + s·z/γ + ½g² − g ẇ/w]`` (arXiv 2303.08797, eqs. 2.13 and 2.16).
+
+    With a denoiser in place of the score, ``½|η|² − η·z`` (eq. 2.19). Targets that are infinite at the ends, γ' z and z/γ, come in
+    pairs of points ``I ± γ z`` (section 6.1 there): their infinite parts cancel, and the variance of the loss stays bounded.
+
+    Parameters
+    ----------
+    process : InterpolatedDiffusion
+    samples : CoupledSamples
+    held : CoupledSamples, optional
+        Samples kept apart, on which the validation is computed.
+    seed : int
+    """
+
+    validation_size = 4096
+
+    def __init__(
+        self,
+        process: InterpolatedDiffusion,
+        samples: CoupledSamples,
+        held: CoupledSamples | None,
+        seed: int,
+    ):
+        schedule, d = process.schedule, len(process.shift)
+        self.schedule, self.samples = schedule, samples
+        like = samples.states
+        self.times = TimeSampler(False, like.device, like.dtype)
+        one_sided = schedule.interpolant.gaussian_base
+        self.length = 1 / process.scale if one_sided else torch.ones((), device=like.device, dtype=like.dtype)
+        self.base = -process.shift / process.scale if one_sided else None
+        self.head, self.grows = process.head, process.grows
+        self.antithetic = schedule.singular or process.head == "score"
+        columns = {"velocity": d}
+        if self.head:
+            columns[self.head] = d
+        if self.grows:
+            columns["growth"] = 1
+        self.names = list(columns)
+        blocks = [torch.full((width, 1), 1 / width) for width in columns.values()]
+        self.mean = torch.block_diag(*blocks).to(
+            like
+        )  # (outputs, terms): mean over the features of every term
+        self.held = None
+        if held is not None:
+            generator = torch.Generator(like.device).manual_seed(seed + 7919)
+            self.held = self._draw(held, self.validation_size, generator)
+
+    def batch(self, n: int, generator: torch.Generator) -> MatchingBatch:
+        """Draw ``n`` points of the interpolant, or ``n`` pairs of points."""
+        return self._draw(self.samples, n, generator)
+
+    def loss(self, process: InterpolatedDiffusion, batch: MatchingBatch) -> dict[str, Tensor]:
+        """Loss per point ``(n,)`` and its terms, in scaled units."""
+        found = process.network(batch.time, batch.state, batch.code)
+        energy = 0.5 * found if batch.weight is None else 0.5 * batch.weight * found
+        terms = ((energy - batch.target) * found) @ self.mean
+        shown = dict(zip(self.names, terms.detach().unbind(1), strict=True)) if len(self.names) > 1 else {}
+        return {"loss": terms.sum(1), **shown}
+
+    def observe(self, batch: MatchingBatch, terms: dict[str, Tensor]) -> None:
+        """Nothing is learned from a step."""
+
+    def validation(self, process: InterpolatedDiffusion) -> float | None:
+        """Loss on the samples that were kept apart, always at the same points."""
+        if self.held is None:
+            return None
+        with torch.no_grad():
+            return float(self.loss(process, self.held)["loss"].mean())
+
+    def state(self) -> dict[str, Tensor]:
+        """There is nothing to keep."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """There is nothing to restore."""
+
+    def _draw(self, samples: CoupledSamples, n: int, generator: torch.Generator) -> MatchingBatch:
+        tau = self._times(n, generator)
+        moment = self.schedule.moment(tau)
+        ends = samples.draw(moment.interval, generator)
+        if self.base is not None:
+            ends.knots[:, 0] = self.base
+        line = torch.bmm(torch.stack([moment.weights, moment.slopes], 1), ends.knots)
+        z = None
+        if moment.gamma is not None:
+            z = torch.randn(line[:, 0].shape, generator=generator, device=line.device, dtype=line.dtype)
+        mass = self._mass(tau, ends)
+        if z is None or not self.antithetic:
+            return self._points(tau, moment, line, z, mass, ends.code)
+        both = (self._points(tau, moment, line, v, mass, ends.code) for v in (z, -z))
+        return MatchingBatch(
+            *(None if v[0] is None else torch.cat(v) for v in zip(*both, strict=True))  # type: ignore[arg-type]
+        )
+
+    def _points(
+        self,
+        tau: Tensor,
+        moment: Moment,
+        line: Tensor,
+        z: Tensor | None,
+        mass: tuple[Tensor, Tensor] | None,
+        code: Tensor | None,
+    ) -> MatchingBatch:
+        """Points ``I + γ z`` and their targets, given ``I`` and ``∂I/∂t`` as ``(n, 2, d)``."""
+        state, velocity = line.unbind(1)
+        targets = [velocity]
+        if z is not None:
+            gamma, slope = (v[:, None] * self.length for v in (moment.gamma, moment.gamma_slope))  # type: ignore[index]
+            state, targets = state + gamma * z, [velocity + slope * z]
+            if self.head is not None:
+                targets.append(z if self.head == "denoiser" else -z / gamma)
+        if mass is None:
+            return MatchingBatch(tau, state, torch.cat(targets, 1), None, code)
+        weight, rate = mass
+        targets = [weight * v for v in targets] + [rate] * self.grows
+        return MatchingBatch(tau, state, torch.cat(targets, 1), weight, code)
+
+    def _times(self, n: int, generator: torch.Generator) -> Tensor:
+        """Scaled times ``(n,)``: even, but half of them denser towards the ends where noise makes the ends hard."""
+        tau, _ = self.times.draw(n, generator)
+        if not self.schedule.noisy:
+            return tau
+        k, s, gap = self.schedule.locate(tau)
+        bent = self.schedule.knots[k] + (0.5 - 0.5 * torch.cos(math.pi * s)) * gap
+        return torch.where(torch.arange(n, device=tau.device) % 2 == 0, tau, bent)
+
+    def _mass(self, tau: Tensor, ends: Ends) -> tuple[Tensor, Tensor] | None:
+        """Mass of every point and its derivative in time, ``(n, 1)`` each.
+
+        It changes at a constant rate, or along a straight line where it begins or ends with nothing.
+        """
+        if ends.log_start is None or ends.log_end is None:
+            return None
+        _, s, gap = self.schedule.locate(tau)
+        first, last = ends.log_start, ends.log_end
+        fades = torch.minimum(first, last) < NOTHING / 2
+        steady = torch.lerp(first, last, s).exp()
+        weight = torch.where(fades, torch.lerp(first.exp(), last.exp(), s), steady)
+        rate = torch.where(fades, last.exp() - first.exp(), steady * (last - first)) / gap
+        return weight[:, None], rate[:, None]

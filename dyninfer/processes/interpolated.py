@@ -1,0 +1,165 @@
+"""The process that a stochastic interpolant leaves behind: velocity, score and growth from one network."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from dyninfer.conditions import ConditionCode
+from dyninfer.interpolants import Moment, Schedule
+from dyninfer.networks import VectorNetwork
+from dyninfer.processes.diffusion import Diffusion, batch_times
+from dyninfer.scaling import Scaling
+
+
+class InterpolatedDiffusion(Diffusion):
+    r"""Velocity ``b``, score ``s`` and denoiser ``η`` of an interpolant, in the user's units.
+
+    ``drift`` is the velocity of the probability flow ``dX = b dt``. With the score, ``dX = (b ± ε s) dt + √(2ε) dW`` has the
+    same marginals for every ε(t) ≥ 0, forward and backward in time.
+
+    The score is ``s = −η/γ``, and γ is zero at every snapshot. Where the network's output is the score itself
+    (``head="score"``), it is finite there and nothing is divided. Where it is the denoiser, the score within the first and last
+    two hundredths of an interval is that of the nearest time inside, ``score_margin``; it tends to the same limit as
+    the margin goes to zero, if the network is exact.
+
+    Parameters
+    ----------
+    network : VectorNetwork
+        Outputs in scaled units: the velocity, then (with a head) score or denoiser, then (with growth) the growth rate.
+    schedule : Schedule
+        The interpolant over the scaled times of the snapshots.
+    scaling : Scaling
+    head : {"score", "denoiser"} or None
+        What the second output is.
+    grows : bool
+        Whether there is a growth rate.
+    code : ConditionCode, optional
+        Code of the conditions that the network was told; see :meth:`given`.
+    """
+
+    score_margin = 0.02
+
+    def __init__(
+        self,
+        network: VectorNetwork,
+        schedule: Schedule,
+        scaling: Scaling,
+        head: Literal["score", "denoiser"] | None = None,
+        grows: bool = False,
+        code: ConditionCode | None = None,
+    ):
+        super().__init__()
+        self.network, self.schedule = network, schedule
+        self.shift: Tensor
+        self.scale: Tensor
+        self.register_buffer("shift", torch.as_tensor(scaling.shift, dtype=torch.float64))
+        self.register_buffer("scale", torch.as_tensor(scaling.scale, dtype=torch.float64))
+        self.start, self.duration = scaling.start, scaling.duration
+        self.head, self.grows, self.code = head, grows, code
+        self.condition: Tensor | None = None
+
+    def given(self, condition: Any) -> Self:
+        """Return the same process under one condition; parameters are shared, not copied.
+
+        Raises
+        ------
+        ValueError
+            If the process knows no conditions, or not this one.
+        """
+        if self.code is None:
+            raise ValueError(
+                "the process knows no conditions; fit with condition_key, or with Snapshots(conditions=...)"
+            )
+        process = copy.copy(self)
+        process.condition = torch.as_tensor(self.code.encode([condition]))
+        return process
+
+    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """Velocity ``b`` ``(n, d)``."""
+        return self._velocity(self._outputs(*self._scaled(t, x)), x)
+
+    def score(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """``∇ log ρ_t`` ``(n, d)``, or None for an interpolant without noise."""
+        return None if self.head is None else self.drift_growth_and_score(t, x)[2]
+
+    def denoiser(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """``η = E[z | x_t = x]`` ``(n, d)``, or None for an interpolant without noise."""
+        if self.head is None:
+            return None
+        tau, z = self._scaled(t, x)
+        return self._denoiser(self._outputs(tau, z), self.schedule.moment(tau)).to(x.dtype)
+
+    def growth(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
+        return self._growth(self._outputs(*self._scaled(t, x)), x) if self.grows else None
+
+    def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Both fields from one pass through the network."""
+        outputs = self._outputs(*self._scaled(t, x))
+        return self._velocity(outputs, x), self._growth(outputs, x) if self.grows else None
+
+    def drift_growth_and_score(
+        self, t: Tensor | float, x: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """All three fields, from one pass wherever the score needs no other time."""
+        tau, z = self._scaled(t, x)
+        outputs = self._outputs(tau, z)
+        growth = self._growth(outputs, x) if self.grows else None
+        if self.head is None:
+            return self._velocity(outputs, x), growth, None
+        if self.head == "score":
+            score = self._second(outputs)
+        else:
+            inside = self.schedule.inside(tau, self.score_margin)
+            other = outputs if torch.equal(inside, tau) else self._outputs(inside, z)
+            moment = self.schedule.moment(inside)
+            score = -self._denoiser(other, moment) / (moment.gamma[:, None] * self._latent())  # type: ignore[index]
+        return self._velocity(outputs, x), growth, (score / self.scale).to(x.dtype)
+
+    def divergence(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """Exact divergence of the velocity ``(n,)``."""
+        tau, z = self._scaled(t, x)
+        axes = torch.eye(x.shape[1], dtype=z.dtype, device=x.device)
+        return self.network.divergence(tau, z, axes, self._code(z)).to(x.dtype) / self.duration
+
+    def _scaled(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled time and state, in the precision of the network; results return to that of ``x``."""
+        tau = (batch_times(t, x) - self.start) / self.duration
+        z = (x - self.shift.to(x)) / self.scale.to(x)
+        return tau.to(self.shift.dtype), z.to(self.shift.dtype)
+
+    def _outputs(self, tau: Tensor, z: Tensor) -> Tensor:
+        return self.network(tau, z, self._code(z))
+
+    def _code(self, z: Tensor) -> Tensor | None:
+        if self.code is None:
+            return None
+        if self.condition is None:
+            raise ValueError(
+                "the process was learned under conditions; name one: process.given(condition), or simulate(..., condition=...)"
+            )
+        return self.condition.to(z).expand(len(z), -1)
+
+    def _velocity(self, outputs: Tensor, x: Tensor) -> Tensor:
+        return outputs[:, : x.shape[1]].to(x.dtype) * (self.scale / self.duration).to(x)
+
+    def _growth(self, outputs: Tensor, x: Tensor) -> Tensor:
+        return outputs[:, -1].to(x.dtype) / self.duration
+
+    def _second(self, outputs: Tensor) -> Tensor:
+        d = len(self.shift)
+        return outputs[:, d : 2 * d]
+
+    def _denoiser(self, outputs: Tensor, moment: Moment) -> Tensor:
+        second = self._second(outputs)
+        if self.head == "denoiser":
+            return second
+        return -second * (moment.gamma[:, None] * self._latent())  # type: ignore[index]
+
+    def _latent(self) -> Tensor:
+        """Scaled length of the noise ``z`` of every feature ``(d,)``: a Gaussian base is standard in the user's units."""
+        return 1 / self.scale if self.schedule.interpolant.gaussian_base else torch.ones_like(self.scale)
