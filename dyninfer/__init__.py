@@ -25,6 +25,14 @@ _NAMES = {
     "simulate": "dyninfer.solvers",
     "log_density": "dyninfer.solvers",
     "ActionMatching": "dyninfer.estimators",
+    "WassersteinLagrangianFlow": "dyninfer.estimators",
+    "OptimalTransport": "dyninfer.lagrangians",
+    "SchrodingerBridge": "dyninfer.lagrangians",
+    "UnbalancedTransport": "dyninfer.lagrangians",
+    "PhysicalPotential": "dyninfer.lagrangians",
+    "MeanAcceleration": "dyninfer.lagrangians",
+    "DataManifold": "dyninfer.lagrangians",
+    "StochasticInterpolant": "dyninfer.estimators",
     "Estimator": "dyninfer.estimators",
     "load": "dyninfer.estimators",
 }
@@ -53,6 +61,16 @@ if TYPE_CHECKING:
     from dyninfer.density_paths import DensityPath
     from dyninfer.estimators import Estimator, load
     from dyninfer.estimators.action_matching import ActionMatching
+    from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
+    from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
+    from dyninfer.lagrangians import (
+        DataManifold,
+        MeanAcceleration,
+        OptimalTransport,
+        PhysicalPotential,
+        SchrodingerBridge,
+        UnbalancedTransport,
+    )
     from dyninfer.paths import Paths
     from dyninfer.processes import Diffusion
     from dyninfer.snapshots import Snapshots

@@ -26,6 +26,10 @@ class Settings(BaseEstimator):
         super().__init_subclass__(**kwargs)
         Settings.registry[cls.__name__] = cls
 
+    def to_plain(self) -> dict[str, Any]:
+        """Parameters as JSON can hold them."""
+        return {name: to_plain(value, name) for name, value in self.get_params(deep=False).items()}
+
     def check_kinds(self, prefix: str = "") -> None:
         """Raise a TypeError naming the first setting whose value is not of the declared kind."""
         try:
@@ -82,8 +86,7 @@ def to_plain(value: Any, name: str = "value") -> Any:
         If a setting is a function or another object without a plain form.
     """
     if isinstance(value, Settings):
-        params = value.get_params(deep=False)
-        return {"class": type(value).__name__, "settings": {k: to_plain(v, k) for k, v in params.items()}}
+        return {"class": type(value).__name__, "settings": value.to_plain()}
     if isinstance(value, (list, tuple)):
         return [to_plain(v, name) for v in value]
     if isinstance(value, torch.device):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,17 +45,16 @@ class PathSampler(ABC):
         """Samples at times ``(n,)``."""
 
 
-def couple(data: Snapshots, samples: list[np.ndarray], coupling: Coupling, seed: int) -> list[Plan]:
-    """Plans between neighbouring snapshots."""
+def couple(
+    data: Snapshots, samples: list[np.ndarray], coupling: Coupling | Sequence[Coupling], seed: int
+) -> list[Plan]:
+    """Plans between neighbouring snapshots, by one coupling or by one for every interval."""
+    if isinstance(coupling, Coupling):
+        return coupling.plans(data, samples, seed)
+    weights = [data.weights_at(t) for t in data.times]
     return [
-        coupling.plan(
-            samples[k],
-            samples[k + 1],
-            data.weights_at(data.times[k]),
-            data.weights_at(data.times[k + 1]),
-            seed + k,
-        )
-        for k in range(data.n_times - 1)
+        one.plan(samples[k], samples[k + 1], weights[k], weights[k + 1], seed + k)
+        for k, one in enumerate(coupling)
     ]
 
 

@@ -1,0 +1,376 @@
+"""Wasserstein Lagrangian flows: dynamics between snapshots that prior knowledge, given as a Lagrangian, prefers."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dyninfer.couplings import Coupling, as_coupling
+from dyninfer.density_paths import DensityPath, TimeSampler
+from dyninfer.density_paths.conditional import ConditionalPath, PairBatch, PathPoint
+from dyninfer.density_paths.diagnostics import diagnose
+from dyninfer.density_paths.pairs import CoupledPairs, Pairs, natural_couplings
+from dyninfer.density_paths.player import PathPlayer, path_action
+from dyninfer.estimators.base import Estimator
+from dyninfer.lagrangians import Lagrangian, OptimalTransport, ScaledLagrangian
+from dyninfer.networks import PotentialNetwork
+from dyninfer.processes import PotentialDiffusion
+from dyninfer.scaling import Scaling
+from dyninfer.snapshots import Snapshots
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class WassersteinLagrangianFlow(Estimator):
+    r"""Wasserstein Lagrangian flow: optimal transport, Schrödinger bridge, unbalanced, with a potential, or a sum of them.
+
+    Among all density paths through the snapshots, the one of least action, found from the dual problem
+
+    .. math:: \inf_{q}\, \sup_{s}\; E_{q_1}[s_1] - E_{q_0}[s_0] - \int E_{q_t}\big[\partial_t s + H(t, x, s)\big] dt, \qquad
+        H = \tfrac12|\nabla s|^2 + \tfrac{\sigma^2}{2}\Delta s + \tfrac{\lambda}{2} s^2 + V
+
+    with a term for each Lagrangian. At the solution the Hamilton-Jacobi equation ``∂s/∂t + H = 0`` holds along ``q``, the
+    velocity is ∇s, the noise σ and the growth rate λs.
+
+    Parameters
+    ----------
+    lagrangian : Lagrangian
+        What is known beforehand: :class:`OptimalTransport`, :class:`SchrodingerBridge`, :class:`UnbalancedTransport`,
+        :class:`PhysicalPotential`, :class:`MeanAcceleration`, :class:`DataManifold`, or a sum of them.
+    coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
+        Who is paired with whom; "auto" solves the static problem of the Lagrangian without its potential: exact, entropic or
+        Wasserstein-Fisher-Rao transport.
+    path_fraction : float
+        Part of the steps in which the density path is learned; in the rest it stands still and the potential settles.
+    path_learning_rate : float
+        Peak learning rate of the density path.
+    refinement_steps : int
+        Steps by which samples are moved along the Wasserstein gradient of the dual problem before the potential sees them,
+        as the paper does (there, 10); 0 leaves it all to the learned path.
+    refinement_size : float
+        Length of such a step, in units of the scaled problem.
+    width, depth : int
+        Units of a hidden layer, and number of hidden layers, of the potential network.
+    activation : {"silu", "softplus", "tanh"}
+        Activation of the potential network.
+    path_width : int
+        Units of the two hidden layers of the path's network.
+    scale : {"global", "feature"} or None
+        Standardisation inside; "global" keeps distances in proportion, "feature" measures them in standard deviations.
+    training : Training, optional
+        Settings of the training loop.
+
+    Attributes
+    ----------
+    process_ : PotentialDiffusion
+        What was learned, in the units of the data.
+    history_ : DataFrame
+        One row per logged step; ``action`` is the value of the dual problem, in the units of the data.
+    diagnostics_ : DataFrame
+        One row per time; see :meth:`report`.
+
+    References
+    ----------
+    Neklyudov, Brekelmans, Tong, Atanackovic, Liu, Makhzani. A computational framework for solving Wasserstein Lagrangian
+    flows. ICML 2024, arXiv 2310.10649.
+
+    Notes
+    -----
+    The reference solves the game from independent pairs. Here the static problem is solved first and gives the pairs and, in closed
+    form, the path of each; the game then corrects what a potential, a sum of terms, or the sampling of the plan has left. The
+    potential is fitted by regression on the path's own drift, which needs no Laplacian; the path ascends the Hamilton-Jacobi
+    residual. Should the residual grow instead, the path is put back to its best state and its learning rate halved.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> snapshots = di.simulators.OrnsteinUhlenbeck().snapshots([0.0, 0.5, 1.0], 200, seed=0)
+    >>> model = di.WassersteinLagrangianFlow(lagrangian=di.SchrodingerBridge(0.5) + di.UnbalancedTransport(0.1))
+    >>> model = model.fit(snapshots, max_steps=20, progress=False)
+    >>> model.simulate(snapshots.at(0.0), [0.0, 0.5, 1.0]).states.shape
+    torch.Size([200, 3, 2])
+    """
+
+    citation: ClassVar[str] = (
+        "@inproceedings{neklyudov2024wlf,\n"
+        "  title={A Computational Framework for Solving Wasserstein Lagrangian Flows},\n"
+        "  author={Neklyudov, Kirill and Brekelmans, Rob and Tong, Alexander and Atanackovic, Lazar and Liu, Qiang and Makhzani, Alireza},\n"
+        "  booktitle={International Conference on Machine Learning},\n  year={2024},\n  note={arXiv:2310.10649}\n}"
+    )
+
+    tables: ClassVar[tuple[str, ...]] = ("history_", "diagnostics_")
+
+    lagrangian: Lagrangian = OptimalTransport()
+    coupling: str | Coupling = "auto"
+    path_fraction: float = 0.6
+    path_learning_rate: float = 1e-3
+    damping: float = 0.5
+    refinement_steps: int = 0
+    refinement_size: float = 0.02
+    width: int = 128
+    depth: int = 3
+    activation: str = "silu"
+    path_width: int = 128
+
+    def check(self) -> None:
+        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        if not isinstance(self.lagrangian, Lagrangian):
+            raise TypeError(
+                f"lagrangian must be a Lagrangian such as OptimalTransport(), found {self.lagrangian!r}"
+            )
+        self.lagrangian.check()
+        if not 0 <= self.path_fraction <= 1:
+            raise ValueError(f"path_fraction must lie in [0, 1], found {self.path_fraction}")
+        for name, least in (("path_learning_rate", 0), ("refinement_size", 0)):
+            if not getattr(self, name) > least:
+                raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
+        if self.refinement_steps < 0:
+            raise ValueError(f"refinement_steps must not be negative, found {self.refinement_steps}")
+        if self.coupling != "auto":
+            as_coupling(self.coupling)
+
+    def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> PotentialDiffusion:
+        """Return the untrained process."""
+        network = PotentialNetwork(len(scaling.shift), self.width, self.depth, self.activation)
+        return PotentialDiffusion(network, scaling, self.lagrangian.noise, self.lagrangian.penalty)
+
+    def make_objective(
+        self, process: PotentialDiffusion, data: Snapshots | DensityPath, scaling: Scaling, seed: int
+    ) -> FlowObjective:
+        """Return the dual problem that the data and the settings define."""
+        if isinstance(data, DensityPath):
+            raise TypeError(
+                "a Wasserstein Lagrangian flow looks for the density path itself; give it snapshots, "
+                "or fit a DensityPath with ActionMatching"
+            )
+        return FlowObjective(self, process, data, scaling, seed)
+
+    def finish(self, objective: FlowObjective) -> None:
+        """Keep what was found about the solution."""
+        self.diagnostics_ = objective.diagnostics()
+
+    def report(self) -> pd.DataFrame:
+        """What a reviewer asks about the solution.
+
+        Returns
+        -------
+        DataFrame
+            Per time, in the units of the data, averages over the learned density path: ``mass``; ``kinetic``, ``growth`` and
+            ``potential`` energy (their sum, the potential with a minus sign, integrates to the action); mean and standard deviation of the
+            Hamilton-Jacobi residual ``∂s/∂t + H`` (zero at the solution; where mass is not free, its mean is a free function of time);
+            root mean square ``speed`` and ``acceleration``. ``attrs`` holds the ``action``, the ``dual_value`` (equal at the solution), the action of the
+            pairs of the coupling (``pair_action``, where there is no noise), and how often the path ran away and was put back.
+        """
+        self._check_fitted()
+        return self.diagnostics_
+
+
+class FlowObjective:
+    """The two players of the dual problem, in scaled units: the loop's potential and, in here, the density path."""
+
+    exact_laplacian_up_to = 10  # features; above, one random direction per sample (Hutchinson)
+    validation_size = 4096
+    alone = 200  # steps in which the potential finds the first path, before that path moves
+    judge_decay = 0.9
+    noisy_every = (
+        4  # steps between two moves of the path where there is noise: its residual needs a Laplacian
+    )
+    warm_steps, warm_size = 400, 512  # of the path alone, where there is a potential
+
+    def __init__(
+        self,
+        model: WassersteinLagrangianFlow,
+        process: PotentialDiffusion,
+        data: Snapshots,
+        scaling: Scaling,
+        seed: int,
+    ):
+        parameter = next(process.parameters())
+        device, dtype = parameter.device, parameter.dtype
+        settings = model.training_
+        train, held = data, None
+        if settings.validation_fraction:
+            train, held = data.split(settings.validation_fraction, seed)
+        self.model, self.process, self.scaling = model, process, scaling
+        self.lagrangian = model.lagrangian.scaled(train, scaling)
+        gaps = scaling.times(data.times[1:]) - scaling.times(data.times[:-1])
+        coupling: Any = as_coupling(model.coupling) if model.coupling != "auto" else None
+        coupling = coupling or natural_couplings(self.lagrangian, gaps)
+        pairs = CoupledPairs(train, scaling, coupling, seed, device, dtype)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed + 1)
+            self.path = ConditionalPath(pairs, self.lagrangian, model.path_width)
+        last = round(model.path_fraction * settings.max_steps)
+        every = self.noisy_every if self.lagrangian.sigma else 1
+        self.rival = PathPlayer(self.path, model.path_learning_rate, min(self.alone, last), last, every)
+        self.times = TimeSampler(True, device, dtype)
+        # The path answers to an average of the potential: steps of the one would otherwise chase the noise of the other.
+        self.judge = copy.deepcopy(process.network).requires_grad_(False)
+        self.weights = [p.detach() for p in process.network.parameters()]
+        self.judge_weights: list[Tensor] = list(self.judge.parameters())
+        self.axes = torch.eye(len(scaling.shift), device=device, dtype=dtype)
+        self.energy_unit = (scaling.unit / scaling.duration) ** 2
+        self.held = None
+        if held is not None:
+            generator = torch.Generator(device).manual_seed(seed + 7919)
+            others = CoupledPairs(held, scaling, coupling, seed + 1, device, dtype)
+            self.held = self._draw(others, TimeSampler(False, device, dtype), self.validation_size, generator)
+        if self.lagrangian.potential is not None:
+            first = torch.Generator(device).manual_seed(seed + 104729)
+            self.rival.descend(
+                lambda batch: path_action(self.path, batch).mean(),
+                self.warm_steps, self.warm_size,
+                lambda n: self._draw(pairs, TimeSampler(False, device, dtype), n, first),
+            )  # fmt: skip
+
+    def batch(self, n: int, generator: torch.Generator) -> PairBatch:
+        """Draw ``n`` pairs and times; with noise, every draw of it is used with both signs."""
+        return self._draw(self.path.pairs, self.times, n, generator)
+
+    def loss(self, process: PotentialDiffusion, batch: PairBatch) -> dict[str, Tensor]:
+        """Loss of the potential per sample; while the path is learned, its gradient rides along."""
+        if not self.rival.moves or not torch.is_grad_enabled():
+            with torch.no_grad():
+                point = self.path.point(batch)
+            return self._potential_loss(process, batch, point)
+        point = self.path.point(batch)
+        here = PathPoint(*(value.detach() for value in point))
+        terms = self._potential_loss(process, batch, here)
+        residual, slope = self._residual(batch, here.state)
+        # The path ascends the residual: its loss has no value of its own here, only a gradient.
+        excess = residual - self.rival.level(batch.time)
+        rise = here.weight * (slope * point.state).sum(1) + excess * point.weight
+        own = self.model.damping * self.rival.part_left
+        pull = own * path_action(self.path, batch) - (1 - own) * rise
+        terms["loss"] = terms["loss"] + (pull - pull.detach()) / batch.density
+        terms["residual"] = residual
+        terms["mass"] = here.weight
+        return terms
+
+    def observe(self, batch: PairBatch, terms: dict[str, Tensor]) -> None:
+        """Let the path make its step, and tell the time sampler how the integrand varied."""
+        self.times.observe(batch.time, terms.pop("integrand"))
+        if not self.rival.done:
+            torch._foreach_lerp_(self.judge_weights, self.weights, 1 - self.judge_decay)
+        measured = (terms.pop("residual"), terms.pop("mass")) if "residual" in terms else None
+        self.rival.step(batch.time, measured, self.path.given_mass(batch), terms["kinetic"])
+        terms["residual_std"] = self.rival.spread.detach().clone()
+
+    def validation(self, process: PotentialDiffusion) -> float | None:
+        """Loss on the pairs that were kept apart, once the path stands still; before, losses are of different problems."""
+        if self.held is None or not self.rival.done:
+            return None
+        with torch.no_grad():
+            terms = self._potential_loss(process, self.held, self.path.point(self.held))
+            return float(terms["loss"].mean())
+
+    def state(self) -> dict[str, Any]:
+        """Moments of the adaptive times, and the path with its optimiser."""
+        return {
+            "moments": self.times.moments,
+            "density": self.times.density,
+            "rival": self.rival.state(),
+            "judge": self.judge_weights,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Undo :meth:`state`."""
+        self.times.moments, self.times.density = state["moments"], state["density"]
+        self.rival.restore(state["rival"])
+        torch._foreach_copy_(self.judge_weights, state["judge"])
+
+    def diagnostics(self) -> pd.DataFrame:
+        """Averages over fresh samples of the path; see :meth:`WassersteinLagrangianFlow.report`."""
+        generator = torch.Generator(self.axes.device).manual_seed(271828)
+        batch = self._draw(
+            self.path.pairs, TimeSampler(False, self.axes.device, self.axes.dtype), 16384, generator
+        )
+        table = diagnose(self.process.network, self.path, batch, self._directions(batch), self.scaling)
+        table.attrs["runaways"] = self.rival.runaways
+        return table
+
+    def _potential_loss(
+        self, process: PotentialDiffusion, batch: PairBatch, point: PathPoint
+    ) -> dict[str, Tensor]:
+        """Regression of ∇s on the path's drift and of λs on its growth; its least value is minus the action."""
+        state, penalty = point.state, self.lagrangian.growth_penalty
+        if self.model.refinement_steps and torch.is_grad_enabled():
+            return self._refined_loss(process, batch, point)
+        s = process.network.derivatives(batch.time, state)
+        kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
+        density = kinetic - point.weight * (s.gradient * point.velocity).sum(1)
+        if penalty is not None:
+            density = density + 0.5 * penalty * point.weight * s.value.square()
+        if self.path.weighted:
+            density = density - point.weight_rate * s.value
+        return self._terms(density, kinetic, batch, point)
+
+    def _residual(self, batch: PairBatch, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Hamilton-Jacobi residual of the averaged potential ``(n,)``, and its gradient in the state ``(n, d)``."""
+        state = state.detach().requires_grad_()
+        directions = self._directions(batch) if self.lagrangian.sigma else None
+        s = self.judge.derivatives(batch.time, state, directions)
+        residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
+        (slope,) = torch.autograd.grad(residual.sum(), state)
+        return residual.detach(), slope
+
+    def _refined_loss(
+        self, process: PotentialDiffusion, batch: PairBatch, point: PathPoint
+    ) -> dict[str, Tensor]:
+        """The dual problem as the paper writes it, at samples moved along the gradient of the residual."""
+        pairs = batch.pairs
+        tau = (batch.time - pairs.start) / pairs.gap
+        reach = (self.model.refinement_size * 2 * tau * (1 - tau))[:, None]
+        state = point.state
+        for _ in range(self.model.refinement_steps):
+            state = state + reach * self._residual(batch, state)[1].clamp(-1, 1)
+        s = process.network.derivatives(
+            batch.time, state, self._directions(batch) if self.lagrangian.sigma else None
+        )
+        plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
+        inner = point.weight * (s.time + plain.hamiltonian(batch.time, state, s))
+        ends = process.network(
+            torch.cat([pairs.start, pairs.start + pairs.gap]), torch.cat([pairs.source, pairs.target])
+        )
+        first, last = ends.chunk(2)
+        if self.path.weighted:
+            first, last = first * pairs.log_source.exp(), last * pairs.log_target.exp()
+        kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
+        return self._terms((first - last) / pairs.gap + inner, kinetic, batch, point._replace(state=state))
+
+    def _terms(
+        self, density: Tensor, kinetic: Tensor, batch: PairBatch, point: PathPoint
+    ) -> dict[str, Tensor]:
+        value = -density.detach()
+        if self.lagrangian.potential is not None:
+            with torch.no_grad():
+                value = value - point.weight * self.lagrangian.potential(batch.time, point.state)
+        action = value / batch.density * (self.energy_unit * self.scaling.duration)
+        return {
+            "loss": density / batch.density,
+            "action": action,
+            "kinetic": kinetic.detach() / batch.density,
+            "integrand": density.detach(),
+        }
+
+    def _directions(self, batch: PairBatch) -> Tensor:
+        return self.axes if batch.probe is None else batch.probe
+
+    def _draw(self, pairs: CoupledPairs, times: TimeSampler, n: int, generator: torch.Generator) -> PairBatch:
+        noise = probe = None
+        if not self.lagrangian.sigma:
+            t, density = times.draw(n, generator)
+            return PairBatch(t, density, pairs.at(t, generator), None, None)
+        # Every draw of the noise serves with both signs: what is singular near a snapshot cancels.
+        t, density = times.draw((n + 1) // 2, generator)
+        found, d = pairs.at(t, generator), len(self.axes)
+        noise = torch.randn(len(t), d, generator=generator, device=t.device, dtype=t.dtype)
+        if d > self.exact_laplacian_up_to:
+            sign = torch.rand(n, 1, d, generator=generator, device=t.device) < 0.5
+            probe = sign.to(t.dtype) * 2 - 1
+        twice = [torch.cat([v, v])[:n] for v in (t, density, *found)]
+        return PairBatch(twice[0], twice[1], Pairs(*twice[2:]), torch.cat([noise, -noise])[:n], probe)
