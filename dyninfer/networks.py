@@ -145,6 +145,15 @@ class VectorNetwork(nn.Module):
             h = activate(layer(h), self.activation)
         return self.output(h)
 
+    def with_rate(self, t: Tensor, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Outputs ``(n, n_outputs)`` and their partial derivatives in time."""
+        h, rate = _joined(t, x, c), torch.cat(_time_rates(t), 1)
+        for k, layer in enumerate(self.hidden):
+            weight = layer.weight[:, : rate.shape[1]] if k == 0 else layer.weight
+            h, slope = value_and_slope(layer(h), self.activation)
+            rate = (rate @ weight.T) * slope
+        return self.output(h), rate @ self.output.weight.T
+
     def divergence(self, t: Tensor, x: Tensor, directions: Tensor, c: Tensor | None = None) -> Tensor:
         """``Σ_k v_kᵀ (∂f/∂x) v_k`` ``(n,)`` of the first ``d`` outputs.
 
@@ -163,9 +172,22 @@ class VectorNetwork(nn.Module):
 
 
 def _joined(t: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
+    t, sin, cos = _phases(t)
+    return torch.cat([t, sin, cos, x, *([] if c is None else [c])], 1)
+
+
+def _phases(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Time ``(n, 1)``, and sines and cosines of two frequencies ``(n, 2)``."""
     t = t[:, None]
     phase = torch.cat([t, 2 * t], 1) * math.pi
-    return torch.cat([t, phase.sin(), phase.cos(), x, *([] if c is None else [c])], 1)
+    return t, phase.sin(), phase.cos()
+
+
+def _time_rates(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Derivatives of :func:`_phases`."""
+    one, sin, cos = _phases(t)
+    frequency = torch.tensor([math.pi, 2 * math.pi]).to(t)
+    return torch.ones_like(one), frequency * cos, -frequency * sin
 
 
 def activate(h: Tensor, activation: str) -> Tensor:

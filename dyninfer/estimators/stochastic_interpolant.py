@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
@@ -23,8 +24,16 @@ from dyninfer.couplings import (
 )
 from dyninfer.density_paths import DensityPath
 from dyninfer.estimators.base import Estimator
-from dyninfer.interpolants import Interpolant, LatentNoise, Schedule, as_interpolant, as_latent_noise
-from dyninfer.matching import CoupledSamples, MatchingObjective, SameRows
+from dyninfer.interpolants import (
+    BrownianNoise,
+    Interpolant,
+    LatentNoise,
+    LinearInterpolant,
+    Schedule,
+    as_interpolant,
+    as_latent_noise,
+)
+from dyninfer.matching import BridgeObjective, CoupledSamples, MatchingObjective, SameRows
 from dyninfer.networks import VectorNetwork
 from dyninfer.processes import InterpolatedDiffusion
 from dyninfer.processes.diffusion import fields_at
@@ -64,11 +73,15 @@ class StochasticInterpolant(Estimator):
     gamma : {"auto", "none", "brownian", "quadratic", "sine"} or LatentNoise
         Latent noise γ(t), zero at the snapshots. "auto" is what the interpolant is made for.
     coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
-        Who is paired with whom. "auto" is "ot" ("independent" for one-sided interpolants, which need it). With a coupling
+        Who is paired with whom. "auto" is "ot" ("independent" for one-sided interpolants, which need it, and for bridges). With a coupling
         that changes mass, or with masses in the data, a growth rate is learned as well and weights are simulated.
     second : {"score", "denoiser", "none"}
         What is learned beside the velocity: the score, weighted so that its loss is that of the denoiser; the denoiser, which is divided
         by γ to give the score; or nothing.
+    bridge_sigma : float, optional
+        σ > 0 looks for the Schrödinger bridge of ``σ dW``: the interpolant is bent so that the drift b + ½σ²s of the noise ε = ½σ² is
+        least, by the max-min problem of section 3.4 of the paper. γ is then √(σ² t (1 − t)). ``simulate(..., noise=0.5 * sigma**2)`` runs
+        the bridge. In state units per square root of time.
     control : str, optional
         Condition whose samples stand in for the others at times before these first appear (a perturbation's untreated
         start), where conditions are given.
@@ -110,6 +123,7 @@ class StochasticInterpolant(Estimator):
     gamma: str | LatentNoise = "auto"
     coupling: str | Coupling = "auto"
     second: Second = "score"
+    bridge_sigma: float | None = None
     control: str | None = None
     width: int = 128
     depth: int = 3
@@ -119,6 +133,7 @@ class StochasticInterpolant(Estimator):
         """Raise a ValueError naming a setting that cannot be."""
         interpolant = as_interpolant(self.interpolant)
         as_latent_noise(self.gamma, interpolant)
+        self._check_bridge(interpolant)
         if self.second not in get_args(Second):
             raise ValueError(f"second must be one of {', '.join(get_args(Second))}, found {self.second!r}")
         if self.coupling != "auto":
@@ -128,6 +143,22 @@ class StochasticInterpolant(Estimator):
                 f"a {type(interpolant).__name__} draws its start afresh, independently of the data; leave coupling='auto' "
                 f"(found {self.coupling!r})"
             )
+
+    def _check_bridge(self, interpolant: Interpolant) -> None:
+        sigma = self.bridge_sigma
+        if sigma is None:
+            return
+        if not 0 < sigma < math.inf:
+            raise ValueError(f"bridge_sigma must be positive, or None for no bridge; found {sigma}")
+        for name, needed, fits in (
+            ("interpolant", "'linear'", isinstance(interpolant, LinearInterpolant)),
+            ("gamma", "'auto'", self.gamma == "auto"),
+            ("second", "'score'", self.second == "score"),
+        ):
+            if not fits:
+                raise ValueError(
+                    f"bridge_sigma needs {name}={needed}, found {getattr(self, name)!r}; leave one of the two out"
+                )
 
     def facts(self, data: Snapshots) -> dict[str, Any]:
         """Times, whether mass changes, and the code of the conditions."""
@@ -158,7 +189,10 @@ class StochasticInterpolant(Estimator):
             self.activation,
             code.size if code else 0,
         )
-        return InterpolatedDiffusion(network, schedule, scaling, head, grows, code)
+        bend = None
+        if self.bridge_sigma is not None:
+            bend = VectorNetwork(2 * d, d, self.width, 2, self.activation, code.size if code else 0)
+        return InterpolatedDiffusion(network, schedule, scaling, head, grows, code, bend)
 
     def make_objective(
         self, process: InterpolatedDiffusion, data: Snapshots | DensityPath, scaling: Scaling, seed: int
@@ -181,6 +215,9 @@ class StochasticInterpolant(Estimator):
         train, held = data, None
         if settings.validation_fraction:
             train, held = data.split(settings.validation_fraction, seed)
+        if self.bridge_sigma is not None:
+            epsilon = 0.5 * self.bridge_sigma**2 * scaling.duration / scaling.unit**2
+            return BridgeObjective(process, coupled(data, seed), None, seed, epsilon)
         return MatchingObjective(
             process, coupled(train, seed), None if held is None else coupled(held, seed + 1), seed
         )
@@ -336,7 +373,8 @@ class StochasticInterpolant(Estimator):
     def _coupling(self) -> Coupling:
         if self.coupling != "auto":
             return as_coupling(self.coupling)
-        return as_coupling("independent" if as_interpolant(self.interpolant).gaussian_base else "ot")
+        alone = as_interpolant(self.interpolant).gaussian_base or self.bridge_sigma is not None
+        return as_coupling("independent" if alone else "ot")
 
     def _code(self) -> ConditionCode | None:
         saved = self.facts_["conditions"]
@@ -347,6 +385,8 @@ class StochasticInterpolant(Estimator):
     def _schedule(self, scaling: Scaling) -> Schedule:
         interpolant = as_interpolant(self.interpolant)
         noise = as_latent_noise(self.gamma, interpolant)
+        if self.bridge_sigma is not None:
+            noise = BrownianNoise(a=self.bridge_sigma**2)
         knots = scaling.times(np.asarray(self.facts_["times"]))
         if interpolant.gaussian_base and len(knots) != 2:
             raise ValueError(

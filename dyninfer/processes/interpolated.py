@@ -39,6 +39,8 @@ class InterpolatedDiffusion(Diffusion):
         Whether there is a growth rate.
     code : ConditionCode, optional
         Code of the conditions that the network was told; see :meth:`given`.
+    bend : VectorNetwork, optional
+        Network of both end points by which a learned interpolant deviates from a straight line; no field depends on it.
     """
 
     score_margin = 0.02
@@ -51,9 +53,10 @@ class InterpolatedDiffusion(Diffusion):
         head: Literal["score", "denoiser"] | None = None,
         grows: bool = False,
         code: ConditionCode | None = None,
+        bend: VectorNetwork | None = None,
     ):
         super().__init__()
-        self.network, self.schedule = network, schedule
+        self.network, self.schedule, self.bend = network, schedule, bend
         self.shift: Tensor
         self.scale: Tensor
         self.register_buffer("shift", torch.as_tensor(scaling.shift, dtype=torch.float64))
