@@ -17,7 +17,7 @@ def diagnose(
     network: PotentialNetwork,
     path: ConditionalPath,
     batch: PairBatch,
-    directions: Tensor,
+    directions: Tensor | None,
     scaling: Scaling,
     bins: int = 20,
 ) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def diagnose(
     path : ConditionalPath
     batch : PairBatch
         Uniform in time.
-    directions : tensor
+    directions : tensor, optional
         Along which the Laplacian is summed, as for :meth:`PotentialNetwork.derivatives`.
     scaling : Scaling
     bins : int
@@ -41,7 +41,7 @@ def diagnose(
         point = path.point(batch)
         pairs = path_action(path, batch)
     x = point.state.requires_grad_()
-    s = network.derivatives(batch.time, x, directions if lagrangian.sigma else None)
+    s = network.derivatives(batch.time, x, directions)
     residual = s.time + lagrangian.hamiltonian(batch.time, x, s)
     half_square = 0.5 * s.gradient.square().sum(1)
     (acceleration,) = torch.autograd.grad((s.time + half_square).sum(), x)

@@ -21,7 +21,7 @@ class PathPlayer:
     The path stands still for the first ``alone`` steps and after ``last``; in between, every ``every``-th step, it ascends the
     Hamilton-Jacobi residual, whose gradient the objective has left in its parameters. The residual's spread is followed relative
     to the kinetic energy: if it grows to ``limit`` times its least value, the path returns to where it was then, with half the
-    learning rate.
+    learning rate; after the third time it returns to where it began and stays there.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ class PathPlayer:
         self.parameters = list(path.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, betas=(0.9, 0.99))
         self.average = [p.detach().clone() for p in self.parameters]
-        self.best, self.best_spread = [p.detach().clone() for p in self.parameters], math.inf
+        self.start = [p.detach().clone() for p in self.parameters]
+        self.best, self.best_spread = self.start, math.inf
         self.steps, self.moved, self.runaways = 0, 0, 0
         states = path.pairs.states
         self.moments = torch.zeros(4, self.bins, device=states.device, dtype=torch.float64)
@@ -118,7 +119,7 @@ class PathPlayer:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.average = [p.detach().clone() for p in self.parameters]
-        self.best = [p.detach().clone() for p in self.parameters]
+        self.best = self.start = [p.detach().clone() for p in self.parameters]
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as tensors and numbers."""
@@ -126,6 +127,7 @@ class PathPlayer:
             "parameters": [p.detach() for p in self.parameters],
             "average": self.average,
             "best": self.best,
+            "start": self.start,
             "numbers": [
                 self.best_spread,
                 self.steps,
@@ -142,7 +144,7 @@ class PathPlayer:
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
         self._put(state["parameters"])
-        self.average, self.best = state["average"], state["best"]
+        self.average, self.best, self.start = state["average"], state["best"], state["start"]
         (self.best_spread, self.steps, self.moved, self.runaways, self.learning_rate, self.last) = state[
             "numbers"
         ]
@@ -169,16 +171,17 @@ class PathPlayer:
         if not math.isfinite(spread) or spread > self.limit * self.best_spread:
             self.runaways += 1
             self.learning_rate *= 0.5
-            if self.runaways == self.chances:
-                self.last = self.steps
+            given_up = self.runaways == self.chances
+            if given_up:
+                self.best, self.last = self.start, self.steps
             self._put(self.best)
             self.average = [p.clone() for p in self.best]
             self.optimizer.state.clear()
             self.moments.zero_()
             logger.warning(
-                "step %d: the Hamilton-Jacobi residual grew to %.3g of the kinetic energy (least: %.3g); the density path "
-                "was put back and its learning rate halved to %.2g",
-                self.steps, spread, self.best_spread, self.learning_rate,
+                "step %d: the Hamilton-Jacobi residual grew to %.3g of the kinetic energy (least: %.3g); the density path %s",
+                self.steps, spread, self.best_spread,
+                "stays where it began" if given_up else f"was put back and its learning rate halved to {self.learning_rate:.2g}",
             )  # fmt: skip
         elif spread < self.best_spread:
             self.best_spread, self.best = spread, [p.detach().clone() for p in self.parameters]

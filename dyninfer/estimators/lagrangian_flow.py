@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +17,7 @@ from dyninfer.density_paths.pairs import CoupledPairs, Pairs, natural_couplings
 from dyninfer.density_paths.player import PathPlayer, path_action
 from dyninfer.estimators.base import Estimator
 from dyninfer.lagrangians import Lagrangian, OptimalTransport, ScaledLagrangian
-from dyninfer.networks import PotentialNetwork
+from dyninfer.networks import Derivatives, PotentialNetwork
 from dyninfer.processes import PotentialDiffusion
 from dyninfer.scaling import Scaling
 from dyninfer.snapshots import Snapshots
@@ -44,10 +43,14 @@ class WassersteinLagrangianFlow(Estimator):
     coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
         Who is paired with whom; "auto" solves the static problem of the Lagrangian without its potential: exact, entropic or
         Wasserstein-Fisher-Rao transport.
-    path_fraction : float
-        Part of the steps in which the density path is learned; in the rest it stands still and the potential settles.
+    path_fraction : float, optional
+        Part of the steps in which the density path plays; in the rest it stands still and the potential settles. None is 0
+        where the coupling's closed-form paths are the solution already (one Lagrangian, no potential, ``coupling="auto"``), else 0.6.
     path_learning_rate : float
         Peak learning rate of the density path.
+    damping : float
+        Share of the pairs' own action in what the path descends, when it begins to play; the rest is the dual problem. It falls to
+        zero. 0 is the bare game, which runs away on most real data; 1 leaves every pair its own best path.
     refinement_steps : int
         Steps by which samples are moved along the Wasserstein gradient of the dual problem before the potential sees them,
         as the paper does (there, 10); 0 leaves it all to the learned path.
@@ -106,7 +109,7 @@ class WassersteinLagrangianFlow(Estimator):
 
     lagrangian: Lagrangian = OptimalTransport()
     coupling: str | Coupling = "auto"
-    path_fraction: float = 0.6
+    path_fraction: float | None = None
     path_learning_rate: float = 1e-3
     damping: float = 0.5
     refinement_steps: int = 0
@@ -123,11 +126,13 @@ class WassersteinLagrangianFlow(Estimator):
                 f"lagrangian must be a Lagrangian such as OptimalTransport(), found {self.lagrangian!r}"
             )
         self.lagrangian.check()
-        if not 0 <= self.path_fraction <= 1:
+        if self.path_fraction is not None and not 0 <= self.path_fraction <= 1:
             raise ValueError(f"path_fraction must lie in [0, 1], found {self.path_fraction}")
         for name, least in (("path_learning_rate", 0), ("refinement_size", 0)):
             if not getattr(self, name) > least:
                 raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
+        if not 0 <= self.damping <= 1:
+            raise ValueError(f"damping must lie in [0, 1], found {self.damping}")
         if self.refinement_steps < 0:
             raise ValueError(f"refinement_steps must not be negative, found {self.refinement_steps}")
         if self.coupling != "auto":
@@ -175,7 +180,6 @@ class FlowObjective:
     exact_laplacian_up_to = 10  # features; above, one random direction per sample (Hutchinson)
     validation_size = 4096
     alone = 200  # steps in which the potential finds the first path, before that path moves
-    judge_decay = 0.9
     noisy_every = (
         4  # steps between two moves of the path where there is noise: its residual needs a Laplacian
     )
@@ -199,25 +203,26 @@ class FlowObjective:
         self.lagrangian = model.lagrangian.scaled(train, scaling)
         gaps = scaling.times(data.times[1:]) - scaling.times(data.times[:-1])
         coupling: Any = as_coupling(model.coupling) if model.coupling != "auto" else None
-        coupling = coupling or natural_couplings(self.lagrangian, gaps)
-        pairs = CoupledPairs(train, scaling, coupling, seed, device, dtype)
+        solve = coupling or natural_couplings(self.lagrangian, gaps)
+        pairs = CoupledPairs(train, scaling, solve, seed, device, dtype)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed + 1)
             self.path = ConditionalPath(pairs, self.lagrangian, model.path_width)
-        last = round(model.path_fraction * settings.max_steps)
+        fraction = model.path_fraction
+        if fraction is None:
+            both = self.lagrangian.sigma and self.lagrangian.growth_penalty is not None
+            solved = coupling is None and self.lagrangian.potential is None and not both
+            fraction = 0.0 if solved else 0.6
+        last = round(fraction * settings.max_steps)
         every = self.noisy_every if self.lagrangian.sigma else 1
         self.rival = PathPlayer(self.path, model.path_learning_rate, min(self.alone, last), last, every)
         self.times = TimeSampler(True, device, dtype)
-        # The path answers to an average of the potential: steps of the one would otherwise chase the noise of the other.
-        self.judge = copy.deepcopy(process.network).requires_grad_(False)
-        self.weights = [p.detach() for p in process.network.parameters()]
-        self.judge_weights: list[Tensor] = list(self.judge.parameters())
         self.axes = torch.eye(len(scaling.shift), device=device, dtype=dtype)
         self.energy_unit = (scaling.unit / scaling.duration) ** 2
         self.held = None
         if held is not None:
             generator = torch.Generator(device).manual_seed(seed + 7919)
-            others = CoupledPairs(held, scaling, coupling, seed + 1, device, dtype)
+            others = CoupledPairs(held, scaling, solve, seed + 1, device, dtype)
             self.held = self._draw(others, TimeSampler(False, device, dtype), self.validation_size, generator)
         if self.lagrangian.potential is not None:
             first = torch.Generator(device).manual_seed(seed + 104729)
@@ -239,8 +244,12 @@ class FlowObjective:
             return self._potential_loss(process, batch, point)
         point = self.path.point(batch)
         here = PathPoint(*(value.detach() for value in point))
-        terms = self._potential_loss(process, batch, here)
-        residual, slope = self._residual(batch, here.state)
+        state = here.state.requires_grad_()
+        s = process.network.derivatives(batch.time, state, self._directions(batch))
+        residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
+        (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
+        residual = residual.detach()
+        terms = self._potential_loss(process, batch, here, s)
         # The path ascends the residual: its loss has no value of its own here, only a gradient.
         excess = residual - self.rival.level(batch.time)
         rise = here.weight * (slope * point.state).sum(1) + excess * point.weight
@@ -254,8 +263,6 @@ class FlowObjective:
     def observe(self, batch: PairBatch, terms: dict[str, Tensor]) -> None:
         """Let the path make its step, and tell the time sampler how the integrand varied."""
         self.times.observe(batch.time, terms.pop("integrand"))
-        if not self.rival.done:
-            torch._foreach_lerp_(self.judge_weights, self.weights, 1 - self.judge_decay)
         measured = (terms.pop("residual"), terms.pop("mass")) if "residual" in terms else None
         self.rival.step(batch.time, measured, self.path.given_mass(batch), terms["kinetic"])
         terms["residual_std"] = self.rival.spread.detach().clone()
@@ -274,14 +281,12 @@ class FlowObjective:
             "moments": self.times.moments,
             "density": self.times.density,
             "rival": self.rival.state(),
-            "judge": self.judge_weights,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
         self.times.moments, self.times.density = state["moments"], state["density"]
         self.rival.restore(state["rival"])
-        torch._foreach_copy_(self.judge_weights, state["judge"])
 
     def diagnostics(self) -> pd.DataFrame:
         """Averages over fresh samples of the path; see :meth:`WassersteinLagrangianFlow.report`."""
@@ -294,13 +299,14 @@ class FlowObjective:
         return table
 
     def _potential_loss(
-        self, process: PotentialDiffusion, batch: PairBatch, point: PathPoint
+        self, process: PotentialDiffusion, batch: PairBatch, point: PathPoint, s: Derivatives | None = None
     ) -> dict[str, Tensor]:
         """Regression of ∇s on the path's drift and of λs on its growth; its least value is minus the action."""
         state, penalty = point.state, self.lagrangian.growth_penalty
         if self.model.refinement_steps and torch.is_grad_enabled():
             return self._refined_loss(process, batch, point)
-        s = process.network.derivatives(batch.time, state)
+        if s is None:
+            s = process.network.derivatives(batch.time, state)
         kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
         density = kinetic - point.weight * (s.gradient * point.velocity).sum(1)
         if penalty is not None:
@@ -308,15 +314,6 @@ class FlowObjective:
         if self.path.weighted:
             density = density - point.weight_rate * s.value
         return self._terms(density, kinetic, batch, point)
-
-    def _residual(self, batch: PairBatch, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Hamilton-Jacobi residual of the averaged potential ``(n,)``, and its gradient in the state ``(n, d)``."""
-        state = state.detach().requires_grad_()
-        directions = self._directions(batch) if self.lagrangian.sigma else None
-        s = self.judge.derivatives(batch.time, state, directions)
-        residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
-        (slope,) = torch.autograd.grad(residual.sum(), state)
-        return residual.detach(), slope
 
     def _refined_loss(
         self, process: PotentialDiffusion, batch: PairBatch, point: PathPoint
@@ -327,10 +324,12 @@ class FlowObjective:
         reach = (self.model.refinement_size * 2 * tau * (1 - tau))[:, None]
         state = point.state
         for _ in range(self.model.refinement_steps):
-            state = state + reach * self._residual(batch, state)[1].clamp(-1, 1)
-        s = process.network.derivatives(
-            batch.time, state, self._directions(batch) if self.lagrangian.sigma else None
-        )
+            state = state.detach().requires_grad_()
+            s = process.network.derivatives(batch.time, state, self._directions(batch))
+            residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
+            (slope,) = torch.autograd.grad(residual.sum(), state)
+            state = (state + reach * slope.clamp(-1, 1)).detach()
+        s = process.network.derivatives(batch.time, state, self._directions(batch))
         plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
         inner = point.weight * (s.time + plain.hamiltonian(batch.time, state, s))
         ends = process.network(
@@ -357,7 +356,10 @@ class FlowObjective:
             "integrand": density.detach(),
         }
 
-    def _directions(self, batch: PairBatch) -> Tensor:
+    def _directions(self, batch: PairBatch) -> Tensor | None:
+        """Along which the Laplacian is summed, where noise makes it part of the Hamiltonian."""
+        if not self.lagrangian.sigma:
+            return None
         return self.axes if batch.probe is None else batch.probe
 
     def _draw(self, pairs: CoupledPairs, times: TimeSampler, n: int, generator: torch.Generator) -> PairBatch:
