@@ -15,6 +15,10 @@ import dyninfer as di
 
 SIGMA = 0.3  # noise amplitude, per square root of a day
 GROWTH_PENALTY = 0.1
+FLOW_SIGMA, FLOW_GROWTH_PENALTY = (
+    0.05,
+    1.0,
+)  # about those of the flows' reference: 0.1 over its whole time, and 1
 DEFINING = ("sigma", "growth_penalty")  # a setting of these makes another variant
 
 
@@ -54,9 +58,9 @@ def flow(*terms: str) -> Callable[..., Any]:
 
 LAGRANGIANS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "OT": lambda settings: public("OptimalTransport")(),
-    "SB": lambda settings: public("SchrodingerBridge")(sigma=settings.pop("sigma", SIGMA)),
+    "SB": lambda settings: public("SchrodingerBridge")(sigma=settings.pop("sigma", FLOW_SIGMA)),
     "UOT": lambda settings: public("UnbalancedTransport")(
-        growth_penalty=settings.pop("growth_penalty", GROWTH_PENALTY), **taken(settings, "growth__")
+        growth_penalty=settings.pop("growth_penalty", FLOW_GROWTH_PENALTY), **taken(settings, "growth__")
     ),
     "DataManifold": lambda settings: public("DataManifold")(**taken(settings, "manifold__")),
     "MeanAcceleration": lambda settings: public("MeanAcceleration")(**taken(settings, "acceleration__")),
