@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from dyninfer.estimators.base import Estimator, load
+from dyninfer.estimators.base import Estimator
+from dyninfer.estimators.saving import load
 
 for _module in pkgutil.iter_modules(__path__):
     _found = importlib.import_module(f"{__name__}.{_module.name}")

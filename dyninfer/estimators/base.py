@@ -16,16 +16,16 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
-import dyninfer
 from dyninfer import keys
 from dyninfer.density_paths import DensityPath
+from dyninfer.estimators.saving import metadata_of, table_text
 from dyninfer.evaluation import score_arrival
-from dyninfer.model_file import read_model, write_model
+from dyninfer.model_file import write_model
 from dyninfer.parallel import join_processes, pick_device
 from dyninfer.processes import Diffusion
 from dyninfer.processes.diffusion import fields_at
 from dyninfer.scaling import ScaleMode, Scaling
-from dyninfer.settings import Settings, check_seed, fingerprint, from_plain, to_plain
+from dyninfer.settings import Settings, check_seed, fingerprint
 from dyninfer.snapshots import Snapshots, cells_at
 from dyninfer.solvers import simulate
 from dyninfer.training import Objective, Training, train
@@ -288,7 +288,7 @@ class Estimator(Settings, ABC):
         for name, column in ((keys.GROWTH, "growth"), (keys.POTENTIAL, "potential")):
             if column in fields:
                 adata.obs[name] = fields[column]
-        adata.uns[keys.UNS] = {"model": json.dumps(self._metadata())}
+        adata.uns[keys.UNS] = {"model": json.dumps(metadata_of(self))}
         return adata
 
     def save(self, path: str | Path) -> Path:
@@ -297,7 +297,7 @@ class Estimator(Settings, ABC):
         The file is written beside and moved into place, so a failed save leaves the old one.
         """
         self._check_fitted()
-        metadata = self._metadata() | {name: _table_text(getattr(self, name)) for name in self.tables}
+        metadata = metadata_of(self) | {name: table_text(getattr(self, name)) for name in self.tables}
         return write_model(path, self.process_.state_dict(), metadata)
 
     def cite(self) -> str:
@@ -409,88 +409,3 @@ class Estimator(Settings, ABC):
     def _check_fitted(self) -> None:
         if not hasattr(self, "process_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(data, ...) first")
-
-    def _metadata(self) -> dict[str, Any]:
-        scaling = self.scaling_
-        return {
-            "version": dyninfer.__version__,
-            "model": to_plain(self),
-            "scaling": {
-                name: to_plain(getattr(scaling, name), name)
-                for name in ("shift", "scale", "start", "duration", "unit")
-            },
-            "features": [str(f) for f in self.feature_names_in_],
-            "times": [float(t) for t in self.times_],
-            "sizes": [int(n) for n in self.sizes_],
-            "hold_out": self.hold_out_,
-            "source": self.source_,
-            "seed": self.seed_,
-            "status": self.status_,
-            "training": to_plain(self.training_),
-            "facts": self.facts_,
-        }
-
-    @classmethod
-    def _from_file(cls, metadata: dict[str, Any], tensors: dict[str, Tensor], device: str) -> Self:
-        model = from_plain(metadata["model"])
-        saved = metadata["scaling"].items()
-        numbers: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in saved}
-        scaling = Scaling(**numbers)
-        model.training_, model.facts_ = from_plain(metadata["training"]), metadata["facts"]
-        process = model._built(None, scaling, 0).to(pick_device(device), model.training_.dtype)
-        process.load_state_dict(tensors)
-        model.process_ = process.eval().requires_grad_(False)
-        model.scaling_, model.seed_, model.status_ = scaling, metadata["seed"], metadata["status"]
-        model.times_, model.sizes_, model.hold_out_ = (
-            np.asarray(metadata["times"]),
-            tuple(metadata["sizes"]),
-            metadata["hold_out"],
-        )
-        model.source_ = metadata["source"]
-        model.feature_names_in_ = np.asarray(metadata["features"], dtype=object)
-        model.n_features_in_ = len(model.feature_names_in_)
-        for name in model.tables:
-            setattr(model, name, _table(metadata[name]))
-        return model
-
-
-def _table_text(table: pd.DataFrame) -> str:
-    return json.dumps(
-        {
-            "columns": list(table.columns),
-            "data": json.loads(table.to_json(orient="values")),
-            "attrs": table.attrs,
-        }
-    )
-
-
-def _table(text: str) -> pd.DataFrame:
-    saved = json.loads(text)
-    table = pd.DataFrame(saved["data"], columns=saved["columns"])
-    table.attrs = saved["attrs"]
-    return table
-
-
-def load(path: str | Path, device: str = "auto") -> Any:
-    """Load a model that :meth:`Estimator.save` wrote.
-
-    Parameters
-    ----------
-    path : path
-        A safetensors file; it holds numbers and text, and loading it runs no code from it.
-    device : str
-        Where to put the process.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file, or it is not a dyninfer model, or of a class that is not known here.
-    """
-    metadata, tensors = read_model(path)
-    try:
-        return Estimator._from_file(metadata, tensors, device)
-    except KeyError as missing:
-        raise ValueError(
-            f"{str(path)!r} was written by dyninfer {metadata.get('version')} and lacks {missing}, which version "
-            f"{dyninfer.__version__} needs; load it with that version, or fit and save again"
-        ) from None
