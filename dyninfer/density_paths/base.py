@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +58,19 @@ def couple(
         one.plan(samples[k], samples[k + 1], weights[k], weights[k + 1], seed + k)
         for k, one in enumerate(coupling)
     ]
+
+
+def conserving(data: Snapshots) -> Snapshots:
+    """The same snapshots without their masses, for a model whose mass cannot change; says so."""
+    if data.masses is None:
+        return data
+    warnings.warn(
+        "the masses of the snapshots are not used: this model conserves mass; let mass grow (growth_penalty, or an "
+        "UnbalancedTransport) to follow them",
+        UserWarning,
+        stacklevel=4,
+    )
+    return replace(data, masses=None)
 
 
 def interval(times: Tensor, t: Tensor) -> Tensor:

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from dyninfer.couplings import Coupling, as_coupling
-from dyninfer.density_paths import DensityBatch, DensityPath, TimeSampler, default_coupling, path_sampler
+from dyninfer.density_paths import (
+    DensityBatch,
+    DensityPath,
+    TimeSampler,
+    conserving,
+    default_coupling,
+    path_sampler,
+)
 from dyninfer.estimators.base import Estimator
 from dyninfer.lagrangians import hamiltonian
 from dyninfer.networks import PotentialNetwork
@@ -125,6 +132,8 @@ class ActionMatching(Estimator):
         self, process: PotentialDiffusion, data: Snapshots | DensityPath, scaling: Scaling, seed: int
     ) -> ActionObjective:
         """Return the action of the density path that the data and the settings define."""
+        if self.growth_penalty is None and isinstance(data, Snapshots):
+            data = conserving(data)
         return ActionObjective(self, process, data, scaling, seed)
 
 

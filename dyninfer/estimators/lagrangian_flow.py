@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.couplings import Coupling, as_coupling
-from dyninfer.density_paths import DensityPath, TimeSampler
+from dyninfer.density_paths import DensityPath, TimeSampler, conserving
 from dyninfer.density_paths.conditional import ConditionalPath, PairBatch, PathPoint
 from dyninfer.density_paths.diagnostics import diagnose
 from dyninfer.density_paths.pairs import CoupledPairs, Pairs, natural_couplings
@@ -152,6 +152,8 @@ class WassersteinLagrangianFlow(Estimator):
                 "a Wasserstein Lagrangian flow looks for the density path itself; give it snapshots, "
                 "or fit a DensityPath with ActionMatching"
             )
+        if self.lagrangian.penalty is None:
+            data = conserving(data)
         return FlowObjective(self, process, data, scaling, seed)
 
     def finish(self, objective: FlowObjective) -> None:

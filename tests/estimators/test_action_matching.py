@@ -263,3 +263,15 @@ def test_impossible_settings_are_refused_by_name(settings, mention):
     data = di.Snapshots(times=[0, 1, 2], samples=[rng.normal(size=(40, 2))] * 3)
     with pytest.raises(ValueError, match=mention):
         di.ActionMatching(**settings).fit(data, max_steps=2, progress=False)
+
+
+def test_masses_without_growth_are_left_out_with_a_warning_and_the_action_stays_bounded():
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(k, 1, (200, 2)) for k in range(3)]
+    given = di.Snapshots(times=[0, 1, 2], samples=samples, masses=[1.0, 2.0, 4.0])
+    with pytest.warns(UserWarning, match="conserves mass"):
+        model = di.ActionMatching().fit(given, max_steps=60, progress=False)
+    plain = di.ActionMatching().fit(
+        di.Snapshots(times=[0, 1, 2], samples=samples), max_steps=60, progress=False
+    )
+    assert model.history_["loss"].iloc[-1] == plain.history_["loss"].iloc[-1]
