@@ -148,7 +148,8 @@ class VectorNetwork(nn.Module):
     def with_rate(self, t: Tensor, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Outputs ``(n, n_outputs)`` and their partial derivatives in time."""
         h, rate = _joined(t, x, c), torch.cat(_time_rates(t), 1)
-        for k, layer in enumerate(self.hidden):
+        layers: Any = self.hidden
+        for k, layer in enumerate(layers):
             weight = layer.weight[:, : rate.shape[1]] if k == 0 else layer.weight
             h, slope = value_and_slope(layer(h), self.activation)
             rate = (rate @ weight.T) * slope

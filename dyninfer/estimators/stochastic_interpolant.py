@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -17,6 +17,7 @@ from dyninfer.conditions import ConditionCode
 from dyninfer.couplings import (
     Coupling,
     EntropicOTCoupling,
+    GivenPairs,
     IndependentCoupling,
     OTCoupling,
     SparseOTCoupling,
@@ -33,13 +34,15 @@ from dyninfer.interpolants import (
     as_interpolant,
     as_latent_noise,
 )
-from dyninfer.matching import BridgeObjective, CoupledSamples, MatchingObjective, SameRows
+from dyninfer.matching import BridgeObjective, CoupledSamples, MatchingObjective, SameRows, kl_bound
+from dyninfer.matching.bound import check_bounded
+from dyninfer.matching.coupled import check_standard_normal, keep_apart
+from dyninfer.matching.rows import carried
 from dyninfer.networks import VectorNetwork
 from dyninfer.processes import InterpolatedDiffusion
 from dyninfer.processes.diffusion import fields_at
 from dyninfer.scaling import Scaling
 from dyninfer.snapshots import Snapshots
-from dyninfer.training import Training
 from dyninfer.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -170,9 +173,7 @@ class StochasticInterpolant(Estimator):
         return {
             "times": [float(t) for t in data.times],
             "grows": data.masses is not None or not conserves,
-            "conditions": None
-            if code is None
-            else {"parts": list(code.parts), "centre": code.centre, "spread": code.spread},
+            "conditions": None if code is None else asdict(code),
         }
 
     def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> InterpolatedDiffusion:
@@ -204,7 +205,7 @@ class StochasticInterpolant(Estimator):
             )
         like, settings = next(process.parameters()), self.training_
         if process.schedule.interpolant.gaussian_base:
-            _check_standard_normal(data)
+            check_standard_normal(data)
 
         def coupled(part: Snapshots, seed: int) -> CoupledSamples:
             return CoupledSamples(
@@ -212,12 +213,12 @@ class StochasticInterpolant(Estimator):
                 like.device, like.dtype, process.code, self.control,
             )  # fmt: skip
 
-        train, held = data, None
-        if settings.validation_fraction:
-            train, held = data.split(settings.validation_fraction, seed)
         if self.bridge_sigma is not None:
             epsilon = 0.5 * self.bridge_sigma**2 * scaling.duration / scaling.unit**2
             return BridgeObjective(process, coupled(data, seed), None, seed, epsilon)
+        # Pairs that are known are not torn apart: they are all learned from, and nothing is kept for validation.
+        whole = isinstance(self._coupling(), GivenPairs | SameRows)
+        train, held = keep_apart(data, 0.0 if whole else settings.validation_fraction, seed)
         return MatchingObjective(
             process, coupled(train, seed), None if held is None else coupled(held, seed + 1), seed
         )
@@ -292,25 +293,45 @@ class StochasticInterpolant(Estimator):
         if as_interpolant(self.interpolant).gaussian_base:
             raise ValueError("rectify needs an interpolant between two samples; use interpolant='linear'")
         run = self.simulate(observed, times, seed=seed)
-        alive = (run.status == 0).cpu()
-        carried = run.states[alive].cpu().numpy()
-        growth = None if run.log_weights is None else run.log_weights[alive].cpu().numpy()
-        first = observed.index(times[0])
-        weights = observed.weights_at(times[0])[alive.numpy()]
-        mass = weights[:, None] * (1.0 if growth is None else np.exp(growth)) * np.ones(len(times))
-        labels = None
-        if self.process_.code is not None and observed.conditions is not None:
-            labels = (np.asarray(observed.conditions[first])[alive.numpy()],) * len(times)
-        pairs = Snapshots(
-            times=times,
-            samples=tuple(carried.swapaxes(0, 1)),
-            weights=tuple(mass.T),
-            conditions=labels,
-            features=observed.features,
+        pairs = carried(observed, run, conditions=self.process_.code is not None)  # type: ignore[union-attr]
+        again = clone(self).set_params(coupling=SameRows(grows=run.log_weights is not None))
+        again.fit(pairs, seed=seed, **fit_options)
+        again.source_ = self.source_
+        return again
+
+    def kl_bound(
+        self,
+        data: AnnData | Snapshots,
+        noise: float | Callable[[float], float],
+        *,
+        seed: int = 0,
+        **options: Any,
+    ) -> dict[str, float]:
+        """Bound on how far simulations with noise ε stray from the data: :func:`dyninfer.matching.kl_bound`.
+
+        Parameters
+        ----------
+        data : AnnData or Snapshots
+            Samples at the times of the fit, best such that were not fitted.
+        noise : float or callable
+            ε > 0 of the simulation.
+        seed : int
+        **options
+            ``n_points``, ``n_times``.
+        """
+        self._check_fitted()
+        process: Any = self.process_
+        check_bounded(process)
+        observed = self._as_snapshots(data).check_finite()
+        if len(observed.times) != len(self.times_) or not np.allclose(observed.times, self.times_):
+            raise ValueError(
+                f"the data must have the times of the fit, {self.times_.tolist()}; found {observed.times.tolist()}"
+            )
+        like, chains = next(process.parameters()), process.schedule.cardinal is not None
+        samples = CoupledSamples(
+            observed, self.scaling_, self._coupling(), chains, seed, like.device, like.dtype
         )
-        training = Training(**{**self.training_.get_params(), "validation_fraction": 0})  # pairs stay whole
-        again = clone(self).set_params(coupling=SameRows(grows=growth is not None), training=training)
-        return again.fit(pairs, seed=seed, **fit_options)
+        return kl_bound(process, samples, noise, seed=seed, **options)
 
     def _run(self, start: Any, times: Any, **options: Any) -> Trajectories:
         return super().simulate(start, times, **options)
@@ -342,9 +363,8 @@ class StochasticInterpolant(Estimator):
         )
 
     def _under(self, condition: Any) -> Self:
-        model, process = copy.copy(self), self.process_
-        if not isinstance(process, InterpolatedDiffusion):
-            raise TypeError(f"process_ must be an InterpolatedDiffusion, found {type(process).__name__}")
+        process: Any = self.process_
+        model = copy.copy(self)
         model.process_ = process.given(condition)
         return model
 
@@ -378,9 +398,7 @@ class StochasticInterpolant(Estimator):
 
     def _code(self) -> ConditionCode | None:
         saved = self.facts_["conditions"]
-        if saved is None:
-            return None
-        return ConditionCode(tuple(saved["parts"]), saved["centre"], saved["spread"])
+        return None if saved is None else ConditionCode(**{**saved, "parts": tuple(saved["parts"])})
 
     def _schedule(self, scaling: Scaling) -> Schedule:
         interpolant = as_interpolant(self.interpolant)
@@ -399,13 +417,3 @@ class StochasticInterpolant(Estimator):
         else:
             a = noise.a * scaling.duration / scaling.unit**2
         return Schedule(interpolant, noise, knots, a)
-
-
-def _check_standard_normal(data: Snapshots) -> None:
-    first = data.samples[0]
-    mean, std, slack = first.mean(0), first.std(0), 6 / len(first) ** 0.5
-    if np.abs(mean).max() > slack or np.abs(std - 1).max() > slack:
-        raise ValueError(
-            f"a one-sided interpolant starts from a standard normal sample, but at time {data.times[0]:g} the means reach "
-            f"{np.abs(mean).max():.3g} and the standard deviations lie in [{std.min():.3g}, {std.max():.3g}]"
-        )

@@ -50,7 +50,7 @@ class BridgeObjective(MatchingObjective):
         self.epsilon = epsilon
         super().__init__(process, samples, held, seed)
 
-    def loss(self, process: InterpolatedDiffusion, batch: BridgeBatch) -> dict[str, Tensor]:
+    def loss(self, process: InterpolatedDiffusion, batch: BridgeBatch) -> dict[str, Tensor]:  # type: ignore[override]
         """Loss per pair of points ``(n,)``, in scaled units; ``energy`` is ``½|u|²``."""
         state, velocity = self._bent(process, batch)
         gamma, slope = batch.gamma[:, :1], batch.gamma[:, 1:]

@@ -96,18 +96,41 @@ class CoupledSamples:
             np.repeat([p.condition for p in parts], [len(p.mass) for p in parts]), device=device
         )
 
-    def draw(self, interval: Tensor, generator: torch.Generator) -> Ends:
-        """Coupled samples for the intervals ``(n,)``."""
+    def pick(self, interval: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw by mass for the intervals ``(n,)``: numbers of the coupled samples ``(n,)`` and their rows ``(n, 2)`` or ``(n, K)``."""
         u = torch.rand(len(interval), generator=generator, device=interval.device, dtype=torch.float64)
         level = u if self.chains else interval + u
         pick = torch.searchsorted(self.cumulative, level).clamp_(max=len(self.rows) - 1)
-        knots = self.states[self.rows[pick]]
+        return pick, self.rows[pick]
+
+    def draw(self, interval: Tensor, generator: torch.Generator) -> Ends:
+        """Coupled samples for the intervals ``(n,)``."""
+        pick, rows = self.pick(interval, generator)
+        knots = self.states[rows]
         code = None if self.codes is None else self.codes[self.condition[pick]]
         if not self.weighted:
             return Ends(knots, None, None, code)
         first = interval if self.chains else torch.zeros_like(interval)
         start = self.log_weights[pick, first] + self.log_mass[interval]
         return Ends(knots, start, self.log_weights[pick, first + 1] + self.log_mass[interval + 1], code)
+
+
+def keep_apart(data: Snapshots, fraction: float, seed: int) -> tuple[Snapshots, Snapshots | None]:
+    """Split samples off for validation; within each condition, or nothing where a condition has fewer than ten anywhere."""
+    if not fraction:
+        return data, None
+    if data.conditions is None:
+        return data.split(fraction, seed)
+    labels, rng = _labels(data), np.random.default_rng(seed)
+    held: list[np.ndarray] = []
+    for at in labels:
+        rows = [np.flatnonzero(at == name) for name in np.unique(at)]
+        if min(map(len, rows)) < 10:
+            return data, None
+        held.append(np.concatenate([rng.permutation(r)[: max(2, round(len(r) * fraction))] for r in rows]))
+    kept = [np.setdiff1d(np.arange(n), rows) for n, rows in zip(data.sizes, held, strict=True)]
+    every = list(range(data.n_times))
+    return _part(data, kept, every), _part(data, [np.sort(rows) for rows in held], every)
 
 
 def _labels(data: Snapshots) -> list[np.ndarray]:
@@ -172,11 +195,16 @@ def _runs(present: list[bool]) -> list[list[int]]:
 
 
 def _part(data: Snapshots, rows: list[np.ndarray], run: list[int]) -> Snapshots:
+    def pick(values: Any) -> Any:
+        return None if values is None else tuple(np.asarray(values[k])[rows[k]] for k in run)
+
     return Snapshots(
         times=data.times[run],
-        samples=tuple(data.samples[k][rows[k]] for k in run),
-        weights=None if data.weights is None else tuple(data.weights[k][rows[k]] for k in run),
-        names=None if data.names is None else tuple(data.names[k][rows[k]] for k in run),
+        samples=pick(data.samples),
+        masses=None if data.masses is None else data.masses[run],
+        weights=pick(data.weights),
+        conditions=pick(data.conditions),
+        names=pick(data.names),
     )
 
 
@@ -207,3 +235,14 @@ def _cumulative(parts: list[Stretch]) -> np.ndarray:
 def _log_masses(data: Snapshots) -> np.ndarray:
     """Log-masses relative to their mean, so that the loss keeps its size; zeros where none are given."""
     return np.zeros(data.n_times) if data.masses is None else np.log(data.masses / data.masses.mean())
+
+
+def check_standard_normal(data: Snapshots) -> None:
+    """Raise a ValueError if the first snapshot is no standard normal sample."""
+    first = data.samples[0]
+    mean, std, slack = first.mean(0), first.std(0), 6 / len(first) ** 0.5
+    if np.abs(mean).max() > slack or np.abs(std - 1).max() > slack:
+        raise ValueError(
+            f"a one-sided interpolant starts from a standard normal sample, but at time {data.times[0]:g} the means reach "
+            f"{np.abs(mean).max():.3g} and the standard deviations lie in [{std.min():.3g}, {std.max():.3g}]"
+        )

@@ -8,6 +8,8 @@ import numpy as np
 
 from dyninfer.couplings import Coupling, Plan
 from dyninfer.couplings.plan import balanced, weighted
+from dyninfer.snapshots import Snapshots
+from dyninfer.trajectories import Trajectories
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -31,3 +33,20 @@ class SameRows(Coupling):
         """See :meth:`Coupling.plan`."""
         rows = np.arange(len(x))
         return weighted(rows, rows, a, b) if self.grows else balanced(rows, rows, a)
+
+
+def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snapshots:
+    """Snapshots of the paths of a run that began with all samples of its first time; row i is path i at every time."""
+    times = run.times.cpu().numpy()
+    first, alive = observed.index(times[0]), (run.status == 0).cpu().numpy()
+    mass = np.repeat(observed.weights_at(times[0])[alive, None], len(times), 1)
+    if run.log_weights is not None:
+        mass = mass * run.log_weights.exp().cpu().numpy()[alive]
+    labels = observed.conditions[first][alive] if conditions and observed.conditions is not None else None
+    return Snapshots(
+        times=times,
+        samples=tuple(run.states.cpu().numpy()[alive].swapaxes(0, 1)),
+        weights=tuple(mass.T),
+        conditions=None if labels is None else (labels,) * len(times),
+        features=observed.features,
+    )

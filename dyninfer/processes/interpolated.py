@@ -98,29 +98,28 @@ class InterpolatedDiffusion(Diffusion):
 
     def growth(self, t: Tensor | float, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
-        return self._growth(self._outputs(*self._scaled(t, x)), x) if self.grows else None
+        return self._rate_of_growth(self._outputs(*self._scaled(t, x)), x) if self.grows else None
 
     def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Both fields from one pass through the network."""
         outputs = self._outputs(*self._scaled(t, x))
-        return self._velocity(outputs, x), self._growth(outputs, x) if self.grows else None
+        return self._velocity(outputs, x), self._rate_of_growth(outputs, x) if self.grows else None
 
     def drift_growth_and_score(
         self, t: Tensor | float, x: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """All three fields, from one pass wherever the score needs no other time."""
+        """All three fields: one pass through the network, two where the score is read at the margin."""
         tau, z = self._scaled(t, x)
         outputs = self._outputs(tau, z)
-        growth = self._growth(outputs, x) if self.grows else None
+        growth = self._rate_of_growth(outputs, x) if self.grows else None
         if self.head is None:
             return self._velocity(outputs, x), growth, None
         if self.head == "score":
             score = self._second(outputs)
         else:
             inside = self.schedule.inside(tau, self.score_margin)
-            other = outputs if torch.equal(inside, tau) else self._outputs(inside, z)
             moment = self.schedule.moment(inside)
-            score = -self._denoiser(other, moment) / (moment.gamma[:, None] * self._latent())  # type: ignore[index]
+            score = -self._denoiser(self._outputs(inside, z), moment) / (moment.gamma[:, None] * self._latent())  # type: ignore[index]
         return self._velocity(outputs, x), growth, (score / self.scale).to(x.dtype)
 
     def divergence(self, t: Tensor | float, x: Tensor) -> Tensor:
@@ -150,7 +149,7 @@ class InterpolatedDiffusion(Diffusion):
     def _velocity(self, outputs: Tensor, x: Tensor) -> Tensor:
         return outputs[:, : x.shape[1]].to(x.dtype) * (self.scale / self.duration).to(x)
 
-    def _growth(self, outputs: Tensor, x: Tensor) -> Tensor:
+    def _rate_of_growth(self, outputs: Tensor, x: Tensor) -> Tensor:
         return outputs[:, -1].to(x.dtype) / self.duration
 
     def _second(self, outputs: Tensor) -> Tensor:
