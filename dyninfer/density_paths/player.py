@@ -20,8 +20,9 @@ class PathPlayer:
 
     The path stands still for the first ``alone`` steps and after ``last``; in between, every ``every``-th step, it ascends the
     Hamilton-Jacobi residual, whose gradient the objective has left in its parameters. The residual's spread is followed relative
-    to the kinetic energy: if it grows to ``limit`` times its least value, the path returns to where it was then, with half the
-    learning rate; after the third time it returns to where it began and stays there.
+    to the kinetic energy before the path moved: if it grows to ``limit`` times its least value, or the action of the pairs grows by
+    ``limit`` times that energy or its own first size, the path returns to where it was best, with half the learning rate; after the third time it
+    returns to where it began and stays there.
 
     Parameters
     ----------
@@ -53,11 +54,22 @@ class PathPlayer:
         states = path.pairs.states
         self.moments = torch.zeros(4, self.bins, device=states.device, dtype=torch.float64)
         self.kinetic = torch.zeros((), device=states.device, dtype=torch.float64)
+        self.unit = torch.zeros_like(self.kinetic)  # kinetic energy before the path moved
+        self.spent, self.allowed = (
+            torch.zeros_like(self.kinetic),
+            math.inf,
+        )  # action of the pairs, and its bound
 
     @property
     def moves(self) -> bool:
         """Whether the path moves in this step."""
         return self.alone <= self.steps < self.last and self.steps % self.every == 0
+
+    @property
+    def listens(self) -> bool:
+        """Whether the residual is to be measured in this step: where the path moves, and shortly before."""
+        begun = self.alone - self.check_every <= self.steps and self.alone < self.last
+        return begun and self.steps < self.last and self.steps % self.every == 0
 
     @property
     def part_left(self) -> float:
@@ -71,13 +83,13 @@ class PathPlayer:
 
     @property
     def spread(self) -> Tensor:
-        """Standard deviation of the residual at one time, over the mean kinetic energy."""
+        """Standard deviation of the residual at one time, over the mean kinetic energy before the path moved."""
         count, total, squares, _ = self.moments
         seen = count.clamp_min(1e-12)
         variance = (
             (squares / seen - (total / seen).square()).clamp_min(0) * count
         ).sum() / count.sum().clamp_min(1e-12)
-        return variance.sqrt() / self.kinetic.clamp_min(1e-12)
+        return variance.sqrt() / torch.where(self.unit > 0, self.unit, self.kinetic).clamp_min(1e-12)
 
     def level(self, t: Tensor) -> Tensor:
         """Price of mass at times ``(n,)``: zero where it is free; where it is prescribed, what keeps it there."""
@@ -88,20 +100,27 @@ class PathPlayer:
         price = total / count.clamp_min(1e-12) + self.stiffness * self.kinetic * excess
         return price.to(t.dtype)[self._bin(t)]
 
-    def step(self, t: Tensor, measured: tuple[Tensor, Tensor] | None, given: Tensor, kinetic: Tensor) -> None:
-        """Count a step of the loop and, where residual and mass ``(n,)`` were measured, follow the gradient that was left."""
+    def step(
+        self, t: Tensor, measured: tuple[Tensor, Tensor, Tensor] | None, given: Tensor, kinetic: Tensor
+    ) -> None:
+        """Count a step of the loop; where residual, mass and pairs' action ``(n,)`` were measured, follow the gradient left."""
         if measured is not None:
             self._measure(t, *measured, given, kinetic)
+        if measured is not None and self.moves:
             mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate()
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
             self.moved += 1
             decay = min(0.99, (1 + self.moved) / (10 + self.moved))
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+        self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
+        if self.steps == self.alone < self.last:
+            self.unit = self.kinetic.clone()
+            self.best_spread = float(self.spread) or math.inf  # zero where nothing was measured
+            self.allowed = float(self.spent + self.limit * torch.maximum(self.unit, self.spent.abs()))
         if self.alone < self.steps <= self.last and self.steps % self.check_every == 0:
             self._guard()
         if self.steps == self.last and self.moved:
@@ -135,24 +154,36 @@ class PathPlayer:
                 self.runaways,
                 self.learning_rate,
                 self.last,
+                self.allowed,
             ],
             "optimizer": self.optimizer.state_dict(),
             "moments": self.moments,
             "kinetic": self.kinetic,
+            "unit": self.unit,
+            "spent": self.spent,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
         self._put(state["parameters"])
         self.average, self.best, self.start = state["average"], state["best"], state["start"]
-        (self.best_spread, self.steps, self.moved, self.runaways, self.learning_rate, self.last) = state[
-            "numbers"
-        ]
+        (
+            self.best_spread,
+            self.steps,
+            self.moved,
+            self.runaways,
+            self.learning_rate,
+            self.last,
+            self.allowed,
+        ) = state["numbers"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.moments, self.kinetic = state["moments"], state["kinetic"]
+        self.unit, self.spent = state["unit"], state["spent"]
 
     @torch.no_grad()
-    def _measure(self, t: Tensor, residual: Tensor, mass: Tensor, given: Tensor, kinetic: Tensor) -> None:
+    def _measure(
+        self, t: Tensor, residual: Tensor, mass: Tensor, spent: Tensor, given: Tensor, kinetic: Tensor
+    ) -> None:
         new = torch.zeros_like(self.moments)
         value, weight = residual.double(), mass.double()
         new.index_add_(
@@ -160,15 +191,20 @@ class PathPlayer:
         )
         sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
-        fresh = kinetic.detach().double().mean()
+        fresh = torch.stack([kinetic.double().mean(), spent.double().mean()])
         mean_over_processes([fresh])
-        self.kinetic = fresh if self.moved == 0 else torch.lerp(self.kinetic, fresh, 1 - self.memory)
+        known = torch.stack([self.kinetic, self.spent])
+        self.kinetic, self.spent = torch.where(
+            self.kinetic > 0, torch.lerp(known, fresh, 1 - self.memory), fresh
+        )
 
     def _guard(self) -> None:
         spread = float(self.spread)
         if self.moved == 0:
             return
-        if not math.isfinite(spread) or spread > self.limit * self.best_spread:
+        spent = float(self.spent)
+        # Far outside the data the residual can be small: there, the pairs' own action tells.
+        if not spread <= self.limit * self.best_spread or not spent <= self.allowed:
             self.runaways += 1
             self.learning_rate *= 0.5
             given_up = self.runaways == self.chances
@@ -178,9 +214,11 @@ class PathPlayer:
             self.average = [p.clone() for p in self.best]
             self.optimizer.state.clear()
             self.moments.zero_()
+            self.kinetic = torch.zeros_like(self.kinetic)  # what was seen on the way is forgotten
             logger.warning(
-                "step %d: the Hamilton-Jacobi residual grew to %.3g of the kinetic energy (least: %.3g); the density path %s",
-                self.steps, spread, self.best_spread,
+                "step %d: the density path ran away (Hamilton-Jacobi residual %.3g of the kinetic energy, least %.3g; action of "
+                "the pairs %.3g, allowed %.3g); it %s",
+                self.steps, spread, self.best_spread, spent, self.allowed,
                 "stays where it began" if given_up else f"was put back and its learning rate halved to {self.learning_rate:.2g}",
             )  # fmt: skip
         elif spread < self.best_spread:

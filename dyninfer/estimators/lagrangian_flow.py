@@ -45,7 +45,8 @@ class WassersteinLagrangianFlow(Estimator):
         Wasserstein-Fisher-Rao transport.
     path_fraction : float, optional
         Part of the steps in which the density path plays; in the rest it stands still and the potential settles. None is 0
-        where the coupling's closed-form paths are the solution already (one Lagrangian, no potential, ``coupling="auto"``), else 0.6.
+        where the coupling's closed-form paths are the solution already (one Lagrangian, no potential, ``coupling="auto"``, no
+        prescribed mass that changes), else 0.6.
     path_learning_rate : float
         Peak learning rate of the density path.
     damping : float
@@ -133,6 +134,8 @@ class WassersteinLagrangianFlow(Estimator):
                 raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
         if not 0 <= self.damping <= 1:
             raise ValueError(f"damping must lie in [0, 1], found {self.damping}")
+        if self.path_width < 1:
+            raise ValueError(f"path_width must be at least 1, found {self.path_width}")
         if self.refinement_steps < 0:
             raise ValueError(f"refinement_steps must not be negative, found {self.refinement_steps}")
         if self.coupling != "auto":
@@ -213,7 +216,9 @@ class FlowObjective:
         fraction = model.path_fraction
         if fraction is None:
             both = self.lagrangian.sigma and self.lagrangian.growth_penalty is not None
-            solved = coupling is None and self.lagrangian.potential is None and not both
+            # A prescribed mass that changes makes haste while it is small; the arcs of the sphere do not.
+            uneven = self.lagrangian.constrained and bool(pairs.log_mass.any())
+            solved = coupling is None and self.lagrangian.potential is None and not (both or uneven)
             fraction = 0.0 if solved else 0.6
         last = round(fraction * settings.max_steps)
         every = self.noisy_every if self.lagrangian.sigma else 1
@@ -240,7 +245,7 @@ class FlowObjective:
 
     def loss(self, process: PotentialDiffusion, batch: PairBatch) -> dict[str, Tensor]:
         """Loss of the potential per sample; while the path is learned, its gradient rides along."""
-        if not self.rival.moves or not torch.is_grad_enabled():
+        if not self.rival.listens or not torch.is_grad_enabled():
             with torch.no_grad():
                 point = self.path.point(batch)
             return self._potential_loss(process, batch, point)
@@ -256,16 +261,21 @@ class FlowObjective:
         excess = residual - self.rival.level(batch.time)
         rise = here.weight * (slope * point.state).sum(1) + excess * point.weight
         own = self.model.damping * self.rival.part_left
-        pull = own * path_action(self.path, batch) - (1 - own) * rise
+        spent = path_action(self.path, batch)
+        pull = own * spent - (1 - own) * rise
         terms["loss"] = terms["loss"] + (pull - pull.detach()) / batch.density
         terms["residual"] = residual
         terms["mass"] = here.weight
+        terms["spent"] = spent.detach() / batch.density
         return terms
 
     def observe(self, batch: PairBatch, terms: dict[str, Tensor]) -> None:
         """Let the path make its step, and tell the time sampler how the integrand varied."""
         self.times.observe(batch.time, terms.pop("integrand"))
-        measured = (terms.pop("residual"), terms.pop("mass")) if "residual" in terms else None
+        names = ("residual", "mass", "spent")
+        measured = (
+            (terms.pop(names[0]), terms.pop(names[1]), terms.pop(names[2])) if "spent" in terms else None
+        )
         self.rival.step(batch.time, measured, self.path.given_mass(batch), terms["kinetic"])
         terms["residual_std"] = self.rival.spread.detach().clone()
 
