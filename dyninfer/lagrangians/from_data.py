@@ -99,7 +99,7 @@ class DataManifold(Lagrangian):
     kernel : {"rbf", "gaussian"}
         "rbf": every landmark has a width of its own, the spread of the cells nearest to it; "gaussian": one width for all.
     n_landmarks : int
-        Centres of the kernels (k-means).
+        Centres of the kernels (k-means), at most one for eight cells.
     bandwidth : float
         Factor of the widths.
     floor : float
@@ -130,7 +130,9 @@ class DataManifold(Lagrangian):
 
         x = np.concatenate([scaling.states(s) for s in data.samples]).astype(np.float64)
         weight = np.concatenate([data.weights_at(t) / data.n_times for t in data.times])
-        found = MiniBatchKMeans(min(self.n_landmarks, len(x)), random_state=0, n_init=1, batch_size=2048).fit(
+        # Fewer cells a landmark would make its width zero.
+        n = min(self.n_landmarks, max(2, len(x) // 8))
+        found = MiniBatchKMeans(n, random_state=0, n_init=1, batch_size=2048).fit(
             x, sample_weight=weight * len(x)
         )
         label, centre = found.labels_, found.cluster_centers_
@@ -141,7 +143,8 @@ class DataManifold(Lagrangian):
         width = np.sqrt((spread + prior * spread.sum() / mass.sum()) / (mass + prior))
         if self.kernel == "gaussian":
             width = np.full_like(width, np.sqrt(spread.sum() / mass.sum()))
-        return _LogDensity(self.strength, centre, mass, self.bandwidth * width, self.floor, x)
+        width = np.maximum(self.bandwidth * width, 1e-3)
+        return _LogDensity(self.strength, centre, mass, width, self.floor, x)
 
 
 class _LogDensity:
