@@ -187,12 +187,13 @@ def _reader(kinds: Sequence[Any], optional: bool) -> Callable[[str], Any]:
 def _evaluate(node: ast.expr) -> Any:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _evaluate(node.left) + _evaluate(node.right)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if node.func.id not in Settings.registry:
             raise ValueError(
                 f"{node.func.id!r} is not known; there are {', '.join(sorted(Settings.registry))}"
             )
-        return Settings.registry[node.func.id](**{str(k.arg): _evaluate(k.value) for k in node.keywords})
+        named = {str(k.arg): _evaluate(k.value) for k in node.keywords}
+        return Settings.registry[node.func.id](*map(_evaluate, node.args), **named)
     try:
         return ast.literal_eval(node)
     except ValueError:
