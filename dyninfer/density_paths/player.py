@@ -40,6 +40,7 @@ class PathPlayer:
     check_every = 50
     stiffness = 20.0  # price of an excess of mass, in units of the kinetic energy
     limit = 3.0
+    small = 0.5  # spread of the residual below which the least one counts as this: a game that begins well may lose a little
     chances = 3  # runaways after which the path stays where it was best
 
     def __init__(self, path: ConditionalPath, learning_rate: float, alone: int, last: int, every: int = 1):
@@ -204,7 +205,7 @@ class PathPlayer:
             return
         spent = float(self.spent)
         # Far outside the data the residual can be small: there, the pairs' own action tells.
-        if not spread <= self.limit * self.best_spread or not spent <= self.allowed:
+        if not spread <= self.limit * max(self.best_spread, self.small) or not spent <= self.allowed:
             self.runaways += 1
             self.learning_rate *= 0.5
             given_up = self.runaways == self.chances
