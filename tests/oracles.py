@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -116,3 +117,108 @@ class MixtureBridge:
         velocity = (share * (moved + (half_rate / variance)[:, None] * y)).sum(1)
         score = (share * -y / variance[:, None]).sum(1)
         return velocity.float(), score.float(), -gamma * score.float()
+
+
+def root(matrix: Tensor) -> Tensor:
+    """Square root of a symmetric positive matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors @ (values.clamp_min(0).sqrt()[:, None] * vectors.T)
+
+
+def exact_gaussian(mean: Tensor, covariance: Tensor, n: int, seed: int) -> Tensor:
+    """``n`` normal samples moved so that their mean and covariance are the given ones to rounding."""
+    d = len(mean)
+    z = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    z = z - z.mean(0)
+    z = z @ torch.linalg.inv(root(z.T @ z / n))
+    return (mean.double() + z @ root(covariance.double())).float()
+
+
+@dataclass(frozen=True)
+class GaussianFlow:
+    """Least-action path from ``N(m0, S0)`` to ``N(m1, S1)`` in unit time, of cells that diffuse with noise σ (0: transport).
+
+    Static problem (Janati et al. 2020, arXiv 2006.02572): the two ends have the covariance
+    ``C = ½ (S0^½ D S0^-½ − σ² I)``, ``D = (4 S0^½ S1 S0^½ + σ⁴ I)^½``; for σ = 0 that is ``S0 A`` with the map
+    ``A = S0^-½ (S0^½ S1 S0^½)^½ S0^-½``. Given its ends, a cell is a Brownian bridge, so everything is Gaussian:
+    ``S_t = (1−t)² S0 + t² S1 + t(1−t)(C + Cᵀ + σ² I)`` and the drift is ``(E[x_1 | x_t] − x_t)/(1 − t)`` with
+    ``Cov(x_1, x_t) = t S1 + (1−t) Cᵀ``.
+    """
+
+    m0: Tensor
+    m1: Tensor
+    s0: Tensor
+    s1: Tensor
+    sigma: float = 0.0
+
+    def samples(self, n: int) -> list[Tensor]:
+        return [exact_gaussian(self.m0, self.s0, n, 1), exact_gaussian(self.m1, self.s1, n, 2)]
+
+    @property
+    def coupling(self) -> Tensor:
+        half, one = root(self.s0), torch.eye(len(self.m0))
+        d = root(4 * half @ self.s1 @ half + self.sigma**4 * one)
+        return 0.5 * (half @ d @ torch.linalg.inv(half) - self.sigma**2 * one)
+
+    def mean(self, t: float) -> Tensor:
+        return torch.lerp(self.m0, self.m1, t)
+
+    def covariance(self, t: float) -> Tensor:
+        c, one = self.coupling, torch.eye(len(self.m0))
+        return (1 - t) ** 2 * self.s0 + t**2 * self.s1 + t * (1 - t) * (c + c.T + self.sigma**2 * one)
+
+    def drift(self, t: float, x: Tensor) -> Tensor:
+        y = x - self.mean(t)
+        ahead = t * self.s1 + (1 - t) * self.coupling.T  # Cov(x_1, x_t)
+        expected = self.m1 + y @ torch.linalg.solve(self.covariance(t), ahead.T)
+        return (expected - x) / (1 - t)
+
+    def action(self, n: int = 2000) -> float:
+        """``½ ∫ E|drift|² dt``, by the midpoint rule."""
+        total = 0.0
+        for t in (torch.arange(n) + 0.5) / n:
+            s, rate = self.covariance(float(t)), self._gain(float(t))
+            total += 0.5 * float((self.m1 - self.m0).square().sum() + (rate @ s @ rate.T).trace()) / n
+        return total
+
+    def _gain(self, t: float) -> Tensor:
+        """Matrix G of the drift ``m' + G y``."""
+        ahead = t * self.s1 + (1 - t) * self.coupling.T
+        one = torch.eye(len(self.m0))
+        return (torch.linalg.solve(self.covariance(t), ahead.T).T - one) / (1 - t)
+
+    def divergence_from(self, x: Tensor, t: float) -> float:
+        """Kullback-Leibler divergence of the Gaussian fitted to samples from the one at time t."""
+        x = x.double()
+        y, s = x - x.mean(0), self.covariance(t).double()
+        ratio = torch.linalg.solve(s, y.T @ y / (len(x) - 1))
+        gap = (x.mean(0) - self.mean(t)).double()
+        far = float(gap @ torch.linalg.solve(s, gap))
+        return 0.5 * (float(ratio.trace() - torch.logdet(ratio)) - len(gap) + far)
+
+
+def dirac_action(distance: float, m0: float, m1: float, penalty: float) -> float:
+    """Free Wasserstein-Fisher-Rao action between two point masses: ``(2/λ)(m0 + m1 − 2 √(m0 m1) cos θ)``."""
+    return 2 / penalty * (m0 + m1 - 2 * math.sqrt(m0 * m1) * math.cos(dirac_angle(distance, penalty)))
+
+
+def dirac_mass(t: Tensor, distance: float, m0: float, m1: float, penalty: float) -> Tensor:
+    """Mass along that geodesic: the square of a straight line's distance from the tip of the cone."""
+    cosine = math.cos(dirac_angle(distance, penalty))
+    return (1 - t) ** 2 * m0 + t**2 * m1 + 2 * t * (1 - t) * math.sqrt(m0 * m1) * cosine
+
+
+def dirac_angle(distance: float, penalty: float) -> float:
+    """``θ = √λ |x1 − x0| / 2``, at most a right angle."""
+    return min(0.5 * math.sqrt(penalty) * distance, 0.5 * math.pi)
+
+
+def fisher_rao_share(t: Tensor, p0: float, p1: float) -> Tensor:
+    """Share of one of two clusters too far apart for transport, total mass prescribed: ``sin²`` of a straight line."""
+    f0, f1 = (math.asin(math.sqrt(p)) for p in (p0, p1))
+    return ((1 - t) * f0 + t * f1).sin().square()
+
+
+def fisher_rao_action(p0: float, p1: float, penalty: float) -> float:
+    """``(2/λ)(f1 − f0)²``, ``f = arcsin √p``."""
+    return 2 / penalty * (math.asin(math.sqrt(p1)) - math.asin(math.sqrt(p0))) ** 2
