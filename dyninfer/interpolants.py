@@ -95,7 +95,7 @@ class Interpolant(Settings):
     """Base of the interpolants; a new one is a class with ``coefficients``."""
 
     default_noise: ClassVar[str] = "brownian"
-    default_variance: ClassVar[float] = 0.02  # a·Δ where ``a`` is None, in units of the variance of the data
+    default_variance: ClassVar[float] = 0.1  # a·Δ where ``a`` is None, in units of the variance of the data
     gaussian_base: ClassVar[bool] = False  # whether x_0 is a standard normal draw, which then plays z
 
     @abstractmethod

@@ -71,6 +71,9 @@ class BridgeObjective(MatchingObjective):
         energy = 0.5 * u.detach().square().sum(1).unflatten(0, (2, -1)).mean(0)
         return {"loss": loss, "energy": energy}
 
+    def observe(self, batch: BridgeBatch, terms: dict[str, Tensor]) -> None:  # type: ignore[override]
+        """Nothing is learned from a step: in a game, the losses keep their sizes."""
+
     def validation(self, process: InterpolatedDiffusion) -> float | None:
         """None: the value of a game tells nothing about who is ahead."""
         return None

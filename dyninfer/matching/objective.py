@@ -12,6 +12,7 @@ from dyninfer.couplings import NOTHING
 from dyninfer.density_paths import TimeSampler
 from dyninfer.interpolants import Moment
 from dyninfer.matching.coupled import CoupledSamples, Ends
+from dyninfer.parallel import mean_over_processes
 from dyninfer.processes.interpolated import InterpolatedDiffusion
 
 
@@ -30,6 +31,9 @@ class MatchingObjective:
 
     With a denoiser in place of the score, ``½|η|² − η·z`` (eq. 2.19). Targets that are infinite at the ends, γ' z and z/γ, come in
     pairs of points ``I ± γ z`` (section 6.1 there): their infinite parts cancel, and the variance of the loss stays bounded.
+
+    Every term is divided by one more than the mean square of its field over the last hundred steps: the score of a narrow
+    population is large, and would leave nothing to the velocity.
 
     Parameters
     ----------
@@ -68,6 +72,8 @@ class MatchingObjective:
         self.mean = torch.block_diag(*blocks).to(
             like
         )  # (outputs, terms): mean over the features of every term
+        self.squares, self.steps = torch.zeros(len(self.names)).to(like), 0
+        self.yardstick: Tensor | None = None  # for all validations of a run
         self.held = None
         if held is not None:
             generator = torch.Generator(like.device).manual_seed(seed + 7919)
@@ -82,25 +88,38 @@ class MatchingObjective:
         found = process.network(batch.time, batch.state, batch.code)
         energy = 0.5 * found if batch.weight is None else 0.5 * batch.weight * found
         terms = ((energy - batch.target) * found) @ self.mean
-        shown = dict(zip(self.names, terms.detach().unbind(1), strict=True)) if len(self.names) > 1 else {}
-        return {"loss": terms.sum(1), **shown}
+        shown = dict(zip(self.names, terms.detach().unbind(1), strict=True))
+        squares = (2 * energy * found).detach() @ self.mean
+        return {"loss": terms @ (1 / (1 + self.squares)), **shown, "squares": squares.mean(0)}
 
     def observe(self, batch: MatchingBatch, terms: dict[str, Tensor]) -> None:
-        """Nothing is learned from a step."""
+        """Follow the mean squares of the fields, by which their losses are brought to one size."""
+        squares = terms.pop("squares")
+        mean_over_processes([squares])
+        self.steps += 1
+        self.squares = torch.lerp(self.squares, squares, max(0.01, 1 / self.steps))
 
     def validation(self, process: InterpolatedDiffusion) -> float | None:
         """Loss on the samples that were kept apart, always at the same points."""
         if self.held is None:
             return None
+        if self.yardstick is None:
+            self.yardstick = self.squares.clone()
         with torch.no_grad():
-            return float(self.loss(process, self.held)["loss"].mean())
+            terms = self.loss(process, self.held)
+        return float(
+            sum(terms[name].mean() / (1 + v) for name, v in zip(self.names, self.yardstick, strict=True))
+        )
 
     def state(self) -> dict[str, Tensor]:
-        """There is nothing to keep."""
-        return {}
+        """Mean squares of the fields, now and at the first validation."""
+        kept = {"squares": self.squares, "steps": torch.tensor(self.steps)}
+        return kept if self.yardstick is None else {**kept, "yardstick": self.yardstick}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """There is nothing to restore."""
+        """Undo :meth:`state`."""
+        self.squares, self.steps = state["squares"], int(state["steps"])
+        self.yardstick = state.get("yardstick")
 
     def _draw(self, samples: CoupledSamples, n: int, generator: torch.Generator) -> MatchingBatch:
         tau = self._times(n, generator)
