@@ -44,9 +44,9 @@ class WassersteinLagrangianFlow(Estimator):
         Who is paired with whom; "auto" solves the static problem of the Lagrangian without its potential: exact, entropic or
         Wasserstein-Fisher-Rao transport.
     path_fraction : float, optional
-        Part of the steps in which the density path plays; in the rest it stands still and the potential settles. None is 0
-        where the coupling's closed-form paths are the solution already (one Lagrangian, no potential, ``coupling="auto"``, no
-        prescribed mass that changes), else 0.6.
+        Part of the steps in which the density path plays the dual game; in the rest it stands still and the potential settles. None
+        is 0 for the coupling "auto", whose pairs and paths are the solution or close to it (on real data the game then made the
+        Hamilton-Jacobi residual worse), and 0.6 for another coupling or a prescribed mass that changes.
     path_learning_rate : float
         Peak learning rate of the density path.
     damping : float
@@ -85,7 +85,8 @@ class WassersteinLagrangianFlow(Estimator):
     Notes
     -----
     The reference solves the game from independent pairs. Here the static problem is solved first and gives the pairs and, in closed
-    form, the path of each; the game then corrects what a potential, a sum of terms, or the sampling of the plan has left. The
+    form, the path of each; a potential bends the paths by descending their own action. The game of the paper is played where the pairs
+    come from another coupling, or where ``path_fraction`` asks for it. The
     potential is fitted by regression on the path's own drift, which needs no Laplacian; the path ascends the Hamilton-Jacobi
     residual. Should the residual grow instead, the path is put back to its best state and its learning rate halved.
 
@@ -215,11 +216,9 @@ class FlowObjective:
             self.path = ConditionalPath(pairs, self.lagrangian, model.path_width)
         fraction = model.path_fraction
         if fraction is None:
-            both = self.lagrangian.sigma and self.lagrangian.growth_penalty is not None
             # A prescribed mass that changes makes haste while it is small; the arcs of the sphere do not.
             uneven = self.lagrangian.constrained and bool(pairs.log_mass.any())
-            solved = coupling is None and self.lagrangian.potential is None and not (both or uneven)
-            fraction = 0.0 if solved else 0.6
+            fraction = 0.6 if coupling is not None or uneven else 0.0
         last = round(fraction * settings.max_steps)
         every = self.noisy_every if self.lagrangian.sigma else 1
         self.rival = PathPlayer(self.path, model.path_learning_rate, min(self.alone, last), last, every)
