@@ -33,8 +33,8 @@ class ConditionCode:
     def of(cls, labels: Iterable[Any]) -> ConditionCode:
         """Learn the code of labels."""
         names = sorted({str(label) for label in labels})
-        numbers = [_number(name) for name in names]
-        if all(number is not None for number in numbers):
+        numbers = [number for name in names if (number := _number(name)) is not None]
+        if len(numbers) == len(names):
             return cls(centre=float(np.mean(numbers)), spread=float(np.std(numbers)) or 1.0)
         return cls(parts=tuple(sorted({part for name in names for part in name.split("+")})))
 

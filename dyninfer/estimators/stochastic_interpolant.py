@@ -91,6 +91,7 @@ class StochasticInterpolant(Estimator):
     width, depth : int
         Units of a hidden layer, and number of hidden layers, of the network.
     activation : {"silu", "softplus", "tanh"}
+        Activation of the network.
     scale : {"global", "feature"} or None
         Standardisation inside. Interpolants whose coefficients do not add up to one see the standardised states.
     training : Training, optional
