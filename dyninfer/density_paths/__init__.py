@@ -1,6 +1,6 @@
 """Density paths: samples of a population at every time, which is what potentials are trained on."""
 
-from dyninfer.density_paths.base import DensityBatch, PathSampler, conserving, couple
+from dyninfer.density_paths.base import DensityBatch, PathSampler, check_conserved, conserving, couple
 from dyninfer.density_paths.choice import default_coupling, path_sampler
 from dyninfer.density_paths.dense import DenseSnapshots
 from dyninfer.density_paths.interpolated import InterpolatedPath
@@ -17,6 +17,7 @@ __all__ = [
     "SampledPath",
     "SmoothPath",
     "TimeSampler",
+    "check_conserved",
     "conserving",
     "couple",
     "default_coupling",

@@ -73,6 +73,15 @@ def conserving(data: Snapshots) -> Snapshots:
     return replace(data, masses=None)
 
 
+def check_conserved(weighted: bool) -> None:
+    """Raise a ValueError where pairs change their mass although the model cannot: its loss would have no least value."""
+    if weighted:
+        raise ValueError(
+            "the coupling changes the mass of pairs, but this model conserves mass; use coupling='ot', or let mass grow "
+            "(growth_penalty, or an UnbalancedTransport)"
+        )
+
+
 def interval(times: Tensor, t: Tensor) -> Tensor:
     """Index of the interval between knots ``(K,)`` that each of the times ``(n,)`` lies in."""
     return torch.searchsorted(times[1:-1].contiguous(), t, right=True)

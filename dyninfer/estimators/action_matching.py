@@ -14,6 +14,7 @@ from dyninfer.density_paths import (
     DensityBatch,
     DensityPath,
     TimeSampler,
+    check_conserved,
     conserving,
     default_coupling,
     path_sampler,
@@ -162,6 +163,8 @@ class ActionObjective:
         if settings.validation_fraction and isinstance(data, Snapshots):
             train, held = data.split(settings.validation_fraction, seed)
         self.path = path_sampler(train, *common, seed, device, dtype)
+        if model.growth_penalty is None:
+            check_conserved(getattr(self.path, "weighted", False))
         self.times = TimeSampler(model.time_sampling == "adaptive", device, dtype)
         self.sigma = model.sigma * scaling.duration**0.5 / scaling.unit
         self.growth_penalty = None if model.growth_penalty is None else model.growth_penalty * scaling.unit**2

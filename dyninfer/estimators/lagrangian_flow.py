@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.couplings import Coupling, as_coupling
-from dyninfer.density_paths import DensityPath, TimeSampler, conserving
+from dyninfer.density_paths import DensityPath, TimeSampler, check_conserved, conserving
 from dyninfer.density_paths.conditional import ConditionalPath, PairBatch, PathPoint
 from dyninfer.density_paths.diagnostics import diagnose
 from dyninfer.density_paths.pairs import CoupledPairs, Pairs, natural_couplings
@@ -211,6 +211,8 @@ class FlowObjective:
         coupling: Any = as_coupling(model.coupling) if model.coupling != "auto" else None
         solve = coupling or natural_couplings(self.lagrangian, gaps)
         pairs = CoupledPairs(train, scaling, solve, seed, device, dtype)
+        if self.lagrangian.growth_penalty is None:
+            check_conserved(pairs.weighted)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed + 1)
             self.path = ConditionalPath(pairs, self.lagrangian, model.path_width)

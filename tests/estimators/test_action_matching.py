@@ -275,3 +275,11 @@ def test_masses_without_growth_are_left_out_with_a_warning_and_the_action_stays_
         di.Snapshots(times=[0, 1, 2], samples=samples), max_steps=60, progress=False
     )
     assert model.history_["loss"].iloc[-1] == plain.history_["loss"].iloc[-1]
+
+
+@pytest.mark.parametrize("method", [di.ActionMatching, di.WassersteinLagrangianFlow])
+def test_a_coupling_that_changes_mass_is_refused_where_mass_is_conserved(method):
+    rng = np.random.default_rng(0)
+    given = di.Snapshots(times=[0, 1], samples=[rng.normal(k, 1, (100, 2)) for k in range(2)])
+    with pytest.raises(ValueError, match="coupling='ot'"):
+        method(coupling="unbalanced").fit(given, max_steps=5, progress=False)
