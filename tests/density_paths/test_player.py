@@ -190,15 +190,15 @@ def test_a_fit_resumed_in_the_middle_of_the_game_equals_an_uninterrupted_one_to_
     monkeypatch.setattr(FlowObjective, "warm_steps", 20)
     data = di.Snapshots(times=[0, 1], samples=GAUSSIANS.samples(60))
     make = {"lagrangian": LAGRANGIANS[name], "path_fraction": 0.8, "width": 16, "path_width": 16}
-    whole = game(300, **make).fit(data, progress=False)
+    whole = game(200, **make).fit(data, progress=False)
     file = tmp_path / "run.pt"
     with monkeypatch.context() as patch:
-        Stop(patch, 170)
-        broken = game(300, **make).fit(data, progress=False, checkpoint=file)
+        Stop(patch, 130)
+        broken = game(200, **make).fit(data, progress=False, checkpoint=file)
     assert broken.status_ == "interrupted"
     assert np.isfinite(broken.report()["speed"]).all()
     assert bool(broken.simulate(data, [0.0, 1.0]).states.isfinite().all())
-    resumed = game(300, **make).fit(data, progress=False, checkpoint=file, resume=True)
+    resumed = game(200, **make).fit(data, progress=False, checkpoint=file, resume=True)
     for one, other in zip(whole.process_.parameters(), resumed.process_.parameters(), strict=True):
         assert torch.equal(one, other)
     columns = ["kinetic", "mass", "residual_std", "acceleration"]
