@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from benchmarks import science_hydrogen, science_leave_one_out
+from benchmarks import science_hydrogen, science_interpolants, science_leave_one_out
 
 pytestmark = pytest.mark.slow
 
@@ -23,3 +23,10 @@ def test_held_out_days_of_blood_stem_cells_are_met_no_worse_than_the_bar():
     data = science_leave_one_out.load("cite_hspc", 5)
     scores = [science_leave_one_out.predict(data, day, {}, 0, False, None)[0] for day in (3.0, 4.0)]
     assert np.mean(scores) <= 0.85
+
+
+def test_a_vortex_is_followed_better_along_splines_than_piecewise():
+    size = science_interpolants.SIZES["vortex"]["small"]
+    errors = {name: science_interpolants.vortex_errors(name, size, 0) for name in ("linear", "spline")}
+    for what in ("W1 of the interpolant itself", "W1 from the snapshot before", "W1 from the start"):
+        assert errors["spline"][what] < errors["linear"][what], what

@@ -119,7 +119,9 @@ class InterpolatedDiffusion(Diffusion):
         else:
             inside = self.schedule.inside(tau, self.score_margin)
             moment = self.schedule.moment(inside)
-            score = -self._denoiser(self._outputs(inside, z), moment) / (moment.gamma[:, None] * self._latent())  # type: ignore[index]
+            score = -self._denoiser(self._outputs(inside, z), moment) / (
+                moment.gamma[:, None] * self._latent()
+            )  # type: ignore[index]
         return self._velocity(outputs, x), growth, (score / self.scale).to(x.dtype)
 
     def divergence(self, t: Tensor | float, x: Tensor) -> Tensor:
