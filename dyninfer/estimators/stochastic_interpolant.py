@@ -79,8 +79,8 @@ class StochasticInterpolant(Estimator):
         Who is paired with whom. "auto" is "ot" ("independent" for one-sided interpolants, which need it, and for bridges). With a coupling
         that changes mass, or with masses in the data, a growth rate is learned as well and weights are simulated.
     second : {"score", "denoiser", "none"}
-        What is learned beside the velocity: the score, weighted so that its loss is that of the denoiser; the denoiser, which is divided
-        by γ to give the score; or nothing.
+        What a second network learns beside the velocity: the score; the denoiser η = −γ s, which is divided by γ to give the score
+        (better where populations are narrow, worse near the snapshots); or nothing.
     bridge_sigma : float, optional
         σ > 0 looks for the Schrödinger bridge of ``σ dW``: the interpolant is bent so that the drift b + ½σ²s of the noise ε = ½σ² is
         least, by the max-min problem of section 3.4 of the paper. γ is then √(σ² t (1 − t)). ``simulate(..., noise=0.5 * sigma**2)`` runs
@@ -182,19 +182,15 @@ class StochasticInterpolant(Estimator):
         code = self._code()
         schedule = self._schedule(scaling)
         head = self.second if schedule.noisy and self.second != "none" else None
-        grows, d = self.facts_["grows"], len(scaling.shift)
-        network = VectorNetwork(
-            d,
-            d * (2 if head else 1) + grows,
-            self.width,
-            self.depth,
-            self.activation,
-            code.size if code else 0,
-        )
-        bend = None
-        if self.bridge_sigma is not None:
-            bend = VectorNetwork(2 * d, d, self.width, 2, self.activation, code.size if code else 0)
-        return InterpolatedDiffusion(network, schedule, scaling, head, grows, code, bend)
+        grows, d, told = self.facts_["grows"], len(scaling.shift), code.size if code else 0
+
+        def network(n_inputs: int, n_outputs: int, depth: int = self.depth) -> VectorNetwork:
+            return VectorNetwork(n_inputs, n_outputs, self.width, depth, self.activation, told)
+
+        motion = network(d, d + grows)
+        second = network(d, d) if head else None
+        bend = network(2 * d, d, 2) if self.bridge_sigma is not None else None
+        return InterpolatedDiffusion(motion, schedule, scaling, second, head, grows, code, bend)
 
     def make_objective(
         self, process: InterpolatedDiffusion, data: Snapshots | DensityPath, scaling: Scaling, seed: int
@@ -216,7 +212,7 @@ class StochasticInterpolant(Estimator):
 
         if self.bridge_sigma is not None:
             epsilon = 0.5 * self.bridge_sigma**2 * scaling.duration / scaling.unit**2
-            return BridgeObjective(process, coupled(data, seed), None, seed, epsilon)
+            return BridgeObjective(process, coupled(data, seed), seed, epsilon)
         # Pairs that are known are not torn apart: they are all learned from, and nothing is kept for validation.
         whole = isinstance(self._coupling(), GivenPairs | SameRows)
         train, held = keep_apart(data, 0.0 if whole else settings.validation_fraction, seed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,12 +44,11 @@ class BridgeObjective(MatchingObjective):
         self,
         process: InterpolatedDiffusion,
         samples: CoupledSamples,
-        held: CoupledSamples | None,
         seed: int,
         epsilon: float,
     ):
         self.epsilon = epsilon
-        super().__init__(process, samples, held, seed)
+        super().__init__(process, samples, None, seed)
 
     def loss(self, process: InterpolatedDiffusion, batch: BridgeBatch) -> dict[str, Tensor]:  # type: ignore[override]
         """Loss per pair of points ``(n,)``, in scaled units; ``energy`` is ``½|u|²``."""
@@ -58,12 +58,11 @@ class BridgeObjective(MatchingObjective):
         points = torch.cat([state + gamma * batch.z, state - gamma * batch.z])
         twice = torch.cat([batch.time, batch.time])
         code = None if batch.code is None else torch.cat([batch.code, batch.code])
-        found = process.network(twice, points.detach(), code)
+        found = process.fields(twice, points.detach(), code)
         target = torch.cat([torch.cat(pair, 1) for pair in targets])
         terms = ((0.5 * found - target.detach()) * found) @ self.mean
         # The same fields as fixed functions: what is left depends on the interpolant alone.
-        fixed = {name: p.detach() for name, p in process.network.named_parameters()}
-        b, s = functional_call(process.network, fixed, (twice, points, code)).chunk(2, 1)
+        b, s = (_fixed(network)(twice, points, code) for network in (process.network, process.second))
         u = b + self.epsilon * s
         drift = torch.cat([v + self.epsilon * w for v, w in targets])
         value = ((0.5 * u - drift) * u).mean(1)
@@ -98,3 +97,9 @@ class BridgeObjective(MatchingObjective):
         f, rate = self.pace * f, self.pace * rate
         size, slope = batch.bend[:, :1], batch.bend[:, 1:]
         return batch.line[:, 0] + size * f, batch.line[:, 1] + slope * f + size * rate
+
+
+def _fixed(network: Any) -> Callable[..., Tensor]:
+    """The network as a function of its inputs alone."""
+    values = {name: p.detach() for name, p in network.named_parameters()}
+    return lambda *inputs: functional_call(network, values, inputs)

@@ -21,7 +21,7 @@ class MatchingBatch(NamedTuple):
 
     time: Tensor  # (n,)
     state: Tensor  # (n, d)
-    target: Tensor  # (n, outputs) velocity, then score or z, then growth rate; times the mass carried by the point
+    target: Tensor  # (n, outputs) velocity, then growth rate, then score or z; times the mass carried by the point
     weight: Tensor | None  # (n, 1) the mass; None where all are one
     code: Tensor | None  # (n, m) the condition
 
@@ -63,10 +63,10 @@ class MatchingObjective:
         self.head, self.grows = process.head, process.grows
         self.antithetic = schedule.singular or process.head == "score"
         columns = {"velocity": d}
-        if self.head:
-            columns[self.head] = d
         if self.grows:
             columns["growth"] = 1
+        if self.head:
+            columns[self.head] = d
         self.names = list(columns)
         blocks = [torch.full((width, 1), 1 / width) for width in columns.values()]
         self.mean = torch.block_diag(*blocks).to(
@@ -85,7 +85,7 @@ class MatchingObjective:
 
     def loss(self, process: InterpolatedDiffusion, batch: MatchingBatch) -> dict[str, Tensor]:
         """Loss per point ``(n,)`` and its terms, in scaled units."""
-        found = process.network(batch.time, batch.state, batch.code)
+        found = process.fields(batch.time, batch.state, batch.code)
         energy = 0.5 * found if batch.weight is None else 0.5 * batch.weight * found
         terms = ((energy - batch.target) * found) @ self.mean
         shown = dict(zip(self.names, terms.detach().unbind(1), strict=True))
@@ -150,16 +150,16 @@ class MatchingObjective:
     ) -> MatchingBatch:
         """Points ``I + γ z`` and their targets, given ``I`` and ``∂I/∂t`` as ``(n, 2, d)``."""
         state, velocity = line.unbind(1)
-        targets = [velocity]
+        second: list[Tensor] = []
         if z is not None:
             gamma, slope = (v[:, None] * self.length for v in (moment.gamma, moment.gamma_slope))  # type: ignore[index]
-            state, targets = state + gamma * z, [velocity + slope * z]
+            state, velocity = state + gamma * z, velocity + slope * z
             if self.head is not None:
-                targets.append(z if self.head == "denoiser" else -z / gamma)
+                second = [z if self.head == "denoiser" else -z / gamma]
         if mass is None:
-            return MatchingBatch(tau, state, torch.cat(targets, 1), None, code)
+            return MatchingBatch(tau, state, torch.cat([velocity, *second], 1), None, code)
         weight, rate = mass
-        targets = [weight * v for v in targets] + [rate] * self.grows
+        targets = [weight * velocity, *[rate] * self.grows, *[weight * v for v in second]]
         return MatchingBatch(tau, state, torch.cat(targets, 1), weight, code)
 
     def _times(self, n: int, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""The process that a stochastic interpolant leaves behind: velocity, score and growth from one network."""
+"""The process that a stochastic interpolant leaves behind: velocity and growth from one network, the score from another."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ class InterpolatedDiffusion(Diffusion):
     Parameters
     ----------
     network : VectorNetwork
-        Outputs in scaled units: the velocity, then (with a head) score or denoiser, then (with growth) the growth rate.
+        Outputs in scaled units: the velocity, then (with growth) the growth rate.
     schedule : Schedule
         The interpolant over the scaled times of the snapshots.
     scaling : Scaling
+    second : VectorNetwork, optional
+        Network of the score or the denoiser, in scaled units. It shares no layer with the first: near narrow populations its gradients
+        would drown those of the velocity.
     head : {"score", "denoiser"} or None
-        What the second output is.
+        What the second network is.
     grows : bool
         Whether there is a growth rate.
     code : ConditionCode, optional
@@ -50,13 +53,14 @@ class InterpolatedDiffusion(Diffusion):
         network: VectorNetwork,
         schedule: Schedule,
         scaling: Scaling,
+        second: VectorNetwork | None = None,
         head: Literal["score", "denoiser"] | None = None,
         grows: bool = False,
         code: ConditionCode | None = None,
         bend: VectorNetwork | None = None,
     ):
         super().__init__()
-        self.network, self.schedule, self.bend = network, schedule, bend
+        self.network, self.second, self.schedule, self.bend = network, second, schedule, bend
         self.shift: Tensor
         self.scale: Tensor
         self.register_buffer("shift", torch.as_tensor(scaling.shift, dtype=torch.float64))
@@ -83,46 +87,42 @@ class InterpolatedDiffusion(Diffusion):
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """Velocity ``b`` ``(n, d)``."""
-        return self._velocity(self._outputs(*self._scaled(t, x)), x)
+        return self._velocity(self._motion(*self._scaled(t, x)), x)
 
     def score(self, t: Tensor | float, x: Tensor) -> Tensor | None:
         """``∇ log ρ_t`` ``(n, d)``, or None for an interpolant without noise."""
-        return None if self.head is None else self.drift_growth_and_score(t, x)[2]
+        return None if self.head is None else self._score_at(*self._scaled(t, x)).to(x.dtype)
 
     def denoiser(self, t: Tensor | float, x: Tensor) -> Tensor | None:
         """``η = E[z | x_t = x]`` ``(n, d)``, or None for an interpolant without noise."""
         if self.head is None:
             return None
         tau, z = self._scaled(t, x)
-        return self._denoiser(self._outputs(tau, z), self.schedule.moment(tau)).to(x.dtype)
+        return self._denoiser(tau, z, self.schedule.moment(tau)).to(x.dtype)
 
     def growth(self, t: Tensor | float, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
-        return self._rate_of_growth(self._outputs(*self._scaled(t, x)), x) if self.grows else None
+        return self._rate_of_growth(self._motion(*self._scaled(t, x)), x) if self.grows else None
 
     def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Both fields from one pass through the network."""
-        outputs = self._outputs(*self._scaled(t, x))
+        outputs = self._motion(*self._scaled(t, x))
         return self._velocity(outputs, x), self._rate_of_growth(outputs, x) if self.grows else None
 
     def drift_growth_and_score(
         self, t: Tensor | float, x: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """All three fields: one pass through the network, two where the score is read at the margin."""
+        """All three fields: one pass through each network."""
         tau, z = self._scaled(t, x)
-        outputs = self._outputs(tau, z)
+        outputs = self._motion(tau, z)
         growth = self._rate_of_growth(outputs, x) if self.grows else None
-        if self.head is None:
-            return self._velocity(outputs, x), growth, None
-        if self.head == "score":
-            score = self._second(outputs)
-        else:
-            inside = self.schedule.inside(tau, self.score_margin)
-            moment = self.schedule.moment(inside)
-            score = -self._denoiser(self._outputs(inside, z), moment) / (
-                moment.gamma[:, None] * self._latent()
-            )  # type: ignore[index]
-        return self._velocity(outputs, x), growth, (score / self.scale).to(x.dtype)
+        score = None if self.head is None else self._score_at(tau, z).to(x.dtype)
+        return self._velocity(outputs, x), growth, score
+
+    def fields(self, tau: Tensor, z: Tensor, code: Tensor | None) -> Tensor:
+        """Outputs of both networks side by side, in scaled units: what training compares with its targets."""
+        found = self.network(tau, z, code)
+        return found if self.second is None else torch.cat([found, self.second(tau, z, code)], 1)
 
     def divergence(self, t: Tensor | float, x: Tensor) -> Tensor:
         """Exact divergence of the velocity ``(n,)``."""
@@ -136,7 +136,7 @@ class InterpolatedDiffusion(Diffusion):
         z = (x - self.shift.to(x)) / self.scale.to(x)
         return tau.to(self.shift.dtype), z.to(self.shift.dtype)
 
-    def _outputs(self, tau: Tensor, z: Tensor) -> Tensor:
+    def _motion(self, tau: Tensor, z: Tensor) -> Tensor:
         return self.network(tau, z, self._code(z))
 
     def _code(self, z: Tensor) -> Tensor | None:
@@ -154,12 +154,16 @@ class InterpolatedDiffusion(Diffusion):
     def _rate_of_growth(self, outputs: Tensor, x: Tensor) -> Tensor:
         return outputs[:, -1].to(x.dtype) / self.duration
 
-    def _second(self, outputs: Tensor) -> Tensor:
-        d = len(self.shift)
-        return outputs[:, d : 2 * d]
+    def _score_at(self, tau: Tensor, z: Tensor) -> Tensor:
+        if self.head == "score":
+            return self.second(tau, z, self._code(z)) / self.scale  # type: ignore[misc]
+        inside = self.schedule.inside(tau, self.score_margin)
+        moment = self.schedule.moment(inside)
+        length = moment.gamma[:, None] * self._latent()  # type: ignore[index]
+        return -self._denoiser(inside, z, moment) / (length * self.scale)
 
-    def _denoiser(self, outputs: Tensor, moment: Moment) -> Tensor:
-        second = self._second(outputs)
+    def _denoiser(self, tau: Tensor, z: Tensor, moment: Moment) -> Tensor:
+        second = self.second(tau, z, self._code(z))  # type: ignore[misc]
         if self.head == "denoiser":
             return second
         return -second * (moment.gamma[:, None] * self._latent())  # type: ignore[index]
