@@ -80,6 +80,10 @@ VARIANTS: dict[str, Variant] = {
     "wlf:OT+DataManifold": Variant(flow("OT", "DataManifold")),
     "wlf:UOT+DataManifold": Variant(flow("UOT", "DataManifold"), grows=True),
     "wlf:OT+MeanAcceleration": Variant(flow("OT", "MeanAcceleration")),
+    "si:OT-CFM": Variant(estimator("StochasticInterpolant", coupling="ot", gamma="none")),
+    "si:unbalanced, no noise": Variant(
+        estimator("StochasticInterpolant", coupling="unbalanced", gamma="none"), grows=True
+    ),
     "si:OT": Variant(estimator("StochasticInterpolant", coupling="ot")),
     "si:independent": Variant(estimator("StochasticInterpolant", coupling="independent")),
     "si:OT, noise 0.1": Variant(estimator("StochasticInterpolant", coupling="ot"), simulate={"noise": 0.1}),
