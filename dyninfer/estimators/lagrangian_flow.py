@@ -189,7 +189,7 @@ class FlowObjective:
     noisy_every = (
         4  # steps between two moves of the path where there is noise: its residual needs a Laplacian
     )
-    warm_steps, warm_size = 400, 512  # of the path alone, where there is a potential
+    warm_steps, warm_size = 1000, 512  # of the path alone, where there is a potential
 
     def __init__(
         self,

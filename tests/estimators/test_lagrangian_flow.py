@@ -268,7 +268,7 @@ def test_a_constant_force_bends_paths_into_parabolas():
 def test_a_harmonic_trap_bends_paths_into_sines():
     w = 2.0
     trap = PhysicalPotential(lambda t, x: 0.5 * w**2 * x.square().sum(1))
-    model = flow(800, OptimalTransport() + trap, path_fraction=0.6)
+    model = flow(800, OptimalTransport() + trap)
     model.fit(two(*PUSHED.samples(3000)), progress=False)
     x, y = ends()
     run = model.simulate(x, [0.0, 0.5, 1.0]).states.mean(0)
