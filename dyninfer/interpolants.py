@@ -235,7 +235,7 @@ def as_interpolant(interpolant: str | Interpolant) -> Interpolant:
     """Turn a name or an interpolant into an interpolant; a ValueError lists the names."""
     if isinstance(interpolant, Interpolant):
         return interpolant
-    if interpolant not in INTERPOLANTS:
+    if not isinstance(interpolant, str) or interpolant not in INTERPOLANTS:
         raise ValueError(
             f"interpolant {interpolant!r} is not known; choose one of {', '.join(INTERPOLANTS)}, or give an Interpolant"
         )

@@ -227,9 +227,10 @@ class Snapshots:
         return self
 
     def digest(self) -> str:
-        """Fingerprint of times, samples, masses and weights."""
+        """Fingerprint of times, samples, masses, weights and conditions."""
         found = hashlib.sha256()
-        for arrays in ([self.times], self.samples, [self.masses], self.weights):
+        labels = None if self.conditions is None else [np.asarray(c).astype(str) for c in self.conditions]
+        for arrays in ([self.times], self.samples, [self.masses], self.weights, labels):
             for array in arrays or [None]:
                 found.update(repr(None if array is None else (array.shape, array.dtype.str)).encode())
                 found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())

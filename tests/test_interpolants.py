@@ -186,6 +186,7 @@ def test_names_stand_for_families():
     ("call", "mention"),
     [
         (lambda: as_interpolant("liner"), "'liner' is not known; choose one of linear"),
+        (lambda: as_interpolant(["linear"]), r"\['linear'\] is not known; choose one of linear"),
         (lambda: as_latent_noise("white", LinearInterpolant()), "'white' is not known"),
         (lambda: as_latent_noise(BrownianNoise(a=-1.0), LinearInterpolant()), "must be positive, found -1.0"),
         (lambda: as_latent_noise(BrownianNoise(), OneSidedInterpolant()), "its noise"),

@@ -27,7 +27,7 @@ def as_coupling(coupling: str | Coupling) -> Coupling:
     """Turn a name or a coupling into a coupling; a ValueError lists the names."""
     if isinstance(coupling, Coupling):
         return coupling
-    if coupling not in COUPLINGS:
+    if not isinstance(coupling, str) or coupling not in COUPLINGS:
         raise ValueError(
             f"coupling {coupling!r} is not known; choose one of {', '.join(COUPLINGS)}, or give a Coupling"
         )

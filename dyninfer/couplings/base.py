@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,10 @@ Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]  # x, y, a,
 @dataclass(kw_only=True, repr=False, eq=False)
 class Coupling(Settings):
     """Base of couplings; a new one defines :meth:`plan`, or :meth:`plans` where it must know more than two samples."""
+
+    conserves_mass: ClassVar[bool] = (
+        False  # whether every pair weighs the same at both ends, whatever the data
+    )
 
     @abstractmethod
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,6 +32,8 @@ class EntropicOTCoupling(BlockCoupling):
     duration : float
         Time T between the samples, where ``sigma`` is given; intervals of unequal length need a coupling each.
     """
+
+    conserves_mass: ClassVar[bool] = True
 
     regularization: float = 0.01
     sigma: float | None = None

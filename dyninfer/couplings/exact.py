@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class OTCoupling(BlockCoupling):
         Processes that solve blocks, of all intervals together, at the same time; the plans are the same to the last bit. None
         takes as many as torch has threads where the work is above some 20 CPU-seconds, and otherwise solves here.
     """
+
+    conserves_mass: ClassVar[bool] = True
 
     batch_size: int = 2048
     workers: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from dyninfer.couplings.plan import Plan, balanced
 @dataclass(kw_only=True, repr=False, eq=False)
 class IndependentCoupling(Coupling):
     """Pairs drawn independently of each other: ``pairs_per_sample`` random partners for every sample."""
+
+    conserves_mass: ClassVar[bool] = True
 
     pairs_per_sample: int = 16
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class SparseOTCoupling(BlockCoupling):
         Strength of the quadratic term, for a cost whose mean is one: small values have fewer partners than ``max_nz`` and
         take longer.
     """
+
+    conserves_mass: ClassVar[bool] = True
 
     max_nz: int = 4
     regularization: float = 1.0

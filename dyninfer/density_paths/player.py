@@ -56,10 +56,8 @@ class PathPlayer:
         self.moments = torch.zeros(4, self.bins, device=states.device, dtype=torch.float64)
         self.kinetic = torch.zeros((), device=states.device, dtype=torch.float64)
         self.unit = torch.zeros_like(self.kinetic)  # kinetic energy before the path moved
-        self.spent, self.allowed = (
-            torch.zeros_like(self.kinetic),
-            math.inf,
-        )  # action of the pairs, and its bound
+        self.spent = torch.zeros_like(self.kinetic)  # action of the pairs
+        self.allowed = math.inf  # its bound
 
     @property
     def moves(self) -> bool:
@@ -108,11 +106,7 @@ class PathPlayer:
         if measured is not None:
             self._measure(t, *measured, given, kinetic)
         if measured is not None and self.moves:
-            mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._rate()
-            torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            self.optimizer.step()
+            self._move(self._rate())
             self.moved += 1
             decay = min(0.99, (1 + self.moved) / (10 + self.moved))
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
@@ -132,11 +126,7 @@ class PathPlayer:
         for k in range(steps):
             self.optimizer.zero_grad(set_to_none=True)
             loss(draw(n)).backward()
-            mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate * 0.5 * (1 + math.cos(math.pi * k / steps))
-            torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            self.optimizer.step()
+            self._move(self.learning_rate * 0.5 * (1 + math.cos(math.pi * k / steps)))
         self.optimizer.zero_grad(set_to_none=True)
         self.average = [p.detach().clone() for p in self.parameters]
         self.best = self.start = [p.detach().clone() for p in self.parameters]
@@ -224,6 +214,13 @@ class PathPlayer:
             )  # fmt: skip
         elif spread < self.best_spread:
             self.best_spread, self.best = spread, [p.detach().clone() for p in self.parameters]
+
+    def _move(self, learning_rate: float) -> None:
+        mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
 
     def _rate(self) -> float:
         return self.learning_rate * (0.05 + 0.95 * 0.5 * (1 - math.cos(math.pi * self.part_left)))

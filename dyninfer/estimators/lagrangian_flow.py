@@ -273,10 +273,9 @@ class FlowObjective:
     def observe(self, batch: PairBatch, terms: dict[str, Tensor]) -> None:
         """Let the path make its step, and tell the time sampler how the integrand varied."""
         self.times.observe(batch.time, terms.pop("integrand"))
-        names = ("residual", "mass", "spent")
-        measured = (
-            (terms.pop(names[0]), terms.pop(names[1]), terms.pop(names[2])) if "spent" in terms else None
-        )
+        measured = None
+        if "residual" in terms:
+            measured = terms.pop("residual"), terms.pop("mass"), terms.pop("spent")
         self.rival.step(batch.time, measured, self.path.given_mass(batch), terms["kinetic"])
         terms["residual_std"] = self.rival.spread.detach().clone()
 

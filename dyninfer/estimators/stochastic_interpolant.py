@@ -14,15 +14,7 @@ from sklearn.base import clone
 
 from dyninfer import keys
 from dyninfer.conditions import ConditionCode
-from dyninfer.couplings import (
-    Coupling,
-    EntropicOTCoupling,
-    GivenPairs,
-    IndependentCoupling,
-    OTCoupling,
-    SparseOTCoupling,
-    as_coupling,
-)
+from dyninfer.couplings import Coupling, GivenPairs, as_coupling
 from dyninfer.density_paths import DensityPath
 from dyninfer.estimators.base import Estimator
 from dyninfer.interpolants import (
@@ -48,7 +40,6 @@ from dyninfer.trajectories import Trajectories
 if TYPE_CHECKING:
     from anndata import AnnData
 
-CONSERVING = (IndependentCoupling, OTCoupling, EntropicOTCoupling, SparseOTCoupling)
 Second = Literal["score", "denoiser", "none"]
 
 
@@ -167,13 +158,12 @@ class StochasticInterpolant(Estimator):
     def facts(self, data: Snapshots) -> dict[str, Any]:
         """Times, whether mass changes, and the code of the conditions."""
         coupling = self._coupling()
-        conserves = getattr(coupling, "conserves_mass", isinstance(coupling, CONSERVING))
         code = None
         if data.conditions is not None:
             code = ConditionCode.of(np.concatenate([np.asarray(c).astype(str) for c in data.conditions]))
         return {
             "times": [float(t) for t in data.times],
-            "grows": data.masses is not None or not conserves,
+            "grows": data.masses is not None or not coupling.conserves_mass,
             "conditions": None if code is None else asdict(code),
         }
 
@@ -227,12 +217,10 @@ class StochasticInterpolant(Estimator):
         *,
         condition: Any = None,
         n_paths: int | None = None,
-        noise: Any = None,
-        backward: bool = False,
         seed: int = 0,
-        **solver_options: Any,
+        **options: Any,
     ) -> Trajectories:
-        """Run the learned process.
+        """Run the learned process; as :meth:`Estimator.simulate`, and under a condition.
 
         Parameters
         ----------
@@ -245,30 +233,26 @@ class StochasticInterpolant(Estimator):
             of known parts. By default every cell of an AnnData or of snapshots keeps its own.
         n_paths : int, optional
             Number of paths; by default one for every starting state.
-        noise : float or callable, optional
-            ε of the stochastic simulation, in squared state units per time; by default 0, the deterministic flow.
-        backward : bool
-            Run time the other way.
         seed : int
             Fixes every draw.
-        **solver_options
-            ``solver``, ``dt``, ``rtol``, ``atol``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
+        **options
+            ``noise`` (ε, in squared state units per time; by default 0, the deterministic flow), ``backward``, ``solver``, ``dt``, ``rtol``,
+            ``atol``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
 
         Returns
         -------
         Trajectories
         """
         self._check_fitted()
-        options = {"noise": noise, "backward": backward, "seed": seed, **solver_options}
         if condition is not None:
-            return self._under(condition)._run(start, times, n_paths=n_paths, **options)
+            return self._under(condition)._run(start, times, n_paths=n_paths, seed=seed, **options)
         if self.process_.code is None:
-            return self._run(start, times, n_paths=n_paths, **options)
+            return self._run(start, times, n_paths=n_paths, seed=seed, **options)
         if n_paths is not None:
             raise ValueError(
                 "n_paths cannot be shared out between conditions; name the condition to simulate"
             )
-        return self._run_each(start, times, options)
+        return self._run_each(start, times, seed, options)
 
     def rectify(self, data: AnnData | Snapshots, *, seed: int = 0, **fit_options: Any) -> Self:
         """Fit a copy on the pairs of the learned flow map: one step of rectified flow (section 5.3 of the paper).
@@ -333,7 +317,7 @@ class StochasticInterpolant(Estimator):
     def _run(self, start: Any, times: Any, **options: Any) -> Trajectories:
         return super().simulate(start, times, **options)
 
-    def _run_each(self, start: Any, times: Any, options: dict[str, Any]) -> Trajectories:
+    def _run_each(self, start: Any, times: Any, seed: int, options: dict[str, Any]) -> Trajectories:
         """Simulate every cell under its own condition."""
         first = float(keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")[0])
         labels = self._conditions_at(start, first)
@@ -342,11 +326,8 @@ class StochasticInterpolant(Estimator):
         for number, label in enumerate(dict.fromkeys(labels)):
             rows = np.flatnonzero(labels == label)
             order.append(rows)
-            options_here = {
-                **options,
-                "seed": options["seed"] + number,
-            }  # paths of two conditions share no noise
-            runs.append(self._under(label)._run(x[rows], times, **options_here))
+            # Paths of two conditions share no noise.
+            runs.append(self._under(label)._run(x[rows], times, seed=seed + number, **options))
         back = torch.as_tensor(np.argsort(np.concatenate(order)))
         weights = [run.log_weights for run in runs if run.log_weights is not None]
         return Trajectories(
@@ -356,7 +337,7 @@ class StochasticInterpolant(Estimator):
             origin=np.arange(len(back)) if names is None else np.asarray(names),
             status=torch.cat([run.status for run in runs])[back],
             features=runs[0].features,
-            attrs={**runs[0].attrs, "seed": options["seed"]},
+            attrs={**runs[0].attrs, "seed": seed},
         )
 
     def _under(self, condition: Any) -> Self:

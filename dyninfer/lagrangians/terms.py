@@ -259,7 +259,8 @@ class _Rescaled:
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         scaling = self.scaling
         scale, shift = (torch.as_tensor(v).to(x) for v in (scaling.scale, scaling.shift))
-        energy = self.function(scaling.start + scaling.duration * t, shift + scale * x)
+        when, where = scaling.start + scaling.duration * t, shift + scale * x
+        energy = self.function(when, where) if self.checked else self._first(when, where)
         if not self.checked:
             if not isinstance(energy, Tensor) or energy.shape != t.shape:
                 found = f"shape {tuple(energy.shape)}" if hasattr(energy, "shape") else repr(energy)
@@ -270,3 +271,12 @@ class _Rescaled:
                 raise ValueError("the potential V(t, x) is not finite at some of the data's states")
             self.checked = True
         return energy.to(x.dtype) * (scaling.duration / scaling.unit) ** 2
+
+    def _first(self, t: Tensor, x: Tensor) -> Any:
+        try:
+            return self.function(t, x)
+        except Exception as error:
+            raise TypeError(
+                f"the potential V(t, x) failed on tensors t ({len(t)},) and x {tuple(x.shape)}, which may carry gradients; "
+                f"make it of torch operations: {error}"
+            ) from error

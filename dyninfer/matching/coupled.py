@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dyninfer.conditions import ConditionCode
 from dyninfer.couplings import Coupling, Plan, sample_weighted_chains
+from dyninfer.density_paths.base import log_masses, placer
 from dyninfer.scaling import Scaling
 from dyninfer.snapshots import Snapshots
 
@@ -65,9 +66,7 @@ class CoupledSamples:
         code: ConditionCode | None = None,
         control: str | None = None,
     ):
-        def put(array: Any) -> Tensor:
-            return torch.as_tensor(np.asarray(array), device=device).to(dtype)
-
+        put = placer(device, dtype)
         labels = _labels(data) if code is not None else [np.zeros(n, np.int64) for n in data.sizes]
         names = sorted(set(np.concatenate(labels).tolist()))
         samples = [scaling.states(s) for s in data.samples]
@@ -88,7 +87,7 @@ class CoupledSamples:
         self.rows = torch.as_tensor(np.concatenate([p.rows for p in parts]), device=device)
         # Interval k owns the stretch (k, k + 1] of one long cumulative sum, so one search serves all intervals.
         self.cumulative = torch.as_tensor(_cumulative(parts), device=device)
-        log_weights, self.log_mass = np.concatenate([p.log_weights for p in parts]), put(_log_masses(data))
+        log_weights, self.log_mass = np.concatenate([p.log_weights for p in parts]), put(log_masses(data))
         self.weighted = bool(log_weights.any() or self.log_mass.any())
         self.log_weights = put(log_weights)
         self.codes = None if code is None else put(code.encode(names))
@@ -230,11 +229,6 @@ def _cumulative(parts: list[Stretch]) -> np.ndarray:
         mass = np.concatenate([part.mass for part in parts if part.interval == k])
         found.append(k + np.cumsum(mass) / mass.sum())
     return np.concatenate(found)
-
-
-def _log_masses(data: Snapshots) -> np.ndarray:
-    """Log-masses relative to their mean, so that the loss keeps its size; zeros where none are given."""
-    return np.zeros(data.n_times) if data.masses is None else np.log(data.masses / data.masses.mean())
 
 
 def check_standard_normal(data: Snapshots) -> None:

@@ -25,7 +25,7 @@ class SameRows(Coupling):
     grows: bool = False
 
     @property
-    def conserves_mass(self) -> bool:
+    def conserves_mass(self) -> bool:  # type: ignore[override]
         """Whether a growth rate is not to be learned."""
         return not self.grows
 

@@ -541,3 +541,16 @@ def test_independent_pairs_are_made_of_every_sample():
     )
     knots = samples.draw(torch.zeros(20_000, dtype=torch.long), torch.Generator().manual_seed(0)).knots
     assert [len(np.unique(knots[:, k, 0])) for k in (0, 1)] == [50, 70]
+
+
+def test_a_checkpoint_of_other_conditions_is_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(size=(40, 2)), rng.normal(size=(40, 2))]
+    labels = [np.repeat(["a", "b"], 20)] * 2
+    first = di.Snapshots(times=[0, 1], samples=samples, conditions=labels)
+    other = di.Snapshots(times=[0, 1], samples=samples, conditions=[labels[0][::-1]] * 2)
+    path = tmp_path / "run.ckpt"
+    options = {"max_steps": 3, "progress": False, "checkpoint": path}
+    StochasticInterpolant().fit(first, **options)
+    with pytest.raises(ValueError, match="other data"):
+        StochasticInterpolant().fit(other, resume=True, **options)

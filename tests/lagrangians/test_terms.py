@@ -185,6 +185,11 @@ def test_what_cannot_be_is_refused_by_name(lagrangian, error, message):
         ),
         (lambda t, x: x.sum(), ValueError, r"it returned shape \(\)"),
         (lambda t, x: 3.0, ValueError, r"it returned 3.0"),
+        (
+            lambda t, x: np.sqrt(x.requires_grad_().numpy()),
+            TypeError,
+            r"failed on tensors t \(5,\) and x \(5, 2\).*make it of torch operations: Can't call numpy",
+        ),
         (lambda t, x: x.sum(1) * math.nan, ValueError, "is not finite at some of the data's states"),
     ],
 )
