@@ -54,9 +54,10 @@ class PanelCounts:
     @property
     def n_observed(self) -> Tensor:
         """Number of pairs of neighbouring observations ``(...)``."""
-        return sum(
-            part.sum((-1, -2, -3)) for part in (self.pairs, self.exact, self.censored) if part is not None
-        )
+        total = self.pairs.sum((-1, -2, -3))
+        for part in (self.exact, self.censored):
+            total = total if part is None else total + part.sum((-1, -2, -3))
+        return total
 
     def to(self, device: torch.device | str) -> PanelCounts:
         """Move to a device."""
