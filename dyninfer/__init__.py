@@ -34,6 +34,7 @@ _NAMES = {
     "DataManifold": "dyninfer.lagrangians",
     "StochasticInterpolant": "dyninfer.estimators",
     "Estimator": "dyninfer.estimators",
+    "SnapshotEstimator": "dyninfer.estimators",
     "load": "dyninfer.estimators",
 }
 _MODULES = {
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from dyninfer.density_paths import DensityPath
     from dyninfer.estimators import Estimator, load
     from dyninfer.estimators.action_matching import ActionMatching
+    from dyninfer.estimators.from_snapshots import SnapshotEstimator
     from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
     from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
     from dyninfer.lagrangians import (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from dyninfer.estimators import Estimator
+    from dyninfer.estimators import SnapshotEstimator
     from dyninfer.trajectories import Trajectories
 
 # The exit from pluripotency: of the three times that the card of the data set finds informative, the one that lies
@@ -30,7 +30,7 @@ class Demo(NamedTuple):
     """What :func:`run_demo` made."""
 
     folder: Path
-    model: Estimator
+    model: SnapshotEstimator
     trajectories: Trajectories
     evaluation: pd.DataFrame
     summary: str

@@ -20,16 +20,16 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from dyninfer import keys
-from dyninfer.estimators import Estimator, load
+from dyninfer.estimators import SnapshotEstimator, load
 from dyninfer.snapshots import Snapshots
 from dyninfer.trajectories import Trajectories
 
-Check = Callable[[Estimator], None]
+Check = Callable[[SnapshotEstimator], None]
 CHECKS: dict[str, Check] = {}
 STEPS = 6
 
 
-def check_estimator(model: Estimator) -> None:
+def check_estimator(model: SnapshotEstimator) -> None:
     """Run every check on an unfitted estimator; an AssertionError names the check and what was found."""
     for name, check in CHECKS.items():
         try:
@@ -56,7 +56,7 @@ def _check(function: Check) -> Check:
     return function
 
 
-def _fit(model: Estimator, data: Any = None, **options: Any) -> Estimator:
+def _fit(model: SnapshotEstimator, data: Any = None, **options: Any) -> SnapshotEstimator:
     data = example_data() if data is None else data
     options = {
         "max_steps": STEPS,
@@ -67,7 +67,7 @@ def _fit(model: Estimator, data: Any = None, **options: Any) -> Estimator:
     return model.fit(data, **options)
 
 
-def _weights(model: Estimator) -> torch.Tensor:
+def _weights(model: SnapshotEstimator) -> torch.Tensor:
     return torch.cat([p.reshape(-1) for p in model.process_.parameters()])
 
 
@@ -83,7 +83,7 @@ def _raises(error: type[Exception], mention: str, call: Callable[[], Any]) -> No
 
 
 @_check
-def check_parameters_round_trip(model: Estimator) -> None:
+def check_parameters_round_trip(model: SnapshotEstimator) -> None:
     """``get_params``, ``set_params``, ``clone`` and repr agree."""
     params = model.get_params(deep=False)
     again = type(model)(**params)
@@ -93,7 +93,7 @@ def check_parameters_round_trip(model: Estimator) -> None:
 
 
 @_check
-def check_documented(model: Estimator) -> None:
+def check_documented(model: SnapshotEstimator) -> None:
     """A docstring with the method's equation, and a citation."""
     doc = type(model).__doc__ or ""
     assert ".. math::" in doc, "the docstring has no equation"
@@ -101,7 +101,7 @@ def check_documented(model: Estimator) -> None:
 
 
 @_check
-def check_fit_returns_self_and_learns(model: Estimator) -> None:
+def check_fit_returns_self_and_learns(model: SnapshotEstimator) -> None:
     """``fit`` returns the estimator with what was learned."""
     before = dict(model.get_params())
     assert _fit(model) is model, "fit does not return the estimator"
@@ -115,7 +115,7 @@ def check_fit_returns_self_and_learns(model: Estimator) -> None:
 
 
 @_check
-def check_seed_fixes_everything(model: Estimator) -> None:
+def check_seed_fixes_everything(model: SnapshotEstimator) -> None:
     """The same seed gives the same weights to the last bit, another seed others; global state is left alone."""
     state = torch.get_rng_state()
     first, second, third = (_weights(_fit(clone(model), seed=s)) for s in (3, 3, 4))
@@ -125,7 +125,7 @@ def check_seed_fixes_everything(model: Estimator) -> None:
 
 
 @_check
-def check_held_out_cells_are_never_seen(model: Estimator) -> None:
+def check_held_out_cells_are_never_seen(model: SnapshotEstimator) -> None:
     """Weights are bit-identical when the held-out cells are NaN."""
     data, spoiled = example_data(), example_data()
     spoiled.obsm["X_pca"][(spoiled.obs["day"] == 2.0).to_numpy()] = np.nan
@@ -134,7 +134,7 @@ def check_held_out_cells_are_never_seen(model: Estimator) -> None:
 
 
 @_check
-def check_data_are_left_alone(model: Estimator) -> None:
+def check_data_are_left_alone(model: SnapshotEstimator) -> None:
     """``fit`` changes nothing in the AnnData; ``annotate`` adds its own keys, and the result can be written."""
     data, untouched = example_data(), example_data()
     _fit(model, data)
@@ -150,7 +150,7 @@ def check_data_are_left_alone(model: Estimator) -> None:
 
 
 @_check
-def check_simulates(model: Estimator) -> None:
+def check_simulates(model: SnapshotEstimator) -> None:
     """Trajectories of the asked shape, finite, in the user's times, the same for the same seed."""
     data = example_data()
     _fit(model, data)
@@ -173,7 +173,7 @@ def check_simulates(model: Estimator) -> None:
 
 
 @_check
-def check_process_fields(model: Estimator) -> None:
+def check_process_fields(model: SnapshotEstimator) -> None:
     """Drift takes scalar and per-row times, gives the same in chunks, is differentiable and moves between dtypes."""
     process = _fit(model).process_
     x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
@@ -193,7 +193,7 @@ def check_process_fields(model: Estimator) -> None:
 
 
 @_check
-def check_evaluates(model: Estimator) -> None:
+def check_evaluates(model: SnapshotEstimator) -> None:
     """One row per observed time after the first, each number with its floor, the held-out time marked."""
     data = example_data()
     _fit(model, data, hold_out=2.0)
@@ -205,7 +205,7 @@ def check_evaluates(model: Estimator) -> None:
 
 
 @_check
-def check_saves_and_loads(model: Estimator) -> None:
+def check_saves_and_loads(model: SnapshotEstimator) -> None:
     """A loaded model simulates the same to the last bit; a failed save leaves the old file."""
     data = example_data()
     _fit(model, data)
@@ -230,7 +230,7 @@ def check_saves_and_loads(model: Estimator) -> None:
 
 
 @_check
-def check_bad_input_is_refused_in_words(model: Estimator) -> None:
+def check_bad_input_is_refused_in_words(model: SnapshotEstimator) -> None:
     """Each mistake gives one sentence that names the key or the value."""
     data = example_data()
     _raises(KeyError, "'day'", lambda: clone(model).fit(data, time_key="dya"))

@@ -23,12 +23,12 @@ def quick(monkeypatch, tmp_path):
     import matplotlib
 
     matplotlib.use("Agg")
-    fit = di.Estimator.fit
+    fit = di.SnapshotEstimator.fit
 
     def few_steps(self, data, **options):
         return fit(self, data, **{**options, "max_steps": STEPS, "progress": False})
 
-    monkeypatch.setattr(di.Estimator, "fit", few_steps)
+    monkeypatch.setattr(di.SnapshotEstimator, "fit", few_steps)
     monkeypatch.chdir(tmp_path)
 
 

@@ -17,13 +17,13 @@ def test_tutorial_runs(path, monkeypatch, tmp_path):
     import matplotlib.pyplot as plt
 
     matplotlib.use("Agg")
-    fit, calls = di.Estimator.fit, []
+    fit, calls = di.SnapshotEstimator.fit, []
 
     def few_steps(self, data, **options):
         calls.append(self)
         return fit(self, data, **{**options, "max_steps": STEPS, "progress": False})
 
-    monkeypatch.setattr(di.Estimator, "fit", few_steps)
+    monkeypatch.setattr(di.SnapshotEstimator, "fit", few_steps)
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(path), run_name="__main__")
     assert calls

@@ -10,7 +10,7 @@ from torch import nn
 
 from dyninfer.couplings import IndependentCoupling
 from dyninfer.density_paths import DensityBatch, TimeSampler, path_sampler
-from dyninfer.estimators import Estimator
+from dyninfer.estimators import SnapshotEstimator
 from dyninfer.processes import Diffusion
 from dyninfer.processes.diffusion import batch_times
 
@@ -27,7 +27,7 @@ class MeanDrift(Diffusion):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class MeanMatching(Estimator):
+class MeanMatching(SnapshotEstimator):
     r"""Everybody moves with the mean.
 
     .. math:: b(t) = \frac{d}{dt} E[x_t]

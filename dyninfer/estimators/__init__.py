@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from dyninfer.estimators.base import Estimator
-from dyninfer.estimators.saving import load
+from dyninfer.estimators.base import Estimator, load
+from dyninfer.estimators.from_snapshots import SnapshotEstimator
 
 for _module in pkgutil.iter_modules(__path__):
     _found = importlib.import_module(f"{__name__}.{_module.name}")
@@ -30,4 +30,4 @@ def registry() -> dict[str, type[Estimator]]:
     }
 
 
-__all__ = ["Estimator", "load", "registry", *registry()]
+__all__ = ["Estimator", "SnapshotEstimator", "load", "registry", *registry()]

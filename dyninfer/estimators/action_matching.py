@@ -19,7 +19,7 @@ from dyninfer.density_paths import (
     default_coupling,
     path_sampler,
 )
-from dyninfer.estimators.base import Estimator
+from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.lagrangians import hamiltonian
 from dyninfer.networks import PotentialNetwork
 from dyninfer.processes import PotentialDiffusion
@@ -28,7 +28,7 @@ from dyninfer.snapshots import Snapshots
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class ActionMatching(Estimator):
+class ActionMatching(SnapshotEstimator):
     r"""Action Matching: plain, entropic, unbalanced, or both.
 
     Learns a potential ``s(t, x)`` such that the continuity equation

@@ -15,7 +15,7 @@ from dyninfer.density_paths.conditional import ConditionalPath, PairBatch, PathP
 from dyninfer.density_paths.diagnostics import diagnose
 from dyninfer.density_paths.pairs import CoupledPairs, Pairs, natural_couplings
 from dyninfer.density_paths.player import PathPlayer, path_action
-from dyninfer.estimators.base import Estimator
+from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.lagrangians import Lagrangian, OptimalTransport, ScaledLagrangian
 from dyninfer.networks import Derivatives, PotentialNetwork
 from dyninfer.processes import PotentialDiffusion
@@ -24,7 +24,7 @@ from dyninfer.snapshots import Snapshots
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class WassersteinLagrangianFlow(Estimator):
+class WassersteinLagrangianFlow(SnapshotEstimator):
     r"""Wasserstein Lagrangian flow: optimal transport, Schrödinger bridge, unbalanced, with a potential, or a sum of them.
 
     Among all density paths through the snapshots, the one of least action, found from the dual problem

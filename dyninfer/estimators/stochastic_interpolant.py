@@ -16,7 +16,7 @@ from dyninfer import keys
 from dyninfer.conditions import ConditionCode
 from dyninfer.couplings import Coupling, GivenPairs, as_coupling
 from dyninfer.density_paths import DensityPath
-from dyninfer.estimators.base import Estimator
+from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.interpolants import (
     BrownianNoise,
     Interpolant,
@@ -44,7 +44,7 @@ Second = Literal["score", "denoiser", "none"]
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class StochasticInterpolant(Estimator):
+class StochasticInterpolant(SnapshotEstimator):
     r"""Stochastic interpolants between two snapshots or many; flow matching and rectified flow among them.
 
     Between coupled samples ``x_0, x_1`` of neighbouring snapshots lies the interpolant ``x_t = I(t, x_0, x_1) + γ(t) z`` with
@@ -220,7 +220,7 @@ class StochasticInterpolant(Estimator):
         seed: int = 0,
         **options: Any,
     ) -> Trajectories:
-        """Run the learned process; as :meth:`Estimator.simulate`, and under a condition.
+        """Run the learned process; as :meth:`SnapshotEstimator.simulate`, and under a condition.
 
         Parameters
         ----------

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-    from dyninfer.estimators import Estimator
+    from dyninfer.estimators import SnapshotEstimator
     from dyninfer.snapshots import Snapshots
 
 ROWS = 65536
 
 
 def growth(
-    model: Estimator,
+    model: SnapshotEstimator,
     data: AnnData | Snapshots,
     basis: str | None = None,
     *,
@@ -39,7 +39,7 @@ def growth(
 
     Parameters
     ----------
-    model : Estimator
+    model : SnapshotEstimator
         Fitted, with growth.
     data : AnnData or Snapshots
         What it was fitted on.
@@ -87,7 +87,7 @@ def growth(
 
 
 def potential(
-    model: Estimator,
+    model: SnapshotEstimator,
     data: AnnData | Snapshots,
     time: float | None = None,
     basis: str | None = None,
@@ -127,7 +127,7 @@ def potential(
 
 
 def stream(
-    model: Estimator,
+    model: SnapshotEstimator,
     data: AnnData | Snapshots,
     time: float | None = None,
     *,
@@ -144,7 +144,7 @@ def stream(
 
     Parameters
     ----------
-    model : Estimator
+    model : SnapshotEstimator
         Fitted.
     data : AnnData or Snapshots
         What it was fitted on.
@@ -222,7 +222,7 @@ def _field(process: Any, name: str, times: np.ndarray, x: np.ndarray) -> np.ndar
     return np.concatenate(parts)
 
 
-def _cells(model: Estimator, data: AnnData | Snapshots) -> Cells:
+def _cells(model: SnapshotEstimator, data: AnnData | Snapshots) -> Cells:
     from sklearn.exceptions import NotFittedError
 
     if not hasattr(model, "process_"):
@@ -233,7 +233,7 @@ def _cells(model: Estimator, data: AnnData | Snapshots) -> Cells:
     )
 
 
-def _snapshots(model: Estimator, data: AnnData | Snapshots) -> Snapshots:
+def _snapshots(model: SnapshotEstimator, data: AnnData | Snapshots) -> Snapshots:
     from dyninfer.snapshots import Snapshots
 
     return data if isinstance(data, Snapshots) else Snapshots.from_anndata(data, **cast(Any, model.source_))

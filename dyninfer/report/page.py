@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from dyninfer.estimators import Estimator
+    from dyninfer.estimators import SnapshotEstimator
 
 PACKAGES = (
     "dyninfer", "torch", "numpy", "scipy", "pandas", "anndata", "scanpy", "scikit-learn", "POT", "torchdiffeq", "torchsde",
@@ -42,7 +42,7 @@ pre{background:#f5f5f5;padding:.8rem;overflow-x:auto;font-size:.82rem}
 
 def write_report(
     path: str | os.PathLike[str],
-    model: Estimator,
+    model: SnapshotEstimator,
     evaluation: pd.DataFrame,
     figures: Sequence[tuple[str, Figure | Path]] = (),
     *,
@@ -59,7 +59,7 @@ def write_report(
     ----------
     path : path
         The HTML file; nothing else is needed to read it, no network either.
-    model : Estimator
+    model : SnapshotEstimator
         Fitted.
     evaluation : DataFrame
         From ``model.evaluate``, with the columns of :func:`add_interpolation` if there are any. Whether the model beats a
@@ -183,7 +183,7 @@ def _table(table: pd.DataFrame, columns: Sequence[str], names: Sequence[str], ti
     return f"<table><tr>{head}</tr>{''.join(body)}</table>"
 
 
-def _facts(model: Estimator, time_unit: str, seconds: float | None) -> dict[str, str]:
+def _facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> dict[str, str]:
     history = cast(Any, model.history_)
     sizes = ", ".join(
         f"{written_time(t, time_unit)}: {n}" for t, n in zip(model.times_, model.sizes_, strict=True)
@@ -204,7 +204,7 @@ def _facts(model: Estimator, time_unit: str, seconds: float | None) -> dict[str,
     return facts
 
 
-def _settings(model: Estimator) -> dict[str, str]:
+def _settings(model: SnapshotEstimator) -> dict[str, str]:
     own = {k: str(v) for k, v in model.get_params(deep=False).items() if k != "training"}
     return own | {f"training.{k}": str(v) for k, v in model.training_.get_params(deep=False).items()}
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
 
-    from dyninfer.estimators import Estimator
+    from dyninfer.estimators import SnapshotEstimator
     from dyninfer.snapshots import Snapshots
 
 N_TIMES = 61
 
 
 def pictures(
-    model: Estimator,
+    model: SnapshotEstimator,
     data: AnnData,
     observed: Snapshots,
     evaluation: pd.DataFrame,
@@ -32,7 +32,7 @@ def pictures(
 
     Parameters
     ----------
-    model : Estimator
+    model : SnapshotEstimator
         Fitted.
     data : AnnData
         What is evaluated.

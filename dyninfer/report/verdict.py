@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dyninfer.estimators import Estimator
+    from dyninfer.estimators import SnapshotEstimator
     from dyninfer.snapshots import Snapshots
 
 METRICS = {
@@ -63,7 +63,7 @@ def add_interpolation(
     return table
 
 
-def verdict(model: Estimator, table: pd.DataFrame, time_unit: str = "") -> list[str]:
+def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") -> list[str]:
     """Say in sentences, from the numbers, what the model is worth at the held-out times, or over all if there are none."""
     metric = main_metric(table)
     held = table[table["held_out"].astype(bool)]
@@ -135,6 +135,6 @@ def _short(value: float) -> str:
     return f"{value:#.3g}"
 
 
-def _unit(model: Estimator) -> str:
+def _unit(model: SnapshotEstimator) -> str:
     rep = model.source_.get("use_rep")
     return "" if rep is None else f", in units of {rep}"

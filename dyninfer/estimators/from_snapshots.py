@@ -1,0 +1,411 @@
+"""Methods that learn from snapshots: what each inherits, and the little that it must define."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dyninfer import keys
+from dyninfer.density_paths import DensityPath
+from dyninfer.estimators.base import Estimator
+from dyninfer.evaluation import score_arrival
+from dyninfer.parallel import join_processes, pick_device
+from dyninfer.processes import Diffusion
+from dyninfer.processes.diffusion import fields_at
+from dyninfer.scaling import ScaleMode, Scaling
+from dyninfer.settings import check_seed, fingerprint, from_plain, to_plain
+from dyninfer.snapshots import Snapshots, cells_at
+from dyninfer.solvers import simulate
+from dyninfer.training import Objective, Training, train
+from dyninfer.trajectories import Trajectories
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Data = "AnnData | Snapshots | DensityPath"
+_KEYS = ("time_key", "use_rep", "mass_key", "weight_key", "condition_key")
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class SnapshotEstimator(Estimator):
+    """Base of the methods that learn a :class:`~dyninfer.Diffusion` from :class:`~dyninfer.Snapshots`.
+
+    A method is a keyword-only dataclass in a file of its own. It defines
+
+    * ``citation``: a BibTeX entry;
+    * ``check()``: raise a ValueError naming a setting that cannot be (optional);
+    * ``build(data, scaling)``: the untrained process, a torch module in the user's units;
+    * ``make_objective(process, data, scaling, seed)``: what the training loop minimises.
+
+    Parameters
+    ----------
+    scale : {"global", "feature"} or None
+        Standardisation of the states, from the data given to ``fit`` less what is held out; undone on the way out.
+    training : Training, optional
+        Settings of the training loop; None takes the defaults.
+    """
+
+    scale: ScaleMode = "global"
+    training: Training | None = None
+
+    def finish(self, objective: Any) -> None:
+        """Keep what the objective found out beside the process, as DataFrames named in ``tables`` (optional)."""
+
+    def facts(self, data: Snapshots) -> dict[str, Any]:
+        """Plain facts about the data that ``build`` needs, now and when a saved model is rebuilt: ``facts_`` (optional)."""
+        return {}
+
+    @abstractmethod
+    def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> Diffusion:
+        """Return the untrained process; ``data`` is None where a saved model is rebuilt."""
+
+    @abstractmethod
+    def make_objective(
+        self, process: Any, data: Snapshots | DensityPath, scaling: Scaling, seed: int
+    ) -> Objective:
+        """Return what the training loop minimises."""
+
+    def fit(
+        self,
+        data: AnnData | Snapshots | DensityPath,
+        *,
+        time_key: str | None = None,
+        use_rep: str | None = None,
+        mass_key: str | None = None,
+        weight_key: str | None = None,
+        condition_key: str | None = None,
+        hold_out: float | Iterable[float] | None = None,
+        seed: int = 0,
+        max_steps: int | None = None,
+        progress: bool = True,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Learn the process behind the data.
+
+        Parameters
+        ----------
+        data : AnnData, Snapshots or DensityPath
+            Nothing of it is changed.
+        time_key : str
+            Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or timedeltas.
+        use_rep : str, optional
+            Key of ``obsm``, or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
+        mass_key : str, optional
+            Column of ``obs`` with the total mass at each cell's time.
+        weight_key : str, optional
+            Column of ``obs`` with the weight of every cell within its time.
+        condition_key : str, optional
+            Column of ``obs`` with a label for every cell.
+        hold_out : float or list of floats, optional
+            Times removed before anything else is computed: scaling, couplings and validation never see them.
+        seed : int
+            Fixes every draw.
+        max_steps : int, optional
+            Training steps at most, in place of ``training.max_steps``.
+        progress : bool
+            Show a progress bar.
+        checkpoint : path, optional
+            File in which the state of the run is kept.
+        resume : bool
+            Continue from the checkpoint if it exists.
+
+        Returns
+        -------
+        self
+            With ``process_``, ``history_`` and ``status_`` ("finished", "stopped early", "interrupted" or "diverged").
+
+        Raises
+        ------
+        KeyError, ValueError
+            If a key, a time or a value in the data is not as it must be; the message names it.
+        """
+        self.check_kinds()
+        self.check()
+        seed = check_seed(seed)
+        hold_out = None if hold_out is None else keys.numeric_times(hold_out, "hold_out")
+        settings = (self.training or Training()).check()
+        if max_steps is not None:
+            settings = Training(**{**settings.get_params(), "max_steps": max_steps}).check()
+        data, snapshots = self._read(
+            data,
+            dict(zip(_KEYS, (time_key, use_rep, mass_key, weight_key, condition_key), strict=True)),
+            hold_out,
+            seed,
+        )
+        scaling = Scaling.from_samples(snapshots.times, list(snapshots.samples), self.scale)
+        device = pick_device(settings.device)
+        join_processes(device)
+        self.training_, self.facts_ = settings, self.facts(snapshots)
+        process = self._built(data, scaling, seed).to(device, settings.dtype)
+        objective = self.make_objective(process, data, scaling, seed)
+        result = train(
+            process, objective, settings, seed=seed, checkpoint=checkpoint, resume=resume, progress=progress,
+            identity={"settings": fingerprint(self, {"training"}), "data": data.digest()},
+        )  # fmt: skip
+        self.process_ = process.eval().requires_grad_(False)
+        self.finish(objective)
+        self.scaling_, self.history_, self.status_ = scaling, result.history, result.status
+        self.times_, self.sizes_, self.source_ = snapshots.times, snapshots.sizes, snapshots.source
+        self.hold_out_ = [] if hold_out is None else hold_out.tolist()
+        self.feature_names_in_, self.n_features_in_ = (
+            np.asarray(snapshots.features, dtype=object),
+            snapshots.n_features,
+        )
+        self.seed_ = seed
+        return self
+
+    def simulate(
+        self,
+        start: AnnData | Snapshots | np.ndarray | Tensor,
+        times: Sequence[float] | np.ndarray,
+        *,
+        n_paths: int | None = None,
+        noise: Any = None,
+        backward: bool = False,
+        seed: int = 0,
+        **solver_options: Any,
+    ) -> Trajectories:
+        """Run the learned process.
+
+        Parameters
+        ----------
+        start : array ``(n, feature)``, AnnData or Snapshots
+            Starting states; of an AnnData or of snapshots, the cells at ``times[0]``.
+        times : sequence of floats
+            Times to store, in the user's units; descending with ``backward=True``.
+        n_paths : int, optional
+            Number of paths; by default one for every starting state.
+        noise : float or callable, optional
+            ε of the stochastic simulation, for processes with a score; see :func:`dyninfer.simulate`.
+        backward : bool
+            Run time the other way.
+        seed : int
+            Fixes every draw.
+        **solver_options
+            ``solver``, ``dt``, ``rtol``, ``atol``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
+
+        Returns
+        -------
+        Trajectories
+        """
+        self._check_fitted()
+        times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+        if len(times) == 0:
+            raise ValueError("times is empty; give the time of the starting states and those to store")
+        x0, names = self._starting(start, float(times[0]))
+        self._warn_outside(times)
+        return simulate(
+            self.process_, x0, times, n_paths=n_paths, noise=noise, backward=backward, seed=seed, origin=names,
+            features=tuple(self.feature_names_in_), **solver_options,
+        )  # fmt: skip
+
+    def evaluate(
+        self,
+        data: AnnData | Snapshots,
+        *,
+        times: Sequence[float] | float | None = None,
+        start: str = "previous",
+        metrics: Sequence[str] = ("w1", "w2", "sliced_w2", "mmd", "energy"),
+        max_samples: int | None = 4500,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Compare what is simulated with what was observed, one row per observed time after the first.
+
+        Parameters
+        ----------
+        data : AnnData or Snapshots
+            Read by the keys that ``fit`` was given.
+        times : float or list of floats, optional
+            Times to evaluate; by default all but the first.
+        start : {"previous", "first"}
+            Whether all cells of the previous time, or those of the first, are simulated to each time.
+        metrics : sequence of str
+            Names as in :mod:`dyninfer.metrics`.
+        max_samples : int, optional
+            Cap on the samples a side, drawn at random; None keeps all. The numbers used stand in the result.
+        seed : int
+
+        Returns
+        -------
+        DataFrame
+            Per time: ``held_out``, the metrics, beside each its ``_floor`` (the same metric between two halves of the
+            observed sample) and ``_still`` (the starting cells themselves, unmoved), the numbers of samples, and the
+            simulated and observed ``mass`` relative to the start.
+        """
+        self._check_fitted()
+        if start not in ("previous", "first"):
+            raise ValueError(f"start must be 'previous' or 'first', found {start!r}")
+        observed = self._as_snapshots(data).check_finite()
+        wanted = observed.times[1:] if times is None else keys.numeric_times(times)
+        rows = []
+        for time in wanted:
+            k = observed.index(time)
+            if k == 0:
+                raise ValueError(
+                    f"time {time:g} is the first of the data, which nothing leads to; evaluate later times"
+                )
+            begin = float(observed.times[k - 1 if start == "previous" else 0])
+            run = self.simulate(observed, [begin, observed.times[k]], seed=seed)
+            held = k in {keys.nearest(observed.times, t) for t in self.hold_out_}
+            scores = score_arrival(observed, run, metrics=metrics, max_samples=max_samples, seed=seed)
+            rows.append({"time": float(observed.times[k]), "start": begin, "held_out": held, **scores})
+        return pd.DataFrame(rows)
+
+    def annotate(self, adata: AnnData) -> AnnData:
+        """Write what was learned into an AnnData, at every cell's own time.
+
+        Writes ``obsm["dyninfer_velocity"]``, ``obs["dyninfer_growth"]`` and ``obs["dyninfer_potential"]`` (where the process has
+        them), and the settings as JSON under ``uns["dyninfer"]``. Returns the same AnnData.
+        """
+        self._check_fitted()
+        if not (hasattr(adata, "obs") and hasattr(adata, "obsm")):
+            raise TypeError(f"annotate writes into an AnnData, not {type(adata).__name__}")
+        key = self.source_.get("time_key", "time")
+        times = keys.numeric_times(keys.obs_column(adata, key, "time_key"), key)
+        x = self._features_of(adata)
+        keys.finite_or_raise(x, self.source_.get("use_rep", "X"), np.asarray(adata.obs_names))
+        fields = self._fields_at(adata, times, x)
+        adata.obsm[keys.VELOCITY] = fields.pop("drift")
+        for name, column in ((keys.GROWTH, "growth"), (keys.POTENTIAL, "potential")):
+            if column in fields:
+                adata.obs[name] = fields[column]
+        adata.uns[keys.UNS] = {"model": json.dumps(self._metadata())}
+        return adata
+
+    def _metadata(self) -> dict[str, Any]:
+        scaling = {
+            name: to_plain(getattr(self.scaling_, name), name)
+            for name in ("shift", "scale", "start", "duration", "unit")
+        }
+        return super()._metadata() | {
+            "scaling": scaling,
+            "times": [float(t) for t in self.times_],
+            "sizes": [int(n) for n in self.sizes_],
+            "training": to_plain(self.training_),
+            "facts": self.facts_,
+        }
+
+    def _restore(self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
+        saved = metadata["scaling"].items()
+        numbers: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in saved}
+        scaling = Scaling(**numbers)
+        self.training_, self.facts_ = from_plain(metadata["training"]), metadata["facts"]
+        process = self._built(None, scaling, 0).to(device, self.training_.dtype)
+        process.load_state_dict(tensors)
+        self.process_ = process.eval().requires_grad_(False)
+        self.scaling_ = scaling
+        self.times_, self.sizes_ = np.asarray(metadata["times"]), tuple(metadata["sizes"])
+        super()._restore(metadata, tensors, device)
+
+    def _built(self, data: Snapshots | DensityPath | None, scaling: Scaling, seed: int) -> Diffusion:
+        with torch.random.fork_rng(devices=[]):  # of the CPU alone: networks are made there and moved
+            torch.default_generator.manual_seed(seed)
+            return self.build(data, scaling)
+
+    def _read(
+        self, data: Any, names: dict[str, str | None], hold_out: Any, seed: int
+    ) -> tuple[Snapshots | DensityPath, Snapshots]:
+        """Return the data without what is held out, and snapshots of it."""
+        if isinstance(data, DensityPath):
+            if hold_out is not None:
+                raise ValueError("hold_out needs snapshots; a DensityPath has no separate times to leave out")
+            return data, data.pilot(seed)
+        if isinstance(data, Snapshots):
+            given = [name for name, value in names.items() if value is not None]
+            if given:
+                raise ValueError(
+                    f"{given[0]} names a key of an AnnData, but Snapshots were given; leave it out"
+                )
+            snapshots = data.without(hold_out).check_finite()
+        elif hasattr(data, "obs") and hasattr(data, "obsm"):
+            snapshots = Snapshots.from_anndata(data, **names, hold_out=hold_out).check_finite()
+        else:
+            raise TypeError(
+                f"{type(self).__name__}.fit takes an AnnData, Snapshots or a DensityPath, not {type(data).__name__}"
+            )
+        keys.warn_if_far(snapshots.times, snapshots.samples[0].dtype)
+        few = [f"{t:g} ({n})" for t, n in zip(snapshots.times, snapshots.sizes, strict=True) if n < 20]
+        if few:
+            warnings.warn(
+                f"fewer than 20 samples at time {', '.join(few)}: what is learned there is uncertain",
+                UserWarning,
+                stacklevel=3,
+            )
+        return snapshots, snapshots
+
+    def _as_snapshots(self, data: Any) -> Snapshots:
+        if isinstance(data, Snapshots):
+            snapshots = data
+        elif hasattr(data, "obs") and hasattr(data, "obsm"):
+            snapshots = Snapshots.from_anndata(data, **self._source())
+        else:
+            raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
+        self._check_features(snapshots.features, snapshots.n_features, named=bool(snapshots.source))
+        return snapshots
+
+    def _source(self) -> dict[str, Any]:
+        """Keys by which an AnnData is read."""
+        if "time_key" not in self.source_:
+            raise ValueError(
+                "the model was not fitted on an AnnData, so it has no keys to read one; give Snapshots"
+            )
+        return self.source_
+
+    def _starting(self, start: Any, time: float) -> tuple[Any, Any]:
+        if hasattr(start, "obs") and hasattr(start, "obsm"):
+            x, features, names = cells_at(start, self._source(), time)
+            self._check_features(features, x.shape[1], named=True)
+            return x, names
+        if isinstance(start, Snapshots):
+            snapshots = self._as_snapshots(start)
+            k = snapshots.index(time)
+            return snapshots.samples[k], None if snapshots.names is None else snapshots.names[k]
+        shape = np.shape(start)
+        if len(shape) == 2:
+            self._check_features((), shape[1], named=False)
+        return start, None
+
+    def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+        return fields_at(self.process_, times, x)
+
+    def _features_of(self, adata: AnnData) -> np.ndarray:
+        array, features, rep = keys.representation(adata, self.source_.get("use_rep"))
+        self._check_features(features, array.shape[1], named=True)
+        return keys.dense_rows(array, np.arange(adata.n_obs), rep)
+
+    def _check_features(self, names: Sequence[str], n: int, *, named: bool) -> None:
+        if n != self.n_features_in_:
+            raise ValueError(
+                f"the model was fitted on {self.n_features_in_} features, these data have {n}; give the same representation"
+            )
+        if named and self.source_:
+            differ = [
+                f"{a!r} in place of {b!r}"
+                for a, b in zip(names, self.feature_names_in_, strict=True)
+                if a != b
+            ]
+            if differ:
+                raise ValueError(
+                    f"these data have other features than the model was fitted on: {', '.join(differ[:3])}; give them in the same order"
+                )
+
+    def _warn_outside(self, times: np.ndarray) -> None:
+        low, high = float(self.times_.min()), float(self.times_.max())
+        slack = 1e-6 * (high - low)  # times in single precision are not beyond
+        if times.min() < low - slack or times.max() > high + slack:
+            warnings.warn(
+                f"simulating from {times.min():g} to {times.max():g}, beyond the data ({low:g} to {high:g})",
+                UserWarning,
+                stacklevel=3,
+            )
