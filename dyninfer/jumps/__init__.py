@@ -1,7 +1,27 @@
 """Likelihoods of Markov jump processes seen at times: panels, hidden states, and their fits."""
 
+from dyninfer.jumps.em import em_label_noise, em_panel, expected_jumps
 from dyninfer.jumps.fitting import JumpFit, fit_panel
+from dyninfer.jumps.fitting_hidden import HiddenFit, fit_hidden
+from dyninfer.jumps.hidden import HiddenPaths
+from dyninfer.jumps.observation import GaussianEmission, LabelNoise, observe
 from dyninfer.jumps.panel import PanelCounts, panel_counts, stack_counts
 from dyninfer.jumps.scheme import RateScheme
 
-__all__ = ["JumpFit", "PanelCounts", "RateScheme", "fit_panel", "panel_counts", "stack_counts"]
+__all__ = [
+    "GaussianEmission",
+    "HiddenFit",
+    "HiddenPaths",
+    "JumpFit",
+    "LabelNoise",
+    "PanelCounts",
+    "RateScheme",
+    "em_label_noise",
+    "em_panel",
+    "expected_jumps",
+    "fit_hidden",
+    "fit_panel",
+    "observe",
+    "panel_counts",
+    "stack_counts",
+]

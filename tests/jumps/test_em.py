@@ -15,7 +15,6 @@ from dyninfer.jumps.fitting_hidden import fit_hidden
 from dyninfer.jumps.hidden import HiddenPaths
 from dyninfer.jumps.observation import LabelNoise, observe
 from dyninfer.jumps.panel import panel_counts, stack_counts
-from dyninfer.jumps.scheme import RateScheme
 from dyninfer.processes.jump import MarkovJump
 from dyninfer.solvers.jump import simulate_jumps
 
@@ -33,7 +32,10 @@ def test_expected_jumps_and_times_are_integrals_of_the_bridge():
     m, p = q.numpy(), expm(0.8 * q.numpy())
     exact_jumps, exact_spent = np.zeros((3, 3)), np.zeros(3)
     for a, b in ((0, 2), (1, 1)):
-        both = quad_vec(lambda s: np.outer(expm(m * s)[a], expm(m * (0.8 - s))[:, b]), 0, 0.8)[0] / p[a, b]
+        both = (
+            quad_vec(lambda s, a=a, b=b: np.outer(expm(m * s)[a], expm(m * (0.8 - s))[:, b]), 0, 0.8)[0]
+            / p[a, b]
+        )
         exact_spent += np.diag(both)
         exact_jumps += both * m * (1 - np.eye(3))
     np.testing.assert_allclose(spent.numpy(), exact_spent, rtol=1e-9)
@@ -50,13 +52,10 @@ def test_panel_em_rises_and_ends_at_the_gradients_maximum():
 
 def test_panel_em_reaches_msm_with_exact_death_times():
     counts = panel_counts(cases.cav(), exact=(3,))
-    q, values = em_panel(
-        counts, torch.tensor(cases.CAV_START, dtype=torch.float64) * cases.cav_edges(), max_iter=1
-    )
-    assert float(-2 * values[0]) != pytest.approx(3968.797, abs=1.0)
-    best = fit_panel(counts, RateScheme.free(cases.cav_edges())).generator
-    again, _ = em_panel(counts, best, max_iter=2)
-    torch.testing.assert_close(again, best, rtol=1e-4, atol=1e-7)
+    q, values = em_panel(counts, torch.tensor(cases.CAV_START, dtype=torch.float64), tol=1e-6)
+    assert (values.diff() > -1e-9).all()
+    assert float(-2 * values[-1]) == pytest.approx(3968.79789, abs=2e-3)
+    assert (q[~cases.cav_edges() & ~torch.eye(4, dtype=torch.bool)] == 0).all()
 
 
 def test_label_noise_em_rises_and_ends_at_the_gradients_maximum():

@@ -1,0 +1,60 @@
+"""One ion channel under a patch clamp: a hidden gate behind a noisy current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from dyninfer.jumps import GaussianEmission, observe
+from dyninfer.paths import Paths
+from dyninfer.processes.jump import MarkovJump, with_diagonal
+from dyninfer.simulators.base import check_positive, check_times, stream
+from dyninfer.solvers.jump import simulate_jumps
+
+
+@dataclass(frozen=True, kw_only=True)
+class IonChannel:
+    """A channel with three states whose current is measured with Gaussian noise, started at rest.
+
+    The default rates are those whose mean first-passage times are the ones that Köhs et al. (2022) found for the
+    viral potassium channel Kcv: 68, 54, 133, 33, 181 and 92 ms (0→1, 0→2, 1→0, 1→2, 2→0, 2→1). The levels and the
+    noise of the current are made up; this stands in for a recording, it is none.
+
+    Parameters
+    ----------
+    rates : tuple of 6 floats
+        Rates of 0→1, 0→2, 1→0, 1→2, 2→0 and 2→1, per second; positive.
+    levels : tuple of 3 floats
+        Mean current of each state, in units of that of the open channel.
+    noise : float
+        Standard deviation of the current, in the same units; positive.
+    """
+
+    rates: tuple[float, ...] = (18.678, 11.255, 23.957, 45.549, 2.839, 10.129)
+    levels: tuple[float, ...] = (0.0, 0.5, 1.0)
+    noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        if len(self.rates) != 6 or len(self.levels) != 3:
+            raise ValueError(
+                f"rates and levels must hold 6 and 3 numbers, found {self.rates} and {self.levels}"
+            )
+        check_positive(noise=self.noise, **{f"rates[{k}]": rate for k, rate in enumerate(self.rates)})
+
+    def process(self) -> MarkovJump:
+        """Return the true process of the gate, which starts in its stationary law."""
+        rates = torch.zeros(3, 3, dtype=torch.float64)
+        rates[[0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]] = torch.tensor(self.rates, dtype=torch.float64)
+        return MarkovJump(with_diagonal(rates))
+
+    def emission(self) -> GaussianEmission:
+        """Return the true law of the current in each state."""
+        return GaussianEmission.of(self.levels, self.noise)
+
+    def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
+        """Measure the current of ``n`` channels at increasing times, in seconds; one continuous feature."""
+        check_positive(n=n)
+        runs = simulate_jumps(self.process(), n, check_times(times), seed=stream(seed, 0))
+        return observe(runs, self.emission(), seed=stream(seed, 1))
