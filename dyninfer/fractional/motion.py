@@ -1,0 +1,206 @@
+"""Fractional Brownian motion of both kinds: its covariance, and exact samples of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from scipy.special import gamma, hyp2f1
+from torch import Tensor
+
+Kind = Literal["I", "II"]
+Normalization = Literal["unit", "kernel"]
+
+
+@dataclass(frozen=True)
+class FractionalBrownianMotion:
+    r"""Fractional Brownian motion ``B`` with Hurst index ``H``, started at 0.
+
+    Kind I (Mandelbrot & Van Ness, SIAM Rev. 10:422, 1968, Def. 2.1) has a past and stationary increments,
+    ``B(t) = 1/Γ(H+½) ∫_{−∞}^t [(t−s)_+^{H−½} − (−s)_+^{H−½}] dW_s``; kind II (Riemann-Liouville) starts at 0,
+    ``B(t) = 1/Γ(H+½) ∫_0^t (t−s)^{H−½} dW_s``.
+
+    Parameters
+    ----------
+    hurst : float
+        ``H`` in (0, 1); ½ is Brownian motion.
+    kind : "I" or "II"
+    normalize : "unit" or "kernel"
+        ``"unit"`` scales ``Var B(1)`` to 1; ``"kernel"`` keeps the kernels above, for which ``Var B(1)`` is
+        ``1/(Γ(2H+1) sin πH)`` (kind I) and ``1/(2H Γ(H+½)²)`` (kind II).
+
+    Raises
+    ------
+    ValueError
+        If ``hurst`` is not inside (0, 1), or another argument is not one of its names.
+
+    Examples
+    --------
+    >>> from dyninfer.fractional import FractionalBrownianMotion
+    >>> FractionalBrownianMotion(0.7).sample([0.0, 0.5, 1.0], n_paths=4).shape
+    torch.Size([4, 3])
+    """
+
+    hurst: float
+    kind: Kind = "I"
+    normalize: Normalization = "unit"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hurst < 1:
+            raise ValueError(f"hurst must lie between 0 and 1, found {self.hurst!r}")
+        check_names(self.kind, self.normalize)
+
+    @property
+    def scale(self) -> float:
+        """``Var B(1)``."""
+        return 1.0 if self.normalize == "unit" else float(kernel_variance(self.hurst, self.kind))
+
+    def variance(self, t: Any) -> Tensor:
+        """``Var B(t) = Var B(1) t^{2H}`` for times of any shape, float64."""
+        return self.scale * torch.as_tensor(t, dtype=torch.float64) ** (2 * self.hurst)
+
+    def covariance(self, times: Any) -> Tensor:
+        """Covariance of ``B`` at ``times`` ``(n,)``, not negative: returns ``(n, n)`` float64."""
+        t = _check_times(times, strictly=False)
+        if self.kind == "II":
+            unit = riemann_liouville_covariance(t, np.full(len(t), self.hurst))
+            return torch.from_numpy(self.scale * unit)
+        p = t ** (2 * self.hurst)
+        gaps = np.abs(t[:, None] - t) ** (2 * self.hurst)
+        return torch.from_numpy(0.5 * self.scale * (p[:, None] + p - gaps))
+
+    def sample(
+        self,
+        times: Any,
+        n_paths: int,
+        *,
+        n_features: int | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Draw exact paths: no time stepping, no approximation.
+
+        Kind I on an even grid that starts at 0 or one step after it costs ``O(n log n)`` by embedding the increments
+        in a circulant (Davies & Harte, Biometrika 74:95, 1987); everything else is a Cholesky factor, ``O(n³)`` once.
+
+        Parameters
+        ----------
+        times : array, ``(n,)``
+            Increasing, not negative.
+        n_paths : int
+        n_features : int, optional
+            Independent copies per path.
+        seed : int
+        device, dtype
+            Of the result; the factors are computed in float64.
+
+        Returns
+        -------
+        Tensor, ``(n_paths, n)`` or ``(n_paths, n, n_features)``
+        """
+        t = _check_times(times, strictly=True)
+        rows = n_paths * (n_features or 1)
+        generator = torch.Generator(device=device).manual_seed(seed)
+        step = _even_step(t)
+        if self.kind == "I" and step is not None:
+            steps = len(t) - (t[0] == 0)
+            noise = _circulant_noise(self.hurst, steps, rows, generator, dtype)
+            paths = noise.cumsum(1).mul_(math.sqrt(self.scale) * step**self.hurst)
+        else:
+            factor = torch.linalg.cholesky(self.covariance(t[t > 0])).to(device, dtype)
+            paths = torch.randn(rows, len(factor), generator=generator, device=device, dtype=dtype) @ factor.T
+        if t[0] == 0:
+            paths = torch.cat([paths.new_zeros(rows, 1), paths], dim=1)
+        if n_features is None:
+            return paths
+        return paths.view(n_paths, n_features, -1).transpose(1, 2)
+
+
+def kernel_variance(hurst: Any, kind: str) -> Tensor:
+    """``Var B(1)`` under the kernel normalisation, float64, differentiable; the shape of ``hurst``."""
+    h = torch.as_tensor(hurst, dtype=torch.float64)
+    if kind == "I":
+        return 1 / (torch.exp(torch.lgamma(2 * h + 1)) * torch.sin(torch.pi * h))
+    return 1 / (2 * h * torch.exp(2 * torch.lgamma(h + 0.5)))
+
+
+def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.ndarray:
+    """Covariance of kind II, of unit variance ``t^{2H(t)}``, where the index may differ between times.
+
+    With ``α = H(t) + ½``, ``β = H(s) + ½`` and ``s ≤ t``, ``∫_0^s (t−r)^{α−1} (s−r)^{β−1} dr =
+    t^{α−1} s^β / β · ₂F₁(1−α, 1; 1+β; s/t)``.
+
+    Parameters
+    ----------
+    times, hurst : ndarray, ``(n,)``
+        Times, not negative, and the index at each.
+
+    Returns
+    -------
+    ndarray, ``(n, n)`` float64
+    """
+    i, j = np.tril_indices(len(times))
+    late, early = np.where(times[i] >= times[j], (i, j), (j, i))
+    t, s, alpha, beta = times[late], times[early], hurst[late] + 0.5, hurst[early] + 0.5
+    safe = np.where(t > 0, t, 1.0)
+    ratio = np.where(t > 0, s / safe, 0.0)
+    kernel = safe ** (alpha - 1) * s**beta / beta * hyp2f1(1 - alpha, 1, 1 + beta, ratio)
+    deviation = np.sqrt(2 * hurst) * gamma(hurst + 0.5)  # unit variance: 2H Γ(a)² of the kernel's
+    values = kernel * deviation[late] * deviation[early] / (gamma(alpha) * gamma(beta))
+    covariance = np.zeros((len(times), len(times)))
+    covariance[i, j] = covariance[j, i] = values
+    np.fill_diagonal(covariance, times ** (2 * hurst))
+    return covariance
+
+
+def noise_autocovariance(hurst: Any, n: int) -> Tensor:
+    """Autocovariance of fractional Gaussian noise of unit variance at lags ``0 … n − 1``, ``(..., n)`` float64."""
+    k = torch.arange(n, dtype=torch.float64)
+    p = 2 * torch.as_tensor(hurst, dtype=torch.float64).unsqueeze(-1)
+    return 0.5 * ((k + 1) ** p + (k - 1).abs() ** p) - k**p
+
+
+def check_names(kind: str, normalize: str) -> None:
+    """Raise a ValueError unless both are known names."""
+    if kind not in ("I", "II"):
+        raise ValueError(f"kind must be 'I' or 'II', found {kind!r}")
+    if normalize not in ("unit", "kernel"):
+        raise ValueError(f"normalize must be 'unit' or 'kernel', found {normalize!r}")
+
+
+def _circulant_noise(
+    hurst: float, n: int, rows: int, generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
+    """Fractional Gaussian noise of unit variance ``(rows, n)``."""
+    half = next_fast_len(max(n, 2), real=True)
+    r = noise_autocovariance(hurst, half + 1)
+    spectrum = torch.fft.rfft(torch.cat([r, r[1:-1].flip(0)])).real
+    amplitude = (spectrum.clamp_min(0) * half).sqrt().to(generator.device, dtype)
+    amplitude[[0, -1]] *= math.sqrt(2)  # both ends of the half spectrum are real
+    shape = rows, half + 1, 2
+    normals = torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
+    return torch.fft.irfft(torch.view_as_complex(normals.mul_(amplitude[:, None])), n=2 * half)[:, :n]
+
+
+def _even_step(t: np.ndarray) -> float | None:
+    """Step of an even grid that starts at 0 or one step after it, else None."""
+    if len(t) < 2:
+        return float(t[0]) if t[0] > 0 else None
+    step = float(t[-1] - t[0]) / (len(t) - 1)
+    slack = 1e-6 * step
+    even = bool(np.all(np.abs(np.diff(t) - step) <= slack))
+    return step if even and (t[0] == 0 or abs(t[0] - step) <= slack) else None
+
+
+def _check_times(times: Any, strictly: bool) -> np.ndarray:
+    t = np.asarray(times, dtype=np.float64)
+    if t.ndim != 1 or len(t) == 0 or not np.isfinite(t).all() or t.min() < 0:
+        raise ValueError("times must be one list of finite numbers that are not negative")
+    if strictly and (np.diff(t) <= 0).any():
+        raise ValueError("times must strictly increase; sort them and remove repeats")
+    return t
