@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from dyninfer.jumps.gaps import group_gaps
 from dyninfer.jumps.observation import Emission
 from dyninfer.jumps.panel import Exponential
 from dyninfer.paths import Paths
-from dyninfer.processes.jump.chain import transition_matrix
+from dyninfer.processes.jump.chain import off_diagonal, transition_matrix
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,7 +29,7 @@ class HiddenPaths:
     gaps : Tensor, ``(G,)`` float64
         Distinct waiting times; padding waits 0.
     number : Tensor, ``(L − 1, n)`` int64
-        Which of them lies between an observation and the next.
+        Which of them lies between an observation and the next; plus ``G`` where the next is an exact entry.
     shared : list of L − 1 int
         That number where all paths have the same, else −1.
     """
@@ -40,12 +41,33 @@ class HiddenPaths:
     shared: list[int]
 
     @classmethod
-    def of(cls, paths: Paths, tolerance: float = 1e-9, device: torch.device | str = "cpu") -> HiddenPaths:
-        """Prepare paths once for many likelihoods; gaps that differ by less than the tolerance are one."""
+    def of(
+        cls,
+        paths: Paths,
+        exact: Sequence[int] = (),
+        tolerance: float = 1e-9,
+        device: torch.device | str = "cpu",
+    ) -> HiddenPaths:
+        """Prepare paths once for many likelihoods.
+
+        Parameters
+        ----------
+        paths : Paths
+            Labels or numbers.
+        exact : sequence of int
+            Labels of states whose entry is seen at its exact time and without error, such as death.
+        tolerance : float
+            Gaps count as equal where they differ by at most this share of the longest.
+        device : torch.device or str
+            Where to compute.
+        """
         times, observed, mask = (part.to(device) for part in paths.padded())
         waits = times.diff(dim=1).T.contiguous()
         gaps, number = group_gaps(waits.reshape(-1), tolerance)
         number = number.reshape(waits.shape)
+        if exact:
+            entered = torch.isin(observed, torch.tensor(list(exact), device=observed.device)) & mask
+            number = number + len(gaps) * entered[:, 1:].T
         same = (number == number[:, :1]).all(1)
         shared = torch.where(same, number[:, 0], -1).tolist()
         return cls(observed=observed, mask=mask, gaps=gaps, number=number, shared=shared)
@@ -116,12 +138,14 @@ class HiddenPaths:
     def _parts(
         self, generator: Tensor, emission: Emission, initial: Tensor, exponential: Exponential
     ) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
-        """Transitions ``(B, G, S, S)``, log-emissions ``(B, n, L, S)`` and first laws ``(B, S)``."""
+        """Transitions ``(B, G or 2 G, S, S)``, log-emissions ``(B, n, L, S)`` and first laws ``(B, S)``."""
         p = exponential(generator[..., None, :, :], self.gaps)
+        if self.number.numel() and int(self.number.max()) >= len(self.gaps):
+            p = torch.cat([p, p @ off_diagonal(generator)[..., None, :, :]], dim=-3)
         log_e = emission.log_emission(self.observed, self.mask)
         batch = torch.broadcast_shapes(p.shape[:-3], log_e.shape[:-3], initial.shape[:-1])
-        p = p.expand(*batch, *p.shape[-3:]).reshape(-1, *p.shape[-3:])
-        log_e = log_e.expand(*batch, *log_e.shape[-3:]).reshape(-1, *log_e.shape[-3:])
+        p = p.expand(*batch, *p.shape[-3:]).reshape(batch.numel(), *p.shape[-3:])
+        log_e = log_e.expand(*batch, *log_e.shape[-3:]).reshape(batch.numel(), *log_e.shape[-3:])
         return p, log_e.to(p), initial.to(p).expand(*batch, -1).reshape(-1, p.shape[-1]), batch
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.paths import Paths
+from dyninfer.solvers.jump import generator_of
 from dyninfer.trajectories import Trajectories
 
 
@@ -59,7 +60,10 @@ class LabelNoise:
             raise ValueError(
                 f"paths has the label {int(observed.max())}, but there are {self.n_states} states"
             )
-        log = self.confusion.log()[..., observed].movedim(-3, -1)
+        confusion = self.confusion.to(observed.device)
+        # Labels that never happen: the logarithm's gradient at 0 must not be asked for.
+        log = torch.where(confusion > 0, confusion, 1.0).log().masked_fill(confusion == 0, -torch.inf)
+        log = log[..., observed].movedim(-3, -1)
         return torch.where(mask[..., None], log, torch.zeros_like(log))
 
     def draw(self, states: Tensor, generator: torch.Generator) -> Tensor:
@@ -119,8 +123,8 @@ class GaussianEmission:
             raise ValueError(
                 f"paths must have {self.mean.shape[-1]} continuous features, found shape {tuple(observed.shape)}"
             )
-        mean, std = (v[..., None, None, :, :] for v in (self.mean, self.std))
-        z = (observed.to(self.mean)[..., None, :] - mean) / std
+        mean, std = (v.to(observed.device)[..., None, None, :, :] for v in (self.mean, self.std))
+        z = (observed.to(mean.dtype)[..., None, :] - mean) / std
         log = -0.5 * z.square() - std.log() - 0.5 * math.log(2 * math.pi)
         return torch.where(mask[..., None, :], log, torch.zeros_like(log)).sum(-1)
 
@@ -175,7 +179,7 @@ def observe(
     if not 0 < keep <= 1 or not 0 <= missing < 1:
         raise ValueError(f"keep must be in (0, 1] and missing in [0, 1), found {keep!r} and {missing!r}")
     states = trajectories.states.long()
-    g = torch.Generator(states.device).manual_seed(int(seed))
+    g = generator_of(seed, "observe", states.device)
     seen = emission.draw(states, g)
     u = torch.rand(2, *states.shape, generator=g, device=states.device)
     kept, lost = u[0] < keep, u[1] < missing

@@ -59,19 +59,12 @@ class FlashingRatchet:
     def parameters_of(generator: Tensor) -> dict[str, Tensor]:
         """Read ``potential``, ``switch_rate`` and ``off_rate`` ``(...)`` off generators ``(..., 6, 6)``.
 
-        Means over the rates that each governs: of the potential, the least-squares slope of the six log-rates.
+        Means over the six rates that each governs, of the potential as each log-rate alone gives it.
         """
         q = generator
         log = q[..., :3, :3].clamp(min=1e-300).log()
-        down = (
-            log[..., 1, 0]
-            + log[..., 2, 1]
-            + log[..., 2, 0]
-            - log[..., 0, 1]
-            - log[..., 1, 2]
-            - log[..., 0, 2]
-        )
-        down = down + log[..., 2, 0] - log[..., 0, 2]
+        down = log[..., 1, 0] + log[..., 2, 1] - log[..., 0, 1] - log[..., 1, 2]
+        down = 2 * down + log[..., 2, 0] - log[..., 0, 2]
         switch = torch.diagonal(q[..., :3, 3:], dim1=-2, dim2=-1) + torch.diagonal(
             q[..., 3:, :3], dim1=-2, dim2=-1
         )

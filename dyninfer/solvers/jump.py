@@ -13,6 +13,7 @@ from dyninfer.processes.jump import MarkovJump
 from dyninfer.processes.jump.chain import off_diagonal
 from dyninfer.solvers.dispatch import Options, run
 from dyninfer.solvers.grid import check_times
+from dyninfer.solvers.noise import mix64
 from dyninfer.trajectories import Trajectories
 
 _UNIFORMS = 2**23  # random numbers drawn at once
@@ -101,7 +102,7 @@ def draw_skeletons(
 ) -> Tensor:
     """States ``(..., n, time)`` int64 of :func:`simulate_jumps` as a plain tensor that keeps the batch."""
     with torch.no_grad():
-        g = torch.Generator(process.generator.device).manual_seed(int(seed))
+        g = generator_of(seed, "skeleton", process.generator.device)
         first, law = _first(process, start, times[0])
         cumulative = _cumulative_steps(process, times)
         owner = torch.arange(len(cumulative), device=first.device).repeat_interleave(first.shape[-1])
@@ -141,7 +142,7 @@ def simulate_events(
     if not start_time < stop < float("inf"):
         raise ValueError(f"stop must be a finite time after start_time = {start_time:g}, found {stop:g}")
     with torch.no_grad():
-        g = torch.Generator(process.generator.device).manual_seed(int(seed))
+        g = generator_of(seed, "events", process.generator.device)
         first, law = _first(process, start, torch.tensor(start_time))
         states = first.reshape(-1)
         if law is not None:
@@ -167,6 +168,11 @@ def simulate_events(
         return JumpEvents(
             all_times[:, :most].reshape(shape), all_states.reshape(shape), start_time, float(stop)
         )
+
+
+def generator_of(seed: int, purpose: str, device: torch.device) -> torch.Generator:
+    """Generator on a device for one purpose: the same seed elsewhere draws unrelated numbers."""
+    return torch.Generator(device).manual_seed(mix64(int(seed), *purpose.encode()) & 2**63 - 1)
 
 
 @run.register

@@ -15,7 +15,9 @@ from scipy.stats import norm
 from dyninfer.jumps.fitting_hidden import fit_hidden
 from dyninfer.jumps.hidden import HiddenPaths
 from dyninfer.jumps.observation import GaussianEmission, LabelNoise, observe
+from dyninfer.jumps.optimise import maximise
 from dyninfer.jumps.panel import panel_counts
+from dyninfer.jumps.scheme import RateScheme
 from dyninfer.paths import Paths
 from dyninfer.processes.jump import MarkovJump
 from dyninfer.solvers.jump import simulate_jumps
@@ -148,6 +150,47 @@ def test_observed_paths_have_the_noise_gaps_and_holes_that_were_asked_for():
     thin = observe(runs, LabelNoise.perfect(3), keep=0.5, missing=0.2, seed=1)
     assert thin.lengths.mean() == pytest.approx(1 + 19 / 2, rel=0.02)
     assert (np.concatenate(thin.states) == -1).mean() == pytest.approx(0.2 * 9.5 / 10.5, rel=0.05)
+
+
+def test_misclassified_cav_fit_is_that_of_msm():
+    """Progressive model of msm's manual: four wrong labels, exact deaths, first state 0 whatever its label."""
+    data = HiddenPaths.of(cases.cav(), exact=(3,))
+    perfect = data.log_likelihood(
+        torch.tensor(cases.CAV_START, dtype=torch.float64), LabelNoise.perfect(4), torch.eye(4)[0]
+    )
+    assert float(-2 * perfect.sum()) == pytest.approx(4908.816768379, abs=1e-5)
+    scheme = RateScheme.free(cases.cav_edges().triu())
+    law = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)
+    rows, columns = [0, 1, 1, 2], [1, 0, 2, 1]
+
+    def objective(theta):
+        odds = torch.zeros(*theta.shape[:-1], 4, 4, dtype=theta.dtype)
+        odds[..., rows, columns] = theta[..., 5:].exp()
+        odds = odds + torch.eye(4, dtype=theta.dtype)
+        emission = LabelNoise(odds / odds.sum(-1, keepdim=True))
+        return data.log_likelihood(scheme.generator(theta[..., :5]), emission, law).sum(-1)
+
+    start = torch.tensor([[-2.0] * 5 + [-2.3] * 4], dtype=torch.float64)
+    best = maximise(objective, start)
+    assert float(-2 * best.value) == pytest.approx(3951.829, abs=2e-3)
+
+
+def test_one_seed_for_all_gives_labels_that_do_not_know_the_path():
+    """Both draws use a uniform number per path and time; were they the same ones, errors would follow jumps."""
+    q = cases.random_generator(3, 0)
+    runs = simulate_jumps(MarkovJump(q), 5000, np.arange(10) * 0.3, seed=4)
+    wrong = np.stack(observe(runs, LabelNoise.uniform(3, 0.1), seed=4).states) != runs.states.numpy()
+    for state in range(3):
+        assert wrong[runs.states.numpy() == state].mean() == pytest.approx(0.1, abs=0.01)
+    jumped = np.diff(runs.states.numpy()) != 0
+    assert wrong[:, 1:][jumped].mean() == pytest.approx(0.1, abs=0.01)
+
+
+def test_paths_of_one_observation_count_their_label():
+    data = HiddenPaths.of(Paths(times=[[0.0], [2.0]], states=[[1], [0]]))
+    found = data.log_likelihood(cases.random_generator(2, 0), LabelNoise.uniform(2, 0.1), LAW)
+    exact = [math.log(0.7 * 0.9 + 0.3 * 0.1), math.log(0.3 * 0.9 + 0.7 * 0.1)]
+    np.testing.assert_allclose(found.numpy(), exact, rtol=1e-12)
 
 
 def test_bad_arguments_are_named():

@@ -39,8 +39,8 @@ def test_parameters_are_read_off_the_generator():
     found = ratchet.parameters_of(ratchet.process().generator)
     assert {k: float(v) for k, v in found.items()} == pytest.approx(vars(ratchet))
     noisy = ratchet.process().generator.clone()
-    noisy[0, 1] *= math.e  # the published estimator moves by -2 ln(q01) / 6 ... of one log-rate by 1/6
-    assert float(ratchet.parameters_of(noisy)["potential"]) == pytest.approx(1.7 - 1 / 6)
+    noisy[0, 1] *= math.e  # each of six log-rates gives V alone, this one as -2 ln q01
+    assert float(ratchet.parameters_of(noisy)["potential"]) == pytest.approx(1.7 - 1 / 3)
 
 
 def test_paths_start_at_rest_and_stay_there():
