@@ -159,11 +159,14 @@ def simulate_events(
         for low, high in zip(ends, ends[1:], strict=False):
             q = process.at(low).generator.reshape(-1, process.n_states, process.n_states)
             _jump_until(q, first.shape[-1], low, high, times, visited, g)
-        all_times, order = torch.cat(times, dim=1).sort(dim=1, stable=True)
-        most = int(all_times.isfinite().sum(1).amax())
-        all_states = torch.cat(visited, dim=1).gather(1, order)[:, :most]
-        last = all_states.gather(1, all_times.isfinite().sum(1, keepdim=True) - 1)
-        all_states = torch.where(all_times[:, :most].isfinite(), all_states, last)
+        all_times, all_states = torch.cat(times, dim=1), torch.cat(visited, dim=1)
+        if inner:  # every period began with padding of its own
+            all_times, order = all_times.sort(dim=1, stable=True)
+            all_states = all_states.gather(1, order)
+        n_visits = all_times.isfinite().sum(1, keepdim=True)
+        most = int(n_visits.amax())
+        all_times, all_states = all_times[:, :most], all_states[:, :most]
+        all_states = torch.where(all_times.isfinite(), all_states, all_states.gather(1, n_visits - 1))
         shape = (*first.shape, most)
         return JumpEvents(
             all_times[:, :most].reshape(shape), all_states.reshape(shape), start_time, float(stop)
@@ -253,23 +256,29 @@ def _below(cumulative: Tensor, u: Tensor) -> Tensor:
 def _jump_until(
     q: Tensor, n: int, low: float, high: float, times: list[Tensor], visited: list[Tensor], g: torch.Generator
 ) -> None:
-    """Append the visits of one period with constant generators ``(process, S, S)``, one column per jump."""
-    exit_rate = off_diagonal(q).sum(-1)
-    cumulative = off_diagonal(q).cumsum(-1)
-    total = len(q) * n
-    state = visited[-1][:, 0].clone()
-    for earlier_times, earlier_states in zip(times, visited, strict=True):  # the latest visit of each path
-        state = torch.where(earlier_times[:, 0].isfinite(), earlier_states[:, 0], state)
+    """Append the visits of one period with constant generators ``(process, S, S)``, a few jumps at a time."""
+    size, total = q.shape[-1], len(q) * n
+    exit_rate = off_diagonal(q).sum(-1).reshape(-1)
+    cumulative = off_diagonal(q).cumsum(-1).reshape(-1, size)
+    state = visited[0][:, 0]
+    for when, where in zip(times[1:], visited[1:], strict=True):  # the latest visit of each path
+        last = when.isfinite().sum(1, keepdim=True)
+        state = torch.where(last[:, 0] > 0, where.gather(1, (last - 1).clamp(min=0))[:, 0], state)
     rows, clock = torch.arange(total, device=q.device), torch.full_like(state, low, dtype=torch.float64)
     while len(rows):
+        row = rows // n * size
+        moments, targets = [], []
         for _ in range(_LOOK_EVERY):
-            owner = rows // n
             u = torch.rand(2, len(rows), generator=g, dtype=torch.float64, device=q.device)
-            clock = clock - torch.log1p(-u[0]) / exit_rate[owner, state]
-            state = _below(cumulative[owner, state], u[1])
-            happened = torch.where(clock < high, clock, torch.inf)
-            times.append(torch.full((total, 1), torch.inf, dtype=torch.float64, device=q.device))
-            visited.append(torch.zeros(total, 1, dtype=torch.int64, device=q.device))
-            times[-1][rows, 0], visited[-1][rows, 0] = happened, state
+            clock = clock - torch.log1p(-u[0]) / exit_rate[row + state]
+            state = _below(cumulative[row + state], u[1])
+            moments.append(clock)
+            targets.append(state)
+        block = torch.full((total, _LOOK_EVERY), torch.inf, dtype=torch.float64, device=q.device)
+        jumped = torch.stack(moments, dim=1)
+        block[rows] = torch.where(jumped < high, jumped, torch.inf)
+        times.append(block)
+        visited.append(torch.zeros(total, _LOOK_EVERY, dtype=torch.int64, device=q.device))
+        visited[-1][rows] = torch.stack(targets, dim=1)
         going = clock < high
         rows, state, clock = rows[going], state[going], clock[going]
