@@ -13,6 +13,7 @@ Objective = Callable[[Tensor], Tensor]
 _LONGEST = 2.0  # no parameter moves further in one step: e^2 in a rate
 _ARMIJO = 1e-4
 _HALVINGS = 20
+_IDLE_GAIN, _IDLE_STEPS = 1e-6, 5
 _DIFFERENCE = 1e-4
 _FLAT = 1e-2  # curvature below this means a standard deviation above 10 in a log-rate: nothing was learned
 
@@ -60,7 +61,7 @@ def maximise(
         )
     eye = torch.eye(theta.shape[-1], dtype=theta.dtype, device=theta.device).expand(len(theta), -1, -1)
     inverse = eye / slope.norm(dim=-1).clamp(min=1.0)[:, None, None]
-    k = 0
+    k, idle = 0, torch.zeros_like(value)
     for k in range(1, max_iter + 1):
         step = _direction(inverse, slope)
         new, new_value, new_slope = _search(objective, theta, value, slope, step)
@@ -73,8 +74,11 @@ def maximise(
         inverse = torch.where(
             stuck[:, None, None], eye / slope.norm(dim=-1).clamp(min=1.0)[:, None, None], inverse
         )
+        gained = new_value - value
         theta, value, slope = new, new_value, new_slope
-        if bool((still | stuck).all()):
+        # Where rates run away the likelihood creeps up for ever: a few idle steps in a row end it.
+        idle = torch.where(gained < _IDLE_GAIN, idle + 1, 0)
+        if bool((still | stuck | (idle >= _IDLE_STEPS)).all()):
             break
     return _polished(objective, theta, tol, newton_steps, k)
 
