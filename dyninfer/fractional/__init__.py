@@ -1,7 +1,27 @@
 """Fractional noise: exact motion, its Markov approximation, and estimators of its Hurst index."""
 
+from dyninfer.fractional.hurst import (
+    HurstEstimate,
+    hurst_dfa,
+    hurst_mle,
+    hurst_rs,
+    hurst_variogram,
+    hurst_whittle,
+)
 from dyninfer.fractional.incomplete_gamma import gamma_p, gamma_q, scaled_gamma_q
 from dyninfer.fractional.markov import MarkovApproximation
 from dyninfer.fractional.motion import FractionalBrownianMotion
 
-__all__ = ["FractionalBrownianMotion", "MarkovApproximation", "gamma_p", "gamma_q", "scaled_gamma_q"]
+__all__ = [
+    "FractionalBrownianMotion",
+    "HurstEstimate",
+    "MarkovApproximation",
+    "gamma_p",
+    "gamma_q",
+    "hurst_dfa",
+    "hurst_mle",
+    "hurst_rs",
+    "hurst_variogram",
+    "hurst_whittle",
+    "scaled_gamma_q",
+]
