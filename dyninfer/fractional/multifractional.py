@@ -1,0 +1,53 @@
+"""Motion whose Hurst index changes with time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.fractional.motion import riemann_liouville_covariance
+
+
+def multifractional_covariance(times: Any, hurst: Callable[[np.ndarray], Any]) -> Tensor:
+    """Covariance of the moving average ``B(t) ∝ ∫_0^t (t−s)^{H(t)−½} dW_s``, scaled to ``Var B(t) = t^{2H(t)}``.
+
+    Parameters
+    ----------
+    times : array, ``(n,)``
+        Not negative.
+    hurst : callable, ``(n,) -> (n,)``
+        ``H(t)`` in (0, 1).
+
+    Returns
+    -------
+    Tensor, ``(n, n)`` float64
+
+    Raises
+    ------
+    ValueError
+        If an index leaves (0, 1).
+    """
+    t = np.asarray(times, dtype=np.float64)
+    h = np.broadcast_to(np.asarray(hurst(t), dtype=np.float64), t.shape)
+    if not ((h > 0) & (h < 1)).all():
+        raise ValueError(f"hurst must stay between 0 and 1, found {h.min():g} to {h.max():g}")
+    return torch.from_numpy(riemann_liouville_covariance(t, h))
+
+
+def sample_multifractional(
+    times: Any, hurst: Callable[[np.ndarray], Any], n_paths: int, *, seed: int = 0
+) -> Tensor:
+    """Draw exact paths ``(n_paths, n)`` float64 of the motion of :func:`multifractional_covariance`."""
+    positive = torch.as_tensor(np.asarray(times) > 0)
+    covariance = multifractional_covariance(times, hurst)
+    factor = torch.linalg.cholesky(covariance[positive][:, positive])
+    generator = torch.Generator().manual_seed(seed)
+    paths = torch.zeros(n_paths, len(covariance), dtype=torch.float64)
+    paths[:, positive] = (
+        torch.randn(n_paths, len(factor), generator=generator, dtype=torch.float64) @ factor.T
+    )
+    return paths
