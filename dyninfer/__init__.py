@@ -13,6 +13,7 @@ _NAMES = {
     "Paths": "dyninfer.paths",
     "Trajectories": "dyninfer.trajectories",
     "Diffusion": "dyninfer.processes",
+    "MarkovJump": "dyninfer.processes",
     "DensityPath": "dyninfer.density_paths",
     "OTCoupling": "dyninfer.couplings",
     "UnbalancedOTCoupling": "dyninfer.couplings",
@@ -35,6 +36,8 @@ _NAMES = {
     "StochasticInterpolant": "dyninfer.estimators",
     "Estimator": "dyninfer.estimators",
     "SnapshotEstimator": "dyninfer.estimators",
+    "PathEstimator": "dyninfer.estimators",
+    "MarkovJumpInference": "dyninfer.estimators",
     "load": "dyninfer.estimators",
 }
 _MODULES = {
@@ -62,8 +65,10 @@ if TYPE_CHECKING:
     from dyninfer.density_paths import DensityPath
     from dyninfer.estimators import Estimator, load
     from dyninfer.estimators.action_matching import ActionMatching
+    from dyninfer.estimators.from_paths import PathEstimator
     from dyninfer.estimators.from_snapshots import SnapshotEstimator
     from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
+    from dyninfer.estimators.markov_jump import MarkovJumpInference
     from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
     from dyninfer.lagrangians import (
         DataManifold,
@@ -74,7 +79,7 @@ if TYPE_CHECKING:
         UnbalancedTransport,
     )
     from dyninfer.paths import Paths
-    from dyninfer.processes import Diffusion
+    from dyninfer.processes import Diffusion, MarkovJump
     from dyninfer.snapshots import Snapshots
     from dyninfer.solvers import log_density, simulate
     from dyninfer.training import Training

@@ -60,7 +60,7 @@ def fit(arguments: argparse.Namespace) -> None:
     cls = _method(arguments.method)
     _check_folder(arguments.out)
     own, keys, training = (_given(arguments, f"{kind}.") for kind in ("own", "fit", "training"))
-    model = cls(**own, training=Training(**training) if training else None)
+    model = cls(**own, **({"training": Training(**training)} if training else {}))
     model.fit(_data(arguments.data), **keys)
     model.save(arguments.out)
     steps = int(model.history_["step"].max()) if len(model.history_) else 0
@@ -70,7 +70,8 @@ def fit(arguments: argparse.Namespace) -> None:
 def simulate(arguments: argparse.Namespace) -> None:
     """Simulate from the cells at the first time and save the trajectories."""
     _check_folder(arguments.out)
-    options = {name: getattr(arguments, name) for name in ("n_paths", "noise", "backward", "seed")}
+    asked = {name: getattr(arguments, name) for name in ("n_paths", "noise", "backward", "seed")}
+    options = {name: value for name, value in asked.items() if value is not None and value is not False}
     model = _model(arguments)
     traj = model.simulate(_data(arguments.data), arguments.times, **options)
     traj.save(arguments.out)
@@ -79,11 +80,20 @@ def simulate(arguments: argparse.Namespace) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Compare simulated and observed populations; print, and write a table and a report where asked."""
+    from dyninfer.estimators import SnapshotEstimator
+
     for path in (arguments.out, arguments.report):
         _check_folder(path)
     model, data = _model(arguments), _data(arguments.data)
     options: dict[str, Any] = {"max_samples": arguments.max_samples, "seed": arguments.seed}
-    table = model.evaluate(data, start=arguments.start, metrics=arguments.metrics, **options)
+    if isinstance(model, SnapshotEstimator):
+        table = model.evaluate(data, start=arguments.start, metrics=arguments.metrics, **options)
+    elif arguments.report is not None:
+        raise ValueError(
+            f"--report compares populations, which a {type(model).__name__} has none of; leave it out"
+        )
+    else:
+        table = model.evaluate(data, seed=arguments.seed)
     shown = [c for c in table if not c.startswith("n_") and not table[c].isna().all()]
     print(table[shown].to_string(index=False, float_format="{:.4g}".format))
     if arguments.report is not None:
@@ -220,7 +230,8 @@ def _add_fit(command: Any, argv: Sequence[str]) -> None:
     from dyninfer.training import Training
 
     cls = _method(asked.method)
-    own, training = flags.of_fields(cls, skip=["training"]), flags.of_fields(Training)
+    own = flags.of_fields(cls, skip=["training"])
+    training = flags.of_fields(Training) if "training" in cls._get_param_names() else []
     readers = (Paths.from_anndata, Snapshots.from_anndata)
     keys = flags.of_signature(cls.fit, skip=["max_steps"], explained_by=readers)
     taken = {"data", "method", "out"}

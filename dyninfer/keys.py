@@ -18,6 +18,8 @@ VELOCITY = (
 )
 GROWTH = "dyninfer_growth"  # obs: growth rate of every cell, per time unit
 POTENTIAL = "dyninfer_potential"  # obs: potential whose gradient is the velocity
+STATE = "dyninfer_state"  # obs: most probable discrete state of every row
+STATE_PROBABILITY = "dyninfer_state_probability"  # obs: its probability
 UNS = "dyninfer"  # uns: settings and provenance, as JSON
 TRAJECTORIES = "dyninfer_trajectories"  # uns: what is needed to read trajectories back from an AnnData
 

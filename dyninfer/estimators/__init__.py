@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 
 from dyninfer.estimators.base import Estimator, load
+from dyninfer.estimators.from_paths import PathEstimator
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
 
 for _module in pkgutil.iter_modules(__path__):
@@ -30,4 +31,4 @@ def registry() -> dict[str, type[Estimator]]:
     }
 
 
-__all__ = ["Estimator", "SnapshotEstimator", "load", "registry", *registry()]
+__all__ = ["Estimator", "PathEstimator", "SnapshotEstimator", "load", "registry", *registry()]

@@ -53,11 +53,15 @@ class Estimator(Settings, ABC):
         """
         self._check_fitted()
         metadata = self._metadata() | {name: to_text(getattr(self, name)) for name in self.tables}
-        return write_model(path, self.process_.state_dict(), metadata)
+        return write_model(path, self._tensors(), metadata)
 
     def cite(self) -> str:
         """BibTeX of the method."""
         return self.citation
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Every tensor of a fitted estimator."""
+        return self.process_.state_dict()
 
     def _metadata(self) -> dict[str, Any]:
         """Everything of a fitted estimator that is not a tensor or a table, as plain data."""

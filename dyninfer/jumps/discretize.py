@@ -71,7 +71,7 @@ class StateRule(Settings):
         states[known] = self.distances(flat[known], table).argmin(1)
         return Paths(
             times=paths.times,
-            states=np.split(states, np.cumsum(paths.lengths)[:-1]),
+            states=tuple(np.split(states, np.cumsum(paths.lengths)[:-1])),
             names=paths.names,
             state_names=tuple(str(k) for k in range(self.n_states)),
             conditions=paths.conditions,

@@ -1,19 +1,25 @@
 """Systems whose dynamics are known, to check estimators and solvers against."""
 
 from dyninfer.simulators.base import Simulator
+from dyninfer.simulators.birth_death import BirthDeath
 from dyninfer.simulators.branching import BranchingPopulation
 from dyninfer.simulators.double_well import DoubleWell
+from dyninfer.simulators.flashing_ratchet import FlashingRatchet
 from dyninfer.simulators.hydrogen import HydrogenSuperposition
+from dyninfer.simulators.ion_channel import IonChannel
 from dyninfer.simulators.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from dyninfer.simulators.quantum import FreeWavePacket, HarmonicWavePacket
 from dyninfer.simulators.toggle import ToggleWithGrowth
 
 __all__ = [
+    "BirthDeath",
     "BranchingPopulation",
     "DoubleWell",
+    "FlashingRatchet",
     "FreeWavePacket",
     "HarmonicWavePacket",
     "HydrogenSuperposition",
+    "IonChannel",
     "OrnsteinUhlenbeck",
     "Simulator",
     "ToggleWithGrowth",

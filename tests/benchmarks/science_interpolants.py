@@ -39,7 +39,7 @@ class Size(NamedTuple):
 
 SIZES = {
     "checkerboard": {
-        "small": Size(128, 3, 512, 1500, 20_000, 3000, 100),
+        "small": Size(128, 3, 512, 6000, 20_000, 3000, 100),
         "paper": Size(512, 4, 2000, 7000, 300_000, 50_000, 400),
     },
     "mixtures": {

@@ -6,7 +6,7 @@ from sklearn.base import clone
 from toy_estimator import MeanMatching
 
 from dyninfer.estimators import registry
-from dyninfer.testing import CHECKS, check_estimator, example_data
+from dyninfer.testing import check_estimator, checks_of, example_data
 
 MODELS = [cls() for cls in registry().values()] + [
     registry()["ActionMatching"](sigma=0.5, width=16, depth=2),
@@ -15,11 +15,14 @@ MODELS = [cls() for cls in registry().values()] + [
     ),
     registry()["ActionMatching"](sigma=0.5, growth_penalty=0.3, scale="feature", width=16, depth=2),
     registry()["ActionMatching"](interpolation="none", scale=None, width=16, depth=2),
+    registry()["MarkovJumpInference"](observation="exact", structure="reversible"),
 ]
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize(
+    ("model", "check"),
+    [pytest.param(m, c, id=f"{m}-{name}") for m in MODELS for name, c in checks_of(m).items()],
+)
 def test_contract(model, check):
     check(clone(model))
 

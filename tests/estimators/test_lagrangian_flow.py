@@ -31,7 +31,7 @@ from dyninfer.lagrangians import (
     UnbalancedTransport,
 )
 from dyninfer.metrics import wasserstein
-from dyninfer.testing import CHECKS
+from dyninfer.testing.from_snapshots import CHECKS
 
 PLAIN = GaussianFlow(
     torch.zeros(2),

@@ -1,16 +1,9 @@
-"""The contract of an estimator as a battery of checks, for our own methods and for those of others.
-
->>> from dyninfer.testing import check_estimator
->>> from dyninfer import ActionMatching
->>> check_estimator(ActionMatching(width=16, depth=2))
-"""
+"""The contract of methods that learn from snapshots."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +13,13 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from dyninfer import keys
-from dyninfer.estimators import SnapshotEstimator, load
+from dyninfer.estimators import SnapshotEstimator
 from dyninfer.snapshots import Snapshots
+from dyninfer.testing.common import Battery, check_file, raises
 from dyninfer.trajectories import Trajectories
 
-Check = Callable[[SnapshotEstimator], None]
-CHECKS: dict[str, Check] = {}
+CHECKS = Battery()
 STEPS = 6
-
-
-def check_estimator(model: SnapshotEstimator) -> None:
-    """Run every check on an unfitted estimator; an AssertionError names the check and what was found."""
-    for name, check in CHECKS.items():
-        try:
-            check(clone(model))
-        except AssertionError as error:
-            raise AssertionError(f"{type(model).__name__} fails {name}: {error}") from error
 
 
 def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> Any:
@@ -49,11 +33,6 @@ def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> An
     x = np.concatenate([rng.normal(0.4 * t, 1 + 0.1 * t, (m, d)) for t, m in zip(days, sizes, strict=True)])
     obs = pd.DataFrame({"day": np.repeat(days, sizes)}, index=[f"cell{i}" for i in range(len(x))])
     return AnnData(obs=obs, obsm={"X_pca": x.astype(np.float32)})
-
-
-def _check(function: Check) -> Check:
-    CHECKS[function.__name__.removeprefix("check_")] = function
-    return function
 
 
 def _fit(model: SnapshotEstimator, data: Any = None, **options: Any) -> SnapshotEstimator:
@@ -71,36 +50,7 @@ def _weights(model: SnapshotEstimator) -> torch.Tensor:
     return torch.cat([p.reshape(-1) for p in model.process_.parameters()])
 
 
-def _raises(error: type[Exception], mention: str, call: Callable[[], Any]) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            call()
-    except error as found:
-        assert mention in str(found), f"the message does not mention {mention!r}: {found}"
-        return
-    raise AssertionError(f"{error.__name__} expected, mentioning {mention!r}")
-
-
-@_check
-def check_parameters_round_trip(model: SnapshotEstimator) -> None:
-    """``get_params``, ``set_params``, ``clone`` and repr agree."""
-    params = model.get_params(deep=False)
-    again = type(model)(**params)
-    assert again.get_params(deep=False) == params, "get_params does not give back what the constructor took"
-    assert str(clone(model)) == str(model), "a clone prints differently"
-    assert type(model).__name__ in repr(model), "the repr does not name the class"
-
-
-@_check
-def check_documented(model: SnapshotEstimator) -> None:
-    """A docstring with the method's equation, and a citation."""
-    doc = type(model).__doc__ or ""
-    assert ".. math::" in doc, "the docstring has no equation"
-    assert model.cite().startswith("@"), "there is no BibTeX citation"
-
-
-@_check
+@CHECKS.add
 def check_fit_returns_self_and_learns(model: SnapshotEstimator) -> None:
     """``fit`` returns the estimator with what was learned."""
     before = dict(model.get_params())
@@ -114,7 +64,7 @@ def check_fit_returns_self_and_learns(model: SnapshotEstimator) -> None:
     )
 
 
-@_check
+@CHECKS.add
 def check_seed_fixes_everything(model: SnapshotEstimator) -> None:
     """The same seed gives the same weights to the last bit, another seed others; global state is left alone."""
     state = torch.get_rng_state()
@@ -124,7 +74,7 @@ def check_seed_fixes_everything(model: SnapshotEstimator) -> None:
     assert torch.equal(state, torch.get_rng_state()), "fit moved torch's global random state"
 
 
-@_check
+@CHECKS.add
 def check_held_out_cells_are_never_seen(model: SnapshotEstimator) -> None:
     """Weights are bit-identical when the held-out cells are NaN."""
     data, spoiled = example_data(), example_data()
@@ -133,7 +83,7 @@ def check_held_out_cells_are_never_seen(model: SnapshotEstimator) -> None:
     assert torch.equal(first, second), "held-out cells change what is learned"
 
 
-@_check
+@CHECKS.add
 def check_data_are_left_alone(model: SnapshotEstimator) -> None:
     """``fit`` changes nothing in the AnnData; ``annotate`` adds its own keys, and the result can be written."""
     data, untouched = example_data(), example_data()
@@ -149,7 +99,7 @@ def check_data_are_left_alone(model: SnapshotEstimator) -> None:
         data.write_h5ad(Path(folder) / "annotated.h5ad")
 
 
-@_check
+@CHECKS.add
 def check_simulates(model: SnapshotEstimator) -> None:
     """Trajectories of the asked shape, finite, in the user's times, the same for the same seed."""
     data = example_data()
@@ -172,7 +122,7 @@ def check_simulates(model: SnapshotEstimator) -> None:
     )
 
 
-@_check
+@CHECKS.add
 def check_process_fields(model: SnapshotEstimator) -> None:
     """Drift takes scalar and per-row times, gives the same in chunks, is differentiable and moves between dtypes."""
     process = _fit(model).process_
@@ -192,7 +142,7 @@ def check_process_fields(model: SnapshotEstimator) -> None:
     )
 
 
-@_check
+@CHECKS.add
 def check_evaluates(model: SnapshotEstimator) -> None:
     """One row per observed time after the first, each number with its floor, the held-out time marked."""
     data = example_data()
@@ -204,50 +154,34 @@ def check_evaluates(model: SnapshotEstimator) -> None:
         assert np.isfinite(table[column]).all(), f"{column} is not finite"
 
 
-@_check
+@CHECKS.add
 def check_saves_and_loads(model: SnapshotEstimator) -> None:
     """A loaded model simulates the same to the last bit; a failed save leaves the old file."""
     data = example_data()
     _fit(model, data)
     run = model.simulate(data, [0.0, 1.0], seed=2)
-    with tempfile.TemporaryDirectory() as folder:
-        path = model.save(Path(folder) / "model.safetensors")
-        old = path.read_bytes()
-        again = load(path, device="cpu")
-        assert type(again) is type(model) and str(again) == str(model), "the settings do not come back"
-        assert torch.equal(run.states, again.simulate(data, [0.0, 1.0], seed=2).states), (
-            "a loaded model simulates otherwise"
-        )
-        assert again.history_.shape == model.history_.shape, "the history does not come back"
-        unwritable: Any = {"time_key": object()}
-        source, model.source_ = model.source_, unwritable
-        _raises(TypeError, "", lambda: model.save(path))
-        model.source_ = source
-        assert path.read_bytes() == old, "a failed save destroyed the old file"
-        assert [p.name for p in Path(folder).iterdir()] == [path.name], (
-            "a failed save left its fragment behind"
-        )
+    check_file(model, lambda again: torch.equal(run.states, again.simulate(data, [0.0, 1.0], seed=2).states))
 
 
-@_check
+@CHECKS.add
 def check_bad_input_is_refused_in_words(model: SnapshotEstimator) -> None:
     """Each mistake gives one sentence that names the key or the value."""
     data = example_data()
-    _raises(KeyError, "'day'", lambda: clone(model).fit(data, time_key="dya"))
-    _raises(KeyError, "time_key", lambda: clone(model).fit(data))
-    _raises(KeyError, "X_umap", lambda: _fit(clone(model), data, use_rep="X_umap"))
+    raises(KeyError, "'day'", lambda: clone(model).fit(data, time_key="dya"))
+    raises(KeyError, "time_key", lambda: clone(model).fit(data))
+    raises(KeyError, "X_umap", lambda: _fit(clone(model), data, use_rep="X_umap"))
     text = example_data()
     text.obs["day"] = ("day " + text.obs["day"].astype(str)).astype("category")
-    _raises(ValueError, "str.extract", lambda: _fit(clone(model), text))
+    raises(ValueError, "str.extract", lambda: _fit(clone(model), text))
     one = example_data()[:40]
-    _raises(ValueError, "at least two times", lambda: _fit(clone(model), one))
+    raises(ValueError, "at least two times", lambda: _fit(clone(model), one))
     spoiled = example_data()
     spoiled.obsm["X_pca"][5, 1] = np.nan
-    _raises(ValueError, "cell5", lambda: _fit(clone(model), spoiled))
-    _raises(ValueError, "no snapshot at time", lambda: _fit(clone(model), data, hold_out=99))
-    _raises(TypeError, "AnnData", lambda: clone(model).fit("data.h5ad"))
-    _raises(NotFittedError, "fit", lambda: clone(model).simulate(data, [0.0, 1.0]))
+    raises(ValueError, "cell5", lambda: _fit(clone(model), spoiled))
+    raises(ValueError, "no snapshot at time", lambda: _fit(clone(model), data, hold_out=99))
+    raises(TypeError, "AnnData", lambda: clone(model).fit("data.h5ad"))
+    raises(NotFittedError, "fit", lambda: clone(model).simulate(data, [0.0, 1.0]))
     _fit(model, data)
-    _raises(ValueError, "3 features", lambda: model.simulate(np.zeros((4, 2)), [0.0, 1.0]))
-    _raises(ValueError, "no snapshot at time", lambda: model.simulate(data, [0.5, 1.0]))
-    _raises(ValueError, "times", lambda: model.simulate(data, [1.0, 0.0]))
+    raises(ValueError, "3 features", lambda: model.simulate(np.zeros((4, 2)), [0.0, 1.0]))
+    raises(ValueError, "no snapshot at time", lambda: model.simulate(data, [0.5, 1.0]))
+    raises(ValueError, "times", lambda: model.simulate(data, [1.0, 0.0]))

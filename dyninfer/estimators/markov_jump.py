@@ -1,0 +1,418 @@
+"""Markov jump processes from sparse, noisy paths, by exact likelihood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dyninfer import keys
+from dyninfer.estimators.from_paths import PathEstimator
+from dyninfer.jumps import (
+    GaussianEmission,
+    HiddenPaths,
+    JumpFit,
+    LabelNoise,
+    RateScheme,
+    fit_hidden,
+    fit_panel,
+    panel_counts,
+)
+from dyninfer.jumps.discretize import MixtureStates, StateRule
+from dyninfer.jumps.observation import Emission
+from dyninfer.jumps.starts import crude_starts, log_rate_prior
+from dyninfer.jumps.storing import best_of, member, restored, to_numbers, to_tensors
+from dyninfer.jumps.structure import named_scheme, state_number
+from dyninfer.jumps.summaries import (
+    QUANTITIES,
+    Quantity,
+    derived_table,
+    rate_table,
+    sample_generators,
+    state_table,
+)
+from dyninfer.paths import Paths
+from dyninfer.processes import MarkovJump
+from dyninfer.solvers.jump import simulate_jumps
+from dyninfer.trajectories import Trajectories
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Observation = Literal["exact", "label noise", "gaussian"]
+Structure = Literal["free", "reversible", "birth-death"]
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class MarkovJumpInference(PathEstimator):
+    r"""Generator of a Markov jump process, from states seen now and then, perhaps wrongly.
+
+    .. math:: L(Q) = \prod_{\text{paths}} \sum_{x_1 \ldots x_L} p_{x_1} e_{x_1}(o_1)
+        \prod_k \big[e^{Q (t_{k+1} - t_k)}\big]_{x_k x_{k+1}} e_{x_{k+1}}(o_{k+1})
+
+    The likelihood is exact whatever the gaps: equal gaps are grouped before the matrix exponential, states that are seen
+    without error need no sum, others the forward-backward recursion. It is maximised over the logarithms of the rates, with a wide normal
+    prior that keeps rates finite of which the data say nothing. No jump is ever ruled out by the data.
+
+    Parameters
+    ----------
+    observation : {"label noise", "exact", "gaussian"}
+        What is seen of a state: its label, wrong with a probability that is learned; its label, never wrong; or, of continuous paths, numbers
+        that scatter normally around a value of every state.
+    structure : {"free", "reversible", "birth-death"}
+        Every jump has a rate of its own; detailed balance; or jumps between neighbouring states only.
+    allowed : list of str, optional
+        The only jumps that can happen, as ``"from>to"`` by the names of the states.
+    exact_entries : list of str, optional
+        States whose entry is seen when it happens, such as death; only for ``observation="exact"``.
+    n_states : int, optional
+        Number of states; by default those that the data name. Needed for "gaussian".
+    states : StateRule, optional
+        Rule by which continuous paths become labels: :class:`~dyninfer.jumps.discretize.KMeansStates` or
+        :class:`~dyninfer.jumps.discretize.MixtureStates`.
+    prior_width : float or None
+        Standard deviation of the prior of every log-rate, around one jump per mean time between observed changes, shared out
+        between the targets; None is plain maximum likelihood.
+
+    Attributes
+    ----------
+    generator_ : array ``(S, S)``
+        Rates per time unit; rows sum to zero.
+    initial_ : array ``(S,)``
+        Law of the state at the first observation of a path.
+    noise_ : float or None
+        Probability of a wrong label, where it was learned.
+    emission_ : LabelNoise or GaussianEmission
+        What is seen of a state.
+    states_ : DataFrame or None
+        What the rule found, one row per state.
+    process_ : MarkovJump
+        What was learned: stationary law, passage times, committors, entropy production and more.
+    history_ : DataFrame
+        One row per start: log-likelihoods before and after, steps, whether it converged.
+
+    References
+    ----------
+    Jackson. Multi-state models for panel data: the msm package for R. J. Stat. Softw. 38(8), 2011.
+
+    Berghaus, Cvejoski, Seifner, Ojeda, Sánchez. Foundation inference models for Markov jump processes. NeurIPS 2024,
+    arXiv 2406.06419.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> from dyninfer.solvers.jump import simulate_jumps
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [3.0, -3.0]], state_names=["closed", "open"])
+    >>> run = simulate_jumps(gate, 50, [0.2 * k for k in range(30)], seed=0)
+    >>> paths = di.Paths(times=[run.times] * 50, states=list(run.states.numpy()), state_names=["closed", "open"])
+    >>> model = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
+    >>> model.generator_.shape
+    (2, 2)
+    """
+
+    citation: ClassVar[str] = (
+        "@inproceedings{berghaus2024foundation,\n"
+        "  title={Foundation Inference Models for Markov Jump Processes},\n"
+        "  author={Berghaus, David and Cvejoski, Kostadin and Seifner, Patrick and Ojeda, C{\\'e}sar and S{\\'a}nchez, Rams{\\'e}s J.},\n"
+        "  booktitle={Advances in Neural Information Processing Systems},\n  year={2024},\n  note={arXiv:2406.06419}\n}"
+    )
+    discrete: ClassVar[bool] = True
+    reason_against_snapshots: ClassVar[str] = (
+        "unpaired samples give the share of every state, which many generators explain alike"
+    )
+
+    observation: Observation = "label noise"
+    structure: Structure = "free"
+    allowed: list[str] | None = None
+    exact_entries: list[str] | None = None
+    n_states: int | None = None
+    states: StateRule | None = None
+    prior_width: float | None = 2.5
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+        for name, kinds in (("observation", Observation), ("structure", Structure)):
+            if getattr(self, name) not in get_args(kinds):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(kinds))}, found {getattr(self, name)!r}"
+                )
+        if self.prior_width is not None and not 0 < self.prior_width < math.inf:
+            raise ValueError(f"prior_width must be positive, or None for no prior; found {self.prior_width}")
+        if self.n_states is not None and self.n_states < 2:
+            raise ValueError(f"n_states must be at least 2, found {self.n_states}")
+        if self.exact_entries and self.observation != "exact":
+            raise ValueError("exact_entries needs observation='exact'; leave one of the two out")
+        if self.observation == "gaussian" and self.n_states is None:
+            raise ValueError("observation='gaussian' needs n_states, the number of hidden states")
+        if self.observation == "gaussian" and self.states is not None:
+            raise ValueError("observation='gaussian' learns its states itself; leave out states")
+        if self.allowed is not None and self.structure == "birth-death":
+            raise ValueError("structure='birth-death' says which jumps can happen; leave out allowed")
+        if self.states is not None:
+            self.states.check()
+
+    def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
+        """See :meth:`PathEstimator.learn`."""
+        self.states_ = None if self.states is None else self.states.learn(paths, seed)
+        seen = self._seen(paths)
+        names = self._names_of(seen)
+        scheme = named_scheme(self.structure, self.allowed, names)
+        steps = 300 if max_steps is None else max_steps
+        fitted = self._fit_exact if self.observation == "exact" else self._fit_hidden
+        fit, before, initial, emission = fitted(seen, names, scheme, steps, seed)
+        self.fit_, best = best_of(fit)
+        self.emission_ = emission if self.observation == "exact" else member(emission, best)
+        first = initial if initial.ndim == 1 else initial[best]
+        self.process_ = MarkovJump(self.fit_.generator, initial=first, state_names=names)
+        self.history_ = pd.DataFrame(
+            {
+                "start": range(len(before)),
+                "log_likelihood_before": before,
+                "log_likelihood": fit.log_likelihood.reshape(-1).tolist(),
+                "step": fit.iterations,
+                "converged": fit.converged.reshape(-1).tolist(),
+            }
+        )
+        self.status_ = "finished" if bool(self.fit_.converged) else "stopped early"
+
+    def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray:
+        """Log-likelihood of every path ``(n,)``, its first observation included; −inf where it is impossible."""
+        data = HiddenPaths.of(self._seen(paths))
+        return data.log_likelihood(*self._model()).numpy()
+
+    def simulate(
+        self,
+        start: Any,
+        times: Sequence[float] | np.ndarray,
+        *,
+        n_paths: int | None = None,
+        seed: int = 0,
+    ) -> Trajectories:
+        """Draw paths of the learned process, exactly.
+
+        Parameters
+        ----------
+        start : None, states ``(n,)``, AnnData or Paths
+            None draws the first states from ``initial_`` and needs ``n_paths``. States are names or numbers. Of an AnnData or of paths, the states
+            seen at ``times[0]``.
+        times : sequence of floats
+            Times to store, in the user's units.
+        n_paths : int, optional
+            Number of paths; with starting states, these are repeated in turn.
+        seed : int
+            Fixes every draw.
+
+        Returns
+        -------
+        Trajectories
+            Integer states ``(path, time)``.
+        """
+        self._check_fitted()
+        times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+        if start is None:
+            if n_paths is None:
+                raise ValueError(
+                    "n_paths is needed where the first states are drawn: simulate(None, times, n_paths=...)"
+                )
+            first: Any = int(n_paths)
+        else:
+            first = self._first_states(start, float(times[0]))
+            if n_paths is not None:
+                first = np.resize(first, n_paths)
+        # The first law is that of a path's first observation, which need not be at time 0.
+        run = simulate_jumps(self.process_, first, times - times[0], seed)
+        return Trajectories(
+            states=run.states, times=torch.as_tensor(times), features=("state",), attrs=run.attrs
+        )
+
+    def confidence_intervals(self, level: float = 0.9) -> pd.DataFrame:
+        """Rates with intervals, normal in their logarithms: from the curvature of the posterior.
+
+        Returns
+        -------
+        DataFrame
+            One row per jump that can happen: ``source``, ``target``, ``rate``, ``low``, ``high``, and ``flat`` where the data say nothing about it.
+        """
+        self._check_fitted()
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie between 0 and 1, found {level}")
+        return rate_table(self.fit_, self.process_.state_names, level)
+
+    def sample_processes(self, n: int, seed: int = 0) -> MarkovJump:
+        """A batch of ``n`` processes drawn from the normal approximation of the posterior of the log-rates."""
+        self._check_fitted()
+        generators = sample_generators(self.fit_, n, seed)
+        return MarkovJump(generators, initial=self.process_.initial, state_names=self.process_.state_names)
+
+    def derived(
+        self,
+        quantity: Quantity | None = None,
+        level: float = 0.9,
+        n_samples: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Quantities that follow from the generator, each with an interval.
+
+        Parameters
+        ----------
+        quantity : callable, optional
+            From a batch of processes to a tensor ``(..., k)`` or ``(...)``; by default stationary probabilities, mean holding times, the slowest
+            relaxation time and the entropy-production rate.
+        level : float
+            Coverage of the intervals.
+        n_samples : int
+            Generators that are drawn.
+        seed : int
+
+        Returns
+        -------
+        DataFrame
+            ``quantity``, ``value``, ``low``, ``high``.
+        """
+        self._check_fitted()
+        wanted = QUANTITIES if quantity is None else {getattr(quantity, "__name__", "quantity"): quantity}
+        return derived_table(self.process_, self.sample_processes(n_samples, seed), wanted, level)
+
+    def posterior_states(self, data: AnnData | Paths) -> pd.DataFrame:
+        """Hidden states of observed paths: smoothed, and the likeliest path as a whole (Viterbi).
+
+        Returns
+        -------
+        DataFrame
+            One row per observation: ``path``, ``time``, ``state`` (the most probable given the whole path), its ``probability``, and
+            ``viterbi``.
+        """
+        self._check_fitted()
+        paths = self._as_paths(data)
+        return state_table(paths, self._seen(paths), self._model(), self.process_.state_names)
+
+    def annotate(self, adata: AnnData) -> AnnData:
+        """Write the most probable state of every row into ``obs["dyninfer_state"]``, and its probability beside it."""
+        found = self.posterior_states(adata).set_index(["path", "time"])
+        times = keys.numeric_times(keys.obs_column(adata, self.source_["time_key"], "time_key"))
+        owner = keys.obs_column(adata, self.source_["path_key"], "path_key").astype(str)
+        rows = found.loc[list(zip(owner, times, strict=True))]
+        adata.obs[keys.STATE] = pd.Categorical(rows["state"], categories=list(self.process_.state_names))
+        adata.obs[keys.STATE_PROBABILITY] = rows["probability"].to_numpy()
+        return adata
+
+    def _fit_exact(
+        self, seen: Paths, names: Sequence[str], scheme: RateScheme, steps: int, seed: int
+    ) -> tuple[JumpFit, list[float], Tensor, Emission]:
+        exact = [state_number(name, names) for name in self.exact_entries or ()]
+        counts = panel_counts(seen, len(names), exact)
+        start = counts.crude_generator(scheme.allowed, least=0.5)
+        fit = fit_panel(counts, scheme, start, log_rate_prior(counts, scheme, self.prior_width), steps)
+        first = counts.starts + 0.5
+        before = float(counts.log_likelihood(scheme.generator(scheme.parameters_of(start))))
+        return fit, [before], first / first.sum(), LabelNoise.perfect(len(names))
+
+    def _fit_hidden(
+        self, seen: Paths, names: Sequence[str], scheme: RateScheme, steps: int, seed: int
+    ) -> tuple[JumpFit, list[float], Tensor, Emission]:
+        emission: Emission = LabelNoise.uniform(len(names), 0.02)
+        labels = seen
+        if self.observation == "gaussian":
+            rule = MixtureStates(n_states=len(names))
+            table = rule.learn(seen, seed)
+            d = seen.n_features
+            emission = GaussianEmission.of(
+                table.iloc[:, 1 : 1 + d].to_numpy(), table.iloc[:, 1 + d :].to_numpy()
+            )
+            labels = rule.label(seen, table)
+        start, counts = crude_starts(labels, len(names), scheme)
+        prior, data = log_rate_prior(counts, scheme, self.prior_width), HiddenPaths.of(seen)
+        fit = fit_hidden(data, emission, start, scheme, prior=prior, max_iter=steps)
+        law = torch.full((len(names),), 1 / len(names), dtype=torch.float64)
+        before = data.log_likelihood(start, emission, law).sum(-1).tolist()
+        return fit, before, fit.initial, fit.emission
+
+    @property
+    def generator_(self) -> np.ndarray:
+        """Rates per time unit ``(S, S)``."""
+        self._check_fitted()
+        return self.process_.generator.numpy()
+
+    @property
+    def initial_(self) -> np.ndarray:
+        """Law of the state at the first observation of a path ``(S,)``."""
+        self._check_fitted()
+        return self.process_.start_law().numpy()
+
+    @property
+    def noise_(self) -> float | None:
+        """Probability of a wrong label, or None where labels are exact or there are none."""
+        self._check_fitted()
+        if self.observation != "label noise" or not isinstance(self.emission_, LabelNoise):
+            return None
+        return float(1 - self.emission_.confusion.diagonal().mean())
+
+    def _model(self) -> tuple[Tensor, Emission, Tensor]:
+        return self.process_.generator, self.emission_, self.process_.start_law()
+
+    def _seen(self, paths: Paths) -> Paths:
+        """Paths as the likelihood takes them: labels, or numbers for a Gaussian emission."""
+        if self.states is not None:
+            return self.states.label(paths, self.states_)
+        if paths.discrete == (self.observation == "gaussian"):
+            raise TypeError(
+                "observation='gaussian' needs continuous paths; these have discrete states"
+                if paths.discrete
+                else "the paths are continuous; give observation='gaussian' with n_states, or a rule: states=MixtureStates(n_states=3)"
+            )
+        return paths
+
+    def _names_of(self, seen: Paths) -> tuple[str, ...]:
+        if not seen.discrete:
+            return tuple(map(str, range(int(self.n_states or 2))))
+        named = tuple(seen.state_names or ())
+        if self.n_states is None or self.n_states == len(named):
+            return named
+        if self.n_states < len(named):
+            raise ValueError(
+                f"n_states={self.n_states}, but the data name {len(named)} states: {', '.join(named)}"
+            )
+        return (*named, *(str(k) for k in range(len(named), self.n_states)))
+
+    def _first_states(self, start: Any, time: float) -> np.ndarray:
+        names = self.process_.state_names
+        if isinstance(start, Paths) or (hasattr(start, "obs") and hasattr(start, "obsm")):
+            if self.observation == "gaussian":
+                found = self.posterior_states(start)
+                here = found[np.isclose(found["time"], time)]
+                return np.array([names.index(s) for s in here["state"]])
+            states = self._seen(self._as_paths(start)).at(time)
+            return states[states >= 0]
+        states = np.asarray(start)
+        if states.dtype.kind in "UO":
+            return np.array([state_number(str(s), names) for s in states.ravel()])
+        whole = states.dtype.kind in "iu" and states.ndim == 1
+        if not whole or not ((states >= 0) & (states < len(names))).all():
+            raise ValueError(
+                f"start must be states (n,) by name or number below {len(names)}; found {start!r:.80}"
+            )
+        return states
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return super()._tensors() | to_tensors(self.fit_, self.emission_)
+
+    def _metadata(self) -> dict[str, Any]:
+        return super()._metadata() | {
+            "state_names": list(self.process_.state_names),
+            "states_found": None if self.states_ is None else self.states_.to_dict("list"),
+            "fit": to_numbers(self.fit_),
+        }
+
+    def _restore(self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
+        names, found = metadata["state_names"], metadata["states_found"]
+        self.states_ = None if found is None else pd.DataFrame(found)
+        scheme = named_scheme(self.structure, self.allowed, names)
+        self.fit_, self.emission_ = restored(scheme, tensors, metadata["fit"])
+        self.process_ = MarkovJump(tensors["generator"], initial=tensors["initial"], state_names=names)
+        super()._restore(metadata, tensors, device)

@@ -1,0 +1,33 @@
+"""The contract of an estimator as a battery of checks, for our own methods and for those of others.
+
+>>> from dyninfer.testing import check_estimator
+>>> from dyninfer import ActionMatching
+>>> check_estimator(ActionMatching(width=16, depth=2))
+"""
+
+from __future__ import annotations
+
+from sklearn.base import clone
+
+from dyninfer.estimators import Estimator, PathEstimator
+from dyninfer.testing import from_paths, from_snapshots
+from dyninfer.testing.common import Battery
+from dyninfer.testing.from_paths import example_paths
+from dyninfer.testing.from_snapshots import example_data
+
+
+def checks_of(model: Estimator) -> Battery:
+    """Checks that apply to a method, by name."""
+    return from_paths.CHECKS if isinstance(model, PathEstimator) else from_snapshots.CHECKS
+
+
+def check_estimator(model: Estimator) -> None:
+    """Run every check on an unfitted estimator; an AssertionError names the check and what was found."""
+    for name, check in checks_of(model).items():
+        try:
+            check(clone(model))
+        except AssertionError as error:
+            raise AssertionError(f"{type(model).__name__} fails {name}: {error}") from error
+
+
+__all__ = ["check_estimator", "checks_of", "example_data", "example_paths"]

@@ -1,0 +1,150 @@
+"""The contract of methods that learn from paths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from dyninfer.estimators import PathEstimator
+from dyninfer.paths import Paths
+from dyninfer.snapshots import Snapshots
+from dyninfer.testing.common import Battery, check_file, raises
+from dyninfer.trajectories import Trajectories
+
+CHECKS = Battery()
+STEPS = 6
+
+
+def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> Any:
+    """AnnData of tracked cells, rows shuffled: ``obs["day"]`` irregular, ``obs["track"]``, ``obs["state"]``, ``obsm["X_pca"]``."""
+    import pandas as pd
+    from anndata import AnnData
+
+    rng = np.random.default_rng(seed)
+    days = np.sort(rng.uniform(0, 5, (n, length)), 1)
+    days[:, 0] = 0.0
+    steps = rng.normal(0, 0.5, (n, length, d)) * np.sqrt(np.diff(days, axis=1, prepend=0.0))[..., None]
+    x = steps.cumsum(1).reshape(-1, d)
+    state = np.array(["low", "middle", "high"])[np.digitize(x[:, 0], [-0.2, 0.2])]
+    obs = pd.DataFrame(
+        {
+            "day": days.ravel(),
+            "track": np.repeat([f"track{i}" for i in range(n)], length),
+            "state": pd.Categorical(state, categories=["low", "middle", "high"]),
+        },
+        index=[f"row{i}" for i in range(n * length)],
+    )
+    rows = rng.permutation(n * length)
+    return AnnData(obs=obs.iloc[rows], obsm={"X_pca": x[rows].astype(np.float32)})
+
+
+def _keys(model: PathEstimator) -> dict[str, str]:
+    own = {"state_key": "state"} if model.discrete else {"use_rep": "X_pca"}
+    return {"time_key": "day", "path_key": "track", **own}
+
+
+def _fit(model: PathEstimator, data: Any = None, **options: Any) -> Any:
+    data = example_paths() if data is None else data
+    known = {} if isinstance(data, Paths) else _keys(model)
+    return model.fit(data, **{"max_steps": STEPS, "progress": False, **known, **options})
+
+
+def _weights(model: PathEstimator) -> torch.Tensor:
+    return torch.cat([v.double().reshape(-1) for v in model.process_.state_dict().values()])
+
+
+@CHECKS.add
+def check_fit_returns_self_and_learns(model: PathEstimator) -> None:
+    """``fit`` returns the estimator with what was learned."""
+    before = dict(model.get_params())
+    assert _fit(model) is model, "fit does not return the estimator"
+    assert model.get_params() == before, "fit changed a parameter"
+    assert len(model.history_) >= 1, "history_ is empty"
+    assert bool(_weights(model).isfinite().all()), "what was learned is not finite"
+
+
+@CHECKS.add
+def check_seed_fixes_everything(model: PathEstimator) -> None:
+    """The same seed gives the same to the last bit; global state is left alone."""
+    state = torch.get_rng_state()
+    first, second = (_weights(_fit(clone(model), seed=3)) for _ in range(2))
+    assert torch.equal(first, second), "two fits with one seed differ"
+    assert torch.equal(state, torch.get_rng_state()), "fit moved torch's global random state"
+
+
+@CHECKS.add
+def check_held_out_paths_are_never_seen(model: PathEstimator) -> None:
+    """What is learned is bit-identical when the held-out path is another one."""
+    data, other = example_paths(), example_paths()
+    rows = (other.obs["track"] == "track3").to_numpy()
+    other.obsm["X_pca"][rows] += 7.0
+    other.obs.loc[rows, "state"] = "high"
+    first, second = (_weights(_fit(clone(model), d, hold_out="track3")) for d in (data, other))
+    assert torch.equal(first, second), "a held-out path changes what is learned"
+
+
+@CHECKS.add
+def check_data_are_left_alone(model: PathEstimator) -> None:
+    """``fit`` changes nothing in the AnnData, and the order of its rows does not matter."""
+    data, untouched = example_paths(), example_paths()
+    first = _weights(_fit(clone(model), data))
+    assert data.obs.equals(untouched.obs) and not data.uns, "fit wrote into the AnnData"
+    assert np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"]), "fit changed the representation"
+    turned = _weights(_fit(clone(model), Paths.from_anndata(data, **_keys(model))))
+    assert torch.equal(first, turned), "the same paths from an AnnData and as Paths give two fits"
+
+
+@CHECKS.add
+def check_simulates(model: PathEstimator) -> None:
+    """Trajectories of the asked shape in the user's times, the same for the same seed."""
+    data = example_paths()
+    _fit(model, data)
+    times = [0.0, 0.5, 2.0, 5.0]
+    run = model.simulate(data, times, n_paths=9, seed=1)
+    assert isinstance(run, Trajectories), "simulate does not return Trajectories"
+    expected = (9, 4) if model.discrete else (9, 4, 2)
+    assert tuple(run.states.shape) == expected, f"states have shape {tuple(run.states.shape)}"
+    assert np.allclose(np.asarray(run.times), times), "times are not those that were asked for"
+    again = model.simulate(data, times, n_paths=9, seed=1)
+    assert torch.equal(run.states, again.states), "one seed gives two simulations"
+
+
+@CHECKS.add
+def check_evaluates(model: PathEstimator) -> None:
+    """One row per path with a finite likelihood, the held-out path marked."""
+    data = example_paths()
+    _fit(model, data, hold_out="track3")
+    table = model.evaluate(data)
+    assert set(table["path"]) == {f"track{i}" for i in range(12)}, "there is not one row per path"
+    assert list(table.loc[table["held_out"], "path"]) == ["track3"], "the held-out path is not marked"
+    assert np.isfinite(table["log_likelihood"]).all(), "a log-likelihood is not finite"
+
+
+@CHECKS.add
+def check_saves_and_loads(model: PathEstimator) -> None:
+    """A loaded model simulates the same to the last bit; a failed save leaves the old file."""
+    data = example_paths()
+    _fit(model, data)
+
+    def run(one: PathEstimator) -> torch.Tensor:
+        return one.simulate(data, [0.0, 1.0], n_paths=5, seed=2).states
+
+    check_file(model, lambda again: torch.equal(run(model), run(again)))
+
+
+@CHECKS.add
+def check_bad_input_is_refused_in_words(model: PathEstimator) -> None:
+    """Each mistake gives one sentence that names the key or the value."""
+    data, keys = example_paths(), _keys(model)
+    raises(KeyError, "'day'", lambda: clone(model).fit(data, **{**keys, "time_key": "dya"}))
+    unpaired = {k: v for k, v in keys.items() if k != "path_key"}
+    raises(ValueError, "path_key", lambda: clone(model).fit(data, **unpaired))
+    cells = Snapshots(times=np.arange(2.0), samples=(np.zeros((3, 2)), np.ones((3, 2))))
+    raises(TypeError, "snapshots", lambda: clone(model).fit(cells))
+    raises(KeyError, "no path is named", lambda: _fit(clone(model), data, hold_out="nobody"))
+    raises(TypeError, "AnnData", lambda: clone(model).fit("data.h5ad"))
+    raises(NotFittedError, "fit", lambda: clone(model).simulate(data, [0.0, 1.0], n_paths=2))
