@@ -15,6 +15,9 @@ MODELS = [cls() for cls in registry().values()] + [
     ),
     registry()["ActionMatching"](sigma=0.5, growth_penalty=0.3, scale="feature", width=16, depth=2),
     registry()["ActionMatching"](interpolation="none", scale=None, width=16, depth=2),
+    registry()["StochasticInterpolant"](interpolant="spline", second="denoiser", width=16, depth=2),
+    registry()["StochasticInterpolant"](coupling="unbalanced", gamma="none", width=16, depth=2),
+    registry()["StochasticInterpolant"](bridge_sigma=0.5, width=16, depth=2),
     registry()["MarkovJumpInference"](observation="exact", structure="reversible"),
 ]
 
