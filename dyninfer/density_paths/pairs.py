@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.couplings import ConeCoupling, Coupling, EntropicOTCoupling, OTCoupling
+from dyninfer.couplings import NOTHING, ConeCoupling, Coupling, EntropicOTCoupling, OTCoupling
 from dyninfer.density_paths.base import couple, interval, log_masses, placer
 from dyninfer.lagrangians import ScaledLagrangian
 from dyninfer.scaling import Scaling
@@ -85,6 +85,19 @@ class CoupledPairs:
             k, self.states[self.source[pair]], self.states[self.target[pair]], start, self.times[k + 1] - start,
             self.log_source[pair], self.log_target[pair],
         )  # fmt: skip
+
+    def in_place(self) -> tuple[int, float]:
+        """Interval in which most of the mass is destroyed or created in place, and the larger share of the two."""
+        shares = []
+        for k in range(len(self.counts)):
+            _, _, a, b, mass = self.whole_interval(k)
+            parts = ((a, b), (b, a))  # what has nothing at the other end, of all there is at this one
+            lost = [
+                (mass * here.exp())[there < NOTHING / 2].sum() / (mass * here.exp()).sum()
+                for here, there in parts
+            ]
+            shares.append(max(map(float, lost)))
+        return int(np.argmax(shares)), max(shares)
 
     def whole_interval(self, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """All pairs of interval ``k``: source, target, their log-weights, and the pairs' mass."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -213,6 +216,8 @@ class FlowObjective:
         pairs = CoupledPairs(train, scaling, solve, seed, device, dtype)
         if self.lagrangian.growth_penalty is None:
             check_conserved(pairs.weighted)
+        else:
+            _warn_in_place(pairs, data.times, model.lagrangian.penalty)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed + 1)
             self.path = ConditionalPath(pairs, self.lagrangian, model.path_width)
@@ -388,3 +393,13 @@ class FlowObjective:
             probe = sign.to(t.dtype) * 2 - 1
         twice = [torch.cat([v, v])[:n] for v in (t, density, *found)]
         return PairBatch(twice[0], twice[1], Pairs(*twice[2:]), torch.cat([noise, -noise])[:n], probe)
+
+
+def _warn_in_place(pairs: CoupledPairs, times: np.ndarray, penalty: Any) -> None:
+    k, share = pairs.in_place()
+    if share > 0.1:
+        warnings.warn(
+            f"{share:.0%} of the mass between times {times[k]:g} and {times[k + 1]:g} is destroyed or created in place, where no simulated path "
+            f"leads to it: cells farther apart than π/√λ = {math.pi / penalty**0.5:.3g} are not connected; a smaller growth_penalty reaches farther",
+            stacklevel=4,
+        )

@@ -1,6 +1,7 @@
 """Wasserstein Lagrangian flows against closed forms."""
 
 import math
+import warnings
 
 import anndata
 import numpy as np
@@ -191,6 +192,19 @@ def test_prescribed_mass_that_grows_makes_haste_while_it_is_small():
     run = model.simulate(data.samples[0], times)
     np.testing.assert_allclose(run.mass, 3**times, atol=0.05)
     np.testing.assert_allclose(run.states[:, :, 0].mean(0), 1.5 * (1 - 3**-times) / (2 / 3), atol=0.04)
+
+
+def test_mass_that_teleports_is_told_with_its_share_and_the_reach():
+    rng = np.random.default_rng(0)
+    here, there = rng.normal(0, 0.1, (200, 2)), rng.normal(20, 0.1, (100, 2))
+    data = two(here, np.concatenate([here[:100], there]))
+    with pytest.warns(
+        UserWarning, match=r"50% of the mass between times 0 and 1 .* farther apart than π/√λ = 3.14"
+    ):
+        flow(5, UnbalancedTransport(1.0)).fit(data, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow(5, UnbalancedTransport(0.001)).fit(data, progress=False)
 
 
 @pytest.mark.parametrize("mass", ["constrained", pytest.param("free", marks=pytest.mark.slow)])
