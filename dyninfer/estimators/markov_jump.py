@@ -15,7 +15,7 @@ from torch import Tensor
 from dyninfer import keys
 from dyninfer.estimators.from_paths import PathEstimator
 from dyninfer.jumps import (
-    GaussianEmission,
+    ClonePaths,
     HiddenPaths,
     JumpFit,
     LabelNoise,
@@ -24,11 +24,11 @@ from dyninfer.jumps import (
     fit_panel,
     panel_counts,
 )
-from dyninfer.jumps.discretize import MixtureStates, StateRule
+from dyninfer.jumps.discretize import StateRule
 from dyninfer.jumps.observation import Emission
-from dyninfer.jumps.starts import crude_starts, log_rate_prior
+from dyninfer.jumps.starts import clone_starts, crude_starts, emission_start, log_rate_prior
 from dyninfer.jumps.storing import best_of, member, restored, to_numbers, to_tensors
-from dyninfer.jumps.structure import named_scheme, state_number
+from dyninfer.jumps.structure import named_scheme, names_of, numbers_of, state_number
 from dyninfer.jumps.summaries import (
     QUANTITIES,
     Quantity,
@@ -45,7 +45,7 @@ from dyninfer.trajectories import Trajectories
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Observation = Literal["exact", "label noise", "gaussian"]
+Observation = Literal["exact", "label noise", "confusion", "gaussian"]
 Structure = Literal["free", "reversible", "birth-death"]
 
 
@@ -62,9 +62,10 @@ class MarkovJumpInference(PathEstimator):
 
     Parameters
     ----------
-    observation : {"label noise", "exact", "gaussian"}
-        What is seen of a state: its label, wrong with a probability that is learned; its label, never wrong; or, of continuous paths, numbers
-        that scatter normally around a value of every state.
+    observation : {"label noise", "exact", "confusion", "gaussian"}
+        What is seen of a state: its label, wrong with a probability that is learned; its label, never wrong; its label, taken
+        for each other one with a probability of its own; or, of continuous paths, numbers that scatter normally around a value of
+        every state.
     structure : {"free", "reversible", "birth-death"}
         Every jump has a rate of its own; detailed balance; or jumps between neighbouring states only.
     allowed : list of str, optional
@@ -76,6 +77,9 @@ class MarkovJumpInference(PathEstimator):
     states : StateRule, optional
         Rule by which continuous paths become labels: :class:`~dyninfer.jumps.discretize.KMeansStates` or
         :class:`~dyninfer.jumps.discretize.MixtureStates`.
+    ancestor_time : float, optional
+        Paths are single cells, and those of one clone (``condition_key``) had one ancestor at this time; ``initial_`` is the ancestors' law.
+        Given the ancestor's state the cells of a clone are independent; see :class:`~dyninfer.jumps.ClonePaths`.
     prior_width : float or None
         Standard deviation of the prior of every log-rate, around one jump per mean time between observed changes, shared out
         between the targets; None is plain maximum likelihood.
@@ -87,7 +91,7 @@ class MarkovJumpInference(PathEstimator):
     initial_ : array ``(S,)``
         Law of the state at the first observation of a path.
     noise_ : float or None
-        Probability of a wrong label, where it was learned.
+        Probability of a wrong label, mean over the states, where it was learned.
     emission_ : LabelNoise or GaussianEmission
         What is seen of a state.
     states_ : DataFrame or None
@@ -133,6 +137,7 @@ class MarkovJumpInference(PathEstimator):
     exact_entries: list[str] | None = None
     n_states: int | None = None
     states: StateRule | None = None
+    ancestor_time: float | None = None
     prior_width: float | None = 2.5
 
     def check(self) -> None:
@@ -154,6 +159,10 @@ class MarkovJumpInference(PathEstimator):
             raise ValueError("observation='gaussian' learns its states itself; leave out states")
         if self.allowed is not None and self.structure == "birth-death":
             raise ValueError("structure='birth-death' says which jumps can happen; leave out allowed")
+        if self.exact_entries and self.ancestor_time is not None:
+            raise ValueError(
+                "exact_entries are of paths that are followed, not of clones; leave out ancestor_time"
+            )
         if self.states is not None:
             self.states.check()
 
@@ -161,11 +170,13 @@ class MarkovJumpInference(PathEstimator):
         """See :meth:`PathEstimator.learn`."""
         self.states_ = None if self.states is None else self.states.learn(paths, seed)
         seen = self._seen(paths)
-        names = self._names_of(seen)
+        names = names_of(seen, self.n_states)
         scheme = named_scheme(self.structure, self.allowed, names)
         steps = 300 if max_steps is None else max_steps
-        fitted = self._fit_exact if self.observation == "exact" else self._fit_hidden
-        fit, before, initial, emission = fitted(seen, names, scheme, steps, seed)
+        plain = self.observation == "exact" and self.ancestor_time is None
+        fit, before, initial, emission = (self._fit_panel if plain else self._fit_hidden)(
+            seen, names, scheme, steps, seed
+        )
         self.fit_, best = best_of(fit)
         self.emission_ = emission if self.observation == "exact" else member(emission, best)
         first = initial if initial.ndim == 1 else initial[best]
@@ -182,9 +193,13 @@ class MarkovJumpInference(PathEstimator):
         self.status_ = "finished" if bool(self.fit_.converged) else "stopped early"
 
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray:
-        """Log-likelihood of every path ``(n,)``, its first observation included; −inf where it is impossible."""
-        data = HiddenPaths.of(self._seen(paths))
-        return data.log_likelihood(*self._model()).numpy()
+        """Log-likelihood of every path ``(n,)``, its first observation included; −inf where it is impossible.
+
+        That of a clone is shared out evenly between its paths.
+        """
+        data = self._prepared(self._seen(paths), self.process_.state_names)
+        value = data.log_likelihood(*self._model())
+        return (data.per_path(value) if isinstance(data, ClonePaths) else value).numpy()
 
     def simulate(
         self,
@@ -225,8 +240,9 @@ class MarkovJumpInference(PathEstimator):
             first = self._first_states(start, float(times[0]))
             if n_paths is not None:
                 first = np.resize(first, n_paths)
-        # The first law is that of a path's first observation, which need not be at time 0.
-        run = simulate_jumps(self.process_, first, times - times[0], seed)
+        # The first law is that of a path's first observation, which need not be at time 0, or of a clone's ancestor.
+        begin = times[0] if start is not None or self.ancestor_time is None else self.ancestor_time
+        run = simulate_jumps(self.process_, first, times - begin, seed)
         return Trajectories(
             states=run.states, times=torch.as_tensor(times), features=("state",), attrs=run.attrs
         )
@@ -290,7 +306,8 @@ class MarkovJumpInference(PathEstimator):
         """
         self._check_fitted()
         paths = self._as_paths(data)
-        return state_table(paths, self._seen(paths), self._model(), self.process_.state_names)
+        names = self.process_.state_names
+        return state_table(paths, self._prepared(self._seen(paths), names), self._model(), names)
 
     def annotate(self, adata: AnnData) -> AnnData:
         """Write the most probable state of every row into ``obs["dyninfer_state"]``, and its probability beside it."""
@@ -302,11 +319,10 @@ class MarkovJumpInference(PathEstimator):
         adata.obs[keys.STATE_PROBABILITY] = rows["probability"].to_numpy()
         return adata
 
-    def _fit_exact(
+    def _fit_panel(
         self, seen: Paths, names: Sequence[str], scheme: RateScheme, steps: int, seed: int
     ) -> tuple[JumpFit, list[float], Tensor, Emission]:
-        exact = [state_number(name, names) for name in self.exact_entries or ()]
-        counts = panel_counts(seen, len(names), exact)
+        counts = panel_counts(seen, len(names), self._exact(names))
         start = counts.crude_generator(scheme.allowed, least=0.5)
         fit = fit_panel(counts, scheme, start, log_rate_prior(counts, scheme, self.prior_width), steps)
         first = counts.starts + 0.5
@@ -316,22 +332,25 @@ class MarkovJumpInference(PathEstimator):
     def _fit_hidden(
         self, seen: Paths, names: Sequence[str], scheme: RateScheme, steps: int, seed: int
     ) -> tuple[JumpFit, list[float], Tensor, Emission]:
-        emission: Emission = LabelNoise.uniform(len(names), 0.02)
-        labels = seen
-        if self.observation == "gaussian":
-            rule = MixtureStates(n_states=len(names))
-            table = rule.learn(seen, seed)
-            d = seen.n_features
-            emission = GaussianEmission.of(
-                table.iloc[:, 1 : 1 + d].to_numpy(), table.iloc[:, 1 + d :].to_numpy()
-            )
-            labels = rule.label(seen, table)
-        start, counts = crude_starts(labels, len(names), scheme)
-        prior, data = log_rate_prior(counts, scheme, self.prior_width), HiddenPaths.of(seen)
-        fit = fit_hidden(data, emission, start, scheme, prior=prior, max_iter=steps)
+        data = self._prepared(seen, names)
+        emission, labels = emission_start(self.observation, seen, len(names), seed)
+        if self.ancestor_time is None:
+            start, counts = crude_starts(labels, len(names), scheme)
+        else:
+            start, counts = clone_starts(labels, len(names), scheme, self.ancestor_time)
+        prior, learned = log_rate_prior(counts, scheme, self.prior_width), self.observation != "exact"
+        fit = fit_hidden(data, emission, start, scheme, fit_emission=learned, prior=prior, max_iter=steps)
         law = torch.full((len(names),), 1 / len(names), dtype=torch.float64)
         before = data.log_likelihood(start, emission, law).sum(-1).tolist()
         return fit, before, fit.initial, fit.emission
+
+    def _exact(self, names: Sequence[str]) -> list[int]:
+        return [state_number(name, names) for name in self.exact_entries or ()]
+
+    def _prepared(self, seen: Paths, names: Sequence[str]) -> HiddenPaths | ClonePaths:
+        if self.ancestor_time is not None:
+            return ClonePaths.of(seen, self.ancestor_time)
+        return HiddenPaths.of(seen, self._exact(names))
 
     @property
     def generator_(self) -> np.ndarray:
@@ -347,9 +366,9 @@ class MarkovJumpInference(PathEstimator):
 
     @property
     def noise_(self) -> float | None:
-        """Probability of a wrong label, or None where labels are exact or there are none."""
+        """Probability of a wrong label, mean over the states; None where labels are exact or there are none."""
         self._check_fitted()
-        if self.observation != "label noise" or not isinstance(self.emission_, LabelNoise):
+        if self.observation == "exact" or not isinstance(self.emission_, LabelNoise):
             return None
         return float(1 - self.emission_.confusion.diagonal().mean())
 
@@ -368,18 +387,6 @@ class MarkovJumpInference(PathEstimator):
             )
         return paths
 
-    def _names_of(self, seen: Paths) -> tuple[str, ...]:
-        if not seen.discrete:
-            return tuple(map(str, range(int(self.n_states or 2))))
-        named = tuple(seen.state_names or ())
-        if self.n_states is None or self.n_states == len(named):
-            return named
-        if self.n_states < len(named):
-            raise ValueError(
-                f"n_states={self.n_states}, but the data name {len(named)} states: {', '.join(named)}"
-            )
-        return (*named, *(str(k) for k in range(len(named), self.n_states)))
-
     def _first_states(self, start: Any, time: float) -> np.ndarray:
         names = self.process_.state_names
         if isinstance(start, Paths) or (hasattr(start, "obs") and hasattr(start, "obsm")):
@@ -389,15 +396,7 @@ class MarkovJumpInference(PathEstimator):
                 return np.array([names.index(s) for s in here["state"]])
             states = self._seen(self._as_paths(start)).at(time)
             return states[states >= 0]
-        states = np.asarray(start)
-        if states.dtype.kind in "UO":
-            return np.array([state_number(str(s), names) for s in states.ravel()])
-        whole = states.dtype.kind in "iu" and states.ndim == 1
-        if not whole or not ((states >= 0) & (states < len(names))).all():
-            raise ValueError(
-                f"start must be states (n,) by name or number below {len(names)}; found {start!r:.80}"
-            )
-        return states
+        return numbers_of(start, names)
 
     def _tensors(self) -> dict[str, Tensor]:
         return super()._tensors() | to_tensors(self.fit_, self.emission_)

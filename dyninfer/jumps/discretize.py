@@ -93,7 +93,7 @@ class KMeansStates(StateRule):
 
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """Squared distance to the centre."""
-        centre, _ = _moments(table, values.shape[1])
+        centre, _ = moments(table, values.shape[1])
         return ((values[:, None] - centre) ** 2).sum(2)
 
 
@@ -111,13 +111,14 @@ class MixtureStates(StateRule):
 
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """Minus the logarithm of the component's density times its share."""
-        centre, spread = _moments(table, values.shape[1])
+        centre, spread = moments(table, values.shape[1])
         share = table["share"].to_numpy() if "share" in table else np.full(len(table), 1 / len(table))
         z = (values[:, None] - centre) / spread
         return (0.5 * z**2 + np.log(spread)).sum(2) - np.log(np.maximum(share, 1e-12))
 
 
-def _moments(table: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
+def moments(table: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and spreads ``(S, d)`` in a table that a rule made."""
     columns = [c for c in table if c != "share"]
     return table[columns[:d]].to_numpy(), table[columns[d:]].to_numpy()
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.clones import ClonePaths
 from dyninfer.jumps.fitting import JumpFit, LogDensity, finished
 from dyninfer.jumps.hidden import HiddenPaths
-from dyninfer.jumps.observation import Emission
+from dyninfer.jumps.observation import Confusion, Emission
 from dyninfer.jumps.optimise import maximise
 from dyninfer.jumps.scheme import RateScheme
 
@@ -31,7 +32,7 @@ class HiddenFit(JumpFit):
 
 
 def fit_hidden(
-    data: HiddenPaths,
+    data: HiddenPaths | ClonePaths,
     emission: Emission,
     start: Tensor,
     scheme: RateScheme | None = None,
@@ -44,10 +45,11 @@ def fit_hidden(
 
     Parameters
     ----------
-    data : HiddenPaths
+    data : HiddenPaths or ClonePaths
         Prepared paths.
     emission : LabelNoise or GaussianEmission
-        Observation model to start from, or to keep. Label noise that is fitted has one rate.
+        Observation model to start from, or to keep. Label noise that is fitted has one rate; a :class:`Confusion` has
+        a probability for every pair, and its own weak prior.
     start : Tensor, ``(..., S, S)``
         Generators to start from; every allowed jump needs a positive rate.
     scheme : RateScheme, optional
@@ -79,6 +81,8 @@ def fit_hidden(
 
     def objective(theta: Tensor) -> Tensor:
         total = likelihood(theta)
+        if fit_emission and isinstance(emission, Confusion):
+            total = total + emission.with_parameters(theta[..., p:cut]).log_prior()
         return total if prior is None else total + prior(scheme.log_rates(theta[..., :p]))
 
     best = maximise(objective, begin.reshape(-1, begin.shape[-1]), max_iter=max_iter)

@@ -47,6 +47,7 @@ class HiddenPaths:
         exact: Sequence[int] = (),
         tolerance: float = 1e-9,
         device: torch.device | str = "cpu",
+        begin: float | None = None,
     ) -> HiddenPaths:
         """Prepare paths once for many likelihoods.
 
@@ -60,13 +61,21 @@ class HiddenPaths:
             Gaps count as equal where they differ by at most this share of the longest.
         device : torch.device or str
             Where to compute.
+        begin : float, optional
+            Time before all others at which nothing is observed, put in front of every path.
         """
         times, observed, mask = (part.to(device) for part in paths.padded())
+        if begin is not None:
+            times = torch.cat([torch.full_like(times[:, :1], begin), times], dim=1)
+            observed = torch.cat([torch.zeros_like(observed[:, :1]), observed], dim=1)
+            mask = torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)
         waits = times.diff(dim=1).T.contiguous()
         gaps, number = group_gaps(waits.reshape(-1), tolerance)
         number = number.reshape(waits.shape)
         if exact:
             entered = torch.isin(observed, torch.tensor(list(exact), device=observed.device)) & mask
+            again = entered[:, 1:] & entered[:, :-1] & (observed[:, 1:] == observed[:, :-1])
+            entered[:, 1:] &= ~again  # one who stays dead dies once
             number = number + len(gaps) * entered[:, 1:].T
         same = (number == number[:, :1]).all(1)
         shared = torch.where(same, number[:, 0], -1).tolist()

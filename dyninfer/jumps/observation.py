@@ -83,6 +83,39 @@ class LabelNoise:
 
 
 @dataclass(frozen=True, eq=False)
+class Confusion(LabelNoise):
+    """Label noise of which a fit learns every entry, for states that are mixed up with some others rather than with any."""
+
+    def parameters(self) -> Tensor:
+        """Logits of the rows but their diagonal, whose logit is 0: ``(S (S − 1),)``."""
+        log = self.confusion.clamp(min=1e-6).log()
+        logits = log - torch.diagonal(log, dim1=-2, dim2=-1)[..., None]
+        return logits[..., self._wrong]
+
+    def with_parameters(self, theta: Tensor) -> Confusion:
+        """Confusion matrix with the logits ``(..., S (S − 1))``."""
+        size = self.n_states
+        logits = theta.new_zeros(*theta.shape[:-1], size * size)
+        place = self._wrong.flatten().nonzero()[:, 0].to(theta.device)
+        logits = logits.index_add(-1, place, theta)
+        return Confusion(logits.unflatten(-1, (size, size)).softmax(-1))
+
+    @property
+    def _wrong(self) -> Tensor:
+        return ~torch.eye(self.n_states, dtype=torch.bool)
+
+    def log_prior(self, weight: float = 10.0, right: float = 0.9) -> Tensor:
+        """Log-density ``(...)``, up to a constant, of a Dirichlet law of every row, in its logits.
+
+        It counts as ``weight`` observations of each state, of which a share ``right`` has the right label and the
+        others are spread evenly.
+        """
+        return weight * (LabelNoise.uniform(self.n_states, 1 - right).confusion * self.confusion.log()).sum(
+            (-1, -2)
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class GaussianEmission:
     """A state is seen as a normal vector: ``N(mean[i], std[i]²)``, independent in its features.
 

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.discretize import MixtureStates, moments
+from dyninfer.jumps.gaps import group_gaps
+from dyninfer.jumps.observation import Confusion, Emission, GaussianEmission, LabelNoise
 from dyninfer.jumps.panel import PanelCounts, panel_counts
 from dyninfer.jumps.scheme import RateScheme
 from dyninfer.paths import Paths
@@ -29,6 +32,33 @@ def crude_starts(labels: Paths, n_states: int, scheme: RateScheme) -> tuple[Tens
         )
         crude.append(panel_counts(thinned, n_states).crude_generator(scheme.allowed, least=0.5))
     return torch.stack(crude), counts
+
+
+def emission_start(observation: str, seen: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
+    """Observation model to begin a fit with, and the labels that go with it."""
+    if observation == "exact":
+        return LabelNoise.perfect(n_states), seen
+    if observation == "gaussian":
+        rule = MixtureStates(n_states=n_states)
+        table = rule.learn(seen, seed)
+        centre, spread = moments(table, seen.n_features)
+        return GaussianEmission.of(centre, spread), rule.label(seen, table)
+    noise = LabelNoise.uniform(n_states, 0.02)
+    return Confusion(noise.confusion) if observation == "confusion" else noise, seen
+
+
+def clone_starts(
+    labels: Paths, n_states: int, scheme: RateScheme, ancestor_time: float
+) -> tuple[Tensor, PanelCounts]:
+    """The same ``(1, S, S)`` of clones, as if a cell's ancestor was in any state alike."""
+    states = torch.from_numpy(np.concatenate(labels.states))
+    known = states >= 0
+    gaps, group = group_gaps(torch.from_numpy(np.concatenate(labels.times) - ancestor_time)[known])
+    seen = torch.zeros(len(gaps), n_states, dtype=torch.float64)
+    seen.index_put_((group, states[known]), torch.ones(len(group), dtype=torch.float64), accumulate=True)
+    pairs = (seen / n_states)[:, None].expand(-1, n_states, -1)
+    counts = PanelCounts(gaps=gaps, pairs=pairs, starts=torch.ones(n_states, dtype=torch.float64))
+    return counts.crude_generator(scheme.allowed, least=0.5)[None], counts
 
 
 def log_rate_prior(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
 from dyninfer.jumps.scheme import RateScheme
+from dyninfer.paths import Paths
 
 
 def named_scheme(structure: str, allowed: Sequence[str] | None, names: Sequence[str]) -> RateScheme:
@@ -33,3 +36,38 @@ def state_number(name: str, names: Sequence[str]) -> int:
     if name not in names:
         raise ValueError(f"there is no state '{name}'; the states are {', '.join(names)}")
     return list(names).index(name)
+
+
+def names_of(seen: Paths, n_states: int | None) -> tuple[str, ...]:
+    """Names of the states: those of the data, and numbers for what is asked for beyond.
+
+    Raises
+    ------
+    ValueError
+        If the data name more states than are asked for.
+    """
+    named = tuple(seen.state_names or ())
+    if n_states is None or n_states == len(named):
+        return named
+    if n_states < len(named):
+        raise ValueError(f"n_states={n_states}, but the data name {len(named)} states: {', '.join(named)}")
+    return (*named, *(str(k) for k in range(len(named), n_states)))
+
+
+def numbers_of(states: Any, names: Sequence[str]) -> np.ndarray:
+    """Numbers ``(n,)`` of states that are given by name or by number.
+
+    Raises
+    ------
+    ValueError
+        If one of them does not exist.
+    """
+    found = np.asarray(states)
+    if found.dtype.kind in "UO":
+        return np.array([state_number(str(name), names) for name in found.ravel()])
+    whole = found.dtype.kind in "iu" and found.ndim == 1
+    if not whole or not ((found >= 0) & (found < len(names))).all():
+        raise ValueError(
+            f"start must be states (n,) by name or number below {len(names)}; found {states!r:.80}"
+        )
+    return found

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.clones import ClonePaths
 from dyninfer.jumps.fitting import JumpFit
 from dyninfer.jumps.hidden import HiddenPaths
 from dyninfer.jumps.observation import Emission
@@ -66,10 +67,12 @@ def derived_table(
 
 
 def state_table(
-    paths: Paths, seen: Paths, model: tuple[Tensor, Emission, Tensor], names: Sequence[str]
+    paths: Paths,
+    hidden: HiddenPaths | ClonePaths,
+    model: tuple[Tensor, Emission, Tensor],
+    names: Sequence[str],
 ) -> pd.DataFrame:
     """The most probable state of every observation, its probability, and the likeliest path as a whole."""
-    hidden = HiddenPaths.of(seen)
     probability, (likeliest, _) = hidden.smooth(*model), hidden.viterbi(*model)
     within = np.arange(probability.shape[1]) < paths.lengths[:, None]
     best, every = probability.max(-1), np.asarray(names)

@@ -1,0 +1,362 @@
+"""Markov jump inference: truths that are recovered, intervals that cover, states that are seen through noise."""
+
+import itertools
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from jumps.cases import cav, random_generator
+from scipy.linalg import expm
+
+import dyninfer as di
+from dyninfer.jumps import GaussianEmission, LabelNoise, observe
+from dyninfer.jumps.discretize import KMeansStates
+from dyninfer.solvers.jump import simulate_jumps
+
+GATE = [[-1.0, 1.0], [3.0, -3.0]]
+RING = [[-1.5, 1.0, 0.5], [0.4, -1.2, 0.8], [1.2, 0.3, -1.5]]
+
+
+def seen(generator, n, times, seed=0, emission=None, **settings):
+    """Paths of a process, watched through an emission; without one, exactly."""
+    emission = emission or LabelNoise.perfect(len(generator))
+    process = di.MarkovJump(generator)
+    return observe(simulate_jumps(process, n, np.asarray(times), seed), emission, seed=seed + 1, **settings)
+
+
+def fitted(data, **settings):
+    return di.MarkovJumpInference(**settings).fit(data, progress=False)
+
+
+def log_error(model, generator):
+    """Root mean square error of the log-rates."""
+    truth = np.asarray(generator)
+    off = ~np.eye(len(truth), dtype=bool)
+    return np.sqrt(np.mean(np.log(model.generator_[off] / truth[off]) ** 2))
+
+
+def as_adata(paths, shuffle=True):
+    """One row per observation; a missing state is a missing entry."""
+    names = np.repeat(paths.names, paths.lengths)
+    states = np.concatenate(paths.states)
+    labels = np.array([*paths.state_names, None], dtype=object)[states]
+    obs = pd.DataFrame({"cell": names, "hour": np.concatenate(paths.times)})
+    obs["type"] = pd.Categorical(labels, categories=paths.state_names)
+    obs.index = obs.index.astype(str)
+    if shuffle:
+        obs = obs.sample(frac=1, random_state=0)
+    return ad.AnnData(np.zeros((len(obs), 1)), obs=obs)
+
+
+GRID = 0.2 * np.arange(40)
+
+
+@pytest.mark.parametrize(
+    ("emission", "settings", "within"),
+    [
+        (None, {"observation": "exact"}, 0.06),
+        (LabelNoise.uniform(3, 0.01), {}, 0.07),
+        (LabelNoise.uniform(3, 0.1), {}, 0.11),
+        (GaussianEmission.of([0.0, 1.0, 2.0], 0.4), {"observation": "gaussian", "n_states": 3}, 0.1),
+    ],
+    ids=["exact", "1 % wrong", "10 % wrong", "gaussian"],
+)
+def test_rates_are_recovered(emission, settings, within):
+    model = fitted(seen(RING, 300, GRID, emission=emission), **settings)
+    assert model.status_ == "finished"
+    assert log_error(model, RING) < within
+    if model.noise_ is not None:
+        assert model.noise_ == pytest.approx(float(1 - emission.confusion[0, 0]), abs=0.006)
+    if isinstance(model.emission_, GaussianEmission):
+        torch.testing.assert_close(model.emission_.mean, emission.mean, atol=0.03, rtol=0)
+        torch.testing.assert_close(model.emission_.std, emission.std, atol=0.02, rtol=0)
+
+
+def test_wrong_labels_ruin_a_fit_that_believes_them():
+    data = seen(RING, 300, GRID, emission=LabelNoise.uniform(3, 0.05))
+    assert log_error(fitted(data, observation="exact"), RING) > 3 * log_error(fitted(data), RING)
+
+
+@pytest.mark.parametrize("observation", ["exact", "label noise"])
+def test_irregular_times_and_missing_states_are_no_obstacle(observation):
+    noise = LabelNoise.uniform(3, 0.02 if observation == "label noise" else 0.0)
+    data = seen(RING, 300, 0.1 * np.arange(80), emission=noise, keep=0.4, missing=0.2)
+    assert log_error(fitted(data, observation=observation), RING) < 0.15
+
+
+def test_structures_are_kept():
+    flat = simulate_jumps(di.simulators.BirthDeath(largest=3).process(), 100, GRID, seed=0)
+    data = observe(flat, LabelNoise.perfect(4))
+    chain = fitted(data, observation="exact", structure="birth-death")
+    i = np.arange(4)
+    assert (chain.generator_[abs(i[:, None] - i) > 1] == 0).all()
+    assert (chain.generator_[abs(i[:, None] - i) == 1] > 0).all()
+    balanced = fitted(seen(RING, 100, GRID), observation="exact", structure="reversible")
+    assert float(balanced.process_.detailed_balance_residual()) < 1e-9
+    assert (
+        balanced.fit_.log_likelihood
+        <= fitted(seen(RING, 100, GRID), observation="exact").fit_.log_likelihood + 1e-6
+    )
+    one_way = fitted(data, observation="exact", allowed=["0>1", "1>2", "2 > 3", "3>2", "2>1", "1>0"])
+    np.testing.assert_allclose(one_way.generator_, chain.generator_, rtol=1e-4)
+    assert set(one_way.confidence_intervals()["source"]) == {"0", "1", "2", "3"}
+
+
+CAV_JUMPS = ["0>1", "0>3", "1>0", "1>2", "1>3", "2>1", "2>3"]
+
+
+def test_exact_entries_have_the_likelihood_that_msm_prints():
+    data = cav()
+    model = fitted(data, observation="exact", allowed=CAV_JUMPS, exact_entries=["3"], prior_width=None)
+    assert -2 * float(model.fit_.log_likelihood) == pytest.approx(3968.7978930519, abs=2e-3)
+    table = model.confidence_intervals(0.95).set_index(["source", "target"])
+    # Printed by msm 1.8.2 for the same data and jumps.
+    np.testing.assert_allclose(
+        table.loc[("0", "1"), ["rate", "low", "high"]], [0.1279, 0.1114, 0.1468], rtol=2e-3
+    )
+    np.testing.assert_allclose(
+        table.loc[("1", "3"), ["rate", "low", "high"]], [0.0403, 0.0113, 0.1431], rtol=2e-2
+    )
+    died = np.array([x[-1] == 3 for x in data.states])
+    assert died.any()
+    assert np.isfinite(model.log_likelihoods(data)).all()
+    total = model.evaluate(data)["log_likelihood"].sum() - np.log(model.initial_[0]) * len(data)
+    assert total == pytest.approx(float(model.fit_.log_likelihood), abs=1e-3)
+
+
+@pytest.mark.parametrize("observation", ["exact", "label noise"])
+def test_intervals_cover_as_often_as_they_say(observation):
+    times, hits = 0.3 * np.arange(20), []
+    noise = LabelNoise.uniform(2, 0.05 if observation == "label noise" else 0.0)
+    truth = di.MarkovJump(GATE)
+    wanted = [*truth.stationary().tolist(), *truth.holding_times().tolist()]
+    for seed in range(40):
+        model = fitted(seen(GATE, 25, times, seed=10 * seed, emission=noise), observation=observation)
+        table = model.confidence_intervals(0.9)
+        rates = np.array(
+            [GATE[int(a)][int(b)] for a, b in zip(table["source"], table["target"], strict=True)]
+        )
+        derived = model.derived(n_samples=400).iloc[:4]
+        hits += [*((table["low"] < rates) & (rates < table["high"]))]
+        hits += [*((derived["low"] < wanted) & (wanted < derived["high"]))]
+    assert 0.8 <= np.mean(hits) <= 0.97
+
+
+def test_states_are_those_of_brute_force():
+    noise, times = LabelNoise.uniform(2, 0.15), [0.0, 0.3, 1.0, 1.2, 2.0]
+    data = seen(GATE, 30, times, emission=noise, missing=0.2)
+    model = fitted(data)
+    q, first, confusion = model.generator_, model.initial_, model.emission_.confusion.numpy()
+    steps = [expm(q * wait) for wait in np.diff(times)]
+    found = model.posterior_states(data)
+    for name, labels in zip(data.names, data.states, strict=True):
+        joint = {}
+        for path in itertools.product(range(2), repeat=5):
+            value = first[path[0]] * np.prod(
+                [p[a, b] for p, a, b in zip(steps, path, path[1:], strict=False)]
+            )
+            joint[path] = value * np.prod(
+                [confusion[s, o] for s, o in zip(path, labels, strict=True) if o >= 0]
+            )
+        total = sum(joint.values())
+        rows = found[found["path"] == name]
+        for k, row in enumerate(rows.itertuples()):
+            share = [sum(v for path, v in joint.items() if path[k] == s) / total for s in range(2)]
+            assert row.probability == pytest.approx(max(share), abs=1e-9)
+            assert row.state == str(np.argmax(share))
+        assert tuple(rows["viterbi"].astype(int)) == max(joint, key=joint.get)
+        here = data.without([other for other in data.names if other != name])
+        assert model.log_likelihoods(here)[0] == pytest.approx(np.log(total), abs=1e-9)
+
+
+def test_derived_quantities_are_those_of_two_rates():
+    model = fitted(seen(GATE, 100, GRID), observation="exact")
+    (_, a), (b, _) = model.generator_
+    table = model.derived().set_index("quantity")
+    expected = {
+        "stationary 0": b / (a + b),
+        "holding time 1": 1 / b,
+        "slowest relaxation time": 1 / (a + b),
+        "entropy production": 0.0,
+    }
+    for name, value in expected.items():
+        assert table.loc[name, "value"] == pytest.approx(value, abs=1e-9)
+    assert (table["low"] <= table["value"] + 1e-9).all()
+    assert (table["value"] <= table["high"] + 1e-9).all()
+
+    def opening(process):
+        return process.generator[..., 0, 1]
+
+    one, rates = model.derived(opening, n_samples=20_000), model.confidence_intervals()
+    assert one.loc[0, "quantity"] == "opening"
+    np.testing.assert_allclose(
+        one.loc[0, ["low", "high"]].astype(float), rates.loc[0, ["low", "high"]].astype(float), rtol=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("emission", "settings"),
+    [
+        (None, {"observation": "exact"}),
+        (LabelNoise.uniform(3, 0.05), {"structure": "reversible"}),
+        (GaussianEmission.of([0.0, 1.0, 2.0], 0.3), {"observation": "gaussian", "n_states": 3}),
+        (GaussianEmission.of([0.0, 1.0, 2.0], 0.3), {"states": KMeansStates(n_states=3)}),
+    ],
+    ids=["exact", "labels", "gaussian", "rule"],
+)
+def test_a_model_comes_back_from_its_file(emission, settings, tmp_path):
+    data = seen(RING, 30, GRID, emission=emission)
+    model = fitted(data, **settings)
+    again = di.load(model.save(tmp_path / "model.safetensors"))
+    np.testing.assert_array_equal(again.generator_, model.generator_)
+    np.testing.assert_allclose(again.log_likelihoods(data), model.log_likelihoods(data), rtol=1e-12)
+    pd.testing.assert_frame_equal(again.confidence_intervals(), model.confidence_intervals(), rtol=1e-12)
+    pd.testing.assert_frame_equal(again.posterior_states(data), model.posterior_states(data))
+    pd.testing.assert_frame_equal(again.history_, model.history_)
+    assert again.noise_ == model.noise_
+
+
+def test_rows_of_an_anndata_may_come_in_any_order():
+    data = seen(RING, 40, GRID, emission=LabelNoise.uniform(3, 0.03), missing=0.05)
+    straight = fitted(data)
+    adata = as_adata(data)
+    keys = {"path_key": "cell", "time_key": "hour", "state_key": "type"}
+    model = di.MarkovJumpInference().fit(adata, **keys, progress=False)
+    np.testing.assert_allclose(model.generator_, straight.generator_, rtol=1e-6)
+    model.annotate(adata)
+    wanted = straight.posterior_states(data).set_index(["path", "time"])
+    for name, hour, state, share in zip(
+        adata.obs["cell"],
+        adata.obs["hour"],
+        adata.obs["dyninfer_state"],
+        adata.obs["dyninfer_state_probability"],
+        strict=True,
+    ):
+        assert state == wanted.loc[(name, hour), "state"]
+        assert share == pytest.approx(wanted.loc[(name, hour), "probability"], abs=1e-6)
+
+
+@pytest.mark.parametrize("observation", ["exact", "label noise"])
+def test_relabelling_states_permutes_the_generator(observation):
+    data = seen(random_generator(4, 0), 50, GRID, emission=LabelNoise.uniform(4, 0.01))
+    order = np.array([2, 0, 3, 1])
+    other = di.Paths(times=data.times, states=[order[x] for x in data.states], state_names=data.state_names)
+    one, two = fitted(data, observation=observation), fitted(other, observation=observation)
+    np.testing.assert_allclose(two.generator_[np.ix_(order, order)], one.generator_, rtol=1e-3)
+    assert float(two.fit_.log_likelihood) == pytest.approx(float(one.fit_.log_likelihood), abs=1e-6)
+
+
+@pytest.mark.parametrize("observation", ["exact", "label noise"])
+def test_other_time_units_divide_the_rates(observation):
+    data = seen(random_generator(3, 1), 20, GRID, emission=LabelNoise.uniform(3, 0.01))
+    slow = di.Paths(times=[60 * t for t in data.times], states=data.states)
+    one, two = fitted(data, observation=observation), fitted(slow, observation=observation)
+    np.testing.assert_allclose(60 * two.generator_, one.generator_, rtol=1e-4)
+
+
+def test_rates_of_which_the_data_say_nothing_are_named_and_stay_finite():
+    data = di.Paths(
+        times=[range(6)] * 3,
+        states=[[0, 0, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1]],
+        state_names=["a", "b", "c"],
+    )
+    with_prior = fitted(data, observation="exact").confidence_intervals()
+    assert with_prior["rate"].max() < 5
+    assert np.isfinite(with_prior["high"]).all()
+    without = fitted(data, observation="exact", prior_width=None).confidence_intervals()
+    assert without.loc[without["source"] == "c", "flat"].all()
+
+
+def test_a_short_recording_of_float32_is_no_special_case():
+    data = seen(RING, 20, GRID, emission=GaussianEmission.of([0.0, 1.0, 2.0], 0.3))
+    single = di.Paths(times=data.times, states=[x.astype(np.float32) for x in data.states])
+    one, two = (fitted(d, observation="gaussian", n_states=3) for d in (data, single))
+    assert one.process_.generator.dtype == two.process_.generator.dtype == torch.float64
+    np.testing.assert_allclose(two.generator_, one.generator_, rtol=1e-3)
+
+
+def test_simulations_have_the_law_that_was_learned():
+    model = fitted(seen(GATE, 100, GRID), observation="exact")
+    run = model.simulate(None, [5.0, 5.4], n_paths=20_000)
+    expected = model.initial_ @ expm(0.4 * model.generator_)
+    assert float(run.states[:, 1].double().mean()) == pytest.approx(expected[1], abs=0.012)
+    np.testing.assert_array_equal(model.simulate(["1", "0"], [0.0, 1e-9]).states[:, 1], [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"observation": "guess"}, "observation must be one of"),
+        ({"structure": "ring"}, "structure must be one of"),
+        ({"prior_width": 0.0}, "prior_width must be positive"),
+        ({"n_states": 1}, "n_states must be at least 2"),
+        ({"exact_entries": ["0"]}, "exact_entries needs observation='exact'"),
+        ({"observation": "gaussian"}, "needs n_states"),
+        ({"observation": "gaussian", "n_states": 2, "states": KMeansStates(n_states=2)}, "leave out states"),
+        ({"structure": "birth-death", "allowed": ["0>1"]}, "leave out allowed"),
+        ({"allowed": ["0 to 1"]}, "'from>to'"),
+        ({"allowed": ["0>9"]}, "no state '9'"),
+        ({"observation": "exact", "exact_entries": ["dead"]}, "no state 'dead'"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(settings, words):
+    with pytest.raises(ValueError, match=words):
+        fitted(seen(GATE, 3, GRID), **settings)
+
+
+def test_wrong_data_are_refused_with_a_remedy():
+    numbers = seen(GATE, 3, GRID, emission=GaussianEmission.of([0.0, 1.0], 0.1))
+    with pytest.raises(TypeError, match="MixtureStates"):
+        fitted(numbers)
+    with pytest.raises(TypeError, match="discrete states"):
+        fitted(seen(GATE, 3, GRID), observation="gaussian", n_states=2)
+    with pytest.raises(ValueError, match="n_states=2, but the data name 3"):
+        fitted(seen(RING, 3, GRID), n_states=2)
+    with pytest.raises(ValueError, match="path_key is needed"):
+        di.MarkovJumpInference().fit(as_adata(seen(GATE, 3, GRID)), time_key="hour")
+    model = fitted(seen(GATE, 3, GRID))
+    with pytest.raises(ValueError, match="n_paths is needed"):
+        model.simulate(None, [0.0, 1.0])
+    with pytest.raises(ValueError, match="level must lie between"):
+        model.confidence_intervals(95)
+    with pytest.raises(ValueError, match="by name or number below 2"):
+        model.simulate([0, 2], [0.0, 1.0])
+
+
+NEIGHBOURS = [[0.95, 0.05, 0.0], [0.1, 0.8, 0.1], [0.0, 0.05, 0.95]]
+
+
+def test_states_that_are_mixed_up_with_their_neighbours_need_a_confusion_matrix():
+    noise = LabelNoise(torch.tensor(NEIGHBOURS, dtype=torch.float64))
+    data = seen(RING, 200, GRID, emission=noise)
+    model = fitted(data, observation="confusion")
+    torch.testing.assert_close(model.emission_.confusion, noise.confusion, atol=0.025, rtol=0)
+    assert model.noise_ == pytest.approx(0.1, abs=0.015)
+    assert log_error(model, RING) < 0.14
+    uniform = fitted(data)
+    assert log_error(uniform, RING) > 1.5 * log_error(model, RING)
+    assert model.fit_.bic < uniform.fit_.bic
+
+
+def test_clones_are_read_from_an_anndata():
+    cells = ad.AnnData(
+        np.zeros((6, 1)),
+        obs=pd.DataFrame(
+            {
+                "day": [2, 2, 4, 2, 2, 4],
+                "clone": list("aaabbb"),
+                "type": pd.Categorical(list("ssrssw")),
+                "cell": list("uvwxyz"),
+            },
+            index=list("uvwxyz"),
+        ),
+    )
+    keys = {"path_key": "cell", "time_key": "day", "state_key": "type", "condition_key": "clone"}
+    model = di.MarkovJumpInference(observation="exact", ancestor_time=0.0)
+    model.fit(cells, **keys, hold_out=["x", "y", "z"], progress=False)
+    table = model.evaluate(cells)
+    assert table["held_out"].tolist() == [False] * 3 + [True] * 3
+    assert model.process_.state_names == ("r", "s", "w")
+    np.testing.assert_allclose(table["log_likelihood"][:3].sum(), float(model.fit_.log_likelihood), rtol=1e-9)
