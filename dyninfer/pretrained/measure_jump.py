@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 import warnings
@@ -20,6 +21,7 @@ from dyninfer.jumps.prior import JumpPrior
 from dyninfer.jumps.statistics import JumpStatistics
 from dyninfer.jumps.zero_shot import infer
 from dyninfer.paths import Paths
+from dyninfer.pretrained.card import write_card
 
 _CHUNK = 50  # processes simulated at once
 DENSE = replace(JumpPrior.paper(), grids=("dense",))
@@ -114,20 +116,27 @@ def measurements(
     return found
 
 
-def main() -> None:
-    """Print measurements as JSON lines."""
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, line by line, and write the card if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--ratchet", type=Path, help="folder of dfr_V*.npz")
     parser.add_argument("--size", type=int, default=400)
     parser.add_argument("--seed", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=1)
-    chosen = parser.parse_args()
+    parser.add_argument("--card", type=Path, help="Markdown file to write")
+    chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     warnings.simplefilter("ignore", UserWarning)
+    results = {}
     for name, measure in measurements(chosen.weights, chosen.ratchet, chosen.size, chosen.seed).items():
-        sys.stdout.write(json.dumps({name: measure()}) + "\n")
+        results[name] = measure()
+        sys.stdout.write(json.dumps({name: results[name]}) + "\n")
         sys.stdout.flush()
+    if chosen.card is not None:
+        called = shlex.join(sys.argv[1:] if arguments is None else arguments)
+        command = f"python -m dyninfer.pretrained.measure_jump {called}"
+        write_card(chosen.card, chosen.weights, results, command)
 
 
 def _inside(interval: Callable[[float], tuple[Tensor, Tensor]], truth: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from dyninfer.jumps.prior import JumpPrior, Tasks, stream
 from dyninfer.jumps.statistics import CoarseStatistics, JumpStatistics
 from dyninfer.jumps.zero_shot import range_features
 from dyninfer.model_file import read_model, write_model
+from dyninfer.pretrained import measure_jump
 from dyninfer.solvers.noise import mix64
 
 LOSS_WEIGHTS = {"link": 1.0, "rate": 1.0, "initial": 0.3, "noise": 0.1}
@@ -139,8 +140,9 @@ class Training:
 
     def __init__(self, config: TrainingConfig, folder: Path, device: torch.device):
         self.config, self.folder, self.device = config, folder, device
-        torch.manual_seed(config.seed)
-        self.network = PairNetwork(config.width, config.depth).to(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.network = PairNetwork(config.width, config.depth).to(device)
         self.average = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -255,6 +257,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint, losses and weights")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--measure", type=int, default=400, help="processes per row of the card; 0: no card")
+    parser.add_argument("--ratchet", type=Path, help="folder of dfr_V*.npz to measure on")
     parser.add_argument("--commit", default="unknown", help="commit of this code, for the weights' metadata")
     for field in fields(TrainingConfig):
         kind = float if field.name == "minutes" else type(field.default)
@@ -265,7 +269,12 @@ def main(arguments: list[str] | None = None) -> None:
     config = TrainingConfig(**{f.name: chosen[f.name] for f in fields(TrainingConfig)})
     training = Training(config, chosen["out"], torch.device(chosen["device"]))
     training.run()
-    training.export(chosen["out"] / "jump.safetensors", {"commit": chosen["commit"]})
+    weights = chosen["out"] / "jump.safetensors"
+    training.export(weights, {"commit": chosen["commit"]})
+    if chosen["measure"]:
+        call = ["--weights", str(weights), "--card", str(chosen["out"] / "jump_card.md")]
+        ratchet = [] if chosen["ratchet"] is None else ["--ratchet", str(chosen["ratchet"])]
+        measure_jump.main([*call, *ratchet, "--size", str(chosen["measure"])])
 
 
 def _clock(device: torch.device) -> Any:
