@@ -52,6 +52,7 @@ def on_prior(
         "standard error": float(error.std() / len(error) ** 0.5),
         "coverage": float(torch.cat(covered).double().mean()),
         "coverage of existing jumps": float(torch.cat(linked).double().mean()),
+        "median rmse": float(error.median()),
     }
 
 

@@ -163,7 +163,7 @@ class Training:
         return min(done, 1.0)
 
     def run(self, every: int = 100) -> None:
-        """Train to the end; every so many steps write a line of losses, and ten times less often a checkpoint."""
+        """Train to the end; every so many steps write a line of losses, and twice as seldom a checkpoint."""
         pool, clock = Pool(self.config, self.device, self.seen), _clock(self.device)
         begun, before, losses = clock(), self.spent, []
         while self.part < 1:
@@ -172,7 +172,7 @@ class Training:
             if self.step % every == 0:
                 self._write(losses, pool.drawn)
                 losses = []
-            if self.step % (10 * every) == 0:
+            if self.step % (2 * every) == 0:
                 self.seen = pool.drawn
                 self._save()
         self.seen = pool.drawn
