@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 import warnings
@@ -135,8 +134,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.write(json.dumps({name: results[name]}) + "\n")
         sys.stdout.flush()
     if chosen.card is not None:
-        called = shlex.join(sys.argv[1:] if arguments is None else arguments)
-        command = f"python -m dyninfer.pretrained.measure_jump {called}"
+        ratchet = "" if chosen.ratchet is None else " --ratchet FOLDER"  # folders are of one machine
+        command = (
+            f"python -m dyninfer.pretrained.measure_jump --weights {chosen.weights.name}{ratchet} --size {chosen.size}"
+            f" --seed {chosen.seed}"
+        )
         write_card(chosen.card, chosen.weights, results, command)
 
 
