@@ -17,13 +17,17 @@ def test_tutorial_runs(path, monkeypatch, tmp_path):
     import matplotlib.pyplot as plt
 
     matplotlib.use("Agg")
-    fit, calls = di.SnapshotEstimator.fit, []
+    calls = []
 
-    def few_steps(self, data, **options):
-        calls.append(self)
-        return fit(self, data, **{**options, "max_steps": STEPS, "progress": False})
+    def few_steps(fit):
+        def quick(self, data, **options):
+            calls.append(self)
+            return fit(self, data, **{**options, "max_steps": STEPS, "progress": False})
 
-    monkeypatch.setattr(di.SnapshotEstimator, "fit", few_steps)
+        return quick
+
+    for kind in (di.SnapshotEstimator, di.PathEstimator):
+        monkeypatch.setattr(kind, "fit", few_steps(kind.fit))
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(path), run_name="__main__")
     assert calls

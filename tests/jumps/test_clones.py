@@ -139,3 +139,14 @@ def test_what_a_clone_lacks_is_named():
         ClonePaths.of(small(), 3.0)
     with pytest.raises(ValueError, match="leave out ancestor_time"):
         di.MarkovJumpInference(observation="exact", exact_entries=["0"], ancestor_time=0.0).fit(small())
+
+
+@pytest.mark.slow
+def test_intervals_of_clones_cover_as_often_as_they_say():
+    truth, hits = np.array([0.4, 0.2, 0.05, 0.05, 0.1]), []
+    jumps = ["stem>red", "stem>white", "red>stem", "red>white", "white>red"]
+    for seed in range(0, 80, 2):
+        model = di.MarkovJumpInference(observation="exact", ancestor_time=0.0, allowed=jumps)
+        table = model.fit(simulated(200, seed=1000 + seed), progress=False).confidence_intervals(0.9)
+        hits += [*((table["low"] < truth) & (truth < table["high"]))]
+    assert 0.8 <= np.mean(hits) <= 0.97

@@ -1,0 +1,238 @@
+# ---
+# jupytext:
+#   text_representation:
+#     extension: .py
+#     format_name: percent
+# kernelspec:
+#   display_name: Python 3
+#   language: python
+#   name: python3
+# ---
+
+# %% [markdown]
+# # Jumps between states: an ion channel and clones
+#
+# An ion channel opens and shuts, a stem cell commits itself, a patient gets worse. Such a thing is in one of a few **states**, and jumps from state $i$
+# to state $j$ at a rate $Q_{ij}$. What is seen of it is sparse and wrong at times: a noisy current, a label that a classifier gave, one look a year.
+# `MarkovJumpInference` finds the rates by exact likelihood, whatever the gaps between the looks, and says how sure it is.
+# [The page of the method](../methods/markov_jump.md) has the mathematics.
+
+# %%
+import anndata as ad
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+
+import dyninfer as di
+from dyninfer.jumps import LabelNoise, observe
+from dyninfer.jumps.discretize import KMeansStates
+from dyninfer.solvers.jump import simulate_jumps
+
+blue, orange, green, grey = "#0072b2", "#d55e00", "#009e73", "0.6"
+
+# %% [markdown]
+# ## An ion channel behind a noisy current
+#
+# A channel with three states, closed, half open and open, whose rates we know. The current is measured every 2 ms, in forty stretches
+# of 0.2 s.
+
+# %%
+channel = di.simulators.IonChannel(noise=0.2)
+current = channel.paths(0.002 * np.arange(100), 40, seed=0)
+model = di.MarkovJumpInference(observation="gaussian", n_states=3).fit(current, progress=False)
+
+true = channel.process().generator.numpy()
+rates = model.confidence_intervals()
+rates["true"] = [true[int(i), int(j)] for i, j in zip(rates["source"], rates["target"], strict=True)]
+print(rates.round(1).to_string(index=False))
+print(
+    f"\nlevels {model.emission_.mean[:, 0].numpy().round(3)}, noise {model.emission_.std[:, 0].numpy().round(3)}"
+)
+
+# %% [markdown]
+# Rates are per second, intervals of 90 %. `flat` would mark a rate of which the data say nothing. With the rates comes, for every measurement, the state that it was
+# most probably taken in, given all of the recording before and after.
+
+# %%
+states = model.posterior_states(current)
+one = states[states["path"] == "3"]
+level = model.emission_.mean[:, 0].numpy()[one["viterbi"].astype(int)]
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6), layout="constrained", width_ratios=[2, 1])
+axes[0].plot(one["time"], current.states[3][:, 0], ".-", color=grey, lw=0.7, label="measured")
+axes[0].step(one["time"], level, where="mid", color=orange, label="likeliest path")
+axes[0].set(xlabel="time (s)", ylabel="current", title="one stretch of the recording")
+axes[0].legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
+place = np.arange(len(rates))
+half = np.abs(rates[["low", "high"]].to_numpy().T - rates["rate"].to_numpy())
+axes[1].errorbar(place, rates["rate"], half, fmt="o", color=blue, capsize=3, label="found, 90 %")
+axes[1].plot(place, rates["true"], "_", color="black", ms=14, label="true")
+axes[1].set_xticks(place, [f"{i}→{j}" for i, j in zip(rates["source"], rates["target"], strict=True)])
+axes[1].set(yscale="log", ylabel="per second", title="rates")
+_ = axes[1].legend()
+
+# %% [markdown]
+# ### What a rule costs
+#
+# Often a signal is cut into labels first, and labels are all there is. Then it matters what is assumed of them. Here k-means labels the same current,
+# and four models read it: one that believes every label, one in which any label may be wrong alike, one that learns which label is taken
+# for which (a confusion matrix), and the one above that sees the current itself.
+
+# %%
+off = ~np.eye(3, dtype=bool)
+fits = {"gaussian": model}
+for observation in ("exact", "label noise", "confusion"):
+    fits[observation] = di.MarkovJumpInference(observation=observation, states=KMeansStates(n_states=3))
+    fits[observation].fit(current, progress=False)
+for name, fit in fits.items():
+    factor = np.exp(np.sqrt(np.mean(np.log(fit.generator_[off] / true[off]) ** 2)))
+    print(
+        f"{name:12} rates off by a factor of {factor:5.2f}, slowest relaxation {1e3 * fit.process_.relaxation_times()[0]:5.1f} ms"
+    )
+print(f"{'truth':40} slowest relaxation {1e3 * channel.process().relaxation_times()[0]:5.1f} ms")
+print("\nconfusion matrix, rows are true states:\n", fits["confusion"].emission_.confusion.numpy().round(3))
+print("\nwhat the rule found:\n", fits["confusion"].states_.round(3).to_string(index=False))
+
+# %% [markdown]
+# A wrong label that lasts for one measurement looks like two jumps. Believed, such flickers make rates that are nine times too high. A single rate of
+# wrong labels hardly helps: it takes closed for open as easily as for half open, which never happens, so most flickers must still be
+# explained by jumps. The confusion matrix finds what k-means has done: its middle centre sits at 0.67 instead of 0.5 and cuts a quarter off the open level and
+# loses a fifth of the half-open one. Its rates are as good as those from the current itself.
+#
+# ### What follows from the rates
+#
+# `derived()` gives stationary probabilities, holding times, the slowest relaxation time and the entropy production, with intervals; or anything
+# else that you can compute from a process. Here: how long until a closed channel is open for the first time.
+
+
+# %%
+def opening_time(process):
+    """Mean first-passage time from closed to open, in seconds."""
+    return process.mean_first_passage([2])[..., 0]
+
+
+table = pd.concat([model.derived(), model.derived(opening_time)])
+known = channel.process()
+table["true"] = [
+    *known.stationary().tolist(),
+    *known.holding_times().tolist(),
+    float(known.relaxation_times()[0]),
+    float(known.entropy_production()),
+    float(opening_time(known)),
+]
+print(table.round(3).to_string(index=False))
+
+# %% [markdown]
+# The entropy production is hardly known, and its estimate is too high: it cannot be negative, so errors in six rates only push it up. If you know that the gate is in
+# equilibrium, say so: `structure="reversible"`.
+#
+# ## Cells under a microscope
+#
+# Blood progenitors: stem cells become committed, and red or white. 150 cells are followed for four days; a classifier names their state every six hours and is
+# wrong in 5 % of cases, and now and then the cell is out of focus. The data come as an AnnData, one row per cell and time, in any order. Commitment cannot be undone: we
+# say which jumps can happen.
+
+# %%
+names = ["stem", "committed", "red", "white"]
+q = [[-0.4, 0.4, 0, 0], [0, -1.0, 0.6, 0.4], [0, 0, 0, 0], [0, 0, 0, 0]]
+blood = di.MarkovJump(q, initial=[0.8, 0.2, 0.0, 0.0], state_names=names)
+film = simulate_jumps(blood, 150, np.arange(0, 4.01, 0.25), seed=1)
+looks = observe(film, LabelNoise.uniform(4, 0.05), missing=0.1, seed=2)
+
+rows = pd.DataFrame({"cell": np.repeat(looks.names, looks.lengths), "day": np.concatenate(looks.times)})
+labels = np.array([*names, None], dtype=object)[np.concatenate(looks.states)]
+rows["type"] = pd.Categorical(labels, categories=names)
+rows["truth"] = np.array(names)[film.states.numpy().ravel()]
+rows.index = rows.index.astype(str)
+microscope = ad.AnnData(np.zeros((len(rows), 1)), obs=rows.sample(frac=1, random_state=0))
+
+jumps = ["stem>committed", "committed>red", "committed>white"]
+cells = di.MarkovJumpInference(allowed=jumps)
+cells.fit(microscope, path_key="cell", time_key="day", state_key="type", progress=False)
+print(cells.confidence_intervals().round(2).to_string(index=False))
+print(f"wrong labels: {cells.noise_:.3f} (true 0.05)")
+cells.annotate(microscope)
+named = microscope.obs["type"].notna()
+for column in ("type", "dyninfer_state"):
+    right = microscope.obs[column].astype(str) == microscope.obs["truth"]
+    print(f"{column:15} right for {right[named].mean():.1%} of the labelled rows")
+
+# %% [markdown]
+# The whole path of a cell corrects most of the wrong labels, and rows without a label have a state too.
+#
+# ## Clones: sisters instead of films
+#
+# Sequencing kills the cell. With a barcode in every founder one sees instead what became of its **descendants**: some sampled on day 2, some on day 4.
+# No cell is seen twice. Here every path is one cell with one observation, and `condition_key` (or `Paths(conditions=...)`) names its clone;
+# `ancestor_time` says when the barcodes were given. The likelihood of a clone sums over the unknown state of the founder, and takes its cells
+# to go their own ways from there:
+#
+# $$L = \sum_a p_a \prod_{\text{cells}} \big[e^{Q (t - t_0)}\big]_{a\, x} .$$
+#
+# To see what clones are worth, the same cells are also read one by one, as if each had a founder of its own.
+
+
+# %%
+def sampled(n_clones, seed):
+    """Cells of clones founded at day 0: three sampled on day 2 and three others on day 4."""
+    founders = simulate_jumps(blood, n_clones, [0.0, 1e-9], seed).states[:, 0]
+    run = simulate_jumps(blood, founders.repeat_interleave(6), [0.0, 2.0, 4.0], seed + 1).states
+    when = np.tile([1, 1, 1, 2, 2, 2], n_clones)
+    return {
+        "times": list(np.array([0.0, 2.0, 4.0])[when][:, None]),
+        "states": list(run.numpy()[np.arange(len(run)), when][:, None]),
+        "state_names": names,
+    }, np.repeat(np.arange(n_clones), 6)
+
+
+library, clone = sampled(200, seed=0)
+test, test_clone = sampled(200, seed=10)
+settings = {"observation": "exact", "allowed": jumps, "ancestor_time": 0.0}
+readings = {
+    "clones": di.Paths(**library, conditions=clone),
+    "one by one": di.Paths(**library, conditions=np.arange(len(clone))),
+}
+known = [0.4, 0.6, 0.4]
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6), layout="constrained")
+for k, (name, data) in enumerate(readings.items()):
+    found = di.MarkovJumpInference(**settings).fit(data, progress=False)
+    of_test = di.Paths(**test, conditions=test_clone if name == "clones" else np.arange(len(test_clone)))
+    score = found.evaluate(of_test)["log_likelihood"].sum() / 200
+    table = found.confidence_intervals()
+    print(
+        f"{name:10} rates {table['rate'].round(2).tolist()} (true {known}), founders {found.initial_.round(2)}, "
+        f"log-likelihood of a new clone {score:.3f}"
+    )
+    half = np.abs(table[["low", "high"]].to_numpy().T - table["rate"].to_numpy())
+    axes[0].errorbar(
+        np.arange(3) + 0.2 * k - 0.1,
+        table["rate"],
+        half,
+        fmt="o",
+        color=(blue, orange)[k],
+        capsize=3,
+        label=name,
+    )
+    if name == "clones":
+        future = found.simulate(["stem"], np.linspace(0, 8, 81), n_paths=5000)
+axes[0].plot(np.arange(3), known, "_", color="black", ms=18, label="true")
+axes[0].set_xticks(np.arange(3), jumps)
+axes[0].set(ylabel="per day", title="rates from cells that were seen once")
+axes[0].legend()
+for s, color in enumerate((grey, green, orange, blue)):
+    share = (future.states == s).double().mean(0)
+    axes[1].plot(future.times, share, color=color, label=names[s])
+    truth = blood.transition(torch.as_tensor(future.times))[:, 0, s]
+    axes[1].plot(future.times, truth, color=color, lw=0.8, ls="--")
+axes[1].set(xlabel="days", ylabel="share", title="descendants of a stem cell (dashed: true)")
+_ = axes[1].legend()
+
+# %% [markdown]
+# ## Which settings
+#
+# * `observation="label noise"`, the default, where a classifier may be wrong; `"exact"` only where labels cannot be; `"confusion"` where neighbouring states are mixed
+#   up; `"gaussian"` with `n_states` for a signal: better than any rule.
+# * `allowed` and `structure` where biology forbids jumps. Nothing is ever ruled out by the data alone.
+# * `flat` in `confidence_intervals()` says which rates are the prior's and not the data's; `prior_width=None` is plain maximum likelihood.
+# * Cells that divide at different rates change their shares without any jump, and no clone tells that apart: see
+#   [when to trust it](../methods/markov_jump.md#when-to-trust-it-and-when-not).
