@@ -228,6 +228,9 @@ axes[1].set(xlabel="days", ylabel="share", title="descendants of a stem cell (da
 _ = axes[1].legend()
 
 # %% [markdown]
+# Both readings find the rates, for the founders' law and the rates are the same in both. Clones know more: the interval of the first rate is less than half as
+# wide, since sisters tell apart what was inherited from what happened since, and a new clone is predicted better by 0.17 nats.
+#
 # ## Which settings
 #
 # * `observation="label noise"`, the default, where a classifier may be wrong; `"exact"` only where labels cannot be; `"confusion"` where neighbouring states are mixed
