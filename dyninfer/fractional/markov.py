@@ -17,6 +17,7 @@ from dyninfer.fractional.motion import Kind, Normalization, check_names, kernel_
 RIDGE = 1e-12  # on the Gram matrix of unit diagonal, where it is singular in float64
 _SINGULAR = 1e-11
 _N_HORIZONS = 9
+_GRIDS: dict[tuple[Any, ...], Tensor] = {}  # default grids that were found, on the unit horizon
 
 
 class MarkovApproximation(nn.Module):
@@ -91,7 +92,10 @@ class MarkovApproximation(nn.Module):
         self.horizon = float(horizon)
         self.dt = self.horizon / 1000 if dt is None else float(dt)
         if nodes is None:
-            rates = self._best_grid(n_nodes, hurst_range)
+            key = n_nodes, tuple(hurst_range), kind, weights, zero_node, round(self.dt / self.horizon, 12)
+            if key not in _GRIDS:
+                _GRIDS[key] = self._best_grid(n_nodes, hurst_range)
+            rates = _GRIDS[key]
         else:
             rates = torch.as_tensor(nodes, dtype=torch.float64).sort().values * self.horizon
             if rates.ndim != 1 or len(rates) == 0 or not bool((rates > 0).all() & rates.isfinite().all()):

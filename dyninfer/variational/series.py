@@ -1,0 +1,103 @@
+"""Paths as one batch of times, gaps and values, perhaps with further times at which nothing was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.fractional.linear import rounded_unique
+from dyninfer.paths import Paths
+
+
+@dataclass(frozen=True)
+class Series:
+    """``P`` paths of at most ``L`` times, float64.
+
+    Attributes
+    ----------
+    times : Tensor, ``(P, L)``
+        Not decreasing; past its end, a path repeats its last time.
+    values : Tensor, ``(P, L, F)``
+        0 where nothing was seen.
+    mask : Tensor of bool, ``(P or 1, L, F)``
+    gaps : Tensor, ``(u,)``
+        Distinct gaps between neighbouring times.
+    gap : Tensor of int64, ``(P or 1, L − 1)``
+        Which of them lies between two times; one row where all paths share their times and what is missing.
+    queried : Tensor of int64, ``(P, q)``
+        Where the further times came to lie.
+    """
+
+    times: Tensor
+    values: Tensor
+    mask: Tensor
+    gaps: Tensor
+    gap: Tensor
+    queried: Tensor
+
+    @classmethod
+    def of(cls, paths: Paths, query: Any = ()) -> Series:
+        """Batch of the paths, and of the times ``query`` ``(q,)`` in every one of them.
+
+        Raises
+        ------
+        ValueError
+            If a path begins after a time that is asked for.
+        """
+        times, values, mask = paths.padded()
+        wanted = torch.as_tensor(np.asarray(query, dtype=np.float64)).reshape(-1)
+        if len(wanted) and bool((times[:, 0] > wanted.min() + 1e-12).any()):
+            late = int((times[:, 0] > wanted.min() + 1e-12).nonzero()[0])
+            raise ValueError(
+                f"times must not lie before a path begins, but {float(wanted.min()):g} does: path "
+                f"{str(paths.names[late])!r} begins at {float(times[late, 0]):g}"
+            )
+        n, length, features = values.shape
+        every = torch.cat([times, wanted.expand(n, -1)], dim=1)
+        every, order = every.sort(dim=1, stable=True)
+        pad = (0, 0, 0, len(wanted))
+        rows = order.unsqueeze(-1).expand(-1, -1, features)
+        values = torch.nn.functional.pad(values.double(), pad).gather(1, rows)
+        mask = torch.nn.functional.pad(mask, pad).gather(1, rows)
+        queried = order.argsort(dim=1)[:, length:]
+        gaps = every.diff(dim=1)
+        distinct, index = rounded_unique(gaps)
+        if bool((index == index[:1]).all()) and bool((mask == mask[:1]).all()):
+            index, mask = index[:1], mask[:1]
+        return cls(every, values, mask, distinct, index, queried)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getitem__(self, rows: Tensor) -> Series:
+        """Some of the paths, all with the same number of times."""
+        shared = len(self.gap) == 1
+        return Series(
+            self.times[rows],
+            self.values[rows],
+            self.mask if shared else self.mask[rows],
+            self.gaps,
+            self.gap if shared else self.gap[rows],
+            self.queried[rows],
+        )
+
+    def scaled(self, shift: Tensor, scale: Tensor) -> Series:
+        """The same series with values ``(o − shift)/scale`` where something was seen."""
+        values = (self.values - shift) / scale * self.mask
+        return Series(self.times, values, self.mask, self.gaps, self.gap, self.queried)
+
+    def refined(self, n: int) -> Series:
+        """The same series with ``n`` even steps, ``n − 1`` times at which nothing is seen, in every gap."""
+        share = torch.arange(n, dtype=self.times.dtype) / n
+        inner = self.times[:, :-1, None] + self.times.diff(dim=1).unsqueeze(-1) * share
+        times = torch.cat([inner.flatten(1), self.times[:, -1:]], dim=1)
+        length = times.shape[1]
+        values = self.values.new_zeros(len(times), length, self.values.shape[-1])
+        mask = self.mask.new_zeros(len(self.mask), length, self.mask.shape[-1])
+        values[:, ::n], mask[:, ::n] = self.values, self.mask
+        gap = self.gap.repeat_interleave(n, dim=1)
+        return Series(times, values, mask, self.gaps / n, gap, self.queried * n)

@@ -1,0 +1,182 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dyninfer import Paths, load
+from dyninfer.estimators import registry
+from dyninfer.fractional import FractionalBrownianMotion
+
+FractionalSDE = registry()["FractionalSDE"]
+NILE = Path(os.environ.get("DYNINFER_DATA", ".")) / "long_memory" / "nile_minima.csv"
+
+
+def fractional_ou(hurst, seed, n=64, length=200, rate=1.0, noise=0.1, end=10.0, inner=10):
+    """Exact fractional motion through an exponential integrator, ten steps between two observations."""
+    times = np.linspace(0, end, (length - 1) * inner + 1)
+    steps = FractionalBrownianMotion(hurst).sample(times, n, seed=seed, dtype=torch.float64).diff(dim=1)
+    dt = times[1]
+    x, kept = torch.zeros(n, dtype=torch.float64), []
+    for k in range(steps.shape[1] + 1):
+        if k % inner == 0:
+            kept.append(x)
+        if k < steps.shape[1]:
+            x = x * np.exp(-rate * dt) + steps[:, k] * np.exp(-rate * dt / 2)
+    x = torch.stack(kept, dim=1)
+    x = x + noise * torch.randn(
+        x.shape, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64
+    )
+    return Paths(times=[times[::inner]] * n, states=list(x.numpy()[..., None]))
+
+
+@pytest.mark.slow
+def test_index_is_recovered_from_a_noisy_fractional_ou_process():
+    errors = []
+    for hurst in (0.1, 0.3, 0.5, 0.7, 0.9):
+        for seed in range(3):
+            model = FractionalSDE().fit(fractional_ou(hurst, 10 * seed), progress=False)
+            errors.append(abs(model.hurst_ - hurst))
+    assert max(errors) <= 0.05
+    assert np.mean(errors) <= 0.03
+
+
+@pytest.mark.parametrize("hurst", [0.3, 0.8])
+def test_index_is_recovered_from_few_paths(hurst):
+    paths = fractional_ou(hurst, 0, n=16, length=50, end=2.5)
+    model = FractionalSDE(n_nodes=5, observation_noise=0.1).fit(paths, progress=False)
+    low, high = model.hurst_interval(0.999)
+    assert low < hurst < high
+    assert high - low < 0.6
+
+
+@pytest.mark.skipif(not NILE.exists(), reason="DYNINFER_DATA does not hold the Nile minima")
+def test_memory_of_the_nile_minima_is_the_published_one():
+    """The minima are fractional noise: their sum is fractional motion with a constant drift."""
+    level = pd.read_csv(NILE)["NileMin"].to_numpy()
+    total = np.concatenate([[0.0], np.cumsum(level - level.mean())])
+    paths = Paths(times=[np.arange(len(total))], states=[total[:, None]])
+    model = FractionalSDE(drift="constant", observation_noise=0.05 * level.std()).fit(paths, progress=False)
+    assert abs(model.hurst_ - 0.837) < 0.025
+
+
+def test_index_one_half_is_the_ordinary_ou_likelihood():
+    """x' ~ N(μ + (x − μ) e^{−θh}, σ² (1 − e^{−2θh})/2θ): an ordinary Kalman filter of one number."""
+    paths = fractional_ou(0.5, 3, n=3, length=20, end=5.0)
+    model = FractionalSDE(hurst=0.5, n_nodes=3).fit(paths, max_steps=8, progress=False)
+    prior, (shift, scale) = model.prior_, model._units()
+    theta, sigma = float(prior.rate), float(prior.scale * scale)
+    mu = float(shift + scale * prior.level)
+    noise = float(model.observation_noise_[0])
+    for path, (t, x) in enumerate(zip(paths.times, paths.states, strict=True)):
+        mean, var = float(shift + scale * prior.start_mean), float(scale * prior.log_start.exp()) ** 2
+        total = 0.0
+        for k in range(len(t)):
+            if k:
+                decay = np.exp(-theta * (t[k] - t[k - 1]))
+                mean = mu + (mean - mu) * decay
+                var = var * decay**2 + sigma**2 * (1 - decay**2) / (2 * theta)
+            spread = var + noise**2
+            total -= 0.5 * (np.log(2 * np.pi * spread) + (x[k, 0] - mean) ** 2 / spread)
+            mean, var = mean + var / spread * (x[k, 0] - mean), var * noise**2 / spread
+        assert model.log_likelihoods(paths)[path] == pytest.approx(total, abs=1e-6)
+
+
+def test_posterior_and_forecast_are_the_gaussian_conditional():
+    """Dense conditioning of the covariance of the learned approximation, with a constant drift of nothing."""
+    times = np.linspace(0, 2, 15)
+    x = FractionalBrownianMotion(0.7).sample(times, 4, n_features=1, seed=1).double()
+    paths = Paths(times=[times] * 4, states=list(x.numpy()))
+    model = FractionalSDE(drift="none", n_nodes=5, observation_noise=0.2).fit(
+        paths, max_steps=8, progress=False
+    )
+    wanted = [0.05, 0.5, 1.9]
+    later = [2.5, 3.0]
+    n = 2000
+    prior, (shift, scale) = model.prior_, model._units()
+    every = np.concatenate([times, wanted, later])
+    noise = prior.noise.covariance(every, model.hurst_) * (prior.scale * scale) ** 2
+    full = noise.numpy() + float(scale * prior.log_start.exp()) ** 2
+    start = float(shift + scale * prior.start_mean)
+    gain = full[:, :15] @ np.linalg.inv(full[:15, :15] + 0.04 * np.eye(15))
+    mean = start + gain @ (x[2, :, 0].numpy() - start)
+    variance = np.diag(full - gain @ full[:15])
+    for run, rows in (
+        (model.posterior(paths, wanted, n_samples=n), slice(15, 18)),
+        (model.forecast(paths, later, n_samples=n), slice(18, 20)),
+    ):
+        mine = run.states[run.origin == "2", :, 0].numpy()
+        assert (np.abs(mine.mean(0) - mean[rows]) < 4 * np.sqrt(variance[rows] / n)).all()
+        np.testing.assert_allclose(mine.var(0), variance[rows], rtol=0.13)
+
+
+def test_missing_values_and_irregular_times_are_marginalised():
+    paths = fractional_ou(0.4, 5, n=3, length=12, end=2.0)
+    model = FractionalSDE(n_nodes=3).fit(paths, max_steps=4, progress=False)
+    dropped = [x.copy() for x in paths.states]
+    dropped[1][4] = np.nan
+    with_gap = Paths(times=paths.times, states=dropped)
+    kept = np.arange(12) != 4
+    without = Paths(times=[paths.times[1][kept]], states=[paths.states[1][kept]])
+    assert model.log_likelihoods(with_gap)[1] == pytest.approx(model.log_likelihoods(without)[0], abs=1e-7)
+    assert model.log_likelihoods(with_gap)[0] == pytest.approx(model.log_likelihoods(paths)[0], abs=1e-7)
+
+
+def test_latent_readout_explains_correlated_features():
+    """Three features of one hidden motion: one latent coordinate beats three independent ones."""
+    times = np.linspace(0, 3, 25)
+    hidden = FractionalBrownianMotion(0.7).sample(times, 6, seed=2).double()
+    generator = torch.Generator().manual_seed(0)
+    x = hidden[..., None] * torch.tensor([1.0, -2.0, 0.5]) + 0.1 * torch.randn(6, 25, 3, generator=generator)
+    paths = Paths(times=[times] * 6, states=list(x.numpy()))
+    options = {"drift": "none", "n_nodes": 3, "hurst": 0.7}
+    together = FractionalSDE(state="latent", latent_dim=1, **options).fit(paths, max_steps=15, progress=False)
+    alone = FractionalSDE(**options).fit(paths, max_steps=15, progress=False)
+    assert together.log_likelihoods(paths).mean() > alone.log_likelihoods(paths).mean() + 10
+    seen = together.posterior(paths, n_samples=20).mean()
+    assert seen.shape[-1] == 3
+
+
+def test_an_index_for_every_coordinate(tmp_path):
+    times = np.linspace(0, 3, 60)
+    x = np.stack([FractionalBrownianMotion(h).sample(times, 8, seed=3).numpy() for h in (0.2, 0.8)], axis=-1)
+    paths = Paths(times=[times] * 8, states=list(x))
+    model = FractionalSDE(drift="none", per_dimension=True, n_nodes=5).fit(paths, progress=False)
+    np.testing.assert_allclose(model.hurst_, [0.2, 0.8], atol=0.15)
+    assert model.hurst_interval().shape == (2, 2)
+    again = load(model.save(tmp_path / "model.safetensors"))
+    np.testing.assert_array_equal(again.hurst_interval(), model.hurst_interval())
+    assert np.array_equal(again.log_likelihoods(paths), model.log_likelihoods(paths))
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"hurst": 1.2}, "hurst"),
+        ({"hurst": 0.5, "per_dimension": True}, "per_dimension"),
+        ({"drift": "quadratic"}, "drift"),
+        ({"state": "latent"}, "latent_dim"),
+        ({"latent_dim": 2}, "latent_dim"),
+        ({"observation_noise": 0.0}, "observation_noise"),
+        ({"n_nodes": 0}, "n_nodes"),
+        ({"kind": "III"}, "kind"),
+    ],
+)
+def test_bad_settings_are_named(settings, word):
+    with pytest.raises(ValueError, match=word):
+        FractionalSDE(**settings).fit(fractional_ou(0.5, 0, n=2, length=5), progress=False)
+
+
+def test_times_out_of_place_are_refused():
+    paths = fractional_ou(0.5, 0, n=2, length=6, end=1.0)
+    model = FractionalSDE(hurst=0.5, n_nodes=2).fit(paths, max_steps=3, progress=False)
+    with pytest.raises(ValueError, match="begins at 0"):
+        model.posterior(paths, [-1.0])
+    with pytest.raises(ValueError, match="after the last observation"):
+        model.forecast(paths, [0.5, 2.0])
+    with pytest.raises(ValueError, match="given and not learned"):
+        model.hurst_interval()
+    with pytest.raises(TypeError, match="discrete"):
+        FractionalSDE().fit(Paths(times=[[0, 1]], states=[np.array([0, 1])]), progress=False)

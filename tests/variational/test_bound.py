@@ -1,0 +1,101 @@
+"""The bound of guided paths against closed forms and against plain simulation."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dyninfer import Paths
+from dyninfer.fractional import FractionalBrownianMotion, MarkovApproximation
+from dyninfer.processes.fractional import FractionalDiffusion
+from dyninfer.solvers.fractional import solve_fractional
+from dyninfer.variational import LinearPrior, Series, exact_log_likelihood, guided_paths
+
+DOUBLE = torch.float64
+REFERENCE = [20.0**p for p in (-1, -0.5, 0, 0.5, 1)]
+
+
+def prior_of(noise, hurst, seen_with, drift="none", start=1e-7):
+    prior = LinearPrior(
+        noise, 1, 1, drift=drift, hurst=hurst, shared=True, tau=1.0,
+        observation_noise=torch.tensor([seen_with]), latent=False, free_start=False,
+    ).requires_grad_(False)  # fmt: skip
+    prior.log_start.fill_(math.log(start))
+    return prior
+
+
+def seen(times, values):
+    return Series.of(Paths(times=[times], states=[np.array(values, dtype=float)[:, None]]))
+
+
+def bridge(noise, hurst, n_steps):
+    """−log ∫ p(x) exp(−x²/2s²) dx at the end of a bridge from 0, by the bound; and the spread of the weights."""
+    prior = prior_of(noise, hurst, 0.1)
+    paths = guided_paths(prior, seen([0.0, 2.0], [np.nan, 0.0]), 50, n_steps=n_steps)
+    return -paths.bound[0].item() - 0.5 * math.log(2 * math.pi * 0.01), paths.log_weights.std().item()
+
+
+@pytest.mark.parametrize(
+    ("hurst", "published"), [(0.1, 2.880), (0.3, 2.666), (0.5, 2.614), (0.7, 2.642), (0.9, 2.695)]
+)
+def test_bound_of_the_bridge_is_its_evidence_on_the_references_nodes(hurst, published):
+    noise = MarkovApproximation(
+        nodes=REFERENCE, horizon=6.0, normalize="kernel", weights="single", zero_node=False
+    )
+    cost, spread = bridge(noise, hurst, 20)
+    assert cost == pytest.approx(published, abs=0.002)
+    assert spread < 1e-8
+
+
+@pytest.mark.parametrize("hurst", [0.1, 0.5, 0.9])
+def test_default_approximation_costs_what_exact_motion_does(hurst):
+    cost, _ = bridge(MarkovApproximation(10, horizon=2.0, dt=0.01), hurst, 5)
+    exact = FractionalBrownianMotion(hurst).variance(2.0).item()
+    assert cost == pytest.approx(0.5 * math.log1p(exact / 0.01), abs=0.06)
+
+
+@pytest.mark.parametrize("drift", ["none", "linear"])
+def test_bound_is_the_exact_likelihood_of_several_observations(drift):
+    prior = prior_of(MarkovApproximation(4, horizon=2.0, dt=0.05), 0.7, 0.2, drift, start=0.5)
+    series = seen([0.0, 0.3, 1.0, 2.0], [0.3, 0.1, np.nan, -0.4])
+    exact = exact_log_likelihood(prior, series).item()
+    found = guided_paths(prior, series, 10, n_steps=1 if drift == "none" else 50)
+    assert found.bound[0].item() == pytest.approx(exact, abs=1e-7 if drift == "none" else 0.03)
+    assert found.log_weights.std() < 1e-8
+
+
+def test_nothing_seen_costs_nothing_and_leaves_the_law_of_the_prior():
+    noise = MarkovApproximation(4, horizon=1.0, dt=0.05)
+    series = seen([0.0, 1.0], [0.0, 0.0])
+    series = replace(series, mask=torch.zeros_like(series.mask))
+    found = guided_paths(prior_of(noise, 0.7, 0.2), series, 4000)
+    assert (found.log_weights == 0).all()
+    exact = noise.covariance([1.0], 0.7).item()
+    assert found.states[:, 0, -1].var().item() == pytest.approx(exact, rel=0.1)
+
+
+def test_a_residual_that_is_wrong_lowers_the_bound_but_not_the_weighted_likelihood():
+    prior = prior_of(MarkovApproximation(4, horizon=1.0, dt=0.05), 0.6, 0.2)
+    series = seen([0.0, 0.5, 1.0], [0.0, 0.3, 0.5])
+    exact = exact_log_likelihood(prior, series).item()
+    wrong = guided_paths(prior, series, 2000, residual=lambda t, x, y: 0.5 * torch.ones_like(x))
+    # A shift of W by u costs ½ u² T against the prior, and more against the posterior, which is narrower.
+    assert wrong.bound[0].item() < exact - 0.5 * 0.25
+    assert wrong.log_likelihood[0].item() == pytest.approx(exact, abs=0.05)
+
+
+def test_weighted_likelihood_of_a_double_well_is_that_of_plain_simulation():
+    noise = MarkovApproximation(4, horizon=1.0, dt=0.05)
+    push = lambda t, x: 4 * x * (1 - x**2)  # noqa: E731
+    series = seen([0.0, 0.5, 1.0], [0.0, 0.6, 0.9])
+    found = guided_paths(prior_of(noise, 0.7, 0.3), series, 4000, extra_drift=push, n_steps=25)
+    run = solve_fractional(
+        FractionalDiffusion(push, noise, 0.7), torch.zeros(20_000, 1, dtype=DOUBLE), [0, 0.5, 1], dt=0.02
+    )
+    error = (run.states[:, :, 0] - torch.tensor([0.0, 0.6, 0.9])) / 0.3
+    density = (-0.5 * error.square() - math.log(0.3 * math.sqrt(2 * math.pi))).sum(1)
+    plain = density.logsumexp(0).item() - math.log(20_000)
+    assert found.log_likelihood[0].item() == pytest.approx(plain, abs=0.04)
+    assert found.bound[0].item() < found.log_likelihood[0].item()
