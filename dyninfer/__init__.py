@@ -14,6 +14,7 @@ _NAMES = {
     "Trajectories": "dyninfer.trajectories",
     "Diffusion": "dyninfer.processes",
     "MarkovJump": "dyninfer.processes",
+    "FractionalDiffusion": "dyninfer.processes",
     "DensityPath": "dyninfer.density_paths",
     "OTCoupling": "dyninfer.couplings",
     "UnbalancedOTCoupling": "dyninfer.couplings",
@@ -38,6 +39,7 @@ _NAMES = {
     "SnapshotEstimator": "dyninfer.estimators",
     "PathEstimator": "dyninfer.estimators",
     "MarkovJumpInference": "dyninfer.estimators",
+    "FractionalSDE": "dyninfer.estimators",
     "load": "dyninfer.estimators",
 }
 _MODULES = {
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from dyninfer.density_paths import DensityPath
     from dyninfer.estimators import Estimator, load
     from dyninfer.estimators.action_matching import ActionMatching
+    from dyninfer.estimators.fractional_sde import FractionalSDE
     from dyninfer.estimators.from_paths import PathEstimator
     from dyninfer.estimators.from_snapshots import SnapshotEstimator
     from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
@@ -79,7 +82,7 @@ if TYPE_CHECKING:
         UnbalancedTransport,
     )
     from dyninfer.paths import Paths
-    from dyninfer.processes import Diffusion, MarkovJump
+    from dyninfer.processes import Diffusion, FractionalDiffusion, MarkovJump
     from dyninfer.snapshots import Snapshots
     from dyninfer.solvers import log_density, simulate
     from dyninfer.training import Training

@@ -87,12 +87,11 @@ class FractionalSDE(PathEstimator):
     Examples
     --------
     >>> import dyninfer as di
-    >>> from dyninfer.estimators.fractional_sde import FractionalSDE
     >>> from dyninfer.fractional import FractionalBrownianMotion
     >>> times = [0.1 * k for k in range(40)]
     >>> x = FractionalBrownianMotion(0.8).sample(times, 5, n_features=1).numpy()
     >>> paths = di.Paths(times=[times] * 5, states=list(x))
-    >>> model = FractionalSDE(drift="none", n_nodes=5).fit(paths, progress=False)
+    >>> model = di.FractionalSDE(drift="none", n_nodes=5).fit(paths, progress=False)
     >>> model.forecast(paths, [4.0, 5.0], n_samples=10).states.shape
     torch.Size([50, 2, 1])
     """
@@ -262,11 +261,6 @@ class FractionalSDE(PathEstimator):
             attrs={"method": type(self).__name__, "seed": seed},
         )
 
-    def elbo(self, data: AnnData | Paths) -> np.ndarray:
-        """Evidence lower bound of every path ``(n,)`` in nats: here it is tight, the log-likelihood itself."""
-        self._check_fitted()
-        return self.log_likelihoods(self._as_paths(data))
-
     @property
     def hurst_(self) -> float | np.ndarray:
         """The Hurst index, or one per coordinate."""
@@ -305,12 +299,11 @@ class FractionalSDE(PathEstimator):
             raise ValueError("every path has one observation only; fractional noise needs paths with several")
         horizon = max(float(t[-1] - t[0]) for t in paths.times)
         every = np.concatenate(paths.states).astype(np.float64)
-        spread = np.nanstd(every, axis=0)
         return {
             "horizon": horizon,
             "tau": max(float(np.quantile(gaps, 0.1)), horizon / 1e5),
             "shift": np.nanmean(every, axis=0).tolist(),
-            "scale": np.where(spread > 0, spread, 1.0).tolist(),
+            "scale": [float(s) or 1.0 for s in np.nanstd(every, axis=0)],
             "free_start": len(paths) > 2,
         }
 
@@ -369,9 +362,7 @@ class FractionalSDE(PathEstimator):
     def _first_states(self, start: Any, time: float, n_paths: int | None, seed: int) -> Tensor:
         if start is None:
             if n_paths is None:
-                raise ValueError(
-                    "n_paths is needed where first states are drawn: simulate(None, times, n_paths=...)"
-                )
+                raise ValueError("n_paths is needed to draw first states: simulate(None, times, n_paths=...)")
             prior, generator = self.prior_, stream(seed, "start")
             normals = torch.randn(n_paths, prior.n_states, generator=generator, dtype=torch.float64)
             x = prior.start_mean + prior.log_start.exp() * normals

@@ -8,7 +8,8 @@ from toy_estimator import MeanMatching
 from dyninfer.estimators import registry
 from dyninfer.testing import check_estimator, checks_of, example_data
 
-MODELS = [cls() for cls in registry().values()] + [
+QUICK = {"FractionalSDE": {"n_nodes": 2, "hurst": 0.5}}  # its own defaults take seconds a fit
+MODELS = [cls(**QUICK.get(name, {})) for name, cls in registry().items()] + [
     registry()["ActionMatching"](sigma=0.5, width=16, depth=2),
     registry()["ActionMatching"](
         growth_penalty=0.3, interpolation="cubic", objective="boundary", width=16, depth=2
