@@ -231,13 +231,13 @@ for ax in axes:
 _ = axes[1].legend(loc="lower center", ncols=2, markerscale=3, frameon=False)
 
 # %% [markdown]
-# At strength 3 the held-out cells are met to within the floor, from W1 0.59 without. The picture also shows two
-# of 60 paths that leave the ring at the far end, where the data stop. What it does not show:
+# At strength 3 the held-out cells are met with W1 0.15, from 0.59 without, and at strength 10 to within the floor (0.10). The
+# picture also shows a few of 60 paths that leave the ring at the far end, where the data stop. What it does not show:
 #
 # * The ring is known here because the kept snapshots cover it. Where no kept cell is, there is no manifold to follow.
-# * At strength 10 the score is worse again (0.15). The energy then outweighs the motion, cells hurry through thin
-#   places and wait in dense ones, and the path is harder to find. Strength is an assumption in scaled units; try 1, 3,
-#   10 on times that you can spare, and report a score on others.
+# * Strength is an assumption in scaled units, and more is not always better: where the energy outweighs the motion, cells
+#   hurry through thin places and wait in dense ones. Try 1, 3, 10 on times that you can spare, and report a score on
+#   others.
 #
 # ## Noise: the same populations, other cells
 #
