@@ -24,6 +24,7 @@ from dyninfer.trajectories import Trajectories
 from dyninfer.variational import (
     LinearPrior,
     Series,
+    check_moving,
     exact_log_likelihood,
     exact_posterior,
     hurst_information,
@@ -294,9 +295,8 @@ class FractionalSDE(PathEstimator):
 
     def _facts(self, paths: Paths, series: Series) -> dict[str, Any]:
         """What the shape of the model depends on, as plain numbers."""
+        check_moving(paths)
         gaps = np.concatenate([np.diff(t) for t in paths.times])
-        if len(gaps) == 0:
-            raise ValueError("every path has one observation only; fractional noise needs paths with several")
         horizon = max(float(t[-1] - t[0]) for t in paths.times)
         every = np.concatenate(paths.states).astype(np.float64)
         return {

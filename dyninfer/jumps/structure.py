@@ -44,9 +44,13 @@ def names_of(seen: Paths, n_states: int | None) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        If the data name more states than are asked for.
+        If the data name more states than are asked for, or there is one only.
     """
     named = tuple(seen.state_names or ())
+    if max(len(named), n_states or 0) < 2:
+        raise ValueError(
+            f"the data name one state only, {named[0]!r}, and nothing jumps; give state_names or n_states if there are others"
+        )
     if n_states is None or n_states == len(named):
         return named
     if n_states < len(named):

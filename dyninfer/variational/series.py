@@ -101,3 +101,16 @@ class Series:
         values[:, ::n], mask[:, ::n] = self.values, self.mask
         gap = self.gap.repeat_interleave(n, dim=1)
         return Series(times, values, mask, self.gaps / n, gap, self.queried * n)
+
+
+def check_moving(paths: Paths) -> None:
+    """Raise a ValueError where paths cannot tell of a motion: single observations, or a feature that never changes."""
+    if paths.lengths.max() < 2:
+        raise ValueError("every path has one observation only; fractional noise needs paths with several")
+    reach = [np.fmax.reduce(x) - np.fmin.reduce(x) for x in paths.states]  # NaN where nothing was seen
+    still = np.fmax.reduce(reach) == 0
+    if still.any():
+        name = paths.features[int(still.argmax())]
+        raise ValueError(
+            f"feature {name!r} never changes within a path, so nothing can be learned of it; leave it out"
+        )

@@ -180,3 +180,13 @@ def test_times_out_of_place_are_refused():
         model.hurst_interval()
     with pytest.raises(TypeError, match="discrete"):
         FractionalSDE().fit(Paths(times=[[0, 1]], states=[np.array([0, 1])]), progress=False)
+
+
+def test_paths_that_do_not_move_are_refused():
+    still = Paths(
+        times=[np.arange(9.0)] * 2, states=[np.stack([np.arange(9.0), np.full(9, k)], 1) for k in range(2)]
+    )
+    with pytest.raises(ValueError, match="feature 'x1' never changes"):
+        FractionalSDE().fit(still, progress=False)
+    with pytest.raises(ValueError, match="one observation only"):
+        FractionalSDE().fit(Paths(times=[[0.0]], states=[[1.0]]), progress=False)

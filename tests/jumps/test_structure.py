@@ -60,3 +60,10 @@ def test_states_by_name_or_number():
     for wrong in ([0.5], [3], [-1], [[0]]):
         with pytest.raises(ValueError, match="by name or number below 3"):
             numbers_of(wrong, NAMES)
+
+
+def test_a_single_state_is_refused():
+    paths = Paths(times=[[0, 1]], states=[[0, 0]])
+    with pytest.raises(ValueError, match="the data name one state only, '0'"):
+        names_of(paths, None)
+    assert names_of(paths, 2) == ("0", "1")
