@@ -28,7 +28,7 @@ from dyninfer.jumps.discretize import StateRule
 from dyninfer.jumps.observation import Emission
 from dyninfer.jumps.starts import clone_starts, crude_starts, emission_start, log_rate_prior
 from dyninfer.jumps.storing import best_of, member, restored, to_numbers, to_tensors
-from dyninfer.jumps.structure import named_scheme, names_of, numbers_of, state_number
+from dyninfer.jumps.structure import named_scheme, names_of, numbers_of, recoded, state_number
 from dyninfer.jumps.summaries import (
     QUANTITIES,
     Quantity,
@@ -256,8 +256,6 @@ class MarkovJumpInference(PathEstimator):
             One row per jump that can happen: ``source``, ``target``, ``rate``, ``low``, ``high``, and ``flat`` where the data say nothing about it.
         """
         self._check_fitted()
-        if not 0 < level < 1:
-            raise ValueError(f"level must lie between 0 and 1, found {level}")
         return rate_table(self.fit_, self.process_.state_names, level)
 
     def sample_processes(self, n: int, seed: int = 0) -> MarkovJump:
@@ -348,6 +346,7 @@ class MarkovJumpInference(PathEstimator):
         return [state_number(name, names) for name in self.exact_entries or ()]
 
     def _prepared(self, seen: Paths, names: Sequence[str]) -> HiddenPaths | ClonePaths:
+        seen = recoded(seen, names) if seen.discrete else seen
         if self.ancestor_time is not None:
             return ClonePaths.of(seen, self.ancestor_time)
         return HiddenPaths.of(seen, self._exact(names))
@@ -394,7 +393,7 @@ class MarkovJumpInference(PathEstimator):
                 found = self.posterior_states(start)
                 here = found[np.isclose(found["time"], time)]
                 return np.array([names.index(s) for s in here["state"]])
-            states = self._seen(self._as_paths(start)).at(time)
+            states = recoded(self._seen(self._as_paths(start)), names).at(time)
             return states[states >= 0]
         return numbers_of(start, names)
 

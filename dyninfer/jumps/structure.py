@@ -75,3 +75,29 @@ def numbers_of(states: Any, names: Sequence[str]) -> np.ndarray:
             f"start must be states (n,) by name or number below {len(names)}; found {states!r:.80}"
         )
     return found
+
+
+def recoded(paths: Paths, names: Sequence[str]) -> Paths:
+    """Discrete paths in the numbers of the states ``names``, matched by name; plain numbers stay as they are.
+
+    An AnnData that was subset forgets states that no row has, and numbers the others anew.
+
+    Raises
+    ------
+    ValueError
+        If the paths name a state that there is not.
+    """
+    own, known = tuple(paths.state_names or ()), tuple(names)
+    numbered = own == tuple(map(str, range(len(own)))) and len(own) <= len(known)
+    if own == known[: len(own)] or numbered:
+        return paths
+    number = np.array([*(state_number(name, known) for name in own), -1])  # the last: a missing state
+    return Paths(
+        times=paths.times,
+        states=tuple(number[x] for x in paths.states),
+        names=paths.names,
+        features=paths.features,
+        state_names=known,
+        conditions=paths.conditions,
+        source=paths.source,
+    )

@@ -28,6 +28,7 @@ QUANTITIES: dict[str, Quantity] = {
 
 def rate_table(fit: JumpFit, names: Sequence[str], level: float) -> pd.DataFrame:
     """One row per allowed jump: its rate, the interval, and whether the data say nothing about it."""
+    _check_level(level)
     low, high = fit.interval(level)
     flat = fit.flat_edges()
     i, j = fit.scheme.edges.cpu().T
@@ -45,6 +46,8 @@ def rate_table(fit: JumpFit, names: Sequence[str], level: float) -> pd.DataFrame
 
 def sample_generators(fit: JumpFit, n: int, seed: int) -> Tensor:
     """Generators ``(n, S, S)`` from the normal approximation of the posterior of the log-rates."""
+    if n < 1:
+        raise ValueError(f"at least one draw is needed, found {n}")
     p = fit.scheme.n_parameters
     values, vectors = torch.linalg.eigh(fit.covariance[:p, :p])
     z = torch.randn(n, p, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -55,6 +58,7 @@ def derived_table(
     one: MarkovJump, many: MarkovJump, quantities: Mapping[str, Quantity], level: float
 ) -> pd.DataFrame:
     """Value and interval of quantities of one process, the interval from a batch of processes."""
+    _check_level(level)
     rows = []
     tail = torch.tensor([0.5 - level / 2, 0.5 + level / 2], dtype=torch.float64)
     for name, function in quantities.items():
@@ -85,3 +89,8 @@ def state_table(
             "viterbi": every[likeliest.numpy()[within]],
         }
     )
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, found {level}")

@@ -360,3 +360,35 @@ def test_clones_are_read_from_an_anndata():
     assert table["held_out"].tolist() == [False] * 3 + [True] * 3
     assert model.process_.state_names == ("r", "s", "w")
     np.testing.assert_allclose(table["log_likelihood"][:3].sum(), float(model.fit_.log_likelihood), rtol=1e-9)
+
+
+def test_states_of_a_subset_are_matched_by_name():
+    """An AnnData that was subset forgets a state and numbers the others anew."""
+    from dyninfer.testing import example_paths
+
+    data = example_paths()
+    model = di.MarkovJumpInference().fit(
+        data, time_key="day", path_key="track", state_key="state", progress=False
+    )
+    whole = model.evaluate(data).set_index("path")["log_likelihood"]
+    without = [
+        name for name, rows in data.obs.groupby("track", observed=True) if "low" not in set(rows["state"])
+    ]
+    part = data[data.obs["track"].isin(without)].copy()
+    part.obs["state"] = part.obs["state"].cat.remove_unused_categories()
+    assert list(part.obs["state"].cat.categories)[0] != "low"
+    found = model.evaluate(part).set_index("path")["log_likelihood"]
+    np.testing.assert_allclose(found[without], whole[without], rtol=1e-9)
+    part.obs["state"] = part.obs["state"].cat.rename_categories({"high": "tall"})
+    with pytest.raises(ValueError, match="there is no state 'tall'; the states are low, middle, high"):
+        model.evaluate(part)
+
+
+def test_a_level_or_a_number_of_draws_that_cannot_be_is_named():
+    paths = di.Paths(times=[[0, 1, 2, 3]] * 3, states=[[0, 1, 1, 0]] * 3)
+    model = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
+    for call in (model.derived, model.confidence_intervals):
+        with pytest.raises(ValueError, match="level must lie between 0 and 1, found 2"):
+            call(level=2)
+    with pytest.raises(ValueError, match="at least one draw is needed, found 0"):
+        model.derived(n_samples=0)
