@@ -81,7 +81,7 @@ class PathEstimator(Estimator):
         max_steps : int, optional
             Steps at most.
         progress : bool
-            Show a progress bar.
+            Show a progress bar, where a method takes long enough to have one.
 
         Returns
         -------

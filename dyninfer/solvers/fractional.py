@@ -11,14 +11,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dyninfer.fractional.chain import covariance_root
 from dyninfer.processes.fractional import FractionalDiffusion
 from dyninfer.solvers.grid import Grid, check_times
 from dyninfer.solvers.noise import PathNoise, mix64
 from dyninfer.solvers.start import as_states
 
 Control = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-_RANK = 1e-13  # eigenvalues of the scaled noise covariance below this are rounding
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ class _Run:
         shape = n, d, len(self.process.nodes)
         if self.process.noise.kind == "II":
             return self.x.new_zeros(shape)
-        factor = _root(self.process.noise.stationary_covariance()).to(self.x)
+        factor = covariance_root(self.process.noise.stationary_covariance()).to(self.x)
         draws = PathNoise(mix64(self.seed, *b"memory"), 1, d * shape[-1], like=self.x.detach())
         return draws.segment(range(n), 0)[0].view(shape) @ factor.T
 
@@ -218,18 +217,9 @@ def noise_factors(nodes: Tensor, lengths: Tensor) -> Tensor:
     """
     sums = nodes[:, None] + nodes
     h = lengths[:, None, None]
-    root = _root(torch.where(sums > 0, -torch.expm1(-sums * h) / torch.where(sums > 0, sums, 1), h))
+    root = covariance_root(torch.where(sums > 0, -torch.expm1(-sums * h) / torch.where(sums > 0, sums, 1), h))
     rank = int((root.square().sum(-2) > 0).any(0).sum())
     return root[..., root.shape[-1] - rank :]
-
-
-def _root(covariance: Tensor) -> Tensor:
-    """Eigen root of positive semi-definite matrices, columns in increasing order; rounding below zero is clipped."""
-    scale = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
-    safe = torch.where(scale > 0, scale, 1)
-    values, vectors = torch.linalg.eigh(covariance / (safe.unsqueeze(-1) * safe.unsqueeze(-2)))
-    kept = torch.where(values > _RANK, values, 0)
-    return scale.unsqueeze(-1) * vectors * kept.sqrt().unsqueeze(-2)
 
 
 def _check_euler(fastest: float, step: float) -> None:

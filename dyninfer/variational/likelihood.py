@@ -101,9 +101,7 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
         options={"maxiter": max_steps, "ftol": 1e-11, "gtol": 1e-7},
     )  # fmt: skip
     objective.load(found.x)
-    if not found.success and found.nit >= max_steps:
-        return Fit(history, "stopped early")
-    return Fit(history, "finished")
+    return Fit(history, "finished" if found.success else "stopped early")
 
 
 def hurst_information(prior: LinearPrior, series: Series) -> np.ndarray:
