@@ -11,11 +11,17 @@ from dyninfer.fractional.hurst import (
 from dyninfer.fractional.incomplete_gamma import gamma_p, gamma_q, scaled_gamma_q
 from dyninfer.fractional.markov import MarkovApproximation
 from dyninfer.fractional.motion import FractionalBrownianMotion
+from dyninfer.fractional.multifractional import (
+    approximate_covariance,
+    multifractional_covariance,
+    sample_multifractional,
+)
 
 __all__ = [
     "FractionalBrownianMotion",
     "HurstEstimate",
     "MarkovApproximation",
+    "approximate_covariance",
     "gamma_p",
     "gamma_q",
     "hurst_dfa",
@@ -23,5 +29,7 @@ __all__ = [
     "hurst_rs",
     "hurst_variogram",
     "hurst_whittle",
+    "multifractional_covariance",
+    "sample_multifractional",
     "scaled_gamma_q",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.fractional.markov import MarkovApproximation
 from dyninfer.fractional.motion import riemann_liouville_covariance
 
 
@@ -51,3 +52,42 @@ def sample_multifractional(
         torch.randn(n_paths, len(factor), generator=generator, dtype=torch.float64) @ factor.T
     )
     return paths
+
+
+def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor) -> Tensor:
+    """Covariance of the Markov approximation ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))`` of the moving average.
+
+    Parameters
+    ----------
+    noise : MarkovApproximation
+        Of kind II for an approximation of :func:`multifractional_covariance`.
+    times : array, ``(n,)``
+        Increasing, not negative.
+    hurst : Tensor, ``(n,)``
+        ``H`` at the times.
+
+    Returns
+    -------
+    Tensor, ``(n, n)`` float64
+        With gradients in ``hurst``.
+    """
+    g, w = noise.nodes, noise.weights(hurst)
+    t = torch.as_tensor(times, dtype=torch.float64, device=g.device)
+    if w.shape[:-1] != t.shape or bool((t.diff() <= 0).any()):
+        raise ValueError(f"times must increase, one for each of the {len(w)} values of hurst")
+    sums = g[:, None] + g
+    inverse = torch.where(sums > 0, 1 / torch.where(sums > 0, sums, 1), 0)
+    lag = -(t[:, None] - t).clamp_min(0)[..., None] * g  # row: the later time
+    if noise.kind == "I":
+        share = w @ inverse
+        fallen = torch.expm1(-t[:, None] * g)
+        lower = torch.einsum("tk,tsk,sk->ts", w, torch.expm1(lag), share)
+        lower = lower - (w * fallen) @ share.T - w @ ((w * fallen) @ inverse).T
+        if noise.zero_node:
+            lower = lower + w[:, :1] * w[:, 0] * t
+    else:
+        started = torch.where(sums > 0, -torch.expm1(-sums * t[:, None, None]) * inverse, t[:, None, None])
+        carried = torch.einsum("skl,sk->sl", started, w)  # Cov(B̂(s), Y_l(s))
+        lower = torch.einsum("tk,tsk,sk->ts", w, torch.exp(lag), carried)
+    lower = lower.tril()
+    return lower + lower.tril(-1).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,8 @@ from dyninfer.fractional import MarkovApproximation
 from dyninfer.processes.diffusion import Field, batch_times
 
 Calculus = Literal["stratonovich", "ito"]
+Definition = Literal["moving-average", "integral"]
+HurstFunction = Callable[[Tensor], Tensor]
 
 
 class FractionalDiffusion(nn.Module):
@@ -31,11 +34,17 @@ class FractionalDiffusion(nn.Module):
     drift : callable, ``(n,), (n, d) -> (n, d)``
         ``b``, in state units per time unit.
     noise : MarkovApproximation
-    hurst : float or Tensor, ``()`` or ``(d,)``
-        Index of all coordinates, or of each. A Parameter is learned.
+    hurst : float, Tensor ``()`` or ``(d,)``, or callable ``(m,) -> (m,)`` or ``(m, d)``
+        Index of all coordinates, or of each. A Parameter is learned. A function of time, called with float64 times (a
+        module: with times in the precision of its parameters), makes the noise multifractional.
     diffusion : float, Tensor or callable ``(n,), (n, d) -> (n, d)``
         ``s``, in state units per time unit to the power ``H``; a number or a tensor ``()`` or ``(d,)`` is additive noise.
     calculus : "stratonovich" or "ito"
+    definition : "moving-average" or "integral"
+        What noise of an index ``H(t)`` is; the two agree where it is constant. ``"moving-average"``:
+        ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))``, as in Peltier & Lévy Véhel (INRIA RR-2645, 1995), so that ``dB̂``
+        has the further term ``Σ_k w_k'(H) H'(t) (Y_k − Y_k(0)) dt``: all of the past is weighed anew.
+        ``"integral"``: ``dB̂ = Σ_k w_k(H(t)) dY_k``: what has happened stays.
 
     Examples
     --------
@@ -50,20 +59,27 @@ class FractionalDiffusion(nn.Module):
         self,
         drift: Field,
         noise: MarkovApproximation,
-        hurst: float | Tensor = 0.5,
+        hurst: float | Tensor | HurstFunction = 0.5,
         diffusion: float | Tensor | Field = 1.0,
         calculus: Calculus = "stratonovich",
+        definition: Definition = "moving-average",
     ):
         super().__init__()
         if calculus not in ("stratonovich", "ito"):
             raise ValueError(f"calculus must be 'stratonovich' or 'ito', found {calculus!r}")
-        self._drift, self.noise, self.calculus = drift, noise, calculus
-        self.hurst: Tensor
-        self._own("hurst", hurst)
-        if not bool(((self.hurst > 0) & (self.hurst < 1)).all()) or self.hurst.ndim > 1:
-            raise ValueError(
-                f"hurst must be one number between 0 and 1, or one per coordinate, found {hurst!r}"
-            )
+        if definition not in ("moving-average", "integral"):
+            raise ValueError(f"definition must be 'moving-average' or 'integral', found {definition!r}")
+        self._drift, self.noise, self.calculus, self.definition = drift, noise, calculus, definition
+        self.hurst: Any
+        if callable(hurst):
+            self.hurst = hurst
+        else:
+            self._own("hurst", hurst)
+            if not bool(((self.hurst > 0) & (self.hurst < 1)).all()) or self.hurst.ndim > 1:
+                raise ValueError(
+                    "hurst must be one number between 0 and 1, one per coordinate, or a function of time, "
+                    f"found {hurst!r}"
+                )
         self._amplitude: Any = diffusion
         if not callable(diffusion):
             del self._amplitude
@@ -79,20 +95,33 @@ class FractionalDiffusion(nn.Module):
         """Rates of the memory, ``(K + 1,)`` float64, per time unit."""
         return self.noise.nodes
 
-    def weights(self, n_features: int) -> Tensor:
+    @property
+    def multifractional(self) -> bool:
+        """Whether the Hurst index is a function of time."""
+        return not isinstance(self.hurst, Tensor)
+
+    def weights(self, n_features: int, times: Tensor | None = None) -> Tensor:
         """Weights ``w_k(H)`` of every coordinate, ``(d, K + 1)`` float64, with gradients.
+
+        Parameters
+        ----------
+        n_features : int
+        times : Tensor, ``(m,)``, optional
+            Needed where the index is a function of time, and used there alone: then the weights are ``(m, d, K + 1)``.
 
         Raises
         ------
         ValueError
-            If ``hurst`` has neither one value nor ``n_features``.
+            If ``hurst`` has neither one value nor ``n_features``, or leaves (0, 1).
         """
-        if self.hurst.ndim == 1 and len(self.hurst) != n_features:
+        h = self._hurst_at(times)
+        own = h.ndim - self.multifractional
+        if own and h.shape[-1] != n_features:
             raise ValueError(
-                f"hurst has {len(self.hurst)} values, but the state has {n_features} coordinates; give one or all"
+                f"hurst has {h.shape[-1]} values, but the state has {n_features} coordinates; give one or all"
             )
-        w = self.noise.weights(self.hurst.double())
-        return w.expand(n_features, -1)
+        w = self.noise.weights(h.double() if own else h.double().unsqueeze(-1))
+        return w.expand(*w.shape[:-2], n_features, -1)
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``b`` at time ``t``, scalar or ``(n,)``, and state ``(n, d)``: returns ``(n, d)``."""
@@ -103,6 +132,25 @@ class FractionalDiffusion(nn.Module):
         if self.additive:
             return self._amplitude.to(x)
         return self._amplitude(batch_times(t, x), x)
+
+    def _hurst_at(self, times: Tensor | None) -> Tensor:
+        """``H``, ``()`` or ``(d,)``; of a function of time ``(m,)`` or ``(m, d)``."""
+        if not self.multifractional:
+            return self.hurst
+        if times is None:
+            raise ValueError(
+                "times are needed, since hurst is a function of time: weights(n_features, times)"
+            )
+        times = times.to(self.nodes.device, torch.float64)
+        if isinstance(self.hurst, nn.Module):
+            times = times.to(next(self.hurst.parameters(), times).dtype)
+        h = self.hurst(times)
+        if not isinstance(h, Tensor) or h.ndim not in (1, 2) or len(h) != len(times):
+            raise ValueError(
+                f"hurst must return a tensor, (m,) or (m, d), for times (m,) = {tuple(times.shape)}; "
+                f"found {tuple(h.shape) if isinstance(h, Tensor) else h!r}"
+            )
+        return h
 
     def _own(self, name: str, value: float | Tensor) -> None:
         """Keep a Parameter as one, another tensor as a buffer in its own precision, a number in float64."""

@@ -47,6 +47,7 @@ def solve_fractional(
     *,
     control: Control | None = None,
     y0: Tensor | None = None,
+    origin: Tensor | None = None,
     dt: float | None = None,
     seed: int = 0,
     method: Literal["exact", "euler"] = "exact",
@@ -60,6 +61,9 @@ def solve_fractional(
     in time, however fast the nodes (``method="exact"``). ``method="euler"`` steps the memory by Euler's rule with one
     ``ΔW``, as the reference does. The state moves by ``b h + s ΔB̂``: with ``s`` at the left point (Itô, or additive
     noise), or with the mean of ``s`` there and at the predicted state (Stratonovich; Heun's rule for the noise).
+
+    An index ``H(t)`` changes the weights from step to step. A moving average moves by the exact difference
+    ``ΔB̂ = Σ_k w_k(t+h) ΔY_k + Σ_k [w_k(t+h) − w_k(t)] (Y_k(t) − Y_k(0))``; an integral by ``Σ_k w_k(t+½h) ΔY_k``.
 
     Gradients go through plain autograd, to the process, its Hurst index, ``x0``, ``y0`` and the control. Under
     ``torch.no_grad()`` only the states at ``times`` are kept.
@@ -75,6 +79,9 @@ def solve_fractional(
         ``u(t, x, y)``; the Brownian motion becomes ``dW + u dt``.
     y0 : Tensor, ``(n, d, K + 1)``, optional
         Memory at ``times[0]``; by default drawn from the prior: stationary for kind I, 0 for kind II.
+    origin : Tensor, ``(n, d, K + 1)``, optional
+        ``Y(0)``, from which a moving average of an index ``H(t)`` counts; by default the memory at ``times[0]`` for kind
+        I, 0 for kind II. A run that goes on from another's memory needs that run's, for kind I.
     dt : float, optional
         Longest step; by default a hundredth of the span.
     seed : int
@@ -106,7 +113,11 @@ def solve_fractional(
         raise ValueError(f"method must be 'exact' or 'euler', found {method!r}")
     steps = _steps(output, dt, refine_at, n_refined)
     run = _Run(process, x, steps, method, seed)
-    y = run.prior_memory() if y0 is None else _check_memory(y0, run)
+    y = run.prior_memory() if y0 is None else _check_memory(y0, run, "y0")
+    if origin is not None:
+        run.origin = _check_memory(origin, run, "origin")
+    else:
+        run.origin = y if process.noise.kind == "I" else torch.zeros_like(y)
     energy = x.new_zeros(len(x))
     states, starts = [x], steps.starts.to(x).unbind()
     stored = set(steps.stored)
@@ -157,22 +168,31 @@ def _steps(times: Tensor, dt: float | None, refine_at: Any, n_refined: int) -> _
 class _Run:
     """Coefficients of every step, and the step."""
 
+    origin: Tensor
+
     def __init__(self, process: FractionalDiffusion, x: Tensor, steps: _Steps, method: str, seed: int):
         self.process, self.x, self.seed, self.lengths = process, x, seed, steps.lengths
-        g, w = process.nodes, process.weights(x.shape[1])
-        distinct = torch.tensor(sorted(set(steps.lengths)), dtype=torch.float64, device=g.device)
+        g = process.nodes
+        distinct = sorted(set(steps.lengths))
+        h = torch.tensor(distinct, dtype=torch.float64, device=g.device)
         if method == "euler":
             _check_euler(g.max().item(), max(steps.lengths, default=0.0))
-            loss, gain = distinct[:, None] * g, distinct[:, None].expand(-1, len(g))
+            loss, gain = h[:, None] * g, h[:, None].expand(-1, len(g))
             factors = gain.sqrt().unsqueeze(-1)
         else:
-            loss = -torch.expm1(-distinct[:, None] * g)
-            gain = torch.where(g > 0, loss / torch.where(g > 0, g, 1), distinct[:, None])
-            factors = noise_factors(g, distinct)
+            loss = -torch.expm1(-h[:, None] * g)
+            gain = torch.where(g > 0, loss / torch.where(g > 0, g, 1), h[:, None])
+            factors = noise_factors(g, h)
+        which = [distinct.index(length) for length in steps.lengths]
+        # Steps of one length share a row, unless the weights change with time.
+        self.row = list(range(len(which))) if process.multifractional else which
+        if process.multifractional:
+            loss, gain, factors = loss[which], gain[which], factors[which]
+        w, turn = _weights(process, x.shape[1], steps)
         # The noise of B̂ is weighed in float64: large weights of both signs would cancel in float32.
-        tables = loss, gain, factors, w * loss[:, None], gain @ w.T, w @ factors
-        rows = zip(*(table.to(x).unbind() for table in tables), strict=True)
-        self.table = dict(zip(distinct.tolist(), rows, strict=True))
+        tables = loss, gain, factors, w * loss[:, None], (w * gain[:, None]).sum(-1), w @ factors
+        self.table = list(zip(*(table.to(x).unbind() for table in tables), strict=True))
+        self.turn = None if turn is None else turn.to(x).unbind()
         self.rank = factors.shape[-1]
         self.normals = PathNoise(seed, max(len(steps.lengths), 1), x.shape[1] * self.rank, like=x.detach())
         self.held = -1
@@ -180,9 +200,11 @@ class _Run:
     def step(self, k: int, t: Tensor, x: Tensor, y: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
         """One step of state and memory."""
         h = self.lengths[k]
-        loss, gain, factor, recall, push, kick = self.table[h]
+        loss, gain, factor, recall, push, kick = self.table[self.row[k]]
         z = self._normals(k)
         change = (z * kick).sum(-1) - (y * recall).sum(-1)  # ΔB̂
+        if self.turn is not None:
+            change = change + ((y - self.origin) * self.turn[k]).sum(-1)
         y = y - y * loss + z @ factor.T
         if u is not None:
             change = change + u * push
@@ -208,6 +230,17 @@ class _Run:
         if segment != self.held:
             self.drawn, self.held = self.normals.segment(range(len(self.x)), segment), segment
         return self.drawn[offset].view(*self.x.shape, self.rank)
+
+
+def _weights(process: FractionalDiffusion, n_features: int, steps: _Steps) -> tuple[Tensor, Tensor | None]:
+    """Weights of the increments, ``(d, K + 1)`` or one per step, and how those of a moving average change."""
+    if not process.multifractional:
+        return process.weights(n_features), None
+    h = torch.tensor(steps.lengths, dtype=torch.float64)
+    if process.definition == "integral":
+        return process.weights(n_features, steps.starts + 0.5 * h), None
+    w = process.weights(n_features, torch.cat([steps.starts, steps.starts[-1:] + h[-1:]]))
+    return w[1:], w.diff(dim=0)
 
 
 def noise_factors(nodes: Tensor, lengths: Tensor) -> Tensor:
@@ -236,8 +269,8 @@ def _check_euler(fastest: float, step: float) -> None:
         )
 
 
-def _check_memory(y0: Tensor, run: _Run) -> Tensor:
+def _check_memory(memory: Tensor, run: _Run, name: str) -> Tensor:
     shape = *run.x.shape, len(run.process.nodes)
-    if tuple(y0.shape) != shape:
-        raise ValueError(f"y0 must be (n, d, K + 1) = {shape}, but its shape is {tuple(y0.shape)}")
-    return y0.to(run.x)
+    if tuple(memory.shape) != shape:
+        raise ValueError(f"{name} must be (n, d, K + 1) = {shape}, but its shape is {tuple(memory.shape)}")
+    return memory.to(run.x)

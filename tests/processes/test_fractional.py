@@ -41,6 +41,7 @@ def test_amplitudes_are_numbers_vectors_or_functions():
         ({"hurst": 1.2}, "hurst"),
         ({"hurst": torch.full((2, 2), 0.5)}, "hurst"),
         ({"calculus": "x"}, "calculus"),
+        ({"definition": "x"}, "definition"),
     ],
 )
 def test_bad_settings_are_named(settings, word):
@@ -51,3 +52,26 @@ def test_bad_settings_are_named(settings, word):
 def test_indices_that_do_not_fit_the_state_are_refused():
     with pytest.raises(ValueError, match="3 coordinates"):
         process(hurst=torch.tensor([0.3, 0.7])).weights(3)
+
+
+def test_function_of_time_gives_weights_of_every_time():
+    times = torch.tensor([0.0, 0.5], dtype=torch.float64)
+    falling = process(hurst=lambda t: 0.7 - 0.4 * t)
+    assert falling.weights(3, times).shape == (2, 3, 4)
+    assert (falling.weights(3, times) - NOISE.weights([0.7, 0.5])[:, None]).abs().max() < 1e-10
+    own = process(hurst=lambda t: torch.stack([0.7 - 0.4 * t, 0.3 + t], dim=1))
+    assert (own.weights(2, times)[1] - NOISE.weights([0.5, 0.8])).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("hurst", "times", "word"),
+    [
+        (lambda t: 0.5 + t, None, "times are needed"),
+        (lambda t: 0.5 + t, [1.0], "between 0 and 1"),
+        (lambda t: 0.5, [0.1], "must return a tensor"),
+        (lambda t: torch.full((len(t), 3), 0.5), [0.1], "3 values"),
+    ],
+)
+def test_functions_of_time_that_cannot_be_are_refused(hurst, times, word):
+    with pytest.raises(ValueError, match=word):
+        process(hurst=hurst).weights(2, None if times is None else torch.tensor(times))

@@ -4,7 +4,7 @@ import torch
 from scipy.integrate import quad
 from torch import nn
 
-from dyninfer.fractional import MarkovApproximation
+from dyninfer.fractional import MarkovApproximation, multifractional_covariance
 from dyninfer.processes.fractional import FractionalDiffusion
 from dyninfer.solvers.fractional import solve_fractional
 
@@ -208,6 +208,7 @@ def test_euler_with_coarse_steps_is_refused_with_a_safe_step():
     [
         ({"method": "rk"}, "method"),
         ({"y0": torch.zeros(2, 1, 3)}, "y0"),
+        ({"origin": torch.zeros(2, 1, 3)}, "origin"),
         ({"refine_at": [2.0]}, "refine_at"),
         ({"dt": -1.0}, "dt"),
     ],
@@ -215,3 +216,113 @@ def test_euler_with_coarse_steps_is_refused_with_a_safe_step():
 def test_bad_arguments_are_named(settings, word):
     with pytest.raises(ValueError, match=word):
         solve_fractional(noise_only(MarkovApproximation(3), 0.5), torch.zeros(2, 1), [0, 1], **settings)
+
+
+DEFINITIONS = ["moving-average", "integral"]
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS)
+@pytest.mark.parametrize("method", ["exact", "euler"])
+@pytest.mark.parametrize("kind", ["I", "II"])
+def test_function_that_is_constant_gives_the_paths_of_the_number(definition, method, kind):
+    approximation, x0 = (
+        MarkovApproximation(nodes=[0.2, 2.0, 20.0], kind=kind),
+        torch.zeros(5, 2, dtype=DOUBLE),
+    )
+    index = torch.tensor([0.3, 0.8], dtype=DOUBLE)
+    push = lambda t, x, y: torch.ones_like(x)  # noqa: E731
+    runs = []
+    for hurst in (index, lambda t: index.expand(len(t), 2)):
+        process = FractionalDiffusion(lambda t, x: -x, approximation, hurst, definition=definition)
+        runs.append(solve_fractional(process, x0, [0, 0.3, 1], control=push, dt=0.02, method=method))
+    np.testing.assert_allclose(runs[0].states, runs[1].states, atol=1e-12)
+    assert torch.equal(runs[0].memory, runs[1].memory)
+
+
+def falling(t):
+    return 0.8 - 0.5 * t
+
+
+@pytest.mark.parametrize(("kind", "dt"), [("I", 0.5), ("II", 0.5), ("II", 0.02)])
+def test_moving_average_is_the_weighted_memory_at_every_step_length(kind, dt):
+    approximation = MarkovApproximation(6, kind=kind, dt=0.02)
+    times = [0.0, 0.1, 0.5, 1.0]
+    process = FractionalDiffusion(still, approximation, falling)
+    x0, y0 = torch.zeros(4, 1, dtype=DOUBLE), torch.zeros(4, 1, 7, dtype=DOUBLE)
+    run = solve_fractional(process, x0, times, dt=dt, y0=y0)
+    w = approximation.weights(falling(1.0))
+    np.testing.assert_allclose(run.states[:, -1, 0], (run.memory[:, 0] * w).sum(-1), atol=1e-10)
+
+
+def test_moving_average_has_the_exact_multifractional_covariance():
+    approximation = MarkovApproximation(12, kind="II", dt=0.05)
+    times = np.linspace(0, 1, 6)
+    process = FractionalDiffusion(still, approximation, falling)
+    x = solve_fractional(process, torch.zeros(20_000, 1), times, dt=0.5).states[:, 1:, 0].double()
+    exact = multifractional_covariance(times[1:], falling)
+    scale = exact.diag().sqrt()
+    error = ((x.T @ x / len(x) - exact) / scale[:, None] / scale).abs()
+    assert error.max() < 0.035  # three standard errors and the approximation's 0.01
+
+
+def test_integral_keeps_the_past_where_the_moving_average_weighs_it_anew():
+    """With a jump of H at ½ the integral is one motion until then, and adds increments of the other."""
+    approximation, x0 = MarkovApproximation(4, kind="II"), torch.zeros(20_000, 1, dtype=DOUBLE)
+    jump = lambda t: torch.where(t < 0.5, 0.7, 0.3).double()  # noqa: E731
+    runs = {
+        name: solve_fractional(
+            FractionalDiffusion(still, approximation, jump, definition=name), x0, [0, 0.5, 1], dt=0.25
+        ).states[..., 0]
+        for name in DEFINITIONS
+    }
+    w = approximation.weights([0.7, 0.3])
+    g = approximation.nodes
+    sums = g[:, None] + g
+    spread = lambda r: torch.where(sums > 0, -torch.expm1(-sums * r) / sums.clamp_min(1e-9), r)  # noqa: E731
+    lost = torch.expm1(-0.5 * g)
+    early, step = spread(0.5), w[0] + w[1] * lost
+    exact = {
+        "integral": step @ early @ step + w[1] @ early @ w[1],
+        "moving-average": w[1] @ spread(1.0) @ w[1],
+    }
+    assert exact["integral"] < 0.9 * exact["moving-average"]
+    for name, run in runs.items():
+        assert run[:, -1].var().item() == pytest.approx(exact[name].item(), rel=0.035)
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_gradients_reach_the_function_of_the_index(definition):
+    class Line(nn.Module):
+        def __init__(self, slope):
+            super().__init__()
+            self.slope = nn.Parameter(torch.tensor(slope, dtype=torch.float32))
+
+        def forward(self, t):
+            assert t.dtype == torch.float32
+            return 0.6 + self.slope * t
+
+    def loss(slope):
+        process = FractionalDiffusion(
+            lambda t, x: -x, MarkovApproximation(4), Line(slope), definition=definition
+        )
+        run = solve_fractional(process, torch.zeros(20, 1, dtype=DOUBLE), [0, 1], dt=0.1)
+        return run.states.square().mean(), process
+
+    value, process = loss(-0.25)
+    value.backward()
+    (slope,) = process.parameters()
+    numeric = (loss(-0.25 + 2**-9)[0] - loss(-0.25 - 2**-9)[0]) / 2**-8
+    assert slope.grad.item() == pytest.approx(numeric.item(), rel=1e-3)
+
+
+def test_moving_average_goes_on_from_its_memory_and_origin():
+    approximation = MarkovApproximation(4)
+    process = FractionalDiffusion(still, approximation, falling)
+    x0 = torch.zeros(3, 1, dtype=DOUBLE)
+    y0 = torch.randn(3, 1, 5, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
+    first = solve_fractional(process, x0, [0, 0.5], dt=0.5, y0=y0)
+    second = solve_fractional(
+        process, first.states[:, -1], [0.5, 1], dt=0.5, y0=first.memory, origin=y0, seed=1
+    )
+    exact = ((second.memory - y0) * approximation.weights(falling(1.0))).sum(-1)
+    np.testing.assert_allclose(second.states[:, -1], exact, atol=1e-12)
