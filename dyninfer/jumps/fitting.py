@@ -17,6 +17,7 @@ from dyninfer.processes.jump import MarkovJump
 LogDensity = Callable[[Tensor], Tensor]
 
 _FLAT = 1e-2
+_AT_ONCE = 2**15  # transition probabilities computed at once for the curvature: what stays in a cache
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -149,7 +150,11 @@ def fit_panel(
         total = likelihood(scheme.generator(theta))
         return total if prior is None else total + prior(scheme.log_rates(theta))
 
-    best = maximise(objective, theta.reshape(1, -1) if not batch else theta, max_iter=max_iter)
+    each = batch.numel() * counts.gaps.shape[-1] * counts.n_states**2
+    columns = max(1, _AT_ONCE // (2 * each))
+    best = maximise(
+        objective, theta.reshape(1, -1) if not batch else theta, max_iter=max_iter, columns=columns
+    )
     return finished(best, scheme, batch, lambda x: likelihood(scheme.generator(x)), counts.n_observed)
 
 

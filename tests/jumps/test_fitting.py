@@ -14,6 +14,7 @@ from dyninfer.jumps.fitting import fit_panel
 from dyninfer.jumps.panel import panel_counts, stack_counts
 from dyninfer.jumps.scheme import RateScheme
 from dyninfer.processes.jump import MarkovJump
+from dyninfer.simulators import FlashingRatchet
 from dyninfer.solvers.jump import draw_skeletons
 
 
@@ -61,11 +62,20 @@ def test_flashing_ratchet_is_found_as_well_as_published(n_paths, batch, publishe
     ]
     began = time.process_time()
     fit = fit_panel(stack_counts(panels))
-    assert time.process_time() - began < 3.0
+    assert time.process_time() - began < 1.0
     off = ~torch.eye(6, dtype=torch.bool)
     rmse = (fit.generator - torch.from_numpy(data["Q"]))[:, off].square().mean(-1).sqrt()
     assert float(rmse.mean()) == pytest.approx(published, rel=0.2)
     assert bool(fit.converged.all())
+
+
+def test_rough_start_and_truth_lead_to_the_same_maximum():
+    """A rate sent towards zero by a long step has no slope left in its logarithm, and stays there for good."""
+    ratchet = FlashingRatchet().process().generator
+    counts = stack_counts([simulated(ratchet, 300, np.linspace(0, 2.5, 100), seed) for seed in range(12)])
+    rough, near = fit_panel(counts), fit_panel(counts, start=ratchet.clamp(min=1e-2).expand(12, 6, 6))
+    torch.testing.assert_close(rough.log_likelihood, near.log_likelihood, rtol=0, atol=1e-5)
+    torch.testing.assert_close(rough.generator, near.generator, rtol=0, atol=1e-3)
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
