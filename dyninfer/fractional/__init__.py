@@ -8,6 +8,7 @@ from dyninfer.fractional.hurst import (
     hurst_variogram,
     hurst_whittle,
 )
+from dyninfer.fractional.hurst_function import HurstFunction, MultifractionalFit, fit_multifractional
 from dyninfer.fractional.incomplete_gamma import gamma_p, gamma_q, scaled_gamma_q
 from dyninfer.fractional.markov import MarkovApproximation
 from dyninfer.fractional.motion import FractionalBrownianMotion
@@ -20,8 +21,11 @@ from dyninfer.fractional.multifractional import (
 __all__ = [
     "FractionalBrownianMotion",
     "HurstEstimate",
+    "HurstFunction",
     "MarkovApproximation",
+    "MultifractionalFit",
     "approximate_covariance",
+    "fit_multifractional",
     "gamma_p",
     "gamma_q",
     "hurst_dfa",

@@ -71,7 +71,12 @@ def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor
     Tensor, ``(n, n)`` float64
         With gradients in ``hurst``.
     """
-    g, w = noise.nodes, noise.weights(hurst)
+    return weighted_covariance(noise, times, noise.weights(hurst))
+
+
+def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor) -> Tensor:
+    """The covariance of :func:`approximate_covariance` from the weights at each time, ``(n, K + 1)``."""
+    g, w = noise.nodes, weights
     t = torch.as_tensor(times, dtype=torch.float64, device=g.device)
     if w.shape[:-1] != t.shape or bool((t.diff() <= 0).any()):
         raise ValueError(f"times must increase, one for each of the {len(w)} values of hurst")
