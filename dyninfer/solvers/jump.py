@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.processes.jump import MarkovJump
 from dyninfer.processes.jump.chain import off_diagonal
+from dyninfer.solvers.alias import alias_tables
 from dyninfer.solvers.dispatch import Options, run
 from dyninfer.solvers.grid import check_times
 from dyninfer.solvers.noise import mix64
@@ -150,26 +151,23 @@ def simulate_events(
             states = _pick(
                 law[owner], torch.rand(len(states), generator=g, dtype=law.dtype, device=law.device)
             )
-        times, visited = (
-            [torch.full_like(states, start_time, dtype=torch.float64)[:, None]],
-            [states[:, None]],
-        )
+        times, visited = [torch.full_like(states, start_time, dtype=torch.float64)], [states]
         inner = [b for b in process.breaks.tolist() if start_time < b < stop]
         ends = [start_time, *inner, stop]
         for low, high in zip(ends, ends[1:], strict=False):
             q = process.at(low).generator.reshape(-1, process.n_states, process.n_states)
-            _jump_until(q, first.shape[-1], low, high, times, visited, g)
-        all_times, all_states = torch.cat(times, dim=1), torch.cat(visited, dim=1)
-        if inner:  # every period began with padding of its own
-            all_times, order = all_times.sort(dim=1, stable=True)
-            all_states = all_states.gather(1, order)
-        n_visits = all_times.isfinite().sum(1, keepdim=True)
-        most = int(n_visits.amax())
-        all_times, all_states = all_times[:, :most], all_states[:, :most]
-        all_states = torch.where(all_times.isfinite(), all_states, all_states.gather(1, n_visits - 1))
+            moments, targets = _jumps(q, visited[-1], low, high, g)
+            times += moments
+            visited += targets
+        all_times, all_states = torch.stack(times), torch.stack(visited)
+        if inner:  # every period ended with padding of its own
+            last = all_states[-1:]
+            all_times, order = all_times.sort(dim=0, stable=True)
+            all_states = torch.where(all_times < torch.inf, all_states.gather(0, order), last)
+        most = int((all_times.amin(1) < torch.inf).sum())
         shape = (*first.shape, most)
         return JumpEvents(
-            all_times[:, :most].reshape(shape), all_states.reshape(shape), start_time, float(stop)
+            all_times[:most].T.reshape(shape), all_states[:most].T.reshape(shape), start_time, float(stop)
         )
 
 
@@ -253,32 +251,38 @@ def _below(cumulative: Tensor, u: Tensor) -> Tensor:
     return (cumulative[:, :-1] <= (u * cumulative[:, -1])[:, None]).sum(-1)
 
 
-def _jump_until(
-    q: Tensor, n: int, low: float, high: float, times: list[Tensor], visited: list[Tensor], g: torch.Generator
-) -> None:
-    """Append the visits of one period with constant generators ``(process, S, S)``, a few jumps at a time."""
-    size, total = q.shape[-1], len(q) * n
-    exit_rate = off_diagonal(q).sum(-1).reshape(-1)
-    cumulative = off_diagonal(q).cumsum(-1).reshape(-1, size)
-    state = visited[0][:, 0]
-    for when, where in zip(times[1:], visited[1:], strict=True):  # the latest visit of each path
-        last = when.isfinite().sum(1, keepdim=True)
-        state = torch.where(last[:, 0] > 0, where.gather(1, (last - 1).clamp(min=0))[:, 0], state)
-    rows, clock = torch.arange(total, device=q.device), torch.full_like(state, low, dtype=torch.float64)
-    while len(rows):
-        row = rows // n * size
-        moments, targets = [], []
-        for _ in range(_LOOK_EVERY):
-            u = torch.rand(2, len(rows), generator=g, dtype=torch.float64, device=q.device)
-            clock = clock - torch.log1p(-u[0]) / exit_rate[row + state]
-            state = _below(cumulative[row + state], u[1])
-            moments.append(clock)
-            targets.append(state)
-        block = torch.full((total, _LOOK_EVERY), torch.inf, dtype=torch.float64, device=q.device)
-        jumped = torch.stack(moments, dim=1)
-        block[rows] = torch.where(jumped < high, jumped, torch.inf)
-        times.append(block)
-        visited.append(torch.zeros(total, _LOOK_EVERY, dtype=torch.int64, device=q.device))
-        visited[-1][rows] = torch.stack(targets, dim=1)
-        going = clock < high
-        rows, state, clock = rows[going], state[going], clock[going]
+def _jumps(
+    q: Tensor, state: Tensor, low: float, high: float, g: torch.Generator
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Times and states ``(path,)`` of visit after visit in one period with constant generators ``(process, S, S)``.
+
+    A path that is done has the time inf and keeps its state.
+    """
+    off, size, total = off_diagonal(q).flatten(0, 1), q.shape[-1], len(state)
+    mean_wait = 1 / off.sum(-1)
+    own, other = alias_tables(off)
+    rows, here, clock = (
+        None,
+        state,
+        torch.full_like(state, low, dtype=torch.float64),
+    )  # rows None: all of them
+    first = None if len(q) == 1 else torch.arange(total, device=q.device) // (total // len(q)) * size
+    never = torch.full_like(clock, torch.inf)
+    times, visited = [], []
+    while len(here):
+        u = torch.rand(2, _LOOK_EVERY, len(here), generator=g, dtype=torch.float64, device=q.device)
+        for log, place in zip(u[0].neg_().log1p_(), u[1].mul_(size), strict=True):
+            row = here if first is None else first + here
+            clock = clock - log * mean_wait.index_select(0, row)
+            going = clock < high
+            column = place.long()
+            cell = row * size + column
+            kept = place - column < own.index_select(0, cell)
+            target = torch.where(kept, column, other.index_select(0, cell))
+            clock, here = torch.where(going, clock, torch.inf), torch.where(going, target, here)
+            times.append(clock if rows is None else never.index_copy(0, rows, clock))
+            visited.append(here if rows is None else state.index_copy(0, rows, here))
+        left = going.nonzero()[:, 0]
+        state, rows = visited[-1], left if rows is None else rows[left]
+        here, clock, first = here[left], clock[left], None if first is None else first[left]
+    return times, visited
