@@ -118,13 +118,13 @@ def solve_fractional(
         run.origin = _check_memory(origin, run, "origin")
     else:
         run.origin = y if process.noise.kind == "I" else torch.zeros_like(y)
-    energy = x.new_zeros(len(x))
+    energy, half = x.new_zeros(len(x)), x.new_full(x.shape[1:], 0.5)
     states, starts = [x], steps.starts.to(x).unbind()
     stored = set(steps.stored)
     for k, t in enumerate(starts):
         u = None if control is None else control(t.expand(len(x)), x, y)
         if u is not None:
-            energy = energy + 0.5 * steps.lengths[k] * u.square().sum(-1)
+            energy = energy + steps.lengths[k] * (u.square() @ half)
         x, y = run.step(k, t, x, y, u)
         if k + 1 in stored:
             states.append(x)
@@ -202,9 +202,9 @@ class _Run:
         h = self.lengths[k]
         loss, gain, factor, recall, push, kick = self.table[self.row[k]]
         z = self._normals(k)
-        change = (z * kick).sum(-1) - (y * recall).sum(-1)  # ΔB̂
+        change = _dot(z, kick) - _dot(y, recall)  # ΔB̂
         if self.turn is not None:
-            change = change + ((y - self.origin) * self.turn[k]).sum(-1)
+            change = change + _dot(y - self.origin, self.turn[k])
         y = y - y * loss + z @ factor.T
         if u is not None:
             change = change + u * push
@@ -233,14 +233,24 @@ class _Run:
 
 
 def _weights(process: FractionalDiffusion, n_features: int, steps: _Steps) -> tuple[Tensor, Tensor | None]:
-    """Weights of the increments, ``(d, K + 1)`` or one per step, and how those of a moving average change."""
-    if not process.multifractional:
-        return process.weights(n_features), None
-    h = torch.tensor(steps.lengths, dtype=torch.float64)
-    if process.definition == "integral":
-        return process.weights(n_features, steps.starts + 0.5 * h), None
-    w = process.weights(n_features, torch.cat([steps.starts, steps.starts[-1:] + h[-1:]]))
-    return w[1:], w.diff(dim=0)
+    """Weights of the increments, of all coordinates, one row if they share them, perhaps for every step.
+
+    Second, how the weights of a moving average change over every step.
+    """
+    times, h = None, torch.tensor(steps.lengths, dtype=torch.float64)
+    if process.multifractional:
+        ends = torch.cat([steps.starts, steps.starts[-1:] + h[-1:]])
+        times = ends if process.definition == "moving-average" else steps.starts + 0.5 * h
+    w = process.weights(n_features, times)
+    w = w[..., :1, :] if w.stride(-2) == 0 else w  # an expanded row
+    if process.multifractional and process.definition == "moving-average":
+        return w[1:], w.diff(dim=0)
+    return w, None
+
+
+def _dot(values: Tensor, weights: Tensor) -> Tensor:
+    """``Σ_k weights_k values_k`` of ``(n, d, K)``; weights ``(1, K)`` that coordinates share are one product."""
+    return values @ weights[0] if len(weights) == 1 else (values * weights).sum(-1)
 
 
 def noise_factors(nodes: Tensor, lengths: Tensor) -> Tensor:
