@@ -1,5 +1,6 @@
 """Systems whose dynamics are known, to check estimators and solvers against."""
 
+from dyninfer.simulators.alanine import AlanineDipeptide
 from dyninfer.simulators.base import Simulator
 from dyninfer.simulators.birth_death import BirthDeath
 from dyninfer.simulators.branching import BranchingPopulation
@@ -8,10 +9,12 @@ from dyninfer.simulators.flashing_ratchet import FlashingRatchet
 from dyninfer.simulators.hydrogen import HydrogenSuperposition
 from dyninfer.simulators.ion_channel import IonChannel
 from dyninfer.simulators.ornstein_uhlenbeck import OrnsteinUhlenbeck
+from dyninfer.simulators.protein_folding import ProteinFolding
 from dyninfer.simulators.quantum import FreeWavePacket, HarmonicWavePacket
 from dyninfer.simulators.toggle import ToggleWithGrowth
 
 __all__ = [
+    "AlanineDipeptide",
     "BirthDeath",
     "BranchingPopulation",
     "DoubleWell",
@@ -21,6 +24,7 @@ __all__ = [
     "HydrogenSuperposition",
     "IonChannel",
     "OrnsteinUhlenbeck",
+    "ProteinFolding",
     "Simulator",
     "ToggleWithGrowth",
 ]

@@ -1,0 +1,50 @@
+"""A stand-in for alanine dipeptide: a chain of six states with published rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from dyninfer.jumps import LabelNoise, observe
+from dyninfer.paths import Paths
+from dyninfer.processes.jump import MarkovJump, with_diagonal
+from dyninfer.simulators.base import check_positive, check_times, stream
+from dyninfer.solvers.jump import simulate_jumps
+
+_RATES = (
+    (0.0, 53.0, 0.19, 7.9, 0.06, 0.02),
+    (47.0, 0.0, 0.05, 12.0, 0.04, 0.01),
+    (0.28, 0.13, 0.0, 17.0, 0.02, 0.04),
+    (36.0, 26.9, 41.0, 0.0, 0.3, 0.01),
+    (0.17, 0.2, 0.4, 0.2, 0.0, 3.0),
+    (1.2, 1.8, 0.5, 0.7, 19.0, 0.0),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlanineDipeptide:
+    """A surrogate, no molecule: a chain of six states in equilibrium, read every picosecond or so.
+
+    Its rates are those that NeuralMJP (Seifner and Sánchez 2023, ICML) inferred from a molecular dynamics simulation
+    of alanine dipeptide; they span more than three decades. Nothing of the molecule that such a chain cannot show,
+    such as recrossings at short lags, is in its data. Times are in nanoseconds.
+
+    Parameters
+    ----------
+    label_noise : float
+        Share of labels that are wrong, evenly over the other states.
+    """
+
+    label_noise: float = 0.0
+
+    def process(self) -> MarkovJump:
+        """Return the true process (rates per ns), which starts in its stationary law."""
+        return MarkovJump(with_diagonal(torch.tensor(_RATES, dtype=torch.float64)))
+
+    def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
+        """Observe ``n`` molecules at increasing times, in ns; ``0.001 * np.arange(100)`` are frames of 1 ps."""
+        check_positive(n=n)
+        runs = simulate_jumps(self.process(), n, check_times(times), seed=stream(seed, 0))
+        return observe(runs, LabelNoise.uniform(6, self.label_noise), seed=stream(seed, 1))
