@@ -1,5 +1,6 @@
 """Fractional noise: exact motion, its Markov approximation, and estimators of its Hurst index."""
 
+from dyninfer.fractional.displacement import MSDExponent, msd_exponent
 from dyninfer.fractional.hurst import (
     HurstEstimate,
     hurst_dfa,
@@ -22,6 +23,7 @@ __all__ = [
     "FractionalBrownianMotion",
     "HurstEstimate",
     "HurstFunction",
+    "MSDExponent",
     "MarkovApproximation",
     "MultifractionalFit",
     "approximate_covariance",
@@ -33,6 +35,7 @@ __all__ = [
     "hurst_rs",
     "hurst_variogram",
     "hurst_whittle",
+    "msd_exponent",
     "multifractional_covariance",
     "sample_multifractional",
     "scaled_gamma_q",

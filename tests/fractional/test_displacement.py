@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+
+from dyninfer.fractional import FractionalBrownianMotion, msd_exponent
+
+
+def tracks_of(exponent, noise=0.0, n=400, length=100, seed=0):
+    motion = FractionalBrownianMotion(exponent / 2)
+    x = motion.sample(np.arange(length), n, n_features=2, seed=seed, dtype=torch.float64).numpy()
+    return x + noise * np.random.default_rng(seed).normal(size=x.shape)
+
+
+@pytest.mark.parametrize("localisation_noise", [False, True])
+def test_straight_motion_has_exponent_two_and_the_square_of_its_speed(localisation_noise):
+    t = 0.1 * np.arange(20)
+    found = msd_exponent(
+        np.stack([3 * t, 4 * t], axis=-1)[None], dt=0.1, localisation_noise=localisation_noise
+    )
+    assert found.exponent[0] == pytest.approx(2)
+    assert found.coefficient[0] == pytest.approx(25)
+    np.testing.assert_allclose(found.msd[0], 25 * found.lags**2)
+
+
+@pytest.mark.parametrize("exponent", [0.6, 1.0, 1.4])
+def test_exponent_coefficient_and_noise_of_simulated_tracks_are_found(exponent):
+    clean = msd_exponent(tracks_of(exponent), 10, pooled=True)
+    assert clean.exponent[0] == pytest.approx(exponent, abs=0.03)
+    assert clean.coefficient[0] == pytest.approx(2, rel=0.05)  # E |x(1)|² of two coordinates
+    noisy = msd_exponent(tracks_of(exponent, noise=0.7), 10, pooled=True, localisation_noise=True)
+    assert noisy.exponent[0] == pytest.approx(exponent, abs=0.1)
+    assert noisy.noise_variance[0] == pytest.approx(0.49, abs=0.15)
+    assert msd_exponent(tracks_of(exponent, noise=0.7), 10, pooled=True).exponent[0] < exponent - 0.1
+
+
+def test_frames_not_seen_are_left_out_of_the_mean():
+    x = tracks_of(1.0, n=2, length=12)
+    x[0, 5], x[1, 9:] = np.nan, np.nan
+    found = msd_exponent(x, 4)
+    for i in range(2):
+        for lag in range(1, 5):
+            squares = [((x[i, k + lag] - x[i, k]) ** 2).sum() for k in range(12 - lag)]
+            assert found.msd[i, lag - 1] == pytest.approx(np.nanmean(squares))
+    assert found.exponent.shape == (2,)
+
+
+@pytest.mark.parametrize("localisation_noise", [False, True])
+def test_tracks_that_are_too_short_have_no_exponent(localisation_noise):
+    x = tracks_of(1.0, n=3, length=20)
+    x[1, 3:] = np.nan
+    found = msd_exponent(x, 5, localisation_noise=localisation_noise).exponent
+    assert np.isnan(found).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("tracks", "settings", "word"),
+    [
+        (np.zeros(5), {}, "tracks"),
+        (np.zeros((2, 3)), {}, "tracks"),
+        (np.zeros((2, 30)), {"max_lag": 30}, "max_lag"),
+        (np.zeros((2, 30)), {"max_lag": 3, "localisation_noise": True}, "max_lag"),
+        (np.zeros((2, 30)), {"dt": 0.0}, "dt"),
+    ],
+)
+def test_bad_arguments_are_named(tracks, settings, word):
+    with pytest.raises(ValueError, match=word):
+        msd_exponent(tracks, **settings)
