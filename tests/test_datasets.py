@@ -82,6 +82,31 @@ def test_mesc_loses_pluripotency_and_gains_endoderm(mesc):
     ).all()
 
 
+def test_tracks_are_in_micrometres_and_seconds_one_particle_after_another():
+    every = datasets.single_particle_tracks()
+    assert every.shape == (5071, 2)
+    assert every.obs["track"].nunique() == 1000
+    first = every[every.obs["track"] == "6325"]
+    np.testing.assert_allclose(
+        first.obsm["position"][0], [482.5991753182098 * 0.16, 288.30540174763775 * 0.16]
+    )
+    np.testing.assert_allclose(first.obs["time"].iloc[:3], [0, 0.00748, 0.01496])
+    long = datasets.single_particle_tracks(min_length=20)
+    assert (len(long), long.obs["track"].nunique()) == (1397, 36)
+    with pytest.raises(ValueError, match="min_length=10000"):
+        datasets.single_particle_tracks(min_length=10_000)
+
+
+def test_nile_minima_are_one_path_of_years(tmp_path, monkeypatch):
+    (tmp_path / "nile_minima").mkdir()
+    (tmp_path / "nile_minima" / "nile_minima.csv").write_text("Year,NileMin\n622,1157.0\n623,1088.0\n")
+    use(monkeypatch, tmp_path, "nile_minima")
+    adata = datasets.nile_minima()
+    assert adata.obs["year"].tolist() == [622.0, 623.0]
+    assert adata.X[:, 0].tolist() == [1157.0, 1088.0]
+    assert adata.obs["river"].nunique() == 1
+
+
 def test_shipped_files_are_small_and_carry_card_and_licence():
     for folder in (path for path in (ROOT / "datasets").iterdir() if path.is_dir()):
         assert (folder / "README.md").is_file()
@@ -177,7 +202,8 @@ def test_available_lists_every_loader():
         41,
         "shipped",
     ]
-    assert (table.loc[table["name"] != "mesc_retinoic_acid", "origin"] == "downloaded").all()
+    here = table.loc[table["origin"] == "shipped", "name"]
+    assert sorted(here) == ["mesc_retinoic_acid", "single_particle_tracks"]
 
 
 def test_every_loader_documents_licence_and_citation():

@@ -8,6 +8,7 @@ names reference, licence and addresses.
 
 from __future__ import annotations
 
+from dyninfer.datasets.individuals import nile_minima, single_particle_tracks
 from dyninfer.datasets.loaders import (
     cite_hspc,
     dyngen_velocity,
@@ -27,5 +28,7 @@ __all__ = [
     "emt_a549",
     "larry_clones",
     "mesc_retinoic_acid",
+    "nile_minima",
+    "single_particle_tracks",
     "weinreb_hematopoiesis",
 ]

@@ -40,8 +40,10 @@ def paths(name: str) -> list[Path]:
 
 
 def _path(entry: Dataset, file: File, folder: Path | None) -> Path:
-    if folder and (path := folder / entry.name / file.name).is_file():
-        return _verified(path, file, entry.name)
+    if folder:
+        for name in (entry.name, entry.folder or entry.name):
+            if (path := folder / name / file.name).is_file():
+                return _verified(path, file, entry.name)
     return _download(entry, file)
 
 

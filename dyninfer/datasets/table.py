@@ -22,7 +22,10 @@ class File:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One line of the table. Without files the data set is shipped; `repacked` may stand in for all files."""
+    """One line of the table.
+
+    Without files the data set is shipped; `repacked` may stand in for all files, and `folder` for the name in a user's folder of data.
+    """
 
     name: str
     cells: int
@@ -32,6 +35,7 @@ class Dataset:
     reference: str
     files: tuple[File, ...] = ()
     repacked: File | None = None
+    folder: str | None = None
 
     @property
     def shipped(self) -> bool:
@@ -57,6 +61,8 @@ _TIGON = f"{_GITHUB}/yutongo/TIGON/1ed92cfcc250415fc01b4d344a308b0680cc9635/Inpu
 _COSPAR = f"{_GITHUB}/AllonKleinLab/cospar/ca54cad8a9db9a72152ba8a8b6d67d57eace4acb/tests/data"
 _CELLRANK = f"{_GITHUB}/theislab/cellrank_reproducibility/c1b9232caacd15fdd16914007fab4890b136109f/data"
 
+_LONG_MEMORY = f"{_GITHUB}/everval/LongMemory.jl/93040c546c44620290811f3d9e3e5dce29886e66/examples"
+
 CITE_DAYS = {
     2: "ba7cc587e6df22382099e8592939e188b1fe32681a71640473058719f56f1bf4",
     3: "3b427bff70dfae37e3c4793d3ae9b3493c96a88cb507518e41387b7eeca62f94",
@@ -71,6 +77,30 @@ _DATASETS = (
         times="0, 6, 12, 24, 36, 48, 60, 72, 96 hours",
         licence="BSD-3-Clause",
         reference="Semrau et al. 2017, Nature Communications 8:1096, doi 10.1038/s41467-017-01076-4",
+    ),
+    Dataset(
+        name="single_particle_tracks",
+        cells=5071,
+        features=2,
+        times="every 7.48 ms, 1,000 tracks",
+        licence="MIT",
+        reference="Heckert et al. 2022, eLife 11:e70169, doi 10.7554/eLife.70169",
+    ),
+    Dataset(
+        name="nile_minima",
+        cells=663,
+        features=1,
+        times="622 to 1284, every year",
+        licence="MIT (repository); historical facts",
+        reference="Toussoun 1925, Mémoires de l'Institut d'Égypte 8",
+        files=(
+            File(
+                "nile_minima.csv",
+                "92b44aa4020216a481a3bef9a7d1f4151494484e611804865865426a25207794",
+                f"{_LONG_MEMORY}/NileRiverMin.csv",
+            ),
+        ),
+        folder="long_memory",
     ),
     Dataset(
         name="cite_hspc",

@@ -1,0 +1,107 @@
+"""Loaders of data in which individuals are followed: observations are rows, and ``obs`` says whose and when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dyninfer.datasets.files import paths, shipped
+from dyninfer.datasets.table import TABLE
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_MICROMETRES_PER_PIXEL, _SECONDS_PER_FRAME = 0.16, 0.00748
+
+
+def single_particle_tracks(min_length: int = 1) -> AnnData:
+    """Tracks of single proteins in nuclei of living cells, seen every 7.48 ms. Shipped, offline.
+
+    Parameters
+    ----------
+    min_length : int
+        Fewest detections of a track that is kept. Most tracks are short: particles leave the focus or bleach.
+
+    Returns
+    -------
+    AnnData
+        Detections x 2: ``X`` and ``obsm["position"]`` are ``(y, x)`` in micrometres, float64 in ``obsm``; ``obs["track"]``
+        names the particle, ``obs["time"]`` is in seconds. 5,071 detections of 1,000 tracks, or 1,397 of 36 with ``min_length=20``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the installation lacks its data folder.
+    ValueError
+        If no track has ``min_length`` detections.
+
+    Notes
+    -----
+    Source: Python package saspt 0.4.0, MIT, file samples/sample_tracks.csv; pixels of 0.16 µm, as in its documentation.
+    Cite Heckert, Dahal, Tjian & Darzacq 2022, eLife 11:e70169, doi 10.7554/eLife.70169.
+    """
+    import anndata as ad
+    import pandas as pd
+
+    table = pd.read_csv(shipped("single_particle_tracks", "tracks.csv.gz"))
+    length = table.groupby("trajectory")["frame"].transform("size")
+    table = table[length >= min_length].sort_values(["trajectory", "frame"])
+    if table.empty:
+        raise ValueError(
+            f"min_length={min_length}: the longest of these tracks has {length.max()} detections"
+        )
+    position = table[["y", "x"]].to_numpy(dtype=np.float64) * _MICROMETRES_PER_PIXEL
+    obs = pd.DataFrame(
+        {
+            "track": table["trajectory"].astype(str).to_numpy(),
+            "time": table["frame"].to_numpy() * _SECONDS_PER_FRAME,
+        },
+        index=[f"track{t}_{f}" for t, f in zip(table["trajectory"], table["frame"], strict=True)],
+    )
+    return ad.AnnData(
+        X=position.astype(np.float32),
+        obs=obs,
+        var=pd.DataFrame(index=["y", "x"]),
+        obsm={"position": position},
+        uns={"source": TABLE["single_particle_tracks"].source},
+    )
+
+
+def nile_minima() -> AnnData:
+    """Yearly minimal water levels of the Nile at Roda, 622 to 1284: the series in which Hurst found memory.
+
+    Returns
+    -------
+    AnnData
+        663 years x 1: the minimum in ``X``, ``obs["year"]``, and ``obs["river"]``, the same for all, to be the ``path_key``.
+
+    Raises
+    ------
+    ConnectionError
+        If the file is not here and cannot be downloaded.
+    ValueError
+        If the file is not the published one.
+
+    Notes
+    -----
+    The exact likelihood of fractional Gaussian noise has its maximum at a Hurst index of 0.837, standard error 0.025.
+
+    Source: github.com/everval/LongMemory.jl, MIT. Cite Toussoun 1925, Mémoires de l'Institut d'Égypte 8, and
+    Beran 1994, Statistics for Long-Memory Processes.
+    """
+    import anndata as ad
+    import pandas as pd
+
+    (path,) = paths("nile_minima")
+    table = pd.read_csv(path)
+    obs = pd.DataFrame(
+        {"year": table["Year"].to_numpy(dtype=np.float64), "river": "Nile"},
+        index=table["Year"].astype(int).astype(str),
+    )
+    return ad.AnnData(
+        X=table[["NileMin"]].to_numpy(dtype=np.float32),
+        obs=obs,
+        var=pd.DataFrame(index=["minimum"]),
+        uns={"source": TABLE["nile_minima"].source},
+    )
