@@ -4,6 +4,7 @@ from dyninfer.simulators.alanine import AlanineDipeptide
 from dyninfer.simulators.base import Simulator
 from dyninfer.simulators.birth_death import BirthDeath
 from dyninfer.simulators.branching import BranchingPopulation
+from dyninfer.simulators.cell_states import CellStates
 from dyninfer.simulators.double_well import DoubleWell
 from dyninfer.simulators.flashing_ratchet import FlashingRatchet
 from dyninfer.simulators.hydrogen import HydrogenSuperposition
@@ -17,6 +18,7 @@ __all__ = [
     "AlanineDipeptide",
     "BirthDeath",
     "BranchingPopulation",
+    "CellStates",
     "DoubleWell",
     "FlashingRatchet",
     "FreeWavePacket",
