@@ -9,14 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dyninfer.fractional.chain import Observations, covariance_root, messages, twist
-from dyninfer.fractional.linear import stationary_memory
-from dyninfer.solvers.fractional import noise_factors
+from dyninfer.variational.guide import Guide, Laws, PseudoObservations, Steps, frozen_steps, start_root
 from dyninfer.variational.prior import LinearPrior
+from dyninfer.variational.reference import Field, Frozen
 from dyninfer.variational.series import Series
 
-Extra = Callable[[Tensor, Tensor], Tensor]
-Residual = Callable[[Tensor, Tensor, Tensor], Tensor]
+Residual = Callable[..., Tensor]
+Likelihood = Callable[[Tensor], Tensor]
 
 
 class Guided(NamedTuple):
@@ -24,14 +23,22 @@ class Guided(NamedTuple):
 
     Attributes
     ----------
-    log_weights : Tensor, ``(n_samples, P)``
-        ``log p(o, path) − log q(path)``: the mean is the bound, the log mean exponential the likelihood.
+    path_weights : Tensor, ``(n_samples, P)``
+        ``log p(path) − log q(path)``: minus the mean is the divergence of the draws from the prior.
+    fits : Tensor, ``(n_samples, P)``
+        ``log p(o | path)``.
     states : Tensor, ``(n_samples, P, L, d)``
         At the times of the series.
     """
 
-    log_weights: Tensor
+    path_weights: Tensor
+    fits: Tensor
     states: Tensor
+
+    @property
+    def log_weights(self) -> Tensor:
+        """``log p(o, path) − log q(path)``: the mean is the bound, the log mean exponential the likelihood."""
+        return self.path_weights + self.fits
 
     @property
     def bound(self) -> Tensor:
@@ -49,107 +56,211 @@ def guided_paths(
     series: Series,
     n_samples: int,
     *,
-    extra_drift: Extra | None = None,
+    extra_drift: Field | None = None,
+    amplitude: Field | None = None,
     residual: Residual | None = None,
+    pseudo: PseudoObservations | None = None,
+    likelihood: Likelihood | None = None,
+    context: Tensor | None = None,
+    rests: Tensor | None = None,
     n_steps: int = 4,
     seed: int = 0,
 ) -> Guided:
-    r"""Draw paths of ``dX = [a − θ X + f(t, X)] dt + σ dB̂`` towards what is seen of them, with their weights.
+    r"""Draw paths of ``dX = [a − θ X + f(t, X)] dt + σ g(t, X) ∘ dB̂`` towards what is seen of them, with their weights.
 
-    Between two times lie ``n_steps`` steps; the memory is stepped exactly, the drift by Euler's rule, so a path is a
-    function of standard normals ``ε``, those of the start included: ``q(X_0)`` and ``q(Y_0)`` are inferred. ``q`` draws
-    each ``ε`` from its law given all that is seen later, as the linear part alone has it, shifted by ``u √h`` along the
-    Brownian motion, where the residual control ``u`` may say more. With mean and variance of a step both guided, the
-    bound has no gap of the grid: without ``f`` and ``u`` every weight is the evidence itself. For short steps
-    ``Σ KL(q(ε) ‖ N(0, I))`` is Girsanov's ``½ E ∫ |u* + u|² dt``, with nothing divided by the diffusion.
+    Between two times lie ``n_steps`` steps; the memory is stepped exactly, the drift by Euler's rule and the amplitude
+    by Heun's, so a path is a function of standard normals ``ε``, those of the start included: ``q(X_0)`` and ``q(Y_0)``
+    are inferred. ``q`` draws each ``ε`` from its law given all that is seen later, as a linear equation has it: the
+    prior's, with ``f`` linearised and ``g`` frozen along the linear equation's posterior mean. The residual control ``u`` shifts ``ε``
+    further along the Brownian motion. Whatever guides, weights are those of what was drawn.
+
+    With mean and variance of a step both guided, the bound has no gap of the grid: without ``f``, ``g`` and ``u`` every
+    weight is the evidence itself. For short steps ``Σ KL(q(ε) ‖ N(0, I))`` is Girsanov's ``½ E ∫ |u* + u|² dt``, with
+    nothing divided by the diffusion.
 
     Parameters
     ----------
     prior : LinearPrior
-        Seen coordinate by coordinate.
+        Seen coordinate by coordinate, or not at all by itself: then ``pseudo`` and ``likelihood`` are needed.
     series : Series
         Standardised.
     n_samples : int
         Draws per path.
     extra_drift : callable, ``(n,), (n, d) -> (n, d)``, optional
         ``f``, standardised, per time unit.
+    amplitude : callable, ``(n,), (n, d) -> (n, d)``, optional
+        ``g``, positive, in the sense of Stratonovich.
     residual : callable, ``(n,), (n, d), (n, d, K) -> (n, d)``, optional
-        ``u(t, x, y)``, with the memory in units of its stationary deviation, without the zero node.
+        ``u(t, x, y)``, with the memory in units of its stationary deviation, without the zero node; with ``context`` of
+        its time ``(n, c)`` as a fourth argument where there is one.
+    pseudo : PseudoObservations, optional
+        What the guide takes the state to be seen as; by default the observations themselves.
+    likelihood : callable, ``(n_samples, P, L, d) -> (n_samples, P)``, optional
+        ``log p(o | x)``; by default that of the prior's own normal noise.
+    context : Tensor, ``(P, L, c)``, optional
+        Interpolated between the times of the series.
+    rests : Tensor, ``(P,)``, optional
+        Time of every path from which on ``u`` is 0.
     n_steps : int
     seed : int
 
     Returns
     -------
     Guided
-        With gradients in the parameters of the prior, ``f`` and ``u``.
+        With gradients in the parameters of the prior, of all fields and of the likelihood.
     """
     fine = series.refined(n_steps)
-    seen = prior.observations(fine)
-    phi, root, along = _steps(prior, fine.gaps)
-    found = messages(phi, root, fine.gap, seen)
-    mean, start, noise = prior.mean(fine.times), prior.start(), _start_root(prior)
-    generator = torch.Generator(phi.device).manual_seed(seed)
-    ahead = start.mean.expand(n_samples, len(fine), *start.mean.shape)
-    weights, states = phi.new_zeros(n_samples, len(fine)), []
-    shift: Tensor | float = 0.0
-    for n, message in enumerate(found):
-        law = twist(message, ahead, noise)
-        law = law._replace(mean=law.mean + shift)
-        normals = torch.randn(law.mean.shape, generator=generator, dtype=phi.dtype, device=phi.device)
-        epsilon = law.draw(normals)
-        gained = 0.5 * (normals.square() - epsilon.square()).sum(-1) - law.half_log_determinant()
-        z = ahead + (noise @ epsilon.unsqueeze(-1)).squeeze(-1)
-        weights = weights + (gained + _log_density(seen, n, z)).sum(-1)
-        x = z[..., 0] + mean[:, n]
-        if n % n_steps == 0:
-            states.append(x)
-        if n + 1 < len(found):
-            step = fine.gap[:, n]
-            ahead, noise = (phi[step] @ z.unsqueeze(-1)).squeeze(-1), root[step]
-            if residual is not None:
-                u = _rows(residual, fine.times[:, n], x, z[..., 1:])
-                shift = u.unsqueeze(-1) * along[step]
-            if extra_drift is not None:
-                push = _rows(extra_drift, fine.times[:, n], x) * fine.gaps[step].unsqueeze(-1)
-                ahead = torch.cat([(ahead[..., 0] + push).unsqueeze(-1), ahead[..., 1:]], dim=-1)
-    return Guided(weights, torch.stack(states, dim=2))
+    pseudo = PseudoObservations.of(prior, series) if pseudo is None else pseudo
+    run = _Run(prior, fine, pseudo, n_steps, extra_drift, amplitude)
+    generator = torch.Generator(fine.times.device).manual_seed(seed)
+    control = None if residual is None else _Control(residual, fine.times, context, rests, n_steps)
+    states, weights = run.draw(n_samples, generator, control)
+    kept = states[:, :, ::n_steps]
+    fits = normal_fit(prior, series, kept) if likelihood is None else likelihood(kept)
+    return Guided(weights, fits, kept)
 
 
-def _steps(prior: LinearPrior, gaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Transition ``(u, d, S, S)``, root of the noise ``(u, d, S, r)`` and direction of a control ``(u, 1, r)``."""
-    nodes, w, scale = prior.noise.nodes, prior.weights, prior.scale[:, None]
-    moving = nodes > 0
-    unit = (2 * nodes[moving]).sqrt()
-    factor = noise_factors(nodes, gaps)
-    loss = -torch.expm1(-gaps[:, None] * nodes)
-    kick = (scale * w) @ factor  # (u, d, r)
-    memory = (unit[:, None] * factor[:, moving]).unsqueeze(1).expand(-1, len(w), -1, -1)
-    root = torch.cat([kick.unsqueeze(2), memory], dim=2)
-    pull = -scale * w[:, moving] * loss[:, None, moving] / unit
-    first = torch.cat([(1 - prior.rate * gaps[:, None]).unsqueeze(-1), pull], dim=-1)
-    below = torch.diag_embed(torch.nn.functional.pad(1 - loss[:, moving], (1, 0)))[:, 1:]
-    phi = torch.cat([first.unsqueeze(2), below.unsqueeze(1).expand(-1, len(w), -1, -1)], dim=2)
-    gain = torch.where(moving, loss / torch.where(moving, nodes, 1), gaps[:, None])
-    along = (torch.linalg.pinv(factor) @ gain.unsqueeze(-1)).squeeze(-1)
-    return phi, root, along.unsqueeze(1)
+def normal_fit(prior: LinearPrior, series: Series, means: Tensor) -> Tensor:
+    """``log N(o; means, R)`` of what is seen of a series, summed over it: ``(..., P)`` of ``(..., P, L, F)``."""
+    error = (series.values - means) * (-prior.log_noise).exp()
+    density = -0.5 * error.square() - prior.log_noise - 0.5 * math.log(2 * math.pi)
+    return (density * series.mask).sum((-1, -2))
 
 
-def _start_root(prior: LinearPrior) -> Tensor:
-    memory = covariance_root(stationary_memory(prior.noise.nodes, prior.noise.kind))
-    own = prior.log_start.exp()[:, None, None]
-    return torch.nn.functional.pad(own, (0, len(memory), 0, len(memory))) + torch.nn.functional.pad(
-        memory, (1, 0, 1, 0)
-    )
+class _Run:
+    """A guide along its reference path, and draws from it. A chain ``z`` lies as ``(P, d, S, n_samples)``."""
+
+    def __init__(
+        self,
+        prior: LinearPrior,
+        fine: Series,
+        pseudo: PseudoObservations,
+        n_steps: int,
+        drift: Field | None,
+        amplitude: Field | None,
+    ):
+        self.steps, self.fine, self.drift, self.amplitude = Steps.of(prior, fine.gaps), fine, drift, amplitude
+        self.level, self.first = prior.mean(fine.times), start_root(prior)
+        self.ahead = prior.start().mean
+        self.lengths = fine.gaps[fine.gap]  # (P or 1, L − 1)
+        spread = self.level.new_zeros(*self.level.shape[:2], pseudo.values.shape[-1])
+        information = spread[: len(pseudo.precision)].clone()
+        information[:, ::n_steps] = pseudo.precision
+        values = spread.clone()
+        values[:, ::n_steps] = pseudo.values
+        target = information * (values - self.level)
+        self.phi, self.root = self.steps.at(fine.gap)
+        phi, root, push = self.phi, self.root, None
+        if drift is not None or amplitude is not None:
+            frozen = self._frozen(information, target)
+            phi, root = frozen_steps(phi, root, self.lengths, frozen)
+            push = (frozen.push + frozen.slope * self.level[:, :-1]) * self.lengths.unsqueeze(-1)
+        self.guide = Guide.of(self.first, phi, root, information)
+        self.drives = self.guide.drives(target, push)
+
+    @torch.no_grad()
+    def _frozen(self, information: Tensor, target: Tensor) -> Frozen:
+        """Drift and amplitude along the linear equation's posterior mean."""
+        guide = Guide.of(self.first, self.phi, self.root, information)
+        mean = guide.mean(self.ahead, self.first, self.phi, self.root, target) + self.level
+        return Frozen.along(mean[:, :-1], self.fine.times[:, :-1], self.drift, self.amplitude)
+
+    def draw(
+        self, n_samples: int, generator: torch.Generator, control: _Control | None
+    ) -> tuple[Tensor, Tensor]:
+        """States at all fine times ``(n_samples, P, L, d)`` and ``log p(ε) − log q(ε)`` ``(n_samples, P)``."""
+        start, steps = self.guide.start, self.guide.steps
+        opening, weights = self._noise(start, self.drives[0].unsqueeze(0), n_samples, generator)
+        ahead = self.ahead.unsqueeze(-1)
+        epsilon = opening[0] - start.back[0] @ ahead
+        weights = weights - _half_square(epsilon.unsqueeze(0))
+        z = ahead + self.first @ epsilon
+        drives, more = self._noise(steps, self.drives[1], n_samples, generator)
+        weights = weights + more
+        level = self.level.transpose(0, 1).unsqueeze(-1).unbind(0)  # (P, d, 1) each
+        along = self.steps.along[self.fine.gap].unbind(1)
+        states, shocks = [z[:, :, 0] + level[0]], []
+        rows = zip(
+            drives.unbind(0), self.phi.unbind(0), self.root.unbind(0), steps.back.unbind(0), strict=True
+        )
+        for n, (drive, phi, root, back) in enumerate(rows):
+            x, ahead = states[-1], phi @ z
+            line, recall = self._line(n, x, z[:, :, 0], phi, ahead[:, :, 0])
+            expected, scale = line + recall, None
+            if self.amplitude is not None:
+                scale = _on(self.amplitude, self.fine.times[:, n], x)
+                expected = line + scale * recall
+            epsilon = drive - back @ torch.cat([expected.unsqueeze(2), ahead[:, :, 1:]], dim=2)
+            if control is not None:
+                epsilon = epsilon + along[n][:, None, :, None] * control(n, x, z[:, :, 1:]).unsqueeze(2)
+            change = root @ epsilon
+            kick = recall + change[:, :, 0]  # σ ΔB̂
+            if self.amplitude is not None and scale is not None:
+                guess = line + scale * kick + level[n + 1]
+                kick = 0.5 * (scale + _on(self.amplitude, self.fine.times[:, n + 1], guess)) * kick
+            z = torch.cat([(line + kick).unsqueeze(2), ahead[:, :, 1:] + change[:, :, 1:]], dim=2)
+            shocks.append(epsilon)
+            states.append(z[:, :, 0] + level[n + 1])
+        if shocks:
+            weights = weights - _half_square(torch.stack(shocks))
+        return torch.stack(states, dim=1).permute(3, 0, 1, 2), weights.T
+
+    def _line(self, n: int, x: Tensor, own: Tensor, phi: Tensor, ahead: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the drift leads to, and what the memory alone adds to ``σ ΔB̂``."""
+        line = phi[..., 0, 0].unsqueeze(-1) * own
+        recall = ahead - line
+        if self.drift is not None:
+            line = line + _on(self.drift, self.fine.times[:, n], x) * self.lengths[:, n, None, None]
+        return line, recall
+
+    @staticmethod
+    def _noise(
+        laws: Laws, drives: Tensor, n_samples: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """``G η + T ξ`` for all steps, ``(n, P, d, r, n_samples)``, and ``−½ log det V + ½ |ξ|²``, ``(P, n_samples)``."""
+        normals = torch.randn(
+            *drives.shape, n_samples, generator=generator, dtype=drives.dtype, device=drives.device
+        )
+        return drives.unsqueeze(-1) + laws.spread @ normals, laws.cost.unsqueeze(-1) + _half_square(normals)
 
 
-def _log_density(seen: Observations, n: int, z: Tensor) -> Tensor:
-    value, loading, variance, count = seen.at(n)
-    error = value - (loading @ z.unsqueeze(-1)).squeeze(-1)
-    exponent = (error.square() / variance + variance.log()).sum(-1)
-    return -0.5 * (exponent + count * math.log(2 * math.pi))
+class _Control:
+    """A residual control at a step, with what it is told of the time."""
+
+    def __init__(
+        self, residual: Residual, times: Tensor, context: Tensor | None, rests: Tensor | None, n_steps: int
+    ):
+        self.residual, self.times, self.context = residual, times, None
+        self.active = None if rests is None else (times < rests.unsqueeze(1)).to(times)
+        if context is not None:
+            share = torch.arange(n_steps, dtype=context.dtype, device=context.device)[:, None] / n_steps
+            inner = context[:, :-1, None] + context.diff(dim=1).unsqueeze(2) * share
+            self.context = torch.cat([inner.flatten(1, 2), context[:, -1:]], dim=1)
+
+    def __call__(self, n: int, x: Tensor, y: Tensor) -> Tensor:
+        """``u`` ``(P, d, n_samples)`` at states of that shape and memory ``(P, d, K, n_samples)``."""
+        samples = x.shape[-1]
+        parts = [self.times[:, n].repeat(samples), _rows(x), _rows(y)]
+        if self.context is not None:
+            parts.append(self.context[:, n].repeat(samples, 1))
+        u = _back(self.residual(*parts), samples)
+        return u if self.active is None else u * self.active[:, n, None, None]
 
 
-def _rows(field: Callable[..., Tensor], t: Tensor, *parts: Tensor) -> Tensor:
-    """Apply a field of ``(n,), (n, …)`` to times ``(P,)`` and parts ``(n_samples, P, …)``."""
-    samples = len(parts[0])
-    return field(t.repeat(samples), *(p.flatten(0, 1) for p in parts)).unflatten(0, (samples, -1))
+def _half_square(x: Tensor) -> Tensor:
+    """``½ |x|²`` of ``(n, P, d, r, n_samples)`` for every path and sample."""
+    return 0.5 * x.square().sum((0, 2, 3))
+
+
+def _on(field: Field, t: Tensor, x: Tensor) -> Tensor:
+    """Apply a field of ``(n,), (n, d)`` to times ``(P,)`` and states ``(P, d, n_samples)``."""
+    return _back(field(t.repeat(x.shape[-1]), _rows(x)), x.shape[-1])
+
+
+def _rows(x: Tensor) -> Tensor:
+    """``(P, …, n_samples)`` to ``(n_samples · P, …)``."""
+    return x.movedim(-1, 0).flatten(0, 1)
+
+
+def _back(x: Tensor, samples: int) -> Tensor:
+    return x.unflatten(0, (samples, -1)).movedim(0, -1)

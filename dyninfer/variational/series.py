@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Series:
         Which of them lies between two times; one row where all paths share their times and what is missing.
     queried : Tensor of int64, ``(P, q)``
         Where the further times came to lie.
+    placed : Tensor of int64, ``(P, l)``
+        Where the times of the paths themselves came to lie.
     """
 
     times: Tensor
@@ -38,6 +40,7 @@ class Series:
     gaps: Tensor
     gap: Tensor
     queried: Tensor
+    placed: Tensor
 
     @classmethod
     def of(cls, paths: Paths, query: Any = ()) -> Series:
@@ -63,12 +66,12 @@ class Series:
         rows = order.unsqueeze(-1).expand(-1, -1, features)
         values = torch.nn.functional.pad(values.double(), pad).gather(1, rows)
         mask = torch.nn.functional.pad(mask, pad).gather(1, rows)
-        queried = order.argsort(dim=1)[:, length:]
+        rank = order.argsort(dim=1)
         gaps = every.diff(dim=1)
         distinct, index = rounded_unique(gaps)
         if bool((index == index[:1]).all()) and bool((mask == mask[:1]).all()):
             index, mask = index[:1], mask[:1]
-        return cls(every, values, mask, distinct, index, queried)
+        return cls(every, values, mask, distinct, index, rank[:, length:], rank[:, :length])
 
     def __len__(self) -> int:
         return len(self.times)
@@ -83,16 +86,34 @@ class Series:
             self.gaps,
             self.gap if shared else self.gap[rows],
             self.queried[rows],
+            self.placed[rows],
         )
+
+    def window(self, rows: Tensor, start: Tensor, length: int) -> Series:
+        """Parts of ``length`` times of some paths without further times, each from its own ``start`` ``(n,)``."""
+        at = start.unsqueeze(1) + torch.arange(length, device=start.device)
+        row = rows.unsqueeze(1)
+        gap = self.gap.expand(len(self), -1)[row, at[:, :-1]]
+        mask = self.mask.expand(len(self), -1, -1)[row, at]
+        if bool((gap == gap[:1]).all()) and bool((mask == mask[:1]).all()):
+            gap, mask = gap[:1], mask[:1]
+        placed = torch.arange(length, device=start.device).expand(len(rows), -1)
+        return Series(
+            self.times[row, at], self.values[row, at], mask, self.gaps, gap, self.queried[rows], placed
+        )
+
+    def to(self, device: torch.device) -> Series:
+        """The same series on another device."""
+        return Series(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def scaled(self, shift: Tensor, scale: Tensor) -> Series:
         """The same series with values ``(o − shift)/scale`` where something was seen."""
         values = (self.values - shift) / scale * self.mask
-        return Series(self.times, values, self.mask, self.gaps, self.gap, self.queried)
+        return replace(self, values=values)
 
     def refined(self, n: int) -> Series:
         """The same series with ``n`` even steps, ``n − 1`` times at which nothing is seen, in every gap."""
-        share = torch.arange(n, dtype=self.times.dtype) / n
+        share = torch.arange(n, dtype=self.times.dtype, device=self.times.device) / n
         inner = self.times[:, :-1, None] + self.times.diff(dim=1).unsqueeze(-1) * share
         times = torch.cat([inner.flatten(1), self.times[:, -1:]], dim=1)
         length = times.shape[1]
@@ -100,7 +121,7 @@ class Series:
         mask = self.mask.new_zeros(len(self.mask), length, self.mask.shape[-1])
         values[:, ::n], mask[:, ::n] = self.values, self.mask
         gap = self.gap.repeat_interleave(n, dim=1)
-        return Series(times, values, mask, self.gaps / n, gap, self.queried * n)
+        return Series(times, values, mask, self.gaps / n, gap, self.queried * n, self.placed * n)
 
 
 def check_moving(paths: Paths) -> None:

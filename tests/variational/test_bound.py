@@ -90,7 +90,7 @@ def test_weighted_likelihood_of_a_double_well_is_that_of_plain_simulation():
     noise = MarkovApproximation(4, horizon=1.0, dt=0.05)
     push = lambda t, x: 4 * x * (1 - x**2)  # noqa: E731
     series = seen([0.0, 0.5, 1.0], [0.0, 0.6, 0.9])
-    found = guided_paths(prior_of(noise, 0.7, 0.3), series, 4000, extra_drift=push, n_steps=25)
+    found = guided_paths(prior_of(noise, 0.7, 0.3), series, 20_000, extra_drift=push, n_steps=25)
     run = solve_fractional(
         FractionalDiffusion(push, noise, 0.7), torch.zeros(20_000, 1, dtype=DOUBLE), [0, 0.5, 1], dt=0.02
     )
@@ -99,3 +99,46 @@ def test_weighted_likelihood_of_a_double_well_is_that_of_plain_simulation():
     plain = density.logsumexp(0).item() - math.log(20_000)
     assert found.log_likelihood[0].item() == pytest.approx(plain, abs=0.04)
     assert found.bound[0].item() < found.log_likelihood[0].item()
+
+
+def test_linear_drift_outside_the_linear_part_leaves_the_bound_exact():
+    """The guide linearises the drift: of a linear one it knows all, and every weight is the evidence."""
+    noise = MarkovApproximation(4, horizon=2.0, dt=0.05)
+    series = seen([0.0, 0.3, 1.0, 2.0], [0.3, 0.1, np.nan, -0.4])
+    inside = prior_of(noise, 0.7, 0.2, "linear", start=0.5)
+    outside = prior_of(noise, 0.7, 0.2, "none", start=0.5)
+    rate, level = inside.rate, inside.level
+    found = guided_paths(outside, series, 20, extra_drift=lambda t, x: -rate * (x - level), n_steps=10)
+    assert found.log_weights.std() < 1e-8
+    assert found.bound[0].item() == pytest.approx(
+        guided_paths(inside, series, 1, n_steps=10).bound[0].item(), abs=1e-8
+    )
+
+
+def test_constant_amplitude_outside_the_linear_part_leaves_the_bound_exact():
+    noise = MarkovApproximation(4, horizon=2.0, dt=0.05)
+    series = seen([0.0, 0.3, 1.0, 2.0], [0.3, 0.1, np.nan, -0.4])
+    loud = prior_of(noise, 0.3, 0.2)
+    loud.log_amplitude.fill_(math.log(1.7))
+    found = guided_paths(
+        prior_of(noise, 0.3, 0.2), series, 20, amplitude=lambda t, x: 1.7 * torch.ones_like(x)
+    )
+    assert found.bound[0].item() == pytest.approx(exact_log_likelihood(loud, series).item(), abs=1e-7)
+
+
+def test_geometric_noise_has_the_law_that_the_chain_rule_gives():
+    """``dX = X ∘ dB̂`` is ``X_0 exp(B̂)``: its logarithm is seen in closed form."""
+    noise = MarkovApproximation(4, horizon=1.0, dt=0.05)
+    times = [0.0, 0.5, 1.0]
+    log_x = torch.tensor([0.0, 0.3, 0.5], dtype=DOUBLE)
+    spread = 0.02
+    prior = prior_of(noise, 0.7, spread)
+    prior.start_mean.fill_(1.0)
+    series = seen(times, log_x.exp().tolist())
+    found = guided_paths(prior, series, 2000, amplitude=lambda t, x: x, n_steps=32)
+    covariance = noise.covariance(times[1:], 0.7) + torch.diag((spread / log_x[1:].exp()) ** 2)
+    law = torch.distributions.MultivariateNormal(torch.zeros(2, dtype=DOUBLE), covariance)
+    start = -0.5 * math.log(2 * math.pi * spread**2)
+    exact = law.log_prob(log_x[1:]) - log_x[1:].sum() + start
+    assert found.log_likelihood[0].item() == pytest.approx(exact.item(), abs=0.03)
+    assert found.bound[0].item() > exact.item() - 0.5
