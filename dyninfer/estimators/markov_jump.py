@@ -14,29 +14,15 @@ from torch import Tensor
 
 from dyninfer import keys
 from dyninfer.estimators.from_paths import PathEstimator
-from dyninfer.jumps import (
-    ClonePaths,
-    HiddenPaths,
-    JumpFit,
-    LabelNoise,
-    RateScheme,
-    fit_hidden,
-    fit_panel,
-    panel_counts,
-)
+from dyninfer.jumps import ClonePaths, HiddenPaths, LabelNoise
 from dyninfer.jumps.discretize import StateRule
+from dyninfer.jumps.learned import Learned, by_network
+from dyninfer.jumps.likeliest import by_hidden, by_panel
 from dyninfer.jumps.observation import Emission
-from dyninfer.jumps.starts import clone_starts, crude_starts, emission_start, log_rate_prior
-from dyninfer.jumps.storing import best_of, member, restored, to_numbers, to_tensors
+from dyninfer.jumps.refine import by_refinement, groups_of
+from dyninfer.jumps.storing import to_numbers
 from dyninfer.jumps.structure import named_scheme, names_of, numbers_of, recoded, state_number
-from dyninfer.jumps.summaries import (
-    QUANTITIES,
-    Quantity,
-    derived_table,
-    rate_table,
-    sample_generators,
-    state_table,
-)
+from dyninfer.jumps.summaries import QUANTITIES, Quantity, derived_table, state_table
 from dyninfer.paths import Paths
 from dyninfer.processes import MarkovJump
 from dyninfer.solvers.jump import simulate_jumps
@@ -82,7 +68,11 @@ class MarkovJumpInference(PathEstimator):
         Given the ancestor's state the cells of a clone are independent; see :class:`~dyninfer.jumps.ClonePaths`.
     prior_width : float or None
         Standard deviation of the prior of every log-rate, around one jump per mean time between observed changes, shared out
-        between the targets; None is plain maximum likelihood.
+        between the targets; None is plain maximum likelihood. With ``refine`` it is the wide part of the prior.
+    refine : bool
+        False takes the rates that a trained network reads off counted transitions (Berghaus et al., 2024), and nothing is fitted:
+        for free rates of labels, exact or wrong alike. True lets the network read some of the paths and maximises the
+        exact likelihood of the others under what it believes of them; wherever the network cannot speak, under the normal prior.
 
     Attributes
     ----------
@@ -94,6 +84,13 @@ class MarkovJumpInference(PathEstimator):
         Probability of a wrong label, mean over the states, where it was learned.
     emission_ : LabelNoise or GaussianEmission
         What is seen of a state.
+    fit_ : JumpFit or None
+        Maximum of the posterior; None with ``refine=False``.
+    posterior_ : {"importance sampling", "Laplace", "network"}
+        What intervals are taken from: weighted draws; the curvature at the maximum, where there were too few
+        effective draws or the network could not speak; or the network's own mixtures.
+    ess_ : float or None
+        Effective number of the weighted draws; below 10 they are not used.
     states_ : DataFrame or None
         What the rule found, one row per state.
     process_ : MarkovJump
@@ -139,6 +136,7 @@ class MarkovJumpInference(PathEstimator):
     states: StateRule | None = None
     ancestor_time: float | None = None
     prior_width: float | None = 2.5
+    refine: bool = True
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
@@ -163,6 +161,10 @@ class MarkovJumpInference(PathEstimator):
             raise ValueError(
                 "exact_entries are of paths that are followed, not of clones; leave out ancestor_time"
             )
+        if not self.refine and (silent := self._silent()) is not None:
+            raise ValueError(
+                f"refine=False asks the network alone, which was not trained for {silent}; leave out one of the two"
+            )
         if self.states is not None:
             self.states.check()
 
@@ -171,26 +173,20 @@ class MarkovJumpInference(PathEstimator):
         self.states_ = None if self.states is None else self.states.learn(paths, seed)
         seen = self._seen(paths)
         names = names_of(seen, self.n_states)
-        scheme = named_scheme(self.structure, self.allowed, names)
         steps = 300 if max_steps is None else max_steps
-        plain = self.observation == "exact" and self.ancestor_time is None
-        fit, before, initial, emission = (self._fit_panel if plain else self._fit_hidden)(
-            seen, names, scheme, steps, seed
-        )
-        self.fit_, best = best_of(fit)
-        self.emission_ = emission if self.observation == "exact" else member(emission, best)
-        first = initial if initial.ndim == 1 else initial[best]
-        self.process_ = MarkovJump(self.fit_.generator, initial=first, state_names=names)
-        self.history_ = pd.DataFrame(
-            {
-                "start": range(len(before)),
-                "log_likelihood_before": before,
-                "log_likelihood": fit.log_likelihood.reshape(-1).tolist(),
-                "step": fit.iterations,
-                "converged": fit.converged.reshape(-1).tolist(),
-            }
-        )
-        self.status_ = "finished" if bool(self.fit_.converged) else "stopped early"
+        self._keep(self._learned(seen, names, steps, seed), names)
+
+    def _learned(self, seen: Paths, names: Sequence[str], steps: int, seed: int) -> Learned:
+        plain, width = self.observation == "exact", self.prior_width
+        if not self.refine:
+            return by_network(recoded(seen, names), len(names), plain, seed)
+        if self._silent() is None and width is not None and groups_of(seen):
+            return by_refinement(recoded(seen, names), len(names), plain, width, steps, seed)
+        scheme = named_scheme(self.structure, self.allowed, names)
+        if plain and self.ancestor_time is None:
+            return by_panel(seen, scheme, self._exact(names), width, steps)
+        data = self._prepared(seen, names)
+        return by_hidden(data, seen, scheme, self.observation, width, self.ancestor_time, steps, seed)
 
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray:
         """Log-likelihood of every path ``(n,)``, its first observation included; −inf where it is impossible.
@@ -248,7 +244,7 @@ class MarkovJumpInference(PathEstimator):
         )
 
     def confidence_intervals(self, level: float = 0.9) -> pd.DataFrame:
-        """Rates with intervals, normal in their logarithms: from the curvature of the posterior.
+        """Rates with intervals: of the posterior draws, or normal in the log-rates where ``posterior_`` is "Laplace".
 
         Returns
         -------
@@ -256,12 +252,12 @@ class MarkovJumpInference(PathEstimator):
             One row per jump that can happen: ``source``, ``target``, ``rate``, ``low``, ``high``, and ``flat`` where the data say nothing about it.
         """
         self._check_fitted()
-        return rate_table(self.fit_, self.process_.state_names, level)
+        return self.learned_.table(self.process_.state_names, level)
 
     def sample_processes(self, n: int, seed: int = 0) -> MarkovJump:
-        """A batch of ``n`` processes drawn from the normal approximation of the posterior of the log-rates."""
+        """A batch of ``n`` processes of the posterior; a jump that is absent has a rate that no data could tell from zero."""
         self._check_fitted()
-        generators = sample_generators(self.fit_, n, seed)
+        generators = self.learned_.sample(n, seed)
         return MarkovJump(generators, initial=self.process_.initial, state_names=self.process_.state_names)
 
     def derived(
@@ -317,30 +313,26 @@ class MarkovJumpInference(PathEstimator):
         adata.obs[keys.STATE_PROBABILITY] = rows["probability"].to_numpy()
         return adata
 
-    def _fit_panel(
-        self, seen: Paths, names: Sequence[str], scheme: RateScheme, steps: int, seed: int
-    ) -> tuple[JumpFit, list[float], Tensor, Emission]:
-        counts = panel_counts(seen, len(names), self._exact(names))
-        start = counts.crude_generator(scheme.allowed, least=0.5)
-        fit = fit_panel(counts, scheme, start, log_rate_prior(counts, scheme, self.prior_width), steps)
-        first = counts.starts + 0.5
-        before = float(counts.log_likelihood(scheme.generator(scheme.parameters_of(start))))
-        return fit, [before], first / first.sum(), LabelNoise.perfect(len(names))
+    def _keep(self, learned: Learned, names: Sequence[str]) -> None:
+        self.learned_, self.history_ = learned, learned.history
+        self.fit_, self.emission_ = learned.fit, learned.emission
+        self.process_ = MarkovJump(learned.generator, initial=learned.initial, state_names=names)
+        self.ess_, self.posterior_ = learned.ess, learned.posterior
+        done = learned.fit is None or bool(learned.fit.converged)
+        self.status_ = "finished" if done else "stopped early"
 
-    def _fit_hidden(
-        self, seen: Paths, names: Sequence[str], scheme: RateScheme, steps: int, seed: int
-    ) -> tuple[JumpFit, list[float], Tensor, Emission]:
-        data = self._prepared(seen, names)
-        emission, labels = emission_start(self.observation, seen, len(names), seed)
-        if self.ancestor_time is None:
-            start, counts = crude_starts(labels, len(names), scheme)
-        else:
-            start, counts = clone_starts(labels, len(names), scheme, self.ancestor_time)
-        prior, learned = log_rate_prior(counts, scheme, self.prior_width), self.observation != "exact"
-        fit = fit_hidden(data, emission, start, scheme, fit_emission=learned, prior=prior, max_iter=steps)
-        law = torch.full((len(names),), 1 / len(names), dtype=torch.float64)
-        before = data.log_likelihood(start, emission, law).sum(-1).tolist()
-        return fit, before, fit.initial, fit.emission
+    def _silent(self) -> str | None:
+        """The setting of which the network cannot speak."""
+        if self.observation not in ("exact", "label noise"):
+            return f"observation={self.observation!r}"
+        if self.structure != "free":
+            return f"structure={self.structure!r}"
+        given = [
+            name
+            for name in ("allowed", "exact_entries", "ancestor_time")
+            if getattr(self, name) not in (None, [])
+        ]
+        return given[0] if given else None
 
     def _exact(self, names: Sequence[str]) -> list[int]:
         return [state_number(name, names) for name in self.exact_entries or ()]
@@ -398,19 +390,20 @@ class MarkovJumpInference(PathEstimator):
         return numbers_of(start, names)
 
     def _tensors(self) -> dict[str, Tensor]:
-        return super()._tensors() | to_tensors(self.fit_, self.emission_)
+        return super()._tensors() | self.learned_.tensors()
 
     def _metadata(self) -> dict[str, Any]:
         return super()._metadata() | {
             "state_names": list(self.process_.state_names),
             "states_found": None if self.states_ is None else self.states_.to_dict("list"),
-            "fit": to_numbers(self.fit_),
+            "fit": None if self.fit_ is None else to_numbers(self.fit_),
+            "ess": self.ess_,
         }
 
     def _restore(self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
         names, found = metadata["state_names"], metadata["states_found"]
         self.states_ = None if found is None else pd.DataFrame(found)
         scheme = named_scheme(self.structure, self.allowed, names)
-        self.fit_, self.emission_ = restored(scheme, tensors, metadata["fit"])
-        self.process_ = MarkovJump(tensors["generator"], initial=tensors["initial"], state_names=names)
         super()._restore(metadata, tensors, device)
+        learned = Learned.restored(scheme, tensors, metadata["fit"], metadata["ess"], self.history_)
+        self._keep(learned, names)

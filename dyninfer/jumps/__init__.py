@@ -8,6 +8,8 @@ from dyninfer.jumps.hidden import HiddenPaths
 from dyninfer.jumps.observation import Confusion, GaussianEmission, LabelNoise, observe
 from dyninfer.jumps.panel import PanelCounts, panel_counts, stack_counts
 from dyninfer.jumps.scheme import RateScheme
+from dyninfer.jumps.statistics import JumpStatistics
+from dyninfer.jumps.zero_shot import JumpEstimate, infer
 
 __all__ = [
     "ClonePaths",
@@ -15,7 +17,9 @@ __all__ = [
     "GaussianEmission",
     "HiddenFit",
     "HiddenPaths",
+    "JumpEstimate",
     "JumpFit",
+    "JumpStatistics",
     "LabelNoise",
     "PanelCounts",
     "RateScheme",
@@ -24,6 +28,7 @@ __all__ = [
     "expected_jumps",
     "fit_hidden",
     "fit_panel",
+    "infer",
     "observe",
     "panel_counts",
     "stack_counts",

@@ -12,9 +12,9 @@ from dyninfer.jumps.observation import Emission, GaussianEmission, LabelNoise
 from dyninfer.jumps.scheme import RateScheme
 
 
-def best_of(fit: JumpFit) -> tuple[JumpFit, int]:
-    """The likeliest of the fits of one data set, and its number."""
-    k, n = int(fit.log_likelihood.reshape(-1).argmax()), fit.theta.shape[-1]
+def best_of(fit: JumpFit, best: int | None = None) -> tuple[JumpFit, int]:
+    """One of the fits of one data set, and its number: by default the likeliest."""
+    k, n = int(fit.log_likelihood.reshape(-1).argmax()) if best is None else best, fit.theta.shape[-1]
     one = JumpFit(
         scheme=fit.scheme,
         theta=fit.theta.reshape(-1, n)[k],
@@ -34,10 +34,10 @@ def member(emission: Emission, k: int) -> Emission:
     return GaussianEmission(emission.mean[k], emission.std[k])
 
 
-def to_tensors(fit: JumpFit, emission: Emission) -> dict[str, Tensor]:
-    """Tensors of a fit and its observation model, by name."""
+def to_tensors(emission: Emission, fit: JumpFit | None) -> dict[str, Tensor]:
+    """Tensors of an observation model and of a fit, by name."""
     seen = {f"emission.{name}": value.contiguous() for name, value in vars(emission).items()}
-    return seen | {"fit.theta": fit.theta, "fit.information": fit.information}
+    return seen if fit is None else seen | {"fit.theta": fit.theta, "fit.information": fit.information}
 
 
 def to_numbers(fit: JumpFit) -> dict[str, Any]:
@@ -50,12 +50,15 @@ def to_numbers(fit: JumpFit) -> dict[str, Any]:
     }
 
 
-def restored(
-    scheme: RateScheme, tensors: dict[str, Tensor], numbers: dict[str, Any]
-) -> tuple[JumpFit, Emission]:
-    """Undo :func:`to_tensors` and :func:`to_numbers`."""
+def restored_emission(tensors: dict[str, Tensor]) -> Emission:
+    """Undo :func:`to_tensors`."""
     parts = {k.removeprefix("emission."): v for k, v in tensors.items() if k.startswith("emission.")}
-    fit = JumpFit(
+    return LabelNoise(**parts) if "confusion" in parts else GaussianEmission(**parts)
+
+
+def restored_fit(scheme: RateScheme, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> JumpFit:
+    """Undo :func:`to_tensors` and :func:`to_numbers`."""
+    return JumpFit(
         scheme=scheme,
         theta=tensors["fit.theta"],
         information=tensors["fit.information"],
@@ -64,4 +67,3 @@ def restored(
         converged=torch.tensor(numbers["converged"]),
         iterations=numbers["iterations"],
     )
-    return fit, LabelNoise(**parts) if "confusion" in parts else GaussianEmission(**parts)

@@ -44,6 +44,30 @@ def rate_table(fit: JumpFit, names: Sequence[str], level: float) -> pd.DataFrame
     )
 
 
+def draws_table(
+    generator: Tensor, draws: Tensor, least: Tensor, names: Sequence[str], level: float
+) -> pd.DataFrame:
+    """The same of draws ``(D, S, S)``; a lower end below ``least`` ``(S,)``, by the source, counts as 0.
+
+    Of such a posterior no jump is flat: where the data are silent it is the prior's.
+    """
+    _check_level(level)
+    tail = torch.tensor([0.5 - level / 2, 0.5 + level / 2], dtype=torch.float64)
+    low, high = torch.quantile(draws, tail, dim=0)
+    low = torch.where(low < least[:, None], 0.0, low)
+    i, j = (~torch.eye(len(names), dtype=torch.bool)).nonzero().T
+    return pd.DataFrame(
+        {
+            "source": [names[k] for k in i.tolist()],
+            "target": [names[k] for k in j.tolist()],
+            "rate": generator[i, j].numpy(),
+            "low": low[i, j].numpy(),
+            "high": high[i, j].numpy(),
+            "flat": False,
+        }
+    )
+
+
 def sample_generators(fit: JumpFit, n: int, seed: int) -> Tensor:
     """Generators ``(n, S, S)`` from the normal approximation of the posterior of the log-rates."""
     if n < 1:

@@ -58,7 +58,7 @@ GRID = 0.2 * np.arange(40)
     [
         (None, {"observation": "exact"}, 0.06),
         (LabelNoise.uniform(3, 0.01), {}, 0.07),
-        (LabelNoise.uniform(3, 0.1), {}, 0.11),
+        (LabelNoise.uniform(3, 0.1), {}, 0.13),
         (GaussianEmission.of([0.0, 1.0, 2.0], 0.4), {"observation": "gaussian", "n_states": 3}, 0.1),
     ],
     ids=["exact", "1 % wrong", "10 % wrong", "gaussian"],
@@ -297,6 +297,11 @@ def test_simulations_have_the_law_that_was_learned():
         ({"observation": "gaussian", "n_states": 2, "states": KMeansStates(n_states=2)}, "leave out states"),
         ({"structure": "birth-death", "allowed": ["0>1"]}, "leave out allowed"),
         ({"allowed": ["0 to 1"]}, "'from>to'"),
+        ({"refine": False, "observation": "confusion"}, "not trained for observation='confusion'"),
+        ({"refine": False, "structure": "reversible"}, "not trained for structure='reversible'"),
+        ({"refine": False, "allowed": ["0>1"]}, "not trained for allowed"),
+        ({"refine": False, "observation": "exact", "exact_entries": ["0"]}, "not trained for exact_entries"),
+        ({"refine": False, "ancestor_time": 0.0}, "not trained for ancestor_time"),
         ({"allowed": ["0>9"]}, "no state '9'"),
         ({"observation": "exact", "exact_entries": ["dead"]}, "no state 'dead'"),
     ],
@@ -392,3 +397,57 @@ def test_a_level_or_a_number_of_draws_that_cannot_be_is_named():
             call(level=2)
     with pytest.raises(ValueError, match="at least one draw is needed, found 0"):
         model.derived(n_samples=0)
+
+
+@pytest.mark.parametrize("observation", ["exact", "label noise"])
+def test_the_network_alone_says_all_that_a_fit_says(observation, tmp_path):
+    noise = LabelNoise.uniform(3, 0.0 if observation == "exact" else 0.02)
+    data = seen(RING, 100, GRID, emission=noise)
+    model = fitted(data, observation=observation, refine=False)
+    assert (model.fit_, model.ess_, model.posterior_) == (None, None, "network")
+    assert log_error(model, RING) < 0.3
+    if observation == "label noise":
+        assert 0.005 < model.noise_ < 0.05
+    table, derived = model.confidence_intervals(), model.derived().set_index("quantity")
+    truth = [RING[int(a)][int(b)] for a, b in zip(table["source"], table["target"], strict=True)]
+    assert (table["low"] < truth).sum() + (truth < table["high"]).sum() >= 10
+    law = di.MarkovJump(RING).stationary().numpy()
+    np.testing.assert_allclose(derived["value"][:3], law, atol=0.05)
+    assert np.isfinite(derived).all(axis=None)
+    again = di.load(model.save(tmp_path / "model.safetensors"))
+    pd.testing.assert_frame_equal(again.confidence_intervals(), table)
+    pd.testing.assert_frame_equal(again.derived().set_index("quantity"), derived)
+    pd.testing.assert_frame_equal(again.posterior_states(data), model.posterior_states(data))
+    np.testing.assert_array_equal(again.log_likelihoods(data), model.log_likelihoods(data))
+    assert (again.posterior_, again.status_) == ("network", "finished")
+
+
+def test_weighted_draws_come_back_from_their_file(tmp_path):
+    model = fitted(seen(RING, 40, GRID), observation="exact")
+    assert model.posterior_ == "importance sampling"
+    assert model.ess_ >= 10
+    again = di.load(model.save(tmp_path / "model.safetensors"))
+    assert (again.ess_, again.posterior_) == (model.ess_, model.posterior_)
+    pd.testing.assert_frame_equal(again.confidence_intervals(), model.confidence_intervals())
+    pd.testing.assert_frame_equal(again.derived(), model.derived())
+
+
+def test_intervals_are_normal_where_too_few_draws_are_effective(monkeypatch):
+    data = seen(RING, 40, GRID)
+    drawn = fitted(data, observation="exact")
+    monkeypatch.setattr("dyninfer.jumps.refine.LEAST_ESS", 1e9)
+    model = fitted(data, observation="exact")
+    assert (drawn.posterior_, model.posterior_) == ("importance sampling", "Laplace")
+    np.testing.assert_array_equal(model.generator_, drawn.generator_)
+    table, log_std = model.confidence_intervals(), model.fit_.covariance.diagonal().sqrt().numpy()
+    np.testing.assert_allclose(
+        np.log(table["high"] / table["low"]), 2 * 1.6448536269514722 * log_std, rtol=1e-6
+    )
+
+
+def test_many_clean_paths_outweigh_what_the_network_believes():
+    for seed in range(3):
+        data = seen(RING, 1000, GRID, seed=seed)
+        refined, plain = (fitted(data, observation="exact", prior_width=width) for width in (2.5, None))
+        assert float(refined.fit_.log_likelihood) > float(plain.fit_.log_likelihood) - 1
+        assert log_error(refined, RING) < 1.1 * log_error(plain, RING)
