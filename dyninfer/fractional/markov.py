@@ -17,6 +17,7 @@ from dyninfer.fractional.motion import Kind, Normalization, check_names, kernel_
 RIDGE = 1e-12  # on the Gram matrix of unit diagonal, where it is singular in float64
 _SINGULAR = 1e-11
 _N_HORIZONS = 9
+_FASTEST, _RATIO = 100.0, 15.0  # nodes beyond 100/dt only where neighbours stay this near to each other
 _GRIDS: dict[tuple[Any, ...], Tensor] = {}  # default grids that were found, on the unit horizon
 
 
@@ -38,8 +39,8 @@ class MarkovApproximation(nn.Module):
     horizon : float
         ``T``, the longest time that matters, in time units.
     dt : float, optional
-        Shortest lag that matters; by default a thousandth of the horizon. The default nodes reach ``1/dt`` and stay
-        below ``100/dt``: without fast nodes a learned index is biased.
+        Shortest lag that matters; by default a thousandth of the horizon. The default nodes reach ``1/dt``, and from
+        there to ``10⁴/dt`` as far as there are enough of them: without fast nodes a learned index is biased.
     kind : "I" or "II"
         See :class:`FractionalBrownianMotion`, as for ``normalize``.
     normalize : "unit" or "kernel"
@@ -230,9 +231,13 @@ class MarkovApproximation(nn.Module):
 
     def _best_grid(self, n_nodes: int, hurst_range: tuple[float, float]) -> Tensor:
         """Geometric grid whose relative error over the whole horizon is least for its worst index."""
-        fastest = self.horizon / self.dt * torch.logspace(0, 2, 5, dtype=torch.float64)
+        reach = torch.logspace(0, 4, 9, dtype=torch.float64)
         slowest = torch.logspace(-9, 0, 10, dtype=torch.float64)
-        low, high = (x.reshape(-1, 1).log() for x in torch.meshgrid(slowest, fastest, indexing="ij"))
+        low, beyond = (x.flatten() for x in torch.meshgrid(slowest, reach, indexing="ij"))
+        high = beyond * self.horizon / self.dt
+        dense = high / low <= _RATIO ** (n_nodes - 1)
+        allowed = (beyond <= _FASTEST) | dense
+        low, high = (x[allowed].log().unsqueeze(-1) for x in (low, high))
         at = (
             torch.linspace(0, 1, n_nodes, dtype=torch.float64)
             if n_nodes > 1

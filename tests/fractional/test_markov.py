@@ -146,10 +146,19 @@ def test_weights_stay_sane_at_extreme_indices_and_horizons(n_nodes, kind):
         np.testing.assert_allclose(errors[0], other, rtol=1e-6, atol=1e-12)
 
 
-def test_default_nodes_reach_the_time_step_and_no_further_than_a_hundredth_of_it():
-    nodes = MarkovApproximation(6, horizon=10.0, dt=0.1).nodes
-    assert 10 <= nodes[-1] <= 1000 * (1 + 1e-9)
+@pytest.mark.parametrize(("n", "most"), [(6, 1e2), (14, 1e4)])
+def test_default_nodes_reach_the_time_step_and_beyond_it_as_far_as_they_are_dense(n, most):
+    nodes = MarkovApproximation(n, horizon=10.0, dt=0.1).nodes
+    assert 10 <= nodes[-1] <= 10 * most * (1 + 1e-9)
     assert nodes[0] == 0
+    if n == 14:
+        assert nodes[-1] > 2000
+        assert nodes[-1] / nodes[-2] <= 15
+
+
+def test_more_default_nodes_help_at_small_and_large_indices_too():
+    coarse, fine = (MarkovApproximation(n).relative_error(HURST) for n in (8, 14))
+    assert (fine[[0, 1, 3, 4]] < 0.5 * coarse[[0, 1, 3, 4]]).all()
 
 
 def test_many_horizons_balance_the_variance_across_lags():
