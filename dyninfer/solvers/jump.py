@@ -17,7 +17,7 @@ from dyninfer.solvers.grid import check_times
 from dyninfer.solvers.noise import mix64
 from dyninfer.trajectories import Trajectories
 
-_UNIFORMS = 2**23  # random numbers drawn at once
+_UNIFORMS = 2**21  # random numbers drawn at once
 _LOOK_EVERY = 8  # jumps between two looks at which paths are done: each look waits for the device
 
 
@@ -109,11 +109,10 @@ def draw_skeletons(
         owner = torch.arange(len(cumulative), device=first.device).repeat_interleave(first.shape[-1])
         rows = first.reshape(-1)
         chunk = chunk_size or max(1, _UNIFORMS // len(times))
-        drawn = [
-            _walk(rows[k : k + chunk], owner[k : k + chunk], law, cumulative, g)
-            for k in range(0, len(rows), chunk)
-        ]
-        return torch.cat(drawn).reshape(*first.shape, len(times))
+        drawn = rows.new_empty(len(rows), len(times))
+        for k in range(0, len(rows), chunk):
+            drawn[k : k + chunk] = _walk(rows[k : k + chunk], owner[k : k + chunk], law, cumulative, g).T
+        return drawn.reshape(*first.shape, len(times))
 
 
 def simulate_events(
@@ -230,16 +229,16 @@ def _cumulative_steps(process: MarkovJump, times: Tensor) -> Tensor:
 
 
 def _walk(first: Tensor, owner: Tensor, law: Tensor | None, cumulative: Tensor, g: torch.Generator) -> Tensor:
-    """States ``(n, time)`` from one uniform number per path and time."""
+    """States ``(time, n)`` from one uniform number per path and time."""
     n_times = cumulative.shape[1] + 1
     u = torch.rand(len(first), n_times, generator=g, dtype=torch.float64, device=first.device).T.contiguous()
     state = first if law is None else _pick(law[owner], u[0])
     states = [state]
     for k in range(n_times - 1):
-        step = cumulative[0, k][state] if len(cumulative) == 1 else cumulative[owner, k, state]
-        state = _below(step, u[k + 1])
-        states.append(state)
-    return torch.stack(states, dim=1)
+        one = len(cumulative) == 1
+        step = cumulative[0, k].index_select(0, states[-1]) if one else cumulative[owner, k, states[-1]]
+        states.append(_below(step, u[k + 1]))
+    return torch.stack(states)
 
 
 def _pick(weights: Tensor, u: Tensor) -> Tensor:
