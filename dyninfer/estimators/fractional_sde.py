@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import norm
-from torch import Tensor, nn
+from torch import Tensor
 
-from dyninfer import keys
-from dyninfer.estimators.from_paths import PathEstimator
+from dyninfer.estimators.posterior_paths import PosteriorEstimator
 from dyninfer.fractional import MarkovApproximation
+from dyninfer.model_file import read_model
+from dyninfer.parallel import pick_device
 from dyninfer.paths import Paths
-from dyninfer.processes.fractional import FractionalDiffusion
-from dyninfer.solvers.fractional import solve_fractional
-from dyninfer.solvers.noise import stream
-from dyninfer.trajectories import Trajectories
+from dyninfer.settings import fingerprint, from_plain
+from dyninfer.training import Training
 from dyninfer.variational import (
+    ExactModel,
     LinearPrior,
+    NeuralModel,
+    Parts,
     Series,
-    check_moving,
-    exact_log_likelihood,
-    exact_posterior,
+    default_training,
+    facts_of,
+    fit_by_bound,
     hurst_information,
     maximise,
 )
@@ -34,22 +36,31 @@ from dyninfer.variational import (
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Drift = Literal["none", "constant", "linear"]
 State = Literal["observed", "latent"]
+_NAMES = {
+    "drift": ("linear", "none", "constant", "network"),
+    "diffusion": ("constant", "network"),
+    "decoder": ("linear", "network"),
+    "encoder": ("network",),
+    "control": ("network",),
+}
+_OWN = "own module: "
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FractionalSDE(PathEstimator):
+class FractionalSDE(PosteriorEstimator):
     r"""A stochastic equation driven by fractional noise, from noisy, irregular paths; its Hurst index is learned.
 
-    .. math:: dX = b(X)\,dt + \sigma\,d\hat B^H, \qquad o_i = C X(t_i) + c + \varepsilon_i
+    .. math:: dX = b(t, X)\,dt + s(t, X) \circ d\hat B^H, \qquad o_i = C(X(t_i)) + \varepsilon_i
 
     Fractional noise remembers: increments persist for ``H > ½`` and revert for ``H < ½``; ``H = ½`` is the ordinary
     equation. ``B̂`` is the Markov approximation by a weighted sum of Ornstein-Uhlenbeck processes, whose optimal weights
-    are differentiable in ``H``. Here ``b`` is linear and everything is Gaussian, so that the evidence lower bound of
-    the paper is tight with the optimal linear control: the exact likelihood is maximised itself, by Kalman's filter (or
-    by one Cholesky factor where all paths share even times), and posterior paths are drawn without error, the memory
-    at the start inferred with them.
+    are differentiable in ``H``.
+
+    Where ``b`` and ``C`` are linear and ``s`` is constant, everything is Gaussian, and the exact likelihood is maximised.
+    With a network or a module in their place, the evidence lower bound is: posterior paths are led by the closed form of
+    the linear part, with the drift linearised along the likely path, and by a learned residual control; their start and
+    its memory are inferred.
 
     Parameters
     ----------
@@ -61,12 +72,42 @@ class FractionalSDE(PathEstimator):
         Noise with stationary increments and a past, or noise that starts with the path (Riemann-Liouville).
     n_nodes : int
         Ornstein-Uhlenbeck processes beside the Brownian motion itself. More approximate small ``H`` better.
-    drift : {"linear", "none", "constant"}
-        ``−θ (x − μ)``, 0, or a constant.
+    drift : {"linear", "none", "constant", "network"} or module
+        ``−θ (x − μ)``, 0, or a constant; "network" adds a function of the state to the linear one, as does a module or
+        function ``(t (n,), x (n, d)) -> (n, d)`` in the units of the state.
+    diffusion : {"constant", "network"} or module
+        "network": every coordinate's amplitude times a positive function of that coordinate, in the sense of Stratonovich;
+        a module ``(t (n,), x (n, d)) -> (n, d)`` gives that factor, in place of the network.
     state : {"observed", "latent"}
-        Whether the coordinates are the features, or ``latent_dim`` hidden ones that are read out linearly.
+        Whether the coordinates are the features, or ``latent_dim`` hidden ones that are read out.
     latent_dim : int, optional
         Needed with ``state="latent"``.
+    decoder : {"linear", "network"} or module
+        Readout of latent coordinates: a module ``(x (n, d), content (n, content_dim) or None) -> (n, feature)`` gives
+        standardised means. With a module all features share one shift and scale.
+    encoder : {"network"} or module, optional
+        What reads paths for a posterior of latent coordinates: a module ``(values (P, L, feature), mask (P, L, feature) of
+        0 and 1, times (P, L)) ->`` :class:`~dyninfer.variational.Encoding` of ``mean (P, L, d)``, ``log_variance (P, L,
+        d)``, ``context (P, L, c)`` and ``content (P, content_dim)`` or None; ``c`` is its attribute ``n_context``. Values
+        are standardised, 0 where not seen. Modules get numbers in the precision of their parameters.
+    control : {"network"} or module, optional
+        Residual control ``(t (n,), x (n, d), y (n, d, K), context (n, c)) -> (n, d)``; None leaves it out.
+    content_dim : int
+        Numbers that stay the same along a path and go to the decoder beside the state.
+    read_first : int, optional
+        The posterior sees only so many observations of each path; the control carries it on.
+    window : int, optional
+        Train on random parts of so many times.
+    width, depth : int
+        Units and hidden layers of the networks.
+    n_samples : int
+        Paths drawn per path in a step of training; ten times as many weigh a likelihood.
+    n_steps : int
+        Steps between two observations of a nonlinear equation.
+    anneal : int
+        Steps of training over which the divergence from the prior comes to count fully.
+    training : Training, optional
+        Of nonlinear models. ``validation_fraction`` holds out paths.
     observation_noise : float, optional
         Standard deviation of what is seen around the state, in the units of the data, positive; None learns one for
         every feature.
@@ -75,10 +116,11 @@ class FractionalSDE(PathEstimator):
     ----------
     process_ : FractionalDiffusion
         What was learned: of the features in their units, or of the latent coordinates.
+    model_ : ExactModel or NeuralModel
     hurst_ : float or array ``(d,)``
     observation_noise_ : array ``(feature,)``
     history_ : DataFrame
-        One row per step of the maximisation.
+        One row per step of the maximisation, or per few of training.
 
     References
     ----------
@@ -111,14 +153,35 @@ class FractionalSDE(PathEstimator):
     per_dimension: bool = False
     kind: Literal["I", "II"] = "I"
     n_nodes: int = 10
-    drift: Drift = "linear"
+    drift: Any = "linear"
+    diffusion: Any = "constant"
     state: State = "observed"
     latent_dim: int | None = None
+    decoder: Any = "linear"
+    encoder: Any = None
+    control: Any = "network"
+    content_dim: int = 0
+    read_first: int | None = None
+    window: int | None = None
+    width: int = 64
+    depth: int = 2
+    n_samples: int = 8
+    n_steps: int = 2
+    anneal: int = 0
     observation_noise: float | None = None
+    training: Training | None = None
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
-        for name, kinds in (("drift", Drift), ("state", State), ("kind", Literal["I", "II"])):
+        for name, known in _NAMES.items():
+            value = getattr(self, name)
+            if (
+                not callable(value)
+                and value not in known
+                and not (value is None and name in ("encoder", "control"))
+            ):
+                raise ValueError(f"{name} must be one of {', '.join(known)}, or a module; found {value!r}")
+        for name, kinds in (("state", State), ("kind", Literal["I", "II"])):
             if getattr(self, name) not in get_args(kinds):
                 raise ValueError(
                     f"{name} must be one of {', '.join(get_args(kinds))}, found {getattr(self, name)!r}"
@@ -127,8 +190,19 @@ class FractionalSDE(PathEstimator):
             raise ValueError(f"hurst must lie between 0 and 1, or be None to be learned; found {self.hurst}")
         if self.hurst is not None and self.per_dimension:
             raise ValueError("per_dimension says how hurst is learned; leave one of the two out")
-        if self.n_nodes < 1:
-            raise ValueError(f"n_nodes must be at least 1, found {self.n_nodes}")
+        for name in ("n_nodes", "width", "depth", "n_samples", "n_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        for name, least in (("read_first", 1), ("window", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, or None, found {value}")
+        if self.content_dim < 0 or self.anneal < 0:
+            raise ValueError(
+                f"content_dim and anneal must not be negative, found {self.content_dim} and {self.anneal}"
+            )
+        if self.state == "observed" and (self.decoder != "linear" or self.encoder or self.content_dim):
+            raise ValueError("decoder, encoder and content_dim need state='latent', with latent_dim")
         if (self.latent_dim is not None) != (self.state == "latent"):
             raise ValueError("latent_dim is needed with state='latent', and with it alone")
         if self.latent_dim is not None and self.latent_dim < 1:
@@ -138,142 +212,94 @@ class FractionalSDE(PathEstimator):
                 f"observation_noise must be positive, or None to be learned; found {self.observation_noise}"
             )
 
-    def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
-        """See :meth:`PathEstimator.learn`."""
-        self._continuous(paths)
-        series = Series.of(paths)
-        self.facts_ = self._facts(paths, series)
-        prior = self._prior()
-        fit = maximise(prior, self._scaled(series), 300 if max_steps is None else max_steps)
-        self.history_, self.status_ = pd.DataFrame(fit.history), fit.status
-        information = hurst_information(prior, self._scaled(series)) if self.hurst is None else None
-        self.facts_["information"] = None if information is None else information.tolist()
-        self._finish(prior)
-
-    def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray:
-        """Exact log-likelihood of every path ``(n,)``, in nats and in the units of the data."""
-        self._continuous(paths)
-        series = Series.of(paths)
-        with torch.no_grad():
-            found = exact_log_likelihood(self.prior_, self._scaled(series))
-            units = (series.mask * self._units()[1].log()).sum((1, 2))
-        return (found - units).numpy()
-
-    def posterior(
+    def fit(
         self,
         data: AnnData | Paths,
-        times: Sequence[float] | np.ndarray | None = None,
         *,
-        n_samples: int = 100,
-        seed: int = 0,
-    ) -> Trajectories:
-        """Draw what lies behind the noise of observed paths, given all that is seen of each.
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Learn the equation behind the paths.
 
         Parameters
         ----------
         data : AnnData or Paths
-        times : sequence of float, optional
-            Times at which the paths are wanted, not before any of them begins; by default all times of the data after
-            that. Beyond its last observation, a path is a forecast.
-        n_samples : int
-            Draws per path.
-        seed : int
-
-        Returns
-        -------
-        Trajectories
-            ``n_samples`` rows per path, one path after another; ``origin`` names the path. Observation noise is not added.
+        checkpoint : path, optional
+            File in which the state of a training run is kept.
+        resume : bool
+            Continue from the checkpoint if it exists.
+        **options
+            As of :meth:`PathEstimator.fit`: keys of an AnnData, ``hold_out``, ``seed``, ``max_steps``, ``progress``.
         """
-        self._check_fitted()
-        paths = self._as_paths(data)
-        if times is None:
-            every = np.unique(np.concatenate(paths.times))
-            times = every[every >= max(t[0] for t in paths.times)]
-        times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
-        states = self._decoded(self._draws(paths, times, n_samples, seed))
-        return Trajectories(
-            states=states.float(),
-            times=torch.as_tensor(times),
-            features=tuple(str(f) for f in self.feature_names_in_),
-            origin=np.repeat(paths.names, n_samples),
-            attrs={"method": type(self).__name__, "seed": seed},
-        )
+        self._run = checkpoint, resume
+        return super().fit(data, **options)
 
-    def forecast(
-        self,
-        data: AnnData | Paths,
-        times: Sequence[float] | np.ndarray,
-        *,
-        n_samples: int = 100,
-        seed: int = 0,
-    ) -> Trajectories:
-        """Draw the future of observed paths given their past, as :meth:`posterior`, after the last observation of all."""
-        self._check_fitted()
-        last = max(t[-1] for t in self._as_paths(data).times)
-        if np.min(times) <= last:
-            raise ValueError(
-                f"times of a forecast must lie after the last observation, at {last:g}; found {np.min(times):g}: "
-                "use posterior for times between"
-            )
-        return self.posterior(data, times, n_samples=n_samples, seed=seed)
+    def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
+        """See :meth:`PathEstimator.learn`."""
+        self._continuous(paths)
+        series = Series.of(paths)
+        self._note(facts_of(paths, one_scale=self.state == "latent" and callable(self.decoder)))
+        model = self._model(seed)
+        if isinstance(model, NeuralModel):
+            self._train(model, series, seed, max_steps, progress)
+        else:
+            self._maximise(model, series, 300 if max_steps is None else max_steps)
+        self._finish(model)
 
-    def simulate(
-        self,
-        start: Any,
-        times: Sequence[float] | np.ndarray,
-        *,
-        n_paths: int | None = None,
-        dt: float | None = None,
-        seed: int = 0,
-    ) -> Trajectories:
-        """Run the learned equation, its memory drawn from its law; a forecast of observed paths is :meth:`forecast`.
+    def _maximise(self, model: ExactModel, series: Series, max_steps: int) -> None:
+        fit = maximise(model.prior, self._scaled(series), max_steps)
+        self.history_, self.status_ = pd.DataFrame(fit.history), fit.status
+        information = None if self.hurst is not None else hurst_information(model.prior, self._scaled(series))
+        self.facts_["information"] = None if information is None else information.tolist()
 
-        Parameters
-        ----------
-        start : None, array ``(n, feature)``, AnnData or Paths
-            None draws first states from their learned law and needs ``n_paths``. Of an AnnData or of paths, what is seen
-            at ``times[0]``. Latent coordinates start from None, or from paths: then from their posterior at ``times[0]``.
-        times : sequence of float
-            Times to store, increasing.
-        n_paths : int, optional
-            Number of paths; starting states are repeated in turn.
-        dt : float, optional
-            Longest step; by default a hundredth of the span, or the typical gap of the data if that is shorter.
-        seed : int
+    def _train(
+        self, model: NeuralModel, series: Series, seed: int, max_steps: int | None, progress: bool
+    ) -> None:
+        settings = self.training or default_training()
+        if max_steps is not None:
+            settings = Training(**{**settings.get_params(), "max_steps": max_steps})
+        checkpoint, resume = self._run
+        series = self._scaled(series)
+        result = fit_by_bound(
+            model, series, settings.check(), n_samples=self.n_samples, window=self.window, anneal=self.anneal, seed=seed,
+            checkpoint=checkpoint, resume=resume, progress=progress,
+            identity={"settings": fingerprint(self, {"training"}), "data": str(float(series.values.sum()))},
+        )  # fmt: skip
+        self.history_, self.status_ = result.history, result.status
 
-        Returns
-        -------
-        Trajectories
-            What would be seen, without observation noise.
+    def log_likelihoods(self, paths: Paths, seed: int = 0, n_samples: int | None = None) -> np.ndarray:
+        """Log-likelihood of every path ``(n,)``, in nats and in the units of the data.
+
+        Exact in the linear model; else weighed by ``n_samples`` draws, ten times those of training by default: it tends
+        to the truth from below.
         """
+        weights = self._log_weights(paths, n_samples, seed)
+        return (weights.logsumexp(0) - math.log(len(weights))).numpy()
+
+    def elbo(self, data: AnnData | Paths, *, n_samples: int | None = None, seed: int = 0) -> np.ndarray:
+        """Evidence lower bound of every path ``(n,)``, in nats and in the units of the data."""
         self._check_fitted()
-        times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
-        first = self._first_states(start, float(times[0]), n_paths, seed)
-        span = float(times[-1] - times[0])
-        step = min(span / 100, max(self.facts_["tau"], span / 5000)) if dt is None else dt
-        with torch.no_grad():
-            run = solve_fractional(self.process_, first, times, dt=step or None, seed=seed)
-        shift, scale = self._units()
-        x = run.states if self.state == "latent" else (run.states - shift) / scale
-        return Trajectories(
-            states=self._decoded(x).float(),
-            times=torch.as_tensor(times),
-            features=tuple(str(f) for f in self.feature_names_in_),
-            attrs={"method": type(self).__name__, "seed": seed},
-        )
+        return self._log_weights(self._as_paths(data), n_samples, seed).mean(0).numpy()
+
+    def _log_weights(self, paths: Paths, n_samples: int | None, seed: int) -> Tensor:
+        self._continuous(paths)
+        series = Series.of(paths)
+        weights = self.model_.log_weights(self._scaled(series), n_samples or 10 * self.n_samples, seed)
+        return weights - (series.mask * self._units()[1].log()).sum((1, 2))
 
     @property
     def hurst_(self) -> float | np.ndarray:
         """The Hurst index, or one per coordinate."""
         self._check_fitted()
-        h = self.prior_.hurst.detach().numpy()
+        h = self.model_.prior.hurst.detach().numpy()
         return h if self.per_dimension else float(h[0])
 
     @property
     def observation_noise_(self) -> np.ndarray:
         """Standard deviation of what is seen around the state ``(feature,)``, in the units of the data."""
         self._check_fitted()
-        return (self.prior_.log_noise.detach().exp() * self._units()[1]).numpy()
+        return (self.model_.prior.log_noise.detach().exp() * self._units()[1]).numpy()
 
     def hurst_interval(self, level: float = 0.95) -> np.ndarray:
         """Interval of the Hurst index ``(2,)``, or ``(d, 2)``: normal in its logit, from the curvature of the likelihood.
@@ -283,29 +309,51 @@ class FractionalSDE(PathEstimator):
         self._check_fitted()
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, found {level}")
+        if isinstance(self.model_, NeuralModel):
+            raise ValueError(
+                "the interval comes from the curvature of an exact likelihood, which a model with networks has not; "
+                "compare fits with hurst fixed by their log_likelihoods, or fit the linear model"
+            )
         if self.facts_["information"] is None:
             raise ValueError("hurst was given and not learned, so it has no interval; fit with hurst=None")
         information = np.asarray(self.facts_["information"])
         # Data that say nothing about the index leave all of (0, 1).
         error = np.where(information > 0, 1 / np.sqrt(np.where(information > 0, information, 1)), np.inf)
-        logit = self.prior_.hurst_logit.detach().numpy()
+        logit = self.model_.prior.hurst_logit.detach().numpy()
         ends = logit[:, None] + norm.ppf(0.5 + level / 2) * error[:, None] * np.array([-1, 1])
         interval = 1 / (1 + np.exp(-ends))
         return interval if self.per_dimension else interval[0]
 
-    def _facts(self, paths: Paths, series: Series) -> dict[str, Any]:
-        """What the shape of the model depends on, as plain numbers."""
-        check_moving(paths)
-        gaps = np.concatenate([np.diff(t) for t in paths.times])
-        horizon = max(float(t[-1] - t[0]) for t in paths.times)
-        every = np.concatenate(paths.states).astype(np.float64)
-        return {
-            "horizon": horizon,
-            "tau": max(float(np.quantile(gaps, 0.1)), horizon / 1e5),
-            "shift": np.nanmean(every, axis=0).tolist(),
-            "scale": [float(s) or 1.0 for s in np.nanstd(every, axis=0)],
-            "free_start": len(paths) > 2,
-        }
+    @property
+    def _linear(self) -> bool:
+        networks = self.drift == "network" or callable(self.drift) or self.diffusion != "constant"
+        return not (
+            networks or self.decoder != "linear" or self.encoder or self.content_dim or self.read_first
+        )
+
+    def _model(self, seed: int) -> ExactModel | NeuralModel:
+        """The untrained model."""
+        if self._linear:
+            return ExactModel(self._prior())
+        latent, facts = self.state == "latent", self.facts_
+        units = self._units()
+        if latent:
+            units = torch.zeros(self.latent_dim or 0), torch.ones(self.latent_dim or 0)
+        parts = Parts(
+            drift=None if self.drift in _NAMES["drift"][:3] else self.drift,
+            amplitude=None if self.diffusion == "constant" else self.diffusion,
+            encoder=self.encoder or "network",
+            decoder=self.decoder,
+            control=self.control,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            model = NeuralModel(
+                self._prior(), len(facts["scale"]), parts, latent=latent, content_dim=self.content_dim,
+                width=self.width, depth=self.depth, n_steps=self.n_steps, read_first=self.read_first,
+                span=(facts["begin"], facts["horizon"]), units=(units[0].double(), units[1].double()),
+            )  # fmt: skip
+        return model.in_precision((self.training or default_training()).dtype)
 
     def _prior(self) -> LinearPrior:
         facts, features = self.facts_, len(self.facts_["scale"])
@@ -319,102 +367,51 @@ class FractionalSDE(PathEstimator):
             noise,
             self.latent_dim or features,
             features,
-            drift=self.drift,
+            drift="linear" if self.drift not in _NAMES["drift"][:3] else self.drift,
             hurst=self.hurst,
             shared=not self.per_dimension,
             tau=facts["tau"],
             observation_noise=given,
-            latent=self.state == "latent",
+            latent=self.state == "latent" and self._linear,
             free_start=facts["free_start"],
         )
 
-    def _finish(self, prior: LinearPrior) -> None:
-        """Keep the prior, and the process in the units of the data."""
-        self.prior_ = prior.requires_grad_(False)
-        shift, scale = self._units()
-        if self.state == "latent":
-            shift, scale = torch.zeros(prior.n_states), torch.ones(prior.n_states)
-        hurst = prior.hurst if self.per_dimension else prior.hurst[0]
-        self.process_ = FractionalDiffusion(
-            _InUnits(prior, shift.double(), scale.double()), prior.noise, hurst, diffusion=prior.scale * scale
-        )
-
-    def _units(self) -> tuple[Tensor, Tensor]:
-        return tuple(torch.tensor(self.facts_[k], dtype=torch.float64) for k in ("shift", "scale"))  # type: ignore[return-value]
-
-    def _scaled(self, series: Series) -> Series:
-        return series.scaled(*self._units())
-
-    def _decoded(self, x: Tensor) -> Tensor:
-        shift, scale = self._units()
-        return shift + scale * self.prior_.decode(x)
-
-    def _draws(self, paths: Paths, times: np.ndarray, n_samples: int, seed: int) -> Tensor:
-        """Posterior states ``(path · sample, time, d)``, standardised."""
-        self._continuous(paths)
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1, found {n_samples}")
-        series = Series.of(paths, times)
-        x = exact_posterior(self.prior_, self._scaled(series), n_samples, seed)
-        rows = series.queried[None, :, :, None].expand(n_samples, -1, -1, x.shape[-1])
-        return x.gather(2, rows).transpose(0, 1).flatten(0, 1)
-
-    def _first_states(self, start: Any, time: float, n_paths: int | None, seed: int) -> Tensor:
-        if start is None:
-            if n_paths is None:
-                raise ValueError("n_paths is needed to draw first states: simulate(None, times, n_paths=...)")
-            prior, generator = self.prior_, stream(seed, "start")
-            normals = torch.randn(n_paths, prior.n_states, generator=generator, dtype=torch.float64)
-            x = prior.start_mean + prior.log_start.exp() * normals
-            shift, scale = self._units()
-            return x if self.state == "latent" else shift + scale * x
-        is_data = isinstance(start, Paths) or (hasattr(start, "obs") and hasattr(start, "obsm"))
-        if self.state == "latent":
-            if not is_data:
-                raise TypeError("latent coordinates start from None, an AnnData or Paths, not from an array")
-            x = self._draws(self._as_paths(start), np.array([time]), 1, seed)[:, 0]
-        elif is_data:
-            seen = self._as_paths(start).at(time)
-            x = torch.as_tensor(seen[~np.isnan(seen).any(1)])
-        else:
-            x = torch.as_tensor(np.asarray(start))
-        if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != self.prior_.n_states:
-            raise ValueError(
-                f"start must be (n, {self.prior_.n_states}) finite states, but its shape is {tuple(x.shape)}"
-            )
-        return x.double() if n_paths is None else x.double()[torch.arange(n_paths) % len(x)]
-
-    def _continuous(self, paths: Paths) -> None:
-        if paths.discrete:
-            raise TypeError(
-                "fractional noise moves numbers, and these paths have discrete states; use MarkovJumpInference"
-            )
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto", **modules: Any) -> Self:
+        """Load a saved model that has modules of the user's own, given again by the names of their settings."""
+        metadata, tensors = read_model(path)
+        model = from_plain(metadata["model"])
+        for name, module in modules.items():
+            if name not in _NAMES:
+                raise TypeError(f"{name} is not a setting that takes a module; those are {', '.join(_NAMES)}")
+            setattr(model, name, module)
+        model._restore(metadata, tensors, pick_device(device))
+        return model
 
     def _tensors(self) -> dict[str, Tensor]:
-        return self.prior_.state_dict()
+        return self.model_.state_dict()
 
     def _metadata(self) -> dict[str, Any]:
-        return super()._metadata() | {"facts": self.facts_}
+        own = {name: getattr(self, name) for name in _NAMES if callable(getattr(self, name))}
+        try:
+            for name, module in own.items():
+                setattr(self, name, _OWN + type(module).__name__)
+            metadata = super()._metadata()
+        finally:
+            for name, module in own.items():
+                setattr(self, name, module)
+        return metadata | {"facts": self.facts_}
 
     def _restore(self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
-        self.facts_ = metadata["facts"]
-        prior = self._prior()
-        prior.load_state_dict(tensors)
-        self._finish(prior)
+        for name in _NAMES:
+            value = getattr(self, name)
+            if isinstance(value, str) and value.startswith(_OWN):
+                raise ValueError(
+                    f"the model has a {name} of its user's own ({value.removeprefix(_OWN)}), which no file holds: "
+                    f"load it by FractionalSDE.load(path, {name}=...)"
+                )
+        self._note(metadata["facts"])
+        model = self._model(0)
+        model.load_state_dict(tensors)
+        self._finish(model)
         super()._restore(metadata, tensors, device)
-
-
-class _InUnits(nn.Module):
-    """A standardised drift in the units of the data."""
-
-    shift: Tensor
-    scale: Tensor
-
-    def __init__(self, prior: LinearPrior, shift: Tensor, scale: Tensor):
-        super().__init__()
-        self.prior = prior
-        self.register_buffer("shift", shift)
-        self.register_buffer("scale", scale)
-
-    def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.scale * self.prior.drift(t, (x.double() - self.shift) / self.scale)

@@ -124,14 +124,41 @@ class Series:
         return Series(times, values, mask, self.gaps / n, gap, self.queried * n, self.placed * n)
 
 
-def check_moving(paths: Paths) -> None:
+def check_moving(paths: Paths, every_feature: bool = True) -> None:
     """Raise a ValueError where paths cannot tell of a motion: single observations, or a feature that never changes."""
     if paths.lengths.max() < 2:
         raise ValueError("every path has one observation only; fractional noise needs paths with several")
     reach = [np.fmax.reduce(x) - np.fmin.reduce(x) for x in paths.states]  # NaN where nothing was seen
     still = np.fmax.reduce(reach) == 0
-    if still.any():
+    if still.all() or (every_feature and still.any()):
         name = paths.features[int(still.argmax())]
         raise ValueError(
             f"feature {name!r} never changes within a path, so nothing can be learned of it; leave it out"
         )
+
+
+def facts_of(paths: Paths, *, one_scale: bool) -> dict[str, Any]:
+    """What the shape of a model depends on, as plain numbers; ``one_scale`` shares shift and scale among features.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_moving`; with one scale, features that never change are let be.
+    """
+    check_moving(paths, every_feature=not one_scale)
+    gaps = np.concatenate([np.diff(t) for t in paths.times])
+    horizon = max(float(t[-1] - t[0]) for t in paths.times)
+    every = np.concatenate(paths.states).astype(np.float64)
+    shift, scale = np.nanmean(every, axis=0), np.nanstd(every, axis=0)
+    if one_scale:
+        shift, scale = np.full_like(shift, np.nanmean(every)), np.full_like(scale, np.nanstd(every))
+    return {
+        "begin": min(float(t[0]) for t in paths.times),
+        "horizon": horizon,
+        "tau": max(float(np.quantile(gaps, 0.1)), horizon / 1e5),
+        "gap": float(np.median(gaps)) or horizon,
+        "shift": shift.tolist(),
+        "scale": [float(s) or 1.0 for s in scale],
+        "free_start": len(paths) > 2,
+        "information": None,
+    }

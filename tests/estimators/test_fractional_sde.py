@@ -66,7 +66,7 @@ def test_index_one_half_is_the_ordinary_ou_likelihood():
     """x' ~ N(μ + (x − μ) e^{−θh}, σ² (1 − e^{−2θh})/2θ): an ordinary Kalman filter of one number."""
     paths = fractional_ou(0.5, 3, n=3, length=20, end=5.0)
     model = FractionalSDE(hurst=0.5, n_nodes=3).fit(paths, max_steps=8, progress=False)
-    prior, (shift, scale) = model.prior_, model._units()
+    prior, (shift, scale) = model.model_.prior, model._units()
     theta, sigma = float(prior.rate), float(prior.scale * scale)
     mu = float(shift + scale * prior.level)
     noise = float(model.observation_noise_[0])
@@ -95,7 +95,7 @@ def test_posterior_and_forecast_are_the_gaussian_conditional():
     wanted = [0.05, 0.5, 1.9]
     later = [2.5, 3.0]
     n = 2000
-    prior, (shift, scale) = model.prior_, model._units()
+    prior, (shift, scale) = model.model_.prior, model._units()
     every = np.concatenate([times, wanted, later])
     noise = prior.noise.covariance(every, model.hurst_) * (prior.scale * scale) ** 2
     full = noise.numpy() + float(scale * prior.log_start.exp()) ** 2
