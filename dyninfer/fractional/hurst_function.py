@@ -159,7 +159,7 @@ def interpolated_weights(noise: MarkovApproximation) -> Callable[[Tensor], Tenso
     The weights are analytic in ``H``; where they are wanted at hundreds of times again and again, this saves their cost.
     """
     low, high = _RANGE
-    order = torch.arange(_DEGREE, dtype=torch.float64)
+    order = torch.arange(_DEGREE, dtype=torch.float64, device=noise.nodes.device)
     angle = (order + 0.5) * math.pi / _DEGREE
     nodal = noise.weights(low + (high - low) * 0.5 * (1 + angle.cos()))
     series = 2 / _DEGREE * torch.cos(order[:, None] * angle) @ nodal

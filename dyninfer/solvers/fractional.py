@@ -99,7 +99,7 @@ def solve_fractional(
     Raises
     ------
     ValueError
-        If a shape does not fit, ``refine_at`` leaves the range of ``times``, or ``method="euler"`` has steps at which
+        If there is one time only, a shape does not fit, ``refine_at`` leaves the range of ``times``, or ``method="euler"`` has steps at which
         its fastest node oscillates; the message names a safe ``dt``.
 
     Warns
@@ -109,6 +109,8 @@ def solve_fractional(
     """
     x = as_states(x0, "x0")
     output = check_times(times, backward=False)
+    if len(output) < 2:
+        raise ValueError("times must be two or more: the start, and when states are wanted")
     if method not in ("exact", "euler"):
         raise ValueError(f"method must be 'exact' or 'euler', found {method!r}")
     steps = _steps(output, dt, refine_at, n_refined)
@@ -148,11 +150,7 @@ def _steps(times: Tensor, dt: float | None, refine_at: Any, n_refined: int) -> _
     if dt is not None and not 0 < dt < math.inf:
         raise ValueError(f"dt must be positive, found {dt!r}")
     span = float(times[-1] - times[0])
-    grid = (
-        Grid.of(torch.cat([times, marks]).unique(), span / 100 if dt is None else dt)
-        if span
-        else Grid.of(times, 1.0)
-    )
+    grid = Grid.of(torch.cat([times, marks]).unique(), span / 100 if dt is None else dt)
     points = torch.cat([grid.starts, times[-1:]])
     if len(marks):
         last = torch.searchsorted(points, marks - 1e-12 * span)
@@ -176,7 +174,7 @@ class _Run:
         distinct = sorted(set(steps.lengths))
         h = torch.tensor(distinct, dtype=torch.float64, device=g.device)
         if method == "euler":
-            _check_euler(g.max().item(), max(steps.lengths, default=0.0))
+            _check_euler(g.max().item(), max(steps.lengths))
             loss, gain = h[:, None] * g, h[:, None].expand(-1, len(g))
             factors = gain.sqrt().unsqueeze(-1)
         else:
@@ -194,7 +192,7 @@ class _Run:
         self.table = list(zip(*(table.to(x).unbind() for table in tables), strict=True))
         self.turn = None if turn is None else turn.to(x).unbind()
         self.rank = factors.shape[-1]
-        self.normals = PathNoise(seed, max(len(steps.lengths), 1), x.shape[1] * self.rank, like=x.detach())
+        self.normals = PathNoise(seed, len(steps.lengths), x.shape[1] * self.rank, like=x.detach())
         self.held = -1
 
     def step(self, k: int, t: Tensor, x: Tensor, y: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:

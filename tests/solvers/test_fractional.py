@@ -203,6 +203,11 @@ def test_euler_with_coarse_steps_is_refused_with_a_safe_step():
         solve_fractional(process, torch.zeros(2, 1), [0, 1], dt=0.008, method="euler")
 
 
+def test_one_time_alone_is_refused():
+    with pytest.raises(ValueError, match="times"):
+        solve_fractional(noise_only(MarkovApproximation(3), 0.5), torch.zeros(2, 1), [1.0])
+
+
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
