@@ -99,8 +99,8 @@ def solve_fractional(
     Raises
     ------
     ValueError
-        If there is one time only, a shape does not fit, ``refine_at`` leaves the range of ``times``, or ``method="euler"`` has steps at which
-        its fastest node oscillates; the message names a safe ``dt``.
+        If there is one time only, a shape does not fit, ``refine_at`` leaves the range of ``times``, or
+        ``method="euler"`` has steps at which its fastest node oscillates; the message names a safe ``dt``.
 
     Warns
     -----
