@@ -44,7 +44,7 @@ class Learned:
     draws : Tensor, ``(D, S, S)``, optional
         Equally likely generators of the posterior; without them it is the normal approximation of the fit.
     least : Tensor, ``(S,)``, optional
-        With draws: rates out of each state below which the data cannot tell a rate from zero.
+        Rates out of each state that no data could tell from zero: a lower end below them counts as 0.
     ess : float, optional
         Effective sample size of the weights that the draws were taken by.
     """
@@ -76,14 +76,19 @@ class Learned:
 
     def table(self, names: Sequence[str], level: float) -> pd.DataFrame:
         """Rates with intervals, one row per jump that can happen."""
-        if self.draws is None or self.least is None:
-            return rate_table(cast(JumpFit, self.fit), names, level)
-        return draws_table(self.generator, self.draws, self.least, names, level)
+        if self.draws is None:
+            table = rate_table(cast(JumpFit, self.fit), names, level)
+        else:
+            table = draws_table(self.generator, self.draws, names, level)
+        if self.least is not None:
+            least_of = dict(zip(names, self.least.tolist(), strict=True))
+            table.loc[table["low"] < table["source"].map(least_of), "low"] = 0.0
+        return table
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything but numbers and the history, by name."""
         found = to_tensors(self.emission, self.fit)
-        held = {"draws": self.draws, "draws.least": self.least}
+        held = {"draws": self.draws, "least": self.least}
         return found | {name: value for name, value in held.items() if value is not None}
 
     @classmethod
@@ -103,7 +108,7 @@ class Learned:
             history=history,
             fit=None if numbers is None else restored_fit(scheme, tensors, numbers),
             draws=tensors.get("draws"),
-            least=tensors.get("draws.least"),
+            least=tensors.get("least"),
             ess=ess,
         )
 

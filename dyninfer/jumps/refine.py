@@ -104,12 +104,12 @@ def by_refinement(
         likelihood,
         1 - float(sum(part.steps for part in groups) / statistics.steps) / len(groups),
     )
-    fit, before = maximum(
+    fits, before, best = maximum(
         posterior, starts_of(whole, seen, scheme, spent, exact), scheme, max_steps, statistics.steps
     )
+    one, _ = best_of(fits, best)
     p = posterior.n_parameters
-    initial = counted_first(seen, n_states) if exact else first_law(fit.theta[0, p:])
-    one, _ = best_of(fit)
+    initial = counted_first(seen, n_states) if exact else first_law(one.theta[p:])
     proposal = proposal_of(one, belief_law(whole, spent, n_labels, not exact), doubtful(whole))
     n_draws = int(min(max(_MULTIPLICATIONS / cost, _LEAST_DRAWS), _MOST_DRAWS))
     draws, weight = weighted_draws(lambda theta: posterior(theta, initial), proposal, n_draws, seed)
@@ -120,10 +120,10 @@ def by_refinement(
         generator=one.generator,
         initial=initial,
         emission=LabelNoise.uniform(n_states, noise),
-        history=starts_table(fit, before),
+        history=starts_table(fits, before),
         fit=one,
         draws=generators[resampled(weight, N_DRAWS, seed)] if enough else None,
-        least=1 / spent if enough else None,
+        least=1 / spent,
         ess=ess,
     )
 
@@ -138,10 +138,11 @@ def groups_of(paths: Paths) -> list[np.ndarray]:
 
 def maximum(
     posterior: PooledPosterior, starts: Tensor, scheme: RateScheme, max_steps: int, n_observed: Tensor
-) -> tuple[JumpFit, list[float]]:
-    """Fit ``(1,)`` from the most promising of the starts ``(k, p + r)``, and the log-likelihood there.
+) -> tuple[JumpFit, list[float], int]:
+    """Fits ``(k,)`` from starts ``(k, p + r)``, the log-likelihoods of these, and which of the fits is the most probable.
 
-    What comes after the posterior's own parameters are the logits of the law of the first state.
+    What comes after the posterior's own parameters are the logits of the law of the first state. With them, which take
+    longer, only the most promising start is followed.
     """
     p, exact = posterior.n_parameters, starts.shape[-1] == posterior.n_parameters
 
@@ -155,11 +156,11 @@ def maximum(
         return posterior.likelihood(theta[..., :p], None if exact else first_law(theta[..., p:]))
 
     with torch.no_grad():
-        promising = int(objective(starts).argmax())
-        start = starts[promising : promising + 1]
-        before = likelihood(start).tolist()
-    best = maximise(objective, start, max_iter=max_steps)
-    return finished(best, scheme, torch.Size([1]), likelihood, n_observed), before
+        followed = starts if exact else starts[objective(starts).argmax()][None]
+        before = likelihood(followed).tolist()
+    best = maximise(objective, followed, max_iter=max_steps)
+    fit = finished(best, scheme, followed.shape[:1], likelihood, n_observed)
+    return fit, before, int(best.value.argmax())
 
 
 def likelihood_of(paths: Paths, scheme: RateScheme, exact: bool) -> tuple[Likelihood, float]:

@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 from dyninfer.jumps.zero_shot import JumpEstimate
 
 ABSENT = 0.1  # jumps that one that never happens is taken to have made in all data
-_WIDE_WEIGHT = 0.05
+_WIDE_WEIGHT = 0.2
 _NOISE_CENTRE, _NOISE_WIDTH = math.log(0.02 / 0.98), 2.0
 
 

@@ -44,17 +44,14 @@ def rate_table(fit: JumpFit, names: Sequence[str], level: float) -> pd.DataFrame
     )
 
 
-def draws_table(
-    generator: Tensor, draws: Tensor, least: Tensor, names: Sequence[str], level: float
-) -> pd.DataFrame:
-    """The same of draws ``(D, S, S)``; a lower end below ``least`` ``(S,)``, by the source, counts as 0.
+def draws_table(generator: Tensor, draws: Tensor, names: Sequence[str], level: float) -> pd.DataFrame:
+    """The same of draws ``(D, S, S)`` of a posterior.
 
     Of such a posterior no jump is flat: where the data are silent it is the prior's.
     """
     _check_level(level)
     tail = torch.tensor([0.5 - level / 2, 0.5 + level / 2], dtype=torch.float64)
     low, high = torch.quantile(draws, tail, dim=0)
-    low = torch.where(low < least[:, None], 0.0, low)
     i, j = (~torch.eye(len(names), dtype=torch.bool)).nonzero().T
     return pd.DataFrame(
         {

@@ -69,7 +69,7 @@ def test_weighted_draws_have_the_mean_and_the_spread_of_quadrature(seen_rates):
     paths, scheme = two_state_paths(rates=seen_rates), RateScheme.free(2)
     likelihood, _ = likelihood_of(paths, scheme, exact=True)
     posterior = PooledPosterior(PRIORS, likelihood, 0.5)
-    fit, _ = maximum(posterior, tensor([[-0.5, 0.0]]), scheme, 100, tensor(96.0))
+    fit, _, _ = maximum(posterior, tensor([[-0.5, 0.0]]), scheme, 100, tensor(96.0))
     one = JumpFit(**(vars(fit) | {"theta": fit.theta[0], "information": fit.information[0]}))
     proposal = proposal_of(one, PRIORS[0], torch.tensor([False, True]))
     x, weight = weighted_draws(posterior, proposal, 4000, seed=1)
