@@ -16,7 +16,7 @@ from dyninfer.variational.neural import NeuralModel
 from dyninfer.variational.prior import LinearPrior
 from dyninfer.variational.series import Series
 
-_BEGIN_PATHS, _BEGIN_STEPS, _BEGIN_NUMBERS = 16, 25, 20_000
+_BEGIN_PATHS, _BEGIN_STEPS, _BEGIN_NUMBERS = 16, 15, 20_000
 
 
 def default_training() -> Training:

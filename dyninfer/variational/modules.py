@@ -50,17 +50,24 @@ class ResidualControl(nn.Module):
     """``u(t, x, y, context)``, ``(n,), (n, d), (n, d, K), (n, c) -> (n, d)``; at first 0."""
 
     def __init__(
-        self, n_states: int, n_memory: int, n_context: int, width: int, depth: int, span: tuple[float, float]
+        self,
+        n_states: int,
+        n_memory: int,
+        n_context: int,
+        width: int,
+        depth: int,
+        span: tuple[float, float],
+        unit: float,
     ):
         super().__init__()
-        self.span = span
+        self.span, self.unit = span, unit
         self.network = perceptron(1 + n_states * (1 + n_memory) + n_context, n_states, width, depth)
 
     def forward(self, t: Tensor, x: Tensor, y: Tensor, context: Tensor) -> Tensor:
-        """``u``, per root of ``span``'s unit of time."""
-        begin, unit = self.span
-        time = ((t - begin) / unit).unsqueeze(-1)
-        return self.network(torch.cat([time, x, y.flatten(1), context], dim=1)) * unit**-0.5
+        """``u``, per root of ``unit``."""
+        begin, horizon = self.span
+        time = ((t - begin) / horizon).unsqueeze(-1)
+        return self.network(torch.cat([time, x, y.flatten(1), context], dim=1)) * self.unit**-0.5
 
 
 class Decoder(nn.Module):

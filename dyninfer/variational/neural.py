@@ -85,8 +85,9 @@ class NeuralModel(nn.Module):
         d, memory = prior.n_states, int((prior.noise.nodes > 0).sum())
         self.own = {name for name, part in parts._asdict().items() if callable(part)}
         reads = latent or parts.control is not None
+        unit = (prior.tau * span[1]) ** 0.5  # of time: between the typical gap and the horizon
         made: dict[str, Any] = {
-            "drift": lambda: StateDrift(d, width, depth, span[1]),
+            "drift": lambda: StateDrift(d, width, depth, unit),
             "amplitude": lambda: CoordinateAmplitude(d, width),
             "encoder": lambda: RecurrentEncoder(
                 n_features, d if latent else 0, content_dim, width, prior.tau
@@ -104,7 +105,7 @@ class NeuralModel(nn.Module):
             )
         self._keep(
             "control", parts.control,
-            None if parts.control is None else lambda: ResidualControl(d, memory, context or 0, width, depth, span),
+            None if parts.control is None else lambda: ResidualControl(d, memory, context or 0, width, depth, span, unit),
         )  # fmt: skip
 
     def _keep(self, name: str, part: Any, build: Any) -> None:

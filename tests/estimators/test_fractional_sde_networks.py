@@ -1,0 +1,212 @@
+"""FractionalSDE with networks: recovery of known equations, files, and runs that are taken up again."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dyninfer import Paths, load
+from dyninfer.estimators import registry
+from dyninfer.fractional import FractionalBrownianMotion
+from dyninfer.training import Training
+from dyninfer.variational import Encoding
+
+FractionalSDE = registry()["FractionalSDE"]
+SMALL = {"n_nodes": 2, "n_samples": 2, "width": 8, "depth": 1}
+
+
+def driven(hurst, seed, n, step, start, length=100, end=10.0, inner=10):
+    """Paths of ``x ← step(x, h, ΔB)`` on a fine grid, with exact fractional noise: ``(n, length)`` and their times."""
+    times = np.linspace(0, end, (length - 1) * inner + 1)
+    moves = (
+        FractionalBrownianMotion(hurst).sample(times, n, seed=seed, dtype=torch.float64).diff(dim=1).numpy()
+    )
+    x, kept = start, [start]
+    for k in range(moves.shape[1]):
+        x = step(x, times[1], moves[:, k])
+        if (k + 1) % inner == 0:
+            kept.append(x)
+    return times[::inner], np.stack(kept, axis=1)
+
+
+def with_noise(times, x, deviation, seed):
+    x = x + deviation * np.random.default_rng(seed).normal(size=x.shape)
+    return Paths(times=[times] * len(x), states=list(x.reshape(*x.shape[:2], -1)))
+
+
+def double_well(hurst, seed, n):
+    start = np.random.default_rng(seed).normal(size=n)
+    times, x = driven(hurst, seed, n, lambda x, h, db: x + 2 * (x - x**3) * h + 0.8 * db, start)
+    return with_noise(times, x, 0.1, seed)
+
+
+def irregular(seed=0, n_features=3):
+    rng = np.random.default_rng(seed)
+    times = [np.concatenate([[0.0], np.sort(rng.uniform(0, 3, n))]) for n in (9, 9, 6, 9)]
+    states = [rng.normal(size=(len(t), n_features)).cumsum(0) * 0.5 for t in times]
+    states[0][3, 0] = np.nan
+    states[1][5] = np.nan
+    return Paths(times=times, states=states)
+
+
+class Reader(nn.Module):
+    """An encoder of a user's own, in single precision."""
+
+    n_context = 2
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(6, 4 + 2)
+        self.still = nn.Linear(3, 1)
+
+    def forward(self, values, mask, times):
+        mean, log_variance, context = self.line(torch.cat([values, mask], -1)).split(2, dim=-1)
+        return Encoding(mean, log_variance, context, self.still(values.mean(1)))
+
+
+class Screen(nn.Module):
+    """A decoder of a user's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(3, 3)
+
+    def forward(self, x, content):
+        return self.line(torch.cat([x, content], dim=1))
+
+
+KINDS = {
+    "drift": {"drift": "network", "hurst": 0.6},
+    "amplitude": {"diffusion": "network", "control": None, "hurst": 0.5},
+    "latent": {
+        "state": "latent",
+        "latent_dim": 2,
+        "drift": "network",
+        "decoder": "network",
+        "content_dim": 2,
+    },
+    "window": {"drift": "network", "window": 5, "anneal": 3, "per_dimension": True},
+    "first": {"state": "latent", "latent_dim": 2, "decoder": "network", "read_first": 2},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_learns_draws_and_comes_back_from_a_file(kind, tmp_path):
+    paths = irregular()
+    model = FractionalSDE(**SMALL, **KINDS[kind]).fit(paths, max_steps=4, progress=False)
+    assert np.isfinite(model.history_["loss"]).all()
+    assert (model.elbo(paths) <= model.log_likelihoods(paths) + 1e-9).all()
+    times = [0.0, 1.5, 5.0]
+    drawn = model.posterior(paths, times, n_samples=2, seed=3)
+    assert drawn.states.shape == (8, 3, 3)
+    assert model.forecast(paths, [4.0, 5.0], n_samples=2).states.isfinite().all()
+    assert model.simulate(paths, [0.0, 1.0], n_paths=5).states.shape == (5, 2, 3)
+    again = load(model.save(tmp_path / "model.safetensors"), device="cpu")
+    assert torch.equal(again.posterior(paths, times, n_samples=2, seed=3).states, drawn.states)
+    assert np.array_equal(again.elbo(paths), model.elbo(paths))
+
+
+def test_modules_of_the_users_own_are_copied_and_given_again_to_a_file(tmp_path):
+    torch.manual_seed(0)
+    own = {"encoder": Reader(), "decoder": Screen()}
+    paths, settings = irregular(), {"state": "latent", "latent_dim": 2, "content_dim": 1}
+    before = [p.clone() for p in own["decoder"].parameters()]
+    model = FractionalSDE(**SMALL, **settings, **own).fit(paths, max_steps=4, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(before, own["decoder"].parameters(), strict=True))
+    drawn = model.posterior(paths, [1.0], n_samples=2).states
+    file = model.save(tmp_path / "model.safetensors")
+    assert model.decoder is own["decoder"]
+    with pytest.raises(ValueError, match=r"decoder of its user's own \(Screen\).*FractionalSDE.load"):
+        load(file)
+    again = FractionalSDE.load(file, device="cpu", **own)
+    assert torch.equal(again.posterior(paths, [1.0], n_samples=2).states, drawn)
+    with pytest.raises(ValueError, match="content_dim=0"):
+        model.simulate(None, [0.0, 1.0], n_paths=2)
+
+
+def test_a_drift_of_the_users_own_is_in_the_units_of_the_data():
+    """A known pull, with nothing to learn in it, stands in the process beside the linear part."""
+    paths = irregular(n_features=1)
+    model = FractionalSDE(**SMALL, drift=lambda t, x: -5 * (x - 2), control=None).fit(
+        paths, max_steps=2, progress=False
+    )
+    x = torch.tensor([[2.0], [3.0]], dtype=torch.float64)
+    shift, scale = model._units()
+    linear = scale * model.model_.prior.drift(torch.zeros(2), (x - shift) / scale)
+    assert torch.allclose(model.process_.drift(0.0, x) - linear, -5 * (x - 2))
+
+
+class _Stop(nn.Module):
+    """A drift that is interrupted at one of its calls, as by Ctrl-C."""
+
+    calls, at = 0, None
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(3, 3)
+
+    def forward(self, t, x):
+        type(self).calls += 1
+        if self.calls == self.at:
+            raise KeyboardInterrupt
+        return self.line(x)
+
+
+def test_an_interrupted_run_is_kept_and_taken_up_to_the_same_end(tmp_path):
+    paths, file = irregular(), tmp_path / "run.pt"
+    torch.manual_seed(0)
+    drift = _Stop()
+    training = Training(
+        max_steps=8, batch_size=2, checkpoint_every=2, log_every=2, validation_fraction=0.0, device="cpu"
+    )
+    options = {**SMALL, "state": "latent", "latent_dim": 3, "drift": drift, "training": training}
+    _Stop.calls, _Stop.at = 0, None
+    whole = FractionalSDE(**options).fit(paths, progress=False)
+    _Stop.calls, _Stop.at = 0, _Stop.calls * 3 // 4
+    cut = FractionalSDE(**options).fit(paths, progress=False, checkpoint=file)
+    assert cut.status_ == "interrupted"
+    assert np.isfinite(cut.elbo(paths)).all()
+    _Stop.at = None
+    again = FractionalSDE(**options).fit(paths, progress=False, checkpoint=file, resume=True)
+    assert again.status_ == "finished"
+    for a, b in zip(whole.model_.parameters(), again.model_.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_held_out_paths_decide_when_to_stop():
+    training = Training(
+        max_steps=8, batch_size=2, validate_every=2, validation_fraction=0.25, patience=1, learning_rate=0.5,
+        device="cpu",
+    )  # fmt: skip
+    model = FractionalSDE(**SMALL, state="latent", latent_dim=2, drift="network", training=training).fit(
+        irregular(), progress=False
+    )
+    assert model.history_["validation"].notna().any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"diffusion": "loud"}, "diffusion must be one of constant, network, or a module"),
+        ({"decoder": "network"}, "need state='latent'"),
+        ({"content_dim": 2}, "need state='latent'"),
+        ({"read_first": 0}, "read_first must be at least 1"),
+        ({"window": 1}, "window must be at least 2"),
+        ({"n_samples": 0}, "n_samples must be at least 1"),
+        (
+            {"state": "latent", "latent_dim": 2, "encoder": lambda v, m, t: None},
+            "n_context, or set control=None",
+        ),
+    ],
+)
+def test_bad_settings_are_named(settings, word):
+    with pytest.raises(ValueError, match=word):
+        FractionalSDE(**settings).fit(irregular(), max_steps=1, progress=False)
+
+
+def test_interval_of_a_model_with_networks_is_refused_with_a_remedy():
+    model = FractionalSDE(**SMALL, state="latent", latent_dim=2, drift="network").fit(
+        irregular(), max_steps=1, progress=False
+    )
+    with pytest.raises(ValueError, match="fit the linear model"):
+        model.hurst_interval()
