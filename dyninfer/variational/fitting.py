@@ -22,7 +22,7 @@ _BEGIN_PATHS, _BEGIN_STEPS, _BEGIN_NUMBERS = 16, 15, 20_000
 def default_training() -> Training:
     """Settings of the training loop that suit a few dozen paths."""
     return Training(
-        max_steps=1000, batch_size=16, learning_rate=5e-3, warmup_steps=20, ema_decay=0.99, validation_fraction=0.0,
+        max_steps=500, batch_size=16, learning_rate=1e-2, warmup_steps=20, ema_decay=0.99, validation_fraction=0.0,
         log_every=10,
     )  # fmt: skip
 

@@ -210,3 +210,59 @@ def test_interval_of_a_model_with_networks_is_refused_with_a_remedy():
     )
     with pytest.raises(ValueError, match="fit the linear model"):
         model.hurst_interval()
+
+
+QUICK = Training(
+    max_steps=100, batch_size=16, learning_rate=2e-2, warmup_steps=10, ema_decay=0.95, validation_fraction=0.0,
+    log_every=10, device="cpu",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hurst", [0.5, 0.7])
+def test_drift_of_a_double_well_is_recovered(hurst):
+    paths, others = double_well(hurst, 0, 64), double_well(hurst, 100, 32)
+    linear = FractionalSDE(n_nodes=6).fit(paths, progress=False)
+    model = FractionalSDE(
+        n_nodes=6, drift="network", control=None, n_samples=4, width=32, training=QUICK
+    ).fit(paths, progress=False)
+    x = torch.linspace(-1.2, 1.2, 25, dtype=torch.float64)
+    found = model.process_.drift(0.0, x[:, None])[:, 0]
+    true = 2 * (x - x**3)
+    assert (found - true).square().mean().sqrt() < 0.2 * (true.max() - true.min())
+    assert abs(model.hurst_ - hurst) < 0.05
+    assert model.elbo(others).mean() > linear.log_likelihoods(others).mean() + 1
+
+
+@pytest.mark.slow
+def test_amplitude_of_geometric_noise_is_recovered():
+    """``X = exp(B/2)`` solves ``dX = X/2 ∘ dB``: the amplitude is half the state."""
+    times = np.linspace(0, 4, 40)
+    motion = FractionalBrownianMotion(0.6).sample(times, 24, seed=0, dtype=torch.float64).numpy()
+    paths = with_noise(times, np.exp(0.5 * motion), 0.02, 0)
+    options = {"n_nodes": 5, "drift": "none", "training": QUICK, "n_samples": 4, "control": None}
+    model = FractionalSDE(diffusion="network", width=16, **options).fit(paths, progress=False)
+    x = torch.linspace(0.5, 2.5, 9, dtype=torch.float64)
+    found = model.process_.diffusion(0.0, x[:, None])[:, 0]
+    assert ((found / (x / 2)).log().abs() < 0.25).all()
+    assert abs(model.hurst_ - 0.6) < 0.08
+
+
+@pytest.mark.slow
+def test_nonlinear_decoder_is_worth_more_than_a_linear_one():
+    """Two latent coordinates bent into five features."""
+    times = np.linspace(0, 4, 30)
+    sample = FractionalBrownianMotion(0.7).sample(times, 48, n_features=2, seed=0, dtype=torch.float64)
+    z = sample.numpy() * 0.8
+    bent = np.stack([z[..., 0], z[..., 1], z[..., 0] ** 2, np.sin(2 * z[..., 1]), z[..., 0] * z[..., 1]], -1)
+    bent = bent + 0.1 * np.random.default_rng(0).normal(size=bent.shape)
+    paths, others = (Paths(times=[times] * len(x), states=list(x)) for x in (bent[:32], bent[32:]))
+    options = {"state": "latent", "latent_dim": 2, "n_nodes": 3, "n_samples": 4, "n_steps": 1, "width": 32}
+    found = [
+        FractionalSDE(decoder=decoder, drift="network", training=QUICK, **options)
+        .fit(paths, progress=False)
+        .elbo(others)
+        .mean()
+        for decoder in ("linear", "network")
+    ]
+    assert found[1] > found[0] + 10
