@@ -3,6 +3,7 @@
 from dyninfer.simulators.alanine import AlanineDipeptide
 from dyninfer.simulators.base import Simulator
 from dyninfer.simulators.birth_death import BirthDeath
+from dyninfer.simulators.bouncing_shapes import BouncingShapes
 from dyninfer.simulators.branching import BranchingPopulation
 from dyninfer.simulators.cell_states import CellStates
 from dyninfer.simulators.double_well import DoubleWell
@@ -17,6 +18,7 @@ from dyninfer.simulators.toggle import ToggleWithGrowth
 __all__ = [
     "AlanineDipeptide",
     "BirthDeath",
+    "BouncingShapes",
     "BranchingPopulation",
     "CellStates",
     "DoubleWell",
