@@ -9,10 +9,13 @@ from dyninfer.variational.neural import NeuralModel, Parts
 from dyninfer.variational.prior import LinearPrior
 from dyninfer.variational.process import process_of
 from dyninfer.variational.series import Series, check_moving, facts_of
+from dyninfer.variational.video import FrameDecoder, FrameEncoder
 
 __all__ = [
     "Encoding",
     "ExactModel",
+    "FrameDecoder",
+    "FrameEncoder",
     "Guided",
     "LinearPrior",
     "NeuralModel",

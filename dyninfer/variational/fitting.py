@@ -17,6 +17,7 @@ from dyninfer.variational.prior import LinearPrior
 from dyninfer.variational.series import Series
 
 _BEGIN_PATHS, _BEGIN_STEPS, _BEGIN_NUMBERS = 16, 15, 20_000
+_AXES_NUMBERS = 4_000_000  # of which principal axes take a second
 
 
 def default_training() -> Training:
@@ -162,6 +163,8 @@ def begin(model: NeuralModel, series: Series) -> None:
 
 def _begin_latent(model: NeuralModel, series: Series) -> None:
     """Principal axes scaled to unit variance; amplitude and noise from their scores' moves and from what is left."""
+    few = max(_BEGIN_PATHS, _AXES_NUMBERS // (series.times.shape[1] * series.values.shape[-1]))
+    series = series[torch.arange(min(few, len(series)))]
     seen = series.mask.expand_as(series.values)
     rows = series.values[seen.any(-1)]
     centre, d = rows.mean(0), model.prior.n_states

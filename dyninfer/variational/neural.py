@@ -195,7 +195,8 @@ class NeuralModel(nn.Module):
 
     def pieces(self, series: Series, n_samples: int) -> list[Tensor]:
         """Numbers of paths that are drawn together outside training."""
-        size = n_samples * series.times.shape[1] * self.n_steps * self.prior.n_states * 8
+        widest = max(self.n_steps * self.prior.n_states * 8, series.values.shape[-1])  # of a draw, at a time
+        size = n_samples * series.times.shape[1] * widest
         return list(torch.arange(len(series)).split(max(1, _NUMBERS // size)))
 
     @torch.no_grad()
