@@ -113,6 +113,22 @@ class FrameDecoder(nn.Module):
     ------
     ValueError
         If the blocks do not divide the frame evenly, or grey values of such a mean and deviation cannot be.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> import numpy as np
+    >>> from dyninfer.variational import FrameDecoder, FrameEncoder
+    >>> videos = di.simulators.BouncingShapes(size=8, n_shapes=1).paths(6, n=4)
+    >>> grey = np.stack(videos.states)
+    >>> shape = {"latent_dim": 2, "content_dim": 1, "widths": (4, 8)}
+    >>> model = di.FractionalSDE(
+    ...     state="latent", latent_dim=2, content_dim=1, drift="network", observation_noise=0.1,
+    ...     encoder=FrameEncoder(8, **shape),
+    ...     decoder=FrameDecoder(8, shift=grey.mean(), scale=grey.std(), **shape),
+    ... )
+    >>> model.fit(videos, max_steps=2, progress=False).forecast(videos, [0.6, 0.7], n_samples=3).states.shape
+    torch.Size([12, 2, 64])
     """
 
     def __init__(

@@ -203,16 +203,20 @@ def test_frames_that_are_drawn_together_fit_in_memory():
     assert max(len(rows) for rows in pieces) * 100 * 5 * SIZE**2 <= 2_000_000
 
 
-def test_one_estimator_step_on_videos_learns_and_forecasts():
+@pytest.mark.parametrize("noise", [0.2, None], ids=["fixed", "learned"])
+def test_estimator_learns_from_videos_and_forecasts_frames(noise):
     system = BouncingShapes(size=SIZE, n_shapes=1, width=0.5)
     paths = system.paths(6, 5, seed=0)
     encoder, decoder = (net.float() for net in networks())
     model = di.FractionalSDE(
         state="latent", latent_dim=LATENTS, content_dim=CONTENT, encoder=encoder, decoder=decoder, n_nodes=2,
-        drift="network", n_samples=2, n_steps=1, width=8, depth=1, observation_noise=0.2,
+        drift="network", n_samples=2, n_steps=1, width=8, depth=1, observation_noise=noise,
         training=Training(max_steps=3, batch_size=4, validation_fraction=0.0, device="cpu"),
     ).fit(paths, progress=False)  # fmt: skip
     assert np.isfinite(model.elbo(paths)).all()
+    deviations = model.observation_noise_
+    assert deviations.shape == (SIZE**2,)
+    assert np.allclose(deviations, 0.2) == (noise is not None)
     few = system.paths(3, 2, seed=1)
     future = model.forecast(few, [0.3, 0.4], n_samples=4).states
     assert future.shape == (8, 2, SIZE**2)
