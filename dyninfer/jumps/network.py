@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from dyninfer.jumps.statistics import COARSE_BINS, CoarseStatistics
 
 COMPONENTS = 3
-_PAIR_FEATURES = 5 * COARSE_BINS + 9
+_PAIR_FEATURES = 6 * COARSE_BINS + 9
+_TERMS = 8  # of the series of a matrix logarithm
 _LOG_STD = (-4.0, 1.0)  # of a logarithm of a rate: from 2 % to a factor of e
 
 
@@ -25,6 +26,8 @@ class JumpBelief:
         Logit of the probability that the jump happens at all.
     log_weight, mean, log_std : Tensor, ``(..., S, S, component)``
         Gaussian mixture of the logarithm of its rate times ``tau``, if it does.
+    point : Tensor, ``(..., S, S)``
+        Logarithm of the rate times ``tau`` with the least expected squared error, the chance that there is none included.
     initial : Tensor, ``(..., S)``
         Log-probabilities of the first state.
     noise_mean, noise_log_std : Tensor, ``(...)``
@@ -37,16 +40,16 @@ class JumpBelief:
     log_weight: Tensor
     mean: Tensor
     log_std: Tensor
+    point: Tensor
     initial: Tensor
     noise_mean: Tensor
     noise_log_std: Tensor
     clean: Tensor
 
-    def mean_rates(self) -> Tensor:
-        """Expected rates times ``tau`` ``(..., S, S)``: probability of the jump times its mean rate; diagonal 0."""
-        given = (self.log_weight + self.mean + 0.5 * (2 * self.log_std).exp()).exp().sum(-1)
-        n = given.shape[-1]
-        return torch.sigmoid(self.link) * given * (1 - torch.eye(n, device=given.device))
+    def point_rates(self) -> Tensor:
+        """Rates times ``tau`` ``(..., S, S)`` with the least expected squared error; diagonal 0."""
+        n = self.point.shape[-1]
+        return self.point.exp() * (1 - torch.eye(n, device=self.point.device))
 
     def log_density(self, log_rate: Tensor) -> Tensor:
         """Log-density ``(..., S, S)`` of the logarithms of rates times ``tau``, of jumps that happen."""
@@ -80,7 +83,7 @@ class PairNetwork(nn.Module):
         )
         self.layers = nn.ModuleList(PairLayer(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.pair_head = _head(width, 1 + 3 * COMPONENTS)
+        self.pair_head = _head(width, 3 + 4 * COMPONENTS + COARSE_BINS)
         self.state_head = _head(3 * width, 1)
         self.noise_head = _head(2 * width, 3)
 
@@ -88,21 +91,26 @@ class PairNetwork(nn.Module):
         """Believe something of every process ``(...)`` of a batch that shares its number of states."""
         shape = statistics.steps.shape
         n = statistics.counts.shape[-1]
-        token = self.embed(pair_features(statistics).reshape(-1, n, n, _PAIR_FEATURES))
+        features, classical = pair_features(statistics)
+        token = self.embed(features.reshape(-1, n, n, _PAIR_FEATURES))
         for layer in self.layers:
             token = layer(token)
         token = self.norm(token)
         own = torch.diagonal(token, dim1=1, dim2=2).mT
         state = torch.cat([own, token.mean(2), token.mean(1)], dim=-1)
         pair = self.pair_head(token)
-        weight, mean, log_std = pair[..., 1:].unflatten(-1, (3, COMPONENTS)).unbind(-2)
+        sizes = (1, COMPONENTS, COMPONENTS, COMPONENTS, COMPONENTS, 2, COARSE_BINS)
+        link, weight, mean, log_std, trust, point, choice = pair.split(sizes, dim=-1)
+        held, estimates = (x.reshape(-1, *x.shape[-3:]) for x in classical)
+        base = (choice.masked_fill(~held, -1e9).softmax(-1) * estimates).sum(-1, keepdim=True)
         start = torch.arange(COMPONENTS, device=mean.device) - (COMPONENTS + 1) / 2
         noise = self.noise_head(torch.cat([own.mean(1), token.mean((1, 2))], dim=-1))
         beliefs = JumpBelief(
-            link=pair[..., 0],
+            link=link[..., 0],
             log_weight=weight.log_softmax(-1),
-            mean=mean + start,
+            mean=trust.sigmoid() * base + mean + start,
             log_std=_between(log_std, *_LOG_STD),
+            point=(point[..., :1].sigmoid() * base + point[..., 1:] - 1)[..., 0].clamp(-15, 6),
             initial=self.state_head(state)[..., 0].log_softmax(-1),
             noise_mean=noise[..., 0] - 4.0,
             noise_log_std=_between(noise[..., 1], -3.0, 1.5),
@@ -132,20 +140,27 @@ class PairLayer(nn.Module):
         return token + self.mlp(torch.cat([x, x.transpose(1, 2), rows, columns], dim=-1))
 
 
-def pair_features(statistics: CoarseStatistics) -> Tensor:
-    """Features ``(..., S, S, feature)`` of ordered pairs of states; none depends on the unit of time."""
+def pair_features(statistics: CoarseStatistics) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Features ``(..., S, S, feature)`` of ordered pairs of states; none depends on the unit of time.
+
+    With them, for every bin of gaps, whether there are any and the logarithm of the classical estimate of the rate
+    times ``tau``, by the logarithm of the matrix of shares: each ``(..., S, S, bin)``.
+    """
     counts, n = statistics.counts, statistics.counts.shape[-1]
     row = counts.sum(-1, keepdim=True)
     log_gap = statistics.log_gap[..., None, None].expand_as(counts)
     held = (counts.sum((-1, -2), keepdim=True) > 0).to(counts).expand_as(counts)
     share = counts / row.clamp(min=1)
     log_share = ((counts + 0.5) / (row + 0.5 * n)).log()
+    logarithm = _series_logarithm((counts + 0.5 / n) / (row + 0.5))
+    classical = (torch.maximum(logarithm, 0.2 / (row + 1)).log() - log_gap) * held
     by_bin = torch.stack(
         [
             torch.log1p(counts) / 4,
             share,
             log_share * held / 2,
             (log_share - log_gap) * held / 4,
+            classical / 4,
             log_gap / 2 + held,
         ],
         dim=-1,
@@ -166,7 +181,7 @@ def pair_features(statistics: CoarseStatistics) -> Tensor:
         ..., None, None, :
     ].expand(*shape, 2)
     same = torch.eye(n, device=counts.device, dtype=counts.dtype)[..., None].expand(*shape, 1)
-    return torch.cat(
+    features = torch.cat(
         [
             by_bin.movedim(-4, -2).flatten(-2),
             of_state[..., :, None, :].expand(*shape, 3),
@@ -176,6 +191,16 @@ def pair_features(statistics: CoarseStatistics) -> Tensor:
         ],
         dim=-1,
     )
+    return features, (held.movedim(-3, -1) > 0, classical.movedim(-3, -1))
+
+
+def _series_logarithm(p: Tensor) -> Tensor:
+    """First terms of ``log P = −Σ_k (I − P)^k / k``."""
+    away = torch.eye(p.shape[-1], device=p.device, dtype=p.dtype) - p
+    total = away / _TERMS
+    for k in range(_TERMS - 1, 0, -1):
+        total = away / k + away @ total
+    return -total
 
 
 def belief_loss(belief: JumpBelief, rates: Tensor, initial: Tensor, noise: Tensor) -> dict[str, Tensor]:
@@ -195,7 +220,8 @@ def belief_loss(belief: JumpBelief, rates: Tensor, initial: Tensor, noise: Tenso
     Returns
     -------
     dict
-        ``link`` and ``rate`` in nats per jump, ``initial`` in nats per process above the entropy, ``noise`` in nats.
+        ``link`` and ``rate`` in nats per jump, ``point`` the squared error of all rates over their mean square,
+        ``initial`` in nats per process above the entropy, ``noise`` in nats.
     """
     n = rates.shape[-1]
     off = ~torch.eye(n, dtype=torch.bool, device=rates.device)
@@ -203,6 +229,7 @@ def belief_loss(belief: JumpBelief, rates: Tensor, initial: Tensor, noise: Tenso
     log_rate = torch.where(exists, rates, 1.0).log()
     link = nn.functional.binary_cross_entropy_with_logits(belief.link, exists.to(rates), reduction="none")
     rate = torch.where(exists, -belief.log_density(log_rate), 0.0)
+    error = (belief.point_rates() - rates).square().sum((-1, -2)) / rates.square().sum((-1, -2)).clamp(min=1e-12)
     surprise = (initial * (torch.where(initial > 0, initial, 1.0).log() - belief.initial)).sum(-1)
     noisy = noise > 0
     logit = torch.logit(torch.where(noisy, noise, 0.5), eps=1e-6)
@@ -214,6 +241,7 @@ def belief_loss(belief: JumpBelief, rates: Tensor, initial: Tensor, noise: Tenso
     return {
         "link": link[:, off].mean(),
         "rate": rate[:, off].mean(),
+        "point": error.clamp(max=10).mean(),
         "initial": surprise.mean(),
         "noise": (level + is_clean).mean(),
     }

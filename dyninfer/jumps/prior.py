@@ -89,7 +89,7 @@ class JumpPrior:
     @classmethod
     def widened(cls) -> JumpPrior:
         """The same processes, faster and slower ones, few and many paths, with 0 to 10 % wrong labels."""
-        return cls(paths=(1, 3000), scale=(0.25, 2.5), clean=0.3, fixed=0.4)
+        return cls(paths=(1, 10_000), scale=(0.25, 2.5), clean=0.3, fixed=0.4)
 
     @classmethod
     def wide(cls) -> JumpPrior:

@@ -36,7 +36,7 @@ class JumpEstimate:
     Attributes
     ----------
     rates : Tensor, ``(..., S, S)`` float64
-        Expected rates, the chance that the jump happens included; the diagonal is 0.
+        Rates with the least expected squared error, relative to the size of all; the diagonal is 0.
     link_probability : Tensor, ``(..., S, S)`` float64
         Chance that the jump happens at all; the diagonal is 0.
     initial : Tensor, ``(..., S)`` float64
@@ -67,7 +67,7 @@ class JumpEstimate:
 
     @property
     def generator(self) -> Tensor:
-        """Generator ``(..., S, S)`` of the expected rates."""
+        """Generator ``(..., S, S)`` of the estimated rates."""
         return with_diagonal(self.rates)
 
     def process(self) -> MarkovJump:
@@ -151,7 +151,7 @@ def infer(
         raw = network.to(device)(statistics.coarse())
     belief = JumpBelief(**{k: v.double() for k, v in vars(raw).items()})
     tau, n = statistics.tau, statistics.n_states
-    scaled = belief.mean_rates()
+    scaled = belief.point_rates()
     outside = _outside(range_features(statistics, scaled), low.to(device), high.to(device))
     if outside:
         warnings.warn(f"the network was never shown such data: {'; '.join(outside)}", stacklevel=2)

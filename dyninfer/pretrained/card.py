@@ -8,7 +8,7 @@ from typing import Any
 
 from dyninfer.model_file import read_model
 
-# What a longer training is to reach, and what methods that fit each data set reach with the same data.
+# What was to be reached, and what methods that fit each data set reach with the same data.
 AIMS = {
     "n=6 K=300 eps=1% stride 1": "0.040; likelihood of hidden states 0.038",
     "n=6 K=100 eps=1% stride 1": "likelihood that ignores wrong labels 0.435",
@@ -46,8 +46,7 @@ def write_card(file: Path, weights: Path, measured: Mapping[str, Any], command: 
     lines = [
         "# Network of Markov jump processes",
         "",
-        f"State: preliminary, {minutes:.0f} CPU-minutes of training. {size:,} numbers, MIT licence, trained on simulated"
-        " processes only.",
+        f"{minutes:.0f} CPU-minutes of training on simulated processes alone. {size:,} numbers, MIT licence.",
         "",
         "Reads counted transitions (`dyninfer.jumps.statistics`), answers with a posterior of every rate, of the first"
         " state and of the share of wrong labels (`dyninfer.jumps.zero_shot.infer`).",
@@ -59,6 +58,9 @@ def write_card(file: Path, weights: Path, measured: Mapping[str, Any], command: 
         f" {metadata['batches_drawn']:,} batches simulated, code of commit {metadata['commit']}. Settings:",
         "",
         "    " + ", ".join(f"{k}={v}" for k, v in (metadata["network"] | training).items()),
+        "",
+        *([metadata["note"], ""] if "note" in metadata else []),
+        "`jump_losses.csv` has the losses in the course of it: nats per jump (link, rate), relative squared error (point), nats (initial, noise).",
         "",
         "Measured on processes not seen in training, the published flashing-ratchet data among them, by",
         "",
@@ -79,8 +81,9 @@ def write_card(file: Path, weights: Path, measured: Mapping[str, Any], command: 
         " on the ratchet the standard deviation over random choices of paths. Numbers of others: published tutorial outputs"
         " of the network of Berghaus et al. (2024), and fits of the likelihood on the same kind of data.",
         "",
-        "A rate of which the data say nothing has a posterior over decades, whose mean may be large: where mean and median"
-        " RMSE differ, use `JumpEstimate.quantile(0.5)` and the intervals.",
+        "Rows of the wide prior (rates over decades, landscapes, rows, rings, metastable groups, 0 to 20 % wrong labels, all grids) give"
+        " the RMSE over the root mean square of the true rates. `rates` is the network's estimate of least squared error; of a rate of which the"
+        " data say nothing, look at `JumpEstimate.quantile(0.5)` and the intervals too.",
         "",
         "Not for: more than 10 states, wrong labels that depend on the state, rates that change in time.",
     ]

@@ -33,15 +33,17 @@ def rmse(found: Tensor, truth: Tensor) -> Tensor:
 
 
 def on_prior(
-    prior: JumpPrior, n_states: int, n_paths: int, size: int, seed: int, weights: Path
+    prior: JumpPrior, n_states: int, n_paths: int, size: int, seed: int, weights: Path, relative: bool = False
 ) -> dict[str, float]:
-    """Mean error and coverage of 90 % intervals over ``size`` processes of a prior."""
+    """Mean error, perhaps over the root mean square of the rates, and coverage of 90 % intervals over ``size`` processes."""
     errors, covered, linked = [], [], []
     for chunk in range(size // _CHUNK):
-        tasks = prior.draw(_CHUNK, seed + chunk, n_states=n_states, n_paths=n_paths)
+        tasks = prior.draw(_CHUNK, seed + chunk, n_states=n_states, n_paths=n_paths, most_numbers=2**26)
         estimate = infer(JumpStatistics.of_batch(tasks.labels, tasks.times, n_states), weights=weights)
         truth = tasks.rates.double()
-        errors.append(rmse(estimate.rates, truth))
+        unit = rmse(torch.zeros_like(truth), truth) if relative else torch.ones(len(truth))
+        moving = unit > 0  # no error is relative to a process without jumps
+        errors.append((rmse(estimate.rates, truth) / unit)[moving])
         off = ~torch.eye(n_states, dtype=torch.bool).expand_as(truth)
         covered.append(_inside(estimate.interval, truth)[off])
         linked.append(_inside(estimate.interval_if_linked, truth)[truth > 0])
@@ -107,6 +109,10 @@ def measurements(
     found["n=6 K=300 eps=10% stride 1"] = partial(on_prior, noisy, 6, 300, size, seed, weights)
     thinned = replace(DENSE, grids=("thinned",))
     found["n=6 K=300 eps=1% thinned"] = partial(on_prior, thinned, 6, 300, size, seed, weights)
+    for n, k in [(2, 300), (3, 300), (4, 300), (6, 300), (8, 300), (10, 300), (6, 30), (6, 3000)]:
+        found[f"wide prior n={n} K={k}"] = partial(
+            on_prior, JumpPrior.wide(), n, k, size, seed, weights, relative=True
+        )
     if ratchet is not None:
         for v, k in [(1, 1), (1, 30), (1, 100), (1, 300), (1, 1000), (1, 5000), (0, 300), (2, 300), (3, 300)]:
             file, draws = ratchet / f"dfr_V{v}.npz", 2 if k == 5000 else 20

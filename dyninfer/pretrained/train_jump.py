@@ -23,7 +23,7 @@ from dyninfer.model_file import read_model, write_model
 from dyninfer.pretrained import measure_jump
 from dyninfer.solvers.noise import mix64
 
-LOSS_WEIGHTS = {"link": 1.0, "rate": 1.0, "initial": 0.3, "noise": 0.1}
+LOSS_WEIGHTS = {"link": 1.0, "rate": 1.0, "point": 1.0, "initial": 0.3, "noise": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,9 @@ class Training:
         shown = []
         for e in examples:
             parts = belief_loss(self.network(e.statistics), e.rates, e.initial, e.noise)
-            total = total + sum(LOSS_WEIGHTS[k] * v for k, v in parts.items()) * (len(e.noise) / c.batch)
+            total = (
+                total + sum(LOSS_WEIGHTS[k] * v for k, v in parts.items()) * (len(e.noise) / c.batch) ** 0.5
+            )
             shown.append(torch.stack([v.detach() for v in parts.values()]))
             self._widen(e.ranges)
         self.optimiser.zero_grad(set_to_none=True)

@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 import torch
 
-from dyninfer.jumps.network import JumpBelief, PairNetwork, belief_loss
+from dyninfer.jumps.network import JumpBelief, PairNetwork, belief_loss, pair_features
 from dyninfer.jumps.prior import JumpPrior
-from dyninfer.jumps.statistics import JumpStatistics
+from dyninfer.jumps.statistics import CoarseStatistics, JumpStatistics
 from dyninfer.model_file import read_model
 from dyninfer.pretrained.train_jump import Training, TrainingConfig, main
 
@@ -35,7 +35,7 @@ def test_relabelling_the_states_relabels_the_belief(network, n):
     order = torch.randperm(n, generator=torch.Generator().manual_seed(n))
     one = read(network, drawn.labels, drawn.times, n)
     two = read(network, order.argsort()[drawn.labels], drawn.times, n)
-    for name in ("link", "mean", "log_weight", "log_std"):
+    for name in ("link", "mean", "log_weight", "log_std", "point"):
         moved = getattr(one, name)[:, order][:, :, order]
         assert torch.allclose(getattr(two, name), moved, atol=1e-5), name
     assert torch.allclose(two.initial, one.initial[:, order], atol=1e-5)
@@ -69,6 +69,7 @@ def belief(batch=3, n=4, seed=0):
         log_weight=draw(n, n, 3).log_softmax(-1),
         mean=draw(n, n, 3),
         log_std=0.3 * draw(n, n, 3) - 1,
+        point=draw(n, n),
         initial=draw(n).log_softmax(-1),
         noise_mean=draw() - 3,
         noise_log_std=0.3 * draw(),
@@ -76,13 +77,22 @@ def belief(batch=3, n=4, seed=0):
     )
 
 
-def test_mean_rates_are_those_of_the_mixture_of_log_normal_laws():
-    b = belief()
-    weight, mean, std = b.log_weight.exp().numpy(), b.mean.numpy(), b.log_std.exp().numpy()
-    given = (weight * scipy.stats.lognorm.mean(s=std, scale=np.exp(mean))).sum(-1)
-    expected = given / (1 + np.exp(-b.link.numpy()))
-    expected[:, range(4), range(4)] = 0
-    assert np.allclose(b.mean_rates().numpy(), expected, rtol=1e-10)
+def test_classical_estimates_are_logarithms_of_matrices_of_shares():
+    """Of 10⁷ exact pairs a gap apart, ``log P / gap`` is the generator itself, in every bin that has any."""
+    q = torch.tensor([[-0.3, 0.2, 0.1], [0.1, -0.5, 0.4], [0.3, 0.3, -0.6]], dtype=torch.float64)
+    gaps = torch.tensor([0.2, 0.8], dtype=torch.float64)
+    counts = torch.zeros(12, 3, 3, dtype=torch.float64)
+    for place, gap in ((3, gaps[0]), (5, gaps[1])):
+        counts[place] = 1e7 * torch.linalg.matrix_exp(q * gap)
+    log_gap = torch.zeros(12, dtype=torch.float64)
+    log_gap[[3, 5]] = gaps.log()
+    one = torch.ones((), dtype=torch.float64)
+    statistics = CoarseStatistics(counts, log_gap, torch.ones(3, dtype=torch.float64), 3e7 * one, 1e7 * one)
+    _, (held, estimate) = pair_features(statistics)
+    assert held[0, 1].nonzero()[:, 0].tolist() == [3, 5]
+    off = ~torch.eye(3, dtype=torch.bool)
+    for place, tolerance in ((3, 1e-6), (5, 3e-3)):  # eight terms of the series
+        assert torch.allclose(estimate[..., place][off].exp(), q[off], rtol=tolerance)
 
 
 def test_losses_are_negative_log_likelihoods():
@@ -101,6 +111,8 @@ def test_losses_are_negative_log_likelihoods():
     log_r = np.log(np.where(r > 0, r, 1))[..., None]
     density = (b.log_weight.exp().numpy() * scipy.stats.norm.pdf(log_r, b.mean, b.log_std.exp())).sum(-1)
     assert float(found["rate"]) == pytest.approx(-np.where(r > 0, np.log(density), 0)[:, off].mean())
+    error = np.square(np.exp(b.point.numpy()) * ~np.eye(4, dtype=bool) - r).sum((1, 2)) / np.square(r).sum((1, 2))
+    assert float(found["point"]) == pytest.approx(np.minimum(error, 10).mean())
     gain = [scipy.stats.entropy(p, q) for p, q in zip(initial.numpy(), b.initial.exp().numpy(), strict=True)]
     assert float(found["initial"]) == pytest.approx(np.mean(gain))
     clean = 1 / (1 + np.exp(-b.clean.numpy()))
