@@ -18,6 +18,8 @@
 # [The page of the method](../methods/markov_jump.md) has the mathematics.
 
 # %%
+import time
+
 import anndata as ad
 import matplotlib.pyplot as plt
 import numpy as np
@@ -159,6 +161,48 @@ for column in ("type", "dyninfer_state"):
 
 # %% [markdown]
 # The whole path of a cell corrects most of the wrong labels, and rows without a label have a state too.
+#
+# ## At first sight
+#
+# A likelihood is maximised anew for every data set. But anyone who has seen many jump processes can look at a table of counted transitions and guess. The package
+# ships a small network that has seen some hundred thousand simulated ones, with 2 to 10 states, few paths or thousands, wrong labels, gaps of all sizes. It reads how
+# often label $j$ followed label $i$ after which time, and answers with a *belief*: for every jump, the chance that it exists, and a distribution of its rate. `refine=False` takes
+# the belief as it is. The default, `refine=True`, lets the network read some of the paths, takes that belief as a prior, and adds the exact likelihood of the others.
+#
+# A flashing ratchet: a particle on three sites in a sawtooth potential that is switched on and off. 100 paths, 1 % of the labels wrong.
+
+# %%
+ratchet = di.simulators.FlashingRatchet(potential=1.0).process()
+film = simulate_jumps(ratchet, 100, np.linspace(0, 2.5, 100), seed=0)
+looks = observe(film, LabelNoise.uniform(6, 0.01), seed=1)
+di.MarkovJumpInference(refine=False).fit(looks, progress=False)  # loads the network
+answers = {}
+for name, refine in (("at first sight", False), ("refined", True)):
+    began = time.process_time()
+    fit = di.MarkovJumpInference(refine=refine).fit(looks, progress=False)
+    spent = time.process_time() - began
+    rows = fit.confidence_intervals()
+    rows["true"] = ratchet.generator.numpy()[~np.eye(6, dtype=bool)]
+    error = np.sqrt(np.mean((rows["rate"] - rows["true"]) ** 2))
+    inside = rows["true"].between(rows["low"], rows["high"]).mean()
+    print(
+        f"{name:14} {spent:5.2f} CPU-s, RMSE of the rates {error:.3f}, wrong labels {fit.noise_:.3f}, "
+        f"{inside:.0%} of the rates inside their 90 % intervals ({fit.posterior_})"
+    )
+    answers[name] = rows.sort_values("true", ignore_index=True)
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6), layout="constrained", sharey=True)
+for ax, (name, rows) in zip(axes, answers.items(), strict=True):
+    half = np.abs(rows[["low", "high"]].to_numpy().T - rows["rate"].to_numpy())
+    ax.errorbar(rows.index, rows["rate"], half, fmt="o", ms=3, color=blue, capsize=2, label="found, 90 %")
+    ax.plot(rows.index, rows["true"], "_", color="black", ms=9, label="true")
+    ax.set(title=name, xlabel="jump, in the order of its true rate", ylabel="rate")
+_ = axes[0].legend()
+
+# %% [markdown]
+# Twelve of the thirty jumps do not exist: their true rate is zero. The network was not trained on ratchets. It warns where data look unlike anything that it
+# was shown: more than ten states, say, or observations that are too far apart.
 #
 # ## Clones: sisters instead of films
 #

@@ -141,7 +141,8 @@ def test_intervals_cover_as_often_as_they_say(observation):
         derived = model.derived(n_samples=400).iloc[:4]
         hits += [*((table["low"] < rates) & (rates < table["high"]))]
         hits += [*((derived["low"] < wanted) & (wanted < derived["high"]))]
-    assert 0.8 <= np.mean(hits) <= 0.97
+    # One truth, in the middle of what the network believes possible: more often than a truth from the tails.
+    assert 0.8 <= np.mean(hits) <= 0.99
 
 
 def test_states_are_those_of_brute_force():
@@ -418,7 +419,7 @@ def test_the_network_alone_says_all_that_a_fit_says(observation, tmp_path):
     pd.testing.assert_frame_equal(again.confidence_intervals(), table)
     pd.testing.assert_frame_equal(again.derived().set_index("quantity"), derived)
     pd.testing.assert_frame_equal(again.posterior_states(data), model.posterior_states(data))
-    np.testing.assert_array_equal(again.log_likelihoods(data), model.log_likelihoods(data))
+    np.testing.assert_allclose(again.log_likelihoods(data), model.log_likelihoods(data), rtol=1e-12)
     assert (again.posterior_, again.status_) == ("network", "finished")
 
 

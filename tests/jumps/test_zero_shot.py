@@ -13,6 +13,7 @@ from jumps.cases import shared_file
 from dyninfer.jumps.prior import JumpPrior
 from dyninfer.jumps.statistics import JumpStatistics
 from dyninfer.jumps.zero_shot import WEIGHTS, infer
+from dyninfer.model_file import read_model
 from dyninfer.paths import Paths
 from dyninfer.pretrained.measure_jump import on_flashing_ratchet, on_prior, rmse
 from dyninfer.processes.jump import MarkovJump
@@ -115,7 +116,7 @@ def test_quantiles_solve_the_distribution_of_jumps_that_may_be_absent(estimate):
             assert float(found[process, i, j]) == pytest.approx(np.exp(log_rate), rel=1e-6)
 
 
-def test_samples_have_the_mean_and_the_quantiles_of_the_estimate(estimate):
+def test_samples_have_the_quantiles_and_the_log_means_of_the_belief(estimate):
     drawn = estimate.sample(4000, seed=1)
     assert drawn.shape == (4000, 8, 4, 4)
     assert drawn.sum(-1).abs().max() < 1e-9
@@ -123,8 +124,16 @@ def test_samples_have_the_mean_and_the_quantiles_of_the_estimate(estimate):
     low, high = estimate.interval(0.8)
     inside = ((drawn >= low) & (drawn <= high)).double().mean(0)[:, off]
     assert inside.min() > 0.77
-    error = (drawn.mean(0) - estimate.rates)[:, off].abs()
-    assert (error < 5 * drawn.std(0)[:, off] / 4000**0.5 + 1e-9).double().mean() > 0.97
+    happens, b = drawn > 0, estimate.belief
+    share = estimate.link_probability
+    assert ((happens.double().mean(0) - share).abs() < 5 * (share * (1 - share) / 4000).sqrt() + 1e-9).all()
+    log_rate = torch.where(happens, drawn, 1.0).log()
+    mean = log_rate.sum(0) / happens.sum(0)
+    expected = (b.log_weight.exp() * b.mean).sum(-1) - estimate.tau[:, None, None].log()
+    often = off & (happens.sum(0) > 400)
+    spread = ((log_rate - mean).square() * happens).sum(0).sqrt() / happens.sum(0)
+    assert often.sum() > 40
+    assert ((mean - expected).abs() < 5 * spread)[often].all()
     assert torch.equal(drawn, estimate.sample(4000, seed=1))
     assert not torch.equal(drawn, estimate.sample(4000, seed=2))
 
@@ -163,4 +172,10 @@ def test_the_error_is_that_of_the_rates_of_jumps():
 
 def test_the_weights_are_small_and_come_with_a_card():
     assert WEIGHTS.stat().st_size < 1e6
-    assert "preliminary" in (WEIGHTS.parent / "jump_card.md").read_text()
+    metadata, _ = read_model(WEIGHTS)
+    card = (WEIGHTS.parent / "jump_card.md").read_text()
+    assert f"{metadata['training']['steps_done']:,} steps" in card
+    assert metadata["commit"] in card
+    losses = np.loadtxt(WEIGHTS.parent / "jump_losses.csv", delimiter=",", skiprows=1)
+    assert abs(losses[-1, 0] - metadata["training"]["steps_done"]) < 1000
+    assert losses[-10:, 2].mean() < losses[0, 2]
