@@ -152,7 +152,7 @@ class FractionalSDE(PosteriorEstimator):
     hurst: float | None = None
     per_dimension: bool = False
     kind: Literal["I", "II"] = "I"
-    n_nodes: int = 10
+    n_nodes: int = 12
     drift: Any = "linear"
     diffusion: Any = "constant"
     state: State = "observed"

@@ -282,7 +282,7 @@ PARTS = {"index": index, "varying": varying, "tracks": tracks, "cells": cells, "
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="part", help=", ".join(PARTS))
-    parser.add_argument("--nodes", type=int, default=10, help="memory processes of the approximation")
+    parser.add_argument("--nodes", type=int, default=12, help="memory processes of the approximation")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for part in arguments.parts:
