@@ -229,7 +229,9 @@ def belief_loss(belief: JumpBelief, rates: Tensor, initial: Tensor, noise: Tenso
     log_rate = torch.where(exists, rates, 1.0).log()
     link = nn.functional.binary_cross_entropy_with_logits(belief.link, exists.to(rates), reduction="none")
     rate = torch.where(exists, -belief.log_density(log_rate), 0.0)
-    error = (belief.point_rates() - rates).square().sum((-1, -2)) / rates.square().sum((-1, -2)).clamp(min=1e-12)
+    error = (belief.point_rates() - rates).square().sum((-1, -2)) / rates.square().sum((-1, -2)).clamp(
+        min=1e-12
+    )
     surprise = (initial * (torch.where(initial > 0, initial, 1.0).log() - belief.initial)).sum(-1)
     noisy = noise > 0
     logit = torch.logit(torch.where(noisy, noise, 0.5), eps=1e-6)

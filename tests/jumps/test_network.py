@@ -111,7 +111,9 @@ def test_losses_are_negative_log_likelihoods():
     log_r = np.log(np.where(r > 0, r, 1))[..., None]
     density = (b.log_weight.exp().numpy() * scipy.stats.norm.pdf(log_r, b.mean, b.log_std.exp())).sum(-1)
     assert float(found["rate"]) == pytest.approx(-np.where(r > 0, np.log(density), 0)[:, off].mean())
-    error = np.square(np.exp(b.point.numpy()) * ~np.eye(4, dtype=bool) - r).sum((1, 2)) / np.square(r).sum((1, 2))
+    error = np.square(np.exp(b.point.numpy()) * ~np.eye(4, dtype=bool) - r).sum((1, 2)) / np.square(r).sum(
+        (1, 2)
+    )
     assert float(found["point"]) == pytest.approx(np.minimum(error, 10).mean())
     gain = [scipy.stats.entropy(p, q) for p, q in zip(initial.numpy(), b.initial.exp().numpy(), strict=True)]
     assert float(found["initial"]) == pytest.approx(np.mean(gain))
