@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
@@ -13,12 +14,12 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from dyninfer.estimators.posterior_paths import PosteriorEstimator
+from dyninfer.estimators.posterior_paths import PosteriorEstimator, check_draws
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.model_file import read_model
 from dyninfer.parallel import pick_device
 from dyninfer.paths import Paths
-from dyninfer.settings import fingerprint, from_plain
+from dyninfer.settings import check_seed, fingerprint, from_plain
 from dyninfer.training import Training
 from dyninfer.variational import (
     ExactModel,
@@ -89,7 +90,8 @@ class FractionalSDE(PosteriorEstimator):
         What reads paths for a posterior of latent coordinates: a module ``(values (P, L, feature), mask (P, L, feature) of
         0 and 1, times (P, L)) ->`` :class:`~dyninfer.variational.Encoding` of ``mean (P, L, d)``, ``log_variance (P, L,
         d)``, ``context (P, L, c)`` and ``content (P, content_dim)`` or None; ``c`` is its attribute ``n_context``. Values
-        are standardised, 0 where not seen. Modules get numbers in the precision of their parameters.
+        are standardised, 0 where not seen. Modules get numbers in the precision of their parameters: single precision
+        does not tell times apart that lie far from 0.
     control : {"network"} or module, optional
         Residual control ``(t (n,), x (n, d), y (n, d, K), context (n, c)) -> (n, d)``; None leaves it out.
     content_dim : int
@@ -153,13 +155,13 @@ class FractionalSDE(PosteriorEstimator):
     per_dimension: bool = False
     kind: Literal["I", "II"] = "I"
     n_nodes: int = 12
-    drift: Any = "linear"
-    diffusion: Any = "constant"
+    drift: str | Callable[..., Any] = "linear"
+    diffusion: str | Callable[..., Any] = "constant"
     state: State = "observed"
     latent_dim: int | None = None
-    decoder: Any = "linear"
-    encoder: Any = None
-    control: Any = "network"
+    decoder: str | Callable[..., Any] = "linear"
+    encoder: str | Callable[..., Any] | None = None
+    control: str | Callable[..., Any] | None = "network"
     content_dim: int = 0
     read_first: int | None = None
     window: int | None = None
@@ -175,6 +177,10 @@ class FractionalSDE(PosteriorEstimator):
         """Raise a ValueError naming a setting that cannot be."""
         for name, known in _NAMES.items():
             value = getattr(self, name)
+            if isinstance(value, type):
+                raise TypeError(
+                    f"{name} is the class {value.__name__}; give a module of it: {name}={value.__name__}(...)"
+                )
             if (
                 not callable(value)
                 and value not in known
@@ -197,6 +203,10 @@ class FractionalSDE(PosteriorEstimator):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, or None, found {value}")
+        if self.kind == "II" and self.window is not None:
+            raise ValueError(
+                "kind='II' is noise that starts with the path, so no window can stand for a path; leave out one of the two"
+            )
         if self.content_dim < 0 or self.anneal < 0:
             raise ValueError(
                 f"content_dim and anneal must not be negative, found {self.content_dim} and {self.anneal}"
@@ -216,24 +226,43 @@ class FractionalSDE(PosteriorEstimator):
         self,
         data: AnnData | Paths,
         *,
+        time_key: str | None = None,
+        path_key: str | None = None,
+        state_key: str | None = None,
+        use_rep: str | None = None,
+        condition_key: str | None = None,
+        hold_out: str | list[str] | None = None,
+        seed: int = 0,
+        max_steps: int | None = None,
+        progress: bool = True,
         checkpoint: str | Path | None = None,
         resume: bool = False,
-        **options: Any,
     ) -> Self:
         """Learn the equation behind the paths.
 
         Parameters
         ----------
         data : AnnData or Paths
+        time_key, path_key, state_key, use_rep, condition_key : str, optional
+            Where an AnnData holds what is read, as of :meth:`PathEstimator.fit`; discrete states are refused.
+        hold_out : str or list of str, optional
+            Names of paths removed before anything else is computed.
+        seed : int
+            Fixes every draw.
+        max_steps : int, optional
+            Steps at most.
+        progress : bool
+            Show a progress bar of a training run.
         checkpoint : path, optional
             File in which the state of a training run is kept.
         resume : bool
             Continue from the checkpoint if it exists.
-        **options
-            As of :meth:`PathEstimator.fit`: keys of an AnnData, ``hold_out``, ``seed``, ``max_steps``, ``progress``.
         """
         self._run = checkpoint, resume
-        return super().fit(data, **options)
+        return super().fit(
+            data, time_key=time_key, path_key=path_key, state_key=state_key, use_rep=use_rep,
+            condition_key=condition_key, hold_out=hold_out, seed=seed, max_steps=max_steps, progress=progress,
+        )  # fmt: skip
 
     def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
         """See :meth:`PathEstimator.learn`."""
@@ -260,11 +289,10 @@ class FractionalSDE(PosteriorEstimator):
         if max_steps is not None:
             settings = Training(**{**settings.get_params(), "max_steps": max_steps})
         checkpoint, resume = self._run
-        series = self._scaled(series)
         result = fit_by_bound(
-            model, series, settings.check(), n_samples=self.n_samples, window=self.window, anneal=self.anneal, seed=seed,
+            model, self._scaled(series), settings.check(), n_samples=self.n_samples, window=self.window, anneal=self.anneal, seed=seed,
             checkpoint=checkpoint, resume=resume, progress=progress,
-            identity={"settings": fingerprint(self, {"training"}), "data": str(float(series.values.sum()))},
+            identity={"settings": fingerprint(self, {"training"}), "data": series.fingerprint()},
         )  # fmt: skip
         self.history_, self.status_ = result.history, result.status
 
@@ -274,7 +302,8 @@ class FractionalSDE(PosteriorEstimator):
         Exact in the linear model; else weighed by ``n_samples`` draws, ten times those of training by default: it tends
         to the truth from below.
         """
-        weights = self._log_weights(paths, n_samples, seed)
+        self._check_fitted()
+        weights = self._log_weights(self._as_paths(paths), n_samples, seed)
         return (weights.logsumexp(0) - math.log(len(weights))).numpy()
 
     def elbo(self, data: AnnData | Paths, *, n_samples: int | None = None, seed: int = 0) -> np.ndarray:
@@ -284,8 +313,8 @@ class FractionalSDE(PosteriorEstimator):
 
     def _log_weights(self, paths: Paths, n_samples: int | None, seed: int) -> Tensor:
         self._continuous(paths)
-        series = Series.of(paths)
-        weights = self.model_.log_weights(self._scaled(series), n_samples or 10 * self.n_samples, seed)
+        series, n = Series.of(paths), 10 * self.n_samples if n_samples is None else check_draws(n_samples)
+        weights = self.model_.log_weights(self._scaled(series), n, check_seed(seed))
         return weights - (series.mask * self._units()[1].log()).sum((1, 2))
 
     @property
@@ -357,6 +386,7 @@ class FractionalSDE(PosteriorEstimator):
 
     def _prior(self) -> LinearPrior:
         facts, features = self.facts_, len(self.facts_["scale"])
+        linear: Any = "linear" if self.drift not in _NAMES["drift"][:3] else self.drift
         noise = MarkovApproximation(
             self.n_nodes, horizon=facts["horizon"], dt=min(facts["tau"], facts["horizon"]), kind=self.kind
         )
@@ -367,7 +397,7 @@ class FractionalSDE(PosteriorEstimator):
             noise,
             self.latent_dim or features,
             features,
-            drift="linear" if self.drift not in _NAMES["drift"][:3] else self.drift,
+            drift=linear,
             hurst=self.hurst,
             shared=not self.per_dimension,
             tau=facts["tau"],
@@ -381,6 +411,8 @@ class FractionalSDE(PosteriorEstimator):
         """Load a saved model that has modules of the user's own, given again by the names of their settings."""
         metadata, tensors = read_model(path)
         model = from_plain(metadata["model"])
+        if not isinstance(model, cls):
+            raise ValueError(f"{str(path)!r} holds a {type(model).__name__}; load it by dyninfer.load(path)")
         for name, module in modules.items():
             if name not in _NAMES:
                 raise TypeError(f"{name} is not a setting that takes a module; those are {', '.join(_NAMES)}")
@@ -412,6 +444,13 @@ class FractionalSDE(PosteriorEstimator):
                 )
         self._note(metadata["facts"])
         model = self._model(0)
+        made, held = ({k: v.shape for k, v in some.items()} for some in (model.state_dict(), tensors))
+        other = sorted(k for k in made.keys() | held.keys() if made.get(k) != held.get(k))
+        if other:
+            raise ValueError(
+                f"the file does not fit the model at {other[0]!r}; modules of its user's own must be given as they were "
+                "fitted, with the same sizes"
+            )
         model.load_state_dict(tensors)
         self._finish(model)
         super()._restore(metadata, tensors, device)

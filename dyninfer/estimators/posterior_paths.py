@@ -13,6 +13,7 @@ from torch import Tensor
 from dyninfer import keys
 from dyninfer.estimators.from_paths import PathEstimator
 from dyninfer.paths import Paths
+from dyninfer.settings import check_seed
 from dyninfer.solvers.fractional import solve_fractional
 from dyninfer.solvers.noise import stream
 from dyninfer.trajectories import Trajectories
@@ -29,7 +30,8 @@ class PosteriorEstimator(PathEstimator):
     per_dimension: bool = False
 
     def _note(self, facts: dict[str, Any]) -> None:
-        """Keep what is known of the data."""
+        """Keep what is known of the data; what was learned in other units no longer holds, even if the fit fails."""
+        self.__dict__.pop("process_", None)
         self.facts_ = facts
 
     def _finish(self, model: ExactModel | NeuralModel) -> None:
@@ -67,7 +69,7 @@ class PosteriorEstimator(PathEstimator):
         if times is None:
             every = np.unique(np.concatenate(paths.times))
             times = every[every >= max(t[0] for t in paths.times)]
-        times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+        times = asked_times(times)
         states = self._in_units(self._draws(paths, times, n_samples, seed)[1])
         return Trajectories(
             states=states.float(),
@@ -87,10 +89,10 @@ class PosteriorEstimator(PathEstimator):
     ) -> Trajectories:
         """Draw the future of observed paths given their past, as :meth:`posterior`, after the last observation of all."""
         self._check_fitted()
-        last = max(t[-1] for t in self._as_paths(data).times)
-        if np.min(times) <= last:
+        last, first = max(t[-1] for t in self._as_paths(data).times), asked_times(times).min()
+        if first <= last:
             raise ValueError(
-                f"times of a forecast must lie after the last observation, at {last:g}; found {np.min(times):g}: "
+                f"times of a forecast must lie after the last observation, at {last:g}; found {first:g}: "
                 "use posterior for times between"
             )
         return self.posterior(data, times, n_samples=n_samples, seed=seed)
@@ -125,7 +127,9 @@ class PosteriorEstimator(PathEstimator):
             What would be seen, without observation noise.
         """
         self._check_fitted()
-        times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+        times, seed = asked_times(times), check_seed(seed)
+        if n_paths is not None:
+            n_paths = check_draws(n_paths, "n_paths")
         first, content = self._first_states(start, float(times[0]), n_paths, seed)
         span = float(times[-1] - times[0])
         step = min(span / 100, max(self.facts_["tau"], span / 5000)) if dt is None else dt
@@ -155,8 +159,7 @@ class PosteriorEstimator(PathEstimator):
     def _draws(self, paths: Paths, times: np.ndarray, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
         """Posterior states ``(path · sample, time, d)`` and what would be seen of them, standardised."""
         self._continuous(paths)
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1, found {n_samples}")
+        n_samples, seed = check_draws(n_samples), check_seed(seed)
         series = Series.of(paths, np.concatenate([times, self._between(paths, times)]))
         rows = series.queried[None, :, : len(times), None]
         found = self.model_.draw(self._scaled(series), n_samples, seed)
@@ -224,3 +227,20 @@ class PosteriorEstimator(PathEstimator):
             raise TypeError(
                 "fractional noise moves numbers, and these paths have discrete states; use MarkovJumpInference"
             )
+
+
+def asked_times(times: Any) -> np.ndarray:
+    """Times ``(q,)`` that a user asks for, at least one."""
+    found = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+    if len(found) == 0:
+        raise ValueError("times is empty; give one time at least")
+    return found
+
+
+def check_draws(n: Any, name: str = "n_samples") -> int:
+    """A number of draws, or an error that names it."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, found {n!r}")
+    if n < 1:
+        raise ValueError(f"{name} must be at least 1, found {n}")
+    return int(n)

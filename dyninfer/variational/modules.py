@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -56,17 +57,16 @@ class ResidualControl(nn.Module):
         n_context: int,
         width: int,
         depth: int,
-        span: tuple[float, float],
+        horizon: float,
         unit: float,
     ):
         super().__init__()
-        self.span, self.unit = span, unit
+        self.horizon, self.unit = horizon, unit
         self.network = perceptron(1 + n_states * (1 + n_memory) + n_context, n_states, width, depth)
 
     def forward(self, t: Tensor, x: Tensor, y: Tensor, context: Tensor) -> Tensor:
-        """``u``, per root of ``unit``."""
-        begin, horizon = self.span
-        time = ((t - begin) / horizon).unsqueeze(-1)
+        """``u``, per root of ``unit``; times count from the first of the data."""
+        time = (t / self.horizon).unsqueeze(-1)
         return self.network(torch.cat([time, x, y.flatten(1), context], dim=1)) * self.unit**-0.5
 
 
@@ -99,6 +99,21 @@ def call(module: Any, *arguments: Tensor | None) -> Any:
     kind = torch.float64 if owned is None else owned.dtype
     given = [a.to(kind) if a is not None and a.is_floating_point() else a for a in arguments]
     found = module(*given)
-    if isinstance(found, Tensor):
-        return found.double()
-    return type(found)(*(None if part is None else part.double() for part in found))
+    if isinstance(found, tuple):
+        kind_of: Any = type(found)
+        return kind_of(*(None if part is None else part.double() for part in found))
+    return found.double() if isinstance(found, Tensor) else found
+
+
+def shaped(name: str, found: Any, shape: Sequence[int]) -> Tensor:
+    """What the user's module ``name`` returned.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape than what is needed: it would be broadcast to numbers that nobody meant.
+    """
+    if not isinstance(found, Tensor) or tuple(found.shape) != tuple(shape):
+        what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
+        raise ValueError(f"{name} must return a tensor of shape {tuple(shape)} here, found {what}")
+    return found

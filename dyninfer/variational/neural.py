@@ -19,6 +19,7 @@ from dyninfer.variational.modules import (
     ResidualControl,
     StateDrift,
     call,
+    shaped,
 )
 from dyninfer.variational.prior import LinearPrior
 from dyninfer.variational.series import Series
@@ -80,6 +81,7 @@ class NeuralModel(nn.Module):
         super().__init__()
         self.prior, self.latent, self.n_steps = prior, latent, n_steps
         self.read_first, self.content_dim = read_first, content_dim
+        self.begins, self.n_features = span[0], n_features
         self.register_buffer("shift", units[0])
         self.register_buffer("scale", units[1])
         d, memory = prior.n_states, int((prior.noise.nodes > 0).sum())
@@ -105,7 +107,7 @@ class NeuralModel(nn.Module):
             )
         self._keep(
             "control", parts.control,
-            None if parts.control is None else lambda: ResidualControl(d, memory, context or 0, width, depth, span, unit),
+            None if parts.control is None else lambda: ResidualControl(d, memory, context or 0, width, depth, span[1], unit),
         )  # fmt: skip
 
     def _keep(self, name: str, part: Any, build: Any) -> None:
@@ -136,7 +138,8 @@ class NeuralModel(nn.Module):
         module = getattr(self, name)
         if name not in self.own:
             return call(module, t, x)
-        found = call(module, t, self.shift + self.scale * x)
+        setting = "diffusion" if name == "amplitude" else name
+        found = shaped(setting, call(module, t, self.shift + self.scale * x), x.shape)
         return found / self.scale if name == "drift" else found
 
     def whole_drift(self, t: Tensor, x: Tensor) -> Tensor:
@@ -157,7 +160,8 @@ class NeuralModel(nn.Module):
         rows = None
         if content is not None:
             rows = content.unsqueeze(1).expand(*lead, content.shape[-1]).flatten(0, -2)
-        return call(self.decoder, x.flatten(0, -2), rows).unflatten(0, lead)
+        x = x.flatten(0, -2)
+        return shaped("decoder", call(self.decoder, x, rows), (len(x), self.n_features)).unflatten(0, lead)
 
     def encode(self, series: Series) -> Encoding | None:
         """What the encoder reads of the observations themselves, without further times."""
@@ -166,7 +170,21 @@ class NeuralModel(nn.Module):
         readable = self._readable(series)
         rows = series.placed.unsqueeze(-1).expand(-1, -1, series.values.shape[-1])
         values, mask = (readable.values.gather(1, rows), self._masks(readable).gather(1, rows))
-        return Encoding(*call(self.encoder, values, mask.double(), series.times.gather(1, series.placed)))
+        times = series.times.gather(1, series.placed)
+        if "encoder" not in self.own:
+            return call(self.encoder, values, mask.double(), times - self.begins)
+        found = Encoding(*call(self.encoder, values, mask.double(), times))
+        if self.latent:
+            wanted = (*times.shape, self.prior.n_states)
+            shaped("the encoder's mean", found.mean, wanted)
+            shaped("the encoder's log_variance", found.log_variance, wanted)
+        return found
+
+    def steer(self, t: Tensor, x: Tensor, *others: Tensor) -> Tensor:
+        """Residual control; our own counts times from the first of the data, which single precision may not tell apart."""
+        if "control" not in self.own:
+            return call(self.control, t - self.begins, x, *others)
+        return shaped("control", call(self.control, t, x, *others), x.shape)
 
     def guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
         """Draws near the posterior with their weights, and the content of the paths."""
@@ -183,7 +201,7 @@ class NeuralModel(nn.Module):
             n_samples,
             extra_drift=None if self.drift is None else lambda t, x: self.field("drift", t, x),
             amplitude=None if self.amplitude is None else lambda t, x: self.field("amplitude", t, x),
-            residual=None if self.control is None else lambda *given: call(self.control, *given),
+            residual=None if self.control is None else self.steer,
             pseudo=self._pseudo(readable, read),
             likelihood=likelihood,
             context=context,

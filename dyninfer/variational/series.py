@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -106,6 +107,11 @@ class Series:
         """The same series on another device."""
         return Series(*(getattr(self, field.name).to(device) for field in fields(self)))
 
+    def fingerprint(self) -> str:
+        """Text that is the same for the same times and values, and differs for others."""
+        seen = (self.times, self.values, self.mask.expand_as(self.values))
+        return hashlib.sha256(b"".join(x.contiguous().numpy().tobytes() for x in seen)).hexdigest()
+
     def scaled(self, shift: Tensor, scale: Tensor) -> Series:
         """The same series with values ``(o − shift)/scale`` where something was seen."""
         values = (self.values - shift) / scale * self.mask
@@ -129,7 +135,11 @@ def check_moving(paths: Paths, every_feature: bool = True) -> None:
     if paths.lengths.max() < 2:
         raise ValueError("every path has one observation only; fractional noise needs paths with several")
     reach = [np.fmax.reduce(x) - np.fmin.reduce(x) for x in paths.states]  # NaN where nothing was seen
-    still = np.fmax.reduce(reach) == 0
+    whole = np.fmax.reduce(reach)
+    if np.isnan(whole).any():
+        name = paths.features[int(np.isnan(whole).argmax())]
+        raise ValueError(f"feature {name!r} is missing in every path; leave it out")
+    still = whole == 0
     if still.all() or (every_feature and still.any()):
         name = paths.features[int(still.argmax())]
         raise ValueError(

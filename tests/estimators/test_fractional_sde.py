@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 
 from dyninfer import Paths, load
+from dyninfer.cli import main
 from dyninfer.estimators import registry
 from dyninfer.fractional import FractionalBrownianMotion
 
@@ -190,3 +192,42 @@ def test_paths_that_do_not_move_are_refused():
         FractionalSDE().fit(still, progress=False)
     with pytest.raises(ValueError, match="one observation only"):
         FractionalSDE().fit(Paths(times=[[0.0]], states=[[1.0]]), progress=False)
+
+
+def test_numbers_that_cannot_be_are_named_wherever_they_are_given():
+    data = fractional_ou(0.5, 0, n=3, length=6)
+    wide = Paths(times=data.times, states=[np.repeat(x, 2, axis=1) for x in data.states])
+    model = FractionalSDE(n_nodes=2).fit(data, max_steps=3, progress=False)
+    for call, kind, word in (
+        (lambda: model.log_likelihoods(wide), ValueError, "fitted on 1 features, these paths have 2"),
+        (lambda: model.elbo(data, n_samples=0), ValueError, "n_samples must be at least 1"),
+        (lambda: model.posterior(data, n_samples=2.5), TypeError, "n_samples must be a whole number"),
+        (lambda: model.posterior(data, seed=1.5), TypeError, "seed must be a whole number"),
+        (lambda: model.posterior(data, []), ValueError, "times is empty"),
+        (lambda: model.forecast(data, []), ValueError, "times is empty"),
+        (lambda: model.simulate(data, []), ValueError, "times is empty"),
+        (lambda: model.simulate(None, [0, 1], n_paths=-2), ValueError, "n_paths must be at least 1"),
+        (lambda: FractionalSDE().log_likelihoods(data), NotFittedError, "not fitted yet"),
+    ):
+        with pytest.raises(kind, match=word):
+            call()
+
+
+def test_a_feature_that_nobody_saw_is_named():
+    data = fractional_ou(0.5, 0, n=3, length=6)
+    blind = Paths(times=data.times, states=[np.c_[x, np.full(len(x), np.nan)] for x in data.states])
+    with pytest.raises(ValueError, match="feature 'x1' is missing in every path"):
+        FractionalSDE(n_nodes=2).fit(blind, progress=False)
+
+
+def test_the_command_line_fits_paths_and_says_which_drift(tmp_path, capsys):
+    data = fractional_ou(0.5, 0, n=3, length=6)
+    file, out = tmp_path / "paths.h5ad", tmp_path / "model.safetensors"
+    data.to_anndata().write_h5ad(file)
+    keys = ["--path-key", "path", "--time-key", "time", "--n-nodes", "2", "--max-steps", "2"]
+    command = ["fit", str(file), "--method", "FractionalSDE", *keys, "--drift", "constant", "--out", str(out)]
+    assert main(command) == 0, capsys.readouterr().err
+    model = load(out)
+    assert model.drift == "constant"
+    assert model.source_["path_key"] == "path"
+    assert main(["evaluate", str(out), str(file)]) == 0

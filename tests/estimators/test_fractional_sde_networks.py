@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from dyninfer import Paths, load
@@ -268,3 +269,83 @@ def test_nonlinear_decoder_is_worth_more_than_a_linear_one():
         for decoder in ("linear", "network")
     ]
     assert found[1] > found[0] + 10
+
+
+def quick(data, steps=3, **settings):
+    return FractionalSDE(**(SMALL | settings)).fit(data, max_steps=steps, progress=False)
+
+
+def test_a_shifted_clock_changes_nothing_for_networks():
+    # Single precision tells no two of these times apart: it must be times since the beginning that are rounded.
+    data = irregular()
+    later = Paths(times=[t + 2.0**31 for t in data.times], states=data.states)
+    training = Training(
+        max_steps=5, learning_rate=0.1, warmup_steps=0, ema_decay=0.0, validation_fraction=0.0
+    )
+    one, two = (
+        quick(x, 5, state="latent", latent_dim=1, decoder="network", training=training).elbo(x, n_samples=4)
+        for x in (data, later)
+    )
+    assert two == pytest.approx(one, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"drift": lambda t, x: x[:, :1]}, "drift must return a tensor of shape"),
+        ({"drift": lambda t, x: 0.0}, "found 0.0"),
+        ({"diffusion": lambda t, x: torch.ones(len(x), 1)}, "diffusion must return"),
+        ({"control": lambda t, x, y, c: x[:, :1], "drift": "network"}, "control must return"),
+        ({"decoder": lambda x, c: x, "state": "latent", "latent_dim": 1}, "decoder must return"),
+    ],
+)
+def test_modules_that_return_other_shapes_are_not_broadcast(settings, word):
+    with pytest.raises(ValueError, match=word):
+        quick(irregular(), **settings)
+
+
+def test_a_class_in_place_of_a_module_is_named():
+    with pytest.raises(TypeError, match="decoder is the class Reader; give a module"):
+        quick(irregular(), state="latent", latent_dim=2, decoder=Reader)
+
+
+def test_a_fit_that_fails_leaves_no_model_in_mixed_units():
+    data = irregular()
+    model = quick(data, drift="network").set_params(training=Training(device="nowhere"))
+    with pytest.raises(ValueError, match="nowhere"):
+        model.fit(Paths(times=data.times, states=[100 * x for x in data.states]), progress=False)
+    with pytest.raises(NotFittedError):
+        model.log_likelihoods(data)
+
+
+def test_a_run_is_not_resumed_on_the_same_values_at_other_times(tmp_path):
+    data, file = irregular(), tmp_path / "run.pt"
+    settings = {"drift": "network", "training": Training(max_steps=4, checkpoint_every=2)}
+    FractionalSDE(**SMALL, **settings).fit(data, checkpoint=file, progress=False)
+    slower = Paths(times=[2 * t for t in data.times], states=data.states)
+    with pytest.raises(ValueError, match="other data"):
+        FractionalSDE(**SMALL, **settings).fit(slower, checkpoint=file, resume=True, progress=False)
+
+
+def test_another_module_than_the_one_that_was_fitted_is_refused(tmp_path):
+    file = tmp_path / "model.safetensors"
+    quick(irregular(), drift=nn_drift(3)).save(file)
+    with pytest.raises(ValueError, match="does not fit the model at 'drift"):
+        FractionalSDE.load(file, drift=nn_drift(2))
+
+
+def nn_drift(width):
+    class Pull(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rate = nn.Parameter(torch.ones(width))
+
+        def forward(self, t, x):
+            return -self.rate * x
+
+    return Pull()
+
+
+def test_noise_that_starts_with_the_path_has_no_windows():
+    with pytest.raises(ValueError, match="kind='II'"):
+        quick(irregular(), kind="II", window=4, drift="network")
