@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dyninfer import keys
+from dyninfer.estimators.asking import asked_times, check_draws
 from dyninfer.estimators.from_paths import PathEstimator
 from dyninfer.jumps import ClonePaths, HiddenPaths, LabelNoise
 from dyninfer.jumps.discretize import StateRule
@@ -25,6 +26,7 @@ from dyninfer.jumps.structure import named_scheme, names_of, numbers_of, recoded
 from dyninfer.jumps.summaries import QUANTITIES, Quantity, derived_table, state_table
 from dyninfer.paths import Paths
 from dyninfer.processes import MarkovJump
+from dyninfer.settings import check_seed
 from dyninfer.solvers.jump import simulate_jumps
 from dyninfer.trajectories import Trajectories
 
@@ -85,7 +87,8 @@ class MarkovJumpInference(PathEstimator):
     emission_ : LabelNoise or GaussianEmission
         What is seen of a state.
     fit_ : JumpFit or None
-        Maximum of the posterior; None with ``refine=False``.
+        Maximum of the posterior; None with ``refine=False``. Rates out of a state that was seen for less than the time of ten
+        changes are the network's in ``generator_``.
     posterior_ : {"importance sampling", "Laplace", "network"}
         What intervals are taken from: weighted draws; the curvature at the maximum, where there were too few
         effective draws or the network could not speak; or the network's own mixtures.
@@ -170,6 +173,7 @@ class MarkovJumpInference(PathEstimator):
 
     def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
         """See :meth:`PathEstimator.learn`."""
+        self.__dict__.pop("process_", None)  # with other states, what was learned before no longer holds
         self.states_ = None if self.states is None else self.states.learn(paths, seed)
         seen = self._seen(paths)
         names = names_of(seen, self.n_states)
@@ -193,7 +197,8 @@ class MarkovJumpInference(PathEstimator):
 
         That of a clone is shared out evenly between its paths.
         """
-        data = self._prepared(self._seen(paths), self.process_.state_names)
+        self._check_fitted()
+        data = self._prepared(self._seen(self._as_paths(paths)), self.process_.state_names)
         value = data.log_likelihood(*self._model())
         return (data.per_path(value) if isinstance(data, ClonePaths) else value).numpy()
 
@@ -225,13 +230,15 @@ class MarkovJumpInference(PathEstimator):
             Integer states ``(path, time)``.
         """
         self._check_fitted()
-        times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+        times, seed = asked_times(times), check_seed(seed)
+        if n_paths is not None:
+            n_paths = check_draws(n_paths, "n_paths")
         if start is None:
             if n_paths is None:
                 raise ValueError(
                     "n_paths is needed where the first states are drawn: simulate(None, times, n_paths=...)"
                 )
-            first: Any = int(n_paths)
+            first: Any = n_paths
         else:
             first = self._first_states(start, float(times[0]))
             if n_paths is not None:
@@ -257,7 +264,7 @@ class MarkovJumpInference(PathEstimator):
     def sample_processes(self, n: int, seed: int = 0) -> MarkovJump:
         """A batch of ``n`` processes of the posterior; a jump that is absent has a rate that no data could tell from zero."""
         self._check_fitted()
-        generators = self.learned_.sample(n, seed)
+        generators = self.learned_.sample(check_draws(n, "n"), check_seed(seed))
         return MarkovJump(generators, initial=self.process_.initial, state_names=self.process_.state_names)
 
     def derived(
@@ -286,6 +293,7 @@ class MarkovJumpInference(PathEstimator):
             ``quantity``, ``value``, ``low``, ``high``.
         """
         self._check_fitted()
+        n_samples = check_draws(n_samples)
         wanted = QUANTITIES if quantity is None else {getattr(quantity, "__name__", "quantity"): quantity}
         return derived_table(self.process_, self.sample_processes(n_samples, seed), wanted, level)
 

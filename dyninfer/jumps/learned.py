@@ -161,5 +161,14 @@ def starts_table(fit: JumpFit, before: Sequence[float]) -> pd.DataFrame:
 
 def time_in_states(statistics: JumpStatistics) -> Tensor:
     """Observed time ``(S,)`` shared out by the labels seen; of a state hardly ever seen, that of ten changes."""
+    return _shared_time(statistics).clamp(min=_LEAST_CHANGES * float(statistics.tau))
+
+
+def hardly_seen(statistics: JumpStatistics) -> Tensor:
+    """States ``(S,)`` bool that were observed for less time than ten changes take."""
+    return _shared_time(statistics) < _LEAST_CHANGES * statistics.tau
+
+
+def _shared_time(statistics: JumpStatistics) -> Tensor:
     seen = statistics.counts.sum((-1, -3))
-    return (statistics.span * seen / seen.sum()).clamp(min=_LEAST_CHANGES * float(statistics.tau))
+    return statistics.span * seen / seen.sum()

@@ -14,7 +14,7 @@ from dyninfer.jumps.fitting import JumpFit, finished
 from dyninfer.jumps.forward import label_log_likelihood
 from dyninfer.jumps.hidden import HiddenPaths
 from dyninfer.jumps.importance import Blend, Product, StudentLaw, effective_size, resampled, weighted_draws
-from dyninfer.jumps.learned import N_DRAWS, Learned, starts_table, time_in_states
+from dyninfer.jumps.learned import N_DRAWS, Learned, hardly_seen, starts_table, time_in_states
 from dyninfer.jumps.observation import LabelNoise
 from dyninfer.jumps.optimise import floored_inverse, maximise
 from dyninfer.jumps.panel import panel_counts
@@ -25,6 +25,7 @@ from dyninfer.jumps.statistics import JumpStatistics
 from dyninfer.jumps.storing import best_of
 from dyninfer.jumps.zero_shot import JumpEstimate, infer
 from dyninfer.paths import Paths
+from dyninfer.processes.jump import with_diagonal
 
 LEAST_ESS = 10.0
 MOST_PATHS, MOST_GROUPS = 15, 5  # that the network reads at once for a prior, and how often
@@ -76,6 +77,9 @@ def by_refinement(
 ) -> Learned:
     """Maximise the exact likelihood under the network's belief, and draw from their product.
 
+    Of a state that was hardly seen the likelihood says nothing, and the maximum of what is left is far from any mean: the
+    rates out of it stay the network's estimate of least squared error.
+
     Parameters
     ----------
     seen : Paths
@@ -95,9 +99,10 @@ def by_refinement(
     statistics = JumpStatistics.of(seen, n_states)
     spent, n_labels = time_in_states(statistics), int(sum((x >= 0).sum() for x in seen.states))
     groups = [JumpStatistics.of(seen[group], n_states) for group in groups_of(seen)]
+    whole = infer(statistics)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what the network was never shown gets a wide prior
-        whole, *parts = (infer(part) for part in (statistics, *groups))
+        warnings.simplefilter("ignore", UserWarning)  # said once, of all paths
+        parts = [infer(part) for part in groups]
     likelihood, cost = likelihood_of(seen, scheme, exact)
     posterior = PooledPosterior(
         tuple(soft_prior(part, spent, n_labels, not exact, width) for part in parts),
@@ -115,9 +120,11 @@ def by_refinement(
     draws, weight = weighted_draws(lambda theta: posterior(theta, initial), proposal, n_draws, seed)
     generators, ess = scheme.generator(draws[:, : len(scheme.edges)]), effective_size(weight)
     enough = ess >= LEAST_ESS
+    kept = torch.maximum(whole.rates, ABSENT / spent[:, None])
+    kept = torch.where(hardly_seen(statistics)[:, None], with_diagonal(kept), one.generator)
     noise = 0.0 if exact else torch.sigmoid(one.theta[p - 1])
     return Learned(
-        generator=one.generator,
+        generator=kept,
         initial=initial,
         emission=LabelNoise.uniform(n_states, noise),
         history=starts_table(fits, before),

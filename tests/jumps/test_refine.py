@@ -9,7 +9,7 @@ import torch
 from scipy.linalg import expm
 
 import dyninfer as di
-from dyninfer.jumps import HiddenPaths, LabelNoise, RateScheme, observe
+from dyninfer.jumps import HiddenPaths, LabelNoise, RateScheme, infer, observe
 from dyninfer.jumps.fitting import JumpFit
 from dyninfer.jumps.forward import label_log_likelihood
 from dyninfer.jumps.importance import (
@@ -176,3 +176,22 @@ def test_groups_are_disjoint_and_leave_at_least_half():
     back = paths[list(range(9))[::-1]]
     for one, two in zip(groups_of(paths), groups_of(back), strict=True):
         assert set(paths.names[one]) == set(back.names[two])
+
+
+def test_rates_out_of_a_state_that_was_never_seen_are_those_of_the_network():
+    data = two_state_paths(40)
+    model = di.MarkovJumpInference(observation="exact", n_states=3).fit(data, progress=False)
+    network = infer(data, 3).rates.numpy()
+    np.testing.assert_allclose(model.generator_[2, :2], network[2, :2], rtol=1e-6)
+    fitted = model.fit_.generator.numpy()
+    np.testing.assert_allclose(model.generator_[:2], fitted[:2], rtol=1e-12)
+    assert not np.allclose(fitted[2, :2], network[2, :2], rtol=1e-2)
+
+
+def test_data_unlike_those_of_the_training_are_said_to_be_once():
+    ring = di.MarkovJump(np.roll(np.eye(11), 1, axis=1) - np.eye(11))
+    data = simulate_jumps(ring, 20, 0.5 * np.arange(20), seed=0)
+    paths = di.Paths(times=[data.times] * 20, states=list(data.states.numpy()))
+    with pytest.warns(UserWarning, match="number of states is 11, in training 2 to 10") as said:
+        di.MarkovJumpInference(observation="exact", n_states=11).fit(paths, progress=False)
+    assert len([w for w in said if "never shown" in str(w.message)]) == 1
