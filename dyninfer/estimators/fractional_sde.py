@@ -14,7 +14,8 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from dyninfer.estimators.posterior_paths import PosteriorEstimator, check_draws
+from dyninfer.estimators.asking import check_draws
+from dyninfer.estimators.posterior_paths import PosteriorEstimator
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.model_file import read_model
 from dyninfer.parallel import pick_device
@@ -221,48 +222,6 @@ class FractionalSDE(PosteriorEstimator):
             raise ValueError(
                 f"observation_noise must be positive, or None to be learned; found {self.observation_noise}"
             )
-
-    def fit(
-        self,
-        data: AnnData | Paths,
-        *,
-        time_key: str | None = None,
-        path_key: str | None = None,
-        state_key: str | None = None,
-        use_rep: str | None = None,
-        condition_key: str | None = None,
-        hold_out: str | list[str] | None = None,
-        seed: int = 0,
-        max_steps: int | None = None,
-        progress: bool = True,
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-    ) -> Self:
-        """Learn the equation behind the paths.
-
-        Parameters
-        ----------
-        data : AnnData or Paths
-        time_key, path_key, state_key, use_rep, condition_key : str, optional
-            Where an AnnData holds what is read, as of :meth:`PathEstimator.fit`; discrete states are refused.
-        hold_out : str or list of str, optional
-            Names of paths removed before anything else is computed.
-        seed : int
-            Fixes every draw.
-        max_steps : int, optional
-            Steps at most.
-        progress : bool
-            Show a progress bar of a training run.
-        checkpoint : path, optional
-            File in which the state of a training run is kept.
-        resume : bool
-            Continue from the checkpoint if it exists.
-        """
-        self._run = checkpoint, resume
-        return super().fit(
-            data, time_key=time_key, path_key=path_key, state_key=state_key, use_rep=use_rep,
-            condition_key=condition_key, hold_out=hold_out, seed=seed, max_steps=max_steps, progress=progress,
-        )  # fmt: skip
 
     def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
         """See :meth:`PathEstimator.learn`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer import keys
+from dyninfer.estimators.asking import asked_times, check_draws
 from dyninfer.estimators.from_paths import PathEstimator
 from dyninfer.paths import Paths
 from dyninfer.settings import check_seed
@@ -28,6 +29,48 @@ class PosteriorEstimator(PathEstimator):
     """Base of a method with a fractional ``process_``, a ``model_`` that draws posteriors, and ``facts_`` of the data."""
 
     per_dimension: bool = False
+
+    def fit(
+        self,
+        data: AnnData | Paths,
+        *,
+        time_key: str | None = None,
+        path_key: str | None = None,
+        state_key: str | None = None,
+        use_rep: str | None = None,
+        condition_key: str | None = None,
+        hold_out: str | list[str] | None = None,
+        seed: int = 0,
+        max_steps: int | None = None,
+        progress: bool = True,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Learn the equation behind the paths.
+
+        Parameters
+        ----------
+        data : AnnData or Paths
+        time_key, path_key, state_key, use_rep, condition_key : str, optional
+            Where an AnnData holds what is read, as of :meth:`PathEstimator.fit`; discrete states are refused.
+        hold_out : str or list of str, optional
+            Names of paths removed before anything else is computed.
+        seed : int
+            Fixes every draw.
+        max_steps : int, optional
+            Steps at most.
+        progress : bool
+            Show a progress bar of a training run.
+        checkpoint : path, optional
+            File in which the state of a training run is kept.
+        resume : bool
+            Continue from the checkpoint if it exists.
+        """
+        self._run = checkpoint, resume
+        return super().fit(
+            data, time_key=time_key, path_key=path_key, state_key=state_key, use_rep=use_rep,
+            condition_key=condition_key, hold_out=hold_out, seed=seed, max_steps=max_steps, progress=progress,
+        )  # fmt: skip
 
     def _note(self, facts: dict[str, Any]) -> None:
         """Keep what is known of the data; what was learned in other units no longer holds, even if the fit fails."""
@@ -227,20 +270,3 @@ class PosteriorEstimator(PathEstimator):
             raise TypeError(
                 "fractional noise moves numbers, and these paths have discrete states; use MarkovJumpInference"
             )
-
-
-def asked_times(times: Any) -> np.ndarray:
-    """Times ``(q,)`` that a user asks for, at least one."""
-    found = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
-    if len(found) == 0:
-        raise ValueError("times is empty; give one time at least")
-    return found
-
-
-def check_draws(n: Any, name: str = "n_samples") -> int:
-    """A number of draws, or an error that names it."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer):
-        raise TypeError(f"{name} must be a whole number, found {n!r}")
-    if n < 1:
-        raise ValueError(f"{name} must be at least 1, found {n}")
-    return int(n)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from jumps.cases import cav, random_generator
 from scipy.linalg import expm
+from sklearn.exceptions import NotFittedError
 
 import dyninfer as di
 from dyninfer.jumps import GaussianEmission, LabelNoise, observe
@@ -396,7 +397,7 @@ def test_a_level_or_a_number_of_draws_that_cannot_be_is_named():
     for call in (model.derived, model.confidence_intervals):
         with pytest.raises(ValueError, match="level must lie between 0 and 1, found 2"):
             call(level=2)
-    with pytest.raises(ValueError, match="at least one draw is needed, found 0"):
+    with pytest.raises(ValueError, match="n_samples must be at least 1, found 0"):
         model.derived(n_samples=0)
 
 
@@ -452,3 +453,30 @@ def test_many_clean_paths_outweigh_what_the_network_believes():
         refined, plain = (fitted(data, observation="exact", prior_width=width) for width in (2.5, None))
         assert float(refined.fit_.log_likelihood) > float(plain.fit_.log_likelihood) - 1
         assert log_error(refined, RING) < 1.1 * log_error(plain, RING)
+
+
+def test_what_cannot_be_asked_of_a_model_is_named():
+    paths = di.Paths(times=[[0, 1, 2, 3]] * 3, states=[[0, 1, 1, 0]] * 3)
+    model = fitted(paths, observation="exact", refine=False)
+    for call, kind, word in (
+        (lambda: model.simulate([0], []), ValueError, "times is empty"),
+        (lambda: model.simulate([0], [0, 1], n_paths=0), ValueError, "n_paths must be at least 1, found 0"),
+        (lambda: model.simulate([0], [0, 1], n_paths=2.5), TypeError, "n_paths must be a whole number"),
+        (lambda: model.simulate([0], [0, 1], seed=1.5), TypeError, "seed must be a whole number"),
+        (lambda: model.sample_processes(2.5), TypeError, "n must be a whole number"),
+        (lambda: di.MarkovJumpInference().log_likelihoods(paths), NotFittedError, "not fitted yet"),
+    ):
+        with pytest.raises(kind, match=word):
+            call()
+
+
+def test_a_fit_that_fails_leaves_no_old_rates_with_new_states():
+    rng = np.random.default_rng(0)
+    labels = [np.arange(12) // 2 % 2 for _ in range(4)]
+    paths = di.Paths(times=[np.arange(12.0)] * 4, states=[x + 0.1 * rng.normal(size=12) for x in labels])
+    model = fitted(paths, states=KMeansStates(n_states=2), observation="exact")
+    once = di.Paths(times=[[0.0]] * 4, states=[[9.0], [8.0], [1.0], [0.0]])
+    with pytest.raises(ValueError, match="no path"):
+        model.fit(once, progress=False)
+    with pytest.raises(NotFittedError):
+        model.log_likelihoods(paths)
