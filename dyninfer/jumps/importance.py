@@ -13,7 +13,6 @@ from torch import Tensor
 _DEGREES = (
     30  # of Student's law: tails a little heavier than a normal law's, at little cost in thirty dimensions
 )
-_CHUNK = 64
 
 LogDensity = Callable[[Tensor], Tensor]
 
@@ -90,7 +89,9 @@ class Blend:
         return torch.cat([law.sample(k, generator) for law, k in zip(self.laws, sizes, strict=True)])
 
 
-def weighted_draws(target: LogDensity, proposal: Law, n: int, seed: int) -> tuple[Tensor, Tensor]:
+def weighted_draws(
+    target: LogDensity, proposal: Law, n: int, seed: int, at_once: int = 64
+) -> tuple[Tensor, Tensor]:
     """Draws ``(n, p)`` of a proposal and their weights ``(n,)``, which sum to one, for a target density.
 
     Parameters
@@ -103,10 +104,12 @@ def weighted_draws(target: LogDensity, proposal: Law, n: int, seed: int) -> tupl
         Number of draws.
     seed : int
         Fixes them.
+    at_once : int
+        Draws that the target is asked of together; the weights do not depend on it.
     """
     x = proposal.sample(n, torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        wanted = torch.cat([target(part) for part in x.split(_CHUNK)])
+        wanted = torch.cat([target(part) for part in x.split(at_once)])
         return x, (wanted - proposal.log_density(x)).softmax(0)
 
 

@@ -30,6 +30,7 @@ from dyninfer.processes.jump import with_diagonal
 LEAST_ESS = 10.0
 MOST_PATHS, MOST_GROUPS = 15, 5  # that the network reads at once for a prior, and how often
 _LEAST_DRAWS, _MOST_DRAWS, _MULTIPLICATIONS = 64, 1024, 1e9  # a few seconds
+_AT_ONCE = 2e8  # multiplications of the draws that are weighed together, for the sake of memory
 _EXPM = 10  # products of matrices that an exponential costs
 _LEAST_CURVATURE = 0.25  # of what is drawn from: no standard deviation above 2
 _START_WEIGHT = 0.5  # of a first observation of every state, in the prior of the first law
@@ -117,7 +118,8 @@ def by_refinement(
     initial = counted_first(seen, n_states) if exact else first_law(one.theta[p:])
     proposal = proposal_of(one, belief_law(whole, spent, n_labels, not exact), doubtful(whole))
     n_draws = int(min(max(_MULTIPLICATIONS / cost, _LEAST_DRAWS), _MOST_DRAWS))
-    draws, weight = weighted_draws(lambda theta: posterior(theta, initial), proposal, n_draws, seed)
+    at_once = int(min(max(_AT_ONCE / cost, 1), 64))
+    draws, weight = weighted_draws(lambda theta: posterior(theta, initial), proposal, n_draws, seed, at_once)
     generators, ess = scheme.generator(draws[:, : len(scheme.edges)]), effective_size(weight)
     enough = ess >= LEAST_ESS
     kept = torch.maximum(whole.rates, ABSENT / spent[:, None])

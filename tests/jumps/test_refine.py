@@ -9,7 +9,7 @@ import torch
 from scipy.linalg import expm
 
 import dyninfer as di
-from dyninfer.jumps import HiddenPaths, LabelNoise, RateScheme, infer, observe
+from dyninfer.jumps import HiddenPaths, LabelNoise, RateScheme, infer, observe, refine
 from dyninfer.jumps.fitting import JumpFit
 from dyninfer.jumps.forward import label_log_likelihood
 from dyninfer.jumps.importance import (
@@ -195,3 +195,18 @@ def test_data_unlike_those_of_the_training_are_said_to_be_once():
     with pytest.warns(UserWarning, match="number of states is 11, in training 2 to 10") as said:
         di.MarkovJumpInference(observation="exact", n_states=11).fit(paths, progress=False)
     assert len([w for w in said if "never shown" in str(w.message)]) == 1
+
+
+def test_costly_draws_are_weighed_few_at_a_time_with_the_same_weights(monkeypatch):
+    paths, sizes = two_state_paths(), []
+    whole = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
+    plain = PooledPosterior.__call__
+    monkeypatch.setattr(refine, "_AT_ONCE", 1.0)
+    monkeypatch.setattr(
+        PooledPosterior,
+        "__call__",
+        lambda self, theta, *rest: (sizes.append(len(theta)), plain(self, theta, *rest))[1],
+    )
+    parts = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
+    assert max(sizes) <= 2  # the starts of the maximisation
+    torch.testing.assert_close(parts.learned_.draws, whole.learned_.draws)
