@@ -145,14 +145,14 @@ def infer(
     statistics = JumpStatistics.of(data, n_states) if isinstance(data, Paths) else data
     if names is not None and len(names) != statistics.n_states:
         names = None
-    network, low, high = load_network(str(weights or WEIGHTS))
     device = statistics.counts.device
-    with torch.no_grad():
-        raw = network.to(device)(statistics.coarse())
+    network, low, high = load_network(str(weights or WEIGHTS), device)
+    with torch.inference_mode():
+        raw = network(statistics.coarse())
     belief = JumpBelief(**{k: v.double() for k, v in vars(raw).items()})
     tau, n = statistics.tau, statistics.n_states
     scaled = belief.point_rates()
-    outside = _outside(range_features(statistics, scaled), low.to(device), high.to(device))
+    outside = _outside(range_features(statistics, scaled), low, high)
     if outside:
         warnings.warn(f"the network was never shown such data: {'; '.join(outside)}", stacklevel=2)
     clean = torch.sigmoid(belief.clean)
@@ -170,14 +170,14 @@ def infer(
 
 
 @lru_cache(maxsize=4)
-def load_network(file: str) -> tuple[PairNetwork, Tensor, Tensor]:
-    """Network of a file of weights, and the ranges ``(feature,)`` of what it saw in training."""
+def load_network(file: str, device: torch.device) -> tuple[PairNetwork, Tensor, Tensor]:
+    """Network of a file of weights, and the ranges ``(feature,)`` of what it saw in training, on a device."""
     metadata, tensors = read_model(file)
     network = PairNetwork(**metadata["network"])
     network.load_state_dict(
         {k.removeprefix("weight."): v for k, v in tensors.items() if k.startswith("weight.")}
     )
-    return network.eval(), tensors["range.low"], tensors["range.high"]
+    return network.eval().to(device), tensors["range.low"].to(device), tensors["range.high"].to(device)
 
 
 def range_features(statistics: JumpStatistics, scaled_rates: Tensor) -> Tensor:
