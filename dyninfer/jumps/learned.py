@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -78,6 +79,11 @@ class Learned:
         """Rates with intervals, one row per jump that can happen."""
         if self.draws is None:
             table = rate_table(cast(JumpFit, self.fit), names, level)
+            i, j = cast(JumpFit, self.fit).scheme.edges.T
+            # Where the fit says nothing and the network's rate stands, the interval reaches as far as that.
+            table["rate"] = self.generator[i, j].numpy()
+            table["low"] = np.minimum(table["low"], table["rate"])
+            table["high"] = np.maximum(table["high"], table["rate"])
         else:
             table = draws_table(self.generator, self.draws, names, level)
         if self.least is not None:

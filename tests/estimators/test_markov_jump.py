@@ -1,6 +1,7 @@
 """Markov jump inference: truths that are recovered, intervals that cover, states that are seen through noise."""
 
 import itertools
+import math
 
 import anndata as ad
 import numpy as np
@@ -480,3 +481,16 @@ def test_a_fit_that_fails_leaves_no_old_rates_with_new_states():
         model.fit(once, progress=False)
     with pytest.raises(NotFittedError):
         model.log_likelihoods(paths)
+
+
+def test_the_table_shows_the_rates_of_the_generator_also_of_states_that_were_hardly_seen(monkeypatch):
+    monkeypatch.setattr("dyninfer.jumps.refine.LEAST_ESS", math.inf)
+    model = fitted(seen(RING, 8, np.arange(10.0)), n_states=4, observation="exact")
+    assert model.posterior_ == "Laplace"
+    table, names = model.confidence_intervals(), list(model.process_.state_names)
+    rates = [
+        model.generator_[names.index(a), names.index(b)]
+        for a, b in zip(table["source"], table["target"], strict=True)
+    ]
+    np.testing.assert_allclose(table["rate"], rates)
+    assert ((table["low"] <= table["rate"]) & (table["rate"] <= table["high"])).all()
