@@ -46,6 +46,7 @@ def ratchet(seed: int) -> tuple[list[str], Rows]:
         "grid",
         "paths",
         "data sets",
+        "RMSE, first sight",
         "RMSE, ML",
         "RMSE, default",
         "V found",
@@ -65,11 +66,12 @@ def ratchet_rows(seed: int) -> Rows:
         for grid, sizes in (("regular, 100", (30, 100, 300, 1000, 5000)), ("irregular, 50", (300,))):
             for k in sizes:
                 n = min(12, len(order) // k)
-                models, errors = {"ML": [], "default": []}, {"ML": [], "default": []}
+                ways = {"first sight": {"refine": False}, "ML": {"prior_width": None}, "default": {}}
+                models, errors = ({name: [] for name in ways} for _ in range(2))
                 for c in range(n):
                     data = chunk(file, order[c * k : (c + 1) * k], grid, seed + c)
-                    for name, width in (("ML", None), ("default", 2.5)):
-                        model = di.MarkovJumpInference(observation="exact", prior_width=width)
+                    for name, settings in ways.items():
+                        model = di.MarkovJumpInference(observation="exact", **settings)
                         models[name].append(model.fit(data, progress=False))
                         errors[name].append(rmse(model.generator_, truth.generator.numpy()))
                 found = [FlashingRatchet.parameters_of(m.process_.generator) for m in models["default"]]
@@ -78,8 +80,7 @@ def ratchet_rows(seed: int) -> Rows:
                     grid,
                     str(k),
                     str(n),
-                    spread(errors["ML"]),
-                    spread(errors["default"]),
+                    *(spread(errors[name]) for name in ways),
                     *(
                         spread([float(f[x]) for f in found], 2)
                         for x in ("potential", "switch_rate", "off_rate")
