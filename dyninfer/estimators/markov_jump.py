@@ -87,8 +87,8 @@ class MarkovJumpInference(PathEstimator):
     emission_ : LabelNoise or GaussianEmission
         What is seen of a state.
     fit_ : JumpFit or None
-        Maximum of the posterior; None with ``refine=False``. Rates out of a state that was seen for less than the time of ten
-        changes are the network's in ``generator_``.
+        Maximum of the posterior; None with ``refine=False``. Rates out of a state that was left less than ten times
+        (wrong labels apart) are the network's in ``generator_``.
     posterior_ : {"importance sampling", "Laplace", "network"}
         What intervals are taken from: weighted draws; the curvature at the maximum, where there were too few
         effective draws or the network could not speak; or the network's own mixtures.

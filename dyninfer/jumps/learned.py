@@ -167,14 +167,13 @@ def starts_table(fit: JumpFit, before: Sequence[float]) -> pd.DataFrame:
 
 def time_in_states(statistics: JumpStatistics) -> Tensor:
     """Observed time ``(S,)`` shared out by the labels seen; of a state hardly ever seen, that of ten changes."""
-    return _shared_time(statistics).clamp(min=_LEAST_CHANGES * float(statistics.tau))
-
-
-def hardly_seen(statistics: JumpStatistics) -> Tensor:
-    """States ``(S,)`` bool that were observed for less time than ten changes take."""
-    return _shared_time(statistics) < _LEAST_CHANGES * statistics.tau
-
-
-def _shared_time(statistics: JumpStatistics) -> Tensor:
     seen = statistics.counts.sum((-1, -3))
-    return statistics.span * seen / seen.sum()
+    return (statistics.span * seen / seen.sum()).clamp(min=_LEAST_CHANGES * float(statistics.tau))
+
+
+def hardly_left(seen: Paths, n_states: int, noise: float) -> Tensor:
+    """States ``(S,)`` bool that were seen to be left less than ten times, those apart that wrong labels make."""
+    every = [x[x >= 0] for x in seen.states]
+    left = np.concatenate([x[:-1][x[1:] != x[:-1]] for x in every])
+    wrong = noise * sum(len(x) for x in every) / (n_states - 1)
+    return torch.from_numpy(np.bincount(left, minlength=n_states) - wrong < _LEAST_CHANGES)

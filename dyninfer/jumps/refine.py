@@ -14,7 +14,7 @@ from dyninfer.jumps.fitting import JumpFit, finished
 from dyninfer.jumps.forward import label_log_likelihood
 from dyninfer.jumps.hidden import HiddenPaths
 from dyninfer.jumps.importance import Blend, Product, StudentLaw, effective_size, resampled, weighted_draws
-from dyninfer.jumps.learned import N_DRAWS, Learned, hardly_seen, starts_table, time_in_states
+from dyninfer.jumps.learned import N_DRAWS, Learned, hardly_left, starts_table, time_in_states
 from dyninfer.jumps.observation import LabelNoise
 from dyninfer.jumps.optimise import floored_inverse, maximise
 from dyninfer.jumps.panel import panel_counts
@@ -78,8 +78,8 @@ def by_refinement(
 ) -> Learned:
     """Maximise the exact likelihood under the network's belief, and draw from their product.
 
-    Of a state that was hardly seen the likelihood says nothing, and the maximum of what is left is far from any mean: the
-    rates out of it stay the network's estimate of least squared error.
+    Of a state that was hardly ever left the likelihood says little, and the maximum of what is left is far from any mean:
+    the rates out of it stay the network's estimate of least squared error.
 
     Parameters
     ----------
@@ -121,10 +121,10 @@ def by_refinement(
     at_once = int(min(max(_AT_ONCE / cost, 1), 64))
     draws, weight = weighted_draws(lambda theta: posterior(theta, initial), proposal, n_draws, seed, at_once)
     generators, ess = scheme.generator(draws[:, : len(scheme.edges)]), effective_size(weight)
+    noise = 0.0 if exact else float(torch.sigmoid(one.theta[p - 1]))
     enough = ess >= LEAST_ESS
     kept = torch.maximum(whole.rates, ABSENT / spent[:, None])
-    kept = torch.where(hardly_seen(statistics)[:, None], with_diagonal(kept), one.generator)
-    noise = 0.0 if exact else torch.sigmoid(one.theta[p - 1])
+    kept = torch.where(hardly_left(seen, n_states, noise)[:, None], with_diagonal(kept), one.generator)
     return Learned(
         generator=kept,
         initial=initial,

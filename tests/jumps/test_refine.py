@@ -20,6 +20,7 @@ from dyninfer.jumps.importance import (
     resampled,
     weighted_draws,
 )
+from dyninfer.jumps.learned import hardly_left
 from dyninfer.jumps.refine import PooledPosterior, groups_of, likelihood_of, maximum, proposal_of
 from dyninfer.jumps.soft_prior import MixtureLaw
 from dyninfer.solvers.jump import simulate_jumps
@@ -210,3 +211,11 @@ def test_costly_draws_are_weighed_few_at_a_time_with_the_same_weights(monkeypatc
     parts = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
     assert max(sizes) <= 2  # the starts of the maximisation
     torch.testing.assert_close(parts.learned_.draws, whole.learned_.draws)
+
+
+def test_a_state_is_hardly_left_when_wrong_labels_explain_its_ends():
+    paths = di.Paths(
+        times=[np.arange(24.0), np.arange(3.0)], states=[np.array([0, 1] * 12), np.array([0, 0, 2])]
+    )
+    assert hardly_left(paths, 3, 0.0).tolist() == [False, False, True]  # left 13, 11 and 0 times
+    assert hardly_left(paths, 3, 0.2).tolist() == [False, True, True]  # 2.7 of them by wrong labels
