@@ -204,6 +204,8 @@ class FractionalSDE(PosteriorEstimator):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, or None, found {value}")
+        if self._linear and self.window is not None:
+            raise ValueError("window is of models with networks, and this one is linear; leave it out")
         if self.kind == "II" and self.window is not None:
             raise ValueError(
                 "kind='II' is noise that starts with the path, so no window can stand for a path; leave out one of the two"
@@ -232,6 +234,10 @@ class FractionalSDE(PosteriorEstimator):
         if isinstance(model, NeuralModel):
             self._train(model, series, seed, max_steps, progress)
         else:
+            if self._run[0] is not None:
+                raise ValueError(
+                    "checkpoint keeps a training run, and a linear model is not trained; leave it out"
+                )
             self._maximise(model, series, 300 if max_steps is None else max_steps)
         self._finish(model)
 
@@ -304,9 +310,8 @@ class FractionalSDE(PosteriorEstimator):
             )
         if self.facts_["information"] is None:
             raise ValueError("hurst was given and not learned, so it has no interval; fit with hurst=None")
-        information = np.asarray(self.facts_["information"])
-        # Data that say nothing about the index leave all of (0, 1).
-        error = np.where(information > 0, 1 / np.sqrt(np.where(information > 0, information, 1)), np.inf)
+        with np.errstate(divide="ignore"):  # data that say nothing about the index leave all of (0, 1)
+            error = 1 / np.sqrt(np.maximum(self.facts_["information"], 0))
         logit = self.model_.prior.hurst_logit.detach().numpy()
         ends = logit[:, None] + norm.ppf(0.5 + level / 2) * error[:, None] * np.array([-1, 1])
         interval = 1 / (1 + np.exp(-ends))

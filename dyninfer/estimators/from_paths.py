@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from dyninfer.estimators.asking import check_draws
 from dyninfer.estimators.base import Estimator
 from dyninfer.paths import Paths
 from dyninfer.settings import check_seed
@@ -96,8 +97,8 @@ class PathEstimator(Estimator):
         self.check_kinds()
         self.check()
         seed = check_seed(seed)
-        if max_steps is not None and max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, found {max_steps}")
+        if max_steps is not None:
+            max_steps = check_draws(max_steps, "max_steps")
         names = dict(zip(_KEYS, (time_key, path_key, state_key, use_rep, condition_key), strict=True))
         every = self._read(data, names)
         paths = every.without(hold_out)

@@ -178,6 +178,10 @@ class NeuralModel(nn.Module):
             wanted = (*times.shape, self.prior.n_states)
             shaped("the encoder's mean", found.mean, wanted)
             shaped("the encoder's log_variance", found.log_variance, wanted)
+        if "control" not in self.own and self.control is not None:
+            shaped("the encoder's context", found.context, (*times.shape, self.encoder.n_context))
+        if self.content_dim:
+            shaped("the encoder's content", found.content, (len(times), self.content_dim))
         return found
 
     def steer(self, t: Tensor, x: Tensor, *others: Tensor) -> Tensor:

@@ -349,3 +349,27 @@ def nn_drift(width):
 def test_noise_that_starts_with_the_path_has_no_windows():
     with pytest.raises(ValueError, match="kind='II'"):
         quick(irregular(), kind="II", window=4, drift="network")
+
+
+@pytest.mark.parametrize("name", ["context", "content"])
+def test_context_and_content_of_an_own_encoder_must_have_their_sizes(name):
+    class Wrong(Reader):
+        def forward(self, values, mask, times):
+            found = super().forward(values, mask, times)
+            return found._replace(**{name: getattr(found, name)[..., :0]})
+
+    model = FractionalSDE(state="latent", latent_dim=2, content_dim=1, encoder=Wrong(), **SMALL)
+    with pytest.raises(ValueError, match=f"the encoder's {name} must return a tensor of shape"):
+        model.fit(irregular(), max_steps=1, progress=False)
+
+
+def test_a_window_is_refused_by_a_linear_model():
+    with pytest.raises(ValueError, match="window is of models with networks, and this one is linear"):
+        FractionalSDE(window=5).fit(irregular(), progress=False)
+
+
+def test_a_checkpoint_of_a_linear_model_and_half_a_step_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="a linear model is not trained"):
+        FractionalSDE(n_nodes=2).fit(irregular(), checkpoint=tmp_path / "c", progress=False)
+    with pytest.raises(TypeError, match="max_steps must be a whole number, found 2.5"):
+        FractionalSDE(n_nodes=2).fit(irregular(), max_steps=2.5, progress=False)
