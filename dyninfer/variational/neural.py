@@ -179,7 +179,7 @@ class NeuralModel(nn.Module):
             shaped("the encoder's mean", found.mean, wanted)
             shaped("the encoder's log_variance", found.log_variance, wanted)
         if "control" not in self.own and self.control is not None:
-            size: Any = self.encoder.n_context
+            size: Any = getattr(self.encoder, "n_context", None)
             shaped("the encoder's context", found.context, (*times.shape, size))
         if self.content_dim:
             shaped("the encoder's content", found.content, (len(times), self.content_dim))
