@@ -150,20 +150,23 @@ class _Run:
         values[:, ::n_steps] = pseudo.values
         target = information * (values - self.level)
         self.phi, self.root = self.steps.at(fine.gap)
-        phi, root, push = self.phi, self.root, None
-        if drift is not None or amplitude is not None:
-            frozen = self._frozen(information, target)
-            phi, root = frozen_steps(phi, root, self.lengths, frozen)
-            push = (frozen.push + frozen.slope * self.level[:, :-1]) * self.lengths.unsqueeze(-1)
+        self.led = n_steps * _last(pseudo.precision)  # later steps know of nothing that is seen after them
+        information, target = information[:, : self.led + 1], target[:, : self.led + 1]
+        phi, root, push = self.phi[: self.led], self.root[: self.led], None
+        if self.led and (drift is not None or amplitude is not None):
+            frozen = self._frozen(phi, root, information, target)
+            lengths = self.lengths[:, : self.led]
+            phi, root = frozen_steps(phi, root, lengths, frozen)
+            push = (frozen.push + frozen.slope * self.level[:, : self.led]) * lengths.unsqueeze(-1)
         self.guide = Guide.of(self.first, phi, root, information)
         self.drives = self.guide.drives(target, push)
 
     @torch.no_grad()
-    def _frozen(self, information: Tensor, target: Tensor) -> Frozen:
+    def _frozen(self, phi: Tensor, root: Tensor, information: Tensor, target: Tensor) -> Frozen:
         """Drift and amplitude along the linear equation's posterior mean."""
-        guide = Guide.of(self.first, self.phi, self.root, information)
-        mean = guide.mean(self.ahead, self.first, self.phi, self.root, target) + self.level
-        return Frozen.along(mean[:, :-1], self.fine.times[:, :-1], self.drift, self.amplitude)
+        guide = Guide.of(self.first, phi, root, information)
+        mean = guide.mean(self.ahead, self.first, phi, root, target)[:, :-1] + self.level[:, : self.led]
+        return Frozen.along(mean, self.fine.times[:, : self.led], self.drift, self.amplitude)
 
     def draw(
         self, n_samples: int, generator: torch.Generator, control: _Control | None
@@ -176,21 +179,24 @@ class _Run:
         weights = weights - _half_square(epsilon.unsqueeze(0))
         z = ahead + self.first @ epsilon
         drives, more = self._noise(steps, self.drives[1], n_samples, generator)
-        weights = weights + more
+        free = z.new_empty(len(self.phi) - self.led, *z.shape[:2], self.root.shape[-1], n_samples)
+        free = free.normal_(generator=generator)
+        weights = weights + more + _half_square(free)
         level = self.level.transpose(0, 1).unsqueeze(-1).unbind(0)  # (P, d, 1) each
         along = self.steps.along[self.fine.gap].unbind(1)
         states, shocks = [z[:, :, 0] + level[0]], []
-        rows = zip(
-            drives.unbind(0), self.phi.unbind(0), self.root.unbind(0), steps.back.unbind(0), strict=True
-        )
-        for n, (drive, phi, root, back) in enumerate(rows):
+        noise, back = [*drives.unbind(0), *free.unbind(0)], steps.back.unbind(0)
+        for n, (epsilon, phi, root) in enumerate(
+            zip(noise, self.phi.unbind(0), self.root.unbind(0), strict=True)
+        ):
             x, ahead = states[-1], phi @ z
             line, recall = self._line(n, x, z[:, :, 0], phi, ahead[:, :, 0])
             expected, scale = line + recall, None
             if self.amplitude is not None:
                 scale = _on(self.amplitude, self.fine.times[:, n], x)
                 expected = line + scale * recall
-            epsilon = drive - back @ torch.cat([expected.unsqueeze(2), ahead[:, :, 1:]], dim=2)
+            if n < self.led:
+                epsilon = epsilon - back[n] @ torch.cat([expected.unsqueeze(2), ahead[:, :, 1:]], dim=2)
             if control is not None:
                 epsilon = epsilon + along[n][:, None, :, None] * control(n, x, z[:, :, 1:]).unsqueeze(2)
             change = root @ epsilon
@@ -245,6 +251,12 @@ class _Control:
             parts.append(self.context[:, n].repeat(samples, 1))
         u = _back(self.residual(*parts), samples)
         return u if self.active is None else u * self.active[:, n, None, None]
+
+
+def _last(precision: Tensor) -> int:
+    """Number of the last time at which anything is seen, 0 where nothing is."""
+    seen = (precision > 0).any(-1).any(0)
+    return int((seen * torch.arange(len(seen), device=seen.device)).max())
 
 
 def _half_square(x: Tensor) -> Tensor:

@@ -76,6 +76,23 @@ def test_nothing_seen_costs_nothing_and_leaves_the_law_of_the_prior():
     assert found.states[:, 0, -1].var().item() == pytest.approx(exact, rel=0.1)
 
 
+def test_later_times_cost_nothing_and_have_the_law_that_the_last_observation_leaves():
+    """``dX = −θ X dt + σ dW``: from ``x`` at 0.5, mean ``x e^{−θ}`` and variance ``σ² (1 − e^{−2θ}) / 2θ`` a unit later."""
+    prior = prior_of(MarkovApproximation(1, horizon=2.0, dt=0.05), 0.5, 0.01, "linear", start=0.5)
+    short, long = seen([0.0, 0.5], [0.3, 0.8]), seen([0.0, 0.5, 1.5], [0.3, 0.8, np.nan])
+    push = lambda t, x: 0.0 * x  # noqa: E731
+    found = guided_paths(prior, long, 4000, extra_drift=push, n_steps=100)
+    assert found.log_weights.std() < 1e-8
+    assert found.bound[0].item() == pytest.approx(
+        guided_paths(prior, short, 1, n_steps=100).bound[0].item(), abs=1e-9
+    )
+    theta, ends = prior.rate.item(), found.states[:, 0, -1, 0]
+    level = prior.level.item() + (0.8 - prior.level.item()) * math.exp(-theta)
+    variance = prior.scale.item() ** 2 * -math.expm1(-2 * theta) / (2 * theta)
+    assert ends.var().item() == pytest.approx(variance, rel=0.1)
+    assert ends.mean().item() == pytest.approx(level, abs=4 * (variance / 4000) ** 0.5 + 0.01)
+
+
 def test_a_residual_that_is_wrong_lowers_the_bound_but_not_the_weighted_likelihood():
     prior = prior_of(MarkovApproximation(4, horizon=1.0, dt=0.05), 0.6, 0.2)
     series = seen([0.0, 0.5, 1.0], [0.0, 0.3, 0.5])
