@@ -19,6 +19,7 @@ from dyninfer.solvers.fractional import solve_fractional
 from dyninfer.solvers.noise import stream
 from dyninfer.trajectories import Trajectories
 from dyninfer.variational import ExactModel, NeuralModel, Series, process_of
+from dyninfer.variational.finite import traced
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -62,7 +63,7 @@ class PosteriorEstimator(PathEstimator):
         progress : bool
             Show a progress bar of a training run.
         checkpoint : path, optional
-            File in which the state of a training run is kept.
+            File in which the state of a training run is kept. A linear model is not trained, and refuses one.
         resume : bool
             Continue from the checkpoint if it exists.
         """
@@ -168,6 +169,11 @@ class PosteriorEstimator(PathEstimator):
         -------
         Trajectories
             What would be seen, without observation noise.
+
+        Raises
+        ------
+        ValueError
+            If what is given does not fit, or a module of the user's own returns numbers that are not finite.
         """
         self._check_fitted()
         times, seed = asked_times(times), check_seed(seed)
@@ -176,12 +182,17 @@ class PosteriorEstimator(PathEstimator):
         first, content = self._first_states(start, float(times[0]), n_paths, seed)
         span = float(times[-1] - times[0])
         step = min(span / 100, max(self.facts_["tau"], span / 5000)) if dt is None else dt
+
+        def run() -> Tensor:
+            states = solve_fractional(self.process_, first, times, dt=step or None, seed=seed).states
+            return self._in_units(self.model_.decode(states, content)) if self.model_.latent else states
+
         with torch.no_grad():
-            run = solve_fractional(self.process_, first, times, dt=step or None, seed=seed)
-        seen = run.states
-        if self.model_.latent:
-            with torch.no_grad():
-                seen = self._in_units(self.model_.decode(run.states, content))
+            seen = (
+                run()
+                if isinstance(self.model_, ExactModel)
+                else traced(self.model_, run, lambda found: found, lambda: "in a simulation")
+            )
         return Trajectories(
             states=seen.float(),
             times=torch.as_tensor(times),

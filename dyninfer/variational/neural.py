@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dyninfer.solvers.noise import mix64
 from dyninfer.variational.bound import Guided, guided_paths, normal_fit
 from dyninfer.variational.encoder import Encoding, RecurrentEncoder
+from dyninfer.variational.finite import check_finite, setting_of, traced
 from dyninfer.variational.guide import PseudoObservations
 from dyninfer.variational.modules import (
     CoordinateAmplitude,
@@ -82,6 +83,8 @@ class NeuralModel(nn.Module):
         self.prior, self.latent, self.n_steps = prior, latent, n_steps
         self.read_first, self.content_dim = read_first, content_dim
         self.begins, self.n_features = span[0], n_features
+        self.begun = torch.tensor(0)  # steps of training; a number would be compiled anew in every step
+        self.suspected: str | None = None  # when, while modules are searched for what is not finite
         self.register_buffer("shift", units[0])
         self.register_buffer("scale", units[1])
         d, memory = prior.n_states, int((prior.noise.nodes > 0).sum())
@@ -135,12 +138,17 @@ class NeuralModel(nn.Module):
 
     def field(self, name: str, t: Tensor, x: Tensor) -> Tensor:
         """A standardised field of the name ``drift`` (beside the linear one) or ``amplitude``."""
-        module = getattr(self, name)
         if name not in self.own:
-            return call(module, t, x)
-        setting = "diffusion" if name == "amplitude" else name
-        found = shaped(setting, call(module, t, self.shift + self.scale * x), x.shape)
+            return self._ask(name, t, x)
+        found = shaped(setting_of(name), self._ask(name, t, self.shift + self.scale * x), x.shape)
         return found / self.scale if name == "drift" else found
+
+    def _ask(self, name: str, *arguments: Tensor | None) -> Any:
+        """What a module returns."""
+        found = call(getattr(self, name), *arguments)
+        if self.suspected is not None and name in self.own:
+            check_finite(setting_of(name), found, arguments, self.suspected)
+        return found
 
     def whole_drift(self, t: Tensor, x: Tensor) -> Tensor:
         """``a − θ x + f(t, x)``."""
@@ -161,7 +169,7 @@ class NeuralModel(nn.Module):
         if content is not None:
             rows = content.unsqueeze(1).expand(*lead, content.shape[-1]).flatten(0, -2)
         x = x.flatten(0, -2)
-        return shaped("decoder", call(self.decoder, x, rows), (len(x), self.n_features)).unflatten(0, lead)
+        return shaped("decoder", self._ask("decoder", x, rows), (len(x), self.n_features)).unflatten(0, lead)
 
     def encode(self, series: Series) -> Encoding | None:
         """What the encoder reads of the observations themselves, without further times."""
@@ -172,8 +180,8 @@ class NeuralModel(nn.Module):
         values, mask = (readable.values.gather(1, rows), self._masks(readable).gather(1, rows))
         times = series.times.gather(1, series.placed)
         if "encoder" not in self.own:
-            return call(self.encoder, values, mask.double(), times - self.begins)
-        found = Encoding(*call(self.encoder, values, mask.double(), times))
+            return self._ask("encoder", values, mask.double(), times - self.begins)
+        found = Encoding(*self._ask("encoder", values, mask.double(), times))
         if self.latent:
             wanted = (*times.shape, self.prior.n_states)
             shaped("the encoder's mean", found.mean, wanted)
@@ -188,11 +196,31 @@ class NeuralModel(nn.Module):
     def steer(self, t: Tensor, x: Tensor, *others: Tensor) -> Tensor:
         """Residual control; our own counts times from the first of the data, which single precision may not tell apart."""
         if "control" not in self.own:
-            return call(self.control, t - self.begins, x, *others)
-        return shaped("control", call(self.control, t, x, *others), x.shape)
+            return self._ask("control", t - self.begins, x, *others)
+        return shaped("control", self._ask("control", t, x, *others), x.shape)
 
     def guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
-        """Draws near the posterior with their weights, and the content of the paths."""
+        """Draws near the posterior with their weights, and the content of the paths.
+
+        Raises
+        ------
+        ValueError
+            If what a module of the user's own returns is not finite, or parameters are no longer.
+        """
+        if self.training and torch.is_grad_enabled():
+            self.begun = self.begun + 1
+        return traced(
+            self,
+            lambda: self._guided(series, n_samples, seed),
+            lambda found: found[0].log_weights,
+            lambda: (
+                f"in step {int(self.begun)} of this run of training"
+                if self.training
+                else "in draws of the posterior"
+            ),
+        )
+
+    def _guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
         read, readable = self.encode(series), self._readable(series)
         context = None if read is None or self.control is None else self._spread(series, read.context)
         content = None if read is None else read.content
