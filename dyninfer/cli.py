@@ -231,9 +231,9 @@ def _add_fit(command: Any, argv: Sequence[str]) -> None:
 
     cls = _method(asked.method)
     own = flags.of_fields(cls, skip=["training"])
-    training = flags.of_fields(Training) if "training" in cls._get_param_names() else []
-    readers = (Paths.from_anndata, Snapshots.from_anndata)
-    keys = flags.of_signature(cls.fit, skip=["max_steps"], explained_by=readers)
+    keys = flags.of_signature(cls.fit, explained_by=(Paths.from_anndata, Snapshots.from_anndata))
+    known = {flag.name for flag in keys}  # what fit takes, max_steps, is not asked of the training
+    training = flags.of_fields(Training, skip=known) if "training" in cls._get_param_names() else []
     taken = {"data", "method", "out"}
     for title, prefix, some in (
         ("data and run", "fit.", keys),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,14 @@ from scipy.stats import norm
 from torch import Tensor
 
 from dyninfer.estimators.asking import check_draws
+from dyninfer.estimators.fractional_settings import (
+    LINEAR_DRIFTS,
+    NAMES,
+    NoiseKind,
+    State,
+    check_settings,
+    is_linear,
+)
 from dyninfer.estimators.posterior_paths import PosteriorEstimator
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.model_file import read_model
@@ -38,14 +46,6 @@ from dyninfer.variational import (
 if TYPE_CHECKING:
     from anndata import AnnData
 
-State = Literal["observed", "latent"]
-_NAMES = {
-    "drift": ("linear", "none", "constant", "network"),
-    "diffusion": ("constant", "network"),
-    "decoder": ("linear", "network"),
-    "encoder": ("network",),
-    "control": ("network",),
-}
 _OWN = "own module: "
 
 
@@ -59,7 +59,8 @@ class FractionalSDE(PosteriorEstimator):
     equation. ``B̂`` is the Markov approximation by a weighted sum of Ornstein-Uhlenbeck processes, whose optimal weights
     are differentiable in ``H``.
 
-    Where ``b`` and ``C`` are linear and ``s`` is constant, everything is Gaussian, and the exact likelihood is maximised.
+    Where ``b`` and ``C`` are linear and ``s`` is constant, everything is Gaussian, and the exact likelihood is maximised;
+    settings of networks and of their training are then refused, not ignored.
     With a network or a module in their place, the evidence lower bound is: posterior paths are led by the closed form of
     the linear part, with the drift linearised along the likely path, and by a learned residual control; their start and
     its memory are inferred.
@@ -154,7 +155,7 @@ class FractionalSDE(PosteriorEstimator):
 
     hurst: float | None = None
     per_dimension: bool = False
-    kind: Literal["I", "II"] = "I"
+    kind: NoiseKind = "I"
     n_nodes: int = 12
     drift: str | Callable[..., Any] = "linear"
     diffusion: str | Callable[..., Any] = "constant"
@@ -175,69 +176,22 @@ class FractionalSDE(PosteriorEstimator):
     training: Training | None = None
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
-        for name, known in _NAMES.items():
-            value = getattr(self, name)
-            if isinstance(value, type):
-                raise TypeError(
-                    f"{name} is the class {value.__name__}; give a module of it: {name}={value.__name__}(...)"
-                )
-            if (
-                not callable(value)
-                and value not in known
-                and not (value is None and name in ("encoder", "control"))
-            ):
-                raise ValueError(f"{name} must be one of {', '.join(known)}, or a module; found {value!r}")
-        for name, kinds in (("state", State), ("kind", Literal["I", "II"])):
-            if getattr(self, name) not in get_args(kinds):
-                raise ValueError(
-                    f"{name} must be one of {', '.join(get_args(kinds))}, found {getattr(self, name)!r}"
-                )
-        if self.hurst is not None and not 0 < self.hurst < 1:
-            raise ValueError(f"hurst must lie between 0 and 1, or be None to be learned; found {self.hurst}")
-        if self.hurst is not None and self.per_dimension:
-            raise ValueError("per_dimension says how hurst is learned; leave one of the two out")
-        for name in ("n_nodes", "width", "depth", "n_samples", "n_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        for name, least in (("read_first", 1), ("window", 2)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, or None, found {value}")
-        if self._linear and self.window is not None:
-            raise ValueError("window is of models with networks, and this one is linear; leave it out")
-        if self.kind == "II" and self.window is not None:
-            raise ValueError(
-                "kind='II' is noise that starts with the path, so no window can stand for a path; leave out one of the two"
-            )
-        if self.content_dim < 0 or self.anneal < 0:
-            raise ValueError(
-                f"content_dim and anneal must not be negative, found {self.content_dim} and {self.anneal}"
-            )
-        if self.state == "observed" and (self.decoder != "linear" or self.encoder or self.content_dim):
-            raise ValueError("decoder, encoder and content_dim need state='latent', with latent_dim")
-        if (self.latent_dim is not None) != (self.state == "latent"):
-            raise ValueError("latent_dim is needed with state='latent', and with it alone")
-        if self.latent_dim is not None and self.latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1, found {self.latent_dim}")
-        if self.observation_noise is not None and not 0 < self.observation_noise < math.inf:
-            raise ValueError(
-                f"observation_noise must be positive, or None to be learned; found {self.observation_noise}"
-            )
+        """Raise a ValueError or TypeError naming a setting that cannot be, or would do nothing."""
+        check_settings(self)
 
     def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
         """See :meth:`PathEstimator.learn`."""
         self._continuous(paths)
+        if is_linear(self) and self._run != (None, False):
+            raise ValueError(
+                "checkpoint and resume are of a training run, and a linear model is not trained; leave them out"
+            )
         series = Series.of(paths)
         self._note(facts_of(paths, one_scale=self.state == "latent" and callable(self.decoder)))
         model = self._model(seed)
         if isinstance(model, NeuralModel):
             self._train(model, series, seed, max_steps, progress)
         else:
-            if self._run[0] is not None:
-                raise ValueError(
-                    "checkpoint keeps a training run, and a linear model is not trained; leave it out"
-                )
             self._maximise(model, series, 300 if max_steps is None else max_steps)
         self._finish(model)
 
@@ -317,23 +271,16 @@ class FractionalSDE(PosteriorEstimator):
         interval = 1 / (1 + np.exp(-ends))
         return interval if self.per_dimension else interval[0]
 
-    @property
-    def _linear(self) -> bool:
-        networks = self.drift == "network" or callable(self.drift) or self.diffusion != "constant"
-        return not (
-            networks or self.decoder != "linear" or self.encoder or self.content_dim or self.read_first
-        )
-
     def _model(self, seed: int) -> ExactModel | NeuralModel:
         """The untrained model."""
-        if self._linear:
+        if is_linear(self):
             return ExactModel(self._prior())
         latent, facts = self.state == "latent", self.facts_
         units = self._units()
         if latent:
             units = torch.zeros(self.latent_dim or 0), torch.ones(self.latent_dim or 0)
         parts = Parts(
-            drift=None if self.drift in _NAMES["drift"][:3] else self.drift,
+            drift=None if self.drift in LINEAR_DRIFTS else self.drift,
             amplitude=None if self.diffusion == "constant" else self.diffusion,
             encoder=self.encoder or "network",
             decoder=self.decoder,
@@ -350,7 +297,7 @@ class FractionalSDE(PosteriorEstimator):
 
     def _prior(self) -> LinearPrior:
         facts, features = self.facts_, len(self.facts_["scale"])
-        linear: Any = "linear" if self.drift not in _NAMES["drift"][:3] else self.drift
+        linear: Any = "linear" if self.drift not in LINEAR_DRIFTS else self.drift
         noise = MarkovApproximation(
             self.n_nodes, horizon=facts["horizon"], dt=min(facts["tau"], facts["horizon"]), kind=self.kind
         )
@@ -366,7 +313,7 @@ class FractionalSDE(PosteriorEstimator):
             shared=not self.per_dimension,
             tau=facts["tau"],
             observation_noise=given,
-            latent=self.state == "latent" and self._linear,
+            latent=self.state == "latent" and is_linear(self),
             free_start=facts["free_start"],
         )
 
@@ -378,8 +325,8 @@ class FractionalSDE(PosteriorEstimator):
         if not isinstance(model, cls):
             raise ValueError(f"{str(path)!r} holds a {type(model).__name__}; load it by dyninfer.load(path)")
         for name, module in modules.items():
-            if name not in _NAMES:
-                raise TypeError(f"{name} is not a setting that takes a module; those are {', '.join(_NAMES)}")
+            if name not in NAMES:
+                raise TypeError(f"{name} is not a setting that takes a module; those are {', '.join(NAMES)}")
             setattr(model, name, module)
         model._restore(metadata, tensors, pick_device(device))
         return model
@@ -388,7 +335,7 @@ class FractionalSDE(PosteriorEstimator):
         return self.model_.state_dict()
 
     def _metadata(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in _NAMES if callable(getattr(self, name))}
+        own = {name: getattr(self, name) for name in NAMES if callable(getattr(self, name))}
         try:
             for name, module in own.items():
                 setattr(self, name, _OWN + type(module).__name__)
@@ -399,7 +346,7 @@ class FractionalSDE(PosteriorEstimator):
         return metadata | {"facts": self.facts_}
 
     def _restore(self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
-        for name in _NAMES:
+        for name in NAMES:
             value = getattr(self, name)
             if isinstance(value, str) and value.startswith(_OWN):
                 raise ValueError(

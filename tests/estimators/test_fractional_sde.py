@@ -229,5 +229,22 @@ def test_the_command_line_fits_paths_and_says_which_drift(tmp_path, capsys):
     assert main(command) == 0, capsys.readouterr().err
     model = load(out)
     assert model.drift == "constant"
+    assert model.training is None
+    assert len(model.history_) <= 3
     assert model.source_["path_key"] == "path"
     assert main(["evaluate", str(out), str(file)]) == 0
+    assert main([*command, "--learning-rate", "0.1"]) == 2
+    assert "training is of models with networks" in capsys.readouterr().err
+
+
+def test_a_limit_of_steps_on_the_command_line_leaves_the_training_of_few_paths(tmp_path, capsys):
+    """One step on three paths, and not one of a training run with a tenth of them held out."""
+    data = fractional_ou(0.5, 0, n=3, length=6)
+    file, out = tmp_path / "paths.h5ad", tmp_path / "model.safetensors"
+    data.to_anndata().write_h5ad(file)
+    keys = ["--path-key", "path", "--time-key", "time", "--n-nodes", "2", "--max-steps", "1"]
+    command = ["fit", str(file), "--method", "FractionalSDE", *keys, "--drift", "network", "--out", str(out)]
+    assert main(command) == 0, capsys.readouterr().err
+    history = load(out).history_
+    assert list(history["step"]) == [1]
+    assert "validation" not in history

@@ -1,0 +1,174 @@
+"""What FractionalSDE refuses: settings that would do nothing, and modules that return what is not finite."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import dyninfer as di
+from dyninfer.training import Training
+from dyninfer.variational import Encoding
+
+SMALL = {"n_nodes": 2, "n_samples": 2, "width": 8, "depth": 1}
+LATENT = {"state": "latent", "latent_dim": 2}
+
+
+def walks(seed=0):
+    rng = np.random.default_rng(seed)
+    return di.Paths(
+        times=[np.linspace(0, 3, 7)] * 3, states=[0.5 * rng.normal(size=(7, 2)).cumsum(0) for _ in range(3)]
+    )
+
+
+def trained(data=None, steps=3, **settings):
+    model = di.FractionalSDE(**(SMALL | settings))
+    return model.fit(walks() if data is None else data, max_steps=steps, progress=False)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"control": lambda t, x, y, c: x},
+        {"width": 32},
+        {"depth": 3},
+        {"n_samples": 4},
+        {"n_steps": 4},
+        {"anneal": 5},
+        {"window": 5},
+        {"training": Training(max_steps=5)},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_a_linear_model_refuses_what_it_would_ignore(setting):
+    word = f"^{next(iter(setting))} is of models with networks, and this one is linear"
+    for more in ({}, {"drift": "none"}, LATENT):
+        with pytest.raises(ValueError, match=word):
+            di.FractionalSDE(**setting, **more).fit(walks(), progress=False)
+    di.FractionalSDE(**setting, drift="network", kind="I").check()
+
+
+def test_all_that_a_linear_model_would_ignore_is_named_at_once():
+    with pytest.raises(
+        ValueError, match=r"^width, anneal are of models .* leave them out, or give drift='network'"
+    ):
+        di.FractionalSDE(width=8, anneal=2).check()
+
+
+def test_settings_as_they_are_by_default_and_no_control_are_not_refused():
+    usual = di.FractionalSDE().get_params(deep=False)
+    di.FractionalSDE(**usual).check()
+    di.FractionalSDE(control=None).check()
+
+
+@pytest.mark.parametrize("run", [{"checkpoint": "run.pt"}, {"resume": True}])
+def test_a_linear_model_has_no_run_to_keep_or_take_up(run):
+    with pytest.raises(ValueError, match="a linear model is not trained; leave them out"):
+        di.FractionalSDE(n_nodes=2).fit(walks(), progress=False, **run)
+
+
+class Reader(nn.Module):
+    """An encoder with one part that is not finite."""
+
+    n_context = 2
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, values, mask, times):
+        found = Encoding(values, -values.abs(), values, values[:, 0])
+        return found._replace(**{self.part: found[Encoding._fields.index(self.part)] * math.nan})
+
+
+class Turning(nn.Module):
+    """A drift that is right until its rate has been learned from."""
+
+    def __init__(self):
+        super().__init__()
+        self.rate = nn.Parameter(torch.ones(()))
+
+    def forward(self, t, x):
+        return -self.rate * x / (self.rate == 1)
+
+
+class Rooted(nn.Module):
+    """A drift that is finite where its gradient is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.square = nn.Parameter(torch.zeros(()))
+
+    def forward(self, t, x):
+        return -self.square.sqrt() * x
+
+
+BROKEN = {
+    "drift": {"drift": lambda t, x: x / 0},
+    "diffusion": {"diffusion": lambda t, x: (x - 1e6).log()},
+    "control": {"drift": "network", "control": lambda t, x, y, c: x * math.nan},
+    "decoder": {"decoder": lambda x, c: x * math.inf, **LATENT},
+    **{
+        f"encoder, {part}": {"encoder": Reader(part), "content_dim": 2, **LATENT}
+        for part in ("mean", "log_variance", "context", "content")
+    },
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_module_that_is_not_finite_is_named_at_its_first_call(broken):
+    name = broken.split(",")[0]
+    with pytest.raises(
+        ValueError, match=rf"^{name} returned NaN or infinity in step 1 of this run of training"
+    ):
+        trained(**BROKEN[broken])
+
+
+def test_the_module_is_blamed_and_not_what_follows_from_it():
+    with pytest.raises(ValueError, match=r"^drift returned NaN .* at t = 0, x = \[.*, .*\]"):
+        trained(drift=lambda t, x: x * math.nan, control=lambda t, x, y, c: -x)
+
+
+def test_the_step_is_named_in_which_a_module_turned():
+    with pytest.raises(ValueError, match="^drift returned NaN or infinity in step 2 of this run"):
+        trained(drift=Turning())
+
+
+def test_a_gradient_that_is_not_finite_is_told_from_a_module_that_is_not():
+    with pytest.raises(
+        ValueError, match="^parameters are no longer finite in step 2 .* see where drift has no finite"
+    ):
+        trained(drift=Rooted())
+
+
+def test_training_that_runs_away_says_what_to_lower():
+    training = Training(
+        max_steps=9, learning_rate=1e4, warmup_steps=0, gradient_clip=None, validation_fraction=0.0
+    )
+    with pytest.raises(ValueError, match=r"step \d of this run of training.*[Ll]ower training.learning_rate"):
+        di.FractionalSDE(**SMALL, drift="network", training=training).fit(walks(), progress=False)
+
+
+def test_a_model_that_meets_what_its_drift_cannot_take_says_so():
+    """A root that no path of the data leaves; others do."""
+    data = walks()
+    far = di.Paths(times=data.times, states=[x + 100 for x in data.states])
+    model = trained(drift=lambda t, x: (50 - x).sqrt() - 7, control=None)
+    assert model.simulate(data, [0.0, 1.0]).states.isfinite().all()
+    for ask, when in (
+        (lambda: model.elbo(far), "in draws of the posterior"),
+        (lambda: model.forecast(far, [4.0], n_samples=2), "in draws of the posterior"),
+        (
+            lambda: model.simulate(np.full((2, 2), 80.0), [0.0, 1.0]),
+            r"in a simulation, in 2 of 2 .*x = \[80, 80\]",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^drift returned NaN or infinity {when}"):
+            ask()
+    assert np.isfinite(model.elbo(data)).all()
+
+
+def test_a_wrong_shape_is_said_to_be_one_even_where_it_is_not_finite():
+    with pytest.raises(ValueError, match="drift must return a tensor of shape"):
+        trained(drift=lambda t, x: x.sum() * math.nan)
