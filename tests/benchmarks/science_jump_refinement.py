@@ -10,16 +10,12 @@ speed: one pass of the network beside a fit by likelihood from crude starts.
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import torch
+from science import DATA, Rows, parser_of, print_tables
 from torch import Tensor
 
 import dyninfer as di
@@ -27,8 +23,6 @@ from dyninfer.jumps import HiddenPaths, LabelNoise, RateScheme, fit_hidden, infe
 from dyninfer.jumps.prior import JumpPrior, Tasks
 from dyninfer.jumps.starts import crude_starts, log_rate_prior
 
-Rows = Iterator[list[str]]
-DATA = Path(os.environ.get("DYNINFER_DATA", "."))
 DENSE = replace(JumpPrior.paper(), grids=("dense",))
 HEAD = [
     "RMSE, zero-shot",
@@ -176,29 +170,11 @@ TABLES = {"prior": prior, "wide": wide, "ratchet": ratchet, "speed": speed}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("tables", nargs="*", default=list(TABLES), metavar="table", help=", ".join(TABLES))
+    parser = parser_of(TABLES, __doc__)
     parser.add_argument("--size", type=int, default=48, help="processes, or data sets, a row")
     parser.add_argument("--seed", type=int, default=500_000)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore", UserWarning)
-    for name in given.tables:
-        if name not in TABLES:
-            parser.error(f"there is no table {name!r}; there are {', '.join(TABLES)}")
-        if name == "ratchet" and "DYNINFER_DATA" not in os.environ:
-            print("ratchet: DYNINFER_DATA is not set, skipped")
-            continue
-        head, rows = TABLES[name](given.size, given.seed)
-        began = time.process_time()
-        print(
-            f"\n{name}, size {given.size}, seed {given.seed}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}"
-        )
-        for row in rows:
-            print(f"| {' | '.join(row)} |", flush=True)
-        print(f"\n{time.process_time() - began:.0f} CPU-s")
+    print_tables(parser, TABLES, of_data=["ratchet"])
 
 
 if __name__ == "__main__":

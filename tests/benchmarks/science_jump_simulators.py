@@ -9,26 +9,17 @@ cells: differentiating clones: rates, and how often their intervals hold the tru
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
+from science import Rows, parser_of, print_tables, spread
 
 import dyninfer as di
 from dyninfer.simulators import AlanineDipeptide, CellStates, ProteinFolding
-
-Rows = Iterator[list[str]]
-
-
-def spread(values: list[float], digits: int = 3) -> str:
-    """Mean and standard deviation."""
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
-
 
 # Protein folding.
 
@@ -179,22 +170,9 @@ TABLES = {"folding": folding, "alanine": alanine, "cells": cells}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("tables", nargs="*", default=list(TABLES), metavar="table", help=", ".join(TABLES))
+    parser = parser_of(TABLES, __doc__)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    for name in given.tables:
-        if name not in TABLES:
-            parser.error(f"there is no table {name!r}; there are {', '.join(TABLES)}")
-        head, rows = TABLES[name](given.seed)
-        began = time.process_time()
-        print(f"\n{name}, seed {given.seed}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
-        for row in rows:
-            print(f"| {' | '.join(row)} |", flush=True)
-        print(f"\n{time.process_time() - began:.0f} CPU-s")
+    print_tables(parser, TABLES)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,10 @@ speed: simulation beside a Python loop; thirty panels side by side.
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-import torch
+from science import DATA, Rows, parser_of, print_tables, spread
 from scipy.linalg import logm
 from scipy.stats import norm
 
@@ -27,15 +23,6 @@ from dyninfer.jumps import fit_panel, panel_counts, stack_counts
 from dyninfer.jumps.discretize import KMeansStates
 from dyninfer.simulators import FlashingRatchet, IonChannel
 from dyninfer.solvers.jump import simulate_events, simulate_jumps
-
-Rows = Iterator[list[str]]
-DATA = Path(os.environ.get("DYNINFER_DATA", "."))
-
-
-def spread(values: list[float], digits: int = 3) -> str:
-    """Mean and standard deviation."""
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
-
 
 # Flashing ratchet.
 
@@ -362,25 +349,9 @@ TABLES = {"ratchet": ratchet, "channel": channel, "levels": levels, "clones": cl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("tables", nargs="*", default=list(TABLES), metavar="table", help=", ".join(TABLES))
+    parser = parser_of(TABLES, __doc__)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    for name in given.tables:
-        if name not in TABLES:
-            parser.error(f"there is no table {name!r}; there are {', '.join(TABLES)}")
-        if name in ("ratchet", "channel", "clones") and "DYNINFER_DATA" not in os.environ:
-            print(f"{name}: DYNINFER_DATA is not set, skipped")
-            continue
-        head, rows = TABLES[name](given.seed)
-        began = time.process_time()
-        print(f"\n{name}, seed {given.seed}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
-        for row in rows:
-            print(f"| {' | '.join(row)} |", flush=True)
-        print(f"\n{time.process_time() - began:.0f} CPU-s")
+    print_tables(parser, TABLES, of_data=("ratchet", "channel", "clones"))
 
 
 if __name__ == "__main__":
