@@ -55,21 +55,42 @@ def traced(
 
 
 def check_finite(setting: str, found: Any, given: tuple[Tensor | None, ...], when: str) -> None:
-    """Raise a ValueError if the module ``setting`` made numbers that are not finite of numbers that are."""
+    """Raise a ValueError if the module ``setting`` made numbers that are not finite of numbers that are.
+
+    Of a drift, the slope in the state counts as well: the guide of the posterior is made of it.
+    """
     parts = [p for p in (found if isinstance(found, tuple) else (found,)) if _has_rows(p, given)]
-    if all(_finite(part) for part in parts) or not all(_finite(x) for x in given if x is not None):
+    if not all(_finite(x) for x in given if x is not None):
         return
-    part = next(part for part in parts if not _finite(part))
-    bad = ~part.isfinite().reshape(len(part), -1).all(1)
+    for part in parts:
+        if not _finite(part):
+            raise ValueError(
+                f"{setting} returned NaN or infinity {when}{_place(setting, part, given)}, though all it was given is finite. "
+                "Look in it for a division by 0, and for roots, logarithms and powers of what they cannot take; "
+                "where a path ran away, take shorter steps or a drift that turns back"
+            )
+    if (
+        setting == "drift"
+        and parts
+        and given[1] is not None
+        and parts[0].requires_grad
+        and given[1].requires_grad
+    ):
+        (slope,) = torch.autograd.grad(parts[0].sum(), given[1], retain_graph=True, allow_unused=True)
+        if slope is not None and not _finite(slope):
+            raise ValueError(
+                f"{setting} has a slope of NaN or infinity {when}{_place(setting, slope, given)}, though it is finite there. "
+                "A branch that torch.where does not take counts too: clamp what goes into its root, logarithm or division"
+            )
+
+
+def _place(setting: str, found: Tensor, given: tuple[Tensor | None, ...]) -> str:
+    """How many rows are not finite, and what the first of them was asked."""
+    bad = ~found.isfinite().reshape(len(found), -1).all(1)
     names = _ARGUMENTS.get(setting, ())
-    at = ", ".join(
-        f"{name} = {_text(x[bad][0])}" for name, x in zip(names, given, strict=False) if x is not None
-    )
-    raise ValueError(
-        f"{setting} returned NaN or infinity {when}, in {int(bad.sum())} of {len(bad)} rows, though all it was given is "
-        f"finite{f': at {at}' if at else ''}. Look in it for a division by 0, and for roots, logarithms and powers of what "
-        "they cannot take; where a path ran away, take shorter steps or a drift that turns back"
-    )
+    pairs = [(name, x) for name, x in zip(names, given, strict=False) if x is not None]
+    at = ", ".join(f"{name} = {_text(x[bad][0])}" for name, x in pairs)
+    return f" in {int(bad.sum())} of {len(bad)} rows{f', at {at}' if at else ''}"
 
 
 def _check_parameters(model: Any, when: str) -> None:

@@ -126,7 +126,7 @@ def test_a_module_that_is_not_finite_is_named_at_its_first_call(broken):
 
 
 def test_the_module_is_blamed_and_not_what_follows_from_it():
-    with pytest.raises(ValueError, match=r"^drift returned NaN .* at t = 0, x = \[.*, .*\]"):
+    with pytest.raises(ValueError, match=r"^drift returned NaN .* rows, at t = 0, x = \[.*, .*\]"):
         trained(drift=lambda t, x: x * math.nan, control=lambda t, x, y, c: -x)
 
 
@@ -140,6 +140,11 @@ def test_a_gradient_that_is_not_finite_is_told_from_a_module_that_is_not():
         ValueError, match="^parameters are no longer finite in step 2 .* see where drift has no finite"
     ):
         trained(drift=Rooted())
+
+
+def test_a_slope_that_is_not_finite_is_found_in_the_branch_that_is_not_taken():
+    with pytest.raises(ValueError, match="^drift has a slope of NaN .*torch.where"):
+        trained(drift=lambda t, x: torch.where(x > 0, -x.sqrt(), -x), control=None)
 
 
 def test_training_that_runs_away_says_what_to_lower():
@@ -161,7 +166,7 @@ def test_a_model_that_meets_what_its_drift_cannot_take_says_so():
         (lambda: model.forecast(far, [4.0], n_samples=2), "in draws of the posterior"),
         (
             lambda: model.simulate(np.full((2, 2), 80.0), [0.0, 1.0]),
-            r"in a simulation, in 2 of 2 .*x = \[80, 80\]",
+            r"in a simulation in 2 of 2 .*x = \[80, 80\]",
         ),
     ):
         with pytest.raises(ValueError, match=f"^drift returned NaN or infinity {when}"):
