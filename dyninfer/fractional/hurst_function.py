@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from dyninfer.fractional.multifractional import weighted_covariance
 _STARTS = (0.25, 0.5, 0.75)
 _BOUND = 3.9  # of the coefficients: the index stays in [0.0198, 0.9802]
 _RANGE, _DEGREE = (0.015, 0.985), 96  # of the interpolation of weights: to 1e-8
+_INTERPOLATED: WeakKeyDictionary[MarkovApproximation, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
 
 
 class HurstFunction(nn.Module):
@@ -167,9 +169,23 @@ def interpolated_weights(noise: MarkovApproximation) -> Callable[[Tensor], Tenso
 
     def weights(hurst: Tensor) -> Tensor:
         x = (2 * hurst - low - high) / (high - low)
-        return torch.cos(order * torch.acos(x)[:, None]) @ series
+        return torch.cos(order.to(x) * torch.acos(x)[:, None]) @ series.to(x)
 
     return weights
+
+
+def weights_of_many(noise: MarkovApproximation, hurst: Tensor) -> Tensor:
+    """``noise.weights(hurst)``: solved for each of a few indices, interpolated where there are a hundred.
+
+    Paths and covariances change by less than 1e-8 of their size. What is interpolated is kept as long as the noise.
+    """
+    low, high = _RANGE
+    if hurst.numel() < _DEGREE or not bool(((hurst >= low) & (hurst <= high)).all()):
+        return noise.weights(hurst)
+    if noise not in _INTERPOLATED:
+        with torch.inference_mode(False):
+            _INTERPOLATED[noise] = interpolated_weights(noise)
+    return _INTERPOLATED[noise](hurst.flatten()).unflatten(0, hurst.shape)
 
 
 def _check(paths: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:

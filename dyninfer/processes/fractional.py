@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dyninfer.fractional import MarkovApproximation
+from dyninfer.fractional.hurst_function import weights_of_many
 from dyninfer.processes.diffusion import Field, batch_times
 
 Calculus = Literal["stratonovich", "ito"]
@@ -120,7 +121,7 @@ class FractionalDiffusion(nn.Module):
             raise ValueError(
                 f"hurst has {h.shape[-1]} values, but the state has {n_features} coordinates; give one or all"
             )
-        w = self.noise.weights(h.double() if own else h.double().unsqueeze(-1))
+        w = weights_of_many(self.noise, h.double() if own else h.double().unsqueeze(-1))
         return w.expand(*w.shape[:-2], n_features, -1)
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:

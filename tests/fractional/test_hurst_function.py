@@ -12,7 +12,7 @@ from dyninfer.fractional import (
     multifractional_covariance,
     sample_multifractional,
 )
-from dyninfer.fractional.hurst_function import interpolated_weights
+from dyninfer.fractional.hurst_function import interpolated_weights, weights_of_many
 from dyninfer.processes.fractional import FractionalDiffusion
 from dyninfer.solvers.fractional import solve_fractional
 
@@ -69,6 +69,18 @@ def test_interpolated_weights_are_the_weights(kind):
     exact = noise.weights(index)
     error = (interpolated_weights(noise)(index) - exact).abs() / exact.abs().amax(1, keepdim=True)
     assert error.max() < 1e-7
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.1, 0.9), (0.001, 0.999)])
+def test_weights_of_many_indices_and_their_slopes_are_those_of_each(low, high):
+    """Also where some are beyond the range of the interpolation."""
+    noise = MarkovApproximation(8, horizon=2.0, dt=0.01)
+    index = torch.linspace(low, high, 150, dtype=torch.float64).view(75, 2).requires_grad_(True)
+    one, many = noise.weights(index), weights_of_many(noise, index)
+    assert torch.allclose(many, one, atol=1e-7, rtol=0)
+    toward = torch.linspace(-1, 1, one.numel(), dtype=torch.float64).view_as(one)
+    slopes = [torch.autograd.grad((w * toward).sum(), index)[0] for w in (one, many)]
+    assert torch.allclose(*slopes, rtol=1e-5, atol=1e-4)
 
 
 def test_function_drives_a_process_and_its_coefficients_have_gradients():
