@@ -236,19 +236,21 @@ class _Control:
     def __init__(
         self, residual: Residual, times: Tensor, context: Tensor | None, rests: Tensor | None, n_steps: int
     ):
-        self.residual, self.times, self.context = residual, times, None
+        self.residual, self.times = residual, times
+        self.context: tuple[Tensor, ...] | None = None
         self.active = None if rests is None else (times < rests.unsqueeze(1)).to(times)
         if context is not None:
             share = torch.arange(n_steps, dtype=context.dtype, device=context.device)[:, None] / n_steps
             inner = context[:, :-1, None] + context.diff(dim=1).unsqueeze(2) * share
-            self.context = torch.cat([inner.flatten(1, 2), context[:, -1:]], dim=1)
+            # In rows: the gradient of an index is a whole tensor of zeros at every step.
+            self.context = torch.cat([inner.flatten(1, 2), context[:, -1:]], dim=1).unbind(1)
 
     def __call__(self, n: int, x: Tensor, y: Tensor) -> Tensor:
         """``u`` ``(P, d, n_samples)`` at states of that shape and memory ``(P, d, K, n_samples)``."""
         samples = x.shape[-1]
         parts = [self.times[:, n].repeat(samples), _rows(x), _rows(y)]
         if self.context is not None:
-            parts.append(self.context[:, n].repeat(samples, 1))
+            parts.append(self.context[n].repeat(samples, 1))
         u = _back(self.residual(*parts), samples)
         return u if self.active is None else u * self.active[:, n, None, None]
 
