@@ -161,11 +161,11 @@ class _Run:
         self.guide = Guide.of(self.first, phi, root, information)
         self.drives = self.guide.drives(target, push)
 
-    @torch.no_grad()
     def _frozen(self, phi: Tensor, root: Tensor, information: Tensor, target: Tensor) -> Frozen:
         """Drift and amplitude along the linear equation's posterior mean."""
-        guide = Guide.of(self.first, phi, root, information)
-        mean = guide.mean(self.ahead, self.first, phi, root, target)[:, :-1] + self.level[:, : self.led]
+        with torch.no_grad():
+            guide = Guide.of(self.first, phi, root, information)
+            mean = guide.mean(self.ahead, self.first, phi, root, target)[:, :-1] + self.level[:, : self.led]
         return Frozen.along(mean, self.fine.times[:, : self.led], self.drift, self.amplitude)
 
     def draw(

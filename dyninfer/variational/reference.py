@@ -14,7 +14,7 @@ Field = Callable[[Tensor, Tensor], Tensor]
 class Frozen(NamedTuple):
     """Fields linearised about a path ``x̂``: ``f(t, x) ≈ f̂ + J (x − x̂)`` coordinate by coordinate, ``g(t, x) ≈ ĝ``.
 
-    They shape draws and never what draws are worth, so they carry no gradient.
+    The fields carry gradients, for the draws they shape decide how near the bound comes to the evidence; ``x̂`` does not.
 
     Attributes
     ----------
@@ -39,23 +39,23 @@ class Frozen(NamedTuple):
             value, slope = _with_slope(drift, t, x)
             slope = slope.clamp(max=0)  # a drift that drives apart says too much of where a path ends
             push = value - slope * x
-        scale = None
-        if amplitude is not None:
-            with torch.no_grad():
-                scale = amplitude(t, x).view_as(path)
+        scale = None if amplitude is None else amplitude(t, x).view_as(path)
         return cls(push.view_as(path), slope.view_as(path), scale)
 
 
 def _with_slope(field: Field, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """A field and the diagonal of its Jacobian, ``(n, d)`` each."""
+    learning = torch.is_grad_enabled()
     with torch.enable_grad():
         x = x.clone().requires_grad_(True)
         value = field(t, x)
         if not value.requires_grad:  # a constant
             return value, torch.zeros_like(value)
         columns = [
-            torch.autograd.grad(value[:, i].sum(), x, retain_graph=True, allow_unused=True)[0]
+            torch.autograd.grad(
+                value[:, i].sum(), x, retain_graph=True, create_graph=learning, allow_unused=True
+            )[0]
             for i in range(x.shape[1])
         ]
     slopes = [torch.zeros_like(x[:, i]) if c is None else c[:, i] for i, c in enumerate(columns)]
-    return value.detach(), torch.stack(slopes, dim=1)
+    return value if learning else value.detach(), torch.stack(slopes, dim=1)

@@ -118,6 +118,27 @@ def test_weighted_likelihood_of_a_double_well_is_that_of_plain_simulation():
     assert found.bound[0].item() < found.log_likelihood[0].item()
 
 
+@pytest.mark.parametrize("part", ["extra_drift", "amplitude"])
+def test_gradient_of_a_field_is_the_slope_of_the_bound(part):
+    """With the same normals; the field moves the draws by themselves and by what the guide knows of it."""
+    noise = MarkovApproximation(3, horizon=1.0, dt=0.05)
+    series = seen([0.0, 0.5, 1.0], [0.0, 1.1, -0.4])
+
+    def bound(size):
+        fields = {
+            "extra_drift": lambda t, x: 3 * size * x * (1 - x**2),
+            "amplitude": lambda t, x: (0.5 * size * x.tanh()).exp(),
+        }
+        return guided_paths(
+            prior_of(noise, 0.7, 0.3), series, 20, n_steps=5, **{part: fields[part]}
+        ).bound.sum()
+
+    size = torch.tensor(1.0, dtype=DOUBLE, requires_grad=True)
+    (slope,) = torch.autograd.grad(bound(size), size)
+    difference = (bound(size.detach() + 1e-5) - bound(size.detach() - 1e-5)) / 2e-5
+    assert slope.item() == pytest.approx(difference.item(), rel=1e-5)
+
+
 def test_linear_drift_outside_the_linear_part_leaves_the_bound_exact():
     """The guide linearises the drift: of a linear one it knows all, and every weight is the evidence."""
     noise = MarkovApproximation(4, horizon=2.0, dt=0.05)
