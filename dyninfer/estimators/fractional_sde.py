@@ -102,6 +102,9 @@ class FractionalSDE(PosteriorEstimator):
         The posterior sees only so many observations of each path; the control carries it on.
     window : int, optional
         Train on random parts of so many times.
+    grow : int
+        Steps of training over which the parts grow from ``window`` to whole paths: what oscillates is learned over short
+        stretches first.
     width, depth : int
         Units and hidden layers of the networks.
     n_samples : int
@@ -167,6 +170,7 @@ class FractionalSDE(PosteriorEstimator):
     content_dim: int = 0
     read_first: int | None = None
     window: int | None = None
+    grow: int = 0
     width: int = 64
     depth: int = 2
     n_samples: int = 8
@@ -209,7 +213,7 @@ class FractionalSDE(PosteriorEstimator):
             settings = Training(**{**settings.get_params(), "max_steps": max_steps})
         checkpoint, resume = self._run
         result = fit_by_bound(
-            model, self._scaled(series), settings.check(), n_samples=self.n_samples, window=self.window, anneal=self.anneal, seed=seed,
+            model, self._scaled(series), settings.check(), n_samples=self.n_samples, window=self.window, grow=self.grow, anneal=self.anneal, seed=seed,
             checkpoint=checkpoint, resume=resume, progress=progress,
             identity={"settings": fingerprint(self, {"training"}), "data": series.fingerprint()},
         )  # fmt: skip

@@ -16,7 +16,7 @@ NAMES = {
     "encoder": ("network",),
     "control": ("network",),
 }
-_OF_NETWORKS = ("control", "window", "width", "depth", "n_samples", "n_steps", "anneal", "training")
+_OF_NETWORKS = ("control", "window", "grow", "width", "depth", "n_samples", "n_steps", "anneal", "training")
 
 
 def is_linear(model: Any) -> bool:
@@ -71,10 +71,11 @@ def _check_numbers(model: Any) -> None:
         value = getattr(model, name)
         if value is not None and value < least:
             raise ValueError(f"{name} must be at least {least}, or None, found {value}")
-    if model.content_dim < 0 or model.anneal < 0:
-        raise ValueError(
-            f"content_dim and anneal must not be negative, found {model.content_dim} and {model.anneal}"
-        )
+    for name in ("content_dim", "anneal", "grow"):
+        if getattr(model, name) < 0:
+            raise ValueError(f"{name} must not be negative, found {getattr(model, name)}")
+    if model.grow and model.window is None:
+        raise ValueError("grow says how fast windows come to be whole paths, and window is None; give window")
     noise = model.observation_noise
     if noise is not None and not 0 < noise < math.inf:
         raise ValueError(f"observation_noise must be positive, or None to be learned; found {noise}")

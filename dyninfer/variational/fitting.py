@@ -49,6 +49,8 @@ class BoundObjective:
         Draws of every path.
     window : int, optional
         Times of the random windows that are taken from the paths; None takes whole paths.
+    grow : int
+        Steps over which windows grow to whole paths; 0 keeps them.
     anneal : int
         Steps over which the divergence from the prior comes to count fully.
     """
@@ -60,12 +62,13 @@ class BoundObjective:
         held_out: Series | None,
         n_samples: int,
         window: int | None,
+        grow: int,
         anneal: int,
         seed: int,
     ):
         self.series, self.held_out, self.n_samples, self.seed = series, held_out, n_samples, seed
         self.window = None if window is None or window >= series.times.shape[1] else window
-        self.prior, self.anneal, self.step = prior, anneal, 0
+        self.prior, self.grow, self.anneal, self.step = prior, grow, anneal, 0
         seen = series.mask.expand_as(series.values).any(-1)
         self.lengths = (seen * torch.arange(1, seen.shape[1] + 1, device=seen.device)).amax(1)
 
@@ -74,15 +77,23 @@ class BoundObjective:
         device = self.series.times.device
         rows = torch.randperm(len(self.series), generator=generator, device=device)[:n]
         share = torch.rand(len(rows), generator=generator, device=device, dtype=torch.float64)
-        room = (self.lengths[rows] - (self.window or 0) + 1).clamp_min(1)
+        room = (self.lengths[rows] - self._length() + 1).clamp_min(1)
         seed = torch.randint(2**62, (len(rows),), generator=generator, device=device)
-        return Batch(rows, (share * room).long() if self.window else torch.zeros_like(rows), seed)
+        return Batch(rows, (share * room).long(), seed)
+
+    def _length(self) -> int:
+        """Times of a window in this step."""
+        whole = self.series.times.shape[1]
+        if self.window is None:
+            return whole
+        done = min(1.0, self.step / self.grow) if self.grow else 0.0
+        return self.window + round(done * (whole - self.window))
 
     def loss(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """The loss, with the fit and the divergence it is made of, per observed number."""
-        part = self.series[batch.rows]
-        if self.window is not None:
-            part = self.series.window(batch.rows, batch.start, self.window)
+        part, length = self.series[batch.rows], self._length()
+        if length < part.times.shape[1]:
+            part = self.series.window(batch.rows, batch.start, length)
         guided, _ = model.guided(part, self.n_samples, int(batch.seed[0]))
         count = part.mask.expand_as(part.values).sum()
         fit, divergence = guided.fits.mean(0).sum() / count, -guided.path_weights.mean(0).sum() / count
@@ -127,6 +138,7 @@ def fit_by_bound(
     *,
     n_samples: int,
     window: int | None,
+    grow: int,
     anneal: int,
     seed: int,
     checkpoint: str | Path | None,
@@ -141,7 +153,7 @@ def fit_by_bound(
     learned, held_out = series[order[n_held:]], series[order[:n_held]].to(device) if n_held else None
     begin(model, learned)
     objective = BoundObjective(
-        model.to(device).prior, learned.to(device), held_out, n_samples, window, anneal, seed
+        model.to(device).prior, learned.to(device), held_out, n_samples, window, grow, anneal, seed
     )
     result = train(
         model, objective, settings, seed=seed, checkpoint=checkpoint, resume=resume, progress=progress,

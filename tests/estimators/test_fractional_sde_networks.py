@@ -86,7 +86,7 @@ KINDS = {
         "decoder": "network",
         "content_dim": 2,
     },
-    "window": {"drift": "network", "window": 5, "anneal": 3, "per_dimension": True},
+    "window": {"drift": "network", "window": 3, "grow": 2, "anneal": 3, "per_dimension": True},
     "first": {"state": "latent", "latent_dim": 2, "decoder": "network", "read_first": 2},
 }
 
@@ -193,6 +193,8 @@ def test_held_out_paths_decide_when_to_stop():
         ({"content_dim": 2}, "need state='latent'"),
         ({"read_first": 0}, "read_first must be at least 1"),
         ({"window": 1}, "window must be at least 2"),
+        ({"grow": 5}, "window is None; give window"),
+        ({"grow": -1, "window": 5}, "grow must not be negative"),
         ({"n_samples": 0}, "n_samples must be at least 1"),
         (
             {"state": "latent", "latent_dim": 2, "encoder": lambda v, m, t: None},

@@ -84,7 +84,7 @@ def test_bound_of_an_encoder_is_below_the_evidence_and_training_closes_the_gap()
         max_steps=40, batch_size=3, learning_rate=0.03, warmup_steps=5, ema_decay=0.8,
         validation_fraction=0.0, precision="float64", device="cpu",
     )  # fmt: skip
-    train(model, BoundObjective(model.prior, series, None, 8, None, 0, 0), settings, progress=False)
+    train(model, BoundObjective(model.prior, series, None, 8, None, 0, 0, 0), settings, progress=False)
     after = (evidence - model.log_weights(series, 100, 0).mean(0)).sum()
     assert before > 2
     assert after < 0.6 * before
@@ -162,3 +162,21 @@ def test_windows_are_parts_of_paths():
     assert torch.equal(part.values[1], series.values[2, 1:5])
     gaps = part.gaps[part.gap]
     assert torch.allclose(gaps, part.times.diff(dim=1), atol=1e-9)
+
+
+def test_windows_grow_to_whole_paths():
+    """Of three times at first, of all in the end, halfway in the middle; no start lets one run past its path."""
+    paths = Paths(
+        times=[0.1 * np.arange(n) for n in (11, 11, 7)], states=[np.ones((n, 1)) for n in (11, 11, 7)]
+    )
+    series, prior = Series.of(paths), prior_of(1, 1)
+    objective = BoundObjective(prior, series, None, 1, 3, 8, 0, 0)
+    model, seen = model_of(prior, 1, Parts(drift="network", control=None)), {}
+    guided = model.guided
+    model.guided = lambda part, *others: seen.setdefault(objective.step, part) and guided(part, *others)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(12):
+        batch = objective.batch(3, generator)
+        objective.observe(batch, objective.loss(model, batch))
+    assert [part.times.shape[1] for part in seen.values()] == [3, 4, 5, 6, 7, 8, 9, 10, 11, 11, 11, 11]
+    assert all(part.mask.any(-1).sum(-1).min() >= min(7, part.times.shape[1]) for part in seen.values())
