@@ -174,6 +174,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     identity: dict[str, str] | None = None,
+    paces: dict[str, float] | None = None,
 ) -> Result:
     """Minimise an objective over a module's parameters.
 
@@ -194,13 +195,15 @@ def train(
         Show a progress bar.
     identity : dict of str, optional
         What the run is of, by name (settings, data): a checkpoint in which one of them differs is not resumed.
+    paces : dict of str, optional
+        Multiples of the learning rate, by the beginning of the names of the parameters that have them.
 
     Notes
     -----
     Ctrl-C ends the run and keeps the model so far; a loss that is not finite ends it with a warning.
     """
     identity = {"seed": str(seed), "precision": settings.precision, **(identity or {})}
-    run = _Run(process, objective, settings.check(), seed, checkpoint, resume, identity)
+    run = _Run(process, objective, settings.check(), seed, checkpoint, resume, identity, paces or {})
     # Small matrices gain nothing from a second thread, and lose much where the cores are shared.
     small = run.device.type == "cpu" and sum(p.numel() for p in run.parameters) < 300_000
     with threads(settings.threads or (1 if small else None)):
@@ -219,6 +222,7 @@ class _Run:
         checkpoint: str | Path | None,
         resume: bool,
         identity: dict[str, str],
+        paces: dict[str, float],
     ):
         self.process, self.objective, self.settings = process, objective, settings
         self.parameters = [p for p in process.parameters() if p.requires_grad]
@@ -227,7 +231,10 @@ class _Run:
         # Foreach and fused Adam give the same numbers; fused is one launch and is not there on every device.
         fused = self.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
+            _groups(process, paces),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=fused,
         )
         self.average = [p.detach().clone() for p in self.parameters]
         self.best, self.best_value, self.stale = [a.clone() for a in self.average], math.inf, 0
@@ -300,7 +307,7 @@ class _Run:
         clip = settings.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, math.inf if clip is None else clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate_at(self.step)
+            group["lr"] = settings.learning_rate_at(self.step) * group["pace"]
         self.optimizer.step()
         decay = min(settings.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
@@ -443,6 +450,16 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.objective.restore(state["objective"])
+
+
+def _groups(process: nn.Module, paces: dict[str, float]) -> list[dict[str, Any]]:
+    """Parameters that learn, by the multiple of the learning rate that they have."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, p in process.named_parameters():
+        if p.requires_grad:
+            pace = next((pace for start, pace in paces.items() if name.startswith(start)), 1.0)
+            groups.setdefault(pace, []).append(p)
+    return [{"params": group, "pace": pace} for pace, group in groups.items()]
 
 
 def _checkpoint(path: Path, device: torch.device) -> dict[str, Any]:

@@ -149,6 +149,17 @@ def test_averages_follow_the_ramped_decay(decay):
     assert model.weight.item() == pytest.approx(average, rel=1e-9)
 
 
+def test_parameters_may_have_a_pace_of_their_own():
+    """Without decay, Adam's first step is the learning rate, whatever the gradient."""
+    model = nn.Linear(1, 1)
+    begin = {name: p.detach().clone() for name, p in model.named_parameters()}
+    settings = brief(max_steps=1, warmup_steps=0, weight_decay=0.0, learning_rate=1e-3, ema_decay=0.0)
+    train(model, Regression(), settings, progress=False, paces={"bias": 5.0})
+    moved = {name: (p.detach() - begin[name]).abs().max().item() for name, p in model.named_parameters()}
+    assert moved["weight"] == pytest.approx(1e-3, rel=1e-3)
+    assert moved["bias"] == pytest.approx(5e-3, rel=1e-3)
+
+
 def test_training_finds_the_slope():
     model, result = run(max_steps=600, learning_rate=0.05)
     assert model.weight.item() == pytest.approx(3, abs=0.02)
