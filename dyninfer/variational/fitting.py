@@ -17,6 +17,7 @@ from dyninfer.variational.prior import LinearPrior
 from dyninfer.variational.series import Series
 
 _BEGIN_PATHS, _BEGIN_STEPS, _BEGIN_NUMBERS = 16, 15, 20_000
+_PACE = 5.0  # of index, scale, rate and noise: the bound is flat where they make up for each other
 _AXES_NUMBERS = 4_000_000  # of which principal axes take a second
 
 
@@ -157,7 +158,7 @@ def fit_by_bound(
     )
     result = train(
         model, objective, settings, seed=seed, checkpoint=checkpoint, resume=resume, progress=progress,
-        identity=identity,
+        identity=identity, paces={} if model.latent else {"prior.": _PACE},
     )  # fmt: skip
     model.cpu()
     return result
