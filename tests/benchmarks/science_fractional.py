@@ -1,6 +1,6 @@
 """Fractional noise on data with known truth and on recordings: the tables of docs/results.md.
 
-    DYNINFER_DATA=... OMP_NUM_THREADS=1 python tests/benchmarks/science_fractional.py index varying tracks cells nile bridge
+    DYNINFER_DATA=... OMP_NUM_THREADS=1 python tests/benchmarks/science_fractional.py index varying tracks cells nile bridge wells
 
 index: Hurst index of noisy fractional Ornstein-Uhlenbeck processes.
 varying: an index H(t), from exact multifractional paths.
@@ -8,6 +8,7 @@ tracks: exponents of simulated single-particle tracks with localisation noise, b
 cells: exponents of the tracks of nuclear proteins in U2OS cells.
 nile: memory of the yearly minima of the Nile.
 bridge: cost of a bridge to a sharp observation, by the bound and in closed form.
+wells: index and drift network of noisy double wells.
 """
 
 from __future__ import annotations
@@ -276,7 +277,63 @@ def bridge_rows(nodes: int) -> Rows:
         yield [str(hurst), *(f"{c:.3f}" for c in costs), f"{float(drawn.log_weights.std()):.0e}"]
 
 
-PARTS = {"index": index, "varying": varying, "tracks": tracks, "cells": cells, "nile": nile, "bridge": bridge}
+# A drift that is learned: noisy double wells.
+
+
+def double_well(hurst: float, seed: int, n: int, length: int = 100, inner: int = 10) -> di.Paths:
+    """``dX = 2 (X − X³) dt + 0.8 dB``, noise 0.1, on [0, 10]: exact motion, ten steps between two observations."""
+    times = np.linspace(0, 10, (length - 1) * inner + 1)
+    motion = FractionalBrownianMotion(hurst).sample(times, n, seed=seed, dtype=torch.float64)
+    kicks = motion.diff(dim=1).numpy()
+    rng = np.random.default_rng(seed)
+    x = np.zeros((n, len(times)))
+    x[:, 0] = rng.normal(size=n)
+    for k in range(len(times) - 1):
+        x[:, k + 1] = x[:, k] + 2 * (x[:, k] - x[:, k] ** 3) * times[1] + 0.8 * kicks[:, k]
+    seen = x[:, ::inner] + 0.1 * rng.normal(size=(n, length))
+    return di.Paths(times=[times[::inner]] * n, states=list(seen[..., None]))
+
+
+def wells(nodes: int) -> tuple[list[str], Rows]:
+    head = ["H", "H found", "error of the drift / its range", "σ found (0.8)", "noise found (0.1)"]
+    return [*head, "held-out bound per path", "linear model", "CPU s"], well_rows(nodes)
+
+
+def well_rows(nodes: int) -> Rows:
+    x = torch.linspace(-1.2, 1.2, 25, dtype=torch.float64)[:, None]
+    true = 2 * (x - x**3)
+    for hurst in (0.5, 0.7):
+        paths, others = double_well(hurst, 0, 64), double_well(hurst, 100, 32)
+        linear = di.FractionalSDE(n_nodes=nodes).fit(paths, progress=False)
+        start = time.process_time()
+        model = di.FractionalSDE(
+            drift="network", control=None, n_nodes=nodes, n_samples=4, n_steps=4, width=32
+        ).fit(paths, progress=False)
+        spent = time.process_time() - start
+        with torch.no_grad():
+            error = (model.process_.drift(0.0, x) - true).square().mean().sqrt() / (true.max() - true.min())
+            amplitude = float(model.process_.diffusion(0.0, x).mean())
+        yield [
+            str(hurst),
+            f"{model.hurst_:.3f}",
+            f"{100 * float(error):.1f} %",
+            f"{amplitude:.2f}",
+            f"{float(model.observation_noise_[0]):.3f}",
+            f"{model.elbo(others).mean():.1f}",
+            f"{linear.log_likelihoods(others).mean():.1f}",
+            f"{spent:.0f}",
+        ]
+
+
+PARTS = {
+    "index": index,
+    "varying": varying,
+    "tracks": tracks,
+    "cells": cells,
+    "nile": nile,
+    "bridge": bridge,
+    "wells": wells,
+}
 
 
 if __name__ == "__main__":
