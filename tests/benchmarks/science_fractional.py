@@ -14,6 +14,7 @@ wells: index and drift network of noisy double wells.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 import time
@@ -295,19 +296,19 @@ def double_well(hurst: float, seed: int, n: int, length: int = 100, inner: int =
 
 
 def wells(nodes: int) -> tuple[list[str], Rows]:
-    head = ["H", "H found", "error of the drift / its range", "σ found (0.8)", "noise found (0.1)"]
+    head = ["H", "n_steps", "H found", "error of the drift / its range", "σ found (0.8)", "noise found (0.1)"]
     return [*head, "held-out bound per path", "linear model", "CPU s"], well_rows(nodes)
 
 
 def well_rows(nodes: int) -> Rows:
     x = torch.linspace(-1.2, 1.2, 25, dtype=torch.float64)[:, None]
     true = 2 * (x - x**3)
-    for hurst in (0.5, 0.7):
+    for hurst, n_steps in itertools.product((0.5, 0.7), (2, 4)):
         paths, others = double_well(hurst, 0, 64), double_well(hurst, 100, 32)
         linear = di.FractionalSDE(n_nodes=nodes).fit(paths, progress=False)
         start = time.process_time()
         model = di.FractionalSDE(
-            drift="network", control=None, n_nodes=nodes, n_samples=4, n_steps=4, width=32
+            drift="network", control=None, n_nodes=nodes, n_samples=4, n_steps=n_steps, width=32
         ).fit(paths, progress=False)
         spent = time.process_time() - start
         with torch.no_grad():
@@ -315,6 +316,7 @@ def well_rows(nodes: int) -> Rows:
             amplitude = float(model.process_.diffusion(0.0, x).mean())
         yield [
             str(hurst),
+            str(n_steps),
             f"{model.hurst_:.3f}",
             f"{100 * float(error):.1f} %",
             f"{amplitude:.2f}",
