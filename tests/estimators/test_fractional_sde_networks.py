@@ -223,8 +223,8 @@ QUICK = Training(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("hurst", "reach"), [(0.7, 0.05), (0.5, 0.12)]
-)  # after a hundred steps, 0.5 still falls
+    ("hurst", "reach"), [(0.7, 0.05), (0.5, 0.08)]
+)  # a hundred steps of training, with two Euler steps between observations, leave 0.5 too high
 def test_drift_of_a_double_well_is_recovered(hurst, reach):
     paths, others = double_well(hurst, 0, 64), double_well(hurst, 100, 32)
     linear = FractionalSDE(n_nodes=6).fit(paths, progress=False)
