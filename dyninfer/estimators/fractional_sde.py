@@ -77,7 +77,7 @@ class FractionalSDE(PosteriorEstimator):
         Ornstein-Uhlenbeck processes beside the Brownian motion itself. More approximate small ``H`` better.
     drift : {"linear", "none", "constant", "network"} or module
         ``−θ (x − μ)``, 0, or a constant; "network" adds a function of the state to the linear one, as does a module or
-        function ``(t (n,), x (n, d)) -> (n, d)`` in the units of the state.
+        function ``(t (n,), x (n, d)) -> (n, d)`` in the units of the state, differentiable twice.
     diffusion : {"constant", "network"} or module
         "network": every coordinate's amplitude times a positive function of that coordinate, in the sense of Stratonovich;
         a module ``(t (n,), x (n, d)) -> (n, d)`` gives that factor, in place of the network.
