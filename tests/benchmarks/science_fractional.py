@@ -280,6 +280,8 @@ def bridge_rows(nodes: int) -> Rows:
 
 # A drift that is learned: noisy double wells.
 
+WELLS = [(0, 0.5), (1, 0.5), (2, 0.5), (0, 0.7)]  # seeds and indices
+
 
 def double_well(hurst: float, seed: int, n: int, length: int = 100, inner: int = 10) -> di.Paths:
     """``dX = 2 (X − X³) dt + 0.8 dB``, noise 0.1, on [0, 10]: exact motion, ten steps between two observations."""
@@ -296,25 +298,34 @@ def double_well(hurst: float, seed: int, n: int, length: int = 100, inner: int =
 
 
 def wells(nodes: int) -> tuple[list[str], Rows]:
-    head = ["H", "n_steps", "H found", "error of the drift / its range", "σ found (0.8)", "noise found (0.1)"]
+    head = [
+        "seed",
+        "H",
+        "n_steps",
+        "H found",
+        "error of the drift / its range",
+        "σ found (0.8)",
+        "noise found (0.1)",
+    ]
     return [*head, "held-out bound per path", "linear model", "CPU s"], well_rows(nodes)
 
 
 def well_rows(nodes: int) -> Rows:
     x = torch.linspace(-1.2, 1.2, 25, dtype=torch.float64)[:, None]
     true = 2 * (x - x**3)
-    for hurst, n_steps in itertools.product((0.5, 0.7), (2, 4)):
-        paths, others = double_well(hurst, 0, 64), double_well(hurst, 100, 32)
+    for (seed, hurst), n_steps in itertools.product(WELLS, (2, 4)):
+        paths, others = double_well(hurst, seed, 64), double_well(hurst, 100 + seed, 32)
         linear = di.FractionalSDE(n_nodes=nodes).fit(paths, progress=False)
         start = time.process_time()
         model = di.FractionalSDE(
             drift="network", control=None, n_nodes=nodes, n_samples=4, n_steps=n_steps, width=32
-        ).fit(paths, progress=False)
+        ).fit(paths, seed=seed, progress=False)
         spent = time.process_time() - start
         with torch.no_grad():
             error = (model.process_.drift(0.0, x) - true).square().mean().sqrt() / (true.max() - true.min())
             amplitude = float(model.process_.diffusion(0.0, x).mean())
         yield [
+            str(seed),
             str(hurst),
             str(n_steps),
             f"{model.hurst_:.3f}",
