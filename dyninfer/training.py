@@ -230,8 +230,10 @@ class _Run:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         # Foreach and fused Adam give the same numbers; fused is one launch and is not there on every device.
         fused = self.device.type in ("cpu", "cuda")
+        groups = _groups(process, paces)
+        self.paces = list(groups)
         self.optimizer = torch.optim.AdamW(
-            _groups(process, paces),
+            [{"params": group} for group in groups.values()],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=fused,
@@ -306,8 +308,8 @@ class _Run:
         mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
         clip = settings.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, math.inf if clip is None else clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate_at(self.step) * group["pace"]
+        for group, pace in zip(self.optimizer.param_groups, self.paces, strict=True):
+            group["lr"] = settings.learning_rate_at(self.step) * pace
         self.optimizer.step()
         decay = min(settings.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
@@ -452,14 +454,14 @@ class _Run:
         self.objective.restore(state["objective"])
 
 
-def _groups(process: nn.Module, paces: dict[str, float]) -> list[dict[str, Any]]:
+def _groups(process: nn.Module, paces: dict[str, float]) -> dict[float, list[nn.Parameter]]:
     """Parameters that learn, by the multiple of the learning rate that they have."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, p in process.named_parameters():
         if p.requires_grad:
             pace = next((pace for start, pace in paces.items() if name.startswith(start)), 1.0)
             groups.setdefault(pace, []).append(p)
-    return [{"params": group, "pace": pace} for pace, group in groups.items()]
+    return groups
 
 
 def _checkpoint(path: Path, device: torch.device) -> dict[str, Any]:

@@ -103,8 +103,7 @@ class FractionalSDE(PosteriorEstimator):
     window : int, optional
         Train on random parts of so many times.
     grow : int
-        Steps of training over which the parts grow from ``window`` to whole paths: what oscillates is learned over short
-        stretches first.
+        Steps of training over which the parts grow from ``window`` to whole paths; 0 keeps them.
     width, depth : int
         Units and hidden layers of the networks.
     n_samples : int

@@ -68,7 +68,8 @@ class BoundObjective:
         seed: int,
     ):
         self.series, self.held_out, self.n_samples, self.seed = series, held_out, n_samples, seed
-        self.window = None if window is None or window >= series.times.shape[1] else window
+        self.whole = series.times.shape[1]
+        self.window = self.whole if window is None else min(window, self.whole)
         self.prior, self.grow, self.anneal, self.step = prior, grow, anneal, 0
         seen = series.mask.expand_as(series.values).any(-1)
         self.lengths = (seen * torch.arange(1, seen.shape[1] + 1, device=seen.device)).amax(1)
@@ -84,16 +85,13 @@ class BoundObjective:
 
     def _length(self) -> int:
         """Times of a window in this step."""
-        whole = self.series.times.shape[1]
-        if self.window is None:
-            return whole
         done = min(1.0, self.step / self.grow) if self.grow else 0.0
-        return self.window + round(done * (whole - self.window))
+        return self.window + round(done * (self.whole - self.window))
 
     def loss(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """The loss, with the fit and the divergence it is made of, per observed number."""
         part, length = self.series[batch.rows], self._length()
-        if length < part.times.shape[1]:
+        if length < self.whole:
             part = self.series.window(batch.rows, batch.start, length)
         guided, _ = model.guided(part, self.n_samples, int(batch.seed[0]))
         count = part.mask.expand_as(part.values).sum()

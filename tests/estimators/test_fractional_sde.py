@@ -220,12 +220,16 @@ def test_a_feature_that_nobody_saw_is_named():
         FractionalSDE(n_nodes=2).fit(blind, progress=False)
 
 
+def command_of_a_fit(folder, *settings):
+    """Arguments of the command line, the file of three short paths that it reads, and the model file that it writes."""
+    file, out = folder / "paths.h5ad", folder / "model.safetensors"
+    fractional_ou(0.5, 0, n=3, length=6).to_anndata().write_h5ad(file)
+    keys = ["--path-key", "path", "--time-key", "time", "--n-nodes", "2"]
+    return ["fit", str(file), "--method", "FractionalSDE", *keys, *settings, "--out", str(out)], file, out
+
+
 def test_the_command_line_fits_paths_and_says_which_drift(tmp_path, capsys):
-    data = fractional_ou(0.5, 0, n=3, length=6)
-    file, out = tmp_path / "paths.h5ad", tmp_path / "model.safetensors"
-    data.to_anndata().write_h5ad(file)
-    keys = ["--path-key", "path", "--time-key", "time", "--n-nodes", "2", "--max-steps", "2"]
-    command = ["fit", str(file), "--method", "FractionalSDE", *keys, "--drift", "constant", "--out", str(out)]
+    command, file, out = command_of_a_fit(tmp_path, "--drift", "constant", "--max-steps", "2")
     assert main(command) == 0, capsys.readouterr().err
     model = load(out)
     assert model.drift == "constant"
@@ -239,11 +243,7 @@ def test_the_command_line_fits_paths_and_says_which_drift(tmp_path, capsys):
 
 def test_a_limit_of_steps_on_the_command_line_leaves_the_training_of_few_paths(tmp_path, capsys):
     """One step on three paths, and not one of a training run with a tenth of them held out."""
-    data = fractional_ou(0.5, 0, n=3, length=6)
-    file, out = tmp_path / "paths.h5ad", tmp_path / "model.safetensors"
-    data.to_anndata().write_h5ad(file)
-    keys = ["--path-key", "path", "--time-key", "time", "--n-nodes", "2", "--max-steps", "1"]
-    command = ["fit", str(file), "--method", "FractionalSDE", *keys, "--drift", "network", "--out", str(out)]
+    command, _, out = command_of_a_fit(tmp_path, "--drift", "network", "--max-steps", "1")
     assert main(command) == 0, capsys.readouterr().err
     history = load(out).history_
     assert list(history["step"]) == [1]
