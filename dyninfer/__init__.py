@@ -9,31 +9,31 @@ __version__ = "0.1.0"
 
 # Public name -> module that defines it. Imported on first use: torch, POT and scanpy are slow to import.
 _NAMES = {
-    "Snapshots": "dyninfer.snapshots",
-    "Paths": "dyninfer.paths",
-    "Trajectories": "dyninfer.trajectories",
-    "Diffusion": "dyninfer.processes",
-    "MarkovJump": "dyninfer.processes",
-    "FractionalDiffusion": "dyninfer.processes",
-    "DensityPath": "dyninfer.density_paths",
-    "OTCoupling": "dyninfer.couplings",
-    "UnbalancedOTCoupling": "dyninfer.couplings",
-    "EntropicOTCoupling": "dyninfer.couplings",
-    "SparseOTCoupling": "dyninfer.couplings",
-    "ConeCoupling": "dyninfer.couplings",
-    "GivenPairs": "dyninfer.couplings",
-    "IndependentCoupling": "dyninfer.couplings",
-    "Training": "dyninfer.training",
-    "simulate": "dyninfer.solvers",
-    "log_density": "dyninfer.solvers",
+    "Snapshots": "dyninfer.data.snapshots",
+    "Paths": "dyninfer.data.paths",
+    "Trajectories": "dyninfer.data.trajectories",
+    "Diffusion": "dyninfer.diffusions",
+    "MarkovJump": "dyninfer.jumps.process",
+    "FractionalDiffusion": "dyninfer.fractional.process",
+    "DensityPath": "dyninfer.transport.curves",
+    "OTCoupling": "dyninfer.transport.couplings",
+    "UnbalancedOTCoupling": "dyninfer.transport.couplings",
+    "EntropicOTCoupling": "dyninfer.transport.couplings",
+    "SparseOTCoupling": "dyninfer.transport.couplings",
+    "ConeCoupling": "dyninfer.transport.couplings",
+    "GivenPairs": "dyninfer.transport.couplings",
+    "IndependentCoupling": "dyninfer.transport.couplings",
+    "Training": "dyninfer.learning.training",
+    "simulate": "dyninfer.simulation",
+    "log_density": "dyninfer.simulation",
     "ActionMatching": "dyninfer.estimators",
     "WassersteinLagrangianFlow": "dyninfer.estimators",
-    "OptimalTransport": "dyninfer.lagrangians",
-    "SchrodingerBridge": "dyninfer.lagrangians",
-    "UnbalancedTransport": "dyninfer.lagrangians",
-    "PhysicalPotential": "dyninfer.lagrangians",
-    "MeanAcceleration": "dyninfer.lagrangians",
-    "DataManifold": "dyninfer.lagrangians",
+    "OptimalTransport": "dyninfer.transport.lagrangians",
+    "SchrodingerBridge": "dyninfer.transport.lagrangians",
+    "UnbalancedTransport": "dyninfer.transport.lagrangians",
+    "PhysicalPotential": "dyninfer.transport.lagrangians",
+    "MeanAcceleration": "dyninfer.transport.lagrangians",
+    "DataManifold": "dyninfer.transport.lagrangians",
     "StochasticInterpolant": "dyninfer.estimators",
     "Estimator": "dyninfer.estimators",
     "SnapshotEstimator": "dyninfer.estimators",
@@ -55,16 +55,10 @@ __all__ = ["__version__", *_NAMES, *_MODULES]
 if TYPE_CHECKING:
     from dyninfer import datasets, metrics, simulators, testing
     from dyninfer import plotting as pl
-    from dyninfer.couplings import (
-        ConeCoupling,
-        EntropicOTCoupling,
-        GivenPairs,
-        IndependentCoupling,
-        OTCoupling,
-        SparseOTCoupling,
-        UnbalancedOTCoupling,
-    )
-    from dyninfer.density_paths import DensityPath
+    from dyninfer.data.paths import Paths
+    from dyninfer.data.snapshots import Snapshots
+    from dyninfer.data.trajectories import Trajectories
+    from dyninfer.diffusions import Diffusion
     from dyninfer.estimators import Estimator, load
     from dyninfer.estimators.action_matching import ActionMatching
     from dyninfer.estimators.fractional_sde import FractionalSDE
@@ -73,7 +67,21 @@ if TYPE_CHECKING:
     from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
     from dyninfer.estimators.markov_jump import MarkovJumpInference
     from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
-    from dyninfer.lagrangians import (
+    from dyninfer.fractional.process import FractionalDiffusion
+    from dyninfer.jumps.process import MarkovJump
+    from dyninfer.learning.training import Training
+    from dyninfer.simulation import log_density, simulate
+    from dyninfer.transport.couplings import (
+        ConeCoupling,
+        EntropicOTCoupling,
+        GivenPairs,
+        IndependentCoupling,
+        OTCoupling,
+        SparseOTCoupling,
+        UnbalancedOTCoupling,
+    )
+    from dyninfer.transport.curves import DensityPath
+    from dyninfer.transport.lagrangians import (
         DataManifold,
         MeanAcceleration,
         OptimalTransport,
@@ -81,12 +89,6 @@ if TYPE_CHECKING:
         SchrodingerBridge,
         UnbalancedTransport,
     )
-    from dyninfer.paths import Paths
-    from dyninfer.processes import Diffusion, FractionalDiffusion, MarkovJump
-    from dyninfer.snapshots import Snapshots
-    from dyninfer.solvers import log_density, simulate
-    from dyninfer.training import Training
-    from dyninfer.trajectories import Trajectories
 
 
 def __getattr__(name: str) -> Any:

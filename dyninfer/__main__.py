@@ -2,7 +2,7 @@
 
 import sys
 
-from dyninfer.cli import main
+from dyninfer.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,8 +17,8 @@ PICTURE = PACKAGE.parent / "docs" / "architecture.md"
 MOST_LINES = 420
 # Files that outgrew the limit, with what they may not pass; split one and strike it out.
 LARGE = {
-    "trajectories/trajectories.py": 510,
-    "training.py": 510,
+    "data/trajectories/trajectories.py": 510,
+    "learning/training.py": 510,
 }
 
 
@@ -85,7 +85,7 @@ def upward(file, source, order):
 
 def test_every_room_is_in_the_picture_once():
     names = [name for line in picture() for name in line]
-    assert len(names) == len(set(names)) > 20
+    assert len(names) == len(set(names)) > 10
     missing = {room(f) for f in files()} - set(names) - {"__init__", "__main__"}
     assert not missing, f"add {missing} to the order of imports in docs/architecture.md"
 
@@ -105,21 +105,21 @@ def test_imports_go_down():
         "from dyninfer import pl",
         "import dyninfer\nprint(dyninfer.load('x'))",
         "import dyninfer.estimators.base as base",
-        "def f():\n    from dyninfer.solvers import simulate",
-        "from dyninfer.density_paths import DensityPath",
+        "def f():\n    from dyninfer.simulation import simulate",
+        "from dyninfer.transport.curves import DensityPath",
         "if TYPE_CHECKING:\n    pass\nelse:\n    from dyninfer import solvers",
     ],
 )
 def test_a_planted_upward_import_is_found(planted):
     order = layers()
-    assert len(upward(PACKAGE / "snapshots.py", planted, order)) == 1
-    assert len(upward(PACKAGE / "processes" / "diffusion.py", planted, order)) == 1
+    assert len(upward(PACKAGE / "data" / "snapshots.py", planted, order)) == 1
+    assert len(upward(PACKAGE / "diffusions" / "diffusion.py", planted, order)) == 1
 
 
 @pytest.mark.parametrize(
     "allowed",
     [
-        "from dyninfer import keys",
+        "from dyninfer.data import keys",
         "import torch",
         "from dyninfer import __version__",
         "import dyninfer\nprint(dyninfer.__version__)",
@@ -127,7 +127,7 @@ def test_a_planted_upward_import_is_found(planted):
     ],
 )
 def test_a_downward_import_is_not_found(allowed):
-    assert not upward(PACKAGE / "snapshots.py", allowed, layers())
+    assert not upward(PACKAGE / "data" / "snapshots.py", allowed, layers())
 
 
 def test_importing_the_package_imports_nothing_slow():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import dyninfer as di
-from dyninfer.settings import Settings
+from dyninfer.learning.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 STEPS = 3

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from sklearn.exceptions import NotFittedError
 
 import dyninfer as di
-from dyninfer import keys
+from dyninfer.data import keys
 
 
 def cells(n_per_time=30, times=(0, 1, 3), d=3):

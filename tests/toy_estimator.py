@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from dyninfer.couplings import IndependentCoupling
-from dyninfer.density_paths import DensityBatch, TimeSampler, path_sampler
+from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions.diffusion import batch_times
 from dyninfer.estimators import SnapshotEstimator
-from dyninfer.processes import Diffusion
-from dyninfer.processes.diffusion import batch_times
+from dyninfer.transport.couplings import IndependentCoupling
+from dyninfer.transport.curves import DensityBatch, TimeSampler, path_sampler
 
 
 class MeanDrift(Diffusion):

@@ -28,7 +28,7 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 import dyninfer as di
-from dyninfer.interpolants import BrownianNoise
+from dyninfer.transport.interpolants import BrownianNoise
 
 blue, orange, green = "#0072b2", "#d55e00", "#009e73"
 

@@ -28,8 +28,8 @@ import torch
 
 import dyninfer as di
 from dyninfer.jumps import LabelNoise, observe
-from dyninfer.jumps.discretize import KMeansStates
-from dyninfer.solvers.jump import simulate_jumps
+from dyninfer.jumps.likelihood.discretize import KMeansStates
+from dyninfer.jumps.simulation import simulate_jumps
 
 blue, orange, green, grey = "#0072b2", "#d55e00", "#009e73", "0.6"
 

@@ -164,8 +164,8 @@ _ = axes[1].legend()
 
 # %%
 from dyninfer.fractional import MarkovApproximation
-from dyninfer.processes import FractionalDiffusion
-from dyninfer.solvers.fractional import solve_fractional
+from dyninfer.fractional.process import FractionalDiffusion
+from dyninfer.fractional.simulation import solve_fractional
 
 wells = FractionalDiffusion(
     lambda t, x: 2 * (x - x**3), MarkovApproximation(10, horizon=8.0, dt=0.02), hurst=0.7, diffusion=0.8

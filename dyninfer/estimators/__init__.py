@@ -22,7 +22,7 @@ for _module in pkgutil.iter_modules(__path__):
 
 def registry() -> dict[str, type[Estimator]]:
     """All concrete estimators by name, those that a user has defined included."""
-    from dyninfer.settings import Settings
+    from dyninfer.learning.settings import Settings
 
     return {
         name: cls

@@ -9,8 +9,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from dyninfer.couplings import Coupling, as_coupling
-from dyninfer.density_paths import (
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.diffusions import PotentialDiffusion
+from dyninfer.estimators.from_snapshots import SnapshotEstimator
+from dyninfer.learning.networks import PotentialNetwork
+from dyninfer.learning.scaling import Scaling
+from dyninfer.transport.couplings import Coupling, as_coupling
+from dyninfer.transport.curves import (
     DensityBatch,
     DensityPath,
     TimeSampler,
@@ -19,12 +24,7 @@ from dyninfer.density_paths import (
     default_coupling,
     path_sampler,
 )
-from dyninfer.estimators.from_snapshots import SnapshotEstimator
-from dyninfer.lagrangians import hamiltonian
-from dyninfer.networks import PotentialNetwork
-from dyninfer.processes import PotentialDiffusion
-from dyninfer.scaling import Scaling
-from dyninfer.snapshots import Snapshots
+from dyninfer.transport.lagrangians import hamiltonian
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

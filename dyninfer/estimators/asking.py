@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dyninfer import keys
+from dyninfer.data import keys
 
 
 def asked_times(times: Any) -> np.ndarray:

@@ -14,11 +14,11 @@ from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 import dyninfer
+from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.tables import from_text, to_text
-from dyninfer.model_file import read_model, write_model
-from dyninfer.parallel import pick_device
-from dyninfer.settings import Settings, from_plain, to_plain
-from dyninfer.trajectories import Trajectories
+from dyninfer.learning.model_file import read_model, write_model
+from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.settings import Settings, from_plain, to_plain
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

@@ -14,6 +14,7 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
+from dyninfer.data.paths import Paths
 from dyninfer.estimators.asking import check_draws
 from dyninfer.estimators.fractional_settings import (
     LINEAR_DRIFTS,
@@ -25,12 +26,7 @@ from dyninfer.estimators.fractional_settings import (
 )
 from dyninfer.estimators.posterior_paths import PosteriorEstimator
 from dyninfer.fractional import MarkovApproximation
-from dyninfer.model_file import read_model
-from dyninfer.parallel import pick_device
-from dyninfer.paths import Paths
-from dyninfer.settings import check_seed, fingerprint, from_plain
-from dyninfer.training import Training
-from dyninfer.variational import (
+from dyninfer.fractional.inference import (
     ExactModel,
     LinearPrior,
     NeuralModel,
@@ -42,6 +38,10 @@ from dyninfer.variational import (
     hurst_information,
     maximise,
 )
+from dyninfer.learning.model_file import read_model
+from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.settings import check_seed, fingerprint, from_plain
+from dyninfer.learning.training import Training
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -90,7 +90,7 @@ class FractionalSDE(PosteriorEstimator):
         standardised means. With a module all features share one shift and scale.
     encoder : {"network"} or module, optional
         What reads paths for a posterior of latent coordinates: a module ``(values (P, L, feature), mask (P, L, feature) of
-        0 and 1, times (P, L)) ->`` :class:`~dyninfer.variational.Encoding` of ``mean (P, L, d)``, ``log_variance (P, L,
+        0 and 1, times (P, L)) ->`` :class:`~dyninfer.fractional.inference.Encoding` of ``mean (P, L, d)``, ``log_variance (P, L,
         d)``, ``context (P, L, c)`` and ``content (P, content_dim)`` or None; ``c`` is its attribute ``n_context``. Values
         are standardised, 0 where not seen. Modules get numbers in the precision of their parameters: single precision
         does not tell times apart that lie far from 0.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from dyninfer.data.paths import Paths
+from dyninfer.data.snapshots import Snapshots
 from dyninfer.estimators.asking import check_draws
 from dyninfer.estimators.base import Estimator
-from dyninfer.paths import Paths
-from dyninfer.settings import check_seed
-from dyninfer.snapshots import Snapshots
+from dyninfer.learning.settings import check_seed
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -15,19 +15,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dyninfer import keys
-from dyninfer.density_paths import DensityPath
+from dyninfer.data import keys
+from dyninfer.data.snapshots import Snapshots, cells_at
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions.diffusion import fields_at
 from dyninfer.estimators.base import Estimator
-from dyninfer.evaluation import score_arrival
-from dyninfer.parallel import join_processes, pick_device
-from dyninfer.processes import Diffusion
-from dyninfer.processes.diffusion import fields_at
-from dyninfer.scaling import ScaleMode, Scaling
-from dyninfer.settings import check_seed, fingerprint, from_plain, to_plain
-from dyninfer.snapshots import Snapshots, cells_at
-from dyninfer.solvers import simulate
-from dyninfer.training import Objective, Training, train
-from dyninfer.trajectories import Trajectories
+from dyninfer.learning.parallel import join_processes, pick_device
+from dyninfer.learning.scaling import ScaleMode, Scaling
+from dyninfer.learning.settings import check_seed, fingerprint, from_plain, to_plain
+from dyninfer.learning.training import Objective, Training, train
+from dyninfer.metrics.evaluation import score_arrival
+from dyninfer.simulation import simulate
+from dyninfer.transport.curves import DensityPath
 
 if TYPE_CHECKING:
     from anndata import AnnData

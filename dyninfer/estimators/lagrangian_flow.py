@@ -12,18 +12,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dyninfer.couplings import Coupling, as_coupling
-from dyninfer.density_paths import DensityPath, TimeSampler, check_conserved, conserving
-from dyninfer.density_paths.conditional import ConditionalPath, PairBatch, PathPoint
-from dyninfer.density_paths.diagnostics import diagnose
-from dyninfer.density_paths.pairs import CoupledPairs, Pairs, natural_couplings
-from dyninfer.density_paths.player import PathPlayer, path_action
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.diffusions import PotentialDiffusion
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
-from dyninfer.lagrangians import Lagrangian, OptimalTransport, ScaledLagrangian
-from dyninfer.networks import Derivatives, PotentialNetwork
-from dyninfer.processes import PotentialDiffusion
-from dyninfer.scaling import Scaling
-from dyninfer.snapshots import Snapshots
+from dyninfer.learning.networks import Derivatives, PotentialNetwork
+from dyninfer.learning.scaling import Scaling
+from dyninfer.transport.couplings import Coupling, as_coupling
+from dyninfer.transport.curves import DensityPath, TimeSampler, check_conserved, conserving
+from dyninfer.transport.curves.conditional import ConditionalPath, PairBatch, PathPoint
+from dyninfer.transport.curves.diagnostics import diagnose
+from dyninfer.transport.curves.pairs import CoupledPairs, Pairs, natural_couplings
+from dyninfer.transport.curves.player import PathPlayer, path_action
+from dyninfer.transport.lagrangians import Lagrangian, OptimalTransport, ScaledLagrangian
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

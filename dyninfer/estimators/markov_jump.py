@@ -12,23 +12,23 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dyninfer import keys
+from dyninfer.data import keys
+from dyninfer.data.paths import Paths
+from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.asking import asked_times, check_draws
 from dyninfer.estimators.from_paths import PathEstimator
 from dyninfer.jumps import ClonePaths, HiddenPaths, LabelNoise
-from dyninfer.jumps.discretize import StateRule
-from dyninfer.jumps.learned import Learned, by_network
-from dyninfer.jumps.likeliest import by_hidden, by_panel
-from dyninfer.jumps.observation import Emission
-from dyninfer.jumps.refine import by_refinement, groups_of
-from dyninfer.jumps.storing import to_numbers
-from dyninfer.jumps.structure import named_scheme, names_of, numbers_of, recoded, state_number
-from dyninfer.jumps.summaries import QUANTITIES, Quantity, derived_table, state_table
-from dyninfer.paths import Paths
-from dyninfer.processes import MarkovJump
-from dyninfer.settings import check_seed
-from dyninfer.solvers.jump import simulate_jumps
-from dyninfer.trajectories import Trajectories
+from dyninfer.jumps.likelihood.discretize import StateRule
+from dyninfer.jumps.likelihood.observation import Emission
+from dyninfer.jumps.likelihood.structure import named_scheme, names_of, numbers_of, recoded, state_number
+from dyninfer.jumps.posterior.learned import Learned, by_network
+from dyninfer.jumps.posterior.likeliest import by_hidden, by_panel
+from dyninfer.jumps.posterior.refine import by_refinement, groups_of
+from dyninfer.jumps.posterior.storing import to_numbers
+from dyninfer.jumps.posterior.summaries import QUANTITIES, Quantity, derived_table, state_table
+from dyninfer.jumps.process import MarkovJump
+from dyninfer.jumps.simulation import simulate_jumps
+from dyninfer.learning.settings import check_seed
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -63,8 +63,8 @@ class MarkovJumpInference(PathEstimator):
     n_states : int, optional
         Number of states; by default those that the data name. Needed for "gaussian".
     states : StateRule, optional
-        Rule by which continuous paths become labels: :class:`~dyninfer.jumps.discretize.KMeansStates` or
-        :class:`~dyninfer.jumps.discretize.MixtureStates`.
+        Rule by which continuous paths become labels: :class:`~dyninfer.jumps.likelihood.discretize.KMeansStates` or
+        :class:`~dyninfer.jumps.likelihood.discretize.MixtureStates`.
     ancestor_time : float, optional
         Paths are single cells, and those of one clone (``condition_key``) had one ancestor at this time; ``initial_`` is the ancestors' law.
         Given the ancestor's state the cells of a clone are independent; see :class:`~dyninfer.jumps.ClonePaths`.
@@ -111,7 +111,7 @@ class MarkovJumpInference(PathEstimator):
     Examples
     --------
     >>> import dyninfer as di
-    >>> from dyninfer.solvers.jump import simulate_jumps
+    >>> from dyninfer.jumps.simulation import simulate_jumps
     >>> gate = di.MarkovJump([[-1.0, 1.0], [3.0, -3.0]], state_names=["closed", "open"])
     >>> run = simulate_jumps(gate, 50, [0.2 * k for k in range(30)], seed=0)
     >>> paths = di.Paths(times=[run.times] * 50, states=list(run.states.numpy()), state_names=["closed", "open"])

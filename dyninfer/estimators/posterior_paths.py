@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.paths import Paths
+from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.asking import asked_times, check_draws
 from dyninfer.estimators.from_paths import PathEstimator
-from dyninfer.paths import Paths
-from dyninfer.settings import check_seed
-from dyninfer.solvers.fractional import solve_fractional
-from dyninfer.solvers.noise import stream
-from dyninfer.trajectories import Trajectories
-from dyninfer.variational import ExactModel, NeuralModel, Series, process_of
-from dyninfer.variational.finite import traced
+from dyninfer.fractional.inference import ExactModel, NeuralModel, Series, process_of
+from dyninfer.fractional.inference.finite import traced
+from dyninfer.fractional.simulation import solve_fractional
+from dyninfer.learning.settings import check_seed
+from dyninfer.simulation.noise import stream
 
 if TYPE_CHECKING:
     from anndata import AnnData

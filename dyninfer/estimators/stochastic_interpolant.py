@@ -12,12 +12,17 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from dyninfer import keys
-from dyninfer.conditions import ConditionCode
-from dyninfer.couplings import Coupling, GivenPairs, as_coupling
-from dyninfer.density_paths import DensityPath
+from dyninfer.data import keys
+from dyninfer.data.conditions import ConditionCode
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.diffusions.diffusion import fields_at
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
-from dyninfer.interpolants import (
+from dyninfer.learning.networks import VectorNetwork
+from dyninfer.learning.scaling import Scaling
+from dyninfer.transport.couplings import Coupling, GivenPairs, as_coupling
+from dyninfer.transport.curves import DensityPath
+from dyninfer.transport.interpolants import (
     BrownianNoise,
     Interpolant,
     LatentNoise,
@@ -26,16 +31,17 @@ from dyninfer.interpolants import (
     as_interpolant,
     as_latent_noise,
 )
-from dyninfer.matching import BridgeObjective, CoupledSamples, MatchingObjective, SameRows, kl_bound
-from dyninfer.matching.bound import check_bounded
-from dyninfer.matching.coupled import check_standard_normal, keep_apart
-from dyninfer.matching.rows import carried
-from dyninfer.networks import VectorNetwork
-from dyninfer.processes import InterpolatedDiffusion
-from dyninfer.processes.diffusion import fields_at
-from dyninfer.scaling import Scaling
-from dyninfer.snapshots import Snapshots
-from dyninfer.trajectories import Trajectories
+from dyninfer.transport.interpolated import InterpolatedDiffusion
+from dyninfer.transport.objectives import (
+    BridgeObjective,
+    CoupledSamples,
+    MatchingObjective,
+    SameRows,
+    kl_bound,
+)
+from dyninfer.transport.objectives.bound import check_bounded
+from dyninfer.transport.objectives.coupled import check_standard_normal, keep_apart
+from dyninfer.transport.objectives.rows import carried
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -62,7 +68,7 @@ class StochasticInterpolant(SnapshotEstimator):
     Parameters
     ----------
     interpolant : {"linear", "trigonometric", "encoder-decoder", "one-sided", "mirror", "spline"} or Interpolant
-        How a point moves between coupled samples: :mod:`dyninfer.interpolants`. "spline" passes smoothly through chains of
+        How a point moves between coupled samples: :mod:`dyninfer.transport.interpolants`. "spline" passes smoothly through chains of
         samples of all snapshots, the others lie between neighbours.
     gamma : {"auto", "none", "brownian", "quadratic", "sine"} or LatentNoise
         Latent noise γ(t), zero at the snapshots. "auto" is what the interpolant is made for.
@@ -288,7 +294,7 @@ class StochasticInterpolant(SnapshotEstimator):
         seed: int = 0,
         **options: Any,
     ) -> dict[str, float]:
-        """Bound on how far simulations with noise ε stray from the data: :func:`dyninfer.matching.kl_bound`.
+        """Bound on how far simulations with noise ε stray from the data: :func:`dyninfer.transport.objectives.kl_bound`.
 
         Parameters
         ----------

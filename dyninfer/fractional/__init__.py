@@ -1,7 +1,7 @@
 """Fractional noise: exact motion, its Markov approximation, and estimators of its Hurst index."""
 
-from dyninfer.fractional.displacement import MSDExponent, msd_exponent
-from dyninfer.fractional.hurst import (
+from dyninfer.fractional.noise.displacement import MSDExponent, msd_exponent
+from dyninfer.fractional.noise.hurst import (
     HurstEstimate,
     hurst_dfa,
     hurst_mle,
@@ -9,11 +9,11 @@ from dyninfer.fractional.hurst import (
     hurst_variogram,
     hurst_whittle,
 )
-from dyninfer.fractional.hurst_function import HurstFunction, MultifractionalFit, fit_multifractional
-from dyninfer.fractional.incomplete_gamma import gamma_p, gamma_q, scaled_gamma_q
-from dyninfer.fractional.markov import MarkovApproximation
-from dyninfer.fractional.motion import FractionalBrownianMotion
-from dyninfer.fractional.multifractional import (
+from dyninfer.fractional.noise.hurst_function import HurstFunction, MultifractionalFit, fit_multifractional
+from dyninfer.fractional.noise.incomplete_gamma import gamma_p, gamma_q, scaled_gamma_q
+from dyninfer.fractional.noise.markov import MarkovApproximation
+from dyninfer.fractional.noise.motion import FractionalBrownianMotion
+from dyninfer.fractional.noise.multifractional import (
     approximate_covariance,
     multifractional_covariance,
     sample_multifractional,

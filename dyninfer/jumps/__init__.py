@@ -1,15 +1,15 @@
 """Likelihoods of Markov jump processes seen at times: panels, hidden states, and their fits."""
 
-from dyninfer.jumps.clones import ClonePaths
-from dyninfer.jumps.em import em_label_noise, em_panel, expected_jumps
-from dyninfer.jumps.fitting import JumpFit, fit_panel
-from dyninfer.jumps.fitting_hidden import HiddenFit, fit_hidden
-from dyninfer.jumps.hidden import HiddenPaths
-from dyninfer.jumps.observation import Confusion, GaussianEmission, LabelNoise, observe
-from dyninfer.jumps.panel import PanelCounts, panel_counts, stack_counts
-from dyninfer.jumps.scheme import RateScheme
-from dyninfer.jumps.statistics import JumpStatistics
-from dyninfer.jumps.zero_shot import JumpEstimate, infer
+from dyninfer.jumps.amortized.zero_shot import JumpEstimate, infer
+from dyninfer.jumps.likelihood.clones import ClonePaths
+from dyninfer.jumps.likelihood.hidden import HiddenPaths
+from dyninfer.jumps.likelihood.observation import Confusion, GaussianEmission, LabelNoise, observe
+from dyninfer.jumps.likelihood.panel import PanelCounts, panel_counts, stack_counts
+from dyninfer.jumps.likelihood.scheme import RateScheme
+from dyninfer.jumps.likelihood.statistics import JumpStatistics
+from dyninfer.jumps.posterior.em import em_label_noise, em_panel, expected_jumps
+from dyninfer.jumps.posterior.fitting import JumpFit, fit_panel
+from dyninfer.jumps.posterior.fitting_hidden import HiddenFit, fit_hidden
 
 __all__ = [
     "ClonePaths",

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dyninfer.data.storage import array
 from dyninfer.plotting import style
-from dyninfer.storage import array
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from dyninfer.snapshots import Snapshots
-    from dyninfer.trajectories import Trajectories
+    from dyninfer.data.snapshots import Snapshots
+    from dyninfer.data.trajectories import Trajectories
 
 METRIC_NAMES = {
     "w1": "Wasserstein-1 distance",
@@ -43,7 +43,7 @@ def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = N
     KeyError
         If the history has no such column; the message lists those it has.
     """
-    from dyninfer.keys import MissingKey
+    from dyninfer.data.keys import MissingKey
 
     rows = model.history_
     for name in terms:
@@ -141,7 +141,7 @@ def evaluation(
     KeyError
         If the table has no such metric; the message lists those it has.
     """
-    from dyninfer.keys import MissingKey
+    from dyninfer.data.keys import MissingKey
 
     if metric not in table:
         there = [c.removesuffix("_floor") for c in table.columns if c.endswith("_floor") and c != "n_floor"]

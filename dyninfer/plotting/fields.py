@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
+    from dyninfer.data.snapshots import Snapshots
     from dyninfer.estimators import SnapshotEstimator
-    from dyninfer.snapshots import Snapshots
 
 ROWS = 65536
 
@@ -234,7 +234,7 @@ def _cells(model: SnapshotEstimator, data: AnnData | Snapshots) -> Cells:
 
 
 def _snapshots(model: SnapshotEstimator, data: AnnData | Snapshots) -> Snapshots:
-    from dyninfer.snapshots import Snapshots
+    from dyninfer.data.snapshots import Snapshots
 
     return data if isinstance(data, Snapshots) else Snapshots.from_anndata(data, **cast(Any, model.source_))
 

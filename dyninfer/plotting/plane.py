@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyninfer import keys
-from dyninfer.snapshots import Snapshots
+from dyninfer.data import keys
+from dyninfer.data.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyninfer import keys
+from dyninfer.data import keys
+from dyninfer.data.storage import array
+from dyninfer.data.trajectories import Trajectories
 from dyninfer.plotting import style
 from dyninfer.plotting.plane import Cells, Plane, plane_of
-from dyninfer.storage import array
-from dyninfer.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-    from dyninfer.snapshots import Snapshots
+    from dyninfer.data.snapshots import Snapshots
 
 
 def trajectories(

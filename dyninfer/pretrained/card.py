@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dyninfer.model_file import read_model
+from dyninfer.learning.model_file import read_model
 
 # What was to be reached, and what methods that fit each data set reach with the same data.
 AIMS = {
@@ -48,8 +48,8 @@ def write_card(file: Path, weights: Path, measured: Mapping[str, Any], command: 
         "",
         f"{minutes:.0f} CPU-minutes of training on simulated processes alone. {size:,} numbers, MIT licence.",
         "",
-        "Reads counted transitions (`dyninfer.jumps.statistics`), answers with a posterior of every rate, of the first"
-        " state and of the share of wrong labels (`dyninfer.jumps.zero_shot.infer`).",
+        "Reads counted transitions (`dyninfer.jumps.likelihood.statistics`), answers with a posterior of every rate, of the first"
+        " state and of the share of wrong labels (`dyninfer.jumps.amortized.zero_shot.infer`).",
         "",
         "Prior: `JumpPrior.paper()` and `.widened()` from the start; `.wide()` is mixed in after a share"
         f" {training['wide_from']:g} of the training, as a share {training['wide_share']:g} of the batches.",

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.jumps.prior import JumpPrior
-from dyninfer.jumps.statistics import JumpStatistics
-from dyninfer.jumps.zero_shot import infer
-from dyninfer.paths import Paths
+from dyninfer.data.paths import Paths
+from dyninfer.jumps.amortized.prior import JumpPrior
+from dyninfer.jumps.amortized.zero_shot import infer
+from dyninfer.jumps.likelihood.statistics import JumpStatistics
 from dyninfer.pretrained.card import write_card
 
 _CHUNK = 50  # processes simulated at once

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.jumps.network import PairNetwork, belief_loss
-from dyninfer.jumps.prior import JumpPrior, Tasks, stream
-from dyninfer.jumps.statistics import CoarseStatistics, JumpStatistics
-from dyninfer.jumps.zero_shot import range_features
-from dyninfer.model_file import read_model, write_model
+from dyninfer.jumps.amortized.network import PairNetwork, belief_loss
+from dyninfer.jumps.amortized.prior import JumpPrior, Tasks, stream
+from dyninfer.jumps.amortized.zero_shot import range_features
+from dyninfer.jumps.likelihood.statistics import CoarseStatistics, JumpStatistics
+from dyninfer.learning.model_file import read_model, write_model
 from dyninfer.pretrained import measure_jump
-from dyninfer.solvers.noise import mix64
+from dyninfer.simulation.noise import mix64
 
 LOSS_WEIGHTS = {"link": 1.0, "rate": 1.0, "point": 1.0, "initial": 0.3, "noise": 0.1}
 

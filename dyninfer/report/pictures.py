@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
 
+    from dyninfer.data.snapshots import Snapshots
     from dyninfer.estimators import SnapshotEstimator
-    from dyninfer.snapshots import Snapshots
 
 N_TIMES = 61
 

@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dyninfer.data.snapshots import Snapshots
     from dyninfer.estimators import SnapshotEstimator
-    from dyninfer.snapshots import Snapshots
 
 METRICS = {
     "w1": "Wasserstein-1",
@@ -39,8 +39,8 @@ def add_interpolation(
     max_samples, seed
         As given to ``evaluate``.
     """
-    from dyninfer.couplings import OTCoupling
     from dyninfer.metrics import compare_populations
+    from dyninfer.transport.couplings import OTCoupling
 
     table = table.copy()
     names = [name for name in METRICS if name in table]
@@ -84,7 +84,7 @@ def main_metric(table: pd.DataFrame) -> str:
     KeyError
         If the table holds none.
     """
-    from dyninfer.keys import MissingKey
+    from dyninfer.data.keys import MissingKey
 
     for name in METRICS:
         if name in table:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from dyninfer.data.paths import Paths
 from dyninfer.jumps import LabelNoise, observe
-from dyninfer.paths import Paths
-from dyninfer.processes.jump import MarkovJump, with_diagonal
+from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.jumps.simulation import simulate_jumps
 from dyninfer.simulators.base import check_positive, check_times, stream
-from dyninfer.solvers.jump import simulate_jumps
 
 _RATES = (
     (0.0, 53.0, 0.19, 7.9, 0.06, 0.02),

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.processes import Diffusion
+from dyninfer.diffusions import Diffusion
 
 if TYPE_CHECKING:
-    from dyninfer.paths import Paths
-    from dyninfer.snapshots import Snapshots
+    from dyninfer.data.paths import Paths
+    from dyninfer.data.snapshots import Snapshots
 
 
 class Simulator:
@@ -36,7 +36,7 @@ class Simulator:
 
     def snapshots(self, times: Iterable[float], n: int, seed: int = 0) -> Snapshots:
         """Sample ``n`` individuals (or the offspring of ``n`` founders) at each time; all samples are unpaired."""
-        from dyninfer.snapshots import Snapshots
+        from dyninfer.data.snapshots import Snapshots
 
         times = np.array([float(t) for t in times])
         samples = tuple(self.sample(t, n, stream(seed, k)).numpy() for k, t in enumerate(times.tolist()))
@@ -86,7 +86,7 @@ def check_times(times: Iterable[float]) -> list[float]:
 
 def paths_of(times: Sequence[float], states: Tensor) -> Paths:
     """Collect individuals ``(path, time, feature)`` that were all observed at the same times, as float32."""
-    from dyninfer.paths import Paths
+    from dyninfer.data.paths import Paths
 
     return Paths(times=(np.asarray(times),) * len(states), states=tuple(states.float().numpy()))
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.paths import Paths
 from dyninfer.jumps import LabelNoise, observe
-from dyninfer.paths import Paths
-from dyninfer.processes.jump import MarkovJump, with_diagonal
+from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.jumps.simulation import simulate_jumps
 from dyninfer.simulators.base import check_positive, check_times, stream
-from dyninfer.solvers.jump import simulate_jumps
 
 
 @dataclass(frozen=True, kw_only=True)

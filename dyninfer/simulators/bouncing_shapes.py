@@ -12,7 +12,7 @@ from torch import Tensor
 from dyninfer.simulators.base import check_positive, generator, paths_of, stream
 
 if TYPE_CHECKING:
-    from dyninfer.paths import Paths
+    from dyninfer.data.paths import Paths
 
 SHAPES = ("disc", "square", "triangle")
 _FASTEST = 4  # pixels per frame along an axis, in a frame of 64 pixels

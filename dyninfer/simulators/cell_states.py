@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.paths import Paths
-from dyninfer.processes.jump import MarkovJump, with_diagonal
+from dyninfer.data.paths import Paths
+from dyninfer.jumps.process import MarkovJump, with_diagonal
 from dyninfer.simulators.base import (
     check_not_negative,
     check_positive,

@@ -15,7 +15,7 @@ from scipy.linalg import eigvalsh_tridiagonal, solve_banded
 from scipy.special import exprel, ndtr
 from torch import Tensor
 
-from dyninfer.processes import Diffusion
+from dyninfer.diffusions import Diffusion
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
@@ -28,7 +28,7 @@ from dyninfer.simulators.base import (
 )
 
 if TYPE_CHECKING:
-    from dyninfer.paths import Paths
+    from dyninfer.data.paths import Paths
 
 _EDGE = 40.0  # the grid ends where the stationary density is e^-40 of its peak
 _FAR = 300.0  # passage times are integrated from where it is e^-300
@@ -122,7 +122,7 @@ class DoubleWell(Simulator):
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0, dt: float = 1e-3) -> Paths:
         """Simulate ``n`` individuals with steps of ``dt`` and record them at increasing times."""
-        from dyninfer.solvers import simulate
+        from dyninfer.simulation import simulate
 
         times = check_times(times)
         start = self.sample(times[0], n, stream(seed, 0))

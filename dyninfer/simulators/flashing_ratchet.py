@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dyninfer.data.paths import Paths
 from dyninfer.jumps import LabelNoise, observe
-from dyninfer.paths import Paths
-from dyninfer.processes.jump import MarkovJump, with_diagonal
+from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.jumps.simulation import simulate_jumps
 from dyninfer.simulators.base import check_positive, check_times, stream
-from dyninfer.solvers.jump import simulate_jumps
 
 _NAMES = ("on 0", "on 1", "on 2", "off 0", "off 1", "off 2")
 

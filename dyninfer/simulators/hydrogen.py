@@ -15,7 +15,7 @@ from scipy.integrate import cumulative_simpson
 from scipy.special import genlaguerre
 from torch import Tensor
 
-from dyninfer.processes import Diffusion
+from dyninfer.diffusions import Diffusion
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
@@ -27,8 +27,8 @@ from dyninfer.simulators.base import (
 )
 
 if TYPE_CHECKING:
-    from dyninfer.paths import Paths
-    from dyninfer.trajectories import Trajectories
+    from dyninfer.data.paths import Paths
+    from dyninfer.data.trajectories import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class HydrogenSuperposition(Simulator):
         return self._follow(np.linspace(0.0, self.duration, n_times).tolist(), n, seed)
 
     def _follow(self, times: list[float], n: int, seed: int) -> Trajectories:
-        from dyninfer.solvers import simulate
+        from dyninfer.simulation import simulate
 
         start = self._draw(times[0], n, stream(seed, 0))
         return simulate(self.process(), start, times, rtol=1e-8, atol=1e-8 * self.bohr_radius)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from dyninfer.data.paths import Paths
 from dyninfer.jumps import GaussianEmission, observe
-from dyninfer.paths import Paths
-from dyninfer.processes.jump import MarkovJump, with_diagonal
+from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.jumps.simulation import simulate_jumps
 from dyninfer.simulators.base import check_positive, check_times, stream
-from dyninfer.solvers.jump import simulate_jumps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dyninfer.processes import Diffusion
+from dyninfer.diffusions import Diffusion
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
@@ -23,7 +23,7 @@ from dyninfer.simulators.base import (
 )
 
 if TYPE_CHECKING:
-    from dyninfer.paths import Paths
+    from dyninfer.data.paths import Paths
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.paths import Paths
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.diffusions import Diffusion
 from dyninfer.jumps import LabelNoise, observe
-from dyninfer.paths import Paths
-from dyninfer.processes import Diffusion
+from dyninfer.simulation import simulate
+from dyninfer.simulation.noise import PathNoise
 from dyninfer.simulators.base import check_not_negative, check_positive, check_times, paths_of, stream
-from dyninfer.solvers import simulate
-from dyninfer.solvers.noise import PathNoise
-from dyninfer.trajectories import Trajectories
 
 _DIMENSION, _NAMES = 5, ("folded", "unfolded")
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dyninfer.processes import Diffusion
+from dyninfer.diffusions import Diffusion
 from dyninfer.simulators.base import Simulator, check_draw, check_positive, check_times, generator, paths_of
 
 if TYPE_CHECKING:
-    from dyninfer.paths import Paths
+    from dyninfer.data.paths import Paths
 
 
 class GaussianPacket(Simulator):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dyninfer.processes import Diffusion
+from dyninfer.diffusions import Diffusion
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,

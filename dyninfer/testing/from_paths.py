@@ -9,11 +9,11 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from dyninfer.data.paths import Paths
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import PathEstimator
-from dyninfer.paths import Paths
-from dyninfer.snapshots import Snapshots
 from dyninfer.testing.common import Battery, check_file, raises
-from dyninfer.trajectories import Trajectories
 
 CHECKS = Battery()
 STEPS = 6

@@ -12,11 +12,11 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from dyninfer import keys
+from dyninfer.data import keys
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import SnapshotEstimator
-from dyninfer.snapshots import Snapshots
 from dyninfer.testing.common import Battery, check_file, raises
-from dyninfer.trajectories import Trajectories
 
 CHECKS = Battery()
 STEPS = 6

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from dyninfer.fractional import FractionalBrownianMotion, MarkovApproximation
-from dyninfer.processes.fractional import FractionalDiffusion
-from dyninfer.solvers.fractional import solve_fractional
+from dyninfer.fractional.process import FractionalDiffusion
+from dyninfer.fractional.simulation import solve_fractional
 
 torch.set_num_threads(1)
 

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 import dyninfer as di
-from dyninfer.scaling import Scaling
-from dyninfer.training import _Run
+from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.training import _Run
 
 try:
     from torchcfm import ExactOptimalTransportConditionalFlowMatcher, SchrodingerBridgeConditionalFlowMatcher

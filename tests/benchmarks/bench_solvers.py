@@ -20,8 +20,8 @@ import torchdiffeq
 import torchsde
 from torch import Tensor, nn
 
-from dyninfer.processes import Diffusion
-from dyninfer.solvers import simulate
+from dyninfer.diffusions import Diffusion
+from dyninfer.simulation import simulate
 
 Job = Callable[[], object]
 Row = tuple[str, float, float, str]

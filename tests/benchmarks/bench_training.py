@@ -19,8 +19,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import dyninfer as di
-from dyninfer.scaling import Scaling
-from dyninfer.training import _Run
+from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.training import _Run
 
 VIEWS = {"view", "t", "expand", "slice", "select", "unsqueeze", "detach", "transpose", "as_strided", "alias", "split", "squeeze", "permute", "_unsafe_view", "chunk", "_reshape_alias"}  # fmt: skip
 

@@ -33,7 +33,7 @@ from dyninfer.fractional import (
     msd_exponent,
     sample_multifractional,
 )
-from dyninfer.variational import LinearPrior, Series, exact_log_likelihood, guided_paths
+from dyninfer.fractional.inference import LinearPrior, Series, exact_log_likelihood, guided_paths
 
 Rows = Iterator[list[str]]
 DATA = Path(os.environ.get("DYNINFER_DATA", "."))

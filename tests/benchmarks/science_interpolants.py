@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 import dyninfer as di
-from dyninfer.couplings import OTCoupling
-from dyninfer.interpolants import BrownianNoise, QuadraticNoise, SineNoise
-from dyninfer.matching import CoupledSamples
 from dyninfer.metrics import energy_distance, sliced_wasserstein, wasserstein
+from dyninfer.transport.couplings import OTCoupling
+from dyninfer.transport.interpolants import BrownianNoise, QuadraticNoise, SineNoise
+from dyninfer.transport.objectives import CoupledSamples
 
 
 class Size(NamedTuple):

@@ -20,8 +20,8 @@ from torch import Tensor
 
 import dyninfer as di
 from dyninfer.jumps import HiddenPaths, LabelNoise, RateScheme, fit_hidden, infer
-from dyninfer.jumps.prior import JumpPrior, Tasks
-from dyninfer.jumps.starts import crude_starts, log_rate_prior
+from dyninfer.jumps.amortized.prior import JumpPrior, Tasks
+from dyninfer.jumps.posterior.starts import crude_starts, log_rate_prior
 
 DENSE = replace(JumpPrior.paper(), grids=("dense",))
 HEAD = [

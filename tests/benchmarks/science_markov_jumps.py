@@ -20,9 +20,9 @@ from scipy.stats import norm
 
 import dyninfer as di
 from dyninfer.jumps import fit_panel, panel_counts, stack_counts
-from dyninfer.jumps.discretize import KMeansStates
+from dyninfer.jumps.likelihood.discretize import KMeansStates
+from dyninfer.jumps.simulation import simulate_events, simulate_jumps
 from dyninfer.simulators import FlashingRatchet, IonChannel
-from dyninfer.solvers.jump import simulate_events, simulate_jumps
 
 # Flashing ratchet.
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import dyninfer as di
-from dyninfer.variational import Encoding
+from dyninfer.fractional.inference import Encoding
 
 DATA = Path(os.environ.get("DYNINFER_DATA", "."))
 READ, FRAME = 3, 0.05  # frames that are given; time between two, in arbitrary units

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 import dyninfer as di
-from dyninfer.parallel import pick_device
-from dyninfer.training import Training
-from dyninfer.variational import FrameDecoder, FrameEncoder, Series
+from dyninfer.fractional.inference import FrameDecoder, FrameEncoder, Series
+from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.training import Training
 
 FRAMES, GIVEN = 25, 5
 LEAST_ERROR = 255.0**-2  # one step of 8-bit grey values, lest a frame that is met exactly count infinitely

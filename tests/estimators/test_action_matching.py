@@ -7,7 +7,7 @@ from oracles import GaussianBridge, relative_error
 
 import dyninfer as di
 from dyninfer.estimators.action_matching import ActionObjective
-from dyninfer.scaling import Scaling
+from dyninfer.learning.scaling import Scaling
 
 BRIDGE = GaussianBridge()
 SMALL = {"width": 64, "depth": 3}
@@ -201,7 +201,7 @@ class Quadratic(torch.nn.Module):
         return 0.35 * x.square().sum(1) + t * x[:, 0] + 0.2 * t**2
 
     def derivatives(self, t, x, laplacian=None):
-        from dyninfer.networks import Derivatives
+        from dyninfer.learning.networks import Derivatives
 
         gradient = 0.7 * x + torch.stack([t, torch.zeros_like(t)], 1)
         return Derivatives(self(t, x), x[:, 0] + 0.4 * t, gradient, torch.full_like(t, 1.4))

@@ -8,7 +8,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from dyninfer import Paths, load
-from dyninfer.cli import main
+from dyninfer.cli.main import main
 from dyninfer.estimators import registry
 from dyninfer.fractional import FractionalBrownianMotion
 

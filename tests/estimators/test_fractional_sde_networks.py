@@ -9,8 +9,8 @@ from torch import nn
 from dyninfer import Paths, load
 from dyninfer.estimators import registry
 from dyninfer.fractional import FractionalBrownianMotion
-from dyninfer.training import Training
-from dyninfer.variational import Encoding
+from dyninfer.fractional.inference import Encoding
+from dyninfer.learning.training import Training
 
 FractionalSDE = registry()["FractionalSDE"]
 SMALL = {"n_nodes": 2, "n_samples": 2, "width": 8, "depth": 1}

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import dyninfer as di
-from dyninfer.training import Training
-from dyninfer.variational import Encoding
+from dyninfer.fractional.inference import Encoding
+from dyninfer.learning.training import Training
 
 SMALL = {"n_nodes": 2, "n_samples": 2, "width": 8, "depth": 1}
 LATENT = {"state": "latent", "latent_dim": 2}

@@ -21,9 +21,11 @@ from oracles import (
 from sklearn.base import clone
 
 import dyninfer as di
-from dyninfer import cli
+from dyninfer.cli import main as cli
 from dyninfer.estimators.lagrangian_flow import FlowObjective, WassersteinLagrangianFlow
-from dyninfer.lagrangians import (
+from dyninfer.metrics import wasserstein
+from dyninfer.testing.from_snapshots import CHECKS
+from dyninfer.transport.lagrangians import (
     DataManifold,
     MeanAcceleration,
     OptimalTransport,
@@ -31,8 +33,6 @@ from dyninfer.lagrangians import (
     SchrodingerBridge,
     UnbalancedTransport,
 )
-from dyninfer.metrics import wasserstein
-from dyninfer.testing.from_snapshots import CHECKS
 
 PLAIN = GaussianFlow(
     torch.zeros(2),

@@ -14,8 +14,8 @@ from sklearn.exceptions import NotFittedError
 
 import dyninfer as di
 from dyninfer.jumps import GaussianEmission, LabelNoise, observe
-from dyninfer.jumps.discretize import KMeansStates
-from dyninfer.solvers.jump import simulate_jumps
+from dyninfer.jumps.likelihood.discretize import KMeansStates
+from dyninfer.jumps.simulation import simulate_jumps
 
 GATE = [[-1.0, 1.0], [3.0, -3.0]]
 RING = [[-1.5, 1.0, 0.5], [0.4, -1.2, 0.8], [1.2, 0.3, -1.5]]
@@ -438,7 +438,7 @@ def test_weighted_draws_come_back_from_their_file(tmp_path):
 def test_intervals_are_normal_where_too_few_draws_are_effective(monkeypatch):
     data = seen(RING, 40, GRID)
     drawn = fitted(data, observation="exact")
-    monkeypatch.setattr("dyninfer.jumps.refine.LEAST_ESS", 1e9)
+    monkeypatch.setattr("dyninfer.jumps.posterior.refine.LEAST_ESS", 1e9)
     model = fitted(data, observation="exact")
     assert (drawn.posterior_, model.posterior_) == ("importance sampling", "Laplace")
     np.testing.assert_array_equal(model.generator_, drawn.generator_)
@@ -484,7 +484,7 @@ def test_a_fit_that_fails_leaves_no_old_rates_with_new_states():
 
 
 def test_the_table_shows_the_rates_of_the_generator_also_of_states_that_were_hardly_seen(monkeypatch):
-    monkeypatch.setattr("dyninfer.jumps.refine.LEAST_ESS", math.inf)
+    monkeypatch.setattr("dyninfer.jumps.posterior.refine.LEAST_ESS", math.inf)
     model = fitted(seen(RING, 8, np.arange(10.0)), n_states=4, observation="exact")
     assert model.posterior_ == "Laplace"
     table, names = model.confidence_intervals(), list(model.process_.state_names)

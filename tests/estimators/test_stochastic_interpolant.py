@@ -8,9 +8,15 @@ import torch
 from oracles import MixtureBridge, relative_error
 
 import dyninfer as di
-from dyninfer.couplings import EntropicOTCoupling, IndependentCoupling, OTCoupling, UnbalancedOTCoupling
 from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
-from dyninfer.interpolants import (
+from dyninfer.learning.scaling import Scaling
+from dyninfer.transport.couplings import (
+    EntropicOTCoupling,
+    IndependentCoupling,
+    OTCoupling,
+    UnbalancedOTCoupling,
+)
+from dyninfer.transport.interpolants import (
     BrownianNoise,
     EncoderDecoderInterpolant,
     LinearInterpolant,
@@ -20,8 +26,7 @@ from dyninfer.interpolants import (
     SineNoise,
     TrigonometricInterpolant,
 )
-from dyninfer.matching import CoupledSamples, SameRows
-from dyninfer.scaling import Scaling
+from dyninfer.transport.objectives import CoupledSamples, SameRows
 
 ONE = torch.ones(1)
 STANDARD = (ONE, torch.zeros(1, 2), ONE)
@@ -478,7 +483,7 @@ def test_rectified_flow_keeps_the_map_on_straighter_lines():
 def test_a_new_family_is_one_small_class():
     from dataclasses import dataclass
 
-    from dyninfer.interpolants import Coefficients, Interpolant
+    from dyninfer.transport.interpolants import Coefficients, Interpolant
 
     @dataclass(kw_only=True, repr=False, eq=False)
     class SmoothStep(Interpolant):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from dyninfer.fractional import FractionalBrownianMotion, MarkovApproximation
-from dyninfer.fractional.linear import transitions
-from dyninfer.processes.fractional import FractionalDiffusion
-from dyninfer.solvers.fractional import solve_fractional
+from dyninfer.fractional.gaussian.linear import transitions
+from dyninfer.fractional.process import FractionalDiffusion
+from dyninfer.fractional.simulation import solve_fractional
 
 RATE, END, SEEN = 1.0, 2.0, 0.1
 

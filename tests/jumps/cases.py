@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dyninfer.paths import Paths
-from dyninfer.processes.jump import with_diagonal
+from dyninfer.data.paths import Paths
+from dyninfer.jumps.process import with_diagonal
 
 
 def shared_file(name):

@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from dyninfer.simulation import simulate
 from dyninfer.simulators import BranchingPopulation
 from dyninfer.simulators.branching import birth_death_offspring
-from dyninfer.solvers import simulate
 
 CELLS = BranchingPopulation()
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy.stats import kstest, norm
 
+from dyninfer.simulation import simulate
 from dyninfer.simulators import FreeWavePacket, HarmonicWavePacket
-from dyninfer.solvers import simulate
 
 BREATHING = HarmonicWavePacket(
     frequency=1.3, mass=0.8, hbar=0.7, position=1.5, momentum=-0.4, width=0.35, dimension=1

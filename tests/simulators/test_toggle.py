@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy.optimize import brentq, fsolve
 
+from dyninfer.simulation import simulate
 from dyninfer.simulators import ToggleWithGrowth
-from dyninfer.solvers import simulate
 
 TOGGLE = ToggleWithGrowth()
 

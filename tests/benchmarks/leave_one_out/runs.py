@@ -20,7 +20,7 @@ from benchmarks.leave_one_out.problems import Problem, load
 from benchmarks.leave_one_out.variants import VARIANTS, taken
 
 import dyninfer as di
-from dyninfer.settings import to_plain
+from dyninfer.learning.settings import to_plain
 
 
 @dataclass(frozen=True)

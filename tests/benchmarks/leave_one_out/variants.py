@@ -93,7 +93,7 @@ VARIANTS: dict[str, Variant] = {
 
 def public(name: str) -> Any:
     """Return ``di.<name>``, or the Lagrangian of that name."""
-    from dyninfer import lagrangians
+    from dyninfer.transport import lagrangians
 
     for holder in (di, lagrangians):
         if hasattr(holder, name):

@@ -1,0 +1,5 @@
+"""Paths: time series of many individuals."""
+
+from dyninfer.data.paths.paths import Paths
+
+__all__ = ["Paths"]

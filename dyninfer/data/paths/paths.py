@@ -1,0 +1,298 @@
+"""Time series of many individuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data import display, keys
+from dyninfer.data.paths import checks, reading
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Paths:
+    """Time series of ``n`` individuals: each has its own, possibly irregular, times; gaps are allowed.
+
+    States are continuous, ``(l_i, feature)`` floats with NaN for a missing value, or discrete, ``(l_i,)`` integers
+    from 0 with -1 for a missing state.
+
+    Parameters
+    ----------
+    times : sequence of n arrays ``(l_i,)``
+        Times in the user's units. A path that is not in order is sorted, its states with it.
+    states : sequence of n arrays ``(l_i, feature)``, ``(l_i,)`` float or ``(l_i,)`` integer
+        Observations: one-dimensional floats are one feature; one-dimensional integers are discrete states. Float64
+        stays, other continuous values become float32.
+    names : sequence of n str, optional
+        Unique names of the paths; by default their numbers.
+    features : sequence of str, optional
+        Names of the features; by default ``x0, x1, ...``, and ``state`` for discrete paths.
+    state_names : sequence of str, optional
+        Names of the discrete states, in the order of their numbers.
+    conditions : sequence of n labels, optional
+        One label per path (donor, dose, perturbation).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the paths disagree in their kind or features, if a path is empty, has two observations at one time, has
+        no observed value at all, or holds infinite values.
+
+    Examples
+    --------
+    >>> from dyninfer import Paths
+    >>> Paths(times=[[0, 1, 3], [0, 2]], states=[[0.1, 0.4, 0.2], [0.0, 0.5]])
+    Paths: 2 paths x 1 feature, 5 observations
+        times     0 to 3, 2 to 3 per path
+        features  x0
+    """
+
+    times: tuple[np.ndarray, ...]
+    states: tuple[np.ndarray, ...]
+    names: np.ndarray = None  # type: ignore[assignment]
+    features: tuple[str, ...] = ()
+    state_names: tuple[str, ...] | None = None
+    conditions: np.ndarray | None = None
+    source: dict[str, str] = field(default_factory=dict)  # the keys these paths were read by
+
+    def __post_init__(self) -> None:
+        times, states = [checks.array(t) for t in self.times], [checks.array(x) for x in self.states]
+        if len(times) != len(states):
+            raise ValueError(
+                f"times has {len(times)} paths but states has {len(states)}; give one array of each per path"
+            )
+        names = checks.as_names(self.names, len(times))
+        states = checks.same_kind(states, names)
+        checks.check_lengths(times, states, names)
+        owner = np.repeat(np.arange(len(times)), [len(t) for t in times])
+        flat_times = checks.as_times(np.concatenate(times), names[owner])
+        flat_states = checks.as_states(np.concatenate(states), names, owner)
+        order = np.lexsort([flat_times, owner])
+        flat_times, flat_states = flat_times[order], flat_states[order]
+        again = np.flatnonzero((np.diff(flat_times) == 0) & (np.diff(owner) == 0))
+        if len(again):
+            raise ValueError(
+                f"path {names[owner[again[0]]]!r} has several observations at time {flat_times[again[0]]:g}; a path is "
+                "one individual: keep one observation per time, average them, or make separate paths of them"
+            )
+        cuts = np.flatnonzero(np.diff(owner)) + 1
+        self._set("times", tuple(np.split(flat_times, cuts)))
+        self._set("states", tuple(np.split(flat_states, cuts)))
+        self._set("names", names)
+        self._set("features", checks.as_features(self.features, flat_states))
+        self._set("state_names", checks.as_state_names(self.state_names, flat_states))
+        if self.conditions is not None:
+            self._set("conditions", np.asarray(self.conditions))
+            if self.conditions.shape != names.shape:
+                raise ValueError(
+                    f"conditions has shape {self.conditions.shape}; give one label for each of the {len(names)} paths"
+                )
+
+    @classmethod
+    def from_anndata(
+        cls,
+        adata: AnnData,
+        *,
+        time_key: str | None,
+        path_key: str | None,
+        use_rep: str | None = None,
+        state_key: str | None = None,
+        condition_key: str | None = None,
+    ) -> Paths:
+        """Read paths from an AnnData with one row per path and time, in any order; nothing of it is changed.
+
+        Parameters
+        ----------
+        adata : AnnData
+            May be backed: ``X`` is not read where ``state_key`` is given or ``use_rep`` is in ``obsm``.
+        time_key : str
+            Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas (become days).
+        path_key : str
+            Column of ``obs`` that names the path of each row.
+        use_rep : str, optional
+            Key of ``obsm`` or "X" with continuous states; by default ``obsm["X_pca"]`` if present, else ``X``.
+        state_key : str, optional
+            Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is a gap. Categories
+            that no row has are states too, but AnnData drops them whenever it is subset.
+        condition_key : str, optional
+            Column of ``obs`` with a label that is the same in all rows of a path.
+
+        Raises
+        ------
+        KeyError
+            If a key is missing; the message suggests the one that was meant.
+        ValueError
+            If times are text or missing, a row has no path, a path has several rows at one time, or a condition
+            changes within a path.
+        """
+        return cls(
+            **reading.fields_from_anndata(adata, time_key, path_key, use_rep, state_key, condition_key)
+        )
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the states are integers."""
+        return self.states[0].ndim == 1
+
+    @property
+    def n_features(self) -> int:
+        """Number of features; 1 for discrete paths."""
+        return 1 if self.discrete else self.states[0].shape[1]
+
+    @property
+    def n_states(self) -> int | None:
+        """Number of discrete states, or None for continuous paths."""
+        return len(self.state_names) if self.state_names is not None else None
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of observations of each path ``(n,)``."""
+        return np.array([len(t) for t in self.times])
+
+    def at(self, time: float) -> np.ndarray:
+        """States ``(m, feature)`` or ``(m,)`` of the paths that have an observation at ``time``.
+
+        Raises
+        ------
+        ValueError
+            If no path has; the message names the nearest time.
+        """
+        times, states = np.concatenate(self.times), np.concatenate(self.states)
+        here = np.isclose(times, time, rtol=1e-9, atol=1e-12)
+        if not here.any():
+            nearest = times[np.abs(times - time).argmin()]
+            raise ValueError(f"no path has an observation at time {time:g}; the nearest is at {nearest:g}")
+        return states[here]
+
+    def padded(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All paths as one batch, as long as the longest path ``L``.
+
+        Returns
+        -------
+        times : Tensor, ``(path, L)`` float64
+            Past its end, a path repeats its last time.
+        states : Tensor, ``(path, L, feature)`` float or ``(path, L)`` int64
+            0 where nothing was observed.
+        mask : Tensor of bool, of the shape of ``states``
+            True where a value was observed: neither past the end nor missing.
+        """
+        lengths = self.lengths
+        last = np.cumsum(lengths) - 1
+        row = (last - lengths + 1)[:, None] + np.arange(lengths.max())
+        beyond = row > last[:, None]
+        row = np.minimum(row, last[:, None])
+        states = np.concatenate(self.states)[row]
+        mask = ~checks.is_missing(states)
+        mask[beyond] = False
+        states[~mask] = 0
+        return (
+            torch.from_numpy(np.concatenate(self.times)[row]),
+            torch.from_numpy(states),
+            torch.from_numpy(mask),
+        )
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Paths, Paths]:
+        """Split the paths at random into ``(1 − fraction, fraction)``, at least one path on either side.
+
+        Raises
+        ------
+        ValueError
+            If there is one path only, or ``fraction`` is not between 0 and 1.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
+        if len(self) < 2:
+            raise ValueError("one path cannot be split; give at least two paths")
+        order = np.random.default_rng(seed).permutation(len(self))
+        cut = min(max(round(len(self) * fraction), 1), len(self) - 1)
+        return self[np.sort(order[cut:])], self[np.sort(order[:cut])]
+
+    def without(self, paths: Any) -> Paths:
+        """Leave paths out, by name or number; None leaves out none."""
+        if paths is None:
+            return self
+        kept = np.delete(np.arange(len(self)), self._numbers(paths))
+        if len(kept) == 0:
+            raise ValueError(f"leaving out {paths!r} leaves no path")
+        return self[kept]
+
+    def to_anndata(self) -> AnnData:
+        """One row per observation: ``obs["path"]``, ``obs["time"]``, and ``X`` or ``obs["state"]`` with the states."""
+        import pandas as pd
+        from anndata import AnnData
+
+        owner = np.repeat(np.arange(len(self)), self.lengths)
+        obs = pd.DataFrame({"path": self.names[owner], "time": np.concatenate(self.times)})
+        obs["path"] = pd.Categorical(obs["path"], categories=self.names)
+        if self.conditions is not None:
+            obs["condition"] = self.conditions[owner]
+        step = np.concatenate([np.arange(n) for n in self.lengths])
+        obs.index = pd.Index([f"{self.names[i]}-{k}" for i, k in zip(owner, step, strict=True)])
+        flat = np.concatenate(self.states)
+        if not self.discrete:
+            return AnnData(X=flat, obs=obs, var=pd.DataFrame(index=list(self.features)))
+        obs["state"] = pd.Categorical.from_codes(flat, list(self.state_names or ()))
+        return AnnData(obs=obs)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getitem__(self, paths: Any) -> Paths:
+        """Select paths by number, name, slice, mask, or a list of numbers or names."""
+        rows = self._numbers(paths)
+        if len(rows) == 0:
+            raise IndexError(f"the selection leaves no path of {len(self)}")
+        return Paths(
+            times=tuple(self.times[i] for i in rows),
+            states=tuple(self.states[i] for i in rows),
+            names=self.names[rows],
+            features=self.features,
+            state_names=self.state_names,
+            conditions=None if self.conditions is None else self.conditions[rows],
+            source=self.source,
+        )
+
+    def __repr__(self) -> str:
+        lengths = self.lengths
+        features = "" if self.discrete else f" x {display.counted(self.n_features, 'feature')}"
+        lines = {
+            "times": f"{min(t[0] for t in self.times):g} to {max(t[-1] for t in self.times):g}, "
+            f"{lengths.min()} to {lengths.max()} per path",
+            ("states" if self.discrete else "features"): display.listed(self.state_names or self.features),
+        }
+        missing = checks.is_missing(np.concatenate(self.states)).mean()
+        if missing:
+            lines["missing"] = f"{missing:.3g} of all values"
+        if self.conditions is not None:
+            lines["conditions"] = display.listed(tuple(map(str, np.unique(self.conditions))))
+        return display.block(
+            f"Paths: {display.counted(len(self), 'path')}{features}, {display.counted(lengths.sum(), 'observation')}",
+            lines,
+        )
+
+    def _numbers(self, paths: Any) -> np.ndarray:
+        chosen = np.atleast_1d(checks.array(paths)) if not isinstance(paths, slice) else paths
+        if isinstance(chosen, np.ndarray) and chosen.dtype.kind in "UO":
+            position = {name: i for i, name in enumerate(self.names)}
+            absent = [str(name) for name in chosen if name not in position]
+            if absent:
+                raise keys.MissingKey(
+                    f"no path is named {absent[0]!r}; there are {display.listed(self.names.tolist())}"
+                )
+            chosen = np.array([position[name] for name in chosen])
+        elif isinstance(chosen, np.ndarray) and len(chosen) == 0:
+            chosen = chosen.astype(int)
+        try:
+            return np.arange(len(self))[chosen]
+        except IndexError as error:
+            raise IndexError(f"cannot select paths of {len(self)} by {paths!r}: {error}") from None
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)

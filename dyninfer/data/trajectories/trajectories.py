@@ -1,0 +1,503 @@
+"""Simulated paths with names, weights and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data import ancestry, display, storage
+from dyninfer.data.trajectories.checks import (
+    Index,
+    check_features,
+    check_parents,
+    check_shape,
+    check_states,
+    check_times,
+    indices,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from xarray import Dataset
+
+    from dyninfer.data.snapshots import Snapshots
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Trajectories:
+    """Simulated paths: tensors with names, weights and provenance.
+
+    Tensors are kept as given, on their device and with their gradients, until a door (``to_anndata``, ``to_xarray``,
+    ``to_snapshots``, ``save``) copies them out. Paths whose ``status`` is not 0 keep their states but carry no
+    weight: ``weights``, ``ess``, ``mass``, ``mean``, ``std``, ``occupation``, ``resample`` and ``to_snapshots``
+    leave them out.
+
+    Parameters
+    ----------
+    states : Tensor, ``(path, time, feature)`` float or ``(path, time)`` integer
+        States in the user's units; integers are the states of a jump process.
+    times : Tensor or array, ``(time,)``
+        Times in the user's units, in the order they were asked for: ascending, or descending for a backward run.
+    log_weights : Tensor, ``(path, time)``, optional
+        Logarithm of each path's mass, kept in float64. None where mass is conserved.
+    origin : sequence of str, ``(path,)``, optional
+        Name of the observation each path started from (after resampling: each row at the first time); by default
+        the path's number.
+    status : Tensor, ``(path,)``, optional
+        0 for a finished path, 1 for one that diverged; by default all 0.
+    parents : Tensor, ``(path, time)`` int64, optional
+        Row at the previous stored time from which each row descends, where rows were resampled on the way;
+        ``parents[:, 0]`` is ``arange(path)``. None where every row is one path.
+    features : sequence of str, optional
+        Names of the features; by default ``x0, x1, ...``, and ``state`` for integer states.
+    attrs : dict, optional
+        Provenance in plain values (numbers, strings, booleans, None, lists and dicts of them).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field has the wrong kind or shape, if times are not strictly monotone, or names are not unique.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dyninfer.data.trajectories import Trajectories
+    >>> walk = Trajectories(states=torch.zeros(5, 3, 2), times=[0.0, 1.0, 2.0])
+    >>> walk.at(0.5).shape
+    torch.Size([5, 2])
+    """
+
+    states: Tensor
+    times: Tensor
+    log_weights: Tensor | None = None
+    origin: np.ndarray = None  # type: ignore[assignment]
+    status: Tensor = None  # type: ignore[assignment]
+    parents: Tensor | None = None
+    features: tuple[str, ...] = None  # type: ignore[assignment]
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = check_states(self.states)
+        device = self.states.device
+        _set(self, "times", check_times(self.times, self.states.shape[1]))
+        if self.log_weights is not None:
+            check_shape("log_weights", self.log_weights, self.states.shape[:2], "(path, time)")
+            _set(self, "log_weights", self.log_weights.to(torch.float64))
+        origin = np.arange(n) if self.origin is None else np.asarray(self.origin)
+        check_shape("origin", origin, (n,), "(path,)")
+        _set(self, "origin", origin if origin.dtype.kind == "U" else origin.astype(object).astype(str))
+        status = torch.zeros(n, dtype=torch.int8, device=device) if self.status is None else self.status
+        check_shape("status", status, (n,), "(path,)")
+        _set(self, "status", status.to(torch.int8))
+        if self.parents is not None:
+            check_parents(self.parents, n, self.states.shape[1])
+        _set(self, "features", check_features(self.features, self.states))
+        _set(self, "attrs", plain(self.attrs))
+
+    @property
+    def n_paths(self) -> int:
+        """Number of paths."""
+        return self.states.shape[0]
+
+    @property
+    def n_times(self) -> int:
+        """Number of stored times."""
+        return self.states.shape[1]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features; 1 for integer states."""
+        return self.states.shape[2] if self.states.ndim == 3 else 1
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the states are integers, those of a jump process."""
+        return self.states.ndim == 2
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights ``(path, time)`` float64, summing to 1 at each time; NaN at a time where all mass is gone."""
+        return torch.softmax(self._masked_log_weights(), dim=0)
+
+    @property
+    def ess(self) -> Tensor:
+        """Effective sample size ``(time,)``, ``1 / Σ w²`` of the normalised weights."""
+        return 1 / self.weights.square().sum(dim=0)
+
+    @property
+    def mass(self) -> Tensor:
+        """Mean of ``exp(log_weights)`` at each time ``(time,)``; ones where mass is conserved."""
+        return self._log_mass().exp()
+
+    def at(self, t: float) -> Tensor:
+        """Population at time ``t``.
+
+        At a stored time these are the stored states. In between, continuous states are interpolated linearly along
+        each path, so moments between sparse times are those of straight lines; integer states keep the value of the
+        neighbouring earlier time. Where rows were resampled, row ``i`` is joined to its parent.
+
+        Parameters
+        ----------
+        t : float
+            Time in the user's units, within the range of ``times``.
+
+        Returns
+        -------
+        Tensor, ``(path, feature)`` float or ``(path,)`` integer
+            All paths, diverged ones included; ``weights_at(t)`` gives those zero weight.
+
+        Raises
+        ------
+        ValueError
+            If ``t`` is outside the simulated range.
+        """
+        k, fraction = self._locate(t)
+        if fraction == 0:
+            return self.states[:, k]
+        before, after = self.states[:, k], self.states[:, k + 1]
+        if self.parents is not None:
+            before = before[self.parents[:, k + 1]]
+        if self.discrete:
+            return before if self._ascending else after
+        return torch.lerp(before, after, fraction)
+
+    def weights_at(self, t: float) -> Tensor:
+        """Weights ``(path,)`` of the population ``at(t)``, float64 and summing to 1.
+
+        Between stored times log-weights are interpolated linearly along each path; rows that were resampled there
+        start from the mean weight.
+
+        Raises
+        ------
+        ValueError
+            If ``t`` is outside the simulated range.
+        """
+        return torch.softmax(self._log_weights_at(t), dim=0)
+
+    def mean(self) -> Tensor:
+        """Weighted mean of the population at each time ``(time, feature)``.
+
+        Raises
+        ------
+        TypeError
+            If the states are integers: ``occupation`` is their summary.
+        """
+        return self._average(lambda k, x: x)
+
+    def std(self) -> Tensor:
+        """Weighted standard deviation of the population at each time ``(time, feature)``, ``√Σ w (x − mean)²``.
+
+        Raises
+        ------
+        TypeError
+            If the states are integers: ``occupation`` is their summary.
+        """
+        means = self.mean().double()
+        return self._average(lambda k, x: (x - means[k]).square()).sqrt()
+
+    def occupation(self, n_states: int | None = None) -> Tensor:
+        """Weighted fraction of paths in each integer state ``(time, state)``, float64.
+
+        Parameters
+        ----------
+        n_states : int, optional
+            Number of states; by default one more than the largest seen.
+
+        Raises
+        ------
+        TypeError
+            If the states are continuous.
+        """
+        if not self.discrete:
+            raise TypeError("occupation() counts integer states; these are continuous: use mean() and std()")
+        states = self.states.long()
+        n_states = int(states.max()) + 1 if n_states is None else n_states
+        fractions = torch.zeros(n_states, self.n_times, dtype=torch.float64, device=states.device)
+        return fractions.scatter_add(0, states, self.weights).T
+
+    def __len__(self) -> int:
+        return self.n_paths
+
+    def __getitem__(self, index: Index | tuple[Index, Index]) -> Trajectories:
+        """Select paths, or paths and times, by number, slice, mask or array of numbers.
+
+        Both dimensions are kept. After resampling, choosing paths chooses the ancestral lines that end there (see
+        ``lineages``).
+        """
+        paths, times = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
+        every_path = isinstance(paths, slice) and paths == slice(None)
+        if self.parents is not None and not every_path:
+            return self._lines(indices(paths, self.n_paths, "path"))[:, times]
+        columns = indices(times, self.n_times, "time")
+        if self.parents is not None:
+            return self._at_times(np.arange(self.n_times)[columns])
+        rows = indices(paths, self.n_paths, "path")
+        return replace(
+            self,
+            states=self.states[rows][:, columns],
+            times=self.times[columns],
+            log_weights=None if self.log_weights is None else self.log_weights[rows][:, columns],
+            origin=self.origin[rows],
+            status=self.status[rows],
+        )
+
+    def resample(self, n_paths: int | None = None, time: float | None = None, seed: int = 0) -> Trajectories:
+        """Draw whole paths with probability proportional to their weight at one time (systematic resampling).
+
+        The drawn paths have equal weights at ``time``; at other times their log-weights are relative to it, so that
+        weighted averages, and the mass, still estimate the same population at every time.
+
+        Parameters
+        ----------
+        n_paths : int, optional
+            Number of paths to draw; by default as many as there are.
+        time : float, optional
+            Time in the user's units; by default the last one stored.
+        seed : int
+            Seed of the draw; the result does not depend on the device.
+
+        Raises
+        ------
+        ValueError
+            If no mass is left at ``time``, or if rows were already resampled and ``time`` is not the last.
+        """
+        n_paths = self.n_paths if n_paths is None else n_paths
+        time = float(self.times[-1]) if time is None else time
+        if n_paths < 1:
+            raise ValueError(f"n_paths must be at least 1, got {n_paths}")
+        k, fraction = self._locate(time)
+        if self.parents is not None:
+            if (k, fraction) != (self.n_times - 1, 0):
+                raise ValueError(
+                    f"rows were resampled on the way, so whole paths can be drawn at the last time only, not at "
+                    f"{time:g}; cut first: traj[:, :k].resample()"
+                )
+            return self.lineages().resample(n_paths, seed=seed)
+        log_weights = self._log_weights_at(time)
+        weights = storage.array(torch.softmax(log_weights, dim=0))
+        if not np.isfinite(weights).all():
+            raise ValueError(f"no path has any mass left at time {time:g}, nothing can be drawn")
+        rows = ancestry.systematic(weights, n_paths, seed)
+        drawn = self[rows]
+        if drawn.log_weights is None:
+            return drawn
+        log_mass = torch.logsumexp(log_weights, dim=0) - (self.status == 0).double().sum().log()
+        return replace(drawn, log_weights=drawn.log_weights - log_weights[rows][:, None] + log_mass)
+
+    def lineages(self) -> Trajectories:
+        """Follow ``parents`` back, so that every row is one coherent ancestral line.
+
+        Each line carries, at all times, the weight of its end: the lines are the history of the final population,
+        and at earlier times they show the ancestors of the survivors, not the population of that time.
+        Without resampling the trajectories themselves are returned.
+        """
+        return self if self.parents is None else self._lines(slice(None))
+
+    def founders(self) -> Tensor:
+        """Row at the first time from which each row descends ``(path, time)``, int64."""
+        if self.parents is None:
+            return self._numbers()[:, None].expand(-1, self.n_times)
+        return ancestry.founders(self.parents)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Trajectories:
+        """Move to a device, or change the precision of continuous states; log-weights and times stay float64."""
+        device = self.states.device if device is None else device
+        return replace(
+            self,
+            states=self.states.to(device=device, dtype=None if self.discrete else dtype),
+            times=self.times.to(device),
+            log_weights=None if self.log_weights is None else self.log_weights.to(device),
+            status=self.status.to(device),
+            parents=None if self.parents is None else self.parents.to(device),
+        )
+
+    def to_anndata(self) -> AnnData:
+        """Copy into an AnnData with one observation per path and time.
+
+        ``X`` holds the states and ``var_names`` the features; ``obs`` has ``path``, ``time``, ``origin``, ``status``,
+        and, where present, ``log_weight``, ``weight`` and ``parent``; ``uns["dyninfer_trajectories"]`` holds what
+        ``from_anndata`` needs beside them, the attributes as one JSON string.
+        """
+        return storage.to_anndata(self)
+
+    @classmethod
+    def from_anndata(cls, adata: AnnData) -> Trajectories:
+        """Read back what ``to_anndata`` made; whole paths, whole times or features may have been left out.
+
+        Raises
+        ------
+        KeyError
+            If the AnnData holds no trajectories.
+        ValueError
+            If the paths no longer share their times.
+        """
+        return cls(**storage.fields_from_anndata(adata))
+
+    def to_xarray(self) -> Dataset:
+        """Copy into a Dataset with dimensions ``path``, ``time`` and ``feature``."""
+        return storage.to_xarray(self)
+
+    @classmethod
+    def from_xarray(cls, data: Dataset) -> Trajectories:
+        """Read back what ``to_xarray`` made.
+
+        Raises
+        ------
+        KeyError
+            If the Dataset holds no trajectories.
+        """
+        return cls(**storage.fields_from_xarray(data))
+
+    def to_snapshots(self) -> Snapshots:
+        """Forget who is who: the population at each stored time, in ascending order.
+
+        Diverged paths are left out. Where mass changes, the snapshots carry ``weights`` and ``masses``.
+
+        Raises
+        ------
+        TypeError
+            If the states are integers.
+        """
+        from dyninfer.data.snapshots import Snapshots
+
+        if self.discrete:
+            raise TypeError("snapshots hold continuous states; these are integers")
+        alive = (self.status == 0).cpu().numpy()
+        states, founders = storage.array(self.states)[alive], self.founders().cpu().numpy()[alive]
+        weighted = self.log_weights is not None
+        return Snapshots(
+            times=storage.array(self.times),
+            samples=tuple(states.swapaxes(0, 1)),
+            masses=storage.array(self.mass) if weighted else None,
+            weights=tuple(storage.array(self.weights)[alive].T) if weighted else None,
+            features=self.features,
+            names=tuple(self.origin[founders].T),
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write to ``.h5ad`` (AnnData), ``.zarr``, ``.nc`` or ``.h5`` (xarray); every field comes back exactly.
+
+        The file is written beside its place and moved into it, so that a failed save leaves the old file.
+
+        Raises
+        ------
+        ValueError
+            If the suffix names no known format.
+        FileNotFoundError
+            If the folder does not exist.
+        """
+        storage.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Trajectories:
+        """Read what ``save`` wrote, onto the CPU.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        KeyError, ValueError
+            If the file holds no trajectories, or cannot be read.
+        """
+        return cls(**storage.load_fields(path))
+
+    def __repr__(self) -> str:
+        return display.text(self)
+
+    def _repr_html_(self) -> str:
+        return display.html(self)
+
+    @property
+    def _ascending(self) -> bool:
+        return self.n_times == 1 or bool(self.times[1] > self.times[0])
+
+    def _masked_log_weights(self) -> Tensor:
+        """Log-weights ``(path, time)`` with diverged paths at −∞."""
+        shape, device = self.states.shape[:2], self.states.device
+        log_weights = self.log_weights
+        if log_weights is None:
+            log_weights = torch.zeros(shape, dtype=torch.float64, device=device)
+        return log_weights.masked_fill((self.status != 0)[:, None], -torch.inf)
+
+    def _log_mass(self) -> Tensor:
+        return torch.logsumexp(self._masked_log_weights(), dim=0) - (self.status == 0).double().sum().log()
+
+    def _log_weights_at(self, t: float) -> Tensor:
+        k, fraction = self._locate(t)
+        log_weights = self._masked_log_weights()
+        if fraction == 0:
+            return log_weights[:, k]
+        before, after = log_weights[:, k], log_weights[:, k + 1]
+        if self.parents is not None and not torch.equal(self.parents[:, k + 1], self._numbers()):
+            before = self._log_mass()[k].expand(self.n_paths)
+        # −∞ must not meet −∞ inside lerp, which would give NaN.
+        return torch.where(after.isneginf(), after, torch.lerp(before, after, fraction))
+
+    def _numbers(self) -> Tensor:
+        return torch.arange(self.n_paths, device=self.states.device)
+
+    def _locate(self, t: float) -> tuple[int, float]:
+        """Stored interval that holds ``t``: its first index, and how far into it ``t`` lies (0 at a stored time)."""
+        times, t = self.times.detach().cpu().numpy(), float(t)
+        first, last = times.min(), times.max()
+        close = 1e-9 * max(last - first, abs(t))
+        if not first - close <= t <= last + close:
+            raise ValueError(f"time {t:g} is outside the simulated range {first:g} to {last:g}")
+        nearest = int(np.abs(times - t).argmin())
+        if abs(times[nearest] - t) <= close:
+            return nearest, 0.0
+        ahead = times > t if self._ascending else times < t
+        k = int(ahead.argmax()) - 1
+        return k, float((t - times[k]) / (times[k + 1] - times[k]))
+
+    def _average(self, f: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Weighted mean ``(time, feature)`` of ``f(k, states at time k)``."""
+        if self.discrete:
+            raise TypeError("mean() and std() need continuous states; these are integers: use occupation()")
+        alive = self.status == 0
+        states, weights = self.states, self.weights
+        if not bool(alive.all()):
+            states, weights = states[alive], weights[alive]
+        # One time at a time: float64 sums without a float64 copy of all states.
+        averages = [weights[:, k] @ f(k, states[:, k].double()) for k in range(self.n_times)]
+        return torch.stack(averages).to(states.dtype)
+
+    def _at_times(self, kept: np.ndarray) -> Trajectories:
+        """Resampled rows at some times only: steps over the times left out are composed."""
+        assert self.parents is not None
+        if (np.diff(kept) <= 0).any():
+            raise ValueError("times of resampled trajectories can be selected in their own order only")
+        return replace(
+            self,
+            states=self.states[:, kept],
+            times=self.times[kept],
+            log_weights=None if self.log_weights is None else self.log_weights[:, kept],
+            origin=self.origin[self.founders()[:, kept[0]].cpu().numpy()],
+            parents=ancestry.thinned(self.parents, kept),
+        )
+
+    def _lines(self, rows: slice | np.ndarray) -> Trajectories:
+        """Ancestral lines that end in ``rows``."""
+        assert self.parents is not None
+        ends = self._numbers()[rows]
+        lines = ancestry.lines(self.parents, ends)
+        final = None if self.log_weights is None else self.log_weights[ends, -1:].expand(-1, self.n_times)
+        return replace(
+            self,
+            states=self.states[lines, torch.arange(self.n_times, device=lines.device)],
+            log_weights=final,
+            origin=self.origin[lines[:, 0].cpu().numpy()],
+            status=self.status[ends],
+            parents=None,
+        )
+
+
+def _set(frozen: Trajectories, name: str, value: Any) -> None:
+    object.__setattr__(frozen, name, value)

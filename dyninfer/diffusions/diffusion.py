@@ -1,0 +1,120 @@
+"""Diffusion processes with growth: what the snapshot methods learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Field = Callable[[Tensor, Tensor], Tensor]
+
+
+class Diffusion(nn.Module):
+    """A population that drifts, diffuses and grows.
+
+    Individuals follow the Itô equation ``dX = drift(t, X) dt + diffusion(t, X) dW`` and carry a weight
+    ``d log w = growth(t, X) dt``; their density solves
+    ``∂ρ/∂t = −∇·(drift ρ) + ½ Σ_i ∂_i²(diffusion_i² ρ) + growth ρ``.
+    All fields take and return the user's units, are batched and differentiable.
+
+    Either subclass and override the methods, or give plain functions of ``(t, x)``.
+
+    Parameters
+    ----------
+    drift : callable, ``(n,), (n, d) -> (n, d)``
+        Velocity of the mean, in state units per time unit.
+    diffusion : callable or float, optional
+        Noise amplitude, in state units per square root of time: a scalar, or diagonal as ``(d,)`` or ``(n, d)``.
+    growth : callable, ``(n,), (n, d) -> (n,)``, optional
+        Rate of change of the log-weight, per time unit.
+    score : callable, ``(n,), (n, d) -> (n, d)``, optional
+        ``∇ log ρ_t``, which allows simulation backward in time and with any noise.
+    potential : callable, ``(n,), (n, d) -> (n,)``, optional
+        Function whose gradient is the drift.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dyninfer.diffusions import Diffusion
+    >>> ou = Diffusion(drift=lambda t, x: -x, diffusion=0.5)
+    >>> ou.drift(torch.tensor(0.0), torch.ones(3, 2)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        drift: Field | None = None,
+        diffusion: Field | float | None = None,
+        growth: Field | None = None,
+        score: Field | None = None,
+        potential: Field | None = None,
+    ):
+        super().__init__()
+        self._drift, self._growth, self._score, self._potential = drift, growth, score, potential
+        self._diffusion = diffusion
+
+    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """Drift at time ``t``, scalar or ``(n,)``, and state ``x``, ``(n, d)``: returns ``(n, d)``."""
+        if self._drift is None:
+            raise NotImplementedError(f"{type(self).__name__} must define drift(t, x)")
+        return self._drift(batch_times(t, x), x)
+
+    def diffusion(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """Noise amplitude: a scalar tensor, a diagonal ``(d,)`` or ``(n, d)``, or None."""
+        if self._diffusion is None:
+            return None
+        if callable(self._diffusion):
+            return self._diffusion(batch_times(t, x), x)
+        return torch.as_tensor(self._diffusion, dtype=x.dtype, device=x.device)
+
+    def growth(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
+        return None if self._growth is None else self._growth(batch_times(t, x), x)
+
+    def score(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """Gradient of the log-density ``(n, d)``, or None where it is not known."""
+        return None if self._score is None else self._score(batch_times(t, x), x)
+
+    def potential(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """Potential ``(n,)``, or None where the drift is not given by one."""
+        return None if self._potential is None else self._potential(batch_times(t, x), x)
+
+    def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Both fields at once, for processes that share the work between them."""
+        return self.drift(t, x), self.growth(t, x)
+
+    def drift_growth_and_score(
+        self, t: Tensor | float, x: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """All that an equation with chosen noise needs, for processes that share the work between them."""
+        return *self.drift_and_growth(t, x), self.score(t, x)
+
+    def divergence(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+        """Divergence of the drift ``(n,)`` where the process knows it cheaply, else None."""
+        return None
+
+
+def batch_times(t: Tensor | float, x: Tensor) -> Tensor:
+    """Return ``t`` as an ``(n,)`` tensor of ``x``'s dtype and device (a view where it was a scalar)."""
+    t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+    return t.expand(len(x)) if t.ndim == 0 else t
+
+
+def fields_at(
+    process: Diffusion, times: np.ndarray, x: np.ndarray, chunk: int = 65536
+) -> dict[str, np.ndarray]:
+    """Drift, growth and potential, those that there are, at every row ``(n,)``, ``(n, d)``, computed in chunks."""
+    device = next(process.parameters()).device
+    parts: dict[str, list[np.ndarray]] = {}
+    with torch.no_grad():
+        for lo in range(0, len(x), chunk):
+            state = torch.as_tensor(x[lo : lo + chunk], device=device)
+            t = torch.as_tensor(times[lo : lo + chunk], device=device).to(state.dtype)
+            drift, growth = process.drift_and_growth(t, state)
+            found = {"drift": drift, "growth": growth, "potential": process.potential(t, state)}
+            for name, value in found.items():
+                if value is not None:
+                    parts.setdefault(name, []).append(value.cpu().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}

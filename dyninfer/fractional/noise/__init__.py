@@ -1,0 +1,1 @@
+"""Fractional noise: exact motion, its Markov approximation, and its index."""

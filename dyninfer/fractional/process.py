@@ -1,0 +1,162 @@
+"""Diffusions that are driven by fractional noise in its Markov approximation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dyninfer.diffusions.diffusion import Field, batch_times
+from dyninfer.fractional import MarkovApproximation
+from dyninfer.fractional.noise.hurst_function import weights_of_many
+
+Calculus = Literal["stratonovich", "ito"]
+Definition = Literal["moving-average", "integral"]
+HurstFunction = Callable[[Tensor], Tensor]
+
+
+class FractionalDiffusion(nn.Module):
+    r"""A state driven by fractional noise, ``dX = b(t, X) dt + s(t, X) ∘ dB̂``, made Markov by its memory.
+
+    Every coordinate has its own Brownian motion ``W`` and its own memory ``Y_k``, ``dY_k = −γ_k Y_k dt + dW``. With
+    ``ω̄ = Σ_k w_k(H)`` the pair ``(X, Y)`` solves, in the sense of Itô for additive noise (Daems et al.,
+    arXiv 2310.12975, Eq. 8),
+
+        ``dX = [b − s Σ_k w_k γ_k Y_k] dt + s ω̄ dW``.
+
+    Where ``s`` depends on the state, ``calculus="stratonovich"`` (the default) adds ``½ ω̄² s ∂_x s dt``: it keeps the
+    chain rule and has a limit as nodes are added. Itô's reading has none for ``H < ½``, where ``ω̄`` grows without
+    bound.
+
+    Parameters
+    ----------
+    drift : callable, ``(n,), (n, d) -> (n, d)``
+        ``b``, in state units per time unit.
+    noise : MarkovApproximation
+    hurst : float, Tensor ``()`` or ``(d,)``, or callable ``(m,) -> (m,)`` or ``(m, d)``
+        Index of all coordinates, or of each. A Parameter is learned. A function of time, called with float64 times (a
+        module: with times in the precision of its parameters), makes the noise multifractional.
+    diffusion : float, Tensor or callable ``(n,), (n, d) -> (n, d)``
+        ``s``, in state units per time unit to the power ``H``; a number or a tensor ``()`` or ``(d,)`` is additive noise.
+    calculus : "stratonovich" or "ito"
+    definition : "moving-average" or "integral"
+        What noise of an index ``H(t)`` is; the two agree where it is constant. ``"moving-average"``:
+        ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))``, as in Peltier & Lévy Véhel (INRIA RR-2645, 1995), so that ``dB̂``
+        has the further term ``Σ_k w_k'(H) H'(t) (Y_k − Y_k(0)) dt``: all of the past is weighed anew.
+        ``"integral"``: ``dB̂ = Σ_k w_k(H(t)) dY_k``: what has happened stays.
+
+    Examples
+    --------
+    >>> from dyninfer.fractional import MarkovApproximation
+    >>> from dyninfer.fractional.process import FractionalDiffusion
+    >>> process = FractionalDiffusion(lambda t, x: -x, MarkovApproximation(5), hurst=0.7, diffusion=0.5)
+    >>> process.weights(2).shape
+    torch.Size([2, 6])
+    """
+
+    def __init__(
+        self,
+        drift: Field,
+        noise: MarkovApproximation,
+        hurst: float | Tensor | HurstFunction = 0.5,
+        diffusion: float | Tensor | Field = 1.0,
+        calculus: Calculus = "stratonovich",
+        definition: Definition = "moving-average",
+    ):
+        super().__init__()
+        if calculus not in ("stratonovich", "ito"):
+            raise ValueError(f"calculus must be 'stratonovich' or 'ito', found {calculus!r}")
+        if definition not in ("moving-average", "integral"):
+            raise ValueError(f"definition must be 'moving-average' or 'integral', found {definition!r}")
+        self._drift, self.noise, self.calculus, self.definition = drift, noise, calculus, definition
+        self.hurst: Any
+        if callable(hurst):
+            self.hurst = hurst
+        else:
+            self._own("hurst", hurst)
+            if not bool(((self.hurst > 0) & (self.hurst < 1)).all()) or self.hurst.ndim > 1:
+                raise ValueError(
+                    "hurst must be one number between 0 and 1, one per coordinate, or a function of time, "
+                    f"found {hurst!r}"
+                )
+        self._amplitude: Any = diffusion
+        if not callable(diffusion):
+            del self._amplitude
+            self._own("_amplitude", diffusion)
+
+    @property
+    def additive(self) -> bool:
+        """Whether the noise amplitude is a constant."""
+        return isinstance(self._amplitude, Tensor)
+
+    @property
+    def nodes(self) -> Tensor:
+        """Rates of the memory, ``(K + 1,)`` float64, per time unit."""
+        return self.noise.nodes
+
+    @property
+    def multifractional(self) -> bool:
+        """Whether the Hurst index is a function of time."""
+        return not isinstance(self.hurst, Tensor)
+
+    def weights(self, n_features: int, times: Tensor | None = None) -> Tensor:
+        """Weights ``w_k(H)`` of every coordinate, ``(d, K + 1)`` float64, with gradients.
+
+        Parameters
+        ----------
+        n_features : int
+        times : Tensor, ``(m,)``, optional
+            Needed where the index is a function of time, and used there alone: then the weights are ``(m, d, K + 1)``.
+
+        Raises
+        ------
+        ValueError
+            If ``hurst`` has neither one value nor ``n_features``, or leaves (0, 1).
+        """
+        h = self._hurst_at(times)
+        own = h.ndim - self.multifractional
+        if own and h.shape[-1] != n_features:
+            raise ValueError(
+                f"hurst has {h.shape[-1]} values, but the state has {n_features} coordinates; give one or all"
+            )
+        w = weights_of_many(self.noise, h.double() if own else h.double().unsqueeze(-1))
+        return w.expand(*w.shape[:-2], n_features, -1)
+
+    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``b`` at time ``t``, scalar or ``(n,)``, and state ``(n, d)``: returns ``(n, d)``."""
+        return self._drift(batch_times(t, x), x)
+
+    def diffusion(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``s``: ``()`` or ``(d,)`` where the noise is additive, else ``(n, d)``."""
+        if self.additive:
+            return self._amplitude.to(x)
+        return self._amplitude(batch_times(t, x), x)
+
+    def _hurst_at(self, times: Tensor | None) -> Tensor:
+        """``H``, ``()`` or ``(d,)``; of a function of time ``(m,)`` or ``(m, d)``."""
+        if not self.multifractional:
+            return self.hurst
+        if times is None:
+            raise ValueError(
+                "times are needed, since hurst is a function of time: weights(n_features, times)"
+            )
+        times = times.to(self.nodes.device, torch.float64)
+        if isinstance(self.hurst, nn.Module):
+            times = times.to(next(self.hurst.parameters(), times).dtype)
+        h = self.hurst(times)
+        if not isinstance(h, Tensor) or h.ndim not in (1, 2) or len(h) != len(times):
+            raise ValueError(
+                f"hurst must return a tensor, (m,) or (m, d), for times (m,) = {tuple(times.shape)}; "
+                f"found {tuple(h.shape) if isinstance(h, Tensor) else h!r}"
+            )
+        return h
+
+    def _own(self, name: str, value: float | Tensor) -> None:
+        """Keep a Parameter as one, another tensor as a buffer in its own precision, a number in float64."""
+        value = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+        if isinstance(value, nn.Parameter):
+            self.register_parameter(name, value)
+        else:
+            self.register_buffer(name, value)

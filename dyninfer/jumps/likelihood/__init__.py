@@ -1,0 +1,1 @@
+"""How likely observed jumps are."""

@@ -1,0 +1,1 @@
+"""Fits, and what is believed after them."""

@@ -1,0 +1,274 @@
+"""Markov jump processes on finitely many states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dyninfer.jumps.process import chain, checks
+
+States = str | int | Sequence[str | int]
+
+
+class MarkovJump(nn.Module):
+    """A process that waits in a state and jumps: its law solves the master equation ``dp/dt = p Q``.
+
+    Everything is float64 and differentiable, and is computed for a whole batch of generators at once. Chains that
+    are not irreducible are never cut down: what does not exist is refused by name, what is infinite is ``inf``.
+
+    Parameters
+    ----------
+    generator : Tensor or array, ``(..., S, S)``
+        ``Q[i, j]`` is the rate of the jump from ``i`` to ``j``, per time unit; rows sum to zero. With ``breaks``,
+        ``(..., k, S, S)``: one generator per period.
+    initial : Tensor or array, ``(..., S)``, optional
+        Law at time 0; by default the stationary law.
+    state_names : sequence of S str, optional
+        By default the numbers of the states.
+    breaks : sequence of k − 1 floats, optional
+        Increasing times at which the next generator takes over.
+
+    Raises
+    ------
+    ValueError
+        If the generator has negative or non-finite rates, or rows that do not sum to zero.
+
+    Examples
+    --------
+    >>> from dyninfer.jumps.process import MarkovJump
+    >>> gate = MarkovJump([[-1.0, 1.0], [3.0, -3.0]], state_names=["closed", "open"])
+    >>> gate.stationary().tolist()
+    [0.75, 0.25]
+    """
+
+    generator: Tensor
+    breaks: Tensor
+    initial: Tensor | None
+
+    def __init__(
+        self,
+        generator: Any,
+        initial: Any = None,
+        state_names: Sequence[str] | None = None,
+        breaks: Any = None,
+    ):
+        super().__init__()
+        q = checks.as_generator(generator)
+        self.register_buffer("generator", q)
+        self.register_buffer("breaks", checks.as_breaks(breaks, q))
+        self.register_buffer("initial", checks.as_law(initial, q))
+        self.state_names = checks.as_names(state_names, q.shape[-1])
+
+    @classmethod
+    def from_rates(cls, rates: Any, **keywords: Any) -> MarkovJump:
+        """Make a process of jump rates ``(..., S, S)`` whose diagonal is to be filled in."""
+        return cls(chain.with_diagonal(torch.as_tensor(rates).to(torch.float64)), **keywords)
+
+    @property
+    def n_states(self) -> int:
+        """Number of states S."""
+        return self.generator.shape[-1]
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """Leading dimensions: how many processes this is."""
+        return self.generator.shape[: -3 if len(self.breaks) else -2]
+
+    def at(self, t: float) -> MarkovJump:
+        """Process with the generator that rules at time ``t``, constant in time and with its stationary law."""
+        if not len(self.breaks):
+            return MarkovJump(self.generator, state_names=self.state_names)
+        period = int((self.breaks <= t).sum())
+        return MarkovJump(self.generator[..., period, :, :], state_names=self.state_names)
+
+    def transition(self, dt: Tensor | float, start: Tensor | float = 0.0) -> Tensor:
+        """Transition probabilities ``(..., S, S)`` from time ``start`` to ``start + dt``; row ``i`` starts in ``i``.
+
+        ``dt`` and ``start`` broadcast against the batch; ``start`` matters only where the generator changes in time.
+        """
+        dt = torch.as_tensor(dt, dtype=torch.float64, device=self.generator.device)
+        if not bool((dt >= 0).all()):
+            raise ValueError(f"dt must not be negative, found {float(dt.min()):g}")
+        if not len(self.breaks):
+            return chain.transition_matrix(self.generator, dt)
+        start = torch.as_tensor(start, dtype=torch.float64, device=dt.device)
+        ends = [-torch.inf, *self.breaks.tolist(), torch.inf]
+        p = torch.eye(self.n_states, dtype=torch.float64, device=dt.device)
+        for k, (low, high) in enumerate(zip(ends, ends[1:], strict=False)):
+            spent = ((start + dt).clamp(max=high) - start.clamp(min=low)).clamp(min=0)
+            p = p @ chain.transition_matrix(self.generator[..., k, :, :], spent)
+        return p
+
+    def start_law(self) -> Tensor:
+        """Law at time 0 ``(..., S)``: ``initial``, or the stationary law where none was given."""
+        return self.stationary() if self.initial is None else self.initial
+
+    def marginal(self, t: Tensor | float) -> Tensor:
+        """Law at time ``t`` ``(..., S)``, ``t`` broadcast against the batch."""
+        return (self.start_law()[..., None, :] @ self.transition(t))[..., 0, :]
+
+    def stationary(self) -> Tensor:
+        """Stationary law ``(..., S)``; states that are left for good have probability 0.
+
+        Raises
+        ------
+        ValueError
+            If there are several closed classes, and so several stationary laws.
+        """
+        self._check_one_class("stationary")
+        return chain.stationary_law(self.generator)
+
+    def mean_first_passage(self, target: States) -> Tensor:
+        """Mean time ``(..., S)`` until one of the ``target`` states is entered; inf where that may never happen."""
+        return chain.mean_first_passage(self._constant("mean_first_passage"), self._mask(target, "target"))
+
+    def first_passage_matrix(self) -> Tensor:
+        """Mean first-passage times ``(..., S, S)`` from row to column."""
+        return chain.first_passage_matrix(self._constant("first_passage_matrix"))
+
+    def relaxation_times(self) -> Tensor:
+        """``−1 / Re λ`` of the eigenvalues but the first zero ``(..., S − 1)``, the slowest first.
+
+        Every further closed class keeps its own stationary law for ever and counts as one infinite time.
+        """
+        q = self._constant("relaxation_times")
+        real = torch.linalg.eigvals(q).real.sort(-1, descending=True).values[..., 1:]
+        kept = torch.arange(self.n_states - 1, device=q.device) < chain.n_closed_classes(q)[..., None] - 1
+        return (-1 / real).masked_fill(kept, torch.inf)
+
+    def committor(self, a: States, b: States) -> Tensor:
+        """Probability ``(..., S)`` of entering ``b`` before ``a``.
+
+        Raises
+        ------
+        ValueError
+            If ``a`` and ``b`` overlap, or a state reaches neither.
+        """
+        q, in_a, in_b = self._constant("committor"), self._mask(a, "a"), self._mask(b, "b")
+        if bool((in_a & in_b).any()):
+            raise ValueError(f"a and b must have no state in common, found {a!r} and {b!r}")
+        ends = in_a | in_b
+        unsure = chain.mean_first_passage(q.detach(), ends).isinf()
+        if bool(unsure.any()):
+            names = self._names(unsure.reshape(-1, self.n_states).any(0))
+            raise ValueError(f"committor does not exist for {names}, which may never reach a or b")
+        eye = torch.eye(self.n_states, dtype=q.dtype, device=q.device)
+        right = in_b.to(q).expand(q.shape[:-1])
+        return torch.linalg.solve(torch.where(ends[:, None], eye, q), right[..., None])[..., 0]
+
+    def fluxes(self) -> Tensor:
+        """Jumps per time unit ``π_i Q_ij`` ``(..., S, S)`` in the stationary state; 0 on the diagonal."""
+        self._check_one_class("fluxes")
+        return chain.stationary_fluxes(self.generator)
+
+    def entropy_production(self) -> Tensor:
+        """Stationary entropy-production rate ``(...)`` in nats per time unit; inf with a jump that is never undone."""
+        self._check_one_class("entropy_production")
+        return chain.entropy_production_rate(self.generator)
+
+    def detailed_balance_residual(self) -> Tensor:
+        """Largest net flux ``|π_i Q_ij − π_j Q_ji|`` relative to the largest flux ``(...)``."""
+        flux = self.fluxes()
+        largest = flux.amax((-1, -2))
+        net = (flux - flux.transpose(-1, -2)).abs().amax((-1, -2))
+        return net / torch.where(largest > 0, largest, 1.0)
+
+    def is_detailed_balance(self, tolerance: float = 1e-9) -> Tensor:
+        """Whether the stationary state looks the same in reversed time ``(...)`` bool."""
+        return self.detailed_balance_residual() <= tolerance
+
+    def embedded_chain(self) -> Tensor:
+        """Where the next jump goes ``(..., S, S)``: rows sum to one; an absorbing state stays."""
+        off = chain.off_diagonal(self.generator)
+        out = off.sum(-1, keepdim=True)
+        eye = torch.eye(self.n_states, dtype=off.dtype, device=off.device)
+        return torch.where(out > 0, off / torch.where(out > 0, out, 1.0), eye)
+
+    def holding_times(self) -> Tensor:
+        """Mean time of a visit to each state ``(..., S)``; inf for an absorbing one."""
+        return -1 / torch.diagonal(self.generator, dim1=-2, dim2=-1).clamp(max=0) + 0.0
+
+    def restrict(self, states: States) -> MarkovJump:
+        """Process on some states in which the jumps out of them do not happen; ``initial`` is conditioned on them."""
+        kept = checks.as_numbers(states, self.state_names, "states")
+        initial = None if self.initial is None else self.initial[..., kept]
+        if initial is not None and not bool((initial.sum(-1) > 0).all()):
+            raise ValueError("states hold no initial probability; set initial anew after restricting")
+        return MarkovJump.from_rates(
+            self.generator[..., kept, :][..., kept],
+            initial=None if initial is None else initial / initial.sum(-1, keepdim=True),
+            state_names=[self.state_names[s] for s in kept],
+            breaks=self.breaks if len(self.breaks) else None,
+        )
+
+    def lump(self, groups: Sequence[States], state_names: Sequence[str] | None = None) -> MarkovJump:
+        """Process on groups of states with the fluxes of the stationary state, ``Q_AB = Σ_A Σ_B π_i Q_ij / π_A``.
+
+        The stationary law is kept exactly; the dynamics only where the process is lumpable.
+
+        Raises
+        ------
+        ValueError
+            If a state is in no group or in two, or a group is never visited.
+        """
+        numbers = [checks.as_numbers(group, self.state_names, "groups") for group in groups]
+        if sorted(s for group in numbers for s in group) != list(range(self.n_states)):
+            raise ValueError(f"groups must hold every state once, found {groups!r}")
+        member = torch.zeros(len(numbers), self.n_states, dtype=torch.float64, device=self.generator.device)
+        for row, group in zip(member, numbers, strict=True):
+            row[group] = 1.0
+        flux, weight = member @ self.fluxes() @ member.T, self.stationary() @ member.T
+        if not bool((weight > 0).all()):
+            raise ValueError("groups hold a group whose stationary probability is 0; join it to another")
+        initial = None if self.initial is None else self.initial @ member.T
+        return MarkovJump.from_rates(flux / weight[..., None], initial=initial, state_names=state_names)
+
+    def communicating_classes(self) -> list[tuple[tuple[int, ...], bool]]:
+        """Classes of states that reach each other, each with whether it is closed (never left).
+
+        Raises
+        ------
+        ValueError
+            If this is a batch, whose members may have different classes.
+        """
+        q = self._constant("communicating_classes")
+        if q.ndim > 2:
+            raise ValueError("communicating_classes looks at one process; take one: MarkovJump(generator[k])")
+        reach, closed = chain.reachable(q), chain.recurrent(q)
+        together = reach & reach.T
+        firsts = [i for i in range(self.n_states) if int(together[i].int().argmax()) == i]
+        return [(tuple(together[i].nonzero()[:, 0].tolist()), bool(closed[i])) for i in firsts]
+
+    def _constant(self, method: str) -> Tensor:
+        if len(self.breaks):
+            raise ValueError(
+                f"{method} needs a generator that is constant in time; take a period: process.at(t)"
+            )
+        return self.generator
+
+    def _check_one_class(self, method: str) -> None:
+        q = self._constant(method)
+        several = chain.n_closed_classes(q) > 1
+        if bool(several.any()):
+            place = several.nonzero()[0].tolist()
+            one = MarkovJump(q[tuple(place)], state_names=self.state_names)
+            closed = [self._named(states) for states, is_closed in one.communicating_classes() if is_closed]
+            where = f" of process {place}" if place else ""
+            raise ValueError(
+                f"{method} is not unique: the closed classes {', '.join(closed)}{where} never reach each other; "
+                "restrict() to one of them, or give initial"
+            )
+
+    def _mask(self, states: States, argument: str) -> Tensor:
+        mask = torch.zeros(self.n_states, dtype=torch.bool, device=self.generator.device)
+        mask[checks.as_numbers(states, self.state_names, argument)] = True
+        return mask
+
+    def _names(self, mask: Tensor) -> str:
+        return ", ".join(name for name, one in zip(self.state_names, mask.tolist(), strict=True) if one)
+
+    def _named(self, states: Sequence[int]) -> str:
+        return "{" + ", ".join(self.state_names[s] for s in states) + "}"

@@ -1,0 +1,1 @@
+"""What learning needs, whatever is learned."""

@@ -1,5 +1,0 @@
-"""Trajectories: what every simulation returns."""
-
-from dyninfer.trajectories.trajectories import Trajectories
-
-__all__ = ["Trajectories"]

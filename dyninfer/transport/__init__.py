@@ -1,0 +1,1 @@
+"""Dynamics of populations that are seen at times."""

@@ -1,0 +1,54 @@
+"""Couplings: who at one time is paired with whom at the next, one kind a file."""
+
+from __future__ import annotations
+
+from dyninfer.transport.couplings.base import BlockCoupling, Coupling
+from dyninfer.transport.couplings.chains import Chains, sample_chains, sample_weighted_chains
+from dyninfer.transport.couplings.cone import ConeCoupling
+from dyninfer.transport.couplings.entropic import EntropicOTCoupling
+from dyninfer.transport.couplings.exact import OTCoupling
+from dyninfer.transport.couplings.given import GivenPairs
+from dyninfer.transport.couplings.independent import IndependentCoupling
+from dyninfer.transport.couplings.plan import NOTHING, Plan
+from dyninfer.transport.couplings.sparse import SparseOTCoupling
+from dyninfer.transport.couplings.unbalanced import UnbalancedOTCoupling
+
+COUPLINGS: dict[str, type[Coupling]] = {
+    "independent": IndependentCoupling,
+    "ot": OTCoupling,
+    "unbalanced": UnbalancedOTCoupling,
+    "entropic": EntropicOTCoupling,
+    "sparse": SparseOTCoupling,
+    "cone": ConeCoupling,
+}
+
+
+def as_coupling(coupling: str | Coupling) -> Coupling:
+    """Turn a name or a coupling into a coupling; a ValueError lists the names."""
+    if isinstance(coupling, Coupling):
+        return coupling
+    if not isinstance(coupling, str) or coupling not in COUPLINGS:
+        raise ValueError(
+            f"coupling {coupling!r} is not known; choose one of {', '.join(COUPLINGS)}, or give a Coupling"
+        )
+    return COUPLINGS[coupling]()
+
+
+__all__ = [
+    "COUPLINGS",
+    "NOTHING",
+    "BlockCoupling",
+    "Chains",
+    "ConeCoupling",
+    "Coupling",
+    "EntropicOTCoupling",
+    "GivenPairs",
+    "IndependentCoupling",
+    "OTCoupling",
+    "Plan",
+    "SparseOTCoupling",
+    "UnbalancedOTCoupling",
+    "as_coupling",
+    "sample_chains",
+    "sample_weighted_chains",
+]

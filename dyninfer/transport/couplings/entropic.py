@@ -1,0 +1,63 @@
+"""Entropic optimal transport, and the static Schrödinger problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dyninfer.transport.couplings.base import BlockCoupling, require_positive
+from dyninfer.transport.couplings.draws import fit_margins, pairs_from_both_ends
+from dyninfer.transport.couplings.plan import Plan, balanced
+from dyninfer.transport.couplings.sinkhorn import entropic_plan, rows_to
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class EntropicOTCoupling(BlockCoupling):
+    r"""Entropic optimal transport with squared Euclidean cost; every sample has many partners.
+
+    .. math:: \min_{\pi 1 = a,\ \pi^\top 1 = b} \langle |x-y|^2, \pi\rangle + \varepsilon\,\mathrm{KL}(\pi | a \otimes b)
+
+    With ``sigma``, ε = 2σ²T: the plan has the kernel ``exp(−|x−y|²/(2σ²T))`` and is the Schrödinger bridge of Brownian motion
+    ``σ dW`` between the two samples, seen at its ends. Pairs are drawn from the plan and their masses then set so that they
+    reproduce both samples, up to about 1e-4 of the mass. A block of 1024 takes 0.2 CPU-seconds.
+
+    Parameters
+    ----------
+    regularization : float
+        ε in units of the mean squared distance between the samples.
+    sigma : float, optional
+        Noise amplitude σ in units of the samples per square root of time; ``regularization`` is then not used.
+    duration : float
+        Time T between the samples, where ``sigma`` is given; intervals of unequal length need a coupling each.
+    """
+
+    conserves_mass: ClassVar[bool] = True
+
+    regularization: float = 0.01
+    sigma: float | None = None
+    duration: float = 1.0
+
+    draws = 16  # pairs drawn per sample, from either end
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+        super().check()
+        require_positive(self, regularization=self.regularization, duration=self.duration)
+        if self.sigma is not None:
+            require_positive(self, sigma=self.sigma)
+
+    def solve(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Plan:
+        """See :meth:`BlockCoupling.solve`."""
+        log_plan = self.log_plan(cost, a, b)
+        n = self.draws * (len(a) + len(b))
+        rows, columns = pairs_from_both_ends(rows_to(log_plan, a), rows_to(log_plan.T, b).T, n, rng)
+        mass, _ = fit_margins(rows, columns, np.full(len(rows), 1 / len(rows)), a, b)
+        return balanced(rows, columns, mass)
+
+    def log_plan(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Log of the whole plan ``(n, m)``, given squared distances and positive weights."""
+        if self.sigma is not None:
+            return entropic_plan(cost, a, b, 2 * self.sigma**2 * self.duration)
+        return entropic_plan(cost, a, b, self.regularization * (float(a @ cost @ b) or 1.0))

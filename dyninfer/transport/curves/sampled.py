@@ -1,0 +1,92 @@
+"""A density given by a sampler instead of by snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.scaling import Scaling
+from dyninfer.transport.curves.base import DensityBatch, PathSampler, placer
+
+
+@dataclass(frozen=True, eq=False)
+class DensityPath:
+    """A density that can be sampled at any time: what to fit where there are no snapshots but a simulator.
+
+    Parameters
+    ----------
+    sampler : callable ``(t, n) -> (n, d)``
+        Takes times as an ``(n,)`` tensor, in the user's units, and returns one sample for each of them.
+    times : pair of floats
+        First and last time.
+    features : sequence of str, optional
+        Names of the features.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dyninfer import DensityPath
+    >>> path = DensityPath(lambda t, n: t[:, None] + torch.randn(n, 2), times=(0.0, 1.0))
+    >>> path.pilot(seed=0).n_features
+    2
+    """
+
+    sampler: Callable[[Tensor, int], Tensor]
+    times: tuple[float, float]
+    features: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if np.shape(self.times) != (2,) or not self.times[0] < self.times[1]:
+            raise ValueError(f"times must be (first, last) with first < last, found {self.times}")
+
+    def sample(self, t: Tensor) -> Tensor:
+        """Samples ``(n, d)`` at times ``(n,)``; a ValueError tells what is wrong with the sampler's answer."""
+        x = self.sampler(t, len(t))
+        if not isinstance(x, Tensor) or x.ndim != 2 or len(x) != len(t):
+            got = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
+            raise ValueError(
+                f"the sampler must return a tensor of shape ({len(t)}, features) for {len(t)} times; it returned {got}"
+            )
+        return x
+
+    def digest(self) -> str:
+        """Fingerprint of the times; what the sampler draws has none."""
+        return repr(tuple(map(float, self.times)))
+
+    def pilot(self, seed: int = 0, n_times: int = 17, n: int = 512) -> Snapshots:
+        """Snapshots of the path, from which scaling and summaries are computed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            times = torch.linspace(self.times[0], self.times[1], n_times, dtype=torch.float64)
+            samples = [self.sample(t.expand(n).float()).detach().cpu().numpy() for t in times]
+        return Snapshots(
+            times=times.numpy(), samples=tuple(samples), features=tuple(self.features)
+        ).check_finite()
+
+
+class SampledPath(PathSampler):
+    """Samples drawn from a :class:`DensityPath` at the times that are asked for."""
+
+    def __init__(self, path: DensityPath, scaling: Scaling, device: torch.device, dtype: torch.dtype):
+        put = placer(device, dtype)
+        self.path, self.scaling = path, scaling
+        self.shift, self.scale, self.put = put(scaling.shift), put(scaling.scale), put
+
+    def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
+        """Samples at times ``(n,)`` and at both ends."""
+        zero, one = torch.zeros_like(t), torch.ones_like(t)
+        # The sampler is the user's and draws from torch's global generator: seed that from ours, and put it back.
+        seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+        with torch.random.fork_rng(devices=[t.device] if t.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            x, x0, x1 = (self._states(u) for u in (t, zero, one))
+        return DensityBatch(t, x, density, None, None, None, zero, x0, None, one, x1, None, one, None)
+
+    def _states(self, t: Tensor) -> Tensor:
+        x = self.path.sample(self.scaling.start + self.scaling.duration * t).detach()
+        return (x.to(self.shift) - self.shift) / self.scale

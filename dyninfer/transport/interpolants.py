@@ -1,0 +1,353 @@
+"""Stochastic interpolants: how a point moves between coupled samples, and how much latent noise it carries.
+
+``x_t = I(t, x_0, x_1) + γ(t) z`` with ``I = α(t) x_0 + β(t) x_1``, ``z`` standard normal, and ``t`` from 0 to 1
+within the interval between two snapshots (Albergo, Boffi, Vanden-Eijnden, arXiv 2303.08797, tables 4 and 8).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.learning.settings import Settings
+
+
+class Coefficients(NamedTuple):
+    """What multiplies the two end points at times ``(n,)``, and the derivatives in time."""
+
+    alpha: Tensor
+    beta: Tensor
+    alpha_slope: Tensor
+    beta_slope: Tensor
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class LatentNoise(Settings):
+    r"""Base of the latent noises ``γ(t) = √(a Δ) · shape(t)``, Δ the length of the interval.
+
+    A new noise is a class with ``shape``, which is zero at 0 and 1 and positive between.
+
+    Parameters
+    ----------
+    a : float, optional
+        Squared amplitude, in squared state units per time unit (squared standard deviations where every feature has its own
+        scale). None takes one that suits the interpolant and the spread of the data.
+    """
+
+    a: float | None = None
+
+    singular: ClassVar[bool] = False  # whether γ' is infinite at both ends
+    margin: ClassVar[float] = 1e-3  # no time is drawn nearer to an end, where γ rounds away against the state
+
+    @abstractmethod
+    def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """γ and γ' for ``a Δ = 1`` at times ``(n,)`` in [0, 1]."""
+
+    def check(self) -> None:
+        """Raise a ValueError if the amplitude cannot be."""
+        if self.a is not None and not 0 < self.a < math.inf:
+            raise ValueError(
+                f"a of {type(self).__name__} must be positive, found {self.a}; use gamma='none' for no noise"
+            )
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class BrownianNoise(LatentNoise):
+    """``√(a t (1 − t))``: the spread of a Brownian bridge; its derivative is infinite at both ends."""
+
+    singular: ClassVar[bool] = True
+    margin: ClassVar[float] = 1e-4
+
+    def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`LatentNoise.shape`."""
+        root = (t * (1 - t)).sqrt()
+        return root, (0.5 - t) / root
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class QuadraticNoise(LatentNoise):
+    """``√a t (1 − t)``: smooth at both ends."""
+
+    def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`LatentNoise.shape`."""
+        return t * (1 - t), 1 - 2 * t
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class SineNoise(LatentNoise):
+    """``√a sin²(π t)``: smooth, and flat at both ends."""
+
+    margin: ClassVar[float] = 1e-2
+
+    def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`LatentNoise.shape`."""
+        return torch.sin(math.pi * t).square(), math.pi * torch.sin(2 * math.pi * t)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Interpolant(Settings):
+    """Base of the interpolants; a new one is a class with ``coefficients``."""
+
+    default_noise: ClassVar[str] = "brownian"
+    default_variance: ClassVar[float] = 0.1  # a·Δ where ``a`` is None, in units of the variance of the data
+    gaussian_base: ClassVar[bool] = False  # whether x_0 is a standard normal draw, which then plays z
+
+    @abstractmethod
+    def coefficients(self, t: Tensor) -> Coefficients:
+        """α, β and their derivatives at times ``(n,)`` in [0, 1]."""
+
+    def position(self, t: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
+        """``I(t, x_0, x_1)`` ``(n, d)``."""
+        c = self.coefficients(t)
+        return c.alpha[:, None] * x0 + c.beta[:, None] * x1
+
+    def velocity(self, t: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
+        """``∂I/∂t`` ``(n, d)``."""
+        c = self.coefficients(t)
+        return c.alpha_slope[:, None] * x0 + c.beta_slope[:, None] * x1
+
+    def cardinal(self, times: np.ndarray) -> np.ndarray | None:
+        """Coefficients ``(power, interval, knot)`` of cubics through all ``K`` times, or None for pairs of neighbours."""
+        return None
+
+    @property
+    def singular_ends(self) -> tuple[int, ...]:
+        """Ends, of 0 and 1, at which α' or β' is infinite."""
+        return ()
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class LinearInterpolant(Interpolant):
+    """``(1 − t) x_0 + t x_1``; without noise, the path of flow matching and rectified flow."""
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        """See :meth:`Interpolant.coefficients`."""
+        return _linear(t)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class TrigonometricInterpolant(Interpolant):
+    """``cos(πt/2) x_0 + sin(πt/2) x_1``: keeps the variance of independent end points of equal variance."""
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        """See :meth:`Interpolant.coefficients`."""
+        return _trigonometric(t)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class EncoderDecoderInterpolant(Interpolant):
+    """``cos²(πt) x_0`` in the first half, ``cos²(πt) x_1`` in the second: midway there is nothing but noise."""
+
+    default_noise: ClassVar[str] = "sine"
+    default_variance: ClassVar[float] = 1.0
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        """See :meth:`Interpolant.coefficients`."""
+        first = (t < 0.5).to(t)
+        value, slope = torch.cos(math.pi * t).square(), -math.pi * torch.sin(2 * math.pi * t)
+        return Coefficients(value * first, value * (1 - first), slope * first, slope * (1 - first))
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class OneSidedInterpolant(Interpolant):
+    """``α(t) z + β(t) x_1``: from the standard normal, drawn afresh, to the second of two snapshots.
+
+    Parameters
+    ----------
+    schedule : {"linear", "trigonometric", "vp"}
+        ``(1 − t, t)``, ``(cos, sin)(πt/2)``, or ``(√(1 − t²), t)``, which is the variance preserving diffusion.
+    """
+
+    schedule: Literal["linear", "trigonometric", "vp"] = "linear"
+
+    default_noise: ClassVar[str] = "none"
+    gaussian_base: ClassVar[bool] = True
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        """See :meth:`Interpolant.coefficients`."""
+        if self.schedule == "vp":
+            alpha = (1 - t * t).sqrt()
+            return Coefficients(alpha, t, -t / alpha, torch.ones_like(t))
+        return _linear(t) if self.schedule == "linear" else _trigonometric(t)
+
+    @property
+    def singular_ends(self) -> tuple[int, ...]:
+        """The end at the data for "vp"."""
+        return (1,) if self.schedule == "vp" else ()
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class MirrorInterpolant(Interpolant):
+    """``x_1`` at all times, plus noise: both snapshots are samples of one law, and noise alone moves the points."""
+
+    default_variance: ClassVar[float] = 1.0
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        """See :meth:`Interpolant.coefficients`."""
+        zero = torch.zeros_like(t)
+        return Coefficients(zero, torch.ones_like(t), zero, zero)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class SplineInterpolant(Interpolant):
+    """Natural cubic splines through chains of one sample of every snapshot: the velocity is continuous in time.
+
+    Splines are linear in their knots, so ``x_t = Σ_k c_k(t) x_k + γ(t) z`` with cardinal splines ``c_k``. Gaps count as
+    they are. Between two snapshots this is :class:`LinearInterpolant`.
+    """
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        """See :meth:`Interpolant.coefficients`."""
+        return _linear(t)
+
+    def cardinal(self, times: np.ndarray) -> np.ndarray:
+        """Coefficients ``(power, interval, knot)`` of the cardinal splines over ``K`` times, highest power first."""
+        from scipy.interpolate import CubicSpline
+
+        if len(times) == 2:
+            gap = times[1] - times[0]
+            return np.array([[[0.0, 0.0]], [[0.0, 0.0]], [[-1 / gap, 1 / gap]], [[1.0, 0.0]]])
+        return CubicSpline(times, np.eye(len(times)), bc_type="natural").c
+
+
+INTERPOLANTS: dict[str, type[Interpolant]] = {
+    "linear": LinearInterpolant,
+    "trigonometric": TrigonometricInterpolant,
+    "encoder-decoder": EncoderDecoderInterpolant,
+    "one-sided": OneSidedInterpolant,
+    "mirror": MirrorInterpolant,
+    "spline": SplineInterpolant,
+}
+NOISES: dict[str, type[LatentNoise]] = {
+    "brownian": BrownianNoise,
+    "quadratic": QuadraticNoise,
+    "sine": SineNoise,
+}
+
+
+def as_interpolant(interpolant: str | Interpolant) -> Interpolant:
+    """Turn a name or an interpolant into an interpolant; a ValueError lists the names."""
+    if isinstance(interpolant, Interpolant):
+        return interpolant
+    if not isinstance(interpolant, str) or interpolant not in INTERPOLANTS:
+        raise ValueError(
+            f"interpolant {interpolant!r} is not known; choose one of {', '.join(INTERPOLANTS)}, or give an Interpolant"
+        )
+    return INTERPOLANTS[interpolant]()
+
+
+def as_latent_noise(gamma: str | LatentNoise, interpolant: Interpolant) -> LatentNoise | None:
+    """Turn a name or a noise into a noise, None for "none"; "auto" is what the interpolant is made for."""
+    if isinstance(gamma, LatentNoise):
+        gamma.check()
+        if interpolant.gaussian_base:
+            raise ValueError(
+                f"gamma must be 'auto' or 'none' for a {type(interpolant).__name__}, whose Gaussian start is its noise; "
+                f"found {gamma}"
+            )
+        return gamma
+    name = interpolant.default_noise if gamma == "auto" else gamma
+    if name == "none":
+        return None
+    if name not in NOISES:
+        raise ValueError(
+            f"gamma {gamma!r} is not known; choose one of auto, none, {', '.join(NOISES)}, or give a LatentNoise"
+        )
+    return as_latent_noise(NOISES[name](), interpolant)
+
+
+class Moment(NamedTuple):
+    """An interpolant and its noise at times ``(n,)``, in scaled units of time over all snapshots."""
+
+    interval: Tensor  # (n,) number of the interval
+    weights: Tensor  # (n, 2) of the two ends, or (n, K) of all knots
+    slopes: Tensor  # their derivatives in time
+    gamma: Tensor | None  # (n,) what multiplies z; None without noise
+    gamma_slope: Tensor | None
+
+
+class Schedule(torch.nn.Module):
+    """An interpolant with its noise laid over the times of ``K`` snapshots.
+
+    Parameters
+    ----------
+    interpolant : Interpolant
+    noise : LatentNoise or None
+    knots : array ``(K,)``
+        Scaled times of the snapshots.
+    a : float
+        Squared amplitude of the noise in scaled units; ignored without noise.
+    """
+
+    def __init__(
+        self, interpolant: Interpolant, noise: LatentNoise | None, knots: np.ndarray, a: float = 0.0
+    ):
+        super().__init__()
+        self.interpolant, self.noise, self.a = interpolant, noise, float(a)
+        self.knots: Tensor
+        self.cardinal: Tensor | None
+        self.register_buffer("knots", torch.as_tensor(knots, dtype=torch.float64), persistent=False)
+        cubics = interpolant.cardinal(knots)
+        self.register_buffer(
+            "cardinal", None if cubics is None else torch.as_tensor(cubics), persistent=False
+        )
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is a standard normal part, so that there is a score."""
+        return self.noise is not None or self.interpolant.gaussian_base
+
+    @property
+    def singular(self) -> bool:
+        """Whether the derivative of the noise is infinite at an end."""
+        return self.noise is not None and self.noise.singular or bool(self.interpolant.singular_ends)
+
+    def moment(self, tau: Tensor) -> Moment:
+        """Everything at scaled times ``(n,)``; those nearer to a snapshot than the noise's margin are moved off it."""
+        k, s, gap = self.locate(tau)
+        margin = self.noise.margin if self.noise else 1e-4 if self.noisy else 0.0
+        s = s.clamp(margin, 1 - margin)
+        if self.cardinal is not None:
+            h = (s * gap)[:, None]
+            c3, c2, c1, c0 = self.cardinal[:, k]
+            weights, slopes = ((c3 * h + c2) * h + c1) * h + c0, (3 * c3 * h + 2 * c2) * h + c1
+        else:
+            c = self.interpolant.coefficients(s)
+            weights = torch.stack([c.alpha, c.beta], 1)
+            slopes = torch.stack([c.alpha_slope, c.beta_slope], 1) / gap[:, None]
+        if self.interpolant.gaussian_base:
+            return Moment(k, weights, slopes, weights[:, 0], slopes[:, 0])
+        if self.noise is None:
+            return Moment(k, weights, slopes, None, None)
+        value, slope = self.noise.shape(s)
+        amplitude = (self.a * gap).sqrt()
+        return Moment(k, weights, slopes, amplitude * value, amplitude * slope / gap)
+
+    def inside(self, tau: Tensor, margin: float) -> Tensor:
+        """Scaled times moved to where γ is not small: ``margin`` of the interval off every end at which it is zero."""
+        k, s, gap = self.locate(tau)
+        low = 0.0 if self.interpolant.gaussian_base else margin
+        return torch.where((s < low) | (s > 1 - margin), self.knots[k] + s.clamp(low, 1 - margin) * gap, tau)
+
+    def locate(self, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Interval of each scaled time, the part of it that has passed, and its length; each ``(n,)``."""
+        k = torch.searchsorted(self.knots[1:-1].contiguous(), tau, right=True)
+        gap = self.knots[k + 1] - self.knots[k]
+        return k, (tau - self.knots[k]) / gap, gap
+
+
+def _linear(t: Tensor) -> Coefficients:
+    one = torch.ones_like(t)
+    return Coefficients(1 - t, t, -one, one)
+
+
+def _trigonometric(t: Tensor) -> Coefficients:
+    half = 0.5 * math.pi
+    cos, sin = torch.cos(half * t), torch.sin(half * t)
+    return Coefficients(cos, sin, -half * sin, half * cos)

@@ -1,0 +1,26 @@
+"""Lagrangians: prior knowledge about how a population moves, and the Hamiltonian that follows from it."""
+
+from dyninfer.transport.lagrangians.from_data import DataManifold, MeanAcceleration
+from dyninfer.transport.lagrangians.hamiltonian import Potential, ScaledLagrangian, hamiltonian
+from dyninfer.transport.lagrangians.terms import (
+    Lagrangian,
+    LagrangianSum,
+    OptimalTransport,
+    PhysicalPotential,
+    SchrodingerBridge,
+    UnbalancedTransport,
+)
+
+__all__ = [
+    "DataManifold",
+    "Lagrangian",
+    "LagrangianSum",
+    "MeanAcceleration",
+    "OptimalTransport",
+    "PhysicalPotential",
+    "Potential",
+    "ScaledLagrangian",
+    "SchrodingerBridge",
+    "UnbalancedTransport",
+    "hamiltonian",
+]

@@ -1,0 +1,180 @@
+"""Potentials found in the data: from the snapshots given to ``fit``, less what is held out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.scaling import Scaling
+from dyninfer.transport.lagrangians.hamiltonian import Potential
+from dyninfer.transport.lagrangians.terms import Lagrangian
+
+
+@dataclass(repr=False, eq=False)
+class MeanAcceleration(Lagrangian):
+    r"""Potential whose force is the acceleration of the population's mean (arXiv 2310.10649).
+
+    .. math:: V(t, x) = -\langle a(t), x - m(t)\rangle, \qquad
+        a(t_k) = \frac{2}{t_{k+1} - t_{k-1}}
+        \Big(\frac{m_{k+1} - m_k}{t_{k+1} - t_k} - \frac{m_k - m_{k-1}}{t_k - t_{k-1}}\Big)
+
+    with the means ``m_k`` of the snapshots, ``a`` linear in time between the inner snapshots and constant beyond them. Needs
+    three snapshots.
+
+    Parameters
+    ----------
+    strength : float
+        Factor of the acceleration.
+    """
+
+    strength: float = 1.0
+
+    def check(self) -> None:
+        """Raise a ValueError where the strength is not finite."""
+        super().check()
+        if not math.isfinite(self.strength):
+            raise ValueError(f"MeanAcceleration.strength must be finite, found {self.strength}")
+
+    def potential(self, data: Snapshots, scaling: Scaling) -> Potential:
+        """V in scaled units, from the weighted means of ``data``."""
+        if data.n_times < 3:
+            raise ValueError(
+                f"MeanAcceleration needs at least three times to see an acceleration, these data have {data.n_times}; "
+                "leave it out, or hold out fewer times"
+            )
+        t = scaling.times(data.times)
+        m = np.stack(
+            [data.weights_at(u) @ scaling.states(s) for u, s in zip(data.times, data.samples, strict=True)]
+        )
+        speed = np.diff(m, axis=0) / np.diff(t)[:, None]
+        acceleration = self.strength * np.diff(speed, axis=0) / (0.5 * (t[2:] - t[:-2]))[:, None]
+        return _LinearForce(_Curve(t[1:-1], acceleration), _Curve(t, m))
+
+
+class _Curve:
+    """Piecewise linear curve ``(K,), (K, d)``, constant beyond its ends."""
+
+    def __init__(self, times: np.ndarray, values: np.ndarray):
+        self.times, self.values = torch.as_tensor(times), torch.as_tensor(values)
+
+    def __call__(self, t: Tensor) -> Tensor:
+        times, values = self.times.to(t), self.values.to(t)
+        if len(times) == 1:
+            return values.expand(len(t), -1)
+        k = torch.searchsorted(times, t.contiguous()).clamp(1, len(times) - 1)
+        part = ((t - times[k - 1]) / (times[k] - times[k - 1])).clamp(0, 1)
+        return torch.lerp(values[k - 1], values[k], part[:, None])
+
+
+class _LinearForce:
+    def __init__(self, force: _Curve, origin: _Curve):
+        self.force, self.origin = force, origin
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        return -(self.force(t) * (x - self.origin(t))).sum(1)
+
+
+@dataclass(repr=False, eq=False)
+class DataManifold(Lagrangian):
+    r"""Potential that keeps paths where the data are dense.
+
+    .. math:: V(x) = \kappa \Big(\log\big(\hat p(x) + \alpha \bar p\big) - E\log\big(\hat p + \alpha \bar p\big)\Big), \qquad
+        \hat p(x) = \sum_j w_j \exp\Big(-\frac{|x - c_j|^2}{2 h_j^2}\Big)
+
+    over landmarks ``c_j`` of all snapshots given to ``fit``, :math:`\bar p` being the mean of :math:`\hat p` over them.
+    The action ``½|ẋ|² − V`` is less where the data are denser, so a path bends around empty space, at a price in
+    length that ``strength`` sets. The idea of a data-dependent metric is that of Metric Flow Matching (arXiv 2405.14780); here it is an energy,
+    which leaves the velocity the gradient of one potential.
+
+    Parameters
+    ----------
+    strength : float
+        κ, in units of a squared standard deviation of the data per squared duration of the experiment (that is, of scaled units).
+    kernel : {"rbf", "gaussian"}
+        "rbf": every landmark has a width of its own, the spread of the cells nearest to it; "gaussian": one width for all.
+    n_landmarks : int
+        Centres of the kernels (k-means), at most one for eight cells.
+    bandwidth : float
+        Factor of the widths.
+    floor : float
+        α: density, relative to its mean over the data, below which emptiness costs no more; bounds the force far from the data.
+    """
+
+    strength: float = 1.0
+    kernel: Literal["rbf", "gaussian"] = "rbf"
+    n_landmarks: int = 256
+    bandwidth: float = 1.0
+    floor: float = 0.01
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+        super().check()
+        for name in ("strength", "bandwidth", "floor"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"DataManifold.{name} must be positive, found {value}")
+        if self.kernel not in ("rbf", "gaussian"):
+            raise ValueError(f"DataManifold.kernel must be 'rbf' or 'gaussian', found {self.kernel!r}")
+        if self.n_landmarks < 2:
+            raise ValueError(f"DataManifold.n_landmarks must be at least 2, found {self.n_landmarks}")
+
+    def potential(self, data: Snapshots, scaling: Scaling) -> Potential:
+        """V in scaled units, from landmarks of ``data``."""
+        from sklearn.cluster import MiniBatchKMeans
+
+        x = np.concatenate([scaling.states(s) for s in data.samples]).astype(np.float64)
+        weight = np.concatenate([data.weights_at(t) / data.n_times for t in data.times])
+        # Fewer cells a landmark would make its width zero.
+        n = min(self.n_landmarks, max(2, len(x) // 8))
+        found = MiniBatchKMeans(n, random_state=0, n_init=1, batch_size=2048).fit(
+            x, sample_weight=weight * len(x)
+        )
+        label, centre = found.labels_, found.cluster_centers_
+        mass = np.bincount(label, weights=weight, minlength=len(centre))
+        spread = np.bincount(label, weights=weight * ((x - centre[label]) ** 2).sum(1), minlength=len(centre))
+        # A cluster of few cells borrows from the mean, so that no kernel is a spike.
+        prior = mass.mean()
+        width = np.sqrt((spread + prior * spread.sum() / mass.sum()) / (mass + prior))
+        if self.kernel == "gaussian":
+            width = np.full_like(width, np.sqrt(spread.sum() / mass.sum()))
+        width = np.maximum(self.bandwidth * width, 1e-3)
+        return _LogDensity(self.strength, centre, mass, width, self.floor, x)
+
+
+class _LogDensity:
+    """κ log of a kernel density, zero on average over the data."""
+
+    def __init__(
+        self,
+        strength: float,
+        centre: np.ndarray,
+        mass: np.ndarray,
+        width: np.ndarray,
+        floor: float,
+        x: np.ndarray,
+    ):
+        self.strength, self.centre, self.width = strength, torch.as_tensor(centre), torch.as_tensor(width)
+        with np.errstate(divide="ignore"):
+            self.log_weight = torch.as_tensor(np.log(mass))
+        self.log_floor, self.offset = -math.inf, 0.0
+        sample = torch.as_tensor(x[:: max(1, len(x) // 4096)])
+        log_density = self._log_density(sample)
+        self.log_floor = float(torch.logsumexp(log_density, 0)) - math.log(len(sample)) + math.log(floor)
+        self.offset = float(self._floored(log_density).mean())
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.strength * (self._floored(self._log_density(x)) - self.offset)
+
+    def _log_density(self, x: Tensor) -> Tensor:
+        centre, inverse, log_weight = (v.to(x) for v in (self.centre, 1 / self.width, self.log_weight))
+        squared = x.square().sum(1)[:, None] + centre.square().sum(1) - 2 * x @ centre.T
+        return torch.logsumexp(log_weight - 0.5 * squared.clamp_min(0) * inverse.square(), 1)
+
+    def _floored(self, log_density: Tensor) -> Tensor:
+        return torch.logaddexp(log_density, torch.full_like(log_density, self.log_floor))

@@ -1,0 +1,71 @@
+"""The Hamiltonian of a density's motion: written here once, used by every method that learns a potential."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dyninfer.learning.networks import Derivatives
+
+Potential = Callable[[Tensor, Tensor], Tensor]
+
+
+def hamiltonian(
+    s: Derivatives, *, sigma: float = 0.0, growth_penalty: float | None = None, energy: Tensor | None = None
+) -> Tensor:
+    r"""Hamiltonian density ``(n,)`` of a potential, without its time derivative.
+
+    .. math:: H = \tfrac12 |\nabla s|^2 + \tfrac{\sigma^2}{2} \Delta s + \tfrac{\lambda}{2} s^2 + V
+
+    The first term moves mass with velocity ∇s, the second adds noise of amplitude σ (arXiv 2210.06662, entropic Action
+    Matching), the third lets mass grow at rate λs (unbalanced Action Matching), the fourth is the potential energy of a
+    Lagrangian (arXiv 2310.10649).
+
+    Parameters
+    ----------
+    s : Derivatives
+        Value, gradient and, where ``sigma`` is not zero, Laplacian.
+    sigma : float
+        Noise amplitude σ.
+    growth_penalty : float, optional
+        λ; None conserves mass.
+    energy : tensor ``(n,)``, optional
+        Potential energy V at the same points.
+    """
+    total = 0.5 * s.gradient.square().sum(1)
+    if sigma:
+        if s.laplacian is None:
+            raise ValueError("sigma needs derivatives that hold a Laplacian; ask for it")
+        total = total + 0.5 * sigma**2 * s.laplacian
+    if growth_penalty is not None:
+        total = total + 0.5 * growth_penalty * s.value.square()
+    return total if energy is None else total + energy
+
+
+@dataclass(frozen=True)
+class ScaledLagrangian:
+    """A Lagrangian in scaled units, bound to the data: what an objective works with.
+
+    Attributes
+    ----------
+    sigma : float
+        Noise amplitude.
+    growth_penalty : float or None
+        λ, or None where mass is conserved.
+    constrained : bool
+        Whether the total mass is prescribed at every time, and not at the snapshots only.
+    potential : callable or None
+        Potential energy ``V(t, x)``, ``(n,), (n, d) -> (n,)``.
+    """
+
+    sigma: float = 0.0
+    growth_penalty: float | None = None
+    constrained: bool = False
+    potential: Potential | None = None
+
+    def hamiltonian(self, t: Tensor, x: Tensor, s: Derivatives) -> Tensor:
+        """H at times ``(n,)`` and states ``(n, d)``; see :func:`hamiltonian`."""
+        energy = None if self.potential is None else self.potential(t, x)
+        return hamiltonian(s, sigma=self.sigma, growth_penalty=self.growth_penalty, energy=energy)

@@ -1,0 +1,282 @@
+"""Lagrangians on the space of densities: what is known beforehand about how a population moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import Settings
+from dyninfer.transport.lagrangians.hamiltonian import Potential, ScaledLagrangian
+
+
+class Lagrangian(Settings):
+    r"""Base of Lagrangians ``L = K − U``: kinetic energy of the motion (and growth) less potential energy.
+
+    Lagrangians add up: ``UnbalancedTransport(0.1) + SchrodingerBridge(0.3)`` has growth and noise. The kinetic energy
+    :math:`\tfrac12 E|\dot x|^2` is in each of them and is counted once.
+    A new one derives from this class and answers with what it adds: ``noise``, ``penalty``, ``constrained`` or ``potential``.
+    """
+
+    @property
+    def parts(self) -> tuple[Lagrangian, ...]:
+        """What was added up: itself, where it is no sum."""
+        return (self,)
+
+    @property
+    def noise(self) -> float:
+        """Noise amplitude σ, in state units per square root of time."""
+        return 0.0
+
+    @property
+    def penalty(self) -> float | None:
+        """Growth penalty λ, in inverse squared state units, or None where mass is conserved."""
+        return None
+
+    @property
+    def constrained(self) -> bool:
+        """Whether the total mass is prescribed between the snapshots as well."""
+        return False
+
+    @property
+    def has_potential(self) -> bool:
+        """Whether there is a potential energy."""
+        return any(type(term).potential is not Lagrangian.potential for term in self.parts)
+
+    def potential(self, data: Snapshots, scaling: Scaling) -> Potential | None:
+        """Potential energy ``V(t, x)`` in scaled units, found from the data given to ``fit`` if it depends on data."""
+        return None
+
+    def check(self) -> None:
+        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        self.check_kinds(f"{type(self).__name__}.")
+
+    def scaled(self, data: Snapshots, scaling: Scaling) -> ScaledLagrangian:
+        """The same Lagrangian in scaled units, its potential found from ``data``."""
+        penalty = self.penalty
+        return ScaledLagrangian(
+            sigma=self.noise * scaling.duration**0.5 / scaling.unit,
+            growth_penalty=None if penalty is None else penalty * scaling.unit**2,
+            constrained=self.constrained,
+            potential=self.potential(data, scaling) if self.has_potential else None,
+        )
+
+    def __add__(self, other: Any) -> LagrangianSum:
+        if not isinstance(other, Lagrangian):
+            return NotImplemented
+        return LagrangianSum(terms=[*self.parts, *other.parts])
+
+
+@dataclass(repr=False, eq=False)
+class LagrangianSum(Lagrangian):
+    """Sum of Lagrangians, as ``+`` makes it.
+
+    Parameters
+    ----------
+    terms : list of Lagrangian
+    """
+
+    terms: list[Lagrangian]
+
+    @property
+    def parts(self) -> tuple[Lagrangian, ...]:
+        """The terms."""
+        return tuple(self.terms)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        return " + ".join(map(repr, self.terms))
+
+    @property
+    def noise(self) -> float:
+        """Noise amplitude of the term that has one."""
+        return next((t.noise for t in self.terms if t.noise), 0.0)
+
+    @property
+    def penalty(self) -> float | None:
+        """Growth penalty of the term that has one."""
+        return next((t.penalty for t in self.terms if t.penalty is not None), None)
+
+    @property
+    def constrained(self) -> bool:
+        """Whether a term prescribes the total mass."""
+        return any(t.constrained for t in self.terms)
+
+    def potential(self, data: Snapshots, scaling: Scaling) -> Potential | None:
+        """Sum of the terms' potentials."""
+        found = (t.potential(data, scaling) for t in self.terms)
+        parts = [p for p in found if p is not None]
+        return lambda t, x: torch.stack([part(t, x) for part in parts]).sum(0)
+
+    def check(self) -> None:
+        """Raise where a term cannot be, or two terms say different things about one quantity."""
+        if not self.terms:
+            raise ValueError("a sum of Lagrangians needs at least one term")
+        for term in self.terms:
+            if not isinstance(term, Lagrangian):
+                raise TypeError(f"only Lagrangians can be added up, found {term!r}")
+            term.check()
+        for what, kind in (("noise", SchrodingerBridge), ("growth", UnbalancedTransport)):
+            same = [repr(t) for t in self.terms if isinstance(t, kind)]
+            if len(same) > 1:
+                raise ValueError(f"{' and '.join(same)} both set the {what}; keep one of them")
+
+
+@dataclass(repr=False, eq=False)
+class OptimalTransport(Lagrangian):
+    r"""Least kinetic energy: cells move straight, at constant speed, along the optimal transport plan.
+
+    .. math:: L = \int \tfrac12 |v|^2 q\,dx
+    """
+
+
+@dataclass(repr=False, eq=False)
+class SchrodingerBridge(Lagrangian):
+    r"""Optimal transport of particles that diffuse: ``dX = ∇s dt + σ dW``.
+
+    .. math:: L = \int \tfrac12 |v|^2 q\,dx, \qquad
+        \partial_t q = -\nabla\cdot(q v) + \tfrac{\sigma^2}{2}\Delta q
+
+    Parameters
+    ----------
+    sigma : float
+        Noise amplitude σ, in state units per square root of time.
+    """
+
+    sigma: float
+
+    @property
+    def noise(self) -> float:
+        """The noise amplitude σ."""
+        return self.sigma
+
+    def check(self) -> None:
+        """Raise a ValueError where σ is not positive."""
+        super().check()
+        if not 0 < self.sigma < math.inf:
+            raise ValueError(f"SchrodingerBridge.sigma must be positive, found {self.sigma}")
+
+
+@dataclass(repr=False, eq=False)
+class UnbalancedTransport(Lagrangian):
+    r"""Wasserstein-Fisher-Rao: cells move, and grow or die at rate ``g = λs``.
+
+    .. math:: L = \int \big(\tfrac12 |v|^2 + \tfrac{1}{2\lambda} g^2\big) q\,dx, \qquad
+        \partial_t q = -\nabla\cdot(q v) + g q
+
+    Mass can move over at most ``π/√λ``; what is farther is destroyed and created in place.
+
+    Parameters
+    ----------
+    growth_penalty : float
+        λ, in inverse squared state units: the larger, the cheaper growth is against motion.
+    mass : {"free", "constrained"}
+        "free" prescribes the total mass at the snapshots only (between them some of it dips, as the Wasserstein-Fisher-Rao
+        geodesic does); "constrained" prescribes it at every time, interpolated exponentially: the spherical problem.
+    """
+
+    growth_penalty: float
+    mass: Literal["free", "constrained"] = "free"
+
+    @property
+    def penalty(self) -> float:
+        """The growth penalty λ."""
+        return self.growth_penalty
+
+    @property
+    def constrained(self) -> bool:
+        """Whether the total mass is prescribed between the snapshots."""
+        return self.mass == "constrained"
+
+    def check(self) -> None:
+        """Raise a ValueError where λ is not positive or ``mass`` is not known."""
+        super().check()
+        if not 0 < self.growth_penalty < math.inf:
+            raise ValueError(
+                f"UnbalancedTransport.growth_penalty must be positive, found {self.growth_penalty}"
+            )
+        if self.mass not in ("free", "constrained"):
+            raise ValueError(f"UnbalancedTransport.mass must be 'free' or 'constrained', found {self.mass!r}")
+
+
+@dataclass(repr=False, eq=False)
+class PhysicalPotential(Lagrangian):
+    r"""Potential energy of a known force field: rays obey ``ẍ = −∇V``.
+
+    .. math:: L = \int \big(\tfrac12 |v|^2 - V(t, x)\big) q\,dx
+
+    Parameters
+    ----------
+    V : callable or torch module, ``(n,), (n, d) -> (n,)``
+        Energy at times and states in the user's units, made of torch operations. A saved model keeps the name of it, not the
+        code: the learned process needs neither.
+
+    Examples
+    --------
+    >>> from dyninfer import OptimalTransport, PhysicalPotential
+    >>> OptimalTransport() + PhysicalPotential(lambda t, x: 9.81 * x[:, 0])
+    OptimalTransport() + PhysicalPotential(V=<lambda>)
+    """
+
+    V: Callable[[Tensor, Tensor], Tensor] | str
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        return f"PhysicalPotential(V={self._name()})"
+
+    def to_plain(self) -> dict[str, Any]:
+        """Settings as JSON can hold them: the name stands for the code."""
+        return {"V": self._name()}
+
+    def check(self) -> None:
+        """Raise a TypeError where V cannot be called."""
+        if isinstance(self.V, str):
+            raise TypeError(
+                f"PhysicalPotential.V is the name {self.V!r}: a loaded model does not hold the code of its potential; "
+                "give the function itself to fit again"
+            )
+        if not callable(self.V):
+            raise TypeError(f"PhysicalPotential.V must be a function of (t, x), found {self.V!r}")
+
+    def potential(self, data: Snapshots, scaling: Scaling) -> Potential:
+        """V in scaled units: ``V T² / unit²``."""
+        return _Rescaled(self.V, scaling)
+
+    def _name(self) -> str:
+        return self.V if isinstance(self.V, str) else getattr(self.V, "__name__", type(self.V).__name__)
+
+
+class _Rescaled:
+    """A potential of the user's units as one of scaled units; the first call checks what it returns."""
+
+    def __init__(self, function: Any, scaling: Scaling):
+        self.function, self.scaling, self.checked = function, scaling, False
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        scaling = self.scaling
+        scale, shift = (torch.as_tensor(v).to(x) for v in (scaling.scale, scaling.shift))
+        when, where = scaling.start + scaling.duration * t, shift + scale * x
+        energy = self.function(when, where) if self.checked else self._first(when, where)
+        if not self.checked:
+            if not isinstance(energy, Tensor) or energy.shape != t.shape:
+                found = f"shape {tuple(energy.shape)}" if hasattr(energy, "shape") else repr(energy)
+                raise ValueError(
+                    f"the potential V(t, x) must return a tensor of shape ({len(t)},) for {len(t)} states; it returned {found}"
+                )
+            if not bool(energy.isfinite().all()):
+                raise ValueError("the potential V(t, x) is not finite at some of the data's states")
+            self.checked = True
+        return energy.to(x.dtype) * (scaling.duration / scaling.unit) ** 2
+
+    def _first(self, t: Tensor, x: Tensor) -> Any:
+        try:
+            return self.function(t, x)
+        except Exception as error:
+            raise TypeError(
+                f"the potential V(t, x) failed on tensors t ({len(t)},) and x {tuple(x.shape)}, which may carry gradients; "
+                f"make it of torch operations: {error}"
+            ) from error

@@ -1,0 +1,285 @@
+"""The command line does what Python does, with the same names, and says what is wrong in one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import dyninfer as di
+from dyninfer.cli import flags
+from dyninfer.cli import main as cli
+from dyninfer.estimators import registry
+from dyninfer.learning.settings import Settings
+
+TOY = Path(__file__).parents[1] / "toy_estimator.py"
+
+
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch):
+    """Classes that the command line loads from a user's file are forgotten after the test."""
+    monkeypatch.setattr(Settings, "registry", dict(Settings.registry))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    day = np.repeat([0.0, 1.0, 2.0, 3.0], 40)
+    x = (rng.normal(size=(160, 3)) + day[:, None]).astype(np.float32)
+    obs = pd.DataFrame({"day": day}, index=[f"c{i}" for i in range(160)])
+    anndata.AnnData(X=x, obs=obs, obsm={"X_pca": x}).write_h5ad(tmp_path / "cells.h5ad")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+FIT = ["fit", "cells.h5ad", "--time-key", "day", "--max-steps", "20", "--width", "8", "--no-progress"]
+
+
+def fails(capsys, *argv):
+    """Run a command that must fail, and return its one line."""
+    try:
+        code = cli.main(list(map(str, argv)))
+    except SystemExit as stop:
+        code = stop.code
+    shown = capsys.readouterr().err.strip()
+    assert code == 2
+    assert "\n" not in shown
+    return shown.removeprefix("dyninfer: error: ")
+
+
+def test_fit_simulate_evaluate_end_to_end(folder, capsys):
+    assert cli.main([*FIT, "--use-rep", "X_pca", "--hold-out", "2", "--sigma", "0.1", "--seed", "3"]) == 0
+    model = di.load("model.safetensors")
+    assert (model.sigma, model.width, model.hold_out_, model.seed_) == (0.1, 8, [2.0], 3)
+    assert "finished after 20 steps; written to model.safetensors" in capsys.readouterr().out
+
+    times = ["--times", "0:3:7", "--n-paths", "11"]
+    assert cli.main(["simulate", "model.safetensors", "cells.h5ad", *times, "--out", "traj.nc"]) == 0
+    traj = di.Trajectories.load("traj.nc")
+    assert traj.states.shape == (11, 7, 3)
+    np.testing.assert_allclose(traj.times, np.linspace(0, 3, 7))
+
+    out = ["--out", "metrics.csv", "--report", "report.html", "--metrics", "w1", "mmd"]
+    assert cli.main(["evaluate", "model.safetensors", "cells.h5ad", *out]) == 0
+    table = pd.read_csv("metrics.csv")
+    expected = model.evaluate(anndata.read_h5ad("cells.h5ad"), metrics=("w1", "mmd"))
+    np.testing.assert_allclose(table["w1"], expected["w1"], rtol=1e-5)
+    assert list(table["held_out"]) == [False, True, False]
+    report = (folder / "report.html").read_text()
+    assert "Time 2 was held out" in report
+    assert report.count("data:image/png;base64,") == 4
+
+
+def test_the_command_line_fits_the_same_model_as_python(folder):
+    assert cli.main(FIT) == 0
+    adata = anndata.read_h5ad("cells.h5ad")
+    same = di.ActionMatching(width=8, training=di.Training(max_steps=20)).fit(
+        adata, time_key="day", progress=False
+    )
+    for a, b in zip(
+        di.load("model.safetensors").process_.parameters(), same.process_.parameters(), strict=True
+    ):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_a_method_of_the_users_own_file_has_its_flags_and_is_loaded_again(folder, capsys):
+    method = ["--method", f"{TOY}:MeanMatching"]
+    with pytest.raises(SystemExit):
+        cli.main(["fit", *method, "--help"])
+    shown = capsys.readouterr().out
+    assert "MeanMatching:" in shown
+    assert "--growth-penalty" not in shown
+    assert cli.main([*FIT, *method]) == 0
+    assert cli.main(["evaluate", "model.safetensors", "cells.h5ad", *method, "--metrics", "w1"]) == 0
+
+
+def test_ctrl_c_during_fit_saves_the_model_so_far(folder, monkeypatch, capsys):
+    from dyninfer.estimators import action_matching
+
+    calls, loss = [], action_matching.ActionObjective.loss
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return loss(self, *args)
+
+    monkeypatch.setattr(action_matching.ActionObjective, "loss", interrupted)
+    assert cli.main(FIT) == 0
+    assert "interrupted" in capsys.readouterr().out
+    assert di.load("model.safetensors").status_ == "interrupted"
+
+
+def test_ctrl_c_elsewhere_ends_with_130_and_no_traceback(folder, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(anndata, "read_h5ad", interrupted)
+    assert cli.main(FIT) == 130
+    assert capsys.readouterr().err == "dyninfer: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["fit", "cells.h5ad", "--time-key", "dya"], "did you mean 'day'"),
+        (["fit", "cells.h5ad"], "time_key is needed"),
+        (["fit", "cell.h5ad", "--time-key", "day"], "no file 'cell.h5ad'"),
+        (["fit", "mesc_retinoic_acids", "--time-key", "day"], "did you mean 'mesc_retinoic_acid'"),
+        ([*FIT, "--hold-out", "9"], "the times are 0, 1, 2, 3"),
+        ([*FIT, "--out", "no/model.safetensors"], "folder 'no' does not exist"),
+        ([*FIT, "--method", "ActionMatch"], "did you mean 'ActionMatching'"),
+        ([*FIT, "--method", f"{TOY}:Nothing"], "no estimator 'Nothing'"),
+        ([*FIT, "--method", "none.py:Nothing"], "no file 'none.py'"),
+        ([*FIT, "--sigma", "-1"], "sigma must not be negative"),
+        ([*FIT, "--depth", "2.5"], "--depth: '2.5' is not a whole number"),
+        ([*FIT, "--objective", "best"], "--objective: invalid choice"),
+        ([*FIT, "--coupling", "NoCoupling(a=1)"], "'NoCoupling' is not known"),
+        ([*FIT, "--coupling", "OTCoupling(size=1)"], "size"),
+        ([*FIT, "--learning-rate", "0"], "training.learning_rate must be positive"),
+        ([*FIT, "--unknown", "1"], "unrecognized arguments"),
+        (["simulate", "m.safetensors", "cells.h5ad", "--times", "0,1"], "no model file 'm.safetensors'"),
+        (["simulate", "m.safetensors", "cells.h5ad", "--times", "0:1"], "neither FROM:TO:NUMBER"),
+        (["simulate", "m.safetensors", "cells.h5ad", "--times", "0,1", "--n-paths", "0"], "whole number above 0"),
+        (["datasets", "mesc"], "did you mean 'mesc_retinoic_acid'"),
+        (["fly"], "fly"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_2(folder, capsys, argv, says):
+    assert says in fails(capsys, *argv)
+
+
+def test_traceback_is_shown_where_asked(folder):
+    with pytest.raises(KeyError):
+        cli.main(["fit", "cells.h5ad", "--time-key", "dya", "--traceback"])
+
+
+def test_warnings_are_sentences_without_code(folder, capsys):
+    cli.main(FIT)
+    cli.main(["simulate", "model.safetensors", "cells.h5ad", "--times", "0,4"])
+    assert "dyninfer: warning: simulating from 0 to 4, beyond the data (0 to 3)\n" in capsys.readouterr().err
+
+
+def test_datasets_are_listed_and_written(folder, capsys):
+    assert cli.main(["datasets"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in di.datasets.available()["name"])
+    assert cli.main(["datasets", "mesc_retinoic_acid", "--out", "cells2.h5ad"]) == 0
+    assert anndata.read_h5ad("cells2.h5ad").shape == (2449, 41)
+
+
+def test_info_names_the_versions_that_are_installed(capsys):
+    from importlib.metadata import version
+
+    assert cli.main(["info"]) == 0
+    lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["numpy"] == version("numpy")
+    assert lines["torch"] == version("torch")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["demo", "--help"], ["simulate", "--help"], ["datasets"]])
+def test_torch_is_not_imported_for(argv):
+    code = (
+        "import sys\nfrom dyninfer.cli.main import main\n"
+        f"try: main({argv})\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["demo", "fit", "simulate", "evaluate", "datasets", "info"])
+def test_help_shows_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"  dyninfer {command}" in capsys.readouterr().out.split("example")[-1]
+
+
+@pytest.mark.parametrize("cls", [*registry().values(), di.Training], ids=lambda cls: cls.__name__)
+def test_every_setting_has_a_flag_with_help(cls):
+    made = {flag.name: flag for flag in flags.of_fields(cls, skip=["training"])}
+    assert set(made) == {field.name for field in dataclasses.fields(cls)} - {"training"}
+    assert [name for name, flag in made.items() if not flag.help] == []
+
+
+@dataclasses.dataclass(kw_only=True, repr=False, eq=False)
+class Push(Settings):
+    """A push.
+
+    Parameters
+    ----------
+    force : float
+        How hard, in ``N``; at most 100 % of it.
+    mode : {"soft", "hard"}
+        How.
+    other : Push, optional
+        Another.
+    sizes, names
+        Lists.
+    """
+
+    force: float = 1.0
+    mode: Literal["soft", "hard"] | None = "soft"
+    other: Settings | None = None
+    sizes: tuple[int, ...] = (1, 2)
+    names: list[str] = dataclasses.field(default_factory=list)
+    firm: bool = False
+    function: type | None = None
+
+    def __add__(self, right):
+        return Push(force=self.force + right.force)
+
+
+def parse(*argv):
+    parser = cli._Parser()
+    flags.add(parser, flags.of_fields(Push), "own.")
+    return cli._given(parser.parse_args(argv), "own.")
+
+
+def test_flags_follow_types_defaults_and_docstrings():
+    made = {flag.name: flag for flag in flags.of_fields(Push)}
+    assert set(made) == {"force", "mode", "other", "sizes", "names", "firm"}
+    assert made["force"].help == "How hard, in N; at most 100 % of it."
+    assert made["sizes"].help == made["names"].help == "Lists."
+    assert (made["force"].default, made["names"].default) == (1.0, [])
+
+
+def test_flags_that_are_not_given_leave_no_trace():
+    assert parse() == {}
+
+
+def test_flags_become_values_of_their_type():
+    given = parse("--force", "2", "--mode", "none", "--sizes", "3", "4", "--firm", "--names", "a")
+    assert given == {"force": 2.0, "mode": None, "sizes": [3, 4], "firm": True, "names": ["a"]}
+    assert isinstance(given["force"], float)
+
+
+def test_settings_are_written_as_in_python_and_added():
+    other = parse("--other", "Push(force=2.0, mode='hard', other=Push())")["other"]
+    assert (other.force, other.mode, other.other.force) == (2.0, "hard", 1.0)
+    assert parse("--other", "Push(force=2) + Push(force=3)")["other"].force == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["Push(", "Push(1)", "Push(force=f())", "open('x')", "Push", "__import__('os')"]
+)
+def test_settings_run_nothing_but_settings(text):
+    with pytest.raises(ValueError):
+        flags.settings(text)
+
+
+def test_a_taken_name_gets_the_prefix():
+    parser = cli._Parser()
+    flags.add(parser, flags.of_fields(Push), "own.", taken={"force"})
+    assert cli._given(parser.parse_args(["--own.force", "2"]), "own.") == {"force": 2.0}
+
+
+def test_times_are_evenly_spaced_or_a_list():
+    np.testing.assert_array_equal(cli._times("0:4:81"), np.linspace(0, 4, 81))
+    np.testing.assert_array_equal(cli._times("3,1.5,0"), [3, 1.5, 0])

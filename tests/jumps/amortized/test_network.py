@@ -1,0 +1,175 @@
+"""The network of pairs of states: what it must not see, and what its losses and beliefs mean."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from dyninfer.jumps.amortized.network import JumpBelief, PairNetwork, belief_loss, pair_features
+from dyninfer.jumps.amortized.prior import JumpPrior
+from dyninfer.jumps.likelihood.statistics import CoarseStatistics, JumpStatistics
+from dyninfer.learning.model_file import read_model
+from dyninfer.pretrained.train_jump import Training, TrainingConfig, main
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return PairNetwork(width=16, depth=3)
+
+
+def tasks(n=5, paths=20, seed=3):
+    return JumpPrior.widened().draw(6, seed, n_states=n, n_paths=paths)
+
+
+def read(network, labels, times, n):
+    with torch.no_grad():
+        return network(JumpStatistics.of_batch(labels, times, n).coarse())
+
+
+@pytest.mark.parametrize("n", [2, 5, 11])
+def test_relabelling_the_states_relabels_the_belief(network, n):
+    drawn = tasks(n)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(n))
+    one = read(network, drawn.labels, drawn.times, n)
+    two = read(network, order.argsort()[drawn.labels], drawn.times, n)
+    for name in ("link", "mean", "log_weight", "log_std", "point"):
+        moved = getattr(one, name)[:, order][:, :, order]
+        assert torch.allclose(getattr(two, name), moved, atol=1e-5), name
+    assert torch.allclose(two.initial, one.initial[:, order], atol=1e-5)
+    for name in ("noise_mean", "noise_log_std", "clean"):
+        assert torch.allclose(getattr(two, name), getattr(one, name), atol=1e-5), name
+
+
+@pytest.mark.parametrize("scale", [1e-3, 7.3, 1e6])
+def test_the_unit_of_time_changes_nothing(network, scale):
+    drawn = tasks()
+    one, two = (read(network, drawn.labels, drawn.times * c, 5) for c in (1.0, scale))
+    for name, value in vars(one).items():
+        assert torch.allclose(getattr(two, name), value, atol=1e-5), name
+
+
+def test_every_process_of_a_batch_is_read_by_itself(network):
+    drawn = tasks()
+    whole = read(network, drawn.labels, drawn.times, 5)
+    alone = read(network, drawn.labels[:, 2:3], drawn.times, 5)
+    assert torch.allclose(alone.mean[0], whole.mean[2], atol=1e-5)
+
+
+def belief(batch=3, n=4, seed=0):
+    g = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(batch, *shape, generator=g, dtype=torch.float64)
+
+    return JumpBelief(
+        link=draw(n, n),
+        log_weight=draw(n, n, 3).log_softmax(-1),
+        mean=draw(n, n, 3),
+        log_std=0.3 * draw(n, n, 3) - 1,
+        point=draw(n, n),
+        initial=draw(n).log_softmax(-1),
+        noise_mean=draw() - 3,
+        noise_log_std=0.3 * draw(),
+        clean=draw(),
+    )
+
+
+def test_classical_estimates_are_logarithms_of_matrices_of_shares():
+    """Of 10⁷ exact pairs a gap apart, ``log P / gap`` is the generator itself, in every bin that has any."""
+    q = torch.tensor([[-0.3, 0.2, 0.1], [0.1, -0.5, 0.4], [0.3, 0.3, -0.6]], dtype=torch.float64)
+    gaps = torch.tensor([0.2, 0.8], dtype=torch.float64)
+    counts = torch.zeros(12, 3, 3, dtype=torch.float64)
+    for place, gap in ((3, gaps[0]), (5, gaps[1])):
+        counts[place] = 1e7 * torch.linalg.matrix_exp(q * gap)
+    log_gap = torch.zeros(12, dtype=torch.float64)
+    log_gap[[3, 5]] = gaps.log()
+    one = torch.ones((), dtype=torch.float64)
+    statistics = CoarseStatistics(counts, log_gap, torch.ones(3, dtype=torch.float64), 3e7 * one, 1e7 * one)
+    _, (held, estimate) = pair_features(statistics)
+    assert held[0, 1].nonzero()[:, 0].tolist() == [3, 5]
+    off = ~torch.eye(3, dtype=torch.bool)
+    for place, tolerance in ((3, 1e-6), (5, 3e-3)):  # eight terms of the series
+        assert torch.allclose(estimate[..., place][off].exp(), q[off], rtol=tolerance)
+
+
+def test_losses_are_negative_log_likelihoods():
+    b = belief()
+    g = torch.Generator().manual_seed(1)
+    rates = torch.rand(3, 4, 4, generator=g, dtype=torch.float64) * (1 - torch.eye(4))
+    rates[:, 0, 1] = 0
+    initial = torch.rand(3, 4, generator=g, dtype=torch.float64)
+    initial = initial / initial.sum(-1, keepdim=True)
+    noise = torch.tensor([0.0, 0.01, 0.1], dtype=torch.float64)
+    found = belief_loss(b, rates, initial, noise)
+    off = ~np.eye(4, dtype=bool)
+    chance, r = 1 / (1 + np.exp(-b.link.numpy())), rates.numpy()
+    link = np.where(r > 0, np.log(chance), np.log1p(-chance))[:, off]
+    assert float(found["link"]) == pytest.approx(-link.mean())
+    log_r = np.log(np.where(r > 0, r, 1))[..., None]
+    density = (b.log_weight.exp().numpy() * scipy.stats.norm.pdf(log_r, b.mean, b.log_std.exp())).sum(-1)
+    assert float(found["rate"]) == pytest.approx(-np.where(r > 0, np.log(density), 0)[:, off].mean())
+    error = np.square(np.exp(b.point.numpy()) * ~np.eye(4, dtype=bool) - r).sum((1, 2)) / np.square(r).sum(
+        (1, 2)
+    )
+    assert float(found["point"]) == pytest.approx(np.minimum(error, 10).mean())
+    gain = [scipy.stats.entropy(p, q) for p, q in zip(initial.numpy(), b.initial.exp().numpy(), strict=True)]
+    assert float(found["initial"]) == pytest.approx(np.mean(gain))
+    clean = 1 / (1 + np.exp(-b.clean.numpy()))
+    logit = np.log([1, 0.01 / 0.99, 0.1 / 0.9])
+    normal = scipy.stats.norm.logpdf(logit, b.noise_mean, b.noise_log_std.exp()) + 0.5 * math.log(2 * math.pi)
+    expected = -np.log([clean[0], 1 - clean[1], 1 - clean[2]]) - np.where([False, True, True], normal, 0)
+    assert float(found["noise"]) == pytest.approx(expected.mean())
+
+
+def test_gradients_are_finite_where_almost_nothing_was_seen(network):
+    labels, times = torch.zeros(2, 4, 1, dtype=torch.long), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    statistics = JumpStatistics.of_batch(labels, times, 3).coarse()
+    parts = belief_loss(network(statistics), torch.zeros(4, 3, 3), torch.full((4, 3), 1 / 3), torch.zeros(4))
+    sum(parts.values()).backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+    network.zero_grad()
+
+
+TINY = {"width": 8, "depth": 1, "batch": 4, "groups": 1, "most_numbers": 2**14, "warm_up": 1}
+
+
+def test_training_taken_up_again_goes_on_from_its_checkpoint(tmp_path):
+    first = Training(TrainingConfig(**TINY, steps=12), tmp_path, torch.device("cpu"))
+    first.run(every=4)
+    again = Training(TrainingConfig(**TINY, steps=20), tmp_path, torch.device("cpu"))
+    assert again.step == 12
+    for name, value in first.network.named_parameters():
+        assert torch.equal(dict(again.network.named_parameters())[name], value)
+        assert torch.equal(again.average[name], first.average[name])
+    one, two = (t.optimiser.state_dict()["state"] for t in (first, again))
+    assert one.keys() == two.keys()
+    for key, moments in one.items():
+        assert all(torch.equal(value, two[key][name]) for name, value in moments.items())
+    again.run(every=4)
+    assert again.step == 20
+    assert len((tmp_path / "losses.jsonl").read_text().splitlines()) == 5
+
+
+def test_the_command_line_trains_and_writes_weights_with_their_settings(tmp_path):
+    tiny = [x for k, v in TINY.items() for x in (f"--{k.replace('_', '-')}", str(v))]
+    main(["--out", str(tmp_path), "--steps", "3", "--seed", "5", "--device", "cpu", "--measure", "0", *tiny])
+    metadata, tensors = read_model(tmp_path / "jump.safetensors")
+    assert metadata["training"]["seed"] == 5
+    assert metadata["training"]["steps_done"] == 3
+    network = PairNetwork(**metadata["network"])
+    network.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("weight.")})
+    assert (tensors["range.low"] <= tensors["range.high"]).all()
+
+
+def test_the_same_seed_trains_the_same_weights(tmp_path):
+    before, runs = torch.get_rng_state(), []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        training = Training(TrainingConfig(**TINY, steps=6, seed=7), tmp_path / name, torch.device("cpu"))
+        training.run()
+        runs.append(torch.cat([p.detach().flatten() for p in training.network.parameters()]))
+    assert torch.equal(*runs)
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,0 +1,139 @@
+"""Simulated jumps against transition probabilities, each other, and a plain loop."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import expm
+from scipy.stats import chi2, kstest
+
+from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.jumps.simulation import draw_skeletons, simulate_events, simulate_jumps
+from dyninfer.simulation import simulate
+
+SURE = 20.5  # chi-square with 5 degrees of freedom exceeds it once in a thousand
+
+
+def generators(seed, *batch, n=6):
+    g = torch.Generator().manual_seed(seed)
+    return with_diagonal(torch.rand(*batch, n, n, generator=g, dtype=torch.float64))
+
+
+def chi_square(states, law):
+    expected = law * len(states)
+    return (((np.bincount(states, minlength=len(law)) - expected) ** 2) / expected).sum()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_both_samplers_have_the_marginals_of_the_exponential(seed):
+    q, n, times = generators(seed), 100_000, [0.0, 0.4, 3.0]
+    start = np.full(n, 2)
+    skeleton = simulate_jumps(MarkovJump(q), start, times, seed=seed).states.numpy()
+    events = simulate_events(MarkovJump(q), start, 3.0, seed=seed).at(times).numpy()
+    for k in (1, 2):
+        law = expm(q.numpy() * times[k])[2]
+        assert chi_square(skeleton[:, k], law) < SURE
+        assert chi_square(events[:, k], law) < SURE
+
+
+def test_both_samplers_agree_on_pairs_of_times_under_changing_generators():
+    process = MarkovJump(generators(2, 3, n=3), initial=[0.2, 0.5, 0.3], breaks=[0.5, 1.2])
+    times, n = [0.3, 1.0, 1.6], 60_000
+    a = simulate_jumps(process, n, times, seed=0).states.numpy()
+    b = simulate_events(process, n, 2.0, seed=1).at(times).numpy()
+    counts = [np.bincount(s @ [9, 3, 1], minlength=27) for s in (a, b)]
+    statistic = ((counts[0] - counts[1]) ** 2 / (counts[0] + counts[1])).sum()
+    assert statistic < chi2.isf(1e-3, 26)
+    exact = process.marginal(0.3)[:, None, None] * process.transition(0.7, 0.3)[:, :, None]
+    exact = exact * process.transition(0.6, 1.0)[None]
+    expected = exact.reshape(-1).numpy() * n
+    assert ((counts[0] - expected) ** 2 / expected).sum() < chi2.isf(1e-3, 26)
+
+
+def test_each_member_of_a_batch_follows_its_own_generator():
+    q, n = generators(3, 4), 30_000
+    process = MarkovJump(q, initial=torch.eye(6)[[0, 1, 2, 3]])
+    states = draw_skeletons(process, n, torch.tensor([0.0, 0.8]), seed=5)
+    events = simulate_events(process, n, 0.8, seed=5).at([0.8])
+    assert states.shape == (4, n, 2)
+    for k in range(4):
+        law = expm(0.8 * q[k].numpy())[k]
+        assert chi_square(states[k, :, 1].numpy(), law) < SURE
+        assert chi_square(events[k, :, 0].numpy(), law) < SURE
+
+
+def test_waiting_times_and_targets_are_those_of_the_generator():
+    process = MarkovJump(generators(4))
+    events = simulate_events(process, np.full(20_000, 1), 200.0, seed=0)
+    waits = (events.times[:, 1] - events.times[:, 0]).numpy()
+    assert kstest(waits, "expon", args=(0, float(process.holding_times()[1]))).pvalue > 1e-3
+    law = process.embedded_chain()[1].numpy()
+    targets = events.states[:, 1].numpy()
+    assert chi_square(np.delete(np.arange(6), 1).searchsorted(targets), np.delete(law, 1)) < 18.5
+    share = events.occupation_times(6).mean(0) / 200.0
+    torch.testing.assert_close(share, process.stationary(), rtol=0.02, atol=0)
+
+
+def test_absorbed_paths_stay_and_need_no_end():
+    dying = MarkovJump.from_rates([[0, 2.0], [0, 0]], initial=[1.0, 0.0])
+    events = simulate_events(dying, 5000, 1e6, seed=0)
+    assert (events.n_jumps == 1).all()
+    assert kstest(events.times[:, 1].numpy(), "expon", args=(0, 0.5)).pvalue > 1e-3
+    assert (events.at([5e5]) == 1).all()
+
+
+def test_a_path_depends_on_the_seed_and_its_number_alone():
+    process, times = MarkovJump(generators(5)), np.linspace(0, 3, 20)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    whole = simulate_jumps(process, 500, times, seed=7).states
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(whole, simulate_jumps(process, 500, times, seed=7, chunk_size=33).states)
+    assert torch.equal(whole[:100], simulate_jumps(process, 100, times, seed=7).states)
+    assert not torch.equal(whole, simulate_jumps(process, 500, times, seed=8).states)
+
+
+def test_simulate_takes_jump_processes():
+    process, times, x0 = MarkovJump(generators(6)), [0.0, 1.0, 2.0], np.arange(6)
+    found = simulate(process, x0, times, seed=3)
+    assert found.discrete
+    assert torch.equal(found.states, simulate_jumps(process, x0, times, seed=3).states)
+    with pytest.raises(ValueError, match="dt does not apply"):
+        simulate(process, x0, times, dt=0.1)
+
+
+def test_bad_arguments_are_named():
+    process = MarkovJump(generators(7))
+    with pytest.raises(ValueError, match="start must hold states from 0 to 5"):
+        simulate_jumps(process, [6], [0.0, 1.0])
+    with pytest.raises(TypeError, match="integer states"):
+        simulate_jumps(process, [0.5], [0.0, 1.0])
+    with pytest.raises(ValueError, match="stop must be"):
+        simulate_events(process, 3, -1.0)
+
+
+def test_a_hundred_thousand_paths_beat_a_loop_forty_times():
+    q, times = generators(8), np.linspace(0, 5, 21)
+    process, n, few = MarkovJump(q), 100_000, 300
+
+    def seconds(call):
+        began = time.process_time()
+        call()
+        return time.process_time() - began
+
+    def loop():
+        rng, rates = np.random.default_rng(0), np.clip(q.numpy(), 0, None)
+        for _ in range(few):
+            t, s = 0.0, 0
+            while t < 5.0:
+                t += rng.exponential(1 / rates[s].sum())
+                s = rng.choice(6, p=rates[s] / rates[s].sum())
+
+    batched = min(seconds(lambda: simulate_jumps(process, n, times)) for _ in range(2))
+    by_jump = min(seconds(lambda: simulate_events(process, n, 5.0)) for _ in range(2))
+    looped = seconds(loop) * n / few
+    assert looped / batched > 40, looped / batched
+    assert looped / by_jump > 40, looped / by_jump

@@ -1,0 +1,225 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dyninfer.diffusions import Diffusion
+from dyninfer.simulation import simulate
+
+DECAY = Diffusion(drift=lambda t, x: -x)
+OU = Diffusion(drift=lambda t, x: -x, diffusion=0.5)
+MULTIPLICATIVE = Diffusion(drift=lambda t, x: -x, diffusion=lambda t, x: 0.1 * x)
+
+
+def test_one_time_returns_the_start():
+    x = torch.randn(4, 2)
+    run = simulate(OU, x, [3.0])
+    assert torch.equal(run.states[:, 0], x)
+    assert run.times.tolist() == [3.0]
+
+
+def test_arrays_lists_and_integers_start_in_float32():
+    for x in ([[1, 2], [3, 4]], np.array([[1, 2], [3, 4]]), torch.tensor([[1, 2], [3, 4]])):
+        assert simulate(DECAY, x, [0, 1]).states.dtype == torch.float32
+
+
+@pytest.mark.parametrize("solver", ["tsit5", "rk4", "dopri5"])
+def test_float64_start_gives_float64_accuracy(solver):
+    x = np.random.default_rng(0).normal(size=(3, 2))
+    run = simulate(DECAY, x, [0.0, 1.0], solver=solver, rtol=1e-10, atol=1e-12)
+    assert run.states.dtype == torch.float64
+    assert np.allclose(run.states[:, 1].numpy(), x * math.exp(-1), rtol=3e-9)
+
+
+def test_float64_start_through_a_float32_network_gives_float64_results():
+    net = nn.Linear(2, 2)
+    run = simulate(Diffusion(drift=Wrapped(net)), np.ones((3, 2)), [0.0, 1.0])
+    assert run.states.dtype == torch.float64
+
+
+def test_float32_start_through_a_float64_network_runs():
+    run = simulate(Diffusion(drift=Wrapped(nn.Linear(2, 2).double())), torch.ones(3, 2), [0.0, 1.0])
+    assert run.states.dtype == torch.float32
+
+
+class Wrapped(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, t, x):
+        return self.net(x)
+
+
+def test_more_paths_than_rows_draws_rows_and_their_names_together():
+    x = torch.arange(5.0)[:, None]
+    run = simulate(DECAY, x, [0.0, 1.0], n_paths=40, origin=list("abcde"))
+    drawn = ["abcde".index(name) for name in run.origin]
+    assert run.states[:, 0, 0].tolist() == [float(i) for i in drawn]
+    assert set(drawn) == set(range(5))
+
+
+def test_fewer_paths_than_rows_draws_without_replacement():
+    run = simulate(DECAY, torch.arange(20.0)[:, None], [0.0, 1.0], n_paths=15)
+    assert len(set(run.states[:, 0, 0].tolist())) == 15
+
+
+def test_as_many_paths_as_rows_keeps_every_row_in_order():
+    x = torch.randn(6, 1)
+    assert torch.equal(simulate(DECAY, x, [0.0, 1.0], n_paths=6).states[:, 0], x)
+
+
+@pytest.mark.parametrize("solver", ["euler_maruyama", "heun", "sra1"])
+def test_chunks_do_not_change_noisy_paths(solver):
+    x = torch.randn(200, 3)
+    whole = simulate(OU, x, [0.0, 0.5, 1.0], solver=solver, seed=3).states
+    for size in (7, 64, 100):
+        parts = simulate(OU, x, [0.0, 0.5, 1.0], solver=solver, seed=3, chunk_size=size).states
+        assert torch.equal(parts, whole)
+
+
+def test_chunks_do_not_change_adaptive_paths():
+    x = torch.randn(100, 3)
+    field = Diffusion(drift=lambda t, x: torch.sin(3 * x) - x.flip(1))
+    whole = simulate(field, x, [0.0, 1.0, 2.0]).states
+    assert torch.allclose(
+        simulate(field, x, [0.0, 1.0, 2.0], chunk_size=13).states, whole, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_first_paths_stay_when_more_are_asked_for():
+    x = torch.zeros(3, 2)
+    few = simulate(OU, x, [0.0, 1.0], n_paths=70, seed=5).states
+    many = simulate(OU, x, [0.0, 1.0], n_paths=300, seed=5).states
+    assert torch.equal(many[:70], few)
+
+
+def test_seeds_differ_and_repeat_and_leave_the_global_generator_alone():
+    x = torch.zeros(10, 2)
+    before = torch.get_rng_state()
+    a, b, c = (simulate(OU, x, [0.0, 1.0], seed=seed).states for seed in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a[:, 1], c[:, 1])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_auto_chooses_by_the_noise():
+    x = torch.ones(4, 2)
+    per_time = Diffusion(drift=lambda t, x: -x, diffusion=lambda t, x: (1 + t[:, None]).expand_as(x))
+    hidden = Diffusion(drift=lambda t, x: -x, diffusion=lambda t, x: 0.1 * x.detach())
+    chosen = {
+        p: simulate(p, x, [0.0, 1.0]).attrs["solver"] for p in (DECAY, OU, per_time, MULTIPLICATIVE, hidden)
+    }
+    assert list(chosen.values()) == ["tsit5", "sra1", "sra1", "euler_maruyama", "euler_maruyama"]
+
+
+def test_provenance_is_plain():
+    attrs = simulate(OU, torch.ones(2, 2), [0.0, 1.0], seed=np.int64(7), dt=0.3).attrs
+    assert (attrs["seed"], attrs["dt"], attrs["noise"], attrs["backward"]) == (7, 0.25, None, False)
+
+
+def test_progress_shows_a_bar(capsys):
+    simulate(DECAY, torch.ones(2, 2), [0.0, 1.0, 2.0], progress=True)
+    assert "simulate (tsit5)" in capsys.readouterr().err
+
+
+def test_arrays_record_no_gradients_even_for_a_trained_network():
+    net = Wrapped(nn.Linear(2, 2))
+    assert not simulate(Diffusion(drift=net), np.ones((2, 2), np.float32), [0.0, 1.0]).states.requires_grad
+    with torch.no_grad():
+        assert not simulate(Diffusion(drift=net), torch.ones(2, 2), [0.0, 1.0]).states.requires_grad
+    assert simulate(Diffusion(drift=net), torch.ones(2, 2), [0.0, 1.0]).states.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"process": nn.Linear(2, 2)}, TypeError, "process such as Diffusion, but process is a Linear"),
+        ({"x0": torch.ones(2)}, ValueError, r"x0 must be \(n, d\).*x0\[None\]"),
+        ({"x0": torch.ones(2, 2, 2)}, ValueError, r"x0 must be \(n, d\)"),
+        ({"x0": torch.ones(0, 2)}, ValueError, "at least one row"),
+        ({"x0": torch.tensor([[1.0], [math.nan]])}, ValueError, "1 of its 2 rows.*first is row 1"),
+        ({"x0": [["a"]]}, TypeError, "x0 must be a numeric array"),
+        ({"x0": torch.ones(2, 2, dtype=torch.complex64)}, TypeError, "x0 must be real"),
+        ({"times": [0.0, 1.0, 1.0]}, ValueError, "1 is followed by 1"),
+        ({"times": [0.0, 2.0, 1.0]}, ValueError, "2 is followed by 1"),
+        ({"times": [1.0, 0.0]}, ValueError, "backward=True"),
+        ({"times": [0.0, 1.0], "backward": True}, ValueError, "reverse them"),
+        ({"times": []}, ValueError, "at least one number"),
+        ({"times": [[0.0, 1.0]]}, ValueError, "one list"),
+        ({"times": [0.0, math.inf]}, ValueError, "finite"),
+        ({"times": "soon"}, TypeError, "times must be a list"),
+        ({"dt": 0.0}, ValueError, "dt must be a positive number"),
+        ({"dt": "fast"}, ValueError, "dt must be a positive number"),
+        ({"rtol": -1.0}, ValueError, "rtol must be a positive number"),
+        ({"n_paths": 0}, ValueError, "n_paths must be a positive integer"),
+        ({"chunk_size": 2.5}, ValueError, "chunk_size must be a positive integer"),
+        ({"seed": 0.5}, TypeError, "seed must be an integer"),
+        ({"resample": 1.5}, ValueError, "resample must be a fraction"),
+        ({"origin": ["a"]}, ValueError, "origin names 1 rows, but x0 has 2"),
+        ({"features": ["a"]}, ValueError, "features names 1 columns, but x0 has 2"),
+        ({"solver": 4}, TypeError, "solver must be a name"),
+        ({"solver": "rk5"}, ValueError, "'rk5' is not known; choose one of 'auto', 'tsit5'"),
+        ({"solver": "sra1"}, ValueError, "'sra1' is for equations with noise"),
+        ({"solver": "torchsde:srk"}, ValueError, "is for equations with noise"),
+        ({"solver": "torchdiffeq:magic"}, ValueError, "names no method of torchdiffeq"),
+        ({"process": OU, "solver": "rk4"}, ValueError, "'rk4' is for flows without noise"),
+        ({"process": OU, "solver": "dopri5"}, ValueError, "is for flows without noise"),
+        ({"process": OU, "solver": "torchsde:magic"}, ValueError, "not of the form"),
+        ({"process": MULTIPLICATIVE, "solver": "sra1"}, ValueError, "depends on the state"),
+        ({"process": MULTIPLICATIVE, "solver": "torchsde:midpoint"}, ValueError, "Stratonovich"),
+        ({"noise": 0.5}, ValueError, "noise=0.5 needs the score"),
+        ({"process": OU, "noise": 0.0}, ValueError, "noise=0.0 needs the score"),
+        ({"process": OU, "times": [1.0, 0.0], "backward": True}, ValueError, "backward=True needs the score"),
+        ({"noise": -1.0}, ValueError, "not negative"),
+        ({"noise": "loud"}, TypeError, "noise must be a number"),
+        ({"noise": lambda t: -t}, ValueError, "not negative, but it is -1 at time 1"),
+        ({"noise": lambda t: None}, TypeError, "one number for a scalar time"),
+        ({"process": Diffusion(drift=lambda t, x: x[:, 0])}, ValueError, r"drift\(t, x\).*must be \(n, d\)"),
+        ({"process": Diffusion(drift=lambda t, x: 1.0)}, TypeError, "must return a tensor"),
+        (
+            {"process": Diffusion(drift=lambda t, x: x, growth=lambda t, x: x)},
+            ValueError,
+            r"growth\(t, x\).*must be \(n,\)",
+        ),
+        (
+            {"process": Diffusion(drift=lambda t, x: x, diffusion=lambda t, x: t)},
+            ValueError,
+            r"write t\[:, None\]",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named_in_a_sentence(change, error, message):
+    arguments = {"process": DECAY, "x0": torch.ones(2, 2), "times": [0.0, 1.0], **change}
+    with pytest.raises(error, match=message):
+        simulate(**arguments)
+
+
+def test_diffusion_that_depends_on_the_state_has_no_probability_flow():
+    process = Diffusion(drift=lambda t, x: -x, diffusion=lambda t, x: 0.1 * x, score=lambda t, x: -x)
+    with pytest.raises(ValueError, match="does not depend on the state"):
+        simulate(process, torch.ones(2, 2), [1.0, 0.0], backward=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("solver", ["sra1", "euler_maruyama", "torchsde:euler"])
+def test_runs_on_the_device_of_the_process(solver):
+    net = nn.Linear(3, 3).cuda()
+    run = simulate(
+        Diffusion(drift=Wrapped(net), diffusion=0.2), np.zeros((200, 3)), [0.0, 1.0], solver=solver
+    )
+    assert run.states.is_cuda
+    assert run.states.isfinite().all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("solver", ["tsit5", "rk4", "dopri5"])
+def test_flows_agree_between_devices(solver):
+    x = torch.randn(50, 3)
+    here = simulate(DECAY, x, [0.0, 1.0, 2.0], solver=solver).states
+    there = simulate(DECAY, x.cuda(), [0.0, 1.0, 2.0], solver=solver).states
+    assert torch.allclose(here, there.cpu(), atol=1e-5)
