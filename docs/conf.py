@@ -11,7 +11,9 @@ HERE = Path(__file__).parent
 
 # myst-nb reads only what lies below docs/, so the tutorials are copied here (git ignores the copies).
 shutil.rmtree(HERE / "tutorials", ignore_errors=True)
-shutil.copytree(HERE.parent / "tutorials", HERE / "tutorials", ignore=shutil.ignore_patterns("__pycache__"))
+shutil.copytree(
+    HERE.parent / "tutorials", HERE / "tutorials", ignore=shutil.ignore_patterns("__pycache__")
+)
 
 # Kernels of the tutorials inherit this: tqdm complains where a browser widget for its bar is not installed.
 os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")

@@ -11,7 +11,9 @@ import numpy as np
 import dyninfer as di
 
 adata = di.datasets.mesc_retinoic_acid()
-model = di.ActionMatching().fit(adata, time_key="time", use_rep="X_pca", hold_out=24, progress=False)
+model = di.ActionMatching().fit(
+    adata, time_key="time", use_rep="X_pca", hold_out=24, progress=False
+)
 traj = model.simulate(adata, times=np.arange(0, 97, 2))
 
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4), layout="constrained", width_ratios=(1, 1.1))

@@ -92,7 +92,9 @@ class MixtureBridge:
 
     def sample_at(self, coefficients, t: float, n: int, seed: int) -> Tensor:
         a, b, gamma = (float(v) for v in coefficients(t)[:3])
-        z = torch.randn(n, self.first[1].shape[1], generator=torch.Generator().manual_seed(seed + 2))
+        z = torch.randn(
+            n, self.first[1].shape[1], generator=torch.Generator().manual_seed(seed + 2)
+        )
         return a * self.sample(0, n, seed) + b * self.sample(1, n, seed + 1) + gamma * z
 
     def log_density(self, x: Tensor, end: int) -> Tensor:
@@ -165,7 +167,9 @@ class GaussianFlow:
 
     def covariance(self, t: float) -> Tensor:
         c, one = self.coupling, torch.eye(len(self.m0))
-        return (1 - t) ** 2 * self.s0 + t**2 * self.s1 + t * (1 - t) * (c + c.T + self.sigma**2 * one)
+        return (
+            (1 - t) ** 2 * self.s0 + t**2 * self.s1 + t * (1 - t) * (c + c.T + self.sigma**2 * one)
+        )
 
     def drift(self, t: float, x: Tensor) -> Tensor:
         y = x - self.mean(t)
@@ -178,7 +182,9 @@ class GaussianFlow:
         total = 0.0
         for t in (torch.arange(n) + 0.5) / n:
             s, rate = self.covariance(float(t)), self._gain(float(t))
-            total += 0.5 * float((self.m1 - self.m0).square().sum() + (rate @ s @ rate.T).trace()) / n
+            total += (
+                0.5 * float((self.m1 - self.m0).square().sum() + (rate @ s @ rate.T).trace()) / n
+            )
         return total
 
     def _gain(self, t: float) -> Tensor:
@@ -199,7 +205,9 @@ class GaussianFlow:
 
 def dirac_action(distance: float, m0: float, m1: float, penalty: float) -> float:
     """Free Wasserstein-Fisher-Rao action between two point masses: ``(2/λ)(m0 + m1 − 2 √(m0 m1) cos θ)``."""
-    return 2 / penalty * (m0 + m1 - 2 * math.sqrt(m0 * m1) * math.cos(dirac_angle(distance, penalty)))
+    return (
+        2 / penalty * (m0 + m1 - 2 * math.sqrt(m0 * m1) * math.cos(dirac_angle(distance, penalty)))
+    )
 
 
 def dirac_mass(t: Tensor, distance: float, m0: float, m1: float, penalty: float) -> Tensor:

@@ -54,63 +54,176 @@ def one_sentence(error):
 
 
 FIT_ERRORS = {
-    "misspelt time key": (lambda: {"time_key": "dya"}, KeyError, "time_key 'dya' is not in adata.obs; did you mean 'day'?"),
-    "no time key": (lambda: {"time_key": None}, KeyError, "time_key is needed for an AnnData; columns that look like times: 'day'"),
-    "text times": (
-        lambda: {"data": spoilt(lambda a: a.obs.__setitem__("day", "E" + a.obs["day"].astype(str)))},
-        ValueError, "'day' holds text ('E0'); times must be numbers. Make them: adata.obs['day'] =",
+    "misspelt time key": (
+        lambda: {"time_key": "dya"},
+        KeyError,
+        "time_key 'dya' is not in adata.obs; did you mean 'day'?",
     ),
-    "one time": (lambda: {"data": cells(times=(8.5,))}, ValueError, "need at least two times in adata.obs['day'], found [8.5]"),
+    "no time key": (
+        lambda: {"time_key": None},
+        KeyError,
+        "time_key is needed for an AnnData; columns that look like times: 'day'",
+    ),
+    "text times": (
+        lambda: {
+            "data": spoilt(lambda a: a.obs.__setitem__("day", "E" + a.obs["day"].astype(str)))
+        },
+        ValueError,
+        "'day' holds text ('E0'); times must be numbers. Make them: adata.obs['day'] =",
+    ),
+    "one time": (
+        lambda: {"data": cells(times=(8.5,))},
+        ValueError,
+        "need at least two times in adata.obs['day'], found [8.5]",
+    ),
     "no cells": (lambda: {"data": cells()[:0]}, ValueError, "need at least two times"),
     "missing values": (
         lambda: {"data": spoilt(lambda a: a.obsm["X_pca"].__setitem__((4, 1), np.nan))},
-        ValueError, "X_pca at time 0 has NaN or infinite values in 1 of 30 rows (first: 'c4'); remove or impute them",
+        ValueError,
+        "X_pca at time 0 has NaN or infinite values in 1 of 30 rows (first: 'c4'); remove or impute them",
     ),
     "infinite values": (
         lambda: {"data": spoilt(lambda a: a.obsm["X_pca"].__setitem__((40, 1), np.inf))},
-        ValueError, "X_pca at time 1 has NaN or infinite values in 1 of 30 rows (first: 'c40')",
+        ValueError,
+        "X_pca at time 1 has NaN or infinite values in 1 of 30 rows (first: 'c40')",
     ),
-    "no such representation": (lambda: {"use_rep": "X_scvi"}, KeyError, "use_rep 'X_scvi' is not in adata.obsm; there are 'X_pca', 'X'"),
+    "no such representation": (
+        lambda: {"use_rep": "X_scvi"},
+        KeyError,
+        "use_rep 'X_scvi' is not in adata.obsm; there are 'X_pca', 'X'",
+    ),
     "no principal components": (
         lambda: {"data": spoilt(lambda a: a.obsm.clear()), "use_rep": "X_pca"},
-        KeyError, "compute it with sc.pp.pca(adata)",
+        KeyError,
+        "compute it with sc.pp.pca(adata)",
     ),
     "matrix too large": (
-        lambda: {"data": anndata.AnnData(sp.csr_matrix((200_000, 60_000), dtype=np.float32), obs=pd.DataFrame({"day": np.arange(200_000) % 2}, index=np.arange(200_000).astype(str)))},
-        MemoryError, "X as a dense 100000 x 60000 array takes 24.0 GB; reduce it first (sc.pp.pca(adata)) and give use_rep='X_pca'",
+        lambda: {
+            "data": anndata.AnnData(
+                sp.csr_matrix((200_000, 60_000), dtype=np.float32),
+                obs=pd.DataFrame(
+                    {"day": np.arange(200_000) % 2}, index=np.arange(200_000).astype(str)
+                ),
+            )
+        },
+        MemoryError,
+        "X as a dense 100000 x 60000 array takes 24.0 GB; reduce it first (sc.pp.pca(adata)) and give use_rep='X_pca'",
     ),
     "text features": (
-        lambda: {"data": spoilt(lambda a: a.obsm.__setitem__("words", pd.DataFrame({"a": ["x"] * 90}, index=a.obs_names))), "use_rep": "words"},
-        TypeError, "words holds",
+        lambda: {
+            "data": spoilt(
+                lambda a: a.obsm.__setitem__(
+                    "words", pd.DataFrame({"a": ["x"] * 90}, index=a.obs_names)
+                )
+            ),
+            "use_rep": "words",
+        },
+        TypeError,
+        "words holds",
     ),
-    "held-out time that is not there": (lambda: {"hold_out": 2}, ValueError, "no snapshot at time 2; the times are 0, 1, 3"),
-    "everything held out": (lambda: {"hold_out": [0, 1]}, ValueError, "need at least two times in adata.obs['day'], found [3.0]"),
+    "held-out time that is not there": (
+        lambda: {"hold_out": 2},
+        ValueError,
+        "no snapshot at time 2; the times are 0, 1, 3",
+    ),
+    "everything held out": (
+        lambda: {"hold_out": [0, 1]},
+        ValueError,
+        "need at least two times in adata.obs['day'], found [3.0]",
+    ),
     "keys with snapshots": (
         lambda: {"data": di.Snapshots(times=[0, 1], samples=[np.zeros((5, 1))] * 2)},
-        ValueError, "time_key names a key of an AnnData, but Snapshots were given; leave it out",
+        ValueError,
+        "time_key names a key of an AnnData, but Snapshots were given; leave it out",
     ),
-    "a bare array": (lambda: {"data": np.zeros((5, 2))}, TypeError, "ActionMatching.fit takes an AnnData, Snapshots or a DensityPath, not ndarray"),
+    "a bare array": (
+        lambda: {"data": np.zeros((5, 2))},
+        TypeError,
+        "ActionMatching.fit takes an AnnData, Snapshots or a DensityPath, not ndarray",
+    ),
     "too few to split": (
-        lambda: {"data": cells(n_per_time=1)}, ValueError, "time 0 has 1 samples, too few to split; give more or set validation_fraction=0",
+        lambda: {"data": cells(n_per_time=1)},
+        ValueError,
+        "time 0 has 1 samples, too few to split; give more or set validation_fraction=0",
     ),
-    "negative noise": (lambda: {"model": di.ActionMatching(sigma=-1)}, ValueError, "sigma must not be negative or infinite, found -1"),
-    "text for a number": (lambda: {"model": di.ActionMatching(sigma="0.1")}, TypeError, "sigma must be a number, found '0.1'"),
-    "half a unit": (lambda: {"model": di.ActionMatching(width=16.5)}, TypeError, "width must be a whole number, found 16.5"),
-    "training as a dict": (lambda: {"model": di.ActionMatching(training={"max_steps": 3})}, TypeError, "training must be Training or None, found {'max_steps': 3}"),
-    "half a step": (lambda: {"max_steps": 2.5}, TypeError, "training.max_steps must be a whole number, found 2.5"),
-    "no threads": (lambda: {"model": di.ActionMatching(training=di.Training(threads=-1))}, ValueError, "training.threads must be at least 1, or None, found -1"),
+    "negative noise": (
+        lambda: {"model": di.ActionMatching(sigma=-1)},
+        ValueError,
+        "sigma must not be negative or infinite, found -1",
+    ),
+    "text for a number": (
+        lambda: {"model": di.ActionMatching(sigma="0.1")},
+        TypeError,
+        "sigma must be a number, found '0.1'",
+    ),
+    "half a unit": (
+        lambda: {"model": di.ActionMatching(width=16.5)},
+        TypeError,
+        "width must be a whole number, found 16.5",
+    ),
+    "training as a dict": (
+        lambda: {"model": di.ActionMatching(training={"max_steps": 3})},
+        TypeError,
+        "training must be Training or None, found {'max_steps': 3}",
+    ),
+    "half a step": (
+        lambda: {"max_steps": 2.5},
+        TypeError,
+        "training.max_steps must be a whole number, found 2.5",
+    ),
+    "no threads": (
+        lambda: {"model": di.ActionMatching(training=di.Training(threads=-1))},
+        ValueError,
+        "training.threads must be at least 1, or None, found -1",
+    ),
     "negative seed": (lambda: {"seed": -1}, ValueError, "seed must not be negative, found -1"),
     "text as a seed": (lambda: {"seed": "a"}, TypeError, "seed must be a whole number, found 'a'"),
-    "two time keys": (lambda: {"time_key": ["day"]}, TypeError, "time_key must be one name, found ['day']"),
-    "two representations": (lambda: {"use_rep": ["X_pca"]}, TypeError, "use_rep must be one name, found ['X_pca']"),
-    "no growth by zero": (lambda: {"model": di.ActionMatching(growth_penalty=0)}, ValueError, "growth_penalty must be positive, or None to conserve mass; found 0"),
-    "unknown coupling": (lambda: {"model": di.ActionMatching(coupling="sinkhorn")}, ValueError, "coupling 'sinkhorn' is not known; choose one of"),
-    "unknown interpolation": (lambda: {"model": di.ActionMatching(interpolation="spline")}, ValueError, "interpolation must be one of linear, cubic, none, found 'spline'"),
-    "rough activation": (lambda: {"model": di.ActionMatching(activation="relu")}, ValueError, "activation 'relu' is not known to be smooth"),
-    "unknown scale": (lambda: {"model": di.ActionMatching(scale="minmax")}, ValueError, "scale must be 'global', 'feature' or None, not 'minmax'"),
-    "unknown device": (lambda: {"model": di.ActionMatching(training=di.Training(device="cuda:77"))}, ValueError, "device 'cuda:77' is not on this machine; available: cpu"),
-    "no steps": (lambda: {"max_steps": 0}, ValueError, "training.max_steps must be at least 1, found 0"),
-}  # fmt: skip
+    "two time keys": (
+        lambda: {"time_key": ["day"]},
+        TypeError,
+        "time_key must be one name, found ['day']",
+    ),
+    "two representations": (
+        lambda: {"use_rep": ["X_pca"]},
+        TypeError,
+        "use_rep must be one name, found ['X_pca']",
+    ),
+    "no growth by zero": (
+        lambda: {"model": di.ActionMatching(growth_penalty=0)},
+        ValueError,
+        "growth_penalty must be positive, or None to conserve mass; found 0",
+    ),
+    "unknown coupling": (
+        lambda: {"model": di.ActionMatching(coupling="sinkhorn")},
+        ValueError,
+        "coupling 'sinkhorn' is not known; choose one of",
+    ),
+    "unknown interpolation": (
+        lambda: {"model": di.ActionMatching(interpolation="spline")},
+        ValueError,
+        "interpolation must be one of linear, cubic, none, found 'spline'",
+    ),
+    "rough activation": (
+        lambda: {"model": di.ActionMatching(activation="relu")},
+        ValueError,
+        "activation 'relu' is not known to be smooth",
+    ),
+    "unknown scale": (
+        lambda: {"model": di.ActionMatching(scale="minmax")},
+        ValueError,
+        "scale must be 'global', 'feature' or None, not 'minmax'",
+    ),
+    "unknown device": (
+        lambda: {"model": di.ActionMatching(training=di.Training(device="cuda:77"))},
+        ValueError,
+        "device 'cuda:77' is not on this machine; available: cpu",
+    ),
+    "no steps": (
+        lambda: {"max_steps": 0},
+        ValueError,
+        "training.max_steps must be at least 1, found 0",
+    ),
+}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -123,21 +236,72 @@ def test_fit_says_what_is_wrong_and_what_to_do(case):
 
 
 USE_ERRORS = {
-    "other width": (lambda m: m.simulate(np.zeros((2, 4)), [0, 1]), ValueError, "the model was fitted on 3 features, these data have 4; give the same representation"),
-    "other features": (
-        lambda m: m.simulate(spoilt(lambda a: a.obsm.__setitem__("X_pca", pd.DataFrame(a.obsm["X_pca"], index=a.obs_names, columns=["PCA1", "PCA3", "PCA2"]))), [0, 1]),
-        ValueError, "these data have other features than the model was fitted on: 'PCA3' in place of 'PCA2', 'PCA2' in place of 'PCA3'",
+    "other width": (
+        lambda m: m.simulate(np.zeros((2, 4)), [0, 1]),
+        ValueError,
+        "the model was fitted on 3 features, these data have 4; give the same representation",
     ),
-    "no cells at the start": (lambda m: m.simulate(cells(), [2, 3]), ValueError, "no snapshot at time 2; the times are 0, 1, 3"),
-    "text times": (lambda m: m.simulate(np.zeros((2, 3)), ["day 0", "day 1"]), ValueError, "'times' holds text ('day 0'); times must be numbers"),
-    "no times": (lambda m: m.simulate(cells(), []), ValueError, "times is empty; give the time of the starting states and those to store"),
-    "annotate nothing": (lambda m: m.annotate(None), TypeError, "annotate writes into an AnnData, not NoneType"),
-    "start from no cells": (lambda m: m.simulate(cells()[:0], [0, 1]), ValueError, "the AnnData has no cells to start from"),
-    "missing column": (lambda m: m.annotate(spoilt(lambda a: a.obs.drop(columns="day", inplace=True))), KeyError, "time_key 'day' is not in adata.obs"),
-    "missing values": (lambda m: m.annotate(spoilt(lambda a: a.obsm["X_pca"].__setitem__((4, 1), np.nan))), ValueError, "X_pca has NaN or infinite values in 1 of 90 rows (first: 'c4')"),
-    "folder": (lambda m: m.save("nowhere/at/all.safetensors"), ValueError, "the folder 'nowhere/at' does not exist; create it first"),
-    "evaluate at the first time": (lambda m: m.evaluate(cells(), times=0), ValueError, "time 0 is the first of the data, which nothing leads to; evaluate later times"),
-}  # fmt: skip
+    "other features": (
+        lambda m: m.simulate(
+            spoilt(
+                lambda a: a.obsm.__setitem__(
+                    "X_pca",
+                    pd.DataFrame(
+                        a.obsm["X_pca"], index=a.obs_names, columns=["PCA1", "PCA3", "PCA2"]
+                    ),
+                )
+            ),
+            [0, 1],
+        ),
+        ValueError,
+        "these data have other features than the model was fitted on: 'PCA3' in place of 'PCA2', 'PCA2' in place of 'PCA3'",
+    ),
+    "no cells at the start": (
+        lambda m: m.simulate(cells(), [2, 3]),
+        ValueError,
+        "no snapshot at time 2; the times are 0, 1, 3",
+    ),
+    "text times": (
+        lambda m: m.simulate(np.zeros((2, 3)), ["day 0", "day 1"]),
+        ValueError,
+        "'times' holds text ('day 0'); times must be numbers",
+    ),
+    "no times": (
+        lambda m: m.simulate(cells(), []),
+        ValueError,
+        "times is empty; give the time of the starting states and those to store",
+    ),
+    "annotate nothing": (
+        lambda m: m.annotate(None),
+        TypeError,
+        "annotate writes into an AnnData, not NoneType",
+    ),
+    "start from no cells": (
+        lambda m: m.simulate(cells()[:0], [0, 1]),
+        ValueError,
+        "the AnnData has no cells to start from",
+    ),
+    "missing column": (
+        lambda m: m.annotate(spoilt(lambda a: a.obs.drop(columns="day", inplace=True))),
+        KeyError,
+        "time_key 'day' is not in adata.obs",
+    ),
+    "missing values": (
+        lambda m: m.annotate(spoilt(lambda a: a.obsm["X_pca"].__setitem__((4, 1), np.nan))),
+        ValueError,
+        "X_pca has NaN or infinite values in 1 of 90 rows (first: 'c4')",
+    ),
+    "folder": (
+        lambda m: m.save("nowhere/at/all.safetensors"),
+        ValueError,
+        "the folder 'nowhere/at' does not exist; create it first",
+    ),
+    "evaluate at the first time": (
+        lambda m: m.evaluate(cells(), times=0),
+        ValueError,
+        "time 0 is the first of the data, which nothing leads to; evaluate later times",
+    ),
+}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -151,7 +315,9 @@ def test_using_a_fitted_model_says_what_is_wrong_and_what_to_do(case, fitted):
 
 @pytest.mark.parametrize("use", ["simulate", "evaluate", "annotate", "save"])
 def test_a_model_that_is_not_fitted_says_so(use):
-    arguments = {"simulate": (np.zeros((1, 1)), [0, 1]), "save": ("x.safetensors",)}.get(use, (cells(),))
+    arguments = {"simulate": (np.zeros((1, 1)), [0, 1]), "save": ("x.safetensors",)}.get(
+        use, (cells(),)
+    )
     with pytest.raises(
         NotFittedError, match=r"this ActionMatching is not fitted yet; call fit\(data, ...\) first"
     ):
@@ -195,13 +361,17 @@ def test_the_cells_of_the_start_alone_are_enough_to_simulate(fitted):
 
 
 def test_times_in_single_precision_are_not_beyond_the_data(recwarn):
-    data = di.Snapshots(times=np.float32([0.1, 0.2, 0.3]), samples=[np.zeros((20, 1)) + k for k in range(3)])
+    data = di.Snapshots(
+        times=np.float32([0.1, 0.2, 0.3]), samples=[np.zeros((20, 1)) + k for k in range(3)]
+    )
     fit(data, time_key=None).simulate(data, [0.1, 0.3])
     assert not [w for w in recwarn if "beyond the data" in str(w.message)]
 
 
 def test_times_that_single_precision_hardly_tells_apart_are_warned_about(recwarn):
-    with pytest.warns(UserWarning, match=r"times up to 1.7e\+09 with gaps of 60 are hardly told apart"):
+    with pytest.warns(
+        UserWarning, match=r"times up to 1.7e\+09 with gaps of 60 are hardly told apart"
+    ):
         fit(cells(times=(1.7e9, 1.7e9 + 60)))
     fit(cells(times=(2020, 2021, 2025)))
     assert not [w for w in recwarn if "hardly told apart" in str(w.message)]
@@ -218,14 +388,18 @@ def test_raw_counts_are_warned_about():
         fit(adata, use_rep="X")
 
 
-WORDS = st.text(st.characters(codec="ascii", categories=("Lu", "Ll", "Nd")), min_size=1, max_size=12)
+WORDS = st.text(
+    st.characters(codec="ascii", categories=("Lu", "Ll", "Nd")), min_size=1, max_size=12
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(key=WORDS, columns=st.sets(WORDS, min_size=1, max_size=12))
 def test_any_missing_key_is_named_with_a_column_that_exists(key, columns):
     adata = anndata.AnnData(
-        obs=pd.DataFrame({c: ["a", "b"] for c in columns - {key}} | {"day": [0, 1]}, index=["x", "y"])
+        obs=pd.DataFrame(
+            {c: ["a", "b"] for c in columns - {key}} | {"day": [0, 1]}, index=["x", "y"]
+        )
     )
     if key == "day":
         return

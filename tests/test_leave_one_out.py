@@ -22,28 +22,58 @@ def translated(n=40, unit=1.0, masses=None, speed=1.0):
 
 def some_run(**changes):
     common = {
-        "dataset": "cite_hspc", "features": 2, "time": "days", "variant": "am:plain", "hidden": (3.0,),
-        "outcomes": ((3.0, 3.0),), "steps": 3,
-    }  # fmt: skip
+        "dataset": "cite_hspc",
+        "features": 2,
+        "time": "days",
+        "variant": "am:plain",
+        "hidden": (3.0,),
+        "outcomes": ((3.0, 3.0),),
+        "steps": 3,
+    }
     return runs.Run(**(common | changes))
 
 
 def row(
-    variant, held, w1, *, seed=0, scored=None, given="", settings="s", time="days", date="2026-01-01", **more
+    variant,
+    held,
+    w1,
+    *,
+    seed=0,
+    scored=None,
+    given="",
+    settings="s",
+    time="days",
+    date="2026-01-01",
+    **more,
 ):
     scored = held if scored is None else scored
     return {
-        "dataset": "d", "features": 2, "time": time, "variant": variant, "held": held, "scored": scored,
-        "inner": held != scored, "seed": seed, "cells": None, "settings": settings, "given": given, "w1": w1,
-        "date": date, "commit": "abc", **more,
-    }  # fmt: skip
+        "dataset": "d",
+        "features": 2,
+        "time": time,
+        "variant": variant,
+        "held": held,
+        "scored": scored,
+        "inner": held != scored,
+        "seed": seed,
+        "cells": None,
+        "settings": settings,
+        "given": given,
+        "w1": w1,
+        "date": date,
+        "commit": "abc",
+        **more,
+    }
 
 
 # ---- what is hidden -----------------------------------------------------------------------------------------------
 
 
 def test_outside_each_inner_time_is_hidden_alone_and_scored():
-    assert problems.hidden_times((3.0, 4.0), inner=False) == {(3.0,): [(3.0, 3.0)], (4.0,): [(4.0, 4.0)]}
+    assert problems.hidden_times((3.0, 4.0), inner=False) == {
+        (3.0,): [(3.0, 3.0)],
+        (4.0,): [(4.0, 4.0)],
+    }
 
 
 def test_inside_the_fit_sees_neither_the_held_out_time_nor_its_judge():
@@ -108,7 +138,10 @@ def test_times_are_numbered_or_real_and_hours_become_days():
     ("name", "expected"),
     [
         ("previous time, unmoved", 1.0),  # moved by 1 from day 3 to day 4
-        ("exact OT, true fraction", 0.0),  # a quarter of the way from day 3 to day 7, which are 4 apart
+        (
+            "exact OT, true fraction",
+            0.0,
+        ),  # a quarter of the way from day 3 to day 7, which are 4 apart
         ("exact OT, midpoint", 1.0),  # at 2 in place of 1
         ("midpoint of largest partners, Euclidean cost", 1.0),
     ],
@@ -122,14 +155,17 @@ def test_baselines_of_a_translation_are_off_by_the_known_distance(name, expected
 def test_baselines_of_an_inner_score_use_kept_times_only():
     problem = translated()
     samples = [
-        np.full_like(x, np.nan) if t == 3.0 else x for t, x in zip(TIMES, problem.data.samples, strict=True)
+        np.full_like(x, np.nan) if t == 3.0 else x
+        for t, x in zip(TIMES, problem.data.samples, strict=True)
     ]
     # Snapshots of NaN are made, but any use of them is an error.
     blind = problems.Problem(di.Snapshots(times=TIMES, samples=samples), 1.0)
-    assert baselines.score(blind, "previous time, unmoved", (3.0, 4.0), 4.0, 0)["w1"] == pytest.approx(2.0)
-    assert baselines.score(blind, "exact OT, true fraction", (3.0, 4.0), 4.0, 0)["w1"] == pytest.approx(
-        0, abs=1e-6
-    )
+    assert baselines.score(blind, "previous time, unmoved", (3.0, 4.0), 4.0, 0)[
+        "w1"
+    ] == pytest.approx(2.0)
+    assert baselines.score(blind, "exact OT, true fraction", (3.0, 4.0), 4.0, 0)[
+        "w1"
+    ] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_largest_partner_is_the_column_of_most_mass_in_each_row(monkeypatch):
@@ -143,7 +179,9 @@ def test_the_largest_partner_is_the_column_of_most_mass_in_each_row(monkeypatch)
 
 def test_mass_of_an_interpolation_grows_at_a_constant_rate():
     problem = translated(masses=np.array([1.0, 9.0, 2.0, 4.0]))
-    assert baselines.score(problem, "exact OT, midpoint", (3.0,), 3.0, 0)["mass"] == pytest.approx(2**0.5)
+    assert baselines.score(problem, "exact OT, midpoint", (3.0,), 3.0, 0)["mass"] == pytest.approx(
+        2**0.5
+    )
     quarter = baselines.score(
         problem, "exact OT, true fraction", (3.0, 4.0), 3.0, 0
     )  # a fifth of days 2 to 7
@@ -162,9 +200,14 @@ def test_floor_at_a_fixed_size_is_left_out_where_cells_are_too_few():
 def test_execution_gives_one_complete_row_for_each_outcome(monkeypatch):
     problem = translated(masses=np.array([1.0, 2.0, 3.0, 6.0]))
     monkeypatch.setattr(runs, "load", lambda *_: problem)
-    run = some_run(variant="am:unbalanced", hidden=(3.0, 4.0), outcomes=((3.0, 4.0), (4.0, 3.0)), seed=5)
+    run = some_run(
+        variant="am:unbalanced", hidden=(3.0, 4.0), outcomes=((3.0, 4.0), (4.0, 3.0)), seed=5
+    )
     found = runs.execute(run)
-    assert [(r["held"], r["scored"], r["inner"]) for r in found] == [(3.0, 4.0, True), (4.0, 3.0, True)]
+    assert [(r["held"], r["scored"], r["inner"]) for r in found] == [
+        (3.0, 4.0, True),
+        (4.0, 3.0, True),
+    ]
     assert [rows.key(r) for r in found] == [rows.key(head) for head in run.headers()]
     for r, observed in zip(found, (3.0, 2.0), strict=True):
         assert r["w1"] > 0
@@ -218,13 +261,18 @@ def test_a_setting_that_would_make_another_variant_is_refused():
 
 
 def test_settings_of_the_training_loop_are_gathered_into_one_object():
-    model = variants.VARIANTS["am:plain"].build(width=64, training__max_steps=7, training__learning_rate=0.1)
+    model = variants.VARIANTS["am:plain"].build(
+        width=64, training__max_steps=7, training__learning_rate=0.1
+    )
     assert (model.width, model.training.max_steps, model.training.learning_rate) == (64, 7, 0.1)
 
 
 def test_lists_of_settings_are_tried_in_every_combination():
     assert runs.parse_settings([]) == [()]
-    assert runs.parse_settings(["a=1,0.5", "b=x"]) == [(("a", 1), ("b", "x")), (("a", 0.5), ("b", "x"))]
+    assert runs.parse_settings(["a=1,0.5", "b=x"]) == [
+        (("a", 1), ("b", "x")),
+        (("a", 0.5), ("b", "x")),
+    ]
     with pytest.raises(ValueError, match="name=value"):
         runs.parse_settings(["a"])
 

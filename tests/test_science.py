@@ -27,6 +27,12 @@ def test_held_out_days_of_blood_stem_cells_are_met_no_worse_than_the_bar():
 
 def test_a_vortex_is_followed_better_along_splines_than_piecewise():
     size = science_interpolants.SIZES["vortex"]["small"]
-    errors = {name: science_interpolants.vortex_errors(name, size, 0) for name in ("linear", "spline")}
-    for what in ("W1 of the interpolant itself", "W1 from the snapshot before", "W1 from the start"):
+    errors = {
+        name: science_interpolants.vortex_errors(name, size, 0) for name in ("linear", "spline")
+    }
+    for what in (
+        "W1 of the interpolant itself",
+        "W1 from the snapshot before",
+        "W1 from the start",
+    ):
         assert errors["spline"][what] < errors["linear"][what], what

@@ -18,7 +18,9 @@ from dyninfer.transport.curves import DensityBatch, TimeSampler, path_sampler
 class MeanDrift(Diffusion):
     def __init__(self, scaling, width):
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, len(scaling.shift)))
+        self.net = nn.Sequential(
+            nn.Linear(1, width), nn.Tanh(), nn.Linear(width, len(scaling.shift))
+        )
         self.start, self.duration, self.unit = scaling.start, scaling.duration, scaling.unit
 
     def drift(self, t, x):
@@ -51,7 +53,9 @@ class MeanMatching(SnapshotEstimator):
 class Regression:
     def __init__(self, data, scaling, seed):
         device, dtype = torch.device("cpu"), torch.float32
-        self.path = path_sampler(data, scaling, "linear", IndependentCoupling(), seed, device, dtype)
+        self.path = path_sampler(
+            data, scaling, "linear", IndependentCoupling(), seed, device, dtype
+        )
         self.times = TimeSampler(False, device, dtype)
 
     def batch(self, n, generator) -> DensityBatch:

@@ -125,7 +125,17 @@ _ = di.pl.trajectories(adata, traj, basis="X_umap", time_unit="hours", ax=axes[1
 # %%
 table = model.evaluate(adata, metrics=("w1", "energy"))
 table[
-    ["time", "start", "held_out", "w1", "w1_floor", "w1_still", "energy", "energy_floor", "energy_still"]
+    [
+        "time",
+        "start",
+        "held_out",
+        "w1",
+        "w1_floor",
+        "w1_still",
+        "energy",
+        "energy_floor",
+        "energy_still",
+    ]
 ].round(3)
 
 # %%
@@ -148,7 +158,12 @@ _ = di.pl.evaluation(table, metric="w1", time_unit="hours")
 
 # %%
 _ = di.pl.marginals(
-    adata, traj, times=[0, 12, 24, 60, 72, 96], hold_out=[24, 72], time_key="time", time_unit="hours"
+    adata,
+    traj,
+    times=[0, 12, 24, 60, 72, 96],
+    hold_out=[24, 72],
+    time_key="time",
+    time_unit="hours",
 )
 
 # %% [markdown]

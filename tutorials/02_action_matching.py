@@ -70,7 +70,9 @@ for ax, t in zip(axes, (0.5, 1.5, 2.5), strict=True):
     x = packet.sample(t, 60, seed=2)
     arrows = {"angles": "xy", "scale_units": "xy", "scale": 4}
     ax.quiver(*x.T, *packet.velocity(t, x).T, color="0.75", width=0.016, label="true", **arrows)
-    ax.quiver(*x.T, *plain.process_.drift(t, x).T, color="#0072b2", width=0.006, label="learned", **arrows)
+    ax.quiver(
+        *x.T, *plain.process_.drift(t, x).T, color="#0072b2", width=0.006, label="learned", **arrows
+    )
     ax.set(title=f"t = {t}", xlabel="$x_1$", aspect="equal")
 axes[0].set_ylabel("$x_2$")
 _ = axes[0].legend(loc="upper left")
@@ -106,7 +108,8 @@ def draw(t, n):
 
 path = di.DensityPath(draw, times=(0.0, 2.0))
 fits = {
-    sigma: di.ActionMatching(sigma=sigma).fit(path, max_steps=500, progress=False) for sigma in (0.0, 1.0)
+    sigma: di.ActionMatching(sigma=sigma).fit(path, max_steps=500, progress=False)
+    for sigma in (0.0, 1.0)
 }
 
 times = (0.5, 1.0, 1.5)
@@ -133,7 +136,13 @@ known = ((1.0, ou.drift, "drift"), (0.0, ou.probability_flow, "probability flow"
 for ax, (sigma, true, name) in zip(axes, known, strict=True):
     for t, color in zip(times, ("#440154", "#21918c", "#9fda3a"), strict=True):
         ax.plot(line[:, 0], true(torch.tensor(t), line)[:, 0], color=color, lw=4, alpha=0.3)
-        ax.plot(line[:, 0], fits[sigma].process_.drift(t, line)[:, 0], color=color, lw=1.3, label=f"t = {t}")
+        ax.plot(
+            line[:, 0],
+            fits[sigma].process_.drift(t, line)[:, 0],
+            color=color,
+            lw=1.3,
+            label=f"t = {t}",
+        )
     ax.set(title=f"sigma = {sigma}, true {name} broad", xlabel="$x_1$ at $x_2 = 0$")
 axes[0].set_ylabel("velocity in $x_1$")
 _ = axes[0].legend()
@@ -153,7 +162,9 @@ for ax, (sigma, model) in zip(axes, fits.items(), strict=True):
         xlabel="time",
     )
 axes[0].set_ylabel("$x_1$")
-print(f"true final mean {ou.marginal_mean(2.0)[0]:.2f}, std {float(ou.marginal_variance(2.0)) ** 0.5:.2f}")
+print(
+    f"true final mean {ou.marginal_mean(2.0)[0]:.2f}, std {float(ou.marginal_variance(2.0)) ** 0.5:.2f}"
+)
 
 # %% [markdown]
 # ### The interpolation is part of the model
@@ -166,7 +177,9 @@ print(f"true final mean {ou.marginal_mean(2.0)[0]:.2f}, std {float(ou.marginal_v
 for n_times in (2, 3, 5):
     snapshots = ou.snapshots(np.linspace(0, 2, n_times), 1000, seed=2)
     model = di.ActionMatching(sigma=1.0).fit(snapshots, max_steps=300, progress=False)
-    error = np.mean([relative_error(model.process_.drift(t, cells[t]), ou.drift(t, cells[t])) for t in times])
+    error = np.mean(
+        [relative_error(model.process_.drift(t, cells[t]), ou.drift(t, cells[t])) for t in times]
+    )
     print(f"{n_times} snapshots: relative squared error of the drift {error:.3f}")
 
 # %% [markdown]

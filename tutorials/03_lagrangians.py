@@ -105,7 +105,9 @@ for ax, name in zip(axes, ("true", "OptimalTransport", "growth, λ = 2"), strict
     ax.scatter(*cells.at(6.0).T, s=4, color="0.8")
     for part, color in ((left & ~right, blue), (left & right, orange)):
         ax.plot(*run.states[part].permute(2, 1, 0), color=color, lw=0.5, alpha=0.7)
-    ax.set(title=f"{name}: {int((left & right).sum())} of {int(left.sum())} change fate", xlabel="A")
+    ax.set(
+        title=f"{name}: {int((left & right).sum())} of {int(left.sum())} change fate", xlabel="A"
+    )
 _ = axes[0].set_ylabel("B")
 
 # %% [markdown]
@@ -149,7 +151,9 @@ def photograph(t, n, seed):
     return x + t * launch(x) - torch.tensor([0.0, 0.5 * gravity * t**2])
 
 
-balls = di.Snapshots(times=[0, 0.5, 1], samples=[photograph(t, 500, k) for k, t in enumerate((0, 0.5, 1))])
+balls = di.Snapshots(
+    times=[0, 0.5, 1], samples=[photograph(t, 500, k) for k, t in enumerate((0, 0.5, 1))]
+)
 laws = {
     "OptimalTransport": di.OptimalTransport(),
     "with gravity": di.OptimalTransport() + di.PhysicalPotential(lambda t, x: gravity * x[:, 1]),
@@ -168,7 +172,11 @@ for ax, (name, lagrangian) in zip(axes, laws.items(), strict=True):
     )
     for sample in balls.samples:
         ax.scatter(*sample.T, s=3, color="0.75")
-    ax.plot(*model.simulate(thrown[:40], np.linspace(0, 1, 21)).states.permute(2, 1, 0), color=blue, lw=0.7)
+    ax.plot(
+        *model.simulate(thrown[:40], np.linspace(0, 1, 21)).states.permute(2, 1, 0),
+        color=blue,
+        lw=0.7,
+    )
     ax.set(title=f"{name}: W1 {row.w1:.2f} in the middle", xlabel="$x_1$")
 _ = axes[0].set_ylabel("$x_2$")
 
@@ -200,7 +208,11 @@ ring = di.Snapshots(times=range(5), samples=[on_ring(t, 400) for t in range(5)])
 strengths = (0.0, 3.0, 10.0)
 models = {}
 for strength in strengths:
-    law = di.OptimalTransport() + di.DataManifold(strength=strength) if strength else di.OptimalTransport()
+    law = (
+        di.OptimalTransport() + di.DataManifold(strength=strength)
+        if strength
+        else di.OptimalTransport()
+    )
     model = di.WassersteinLagrangianFlow(lagrangian=law)
     models[strength] = model.fit(ring, hold_out=[1, 3], max_steps=400, progress=False)
     score = model.evaluate(ring, times=[1, 3], metrics=("w1",)).mean(numeric_only=True)
@@ -221,7 +233,9 @@ height = energy(torch.zeros(len(grid)), torch.as_tensor(scaling.states(grid))).r
 axes[0].contourf(x, y, height, levels=12, cmap="Blues")
 axes[0].set(title="energy V of DataManifold(3.0)", ylabel="$x_2$")
 for ax, strength in zip(axes[1:], (0.0, 3.0), strict=True):
-    ax.scatter(*np.concatenate([ring.at(1), ring.at(3)]).T, s=3, color=orange, alpha=0.4, label="held out")
+    ax.scatter(
+        *np.concatenate([ring.at(1), ring.at(3)]).T, s=3, color=orange, alpha=0.4, label="held out"
+    )
     ax.scatter(*np.concatenate(kept.samples).T, s=3, color="0.75", label="kept")
     paths = models[strength].simulate(ring, np.linspace(0, 4, 33), n_paths=60)
     ax.plot(*paths.states.permute(2, 1, 0), color=blue, lw=0.6)
@@ -261,10 +275,14 @@ fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.4), layout="constrained")
 for ax, noise, law in zip(
     axes, (0.0, sigma), (di.OptimalTransport(), di.SchrodingerBridge(sigma)), strict=False
 ):
-    model = di.WassersteinLagrangianFlow(lagrangian=law).fit(gaussians, max_steps=400, progress=False)
+    model = di.WassersteinLagrangianFlow(lagrangian=law).fit(
+        gaussians, max_steps=400, progress=False
+    )
     run = model.simulate(begin, grid, seed=0)
     c = 0.5 * (np.sqrt(4 * first**2 * last**2 + noise**4) - noise**2)
-    known = np.sqrt((1 - grid) ** 2 * first**2 + grid**2 * last**2 + grid * (1 - grid) * (2 * c + noise**2))
+    known = np.sqrt(
+        (1 - grid) ** 2 * first**2 + grid**2 * last**2 + grid * (1 - grid) * (2 * c + noise**2)
+    )
     alike = np.corrcoef(run.states[:, 0, 1], run.states[:, -1, 1])[0, 1]
     print(
         f"{law!r}: correlation of a cell's first and last place {alike:.2f} (known {c / (first * last):.2f}); "
@@ -302,7 +320,9 @@ laws = {
 fits = {}
 for name, lagrangian in laws.items():
     model = di.WassersteinLagrangianFlow(lagrangian=lagrangian)
-    model.fit(adata, time_key="time", use_rep="X_pca5", hold_out=[24, 72], max_steps=400, progress=False)
+    model.fit(
+        adata, time_key="time", use_rep="X_pca5", hold_out=[24, 72], max_steps=400, progress=False
+    )
     fits[name] = model
     for row in model.evaluate(adata, times=[24, 72], metrics=("w1",)).itertuples():
         print(

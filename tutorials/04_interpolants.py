@@ -131,12 +131,19 @@ densities = {
 }
 for ax, (name, values) in zip(axes, densities.items(), strict=False):
     ax.contourf(
-        u, v, values.exp().reshape(u.shape), levels=np.linspace(0, 0.46, 13), cmap="Blues", extend="max"
+        u,
+        v,
+        values.exp().reshape(u.shape),
+        levels=np.linspace(0, 0.46, 13),
+        cmap="Blues",
+        extend="max",
     )
     ax.set(title=f"{name} density at t = 1", xlabel="$x_1$")
 axes[2].scatter(last.log_prob(x), gap, s=3, color=blue)
 axes[2].axhline(0, color="0.5", lw=0.8)
-_ = axes[2].set(title="error, sample by sample", xlabel="true log-density", ylabel="learned − true (nats)")
+_ = axes[2].set(
+    title="error, sample by sample", xlabel="true log-density", ylabel="learned − true (nats)"
+)
 
 # %% [markdown]
 # What is seen:
@@ -201,7 +208,9 @@ print(
 print(
     f"the measured neighbours: d = 0.5 {distance(treated(0.5, 1000)):.2f}, d = 2 {distance(treated(2.0, 1000)):.2f}"
 )
-print(f"share that responds: predicted {(predicted[:, 0] > 1.25).mean():.2f}, true {share(1.0):.2f}")
+print(
+    f"share that responds: predicted {(predicted[:, 0] > 1.25).mean():.2f}, true {share(1.0):.2f}"
+)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 3.6), layout="constrained")
@@ -262,7 +271,9 @@ middles = times[:-1] + 0.05
 
 fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.9), layout="constrained")
 for ax, name, color in zip(axes, ("linear", "spline"), (blue, orange), strict=False):
-    flow = di.StochasticInterpolant(interpolant=name, gamma="none").fit(vortex, max_steps=600, progress=False)
+    flow = di.StochasticInterpolant(interpolant=name, gamma="none").fit(
+        vortex, max_steps=600, progress=False
+    )
     errors, distances, floors = [], [], []
     for t in times[:-1]:
         middle = t + 0.05
@@ -334,7 +345,9 @@ for t in (2.25, 3.75, 5.25):
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.6), layout="constrained")
-for ax, growth, name in zip(axes, (toggle.growth, grown.process_.growth), ("true", "learned"), strict=False):
+for ax, growth, name in zip(
+    axes, (toggle.growth, grown.process_.growth), ("true", "learned"), strict=False
+):
     dots = ax.scatter(*start.T, c=growth(3.75, start), s=6, cmap="RdBu_r", vmin=-0.5, vmax=0.5)
     ax.set(title=f"{name} growth at t = 3.75", xlabel="A", ylabel="B")
 fig.colorbar(dots, ax=axes[1], label="per time unit")
@@ -367,7 +380,9 @@ adata.obsm["X_pca"] = adata.obsm["X_pca"][:, :5]
 stem = {}
 for name in ("linear", "spline"):
     stem[name] = di.StochasticInterpolant(interpolant=name)
-    stem[name].fit(adata, time_key="time", use_rep="X_pca", hold_out=[24, 72], max_steps=500, progress=False)
+    stem[name].fit(
+        adata, time_key="time", use_rep="X_pca", hold_out=[24, 72], max_steps=500, progress=False
+    )
     for row in stem[name].evaluate(adata, times=[24, 72], metrics=("w1",)).itertuples():
         print(
             f"{name:6} {row.time:2.0f} h: W1 {row.w1:.3f}  (floor {row.w1_floor:.3f}, unmoved {row.w1_still:.3f})"

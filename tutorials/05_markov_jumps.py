@@ -46,7 +46,9 @@ model = di.MarkovJumpInference(observation="gaussian", n_states=3).fit(current, 
 
 true = channel.process().generator.numpy()
 rates = model.confidence_intervals()
-rates["true"] = [true[int(i), int(j)] for i, j in zip(rates["source"], rates["target"], strict=True)]
+rates["true"] = [
+    true[int(i), int(j)] for i, j in zip(rates["source"], rates["target"], strict=True)
+]
 print(rates.round(1).to_string(index=False))
 print(
     f"\nlevels {model.emission_.mean[:, 0].numpy().round(3)}, noise {model.emission_.std[:, 0].numpy().round(3)}"
@@ -69,7 +71,9 @@ place = np.arange(len(rates))
 half = np.abs(rates[["low", "high"]].to_numpy().T - rates["rate"].to_numpy())
 axes[1].errorbar(place, rates["rate"], half, fmt="o", color=blue, capsize=3, label="found, 90 %")
 axes[1].plot(place, rates["true"], "_", color="black", ms=14, label="true")
-axes[1].set_xticks(place, [f"{i}→{j}" for i, j in zip(rates["source"], rates["target"], strict=True)])
+axes[1].set_xticks(
+    place, [f"{i}→{j}" for i, j in zip(rates["source"], rates["target"], strict=True)]
+)
 axes[1].set(yscale="log", ylabel="per second", title="rates")
 _ = axes[1].legend()
 
@@ -84,7 +88,9 @@ _ = axes[1].legend()
 off = ~np.eye(3, dtype=bool)
 fits = {"gaussian": model}
 for observation in ("exact", "label noise", "confusion"):
-    fits[observation] = di.MarkovJumpInference(observation=observation, states=KMeansStates(n_states=3))
+    fits[observation] = di.MarkovJumpInference(
+        observation=observation, states=KMeansStates(n_states=3)
+    )
     fits[observation].fit(current, progress=False)
 for name, fit in fits.items():
     factor = np.exp(np.sqrt(np.mean(np.log(fit.generator_[off] / true[off]) ** 2)))
@@ -92,7 +98,10 @@ for name, fit in fits.items():
         f"{name:12} rates off by a factor of {factor:5.2f}, slowest relaxation {1e3 * fit.process_.relaxation_times()[0]:5.1f} ms"
     )
 print(f"{'truth':40} slowest relaxation {1e3 * channel.process().relaxation_times()[0]:5.1f} ms")
-print("\nconfusion matrix, rows are true states:\n", fits["confusion"].emission_.confusion.numpy().round(3))
+print(
+    "\nconfusion matrix, rows are true states:\n",
+    fits["confusion"].emission_.confusion.numpy().round(3),
+)
 print("\nwhat the rule found:\n", fits["confusion"].states_.round(3).to_string(index=False))
 
 # %% [markdown]
@@ -141,7 +150,9 @@ blood = di.MarkovJump(q, initial=[0.8, 0.2, 0.0, 0.0], state_names=names)
 film = simulate_jumps(blood, 150, np.arange(0, 4.01, 0.25), seed=1)
 looks = observe(film, LabelNoise.uniform(4, 0.05), missing=0.1, seed=2)
 
-rows = pd.DataFrame({"cell": np.repeat(looks.names, looks.lengths), "day": np.concatenate(looks.times)})
+rows = pd.DataFrame(
+    {"cell": np.repeat(looks.names, looks.lengths), "day": np.concatenate(looks.times)}
+)
 labels = np.array([*names, None], dtype=object)[np.concatenate(looks.states)]
 rows["type"] = pd.Categorical(labels, categories=names)
 rows["truth"] = np.array(names)[film.states.numpy().ravel()]
@@ -195,7 +206,9 @@ for name, refine in (("at first sight", False), ("refined", True)):
 fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6), layout="constrained", sharey=True)
 for ax, (name, rows) in zip(axes, answers.items(), strict=True):
     half = np.abs(rows[["low", "high"]].to_numpy().T - rows["rate"].to_numpy())
-    ax.errorbar(rows.index, rows["rate"], half, fmt="o", ms=3, color=blue, capsize=2, label="found, 90 %")
+    ax.errorbar(
+        rows.index, rows["rate"], half, fmt="o", ms=3, color=blue, capsize=2, label="found, 90 %"
+    )
     ax.plot(rows.index, rows["true"], "_", color="black", ms=9, label="true")
     ax.set(title=name, xlabel="jump, in the order of its true rate", ylabel="rate")
 _ = axes[0].legend()
@@ -240,7 +253,9 @@ known = [0.4, 0.6, 0.4]
 fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6), layout="constrained")
 for k, (name, data) in enumerate(readings.items()):
     found = di.MarkovJumpInference(**settings).fit(data, progress=False)
-    of_test = di.Paths(**test, conditions=test_clone if name == "clones" else np.arange(len(test_clone)))
+    of_test = di.Paths(
+        **test, conditions=test_clone if name == "clones" else np.arange(len(test_clone))
+    )
     score = found.evaluate(of_test)["log_likelihood"].sum() / 200
     table = found.confidence_intervals()
     print(

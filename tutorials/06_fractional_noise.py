@@ -104,11 +104,15 @@ y0 = one.obsm["position"][0, 0]
 x = 1000 * (draws.states[..., 0].double().numpy() - y0)
 fig, ax = plt.subplots(figsize=(9, 3.4), layout="constrained")
 t = draws.times.numpy()
-ax.fill_between(t, *np.quantile(x, [0.05, 0.95], axis=0), color=blue, alpha=0.25, label="90 % of the draws")
+ax.fill_between(
+    t, *np.quantile(x, [0.05, 0.95], axis=0), color=blue, alpha=0.25, label="90 % of the draws"
+)
 ax.plot(t, np.median(x, axis=0), color=blue, lw=1, label="median")
 ax.plot(seen, 1000 * (one.obsm["position"][:, 0] - y0), ".", color="black", ms=4, label="detected")
 ax.axvline(seen[-1], color=grey, ls=":")
-ax.set(xlabel="time (s)", ylabel="y (nm)", title="a track, what lies behind it, and what may follow")
+ax.set(
+    xlabel="time (s)", ylabel="y (nm)", title="a track, what lies behind it, and what may follow"
+)
 _ = ax.legend()
 
 # %% [markdown]
@@ -133,7 +137,9 @@ except ConnectionError as error:
 
 total = np.concatenate([[0.0], np.cumsum(level - level.mean())])
 river = di.Paths(times=[np.arange(len(total))], states=[total[:, None]])
-memory = di.FractionalSDE(drift="constant", observation_noise=0.05 * level.std()).fit(river, progress=False)
+memory = di.FractionalSDE(drift="constant", observation_noise=0.05 * level.std()).fit(
+    river, progress=False
+)
 low, high = memory.hurst_interval(0.95)
 print(f"{len(level)} years, {name}: H = {memory.hurst_:.3f}, 95 % interval {low:.2f} to {high:.2f}")
 
@@ -147,13 +153,17 @@ print(f"{len(level)} years, {name}: H = {memory.hurst_:.3f}, 95 % interval {low:
 horizon = np.arange(1, 31)
 future = memory.forecast(river, len(level) + horizon, n_samples=2000, seed=0).states[..., 0].numpy()
 without = di.FractionalSDE(drift="constant", hurst=0.5, observation_noise=0.05 * level.std())
-plain = without.fit(river, progress=False).forecast(river, len(level) + horizon, n_samples=2000, seed=0)
+plain = without.fit(river, progress=False).forecast(
+    river, len(level) + horizon, n_samples=2000, seed=0
+)
 fig, axes = plt.subplots(1, 2, figsize=(12, 3.4), layout="constrained", width_ratios=[2, 1])
 axes[0].plot(year, level, color=blue, lw=0.7)
 axes[0].set(xlabel="year", title=name)
 axes[1].plot(horizon, future.std(0), color=orange, label=f"H = {memory.hurst_:.2f}")
 axes[1].plot(horizon, plain.states[..., 0].numpy().std(0), color=grey, label="no memory, H = ½")
-axes[1].set(xlabel="years ahead", ylabel="standard deviation", title="uncertainty of the coming total")
+axes[1].set(
+    xlabel="years ahead", ylabel="standard deviation", title="uncertainty of the coming total"
+)
 _ = axes[1].legend()
 
 # %% [markdown]
@@ -168,7 +178,10 @@ from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.fractional.simulation import solve_fractional
 
 wells = FractionalDiffusion(
-    lambda t, x: 2 * (x - x**3), MarkovApproximation(10, horizon=8.0, dt=0.02), hurst=0.7, diffusion=0.8
+    lambda t, x: 2 * (x - x**3),
+    MarkovApproximation(10, horizon=8.0, dt=0.02),
+    hurst=0.7,
+    diffusion=0.8,
 )
 generator = torch.Generator().manual_seed(0)
 when = np.linspace(0, 8, 81)
@@ -179,7 +192,9 @@ particles = di.Paths(times=[when] * 48, states=list(noisy.double().numpy()))
 learned = di.FractionalSDE(drift="network", control=None, n_nodes=7, width=32)
 learned = learned.fit(particles, seed=0, max_steps=250, progress=False)
 linear = di.FractionalSDE(drift="linear", n_nodes=7).fit(particles, progress=False)
-print(f"true H 0.7; found {learned.hurst_:.2f} with a network, {linear.hurst_:.2f} with a linear drift")
+print(
+    f"true H 0.7; found {learned.hurst_:.2f} with a network, {linear.hurst_:.2f} with a linear drift"
+)
 
 # %% [markdown]
 # The drift and the memory explain the same slow turns: see in `history_["hurst"]` whether the index has come to rest. More nodes make the noise remember better; with four in place of
@@ -200,7 +215,11 @@ axes[1].plot(x, straight, color=grey, label="linear")
 axes[1].set(xlabel="x", ylabel="drift", title="what pushes them", ylim=(-4, 4))
 axes[1].legend()
 bins = np.linspace(-2, 2, 41)
-axes[2].hist(noisy[:, 40:, 0].flatten().numpy(), bins, density=True, color=blue, alpha=0.4, label="data")
-axes[2].hist(fresh[:, 40:].flatten(), bins, density=True, histtype="step", color=orange, label="simulated")
+axes[2].hist(
+    noisy[:, 40:, 0].flatten().numpy(), bins, density=True, color=blue, alpha=0.4, label="data"
+)
+axes[2].hist(
+    fresh[:, 40:].flatten(), bins, density=True, histtype="step", color=orange, label="simulated"
+)
 axes[2].set(xlabel="x", title="where they are after time 4")
 _ = axes[2].legend()

@@ -99,7 +99,9 @@ def build(counts: np.ndarray, genes: list[str], times: np.ndarray) -> ad.AnnData
     groups = pd.Categorical(np.repeat(list(GROUPS), list(GROUPS.values())), categories=list(GROUPS))
     adata = ad.AnnData(
         X=x.astype(np.float32),
-        obs=pd.DataFrame({"time": times.astype(np.float64), "total_counts": counts.sum(1)}, index=names),
+        obs=pd.DataFrame(
+            {"time": times.astype(np.float64), "total_counts": counts.sum(1)}, index=names
+        ),
         var=pd.DataFrame({"group": groups}, index=genes),
         layers={"counts": counts},
     )
@@ -123,7 +125,9 @@ def add_umap(adata: ad.AnnData) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sdist", type=Path, help="a source distribution already downloaded")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("mesc_retinoic_acid.h5ad"))
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).with_name("mesc_retinoic_acid.h5ad")
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sdist = args.sdist or download(Path(folder))

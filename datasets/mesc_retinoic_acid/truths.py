@@ -25,7 +25,9 @@ def w1(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float
     return float(ot.emd2(a, np.full(len(y), 1 / len(y)), ot.dist(x, y, metric="euclidean")))
 
 
-def interpolation(before: np.ndarray, after: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def interpolation(
+    before: np.ndarray, after: np.ndarray, fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Points and weights of the displacement interpolation at `fraction` of the way."""
     plan = ot.emd(ot.unif(len(before)), ot.unif(len(after)), ot.dist(before, after))
     i, j = plan.nonzero()
@@ -45,7 +47,9 @@ def rows(x: np.ndarray, labels: np.ndarray) -> list[tuple[float, float, float, f
     cells = {time: x[labels == time] for time in times}
     out = []
     for before, time, after in zip(times, times[1:], times[2:], strict=False):
-        points, weights = interpolation(cells[before], cells[after], (time - before) / (after - before))
+        points, weights = interpolation(
+            cells[before], cells[after], (time - before) / (after - before)
+        )
         target = cells[time]
         neighbours = w1(cells[before], target), w1(cells[after], target)
         out.append((time, *neighbours, w1(points, target, weights), floor(target, rng)))
@@ -63,11 +67,17 @@ def main() -> None:
         "first 2 PCs": pcs[:, :2],
     }
     for title, x in spaces.items():
-        print(f"\n{title}\n\n| hours | previous | next | OT interpolation | floor |\n|---|---|---|---|---|")
+        print(
+            f"\n{title}\n\n| hours | previous | next | OT interpolation | floor |\n|---|---|---|---|---|"
+        )
         table = rows(x, labels)
         for time, *values in table:
             print(f"| {time:g} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
-        print("| mean | " + " | ".join(f"{v:.3f}" for v in np.mean([r[1:] for r in table], axis=0)) + " |")
+        print(
+            "| mean | "
+            + " | ".join(f"{v:.3f}" for v in np.mean([r[1:] for r in table], axis=0))
+            + " |"
+        )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ class Demo(NamedTuple):
     summary: str
 
 
-@threads(1)  # matrices of this size are no faster on two, and much slower where the cores are shared
+@threads(
+    1
+)  # matrices of this size are no faster on two, and much slower where the cores are shared
 def run_demo(
     folder: str | os.PathLike[str] = "demo",
     seed: int = 0,
@@ -92,11 +94,17 @@ def run_demo(
     # The first interval is in both tables.
     pd.concat([evaluation, long_run[1:]]).to_csv(folder / "metrics.csv", index=False)
     report = write_report(
-        folder / "report.html", model, evaluation, _pictures(folder, adata, traj, evaluation, hold_out),
+        folder / "report.html",
+        model,
+        evaluation,
+        _pictures(folder, adata, traj, evaluation, hold_out),
         title="Mouse embryonic stem cells under retinoic acid: learned dynamics",
-        introduction=_introduction(adata, hold_out), long_run=long_run, time_unit="h",
-        references=[adata.uns["source"]["reference"]], seconds=time.perf_counter() - begin,
-    )  # fmt: skip
+        introduction=_introduction(adata, hold_out),
+        long_run=long_run,
+        time_unit="h",
+        references=[adata.uns["source"]["reference"]],
+        seconds=time.perf_counter() - begin,
+    )
     summary = "\n".join(
         [
             *verdict(model, evaluation, "h"),
@@ -132,9 +140,18 @@ def _pictures(
     pl.trajectories(adata, traj, basis="X_umap", time_unit="h", ax=both[0])
     pl.trajectories(adata, traj, time_unit="h", ax=both[1])
     shown = np.unique([times[0], 12.0, hold_out, 48.0, 72.0, times[-1]])
-    populations, panels = canvas((1.9 * len(shown) + 0.6, 4.0), 2, len(shown), sharex=True, sharey=True)
+    populations, panels = canvas(
+        (1.9 * len(shown) + 0.6, 4.0), 2, len(shown), sharex=True, sharey=True
+    )
     pl.marginals(
-        adata, traj, shown, basis="X_umap", hold_out=hold_out, time_key="time", time_unit="h", ax=panels
+        adata,
+        traj,
+        shown,
+        basis="X_umap",
+        hold_out=hold_out,
+        time_key="time",
+        time_unit="h",
+        ax=panels,
     )
     scores, ((ax,),) = canvas((7.2, 4.0), 1, 1)
     pl.evaluation(evaluation, time_unit="h", ax=ax)

@@ -81,9 +81,13 @@ def add(group: Any, flags: Iterable[Flag], prefix: str = "", taken: Collection[s
     for flag in flags:
         kwargs: dict[str, Any] = dict(_argument(flag.annotation) or {})
         option = f"--{prefix}{flag.option[2:]}" if flag.name in taken else flag.option
-        shown = "" if flag.default is inspect.Parameter.empty else f"(default: {_shown(flag.default)})"
+        shown = (
+            "" if flag.default is inspect.Parameter.empty else f"(default: {_shown(flag.default)})"
+        )
         text = f"{flag.help} {shown}".strip().replace("%", "%%")
-        group.add_argument(option, dest=prefix + flag.name, default=argparse.SUPPRESS, help=text, **kwargs)
+        group.add_argument(
+            option, dest=prefix + flag.name, default=argparse.SUPPRESS, help=text, **kwargs
+        )
 
 
 def docstring_parameters(documented: Any) -> dict[str, str]:
@@ -91,7 +95,9 @@ def docstring_parameters(documented: Any) -> dict[str, str]:
     sources = documented.__mro__[::-1] if inspect.isclass(documented) else [documented]
     found: dict[str, str] = {}
     for source in sources:
-        section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n-+\n|\Z)", _own_doc(source), re.S | re.M)
+        section = re.search(
+            r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n-+\n|\Z)", _own_doc(source), re.S | re.M
+        )
         entries = re.split(r"^(?=\S)", section[1], flags=re.M) if section else []
         for entry in filter(None, entries):
             names, _, text = entry.partition("\n")
@@ -121,7 +127,9 @@ def _argument(annotation: Any) -> dict[str, Any] | None:
     members = _members(annotation)
     optional = type(None) in members
     lists = [m for m in members if (typing.get_origin(m) or m) in _LISTS]
-    literals = [value for m in members if typing.get_origin(m) is Literal for value in typing.get_args(m)]
+    literals = [
+        value for m in members if typing.get_origin(m) is Literal for value in typing.get_args(m)
+    ]
     if members == [bool]:
         return {"action": argparse.BooleanOptionalAction}
     if literals:
@@ -136,7 +144,9 @@ def _argument(annotation: Any) -> dict[str, Any] | None:
         inner = [m for m in typing.get_args(lists[0]) if m is not Ellipsis]
         kinds = _kinds(inner[:1] or [str])
         return (
-            None if not kinds else {"nargs": "+", "type": _reader(kinds, False), "metavar": _metavar(kinds)}
+            None
+            if not kinds
+            else {"nargs": "+", "type": _reader(kinds, False), "metavar": _metavar(kinds)}
         )
     kinds = _kinds(members)
     return None if not kinds else {"type": _reader(kinds, optional), "metavar": _metavar(kinds)}
@@ -179,7 +189,9 @@ def _reader(kinds: Sequence[Any], optional: bool) -> Callable[[str], Any]:
                     return kind(text)
                 except ValueError:
                     continue
-        raise argparse.ArgumentTypeError(f"{text!r} is not {' or '.join(_WORDS[kind] for kind in kinds)}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not {' or '.join(_WORDS[kind] for kind in kinds)}"
+        )
 
     return read
 
@@ -197,11 +209,20 @@ def _evaluate(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError:
-        raise ValueError(f"{ast.unparse(node)!r} cannot be read; write Name(key=value, ...)") from None
+        raise ValueError(
+            f"{ast.unparse(node)!r} cannot be read; write Name(key=value, ...)"
+        ) from None
 
 
 def _metavar(kinds: Sequence[Any]) -> str:
-    names = {int: "INT", float: "NUMBER", str: "TEXT", Path: "FILE", Settings: "SETTINGS", bool: "BOOL"}
+    names = {
+        int: "INT",
+        float: "NUMBER",
+        str: "TEXT",
+        Path: "FILE",
+        Settings: "SETTINGS",
+        bool: "BOOL",
+    }
     return "|".join(dict.fromkeys(names[k] for k in kinds if not (k is str and Path in kinds)))
 
 
@@ -209,7 +230,9 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
         return field.default
     return (
-        inspect.Parameter.empty if field.default_factory is dataclasses.MISSING else field.default_factory()
+        inspect.Parameter.empty
+        if field.default_factory is dataclasses.MISSING
+        else field.default_factory()
     )
 
 

@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     traceback = "--traceback" in argv
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"dyninfer: warning: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_: print(
+            f"dyninfer: warning: {message}", file=sys.stderr
+        )
         try:
             arguments = _parser(argv).parse_args(argv)
             arguments.run(arguments)
@@ -71,7 +73,9 @@ def simulate(arguments: argparse.Namespace) -> None:
     """Simulate from the cells at the first time and save the trajectories."""
     _check_folder(arguments.out)
     asked = {name: getattr(arguments, name) for name in ("n_paths", "noise", "backward", "seed")}
-    options = {name: value for name, value in asked.items() if value is not None and value is not False}
+    options = {
+        name: value for name, value in asked.items() if value is not None and value is not False
+    }
     model = _model(arguments)
     traj = model.simulate(_data(arguments.data), arguments.times, **options)
     traj.save(arguments.out)
@@ -133,7 +137,11 @@ def info(arguments: argparse.Namespace) -> None:
 
 
 def _report(
-    arguments: argparse.Namespace, model: Estimator, data: AnnData, table: Any, options: dict[str, Any]
+    arguments: argparse.Namespace,
+    model: Estimator,
+    data: AnnData,
+    table: Any,
+    options: dict[str, Any],
 ) -> Any:
     """Write the report; the table comes back with the interpolation baseline."""
     from dyninfer.data.snapshots import Snapshots
@@ -160,24 +168,35 @@ class _Parser(argparse.ArgumentParser):
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Parser of all commands; the flags of a method are added where ``fit`` is asked for."""
     top = _Parser(
-        prog="dyninfer", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="dyninfer",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Learn the dynamics behind snapshots of a population, then simulate them.",
         epilog="example: dyninfer demo\n\n'dyninfer COMMAND --help' explains a command.",
-    )  # fmt: skip
+    )
     top.add_argument("--version", action="version", version=f"dyninfer {dyninfer.__version__}")
     common = _Parser(add_help=False)
     for parser, default in ((top, False), (common, argparse.SUPPRESS)):
         parser.add_argument(
-            "--traceback", action="store_true", default=default, help="show where an error came from"
+            "--traceback",
+            action="store_true",
+            default=default,
+            help="show where an error came from",
         )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(run: Any, summary: str, *examples: str) -> argparse.ArgumentParser:
         parser = commands.add_parser(
-            run.__name__, parents=[common], help=summary, description=summary, allow_abbrev=False,
+            run.__name__,
+            parents=[common],
+            help=summary,
+            description=summary,
+            allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            epilog="\n".join([f"example{'s' if len(examples) > 1 else ''}:", *(f"  {e}" for e in examples)]),
-        )  # fmt: skip
+            epilog="\n".join(
+                [f"example{'s' if len(examples) > 1 else ''}:", *(f"  {e}" for e in examples)]
+            ),
+        )
         parser.set_defaults(run=run)
         return parser
 
@@ -192,32 +211,46 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 def _add_demo(command: Any) -> None:
     parser = command(
-        demo, "fit real cells with one time held out, simulate them, and write a report; about a minute", "dyninfer demo --folder demo"
-    )  # fmt: skip
+        demo,
+        "fit real cells with one time held out, simulate them, and write a report; about a minute",
+        "dyninfer demo --folder demo",
+    )
     parser.add_argument("--folder", default="demo", help="where the results go (default: demo)")
     parser.add_argument("--seed", type=int, default=0, help="fixes every draw (default: 0)")
     parser.add_argument("--max-steps", type=_positive, metavar="INT", help="training steps at most")
     parser.add_argument(
-        "--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar"
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="show a progress bar",
     )
 
 
 def _add_fit(command: Any, argv: Sequence[str]) -> None:
     parser = command(
-        fit, "fit a method to data and save the model",
+        fit,
+        "fit a method to data and save the model",
         "dyninfer fit cells.h5ad --time-key day --use-rep X_pca --hold-out 3 --out model.safetensors",
         "dyninfer fit mesc_retinoic_acid --time-key time --sigma 0.05 --max-steps 2000",
         "dyninfer fit cells.h5ad --time-key day --method my_method.py:MyMethod",
-    )  # fmt: skip
+    )
     _add_data(parser)
     parser.add_argument(
-        "--method", default=METHOD, metavar="NAME|FILE.py:CLASS",
+        "--method",
+        default=METHOD,
+        metavar="NAME|FILE.py:CLASS",
         help=f"a method by name, or a class of your own; its flags are shown by --help (default: {METHOD})",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--out", type=Path, default=Path("model.safetensors"), metavar="FILE", help="model file (default: model.safetensors)"
-    )  # fmt: skip
-    parser.usage = "dyninfer fit DATA [--method NAME|FILE.py:CLASS] [--out FILE] [flags of the method]"
+        "--out",
+        type=Path,
+        default=Path("model.safetensors"),
+        metavar="FILE",
+        help="model file (default: model.safetensors)",
+    )
+    parser.usage = (
+        "dyninfer fit DATA [--method NAME|FILE.py:CLASS] [--out FILE] [flags of the method]"
+    )
     first = _Parser(add_help=False, allow_abbrev=False)
     first.add_argument("command", nargs="?")
     first.add_argument("--method", default=METHOD)
@@ -246,69 +279,103 @@ def _add_fit(command: Any, argv: Sequence[str]) -> None:
 
 def _add_simulate(command: Any) -> None:
     parser = command(
-        simulate, "simulate from the cells at the first time",
+        simulate,
+        "simulate from the cells at the first time",
         "dyninfer simulate model.safetensors cells.h5ad --times 0:4:81 --out traj.h5ad",
         "dyninfer simulate model.safetensors cells.h5ad --times 0,1,2 --n-paths 5000 --out traj.zarr",
-    )  # fmt: skip
+    )
     _add_model(parser)
     _add_data(parser)
     parser.add_argument(
-        "--times", type=_times, required=True, metavar="FROM:TO:NUMBER|T,T,...",
+        "--times",
+        type=_times,
+        required=True,
+        metavar="FROM:TO:NUMBER|T,T,...",
         help="times to store, in the units of the data: evenly spaced, or a list",
-    )  # fmt: skip
-    parser.add_argument(
-        "--n-paths", type=_positive, metavar="INT", help="number of paths (default: one for every cell)"
     )
     parser.add_argument(
-        "--noise", type=float, metavar="NUMBER", help="noise of the simulation, for models with a score (default: the model's own)"
-    )  # fmt: skip
-    parser.add_argument("--backward", action="store_true", help="run time downwards; give descending times")
+        "--n-paths",
+        type=_positive,
+        metavar="INT",
+        help="number of paths (default: one for every cell)",
+    )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        metavar="NUMBER",
+        help="noise of the simulation, for models with a score (default: the model's own)",
+    )
+    parser.add_argument(
+        "--backward", action="store_true", help="run time downwards; give descending times"
+    )
     parser.add_argument("--seed", type=int, default=0, help="fixes every draw (default: 0)")
     parser.add_argument(
-        "--out", type=Path, default=Path("trajectories.h5ad"), metavar="FILE",
+        "--out",
+        type=Path,
+        default=Path("trajectories.h5ad"),
+        metavar="FILE",
         help=".h5ad, .zarr or .nc (default: trajectories.h5ad)",
-    )  # fmt: skip
+    )
 
 
 def _add_evaluate(command: Any) -> None:
     parser = command(
-        evaluate, "compare what the model simulates with what was observed",
+        evaluate,
+        "compare what the model simulates with what was observed",
         "dyninfer evaluate model.safetensors cells.h5ad --out metrics.csv --report report.html",
-    )  # fmt: skip
+    )
     _add_model(parser)
     _add_data(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as CSV")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write a report as one HTML file")
     parser.add_argument(
-        "--start", choices=("previous", "first"), default="previous",
+        "--report", type=Path, metavar="FILE", help="write a report as one HTML file"
+    )
+    parser.add_argument(
+        "--start",
+        choices=("previous", "first"),
+        default="previous",
         help="simulate from the cells of the time before, or of the first time (default: previous)",
-    )  # fmt: skip
+    )
     names = ("w1", "w2", "sliced_w2", "mmd", "energy")
-    parser.add_argument("--metrics", nargs="+", choices=names, default=names, help="distances (default: all)")
+    parser.add_argument(
+        "--metrics", nargs="+", choices=names, default=names, help="distances (default: all)"
+    )
     parser.add_argument(
         "--max-samples", type=_positive, metavar="INT", help="cells compared at a time, at most"
     )
-    parser.add_argument("--time-unit", default="", metavar="TEXT", help="unit of time, for the report")
+    parser.add_argument(
+        "--time-unit", default="", metavar="TEXT", help="unit of time, for the report"
+    )
     parser.add_argument("--seed", type=int, default=0, help="fixes every draw (default: 0)")
 
 
 def _add_datasets(command: Any) -> None:
     parser = command(
-        datasets, "list the data sets, or write one to a file",
-        "dyninfer datasets", "dyninfer datasets mesc_retinoic_acid --out cells.h5ad",
-    )  # fmt: skip
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a data set; without it, all are listed")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: NAME.h5ad)")
+        datasets,
+        "list the data sets, or write one to a file",
+        "dyninfer datasets",
+        "dyninfer datasets mesc_retinoic_acid --out cells.h5ad",
+    )
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a data set; without it, all are listed"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write (default: NAME.h5ad)"
+    )
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="an .h5ad or .zarr file, or the name of a data set")
+    parser.add_argument(
+        "data", metavar="DATA", help="an .h5ad or .zarr file, or the name of a data set"
+    )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model file that 'dyninfer fit' wrote")
     parser.add_argument(
-        "--method", metavar="FILE.py:CLASS", help="where the class of the model is, if it is your own"
+        "--method",
+        metavar="FILE.py:CLASS",
+        help="where the class of the model is, if it is your own",
     )
 
 
@@ -326,7 +393,9 @@ def _method(name: str) -> type[Estimator]:
         return cls
     known = registry()
     if name not in known:
-        raise ValueError(f"method {name!r} is not known; {_meant(name, known)}there are {', '.join(known)}")
+        raise ValueError(
+            f"method {name!r} is not known; {_meant(name, known)}there are {', '.join(known)}"
+        )
     return known[name]
 
 
@@ -373,7 +442,9 @@ def _dataset(name: str) -> AnnData:
     from dyninfer.datasets.table import TABLE
 
     if name not in TABLE:
-        raise ValueError(f"there is no data set {name!r}; {_meant(name, TABLE)}there are {', '.join(TABLE)}")
+        raise ValueError(
+            f"there is no data set {name!r}; {_meant(name, TABLE)}there are {', '.join(TABLE)}"
+        )
     return getattr(dyninfer.datasets, name)()
 
 
@@ -410,7 +481,9 @@ def _check_folder(path: Path | None) -> None:
 
 
 def _meant(name: str, known: Any) -> str:
-    near = [k for k in known if k.startswith(name)] or difflib.get_close_matches(name, list(known), 1, 0.5)
+    near = [k for k in known if k.startswith(name)] or difflib.get_close_matches(
+        name, list(known), 1, 0.5
+    )
     return f"did you mean {near[0]!r}? " if near else ""
 
 

@@ -57,7 +57,11 @@ def counted(n: int, noun: str) -> str:
 
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Names with commas, the middle of a long list left out."""
-    return ", ".join(names) if len(names) <= most else f"{', '.join(names[: most - 1])}, ..., {names[-1]}"
+    return (
+        ", ".join(names)
+        if len(names) <= most
+        else f"{', '.join(names[: most - 1])}, ..., {names[-1]}"
+    )
 
 
 def html(traj: Trajectories) -> str:
@@ -95,7 +99,11 @@ def _scaled(values: np.ndarray, size: int) -> np.ndarray:
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
     with np.errstate(invalid="ignore"):
-        share = (values - low) / (high - low) if high > low else np.where(np.isfinite(values), 0.5, np.nan)
+        share = (
+            (values - low) / (high - low)
+            if high > low
+            else np.where(np.isfinite(values), 0.5, np.nan)
+        )
     return MARGIN + share * (size - 2 * MARGIN)
 
 

@@ -13,15 +13,15 @@ import pandas as pd
 if TYPE_CHECKING:
     from anndata import AnnData
 
-VELOCITY = (
-    "dyninfer_velocity"  # obsm: velocity of every cell, in the units of the representation per time unit
-)
+VELOCITY = "dyninfer_velocity"  # obsm: velocity of every cell, in the units of the representation per time unit
 GROWTH = "dyninfer_growth"  # obs: growth rate of every cell, per time unit
 POTENTIAL = "dyninfer_potential"  # obs: potential whose gradient is the velocity
 STATE = "dyninfer_state"  # obs: most probable discrete state of every row
 STATE_PROBABILITY = "dyninfer_state_probability"  # obs: its probability
 UNS = "dyninfer"  # uns: settings and provenance, as JSON
-TRAJECTORIES = "dyninfer_trajectories"  # uns: what is needed to read trajectories back from an AnnData
+TRAJECTORIES = (
+    "dyninfer_trajectories"  # uns: what is needed to read trajectories back from an AnnData
+)
 
 DEFAULT_REP = "X_pca"
 DENSE_LIMIT_GB = 4.0
@@ -66,7 +66,9 @@ def numeric_times(values: Any, key: str = "times") -> np.ndarray:
     """
     column = values if isinstance(values, pd.Series) else _as_series(values, key)
     if isinstance(column.dtype, pd.CategoricalDtype):
-        used = column.cat.remove_unused_categories().cat  # a category that no cell is in may be anything
+        used = (
+            column.cat.remove_unused_categories().cat
+        )  # a category that no cell is in may be anything
         times = np.append(numeric_times(pd.Series(used.categories), key), np.nan)[used.codes]
     elif pd.api.types.is_timedelta64_dtype(column):
         times = (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
@@ -198,7 +200,9 @@ def finite_or_raise(x: np.ndarray, name: str, row_names: Any = None) -> None:
 
 
 def _as_series(values: Any, key: str) -> pd.Series:
-    array = np.atleast_1d(np.asarray(list(values) if isinstance(values, (Set, Iterator)) else values))
+    array = np.atleast_1d(
+        np.asarray(list(values) if isinstance(values, (Set, Iterator)) else values)
+    )
     if array.ndim > 1:
         raise ValueError(f"{key!r} must be a flat list of numbers, found shape {array.shape}")
     return pd.Series(array).infer_objects()  # timedeltas hide in arrays of objects
@@ -214,9 +218,7 @@ def _text_times(example: Any, values: Any, key: str) -> str:
     if not isinstance(values, pd.Series):
         return f"{said}, such as 3.0 for 'day 3'"
     column = _in_obs(values, key)
-    return (
-        f"{said}. Make them: {column} = {column}.astype(str).str.extract(r'(\\d+\\.?\\d*)')[0].astype(float)"
-    )
+    return f"{said}. Make them: {column} = {column}.astype(str).str.extract(r'(\\d+\\.?\\d*)')[0].astype(float)"
 
 
 def _suggestion(adata: AnnData, role: str) -> str:

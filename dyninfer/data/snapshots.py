@@ -130,7 +130,9 @@ class Snapshots:
         array, features, rep = keys.representation(adata, use_rep)
         times = _without(np.unique(column), hold_out, str(time_key))
         if len(times) < 2:
-            raise ValueError(f"need at least two times in adata.obs[{time_key!r}], found {times.tolist()}")
+            raise ValueError(
+                f"need at least two times in adata.obs[{time_key!r}], found {times.tolist()}"
+            )
         rows = [np.flatnonzero(column == t) for t in times]
         samples = [keys.dense_rows(array, r, rep) for r in rows]
         if rep == "X":
@@ -217,22 +219,32 @@ class Snapshots:
     def subsample(self, n: int, seed: int = 0) -> Snapshots:
         """At most ``n`` samples per time, drawn without replacement."""
         rng = np.random.default_rng(seed)
-        return self._take([(k, np.sort(rng.permutation(size)[:n])) for k, size in enumerate(self.sizes)])
+        return self._take(
+            [(k, np.sort(rng.permutation(size)[:n])) for k, size in enumerate(self.sizes)]
+        )
 
     def check_finite(self) -> Snapshots:
         """Return self, or raise a ValueError naming the first sample that is NaN or infinite."""
         for k, t in enumerate(self.times):
             where = f"{self.source.get('use_rep', 'samples')} at time {t:g}"
-            keys.finite_or_raise(self.samples[k], where, None if self.names is None else self.names[k])
+            keys.finite_or_raise(
+                self.samples[k], where, None if self.names is None else self.names[k]
+            )
         return self
 
     def digest(self) -> str:
         """Fingerprint of times, samples, masses, weights and conditions."""
         found = hashlib.sha256()
-        labels = None if self.conditions is None else [np.asarray(c).astype(str) for c in self.conditions]
+        labels = (
+            None
+            if self.conditions is None
+            else [np.asarray(c).astype(str) for c in self.conditions]
+        )
         for arrays in ([self.times], self.samples, [self.masses], self.weights, labels):
             for array in arrays or [None]:
-                found.update(repr(None if array is None else (array.shape, array.dtype.str)).encode())
+                found.update(
+                    repr(None if array is None else (array.shape, array.dtype.str)).encode()
+                )
                 found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
@@ -248,9 +260,13 @@ class Snapshots:
         if self.masses is not None:
             obs["mass"] = np.repeat(self.masses, sizes)
         obs.index = (
-            np.concatenate(self.names).astype(str) if self.names is not None else obs.index.astype(str)
+            np.concatenate(self.names).astype(str)
+            if self.names is not None
+            else obs.index.astype(str)
         )
-        return AnnData(X=np.concatenate(self.samples), obs=obs, var=pd.DataFrame(index=list(self.features)))
+        return AnnData(
+            X=np.concatenate(self.samples), obs=obs, var=pd.DataFrame(index=list(self.features))
+        )
 
     def _take(self, picks: Sequence[tuple[int, Any]]) -> Snapshots:
         def pick(values: Sequence[np.ndarray] | None) -> tuple[np.ndarray, ...] | None:
@@ -293,10 +309,13 @@ class Snapshots:
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        lines = [f"Snapshots: {self.n_times} times, {sum(self.sizes)} samples x {self.n_features} features"]
+        lines = [
+            f"Snapshots: {self.n_times} times, {sum(self.sizes)} samples x {self.n_features} features"
+        ]
         for k, (t, n) in enumerate(zip(self.times, self.sizes, strict=True)):
             lines.append(
-                f"    time {t:g}: {n}" + ("" if self.masses is None else f", mass {self.masses[k]:g}")
+                f"    time {t:g}: {n}"
+                + ("" if self.masses is None else f", mass {self.masses[k]:g}")
             )
         extras = [
             f.name
@@ -320,14 +339,20 @@ def cells_at(
     if len(times) == 0:
         raise ValueError("the AnnData has no cells to start from")
     rows = np.flatnonzero(column == times[_index(times, time)])
-    return keys.dense_rows(array, rows, rep), features, np.asarray(adata.obs_names, dtype=object)[rows]
+    return (
+        keys.dense_rows(array, rows, rep),
+        features,
+        np.asarray(adata.obs_names, dtype=object)[rows],
+    )
 
 
 def _as_sample(sample: Any, time: float) -> np.ndarray:
     x = sample.detach().cpu().numpy() if hasattr(sample, "detach") else sample
     x = x.toarray() if hasattr(x, "toarray") else _as_array(x, f"the sample at time {time:g}")
     if x.ndim != 2 or x.shape[1] == 0:
-        raise ValueError(f"the sample at time {time:g} has shape {x.shape}; it must be (samples, features)")
+        raise ValueError(
+            f"the sample at time {time:g} has shape {x.shape}; it must be (samples, features)"
+        )
     if len(x) == 0:
         raise ValueError(f"the sample at time {time:g} is empty; leave that time out")
     return keys.dense_rows(x, np.arange(len(x)), f"the sample at time {time:g}")
@@ -346,7 +371,9 @@ def _as_masses(masses: Any, n: int, order: np.ndarray) -> np.ndarray | None:
         return None
     masses = _as_array(masses, "masses", np.float64)
     if masses.shape != (n,):
-        raise ValueError(f"masses has shape {masses.shape}; give one mass for each of the {n} times")
+        raise ValueError(
+            f"masses has shape {masses.shape}; give one mass for each of the {n} times"
+        )
     if not np.isfinite(masses).all() or (masses <= 0).any():
         raise ValueError(f"masses must be positive and finite, found {masses.tolist()}")
     return masses[order]
@@ -380,11 +407,15 @@ def _column_by_time(
 def _index(times: np.ndarray, time: float) -> int:
     k = keys.nearest(times, time)
     if k is None:
-        raise ValueError(f"no snapshot at time {time:g}; the times are {', '.join(f'{t:g}' for t in times)}")
+        raise ValueError(
+            f"no snapshot at time {time:g}; the times are {', '.join(f'{t:g}' for t in times)}"
+        )
     return k
 
 
 def _without(times: np.ndarray, hold_out: float | Iterable[float] | None, key: str) -> np.ndarray:
     if hold_out is None:
         return times
-    return np.delete(times, [_index(times, t) for t in keys.numeric_times(hold_out, f"hold_out ({key})")])
+    return np.delete(
+        times, [_index(times, t) for t in keys.numeric_times(hold_out, f"hold_out ({key})")]
+    )

@@ -49,7 +49,10 @@ def to_anndata(traj: Trajectories) -> AnnData:
 def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
     """Arguments of ``Trajectories`` from an AnnData that ``to_anndata`` made, its rows in any order."""
     uns = _own(adata.uns, "AnnData", "uns")
-    column = {name: keys.obs_column(adata, name).to_numpy() for name in ("path", "time", "origin", "status")}
+    column = {
+        name: keys.obs_column(adata, name).to_numpy()
+        for name in ("path", "time", "origin", "status")
+    }
     stored = np.array(uns["times"], dtype=np.float64)
     times = stored[np.isin(stored, column["time"])]
     order, n = _grid_order(column["path"], column["time"], times)
@@ -152,13 +155,19 @@ def load_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
             return fields_from_anndata(anndata.read_h5ad(path))
         import xarray as xr
 
-        how: Any = {"engine": "zarr", "consolidated": False} if suffix == ".zarr" else {"engine": "h5netcdf"}
+        how: Any = (
+            {"engine": "zarr", "consolidated": False}
+            if suffix == ".zarr"
+            else {"engine": "h5netcdf"}
+        )
         with xr.open_dataset(path, **how) as data:
             return fields_from_xarray(data.load())
     except keys.MissingKey:
         raise
     except (OSError, KeyError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as trajectories in {suffix}: {error}") from error
+        raise ValueError(
+            f"{str(path)!r} cannot be read as trajectories in {suffix}: {error}"
+        ) from error
 
 
 def array(x: Tensor) -> np.ndarray:
@@ -209,7 +218,9 @@ def _grid_order(path: np.ndarray, time: np.ndarray, times: np.ndarray) -> tuple[
 
 def _suffix(path: Path) -> str:
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"cannot tell the format of {path.name!r}: end it in {', '.join(SUFFIXES)}")
+        raise ValueError(
+            f"cannot tell the format of {path.name!r}: end it in {', '.join(SUFFIXES)}"
+        )
     return path.suffix
 
 

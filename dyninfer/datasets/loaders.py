@@ -193,7 +193,9 @@ def weinreb_hematopoiesis() -> AnnData:
     else:
         # The published file is an array of arrays, stored as a pickle: it is read only after its hash was checked.
         blocks = list(np.load(path, allow_pickle=True)[0])
-    return _snapshots("weinreb_hematopoiesis", blocks, list(_WEINREB_DAYS), "day", "X_spring", "SPRING")
+    return _snapshots(
+        "weinreb_hematopoiesis", blocks, list(_WEINREB_DAYS), "day", "X_spring", "SPRING"
+    )
 
 
 def larry_clones() -> AnnData:
@@ -262,7 +264,9 @@ def _read_h5ad(name: str) -> AnnData:
     return adata
 
 
-def _snapshots(name: str, blocks: list[Any], times: list[Any], key: str, rep: str, stem: str) -> AnnData:
+def _snapshots(
+    name: str, blocks: list[Any], times: list[Any], key: str, rep: str, stem: str
+) -> AnnData:
     """Stack one (cell, feature) array per time; cells are named by time and position."""
     import pandas as pd
 
@@ -279,4 +283,6 @@ def _representation(name: str, x: np.ndarray, obs: pd.DataFrame, rep: str, stem:
 
     x = x.astype(np.float32)
     var = pd.DataFrame(index=[f"{stem}{i + 1}" for i in range(x.shape[1])])
-    return ad.AnnData(X=x, obs=obs, var=var, obsm={rep: x.copy()}, uns={"source": TABLE[name].source})
+    return ad.AnnData(
+        X=x, obs=obs, var=var, obsm={rep: x.copy()}, uns={"source": TABLE[name].source}
+    )

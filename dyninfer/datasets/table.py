@@ -59,7 +59,9 @@ _NLSB = f"{_GITHUB}/take-koshizuka/NLSB/dc44f1fda929768eb840bdf3f5c892bc86451cc6
 _DEEPRUOT = f"{_GITHUB}/zhenyiizhang/DeepRUOTv2/6b9594b8308e8b15a3f3567cc8e1bde014b0745f/data"
 _TIGON = f"{_GITHUB}/yutongo/TIGON/1ed92cfcc250415fc01b4d344a308b0680cc9635/Input"
 _COSPAR = f"{_GITHUB}/AllonKleinLab/cospar/ca54cad8a9db9a72152ba8a8b6d67d57eace4acb/tests/data"
-_CELLRANK = f"{_GITHUB}/theislab/cellrank_reproducibility/c1b9232caacd15fdd16914007fab4890b136109f/data"
+_CELLRANK = (
+    f"{_GITHUB}/theislab/cellrank_reproducibility/c1b9232caacd15fdd16914007fab4890b136109f/data"
+)
 
 _LONG_MEMORY = f"{_GITHUB}/everval/LongMemory.jl/93040c546c44620290811f3d9e3e5dce29886e66/examples"
 
@@ -111,7 +113,9 @@ _DATASETS = (
         reference="Open Problems, Multimodal Single-Cell Integration, 2022; as in Korotin et al. 2024, LightSB",
         files=tuple(
             File(name, sha256, f"{_LIGHTSB}/{name}")
-            for name, sha256 in ((f"full_cite_pcas_50_day_{day}.npy", h) for day, h in CITE_DAYS.items())
+            for name, sha256 in (
+                (f"full_cite_pcas_50_day_{day}.npy", h) for day, h in CITE_DAYS.items()
+            )
         ),
     ),
     Dataset(

@@ -67,7 +67,9 @@ class PotentialDiffusion(Diffusion):
         """Both fields from one pass through the network."""
         s = self._derivatives(t, x)
         rate = self.growth_penalty
-        growth = None if rate is None else s.value.to(x.dtype) * (rate * self.unit**2 / self.duration)
+        growth = (
+            None if rate is None else s.value.to(x.dtype) * (rate * self.unit**2 / self.duration)
+        )
         return self._velocity(s, x), growth
 
     def divergence(self, t: Tensor | float, x: Tensor) -> Tensor:

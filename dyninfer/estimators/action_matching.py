@@ -120,7 +120,9 @@ class ActionMatching(SnapshotEstimator):
             ("time_sampling", ("adaptive", "uniform")),
         ):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}"
+                )
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
@@ -130,7 +132,11 @@ class ActionMatching(SnapshotEstimator):
         return PotentialDiffusion(network, scaling, self.sigma, self.growth_penalty)
 
     def make_objective(
-        self, process: PotentialDiffusion, data: Snapshots | DensityPath, scaling: Scaling, seed: int
+        self,
+        process: PotentialDiffusion,
+        data: Snapshots | DensityPath,
+        scaling: Scaling,
+        seed: int,
     ) -> ActionObjective:
         """Return the action of the density path that the data and the settings define."""
         if self.growth_penalty is None and isinstance(data, Snapshots):
@@ -167,7 +173,9 @@ class ActionObjective:
             check_conserved(getattr(self.path, "weighted", False))
         self.times = TimeSampler(model.time_sampling == "adaptive", device, dtype)
         self.sigma = model.sigma * scaling.duration**0.5 / scaling.unit
-        self.growth_penalty = None if model.growth_penalty is None else model.growth_penalty * scaling.unit**2
+        self.growth_penalty = (
+            None if model.growth_penalty is None else model.growth_penalty * scaling.unit**2
+        )
         self.action_unit = scaling.unit**2 / scaling.duration
         self.n_features = len(scaling.shift)
         self.axes = torch.eye(self.n_features, device=device, dtype=dtype)
@@ -180,7 +188,9 @@ class ActionObjective:
         self.by_path = probe.velocity is not None and model.objective != "boundary"
         self.held = None
         if settings.validation_fraction:
-            held_path = self.path if held is None else path_sampler(held, *common, seed + 1, device, dtype)
+            held_path = (
+                self.path if held is None else path_sampler(held, *common, seed + 1, device, dtype)
+            )
             self.held = self._draw(
                 held_path, TimeSampler(False, device, dtype), self.validation_size, generator
             )
@@ -193,7 +203,11 @@ class ActionObjective:
         """Action per sample, ``(n,)``: its mean is the action of the scaled problem."""
         density = self._action_density(process, batch)
         action = density / batch.density
-        return {"loss": action, "action": action.detach() * self.action_unit, "integrand": density.detach()}
+        return {
+            "loss": action,
+            "action": action.detach() * self.action_unit,
+            "integrand": density.detach(),
+        }
 
     def observe(self, batch: DensityBatch, terms: dict[str, Tensor]) -> None:
         """Tell the time sampler how the integrand varied."""
@@ -234,10 +248,15 @@ class ActionObjective:
             density = energy - advance
             return density if batch.weight is None else batch.weight * density
         ends = process.network(
-            torch.cat([batch.start_time, batch.end_time]), torch.cat([batch.start_state, batch.end_state])
+            torch.cat([batch.start_time, batch.end_time]),
+            torch.cat([batch.start_state, batch.end_state]),
         )
         first, last = ends.chunk(2)
         inner = energy + s.time
         if batch.weight is not None:
-            first, last, inner = first * batch.start_weight, last * batch.end_weight, inner * batch.weight
+            first, last, inner = (
+                first * batch.start_weight,
+                last * batch.end_weight,
+                inner * batch.weight,
+            )
         return (first - last) / batch.gap + inner

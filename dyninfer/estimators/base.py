@@ -75,7 +75,9 @@ class Estimator(Settings, ABC):
             "status": self.status_,
         }
 
-    def _restore(self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
+    def _restore(
+        self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
+    ) -> None:
         """Undo :meth:`_metadata`; the process is there already."""
         self.seed_, self.status_ = metadata["seed"], metadata["status"]
         self.source_, self.hold_out_ = metadata["source"], metadata["hold_out"]
@@ -86,7 +88,9 @@ class Estimator(Settings, ABC):
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "process_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(data, ...) first")
+            raise NotFittedError(
+                f"this {type(self).__name__} is not fitted yet; call fit(data, ...) first"
+            )
 
 
 def load(path: str | Path, device: str = "auto") -> Any:

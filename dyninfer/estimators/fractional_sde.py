@@ -201,7 +201,9 @@ class FractionalSDE(PosteriorEstimator):
     def _maximise(self, model: ExactModel, series: Series, max_steps: int) -> None:
         fit = maximise(model.prior, self._scaled(series), max_steps)
         self.history_, self.status_ = pd.DataFrame(fit.history), fit.status
-        information = None if self.hurst is not None else hurst_information(model.prior, self._scaled(series))
+        information = (
+            None if self.hurst is not None else hurst_information(model.prior, self._scaled(series))
+        )
         self.facts_["information"] = None if information is None else information.tolist()
 
     def _train(
@@ -212,13 +214,24 @@ class FractionalSDE(PosteriorEstimator):
             settings = Training(**{**settings.get_params(), "max_steps": max_steps})
         checkpoint, resume = self._run
         result = fit_by_bound(
-            model, self._scaled(series), settings.check(), n_samples=self.n_samples, window=self.window, grow=self.grow, anneal=self.anneal, seed=seed,
-            checkpoint=checkpoint, resume=resume, progress=progress,
+            model,
+            self._scaled(series),
+            settings.check(),
+            n_samples=self.n_samples,
+            window=self.window,
+            grow=self.grow,
+            anneal=self.anneal,
+            seed=seed,
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=progress,
             identity={"settings": fingerprint(self, {"training"}), "data": series.fingerprint()},
-        )  # fmt: skip
+        )
         self.history_, self.status_ = result.history, result.status
 
-    def log_likelihoods(self, paths: Paths, seed: int = 0, n_samples: int | None = None) -> np.ndarray:
+    def log_likelihoods(
+        self, paths: Paths, seed: int = 0, n_samples: int | None = None
+    ) -> np.ndarray:
         """Log-likelihood of every path ``(n,)``, in nats and in the units of the data.
 
         Exact in the linear model; else weighed by ``n_samples`` draws, ten times those of training by default: it tends
@@ -228,14 +241,19 @@ class FractionalSDE(PosteriorEstimator):
         weights = self._log_weights(self._as_paths(paths), n_samples, seed)
         return (weights.logsumexp(0) - math.log(len(weights))).numpy()
 
-    def elbo(self, data: AnnData | Paths, *, n_samples: int | None = None, seed: int = 0) -> np.ndarray:
+    def elbo(
+        self, data: AnnData | Paths, *, n_samples: int | None = None, seed: int = 0
+    ) -> np.ndarray:
         """Evidence lower bound of every path ``(n,)``, in nats and in the units of the data."""
         self._check_fitted()
         return self._log_weights(self._as_paths(data), n_samples, seed).mean(0).numpy()
 
     def _log_weights(self, paths: Paths, n_samples: int | None, seed: int) -> Tensor:
         self._continuous(paths)
-        series, n = Series.of(paths), 10 * self.n_samples if n_samples is None else check_draws(n_samples)
+        series, n = (
+            Series.of(paths),
+            10 * self.n_samples if n_samples is None else check_draws(n_samples),
+        )
         weights = self.model_.log_weights(self._scaled(series), n, check_seed(seed))
         return weights - (series.mask * self._units()[1].log()).sum((1, 2))
 
@@ -266,8 +284,12 @@ class FractionalSDE(PosteriorEstimator):
                 "compare fits with hurst fixed by their log_likelihoods, or fit the linear model"
             )
         if self.facts_["information"] is None:
-            raise ValueError("hurst was given and not learned, so it has no interval; fit with hurst=None")
-        with np.errstate(divide="ignore"):  # data that say nothing about the index leave all of (0, 1)
+            raise ValueError(
+                "hurst was given and not learned, so it has no interval; fit with hurst=None"
+            )
+        with np.errstate(
+            divide="ignore"
+        ):  # data that say nothing about the index leave all of (0, 1)
             error = 1 / np.sqrt(np.maximum(self.facts_["information"], 0))
         logit = self.model_.prior.hurst_logit.detach().numpy()
         ends = logit[:, None] + norm.ppf(0.5 + level / 2) * error[:, None] * np.array([-1, 1])
@@ -292,17 +314,28 @@ class FractionalSDE(PosteriorEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             model = NeuralModel(
-                self._prior(), len(facts["scale"]), parts, latent=latent, content_dim=self.content_dim,
-                width=self.width, depth=self.depth, n_steps=self.n_steps, read_first=self.read_first,
-                span=(facts["begin"], facts["horizon"]), units=(units[0].double(), units[1].double()),
-            )  # fmt: skip
+                self._prior(),
+                len(facts["scale"]),
+                parts,
+                latent=latent,
+                content_dim=self.content_dim,
+                width=self.width,
+                depth=self.depth,
+                n_steps=self.n_steps,
+                read_first=self.read_first,
+                span=(facts["begin"], facts["horizon"]),
+                units=(units[0].double(), units[1].double()),
+            )
         return model.in_precision((self.training or default_training()).dtype)
 
     def _prior(self) -> LinearPrior:
         facts, features = self.facts_, len(self.facts_["scale"])
         linear: Any = "linear" if self.drift not in LINEAR_DRIFTS else self.drift
         noise = MarkovApproximation(
-            self.n_nodes, horizon=facts["horizon"], dt=min(facts["tau"], facts["horizon"]), kind=self.kind
+            self.n_nodes,
+            horizon=facts["horizon"],
+            dt=min(facts["tau"], facts["horizon"]),
+            kind=self.kind,
         )
         given = None
         if self.observation_noise is not None:
@@ -326,10 +359,14 @@ class FractionalSDE(PosteriorEstimator):
         metadata, tensors = read_model(path)
         model = from_plain(metadata["model"])
         if not isinstance(model, cls):
-            raise ValueError(f"{str(path)!r} holds a {type(model).__name__}; load it by dyninfer.load(path)")
+            raise ValueError(
+                f"{str(path)!r} holds a {type(model).__name__}; load it by dyninfer.load(path)"
+            )
         for name, module in modules.items():
             if name not in NAMES:
-                raise TypeError(f"{name} is not a setting that takes a module; those are {', '.join(NAMES)}")
+                raise TypeError(
+                    f"{name} is not a setting that takes a module; those are {', '.join(NAMES)}"
+                )
             setattr(model, name, module)
         model._restore(metadata, tensors, pick_device(device))
         return model
@@ -348,7 +385,9 @@ class FractionalSDE(PosteriorEstimator):
                 setattr(self, name, module)
         return metadata | {"facts": self.facts_}
 
-    def _restore(self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
+    def _restore(
+        self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
+    ) -> None:
         for name in NAMES:
             value = getattr(self, name)
             if isinstance(value, str) and value.startswith(_OWN):
@@ -358,7 +397,9 @@ class FractionalSDE(PosteriorEstimator):
                 )
         self._note(metadata["facts"])
         model = self._model(0)
-        made, held = ({k: v.shape for k, v in some.items()} for some in (model.state_dict(), tensors))
+        made, held = (
+            {k: v.shape for k, v in some.items()} for some in (model.state_dict(), tensors)
+        )
         other = sorted(k for k in made.keys() | held.keys() if made.get(k) != held.get(k))
         if other:
             raise ValueError(

@@ -16,7 +16,17 @@ NAMES = {
     "encoder": ("network",),
     "control": ("network",),
 }
-_OF_NETWORKS = ("control", "window", "grow", "width", "depth", "n_samples", "n_steps", "anneal", "training")
+_OF_NETWORKS = (
+    "control",
+    "window",
+    "grow",
+    "width",
+    "depth",
+    "n_samples",
+    "n_steps",
+    "anneal",
+    "training",
+)
 
 
 def is_linear(model: Any) -> bool:
@@ -51,7 +61,9 @@ def _check_names(model: Any) -> None:
             )
         absent = value is None and name in ("encoder", "control")
         if not callable(value) and value not in known and not absent:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, or a module; found {value!r}")
+            raise ValueError(
+                f"{name} must be one of {', '.join(known)}, or a module; found {value!r}"
+            )
     for name, kinds in (("state", State), ("kind", NoiseKind)):
         if getattr(model, name) not in get_args(kinds):
             raise ValueError(
@@ -61,7 +73,9 @@ def _check_names(model: Any) -> None:
 
 def _check_numbers(model: Any) -> None:
     if model.hurst is not None and not 0 < model.hurst < 1:
-        raise ValueError(f"hurst must lie between 0 and 1, or be None to be learned; found {model.hurst}")
+        raise ValueError(
+            f"hurst must lie between 0 and 1, or be None to be learned; found {model.hurst}"
+        )
     if model.hurst is not None and model.per_dimension:
         raise ValueError("per_dimension says how hurst is learned; leave one of the two out")
     for name in ("n_nodes", "width", "depth", "n_samples", "n_steps"):
@@ -75,14 +89,20 @@ def _check_numbers(model: Any) -> None:
         if getattr(model, name) < 0:
             raise ValueError(f"{name} must not be negative, found {getattr(model, name)}")
     if model.grow and model.window is None:
-        raise ValueError("grow says how fast windows come to be whole paths, and window is None; give window")
+        raise ValueError(
+            "grow says how fast windows come to be whole paths, and window is None; give window"
+        )
     noise = model.observation_noise
     if noise is not None and not 0 < noise < math.inf:
-        raise ValueError(f"observation_noise must be positive, or None to be learned; found {noise}")
+        raise ValueError(
+            f"observation_noise must be positive, or None to be learned; found {noise}"
+        )
 
 
 def _check_coordinates(model: Any) -> None:
-    if model.state == "observed" and (model.decoder != "linear" or model.encoder or model.content_dim):
+    if model.state == "observed" and (
+        model.decoder != "linear" or model.encoder or model.content_dim
+    ):
         raise ValueError("decoder, encoder and content_dim need state='latent', with latent_dim")
     if (model.latent_dim is not None) != (model.state == "latent"):
         raise ValueError("latent_dim is needed with state='latent', and with it alone")

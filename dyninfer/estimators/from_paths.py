@@ -99,7 +99,9 @@ class PathEstimator(Estimator):
         seed = check_seed(seed)
         if max_steps is not None:
             max_steps = check_draws(max_steps, "max_steps")
-        names = dict(zip(_KEYS, (time_key, path_key, state_key, use_rep, condition_key), strict=True))
+        names = dict(
+            zip(_KEYS, (time_key, path_key, state_key, use_rep, condition_key), strict=True)
+        )
         every = self._read(data, names)
         paths = every.without(hold_out)
         self.learn(paths, seed, max_steps, progress)
@@ -142,7 +144,9 @@ class PathEstimator(Estimator):
         if isinstance(data, Paths):
             given = [name for name, value in names.items() if value is not None]
             if given:
-                raise ValueError(f"{given[0]} names a key of an AnnData, but Paths were given; leave it out")
+                raise ValueError(
+                    f"{given[0]} names a key of an AnnData, but Paths were given; leave it out"
+                )
             return data
         if isinstance(data, Snapshots):
             raise TypeError(
@@ -150,7 +154,9 @@ class PathEstimator(Estimator):
                 "give Paths, or an AnnData with path_key"
             )
         if not (hasattr(data, "obs") and hasattr(data, "obsm")):
-            raise TypeError(f"{type(self).__name__}.fit takes an AnnData or Paths, not {type(data).__name__}")
+            raise TypeError(
+                f"{type(self).__name__}.fit takes an AnnData or Paths, not {type(data).__name__}"
+            )
         if names["path_key"] is None:
             raise ValueError(
                 f"path_key is needed: {type(self).__name__} learns from paths and not from unpaired cells, for "

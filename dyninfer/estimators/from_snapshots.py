@@ -150,9 +150,15 @@ class SnapshotEstimator(Estimator):
         process = self._built(data, scaling, seed).to(device, settings.dtype)
         objective = self.make_objective(process, data, scaling, seed)
         result = train(
-            process, objective, settings, seed=seed, checkpoint=checkpoint, resume=resume, progress=progress,
+            process,
+            objective,
+            settings,
+            seed=seed,
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=progress,
             identity={"settings": fingerprint(self, {"training"}), "data": data.digest()},
-        )  # fmt: skip
+        )
         self.process_ = process.eval().requires_grad_(False)
         self.finish(objective)
         self.scaling_, self.history_, self.status_ = scaling, result.history, result.status
@@ -202,13 +208,23 @@ class SnapshotEstimator(Estimator):
         self._check_fitted()
         times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
         if len(times) == 0:
-            raise ValueError("times is empty; give the time of the starting states and those to store")
+            raise ValueError(
+                "times is empty; give the time of the starting states and those to store"
+            )
         x0, names = self._starting(start, float(times[0]))
         self._warn_outside(times)
         return simulate(
-            self.process_, x0, times, n_paths=n_paths, noise=noise, backward=backward, seed=seed, origin=names,
-            features=tuple(self.feature_names_in_), **solver_options,
-        )  # fmt: skip
+            self.process_,
+            x0,
+            times,
+            n_paths=n_paths,
+            noise=noise,
+            backward=backward,
+            seed=seed,
+            origin=names,
+            features=tuple(self.feature_names_in_),
+            **solver_options,
+        )
 
     def evaluate(
         self,
@@ -258,8 +274,12 @@ class SnapshotEstimator(Estimator):
             begin = float(observed.times[k - 1 if start == "previous" else 0])
             run = self.simulate(observed, [begin, observed.times[k]], seed=seed)
             held = k in {keys.nearest(observed.times, t) for t in self.hold_out_}
-            scores = score_arrival(observed, run, metrics=metrics, max_samples=max_samples, seed=seed)
-            rows.append({"time": float(observed.times[k]), "start": begin, "held_out": held, **scores})
+            scores = score_arrival(
+                observed, run, metrics=metrics, max_samples=max_samples, seed=seed
+            )
+            rows.append(
+                {"time": float(observed.times[k]), "start": begin, "held_out": held, **scores}
+            )
         return pd.DataFrame(rows)
 
     def annotate(self, adata: AnnData) -> AnnData:
@@ -296,7 +316,9 @@ class SnapshotEstimator(Estimator):
             "facts": self.facts_,
         }
 
-    def _restore(self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
+    def _restore(
+        self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
+    ) -> None:
         saved = metadata["scaling"].items()
         numbers: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in saved}
         scaling = Scaling(**numbers)
@@ -308,8 +330,12 @@ class SnapshotEstimator(Estimator):
         self.times_, self.sizes_ = np.asarray(metadata["times"]), tuple(metadata["sizes"])
         super()._restore(metadata, tensors, device)
 
-    def _built(self, data: Snapshots | DensityPath | None, scaling: Scaling, seed: int) -> Diffusion:
-        with torch.random.fork_rng(devices=[]):  # of the CPU alone: networks are made there and moved
+    def _built(
+        self, data: Snapshots | DensityPath | None, scaling: Scaling, seed: int
+    ) -> Diffusion:
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # of the CPU alone: networks are made there and moved
             torch.default_generator.manual_seed(seed)
             return self.build(data, scaling)
 
@@ -319,7 +345,9 @@ class SnapshotEstimator(Estimator):
         """Return the data without what is held out, and snapshots of it."""
         if isinstance(data, DensityPath):
             if hold_out is not None:
-                raise ValueError("hold_out needs snapshots; a DensityPath has no separate times to leave out")
+                raise ValueError(
+                    "hold_out needs snapshots; a DensityPath has no separate times to leave out"
+                )
             return data, data.pilot(seed)
         if isinstance(data, Snapshots):
             given = [name for name, value in names.items() if value is not None]
@@ -335,7 +363,9 @@ class SnapshotEstimator(Estimator):
                 f"{type(self).__name__}.fit takes an AnnData, Snapshots or a DensityPath, not {type(data).__name__}"
             )
         keys.warn_if_far(snapshots.times, snapshots.samples[0].dtype)
-        few = [f"{t:g} ({n})" for t, n in zip(snapshots.times, snapshots.sizes, strict=True) if n < 20]
+        few = [
+            f"{t:g} ({n})" for t, n in zip(snapshots.times, snapshots.sizes, strict=True) if n < 20
+        ]
         if few:
             warnings.warn(
                 f"fewer than 20 samples at time {', '.join(few)}: what is learned there is uncertain",

@@ -141,7 +141,9 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         if self.path_width < 1:
             raise ValueError(f"path_width must be at least 1, found {self.path_width}")
         if self.refinement_steps < 0:
-            raise ValueError(f"refinement_steps must not be negative, found {self.refinement_steps}")
+            raise ValueError(
+                f"refinement_steps must not be negative, found {self.refinement_steps}"
+            )
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
@@ -151,7 +153,11 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         return PotentialDiffusion(network, scaling, self.lagrangian.noise, self.lagrangian.penalty)
 
     def make_objective(
-        self, process: PotentialDiffusion, data: Snapshots | DensityPath, scaling: Scaling, seed: int
+        self,
+        process: PotentialDiffusion,
+        data: Snapshots | DensityPath,
+        scaling: Scaling,
+        seed: int,
     ) -> FlowObjective:
         """Return the dual problem that the data and the settings define."""
         if isinstance(data, DensityPath):
@@ -189,9 +195,7 @@ class FlowObjective:
     exact_laplacian_up_to = 10  # features; above, one random direction per sample (Hutchinson)
     validation_size = 4096
     alone = 200  # steps in which the potential finds the first path, before that path moves
-    noisy_every = (
-        4  # steps between two moves of the path where there is noise: its residual needs a Laplacian
-    )
+    noisy_every = 4  # steps between two moves of the path where there is noise: its residual needs a Laplacian
     warm_steps, warm_size = 1000, 512  # of the path alone, where there is a potential
 
     def __init__(
@@ -228,7 +232,9 @@ class FlowObjective:
             fraction = 0.6 if coupling is not None or uneven else 0.0
         last = round(fraction * settings.max_steps)
         every = self.noisy_every if self.lagrangian.sigma else 1
-        self.rival = PathPlayer(self.path, model.path_learning_rate, min(self.alone, last), last, every)
+        self.rival = PathPlayer(
+            self.path, model.path_learning_rate, min(self.alone, last), last, every
+        )
         self.times = TimeSampler(True, device, dtype)
         self.axes = torch.eye(len(scaling.shift), device=device, dtype=dtype)
         self.energy_unit = (scaling.unit / scaling.duration) ** 2
@@ -236,14 +242,17 @@ class FlowObjective:
         if held is not None:
             generator = torch.Generator(device).manual_seed(seed + 7919)
             others = CoupledPairs(held, scaling, solve, seed + 1, device, dtype)
-            self.held = self._draw(others, TimeSampler(False, device, dtype), self.validation_size, generator)
+            self.held = self._draw(
+                others, TimeSampler(False, device, dtype), self.validation_size, generator
+            )
         if self.lagrangian.potential is not None:
             first = torch.Generator(device).manual_seed(seed + 104729)
             self.rival.descend(
                 lambda batch: path_action(self.path, batch).mean(),
-                self.warm_steps, self.warm_size,
+                self.warm_steps,
+                self.warm_size,
                 lambda n: self._draw(pairs, TimeSampler(False, device, dtype), n, first),
-            )  # fmt: skip
+            )
 
     def batch(self, n: int, generator: torch.Generator) -> PairBatch:
         """Draw ``n`` pairs and times; with noise, every draw of it is used with both signs."""
@@ -311,12 +320,18 @@ class FlowObjective:
         batch = self._draw(
             self.path.pairs, TimeSampler(False, self.axes.device, self.axes.dtype), 16384, generator
         )
-        table = diagnose(self.process.network, self.path, batch, self._directions(batch), self.scaling)
+        table = diagnose(
+            self.process.network, self.path, batch, self._directions(batch), self.scaling
+        )
         table.attrs["runaways"] = self.rival.runaways
         return table
 
     def _potential_loss(
-        self, process: PotentialDiffusion, batch: PairBatch, point: PathPoint, s: Derivatives | None = None
+        self,
+        process: PotentialDiffusion,
+        batch: PairBatch,
+        point: PathPoint,
+        s: Derivatives | None = None,
     ) -> dict[str, Tensor]:
         """Regression of ∇s on the path's drift and of λs on its growth; its least value is minus the action."""
         state, penalty = point.state, self.lagrangian.growth_penalty
@@ -350,13 +365,16 @@ class FlowObjective:
         plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
         inner = point.weight * (s.time + plain.hamiltonian(batch.time, state, s))
         ends = process.network(
-            torch.cat([pairs.start, pairs.start + pairs.gap]), torch.cat([pairs.source, pairs.target])
+            torch.cat([pairs.start, pairs.start + pairs.gap]),
+            torch.cat([pairs.source, pairs.target]),
         )
         first, last = ends.chunk(2)
         if self.path.weighted:
             first, last = first * pairs.log_source.exp(), last * pairs.log_target.exp()
         kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
-        return self._terms((first - last) / pairs.gap + inner, kinetic, batch, point._replace(state=state))
+        return self._terms(
+            (first - last) / pairs.gap + inner, kinetic, batch, point._replace(state=state)
+        )
 
     def _terms(
         self, density: Tensor, kinetic: Tensor, batch: PairBatch, point: PathPoint
@@ -379,7 +397,9 @@ class FlowObjective:
             return None
         return self.axes if batch.probe is None else batch.probe
 
-    def _draw(self, pairs: CoupledPairs, times: TimeSampler, n: int, generator: torch.Generator) -> PairBatch:
+    def _draw(
+        self, pairs: CoupledPairs, times: TimeSampler, n: int, generator: torch.Generator
+    ) -> PairBatch:
         noise = probe = None
         if not self.lagrangian.sigma:
             t, density = times.draw(n, generator)
@@ -392,7 +412,9 @@ class FlowObjective:
             sign = torch.rand(n, 1, d, generator=generator, device=t.device) < 0.5
             probe = sign.to(t.dtype) * 2 - 1
         twice = [torch.cat([v, v])[:n] for v in (t, density, *found)]
-        return PairBatch(twice[0], twice[1], Pairs(*twice[2:]), torch.cat([noise, -noise])[:n], probe)
+        return PairBatch(
+            twice[0], twice[1], Pairs(*twice[2:]), torch.cat([noise, -noise])[:n], probe
+        )
 
 
 def _warn_in_place(pairs: CoupledPairs, times: np.ndarray, penalty: Any) -> None:

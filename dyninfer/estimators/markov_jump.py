@@ -20,7 +20,13 @@ from dyninfer.estimators.from_paths import PathEstimator
 from dyninfer.jumps import ClonePaths, HiddenPaths, LabelNoise
 from dyninfer.jumps.likelihood.discretize import StateRule
 from dyninfer.jumps.likelihood.observation import Emission
-from dyninfer.jumps.likelihood.structure import named_scheme, names_of, numbers_of, recoded, state_number
+from dyninfer.jumps.likelihood.structure import (
+    named_scheme,
+    names_of,
+    numbers_of,
+    recoded,
+    state_number,
+)
 from dyninfer.jumps.posterior.learned import Learned, by_network
 from dyninfer.jumps.posterior.likeliest import by_hidden, by_panel
 from dyninfer.jumps.posterior.refine import by_refinement, groups_of
@@ -149,7 +155,9 @@ class MarkovJumpInference(PathEstimator):
                     f"{name} must be one of {', '.join(get_args(kinds))}, found {getattr(self, name)!r}"
                 )
         if self.prior_width is not None and not 0 < self.prior_width < math.inf:
-            raise ValueError(f"prior_width must be positive, or None for no prior; found {self.prior_width}")
+            raise ValueError(
+                f"prior_width must be positive, or None for no prior; found {self.prior_width}"
+            )
         if self.n_states is not None and self.n_states < 2:
             raise ValueError(f"n_states must be at least 2, found {self.n_states}")
         if self.exact_entries and self.observation != "exact":
@@ -159,7 +167,9 @@ class MarkovJumpInference(PathEstimator):
         if self.observation == "gaussian" and self.states is not None:
             raise ValueError("observation='gaussian' learns its states itself; leave out states")
         if self.allowed is not None and self.structure == "birth-death":
-            raise ValueError("structure='birth-death' says which jumps can happen; leave out allowed")
+            raise ValueError(
+                "structure='birth-death' says which jumps can happen; leave out allowed"
+            )
         if self.exact_entries and self.ancestor_time is not None:
             raise ValueError(
                 "exact_entries are of paths that are followed, not of clones; leave out ancestor_time"
@@ -173,7 +183,9 @@ class MarkovJumpInference(PathEstimator):
 
     def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
         """See :meth:`PathEstimator.learn`."""
-        self.__dict__.pop("process_", None)  # with other states, what was learned before no longer holds
+        self.__dict__.pop(
+            "process_", None
+        )  # with other states, what was learned before no longer holds
         self.states_ = None if self.states is None else self.states.learn(paths, seed)
         seen = self._seen(paths)
         names = names_of(seen, self.n_states)
@@ -190,7 +202,9 @@ class MarkovJumpInference(PathEstimator):
         if plain and self.ancestor_time is None:
             return by_panel(seen, scheme, self._exact(names), width, steps)
         data = self._prepared(seen, names)
-        return by_hidden(data, seen, scheme, self.observation, width, self.ancestor_time, steps, seed)
+        return by_hidden(
+            data, seen, scheme, self.observation, width, self.ancestor_time, steps, seed
+        )
 
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray:
         """Log-likelihood of every path ``(n,)``, its first observation included; −inf where it is impossible.
@@ -265,7 +279,9 @@ class MarkovJumpInference(PathEstimator):
         """A batch of ``n`` processes of the posterior; a jump that is absent has a rate that no data could tell from zero."""
         self._check_fitted()
         generators = self.learned_.sample(check_draws(n, "n"), check_seed(seed))
-        return MarkovJump(generators, initial=self.process_.initial, state_names=self.process_.state_names)
+        return MarkovJump(
+            generators, initial=self.process_.initial, state_names=self.process_.state_names
+        )
 
     def derived(
         self,
@@ -294,7 +310,11 @@ class MarkovJumpInference(PathEstimator):
         """
         self._check_fitted()
         n_samples = check_draws(n_samples)
-        wanted = QUANTITIES if quantity is None else {getattr(quantity, "__name__", "quantity"): quantity}
+        wanted = (
+            QUANTITIES
+            if quantity is None
+            else {getattr(quantity, "__name__", "quantity"): quantity}
+        )
         return derived_table(self.process_, self.sample_processes(n_samples, seed), wanted, level)
 
     def posterior_states(self, data: AnnData | Paths) -> pd.DataFrame:
@@ -317,7 +337,9 @@ class MarkovJumpInference(PathEstimator):
         times = keys.numeric_times(keys.obs_column(adata, self.source_["time_key"], "time_key"))
         owner = keys.obs_column(adata, self.source_["path_key"], "path_key").astype(str)
         rows = found.loc[list(zip(owner, times, strict=True))]
-        adata.obs[keys.STATE] = pd.Categorical(rows["state"], categories=list(self.process_.state_names))
+        adata.obs[keys.STATE] = pd.Categorical(
+            rows["state"], categories=list(self.process_.state_names)
+        )
         adata.obs[keys.STATE_PROBABILITY] = rows["probability"].to_numpy()
         return adata
 
@@ -408,7 +430,9 @@ class MarkovJumpInference(PathEstimator):
             "ess": self.ess_,
         }
 
-    def _restore(self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
+    def _restore(
+        self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
+    ) -> None:
         names, found = metadata["state_names"], metadata["states_found"]
         self.states_ = None if found is None else pd.DataFrame(found)
         scheme = named_scheme(self.structure, self.allowed, names)

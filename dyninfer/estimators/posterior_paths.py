@@ -18,8 +18,8 @@ from dyninfer.estimators.from_paths import PathEstimator
 from dyninfer.fractional.inference import ExactModel, NeuralModel, Series, process_of
 from dyninfer.fractional.inference.finite import traced
 from dyninfer.fractional.simulation import solve_fractional
+from dyninfer.learning.random import stream
 from dyninfer.learning.settings import check_seed
-from dyninfer.simulation.noise import stream
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -69,9 +69,17 @@ class PosteriorEstimator(PathEstimator):
         """
         self._run = checkpoint, resume
         return super().fit(
-            data, time_key=time_key, path_key=path_key, state_key=state_key, use_rep=use_rep,
-            condition_key=condition_key, hold_out=hold_out, seed=seed, max_steps=max_steps, progress=progress,
-        )  # fmt: skip
+            data,
+            time_key=time_key,
+            path_key=path_key,
+            state_key=state_key,
+            use_rep=use_rep,
+            condition_key=condition_key,
+            hold_out=hold_out,
+            seed=seed,
+            max_steps=max_steps,
+            progress=progress,
+        )
 
     def _note(self, facts: dict[str, Any]) -> None:
         """Keep what is known of the data; what was learned in other units no longer holds, even if the fit fails."""
@@ -184,8 +192,14 @@ class PosteriorEstimator(PathEstimator):
         step = min(span / 100, max(self.facts_["tau"], span / 5000)) if dt is None else dt
 
         def run() -> Tensor:
-            states = solve_fractional(self.process_, first, times, dt=step or None, seed=seed).states
-            return self._in_units(self.model_.decode(states, content)) if self.model_.latent else states
+            states = solve_fractional(
+                self.process_, first, times, dt=step or None, seed=seed
+            ).states
+            return (
+                self._in_units(self.model_.decode(states, content))
+                if self.model_.latent
+                else states
+            )
 
         with torch.no_grad():
             seen = (
@@ -210,7 +224,9 @@ class PosteriorEstimator(PathEstimator):
         shift, scale = self._units()
         return shift + scale * seen
 
-    def _draws(self, paths: Paths, times: np.ndarray, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
+    def _draws(
+        self, paths: Paths, times: np.ndarray, n_samples: int, seed: int
+    ) -> tuple[Tensor, Tensor]:
         """Posterior states ``(path · sample, time, d)`` and what would be seen of them, standardised."""
         self._continuous(paths)
         n_samples, seed = check_draws(n_samples), check_seed(seed)
@@ -242,9 +258,14 @@ class PosteriorEstimator(PathEstimator):
             x = self._prior_states(n_paths, seed)
         elif latent:
             if not is_data:
-                raise TypeError("latent coordinates start from None, an AnnData or Paths, not from an array")
+                raise TypeError(
+                    "latent coordinates start from None, an AnnData or Paths, not from an array"
+                )
             paths = self._as_paths(start)
-            x, content = self._draws(paths, np.array([time]), 1, seed)[0][:, 0], self._content(paths)
+            x, content = (
+                self._draws(paths, np.array([time]), 1, seed)[0][:, 0],
+                self._content(paths),
+            )
         elif is_data:
             seen = self._as_paths(start).at(time)
             x = torch.as_tensor(seen[~np.isnan(seen).any(1)])
@@ -259,13 +280,17 @@ class PosteriorEstimator(PathEstimator):
 
     def _prior_states(self, n_paths: int | None, seed: int) -> Tensor:
         if n_paths is None:
-            raise ValueError("n_paths is needed to draw first states: simulate(None, times, n_paths=...)")
+            raise ValueError(
+                "n_paths is needed to draw first states: simulate(None, times, n_paths=...)"
+            )
         if getattr(self.model_, "content_dim", 0):
             raise ValueError(
                 "the content of a path is read from data; start from Paths, or set content_dim=0"
             )
         prior = self.model_.prior
-        normals = torch.randn(n_paths, prior.n_states, generator=stream(seed, "start"), dtype=torch.float64)
+        normals = torch.randn(
+            n_paths, prior.n_states, generator=stream(seed, "start"), dtype=torch.float64
+        )
         x = prior.start_mean + prior.log_start.exp() * normals
         return x if self.model_.latent else self._in_units(x)
 

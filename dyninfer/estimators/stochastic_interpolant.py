@@ -136,7 +136,9 @@ class StochasticInterpolant(SnapshotEstimator):
         as_latent_noise(self.gamma, interpolant)
         self._check_bridge(interpolant)
         if self.second not in get_args(Second):
-            raise ValueError(f"second must be one of {', '.join(get_args(Second))}, found {self.second!r}")
+            raise ValueError(
+                f"second must be one of {', '.join(get_args(Second))}, found {self.second!r}"
+            )
         if self.coupling != "auto":
             as_coupling(self.coupling)
         if interpolant.gaussian_base and self.coupling not in ("auto", "independent"):
@@ -166,14 +168,18 @@ class StochasticInterpolant(SnapshotEstimator):
         coupling = self._coupling()
         code = None
         if data.conditions is not None:
-            code = ConditionCode.of(np.concatenate([np.asarray(c).astype(str) for c in data.conditions]))
+            code = ConditionCode.of(
+                np.concatenate([np.asarray(c).astype(str) for c in data.conditions])
+            )
         return {
             "times": [float(t) for t in data.times],
             "grows": data.masses is not None or not coupling.conserves_mass,
             "conditions": None if code is None else asdict(code),
         }
 
-    def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> InterpolatedDiffusion:
+    def build(
+        self, data: Snapshots | DensityPath | None, scaling: Scaling
+    ) -> InterpolatedDiffusion:
         """Return the untrained process."""
         code = self._code()
         schedule = self._schedule(scaling)
@@ -189,7 +195,11 @@ class StochasticInterpolant(SnapshotEstimator):
         return InterpolatedDiffusion(motion, schedule, scaling, second, head, grows, code, bend)
 
     def make_objective(
-        self, process: InterpolatedDiffusion, data: Snapshots | DensityPath, scaling: Scaling, seed: int
+        self,
+        process: InterpolatedDiffusion,
+        data: Snapshots | DensityPath,
+        scaling: Scaling,
+        seed: int,
     ) -> MatchingObjective:
         """Return the quadratic losses over the coupled samples of the data."""
         if isinstance(data, DensityPath):
@@ -202,9 +212,16 @@ class StochasticInterpolant(SnapshotEstimator):
 
         def coupled(part: Snapshots, seed: int) -> CoupledSamples:
             return CoupledSamples(
-                part, scaling, self._coupling(), process.schedule.cardinal is not None, seed,
-                like.device, like.dtype, process.code, self.control,
-            )  # fmt: skip
+                part,
+                scaling,
+                self._coupling(),
+                process.schedule.cardinal is not None,
+                seed,
+                like.device,
+                like.dtype,
+                process.code,
+                self.control,
+            )
 
         if self.bridge_sigma is not None:
             epsilon = 0.5 * self.bridge_sigma**2 * scaling.duration / scaling.unit**2
@@ -278,7 +295,9 @@ class StochasticInterpolant(SnapshotEstimator):
         observed = self._as_snapshots(data).check_finite()
         times = self.times_
         if as_interpolant(self.interpolant).gaussian_base:
-            raise ValueError("rectify needs an interpolant between two samples; use interpolant='linear'")
+            raise ValueError(
+                "rectify needs an interpolant between two samples; use interpolant='linear'"
+            )
         run = self.simulate(observed, times, seed=seed)
         pairs = carried(observed, run, conditions=self.process_.code is not None)  # type: ignore[union-attr]
         again = clone(self).set_params(coupling=SameRows(grows=run.log_weights is not None))
@@ -356,12 +375,18 @@ class StochasticInterpolant(SnapshotEstimator):
         if isinstance(start, Snapshots) and start.conditions is not None:
             return np.asarray(start.conditions[start.index(time)]).astype(str)
         if hasattr(start, "obs") and "condition_key" in self.source_:
-            column = keys.numeric_times(keys.obs_column(start, self._source()["time_key"], "time_key"))
+            column = keys.numeric_times(
+                keys.obs_column(start, self._source()["time_key"], "time_key")
+            )
             return self._labels(start)[column == time]
-        raise ValueError("the model was learned under conditions; name one: simulate(..., condition=...)")
+        raise ValueError(
+            "the model was learned under conditions; name one: simulate(..., condition=...)"
+        )
 
     def _labels(self, adata: AnnData) -> np.ndarray:
-        return np.asarray(keys.obs_column(adata, self.source_["condition_key"], "condition_key").astype(str))
+        return np.asarray(
+            keys.obs_column(adata, self.source_["condition_key"], "condition_key").astype(str)
+        )
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         if self.process_.code is None:
@@ -370,8 +395,12 @@ class StochasticInterpolant(SnapshotEstimator):
         found: dict[str, np.ndarray] = {}
         for label in dict.fromkeys(labels):
             rows = np.flatnonzero(labels == label)
-            for name, values in fields_at(self._under(label).process_, times[rows], x[rows]).items():
-                found.setdefault(name, np.empty((len(x), *values.shape[1:]), values.dtype))[rows] = values
+            for name, values in fields_at(
+                self._under(label).process_, times[rows], x[rows]
+            ).items():
+                found.setdefault(name, np.empty((len(x), *values.shape[1:]), values.dtype))[
+                    rows
+                ] = values
         return found
 
     def _coupling(self) -> Coupling:

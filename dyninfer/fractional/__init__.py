@@ -9,7 +9,11 @@ from dyninfer.fractional.noise.hurst import (
     hurst_variogram,
     hurst_whittle,
 )
-from dyninfer.fractional.noise.hurst_function import HurstFunction, MultifractionalFit, fit_multifractional
+from dyninfer.fractional.noise.hurst_function import (
+    HurstFunction,
+    MultifractionalFit,
+    fit_multifractional,
+)
 from dyninfer.fractional.noise.incomplete_gamma import gamma_p, gamma_q, scaled_gamma_q
 from dyninfer.fractional.noise.markov import MarkovApproximation
 from dyninfer.fractional.noise.motion import FractionalBrownianMotion

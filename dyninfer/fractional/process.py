@@ -69,7 +69,9 @@ class FractionalDiffusion(nn.Module):
         if calculus not in ("stratonovich", "ito"):
             raise ValueError(f"calculus must be 'stratonovich' or 'ito', found {calculus!r}")
         if definition not in ("moving-average", "integral"):
-            raise ValueError(f"definition must be 'moving-average' or 'integral', found {definition!r}")
+            raise ValueError(
+                f"definition must be 'moving-average' or 'integral', found {definition!r}"
+            )
         self._drift, self.noise, self.calculus, self.definition = drift, noise, calculus, definition
         self.hurst: Any
         if callable(hurst):

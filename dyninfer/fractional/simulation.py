@@ -13,8 +13,9 @@ from torch import Tensor
 
 from dyninfer.fractional.gaussian.chain import covariance_root
 from dyninfer.fractional.process import FractionalDiffusion
+from dyninfer.learning.random import mix64
 from dyninfer.simulation.grid import Grid, check_times
-from dyninfer.simulation.noise import PathNoise, mix64
+from dyninfer.simulation.noise import PathNoise
 from dyninfer.simulation.start import as_states
 
 Control = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -160,7 +161,9 @@ def _steps(times: Tensor, dt: float | None, refine_at: Any, n_refined: int) -> _
     gaps = torch.diff(points)
     # Equal steps differ by rounding; made equal, they share one factor.
     lengths = [float(f"{gap:.10g}") for gap in gaps.tolist()]
-    return _Steps(points[:-1], lengths, torch.searchsorted(points, times - 1e-12 * span)[1:].tolist())
+    return _Steps(
+        points[:-1], lengths, torch.searchsorted(points, times - 1e-12 * span)[1:].tolist()
+    )
 
 
 class _Run:
@@ -168,7 +171,9 @@ class _Run:
 
     origin: Tensor
 
-    def __init__(self, process: FractionalDiffusion, x: Tensor, steps: _Steps, method: str, seed: int):
+    def __init__(
+        self, process: FractionalDiffusion, x: Tensor, steps: _Steps, method: str, seed: int
+    ):
         self.process, self.x, self.seed, self.lengths = process, x, seed, steps.lengths
         g = process.nodes
         distinct = sorted(set(steps.lengths))
@@ -195,7 +200,9 @@ class _Run:
         self.normals = PathNoise(seed, len(steps.lengths), x.shape[1] * self.rank, like=x.detach())
         self.held = -1
 
-    def step(self, k: int, t: Tensor, x: Tensor, y: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+    def step(
+        self, k: int, t: Tensor, x: Tensor, y: Tensor, u: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """One step of state and memory."""
         h = self.lengths[k]
         loss, gain, factor, recall, push, kick = self.table[self.row[k]]
@@ -230,7 +237,9 @@ class _Run:
         return self.drawn[offset].view(*self.x.shape, self.rank)
 
 
-def _weights(process: FractionalDiffusion, n_features: int, steps: _Steps) -> tuple[Tensor, Tensor | None]:
+def _weights(
+    process: FractionalDiffusion, n_features: int, steps: _Steps
+) -> tuple[Tensor, Tensor | None]:
     """Weights of the increments, of all coordinates, one row if they share them, perhaps for every step.
 
     Second, how the weights of a moving average change over every step.
@@ -258,7 +267,9 @@ def noise_factors(nodes: Tensor, lengths: Tensor) -> Tensor:
     """
     sums = nodes[:, None] + nodes
     h = lengths[:, None, None]
-    root = covariance_root(torch.where(sums > 0, -torch.expm1(-sums * h) / torch.where(sums > 0, sums, 1), h))
+    root = covariance_root(
+        torch.where(sums > 0, -torch.expm1(-sums * h) / torch.where(sums > 0, sums, 1), h)
+    )
     rank = int((root.square().sum(-2) > 0).any(0).sum())
     return root[..., root.shape[-1] - rank :]
 
@@ -280,5 +291,7 @@ def _check_euler(fastest: float, step: float) -> None:
 def _check_memory(memory: Tensor, run: _Run, name: str) -> Tensor:
     shape = *run.x.shape, len(run.process.nodes)
     if tuple(memory.shape) != shape:
-        raise ValueError(f"{name} must be (n, d, K + 1) = {shape}, but its shape is {tuple(memory.shape)}")
+        raise ValueError(
+            f"{name} must be (n, d, K + 1) = {shape}, but its shape is {tuple(memory.shape)}"
+        )
     return memory.to(run.x)

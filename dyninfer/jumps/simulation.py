@@ -12,10 +12,10 @@ from torch import Tensor
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.chain import off_diagonal
+from dyninfer.learning.random import mix64
 from dyninfer.simulation.alias import alias_tables
 from dyninfer.simulation.dispatch import Options, run
 from dyninfer.simulation.grid import check_times
-from dyninfer.simulation.noise import mix64
 
 _UNIFORMS = 2**21  # random numbers drawn at once
 _LOOK_EVERY = 8  # jumps between two looks at which paths are done: each look waits for the device
@@ -49,15 +49,21 @@ class JumpEvents:
         """States ``(..., path, time)`` at given times within the span."""
         times = torch.as_tensor(times, dtype=torch.float64, device=self.times.device)
         if not bool(((times >= self.start) & (times <= self.stop)).all()):
-            raise ValueError(f"times must lie within the simulated span {self.start:g} to {self.stop:g}")
+            raise ValueError(
+                f"times must lie within the simulated span {self.start:g} to {self.stop:g}"
+            )
         wanted = times.expand(*self.times.shape[:-1], len(times)).contiguous()
-        return self.states.gather(-1, torch.searchsorted(self.times.contiguous(), wanted, right=True) - 1)
+        return self.states.gather(
+            -1, torch.searchsorted(self.times.contiguous(), wanted, right=True) - 1
+        )
 
     def occupation_times(self, n_states: int) -> Tensor:
         """Time each path spent in each state ``(..., path, S)``."""
         ends = self.times.clamp(max=self.stop)
         ends = torch.cat([ends, torch.full_like(ends[..., :1], self.stop)], dim=-1)
-        spent = torch.zeros(*self.states.shape[:-1], n_states, dtype=torch.float64, device=ends.device)
+        spent = torch.zeros(
+            *self.states.shape[:-1], n_states, dtype=torch.float64, device=ends.device
+        )
         return spent.scatter_add(-1, self.states, ends.diff(dim=-1))
 
 
@@ -99,19 +105,27 @@ def simulate_jumps(
 
 
 def draw_skeletons(
-    process: MarkovJump, start: int | Any, times: Tensor, seed: int = 0, chunk_size: int | None = None
+    process: MarkovJump,
+    start: int | Any,
+    times: Tensor,
+    seed: int = 0,
+    chunk_size: int | None = None,
 ) -> Tensor:
     """States ``(..., n, time)`` int64 of :func:`simulate_jumps` as a plain tensor that keeps the batch."""
     with torch.no_grad():
         g = generator_of(seed, "skeleton", process.generator.device)
         first, law = _first(process, start, times[0])
         cumulative = _cumulative_steps(process, times)
-        owner = torch.arange(len(cumulative), device=first.device).repeat_interleave(first.shape[-1])
+        owner = torch.arange(len(cumulative), device=first.device).repeat_interleave(
+            first.shape[-1]
+        )
         rows = first.reshape(-1)
         chunk = chunk_size or max(1, _UNIFORMS // len(times))
         drawn = rows.new_empty(len(rows), len(times))
         for k in range(0, len(rows), chunk):
-            drawn[k : k + chunk] = _walk(rows[k : k + chunk], owner[k : k + chunk], law, cumulative, g).T
+            drawn[k : k + chunk] = _walk(
+                rows[k : k + chunk], owner[k : k + chunk], law, cumulative, g
+            ).T
         return drawn.reshape(*first.shape, len(times))
 
 
@@ -140,7 +154,9 @@ def simulate_events(
         If ``stop`` does not lie after ``start_time``.
     """
     if not start_time < stop < float("inf"):
-        raise ValueError(f"stop must be a finite time after start_time = {start_time:g}, found {stop:g}")
+        raise ValueError(
+            f"stop must be a finite time after start_time = {start_time:g}, found {stop:g}"
+        )
     with torch.no_grad():
         g = generator_of(seed, "events", process.generator.device)
         first, law = _first(process, start, torch.tensor(start_time))
@@ -166,7 +182,10 @@ def simulate_events(
         most = int((all_times.amin(1) < torch.inf).sum())
         shape = (*first.shape, most)
         return JumpEvents(
-            all_times[:most].T.reshape(shape), all_states[:most].T.reshape(shape), start_time, float(stop)
+            all_times[:most].T.reshape(shape),
+            all_states[:most].T.reshape(shape),
+            start_time,
+            float(stop),
         )
 
 
@@ -176,7 +195,9 @@ def generator_of(seed: int, purpose: str, device: torch.device) -> torch.Generat
 
 
 @run.register
-def simulate_markov_jump(process: MarkovJump, x0: Any, times: Tensor, options: Options) -> Trajectories:
+def simulate_markov_jump(
+    process: MarkovJump, x0: Any, times: Tensor, options: Options
+) -> Trajectories:
     """Run a jump process from given states ``(n,)``; other options than the seed and the chunk are refused."""
     plain = Options(seed=options.seed, chunk_size=options.chunk_size, n_paths=options.n_paths)
     changed = [name for name, value in vars(options).items() if name not in ("origin", "progress")]
@@ -200,7 +221,9 @@ def _first(process: MarkovJump, start: int | Any, time: Tensor) -> tuple[Tensor,
     device, batch = process.generator.device, process.batch_shape
     if isinstance(start, int | np.integer) and not isinstance(start, bool):
         if start < 1:
-            raise ValueError(f"start must be a positive number of paths or an array of states, found {start}")
+            raise ValueError(
+                f"start must be a positive number of paths or an array of states, found {start}"
+            )
         law = process.marginal(time.to(device)) if float(time) > 0 else process.start_law()
         law = law.expand(*batch, -1).reshape(-1, process.n_states)
         return torch.zeros(*batch, int(start), dtype=torch.int64, device=device), law
@@ -220,7 +243,9 @@ def _cumulative_steps(process: MarkovJump, times: Tensor) -> Tensor:
     """Cumulative transition probabilities ``(process, interval, S, S)`` along the rows."""
     times, q = times.to(process.generator.device), process.generator
     if len(process.breaks):
-        p = MarkovJump(q[..., None, :, :, :], breaks=process.breaks).transition(times.diff(), times[:-1])
+        p = MarkovJump(q[..., None, :, :, :], breaks=process.breaks).transition(
+            times.diff(), times[:-1]
+        )
     else:
         p = MarkovJump(q[..., None, :, :]).transition(times.diff())
     size, n_steps = process.n_states, len(times) - 1
@@ -228,15 +253,23 @@ def _cumulative_steps(process: MarkovJump, times: Tensor) -> Tensor:
     return p.cumsum(-1).reshape(process.batch_shape.numel(), n_steps, size, size)
 
 
-def _walk(first: Tensor, owner: Tensor, law: Tensor | None, cumulative: Tensor, g: torch.Generator) -> Tensor:
+def _walk(
+    first: Tensor, owner: Tensor, law: Tensor | None, cumulative: Tensor, g: torch.Generator
+) -> Tensor:
     """States ``(time, n)`` from one uniform number per path and time."""
     n_times = cumulative.shape[1] + 1
-    u = torch.rand(len(first), n_times, generator=g, dtype=torch.float64, device=first.device).T.contiguous()
+    u = torch.rand(
+        len(first), n_times, generator=g, dtype=torch.float64, device=first.device
+    ).T.contiguous()
     state = first if law is None else _pick(law[owner], u[0])
     states = [state]
     for k in range(n_times - 1):
         one = len(cumulative) == 1
-        step = cumulative[0, k].index_select(0, states[-1]) if one else cumulative[owner, k, states[-1]]
+        step = (
+            cumulative[0, k].index_select(0, states[-1])
+            if one
+            else cumulative[owner, k, states[-1]]
+        )
         states.append(_below(step, u[k + 1]))
     return torch.stack(states)
 
@@ -265,7 +298,9 @@ def _jumps(
         state,
         torch.full_like(state, low, dtype=torch.float64),
     )  # rows None: all of them
-    first = None if len(q) == 1 else torch.arange(total, device=q.device) // (total // len(q)) * size
+    first = (
+        None if len(q) == 1 else torch.arange(total, device=q.device) // (total // len(q)) * size
+    )
     never = torch.full_like(clock, torch.inf)
     times, visited = [], []
     while len(here):

@@ -30,7 +30,9 @@ def write_model(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str
             f"{str(path)!r} is a folder; name a file in it, such as {str(path / 'model.safetensors')!r}"
         )
     if path.exists() and not path.is_file():
-        raise ValueError(f"{str(path)!r} is a device or a pipe, which saving would replace; name a file")
+        raise ValueError(
+            f"{str(path)!r} is a device or a pipe, which saving would replace; name a file"
+        )
     text = json.dumps(metadata)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -61,7 +63,9 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             text = (file.metadata() or {}).get("dyninfer")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is not a model file that dyninfer wrote ({error})") from None
+        raise ValueError(
+            f"{str(path)!r} is not a model file that dyninfer wrote ({error})"
+        ) from None
     if text is None:
         raise ValueError(
             f"{str(path)!r} is a safetensors file but not a dyninfer model: it has no dyninfer metadata"

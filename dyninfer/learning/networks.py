@@ -48,7 +48,9 @@ class PotentialNetwork(nn.Module):
                 f"choose one of {', '.join(SMOOTH_ACTIVATIONS)}"
             )
         if width < 1 or depth < 1:
-            raise ValueError(f"width and depth must be at least 1, found width={width}, depth={depth}")
+            raise ValueError(
+                f"width and depth must be at least 1, found width={width}, depth={depth}"
+            )
         self.activation = activation
         sizes = [1 + n_features, *[width] * depth]
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
@@ -132,7 +134,9 @@ class VectorNetwork(nn.Module):
                 f"activation must be one of {', '.join(SMOOTH_ACTIVATIONS)}, found {activation!r}"
             )
         if width < 1 or depth < 1:
-            raise ValueError(f"width and depth must be at least 1, found width={width}, depth={depth}")
+            raise ValueError(
+                f"width and depth must be at least 1, found width={width}, depth={depth}"
+            )
         self.activation, self.n_features = activation, n_features
         sizes = [5 + n_features + n_conditions, *[width] * depth]
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
@@ -155,7 +159,9 @@ class VectorNetwork(nn.Module):
             rate = (rate @ weight.T) * slope
         return self.output(h), rate @ self.output.weight.T
 
-    def divergence(self, t: Tensor, x: Tensor, directions: Tensor, c: Tensor | None = None) -> Tensor:
+    def divergence(
+        self, t: Tensor, x: Tensor, directions: Tensor, c: Tensor | None = None
+    ) -> Tensor:
         """``Σ_k v_kᵀ (∂f/∂x) v_k`` ``(n,)`` of the first ``d`` outputs.
 
         Directions ``(k, d)`` or ``(n, k, d)``: the identity gives the exact divergence, random signs Hutchinson's estimate.

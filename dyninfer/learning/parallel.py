@@ -28,13 +28,17 @@ def pick_device(device: str = "auto") -> torch.device:
     try:
         wanted = torch.device(own if device == "cuda" else device)
     except RuntimeError:
-        raise ValueError(f"device {device!r} is not known; available: auto, {', '.join(available)}") from None
+        raise ValueError(
+            f"device {device!r} is not known; available: auto, {', '.join(available)}"
+        ) from None
     if wanted.type == "mps":
         raise ValueError(
             "device 'mps' has no double precision, which weights and likelihoods need; use device='cpu'"
         )
     if str(wanted) not in available and wanted.type not in ("cpu", "meta"):
-        raise ValueError(f"device {device!r} is not on this machine; available: {', '.join(available)}")
+        raise ValueError(
+            f"device {device!r} is not on this machine; available: {', '.join(available)}"
+        )
     return wanted
 
 
@@ -60,7 +64,11 @@ def mean_over_processes(tensors: list[Tensor]) -> None:
 
 def join_processes(device: torch.device) -> None:
     """Join the group that ``torchrun`` announced in the environment, if it did and nobody joined yet."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and dist.is_available() and not dist.is_initialized():
+    if (
+        int(os.environ.get("WORLD_SIZE", "1")) > 1
+        and dist.is_available()
+        and not dist.is_initialized()
+    ):
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 

@@ -49,7 +49,9 @@ class Scaling:
         mean = np.mean([s.mean(0, dtype=np.float64) for s in samples], axis=0)
         variance = np.mean([((s - mean) ** 2).mean(0, dtype=np.float64) for s in samples], axis=0)
         rounding = 8 * np.finfo(samples[0].dtype).eps
-        variance[variance <= (rounding * mean) ** 2] = 0.0  # a constant feature varies by its rounding only
+        variance[variance <= (rounding * mean) ** 2] = (
+            0.0  # a constant feature varies by its rounding only
+        )
         if mode == "global":
             unit = float(np.sqrt(variance.mean())) or 1.0
             shift, scale = mean, np.full(d, unit)

@@ -39,9 +39,13 @@ class Settings(BaseEstimator):
         for name in (field.name for field in fields(self)):
             value, hint = getattr(self, name), hints[name]
             allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-            if (value is None and types.NoneType in allowed) or any(_is_of(value, kind) for kind in allowed):
+            if (value is None and types.NoneType in allowed) or any(
+                _is_of(value, kind) for kind in allowed
+            ):
                 continue
-            kinds = " or ".join(_KINDS.get(kind, getattr(kind, "__name__", str(kind))) for kind in allowed)
+            kinds = " or ".join(
+                _KINDS.get(kind, getattr(kind, "__name__", str(kind))) for kind in allowed
+            )
             raise TypeError(f"{prefix}{name} must be {kinds}, found {value!r}")
 
 

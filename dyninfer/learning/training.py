@@ -101,14 +101,18 @@ class Training(Settings):
             ("final_learning_rate", 0, 1),
         ):
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"training.{name} must lie in [{low}, {high}], found {getattr(self, name)}")
+                raise ValueError(
+                    f"training.{name} must lie in [{low}, {high}], found {getattr(self, name)}"
+                )
         for name in ("learning_rate", "gradient_clip"):
             value = getattr(self, name)
             if not (value is None and name == "gradient_clip") and not value > 0:
                 raise ValueError(f"training.{name} must be positive, found {value}")
         for name in ("warmup_steps", "weight_decay"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"training.{name} must not be negative, found {getattr(self, name)}")
+                raise ValueError(
+                    f"training.{name} must not be negative, found {getattr(self, name)}"
+                )
         if self.patience is not None and self.patience < 1:
             raise ValueError(
                 f"training.patience must be at least 1, or None to never stop early; found {self.patience}"
@@ -203,7 +207,9 @@ def train(
     Ctrl-C ends the run and keeps the model so far; a loss that is not finite ends it with a warning.
     """
     identity = {"seed": str(seed), "precision": settings.precision, **(identity or {})}
-    run = _Run(process, objective, settings.check(), seed, checkpoint, resume, identity, paces or {})
+    run = _Run(
+        process, objective, settings.check(), seed, checkpoint, resume, identity, paces or {}
+    )
     # Small matrices gain nothing from a second thread, and lose much where the cores are shared.
     small = run.device.type == "cpu" and sum(p.numel() for p in run.parameters) < 300_000
     with threads(settings.threads or (1 if small else None)):
@@ -246,7 +252,9 @@ class _Run:
         self.identity = identity
         self.path = None if checkpoint is None else Path(checkpoint)
         if self.path is not None and not self.path.parent.is_dir():
-            raise ValueError(f"the folder of checkpoint {str(checkpoint)!r} does not exist; create it first")
+            raise ValueError(
+                f"the folder of checkpoint {str(checkpoint)!r} does not exist; create it first"
+            )
         if self.path is not None and self.path.exists() and not self.path.is_file():
             raise ValueError(f"checkpoint {str(checkpoint)!r} is a folder or a device; name a file")
         if settings.batch_size < world():
@@ -283,8 +291,10 @@ class _Run:
                     status = "stopped early"
                     logger.info(
                         "stopped at step %d: the validation loss has not improved on %.5g for %d validations; best weights restored",
-                        self.step, self.best_value, self.stale,
-                    )  # fmt: skip
+                        self.step,
+                        self.best_value,
+                        self.stale,
+                    )
             except KeyboardInterrupt:
                 status = "interrupted"
                 logger.warning("interrupted at step %d: the model so far is kept", self.step)
@@ -297,7 +307,9 @@ class _Run:
                 p.copy_(value)
         return Result(pd.DataFrame(self.rows), status)
 
-    def _update(self, loss_terms: Callable[[nn.Module, Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def _update(
+        self, loss_terms: Callable[[nn.Module, Batch], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         settings = self.settings
         batch, portion = share(self.objective.batch(settings.batch_size, self.generator))
         self.optimizer.zero_grad(set_to_none=True)
@@ -427,7 +439,9 @@ class _Run:
 
     def _restore(self) -> None:
         if self.path is None:
-            raise ValueError("resume=True needs the checkpoint file to resume from; give checkpoint=")
+            raise ValueError(
+                "resume=True needs the checkpoint file to resume from; give checkpoint="
+            )
         if not self.path.exists():
             return
         state = _checkpoint(self.path, self.device)
@@ -436,7 +450,9 @@ class _Run:
             raise ValueError(
                 f"checkpoint {str(self.path)!r} is of another model (its weights have other shapes); remove it"
             )
-        other = [name for name, value in self.identity.items() if state["identity"].get(name) != value]
+        other = [
+            name for name, value in self.identity.items() if state["identity"].get(name) != value
+        ]
         if other:
             raise ValueError(
                 f"checkpoint {str(self.path)!r} is of a run with other {' and '.join(other)}; "
@@ -484,5 +500,7 @@ def _bar(show: bool, total: int, initial: int) -> Iterator[Any]:
     # A log file is not a screen: there, a line every ten seconds is enough.
     screen = sys.stderr.isatty() or "ipykernel" in sys.modules
     every = 0.3 if screen else 10.0
-    with tqdm(total=total, initial=initial, disable=not show, unit="step", mininterval=every) as bar:
+    with tqdm(
+        total=total, initial=initial, disable=not show, unit="step", mininterval=every
+    ) as bar:
         yield bar

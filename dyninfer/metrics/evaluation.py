@@ -13,7 +13,12 @@ from dyninfer.metrics import compare_populations
 
 
 def score_arrival(
-    observed: Snapshots, run: Trajectories, *, metrics: Sequence[str], max_samples: int | None, seed: int
+    observed: Snapshots,
+    run: Trajectories,
+    *,
+    metrics: Sequence[str],
+    max_samples: int | None,
+    seed: int,
 ) -> dict[str, Any]:
     """Compare the last state of a simulation with the snapshot observed then.
 
@@ -37,7 +42,11 @@ def score_arrival(
     truth, truth_weights = observed.at(end), observed.weights_at(end)
     start_weights = observed.weights_at(begin)
     alive = (run.status == 0).cpu().numpy()
-    growth = np.ones(len(alive)) if run.log_weights is None else run.log_weights[:, -1].exp().cpu().numpy()
+    growth = (
+        np.ones(len(alive))
+        if run.log_weights is None
+        else run.log_weights[:, -1].exp().cpu().numpy()
+    )
     weights = (start_weights * growth)[alive]
     options: dict[str, Any] = {
         "metrics": metrics,
@@ -50,13 +59,19 @@ def score_arrival(
         raise ValueError(
             f"all {len(alive)} paths from time {begin:g} diverged before time {end:g}; fit with a lower learning rate"
         )
-    scores: dict[str, Any] = compare_populations(arrived, truth, x_weights=weights, floor=True, **options)
-    still = compare_populations(observed.at(begin), truth, x_weights=start_weights, floor=False, **options)
+    scores: dict[str, Any] = compare_populations(
+        arrived, truth, x_weights=weights, floor=True, **options
+    )
+    still = compare_populations(
+        observed.at(begin), truth, x_weights=start_weights, floor=False, **options
+    )
     scores |= {f"{name}_still": still[name] for name in metrics}
     scores["mass"] = float(weights.sum() / start_weights[alive].sum())
     masses = observed.masses
     scores["mass_observed"] = (
-        np.nan if masses is None else float(masses[observed.index(end)] / masses[observed.index(begin)])
+        np.nan
+        if masses is None
+        else float(masses[observed.index(end)] / masses[observed.index(begin)])
     )
     scores["diverged"] = int((~alive).sum())
     return scores

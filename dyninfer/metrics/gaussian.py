@@ -21,9 +21,15 @@ def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np
     """
     mean0, cov0, mean1, cov1 = (np.asarray(v, dtype=np.float64) for v in (mean0, cov0, mean1, cov1))
     d = mean0.size
-    for name, value, shape in (("cov0", cov0, (d, d)), ("mean1", mean1, (d,)), ("cov1", cov1, (d, d))):
+    for name, value, shape in (
+        ("cov0", cov0, (d, d)),
+        ("mean1", mean1, (d,)),
+        ("cov1", cov1, (d, d)),
+    ):
         if value.shape != shape:
-            raise ValueError(f"{name} has shape {value.shape} and mean0 has {d} features; it must be {shape}")
+            raise ValueError(
+                f"{name} has shape {value.shape} and mean0 has {d} features; it must be {shape}"
+            )
     root0, root1 = _cholesky(cov0, "cov0"), _cholesky(cov1, "cov1")
     # The squares of the columns of root1⁻¹ root0 sum to the trace, those of the last one to the Mahalanobis term.
     ratio = np.linalg.solve(root1, np.column_stack([root0, mean1 - mean0]))

@@ -8,7 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
-from dyninfer.metrics.samples import UndefinedMetricError, check_count, check_sample, check_samples, seeded
+from dyninfer.metrics.samples import (
+    UndefinedMetricError,
+    check_count,
+    check_sample,
+    check_samples,
+    seeded,
+)
 from dyninfer.metrics.transport import sliced_wasserstein, wasserstein
 
 if TYPE_CHECKING:
@@ -122,7 +128,11 @@ def compare_populations(
                 seed=seed,
                 y_weights=reference.weights,
             )
-    return row | {"n_x": len(x), "n_y": len(y), "n_used": n_used} | ({"n_floor": n_floor} if floor else {})
+    return (
+        row
+        | {"n_x": len(x), "n_y": len(y), "n_used": n_used}
+        | ({"n_floor": n_floor} if floor else {})
+    )
 
 
 def _metric(name: str) -> Callable[..., float]:

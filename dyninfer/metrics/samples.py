@@ -51,7 +51,9 @@ def check_samples(
     points, weights = b.points.to(a.points.device).double(), b.weights.to(a.points.device)
     # Distances of points far from the origin would lose their digits.
     origin = weights @ points
-    return a._replace(points=a.points.double() - origin), Sample(points - origin, weights, b.uniform)
+    return a._replace(points=a.points.double() - origin), Sample(
+        points - origin, weights, b.uniform
+    )
 
 
 def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
@@ -69,7 +71,9 @@ def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
             f"{name}_weights has shape {tuple(w.shape)} and {name} has {n} samples; give one weight each"
         )
     if not bool(torch.isfinite(w).all()) or bool((w < 0).any()):
-        raise ValueError(f"{name}_weights must be finite and non-negative; exponentiate log-weights first")
+        raise ValueError(
+            f"{name}_weights must be finite and non-negative; exponentiate log-weights first"
+        )
     total = w.sum()
     if not 0 < float(total) < math.inf:
         raise ValueError(
@@ -105,7 +109,9 @@ def _tensor(x: Any, name: str) -> Tensor:
     if not isinstance(x, torch.Tensor):
         x = np.asarray(x)
         if x.dtype.kind not in "fiub":
-            raise TypeError(f"{name} has dtype {x.dtype}; give a dense array or tensor of real numbers")
+            raise TypeError(
+                f"{name} has dtype {x.dtype}; give a dense array or tensor of real numbers"
+            )
         x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
         x = torch.from_numpy(np.require(x, requirements=["C", "W"]))
     if x.is_complex():

@@ -99,7 +99,9 @@ def sliced_wasserstein(
     )  # (projections, d)
     theta = (theta / theta.norm(dim=1, keepdim=True)).to(a.points.device)
     rows = max(1, CHUNK // (len(a.points) + len(b.points)))
-    costs = [_line_costs(a, b, part @ a.points.T, part @ b.points.T, p) for part in theta.split(rows)]
+    costs = [
+        _line_costs(a, b, part @ a.points.T, part @ b.points.T, p) for part in theta.split(rows)
+    ]
     return float(sum(costs) / n_projections) ** (1 / p)
 
 
@@ -117,7 +119,11 @@ def _transport_cost(a: Sample, b: Sample, p: int) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plan, log = ot.emd(
-            a.weights.cpu().numpy(), b.weights.cpu().numpy(), cost, numItermax=EMD_ITERATIONS, log=True
+            a.weights.cpu().numpy(),
+            b.weights.cpu().numpy(),
+            cost,
+            numItermax=EMD_ITERATIONS,
+            log=True,
         )
     if log["warning"] is not None:
         warnings.warn(

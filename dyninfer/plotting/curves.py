@@ -63,12 +63,23 @@ def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = N
         line = rows[["step", "validation"]].dropna()
         best = line.loc[line["validation"].idxmin()]
         ax.plot(
-            *line.to_numpy().T, color=style.INK, linewidth=1.4, marker="o", markersize=3, label="validation"
+            *line.to_numpy().T,
+            color=style.INK,
+            linewidth=1.4,
+            marker="o",
+            markersize=3,
+            label="validation",
         )
         ax.axvline(best["step"], color=style.HELD_OUT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         label = f"kept: step {best['step']:.0f}"
         ax.plot(
-            *best, marker="o", markersize=7, color=style.HELD_OUT, linestyle="none", label=label, zorder=5
+            *best,
+            marker="o",
+            markersize=7,
+            color=style.HELD_OUT,
+            linestyle="none",
+            label=label,
+            zorder=5,
         )
         shown.append(line["validation"].to_numpy())
     _zoom(ax, np.concatenate(shown))
@@ -106,7 +117,9 @@ def mass(
         inside = (data.times >= times.min()) & (data.times <= times.max())
         seen = data.times[inside]
         observed = (
-            data.masses[inside] * np.interp(seen[0], times[order], value[order]) / data.masses[inside][0]
+            data.masses[inside]
+            * np.interp(seen[0], times[order], value[order])
+            / data.masses[inside][0]
         )
         ax.plot(seen, observed, "o", color=style.OBSERVED, markersize=5, label="observed")
         style.legend(ax)
@@ -144,15 +157,27 @@ def evaluation(
     from dyninfer.data.keys import MissingKey
 
     if metric not in table:
-        there = [c.removesuffix("_floor") for c in table.columns if c.endswith("_floor") and c != "n_floor"]
-        raise MissingKey(f"the table has no metric {metric!r}; it has {', '.join(map(repr, there))}")
+        there = [
+            c.removesuffix("_floor")
+            for c in table.columns
+            if c.endswith("_floor") and c != "n_floor"
+        ]
+        raise MissingKey(
+            f"the table has no metric {metric!r}; it has {', '.join(map(repr, there))}"
+        )
     table = table.sort_values("time")
     ax = style.axes(ax, (5.6, 3.6))
     time = table["time"].to_numpy()
     if f"{metric}_floor" in table:
         floor = table[f"{metric}_floor"].to_numpy()
         ax.fill_between(time, min(0.0, floor.min()), floor, color="#ededed", linewidth=0, zorder=0)
-        ax.plot(time, floor, color="#a8a8a8", linewidth=1, label="two halves of the observed cells (floor)")
+        ax.plot(
+            time,
+            floor,
+            color="#a8a8a8",
+            linewidth=1,
+            label="two halves of the observed cells (floor)",
+        )
     for suffix, name, mark in (
         ("_still", "starting cells, unmoved", "s"),
         ("_ot", "optimal-transport interpolation", "^"),
@@ -167,7 +192,13 @@ def evaluation(
             color = style.OBSERVED if suffix == "_still" else "#009e73"
             ax.plot(time, table[f"{metric}{suffix}"], color=color, label=name, **dash)
     ax.plot(
-        time, table[metric], color=style.SIMULATED, linewidth=1.8, marker="o", markersize=5, label="model"
+        time,
+        table[metric],
+        color=style.SIMULATED,
+        linewidth=1.8,
+        marker="o",
+        markersize=5,
+        label="model",
     )
     held = table[table["held_out"].astype(bool)] if "held_out" in table else table[:0]
     if len(held):

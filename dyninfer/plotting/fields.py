@@ -74,9 +74,14 @@ def growth(
     plane = plane_of(data, cells, model.feature_names_in_, basis, components, n_neighbors)
     scale = style.diverging_scale(rate)
     order = np.argsort(np.abs(rate))
-    style.dots(left, plane.cells[order], s=1.4 * style.dot_size(len(rate)), c=scale.to_rgba(rate[order]), edgecolors="#b0b0b0",
+    style.dots(
+        left,
+        plane.cells[order],
+        s=1.4 * style.dot_size(len(rate)),
+        c=scale.to_rgba(rate[order]),
+        edgecolors="#b0b0b0",
         linewidths=0.15,
-    )  # fmt: skip
+    )
     style.colorbar(scale, left, f"growth rate (1 / {time_unit or 'time'})", extend="both")
     style.tidy(left, *plane.labels, ticks=basis is None)
     snapshots = _snapshots(model, data)
@@ -121,7 +126,9 @@ def potential(
     size = style.dot_size(len(cells.states))
     style.dots(ax, plane.cells[~near], s=size, c=style.CELLS)
     low, high = np.quantile(value, [0.02, 0.98])
-    dots = style.dots(ax, plane.cells[near], s=2 * size, c=value, cmap="cividis", vmin=low, vmax=high)
+    dots = style.dots(
+        ax, plane.cells[near], s=2 * size, c=value, cmap="cividis", vmin=low, vmax=high
+    )
     style.colorbar(dots, ax, f"potential at time {time:g}", extend="both")
     return style.tidy(ax, *plane.labels, ticks=basis is None)
 
@@ -226,17 +233,27 @@ def _cells(model: SnapshotEstimator, data: AnnData | Snapshots) -> Cells:
     from sklearn.exceptions import NotFittedError
 
     if not hasattr(model, "process_"):
-        raise NotFittedError(f"this {type(model).__name__} is not fitted yet; call fit(data, ...) first")
+        raise NotFittedError(
+            f"this {type(model).__name__} is not fitted yet; call fit(data, ...) first"
+        )
     source = model.source_
     return Cells.of(
-        data, model.feature_names_in_, source.get("use_rep"), source.get("time_key"), need_times=True
+        data,
+        model.feature_names_in_,
+        source.get("use_rep"),
+        source.get("time_key"),
+        need_times=True,
     )
 
 
 def _snapshots(model: SnapshotEstimator, data: AnnData | Snapshots) -> Snapshots:
     from dyninfer.data.snapshots import Snapshots
 
-    return data if isinstance(data, Snapshots) else Snapshots.from_anndata(data, **cast(Any, model.source_))
+    return (
+        data
+        if isinstance(data, Snapshots)
+        else Snapshots.from_anndata(data, **cast(Any, model.source_))
+    )
 
 
 def _time(cells: Cells, time: float | None) -> float:

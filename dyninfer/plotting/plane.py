@@ -96,7 +96,9 @@ def plane_of(
             return Plane((names[i], names[j]), embedding, project)
     _check_components(components, len(features), "the simulated features")
     return Plane(
-        (str(features[i]), str(features[j])), cells.states[:, [i, j]], lambda states: states[..., [i, j]]
+        (str(features[i]), str(features[j])),
+        cells.states[:, [i, j]],
+        lambda states: states[..., [i, j]],
     )
 
 
@@ -168,7 +170,9 @@ def _check_width(width: int, features: Sequence[str] | np.ndarray, name: str) ->
 
 def _check_components(components: Any, n: int, name: str) -> None:
     if len(components) != 2 or not all(0 <= c < n for c in components):
-        raise ValueError(f"components must be two of 0 to {n - 1} for {name}, found {tuple(components)}")
+        raise ValueError(
+            f"components must be two of 0 to {n - 1} for {name}, found {tuple(components)}"
+        )
 
 
 def _short(names: Sequence[str]) -> str:

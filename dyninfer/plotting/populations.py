@@ -170,12 +170,16 @@ def marginals(
     return panels
 
 
-def _draw_paths(ax: Axes, shown: np.ndarray, times: np.ndarray, opacity: np.ndarray, scale: Any) -> None:
+def _draw_paths(
+    ax: Axes, shown: np.ndarray, times: np.ndarray, opacity: np.ndarray, scale: Any
+) -> None:
     """One segment per path and step; ``shown`` is ``(path, time, 2)``, ``opacity`` ``(path, time)``."""
     from matplotlib.collections import LineCollection
 
     segments = np.stack([shown[:, :-1], shown[:, 1:]], axis=2)  # (path, step, end, 2)
-    colors = np.broadcast_to(scale.to_rgba((times[:-1] + times[1:]) / 2), (*segments.shape[:2], 4)).copy()
+    colors = np.broadcast_to(
+        scale.to_rgba((times[:-1] + times[1:]) / 2), (*segments.shape[:2], 4)
+    ).copy()
     colors[..., 3] = 0.75 * (opacity[:, :-1] + opacity[:, 1:]) / 2
     lines = LineCollection(
         list(segments.reshape(-1, 2, 2)),
@@ -190,13 +194,17 @@ def _draw_paths(ax: Axes, shown: np.ndarray, times: np.ndarray, opacity: np.ndar
     _dots(ax, shown[:, -1], scale.to_rgba(times[-1]), "white", opacity[:, -1], "end")
 
 
-def _dots(ax: Axes, points: np.ndarray, face: Any, edge: Any, opacity: np.ndarray, label: str) -> None:
+def _dots(
+    ax: Axes, points: np.ndarray, face: Any, edge: Any, opacity: np.ndarray, label: str
+) -> None:
     from matplotlib.colors import to_rgba_array
 
     fade = np.where(opacity < 1, 0.2 + 0.8 * opacity, 1.0)
     faces, edges = (np.tile(to_rgba_array(color), (len(points), 1)) for color in (face, edge))
     faces[:, 3], edges[:, 3] = fade, fade
-    style.dots(ax, points, s=15, facecolors=faces, edgecolors=edges, linewidths=0.7, label=label, zorder=3)
+    style.dots(
+        ax, points, s=15, facecolors=faces, edgecolors=edges, linewidths=0.7, label=label, zorder=3
+    )
 
 
 def _population(

@@ -29,7 +29,9 @@ def axes(ax: Axes | None, size: tuple[float, float] = (5.2, 4.2)) -> Axes:
     return plt.subplots(figsize=size, layout="constrained")[1]
 
 
-def grid_of_axes(ax: Any, shape: tuple[int, int], size: tuple[float, float], **kwargs: Any) -> np.ndarray:
+def grid_of_axes(
+    ax: Any, shape: tuple[int, int], size: tuple[float, float], **kwargs: Any
+) -> np.ndarray:
     """Return the given axes in a grid, or those of a new figure.
 
     Raises
@@ -103,7 +105,9 @@ def colorbar(
 ) -> None:
     """Add a narrow colour bar without a frame."""
     first = np.ravel(np.asarray(ax, dtype=object))[0]
-    bar = first.figure.colorbar(scale, ax=ax, **({"fraction": 0.035, "pad": 0.02, "aspect": 28} | kwargs))
+    bar = first.figure.colorbar(
+        scale, ax=ax, **({"fraction": 0.035, "pad": 0.02, "aspect": 28} | kwargs)
+    )
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=INK, labelsize=8.5)
     bar.set_label(label, fontsize=9.5, color=INK)
@@ -126,4 +130,6 @@ def with_unit(name: str, unit: str) -> str:
 
 def legend(ax: Axes, **kwargs: Any) -> None:
     """Add a legend without a frame."""
-    ax.legend(**({"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.5} | kwargs))
+    ax.legend(
+        **({"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.5} | kwargs)
+    )

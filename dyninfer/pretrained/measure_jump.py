@@ -33,13 +33,23 @@ def rmse(found: Tensor, truth: Tensor) -> Tensor:
 
 
 def on_prior(
-    prior: JumpPrior, n_states: int, n_paths: int, size: int, seed: int, weights: Path, relative: bool = False
+    prior: JumpPrior,
+    n_states: int,
+    n_paths: int,
+    size: int,
+    seed: int,
+    weights: Path,
+    relative: bool = False,
 ) -> dict[str, float]:
     """Mean error, perhaps over the root mean square of the rates, and coverage of 90 % intervals over ``size`` processes."""
     errors, covered, linked = [], [], []
     for chunk in range(size // _CHUNK):
-        tasks = prior.draw(_CHUNK, seed + chunk, n_states=n_states, n_paths=n_paths, most_numbers=2**26)
-        estimate = infer(JumpStatistics.of_batch(tasks.labels, tasks.times, n_states), weights=weights)
+        tasks = prior.draw(
+            _CHUNK, seed + chunk, n_states=n_states, n_paths=n_paths, most_numbers=2**26
+        )
+        estimate = infer(
+            JumpStatistics.of_batch(tasks.labels, tasks.times, n_states), weights=weights
+        )
         truth = tasks.rates.double()
         unit = rmse(torch.zeros_like(truth), truth) if relative else torch.ones(len(truth))
         moving = unit > 0  # no error is relative to a process without jumps
@@ -57,7 +67,9 @@ def on_prior(
     }
 
 
-def on_flashing_ratchet(file: Path, n_paths: int, draws: int, seed: int, weights: Path) -> dict[str, float]:
+def on_flashing_ratchet(
+    file: Path, n_paths: int, draws: int, seed: int, weights: Path
+) -> dict[str, float]:
     """Mean error over random choices of paths of the published flashing-ratchet data."""
     data = np.load(file)
     times, labels = torch.from_numpy(data["times"]).double(), torch.from_numpy(data["paths"]).long()
@@ -76,7 +88,9 @@ def cost(weights: Path) -> float:
     tasks = DENSE.draw(4, 5, n_states=6, n_paths=300)
     labels = tasks.labels[:, 0].T.numpy()
     paths = Paths(
-        times=(tasks.times.numpy(),) * len(labels), states=tuple(labels), state_names=tuple("abcdef")
+        times=(tasks.times.numpy(),) * len(labels),
+        states=tuple(labels),
+        state_names=tuple("abcdef"),
     )
     spent = []
     for _ in range(15):
@@ -90,7 +104,9 @@ def measurements(
     weights: Path, ratchet: Path | None, size: int, seed: int
 ) -> dict[str, Callable[[], object]]:
     """All measurements by name, each to be called; the same size and seed give the same numbers."""
-    found: dict[str, Callable[[], object]] = {"CPU-seconds per inference, 300 x 100": partial(cost, weights)}
+    found: dict[str, Callable[[], object]] = {
+        "CPU-seconds per inference, 300 x 100": partial(cost, weights)
+    }
     for n, k in [
         (6, 300),
         (6, 100),
@@ -114,7 +130,17 @@ def measurements(
             on_prior, JumpPrior.wide(), n, k, size, seed, weights, relative=True
         )
     if ratchet is not None:
-        for v, k in [(1, 1), (1, 30), (1, 100), (1, 300), (1, 1000), (1, 5000), (0, 300), (2, 300), (3, 300)]:
+        for v, k in [
+            (1, 1),
+            (1, 30),
+            (1, 100),
+            (1, 300),
+            (1, 1000),
+            (1, 5000),
+            (0, 300),
+            (2, 300),
+            (3, 300),
+        ]:
             file, draws = ratchet / f"dfr_V{v}.npz", 2 if k == 5000 else 20
             found[f"flashing ratchet V={v} K={k}"] = partial(
                 on_flashing_ratchet, file, k, draws, seed, weights
@@ -135,12 +161,16 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(chosen.threads)
     warnings.simplefilter("ignore", UserWarning)
     results = {}
-    for name, measure in measurements(chosen.weights, chosen.ratchet, chosen.size, chosen.seed).items():
+    for name, measure in measurements(
+        chosen.weights, chosen.ratchet, chosen.size, chosen.seed
+    ).items():
         results[name] = measure()
         sys.stdout.write(json.dumps({name: results[name]}) + "\n")
         sys.stdout.flush()
     if chosen.card is not None:
-        ratchet = "" if chosen.ratchet is None else " --ratchet FOLDER"  # folders are of one machine
+        ratchet = (
+            "" if chosen.ratchet is None else " --ratchet FOLDER"
+        )  # folders are of one machine
         command = (
             f"python -m dyninfer.pretrained.measure_jump --weights {chosen.weights.name}{ratchet} --size {chosen.size}"
             f" --seed {chosen.seed}"

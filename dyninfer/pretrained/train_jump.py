@@ -20,8 +20,8 @@ from dyninfer.jumps.amortized.prior import JumpPrior, Tasks, stream
 from dyninfer.jumps.amortized.zero_shot import range_features
 from dyninfer.jumps.likelihood.statistics import CoarseStatistics, JumpStatistics
 from dyninfer.learning.model_file import read_model, write_model
+from dyninfer.learning.random import mix64
 from dyninfer.pretrained import measure_jump
-from dyninfer.simulation.noise import mix64
 
 LOSS_WEIGHTS = {"link": 1.0, "rate": 1.0, "point": 1.0, "initial": 0.3, "noise": 0.1}
 
@@ -118,7 +118,9 @@ class Pool:
         narrow = ((c.paper_share, JumpPrior.paper()), (1 - c.paper_share, JumpPrior.widened()))
         scaled = tuple((w * (1 - c.wide_share), prior) for w, prior in narrow)
         priors = (*scaled, (c.wide_share, JumpPrior.wide())) if wide else narrow
-        return stream(priors, c.batch, mix64(c.seed, int(wide), start) & 2**31 - 1, device, c.most_numbers)
+        return stream(
+            priors, c.batch, mix64(c.seed, int(wide), start) & 2**31 - 1, device, c.most_numbers
+        )
 
     def take(self, part: float) -> Example:
         """A batch for a step after ``part`` of the training."""
@@ -188,7 +190,9 @@ class Training:
         for e in examples:
             parts = belief_loss(self.network(e.statistics), e.rates, e.initial, e.noise)
             total = (
-                total + sum(LOSS_WEIGHTS[k] * v for k, v in parts.items()) * (len(e.noise) / c.batch) ** 0.5
+                total
+                + sum(LOSS_WEIGHTS[k] * v for k, v in parts.items())
+                * (len(e.noise) / c.batch) ** 0.5
             )
             shown.append(torch.stack([v.detach() for v in parts.values()]))
             self._widen(e.ranges)
@@ -226,7 +230,12 @@ class Training:
         weights = {f"weight.{k}": v for k, v in self.network.named_parameters()}
         average = {f"average.{k}": v for k, v in self.average.items()}
         ranges = {"range.low": self.low, "range.high": self.high}
-        numbers = {"step": self.step, "spent": self.spent, "seen": self.seen, "config": asdict(self.config)}
+        numbers = {
+            "step": self.step,
+            "spent": self.spent,
+            "seen": self.seen,
+            "config": asdict(self.config),
+        }
         write_model(self.checkpoint, weights | average | moments | ranges, numbers)
 
     def _resume(self) -> None:
@@ -247,7 +256,8 @@ class Training:
         ranges = {"range.low": self.low, "range.high": self.high}
         metadata = {
             "network": {"width": self.config.width, "depth": self.config.depth},
-            "training": asdict(self.config) | {"steps_done": self.step, "seconds": round(self.spent, 1)},
+            "training": asdict(self.config)
+            | {"steps_done": self.step, "seconds": round(self.spent, 1)},
             "batches_drawn": self.seen,
         } | extra
         write_model(file, {f"weight.{k}": v for k, v in self.average.items()} | ranges, metadata)
@@ -256,12 +266,18 @@ class Training:
 def main(arguments: list[str] | None = None) -> None:
     """Train, or go on training, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint, losses and weights")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of checkpoint, losses and weights"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--measure", type=int, default=400, help="processes per row of the card; 0: no card")
+    parser.add_argument(
+        "--measure", type=int, default=400, help="processes per row of the card; 0: no card"
+    )
     parser.add_argument("--ratchet", type=Path, help="folder of dfr_V*.npz to measure on")
-    parser.add_argument("--commit", default="unknown", help="commit of this code, for the weights' metadata")
+    parser.add_argument(
+        "--commit", default="unknown", help="commit of this code, for the weights' metadata"
+    )
     for field in fields(TrainingConfig):
         kind = float if field.name == "minutes" else type(field.default)
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)

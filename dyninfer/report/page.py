@@ -23,9 +23,23 @@ if TYPE_CHECKING:
     from dyninfer.estimators import SnapshotEstimator
 
 PACKAGES = (
-    "dyninfer", "torch", "numpy", "scipy", "pandas", "anndata", "scanpy", "scikit-learn", "POT", "torchdiffeq", "torchsde",
-    "safetensors", "xarray", "zarr", "h5netcdf", "matplotlib",
-)  # fmt: skip
+    "dyninfer",
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "anndata",
+    "scanpy",
+    "scikit-learn",
+    "POT",
+    "torchdiffeq",
+    "torchsde",
+    "safetensors",
+    "xarray",
+    "zarr",
+    "h5netcdf",
+    "matplotlib",
+)
 STYLE = """
 body{font:16px/1.55 system-ui,sans-serif;color:#222;max-width:56rem;margin:2.5rem auto;padding:0 1.2rem}
 h1{font-size:1.7rem;line-height:1.25;margin-bottom:.3rem} h2{font-size:1.15rem;margin-top:2.4rem}
@@ -112,7 +126,9 @@ def write_report(
     head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(title)}</title>"
     text = f"<!doctype html>\n<html lang='en'><head>{head}<style>{STYLE}</style></head><body>\n"
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text + "\n".join(p for p in parts if p) + "\n</body></html>\n", encoding="utf-8")
+    partial.write_text(
+        text + "\n".join(p for p in parts if p) + "\n</body></html>\n", encoding="utf-8"
+    )
     os.replace(partial, path)
     return path
 
@@ -170,13 +186,17 @@ def _long_run(table: pd.DataFrame | None, metric: str, time_unit: str) -> str:
     return _paragraphs([text]) + _table(table, columns, names, time_unit)
 
 
-def _table(table: pd.DataFrame, columns: Sequence[str], names: Sequence[str], time_unit: str) -> str:
+def _table(
+    table: pd.DataFrame, columns: Sequence[str], names: Sequence[str], time_unit: str
+) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in ("time", *names))
     body = []
     for _, row in table.iterrows():
         held = bool(row["held_out"])
         cells = [written_time(row["time"], time_unit) + (", held out" if held else "")]
-        cells += [written_time(row[c], time_unit) if c == "start" else _number(row[c]) for c in columns]
+        cells += [
+            written_time(row[c], time_unit) if c == "start" else _number(row[c]) for c in columns
+        ]
         body.append(
             f"<tr{' class=held' if held else ''}>{''.join(f'<td>{escape(c)}</td>' for c in cells)}</tr>"
         )
@@ -186,7 +206,8 @@ def _table(table: pd.DataFrame, columns: Sequence[str], names: Sequence[str], ti
 def _facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> dict[str, str]:
     history = cast(Any, model.history_)
     sizes = ", ".join(
-        f"{written_time(t, time_unit)}: {n}" for t, n in zip(model.times_, model.sizes_, strict=True)
+        f"{written_time(t, time_unit)}: {n}"
+        for t, n in zip(model.times_, model.sizes_, strict=True)
     )
     held = ", ".join(written_time(t, time_unit) for t in model.hold_out_) or "none"
     facts = {
@@ -206,7 +227,9 @@ def _facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> d
 
 def _settings(model: SnapshotEstimator) -> dict[str, str]:
     own = {k: str(v) for k, v in model.get_params(deep=False).items() if k != "training"}
-    return own | {f"training.{k}": str(v) for k, v in model.training_.get_params(deep=False).items()}
+    return own | {
+        f"training.{k}": str(v) for k, v in model.training_.get_params(deep=False).items()
+    }
 
 
 def _figure(number: int, caption: str, picture: Figure | Path) -> str:
@@ -218,9 +241,7 @@ def _figure(number: int, caption: str, picture: Figure | Path) -> str:
         png = buffer.getvalue()
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     text = escape(caption)
-    return (
-        f"<figure><img alt='{text}' src='{source}'><figcaption>Figure {number}. {text}</figcaption></figure>"
-    )
+    return f"<figure><img alt='{text}' src='{source}'><figcaption>Figure {number}. {text}</figcaption></figure>"
 
 
 def _two_columns(rows: dict[str, str]) -> str:

@@ -55,18 +55,28 @@ def pictures(
     first, last = observed.times[[0, -1]]
     times = np.union1d(np.linspace(first, last, N_TIMES), observed.times)
     traj = model.simulate(observed, times, seed=seed)
-    keys: dict[str, Any] = {"use_rep": model.source_["use_rep"], "time_key": model.source_["time_key"]}
+    keys: dict[str, Any] = {
+        "use_rep": model.source_["use_rep"],
+        "time_key": model.source_["time_key"],
+    }
     paths, ((ax,),) = canvas((6.4, 4.6), 1, 1)
     pl.trajectories(data, traj, time_unit=time_unit, ax=ax, **keys)
     shown = observed.times[np.unique(np.linspace(0, observed.n_times - 1, 6).round().astype(int))]
-    populations, panels = canvas((1.9 * len(shown) + 0.6, 4.0), 2, len(shown), sharex=True, sharey=True)
-    pl.marginals(data, traj, shown, hold_out=model.hold_out_, time_unit=time_unit, ax=panels, **keys)
+    populations, panels = canvas(
+        (1.9 * len(shown) + 0.6, 4.0), 2, len(shown), sharex=True, sharey=True
+    )
+    pl.marginals(
+        data, traj, shown, hold_out=model.hold_out_, time_unit=time_unit, ax=panels, **keys
+    )
     scores, ((ax,),) = canvas((7.2, 4.0), 1, 1)
     pl.evaluation(evaluation, main_metric(evaluation), time_unit=time_unit, ax=ax)
     training, ((ax,),) = canvas((6.4, 3.6), 1, 1)
     pl.history(model, ax=ax)
     drawn = [
-        ("Simulated trajectories from the cells of the first time, over all observed cells (grey).", paths),
+        (
+            "Simulated trajectories from the cells of the first time, over all observed cells (grey).",
+            paths,
+        ),
         (
             "Observed (top) and simulated (bottom) populations; every simulated cell started at the first time.",
             populations,
@@ -77,5 +87,7 @@ def pictures(
     if traj.log_weights is not None:
         growth, ((left, right),) = canvas((9.4, 3.9), 1, 2)
         pl.growth(model, data, time_unit=time_unit, ax=(left, right), seed=seed)
-        drawn.append(("Growth rate of every cell at its own time, and the mass of the population.", growth))
+        drawn.append(
+            ("Growth rate of every cell at its own time, and the mass of the population.", growth)
+        )
     return drawn

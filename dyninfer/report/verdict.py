@@ -56,9 +56,15 @@ def add_interpolation(
         share = (time - before) / (after - before)
         points = (1 - share) * x[plan.source] + share * y[plan.target]
         scores = compare_populations(
-            points, data.at(time), x_weights=plan.mass, y_weights=data.weights_at(time), metrics=names,
-            max_samples=max_samples, floor=False, seed=seed,
-        )  # fmt: skip
+            points,
+            data.at(time),
+            x_weights=plan.mass,
+            y_weights=data.weights_at(time),
+            metrics=names,
+            max_samples=max_samples,
+            floor=False,
+            seed=seed,
+        )
         table.loc[row, [f"{name}_ot" for name in names]] = [scores[name] for name in names]
     return table
 

@@ -14,11 +14,12 @@ from tqdm.auto import tqdm
 
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion
+from dyninfer.learning.random import stream
 from dyninfer.simulation import runge_kutta, stochastic, via_torchdiffeq, via_torchsde
 from dyninfer.simulation.dispatch import Options, run
 from dyninfer.simulation.equation import Equation, equation_of
 from dyninfer.simulation.grid import Grid
-from dyninfer.simulation.noise import segment_length, stream
+from dyninfer.simulation.noise import segment_length
 from dyninfer.simulation.start import Start, chunks, starting_states
 from dyninfer.simulation.task import Task
 from dyninfer.simulation.tsit5 import integrate_tsit5
@@ -43,7 +44,9 @@ _ACTIVATIONS = 2048  # numbers per path that a network is assumed to hold at onc
 
 
 @run.register
-def simulate_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Options) -> Trajectories:
+def simulate_diffusion(
+    process: Diffusion, x0: Any, times: Tensor, options: Options
+) -> Trajectories:
     """Run a :class:`~dyninfer.diffusions.Diffusion`; see :func:`simulate` for the arguments."""
     start = starting_states(process, x0, options.n_paths, options.seed, options.origin)
     features = _features(options, start.states.shape[1])
@@ -53,7 +56,9 @@ def simulate_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Opti
     record = Record.of(start, grid, equation.grows)
     with (
         torch.set_grad_enabled(start.differentiable),
-        tqdm(total=0, unit="time", desc=f"simulate ({solver})", disable=not options.progress) as bar,
+        tqdm(
+            total=0, unit="time", desc=f"simulate ({solver})", disable=not options.progress
+        ) as bar,
     ):
         tick = bar.update if options.progress else None
         task = Task(equation, grid, options.seed, options.rtol, options.atol, tick)
@@ -89,7 +94,9 @@ def choose_solver(name: str, equation: Equation) -> tuple[str, Integrator]:
     if name in other or via_torchsde.is_name(name) or via_torchdiffeq.is_name(name):
         kind = "flows without noise" if noisy else "equations with noise"
         found = "has noise (noise=0 would run its probability flow)" if noisy else "has none"
-        raise ValueError(f"solver {name!r} is for {kind}, but this process {found}; choose one of {known}")
+        raise ValueError(
+            f"solver {name!r} is for {kind}, but this process {found}; choose one of {known}"
+        )
     raise ValueError(f"solver {name!r} is not known; choose one of {known}")
 
 
@@ -115,7 +122,9 @@ class Record:
         parents = torch.arange(n, device=x.device)[:, None].expand(n, n_times)
         return cls(states, weights, diverged, parents, [0] * n_times)
 
-    def enter(self, rows: range, intervals: range, states: Tensor, log_weights: Tensor | None) -> None:
+    def enter(
+        self, rows: range, intervals: range, states: Tensor, log_weights: Tensor | None
+    ) -> None:
         """Write the ends of ``intervals`` for ``rows``; look for failures without waiting for the device."""
         at = slice(rows.start, rows.stop), slice(intervals.start + 1, intervals.stop + 1)
         self.states[at] = states
@@ -130,7 +139,9 @@ def _fill(record: Record, task: Task, integrate: Integrator, options: Options, b
     """Integrate chunk by chunk; with resampling, which looks at all paths together, interval by interval."""
     intervals, resample = task.grid.intervals, options.resample
     windows = [intervals] if resample is None else [range(k, k + 1) for k in intervals]
-    parts = chunks(len(record.states), options.chunk_size or _chunk_size(record.states, task, options))
+    parts = chunks(
+        len(record.states), options.chunk_size or _chunk_size(record.states, task, options)
+    )
     bar.reset(total=len(intervals) * len(parts))
     generator = stream(options.seed, "resample")
     if resample is not None:
@@ -140,7 +151,9 @@ def _fill(record: Record, task: Task, integrate: Integrator, options: Options, b
         for rows in parts if window else []:
             chunk = slice(rows.start, rows.stop), window.start
             w = None if record.log_weights is None else record.log_weights[chunk].clone()
-            record.enter(rows, window, *integrate(task, record.states[chunk].clone(), w, rows, window))
+            record.enter(
+                rows, window, *integrate(task, record.states[chunk].clone(), w, rows, window)
+            )
         if resample is not None:
             _resample(record, window.stop, resample, generator)
 
@@ -167,7 +180,13 @@ def _resample(record: Record, k: int, threshold: float, generator: torch.Generat
 
 
 def _trajectories(
-    record: Record, start: Start, times: Tensor, solver: str, options: Options, features: Any, grid: Grid
+    record: Record,
+    start: Start,
+    times: Tensor,
+    solver: str,
+    options: Options,
+    features: Any,
+    grid: Grid,
 ) -> Trajectories:
     states, weights = record.states, record.log_weights
     diverged = record.diverged.cummax(dim=1).values
@@ -215,7 +234,9 @@ def _provenance(options: Options, solver: str, grid: Grid) -> dict[str, Any]:
         "solver": solver,
         "seed": options.seed,
         "backward": bool(options.backward),
-        "noise": getattr(noise, "__name__", "callable") if callable(noise) else noise and float(noise),
+        "noise": getattr(noise, "__name__", "callable")
+        if callable(noise)
+        else noise and float(noise),
         "dt": float(grid.lengths.abs().max()) if grid.n_steps else None,
         "rtol": options.rtol,
         "atol": options.atol,

@@ -155,7 +155,9 @@ def simulate(
 @singledispatch
 def run(process: Any, x0: Any, times: torch.Tensor, options: Options) -> Trajectories:
     """Run one kind of process; a new kind registers its function with ``@run.register``."""
-    raise TypeError(f"simulate runs a process such as Diffusion, but process is a {type(process).__name__}")
+    raise TypeError(
+        f"simulate runs a process such as Diffusion, but process is a {type(process).__name__}"
+    )
 
 
 def _is_small(process: Any, x0: Any, n_paths: int | None) -> bool:
@@ -169,7 +171,9 @@ def _is_small(process: Any, x0: Any, n_paths: int | None) -> bool:
 
 def _check_options(options: Options) -> None:
     if not isinstance(options.solver, str):
-        raise TypeError(f"solver must be a name such as 'auto', but it is a {type(options.solver).__name__}")
+        raise TypeError(
+            f"solver must be a name such as 'auto', but it is a {type(options.solver).__name__}"
+        )
     if isinstance(options.seed, bool) or not isinstance(options.seed, int | np.integer):
         raise TypeError(f"seed must be an integer, but it is {options.seed!r}")
     for name in ("n_paths", "chunk_size"):
@@ -185,4 +189,6 @@ def _check_options(options: Options) -> None:
     if options.resample is not None and not (
         isinstance(options.resample, int | float) and 0 < options.resample <= 1
     ):
-        raise ValueError(f"resample must be a fraction in (0, 1] or None, but it is {options.resample!r}")
+        raise ValueError(
+            f"resample must be a fraction in (0, 1] or None, but it is {options.resample!r}"
+        )

@@ -162,14 +162,20 @@ def _is_additive(diffusion: Tensor, x: Tensor) -> bool:
     return bool((diffusion == diffusion[:1]).all())
 
 
-def _check_shape(name: str, value: Any, allowed: list[tuple[int, ...]], x_shape: tuple[int, int]) -> None:
+def _check_shape(
+    name: str, value: Any, allowed: list[tuple[int, ...]], x_shape: tuple[int, int]
+) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(
             f"{name}(t, x) of the process must return a tensor, but it returned a {type(value).__name__}"
         )
     if tuple(value.shape) in allowed:
         return
-    letters = {"drift": "(n, d)", "growth": "(n,)", "diffusion": "a scalar, (d,), (n, 1) or (n, d)"}[name]
+    letters = {
+        "drift": "(n, d)",
+        "growth": "(n,)",
+        "diffusion": "a scalar, (d,), (n, 1) or (n, d)",
+    }[name]
     hint = "; for noise that depends on time alone write t[:, None]" if name == "diffusion" else ""
     raise ValueError(
         f"{name}(t, x) of the process returned shape {tuple(value.shape)} for x of shape {x_shape}; "
@@ -194,7 +200,9 @@ def _check_noise(noise: Any, times: Tensor) -> None:
             raise ValueError(f"noise must be finite and not negative, but it is {value:g}{where}")
 
 
-def _check_score(process: Diffusion, x: Tensor, t: float, noise: Any, backward: bool, own: Equation) -> None:
+def _check_score(
+    process: Diffusion, x: Tensor, t: float, noise: Any, backward: bool, own: Equation
+) -> None:
     with torch.no_grad():
         score = process.score(torch.full((1,), t).to(x), x[:1].detach())
     if score is None:
@@ -204,7 +212,9 @@ def _check_score(process: Diffusion, x: Tensor, t: float, noise: Any, backward: 
             if noise is None
             else "give the process a score, or leave noise=None for its own noise"
         )
-        raise ValueError(f"{asked} needs the score ∇ log ρ of the process, which has none; {remedy}")
+        raise ValueError(
+            f"{asked} needs the score ∇ log ρ of the process, which has none; {remedy}"
+        )
     if not own.additive:
         raise ValueError(
             "noise and backward need a diffusion that does not depend on the state, because the probability flow is "

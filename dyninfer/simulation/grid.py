@@ -63,7 +63,9 @@ class Grid:
     def starts(self) -> Tensor:
         """Time at which every step starts ``(step,)`` float64."""
         counts = torch.tensor(self.substeps)
-        within = torch.arange(self.n_steps) - torch.repeat_interleave(torch.tensor(self._first[:-1]), counts)
+        within = torch.arange(self.n_steps) - torch.repeat_interleave(
+            torch.tensor(self._first[:-1]), counts
+        )
         return torch.repeat_interleave(self.times[:-1], counts) + within * self.lengths
 
     def nodes(self, c: Sequence[float], like: Tensor) -> list[tuple[Tensor, ...]]:
@@ -94,7 +96,9 @@ def check_times(times: Any, backward: bool) -> Tensor:
         raise ValueError("times must be finite, but it contains NaN or infinity")
     gaps = torch.diff(values)
     if backward and len(gaps) and (gaps > 0).all():
-        raise ValueError("times increase but backward=True runs time downwards; reverse them: times[::-1]")
+        raise ValueError(
+            "times increase but backward=True runs time downwards; reverse them: times[::-1]"
+        )
     if not backward and len(gaps) and (gaps < 0).all():
         raise ValueError(
             "times decrease; pass backward=True to run time downwards, or reverse them: times[::-1]"

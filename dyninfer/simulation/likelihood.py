@@ -106,7 +106,11 @@ def log_density(
         signs, ridden = None, 0
         if trace == "hutchinson":
             ridden = n_probes
-            signs = PathNoise(seed, 1, d * n_probes, like=points).segment(range(len(points)), 0)[0].sign()
+            signs = (
+                PathNoise(seed, 1, d * n_probes, like=points)
+                .segment(range(len(points)), 0)[0]
+                .sign()
+            )
         rates = _with_divergence(process, flow, d, ridden)
         equation = Equation(rates, None, additive=True, grows=True)
         # The signs dilute the mean over coordinates that the error control looks at.
@@ -184,7 +188,9 @@ def _trace(v: Tensor, x: Tensor) -> Tensor:
         )
         if slopes is None:
             break
-        total += slopes.gather(2, columns[:, None, None].expand(-1, n, 1)).squeeze(2).double().sum(0)
+        total += (
+            slopes.gather(2, columns[:, None, None].expand(-1, n, 1)).squeeze(2).double().sum(0)
+        )
     return total
 
 

@@ -7,27 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from dyninfer.learning.random import MASK32, mix64
+
 BLOCK = 64  # paths that share one generator
 # Normals drawn by one call for one block: what stays in cache on a CPU, few launches on a GPU.
 _CPU_NUMBERS, _GPU_NUMBERS = 2**18, 2**20
-_MASK64 = 2**64 - 1
-_MASK32 = 2**32 - 1
-
-
-def mix64(*words: int) -> int:
-    """Hash integers to 64 bits by chained rounds of splitmix64 (Steele, Lea & Flood, 2014, Fig. 17)."""
-    state = 0
-    for word in words:
-        state = (state ^ (word & _MASK64)) + 0x9E3779B97F4A7C15 & _MASK64
-        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _MASK64
-        state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK64
-        state ^= state >> 31
-    return state
-
-
-def stream(seed: int, purpose: str) -> torch.Generator:
-    """CPU generator for one purpose, unrelated to that of any other purpose or seed."""
-    return torch.Generator().manual_seed(mix64(seed, *purpose.encode()) & _MASK32)
 
 
 def segment_length(n_steps: int, width: int, like: Tensor) -> int:
@@ -82,7 +66,9 @@ class PathNoise:
         out = self._drawn.new_empty(length, len(rows), self.width)
         for block in range(rows.start // BLOCK, (rows.stop - 1) // BLOCK + 1):
             first, last = max(block * BLOCK, rows.start), min((block + 1) * BLOCK, rows.stop)
-            normals = self._draw(block, segment)[:length, first - block * BLOCK : last - block * BLOCK]
+            normals = self._draw(block, segment)[
+                :length, first - block * BLOCK : last - block * BLOCK
+            ]
             torch.mul(normals, scale, out=out[:, first - rows.start : last - rows.start])
         return out
 
@@ -92,7 +78,7 @@ class PathNoise:
 
     def _seed(self, block: int, segment: int) -> int:
         """Seed of a block: a keyed bijection of 32-bit numbers, as torch's CPU generator keeps only 32 bits."""
-        word = (segment << 20 ^ block) + (self._key >> 32) & _MASK32
-        for constant in (0x85EBCA6B, 0xC2B2AE35, self._key & _MASK32 | 1):
-            word = (word ^ word >> 16) * constant & _MASK32
+        word = (segment << 20 ^ block) + (self._key >> 32) & MASK32
+        for constant in (0x85EBCA6B, 0xC2B2AE35, self._key & MASK32 | 1):
+            word = (word ^ word >> 16) * constant & MASK32
         return word ^ word >> 15

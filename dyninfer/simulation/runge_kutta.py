@@ -37,7 +37,9 @@ def combine(x: Tensor, h: float, coefficients: tuple[float, ...], slopes: list[T
     for coefficient, slope in zip(coefficients, slopes, strict=True):
         if coefficient:
             out = (
-                x.add(slope, alpha=h * coefficient) if out is None else out.add_(slope, alpha=h * coefficient)
+                x.add(slope, alpha=h * coefficient)
+                if out is None
+                else out.add_(slope, alpha=h * coefficient)
             )
     return x if out is None else out
 
@@ -53,7 +55,9 @@ def runge_kutta_step(
         slopes.append(f)
         if w is not None and r is not None:
             growths.append(r)
-    return combine(x, h, tableau.b, slopes), None if w is None else combine(w, h, tableau.b, growths)
+    return combine(x, h, tableau.b, slopes), None if w is None else combine(
+        w, h, tableau.b, growths
+    )
 
 
 def integrate(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dyninfer.simulation.noise import stream
+from dyninfer.learning.random import stream
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ def starting_states(
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     precision, device = _home(process, dtype, x.device)
     if origin is not None and len(origin) != len(x):
-        raise ValueError(f"origin names {len(origin)} rows, but x0 has {len(x)}; give one name per row of x0")
+        raise ValueError(
+            f"origin names {len(origin)} rows, but x0 has {len(x)}; give one name per row of x0"
+        )
     names = None if origin is None else [str(name) for name in origin]
     x = x.to(device, precision)
     if n_paths is not None and n_paths != len(x):
@@ -58,7 +60,9 @@ def as_states(x: Any, name: str) -> Tensor:
     try:
         states = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be a numeric array (n, d), but it is a {type(x).__name__}") from error
+        raise TypeError(
+            f"{name} must be a numeric array (n, d), but it is a {type(x).__name__}"
+        ) from error
     if states.is_complex():
         raise TypeError(f"{name} must be real, but its dtype is {states.dtype}")
     if states.ndim != 2:
@@ -85,7 +89,9 @@ def chunks(n: int, size: int) -> list[range]:
     return [range(first, min(first + size, n)) for first in range(0, n, size)]
 
 
-def _home(process: nn.Module, dtype: torch.dtype, device: torch.device) -> tuple[torch.dtype, torch.device]:
+def _home(
+    process: nn.Module, dtype: torch.dtype, device: torch.device
+) -> tuple[torch.dtype, torch.device]:
     """Precision of the process' parameters and device of its tensors, or those given where it has none."""
     parameters = [p for p in process.parameters() if p.is_floating_point()]
     tensors = [*parameters, *process.buffers()]

@@ -27,7 +27,12 @@ class Scheme:
 
 
 def euler_maruyama_step(
-    equation: Equation, nodes: tuple[Tensor, ...], x: Tensor, w: Tensor | None, h: float, kick: Tensor
+    equation: Equation,
+    nodes: tuple[Tensor, ...],
+    x: Tensor,
+    w: Tensor | None,
+    h: float,
+    kick: Tensor,
 ) -> State:
     """``x + f h + g ΔW``: strong order 1/2, and 1 for additive noise; the weight takes the left point."""
     f, r = equation.rates(nodes[0], x)
@@ -35,7 +40,12 @@ def euler_maruyama_step(
 
 
 def heun_step(
-    equation: Equation, nodes: tuple[Tensor, ...], x: Tensor, w: Tensor | None, h: float, kick: Tensor
+    equation: Equation,
+    nodes: tuple[Tensor, ...],
+    x: Tensor,
+    w: Tensor | None,
+    h: float,
+    kick: Tensor,
 ) -> State:
     """Heun's rule for the drift with Itô noise ``g(t, x) ΔW`` at the left point; the weight takes the trapezoid."""
     f0, r0 = equation.rates(nodes[0], x)
@@ -45,7 +55,12 @@ def heun_step(
 
 
 def sra1_step(
-    equation: Equation, nodes: tuple[Tensor, ...], x: Tensor, w: Tensor | None, h: float, kick: Tensor
+    equation: Equation,
+    nodes: tuple[Tensor, ...],
+    x: Tensor,
+    w: Tensor | None,
+    h: float,
+    kick: Tensor,
 ) -> State:
     """SRA1 for additive noise, strong order 1.5 (Rößler, SIAM J. Numer. Anal. 48:922, 2010, Table 6.3).
 
@@ -104,7 +119,9 @@ def integrate(
     return torch.stack(states, dim=1), stacked(weights)
 
 
-def _kicks(task: Task, noise: PathNoise, rows: range, segment: int, scheme: Scheme, x: Tensor) -> Kicks:
+def _kicks(
+    task: Task, noise: PathNoise, rows: range, segment: int, scheme: Scheme, x: Tensor
+) -> Kicks:
     """What noise adds in every step of a segment: ``g ΔW`` where ``g`` does not depend on the state, else ``ΔW``."""
     first = segment * noise.segment_length
     lengths = task.grid.lengths[first : first + noise.segment_length]
@@ -131,7 +148,11 @@ def _table(equation: Equation, times: Tensor, x: Tensor) -> Tensor:
 
 def _kicked(equation: Equation, t: Tensor, x: Tensor, kick: Tensor, moved: Tensor) -> Tensor:
     """Add the noise to a state that has moved already: ``g(t, x) ΔW``, or the kick itself where noise is additive."""
-    return moved.add_(kick) if equation.additive else torch.addcmul(moved, equation.amplitude(t, x), kick)
+    return (
+        moved.add_(kick)
+        if equation.additive
+        else torch.addcmul(moved, equation.amplitude(t, x), kick)
+    )
 
 
 def _grown(w: Tensor | None, *parts: tuple[float, Tensor | None]) -> Tensor | None:

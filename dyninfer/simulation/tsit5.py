@@ -19,7 +19,13 @@ A = (
     (-0.008480655492356989, 0.335480655492357),
     (2.8971530571054935, -6.359448489975075, 4.3622954328695815),
     (5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525),
-    (5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383),
+    (
+        5.86145544294642,
+        -12.92096931784711,
+        8.159367898576159,
+        -0.071584973281401,
+        -0.028269050394068383,
+    ),
     (
         0.09646076681806523,
         0.01,
@@ -121,14 +127,18 @@ def integrate_tsit5(
         Log-weights there.
     """
     times = task.grid.times[intervals.start : intervals.stop + 1].to(x.device)
-    clock = Clock(float(times[0]), math.copysign(1.0, times[-1] - times[0]), (times[1:] - times[0]).abs())
+    clock = Clock(
+        float(times[0]), math.copysign(1.0, times[-1] - times[0]), (times[1:] - times[0]).abs()
+    )
     states = x.new_full((len(x), len(intervals), x.shape[1]), torch.nan)
     weights = None if w is None else w.new_full((len(x), len(intervals)), torch.nan)
     live = _start(task, clock, x, w)
     ticked = 0
     for _ in range(MAX_STEPS):
         live = _step(task, clock, live, states, weights)
-        going = torch.nonzero((live.elapsed < clock.span) & (live.h > MIN_STEP * clock.span)).squeeze(1)
+        going = torch.nonzero(
+            (live.elapsed < clock.span) & (live.h > MIN_STEP * clock.span)
+        ).squeeze(1)
         if len(going) < len(live.index):
             live = live.keep(going)
         ticked = _tick(task, clock, live, ticked)
@@ -215,7 +225,12 @@ def _stages(
             growths.append(r)
     if live.w is None:
         return x, None, slopes, growths
-    return x, torch.addcmul(live.w, clock.sign * h, _sum(A[-1], growths[:-1]).double()), slopes, growths
+    return (
+        x,
+        torch.addcmul(live.w, clock.sign * h, _sum(A[-1], growths[:-1]).double()),
+        slopes,
+        growths,
+    )
 
 
 def _error(

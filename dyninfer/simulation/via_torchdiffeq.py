@@ -95,7 +95,9 @@ class _Field:
 
     def __init__(self, equation: Equation, grows: bool):
         self.rates, self.grows = equation.rates, grows
-        self.calls: deque[tuple[Tensor, Tensor]] = deque(maxlen=16)  # more than the stages of any method
+        self.calls: deque[tuple[Tensor, Tensor]] = deque(
+            maxlen=16
+        )  # more than the stages of any method
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         self.calls.append((t.detach(), y.detach()))
@@ -123,4 +125,6 @@ class _Field:
 def _steps(task: Task, intervals: range) -> Tensor:
     """Every step's start, then the end: outputs are hit exactly instead of being interpolated linearly."""
     first, last = task.grid.steps(intervals[0]).start, task.grid.steps(intervals[-1]).stop
-    return torch.cat([task.grid.starts[first:last], task.grid.times[intervals.stop : intervals.stop + 1]])
+    return torch.cat(
+        [task.grid.starts[first:last], task.grid.times[intervals.stop : intervals.stop + 1]]
+    )

@@ -10,8 +10,8 @@ import torch
 import torchsde
 from torch import Tensor
 
+from dyninfer.learning.random import mix64
 from dyninfer.simulation.equation import Equation
-from dyninfer.simulation.noise import mix64
 from dyninfer.simulation.task import Task
 
 ITO = ("euler", "milstein", "srk")
@@ -47,7 +47,9 @@ def solver(name: str, equation: Equation) -> Any:
             f"solver {name!r} is a Stratonovich method, but the process is an Itô equation whose diffusion depends on "
             f"the state; choose one of {', '.join(PREFIX + m for m in ITO)}"
         )
-    return partial(integrate, method=method, adaptive="adaptive" in flags, adjoint="adjoint" in flags)
+    return partial(
+        integrate, method=method, adaptive="adaptive" in flags, adjoint="adjoint" in flags
+    )
 
 
 def integrate(
@@ -86,7 +88,11 @@ def integrate(
         Log-weights there.
     """
     grid, d = task.grid, x.shape[1]
-    elapsed = (grid.times - grid.times[intervals.start]).abs()[intervals.start : intervals.stop + 1].tolist()
+    elapsed = (
+        (grid.times - grid.times[intervals.start])
+        .abs()[intervals.start : intervals.stop + 1]
+        .tolist()
+    )
     sde = _SDE(task, intervals, grows=w is not None, ito=method in ITO)
     y = x if w is None else torch.cat([x, x.new_zeros(len(x), 1)], dim=1)
     brownian = torchsde.BrownianInterval(
@@ -99,7 +105,9 @@ def integrate(
         dt=float(grid.lengths.abs().min()),
         levy_area_approximation=LEVY_AREA.get(method, "none"),
     )
-    call = partial(torchsde.sdeint_adjoint, adjoint_params=sde.trained) if adjoint else torchsde.sdeint
+    call = (
+        partial(torchsde.sdeint_adjoint, adjoint_params=sde.trained) if adjoint else torchsde.sdeint
+    )
     states = []
     with warnings.catch_warnings():
         if (
@@ -111,7 +119,9 @@ def integrate(
             # The hair beyond an even share keeps a rounding error from becoming one more, tiny step.
             dt = (end - begin) / grid.substeps[interval] * (1 + 1e-9)
             tolerances = {"rtol": task.rtol, "atol": task.atol}
-            y = call(sde, y, ts, bm=brownian, method=method, dt=dt, adaptive=adaptive, **tolerances)[-1]
+            y = call(
+                sde, y, ts, bm=brownian, method=method, dt=dt, adaptive=adaptive, **tolerances
+            )[-1]
             states.append(y)
             if task.tick:
                 task.tick()
@@ -135,7 +145,9 @@ class _SDE(torch.nn.Module):
     def f(self, elapsed: Tensor, y: Tensor) -> Tensor:
         """Velocity in elapsed time."""
         f, r = self.equation.rates(self._time(elapsed, y), y[:, :-1] if self.grows else y)
-        return self.sign * (torch.cat([f, r[:, None]], dim=1) if self.grows and r is not None else f)
+        return self.sign * (
+            torch.cat([f, r[:, None]], dim=1) if self.grows and r is not None else f
+        )
 
     def g(self, elapsed: Tensor, y: Tensor) -> Tensor:
         """Amplitude of the noise ``(n, d)``."""

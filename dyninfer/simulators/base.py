@@ -39,7 +39,9 @@ class Simulator:
         from dyninfer.data.snapshots import Snapshots
 
         times = np.array([float(t) for t in times])
-        samples = tuple(self.sample(t, n, stream(seed, k)).numpy() for k, t in enumerate(times.tolist()))
+        samples = tuple(
+            self.sample(t, n, stream(seed, k)).numpy() for k, t in enumerate(times.tolist())
+        )
         masses = np.array([len(x) / n for x in samples]) if self.grows else None
         return Snapshots(times=times, samples=samples, masses=masses)
 

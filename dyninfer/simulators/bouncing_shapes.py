@@ -62,7 +62,9 @@ class BouncingShapes:
         if self.n_shapes not in (1, 2):
             raise ValueError(f"n_shapes must be 1 or 2, found {self.n_shapes}")
         if not 0 < self.width < 1:
-            raise ValueError(f"width must lie between 0 and 1, a share of the frame; found {self.width}")
+            raise ValueError(
+                f"width must lie between 0 and 1, a share of the frame; found {self.width}"
+            )
 
     def paths(self, n_frames: int, n: int, seed: int = 0) -> Paths:
         """Record ``n`` videos: paths whose states are flattened frames ``(n_frames, size · size)`` in [0, 1]."""
@@ -93,7 +95,9 @@ class BouncingShapes:
         centre = low + (high - low) * torch.rand(n, k, 2, generator=draws[1], dtype=torch.float64)
         every = -_FASTEST, _FASTEST + 1
         velocity = unit * torch.randint(*every, (n, k, 2), generator=draws[2]).double()
-        away = unit * torch.randint(1, _FASTEST + 1, (n, n_frames, k, 2), generator=draws[3]).double()
+        away = (
+            unit * torch.randint(1, _FASTEST + 1, (n, n_frames, k, 2), generator=draws[3]).double()
+        )
         along = unit * torch.randint(*every, (n, n_frames, k, 2), generator=draws[4]).double()
         centres = [centre]
         for step in range(n_frames - 1):
@@ -112,7 +116,9 @@ class BouncingShapes:
         """Draw shapes ``(..., n_shapes)`` by their numbers at centres ``(..., n_shapes, 2)``: ``(..., size, size)``."""
         pixel = torch.arange(self.size, dtype=centres.dtype, device=centres.device) + 0.5
         y, x = (pixel - centres.unsqueeze(-1)).unbind(-2)  # (..., n_shapes, size) each
-        disc, square, triangle = _coverage(y.unsqueeze(-1), x.unsqueeze(-2), self.size * self.width / 2)
+        disc, square, triangle = _coverage(
+            y.unsqueeze(-1), x.unsqueeze(-2), self.size * self.width / 2
+        )
         number = shapes[..., None, None]
         grey = torch.where(number == 0, disc, torch.where(number == 1, square, triangle))
         return grey.sum(-3).clamp(max=1)

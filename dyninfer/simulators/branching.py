@@ -81,13 +81,16 @@ class BranchingPopulation(Simulator):
 
     def process(self) -> Diffusion:
         """Return the expected density as a weighted diffusion; its drift is the gradient of its potential."""
-        return Diffusion(drift=self.drift, diffusion=self.sigma, growth=self.growth, potential=self.potential)
+        return Diffusion(
+            drift=self.drift, diffusion=self.sigma, growth=self.growth, potential=self.potential
+        )
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−speed ∇V``, shape ``(n, d)``."""
         first, second = x[:, :1], x[:, 1:2]
         slope = torch.cat(
-            [first - 2 - 0.5 * second.square(), second * (second.square() - first + 1), x[:, 2:]], dim=1
+            [first - 2 - 0.5 * second.square(), second * (second.square() - first + 1), x[:, 2:]],
+            dim=1,
         )
         return -self.speed * slope
 
@@ -131,7 +134,9 @@ class BranchingPopulation(Simulator):
         """
         check_draw(t, n)
         founders = self.founders(n, stream(seed, 0))
-        return branch(self.drift, self.sigma, self.rates, founders, t, self.dt, generator(stream(seed, 1)))
+        return branch(
+            self.drift, self.sigma, self.rates, founders, t, self.dt, generator(stream(seed, 1))
+        )
 
     def count_mean(self, t: float) -> float:
         """Expected cells per founder for constant rates, ``e^{(b−d)t}``."""
@@ -156,7 +161,13 @@ class BranchingPopulation(Simulator):
 
 
 def branch(
-    drift: Field, sigma: float, rates: Rates, founders: Tensor, t: float, dt: float, g: torch.Generator
+    drift: Field,
+    sigma: float,
+    rates: Rates,
+    founders: Tensor,
+    t: float,
+    dt: float,
+    g: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Move, divide and remove cells from time 0 to ``t``; all cells are stepped together.
 
@@ -194,7 +205,9 @@ def branch(
         noise = sigma * math.sqrt(h) * torch.randn(x.shape, generator=g)
         slope = drift(time, x)
         moved = x + 0.5 * h * (slope + drift(time + h, x + h * slope + noise)) + noise
-        birth, death = ((before + after) / 2 for before, after in zip(rates(x), rates(moved), strict=True))
+        birth, death = (
+            (before + after) / 2 for before, after in zip(rates(x), rates(moved), strict=True)
+        )
         offspring = birth_death_offspring(birth, death, h, g)
         x, clone = moved.repeat_interleave(offspring, dim=0), clone.repeat_interleave(offspring)
     return x, clone

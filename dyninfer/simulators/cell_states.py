@@ -100,7 +100,9 @@ class CellStates:
         if not 0 < self.capture <= 1:
             raise ValueError(f"capture must be a probability above 0, found {self.capture!r}")
         if len(self.centres) != len(self.names):
-            raise ValueError(f"centres must hold one place for each of the {len(self.names)} states")
+            raise ValueError(
+                f"centres must hold one place for each of the {len(self.names)} states"
+            )
 
     def process(self) -> MarkovJump:
         """Return the true process of one cell's state, from the law of the founders; it does not know of division."""
@@ -150,7 +152,11 @@ class CellStates:
             state, clone = self._grow(state, clone, day - now, g)
             taken = torch.rand(len(state), generator=g) < self.capture
             found.append(
-                (torch.full_like(clone[taken], day, dtype=torch.float64), clone[taken], state[taken])
+                (
+                    torch.full_like(clone[taken], day, dtype=torch.float64),
+                    clone[taken],
+                    state[taken],
+                )
             )
             state, clone, now = state[~taken], clone[~taken], day
         day_of, clone_of, state_of = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -177,15 +183,23 @@ class CellStates:
         x = x + self.noise * torch.randn(x.shape, generator=generator(stream(seed, 1)))
         cell = _labels("cell", range(len(day)))
         named = pd.Categorical.from_codes(state.numpy(), categories=list(self.names))
-        obs = {"cell": cell, "day": day.numpy(), "clone": _labels("clone", clone.tolist()), "state": named}
+        obs = {
+            "cell": cell,
+            "day": day.numpy(),
+            "clone": _labels("clone", clone.tolist()),
+            "state": named,
+        }
         return ad.AnnData(X=x.numpy(), obs=pd.DataFrame(obs, index=pd.Index(cell)))
 
-    def _grow(self, state: Tensor, clone: Tensor, span: float, g: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _grow(
+        self, state: Tensor, clone: Tensor, span: float, g: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """States and clones of all cells alive after a span of time: Gillespie's method, cell by cell, all at once."""
         size = len(self.names)
         rates = self.process().generator.clamp(min=0)
         beside = [
-            vector(x, size, name)[:, None] for x, name in ((self.birth, "birth"), (self.death, "death"))
+            vector(x, size, name)[:, None]
+            for x, name in ((self.birth, "birth"), (self.death, "death"))
         ]
         rates = torch.cat([rates, *beside], dim=1)
         left, done = torch.full_like(state, span, dtype=torch.float64), []

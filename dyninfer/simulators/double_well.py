@@ -74,7 +74,9 @@ class DoubleWell(Simulator):
     def process(self) -> Diffusion:
         """Return the true process; the potential is ``−V``, whose gradient is the drift."""
         return Diffusion(
-            drift=self.drift, diffusion=self.sigma, potential=lambda t, x: -self.energy(x[:, 0], x[:, 1:])
+            drift=self.drift,
+            diffusion=self.sigma,
+            potential=lambda t, x: -self.energy(x[:, 0], x[:, 1:]),
         )
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
@@ -90,7 +92,9 @@ class DoubleWell(Simulator):
     def stationary_log_density(self, x: Tensor) -> Tensor:
         """``log`` of the normalised stationary density ``∝ e^{−2V/σ²}``, shape ``(n,)``."""
         rest_norm = 0.5 * (self.dimension - 1) * math.log(math.pi * self.sigma**2 / self.stiffness)
-        return -2 * self.energy(x[:, 0], x[:, 1:]) / self.sigma**2 - self._log_normaliser - rest_norm
+        return (
+            -2 * self.energy(x[:, 0], x[:, 1:]) / self.sigma**2 - self._log_normaliser - rest_norm
+        )
 
     def stationary_score(self, x: Tensor) -> Tensor:
         """``∇ log`` of the stationary density, ``2 drift / σ²``, shape ``(n, d)``."""
@@ -114,10 +118,14 @@ class DoubleWell(Simulator):
         edges = self._grid[0]
         _, density = self.marginal_density(t)
         below = np.concatenate([[0.0], np.cumsum(density * np.diff(edges))])
-        first = np.interp(torch.rand(n, generator=g, dtype=torch.float64).numpy(), below / below[-1], edges)
+        first = np.interp(
+            torch.rand(n, generator=g, dtype=torch.float64).numpy(), below / below[-1], edges
+        )
         decay = math.exp(-2 * self.stiffness * t)
         variance = self.initial_std**2 * decay + self.sigma**2 / (2 * self.stiffness) * (1 - decay)
-        rest = math.sqrt(variance) * torch.randn(n, self.dimension - 1, generator=g, dtype=torch.float64)
+        rest = math.sqrt(variance) * torch.randn(
+            n, self.dimension - 1, generator=g, dtype=torch.float64
+        )
         return torch.cat([torch.from_numpy(first)[:, None], rest], dim=1).float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0, dt: float = 1e-3) -> Paths:
@@ -132,7 +140,12 @@ class DoubleWell(Simulator):
     @property
     def kramers_rate(self) -> float:
         """Rate of leaving a well at low noise, ``√(V''(1) |V''(0)|) / 2π · e^{−2a/σ²}``, per time unit."""
-        return math.sqrt(32) * self.barrier / (2 * math.pi) * math.exp(-2 * self.barrier / self.sigma**2)
+        return (
+            math.sqrt(32)
+            * self.barrier
+            / (2 * math.pi)
+            * math.exp(-2 * self.barrier / self.sigma**2)
+        )
 
     def mean_first_passage_time(self, start: float = -1.0, target: float = 1.0) -> float:
         """Mean time for x₁ to get from ``start`` to ``target`` for the first time, by quadrature.
@@ -148,7 +161,9 @@ class DoubleWell(Simulator):
         reach = self._reach(_EDGE)
         for name, x in (("start", start), ("target", target)):
             if not abs(x) <= reach:
-                raise ValueError(f"{name} must be between {-reach:.3g} and {reach:.3g}, found {x!r}")
+                raise ValueError(
+                    f"{name} must be between {-reach:.3g} and {reach:.3g}, found {x!r}"
+                )
         if start > target:
             start, target = -start, -target
         y = np.linspace(-self._reach(_FAR), target, 20_001)
@@ -161,7 +176,9 @@ class DoubleWell(Simulator):
     def relaxation_rate(self) -> float:
         """Smallest non-zero rate at which the law of x₁ becomes stationary (twice Kramers' rate at low noise)."""
         _, up, down = self._grid
-        slow = eigvalsh_tridiagonal(_leaving(up, down), -np.sqrt(up * down), select="i", select_range=(1, 1))
+        slow = eigvalsh_tridiagonal(
+            _leaving(up, down), -np.sqrt(up * down), select="i", select_range=(1, 1)
+        )
         return float(slow[0])
 
     @cached_property
@@ -172,7 +189,11 @@ class DoubleWell(Simulator):
         centre = torch.from_numpy(0.5 * (edges[1:] + edges[:-1]))
         climb = np.diff(2 * self.energy(centre).numpy() / self.sigma**2)
         hop = 0.5 * self.sigma**2 / (edges[1] - edges[0]) ** 2
-        return edges, hop / exprel(climb), hop / exprel(-climb)  # Scharfetter-Gummel: never overflows
+        return (
+            edges,
+            hop / exprel(climb),
+            hop / exprel(-climb),
+        )  # Scharfetter-Gummel: never overflows
 
     def _reach(self, exponent: float) -> float:
         """The x₁ at which ``2V/σ²`` is ``exponent``."""

@@ -49,7 +49,9 @@ class FlashingRatchet:
         rates[:3, 3:] = rates[3:, :3] = self.switch_rate * torch.eye(3, dtype=torch.float64)
         return MarkovJump(with_diagonal(rates), state_names=_NAMES)
 
-    def paths(self, times: Iterable[float], n: int, seed: int = 0, label_noise: float = 0.0) -> Paths:
+    def paths(
+        self, times: Iterable[float], n: int, seed: int = 0, label_noise: float = 0.0
+    ) -> Paths:
         """Observe ``n`` individuals at increasing times; a share ``label_noise`` of the labels is wrong."""
         check_positive(n=n)
         runs = simulate_jumps(self.process(), n, check_times(times), seed=stream(seed, 0))

@@ -80,7 +80,9 @@ class HydrogenSuperposition(Simulator):
             raise ValueError(f"states must be different (n, l, m), found {self.states!r}")
         for n, l, m in self.states:
             if not (n >= 1 and 0 <= l < n and abs(m) <= l):
-                raise ValueError(f"states must have n >= 1, 0 <= l < n and |m| <= l, found {(n, l, m)}")
+                raise ValueError(
+                    f"states must have n >= 1, 0 <= l < n and |m| <= l, found {(n, l, m)}"
+                )
 
     def process(self) -> Diffusion:
         """Return the deterministic flow along the Bohmian velocity, with the score of ``|ψ|²``."""
@@ -126,7 +128,9 @@ class HydrogenSuperposition(Simulator):
         times = check_times(times)
         return paths_of(times, self._follow(times, n, seed).states)
 
-    def bohmian_trajectories(self, n: int = 5000, n_times: int = 1001, seed: int = 0) -> Trajectories:
+    def bohmian_trajectories(
+        self, n: int = 5000, n_times: int = 1001, seed: int = 0
+    ) -> Trajectories:
         """Follow ``n`` particles over the duration: states ``(n, n_times, 3)``, float64, at equally spaced times.
 
         At the defaults every position is within 1e-4 Bohr radii of the exact trajectory (most within 1e-6).
@@ -194,7 +198,10 @@ class Eigenstate:
         )  # of cos θ, over sin^|m| θ
         self.l = l
         f = math.factorial
-        radial = math.sqrt((2 * self.decay) ** 3 * f(n - l - 1) / (2 * n * f(n + l))) * (2 * self.decay) ** l
+        radial = (
+            math.sqrt((2 * self.decay) ** 3 * f(n - l - 1) / (2 * n * f(n + l)))
+            * (2 * self.decay) ** l
+        )
         angular = math.sqrt((2 * l + 1) / (4 * math.pi) * f(l - self.order) / f(l + self.order))
         self.norm = radial * angular * (-1 if m > 0 and m % 2 else 1)
 
@@ -235,7 +242,9 @@ class Eigenstate:
         r = torch.from_numpy(np.interp(u[:, 0].numpy(), *self._radial_law))
         cos = torch.from_numpy(np.interp(u[:, 1].numpy(), *self._polar_law))
         phi, sin = 2 * math.pi * u[:, 2], (1 - cos.square()).sqrt()
-        return r.unsqueeze(-1) * torch.stack([sin * torch.cos(phi), sin * torch.sin(phi), cos], dim=1)
+        return r.unsqueeze(-1) * torch.stack(
+            [sin * torch.cos(phi), sin * torch.sin(phi), cos], dim=1
+        )
 
     @cached_property
     def _radial_law(self) -> tuple[np.ndarray, np.ndarray]:

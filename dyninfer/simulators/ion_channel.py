@@ -41,12 +41,16 @@ class IonChannel:
             raise ValueError(
                 f"rates and levels must hold 6 and 3 numbers, found {self.rates} and {self.levels}"
             )
-        check_positive(noise=self.noise, **{f"rates[{k}]": rate for k, rate in enumerate(self.rates)})
+        check_positive(
+            noise=self.noise, **{f"rates[{k}]": rate for k, rate in enumerate(self.rates)}
+        )
 
     def process(self) -> MarkovJump:
         """Return the true process of the gate, which starts in its stationary law."""
         rates = torch.zeros(3, 3, dtype=torch.float64)
-        rates[[0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]] = torch.tensor(self.rates, dtype=torch.float64)
+        rates[[0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]] = torch.tensor(
+            self.rates, dtype=torch.float64
+        )
         return MarkovJump(with_diagonal(rates))
 
     def emission(self) -> GaussianEmission:

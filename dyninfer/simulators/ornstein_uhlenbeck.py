@@ -74,7 +74,9 @@ class OrnsteinUhlenbeck(Simulator):
 
     def process(self) -> Diffusion:
         """Return the true process; its score is that of the marginal from the initial law."""
-        return Diffusion(drift=self.drift, diffusion=self.sigma, score=self.score, potential=self.potential)
+        return Diffusion(
+            drift=self.drift, diffusion=self.sigma, score=self.score, potential=self.potential
+        )
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−θ (x − μ)``, shape ``(n, d)``."""

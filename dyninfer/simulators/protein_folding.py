@@ -16,7 +16,13 @@ from dyninfer.diffusions import Diffusion
 from dyninfer.jumps import LabelNoise, observe
 from dyninfer.simulation import simulate
 from dyninfer.simulation.noise import PathNoise
-from dyninfer.simulators.base import check_not_negative, check_positive, check_times, paths_of, stream
+from dyninfer.simulators.base import (
+    check_not_negative,
+    check_positive,
+    check_times,
+    paths_of,
+    stream,
+)
 
 _DIMENSION, _NAMES = 5, ("folded", "unfolded")
 
@@ -51,7 +57,9 @@ class ProteinFolding:
     def process(self) -> Diffusion:
         """Return the diffusion that the step approximates; the potential is ``−U``, whose gradient is the drift."""
         return Diffusion(
-            drift=self.drift, diffusion=math.sqrt(2.0), potential=lambda t, x: -self.energy(x.norm(dim=-1))
+            drift=self.drift,
+            diffusion=math.sqrt(2.0),
+            potential=lambda t, x: -self.energy(x.norm(dim=-1)),
         )
 
     @staticmethod
@@ -83,7 +91,9 @@ class ProteinFolding:
         steps = np.round(times / self.step)
         wrong = np.abs(times - steps * self.step) > 1e-6 * self.step * (1 + steps)
         if wrong.any():
-            raise ValueError(f"times must be multiples of step = {self.step:g}, found {times[wrong][0]:g}")
+            raise ValueError(
+                f"times must be multiples of step = {self.step:g}, found {times[wrong][0]:g}"
+            )
         every = self.step * np.concatenate([[0.0], self.burn_in + steps])
         kept, place = np.unique(every, return_inverse=True)
         start = PathNoise(stream(seed, 0), 1, _DIMENSION, torch.zeros(0)).segment(range(n), 0)[0]

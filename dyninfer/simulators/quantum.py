@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
-from dyninfer.simulators.base import Simulator, check_draw, check_positive, check_times, generator, paths_of
+from dyninfer.simulators.base import (
+    Simulator,
+    check_draw,
+    check_positive,
+    check_times,
+    generator,
+    paths_of,
+)
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
@@ -135,7 +142,9 @@ class HarmonicWavePacket(GaussianPacket):
         start, turned = self.width**2, (self.ground_width**2 / self.width) ** 2
         phase = 2 * self.frequency * t
         half_sum, half_gap = (start + turned) / 2, (start - turned) / 2
-        return half_sum + half_gap * torch.cos(phase), -2 * self.frequency * half_gap * torch.sin(phase)
+        return half_sum + half_gap * torch.cos(phase), -2 * self.frequency * half_gap * torch.sin(
+            phase
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

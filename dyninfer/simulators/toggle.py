@@ -121,4 +121,6 @@ class ToggleWithGrowth(Simulator):
             return birth, torch.zeros_like(birth)
 
         founders = self.founders(n, stream(seed, 0))
-        return branch(self.drift, self.sigma, rates, founders, t, self.dt, generator(stream(seed, 1)))[0]
+        return branch(
+            self.drift, self.sigma, rates, founders, t, self.dt, generator(stream(seed, 1))
+        )[0]

@@ -19,7 +19,9 @@ class Battery(dict[str, Check]):
     """Checks by name, beginning with those of every method."""
 
     def __init__(self) -> None:
-        super().__init__(parameters_round_trip=check_parameters_round_trip, documented=check_documented)
+        super().__init__(
+            parameters_round_trip=check_parameters_round_trip, documented=check_documented
+        )
 
     def add(self, function: Check) -> Check:
         """Take a function ``check_<name>`` in."""
@@ -31,7 +33,9 @@ def check_parameters_round_trip(model: Estimator) -> None:
     """``get_params``, ``set_params``, ``clone`` and repr agree."""
     params = model.get_params(deep=False)
     again = type(model)(**params)
-    assert again.get_params(deep=False) == params, "get_params does not give back what the constructor took"
+    assert again.get_params(deep=False) == params, (
+        "get_params does not give back what the constructor took"
+    )
     assert str(clone(model)) == str(model), "a clone prints differently"
     assert type(model).__name__ in repr(model), "the repr does not name the class"
 
@@ -49,7 +53,9 @@ def check_file(model: Estimator, same: Callable[[Any], bool]) -> None:
         path = model.save(Path(folder) / "model.safetensors")
         old = path.read_bytes()
         again = load(path, device="cpu")
-        assert type(again) is type(model) and str(again) == str(model), "the settings do not come back"
+        assert type(again) is type(model) and str(again) == str(model), (
+            "the settings do not come back"
+        )
         assert same(again), "a loaded model simulates otherwise"
         assert again.history_.shape == model.history_.shape, "the history does not come back"
         unwritable: Any = {"time_key": object()}

@@ -27,7 +27,9 @@ def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> A
     rng = np.random.default_rng(seed)
     days = np.sort(rng.uniform(0, 5, (n, length)), 1)
     days[:, 0] = 0.0
-    steps = rng.normal(0, 0.5, (n, length, d)) * np.sqrt(np.diff(days, axis=1, prepend=0.0))[..., None]
+    steps = (
+        rng.normal(0, 0.5, (n, length, d)) * np.sqrt(np.diff(days, axis=1, prepend=0.0))[..., None]
+    )
     x = steps.cumsum(1).reshape(-1, d)
     state = np.array(["low", "middle", "high"])[np.digitize(x[:, 0], [-0.2, 0.2])]
     obs = pd.DataFrame(
@@ -93,7 +95,9 @@ def check_data_are_left_alone(model: PathEstimator) -> None:
     data, untouched = example_paths(), example_paths()
     first = _weights(_fit(clone(model), data))
     assert data.obs.equals(untouched.obs) and not data.uns, "fit wrote into the AnnData"
-    assert np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"]), "fit changed the representation"
+    assert np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"]), (
+        "fit changed the representation"
+    )
     turned = _weights(_fit(clone(model), Paths.from_anndata(data, **_keys(model))))
     assert torch.equal(first, turned), "the same paths from an AnnData and as Paths give two fits"
 
@@ -120,7 +124,9 @@ def check_evaluates(model: PathEstimator) -> None:
     _fit(model, data, hold_out="track3")
     table = model.evaluate(data)
     assert set(table["path"]) == {f"track{i}" for i in range(12)}, "there is not one row per path"
-    assert list(table.loc[table["held_out"], "path"]) == ["track3"], "the held-out path is not marked"
+    assert list(table.loc[table["held_out"], "path"]) == ["track3"], (
+        "the held-out path is not marked"
+    )
     assert np.isfinite(table["log_likelihood"]).all(), "a log-likelihood is not finite"
 
 

@@ -30,7 +30,9 @@ def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> An
     rng = np.random.default_rng(seed)
     days = np.array([0.0, 1.0, 2.0, 5.0])[:n_times]
     sizes = n + 3 * np.arange(n_times)
-    x = np.concatenate([rng.normal(0.4 * t, 1 + 0.1 * t, (m, d)) for t, m in zip(days, sizes, strict=True)])
+    x = np.concatenate(
+        [rng.normal(0.4 * t, 1 + 0.1 * t, (m, d)) for t, m in zip(days, sizes, strict=True)]
+    )
     obs = pd.DataFrame({"day": np.repeat(days, sizes)}, index=[f"cell{i}" for i in range(len(x))])
     return AnnData(obs=obs, obsm={"X_pca": x.astype(np.float32)})
 
@@ -89,7 +91,9 @@ def check_data_are_left_alone(model: SnapshotEstimator) -> None:
     data, untouched = example_data(), example_data()
     _fit(model, data)
     assert list(data.obs) == list(untouched.obs) and not data.uns, "fit wrote into the AnnData"
-    assert np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"]), "fit changed the representation"
+    assert np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"]), (
+        "fit changed the representation"
+    )
     model.annotate(data)
     assert data.obsm[keys.VELOCITY].shape == data.obsm["X_pca"].shape, (
         "the velocity has another shape than the states"
@@ -117,9 +121,9 @@ def check_simulates(model: SnapshotEstimator) -> None:
     assert torch.equal(run.states, model.simulate(data, times, seed=1).states), (
         "one seed gives two simulations"
     )
-    assert model.simulate(np.zeros((4, 3), np.float32), [0.0, 1.0], n_paths=7).states.shape[0] == 7, (
-        "n_paths is not obeyed"
-    )
+    assert (
+        model.simulate(np.zeros((4, 3), np.float32), [0.0, 1.0], n_paths=7).states.shape[0] == 7
+    ), "n_paths is not obeyed"
 
 
 @CHECKS.add
@@ -129,7 +133,9 @@ def check_process_fields(model: SnapshotEstimator) -> None:
     x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
     at_one = process.drift(1.0, x)
     assert at_one.shape == x.shape, f"drift has shape {tuple(at_one.shape)}"
-    assert torch.allclose(at_one, process.drift(torch.ones(9), x)), "scalar and per-row times differ"
+    assert torch.allclose(at_one, process.drift(torch.ones(9), x)), (
+        "scalar and per-row times differ"
+    )
     assert torch.allclose(at_one[:4], process.drift(1.0, x[:4]), atol=1e-5), (
         "rows are not independent of each other"
     )
@@ -160,7 +166,10 @@ def check_saves_and_loads(model: SnapshotEstimator) -> None:
     data = example_data()
     _fit(model, data)
     run = model.simulate(data, [0.0, 1.0], seed=2)
-    check_file(model, lambda again: torch.equal(run.states, again.simulate(data, [0.0, 1.0], seed=2).states))
+    check_file(
+        model,
+        lambda again: torch.equal(run.states, again.simulate(data, [0.0, 1.0], seed=2).states),
+    )
 
 
 @CHECKS.add

@@ -43,7 +43,9 @@ class LatentNoise(Settings):
     a: float | None = None
 
     singular: ClassVar[bool] = False  # whether γ' is infinite at both ends
-    margin: ClassVar[float] = 1e-3  # no time is drawn nearer to an end, where γ rounds away against the state
+    margin: ClassVar[float] = (
+        1e-3  # no time is drawn nearer to an end, where γ rounds away against the state
+    )
 
     @abstractmethod
     def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,8 +97,12 @@ class Interpolant(Settings):
     """Base of the interpolants; a new one is a class with ``coefficients``."""
 
     default_noise: ClassVar[str] = "brownian"
-    default_variance: ClassVar[float] = 0.1  # a·Δ where ``a`` is None, in units of the variance of the data
-    gaussian_base: ClassVar[bool] = False  # whether x_0 is a standard normal draw, which then plays z
+    default_variance: ClassVar[float] = (
+        0.1  # a·Δ where ``a`` is None, in units of the variance of the data
+    )
+    gaussian_base: ClassVar[bool] = (
+        False  # whether x_0 is a standard normal draw, which then plays z
+    )
 
     @abstractmethod
     def coefficients(self, t: Tensor) -> Coefficients:
@@ -306,7 +312,9 @@ class Schedule(torch.nn.Module):
     @property
     def singular(self) -> bool:
         """Whether the derivative of the noise is infinite at an end."""
-        return self.noise is not None and self.noise.singular or bool(self.interpolant.singular_ends)
+        return (
+            self.noise is not None and self.noise.singular or bool(self.interpolant.singular_ends)
+        )
 
     def moment(self, tau: Tensor) -> Moment:
         """Everything at scaled times ``(n,)``; those nearer to a snapshot than the noise's margin are moved off it."""
@@ -333,7 +341,9 @@ class Schedule(torch.nn.Module):
         """Scaled times moved to where γ is not small: ``margin`` of the interval off every end at which it is zero."""
         k, s, gap = self.locate(tau)
         low = 0.0 if self.interpolant.gaussian_base else margin
-        return torch.where((s < low) | (s > 1 - margin), self.knots[k] + s.clamp(low, 1 - margin) * gap, tau)
+        return torch.where(
+            (s < low) | (s > 1 - margin), self.knots[k] + s.clamp(low, 1 - margin) * gap, tau
+        )
 
     def locate(self, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Interval of each scaled time, the part of it that has passed, and its length; each ``(n,)``."""

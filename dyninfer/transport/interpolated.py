@@ -170,4 +170,8 @@ class InterpolatedDiffusion(Diffusion):
 
     def _latent(self) -> Tensor:
         """Scaled length of the noise ``z`` of every feature ``(d,)``: a Gaussian base is standard in the user's units."""
-        return 1 / self.scale if self.schedule.interpolant.gaussian_base else torch.ones_like(self.scale)
+        return (
+            1 / self.scale
+            if self.schedule.interpolant.gaussian_base
+            else torch.ones_like(self.scale)
+        )

@@ -86,7 +86,11 @@ class Model(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.prior, self.other, self.scale = perceptron(), perceptron(), nn.Parameter(0.5 * torch.ones(DIM))
+        self.prior, self.other, self.scale = (
+            perceptron(),
+            perceptron(),
+            nn.Parameter(0.5 * torch.ones(DIM)),
+        )
 
     @staticmethod
     def apply_to(net: nn.Module, t: Tensor, x: Tensor) -> Tensor:
@@ -115,7 +119,9 @@ def training(rounds: int) -> None:
     process = FractionalDiffusion(model.h, noise, 0.5, diffusion=model.scale)
 
     def ours() -> None:
-        run = solve_fractional(process, x0, [0.0, 1.0], control=lambda t, x, y: model.f(t, x), dt=1 / N_STEPS)
+        run = solve_fractional(
+            process, x0, [0.0, 1.0], control=lambda t, x, y: model.f(t, x), dt=1 / N_STEPS
+        )
         descend(model, (0.5 * (run.states[:, -1] - 1).square().sum(1) + run.energy).mean())
 
     variants: dict[str, Variant] = {"dyninfer": (ours, 1.0)}
@@ -126,7 +132,9 @@ def training(rounds: int) -> None:
 
         def theirs(tuned: bool) -> None:
             size = BATCH, DIM + 1  # logqp adds a coordinate, with noise of its own
-            brownian = torchsde.BrownianInterval(0.0, 1.0, size=size, dt=1 / N_STEPS) if tuned else None
+            brownian = (
+                torchsde.BrownianInterval(0.0, 1.0, size=size, dt=1 / N_STEPS) if tuned else None
+            )
             states, cost = torchsde.sdeint(
                 other, x0, times, bm=brownian, method="euler", dt=1 / N_STEPS, logqp=True
             )
@@ -146,7 +154,9 @@ def installed(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", default=["sampling", "training"])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds

@@ -28,7 +28,10 @@ from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.training import _Run
 
 try:
-    from torchcfm import ExactOptimalTransportConditionalFlowMatcher, SchrodingerBridgeConditionalFlowMatcher
+    from torchcfm import (
+        ExactOptimalTransportConditionalFlowMatcher,
+        SchrodingerBridgeConditionalFlowMatcher,
+    )
     from torchcfm.models.models import MLP
 except ImportError:
     MLP = None
@@ -41,7 +44,8 @@ METHODS = {"velocity": "OT-CFM", "velocity and score": "[SF]²M"}
 def snapshots(n_times: int, d: int, cells: int) -> di.Snapshots:
     rng = np.random.default_rng(0)
     return di.Snapshots(
-        times=np.arange(n_times), samples=[rng.normal(k, 1 + 0.2 * k, (cells, d)) for k in range(n_times)]
+        times=np.arange(n_times),
+        samples=[rng.normal(k, 1 + 0.2 * k, (cells, d)) for k in range(n_times)],
     )
 
 
@@ -64,7 +68,11 @@ def theirs(data: di.Snapshots, batch: int, learned: str) -> Step:
     """One iteration as torchcfm's single-cell examples write it, over all intervals."""
     d, states = data.n_features, [torch.as_tensor(x, dtype=torch.float32) for x in data.samples]
     score = learned != "velocity"
-    kind = SchrodingerBridgeConditionalFlowMatcher if score else ExactOptimalTransportConditionalFlowMatcher
+    kind = (
+        SchrodingerBridgeConditionalFlowMatcher
+        if score
+        else ExactOptimalTransportConditionalFlowMatcher
+    )
     matcher = kind(sigma=0.1)
     networks = [MLP(dim=d, time_varying=True, w=WIDTH) for _ in range(1 + score)]
     optimizer = torch.optim.AdamW([p for net in networks for p in net.parameters()], lr=1e-3)
@@ -118,7 +126,9 @@ def main() -> None:
     for d, intervals, (learned, method) in itertools.product((5, 50), (1, 2), METHODS.items()):
         data = snapshots(intervals + 1, d, options.cells)
         step, before = ours(data, options.batch, learned)
-        steps = {"ours": step} | ({} if MLP is None else {"theirs": theirs(data, options.batch, learned)})
+        steps = {"ours": step} | (
+            {} if MLP is None else {"theirs": theirs(data, options.batch, learned)}
+        )
         spent: dict[str, list[float]] = {name: [] for name in steps}
         for run in steps.values():
             milliseconds(run, 20)

@@ -20,7 +20,13 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from dyninfer.metrics import compare_populations, energy_distance, mmd, sliced_wasserstein, wasserstein
+from dyninfer.metrics import (
+    compare_populations,
+    energy_distance,
+    mmd,
+    sliced_wasserstein,
+    wasserstein,
+)
 
 torch.set_num_threads(1)
 
@@ -53,14 +59,18 @@ def report(
     title: str, times: dict[str, np.ndarray], base: str | None = None, bar: float | None = None
 ) -> None:
     base_times = (
-        np.min([v for k, v in times.items() if k != "dyninfer"], axis=0) if base is None else times[base]
+        np.min([v for k, v in times.items() if k != "dyninfer"], axis=0)
+        if base is None
+        else times[base]
     )
     against = base or "the faster of the others"
     print(f"\n{title}")
     for name, values in times.items():
         print(f"  {name:28s} {np.median(values):8.3f} s (min {values.min():.3f})")
     ratio = times["dyninfer"] / base_times
-    verdict = "" if bar is None else f", bar {bar}: {'met' if np.median(ratio) <= bar else 'MISSED'}"
+    verdict = (
+        "" if bar is None else f", bar {bar}: {'met' if np.median(ratio) <= bar else 'MISSED'}"
+    )
     print(
         f"  dyninfer / {against}: median {np.median(ratio):.3f} [{ratio.min():.3f}, {ratio.max():.3f}]{verdict}"
     )
@@ -117,13 +127,19 @@ def main() -> None:
         tx, ty = torch.from_numpy(x), torch.from_numpy(y)
         variants = {
             "dyninfer": lambda x=x, y=y: sliced_wasserstein(x, y),
-            "POT, torch": lambda x=tx, y=ty: ot.sliced_wasserstein_distance(x, y, n_projections=200),
+            "POT, torch": lambda x=tx, y=ty: ot.sliced_wasserstein_distance(
+                x, y, n_projections=200
+            ),
             "POT, numpy": lambda x=x, y=y: ot.sliced_wasserstein_distance(x, y, n_projections=200),
         }
         title = f"Sliced W2, n = 10,000, d = 50, 200 projections, {np.dtype(dtype)}"
         report(title, interleaved(variants, rounds), "POT, torch", 0.35)
 
-    x, y, w = cells(10_000, 50, 1), cells(8_000, 50, 2), np.random.default_rng(0).exponential(size=10_000)
+    x, y, w = (
+        cells(10_000, 50, 1),
+        cells(8_000, 50, 2),
+        np.random.default_rng(0).exponential(size=10_000),
+    )
     tx, ty, tw = torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(w / w.sum())
     variants = {
         "dyninfer": lambda: sliced_wasserstein(x, y, x_weights=w),
@@ -152,7 +168,11 @@ def main() -> None:
             2 * cdist(x, y).mean() - cdist(x, x).mean() - cdist(y, y).mean()
         ),
     }
-    report("Energy distance, n = 4,000, d = 50", interleaved(variants, rounds), "scipy cdist, whole matrices")
+    report(
+        "Energy distance, n = 4,000, d = 50",
+        interleaved(variants, rounds),
+        "scipy cdist, whole matrices",
+    )
 
     measure_memory()
 

@@ -94,7 +94,9 @@ def bench_fixed(rounds: int) -> list[Row]:
         "sra1": lambda: simulate(noisy, some, sde_times, solver="sra1", dt=0.02),
     }
     s = interleave(jobs, rounds)
-    rows.append(ratio("SDE Euler-Maruyama, 500 paths / 400 forwards", s, "em", "forwards", "<= 1.10"))
+    rows.append(
+        ratio("SDE Euler-Maruyama, 500 paths / 400 forwards", s, "em", "forwards", "<= 1.10")
+    )
     rows.append(ratio("SDE heun, 500 paths / 400 forwards", s, "heun", "forwards", "<= 1.10"))
     rows.append(ratio("SDE sra1, 500 paths / 400 forwards", s, "sra1", "forwards", "<= 1.10"))
     jobs = {
@@ -158,14 +160,20 @@ def _adaptive(rounds: int, spread: float, label: str) -> list[Row]:
     start = torch.randn(n, d) * torch.linspace(0.1, 2.0, n)[torch.randperm(n), None]
     x = torch.cat([start, rates[:, None]], dim=1)
     times = torch.linspace(0, 4, 41)
-    exact = simulate(Diffusion(drift=field(precise)), x[::10].double(), times, rtol=1e-8, atol=1e-9).states
+    exact = simulate(
+        Diffusion(drift=field(precise)), x[::10].double(), times, rtol=1e-8, atol=1e-9
+    ).states
 
     def run(rows: Tensor, **settings: object) -> tuple[float, int]:
         """Worst relative error, and rows evaluated."""
         count["rows"] = 0
         states = simulate(flow, rows, times, **settings).states
         used = count["rows"] - 2  # the check of the fields before the run
-        gap = (states[:: max(1, len(rows) // 100)].double() - exact[: len(states)]).norm(dim=2).amax(1)
+        gap = (
+            (states[:: max(1, len(rows) // 100)].double() - exact[: len(states)])
+            .norm(dim=2)
+            .amax(1)
+        )
         return (gap / exact[: len(states)].norm(dim=2).amax(1)).max().item(), used
 
     ours, together = run(x)
@@ -202,7 +210,9 @@ def _adaptive(rounds: int, spread: float, label: str) -> list[Row]:
     ]
 
 
-def torchsde_job(net: nn.Module, x: Tensor, end: float, dt: float, method: str | None, tuned: bool) -> Job:
+def torchsde_job(
+    net: nn.Module, x: Tensor, end: float, dt: float, method: str | None, tuned: bool
+) -> Job:
     """torchsde as called by default, or with a Brownian motion that knows the step."""
 
     class SDE(nn.Module):
@@ -217,7 +227,11 @@ def torchsde_job(net: nn.Module, x: Tensor, end: float, dt: float, method: str |
     sde, ts = SDE(), torch.tensor([0.0, end])
 
     def job() -> None:
-        bm = torchsde.BrownianInterval(0.0, end, size=tuple(x.shape), entropy=0, dt=dt) if tuned else None
+        bm = (
+            torchsde.BrownianInterval(0.0, end, size=tuple(x.shape), entropy=0, dt=dt)
+            if tuned
+            else None
+        )
         with torch.no_grad():
             torchsde.sdeint(sde, x, ts, bm=bm, method=method, dt=dt)
 

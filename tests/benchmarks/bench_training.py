@@ -22,7 +22,24 @@ import dyninfer as di
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.training import _Run
 
-VIEWS = {"view", "t", "expand", "slice", "select", "unsqueeze", "detach", "transpose", "as_strided", "alias", "split", "squeeze", "permute", "_unsafe_view", "chunk", "_reshape_alias"}  # fmt: skip
+VIEWS = {
+    "view",
+    "t",
+    "expand",
+    "slice",
+    "select",
+    "unsqueeze",
+    "detach",
+    "transpose",
+    "as_strided",
+    "alias",
+    "split",
+    "squeeze",
+    "permute",
+    "_unsafe_view",
+    "chunk",
+    "_reshape_alias",
+}
 
 
 class Launches(TorchDispatchMode):
@@ -48,7 +65,15 @@ def training_run(batch: int, d: int, width: int, objective: str, compiled: bool)
     model.training_ = di.Training(batch_size=batch, compile=compiled)
     scaling = Scaling.from_samples(data.times, list(data.samples))
     process = model.build(data, scaling).float()
-    return _Run(process, model.make_objective(process, data, scaling, 0), model.training_, 0, None, False, {})
+    return _Run(
+        process,
+        model.make_objective(process, data, scaling, 0),
+        model.training_,
+        0,
+        None,
+        False,
+        {},
+    )
 
 
 def floor(batch: int, d: int, width: int, boundary: bool):
@@ -91,7 +116,9 @@ def main() -> None:
             repeat = max(2, 4_000_000 // (batch * width * 16))
             steps = {"floor": floor(batch, d, width, objective == "boundary")}
             for name, run in runs.items():
-                loss = torch.compile(run.objective.loss) if name == "compiled" else run.objective.loss
+                loss = (
+                    torch.compile(run.objective.loss) if name == "compiled" else run.objective.loss
+                )
                 steps[name] = lambda run=run, loss=loss: run._update(loss)
             spent = {name: [] for name in steps}
             for name in steps:
@@ -103,7 +130,9 @@ def main() -> None:
                         step()
                     spent[name].append((time.process_time() - began) / repeat * 1e3)
             ratio = {
-                name: statistics.median(a / b for a, b in zip(spent[name], spent["floor"], strict=True))
+                name: statistics.median(
+                    a / b for a, b in zip(spent[name], spent["floor"], strict=True)
+                )
                 for name in runs
             }
             with Launches() as launches:

@@ -21,11 +21,15 @@ def parser_of(tables: Tables, description: str | None) -> argparse.ArgumentParse
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", default=list(tables), metavar="table", help=", ".join(tables))
+    parser.add_argument(
+        "tables", nargs="*", default=list(tables), metavar="table", help=", ".join(tables)
+    )
     return parser
 
 
-def print_tables(parser: argparse.ArgumentParser, tables: Tables, of_data: Collection[str] = ()) -> None:
+def print_tables(
+    parser: argparse.ArgumentParser, tables: Tables, of_data: Collection[str] = ()
+) -> None:
     """Compute the tables that are asked for, on one thread, and print every row when it is there.
 
     A table is called with all other flags by their names; those ``of_data`` need DYNINFER_DATA.

@@ -55,7 +55,10 @@ def noisy_ou(hurst: float, seed: int, n: int = 64, length: int = 200, inner: int
     """Rate 1, amplitude 1, observation noise 0.1 on [0, 10]: exact motion, ten steps between two observations."""
     times = np.linspace(0, 10, (length - 1) * inner + 1)
     kicks = (
-        FractionalBrownianMotion(hurst).sample(times, n, seed=seed, dtype=torch.float64).diff(dim=1).numpy()
+        FractionalBrownianMotion(hurst)
+        .sample(times, n, seed=seed, dtype=torch.float64)
+        .diff(dim=1)
+        .numpy()
     )
     x, dt = np.zeros((n, len(times))), times[1]
     for k in range(len(times) - 1):
@@ -77,7 +80,9 @@ def index(nodes: int) -> tuple[list[str], Rows]:
 def index_rows(nodes: int) -> Rows:
     for hurst in (0.1, 0.3, 0.5, 0.7, 0.9):
         start = time.process_time()
-        models = [di.FractionalSDE(n_nodes=nodes).fit(noisy_ou(hurst, s), progress=False) for s in SEEDS]
+        models = [
+            di.FractionalSDE(n_nodes=nodes).fit(noisy_ou(hurst, s), progress=False) for s in SEEDS
+        ]
         spent = (time.process_time() - start) / len(SEEDS)
         error = float(models[0].process_.noise.relative_error(hurst))
         yield [
@@ -139,7 +144,10 @@ def resampled(tracks: np.ndarray, max_lag: int, noisy: bool, draws: int = 200) -
     rng = np.random.default_rng(0)
     found = [
         msd_exponent(
-            tracks[rng.integers(0, len(tracks), len(tracks))], max_lag, localisation_noise=noisy, pooled=True
+            tracks[rng.integers(0, len(tracks), len(tracks))],
+            max_lag,
+            localisation_noise=noisy,
+            pooled=True,
         ).exponent[0]
         for _ in range(draws)
     ]
@@ -223,7 +231,10 @@ def cell_rows() -> Rows:
         listed(list(model.observation_noise_), 2),
     ]
     slow = np.argsort([np.square(np.diff(x, axis=0)).sum(1).mean() for x in seen])
-    for name, rows in (("slower half", slow[: len(slow) // 2]), ("faster half", slow[len(slow) // 2 :])):
+    for name, rows in (
+        ("slower half", slow[: len(slow) // 2]),
+        ("faster half", slow[len(slow) // 2 :]),
+    ):
         model = fitted(data[rows])
         yield [
             f"FractionalSDE, {name} of the tracks",
@@ -237,9 +248,11 @@ def cell_rows() -> Rows:
 
 
 def nile(nodes: int) -> tuple[list[str], Rows]:
-    return ["observation noise / deviation", "H found (published 0.837 ± 0.025)", "68 % interval"], nile_rows(
-        nodes
-    )
+    return [
+        "observation noise / deviation",
+        "H found (published 0.837 ± 0.025)",
+        "68 % interval",
+    ], nile_rows(nodes)
 
 
 def nile_rows(nodes: int) -> Rows:
@@ -248,7 +261,9 @@ def nile_rows(nodes: int) -> Rows:
     total = np.concatenate([[0.0], np.cumsum(level - level.mean())])
     paths = di.Paths(times=[np.arange(len(total))], states=[total[:, None]])
     for noise in (0.02, 0.05):
-        model = di.FractionalSDE(drift="constant", observation_noise=noise * level.std(), n_nodes=nodes)
+        model = di.FractionalSDE(
+            drift="constant", observation_noise=noise * level.std(), n_nodes=nodes
+        )
         model.fit(paths, progress=False)
         yield [str(noise), f"{model.hurst_:.3f}", span(model.hurst_interval(0.68))]
 
@@ -257,7 +272,13 @@ def nile_rows(nodes: int) -> Rows:
 
 
 def bridge(nodes: int) -> tuple[list[str], Rows]:
-    head = ["H", "bound", "exact likelihood", "closed form of exact motion", "spread of the weights"]
+    head = [
+        "H",
+        "bound",
+        "exact likelihood",
+        "closed form of exact motion",
+        "spread of the weights",
+    ]
     return head, bridge_rows(nodes)
 
 
@@ -267,9 +288,17 @@ def bridge_rows(nodes: int) -> Rows:
     constant = 0.5 * math.log(2 * math.pi * 0.01)
     for hurst in (0.1, 0.3, 0.5, 0.7, 0.9):
         prior = LinearPrior(
-            noise, 1, 1, drift="none", hurst=hurst, shared=True, tau=1.0,
-            observation_noise=torch.tensor([0.1]), latent=False, free_start=False,
-        ).requires_grad_(False)  # fmt: skip
+            noise,
+            1,
+            1,
+            drift="none",
+            hurst=hurst,
+            shared=True,
+            tau=1.0,
+            observation_noise=torch.tensor([0.1]),
+            latent=False,
+            free_start=False,
+        ).requires_grad_(False)
         prior.log_start.fill_(math.log(1e-7))
         drawn = guided_paths(prior, series, 50, n_steps=20)
         exact = float(exact_log_likelihood(prior, series)[0])
@@ -322,7 +351,9 @@ def well_rows(nodes: int) -> Rows:
         ).fit(paths, seed=seed, progress=False)
         spent = time.process_time() - start
         with torch.no_grad():
-            error = (model.process_.drift(0.0, x) - true).square().mean().sqrt() / (true.max() - true.min())
+            error = (model.process_.drift(0.0, x) - true).square().mean().sqrt() / (
+                true.max() - true.min()
+            )
             amplitude = float(model.process_.diffusion(0.0, x).mean())
         yield [
             str(seed),
@@ -350,9 +381,15 @@ PARTS = {
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="part", help=", ".join(PARTS))
-    parser.add_argument("--nodes", type=int, default=12, help="memory processes of the approximation")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "parts", nargs="*", default=list(PARTS), metavar="part", help=", ".join(PARTS)
+    )
+    parser.add_argument(
+        "--nodes", type=int, default=12, help="memory processes of the approximation"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for part in arguments.parts:
@@ -360,7 +397,8 @@ if __name__ == "__main__":
             parser.error(f"there is no part {part!r}; there are {', '.join(PARTS)}")
         head, rows = PARTS[part](arguments.nodes)
         print(
-            f"\n{part}, {arguments.nodes} nodes\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True
+            f"\n{part}, {arguments.nodes} nodes\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}",
+            flush=True,
         )
         for row in rows:
             print(f"| {' | '.join(row)} |", flush=True)

@@ -27,7 +27,9 @@ def statistic(x: torch.Tensor, y: torch.Tensor) -> float:
 def fit(options: argparse.Namespace) -> tuple[di.ActionMatching, float]:
     """Fitted model and CPU seconds."""
     hydrogen = di.simulators.HydrogenSuperposition()
-    runs = [hydrogen.bohmian_trajectories(options.particles, 1001, seed=100 + i) for i in range(SETS)]
+    runs = [
+        hydrogen.bohmian_trajectories(options.particles, 1001, seed=100 + i) for i in range(SETS)
+    ]
     states = torch.cat([r.states.float() for r in runs])  # (path, time, 3)
 
     def sampler(t: torch.Tensor, n: int) -> torch.Tensor:
@@ -35,9 +37,14 @@ def fit(options: argparse.Namespace) -> tuple[di.ActionMatching, float]:
         return states[torch.randint(len(states), (n,)), frame]
 
     training = di.Training(
-        max_steps=options.steps, batch_size=options.batch_size, learning_rate=options.learning_rate,
-        ema_decay=0.9995, patience=None, validation_fraction=0.0, log_every=100,
-    )  # fmt: skip
+        max_steps=options.steps,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        ema_decay=0.9995,
+        patience=None,
+        validation_fraction=0.0,
+        log_every=100,
+    )
     model = di.ActionMatching(width=options.width, depth=options.depth, training=training)
     began = time.process_time()
     model.fit(di.DensityPath(sampler, (0.0, hydrogen.duration)), seed=options.seed, progress=False)
@@ -49,7 +56,9 @@ def score(model: di.ActionMatching, seed: int) -> tuple[np.ndarray, dict[str, li
     hydrogen = di.simulators.HydrogenSuperposition()
     times = np.linspace(0, hydrogen.duration, 11)
     start = hydrogen.bohmian_trajectories(5000, 11, seed=seed)
-    run = model.simulate(start.states[:, 0].float(), times, solver="euler", dt=hydrogen.duration / 1000)
+    run = model.simulate(
+        start.states[:, 0].float(), times, solver="euler", dt=hydrogen.duration / 1000
+    )
     fresh = [hydrogen.sample(float(t), 5000, seed=10_000 + k) for k, t in enumerate(times)]
     again = [hydrogen.sample(float(t), 5000, seed=20_000 + k) for k, t in enumerate(times)]
     later = range(1, 11)

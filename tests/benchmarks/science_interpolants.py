@@ -54,7 +54,9 @@ SIZES = {
 Table = tuple[list[str], Iterator[list[str]]]
 
 
-def fit(data: di.Snapshots, size: Size, seed: int, **settings) -> tuple[di.StochasticInterpolant, float]:
+def fit(
+    data: di.Snapshots, size: Size, seed: int, **settings
+) -> tuple[di.StochasticInterpolant, float]:
     """Fitted model and CPU seconds."""
     training = di.Training(
         max_steps=size.steps,
@@ -63,13 +65,17 @@ def fit(data: di.Snapshots, size: Size, seed: int, **settings) -> tuple[di.Stoch
         patience=None,
         learning_rate=2e-3,
     )
-    model = di.StochasticInterpolant(width=size.width, depth=size.depth, training=training, **settings)
+    model = di.StochasticInterpolant(
+        width=size.width, depth=size.depth, training=training, **settings
+    )
     began = time.process_time()
     model.fit(data, seed=seed, progress=False)
     return model, time.process_time() - began
 
 
-def arrive(model: di.StochasticInterpolant, start: Tensor, epsilon: float, grid: int, seed: int) -> Tensor:
+def arrive(
+    model: di.StochasticInterpolant, start: Tensor, epsilon: float, grid: int, seed: int
+) -> Tensor:
     return model.simulate(start, [0.0, 1.0], noise=epsilon, dt=1 / grid, seed=seed).states[:, -1]
 
 
@@ -98,7 +104,9 @@ def board(n: int, seed: int) -> Tensor:
 
 def on_black(x: Tensor) -> float:
     square = ((x + 4) / 2).floor()
-    return float(((square.sum(1) % 2 == 0) & (square >= 0).all(1) & (square < 4).all(1)).double().mean())
+    return float(
+        ((square.sum(1) % 2 == 0) & (square >= 0).all(1) & (square < 4).all(1)).double().mean()
+    )
 
 
 def checkerboard(size: Size, seed: int) -> Table:
@@ -123,7 +131,14 @@ def checkerboard(size: Size, seed: int) -> Table:
                 x = arrive(model, start, 2.5, 4 * size.grid, seed)
                 yield row(name, f"2.5, {4 * size.grid} steps", x, f"{spent:.0f}")
 
-    return ["γ", "ε", "on black squares", "sliced W2", "energy distance", "CPU-s of the fit"], rows()
+    return [
+        "γ",
+        "ε",
+        "on black squares",
+        "sliced W2",
+        "energy distance",
+        "CPU-s of the fit",
+    ], rows()
 
 
 # Gaussian mixtures in 128 dimensions. Expected: the divergence is least at an ε > 0, and there well below that of the
@@ -145,14 +160,19 @@ class Mixture:
 
     def sample(self, n: int, seed: int) -> Tensor:
         mode = torch.randint(len(self.means), (n,), generator=torch.Generator().manual_seed(seed))
-        z, root = normal((n, self.means.shape[1]), seed + 1).double(), torch.linalg.cholesky(self.covariances)
+        z, root = (
+            normal((n, self.means.shape[1]), seed + 1).double(),
+            torch.linalg.cholesky(self.covariances),
+        )
         return (self.means[mode] + torch.einsum("nij,nj->ni", root[mode], z)).float()
 
     def modes(self, x: Tensor) -> Tensor:
         """Most probable component of every point."""
         roots = torch.linalg.cholesky(self.covariances)
         y = torch.linalg.solve_triangular(roots, (x.double() - self.means[:, None]).mT, upper=False)
-        return (0.5 * y.square().sum(1) + roots.diagonal(dim1=1, dim2=2).log().sum(1)[:, None]).argmin(0)
+        return (
+            0.5 * y.square().sum(1) + roots.diagonal(dim1=1, dim2=2).log().sum(1)[:, None]
+        ).argmin(0)
 
     def divergence(self, x: Tensor) -> tuple[float, Tensor]:
         """Kullback-Leibler divergence of samples from this in two coordinates, mean over pairs of them, and mode weights.
@@ -189,10 +209,18 @@ def field_errors(model: di.StochasticInterpolant, first: Mixture, last: Mixture,
         x = x + math.sqrt(t * (1 - t)) * normal(x.shape, seed + 4)
         means = ((1 - t) * first.means[:, None] + t * last.means).flatten(0, 1)
         slopes = (last.means - first.means[:, None]).flatten(0, 1)
-        a, b, one = first.covariances[:, None], last.covariances[None], torch.eye(x.shape[1]).double()
+        a, b, one = (
+            first.covariances[:, None],
+            last.covariances[None],
+            torch.eye(x.shape[1]).double(),
+        )
         covariances = ((1 - t) ** 2 * a + t**2 * b + t * (1 - t) * one).flatten(0, 1)
-        halves = (-(1 - t) * a + t * b + (0.5 - t) * one).flatten(0, 1)  # half of their derivatives in time
-        pair = Mixture(means, covariances).modes(x)  # the modes stay apart: one pair is all but certain
+        halves = (-(1 - t) * a + t * b + (0.5 - t) * one).flatten(
+            0, 1
+        )  # half of their derivatives in time
+        pair = Mixture(means, covariances).modes(
+            x
+        )  # the modes stay apart: one pair is all but certain
         score = -torch.linalg.solve(covariances[pair], x - means[pair])
         velocity = slopes[pair] - torch.einsum("nij,nj->ni", halves[pair], score)
         found, _, learned = model.process_.drift_growth_and_score(t, x)
@@ -261,7 +289,13 @@ def unlearned(
     """Points of the interpolant itself, between pairs or along chains such as it was learned from."""
     schedule, scaling = model.process_.schedule, model.scaling_
     coupled = CoupledSamples(
-        data, scaling, OTCoupling(), schedule.cardinal is not None, seed, torch.device("cpu"), torch.float32
+        data,
+        scaling,
+        OTCoupling(),
+        schedule.cardinal is not None,
+        seed,
+        torch.device("cpu"),
+        torch.float32,
     )
     for tau in scaling.times(times):
         moment = schedule.moment(torch.full((n,), float(tau)))
@@ -282,7 +316,8 @@ def vortex_errors(name: str, size: Size, seed: int) -> dict[str, float]:
     fresh = [turned(cells(size.paths, 1000 * seed + 60 + k), t) for k, t in enumerate(middle)]
     again = [turned(cells(size.paths, 1000 * seed + 80 + k), t) for k, t in enumerate(middle)]
     short = [
-        model.simulate(turned(start, a), [a, b]).states[:, 1] for a, b in zip(TIMES, middle, strict=False)
+        model.simulate(turned(start, a), [a, b]).states[:, 1]
+        for a, b in zip(TIMES, middle, strict=False)
     ]
     bare = [
         wasserstein(x, y)
@@ -291,7 +326,9 @@ def vortex_errors(name: str, size: Size, seed: int) -> dict[str, float]:
     stepwise = [wasserstein(x, y) for x, y in zip(short, fresh, strict=True)]
     return {
         "W1 of the interpolant itself": float(np.mean(bare)),
-        "W1 from the start": float(np.mean([wasserstein(run[:, k], y) for k, y in enumerate(fresh)])),
+        "W1 from the start": float(
+            np.mean([wasserstein(run[:, k], y) for k, y in enumerate(fresh)])
+        ),
         "W1 from the snapshot before": float(np.mean(stepwise)),
         "... in the first and last interval": float(np.mean([stepwise[0], stepwise[-1]])),
         "floor": float(np.mean([wasserstein(x, y) for x, y in zip(again, fresh, strict=True)])),

@@ -43,7 +43,9 @@ def paths_of(tasks: Tasks, process: int) -> di.Paths:
     """Observed paths of one process of a batch."""
     labels = tasks.labels[:, process].T.numpy()
     names = tuple(map(str, range(tasks.rates.shape[-1])))
-    return di.Paths(times=(tasks.times.numpy(),) * len(labels), states=tuple(labels), state_names=names)
+    return di.Paths(
+        times=(tasks.times.numpy(),) * len(labels), states=tuple(labels), state_names=names
+    )
 
 
 def rmse(found: np.ndarray, truth: np.ndarray) -> float:
@@ -79,19 +81,26 @@ def cells(found: list[dict[str, float]]) -> list[str]:
     row = []
     for name in ("zero", "refined"):
         error = of[f"{name} rmse"]
-        row += [f"{error.mean():.4f} ± {error.std() / len(error) ** 0.5:.4f}", f"{np.median(error):.4f}"]
+        row += [
+            f"{error.mean():.4f} ± {error.std() / len(error) ** 0.5:.4f}",
+            f"{np.median(error):.4f}",
+        ]
         row += [f"{of[f'{name} covered'].mean():.3f}"]
     row += [f"{np.nanmedian(of['ess']):.0f}", f"{of['drawn'].mean():.2f}"]
     return [*row, *(f"{np.median(of[f'{name} seconds']):.3f}" for name in ("zero", "refined"))]
 
 
-def simulated(prior: JumpPrior, n: int, k: int | None, size: int, seed: int) -> list[dict[str, float]]:
+def simulated(
+    prior: JumpPrior, n: int, k: int | None, size: int, seed: int
+) -> list[dict[str, float]]:
     found: list[dict[str, float]] = []
     for batch in range(-(-size // _BATCH)):
         tasks = prior.draw(_BATCH, seed + 1000 * n + batch, n_states=n, n_paths=k)
         for process in range(min(_BATCH, size - batch * _BATCH, len(tasks.rates))):
             found.append(
-                measured(paths_of(tasks, process), tasks.rates[process].double().numpy(), "label noise")
+                measured(
+                    paths_of(tasks, process), tasks.rates[process].double().numpy(), "label noise"
+                )
             )
     return found
 
@@ -126,9 +135,9 @@ def ratchet_rows(size: int, seed: int) -> Rows:
         file = np.load(DATA / f"flashing_ratchet/dfr_V{potential}.npz")
         truth, times = file["Q"].astype(float), file["times"].astype(float)
         found, plain = [], []
-        for chunk in np.array_split(np.random.default_rng(seed).permutation(len(file["paths"])), 5000 // k)[
-            :size
-        ]:
+        for chunk in np.array_split(
+            np.random.default_rng(seed).permutation(len(file["paths"])), 5000 // k
+        )[:size]:
             states = file["paths"][chunk[:k]].astype(np.int64)
             names = tuple(map(str, range(6)))
             paths = di.Paths(times=(times,) * k, states=tuple(states), state_names=names)
@@ -157,7 +166,9 @@ def from_crude_starts(paths: di.Paths) -> Tensor:
     scheme = RateScheme.free(6)
     start, counts = crude_starts(paths, 6, scheme)
     data, noise = HiddenPaths.of(paths), LabelNoise.uniform(6, 0.02)
-    return fit_hidden(data, noise, start, scheme, prior=log_rate_prior(counts, scheme, 2.5)).generator
+    return fit_hidden(
+        data, noise, start, scheme, prior=log_rate_prior(counts, scheme, 2.5)
+    ).generator
 
 
 def seconds(action) -> float:

@@ -25,7 +25,13 @@ from dyninfer.simulators import AlanineDipeptide, CellStates, ProteinFolding
 
 
 def folding(seed: int) -> tuple[list[str], Rows]:
-    return ["labels", "lag", "folded → unfolded", "unfolded → folded", "share folded"], folding_rows(seed)
+    return [
+        "labels",
+        "lag",
+        "folded → unfolded",
+        "unfolded → folded",
+        "share folded",
+    ], folding_rows(seed)
 
 
 def folding_rows(seed: int, n: int = 2000, repeats: int = 3) -> Rows:
@@ -47,7 +53,9 @@ def folding_row(data: list[di.Paths], every: int, noisy: bool = False) -> list[s
             states=tuple(x[::every] for x in paths.states),
             state_names=paths.state_names,
         )
-        model = di.MarkovJumpInference(observation="label noise" if noisy else "exact", prior_width=None)
+        model = di.MarkovJumpInference(
+            observation="label noise" if noisy else "exact", prior_width=None
+        )
         models.append(model.fit(thinned, progress=False))
     name = "threshold"
     if noisy:
@@ -85,7 +93,11 @@ Found = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def alanine_row(
-    name: str, lag: int, data: list[di.Paths], method: Callable[[di.Paths, int], Found], truth: di.MarkovJump
+    name: str,
+    lag: int,
+    data: list[di.Paths],
+    method: Callable[[di.Paths, int], Found],
+    truth: di.MarkovJump,
 ) -> list[str]:
     began = time.process_time()
     found = [method(paths, lag) for paths in data]
@@ -94,12 +106,16 @@ def alanine_row(
     scales = [spread([1000 * f[0][k] for f in found], 1) for k in range(5)]
     law = [np.abs(f[1] - truth.stationary().numpy()).max() for f in found]
     rates = [f[2] for f in found if f[2] is not None]
-    error = [np.median(np.abs(np.log((q[off] + 1e-9) / truth.generator.numpy()[off]))) for q in rates]
+    error = [
+        np.median(np.abs(np.log((q[off] + 1e-9) / truth.generator.numpy()[off]))) for q in rates
+    ]
     return [name, str(lag), *scales, spread(law), spread(error, 2) if error else "", f"{spent:.2f}"]
 
 
 def ours(width: float | None, paths: di.Paths, lag: int) -> Found:
-    model = di.MarkovJumpInference(observation="exact", prior_width=width).fit(paths, progress=False)
+    model = di.MarkovJumpInference(observation="exact", prior_width=width).fit(
+        paths, progress=False
+    )
     process = model.process_
     return process.relaxation_times().numpy(), process.stationary().numpy(), model.generator_
 
@@ -116,7 +132,11 @@ def reversible_rates(paths: di.Paths, lag: int) -> Found:
 
     q = rate_matrix(counted(paths, lag).count_matrix, dt=1e-3 * lag, method="KL", on_error="warn")
     process = di.MarkovJump.from_rates(np.clip(q, 0, None))
-    return process.relaxation_times().numpy(), process.stationary().numpy(), process.generator.numpy()
+    return (
+        process.relaxation_times().numpy(),
+        process.stationary().numpy(),
+        process.generator.numpy(),
+    )
 
 
 def counted(paths: di.Paths, lag: int) -> Any:
@@ -141,7 +161,10 @@ def cells_rows(seed: int, n: int = 500, repeats: int = 10) -> Rows:
         "6 cells on day 0, no division": {"birth": 0.0, "cells_per_clone": 6},
         "3 cells on day 0, division 0.3 a day": {"birth": 0.3, "cells_per_clone": 3},
         "1 cell on day 0, division 0.6 a day": {"birth": 0.6, "cells_per_clone": 1},
-        "6 cells on day 0, white alone divides, 0.3 a day": {"birth": (0.0, 0.0, 0.3), "cells_per_clone": 6},
+        "6 cells on day 0, white alone divides, 0.3 a day": {
+            "birth": (0.0, 0.0, 0.3),
+            "cells_per_clone": 6,
+        },
     }
     for name, settings in designs.items():
         system = CellStates(

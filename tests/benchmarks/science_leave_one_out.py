@@ -35,14 +35,22 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", choices=SOURCES, nargs="+", default=["cite_hspc"])
-    parser.add_argument("--features", type=int, help="default: the first that the data set is known by")
+    parser.add_argument(
+        "--features", type=int, help="default: the first that the data set is known by"
+    )
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--time", choices=("days", "index"), default="days")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE,…", help="settings to try")
-    parser.add_argument("--inner", action="store_true", help="score at times other than the held-out one")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="NAME=VALUE,…", help="settings to try"
+    )
+    parser.add_argument(
+        "--inner", action="store_true", help="score at times other than the held-out one"
+    )
     parser.add_argument("--steps", type=int, help="training steps at most")
-    parser.add_argument("--cells", type=int, help="cells kept per time, to try things out; default: all")
+    parser.add_argument(
+        "--cells", type=int, help="cells kept per time, to try things out; default: all"
+    )
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, each of one thread")
     parser.add_argument("--out", type=Path, default=Path("build/leave_one_out.jsonl"))
@@ -67,9 +75,15 @@ def plan(options: argparse.Namespace) -> Iterator[Run]:
                 for seed in range(options.seeds):
                     for out, outcomes in hidden.items():
                         yield Run(
-                            time=options.time, variant=name, hidden=out, outcomes=tuple(outcomes), seed=seed,
-                            steps=options.steps, given=given, **common,
-                        )  # fmt: skip
+                            time=options.time,
+                            variant=name,
+                            hidden=out,
+                            outcomes=tuple(outcomes),
+                            seed=seed,
+                            steps=options.steps,
+                            given=given,
+                            **common,
+                        )
 
 
 def missing(planned: Iterator[Run], there: list[dict[str, Any]]) -> list[Run]:
@@ -112,13 +126,25 @@ def carry_out(todo: list[Run], out: Path, jobs: int) -> int:
 
 
 def predict(
-    problem: Problem, held: float, settings: dict[str, Any], seed: int, by_index: bool, steps: int | None
+    problem: Problem,
+    held: float,
+    settings: dict[str, Any],
+    seed: int,
+    by_index: bool,
+    steps: int | None,
 ) -> tuple[float, float]:
     """W1 of Action Matching at a held-out time, and CPU seconds of its fit."""
     run = Run(
-        dataset="", features=problem.data.n_features, time="index" if by_index else "days", variant="am:plain",
-        hidden=(held,), outcomes=((held, held),), seed=seed, steps=steps, given=tuple(settings.items()),
-    )  # fmt: skip
+        dataset="",
+        features=problem.data.n_features,
+        time="index" if by_index else "days",
+        variant="am:plain",
+        hidden=(held,),
+        outcomes=((held, held),),
+        seed=seed,
+        steps=steps,
+        given=tuple(settings.items()),
+    )
     model, cost = runs.fit(problem, run)
     return runs.predict(problem, run, model, held)["w1"], cost["cpu_seconds"]
 

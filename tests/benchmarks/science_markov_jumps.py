@@ -50,10 +50,17 @@ def ratchet_rows(seed: int) -> Rows:
         truth = di.MarkovJump(file["Q"].astype(float), initial=file["p0"].astype(float))
         order = np.random.default_rng(seed).permutation(len(file["paths"]))
         floor = hellinger_floor(file, order)
-        for grid, sizes in (("regular, 100", (30, 100, 300, 1000, 5000)), ("irregular, 50", (300,))):
+        for grid, sizes in (
+            ("regular, 100", (30, 100, 300, 1000, 5000)),
+            ("irregular, 50", (300,)),
+        ):
             for k in sizes:
                 n = min(12, len(order) // k)
-                ways = {"first sight": {"refine": False}, "ML": {"prior_width": None}, "default": {}}
+                ways = {
+                    "first sight": {"refine": False},
+                    "ML": {"prior_width": None},
+                    "default": {},
+                }
                 models, errors = ({name: [] for name in ways} for _ in range(2))
                 for c in range(n):
                     data = chunk(file, order[c * k : (c + 1) * k], grid, seed + c)
@@ -61,7 +68,9 @@ def ratchet_rows(seed: int) -> Rows:
                         model = di.MarkovJumpInference(observation="exact", **settings)
                         models[name].append(model.fit(data, progress=False))
                         errors[name].append(rmse(model.generator_, truth.generator.numpy()))
-                found = [FlashingRatchet.parameters_of(m.process_.generator) for m in models["default"]]
+                found = [
+                    FlashingRatchet.parameters_of(m.process_.generator) for m in models["default"]
+                ]
                 yield [
                     str(potential),
                     grid,
@@ -134,7 +143,9 @@ def channel(seed: int) -> tuple[list[str], Rows]:
 
 
 def channel_rows(seed: int) -> Rows:
-    current = np.loadtxt(DATA / "ion_channel/deepchannel_raw_unseen_biological_data.csv", delimiter=",")[:, 1]
+    current = np.loadtxt(
+        DATA / "ion_channel/deepchannel_raw_unseen_biological_data.csv", delimiter=","
+    )[:, 1]
     for every in (1, 5, 10):
         x, dt = current[::every], 0.01 * every
         began = time.process_time()
@@ -147,13 +158,20 @@ def channel_rows(seed: int) -> Rows:
         began = time.process_time()
         p, share, levels = baum_welch(x, np.array([-0.8, 1.15]))
         yield channel_row(
-            every, "HMM in discrete time, logarithm of its matrix", logm(p).real / dt, share[1], levels, began
+            every,
+            "HMM in discrete time, logarithm of its matrix",
+            logm(p).real / dt,
+            share[1],
+            levels,
+            began,
         )
         pieces = [x[k : k + 101] for k in range(0, len(x) - 1, 100)]
         paths = di.Paths(times=[dt * np.arange(len(piece)) for piece in pieces], states=pieces)
         for size in (2, 3):
             began = time.process_time()
-            model = di.MarkovJumpInference(observation="gaussian", n_states=size, structure="birth-death")
+            model = di.MarkovJumpInference(
+                observation="gaussian", n_states=size, structure="birth-death"
+            )
             model.fit(paths, seed=seed, progress=False)
             opened = (model.posterior_states(paths)["state"] != "0").mean()
             table = model.confidence_intervals().set_index(["source", "target"])
@@ -200,7 +218,9 @@ def baum_welch(x: np.ndarray, mean: np.ndarray, steps: int = 60) -> tuple[np.nda
 
 
 def levels(seed: int) -> tuple[list[str], Rows]:
-    return ["noise", "observation", "RMSE of log-rates", "wrong labels found (true)"], levels_rows(seed)
+    return ["noise", "observation", "RMSE of log-rates", "wrong labels found (true)"], levels_rows(
+        seed
+    )
 
 
 def levels_rows(seed: int) -> Rows:
@@ -213,16 +233,24 @@ def levels_rows(seed: int) -> Rows:
             for k in range(5):
                 paths = gate.paths(0.002 * np.arange(100), 200, seed=seed + k)
                 settings = (
-                    {"n_states": 3} if observation == "gaussian" else {"states": KMeansStates(n_states=3)}
+                    {"n_states": 3}
+                    if observation == "gaussian"
+                    else {"states": KMeansStates(n_states=3)}
                 )
                 model = di.MarkovJumpInference(observation=observation, **settings)
                 model.fit(paths, seed=seed, progress=False)
-                errors.append(float(np.sqrt(np.mean(np.log(model.generator_[off] / truth[off]) ** 2))))
+                errors.append(
+                    float(np.sqrt(np.mean(np.log(model.generator_[off] / truth[off]) ** 2)))
+                )
                 wrong.append(model.noise_)
                 if model.states_ is not None:
-                    low, high = (model.states_["x0"].to_numpy()[:-1] + model.states_["x0"].to_numpy()[1:]) / 2
+                    low, high = (
+                        model.states_["x0"].to_numpy()[:-1] + model.states_["x0"].to_numpy()[1:]
+                    ) / 2
                     cut = norm.cdf([low / noise, (high - 0.5) / noise, (high - 1) / noise])
-                    right.append((1 - cut[0] + norm.cdf((low - 0.5) / noise) + 1 - cut[1] + cut[2]) / 3)
+                    right.append(
+                        (1 - cut[0] + norm.cdf((low - 0.5) / noise) + 1 - cut[1] + cut[2]) / 3
+                    )
             found = "" if wrong[0] is None else f"{np.mean(wrong):.3f} ({np.mean(right):.3f})"
             yield [f"{noise}", observation, spread(errors), found]
 
@@ -233,7 +261,12 @@ TYPES = ["undiff", "Monocyte", "Neutrophil", "Baso", "Mast", "other"]
 
 
 def clones(seed: int) -> tuple[list[str], Rows]:
-    head = ["jumps", "cells of a clone are", "log-likelihood per held-out clone", "difference of the two"]
+    head = [
+        "jumps",
+        "cells of a clone are",
+        "log-likelihood per held-out clone",
+        "difference of the two",
+    ]
     return head, clones_rows(seed)
 
 
@@ -260,7 +293,9 @@ def clones_rows(seed: int) -> Rows:
         scores: dict[bool, list[float]] = {True: [], False: []}
         for k in range(5):
             for together in (True, False):
-                model = di.MarkovJumpInference(observation="exact", ancestor_time=0.0, allowed=allowed)
+                model = di.MarkovJumpInference(
+                    observation="exact", ancestor_time=0.0, allowed=allowed
+                )
                 model.fit(cells(fold != k, together), progress=False)
                 test = cells(fold == k, together)
                 of_cells = model.log_likelihoods(test)
@@ -270,7 +305,12 @@ def clones_rows(seed: int) -> Rows:
         gain = together - apart
         error = gain.std() / np.sqrt(len(gain))
         yield [name, "one by one", f"{apart.mean():.3f}", ""]
-        yield [name, "of one ancestor", f"{together.mean():.3f}", f"{gain.mean():+.3f} ± {error:.3f}"]
+        yield [
+            name,
+            "of one ancestor",
+            f"{together.mean():.3f}",
+            f"{gain.mean():+.3f} ± {error:.3f}",
+        ]
     every = di.MarkovJumpInference(observation="exact", ancestor_time=0.0, allowed=forward)
     every.fit(cells(np.ones(len(clone), dtype=bool), True), progress=False)
     for row in every.confidence_intervals().itertuples():
@@ -316,7 +356,9 @@ def speed_rows(seed: int) -> Rows:
     panels = []
     for k in range(30):
         run = simulate_jumps(process, 300, times, seed + k)
-        panels.append(panel_counts(di.Paths(times=[times] * 300, states=list(run.states.numpy())), 6))
+        panels.append(
+            panel_counts(di.Paths(times=[times] * 300, states=list(run.states.numpy())), 6)
+        )
     began, clock = time.process_time(), time.perf_counter()
     fit = fit_panel(stack_counts(panels))
     many, clock = time.process_time() - began, time.perf_counter() - clock
@@ -333,7 +375,9 @@ def speed_rows(seed: int) -> Rows:
     yield ["the same one after another", f"{one:.2f}", f"{one / many:.1f}"]
 
 
-def loop_path(g, first: np.ndarray, rates: np.ndarray, target: np.ndarray, times: np.ndarray) -> np.ndarray:
+def loop_path(
+    g, first: np.ndarray, rates: np.ndarray, target: np.ndarray, times: np.ndarray
+) -> np.ndarray:
     """One path, jump by jump, read at the times."""
     state, clock = int(np.searchsorted(first, g.random() * first[-1], side="right")), 0.0
     moments, visited = [0.0], [state]
@@ -345,7 +389,13 @@ def loop_path(g, first: np.ndarray, rates: np.ndarray, target: np.ndarray, times
     return np.asarray(visited)[np.searchsorted(moments, times, side="right") - 1]
 
 
-TABLES = {"ratchet": ratchet, "channel": channel, "levels": levels, "clones": clones, "speed": speed}
+TABLES = {
+    "ratchet": ratchet,
+    "channel": channel,
+    "levels": levels,
+    "clones": clones,
+    "speed": speed,
+}
 
 
 def main() -> None:

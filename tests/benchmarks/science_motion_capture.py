@@ -27,7 +27,9 @@ DATA = Path(os.environ.get("DYNINFER_DATA", "."))
 READ, FRAME = 3, 0.05  # frames that are given; time between two, in arbitrary units
 N_AXES = 12  # principal axes of a frame that the encoder looks at
 STARTS = range(0, 220, 40)  # of the walks that are shown
-SPEEDS = np.linspace(0.84, 1.04, 6)  # walks to validate on are 5 to 17 % slower than those to train on
+SPEEDS = np.linspace(
+    0.84, 1.04, 6
+)  # walks to validate on are 5 to 17 % slower than those to train on
 
 
 class Walk(nn.Module):
@@ -41,8 +43,12 @@ class Walk(nn.Module):
         self.hold = nn.Parameter(torch.tensor(4.0 / horizon))
         self.line = nn.Linear(n_states, n_states)
         self.bend = nn.Sequential(
-            nn.Linear(n_states, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, n_states)
-        )  # fmt: skip
+            nn.Linear(n_states, width),
+            nn.Tanh(),
+            nn.Linear(width, width),
+            nn.Tanh(),
+            nn.Linear(width, n_states),
+        )
         with torch.no_grad():
             self.line.weight.mul_(0.1)
             self.bend[-1].weight.mul_(0.3)
@@ -50,7 +56,9 @@ class Walk(nn.Module):
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """Drift ``(n, d + 1)``."""
         z, pace = x[:, :-1], x[:, -1:]
-        return torch.cat([2 * (0.1 * pace).exp() * (self.line(z) + self.bend(z)), self.hold * pace], dim=1)
+        return torch.cat(
+            [2 * (0.1 * pace).exp() * (self.line(z) + self.bend(z)), self.hold * pace], dim=1
+        )
 
 
 class Quiet(nn.Module):
@@ -111,7 +119,9 @@ class ThreeFrames(nn.Module):
         self.register_buffer("to_scores", axes.to_scores)
         self.register_buffer("centre", axes.centre)
         self.line = nn.Linear(3 * N_AXES, n_states + 1)
-        self.bend = nn.Sequential(nn.Linear(3 * N_AXES, width), nn.Tanh(), nn.Linear(width, n_states + 1))
+        self.bend = nn.Sequential(
+            nn.Linear(3 * N_AXES, width), nn.Tanh(), nn.Linear(width, n_states + 1)
+        )
         self.log_variance = nn.Parameter(torch.full((n_states + 1,), -6.0))
         with torch.no_grad():
             self.line.weight.copy_(torch.eye(n_states + 1, 3 * N_AXES))
@@ -125,7 +135,9 @@ class ThreeFrames(nn.Module):
         if torch.is_grad_enabled():
             x = x + self.blur * torch.randn_like(x)
         first, second, third = x.unbind(1)
-        read = torch.cat([x.mean(1), 10 * (third - first), 20 * (third - 2 * second + first)], dim=1)
+        read = torch.cat(
+            [x.mean(1), 10 * (third - first), 20 * (third - 2 * second + first)], dim=1
+        )
         state, later = self.line(read) + self.bend(read), (0, 0, 0, times.shape[1] - 1)
         mean = nn.functional.pad(state.unsqueeze(1), later)
         variance = nn.functional.pad(self.log_variance.expand_as(mean[:, :1]), later, value=20.0)
@@ -166,7 +178,9 @@ def in_hindsight(train: np.ndarray, sequences: np.ndarray) -> np.ndarray:
             for walk in train:
                 copy = at_speed(walk[start:], speed)[: sequences.shape[1]]
                 if len(copy) >= 230:
-                    best = np.minimum(best, np.square(sequences[:, : len(copy)] - copy).mean((1, 2)))
+                    best = np.minimum(
+                        best, np.square(sequences[:, : len(copy)] - copy).mean((1, 2))
+                    )
     return best
 
 
@@ -177,7 +191,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--states", type=int, default=8, help="coordinates of the walk")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--grow", type=float, default=0.6, help="share of the steps in which windows grow")
+    parser.add_argument(
+        "--grow", type=float, default=0.6, help="share of the steps in which windows grow"
+    )
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--hurst", type=float, default=0.5, help="0 learns it")
     given = parser.parse_args()
@@ -222,10 +238,13 @@ def main() -> None:
     print(f"seed {given.seed}, {given.steps} steps, {spent:.0f} CPU-s, H {model.hurst_:.3f}\n")
     print("| sequences | mean squared error, each | mean |\n|---|---|---|")
     for name, each in (
-        *((name, errors(model, x, 50)) for name, x in (("training", train), ("validation", validation), ("test", test))),
+        *(
+            (name, errors(model, x, 50))
+            for name, x in (("training", train), ("validation", validation), ("test", test))
+        ),
         ("test, by the mean of the training frames", still),
         ("test, by the nearest training walk in hindsight", in_hindsight(train, test)),
-    ):  # fmt: skip
+    ):
         print(f"| {name} | {', '.join(f'{e:.1f}' for e in each)} | {each.mean():.2f} |")
 
 

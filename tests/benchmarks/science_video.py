@@ -26,7 +26,9 @@ from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.training import Training
 
 FRAMES, GIVEN = 25, 5
-LEAST_ERROR = 255.0**-2  # one step of 8-bit grey values, lest a frame that is met exactly count infinitely
+LEAST_ERROR = (
+    255.0**-2
+)  # one step of 8-bit grey values, lest a frame that is met exactly count infinitely
 HEAD = [
     "H",
     "bound before, nats per video",
@@ -63,14 +65,40 @@ class Config:
 
 CONFIGS = {
     "cpu": Config(
-        size=16, n_shapes=1, n_train=200, n_test=50, widths=(16, 32), n_features=32, latent_dim=4, content_dim=8,
-        width=64, n_steps=1, steps=600, batch=16, learning_rate=3e-3, noise=0.1, device="cpu",
+        size=16,
+        n_shapes=1,
+        n_train=200,
+        n_test=50,
+        widths=(16, 32),
+        n_features=32,
+        latent_dim=4,
+        content_dim=8,
+        width=64,
+        n_steps=1,
+        steps=600,
+        batch=16,
+        learning_rate=3e-3,
+        noise=0.1,
+        device="cpu",
     ),
     "gpu": Config(
-        size=64, n_shapes=2, n_train=2000, n_test=200, widths=(64, 128, 256, 256), n_features=64, latent_dim=6,
-        content_dim=64, width=200, n_steps=3, steps=6000, batch=32, learning_rate=3e-4, noise=0.1, device="cuda",
+        size=64,
+        n_shapes=2,
+        n_train=2000,
+        n_test=200,
+        widths=(64, 128, 256, 256),
+        n_features=64,
+        latent_dim=6,
+        content_dim=64,
+        width=200,
+        n_steps=3,
+        steps=6000,
+        batch=32,
+        learning_rate=3e-4,
+        noise=0.1,
+        device="cuda",
     ),
-}  # fmt: skip
+}
 
 
 def untrained(config: Config, train: di.Paths, hurst: float | None, seed: int) -> di.FractionalSDE:
@@ -88,14 +116,29 @@ def untrained(config: Config, train: di.Paths, hurst: float | None, seed: int) -
         )
         decoder = FrameDecoder(config.size, shift=pixels.mean(), scale=pixels.std(), **shape)
     return di.FractionalSDE(
-        hurst=hurst, n_nodes=5, drift="network", state="latent", latent_dim=config.latent_dim,
-        content_dim=config.content_dim, encoder=encoder, decoder=decoder, width=config.width, n_samples=1,
-        n_steps=config.n_steps, observation_noise=config.noise,
+        hurst=hurst,
+        n_nodes=5,
+        drift="network",
+        state="latent",
+        latent_dim=config.latent_dim,
+        content_dim=config.content_dim,
+        encoder=encoder,
+        decoder=decoder,
+        width=config.width,
+        n_samples=1,
+        n_steps=config.n_steps,
+        observation_noise=config.noise,
         training=Training(
-            max_steps=config.steps, batch_size=config.batch, learning_rate=config.learning_rate, warmup_steps=50,
-            ema_decay=0.99, validation_fraction=0.0, log_every=50, device=config.device,
+            max_steps=config.steps,
+            batch_size=config.batch,
+            learning_rate=config.learning_rate,
+            warmup_steps=50,
+            ema_decay=0.99,
+            validation_fraction=0.0,
+            log_every=50,
+            device=config.device,
         ),
-    )  # fmt: skip
+    )
 
 
 class Judge:
@@ -104,7 +147,9 @@ class Judge:
     def __init__(self, model: di.FractionalSDE, config: Config, seed: int):
         self.device, self.seed = pick_device(config.device), seed
         self.model = model.model_.to(self.device)
-        self.shift, self.scale = (torch.tensor(model.facts_[k]).double() for k in ("shift", "scale"))
+        self.shift, self.scale = (
+            torch.tensor(model.facts_[k]).double() for k in ("shift", "scale")
+        )
 
     def bounds(self, paths: di.Paths) -> Tensor:
         """Evidence lower bound of every video ``(n,)``, in the units of grey values."""
@@ -114,7 +159,9 @@ class Judge:
     def draw(self, paths: di.Paths, given: int, n_samples: int) -> Tensor:
         """All frames of videos of which some are given, ``(n_samples, n, frame, pixel)``."""
         times = paths.times[0]
-        seen = di.Paths(times=[times[:given]] * len(paths), states=[x[:given] for x in paths.states])
+        seen = di.Paths(
+            times=[times[:given]] * len(paths), states=[x[:given] for x in paths.states]
+        )
         frames = self.model.draw(self._series(seen, times[given:]), n_samples, self.seed)[1].cpu()
         return self.shift + self.scale * frames
 
@@ -128,7 +175,9 @@ def psnr(frames: Tensor, truth: Tensor) -> Tensor:
     return (-10 * error.log10()).mean(-1)
 
 
-def forecasts(judge: Judge, test: di.Paths, mean_frame: Tensor, n_samples: int = 100) -> dict[str, Tensor]:
+def forecasts(
+    judge: Judge, test: di.Paths, mean_frame: Tensor, n_samples: int = 100
+) -> dict[str, Tensor]:
     """PSNR of every test video, by what is judged."""
     found: dict[str, list[Tensor]] = {}
     for rows in np.array_split(np.arange(len(test)), math.ceil(len(test) / 10)):
@@ -182,20 +231,33 @@ def run(config: Config, hurst: float | None, seed: int, picture: Path | None) ->
     start = time.perf_counter()
     model = untrained(config, train, hurst, seed).fit(train, seed=seed)
     seconds = time.perf_counter() - start
-    print(model.history_[["step", "loss", "fit", "divergence", "hurst"]].to_string(index=False), flush=True)
+    print(
+        model.history_[["step", "loss", "fit", "divergence", "hurst"]].to_string(index=False),
+        flush=True,
+    )
     judge = Judge(model, config, seed)
     after = judge.bounds(test)
     found = forecasts(judge, test, torch.from_numpy(np.stack(train.states).mean((0, 1))).double())
     if picture is not None:
         save_picture(strips(judge, test, config.size), picture)
     index = f"{model.hurst_:.3f} (learned)" if hurst is None else str(hurst)
-    return [index, interval(before, 0), interval(after, 0), *map(interval, found.values()), f"{seconds:.0f}"]
+    return [
+        index,
+        interval(before, 0),
+        interval(after, 0),
+        *map(interval, found.values()),
+        f"{seconds:.0f}",
+    ]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--config", choices=list(CONFIGS), default="cpu")
-    parser.add_argument("--hurst", nargs="+", default=["learned", "0.5"], help="learned, or numbers")
+    parser.add_argument(
+        "--hurst", nargs="+", default=["learned", "0.5"], help="learned, or numbers"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--picture", type=Path, help="PNG of frames; the Hurst index is put before its ending"

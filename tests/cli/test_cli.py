@@ -39,7 +39,17 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-FIT = ["fit", "cells.h5ad", "--time-key", "day", "--max-steps", "20", "--width", "8", "--no-progress"]
+FIT = [
+    "fit",
+    "cells.h5ad",
+    "--time-key",
+    "day",
+    "--max-steps",
+    "20",
+    "--width",
+    "8",
+    "--no-progress",
+]
 
 
 def fails(capsys, *argv):
@@ -55,13 +65,18 @@ def fails(capsys, *argv):
 
 
 def test_fit_simulate_evaluate_end_to_end(folder, capsys):
-    assert cli.main([*FIT, "--use-rep", "X_pca", "--hold-out", "2", "--sigma", "0.1", "--seed", "3"]) == 0
+    assert (
+        cli.main([*FIT, "--use-rep", "X_pca", "--hold-out", "2", "--sigma", "0.1", "--seed", "3"])
+        == 0
+    )
     model = di.load("model.safetensors")
     assert (model.sigma, model.width, model.hold_out_, model.seed_) == (0.1, 8, [2.0], 3)
     assert "finished after 20 steps; written to model.safetensors" in capsys.readouterr().out
 
     times = ["--times", "0:3:7", "--n-paths", "11"]
-    assert cli.main(["simulate", "model.safetensors", "cells.h5ad", *times, "--out", "traj.nc"]) == 0
+    assert (
+        cli.main(["simulate", "model.safetensors", "cells.h5ad", *times, "--out", "traj.nc"]) == 0
+    )
     traj = di.Trajectories.load("traj.nc")
     assert traj.states.shape == (11, 7, 3)
     np.testing.assert_allclose(traj.times, np.linspace(0, 3, 7))
@@ -97,7 +112,9 @@ def test_a_method_of_the_users_own_file_has_its_flags_and_is_loaded_again(folder
     assert "MeanMatching:" in shown
     assert "--growth-penalty" not in shown
     assert cli.main([*FIT, *method]) == 0
-    assert cli.main(["evaluate", "model.safetensors", "cells.h5ad", *method, "--metrics", "w1"]) == 0
+    assert (
+        cli.main(["evaluate", "model.safetensors", "cells.h5ad", *method, "--metrics", "w1"]) == 0
+    )
 
 
 def test_ctrl_c_during_fit_saves_the_model_so_far(folder, monkeypatch, capsys):
@@ -145,13 +162,19 @@ def test_ctrl_c_elsewhere_ends_with_130_and_no_traceback(folder, monkeypatch, ca
         ([*FIT, "--coupling", "OTCoupling(size=1)"], "size"),
         ([*FIT, "--learning-rate", "0"], "training.learning_rate must be positive"),
         ([*FIT, "--unknown", "1"], "unrecognized arguments"),
-        (["simulate", "m.safetensors", "cells.h5ad", "--times", "0,1"], "no model file 'm.safetensors'"),
+        (
+            ["simulate", "m.safetensors", "cells.h5ad", "--times", "0,1"],
+            "no model file 'm.safetensors'",
+        ),
         (["simulate", "m.safetensors", "cells.h5ad", "--times", "0:1"], "neither FROM:TO:NUMBER"),
-        (["simulate", "m.safetensors", "cells.h5ad", "--times", "0,1", "--n-paths", "0"], "whole number above 0"),
+        (
+            ["simulate", "m.safetensors", "cells.h5ad", "--times", "0,1", "--n-paths", "0"],
+            "whole number above 0",
+        ),
         (["datasets", "mesc"], "did you mean 'mesc_retinoic_acid'"),
         (["fly"], "fly"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_2(folder, capsys, argv, says):
     assert says in fails(capsys, *argv)
 
@@ -164,7 +187,10 @@ def test_traceback_is_shown_where_asked(folder):
 def test_warnings_are_sentences_without_code(folder, capsys):
     cli.main(FIT)
     cli.main(["simulate", "model.safetensors", "cells.h5ad", "--times", "0,4"])
-    assert "dyninfer: warning: simulating from 0 to 4, beyond the data (0 to 3)\n" in capsys.readouterr().err
+    assert (
+        "dyninfer: warning: simulating from 0 to 4, beyond the data (0 to 3)\n"
+        in capsys.readouterr().err
+    )
 
 
 def test_datasets_are_listed_and_written(folder, capsys):
@@ -184,7 +210,9 @@ def test_info_names_the_versions_that_are_installed(capsys):
     assert lines["torch"] == version("torch")
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["demo", "--help"], ["simulate", "--help"], ["datasets"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["demo", "--help"], ["simulate", "--help"], ["datasets"]]
+)
 def test_torch_is_not_imported_for(argv):
     code = (
         "import sys\nfrom dyninfer.cli.main import main\n"

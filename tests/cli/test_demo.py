@@ -17,13 +17,17 @@ from dyninfer.report import add_interpolation, verdict, write_report
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return run_demo(tmp_path_factory.mktemp("demo") / "results", seed=1, max_steps=15, progress=False)
+    return run_demo(
+        tmp_path_factory.mktemp("demo") / "results", seed=1, max_steps=15, progress=False
+    )
 
 
 def test_demo_leaves_its_files(demo):
     names = {path.name for path in demo.folder.iterdir()}
     pictures = {"trajectories.png", "populations.png", "evaluation.png"}
-    assert names == {"metrics.csv", "trajectories.h5ad", "model.safetensors", "report.html"} | pictures
+    assert (
+        names == {"metrics.csv", "trajectories.h5ad", "model.safetensors", "report.html"} | pictures
+    )
 
 
 def test_demo_files_hold_what_was_returned(demo):
@@ -39,7 +43,9 @@ def test_demo_files_hold_what_was_returned(demo):
     assert list(previous["time"]) == [6, 12, 24, 36, 48, 60, 72, 96]
     assert list(previous["held_out"]) == [False, False, True] + [False] * 5
     assert (table["start"][8:] == 0).all()
-    np.testing.assert_allclose(previous["w1"], model.evaluate(adata, metrics=["w1"], seed=1)["w1"], rtol=1e-4)
+    np.testing.assert_allclose(
+        previous["w1"], model.evaluate(adata, metrics=["w1"], seed=1)["w1"], rtol=1e-4
+    )
 
 
 def test_demo_never_shows_the_held_out_cells_to_the_model(demo):
@@ -82,7 +88,9 @@ def test_verdict_follows_the_numbers(demo):
 
 
 def test_verdict_without_a_held_out_time_says_so(demo):
-    table = pd.DataFrame({"time": [1, 2], "held_out": [False] * 2, "w1": [1.0, 3.0], "w1_still": [2.0, 2.0]})
+    table = pd.DataFrame(
+        {"time": [1, 2], "held_out": [False] * 2, "w1": [1.0, 3.0], "w1_still": [2.0, 2.0]}
+    )
     (text,) = verdict(demo.model, table)
     assert "No time was held out" in text
     assert "1 of 2 times" in text
@@ -92,7 +100,9 @@ def test_interpolation_of_a_translation_is_exact_and_has_no_value_at_the_end():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30, 2))
     data = di.Snapshots(times=[0, 1, 3], samples=[x, x + 1, x + 3])
-    table = add_interpolation(pd.DataFrame({"time": [1.0, 3.0], "w1": [9.0, 9.0], "mmd": [9.0, 9.0]}), data)
+    table = add_interpolation(
+        pd.DataFrame({"time": [1.0, 3.0], "w1": [9.0, 9.0], "mmd": [9.0, 9.0]}), data
+    )
     assert table["w1_ot"][0] == pytest.approx(0, abs=1e-6)
     assert np.isnan(table["w1_ot"][1])
     assert "energy_ot" not in table

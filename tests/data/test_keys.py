@@ -106,7 +106,10 @@ def test_the_line_shown_for_dates_turns_them_into_days():
         (pd.Series(pd.Categorical([1, None])), "'day' has 1 missing or infinite times"),
         (hours(1, None), "'day' has 1 missing or infinite times"),
         (pd.Series([1, np.nan], index=["a", "b"]), "first: row 'b'"),
-        (["day 1", "day 2"], "'day' holds text .'day 1'.; times must be numbers, such as 3.0 for 'day 3'"),
+        (
+            ["day 1", "day 2"],
+            "'day' holds text .'day 1'.; times must be numbers, such as 3.0 for 'day 3'",
+        ),
     ],
 )
 def test_what_is_not_a_time_is_refused_by_name(column, message):
@@ -159,7 +162,9 @@ def test_x_pca_is_taken_where_it_is_and_x_where_it_is_not():
 
 def test_a_data_frame_names_the_features():
     adata = cells()
-    adata.obsm["markers"] = pd.DataFrame({"CD4": np.ones(4), "CD8": np.zeros(4)}, index=adata.obs_names)
+    adata.obsm["markers"] = pd.DataFrame(
+        {"CD4": np.ones(4), "CD8": np.zeros(4)}, index=adata.obs_names
+    )
     array, names, _ = keys.representation(adata, "markers")
     assert names == ("CD4", "CD8")
     assert isinstance(array, np.ndarray)
@@ -221,7 +226,8 @@ def test_values_that_are_not_real_numbers_are_refused(values, message):
 def test_a_matrix_too_large_to_be_dense_states_its_size_and_the_cure():
     huge = sp.csr_matrix((200_000, 30_000), dtype=np.float32)
     with pytest.raises(
-        MemoryError, match=r"X as a dense 200000 x 30000 array takes 24.0 GB; .*sc.pp.pca.*use_rep='X_pca'"
+        MemoryError,
+        match=r"X as a dense 200000 x 30000 array takes 24.0 GB; .*sc.pp.pca.*use_rep='X_pca'",
     ):
         keys.dense_rows(huge, np.arange(200_000))
 
@@ -240,7 +246,9 @@ def test_raw_counts_are_warned_about_and_normalised_values_are_not(recwarn):
 def test_missing_values_are_counted_and_the_first_row_named():
     x = np.zeros((5, 2))
     x[1, 0], x[4] = np.nan, np.inf
-    message = "X_pca has NaN or infinite values in 2 of 5 rows (first: 'AAAC-1'); remove or impute them"
+    message = (
+        "X_pca has NaN or infinite values in 2 of 5 rows (first: 'AAAC-1'); remove or impute them"
+    )
     with pytest.raises(ValueError, match=re.escape(message)):
         keys.finite_or_raise(x, "X_pca", ["a", "AAAC-1", "c", "d", "e"])
     keys.finite_or_raise(np.zeros((2, 3)), "X_pca")

@@ -25,7 +25,11 @@ def random_paths(n=5, d=2, seed=0, discrete=False, **extra):
 
 def cells(**columns):
     """Two individuals, interleaved and out of order in time."""
-    obs = {"who": ["p", "q", "p", "q", "p"], "day": [2, 0, 0, 5, 1], "type": ["B", "A", "A", "A", "B"]}
+    obs = {
+        "who": ["p", "q", "p", "q", "p"],
+        "day": [2, 0, 0, 5, 1],
+        "type": ["B", "A", "A", "A", "B"],
+    }
     obs = pd.DataFrame(obs | columns, index=[f"cell{i}" for i in range(5)])
     X = np.arange(10, dtype=np.float32).reshape(5, 2)
     return anndata.AnnData(X, obs=obs, var=pd.DataFrame(index=["g1", "g2"]))
@@ -69,8 +73,14 @@ def test_states_that_were_never_visited_count_where_they_are_named():
 
 
 def test_float64_stays_and_other_numbers_become_float32():
-    for given_type, kept in ((np.float64, np.float64), (np.float32, np.float32), (np.int16, np.float32)):
-        assert Paths(times=[[0]], states=[np.ones((1, 2), dtype=given_type)]).states[0].dtype == kept
+    for given_type, kept in (
+        (np.float64, np.float64),
+        (np.float32, np.float32),
+        (np.int16, np.float32),
+    ):
+        assert (
+            Paths(times=[[0]], states=[np.ones((1, 2), dtype=given_type)]).states[0].dtype == kept
+        )
 
 
 def test_tensors_are_accepted():
@@ -97,13 +107,21 @@ def test_the_input_is_not_changed():
         ({"times": [], "states": []}, ValueError, "times is empty; give at least one path"),
         ({"times": [[0]]}, ValueError, "times has 1 paths but states has 2"),
         ({"times": [[0, 1], [0]]}, ValueError, r"path 'v' has times of shape \(1,\) for 2 states"),
-        ({"times": [[0, 1], []], "states": [[0.0, 1.0], []]}, ValueError, "path 'v' is empty; leave it out"),
+        (
+            {"times": [[0, 1], []], "states": [[0.0, 1.0], []]},
+            ValueError,
+            "path 'v' is empty; leave it out",
+        ),
         ({"times": [[0, 1], [3, 3]]}, ValueError, "path 'v' has several observations at time 3"),
         ({"times": [[0, 1], [0, np.nan]]}, ValueError, "path 'v' has missing or infinite times"),
         ({"times": [["a", "b"], ["c", "d"]]}, ValueError, "times must be numbers"),
         ({"states": [[0.0, 1.0], [np.nan, np.nan]]}, ValueError, "path 'v' has no observed value"),
         ({"states": [[0, 1], [-1, -1]]}, ValueError, "path 'v' has no observed value"),
-        ({"states": [[0.0, 1.0], [0.0, np.inf]]}, ValueError, "path 'v' has infinite states; use NaN"),
+        (
+            {"states": [[0.0, 1.0], [0.0, np.inf]]},
+            ValueError,
+            "path 'v' has infinite states; use NaN",
+        ),
         ({"states": [[0, 1], [0, -2]]}, ValueError, "path 'v' has state -2"),
         (
             {"states": [[0, 1], [0.0, 1.0]]},
@@ -126,7 +144,11 @@ def test_the_input_is_not_changed():
             ValueError,
             "2 names but the states go up to 2",
         ),
-        ({"states": [[0, 1], [0, 1]], "state_names": ["a", "a"]}, ValueError, "state_names must be unique"),
+        (
+            {"states": [[0, 1], [0, 1]], "state_names": ["a", "a"]},
+            ValueError,
+            "state_names must be unique",
+        ),
         ({"conditions": ["drug"]}, ValueError, "one label for each of the 2 paths"),
     ],
 )
@@ -166,7 +188,11 @@ def test_a_categorical_column_gives_integer_states_in_the_order_of_its_categorie
 
 @pytest.mark.parametrize(
     ("values", "names"),
-    [(list("BAAAB"), ("A", "B")), ([3, 1, 1, 1, 3], ("1", "3")), ([3.0, 1, np.nan, 1, 3], ("1", "3"))],
+    [
+        (list("BAAAB"), ("A", "B")),
+        ([3, 1, 1, 1, 3], ("1", "3")),
+        ([3.0, 1, np.nan, 1, 3], ("1", "3")),
+    ],
 )
 def test_text_and_whole_numbers_serve_as_states_too(values, names):
     paths = Paths.from_anndata(cells(type=values), time_key="day", path_key="who", state_key="type")
@@ -219,15 +245,35 @@ def test_a_backed_file_is_read_without_its_matrix(tmp_path, how, monkeypatch):
 @pytest.mark.parametrize(
     ("given_keys", "columns", "error", "message"),
     [
-        ({"time_key": "dya"}, {}, KeyError, "time_key 'dya' is not in adata.obs; did you mean 'day'"),
-        ({"path_key": "whom"}, {}, KeyError, "path_key 'whom' is not in adata.obs; did you mean 'who'"),
+        (
+            {"time_key": "dya"},
+            {},
+            KeyError,
+            "time_key 'dya' is not in adata.obs; did you mean 'day'",
+        ),
+        (
+            {"path_key": "whom"},
+            {},
+            KeyError,
+            "path_key 'whom' is not in adata.obs; did you mean 'who'",
+        ),
         ({"path_key": None}, {}, KeyError, "path_key is needed"),
-        ({"state_key": "typ"}, {}, KeyError, "state_key 'typ' is not in adata.obs; did you mean 'type'"),
+        (
+            {"state_key": "typ"},
+            {},
+            KeyError,
+            "state_key 'typ' is not in adata.obs; did you mean 'type'",
+        ),
         ({"condition_key": "x"}, {}, KeyError, "condition_key 'x' is not in adata.obs"),
         ({"use_rep": "X_umap"}, {}, KeyError, "use_rep 'X_umap' is not in adata.obsm"),
         ({"use_rep": "X", "state_key": "type"}, {}, ValueError, "not both"),
         ({}, {"day": list("abcde")}, ValueError, "times must be numbers"),
-        ({}, {"day": [2, 0, 2, 5, 1]}, ValueError, "path 'p' has 2 rows at day 2.*clones.*duplicated"),
+        (
+            {},
+            {"day": [2, 0, 2, 5, 1]},
+            ValueError,
+            "path 'p' has 2 rows at day 2.*clones.*duplicated",
+        ),
         (
             {},
             {"who": ["p", None, "p", "q", "p"]},
@@ -250,7 +296,9 @@ def test_a_backed_file_is_read_without_its_matrix(tmp_path, how, monkeypatch):
 )
 def test_a_mistake_in_the_keys_or_the_table_is_a_sentence(given_keys, columns, error, message):
     with pytest.raises(error, match=message):
-        Paths.from_anndata(cells(**columns), **({"time_key": "day", "path_key": "who"} | given_keys))
+        Paths.from_anndata(
+            cells(**columns), **({"time_key": "day", "path_key": "who"} | given_keys)
+        )
 
 
 def test_an_empty_anndata_is_refused():
@@ -268,22 +316,31 @@ def test_raw_counts_are_pointed_out():
 @given(st.integers(1, 8), st.integers(0, 1000), st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_anndata_round_trip_is_exact_for_rows_in_any_order_within_paths(n, seed, discrete):
-    paths = random_paths(n=n, seed=seed, discrete=discrete, conditions=[f"c{i % 2}" for i in range(n)])
+    paths = random_paths(
+        n=n, seed=seed, discrete=discrete, conditions=[f"c{i % 2}" for i in range(n)]
+    )
     adata = paths.to_anndata()
     owner = adata.obs["path"].cat.codes.to_numpy()
     shuffle = np.random.default_rng(seed).random(len(owner))
     with anndata.settings.override(remove_unused_categories=False):
         adata = adata[np.lexsort([shuffle, owner])].copy()
     how = {"state_key": "state"} if discrete else {"use_rep": "X"}
-    back = Paths.from_anndata(adata, time_key="time", path_key="path", condition_key="condition", **how)
+    back = Paths.from_anndata(
+        adata, time_key="time", path_key="path", condition_key="condition", **how
+    )
     assert_same(paths, back)
     assert back.conditions.tolist() == paths.conditions.tolist()
 
 
 def test_gaps_survive_the_anndata_round_trip():
-    for states, how in (([[0, -1, 1]], {"state_key": "state"}), ([[0.5, np.nan, 1.0]], {"use_rep": "X"})):
+    for states, how in (
+        ([[0, -1, 1]], {"state_key": "state"}),
+        ([[0.5, np.nan, 1.0]], {"use_rep": "X"}),
+    ):
         paths = Paths(times=[[0, 1, 2]], states=states)
-        assert_same(paths, Paths.from_anndata(paths.to_anndata(), time_key="time", path_key="path", **how))
+        assert_same(
+            paths, Paths.from_anndata(paths.to_anndata(), time_key="time", path_key="path", **how)
+        )
 
 
 # --- batching ---
@@ -334,11 +391,14 @@ def test_changing_a_batch_does_not_change_the_paths():
 
 
 @pytest.mark.parametrize(
-    "index", [1, -1, slice(1, 4), [3, 0], np.array([False, True, True, False, True]), torch.tensor([4])]
+    "index",
+    [1, -1, slice(1, 4), [3, 0], np.array([False, True, True, False, True]), torch.tensor([4])],
 )
 def test_selection_by_number_slice_and_mask_agrees_with_numpy(index):
     paths = random_paths(conditions=list("vwxyz"))
-    rows = np.atleast_1d(np.arange(5)[np.asarray(index) if isinstance(index, torch.Tensor) else index])
+    rows = np.atleast_1d(
+        np.arange(5)[np.asarray(index) if isinstance(index, torch.Tensor) else index]
+    )
     chosen = paths[index]
     assert chosen.names.tolist() == rows.astype(str).tolist()
     assert chosen.conditions.tolist() == paths.conditions[rows].tolist()
@@ -401,13 +461,20 @@ def test_without_leaves_paths_out_by_name_or_number():
 def test_at_returns_the_paths_observed_at_that_time():
     paths = Paths(times=[[0, 0.3], [0.3, 2], [1]], states=[[1.0, 2.0], [3.0, 4.0], [5.0]])
     assert paths.at(0.1 + 0.2).tolist() == [[2], [3]]
-    with pytest.raises(ValueError, match="no path has an observation at time 1.4; the nearest is at 1"):
+    with pytest.raises(
+        ValueError, match="no path has an observation at time 1.4; the nearest is at 1"
+    ):
         paths.at(1.4)
 
 
 def test_repr_says_sizes_times_gaps_and_conditions():
     paths = Paths(times=[[0, 1], [0.5]], states=[[1.0, np.nan], [2.0]], conditions=["drug", "none"])
     text = repr(paths)
-    for part in ("2 paths x 1 feature, 3 observations", "0 to 1, 1 to 2 per path", "0.333", "drug, none"):
+    for part in (
+        "2 paths x 1 feature, 3 observations",
+        "0 to 1, 1 to 2 per path",
+        "0.333",
+        "drug, none",
+    ):
         assert part in text
     assert "states  a, b, c, d" in repr(random_paths(discrete=True))

@@ -33,7 +33,11 @@ def as_sets(snapshots):
     columns = [snapshots.weights, snapshots.conditions, snapshots.names]
     return [
         (t, snapshots.masses if snapshots.masses is None else snapshots.masses[k])
-        + (sorted(zip(x.tolist(), *(c[k].tolist() for c in columns if c is not None), strict=True)),)
+        + (
+            sorted(
+                zip(x.tolist(), *(c[k].tolist() for c in columns if c is not None), strict=True)
+            ),
+        )
         for k, (t, x) in enumerate(zip(snapshots.times, snapshots.samples, strict=True))
     ]
 
@@ -77,7 +81,12 @@ def test_unequal_gaps_stay_unequal():
 
 def test_lists_frames_sparse_matrices_and_tensors_are_samples():
     x = np.arange(6.0, dtype=np.float32).reshape(3, 2)
-    for sample in (x.tolist(), pd.DataFrame(x), sp.csr_matrix(x), torch.tensor(x, requires_grad=True)):
+    for sample in (
+        x.tolist(),
+        pd.DataFrame(x),
+        sp.csr_matrix(x),
+        torch.tensor(x, requires_grad=True),
+    ):
         np.testing.assert_array_equal(Snapshots(times=[0, 1], samples=[sample, sample]).at(0), x)
 
 
@@ -112,16 +121,32 @@ def test_the_repr_shows_times_sizes_and_masses():
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
-        ({"times": [0, 1]}, ValueError, "times has 2 entries but samples has 3; give one sample per time"),
-        ({"times": [0], "samples": [np.ones((2, 2))]}, ValueError, r"need at least two times, found \[0.0\]"),
-        ({"times": [0, 1, 1]}, ValueError, r"times must differ, found \[0.0, 1.0, 1.0\]; join the samples"),
+        (
+            {"times": [0, 1]},
+            ValueError,
+            "times has 2 entries but samples has 3; give one sample per time",
+        ),
+        (
+            {"times": [0], "samples": [np.ones((2, 2))]},
+            ValueError,
+            r"need at least two times, found \[0.0\]",
+        ),
+        (
+            {"times": [0, 1, 1]},
+            ValueError,
+            r"times must differ, found \[0.0, 1.0, 1.0\]; join the samples",
+        ),
         ({"times": [0, 1, np.nan]}, ValueError, "'times' has 1 missing or infinite times"),
         (
             {"times": ["day 0", "day 1", "day 2"]},
             ValueError,
             "'times' holds text .'day 0'.; times must be numbers",
         ),
-        ({"times": [[0, 1, 2]]}, ValueError, r"'times' must be a flat list of numbers, found shape \(1, 3\)"),
+        (
+            {"times": [[0, 1, 2]]},
+            ValueError,
+            r"'times' must be a flat list of numbers, found shape \(1, 3\)",
+        ),
         (
             {"samples": [np.ones((2, 2)), np.ones((0, 2)), np.ones((2, 2))]},
             ValueError,
@@ -142,16 +167,36 @@ def test_the_repr_shows_times_sizes_and_masses():
             ValueError,
             r"number of features: \[2, 3\]",
         ),
-        ({"samples": [[[1, 2], [3]]] * 3}, ValueError, "sample at time 0 must be a rectangular array"),
+        (
+            {"samples": [[[1, 2], [3]]] * 3},
+            ValueError,
+            "sample at time 0 must be a rectangular array",
+        ),
         (
             {"samples": [[["a", "b"]]] * 3},
             TypeError,
             "sample at time 0 holds .* values; it must hold numbers",
         ),
-        ({"samples": [np.ones((2, 2), complex)] * 3}, TypeError, "sample at time 0 holds complex values"),
-        ({"samples": [np.ones((2, 2), object)] * 3}, TypeError, "sample at time 0 holds object values"),
-        ({"masses": [1, 2]}, ValueError, r"masses has shape \(2,\); give one mass for each of the 3 times"),
-        ({"masses": [1, 0, 2]}, ValueError, r"masses must be positive and finite, found \[1.0, 0.0, 2.0\]"),
+        (
+            {"samples": [np.ones((2, 2), complex)] * 3},
+            TypeError,
+            "sample at time 0 holds complex values",
+        ),
+        (
+            {"samples": [np.ones((2, 2), object)] * 3},
+            TypeError,
+            "sample at time 0 holds object values",
+        ),
+        (
+            {"masses": [1, 2]},
+            ValueError,
+            r"masses has shape \(2,\); give one mass for each of the 3 times",
+        ),
+        (
+            {"masses": [1, 0, 2]},
+            ValueError,
+            r"masses must be positive and finite, found \[1.0, 0.0, 2.0\]",
+        ),
         ({"masses": [1, np.nan, 2]}, ValueError, "masses must be positive and finite"),
         ({"masses": ["a", "b", "c"]}, ValueError, "masses must be numbers, found"),
         ({"weights": [np.ones(5)]}, ValueError, "weights has 1 entries but there are 3 times"),
@@ -165,13 +210,21 @@ def test_the_repr_shows_times_sizes_and_masses():
             ValueError,
             "weights at time 1 must be finite, non-negative",
         ),
-        ({"weights": [np.ones(5), np.zeros(7), np.ones(6)]}, ValueError, "weights at time 1 .* not all zero"),
+        (
+            {"weights": [np.ones(5), np.zeros(7), np.ones(6)]},
+            ValueError,
+            "weights at time 1 .* not all zero",
+        ),
         (
             {"weights": [np.ones(5), np.full(7, np.nan), np.ones(6)]},
             ValueError,
             "weights at time 1 must be finite",
         ),
-        ({"weights": [["a"] * 5, np.ones(7), np.ones(6)]}, ValueError, "weights at time 0 must be numbers"),
+        (
+            {"weights": [["a"] * 5, np.ones(7), np.ones(6)]},
+            ValueError,
+            "weights at time 0 must be numbers",
+        ),
         ({"features": ["g"]}, ValueError, "features names 1 features but the samples have 2"),
     ],
 )
@@ -185,10 +238,17 @@ def test_input_that_cannot_be_is_named(fields, error, message):
 
 def test_cells_are_grouped_by_time_with_their_names_and_keys():
     adata = cells(
-        mass=np.repeat([[1.0, 5.0, 2.0]], 10, 0).ravel(), w=np.arange(30.0) + 1, dose=["hi", "lo"] * 15
+        mass=np.repeat([[1.0, 5.0, 2.0]], 10, 0).ravel(),
+        w=np.arange(30.0) + 1,
+        dose=["hi", "lo"] * 15,
     )
     got = Snapshots.from_anndata(
-        adata, time_key="day", use_rep="X_pca", mass_key="mass", weight_key="w", condition_key="dose"
+        adata,
+        time_key="day",
+        use_rep="X_pca",
+        mass_key="mass",
+        weight_key="w",
+        condition_key="dose",
     )
     assert got.times.tolist() == [0, 2, 3]
     assert got.masses.tolist() == [1, 5, 2]
@@ -200,8 +260,12 @@ def test_cells_are_grouped_by_time_with_their_names_and_keys():
         assert got.names[k].tolist() == adata.obs_names[rows].tolist()
     assert got.features == ("PCA1", "PCA2")
     assert got.source == {
-        "time_key": "day", "use_rep": "X_pca", "mass_key": "mass", "weight_key": "w", "condition_key": "dose"
-    }  # fmt: skip
+        "time_key": "day",
+        "use_rep": "X_pca",
+        "mass_key": "mass",
+        "weight_key": "w",
+        "condition_key": "dose",
+    }
 
 
 def test_x_sparse_x_views_and_frames_give_the_same_snapshots():
@@ -268,12 +332,15 @@ def test_held_out_cells_are_never_looked_at(gone, as_rep):
 
 
 def test_a_time_held_out_of_snapshots_leaves_the_others_as_they_were():
-    full = make(samples=[np.ones((5, 2)), np.full((7, 2), np.nan), np.zeros((6, 2))], masses=[1, 2, 3])
+    full = make(
+        samples=[np.ones((5, 2)), np.full((7, 2), np.nan), np.zeros((6, 2))], masses=[1, 2, 3]
+    )
     kept = full.without(1).check_finite()
     assert kept.times.tolist() == [0, 4]
     assert kept.masses.tolist() == [1, 3]
     with pytest.raises(
-        ValueError, match=r"samples at time 1 has NaN or infinite values in 7 of 7 rows \(first: 'row 0'\)"
+        ValueError,
+        match=r"samples at time 1 has NaN or infinite values in 7 of 7 rows \(first: 'row 0'\)",
     ):
         full.check_finite()
 
@@ -289,7 +356,9 @@ def test_a_nan_is_named_by_its_cell():
     adata = cells()
     adata.obsm["X_pca"][4, 1] = np.nan
     snapshots = Snapshots.from_anndata(adata, time_key="day")
-    with pytest.raises(ValueError, match=r"X_pca at time 2 has NaN .* in 1 of 10 rows \(first: 'c4'\)"):
+    with pytest.raises(
+        ValueError, match=r"X_pca at time 2 has NaN .* in 1 of 10 rows \(first: 'c4'\)"
+    ):
         snapshots.check_finite()
 
 
@@ -298,8 +367,16 @@ def test_a_nan_is_named_by_its_cell():
     [
         ({"time_key": "dya"}, KeyError, "time_key 'dya' is not in adata.obs; did you mean 'day'"),
         ({"time_key": None}, KeyError, "time_key is needed for an AnnData"),
-        ({"time_key": "one"}, ValueError, r"need at least two times in adata.obs\['one'\], found \[7.0\]"),
-        ({"use_rep": "X_umap"}, KeyError, "use_rep 'X_umap' is not in adata.obsm; there are 'X_pca', 'X'"),
+        (
+            {"time_key": "one"},
+            ValueError,
+            r"need at least two times in adata.obs\['one'\], found \[7.0\]",
+        ),
+        (
+            {"use_rep": "X_umap"},
+            KeyError,
+            "use_rep 'X_umap' is not in adata.obsm; there are 'X_pca', 'X'",
+        ),
         ({"mass_key": "mas"}, KeyError, "mass_key 'mas' is not in adata.obs; did you mean 'mass'"),
         (
             {"mass_key": "mass"},
@@ -313,8 +390,16 @@ def test_a_nan_is_named_by_its_cell():
         ({"weight_key": "gap"}, ValueError, "weights at time 0 must be finite"),
         ({"condition_key": "drug"}, KeyError, "condition_key 'drug' is not in adata.obs"),
         ({"hold_out": 5}, ValueError, "no snapshot at time 5; the times are 0, 2, 3"),
-        ({"hold_out": [0, 2]}, ValueError, r"need at least two times in adata.obs\['day'\], found \[3.0\]"),
-        ({"hold_out": "day 2"}, ValueError, "'hold_out .day.' holds text .'day 2'.; times must be numbers"),
+        (
+            {"hold_out": [0, 2]},
+            ValueError,
+            r"need at least two times in adata.obs\['day'\], found \[3.0\]",
+        ),
+        (
+            {"hold_out": "day 2"},
+            ValueError,
+            "'hold_out .day.' holds text .'day 2'.; times must be numbers",
+        ),
         ({"hold_out": True}, ValueError, "'hold_out .day.' holds boolean values"),
     ],
 )
@@ -350,7 +435,9 @@ class Unreadable:
     __array__ = __getitem__
 
 
-def test_x_of_a_backed_file_is_never_read_where_the_representation_is_in_obsm(tmp_path, monkeypatch):
+def test_x_of_a_backed_file_is_never_read_where_the_representation_is_in_obsm(
+    tmp_path, monkeypatch
+):
     adata = cells()
     adata.write_h5ad(tmp_path / "cells.h5ad")
     backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
@@ -361,7 +448,10 @@ def test_x_of_a_backed_file_is_never_read_where_the_representation_is_in_obsm(tm
     monkeypatch.setattr(anndata.AnnData, "X", property(lambda self: Unreadable()))
     with pytest.raises(AssertionError, match="X was read"):
         Snapshots.from_anndata(backed, time_key="day", use_rep="X")
-    assert_same(Snapshots.from_anndata(backed, time_key="day"), Snapshots.from_anndata(adata, time_key="day"))
+    assert_same(
+        Snapshots.from_anndata(backed, time_key="day"),
+        Snapshots.from_anndata(adata, time_key="day"),
+    )
 
 
 def test_anndata_is_left_as_it_was():
@@ -389,8 +479,14 @@ def test_anndata_round_trip_keeps_everything(seed, with_extras):
         features=["g", "h"],
         **(extras if with_extras else {}),
     )
-    keys = {"mass_key": "mass", "weight_key": "weight", "condition_key": "condition"} if with_extras else {}
-    assert_same(Snapshots.from_anndata(given.to_anndata(), time_key="time", use_rep="X", **keys), given)
+    keys = (
+        {"mass_key": "mass", "weight_key": "weight", "condition_key": "condition"}
+        if with_extras
+        else {}
+    )
+    assert_same(
+        Snapshots.from_anndata(given.to_anndata(), time_key="time", use_rep="X", **keys), given
+    )
 
 
 # --- selection ---
@@ -429,7 +525,9 @@ def test_a_split_takes_weights_and_names_along():
 
 
 def test_a_single_sample_cannot_be_split():
-    with pytest.raises(ValueError, match="time 1 has 1 samples, too few to split; .*validation_fraction=0"):
+    with pytest.raises(
+        ValueError, match="time 1 has 1 samples, too few to split; .*validation_fraction=0"
+    ):
         Snapshots(times=[0, 1], samples=[np.ones((9, 1)), np.ones((1, 1))]).split(0.1)
 
 
@@ -444,7 +542,9 @@ def test_a_subsample_holds_different_rows_of_the_snapshot():
 def test_a_time_that_is_not_there_lists_those_that_are():
     with pytest.raises(ValueError, match="no snapshot at time 2; the times are 0, 1, 4"):
         make().at(2)
-    with pytest.raises(ValueError, match=r"hold_out leaves \[4.0\]; at least two times must remain"):
+    with pytest.raises(
+        ValueError, match=r"hold_out leaves \[4.0\]; at least two times must remain"
+    ):
         make().without([0, 1])
 
 
@@ -470,5 +570,7 @@ def test_both_parts_of_a_split_carry_weight():
     assert all(w.sum() > 0 for part in (first, second) for w in part.weights)
     assert sorted([*first.at(0)[:, 0], *second.at(0)[:, 0]]) == list(range(60))
     one = Snapshots(times=[0, 1], samples=data.samples, weights=[np.eye(60)[0]] * 2)
-    with pytest.raises(ValueError, match="time 0 has 1 samples of positive weight, too few to split"):
+    with pytest.raises(
+        ValueError, match="time 0 has 1 samples of positive weight, too few to split"
+    ):
         one.split(0.1)

@@ -17,7 +17,15 @@ SUFFIXES = ["h5ad", "zarr", "nc", "h5"]
 
 
 def make(
-    n=6, T=4, d=3, dtype=torch.float32, weighted=True, resampled=False, discrete=False, seed=0, times=None
+    n=6,
+    T=4,
+    d=3,
+    dtype=torch.float32,
+    weighted=True,
+    resampled=False,
+    discrete=False,
+    seed=0,
+    times=None,
 ):
     generator = torch.Generator().manual_seed(seed)
     states = torch.randn(n, T, d, generator=generator, dtype=torch.float64).to(dtype)
@@ -33,7 +41,12 @@ def make(
         log_weights=torch.randn(n, T, generator=generator) if weighted else None,
         parents=parents,
         origin=[f"cell-{i}" for i in range(n)],
-        attrs={"seed": 3, "solver": "heun", "noise": None, "settings": {"steps": [1, 2.5], "on": True}},
+        attrs={
+            "seed": 3,
+            "solver": "heun",
+            "noise": None,
+            "settings": {"steps": [1, 2.5], "on": True},
+        },
     )
 
 
@@ -83,7 +96,9 @@ def test_attrs_are_plain_values_before_any_saving():
 
 def test_importing_trajectories_loads_no_slow_library():
     code = "import sys, dyninfer.data.trajectories, dyninfer.data.paths; print([m for m in ('scanpy', 'anndata', 'xarray', 'ot') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert out.strip() == "[]"
 
 
@@ -115,7 +130,9 @@ def test_mean_and_std_are_the_weighted_ones():
     traj = make()
     x, w = traj.states.double().numpy(), traj.weights.numpy()
     mean = np.stack([np.average(x[:, k], axis=0, weights=w[:, k]) for k in range(4)])
-    variance = np.stack([np.average((x[:, k] - mean[k]) ** 2, axis=0, weights=w[:, k]) for k in range(4)])
+    variance = np.stack(
+        [np.average((x[:, k] - mean[k]) ** 2, axis=0, weights=w[:, k]) for k in range(4)]
+    )
     np.testing.assert_allclose(traj.mean(), mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(traj.std(), np.sqrt(variance), rtol=1e-5)
 
@@ -138,7 +155,12 @@ def test_diverged_paths_carry_no_weight():
         states=states, times=[0], log_weights=torch.zeros(3, 1), status=torch.tensor([0, 0, 1])
     )
     assert traj.weights[:, 0].tolist() == [0.5, 0.5, 0]
-    assert (float(traj.mean()), float(traj.std()), float(traj.mass), float(traj.ess)) == (2, 1, 1, 2)
+    assert (float(traj.mean()), float(traj.std()), float(traj.mass), float(traj.ess)) == (
+        2,
+        1,
+        1,
+        2,
+    )
     assert not traj.resample(50).states.isnan().any()
     assert traj.weights_at(0)[2] == 0
 
@@ -213,7 +235,11 @@ def test_at_outside_the_range_names_the_range(t):
         make().weights_at(t)
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=8, unique=True), st.floats(0, 1), st.booleans())
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=8, unique=True),
+    st.floats(0, 1),
+    st.booleans(),
+)
 @settings(max_examples=60, deadline=None)
 def test_at_agrees_with_numpy_interp(times, share, descending):
     times = np.sort(times)
@@ -222,7 +248,9 @@ def test_at_agrees_with_numpy_interp(times, share, descending):
     values = np.random.default_rng(0).normal(size=(3, len(times)))
     t = times[0] + share * (times[-1] - times[0])
     order = slice(None, None, -1) if descending else slice(None)
-    traj = Trajectories(states=torch.tensor(values[:, order, None].copy()), times=times[order].copy())
+    traj = Trajectories(
+        states=torch.tensor(values[:, order, None].copy()), times=times[order].copy()
+    )
     expected = [np.interp(t, times, v) for v in values]
     np.testing.assert_allclose(traj.at(t)[:, 0], expected, rtol=1e-6, atol=1e-5)
 
@@ -289,7 +317,9 @@ def test_resampling_equalises_weights_at_its_time_and_keeps_mean_and_mass_at_all
     generator = torch.Generator().manual_seed(0)
     growth = torch.rand(4000, 1, generator=generator, dtype=torch.float64)
     times = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
-    traj = Trajectories(states=growth[..., None].expand(-1, 3, 1), times=times, log_weights=growth * times)
+    traj = Trajectories(
+        states=growth[..., None].expand(-1, 3, 1), times=times, log_weights=growth * times
+    )
     drawn = traj.resample(20_000, time=1.0, seed=1)
     assert drawn.n_paths == 20_000
     np.testing.assert_allclose(drawn.weights[:, 1], 1 / 20_000)
@@ -328,7 +358,9 @@ def test_resampling_leaves_the_global_random_state_alone():
 
 
 def test_resampling_a_population_without_mass_is_refused():
-    traj = Trajectories(states=torch.zeros(2, 1, 1), times=[4], log_weights=torch.full((2, 1), -torch.inf))
+    traj = Trajectories(
+        states=torch.zeros(2, 1, 1), times=[4], log_weights=torch.full((2, 1), -torch.inf)
+    )
     with pytest.raises(ValueError, match="no path has any mass left at time 4"):
         traj.resample()
 
@@ -521,7 +553,9 @@ def test_saving_and_loading_returns_every_field_exactly(tmp_path, suffix, kind):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_diverged_states_survive_saving(tmp_path, suffix):
     states = torch.tensor([[[1.0]], [[torch.nan]], [[torch.inf]]])
-    traj = Trajectories(states=states, times=[0.1], status=torch.tensor([0, 1, 1]), features=["gène / 1"])
+    traj = Trajectories(
+        states=states, times=[0.1], status=torch.tensor([0, 1, 1]), features=["gène / 1"]
+    )
     traj.save(tmp_path / f"run.{suffix}")
     assert_same(traj, Trajectories.load(tmp_path / f"run.{suffix}"))
 
@@ -620,13 +654,21 @@ def test_a_store_of_something_else_is_a_sentence(tmp_path):
             ValueError,
             r"float states must be \(path, time, feature\), got shape \(2, 2\)",
         ),
-        ({"states": torch.zeros(2, 2, 1).int()}, ValueError, r"integer states must be \(path, time\)"),
+        (
+            {"states": torch.zeros(2, 2, 1).int()},
+            ValueError,
+            r"integer states must be \(path, time\)",
+        ),
         ({"states": torch.zeros(2, 2).bool()}, TypeError, "must be float or integer, got bool"),
         ({"states": torch.zeros(0, 2, 1)}, ValueError, "at least one path"),
         ({"times": [0, 1, 2]}, ValueError, r"times must be \(time,\) = \(2,\).*got shape \(3,\)"),
         ({"times": [1, 1]}, ValueError, "strictly ascending or strictly descending"),
         ({"times": [0, float("nan")]}, ValueError, "times must be finite"),
-        ({"log_weights": torch.zeros(2)}, ValueError, r"log_weights must be \(path, time\) = \(2, 2\)"),
+        (
+            {"log_weights": torch.zeros(2)},
+            ValueError,
+            r"log_weights must be \(path, time\) = \(2, 2\)",
+        ),
         ({"origin": ["a"]}, ValueError, r"origin must be \(path,\) = \(2,\)"),
         ({"status": torch.zeros(3)}, ValueError, r"status must be \(path,\) = \(2,\)"),
         ({"parents": torch.zeros(2, 3).long()}, ValueError, r"parents must be \(path, time\)"),
@@ -700,12 +742,16 @@ def test_notebook_view_of_many_diverged_paths_is_small_and_finite():
 def test_to_changes_the_precision_of_states_only():
     traj = make(resampled=True).to(dtype=torch.float64)
     assert traj.states.dtype == traj.log_weights.dtype == traj.times.dtype == torch.float64
-    assert make(discrete=True, dtype=torch.int64).to("cpu", torch.float32).states.dtype == torch.int64
+    assert (
+        make(discrete=True, dtype=torch.int64).to("cpu", torch.float32).states.dtype == torch.int64
+    )
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("kind", [KINDS[0], KINDS[1], KINDS[3]], ids=["float", "resampled", "integer"])
+@pytest.mark.parametrize(
+    "kind", [KINDS[0], KINDS[1], KINDS[3]], ids=["float", "resampled", "integer"]
+)
 def test_everything_works_on_the_gpu(tmp_path, kind):
     here, there = make(**kind), make(**kind).to("cuda")
     assert there.states.is_cuda

@@ -73,12 +73,17 @@ def test_mesc_components_project_the_expression_and_agree_with_scikit_learn(mesc
 
 
 def test_mesc_loses_pluripotency_and_gains_endoderm(mesc):
-    early, late = mesc[mesc.obs["time"] == 0].to_df().mean(), mesc[mesc.obs["time"] == 96].to_df().mean()
+    early, late = (
+        mesc[mesc.obs["time"] == 0].to_df().mean(),
+        mesc[mesc.obs["time"] == 96].to_df().mean(),
+    )
     assert (
-        late[["Pou5f1", "Zfp42", "Esrrb", "Klf2"]] < 0.2 * early[["Pou5f1", "Zfp42", "Esrrb", "Klf2"]]
+        late[["Pou5f1", "Zfp42", "Esrrb", "Klf2"]]
+        < 0.2 * early[["Pou5f1", "Zfp42", "Esrrb", "Klf2"]]
     ).all()
     assert (
-        late[["Sparc", "Lamb1", "Col4a2", "Gata4"]] > 3 * early[["Sparc", "Lamb1", "Col4a2", "Gata4"]]
+        late[["Sparc", "Lamb1", "Col4a2", "Gata4"]]
+        > 3 * early[["Sparc", "Lamb1", "Col4a2", "Gata4"]]
     ).all()
 
 
@@ -99,7 +104,9 @@ def test_tracks_are_in_micrometres_and_seconds_one_particle_after_another():
 
 def test_nile_minima_are_one_path_of_years(tmp_path, monkeypatch):
     (tmp_path / "nile_minima").mkdir()
-    (tmp_path / "nile_minima" / "nile_minima.csv").write_text("Year,NileMin\n622,1157.0\n623,1088.0\n")
+    (tmp_path / "nile_minima" / "nile_minima.csv").write_text(
+        "Year,NileMin\n622,1157.0\n623,1088.0\n"
+    )
     use(monkeypatch, tmp_path, "nile_minima")
     adata = datasets.nile_minima()
     assert adata.obs["year"].tolist() == [622.0, 623.0]
@@ -182,7 +189,9 @@ def test_script_refuses_another_archive(tmp_path, prepare):
     ("row", "value", "message"),
     [(5, 0.5, "not counts"), (5, -1, "not counts"), (1, 1, "stimulus")],
 )
-def test_script_refuses_a_table_that_is_not_the_panel(tmp_path, prepare, panel, row, value, message):
+def test_script_refuses_a_table_that_is_not_the_panel(
+    tmp_path, prepare, panel, row, value, message
+):
     values, names = panel
     values[row, 1] = value
     write_panel(tmp_path / "sdist.tar.gz", prepare.FOLDER, values, names)
@@ -195,9 +204,19 @@ def test_script_refuses_a_table_that_is_not_the_panel(tmp_path, prepare, panel, 
 
 def test_available_lists_every_loader():
     table = datasets.available()
-    assert list(table.columns) == ["name", "cells", "features", "times", "origin", "licence", "reference"]
+    assert list(table.columns) == [
+        "name",
+        "cells",
+        "features",
+        "times",
+        "origin",
+        "licence",
+        "reference",
+    ]
     assert sorted(table["name"]) == sorted(set(datasets.__all__) - {"available"})
-    assert table.set_index("name").loc["mesc_retinoic_acid", ["cells", "features", "origin"]].tolist() == [
+    assert table.set_index("name").loc[
+        "mesc_retinoic_acid", ["cells", "features", "origin"]
+    ].tolist() == [
         2449,
         41,
         "shipped",
@@ -216,7 +235,10 @@ def test_every_loader_documents_licence_and_citation():
 def test_import_is_light():
     heavy = "pooch anndata pandas torch scanpy requests"
     code = f"import sys, dyninfer.datasets; print([m for m in {heavy.split()} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+        == "[]"
+    )
 
 
 # ---- loaders on small files ---------------------------------------------------------------------------------------
@@ -236,7 +258,9 @@ def use(monkeypatch, folder, name, entry=None):
 
     repacked = rehash(entry.repacked) if entry.repacked else None
     monkeypatch.setitem(
-        TABLE, name, dataclasses.replace(entry, files=tuple(map(rehash, entry.files)), repacked=repacked)
+        TABLE,
+        name,
+        dataclasses.replace(entry, files=tuple(map(rehash, entry.files)), repacked=repacked),
     )
     monkeypatch.setenv(files.DATA_FOLDER, str(folder))
 
@@ -283,7 +307,9 @@ def test_embryoid_body_keeps_velocity_and_bin_with_their_cell(tmp_path, monkeypa
 
 def test_emt_a549_turns_sample_numbers_into_hours(tmp_path, monkeypatch):
     (tmp_path / "emt_a549").mkdir()
-    table = pd.DataFrame({"samples": [3, 0, 1, 2, 3], "x1": [3.0, 0, 1, 2, 3], "x2": np.arange(5.0)})
+    table = pd.DataFrame(
+        {"samples": [3, 0, 1, 2, 3], "x1": [3.0, 0, 1, 2, 3], "x2": np.arange(5.0)}
+    )
     table.to_csv(tmp_path / "emt_a549" / "emt.csv", index=False)
     use(monkeypatch, tmp_path, "emt_a549")
     adata = datasets.emt_a549()
@@ -341,7 +367,8 @@ def test_altered_file_is_refused_with_both_hashes(cite_folder, monkeypatch):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(
-        ValueError, match=f"day_4.npy of data set 'cite_hspc' has sha256 {found}, expected {expected}"
+        ValueError,
+        match=f"day_4.npy of data set 'cite_hspc' has sha256 {found}, expected {expected}",
     ):
         datasets.cite_hspc()
 
@@ -421,7 +448,9 @@ def test_altered_download_is_refused_with_both_hashes(server, cite_folder, monke
 
 # ---- the published files, where they are at hand -------------------------------------------------------------------
 
-real = pytest.mark.skipif(not os.environ.get("DYNINFER_DATA"), reason="DYNINFER_DATA names no folder of data")
+real = pytest.mark.skipif(
+    not os.environ.get("DYNINFER_DATA"), reason="DYNINFER_DATA names no folder of data"
+)
 
 
 @real

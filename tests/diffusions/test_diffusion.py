@@ -16,7 +16,9 @@ def test_fields_made_of_functions_see_batched_times():
         shapes.append(tuple(t.shape))
         return x * t[:, None]
 
-    process = Diffusion(drift=field, score=field, growth=lambda t, x: t, potential=lambda t, x: t * x[:, 0])
+    process = Diffusion(
+        drift=field, score=field, growth=lambda t, x: t, potential=lambda t, x: t * x[:, 0]
+    )
     torch.testing.assert_close(process.drift(2.0, X), 2 * X)
     torch.testing.assert_close(process.score(torch.tensor(3), X), 3 * X)
     torch.testing.assert_close(process.drift(torch.arange(5), X), X * torch.arange(5)[:, None])

@@ -47,7 +47,9 @@ def test_divergence_is_the_trace_of_the_jacobian_of_the_drift(mode):
     p, _ = process(mode)
     t, x = points()
     drift = p.drift(t, x)
-    trace = sum(torch.autograd.grad(drift[:, i].sum(), x, retain_graph=True)[0][:, i] for i in range(D))
+    trace = sum(
+        torch.autograd.grad(drift[:, i].sum(), x, retain_graph=True)[0][:, i] for i in range(D)
+    )
     torch.testing.assert_close(p.divergence(t, x), trace)
 
 
@@ -118,5 +120,7 @@ def test_drift_is_differentiable_in_state_and_weights():
     p, _ = process(sigma=0.2, growth_penalty=1.0)
     t, x = points()
     drift, growth = p.drift_and_growth(t, x)
-    gradients = torch.autograd.grad((drift.square().sum() + growth.sum()), [x, *p.network.parameters()])
+    gradients = torch.autograd.grad(
+        (drift.square().sum() + growth.sum()), [x, *p.network.parameters()]
+    )
     assert all(g.isfinite().all() and g.abs().sum() > 0 for g in gradients)

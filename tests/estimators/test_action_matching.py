@@ -96,7 +96,9 @@ def test_entropic_drift_of_an_ornstein_uhlenbeck_density_is_its_own():
     )
 
     def sampler(t, n):
-        return system.marginal_mean(t) + system.marginal_variance(t).sqrt()[:, None] * torch.randn(n, 2)
+        return system.marginal_mean(t) + system.marginal_variance(t).sqrt()[:, None] * torch.randn(
+            n, 2
+        )
 
     model = di.ActionMatching(sigma=1.0, training=steps(1000), **SMALL)
     model.fit(di.DensityPath(sampler, (0.0, 1.0)), progress=False)
@@ -132,7 +134,9 @@ def test_pure_growth_is_found_as_growth():
     rate, times = 0.8, np.linspace(0, 1, 3)
     cloud = rng.normal(size=(2000, 2))
     data = di.Snapshots(times=times, samples=[cloud] * 3, masses=np.exp(rate * times))
-    model = di.ActionMatching(growth_penalty=2.0, coupling="ot", scale=None, training=steps(1000), **SMALL)
+    model = di.ActionMatching(
+        growth_penalty=2.0, coupling="ot", scale=None, training=steps(1000), **SMALL
+    )
     model.fit(data, progress=False)
     x = torch.as_tensor(cloud[:500], dtype=torch.float32)
     for t in (0.1, 0.5, 0.9):
@@ -152,7 +156,9 @@ def test_far_clusters_exchange_mass_without_motion():
         return rng.normal(size=(n, 2)) * 0.3 + np.where(right, 10.0, -10.0)[:, None] * [1.0, 0.0]
 
     data = di.Snapshots(times=[0.0, 1.0], samples=[sample(0.2), sample(0.8)])
-    model = di.ActionMatching(growth_penalty=1.0, training=steps(2000), **SMALL).fit(data, progress=False)
+    model = di.ActionMatching(growth_penalty=1.0, training=steps(2000), **SMALL).fit(
+        data, progress=False
+    )
     run = model.simulate(data.at(0.0), [0.0, 1.0])
     moved = (run.states[:, 1] - run.states[:, 0]).norm(dim=1)
     assert float(moved.median()) < 1.0
@@ -215,9 +221,13 @@ def test_loss_exceeds_the_least_action_by_half_the_squared_error_of_the_gradient
     objective = ActionObjective(model, dummy, di.DensityPath(BRIDGE.sample, (0.0, 1.0)), scaling, 0)
     fixed = Quadratic(scaling)
     generator = torch.Generator().manual_seed(0)
-    losses = torch.cat([objective.loss(fixed, objective.batch(20_000, generator))["loss"] for _ in range(20)])
+    losses = torch.cat(
+        [objective.loss(fixed, objective.batch(20_000, generator))["loss"] for _ in range(20)]
+    )
     t, x = BRIDGE.points(400_000)
-    excess = 0.5 * float((fixed.derivatives(t, x).gradient - BRIDGE.velocity(t, x)).square().sum(1).mean())
+    excess = 0.5 * float(
+        (fixed.derivatives(t, x).gradient - BRIDGE.velocity(t, x)).square().sum(1).mean()
+    )
     error = 4 * float(losses.std()) / len(losses) ** 0.5 + 0.01
     assert float(losses.mean()) - BRIDGE.least_action() == pytest.approx(excess, abs=error)
 
@@ -239,7 +249,10 @@ def test_units_of_space_and_time_carry_over():
         b.process_.growth(24.0, 10 * x + 3), a.process_.growth(1.0, x) / 24, rtol=2e-2, atol=2e-3
     )
     torch.testing.assert_close(
-        b.process_.potential(24.0, 10 * x + 3), a.process_.potential(1.0, x) * 100 / 24, rtol=2e-2, atol=0.1
+        b.process_.potential(24.0, 10 * x + 3),
+        a.process_.potential(1.0, x) * 100 / 24,
+        rtol=2e-2,
+        atol=0.1,
     )
 
 

@@ -19,7 +19,9 @@ NILE = Path(os.environ.get("DYNINFER_DATA", ".")) / "long_memory" / "nile_minima
 def fractional_ou(hurst, seed, n=64, length=200, rate=1.0, noise=0.1, end=10.0, inner=10):
     """Exact fractional motion through an exponential integrator, ten steps between two observations."""
     times = np.linspace(0, end, (length - 1) * inner + 1)
-    steps = FractionalBrownianMotion(hurst).sample(times, n, seed=seed, dtype=torch.float64).diff(dim=1)
+    steps = (
+        FractionalBrownianMotion(hurst).sample(times, n, seed=seed, dtype=torch.float64).diff(dim=1)
+    )
     dt = times[1]
     x, kept = torch.zeros(n, dtype=torch.float64), []
     for k in range(steps.shape[1] + 1):
@@ -60,7 +62,9 @@ def test_memory_of_the_nile_minima_is_the_published_one():
     level = pd.read_csv(NILE)["NileMin"].to_numpy()
     total = np.concatenate([[0.0], np.cumsum(level - level.mean())])
     paths = Paths(times=[np.arange(len(total))], states=[total[:, None]])
-    model = FractionalSDE(drift="constant", observation_noise=0.05 * level.std()).fit(paths, progress=False)
+    model = FractionalSDE(drift="constant", observation_noise=0.05 * level.std()).fit(
+        paths, progress=False
+    )
     assert abs(model.hurst_ - 0.837) < 0.025
 
 
@@ -73,7 +77,10 @@ def test_index_one_half_is_the_ordinary_ou_likelihood():
     mu = float(shift + scale * prior.level)
     noise = float(model.observation_noise_[0])
     for path, (t, x) in enumerate(zip(paths.times, paths.states, strict=True)):
-        mean, var = float(shift + scale * prior.start_mean), float(scale * prior.log_start.exp()) ** 2
+        mean, var = (
+            float(shift + scale * prior.start_mean),
+            float(scale * prior.log_start.exp()) ** 2,
+        )
         total = 0.0
         for k in range(len(t)):
             if k:
@@ -122,8 +129,12 @@ def test_missing_values_and_irregular_times_are_marginalised():
     with_gap = Paths(times=paths.times, states=dropped)
     kept = np.arange(12) != 4
     without = Paths(times=[paths.times[1][kept]], states=[paths.states[1][kept]])
-    assert model.log_likelihoods(with_gap)[1] == pytest.approx(model.log_likelihoods(without)[0], abs=1e-7)
-    assert model.log_likelihoods(with_gap)[0] == pytest.approx(model.log_likelihoods(paths)[0], abs=1e-7)
+    assert model.log_likelihoods(with_gap)[1] == pytest.approx(
+        model.log_likelihoods(without)[0], abs=1e-7
+    )
+    assert model.log_likelihoods(with_gap)[0] == pytest.approx(
+        model.log_likelihoods(paths)[0], abs=1e-7
+    )
 
 
 def test_latent_readout_explains_correlated_features():
@@ -131,10 +142,14 @@ def test_latent_readout_explains_correlated_features():
     times = np.linspace(0, 3, 25)
     hidden = FractionalBrownianMotion(0.7).sample(times, 6, seed=2).double()
     generator = torch.Generator().manual_seed(0)
-    x = hidden[..., None] * torch.tensor([1.0, -2.0, 0.5]) + 0.1 * torch.randn(6, 25, 3, generator=generator)
+    x = hidden[..., None] * torch.tensor([1.0, -2.0, 0.5]) + 0.1 * torch.randn(
+        6, 25, 3, generator=generator
+    )
     paths = Paths(times=[times] * 6, states=list(x.numpy()))
     options = {"drift": "none", "n_nodes": 3, "hurst": 0.7}
-    together = FractionalSDE(state="latent", latent_dim=1, **options).fit(paths, max_steps=15, progress=False)
+    together = FractionalSDE(state="latent", latent_dim=1, **options).fit(
+        paths, max_steps=15, progress=False
+    )
     alone = FractionalSDE(**options).fit(paths, max_steps=15, progress=False)
     assert together.log_likelihoods(paths).mean() > alone.log_likelihoods(paths).mean() + 10
     seen = together.posterior(paths, n_samples=20).mean()
@@ -143,7 +158,9 @@ def test_latent_readout_explains_correlated_features():
 
 def test_an_index_for_every_coordinate(tmp_path):
     times = np.linspace(0, 3, 60)
-    x = np.stack([FractionalBrownianMotion(h).sample(times, 8, seed=3).numpy() for h in (0.2, 0.8)], axis=-1)
+    x = np.stack(
+        [FractionalBrownianMotion(h).sample(times, 8, seed=3).numpy() for h in (0.2, 0.8)], axis=-1
+    )
     paths = Paths(times=[times] * 8, states=list(x))
     model = FractionalSDE(drift="none", per_dimension=True, n_nodes=5).fit(paths, progress=False)
     np.testing.assert_allclose(model.hurst_, [0.2, 0.8], atol=0.15)
@@ -186,7 +203,8 @@ def test_times_out_of_place_are_refused():
 
 def test_paths_that_do_not_move_are_refused():
     still = Paths(
-        times=[np.arange(9.0)] * 2, states=[np.stack([np.arange(9.0), np.full(9, k)], 1) for k in range(2)]
+        times=[np.arange(9.0)] * 2,
+        states=[np.stack([np.arange(9.0), np.full(9, k)], 1) for k in range(2)],
     )
     with pytest.raises(ValueError, match="feature 'x1' never changes"):
         FractionalSDE().fit(still, progress=False)
@@ -199,14 +217,26 @@ def test_numbers_that_cannot_be_are_named_wherever_they_are_given():
     wide = Paths(times=data.times, states=[np.repeat(x, 2, axis=1) for x in data.states])
     model = FractionalSDE(n_nodes=2).fit(data, max_steps=3, progress=False)
     for call, kind, word in (
-        (lambda: model.log_likelihoods(wide), ValueError, "fitted on 1 features, these paths have 2"),
+        (
+            lambda: model.log_likelihoods(wide),
+            ValueError,
+            "fitted on 1 features, these paths have 2",
+        ),
         (lambda: model.elbo(data, n_samples=0), ValueError, "n_samples must be at least 1"),
-        (lambda: model.posterior(data, n_samples=2.5), TypeError, "n_samples must be a whole number"),
+        (
+            lambda: model.posterior(data, n_samples=2.5),
+            TypeError,
+            "n_samples must be a whole number",
+        ),
         (lambda: model.posterior(data, seed=1.5), TypeError, "seed must be a whole number"),
         (lambda: model.posterior(data, []), ValueError, "times is empty"),
         (lambda: model.forecast(data, []), ValueError, "times is empty"),
         (lambda: model.simulate(data, []), ValueError, "times is empty"),
-        (lambda: model.simulate(None, [0, 1], n_paths=-2), ValueError, "n_paths must be at least 1"),
+        (
+            lambda: model.simulate(None, [0, 1], n_paths=-2),
+            ValueError,
+            "n_paths must be at least 1",
+        ),
         (lambda: FractionalSDE().log_likelihoods(data), NotFittedError, "not fitted yet"),
     ):
         with pytest.raises(kind, match=word):
@@ -225,7 +255,11 @@ def command_of_a_fit(folder, *settings):
     file, out = folder / "paths.h5ad", folder / "model.safetensors"
     fractional_ou(0.5, 0, n=3, length=6).to_anndata().write_h5ad(file)
     keys = ["--path-key", "path", "--time-key", "time", "--n-nodes", "2"]
-    return ["fit", str(file), "--method", "FractionalSDE", *keys, *settings, "--out", str(out)], file, out
+    return (
+        ["fit", str(file), "--method", "FractionalSDE", *keys, *settings, "--out", str(out)],
+        file,
+        out,
+    )
 
 
 def test_the_command_line_fits_paths_and_says_which_drift(tmp_path, capsys):

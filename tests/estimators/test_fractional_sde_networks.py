@@ -20,7 +20,10 @@ def driven(hurst, seed, n, step, start, length=100, end=10.0, inner=10):
     """Paths of ``x ← step(x, h, ΔB)`` on a fine grid, with exact fractional noise: ``(n, length)`` and their times."""
     times = np.linspace(0, end, (length - 1) * inner + 1)
     moves = (
-        FractionalBrownianMotion(hurst).sample(times, n, seed=seed, dtype=torch.float64).diff(dim=1).numpy()
+        FractionalBrownianMotion(hurst)
+        .sample(times, n, seed=seed, dtype=torch.float64)
+        .diff(dim=1)
+        .numpy()
     )
     x, kept = start, [start]
     for k in range(moves.shape[1]):
@@ -117,7 +120,9 @@ def test_modules_of_the_users_own_are_copied_and_given_again_to_a_file(tmp_path)
     drawn = model.posterior(paths, [1.0], n_samples=2).states
     file = model.save(tmp_path / "model.safetensors")
     assert model.decoder is own["decoder"]
-    with pytest.raises(ValueError, match=r"decoder of its user's own \(Screen\).*FractionalSDE.load"):
+    with pytest.raises(
+        ValueError, match=r"decoder of its user's own \(Screen\).*FractionalSDE.load"
+    ):
         load(file)
     again = FractionalSDE.load(file, device="cpu", **own)
     assert torch.equal(again.posterior(paths, [1.0], n_samples=2).states, drawn)
@@ -158,7 +163,12 @@ def test_an_interrupted_run_is_kept_and_taken_up_to_the_same_end(tmp_path):
     torch.manual_seed(0)
     drift = _Stop()
     training = Training(
-        max_steps=8, batch_size=2, checkpoint_every=2, log_every=2, validation_fraction=0.0, device="cpu"
+        max_steps=8,
+        batch_size=2,
+        checkpoint_every=2,
+        log_every=2,
+        validation_fraction=0.0,
+        device="cpu",
     )
     options = {**SMALL, "state": "latent", "latent_dim": 3, "drift": drift, "training": training}
     _Stop.calls, _Stop.at = 0, None
@@ -176,12 +186,17 @@ def test_an_interrupted_run_is_kept_and_taken_up_to_the_same_end(tmp_path):
 
 def test_held_out_paths_decide_when_to_stop():
     training = Training(
-        max_steps=8, batch_size=2, validate_every=2, validation_fraction=0.25, patience=1, learning_rate=0.5,
+        max_steps=8,
+        batch_size=2,
+        validate_every=2,
+        validation_fraction=0.25,
+        patience=1,
+        learning_rate=0.5,
         device="cpu",
-    )  # fmt: skip
-    model = FractionalSDE(**SMALL, state="latent", latent_dim=2, drift="network", training=training).fit(
-        irregular(), progress=False
     )
+    model = FractionalSDE(
+        **SMALL, state="latent", latent_dim=2, drift="network", training=training
+    ).fit(irregular(), progress=False)
     assert model.history_["validation"].notna().any()
 
 
@@ -216,9 +231,15 @@ def test_interval_of_a_model_with_networks_is_refused_with_a_remedy():
 
 
 QUICK = Training(
-    max_steps=100, batch_size=16, learning_rate=2e-2, warmup_steps=10, ema_decay=0.95, validation_fraction=0.0,
-    log_every=10, device="cpu",
-)  # fmt: skip
+    max_steps=100,
+    batch_size=16,
+    learning_rate=2e-2,
+    warmup_steps=10,
+    ema_decay=0.95,
+    validation_fraction=0.0,
+    log_every=10,
+    device="cpu",
+)
 
 
 @pytest.mark.slow
@@ -257,12 +278,23 @@ def test_amplitude_of_geometric_noise_is_recovered():
 def test_nonlinear_decoder_is_worth_more_than_a_linear_one():
     """Two latent coordinates bent into five features."""
     times = np.linspace(0, 4, 30)
-    sample = FractionalBrownianMotion(0.7).sample(times, 48, n_features=2, seed=0, dtype=torch.float64)
+    sample = FractionalBrownianMotion(0.7).sample(
+        times, 48, n_features=2, seed=0, dtype=torch.float64
+    )
     z = sample.numpy() * 0.8
-    bent = np.stack([z[..., 0], z[..., 1], z[..., 0] ** 2, np.sin(2 * z[..., 1]), z[..., 0] * z[..., 1]], -1)
+    bent = np.stack(
+        [z[..., 0], z[..., 1], z[..., 0] ** 2, np.sin(2 * z[..., 1]), z[..., 0] * z[..., 1]], -1
+    )
     bent = bent + 0.1 * np.random.default_rng(0).normal(size=bent.shape)
     paths, others = (Paths(times=[times] * len(x), states=list(x)) for x in (bent[:32], bent[32:]))
-    options = {"state": "latent", "latent_dim": 2, "n_nodes": 3, "n_samples": 4, "n_steps": 1, "width": 32}
+    options = {
+        "state": "latent",
+        "latent_dim": 2,
+        "n_nodes": 3,
+        "n_samples": 4,
+        "n_steps": 1,
+        "width": 32,
+    }
     found = [
         FractionalSDE(decoder=decoder, drift="network", training=QUICK, **options)
         .fit(paths, progress=False)
@@ -285,7 +317,9 @@ def test_a_shifted_clock_changes_nothing_for_networks():
         max_steps=5, learning_rate=0.1, warmup_steps=0, ema_decay=0.0, validation_fraction=0.0
     )
     one, two = (
-        quick(x, 5, state="latent", latent_dim=1, decoder="network", training=training).elbo(x, n_samples=4)
+        quick(x, 5, state="latent", latent_dim=1, decoder="network", training=training).elbo(
+            x, n_samples=4
+        )
         for x in (data, later)
     )
     assert two == pytest.approx(one, abs=1e-2)
@@ -366,7 +400,9 @@ def test_context_and_content_of_an_own_encoder_must_have_their_sizes(name):
 
 
 def test_a_window_is_refused_by_a_linear_model():
-    with pytest.raises(ValueError, match="window is of models with networks, and this one is linear"):
+    with pytest.raises(
+        ValueError, match="window is of models with networks, and this one is linear"
+    ):
         FractionalSDE(window=5).fit(irregular(), progress=False)
 
 

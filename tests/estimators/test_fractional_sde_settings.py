@@ -18,7 +18,8 @@ LATENT = {"state": "latent", "latent_dim": 2}
 def walks(seed=0):
     rng = np.random.default_rng(seed)
     return di.Paths(
-        times=[np.linspace(0, 3, 7)] * 3, states=[0.5 * rng.normal(size=(7, 2)).cumsum(0) for _ in range(3)]
+        times=[np.linspace(0, 3, 7)] * 3,
+        states=[0.5 * rng.normal(size=(7, 2)).cumsum(0) for _ in range(3)],
     )
 
 
@@ -137,7 +138,8 @@ def test_the_step_is_named_in_which_a_module_turned():
 
 def test_a_gradient_that_is_not_finite_is_told_from_a_module_that_is_not():
     with pytest.raises(
-        ValueError, match="^parameters are no longer finite in step 2 .* see where drift has no finite"
+        ValueError,
+        match="^parameters are no longer finite in step 2 .* see where drift has no finite",
     ):
         trained(drift=Rooted())
 
@@ -151,7 +153,9 @@ def test_training_that_runs_away_says_what_to_lower():
     training = Training(
         max_steps=9, learning_rate=1e4, warmup_steps=0, gradient_clip=None, validation_fraction=0.0
     )
-    with pytest.raises(ValueError, match=r"step \d of this run of training.*[Ll]ower training.learning_rate"):
+    with pytest.raises(
+        ValueError, match=r"step \d of this run of training.*[Ll]ower training.learning_rate"
+    ):
         di.FractionalSDE(**SMALL, drift="network", training=training).fit(walks(), progress=False)
 
 

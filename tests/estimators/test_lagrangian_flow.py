@@ -93,7 +93,9 @@ def transported(model):
 @pytest.mark.parametrize(
     ("steps", "residual"), [(1200, 0.1), pytest.param(4000, 0.05, marks=pytest.mark.slow)]
 )
-def test_transport_between_gaussians_has_the_closed_form_value_map_and_no_acceleration(steps, residual):
+def test_transport_between_gaussians_has_the_closed_form_value_map_and_no_acceleration(
+    steps, residual
+):
     model = flow(steps).fit(two(*PLAIN.samples(3000)), progress=False)
     size, value = transported(model)
     report = model.report()
@@ -126,7 +128,9 @@ def test_the_game_finds_the_transport_plan_from_independent_pairs(damping):
 
 
 def test_a_bridge_between_gaussians_on_the_line_has_the_closed_form_variance_drift_and_action():
-    truth = GaussianFlow(torch.zeros(1), torch.zeros(1), torch.ones(1, 1), 0.36 * torch.ones(1, 1), 0.8)
+    truth = GaussianFlow(
+        torch.zeros(1), torch.zeros(1), torch.ones(1, 1), 0.36 * torch.ones(1, 1), 0.8
+    )
     data = two(*truth.samples(5000))
     model = flow(800, SchrodingerBridge(0.8)).fit(data, progress=False)
     times = np.linspace(0, 1, 11)
@@ -163,13 +167,19 @@ def test_free_mass_between_two_points_has_the_closed_form_value_and_mass_curve(m
     model = flow(600, UnbalancedTransport(penalty)).fit(data, progress=False)
     m0, m1 = (1.0, 1.0) if masses is None else np.array(masses) / np.mean(masses)
     report = model.report()
-    assert report.attrs["action"] == pytest.approx(dirac_action(distance, m0, m1, penalty), rel=0.05)
-    assert report.attrs["dual_value"] == pytest.approx(dirac_action(distance, m0, m1, penalty), rel=0.05)
+    assert report.attrs["action"] == pytest.approx(
+        dirac_action(distance, m0, m1, penalty), rel=0.05
+    )
+    assert report.attrs["dual_value"] == pytest.approx(
+        dirac_action(distance, m0, m1, penalty), rel=0.05
+    )
     curve = dirac_mass(torch.tensor(report["time"]), distance, m0, m1, penalty)
     np.testing.assert_allclose(report["mass"], curve, atol=0.03)
     times = torch.linspace(0, 1, 11, dtype=torch.float64)
     run = model.simulate(data.samples[0], times)
-    np.testing.assert_allclose(run.mass * m0, dirac_mass(times, distance, m0, m1, penalty), atol=0.03)
+    np.testing.assert_allclose(
+        run.mass * m0, dirac_mass(times, distance, m0, m1, penalty), atol=0.03
+    )
     np.testing.assert_allclose(run.states[:, -1].mean(0), [distance, 0.0], atol=0.03)
 
 
@@ -178,7 +188,9 @@ def test_prescribed_mass_between_two_points_is_transport_at_constant_mass():
     model = flow(600, UnbalancedTransport(1.0, mass="constrained")).fit(data, progress=False)
     assert model.report().attrs["action"] == pytest.approx(0.5 * 1.5**2, rel=0.05)
     np.testing.assert_allclose(model.report()["mass"], 1.0, atol=0.03)
-    np.testing.assert_allclose(model.simulate(data.samples[0], np.linspace(0, 1, 11)).mass, 1.0, atol=0.03)
+    np.testing.assert_allclose(
+        model.simulate(data.samples[0], np.linspace(0, 1, 11)).mass, 1.0, atol=0.03
+    )
 
 
 def test_prescribed_mass_that_grows_makes_haste_while_it_is_small():
@@ -187,11 +199,15 @@ def test_prescribed_mass_that_grows_makes_haste_while_it_is_small():
     model = flow(1000, UnbalancedTransport(1.0, mass="constrained")).fit(data, progress=False)
     rate = math.log(3)
     inverse, whole = 2 * (1 - 1 / 3) / rate, 1 / rate
-    assert model.report().attrs["action"] == pytest.approx(1.125 / inverse + 0.5 * rate**2 * whole, rel=0.02)
+    assert model.report().attrs["action"] == pytest.approx(
+        1.125 / inverse + 0.5 * rate**2 * whole, rel=0.02
+    )
     times = np.linspace(0, 1, 11)
     run = model.simulate(data.samples[0], times)
     np.testing.assert_allclose(run.mass, 3**times, atol=0.05)
-    np.testing.assert_allclose(run.states[:, :, 0].mean(0), 1.5 * (1 - 3**-times) / (2 / 3), atol=0.04)
+    np.testing.assert_allclose(
+        run.states[:, :, 0].mean(0), 1.5 * (1 - 3**-times) / (2 / 3), atol=0.04
+    )
 
 
 def test_mass_that_teleports_is_told_with_its_share_and_the_reach():
@@ -199,7 +215,8 @@ def test_mass_that_teleports_is_told_with_its_share_and_the_reach():
     here, there = rng.normal(0, 0.1, (200, 2)), rng.normal(20, 0.1, (100, 2))
     data = two(here, np.concatenate([here[:100], there]))
     with pytest.warns(
-        UserWarning, match=r"50% of the mass between times 0 and 1 .* farther apart than π/√λ = 3.14"
+        UserWarning,
+        match=r"50% of the mass between times 0 and 1 .* farther apart than π/√λ = 3.14",
     ):
         flow(5, UnbalancedTransport(1.0)).fit(data, progress=False)
     with warnings.catch_warnings():
@@ -220,11 +237,17 @@ def test_two_far_clusters_exchange_mass_without_motion(mass):
     right = (run.weights * (run.states[:, :, 0] > 0)).sum(0)
     # Where mass is free, each cluster goes its own way: √m is linear in time.
     own = [((1 - times) * a**0.5 + times * b**0.5).square() for a, b in ((0.2, 0.8), (0.8, 0.2))]
-    share = fisher_rao_share(times, 0.2, 0.8) if mass == "constrained" else own[0] / (own[0] + own[1])
+    share = (
+        fisher_rao_share(times, 0.2, 0.8) if mass == "constrained" else own[0] / (own[0] + own[1])
+    )
     np.testing.assert_allclose(right, share, atol=0.03)
     total = torch.ones_like(times) if mass == "constrained" else own[0] + own[1]
     np.testing.assert_allclose(run.mass, total, atol=0.03)
-    value = fisher_rao_action(0.2, 0.8, 1.0) if mass == "constrained" else 4 * (0.8**0.5 - 0.2**0.5) ** 2
+    value = (
+        fisher_rao_action(0.2, 0.8, 1.0)
+        if mass == "constrained"
+        else 4 * (0.8**0.5 - 0.2**0.5) ** 2
+    )
     assert model.report().attrs["action"] == pytest.approx(value, rel=0.05)
     assert float((run.states[:, -1] - run.states[:, 0]).norm(dim=1).max()) < 0.05
 
@@ -243,7 +266,9 @@ def test_given_masses_are_met_at_every_snapshot(mass):
     masses = np.array([1.0, 2.0, 1.5])
     samples = [rng.normal(0.3 * k, 1.0, (400, 2)) for k in range(3)]
     data = di.Snapshots(times=[0.0, 1.0, 3.0], samples=samples, masses=masses)
-    model = flow(800, UnbalancedTransport(1.0, mass=mass), path_fraction=0.0).fit(data, progress=False)
+    model = flow(800, UnbalancedTransport(1.0, mass=mass), path_fraction=0.0).fit(
+        data, progress=False
+    )
     run = model.simulate(data.samples[0], [0.0, 1.0, 3.0])
     np.testing.assert_allclose(run.mass, masses, rtol=0.05)
 
@@ -298,7 +323,11 @@ def test_a_harmonic_trap_bends_paths_into_sines():
 
 def gravity():
     """Cells thrown upwards: state at time t, energy, launch velocity."""
-    a, u, b = torch.tensor([0.0, -16.0]), torch.tensor([1.0, 8.0]), torch.tensor([[0.3, 0.2], [0.2, -0.3]])
+    a, u, b = (
+        torch.tensor([0.0, -16.0]),
+        torch.tensor([1.0, 8.0]),
+        torch.tensor([[0.3, 0.2], [0.2, -0.3]]),
+    )
     return (
         lambda t, x: x + (u + x @ b) * t + 0.5 * a * t**2,
         lambda t, x: -(x * a).sum(1),
@@ -351,14 +380,18 @@ def test_paths_go_round_a_ring_of_data_instead_of_through_the_hole():
         return np.stack([np.cos(angle), np.sin(angle)], 1) + 0.05 * rng.normal(size=(len(angle), 2))
 
     def snapshot(centre):
-        return np.concatenate([ring(centre + 0.15 * rng.normal(size=1000)), ring(rng.uniform(0, 6.283, 400))])
+        return np.concatenate(
+            [ring(centre + 0.15 * rng.normal(size=1000)), ring(rng.uniform(0, 6.283, 400))]
+        )
 
     data = two(snapshot(np.pi), snapshot(0.0))
     start = ring(np.pi + 0.15 * rng.normal(size=500))
     radius, ends = {}, {}
     for name, lagrangian in (("ring", DataManifold(strength=6.0)), ("plain", OptimalTransport())):
         total = OptimalTransport() + lagrangian
-        model = flow(600 if name == "ring" else 200, total, scale="global").fit(data, progress=False)
+        model = flow(600 if name == "ring" else 200, total, scale="global").fit(
+            data, progress=False
+        )
         run = model.simulate(start, [0.0, 0.5, 1.0]).states
         radius[name], ends[name] = run[:, 1].norm(dim=1), run[:, 2].norm(dim=1)
     assert float(radius["plain"].median()) < 0.4
@@ -393,12 +426,15 @@ def test_growth_and_noise_together_reproduce_what_was_made_by_both():
 SMALL = {"width": 16, "depth": 2, "path_width": 16}
 NEW = {
     "constrained": {"lagrangian": UnbalancedTransport(0.3, mass="constrained"), "scale": "feature"},
-    "manifold": {"lagrangian": OptimalTransport() + DataManifold(strength=0.5, n_landmarks=16), "path_fraction": 0.9},
+    "manifold": {
+        "lagrangian": OptimalTransport() + DataManifold(strength=0.5, n_landmarks=16),
+        "path_fraction": 0.9,
+    },
     "everything": {
         "lagrangian": UnbalancedTransport(0.3) + SchrodingerBridge(0.5) + MeanAcceleration(),
         "refinement_steps": 1,
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -425,14 +461,18 @@ def small(monkeypatch):
 
 def test_a_saved_potential_keeps_its_name_and_a_refit_asks_for_the_function(small, tmp_path):
     lagrangian = UnbalancedTransport(0.1) + PhysicalPotential(spring)
-    model = WassersteinLagrangianFlow(lagrangian=lagrangian, **SMALL).fit(small, max_steps=4, progress=False)
+    model = WassersteinLagrangianFlow(lagrangian=lagrangian, **SMALL).fit(
+        small, max_steps=4, progress=False
+    )
     again = di.load(model.save(tmp_path / "model.safetensors"))
     assert (
         repr(again.lagrangian)
         == repr(lagrangian)
         == ("UnbalancedTransport(growth_penalty=0.1) + PhysicalPotential(V=spring)")
     )
-    assert torch.equal(again.simulate(small, [0.0, 2.0]).states, model.simulate(small, [0.0, 2.0]).states)
+    assert torch.equal(
+        again.simulate(small, [0.0, 2.0]).states, model.simulate(small, [0.0, 2.0]).states
+    )
     pd.testing.assert_frame_equal(again.report(), model.report())
     assert again.report().attrs == model.report().attrs
     with pytest.raises(TypeError, match="name 'spring': .* give the function itself to fit again"):
@@ -459,13 +499,18 @@ def test_the_command_line_takes_a_sum_of_lagrangians(tmp_path, monkeypatch):
     ]
     assert cli.main([*command, "--max-steps", "5", "--width", "8", "--no-progress"]) == 0
     model = di.load("model.safetensors")
-    assert repr(model.lagrangian) == "UnbalancedTransport(growth_penalty=0.1) + SchrodingerBridge(sigma=0.3)"
+    assert (
+        repr(model.lagrangian)
+        == "UnbalancedTransport(growth_penalty=0.1) + SchrodingerBridge(sigma=0.3)"
+    )
     assert (model.process_.sigma, model.process_.growth_penalty) == (0.3, 0.1)
 
 
 def test_a_density_path_is_refused_with_the_method_that_takes_it():
     path = di.DensityPath(lambda t, n: torch.randn(n, 2), times=(0, 1))
-    with pytest.raises(TypeError, match="give it snapshots, or fit a DensityPath with ActionMatching"):
+    with pytest.raises(
+        TypeError, match="give it snapshots, or fit a DensityPath with ActionMatching"
+    ):
         WassersteinLagrangianFlow(**SMALL).fit(path, progress=False)
 
 
@@ -475,9 +520,14 @@ def test_a_density_path_is_refused_with_the_method_that_takes_it():
         ({"lagrangian": None}, TypeError, r"lagrangian must be .*Lagrangian.*, found None"),
         ({"lagrangian": "ot"}, TypeError, r"lagrangian must be .*Lagrangian.*, found 'ot'"),
         ({"lagrangian": OptimalTransport}, TypeError, r"lagrangian must be .*Lagrangian"),
-        ({"lagrangian": SchrodingerBridge(-1.0)}, ValueError, "SchrodingerBridge.sigma must be positive"),
         (
-            {"lagrangian": SchrodingerBridge(1.0) + SchrodingerBridge(2.0)}, ValueError,
+            {"lagrangian": SchrodingerBridge(-1.0)},
+            ValueError,
+            "SchrodingerBridge.sigma must be positive",
+        ),
+        (
+            {"lagrangian": SchrodingerBridge(1.0) + SchrodingerBridge(2.0)},
+            ValueError,
             "both set the noise; keep one of them",
         ),
         ({"path_fraction": 1.5}, ValueError, r"path_fraction must lie in \[0, 1\], found 1.5"),
@@ -491,7 +541,7 @@ def test_a_density_path_is_refused_with_the_method_that_takes_it():
         ({"coupling": "sinkhorn"}, ValueError, "coupling"),
         ({"scale": "robust"}, ValueError, "scale"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_by_name(small, settings, error, message):
     with pytest.raises(error, match=message):
         WassersteinLagrangianFlow(**(SMALL | settings)).fit(small, max_steps=2, progress=False)
@@ -511,13 +561,25 @@ def test_a_report_is_in_the_units_of_the_data(small):
     """The same data ten times as large and twice as slow."""
     stretched = di.Snapshots(times=2 * small.times, samples=[10 * s for s in small.samples])
     a = flow(100, UnbalancedTransport(0.5), scale="global").fit(small, progress=False).report()
-    b = flow(100, UnbalancedTransport(0.005), scale="global").fit(stretched, progress=False).report()
+    b = (
+        flow(100, UnbalancedTransport(0.005), scale="global")
+        .fit(stretched, progress=False)
+        .report()
+    )
     for column, factor in {
-        "time": 2, "mass": 1, "kinetic": 25, "growth": 25, "residual_std": 25, "speed": 5, "acceleration": 2.5,
-    }.items():  # fmt: skip
+        "time": 2,
+        "mass": 1,
+        "kinetic": 25,
+        "growth": 25,
+        "residual_std": 25,
+        "speed": 5,
+        "acceleration": 2.5,
+    }.items():
         np.testing.assert_allclose(b[column], factor * a[column], rtol=2e-2)
     assert b.attrs["action"] == pytest.approx(50 * a.attrs["action"], rel=1e-2)
-    assert a.attrs["action"] == pytest.approx(float((a["kinetic"] + a["growth"]).mean() * 2), rel=1e-2)
+    assert a.attrs["action"] == pytest.approx(
+        float((a["kinetic"] + a["growth"]).mean() * 2), rel=1e-2
+    )
 
 
 def test_a_report_before_fitting_is_refused():

@@ -25,7 +25,9 @@ def seen(generator, n, times, seed=0, emission=None, **settings):
     """Paths of a process, watched through an emission; without one, exactly."""
     emission = emission or LabelNoise.perfect(len(generator))
     process = di.MarkovJump(generator)
-    return observe(simulate_jumps(process, n, np.asarray(times), seed), emission, seed=seed + 1, **settings)
+    return observe(
+        simulate_jumps(process, n, np.asarray(times), seed), emission, seed=seed + 1, **settings
+    )
 
 
 def fitted(data, **settings):
@@ -61,7 +63,11 @@ GRID = 0.2 * np.arange(40)
         (None, {"observation": "exact"}, 0.06),
         (LabelNoise.uniform(3, 0.01), {}, 0.07),
         (LabelNoise.uniform(3, 0.1), {}, 0.13),
-        (GaussianEmission.of([0.0, 1.0, 2.0], 0.4), {"observation": "gaussian", "n_states": 3}, 0.1),
+        (
+            GaussianEmission.of([0.0, 1.0, 2.0], 0.4),
+            {"observation": "gaussian", "n_states": 3},
+            0.1,
+        ),
     ],
     ids=["exact", "1 % wrong", "10 % wrong", "gaussian"],
 )
@@ -101,7 +107,9 @@ def test_structures_are_kept():
         balanced.fit_.log_likelihood
         <= fitted(seen(RING, 100, GRID), observation="exact").fit_.log_likelihood + 1e-6
     )
-    one_way = fitted(data, observation="exact", allowed=["0>1", "1>2", "2 > 3", "3>2", "2>1", "1>0"])
+    one_way = fitted(
+        data, observation="exact", allowed=["0>1", "1>2", "2 > 3", "3>2", "2>1", "1>0"]
+    )
     np.testing.assert_allclose(one_way.generator_, chain.generator_, rtol=1e-4)
     assert set(one_way.confidence_intervals()["source"]) == {"0", "1", "2", "3"}
 
@@ -111,7 +119,9 @@ CAV_JUMPS = ["0>1", "0>3", "1>0", "1>2", "1>3", "2>1", "2>3"]
 
 def test_exact_entries_have_the_likelihood_that_msm_prints():
     data = cav()
-    model = fitted(data, observation="exact", allowed=CAV_JUMPS, exact_entries=["3"], prior_width=None)
+    model = fitted(
+        data, observation="exact", allowed=CAV_JUMPS, exact_entries=["3"], prior_width=None
+    )
     assert -2 * float(model.fit_.log_likelihood) == pytest.approx(3968.7978930519, abs=2e-3)
     table = model.confidence_intervals(0.95).set_index(["source", "target"])
     # Printed by msm 1.8.2 for the same data and jumps.
@@ -135,7 +145,9 @@ def test_intervals_cover_as_often_as_they_say(observation):
     truth = di.MarkovJump(GATE)
     wanted = [*truth.stationary().tolist(), *truth.holding_times().tolist()]
     for seed in range(40):
-        model = fitted(seen(GATE, 25, times, seed=10 * seed, emission=noise), observation=observation)
+        model = fitted(
+            seen(GATE, 25, times, seed=10 * seed, emission=noise), observation=observation
+        )
         table = model.confidence_intervals(0.9)
         rates = np.array(
             [GATE[int(a)][int(b)] for a, b in zip(table["source"], table["target"], strict=True)]
@@ -195,7 +207,9 @@ def test_derived_quantities_are_those_of_two_rates():
     one, rates = model.derived(opening, n_samples=20_000), model.confidence_intervals()
     assert one.loc[0, "quantity"] == "opening"
     np.testing.assert_allclose(
-        one.loc[0, ["low", "high"]].astype(float), rates.loc[0, ["low", "high"]].astype(float), rtol=0.01
+        one.loc[0, ["low", "high"]].astype(float),
+        rates.loc[0, ["low", "high"]].astype(float),
+        rtol=0.01,
     )
 
 
@@ -215,7 +229,9 @@ def test_a_model_comes_back_from_its_file(emission, settings, tmp_path):
     again = di.load(model.save(tmp_path / "model.safetensors"))
     np.testing.assert_array_equal(again.generator_, model.generator_)
     np.testing.assert_allclose(again.log_likelihoods(data), model.log_likelihoods(data), rtol=1e-12)
-    pd.testing.assert_frame_equal(again.confidence_intervals(), model.confidence_intervals(), rtol=1e-12)
+    pd.testing.assert_frame_equal(
+        again.confidence_intervals(), model.confidence_intervals(), rtol=1e-12
+    )
     pd.testing.assert_frame_equal(again.posterior_states(data), model.posterior_states(data))
     pd.testing.assert_frame_equal(again.history_, model.history_)
     assert again.noise_ == model.noise_
@@ -245,7 +261,9 @@ def test_rows_of_an_anndata_may_come_in_any_order():
 def test_relabelling_states_permutes_the_generator(observation):
     data = seen(random_generator(4, 0), 50, GRID, emission=LabelNoise.uniform(4, 0.01))
     order = np.array([2, 0, 3, 1])
-    other = di.Paths(times=data.times, states=[order[x] for x in data.states], state_names=data.state_names)
+    other = di.Paths(
+        times=data.times, states=[order[x] for x in data.states], state_names=data.state_names
+    )
     one, two = fitted(data, observation=observation), fitted(other, observation=observation)
     np.testing.assert_allclose(two.generator_[np.ix_(order, order)], one.generator_, rtol=1e-3)
     assert float(two.fit_.log_likelihood) == pytest.approx(float(one.fit_.log_likelihood), abs=1e-6)
@@ -297,13 +315,19 @@ def test_simulations_have_the_law_that_was_learned():
         ({"n_states": 1}, "n_states must be at least 2"),
         ({"exact_entries": ["0"]}, "exact_entries needs observation='exact'"),
         ({"observation": "gaussian"}, "needs n_states"),
-        ({"observation": "gaussian", "n_states": 2, "states": KMeansStates(n_states=2)}, "leave out states"),
+        (
+            {"observation": "gaussian", "n_states": 2, "states": KMeansStates(n_states=2)},
+            "leave out states",
+        ),
         ({"structure": "birth-death", "allowed": ["0>1"]}, "leave out allowed"),
         ({"allowed": ["0 to 1"]}, "'from>to'"),
         ({"refine": False, "observation": "confusion"}, "not trained for observation='confusion'"),
         ({"refine": False, "structure": "reversible"}, "not trained for structure='reversible'"),
         ({"refine": False, "allowed": ["0>1"]}, "not trained for allowed"),
-        ({"refine": False, "observation": "exact", "exact_entries": ["0"]}, "not trained for exact_entries"),
+        (
+            {"refine": False, "observation": "exact", "exact_entries": ["0"]},
+            "not trained for exact_entries",
+        ),
         ({"refine": False, "ancestor_time": 0.0}, "not trained for ancestor_time"),
         ({"allowed": ["0>9"]}, "no state '9'"),
         ({"observation": "exact", "exact_entries": ["dead"]}, "no state 'dead'"),
@@ -367,7 +391,9 @@ def test_clones_are_read_from_an_anndata():
     table = model.evaluate(cells)
     assert table["held_out"].tolist() == [False] * 3 + [True] * 3
     assert model.process_.state_names == ("r", "s", "w")
-    np.testing.assert_allclose(table["log_likelihood"][:3].sum(), float(model.fit_.log_likelihood), rtol=1e-9)
+    np.testing.assert_allclose(
+        table["log_likelihood"][:3].sum(), float(model.fit_.log_likelihood), rtol=1e-9
+    )
 
 
 def test_states_of_a_subset_are_matched_by_name():
@@ -380,7 +406,9 @@ def test_states_of_a_subset_are_matched_by_name():
     )
     whole = model.evaluate(data).set_index("path")["log_likelihood"]
     without = [
-        name for name, rows in data.obs.groupby("track", observed=True) if "low" not in set(rows["state"])
+        name
+        for name, rows in data.obs.groupby("track", observed=True)
+        if "low" not in set(rows["state"])
     ]
     part = data[data.obs["track"].isin(without)].copy()
     part.obs["state"] = part.obs["state"].cat.remove_unused_categories()
@@ -388,7 +416,9 @@ def test_states_of_a_subset_are_matched_by_name():
     found = model.evaluate(part).set_index("path")["log_likelihood"]
     np.testing.assert_allclose(found[without], whole[without], rtol=1e-9)
     part.obs["state"] = part.obs["state"].cat.rename_categories({"high": "tall"})
-    with pytest.raises(ValueError, match="there is no state 'tall'; the states are low, middle, high"):
+    with pytest.raises(
+        ValueError, match="there is no state 'tall'; the states are low, middle, high"
+    ):
         model.evaluate(part)
 
 
@@ -451,7 +481,9 @@ def test_intervals_are_normal_where_too_few_draws_are_effective(monkeypatch):
 def test_many_clean_paths_outweigh_what_the_network_believes():
     for seed in range(3):
         data = seen(RING, 1000, GRID, seed=seed)
-        refined, plain = (fitted(data, observation="exact", prior_width=width) for width in (2.5, None))
+        refined, plain = (
+            fitted(data, observation="exact", prior_width=width) for width in (2.5, None)
+        )
         assert float(refined.fit_.log_likelihood) > float(plain.fit_.log_likelihood) - 1
         assert log_error(refined, RING) < 1.1 * log_error(plain, RING)
 
@@ -461,8 +493,16 @@ def test_what_cannot_be_asked_of_a_model_is_named():
     model = fitted(paths, observation="exact", refine=False)
     for call, kind, word in (
         (lambda: model.simulate([0], []), ValueError, "times is empty"),
-        (lambda: model.simulate([0], [0, 1], n_paths=0), ValueError, "n_paths must be at least 1, found 0"),
-        (lambda: model.simulate([0], [0, 1], n_paths=2.5), TypeError, "n_paths must be a whole number"),
+        (
+            lambda: model.simulate([0], [0, 1], n_paths=0),
+            ValueError,
+            "n_paths must be at least 1, found 0",
+        ),
+        (
+            lambda: model.simulate([0], [0, 1], n_paths=2.5),
+            TypeError,
+            "n_paths must be a whole number",
+        ),
         (lambda: model.simulate([0], [0, 1], seed=1.5), TypeError, "seed must be a whole number"),
         (lambda: model.sample_processes(2.5), TypeError, "n must be a whole number"),
         (lambda: di.MarkovJumpInference().log_likelihoods(paths), NotFittedError, "not fitted yet"),
@@ -474,7 +514,9 @@ def test_what_cannot_be_asked_of_a_model_is_named():
 def test_a_fit_that_fails_leaves_no_old_rates_with_new_states():
     rng = np.random.default_rng(0)
     labels = [np.arange(12) // 2 % 2 for _ in range(4)]
-    paths = di.Paths(times=[np.arange(12.0)] * 4, states=[x + 0.1 * rng.normal(size=12) for x in labels])
+    paths = di.Paths(
+        times=[np.arange(12.0)] * 4, states=[x + 0.1 * rng.normal(size=12) for x in labels]
+    )
     model = fitted(paths, states=KMeansStates(n_states=2), observation="exact")
     once = di.Paths(times=[[0.0]] * 4, states=[[9.0], [8.0], [1.0], [0.0]])
     with pytest.raises(ValueError, match="no path"):
@@ -483,7 +525,9 @@ def test_a_fit_that_fails_leaves_no_old_rates_with_new_states():
         model.log_likelihoods(paths)
 
 
-def test_the_table_shows_the_rates_of_the_generator_also_of_states_that_were_hardly_seen(monkeypatch):
+def test_the_table_shows_the_rates_of_the_generator_also_of_states_that_were_hardly_seen(
+    monkeypatch,
+):
     monkeypatch.setattr("dyninfer.jumps.posterior.refine.LEAST_ESS", math.inf)
     model = fitted(seen(RING, 8, np.arange(10.0)), n_states=4, observation="exact")
     assert model.posterior_ == "Laplace"

@@ -31,9 +31,14 @@ from dyninfer.transport.objectives import CoupledSamples, SameRows
 ONE = torch.ones(1)
 STANDARD = (ONE, torch.zeros(1, 2), ONE)
 GAUSSIANS = MixtureBridge(STANDARD, (ONE, torch.tensor([[2.0, -1.0]]), 0.36 * ONE))
-MIXTURE = (torch.tensor([0.3, 0.7]), torch.tensor([[0.0, -1.5], [1.0, 1.5]]), torch.tensor([0.25, 0.4]))
+MIXTURE = (
+    torch.tensor([0.3, 0.7]),
+    torch.tensor([[0.0, -1.5], [1.0, 1.5]]),
+    torch.tensor([0.25, 0.4]),
+)
 MIXTURES = MixtureBridge(
-    (torch.tensor([0.5, 0.5]), torch.tensor([[-1.5, 0.0], [1.5, 0.0]]), torch.tensor([0.3, 0.3])), MIXTURE
+    (torch.tensor([0.5, 0.5]), torch.tensor([[-1.5, 0.0], [1.5, 0.0]]), torch.tensor([0.3, 0.3])),
+    MIXTURE,
 )
 SLOW = pytest.mark.slow
 TIMES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
@@ -48,7 +53,9 @@ def ends(bridge, n=100_000):
 
 
 def fitted(data, n=1500, width=64, coupling="independent", **settings):
-    model = StochasticInterpolant(coupling=coupling, scale=None, width=width, training=steps(n), **settings)
+    model = StochasticInterpolant(
+        coupling=coupling, scale=None, width=width, training=steps(n), **settings
+    )
     return model.fit(data, progress=False)
 
 
@@ -61,7 +68,14 @@ def coefficients(interpolant, noise=None):
         if noise is None:
             return c.alpha, c.beta, zero, c.alpha_slope, c.beta_slope, zero
         shape, slope = noise.shape(t)
-        return c.alpha, c.beta, noise.a**0.5 * shape, c.alpha_slope, c.beta_slope, noise.a * shape * slope
+        return (
+            c.alpha,
+            c.beta,
+            noise.a**0.5 * shape,
+            c.alpha_slope,
+            c.beta_slope,
+            noise.a * shape * slope,
+        )
 
     return at
 
@@ -89,7 +103,12 @@ def errors(process, bridge, at, latent=None):
 def gaussian():
     training = steps(2500, batch_size=1024)
     model = StochasticInterpolant(
-        coupling="independent", gamma=BrownianNoise(a=1.0), scale=None, width=64, depth=2, training=training
+        coupling="independent",
+        gamma=BrownianNoise(a=1.0),
+        scale=None,
+        width=64,
+        depth=2,
+        training=training,
     )
     return model.fit(ends(GAUSSIANS), progress=False)
 
@@ -124,10 +143,14 @@ def test_fields_of_other_families_match_closed_form_for_gaussians(interpolant, n
 @pytest.mark.parametrize("schedule", [pytest.param("linear", marks=SLOW), "vp"])
 def test_fields_of_one_sided_interpolants_match_closed_form(schedule):
     interpolant = OneSidedInterpolant(schedule=schedule)
-    model = StochasticInterpolant(interpolant=interpolant, scale=None, width=64, training=steps(1200))
+    model = StochasticInterpolant(
+        interpolant=interpolant, scale=None, width=64, training=steps(1200)
+    )
     model.fit(ends(GAUSSIANS), progress=False)
     at = coefficients(interpolant)
-    assert float(errors(model.process_, GAUSSIANS, at, latent=lambda t: float(at(t)[0])).max()) < 1e-2
+    assert (
+        float(errors(model.process_, GAUSSIANS, at, latent=lambda t: float(at(t)[0])).max()) < 1e-2
+    )
 
 
 @pytest.mark.slow
@@ -148,7 +171,9 @@ def test_fields_of_every_family_match_closed_form_for_mixtures(interpolant, nois
 @pytest.mark.slow
 def test_fields_of_a_mirror_match_closed_form_for_a_mixture():
     same = MixtureBridge(MIXTURE, MIXTURE)
-    model = fitted(ends(same), 4000, 128, interpolant=MirrorInterpolant(), gamma=BrownianNoise(a=1.0))
+    model = fitted(
+        ends(same), 4000, 128, interpolant=MirrorInterpolant(), gamma=BrownianNoise(a=1.0)
+    )
     at = coefficients(MirrorInterpolant(), BrownianNoise(a=1.0))
     assert float(errors(model.process_, same, at)[1:].max()) < 1e-2
     b, s = (
@@ -159,19 +184,32 @@ def test_fields_of_a_mirror_match_closed_form_for_a_mixture():
     assert float((b + slope * s).square().mean() / (slope * s).square().mean()) < 2e-2
 
 
-@pytest.mark.parametrize("noise", [0.0, pytest.param(0.5, marks=SLOW), pytest.param(1.0, marks=SLOW), 2.0])
+@pytest.mark.parametrize(
+    "noise", [0.0, pytest.param(0.5, marks=SLOW), pytest.param(1.0, marks=SLOW), 2.0]
+)
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_moments_are_those_of_the_other_end_for_every_noise(gaussian, noise, backward):
-    start, end = GAUSSIANS.sample(int(backward), 20_000, 50), (STANDARD if backward else GAUSSIANS.last)
-    run = gaussian.simulate(start, [1, 0] if backward else [0, 1], noise=noise, backward=backward, seed=1)
+    start, end = (
+        GAUSSIANS.sample(int(backward), 20_000, 50),
+        (STANDARD if backward else GAUSSIANS.last),
+    )
+    run = gaussian.simulate(
+        start, [1, 0] if backward else [0, 1], noise=noise, backward=backward, seed=1
+    )
     found, variance, mean = run.states[:, -1], end[2], end[1][0]
-    assert float((found.mean(0) - mean).norm()) < 0.02 * float((2 * variance + mean.square().sum()).sqrt())
+    assert float((found.mean(0) - mean).norm()) < 0.02 * float(
+        (2 * variance + mean.square().sum()).sqrt()
+    )
     assert float((torch.cov(found.T) / variance - torch.eye(2)).norm()) < 0.03 * 2**0.5
 
 
 def test_moments_are_right_where_noise_is_a_function_that_vanishes_at_the_ends(gaussian):
-    run = gaussian.simulate(GAUSSIANS.sample(0, 8000, 50), [0, 1], noise=lambda t: 4 * t * (1 - t), seed=1)
-    torch.testing.assert_close(torch.cov(run.states[:, -1].T) / 0.36, torch.eye(2), atol=0.06, rtol=0)
+    run = gaussian.simulate(
+        GAUSSIANS.sample(0, 8000, 50), [0, 1], noise=lambda t: 4 * t * (1 - t), seed=1
+    )
+    torch.testing.assert_close(
+        torch.cov(run.states[:, -1].T) / 0.36, torch.eye(2), atol=0.06, rtol=0
+    )
 
 
 @pytest.mark.slow
@@ -203,12 +241,17 @@ def test_log_density_of_the_flow_is_that_of_the_target(gaussian):
     assert float((found - GAUSSIANS.log_density(x, 1)).abs().mean()) < 0.02
 
 
-def test_the_denoiser_divided_by_gamma_is_a_worse_score_near_the_ends_than_the_learned_one(gaussian):
+def test_the_denoiser_divided_by_gamma_is_a_worse_score_near_the_ends_than_the_learned_one(
+    gaussian,
+):
     other = fitted(ends(GAUSSIANS), 700, gamma=BrownianNoise(a=1.0), second="denoiser")
     x = GAUSSIANS.sample_at(LINEAR, 0.02, 4000, 7)
     truth = GAUSSIANS.fields(LINEAR, 0.02, x)[1]
     middle = GAUSSIANS.sample_at(LINEAR, 0.5, 4000, 7)
-    assert relative_error(other.process_.score(0.5, middle), GAUSSIANS.fields(LINEAR, 0.5, middle)[1]) < 0.05
+    assert (
+        relative_error(other.process_.score(0.5, middle), GAUSSIANS.fields(LINEAR, 0.5, middle)[1])
+        < 0.05
+    )
     assert relative_error(gaussian.process_.score(0.02, x), truth) < 0.1 * relative_error(
         other.process_.score(0.02, x), truth
     )
@@ -275,7 +318,9 @@ def test_units_of_space_and_time_carry_over():
 @pytest.mark.parametrize("interpolant", ["linear", "spline"])
 def test_interpolants_of_many_snapshots_are_exact_at_every_snapshot(interpolant):
     rng = np.random.default_rng(0)
-    data = di.Snapshots(times=[0.0, 0.2, 1.0], samples=[rng.normal(k, 1, (200, 2)) for k in (0, 3, -1)])
+    data = di.Snapshots(
+        times=[0.0, 0.2, 1.0], samples=[rng.normal(k, 1, (200, 2)) for k in (0, 3, -1)]
+    )
     model = StochasticInterpolant(interpolant=interpolant, gamma="none", scale=None)
     model.training_ = steps(1)
     model.facts_ = model.facts(data)
@@ -316,9 +361,9 @@ def test_entropic_pairs_with_brownian_noise_have_the_marginals_of_the_schroeding
     device, dtype = torch.device("cpu"), torch.float64
     coupling = EntropicOTCoupling(sigma=sigma)
     samples = CoupledSamples(data, scaling, coupling, False, 0, device, dtype)
-    knots = samples.draw(torch.zeros(400_000, dtype=torch.long), torch.Generator().manual_seed(0)).knots[
-        :, :, 0
-    ]
+    knots = samples.draw(
+        torch.zeros(400_000, dtype=torch.long), torch.Generator().manual_seed(0)
+    ).knots[:, :, 0]
     c = 0.5 * ((4 * s0**2 * s1**2 + sigma**4) ** 0.5 - sigma**2)
     for t in (0.25, 0.5, 0.75):
         found = float(((1 - t) * knots[:, 0] + t * knots[:, 1]).var()) + sigma**2 * t * (1 - t)
@@ -337,12 +382,16 @@ def test_bent_interpolants_find_the_schroedinger_bridge_of_gaussians():
     t = np.linspace(0, 1, 9)
     variance = (1 - t) ** 2 * s0**2 + t**2 * s1**2 + t * (1 - t) * (2 * c + sigma**2)
     run = model.simulate(x[:10_000], t, noise=0.5 * sigma**2, seed=1).states[:, :, 0]
-    np.testing.assert_allclose(run.var(0), variance, rtol=0.06)  # of straight lines: 26 % too small midway
+    np.testing.assert_allclose(
+        run.var(0), variance, rtol=0.06
+    )  # of straight lines: 26 % too small midway
     assert float((run[:, 0] * run[:, -1]).mean()) == pytest.approx(c, abs=0.04)
     assert model.history_["energy"].tail(20).mean() == pytest.approx(0.32693, rel=0.03)
 
 
-def test_bound_on_the_divergence_sees_errors_of_known_size_and_the_printed_constants_are_half_of_it(gaussian):
+def test_bound_on_the_divergence_sees_errors_of_known_size_and_the_printed_constants_are_half_of_it(
+    gaussian,
+):
     fresh = di.Snapshots(
         times=[0, 1], samples=[GAUSSIANS.sample(0, 20_000, 60), GAUSSIANS.sample(1, 20_000, 61)]
     )
@@ -375,18 +424,26 @@ def test_far_clusters_exchange_mass_without_motion():
         return rng.normal(size=(n, 2)) * 0.3 + np.where(right, 10.0, -10.0)[:, None] * [1.0, 0.0]
 
     data = di.Snapshots(times=[0.0, 1.0], samples=[sample(0.2), sample(0.8)])
-    near = UnbalancedOTCoupling(mass_penalty=0.1)  # carrying mass over 20 units is dearer than growing it
-    model = StochasticInterpolant(coupling=near, width=64, training=steps(1000)).fit(data, progress=False)
+    near = UnbalancedOTCoupling(
+        mass_penalty=0.1
+    )  # carrying mass over 20 units is dearer than growing it
+    model = StochasticInterpolant(coupling=near, width=64, training=steps(1000)).fit(
+        data, progress=False
+    )
     run = model.simulate(data.at(0.0), [0.0, 1.0])
     assert float((run.states[:, 1] - run.states[:, 0]).norm(dim=1).median()) < 1.0
-    assert float((run.weights[:, 1] * (run.states[:, 1, 0] > 0)).sum()) == pytest.approx(0.8, abs=0.03)
+    assert float((run.weights[:, 1] * (run.states[:, 1, 0] > 0)).sum()) == pytest.approx(
+        0.8, abs=0.03
+    )
 
 
 def test_masses_of_the_data_are_grown_to():
     cloud = np.random.default_rng(0).normal(size=(1000, 2))
     data = di.Snapshots(times=[0.0, 2.0, 3.0], samples=[cloud] * 3, masses=[1.0, 3.0, 2.0])
     model = StochasticInterpolant(width=32, training=steps(600)).fit(data, progress=False)
-    np.testing.assert_allclose(model.simulate(cloud, [0.0, 2.0, 3.0]).mass, [1.0, 3.0, 2.0], rtol=0.08)
+    np.testing.assert_allclose(
+        model.simulate(cloud, [0.0, 2.0, 3.0]).mass, [1.0, 3.0, 2.0], rtol=0.08
+    )
 
 
 def doses(labels, n=400, shift=lambda dose: [dose, 0.0]):
@@ -395,7 +452,9 @@ def doses(labels, n=400, shift=lambda dose: [dose, 0.0]):
     end = [rng.normal(size=(n, 2)) * 0.3 + shift(label) for label in labels]
     conditions = np.repeat([str(label) for label in labels], n)
     return di.Snapshots(
-        times=[0.0, 1.0], samples=[np.concatenate(start), np.concatenate(end)], conditions=[conditions] * 2
+        times=[0.0, 1.0],
+        samples=[np.concatenate(start), np.concatenate(end)],
+        conditions=[conditions] * 2,
     )
 
 
@@ -405,14 +464,26 @@ def test_a_dose_that_was_never_seen_is_simulated_between_its_neighbours():
     start = np.random.default_rng(5).normal(size=(1000, 2)) * 0.3
     for dose in (1, 2, 3):
         end = model.simulate(start, [0.0, 1.0], condition=dose).states[:, 1].mean(0)
-        torch.testing.assert_close(end, torch.tensor([dose, 0.0], dtype=torch.float64), atol=0.15, rtol=0)
+        torch.testing.assert_close(
+            end, torch.tensor([dose, 0.0], dtype=torch.float64), atol=0.15, rtol=0
+        )
 
 
 def test_a_combination_that_was_never_seen_is_simulated_from_its_parts():
-    moves = {"none": [0.0, 0.0], "A": [2.0, 0.0], "B": [0.0, 2.0], "C": [0.0, -2.0], "A+C": [2.0, -2.0]}
+    moves = {
+        "none": [0.0, 0.0],
+        "A": [2.0, 0.0],
+        "B": [0.0, 2.0],
+        "C": [0.0, -2.0],
+        "A+C": [2.0, -2.0],
+    }
     data = doses(list(moves), shift=moves.get)
     model = StochasticInterpolant(width=64, training=steps(1000)).fit(data, progress=False)
-    end = model.simulate(np.zeros((200, 2)), [0.0, 1.0], condition="A+B", noise=0.01).states[:, 1].mean(0)
+    end = (
+        model.simulate(np.zeros((200, 2)), [0.0, 1.0], condition="A+B", noise=0.01)
+        .states[:, 1]
+        .mean(0)
+    )
     torch.testing.assert_close(end, torch.tensor([2.0, 2.0], dtype=torch.float64), atol=0.6, rtol=0)
     with pytest.raises(ValueError, match="'D' was not in the data"):
         model.simulate(np.zeros((2, 2)), [0.0, 1.0], condition="D")
@@ -544,7 +615,9 @@ def test_independent_pairs_are_made_of_every_sample():
     samples = CoupledSamples(
         data, scaling, IndependentCoupling(), False, 0, torch.device("cpu"), torch.float64
     )
-    knots = samples.draw(torch.zeros(20_000, dtype=torch.long), torch.Generator().manual_seed(0)).knots
+    knots = samples.draw(
+        torch.zeros(20_000, dtype=torch.long), torch.Generator().manual_seed(0)
+    ).knots
     assert [len(np.unique(knots[:, k, 0])) for k in (0, 1)] == [50, 70]
 
 

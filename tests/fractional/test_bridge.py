@@ -39,8 +39,12 @@ def test_controlled_paths_have_the_covariance_of_exact_motion_given_its_end(hurs
     process = FractionalDiffusion(lambda t, x: -RATE * x, noise, hurst)
     n, times = 20_000, [0.0, 0.5, 1.0, 1.5, 2.0]
     with torch.no_grad():
-        run = solve_fractional(process, torch.zeros(n, 1), times, control=control, dt=0.01, refine_at=[END])
-    x = run.states[:, 1:-1, 0].double()  # the end itself feels that the control is frozen over a step
+        run = solve_fractional(
+            process, torch.zeros(n, 1), times, control=control, dt=0.01, refine_at=[END]
+        )
+    x = run.states[
+        :, 1:-1, 0
+    ].double()  # the end itself feels that the control is frozen over a step
     full = exact_covariance(hurst)
     at = [200, 400, 600]
     gain = full[at, -1] / (full[-1, -1] + SEEN**2)

@@ -38,13 +38,19 @@ def test_step_length_does_not_change_the_law_of_the_noise_however_fast_the_nodes
     approximation = MarkovApproximation(nodes=[0.1, 10.0, 1e5])
     exact = approximation.covariance([1.0], 0.3).item()
     for dt in (1.0, 0.02):
-        run = solve_fractional(noise_only(approximation, 0.3), torch.zeros(10_000, 1), [0, 1], dt=dt)
+        run = solve_fractional(
+            noise_only(approximation, 0.3), torch.zeros(10_000, 1), [0, 1], dt=dt
+        )
         assert run.states[:, -1].var().item() == pytest.approx(exact, rel=0.05)
 
 
 def test_index_one_half_is_brownian_motion():
     run = solve_fractional(
-        noise_only(MarkovApproximation(5), 0.5), torch.zeros(20_000, 2), [0.0, 0.5, 2.0], dt=0.5, seed=2
+        noise_only(MarkovApproximation(5), 0.5),
+        torch.zeros(20_000, 2),
+        [0.0, 0.5, 2.0],
+        dt=0.5,
+        seed=2,
     )
     np.testing.assert_allclose(run.states.var(0)[1:], [[0.5] * 2, [2.0] * 2], rtol=0.04)
 
@@ -62,13 +68,19 @@ def test_fractional_ornstein_uhlenbeck_has_its_variance(hurst):
 def test_geometric_motion_matches_its_closed_form_path_by_path(calculus):
     approximation = MarkovApproximation(nodes=[0.1, 1.0, 10.0], normalize="kernel")
     mu, sigma, hurst, x0 = 0.3, 0.4, 0.6, torch.ones(200, 1, dtype=DOUBLE)
-    brown = solve_fractional(noise_only(approximation, hurst), 0 * x0, [0, 1], dt=1e-3).states[:, -1]
+    brown = solve_fractional(noise_only(approximation, hurst), 0 * x0, [0, 1], dt=1e-3).states[
+        :, -1
+    ]
     correction = 0.0
     if calculus == "ito":
         correction = 0.5 * sigma**2 * approximation.weights(hurst).sum() ** 2
     exact = torch.exp(mu + sigma * brown - correction)
     process = FractionalDiffusion(
-        lambda t, x: mu * x, approximation, hurst, diffusion=lambda t, x: sigma * x, calculus=calculus
+        lambda t, x: mu * x,
+        approximation,
+        hurst,
+        diffusion=lambda t, x: sigma * x,
+        calculus=calculus,
     )
     found = solve_fractional(process, x0, [0, 1], dt=1e-3).states[:, -1]
     assert ((found - exact).square().mean().sqrt() / exact.mean()) < 0.01
@@ -158,13 +170,21 @@ def test_constant_control_moves_the_mean_and_costs_its_square(method):
 
 def test_gradients_reach_index_start_memory_and_control():
     approximation = MarkovApproximation(4)
-    x0, y0 = torch.zeros(20, 1, dtype=DOUBLE), torch.zeros(20, 1, 5, dtype=DOUBLE, requires_grad=True)
+    x0, y0 = (
+        torch.zeros(20, 1, dtype=DOUBLE),
+        torch.zeros(20, 1, 5, dtype=DOUBLE, requires_grad=True),
+    )
     push = torch.tensor(0.5, dtype=DOUBLE, requires_grad=True)
 
     def loss(hurst):
         process = FractionalDiffusion(lambda t, x: -x, approximation, hurst)
         run = solve_fractional(
-            process, x0, [0, 1], dt=0.1, y0=y0 + 1, control=lambda t, x, y: push * torch.ones_like(x)
+            process,
+            x0,
+            [0, 1],
+            dt=0.1,
+            y0=y0 + 1,
+            control=lambda t, x, y: push * torch.ones_like(x),
         )
         return run.states.square().mean() + run.energy.mean()
 
@@ -182,7 +202,9 @@ def test_noise_of_a_path_depends_on_the_seed_and_its_number_alone():
     many = solve_fractional(process, torch.zeros(100, 1), [0, 1], seed=5).states
     few = solve_fractional(process, torch.zeros(10, 1), [0, 1], seed=5).states
     assert torch.equal(many[:10], few)
-    assert not torch.equal(few, solve_fractional(process, torch.zeros(10, 1), [0, 1], seed=6).states)
+    assert not torch.equal(
+        few, solve_fractional(process, torch.zeros(10, 1), [0, 1], seed=6).states
+    )
 
 
 def test_run_goes_on_from_its_memory():
@@ -220,7 +242,9 @@ def test_one_time_alone_is_refused():
 )
 def test_bad_arguments_are_named(settings, word):
     with pytest.raises(ValueError, match=word):
-        solve_fractional(noise_only(MarkovApproximation(3), 0.5), torch.zeros(2, 1), [0, 1], **settings)
+        solve_fractional(
+            noise_only(MarkovApproximation(3), 0.5), torch.zeros(2, 1), [0, 1], **settings
+        )
 
 
 DEFINITIONS = ["moving-average", "integral"]
@@ -239,7 +263,9 @@ def test_function_that_is_constant_gives_the_paths_of_the_number(definition, met
     runs = []
     for hurst in (index, lambda t: index.expand(len(t), 2)):
         process = FractionalDiffusion(lambda t, x: -x, approximation, hurst, definition=definition)
-        runs.append(solve_fractional(process, x0, [0, 0.3, 1], control=push, dt=0.02, method=method))
+        runs.append(
+            solve_fractional(process, x0, [0, 0.3, 1], control=push, dt=0.02, method=method)
+        )
     np.testing.assert_allclose(runs[0].states, runs[1].states, atol=1e-12)
     assert torch.equal(runs[0].memory, runs[1].memory)
 
@@ -276,7 +302,10 @@ def test_integral_keeps_the_past_where_the_moving_average_weighs_it_anew():
     jump = lambda t: torch.where(t < 0.5, 0.7, 0.3).double()  # noqa: E731
     runs = {
         name: solve_fractional(
-            FractionalDiffusion(still, approximation, jump, definition=name), x0, [0, 0.5, 1], dt=0.25
+            FractionalDiffusion(still, approximation, jump, definition=name),
+            x0,
+            [0, 0.5, 1],
+            dt=0.25,
         ).states[..., 0]
         for name in DEFINITIONS
     }

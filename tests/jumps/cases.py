@@ -27,7 +27,9 @@ def cav():
 
     rows = pd.read_csv(shared_file("msm_cav/cav.csv"))
     groups = [g for _, g in rows.groupby("PTNUM")]
-    return Paths(times=[g.years.to_numpy() for g in groups], states=[g.state.to_numpy() - 1 for g in groups])
+    return Paths(
+        times=[g.years.to_numpy() for g in groups], states=[g.state.to_numpy() - 1 for g in groups]
+    )
 
 
 def cav_edges():
@@ -36,7 +38,12 @@ def cav_edges():
     return mask
 
 
-CAV_START = [[-0.5, 0.25, 0, 0.25], [0.166, -0.498, 0.166, 0.166], [0, 0.25, -0.5, 0.25], [0, 0, 0, 0]]
+CAV_START = [
+    [-0.5, 0.25, 0, 0.25],
+    [0.166, -0.498, 0.166, 0.166],
+    [0, 0.25, -0.5, 0.25],
+    [0, 0, 0, 0],
+]
 
 
 def random_generator(n, seed, *batch):
@@ -46,4 +53,6 @@ def random_generator(n, seed, *batch):
 
 def regular(times, states):
     """Paths that were all seen at the same times."""
-    return Paths(times=[np.asarray(times)] * len(states), states=list(np.asarray(states, dtype=np.int64)))
+    return Paths(
+        times=[np.asarray(times)] * len(states), states=list(np.asarray(states, dtype=np.int64))
+    )

@@ -130,7 +130,13 @@ def test_flashing_ratchet_dissipates_and_relaxes_as_published(potential, rate):
 def test_everything_is_batched_and_follows_the_names_of_states():
     q = random_generator(5, 4, 2, 3)
     order = torch.tensor([3, 0, 4, 1, 2])
-    for method in ("stationary", "holding_times", "first_passage_matrix", "embedded_chain", "fluxes"):
+    for method in (
+        "stationary",
+        "holding_times",
+        "first_passage_matrix",
+        "embedded_chain",
+        "fluxes",
+    ):
         whole = getattr(MarkovJump(q), method)()
         one = getattr(MarkovJump(q[1, 2]), method)()
         torch.testing.assert_close(whole[1, 2], one)
@@ -159,7 +165,9 @@ def test_piecewise_generators_compose():
 
 
 def test_reducible_chains_are_reported():
-    apart = MarkovJump.from_rates(np.array([[0, 1, 0, 0], [2, 0, 0, 0], [0, 0, 0, 3], [0, 0, 1, 0.0]]))
+    apart = MarkovJump.from_rates(
+        np.array([[0, 1, 0, 0], [2, 0, 0, 0], [0, 0, 0, 3], [0, 0, 1, 0.0]])
+    )
     assert apart.communicating_classes() == [((0, 1), True), ((2, 3), True)]
     with pytest.raises(ValueError, match=r"closed classes \{0, 1\}, \{2, 3\}"):
         apart.stationary()
@@ -168,7 +176,9 @@ def test_reducible_chains_are_reported():
     assert apart.mean_first_passage(0).tolist() == [0.0, 0.5, math.inf, math.inf]
     with pytest.raises(ValueError, match="2, 3, which may never reach"):
         apart.committor(0, 1)
-    dying = MarkovJump.from_rates([[0, 1.0, 0], [1.0, 0, 0.5], [0, 0, 0]], state_names=["a", "b", "dead"])
+    dying = MarkovJump.from_rates(
+        [[0, 1.0, 0], [1.0, 0, 0.5], [0, 0, 0]], state_names=["a", "b", "dead"]
+    )
     assert dying.stationary().tolist() == [0.0, 0.0, 1.0]
     assert dying.mean_first_passage("dead").tolist() == pytest.approx([5.0, 4.0, 0.0])
     assert dying.mean_first_passage("a")[1].isinf()
@@ -188,7 +198,9 @@ def test_lumping_keeps_the_stationary_law_and_is_exact_for_lumpable_chains():
     np.testing.assert_allclose(both.generator.numpy(), [[-0.4, 0.4], [0.4, -0.4]], atol=1e-14)
     lumped = MarkovJump(random_generator(5, 7)).lump([[0, 4], [1], [2, 3]])
     law = MarkovJump(random_generator(5, 7)).stationary()
-    torch.testing.assert_close(lumped.stationary(), torch.stack([law[0] + law[4], law[1], law[2] + law[3]]))
+    torch.testing.assert_close(
+        lumped.stationary(), torch.stack([law[0] + law[4], law[1], law[2] + law[3]])
+    )
 
 
 def test_restricting_drops_the_jumps_out():

@@ -35,7 +35,12 @@ def autograd_derivatives(net, t, x):
             return net(z[:1], z[None, 1:])[0]
 
         found.append(
-            (s(both).detach(), jacobian(s, both)[0], jacobian(s, both)[1:], hessian(s, both)[1:, 1:])
+            (
+                s(both).detach(),
+                jacobian(s, both)[0],
+                jacobian(s, both)[1:],
+                hessian(s, both)[1:, 1:],
+            )
         )
     return [torch.stack(parts) for parts in zip(*found, strict=True)]
 
@@ -48,11 +53,15 @@ def test_value_time_derivative_gradient_and_laplacian_equal_autograd(activation,
     torch.testing.assert_close(s.value, value, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(s.time, time, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(s.gradient, gradient, rtol=1e-12, atol=1e-13)
-    torch.testing.assert_close(s.laplacian, second.diagonal(dim1=1, dim2=2).sum(1), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(
+        s.laplacian, second.diagonal(dim1=1, dim2=2).sum(1), rtol=1e-12, atol=1e-13
+    )
 
 
 @each_network
-def test_curvature_along_directions_of_each_point_is_the_quadratic_form_of_the_hessian(activation, depth):
+def test_curvature_along_directions_of_each_point_is_the_quadratic_form_of_the_hessian(
+    activation, depth
+):
     net, (t, x) = network(activation, depth), points()
     v = torch.randn(N, 2, D, dtype=x.dtype)
     second = autograd_derivatives(net, t, x)[3]
@@ -115,7 +124,9 @@ def test_hutchinsons_estimate_over_all_sign_vectors_is_the_laplacian():
     net, (t, x) = network(), points()
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=x.dtype)] * D)
     mean = net.curvature(t, x, signs) / len(signs)
-    torch.testing.assert_close(mean, net.curvature(t, x, torch.eye(D, dtype=x.dtype)), rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(
+        mean, net.curvature(t, x, torch.eye(D, dtype=x.dtype)), rtol=1e-11, atol=1e-12
+    )
     one_by_one = torch.stack([net.curvature(t, x, v[None]) for v in signs])
     assert one_by_one.std(0).min() > 1e-4  # the estimate is one, not the exact value in disguise
 
@@ -200,7 +211,9 @@ def test_a_single_feature_and_an_empty_batch_work():
 
 
 def test_an_activation_that_is_not_smooth_is_refused():
-    with pytest.raises(ValueError, match="activation 'relu' is not known to be smooth.*silu, softplus, tanh"):
+    with pytest.raises(
+        ValueError, match="activation 'relu' is not known to be smooth.*silu, softplus, tanh"
+    ):
         PotentialNetwork(2, activation="relu")
 
 
@@ -218,5 +231,7 @@ def test_silu_at_zero_has_its_known_derivatives():
         net.output.weight.fill_(1.0)
         net.output.bias.zero_()
     s = net.derivatives(torch.zeros(1).double(), torch.zeros(1, 1).double(), torch.eye(1).double())
-    assert [float(v.detach()) for v in (s.value, s.gradient, s.laplacian)] == pytest.approx([0, 0.5, 0.5])
+    assert [float(v.detach()) for v in (s.value, s.gradient, s.laplacian)] == pytest.approx(
+        [0, 0.5, 0.5]
+    )
     assert float(s.time.detach()) == 0

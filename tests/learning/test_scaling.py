@@ -72,7 +72,9 @@ def test_scaled_states_keep_their_dtype():
 )
 def test_a_change_of_units_leaves_scaled_states_and_times_as_they_were(shift, stretch, mode):
     scaling = Scaling.from_samples(TIMES, SAMPLES, mode)
-    other = Scaling.from_samples(TIMES * stretch + shift, [s * stretch + shift for s in SAMPLES], mode)
+    other = Scaling.from_samples(
+        TIMES * stretch + shift, [s * stretch + shift for s in SAMPLES], mode
+    )
     np.testing.assert_allclose(
         other.states(SAMPLES[0] * stretch + shift), scaling.states(SAMPLES[0]), atol=1e-6
     )

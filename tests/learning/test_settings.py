@@ -59,9 +59,17 @@ def test_a_torch_device_becomes_its_name():
 
 
 def test_numbers_of_numpy_and_torch_serve_as_settings():
-    di.ActionMatching(sigma=torch.tensor(0.1), width=np.int64(8), growth_penalty=np.float32(1)).check_kinds()
+    di.ActionMatching(
+        sigma=torch.tensor(0.1), width=np.int64(8), growth_penalty=np.float32(1)
+    ).check_kinds()
     di.ActionMatching(sigma=1).check_kinds()
-    for bad in ({"sigma": True}, {"width": True}, {"depth": 2.0}, {"growth_penalty": "1"}, {"sigma": None}):
+    for bad in (
+        {"sigma": True},
+        {"width": True},
+        {"depth": 2.0},
+        {"growth_penalty": "1"},
+        {"sigma": None},
+    ):
         with pytest.raises(TypeError, match=f"{next(iter(bad))} must be a"):
             di.ActionMatching(**bad).check_kinds()
 

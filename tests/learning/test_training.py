@@ -33,7 +33,12 @@ class Regression:
     """Fit ``y = w x`` with noise; counts what it is asked."""
 
     def __init__(self, validation=None, fail_at=None, error=None, nan_from=None):
-        self.validations, self.fail_at, self.error, self.nan_from = validation, fail_at, error, nan_from
+        self.validations, self.fail_at, self.error, self.nan_from = (
+            validation,
+            fail_at,
+            error,
+            nan_from,
+        )
         self.steps = self.asked = 0
         self.seen, self.memory = [], torch.zeros(1)
 
@@ -92,7 +97,13 @@ def run(objective=None, model=None, seed=0, checkpoint=None, resume=False, **set
     model = line() if model is None else model
     objective = Regression() if objective is None else objective
     result = train(
-        model, objective, brief(**settings), seed=seed, checkpoint=checkpoint, resume=resume, progress=False
+        model,
+        objective,
+        brief(**settings),
+        seed=seed,
+        checkpoint=checkpoint,
+        resume=resume,
+        progress=False,
     )
     return model, result
 
@@ -112,14 +123,18 @@ def test_learning_rate_rises_linearly_and_falls_along_a_cosine():
 def test_learning_rates_in_the_history_are_those_that_were_used():
     _, result = run(warmup_steps=8, max_steps=20, log_every=4)
     s = brief(warmup_steps=8, max_steps=20, log_every=4)
-    assert result.history["learning_rate"].tolist() == [s.learning_rate_at(k - 1) for k in (4, 8, 12, 16, 20)]
+    assert result.history["learning_rate"].tolist() == [
+        s.learning_rate_at(k - 1) for k in (4, 8, 12, 16, 20)
+    ]
 
 
 def reference(steps, of=None, clip=1.0, decay=0.999):
     """Average weight and gradient norms of the first steps, with torch's plain AdamW and formulas written out."""
     model, objective, generator = line(dtype=F64), Regression(), torch.Generator().manual_seed(0)
     s = brief(max_steps=of or steps)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=s.weight_decay, foreach=False, fused=False)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), weight_decay=s.weight_decay, foreach=False, fused=False
+    )
     average, norms = model.weight.item(), []
     for k in range(steps):
         optimizer.zero_grad()
@@ -153,9 +168,13 @@ def test_parameters_may_have_a_pace_of_their_own():
     """Without decay, Adam's first step is the learning rate, whatever the gradient."""
     model = nn.Linear(1, 1)
     begin = {name: p.detach().clone() for name, p in model.named_parameters()}
-    settings = brief(max_steps=1, warmup_steps=0, weight_decay=0.0, learning_rate=1e-3, ema_decay=0.0)
+    settings = brief(
+        max_steps=1, warmup_steps=0, weight_decay=0.0, learning_rate=1e-3, ema_decay=0.0
+    )
     train(model, Regression(), settings, progress=False, paces={"bias": 5.0})
-    moved = {name: (p.detach() - begin[name]).abs().max().item() for name, p in model.named_parameters()}
+    moved = {
+        name: (p.detach() - begin[name]).abs().max().item() for name, p in model.named_parameters()
+    }
     assert moved["weight"] == pytest.approx(1e-3, rel=1e-3)
     assert moved["bias"] == pytest.approx(5e-3, rel=1e-3)
 
@@ -169,7 +188,9 @@ def test_training_finds_the_slope():
 def test_history_rows_are_means_since_the_row_before():
     fine, coarse = (run(log_every=n, max_steps=20)[1].history for n in (1, 5))
     for name in ("loss", "absolute", "gradient_norm"):
-        np.testing.assert_allclose(coarse[name], fine[name].to_numpy().reshape(4, 5).mean(1), rtol=1e-6)
+        np.testing.assert_allclose(
+            coarse[name], fine[name].to_numpy().reshape(4, 5).mean(1), rtol=1e-6
+        )
     assert coarse["step"].tolist() == [5, 10, 15, 20]
     assert "hidden" not in coarse
 
@@ -199,19 +220,26 @@ def test_early_stopping_restores_the_weights_of_the_best_validation(caplog):
     assert result.status == "stopped early"
     assert result.history["step"].iloc[-1] == 40
     assert model.weight.item() == objective.seen[1] != objective.seen[-1]
-    assert "stopped at step 40: the validation loss has not improved on 2 for 2 validations" in caplog.text
+    assert (
+        "stopped at step 40: the validation loss has not improved on 2 for 2 validations"
+        in caplog.text
+    )
 
 
 def test_validation_sees_the_averaged_weights_and_training_goes_on_from_its_own():
     objective = Regression(validation=[4.0, 3.0, 2.0, 1.0])
     model, _ = run(objective, model=line(dtype=F64), precision="float64")
-    assert objective.seen == pytest.approx([reference(n, of=40)[0] for n in (10, 20, 30, 40)], rel=1e-9)
+    assert objective.seen == pytest.approx(
+        [reference(n, of=40)[0] for n in (10, 20, 30, 40)], rel=1e-9
+    )
     plain, _ = run(model=line(dtype=F64), precision="float64")
     assert model.weight.item() == plain.weight.item()
 
 
 def test_validations_stand_in_the_history_at_their_steps():
-    _, result = run(Regression(validation=[4.0, 3.0, 3.5]), validate_every=12, log_every=8, max_steps=36)
+    _, result = run(
+        Regression(validation=[4.0, 3.0, 3.5]), validate_every=12, log_every=8, max_steps=36
+    )
     found = result.history.set_index("step")["validation"].dropna()
     assert found.to_dict() == {12: 4.0, 24: 3.0, 36: 3.5}
 
@@ -290,10 +318,18 @@ def test_a_run_that_diverges_at_once_gives_back_the_untrained_weights():
 def fit(checkpoint=None, resume=False, **settings):
     """A real fit whose checkpoints, rows and validations fall on different steps."""
     training = di.Training(
-        max_steps=60, batch_size=33, log_every=8, validate_every=14, checkpoint_every=10, patience=None,
-        validation_fraction=0.2, warmup_steps=5,
-    )  # fmt: skip
-    model = di.ActionMatching(width=8, depth=2, growth_penalty=1.0, sigma=0.3, training=training, **settings)
+        max_steps=60,
+        batch_size=33,
+        log_every=8,
+        validate_every=14,
+        checkpoint_every=10,
+        patience=None,
+        validation_fraction=0.2,
+        warmup_steps=5,
+    )
+    model = di.ActionMatching(
+        width=8, depth=2, growth_penalty=1.0, sigma=0.3, training=training, **settings
+    )
     data = di.Snapshots(
         times=[0, 1, 3], samples=[np.random.default_rng(k).normal(k, 1, (40, 2)) for k in range(3)]
     )
@@ -301,7 +337,9 @@ def fit(checkpoint=None, resume=False, **settings):
 
 
 def assert_same_fit(a, b):
-    for (name, p), q in zip(a.process_.state_dict().items(), b.process_.state_dict().values(), strict=True):
+    for (name, p), q in zip(
+        a.process_.state_dict().items(), b.process_.state_dict().values(), strict=True
+    ):
         assert torch.equal(p, q), name
     pd.testing.assert_frame_equal(
         a.history_.drop(columns="seconds"), b.history_.drop(columns="seconds"), check_exact=True
@@ -377,15 +415,25 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 def resume(path, **changed):
     """Resume a fit of two features at three times, after changing something."""
-    given = {"sigma": 0.0, "seed": 0, "shift": 0.0, "hold_out": None, "precision": "float32"} | changed
+    given = {
+        "sigma": 0.0,
+        "seed": 0,
+        "shift": 0.0,
+        "hold_out": None,
+        "precision": "float32",
+    } | changed
     training = di.Training(
         max_steps=changed.get("max_steps", 4), validation_fraction=0, precision=given["precision"]
     )
     samples = [np.random.default_rng(k).normal(k + given["shift"], 1, (20, 2)) for k in range(3)]
     return di.ActionMatching(width=4, depth=1, sigma=given["sigma"], training=training).fit(
-        di.Snapshots(times=[0, 1, 3], samples=samples), hold_out=given["hold_out"], seed=given["seed"],
-        checkpoint=path, resume=True, progress=False,
-    )  # fmt: skip
+        di.Snapshots(times=[0, 1, 3], samples=samples),
+        hold_out=given["hold_out"],
+        seed=given["seed"],
+        checkpoint=path,
+        resume=True,
+        progress=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -413,9 +461,15 @@ def test_a_damaged_checkpoint_and_one_of_something_else_are_refused(tmp_path):
     path = tmp_path / "run.pt"
     run(checkpoint=path, max_steps=10)
     half = path.read_bytes()[:500]
-    for spoil in (lambda: path.write_bytes(half), lambda: path.write_text("x"), lambda: torch.save({}, path)):
+    for spoil in (
+        lambda: path.write_bytes(half),
+        lambda: path.write_text("x"),
+        lambda: torch.save({}, path),
+    ):
         spoil()
-        with pytest.raises(ValueError, match="run.pt' is damaged, or not one that this version wrote"):
+        with pytest.raises(
+            ValueError, match="run.pt' is damaged, or not one that this version wrote"
+        ):
             run(checkpoint=path, resume=True)
 
 
@@ -429,7 +483,9 @@ def test_a_checkpoint_replaces_no_folder_and_no_device(tmp_path):
 def test_resume_needs_a_file_and_the_file_a_folder(tmp_path):
     with pytest.raises(ValueError, match="resume=True needs the checkpoint file"):
         run(resume=True)
-    with pytest.raises(ValueError, match="the folder of checkpoint .* does not exist; create it first"):
+    with pytest.raises(
+        ValueError, match="the folder of checkpoint .* does not exist; create it first"
+    ):
         run(checkpoint=tmp_path / "nowhere" / "run.pt")
 
 
@@ -450,7 +506,10 @@ def test_resume_needs_a_file_and_the_file_a_folder(tmp_path):
         ({"warmup_steps": -1}, "training.warmup_steps must not be negative"),
         ({"weight_decay": -0.1}, "training.weight_decay must not be negative"),
         ({"patience": 0}, "training.patience must be at least 1, or None"),
-        ({"validation_fraction": 1.0}, r"training.validation_fraction must lie in \[0, 0.9\], found 1.0"),
+        (
+            {"validation_fraction": 1.0},
+            r"training.validation_fraction must lie in \[0, 0.9\], found 1.0",
+        ),
         ({"ema_decay": 1.5}, r"training.ema_decay must lie in \[0, 1\]"),
         ({"final_learning_rate": -0.1}, r"training.final_learning_rate must lie in \[0, 1\]"),
         (
@@ -469,7 +528,8 @@ def test_the_defaults_pass_their_own_check():
 
 
 @pytest.mark.parametrize(
-    ("device", "said"), [("gpu", "'gpu' is not known"), ("cuda:99", "'cuda:99' is not on this machine")]
+    ("device", "said"),
+    [("gpu", "'gpu' is not known"), ("cuda:99", "'cuda:99' is not on this machine")],
 )
 def test_a_device_that_is_not_there_lists_those_that_are(device, said):
     with pytest.raises(ValueError, match=f"device {said}; available: .*cpu"):
@@ -483,7 +543,8 @@ def test_auto_takes_a_gpu_where_there_is_one():
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"), [("float32", torch.float32), ("float64", F64), ("bfloat16", torch.float32)]
+    ("precision", "dtype"),
+    [("float32", torch.float32), ("float64", F64), ("bfloat16", torch.float32)],
 )
 def test_every_precision_trains(precision, dtype):
     data = di.Snapshots(
@@ -499,16 +560,24 @@ def test_every_precision_trains(precision, dtype):
     assert model.process_.drift(0.5, x).dtype == dtype
 
 
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
+@pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler"
+)
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_loss_trains_to_the_same_weights():
     plain, compiled = (
-        di.ActionMatching(width=8, depth=1, training=di.Training(precision="float64", compile=c, device="cpu")).fit(
-            di.Snapshots(times=[0, 1], samples=[np.random.default_rng(k).normal(k, 1, (60, 2)) for k in range(2)]),
-            max_steps=20, progress=False,
+        di.ActionMatching(
+            width=8, depth=1, training=di.Training(precision="float64", compile=c, device="cpu")
+        ).fit(
+            di.Snapshots(
+                times=[0, 1],
+                samples=[np.random.default_rng(k).normal(k, 1, (60, 2)) for k in range(2)],
+            ),
+            max_steps=20,
+            progress=False,
         )
         for c in (False, True)
-    )  # fmt: skip
+    )
     for p, q in zip(plain.process_.parameters(), compiled.process_.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-9)
 
@@ -537,7 +606,9 @@ torch.save(result, os.path.join(sys.argv[1], f"rank{os.environ.get('RANK', 'less
 """
 
 
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+@pytest.mark.skipif(
+    not torch.distributed.is_available(), reason="torch was built without distributed"
+)
 def test_two_processes_give_the_weights_of_one_and_stop_at_the_same_step(tmp_path, monkeypatch):
     """The batch is odd, so the two shares of it differ in size."""
     script = tmp_path / "fit.py"
@@ -547,9 +618,14 @@ def test_two_processes_give_the_weights_of_one_and_stop_at_the_same_step(tmp_pat
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run(
         [*launch, str(script), str(tmp_path)],
-        check=True, timeout=180, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    one, first, second = (torch.load(tmp_path / f"rank{k}.pt", weights_only=True) for k in ("less", 0, 1))
+        check=True,
+        timeout=180,
+        capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    one, first, second = (
+        torch.load(tmp_path / f"rank{k}.pt", weights_only=True) for k in ("less", 0, 1)
+    )
     assert one["status"] == first["status"] == second["status"] == "stopped early"
     for a, b, c in zip(one["weights"], first["weights"], second["weights"], strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)

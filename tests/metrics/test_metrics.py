@@ -50,7 +50,11 @@ def weighted_samples(draw):
     for _ in range(2):
         n = draw(st.integers(2, 12))
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        points = rng.normal(size=(n, d)) if draw(st.booleans()) else rng.integers(-2, 3, size=(n, d)) * 1.0
+        points = (
+            rng.normal(size=(n, d))
+            if draw(st.booleans())
+            else rng.integers(-2, 3, size=(n, d)) * 1.0
+        )
         w = rng.exponential(size=n) * (rng.random(n) < 0.8)
         w[:2] += 0.1
         out += [points, w if draw(st.booleans()) else None]
@@ -84,9 +88,9 @@ def test_wasserstein_on_a_line_in_the_plane_equals_the_one_dimensional_one(p):
     x, y, a, b = cloud(40, 1, 1), cloud(31, 1, 2), weights(40, 3), weights(31, 4)
     direction = np.array([[0.6, 0.8]])
     flat = wasserstein(x, y, p=p, x_weights=a, y_weights=b)
-    assert wasserstein(x @ direction, y @ direction, p=p, x_weights=a, y_weights=b) == pytest.approx(
-        flat, rel=1e-10
-    )
+    assert wasserstein(
+        x @ direction, y @ direction, p=p, x_weights=a, y_weights=b
+    ) == pytest.approx(flat, rel=1e-10)
 
 
 @pytest.mark.parametrize(("p", "metric"), [(1, "euclidean"), (2, "sqeuclidean")])
@@ -143,10 +147,14 @@ def test_sliced_wasserstein_matches_pot_on_the_same_directions(p, sizes):
     theta = torch.randn(50, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     theta = (theta / theta.norm(dim=1, keepdim=True)).numpy().T
     plain = ot.sliced_wasserstein_distance(x, y, projections=theta, p=p)
-    weighted = ot.sliced_wasserstein_distance(x, y, a / a.sum(), b / b.sum(), projections=theta, p=p)
+    weighted = ot.sliced_wasserstein_distance(
+        x, y, a / a.sum(), b / b.sum(), projections=theta, p=p
+    )
     options = {"p": p, "n_projections": 50, "seed": 5}
     assert sliced_wasserstein(x, y, **options) == pytest.approx(plain, rel=1e-9)
-    assert sliced_wasserstein(x, y, x_weights=a, y_weights=b, **options) == pytest.approx(weighted, rel=1e-9)
+    assert sliced_wasserstein(x, y, x_weights=a, y_weights=b, **options) == pytest.approx(
+        weighted, rel=1e-9
+    )
 
 
 def test_sliced_w2_of_a_translation_approaches_its_closed_form():
@@ -159,7 +167,9 @@ def test_sliced_w2_of_a_translation_approaches_its_closed_form():
 def test_sliced_wasserstein_with_one_feature_is_the_wasserstein_distance():
     x, y, a = cloud(30, 1, 0), cloud(20, 1, 1), weights(30, 2)
     expected = wasserstein(x, y, p=2, x_weights=a)
-    assert sliced_wasserstein(x, y, x_weights=a, n_projections=3) == pytest.approx(expected, rel=1e-12)
+    assert sliced_wasserstein(x, y, x_weights=a, n_projections=3) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 # --- MMD and energy distance ------------------------------------------------------------------------------------------
@@ -206,7 +216,12 @@ def test_unbiased_mmd_of_equal_populations_is_zero_on_average():
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(200)
     assert min(values) < 0
     assert (
-        np.mean([mmd(cloud(30, 2, s), cloud(30, 2, s + 999), gamma=0.5, unbiased=False) for s in range(9)])
+        np.mean(
+            [
+                mmd(cloud(30, 2, s), cloud(30, 2, s + 999), gamma=0.5, unbiased=False)
+                for s in range(9)
+            ]
+        )
         > 0.01
     )
 
@@ -237,7 +252,9 @@ def test_energy_distance_matches_all_pairs():
 
 
 def test_energy_distance_of_two_points_is_twice_their_distance():
-    assert energy_distance(np.zeros((1, 2)), np.array([[3.0, 4.0]])) == pytest.approx(10.0, rel=1e-12)
+    assert energy_distance(np.zeros((1, 2)), np.array([[3.0, 4.0]])) == pytest.approx(
+        10.0, rel=1e-12
+    )
 
 
 # --- what every metric promises ---------------------------------------------------------------------------------------
@@ -275,7 +292,9 @@ def test_metric_ignores_a_common_translation(name, data, shift):
 def test_metric_scales_with_the_samples(name, data, factor):
     x, a, y, b = data
     expected = factor * score(name, x, y, a, b)
-    assert score(name, factor * x, factor * y, a, b) == pytest.approx(expected, rel=1e-7, abs=ZERO * factor)
+    assert score(name, factor * x, factor * y, a, b) == pytest.approx(
+        expected, rel=1e-7, abs=ZERO * factor
+    )
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -392,7 +411,9 @@ def test_the_two_sides_are_drawn_independently():
 
 def test_the_floor_of_a_population_is_what_independent_samples_of_it_score():
     floor = finite_sample_floor(cloud(1000, 5, 0), "w1", repeats=4)
-    fresh = np.mean([wasserstein(cloud(500, 5, s), cloud(500, 5, s + 100), p=1) for s in range(1, 5)])
+    fresh = np.mean(
+        [wasserstein(cloud(500, 5, s), cloud(500, 5, s + 100), p=1) for s in range(1, 5)]
+    )
     assert floor == pytest.approx(fresh, rel=0.05)
     assert finite_sample_floor(cloud(1000, 5, 0), "w1", n=100) > 1.2 * floor
 
@@ -415,7 +436,14 @@ def test_the_floor_splits_into_disjoint_parts_and_takes_functions():
 def test_compare_populations_gives_plain_numbers_with_floors_and_sizes():
     x, y = cloud(300, 3, 1, 1.0), cloud(900, 3, 2)
     row = compare_populations(x, y, max_samples=200)
-    assert set(row) == {*METRICS, *(f"{m}_floor" for m in METRICS), "n_x", "n_y", "n_used", "n_floor"}
+    assert set(row) == {
+        *METRICS,
+        *(f"{m}_floor" for m in METRICS),
+        "n_x",
+        "n_y",
+        "n_used",
+        "n_floor",
+    }
     assert (row["n_x"], row["n_y"], row["n_used"], row["n_floor"]) == (300, 900, 200, 200)
     assert all(type(v) in (float, int) for v in row.values())
     assert all(row[m] > 2 * row[f"{m}_floor"] for m in METRICS)
@@ -432,8 +460,11 @@ def test_compare_populations_agrees_with_the_single_metrics():
         "n_used": 60,
     }
     assert compare_populations(x, y, metrics="w1", floor=False) == {
-        "w1": wasserstein(x, y), "n_x": 60, "n_y": 50, "n_used": 60
-    }  # fmt: skip
+        "w1": wasserstein(x, y),
+        "n_x": 60,
+        "n_y": 50,
+        "n_used": 60,
+    }
 
 
 def test_compare_populations_of_a_perfect_model_scores_its_floor():
@@ -451,7 +482,12 @@ def test_compare_populations_leaves_what_does_not_exist_as_nan():
 
 def test_gaussian_kl_matches_torch_distributions():
     rng = np.random.default_rng(0)
-    m0, m1, r0, r1 = rng.normal(size=3), rng.normal(size=3), rng.normal(size=(3, 5)), rng.normal(size=(3, 5))
+    m0, m1, r0, r1 = (
+        rng.normal(size=3),
+        rng.normal(size=3),
+        rng.normal(size=(3, 5)),
+        rng.normal(size=(3, 5)),
+    )
     gaussians = [
         torch.distributions.MultivariateNormal(torch.tensor(m), torch.tensor(r @ r.T))
         for m, r in ((m0, r0), (m1, r1))
@@ -481,7 +517,11 @@ X = np.zeros((4, 2))
             "y has values.*in 1 of 2 rows, first in row 1",
         ),
         (lambda: energy_distance(X.astype(object), X), TypeError, "x has dtype object"),
-        (lambda: energy_distance(torch.zeros(2, 2, dtype=torch.complex64), X), TypeError, "x is complex"),
+        (
+            lambda: energy_distance(torch.zeros(2, 2, dtype=torch.complex64), X),
+            TypeError,
+            "x is complex",
+        ),
         (
             lambda: energy_distance(X, X, x_weights=np.ones(3)),
             ValueError,
@@ -492,7 +532,11 @@ X = np.zeros((4, 2))
             ValueError,
             "y_weights must be finite and non-neg",
         ),
-        (lambda: energy_distance(X, X, y_weights=np.full(4, np.inf)), ValueError, "y_weights must be finite"),
+        (
+            lambda: energy_distance(X, X, y_weights=np.full(4, np.inf)),
+            ValueError,
+            "y_weights must be finite",
+        ),
         (lambda: sliced_wasserstein(X, X, x_weights=np.zeros(4)), ValueError, "x_weights sum to 0"),
         (lambda: wasserstein(X, X, p=3), ValueError, "p is 3"),
         (lambda: sliced_wasserstein(X, X, n_projections=0), ValueError, "n_projections is 0"),
@@ -502,7 +546,11 @@ X = np.zeros((4, 2))
         (lambda: mmd(X, X, gamma=1.0, bandwidth=1.0), ValueError, "give one of them"),
         (lambda: mmd(X, X), UndefinedMetricError, "all points of the reference y coincide"),
         (lambda: mmd(X[:1], X, gamma=1.0), UndefinedMetricError, "x has one point.*unbiased=False"),
-        (lambda: finite_sample_floor(X, "w1", n=3), UndefinedMetricError, "needs 6 samples.*y has 4"),
+        (
+            lambda: finite_sample_floor(X, "w1", n=3),
+            UndefinedMetricError,
+            "needs 6 samples.*y has 4",
+        ),
         (lambda: finite_sample_floor(X, "w3"), ValueError, "'w3' is not known; choose from w1, w2"),
         (lambda: compare_populations(X, X, metrics=("w3",)), ValueError, "'w3' is not known"),
     ],

@@ -58,7 +58,10 @@ def conserving(cells):
 def paths(n=12, n_times=5, d=3, **kwargs):
     states = torch.randn(n, n_times, d, generator=torch.Generator().manual_seed(0))
     return di.Trajectories(
-        states=states, times=np.linspace(0, 2, n_times), features=[f"PCA{i + 1}" for i in range(d)], **kwargs
+        states=states,
+        times=np.linspace(0, 2, n_times),
+        features=[f"PCA{i + 1}" for i in range(d)],
+        **kwargs,
     )
 
 
@@ -91,19 +94,28 @@ def test_the_given_axes_are_drawn_on_and_returned(cells):
 def test_components_choose_the_features_and_name_the_axes(cells):
     ax = di.pl.trajectories(cells, paths(), components=(2, 0))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("PCA3", "PCA1")
-    np.testing.assert_allclose(scatters(ax)[0].get_offsets(), cells.obsm["X_pca"][:, [2, 0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        scatters(ax)[0].get_offsets(), cells.obsm["X_pca"][:, [2, 0]], rtol=1e-6
+    )
 
 
 def test_diverged_paths_are_left_out_and_n_paths_is_a_maximum(cells):
     status = torch.tensor([1] * 4 + [0] * 8)
     assert len(scatters(di.pl.trajectories(cells, paths(status=status)))[1].get_offsets()) == 8
-    assert len(scatters(di.pl.trajectories(cells, paths(status=status), n_paths=5))[1].get_offsets()) == 5
+    assert (
+        len(scatters(di.pl.trajectories(cells, paths(status=status), n_paths=5))[1].get_offsets())
+        == 5
+    )
 
 
 def test_heavier_paths_are_more_opaque(cells):
     log_weights = torch.zeros(12, 5)
     log_weights[:6] = -2.0
-    alpha = lines(di.pl.trajectories(cells, paths(log_weights=log_weights))).get_colors()[:, 3].reshape(12, 4)
+    alpha = (
+        lines(di.pl.trajectories(cells, paths(log_weights=log_weights)))
+        .get_colors()[:, 3]
+        .reshape(12, 4)
+    )
     np.testing.assert_allclose(alpha[:6] / alpha[6:], np.exp(-2.0), rtol=1e-5)
 
 
@@ -128,7 +140,9 @@ def test_projection_by_neighbors_is_the_weighted_mean_of_the_formula():
     distance = np.array([0.25, 0.75])
     weight = np.exp(-0.5 * (distance / 0.5) ** 2)
     expected = weight @ embedding[:2] / weight.sum()
-    np.testing.assert_allclose(place(np.array([[[0.25]], [[np.nan]]])), [[expected], [[np.nan] * 2]])
+    np.testing.assert_allclose(
+        place(np.array([[[0.25]], [[np.nan]]])), [[expected], [[np.nan] * 2]]
+    )
 
 
 def test_projection_never_leaves_the_cloud_of_cells():
@@ -147,7 +161,9 @@ def test_marginals_have_a_column_per_time_with_all_cells_of_it_and_mark_the_held
     for k, ax in enumerate(panels[0]):
         expected = cells.obsm["X_pca"][40 * k : 40 * (k + 1), :2]
         np.testing.assert_allclose(scatters(ax)[1].get_offsets(), expected, rtol=1e-6)
-    np.testing.assert_allclose(scatters(panels[1, 1])[1].get_offsets(), paths().states[:, 2, :2], rtol=1e-6)
+    np.testing.assert_allclose(
+        scatters(panels[1, 1])[1].get_offsets(), paths().states[:, 2, :2], rtol=1e-6
+    )
 
 
 def test_growth_colors_every_cell_and_draws_the_mass_from_one(model, cells):
@@ -205,7 +221,9 @@ def test_history_marks_the_best_validation(conserving):
 def test_mass_is_the_mean_weight():
     log_weights = torch.linspace(0, 1, 5).repeat(12, 1)
     ax = di.pl.mass(paths(log_weights=log_weights))
-    np.testing.assert_allclose(ax.get_lines()[-1].get_ydata(), np.exp(np.linspace(0, 1, 5)), rtol=1e-6)
+    np.testing.assert_allclose(
+        ax.get_lines()[-1].get_ydata(), np.exp(np.linspace(0, 1, 5)), rtol=1e-6
+    )
 
 
 def test_evaluation_draws_model_floor_and_unmoved_start_and_rings_the_held_out_time():
@@ -221,7 +239,9 @@ def test_evaluation_draws_model_floor_and_unmoved_start_and_rings_the_held_out_t
     drawn = {line.get_label(): line for line in di.pl.evaluation(table, time_unit="d").get_lines()}
     np.testing.assert_allclose(drawn["model"].get_xydata(), [[1, 0.4], [2, 0.5]])
     np.testing.assert_allclose(drawn["starting cells, unmoved"].get_ydata(), [2.0, 1.0])
-    np.testing.assert_allclose(drawn["two halves of the observed cells (floor)"].get_ydata(), [0.2, 0.1])
+    np.testing.assert_allclose(
+        drawn["two halves of the observed cells (floor)"].get_ydata(), [0.2, 0.1]
+    )
     np.testing.assert_allclose(drawn["model, time held out"].get_xydata(), [[1, 0.4]])
 
 
@@ -230,21 +250,43 @@ def test_evaluation_draws_model_floor_and_unmoved_start_and_rings_the_held_out_t
     [
         (lambda c, m: di.pl.trajectories(c, paths(), basis="X_tsne"), KeyError, "X_tsne"),
         (lambda c, m: di.pl.trajectories(c, paths(), components=(0, 3)), ValueError, "components"),
-        (lambda c, m: di.pl.trajectories(c, paths(d=2)[:, :2], use_rep="X_pca"), ValueError, "2 features were simulated"),
+        (
+            lambda c, m: di.pl.trajectories(c, paths(d=2)[:, :2], use_rep="X_pca"),
+            ValueError,
+            "2 features were simulated",
+        ),
         (lambda c, m: di.pl.trajectories(c, paths(d=4)), KeyError, "use_rep"),
         (lambda c, m: di.pl.trajectories(c, c), TypeError, "Trajectories"),
         (lambda c, m: di.pl.trajectories([1], paths()), TypeError, "AnnData"),
-        (lambda c, m: di.pl.trajectories(c, di.Trajectories(states=torch.zeros(3, 2, dtype=torch.long), times=[0, 1])), TypeError, "integers"),
+        (
+            lambda c, m: di.pl.trajectories(
+                c, di.Trajectories(states=torch.zeros(3, 2, dtype=torch.long), times=[0, 1])
+            ),
+            TypeError,
+            "integers",
+        ),
         (lambda c, m: di.pl.marginals(c, paths()), KeyError, "time_key is needed"),
-        (lambda c, m: di.pl.marginals(c, paths(), [0.3], time_key="day"), ValueError, "nothing was observed at time 0.3"),
-        (lambda c, m: di.pl.marginals(c, paths(), time_key="day", ax=plt.subplots()[1]), ValueError, "panels"),
+        (
+            lambda c, m: di.pl.marginals(c, paths(), [0.3], time_key="day"),
+            ValueError,
+            "nothing was observed at time 0.3",
+        ),
+        (
+            lambda c, m: di.pl.marginals(c, paths(), time_key="day", ax=plt.subplots()[1]),
+            ValueError,
+            "panels",
+        ),
         (lambda c, m: di.pl.growth(m, c), ValueError, "conserves mass"),
         (lambda c, m: di.pl.stream(m, c, 5.0), ValueError, "outside the data"),
         (lambda c, m: di.pl.stream(di.ActionMatching(), c), ValueError, "not fitted"),
         (lambda c, m: di.pl.history(m, ["lss"]), KeyError, "'loss'"),
-        (lambda c, m: di.pl.evaluation(pd.DataFrame({"time": [1], "w1_floor": [1]}), "w3"), KeyError, "'w1'"),
+        (
+            lambda c, m: di.pl.evaluation(pd.DataFrame({"time": [1], "w1_floor": [1]}), "w3"),
+            KeyError,
+            "'w1'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_named(cells, conserving, draw, error, says):
     with pytest.raises(error, match=says):
         draw(cells, conserving)

@@ -34,7 +34,10 @@ def reference(x0, times):
     def f(t, y):
         return [y[1], -np.sin(y[0]) + 0.3 * np.cos(t)]
 
-    paths = [solve_ivp(f, (times[0], times[-1]), x, "DOP853", times, rtol=1e-12, atol=1e-12).y.T for x in x0]
+    paths = [
+        solve_ivp(f, (times[0], times[-1]), x, "DOP853", times, rtol=1e-12, atol=1e-12).y.T
+        for x in x0
+    ]
     return torch.from_numpy(np.stack(paths))
 
 
@@ -43,7 +46,10 @@ def test_fixed_rules_have_their_order(solver, order):
     x = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
     exact = reference(x.numpy(), np.array([0.0, 2.0]))[:, 1]
     errors = [
-        (simulate(Diffusion(drift=pendulum), x, [0.0, 2.0], solver=solver, dt=dt).states[:, 1] - exact).norm()
+        (
+            simulate(Diffusion(drift=pendulum), x, [0.0, 2.0], solver=solver, dt=dt).states[:, 1]
+            - exact
+        ).norm()
         for dt in (0.1, 0.05)
     ]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.2)
@@ -53,7 +59,9 @@ def test_fixed_rules_have_their_order(solver, order):
 def test_tsit5_agrees_with_scipy_at_tight_tolerance_at_every_output(backward):
     x = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     times = np.linspace(0, 6, 37)[:: -1 if backward else 1]
-    run = simulate(Diffusion(drift=pendulum), x, times.copy(), rtol=1e-10, atol=1e-10, backward=backward)
+    run = simulate(
+        Diffusion(drift=pendulum), x, times.copy(), rtol=1e-10, atol=1e-10, backward=backward
+    )
     assert (run.states - reference(x.numpy(), times)).abs().max() < 1e-7
 
 
@@ -61,7 +69,9 @@ def test_tsit5_agrees_with_scipy_at_tight_tolerance_at_every_output(backward):
 def test_torchdiffeq_methods_agree_with_scipy(solver):
     x = torch.tensor([[1.0, 0.5], [0.1, -1.0]], dtype=torch.float64)
     times = np.array([0.0, 0.3, 1.0, 3.0])
-    run = simulate(Diffusion(drift=pendulum), x, times, solver=solver, dt=0.02, rtol=1e-6, atol=1e-7)
+    run = simulate(
+        Diffusion(drift=pendulum), x, times, solver=solver, dt=0.02, rtol=1e-6, atol=1e-7
+    )
     assert (run.states - reference(x.numpy(), times)).abs().max() < 2e-3
 
 
@@ -88,7 +98,14 @@ def test_tsit5_coefficients_satisfy_the_order_conditions():
         (ac2, 12, 4),
         (a @ ac, 24, 4),
     ]
-    fifth = [(c**4, 5), (c**2 * ac, 10), (ac**2, 20), (c * ac2, 15), (c * (a @ ac), 30), (a @ c**3, 20)]
+    fifth = [
+        (c**4, 5),
+        (c**2 * ac, 10),
+        (ac**2, 20),
+        (c * ac2, 15),
+        (c * (a @ ac), 30),
+        (a @ c**3, 20),
+    ]
     fifth += [(a @ (c * ac), 40), (a @ ac2, 60), (a @ a @ ac, 120)]
     assert np.allclose(a.sum(1), c, atol=1e-14)
     assert max(abs(b @ v - 1 / d) for v, d in fifth) < 1e-14
@@ -102,12 +119,16 @@ def test_tsit5_coefficients_satisfy_the_order_conditions():
 def test_paths_of_unequal_stiffness_are_all_accurate():
     rates = torch.logspace(0, 2, 20, dtype=torch.float64)[:, None]
     field = Diffusion(
-        drift=lambda t, x: torch.cat([-x[:, 1:] * (x[:, :1] - torch.cos(t)[:, None]), 0 * x[:, 1:]], 1)
+        drift=lambda t, x: torch.cat(
+            [-x[:, 1:] * (x[:, :1] - torch.cos(t)[:, None]), 0 * x[:, 1:]], 1
+        )
     )
     x = torch.cat([torch.zeros_like(rates), rates], dim=1)
     run = simulate(field, x, [0.0, 0.5, 2.0], rtol=1e-7, atol=1e-8)
     t, k = run.times[None], rates
-    exact = k * (k * torch.cos(t) + torch.sin(t)) / (1 + k**2) - k**2 / (1 + k**2) * torch.exp(-k * t)
+    exact = k * (k * torch.cos(t) + torch.sin(t)) / (1 + k**2) - k**2 / (1 + k**2) * torch.exp(
+        -k * t
+    )
     assert (run.states[:, :, 0] - exact).abs().max() < 1e-6
 
 
@@ -155,7 +176,9 @@ def test_gradients_reach_start_and_parameters(solver):
     assert by_rate.item() == pytest.approx(-(x.sum() * torch.exp(-rate)).item(), rel=2e-3)
     (by_weight,) = torch.autograd.grad(run.log_weights[:, -1].sum(), x)
     expected = ((1 - torch.exp(-rate)) / rate).item()
-    assert torch.allclose(by_weight[:, 0], torch.full((2,), expected, dtype=torch.float64), rtol=2e-3)
+    assert torch.allclose(
+        by_weight[:, 0], torch.full((2,), expected, dtype=torch.float64), rtol=2e-3
+    )
 
 
 @pytest.mark.parametrize("solver", OWN)
@@ -179,7 +202,10 @@ def test_a_field_that_is_not_a_number_stops_only_its_paths():
 
 @pytest.mark.parametrize(
     ("field", "when"),
-    [(EXPLOSION, "time 0.33"), (Diffusion(drift=lambda t, x: torch.where(x > 2.5, math.nan, x)), "time 0")],
+    [
+        (EXPLOSION, "time 0.33"),
+        (Diffusion(drift=lambda t, x: torch.where(x > 2.5, math.nan, x)), "time 0"),
+    ],
 )
 def test_dopri5_failure_names_time_and_paths(field, when):
     with pytest.raises(RuntimeError, match=f"{when}.*1 of 3 paths"):
@@ -195,7 +221,11 @@ def test_steps_never_leave_the_span_and_outputs_are_hit_exactly():
 
     for solver in [*OWN, "midpoint"]:
         run = simulate(
-            Diffusion(drift=drift), torch.zeros(1, 1).double(), [0.0, 0.1, 0.7, 1.0], solver=solver, dt=0.17
+            Diffusion(drift=drift),
+            torch.zeros(1, 1).double(),
+            [0.0, 0.1, 0.7, 1.0],
+            solver=solver,
+            dt=0.17,
         )
         assert torch.allclose(run.states[0, :, 0], run.times, atol=1e-12)
     assert max(seen) <= 1.0 + 1e-12
@@ -208,5 +238,11 @@ def test_rounding_of_float32_times_costs_no_extra_step():
         calls.append(1)
         return -x
 
-    simulate(Diffusion(drift=drift), torch.ones(1, 1), torch.linspace(0, 25, 251), solver="euler", dt=0.05)
+    simulate(
+        Diffusion(drift=drift),
+        torch.ones(1, 1),
+        torch.linspace(0, 25, 251),
+        solver="euler",
+        dt=0.05,
+    )
     assert len(calls) == 500 + 1  # and one look at the field before the run

@@ -39,7 +39,9 @@ def test_ou_by_its_probability_flow_is_the_closed_form():
     def variance(t):
         return torch.exp(-2 * t) + sigma**2 / 2 * (1 - torch.exp(-2 * t))
 
-    ou = Diffusion(drift=lambda t, x: -x, diffusion=sigma, score=lambda t, x: -x / variance(t)[:, None])
+    ou = Diffusion(
+        drift=lambda t, x: -x, diffusion=sigma, score=lambda t, x: -x / variance(t)[:, None]
+    )
     x = torch.linspace(-2, 2, 21)[:, None].repeat(1, 2)
     exact = Normal(0.0, variance(torch.tensor(1.0).double()).sqrt()).log_prob(x.double()).sum(1)
     assert (log_density(ou, x, (0.0, 1.0), normal) - exact).abs().max() < 1e-4
@@ -48,7 +50,9 @@ def test_ou_by_its_probability_flow_is_the_closed_form():
 def test_nonlinear_flow_integrates_to_one():
     """x' = sin(2x) has no constant divergence; its density must still integrate to 1."""
     grid = torch.linspace(-9, 9, 4001, dtype=torch.float64)[:, None]
-    density = log_density(Diffusion(drift=lambda t, x: torch.sin(2 * x)), grid, (0.0, 1.0), normal).exp()
+    density = log_density(
+        Diffusion(drift=lambda t, x: torch.sin(2 * x)), grid, (0.0, 1.0), normal
+    ).exp()
     assert torch.trapezoid(density, grid[:, 0]).item() == pytest.approx(1.0, abs=1e-4)
 
 
@@ -92,7 +96,9 @@ def test_divergence_known_to_the_process_is_used():
 
     process = Known(drift=lambda t, x: (x @ MATRIX.T.to(x)).detach())  # autograd could not find it
     x = torch.randn(10, 3)
-    assert (log_density(process, x, (0.0, 1.5), normal) - linear_flow_log_density(x, 1.5)).abs().max() < 1e-4
+    assert (
+        log_density(process, x, (0.0, 1.5), normal) - linear_flow_log_density(x, 1.5)
+    ).abs().max() < 1e-4
 
 
 def test_drift_that_is_a_gradient_computed_by_autograd_works():

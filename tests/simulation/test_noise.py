@@ -4,13 +4,16 @@ import torch
 from scipy import stats
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.learning.random import mix64, stream
 from dyninfer.simulation import simulate
-from dyninfer.simulation.noise import BLOCK, PathNoise, mix64, stream
+from dyninfer.simulation.noise import BLOCK, PathNoise
 
 WIENER = Diffusion(drift=lambda t, x: torch.zeros_like(x), diffusion=1.0)
 
 
-@pytest.mark.parametrize("solver", ["euler_maruyama", "heun", "sra1", "torchsde:euler", "torchsde:srk"])
+@pytest.mark.parametrize(
+    "solver", ["euler_maruyama", "heun", "sra1", "torchsde:euler", "torchsde:srk"]
+)
 def test_brownian_variance_equals_elapsed_time_over_a_long_horizon(solver):
     times = torch.tensor([0.0, 1.0, 7.0, 50.0, 100.0])
     run = simulate(WIENER, torch.zeros(3000, 2), times, solver=solver, dt=1.0)

@@ -107,10 +107,13 @@ def test_seeds_differ_and_repeat_and_leave_the_global_generator_alone():
 
 def test_auto_chooses_by_the_noise():
     x = torch.ones(4, 2)
-    per_time = Diffusion(drift=lambda t, x: -x, diffusion=lambda t, x: (1 + t[:, None]).expand_as(x))
+    per_time = Diffusion(
+        drift=lambda t, x: -x, diffusion=lambda t, x: (1 + t[:, None]).expand_as(x)
+    )
     hidden = Diffusion(drift=lambda t, x: -x, diffusion=lambda t, x: 0.1 * x.detach())
     chosen = {
-        p: simulate(p, x, [0.0, 1.0]).attrs["solver"] for p in (DECAY, OU, per_time, MULTIPLICATIVE, hidden)
+        p: simulate(p, x, [0.0, 1.0]).attrs["solver"]
+        for p in (DECAY, OU, per_time, MULTIPLICATIVE, hidden)
     }
     assert list(chosen.values()) == ["tsit5", "sra1", "sra1", "euler_maruyama", "euler_maruyama"]
 
@@ -127,7 +130,9 @@ def test_progress_shows_a_bar(capsys):
 
 def test_arrays_record_no_gradients_even_for_a_trained_network():
     net = Wrapped(nn.Linear(2, 2))
-    assert not simulate(Diffusion(drift=net), np.ones((2, 2), np.float32), [0.0, 1.0]).states.requires_grad
+    assert not simulate(
+        Diffusion(drift=net), np.ones((2, 2), np.float32), [0.0, 1.0]
+    ).states.requires_grad
     with torch.no_grad():
         assert not simulate(Diffusion(drift=net), torch.ones(2, 2), [0.0, 1.0]).states.requires_grad
     assert simulate(Diffusion(drift=net), torch.ones(2, 2), [0.0, 1.0]).states.requires_grad
@@ -136,7 +141,11 @@ def test_arrays_record_no_gradients_even_for_a_trained_network():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"process": nn.Linear(2, 2)}, TypeError, "process such as Diffusion, but process is a Linear"),
+        (
+            {"process": nn.Linear(2, 2)},
+            TypeError,
+            "process such as Diffusion, but process is a Linear",
+        ),
         ({"x0": torch.ones(2)}, ValueError, r"x0 must be \(n, d\).*x0\[None\]"),
         ({"x0": torch.ones(2, 2, 2)}, ValueError, r"x0 must be \(n, d\)"),
         ({"x0": torch.ones(0, 2)}, ValueError, "at least one row"),
@@ -172,12 +181,20 @@ def test_arrays_record_no_gradients_even_for_a_trained_network():
         ({"process": MULTIPLICATIVE, "solver": "torchsde:midpoint"}, ValueError, "Stratonovich"),
         ({"noise": 0.5}, ValueError, "noise=0.5 needs the score"),
         ({"process": OU, "noise": 0.0}, ValueError, "noise=0.0 needs the score"),
-        ({"process": OU, "times": [1.0, 0.0], "backward": True}, ValueError, "backward=True needs the score"),
+        (
+            {"process": OU, "times": [1.0, 0.0], "backward": True},
+            ValueError,
+            "backward=True needs the score",
+        ),
         ({"noise": -1.0}, ValueError, "not negative"),
         ({"noise": "loud"}, TypeError, "noise must be a number"),
         ({"noise": lambda t: -t}, ValueError, "not negative, but it is -1 at time 1"),
         ({"noise": lambda t: None}, TypeError, "one number for a scalar time"),
-        ({"process": Diffusion(drift=lambda t, x: x[:, 0])}, ValueError, r"drift\(t, x\).*must be \(n, d\)"),
+        (
+            {"process": Diffusion(drift=lambda t, x: x[:, 0])},
+            ValueError,
+            r"drift\(t, x\).*must be \(n, d\)",
+        ),
         ({"process": Diffusion(drift=lambda t, x: 1.0)}, TypeError, "must return a tensor"),
         (
             {"process": Diffusion(drift=lambda t, x: x, growth=lambda t, x: x)},
@@ -198,7 +215,9 @@ def test_wrong_arguments_are_named_in_a_sentence(change, error, message):
 
 
 def test_diffusion_that_depends_on_the_state_has_no_probability_flow():
-    process = Diffusion(drift=lambda t, x: -x, diffusion=lambda t, x: 0.1 * x, score=lambda t, x: -x)
+    process = Diffusion(
+        drift=lambda t, x: -x, diffusion=lambda t, x: 0.1 * x, score=lambda t, x: -x
+    )
     with pytest.raises(ValueError, match="does not depend on the state"):
         simulate(process, torch.ones(2, 2), [1.0, 0.0], backward=True)
 

@@ -12,7 +12,16 @@ from dyninfer.simulation.equation import equation_of
 from dyninfer.simulation.stochastic import EULER_MARUYAMA, HEUN, SRA1
 
 OWN = ["euler_maruyama", "heun", "sra1"]
-LIBRARY = ["euler", "milstein", "srk", "euler_heun", "heun", "midpoint", "log_ode", "reversible_heun"]
+LIBRARY = [
+    "euler",
+    "milstein",
+    "srk",
+    "euler_heun",
+    "heun",
+    "midpoint",
+    "log_ode",
+    "reversible_heun",
+]
 OU = Diffusion(drift=lambda t, x: -x, diffusion=0.5)
 
 
@@ -21,13 +30,19 @@ def assert_ou_moments(run, start=1.0, sigma=0.5):
     t, n = run.times, run.states.shape[0] * run.states.shape[2]
     mean, variance = start * torch.exp(-t), sigma**2 / 2 * (1 - torch.exp(-2 * t))
     bias = 0.006  # of the Euler scheme at these steps
-    assert ((run.states.double().mean((0, 2)) - mean).abs() <= 4 * (variance / n).sqrt() + bias).all()
-    assert ((run.states.double().var((0, 2)) - variance).abs() <= 4 * variance * (2 / n) ** 0.5 + bias).all()
+    assert (
+        (run.states.double().mean((0, 2)) - mean).abs() <= 4 * (variance / n).sqrt() + bias
+    ).all()
+    assert (
+        (run.states.double().var((0, 2)) - variance).abs() <= 4 * variance * (2 / n) ** 0.5 + bias
+    ).all()
 
 
 @pytest.mark.parametrize("solver", OWN)
 def test_ou_mean_and_variance_match_closed_form(solver):
-    assert_ou_moments(simulate(OU, torch.ones(6000, 2), [0.0, 0.3, 1.0, 3.0], solver=solver, dt=0.01))
+    assert_ou_moments(
+        simulate(OU, torch.ones(6000, 2), [0.0, 0.3, 1.0, 3.0], solver=solver, dt=0.01)
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,7 +51,12 @@ def test_ou_mean_and_variance_match_closed_form(solver):
 def test_torchsde_agrees_on_ou_and_repeats_with_its_seed(method):
     def run(seed):
         return simulate(
-            OU, torch.ones(1500, 2), [0.0, 0.3, 1.0], solver=f"torchsde:{method}", dt=0.02, seed=seed
+            OU,
+            torch.ones(1500, 2),
+            [0.0, 0.3, 1.0],
+            solver=f"torchsde:{method}",
+            dt=0.02,
+            seed=seed,
         )
 
     first = run(1)
@@ -51,7 +71,8 @@ def test_torchsde_agrees_on_ou_and_repeats_with_its_seed(method):
 @pytest.mark.parametrize("solver", [*OWN, "torchsde:srk"])
 def test_diagonal_noise_is_per_coordinate(diffusion, solver):
     process = Diffusion(
-        drift=lambda t, x: 0 * x, diffusion=diffusion if callable(diffusion) else lambda t, x: diffusion
+        drift=lambda t, x: 0 * x,
+        diffusion=diffusion if callable(diffusion) else lambda t, x: diffusion,
     )
     run = simulate(process, torch.zeros(6000, 2), [0.0, 2.0], solver=solver)
     assert np.allclose(run.states[:, 1].var(0), [2 * 0.04, 2 * 0.64], rtol=0.08)
@@ -70,7 +91,9 @@ def test_state_dependent_noise_is_that_of_ito(solver):
     run = simulate(process, torch.ones(20_000, 1), [0.0, 1.0], solver=solver, dt=0.02)
     # Geometric Brownian motion: E X = exp(μ t), Var X = exp(2 μ t) (exp(σ² t) − 1); Stratonovich would give exp(μ + σ²/2).
     mean, variance = math.exp(0.5), math.exp(1.0) * (math.exp(0.16) - 1)
-    assert run.states[:, 1].mean().item() == pytest.approx(mean, abs=4 * (variance / 20_000) ** 0.5 + 0.01)
+    assert run.states[:, 1].mean().item() == pytest.approx(
+        mean, abs=4 * (variance / 20_000) ** 0.5 + 0.01
+    )
     assert run.states[:, 1].var().item() == pytest.approx(variance, rel=0.08)
 
 
@@ -144,12 +167,16 @@ class CountKernels(TorchDispatchMode):
 
 
 def test_an_euler_maruyama_step_is_at_most_12_launches_and_never_waits():
-    net = nn.Sequential(*(m for _ in range(3) for m in (nn.Linear(50, 50), nn.SiLU())), nn.Linear(50, 50))
+    net = nn.Sequential(
+        *(m for _ in range(3) for m in (nn.Linear(50, 50), nn.SiLU())), nn.Linear(50, 50)
+    )
     process = Diffusion(drift=lambda t, x: net(x), diffusion=0.3)
     counts = []
     for steps in (100, 200):
         with CountKernels() as count, torch.no_grad():
-            simulate(process, torch.randn(500, 50), [0.0, 4.0], solver="euler_maruyama", dt=4 / steps)
+            simulate(
+                process, torch.randn(500, 50), [0.0, 4.0], solver="euler_maruyama", dt=4 / steps
+            )
         counts.append((count.launches, count.reads))
     (launches, reads), (launches_of_twice, reads_of_twice) = counts
     assert (launches_of_twice - launches) / 100 <= 12
@@ -157,7 +184,8 @@ def test_an_euler_maruyama_step_is_at_most_12_launches_and_never_waits():
 
 
 @pytest.mark.parametrize(
-    "solver", [*OWN, "torchsde:euler", "torchsde:reversible_heun", "torchsde:reversible_heun:adjoint"]
+    "solver",
+    [*OWN, "torchsde:euler", "torchsde:reversible_heun", "torchsde:reversible_heun:adjoint"],
 )
 def test_gradients_reach_start_drift_and_noise(solver):
     class Ou(Diffusion):
@@ -178,7 +206,9 @@ def test_gradients_reach_start_drift_and_noise(solver):
     by_x, by_sigma = torch.autograd.grad(end.square().mean(), (x, process.sigma), retain_graph=True)
     # E X² = σ² (1 − e^{−2k}) / 2k from zero, and ∂X/∂x = e^{−k}.
     assert by_sigma.item() == pytest.approx(0.5 * (1 - math.exp(-1.4)) / 0.7, rel=0.1)
-    assert torch.allclose(by_x * 2000 / (2 * end.detach()), torch.tensor(math.exp(-0.7)).double(), rtol=0.02)
+    assert torch.allclose(
+        by_x * 2000 / (2 * end.detach()), torch.tensor(math.exp(-0.7)).double(), rtol=0.02
+    )
 
 
 def test_a_diverging_noisy_path_is_flagged_once():

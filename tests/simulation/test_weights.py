@@ -7,7 +7,9 @@ from dyninfer.diffusions import Diffusion
 from dyninfer.simulation import simulate
 from dyninfer.simulation.weights import effective_sample_size, systematic_resample
 
-GROWING_DECAY = Diffusion(drift=lambda t, x: -x, growth=lambda t, x: x[:, 0])  # log w = x0 (1 − e^{−t})
+GROWING_DECAY = Diffusion(
+    drift=lambda t, x: -x, growth=lambda t, x: x[:, 0]
+)  # log w = x0 (1 − e^{−t})
 SELECTION = Diffusion(drift=lambda t, x: 0 * x, growth=lambda t, x: x[:, 0])  # w = e^{x0 t}
 
 
@@ -22,7 +24,11 @@ def test_log_weights_of_a_flow_match_closed_form(solver):
 
 def test_log_weights_run_backward_with_the_same_sign():
     run = simulate(
-        GROWING_DECAY, torch.full((1, 1), math.exp(-2.0)).double(), [2.0, 0.0], backward=True, rtol=1e-8
+        GROWING_DECAY,
+        torch.full((1, 1), math.exp(-2.0)).double(),
+        [2.0, 0.0],
+        backward=True,
+        rtol=1e-8,
     )
     assert run.log_weights[0, 1].item() == pytest.approx(-(1 - math.exp(-2.0)), abs=1e-6)
 
@@ -34,12 +40,16 @@ def test_constant_growth_is_exact_with_noise(solver):
     assert torch.allclose(run.log_weights, (0.3 * run.times).expand(10, 3), atol=1e-5)
 
 
-@pytest.mark.parametrize(("solver", "tolerance"), [("euler_maruyama", 2e-2), ("heun", 1e-3), ("sra1", 1e-3)])
+@pytest.mark.parametrize(
+    ("solver", "tolerance"), [("euler_maruyama", 2e-2), ("heun", 1e-3), ("sra1", 1e-3)]
+)
 def test_mass_with_noise_matches_closed_form(solver, tolerance):
     """Growth a X on Brownian motion: E exp(a ∫ W) = exp(a² t³ / 6)."""
     process = Diffusion(drift=lambda t, x: 0 * x, diffusion=1.0, growth=lambda t, x: 0.8 * x[:, 0])
     run = simulate(process, torch.zeros(20_000, 1), [0.0, 1.0], solver=solver, dt=0.02)
-    assert run.mass[1].item() == pytest.approx(math.exp(0.64 / 6), abs=tolerance + 4 * 0.5 / 20_000**0.5)
+    assert run.mass[1].item() == pytest.approx(
+        math.exp(0.64 / 6), abs=tolerance + 4 * 0.5 / 20_000**0.5
+    )
 
 
 def test_processes_without_growth_have_no_weights():
@@ -50,7 +60,9 @@ def test_processes_without_growth_have_no_weights():
 
 def test_effective_sample_size_matches_its_definition():
     w = torch.tensor([[1.0, 1.0], [1.0, 3.0], [1.0, 0.0]], dtype=torch.float64)
-    assert torch.allclose(effective_sample_size(w.log()), torch.tensor([3.0, 16 / 10], dtype=torch.float64))
+    assert torch.allclose(
+        effective_sample_size(w.log()), torch.tensor([3.0, 16 / 10], dtype=torch.float64)
+    )
 
 
 def test_systematic_draws_are_within_one_of_their_share():
@@ -87,7 +99,10 @@ def test_resampling_keeps_mass_and_law_and_records_ancestry(chunk_size):
 def test_resampling_does_not_depend_on_chunks():
     process = Diffusion(drift=lambda t, x: -x, diffusion=0.5, growth=lambda t, x: x[:, 0])
     x, times = torch.randn(300, 2), [0.0, 0.5, 1.0, 2.0]
-    runs = [simulate(process, x, times, resample=0.95, seed=4, chunk_size=c, dt=0.05) for c in (None, 50)]
+    runs = [
+        simulate(process, x, times, resample=0.95, seed=4, chunk_size=c, dt=0.05)
+        for c in (None, 50)
+    ]
     assert torch.equal(runs[0].parents, runs[1].parents)
     assert torch.equal(runs[0].states, runs[1].states)
 

@@ -38,7 +38,9 @@ def test_draws_depend_on_the_seed_alone_and_noise_mislabels():
     frames = 1e-3 * np.arange(100)
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    clean, again, other = (np.stack(AlanineDipeptide().paths(frames, 100, seed=s).states) for s in (1, 1, 2))
+    clean, again, other = (
+        np.stack(AlanineDipeptide().paths(frames, 100, seed=s).states) for s in (1, 1, 2)
+    )
     assert torch.equal(before, torch.get_rng_state())
     assert (clean == again).all()
     assert (clean != other).any()

@@ -18,7 +18,9 @@ AREAS = {"disc": math.pi / 4, "square": 1.0, "triangle": 0.5}  # in units of the
 @pytest.mark.parametrize("number", range(3))
 def test_shapes_have_their_area_wherever_they_stand(number):
     system = BouncingShapes(size=32, n_shapes=1)
-    centres = 6 + 20 * torch.rand(50, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    centres = 6 + 20 * torch.rand(
+        50, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     mass = system.render(torch.full((50, 1), number), centres).sum((-1, -2))
     area = list(AREAS.values())[number] * 12**2
     np.testing.assert_allclose(mass, area, rtol=0.02)

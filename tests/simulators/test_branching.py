@@ -22,7 +22,9 @@ def constant(birth: float, death: float, dt: float = 0.1) -> BranchingPopulation
     )
 
 
-def gillespie_counts(birth: float, death: float, t: float, n: int, rng: np.random.Generator) -> np.ndarray:
+def gillespie_counts(
+    birth: float, death: float, t: float, n: int, rng: np.random.Generator
+) -> np.ndarray:
     """Cells left by each of ``n`` founders, one event at a time."""
     count, clock = np.ones(n, dtype=int), np.zeros(n)
     alive = np.arange(n)
@@ -35,7 +37,9 @@ def gillespie_counts(birth: float, death: float, t: float, n: int, rng: np.rando
 
 
 def test_drift_is_the_gradient_of_the_potential():
-    x = torch.randn(40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    x = torch.randn(
+        40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     process = BranchingPopulation(dimension=4, speed=1.7).process()
     (gradient,) = torch.autograd.grad(process.potential(0.0, x).sum(), x)
     torch.testing.assert_close(process.drift(0.0, x), gradient)
@@ -70,7 +74,9 @@ def test_constant_rates_give_the_closed_form_mean_and_variance_at_any_step(birth
     cells = constant(birth, death, dt=0.5)
     counts = np.bincount(cells.grow(t, n, seed=1)[1].numpy(), minlength=n)
     mean = math.exp((birth - death) * t)
-    variance = 2 * birth * t if birth == death else (birth + death) / (birth - death) * mean * (mean - 1)
+    variance = (
+        2 * birth * t if birth == death else (birth + death) / (birth - death) * mean * (mean - 1)
+    )
     assert cells.count_mean(t) == pytest.approx(mean)
     assert cells.count_variance(t) == pytest.approx(variance)
     assert counts.mean() == pytest.approx(mean, abs=4 * math.sqrt(variance / n))

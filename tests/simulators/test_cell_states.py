@@ -78,7 +78,8 @@ def test_sisters_are_alike_for_what_they_share():
     s = np.linspace(0, 2, 401)
     weight = np.exp(0.5 * s) / np.exp(0.5 * s).sum()
     agree = sum(
-        w * (expm(u * q)[0] @ (expm((2 - u) * q) ** 2).sum(1)) for u, w in zip(s, weight, strict=True)
+        w * (expm(u * q)[0] @ (expm((2 - u) * q) ** 2).sum(1))
+        for u, w in zip(s, weight, strict=True)
     )
     found = (two[:, 0] == two[:, 1]).double().mean()
     assert len(two) > 1000
@@ -91,7 +92,10 @@ def test_both_outputs_hold_the_same_cells():
     read = di.Paths.from_anndata(
         adata, time_key="day", path_key="cell", state_key="state", condition_key="clone"
     )
-    order = np.argsort(read.names, kind="stable"), np.argsort(adata.obs_names.to_numpy(), kind="stable")
+    order = (
+        np.argsort(read.names, kind="stable"),
+        np.argsort(adata.obs_names.to_numpy(), kind="stable"),
+    )
     for a, b in zip(*order, strict=True):
         assert read.times[a][0] == paths.times[b][0]
         assert read.states[a][0] == paths.states[b][0]

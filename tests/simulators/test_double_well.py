@@ -40,7 +40,9 @@ def passage_time_by_differences(a: float, sigma: float, start: float, target: fl
 
 
 def test_drift_is_the_gradient_of_the_potential():
-    x = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    x = torch.randn(
+        40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     process = DoubleWell(dimension=3).process()
     (gradient,) = torch.autograd.grad(process.potential(0.0, x).sum(), x)
     torch.testing.assert_close(process.drift(0.0, x), gradient)
@@ -51,7 +53,9 @@ def test_stationary_density_integrates_to_one_and_has_its_score():
         return WELL.stationary_log_density(torch.tensor([[x, y]], dtype=torch.float64)).exp().item()
 
     assert dblquad(density, -2.5, 2.5, -4, 4, epsabs=1e-6)[0] == pytest.approx(1, abs=1e-5)
-    x = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    x = torch.randn(
+        20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     (gradient,) = torch.autograd.grad(WELL.stationary_log_density(x).sum(), x)
     torch.testing.assert_close(WELL.stationary_score(x), gradient)
 
@@ -63,7 +67,9 @@ def test_passage_time_solves_the_backward_equation(start, target):
 
 
 def test_passage_time_is_symmetric():
-    assert WELL.mean_first_passage_time(1.0, -1.0) == pytest.approx(WELL.mean_first_passage_time(-1.0, 1.0))
+    assert WELL.mean_first_passage_time(1.0, -1.0) == pytest.approx(
+        WELL.mean_first_passage_time(-1.0, 1.0)
+    )
 
 
 def test_kramers_rate_is_the_low_noise_limit():
@@ -77,7 +83,9 @@ def test_kramers_rate_is_the_low_noise_limit():
 
 def test_slowest_relaxation_is_twice_the_rate_of_escape():
     well = DoubleWell(barrier=1.0, sigma=0.45)
-    assert well.relaxation_rate == pytest.approx(2 / well.mean_first_passage_time(-1.0, 1.0), rel=0.01)
+    assert well.relaxation_rate == pytest.approx(
+        2 / well.mean_first_passage_time(-1.0, 1.0), rel=0.01
+    )
 
 
 def test_marginal_starts_from_the_initial_law_and_ends_in_the_stationary_one():
@@ -118,7 +126,10 @@ def test_paths_cross_the_barrier_as_the_marginals_say():
         centre, density = WELL.marginal_density(t)
         h = centre[1] - centre[0]
         law = np.cumsum(density) * h
-        assert kstest(x[:, k, 0], lambda y, c=centre, f=law, h=h: np.interp(y, c + h / 2, f)).pvalue > 1e-3
+        assert (
+            kstest(x[:, k, 0], lambda y, c=centre, f=law, h=h: np.interp(y, c + h / 2, f)).pvalue
+            > 1e-3
+        )
 
 
 def test_passage_time_outside_the_populated_range_is_refused():

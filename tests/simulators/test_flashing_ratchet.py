@@ -16,7 +16,9 @@ from dyninfer.simulators.flashing_ratchet import FlashingRatchet
 RATCHET = Path(os.environ.get("DYNINFER_DATA", ".")) / "flashing_ratchet"
 
 
-@pytest.mark.skipif(not (RATCHET / "dfr_V0.npz").exists(), reason="DYNINFER_DATA does not hold the ratchet")
+@pytest.mark.skipif(
+    not (RATCHET / "dfr_V0.npz").exists(), reason="DYNINFER_DATA does not hold the ratchet"
+)
 @pytest.mark.parametrize("potential", [0, 1, 2, 3])
 def test_generator_and_law_are_the_published_ones(potential):
     data = np.load(RATCHET / f"dfr_V{potential}.npz")

@@ -30,14 +30,24 @@ BEAT = 1 / 8 - 1 / 18  # E₃ − E₂ in atomic units
 
 
 def points(n: int, scale: float = 3.0) -> torch.Tensor:
-    return scale * torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return scale * torch.randn(
+        n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def written_out(t: float, x: np.ndarray) -> np.ndarray:
     """``(ψ_{32−1} e^{−iE₃t} + ψ_{210} e^{−iE₂t})/√2`` from the textbook's R_nl and Y_lm, in atomic units."""
     r = np.linalg.norm(x, axis=-1)
     cos, plane = x[..., 2] / r, (x[..., 0] - 1j * x[..., 1]) / r
-    first = 4 / (81 * math.sqrt(30)) * r**2 * np.exp(-r / 3) * math.sqrt(15 / (8 * math.pi)) * cos * plane
+    first = (
+        4
+        / (81 * math.sqrt(30))
+        * r**2
+        * np.exp(-r / 3)
+        * math.sqrt(15 / (8 * math.pi))
+        * cos
+        * plane
+    )
     second = r * np.exp(-r / 2) / math.sqrt(24) * math.sqrt(3 / (4 * math.pi)) * cos
     return (first * np.exp(1j * t / 18) + second * np.exp(1j * t / 8)) / math.sqrt(2)
 
@@ -53,7 +63,9 @@ def marginal_law(t: float, of: str):
     x = grid[..., :1] * np.stack(
         [sin * np.cos(grid[..., 2]), sin * np.sin(grid[..., 2]), grid[..., 1]], axis=-1
     )
-    mass = np.abs(written_out(t, x)) ** 2 * (wr * r**2)[:, None, None] * wc[:, None] * (2 * np.pi / 64)
+    mass = (
+        np.abs(written_out(t, x)) ** 2 * (wr * r**2)[:, None, None] * wc[:, None] * (2 * np.pi / 64)
+    )
     assert mass.sum() == pytest.approx(1, abs=1e-6)
     if of == "phi":  # a0 + a1 cos φ + b1 sin φ exactly: only m = −1 and 0 take part
         density = mass.sum((0, 1)) * 64 / (2 * np.pi)
@@ -61,7 +73,9 @@ def marginal_law(t: float, of: str):
         return lambda p: (p + np.pi) / (2 * np.pi) + a1 * np.sin(p) - b1 * (np.cos(p) + 1)
     nodes, weight = (r, mass.sum((1, 2))) if of == "r" else (cos, mass.sum((0, 2)))
     edges = (
-        np.concatenate([[0.0], np.cumsum(wr)]) if of == "r" else np.concatenate([[-1.0], np.cumsum(wc) - 1])
+        np.concatenate([[0.0], np.cumsum(wr)])
+        if of == "r"
+        else np.concatenate([[-1.0], np.cumsum(wc) - 1])
     )
     return lambda v: np.interp(v, edges, np.concatenate([[0.0], np.cumsum(weight)]))
 
@@ -81,7 +95,12 @@ def test_eigenstates_match_the_special_functions(state):
         r = math.hypot(px, py, pz)
         k = 2 / (n * a)
         norm = math.sqrt(k**3 * math.factorial(n - l - 1) / (2 * n * math.factorial(n + l)))
-        radial = norm * math.exp(-k * r / 2) * (k * r) ** l * mpmath.laguerre(n - l - 1, 2 * l + 1, k * r)
+        radial = (
+            norm
+            * math.exp(-k * r / 2)
+            * (k * r) ** l
+            * mpmath.laguerre(n - l - 1, 2 * l + 1, k * r)
+        )
         angular = mpmath.spherharm(l, m, math.acos(pz / r), math.atan2(py, px))
         assert value == pytest.approx(complex(radial * angular), rel=1e-9)
 
@@ -102,7 +121,9 @@ def test_eigenstates_are_orthonormal():
 
 def test_gradient_matches_automatic_differentiation():
     x = points(40).requires_grad_()
-    mixture = HydrogenSuperposition(states=((5, 2, -2), (4, 3, 2), (2, 0, 0), (4, 3, 0)), bohr_radius=0.9)
+    mixture = HydrogenSuperposition(
+        states=((5, 2, -2), (4, 3, 2), (2, 0, 0), (4, 3, 0)), bohr_radius=0.9
+    )
     psi, gradient = mixture._value_and_gradient(7.0, x)
     for part in ("real", "imag"):
         (expected,) = torch.autograd.grad(getattr(psi, part).sum(), x, retain_graph=True)
@@ -111,7 +132,9 @@ def test_gradient_matches_automatic_differentiation():
 
 def test_wavefunction_is_the_textbook_formula():
     x = points(50)
-    np.testing.assert_allclose(ATOMIC.wavefunction(11.0, x), written_out(11.0, x.numpy()), rtol=1e-9)
+    np.testing.assert_allclose(
+        ATOMIC.wavefunction(11.0, x), written_out(11.0, x.numpy()), rtol=1e-9
+    )
 
 
 def test_density_repeats_after_a_beat_and_not_before():
@@ -133,7 +156,9 @@ def test_default_units_scale_lengths_by_4_pi_and_times_by_its_square():
 
 def test_density_turns_rigidly_about_z():
     x, t = points(100), 17.0
-    angle = BEAT * t  # m falls by one from the second state to the first, so the pattern turns clockwise
+    angle = (
+        BEAT * t
+    )  # m falls by one from the second state to the first, so the pattern turns clockwise
     c, s = math.cos(angle), math.sin(angle)
     back = x @ torch.tensor([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64).T
     torch.testing.assert_close(ATOMIC.density(t, x), ATOMIC.density(0.0, back))
@@ -145,7 +170,9 @@ def test_continuity_equation_holds_and_score_is_the_gradient():
     process = ATOMIC.process()
     change, score = torch.autograd.grad(ATOMIC.density(t, x).log().sum(), (t, x))
     v = process.drift(t, x)
-    divergence = sum(torch.autograd.grad(v[:, j].sum(), x, retain_graph=True)[0][:, j] for j in range(3))
+    divergence = sum(
+        torch.autograd.grad(v[:, j].sum(), x, retain_graph=True)[0][:, j] for j in range(3)
+    )
     residual = change + divergence + (score * v).sum(1)
     assert residual.abs().max() < 1e-8 * (change.abs() + (score * v).sum(1).abs()).max()
     torch.testing.assert_close(process.score(t, x).detach(), score)
@@ -164,7 +191,10 @@ def test_particles_keep_the_density():
     assert (runs.status == 0).all()
     for k, t in enumerate(runs.times.tolist()):
         for name, values in coordinates(runs.states[:, k].numpy() / (4 * math.pi)).items():
-            assert kstest(values, marginal_law(t / (4 * math.pi) ** 2, name)).pvalue > 1e-3, (t, name)
+            assert kstest(values, marginal_law(t / (4 * math.pi) ** 2, name)).pvalue > 1e-3, (
+                t,
+                name,
+            )
 
 
 def test_particles_of_another_time_do_not_have_the_density():
@@ -184,7 +214,13 @@ def test_trajectories_match_an_independent_integration():
     start = runs.states[:, 0].numpy()
     span = (0.0, 88.66)
     exact = solve_ivp(
-        velocity, span, start.ravel(), method="DOP853", t_eval=np.linspace(*span, 5), rtol=1e-8, atol=1e-9
+        velocity,
+        span,
+        start.ravel(),
+        method="DOP853",
+        t_eval=np.linspace(*span, 5),
+        rtol=1e-8,
+        atol=1e-9,
     )
     np.testing.assert_allclose(runs.states, exact.y.reshape(n, 3, 5).transpose(0, 2, 1), atol=1e-4)
 

@@ -58,7 +58,9 @@ def test_log_density_matches_scipy():
 
 
 def test_fields_of_the_process_are_derivatives_of_potential_and_log_density():
-    x = torch.randn(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    x = torch.randn(
+        50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     t = torch.linspace(0, 2, 50, dtype=torch.float64)
     process = OU.process()
     (from_potential,) = torch.autograd.grad(process.potential(t, x).sum(), x)
@@ -68,11 +70,15 @@ def test_fields_of_the_process_are_derivatives_of_potential_and_log_density():
 
 
 def test_probability_flow_solves_the_continuity_equation():
-    x = torch.randn(30, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    x = torch.randn(
+        30, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    ).requires_grad_()
     t = torch.linspace(0.1, 2, 30, dtype=torch.float64).requires_grad_()
     change, slope = torch.autograd.grad(OU.log_density(t, x).sum(), (t, x))
     v = OU.probability_flow(t, x)
-    divergence = sum(torch.autograd.grad(v[:, j].sum(), x, retain_graph=True)[0][:, j] for j in range(2))
+    divergence = sum(
+        torch.autograd.grad(v[:, j].sum(), x, retain_graph=True)[0][:, j] for j in range(2)
+    )
     residual = change + divergence + (slope * v).sum(1)  # (∂ρ/∂t + ∇·(ρ v)) / ρ
     assert residual.abs().max() < 1e-10
 
@@ -84,7 +90,9 @@ def test_paths_have_the_exact_autocovariance():
     cov = np.cov(x.T)
     for i, s in enumerate(times):
         for j, t in enumerate(times):
-            expected = math.exp(-1.5 * abs(t - s)) * (0.09 if min(s, t) == 0 else moments(min(s, t))[1])
+            expected = math.exp(-1.5 * abs(t - s)) * (
+                0.09 if min(s, t) == 0 else moments(min(s, t))[1]
+            )
             assert cov[i, j] == pytest.approx(expected, abs=5 * 0.25 / math.sqrt(20_000))
             assert OU.autocovariance(s, t) == pytest.approx(expected, rel=1e-7)
 

@@ -18,12 +18,16 @@ BREATHING = HarmonicWavePacket(
 FREE = FreeWavePacket(mass=0.8, hbar=0.7, position=-1.0, momentum=0.9, width=0.4, dimension=1)
 
 
-def schroedinger(packet, t: float, frequency: float, steps: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+def schroedinger(
+    packet, t: float, frequency: float, steps: int = 4000
+) -> tuple[np.ndarray, np.ndarray]:
     """Grid and ψ(t) by the split-step Fourier method, from the Gaussian with the packet's position and momentum."""
     n, m, hbar = 2048, packet.mass, packet.hbar
     x = np.linspace(-20, 20, n, endpoint=False)
     k = 2 * np.pi * np.fft.fftfreq(n, x[1] - x[0])
-    psi = np.exp(-((x - packet.position) ** 2) / (4 * packet.width**2) + 1j * packet.momentum * x / hbar)
+    psi = np.exp(
+        -((x - packet.position) ** 2) / (4 * packet.width**2) + 1j * packet.momentum * x / hbar
+    )
     psi = psi / np.sqrt((np.abs(psi) ** 2).sum() * (x[1] - x[0]))
     h = t / steps
     kick = np.exp(-0.5j * h * 0.5 * m * frequency**2 * x**2 / hbar)
@@ -42,7 +46,11 @@ def test_density_and_velocity_solve_schroedingers_equation(packet, frequency, t)
     np.testing.assert_allclose(packet.log_density(t, at).exp(), density, atol=2e-5)
     k = 2 * np.pi * np.fft.fftfreq(len(x), x[1] - x[0])
     inside = density > 1e-3
-    velocity = packet.hbar / packet.mass * (np.fft.ifft(1j * k * np.fft.fft(psi))[inside] / psi[inside]).imag
+    velocity = (
+        packet.hbar
+        / packet.mass
+        * (np.fft.ifft(1j * k * np.fft.fft(psi))[inside] / psi[inside]).imag
+    )
     np.testing.assert_allclose(packet.velocity(t, at)[inside, 0], velocity, atol=2e-4)
 
 
@@ -53,7 +61,9 @@ def test_continuity_equation_and_derivatives_hold(packet):
     t = torch.linspace(0.1, 5, 30, dtype=torch.float64).requires_grad_()
     change, score = torch.autograd.grad(packet.log_density(t, x).sum(), (t, x))
     v = packet.velocity(t, x)
-    divergence = sum(torch.autograd.grad(v[:, j].sum(), x, retain_graph=True)[0][:, j] for j in range(2))
+    divergence = sum(
+        torch.autograd.grad(v[:, j].sum(), x, retain_graph=True)[0][:, j] for j in range(2)
+    )
     assert (change + divergence + (score * v).sum(1)).abs().max() < 1e-10
     torch.testing.assert_close(packet.process().score(t, x), score)
     (gradient,) = torch.autograd.grad(packet.process().potential(t, x).sum(), x)

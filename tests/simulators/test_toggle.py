@@ -38,7 +38,9 @@ def rest_points() -> list[np.ndarray]:
 
 def eigenvalues(point: np.ndarray) -> np.ndarray:
     x = torch.from_numpy(point)
-    return np.linalg.eigvals(torch.autograd.functional.jacobian(lambda y: TOGGLE.drift(0.0, y[None])[0], x))
+    return np.linalg.eigvals(
+        torch.autograd.functional.jacobian(lambda y: TOGGLE.drift(0.0, y[None])[0], x)
+    )
 
 
 def test_drift_is_the_written_equation():
@@ -78,7 +80,9 @@ def test_masses_and_fates_agree_with_the_weighted_process():
     weights = runs.log_weights.exp()
     for k in range(1, len(times)):
         expected = weights[:, k].mean().item()
-        error = math.sqrt((expected**2 + weights[:, k].var().item()) / n)  # pure birth: sd below the mean
+        error = math.sqrt(
+            (expected**2 + weights[:, k].var().item()) / n
+        )  # pure birth: sd below the mean
         assert snapshots.masses[k] == pytest.approx(expected, abs=4 * error)
         high_b = (weights[:, k] * (runs.states[:, k, 1] > 1)).sum() / weights[:, k].sum()
         assert (snapshots.samples[k][:, 1] > 1).mean() == pytest.approx(high_b.item(), abs=0.03)

@@ -55,7 +55,9 @@ def test_interpolants_begin_at_the_first_sample_and_end_at_the_second(family):
 def test_slopes_are_the_derivatives_of_the_coefficients(family):
     for value, slope in (("alpha", "alpha_slope"), ("beta", "beta_slope")):
         rate = differences(lambda t, value=value: getattr(family.coefficients(t), value), INSIDE)
-        torch.testing.assert_close(getattr(family.coefficients(INSIDE), slope), rate, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(
+            getattr(family.coefficients(INSIDE), slope), rate, atol=1e-6, rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
@@ -71,7 +73,9 @@ def test_noise_is_zero_at_both_ends_alone_and_its_slope_is_its_derivative(noise)
     assert float(value.abs().max()) < 1e-15
     value, slope = noise.shape(INSIDE)
     assert float(value.min()) > 0
-    torch.testing.assert_close(slope, differences(lambda t: noise.shape(t)[0], INSIDE), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        slope, differences(lambda t: noise.shape(t)[0], INSIDE), atol=1e-6, rtol=1e-6
+    )
 
 
 def test_noises_are_those_of_the_paper():
@@ -82,7 +86,11 @@ def test_noises_are_those_of_the_paper():
 
 
 def test_brownian_noise_is_singular_and_the_others_are_not():
-    assert [kind.singular for kind in (BrownianNoise, QuadraticNoise, SineNoise)] == [True, False, False]
+    assert [kind.singular for kind in (BrownianNoise, QuadraticNoise, SineNoise)] == [
+        True,
+        False,
+        False,
+    ]
     assert OneSidedInterpolant(schedule="vp").singular_ends == (1,)
     assert LinearInterpolant().singular_ends == ()
     near = torch.tensor([1e-12], dtype=torch.float64)
@@ -92,7 +100,9 @@ def test_brownian_noise_is_singular_and_the_others_are_not():
 
 def test_variance_is_kept_where_the_paper_says_so():
     linear, noise = LinearInterpolant().coefficients(INSIDE), BrownianNoise().shape(INSIDE)[0]
-    torch.testing.assert_close(linear.alpha**2 + linear.beta**2 + 2 * noise**2, torch.ones(24).double())
+    torch.testing.assert_close(
+        linear.alpha**2 + linear.beta**2 + 2 * noise**2, torch.ones(24).double()
+    )
     for family in (TrigonometricInterpolant(), OneSidedInterpolant(schedule="vp")):
         c = family.coefficients(INSIDE)
         torch.testing.assert_close(c.alpha**2 + c.beta**2, torch.ones(24).double())
@@ -112,7 +122,9 @@ def test_spline_passes_through_every_knot_and_agrees_with_scipy():
     moment, truth = schedule.moment(t), CubicSpline(TIMES, knots, bc_type="natural")
     np.testing.assert_allclose(moment.weights.numpy() @ knots, truth(t), atol=1e-12)
     np.testing.assert_allclose(moment.slopes.numpy() @ knots, truth(t, 1), atol=1e-11)
-    np.testing.assert_allclose(schedule.moment(torch.as_tensor(TIMES)).weights, np.eye(5), atol=1e-12)
+    np.testing.assert_allclose(
+        schedule.moment(torch.as_tensor(TIMES)).weights, np.eye(5), atol=1e-12
+    )
 
 
 def test_velocity_of_the_spline_is_continuous_at_the_knots_and_that_of_straight_lines_is_not():
@@ -140,7 +152,9 @@ def test_spline_between_two_times_is_the_straight_line():
     )
     for name in ("weights", "slopes"):
         torch.testing.assert_close(
-            getattr(line.moment(INSIDE), name), getattr(spline.moment(INSIDE), name), check_dtype=False
+            getattr(line.moment(INSIDE), name),
+            getattr(spline.moment(INSIDE), name),
+            check_dtype=False,
         )
 
 
@@ -188,7 +202,10 @@ def test_names_stand_for_families():
         (lambda: as_interpolant("liner"), "'liner' is not known; choose one of linear"),
         (lambda: as_interpolant(["linear"]), r"\['linear'\] is not known; choose one of linear"),
         (lambda: as_latent_noise("white", LinearInterpolant()), "'white' is not known"),
-        (lambda: as_latent_noise(BrownianNoise(a=-1.0), LinearInterpolant()), "must be positive, found -1.0"),
+        (
+            lambda: as_latent_noise(BrownianNoise(a=-1.0), LinearInterpolant()),
+            "must be positive, found -1.0",
+        ),
         (lambda: as_latent_noise(BrownianNoise(), OneSidedInterpolant()), "its noise"),
     ],
 )

@@ -9,10 +9,17 @@ import torch
 from dyninfer.data.conditions import ConditionCode
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.interpolants import BrownianNoise, LinearInterpolant, OneSidedInterpolant, Schedule
+from dyninfer.transport.interpolants import (
+    BrownianNoise,
+    LinearInterpolant,
+    OneSidedInterpolant,
+    Schedule,
+)
 from dyninfer.transport.interpolated import InterpolatedDiffusion
 
-SCALING = Scaling(shift=np.array([1.0, -2.0]), scale=np.array([3.0, 3.0]), start=5.0, duration=4.0, unit=3.0)
+SCALING = Scaling(
+    shift=np.array([1.0, -2.0]), scale=np.array([3.0, 3.0]), start=5.0, duration=4.0, unit=3.0
+)
 KNOTS = np.array([0.0, 0.25, 1.0])
 
 
@@ -96,7 +103,9 @@ def test_without_noise_there_is_no_score_and_without_growth_none():
 def test_divergence_is_the_trace_of_the_jacobian():
     for scaling in (SCALING, Scaling(**{**SCALING.__dict__, "scale": np.array([0.5, 2.0])})):
         p, (t, x) = process(scaling=scaling), points()
-        jacobian = torch.func.vmap(torch.func.jacrev(lambda u, y, p=p: p.drift(u[None], y[None])[0], 1))(t, x)
+        jacobian = torch.func.vmap(
+            torch.func.jacrev(lambda u, y, p=p: p.drift(u[None], y[None])[0], 1)
+        )(t, x)
         torch.testing.assert_close(p.divergence(t, x), jacobian.diagonal(dim1=1, dim2=2).sum(1))
 
 
@@ -104,7 +113,10 @@ def test_hutchinson_divergence_of_the_network_is_right_in_the_mean():
     network = process().network
     t, x = torch.full((1,), 0.3).double(), points(1)[1]
     exact = network.divergence(t, x, torch.eye(2).double())
-    signs = torch.randint(0, 2, (20_000, 1, 2), generator=torch.Generator().manual_seed(0)).double() * 2 - 1
+    signs = (
+        torch.randint(0, 2, (20_000, 1, 2), generator=torch.Generator().manual_seed(0)).double() * 2
+        - 1
+    )
     found = network.divergence(t.expand(20_000), x.expand(20_000, 2), signs)
     found, exact = found.detach(), exact.detach()
     assert abs(float(found.mean() - exact)) < 4 * float(found.std()) / 20_000**0.5
@@ -116,7 +128,9 @@ def test_time_derivative_of_the_network_is_that_of_finite_differences():
     t, h = (t - 5) / 4, 1e-6
     value, rate = network.with_rate(t, x)
     torch.testing.assert_close(value, network(t, x))
-    torch.testing.assert_close(rate, (network(t + h, x) - network(t - h, x)) / (2 * h), atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(
+        rate, (network(t + h, x) - network(t - h, x)) / (2 * h), atol=1e-7, rtol=1e-6
+    )
 
 
 def test_conditions_reach_the_network_and_share_its_parameters():

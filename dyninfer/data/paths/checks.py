@@ -111,7 +111,9 @@ def as_features(features: Sequence[str], flat: np.ndarray) -> tuple[str, ...]:
     default = ("state",) if flat.ndim == 1 else tuple(f"x{i}" for i in range(n_features))
     features = default if features is None or len(features) == 0 else tuple(map(str, features))
     if len(features) != n_features:
-        raise ValueError(f"features names {len(features)} features but the states have {n_features}")
+        raise ValueError(
+            f"features names {len(features)} features but the states have {n_features}"
+        )
     return features
 
 
@@ -124,7 +126,9 @@ def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple
     n_states = int(flat.max()) + 1
     names = tuple(map(str, range(n_states) if state_names is None else state_names))
     if len(names) < n_states:
-        raise ValueError(f"state_names has {len(names)} names but the states go up to {n_states - 1}")
+        raise ValueError(
+            f"state_names has {len(names)} names but the states go up to {n_states - 1}"
+        )
     if len(set(names)) < len(names):
         raise ValueError(f"state_names must be unique, got {display.listed(names)}")
     return names

@@ -63,7 +63,10 @@ class Paths:
     source: dict[str, str] = field(default_factory=dict)  # the keys these paths were read by
 
     def __post_init__(self) -> None:
-        times, states = [checks.array(t) for t in self.times], [checks.array(x) for x in self.states]
+        times, states = (
+            [checks.array(t) for t in self.times],
+            [checks.array(x) for x in self.states],
+        )
         if len(times) != len(states):
             raise ValueError(
                 f"times has {len(times)} paths but states has {len(states)}; give one array of each per path"
@@ -133,7 +136,9 @@ class Paths:
             changes within a path.
         """
         return cls(
-            **reading.fields_from_anndata(adata, time_key, path_key, use_rep, state_key, condition_key)
+            **reading.fields_from_anndata(
+                adata, time_key, path_key, use_rep, state_key, condition_key
+            )
         )
 
     @property
@@ -168,7 +173,9 @@ class Paths:
         here = np.isclose(times, time, rtol=1e-9, atol=1e-12)
         if not here.any():
             nearest = times[np.abs(times - time).argmin()]
-            raise ValueError(f"no path has an observation at time {time:g}; the nearest is at {nearest:g}")
+            raise ValueError(
+                f"no path has an observation at time {time:g}; the nearest is at {nearest:g}"
+            )
         return states[here]
 
     def padded(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -265,7 +272,9 @@ class Paths:
         lines = {
             "times": f"{min(t[0] for t in self.times):g} to {max(t[-1] for t in self.times):g}, "
             f"{lengths.min()} to {lengths.max()} per path",
-            ("states" if self.discrete else "features"): display.listed(self.state_names or self.features),
+            ("states" if self.discrete else "features"): display.listed(
+                self.state_names or self.features
+            ),
         }
         missing = checks.is_missing(np.concatenate(self.states)).mean()
         if missing:

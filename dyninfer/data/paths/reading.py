@@ -52,7 +52,9 @@ def fields_from_anndata(
         "names": names,
         "features": features,
         "state_names": state_names,
-        "conditions": None if condition_key is None else _conditions(adata, condition_key, owner, names),
+        "conditions": None
+        if condition_key is None
+        else _conditions(adata, condition_key, owner, names),
         "source": {key: value for key, value in given.items() if value is not None},
     }
 
@@ -71,7 +73,11 @@ def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _refuse_repeats(
-    times: np.ndarray, owner: np.ndarray, names: np.ndarray, time_key: str | None, path_key: str | None
+    times: np.ndarray,
+    owner: np.ndarray,
+    names: np.ndarray,
+    time_key: str | None,
+    path_key: str | None,
 ) -> None:
     again = np.flatnonzero((np.diff(times) == 0) & (np.diff(owner) == 0))
     if len(again) == 0:

@@ -27,7 +27,9 @@ def check_states(states: Tensor) -> int:
     if not states.is_floating_point() and states.ndim != 2:
         raise ValueError(f"integer states must be (path, time), got shape {shape}")
     if 0 in shape:
-        raise ValueError(f"states need at least one path, one time and one feature, got shape {shape}")
+        raise ValueError(
+            f"states need at least one path, one time and one feature, got shape {shape}"
+        )
     return shape[0]
 
 
@@ -39,7 +41,9 @@ def check_times(times: Any, n_times: int) -> Tensor:
         raise ValueError("times must be finite, found NaN or inf")
     steps = times.detach().diff()
     if not bool((steps > 0).all() | (steps < 0).all()):
-        raise ValueError(f"times must be strictly ascending or strictly descending, got {times.tolist()[:6]}")
+        raise ValueError(
+            f"times must be strictly ascending or strictly descending, got {times.tolist()[:6]}"
+        )
     return times
 
 
@@ -59,7 +63,9 @@ def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
     if int(parents.min()) < 0 or int(parents.max()) >= n_paths:
         raise ValueError(f"parents must be row numbers from 0 to {n_paths - 1}")
     if not torch.equal(parents[:, 0], torch.arange(n_paths, device=parents.device)):
-        raise ValueError("parents[:, 0] must be 0, 1, 2, ...: rows at the first time have no earlier row")
+        raise ValueError(
+            "parents[:, 0] must be 0, 1, 2, ...: rows at the first time have no earlier row"
+        )
 
 
 def check_features(features: Sequence[str] | None, states: Tensor) -> tuple[str, ...]:
@@ -82,7 +88,9 @@ def plain(attrs: dict[str, Any]) -> dict[str, Any]:
     def convert(value: Any) -> Any:
         if isinstance(value, np.ndarray | np.generic | Tensor):
             return value.tolist()
-        raise TypeError(f"attrs must hold plain values, found {type(value).__name__} ({value!r:.60})")
+        raise TypeError(
+            f"attrs must hold plain values, found {type(value).__name__} ({value!r:.60})"
+        )
 
     return json.loads(json.dumps(attrs, default=convert))
 
@@ -96,7 +104,9 @@ def indices(index: Index, size: int, what: str) -> slice | np.ndarray:
         if isinstance(index, Tensor):
             index = index.cpu().numpy()
         try:
-            found = chosen = np.atleast_1d(np.arange(size)[index]).copy()  # torch refuses negative strides
+            found = chosen = np.atleast_1d(
+                np.arange(size)[index]
+            ).copy()  # torch refuses negative strides
         except (IndexError, TypeError) as error:
             raise IndexError(f"cannot select {what}s of {size} by {index!r}: {error}") from None
     if len(chosen) == 0:

@@ -92,8 +92,14 @@ class Trajectories:
             _set(self, "log_weights", self.log_weights.to(torch.float64))
         origin = np.arange(n) if self.origin is None else np.asarray(self.origin)
         check_shape("origin", origin, (n,), "(path,)")
-        _set(self, "origin", origin if origin.dtype.kind == "U" else origin.astype(object).astype(str))
-        status = torch.zeros(n, dtype=torch.int8, device=device) if self.status is None else self.status
+        _set(
+            self,
+            "origin",
+            origin if origin.dtype.kind == "U" else origin.astype(object).astype(str),
+        )
+        status = (
+            torch.zeros(n, dtype=torch.int8, device=device) if self.status is None else self.status
+        )
         check_shape("status", status, (n,), "(path,)")
         _set(self, "status", status.to(torch.int8))
         if self.parents is not None:
@@ -216,7 +222,9 @@ class Trajectories:
             If the states are continuous.
         """
         if not self.discrete:
-            raise TypeError("occupation() counts integer states; these are continuous: use mean() and std()")
+            raise TypeError(
+                "occupation() counts integer states; these are continuous: use mean() and std()"
+            )
         states = self.states.long()
         n_states = int(states.max()) + 1 if n_states is None else n_states
         fractions = torch.zeros(n_states, self.n_times, dtype=torch.float64, device=states.device)
@@ -231,7 +239,9 @@ class Trajectories:
         Both dimensions are kept. After resampling, choosing paths chooses the ancestral lines that end there (see
         ``lineages``).
         """
-        paths, times = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
+        paths, times = (
+            index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
+        )
         every_path = isinstance(paths, slice) and paths == slice(None)
         if self.parents is not None and not every_path:
             return self._lines(indices(paths, self.n_paths, "path"))[:, times]
@@ -248,7 +258,9 @@ class Trajectories:
             status=self.status[rows],
         )
 
-    def resample(self, n_paths: int | None = None, time: float | None = None, seed: int = 0) -> Trajectories:
+    def resample(
+        self, n_paths: int | None = None, time: float | None = None, seed: int = 0
+    ) -> Trajectories:
         """Draw whole paths with probability proportional to their weight at one time (systematic resampling).
 
         The drawn paths have equal weights at ``time``; at other times their log-weights are relative to it, so that
@@ -306,7 +318,9 @@ class Trajectories:
             return self._numbers()[:, None].expand(-1, self.n_times)
         return ancestry.founders(self.parents)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Trajectories:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Trajectories:
         """Move to a device, or change the precision of continuous states; log-weights and times stay float64."""
         device = self.states.device if device is None else device
         return replace(
@@ -427,7 +441,10 @@ class Trajectories:
         return log_weights.masked_fill((self.status != 0)[:, None], -torch.inf)
 
     def _log_mass(self) -> Tensor:
-        return torch.logsumexp(self._masked_log_weights(), dim=0) - (self.status == 0).double().sum().log()
+        return (
+            torch.logsumexp(self._masked_log_weights(), dim=0)
+            - (self.status == 0).double().sum().log()
+        )
 
     def _log_weights_at(self, t: float) -> Tensor:
         k, fraction = self._locate(t)
@@ -460,7 +477,9 @@ class Trajectories:
     def _average(self, f: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Weighted mean ``(time, feature)`` of ``f(k, states at time k)``."""
         if self.discrete:
-            raise TypeError("mean() and std() need continuous states; these are integers: use occupation()")
+            raise TypeError(
+                "mean() and std() need continuous states; these are integers: use occupation()"
+            )
         alive = self.status == 0
         states, weights = self.states, self.weights
         if not bool(alive.all()):
@@ -473,7 +492,9 @@ class Trajectories:
         """Resampled rows at some times only: steps over the times left out are composed."""
         assert self.parents is not None
         if (np.diff(kept) <= 0).any():
-            raise ValueError("times of resampled trajectories can be selected in their own order only")
+            raise ValueError(
+                "times of resampled trajectories can be selected in their own order only"
+            )
         return replace(
             self,
             states=self.states[:, kept],
@@ -488,7 +509,11 @@ class Trajectories:
         assert self.parents is not None
         ends = self._numbers()[rows]
         lines = ancestry.lines(self.parents, ends)
-        final = None if self.log_weights is None else self.log_weights[ends, -1:].expand(-1, self.n_times)
+        final = (
+            None
+            if self.log_weights is None
+            else self.log_weights[ends, -1:].expand(-1, self.n_times)
+        )
         return replace(
             self,
             states=self.states[lines, torch.arange(self.n_times, device=lines.device)],

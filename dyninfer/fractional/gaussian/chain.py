@@ -41,7 +41,12 @@ class Observations:
         mask = self.mask[:, n]
         variance = self.variance if self.variance.ndim == 2 else self.variance[:, n]
         loading = self.loading * mask.unsqueeze(-1)
-        return self.values[:, n] * mask, loading, torch.where(mask, variance, 1), mask.sum(-1).to(loading)
+        return (
+            self.values[:, n] * mask,
+            loading,
+            torch.where(mask, variance, 1),
+            mask.sum(-1).to(loading),
+        )
 
 
 class Start(NamedTuple):
@@ -227,7 +232,9 @@ def draw(
         if n:
             ahead = (transition[gap[:, n - 1]] @ drawn[-1].unsqueeze(-1)).squeeze(-1)
         law = twist(message, ahead, noise)
-        normals = torch.randn(law.mean.shape, generator=generator, dtype=ahead.dtype, device=ahead.device)
+        normals = torch.randn(
+            law.mean.shape, generator=generator, dtype=ahead.dtype, device=ahead.device
+        )
         drawn.append(ahead + (noise @ law.draw(normals).unsqueeze(-1)).squeeze(-1))
     return torch.stack(drawn, dim=2)
 

@@ -87,7 +87,9 @@ def _noise(nodes: Tensor, weights: Tensor, rate: Tensor, scale: Tensor, gaps: Te
     theta = rate[:, None]
     # Where θ meets a node, two terms would cancel: it passes by at a ten-thousandth.
     close = (g - theta).abs() < 1e-4 * g
-    theta = torch.where(close.any(-1, keepdim=True), (close * g * (1 + 1e-4)).sum(-1, keepdim=True), theta)
+    theta = torch.where(
+        close.any(-1, keepdim=True), (close * g * (1 + 1e-4)).sum(-1, keepdim=True), theta
+    )
     apart = g - theta
     share = weights[:, moving]
     own = weights.sum(-1, keepdim=True) - (share * g / apart).sum(-1, keepdim=True)
@@ -97,7 +99,9 @@ def _noise(nodes: Tensor, weights: Tensor, rate: Tensor, scale: Tensor, gaps: Te
     rates = torch.cat([g.expand(len(rate), -1), theta], dim=-1)
     sums = rates.unsqueeze(-1) + rates.unsqueeze(-2)
     decayed = -torch.expm1(-sums * gaps[:, None, None, None])
-    held = torch.where(sums > 0, decayed / torch.where(sums > 0, sums, 1), gaps[:, None, None, None])
+    held = torch.where(
+        sums > 0, decayed / torch.where(sums > 0, sums, 1), gaps[:, None, None, None]
+    )
     return answer @ held @ answer.mT
 
 

@@ -146,7 +146,12 @@ class _Run:
         drift: Field | None,
         amplitude: Field | None,
     ):
-        self.steps, self.fine, self.drift, self.amplitude = Steps.of(prior, fine.gaps), fine, drift, amplitude
+        self.steps, self.fine, self.drift, self.amplitude = (
+            Steps.of(prior, fine.gaps),
+            fine,
+            drift,
+            amplitude,
+        )
         self.level, self.first = prior.mean(fine.times), start_root(prior)
         self.ahead = prior.start().mean
         self.lengths = fine.gaps[fine.gap]  # (P or 1, L − 1)
@@ -157,7 +162,9 @@ class _Run:
         values[:, ::n_steps] = pseudo.values
         target = information * (values - self.level)
         self.phi, self.root = self.steps.at(fine.gap)
-        self.led = n_steps * _last(pseudo.precision)  # later steps know of nothing that is seen after them
+        self.led = n_steps * _last(
+            pseudo.precision
+        )  # later steps know of nothing that is seen after them
         information, target = information[:, : self.led + 1], target[:, : self.led + 1]
         phi, root, push = self.phi[: self.led], self.root[: self.led], None
         if self.led and (drift is not None or amplitude is not None):
@@ -172,7 +179,10 @@ class _Run:
         """Drift and amplitude along the linear equation's posterior mean."""
         with torch.no_grad():
             guide = Guide.of(self.first, phi, root, information)
-            mean = guide.mean(self.ahead, self.first, phi, root, target)[:, :-1] + self.level[:, : self.led]
+            mean = (
+                guide.mean(self.ahead, self.first, phi, root, target)[:, :-1]
+                + self.level[:, : self.led]
+            )
         return Frozen.along(mean, self.fine.times[:, : self.led], self.drift, self.amplitude)
 
     def draw(
@@ -203,9 +213,13 @@ class _Run:
                 scale = _on(self.amplitude, self.fine.times[:, n], x)
                 expected = line + scale * recall
             if n < self.led:
-                epsilon = epsilon - back[n] @ torch.cat([expected.unsqueeze(2), ahead[:, :, 1:]], dim=2)
+                epsilon = epsilon - back[n] @ torch.cat(
+                    [expected.unsqueeze(2), ahead[:, :, 1:]], dim=2
+                )
             if control is not None:
-                epsilon = epsilon + along[n][:, None, :, None] * control(n, x, z[:, :, 1:]).unsqueeze(2)
+                epsilon = epsilon + along[n][:, None, :, None] * control(
+                    n, x, z[:, :, 1:]
+                ).unsqueeze(2)
             change = root @ epsilon
             kick = recall + change[:, :, 0]  # σ ΔB̂
             if self.amplitude is not None and scale is not None:
@@ -218,7 +232,9 @@ class _Run:
             weights = weights - _half_square(torch.stack(shocks))
         return torch.stack(states, dim=1).permute(3, 0, 1, 2), weights.T
 
-    def _line(self, n: int, x: Tensor, own: Tensor, phi: Tensor, ahead: Tensor) -> tuple[Tensor, Tensor]:
+    def _line(
+        self, n: int, x: Tensor, own: Tensor, phi: Tensor, ahead: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Where the drift leads to, and what the memory alone adds to ``σ ΔB̂``."""
         line = phi[..., 0, 0].unsqueeze(-1) * own
         recall = ahead - line
@@ -234,20 +250,29 @@ class _Run:
         normals = torch.randn(
             *drives.shape, n_samples, generator=generator, dtype=drives.dtype, device=drives.device
         )
-        return drives.unsqueeze(-1) + laws.spread @ normals, laws.cost.unsqueeze(-1) + _half_square(normals)
+        return drives.unsqueeze(-1) + laws.spread @ normals, laws.cost.unsqueeze(-1) + _half_square(
+            normals
+        )
 
 
 class _Control:
     """A residual control at a step, with what it is told of the time."""
 
     def __init__(
-        self, residual: Residual, times: Tensor, context: Tensor | None, rests: Tensor | None, n_steps: int
+        self,
+        residual: Residual,
+        times: Tensor,
+        context: Tensor | None,
+        rests: Tensor | None,
+        n_steps: int,
     ):
         self.residual, self.times = residual, times
         self.context: tuple[Tensor, ...] | None = None
         self.active = None if rests is None else (times < rests.unsqueeze(1)).to(times)
         if context is not None:
-            share = torch.arange(n_steps, dtype=context.dtype, device=context.device)[:, None] / n_steps
+            share = (
+                torch.arange(n_steps, dtype=context.dtype, device=context.device)[:, None] / n_steps
+            )
             inner = context[:, :-1, None] + context.diff(dim=1).unsqueeze(2) * share
             # In rows: the gradient of an index is a whole tensor of zeros at every step.
             self.context = torch.cat([inner.flatten(1, 2), context[:, -1:]], dim=1).unbind(1)

@@ -74,7 +74,9 @@ class RecurrentEncoder(nn.Module):
         seen = mask.any(-1) * torch.arange(1, mask.shape[1] + 1, device=mask.device)
         lengths = seen.amax(1).clamp_min(1)
         packed = pack_padded_sequence(rows, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        context, _ = pad_packed_sequence(self.reader(packed)[0], batch_first=True, total_length=rows.shape[1])
+        context, _ = pad_packed_sequence(
+            self.reader(packed)[0], batch_first=True, total_length=rows.shape[1]
+        )
         at = torch.arange(rows.shape[1], device=rows.device).expand(len(rows), -1)
         last = torch.minimum(at, lengths.unsqueeze(1) - 1)  # beyond its end, a path's context stays
         context = context.gather(1, last.unsqueeze(-1).expand(-1, -1, context.shape[-1]))

@@ -10,12 +10,20 @@ import torch
 from torch import Tensor
 
 Found = TypeVar("Found")
-_ARGUMENTS = {"drift": ("t", "x"), "diffusion": ("t", "x"), "control": ("t", "x"), "decoder": ("x",)}
+_ARGUMENTS = {
+    "drift": ("t", "x"),
+    "diffusion": ("t", "x"),
+    "control": ("t", "x"),
+    "decoder": ("x",),
+}
 _SHOWN = 6  # numbers of a state in a message
 
 
 def traced(
-    model: Any, run: Callable[[], Found], numbers: Callable[[Found], Tensor], when: Callable[[], str]
+    model: Any,
+    run: Callable[[], Found],
+    numbers: Callable[[Found], Tensor],
+    when: Callable[[], str],
 ) -> Found:
     """What ``run()`` returns; if the modules of the user's own led it to ``numbers`` that are not finite, an error names one.
 
@@ -76,7 +84,9 @@ def check_finite(setting: str, found: Any, given: tuple[Tensor | None, ...], whe
         and parts[0].requires_grad
         and given[1].requires_grad
     ):
-        (slope,) = torch.autograd.grad(parts[0].sum(), given[1], retain_graph=True, allow_unused=True)
+        (slope,) = torch.autograd.grad(
+            parts[0].sum(), given[1], retain_graph=True, allow_unused=True
+        )
         if slope is not None and not _finite(slope):
             raise ValueError(
                 f"{setting} has a slope of NaN or infinity {when}{_place(setting, slope, given)}, though it is finite there. "
@@ -111,7 +121,12 @@ def setting_of(name: str) -> str:
 
 def _has_rows(part: Any, given: tuple[Tensor | None, ...]) -> bool:
     """Whether something has a row for every row of what was given; what has not is refused for its shape."""
-    return isinstance(part, Tensor) and part.ndim > 0 and given[0] is not None and len(part) == len(given[0])
+    return (
+        isinstance(part, Tensor)
+        and part.ndim > 0
+        and given[0] is not None
+        and len(part) == len(given[0])
+    )
 
 
 def _finite(x: Tensor) -> bool:

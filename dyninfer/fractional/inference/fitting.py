@@ -24,9 +24,14 @@ _AXES_NUMBERS = 4_000_000  # of which principal axes take a second
 def default_training() -> Training:
     """Settings of the training loop that suit a few dozen paths."""
     return Training(
-        max_steps=500, batch_size=16, learning_rate=1e-2, warmup_steps=20, ema_decay=0.99, validation_fraction=0.0,
+        max_steps=500,
+        batch_size=16,
+        learning_rate=1e-2,
+        warmup_steps=20,
+        ema_decay=0.99,
+        validation_fraction=0.0,
         log_every=10,
-    )  # fmt: skip
+    )
 
 
 class Batch(NamedTuple):
@@ -95,7 +100,10 @@ class BoundObjective:
             part = self.series.window(batch.rows, batch.start, length)
         guided, _ = model.guided(part, self.n_samples, int(batch.seed[0]))
         count = part.mask.expand_as(part.values).sum()
-        fit, divergence = guided.fits.mean(0).sum() / count, -guided.path_weights.mean(0).sum() / count
+        fit, divergence = (
+            guided.fits.mean(0).sum() / count,
+            -guided.path_weights.mean(0).sum() / count,
+        )
         share = 1.0 if not self.anneal else min(1.0, (self.step + 1) / self.anneal)
         return {
             "loss": share * divergence - fit,
@@ -119,7 +127,9 @@ class BoundObjective:
         if self.held_out is None:
             return None
         weights = model.log_weights(self.held_out, self.n_samples, self.seed)
-        return -float(weights.mean(0).sum() / self.held_out.mask.expand_as(self.held_out.values).sum())
+        return -float(
+            weights.mean(0).sum() / self.held_out.mask.expand_as(self.held_out.values).sum()
+        )
 
     def state(self) -> dict[str, Tensor]:
         """The number of steps."""
@@ -149,15 +159,25 @@ def fit_by_bound(
     device = pick_device(settings.device)
     order = torch.randperm(len(series), generator=torch.Generator().manual_seed(seed))
     n_held = math.ceil(settings.validation_fraction * len(series)) if len(series) > 1 else 0
-    learned, held_out = series[order[n_held:]], series[order[:n_held]].to(device) if n_held else None
+    learned, held_out = (
+        series[order[n_held:]],
+        series[order[:n_held]].to(device) if n_held else None,
+    )
     begin(model, learned)
     objective = BoundObjective(
         model.to(device).prior, learned.to(device), held_out, n_samples, window, grow, anneal, seed
     )
     result = train(
-        model, objective, settings, seed=seed, checkpoint=checkpoint, resume=resume, progress=progress,
-        identity=identity, paces={} if model.latent else {"prior.": _PACE},
-    )  # fmt: skip
+        model,
+        objective,
+        settings,
+        seed=seed,
+        checkpoint=checkpoint,
+        resume=resume,
+        progress=progress,
+        identity=identity,
+        paces={} if model.latent else {"prior.": _PACE},
+    )
     model.cpu()
     return result
 

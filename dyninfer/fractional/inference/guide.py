@@ -75,7 +75,9 @@ class Steps:
         return _pick(self.phi, gap), _pick(self.root, gap)
 
 
-def frozen_steps(phi: Tensor, root: Tensor, lengths: Tensor, frozen: Frozen) -> tuple[Tensor, Tensor]:
+def frozen_steps(
+    phi: Tensor, root: Tensor, lengths: Tensor, frozen: Frozen
+) -> tuple[Tensor, Tensor]:
     """Transition and root with the slope of a drift and an amplitude in them; ``lengths`` ``(P or 1, L − 1)``."""
     unit = torch.zeros_like(phi[0, 0, 0])
     unit[0, 0] = 1
@@ -155,13 +157,23 @@ class Guide:
         for move, noise, here in reversed(list(rows)):
             late = precisions[-1]
             pull = late @ noise
-            given = torch.linalg.inv(small + noise.mT @ pull)  # its gradient is two products, a factor's many
+            given = torch.linalg.inv(
+                small + noise.mT @ pull
+            )  # its gradient is two products, a factor's many
             carry = move.mT @ (large - pull @ given @ noise.mT)
             early = carry @ late @ move
             precisions.append(0.5 * (early + early.mT) + here)
             carries.append(carry)
-        precision, carry = torch.stack(precisions[::-1]), torch.stack(carries[::-1]) if carries else phi
-        return cls(Laws.of(first, precision[:1]), Laws.of(root, precision[1:]), carry, precision[1:, ..., 0])
+        precision, carry = (
+            torch.stack(precisions[::-1]),
+            torch.stack(carries[::-1]) if carries else phi,
+        )
+        return cls(
+            Laws.of(first, precision[:1]),
+            Laws.of(root, precision[1:]),
+            carry,
+            precision[1:, ..., 0],
+        )
 
     def drives(self, target: Tensor, push: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``G η`` of the start ``(P, d, r)`` and of all steps ``(L − 1, P, d, r)``.
@@ -173,8 +185,12 @@ class Guide:
         push : Tensor, ``(P, L − 1, d)``, optional
             How the drift beside the linear one is expected to move the state in every step.
         """
-        seen = torch.nn.functional.pad(target.unsqueeze(-1), (0, self.carry.shape[-1] - 1)).unbind(1)
-        expected = None if push is None else (self.grip * push.transpose(0, 1).unsqueeze(-1)).unbind(0)
+        seen = torch.nn.functional.pad(target.unsqueeze(-1), (0, self.carry.shape[-1] - 1)).unbind(
+            1
+        )
+        expected = (
+            None if push is None else (self.grip * push.transpose(0, 1).unsqueeze(-1)).unbind(0)
+        )
         slopes = [seen[-1]]
         for n, carry in reversed(list(enumerate(self.carry.unbind(0)))):
             late = slopes[-1] if expected is None else slopes[-1] - expected[n]
@@ -182,7 +198,9 @@ class Guide:
         eta = torch.stack(slopes[::-1]).unsqueeze(-1)
         return (self.start.gain[0] @ eta[0]).squeeze(-1), (self.steps.gain @ eta[1:]).squeeze(-1)
 
-    def mean(self, ahead: Tensor, first: Tensor, phi: Tensor, root: Tensor, target: Tensor) -> Tensor:
+    def mean(
+        self, ahead: Tensor, first: Tensor, phi: Tensor, root: Tensor, target: Tensor
+    ) -> Tensor:
         """Mean of the linear chain's state given all that is seen, ``(P, L, d)``; ``ahead`` ``(d, S)`` is the start's."""
         opening, drives = self.drives(target)
         z = _moved(ahead.unsqueeze(-1), first, self.start.back[0], opening)

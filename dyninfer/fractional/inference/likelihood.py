@@ -37,7 +37,9 @@ def exact_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     if even and not prior.latent and series.times.shape[1] <= _DENSE:
         return _dense_log_likelihood(prior, series)
     transition, noise = prior.chain(series.gaps)
-    return log_likelihood(prior.start(), transition, noise, series.gap, prior.observations(series)).sum(-1)
+    return log_likelihood(
+        prior.start(), transition, noise, series.gap, prior.observations(series)
+    ).sum(-1)
 
 
 def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
@@ -47,7 +49,9 @@ def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     )
     mask = seen.mask[0, :, :, 0].T  # (d, L)
     covariance = covariance * (mask.unsqueeze(-1) & mask.unsqueeze(-2))
-    factor = torch.linalg.cholesky(covariance + torch.diag_embed(torch.where(mask, seen.variance, 1)))
+    factor = torch.linalg.cholesky(
+        covariance + torch.diag_embed(torch.where(mask, seen.variance, 1))
+    )
     decay = torch.exp(-prior.rate * (series.times[0] - series.times[0, 0])[:, None])
     rest = (seen.values[..., 0] - decay * start.mean[:, 0]) * mask.T
     white = torch.linalg.solve_triangular(factor, rest.permute(2, 1, 0), upper=False)
@@ -65,9 +69,15 @@ def exact_posterior(prior: LinearPrior, series: Series, n_samples: int, seed: in
     transition, noise = prior.chain(series.gaps)
     start, generator = prior.start(), torch.Generator(noise.device).manual_seed(seed)
     z = draw(
-        start, covariance_root(start.covariance), transition, covariance_root(noise), series.gap,
-        prior.observations(series), n_samples, generator,
-    )  # fmt: skip
+        start,
+        covariance_root(start.covariance),
+        transition,
+        covariance_root(noise),
+        series.gap,
+        prior.observations(series),
+        n_samples,
+        generator,
+    )
     x = z.reshape(*z.shape[:3], prior.n_states, -1)[..., 0]
     return x + prior.mean(series.times)
 
@@ -97,9 +107,14 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
     objective(objective.vector())
     note()
     found = minimize(
-        objective, objective.vector(), jac=True, method="L-BFGS-B", bounds=objective.bounds(), callback=note,
+        objective,
+        objective.vector(),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=objective.bounds(),
+        callback=note,
         options={"maxiter": max_steps, "ftol": 1e-11, "gtol": 1e-7},
-    )  # fmt: skip
+    )
     objective.load(found.x)
     return Fit(history, "finished" if found.success else "stopped early")
 
@@ -127,7 +142,9 @@ def _jointly(objective: _Objective, x: np.ndarray, free: np.ndarray) -> np.ndarr
     # A latent state may be scaled and turned: its flat directions are left out.
     schur = (
         curvature[np.ix_(target, target)]
-        - cross @ np.linalg.pinv(curvature[np.ix_(rest, rest)], rcond=1e-8, hermitian=True) @ cross.T
+        - cross
+        @ np.linalg.pinv(curvature[np.ix_(rest, rest)], rcond=1e-8, hermitian=True)
+        @ cross.T
     )
     return 1 / np.diag(np.linalg.inv(schur))
 
@@ -166,7 +183,8 @@ class _Objective:
         self.sizes = {name: p.numel() for name, p in self.parameters.items()}
         ends = np.cumsum(list(self.sizes.values())).tolist()
         self.slices = {
-            name: slice(end - n, end) for (name, n), end in zip(self.sizes.items(), ends, strict=True)
+            name: slice(end - n, end)
+            for (name, n), end in zip(self.sizes.items(), ends, strict=True)
         }
         self.count = int(series.mask.expand_as(series.values).sum())
         self.value = np.inf
@@ -209,7 +227,10 @@ class _Objective:
         chosen = base
         for hurst, noise in _STARTS:
             x = base.copy()
-            for name, value in (("hurst_logit", np.log(hurst / (1 - hurst))), ("log_noise", np.log(noise))):
+            for name, value in (
+                ("hurst_logit", np.log(hurst / (1 - hurst))),
+                ("log_noise", np.log(noise)),
+            ):
                 if name in self.slices:
                     x[self.slices[name]] += value - (0 if name == "hurst_logit" else np.log(0.1))
             self.load(x)

@@ -23,7 +23,7 @@ from dyninfer.fractional.inference.modules import (
 )
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
-from dyninfer.simulation.noise import mix64
+from dyninfer.learning.random import mix64
 
 _NUMBERS = 2_000_000  # normals drawn at once outside training
 
@@ -83,7 +83,9 @@ class NeuralModel(nn.Module):
         self.prior, self.latent, self.n_steps = prior, latent, n_steps
         self.read_first, self.content_dim = read_first, content_dim
         self.begins, self.n_features = span[0], n_features
-        self.begun = torch.tensor(0)  # steps of training; a number would be compiled anew in every step
+        self.begun = torch.tensor(
+            0
+        )  # steps of training; a number would be compiled anew in every step
         self.suspected: str | None = None  # when, while modules are searched for what is not finite
         self.register_buffer("shift", units[0])
         self.register_buffer("scale", units[1])
@@ -97,11 +99,15 @@ class NeuralModel(nn.Module):
             "encoder": lambda: RecurrentEncoder(
                 n_features, d if latent else 0, content_dim, width, prior.tau
             ),
-            "decoder": lambda: Decoder(d, n_features, content_dim, width, depth, parts.decoder == "linear"),
+            "decoder": lambda: Decoder(
+                d, n_features, content_dim, width, depth, parts.decoder == "linear"
+            ),
         }
         for name, build in made.items():
             part = getattr(parts, name)
-            wanted = part is not None and (name != "encoder" or reads) and (name != "decoder" or latent)
+            wanted = (
+                part is not None and (name != "encoder" or reads) and (name != "decoder" or latent)
+            )
             self._keep(name, part, build if wanted else None)
         context = getattr(self.encoder, "n_context", None) if reads else None
         if parts.control == "network" and context is None:
@@ -109,9 +115,12 @@ class NeuralModel(nn.Module):
                 "encoder must say the length of its context: give it an attribute n_context, or set control=None"
             )
         self._keep(
-            "control", parts.control,
-            None if parts.control is None else lambda: ResidualControl(d, memory, context or 0, width, depth, span[1], unit),
-        )  # fmt: skip
+            "control",
+            parts.control,
+            None
+            if parts.control is None
+            else lambda: ResidualControl(d, memory, context or 0, width, depth, span[1], unit),
+        )
 
     def _keep(self, name: str, part: Any, build: Any) -> None:
         """Own a copy of the user's module, or a network in its place, or nothing."""
@@ -169,7 +178,9 @@ class NeuralModel(nn.Module):
         if content is not None:
             rows = content.unsqueeze(1).expand(*lead, content.shape[-1]).flatten(0, -2)
         x = x.flatten(0, -2)
-        return shaped("decoder", self._ask("decoder", x, rows), (len(x), self.n_features)).unflatten(0, lead)
+        return shaped(
+            "decoder", self._ask("decoder", x, rows), (len(x), self.n_features)
+        ).unflatten(0, lead)
 
     def encode(self, series: Series) -> Encoding | None:
         """What the encoder reads of the observations themselves, without further times."""
@@ -222,7 +233,9 @@ class NeuralModel(nn.Module):
 
     def _guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
         read, readable = self.encode(series), self._readable(series)
-        context = None if read is None or self.control is None else self._spread(series, read.context)
+        context = (
+            None if read is None or self.control is None else self._spread(series, read.context)
+        )
         content = None if read is None else read.content
 
         def likelihood(x: Tensor) -> Tensor:
@@ -233,7 +246,9 @@ class NeuralModel(nn.Module):
             series,
             n_samples,
             extra_drift=None if self.drift is None else lambda t, x: self.field("drift", t, x),
-            amplitude=None if self.amplitude is None else lambda t, x: self.field("amplitude", t, x),
+            amplitude=None
+            if self.amplitude is None
+            else lambda t, x: self.field("amplitude", t, x),
             residual=None if self.control is None else self.steer,
             pseudo=self._pseudo(readable, read),
             likelihood=likelihood,
@@ -246,7 +261,9 @@ class NeuralModel(nn.Module):
 
     def pieces(self, series: Series, n_samples: int) -> list[Tensor]:
         """Numbers of paths that are drawn together outside training."""
-        widest = max(self.n_steps * self.prior.n_states * 8, series.values.shape[-1])  # of a draw, at a time
+        widest = max(
+            self.n_steps * self.prior.n_states * 8, series.values.shape[-1]
+        )  # of a draw, at a time
         size = n_samples * series.times.shape[1] * widest
         return list(torch.arange(len(series)).split(max(1, _NUMBERS // size)))
 
@@ -265,9 +282,12 @@ class NeuralModel(nn.Module):
         """``log p(o, path) − log q(path)`` of draws, ``(n_samples, P)``."""
         pieces = self.pieces(series, n_samples)
         return torch.cat(
-            [self.guided(series[rows], n_samples, _seed(seed, k))[0].log_weights for k, rows in enumerate(pieces)],
+            [
+                self.guided(series[rows], n_samples, _seed(seed, k))[0].log_weights
+                for k, rows in enumerate(pieces)
+            ],
             dim=1,
-        )  # fmt: skip
+        )
 
     def _masks(self, series: Series) -> Tensor:
         return series.mask.expand_as(series.values)
@@ -294,9 +314,15 @@ class NeuralModel(nn.Module):
 
     def _spread(self, series: Series, context: Tensor) -> Tensor:
         """Context at all times of a series: that of the observation before, at further ones."""
-        at = torch.arange(series.times.shape[1], device=context.device).expand(len(series), -1).contiguous()
+        at = (
+            torch.arange(series.times.shape[1], device=context.device)
+            .expand(len(series), -1)
+            .contiguous()
+        )
         before = torch.searchsorted(series.placed.contiguous(), at, right=True) - 1
-        return context.gather(1, before.clamp_min(0).unsqueeze(-1).expand(-1, -1, context.shape[-1]))
+        return context.gather(
+            1, before.clamp_min(0).unsqueeze(-1).expand(-1, -1, context.shape[-1])
+        )
 
 
 def _last_seen(series: Series) -> Tensor:

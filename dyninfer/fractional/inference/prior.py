@@ -77,11 +77,17 @@ class LinearPrior(nn.Module):
         self._own("hurst_logit", index.expand(1 if shared else d).clone(), hurst is None)
         self._own("log_amplitude", torch.zeros(d), not latent)
         if drift == "linear":
-            self._own("log_rate", torch.full((d,), math.log(4.0)), True)  # in units of the inverse horizon
+            self._own(
+                "log_rate", torch.full((d,), math.log(4.0)), True
+            )  # in units of the inverse horizon
         if drift != "none":
             self._own("level", torch.zeros(d), not latent or drift == "constant")
         self._own("start_mean", torch.zeros(d), free_start)
-        self._own("log_start", torch.zeros(d) if free_start else torch.full((d,), math.log(3.0)), free_start)
+        self._own(
+            "log_start",
+            torch.zeros(d) if free_start else torch.full((d,), math.log(3.0)),
+            free_start,
+        )
         least = torch.full((n_features,), 0.1) if observation_noise is None else observation_noise
         self._own("log_noise", least.log(), observation_noise is None)
         if latent:
@@ -170,7 +176,9 @@ class LinearPrior(nn.Module):
             rest = (series.values - self.offset - mean @ self.loading.T).unsqueeze(-2)
             return Observations(rest, series.mask.unsqueeze(-2), loading, variance[None])
         rest = (series.values - mean).unsqueeze(-1)
-        return Observations(rest, series.mask.unsqueeze(-1), unit.expand(d, 1, -1), variance[:, None])
+        return Observations(
+            rest, series.mask.unsqueeze(-1), unit.expand(d, 1, -1), variance[:, None]
+        )
 
     def decode(self, x: Tensor) -> Tensor:
         """What would be seen of states ``(..., d)`` without noise: ``(..., F)``."""

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from dyninfer.fractional.process import FractionalDiffusion
 
 
-def process_of(model: Any, shift: Tensor, scale: Tensor, per_dimension: bool) -> FractionalDiffusion:
+def process_of(
+    model: Any, shift: Tensor, scale: Tensor, per_dimension: bool
+) -> FractionalDiffusion:
     """The learned equation of states ``shift + scale x``; of latent states as they are."""
     prior = model.prior
     if model.latent:

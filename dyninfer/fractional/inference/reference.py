@@ -31,13 +31,17 @@ class Frozen(NamedTuple):
     amplitude: Tensor | None
 
     @classmethod
-    def along(cls, path: Tensor, times: Tensor, drift: Field | None, amplitude: Field | None) -> Frozen:
+    def along(
+        cls, path: Tensor, times: Tensor, drift: Field | None, amplitude: Field | None
+    ) -> Frozen:
         """Freeze at states ``(P, L − 1, d)`` and times ``(P, L − 1)``."""
         x, t = path.detach().flatten(0, 1), times.flatten()
         push, slope = torch.zeros_like(x), torch.zeros_like(x)
         if drift is not None:
             value, slope = _with_slope(drift, t, x)
-            slope = slope.clamp(max=0)  # a drift that drives apart says too much of where a path ends
+            slope = slope.clamp(
+                max=0
+            )  # a drift that drives apart says too much of where a path ends
             push = value - slope * x
         scale = None if amplitude is None else amplitude(t, x).view_as(path)
         return cls(push.view_as(path), slope.view_as(path), scale)

@@ -100,7 +100,13 @@ class Series:
             gap, mask = gap[:1], mask[:1]
         placed = torch.arange(length, device=start.device).expand(len(rows), -1)
         return Series(
-            self.times[row, at], self.values[row, at], mask, self.gaps, gap, self.queried[rows], placed
+            self.times[row, at],
+            self.values[row, at],
+            mask,
+            self.gaps,
+            gap,
+            self.queried[rows],
+            placed,
         )
 
     def to(self, device: torch.device) -> Series:
@@ -133,8 +139,12 @@ class Series:
 def check_moving(paths: Paths, every_feature: bool = True) -> None:
     """Raise a ValueError where paths cannot tell of a motion: single observations, or a feature that never changes."""
     if paths.lengths.max() < 2:
-        raise ValueError("every path has one observation only; fractional noise needs paths with several")
-    reach = [np.fmax.reduce(x) - np.fmin.reduce(x) for x in paths.states]  # NaN where nothing was seen
+        raise ValueError(
+            "every path has one observation only; fractional noise needs paths with several"
+        )
+    reach = [
+        np.fmax.reduce(x) - np.fmin.reduce(x) for x in paths.states
+    ]  # NaN where nothing was seen
     whole = np.fmax.reduce(reach)
     if np.isnan(whole).any():
         name = paths.features[int(np.isnan(whole).argmax())]

@@ -64,8 +64,15 @@ class FrameEncoder(nn.Module):
         self.size, self.n_context = size, n_context
         blocks: list[nn.Module] = []
         for before, after in zip([1, *widths], widths, strict=False):
-            blocks += [_convolution(before, after), nn.MaxPool2d(2), _normalisation(after), nn.SiLU()]
-        self.frames = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(widths[-1] * side**2, n_features))
+            blocks += [
+                _convolution(before, after),
+                nn.MaxPool2d(2),
+                _normalisation(after),
+                nn.SiLU(),
+            ]
+        self.frames = nn.Sequential(
+            *blocks, nn.Flatten(), nn.Linear(widths[-1] * side**2, n_features)
+        )
         self.content = None
         if content_dim:
             self.content = nn.Sequential(
@@ -74,13 +81,17 @@ class FrameEncoder(nn.Module):
         self.near = nn.Conv1d(n_features, n_context, 3, padding=1)
         self.wide = nn.Conv1d(n_context, n_context, 3, padding=1)
         self.head = nn.Linear(n_features + n_context, 2 * latent_dim)
-        with torch.no_grad():  # surer than the prior, so that decoder and encoder can agree on places
+        with (
+            torch.no_grad()
+        ):  # surer than the prior, so that decoder and encoder can agree on places
             self.head.bias[latent_dim:] = math.log(0.1)
 
     def forward(self, values: Tensor, mask: Tensor, times: Tensor) -> Encoding:
         """Read flattened frames ``(P, L, size · size)``, 0 where ``mask`` is 0; they come at even times."""
         n, length = values.shape[:2]
-        features = self.frames(values.reshape(n * length, 1, self.size, self.size)).view(n, length, -1)
+        features = self.frames(values.reshape(n * length, 1, self.size, self.size)).view(
+            n, length, -1
+        )
         seen = mask.any(-1, keepdim=True)
         features = features * seen
         near = nn.functional.silu(self.near(features.mT)) * seen.mT  # as beyond the end of a video
@@ -147,7 +158,9 @@ class FrameDecoder(nn.Module):
                 f"shift must be the mean of grey values between 0 and 1, found {shift}; divide frames by their largest"
             )
         if not scale > 0:
-            raise ValueError(f"scale must be the positive deviation of the grey values, found {scale}")
+            raise ValueError(
+                f"scale must be the positive deviation of the grey values, found {scale}"
+            )
         side = _smallest_side(size, widths)
         self.shift, self.scale = float(shift), float(scale)
         blocks: list[nn.Module] = [

@@ -173,7 +173,9 @@ def _noisy_profile(h: float, t: np.ndarray, dx: np.ndarray, pooled: bool) -> np.
     best = None
     for ratio in _NOISE_RATIOS:
         spread = values + ratio
-        found = _gaussian((squares / spread[:, None]).sum(0), np.log(spread).sum() + constant, n, pooled)
+        found = _gaussian(
+            (squares / spread[:, None]).sum(0), np.log(spread).sum() + constant, n, pooled
+        )
         best = found if best is None else np.maximum(best, found)
     assert best is not None
     return best
@@ -200,7 +202,9 @@ def _maximum(profile: np.ndarray) -> HurstEstimate:
     curvature = np.array([spline(h, 2)[i] for i, h in enumerate(hurst)])
     inside = values >= values.max(1, keepdims=True) - _DROP
     ends = np.stack([fine[inside.argmax(1)], fine[::-1][inside[:, ::-1].argmax(1)]], axis=1)
-    return HurstEstimate(hurst, np.where(curvature < 0, 1 / np.sqrt(np.abs(curvature)), np.nan), ends)
+    return HurstEstimate(
+        hurst, np.where(curvature < 0, 1 / np.sqrt(np.abs(curvature)), np.nan), ends
+    )
 
 
 def _slope(sizes: Any, values: list[np.ndarray]) -> np.ndarray:
@@ -232,7 +236,11 @@ def _check(paths: Any, times: Any, least: int) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"paths must be finite, (n_paths, n_times) with at least {least} times, but its shape is {x.shape}"
         )
-    t = np.arange(x.shape[1], dtype=np.float64) if times is None else np.asarray(times, dtype=np.float64)
+    t = (
+        np.arange(x.shape[1], dtype=np.float64)
+        if times is None
+        else np.asarray(times, dtype=np.float64)
+    )
     if t.shape != x.shape[1:] or (np.diff(t) <= 0).any():
         raise ValueError(f"times must be {x.shape[1]} increasing numbers, one per column of paths")
     return x, t

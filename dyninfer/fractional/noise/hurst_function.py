@@ -20,7 +20,9 @@ from dyninfer.fractional.noise.multifractional import weighted_covariance
 _STARTS = (0.25, 0.5, 0.75)
 _BOUND = 3.9  # of the coefficients: the index stays in [0.0198, 0.9802]
 _RANGE, _DEGREE = (0.015, 0.985), 96  # of the interpolation of weights: to 1e-8
-_INTERPOLATED: WeakKeyDictionary[MarkovApproximation, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
+_INTERPOLATED: WeakKeyDictionary[MarkovApproximation, Callable[[Tensor], Tensor]] = (
+    WeakKeyDictionary()
+)
 
 
 class HurstFunction(nn.Module):
@@ -47,7 +49,9 @@ class HurstFunction(nn.Module):
     def __init__(self, start: float, stop: float, n_coefficients: int = 6, hurst: float = 0.5):
         super().__init__()
         if n_coefficients < 4:
-            raise ValueError(f"n_coefficients must be at least 4, those of one cubic, found {n_coefficients}")
+            raise ValueError(
+                f"n_coefficients must be at least 4, those of one cubic, found {n_coefficients}"
+            )
         if not start < stop:
             raise ValueError(f"start must lie before stop, found {start!r} and {stop!r}")
         self.start, self.stop = float(start), float(stop)
@@ -127,14 +131,19 @@ def fit_multifractional(
     gap = min(float(np.diff(t).min()), float(t[-1]) / 2)
     noise = MarkovApproximation(n_nodes, horizon=float(t[-1]), dt=gap, kind=kind)
     at, values = torch.from_numpy(t), torch.from_numpy(x.T.copy())
-    hurst, weights = HurstFunction(float(t[0]), float(t[-1]), n_coefficients), interpolated_weights(noise)
+    hurst, weights = (
+        HurstFunction(float(t[0]), float(t[-1]), n_coefficients),
+        interpolated_weights(noise),
+    )
 
     def likelihood() -> tuple[Tensor, Tensor]:
         """Log-likelihood with the amplitude at its best, and the amplitude's square."""
         factor = torch.linalg.cholesky(weighted_covariance(noise, at, weights(hurst(at))))
         square = torch.linalg.solve_triangular(factor, values, upper=False).square().mean()
         determinant = factor.diagonal().log().sum() * values.shape[1]
-        return -0.5 * values.numel() * (square.log() + 1 + math.log(2 * math.pi)) - determinant, square
+        return -0.5 * values.numel() * (
+            square.log() + 1 + math.log(2 * math.pi)
+        ) - determinant, square
 
     def objective(c: np.ndarray) -> tuple[float, np.ndarray]:
         with torch.no_grad():
@@ -145,9 +154,13 @@ def fit_multifractional(
 
     starts = [np.full(n_coefficients, math.log(h / (1 - h))) for h in _STARTS]
     found = minimize(
-        objective, min(starts, key=lambda c: objective(c)[0]), jac=True, method="L-BFGS-B",
-        bounds=[(-_BOUND, _BOUND)] * n_coefficients, options={"maxiter": max_steps, "ftol": 1e-10, "gtol": 1e-6},
-    )  # fmt: skip
+        objective,
+        min(starts, key=lambda c: objective(c)[0]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-_BOUND, _BOUND)] * n_coefficients,
+        options={"maxiter": max_steps, "ftol": 1e-10, "gtol": 1e-6},
+    )
     objective(found.x)
     hurst.requires_grad_(False)
     value, square = likelihood()

@@ -49,7 +49,9 @@ def scaled_gamma_q(a: Tensor, z: Tensor) -> Tensor:
 def power_series(a: Tensor, z: Tensor, growth: float = 0.0) -> Tensor:
     """``Σ_k (1 + growth · k) z^k / Γ(a + k + 1)``, entire in both arguments; float64, for ``|z| ≤ 4``."""
     k = torch.arange(_TERMS, dtype=torch.float64, device=z.device)
-    terms = torch.exp(k * z.clamp_min(_TINY).log().unsqueeze(-1) - torch.lgamma(a.unsqueeze(-1) + k + 1))
+    terms = torch.exp(
+        k * z.clamp_min(_TINY).log().unsqueeze(-1) - torch.lgamma(a.unsqueeze(-1) + k + 1)
+    )
     return (terms * (1 + growth * k)).sum(-1)
 
 

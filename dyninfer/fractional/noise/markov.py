@@ -17,7 +17,10 @@ from dyninfer.fractional.noise.motion import Kind, Normalization, check_names, k
 RIDGE = 1e-12  # on the Gram matrix of unit diagonal, where it is singular in float64
 _SINGULAR = 1e-11
 _N_HORIZONS = 9
-_FASTEST, _RATIO = 100.0, 15.0  # nodes beyond 100/dt only where neighbours stay this near to each other
+_FASTEST, _RATIO = (
+    100.0,
+    15.0,
+)  # nodes beyond 100/dt only where neighbours stay this near to each other
 _GRIDS: dict[tuple[Any, ...], Tensor] = {}  # default grids that were found, on the unit horizon
 
 
@@ -89,24 +92,42 @@ class MarkovApproximation(nn.Module):
         super().__init__()
         check_names(kind, normalize)
         _check(n_nodes, horizon, dt, weights, hurst_range)
-        self.kind, self.normalize, self.weighting, self.zero_node = kind, normalize, weights, zero_node
+        self.kind, self.normalize, self.weighting, self.zero_node = (
+            kind,
+            normalize,
+            weights,
+            zero_node,
+        )
         self.horizon = float(horizon)
         self.dt = self.horizon / 1000 if dt is None else float(dt)
         if nodes is None:
-            key = n_nodes, tuple(hurst_range), kind, weights, zero_node, round(self.dt / self.horizon, 12)
+            key = (
+                n_nodes,
+                tuple(hurst_range),
+                kind,
+                weights,
+                zero_node,
+                round(self.dt / self.horizon, 12),
+            )
             if key not in _GRIDS:
                 _GRIDS[key] = self._best_grid(n_nodes, hurst_range)
             rates = _GRIDS[key]
         else:
             rates = torch.as_tensor(nodes, dtype=torch.float64).sort().values * self.horizon
-            if rates.ndim != 1 or len(rates) == 0 or not bool((rates > 0).all() & rates.isfinite().all()):
+            if (
+                rates.ndim != 1
+                or len(rates) == 0
+                or not bool((rates > 0).all() & rates.isfinite().all())
+            ):
                 raise ValueError(
                     f"nodes must be positive rates (the zero node is added by itself), found {nodes!r}"
                 )
         scaled = self._with_zero(rates)
         self.register_buffer("nodes", scaled / self.horizon)
         self.register_buffer("_scaled", scaled, persistent=False)
-        self.register_buffer("_grams", gram(scaled * self._horizons(scaled)[:, None], kind), persistent=False)
+        self.register_buffer(
+            "_grams", gram(scaled * self._horizons(scaled)[:, None], kind), persistent=False
+        )
         middle, _ = self._system(torch.tensor(0.5, dtype=torch.float64), scaled, self._grams)
         smallest = torch.linalg.eigvalsh(_unit_diagonal(middle)[0])[0]
         self._ridge = RIDGE if float(smallest) < _SINGULAR else 0.0
@@ -145,8 +166,12 @@ class MarkovApproximation(nn.Module):
             decays = [torch.expm1(-g * x[..., None]) for x in (late - early, late, early)]
             matrix = ((decays[0] - decays[1] - decays[2]) * share[..., None, None, :]).sum(-1)
             return matrix + (w[..., 0, None, None] ** 2 * early if self.zero_node else 0)
-        started = torch.where(sums > 0, -torch.expm1(-sums * t[:, None, None]) * inverse, t[:, None, None])
-        carried = w[..., None, :] * torch.einsum("nij,...j->...ni", started, w)  # w_i Cov(Y_i(s), B̂(s))
+        started = torch.where(
+            sums > 0, -torch.expm1(-sums * t[:, None, None]) * inverse, t[:, None, None]
+        )
+        carried = w[..., None, :] * torch.einsum(
+            "nij,...j->...ni", started, w
+        )  # w_i Cov(Y_i(s), B̂(s))
         order = t.argsort()
         rank = order.argsort()
         at = order[torch.minimum(rank[:, None], rank)]  # which of each pair of times is the earlier
@@ -182,12 +207,16 @@ class MarkovApproximation(nn.Module):
             )
             true = true * kernel_variance(h, self.kind)[:, None]
             errors = self.variogram(lags, h) / true - 1
-            table = torch.cat([self.relative_error(h)[:, None], w.sum(-1, keepdim=True), w, errors], dim=1)
+            table = torch.cat(
+                [self.relative_error(h)[:, None], w.sum(-1, keepdim=True), w, errors], dim=1
+            )
         names = [("relative error", ""), ("Brownian coefficient", "")]
         names += [("weight", f"{g:.4g}") for g in self.nodes.tolist()]
         names += [("variance error", f"{lag:.4g}") for lag in lags]
         columns = pd.MultiIndex.from_tuples(names)
-        return pd.DataFrame(table.numpy(), index=pd.Index(h.tolist(), name="hurst"), columns=columns)
+        return pd.DataFrame(
+            table.numpy(), index=pd.Index(h.tolist(), name="hurst"), columns=columns
+        )
 
     def stationary_covariance(self) -> Tensor:
         """Covariance of ``Y(0)``, ``(K + 1, K + 1)`` float64: ``1/(γ_i + γ_j)`` for kind I, else 0; 0 for ``Y_0``."""
@@ -206,9 +235,15 @@ class MarkovApproximation(nn.Module):
 
     def _amplitude(self, h: Tensor) -> Tensor:
         """What turns the kernel's motion into the one asked for."""
-        return kernel_variance(h, self.kind).rsqrt() if self.normalize == "unit" else torch.ones_like(h)
+        return (
+            kernel_variance(h, self.kind).rsqrt()
+            if self.normalize == "unit"
+            else torch.ones_like(h)
+        )
 
-    def _system(self, h: Tensor, scaled: Tensor, grams: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _system(
+        self, h: Tensor, scaled: Tensor, grams: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """``A`` and ``b`` for nodes ``(..., K)``, averaged over the horizons in units of ``c``."""
         spread = self._horizons(scaled)
         g = scaled.unsqueeze(-2) * spread[:, None]  # (..., horizon, K)
@@ -217,7 +252,9 @@ class MarkovApproximation(nn.Module):
         share = 1 / (power(h, self.kind) * len(spread))
         # A(τ)/c(τ) = τ^{1−2H} A(1; γτ)/c(1)
         matrix = ((share * spread ** (1 - 2 * h))[..., None, None] * grams).sum(-3)
-        vector = ((share * spread ** (0.5 - h))[..., None] * cross(h[..., None], g, self.kind)).sum(-2)
+        vector = ((share * spread ** (0.5 - h))[..., None] * cross(h[..., None], g, self.kind)).sum(
+            -2
+        )
         return matrix, vector
 
     def _horizons(self, like: Tensor) -> Tensor:
@@ -227,7 +264,11 @@ class MarkovApproximation(nn.Module):
         return torch.logspace(start, 0, n, dtype=torch.float64, device=like.device)
 
     def _with_zero(self, rates: Tensor) -> Tensor:
-        return torch.cat([torch.zeros_like(rates[..., :1]), rates], dim=-1) if self.zero_node else rates
+        return (
+            torch.cat([torch.zeros_like(rates[..., :1]), rates], dim=-1)
+            if self.zero_node
+            else rates
+        )
 
     def _best_grid(self, n_nodes: int, hurst_range: tuple[float, float]) -> Tensor:
         """Geometric grid whose relative error over the whole horizon is least for its worst index."""
@@ -280,8 +321,12 @@ def _check(
     if not 0 < horizon < np.inf:
         raise ValueError(f"horizon must be positive, found {horizon!r}")
     if dt is not None and not 0 < dt <= horizon:
-        raise ValueError(f"dt must be positive and no longer than the horizon {horizon:g}, found {dt!r}")
+        raise ValueError(
+            f"dt must be positive and no longer than the horizon {horizon:g}, found {dt!r}"
+        )
     if weights not in ("multi", "single"):
         raise ValueError(f"weights must be 'multi' or 'single', found {weights!r}")
     if not 0 < hurst_range[0] <= hurst_range[1] < 1:
-        raise ValueError(f"hurst_range must be two indices between 0 and 1 in order, found {hurst_range!r}")
+        raise ValueError(
+            f"hurst_range must be two indices between 0 and 1 in order, found {hurst_range!r}"
+        )

@@ -113,7 +113,10 @@ class FractionalBrownianMotion:
             paths = noise.cumsum(1).mul_(math.sqrt(self.scale) * step**self.hurst)
         else:
             factor = torch.linalg.cholesky(self.covariance(t[t > 0])).to(device, dtype)
-            paths = torch.randn(rows, len(factor), generator=generator, device=device, dtype=dtype) @ factor.T
+            paths = (
+                torch.randn(rows, len(factor), generator=generator, device=device, dtype=dtype)
+                @ factor.T
+            )
         if t[0] == 0:
             paths = torch.cat([paths.new_zeros(rows, 1), paths], dim=1)
         if n_features is None:
@@ -184,7 +187,9 @@ def _circulant_noise(
     amplitude[[0, -1]] *= math.sqrt(2)  # both ends of the half spectrum are real
     shape = rows, half + 1, 2
     normals = torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
-    return torch.fft.irfft(torch.view_as_complex(normals.mul_(amplitude[:, None])), n=2 * half)[:, :n]
+    return torch.fft.irfft(torch.view_as_complex(normals.mul_(amplitude[:, None])), n=2 * half)[
+        :, :n
+    ]
 
 
 def _even_step(t: np.ndarray) -> float | None:

@@ -91,7 +91,9 @@ def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor)
         if noise.zero_node:
             lower = lower + w[:, :1] * w[:, 0] * t
     else:
-        started = torch.where(sums > 0, -torch.expm1(-sums * t[:, None, None]) * inverse, t[:, None, None])
+        started = torch.where(
+            sums > 0, -torch.expm1(-sums * t[:, None, None]) * inverse, t[:, None, None]
+        )
         carried = torch.einsum("skl,sk->sl", started, w)  # Cov(B̂(s), Y_l(s))
         lower = torch.einsum("tk,tsk,sk->ts", w, torch.exp(lag), carried)
     lower = lower.tril()

@@ -128,7 +128,9 @@ class PairLayer(nn.Module):
         self.factors = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
         self.gate = nn.Parameter(torch.full((width,), 0.5))
-        self.mlp = nn.Sequential(nn.Linear(4 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(4 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
+        )
 
     def forward(self, token: Tensor) -> Tensor:
         """Update tokens ``(batch, S, S, width)``."""
@@ -203,7 +205,9 @@ def _series_logarithm(p: Tensor) -> Tensor:
     return -total
 
 
-def belief_loss(belief: JumpBelief, rates: Tensor, initial: Tensor, noise: Tensor) -> dict[str, Tensor]:
+def belief_loss(
+    belief: JumpBelief, rates: Tensor, initial: Tensor, noise: Tensor
+) -> dict[str, Tensor]:
     """Negative log-likelihoods of the truth, each a mean over the batch.
 
     Parameters
@@ -227,11 +231,13 @@ def belief_loss(belief: JumpBelief, rates: Tensor, initial: Tensor, noise: Tenso
     off = ~torch.eye(n, dtype=torch.bool, device=rates.device)
     exists = rates > 0
     log_rate = torch.where(exists, rates, 1.0).log()
-    link = nn.functional.binary_cross_entropy_with_logits(belief.link, exists.to(rates), reduction="none")
-    rate = torch.where(exists, -belief.log_density(log_rate), 0.0)
-    error = (belief.point_rates() - rates).square().sum((-1, -2)) / rates.square().sum((-1, -2)).clamp(
-        min=1e-12
+    link = nn.functional.binary_cross_entropy_with_logits(
+        belief.link, exists.to(rates), reduction="none"
     )
+    rate = torch.where(exists, -belief.log_density(log_rate), 0.0)
+    error = (belief.point_rates() - rates).square().sum((-1, -2)) / rates.square().sum(
+        (-1, -2)
+    ).clamp(min=1e-12)
     surprise = (initial * (torch.where(initial > 0, initial, 1.0).log() - belief.initial)).sum(-1)
     noisy = noise > 0
     logit = torch.logit(torch.where(noisy, noise, 0.5), eps=1e-6)

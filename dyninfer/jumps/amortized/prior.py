@@ -13,7 +13,7 @@ from torch import Tensor
 from dyninfer.jumps.amortized.prior_rates import LAWS, log_uniform, long_run_law, near_uniform_law
 from dyninfer.jumps.process import with_diagonal
 from dyninfer.jumps.process.chain import transition_matrix
-from dyninfer.simulation.noise import mix64
+from dyninfer.learning.random import mix64
 
 FINE_POINTS = 100  # of the paper's grid on [0, 10]
 HORIZON = 10.0
@@ -143,7 +143,9 @@ class JumpPrior:
         settled = torch.rand(batch, 1, generator=g, device=g.device) < 0.5
         initial = torch.where(settled, long_run_law(rates), near_uniform_law(batch, n, g))
         noise = self._noise(batch, g)
-        states = simulate_on_grid(rates, initial, k, torch.from_numpy(gaps).to(g.device), number, kept, g)
+        states = simulate_on_grid(
+            rates, initial, k, torch.from_numpy(gaps).to(g.device), number, kept, g
+        )
         times = np.concatenate([[0.0], np.cumsum(gaps[number])])[kept]
         labels = with_wrong_labels(states, noise[None, :, None], n, g)
         return Tasks(rates, initial, noise, torch.from_numpy(times).to(g.device), labels)
@@ -176,7 +178,9 @@ def stream(
     """Endless batches of tasks, each from one of several priors chosen with their weights."""
     weights = np.array([w for w, _ in priors])
     for number in range(2**62):
-        choice = np.random.default_rng((seed, number)).choice(len(priors), p=weights / weights.sum())
+        choice = np.random.default_rng((seed, number)).choice(
+            len(priors), p=weights / weights.sum()
+        )
         draw_seed = mix64(seed, number) & 2**62 - 1
         yield priors[choice][1].draw(batch, draw_seed, device=device, most_numbers=most_numbers)
 
@@ -197,7 +201,12 @@ def simulate_on_grid(
     batch, n = initial.shape
     p = transition_matrix(with_diagonal(rates.double())[:, None], gaps)
     upper = (
-        p.cumsum(-1)[..., :-1].float().movedim(-1, 0).movedim(2, 1).reshape(n - 1, len(gaps), -1).contiguous()
+        p.cumsum(-1)[..., :-1]
+        .float()
+        .movedim(-1, 0)
+        .movedim(2, 1)
+        .reshape(n - 1, len(gaps), -1)
+        .contiguous()
     )
     owner = torch.arange(batch, device=g.device).repeat_interleave(n_paths)
     first = initial.cumsum(-1)[owner, :-1]

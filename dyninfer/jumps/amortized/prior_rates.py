@@ -58,7 +58,9 @@ def metastable_rates(batch: int, n: int, g: torch.Generator) -> Tensor:
     """Two groups of states with one to three decades between the rates within and across them."""
     side = _integers(2, (batch, n), g)
     across = side[:, :, None] != side[:, None, :]
-    return beta_rates(batch, n, g) * torch.where(across, 10 ** (-1 - 2 * _uniform((batch, 1, 1), g)), 1.0)
+    return beta_rates(batch, n, g) * torch.where(
+        across, 10 ** (-1 - 2 * _uniform((batch, 1, 1), g)), 1.0
+    )
 
 
 LAWS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {

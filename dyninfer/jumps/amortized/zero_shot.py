@@ -77,7 +77,9 @@ class JumpEstimate:
     def quantile(self, q: Tensor | float) -> Tensor:
         """Quantiles ``(..., S, S)`` of every rate: 0 where the jump is absent with at least that probability."""
         absent = 1 - self.link_probability
-        level = (torch.as_tensor(q, dtype=torch.float64) - absent) / self.link_probability.clamp(min=1e-300)
+        level = (torch.as_tensor(q, dtype=torch.float64) - absent) / self.link_probability.clamp(
+            min=1e-300
+        )
         return torch.where(level > 0, self._mixture_quantile(level), 0.0)
 
     def interval(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
@@ -105,7 +107,9 @@ class JumpEstimate:
         z = torch.randn(shape, generator=g, dtype=torch.float64, device=self.rates.device)
         upper = b.log_weight.exp().cumsum(-1)[..., :-1]
         component = (upper <= v[..., None]).sum(-1, keepdim=True)
-        mean, log_std = (x.expand(*shape, -1).gather(-1, component)[..., 0] for x in (b.mean, b.log_std))
+        mean, log_std = (
+            x.expand(*shape, -1).gather(-1, component)[..., 0] for x in (b.mean, b.log_std)
+        )
         rates = (mean + log_std.exp() * z).exp() / self.tau[..., None, None]
         return with_diagonal(torch.where(u < self.link_probability, rates, 0.0))
 
@@ -115,8 +119,13 @@ class JumpEstimate:
         low, high = (b.mean - 9 * std).amin(-1), (b.mean + 9 * std).amax(-1)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            below = (b.log_weight.exp() * torch.special.ndtr((middle[..., None] - b.mean) / std)).sum(-1)
-            low, high = torch.where(below < level, middle, low), torch.where(below < level, high, middle)
+            below = (
+                b.log_weight.exp() * torch.special.ndtr((middle[..., None] - b.mean) / std)
+            ).sum(-1)
+            low, high = (
+                torch.where(below < level, middle, low),
+                torch.where(below < level, high, middle),
+            )
         n = level.shape[-1]
         off = 1 - torch.eye(n, dtype=torch.float64, device=level.device)
         return ((low + high) / 2).exp() / self.tau[..., None, None] * off
@@ -158,7 +167,8 @@ def infer(
     clean = torch.sigmoid(belief.clean)
     return JumpEstimate(
         rates=scaled / tau[..., None, None],
-        link_probability=torch.sigmoid(belief.link) * (1 - torch.eye(n, dtype=torch.float64, device=device)),
+        link_probability=torch.sigmoid(belief.link)
+        * (1 - torch.eye(n, dtype=torch.float64, device=device)),
         initial=belief.initial.exp(),
         noise=(1 - clean) * _mean_chance(belief.noise_mean, belief.noise_log_std.exp()),
         clean_probability=clean,
@@ -177,7 +187,11 @@ def load_network(file: str, device: torch.device) -> tuple[PairNetwork, Tensor, 
     network.load_state_dict(
         {k.removeprefix("weight."): v for k, v in tensors.items() if k.startswith("weight.")}
     )
-    return network.eval().to(device), tensors["range.low"].to(device), tensors["range.high"].to(device)
+    return (
+        network.eval().to(device),
+        tensors["range.low"].to(device),
+        tensors["range.high"].to(device),
+    )
 
 
 def range_features(statistics: JumpStatistics, scaled_rates: Tensor) -> Tensor:
@@ -216,5 +230,7 @@ def _outside(found: Tensor, low: Tensor, high: Tensor) -> tuple[str, ...]:
 
 def _mean_chance(mean: Tensor, std: Tensor) -> Tensor:
     """Mean of ``sigmoid(z)`` over normal ``z``, by 64 equally likely points."""
-    points = torch.special.ndtri((torch.arange(64, dtype=mean.dtype, device=mean.device) + 0.5) / 64)
+    points = torch.special.ndtri(
+        (torch.arange(64, dtype=mean.dtype, device=mean.device) + 0.5) / 64
+    )
     return torch.sigmoid(mean[..., None] + std[..., None] * points).mean(-1)

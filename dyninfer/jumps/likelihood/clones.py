@@ -77,7 +77,9 @@ class ClonePaths:
             given = self.hidden.smooth(generator, emission, _each(initial))[..., 1:, :]
             return torch.einsum("na,anls->nls", ancestor[self.clone], given)
 
-    def viterbi(self, generator: Tensor, emission: Emission, initial: Tensor) -> tuple[Tensor, Tensor]:
+    def viterbi(
+        self, generator: Tensor, emission: Emission, initial: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Likeliest states at the observed times ``(n, L)``, their ancestors' with them, and the log-probability.
 
         The latter is that of each clone ``(n_clones,)``.
@@ -99,7 +101,9 @@ class ClonePaths:
 
     def _joint(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
         """Log-probability ``(..., S, n_clones)`` of each ancestor's state and the clone."""
-        wide = type(emission)(**{name: value.unsqueeze(-3) for name, value in vars(emission).items()})
+        wide = type(emission)(
+            **{name: value.unsqueeze(-3) for name, value in vars(emission).items()}
+        )
         given = self.hidden.log_likelihood(generator[..., None, :, :], wide, _each(initial))
         return self._per_clone(given) + initial.to(given).log()[..., None]
 

@@ -31,7 +31,9 @@ class StateRule(Settings):
         """Raise a ValueError where there are fewer than two states."""
         self.check_kinds(f"{type(self).__name__}.")
         if self.n_states < 2:
-            raise ValueError(f"{type(self).__name__}.n_states must be at least 2, found {self.n_states}")
+            raise ValueError(
+                f"{type(self).__name__}.n_states must be at least 2, found {self.n_states}"
+            )
 
     @abstractmethod
     def centres(self, values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +114,9 @@ class MixtureStates(StateRule):
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """Minus the logarithm of the component's density times its share."""
         centre, spread = moments(table, values.shape[1])
-        share = table["share"].to_numpy() if "share" in table else np.full(len(table), 1 / len(table))
+        share = (
+            table["share"].to_numpy() if "share" in table else np.full(len(table), 1 / len(table))
+        )
         z = (values[:, None] - centre) / spread
         return (0.5 * z**2 + np.log(spread)).sum(2) - np.log(np.maximum(share, 1e-12))
 

@@ -10,7 +10,9 @@ from dyninfer.jumps.process.chain import transition_matrix
 
 
 @torch.no_grad()
-def label_log_likelihood(data: HiddenPaths, generator: Tensor, confusion: Tensor, initial: Tensor) -> Tensor:
+def label_log_likelihood(
+    data: HiddenPaths, generator: Tensor, confusion: Tensor, initial: Tensor
+) -> Tensor:
     """Log-likelihood of all paths ``(B,)``, the forward recursion in the paths' batch and the models'.
 
     The same as `HiddenPaths.log_likelihood` with `LabelNoise`, which holds the emissions of all times at once for the sake

@@ -121,7 +121,9 @@ class HiddenPaths:
             gamma, _, _ = _backward(p, e, alpha, scale, torch.ones_like(scale[0]), self)
             return gamma.reshape(*batch, *gamma.shape[1:])
 
-    def viterbi(self, generator: Tensor, emission: Emission, initial: Tensor) -> tuple[Tensor, Tensor]:
+    def viterbi(
+        self, generator: Tensor, emission: Emission, initial: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Likeliest states at the observed times ``(n, L)`` of one model, and the log-probability ``(n,)`` of them.
 
         With the data: ``max_x log P(x, observed)``.
@@ -129,7 +131,9 @@ class HiddenPaths:
         with torch.no_grad():
             p, log_e, first, batch = self._parts(generator, emission, initial, transition_matrix)
             if batch:
-                raise ValueError(f"generator must be one (S, S) for viterbi, got a batch {tuple(batch)}")
+                raise ValueError(
+                    f"generator must be one (S, S) for viterbi, got a batch {tuple(batch)}"
+                )
             log_p, log_e = p[0].log(), log_e[0]
             best = first[0].log() + log_e[:, 0]
             back = []
@@ -181,7 +185,9 @@ def _scaled(log_e: Tensor) -> tuple[Tensor, Tensor]:
     return (log_e - top).exp(), top[..., 0].sum(-1)
 
 
-def _forward(p: Tensor, e: Tensor, first: Tensor, data: HiddenPaths) -> tuple[list[Tensor], list[Tensor]]:
+def _forward(
+    p: Tensor, e: Tensor, first: Tensor, data: HiddenPaths
+) -> tuple[list[Tensor], list[Tensor]]:
     """Laws of the state given the past ``(B, n, S)``, and the probability of each new observation ``(B, n)``."""
     joint = first[:, None] * e[:, :, 0]
     alpha: list[Tensor] = []
@@ -202,7 +208,12 @@ def _ahead(law: Tensor, p: Tensor, k: int, data: HiddenPaths) -> Tensor:
 
 
 def _backward(
-    p: Tensor, e: Tensor, alpha: list[Tensor], scale: list[Tensor], weight: Tensor, data: HiddenPaths
+    p: Tensor,
+    e: Tensor,
+    alpha: list[Tensor],
+    scale: list[Tensor],
+    weight: Tensor,
+    data: HiddenPaths,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Smoothed laws ``(B, n, L, S)``, and slopes of ``Σ weight log L`` in ``p`` and in the first law."""
     to_p = torch.zeros_like(p)

@@ -43,7 +43,9 @@ class LabelNoise:
         """
         rate = torch.as_tensor(rate, dtype=torch.float64)[..., None, None]
         if n_states < 2 or not bool(((rate >= 0) & (rate <= 1)).all()):
-            raise ValueError(f"rate must be a probability, with at least 2 states, found {rate.tolist()}")
+            raise ValueError(
+                f"rate must be a probability, with at least 2 states, found {rate.tolist()}"
+            )
         eye = torch.eye(n_states, dtype=torch.float64, device=rate.device)
         return cls((1 - rate) * eye + rate / (n_states - 1) * (1 - eye))
 
@@ -55,14 +57,18 @@ class LabelNoise:
     def log_emission(self, observed: Tensor, mask: Tensor) -> Tensor:
         """Log-probability of labels ``(n, L)`` in every state ``(..., n, L, S)``; 0 where ``mask`` is False."""
         if observed.is_floating_point():
-            raise TypeError("labels must be integers; use GaussianEmission for continuous observations")
+            raise TypeError(
+                "labels must be integers; use GaussianEmission for continuous observations"
+            )
         if int(observed.max()) >= self.n_states:
             raise ValueError(
                 f"paths has the label {int(observed.max())}, but there are {self.n_states} states"
             )
         confusion = self.confusion.to(observed.device)
         # Labels that never happen: the logarithm's gradient at 0 must not be asked for.
-        log = torch.where(confusion > 0, confusion, 1.0).log().masked_fill(confusion == 0, -torch.inf)
+        log = (
+            torch.where(confusion > 0, confusion, 1.0).log().masked_fill(confusion == 0, -torch.inf)
+        )
         log = log[..., observed].movedim(-3, -1)
         return torch.where(mask[..., None], log, torch.zeros_like(log))
 
@@ -110,9 +116,9 @@ class Confusion(LabelNoise):
         It counts as ``weight`` observations of each state, of which a share ``right`` has the right label and the
         others are spread evenly.
         """
-        return weight * (LabelNoise.uniform(self.n_states, 1 - right).confusion * self.confusion.log()).sum(
-            (-1, -2)
-        )
+        return weight * (
+            LabelNoise.uniform(self.n_states, 1 - right).confusion * self.confusion.log()
+        ).sum((-1, -2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +216,9 @@ def observe(
     if not trajectories.discrete:
         raise TypeError("observe looks at integer states; these trajectories are continuous")
     if not 0 < keep <= 1 or not 0 <= missing < 1:
-        raise ValueError(f"keep must be in (0, 1] and missing in [0, 1), found {keep!r} and {missing!r}")
+        raise ValueError(
+            f"keep must be in (0, 1] and missing in [0, 1), found {keep!r} and {missing!r}"
+        )
     states = trajectories.states.long()
     g = generator_of(seed, "observe", states.device)
     seen = emission.draw(states, g)

@@ -61,11 +61,16 @@ class PanelCounts:
 
     def to(self, device: torch.device | str) -> PanelCounts:
         """Move to a device."""
-        moved: dict[str, Any] = {k: None if v is None else v.to(device) for k, v in vars(self).items()}
+        moved: dict[str, Any] = {
+            k: None if v is None else v.to(device) for k, v in vars(self).items()
+        }
         return PanelCounts(**moved)
 
     def log_likelihood(
-        self, generator: Tensor, initial: Tensor | None = None, exponential: Exponential = transition_matrix
+        self,
+        generator: Tensor,
+        initial: Tensor | None = None,
+        exponential: Exponential = transition_matrix,
     ) -> Tensor:
         """Log-likelihood ``(...)`` of generators ``(..., S, S)``, batched and differentiable.
 
@@ -100,7 +105,8 @@ class PanelCounts:
         spent = (left * self.gaps[..., None]).sum(-2)
         longest = self.gaps.amax(-1)[..., None]
         rates = (
-            off_diagonal(seen.sum(-3)).clamp(min=least) / torch.where(spent > 0, spent, longest)[..., None]
+            off_diagonal(seen.sum(-3)).clamp(min=least)
+            / torch.where(spent > 0, spent, longest)[..., None]
         )
         rates = off_diagonal(rates if allowed is None else rates * allowed)
         return rates - torch.diag_embed(rates.sum(-1))
@@ -150,7 +156,9 @@ def panel_counts(
     seen = states >= 0
     owner, times, states = owner[seen], times[seen], states[seen].astype(np.int64)
     is_code = np.isin(states, list(codes))
-    size = n_states or (int(states[~is_code].max()) + 1 if codes else int(paths.n_states or states.max() + 1))
+    size = n_states or (
+        int(states[~is_code].max()) + 1 if codes else int(paths.n_states or states.max() + 1)
+    )
     _check_states(states[~is_code], size, exact, codes)
     follows = owner[1:] == owner[:-1]
     if is_code[:-1][follows].any() or is_code[np.r_[True, ~follows]].any():
@@ -159,7 +167,9 @@ def panel_counts(
         )
     at = np.flatnonzero(follows)
     if len(at) == 0:
-        raise ValueError("paths has no path with two observed states, which a panel likelihood needs")
+        raise ValueError(
+            "paths has no path with two observed states, which a panel likelihood needs"
+        )
     before, after = states[at], states[at + 1]
     gaps, group = group_gaps(torch.from_numpy(times[at + 1] - times[at]), tolerance)
     is_exact = np.isin(after, list(exact)) & (before != after)
@@ -178,7 +188,9 @@ def panel_counts(
     return PanelCounts(
         gaps=gaps,
         pairs=count(plain, after[plain], size),
-        starts=torch.from_numpy(np.bincount(states[np.r_[True, ~follows]], minlength=size).astype(float)),
+        starts=torch.from_numpy(
+            np.bincount(states[np.r_[True, ~follows]], minlength=size).astype(float)
+        ),
         exact=count(is_exact, after[is_exact], size) if is_exact.any() else None,
         censored=count(ends, column, len(codes)) if codes else None,
         sets=sets if codes else None,
@@ -194,9 +206,13 @@ def stack_counts(several: Sequence[PanelCounts]) -> PanelCounts:
         If they differ in their number of states, or have exact or censored observations.
     """
     if len({one.n_states for one in several}) != 1:
-        raise ValueError(f"several must share their states, found {[one.n_states for one in several]}")
+        raise ValueError(
+            f"several must share their states, found {[one.n_states for one in several]}"
+        )
     if any(one.exact is not None or one.censored is not None for one in several):
-        raise ValueError("several holds exact or censored observations; fit those panels one by one")
+        raise ValueError(
+            "several holds exact or censored observations; fit those panels one by one"
+        )
     most = max(len(one.gaps) for one in several)
     pad = [most - len(one.gaps) for one in several]
     return PanelCounts(
@@ -204,7 +220,10 @@ def stack_counts(several: Sequence[PanelCounts]) -> PanelCounts:
             [torch.nn.functional.pad(c.gaps, (0, n)) for c, n in zip(several, pad, strict=True)]
         ),
         pairs=torch.stack(
-            [torch.nn.functional.pad(c.pairs, (0, 0, 0, 0, 0, n)) for c, n in zip(several, pad, strict=True)]
+            [
+                torch.nn.functional.pad(c.pairs, (0, 0, 0, 0, 0, n))
+                for c, n in zip(several, pad, strict=True)
+            ]
         ),
         starts=torch.stack([one.starts for one in several]),
     )
@@ -214,11 +233,18 @@ def _check_states(
     states: np.ndarray, size: int, exact: Sequence[int], codes: Mapping[int, Sequence[int]]
 ) -> None:
     if states.max() >= size:
-        raise ValueError(f"paths has the state {states.max()}, but there are n_states = {size}, from 0")
-    for name, numbers in (("exact", exact), ("censored", [s for members in codes.values() for s in members])):
+        raise ValueError(
+            f"paths has the state {states.max()}, but there are n_states = {size}, from 0"
+        )
+    for name, numbers in (
+        ("exact", exact),
+        ("censored", [s for members in codes.values() for s in members]),
+    ):
         wrong = [s for s in numbers if not 0 <= s < size]
         if wrong:
             raise ValueError(f"{name} names the state {wrong[0]}; there are 0 to {size - 1}")
     clash = [code for code in codes if 0 <= code < size]
     if clash:
-        raise ValueError(f"censored uses the code {clash[0]}, which is a state; choose {size} or more")
+        raise ValueError(
+            f"censored uses the code {clash[0]}, which is a state; choose {size} or more"
+        )

@@ -59,7 +59,9 @@ class RateScheme:
         base = cls.free(allowed)
         pairs = sorted({tuple(sorted(edge)) for edge in base.edges.tolist()})
         if 2 * len(pairs) != len(base.edges):
-            raise ValueError("allowed has a jump without its reverse, which detailed balance forbids")
+            raise ValueError(
+                "allowed has a jump without its reverse, which detailed balance forbids"
+            )
         design = torch.zeros(len(base.edges), len(pairs) + base.n_states, dtype=torch.float64)
         for row, (i, j) in zip(design, base.edges.tolist(), strict=True):
             row[pairs.index((min(i, j), max(i, j)))] = 1.0
@@ -103,14 +105,18 @@ class RateScheme:
         """
         rates = generator[..., self.edges[:, 0], self.edges[:, 1]]
         if not bool((rates > 0).all()):
-            raise ValueError("start must have a positive rate for every allowed jump; a tiny one will do")
+            raise ValueError(
+                "start must have a positive rate for every allowed jump; a tiny one will do"
+            )
         solve = torch.linalg.pinv(self.design).to(rates)
         return (rates.log() - self.offset.to(rates)) @ solve.T
 
 
 def _edges(allowed: int | Tensor) -> Tensor:
     mask = (
-        torch.ones(allowed, allowed, dtype=torch.bool) if isinstance(allowed, int) else allowed.bool().cpu()
+        torch.ones(allowed, allowed, dtype=torch.bool)
+        if isinstance(allowed, int)
+        else allowed.bool().cpu()
     )
     if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
         raise ValueError(

@@ -12,9 +12,7 @@ from dyninfer.data.paths import Paths
 
 LAGS = (1, 2, 4, 8, 16)
 FINE_BINS = 128  # four to a factor of two, about the unit of time
-COARSE_BINS = (
-    12  # one to a factor of two, the first from 2^-8 mean times between jumps down, the last from 2^3 up
-)
+COARSE_BINS = 12  # one to a factor of two, the first from 2^-8 mean times between jumps down, the last from 2^3 up
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +46,9 @@ class JumpStatistics:
     unit: Tensor
 
     @classmethod
-    def of(cls, paths: Paths, n_states: int | None = None, unit: float | None = None) -> JumpStatistics:
+    def of(
+        cls, paths: Paths, n_states: int | None = None, unit: float | None = None
+    ) -> JumpStatistics:
         """Count the pairs of paths; missing labels are left out.
 
         Parameters
@@ -66,7 +66,9 @@ class JumpStatistics:
             If the paths are continuous, hold a label beyond ``n_states``, or no path has two labels.
         """
         if not paths.discrete:
-            raise TypeError("statistics of jumps need paths of integer states; these are continuous")
+            raise TypeError(
+                "statistics of jumps need paths of integer states; these are continuous"
+            )
         labels = np.concatenate(paths.states)
         times, owner = np.concatenate(paths.times), np.repeat(np.arange(len(paths)), paths.lengths)
         seen = labels >= 0
@@ -76,7 +78,9 @@ class JumpStatistics:
             raise ValueError(f"paths has the label {int(labels.max())}, but n_states is {n}")
         near = owner[1:] == owner[:-1]
         if not near.any():
-            raise ValueError("no path has two labels, so that no jump can be seen; give longer paths")
+            raise ValueError(
+                "no path has two labels, so that no jump can be seen; give longer paths"
+            )
         gaps = np.diff(times)[near]
         centre = torch.tensor(float(np.median(gaps)) if unit is None else unit, dtype=torch.float64)
         counts, sums = _count_flat(labels, times, owner, n, centre)
@@ -175,7 +179,11 @@ class JumpStatistics:
         mean = torch.einsum("...fc,...f->...c", member, self.gap_sums) / total.clamp(min=1)
         log_gap = torch.where(total > 0, (mean / self.tau[..., None]).clamp(min=1e-300).log(), 0.0)
         return CoarseStatistics(
-            counts.float(), log_gap.float(), self.starts.float(), self.steps.float(), self.changes.float()
+            counts.float(),
+            log_gap.float(),
+            self.starts.float(),
+            self.steps.float(),
+            self.changes.float(),
         )
 
 
@@ -208,7 +216,13 @@ class CoarseStatistics:
 
 def _fine_bin(gap: Tensor, unit: Tensor) -> Tensor:
     # Centred on the unit: gaps of a regular grid lie in the middle of bins, where rounding does no harm.
-    return (4 * torch.log2(gap / unit) + 0.5).floor().long().add(FINE_BINS // 2).clamp(0, FINE_BINS - 1)
+    return (
+        (4 * torch.log2(gap / unit) + 0.5)
+        .floor()
+        .long()
+        .add(FINE_BINS // 2)
+        .clamp(0, FINE_BINS - 1)
+    )
 
 
 def _count_flat(
@@ -216,7 +230,10 @@ def _count_flat(
 ) -> tuple[Tensor, Tensor]:
     """Pairs ``(F, S, S)`` and sums of gaps ``(F,)`` of paths that lie one after the other."""
     size = FINE_BINS * n * n
-    totals, sums = torch.zeros(size, dtype=torch.float64), torch.zeros(FINE_BINS, dtype=torch.float64)
+    totals, sums = (
+        torch.zeros(size, dtype=torch.float64),
+        torch.zeros(FINE_BINS, dtype=torch.float64),
+    )
     for lag in [lag for lag in LAGS if lag < len(times)]:
         here = owner[lag:] == owner[:-lag]
         gap = torch.from_numpy((times[lag:] - times[:-lag])[here])

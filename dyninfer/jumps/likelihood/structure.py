@@ -54,7 +54,9 @@ def names_of(seen: Paths, n_states: int | None) -> tuple[str, ...]:
     if n_states is None or n_states == len(named):
         return named
     if n_states < len(named):
-        raise ValueError(f"n_states={n_states}, but the data name {len(named)} states: {', '.join(named)}")
+        raise ValueError(
+            f"n_states={n_states}, but the data name {len(named)} states: {', '.join(named)}"
+        )
     return (*named, *(str(k) for k in range(len(named), n_states)))
 
 
@@ -91,7 +93,9 @@ def recoded(paths: Paths, names: Sequence[str]) -> Paths:
     numbered = own == tuple(map(str, range(len(own)))) and len(own) <= len(known)
     if own == known[: len(own)] or numbered:
         return paths
-    number = np.array([*(state_number(name, known) for name in own), -1])  # the last: a missing state
+    number = np.array(
+        [*(state_number(name, known) for name in own), -1]
+    )  # the last: a missing state
     return Paths(
         times=paths.times,
         states=tuple(number[x] for x in paths.states),

@@ -68,7 +68,12 @@ def em_panel(
 
 
 def em_label_noise(
-    data: HiddenPaths, start: Tensor, rate: float, initial: Tensor, max_iter: int = 10_000, tol: float = 1e-9
+    data: HiddenPaths,
+    start: Tensor,
+    rate: float,
+    initial: Tensor,
+    max_iter: int = 10_000,
+    tol: float = 1e-9,
 ) -> tuple[Tensor, float, Tensor, Tensor]:
     """Maximum-likelihood generator ``(S, S)``, rate of wrong labels and first law ``(S,)`` by Baum and Welch.
 
@@ -88,7 +93,9 @@ def em_label_noise(
     for _ in range(max_iter):
         emission = LabelNoise.uniform(len(q), rate)
 
-        def likelihood(matrix: Tensor, emission: LabelNoise = emission, law: Tensor = law) -> Tensor:
+        def likelihood(
+            matrix: Tensor, emission: LabelNoise = emission, law: Tensor = law
+        ) -> Tensor:
             return data.log_likelihood(matrix, emission, law).sum(-1)
 
         value, jumps, spent = expected_jumps(likelihood, q)

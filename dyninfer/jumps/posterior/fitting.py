@@ -17,7 +17,9 @@ from dyninfer.jumps.process import MarkovJump
 LogDensity = Callable[[Tensor], Tensor]
 
 _FLAT = 1e-2
-_AT_ONCE = 2**15  # transition probabilities computed at once for the curvature: what stays in a cache
+_AT_ONCE = (
+    2**15
+)  # transition probabilities computed at once for the curvature: what stays in a cache
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,7 +101,9 @@ class JumpFit:
 
     def _matrix(self, of_edges: Tensor) -> Tensor:
         size, edges = self.scheme.n_states, self.scheme.edges
-        full = torch.zeros(*of_edges.shape[:-1], size, size, dtype=of_edges.dtype, device=of_edges.device)
+        full = torch.zeros(
+            *of_edges.shape[:-1], size, size, dtype=of_edges.dtype, device=of_edges.device
+        )
         full[..., edges[:, 0], edges[:, 1]] = of_edges
         return full
 
@@ -155,7 +159,9 @@ def fit_panel(
     best = maximise(
         objective, theta.reshape(1, -1) if not batch else theta, max_iter=max_iter, columns=columns
     )
-    return finished(best, scheme, batch, lambda x: likelihood(scheme.generator(x)), counts.n_observed)
+    return finished(
+        best, scheme, batch, lambda x: likelihood(scheme.generator(x)), counts.n_observed
+    )
 
 
 def finished(

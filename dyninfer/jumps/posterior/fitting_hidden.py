@@ -74,7 +74,11 @@ def fit_hidden(
     def model(theta: Tensor) -> tuple[Tensor, Emission, Tensor]:
         seen = emission.with_parameters(theta[..., p:cut]) if fit_emission else emission
         logits = torch.nn.functional.pad(theta[..., cut:], (1, 0))
-        return scheme.generator(theta[..., :p]), seen, logits.softmax(-1) if initial is None else initial
+        return (
+            scheme.generator(theta[..., :p]),
+            seen,
+            logits.softmax(-1) if initial is None else initial,
+        )
 
     def likelihood(theta: Tensor) -> Tensor:
         return data.log_likelihood(*model(theta)).sum(-1)

@@ -10,9 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-_DEGREES = (
-    30  # of Student's law: tails a little heavier than a normal law's, at little cost in thirty dimensions
-)
+_DEGREES = 30  # of Student's law: tails a little heavier than a normal law's, at little cost in thirty dimensions
 
 LogDensity = Callable[[Tensor], Tensor]
 
@@ -37,8 +35,12 @@ class StudentLaw:
     def log_density(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
         p, dof = len(self.mean), _DEGREES
-        z = torch.linalg.solve_triangular(self.root, (x - self.mean)[..., None], upper=False)[..., 0]
-        constant = math.lgamma((dof + p) / 2) - math.lgamma(dof / 2) - p / 2 * math.log(dof * math.pi)
+        z = torch.linalg.solve_triangular(self.root, (x - self.mean)[..., None], upper=False)[
+            ..., 0
+        ]
+        constant = (
+            math.lgamma((dof + p) / 2) - math.lgamma(dof / 2) - p / 2 * math.log(dof * math.pi)
+        )
         volume = self.root.diagonal().log().sum()
         return constant - volume - (dof + p) / 2 * torch.log1p(z.square().sum(-1) / dof)
 
@@ -46,7 +48,9 @@ class StudentLaw:
         """Draws ``(n, p)``."""
         like = self.mean.expand(n, -1)
         z = torch.empty_like(like).normal_(generator=generator) @ self.root.T
-        chi = like.new_empty(n, _DEGREES).normal_(generator=generator).square().mean(-1, keepdim=True)
+        chi = (
+            like.new_empty(n, _DEGREES).normal_(generator=generator).square().mean(-1, keepdim=True)
+        )
         return self.mean + z / chi.sqrt()
 
 
@@ -60,7 +64,9 @@ class Product:
 
     def log_density(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
-        return self.first.log_density(x[..., self.chosen]) + self.second.log_density(x[..., ~self.chosen])
+        return self.first.log_density(x[..., self.chosen]) + self.second.log_density(
+            x[..., ~self.chosen]
+        )
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``."""
@@ -79,14 +85,18 @@ class Blend:
 
     def log_density(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
-        parts = [math.log(s) + law.log_density(x) for s, law in zip(self.shares, self.laws, strict=True)]
+        parts = [
+            math.log(s) + law.log_density(x) for s, law in zip(self.shares, self.laws, strict=True)
+        ]
         return torch.logsumexp(torch.stack(parts), dim=0)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``, of every law as many as its share says, which leaves less to chance."""
         ends = [round(n * sum(self.shares[: k + 1])) for k in range(len(self.shares))]
         sizes = [b - a for a, b in zip([0, *ends], ends, strict=False)]
-        return torch.cat([law.sample(k, generator) for law, k in zip(self.laws, sizes, strict=True)])
+        return torch.cat(
+            [law.sample(k, generator) for law, k in zip(self.laws, sizes, strict=True)]
+        )
 
 
 def weighted_draws(

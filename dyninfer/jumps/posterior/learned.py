@@ -18,7 +18,13 @@ from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
 from dyninfer.jumps.posterior.fitting import JumpFit
 from dyninfer.jumps.posterior.soft_prior import ABSENT
-from dyninfer.jumps.posterior.storing import best_of, member, restored_emission, restored_fit, to_tensors
+from dyninfer.jumps.posterior.storing import (
+    best_of,
+    member,
+    restored_emission,
+    restored_fit,
+    to_tensors,
+)
 from dyninfer.jumps.posterior.summaries import draws_table, rate_table, sample_generators
 from dyninfer.jumps.process import with_diagonal
 
@@ -139,7 +145,11 @@ def by_network(seen: Paths, n_states: int, exact: bool, seed: int) -> Learned:
 
 
 def by_fit(
-    fit: JumpFit, before: Sequence[float], initial: Tensor, emission: Emission, fitted_emission: bool
+    fit: JumpFit,
+    before: Sequence[float],
+    initial: Tensor,
+    emission: Emission,
+    fitted_emission: bool,
 ) -> Learned:
     """The likeliest of the fits from several starts, with its first law and its observation model, if that was fitted."""
     one, best = best_of(fit)

@@ -15,7 +15,12 @@ from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.fitting import fit_panel
 from dyninfer.jumps.posterior.fitting_hidden import fit_hidden
 from dyninfer.jumps.posterior.learned import Learned, by_fit
-from dyninfer.jumps.posterior.starts import clone_starts, crude_starts, emission_start, log_rate_prior
+from dyninfer.jumps.posterior.starts import (
+    clone_starts,
+    crude_starts,
+    emission_start,
+    log_rate_prior,
+)
 
 
 def by_panel(
@@ -52,7 +57,9 @@ def by_hidden(
     else:
         start, counts = clone_starts(labels, n, scheme, ancestor_time)
     prior, learned = log_rate_prior(counts, scheme, width), observation != "exact"
-    fit = fit_hidden(data, emission, start, scheme, fit_emission=learned, prior=prior, max_iter=max_steps)
+    fit = fit_hidden(
+        data, emission, start, scheme, fit_emission=learned, prior=prior, max_iter=max_steps
+    )
     law = torch.full((n,), 1 / n, dtype=torch.float64)
     before = data.log_likelihood(start, emission, law).sum(-1).tolist()
     return by_fit(fit, before, fit.initial, fit.emission, fitted_emission=learned)

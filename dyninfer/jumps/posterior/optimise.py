@@ -15,7 +15,12 @@ _ARMIJO = 1e-4
 _HALVINGS = 20
 _IDLE_GAIN, _IDLE_STEPS = 1e-6, 5
 _DIFFERENCE = 1e-4
-_CURVED = (0, 3, 6, 10)  # steps before which the search takes the true curvature, where it is asked to
+_CURVED = (
+    0,
+    3,
+    6,
+    10,
+)  # steps before which the search takes the true curvature, where it is asked to
 _LEAST_CURVED = 1e-4
 _FLAT = 1e-2  # curvature below this means a standard deviation above 10 in a log-rate: nothing was learned
 
@@ -68,13 +73,17 @@ def maximise(
             f"start has the log-likelihood {value.tolist()!s:.80}: the data are impossible there; "
             "allow more jumps, or start from rates that are all positive"
         )
-    eye = torch.eye(theta.shape[-1], dtype=theta.dtype, device=theta.device).expand(len(theta), -1, -1)
+    eye = torch.eye(theta.shape[-1], dtype=theta.dtype, device=theta.device).expand(
+        len(theta), -1, -1
+    )
     inverse = eye / slope.norm(dim=-1).clamp(min=1.0)[:, None, None]
     k, idle = 0, torch.zeros_like(value)
     for k in range(1, max_iter + 1):
         if columns is not None and k - 1 in _CURVED:
             inverse, _ = floored_inverse(information(objective, theta, columns), _LEAST_CURVED)
-        new, new_value, new_slope = _search(objective, theta, value, slope, _direction(inverse, slope))
+        new, new_value, new_slope = _search(
+            objective, theta, value, slope, _direction(inverse, slope)
+        )
         moved, bent = new - theta, slope - new_slope
         inverse = _updated(inverse, moved, bent, eye, first=k == 1 and columns is None)
         still = ((new_slope[:, None] @ inverse @ new_slope[:, :, None])[:, 0, 0] < tol) & (
@@ -158,13 +167,19 @@ def _updated(inverse: Tensor, moved: Tensor, bent: Tensor, eye: Tensor, first: b
         inverse = torch.where(useful[:, None, None], eye * size[:, None, None], inverse)
     left = eye - moved[:, :, None] * bent[:, None, :] / along[:, None, None]
     new = (
-        left @ inverse @ left.transpose(-1, -2) + moved[:, :, None] * moved[:, None, :] / along[:, None, None]
+        left @ inverse @ left.transpose(-1, -2)
+        + moved[:, :, None] * moved[:, None, :] / along[:, None, None]
     )
     return torch.where(useful[:, None, None], new, inverse)
 
 
 def _polished(
-    objective: Objective, theta: Tensor, tol: float, newton_steps: int, iterations: int, columns: int
+    objective: Objective,
+    theta: Tensor,
+    tol: float,
+    newton_steps: int,
+    iterations: int,
+    columns: int,
 ) -> Maximum:
     """Newton steps, until none would gain more than ``tol``; the last one is taken without a new curvature."""
     value, slope = value_and_slope(objective, theta)

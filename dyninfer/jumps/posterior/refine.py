@@ -27,7 +27,13 @@ from dyninfer.jumps.posterior.importance import (
     resampled,
     weighted_draws,
 )
-from dyninfer.jumps.posterior.learned import N_DRAWS, Learned, hardly_left, starts_table, time_in_states
+from dyninfer.jumps.posterior.learned import (
+    N_DRAWS,
+    Learned,
+    hardly_left,
+    starts_table,
+    time_in_states,
+)
 from dyninfer.jumps.posterior.optimise import floored_inverse, maximise
 from dyninfer.jumps.posterior.soft_prior import ABSENT, MixtureLaw, belief_law, soft_prior
 from dyninfer.jumps.posterior.starts import crude_starts
@@ -126,12 +132,16 @@ def by_refinement(
     proposal = proposal_of(one, belief_law(whole, spent, n_labels, not exact), doubtful(whole))
     n_draws = int(min(max(_MULTIPLICATIONS / cost, _LEAST_DRAWS), _MOST_DRAWS))
     at_once = int(min(max(_AT_ONCE / cost, 1), 64))
-    draws, weight = weighted_draws(lambda theta: posterior(theta, initial), proposal, n_draws, seed, at_once)
+    draws, weight = weighted_draws(
+        lambda theta: posterior(theta, initial), proposal, n_draws, seed, at_once
+    )
     generators, ess = scheme.generator(draws[:, : len(scheme.edges)]), effective_size(weight)
     noise = 0.0 if exact else float(torch.sigmoid(one.theta[p - 1]))
     enough = ess >= LEAST_ESS
     kept = torch.maximum(whole.rates, ABSENT / spent[:, None])
-    kept = torch.where(hardly_left(seen, n_states, noise)[:, None], with_diagonal(kept), one.generator)
+    kept = torch.where(
+        hardly_left(seen, n_states, noise)[:, None], with_diagonal(kept), one.generator
+    )
     return Learned(
         generator=kept,
         initial=initial,
@@ -146,14 +156,24 @@ def by_refinement(
 
 def groups_of(paths: Paths) -> list[np.ndarray]:
     """Numbers of the paths that the network reads at once: groups of at most half of those with two labels, spread evenly."""
-    order = np.argsort(paths.names.astype(str), kind="stable")  # whatever the order that the paths come in
+    order = np.argsort(
+        paths.names.astype(str), kind="stable"
+    )  # whatever the order that the paths come in
     long = order[[(paths.states[k] >= 0).sum() > 1 for k in order]]
     m = min(len(long) // 2, MOST_PATHS)
-    return [long[k :: len(long) // m][:m] for k in range(min(len(long) // m, MOST_GROUPS))] if m else []
+    return (
+        [long[k :: len(long) // m][:m] for k in range(min(len(long) // m, MOST_GROUPS))]
+        if m
+        else []
+    )
 
 
 def maximum(
-    posterior: PooledPosterior, starts: Tensor, scheme: RateScheme, max_steps: int, n_observed: Tensor
+    posterior: PooledPosterior,
+    starts: Tensor,
+    scheme: RateScheme,
+    max_steps: int,
+    n_observed: Tensor,
 ) -> tuple[JumpFit, list[float], int]:
     """Fits ``(k,)`` from starts ``(k, p + r)``, the log-likelihoods of these, and which of the fits is the most probable.
 
@@ -196,13 +216,17 @@ def likelihood_of(paths: Paths, scheme: RateScheme, exact: bool) -> tuple[Likeli
         noise = LabelNoise.uniform(n, torch.sigmoid(theta[..., -1]))
         assert initial is not None
         if not theta.requires_grad:
-            return label_log_likelihood(data, scheme.generator(theta[..., :-1]), noise.confusion, initial)
+            return label_log_likelihood(
+                data, scheme.generator(theta[..., :-1]), noise.confusion, initial
+            )
         return data.log_likelihood(scheme.generator(theta[..., :-1]), noise, initial).sum(-1)
 
     return value, data.mask.numel() * n**2 + _EXPM * len(data.gaps) * n**3
 
 
-def starts_of(estimate: JumpEstimate, seen: Paths, scheme: RateScheme, spent: Tensor, exact: bool) -> Tensor:
+def starts_of(
+    estimate: JumpEstimate, seen: Paths, scheme: RateScheme, spent: Tensor, exact: bool
+) -> Tensor:
     """Parameters ``(k, p)`` to start from: the network's estimate, then crude ones."""
     crude, counts = crude_starts(seen, scheme.n_states, scheme)
     rates = torch.maximum(estimate.rates, ABSENT / spent[:, None])

@@ -39,7 +39,9 @@ class MixtureLaw:
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``."""
         p = len(self.mean)
-        chosen = torch.multinomial(self.log_weight.exp(), n, replacement=True, generator=generator).T
+        chosen = torch.multinomial(
+            self.log_weight.exp(), n, replacement=True, generator=generator
+        ).T
         z = torch.randn(n, p, generator=generator, dtype=self.mean.dtype, device=self.mean.device)
         row = torch.arange(p, device=z.device)
         return self.mean[row, chosen] + self.std[row, chosen] * z
@@ -78,13 +80,18 @@ def belief_law(estimate: JumpEstimate, spent: Tensor, n_labels: int, noisy: bool
     """
     b, n = estimate.belief, len(spent)
     off = ~torch.eye(n, dtype=torch.bool, device=spent.device)
-    link, ones = b.link[off][:, None], torch.ones(n * (n - 1), 1, dtype=torch.float64, device=spent.device)
+    link, ones = (
+        b.link[off][:, None],
+        torch.ones(n * (n - 1), 1, dtype=torch.float64, device=spent.device),
+    )
     absent = (ABSENT / spent).log()[:, None].expand(n, n)[off][:, None]
     weight = torch.cat([logsigmoid(link) + b.log_weight[off], logsigmoid(-link)], dim=1)
     mean = torch.cat([b.mean[off] - estimate.tau.log(), absent], dim=1)
     std = torch.cat([b.log_std[off].exp(), ones], dim=1)
     if noisy:
-        unused = torch.full((weight.shape[1] - 2,), -torch.inf, dtype=torch.float64, device=spent.device)
+        unused = torch.full(
+            (weight.shape[1] - 2,), -torch.inf, dtype=torch.float64, device=spent.device
+        )
         clean = math.log(ABSENT / n_labels)
         ends = torch.stack([logsigmoid(-b.clean), logsigmoid(b.clean)])
         weight = torch.cat([weight, torch.cat([ends[:1], unused, ends[1:]])[None]])
@@ -96,7 +103,9 @@ def belief_law(estimate: JumpEstimate, spent: Tensor, n_labels: int, noisy: bool
     return MixtureLaw(weight, mean, std)
 
 
-def soft_prior(estimate: JumpEstimate, spent: Tensor, n_labels: int, noisy: bool, width: float) -> MixtureLaw:
+def soft_prior(
+    estimate: JumpEstimate, spent: Tensor, n_labels: int, noisy: bool, width: float
+) -> MixtureLaw:
     """The belief of a network from a part of the data, mixed with a wide normal law for what it was never shown.
 
     Outside of what the network was trained on the wide law stands alone: one jump per ``tau`` shared out between the

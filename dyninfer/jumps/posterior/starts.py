@@ -34,7 +34,9 @@ def crude_starts(labels: Paths, n_states: int, scheme: RateScheme) -> tuple[Tens
     return torch.stack(crude), counts
 
 
-def emission_start(observation: str, seen: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
+def emission_start(
+    observation: str, seen: Paths, n_states: int, seed: int
+) -> tuple[Emission, Paths]:
     """Observation model to begin a fit with, and the labels that go with it."""
     if observation == "exact":
         return LabelNoise.perfect(n_states), seen
@@ -55,7 +57,9 @@ def clone_starts(
     known = states >= 0
     gaps, group = group_gaps(torch.from_numpy(np.concatenate(labels.times) - ancestor_time)[known])
     seen = torch.zeros(len(gaps), n_states, dtype=torch.float64)
-    seen.index_put_((group, states[known]), torch.ones(len(group), dtype=torch.float64), accumulate=True)
+    seen.index_put_(
+        (group, states[known]), torch.ones(len(group), dtype=torch.float64), accumulate=True
+    )
     pairs = (seen / n_states)[:, None].expand(-1, n_states, -1)
     counts = PanelCounts(gaps=gaps, pairs=pairs, starts=torch.ones(n_states, dtype=torch.float64))
     return counts.crude_generator(scheme.allowed, least=0.5)[None], counts

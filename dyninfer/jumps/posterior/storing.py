@@ -14,7 +14,10 @@ from dyninfer.jumps.posterior.fitting import JumpFit
 
 def best_of(fit: JumpFit, best: int | None = None) -> tuple[JumpFit, int]:
     """One of the fits of one data set, and its number: by default the likeliest."""
-    k, n = int(fit.log_likelihood.reshape(-1).argmax()) if best is None else best, fit.theta.shape[-1]
+    k, n = (
+        int(fit.log_likelihood.reshape(-1).argmax()) if best is None else best,
+        fit.theta.shape[-1],
+    )
     one = JumpFit(
         scheme=fit.scheme,
         theta=fit.theta.reshape(-1, n)[k],
@@ -37,7 +40,9 @@ def member(emission: Emission, k: int) -> Emission:
 def to_tensors(emission: Emission, fit: JumpFit | None) -> dict[str, Tensor]:
     """Tensors of an observation model and of a fit, by name."""
     seen = {f"emission.{name}": value.contiguous() for name, value in vars(emission).items()}
-    return seen if fit is None else seen | {"fit.theta": fit.theta, "fit.information": fit.information}
+    return (
+        seen if fit is None else seen | {"fit.theta": fit.theta, "fit.information": fit.information}
+    )
 
 
 def to_numbers(fit: JumpFit) -> dict[str, Any]:
@@ -52,11 +57,15 @@ def to_numbers(fit: JumpFit) -> dict[str, Any]:
 
 def restored_emission(tensors: dict[str, Tensor]) -> Emission:
     """Undo :func:`to_tensors`."""
-    parts = {k.removeprefix("emission."): v for k, v in tensors.items() if k.startswith("emission.")}
+    parts = {
+        k.removeprefix("emission."): v for k, v in tensors.items() if k.startswith("emission.")
+    }
     return LabelNoise(**parts) if "confusion" in parts else GaussianEmission(**parts)
 
 
-def restored_fit(scheme: RateScheme, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> JumpFit:
+def restored_fit(
+    scheme: RateScheme, tensors: dict[str, Tensor], numbers: dict[str, Any]
+) -> JumpFit:
     """Undo :func:`to_tensors` and :func:`to_numbers`."""
     return JumpFit(
         scheme=scheme,

@@ -44,7 +44,9 @@ def rate_table(fit: JumpFit, names: Sequence[str], level: float) -> pd.DataFrame
     )
 
 
-def draws_table(generator: Tensor, draws: Tensor, names: Sequence[str], level: float) -> pd.DataFrame:
+def draws_table(
+    generator: Tensor, draws: Tensor, names: Sequence[str], level: float
+) -> pd.DataFrame:
     """The same of draws ``(D, S, S)`` of a posterior.
 
     Of such a posterior no jump is flat: where the data are silent it is the prior's.

@@ -50,7 +50,9 @@ def transition_matrix(generator: Tensor, dt: Tensor | float) -> Tensor:
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     q = -torch.diagonal(a.detach(), dim1=-2, dim2=-1).amin(-1)[..., None, None]
     largest = float(q.amax().nan_to_num(posinf=1e300)) if q.numel() else 0.0
-    squarings = min(max(0, math.ceil(math.log2(largest)) + 1), _MOST_SQUARINGS) if largest > 0 else 0
+    squarings = (
+        min(max(0, math.ceil(math.log2(largest)) + 1), _MOST_SQUARINGS) if largest > 0 else 0
+    )
     q = q / 2**squarings
     p = torch.exp(-q) * _taylor(a / 2**squarings + q * eye, eye)
     for _ in range(squarings):
@@ -82,7 +84,9 @@ def stationary_law(generator: Tensor) -> Tensor:
         recurrent(generator).int().argmax(-1)
     )  # the last state left must be one that is never left for good
     order = torch.arange(size, device=generator.device).expand(*generator.shape[:-2], size)
-    order = torch.where(order == 0, home[..., None], torch.where(order == home[..., None], 0, order))
+    order = torch.where(
+        order == 0, home[..., None], torch.where(order == home[..., None], 0, order)
+    )
     rows = order[..., :, None].expand(generator.shape)
     a = generator.gather(-2, rows).gather(-1, order[..., None, :].expand(generator.shape))
     inflow = []

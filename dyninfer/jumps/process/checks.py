@@ -23,13 +23,17 @@ def as_generator(generator: Any) -> Tensor:
     if q.ndim < 2 or q.shape[-1] != q.shape[-2] or q.shape[-1] < 1:
         raise ValueError(f"generator must be (S, S) or (..., S, S), got shape {tuple(q.shape)}")
     found = q.detach()
-    _refuse(~found.isfinite(), found, "holds {value} at {place}; every rate must be a finite number")
-    diagonal = torch.eye(q.shape[-1], dtype=torch.bool, device=q.device)
-    _refuse((found < 0) & ~diagonal, found, "has the negative rate {value} at {place}; rates are at least 0")
-    sums, scale = found.sum(-1), found.abs().amax(-1)
-    message = (
-        "has a row that sums to {value}, row {place}; the diagonal must be minus the sum of the other entries"
+    _refuse(
+        ~found.isfinite(), found, "holds {value} at {place}; every rate must be a finite number"
     )
+    diagonal = torch.eye(q.shape[-1], dtype=torch.bool, device=q.device)
+    _refuse(
+        (found < 0) & ~diagonal,
+        found,
+        "has the negative rate {value} at {place}; rates are at least 0",
+    )
+    sums, scale = found.sum(-1), found.abs().amax(-1)
+    message = "has a row that sums to {value}, row {place}; the diagonal must be minus the sum of the other entries"
     _refuse(sums.abs() > _SLACK * scale, sums, message + " (MarkovJump.from_rates fills it in)")
     off = q - torch.diag_embed(torch.diagonal(q, dim1=-2, dim2=-1))
     return off - torch.diag_embed(off.sum(-1))
@@ -39,7 +43,9 @@ def _refuse(bad: Tensor, values: Tensor, message: str) -> None:
     if bool(bad.any()):
         place = tuple(bad.nonzero()[0].tolist())
         where = place[0] if len(place) == 1 else place
-        raise ValueError(f"generator {message.format(value=f'{float(values[place]):g}', place=where)}")
+        raise ValueError(
+            f"generator {message.format(value=f'{float(values[place]):g}', place=where)}"
+        )
 
 
 def as_law(initial: Any, like: Tensor) -> Tensor | None:
@@ -48,10 +54,14 @@ def as_law(initial: Any, like: Tensor) -> Tensor | None:
         return None
     law = torch.as_tensor(initial, device=like.device).to(torch.float64)
     if law.ndim < 1 or law.shape[-1] != like.shape[-1]:
-        raise ValueError(f"initial must hold {like.shape[-1]} probabilities, got shape {tuple(law.shape)}")
+        raise ValueError(
+            f"initial must hold {like.shape[-1]} probabilities, got shape {tuple(law.shape)}"
+        )
     total = law.detach().sum(-1)
     if not bool((law >= 0).all()) or not bool(((total - 1).abs() < 1e-4).all()):
-        raise ValueError(f"initial must be probabilities that sum to 1, found {law.tolist()!s:.120}")
+        raise ValueError(
+            f"initial must be probabilities that sum to 1, found {law.tolist()!s:.120}"
+        )
     return law / law.sum(-1, keepdim=True)
 
 
@@ -86,5 +96,7 @@ def as_numbers(states: Any, names: tuple[str, ...], argument: str) -> list[int]:
         if isinstance(s, str) or not 0 <= int(s) < len(names):
             raise ValueError(f"{argument} names the state {s!r}; there are {', '.join(names)}")
     if not numbers or len({int(s) for s in numbers}) != len(numbers):
-        raise ValueError(f"{argument} must name at least one state, and each once, found {states!r}")
+        raise ValueError(
+            f"{argument} must name at least one state, and each once, found {states!r}"
+        )
     return [int(s) for s in numbers]

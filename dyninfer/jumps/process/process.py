@@ -123,7 +123,9 @@ class MarkovJump(nn.Module):
 
     def mean_first_passage(self, target: States) -> Tensor:
         """Mean time ``(..., S)`` until one of the ``target`` states is entered; inf where that may never happen."""
-        return chain.mean_first_passage(self._constant("mean_first_passage"), self._mask(target, "target"))
+        return chain.mean_first_passage(
+            self._constant("mean_first_passage"), self._mask(target, "target")
+        )
 
     def first_passage_matrix(self) -> Tensor:
         """Mean first-passage times ``(..., S, S)`` from row to column."""
@@ -136,7 +138,10 @@ class MarkovJump(nn.Module):
         """
         q = self._constant("relaxation_times")
         real = torch.linalg.eigvals(q).real.sort(-1, descending=True).values[..., 1:]
-        kept = torch.arange(self.n_states - 1, device=q.device) < chain.n_closed_classes(q)[..., None] - 1
+        kept = (
+            torch.arange(self.n_states - 1, device=q.device)
+            < chain.n_closed_classes(q)[..., None] - 1
+        )
         return (-1 / real).masked_fill(kept, torch.inf)
 
     def committor(self, a: States, b: States) -> Tensor:
@@ -196,7 +201,9 @@ class MarkovJump(nn.Module):
         kept = checks.as_numbers(states, self.state_names, "states")
         initial = None if self.initial is None else self.initial[..., kept]
         if initial is not None and not bool((initial.sum(-1) > 0).all()):
-            raise ValueError("states hold no initial probability; set initial anew after restricting")
+            raise ValueError(
+                "states hold no initial probability; set initial anew after restricting"
+            )
         return MarkovJump.from_rates(
             self.generator[..., kept, :][..., kept],
             initial=None if initial is None else initial / initial.sum(-1, keepdim=True),
@@ -204,7 +211,9 @@ class MarkovJump(nn.Module):
             breaks=self.breaks if len(self.breaks) else None,
         )
 
-    def lump(self, groups: Sequence[States], state_names: Sequence[str] | None = None) -> MarkovJump:
+    def lump(
+        self, groups: Sequence[States], state_names: Sequence[str] | None = None
+    ) -> MarkovJump:
         """Process on groups of states with the fluxes of the stationary state, ``Q_AB = Σ_A Σ_B π_i Q_ij / π_A``.
 
         The stationary law is kept exactly; the dynamics only where the process is lumpable.
@@ -217,14 +226,20 @@ class MarkovJump(nn.Module):
         numbers = [checks.as_numbers(group, self.state_names, "groups") for group in groups]
         if sorted(s for group in numbers for s in group) != list(range(self.n_states)):
             raise ValueError(f"groups must hold every state once, found {groups!r}")
-        member = torch.zeros(len(numbers), self.n_states, dtype=torch.float64, device=self.generator.device)
+        member = torch.zeros(
+            len(numbers), self.n_states, dtype=torch.float64, device=self.generator.device
+        )
         for row, group in zip(member, numbers, strict=True):
             row[group] = 1.0
         flux, weight = member @ self.fluxes() @ member.T, self.stationary() @ member.T
         if not bool((weight > 0).all()):
-            raise ValueError("groups hold a group whose stationary probability is 0; join it to another")
+            raise ValueError(
+                "groups hold a group whose stationary probability is 0; join it to another"
+            )
         initial = None if self.initial is None else self.initial @ member.T
-        return MarkovJump.from_rates(flux / weight[..., None], initial=initial, state_names=state_names)
+        return MarkovJump.from_rates(
+            flux / weight[..., None], initial=initial, state_names=state_names
+        )
 
     def communicating_classes(self) -> list[tuple[tuple[int, ...], bool]]:
         """Classes of states that reach each other, each with whether it is closed (never left).
@@ -236,7 +251,9 @@ class MarkovJump(nn.Module):
         """
         q = self._constant("communicating_classes")
         if q.ndim > 2:
-            raise ValueError("communicating_classes looks at one process; take one: MarkovJump(generator[k])")
+            raise ValueError(
+                "communicating_classes looks at one process; take one: MarkovJump(generator[k])"
+            )
         reach, closed = chain.reachable(q), chain.recurrent(q)
         together = reach & reach.T
         firsts = [i for i in range(self.n_states) if int(together[i].int().argmax()) == i]
@@ -255,7 +272,11 @@ class MarkovJump(nn.Module):
         if bool(several.any()):
             place = several.nonzero()[0].tolist()
             one = MarkovJump(q[tuple(place)], state_names=self.state_names)
-            closed = [self._named(states) for states, is_closed in one.communicating_classes() if is_closed]
+            closed = [
+                self._named(states)
+                for states, is_closed in one.communicating_classes()
+                if is_closed
+            ]
             where = f" of process {place}" if place else ""
             raise ValueError(
                 f"{method} is not unique: the closed classes {', '.join(closed)}{where} never reach each other; "
@@ -268,7 +289,9 @@ class MarkovJump(nn.Module):
         return mask
 
     def _names(self, mask: Tensor) -> str:
-        return ", ".join(name for name, one in zip(self.state_names, mask.tolist(), strict=True) if one)
+        return ", ".join(
+            name for name, one in zip(self.state_names, mask.tolist(), strict=True) if one
+        )
 
     def _named(self, states: Sequence[int]) -> str:
         return "{" + ", ".join(self.state_names[s] for s in states) + "}"

@@ -57,7 +57,8 @@ def intervals(data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Pro
     """Arguments of :meth:`Coupling.plan` for every interval."""
     weights = [data.weights_at(t) for t in data.times]
     return [
-        (samples[k], samples[k + 1], weights[k], weights[k + 1], seed + k) for k in range(data.n_times - 1)
+        (samples[k], samples[k + 1], weights[k], weights[k + 1], seed + k)
+        for k in range(data.n_times - 1)
     ]
 
 
@@ -74,13 +75,17 @@ class BlockCoupling(Coupling):
     batch_size: int = 1024
 
     @abstractmethod
-    def solve(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Plan:
+    def solve(
+        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
+    ) -> Plan:
         """Pair one block, given squared distances ``(n, m)`` and positive weights."""
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
         if self.batch_size < 1:
-            raise ValueError(f"{type(self).__name__}.batch_size must be positive, found {self.batch_size}")
+            raise ValueError(
+                f"{type(self).__name__}.batch_size must be positive, found {self.batch_size}"
+            )
 
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
@@ -97,7 +102,10 @@ def joined(blocks: list[Block], plans: list[Plan]) -> Plan:
     if any(len(p.mass) == 0 or not np.isfinite(p.mass).all() for p in plans):
         raise failed()
     source, target, mass, *logs = zip(
-        *((q.rows[p.source], q.columns[p.target], *p[2:]) for q, p in zip(blocks, plans, strict=True)),
+        *(
+            (q.rows[p.source], q.columns[p.target], *p[2:])
+            for q, p in zip(blocks, plans, strict=True)
+        ),
         strict=True,
     )
     total = np.concatenate(mass) / sum(p.mass.sum() for p in plans)
@@ -108,4 +116,6 @@ def require_positive(owner: object, **settings: float) -> None:
     """Raise a ValueError naming the first setting that is not a positive finite number."""
     for name, value in settings.items():
         if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{type(owner).__name__}.{name} must be positive and finite, found {value}")
+            raise ValueError(
+                f"{type(owner).__name__}.{name} must be positive and finite, found {value}"
+            )

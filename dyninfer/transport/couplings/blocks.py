@@ -24,7 +24,9 @@ class Block(NamedTuple):
         return cost
 
 
-def cut(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, size: int, seed: int) -> list[Block]:
+def cut(
+    x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, size: int, seed: int
+) -> list[Block]:
     """Cut two weighted samples into blocks of equal mass, of at most ``size`` samples a side (and a few on the borders)."""
     rng = np.random.default_rng(seed)
     parts = max(1, -(-max(len(x), len(y)) // size))

@@ -58,7 +58,9 @@ def sample_weighted_chains(plans: list[Plan], sizes: list[int], n: int, seed: in
         total = np.bincount(plan.source[order], weights=mass, minlength=size)
         before = np.concatenate([[0.0], np.cumsum(total)])
         ended = float(np.mean(total[rows] == 0))
-        if ended > 0.01:  # fewer are samples too light to be drawn, which leave their share to the rest
+        if (
+            ended > 0.01
+        ):  # fewer are samples too light to be drawn, which leave their share to the rest
             raise ValueError(
                 f"{ended:.1%} of the chains end at sample {len(chain) - 1}, whose plan does not go on from there; "
                 "use a coupling that pairs every sample"

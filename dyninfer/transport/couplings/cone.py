@@ -57,16 +57,24 @@ class ConeCoupling(BlockCoupling):
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
         super().check()
-        require_positive(self, growth_penalty=self.growth_penalty, regularization=self.regularization)
+        require_positive(
+            self, growth_penalty=self.growth_penalty, regularization=self.regularization
+        )
         if self.duration is not None:
             require_positive(self, duration=self.duration)
         if not (np.isfinite(self.sigma) and self.sigma >= 0):
-            raise ValueError(f"ConeCoupling.sigma must be finite and not negative, found {self.sigma}")
+            raise ValueError(
+                f"ConeCoupling.sigma must be finite and not negative, found {self.sigma}"
+            )
 
-    def solve(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Plan:
+    def solve(
+        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
+    ) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
         n, m = cost.shape
-        plan = self._dense(cone_cost(cost, self.growth_penalty), a, b, self.polish, self.regularization)
+        plan = self._dense(
+            cone_cost(cost, self.growth_penalty), a, b, self.polish, self.regularization
+        )
         # One more row and column for what comes from nowhere and goes there.
         wide = np.zeros((n + 1, m + 1))
         wide[:n, :m] = plan
@@ -128,7 +136,13 @@ class ConeCoupling(BlockCoupling):
             # An error of the margins costs half its square: it must stay small beside the transport.
             tolerance = min(1e-2, 0.03 * np.sqrt(unit))
             log_start = entropic_plan(
-                c, u, v, regularization * (unit or 1.0), 1.0, tolerance=tolerance or 1e-2, strict=False
+                c,
+                u,
+                v,
+                regularization * (unit or 1.0),
+                1.0,
+                tolerance=tolerance or 1e-2,
+                strict=False,
             )
             start = np.exp(log_start)
             plan[inside] = _polished(start, c, u, v, polish)
@@ -142,7 +156,9 @@ def cone_cost(squared: np.ndarray, growth_penalty: float) -> np.ndarray:
     return np.where(near, -2 * np.log(np.cos(np.where(near, theta, 0.0))), np.inf)
 
 
-def _polished(plan: np.ndarray, cost: np.ndarray, a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
+def _polished(
+    plan: np.ndarray, cost: np.ndarray, a: np.ndarray, b: np.ndarray, steps: int
+) -> np.ndarray:
     """Descend without entropy: majorisation-minimisation (Chapel et al. 2021, arXiv 2106.04145), never upwards."""
     kernel = np.exp(-0.5 * cost)
     tiny = np.finfo(float).tiny

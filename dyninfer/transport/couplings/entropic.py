@@ -48,7 +48,9 @@ class EntropicOTCoupling(BlockCoupling):
         if self.sigma is not None:
             require_positive(self, sigma=self.sigma)
 
-    def solve(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Plan:
+    def solve(
+        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
+    ) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
         log_plan = self.log_plan(cost, a, b)
         n = self.draws * (len(a) + len(b))

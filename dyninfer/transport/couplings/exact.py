@@ -45,7 +45,9 @@ class OTCoupling(BlockCoupling):
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"OTCoupling.workers must be positive, found {self.workers}")
 
-    def solve(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Plan:
+    def solve(
+        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
+    ) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
         return balanced(*emd(cost, a, b))
 
@@ -62,9 +64,17 @@ class OTCoupling(BlockCoupling):
         blocks = [cut(x, y, a, b, self.batch_size, seed) for x, y, a, b, seed in problems]
         for x, y, a, b, seed in problems:
             warn_if_small(x, y, a, b, self.batch_size, seed)
-        tasks = [(block, x, y) for (x, y, *_), parts in zip(problems, blocks, strict=True) for block in parts]
-        with Workers(self._workers([max(len(block.a), len(block.b)) for block, *_ in tasks])) as workers:
-            solved = iter(workers.map(lambda task: (task[0].cost(*task[1:]), task[0].a, task[0].b), tasks))
+        tasks = [
+            (block, x, y)
+            for (x, y, *_), parts in zip(problems, blocks, strict=True)
+            for block in parts
+        ]
+        with Workers(
+            self._workers([max(len(block.a), len(block.b)) for block, *_ in tasks])
+        ) as workers:
+            solved = iter(
+                workers.map(lambda task: (task[0].cost(*task[1:]), task[0].a, task[0].b), tasks)
+            )
         return [joined(parts, [balanced(*next(solved)) for _ in parts]) for parts in blocks]
 
     def _workers(self, sizes: list[int]) -> int:

@@ -65,7 +65,9 @@ class GivenPairs(Coupling):
         return cls(clones=list(table), unpaired=unpaired)
 
     @classmethod
-    def from_rows(cls, data: Snapshots, rows: Sequence[np.ndarray], *, unpaired: str = "transport") -> Self:
+    def from_rows(
+        cls, data: Snapshots, rows: Sequence[np.ndarray], *, unpaired: str = "transport"
+    ) -> Self:
         """Take pairs as rows: for every interval an array ``(n, 2)`` of rows in its two snapshots, which must have names."""
         if data.names is None:
             raise ValueError("pairs are kept by the names of the cells; give Snapshots(names=...)")
@@ -95,7 +97,9 @@ class GivenPairs(Coupling):
         if (self.pairs is None) == (self.clones is None):
             raise ValueError("give GivenPairs either pairs or clones")
         if self.unpaired not in ("transport", "drop"):
-            raise ValueError(f"GivenPairs.unpaired must be 'transport' or 'drop', found {self.unpaired!r}")
+            raise ValueError(
+                f"GivenPairs.unpaired must be 'transport' or 'drop', found {self.unpaired!r}"
+            )
 
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
         """Refused: two arrays do not say which cells they hold."""
@@ -117,7 +121,10 @@ class GivenPairs(Coupling):
                     f"the name {n[n.duplicated()][0]!r} occurs twice at time {t:g}; GivenPairs needs a name for every cell"
                 )
         table = pd.DataFrame(
-            [tuple(map(str, row)) for row in (self.clones if self.pairs is None else self.pairs) or ()],
+            [
+                tuple(map(str, row))
+                for row in (self.clones if self.pairs is None else self.pairs) or ()
+            ],
             columns=["cell", "other"],
         )
         find = self._clone_mates if self.pairs is None else self._partners
@@ -150,7 +157,9 @@ class GivenPairs(Coupling):
         joined = sides[0].merge(sides[1], on="other")
         return joined["row"].to_numpy(), joined["column"].to_numpy()
 
-    def _partners(self, table: pd.DataFrame, names: list[pd.Index], k: int) -> tuple[np.ndarray, np.ndarray]:
+    def _partners(
+        self, table: pd.DataFrame, names: list[pd.Index], k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Pairs from snapshot ``k`` to the next, also through cells that are in no snapshot."""
         here = np.concatenate(names)
         ahead, found = table[table.cell.isin(names[k])], []
@@ -158,7 +167,9 @@ class GivenPairs(Coupling):
             found.append(ahead[ahead.other.isin(names[k + 1])])
             through = ahead[~ahead.other.isin(here)]
             ahead = through.merge(table, left_on="other", right_on="cell", suffixes=("", "_then"))
-            ahead = ahead[["cell", "other_then"]].drop_duplicates().set_axis(["cell", "other"], axis=1)
+            ahead = (
+                ahead[["cell", "other_then"]].drop_duplicates().set_axis(["cell", "other"], axis=1)
+            )
             if ahead.empty:
                 break
         pairs = pd.concat(found).drop_duplicates()
@@ -178,7 +189,8 @@ class GivenPairs(Coupling):
         start = a[rows] / np.bincount(rows, minlength=len(a))[rows]
         end = b[columns] / np.bincount(columns, minlength=len(b))[columns]
         free_a, free_b = (
-            np.where(np.bincount(i, minlength=len(w)) > 0, 0.0, w) for i, w in ((rows, a), (columns, b))
+            np.where(np.bincount(i, minlength=len(w)) > 0, 0.0, w)
+            for i, w in ((rows, a), (columns, b))
         )
         if self.unpaired == "drop" or not (free_a.any() or free_b.any()):
             return weighted(rows, columns, start, end)

@@ -25,6 +25,7 @@ class IndependentCoupling(Coupling):
         rng = np.random.default_rng(seed)
         n = max(len(x), len(y))
         source, target = (
-            np.concatenate([spread(w, n, rng) for _ in range(self.pairs_per_sample)]) for w in (a, b)
+            np.concatenate([spread(w, n, rng) for _ in range(self.pairs_per_sample)])
+            for w in (a, b)
         )
         return balanced(source, target, np.ones(len(source)))

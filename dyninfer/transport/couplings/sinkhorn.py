@@ -77,7 +77,9 @@ def entropic_plan(
     strict : bool
         Warn where they did not suffice.
     """
-    c, log_a, log_b = (torch.as_tensor(v, dtype=torch.float64) for v in (cost, np.log(a), np.log(b)))
+    c, log_a, log_b = (
+        torch.as_tensor(v, dtype=torch.float64) for v in (cost, np.log(a), np.log(b))
+    )
     rows, columns = LogSums(c, log_b), LogSums(c.T.contiguous(), log_a)
     f, g = torch.zeros_like(log_a), torch.zeros_like(log_b)
     eps = max(float(c[c.isfinite()].mean()), regularization)

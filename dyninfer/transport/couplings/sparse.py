@@ -42,19 +42,27 @@ class SparseOTCoupling(BlockCoupling):
         super().check()
         require_positive(self, max_nz=self.max_nz, regularization=self.regularization)
 
-    def solve(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Plan:
+    def solve(
+        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
+    ) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
         import ot.smooth
 
-        if len(a) > len(b):  # the bound is on columns; those of the smaller side could not hold all the rows
+        if len(a) > len(
+            b
+        ):  # the bound is on columns; those of the smaller side could not hold all the rows
             flipped = self.solve(np.ascontiguousarray(cost.T), b, a, rng)
             return flipped._replace(source=flipped.target, target=flipped.source)
         scaled = cost / (float(a @ cost @ b) or 1.0)
-        scaled = scaled + 1e-4 * rng.random(cost.shape)  # equal samples would all choose the same partners
+        scaled = scaled + 1e-4 * rng.random(
+            cost.shape
+        )  # equal samples would all choose the same partners
         kind = (
             "sparsity_constrained" if self.max_nz < len(a) else "l2"
         )  # the same where the bound says nothing
-        plan = ot.smooth.smooth_ot_dual(a, b, scaled, self.regularization, reg_type=kind, max_nz=self.max_nz)
+        plan = ot.smooth.smooth_ot_dual(
+            a, b, scaled, self.regularization, reg_type=kind, max_nz=self.max_nz
+        )
         rows, columns = np.nonzero(plan > 0)
         mass, misplaced = fit_margins(rows, columns, plan[rows, columns], a, b, most=2000)
         if misplaced > self.most_misplaced:

@@ -38,7 +38,9 @@ class UnbalancedOTCoupling(BlockCoupling):
         super().check()
         require_positive(self, mass_penalty=self.mass_penalty, regularization=self.regularization)
 
-    def solve(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Plan:
+    def solve(
+        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
+    ) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
         unit = float(a @ cost @ b) or 1.0
         log_plan = entropic_plan(cost / unit, a, b, self.regularization, self.mass_penalty)

@@ -1,6 +1,12 @@
 """Density paths: samples of a population at every time, which is what potentials are trained on."""
 
-from dyninfer.transport.curves.base import DensityBatch, PathSampler, check_conserved, conserving, couple
+from dyninfer.transport.curves.base import (
+    DensityBatch,
+    PathSampler,
+    check_conserved,
+    conserving,
+    couple,
+)
 from dyninfer.transport.curves.choice import default_coupling, path_sampler
 from dyninfer.transport.curves.dense import DenseSnapshots
 from dyninfer.transport.curves.interpolated import InterpolatedPath

@@ -89,7 +89,9 @@ def interval(times: Tensor, t: Tensor) -> Tensor:
 
 def log_masses(data: Snapshots) -> np.ndarray:
     """Log-masses relative to their mean, so that the loss keeps its size; zeros where none are given."""
-    return np.zeros(data.n_times) if data.masses is None else np.log(data.masses / data.masses.mean())
+    return (
+        np.zeros(data.n_times) if data.masses is None else np.log(data.masses / data.masses.mean())
+    )
 
 
 def placer(device: torch.device, dtype: torch.dtype) -> Callable[[np.ndarray], Tensor]:

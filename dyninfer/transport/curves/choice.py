@@ -30,7 +30,9 @@ def path_sampler(
         return DenseSnapshots(data, scaling, device, dtype)
     kind = {"linear": InterpolatedPath, "cubic": SmoothPath}.get(interpolation)
     if kind is None:
-        raise ValueError(f"interpolation {interpolation!r} is not known; choose 'linear', 'cubic' or 'none'")
+        raise ValueError(
+            f"interpolation {interpolation!r} is not known; choose 'linear', 'cubic' or 'none'"
+        )
     if data.n_times == 2 and kind is SmoothPath:
         kind = InterpolatedPath  # a natural cubic spline through two points is the straight line
     return kind(data, scaling, coupling, seed, device, dtype)

@@ -51,9 +51,13 @@ class ConditionalPath(nn.Module):
         Hidden layers of ``f``.
     """
 
-    closest = 1e-4  # part of the way before the second snapshot at which the bridge's pull stops to grow
+    closest = (
+        1e-4  # part of the way before the second snapshot at which the bridge's pull stops to grow
+    )
 
-    def __init__(self, pairs: CoupledPairs, lagrangian: ScaledLagrangian, width: int = 128, depth: int = 2):
+    def __init__(
+        self, pairs: CoupledPairs, lagrangian: ScaledLagrangian, width: int = 128, depth: int = 2
+    ):
         super().__init__()
         self.pairs, self.lagrangian = pairs, lagrangian
         self.grows = lagrangian.growth_penalty is not None
@@ -96,7 +100,9 @@ class ConditionalPath(nn.Module):
         """Total mass ``(n,)`` that is prescribed at the batch's times: exponential between the snapshots."""
         k, _, _, start, gap, _, _ = batch.pairs
         log_mass = self.pairs.log_mass
-        return torch.lerp(log_mass[k], log_mass[k + 1], ((batch.time - start) / gap).clamp(0, 1)).exp()
+        return torch.lerp(
+            log_mass[k], log_mass[k + 1], ((batch.time - start) / gap).clamp(0, 1)
+        ).exp()
 
     def _arc(self, tau: Tensor, k: Tensor, x0: Tensor, x1: Tensor, a: Tensor, b: Tensor) -> Arc:
         penalty = self.lagrangian.growth_penalty
@@ -115,10 +121,14 @@ class ConditionalPath(nn.Module):
         given = torch.lerp(log_start, log_end, tau).exp() / total
         cosine = self.angle[k].clamp_min(1e-3).cos()
         total_rate = 2 * (2 * beta - 1) * (1 - cosine)
-        rate = speed * (arc.mass_rate - arc.mass * total_rate / total) + arc.mass * (log_end - log_start)
+        rate = speed * (arc.mass_rate - arc.mass * total_rate / total) + arc.mass * (
+            log_end - log_start
+        )
         return Arc(arc.position, arc.velocity * speed[:, None], arc.mass * given, rate * given)
 
-    def _correction(self, t: Tensor, tau: Tensor, gap: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def _correction(
+        self, t: Tensor, tau: Tensor, gap: Tensor, pairs: Pairs
+    ) -> tuple[Tensor, Tensor]:
         """``f`` and its derivative in time, carried forward together."""
         columns = [t[:, None], tau[:, None], pairs.source, pairs.target]
         if self.grows:

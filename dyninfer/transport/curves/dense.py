@@ -35,7 +35,9 @@ class DenseSnapshots(PathSampler):
         k = torch.searchsorted(self.levels, t.double())
         u = torch.rand(3, n, generator=generator, device=t.device, dtype=torch.float64)
         first, last = torch.zeros_like(k), torch.full_like(k, len(self.times) - 1)
-        x, x0, x1 = (self.states[self._rows(index, v)] for index, v in zip((k, first, last), u, strict=True))
+        x, x0, x1 = (
+            self.states[self._rows(index, v)] for index, v in zip((k, first, last), u, strict=True)
+        )
         mass = [self.mass[index] if self.weighted else None for index in (k, first, last)]
         t0, t1 = self.times[first], self.times[last]
         return DensityBatch(

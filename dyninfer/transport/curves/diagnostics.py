@@ -47,22 +47,42 @@ def diagnose(
     (acceleration,) = torch.autograd.grad((s.time + half_square).sum(), x)
     weight = point.weight
     zero = torch.zeros_like(weight)
-    growth = zero if lagrangian.growth_penalty is None else 0.5 * lagrangian.growth_penalty * s.value.square()
+    growth = (
+        zero
+        if lagrangian.growth_penalty is None
+        else 0.5 * lagrangian.growth_penalty * s.value.square()
+    )
     potential = zero if lagrangian.potential is None else lagrangian.potential(batch.time, x)
     drive = (s.gradient * point.velocity).sum(1) * weight
     if path.weighted:
         drive = drive + point.weight_rate * s.value
     dual = drive - weight * (half_square + growth + potential)
-    columns = torch.stack(
-        [
-            weight, weight * half_square, weight * growth, weight * potential, weight * residual,
-            weight * residual.square(), weight * s.gradient.square().sum(1), weight * acceleration.square().sum(1), dual, pairs,
-        ]
-    ).detach().double().cpu().numpy()  # fmt: skip
+    columns = (
+        torch.stack(
+            [
+                weight,
+                weight * half_square,
+                weight * growth,
+                weight * potential,
+                weight * residual,
+                weight * residual.square(),
+                weight * s.gradient.square().sum(1),
+                weight * acceleration.square().sum(1),
+                dual,
+                pairs,
+            ]
+        )
+        .detach()
+        .double()
+        .cpu()
+        .numpy()
+    )
     edges = np.linspace(0, 1, bins + 1)
     row = np.clip((batch.time.cpu().numpy() * bins).astype(int), 0, bins - 1)
     count = np.maximum(np.bincount(row, minlength=bins), 1)
-    m, k, g, v, r, rr, speed, bend, dual_at, pairs_at = (np.bincount(row, c, bins) / count for c in columns)
+    m, k, g, v, r, rr, speed, bend, dual_at, pairs_at = (
+        np.bincount(row, c, bins) / count for c in columns
+    )
     length, time = scaling.unit, scaling.duration
     energy = (length / time) ** 2
     total = np.maximum(m, 1e-12)

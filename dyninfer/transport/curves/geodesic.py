@@ -23,7 +23,9 @@ def straight(beta: Tensor, x0: Tensor, x1: Tensor) -> Arc:
     return Arc(torch.lerp(x0, x1, beta[:, None]), x1 - x0, one, torch.zeros_like(one))
 
 
-def cone_arc(beta: Tensor, x0: Tensor, x1: Tensor, log_m0: Tensor, log_m1: Tensor, penalty: float) -> Arc:
+def cone_arc(
+    beta: Tensor, x0: Tensor, x1: Tensor, log_m0: Tensor, log_m1: Tensor, penalty: float
+) -> Arc:
     r"""Wasserstein-Fisher-Rao geodesic between the point masses ``m0`` at ``x0`` and ``m1`` at ``x1``.
 
     .. math:: m(\beta) = (1-\beta)^2 m_0 + \beta^2 m_1 + 2\beta(1-\beta)\sqrt{m_0 m_1}\cos\theta, \qquad
@@ -39,7 +41,9 @@ def cone_arc(beta: Tensor, x0: Tensor, x1: Tensor, log_m0: Tensor, log_m1: Tenso
     mass = (along.square() + across.square()).clamp_min(torch.finfo(beta.dtype).tiny)
     part = torch.atan2(across, along) / theta
     speed = r0 * r1 * theta.sin() / (mass * theta)
-    mass_rate = 2 * (beta * r1.square() - (1 - beta) * r0.square() + (1 - 2 * beta) * r0 * r1 * theta.cos())
+    mass_rate = 2 * (
+        beta * r1.square() - (1 - beta) * r0.square() + (1 - 2 * beta) * r0 * r1 * theta.cos()
+    )
     return Arc(torch.lerp(x0, x1, part[:, None]), (x1 - x0) * speed[:, None], mass, mass_rate)
 
 

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.couplings import NOTHING, ConeCoupling, Coupling, EntropicOTCoupling, OTCoupling
+from dyninfer.transport.couplings import (
+    NOTHING,
+    ConeCoupling,
+    Coupling,
+    EntropicOTCoupling,
+    OTCoupling,
+)
 from dyninfer.transport.curves.base import couple, interval, log_masses, placer
 from dyninfer.transport.lagrangians import ScaledLagrangian
 
@@ -63,11 +69,14 @@ class CoupledPairs:
         self.source, self.target = (torch.as_tensor(np.concatenate(r), device=device) for r in rows)
         # Interval k owns the stretch (k, k + 1] of one long cumulative sum, so one search serves all intervals.
         self.cumulative = torch.as_tensor(
-            np.concatenate([k + np.cumsum(p.mass) / p.mass.sum() for k, p in enumerate(plans)]), device=device
+            np.concatenate([k + np.cumsum(p.mass) / p.mass.sum() for k, p in enumerate(plans)]),
+            device=device,
         )
         log_mass = log_masses(data)
         counts = [len(p.mass) for p in plans]
-        log_source = np.concatenate([p.log_source for p in plans]) + np.repeat(log_mass[:-1], counts)
+        log_source = np.concatenate([p.log_source for p in plans]) + np.repeat(
+            log_mass[:-1], counts
+        )
         log_target = np.concatenate([p.log_target for p in plans]) + np.repeat(log_mass[1:], counts)
         self.weighted = bool(np.any(log_source) or np.any(log_target))
         self.log_source, self.log_target = put(log_source), put(log_target)
@@ -82,16 +91,24 @@ class CoupledPairs:
         pair = torch.searchsorted(self.cumulative, k + u).clamp(max=len(self.source) - 1)
         start = self.times[k]
         return Pairs(
-            k, self.states[self.source[pair]], self.states[self.target[pair]], start, self.times[k + 1] - start,
-            self.log_source[pair], self.log_target[pair],
-        )  # fmt: skip
+            k,
+            self.states[self.source[pair]],
+            self.states[self.target[pair]],
+            start,
+            self.times[k + 1] - start,
+            self.log_source[pair],
+            self.log_target[pair],
+        )
 
     def in_place(self) -> tuple[int, float]:
         """Interval in which most of the mass is destroyed or created in place, and the larger share of the two."""
         shares = []
         for k in range(len(self.counts)):
             _, _, a, b, mass = self.whole_interval(k)
-            parts = ((a, b), (b, a))  # what has nothing at the other end, of all there is at this one
+            parts = (
+                (a, b),
+                (b, a),
+            )  # what has nothing at the other end, of all there is at this one
             lost = [
                 (mass * here.exp())[there < NOTHING / 2].sum() / (mass * here.exp()).sum()
                 for here, there in parts
@@ -121,7 +138,9 @@ def natural_couplings(lagrangian: ScaledLagrangian, gaps: np.ndarray) -> list[Co
     """
     sigma, penalty = lagrangian.sigma, lagrangian.growth_penalty
     if penalty is not None:
-        return [ConeCoupling(growth_penalty=penalty, sigma=sigma, duration=float(gap)) for gap in gaps]
+        return [
+            ConeCoupling(growth_penalty=penalty, sigma=sigma, duration=float(gap)) for gap in gaps
+        ]
     if sigma:
         return [EntropicOTCoupling(sigma=sigma, duration=float(gap)) for gap in gaps]
     return [OTCoupling() for _ in gaps]

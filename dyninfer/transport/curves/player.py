@@ -43,7 +43,9 @@ class PathPlayer:
     small = 0.5  # spread of the residual below which the least one counts as this: a game that begins well may lose a little
     chances = 3  # runaways after which the path stays where it was best
 
-    def __init__(self, path: ConditionalPath, learning_rate: float, alone: int, last: int, every: int = 1):
+    def __init__(
+        self, path: ConditionalPath, learning_rate: float, alone: int, last: int, every: int = 1
+    ):
         self.path, self.learning_rate = path, learning_rate
         self.alone, self.last, self.every = alone, last, every
         self.parameters = list(path.parameters())
@@ -88,7 +90,9 @@ class PathPlayer:
         variance = (
             (squares / seen - (total / seen).square()).clamp_min(0) * count
         ).sum() / count.sum().clamp_min(1e-12)
-        return variance.sqrt() / torch.where(self.unit > 0, self.unit, self.kinetic).clamp_min(1e-12)
+        return variance.sqrt() / torch.where(self.unit > 0, self.unit, self.kinetic).clamp_min(
+            1e-12
+        )
 
     def level(self, t: Tensor) -> Tensor:
         """Price of mass at times ``(n,)``: zero where it is free; where it is prescribed, what keeps it there."""
@@ -100,7 +104,11 @@ class PathPlayer:
         return price.to(t.dtype)[self._bin(t)]
 
     def step(
-        self, t: Tensor, measured: tuple[Tensor, Tensor, Tensor] | None, given: Tensor, kinetic: Tensor
+        self,
+        t: Tensor,
+        measured: tuple[Tensor, Tensor, Tensor] | None,
+        given: Tensor,
+        kinetic: Tensor,
     ) -> None:
         """Count a step of the loop; where residual, mass and pairs' action ``(n,)`` were measured, follow the gradient left."""
         if measured is not None:
@@ -115,7 +123,9 @@ class PathPlayer:
         if self.steps == self.alone < self.last:
             self.unit = self.kinetic.clone()
             self.best_spread = float(self.spread) or math.inf  # zero where nothing was measured
-            self.allowed = float(self.spent + self.limit * torch.maximum(self.unit, self.spent.abs()))
+            self.allowed = float(
+                self.spent + self.limit * torch.maximum(self.unit, self.spent.abs())
+            )
         if self.alone < self.steps <= self.last and self.steps % self.check_every == 0:
             self._guard()
         if self.steps == self.last and self.moved:
@@ -173,12 +183,20 @@ class PathPlayer:
 
     @torch.no_grad()
     def _measure(
-        self, t: Tensor, residual: Tensor, mass: Tensor, spent: Tensor, given: Tensor, kinetic: Tensor
+        self,
+        t: Tensor,
+        residual: Tensor,
+        mass: Tensor,
+        spent: Tensor,
+        given: Tensor,
+        kinetic: Tensor,
     ) -> None:
         new = torch.zeros_like(self.moments)
         value, weight = residual.double(), mass.double()
         new.index_add_(
-            1, self._bin(t), torch.stack([weight, weight * value, weight * value.square(), given.double()])
+            1,
+            self._bin(t),
+            torch.stack([weight, weight * value, weight * value.square(), given.double()]),
         )
         sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
@@ -195,7 +213,10 @@ class PathPlayer:
             return
         spent = float(self.spent)
         # Far outside the data the residual can be small: there, the pairs' own action tells.
-        if not spread <= self.limit * max(self.best_spread, self.small) or not spent <= self.allowed:
+        if (
+            not spread <= self.limit * max(self.best_spread, self.small)
+            or not spent <= self.allowed
+        ):
             self.runaways += 1
             self.learning_rate *= 0.5
             given_up = self.runaways == self.chances
@@ -209,9 +230,15 @@ class PathPlayer:
             logger.warning(
                 "step %d: the density path ran away (Hamilton-Jacobi residual %.3g of the kinetic energy, least %.3g; action of "
                 "the pairs %.3g, allowed %.3g); it %s",
-                self.steps, spread, self.best_spread, spent, self.allowed,
-                "stays where it began" if given_up else f"was put back and its learning rate halved to {self.learning_rate:.2g}",
-            )  # fmt: skip
+                self.steps,
+                spread,
+                self.best_spread,
+                spent,
+                self.allowed,
+                "stays where it began"
+                if given_up
+                else f"was put back and its learning rate halved to {self.learning_rate:.2g}",
+            )
         elif spread < self.best_spread:
             self.best_spread, self.best = spread, [p.detach().clone() for p in self.parameters]
 
@@ -242,7 +269,9 @@ def path_action(path: ConditionalPath, batch: PairBatch) -> Tensor:
         mean = mean._replace(weight=mean.weight.detach(), weight_rate=mean.weight_rate.detach())
     action = 0.5 * mean.weight * mean.velocity.square().sum(1)
     if lagrangian.growth_penalty is not None:
-        spent = mean.weight_rate.square() / mean.weight.clamp_min(torch.finfo(mean.weight.dtype).tiny)
+        spent = mean.weight_rate.square() / mean.weight.clamp_min(
+            torch.finfo(mean.weight.dtype).tiny
+        )
         action = action + spent / (2 * lagrangian.growth_penalty)
     if lagrangian.potential is not None:
         state = mean.state if batch.noise is None else path.point(batch).state

@@ -72,7 +72,9 @@ class DensityPath:
 class SampledPath(PathSampler):
     """Samples drawn from a :class:`DensityPath` at the times that are asked for."""
 
-    def __init__(self, path: DensityPath, scaling: Scaling, device: torch.device, dtype: torch.dtype):
+    def __init__(
+        self, path: DensityPath, scaling: Scaling, device: torch.device, dtype: torch.dtype
+    ):
         put = placer(device, dtype)
         self.path, self.scaling = path, scaling
         self.shift, self.scale, self.put = put(scaling.shift), put(scaling.scale), put
@@ -85,7 +87,9 @@ class SampledPath(PathSampler):
         with torch.random.fork_rng(devices=[t.device] if t.device.type == "cuda" else []):
             torch.manual_seed(seed)
             x, x0, x1 = (self._states(u) for u in (t, zero, one))
-        return DensityBatch(t, x, density, None, None, None, zero, x0, None, one, x1, None, one, None)
+        return DensityBatch(
+            t, x, density, None, None, None, zero, x0, None, one, x1, None, one, None
+        )
 
     def _states(self, t: Tensor) -> Tensor:
         x = self.path.sample(self.scaling.start + self.scaling.duration * t).detach()

@@ -9,7 +9,14 @@ from torch import Tensor
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import Coupling, sample_chains
-from dyninfer.transport.curves.base import DensityBatch, PathSampler, couple, interval, log_masses, placer
+from dyninfer.transport.curves.base import (
+    DensityBatch,
+    PathSampler,
+    couple,
+    interval,
+    log_masses,
+    placer,
+)
 
 
 class SmoothPath(PathSampler):
@@ -67,5 +74,18 @@ class SmoothPath(PathSampler):
         a, b = self.log_mass[k], self.log_mass[k + 1]
         weight = torch.lerp(a, b, h[:, 0] / gap).exp()
         return DensityBatch(
-            t, state, density, weight, velocity, (b - a) / gap, t0, x0, a.exp(), t1, x1, b.exp(), gap, None
+            t,
+            state,
+            density,
+            weight,
+            velocity,
+            (b - a) / gap,
+            t0,
+            x0,
+            a.exp(),
+            t1,
+            x1,
+            b.exp(),
+            gap,
+            None,
         )

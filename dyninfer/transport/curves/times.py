@@ -21,7 +21,9 @@ class TimeSampler:
 
     def __init__(self, adaptive: bool, device: torch.device, dtype: torch.dtype, bins: int = 50):
         self.adaptive = adaptive
-        self.moments = torch.zeros(3, bins, device=device, dtype=torch.float64)  # count, sum, sum of squares
+        self.moments = torch.zeros(
+            3, bins, device=device, dtype=torch.float64
+        )  # count, sum, sum of squares
         self.density = torch.ones(bins, device=device, dtype=dtype)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

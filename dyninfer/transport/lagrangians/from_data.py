@@ -50,7 +50,10 @@ class MeanAcceleration(Lagrangian):
             )
         t = scaling.times(data.times)
         m = np.stack(
-            [data.weights_at(u) @ scaling.states(s) for u, s in zip(data.times, data.samples, strict=True)]
+            [
+                data.weights_at(u) @ scaling.states(s)
+                for u, s in zip(data.times, data.samples, strict=True)
+            ]
         )
         speed = np.diff(m, axis=0) / np.diff(t)[:, None]
         acceleration = self.strength * np.diff(speed, axis=0) / (0.5 * (t[2:] - t[:-2]))[:, None]
@@ -120,9 +123,13 @@ class DataManifold(Lagrangian):
             if not 0 < value < math.inf:
                 raise ValueError(f"DataManifold.{name} must be positive, found {value}")
         if self.kernel not in ("rbf", "gaussian"):
-            raise ValueError(f"DataManifold.kernel must be 'rbf' or 'gaussian', found {self.kernel!r}")
+            raise ValueError(
+                f"DataManifold.kernel must be 'rbf' or 'gaussian', found {self.kernel!r}"
+            )
         if self.n_landmarks < 2:
-            raise ValueError(f"DataManifold.n_landmarks must be at least 2, found {self.n_landmarks}")
+            raise ValueError(
+                f"DataManifold.n_landmarks must be at least 2, found {self.n_landmarks}"
+            )
 
     def potential(self, data: Snapshots, scaling: Scaling) -> Potential:
         """V in scaled units, from landmarks of ``data``."""
@@ -137,7 +144,9 @@ class DataManifold(Lagrangian):
         )
         label, centre = found.labels_, found.cluster_centers_
         mass = np.bincount(label, weights=weight, minlength=len(centre))
-        spread = np.bincount(label, weights=weight * ((x - centre[label]) ** 2).sum(1), minlength=len(centre))
+        spread = np.bincount(
+            label, weights=weight * ((x - centre[label]) ** 2).sum(1), minlength=len(centre)
+        )
         # A cluster of few cells borrows from the mean, so that no kernel is a spike.
         prior = mass.mean()
         width = np.sqrt((spread + prior * spread.sum() / mass.sum()) / (mass + prior))
@@ -159,20 +168,28 @@ class _LogDensity:
         floor: float,
         x: np.ndarray,
     ):
-        self.strength, self.centre, self.width = strength, torch.as_tensor(centre), torch.as_tensor(width)
+        self.strength, self.centre, self.width = (
+            strength,
+            torch.as_tensor(centre),
+            torch.as_tensor(width),
+        )
         with np.errstate(divide="ignore"):
             self.log_weight = torch.as_tensor(np.log(mass))
         self.log_floor, self.offset = -math.inf, 0.0
         sample = torch.as_tensor(x[:: max(1, len(x) // 4096)])
         log_density = self._log_density(sample)
-        self.log_floor = float(torch.logsumexp(log_density, 0)) - math.log(len(sample)) + math.log(floor)
+        self.log_floor = (
+            float(torch.logsumexp(log_density, 0)) - math.log(len(sample)) + math.log(floor)
+        )
         self.offset = float(self._floored(log_density).mean())
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         return self.strength * (self._floored(self._log_density(x)) - self.offset)
 
     def _log_density(self, x: Tensor) -> Tensor:
-        centre, inverse, log_weight = (v.to(x) for v in (self.centre, 1 / self.width, self.log_weight))
+        centre, inverse, log_weight = (
+            v.to(x) for v in (self.centre, 1 / self.width, self.log_weight)
+        )
         squared = x.square().sum(1)[:, None] + centre.square().sum(1) - 2 * x @ centre.T
         return torch.logsumexp(log_weight - 0.5 * squared.clamp_min(0) * inverse.square(), 1)
 

@@ -13,7 +13,11 @@ Potential = Callable[[Tensor, Tensor], Tensor]
 
 
 def hamiltonian(
-    s: Derivatives, *, sigma: float = 0.0, growth_penalty: float | None = None, energy: Tensor | None = None
+    s: Derivatives,
+    *,
+    sigma: float = 0.0,
+    growth_penalty: float | None = None,
+    energy: Tensor | None = None,
 ) -> Tensor:
     r"""Hamiltonian density ``(n,)`` of a potential, without its time derivative.
 

@@ -201,7 +201,9 @@ class UnbalancedTransport(Lagrangian):
                 f"UnbalancedTransport.growth_penalty must be positive, found {self.growth_penalty}"
             )
         if self.mass not in ("free", "constrained"):
-            raise ValueError(f"UnbalancedTransport.mass must be 'free' or 'constrained', found {self.mass!r}")
+            raise ValueError(
+                f"UnbalancedTransport.mass must be 'free' or 'constrained', found {self.mass!r}"
+            )
 
 
 @dataclass(repr=False, eq=False)
@@ -247,7 +249,11 @@ class PhysicalPotential(Lagrangian):
         return _Rescaled(self.V, scaling)
 
     def _name(self) -> str:
-        return self.V if isinstance(self.V, str) else getattr(self.V, "__name__", type(self.V).__name__)
+        return (
+            self.V
+            if isinstance(self.V, str)
+            else getattr(self.V, "__name__", type(self.V).__name__)
+        )
 
 
 class _Rescaled:

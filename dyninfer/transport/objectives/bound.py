@@ -48,25 +48,38 @@ def kl_bound(
         gap = float(knots[k + 1] - knots[k])
         for part in range(n_times):
             tau = knots[k] + (part + 0.5) / n_times * gap
-            epsilon = noise(float(process.start + process.duration * tau)) if callable(noise) else noise
+            epsilon = (
+                noise(float(process.start + process.duration * tau)) if callable(noise) else noise
+            )
             if not epsilon > 0:
-                raise ValueError(f"noise must be positive for a bound on the divergence, found {epsilon}")
+                raise ValueError(
+                    f"noise must be positive for a bound on the divergence, found {epsilon}"
+                )
             b, s, pairs = _residuals(process, samples, tau, n_points, generator)
             weight = gap * process.duration / n_times
             products = ((v[pairs[0]] * v[pairs[1]]).sum(1) for v in (b + epsilon * s, b, s))
             rows.append(
-                [_mean(v * c * weight) for v, c in zip(products, (0.25 / epsilon, 0.5, 0.5), strict=True)]
+                [
+                    _mean(v * c * weight)
+                    for v, c in zip(products, (0.25 / epsilon, 0.5, 0.5), strict=True)
+                ]
             )
     values, errors = np.asarray(rows).transpose(2, 1, 0)
     path, velocity, score = values.sum(1)
     found = {"path": path, "velocity": velocity, "score": score}
-    found |= {f"{name}_error": e for name, e in zip(list(found), np.sqrt((errors**2).sum(1)), strict=True)}
+    found |= {
+        f"{name}_error": e for name, e in zip(list(found), np.sqrt((errors**2).sum(1)), strict=True)
+    }
     split = np.nan if callable(noise) else velocity / noise + noise * score
     return {name: float(value) for name, value in (found | {"split": split}).items()}
 
 
 def _residuals(
-    process: InterpolatedDiffusion, samples: CoupledSamples, tau: Tensor, n: int, generator: torch.Generator
+    process: InterpolatedDiffusion,
+    samples: CoupledSamples,
+    tau: Tensor,
+    n: int,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Residuals of velocity and score in the user's units at ``n`` points, and pairs of neighbours among these."""
     moment = process.schedule.moment(tau.to(samples.states).repeat(n))
@@ -99,7 +112,13 @@ def _mean(values: Any) -> tuple[float, float]:
 
 def check_bounded(process: InterpolatedDiffusion) -> None:
     """Raise a ValueError if there is no bound for such a process."""
-    if process.head is None or process.schedule.interpolant.gaussian_base or process.code is not None:
+    if (
+        process.head is None
+        or process.schedule.interpolant.gaussian_base
+        or process.code is not None
+    ):
         raise ValueError("kl_bound needs a learned score, a latent noise γ, and no conditions")
     if process.grows or process.bend is not None:
-        raise ValueError("kl_bound is for populations of constant mass and interpolants that are not bent")
+        raise ValueError(
+            "kl_bound is for populations of constant mass and interpolants that are not bent"
+        )

@@ -62,7 +62,9 @@ class BridgeObjective(MatchingObjective):
         target = torch.cat([torch.cat(pair, 1) for pair in targets])
         terms = ((0.5 * found - target.detach()) * found) @ self.mean
         # The same fields as fixed functions: what is left depends on the interpolant alone.
-        b, s = (_fixed(network)(twice, points, code) for network in (process.network, process.second))
+        b, s = (
+            _fixed(network)(twice, points, code) for network in (process.network, process.second)
+        )
         u = b + self.epsilon * s
         drift = torch.cat([v + self.epsilon * w for v, w in targets])
         value = ((0.5 * u - drift) * u).mean(1)
@@ -92,7 +94,9 @@ class BridgeObjective(MatchingObjective):
         """``I`` and ``∂I/∂t`` ``(n, d)``."""
         bend = process.bend
         if bend is None:
-            raise ValueError("the process has no network that bends its interpolant; build it with bend=")
+            raise ValueError(
+                "the process has no network that bends its interpolant; build it with bend="
+            )
         f, rate = bend.with_rate(batch.time, batch.ends.flatten(1), batch.code)
         f, rate = self.pace * f, self.pace * rate
         size, slope = batch.bend[:, :1], batch.bend[:, 1:]

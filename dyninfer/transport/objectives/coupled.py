@@ -87,7 +87,10 @@ class CoupledSamples:
         self.rows = torch.as_tensor(np.concatenate([p.rows for p in parts]), device=device)
         # Interval k owns the stretch (k, k + 1] of one long cumulative sum, so one search serves all intervals.
         self.cumulative = torch.as_tensor(_cumulative(parts), device=device)
-        log_weights, self.log_mass = np.concatenate([p.log_weights for p in parts]), put(log_masses(data))
+        log_weights, self.log_mass = (
+            np.concatenate([p.log_weights for p in parts]),
+            put(log_masses(data)),
+        )
         self.weighted = bool(log_weights.any() or self.log_mass.any())
         self.log_weights = put(log_weights)
         self.codes = None if code is None else put(code.encode(names))
@@ -97,7 +100,9 @@ class CoupledSamples:
 
     def pick(self, interval: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw by mass for the intervals ``(n,)``: numbers of the coupled samples ``(n,)`` and their rows ``(n, 2)`` or ``(n, K)``."""
-        u = torch.rand(len(interval), generator=generator, device=interval.device, dtype=torch.float64)
+        u = torch.rand(
+            len(interval), generator=generator, device=interval.device, dtype=torch.float64
+        )
         level = u if self.chains else interval + u
         pick = torch.searchsorted(self.cumulative, level).clamp_(max=len(self.rows) - 1)
         return pick, self.rows[pick]
@@ -111,7 +116,9 @@ class CoupledSamples:
             return Ends(knots, None, None, code)
         first = interval if self.chains else torch.zeros_like(interval)
         start = self.log_weights[pick, first] + self.log_mass[interval]
-        return Ends(knots, start, self.log_weights[pick, first + 1] + self.log_mass[interval + 1], code)
+        return Ends(
+            knots, start, self.log_weights[pick, first + 1] + self.log_mass[interval + 1], code
+        )
 
 
 def keep_apart(data: Snapshots, fraction: float, seed: int) -> tuple[Snapshots, Snapshots | None]:
@@ -126,7 +133,9 @@ def keep_apart(data: Snapshots, fraction: float, seed: int) -> tuple[Snapshots, 
         rows = [np.flatnonzero(at == name) for name in np.unique(at)]
         if min(map(len, rows)) < 10:
             return data, None
-        held.append(np.concatenate([rng.permutation(r)[: max(2, round(len(r) * fraction))] for r in rows]))
+        held.append(
+            np.concatenate([rng.permutation(r)[: max(2, round(len(r) * fraction))] for r in rows])
+        )
     kept = [np.setdiff1d(np.arange(n), rows) for n, rows in zip(data.sizes, held, strict=True)]
     every = list(range(data.n_times))
     return _part(data, kept, every), _part(data, [np.sort(rows) for rows in held], every)
@@ -134,7 +143,9 @@ def keep_apart(data: Snapshots, fraction: float, seed: int) -> tuple[Snapshots, 
 
 def _labels(data: Snapshots) -> list[np.ndarray]:
     if data.conditions is None:
-        raise ValueError("the data have no conditions; give condition_key, or Snapshots(conditions=...)")
+        raise ValueError(
+            "the data have no conditions; give condition_key, or Snapshots(conditions=...)"
+        )
     return [np.asarray(labels).astype(str) for labels in data.conditions]
 
 
@@ -169,13 +180,19 @@ def _stretches(
         if chains:
             yield _chain(share[0], plans, numbered, seed, condition)
             continue
-        for k, plan, source, target in zip(run[:-1], plans, numbered[:-1], numbered[1:], strict=True):
+        for k, plan, source, target in zip(
+            run[:-1], plans, numbered[:-1], numbered[1:], strict=True
+        ):
             pairs = np.stack([source[plan.source], target[plan.target]], 1)
             mass = plan.mass * (share[k] + share[k + 1]) / 2
-            yield Stretch(k, pairs, mass, np.stack([plan.log_source, plan.log_target], 1), condition)
+            yield Stretch(
+                k, pairs, mass, np.stack([plan.log_source, plan.log_target], 1), condition
+            )
 
 
-def _chain(share: float, plans: list[Plan], numbered: list[np.ndarray], seed: int, condition: int) -> Stretch:
+def _chain(
+    share: float, plans: list[Plan], numbered: list[np.ndarray], seed: int, condition: int
+) -> Stretch:
     sizes = [len(rows) for rows in numbered]
     chains = sample_weighted_chains(plans, sizes, max(8192, 2 * max(sizes)), seed + 1)
     rows = np.stack([found[chains.rows[:, k]] for k, found in enumerate(numbered)], 1)

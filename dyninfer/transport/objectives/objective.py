@@ -58,7 +58,9 @@ class MatchingObjective:
         like = samples.states
         self.times = TimeSampler(False, like.device, like.dtype)
         one_sided = schedule.interpolant.gaussian_base
-        self.length = 1 / process.scale if one_sided else torch.ones((), device=like.device, dtype=like.dtype)
+        self.length = (
+            1 / process.scale if one_sided else torch.ones((), device=like.device, dtype=like.dtype)
+        )
         self.base = -process.shift / process.scale if one_sided else None
         self.head, self.grows = process.head, process.grows
         self.antithetic = schedule.singular or process.head == "score"
@@ -108,7 +110,10 @@ class MatchingObjective:
         with torch.no_grad():
             terms = self.loss(process, self.held)
         return float(
-            sum(terms[name].mean() / (1 + v) for name, v in zip(self.names, self.yardstick, strict=True))
+            sum(
+                terms[name].mean() / (1 + v)
+                for name, v in zip(self.names, self.yardstick, strict=True)
+            )
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -130,7 +135,9 @@ class MatchingObjective:
         line = torch.bmm(torch.stack([moment.weights, moment.slopes], 1), ends.knots)
         z = None
         if moment.gamma is not None:
-            z = torch.randn(line[:, 0].shape, generator=generator, device=line.device, dtype=line.dtype)
+            z = torch.randn(
+                line[:, 0].shape, generator=generator, device=line.device, dtype=line.dtype
+            )
         mass = self._mass(tau, ends)
         if z is None or not self.antithetic:
             return self._points(tau, moment, line, z, mass, ends.code)

@@ -42,7 +42,11 @@ def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snap
     mass = np.repeat(observed.weights_at(times[0])[alive, None], len(times), 1)
     if run.log_weights is not None:
         mass = mass * run.log_weights.exp().cpu().numpy()[alive]
-    labels = observed.conditions[first][alive] if conditions and observed.conditions is not None else None
+    labels = (
+        observed.conditions[first][alive]
+        if conditions and observed.conditions is not None
+        else None
+    )
     return Snapshots(
         times=times,
         samples=tuple(run.states.cpu().numpy()[alive].swapaxes(0, 1)),

@@ -54,7 +54,10 @@ def published_midpoint(gap: Interval, seed: int) -> Prediction:
     order = np.lexsort((mass, i))
     last = np.append(np.flatnonzero(np.diff(i[order])), len(order) - 1)  # largest mass of every row
     pick = order[last]
-    x, y = gap.problem.data.samples[gap.before][i[pick]], gap.problem.data.samples[gap.after][j[pick]]
+    x, y = (
+        gap.problem.data.samples[gap.before][i[pick]],
+        gap.problem.data.samples[gap.after][j[pick]],
+    )
     return Prediction(0.5 * (x + y), None, steady_growth(gap._replace(fraction=0.5)))
 
 
@@ -86,7 +89,10 @@ def score(
         n = FLOOR_CELLS if name == FLOOR_AT else len(sample) // 2
         if 2 * n > len(sample):
             return {}
-        return {"w1": problem.unit * di.metrics.finite_sample_floor(sample, "w1", n=n, repeats=1, seed=seed)}
+        return {
+            "w1": problem.unit
+            * di.metrics.finite_sample_floor(sample, "w1", n=n, repeats=1, seed=seed)
+        }
     t = problem.data.times
     gap = Interval(problem, before, after, float((t[k] - t[before]) / (t[after] - t[before])))
     points, weights, mass = PREDICTIONS[name](gap, seed)

@@ -59,7 +59,11 @@ class Problem:
 
     def model_times(self, by_index: bool) -> np.ndarray:
         """Times ``(K,)`` for the model: 0, 1, 2, … as the papers have it, or the real ones."""
-        return np.arange(float(self.data.n_times)) if by_index else self.data.times / self.per_time_unit
+        return (
+            np.arange(float(self.data.n_times))
+            if by_index
+            else self.data.times / self.per_time_unit
+        )
 
     def around(self, hidden: tuple[float, ...], time: float) -> tuple[int, int, int]:
         """Positions of the nearest kept time before ``time``, of ``time`` itself, and of the nearest kept time after it."""
@@ -74,7 +78,9 @@ class Problem:
 
     def w1(self, points: np.ndarray, k: int, weights: np.ndarray | None = None) -> float:
         """Exact W1 between weighted points and all cells of time ``k``, in the units that are reported."""
-        return self.unit * di.metrics.wasserstein(points, self.data.samples[k], p=1, x_weights=weights)
+        return self.unit * di.metrics.wasserstein(
+            points, self.data.samples[k], p=1, x_weights=weights
+        )
 
 
 @lru_cache(maxsize=1)
@@ -82,13 +88,20 @@ def load(name: str, n_features: int | None = None, cells: int | None = None) -> 
     """Read a data set; ``cells`` keeps so many per time, for trying things out."""
     source = SOURCES[name]
     adata = getattr(di.datasets, name)()
-    x = np.asarray(adata.obsm[source.use_rep])[:, : n_features or source.features[0]].astype(np.float64)
+    x = np.asarray(adata.obsm[source.use_rep])[:, : n_features or source.features[0]].astype(
+        np.float64
+    )
     times = np.asarray(adata.obs[source.time_key], dtype=float)
     scaled, unit = standardised(x, z_score=x.shape[1] == 5 and source.use_rep == "X_pca")
-    data = di.Snapshots(times=np.unique(times), samples=[scaled[times == t] for t in np.unique(times)])
+    data = di.Snapshots(
+        times=np.unique(times), samples=[scaled[times == t] for t in np.unique(times)]
+    )
     masses = np.asarray(data.sizes, dtype=float) if source.grows else None
     return Problem(
-        data if cells is None else data.subsample(cells), unit, masses, per_time_unit=source.per_time_unit
+        data if cells is None else data.subsample(cells),
+        unit,
+        masses,
+        per_time_unit=source.per_time_unit,
     )
 
 

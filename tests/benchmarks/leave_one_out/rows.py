@@ -12,8 +12,17 @@ import pandas as pd
 from benchmarks.leave_one_out.baselines import BASELINES
 
 KEY = (
-    "dataset", "features", "time", "variant", "held", "scored", "inner", "seed", "cells", "settings",
-)  # fmt: skip
+    "dataset",
+    "features",
+    "time",
+    "variant",
+    "held",
+    "scored",
+    "inner",
+    "seed",
+    "cells",
+    "settings",
+)
 PROBLEM = ["dataset", "features", "cells"]
 
 
@@ -58,7 +67,9 @@ def lines_of(part: pd.DataFrame) -> list[pd.DataFrame]:
 
     A default of the package may have changed on the way: a line has the settings of its newest row.
     """
-    groups = sorted((group for _, group in part.groupby(["variant", "given"], sort=False)), key=place)
+    groups = sorted(
+        (group for _, group in part.groupby(["variant", "given"], sort=False)), key=place
+    )
     return [g[g["settings"] == g.loc[g["date"].idxmax(), "settings"]] for g in groups]
 
 
@@ -70,12 +81,19 @@ def table(problem: dict[str, Any], part: pd.DataFrame) -> str:
     digits = 3 if part["w1"].median() < 10 else 2
     head = [
         "",
-        *(f"{held:g}" if held == scored else f"{held:g} (by {scored:g})" for held, scored in outcomes),
+        *(
+            f"{held:g}" if held == scored else f"{held:g} (by {scored:g})"
+            for held, scored in outcomes
+        ),
     ]
     head += ["mean", "sd over seeds", "seeds"]
     head += ["mean, no weights", "mass error"] if with_mass else []
     head += ["CPU-s per fit", "steps"]
-    texts = [head, ["---"] * len(head), *(cells_of(line, outcomes, with_mass, digits) for line in lines)]
+    texts = [
+        head,
+        ["---"] * len(head),
+        *(cells_of(line, outcomes, with_mass, digits) for line in lines),
+    ]
     return "\n".join([title(problem, part), "", *(f"| {' | '.join(text)} |" for text in texts)])
 
 
@@ -110,9 +128,13 @@ def cells_of(
     ]
     if with_mass:
         plain = group["w1_unweighted"].mean() if "w1_unweighted" in group else np.nan
-        off = (group["mass"] / group["mass_observed"] - 1).abs().mean() if "mass" in group else np.nan
+        off = (
+            (group["mass"] / group["mass_observed"] - 1).abs().mean() if "mass" in group else np.nan
+        )
         texts += [number(plain, digits), "" if np.isnan(off) else f"{off:.1%}"]
-    return texts + [number(group[c].mean() if c in group else np.nan, 0) for c in ("cpu_seconds", "steps")]
+    return texts + [
+        number(group[c].mean() if c in group else np.nan, 0) for c in ("cpu_seconds", "steps")
+    ]
 
 
 def trouble(group: pd.DataFrame) -> str:
@@ -138,7 +160,9 @@ def chosen(inside: list[pd.DataFrame], outside: list[pd.DataFrame]) -> str:
             best = min(lines, key=lambda line: line.groupby("scored")["w1"].mean().mean()).iloc[0]
             same = [line for line in outside if line.iloc[0]["settings"] == best["settings"]]
             scores = [w1 for line in same for w1 in line.loc[line["held"] == held, "w1"]]
-            result = f"W1 {np.mean(scores):.4f} over {len(scores)} seeds" if scores else "not run yet"
+            result = (
+                f"W1 {np.mean(scores):.4f} over {len(scores)} seeds" if scores else "not run yet"
+            )
             text += f"\n* without {held:g}, `{method}` takes {name_of(best)}; at {held:g}: {result}"
     return text and "\n" + text
 
@@ -151,7 +175,9 @@ def name_of(row: pd.Series) -> str:
 def place(group: pd.DataFrame) -> tuple[int, int]:
     """Where a line stands: baselines in their order, then models as they came."""
     name = group.iloc[0]["variant"]
-    return (BASELINES.index(name), 0) if name in BASELINES else (len(BASELINES), int(group.index[0]))
+    return (
+        (BASELINES.index(name), 0) if name in BASELINES else (len(BASELINES), int(group.index[0]))
+    )
 
 
 def number(value: float, digits: int) -> str:

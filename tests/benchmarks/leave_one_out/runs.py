@@ -73,9 +73,13 @@ class Run:
         for held, scored in common.pop("outcomes"):
             inner = len(self.hidden) > 1
             yield common | {
-                "hidden": list(self.hidden), "given": given, "held": held, "scored": scored, "inner": inner,
+                "hidden": list(self.hidden),
+                "given": given,
+                "held": held,
+                "scored": scored,
+                "inner": inner,
                 "settings": settings,
-            }  # fmt: skip
+            }
 
 
 def execute(run: Run) -> list[dict[str, Any]]:
@@ -88,12 +92,15 @@ def execute(run: Run) -> list[dict[str, Any]]:
     }
     if run.variant in baselines.BASELINES:
         results = [
-            baselines.score(problem, run.variant, run.hidden, scored, run.seed) for _, scored in run.outcomes
+            baselines.score(problem, run.variant, run.hidden, scored, run.seed)
+            for _, scored in run.outcomes
         ]
     else:
         model, measured = fit(problem, run)
         results = [measured | predict(problem, run, model, scored) for _, scored in run.outcomes]
-    return [head | result | stamp for head, result in zip(run.headers(), results, strict=True) if result]
+    return [
+        head | result | stamp for head, result in zip(run.headers(), results, strict=True) if result
+    ]
 
 
 def fit(problem: Problem, run: Run) -> tuple[Any, dict[str, Any]]:
@@ -102,7 +109,9 @@ def fit(problem: Problem, run: Run) -> tuple[Any, dict[str, Any]]:
     shown = problem.shown(by_index, with_masses=VARIANTS[run.variant].grows)
     hidden = [problem.model_times(by_index)[problem.data.index(t)] for t in run.hidden]
     began = cpu_seconds()
-    model = run.estimator().fit(shown, hold_out=hidden, seed=run.seed, max_steps=run.steps, progress=False)
+    model = run.estimator().fit(
+        shown, hold_out=hidden, seed=run.seed, max_steps=run.steps, progress=False
+    )
     if model.status_ == "interrupted":
         raise KeyboardInterrupt  # such a model is no result
     return model, {
@@ -115,7 +124,10 @@ def fit(problem: Problem, run: Run) -> tuple[Any, dict[str, Any]]:
 def predict(problem: Problem, run: Run, model: Any, time: float) -> dict[str, Any]:
     """Carry all cells of the kept time before to ``time``; W1 with the model's weights and without, and the mass."""
     begin, end, _ = problem.around(run.hidden, time)
-    t, start = problem.model_times(run.time == "index"), problem.data.samples[begin].astype(np.float32)
+    t, start = (
+        problem.model_times(run.time == "index"),
+        problem.data.samples[begin].astype(np.float32),
+    )
     arrived = model.simulate(start, [t[begin], t[end]], seed=run.seed, **run.simulation())
     alive = (arrived.status == 0).cpu().numpy()
     points = arrived.states[:, -1].cpu().numpy()[alive]
@@ -158,7 +170,16 @@ def cpu_seconds() -> float:
 def commit() -> str | None:
     """Short hash of the commit that is run, marked where the package differs from it; None outside a repository."""
     root = Path(di.__file__).parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--abbrev=10", "--dirty"]
+    command = [
+        "git",
+        "-C",
+        str(root),
+        "describe",
+        "--always",
+        "--exclude=*",
+        "--abbrev=10",
+        "--dirty",
+    ]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

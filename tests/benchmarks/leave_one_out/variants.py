@@ -60,10 +60,13 @@ LAGRANGIANS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "OT": lambda settings: public("OptimalTransport")(),
     "SB": lambda settings: public("SchrodingerBridge")(sigma=settings.pop("sigma", FLOW_SIGMA)),
     "UOT": lambda settings: public("UnbalancedTransport")(
-        growth_penalty=settings.pop("growth_penalty", FLOW_GROWTH_PENALTY), **taken(settings, "growth__")
+        growth_penalty=settings.pop("growth_penalty", FLOW_GROWTH_PENALTY),
+        **taken(settings, "growth__"),
     ),
     "DataManifold": lambda settings: public("DataManifold")(**taken(settings, "manifold__")),
-    "MeanAcceleration": lambda settings: public("MeanAcceleration")(**taken(settings, "acceleration__")),
+    "MeanAcceleration": lambda settings: public("MeanAcceleration")(
+        **taken(settings, "acceleration__")
+    ),
 }
 
 VARIANTS: dict[str, Variant] = {
@@ -71,8 +74,12 @@ VARIANTS: dict[str, Variant] = {
     "am:cubic": Variant(estimator("ActionMatching", interpolation="cubic")),
     "am:independent": Variant(estimator("ActionMatching", coupling="independent")),
     "am:entropic": Variant(estimator("ActionMatching", sigma=SIGMA)),
-    "am:unbalanced": Variant(estimator("ActionMatching", growth_penalty=GROWTH_PENALTY), grows=True),
-    "am:both": Variant(estimator("ActionMatching", sigma=SIGMA, growth_penalty=GROWTH_PENALTY), grows=True),
+    "am:unbalanced": Variant(
+        estimator("ActionMatching", growth_penalty=GROWTH_PENALTY), grows=True
+    ),
+    "am:both": Variant(
+        estimator("ActionMatching", sigma=SIGMA, growth_penalty=GROWTH_PENALTY), grows=True
+    ),
     "wlf:OT": Variant(flow("OT")),
     "wlf:SB": Variant(flow("SB")),
     "wlf:UOT": Variant(flow("UOT"), grows=True),
@@ -86,7 +93,9 @@ VARIANTS: dict[str, Variant] = {
     ),
     "si:OT": Variant(estimator("StochasticInterpolant", coupling="ot")),
     "si:independent": Variant(estimator("StochasticInterpolant", coupling="independent")),
-    "si:OT, noise 0.1": Variant(estimator("StochasticInterpolant", coupling="ot"), simulate={"noise": 0.1}),
+    "si:OT, noise 0.1": Variant(
+        estimator("StochasticInterpolant", coupling="ot"), simulate={"noise": 0.1}
+    ),
     "si:unbalanced": Variant(estimator("StochasticInterpolant", coupling="unbalanced"), grows=True),
 }
 

@@ -115,7 +115,9 @@ def test_filter_and_messages_give_the_dense_likelihood():
     times, _, start, phi, q, gap, seen, prior = model()
     filtered = log_likelihood(start, phi, q, gap, seen)
     first = messages(phi, covariance_root(q), gap, seen)[0]
-    np.testing.assert_allclose(evidence(first, start, covariance_root(start.covariance)), filtered, atol=1e-7)
+    np.testing.assert_allclose(
+        evidence(first, start, covariance_root(start.covariance)), filtered, atol=1e-7
+    )
     for p in range(len(gap)):
         for i in range(2):
             o = seen.mask[p, :, i, 0]
@@ -183,7 +185,9 @@ def test_gradients_of_the_likelihood_match_central_differences():
     times, approximation, start, _, _, gap, seen, _ = model(n_times=12)
 
     def loss(x):
-        phi, q = transitions(approximation.nodes, approximation.weights(x[:2]), x[2:4], x[4:6], times.diff())
+        phi, q = transitions(
+            approximation.nodes, approximation.weights(x[:2]), x[2:4], x[4:6], times.diff()
+        )
         seen_so = Observations(seen.values, seen.mask, seen.loading, x[6:8, None] ** 2)
         return log_likelihood(start, phi, q, gap, seen_so).sum()
 
@@ -191,7 +195,9 @@ def test_gradients_of_the_likelihood_match_central_differences():
     slopes = torch.autograd.functional.jacobian(loss, x)
     for k in range(8):
         e = 1e-5 * torch.eye(8, dtype=DOUBLE)[k]
-        assert slopes[k].item() == pytest.approx(float(loss(x + e) - loss(x - e)) / 2e-5, rel=2e-5, abs=1e-5)
+        assert slopes[k].item() == pytest.approx(
+            float(loss(x + e) - loss(x - e)) / 2e-5, rel=2e-5, abs=1e-5
+        )
 
 
 def test_a_step_without_noise_only_moves_the_message():

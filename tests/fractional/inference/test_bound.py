@@ -19,9 +19,17 @@ REFERENCE = [20.0**p for p in (-1, -0.5, 0, 0.5, 1)]
 
 def prior_of(noise, hurst, seen_with, drift="none", start=1e-7):
     prior = LinearPrior(
-        noise, 1, 1, drift=drift, hurst=hurst, shared=True, tau=1.0,
-        observation_noise=torch.tensor([seen_with]), latent=False, free_start=False,
-    ).requires_grad_(False)  # fmt: skip
+        noise,
+        1,
+        1,
+        drift=drift,
+        hurst=hurst,
+        shared=True,
+        tau=1.0,
+        observation_noise=torch.tensor([seen_with]),
+        latent=False,
+        free_start=False,
+    ).requires_grad_(False)
     prior.log_start.fill_(math.log(start))
     return prior
 
@@ -34,7 +42,9 @@ def bridge(noise, hurst, n_steps):
     """−log ∫ p(x) exp(−x²/2s²) dx at the end of a bridge from 0, by the bound; and the spread of the weights."""
     prior = prior_of(noise, hurst, 0.1)
     paths = guided_paths(prior, seen([0.0, 2.0], [np.nan, 0.0]), 50, n_steps=n_steps)
-    return -paths.bound[0].item() - 0.5 * math.log(2 * math.pi * 0.01), paths.log_weights.std().item()
+    return -paths.bound[0].item() - 0.5 * math.log(
+        2 * math.pi * 0.01
+    ), paths.log_weights.std().item()
 
 
 @pytest.mark.parametrize(
@@ -109,7 +119,10 @@ def test_weighted_likelihood_of_a_double_well_is_that_of_plain_simulation():
     series = seen([0.0, 0.5, 1.0], [0.0, 0.6, 0.9])
     found = guided_paths(prior_of(noise, 0.7, 0.3), series, 20_000, extra_drift=push, n_steps=25)
     run = solve_fractional(
-        FractionalDiffusion(push, noise, 0.7), torch.zeros(20_000, 1, dtype=DOUBLE), [0, 0.5, 1], dt=0.02
+        FractionalDiffusion(push, noise, 0.7),
+        torch.zeros(20_000, 1, dtype=DOUBLE),
+        [0, 0.5, 1],
+        dt=0.02,
     )
     error = (run.states[:, :, 0] - torch.tensor([0.0, 0.6, 0.9])) / 0.3
     density = (-0.5 * error.square() - math.log(0.3 * math.sqrt(2 * math.pi))).sum(1)
@@ -146,7 +159,9 @@ def test_linear_drift_outside_the_linear_part_leaves_the_bound_exact():
     inside = prior_of(noise, 0.7, 0.2, "linear", start=0.5)
     outside = prior_of(noise, 0.7, 0.2, "none", start=0.5)
     rate, level = inside.rate, inside.level
-    found = guided_paths(outside, series, 20, extra_drift=lambda t, x: -rate * (x - level), n_steps=10)
+    found = guided_paths(
+        outside, series, 20, extra_drift=lambda t, x: -rate * (x - level), n_steps=10
+    )
     assert found.log_weights.std() < 1e-8
     assert found.bound[0].item() == pytest.approx(
         guided_paths(inside, series, 1, n_steps=10).bound[0].item(), abs=1e-8
@@ -161,7 +176,9 @@ def test_constant_amplitude_outside_the_linear_part_leaves_the_bound_exact():
     found = guided_paths(
         prior_of(noise, 0.3, 0.2), series, 20, amplitude=lambda t, x: 1.7 * torch.ones_like(x)
     )
-    assert found.bound[0].item() == pytest.approx(exact_log_likelihood(loud, series).item(), abs=1e-7)
+    assert found.bound[0].item() == pytest.approx(
+        exact_log_likelihood(loud, series).item(), abs=1e-7
+    )
 
 
 def test_geometric_noise_has_the_law_that_the_chain_rule_gives():

@@ -6,7 +6,13 @@ import torch
 
 from dyninfer import Paths
 from dyninfer.fractional import MarkovApproximation
-from dyninfer.fractional.inference import LinearPrior, NeuralModel, Parts, Series, exact_log_likelihood
+from dyninfer.fractional.inference import (
+    LinearPrior,
+    NeuralModel,
+    Parts,
+    Series,
+    exact_log_likelihood,
+)
 from dyninfer.fractional.inference.fitting import BoundObjective
 from dyninfer.learning.training import Training, train
 
@@ -15,7 +21,14 @@ AXES = torch.tensor([[1.0, 0.2], [0.6, 0.8], [-0.3, 1.0]], dtype=DOUBLE)  # not 
 
 
 def model_of(prior, n_features, parts, latent=False, **settings):
-    options = {"content_dim": 0, "width": 8, "depth": 1, "n_steps": 1, "read_first": None, "span": (0.0, 2.0)}
+    options = {
+        "content_dim": 0,
+        "width": 8,
+        "depth": 1,
+        "n_steps": 1,
+        "read_first": None,
+        "span": (0.0, 2.0),
+    }
     d = prior.n_states
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -31,9 +44,17 @@ def model_of(prior, n_features, parts, latent=False, **settings):
 
 def prior_of(d, n_features, latent=False, hurst=0.7):
     return LinearPrior(
-        MarkovApproximation(3, horizon=2.0, dt=0.1), d, n_features, drift="none", hurst=hurst, shared=True,
-        tau=0.2, observation_noise=torch.full((n_features,), 0.3), latent=latent, free_start=False,
-    )  # fmt: skip
+        MarkovApproximation(3, horizon=2.0, dt=0.1),
+        d,
+        n_features,
+        drift="none",
+        hurst=hurst,
+        shared=True,
+        tau=0.2,
+        observation_noise=torch.full((n_features,), 0.3),
+        latent=latent,
+        free_start=False,
+    )
 
 
 def irregular(n_features, seed=0):
@@ -51,7 +72,10 @@ def latent_pair():
     exact = prior_of(2, 3, latent=True).requires_grad_(False)
     exact.loading.copy_(AXES)
     model = model_of(
-        prior_of(2, 3), 3, Parts(encoder="network", decoder="linear", control="network"), latent=True
+        prior_of(2, 3),
+        3,
+        Parts(encoder="network", decoder="linear", control="network"),
+        latent=True,
     )
     model.prior.requires_grad_(False)
     model.begin(AXES, torch.zeros(3, dtype=DOUBLE))
@@ -73,7 +97,9 @@ def test_bound_of_an_encoder_is_below_the_evidence_and_training_closes_the_gap()
     evidence = exact_log_likelihood(exact, series)
     right = model.log_weights(series, 400, 0)
     assert (right.mean(0) < evidence + 3 * right.std(0) / 20).all()
-    assert (evidence - right.mean(0)).max() < 0.7  # coordinates that the readout mixes are guided one by one
+    assert (
+        evidence - right.mean(0)
+    ).max() < 0.7  # coordinates that the readout mixes are guided one by one
     weighted = right.logsumexp(0) - np.log(400)
     assert (evidence - weighted).abs().max() < 0.15
     with torch.no_grad():  # an encoder that is wrong
@@ -81,10 +107,18 @@ def test_bound_of_an_encoder_is_below_the_evidence_and_training_closes_the_gap()
         model.encoder.head.bias[2:] += 1.5
     before = (evidence - model.log_weights(series, 100, 0).mean(0)).sum()
     settings = Training(
-        max_steps=40, batch_size=3, learning_rate=0.03, warmup_steps=5, ema_decay=0.8,
-        validation_fraction=0.0, precision="float64", device="cpu",
-    )  # fmt: skip
-    train(model, BoundObjective(model.prior, series, None, 8, None, 0, 0, 0), settings, progress=False)
+        max_steps=40,
+        batch_size=3,
+        learning_rate=0.03,
+        warmup_steps=5,
+        ema_decay=0.8,
+        validation_fraction=0.0,
+        precision="float64",
+        device="cpu",
+    )
+    train(
+        model, BoundObjective(model.prior, series, None, 8, None, 0, 0, 0), settings, progress=False
+    )
     after = (evidence - model.log_weights(series, 100, 0).mean(0)).sum()
     assert before > 2
     assert after < 0.6 * before
@@ -121,20 +155,26 @@ def test_brownian_noise_is_the_ordinary_equation():
 def test_posterior_that_reads_first_observations_does_not_know_the_others():
     series = irregular(3)
     model = model_of(
-        prior_of(2, 3), 3, Parts(drift="network", encoder="network", decoder="network"), latent=True,
-        read_first=2, content_dim=2,
-    )  # fmt: skip
+        prior_of(2, 3),
+        3,
+        Parts(drift="network", encoder="network", decoder="network"),
+        latent=True,
+        read_first=2,
+        content_dim=2,
+    )
     with torch.no_grad():  # a control that says something
         model.control.network[-1].weight.normal_(generator=torch.Generator().manual_seed(0))
     moved = Series(
-        series.times, series.values + 3.0 * (torch.arange(9) >= 2)[None, :, None], *(
-            getattr(series, name) for name in ("mask", "gaps", "gap", "queried", "placed")
-        ),
-    )  # fmt: skip
+        series.times,
+        series.values + 3.0 * (torch.arange(9) >= 2)[None, :, None],
+        *(getattr(series, name) for name in ("mask", "gaps", "gap", "queried", "placed")),
+    )
     assert torch.equal(model.draw(series, 3, 1)[0], model.draw(moved, 3, 1)[0])
-    other = Series(series.times, series.values * 2, *(
-        getattr(series, name) for name in ("mask", "gaps", "gap", "queried", "placed")
-    ))  # fmt: skip
+    other = Series(
+        series.times,
+        series.values * 2,
+        *(getattr(series, name) for name in ("mask", "gaps", "gap", "queried", "placed")),
+    )
     assert not torch.equal(model.draw(series, 3, 1)[0], model.draw(other, 3, 1)[0])
 
 
@@ -167,16 +207,34 @@ def test_windows_are_parts_of_paths():
 def test_windows_grow_to_whole_paths():
     """Of three times at first, of all in the end, halfway in the middle; no start lets one run past its path."""
     paths = Paths(
-        times=[0.1 * np.arange(n) for n in (11, 11, 7)], states=[np.ones((n, 1)) for n in (11, 11, 7)]
+        times=[0.1 * np.arange(n) for n in (11, 11, 7)],
+        states=[np.ones((n, 1)) for n in (11, 11, 7)],
     )
     series, prior = Series.of(paths), prior_of(1, 1)
     objective = BoundObjective(prior, series, None, 1, 3, 8, 0, 0)
     model, seen = model_of(prior, 1, Parts(drift="network", control=None)), {}
     guided = model.guided
-    model.guided = lambda part, *others: seen.setdefault(objective.step, part) and guided(part, *others)
+    model.guided = lambda part, *others: (
+        seen.setdefault(objective.step, part) and guided(part, *others)
+    )
     generator = torch.Generator().manual_seed(0)
     for _ in range(12):
         batch = objective.batch(3, generator)
         objective.observe(batch, objective.loss(model, batch))
-    assert [part.times.shape[1] for part in seen.values()] == [3, 4, 5, 6, 7, 8, 9, 10, 11, 11, 11, 11]
-    assert all(part.mask.any(-1).sum(-1).min() >= min(7, part.times.shape[1]) for part in seen.values())
+    assert [part.times.shape[1] for part in seen.values()] == [
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+        10,
+        11,
+        11,
+        11,
+        11,
+    ]
+    assert all(
+        part.mask.any(-1).sum(-1).min() >= min(7, part.times.shape[1]) for part in seen.values()
+    )

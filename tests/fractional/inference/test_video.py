@@ -37,7 +37,9 @@ def networks(seed: int = 0) -> tuple[FrameEncoder, FrameDecoder]:
 
 
 def videos(n: int, length: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    values = torch.randn(n, length, SIZE**2, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+    values = torch.randn(
+        n, length, SIZE**2, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE
+    )
     return values, torch.ones_like(values), torch.arange(length, dtype=DOUBLE).expand(n, -1)
 
 
@@ -74,7 +76,10 @@ def test_frames_that_are_not_seen_change_nothing_before_them_nor_the_content():
     encoder, _ = networks()
     values, mask, times = videos(2, 6)
     mask[:, 4:] = 0
-    long, short = encoder(values * mask, mask, times), encoder(values[:, :4], mask[:, :4], times[:, :4])
+    long, short = (
+        encoder(values * mask, mask, times),
+        encoder(values[:, :4], mask[:, :4], times[:, :4]),
+    )
     torch.testing.assert_close(long.content, short.content)
     torch.testing.assert_close(long.mean[:, :4], short.mean)
     torch.testing.assert_close(long.context[:, :4], short.context)
@@ -100,7 +105,11 @@ def test_context_reaches_two_frames_and_no_further():
     values, mask, times = videos(1, 9)
     moved = values.clone()
     moved[:, 4] += 1
-    change = (encoder(moved, mask, times).context - encoder(values, mask, times).context).abs().amax((0, 2))
+    change = (
+        (encoder(moved, mask, times).context - encoder(values, mask, times).context)
+        .abs()
+        .amax((0, 2))
+    )
     assert (change[2:7] > 1e-6).all()
     assert change[[0, 1, 7, 8]].max() == 0
 
@@ -116,7 +125,9 @@ def test_frames_lie_between_black_and_white():
 def test_settings_that_cannot_be_are_named():
     with pytest.raises(ValueError, match="widths has 3 blocks.*size is 20"):
         FrameEncoder(20, latent_dim=1, widths=(4, 4, 4))
-    with pytest.raises(ValueError, match="shift must be the mean of grey values between 0 and 1, found 90"):
+    with pytest.raises(
+        ValueError, match="shift must be the mean of grey values between 0 and 1, found 90"
+    ):
         FrameDecoder(16, latent_dim=1, widths=(4,), shift=90.0, scale=1.0)
     with pytest.raises(ValueError, match="scale must be the positive deviation"):
         FrameDecoder(16, latent_dim=1, widths=(4,), shift=0.5, scale=0.0)
@@ -125,9 +136,17 @@ def test_settings_that_cannot_be_are_named():
 def brownian(d: int, n_features: int) -> LinearPrior:
     """``σ W`` from a start of deviation 3 in each of ``d`` coordinates, seen with noise 0.4."""
     return LinearPrior(
-        MarkovApproximation(3, horizon=2.0, dt=0.1), d, n_features, drift="none", hurst=0.5, shared=True, tau=0.25,
-        observation_noise=torch.full((n_features,), 0.4), latent=False, free_start=False,
-    ).requires_grad_(False)  # fmt: skip
+        MarkovApproximation(3, horizon=2.0, dt=0.1),
+        d,
+        n_features,
+        drift="none",
+        hurst=0.5,
+        shared=True,
+        tau=0.25,
+        observation_noise=torch.full((n_features,), 0.4),
+        latent=False,
+        free_start=False,
+    ).requires_grad_(False)
 
 
 def pseudo_observations(d: int, length: int) -> PseudoObservations:
@@ -166,10 +185,18 @@ def video_model(**settings) -> tuple[NeuralModel, Series]:
     encoder, decoder = networks()
     prior = brownian(LATENTS, SIZE**2)
     model = NeuralModel(
-        prior, SIZE**2, Parts(encoder=encoder, decoder=decoder, control="network"), latent=True,
-        content_dim=CONTENT, width=8, depth=1, n_steps=2, read_first=None, span=(0.0, 2.0),
+        prior,
+        SIZE**2,
+        Parts(encoder=encoder, decoder=decoder, control="network"),
+        latent=True,
+        content_dim=CONTENT,
+        width=8,
+        depth=1,
+        n_steps=2,
+        read_first=None,
+        span=(0.0, 2.0),
         units=(torch.zeros(LATENTS), torch.ones(LATENTS)),
-    ).double()  # fmt: skip
+    ).double()
     values, _, times = videos(3, 5)
     values[1, 2] = math.nan  # a frame that is missing
     return model, Series.of(di.Paths(times=list(times.numpy() / 4), states=list(values.numpy())))
@@ -189,7 +216,9 @@ def test_bound_reaches_every_network():
     guided, _ = model.guided(series, 2, seed=0)
     (-guided.bound.sum()).backward()
     silent = [
-        n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())
+        n
+        for n, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
     ]
     # A control whose last layer begins at 0 passes nothing back to what lies before it.
     assert all(name.startswith("control.network.0") for name in silent)
@@ -209,10 +238,20 @@ def test_estimator_learns_from_videos_and_forecasts_frames(noise):
     paths = system.paths(6, 5, seed=0)
     encoder, decoder = (net.float() for net in networks())
     model = di.FractionalSDE(
-        state="latent", latent_dim=LATENTS, content_dim=CONTENT, encoder=encoder, decoder=decoder, n_nodes=2,
-        drift="network", n_samples=2, n_steps=1, width=8, depth=1, observation_noise=noise,
+        state="latent",
+        latent_dim=LATENTS,
+        content_dim=CONTENT,
+        encoder=encoder,
+        decoder=decoder,
+        n_nodes=2,
+        drift="network",
+        n_samples=2,
+        n_steps=1,
+        width=8,
+        depth=1,
+        observation_noise=noise,
         training=Training(max_steps=3, batch_size=4, validation_fraction=0.0, device="cpu"),
-    ).fit(paths, progress=False)  # fmt: skip
+    ).fit(paths, progress=False)
     assert np.isfinite(model.elbo(paths)).all()
     deviations = model.observation_noise_
     assert deviations.shape == (SIZE**2,)

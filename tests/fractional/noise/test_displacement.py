@@ -30,7 +30,9 @@ def test_exponent_coefficient_and_noise_of_simulated_tracks_are_found(exponent):
     noisy = msd_exponent(tracks_of(exponent, noise=0.7), 10, pooled=True, localisation_noise=True)
     assert noisy.exponent[0] == pytest.approx(exponent, abs=0.1)
     assert noisy.noise_variance[0] == pytest.approx(0.49, abs=0.15)
-    assert msd_exponent(tracks_of(exponent, noise=0.7), 10, pooled=True).exponent[0] < exponent - 0.1
+    assert (
+        msd_exponent(tracks_of(exponent, noise=0.7), 10, pooled=True).exponent[0] < exponent - 0.1
+    )
 
 
 def test_frames_not_seen_are_left_out_of_the_mean():

@@ -3,11 +3,21 @@ import pytest
 import torch
 
 from dyninfer.fractional import FractionalBrownianMotion
-from dyninfer.fractional.noise.hurst import hurst_dfa, hurst_mle, hurst_rs, hurst_variogram, hurst_whittle
+from dyninfer.fractional.noise.hurst import (
+    hurst_dfa,
+    hurst_mle,
+    hurst_rs,
+    hurst_variogram,
+    hurst_whittle,
+)
 
 
 def motion(hurst, n_paths, times, seed=0):
-    return FractionalBrownianMotion(hurst).sample(times, n_paths, seed=seed, dtype=torch.float64).numpy()
+    return (
+        FractionalBrownianMotion(hurst)
+        .sample(times, n_paths, seed=seed, dtype=torch.float64)
+        .numpy()
+    )
 
 
 @pytest.mark.parametrize("hurst", [0.1, 0.3, 0.5, 0.7, 0.9])
@@ -51,7 +61,9 @@ def test_whittle_pooled_is_one_number_with_a_smaller_error():
     x = motion(0.7, 50, np.arange(301))
     together, each = hurst_whittle(x, pooled=True), hurst_whittle(x)
     assert together.hurst.shape == (1,)
-    assert together.standard_error[0] == pytest.approx(each.standard_error.mean() / 50**0.5, rel=0.1)
+    assert together.standard_error[0] == pytest.approx(
+        each.standard_error.mean() / 50**0.5, rel=0.1
+    )
     assert abs(together.hurst[0] - 0.7) < 0.02
 
 

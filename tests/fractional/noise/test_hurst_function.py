@@ -39,7 +39,9 @@ def test_index_of_exact_multifractional_paths_is_found(shape, seed):
 
 def test_likelihood_found_is_at_least_that_of_the_truth():
     x = 2 * sample_multifractional(TIMES, step, 8)
-    truth = MultivariateNormal(torch.zeros(128).double(), 4 * multifractional_covariance(TIMES[1:], step))
+    truth = MultivariateNormal(
+        torch.zeros(128).double(), 4 * multifractional_covariance(TIMES[1:], step)
+    )
     fit = fit_multifractional(x, TIMES, n_coefficients=8, n_nodes=14)
     gained = fit.log_likelihood - truth.log_prob(x[:, 1:]).sum().item()
     assert -1 < gained < 15  # twice the gain is near χ² of nine parameters

@@ -21,11 +21,15 @@ def test_values_and_slopes_in_both_arguments_match_mpmath(a, z):
     value = scaled_gamma_q(*at)
     slopes = torch.autograd.grad(value, at)
     assert value.item() == pytest.approx(float(exact(mp.mpf(a), mp.mpf(z))), rel=1e-12)
-    assert slopes[0].item() == pytest.approx(float(mp.diff(exact, (mp.mpf(a), mp.mpf(z)), (1, 0))), rel=1e-11)
+    assert slopes[0].item() == pytest.approx(
+        float(mp.diff(exact, (mp.mpf(a), mp.mpf(z)), (1, 0))), rel=1e-11
+    )
     assert slopes[1].item() == pytest.approx(
         float(mp.diff(exact, (mp.mpf(a), mp.mpf(z)), (0, 1))), rel=1e-9, abs=1e-12
     )
-    assert gamma_p(*at).item() == pytest.approx(float(mp.gammainc(a, 0, z, regularized=True)), rel=1e-12)
+    assert gamma_p(*at).item() == pytest.approx(
+        float(mp.gammainc(a, 0, z, regularized=True)), rel=1e-12
+    )
 
 
 def test_gradients_are_finite_on_both_sides_of_the_branch_and_at_zero():

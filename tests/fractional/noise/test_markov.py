@@ -20,9 +20,14 @@ def exact_system(hurst, nodes, kind):
     a = h + mp.mpf(1) / 2
     if kind == "I":
         share = [1 - (1 - mp.exp(-x)) / x for x in g]
-        A = mp.matrix([[(share[i] + share[j]) / (g[i] + g[j]) for j in range(len(g))] for i in range(len(g))])
+        A = mp.matrix(
+            [[(share[i] + share[j]) / (g[i] + g[j]) for j in range(len(g))] for i in range(len(g))]
+        )
         tail = [mp.exp(-x) - mp.exp(x) * mp.gammainc(a, x, mp.inf, regularized=True) for x in g]
-        b = [2 / x**a - 1 / (x * mp.gamma(a + 1)) + q / x ** (a + 1) for x, q in zip(g, tail, strict=True)]
+        b = [
+            2 / x**a - 1 / (x * mp.gamma(a + 1)) + q / x ** (a + 1)
+            for x, q in zip(g, tail, strict=True)
+        ]
         return A, mp.matrix(b), 1 / (mp.gamma(2 * h + 1) * mp.sin(mp.pi * h) * (2 * h + 1))
     A = mp.matrix([[(1 - (1 - mp.exp(-x - y)) / (x + y)) / (x + y) for x in g] for y in g])
     lower = [[mp.gammainc(s, 0, x, regularized=True) for s in (a, a + 1)] for x in g]
@@ -58,9 +63,13 @@ def test_weights_and_error_match_mpmath(kind, n):
         A, b, c = exact_system(hurst, nodes, kind)
         w = mp.lu_solve(A, b)
         exact = np.array(w.tolist(), dtype=float)[:, 0]
-        assert np.abs(approximation.weights(hurst).numpy() - exact).max() < 1e-9 * np.abs(exact).max()
+        assert (
+            np.abs(approximation.weights(hurst).numpy() - exact).max() < 1e-9 * np.abs(exact).max()
+        )
         error = float(1 - (b.T * w)[0] / c)
-        assert approximation.relative_error(hurst).item() == pytest.approx(error, rel=1e-8, abs=1e-14)
+        assert approximation.relative_error(hurst).item() == pytest.approx(
+            error, rel=1e-8, abs=1e-14
+        )
 
 
 @pytest.mark.parametrize(
@@ -83,9 +92,15 @@ def test_relative_errors_of_the_reference_grid_are_reproduced(kind, n, horizon, 
 @pytest.mark.parametrize("normalize", ["unit", "kernel"])
 def test_slope_in_the_index_matches_central_differences(kind, weights, normalize):
     approximation = MarkovApproximation(
-        nodes=np.geomspace(0.5, 400, 5), kind=kind, weights=weights, normalize=normalize, horizon=3.0
+        nodes=np.geomspace(0.5, 400, 5),
+        kind=kind,
+        weights=weights,
+        normalize=normalize,
+        horizon=3.0,
     )
-    slopes = torch.autograd.functional.jacobian(approximation.weights, torch.tensor(0.3, dtype=torch.float64))
+    slopes = torch.autograd.functional.jacobian(
+        approximation.weights, torch.tensor(0.3, dtype=torch.float64)
+    )
     step = 1e-3
     values = approximation.weights([0.3 - 2 * step, 0.3 - step, 0.3 + step, 0.3 + 2 * step])
     numeric = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
@@ -119,12 +134,16 @@ def test_closed_covariance_matches_the_sum_over_pairs_of_nodes(kind):
     for m, n in np.ndindex(4, 4):
         s, t = sorted((times[m].item(), times[n].item()))
         matrix = torch.tensor([[pair(p, q, s, t) for q in g] for p in g], dtype=torch.float64)
-        np.testing.assert_allclose(found[:, m, n], torch.einsum("hi,ij,hj->h", w, matrix, w), atol=1e-10)
+        np.testing.assert_allclose(
+            found[:, m, n], torch.einsum("hi,ij,hj->h", w, matrix, w), atol=1e-10
+        )
 
 
 @pytest.mark.parametrize("kind", ["I", "II"])
 def test_error_falls_as_the_nested_grid_is_refined(kind):
-    errors = [single(np.geomspace(1e-4, 1e3, n), kind).relative_error([0.3, 0.7]) for n in (3, 5, 9)]
+    errors = [
+        single(np.geomspace(1e-4, 1e3, n), kind).relative_error([0.3, 0.7]) for n in (3, 5, 9)
+    ]
     assert (errors[0] > errors[1]).all()
     assert (errors[1] > errors[2]).all()
 
@@ -170,7 +189,9 @@ def test_many_horizons_balance_the_variance_across_lags():
     lags = [0.01, 0.1, 1.0]
     for name, published in (("single", [-0.091, -0.023, -0.078]), ("multi", [0.0, -0.007, -0.063])):
         exact = FractionalBrownianMotion(0.7).variance(lags)
-        np.testing.assert_allclose(kept[name].variogram(lags, 0.7) / exact - 1, published, atol=0.02)
+        np.testing.assert_allclose(
+            kept[name].variogram(lags, 0.7) / exact - 1, published, atol=0.02
+        )
 
 
 def test_report_has_a_row_for_every_index():

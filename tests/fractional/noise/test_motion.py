@@ -50,9 +50,9 @@ def test_circulant_of_the_noise_has_no_negative_eigenvalue(hurst):
 def test_unit_normalisation_has_variance_one_at_time_one_and_kernel_has_its_constant():
     assert FractionalBrownianMotion(0.1).variance(1.0) == 1
     for hurst, variance in ((0.1, 3.52), (0.3, 1.38), (0.7, 0.995), (0.9, 1.93)):
-        assert FractionalBrownianMotion(hurst, normalize="kernel").variance(1.0).item() == pytest.approx(
-            variance, rel=3e-3
-        )
+        assert FractionalBrownianMotion(hurst, normalize="kernel").variance(
+            1.0
+        ).item() == pytest.approx(variance, rel=3e-3)
 
 
 def test_seed_fixes_the_paths_and_global_randomness_is_left_alone():
@@ -64,7 +64,8 @@ def test_seed_fixes_the_paths_and_global_randomness_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"), [((1.0,), "hurst"), ((0.5, "III"), "kind"), ((0.5, "I", "x"), "normalize")]
+    ("arguments", "word"),
+    [((1.0,), "hurst"), ((0.5, "III"), "kind"), ((0.5, "I", "x"), "normalize")],
 )
 def test_bad_arguments_are_named(arguments, word):
     with pytest.raises(ValueError, match=word):

@@ -87,7 +87,9 @@ def test_classical_estimates_are_logarithms_of_matrices_of_shares():
     log_gap = torch.zeros(12, dtype=torch.float64)
     log_gap[[3, 5]] = gaps.log()
     one = torch.ones((), dtype=torch.float64)
-    statistics = CoarseStatistics(counts, log_gap, torch.ones(3, dtype=torch.float64), 3e7 * one, 1e7 * one)
+    statistics = CoarseStatistics(
+        counts, log_gap, torch.ones(3, dtype=torch.float64), 3e7 * one, 1e7 * one
+    )
     _, (held, estimate) = pair_features(statistics)
     assert held[0, 1].nonzero()[:, 0].tolist() == [3, 5]
     off = ~torch.eye(3, dtype=torch.bool)
@@ -109,25 +111,41 @@ def test_losses_are_negative_log_likelihoods():
     link = np.where(r > 0, np.log(chance), np.log1p(-chance))[:, off]
     assert float(found["link"]) == pytest.approx(-link.mean())
     log_r = np.log(np.where(r > 0, r, 1))[..., None]
-    density = (b.log_weight.exp().numpy() * scipy.stats.norm.pdf(log_r, b.mean, b.log_std.exp())).sum(-1)
-    assert float(found["rate"]) == pytest.approx(-np.where(r > 0, np.log(density), 0)[:, off].mean())
-    error = np.square(np.exp(b.point.numpy()) * ~np.eye(4, dtype=bool) - r).sum((1, 2)) / np.square(r).sum(
-        (1, 2)
+    density = (
+        b.log_weight.exp().numpy() * scipy.stats.norm.pdf(log_r, b.mean, b.log_std.exp())
+    ).sum(-1)
+    assert float(found["rate"]) == pytest.approx(
+        -np.where(r > 0, np.log(density), 0)[:, off].mean()
     )
+    error = np.square(np.exp(b.point.numpy()) * ~np.eye(4, dtype=bool) - r).sum((1, 2)) / np.square(
+        r
+    ).sum((1, 2))
     assert float(found["point"]) == pytest.approx(np.minimum(error, 10).mean())
-    gain = [scipy.stats.entropy(p, q) for p, q in zip(initial.numpy(), b.initial.exp().numpy(), strict=True)]
+    gain = [
+        scipy.stats.entropy(p, q)
+        for p, q in zip(initial.numpy(), b.initial.exp().numpy(), strict=True)
+    ]
     assert float(found["initial"]) == pytest.approx(np.mean(gain))
     clean = 1 / (1 + np.exp(-b.clean.numpy()))
     logit = np.log([1, 0.01 / 0.99, 0.1 / 0.9])
-    normal = scipy.stats.norm.logpdf(logit, b.noise_mean, b.noise_log_std.exp()) + 0.5 * math.log(2 * math.pi)
-    expected = -np.log([clean[0], 1 - clean[1], 1 - clean[2]]) - np.where([False, True, True], normal, 0)
+    normal = scipy.stats.norm.logpdf(logit, b.noise_mean, b.noise_log_std.exp()) + 0.5 * math.log(
+        2 * math.pi
+    )
+    expected = -np.log([clean[0], 1 - clean[1], 1 - clean[2]]) - np.where(
+        [False, True, True], normal, 0
+    )
     assert float(found["noise"]) == pytest.approx(expected.mean())
 
 
 def test_gradients_are_finite_where_almost_nothing_was_seen(network):
-    labels, times = torch.zeros(2, 4, 1, dtype=torch.long), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    labels, times = (
+        torch.zeros(2, 4, 1, dtype=torch.long),
+        torch.tensor([0.0, 1.0], dtype=torch.float64),
+    )
     statistics = JumpStatistics.of_batch(labels, times, 3).coarse()
-    parts = belief_loss(network(statistics), torch.zeros(4, 3, 3), torch.full((4, 3), 1 / 3), torch.zeros(4))
+    parts = belief_loss(
+        network(statistics), torch.zeros(4, 3, 3), torch.full((4, 3), 1 / 3), torch.zeros(4)
+    )
     sum(parts.values()).backward()
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
     network.zero_grad()
@@ -155,7 +173,21 @@ def test_training_taken_up_again_goes_on_from_its_checkpoint(tmp_path):
 
 def test_the_command_line_trains_and_writes_weights_with_their_settings(tmp_path):
     tiny = [x for k, v in TINY.items() for x in (f"--{k.replace('_', '-')}", str(v))]
-    main(["--out", str(tmp_path), "--steps", "3", "--seed", "5", "--device", "cpu", "--measure", "0", *tiny])
+    main(
+        [
+            "--out",
+            str(tmp_path),
+            "--steps",
+            "3",
+            "--seed",
+            "5",
+            "--device",
+            "cpu",
+            "--measure",
+            "0",
+            *tiny,
+        ]
+    )
     metadata, tensors = read_model(tmp_path / "jump.safetensors")
     assert metadata["training"]["seed"] == 5
     assert metadata["training"]["steps_done"] == 3
@@ -168,7 +200,9 @@ def test_the_same_seed_trains_the_same_weights(tmp_path):
     before, runs = torch.get_rng_state(), []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        training = Training(TrainingConfig(**TINY, steps=6, seed=7), tmp_path / name, torch.device("cpu"))
+        training = Training(
+            TrainingConfig(**TINY, steps=6, seed=7), tmp_path / name, torch.device("cpu")
+        )
         training.run()
         runs.append(torch.cat([p.detach().flatten() for p in training.network.parameters()]))
     assert torch.equal(*runs)

@@ -60,7 +60,9 @@ def test_energy_landscapes_are_in_detailed_balance():
 
 def test_the_long_run_is_the_stationary_law():
     rates = LAWS["ring"](20, 4, generator(2))
-    assert torch.allclose(long_run_law(rates).double(), MarkovJump.from_rates(rates).stationary(), atol=1e-5)
+    assert torch.allclose(
+        long_run_law(rates).double(), MarkovJump.from_rates(rates).stationary(), atol=1e-5
+    )
 
 
 def test_near_uniform_law_has_the_moments_of_a_dirichlet_law():
@@ -89,7 +91,9 @@ def test_paths_step_by_the_rows_of_the_matrix_exponential():
 
 def test_wrong_labels_come_at_their_rate_and_are_any_other_one_alike():
     states = torch.full((300_000,), 2)
-    seen = torch.bincount(with_wrong_labels(states, torch.tensor(0.1), 5, generator(5)), minlength=5)
+    seen = torch.bincount(
+        with_wrong_labels(states, torch.tensor(0.1), 5, generator(5)), minlength=5
+    )
     expected = torch.tensor([7500.0, 7500, 270_000, 7500, 7500])
     assert scipy.stats.chi2.sf(float(((seen - expected) ** 2 / expected).sum()), 4) > 1e-3
     assert torch.equal(with_wrong_labels(states, torch.tensor(0.0), 5, generator(5)), states)

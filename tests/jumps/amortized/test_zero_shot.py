@@ -89,7 +89,9 @@ def test_the_answer_is_a_process_in_the_users_words(tasks):
     process = found.process()
     assert isinstance(process, MarkovJump)
     assert process.state_names == tuple("abcd")
-    assert torch.allclose(process.generator.sum(-1), torch.zeros(4, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(
+        process.generator.sum(-1), torch.zeros(4, dtype=torch.float64), atol=1e-12
+    )
     assert torch.allclose(found.initial.sum(), torch.ones((), dtype=torch.float64))
 
 
@@ -126,7 +128,9 @@ def test_samples_have_the_quantiles_and_the_log_means_of_the_belief(estimate):
     assert inside.min() > 0.77
     happens, b = drawn > 0, estimate.belief
     share = estimate.link_probability
-    assert ((happens.double().mean(0) - share).abs() < 5 * (share * (1 - share) / 4000).sqrt() + 1e-9).all()
+    assert (
+        (happens.double().mean(0) - share).abs() < 5 * (share * (1 - share) / 4000).sqrt() + 1e-9
+    ).all()
     log_rate = torch.where(happens, drawn, 1.0).log()
     mean = log_rate.sum(0) / happens.sum(0)
     expected = (b.log_weight.exp() * b.mean).sum(-1) - estimate.tau[:, None, None].log()
@@ -167,7 +171,9 @@ def test_an_impossible_level_is_refused(estimate):
 
 def test_the_error_is_that_of_the_rates_of_jumps():
     truth = torch.tensor([[0.0, 1.0], [2.0, 0.0]])
-    assert float(rmse(truth + torch.tensor([[0.0, 3.0], [4.0, 0.0]]), truth)) == pytest.approx(12.5**0.5)
+    assert float(rmse(truth + torch.tensor([[0.0, 3.0], [4.0, 0.0]]), truth)) == pytest.approx(
+        12.5**0.5
+    )
 
 
 def test_the_weights_are_small_and_come_with_a_card():

@@ -40,7 +40,9 @@ def test_likelihood_is_the_sum_over_ancestors(rate):
     first = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     data = ClonePaths.of(small(), 1.0)
     joint = by_hand(q.numpy(), noise.confusion.numpy(), first.numpy())
-    np.testing.assert_allclose(data.log_likelihood(q, noise, first), np.log(joint.sum(1)), rtol=1e-12)
+    np.testing.assert_allclose(
+        data.log_likelihood(q, noise, first), np.log(joint.sum(1)), rtol=1e-12
+    )
     np.testing.assert_allclose(
         data.ancestors(q, noise, first), joint / joint.sum(1, keepdims=True), rtol=1e-12
     )
@@ -110,22 +112,31 @@ def test_clones_give_the_rates_that_single_cells_cannot():
     )
     apart = di.MarkovJumpInference(**settings).fit(alone, progress=False)
     cut = di.Paths(
-        times=fresh.times, states=fresh.states, state_names=fresh.state_names, conditions=fresh.names
+        times=fresh.times,
+        states=fresh.states,
+        state_names=fresh.state_names,
+        conditions=fresh.names,
     )
     together = model.evaluate(fresh)["log_likelihood"].sum()
     assert together > apart.evaluate(cut)["log_likelihood"].sum() + 5
-    assert together == pytest.approx(ClonePaths.of(fresh, 0.0).log_likelihood(*model._model()).sum().item())
+    assert together == pytest.approx(
+        ClonePaths.of(fresh, 0.0).log_likelihood(*model._model()).sum().item()
+    )
 
 
 def test_clones_are_saved_and_simulated_from_their_ancestors(tmp_path):
-    model = di.MarkovJumpInference(observation="exact", ancestor_time=0.0).fit(simulated(50), progress=False)
+    model = di.MarkovJumpInference(observation="exact", ancestor_time=0.0).fit(
+        simulated(50), progress=False
+    )
     again = di.load(model.save(tmp_path / "clones.safetensors"))
     np.testing.assert_allclose(
         again.log_likelihoods(simulated(5)), model.log_likelihoods(simulated(5)), rtol=1e-12
     )
     run = model.simulate(None, [5.0, 6.0], n_paths=20_000)
     expected = model.initial_ @ expm(5 * model.generator_)
-    np.testing.assert_allclose(torch.bincount(run.states[:, 0], minlength=3) / 20_000, expected, atol=0.015)
+    np.testing.assert_allclose(
+        torch.bincount(run.states[:, 0], minlength=3) / 20_000, expected, atol=0.015
+    )
     states = model.posterior_states(simulated(5))
     assert (states["state"] == states["viterbi"]).all()
     assert (states["probability"] > 1 - 1e-12).all()
@@ -138,7 +149,9 @@ def test_what_a_clone_lacks_is_named():
     with pytest.raises(ValueError, match="path '0' begins at 2, before ancestor_time=3"):
         ClonePaths.of(small(), 3.0)
     with pytest.raises(ValueError, match="leave out ancestor_time"):
-        di.MarkovJumpInference(observation="exact", exact_entries=["0"], ancestor_time=0.0).fit(small())
+        di.MarkovJumpInference(observation="exact", exact_entries=["0"], ancestor_time=0.0).fit(
+            small()
+        )
 
 
 @pytest.mark.slow
@@ -147,6 +160,8 @@ def test_intervals_of_clones_cover_as_often_as_they_say():
     jumps = ["stem>red", "stem>white", "red>stem", "red>white", "white>red"]
     for seed in range(0, 80, 2):
         model = di.MarkovJumpInference(observation="exact", ancestor_time=0.0, allowed=jumps)
-        table = model.fit(simulated(200, seed=1000 + seed), progress=False).confidence_intervals(0.9)
+        table = model.fit(simulated(200, seed=1000 + seed), progress=False).confidence_intervals(
+            0.9
+        )
         hits += [*((table["low"] < truth) & (truth < table["high"]))]
     assert 0.8 <= np.mean(hits) <= 0.97

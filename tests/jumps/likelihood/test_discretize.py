@@ -21,12 +21,18 @@ def clusters(seed=0):
 @pytest.mark.parametrize("rule", RULES)
 def test_far_clusters_are_found_and_numbered_from_low_to_high(rule):
     owner, values = clusters()
-    paths = Paths(times=[np.arange(90)] * 2, states=[values[:90], values[90:]], features=["current"])
+    paths = Paths(
+        times=[np.arange(90)] * 2, states=[values[:90], values[90:]], features=["current"]
+    )
     one = rule(n_states=3)
     table = one.learn(paths, seed=0)
     np.testing.assert_allclose(table["share"], [1 / 6, 1 / 3, 1 / 2])
-    np.testing.assert_allclose(table["current"], [values[owner == k].mean() for k in range(3)], atol=1e-4)
-    np.testing.assert_allclose(table["current_std"], [values[owner == k].std() for k in range(3)], rtol=1e-2)
+    np.testing.assert_allclose(
+        table["current"], [values[owner == k].mean() for k in range(3)], atol=1e-4
+    )
+    np.testing.assert_allclose(
+        table["current_std"], [values[owner == k].std() for k in range(3)], rtol=1e-2
+    )
     labels = one.label(paths, table)
     np.testing.assert_array_equal(np.concatenate(labels.states), owner)
     assert labels.state_names == ("0", "1", "2")

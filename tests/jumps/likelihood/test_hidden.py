@@ -43,7 +43,8 @@ def two_paths(kind):
         emission = LabelNoise(torch.tensor([[0.9, 0.1], [0.25, 0.75]], dtype=torch.float64))
         labels = [[0, 1, -1, 1, 0, 0], [1, -1, 0]]
         seen = [
-            np.array([emission.confusion[:, o].tolist() if o >= 0 else [1, 1] for o in s]) for s in labels
+            np.array([emission.confusion[:, o].tolist() if o >= 0 else [1, 1] for o in s])
+            for s in labels
         ]
         return Paths(times=times, states=labels), emission, seen, times
     emission = GaussianEmission.of([-1.0, 2.0], [0.5, 1.5])
@@ -82,7 +83,9 @@ def test_without_noise_it_is_the_panel_likelihood():
     paths = observe(runs, LabelNoise.perfect(4), keep=0.6, missing=0.1, seed=1)
     law = process.stationary()
     panel = panel_counts(paths).log_likelihood(process.generator, law)
-    hidden = HiddenPaths.of(paths).log_likelihood(process.generator, LabelNoise.perfect(4), law).sum()
+    hidden = (
+        HiddenPaths.of(paths).log_likelihood(process.generator, LabelNoise.perfect(4), law).sum()
+    )
     assert float(hidden) == pytest.approx(float(panel), rel=1e-9)
 
 
@@ -108,7 +111,9 @@ def test_many_models_at_once():
     rates = torch.tensor([0.01, 0.1, 0.2, 0.3], dtype=torch.float64)
     batch = data.log_likelihood(q, LabelNoise.uniform(2, rates), LAW)
     for k in range(4):
-        torch.testing.assert_close(batch[k], data.log_likelihood(q[k], LabelNoise.uniform(2, rates[k]), LAW))
+        torch.testing.assert_close(
+            batch[k], data.log_likelihood(q[k], LabelNoise.uniform(2, rates[k]), LAW)
+        )
 
 
 def test_label_noise_is_found_beside_the_rates():
@@ -141,7 +146,9 @@ def test_levels_and_rates_of_a_noisy_current_are_found():
 def test_observed_paths_have_the_noise_gaps_and_holes_that_were_asked_for():
     process = MarkovJump(cases.random_generator(3, 7))
     runs = simulate_jumps(process, 2000, np.arange(20) * 0.1, seed=0)
-    confusion = torch.tensor([[0.8, 0.2, 0.0], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8]], dtype=torch.float64)
+    confusion = torch.tensor(
+        [[0.8, 0.2, 0.0], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8]], dtype=torch.float64
+    )
     seen = np.stack(observe(runs, LabelNoise(confusion), seed=1).states)
     truth = runs.states.numpy()
     for i in range(3):
@@ -179,7 +186,9 @@ def test_one_seed_for_all_gives_labels_that_do_not_know_the_path():
     """Both draws use a uniform number per path and time; were they the same ones, errors would follow jumps."""
     q = cases.random_generator(3, 0)
     runs = simulate_jumps(MarkovJump(q), 5000, np.arange(10) * 0.3, seed=4)
-    wrong = np.stack(observe(runs, LabelNoise.uniform(3, 0.1), seed=4).states) != runs.states.numpy()
+    wrong = (
+        np.stack(observe(runs, LabelNoise.uniform(3, 0.1), seed=4).states) != runs.states.numpy()
+    )
     for state in range(3):
         assert wrong[runs.states.numpy() == state].mean() == pytest.approx(0.1, abs=0.01)
     jumped = np.diff(runs.states.numpy()) != 0

@@ -37,11 +37,20 @@ def test_likelihood_is_the_product_of_transitions_with_death_censoring_and_gaps(
     m = q.numpy()
     p = {t: expm(m * t) for t in (0.5, 3.5, 1.0, 0.7)}
     entry = p[3.5][1, 0] * m[0, 2] + p[3.5][1, 1] * m[1, 2]
-    parts = [p[0.5][0, 1], entry, p[1.0][2, 0], p[0.5][0, 1], p[0.7][1, 1], p[0.7][1, 0] + p[0.7][1, 2]]
+    parts = [
+        p[0.5][0, 1],
+        entry,
+        p[1.0][2, 0],
+        p[0.5][0, 1],
+        p[0.7][1, 1],
+        p[0.7][1, 0] + p[0.7][1, 2],
+    ]
     assert float(counts.log_likelihood(q)) == pytest.approx(sum(map(math.log, parts)), rel=1e-12)
     law = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
     first = math.log(0.2) + math.log(0.5) + math.log(0.3)
-    assert float(counts.log_likelihood(q, law)) == pytest.approx(sum(map(math.log, parts)) + first, rel=1e-12)
+    assert float(counts.log_likelihood(q, law)) == pytest.approx(
+        sum(map(math.log, parts)) + first, rel=1e-12
+    )
 
 
 def test_gaps_that_differ_by_rounding_are_one():
@@ -50,14 +59,17 @@ def test_gaps_that_differ_by_rounding_are_one():
     assert distinct.tolist() == pytest.approx([0.1])
     assert (number == 0).all()
     distinct, number = group_gaps(torch.tensor([0.3, 0.1, 0.3, 0.2], dtype=torch.float64))
-    torch.testing.assert_close(distinct[number], torch.tensor([0.3, 0.1, 0.3, 0.2], dtype=torch.float64))
+    torch.testing.assert_close(
+        distinct[number], torch.tensor([0.3, 0.1, 0.3, 0.2], dtype=torch.float64)
+    )
 
 
 def test_many_generators_and_many_panels_at_once():
     q = cases.random_generator(3, 1, 5)
     rng = np.random.default_rng(0)
     panels = [
-        panel_counts(cases.regular(np.cumsum(rng.random(7)), rng.integers(0, 3, (9, 7)))) for _ in range(5)
+        panel_counts(cases.regular(np.cumsum(rng.random(7)), rng.integers(0, 3, (9, 7))))
+        for _ in range(5)
     ]
     one_panel = panels[0].log_likelihood(q)
     batch = stack_counts(panels).log_likelihood(q)

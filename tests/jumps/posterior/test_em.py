@@ -33,7 +33,9 @@ def test_expected_jumps_and_times_are_integrals_of_the_bridge():
     exact_jumps, exact_spent = np.zeros((3, 3)), np.zeros(3)
     for a, b in ((0, 2), (1, 1)):
         both = (
-            quad_vec(lambda s, a=a, b=b: np.outer(expm(m * s)[a], expm(m * (0.8 - s))[:, b]), 0, 0.8)[0]
+            quad_vec(
+                lambda s, a=a, b=b: np.outer(expm(m * s)[a], expm(m * (0.8 - s))[:, b]), 0, 0.8
+            )[0]
             / p[a, b]
         )
         exact_spent += np.diag(both)

@@ -43,7 +43,9 @@ def test_cav_fit_is_that_of_msm():
     fit = fit_panel(panel_counts(cases.cav(), exact=(3,)), RateScheme.free(cases.cav_edges()))
     assert float(-2 * fit.log_likelihood) == pytest.approx(3968.79789, abs=2e-3)
     rates = fit.generator[[0, 0, 1, 1, 1, 2, 2], [1, 3, 0, 2, 3, 1, 3]]
-    np.testing.assert_allclose(rates, [0.1279, 0.0425, 0.2251, 0.3426, 0.0403, 0.1306, 0.3065], atol=6e-5)
+    np.testing.assert_allclose(
+        rates, [0.1279, 0.0425, 0.2251, 0.3426, 0.0403, 0.1306, 0.3065], atol=6e-5
+    )
     low, high = fit.interval()
     assert [float(low[0, 1]), float(high[0, 1])] == pytest.approx([0.1114, 0.1468], abs=1e-4)
     assert [float(low[1, 3]), float(high[1, 3])] == pytest.approx([0.0113, 0.1431], abs=2e-4)
@@ -57,7 +59,9 @@ def test_flashing_ratchet_is_found_as_well_as_published(n_paths, batch, publishe
     data = np.load(cases.shared_file("flashing_ratchet/dfr_V1.npz"))
     states = data["paths"].astype(np.int64)
     panels = [
-        panel_counts(cases.regular(data["times"], states[n_paths * b : n_paths * (b + 1)]), n_states=6)
+        panel_counts(
+            cases.regular(data["times"], states[n_paths * b : n_paths * (b + 1)]), n_states=6
+        )
         for b in range(batch)
     ]
     began = time.process_time()
@@ -72,8 +76,13 @@ def test_flashing_ratchet_is_found_as_well_as_published(n_paths, batch, publishe
 def test_rough_start_and_truth_lead_to_the_same_maximum():
     """A rate sent towards zero by a long step has no slope left in its logarithm, and stays there for good."""
     ratchet = FlashingRatchet().process().generator
-    counts = stack_counts([simulated(ratchet, 300, np.linspace(0, 2.5, 100), seed) for seed in range(12)])
-    rough, near = fit_panel(counts), fit_panel(counts, start=ratchet.clamp(min=1e-2).expand(12, 6, 6))
+    counts = stack_counts(
+        [simulated(ratchet, 300, np.linspace(0, 2.5, 100), seed) for seed in range(12)]
+    )
+    rough, near = (
+        fit_panel(counts),
+        fit_panel(counts, start=ratchet.clamp(min=1e-2).expand(12, 6, 6)),
+    )
     torch.testing.assert_close(rough.log_likelihood, near.log_likelihood, rtol=0, atol=1e-5)
     torch.testing.assert_close(rough.generator, near.generator, rtol=0, atol=1e-3)
 
@@ -121,7 +130,9 @@ def test_a_scheme_can_tie_rates():
 
 
 def test_unseen_states_leave_flat_directions_that_are_named_and_a_prior_settles():
-    counts = panel_counts(cases.regular([0.0, 1.0, 2.0, 3.0], [[0, 1, 0, 0], [1, 1, 0, 1]]), n_states=3)
+    counts = panel_counts(
+        cases.regular([0.0, 1.0, 2.0, 3.0], [[0, 1, 0, 0], [1, 1, 0, 1]]), n_states=3
+    )
     fit = fit_panel(counts)
     flat = fit.flat_edges()
     assert int(fit.n_flat) >= 2
@@ -142,7 +153,9 @@ def test_fits_do_not_depend_on_the_unit_of_time_or_the_order_of_states():
     slow = fit_panel(panel_counts(cases.regular(np.arange(10) * 500.0, states)))
     torch.testing.assert_close(slow.generator * 1000, fit.generator, rtol=1e-5, atol=1e-6)
     moved = fit_panel(panel_counts(cases.regular(np.arange(10) * 0.5, np.argsort(order)[states])))
-    torch.testing.assert_close(moved.generator, fit.generator[order][:, order], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        moved.generator, fit.generator[order][:, order], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_impossible_starts_and_schemes_are_named():

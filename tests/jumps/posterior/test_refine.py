@@ -22,7 +22,13 @@ from dyninfer.jumps.posterior.importance import (
     weighted_draws,
 )
 from dyninfer.jumps.posterior.learned import hardly_left
-from dyninfer.jumps.posterior.refine import PooledPosterior, groups_of, likelihood_of, maximum, proposal_of
+from dyninfer.jumps.posterior.refine import (
+    PooledPosterior,
+    groups_of,
+    likelihood_of,
+    maximum,
+    proposal_of,
+)
 from dyninfer.jumps.posterior.soft_prior import MixtureLaw
 from dyninfer.jumps.simulation import simulate_jumps
 
@@ -35,7 +41,9 @@ def tensor(x):
 
 def two_state_paths(n=12, seed=0, rates=(0.6, 1.5)):
     process = di.MarkovJump([[-rates[0], rates[0]], [rates[1], -rates[1]]])
-    return observe(simulate_jumps(process, n, 0.5 * np.arange(9), seed), LabelNoise.perfect(2), seed=seed + 1)
+    return observe(
+        simulate_jumps(process, n, 0.5 * np.arange(9), seed), LabelNoise.perfect(2), seed=seed + 1
+    )
 
 
 def two_state_log_likelihood(paths):
@@ -52,21 +60,29 @@ def two_state_log_likelihood(paths):
 
 
 def mixture_log_density(law, row, x):
-    parts = scipy.stats.norm.pdf(np.asarray(x)[..., None], law.mean[row].numpy(), law.std[row].numpy())
+    parts = scipy.stats.norm.pdf(
+        np.asarray(x)[..., None], law.mean[row].numpy(), law.std[row].numpy()
+    )
     return np.log((law.log_weight[row].exp().numpy() * parts).sum(-1))
 
 
 PRIORS = (
     MixtureLaw(
-        tensor([[0.6, 0.4], [0.5, 0.5]]).log(), tensor([[-0.5, -4.5], [0.2, -4.0]]), tensor([[0.7, 1.0]] * 2)
+        tensor([[0.6, 0.4], [0.5, 0.5]]).log(),
+        tensor([[-0.5, -4.5], [0.2, -4.0]]),
+        tensor([[0.7, 1.0]] * 2),
     ),
     MixtureLaw(
-        tensor([[0.8, 0.2], [0.3, 0.7]]).log(), tensor([[-0.9, -4.5], [0.6, -4.0]]), tensor([[0.9, 1.0]] * 2)
+        tensor([[0.8, 0.2], [0.3, 0.7]]).log(),
+        tensor([[-0.9, -4.5], [0.6, -4.0]]),
+        tensor([[0.9, 1.0]] * 2),
     ),
 )
 
 
-@pytest.mark.parametrize("seen_rates", [(0.6, 1.5), (0.6, 0.02)], ids=["both jumps seen", "one hardly ever"])
+@pytest.mark.parametrize(
+    "seen_rates", [(0.6, 1.5), (0.6, 0.02)], ids=["both jumps seen", "one hardly ever"]
+)
 def test_weighted_draws_have_the_mean_and_the_spread_of_quadrature(seen_rates):
     paths, scheme = two_state_paths(rates=seen_rates), RateScheme.free(2)
     likelihood, _ = likelihood_of(paths, scheme, exact=True)
@@ -76,7 +92,9 @@ def test_weighted_draws_have_the_mean_and_the_spread_of_quadrature(seen_rates):
     proposal = proposal_of(one, PRIORS[0], torch.tensor([False, True]))
     x, weight = weighted_draws(posterior, proposal, 4000, seed=1)
 
-    first, second = (np.mean([mixture_log_density(law, row, GRID) for law in PRIORS], 0) for row in (0, 1))
+    first, second = (
+        np.mean([mixture_log_density(law, row, GRID) for law in PRIORS], 0) for row in (0, 1)
+    )
     log_density = first[:, None] + second[None] + 0.5 * two_state_log_likelihood(paths)
     density = np.exp(log_density - log_density.max())
     density /= density.sum()
@@ -102,7 +120,9 @@ def test_the_effective_size_counts_equal_weights():
 
 
 def test_resampling_keeps_every_share_up_to_one_draw():
-    weight = torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).square()
+    weight = torch.rand(
+        50, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ).square()
     weight = weight / weight.sum()
     counts = torch.bincount(resampled(weight, 300, seed=4), minlength=50)
     assert int(counts.sum()) == 300
@@ -114,20 +134,27 @@ def test_densities_are_those_of_scipy():
     root = torch.linalg.cholesky(tensor([[1.0, 0.3, 0.0], [0.3, 0.5, 0.1], [0.0, 0.1, 2.0]]))
     student, law = StudentLaw(tensor([0.1, -0.2, 0.3]), root), PRIORS[0]
     x = torch.randn(5, 3, generator=g, dtype=torch.float64)
-    expected = scipy.stats.multivariate_t([0.1, -0.2, 0.3], (root @ root.T).numpy(), df=30).logpdf(x)
+    expected = scipy.stats.multivariate_t([0.1, -0.2, 0.3], (root @ root.T).numpy(), df=30).logpdf(
+        x
+    )
     np.testing.assert_allclose(student.log_density(x), expected, rtol=1e-10)
     rows = sum(mixture_log_density(law, row, x[:, row]) for row in (0, 1))
     np.testing.assert_allclose(law.log_density(x[:, :2]), rows, rtol=1e-10)
     wide = law.mixed(0.1, tensor([0.0, 0.0]), tensor([2.0, 2.0]))
     single = np.log(
-        0.9 * np.exp(mixture_log_density(law, 0, x[:, 0])) + 0.1 * scipy.stats.norm.pdf(x[:, 0], 0, 2)
+        0.9 * np.exp(mixture_log_density(law, 0, x[:, 0]))
+        + 0.1 * scipy.stats.norm.pdf(x[:, 0], 0, 2)
     )
     np.testing.assert_allclose(
         wide.part(torch.tensor([True, False])).log_density(x[:, :1]), single, rtol=1e-10
     )
-    product = Product(torch.tensor([False, True, True]), law, StudentLaw(tensor([0.0]), tensor([[1.0]])))
+    product = Product(
+        torch.tensor([False, True, True]), law, StudentLaw(tensor([0.0]), tensor([[1.0]]))
+    )
     t = scipy.stats.t(30).logpdf(x[:, 0])
-    np.testing.assert_allclose(product.log_density(x), law.log_density(x[:, 1:]).numpy() + t, rtol=1e-10)
+    np.testing.assert_allclose(
+        product.log_density(x), law.log_density(x[:, 1:]).numpy() + t, rtol=1e-10
+    )
     blend = Blend((product, student), (0.25, 0.75))
     both = 0.25 * product.log_density(x).exp() + 0.75 * student.log_density(x).exp()
     np.testing.assert_allclose(blend.log_density(x), both.log(), rtol=1e-10)
@@ -164,7 +191,9 @@ def test_the_forward_recursion_of_labels_is_that_of_brute_force(regular):
             for path in itertools.product(range(2), repeat=len(t)):
                 moves = zip(steps, path, path[1:], strict=False)
                 seen = [confusion[s, o] for s, o in zip(path, labels, strict=True) if o >= 0]
-                total += first[path[0]].item() * np.prod([p[a, b] for p, a, b in moves]) * np.prod(seen)
+                total += (
+                    first[path[0]].item() * np.prod([p[a, b] for p, a, b in moves]) * np.prod(seen)
+                )
             expected += np.log(total)
         assert float(value) == pytest.approx(expected, abs=1e-10)
 

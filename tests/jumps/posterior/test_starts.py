@@ -5,7 +5,12 @@ import torch
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import Confusion, GaussianEmission, LabelNoise, RateScheme, panel_counts
-from dyninfer.jumps.posterior.starts import clone_starts, crude_starts, emission_start, log_rate_prior
+from dyninfer.jumps.posterior.starts import (
+    clone_starts,
+    crude_starts,
+    emission_start,
+    log_rate_prior,
+)
 
 
 def paths():
@@ -51,7 +56,8 @@ def test_clones_start_from_shares_over_time():
 
 def test_every_kind_of_observation_has_a_start():
     seen = Paths(
-        times=[np.arange(40.0)], states=[np.r_[np.zeros(20), np.ones(20)] + 0.01 * np.sin(np.arange(40))]
+        times=[np.arange(40.0)],
+        states=[np.r_[np.zeros(20), np.ones(20)] + 0.01 * np.sin(np.arange(40))],
     )
     gauss, labels = emission_start("gaussian", seen, 2, seed=0)
     assert isinstance(gauss, GaussianEmission)

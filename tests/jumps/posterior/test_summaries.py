@@ -5,7 +5,12 @@ import torch
 from scipy.stats import norm
 
 from dyninfer.jumps import JumpFit, RateScheme
-from dyninfer.jumps.posterior.summaries import QUANTITIES, derived_table, rate_table, sample_generators
+from dyninfer.jumps.posterior.summaries import (
+    QUANTITIES,
+    derived_table,
+    rate_table,
+    sample_generators,
+)
 from dyninfer.jumps.process import MarkovJump
 
 NAMES = ("closed", "open")
@@ -47,8 +52,12 @@ def test_samples_have_the_covariance_of_the_posterior():
 def test_derived_intervals_are_quantiles_of_the_batch():
     rates = torch.linspace(0.5, 1.5, 101, dtype=torch.float64)
     one = MarkovJump([[-1.0, 1.0], [3.0, -3.0]], state_names=NAMES)
-    q = torch.stack([torch.stack([-rates, rates], -1), torch.stack([3 * rates, -3 * rates], -1)], -2)
-    table = derived_table(one, MarkovJump(q, state_names=NAMES), QUANTITIES, 0.8).set_index("quantity")
+    q = torch.stack(
+        [torch.stack([-rates, rates], -1), torch.stack([3 * rates, -3 * rates], -1)], -2
+    )
+    table = derived_table(one, MarkovJump(q, state_names=NAMES), QUANTITIES, 0.8).set_index(
+        "quantity"
+    )
     assert list(table.index) == [
         "stationary closed",
         "stationary open",

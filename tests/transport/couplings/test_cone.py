@@ -147,14 +147,18 @@ def test_noise_gives_the_absolute_entropic_problem():
     coupling = ConeCoupling(growth_penalty=penalty, sigma=sigma, duration=duration)
     coupling.draws = 400
     plan = coupling.plan(x, y, uniform(50), uniform(40), 0)
-    gained = np.log(reference.sum(1) / reference.sum(0)[:, None] * 50 / 40)[plan.target, plan.source]
+    gained = np.log(reference.sum(1) / reference.sum(0)[:, None] * 50 / 40)[
+        plan.target, plan.source
+    ]
     np.testing.assert_allclose(plan.log_target - plan.log_source, gained, atol=0.2)
 
 
 def test_noise_and_dear_growth_give_the_schrodinger_bridge():
     x, y = clouds(50, 40)
     sigma = 0.7
-    reference = ot.sinkhorn(uniform(50), uniform(40), ot.dist(x, y), 2 * sigma**2, numItermax=10_000)
+    reference = ot.sinkhorn(
+        uniform(50), uniform(40), ot.dist(x, y), 2 * sigma**2, numItermax=10_000
+    )
     coupling = ConeCoupling(growth_penalty=1e-4, sigma=sigma)
     coupling.draws = 400
     plan = coupling.plan(x, y, uniform(50), uniform(40), 0)

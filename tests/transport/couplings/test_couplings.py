@@ -64,7 +64,9 @@ def test_duplicate_points_are_no_trouble(name):
     for got in marginals(plan, 30, 30):
         assert np.abs(got - 1 / 30).sum() < 0.05
     same = np.zeros((4, 2))
-    assert as_coupling(name).plan(same, same, weights(4), weights(4), 0).mass.sum() == pytest.approx(1)
+    assert as_coupling(name).plan(
+        same, same, weights(4), weights(4), 0
+    ).mass.sum() == pytest.approx(1)
 
 
 @each_coupling
@@ -79,7 +81,9 @@ def test_samples_of_no_weight_are_in_no_pair(name):
 @each_coupling
 def test_the_same_seed_gives_the_same_pairs(name):
     x, y = cloud(50), cloud(60, seed=1)
-    first, again, other = (as_coupling(name).plan(x, y, weights(50), weights(60), seed) for seed in (3, 3, 4))
+    first, again, other = (
+        as_coupling(name).plan(x, y, weights(50), weights(60), seed) for seed in (3, 3, 4)
+    )
     for u, v in zip(first, again, strict=True):
         np.testing.assert_array_equal(u, v)
     if name not in ("ot", "sparse"):  # one block of these has no randomness but its order
@@ -119,7 +123,9 @@ def test_far_from_the_origin_nothing_is_lost_to_rounding():
 
 
 @pytest.mark.filterwarnings("ignore:batch_size=32 is small")
-@pytest.mark.parametrize("coupling", [OTCoupling(batch_size=32), UnbalancedOTCoupling(batch_size=32)])
+@pytest.mark.parametrize(
+    "coupling", [OTCoupling(batch_size=32), UnbalancedOTCoupling(batch_size=32)]
+)
 @pytest.mark.parametrize(("n", "m", "seed"), [(200, 200, None), (300, 7, None), (130, 200, 5)])
 def test_blocks_together_have_exact_marginals(coupling, n, m, seed):
     a, b = weights(n, seed), weights(m, seed)
@@ -140,7 +146,9 @@ def test_more_blocks_cost_more_and_the_random_coupling_most():
 
 
 def test_independent_pairs_are_independent():
-    plan = IndependentCoupling(pairs_per_sample=400).plan(cloud(4), cloud(3), weights(4), weights(3), 0)
+    plan = IndependentCoupling(pairs_per_sample=400).plan(
+        cloud(4), cloud(3), weights(4), weights(3), 0
+    )
     table = np.zeros((4, 3))
     np.add.at(table, (plan.source, plan.target), 1)
     assert chisquare(table.ravel()).pvalue > 1e-3
@@ -168,7 +176,9 @@ def test_far_clusters_exchange_mass_instead_of_cells():
     # The near cluster grows from 0.5 to 0.8 of the mass, the far one shrinks from 0.5 to 0.2.
     for far, factor in ((False, 0.8 / 0.5), (True, 0.2 / 0.5)):
         inside = far_x[plan.source] == far
-        start, end = (np.sum((plan.mass * np.exp(v))[inside]) for v in (plan.log_source, plan.log_target))
+        start, end = (
+            np.sum((plan.mass * np.exp(v))[inside]) for v in (plan.log_source, plan.log_target)
+        )
         assert end / start == pytest.approx(factor, rel=1e-3)
         assert np.median(gained[inside]) == pytest.approx(factor, rel=0.1)
     balanced = OTCoupling().plan(x, y, w, w, 0)
@@ -196,15 +206,21 @@ def test_the_plan_is_that_of_pot(penalty):
     drawn = np.zeros_like(reference)
     np.add.at(drawn, (plan.source, plan.target), share)
     near = (x[:, :1] > 0) & (y[:, :1].T > 0.7)
-    assert drawn[near].sum() / drawn.sum() == pytest.approx(reference[near].sum() / reference.sum(), rel=0.01)
-    assert (drawn * m).sum() / drawn.sum() == pytest.approx((reference * m).sum() / reference.sum(), rel=0.01)
+    assert drawn[near].sum() / drawn.sum() == pytest.approx(
+        reference[near].sum() / reference.sum(), rel=0.01
+    )
+    assert (drawn * m).sum() / drawn.sum() == pytest.approx(
+        (reference * m).sum() / reference.sum(), rel=0.01
+    )
 
 
 def test_a_large_mass_penalty_approaches_conservation_of_mass():
     x, y, w = cloud(100), cloud(100, shift=1, seed=1), weights(100)
     spread = [
         np.abs(p.log_target - p.log_source).mean()
-        for p in (UnbalancedOTCoupling(mass_penalty=v).plan(x, y, w, w, 0) for v in (0.1, 1.0, 1000.0))
+        for p in (
+            UnbalancedOTCoupling(mass_penalty=v).plan(x, y, w, w, 0) for v in (0.1, 1.0, 1000.0)
+        )
     ]
     assert spread[0] > spread[1] > spread[2]
     close = UnbalancedOTCoupling(mass_penalty=1000.0, regularization=0.002).plan(x, y, w, w, 0)
@@ -240,11 +256,14 @@ def test_small_blocks_are_warned_of_with_what_larger_ones_would_give():
     with pytest.warns(UserWarning, match="batch_size=32 is small for these 2000 samples") as said:
         OTCoupling(batch_size=32).plan(x, y, w, w, 0)
     text = str(said[0].message)
-    small, large, random = (float(text.split(before)[1].split()[0].strip(",;")) for before in (
-        "distance of ", "blocks of 32, of ", "1024, and of "
-    ))  # fmt: skip
+    small, large, random = (
+        float(text.split(before)[1].split()[0].strip(",;"))
+        for before in ("distance of ", "blocks of 32, of ", "1024, and of ")
+    )
     part = [slice(k * 32, k * 32 + 32) for k in range(20)]
-    again = np.mean([ot.emd2([], [], ot.dist(x[p].astype(float), y[p].astype(float))) for p in part])
+    again = np.mean(
+        [ot.emd2([], [], ot.dist(x[p].astype(float), y[p].astype(float))) for p in part]
+    )
     assert small == pytest.approx(again, rel=0.1)
     assert large == pytest.approx(
         ot.emd2([], [], ot.dist(x[:1024].astype(float), y[:1024].astype(float))), rel=0.1
@@ -263,8 +282,12 @@ def test_the_default_size_serves_ordinary_data(d, recwarn):
 def test_data_of_many_small_clusters_are_too_much_for_the_default_size():
     rng = np.random.default_rng(0)
     centres = 3 * rng.normal(size=(3000, 20))
-    x, y = (centres[rng.integers(3000, size=6000)] + 0.1 * rng.normal(size=(6000, 20)) for _ in "xy")
-    with pytest.warns(UserWarning, match="batch_size=2048 is small .* raise batch_size to 6000 or more"):
+    x, y = (
+        centres[rng.integers(3000, size=6000)] + 0.1 * rng.normal(size=(6000, 20)) for _ in "xy"
+    )
+    with pytest.warns(
+        UserWarning, match="batch_size=2048 is small .* raise batch_size to 6000 or more"
+    ):
         warn_if_small(x, y, weights(6000), weights(6000), 2048, 0)
 
 
@@ -309,7 +332,9 @@ def test_weighted_chains_reproduce_every_sample_though_plans_change_mass():
     assert carried[:, 2].std() > 0.1  # or the test shows nothing
     for k in range(3):
         found = np.bincount(chains.rows[:, k], carried[:, k] / n, sizes[k])
-        assert np.abs(found - w[k]).max() < 5 * np.sqrt(w[k].max() * np.mean(carried[:, k] ** 2) / n)
+        assert np.abs(found - w[k]).max() < 5 * np.sqrt(
+            w[k].max() * np.mean(carried[:, k] ** 2) / n
+        )
 
 
 def test_chains_refuse_mass_that_is_created_in_place():
@@ -322,7 +347,9 @@ def test_chains_refuse_mass_that_is_created_in_place():
 def test_chains_say_where_they_end():
     first = balanced(np.array([0, 1]), np.array([0, 1]), np.ones(2))
     second = balanced(np.array([0]), np.array([0]), np.ones(1))
-    with pytest.raises(ValueError, match=r"of the chains end at sample 1, whose plan does not go on"):
+    with pytest.raises(
+        ValueError, match=r"of the chains end at sample 1, whose plan does not go on"
+    ):
         sample_chains([first, second], [2, 2, 1], 100, 0)
 
 
@@ -331,7 +358,8 @@ def test_chains_say_where_they_end():
 
 def test_an_unknown_coupling_lists_those_there_are():
     with pytest.raises(
-        ValueError, match="coupling 'sinkhorn' is not known; choose one of independent, ot, unbalanced"
+        ValueError,
+        match="coupling 'sinkhorn' is not known; choose one of independent, ot, unbalanced",
     ):
         as_coupling("sinkhorn")
 
@@ -356,7 +384,10 @@ def test_values_that_are_not_finite_stop_the_coupling():
             UnbalancedOTCoupling(mass_penalty=-1.0),
             "UnbalancedOTCoupling.mass_penalty must be positive and finite",
         ),
-        (ConeCoupling(growth_penalty=0.0), "ConeCoupling.growth_penalty must be positive and finite"),
+        (
+            ConeCoupling(growth_penalty=0.0),
+            "ConeCoupling.growth_penalty must be positive and finite",
+        ),
         (ConeCoupling(sigma=-1.0), "ConeCoupling.sigma must be finite and not negative"),
     ],
 )

@@ -19,7 +19,9 @@ def problem(n=120, m=150, seed=0):
 @pytest.mark.parametrize("eps", [0.05, 1.0])
 def test_the_balanced_plan_is_that_of_pot(eps):
     *_, a, b, cost = problem()
-    reference = ot.sinkhorn(a, b, cost, eps, method="sinkhorn_log", numItermax=50_000, stopThr=1e-12)
+    reference = ot.sinkhorn(
+        a, b, cost, eps, method="sinkhorn_log", numItermax=50_000, stopThr=1e-12
+    )
     plan = np.exp(entropic_plan(cost, a, b, eps, tolerance=1e-9, most=50_000))
     np.testing.assert_allclose(plan, reference, atol=1e-9, rtol=1e-5)
 
@@ -28,7 +30,14 @@ def test_the_balanced_plan_is_that_of_pot(eps):
 def test_the_unbalanced_plan_is_that_of_pot(penalty):
     *_, a, b, cost = problem()
     reference = ot.unbalanced.sinkhorn_unbalanced(
-        a, b, cost, 0.1, penalty, method="sinkhorn_translation_invariant", numItermax=20_000, stopThr=1e-13
+        a,
+        b,
+        cost,
+        0.1,
+        penalty,
+        method="sinkhorn_translation_invariant",
+        numItermax=20_000,
+        stopThr=1e-13,
     )
     plan = np.exp(entropic_plan(cost, a, b, 0.1, penalty, tolerance=1e-9))
     np.testing.assert_allclose(plan, reference, atol=1e-7, rtol=1e-3)
@@ -41,7 +50,9 @@ def test_log_sums_by_the_kept_kernel_are_the_true_ones():
     sums = LogSums(cost, log_w)
     for move in (0.0, 1.0, 15.0, 300.0, 310.0):
         moved = p + move * torch.rand(40, generator=g, dtype=torch.float64)
-        torch.testing.assert_close(sums(moved, 2.0), torch.logsumexp(log_w + (moved - cost) / 2.0, 1))
+        torch.testing.assert_close(
+            sums(moved, 2.0), torch.logsumexp(log_w + (moved - cost) / 2.0, 1)
+        )
 
 
 @pytest.mark.parametrize("sigma", [0.3, 0.8])
@@ -60,7 +71,9 @@ def test_pairs_of_gaussians_are_the_ends_of_their_schrodinger_bridge(sigma):
 def test_drawn_pairs_have_the_cost_and_the_partners_of_the_plan():
     x, y, a, b, cost = problem()
     coupling = EntropicOTCoupling(regularization=0.05)
-    reference = ot.sinkhorn(a, b, cost, 0.05 * (a @ cost @ b), method="sinkhorn_log", numItermax=10_000)
+    reference = ot.sinkhorn(
+        a, b, cost, 0.05 * (a @ cost @ b), method="sinkhorn_log", numItermax=10_000
+    )
     coupling.draws = 400
     plan = coupling.plan(x, y, a, b, 0)
     drawn = np.zeros_like(reference)
@@ -79,7 +92,9 @@ def test_the_regularization_is_relative_to_the_mean_squared_distance():
 
 def test_an_iteration_that_does_not_converge_says_so():
     *_, a, b, cost = problem()
-    with pytest.warns(UserWarning, match="stopped after 2 steps with margins .* raise the regularization"):
+    with pytest.warns(
+        UserWarning, match="stopped after 2 steps with margins .* raise the regularization"
+    ):
         entropic_plan(cost, a, b, 1e-3, most=2)
 
 

@@ -25,7 +25,9 @@ def tracked(n=12, n_times=3, seed=0):
 
 def links(data, steps=None):
     n = data.sizes[0]
-    return [(f"{t}-{i}", f"{t + 1}-{i}") for t in (steps or range(data.n_times - 1)) for i in range(n)]
+    return [
+        (f"{t}-{i}", f"{t + 1}-{i}") for t in (steps or range(data.n_times - 1)) for i in range(n)
+    ]
 
 
 def cell_of(data, k, rows):
@@ -115,7 +117,9 @@ def test_cells_that_nobody_is_left_for_vanish_in_place():
     plan = plan_of(GivenPairs(pairs=pairs), data)
     assert set(cell_of(data, 0, plan.source[plan.destroyed])) == {"3"}
     assert not plan.created.any()
-    np.testing.assert_allclose(np.bincount(plan.source, plan.mass * np.exp(plan.log_source)), 1 / 12)
+    np.testing.assert_allclose(
+        np.bincount(plan.source, plan.mass * np.exp(plan.log_source)), 1 / 12
+    )
 
 
 def test_clones_are_paired_over_a_day_that_is_held_out():
@@ -162,7 +166,11 @@ def test_settings_and_data_that_cannot_be_are_named():
     bare = Snapshots(times=data.times, samples=data.samples)
     for coupling, given, message in (
         (GivenPairs(), data, "give GivenPairs either pairs or clones"),
-        (GivenPairs(pairs=[], unpaired="keep"), data, "unpaired must be 'transport' or 'drop', found 'keep'"),
+        (
+            GivenPairs(pairs=[], unpaired="keep"),
+            data,
+            "unpaired must be 'transport' or 'drop', found 'keep'",
+        ),
         (GivenPairs(pairs=links(data)), bare, "GivenPairs needs the names of the cells"),
         (GivenPairs(pairs=[]), data, "no given pair leads from time 0 to time 1"),
     ):

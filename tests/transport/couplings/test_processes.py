@@ -18,7 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:batch_size=")
 
 def snapshots(n=300, n_times=3):
     rng = np.random.default_rng(0)
-    return Snapshots(times=np.arange(n_times), samples=[rng.normal(k, 1, (n, 3)) for k in range(n_times)])
+    return Snapshots(
+        times=np.arange(n_times), samples=[rng.normal(k, 1, (n, 3)) for k in range(n_times)]
+    )
 
 
 def is_running(pid):
@@ -31,7 +33,9 @@ def is_running(pid):
 
 def test_plans_of_processes_are_the_same_to_the_last_bit():
     data = snapshots()
-    here, there = (OTCoupling(batch_size=100, workers=n).plans(data, list(data.samples), 3) for n in (1, 2))
+    here, there = (
+        OTCoupling(batch_size=100, workers=n).plans(data, list(data.samples), 3) for n in (1, 2)
+    )
     one_by_one = [
         OTCoupling(batch_size=100).plan(
             *data.samples[k : k + 2], np.full(300, 1 / 300), np.full(300, 1 / 300), 3 + k
@@ -68,7 +72,10 @@ def test_a_process_that_dies_is_an_error_with_a_remedy():
         return np.ones((2, 2)), np.full(2, 0.5), np.full(2, 0.5)
 
     workers = Workers(2)
-    with pytest.raises(RuntimeError, match=r"ended before it answered.*OTCoupling\(workers=1\)"), workers:
+    with (
+        pytest.raises(RuntimeError, match=r"ended before it answered.*OTCoupling\(workers=1\)"),
+        workers,
+    ):
         workers.map(kill, range(4))
 
 

@@ -36,7 +36,9 @@ def test_the_cost_is_close_to_the_least():
 def test_too_few_partners_are_an_error_with_the_missing_mass():
     x, y = np.zeros((30, 2)), np.ones((31, 2))
     x[0], a = 5.0, np.array([0.5] + [0.5 / 29] * 29)
-    with pytest.raises(ValueError, match=r"with max_nz=1 .* pairs miss .*% of the mass; raise max_nz"):
+    with pytest.raises(
+        ValueError, match=r"with max_nz=1 .* pairs miss .*% of the mass; raise max_nz"
+    ):
         SparseOTCoupling(max_nz=1).plan(x, y, a, np.array([0.9] + [0.1 / 30] * 30), 0)
 
 

@@ -81,7 +81,9 @@ def test_the_path_arrives_where_the_next_interval_begins(kind):
     point = path.point(batch)
     carried = batch.pairs.log_target.exp() > 1e-6
     slack = 1e-6 + 5e-4 * (batch.noise is not None)  # σ √(δ Δt) of the bridge
-    torch.testing.assert_close(point.state[carried], batch.pairs.target[carried], rtol=0, atol=slack)
+    torch.testing.assert_close(
+        point.state[carried], batch.pairs.target[carried], rtol=0, atol=slack
+    )
     torch.testing.assert_close(point.weight, batch.pairs.log_target.exp(), rtol=1e-6, atol=1e-6)
 
 

@@ -11,7 +11,12 @@ import dyninfer as di
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.estimators.action_matching import ActionObjective
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.couplings import IndependentCoupling, OTCoupling, UnbalancedOTCoupling, as_coupling
+from dyninfer.transport.couplings import (
+    IndependentCoupling,
+    OTCoupling,
+    UnbalancedOTCoupling,
+    as_coupling,
+)
 from dyninfer.transport.curves import (
     DensityPath,
     InterpolatedPath,
@@ -142,7 +147,11 @@ def test_weighted_draws_at_a_snapshot_have_its_weights(coupling):
     n = 40_000
     for k, t in enumerate(scaling.times(data.times)):
         batch = draw(path, np.full(n, t), seed=k)
-        which = np.abs(batch.state.numpy()[:, None] - scaling.states(data.samples[k])[None]).sum(-1).argmin(1)
+        which = (
+            np.abs(batch.state.numpy()[:, None] - scaling.states(data.samples[k])[None])
+            .sum(-1)
+            .argmin(1)
+        )
         weight = np.ones(n) if batch.weight is None else batch.weight.numpy()
         got = np.bincount(which, weight, data.sizes[k]) / n
         wanted = data.weights_at(data.times[k])
@@ -159,7 +168,9 @@ def test_velocity_and_growth_are_derivatives_along_the_path(interpolation, coupl
     t, h = np.random.default_rng(0).random(300), 1e-5
     t = t[np.abs(t[:, None] - scaling.times(TIMES)[None]).min(1) > h]
     before, here, after = (draw(path, t + s * h) for s in (-1, 0, 1))
-    torch.testing.assert_close(here.velocity, (after.state - before.state) / (2 * h), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(
+        here.velocity, (after.state - before.state) / (2 * h), rtol=1e-6, atol=1e-7
+    )
     if masses is None and coupling == "ot":
         assert here.growth is None
         assert here.weight is None
@@ -252,7 +263,8 @@ def test_a_cubic_path_between_two_snapshots_is_the_straight_line():
 
 def test_a_cubic_path_refuses_a_coupling_that_changes_mass():
     with pytest.raises(
-        ValueError, match="interpolation='cubic' needs a coupling that conserves mass; use coupling='ot'"
+        ValueError,
+        match="interpolation='cubic' needs a coupling that conserves mass; use coupling='ot'",
     ):
         sampler(snapshots(), "cubic", "unbalanced")
 
@@ -286,7 +298,9 @@ def test_dense_snapshots_stay_unbiased_where_times_are_adapted():
     for _ in range(200):
         t, density = adaptive.draw(500, source)
         batch = path.draw(t, density, source)
-        means.append(float(((batch.state[:, 0] * scaling.unit + scaling.shift[0]) / batch.density).mean()))
+        means.append(
+            float(((batch.state[:, 0] * scaling.unit + scaling.shift[0]) / batch.density).mean())
+        )
     wanted = np.trapezoid(np.exp(3 * times), times)
     assert np.mean(means) == pytest.approx(wanted, abs=4 * np.std(means) / 200**0.5)
     assert np.std(means) / 200**0.5 < 0.01 * wanted
@@ -324,7 +338,9 @@ def test_a_sampler_is_asked_in_the_units_of_the_user():
     inner, scaling = sampler_of(path)
     batch = draw(inner, [0.0, 0.25, 1.0])
     np.testing.assert_allclose(asked[-3], [5, 6, 9])
-    np.testing.assert_allclose(in_units(batch.state, scaling), [[50, -5], [60, -6], [90, -9]], rtol=1e-6)
+    np.testing.assert_allclose(
+        in_units(batch.state, scaling), [[50, -5], [60, -6], [90, -9]], rtol=1e-6
+    )
     np.testing.assert_allclose(in_units(batch.start_state, scaling), [[50, -5]] * 3, rtol=1e-6)
     np.testing.assert_allclose(in_units(batch.end_state, scaling), [[90, -9]] * 3, rtol=1e-6)
 
@@ -420,13 +436,17 @@ def test_path_and_boundary_forms_of_the_action_are_the_same_integral(case):
     data = snapshots((1, 1, 1), **extra)
     nodes, node_weights = np.polynomial.legendre.leggauss(40)
     edges = (data.times - data.times[0]) / np.ptp(data.times)
-    t = np.concatenate([a + (b - a) * (nodes + 1) / 2 for a, b in zip(edges, edges[1:], strict=False)])
+    t = np.concatenate(
+        [a + (b - a) * (nodes + 1) / 2 for a, b in zip(edges, edges[1:], strict=False)]
+    )
     w = np.concatenate([(b - a) * node_weights / 2 for a, b in zip(edges, edges[1:], strict=False)])
     values = []
     for form in ("path", "boundary"):
         objective, process = action_objective(data, form, **settings)
         batch = draw(objective.path, t)
-        values.append(float(torch.as_tensor(w) @ objective._action_density(process, batch).detach()))
+        values.append(
+            float(torch.as_tensor(w) @ objective._action_density(process, batch).detach())
+        )
     assert values[0] == pytest.approx(values[1], rel=1e-9)
     assert abs(values[0]) > 1e-3
 
@@ -474,7 +494,8 @@ def test_hutchinsons_probe_has_the_mean_of_the_exact_laplacian():
         assert batch.probe.shape == (500, 1, 12)
         assert set(batch.probe.unique().tolist()) == {-1.0, 1.0}
         s, exact = (
-            process.network.curvature(batch.time, batch.state, v) for v in (batch.probe, objective.axes)
+            process.network.curvature(batch.time, batch.state, v)
+            for v in (batch.probe, objective.axes)
         )
         gaps.append(float((s - exact).mean().detach()))
     assert abs(np.mean(gaps)) < 4 * np.std(gaps) / len(gaps) ** 0.5

@@ -46,7 +46,9 @@ def test_a_cone_arc_obeys_the_equations_of_wasserstein_fisher_rao_motion(distanc
         return v, -g * v, g, 0.5 * penalty * v**2 - 0.5 * g**2
 
     beta = np.linspace(0, 1, 11)
-    true = solve_ivp(motion, (0, 1), [0.2, v0, math.log(m0), g0], t_eval=beta, rtol=1e-11, atol=1e-12).y
+    true = solve_ivp(
+        motion, (0, 1), [0.2, v0, math.log(m0), g0], t_eval=beta, rtol=1e-11, atol=1e-12
+    ).y
     arc = arc_at(beta, distance, m0, m1, penalty)
     np.testing.assert_allclose(arc.position[:, 0], true[0], atol=1e-8)
     np.testing.assert_allclose(arc.velocity[:, 0], true[1], rtol=1e-7, atol=1e-9)
@@ -89,7 +91,9 @@ def test_a_cell_that_is_destroyed_or_created_stays_where_it_is(gone):
     x0, x1 = row(0.0, 0.0).expand(11, 2), row(50.0, 0.0).expand(11, 2)
     logs = (empty, 0 * beta) if gone == "source" else (0 * beta, empty)
     arc = cone_arc(beta, x0, x1, *logs, 1.0)
-    np.testing.assert_allclose(arc.mass, beta**2 if gone == "source" else (1 - beta) ** 2, atol=1e-12)
+    np.testing.assert_allclose(
+        arc.mass, beta**2 if gone == "source" else (1 - beta) ** 2, atol=1e-12
+    )
     carried = arc.mass > 1e-9
     home = x1 if gone == "source" else x0
     torch.testing.assert_close(arc.position[carried], home[carried])
@@ -108,7 +112,9 @@ def test_the_time_of_the_sphere_runs_the_chord_at_constant_angular_speed():
         angle = torch.atan2(chord[:, 1], chord[:, 0])
         torch.testing.assert_close(angle, tau * phi)
         _, slope = torch.func.jvp(
-            lambda t, phi=phi: sphere_time(t, torch.full_like(t, phi))[0], (tau,), (torch.ones_like(tau),)
+            lambda t, phi=phi: sphere_time(t, torch.full_like(t, phi))[0],
+            (tau,),
+            (torch.ones_like(tau),),
         )
         torch.testing.assert_close(speed, slope)
         assert (float(beta[0]), float(beta[-1])) == pytest.approx((0.0, 1.0), abs=1e-12)

@@ -85,12 +85,14 @@ def test_the_gradient_of_the_path_is_that_of_the_residual_and_the_pairs_own_acti
         values, h = [], 1e-5
         for sign in (1, -1):
             torch.nn.utils.vector_to_parameters(
-                torch.nn.utils.parameters_to_vector(rival.parameters) + sign * h * direction, rival.parameters
+                torch.nn.utils.parameters_to_vector(rival.parameters) + sign * h * direction,
+                rival.parameters,
             )
             with torch.no_grad():
                 values.append(descended())
             torch.nn.utils.vector_to_parameters(
-                torch.nn.utils.parameters_to_vector(rival.parameters) - sign * h * direction, rival.parameters
+                torch.nn.utils.parameters_to_vector(rival.parameters) - sign * h * direction,
+                rival.parameters,
             )
         if name == "constrained" and damping > 0:  # its mass is not the action's to choose
             return
@@ -107,7 +109,9 @@ def test_the_path_adds_nothing_to_the_value_of_the_loss_or_to_the_potentials_gra
     for steps in (objective.rival.alone, objective.rival.last):  # in the game, and after it
         objective.rival.steps = steps
         loss = objective.loss(process, batch)["loss"].mean()
-        results.append((loss.detach(), torch.autograd.grad(loss, list(process.network.parameters()))))
+        results.append(
+            (loss.detach(), torch.autograd.grad(loss, list(process.network.parameters())))
+        )
     torch.testing.assert_close(results[0], results[1])
 
 
@@ -125,7 +129,9 @@ def test_refinement_moves_no_sample_at_a_snapshot(monkeypatch):
     batch = objective.batch(len(times), torch.Generator().manual_seed(0))._replace(time=times)
     batch = batch._replace(pairs=objective.path.pairs.at(times, torch.Generator().manual_seed(0)))
     objective.loss(process, batch)
-    moved = (seen[0] - objective.path.point(batch).state.detach()).norm(dim=1).reshape(5, 20).amax(1)
+    moved = (
+        (seen[0] - objective.path.point(batch).state.detach()).norm(dim=1).reshape(5, 20).amax(1)
+    )
     assert float(moved[:3].max()) < 1e-12
     assert float(moved[3:].min()) > 1e-3
 
@@ -148,15 +154,19 @@ def gaussian_error(model):
     """Squared error of the drift against optimal transport, over times."""
     total = 0.0
     for t in (0.1, 0.5, 0.9):
-        x = GAUSSIANS.mean(t) + torch.randn(2000, 2, generator=torch.Generator().manual_seed(3)) @ torch.linalg.cholesky(
-            GAUSSIANS.covariance(t)
-        ).T  # fmt: skip
+        x = (
+            GAUSSIANS.mean(t)
+            + torch.randn(2000, 2, generator=torch.Generator().manual_seed(3))
+            @ torch.linalg.cholesky(GAUSSIANS.covariance(t)).T
+        )
         total += relative_error(model.process_.drift(t, x), GAUSSIANS.drift(t, x)) / 3
     return total
 
 
 def game(steps=600, **settings):
-    training = di.Training(max_steps=steps, patience=None, validation_fraction=0, checkpoint_every=100)
+    training = di.Training(
+        max_steps=steps, patience=None, validation_fraction=0, checkpoint_every=100
+    )
     return WassersteinLagrangianFlow(
         **({"width": 32, "path_width": 32, "scale": None, "training": training} | settings)
     )
@@ -165,7 +175,9 @@ def game(steps=600, **settings):
 def test_a_runaway_is_put_back_and_what_returns_is_no_worse_than_a_path_that_stood_still(caplog):
     data = di.Snapshots(times=[0, 1], samples=GAUSSIANS.samples(1000))
     with caplog.at_level(logging.WARNING, "dyninfer"):
-        wild = game(900, path_fraction=0.6, path_learning_rate=1.0, damping=0.0).fit(data, progress=False)
+        wild = game(900, path_fraction=0.6, path_learning_rate=1.0, damping=0.0).fit(
+            data, progress=False
+        )
     still = game(900, path_fraction=0.0).fit(data, progress=False)
     assert wild.report().attrs["runaways"] >= 1
     assert "the density path ran away" in caplog.text

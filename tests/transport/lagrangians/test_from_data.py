@@ -50,7 +50,10 @@ def test_the_force_is_the_second_difference_with_its_own_denominator():
     potential = MeanAcceleration(strength=2.0).potential(data, scaling)
     first = 2 * (1 / 3 - 2) / (0.5 * 4)  # (m2−m1)/3 − (m1−m0)/1 over half of t2 − t0
     second = 2 * (4 - 1 / 3) / (0.5 * 4)
-    found = [float(force(potential, t / 5, np.zeros((1, 1)))[0, 0]) / 25 for t in (0.0, 1.0, 2.5, 4.0, 5.0)]
+    found = [
+        float(force(potential, t / 5, np.zeros((1, 1)))[0, 0]) / 25
+        for t in (0.0, 1.0, 2.5, 4.0, 5.0)
+    ]
     np.testing.assert_allclose(found, [first, first, 0.5 * (first + second), second, second])
 
 
@@ -79,8 +82,12 @@ def test_the_potential_is_zero_at_the_mean_so_that_it_shifts_no_energy():
 def test_mean_acceleration_needs_three_times_and_counts_those_that_are_kept():
     rng = np.random.default_rng(0)
     data = di.Snapshots(times=[0, 1, 2], samples=[rng.normal(k, 1, (30, 2)) for k in range(3)])
-    model = di.WassersteinLagrangianFlow(lagrangian=OptimalTransport() + MeanAcceleration(), width=8, depth=1)
-    with pytest.raises(ValueError, match="MeanAcceleration needs at least three times .* these data have 2"):
+    model = di.WassersteinLagrangianFlow(
+        lagrangian=OptimalTransport() + MeanAcceleration(), width=8, depth=1
+    )
+    with pytest.raises(
+        ValueError, match="MeanAcceleration needs at least three times .* these data have 2"
+    ):
         model.fit(data, hold_out=1.0, max_steps=2, progress=False)
 
 
@@ -112,13 +119,16 @@ def test_energy_is_high_on_the_data_and_low_in_the_hole(kernel):
     assert float(on.mean()) == pytest.approx(0, abs=0.05)  # zero on average over the data
     assert float(on.std()) < 0.8  # half a χ² across the ring
     assert float(hole) < -3
-    assert float(outside) == pytest.approx(float(hole), abs=0.05)  # the floor: emptier is not dearer
+    assert float(outside) == pytest.approx(
+        float(hole), abs=0.05
+    )  # the floor: emptier is not dearer
 
 
 def test_the_force_points_back_to_the_data_and_fades_far_away():
     potential, scaling, _ = manifold(floor=1e-3)
     inside, outside, far = (
-        force(potential, 0.0, scaling.states(np.array([x]))) for x in ([0.9, 0.0], [1.1, 0.0], [6.0, 0.0])
+        force(potential, 0.0, scaling.states(np.array([x])))
+        for x in ([0.9, 0.0], [1.1, 0.0], [6.0, 0.0])
     )
     # ẍ = −∇V pushes away from high energy: a least action path runs where V is high, and is thrown outwards from it.
     assert float(inside[0, 0]) < -1
@@ -135,7 +145,11 @@ def test_strength_multiplies_and_the_floor_bounds_the_energy():
 
 
 def test_few_cells_and_repeated_cells_are_no_trouble():
-    for samples in ([np.zeros((5, 2)), np.zeros((5, 2)) + 1e-3], [ring(6), ring(4)], [ring(60), ring(90)]):
+    for samples in (
+        [np.zeros((5, 2)), np.zeros((5, 2)) + 1e-3],
+        [ring(6), ring(4)],
+        [ring(60), ring(90)],
+    ):
         data = di.Snapshots(times=[0, 1], samples=samples)
         potential = DataManifold().potential(data, scaling_of(data, "global"))
         assert bool(energy(potential, scaling_of(data, "global"), samples[0]).isfinite().all())
@@ -143,8 +157,12 @@ def test_few_cells_and_repeated_cells_are_no_trouble():
     assert float(energy(potential, scaling_of(data, "global"), between).mean()) > -1
 
 
-@pytest.mark.parametrize("term", [MeanAcceleration(), DataManifold(n_landmarks=8)], ids=["mean", "manifold"])
-def test_potentials_are_found_without_the_cells_kept_for_validation_and_those_held_out(term, monkeypatch):
+@pytest.mark.parametrize(
+    "term", [MeanAcceleration(), DataManifold(n_landmarks=8)], ids=["mean", "manifold"]
+)
+def test_potentials_are_found_without_the_cells_kept_for_validation_and_those_held_out(
+    term, monkeypatch
+):
     monkeypatch.setattr(FlowObjective, "warm_steps", 2)
     monkeypatch.setattr(Settings, "registry", dict(Settings.registry))
     rng = np.random.default_rng(0)

@@ -31,7 +31,9 @@ def bowl(t, x):
 
 def snapshots(times=(10.0, 11.0, 14.0), n=50, seed=0):
     rng = np.random.default_rng(seed)
-    return di.Snapshots(times=times, samples=[rng.normal(k, 1 + k, (n, 2)) for k in range(len(times))])
+    return di.Snapshots(
+        times=times, samples=[rng.normal(k, 1 + k, (n, 2)) for k in range(len(times))]
+    )
 
 
 def scaling_of(data, mode="global"):
@@ -46,7 +48,9 @@ def test_the_hamiltonian_is_the_sum_of_its_four_terms():
     assert float(hamiltonian(s, sigma=2.0)) == 2.5 + 2 * 7
     assert float(hamiltonian(s, growth_penalty=0.5)) == 2.5 + 0.25 * 9
     assert float(hamiltonian(s, energy=torch.tensor([-4.0]))) == -1.5
-    assert float(hamiltonian(s, sigma=2.0, growth_penalty=0.5, energy=torch.tensor([-4.0]))) == 14.75
+    assert (
+        float(hamiltonian(s, sigma=2.0, growth_penalty=0.5, energy=torch.tensor([-4.0]))) == 14.75
+    )
 
 
 def test_noise_without_a_laplacian_is_refused_in_words():
@@ -80,11 +84,23 @@ def test_the_scaled_hamiltonian_is_the_users_in_other_units():
 
 
 def test_adding_collects_the_terms_and_counts_the_kinetic_energy_once():
-    total = OptimalTransport() + SchrodingerBridge(0.4) + (UnbalancedTransport(0.2) + PhysicalPotential(bowl))
+    total = (
+        OptimalTransport()
+        + SchrodingerBridge(0.4)
+        + (UnbalancedTransport(0.2) + PhysicalPotential(bowl))
+    )
     assert [type(t).__name__ for t in total.parts] == [
-        "OptimalTransport", "SchrodingerBridge", "UnbalancedTransport", "PhysicalPotential",
-    ]  # fmt: skip
-    assert (total.noise, total.penalty, total.constrained, total.has_potential) == (0.4, 0.2, False, True)
+        "OptimalTransport",
+        "SchrodingerBridge",
+        "UnbalancedTransport",
+        "PhysicalPotential",
+    ]
+    assert (total.noise, total.penalty, total.constrained, total.has_potential) == (
+        0.4,
+        0.2,
+        False,
+        True,
+    )
     assert not (OptimalTransport() + SchrodingerBridge(0.4)).has_potential
     assert (OptimalTransport() + UnbalancedTransport(0.2, mass="constrained")).constrained
     s = Derivatives(torch.zeros(1), torch.zeros(1), torch.tensor([[2.0, 0.0]]), None)
@@ -97,7 +113,11 @@ def test_potentials_of_a_sum_add_up():
     data = snapshots()
     scaling = scaling_of(data)
     z, tau = torch.randn(20, 2, dtype=torch.float64), torch.rand(20, dtype=torch.float64)
-    terms = (PhysicalPotential(bowl), MeanAcceleration(0.5), DataManifold(strength=2.0, n_landmarks=16))
+    terms = (
+        PhysicalPotential(bowl),
+        MeanAcceleration(0.5),
+        DataManifold(strength=2.0, n_landmarks=16),
+    )
     total = (terms[0] + terms[1] + terms[2]).potential(data, scaling)(tau, z)
     torch.testing.assert_close(total, sum(t.potential(data, scaling)(tau, z) for t in terms))
 
@@ -113,7 +133,10 @@ def test_something_else_cannot_be_added():
         (OptimalTransport(), "OptimalTransport()"),
         (SchrodingerBridge(0.3), "SchrodingerBridge(sigma=0.3)"),
         (UnbalancedTransport(0.1), "UnbalancedTransport(growth_penalty=0.1)"),
-        (UnbalancedTransport(0.1, mass="constrained"), "UnbalancedTransport(growth_penalty=0.1, mass='constrained')"),
+        (
+            UnbalancedTransport(0.1, mass="constrained"),
+            "UnbalancedTransport(growth_penalty=0.1, mass='constrained')",
+        ),
         (PhysicalPotential(bowl), "PhysicalPotential(V=bowl)"),
         (MeanAcceleration(), "MeanAcceleration()"),
         (DataManifold(strength=2.0), "DataManifold(strength=2.0)"),
@@ -122,7 +145,7 @@ def test_something_else_cannot_be_added():
             "UnbalancedTransport(growth_penalty=0.1) + SchrodingerBridge(sigma=0.3)",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_lagrangian_prints_as_it_is_written_and_is_read_back(lagrangian, text):
     assert repr(lagrangian) == text
     assert repr(clone(lagrangian)) == text
@@ -152,24 +175,80 @@ def test_text_may_leave_out_the_names_of_first_settings():
     ("lagrangian", "error", "message"),
     [
         (SchrodingerBridge(0.0), ValueError, r"SchrodingerBridge.sigma must be positive, found 0"),
-        (SchrodingerBridge(math.inf), ValueError, r"SchrodingerBridge.sigma must be positive, found inf"),
-        (SchrodingerBridge("much"), TypeError, r"SchrodingerBridge.sigma must be a number, found 'much'"),
-        (UnbalancedTransport(-1.0), ValueError, r"UnbalancedTransport.growth_penalty must be positive, found -1"),
-        (UnbalancedTransport(1.0, mass="fixed"), ValueError, r"mass must be 'free' or 'constrained', found 'fixed'"),
-        (PhysicalPotential(3.0), TypeError, r"PhysicalPotential.V must be a function of \(t, x\), found 3.0"),
-        (MeanAcceleration(math.nan), ValueError, r"MeanAcceleration.strength must be finite, found nan"),
-        (DataManifold(strength=0.0), ValueError, r"DataManifold.strength must be positive, found 0"),
-        (DataManifold(bandwidth=-1.0), ValueError, r"DataManifold.bandwidth must be positive, found -1"),
+        (
+            SchrodingerBridge(math.inf),
+            ValueError,
+            r"SchrodingerBridge.sigma must be positive, found inf",
+        ),
+        (
+            SchrodingerBridge("much"),
+            TypeError,
+            r"SchrodingerBridge.sigma must be a number, found 'much'",
+        ),
+        (
+            UnbalancedTransport(-1.0),
+            ValueError,
+            r"UnbalancedTransport.growth_penalty must be positive, found -1",
+        ),
+        (
+            UnbalancedTransport(1.0, mass="fixed"),
+            ValueError,
+            r"mass must be 'free' or 'constrained', found 'fixed'",
+        ),
+        (
+            PhysicalPotential(3.0),
+            TypeError,
+            r"PhysicalPotential.V must be a function of \(t, x\), found 3.0",
+        ),
+        (
+            MeanAcceleration(math.nan),
+            ValueError,
+            r"MeanAcceleration.strength must be finite, found nan",
+        ),
+        (
+            DataManifold(strength=0.0),
+            ValueError,
+            r"DataManifold.strength must be positive, found 0",
+        ),
+        (
+            DataManifold(bandwidth=-1.0),
+            ValueError,
+            r"DataManifold.bandwidth must be positive, found -1",
+        ),
         (DataManifold(floor=0.0), ValueError, r"DataManifold.floor must be positive, found 0"),
-        (DataManifold(kernel="knn"), ValueError, r"DataManifold.kernel must be 'rbf' or 'gaussian', found 'knn'"),
-        (DataManifold(n_landmarks=1), ValueError, r"DataManifold.n_landmarks must be at least 2, found 1"),
-        (SchrodingerBridge(1.0) + SchrodingerBridge(2.0), ValueError, r"sigma=1.0\) and .*2.0\) both set the noise"),
-        (UnbalancedTransport(1.0) + UnbalancedTransport(2.0), ValueError, r"both set the growth; keep one of them"),
-        (OptimalTransport() + SchrodingerBridge(-1.0), ValueError, r"SchrodingerBridge.sigma must be positive"),
+        (
+            DataManifold(kernel="knn"),
+            ValueError,
+            r"DataManifold.kernel must be 'rbf' or 'gaussian', found 'knn'",
+        ),
+        (
+            DataManifold(n_landmarks=1),
+            ValueError,
+            r"DataManifold.n_landmarks must be at least 2, found 1",
+        ),
+        (
+            SchrodingerBridge(1.0) + SchrodingerBridge(2.0),
+            ValueError,
+            r"sigma=1.0\) and .*2.0\) both set the noise",
+        ),
+        (
+            UnbalancedTransport(1.0) + UnbalancedTransport(2.0),
+            ValueError,
+            r"both set the growth; keep one of them",
+        ),
+        (
+            OptimalTransport() + SchrodingerBridge(-1.0),
+            ValueError,
+            r"SchrodingerBridge.sigma must be positive",
+        ),
         (di.lagrangians.LagrangianSum(terms=[]), ValueError, r"needs at least one term"),
-        (di.lagrangians.LagrangianSum(terms=["ot"]), TypeError, r"only Lagrangians can be added up, found 'ot'"),
+        (
+            di.lagrangians.LagrangianSum(terms=["ot"]),
+            TypeError,
+            r"only Lagrangians can be added up, found 'ot'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_by_name(lagrangian, error, message):
     with pytest.raises(error, match=message):
         lagrangian.check()
@@ -190,10 +269,16 @@ def test_what_cannot_be_is_refused_by_name(lagrangian, error, message):
             TypeError,
             r"failed on tensors t \(5,\) and x \(5, 2\).*make it of torch operations: Can't call numpy",
         ),
-        (lambda t, x: x.sum(1) * math.nan, ValueError, "is not finite at some of the data's states"),
+        (
+            lambda t, x: x.sum(1) * math.nan,
+            ValueError,
+            "is not finite at some of the data's states",
+        ),
     ],
 )
-def test_a_potential_that_returns_something_else_is_told_what_was_expected(function, error, message):
+def test_a_potential_that_returns_something_else_is_told_what_was_expected(
+    function, error, message
+):
     data = snapshots()
     potential = PhysicalPotential(function).potential(data, scaling_of(data))
     with pytest.raises(error, match=message):
@@ -211,7 +296,9 @@ def test_a_potential_is_asked_in_the_users_units(mode):
     data = snapshots()
     scaling = scaling_of(data, mode)
     z = torch.as_tensor(scaling.states(data.samples[1]))
-    energy = PhysicalPotential(v).potential(data, scaling)(torch.full((50,), 0.25, dtype=torch.float64), z)
+    energy = PhysicalPotential(v).potential(data, scaling)(
+        torch.full((50,), 0.25, dtype=torch.float64), z
+    )
     torch.testing.assert_close(asked[0][1], torch.as_tensor(data.samples[1]))
     torch.testing.assert_close(asked[0][0], torch.full((50,), 11.0, dtype=torch.float64))
     torch.testing.assert_close(energy, asked[0][1].sum(1) * (4.0 / scaling.unit) ** 2)

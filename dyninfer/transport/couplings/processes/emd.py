@@ -15,7 +15,9 @@ from typing import BinaryIO
 import numpy as np
 
 
-def emd(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def emd(
+    cost: np.ndarray, a: np.ndarray, b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows, columns and mass of the optimal plan ``(n, m)``."""
     import ot
 

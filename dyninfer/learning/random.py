@@ -1,0 +1,89 @@
+"""Randomness: every draw of the package comes from a named stream of one seed.
+
+``stream(seed, "validation", k)`` is a generator of its own for that purpose: it shares no numbers
+with ``stream(seed, "validation", k + 1)``, with another purpose, or with another seed. Nothing in
+the package adds numbers to seeds, and nothing draws from the global state of torch or NumPy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+Name = str | int
+
+MASK64 = 2**64 - 1
+# Torch's CPU generator keeps the lower 32 bits of a seed and drops the others without a word.
+MASK32 = 2**32 - 1
+# Marks the beginning of a name, above every byte, so that ("ab",) and ("a", "b") differ.
+_TEXT, _NUMBER = 256, 257
+# Torch initialises modules from its global generator: one thread at a time may borrow it.
+_global_generator = threading.RLock()
+
+
+def mix64(*words: int) -> int:
+    """Hash integers to 64 bits by chained rounds of splitmix64 (Steele, Lea & Flood, 2014, Fig. 17)."""
+    state = 0
+    for word in words:
+        state = (state ^ (word & MASK64)) + 0x9E3779B97F4A7C15 & MASK64
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & MASK64
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & MASK64
+        state ^= state >> 31
+    return state
+
+
+def subseed(seed: int, *names: Name) -> int:
+    """Seed ``0 <= s < 2**32`` of one purpose, for whatever takes a seed and not a generator."""
+    words = [int(seed)]
+    for name in names:
+        if isinstance(name, str):
+            words += [_TEXT, *name.encode()]
+        else:
+            words += [_NUMBER, int(name)]
+    return mix64(*words) & MASK32
+
+
+def stream(seed: int, *names: Name, device: torch.device | str = "cpu") -> torch.Generator:
+    """Torch generator of one purpose.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the whole run, as the user gave it.
+    *names : str or int
+        What the numbers are for, such as ``"validation", k``.
+    device : torch.device or str
+        Where the numbers are drawn. A CPU and a GPU draw different numbers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> one = torch.rand(3, generator=stream(0, "validation"))
+    >>> bool((one == torch.rand(3, generator=stream(0, "validation"))).all())
+    True
+    >>> bool((one == torch.rand(3, generator=stream(0, "batches"))).any())
+    False
+    """
+    return torch.Generator(device).manual_seed(subseed(seed, *names))
+
+
+def numpy_stream(seed: int, *names: Name) -> np.random.Generator:
+    """NumPy generator of one purpose; see :func:`stream`."""
+    return np.random.default_rng(subseed(seed, *names))
+
+
+@contextmanager
+def seeded_modules(seed: int, *names: Name) -> Iterator[Any]:
+    """Build torch modules inside: their first weights come from the stream, in any thread.
+
+    The global generator of torch is borrowed, by one thread at a time, and given back as it was.
+    """
+    with _global_generator, torch.random.fork_rng(devices=[]):
+        # Of the CPU alone: modules are made there and moved.
+        torch.default_generator.manual_seed(subseed(seed, *names))
+        yield
