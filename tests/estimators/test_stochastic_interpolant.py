@@ -8,6 +8,7 @@ import torch
 from oracles import MixtureBridge, relative_error
 
 import dyninfer as di
+from dyninfer.data.conditions import ConditionCode
 from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import (
@@ -496,7 +497,7 @@ def test_pairs_never_cross_conditions_and_the_control_stands_in_where_there_is_n
         conditions=[["control"] * 40, np.repeat(["control", "up", "down"], 30)],
     )
     scaling = Scaling.from_samples(data.times, list(data.samples), None)
-    code = di.conditions.ConditionCode.of(["control", "up", "down"])
+    code = ConditionCode.of(["control", "up", "down"])
     args = (data, scaling, OTCoupling(), False, 0, torch.device("cpu"), torch.float64, code)
     samples = CoupledSamples(*args, control="control")
     drawn = samples.draw(torch.zeros(3000, dtype=torch.long), torch.Generator().manual_seed(0))

@@ -15,6 +15,7 @@ from dyninfer.learning.settings import Settings, from_plain, to_plain
 from dyninfer.transport.lagrangians import (
     DataManifold,
     Lagrangian,
+    LagrangianSum,
     MeanAcceleration,
     OptimalTransport,
     PhysicalPotential,
@@ -241,9 +242,9 @@ def test_text_may_leave_out_the_names_of_first_settings():
             ValueError,
             r"SchrodingerBridge.sigma must be positive",
         ),
-        (di.lagrangians.LagrangianSum(terms=[]), ValueError, r"needs at least one term"),
+        (LagrangianSum(terms=[]), ValueError, r"needs at least one term"),
         (
-            di.lagrangians.LagrangianSum(terms=["ot"]),
+            LagrangianSum(terms=["ot"]),
             TypeError,
             r"only Lagrangians can be added up, found 'ot'",
         ),
