@@ -14,16 +14,19 @@ from dyninfer.learning.parallel import threads
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+    from matplotlib.figure import Figure
 
     from dyninfer.data.trajectories import Trajectories
     from dyninfer.estimators import SnapshotEstimator
 
-# The exit from pluripotency: of the three times that the card of the data set finds informative, the one that lies
-# between an early and a late state. It was chosen knowing the scores at 24 h and 72 h: at 72 h the model does not beat
-# the unmoved cells of 60 h (0.97 against 0.845; tutorial 1 shows both). The method runs with its defaults; three other
-# settings were tried at these times and none was kept.
+# The exit from pluripotency: of the three times that the card of the data set finds informative, the
+# one that lies between an early and a late state. It was chosen knowing the scores at 24 h and 72 h:
+# at 72 h the model does not beat the unmoved cells of 60 h (0.97 against 0.845; tutorial 1 shows
+# both). The method runs with its defaults; three other settings were tried at these times and none
+# was kept.
 HOLD_OUT = 24.0
 TIME_STEP = 1.5  # hours between stored times; every observed time is one of them
+KEYS = {"time_key": "time", "use_rep": "X_pca"}
 
 
 class Demo(NamedTuple):
@@ -36,9 +39,8 @@ class Demo(NamedTuple):
     summary: str
 
 
-@threads(
-    1
-)  # matrices of this size are no faster on two, and much slower where the cores are shared
+# Matrices of this size are no faster on two threads, and much slower where the cores are shared.
+@threads(1)
 def run_demo(
     folder: str | os.PathLike[str] = "demo",
     seed: int = 0,
@@ -47,16 +49,17 @@ def run_demo(
     max_steps: int | None = None,
     progress: bool = True,
 ) -> Demo:
-    """Learn how mouse embryonic stem cells differentiate, predict a time the model never saw, and write it all down.
+    """Learn how mouse embryonic stem cells differentiate, and predict a time the model never saw.
 
     The shipped time course (:func:`dyninfer.datasets.mesc_retinoic_acid`) is fitted with
-    :class:`~dyninfer.ActionMatching` in ten principal components. Takes about half a minute on two cores.
+    :class:`~dyninfer.ActionMatching` in ten principal components. Takes about half a minute on two
+    cores.
 
     Parameters
     ----------
     folder : path
-        Made if need be; receives ``model.safetensors``, ``trajectories.h5ad``, ``metrics.csv``, ``trajectories.png``,
-        ``populations.png``, ``evaluation.png`` and ``report.html``.
+        Made if need be; receives ``model.safetensors``, ``trajectories.h5ad``, ``metrics.csv``,
+        ``trajectories.png``, ``populations.png``, ``evaluation.png`` and ``report.html``.
     seed : int
         Fixes every draw.
     hold_out : float
@@ -76,23 +79,27 @@ def run_demo(
     from dyninfer import ActionMatching, Snapshots, datasets
     from dyninfer.report import add_interpolation, verdict, write_report
 
-    begin = time.perf_counter()
+    start = time.perf_counter()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     adata = datasets.mesc_retinoic_acid()
-    keys: dict[str, Any] = {"time_key": "time", "use_rep": "X_pca"}
-    model = ActionMatching().fit(
-        adata, **keys, hold_out=hold_out, seed=seed, max_steps=max_steps, progress=progress
-    )
+
+    model = ActionMatching()
+    model.fit(adata, **KEYS, hold_out=hold_out, seed=seed, max_steps=max_steps, progress=progress)
     model.save(folder / "model.safetensors")
-    observed = Snapshots.from_anndata(adata, **keys)
+
+    observed = Snapshots.from_anndata(adata, **KEYS)
     first, last = observed.times[[0, -1]]
-    traj = model.simulate(adata, np.arange(first, last + TIME_STEP / 2, TIME_STEP), seed=seed)
+    # Half a step beyond the end, so that rounding cannot lose the last time.
+    times = np.arange(first, last + TIME_STEP / 2, TIME_STEP)
+    traj = model.simulate(adata, times, seed=seed)
     traj.save(folder / "trajectories.h5ad")
+
     evaluation = add_interpolation(model.evaluate(adata, seed=seed), observed, seed=seed)
     long_run = model.evaluate(adata, start="first", seed=seed)
     # The first interval is in both tables.
     pd.concat([evaluation, long_run[1:]]).to_csv(folder / "metrics.csv", index=False)
+
     report = write_report(
         folder / "report.html",
         model,
@@ -103,28 +110,26 @@ def run_demo(
         long_run=long_run,
         time_unit="h",
         references=[adata.uns["source"]["reference"]],
-        seconds=time.perf_counter() - begin,
+        seconds=time.perf_counter() - start,
     )
-    summary = "\n".join(
-        [
-            *verdict(model, evaluation, "h"),
-            f"Training {model.status_}; everything took {time.perf_counter() - begin:.0f} s. Read {report}",
-        ]
-    )
+    seconds = time.perf_counter() - start
+    ending = f"Training {model.status_}; everything took {seconds:.0f} s. Read {report}"
+    summary = "\n".join([*verdict(model, evaluation, "h"), ending])
     return Demo(folder, model, traj, evaluation, summary)
 
 
 def _introduction(adata: AnnData, hold_out: float) -> list[str]:
     times = np.unique(adata.obs["time"])
     return [
-        f"Mouse embryonic stem cells leave pluripotency under retinoic acid and part into a neuroectoderm-like and an "
-        f"extraembryonic endoderm-like population. {adata.n_obs:,} cells were sequenced at {len(times)} times, "
-        f"{times[0]:g} to {times[-1]:g} h ({adata.n_vars} marker genes); each was destroyed by the measurement, so no cell "
-        "was ever followed.",
-        "From these snapshots the model learned a velocity for every state and time: that of the least kinetic energy "
-        "which carries the population of each time into that of the next. Following it from the cells of "
-        f"{times[0]:g} h gives the trajectories below. The {hold_out:g} h cells were withheld from everything the model "
-        "computed. (The principal components were computed once, with the data set, from all cells.)",
+        "Mouse embryonic stem cells leave pluripotency under retinoic acid and part into a "
+        f"neuroectoderm-like and an extraembryonic endoderm-like population. {adata.n_obs:,} cells "
+        f"were sequenced at {len(times)} times, {times[0]:g} to {times[-1]:g} h ({adata.n_vars} "
+        "marker genes); each was destroyed by the measurement, so no cell was ever followed.",
+        "From these snapshots the model learned a velocity for every state and time: that of the "
+        "least kinetic energy which carries the population of each time into that of the next. "
+        f"Following it from the cells of {times[0]:g} h gives the trajectories below. The "
+        f"{hold_out:g} h cells were withheld from everything the model computed. (The principal "
+        "components were computed once, with the data set, from all cells.)",
     ]
 
 
@@ -132,48 +137,57 @@ def _pictures(
     folder: Path, adata: AnnData, traj: Trajectories, evaluation: pd.DataFrame, hold_out: float
 ) -> list[tuple[str, Path]]:
     """Draw the three pictures, save them, and return them with their captions."""
+    figures = {
+        "trajectories": _draw_trajectories(adata, traj),
+        "populations": _draw_populations(adata, traj, hold_out),
+        "evaluation": _draw_evaluation(evaluation),
+    }
+    captions = {
+        "trajectories": "Simulated trajectories of cells observed at 0 h, over all observed cells "
+        "(grey). Left, placed in the UMAP of the cells by their nearest cells; right, in the first "
+        "two principal components, without any such step.",
+        "populations": "Observed (top) and simulated (bottom) populations; every simulated cell "
+        "started at 0 h. The orange time was never seen by the model.",
+        "evaluation": "Distance between simulated and observed population at every time, each "
+        "simulated from the cells of the time before. Below the grey line, differences cannot be "
+        "told from those between two samples of the same cells.",
+    }
+    pictures = []
+    for name, figure in figures.items():
+        file = folder / f"{name}.png"
+        figure.savefig(file, dpi=140)
+        pictures.append((captions[name], file))
+    return pictures
+
+
+def _draw_trajectories(adata: AnnData, traj: Trajectories) -> Figure:
     from dyninfer import plotting as pl
     from dyninfer.plotting.style import canvas
 
-    times = np.unique(adata.obs["time"])
-    paths, (both,) = canvas((10.4, 4.4), 1, 2)
-    pl.trajectories(adata, traj, basis="X_umap", time_unit="h", ax=both[0])
-    pl.trajectories(adata, traj, time_unit="h", ax=both[1])
-    shown = np.unique([times[0], 12.0, hold_out, 48.0, 72.0, times[-1]])
-    populations, panels = canvas(
-        (1.9 * len(shown) + 0.6, 4.0), 2, len(shown), sharex=True, sharey=True
-    )
-    pl.marginals(
-        adata,
-        traj,
-        shown,
-        basis="X_umap",
-        hold_out=hold_out,
-        time_key="time",
-        time_unit="h",
-        ax=panels,
-    )
-    scores, ((ax,),) = canvas((7.2, 4.0), 1, 1)
+    figure, ((left, right),) = canvas((10.4, 4.4), 1, 2)
+    pl.trajectories(adata, traj, basis="X_umap", time_unit="h", ax=left)
+    pl.trajectories(adata, traj, time_unit="h", ax=right)
+    return figure
+
+
+def _draw_populations(adata: AnnData, traj: Trajectories, hold_out: float) -> Figure:
+    from dyninfer import plotting as pl
+    from dyninfer.plotting.style import canvas
+
+    observed = np.unique(adata.obs["time"])
+    # The ends, the held-out time, and one of every stage between them: six panels fit the page.
+    times = np.unique([observed[0], 12.0, hold_out, 48.0, 72.0, observed[-1]])
+    size = (1.9 * len(times) + 0.6, 4.0)
+    figure, panels = canvas(size, 2, len(times), sharex=True, sharey=True)
+    options: dict[str, Any] = {"basis": "X_umap", "time_key": "time", "time_unit": "h"}
+    pl.marginals(adata, traj, times, hold_out=hold_out, ax=panels, **options)
+    return figure
+
+
+def _draw_evaluation(evaluation: pd.DataFrame) -> Figure:
+    from dyninfer import plotting as pl
+    from dyninfer.plotting.style import canvas
+
+    figure, ((ax,),) = canvas((7.2, 4.0), 1, 1)
     pl.evaluation(evaluation, time_unit="h", ax=ax)
-    captions = {
-        "trajectories": (
-            paths,
-            "Simulated trajectories of cells observed at 0 h, over all observed cells (grey). Left, placed in the UMAP of "
-            "the cells by their nearest cells; right, in the first two principal components, without any such step.",
-        ),
-        "populations": (
-            populations,
-            "Observed (top) and simulated (bottom) populations; every simulated cell started at 0 h. The orange time was "
-            "never seen by the model.",
-        ),
-        "evaluation": (
-            scores,
-            "Distance between simulated and observed population at every time, each simulated from the cells of the time "
-            "before. Below the grey line, differences cannot be told from those between two samples of the same cells.",
-        ),
-    }
-    pictures = []
-    for name, (figure, caption) in captions.items():
-        figure.savefig(folder / f"{name}.png", dpi=140)
-        pictures.append((caption, folder / f"{name}.png"))
-    return pictures
+    return figure

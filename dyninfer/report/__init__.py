@@ -1,9 +1,15 @@
-"""A report on a fitted model: one self-contained HTML file that says what was learned and how good it is."""
+"""One page on a fitted model: what it learned, how good it is, and with what it was made.
+
+Here belong the page (a template, and the plain data given to it), its pictures, and the verdict in
+words with the baselines it is drawn from. The distances themselves are in ``metrics``; how a single
+picture is drawn is in ``plotting``; the demonstration that writes such a page is in ``cli``.
+"""
 
 from __future__ import annotations
 
-from dyninfer.report.page import versions, write_report
+from dyninfer.report.page import write_report
 from dyninfer.report.pictures import pictures
 from dyninfer.report.verdict import add_interpolation, verdict
+from dyninfer.report.versions import versions
 
 __all__ = ["add_interpolation", "pictures", "verdict", "versions", "write_report"]

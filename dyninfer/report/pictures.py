@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dyninfer.data.snapshots import Snapshots
+    from dyninfer.data.trajectories import Trajectories
     from dyninfer.estimators import SnapshotEstimator
 
+# Times of the simulation beside the observed ones: a path of sixty pieces looks smooth in print.
 N_TIMES = 61
+# Panels of populations side by side; more would be too small to see.
+N_PANELS = 6
 
 
 def pictures(
@@ -28,7 +32,7 @@ def pictures(
     time_unit: str = "",
     seed: int = 0,
 ) -> list[tuple[str, Figure]]:
-    """Draw trajectories from the first time, populations, scores, training and, where there is any, growth.
+    """Draw trajectories, populations, scores, training and, where there is any, growth.
 
     Parameters
     ----------
@@ -43,7 +47,7 @@ def pictures(
     time_unit : str
         Unit of time.
     seed : int
-        Fixes the simulation.
+        Fixes the simulation, which starts at the first time.
 
     Returns
     -------
@@ -55,31 +59,25 @@ def pictures(
     first, last = observed.times[[0, -1]]
     times = np.union1d(np.linspace(first, last, N_TIMES), observed.times)
     traj = model.simulate(observed, times, seed=seed)
-    keys: dict[str, Any] = {
-        "use_rep": model.source_["use_rep"],
-        "time_key": model.source_["time_key"],
-    }
-    paths, ((ax,),) = canvas((6.4, 4.6), 1, 1)
+    keys = {"use_rep": model.source_["use_rep"], "time_key": model.source_["time_key"]}
+
+    trajectories, ((ax,),) = canvas((6.4, 4.6), 1, 1)
     pl.trajectories(data, traj, time_unit=time_unit, ax=ax, **keys)
-    shown = observed.times[np.unique(np.linspace(0, observed.n_times - 1, 6).round().astype(int))]
-    populations, panels = canvas(
-        (1.9 * len(shown) + 0.6, 4.0), 2, len(shown), sharex=True, sharey=True
-    )
-    pl.marginals(
-        data, traj, shown, hold_out=model.hold_out_, time_unit=time_unit, ax=panels, **keys
-    )
     scores, ((ax,),) = canvas((7.2, 4.0), 1, 1)
     pl.evaluation(evaluation, main_metric(evaluation), time_unit=time_unit, ax=ax)
     training, ((ax,),) = canvas((6.4, 3.6), 1, 1)
     pl.history(model, ax=ax)
-    drawn = [
+
+    figures = [
         (
-            "Simulated trajectories from the cells of the first time, over all observed cells (grey).",
-            paths,
+            "Simulated trajectories from the cells of the first time, over all observed cells "
+            "(grey).",
+            trajectories,
         ),
         (
-            "Observed (top) and simulated (bottom) populations; every simulated cell started at the first time.",
-            populations,
+            "Observed (top) and simulated (bottom) populations; every simulated cell started at "
+            "the first time.",
+            _populations(model, data, observed, traj, time_unit, keys),
         ),
         ("Distance between simulated and observed population at every time.", scores),
         ("Training loss and validation; the weights of the marked step are the model.", training),
@@ -87,7 +85,28 @@ def pictures(
     if traj.log_weights is not None:
         growth, ((left, right),) = canvas((9.4, 3.9), 1, 2)
         pl.growth(model, data, time_unit=time_unit, ax=(left, right), seed=seed)
-        drawn.append(
-            ("Growth rate of every cell at its own time, and the mass of the population.", growth)
-        )
-    return drawn
+        caption = "Growth rate of every cell at its own time, and the mass of the population."
+        figures.append((caption, growth))
+    return figures
+
+
+def _populations(
+    model: SnapshotEstimator,
+    data: AnnData,
+    observed: Snapshots,
+    traj: Trajectories,
+    time_unit: str,
+    keys: dict[str, Any],
+) -> Figure:
+    """Draw observed over simulated populations at some of the observed times."""
+    from dyninfer import plotting as pl
+    from dyninfer.plotting.style import canvas
+
+    evenly = np.linspace(0, observed.n_times - 1, N_PANELS).round().astype(int)
+    times = observed.times[np.unique(evenly)]
+    size = (1.9 * len(times) + 0.6, 4.0)
+    figure, panels = canvas(size, 2, len(times), sharex=True, sharey=True)
+    pl.marginals(
+        data, traj, times, hold_out=model.hold_out_, time_unit=time_unit, ax=panels, **keys
+    )
+    return figure

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dyninfer.data.snapshots import Snapshots
     from dyninfer.estimators import SnapshotEstimator
 
+# In the order of preference: the first that a table holds is the one that the report speaks of.
 METRICS = {
     "w1": "Wasserstein-1",
     "w2": "Wasserstein-2",
@@ -19,67 +20,104 @@ METRICS = {
     "mmd": "MMD²",
     "energy": "energy distance",
 }
+# Scores as close as this count as equal: a few cells more or less change them as much.
+EQUAL_WITHIN = 0.02
 
 
 def add_interpolation(
     table: pd.DataFrame, data: Snapshots, *, max_samples: int | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Score interpolation by exact optimal transport between the neighbours of every time, as columns ``<metric>_ot``.
+    """Score interpolation by exact optimal transport between the neighbours of every time.
 
-    The plan of squared Euclidean cost pairs the cells of the time before with those of the time after; the pairs move on
-    straight lines. It is the common baseline for a time that was held out, and uses cells from both sides of it, so it
-    has no value at the last time.
+    The plan of squared Euclidean cost pairs the cells of the time before with those of the time
+    after; the pairs move on straight lines. It is the common baseline for a time that was held out,
+    and uses cells from both sides of it, so it has no value at the last time.
 
     Parameters
     ----------
     table : DataFrame
-        From ``model.evaluate``; a copy is returned.
+        From ``model.evaluate``.
     data : Snapshots
         What was evaluated.
     max_samples, seed
         As given to ``evaluate``.
+
+    Returns
+    -------
+    DataFrame
+        A copy of the table with columns ``<metric>_ot``.
     """
     from dyninfer.metrics import compare_populations
-    from dyninfer.transport.couplings import OTCoupling
 
     table = table.copy()
     names = [name for name in METRICS if name in table]
-    for name in names:
-        table[f"{name}_ot"] = np.nan
+    columns = [f"{name}_ot" for name in names]
+    table[columns] = np.nan
     for row, time in table["time"].items():
         k = data.index(time)
-        if not 0 < k < data.n_times - 1:
+        if k == 0 or k == data.n_times - 1:
             continue
-        before, after = data.times[[k - 1, k + 1]]
-        x, y = data.at(before), data.at(after)
-        plan = OTCoupling().plan(x, y, data.weights_at(before), data.weights_at(after), seed)
-        share = (time - before) / (after - before)
-        points = (1 - share) * x[plan.source] + share * y[plan.target]
+        points, mass = _interpolated(data, k, seed)
         scores = compare_populations(
             points,
             data.at(time),
-            x_weights=plan.mass,
+            x_weights=mass,
             y_weights=data.weights_at(time),
             metrics=names,
             max_samples=max_samples,
             floor=False,
             seed=seed,
         )
-        table.loc[row, [f"{name}_ot" for name in names]] = [scores[name] for name in names]
+        table.loc[row, columns] = [scores[name] for name in names]
     return table
 
 
+def _interpolated(data: Snapshots, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points at the ``k``-th time between coupled cells of its neighbours, and their mass."""
+    from dyninfer.transport.couplings import OTCoupling
+
+    before, time, after = data.times[k - 1 : k + 2]
+    x, y = data.at(before), data.at(after)
+    plan = OTCoupling().plan(x, y, data.weights_at(before), data.weights_at(after), seed)
+    share = (time - before) / (after - before)
+    points = (1 - share) * x[plan.source] + share * y[plan.target]
+    return points, plan.mass
+
+
 def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") -> list[str]:
-    """Say in sentences, from the numbers, what the model is worth at the held-out times, or over all if there are none."""
+    """Say in sentences, from the numbers, what the model is worth at the held-out times.
+
+    Parameters
+    ----------
+    model : SnapshotEstimator
+        Fitted.
+    table : DataFrame
+        From ``model.evaluate``; columns ``<metric>_ot`` of :func:`add_interpolation` are spoken of
+        where they are there.
+    time_unit : str
+        Unit of time.
+
+    Returns
+    -------
+    list of str
+        A paragraph for every held-out time; a single one on all times if none was held out.
+
+    Raises
+    ------
+    KeyError
+        If the table holds no metric.
+    """
     metric = main_metric(table)
-    held = table[table["held_out"].astype(bool)]
-    if len(held) == 0:
-        ahead = int((table[metric] < table[f"{metric}_still"]).sum())
+    rows = table[table["held_out"].astype(bool)]
+    if len(rows) == 0:
+        n_closer = int((table[metric] < table[f"{metric}_still"]).sum())
         return [
-            f"No time was held out, so these scores are of times that the model was fitted to. The simulated population "
-            f"is closer to the observed one than the unmoved starting cells at {ahead} of {len(table)} times."
+            "No time was held out, so these scores are of times that the model was fitted to. "
+            "The simulated population is closer to the observed one than the unmoved starting "
+            f"cells at {n_closer} of {len(table)} times."
         ]
-    return [_verdict_at(row, metric, time_unit, _unit(model)) for _, row in held.iterrows()]
+    space = _space(model)
+    return [_verdict_at(row, metric, time_unit, space) for _, row in rows.iterrows()]
 
 
 def main_metric(table: pd.DataFrame) -> str:
@@ -96,7 +134,8 @@ def main_metric(table: pd.DataFrame) -> str:
         if name in table:
             return name
     raise MissingKey(
-        f"the evaluation has no metric, one of {', '.join(METRICS)}; give what model.evaluate returned"
+        f"the evaluation has no metric, one of {', '.join(METRICS)}; "
+        "give what model.evaluate returned"
     )
 
 
@@ -105,42 +144,50 @@ def written_time(value: Any, unit: str) -> str:
     return f"{float(value):g} {unit}".strip()
 
 
-def _verdict_at(row: Any, metric: str, time_unit: str, unit: str) -> str:
-    value, still, floor = (float(row[f"{metric}{suffix}"]) for suffix in ("", "_still", "_floor"))
-    time, start = (written_time(row[name], time_unit) for name in ("time", "start"))
+def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
+    score = float(row[metric])
+    unmoved = float(row[f"{metric}_still"])
+    floor = float(row[f"{metric}_floor"])
+    interpolation = float(row.get(f"{metric}_ot", np.nan))
+    time = written_time(row["time"], time_unit)
+    start = written_time(row["start"], time_unit)
     sentences = [
-        f"Time {time} was held out. Started from the cells of {start}, the simulated population is {_short(value)} from the "
-        f"observed one ({METRICS[metric]}{unit}).",
-        f"The cells of {start} themselves, unmoved, are {_short(still)} away: {_against(value, still)}.",
-        f"Two halves of the observed cells are {_short(floor)} apart, which is about the best score that so few cells allow.",
+        f"Time {time} was held out. Started from the cells of {start}, the simulated population is "
+        f"{_short(score)} from the observed one ({METRICS[metric]}{space}).",
+        f"The cells of {start} themselves, unmoved, are {_short(unmoved)} away: "
+        f"{_against(score, unmoved)}.",
+        f"Two halves of the observed cells are {_short(floor)} apart, "
+        "which is about the best score that so few cells allow.",
     ]
-    if still > floor > 0:
+    if unmoved > floor > 0:
+        gain = (unmoved - score) / (unmoved - floor)
         sentences.append(
-            f"So the model gains {100 * (still - value) / (still - floor):.0f} % of what could be gained over no movement."
+            f"So the model gains {100 * gain:.0f} % of what could be gained over no movement."
         )
-    interpolated = float(row.get(f"{metric}_ot", np.nan))
-    if np.isfinite(interpolated):
+    if np.isfinite(interpolation):
         sentences.append(
-            f"Straight-line interpolation by exact optimal transport between the cells before and after is {_short(interpolated)} "
-            f"away: {_against(value, interpolated)}."
+            "Straight-line interpolation by exact optimal transport between the cells before and "
+            f"after is {_short(interpolation)} away: {_against(score, interpolation)}."
         )
     return " ".join(sentences)
 
 
-def _against(value: float, baseline: float) -> str:
-    """Compare in words; within 2 % counts as equal."""
-    change = value / baseline - 1 if baseline > 0 else np.nan
-    if not np.isfinite(change) or abs(change) < 0.02:
-        return "the model and this baseline are equal within 2 %"
+def _against(score: float, baseline: float) -> str:
+    """Compare in words."""
+    change = score / baseline - 1 if baseline > 0 else np.nan
+    if not np.isfinite(change) or abs(change) < EQUAL_WITHIN:
+        return f"the model and this baseline are equal within {100 * EQUAL_WITHIN:.0f} %"
     if change < 0:
         return f"the model beats this baseline, being {-100 * change:.0f} % closer"
     return f"the model does not beat this baseline, being {100 * change:.0f} % further away"
 
 
-def _short(value: float) -> str:
-    return f"{value:#.3g}"
+def _short(distance: float) -> str:
+    return f"{distance:#.3g}"
 
 
-def _unit(model: SnapshotEstimator) -> str:
-    rep = model.source_.get("use_rep")
-    return "" if rep is None else f", in units of {rep}"
+def _space(model: SnapshotEstimator) -> str:
+    representation = model.source_.get("use_rep")
+    if representation is None:
+        return ""
+    return f", in units of {representation}"

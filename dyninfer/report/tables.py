@@ -1,0 +1,128 @@
+"""Tables of the report as plain data: texts in rows, ready to print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from dyninfer.report.verdict import METRICS, written_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dyninfer.estimators import SnapshotEstimator
+
+
+@dataclass(frozen=True)
+class Row:
+    """Texts of one time, and whether that time was held out."""
+
+    cells: list[str]
+    held_out: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under a header."""
+
+    header: list[str]
+    rows: list[Row]
+
+
+def main_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table:
+    """Scores of one metric beside its baselines, with where each simulation started."""
+    columns = {
+        "start": "from",
+        "n_y": "cells",
+        metric: METRICS[metric],
+        f"{metric}_floor": "floor",
+        f"{metric}_still": "unmoved",
+    }
+    if f"{metric}_ot" in evaluation:
+        columns[f"{metric}_ot"] = "OT"
+    return _table(evaluation, list(columns), list(columns.values()), time_unit)
+
+
+def other_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table | None:
+    """Scores of all other metrics with floor and unmoved cells; None where there are none."""
+    columns: list[str] = []
+    header: list[str] = []
+    for name, label in METRICS.items():
+        if name in evaluation and name != metric:
+            columns += [name, f"{name}_floor", f"{name}_still"]
+            header += [label, "floor", "unmoved"]
+    if not columns:
+        return None
+    return _table(evaluation, columns, header, time_unit)
+
+
+def long_run_scores(long_run: pd.DataFrame, metric: str, time_unit: str) -> dict[str, Any]:
+    """Scores of simulations that all start at one time: that time, and their table."""
+    start = written_time(long_run["start"].iloc[0], time_unit)
+    columns = [metric, f"{metric}_floor", f"{metric}_still"]
+    header = [METRICS[metric], "floor", f"cells of {start}, unmoved"]
+    return {"start": start, "scores": _table(long_run, columns, header, time_unit)}
+
+
+def facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> dict[str, str]:
+    """What the model was fitted to, and how the training went."""
+    history = cast(Any, model.history_)
+    sizes = []
+    for time, size in zip(model.times_, model.sizes_, strict=True):
+        sizes.append(f"{written_time(time, time_unit)}: {size}")
+    hold_out = [written_time(time, time_unit) for time in model.hold_out_]
+    representation = model.source_.get("use_rep", "as given")
+    lines = {
+        "method": type(model).__name__,
+        "cells at each time of the fit": ", ".join(sizes),
+        "held out before anything was computed": ", ".join(hold_out) or "none",
+        "features": f"{model.n_features_in_} ({representation})",
+        "training": f"{model.status_} after {history['step'].max():.0f} steps",
+        "seed": str(model.seed_),
+    }
+    if "seconds" in history:
+        lines["time for training"] = f"{history['seconds'].max():.0f} s"
+    if seconds is not None:
+        lines["time for everything"] = f"{seconds:.0f} s"
+    return lines
+
+
+def settings(model: SnapshotEstimator) -> dict[str, str]:
+    """Every setting of the method, then those of its training."""
+    lines = {}
+    for name, value in model.get_params(deep=False).items():
+        if name != "training":
+            lines[name] = str(value)
+    for name, value in model.training_.get_params(deep=False).items():
+        lines[f"training.{name}"] = str(value)
+    return lines
+
+
+def _table(
+    evaluation: pd.DataFrame, columns: Sequence[str], header: Sequence[str], time_unit: str
+) -> Table:
+    rows = []
+    for _, scores in evaluation.iterrows():
+        held_out = bool(scores["held_out"])
+        time = written_time(scores["time"], time_unit)
+        cells = [f"{time}, held out" if held_out else time]
+        for column in columns:
+            if column == "start":
+                cells.append(written_time(scores[column], time_unit))
+            else:
+                cells.append(_number(scores[column]))
+        rows.append(Row(cells, held_out))
+    return Table(["time", *header], rows)
+
+
+def _number(value: Any) -> str:
+    number = float(value)
+    if not np.isfinite(number):
+        return "–"
+    # Counts of cells; a distance of ten or more is rarely whole.
+    if number >= 10 and number == round(number):
+        return f"{number:.0f}"
+    return f"{number:.3f}"

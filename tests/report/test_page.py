@@ -1,0 +1,103 @@
+"""The page holds what it is given, escaped, and nothing that has to be fetched from elsewhere."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import dyninfer as di
+from dyninfer.report import add_interpolation, write_report
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(size=(40, 2)) + shift for shift in range(4)]
+    return di.Snapshots(times=[0, 1, 2, 3], samples=samples)
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    training = di.Training(max_steps=10)
+    return di.ActionMatching(width=8, training=training).fit(data, hold_out=2, progress=False)
+
+
+@pytest.fixture(scope="module")
+def evaluation(model, data):
+    return add_interpolation(model.evaluate(data), data)
+
+
+def page(tmp_path, *arguments, **options):
+    return write_report(tmp_path / "report.html", *arguments, **options).read_text()
+
+
+def test_report_escapes_what_it_is_given(model, evaluation, tmp_path):
+    text = page(
+        tmp_path,
+        model,
+        evaluation,
+        title="<b>a & b</b>",
+        introduction=["x < y"],
+        references=["<script>alert(1)</script>"],
+    )
+    assert "<h1>&lt;b&gt;a &amp; b&lt;/b&gt;</h1>" in text
+    assert "<title>&lt;b&gt;a &amp; b&lt;/b&gt;</title>" in text
+    assert "<p>x &lt; y</p>" in text
+    assert "<script" not in text
+
+
+def test_a_caption_cannot_leave_its_attribute(model, evaluation, tmp_path):
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"no picture")
+    text = page(tmp_path, model, evaluation, [('" onload="x', picture)])
+    assert 'alt="&#34; onload=&#34;x"' in text
+
+
+def test_held_out_times_are_marked_and_every_score_is_there(model, evaluation, tmp_path):
+    text = page(tmp_path, model, evaluation, time_unit="d")
+    rows = re.findall(r'<tr class="held-out"><td>([^<]*)</td>', text)
+    assert rows == ["2 d, held out"] * 2  # of the main metric, and of all others
+    for value in evaluation[["w1", "w2", "mmd", "energy_floor"]].to_numpy().ravel():
+        assert f"<td>{value:.3f}</td>" in text
+
+
+def test_what_has_no_value_is_a_dash(model, evaluation, tmp_path):
+    assert np.isnan(evaluation["w1_ot"].iloc[-1])
+    assert "<td>–</td>" in page(tmp_path, model, evaluation)
+
+
+def test_interpolation_and_the_long_run_are_spoken_of_only_where_they_are(
+    model, data, evaluation, tmp_path
+):
+    plain = page(tmp_path, model, model.evaluate(data))
+    assert "optimal transport" not in plain
+    assert "every simulation started" not in plain
+    long_run = model.evaluate(data, start="first")
+    full = page(tmp_path, model, evaluation, long_run=long_run)
+    assert "optimal transport" in full
+    assert "every simulation started from the cells of 0," in full
+
+
+def test_settings_facts_versions_and_citation_are_on_the_page(model, evaluation, tmp_path):
+    text = page(tmp_path, model, evaluation, seconds=12.0)
+    for name, value in {
+        "width": "8",
+        "training.max_steps": "10",
+        "held out before anything was computed": "2",
+        "time for everything": "12 s",
+        "numpy": np.__version__,
+    }.items():
+        assert f"<tr><td>{name}</td><td>{value}</td></tr>" in text
+    assert "neklyudov2023action" in text
+
+
+def test_report_into_a_missing_folder_is_an_error(model, evaluation, tmp_path):
+    with pytest.raises(FileNotFoundError, match="make it first"):
+        write_report(tmp_path / "no" / "r.html", model, evaluation)
+
+
+def test_only_the_page_is_left_in_its_folder(model, evaluation, tmp_path):
+    page(tmp_path, model, evaluation)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
