@@ -21,7 +21,6 @@ LARGE = {
     "data/snapshots.py": 450,
     "data/trajectories/trajectories.py": 570,
     "estimators/from_snapshots.py": 450,
-    "estimators/lagrangian_flow.py": 450,
     "estimators/markov_jump.py": 450,
     "estimators/stochastic_interpolant.py": 450,
     "learning/training.py": 510,

@@ -6,8 +6,8 @@ import torch
 from oracles import GaussianBridge, relative_error
 
 import dyninfer as di
-from dyninfer.estimators.action_matching import ActionObjective
 from dyninfer.learning.scaling import Scaling
+from dyninfer.transport.objectives import ActionObjective
 
 BRIDGE = GaussianBridge()
 SMALL = {"width": 64, "depth": 3}

@@ -22,7 +22,7 @@ from sklearn.base import clone
 
 import dyninfer as di
 from dyninfer.cli import main as cli
-from dyninfer.estimators.lagrangian_flow import FlowObjective, WassersteinLagrangianFlow
+from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
 from dyninfer.metrics import wasserstein
 from dyninfer.testing.from_snapshots import CHECKS
 from dyninfer.transport.lagrangians import (
@@ -33,6 +33,7 @@ from dyninfer.transport.lagrangians import (
     SchrodingerBridge,
     UnbalancedTransport,
 )
+from dyninfer.transport.objectives import FlowObjective
 
 PLAIN = GaussianFlow(
     torch.zeros(2),

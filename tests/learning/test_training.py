@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 import dyninfer as di
-from dyninfer.estimators.action_matching import ActionObjective
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.training import Training, train
+from dyninfer.transport.objectives import ActionObjective
 
 F64 = torch.float64
 

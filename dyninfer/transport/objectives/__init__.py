@@ -1,15 +1,22 @@
-"""Regression on interpolants: coupled samples, the quadratic losses, the bridge and the bound."""
+"""What the transport methods minimise: the action, its dual problem, regression on interpolants, the bridge.
 
+Drawing belongs to ``curves`` and to the coupled samples here, networks and the loop to ``learning``.
+"""
+
+from dyninfer.transport.objectives.action import ActionObjective
 from dyninfer.transport.objectives.bound import kl_bound
 from dyninfer.transport.objectives.bridge import BridgeObjective
 from dyninfer.transport.objectives.coupled import CoupledSamples, Ends
+from dyninfer.transport.objectives.dual import FlowObjective
 from dyninfer.transport.objectives.objective import MatchingBatch, MatchingObjective
 from dyninfer.transport.objectives.rows import SameRows
 
 __all__ = [
+    "ActionObjective",
     "BridgeObjective",
     "CoupledSamples",
     "Ends",
+    "FlowObjective",
     "MatchingBatch",
     "MatchingObjective",
     "SameRows",

@@ -9,7 +9,6 @@ from scipy.interpolate import CubicSpline
 
 import dyninfer as di
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.estimators.action_matching import ActionObjective
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import (
     IndependentCoupling,
@@ -25,6 +24,7 @@ from dyninfer.transport.curves import (
     default_coupling,
     path_sampler,
 )
+from dyninfer.transport.objectives import ActionObjective
 
 CPU, F64 = torch.device("cpu"), torch.float64
 TIMES = (2.0, 3.0, 7.0)

@@ -8,7 +8,7 @@ import torch
 from oracles import GaussianFlow, relative_error
 
 import dyninfer as di
-from dyninfer.estimators.lagrangian_flow import FlowObjective, WassersteinLagrangianFlow
+from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.curves.player import path_action
 from dyninfer.transport.lagrangians import (
@@ -17,6 +17,7 @@ from dyninfer.transport.lagrangians import (
     SchrodingerBridge,
     UnbalancedTransport,
 )
+from dyninfer.transport.objectives import FlowObjective
 
 F64 = torch.float64
 LAGRANGIANS = {

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import dyninfer as di
-from dyninfer.estimators.lagrangian_flow import FlowObjective
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import Settings
 from dyninfer.transport.lagrangians import DataManifold, MeanAcceleration, OptimalTransport
+from dyninfer.transport.objectives import FlowObjective
 
 F64 = torch.float64
 
