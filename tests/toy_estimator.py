@@ -11,6 +11,7 @@ from torch import nn
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import batch_times
 from dyninfer.estimators import SnapshotEstimator
+from dyninfer.learning.objective import Objective
 from dyninfer.transport.couplings import IndependentCoupling
 from dyninfer.transport.curves import DensityBatch, TimeSampler, path_sampler
 
@@ -50,7 +51,7 @@ class MeanMatching(SnapshotEstimator):
         return Regression(data, scaling, seed)
 
 
-class Regression:
+class Regression(Objective):
     def __init__(self, data, scaling, seed):
         device, dtype = torch.device("cpu"), torch.float32
         self.path = path_sampler(
@@ -64,15 +65,3 @@ class Regression:
     def loss(self, process, batch):
         velocity = process.net(batch.time[:, None])
         return {"loss": (velocity - batch.velocity).square().sum(1)}
-
-    def observe(self, batch, terms):
-        pass
-
-    def validation(self, process):
-        return None
-
-    def state(self):
-        return {}
-
-    def restore(self, state):
-        pass

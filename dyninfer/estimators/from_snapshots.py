@@ -21,10 +21,11 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import fields_at
 from dyninfer.estimators.base import Estimator
+from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import join_processes, pick_device
 from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.learning.settings import check_seed, fingerprint, from_plain, to_plain
-from dyninfer.learning.training import Objective, Training, train
+from dyninfer.learning.training import Training, train
 from dyninfer.metrics.evaluation import score_arrival
 from dyninfer.simulation import simulate
 from dyninfer.transport.curves import DensityPath

@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from dyninfer.learning.objective import Batch, Objective
 from dyninfer.learning.parallel import mean_over_processes, rank, share, threads, world
 from dyninfer.learning.settings import Settings
 
 logger = logging.getLogger("dyninfer")
 
-Batch = Any  # a NamedTuple of tensors with the same first dimension, or None
 Precision = Literal["float32", "float64", "bfloat16"]
 
 
@@ -137,28 +137,6 @@ class Training(Settings):
         progress = min((step - self.warmup_steps) / max(self.max_steps - self.warmup_steps, 1), 1.0)
         low = self.final_learning_rate
         return self.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-class Objective(Protocol):
-    """What a method gives to the loop."""
-
-    def batch(self, n: int, generator: torch.Generator) -> Batch:
-        """Draw the samples of one step."""
-
-    def loss(self, process: Any, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the loss, per sample or as scalars; the mean of the entry "loss" is minimised."""
-
-    def observe(self, batch: Batch, terms: dict[str, Tensor]) -> None:
-        """Learn from a step that was made; may take entries out of ``terms``, the rest goes into the history."""
-
-    def validation(self, process: Any) -> float | None:
-        """Value that decides about early stopping (lower is better), or None."""
-
-    def state(self) -> dict[str, Tensor]:
-        """What must be kept so that a resumed run continues bit for bit."""
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Undo :meth:`state`."""
 
 
 class Result(NamedTuple):

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import dyninfer as di
+from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.training import Training, train
 from dyninfer.transport.objectives import ActionObjective
@@ -29,7 +30,7 @@ class Points(NamedTuple):
     nothing: None = None
 
 
-class Regression:
+class Regression(Objective):
     """Fit ``y = w x`` with noise; counts what it is asked."""
 
     def __init__(self, validation=None, fail_at=None, error=None, nan_from=None):

@@ -13,6 +13,7 @@ from dyninfer.fractional.inference.likelihood import maximise
 from dyninfer.fractional.inference.neural import NeuralModel
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
+from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.training import Result, Training, train
 
@@ -42,7 +43,7 @@ class Batch(NamedTuple):
     seed: Tensor
 
 
-class BoundObjective:
+class BoundObjective(Objective):
     """Minus the evidence lower bound per observed number, for :func:`dyninfer.learning.training.train`.
 
     Parameters

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import PotentialDiffusion
+from dyninfer.learning.objective import Objective
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import as_coupling
 from dyninfer.transport.curves import (
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dyninfer.estimators.action_matching import ActionMatching
 
 
-class ActionObjective:
+class ActionObjective(Objective):
     """The action as an objective of the training loop, in scaled units."""
 
     exact_laplacian_up_to = 10  # features; above, one random direction per sample (Hutchinson)

@@ -14,6 +14,7 @@ from torch import Tensor
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import PotentialDiffusion
 from dyninfer.learning.networks import Derivatives
+from dyninfer.learning.objective import Objective
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import as_coupling
 from dyninfer.transport.curves import TimeSampler, check_conserved
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
 
 
-class FlowObjective:
+class FlowObjective(Objective):
     """The two players of the dual problem, in scaled units: the loop's potential and, in here, the density path."""
 
     exact_laplacian_up_to = 10  # features; above, one random direction per sample (Hutchinson)

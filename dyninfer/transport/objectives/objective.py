@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import mean_over_processes
 from dyninfer.transport.couplings import NOTHING
 from dyninfer.transport.curves import TimeSampler
@@ -26,7 +27,7 @@ class MatchingBatch(NamedTuple):
     code: Tensor | None  # (n, m) the condition
 
 
-class MatchingObjective:
+class MatchingObjective(Objective):
     r"""``E w [½|b|² − b·(∂_t I + γ' z) + ½|s|² + s·z/γ + ½g² − g ẇ/w]`` (arXiv 2303.08797, eqs. 2.13 and 2.16).
 
     With a denoiser in place of the score, ``½|η|² − η·z`` (eq. 2.19). Targets that are infinite at the ends, γ' z and z/γ, come in

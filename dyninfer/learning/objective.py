@@ -1,0 +1,81 @@
+"""What a method gives to the training loop: its batches, its loss, and what else it cares for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# A NamedTuple whose entries have the same first dimension, or are None: what can be shared out
+# over processes row by row.
+Batch = Any
+
+
+class Objective(ABC):
+    """A loss over batches that a method draws itself.
+
+    A method writes :meth:`batch` and :meth:`loss`. Each of the others has a default that suits a
+    method which draws from its data, learns nothing from a step, and does not stop early.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from typing import NamedTuple
+    >>> from dyninfer.learning.objective import Objective
+    >>> from dyninfer.learning.training import Training, train
+    >>> class Points(NamedTuple):
+    ...     x: torch.Tensor
+    >>> class Halve(Objective):
+    ...     def batch(self, n, generator):
+    ...         return Points(torch.rand(n, 1, generator=generator))
+    ...
+    ...     def loss(self, process, batch):
+    ...         return {"loss": (process(batch.x) - batch.x / 2).square().sum(1)}
+    >>> result = train(torch.nn.Linear(1, 1), Halve(), Training(max_steps=10), progress=False)
+    >>> result.status
+    'finished'
+    """
+
+    @abstractmethod
+    def batch(self, n: int, generator: torch.Generator) -> Batch:
+        """Draw the samples of one step.
+
+        Parameters
+        ----------
+        n : int
+            Number of samples, over all processes together.
+        generator : torch.Generator
+            Of the run, on the device of the weights; a resumed run continues it.
+
+        Returns
+        -------
+        NamedTuple
+            Tensors with the same first dimension, or None.
+        """
+
+    @abstractmethod
+    def loss(self, process: Any, batch: Batch) -> dict[str, Tensor]:
+        """Terms of the loss, each per sample ``(n,)`` or a scalar.
+
+        The mean of the entry "loss" is minimised; the means of all entries go into the history.
+        """
+
+    # Empty on purpose, as is `restore`: most methods have nothing to do here.
+    def observe(self, batch: Batch, terms: dict[str, Tensor]) -> None:  # noqa: B027
+        """Learn from a step that was made; nothing by default.
+
+        May take entries out of ``terms`` and put others in; what is left goes into the history.
+        """
+
+    def validation(self, process: Any) -> float | None:
+        """Value that decides about early stopping, lower is better; None, the default, never stops."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values that a resumed run needs to continue bit for bit; none by default."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Undo :meth:`state`."""
