@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dyninfer.diffusions.diffusion import Field, batch_times
 from dyninfer.fractional import MarkovApproximation
-from dyninfer.fractional.noise.hurst_function import weights_of_many
+from dyninfer.fractional.noise.interpolation import weights_of_many
 
 Calculus = Literal["stratonovich", "ito"]
 Definition = Literal["moving-average", "integral"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+# Exponents that are tried where a constant is fitted beside the power law: 0.005 apart.
 _EXPONENTS = np.linspace(0.005, 2.0, 400)
 
 
 @dataclass(frozen=True)
 class MSDExponent:
-    """What :func:`msd_exponent` returns: one row per track, a single one where tracks were pooled.
+    """What :func:`msd_exponent` returns: one row per track, a single one where they were pooled.
 
     Attributes
     ----------
@@ -44,15 +45,16 @@ def msd_exponent(
 ) -> MSDExponent:
     r"""Exponent of anomalous diffusion from the time-averaged mean squared displacement.
 
-    ``MSD(τ) = mean_t |x(t + τ) − x(t)|²`` is fitted by ``C τ^α``, a line in logarithms, or by ``C τ^α + 2 d σ²`` with the
-    localisation noise ``σ`` of ``d`` coordinates (Michalet, Phys. Rev. E 82:041914, 2010, Eq. 4, for ``α = 1``), by least
-    squares of the relative errors. Without the second term, noise lowers ``α``. Lags of one track share its
-    displacements, so neither fit is efficient: a likelihood, as that of ``FractionalSDE(drift="none")``, is sharper.
+    ``MSD(τ) = mean_t |x(t + τ) − x(t)|²`` is fitted by ``C τ^α``, a line in logarithms, or by
+    ``C τ^α + 2 d σ²`` with the localisation noise ``σ`` of ``d`` coordinates (Michalet, Phys. Rev.
+    E 82:041914, 2010, Eq. 4, for ``α = 1``), by least squares of the relative errors. Without the
+    second term, noise lowers ``α``. Lags of one track share its displacements, so neither fit is
+    efficient: a likelihood, as that of ``FractionalSDE(drift="none")``, is sharper.
 
     Parameters
     ----------
     tracks : array, ``(n, time)`` or ``(n, time, d)``
-        At even times; NaN where a track was not seen, as after its end.
+        At even times; NaN where a track was not observed, as after its end.
     max_lag : int, optional
         In frames; by default a quarter of the times, at least 4 and at most 10.
     dt : float
@@ -73,54 +75,95 @@ def msd_exponent(
     >>> bool(abs(msd_exponent(tracks, pooled=True).exponent[0] - 0.6) < 0.05)
     True
     """
-    x = np.asarray(tracks, dtype=np.float64)
-    x = x[..., None] if x.ndim == 2 else x
-    least = 3 + localisation_noise
-    if x.ndim != 3 or x.shape[1] <= least or np.isinf(x).any():
-        raise ValueError(
-            f"tracks must be (n, time) or (n, time, d) with more than {least} times, without infinities; found shape "
-            f"{np.shape(tracks)}"
-        )
-    reach = max(min(x.shape[1] // 4, 10), 4) if max_lag is None else max_lag
-    if not least <= reach < x.shape[1]:
-        raise ValueError(f"max_lag must be {least} to {x.shape[1] - 1} frames, found {max_lag!r}")
+    # As many lags as the fit has parameters, and one more.
+    fewest_lags = 4 if localisation_noise else 3
+    x = _as_tracks(tracks, fewest_lags)
+    n_lags = _number_of_lags(x.shape[1], max_lag, fewest_lags)
     if not 0 < dt < np.inf:
         raise ValueError(f"dt must be positive, found {dt!r}")
-    msd, lags = _msd(x, reach, pooled), dt * np.arange(1, reach + 1)
-    fit = _with_constant if localisation_noise else _power_law
+    msd = _mean_squared_displacement(x, n_lags, pooled)
+    lags = dt * np.arange(1, n_lags + 1)
+    fit = _fit_with_constant if localisation_noise else _fit_power_law
     exponent, coefficient, constant = fit(lags, msd)
-    return MSDExponent(exponent, coefficient, constant / (2 * x.shape[2]), lags, msd)
+    noise_variance = constant / (2 * x.shape[2])
+    return MSDExponent(exponent, coefficient, noise_variance, lags, msd)
 
 
-def _msd(x: np.ndarray, reach: int, pooled: bool) -> np.ndarray:
-    """Mean squared displacement ``(n, lag)``; NaN where no two frames of a track lie that far apart."""
-    totals, counts = [], []
-    for lag in range(1, reach + 1):
-        square = ((x[:, lag:] - x[:, :-lag]) ** 2).sum(-1)
+class _Fit(NamedTuple):
+    """``C τ^α + b`` of every row of ``msd``."""
+
+    exponent: np.ndarray
+    coefficient: np.ndarray
+    constant: np.ndarray
+
+
+def _as_tracks(tracks: Any, fewest_lags: int) -> np.ndarray:
+    x = np.asarray(tracks, dtype=np.float64)
+    if x.ndim == 2:
+        x = x[..., None]
+    if x.ndim != 3 or x.shape[1] <= fewest_lags or np.isinf(x).any():
+        raise ValueError(
+            f"tracks must be (n, time) or (n, time, d) with more than {fewest_lags} times, "
+            f"without infinities; found shape {np.shape(tracks)}"
+        )
+    return x
+
+
+def _number_of_lags(n_times: int, max_lag: int | None, fewest: int) -> int:
+    if max_lag is None:
+        # Long lags have few displacements, which overlap: beyond a quarter they add noise.
+        return max(min(n_times // 4, 10), 4)
+    if not fewest <= max_lag < n_times:
+        raise ValueError(f"max_lag must be {fewest} to {n_times - 1} frames, found {max_lag!r}")
+    return max_lag
+
+
+def _mean_squared_displacement(x: np.ndarray, n_lags: int, pooled: bool) -> np.ndarray:
+    """``(n, lag)``; NaN where no two frames of a track lie that far apart."""
+    totals = []
+    counts = []
+    for lag in range(1, n_lags + 1):
+        displacement = x[:, lag:] - x[:, :-lag]
+        square = (displacement**2).sum(-1)
         totals.append(np.nansum(square, axis=1))
         counts.append((~np.isnan(square)).sum(1))
-    total, count = np.stack(totals, axis=1), np.stack(counts, axis=1)
+    total = np.stack(totals, axis=1)
+    count = np.stack(counts, axis=1)
     if pooled:
-        total, count = total.sum(0, keepdims=True), count.sum(0, keepdims=True)
-    return np.where((count > 0) & (total > 0), total, np.nan) / np.maximum(count, 1)
+        total = total.sum(0, keepdims=True)
+        count = count.sum(0, keepdims=True)
+    moves = (count > 0) & (total > 0)
+    return np.where(moves, total, np.nan) / np.maximum(count, 1)
 
 
-def _power_law(lags: np.ndarray, msd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    u, v = np.log(lags), np.log(msd)
-    slope = (v @ (u - u.mean())) / ((u - u.mean()) ** 2).sum()
-    return slope, np.exp(v.mean(1) - slope * u.mean()), np.zeros(len(msd))
+def _fit_power_law(lags: np.ndarray, msd: np.ndarray) -> _Fit:
+    """A line through the logarithms."""
+    u = np.log(lags)
+    v = np.log(msd)
+    centred = u - u.mean()
+    slope = (v @ centred) / (centred @ centred)
+    intercept = v.mean(1) - slope * u.mean()
+    return _Fit(slope, np.exp(intercept), np.zeros(len(msd)))
 
 
-def _with_constant(lags: np.ndarray, msd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Least squares of ``(C τ^α + b)/MSD − 1`` with ``b ≥ 0``: linear for every exponent of a grid."""
-    a = lags ** _EXPONENTS[:, None] / msd[:, None]  # (n, exponent, lag)
-    b = 1 / np.broadcast_to(msd[:, None], a.shape)
-    aa, ab, bb = (a * a).sum(-1), (a * b).sum(-1), (b * b).sum(-1)
-    ya, yb = a.sum(-1), b.sum(-1)
+def _fit_with_constant(lags: np.ndarray, msd: np.ndarray) -> _Fit:
+    """Least squares of ``(C τ^α + b)/MSD − 1`` with ``b ≥ 0``: linear for every ``α`` of a grid."""
+    relative = msd[:, None]  # (n, 1, lag)
+    a = lags ** _EXPONENTS[:, None] / relative  # (n, exponent, lag)
+    b = np.broadcast_to(1 / relative, a.shape)
+    # The normal equations of C and b.
+    aa = (a * a).sum(-1)
+    ab = (a * b).sum(-1)
+    bb = (b * b).sum(-1)
+    ya = a.sum(-1)
+    yb = b.sum(-1)
     constant = np.maximum((aa * yb - ab * ya) / (aa * bb - ab * ab), 0)
     coefficient = (ya - ab * constant) / aa
-    error = ((coefficient[..., None] * a + constant[..., None] * b - 1) ** 2).sum(-1)
-    best = np.where((coefficient > 0) & ~np.isnan(error), error, np.inf).argmin(1)
-    exponent = np.where(np.isnan(msd).any(1), np.nan, _EXPONENTS[best])
+    residual = coefficient[..., None] * a + constant[..., None] * b - 1
+    error = (residual**2).sum(-1)
+    possible = (coefficient > 0) & ~np.isnan(error)
+    best = np.where(possible, error, np.inf).argmin(1)
+    too_short = np.isnan(msd).any(1)
+    exponent = np.where(too_short, np.nan, _EXPONENTS[best])
     track = np.arange(len(msd))
-    return exponent, coefficient[track, best], constant[track, best]
+    return _Fit(exponent, coefficient[track, best], constant[track, best])

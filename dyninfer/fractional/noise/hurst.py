@@ -1,4 +1,4 @@
-"""Classical estimators of the Hurst index from paths: likelihood, periodogram, and scaling laws."""
+"""Classical estimators of the Hurst index from paths: likelihood, periodogram, and scaling."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.linalg import eigh, solve_triangular
-from scipy.special import gamma, zeta
+from scipy.special import gammaln, zeta
 
 from dyninfer.fractional.noise.motion import FractionalBrownianMotion
 
+# Indices at which a profile is computed; a cubic spline through them is exact to 1e-4.
 _GRID = np.linspace(0.005, 0.995, 67)
-_DROP = 0.5 * 3.8415  # fall of the log-likelihood at the ends of a 95 % interval
+# Indices at which the spline is searched: 5e-5 apart.
+_FINE = np.linspace(_GRID[0], _GRID[-1], 19_801)
+# Fall of the log-likelihood at the ends of a 95 % interval: half the quantile of χ² with one degree.
+_DROP = 0.5 * 3.8415
 _NOISE_RATIOS = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 81)])
 
 
@@ -37,13 +41,18 @@ class HurstEstimate:
 
 
 def hurst_mle(
-    paths: Any, times: Any = None, *, observation_noise: bool = False, pooled: bool = False
+    paths: Any,
+    times: Any = None,
+    *,
+    observation_noise: bool = False,
+    pooled: bool = False,
 ) -> HurstEstimate:
     """Maximum likelihood of fractional Brownian motion of kind I with unknown amplitude and offset.
 
-    The increments are Gaussian with an exact covariance. The amplitude, and the variance of the observation noise in
-    units of it, are profiled out on a grid of 67 indices; the profile is a cubic spline through them. One Cholesky
-    factor (with noise: one eigen problem) per index serves all paths: ``O(n_times³)`` each.
+    The increments are Gaussian with an exact covariance. The amplitude, and the variance of the
+    observation noise in units of it, are profiled out on a grid of 67 indices; the profile is a
+    cubic spline through them. One Cholesky factor (with noise: one eigen problem) per index serves
+    all paths: ``O(n_times³)`` each.
 
     Parameters
     ----------
@@ -59,85 +68,91 @@ def hurst_mle(
     -------
     HurstEstimate
     """
-    x, t = _check(paths, times, least=4)
-    dx = np.diff(x, axis=1).T
-    likelihood = _noisy_profile if observation_noise else _profile
+    x = _as_paths(paths, least=4)
+    t = _as_times(times, x.shape[1])
     # An even change of the time unit keeps the ratios of noise on one grid for all time scales.
     t = (t - t[0]) / np.mean(np.diff(t))
-    return _maximum(np.stack([likelihood(h, t, dx, pooled) for h in _GRID], axis=-1))
+    increments = np.diff(x, axis=1).T
+    profile = _noisy_profile if observation_noise else _profile
+    return _maximum([profile(h, t, increments, pooled) for h in _GRID])
 
 
 def hurst_whittle(paths: Any, *, pooled: bool = False) -> HurstEstimate:
-    """Whittle's likelihood of the periodogram of the increments, with the exact spectrum of fractional noise.
+    """Whittle's likelihood of the periodogram of the increments, with the exact spectrum.
 
-    The spectrum is ``|1 − e^{iλ}|² Σ_j |λ + 2πj|^{−2H−1}`` (Beran, Statistics for Long-Memory Processes, 1994,
-    Eq. 2.17), its sum a Hurwitz zeta function. Arguments and result as in :func:`hurst_mle`; even times only.
+    The spectrum is ``|1 − e^{iλ}|² Σ_j |λ + 2πj|^{−2H−1}`` (Beran, Statistics for Long-Memory
+    Processes, 1994, Eq. 2.17), its sum a Hurwitz zeta function. Arguments and result as in
+    :func:`hurst_mle`; even times only.
     """
-    x, _ = _check(paths, None, least=8)
-    dx = np.diff(x, axis=1)
-    n = dx.shape[1]
-    at = np.arange(1, (n - 1) // 2 + 1) / n
-    power = np.abs(np.fft.rfft(dx, axis=1)[:, 1 : len(at) + 1]) ** 2
-    profile = []
+    x = _as_paths(paths, least=8)
+    increments = np.diff(x, axis=1)
+    n = increments.shape[1]
+    # Frequencies between 0, where the mean sits, and Nyquist's.
+    frequencies = np.arange(1, (n - 1) // 2 + 1) / n
+    transform = np.fft.rfft(increments, axis=1)
+    power = np.abs(transform[:, 1 : len(frequencies) + 1]) ** 2
+    n_pooled = len(x) if pooled else 1
+    count = len(frequencies) * n_pooled
+    profiles = []
     for h in _GRID:
-        f = (1 - np.cos(2 * np.pi * at)) * (zeta(2 * h + 1, at) + zeta(2 * h + 1, 1 - at))
-        scale = (power / f).mean(-1)
-        count = len(at) * (len(x) if pooled else 1)
-        level = np.log(scale.mean(keepdims=True) if pooled else scale)
-        profile.append(-count * (level + np.log(f).mean()))
-    return _maximum(np.stack(profile, axis=-1))
+        spectrum = _spectrum(h, frequencies)
+        scale = (power / spectrum).mean(-1)
+        if pooled:
+            scale = scale.mean(keepdims=True)
+        level = np.log(scale) + np.log(spectrum).mean()
+        profiles.append(-count * level)
+    return _maximum(profiles)
 
 
 def hurst_variogram(paths: Any, *, order: int = 2) -> HurstEstimate:
-    """Slope of the log mean square of differences against the log lag, over lags 1, 2, 4, 8 (as far as they fit).
+    """Slope of the log mean square of differences against the log lag, over lags 1, 2, 4, 8.
+
+    Lags that do not fit into the paths are left out.
 
     Parameters
     ----------
     paths : array, ``(n_paths, n_times)``
         At even times.
-    order : 1 or 2
-        Differences ``x(t + l) − x(t)``, or second differences, whose error stays Gaussian for ``H > ¾``
-        (Istas & Lang, Ann. IHP B 33:407, 1997).
+    order : {1, 2}
+        Differences ``x(t + l) − x(t)``, or second differences, whose error stays Gaussian for
+        ``H > ¾`` (Istas & Lang, Ann. IHP B 33:407, 1997).
     """
     if order not in (1, 2):
         raise ValueError(f"order must be 1 or 2, found {order!r}")
-    x, _ = _check(paths, None, least=8)
+    x = _as_paths(paths, least=8)
     lags = [lag for lag in (1, 2, 4, 8) if 2 * order * lag < x.shape[1]]
     squares = []
     for lag in lags:
-        d = x[:, lag:] - x[:, :-lag]
-        d = d[:, lag:] - d[:, :-lag] if order == 2 else d
-        squares.append((d**2).mean(1))
+        difference = x
+        for _ in range(order):
+            difference = difference[:, lag:] - difference[:, :-lag]
+        squares.append((difference**2).mean(1))
     return HurstEstimate(0.5 * _slope(lags, squares))
 
 
 def hurst_rs(paths: Any) -> HurstEstimate:
-    """Rescaled range of the increments over windows of doubling size (Hurst, 1951), less its bias for white noise.
+    """Rescaled range of the increments over windows of doubling size (Hurst, 1951).
 
-    The expectation of Anis & Lloyd (Biometrika 63:111, 1976) is divided out, so that ``H = ½`` is unbiased; far from
-    it the estimate is drawn to ½. Even times only.
+    Its expectation for white noise (Anis & Lloyd, Biometrika 63:111, 1976) is divided out, so that
+    ``H = ½`` is unbiased; far from it the estimate is drawn to ½. Even times only.
     """
-    x, _ = _check(paths, None, least=33)
-    dx = np.diff(x, axis=1)
-    sizes = _sizes(dx.shape[1], 8)
+    x = _as_paths(paths, least=33)
+    increments = np.diff(x, axis=1)
+    sizes = _window_sizes(increments.shape[1], 8)
     ratios = []
     for size in sizes:
-        w = _windows(dx, size)
-        w = w - w.mean(-1, keepdims=True)
-        walk = w.cumsum(-1)
-        k = np.arange(1, size)
-        white = (
-            gamma((size - 1) / 2) / gamma(size / 2) / np.sqrt(np.pi)
-            if size < 300
-            else np.sqrt(2 / np.pi / size)
-        )
-        expected = white * np.sqrt((size - k) / k).sum()
-        ratios.append((np.ptp(walk, axis=-1) / w.std(-1)).mean(-1) / expected)
+        windows = _windows(increments, size)
+        centred = windows - windows.mean(-1, keepdims=True)
+        reach = np.ptp(centred.cumsum(-1), axis=-1)
+        rescaled = (reach / centred.std(-1)).mean(-1)
+        ratios.append(rescaled / _white_rescaled_range(size))
     return HurstEstimate(0.5 + _slope(sizes, ratios))
 
 
 def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
-    """Detrended fluctuation analysis (Peng et al., Phys. Rev. E 49:1685, 1994): scaling of residuals about a trend.
+    """Detrended fluctuation analysis: scaling of the residuals about a trend.
+
+    Peng et al., Phys. Rev. E 49:1685, 1994.
 
     Parameters
     ----------
@@ -146,65 +161,82 @@ def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
     degree : int
         Of the polynomial that is fitted in each window.
     """
-    x, _ = _check(paths, None, least=33)
-    sizes = _sizes(x.shape[1], max(8, 4 * (degree + 1)))
+    x = _as_paths(paths, least=33)
+    # A window needs several times as many values as its trend has coefficients.
+    sizes = _window_sizes(x.shape[1], max(8, 4 * (degree + 1)))
     spreads = []
     for size in sizes:
-        basis, _ = np.linalg.qr(np.vander(np.linspace(-1, 1, size), degree + 1))
-        w = _windows(x, size)
-        rest = w - (w @ basis) @ basis.T
-        spreads.append(np.sqrt((rest**2).mean((1, 2))))
+        polynomials = np.vander(np.linspace(-1, 1, size), degree + 1)
+        basis, _ = np.linalg.qr(polynomials)
+        windows = _windows(x, size)
+        trend = (windows @ basis) @ basis.T
+        residual = windows - trend
+        spreads.append(np.sqrt((residual**2).mean((1, 2))))
     return HurstEstimate(_slope(sizes, spreads))
 
 
-def _profile(h: float, t: np.ndarray, dx: np.ndarray, pooled: bool) -> np.ndarray:
-    factor = np.linalg.cholesky(_increments(h, t))
-    squares = (solve_triangular(factor, dx, lower=True, check_finite=False) ** 2).sum(0)
+def _profile(h: float, t: np.ndarray, increments: np.ndarray, pooled: bool) -> np.ndarray:
+    factor = np.linalg.cholesky(_increment_covariance(h, t))
+    white = solve_triangular(factor, increments, lower=True, check_finite=False)
     determinant = 2 * np.log(np.diag(factor)).sum()
-    return _gaussian(squares, determinant, len(dx), pooled)
+    return _gaussian((white**2).sum(0), determinant, len(increments), pooled)
 
 
-def _noisy_profile(h: float, t: np.ndarray, dx: np.ndarray, pooled: bool) -> np.ndarray:
+def _noisy_profile(h: float, t: np.ndarray, increments: np.ndarray, pooled: bool) -> np.ndarray:
     """Profile over the ratio ρ of the noise: ``R + ρ D`` is diagonal in one basis for every ρ."""
-    n = len(dx)
-    difference = 2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1)  # increments of white noise
-    values, vectors = eigh(_increments(h, t), difference)
-    squares, constant = (vectors.T @ dx) ** 2, np.log(n + 1)  # det D = n + 1
-    best = None
+    n = len(increments)
+    # D: covariance of the increments of white noise, whose determinant is n + 1.
+    white = 2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1)
+    values, vectors = eigh(_increment_covariance(h, t), white)
+    squares = (vectors.T @ increments) ** 2
+    profiles = []
     for ratio in _NOISE_RATIOS:
         spread = values + ratio
-        found = _gaussian(
-            (squares / spread[:, None]).sum(0), np.log(spread).sum() + constant, n, pooled
-        )
-        best = found if best is None else np.maximum(best, found)
-    assert best is not None
-    return best
+        determinant = np.log(spread).sum() + np.log(n + 1)
+        scaled = (squares / spread[:, None]).sum(0)
+        profiles.append(_gaussian(scaled, determinant, n, pooled))
+    return np.max(profiles, axis=0)
 
 
 def _gaussian(squares: np.ndarray, determinant: float, n: int, pooled: bool) -> np.ndarray:
     """Log-likelihood with the amplitude at its best, less constants."""
     if pooled:
-        return np.array([-0.5 * len(squares) * (n * np.log(squares.mean() / n) + determinant)])
+        variance = squares.mean() / n
+        total = -0.5 * len(squares) * (n * np.log(variance) + determinant)
+        return np.array([total])
     return -0.5 * (n * np.log(squares / n) + determinant)
 
 
-def _increments(h: float, t: np.ndarray) -> np.ndarray:
-    return np.diff(np.diff(FractionalBrownianMotion(h).covariance(t).numpy(), axis=0), axis=1)
+def _increment_covariance(h: float, t: np.ndarray) -> np.ndarray:
+    covariance = FractionalBrownianMotion(h).covariance(t).numpy()
+    return np.diff(np.diff(covariance, axis=0), axis=1)
 
 
-def _maximum(profile: np.ndarray) -> HurstEstimate:
-    """Maximum, curvature and 95 % interval of profiles ``(n, grid)``."""
-    spline = CubicSpline(_GRID, profile, axis=1)
-    fine = np.linspace(_GRID[0], _GRID[-1], 19_801)
-    values = spline(fine)
-    top = values.argmax(1)
-    hurst = fine[top]
+def _spectrum(h: float, frequencies: np.ndarray) -> np.ndarray:
+    exponent = 2 * h + 1
+    aliases = zeta(exponent, frequencies) + zeta(exponent, 1 - frequencies)
+    return (1 - np.cos(2 * np.pi * frequencies)) * aliases
+
+
+def _white_rescaled_range(size: int) -> float:
+    """Expected rescaled range of white noise in windows of ``size``."""
+    k = np.arange(1, size)
+    # Γ((n−1)/2) / Γ(n/2) in logarithms: neither is finite alone for long windows.
+    log_ratio = gammaln((size - 1) / 2) - gammaln(size / 2)
+    return np.exp(log_ratio) / np.sqrt(np.pi) * np.sqrt((size - k) / k).sum()
+
+
+def _maximum(profiles: list[np.ndarray]) -> HurstEstimate:
+    """Maximum, curvature and 95 % interval of profiles over the grid."""
+    spline = CubicSpline(_GRID, np.stack(profiles, axis=-1), axis=1)
+    values = spline(_FINE)
+    hurst = _FINE[values.argmax(1)]
     curvature = np.array([spline(h, 2)[i] for i, h in enumerate(hurst)])
+    error = np.where(curvature < 0, 1 / np.sqrt(np.abs(curvature)), np.nan)
     inside = values >= values.max(1, keepdims=True) - _DROP
-    ends = np.stack([fine[inside.argmax(1)], fine[::-1][inside[:, ::-1].argmax(1)]], axis=1)
-    return HurstEstimate(
-        hurst, np.where(curvature < 0, 1 / np.sqrt(np.abs(curvature)), np.nan), ends
-    )
+    low = _FINE[inside.argmax(1)]
+    high = _FINE[::-1][inside[:, ::-1].argmax(1)]
+    return HurstEstimate(hurst, error, np.stack([low, high], axis=1))
 
 
 def _slope(sizes: Any, values: list[np.ndarray]) -> np.ndarray:
@@ -214,7 +246,8 @@ def _slope(sizes: Any, values: list[np.ndarray]) -> np.ndarray:
     return u @ np.log(np.stack(values)) / (u @ u)
 
 
-def _sizes(n: int, smallest: int) -> list[int]:
+def _window_sizes(n: int, smallest: int) -> list[int]:
+    """Doubling sizes of which at least four windows fit."""
     sizes = []
     while smallest <= n // 4:
         sizes.append(smallest)
@@ -230,17 +263,20 @@ def _windows(x: np.ndarray, size: int) -> np.ndarray:
     return x[:, : count * size].reshape(len(x), count, size)
 
 
-def _check(paths: Any, times: Any, least: int) -> tuple[np.ndarray, np.ndarray]:
+def _as_paths(paths: Any, least: int) -> np.ndarray:
     x = np.asarray(paths, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] < least or not np.isfinite(x).all():
         raise ValueError(
-            f"paths must be finite, (n_paths, n_times) with at least {least} times, but its shape is {x.shape}"
+            f"paths must be finite, (n_paths, n_times) with at least {least} times, "
+            f"but its shape is {x.shape}"
         )
-    t = (
-        np.arange(x.shape[1], dtype=np.float64)
-        if times is None
-        else np.asarray(times, dtype=np.float64)
-    )
-    if t.shape != x.shape[1:] or (np.diff(t) <= 0).any():
-        raise ValueError(f"times must be {x.shape[1]} increasing numbers, one per column of paths")
-    return x, t
+    return x
+
+
+def _as_times(times: Any, n: int) -> np.ndarray:
+    if times is None:
+        return np.arange(n, dtype=np.float64)
+    t = np.asarray(times, dtype=np.float64)
+    if t.shape != (n,) or (np.diff(t) <= 0).any():
+        raise ValueError(f"times must be {n} increasing numbers, one per column of paths")
+    return t

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from dyninfer.fractional.noise.interpolation import interpolated_weights
 from dyninfer.fractional.noise.markov import MarkovApproximation
 from dyninfer.fractional.noise.motion import Kind
 from dyninfer.fractional.noise.multifractional import weighted_covariance
 
+# Constant indices from which the likeliest is taken as a start.
 _STARTS = (0.25, 0.5, 0.75)
-_BOUND = 3.9  # of the coefficients: the index stays in [0.0198, 0.9802]
-_RANGE, _DEGREE = (0.015, 0.985), 96  # of the interpolation of weights: to 1e-8
-_INTERPOLATED: WeakKeyDictionary[MarkovApproximation, Callable[[Tensor], Tensor]] = (
-    WeakKeyDictionary()
-)
+# Largest logit: the index stays in [0.0198, 0.9802], where the weights are interpolated.
+_LARGEST_LOGIT = 3.9
 
 
 class HurstFunction(nn.Module):
-    """``H(t) = sigmoid(Σ_j c_j β((t − t_0)/δ − j))`` with cubic B-splines ``β`` on even knots; constant outside.
+    """``H(t) = sigmoid(Σ_j c_j β((t − t_0)/δ − j))`` with cubic B-splines ``β`` on even knots.
 
-    It can be the ``hurst`` of a :class:`~dyninfer.fractional.process.FractionalDiffusion`.
+    It is constant outside the range of its knots, and can be the ``hurst`` of a
+    :class:`~dyninfer.FractionalDiffusion`.
 
     Parameters
     ----------
@@ -54,17 +52,19 @@ class HurstFunction(nn.Module):
             )
         if not start < stop:
             raise ValueError(f"start must lie before stop, found {start!r} and {stop!r}")
-        self.start, self.stop = float(start), float(stop)
-        level = torch.tensor(hurst, dtype=torch.float64).logit()
-        self.coefficients = nn.Parameter(level.repeat(n_coefficients))
+        self.start = float(start)
+        self.stop = float(stop)
+        logit = torch.tensor(hurst, dtype=torch.float64).logit()
+        self.coefficients = nn.Parameter(logit.repeat(n_coefficients))
 
     def forward(self, t: Tensor) -> Tensor:
         """``H`` at times ``(m,)``: ``(m,)``, with gradients in the coefficients."""
         c = self.coefficients
-        at = (t.clamp(self.start, self.stop) - self.start) / (self.stop - self.start) * (len(c) - 3)
-        u = (at[:, None] + 1 - torch.arange(len(c), device=t.device)).abs()
-        inner = 2 / 3 - u.square() * (1 - 0.5 * u)
-        basis = torch.where(u < 1, inner, (2 - u).clamp_min(0) ** 3 / 6)
+        share = (t.clamp(self.start, self.stop) - self.start) / (self.stop - self.start)
+        # One cubic spans four coefficients, so n of them have n − 3 intervals.
+        position = share * (len(c) - 3)
+        knots = torch.arange(len(c), device=t.device)
+        basis = _cubic_spline(position[:, None] + 1 - knots)
         return torch.sigmoid(basis.to(c) @ c)
 
 
@@ -99,19 +99,21 @@ def fit_multifractional(
     n_nodes: int = 10,
     max_steps: int = 200,
 ) -> MultifractionalFit:
-    """Learn ``H(t)`` and the amplitude of ``x(t) = A B(t)`` by maximum likelihood, from paths that share both.
+    """Learn ``H(t)`` and the amplitude of ``x(t) = A B(t)`` by maximum likelihood.
 
-    ``B`` is the moving average ``∝ ∫_0^t (t − s)^{H(t)−½} dW_s`` of unit variance ``t^{2H(t)}`` (kind II, Peltier & Lévy
-    Véhel, INRIA RR-2645, 1995), or that with a past (kind I). The paths are Gaussian; their covariance is that of the
-    Markov approximation, which is differentiable in ``H(t)``. The amplitude is profiled out. L-BFGS, from the likeliest
+    ``B`` is the moving average ``∝ ∫_0^t (t − s)^{H(t)−½} dW_s`` of variance ``t^{2H(t)}`` (kind
+    II, Peltier & Lévy Véhel, INRIA RR-2645, 1995), or that with a past (kind I). The paths share
+    ``H(t)`` and ``A``. They are Gaussian; their covariance is that of the Markov approximation,
+    which is differentiable in ``H(t)``. The amplitude is profiled out. L-BFGS, from the likeliest
     of three constant indices; one Cholesky factor per step serves all paths.
 
     Parameters
     ----------
     paths : array, ``(n_paths, n_times)``
     times : array, ``(n_times,)``
-        Increasing, not negative; the motion starts from 0 at time 0. What is given at time 0 is subtracted.
-    kind : "I" or "II"
+        Increasing, not negative; the motion starts from 0 at time 0. Values at time 0 are
+        subtracted.
+    kind : {"I", "II"}
     n_coefficients : int
         Of :class:`HurstFunction`. More follow faster changes, from more data.
     n_nodes : int
@@ -127,93 +129,97 @@ def fit_multifractional(
     ValueError
         If paths and times do not fit, or the paths do not move.
     """
-    x, t = _check(paths, times)
-    gap = min(float(np.diff(t).min()), float(t[-1]) / 2)
-    noise = MarkovApproximation(n_nodes, horizon=float(t[-1]), dt=gap, kind=kind)
-    at, values = torch.from_numpy(t), torch.from_numpy(x.T.copy())
-    hurst, weights = (
-        HurstFunction(float(t[0]), float(t[-1]), n_coefficients),
-        interpolated_weights(noise),
-    )
-
-    def likelihood() -> tuple[Tensor, Tensor]:
-        """Log-likelihood with the amplitude at its best, and the amplitude's square."""
-        factor = torch.linalg.cholesky(weighted_covariance(noise, at, weights(hurst(at))))
-        square = torch.linalg.solve_triangular(factor, values, upper=False).square().mean()
-        determinant = factor.diagonal().log().sum() * values.shape[1]
-        return -0.5 * values.numel() * (
-            square.log() + 1 + math.log(2 * math.pi)
-        ) - determinant, square
-
-    def objective(c: np.ndarray) -> tuple[float, np.ndarray]:
-        with torch.no_grad():
-            hurst.coefficients.copy_(torch.from_numpy(c))
-        loss = -likelihood()[0] / values.numel()
-        (slope,) = torch.autograd.grad(loss, hurst.coefficients)
-        return float(loss.detach()), slope.numpy()
-
+    x, t = _read(paths, times)
+    horizon = float(t[-1])
+    shortest = min(float(np.diff(t).min()), horizon / 2)
+    noise = MarkovApproximation(n_nodes, horizon=horizon, dt=shortest, kind=kind)
+    hurst = HurstFunction(float(t[0]), horizon, n_coefficients)
+    likelihood = _Likelihood(noise, hurst, torch.from_numpy(t), torch.from_numpy(x.T.copy()))
     starts = [np.full(n_coefficients, math.log(h / (1 - h))) for h in _STARTS]
-    found = minimize(
-        objective,
-        min(starts, key=lambda c: objective(c)[0]),
+    result = minimize(
+        likelihood.loss_and_slope,
+        min(starts, key=likelihood.loss),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(-_BOUND, _BOUND)] * n_coefficients,
+        bounds=[(-_LARGEST_LOGIT, _LARGEST_LOGIT)] * n_coefficients,
+        # Tighter tolerances move the index by less than 1e-4.
         options={"maxiter": max_steps, "ftol": 1e-10, "gtol": 1e-6},
     )
-    objective(found.x)
+    likelihood.load(result.x)
     hurst.requires_grad_(False)
     value, square = likelihood()
-    status = "finished" if found.success else "stopped early"
+    status = "finished" if result.success else "stopped early"
     return MultifractionalFit(hurst, math.sqrt(float(square)), float(value), status)
 
 
-def interpolated_weights(noise: MarkovApproximation) -> Callable[[Tensor], Tensor]:
-    """Weights ``(m, K + 1)`` of indices ``(m,)`` in [0.015, 0.985] by interpolation in Chebyshev's nodes.
+class _Likelihood:
+    """Log-likelihood of paths ``(time, n)``, with the amplitude at its best."""
 
-    The weights are analytic in ``H``; where they are wanted at hundreds of times again and again, this saves their cost.
-    """
-    low, high = _RANGE
-    order = torch.arange(_DEGREE, dtype=torch.float64, device=noise.nodes.device)
-    angle = (order + 0.5) * math.pi / _DEGREE
-    nodal = noise.weights(low + (high - low) * 0.5 * (1 + angle.cos()))
-    series = 2 / _DEGREE * torch.cos(order[:, None] * angle) @ nodal
-    series[0] /= 2
+    def __init__(
+        self,
+        noise: MarkovApproximation,
+        hurst: HurstFunction,
+        times: Tensor,
+        values: Tensor,
+    ):
+        self.noise = noise
+        self.hurst = hurst
+        self.times = times
+        self.values = values
+        self.weights = interpolated_weights(noise)
 
-    def weights(hurst: Tensor) -> Tensor:
-        x = (2 * hurst - low - high) / (high - low)
-        return torch.cos(order.to(x) * torch.acos(x)[:, None]) @ series.to(x)
+    def __call__(self) -> tuple[Tensor, Tensor]:
+        """The log-likelihood, and the square of the amplitude."""
+        weights = self.weights(self.hurst(self.times))
+        factor = torch.linalg.cholesky(weighted_covariance(self.noise, self.times, weights))
+        white = torch.linalg.solve_triangular(factor, self.values, upper=False)
+        square = white.square().mean()
+        half_determinant = factor.diagonal().log().sum() * self.values.shape[1]
+        density = square.log() + 1 + math.log(2 * math.pi)
+        value = -0.5 * self.values.numel() * density - half_determinant
+        return value, square
 
-    return weights
+    @torch.no_grad()
+    def load(self, coefficients: np.ndarray) -> None:
+        self.hurst.coefficients.copy_(torch.from_numpy(coefficients))
+
+    def loss_and_slope(self, coefficients: np.ndarray) -> tuple[float, np.ndarray]:
+        self.load(coefficients)
+        # Per value, so that the tolerances of the optimiser do not depend on the data's size.
+        loss = -self()[0] / self.values.numel()
+        (slope,) = torch.autograd.grad(loss, self.hurst.coefficients)
+        return float(loss.detach()), slope.numpy()
+
+    @torch.no_grad()
+    def loss(self, coefficients: np.ndarray) -> float:
+        self.load(coefficients)
+        return -float(self()[0])
 
 
-def weights_of_many(noise: MarkovApproximation, hurst: Tensor) -> Tensor:
-    """``noise.weights(hurst)``: solved for each of a few indices, interpolated where there are a hundred.
-
-    Paths and covariances change by less than 1e-8 of their size. What is interpolated is kept as long as the noise.
-    """
-    low, high = _RANGE
-    if hurst.numel() < _DEGREE or not bool(((hurst >= low) & (hurst <= high)).all()):
-        return noise.weights(hurst)
-    if noise not in _INTERPOLATED:
-        with torch.inference_mode(False):
-            _INTERPOLATED[noise] = interpolated_weights(noise)
-    return _INTERPOLATED[noise](hurst.flatten()).unflatten(0, hurst.shape)
+def _cubic_spline(u: Tensor) -> Tensor:
+    """The cubic B-spline ``β(u)``, which is 0 for ``|u| ≥ 2``."""
+    u = u.abs()
+    inner = 2 / 3 - u.square() * (1 - 0.5 * u)
+    outer = (2 - u).clamp_min(0) ** 3 / 6
+    return torch.where(u < 1, inner, outer)
 
 
-def _check(paths: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
+def _read(paths: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
     """Paths and times after time 0, float64."""
-    x, t = np.asarray(paths, dtype=np.float64), np.asarray(times, dtype=np.float64)
+    x = np.asarray(paths, dtype=np.float64)
+    t = np.asarray(times, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] < 4 or not np.isfinite(x).all():
         raise ValueError(
-            f"paths must be finite, (n_paths, n_times) with at least 4 times, but its shape is {x.shape}"
+            "paths must be finite, (n_paths, n_times) with at least 4 times, "
+            f"but its shape is {x.shape}"
         )
     if t.shape != x.shape[1:] or t[0] < 0 or (np.diff(t) <= 0).any():
         raise ValueError(
             f"times must be {x.shape[1]} increasing numbers, not negative, one per column of paths"
         )
     if t[0] == 0:
-        x, t = x[:, 1:] - x[:, :1], t[1:]
+        x = x[:, 1:] - x[:, :1]
+        t = t[1:]
     if not x.any():
         raise ValueError("paths do not move; nothing can be learned of them")
     return x, t

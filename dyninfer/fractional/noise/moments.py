@@ -1,6 +1,6 @@
-"""The integrals whose minimiser are the optimal weights of a Markov approximation, on the unit horizon.
+"""The integrals that the optimal weights of a Markov approximation solve, on the unit horizon.
 
-``Y_g`` solves ``dY = −g Y dt + dW`` with the ``W`` of the motion. With a node ``g = 0`` among them, ``Y_0 = W``.
+``Y_g`` solves ``dY = −g Y dt + dW`` with the ``W`` of the motion. For a node ``g = 0``, ``Y_0 = W``.
 """
 
 from __future__ import annotations
@@ -10,34 +10,37 @@ import math
 import torch
 from torch import Tensor
 
-from dyninfer.fractional.noise.incomplete_gamma import gamma_p, power_series, scaled_gamma_q
-from dyninfer.fractional.noise.motion import kernel_variance
+from dyninfer.fractional.noise.incomplete_gamma import (
+    SPLIT,
+    TINY,
+    gamma_p,
+    power_series,
+    scaled_gamma_q,
+)
+from dyninfer.fractional.noise.motion import Kind, kernel_variance
 
-_SPLIT = 4.0  # below, power series: the closed forms cancel there
 
-
-def gram(nodes: Tensor, kind: str) -> Tensor:
+def gram(nodes: Tensor, kind: Kind) -> Tensor:
     """``A_ij = ∫_0^1 E[(Y_i(t) − Y_i(0)) (Y_j(t) − Y_j(0))] dt``.
 
     Parameters
     ----------
     nodes : Tensor, ``(..., K)`` float64
         Not negative, in units of the inverse horizon.
-    kind : str
+    kind : {"I", "II"}
 
     Returns
     -------
     Tensor, ``(..., K, K)``
     """
-    sums = nodes.unsqueeze(-1) + nodes.unsqueeze(-2)
+    sums = pair_sums(nodes)
     if kind == "II":
         return _mean_decay(sums)
     shares = nodes * _mean_decay(nodes)
-    matrix = (shares.unsqueeze(-1) + shares.unsqueeze(-2)) / torch.where(sums > 0, sums, 1)
-    return torch.where(sums > 0, matrix, 0.5)
+    return torch.where(sums > 0, pair_sums(shares) * inverse_or_zero(sums), 0.5)
 
 
-def cross(hurst: Tensor, nodes: Tensor, kind: str) -> Tensor:
+def cross(hurst: Tensor, nodes: Tensor, kind: Kind) -> Tensor:
     """``b_k = ∫_0^1 E[B(t) (Y_k(t) − Y_k(0))] dt`` for the motion of the kernel normalisation.
 
     Parameters
@@ -51,32 +54,71 @@ def cross(hurst: Tensor, nodes: Tensor, kind: str) -> Tensor:
     Tensor, the shape of both broadcast; differentiable in ``hurst``.
     """
     a, g = torch.broadcast_tensors(hurst + 0.5, nodes)
-    low, high = g.clamp_max(_SPLIT), g.clamp_min(_SPLIT)
+    # The closed forms cancel for slow nodes, so those have power series.
+    slow = g.clamp_max(SPLIT)
+    fast = g.clamp_min(SPLIT)
     if kind == "II":
-        small = torch.exp(-low) * power_series(a + 1, low, growth=1.0)
-        large = (gamma_p(a, high) - a / high * gamma_p(a + 1, high)) * high**-a
-    else:
-        small = power_series(a + 1, low) - 2 * low.clamp_min(1e-300) ** (2 - a) * _odd_series(low)
-        tail = torch.exp(-high) - scaled_gamma_q(a, high)
-        large = (2 + tail / high) * high**-a - torch.exp(-torch.lgamma(a + 1)) / high
-    return torch.where(g <= _SPLIT, small, large)
+        return torch.where(g <= SPLIT, _slow_cross_ii(a, slow), _fast_cross_ii(a, fast))
+    return torch.where(g <= SPLIT, _slow_cross_i(a, slow), _fast_cross_i(a, fast))
 
 
-def power(hurst: Tensor, kind: str) -> Tensor:
-    """``c = ∫_0^1 Var B(t) dt`` for the motion of the kernel normalisation, the shape of ``hurst``."""
+def power(hurst: Tensor, kind: Kind) -> Tensor:
+    """``c = ∫_0^1 Var B(t) dt`` for the motion of the kernel normalisation."""
     return kernel_variance(hurst, kind) / (2 * hurst + 1)
+
+
+def pair_sums(nodes: Tensor) -> Tensor:
+    """``γ_i + γ_j``: ``(..., K)`` gives ``(..., K, K)``."""
+    return nodes.unsqueeze(-1) + nodes.unsqueeze(-2)
+
+
+def inverse_or_zero(x: Tensor) -> Tensor:
+    """``1/x``, and 0 where ``x`` is not positive, with finite gradients."""
+    positive = x > 0
+    return torch.where(positive, 1 / torch.where(positive, x, 1), 0)
+
+
+def integrated_decay(rates: Tensor, time: Tensor | float) -> Tensor:
+    """``∫_0^t e^{−γ r} dr = (1 − e^{−γ t})/γ``, and ``t`` for ``γ = 0``."""
+    decayed = -torch.expm1(-rates * time) * inverse_or_zero(rates)
+    return torch.where(rates > 0, decayed, time)
+
+
+def _slow_cross_ii(a: Tensor, g: Tensor) -> Tensor:
+    return torch.exp(-g) * power_series(a + 1, g, growth=1.0)
+
+
+def _fast_cross_ii(a: Tensor, g: Tensor) -> Tensor:
+    difference = gamma_p(a, g) - a / g * gamma_p(a + 1, g)
+    return difference * g**-a
+
+
+def _slow_cross_i(a: Tensor, g: Tensor) -> Tensor:
+    past = g.clamp_min(TINY) ** (2 - a) * _odd_series(g)
+    return power_series(a + 1, g) - 2 * past
+
+
+def _fast_cross_i(a: Tensor, g: Tensor) -> Tensor:
+    tail = torch.exp(-g) - scaled_gamma_q(a, g)
+    early = torch.exp(-torch.lgamma(a + 1)) / g
+    return (2 + tail / g) * g**-a - early
 
 
 def _mean_decay(x: Tensor) -> Tensor:
     """``∫_0^1 (1 − e^{−xt})/x dt = (x − 1 + e^{−x}) / x²``, ½ at 0."""
-    small, large = x.clamp_max(1), x.clamp_min(1)
+    small = x.clamp_max(1)
+    large = x.clamp_min(1)
+    # Σ_n (−x)^n / (n + 2)! by Horner's rule; eighteen terms are exact in float64 for x ≤ 1.
     series = torch.zeros_like(x)
-    for n in range(17, -1, -1):  # Σ (−x)^n / (n + 2)!
+    for n in range(17, -1, -1):
         series = 1 / math.factorial(n + 2) - small * series
-    return torch.where(x < 1, series, (large + torch.expm1(-large)) / large.square())
+    closed = (large + torch.expm1(-large)) / large.square()
+    return torch.where(x < 1, series, closed)
 
 
 def _odd_series(x: Tensor) -> Tensor:
     """``(sinh x − x) / x³ = Σ_j x^{2j} / (2j + 3)!``."""
-    j = 2 * torch.arange(16, dtype=x.dtype, device=x.device)
-    return (x.unsqueeze(-1) ** j * torch.exp(-torch.lgamma(j + 4))).sum(-1)
+    exponents = 2 * torch.arange(16, dtype=x.dtype, device=x.device)
+    powers = x.unsqueeze(-1) ** exponents
+    coefficients = torch.exp(-torch.lgamma(exponents + 4))
+    return (powers * coefficients).sum(-1)

@@ -12,6 +12,8 @@ from scipy.fft import next_fast_len
 from scipy.special import gamma, hyp2f1
 from torch import Tensor
 
+from dyninfer.learning.random import stream
+
 Kind = Literal["I", "II"]
 Normalization = Literal["unit", "kernel"]
 
@@ -20,18 +22,18 @@ Normalization = Literal["unit", "kernel"]
 class FractionalBrownianMotion:
     r"""Fractional Brownian motion ``B`` with Hurst index ``H``, started at 0.
 
-    Kind I (Mandelbrot & Van Ness, SIAM Rev. 10:422, 1968, Def. 2.1) has a past and stationary increments,
-    ``B(t) = 1/Γ(H+½) ∫_{−∞}^t [(t−s)_+^{H−½} − (−s)_+^{H−½}] dW_s``; kind II (Riemann-Liouville) starts at 0,
-    ``B(t) = 1/Γ(H+½) ∫_0^t (t−s)^{H−½} dW_s``.
+    Kind I (Mandelbrot & Van Ness, SIAM Rev. 10:422, 1968, Def. 2.1) has a past and stationary
+    increments, ``B(t) = 1/Γ(H+½) ∫_{−∞}^t [(t−s)_+^{H−½} − (−s)_+^{H−½}] dW_s``; kind II
+    (Riemann-Liouville) starts at 0, ``B(t) = 1/Γ(H+½) ∫_0^t (t−s)^{H−½} dW_s``.
 
     Parameters
     ----------
     hurst : float
         ``H`` in (0, 1); ½ is Brownian motion.
-    kind : "I" or "II"
-    normalize : "unit" or "kernel"
-        ``"unit"`` scales ``Var B(1)`` to 1; ``"kernel"`` keeps the kernels above, for which ``Var B(1)`` is
-        ``1/(Γ(2H+1) sin πH)`` (kind I) and ``1/(2H Γ(H+½)²)`` (kind II).
+    kind : {"I", "II"}
+    normalize : {"unit", "kernel"}
+        ``"unit"`` scales ``Var B(1)`` to 1; ``"kernel"`` keeps the kernels above, for which
+        ``Var B(1)`` is ``1/(Γ(2H+1) sin πH)`` (kind I) and ``1/(2H Γ(H+½)²)`` (kind II).
 
     Raises
     ------
@@ -57,21 +59,26 @@ class FractionalBrownianMotion:
     @property
     def scale(self) -> float:
         """``Var B(1)``."""
-        return 1.0 if self.normalize == "unit" else float(kernel_variance(self.hurst, self.kind))
+        if self.normalize == "unit":
+            return 1.0
+        return float(kernel_variance(self.hurst, self.kind))
 
     def variance(self, t: Any) -> Tensor:
         """``Var B(t) = Var B(1) t^{2H}`` for times of any shape, float64."""
-        return self.scale * torch.as_tensor(t, dtype=torch.float64) ** (2 * self.hurst)
+        times = torch.as_tensor(t, dtype=torch.float64)
+        return self.scale * times ** (2 * self.hurst)
 
     def covariance(self, times: Any) -> Tensor:
         """Covariance of ``B`` at ``times`` ``(n,)``, not negative: returns ``(n, n)`` float64."""
-        t = _check_times(times, strictly=False)
+        t = _check_times(times)
         if self.kind == "II":
             unit = riemann_liouville_covariance(t, np.full(len(t), self.hurst))
             return torch.from_numpy(self.scale * unit)
-        p = t ** (2 * self.hurst)
-        gaps = np.abs(t[:, None] - t) ** (2 * self.hurst)
-        return torch.from_numpy(0.5 * self.scale * (p[:, None] + p - gaps))
+        variances = t ** (2 * self.hurst)
+        lags = np.abs(t[:, None] - t)
+        moves = lags ** (2 * self.hurst)
+        covariance = 0.5 * (variances[:, None] + variances - moves)
+        return torch.from_numpy(self.scale * covariance)
 
     def sample(
         self,
@@ -85,8 +92,9 @@ class FractionalBrownianMotion:
     ) -> Tensor:
         """Draw exact paths: no time stepping, no approximation.
 
-        Kind I on an even grid that starts at 0 or one step after it costs ``O(n log n)`` by embedding the increments
-        in a circulant (Davies & Harte, Biometrika 74:95, 1987); everything else is a Cholesky factor, ``O(n³)`` once.
+        Kind I on an even grid that starts at 0 or one step after it costs ``O(n log n)`` by
+        embedding the increments in a circulant (Davies & Harte, Biometrika 74:95, 1987);
+        everything else is a Cholesky factor, ``O(n³)`` once.
 
         Parameters
         ----------
@@ -103,20 +111,22 @@ class FractionalBrownianMotion:
         -------
         Tensor, ``(n_paths, n)`` or ``(n_paths, n, n_features)``
         """
-        t = _check_times(times, strictly=True)
+        t = _check_times(times)
+        if (np.diff(t) <= 0).any():
+            raise ValueError("times must strictly increase; sort them and remove repeats")
         rows = n_paths * (n_features or 1)
-        generator = torch.Generator(device=device).manual_seed(seed)
+        generator = stream(seed, "fractional motion", device=device)
+        moving = t[t > 0]
         step = _even_step(t)
         if self.kind == "I" and step is not None:
-            steps = len(t) - (t[0] == 0)
-            noise = _circulant_noise(self.hurst, steps, rows, generator, dtype)
-            paths = noise.cumsum(1).mul_(math.sqrt(self.scale) * step**self.hurst)
+            noise = _circulant_noise(self.hurst, (rows, len(moving)), generator, dtype)
+            size = math.sqrt(self.scale) * step**self.hurst
+            paths = noise.cumsum(1).mul_(size)
         else:
-            factor = torch.linalg.cholesky(self.covariance(t[t > 0])).to(device, dtype)
-            paths = (
-                torch.randn(rows, len(factor), generator=generator, device=device, dtype=dtype)
-                @ factor.T
-            )
+            factor = torch.linalg.cholesky(self.covariance(moving)).to(device, dtype)
+            shape = rows, len(factor)
+            normals = torch.randn(shape, generator=generator, device=device, dtype=dtype)
+            paths = normals @ factor.T
         if t[0] == 0:
             paths = torch.cat([paths.new_zeros(rows, 1), paths], dim=1)
         if n_features is None:
@@ -124,16 +134,18 @@ class FractionalBrownianMotion:
         return paths.view(n_paths, n_features, -1).transpose(1, 2)
 
 
-def kernel_variance(hurst: Any, kind: str) -> Tensor:
-    """``Var B(1)`` under the kernel normalisation, float64, differentiable; the shape of ``hurst``."""
+def kernel_variance(hurst: Any, kind: Kind) -> Tensor:
+    """``Var B(1)`` under the kernel normalisation, float64, differentiable."""
     h = torch.as_tensor(hurst, dtype=torch.float64)
     if kind == "I":
-        return 1 / (torch.exp(torch.lgamma(2 * h + 1)) * torch.sin(torch.pi * h))
-    return 1 / (2 * h * torch.exp(2 * torch.lgamma(h + 0.5)))
+        gamma_of = torch.exp(torch.lgamma(2 * h + 1))
+        return 1 / (gamma_of * torch.sin(torch.pi * h))
+    gamma_squared = torch.exp(2 * torch.lgamma(h + 0.5))
+    return 1 / (2 * h * gamma_squared)
 
 
 def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.ndarray:
-    """Covariance of kind II, of unit variance ``t^{2H(t)}``, where the index may differ between times.
+    """Covariance of kind II, of variance ``t^{2H(t)}``, where the index may differ between times.
 
     With ``α = H(t) + ½``, ``β = H(s) + ½`` and ``s ≤ t``, ``∫_0^s (t−r)^{α−1} (s−r)^{β−1} dr =
     t^{α−1} s^β / β · ₂F₁(1−α, 1; 1+β; s/t)``.
@@ -147,25 +159,34 @@ def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.nda
     -------
     ndarray, ``(n, n)`` float64
     """
-    i, j = np.tril_indices(len(times))
-    late, early = np.where(times[i] >= times[j], (i, j), (j, i))
-    t, s, alpha, beta = times[late], times[early], hurst[late] + 0.5, hurst[early] + 0.5
+    rows, columns = np.tril_indices(len(times))
+    in_order = times[rows] >= times[columns]
+    late = np.where(in_order, rows, columns)
+    early = np.where(in_order, columns, rows)
+    t = times[late]
+    s = times[early]
+    alpha = hurst[late] + 0.5
+    beta = hurst[early] + 0.5
+    # At t = 0 the covariance is 0 through s^β; 1 in its place keeps the rest finite.
     safe = np.where(t > 0, t, 1.0)
-    ratio = np.where(t > 0, s / safe, 0.0)
-    kernel = safe ** (alpha - 1) * s**beta / beta * hyp2f1(1 - alpha, 1, 1 + beta, ratio)
-    deviation = np.sqrt(2 * hurst) * gamma(hurst + 0.5)  # unit variance: 2H Γ(a)² of the kernel's
-    values = kernel * deviation[late] * deviation[early] / (gamma(alpha) * gamma(beta))
+    hypergeometric = hyp2f1(1 - alpha, 1, 1 + beta, np.minimum(s / safe, 1.0))
+    kernel = safe ** (alpha - 1) * s**beta / beta * hypergeometric
+    # The kernel's variance at time 1 is 1/(2H Γ(H+½)²): this deviation makes it one.
+    deviation = np.sqrt(2 * hurst) * gamma(hurst + 0.5)
+    scale = deviation[late] * deviation[early] / (gamma(alpha) * gamma(beta))
     covariance = np.zeros((len(times), len(times)))
-    covariance[i, j] = covariance[j, i] = values
+    covariance[rows, columns] = kernel * scale
+    covariance[columns, rows] = kernel * scale
     np.fill_diagonal(covariance, times ** (2 * hurst))
     return covariance
 
 
 def noise_autocovariance(hurst: Any, n: int) -> Tensor:
-    """Autocovariance of fractional Gaussian noise of unit variance at lags ``0 … n − 1``, ``(..., n)`` float64."""
-    k = torch.arange(n, dtype=torch.float64)
-    p = 2 * torch.as_tensor(hurst, dtype=torch.float64).unsqueeze(-1)
-    return 0.5 * ((k + 1) ** p + (k - 1).abs() ** p) - k**p
+    """Autocovariance of unit fractional Gaussian noise at lags ``0 … n − 1``, ``(..., n)`` float64."""
+    lag = torch.arange(n, dtype=torch.float64)
+    exponent = 2 * torch.as_tensor(hurst, dtype=torch.float64).unsqueeze(-1)
+    around = (lag + 1) ** exponent + (lag - 1).abs() ** exponent
+    return 0.5 * around - lag**exponent
 
 
 def check_names(kind: str, normalize: str) -> None:
@@ -177,19 +198,23 @@ def check_names(kind: str, normalize: str) -> None:
 
 
 def _circulant_noise(
-    hurst: float, n: int, rows: int, generator: torch.Generator, dtype: torch.dtype
+    hurst: float, shape: tuple[int, int], generator: torch.Generator, dtype: torch.dtype
 ) -> Tensor:
-    """Fractional Gaussian noise of unit variance ``(rows, n)``."""
+    """Fractional Gaussian noise of unit variance, ``shape = (rows, n)``."""
+    rows, n = shape
     half = next_fast_len(max(n, 2), real=True)
-    r = noise_autocovariance(hurst, half + 1)
-    spectrum = torch.fft.rfft(torch.cat([r, r[1:-1].flip(0)])).real
+    covariance = noise_autocovariance(hurst, half + 1)
+    circulant = torch.cat([covariance, covariance[1:-1].flip(0)])
+    spectrum = torch.fft.rfft(circulant).real
+    # The exact spectrum is positive for every index; rounding may leave a negative zero.
     amplitude = (spectrum.clamp_min(0) * half).sqrt().to(generator.device, dtype)
-    amplitude[[0, -1]] *= math.sqrt(2)  # both ends of the half spectrum are real
-    shape = rows, half + 1, 2
-    normals = torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
-    return torch.fft.irfft(torch.view_as_complex(normals.mul_(amplitude[:, None])), n=2 * half)[
-        :, :n
-    ]
+    # Both ends of the half spectrum are real, so their one normal carries twice the variance.
+    amplitude[[0, -1]] *= math.sqrt(2)
+    pairs = torch.randn(
+        (rows, half + 1, 2), generator=generator, device=generator.device, dtype=dtype
+    )
+    coefficients = torch.view_as_complex(pairs.mul_(amplitude[:, None]))
+    return torch.fft.irfft(coefficients, n=2 * half)[:, :n]
 
 
 def _even_step(t: np.ndarray) -> float | None:
@@ -199,13 +224,12 @@ def _even_step(t: np.ndarray) -> float | None:
     step = float(t[-1] - t[0]) / (len(t) - 1)
     slack = 1e-6 * step
     even = bool(np.all(np.abs(np.diff(t) - step) <= slack))
-    return step if even and (t[0] == 0 or abs(t[0] - step) <= slack) else None
+    starts = t[0] == 0 or abs(t[0] - step) <= slack
+    return step if even and starts else None
 
 
-def _check_times(times: Any, strictly: bool) -> np.ndarray:
+def _check_times(times: Any) -> np.ndarray:
     t = np.asarray(times, dtype=np.float64)
     if t.ndim != 1 or len(t) == 0 or not np.isfinite(t).all() or t.min() < 0:
         raise ValueError("times must be one list of finite numbers that are not negative")
-    if strictly and (np.diff(t) <= 0).any():
-        raise ValueError("times must strictly increase; sort them and remove repeats")
     return t

@@ -10,11 +10,15 @@ import torch
 from torch import Tensor
 
 from dyninfer.fractional.noise.markov import MarkovApproximation
+from dyninfer.fractional.noise.moments import integrated_decay, inverse_or_zero, pair_sums
 from dyninfer.fractional.noise.motion import riemann_liouville_covariance
+from dyninfer.learning.random import stream
 
 
 def multifractional_covariance(times: Any, hurst: Callable[[np.ndarray], Any]) -> Tensor:
-    """Covariance of the moving average ``B(t) ∝ ∫_0^t (t−s)^{H(t)−½} dW_s``, scaled to ``Var B(t) = t^{2H(t)}``.
+    """Covariance of the moving average ``B(t) ∝ ∫_0^t (t−s)^{H(t)−½} dW_s``.
+
+    It is scaled to ``Var B(t) = t^{2H(t)}``.
 
     Parameters
     ----------
@@ -40,22 +44,26 @@ def multifractional_covariance(times: Any, hurst: Callable[[np.ndarray], Any]) -
 
 
 def sample_multifractional(
-    times: Any, hurst: Callable[[np.ndarray], Any], n_paths: int, *, seed: int = 0
+    times: Any,
+    hurst: Callable[[np.ndarray], Any],
+    n_paths: int,
+    *,
+    seed: int = 0,
 ) -> Tensor:
     """Draw exact paths ``(n_paths, n)`` float64 of the motion of :func:`multifractional_covariance`."""
-    positive = torch.as_tensor(np.asarray(times) > 0)
     covariance = multifractional_covariance(times, hurst)
-    factor = torch.linalg.cholesky(covariance[positive][:, positive])
-    generator = torch.Generator().manual_seed(seed)
+    # At time 0 the motion is 0, and its covariance has no factor.
+    moving = torch.as_tensor(np.asarray(times) > 0)
+    factor = torch.linalg.cholesky(covariance[moving][:, moving])
+    generator = stream(seed, "multifractional motion")
+    normals = torch.randn(n_paths, len(factor), generator=generator, dtype=torch.float64)
     paths = torch.zeros(n_paths, len(covariance), dtype=torch.float64)
-    paths[:, positive] = (
-        torch.randn(n_paths, len(factor), generator=generator, dtype=torch.float64) @ factor.T
-    )
+    paths[:, moving] = normals @ factor.T
     return paths
 
 
 def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor) -> Tensor:
-    """Covariance of the Markov approximation ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))`` of the moving average.
+    """Covariance of the approximation ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))``.
 
     Parameters
     ----------
@@ -76,25 +84,38 @@ def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor
 
 def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor) -> Tensor:
     """The covariance of :func:`approximate_covariance` from the weights at each time, ``(n, K + 1)``."""
-    g, w = noise.nodes, weights
-    t = torch.as_tensor(times, dtype=torch.float64, device=g.device)
-    if w.shape[:-1] != t.shape or bool((t.diff() <= 0).any()):
-        raise ValueError(f"times must increase, one for each of the {len(w)} values of hurst")
-    sums = g[:, None] + g
-    inverse = torch.where(sums > 0, 1 / torch.where(sums > 0, sums, 1), 0)
-    lag = -(t[:, None] - t).clamp_min(0)[..., None] * g  # row: the later time
-    if noise.kind == "I":
-        share = w @ inverse
-        fallen = torch.expm1(-t[:, None] * g)
-        lower = torch.einsum("tk,tsk,sk->ts", w, torch.expm1(lag), share)
-        lower = lower - (w * fallen) @ share.T - w @ ((w * fallen) @ inverse).T
-        if noise.zero_node:
-            lower = lower + w[:, :1] * w[:, 0] * t
-    else:
-        started = torch.where(
-            sums > 0, -torch.expm1(-sums * t[:, None, None]) * inverse, t[:, None, None]
-        )
-        carried = torch.einsum("skl,sk->sl", started, w)  # Cov(B̂(s), Y_l(s))
-        lower = torch.einsum("tk,tsk,sk->ts", w, torch.exp(lag), carried)
-    lower = lower.tril()
+    t = torch.as_tensor(times, dtype=torch.float64, device=noise.nodes.device)
+    if weights.shape[:-1] != t.shape or bool((t.diff() <= 0).any()):
+        raise ValueError(f"times must increase, one for each of the {len(weights)} values of hurst")
+    covariance = _with_past if noise.kind == "I" else _from_zero
+    lower = covariance(noise, t, weights).tril()
     return lower + lower.tril(-1).T
+
+
+def _with_past(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
+    """Kind I, right for ``t ≥ s`` in row ``t`` and column ``s``."""
+    g = noise.nodes
+    inverse = inverse_or_zero(pair_sums(g))
+    share = w @ inverse
+    fallen = w * torch.expm1(-t[:, None] * g)
+    by_lag = torch.expm1(_lags(t) * -g)
+    covariance = torch.einsum("tk,tsk,sk->ts", w, by_lag, share)
+    covariance = covariance - fallen @ share.T - w @ (fallen @ inverse).T
+    if not noise.zero_node:
+        return covariance
+    brownian = w[:, :1] * w[:, 0] * t
+    return covariance + brownian
+
+
+def _from_zero(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
+    """Kind II, right for ``t ≥ s`` in row ``t`` and column ``s``."""
+    memory = integrated_decay(pair_sums(noise.nodes), t[:, None, None])
+    # Cov(B̂(s), Y_k(s))
+    carried = torch.einsum("skl,sk->sl", memory, w)
+    decay = torch.exp(_lags(t) * -noise.nodes)
+    return torch.einsum("tk,tsk,sk->ts", w, decay, carried)
+
+
+def _lags(t: Tensor) -> Tensor:
+    """``t − s`` for the later time in the row, else 0: ``(n, n, 1)``."""
+    return (t[:, None] - t).clamp_min(0)[..., None]

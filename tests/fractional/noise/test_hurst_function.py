@@ -12,7 +12,7 @@ from dyninfer.fractional import (
     multifractional_covariance,
     sample_multifractional,
 )
-from dyninfer.fractional.noise.hurst_function import interpolated_weights, weights_of_many
+from dyninfer.fractional.noise.interpolation import interpolated_weights, weights_of_many
 from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.fractional.simulation import solve_fractional
 
