@@ -15,7 +15,7 @@ _NAMES = {
     "Diffusion": "dyninfer.diffusions",
     "MarkovJump": "dyninfer.jumps.process",
     "FractionalDiffusion": "dyninfer.fractional.process",
-    "DensityPath": "dyninfer.transport.curves",
+    "DensityCurve": "dyninfer.transport.curves",
     "OTCoupling": "dyninfer.transport.couplings",
     "UnbalancedOTCoupling": "dyninfer.transport.couplings",
     "EntropicOTCoupling": "dyninfer.transport.couplings",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
         SparseOTCoupling,
         UnbalancedOTCoupling,
     )
-    from dyninfer.transport.curves import DensityPath
+    from dyninfer.transport.curves import DensityCurve
     from dyninfer.transport.lagrangians import (
         DataManifold,
         MeanAcceleration,

@@ -113,7 +113,7 @@ def test_imports_go_down():
         "import dyninfer\nprint(dyninfer.load('x'))",
         "import dyninfer.estimators.base as base",
         "def f():\n    from dyninfer.simulation import simulate",
-        "from dyninfer.transport.curves import DensityPath",
+        "from dyninfer.transport.curves import DensityCurve",
         "if TYPE_CHECKING:\n    pass\nelse:\n    from dyninfer import solvers",
     ],
 )

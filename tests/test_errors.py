@@ -139,7 +139,7 @@ FIT_ERRORS = {
     "a bare array": (
         lambda: {"data": np.zeros((5, 2))},
         TypeError,
-        "ActionMatching.fit takes an AnnData, Snapshots or a DensityPath, not ndarray",
+        "ActionMatching.fit takes an AnnData, Snapshots or a DensityCurve, not ndarray",
     ),
     "too few to split": (
         lambda: {"data": cells(n_per_time=1)},

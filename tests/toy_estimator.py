@@ -13,7 +13,7 @@ from dyninfer.diffusions.diffusion import batch_times
 from dyninfer.estimators import SnapshotEstimator
 from dyninfer.learning.objective import Objective
 from dyninfer.transport.couplings import IndependentCoupling
-from dyninfer.transport.curves import DensityBatch, TimeSampler, path_sampler
+from dyninfer.transport.curves import DensityBatch, TimeSampler, choose_curve
 
 
 class MeanDrift(Diffusion):
@@ -54,13 +54,13 @@ class MeanMatching(SnapshotEstimator):
 class Regression(Objective):
     def __init__(self, data, scaling, seed):
         device, dtype = torch.device("cpu"), torch.float32
-        self.path = path_sampler(
+        self.curve = choose_curve(
             data, scaling, "linear", IndependentCoupling(), seed, device, dtype
         )
         self.times = TimeSampler(False, device, dtype)
 
     def batch(self, n, generator) -> DensityBatch:
-        return self.path.draw(*self.times.draw(n, generator), generator)
+        return self.curve.draw(*self.times.draw(n, generator), generator)
 
     def loss(self, process, batch):
         velocity = process.net(batch.time[:, None])

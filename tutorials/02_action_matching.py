@@ -43,7 +43,7 @@ def relative_error(learned, true):
 #
 # A quantum particle in a harmonic well has a Gaussian density $|\psi(t, x)|^2$ that swings and breathes. Its Bohmian
 # velocity is a gradient, so it is exactly what Action Matching looks for. Nothing has to be interpolated: the density can be sampled
-# at any time, and a `DensityPath` hands the sampler to `fit`.
+# at any time, and a `DensityCurve` hands the sampler to `fit`.
 
 # %%
 packet = di.simulators.HarmonicWavePacket(width=0.4)
@@ -56,8 +56,8 @@ def draw(t, n):
     return center[:, None] + variance.sqrt()[:, None] * torch.randn(n, 2)
 
 
-path = di.DensityPath(draw, times=(0.0, 3.0))
-plain = di.ActionMatching().fit(path, max_steps=800, progress=False)
+curve = di.DensityCurve(draw, times=(0.0, 3.0))
+plain = di.ActionMatching().fit(curve, max_steps=800, progress=False)
 
 for t in (0.5, 1.5, 2.5):
     x = packet.sample(t, 2000, seed=1)
@@ -106,9 +106,9 @@ def draw(t, n):
     return ou.marginal_mean(t) + ou.marginal_variance(t).sqrt()[:, None] * torch.randn(n, 2)
 
 
-path = di.DensityPath(draw, times=(0.0, 2.0))
+curve = di.DensityCurve(draw, times=(0.0, 2.0))
 fits = {
-    sigma: di.ActionMatching(sigma=sigma).fit(path, max_steps=500, progress=False)
+    sigma: di.ActionMatching(sigma=sigma).fit(curve, max_steps=500, progress=False)
     for sigma in (0.0, 1.0)
 }
 
@@ -170,7 +170,7 @@ print(
 # ### The interpolation is part of the model
 #
 # Real data have a few snapshots and no sampler. Between them dyninfer draws straight lines (or smooth curves, with
-# `interpolation="cubic"`) between paired cells, and Action Matching learns that path of densities. Where the true
+# `interpolation="cubic"`) between paired cells, and Action Matching learns that density curve. Where the true
 # densities go another way, the drift is wrong, however long one trains. How much that matters here:
 
 # %%
@@ -187,7 +187,7 @@ for n_times in (2, 3, 5):
 #
 # Pairs are chosen by a **coupling**. Optimal transport (the default) pairs cells so that the total squared
 # distance is least; an independent coupling pairs at random, so that lines cross and the population first contracts. Both
-# reproduce the snapshots. From $N(0, I)$ to $N((2, 0), I/4)$ the kinetic energy of both paths is known: 2.25 for
+# reproduce the snapshots. From $N(0, I)$ to $N((2, 0), I/4)$ the kinetic energy of both curves is known: 2.25 for
 # optimal transport and 2.4646 for independent pairs. The `action` of the history is minus that energy, in the units of the data.
 
 # %%
@@ -227,7 +227,7 @@ def draw(t, n):
     return torch.stack([side, torch.zeros(n)], dim=1) + 0.3 * torch.randn(n, 2)
 
 
-groups = di.DensityPath(draw, times=(0.0, 1.0))
+groups = di.DensityCurve(draw, times=(0.0, 1.0))
 unbalanced = di.ActionMatching(growth_penalty=1.0).fit(groups, max_steps=600, progress=False)
 
 centers = torch.tensor([[2.0, 0.0], [-2.0, 0.0]])

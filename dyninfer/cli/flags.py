@@ -27,7 +27,7 @@ _LISTS = (list, tuple, Sequence, Iterable, Collection)
 _UNSEEN = {
     "AnnData": Any,
     "Snapshots": Any,
-    "DensityPath": Any,
+    "DensityCurve": Any,
     "Paths": Any,
 }  # imported for type checkers only
 

@@ -12,7 +12,7 @@ from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import Coupling, as_coupling
-from dyninfer.transport.curves import DensityPath, conserving
+from dyninfer.transport.curves import DensityCurve, conserving
 from dyninfer.transport.objectives import ActionObjective
 
 
@@ -44,9 +44,9 @@ class ActionMatching(SnapshotEstimator):
         snapshots, or not at all (snapshots dense in time).
     coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
         Who is paired with whom; "auto" is "unbalanced" where mass may change and "ot" elsewhere.
-    objective : {"auto", "path", "boundary"}
-        Two forms of the same action. "boundary" is the formula with E[s_0] − E[s_1] and ∂s/∂t. "path" uses the velocity and growth of the interpolating
-        path, known for interpolations, in place of ∂s/∂t and the boundary terms: the same expectation, and less variance near the solution.
+    objective : {"auto", "velocity", "boundary"}
+        Two forms of the same action. "boundary" is the formula with E[s_0] − E[s_1] and ∂s/∂t. "velocity" uses the velocity and growth of the interpolating
+        curve, known for interpolations, in place of ∂s/∂t and the boundary terms: the same expectation, and less variance near the solution.
     time_sampling : {"adaptive", "uniform"}
         Whether times are drawn more densely where the integrand varies more.
     width, depth : int
@@ -89,7 +89,7 @@ class ActionMatching(SnapshotEstimator):
     growth_penalty: float | None = None
     interpolation: Literal["linear", "cubic", "none"] = "linear"
     coupling: str | Coupling = "auto"
-    objective: Literal["auto", "path", "boundary"] = "auto"
+    objective: Literal["auto", "velocity", "boundary"] = "auto"
     time_sampling: Literal["adaptive", "uniform"] = "adaptive"
     width: int = 128
     depth: int = 3
@@ -105,7 +105,7 @@ class ActionMatching(SnapshotEstimator):
             )
         for name, allowed in (
             ("interpolation", ("linear", "cubic", "none")),
-            ("objective", ("auto", "path", "boundary")),
+            ("objective", ("auto", "velocity", "boundary")),
             ("time_sampling", ("adaptive", "uniform")),
         ):
             if getattr(self, name) not in allowed:
@@ -115,7 +115,7 @@ class ActionMatching(SnapshotEstimator):
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
-    def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> PotentialDiffusion:
+    def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> PotentialDiffusion:
         """Return the untrained process."""
         network = PotentialNetwork(len(scaling.shift), self.width, self.depth, self.activation)
         return PotentialDiffusion(network, scaling, self.sigma, self.growth_penalty)
@@ -123,11 +123,11 @@ class ActionMatching(SnapshotEstimator):
     def make_objective(
         self,
         process: PotentialDiffusion,
-        data: Snapshots | DensityPath,
+        data: Snapshots | DensityCurve,
         scaling: Scaling,
         seed: int,
     ) -> ActionObjective:
-        """Return the action of the density path that the data and the settings define."""
+        """Return the action of the density curve that the data and the settings define."""
         if self.growth_penalty is None and isinstance(data, Snapshots):
             data = conserving(data)
         return ActionObjective(self, process, data, scaling, seed)

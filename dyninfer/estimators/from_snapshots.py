@@ -28,12 +28,12 @@ from dyninfer.learning.settings import check_seed, fingerprint, from_plain, to_p
 from dyninfer.learning.training import Training, train
 from dyninfer.metrics.evaluation import score_arrival
 from dyninfer.simulation import simulate
-from dyninfer.transport.curves import DensityPath
+from dyninfer.transport.curves import DensityCurve
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Data = "AnnData | Snapshots | DensityPath"
+Data = "AnnData | Snapshots | DensityCurve"
 _KEYS = ("time_key", "use_rep", "mass_key", "weight_key", "condition_key")
 
 
@@ -67,18 +67,18 @@ class SnapshotEstimator(Estimator):
         return {}
 
     @abstractmethod
-    def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> Diffusion:
+    def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> Diffusion:
         """Return the untrained process; ``data`` is None where a saved model is rebuilt."""
 
     @abstractmethod
     def make_objective(
-        self, process: Any, data: Snapshots | DensityPath, scaling: Scaling, seed: int
+        self, process: Any, data: Snapshots | DensityCurve, scaling: Scaling, seed: int
     ) -> Objective:
         """Return what the training loop minimises."""
 
     def fit(
         self,
-        data: AnnData | Snapshots | DensityPath,
+        data: AnnData | Snapshots | DensityCurve,
         *,
         time_key: str | None = None,
         use_rep: str | None = None,
@@ -96,7 +96,7 @@ class SnapshotEstimator(Estimator):
 
         Parameters
         ----------
-        data : AnnData, Snapshots or DensityPath
+        data : AnnData, Snapshots or DensityCurve
             Nothing of it is changed.
         time_key : str
             Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or timedeltas.
@@ -332,7 +332,7 @@ class SnapshotEstimator(Estimator):
         super()._restore(metadata, tensors, device)
 
     def _built(
-        self, data: Snapshots | DensityPath | None, scaling: Scaling, seed: int
+        self, data: Snapshots | DensityCurve | None, scaling: Scaling, seed: int
     ) -> Diffusion:
         with torch.random.fork_rng(
             devices=[]
@@ -342,12 +342,12 @@ class SnapshotEstimator(Estimator):
 
     def _read(
         self, data: Any, names: dict[str, str | None], hold_out: Any, seed: int
-    ) -> tuple[Snapshots | DensityPath, Snapshots]:
+    ) -> tuple[Snapshots | DensityCurve, Snapshots]:
         """Return the data without what is held out, and snapshots of it."""
-        if isinstance(data, DensityPath):
+        if isinstance(data, DensityCurve):
             if hold_out is not None:
                 raise ValueError(
-                    "hold_out needs snapshots; a DensityPath has no separate times to leave out"
+                    "hold_out needs snapshots; a DensityCurve has no separate times to leave out"
                 )
             return data, data.pilot(seed)
         if isinstance(data, Snapshots):
@@ -361,7 +361,7 @@ class SnapshotEstimator(Estimator):
             snapshots = Snapshots.from_anndata(data, **names, hold_out=hold_out).check_finite()
         else:
             raise TypeError(
-                f"{type(self).__name__}.fit takes an AnnData, Snapshots or a DensityPath, not {type(data).__name__}"
+                f"{type(self).__name__}.fit takes an AnnData, Snapshots or a DensityCurve, not {type(data).__name__}"
             )
         keys.warn_if_far(snapshots.times, snapshots.samples[0].dtype)
         few = [

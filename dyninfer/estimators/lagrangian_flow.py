@@ -13,16 +13,16 @@ from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import Coupling, as_coupling
-from dyninfer.transport.curves import DensityPath, conserving
+from dyninfer.transport.curves import DensityCurve, conserving
 from dyninfer.transport.lagrangians import Lagrangian, OptimalTransport
-from dyninfer.transport.objectives import FlowObjective
+from dyninfer.transport.objectives import DualObjective
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class WassersteinLagrangianFlow(SnapshotEstimator):
     r"""Wasserstein Lagrangian flow: optimal transport, Schrödinger bridge, unbalanced, with a potential, or a sum of them.
 
-    Among all density paths through the snapshots, the one of least action, found from the dual problem
+    Among all density curves through the snapshots, the one of least action, found from the dual problem
 
     .. math:: \inf_{q}\, \sup_{s}\; E_{q_1}[s_1] - E_{q_0}[s_0] - \int E_{q_t}\big[\partial_t s + H(t, x, s)\big] dt, \qquad
         H = \tfrac12|\nabla s|^2 + \tfrac{\sigma^2}{2}\Delta s + \tfrac{\lambda}{2} s^2 + V
@@ -38,26 +38,26 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
     coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
         Who is paired with whom; "auto" solves the static problem of the Lagrangian without its potential: exact, entropic or
         Wasserstein-Fisher-Rao transport.
-    path_fraction : float, optional
-        Part of the steps in which the density path plays the dual game; in the rest it stands still and the potential settles. None
+    curve_fraction : float, optional
+        Part of the steps in which the density curve plays the dual game; in the rest it stands still and the potential settles. None
         is 0 for the coupling "auto", whose pairs and paths are the solution or close to it (on real data the game then made the
         Hamilton-Jacobi residual worse), and 0.6 for another coupling or a prescribed mass that changes.
-    path_learning_rate : float
-        Peak learning rate of the density path.
+    curve_learning_rate : float
+        Peak learning rate of the density curve.
     damping : float
-        Share of the pairs' own action in what the path descends, when it begins to play; the rest is the dual problem. It falls to
+        Share of the pairs' own action in what the curve descends, when it begins to play; the rest is the dual problem. It falls to
         zero. 0 is the bare game, which runs away on most real data; 1 leaves every pair its own best path.
     refinement_steps : int
         Steps by which samples are moved along the Wasserstein gradient of the dual problem before the potential sees them,
-        as the paper does (there, 10); 0 leaves it all to the learned path.
+        as the paper does (there, 10); 0 leaves it all to the learned curve.
     refinement_size : float
         Length of such a step, in units of the scaled problem.
     width, depth : int
         Units of a hidden layer, and number of hidden layers, of the potential network.
     activation : {"silu", "softplus", "tanh"}
         Activation of the potential network.
-    path_width : int
-        Units of the two hidden layers of the path's network.
+    curve_width : int
+        Units of the two hidden layers of the curve's network.
     scale : {"global", "feature"} or None
         Standardisation inside; "global" keeps distances in proportion, "feature" measures them in standard deviations.
     training : Training, optional
@@ -81,9 +81,9 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
     -----
     The reference solves the game from independent pairs. Here the static problem is solved first and gives the pairs and, in closed
     form, the path of each; a potential bends the paths by descending their own action. The game of the paper is played where the pairs
-    come from another coupling, or where ``path_fraction`` asks for it. The
-    potential is fitted by regression on the path's own drift, which needs no Laplacian; the path ascends the Hamilton-Jacobi
-    residual. Should the residual grow instead, the path is put back to its best state and its learning rate halved.
+    come from another coupling, or where ``curve_fraction`` asks for it. The
+    potential is fitted by regression on the drift of the pairs' paths, which needs no Laplacian; the curve ascends the Hamilton-Jacobi
+    residual. Should the residual grow instead, the curve is put back to its best state and its learning rate halved.
 
     Examples
     --------
@@ -106,15 +106,15 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
 
     lagrangian: Lagrangian = OptimalTransport()
     coupling: str | Coupling = "auto"
-    path_fraction: float | None = None
-    path_learning_rate: float = 1e-3
+    curve_fraction: float | None = None
+    curve_learning_rate: float = 1e-3
     damping: float = 0.5
     refinement_steps: int = 0
     refinement_size: float = 0.02
     width: int = 128
     depth: int = 3
     activation: str = "silu"
-    path_width: int = 128
+    curve_width: int = 128
 
     def check(self) -> None:
         """Raise a ValueError or TypeError naming a setting that cannot be."""
@@ -123,15 +123,15 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
                 f"lagrangian must be a Lagrangian such as OptimalTransport(), found {self.lagrangian!r}"
             )
         self.lagrangian.check()
-        if self.path_fraction is not None and not 0 <= self.path_fraction <= 1:
-            raise ValueError(f"path_fraction must lie in [0, 1], found {self.path_fraction}")
-        for name, least in (("path_learning_rate", 0), ("refinement_size", 0)):
+        if self.curve_fraction is not None and not 0 <= self.curve_fraction <= 1:
+            raise ValueError(f"curve_fraction must lie in [0, 1], found {self.curve_fraction}")
+        for name, least in (("curve_learning_rate", 0), ("refinement_size", 0)):
             if not getattr(self, name) > least:
                 raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
         if not 0 <= self.damping <= 1:
             raise ValueError(f"damping must lie in [0, 1], found {self.damping}")
-        if self.path_width < 1:
-            raise ValueError(f"path_width must be at least 1, found {self.path_width}")
+        if self.curve_width < 1:
+            raise ValueError(f"curve_width must be at least 1, found {self.curve_width}")
         if self.refinement_steps < 0:
             raise ValueError(
                 f"refinement_steps must not be negative, found {self.refinement_steps}"
@@ -139,7 +139,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
-    def build(self, data: Snapshots | DensityPath | None, scaling: Scaling) -> PotentialDiffusion:
+    def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> PotentialDiffusion:
         """Return the untrained process."""
         network = PotentialNetwork(len(scaling.shift), self.width, self.depth, self.activation)
         return PotentialDiffusion(network, scaling, self.lagrangian.noise, self.lagrangian.penalty)
@@ -147,21 +147,21 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
     def make_objective(
         self,
         process: PotentialDiffusion,
-        data: Snapshots | DensityPath,
+        data: Snapshots | DensityCurve,
         scaling: Scaling,
         seed: int,
-    ) -> FlowObjective:
+    ) -> DualObjective:
         """Return the dual problem that the data and the settings define."""
-        if isinstance(data, DensityPath):
+        if isinstance(data, DensityCurve):
             raise TypeError(
-                "a Wasserstein Lagrangian flow looks for the density path itself; give it snapshots, "
-                "or fit a DensityPath with ActionMatching"
+                "a Wasserstein Lagrangian flow looks for the density curve itself; give it snapshots, "
+                "or fit a DensityCurve with ActionMatching"
             )
         if self.lagrangian.penalty is None:
             data = conserving(data)
-        return FlowObjective(self, process, data, scaling, seed)
+        return DualObjective(self, process, data, scaling, seed)
 
-    def finish(self, objective: FlowObjective) -> None:
+    def finish(self, objective: DualObjective) -> None:
         """Keep what was found about the solution."""
         self.diagnostics_ = objective.diagnostics()
 
@@ -171,11 +171,11 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         Returns
         -------
         DataFrame
-            Per time, in the units of the data, averages over the learned density path: ``mass``; ``kinetic``, ``growth`` and
+            Per time, in the units of the data, averages over the learned density curve: ``mass``; ``kinetic``, ``growth`` and
             ``potential`` energy (their sum, the potential with a minus sign, integrates to the action); mean and standard deviation of the
             Hamilton-Jacobi residual ``∂s/∂t + H`` (zero at the solution; where mass is not free, its mean is a free function of time);
             root mean square ``speed`` and ``acceleration``. ``attrs`` holds the ``action``, the ``dual_value`` (equal at the solution), the action of the
-            pairs of the coupling (``pair_action``, where there is no noise), and how often the path ran away and was put back.
+            pairs of the coupling (``pair_action``, where there is no noise), and how often the curve ran away and was put back.
         """
         self._check_fitted()
         return self.diagnostics_

@@ -21,7 +21,7 @@ from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import Coupling, GivenPairs, as_coupling
-from dyninfer.transport.curves import DensityPath
+from dyninfer.transport.curves import DensityCurve
 from dyninfer.transport.interpolants import (
     BrownianNoise,
     Interpolant,
@@ -178,7 +178,7 @@ class StochasticInterpolant(SnapshotEstimator):
         }
 
     def build(
-        self, data: Snapshots | DensityPath | None, scaling: Scaling
+        self, data: Snapshots | DensityCurve | None, scaling: Scaling
     ) -> InterpolatedDiffusion:
         """Return the untrained process."""
         code = self._code()
@@ -197,14 +197,14 @@ class StochasticInterpolant(SnapshotEstimator):
     def make_objective(
         self,
         process: InterpolatedDiffusion,
-        data: Snapshots | DensityPath,
+        data: Snapshots | DensityCurve,
         scaling: Scaling,
         seed: int,
     ) -> MatchingObjective:
         """Return the quadratic losses over the coupled samples of the data."""
-        if isinstance(data, DensityPath):
+        if isinstance(data, DensityCurve):
             raise ValueError(
-                "a stochastic interpolant lies between snapshots; give Snapshots or an AnnData in place of the DensityPath"
+                "a stochastic interpolant lies between snapshots; give Snapshots or an AnnData in place of the DensityCurve"
             )
         like, settings = next(process.parameters()), self.training_
         if process.schedule.interpolant.gaussian_base:

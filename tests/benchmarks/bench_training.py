@@ -109,7 +109,7 @@ def main() -> None:
         "| step | eager / floor | compiled / floor | floor, CPU ms | launches eager |\n|---|---|---|---|---|"
     )
     for batch, d, width in ((512, 50, 512), (512, 5, 512), (512, 5, 128), (256, 5, 64)):
-        for objective in ("boundary", "path"):
+        for objective in ("boundary", "velocity"):
             runs = {"eager": training_run(batch, d, width, objective, False)}
             if options.compile:
                 runs["compiled"] = training_run(batch, d, width, objective, True)

@@ -47,7 +47,7 @@ def fit(options: argparse.Namespace) -> tuple[di.ActionMatching, float]:
     )
     model = di.ActionMatching(width=options.width, depth=options.depth, training=training)
     began = time.process_time()
-    model.fit(di.DensityPath(sampler, (0.0, hydrogen.duration)), seed=options.seed, progress=False)
+    model.fit(di.DensityCurve(sampler, (0.0, hydrogen.duration)), seed=options.seed, progress=False)
     return model, time.process_time() - began
 
 

@@ -19,7 +19,7 @@ def steps(n, **settings):
 
 def fitted(n=2000, **settings):
     model = di.ActionMatching(training=steps(n), **SMALL, **settings)
-    return model.fit(di.DensityPath(BRIDGE.sample, times=(0.0, 1.0)), progress=False)
+    return model.fit(di.DensityCurve(BRIDGE.sample, times=(0.0, 1.0)), progress=False)
 
 
 def action(model):
@@ -37,7 +37,7 @@ def test_least_actions_are_those_of_the_literature():
     assert BRIDGE.least_action(growth_penalty=1.0) == pytest.approx(-1.8074, rel=5e-3)
 
 
-def test_velocity_matches_closed_form_on_gaussian_path(plain):
+def test_velocity_matches_closed_form_on_gaussian_curve(plain):
     t, x = BRIDGE.points()
     assert relative_error(plain.process_.drift(t, x), BRIDGE.velocity(t, x)) < 5e-3
     assert action(plain) == pytest.approx(-2.4646, rel=0.01)
@@ -62,7 +62,7 @@ def test_potential_differs_from_the_true_one_by_a_function_of_time_alone(plain):
 
 
 @pytest.mark.parametrize("laplacian", ["exact", "hutchinson"])
-def test_entropic_drift_matches_closed_form_on_gaussian_path(monkeypatch, laplacian):
+def test_entropic_drift_matches_closed_form_on_gaussian_curve(monkeypatch, laplacian):
     if laplacian == "hutchinson":
         monkeypatch.setattr(ActionObjective, "exact_laplacian_up_to", 0)
     model = fitted(sigma=1.0)
@@ -101,7 +101,7 @@ def test_entropic_drift_of_an_ornstein_uhlenbeck_density_is_its_own():
         )
 
     model = di.ActionMatching(sigma=1.0, training=steps(1000), **SMALL)
-    model.fit(di.DensityPath(sampler, (0.0, 1.0)), progress=False)
+    model.fit(di.DensityCurve(sampler, (0.0, 1.0)), progress=False)
     t = torch.linspace(0, 1, 21).repeat_interleave(500)
     x = torch.cat([system.sample(float(u), 500, seed=9) for u in torch.linspace(0, 1, 21)])
     assert relative_error(model.process_.drift(t, x), -x) < 5e-3
@@ -167,7 +167,7 @@ def test_far_clusters_exchange_mass_without_motion():
 
 
 def test_one_dimensional_velocity_matches_the_flux_of_the_distribution_function():
-    # In one dimension the velocity is v = −∂_t F / q for any path: here a mixture whose shares move, 0.3 to 0.7.
+    # In one dimension the velocity is v = −∂_t F / q for any curve: here a mixture whose shares move, 0.3 to 0.7.
     centres, width = torch.tensor([-1.0, 1.0]), 0.5
 
     def share(t):
@@ -178,7 +178,7 @@ def test_one_dimensional_velocity_matches_the_flux_of_the_distribution_function(
         return (centres[right] + width * torch.randn(n))[:, None]
 
     model = di.ActionMatching(training=steps(3000), **SMALL).fit(
-        di.DensityPath(sampler, (0.0, 1.0)), progress=False
+        di.DensityCurve(sampler, (0.0, 1.0)), progress=False
     )
     x = torch.linspace(-2.2, 2.2, 200)
     z = (x[:, None] - centres) / width
@@ -218,7 +218,9 @@ def test_loss_exceeds_the_least_action_by_half_the_squared_error_of_the_gradient
     model = di.ActionMatching(time_sampling="uniform")
     model.training_ = di.Training(validation_fraction=0)
     dummy = torch.nn.Linear(1, 1)
-    objective = ActionObjective(model, dummy, di.DensityPath(BRIDGE.sample, (0.0, 1.0)), scaling, 0)
+    objective = ActionObjective(
+        model, dummy, di.DensityCurve(BRIDGE.sample, (0.0, 1.0)), scaling, 0
+    )
     fixed = Quadratic(scaling)
     generator = torch.Generator().manual_seed(0)
     losses = torch.cat(
@@ -265,7 +267,7 @@ def test_units_of_space_and_time_carry_over():
         ({"coupling": "sinkhorn"}, "coupling"),
         ({"activation": "relu"}, "smooth"),
         ({"scale": "robust"}, "scale"),
-        ({"objective": "path", "interpolation": "none"}, "objective"),
+        ({"objective": "velocity", "interpolation": "none"}, "objective"),
         ({"interpolation": "cubic", "coupling": "unbalanced"}, "cubic"),
         ({"training": di.Training(device="cuda:99")}, "cuda:99"),
         ({"training": di.Training(learning_rate=0)}, "learning_rate"),

@@ -33,7 +33,7 @@ from dyninfer.transport.lagrangians import (
     SchrodingerBridge,
     UnbalancedTransport,
 )
-from dyninfer.transport.objectives import FlowObjective
+from dyninfer.transport.objectives import DualObjective
 
 PLAIN = GaussianFlow(
     torch.zeros(2),
@@ -47,7 +47,7 @@ def flow(steps, lagrangian=None, **settings):
     training = di.Training(max_steps=steps, patience=None, validation_fraction=0)
     return WassersteinLagrangianFlow(
         lagrangian=lagrangian or OptimalTransport(),
-        **({"width": 64, "path_width": 64, "scale": None, "training": training} | settings),
+        **({"width": 64, "curve_width": 64, "scale": None, "training": training} | settings),
     )
 
 
@@ -112,9 +112,9 @@ def test_transport_between_gaussians_has_the_closed_form_value_map_and_no_accele
 @pytest.mark.slow
 @pytest.mark.parametrize("damping", [0.0, 0.5])
 def test_the_game_finds_the_transport_plan_from_independent_pairs(damping):
-    model = flow(3000, coupling="independent", damping=damping, path_learning_rate=3e-4)
+    model = flow(3000, coupling="independent", damping=damping, curve_learning_rate=3e-4)
     model.fit(two(*PLAIN.samples(3000)), progress=False)
-    still = flow(1000, coupling="independent", path_fraction=0.0).fit(
+    still = flow(1000, coupling="independent", curve_fraction=0.0).fit(
         two(*PLAIN.samples(3000)), progress=False
     )
     size, value = transported(model)
@@ -267,7 +267,7 @@ def test_given_masses_are_met_at_every_snapshot(mass):
     masses = np.array([1.0, 2.0, 1.5])
     samples = [rng.normal(0.3 * k, 1.0, (400, 2)) for k in range(3)]
     data = di.Snapshots(times=[0.0, 1.0, 3.0], samples=samples, masses=masses)
-    model = flow(800, UnbalancedTransport(1.0, mass=mass), path_fraction=0.0).fit(
+    model = flow(800, UnbalancedTransport(1.0, mass=mass), curve_fraction=0.0).fit(
         data, progress=False
     )
     run = model.simulate(data.samples[0], [0.0, 1.0, 3.0])
@@ -424,12 +424,12 @@ def test_growth_and_noise_together_reproduce_what_was_made_by_both():
 
 # --- contract ---
 
-SMALL = {"width": 16, "depth": 2, "path_width": 16}
+SMALL = {"width": 16, "depth": 2, "curve_width": 16}
 NEW = {
     "constrained": {"lagrangian": UnbalancedTransport(0.3, mass="constrained"), "scale": "feature"},
     "manifold": {
         "lagrangian": OptimalTransport() + DataManifold(strength=0.5, n_landmarks=16),
-        "path_fraction": 0.9,
+        "curve_fraction": 0.9,
     },
     "everything": {
         "lagrangian": UnbalancedTransport(0.3) + SchrodingerBridge(0.5) + MeanAcceleration(),
@@ -441,8 +441,8 @@ NEW = {
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", NEW)
 def test_every_kind_of_lagrangian_keeps_the_contract(name, check, monkeypatch):
-    monkeypatch.setattr(FlowObjective, "warm_steps", 2)
-    monkeypatch.setattr(FlowObjective, "alone", 2)
+    monkeypatch.setattr(DualObjective, "warm_steps", 2)
+    monkeypatch.setattr(DualObjective, "alone", 2)
     CHECKS[check](clone(WassersteinLagrangianFlow(**SMALL, **NEW[name])))
 
 
@@ -455,7 +455,7 @@ def spring(t, x):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(FlowObjective, "warm_steps", 2)
+    monkeypatch.setattr(DualObjective, "warm_steps", 2)
     rng = np.random.default_rng(0)
     return di.Snapshots(times=[0, 1, 2], samples=[rng.normal(k, 1, (40, 2)) for k in range(3)])
 
@@ -507,12 +507,12 @@ def test_the_command_line_takes_a_sum_of_lagrangians(tmp_path, monkeypatch):
     assert (model.process_.sigma, model.process_.growth_penalty) == (0.3, 0.1)
 
 
-def test_a_density_path_is_refused_with_the_method_that_takes_it():
-    path = di.DensityPath(lambda t, n: torch.randn(n, 2), times=(0, 1))
+def test_a_density_curve_is_refused_with_the_method_that_takes_it():
+    curve = di.DensityCurve(lambda t, n: torch.randn(n, 2), times=(0, 1))
     with pytest.raises(
-        TypeError, match="give it snapshots, or fit a DensityPath with ActionMatching"
+        TypeError, match="give it snapshots, or fit a DensityCurve with ActionMatching"
     ):
-        WassersteinLagrangianFlow(**SMALL).fit(path, progress=False)
+        WassersteinLagrangianFlow(**SMALL).fit(curve, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -531,12 +531,12 @@ def test_a_density_path_is_refused_with_the_method_that_takes_it():
             ValueError,
             "both set the noise; keep one of them",
         ),
-        ({"path_fraction": 1.5}, ValueError, r"path_fraction must lie in \[0, 1\], found 1.5"),
-        ({"path_learning_rate": 0.0}, ValueError, "path_learning_rate must be positive, found 0"),
+        ({"curve_fraction": 1.5}, ValueError, r"curve_fraction must lie in \[0, 1\], found 1.5"),
+        ({"curve_learning_rate": 0.0}, ValueError, "curve_learning_rate must be positive, found 0"),
         ({"damping": -0.1}, ValueError, r"damping must lie in \[0, 1\], found -0.1"),
         ({"refinement_steps": -1}, ValueError, "refinement_steps must not be negative, found -1"),
         ({"refinement_size": -1.0}, ValueError, "refinement_size must be positive, found -1"),
-        ({"path_width": 0}, ValueError, "path_width must be at least 1, found 0"),
+        ({"curve_width": 0}, ValueError, "curve_width must be at least 1, found 0"),
         ({"width": 0}, ValueError, "width and depth must be at least 1"),
         ({"activation": "relu"}, ValueError, "smooth"),
         ({"coupling": "sinkhorn"}, ValueError, "coupling"),

@@ -593,9 +593,9 @@ def test_impossible_settings_are_refused_by_name(settings, mention):
 
 
 def test_what_cannot_be_learned_from_is_refused_by_name(gaussian):
-    path = di.DensityPath(lambda t, n: torch.randn(n, 2), times=(0.0, 1.0))
+    curve = di.DensityCurve(lambda t, n: torch.randn(n, 2), times=(0.0, 1.0))
     with pytest.raises(ValueError, match="give Snapshots"):
-        StochasticInterpolant().fit(path, max_steps=2, progress=False)
+        StochasticInterpolant().fit(curve, max_steps=2, progress=False)
     rng = np.random.default_rng(0)
     data = di.Snapshots(times=[0, 1], samples=[rng.normal(3, 1, (100, 2))] * 2)
     with pytest.raises(ValueError, match="starts from a standard normal sample"):

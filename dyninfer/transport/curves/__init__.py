@@ -1,31 +1,31 @@
-"""Density paths: samples of a population at every time, which is what potentials are trained on."""
+"""Density curves: samples of a population at every time, which is what potentials are trained on."""
 
 from dyninfer.transport.curves.base import (
+    Curve,
     DensityBatch,
-    PathSampler,
     check_conserved,
     conserving,
     couple,
 )
-from dyninfer.transport.curves.choice import default_coupling, path_sampler
-from dyninfer.transport.curves.dense import DenseSnapshots
-from dyninfer.transport.curves.interpolated import InterpolatedPath
-from dyninfer.transport.curves.sampled import DensityPath, SampledPath
-from dyninfer.transport.curves.smooth import SmoothPath
+from dyninfer.transport.curves.choose import choose_curve, default_coupling
+from dyninfer.transport.curves.dense import DenseCurve
+from dyninfer.transport.curves.interpolated import InterpolatedCurve
+from dyninfer.transport.curves.sampled import DensityCurve, SampledCurve
+from dyninfer.transport.curves.smooth import SmoothCurve
 from dyninfer.transport.curves.times import TimeSampler
 
 __all__ = [
-    "DenseSnapshots",
+    "DenseCurve",
     "DensityBatch",
-    "DensityPath",
-    "InterpolatedPath",
-    "PathSampler",
-    "SampledPath",
-    "SmoothPath",
+    "DensityCurve",
+    "InterpolatedCurve",
+    "Curve",
+    "SampledCurve",
+    "SmoothCurve",
     "TimeSampler",
     "check_conserved",
     "conserving",
     "couple",
     "default_coupling",
-    "path_sampler",
+    "choose_curve",
 ]

@@ -1,4 +1,4 @@
-"""What every density path has in common: the batch, the sampler, and how snapshots become tensors."""
+"""What every density curve has in common: the batch, the sampler, and how snapshots become tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dyninfer.transport.couplings import Coupling, Plan
 
 
 class DensityBatch(NamedTuple):
-    """Samples of a density path in scaled units; every entry has ``n`` rows.
+    """Samples of a density curve in scaled units; every entry has ``n`` rows.
 
     ``start`` and ``end`` are the two ends of the stretch of path that a sample lies on, ``gap`` apart in time; the mean of
     ``(s(start) − s(end)) / gap`` is the boundary term of the action, and its noise is common with that of the interior.
@@ -39,8 +39,8 @@ class DensityBatch(NamedTuple):
     probe: Tensor | None  # (n, 1, d) random signs for Hutchinson's estimate of the Laplacian
 
 
-class PathSampler(ABC):
-    """Draws batches of a density path; the three kinds are below."""
+class Curve(ABC):
+    """Draws batches of a density curve; the three kinds are below."""
 
     @abstractmethod
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:

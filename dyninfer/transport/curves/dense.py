@@ -8,10 +8,10 @@ from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.curves.base import DensityBatch, PathSampler, log_masses, placer
+from dyninfer.transport.curves.base import Curve, DensityBatch, log_masses, placer
 
 
-class DenseSnapshots(PathSampler):
+class DenseCurve(Curve):
     """Snapshots so dense in time that nothing is interpolated: the trapezoidal rule over their times."""
 
     def __init__(self, data: Snapshots, scaling: Scaling, device: torch.device, dtype: torch.dtype):

@@ -1,4 +1,4 @@
-"""What a learned potential and a density path say about each other."""
+"""What a learned potential and a density curve say about each other."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.curves.conditional import ConditionalPath, PairBatch
-from dyninfer.transport.curves.player import path_action
+from dyninfer.transport.curves.learned import LearnedCurve, PairBatch
+from dyninfer.transport.curves.optimizer import pair_action
 
 
 def diagnose(
     network: PotentialNetwork,
-    path: ConditionalPath,
+    path: LearnedCurve,
     batch: PairBatch,
     directions: Tensor | None,
     scaling: Scaling,
@@ -27,7 +27,7 @@ def diagnose(
     ----------
     network : PotentialNetwork
         The potential, in scaled units.
-    path : ConditionalPath
+    path : LearnedCurve
     batch : PairBatch
         Uniform in time.
     directions : tensor, optional
@@ -39,7 +39,7 @@ def diagnose(
     lagrangian = path.lagrangian
     with torch.no_grad():
         point = path.point(batch)
-        pairs = path_action(path, batch)
+        pairs = pair_action(path, batch)
     x = point.state.requires_grad_()
     s = network.derivatives(batch.time, x, directions)
     residual = s.time + lagrangian.hamiltonian(batch.time, x, s)

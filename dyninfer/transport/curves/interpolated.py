@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dyninfer.transport.curves.base import DensityBatch, PathSampler
+from dyninfer.transport.curves.base import Curve, DensityBatch
 from dyninfer.transport.curves.pairs import CoupledPairs
 
 
-class InterpolatedPath(CoupledPairs, PathSampler):
+class InterpolatedCurve(CoupledPairs, Curve):
     """Straight lines between coupled samples of neighbouring snapshots, each carrying mass.
 
     A pair ``(x_k, x_{k+1})`` moves at constant velocity, and its mass changes at a constant rate from what makes the pairs

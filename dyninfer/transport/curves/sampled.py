@@ -11,11 +11,11 @@ from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.curves.base import DensityBatch, PathSampler, placer
+from dyninfer.transport.curves.base import Curve, DensityBatch, placer
 
 
 @dataclass(frozen=True, eq=False)
-class DensityPath:
+class DensityCurve:
     """A density that can be sampled at any time: what to fit where there are no snapshots but a simulator.
 
     Parameters
@@ -30,8 +30,8 @@ class DensityPath:
     Examples
     --------
     >>> import torch
-    >>> from dyninfer import DensityPath
-    >>> path = DensityPath(lambda t, n: t[:, None] + torch.randn(n, 2), times=(0.0, 1.0))
+    >>> from dyninfer import DensityCurve
+    >>> path = DensityCurve(lambda t, n: t[:, None] + torch.randn(n, 2), times=(0.0, 1.0))
     >>> path.pilot(seed=0).n_features
     2
     """
@@ -69,14 +69,14 @@ class DensityPath:
         ).check_finite()
 
 
-class SampledPath(PathSampler):
-    """Samples drawn from a :class:`DensityPath` at the times that are asked for."""
+class SampledCurve(Curve):
+    """Samples drawn from a :class:`DensityCurve` at the times that are asked for."""
 
     def __init__(
-        self, path: DensityPath, scaling: Scaling, device: torch.device, dtype: torch.dtype
+        self, curve: DensityCurve, scaling: Scaling, device: torch.device, dtype: torch.dtype
     ):
         put = placer(device, dtype)
-        self.path, self.scaling = path, scaling
+        self.curve, self.scaling = curve, scaling
         self.shift, self.scale, self.put = put(scaling.shift), put(scaling.scale), put
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
@@ -92,5 +92,5 @@ class SampledPath(PathSampler):
         )
 
     def _states(self, t: Tensor) -> Tensor:
-        x = self.path.sample(self.scaling.start + self.scaling.duration * t).detach()
+        x = self.curve.sample(self.scaling.start + self.scaling.duration * t).detach()
         return (x.to(self.shift) - self.shift) / self.scale

@@ -10,8 +10,8 @@ from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import Coupling, sample_chains
 from dyninfer.transport.curves.base import (
+    Curve,
     DensityBatch,
-    PathSampler,
     couple,
     interval,
     log_masses,
@@ -19,7 +19,7 @@ from dyninfer.transport.curves.base import (
 )
 
 
-class SmoothPath(PathSampler):
+class SmoothCurve(Curve):
     """Natural cubic splines through chains of coupled samples, one sample of every snapshot in each.
 
     The velocity is continuous in time, unlike that of straight lines; unequal gaps are respected.

@@ -1,4 +1,4 @@
-"""Times at which a density path is sampled in training."""
+"""Times at which a density curve is sampled in training."""
 
 from __future__ import annotations
 

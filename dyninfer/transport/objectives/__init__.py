@@ -7,7 +7,7 @@ from dyninfer.transport.objectives.action import ActionObjective
 from dyninfer.transport.objectives.bound import kl_bound
 from dyninfer.transport.objectives.bridge import BridgeObjective
 from dyninfer.transport.objectives.coupled import CoupledSamples, Ends
-from dyninfer.transport.objectives.dual import FlowObjective
+from dyninfer.transport.objectives.dual import DualObjective
 from dyninfer.transport.objectives.objective import MatchingBatch, MatchingObjective
 from dyninfer.transport.objectives.rows import SameRows
 
@@ -16,7 +16,7 @@ __all__ = [
     "BridgeObjective",
     "CoupledSamples",
     "Ends",
-    "FlowObjective",
+    "DualObjective",
     "MatchingBatch",
     "MatchingObjective",
     "SameRows",

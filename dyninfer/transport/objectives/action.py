@@ -14,11 +14,11 @@ from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import as_coupling
 from dyninfer.transport.curves import (
     DensityBatch,
-    DensityPath,
+    DensityCurve,
     TimeSampler,
     check_conserved,
+    choose_curve,
     default_coupling,
-    path_sampler,
 )
 from dyninfer.transport.lagrangians import hamiltonian
 
@@ -36,7 +36,7 @@ class ActionObjective(Objective):
         self,
         model: ActionMatching,
         process: PotentialDiffusion,
-        data: Snapshots | DensityPath,
+        data: Snapshots | DensityCurve,
         scaling: Scaling,
         seed: int,
     ):
@@ -50,9 +50,9 @@ class ActionObjective(Objective):
         train, held = data, None
         if settings.validation_fraction and isinstance(data, Snapshots):
             train, held = data.split(settings.validation_fraction, seed)
-        self.path = path_sampler(train, *common, seed, device, dtype)
+        self.curve = choose_curve(train, *common, seed, device, dtype)
         if model.growth_penalty is None:
-            check_conserved(getattr(self.path, "weighted", False))
+            check_conserved(getattr(self.curve, "weighted", False))
         self.times = TimeSampler(model.time_sampling == "adaptive", device, dtype)
         self.sigma = model.sigma * scaling.duration**0.5 / scaling.unit
         self.growth_penalty = (
@@ -62,16 +62,16 @@ class ActionObjective(Objective):
         self.n_features = len(scaling.shift)
         self.axes = torch.eye(self.n_features, device=device, dtype=dtype)
         generator = torch.Generator(device).manual_seed(seed + 7919)
-        probe = self._draw(self.path, TimeSampler(False, device, dtype), 2, generator)
-        if model.objective == "path" and probe.velocity is None:
+        probe = self._draw(self.curve, TimeSampler(False, device, dtype), 2, generator)
+        if model.objective == "velocity" and probe.velocity is None:
             raise ValueError(
-                "objective='path' needs a path whose velocity is known; use interpolation='linear' or 'cubic', or objective='boundary'"
+                "objective='velocity' needs a curve whose velocity is known; use interpolation='linear' or 'cubic', or objective='boundary'"
             )
         self.by_path = probe.velocity is not None and model.objective != "boundary"
         self.held = None
         if settings.validation_fraction:
             held_path = (
-                self.path if held is None else path_sampler(held, *common, seed + 1, device, dtype)
+                self.curve if held is None else choose_curve(held, *common, seed + 1, device, dtype)
             )
             self.held = self._draw(
                 held_path, TimeSampler(False, device, dtype), self.validation_size, generator
@@ -79,7 +79,7 @@ class ActionObjective(Objective):
 
     def batch(self, n: int, generator: torch.Generator) -> DensityBatch:
         """Draw ``n`` samples of the path."""
-        return self._draw(self.path, self.times, n, generator)
+        return self._draw(self.curve, self.times, n, generator)
 
     def loss(self, process: PotentialDiffusion, batch: DensityBatch) -> dict[str, Tensor]:
         """Action per sample, ``(n,)``: its mean is the action of the scaled problem."""

@@ -18,18 +18,18 @@ from dyninfer.learning.objective import Objective
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import as_coupling
 from dyninfer.transport.curves import TimeSampler, check_conserved
-from dyninfer.transport.curves.conditional import ConditionalPath, PairBatch, PathPoint
 from dyninfer.transport.curves.diagnostics import diagnose
+from dyninfer.transport.curves.learned import CurvePoint, LearnedCurve, PairBatch
+from dyninfer.transport.curves.optimizer import CurveOptimizer, pair_action
 from dyninfer.transport.curves.pairs import CoupledPairs, Pairs, natural_couplings
-from dyninfer.transport.curves.player import PathPlayer, path_action
 from dyninfer.transport.lagrangians import ScaledLagrangian
 
 if TYPE_CHECKING:
     from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
 
 
-class FlowObjective(Objective):
-    """The two players of the dual problem, in scaled units: the loop's potential and, in here, the density path."""
+class DualObjective(Objective):
+    """The two players of the dual problem, in scaled units: the loop's potential and, in here, the density curve."""
 
     exact_laplacian_up_to = 10  # features; above, one random direction per sample (Hutchinson)
     validation_size = 4096
@@ -63,16 +63,16 @@ class FlowObjective(Objective):
             _warn_in_place(pairs, data.times, model.lagrangian.penalty)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed + 1)
-            self.path = ConditionalPath(pairs, self.lagrangian, model.path_width)
-        fraction = model.path_fraction
+            self.curve = LearnedCurve(pairs, self.lagrangian, model.curve_width)
+        fraction = model.curve_fraction
         if fraction is None:
             # A prescribed mass that changes makes haste while it is small; the arcs of the sphere do not.
             uneven = self.lagrangian.constrained and bool(pairs.log_mass.any())
             fraction = 0.6 if coupling is not None or uneven else 0.0
         last = round(fraction * settings.max_steps)
         every = self.noisy_every if self.lagrangian.sigma else 1
-        self.rival = PathPlayer(
-            self.path, model.path_learning_rate, min(self.alone, last), last, every
+        self.opponent = CurveOptimizer(
+            self.curve, model.curve_learning_rate, min(self.alone, last), last, every
         )
         self.times = TimeSampler(True, device, dtype)
         self.axes = torch.eye(len(scaling.shift), device=device, dtype=dtype)
@@ -86,8 +86,8 @@ class FlowObjective(Objective):
             )
         if self.lagrangian.potential is not None:
             first = torch.Generator(device).manual_seed(seed + 104729)
-            self.rival.descend(
-                lambda batch: path_action(self.path, batch).mean(),
+            self.opponent.descend(
+                lambda batch: pair_action(self.curve, batch).mean(),
                 self.warm_steps,
                 self.warm_size,
                 lambda n: self._draw(pairs, TimeSampler(False, device, dtype), n, first),
@@ -95,16 +95,16 @@ class FlowObjective(Objective):
 
     def batch(self, n: int, generator: torch.Generator) -> PairBatch:
         """Draw ``n`` pairs and times; with noise, every draw of it is used with both signs."""
-        return self._draw(self.path.pairs, self.times, n, generator)
+        return self._draw(self.curve.pairs, self.times, n, generator)
 
     def loss(self, process: PotentialDiffusion, batch: PairBatch) -> dict[str, Tensor]:
         """Loss of the potential per sample; while the path is learned, its gradient rides along."""
-        if not self.rival.listens or not torch.is_grad_enabled():
+        if not self.opponent.listens or not torch.is_grad_enabled():
             with torch.no_grad():
-                point = self.path.point(batch)
+                point = self.curve.point(batch)
             return self._potential_loss(process, batch, point)
-        point = self.path.point(batch)
-        here = PathPoint(*(value.detach() for value in point))
+        point = self.curve.point(batch)
+        here = CurvePoint(*(value.detach() for value in point))
         state = here.state.requires_grad_()
         s = process.network.derivatives(batch.time, state, self._directions(batch))
         residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
@@ -112,10 +112,10 @@ class FlowObjective(Objective):
         residual = residual.detach()
         terms = self._potential_loss(process, batch, here, s)
         # The path ascends the residual: its loss has no value of its own here, only a gradient.
-        excess = residual - self.rival.level(batch.time)
+        excess = residual - self.opponent.level(batch.time)
         rise = here.weight * (slope * point.state).sum(1) + excess * point.weight
-        own = self.model.damping * self.rival.part_left
-        spent = path_action(self.path, batch)
+        own = self.model.damping * self.opponent.part_left
+        spent = pair_action(self.curve, batch)
         pull = own * spent - (1 - own) * rise
         terms["loss"] = terms["loss"] + (pull - pull.detach()) / batch.density
         terms["residual"] = residual
@@ -129,15 +129,15 @@ class FlowObjective(Objective):
         measured = None
         if "residual" in terms:
             measured = terms.pop("residual"), terms.pop("mass"), terms.pop("spent")
-        self.rival.step(batch.time, measured, self.path.given_mass(batch), terms["kinetic"])
-        terms["residual_std"] = self.rival.spread.detach().clone()
+        self.opponent.step(batch.time, measured, self.curve.given_mass(batch), terms["kinetic"])
+        terms["residual_std"] = self.opponent.spread.detach().clone()
 
     def validation(self, process: PotentialDiffusion) -> float | None:
         """Loss on the pairs that were kept apart, once the path stands still; before, losses are of different problems."""
-        if self.held is None or not self.rival.done:
+        if self.held is None or not self.opponent.done:
             return None
         with torch.no_grad():
-            terms = self._potential_loss(process, self.held, self.path.point(self.held))
+            terms = self._potential_loss(process, self.held, self.curve.point(self.held))
             return float(terms["loss"].mean())
 
     def state(self) -> dict[str, Any]:
@@ -145,31 +145,34 @@ class FlowObjective(Objective):
         return {
             "moments": self.times.moments,
             "density": self.times.density,
-            "rival": self.rival.state(),
+            "opponent": self.opponent.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
         self.times.moments, self.times.density = state["moments"], state["density"]
-        self.rival.restore(state["rival"])
+        self.opponent.restore(state["opponent"])
 
     def diagnostics(self) -> pd.DataFrame:
         """Averages over fresh samples of the path; see :meth:`WassersteinLagrangianFlow.report`."""
         generator = torch.Generator(self.axes.device).manual_seed(271828)
         batch = self._draw(
-            self.path.pairs, TimeSampler(False, self.axes.device, self.axes.dtype), 16384, generator
+            self.curve.pairs,
+            TimeSampler(False, self.axes.device, self.axes.dtype),
+            16384,
+            generator,
         )
         table = diagnose(
-            self.process.network, self.path, batch, self._directions(batch), self.scaling
+            self.process.network, self.curve, batch, self._directions(batch), self.scaling
         )
-        table.attrs["runaways"] = self.rival.runaways
+        table.attrs["runaways"] = self.opponent.runaways
         return table
 
     def _potential_loss(
         self,
         process: PotentialDiffusion,
         batch: PairBatch,
-        point: PathPoint,
+        point: CurvePoint,
         s: Derivatives | None = None,
     ) -> dict[str, Tensor]:
         """Regression of ∇s on the path's drift and of λs on its growth; its least value is minus the action."""
@@ -182,12 +185,12 @@ class FlowObjective(Objective):
         density = kinetic - point.weight * (s.gradient * point.velocity).sum(1)
         if penalty is not None:
             density = density + 0.5 * penalty * point.weight * s.value.square()
-        if self.path.weighted:
+        if self.curve.weighted:
             density = density - point.weight_rate * s.value
         return self._terms(density, kinetic, batch, point)
 
     def _refined_loss(
-        self, process: PotentialDiffusion, batch: PairBatch, point: PathPoint
+        self, process: PotentialDiffusion, batch: PairBatch, point: CurvePoint
     ) -> dict[str, Tensor]:
         """The dual problem as the paper writes it, at samples moved along the gradient of the residual."""
         pairs = batch.pairs
@@ -208,7 +211,7 @@ class FlowObjective(Objective):
             torch.cat([pairs.source, pairs.target]),
         )
         first, last = ends.chunk(2)
-        if self.path.weighted:
+        if self.curve.weighted:
             first, last = first * pairs.log_source.exp(), last * pairs.log_target.exp()
         kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
         return self._terms(
@@ -216,7 +219,7 @@ class FlowObjective(Objective):
         )
 
     def _terms(
-        self, density: Tensor, kinetic: Tensor, batch: PairBatch, point: PathPoint
+        self, density: Tensor, kinetic: Tensor, batch: PairBatch, point: CurvePoint
     ) -> dict[str, Tensor]:
         value = -density.detach()
         if self.lagrangian.potential is not None:

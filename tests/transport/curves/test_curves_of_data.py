@@ -1,4 +1,4 @@
-"""Density paths: exact at the data, right derivatives, and two forms of the action that agree."""
+"""Density curves: exact at the data, right derivatives, and two forms of the action that agree."""
 
 import math
 
@@ -17,12 +17,12 @@ from dyninfer.transport.couplings import (
     as_coupling,
 )
 from dyninfer.transport.curves import (
-    DensityPath,
-    InterpolatedPath,
-    SmoothPath,
+    DensityCurve,
+    InterpolatedCurve,
+    SmoothCurve,
     TimeSampler,
+    choose_curve,
     default_coupling,
-    path_sampler,
 )
 from dyninfer.transport.objectives import ActionObjective
 
@@ -42,16 +42,16 @@ def snapshots(sizes=(40, 50, 60), times=TIMES, seed=0, **extra):
 
 def sampler(data, interpolation="linear", coupling="ot"):
     scaling = Scaling.from_samples(data.times, list(data.samples))
-    return path_sampler(data, scaling, interpolation, as_coupling(coupling), 0, CPU, F64), scaling
+    return choose_curve(data, scaling, interpolation, as_coupling(coupling), 0, CPU, F64), scaling
 
 
 def in_units(state, scaling):
     return state.numpy() * scaling.unit + scaling.shift
 
 
-def draw(path, t, seed=0):
+def draw(curve, t, seed=0):
     t = torch.as_tensor(t, dtype=F64)
-    return path.draw(t, torch.ones_like(t), generator(seed))
+    return curve.draw(t, torch.ones_like(t), generator(seed))
 
 
 # --- times ---
@@ -130,11 +130,11 @@ def test_every_time_keeps_a_tenth_of_the_uniform_density():
 
 
 @pytest.mark.parametrize("coupling", ["ot", "independent", "unbalanced"])
-def test_a_linear_path_is_at_the_data_at_the_times_of_the_data(coupling):
+def test_a_linear_curve_is_at_the_data_at_the_times_of_the_data(coupling):
     data = snapshots()
-    path, scaling = sampler(data, coupling=coupling)
+    curve, scaling = sampler(data, coupling=coupling)
     for k, t in enumerate(scaling.times(data.times)):
-        state = draw(path, np.full(200, t)).state.numpy()
+        state = draw(curve, np.full(200, t)).state.numpy()
         distance = np.abs(state[:, None] - scaling.states(data.samples[k])[None]).max(-1).min(1)
         assert distance.max() < 1e-6
 
@@ -143,10 +143,10 @@ def test_a_linear_path_is_at_the_data_at_the_times_of_the_data(coupling):
 def test_weighted_draws_at_a_snapshot_have_its_weights(coupling):
     rng = np.random.default_rng(1)
     data = snapshots(weights=[rng.random(n) + 0.1 for n in (40, 50, 60)])
-    path, scaling = sampler(data, coupling=coupling)
+    curve, scaling = sampler(data, coupling=coupling)
     n = 40_000
     for k, t in enumerate(scaling.times(data.times)):
-        batch = draw(path, np.full(n, t), seed=k)
+        batch = draw(curve, np.full(n, t), seed=k)
         which = (
             np.abs(batch.state.numpy()[:, None] - scaling.states(data.samples[k])[None])
             .sum(-1)
@@ -163,11 +163,11 @@ def test_weighted_draws_at_a_snapshot_have_its_weights(coupling):
 @pytest.mark.parametrize(
     ("interpolation", "coupling"), [("linear", "ot"), ("linear", "unbalanced"), ("cubic", "ot")]
 )
-def test_velocity_and_growth_are_derivatives_along_the_path(interpolation, coupling, masses):
-    path, scaling = sampler(snapshots(masses=masses), interpolation, coupling)
+def test_velocity_and_growth_are_derivatives_along_the_curve(interpolation, coupling, masses):
+    curve, scaling = sampler(snapshots(masses=masses), interpolation, coupling)
     t, h = np.random.default_rng(0).random(300), 1e-5
     t = t[np.abs(t[:, None] - scaling.times(TIMES)[None]).min(1) > h]
-    before, here, after = (draw(path, t + s * h) for s in (-1, 0, 1))
+    before, here, after = (draw(curve, t + s * h) for s in (-1, 0, 1))
     torch.testing.assert_close(
         here.velocity, (after.state - before.state) / (2 * h), rtol=1e-6, atol=1e-7
     )
@@ -185,83 +185,83 @@ def test_velocity_and_growth_are_derivatives_along_the_path(interpolation, coupl
 )
 def test_the_mean_weight_at_a_snapshot_is_its_mass_over_their_mean(interpolation, coupling):
     masses = np.array([10.0, 40.0, 25.0])
-    path, scaling = sampler(snapshots(masses=masses), interpolation, coupling)
+    curve, scaling = sampler(snapshots(masses=masses), interpolation, coupling)
     n = 20_000
     for k, t in enumerate([0.0, 0.2, 1.0]):
         if interpolation == "none":
             t = [0.0, 0.3, 1.0][k]  # inside the share of each snapshot under the trapezoidal rule
-        weight = draw(path, np.full(n, t), seed=k).weight
+        weight = draw(curve, np.full(n, t), seed=k).weight
         assert weight.mean() == pytest.approx(
             masses[k] / masses.mean(), abs=5 * float(weight.std()) / n**0.5 + 1e-6
         )
 
 
 def test_given_masses_change_exponentially_between_the_times():
-    path, _ = sampler(snapshots(masses=(1.0, 4.0, 2.0)))
-    weight = draw(path, [0.0, 0.05, 0.1, 0.15, 0.2, 0.6]).weight * (7 / 3)
+    curve, _ = sampler(snapshots(masses=(1.0, 4.0, 2.0)))
+    weight = draw(curve, [0.0, 0.05, 0.1, 0.15, 0.2, 0.6]).weight * (7 / 3)
     np.testing.assert_allclose(weight, [1, 4**0.25, 2, 4**0.75, 4, 8**0.5], rtol=1e-9)
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
-def test_the_ends_of_a_draw_are_its_own_path_at_the_neighbouring_snapshots(interpolation):
-    path, scaling = sampler(snapshots(masses=(1.0, 4.0, 2.0)), interpolation)
+def test_the_ends_of_a_draw_are_its_own_curve_at_the_neighbouring_snapshots(interpolation):
+    curve, scaling = sampler(snapshots(masses=(1.0, 4.0, 2.0)), interpolation)
     times = torch.as_tensor(scaling.times(TIMES))
     t = torch.rand(200, generator=generator(), dtype=F64)
-    batch = draw(path, t)
+    batch = draw(curve, t)
     k = torch.searchsorted(times, t) - 1
     torch.testing.assert_close(batch.start_time, times[k])
     torch.testing.assert_close(batch.end_time, times[k + 1])
     torch.testing.assert_close(batch.gap, times[k + 1] - times[k])
-    at_start = draw(path, times[k])
+    at_start = draw(curve, times[k])
     torch.testing.assert_close(batch.start_state, at_start.state)
     torch.testing.assert_close(batch.start_weight, at_start.weight)
-    just_before = draw(path, times[k + 1] - 1e-9)
+    just_before = draw(curve, times[k + 1] - 1e-9)
     torch.testing.assert_close(batch.end_state, just_before.state, rtol=0, atol=1e-6)
     torch.testing.assert_close(batch.end_weight, just_before.weight, rtol=0, atol=1e-6)
 
 
-def test_a_single_sample_at_every_time_is_a_path():
+def test_a_single_sample_at_every_time_is_a_curve():
     data = Snapshots(times=[0, 1], samples=[np.zeros((1, 1)), np.full((1, 1), 2.0)])
     for name in ("ot", "independent", "unbalanced"):
-        path, scaling = sampler(data, coupling=name)
-        np.testing.assert_allclose(in_units(draw(path, [0.25]).state, scaling), [[0.5]])
+        curve, scaling = sampler(data, coupling=name)
+        np.testing.assert_allclose(in_units(draw(curve, [0.25]).state, scaling), [[0.5]])
 
 
 # --- smooth curves ---
 
 
-def test_a_cubic_path_is_the_natural_spline_of_scipy_through_its_knots():
+def test_a_cubic_curve_is_the_natural_spline_of_scipy_through_its_knots():
     data = snapshots((30, 30, 30, 30), (0.0, 1.0, 1.5, 4.0))
-    path, scaling = sampler(data, "cubic")
-    assert isinstance(path, SmoothPath)
+    curve, scaling = sampler(data, "cubic")
+    assert isinstance(curve, SmoothCurve)
     n, knots_at = 50, scaling.times(data.times)
-    knots = np.stack([draw(path, np.full(n, t)).state.numpy() for t in knots_at])
+    knots = np.stack([draw(curve, np.full(n, t)).state.numpy() for t in knots_at])
     for k in range(4):  # every knot is a sample of its snapshot
         gaps = np.abs(knots[k][:, None] - scaling.states(data.samples[k])[None]).max(-1).min(1)
         assert gaps.max() < 1e-6
     spline = CubicSpline(knots_at, knots, bc_type="natural")
     for t in np.linspace(0, 1, 23):
-        batch = draw(path, np.full(n, t))
+        batch = draw(curve, np.full(n, t))
         np.testing.assert_allclose(batch.state, spline(t), atol=1e-10)
         np.testing.assert_allclose(batch.velocity, spline(t, 1), atol=1e-9)
 
 
-def test_a_cubic_path_has_a_continuous_velocity_and_a_linear_one_has_not():
+def test_a_cubic_curve_has_a_continuous_velocity_and_a_linear_one_has_not():
     data = snapshots()
     jumps = {}
     for kind in ("linear", "cubic"):
-        path, _ = sampler(data, kind)
-        left, right = (draw(path, np.full(500, 0.2 + s)).velocity for s in (-1e-9, 1e-9))
+        curve, _ = sampler(data, kind)
+        left, right = (draw(curve, np.full(500, 0.2 + s)).velocity for s in (-1e-9, 1e-9))
         jumps[kind] = (left - right).abs().max()
     assert jumps["cubic"] < 1e-5
     assert jumps["linear"] > 0.1
 
 
-def test_a_cubic_path_between_two_snapshots_is_the_straight_line():
-    assert isinstance(sampler(snapshots((20, 20)), "cubic")[0], InterpolatedPath)
+def test_a_cubic_curve_between_two_snapshots_is_the_straight_line():
+    assert isinstance(sampler(snapshots((20, 20)), "cubic")[0], InterpolatedCurve)
 
 
-def test_a_cubic_path_refuses_a_coupling_that_changes_mass():
+def test_a_cubic_curve_refuses_a_coupling_that_changes_mass():
     with pytest.raises(
         ValueError,
         match="interpolation='cubic' needs a coupling that conserves mass; use coupling='ot'",
@@ -277,9 +277,9 @@ def test_dense_snapshots_integrate_by_the_trapezoidal_rule(masses):
     times = np.array([0.0, 0.3, 0.4, 1.0, 1.7, 1.8, 4.0])
     values = np.sin(times)
     data = Snapshots(times=times, samples=values[:, None, None], masses=masses)
-    path, scaling = sampler(data, "none")
+    curve, scaling = sampler(data, "none")
     n = 200_000
-    batch = draw(path, (np.arange(n) + 0.5) / n)
+    batch = draw(curve, (np.arange(n) + 0.5) / n)
     weight = np.ones(7) if masses is None else masses / masses.mean()
     got = batch.state[:, 0] * scaling.unit + scaling.shift[0]
     got = got if masses is None else got * batch.weight
@@ -291,13 +291,13 @@ def test_dense_snapshots_integrate_by_the_trapezoidal_rule(masses):
 def test_dense_snapshots_stay_unbiased_where_times_are_adapted():
     times = np.linspace(0, 1, 11)
     data = Snapshots(times=times, samples=np.exp(3 * times)[:, None, None])
-    path, scaling = sampler(data, "none")
+    curve, scaling = sampler(data, "none")
     adaptive, source = adapted(lambda t: 1 + 50 * t, batches=50)
     assert adaptive.density.max() > 1.5
     means = []
     for _ in range(200):
         t, density = adaptive.draw(500, source)
-        batch = path.draw(t, density, source)
+        batch = curve.draw(t, density, source)
         means.append(
             float(((batch.state[:, 0] * scaling.unit + scaling.shift[0]) / batch.density).mean())
         )
@@ -308,9 +308,9 @@ def test_dense_snapshots_stay_unbiased_where_times_are_adapted():
 
 def test_dense_snapshots_draw_both_ends_from_the_first_and_last_sample():
     data = snapshots(weights=[np.r_[np.ones(n - 1), 5.0] for n in (40, 50, 60)])
-    path, scaling = sampler(data, "none")
+    curve, scaling = sampler(data, "none")
     n = 30_000
-    batch = draw(path, np.linspace(0, 1, n))
+    batch = draw(curve, np.linspace(0, 1, n))
     for state, k in ((batch.start_state, 0), (batch.end_state, 2)):
         z = scaling.states(data.samples[k])
         which = np.abs(state.numpy()[:, None] - z[None]).sum(-1).argmin(1)
@@ -331,11 +331,11 @@ def test_a_sampler_is_asked_in_the_units_of_the_user():
         asked.append(t)
         return t[:, None] * torch.tensor([10.0, -1.0])
 
-    path = DensityPath(sample, times=(5.0, 9.0), features=("a", "b"))
-    pilot = path.pilot()
+    curve = DensityCurve(sample, times=(5.0, 9.0), features=("a", "b"))
+    pilot = curve.pilot()
     assert pilot.features == ("a", "b")
     assert (pilot.times.min(), pilot.times.max()) == (5, 9)
-    inner, scaling = sampler_of(path)
+    inner, scaling = sampler_of(curve)
     batch = draw(inner, [0.0, 0.25, 1.0])
     np.testing.assert_allclose(asked[-3], [5, 6, 9])
     np.testing.assert_allclose(
@@ -345,17 +345,17 @@ def test_a_sampler_is_asked_in_the_units_of_the_user():
     np.testing.assert_allclose(in_units(batch.end_state, scaling), [[90, -9]] * 3, rtol=1e-6)
 
 
-def sampler_of(path):
-    pilot = path.pilot()
+def sampler_of(curve):
+    pilot = curve.pilot()
     scaling = Scaling.from_samples(pilot.times, list(pilot.samples))
-    return path_sampler(path, scaling, "linear", OTCoupling(), 0, CPU, F64), scaling
+    return choose_curve(curve, scaling, "linear", OTCoupling(), 0, CPU, F64), scaling
 
 
 def test_a_sampler_is_seeded_and_the_global_generator_left_alone():
-    path, _ = sampler_of(DensityPath(lambda t, n: torch.randn(n, 2), times=(0, 1)))
+    curve, _ = sampler_of(DensityCurve(lambda t, n: torch.randn(n, 2), times=(0, 1)))
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    first, again, other = (draw(path, np.zeros(5), seed) for seed in (1, 1, 2))
+    first, again, other = (draw(curve, np.zeros(5), seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first.state, again.state)
     assert not torch.equal(first.state, other.state)
@@ -380,13 +380,13 @@ def test_a_sampler_is_seeded_and_the_global_generator_left_alone():
 )
 def test_a_sampler_that_returns_something_else_is_told_what_was_expected(sample, message):
     with pytest.raises(ValueError, match=message):
-        DensityPath(sample, times=(0, 1)).pilot()
+        DensityCurve(sample, times=(0, 1)).pilot()
 
 
 @pytest.mark.parametrize("times", [(1, 0), (1, 1), (0, 1, 2), (0, math.nan), 3])
 def test_times_that_are_no_interval_are_refused(times):
     with pytest.raises(ValueError, match=r"times must be \(first, last\) with first < last"):
-        DensityPath(lambda t, n: torch.zeros(n, 1), times=times)
+        DensityCurve(lambda t, n: torch.zeros(n, 1), times=times)
 
 
 def test_an_unknown_interpolation_is_refused():
@@ -430,7 +430,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_path_and_boundary_forms_of_the_action_are_the_same_integral(case):
+def test_velocity_and_boundary_forms_of_the_action_are_the_same_integral(case):
     """One cell per snapshot: nothing is random but time, which Gauss-Legendre integrates."""
     settings, extra = CASES[case]
     data = snapshots((1, 1, 1), **extra)
@@ -441,9 +441,9 @@ def test_path_and_boundary_forms_of_the_action_are_the_same_integral(case):
     )
     w = np.concatenate([(b - a) * node_weights / 2 for a, b in zip(edges, edges[1:], strict=False)])
     values = []
-    for form in ("path", "boundary"):
+    for form in ("velocity", "boundary"):
         objective, process = action_objective(data, form, **settings)
-        batch = draw(objective.path, t)
+        batch = draw(objective.curve, t)
         values.append(
             float(torch.as_tensor(w) @ objective._action_density(process, batch).detach())
         )
@@ -452,19 +452,19 @@ def test_path_and_boundary_forms_of_the_action_are_the_same_integral(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_path_and_boundary_forms_of_the_action_agree_in_the_mean(case):
+def test_velocity_and_boundary_forms_of_the_action_agree_in_the_mean(case):
     settings, extra = CASES[case]
     data = snapshots(**extra)
-    (by_path, process), (by_boundary, _) = (
-        action_objective(data, f, **settings) for f in ("path", "boundary")
+    (by_velocity, process), (by_boundary, _) = (
+        action_objective(data, f, **settings) for f in ("velocity", "boundary")
     )
     gaps, source = [], generator(11)
     for k in range(120):
-        batch = by_path.batch(1000, source)
-        one, two = (o.loss(process, batch) for o in (by_path, by_boundary))
+        batch = by_velocity.batch(1000, source)
+        one, two = (o.loss(process, batch) for o in (by_velocity, by_boundary))
         gaps.append(float((one["loss"] - two["loss"]).mean().detach()))
         if k < 20:
-            by_path.observe(batch, two)  # adapted times must not matter
+            by_velocity.observe(batch, two)  # adapted times must not matter
     gaps = np.array(gaps)
     error = gaps.std() / len(gaps) ** 0.5
     assert abs(gaps.mean()) < 4 * error
@@ -473,13 +473,14 @@ def test_path_and_boundary_forms_of_the_action_agree_in_the_mean(case):
 
 def test_the_comparison_of_the_two_forms_sees_a_missing_growth_term():
     data = snapshots(masses=(1.0, 5.0, 2.0))
-    (by_path, process), (by_boundary, _) = (
-        action_objective(data, f, coupling="ot", growth_penalty=0.5) for f in ("path", "boundary")
+    (by_velocity, process), (by_boundary, _) = (
+        action_objective(data, f, coupling="ot", growth_penalty=0.5)
+        for f in ("velocity", "boundary")
     )
     source, gaps = generator(11), []
     for _ in range(60):
-        batch = by_path.batch(1000, source)
-        one = by_path.loss(process, batch._replace(growth=None))["loss"]
+        batch = by_velocity.batch(1000, source)
+        one = by_velocity.loss(process, batch._replace(growth=None))["loss"]
         gaps.append(float((one - by_boundary.loss(process, batch)["loss"]).mean().detach()))
     assert abs(np.mean(gaps)) > 10 * np.std(gaps) / len(gaps) ** 0.5
 
@@ -501,6 +502,8 @@ def test_hutchinsons_probe_has_the_mean_of_the_exact_laplacian():
     assert abs(np.mean(gaps)) < 4 * np.std(gaps) / len(gaps) ** 0.5
 
 
-def test_the_path_form_is_refused_where_the_path_has_no_velocity():
-    with pytest.raises(ValueError, match="objective='path' needs a path whose velocity is known"):
-        action_objective(snapshots(), "path", interpolation="none")
+def test_the_velocity_form_is_refused_where_the_curve_has_no_velocity():
+    with pytest.raises(
+        ValueError, match="objective='velocity' needs a curve whose velocity is known"
+    ):
+        action_objective(snapshots(), "velocity", interpolation="none")

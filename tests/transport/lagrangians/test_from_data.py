@@ -8,7 +8,7 @@ import dyninfer as di
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import Settings
 from dyninfer.transport.lagrangians import DataManifold, MeanAcceleration, OptimalTransport
-from dyninfer.transport.objectives import FlowObjective
+from dyninfer.transport.objectives import DualObjective
 
 F64 = torch.float64
 
@@ -163,7 +163,7 @@ def test_few_cells_and_repeated_cells_are_no_trouble():
 def test_potentials_are_found_without_the_cells_kept_for_validation_and_those_held_out(
     term, monkeypatch
 ):
-    monkeypatch.setattr(FlowObjective, "warm_steps", 2)
+    monkeypatch.setattr(DualObjective, "warm_steps", 2)
     monkeypatch.setattr(Settings, "registry", dict(Settings.registry))
     rng = np.random.default_rng(0)
     seen = []

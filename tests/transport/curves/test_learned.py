@@ -1,4 +1,4 @@
-"""The learned path of pairs: exact at the data, its motion the derivative of its position, its noise a bridge's."""
+"""The learned curve of pairs: exact at the data, its motion the derivative of its position, its noise a bridge's."""
 
 import math
 
@@ -9,7 +9,7 @@ import torch
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import as_coupling
-from dyninfer.transport.curves.conditional import ConditionalPath, PairBatch
+from dyninfer.transport.curves.learned import LearnedCurve, PairBatch
 from dyninfer.transport.curves.pairs import CoupledPairs, natural_couplings
 from dyninfer.transport.lagrangians import ScaledLagrangian
 
@@ -28,7 +28,7 @@ KINDS = {
 
 
 def made(kind, bent=True, coupling=None):
-    """A path with a correction that is far from zero."""
+    """A curve with a correction that is far from zero."""
     settings, masses = KINDS[kind]
     rng = np.random.default_rng(0)
     samples = [rng.normal([k, -2.0 * k], 1 + 0.3 * k, (n, 2)) for k, n in enumerate((40, 50, 60))]
@@ -38,19 +38,19 @@ def made(kind, bent=True, coupling=None):
     gaps = np.diff(scaling.times(data.times))
     found = natural_couplings(lagrangian, gaps) if coupling is None else as_coupling(coupling)
     torch.manual_seed(0)
-    path = ConditionalPath(CoupledPairs(data, scaling, found, 0, CPU, F64), lagrangian, width=16)
+    curve = LearnedCurve(CoupledPairs(data, scaling, found, 0, CPU, F64), lagrangian, width=16)
     if bent:
         with torch.no_grad():
-            path.output.weight.normal_(std=0.5)
-            path.output.bias.normal_()
-    return path.requires_grad_(False), data, scaling
+            curve.output.weight.normal_(std=0.5)
+            curve.output.bias.normal_()
+    return curve.requires_grad_(False), data, scaling
 
 
-def batch_at(path, t, seed=0, noise=True):
+def batch_at(curve, t, seed=0, noise=True):
     t = torch.as_tensor(t, dtype=F64)
     g = torch.Generator().manual_seed(seed)
-    pairs = path.pairs.at(t, g)
-    z = torch.randn(len(t), 2, generator=g, dtype=F64) if noise and path.lagrangian.sigma else None
+    pairs = curve.pairs.at(t, g)
+    z = torch.randn(len(t), 2, generator=g, dtype=F64) if noise and curve.lagrangian.sigma else None
     return PairBatch(t, torch.ones_like(t), pairs, z, None)
 
 
@@ -61,11 +61,11 @@ def inner_times(n=200):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_path_is_at_the_data_at_the_times_of_the_data_whatever_it_has_learned(kind):
-    path, data, scaling = made(kind)
+def test_the_curve_is_at_the_data_at_the_times_of_the_data_whatever_it_has_learned(kind):
+    curve, data, scaling = made(kind)
     for k, t in enumerate(scaling.times(data.times)):
-        batch = batch_at(path, np.full(300, t))
-        point = path.point(batch)
+        batch = batch_at(curve, np.full(300, t))
+        point = curve.point(batch)
         last = k == len(TIMES) - 1
         wanted = batch.pairs.target if last else batch.pairs.source
         log_weight = batch.pairs.log_target if last else batch.pairs.log_source
@@ -75,10 +75,10 @@ def test_the_path_is_at_the_data_at_the_times_of_the_data_whatever_it_has_learne
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_path_arrives_where_the_next_interval_begins(kind):
-    path, _, scaling = made(kind)
-    batch = batch_at(path, np.full(300, 0.2 - 1e-9))
-    point = path.point(batch)
+def test_the_curve_arrives_where_the_next_interval_begins(kind):
+    curve, _, scaling = made(kind)
+    batch = batch_at(curve, np.full(300, 0.2 - 1e-9))
+    point = curve.point(batch)
     carried = batch.pairs.log_target.exp() > 1e-6
     slack = 1e-6 + 5e-4 * (batch.noise is not None)  # σ √(δ Δt) of the bridge
     torch.testing.assert_close(
@@ -89,10 +89,10 @@ def test_the_path_arrives_where_the_next_interval_begins(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_velocity_and_mass_rate_are_derivatives_in_time(kind):
-    path, _, _ = made(kind)
-    batch = batch_at(path, inner_times(), noise=False)
+    curve, _, _ = made(kind)
+    batch = batch_at(curve, inner_times(), noise=False)
     here, rate = torch.func.jvp(
-        lambda t: path.point(batch._replace(time=t)), (batch.time,), (torch.ones_like(batch.time),)
+        lambda t: curve.point(batch._replace(time=t)), (batch.time,), (torch.ones_like(batch.time),)
     )
     torch.testing.assert_close(here.velocity, rate.state, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(here.weight_rate, rate.weight, rtol=1e-6, atol=1e-6)
@@ -102,19 +102,19 @@ def test_velocity_and_mass_rate_are_derivatives_in_time(kind):
 @pytest.mark.parametrize("kind", ["transport", "bridge"])
 def test_the_velocity_of_an_uncorrected_pair_leads_straight_to_its_end(kind):
     # The drift of a Brownian bridge is (x1 − x)/(t1 − t), noise or none.
-    path, _, _ = made(kind, bent=False)
-    batch = batch_at(path, inner_times())
-    point, pairs = path.point(batch), batch.pairs
+    curve, _, _ = made(kind, bent=False)
+    batch = batch_at(curve, inner_times())
+    point, pairs = curve.point(batch), batch.pairs
     left = pairs.start + pairs.gap - batch.time
     torch.testing.assert_close(point.velocity, (pairs.target - point.state) / left[:, None])
 
 
 @pytest.mark.parametrize("kind", ["bridge", "unbalanced bridge"])
 def test_noise_has_the_variance_and_the_pull_of_a_brownian_bridge(kind):
-    path, _, _ = made(kind)
+    curve, _, _ = made(kind)
     for t in (0.05, 0.19, 0.4, 0.9):
-        batch = batch_at(path, np.full(20_000, t))
-        point, mean = path.point(batch), path.point(batch._replace(noise=None))
+        batch = batch_at(curve, np.full(20_000, t))
+        point, mean = curve.point(batch), curve.point(batch._replace(noise=None))
         gap = point.state - mean.state
         start, length = (0.0, 0.2) if t < 0.2 else (0.2, 0.8)
         tau = (t - start) / length
@@ -126,13 +126,13 @@ def test_noise_has_the_variance_and_the_pull_of_a_brownian_bridge(kind):
 
 @pytest.mark.parametrize("kind", ["constrained", "constrained with masses"])
 def test_the_total_mass_of_the_arcs_is_the_one_that_is_prescribed(kind):
-    path, data, scaling = made(kind, bent=False)
+    curve, data, scaling = made(kind, bent=False)
     for t in (0.0, 0.1, 0.15, 0.5, 0.8, 1.0):
-        batch = batch_at(path, np.full(40_000, t), seed=1)
-        weight = path.point(batch).weight
+        batch = batch_at(curve, np.full(40_000, t), seed=1)
+        weight = curve.point(batch).weight
         relative = np.ones(3) if data.masses is None else data.masses / data.masses.mean()
         given = math.exp(np.interp(t, [0.0, 0.2, 1.0], np.log(relative)))
-        torch.testing.assert_close(path.given_mass(batch)[:1], torch.tensor([given], dtype=F64))
+        torch.testing.assert_close(curve.given_mass(batch)[:1], torch.tensor([given], dtype=F64))
         assert float(weight.mean()) == pytest.approx(given, rel=0.02)
 
 
@@ -145,10 +145,10 @@ def test_free_mass_dips_between_snapshots_and_prescribed_mass_does_not():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pairs_drawn_with_their_weights_reproduce_the_snapshots(kind):
-    path, data, scaling = made(kind)
+    curve, data, scaling = made(kind)
     for k, t in enumerate(scaling.times(data.times)):
-        batch = batch_at(path, np.full(60_000, t), seed=k)
-        point = path.point(batch)
+        batch = batch_at(curve, np.full(60_000, t), seed=k)
+        point = curve.point(batch)
         z = torch.as_tensor(scaling.states(data.samples[k]))
         relative = 1.0 if data.masses is None else data.masses[k] / data.masses.mean()
         mean = (point.weight[:, None] * point.state).mean(0) / relative

@@ -1,4 +1,4 @@
-"""The path's side of the game: the right gradient, a guard that answers, and runs that can be resumed."""
+"""The curve's side of the game: the right gradient, a guard that answers, and runs that can be resumed."""
 
 import logging
 
@@ -10,14 +10,14 @@ from oracles import GaussianFlow, relative_error
 import dyninfer as di
 from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.curves.player import path_action
+from dyninfer.transport.curves.optimizer import pair_action
 from dyninfer.transport.lagrangians import (
     OptimalTransport,
     PhysicalPotential,
     SchrodingerBridge,
     UnbalancedTransport,
 )
-from dyninfer.transport.objectives import FlowObjective
+from dyninfer.transport.objectives import DualObjective
 
 F64 = torch.float64
 LAGRANGIANS = {
@@ -38,13 +38,13 @@ GAUSSIANS = GaussianFlow(
 
 
 def objective_of(lagrangian, monkeypatch, **settings):
-    """An objective in the middle of its game, with a path and a potential that are far from simple."""
-    monkeypatch.setattr(FlowObjective, "warm_steps", 0)
+    """An objective in the middle of its game, with a curve and a potential that are far from simple."""
+    monkeypatch.setattr(DualObjective, "warm_steps", 0)
     rng = np.random.default_rng(0)
     samples = [rng.normal(k, 1 + 0.3 * k, (40, 2)) for k in range(3)]
     data = di.Snapshots(times=[0, 1, 3], samples=samples)
     model = WassersteinLagrangianFlow(
-        lagrangian=lagrangian, width=16, depth=2, path_width=16, path_fraction=0.6, **settings
+        lagrangian=lagrangian, width=16, depth=2, curve_width=16, curve_fraction=0.6, **settings
     )
     model.training_ = di.Training(max_steps=1000, validation_fraction=0, precision="float64")
     scaling = Scaling.from_samples(data.times, samples)
@@ -54,30 +54,30 @@ def objective_of(lagrangian, monkeypatch, **settings):
     with torch.no_grad():
         for p in process.network.parameters():
             p.mul_(2.0)
-        objective.path.output.weight.normal_(std=0.3)
-    objective.rival.steps = objective.rival.alone
-    assert objective.rival.moves
+        objective.curve.output.weight.normal_(std=0.3)
+    objective.opponent.steps = objective.opponent.alone
+    assert objective.opponent.moves
     return objective, process
 
 
 @pytest.mark.parametrize("name", LAGRANGIANS)
 @pytest.mark.parametrize("damping", [0.0, 0.5, 1.0])
-def test_the_gradient_of_the_path_is_that_of_the_residual_and_the_pairs_own_action(
+def test_the_gradient_of_the_curve_is_that_of_the_residual_and_the_pairs_own_action(
     name, damping, monkeypatch
 ):
     objective, process = objective_of(LAGRANGIANS[name], monkeypatch, damping=damping)
-    path, rival = objective.path, objective.rival
+    curve, opponent = objective.curve, objective.opponent
     batch = objective.batch(256, torch.Generator().manual_seed(0))
-    level = rival.level(batch.time)
+    level = opponent.level(batch.time)
     objective.loss(process, batch)["loss"].mean().backward()
-    found = torch.cat([p.grad.reshape(-1) for p in rival.parameters])
+    found = torch.cat([p.grad.reshape(-1) for p in opponent.parameters])
 
     def descended():
-        """What the path must descend: ``r`` of its action less ``1 − r`` of the mass's mean residual."""
-        point = path.point(batch)
+        """What the curve must descend: ``r`` of its action less ``1 − r`` of the mass's mean residual."""
+        point = curve.point(batch)
         s = process.network.derivatives(batch.time, point.state, objective._directions(batch))
         residual = s.time + objective.lagrangian.hamiltonian(batch.time, point.state, s) - level
-        own = path_action(path, batch)
+        own = pair_action(curve, batch)
         return float((damping * own - (1 - damping) * point.weight * residual).mean())
 
     generator = torch.Generator().manual_seed(5)
@@ -86,14 +86,14 @@ def test_the_gradient_of_the_path_is_that_of_the_residual_and_the_pairs_own_acti
         values, h = [], 1e-5
         for sign in (1, -1):
             torch.nn.utils.vector_to_parameters(
-                torch.nn.utils.parameters_to_vector(rival.parameters) + sign * h * direction,
-                rival.parameters,
+                torch.nn.utils.parameters_to_vector(opponent.parameters) + sign * h * direction,
+                opponent.parameters,
             )
             with torch.no_grad():
                 values.append(descended())
             torch.nn.utils.vector_to_parameters(
-                torch.nn.utils.parameters_to_vector(rival.parameters) - sign * h * direction,
-                rival.parameters,
+                torch.nn.utils.parameters_to_vector(opponent.parameters) - sign * h * direction,
+                opponent.parameters,
             )
         if name == "constrained" and damping > 0:  # its mass is not the action's to choose
             return
@@ -103,12 +103,12 @@ def test_the_gradient_of_the_path_is_that_of_the_residual_and_the_pairs_own_acti
     assert float(found.norm()) > 1e-3
 
 
-def test_the_path_adds_nothing_to_the_value_of_the_loss_or_to_the_potentials_gradient(monkeypatch):
+def test_the_curve_adds_nothing_to_the_value_of_the_loss_or_to_the_potentials_gradient(monkeypatch):
     objective, process = objective_of(LAGRANGIANS["all"], monkeypatch)
     batch = objective.batch(256, torch.Generator().manual_seed(0))
     results = []
-    for steps in (objective.rival.alone, objective.rival.last):  # in the game, and after it
-        objective.rival.steps = steps
+    for steps in (objective.opponent.alone, objective.opponent.last):  # in the game, and after it
+        objective.opponent.steps = steps
         loss = objective.loss(process, batch)["loss"].mean()
         results.append(
             (loss.detach(), torch.autograd.grad(loss, list(process.network.parameters())))
@@ -120,32 +120,32 @@ def test_refinement_moves_no_sample_at_a_snapshot(monkeypatch):
     objective, process = objective_of(
         OptimalTransport(), monkeypatch, refinement_steps=3, refinement_size=0.5
     )
-    objective.rival.steps = objective.rival.last
+    objective.opponent.steps = objective.opponent.last
     seen = []
-    terms = FlowObjective._terms
+    terms = DualObjective._terms
     monkeypatch.setattr(
-        FlowObjective, "_terms", lambda self, *a: (seen.append(a[-1].state), terms(self, *a))[1]
+        DualObjective, "_terms", lambda self, *a: (seen.append(a[-1].state), terms(self, *a))[1]
     )
     times = torch.tensor([0.0, 1 / 3, 1.0, 0.1, 0.6], dtype=F64).repeat_interleave(20)
     batch = objective.batch(len(times), torch.Generator().manual_seed(0))._replace(time=times)
-    batch = batch._replace(pairs=objective.path.pairs.at(times, torch.Generator().manual_seed(0)))
+    batch = batch._replace(pairs=objective.curve.pairs.at(times, torch.Generator().manual_seed(0)))
     objective.loss(process, batch)
     moved = (
-        (seen[0] - objective.path.point(batch).state.detach()).norm(dim=1).reshape(5, 20).amax(1)
+        (seen[0] - objective.curve.point(batch).state.detach()).norm(dim=1).reshape(5, 20).amax(1)
     )
     assert float(moved[:3].max()) < 1e-12
     assert float(moved[3:].min()) > 1e-3
 
 
-def test_the_path_moves_between_its_first_and_last_step_only(monkeypatch):
+def test_the_curve_moves_between_its_first_and_last_step_only(monkeypatch):
     objective, _ = objective_of(SchrodingerBridge(0.6), monkeypatch)
-    rival = objective.rival
+    opponent = objective.opponent
     moving = []
-    for rival.steps in range(1000):
-        if rival.moves:
-            moving.append(rival.steps)
+    for opponent.steps in range(1000):
+        if opponent.moves:
+            moving.append(opponent.steps)
     assert (moving[0], moving[-1]) == (200, 596)
-    assert set(np.diff(moving)) == {FlowObjective.noisy_every}
+    assert set(np.diff(moving)) == {DualObjective.noisy_every}
 
 
 # --- whole games ---
@@ -169,19 +169,19 @@ def game(steps=600, **settings):
         max_steps=steps, patience=None, validation_fraction=0, checkpoint_every=100
     )
     return WassersteinLagrangianFlow(
-        **({"width": 32, "path_width": 32, "scale": None, "training": training} | settings)
+        **({"width": 32, "curve_width": 32, "scale": None, "training": training} | settings)
     )
 
 
-def test_a_runaway_is_put_back_and_what_returns_is_no_worse_than_a_path_that_stood_still(caplog):
+def test_a_runaway_is_put_back_and_what_returns_is_no_worse_than_a_curve_that_stood_still(caplog):
     data = di.Snapshots(times=[0, 1], samples=GAUSSIANS.samples(1000))
     with caplog.at_level(logging.WARNING, "dyninfer"):
-        wild = game(900, path_fraction=0.6, path_learning_rate=1.0, damping=0.0).fit(
+        wild = game(900, curve_fraction=0.6, curve_learning_rate=1.0, damping=0.0).fit(
             data, progress=False
         )
-    still = game(900, path_fraction=0.0).fit(data, progress=False)
+    still = game(900, curve_fraction=0.0).fit(data, progress=False)
     assert wild.report().attrs["runaways"] >= 1
-    assert "the density path ran away" in caplog.text
+    assert "the density curve ran away" in caplog.text
     assert gaussian_error(wild) < 1.5 * gaussian_error(still) + 1e-3
 
 
@@ -189,7 +189,7 @@ class Stop:
     """Objective's ``batch`` that is interrupted at one step."""
 
     def __init__(self, monkeypatch, step):
-        self.step, self.calls, original = step, 0, FlowObjective.batch
+        self.step, self.calls, original = step, 0, DualObjective.batch
 
         def batch(objective, n, generator):
             self.calls += 1
@@ -197,17 +197,17 @@ class Stop:
                 raise KeyboardInterrupt
             return original(objective, n, generator)
 
-        monkeypatch.setattr(FlowObjective, "batch", batch)
+        monkeypatch.setattr(DualObjective, "batch", batch)
 
 
 @pytest.mark.parametrize("name", ["constrained", "all"])
 def test_a_fit_resumed_in_the_middle_of_the_game_equals_an_uninterrupted_one_to_the_last_bit(
     name, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(FlowObjective, "alone", 60)
-    monkeypatch.setattr(FlowObjective, "warm_steps", 20)
+    monkeypatch.setattr(DualObjective, "alone", 60)
+    monkeypatch.setattr(DualObjective, "warm_steps", 20)
     data = di.Snapshots(times=[0, 1], samples=GAUSSIANS.samples(60))
-    make = {"lagrangian": LAGRANGIANS[name], "path_fraction": 0.8, "width": 16, "path_width": 16}
+    make = {"lagrangian": LAGRANGIANS[name], "curve_fraction": 0.8, "width": 16, "curve_width": 16}
     whole = game(200, **make).fit(data, progress=False)
     file = tmp_path / "run.pt"
     with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""A learned density path: every pair's optimal arc, a correction that vanishes at the snapshots, and a Brownian bridge."""
+"""A learned density curve: every pair's optimal arc, a correction that vanishes at the snapshots, and a Brownian bridge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PairBatch(NamedTuple):
     probe: Tensor | None  # (n, 1, d) random signs for Hutchinson's estimate of the Laplacian
 
 
-class PathPoint(NamedTuple):
+class CurvePoint(NamedTuple):
     """Where the path is, how it moves, and what it weighs."""
 
     state: Tensor  # (n, d)
@@ -32,7 +32,7 @@ class PathPoint(NamedTuple):
     weight_rate: Tensor  # (n,)
 
 
-class ConditionalPath(nn.Module):
+class LearnedCurve(nn.Module):
     r"""Path of a pair ``(x_0, x_1)`` between two snapshots, ``τ`` being its part of the way.
 
     .. math:: x_t = \mathrm{arc}(\tau) + 4\tau(1-\tau)\, f_\theta(t, \tau, x_0, x_1) + \sigma\sqrt{\tau(1-\tau)\,\Delta t}\; z
@@ -71,7 +71,7 @@ class ConditionalPath(nn.Module):
         self.to(pairs.states)
         self.angle = self._angles() if lagrangian.constrained else None
 
-    def point(self, batch: PairBatch, corrected: bool = True) -> PathPoint:
+    def point(self, batch: PairBatch, corrected: bool = True) -> CurvePoint:
         """State and motion of the pairs at the batch's times; differentiable in the parameters."""
         k, x0, x1, start, gap, a, b = batch.pairs
         tau = ((batch.time - start) / gap).clamp(0, 1)
@@ -94,7 +94,7 @@ class ConditionalPath(nn.Module):
             rest = (1 - tau).clamp_min(self.closest)
             state = state + (sigma * (tau * (1 - tau) * gap).sqrt())[:, None] * batch.noise
             velocity = velocity - (sigma * (tau / (rest * gap)).sqrt())[:, None] * batch.noise
-        return PathPoint(state, velocity, weight, rate)
+        return CurvePoint(state, velocity, weight, rate)
 
     def given_mass(self, batch: PairBatch) -> Tensor:
         """Total mass ``(n,)`` that is prescribed at the batch's times: exponential between the snapshots."""

@@ -1,4 +1,4 @@
-"""The density path as a player: it steps against the potential, and is put back when the two run away from each other."""
+"""The density curve as a player: it steps against the potential, and is put back when the two run away from each other."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from dyninfer.learning.parallel import mean_over_processes, sum_over_processes
-from dyninfer.transport.curves.conditional import ConditionalPath, PairBatch
+from dyninfer.transport.curves.learned import LearnedCurve, PairBatch
 
 logger = logging.getLogger("dyninfer")
 
 
-class PathPlayer:
-    """Optimiser of a :class:`ConditionalPath` with its schedule and its guard.
+class CurveOptimizer:
+    """Optimiser of a :class:`LearnedCurve` with its schedule and its guard.
 
     The path stands still for the first ``alone`` steps and after ``last``; in between, every ``every``-th step, it ascends the
     Hamilton-Jacobi residual, whose gradient the objective has left in its parameters. The residual's spread is followed relative
@@ -26,7 +26,7 @@ class PathPlayer:
 
     Parameters
     ----------
-    path : ConditionalPath
+    curve : LearnedCurve
     learning_rate : float
         Peak learning rate; falls along a cosine.
     alone, last : int
@@ -44,17 +44,17 @@ class PathPlayer:
     chances = 3  # runaways after which the path stays where it was best
 
     def __init__(
-        self, path: ConditionalPath, learning_rate: float, alone: int, last: int, every: int = 1
+        self, curve: LearnedCurve, learning_rate: float, alone: int, last: int, every: int = 1
     ):
-        self.path, self.learning_rate = path, learning_rate
+        self.curve, self.learning_rate = curve, learning_rate
         self.alone, self.last, self.every = alone, last, every
-        self.parameters = list(path.parameters())
+        self.parameters = list(curve.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, betas=(0.9, 0.99))
         self.average = [p.detach().clone() for p in self.parameters]
         self.start = [p.detach().clone() for p in self.parameters]
         self.best, self.best_spread = self.start, math.inf
         self.steps, self.moved, self.runaways = 0, 0, 0
-        states = path.pairs.states
+        states = curve.pairs.states
         self.moments = torch.zeros(4, self.bins, device=states.device, dtype=torch.float64)
         self.kinetic = torch.zeros((), device=states.device, dtype=torch.float64)
         self.unit = torch.zeros_like(self.kinetic)  # kinetic energy before the path moved
@@ -96,7 +96,7 @@ class PathPlayer:
 
     def level(self, t: Tensor) -> Tensor:
         """Price of mass at times ``(n,)``: zero where it is free; where it is prescribed, what keeps it there."""
-        if not (self.path.grows and self.path.lagrangian.constrained):
+        if not (self.curve.grows and self.curve.lagrangian.constrained):
             return torch.zeros_like(t)
         count, total, _, given = self.moments
         excess = count / given.clamp_min(1e-12) - 1
@@ -228,7 +228,7 @@ class PathPlayer:
             self.moments.zero_()
             self.kinetic = torch.zeros_like(self.kinetic)  # what was seen on the way is forgotten
             logger.warning(
-                "step %d: the density path ran away (Hamilton-Jacobi residual %.3g of the kinetic energy, least %.3g; action of "
+                "step %d: the density curve ran away (Hamilton-Jacobi residual %.3g of the kinetic energy, least %.3g; action of "
                 "the pairs %.3g, allowed %.3g); it %s",
                 self.steps,
                 spread,
@@ -261,7 +261,7 @@ class PathPlayer:
                 p.copy_(value)
 
 
-def path_action(path: ConditionalPath, batch: PairBatch) -> Tensor:
+def pair_action(path: LearnedCurve, batch: PairBatch) -> Tensor:
     """Action of the pairs' own paths per sample, ``(n,)``: kinetic and growth energy less the potential."""
     lagrangian = path.lagrangian
     mean = path.point(batch._replace(noise=None))
