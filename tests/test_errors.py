@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from sklearn.exceptions import NotFittedError
 
 import dyninfer as di
-from dyninfer.data import keys
+from dyninfer.data.times import as_times
 
 
 def cells(n_per_time=30, times=(0, 1, 3), d=3):
@@ -421,7 +421,7 @@ def test_any_missing_key_is_named_with_a_column_that_exists(key, columns):
 def test_any_column_of_times_is_read_or_refused_by_name(labels):
     column = pd.Series(labels, dtype=object)
     try:
-        times = keys.numeric_times(column, "day")
+        times = as_times(column, "day")
     except ValueError as error:
         assert "'day'" in str(error)  # noqa: PT017
         assert "drop those rows" in str(error) or "times must be numbers" in str(error)  # noqa: PT017

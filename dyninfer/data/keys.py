@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Hashable, Iterator, Set
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from dyninfer.data.times import as_times
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,8 +27,6 @@ TRAJECTORIES = (
 
 DEFAULT_REP = "X_pca"
 DENSE_LIMIT_GB = 4.0
-
-_NOT_TIMES = ("boolean", "complex", "datetime", "datetime64", "date", "period", "interval")
 
 
 class MissingKey(KeyError):
@@ -53,50 +53,6 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise MissingKey(f"{role} {key!r} is not in adata.obs; {hint}{_suggestion(adata, role)}")
     return adata.obs[key]
-
-
-def numeric_times(values: Any, key: str = "times") -> np.ndarray:
-    """Convert a column of times to float64, in its own units; timedeltas become days.
-
-    Raises
-    ------
-    ValueError
-        For labels such as "day 3" (the message shows the line which turns them into numbers) and
-        for missing or infinite times.
-    """
-    column = values if isinstance(values, pd.Series) else _as_series(values, key)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        used = (
-            column.cat.remove_unused_categories().cat
-        )  # a category that no cell is in may be anything
-        times = np.append(numeric_times(pd.Series(used.categories), key), np.nan)[used.codes]
-    elif pd.api.types.is_timedelta64_dtype(column):
-        times = (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
-    elif (kind := pd.api.types.infer_dtype(column, skipna=True)) in _NOT_TIMES:
-        start = f": subtract the start, as in {_in_obs(values, key)} - {_in_obs(values, key)}.min()"
-        raise ValueError(
-            f"{key!r} holds {kind} values; times must be numbers or timedeltas{start if kind.startswith('date') else ''}"
-        )
-    else:
-        times = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-        text = np.isnan(times) & ~pd.isna(column).to_numpy()
-        if text.any():
-            raise ValueError(_text_times(column[text].iloc[0], values, key))
-    bad = np.flatnonzero(~np.isfinite(times))
-    if len(bad):
-        raise ValueError(
-            f"{key!r} has {len(bad)} missing or infinite times (first: row {column.index[bad[0]]!r}); "
-            "drop those rows or fill them in"
-        )
-    return times
-
-
-def nearest(times: np.ndarray, time: float) -> int | None:
-    """Position of ``time`` among distinct times, give or take the rounding of float32; None where it is not there."""
-    gap = np.diff(np.sort(times)).min(initial=np.inf)
-    k = int(np.abs(times - time).argmin())
-    # Far from zero the rounding may exceed the gaps, and must not take one time for another.
-    return k if abs(times[k] - time) <= min(1e-7 * abs(time) + 1e-12, 1e-3 * gap) else None
 
 
 def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tuple[str, ...], str]:
@@ -199,28 +155,6 @@ def finite_or_raise(x: np.ndarray, name: str, row_names: Any = None) -> None:
         )
 
 
-def _as_series(values: Any, key: str) -> pd.Series:
-    array = np.atleast_1d(
-        np.asarray(list(values) if isinstance(values, (Set, Iterator)) else values)
-    )
-    if array.ndim > 1:
-        raise ValueError(f"{key!r} must be a flat list of numbers, found shape {array.shape}")
-    return pd.Series(array).infer_objects()  # timedeltas hide in arrays of objects
-
-
-def _in_obs(values: Any, key: str) -> str:
-    """How a user names the values: a Series is a column of ``obs``."""
-    return f"adata.obs[{key!r}]" if isinstance(values, pd.Series) else key
-
-
-def _text_times(example: Any, values: Any, key: str) -> str:
-    said = f"{key!r} holds text ({str(example)!r}); times must be numbers"
-    if not isinstance(values, pd.Series):
-        return f"{said}, such as 3.0 for 'day 3'"
-    column = _in_obs(values, key)
-    return f"{said}. Make them: {column} = {column}.astype(str).str.extract(r'(\\d+\\.?\\d*)')[0].astype(float)"
-
-
 def _suggestion(adata: AnnData, role: str) -> str:
     if role != "time_key":
         return f"columns of adata.obs: {_listed(adata.obs.columns)}"
@@ -232,7 +166,7 @@ def _suggestion(adata: AnnData, role: str) -> str:
 
 def _looks_like_times(column: pd.Series) -> bool:
     try:
-        return 2 <= len(np.unique(numeric_times(column))) <= min(100, max(2, len(column) // 3))
+        return 2 <= len(np.unique(as_times(column))) <= min(100, max(2, len(column) // 3))
     except (ValueError, TypeError):
         return False
 

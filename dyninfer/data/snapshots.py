@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data import keys
+from dyninfer.data.times import Clock, as_times
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -59,14 +60,14 @@ class Snapshots:
     source: dict[str, str] = field(default_factory=dict)  # the keys these snapshots were read by
 
     def __post_init__(self) -> None:
-        times, given = keys.numeric_times(self.times, "times"), list(self.samples)
+        times, given = as_times(self.times), list(self.samples)
         if len(times) != len(given):
             raise ValueError(
                 f"times has {len(times)} entries but samples has {len(given)}; give one sample per time"
             )
         if len(times) < 2:
             raise ValueError(f"snapshots need at least two times, found {times.tolist()}")
-        if len(np.unique(times)) < len(times):
+        if len(Clock.of(times)) < len(times):
             raise ValueError(
                 f"times must differ, found {times.tolist()}; join the samples of equal times into one array"
             )
@@ -126,14 +127,15 @@ class Snapshots:
         ValueError
             If times are text or missing, or fewer than two times remain.
         """
-        column = keys.numeric_times(keys.obs_column(adata, time_key, "time_key"), str(time_key))
+        column = as_times(keys.obs_column(adata, time_key, "time_key"), str(time_key))
         array, features, rep = keys.representation(adata, use_rep)
-        times = _without(np.unique(column), hold_out, str(time_key))
+        clock = Clock.of(column)
+        times = _without(clock.times, hold_out, str(time_key))
         if len(times) < 2:
             raise ValueError(
                 f"need at least two times in adata.obs[{time_key!r}], found {times.tolist()}"
             )
-        rows = [np.flatnonzero(column == t) for t in times]
+        rows = [clock.rows(column, t) for t in times]
         samples = [keys.dense_rows(array, r, rep) for r in rows]
         if rep == "X":
             keys.warn_if_counts(samples[0], "adata.X")
@@ -180,7 +182,7 @@ class Snapshots:
 
     def index(self, time: float) -> int:
         """Position of ``time`` among the times; a ValueError lists the times there are."""
-        return _index(self.times, time)
+        return _index(Clock(self.times), time)
 
     def at(self, time: float) -> np.ndarray:
         """Samples ``(n, feature)`` at one of the times."""
@@ -326,19 +328,21 @@ class Snapshots:
 
 
 def cells_at(
-    adata: AnnData, source: dict[str, str], time: float
+    adata: AnnData, source: dict[str, str], time: float, spacing: float | None = None
 ) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     """States ``(n, feature)``, names of features, and names of the cells of one time; no other time need be there.
 
-    ``source`` holds the keys, as in :attr:`Snapshots.source`.
+    ``source`` holds the keys, as in :attr:`Snapshots.source`; ``spacing`` is the shortest gap between the times of the
+    data, which a single time does not show.
     """
     key = source["time_key"]
-    column = keys.numeric_times(keys.obs_column(adata, key, "time_key"), key)
+    column = as_times(keys.obs_column(adata, key, "time_key"), key)
     array, features, rep = keys.representation(adata, source.get("use_rep"))
-    times = np.unique(column)
-    if len(times) == 0:
+    if len(column) == 0:
         raise ValueError("the AnnData has no cells to start from")
-    rows = np.flatnonzero(column == times[_index(times, time)])
+    clock = Clock.of(column, spacing=spacing)
+    _index(clock, time)
+    rows = clock.rows(column, time)
     return (
         keys.dense_rows(array, rows, rep),
         features,
@@ -404,18 +408,16 @@ def _column_by_time(
     return tuple(number.to_numpy(dtype=np.float64) for number in numbers)
 
 
-def _index(times: np.ndarray, time: float) -> int:
-    k = keys.nearest(times, time)
+def _index(clock: Clock, time: float) -> int:
+    k = clock.nearest(time)
     if k is None:
-        raise ValueError(
-            f"no snapshot at time {time:g}; the times are {', '.join(f'{t:g}' for t in times)}"
-        )
+        raise ValueError(f"no snapshot at time {time:g}; the times are {clock}")
     return k
 
 
 def _without(times: np.ndarray, hold_out: float | Iterable[float] | None, key: str) -> np.ndarray:
     if hold_out is None:
         return times
-    return np.delete(
-        times, [_index(times, t) for t in keys.numeric_times(hold_out, f"hold_out ({key})")]
-    )
+    clock = Clock(times)
+    left_out = [_index(clock, t) for t in as_times(hold_out, f"hold_out ({key})")]
+    return np.delete(times, left_out)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from dyninfer.data import keys
+from dyninfer.data.times import as_times
 
 
 def asked_times(times: Any) -> np.ndarray:
     """Times ``(q,)`` that a user asks for, at least one."""
-    found = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+    found = as_times(times)
     if len(found) == 0:
         raise ValueError("times is empty; give one time at least")
     return found

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dyninfer.data import keys
 from dyninfer.data.snapshots import Snapshots, cells_at
+from dyninfer.data.times import Clock, as_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import fields_at
@@ -134,7 +135,7 @@ class SnapshotEstimator(Estimator):
         self.check_kinds()
         self.check()
         seed = check_seed(seed)
-        hold_out = None if hold_out is None else keys.numeric_times(hold_out, "hold_out")
+        hold_out = None if hold_out is None else as_times(hold_out, "hold_out")
         settings = (self.training or Training()).check()
         if max_steps is not None:
             settings = Training(**{**settings.get_params(), "max_steps": max_steps}).check()
@@ -207,7 +208,7 @@ class SnapshotEstimator(Estimator):
         Trajectories
         """
         self._check_fitted()
-        times = keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")
+        times = as_times(times)
         if len(times) == 0:
             raise ValueError(
                 "times is empty; give the time of the starting states and those to store"
@@ -264,7 +265,7 @@ class SnapshotEstimator(Estimator):
         if start not in ("previous", "first"):
             raise ValueError(f"start must be 'previous' or 'first', found {start!r}")
         observed = self._as_snapshots(data).check_finite()
-        wanted = observed.times[1:] if times is None else keys.numeric_times(times)
+        wanted = observed.times[1:] if times is None else as_times(times)
         rows = []
         for time in wanted:
             k = observed.index(time)
@@ -274,7 +275,7 @@ class SnapshotEstimator(Estimator):
                 )
             begin = float(observed.times[k - 1 if start == "previous" else 0])
             run = self.simulate(observed, [begin, observed.times[k]], seed=seed)
-            held = k in {keys.nearest(observed.times, t) for t in self.hold_out_}
+            held = k in Clock(observed.times).positions(self.hold_out_)
             scores = score_arrival(
                 observed, run, metrics=metrics, max_samples=max_samples, seed=seed
             )
@@ -293,7 +294,7 @@ class SnapshotEstimator(Estimator):
         if not (hasattr(adata, "obs") and hasattr(adata, "obsm")):
             raise TypeError(f"annotate writes into an AnnData, not {type(adata).__name__}")
         key = self.source_.get("time_key", "time")
-        times = keys.numeric_times(keys.obs_column(adata, key, "time_key"), key)
+        times = as_times(keys.obs_column(adata, key, "time_key"), key)
         x = self._features_of(adata)
         keys.finite_or_raise(x, self.source_.get("use_rep", "X"), np.asarray(adata.obs_names))
         fields = self._fields_at(adata, times, x)
@@ -395,7 +396,8 @@ class SnapshotEstimator(Estimator):
 
     def _starting(self, start: Any, time: float) -> tuple[Any, Any]:
         if hasattr(start, "obs") and hasattr(start, "obsm"):
-            x, features, names = cells_at(start, self._source(), time)
+            spacing = float(np.diff(self.times_).min())
+            x, features, names = cells_at(start, self._source(), time, spacing)
             self._check_features(features, x.shape[1], named=True)
             return x, names
         if isinstance(start, Snapshots):
@@ -433,8 +435,7 @@ class SnapshotEstimator(Estimator):
 
     def _warn_outside(self, times: np.ndarray) -> None:
         low, high = float(self.times_.min()), float(self.times_.max())
-        slack = 1e-6 * (high - low)  # times in single precision are not beyond
-        if times.min() < low - slack or times.max() > high + slack:
+        if not Clock(self.times_).covers(times):
             warnings.warn(
                 f"simulating from {times.min():g} to {times.max():g}, beyond the data ({low:g} to {high:g})",
                 UserWarning,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dyninfer.data import keys
 from dyninfer.data.paths import Paths
+from dyninfer.data.times import Clock, as_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.asking import asked_times, check_draws
 from dyninfer.estimators.from_paths import PathEstimator
@@ -334,7 +335,7 @@ class MarkovJumpInference(PathEstimator):
     def annotate(self, adata: AnnData) -> AnnData:
         """Write the most probable state of every row into ``obs["dyninfer_state"]``, and its probability beside it."""
         found = self.posterior_states(adata).set_index(["path", "time"])
-        times = keys.numeric_times(keys.obs_column(adata, self.source_["time_key"], "time_key"))
+        times = as_times(keys.obs_column(adata, self.source_["time_key"], "time_key"))
         owner = keys.obs_column(adata, self.source_["path_key"], "path_key").astype(str)
         rows = found.loc[list(zip(owner, times, strict=True))]
         adata.obs[keys.STATE] = pd.Categorical(
@@ -413,7 +414,7 @@ class MarkovJumpInference(PathEstimator):
         if isinstance(start, Paths) or (hasattr(start, "obs") and hasattr(start, "obsm")):
             if self.observation == "gaussian":
                 found = self.posterior_states(start)
-                here = found[np.isclose(found["time"], time)]
+                here = found.iloc[Clock.of(found["time"]).rows(found["time"], time)]
                 return np.array([names.index(s) for s in here["state"]])
             states = recoded(self._seen(self._as_paths(start)), names).at(time)
             return states[states >= 0]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.asking import asked_times, check_draws
 from dyninfer.estimators.from_paths import PathEstimator
@@ -119,7 +120,7 @@ class PosteriorEstimator(PathEstimator):
         self._check_fitted()
         paths = self._as_paths(data)
         if times is None:
-            every = np.unique(np.concatenate(paths.times))
+            every = Clock.of(np.concatenate(paths.times)).times
             times = every[every >= max(t[0] for t in paths.times)]
         times = asked_times(times)
         states = self._in_units(self._draws(paths, times, n_samples, seed)[1])

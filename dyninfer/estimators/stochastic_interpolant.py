@@ -15,6 +15,7 @@ from sklearn.base import clone
 from dyninfer.data import keys
 from dyninfer.data.conditions import ConditionCode
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.times import Clock, as_times, same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.diffusion import fields_at
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
@@ -329,7 +330,7 @@ class StochasticInterpolant(SnapshotEstimator):
         process: Any = self.process_
         check_bounded(process)
         observed = self._as_snapshots(data).check_finite()
-        if len(observed.times) != len(self.times_) or not np.allclose(observed.times, self.times_):
+        if not same_times(self.times_, observed.times):
             raise ValueError(
                 f"the data must have the times of the fit, {self.times_.tolist()}; found {observed.times.tolist()}"
             )
@@ -344,7 +345,7 @@ class StochasticInterpolant(SnapshotEstimator):
 
     def _run_each(self, start: Any, times: Any, seed: int, options: dict[str, Any]) -> Trajectories:
         """Simulate every cell under its own condition."""
-        first = float(keys.numeric_times(np.atleast_1d(np.asarray(times)), "times")[0])
+        first = float(as_times(times)[0])
         labels = self._conditions_at(start, first)
         x, names = self._starting(start, first)
         runs, order = [], []
@@ -375,10 +376,8 @@ class StochasticInterpolant(SnapshotEstimator):
         if isinstance(start, Snapshots) and start.conditions is not None:
             return np.asarray(start.conditions[start.index(time)]).astype(str)
         if hasattr(start, "obs") and "condition_key" in self.source_:
-            column = keys.numeric_times(
-                keys.obs_column(start, self._source()["time_key"], "time_key")
-            )
-            return self._labels(start)[column == time]
+            column = as_times(keys.obs_column(start, self._source()["time_key"], "time_key"))
+            return self._labels(start)[Clock.of(column).rows(column, time)]
         raise ValueError(
             "the model was learned under conditions; name one: simulate(..., condition=...)"
         )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.times import Clock
 from dyninfer.plotting import style
 from dyninfer.plotting.curves import mass
 from dyninfer.plotting.plane import Cells, plane_of
@@ -267,6 +268,10 @@ def _time(cells: Cells, time: float | None) -> float:
 
 def _around(times: np.ndarray, time: float) -> np.ndarray:
     """Mask of the cells of the observed times just before and after, or at, ``time``."""
-    there = np.unique(times)
-    before, after = there[there <= time].max(), there[there >= time].min()
-    return (times == before) | (times == after)
+    clock = Clock.of(times)
+    position = clock.nearest(time)
+    here = clock.positions(times)
+    if position is not None:
+        return here == position
+    after = int(np.searchsorted(clock.times, time))
+    return (here == after - 1) | (here == after)

@@ -10,6 +10,7 @@ import numpy as np
 
 from dyninfer.data import keys
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.times import as_times
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -51,7 +52,7 @@ class Cells:
         _check_width(int(np.prod(array.shape[1:])), features, repr(rep))
         times = np.full(data.n_obs, np.nan)
         if need_times or time_key is not None:
-            times = keys.numeric_times(keys.obs_column(data, time_key, "time_key"), str(time_key))
+            times = as_times(keys.obs_column(data, time_key, "time_key"), str(time_key))
         return cls(keys.dense_rows(array, np.arange(data.n_obs), rep), times)
 
 

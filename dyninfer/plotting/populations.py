@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyninfer.data import keys
 from dyninfer.data.storage import array
+from dyninfer.data.times import Clock, as_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.plotting import style
 from dyninfer.plotting.plane import Cells, Plane, plane_of
@@ -137,25 +137,21 @@ def marginals(
     _check_continuous(traj)
     cells = Cells.of(data, traj.features, use_rep, time_key, need_times=True)
     chosen = _marginal_times(cells.times, traj, times)
-    observed = np.unique(cells.times)
-    held = (
-        ()
-        if hold_out is None
-        else [keys.nearest(observed, h) for h in keys.numeric_times(hold_out, "hold_out")]
-    )
+    observed = Clock.of(cells.times)
+    held_out = [] if hold_out is None else observed.positions(as_times(hold_out, "hold_out"))
     one = traj.n_features == 1 and basis is None
     plane = None if one else plane_of(data, cells, traj.features, basis, components, n_neighbors)
     size = (1.9 * len(chosen) + 0.6, 4.0)
     panels = style.grid_of_axes(ax, (2, len(chosen)), size, sharex=True, sharey=True)
     scale = style.time_scale(cells.times)
     for column, t in zip(panels.T, chosen, strict=True):
-        there = cells.times == observed[keys.nearest(observed, t)]
+        there = observed.rows(cells.times, t)
         status = (traj.status == 0).cpu().numpy()
         states, weights = array(traj.at(t))[status], array(traj.weights_at(t))[status]
-        both = ((cells.states[there], np.full(there.sum(), 1 / there.sum())), (states, weights))
+        both = ((cells.states[there], np.full(len(there), 1 / len(there))), (states, weights))
         for panel, (x, w) in zip(column, both, strict=True):
             _population(panel, cells, plane, x, w, scale.to_rgba(t))
-        is_held = keys.nearest(observed, t) in held
+        is_held = observed.index(t) in held_out
         title = f"{t:g} {time_unit}".strip() + (", held out" if is_held else "")
         column[0].set_title(
             title,
@@ -244,15 +240,14 @@ def _label_rows(panels: np.ndarray, what: str) -> None:
 def _marginal_times(
     observed: np.ndarray, traj: Trajectories, times: Sequence[float] | np.ndarray | None
 ) -> np.ndarray:
-    there = np.unique(observed)
+    clock = Clock.of(observed)
     if times is not None:
-        chosen = keys.numeric_times(times)
-        unknown = [t for t in chosen if keys.nearest(there, t) is None]
-        if unknown:
-            raise ValueError(
-                f"nothing was observed at time {unknown[0]:g}; the times are {', '.join(f'{t:g}' for t in there)}"
-            )
+        chosen = as_times(times)
+        unknown = chosen[clock.positions(chosen) < 0]
+        if len(unknown):
+            raise ValueError(f"nothing was observed at time {unknown[0]:g}; the times are {clock}")
         return chosen
+    there = clock.times
     low, high = sorted((float(traj.times[0]), float(traj.times[-1])))
     inside = there[(there >= low) & (there <= high)]
     if len(inside) == 0:

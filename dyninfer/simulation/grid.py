@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.times import as_times
+
 DEFAULT_STEPS = 100
 _SLACK = 1e-4  # a step may be this much longer than dt: times in float32 must not cost one more
 
@@ -84,16 +86,9 @@ class Grid:
 
 def check_times(times: Any, backward: bool) -> Tensor:
     """Return ``times`` as a strictly monotone float64 tensor on the CPU, or raise a sentence."""
-    try:
-        values = torch.as_tensor(times).detach().to("cpu", torch.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"times must be a list or array of numbers, but it is {times!r}") from error
-    if values.ndim != 1 or len(values) == 0:
-        raise ValueError(
-            f"times must be one list of at least one number, but its shape is {tuple(values.shape)}"
-        )
-    if not values.isfinite().all():
-        raise ValueError("times must be finite, but it contains NaN or infinity")
+    values = torch.from_numpy(as_times(times))
+    if len(values) == 0:
+        raise ValueError("times is empty; give at least one number")
     gaps = torch.diff(values)
     if backward and len(gaps) and (gaps > 0).all():
         raise ValueError(

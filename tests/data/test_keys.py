@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 from dyninfer.data import keys
+from dyninfer.data.times import as_times
 
 
 def cells(day=(0, 0, 1, 1), **columns):
@@ -51,7 +52,7 @@ def hours(*values):
     ],
 )
 def test_numbers_numeric_text_categories_and_timedeltas_are_times(column, times):
-    found = keys.numeric_times(column, "day")
+    found = as_times(column, "day")
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, times, rtol=1e-15)
 
@@ -73,19 +74,19 @@ def test_the_line_shown_for_text_times_turns_them_into_numbers(labels, times, ki
     with pytest.raises(
         ValueError, match=f"holds text .*({labels[0]}|{labels[1]}).*times must be numbers"
     ) as error:
-        keys.numeric_times(adata.obs["my day's"], "my day's")
+        as_times(adata.obs["my day's"], "my day's")
     line = str(error.value).split("Make them: ")[1]
     exec(line, {"adata": adata})
-    np.testing.assert_array_equal(keys.numeric_times(adata.obs["my day's"], "my day's"), times)
+    np.testing.assert_array_equal(as_times(adata.obs["my day's"], "my day's"), times)
 
 
 def test_the_line_shown_for_dates_turns_them_into_days():
     adata = cells(day=[0, 1])
     adata.obs["date"] = pd.to_datetime(["2024-02-27", "2024-03-01"])
     with pytest.raises(ValueError, match="'date' holds datetime64 values") as error:
-        keys.numeric_times(adata.obs["date"], "date")
+        as_times(adata.obs["date"], "date")
     adata.obs["date"] = eval(str(error.value).split("as in ")[1], {"adata": adata})
-    np.testing.assert_array_equal(keys.numeric_times(adata.obs["date"], "date"), [0, 3])
+    np.testing.assert_array_equal(as_times(adata.obs["date"], "date"), [0, 3])
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_the_line_shown_for_dates_turns_them_into_days():
 )
 def test_what_is_not_a_time_is_refused_by_name(column, message):
     with pytest.raises(ValueError, match=message):
-        keys.numeric_times(column, "day")
+        as_times(column, "day")
 
 
 # --- columns ---

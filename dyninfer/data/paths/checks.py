@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dyninfer.data import display, keys
+from dyninfer.data import display
+from dyninfer.data.times import as_times
 
 MISSING = -1  # the integer state of an observation whose state is not known
 
@@ -67,13 +68,12 @@ def check_lengths(times: list[np.ndarray], states: list[np.ndarray], names: np.n
             raise ValueError(f"path {name!r} is empty; leave it out")
 
 
-def as_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
+def check_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """Finite float64 times ``(row,)`` of all paths, whose names are ``owners``."""
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
-        raise ValueError(
-            f"path {owners[~np.isfinite(flat)][0]!r} has missing or infinite times; drop those observations"
-        )
-    return keys.numeric_times(flat, "times")
+        first = owners[~np.isfinite(flat)][0]
+        raise ValueError(f"path {first!r} has missing or infinite times; drop those observations")
+    return as_times(flat)
 
 
 def as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.data import display, keys
 from dyninfer.data.paths import checks, reading
+from dyninfer.data.times import Clock
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -75,7 +76,7 @@ class Paths:
         states = checks.same_kind(states, names)
         checks.check_lengths(times, states, names)
         owner = np.repeat(np.arange(len(times)), [len(t) for t in times])
-        flat_times = checks.as_times(np.concatenate(times), names[owner])
+        flat_times = checks.check_times(np.concatenate(times), names[owner])
         flat_states = checks.as_states(np.concatenate(states), names, owner)
         order = np.lexsort([flat_times, owner])
         flat_times, flat_states = flat_times[order], flat_states[order]
@@ -170,13 +171,13 @@ class Paths:
             If no path has; the message names the nearest time.
         """
         times, states = np.concatenate(self.times), np.concatenate(self.states)
-        here = np.isclose(times, time, rtol=1e-9, atol=1e-12)
-        if not here.any():
+        clock = Clock.of(times)
+        if clock.nearest(time) is None:
             nearest = times[np.abs(times - time).argmin()]
             raise ValueError(
                 f"no path has an observation at time {time:g}; the nearest is at {nearest:g}"
             )
-        return states[here]
+        return states[clock.rows(times, time)]
 
     def padded(self) -> tuple[Tensor, Tensor, Tensor]:
         """All paths as one batch, as long as the longest path ``L``.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dyninfer.data import keys
+from dyninfer.data.times import as_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ def fields_from_anndata(
         raise ValueError(f"give use_rep={use_rep!r} or state_key={state_key!r}, not both")
     if adata.n_obs == 0:
         raise ValueError("the AnnData has no rows; paths need at least one")
-    times = keys.numeric_times(keys.obs_column(adata, time_key, "time_key"), str(time_key))
+    times = as_times(keys.obs_column(adata, time_key, "time_key"), str(time_key))
     owner, names = _owners(keys.obs_column(adata, path_key, "path_key"), str(path_key))
     order = np.lexsort([times, owner])
     _refuse_repeats(times[order], owner[order], names, time_key, path_key)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data import ancestry, display, storage
+from dyninfer.data.times import Clock
 from dyninfer.data.trajectories.checks import (
     Index,
     check_features,
@@ -463,13 +464,14 @@ class Trajectories:
     def _locate(self, t: float) -> tuple[int, float]:
         """Stored interval that holds ``t``: its first index, and how far into it ``t`` lies (0 at a stored time)."""
         times, t = self.times.detach().cpu().numpy(), float(t)
-        first, last = times.min(), times.max()
-        close = 1e-9 * max(last - first, abs(t))
-        if not first - close <= t <= last + close:
-            raise ValueError(f"time {t:g} is outside the simulated range {first:g} to {last:g}")
-        nearest = int(np.abs(times - t).argmin())
-        if abs(times[nearest] - t) <= close:
-            return nearest, 0.0
+        clock = Clock(times)
+        if not clock.covers(t):
+            raise ValueError(
+                f"time {t:g} is outside the simulated range {times.min():g} to {times.max():g}"
+            )
+        stored = clock.nearest(t)
+        if stored is not None:
+            return stored, 0.0
         ahead = times > t if self._ascending else times < t
         k = int(ahead.argmax()) - 1
         return k, float((t - times[k]) / (times[k + 1] - times[k]))

@@ -1,0 +1,265 @@
+"""Times: read as float64 in their own units, and compared relative to their own spacing.
+
+Wherever two times meet, a :class:`Clock` says whether they are one time. Times that differ by no
+more than the rounding of float32 or float64 are one. Far from zero, where that rounding is as
+long as the gaps between times, the gaps decide, so that no time is taken for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SINGLE = 2 * float(np.finfo(np.float32).eps)  # a step of arithmetic, and the storing of its result
+DOUBLE = 4 * float(np.finfo(np.float64).eps)  # a few steps, such as hours / 24 or 3 * 0.1
+# A number that was asked for is one of the times if it lies this close, in gaps between them.
+NEAR = 1e-3
+# Two numbers of one column are one time if they lie this close, in gaps to the next one.
+# Designs with gaps of 1 : 10,000 are real, so it must be below that.
+ALIKE = 5e-5
+
+# What pandas calls values that are not times, and must not be read as numbers.
+_NOT_TIMES = ("boolean", "complex", "datetime", "datetime64", "date", "period", "interval")
+
+
+def as_times(values: Any, name: str = "times") -> np.ndarray:
+    """Convert times to float64 ``(n,)``, in their own units; timedeltas become days.
+
+    Parameters
+    ----------
+    values : Series, array, tensor, list, set or number
+        Numbers, numeric text, categories of them, or timedeltas.
+    name : str
+        What messages call the values: the argument, or the column of ``obs``.
+
+    Raises
+    ------
+    ValueError
+        For labels such as "day 3" (the message shows the line which turns them into numbers), for
+        dates and truth values, for missing or infinite times, and for whole numbers that are too
+        large to be told apart in float64.
+    """
+    column = _as_series(values, name)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        times = _category_times(column, name)
+    elif pd.api.types.is_timedelta64_dtype(column):
+        times = (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
+    else:
+        times = _number_times(column, values, name)
+    invalid = np.flatnonzero(~np.isfinite(times))
+    if len(invalid):
+        raise ValueError(
+            f"{name!r} has {len(invalid)} missing or infinite times "
+            f"(first: row {column.index[invalid[0]]!r}); drop those rows or fill them in"
+        )
+    return times
+
+
+class Clock:
+    """Distinct times, and which of them a number means.
+
+    Parameters
+    ----------
+    times : array ``(n,)``
+        Distinct times in any order. :meth:`of` takes the times of a column, with repeats.
+    spacing : float, optional
+        Gap between the times of the data that ``times`` are part of. Needed only to judge a
+        single time, which has no gaps of its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> clock = Clock([0.1, 0.2, 0.3])
+    >>> clock.index(np.float32(0.2))
+    1
+    >>> Clock([1.7e9, 1.7e9 + 10]).nearest(1.7e9 + 4) is None
+    True
+    """
+
+    def __init__(self, times: Any, spacing: float | None = None) -> None:
+        self.times = as_times(times)
+        self._order = np.argsort(self.times, kind="stable")
+        self._sorted = self.times[self._order]
+        self._slack = _slack(self._sorted, spacing)
+
+    @classmethod
+    def of(cls, column: Any, name: str = "times", spacing: float | None = None) -> Clock:
+        """Clock of the times in a column, in ascending order: repeats, and rounding, are one time."""
+        return cls(_distinct(as_times(column, name)), spacing)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def positions(self, times: Any) -> np.ndarray:
+        """Position of every one of ``times`` on the clock ``(n,)``, and -1 where it is not there."""
+        asked = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        if len(self) == 0:
+            return np.full(len(asked), -1)
+        above = np.searchsorted(self._sorted, asked).clip(max=len(self) - 1)
+        below = (above - 1).clip(min=0)
+        above_is_nearer = self._sorted[above] - asked < asked - self._sorted[below]
+        nearest = np.where(above_is_nearer, above, below)
+        is_there = np.abs(self._sorted[nearest] - asked) <= self._slack[nearest]
+        return np.where(is_there, self._order[nearest], -1)
+
+    def nearest(self, time: float) -> int | None:
+        """Position of ``time``; None where it is not there."""
+        position = int(self.positions(time)[0])
+        return None if position < 0 else position
+
+    def index(self, time: float) -> int:
+        """Position of ``time``; a ValueError lists the times there are."""
+        position = self.nearest(time)
+        if position is None:
+            raise ValueError(f"there is nothing at time {time:g}; the times are {self}")
+        return position
+
+    def rows(self, column: Any, time: float) -> np.ndarray:
+        """Rows of a column of times that are at ``time``; a ValueError lists the times there are."""
+        return np.flatnonzero(self.positions(column) == self.index(time))
+
+    def covers(self, times: Any) -> bool:
+        """Whether ``times``, one or more, lie between the first and the last time."""
+        asked = np.asarray(times, dtype=np.float64)
+        first = self._sorted[0] - self._slack[0]
+        last = self._sorted[-1] + self._slack[-1]
+        return bool(asked.min() >= first and asked.max() <= last)
+
+    def __str__(self) -> str:
+        return ", ".join(_spelled(self.times)) or "none"
+
+
+def same_times(a: Any, b: Any) -> bool:
+    """Whether two lists hold the same times in the same order, but for rounding."""
+    first, second = as_times(a), as_times(b)
+    if len(first) != len(second):
+        return False
+    clock = Clock.of(first)
+    return np.array_equal(clock.positions(first), clock.positions(second))
+
+
+def _slack(times: np.ndarray, spacing: float | None) -> np.ndarray:
+    """How far a number may lie from each of the ascending ``times`` to be that time."""
+    if len(times) == 0:
+        return times
+    alone = np.inf if spacing is None else spacing
+    gaps = np.concatenate([[alone], np.diff(times), [alone]])
+    nearest_gap = np.minimum(gaps[:-1], gaps[1:])
+    # Close to zero, rounding is that of the times which were subtracted: as long as the gaps.
+    size = np.abs(times)
+    local = np.maximum(size, np.where(np.isfinite(nearest_gap), nearest_gap, 0))
+    rounding = np.maximum(SINGLE * local, 4 * DOUBLE * size.max())
+    return np.minimum(rounding, NEAR * nearest_gap)
+
+
+def _distinct(times: np.ndarray) -> np.ndarray:
+    """Ascending distinct times; of numbers that differ by rounding, the one with fewest digits."""
+    values = np.unique(times)
+    groups = np.split(values, np.flatnonzero(~_rounded(values)) + 1)
+    return np.array([_shortest(group) for group in groups if len(group)])
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Which gaps ``(n - 1,)`` between ascending values are rounding."""
+    gaps = np.diff(values)
+    if len(gaps) == 0:
+        return np.zeros(0, dtype=bool)
+    double = gaps <= DOUBLE * np.abs(values).max()
+    # One of the two is the other in single precision.
+    single = values.astype(np.float32).astype(np.float64)
+    image = (single[:-1] == values[1:]) | (single[1:] == values[:-1])
+    between = _gap_around(np.where(double | image, np.inf, gaps))
+    # Without any other gap, only what float64 cannot tell apart is one time.
+    return (double | image) & np.where(np.isfinite(between), gaps <= ALIKE * between, double)
+
+
+def _gap_around(gaps: np.ndarray) -> np.ndarray:
+    """Nearest finite gap to the left or right of each, the shorter of the two."""
+    left = pd.Series(gaps).replace(np.inf, np.nan).ffill().fillna(np.inf)
+    right = pd.Series(gaps).replace(np.inf, np.nan).bfill().fillna(np.inf)
+    return np.minimum(left.to_numpy(), right.to_numpy())
+
+
+def _shortest(group: np.ndarray) -> float:
+    return float(min(group, key=lambda value: len(repr(float(value)))))
+
+
+def _spelled(times: np.ndarray, most: int = 20) -> list[str]:
+    """Times with as many digits as tell them apart."""
+    for digits in (6, 9, 12, 17):
+        words = [f"{time:.{digits}g}" for time in times]
+        if len(set(words)) == len(words):
+            break
+    if len(words) <= most:
+        return words
+    return [*words[: most - 1], "...", words[-1]]
+
+
+def _as_series(values: Any, name: str) -> pd.Series:
+    if isinstance(values, pd.Series):
+        return values
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    if isinstance(values, Set | Iterator):
+        values = list(values)
+    if isinstance(values, np.ma.MaskedArray):
+        values = values.astype(np.float64).filled(np.nan)
+    array = np.atleast_1d(np.asarray(values))
+    if array.ndim > 1:
+        raise ValueError(f"{name!r} must be a flat list of numbers, found shape {array.shape}")
+    # Pandas refuses the other order of bytes, and reads timedeltas out of arrays of objects.
+    return pd.Series(array.astype(array.dtype.newbyteorder("="))).infer_objects()
+
+
+def _category_times(column: pd.Series, name: str) -> np.ndarray:
+    # A category that no cell is in may be anything.
+    used = column.cat.remove_unused_categories().cat
+    times = as_times(pd.Series(used.categories), name)
+    # The code of a missing entry is -1: it takes the last of these.
+    return np.append(times, np.nan)[used.codes]
+
+
+def _number_times(column: pd.Series, values: Any, name: str) -> np.ndarray:
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in _NOT_TIMES:
+        message = f"{name!r} holds {kind} values; times must be numbers or timedeltas"
+        if kind.startswith("date"):
+            dates = _in_obs(values, name)
+            message += f": subtract the start, as in {dates} - {dates}.min()"
+        raise ValueError(message)
+    numbers = pd.to_numeric(column, errors="coerce")
+    times = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    is_text = np.isnan(times) & ~pd.isna(column).to_numpy()
+    if is_text.any():
+        raise ValueError(_text_message(column[is_text].iloc[0], values, name))
+    _check_whole_numbers(numbers, times, name)
+    return times
+
+
+def _check_whole_numbers(numbers: pd.Series, times: np.ndarray, name: str) -> None:
+    """Refuse whole numbers, such as nanoseconds, that float64 merges."""
+    if not pd.api.types.is_integer_dtype(numbers) or len(times) == 0:
+        return
+    beyond = np.abs(times).max() > 2**53  # the whole numbers that float64 holds without gaps
+    if beyond and numbers.nunique() > len(np.unique(times)):
+        raise ValueError(
+            f"{name!r} holds whole numbers up to {times.max():g}, too large to be told apart in "
+            f"float64; count from the start: subtract the first time"
+        )
+
+
+def _in_obs(values: Any, name: str) -> str:
+    """How a user names the values: a Series is a column of ``obs``."""
+    return f"adata.obs[{name!r}]" if isinstance(values, pd.Series) else name
+
+
+def _text_message(example: Any, values: Any, name: str) -> str:
+    message = f"{name!r} holds text ({str(example)!r}); times must be numbers"
+    if not isinstance(values, pd.Series):
+        return f"{message}, such as 3.0 for 'day 3'"
+    column = _in_obs(values, name)
+    pattern = r"r'(\d+\.?\d*)'"
+    return f"{message}. Make them: {column} = {column}.astype(str).str.extract({pattern})[0].astype(float)"
