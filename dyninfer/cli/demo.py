@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # was kept.
 HOLD_OUT = 24.0
 TIME_STEP = 1.5  # hours between stored times; every observed time is one of them
-KEYS = {"time_key": "time", "use_rep": "X_pca"}
+KEYS: dict[str, Any] = {"time_key": "time", "use_rep": "X_pca"}
 
 
 class Demo(NamedTuple):

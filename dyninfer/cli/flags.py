@@ -1,4 +1,8 @@
-"""Command-line flags made from what Python already says: dataclass fields, signatures, docstrings."""
+"""Command-line flags made from what Python already says: dataclass fields, signatures, docstrings.
+
+A setting that is itself made of settings can be given whole, ``--noise "FractionalNoise(hurst=0.7)"``,
+or part by part, ``--noise.hurst 0.7``.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +10,15 @@ import argparse
 import ast
 import dataclasses
 import inspect
-import re
-import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Sequence
-from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any
 
+from dyninfer.cli.docstrings import parameter_texts
+from dyninfer.cli.values import argument_options, settings_classes, written
 from dyninfer.learning.settings import Settings
 
-_WORDS = {
-    bool: "yes or no",
-    int: "a whole number",
-    float: "a number",
-    Settings: "Name(key=value, ...)",
-    Path: "a path",
-    str: "text",
-}
-_LISTS = (list, tuple, Sequence, Iterable, Collection)
-_UNSEEN = {
-    "AnnData": Any,
-    "Snapshots": Any,
-    "DensityCurve": Any,
-    "Paths": Any,
-}  # imported for type checkers only
+REQUIRED = inspect.Parameter.empty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,206 +37,181 @@ class Flag:
 
 
 def of_fields(cls: type, skip: Collection[str] = ()) -> list[Flag]:
-    """Flags of a dataclass of settings; fields of types that cannot be written as text are left out."""
-    hints, texts = typing.get_type_hints(cls, localns=_UNSEEN), docstring_parameters(cls)
-    flags = [
-        Flag(field.name, hints[field.name], _default(field), texts.get(field.name, ""))
-        for field in dataclasses.fields(cls)
-        if field.init and field.name not in skip
-    ]
-    return [flag for flag in flags if _argument(flag.annotation) is not None]
+    """Flags of a dataclass of settings, without fields of types that cannot be written as text."""
+    hints = _type_hints(cls)
+    texts = parameter_texts(cls)
+    flags = []
+    for field in dataclasses.fields(cls):
+        if field.init and field.name not in skip:
+            text = texts.get(field.name, "")
+            flags.append(Flag(field.name, hints[field.name], _default(field), text))
+    return _writable(flags)
 
 
 def of_signature(
     function: Callable[..., Any], skip: Collection[str] = (), explained_by: Iterable[Any] = ()
 ) -> list[Flag]:
-    """Flags of the keyword-only arguments of a function; ``explained_by`` says more on arguments it hands on."""
-    hints, texts = typing.get_type_hints(function, localns=_UNSEEN), docstring_parameters(function)
+    """Flags of the keyword-only arguments of a function.
+
+    The docstrings of ``explained_by`` say more on arguments that the function hands on.
+    """
+    hints = _type_hints(function)
+    texts = parameter_texts(function)
     for other in explained_by:
-        texts |= docstring_parameters(other)
-    flags = [
-        Flag(name, hints.get(name, str), parameter.default, texts.get(name, ""))
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in skip
-    ]
-    return [flag for flag in flags if _argument(flag.annotation) is not None]
+        texts |= parameter_texts(other)
+    flags = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in skip:
+            hint = hints.get(name, str)
+            flags.append(Flag(name, hint, parameter.default, texts.get(name, "")))
+    return _writable(flags)
+
+
+def of_parts(flag: Flag, argv: Sequence[str]) -> dict[str, list[Flag]]:
+    """Flags of the parts of a setting that is made of settings, by the title of their group.
+
+    The parts are those of the class that ``argv`` names for it, else of its default, else of the
+    only class that it can be.
+    """
+    cls = _class_in(option_text(argv, flag.option)) or _class_of(flag.annotation, flag.default)
+    if cls is None or not dataclasses.is_dataclass(cls):
+        return {}
+    parts = []
+    for part in of_fields(cls):
+        default = part.default
+        if type(flag.default) is cls:
+            default = getattr(flag.default, part.name)
+        parts.append(dataclasses.replace(part, name=f"{flag.name}.{part.name}", default=default))
+    groups = {f"{flag.name}: {cls.__name__}": parts}
+    for part in parts:
+        groups |= of_parts(part, argv)
+    return {title: flags for title, flags in groups.items() if flags}
 
 
 def add(group: Any, flags: Iterable[Flag], prefix: str = "", taken: Collection[str] = ()) -> None:
     """Add flags to a parser; those that are not given leave no trace in the result.
 
-    ``prefix`` goes before the name in the result and, where the plain name is ``taken``, on the command line.
+    ``prefix`` goes before the name in the result and, where the plain name is ``taken``, on the
+    command line.
     """
     for flag in flags:
-        kwargs: dict[str, Any] = dict(_argument(flag.annotation) or {})
-        option = f"--{prefix}{flag.option[2:]}" if flag.name in taken else flag.option
-        shown = (
-            "" if flag.default is inspect.Parameter.empty else f"(default: {_shown(flag.default)})"
-        )
-        text = f"{flag.help} {shown}".strip().replace("%", "%%")
+        option = flag.option
+        if flag.name in taken:
+            option = f"--{prefix}{option.removeprefix('--')}"
         group.add_argument(
-            option, dest=prefix + flag.name, default=argparse.SUPPRESS, help=text, **kwargs
+            option,
+            dest=prefix + flag.name,
+            default=argparse.SUPPRESS,
+            help=_help(flag).replace("%", "%%"),
+            **(argument_options(flag.annotation) or {}),
         )
 
 
-def docstring_parameters(documented: Any) -> dict[str, str]:
-    """Text of every entry under "Parameters" of a NumPy docstring, on one line; a class inherits those of its bases."""
-    sources = documented.__mro__[::-1] if inspect.isclass(documented) else [documented]
-    found: dict[str, str] = {}
-    for source in sources:
-        section = re.search(
-            r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n-+\n|\Z)", _own_doc(source), re.S | re.M
-        )
-        entries = re.split(r"^(?=\S)", section[1], flags=re.M) if section else []
-        for entry in filter(None, entries):
-            names, _, text = entry.partition("\n")
-            plain = " ".join(_without_markup(text).split())
-            found |= {name.strip(" *"): plain for name in names.split(" : ")[0].split(",")}
-    return found
+def compose(base: type | Settings, values: dict[str, Any]) -> Any:
+    """Make settings of a class, or change some that are there; dotted names reach into their parts.
 
-
-def settings(text: str) -> Any:
-    """Read settings written as in Python, ``Name(key=value, ...)``; several may be added with ``+``.
-
-    Raises
-    ------
-    ValueError
-        If the text is anything else, or the class or one of its settings is not known.
+    Parameters
+    ----------
+    base : class or Settings
+        What to make, or what to start from.
+    values : dict
+        By name, as flags give them. A class as a value stands for settings of that class.
     """
-    try:
-        return _evaluate(ast.parse(text, mode="eval").body)
-    except SyntaxError:
-        raise ValueError(f"{text!r} cannot be read; write Name(key=value, ...)") from None
-    except TypeError as error:
-        raise ValueError(f"{text!r} cannot be made: {error}") from None
+    keywords: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        owner, dot, part = name.partition(".")
+        if dot:
+            parts.setdefault(owner, {})[part] = value
+            continue
+        keywords[name] = value
+        if isinstance(value, type):
+            parts.setdefault(name, {})
+    for owner, changes in parts.items():
+        whole = keywords[owner] if owner in keywords else _whole(base, owner)
+        keywords[owner] = compose(whole, changes)
+    if isinstance(base, type):
+        return base(**keywords)
+    return dataclasses.replace(base, **keywords)  # type: ignore[type-var]
 
 
-def _argument(annotation: Any) -> dict[str, Any] | None:
-    """Keywords of ``add_argument`` for a type; None where text cannot give it."""
-    members = _members(annotation)
-    optional = type(None) in members
-    lists = [m for m in members if (typing.get_origin(m) or m) in _LISTS]
-    literals = [
-        value for m in members if typing.get_origin(m) is Literal for value in typing.get_args(m)
-    ]
-    if members == [bool]:
-        return {"action": argparse.BooleanOptionalAction}
-    if literals:
-        choices = [*literals, *([None] if optional else [])]
-        names = {str(_shown(value)): value for value in choices}
-        return {
-            "type": lambda text: names.get(text.lower(), text),
-            "choices": choices,
-            "metavar": f"{{{','.join(names)}}}",
-        }
-    if lists:
-        inner = [m for m in typing.get_args(lists[0]) if m is not Ellipsis]
-        kinds = _kinds(inner[:1] or [str])
-        return (
-            None
-            if not kinds
-            else {"nargs": "+", "type": _reader(kinds, False), "metavar": _metavar(kinds)}
-        )
-    kinds = _kinds(members)
-    return None if not kinds else {"type": _reader(kinds, optional), "metavar": _metavar(kinds)}
+def option_text(argv: Sequence[str], option: str) -> str | None:
+    """Text that ``argv`` gives for an option, before there is a parser that knows it."""
+    text = None
+    for k, word in enumerate(argv):
+        if word == option:
+            text = argv[k + 1] if k + 1 < len(argv) else None
+        elif word.startswith(f"{option}="):
+            text = word.removeprefix(f"{option}=")
+    return text
 
 
-def _members(annotation: Any) -> list[Any]:
-    return (
-        list(typing.get_args(annotation))
-        if typing.get_origin(annotation) in (Union, types.UnionType)
-        else [annotation]
-    )
+def _type_hints(documented: Any) -> dict[str, Any]:
+    """Types by name; those that are imported for type checkers only count as any."""
+    unseen: dict[str, Any] = {}
+    while True:
+        try:
+            return typing.get_type_hints(documented, localns=unseen)
+        except NameError as error:
+            if error.name is None or error.name in unseen:
+                raise
+            unseen[error.name] = Any
 
 
-def _kinds(members: Sequence[Any]) -> list[Any]:
-    """What a text may become, the narrowest first."""
-    order = [bool, int, float, Settings, Path, str]
-    kinds = []
-    for kind in order:
-        for member in members:
-            if member is kind or (
-                kind is Settings and inspect.isclass(member) and issubclass(member, Settings)
-            ):
-                kinds.append(kind)
-                break
-    return kinds
-
-
-def _reader(kinds: Sequence[Any], optional: bool) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        if optional and text.lower() == "none":
-            return None
-        if Settings in kinds and ("(" in text or str not in kinds):
-            try:
-                return settings(text)
-            except ValueError as error:
-                raise argparse.ArgumentTypeError(str(error)) from None
-        for kind in kinds:
-            if kind in (int, float, Path, str):
-                try:
-                    return kind(text)
-                except ValueError:
-                    continue
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not {' or '.join(_WORDS[kind] for kind in kinds)}"
-        )
-
-    return read
-
-
-def _evaluate(node: ast.expr) -> Any:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _evaluate(node.left) + _evaluate(node.right)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if node.func.id not in Settings.registry:
-            raise ValueError(
-                f"{node.func.id!r} is not known; there are {', '.join(sorted(Settings.registry))}"
-            )
-        named = {str(k.arg): _evaluate(k.value) for k in node.keywords}
-        return Settings.registry[node.func.id](*map(_evaluate, node.args), **named)
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        raise ValueError(
-            f"{ast.unparse(node)!r} cannot be read; write Name(key=value, ...)"
-        ) from None
-
-
-def _metavar(kinds: Sequence[Any]) -> str:
-    names = {
-        int: "INT",
-        float: "NUMBER",
-        str: "TEXT",
-        Path: "FILE",
-        Settings: "SETTINGS",
-        bool: "BOOL",
-    }
-    return "|".join(dict.fromkeys(names[k] for k in kinds if not (k is str and Path in kinds)))
+def _writable(flags: Iterable[Flag]) -> list[Flag]:
+    return [flag for flag in flags if argument_options(flag.annotation) is not None]
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
         return field.default
-    return (
-        inspect.Parameter.empty
-        if field.default_factory is dataclasses.MISSING
-        else field.default_factory()
-    )
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return REQUIRED
 
 
-def _shown(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else value
+def _help(flag: Flag) -> str:
+    sentences = [flag.help]
+    classes = settings_classes(flag.annotation)
+    if len(classes) > 1:
+        names = ", ".join(cls.__name__ for cls in classes)
+        sentences.append(f"One of {names}.")
+    if flag.default is not REQUIRED:
+        sentences.append(f"(default: {written(flag.default)})")
+    return " ".join(sentences).strip()
 
 
-def _own_doc(source: Any) -> str:
-    return inspect.cleandoc(
-        source.__dict__.get("__doc__") or "" if inspect.isclass(source) else source.__doc__ or ""
-    )
+def _class_in(text: str | None) -> type[Settings] | None:
+    """Class that a text names, bare or with brackets; None for a sum or what cannot be read."""
+    try:
+        node = ast.parse(text or "", mode="eval").body
+    except SyntaxError:
+        return None
+    if isinstance(node, ast.Call):
+        node = node.func
+    if isinstance(node, ast.Name):
+        return Settings.registry.get(node.id)
+    return None
 
 
-def _without_markup(text: str) -> str:
-    text = re.sub(r":\w+:`~?\.?([^`]*)`", r"\1", text)
-    return re.sub(r"`{1,2}([^`]*)`{1,2}", r"\1", text)
+def _class_of(annotation: Any, default: Any) -> type[Settings] | None:
+    """Class of the default settings, or the only class that the annotation allows."""
+    if isinstance(default, Settings):
+        return type(default)
+    classes = settings_classes(annotation)
+    if len(classes) == 1:
+        return classes[0]
+    return None
+
+
+def _whole(base: type | Settings, name: str) -> Any:
+    """What the parts of a setting are changed in where it is not given as a whole."""
+    if isinstance(base, Settings):
+        whole = getattr(base, name)
+    else:
+        (field,) = (field for field in dataclasses.fields(base) if field.name == name)
+        whole = _default(field)
+    if isinstance(whole, Settings):
+        return whole
+    cls = base if isinstance(base, type) else type(base)
+    return _class_of(_type_hints(cls)[name], whole)

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 import dyninfer as di
-from dyninfer.cli import flags
-from dyninfer.cli import main as cli
+from dyninfer.cli import arguments, flags
+from dyninfer.cli.main import main
+from dyninfer.cli.values import read_settings
 from dyninfer.estimators import registry
 from dyninfer.learning.settings import Settings
 
@@ -55,7 +56,7 @@ FIT = [
 def fails(capsys, *argv):
     """Run a command that must fail, and return its one line."""
     try:
-        code = cli.main(list(map(str, argv)))
+        code = main(list(map(str, argv)))
     except SystemExit as stop:
         code = stop.code
     shown = capsys.readouterr().err.strip()
@@ -66,23 +67,20 @@ def fails(capsys, *argv):
 
 def test_fit_simulate_evaluate_end_to_end(folder, capsys):
     assert (
-        cli.main([*FIT, "--use-rep", "X_pca", "--hold-out", "2", "--sigma", "0.1", "--seed", "3"])
-        == 0
+        main([*FIT, "--use-rep", "X_pca", "--hold-out", "2", "--sigma", "0.1", "--seed", "3"]) == 0
     )
     model = di.load("model.safetensors")
     assert (model.sigma, model.width, model.hold_out_, model.seed_) == (0.1, 8, [2.0], 3)
     assert "finished after 20 steps; written to model.safetensors" in capsys.readouterr().out
 
     times = ["--times", "0:3:7", "--n-paths", "11"]
-    assert (
-        cli.main(["simulate", "model.safetensors", "cells.h5ad", *times, "--out", "traj.nc"]) == 0
-    )
+    assert main(["simulate", "model.safetensors", "cells.h5ad", *times, "--out", "traj.nc"]) == 0
     traj = di.Trajectories.load("traj.nc")
     assert traj.states.shape == (11, 7, 3)
     np.testing.assert_allclose(traj.times, np.linspace(0, 3, 7))
 
     out = ["--out", "metrics.csv", "--report", "report.html", "--metrics", "w1", "mmd"]
-    assert cli.main(["evaluate", "model.safetensors", "cells.h5ad", *out]) == 0
+    assert main(["evaluate", "model.safetensors", "cells.h5ad", *out]) == 0
     table = pd.read_csv("metrics.csv")
     expected = model.evaluate(anndata.read_h5ad("cells.h5ad"), metrics=("w1", "mmd"))
     np.testing.assert_allclose(table["w1"], expected["w1"], rtol=1e-5)
@@ -93,7 +91,7 @@ def test_fit_simulate_evaluate_end_to_end(folder, capsys):
 
 
 def test_the_command_line_fits_the_same_model_as_python(folder):
-    assert cli.main(FIT) == 0
+    assert main(FIT) == 0
     adata = anndata.read_h5ad("cells.h5ad")
     same = di.ActionMatching(width=8, training=di.Training(max_steps=20)).fit(
         adata, time_key="day", progress=False
@@ -107,14 +105,12 @@ def test_the_command_line_fits_the_same_model_as_python(folder):
 def test_a_method_of_the_users_own_file_has_its_flags_and_is_loaded_again(folder, capsys):
     method = ["--method", f"{TOY}:MeanMatching"]
     with pytest.raises(SystemExit):
-        cli.main(["fit", *method, "--help"])
+        main(["fit", *method, "--help"])
     shown = capsys.readouterr().out
     assert "MeanMatching:" in shown
     assert "--growth-penalty" not in shown
-    assert cli.main([*FIT, *method]) == 0
-    assert (
-        cli.main(["evaluate", "model.safetensors", "cells.h5ad", *method, "--metrics", "w1"]) == 0
-    )
+    assert main([*FIT, *method]) == 0
+    assert main(["evaluate", "model.safetensors", "cells.h5ad", *method, "--metrics", "w1"]) == 0
 
 
 def test_ctrl_c_during_fit_saves_the_model_so_far(folder, monkeypatch, capsys):
@@ -129,7 +125,7 @@ def test_ctrl_c_during_fit_saves_the_model_so_far(folder, monkeypatch, capsys):
         return loss(self, *args)
 
     monkeypatch.setattr(action_matching.ActionObjective, "loss", interrupted)
-    assert cli.main(FIT) == 0
+    assert main(FIT) == 0
     assert "interrupted" in capsys.readouterr().out
     assert di.load("model.safetensors").status_ == "interrupted"
 
@@ -139,7 +135,7 @@ def test_ctrl_c_elsewhere_ends_with_130_and_no_traceback(folder, monkeypatch, ca
         raise KeyboardInterrupt
 
     monkeypatch.setattr(anndata, "read_h5ad", interrupted)
-    assert cli.main(FIT) == 130
+    assert main(FIT) == 130
     assert capsys.readouterr().err == "dyninfer: interrupted\n"
 
 
@@ -181,12 +177,12 @@ def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_2(folder, capsys, arg
 
 def test_traceback_is_shown_where_asked(folder):
     with pytest.raises(KeyError):
-        cli.main(["fit", "cells.h5ad", "--time-key", "dya", "--traceback"])
+        main(["fit", "cells.h5ad", "--time-key", "dya", "--traceback"])
 
 
 def test_warnings_are_sentences_without_code(folder, capsys):
-    cli.main(FIT)
-    cli.main(["simulate", "model.safetensors", "cells.h5ad", "--times", "0,4"])
+    main(FIT)
+    main(["simulate", "model.safetensors", "cells.h5ad", "--times", "0,4"])
     assert (
         "dyninfer: warning: simulating from 0 to 4, beyond the data (0 to 3)\n"
         in capsys.readouterr().err
@@ -194,17 +190,17 @@ def test_warnings_are_sentences_without_code(folder, capsys):
 
 
 def test_datasets_are_listed_and_written(folder, capsys):
-    assert cli.main(["datasets"]) == 0
+    assert main(["datasets"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in di.datasets.available()["name"])
-    assert cli.main(["datasets", "mesc_retinoic_acid", "--out", "cells2.h5ad"]) == 0
+    assert main(["datasets", "mesc_retinoic_acid", "--out", "cells2.h5ad"]) == 0
     assert anndata.read_h5ad("cells2.h5ad").shape == (2449, 41)
 
 
 def test_info_names_the_versions_that_are_installed(capsys):
     from importlib.metadata import version
 
-    assert cli.main(["info"]) == 0
+    assert main(["info"]) == 0
     lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert lines["numpy"] == version("numpy")
     assert lines["torch"] == version("torch")
@@ -224,7 +220,7 @@ def test_torch_is_not_imported_for(argv):
 @pytest.mark.parametrize("command", ["demo", "fit", "simulate", "evaluate", "datasets", "info"])
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main([command, "--help"])
+        main([command, "--help"])
     assert stop.value.code == 0
     assert f"  dyninfer {command}" in capsys.readouterr().out.split("example")[-1]
 
@@ -265,9 +261,9 @@ class Push(Settings):
 
 
 def parse(*argv):
-    parser = cli._Parser()
+    parser = arguments.Parser()
     flags.add(parser, flags.of_fields(Push), "own.")
-    return cli._given(parser.parse_args(argv), "own.")
+    return arguments.by_prefix(parser.parse_args(argv), "own.")
 
 
 def test_flags_follow_types_defaults_and_docstrings():
@@ -294,20 +290,115 @@ def test_settings_are_written_as_in_python_and_added():
     assert parse("--other", "Push(force=2) + Push(force=3)")["other"].force == 5
 
 
+def parse_parts(*argv, cls=None):
+    """Value of the setting ``other`` of a push, given whole or in parts."""
+    cls = cls or Team
+    parser = arguments.Parser()
+    own = flags.of_fields(cls)
+    flags.add(parser, own, "own.")
+    for flag in own:
+        for parts in flags.of_parts(flag, argv).values():
+            flags.add(parser, parts, "own.")
+    return flags.compose(cls, arguments.by_prefix(parser.parse_args(argv), "own."))
+
+
+@dataclasses.dataclass(kw_only=True, repr=False, eq=False)
+class Rope(Settings):
+    """A rope.
+
+    Parameters
+    ----------
+    length : float
+        In metres; has no default.
+    """
+
+    length: float
+
+
+@dataclasses.dataclass(kw_only=True, repr=False, eq=False)
+class Team(Settings):
+    """A team.
+
+    Parameters
+    ----------
+    lead, helper : Push or Rope
+        Who, and with what.
+    spare : Rope, optional
+        Another rope.
+    """
+
+    lead: Push | Rope = dataclasses.field(default_factory=lambda: Push(force=5.0))
+    helper: Push | Rope | None = None
+    spare: Rope | None = None
+
+
+def test_parts_of_a_setting_change_its_default():
+    team = parse_parts("--lead.force", "2", "--lead.firm")
+    assert isinstance(team.lead, Push)
+    assert (team.lead.force, team.lead.firm, team.lead.mode) == (2.0, True, "soft")
+    assert parse_parts("--lead.firm").lead.force == 5.0
+
+
+def test_a_bare_name_chooses_the_class_whose_parts_are_flags():
+    team = parse_parts("--lead", "Rope", "--lead.length", "3", "--helper=Push")
+    assert (type(team.lead), team.lead.length, type(team.helper)) == (Rope, 3.0, Push)
+
+
+def test_parts_change_settings_that_are_given_whole():
+    team = parse_parts("--helper", "Push(force=2, mode='hard')", "--helper.force", "7")
+    assert (team.helper.force, team.helper.mode) == (7.0, "hard")
+
+
+def test_the_only_class_a_setting_can_have_needs_no_name():
+    assert parse_parts().spare is None
+    assert parse_parts("--spare.length", "4").spare.length == 4.0
+
+
+def test_parts_reach_into_parts():
+    @dataclasses.dataclass(kw_only=True, repr=False, eq=False)
+    class League(Settings):
+        """A league.
+
+        Parameters
+        ----------
+        home : Team
+            Who plays.
+        """
+
+        home: Team = dataclasses.field(default_factory=Team)
+
+    league = parse_parts("--home.helper", "Rope", "--home.helper.length", "2", cls=League)
+    assert (league.home.helper.length, league.home.lead.force) == (2.0, 5.0)
+
+
+@pytest.mark.parametrize("text", ["Team", "Team()", "1", "Push(force=1) + 2"])
+def test_a_setting_of_another_class_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        parse_parts("--lead", text)
+    assert "--lead: " in capsys.readouterr().err
+
+
+def test_settings_in_lists_and_their_own_reprs_are_read():
+    pushes = read_settings("[Push(force=inf), Push(sizes=(1, -2))]")
+    assert (pushes[0].force, pushes[1].sizes) == (float("inf"), (1, -2))
+    team = read_settings(repr(Team(spare=Rope(length=2.5))))
+    assert (team.spare.length, team.lead.force) == (2.5, 5.0)
+
+
 @pytest.mark.parametrize(
     "text", ["Push(", "Push(1)", "Push(force=f())", "open('x')", "Push", "__import__('os')"]
 )
 def test_settings_run_nothing_but_settings(text):
     with pytest.raises(ValueError):
-        flags.settings(text)
+        read_settings(text)
 
 
 def test_a_taken_name_gets_the_prefix():
-    parser = cli._Parser()
+    parser = arguments.Parser()
     flags.add(parser, flags.of_fields(Push), "own.", taken={"force"})
-    assert cli._given(parser.parse_args(["--own.force", "2"]), "own.") == {"force": 2.0}
+    assert arguments.by_prefix(parser.parse_args(["--own.force", "2"]), "own.") == {"force": 2.0}
 
 
 def test_times_are_evenly_spaced_or_a_list():
-    np.testing.assert_array_equal(cli._times("0:4:81"), np.linspace(0, 4, 81))
-    np.testing.assert_array_equal(cli._times("3,1.5,0"), [3, 1.5, 0])
+    np.testing.assert_array_equal(arguments.times("0:4:81"), np.linspace(0, 4, 81))
+    np.testing.assert_array_equal(arguments.times("3,1.5,0"), [3, 1.5, 0])

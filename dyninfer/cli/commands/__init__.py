@@ -1,0 +1,20 @@
+"""One file a command: its ``SUMMARY``, ``EXAMPLES``, ``add_arguments`` and ``run``.
+
+A new command is a new file and a line below. What several commands need stands in the room above.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from dyninfer.cli.commands import datasets, demo, evaluate, fit, info, simulate
+
+# In the order of ``dyninfer --help``, which is that of first use.
+COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
+    "fit": fit,
+    "simulate": simulate,
+    "evaluate": evaluate,
+    "datasets": datasets,
+    "info": info,
+}

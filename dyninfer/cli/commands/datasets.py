@@ -1,0 +1,40 @@
+"""``dyninfer datasets``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dyninfer.cli.inputs import check_folder, load_dataset
+
+SUMMARY = "list the data sets, or write one to a file"
+EXAMPLES = ["dyninfer datasets", "dyninfer datasets mesc_retinoic_acid --out cells.h5ad"]
+
+
+def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a data set; without it, all are listed"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write (default: NAME.h5ad)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """List the data sets, or write one of them to a file."""
+    from dyninfer.datasets import available
+
+    if arguments.name is None:
+        columns = ["name", "cells", "features", "origin", "times"]
+        print(available()[columns].to_string(index=False))
+        return
+    out = arguments.out
+    if out is None:
+        out = Path(f"{arguments.name}.h5ad")
+    adata = load_dataset(arguments.name)
+    check_folder(out)
+    adata.write_h5ad(out)
+    source = adata.uns["source"]
+    print(f"{adata}\n{source['reference']}\nlicence: {source['licence']}\nwritten to {out}")

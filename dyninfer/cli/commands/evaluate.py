@@ -1,0 +1,105 @@
+"""``dyninfer evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dyninfer.cli.arguments import add_data, add_model, add_seed, positive
+from dyninfer.cli.inputs import check_folder, load_model, read_data
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from dyninfer.estimators import SnapshotEstimator
+
+SUMMARY = "compare what the model simulates with what was observed"
+EXAMPLES = ["dyninfer evaluate model.safetensors cells.h5ad --out metrics.csv --report report.html"]
+METRICS = ("w1", "w2", "sliced_w2", "mmd", "energy")
+
+
+def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Add the arguments of this command."""
+    add_model(parser)
+    add_data(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as CSV")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a report as one HTML file"
+    )
+    parser.add_argument(
+        "--start",
+        choices=("previous", "first"),
+        default="previous",
+        help="simulate from the cells of the time before, or of the first time (default: previous)",
+    )
+    parser.add_argument(
+        "--metrics", nargs="+", choices=METRICS, default=METRICS, help="distances (default: all)"
+    )
+    parser.add_argument(
+        "--max-samples", type=positive, metavar="INT", help="cells compared at a time, at most"
+    )
+    parser.add_argument(
+        "--time-unit", default="", metavar="TEXT", help="unit of time, for the report"
+    )
+    add_seed(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the table of distances, and write it and a report where asked."""
+    from dyninfer.estimators import SnapshotEstimator
+
+    check_folder(arguments.out)
+    check_folder(arguments.report)
+    model = load_model(arguments.model, arguments.method)
+    data = read_data(arguments.data)
+    options = {"max_samples": arguments.max_samples, "seed": arguments.seed}
+    if isinstance(model, SnapshotEstimator):
+        table = model.evaluate(data, start=arguments.start, metrics=arguments.metrics, **options)
+    elif arguments.report is None:
+        table = model.evaluate(data, seed=arguments.seed)
+    else:
+        raise ValueError(
+            f"--report compares populations, which a {type(model).__name__} has none of; "
+            "leave it out"
+        )
+    _print_table(table)
+    if arguments.report is not None:
+        table = _write_report(arguments, cast(Any, model), data, table, options)
+    if arguments.out is not None:
+        table.to_csv(arguments.out, index=False)
+        print(f"written to {arguments.out}")
+
+
+def _print_table(table: pd.DataFrame) -> None:
+    """Print the columns that say something; sizes of samples are in the file."""
+    columns = []
+    for name in table:
+        is_size = str(name).startswith("n_")
+        if not is_size and not table[name].isna().all():
+            columns.append(name)
+    print(table[columns].to_string(index=False, float_format="{:.4g}".format))
+
+
+def _write_report(
+    arguments: argparse.Namespace,
+    model: SnapshotEstimator,
+    data: AnnData,
+    table: pd.DataFrame,
+    options: dict[str, Any],
+) -> pd.DataFrame:
+    """Write the report; the table comes back with the interpolation baseline."""
+    from dyninfer.data.snapshots import Snapshots
+    from dyninfer.report import add_interpolation, pictures, write_report
+
+    observed = Snapshots.from_anndata(data, **cast(Any, model.source_))
+    if arguments.start == "previous":
+        table = add_interpolation(table, observed, **options)
+    unit = arguments.time_unit
+    figures = pictures(model, data, observed, table, time_unit=unit, seed=arguments.seed)
+    title = f"{type(model).__name__} on {arguments.data}"
+    write_report(arguments.report, model, table, figures, title=title, time_unit=unit)
+    print(f"written to {arguments.report}")
+    return table

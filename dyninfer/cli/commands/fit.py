@@ -1,0 +1,87 @@
+"""``dyninfer fit``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dyninfer.cli.arguments import add_data, by_prefix
+from dyninfer.cli.inputs import check_folder, find_method, read_data
+
+SUMMARY = "fit a method to data and save the model"
+EXAMPLES = [
+    "dyninfer fit cells.h5ad --time-key day --use-rep X_pca --hold-out 3 --out model.safetensors",
+    "dyninfer fit mesc_retinoic_acid --time-key time --sigma 0.05 --max-steps 2000",
+    "dyninfer fit cells.h5ad --time-key day --method my_method.py:MyMethod",
+]
+METHOD = "ActionMatching"
+
+
+def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Add the arguments of this command and, if it is the one asked for, the method's flags."""
+    add_data(parser)
+    parser.add_argument(
+        "--method",
+        default=METHOD,
+        metavar="NAME|FILE.py:CLASS",
+        help="a method by name, or a class of your own; its flags are shown by --help "
+        f"(default: {METHOD})",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("model.safetensors"),
+        metavar="FILE",
+        help="model file (default: model.safetensors)",
+    )
+    parser.usage = (
+        "dyninfer fit DATA [--method NAME|FILE.py:CLASS] [--out FILE] [flags of the method]"
+    )
+    words = [word for word in argv if not word.startswith("-")]
+    if words[:1] == ["fit"]:
+        _add_method(parser, argv)
+
+
+def _add_method(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Add the flags of a method, of its ``fit``, and of its training."""
+    from dyninfer.cli import flags
+    from dyninfer.data.paths import Paths
+    from dyninfer.data.snapshots import Snapshots
+    from dyninfer.learning.training import Training
+
+    cls = find_method(flags.option_text(argv, "--method") or METHOD)
+    readers = (Paths.from_anndata, Snapshots.from_anndata)
+    data = flags.of_signature(cls.fit, explained_by=readers)
+    own = flags.of_fields(cls, skip=["training"])
+    groups = [("data and run", "fit.", data), (cls.__name__, "own.", own)]
+    for flag in own:
+        for title, parts in flags.of_parts(flag, argv).items():
+            groups.append((title, "own.", parts))
+    if "training" in cls._get_param_names():
+        # What fit takes, such as max_steps, is not asked a second time.
+        training = flags.of_fields(Training, skip=[flag.name for flag in data])
+        groups.append(("training", "training.", training))
+    taken = {"data", "method", "out"}
+    for title, prefix, group in groups:
+        flags.add(parser.add_argument_group(title), group, prefix, taken)
+        taken |= {flag.name for flag in group}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fit a method to data and save the model, also when training was interrupted."""
+    from dyninfer.cli.flags import compose
+    from dyninfer.learning.training import Training
+
+    check_folder(arguments.out)
+    settings = by_prefix(arguments, "own.")
+    training = by_prefix(arguments, "training.")
+    if training:
+        settings["training"] = compose(Training, training)
+    model = compose(find_method(arguments.method), settings)
+    model.fit(read_data(arguments.data), **by_prefix(arguments, "fit."))
+    model.save(arguments.out)
+    n_steps = 0
+    if len(model.history_):
+        n_steps = int(model.history_["step"].max())
+    print(f"{model}\n{model.status_} after {n_steps} steps; written to {arguments.out}")

@@ -1,0 +1,70 @@
+"""``dyninfer simulate``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dyninfer.cli.arguments import add_data, add_model, add_seed, positive, times
+from dyninfer.cli.inputs import check_folder, load_model, read_data
+
+SUMMARY = "simulate from the cells at the first time"
+EXAMPLES = [
+    "dyninfer simulate model.safetensors cells.h5ad --times 0:4:81 --out traj.h5ad",
+    "dyninfer simulate model.safetensors cells.h5ad --times 0,1,2 --n-paths 5000 --out traj.zarr",
+]
+
+
+def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Add the arguments of this command."""
+    add_model(parser)
+    add_data(parser)
+    parser.add_argument(
+        "--times",
+        type=times,
+        required=True,
+        metavar="FROM:TO:NUMBER|T,T,...",
+        help="times to store, in the units of the data: evenly spaced, or a list",
+    )
+    parser.add_argument(
+        "--n-paths",
+        type=positive,
+        metavar="INT",
+        help="number of paths (default: one for every cell)",
+    )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        metavar="NUMBER",
+        help="noise of the simulation, for models with a score (default: the model's own)",
+    )
+    parser.add_argument(
+        "--backward", action="store_true", help="run time downwards; give descending times"
+    )
+    add_seed(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("trajectories.h5ad"),
+        metavar="FILE",
+        help=".h5ad, .zarr or .nc (default: trajectories.h5ad)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Simulate from the cells at the first time and save the trajectories."""
+    check_folder(arguments.out)
+    options: dict[str, Any] = {"seed": arguments.seed}
+    # Options that are not given are not passed on: not every method has each of them.
+    if arguments.n_paths is not None:
+        options["n_paths"] = arguments.n_paths
+    if arguments.noise is not None:
+        options["noise"] = arguments.noise
+    if arguments.backward:
+        options["backward"] = True
+    model = load_model(arguments.model, arguments.method)
+    traj = model.simulate(read_data(arguments.data), arguments.times, **options)
+    traj.save(arguments.out)
+    print(f"{traj}\nwritten to {arguments.out}")

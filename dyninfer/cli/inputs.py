@@ -1,0 +1,111 @@
+"""What a command works on, found by the text of an argument: methods, models, data and folders."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dyninfer
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from dyninfer.estimators import Estimator
+
+
+def find_method(text: str) -> type[Estimator]:
+    """Class of a method, by its name or as ``FILE.py:CLASS``."""
+    from dyninfer.estimators import Estimator, registry
+
+    stem, colon, class_name = text.rpartition(".py:")
+    if not colon:
+        methods = registry()
+        if text not in methods:
+            raise ValueError(
+                f"method {text!r} is not known; {did_you_mean(text, methods)}"
+                f"there are {', '.join(methods)}"
+            )
+        return methods[text]
+    cls = getattr(_import_file(Path(f"{stem}.py")), class_name, None)
+    if not (isinstance(cls, type) and issubclass(cls, Estimator)):
+        raise ValueError(
+            f"{stem}.py has no estimator {class_name!r}; "
+            "it must be a class derived from dyninfer.Estimator"
+        )
+    return cls
+
+
+def load_model(path: str, method: str | None) -> Estimator:
+    """Load a model file, whose class may be one of the user's own."""
+    if method is not None:
+        find_method(method)  # its definition registers the class
+    return dyninfer.load(path)
+
+
+def read_data(text: str) -> AnnData:
+    """Read a file, or load a data set by name."""
+    import anndata
+
+    from dyninfer.datasets.table import TABLE
+
+    path = Path(text)
+    if not path.exists():
+        if text in TABLE:
+            return load_dataset(text)
+        raise FileNotFoundError(
+            f"there is no file {text!r}, and no data set of that name; "
+            f"{did_you_mean(text, TABLE)}data sets: {', '.join(TABLE)}"
+        )
+    if path.suffix == ".h5ad":
+        return anndata.read_h5ad(path)
+    if path.suffix == ".zarr":
+        return anndata.read_zarr(path)
+    raise ValueError(f"cannot read {text!r}: give an .h5ad or .zarr file that AnnData wrote")
+
+
+def load_dataset(name: str) -> AnnData:
+    """Load a data set by name."""
+    import dyninfer.datasets
+    from dyninfer.datasets.table import TABLE
+
+    if name not in TABLE:
+        raise ValueError(
+            f"there is no data set {name!r}; {did_you_mean(name, TABLE)}"
+            f"there are {', '.join(TABLE)}"
+        )
+    return getattr(dyninfer.datasets, name)()
+
+
+def check_folder(path: Path | None) -> None:
+    """Fail before the work, not after it, where the folder of a result does not exist."""
+    if path is not None and not path.parent.is_dir():
+        raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
+
+
+def did_you_mean(name: str, choices: Collection[str]) -> str:
+    """Half a sentence that names the choice closest to ``name``; empty if none is close."""
+    closest = [choice for choice in choices if choice.startswith(name)]
+    if not closest:
+        closest = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    if not closest:
+        return ""
+    return f"did you mean {closest[0]!r}? "
+
+
+def _import_file(path: Path) -> Any:
+    """Import a file of the user's as a module."""
+    import importlib.util
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    name = f"dyninfer_method_{path.stem}"  # a file called numpy.py must not replace numpy
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{str(path)!r} cannot be imported; give a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up by name
+    spec.loader.exec_module(module)
+    return module
