@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps import LabelNoise, observe
+from dyninfer.jumps import LabelNoise
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.jumps.simulation import simulate_jumps
-from dyninfer.simulators.base import check_positive, check_times, stream
+from dyninfer.simulators.observed_jumps import observed_jumps
 
+# Per nanosecond, from the row's state to the column's: Seifner and Sánchez 2023.
 _RATES = (
     (0.0, 53.0, 0.19, 7.9, 0.06, 0.02),
     (47.0, 0.0, 0.05, 12.0, 0.04, 0.01),
@@ -27,9 +27,10 @@ _RATES = (
 class AlanineDipeptide:
     """A surrogate, no molecule: a chain of six states in equilibrium, read every picosecond or so.
 
-    Its rates are those that NeuralMJP (Seifner and Sánchez 2023, ICML) inferred from a molecular dynamics simulation
-    of alanine dipeptide; they span more than three decades. Nothing of the molecule that such a chain cannot show,
-    such as recrossings at short lags, is in its data. Times are in nanoseconds.
+    Its rates are those that NeuralMJP (Seifner and Sánchez 2023, ICML) inferred from a molecular
+    dynamics simulation of alanine dipeptide; they span more than three decades. Nothing of the
+    molecule that such a chain cannot show, such as recrossings at short lags, is in its data. Times
+    are in nanoseconds.
 
     Parameters
     ----------
@@ -40,11 +41,13 @@ class AlanineDipeptide:
     label_noise: float = 0.0
 
     def process(self) -> MarkovJump:
-        """Return the true process (rates per ns), which starts in its stationary law."""
+        """Return the true process (rates per ns), which starts in its stationary distribution."""
         return MarkovJump(with_diagonal(torch.tensor(_RATES, dtype=torch.float64)))
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
-        """Observe ``n`` molecules at increasing times, in ns; ``0.001 * np.arange(100)`` are frames of 1 ps."""
-        check_positive(n=n)
-        runs = simulate_jumps(self.process(), n, check_times(times), seed=stream(seed, 0))
-        return observe(runs, LabelNoise.uniform(6, self.label_noise), seed=stream(seed, 1))
+        """Observe ``n`` molecules at increasing times, in ns.
+
+        ``0.001 * np.arange(100)`` are frames of 1 ps.
+        """
+        emission = LabelNoise.uniform(6, self.label_noise)
+        return observed_jumps(self.process(), emission, times, n, seed)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.learning.random import subseed
+from dyninfer.learning.settings import check_seed
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
@@ -20,8 +22,9 @@ class Simulator:
     """A system whose truth is known: its parameters are the fields of a frozen dataclass.
 
     A subclass gives :meth:`process` (the true fields) and :meth:`sample` (the population at a time);
-    :meth:`snapshots` follows from them. Where ``grows`` is true, ``n`` counts the founders of a culture,
-    a sample holds all cells alive at its time, and snapshots carry ``masses`` (cells per founder).
+    :meth:`snapshots` follows from them. Where ``grows`` is true, ``n`` counts the founders of a
+    culture, a sample holds all cells alive at its time, and snapshots carry ``masses`` (cells per
+    founder).
     """
 
     grows = False
@@ -35,32 +38,28 @@ class Simulator:
         raise NotImplementedError(f"{type(self).__name__} must define sample(t, n, seed)")
 
     def snapshots(self, times: Iterable[float], n: int, seed: int = 0) -> Snapshots:
-        """Sample ``n`` individuals (or the offspring of ``n`` founders) at each time; all samples are unpaired."""
+        """Sample ``n`` individuals, or the offspring of ``n`` founders, at each time.
+
+        All samples are independent: none of one time is paired with one of another.
+        """
         from dyninfer.data.snapshots import Snapshots
 
+        check_seed(seed)
         times = np.array([float(t) for t in times])
-        samples = tuple(
-            self.sample(t, n, stream(seed, k)).numpy() for k, t in enumerate(times.tolist())
-        )
-        masses = np.array([len(x) / n for x in samples]) if self.grows else None
-        return Snapshots(times=times, samples=samples, masses=masses)
-
-
-def stream(seed: int, k: int) -> int:
-    """Derive the seed of the ``k``-th independent stream of ``seed``."""
-    if seed < 0:
-        raise ValueError(f"seed must be a non-negative integer, found {seed!r}")
-    return int(np.random.SeedSequence((seed, k)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def generator(seed: int) -> torch.Generator:
-    """Make a random generator of our own; the global one is never touched."""
-    return torch.Generator().manual_seed(seed)
+        samples = []
+        for k, t in enumerate(times.tolist()):
+            sample = self.sample(t, n, subseed(seed, "snapshot", k))
+            samples.append(sample.numpy())
+        masses = None
+        if self.grows:
+            masses = np.array([len(sample) / n for sample in samples])
+        return Snapshots(times=times, samples=tuple(samples), masses=masses)
 
 
 def check_positive(**values: float) -> None:
     """Raise a ValueError naming the first parameter that is not a positive number."""
     for name, value in values.items():
+        # Not "value <= 0", which a NaN would pass.
         if not value > 0:
             raise ValueError(f"{name} must be positive, found {value!r}")
 
@@ -72,22 +71,24 @@ def check_not_negative(**values: float) -> None:
             raise ValueError(f"{name} must not be negative, found {value!r}")
 
 
-def check_draw(t: float, n: int) -> None:
-    """Raise a ValueError for a time before zero or a sample without individuals."""
+def check_draw(n: int, seed: int, t: float = 0.0) -> None:
+    """Raise a ValueError for a sample without individuals, a negative seed, or a time before zero."""
     check_not_negative(t=t)
     check_positive(n=n)
+    check_seed(seed)
 
 
 def check_times(times: Iterable[float]) -> list[float]:
     """Return increasing times from zero on as floats, or raise a ValueError."""
-    times = [float(t) for t in times]
-    if not times or times[0] < 0 or any(b <= a for a, b in zip(times, times[1:], strict=False)):
-        raise ValueError(f"times must be increasing and not negative, found {times}")
-    return times
+    values = [float(t) for t in times]
+    increasing = all(np.diff(values) > 0)
+    if not values or values[0] < 0 or not increasing:
+        raise ValueError(f"times must be increasing and not negative, found {values}")
+    return values
 
 
 def paths_of(times: Sequence[float], states: Tensor) -> Paths:
-    """Collect individuals ``(path, time, feature)`` that were all observed at the same times, as float32."""
+    """Collect individuals ``(path, time, feature)`` observed at the same times, as float32."""
     from dyninfer.data.paths import Paths
 
     return Paths(times=(np.asarray(times),) * len(states), states=tuple(states.float().numpy()))

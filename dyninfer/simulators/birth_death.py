@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps import LabelNoise, observe
+from dyninfer.jumps import LabelNoise
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.jumps.simulation import simulate_jumps
-from dyninfer.simulators.base import check_positive, check_times, stream
+from dyninfer.simulators.base import check_positive
+from dyninfer.simulators.observed_jumps import observed_jumps
 
 
 @dataclass(frozen=True, kw_only=True)
 class BirthDeath:
-    """Numbers from 0 to ``largest``: up at ``birth``, down at ``death`` or, per individual, ``death · number``.
+    """Numbers from 0 to ``largest``, which go up and down by one.
 
-    With ``per_individual`` it is the transcription of a gene, stationary Poisson of mean ``birth / death`` cut at
+    Up at ``birth``, down at ``death`` or, with ``per_individual``, at ``death · number``. With it,
+    this is the transcription of a gene, stationary Poisson of mean ``birth / death`` cut at
     ``largest``; without, a queue, stationary geometric (M/M/1/K).
 
     Parameters
@@ -42,42 +43,58 @@ class BirthDeath:
         check_positive(birth=self.birth, death=self.death, largest=self.largest)
 
     def process(self) -> MarkovJump:
-        """Return the true process, which starts in its stationary law."""
+        """Return the true process, which starts in its stationary distribution."""
         up, down = self._rates
         return MarkovJump(with_diagonal(torch.diag(up, 1) + torch.diag(down, -1)))
 
     def stationary(self) -> np.ndarray:
-        """Stationary law ``(largest + 1,)``: products of births over deaths, by detailed balance."""
-        up, down = (rates.numpy() for rates in self._rates)
-        weight = np.concatenate([[1.0], np.cumprod(up / down)])
+        """Stationary distribution ``(largest + 1,)``.
+
+        Products of births over deaths, by detailed balance.
+        """
+        up, down = self._rates
+        ratios = (up / down).numpy()
+        weight = np.concatenate([[1.0], np.cumprod(ratios)])
         return weight / weight.sum()
 
     def mean_passage_time(self, start: int = 0, target: int | None = None) -> float:
-        """Mean time from ``start`` up to ``target > start`` for the first time; by default to the largest number.
+        """Mean time from ``start`` up to ``target > start``, for the first time.
 
         ``Σ_{k=start}^{target−1} Σ_{j≤k} π_j / (π_k birth_k)`` (Karlin and Taylor 1975, chapter 4).
+
+        Parameters
+        ----------
+        start, target : int
+            Numbers; the target is the largest one by default.
 
         Raises
         ------
         ValueError
             If ``target`` does not lie above ``start``, within the numbers.
         """
-        target = self.largest if target is None else target
+        if target is None:
+            target = self.largest
         if not 0 <= start < target <= self.largest:
             raise ValueError(
                 f"target must lie above start, up to {self.largest}, found {start!r} to {target!r}"
             )
-        law, up = self.stationary(), self._rates[0].numpy()
-        return float(sum(law[: k + 1].sum() / (law[k] * up[k]) for k in range(start, target)))
+        stationary = self.stationary()
+        birth = self._rates[0].numpy()
+        time = 0.0
+        for k in range(start, target):
+            time += stationary[: k + 1].sum() / (stationary[k] * birth[k])
+        return float(time)
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Observe ``n`` individuals at increasing times, without error."""
-        check_positive(n=n)
-        runs = simulate_jumps(self.process(), n, check_times(times), seed=stream(seed, 0))
-        return observe(runs, LabelNoise.perfect(self.largest + 1))
+        emission = LabelNoise.perfect(self.largest + 1)
+        return observed_jumps(self.process(), emission, times, n, seed)
 
     @property
     def _rates(self) -> tuple[Tensor, Tensor]:
+        """Rates up from 0, 1, ..., and down to them, each ``(largest,)``."""
         number = torch.arange(1, self.largest + 1, dtype=torch.float64)
-        each = number if self.per_individual else torch.ones_like(number)
-        return self.birth * torch.ones_like(number), self.death * each
+        up = torch.full_like(number, self.birth)
+        if self.per_individual:
+            return up, self.death * number
+        return up, torch.full_like(number, self.death)

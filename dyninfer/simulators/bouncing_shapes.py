@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dyninfer.simulators.base import check_positive, generator, paths_of, stream
+from dyninfer.learning.random import stream
+from dyninfer.simulators.base import check_draw, check_positive, paths_of
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
 
 SHAPES = ("disc", "square", "triangle")
-_FASTEST = 4  # pixels per frame along an axis, in a frame of 64 pixels
+# The frame and the fastest motion, in pixels per frame along an axis, of stochastic moving MNIST.
 _FRAME = 64
+_FASTEST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class BouncingShapes:
     """Grey videos of one or two shapes that move as the digits of stochastic moving MNIST [1]_ do.
 
-    A shape moves by its velocity from frame to frame. Where its box meets a wall, its velocity is drawn anew: the
-    component across the wall from 1 to 4, away from it, the one along the wall from −4 to 4, all integers alike; their
-    unit is ``size / 64`` pixels per frame. Shapes pass through each other, and grey values add up to 1 at most. Each
-    shape is a disc, a square or a triangle, drawn with smooth edges and of the same width.
+    A shape moves by its velocity from frame to frame. Where its box meets a wall, its velocity is
+    drawn anew: the component across the wall from 1 to 4, away from it, the one along the wall from
+    −4 to 4, all integers alike; their unit is ``size / 64`` pixels per frame. Shapes pass through
+    each other, and grey values add up to 1 at most. Each shape is a disc, a square or a triangle,
+    drawn with smooth edges and of the same width.
 
     Parameters
     ----------
@@ -41,7 +44,8 @@ class BouncingShapes:
 
     References
     ----------
-    .. [1] E. Denton, R. Fergus, Stochastic video generation with a learned prior, ICML 2018, arXiv 1802.07687.
+    .. [1] E. Denton, R. Fergus, Stochastic video generation with a learned prior, ICML 2018,
+       arXiv 1802.07687.
 
     Examples
     --------
@@ -67,14 +71,22 @@ class BouncingShapes:
             )
 
     def paths(self, n_frames: int, n: int, seed: int = 0) -> Paths:
-        """Record ``n`` videos: paths whose states are flattened frames ``(n_frames, size · size)`` in [0, 1]."""
+        """Record ``n`` videos: paths whose states are flattened frames.
+
+        States are ``(n_frames, size · size)``, grey values in [0, 1].
+        """
         frames = self.frames(n_frames, n, seed)
-        return paths_of([self.interval * k for k in range(n_frames)], frames.flatten(2))
+        times = [self.interval * k for k in range(n_frames)]
+        return paths_of(times, frames.flatten(2))
 
     def frames(self, n_frames: int, n: int, seed: int = 0) -> Tensor:
-        """Record ``n`` videos, ``(n, n_frames, size, size)`` float32; each depends on the seed and its number alone."""
+        """Record ``n`` videos, ``(n, n_frames, size, size)`` float32.
+
+        Each depends on the seed and its own number alone.
+        """
         shapes, centres = self.motion(n_frames, n, seed)
-        return torch.stack([self.render(shapes, at).float() for at in centres.unbind(1)], dim=1)
+        frames = [self.render(shapes, at_frame).float() for at_frame in centres.unbind(1)]
+        return torch.stack(frames, dim=1)
 
     def motion(self, n_frames: int, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Draw what moves, and where.
@@ -84,53 +96,75 @@ class BouncingShapes:
         shapes : Tensor of int64, ``(n, n_shapes)``
             0 for a disc, 1 for a square, 2 for a triangle.
         centres : Tensor, ``(n, n_frames, n_shapes, 2)``
-            Of their boxes, down and to the right, in pixels from the upper left corner of the frame; float64.
+            Of their boxes, down and to the right, in pixels from the upper left corner of the frame;
+            float64.
         """
-        check_positive(n_frames=n_frames, n=n)
-        # Uniform numbers fill a tensor in order, so the first videos do not depend on how many follow.
-        draws = [generator(stream(seed, k)) for k in range(5)]
-        k, unit = self.n_shapes, self.size / _FRAME
-        low, high = self.size * self.width / 2, self.size * (1 - self.width / 2)
-        shapes = torch.randint(len(SHAPES), (n, k), generator=draws[0])
-        centre = low + (high - low) * torch.rand(n, k, 2, generator=draws[1], dtype=torch.float64)
-        every = -_FASTEST, _FASTEST + 1
-        velocity = unit * torch.randint(*every, (n, k, 2), generator=draws[2]).double()
-        away = (
-            unit * torch.randint(1, _FASTEST + 1, (n, n_frames, k, 2), generator=draws[3]).double()
-        )
-        along = unit * torch.randint(*every, (n, n_frames, k, 2), generator=draws[4]).double()
+        check_positive(n_frames=n_frames)
+        check_draw(n, seed)
+        # Uniform numbers fill a tensor in order: the first videos do not depend on how many follow.
+        each = (n, self.n_shapes, 2)
+        g = stream(seed, "shapes")
+        shapes = torch.randint(len(SHAPES), each[:2], generator=g)
+        g = stream(seed, "starts")
+        low, high = self._walls
+        centre = low + (high - low) * torch.rand(each, generator=g, dtype=torch.float64)
+        velocity = self._velocities(-_FASTEST, each, stream(seed, "first velocities"))
+        bounces = (n, n_frames, self.n_shapes, 2)
+        away = self._velocities(1, bounces, stream(seed, "away from the wall"))
+        along = self._velocities(-_FASTEST, bounces, stream(seed, "along the wall"))
         centres = [centre]
-        for step in range(n_frames - 1):
+        for k in range(n_frames - 1):
             centre = centre + velocity
-            wall = (centre <= low).double() - (
-                centre >= high
-            ).double()  # 1 at the first wall, −1 at the second
-            met = wall != 0
-            redrawn = torch.where(met, wall * away[:, step], along[:, step])
-            velocity = torch.where(met.any(-1, keepdim=True), redrawn, velocity)
+            # 1 at the first wall, −1 at the second, 0 between them.
+            wall = (centre <= low).double() - (centre >= high).double()
+            bounced = torch.where(wall != 0, wall * away[:, k], along[:, k])
+            at_wall = (wall != 0).any(-1, keepdim=True)
+            velocity = torch.where(at_wall, bounced, velocity)
             centre = centre.clamp(low, high)
             centres.append(centre)
         return shapes, torch.stack(centres, dim=1)
 
     def render(self, shapes: Tensor, centres: Tensor) -> Tensor:
-        """Draw shapes ``(..., n_shapes)`` by their numbers at centres ``(..., n_shapes, 2)``: ``(..., size, size)``."""
+        """Draw shapes ``(..., n_shapes)`` by their numbers at centres ``(..., n_shapes, 2)``.
+
+        Returns
+        -------
+        Tensor, ``(..., size, size)``
+            Grey values from 0 to 1.
+        """
         pixel = torch.arange(self.size, dtype=centres.dtype, device=centres.device) + 0.5
         y, x = (pixel - centres.unsqueeze(-1)).unbind(-2)  # (..., n_shapes, size) each
-        disc, square, triangle = _coverage(
-            y.unsqueeze(-1), x.unsqueeze(-2), self.size * self.width / 2
-        )
+        half = self.size * self.width / 2
+        disc, square, triangle = _coverage(y.unsqueeze(-1), x.unsqueeze(-2), half)
         number = shapes[..., None, None]
-        grey = torch.where(number == 0, disc, torch.where(number == 1, square, triangle))
+        angular = torch.where(number == 1, square, triangle)
+        grey = torch.where(number == 0, disc, angular)
         return grey.sum(-3).clamp(max=1)
+
+    @property
+    def _walls(self) -> tuple[float, float]:
+        """Where the centre of a shape is when its box meets a wall."""
+        half = self.size * self.width / 2
+        return half, self.size - half
+
+    def _velocities(self, slowest: int, shape: tuple[int, ...], g: torch.Generator) -> Tensor:
+        """Draw whole numbers from ``slowest`` to the fastest, in pixels of this frame."""
+        steps = torch.randint(slowest, _FASTEST + 1, shape, generator=g)
+        return self.size / _FRAME * steps.double()
 
 
 def _coverage(y: Tensor, x: Tensor, half: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Share of pixels about ``(y, x)`` that a disc, a square and a triangle cover, from distances to their sides."""
+    """Share of the pixels about ``(y, x)`` that a disc, a square and a triangle cover.
+
+    From the distances of a pixel's middle to the sides of the shape.
+    """
     disc = _inside((x.square() + y.square()).sqrt() - half)
     square = _inside(x.abs() - half) * _inside(y.abs() - half)
-    slopes = _inside((2 * x.abs() - y - half) / math.sqrt(5))
-    return disc, square, slopes * square
+    # A side of the triangle rises by 2 in 1, so its normal has the length √5.
+    sides = _inside((2 * x.abs() - y - half) / math.sqrt(5))
+    return disc, square, sides * square
 
 
 def _inside(distance: Tensor) -> Tensor:
+    """Covered share of a pixel whose middle is that far outside an edge."""
     return (0.5 - distance).clamp(0, 1)

@@ -10,14 +10,8 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
-from dyninfer.simulators.base import (
-    Simulator,
-    check_draw,
-    check_not_negative,
-    check_positive,
-    generator,
-    stream,
-)
+from dyninfer.learning.random import stream, subseed
+from dyninfer.simulators.base import Simulator, check_draw, check_not_negative, check_positive
 
 Field = Callable[[float, Tensor], Tensor]
 Rates = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -28,10 +22,11 @@ class BranchingPopulation(Simulator):
     """A progenitor population that commits to one of two fates, which divide and die at different rates.
 
     A cell moves by ``dX = −speed ∇V dt + σ dW`` with
-    ``V = ½ (x₁ − 2)² − ½ (x₁ − 1) x₂² + ¼ x₂⁴ + ½ |x_rest|²``: x₁ is maturation, and when it passes 1 the valley
-    splits into an upper and a lower fate at ``(3, ±√2)``. It divides at rate b(x) and dies at rate d(x), which pass
-    smoothly from the lower to the upper fate's value as x₂ changes sign. Cells are independent, so the expected
-    density obeys ``∂ρ/∂t = −∇·(drift ρ) + ½ σ² Δρ + (b − d) ρ``: this is :meth:`process`.
+    ``V = ½ (x₁ − 2)² − ½ (x₁ − 1) x₂² + ¼ x₂⁴ + ½ |x_rest|²``: x₁ is maturation, and when it passes
+    1 the valley splits into an upper and a lower fate at ``(3, ±√2)``. It divides at rate b(x) and
+    dies at rate d(x), which pass smoothly from the lower to the upper fate's value as x₂ changes
+    sign. Cells are independent, so the expected density obeys
+    ``∂ρ/∂t = −∇·(drift ρ) + ½ σ² Δρ + (b − d) ρ``: this is :meth:`process`.
 
     Parameters
     ----------
@@ -50,8 +45,8 @@ class BranchingPopulation(Simulator):
     dimension : int
         Number of coordinates, at least 2.
     dt : float
-        Time step of the simulation. Counts are exact for constant rates at any step; motion and varying rates have
-        an error of second order in the step.
+        Time step of the simulation. Counts are exact for constant rates at any step; motion and
+        varying rates have an error of second order in the step.
     """
 
     birth_upper: float = 0.8
@@ -80,26 +75,28 @@ class BranchingPopulation(Simulator):
             raise ValueError(f"dimension must be at least 2, found {self.dimension!r}")
 
     def process(self) -> Diffusion:
-        """Return the expected density as a weighted diffusion; its drift is the gradient of its potential."""
+        """Return the expected density as a weighted diffusion.
+
+        Its drift is the gradient of its potential.
+        """
         return Diffusion(
             drift=self.drift, diffusion=self.sigma, growth=self.growth, potential=self.potential
         )
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−speed ∇V``, shape ``(n, d)``."""
-        first, second = x[:, :1], x[:, 1:2]
-        slope = torch.cat(
-            [first - 2 - 0.5 * second.square(), second * (second.square() - first + 1), x[:, 2:]],
-            dim=1,
-        )
-        return -self.speed * slope
+        first, second, rest = x[:, :1], x[:, 1:2], x[:, 2:]
+        along = first - 2 - 0.5 * second.square()
+        across = second * (second.square() - first + 1)
+        return -self.speed * torch.cat([along, across, rest], dim=1)
 
     def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−speed V``, shape ``(n,)``."""
-        first, square = x[:, 0], x[:, 1].square()
+        first = x[:, 0]
+        square = x[:, 1].square()
+        valley = (first - 2).square() - (first - 1) * square + square.square() / 2
         rest = x[:, 2:].square().sum(-1)
-        energy = 0.5 * ((first - 2).square() - (first - 1) * square + 0.5 * square.square() + rest)
-        return -self.speed * energy
+        return -self.speed * (valley + rest) / 2
 
     def rates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Division and death rates of cells at ``x``, each ``(n,)``, per time unit."""
@@ -114,13 +111,15 @@ class BranchingPopulation(Simulator):
         return birth - death
 
     def founders(self, n: int, seed: int = 0) -> Tensor:
-        """Draw ``n`` cells of the initial law, ``(n, d)`` float32."""
-        check_positive(n=n)
-        return self.initial_std * torch.randn(n, self.dimension, generator=generator(seed))
+        """Draw ``n`` cells of the initial distribution, ``(n, d)`` float32."""
+        check_draw(n, seed)
+        noise = torch.randn(n, self.dimension, generator=stream(seed, "founders"))
+        return self.initial_std * noise
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
-        """Grow a culture from ``n`` founders and return all cells alive at ``t``, ``(n_t, d)`` float32."""
-        return self.grow(t, n, seed)[0]
+        """Grow a culture from ``n`` founders: all cells alive at ``t``, ``(n_t, d)`` float32."""
+        cells, _ = self.grow(t, n, seed)
+        return cells
 
     def grow(self, t: float, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Grow a culture from ``n`` founders until time ``t``.
@@ -132,11 +131,10 @@ class BranchingPopulation(Simulator):
         clone : Tensor, ``(n_t,)`` int64
             Number of the founder each cell descends from.
         """
-        check_draw(t, n)
-        founders = self.founders(n, stream(seed, 0))
-        return branch(
-            self.drift, self.sigma, self.rates, founders, t, self.dt, generator(stream(seed, 1))
-        )
+        check_draw(n, seed, t)
+        founders = self.founders(n, subseed(seed, "culture"))
+        g = stream(seed, "growth")
+        return branch(self.drift, self.sigma, self.rates, founders, t, self.dt, g)
 
     def count_mean(self, t: float) -> float:
         """Expected cells per founder for constant rates, ``e^{(b−d)t}``."""
@@ -144,12 +142,16 @@ class BranchingPopulation(Simulator):
         return math.exp((birth - death) * t)
 
     def count_variance(self, t: float) -> float:
-        """Variance of the cells per founder for constant rates, ``(b+d)/(b−d) e^{(b−d)t} (e^{(b−d)t} − 1)``."""
+        """Variance of the cells per founder for constant rates.
+
+        ``(b+d)/(b−d) e^{(b−d)t} (e^{(b−d)t} − 1)``, and ``2bt`` where ``b = d``.
+        """
         birth, death = self._constant_rates()
         if birth == death:
             return 2 * birth * t
         mean = self.count_mean(t)
-        return (birth + death) / (birth - death) * mean * (mean - 1)
+        turnover = (birth + death) / (birth - death)
+        return turnover * mean * (mean - 1)
 
     def _constant_rates(self) -> tuple[float, float]:
         if self.birth_upper != self.birth_lower or self.death_upper != self.death_lower:
@@ -171,9 +173,9 @@ def branch(
 ) -> tuple[Tensor, Tensor]:
     """Move, divide and remove cells from time 0 to ``t``; all cells are stepped together.
 
-    Motion is Heun's method, of weak order 2 for noise that does not depend on the state. Over a step a cell leaves
-    a number of descendants drawn from the exact law of the birth-death process with the mean of its rates before
-    and after.
+    Motion is Heun's method, of weak order 2 for noise that does not depend on the state. Over a step
+    a cell leaves a number of descendants drawn from the exact distribution of the birth-death process
+    with the mean of its rates before and after.
 
     Parameters
     ----------
@@ -197,33 +199,42 @@ def branch(
     clone : Tensor, ``(n_t,)`` int64
         Row of the founder of each cell.
     """
-    x, clone = founders, torch.arange(len(founders))
-    steps = max(1, math.ceil(t / dt - 1e-9)) if t > 0 else 0
-    h = t / steps if steps else 0.0
-    for k in range(steps):
+    x = founders
+    clone = torch.arange(len(founders))
+    if t == 0:
+        return x, clone
+    # A hair less, so that rounding in t / dt does not add a step.
+    n_steps = max(1, math.ceil(t / dt - 1e-9))
+    h = t / n_steps
+    for k in range(n_steps):
         time = k * h
         noise = sigma * math.sqrt(h) * torch.randn(x.shape, generator=g)
         slope = drift(time, x)
-        moved = x + 0.5 * h * (slope + drift(time + h, x + h * slope + noise)) + noise
-        birth, death = (
-            (before + after) / 2 for before, after in zip(rates(x), rates(moved), strict=True)
+        slope_after = drift(time + h, x + h * slope + noise)
+        after = x + h * (slope + slope_after) / 2 + noise
+        birth, death = rates(x)
+        birth_after, death_after = rates(after)
+        offspring = birth_death_offspring(
+            (birth + birth_after) / 2, (death + death_after) / 2, h, g
         )
-        offspring = birth_death_offspring(birth, death, h, g)
-        x, clone = moved.repeat_interleave(offspring, dim=0), clone.repeat_interleave(offspring)
+        x = after.repeat_interleave(offspring, dim=0)
+        clone = clone.repeat_interleave(offspring)
     return x, clone
 
 
 def birth_death_offspring(birth: Tensor, death: Tensor, h: float, g: torch.Generator) -> Tensor:
     """Draw the descendants ``(n,)`` after time ``h`` of single cells with the given rates ``(n,)``.
 
-    The count is 0 with probability ``α = d r``, else geometric from 1 on with ratio ``β = b r``, where
-    ``r = (E − 1) / (bE − d)`` and ``E = e^{(b−d)h}`` (Kendall 1948, Annals of Mathematical Statistics 19, 1).
+    The count is 0 with probability ``α = d r``, else geometric from 1 on with ratio ``β = b r``,
+    where ``r = (E − 1) / (bE − d)`` and ``E = e^{(b−d)h}`` (Kendall 1948, Annals of Mathematical
+    Statistics 19, 1).
     """
-    birth, death = birth.double(), death.double()
+    birth = birth.double()
+    death = death.double()
     net = (birth - death) * h
-    # (E-1)/(bE-d) with both sides divided by (b-d)h; stays finite where b = d
-    grown = h * torch.where(net.abs() < 1e-8, torch.ones_like(net), torch.expm1(net) / net)
-    r = grown / (1 + birth * grown)
+    # (E − 1) / (bE − d) with both sides divided by (b − d) h; stays finite where b = d.
+    quotient = torch.where(net.abs() < 1e-8, torch.ones_like(net), torch.expm1(net) / net)
+    r = h * quotient / (1 + birth * h * quotient)
     u, v = torch.rand(2, len(birth), generator=g, dtype=torch.float64)
-    extra = (torch.log1p(-v) / torch.log(birth * r)).floor().long()
-    return torch.where(u < death * r, 0, 1 + extra)
+    more = (torch.log1p(-v) / torch.log(birth * r)).floor().long()
+    return torch.where(u < death * r, 0, 1 + more)

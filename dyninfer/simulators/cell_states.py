@@ -1,4 +1,4 @@
-"""Cells that differentiate, divide and carry barcodes: clones sampled destructively on several days."""
+"""Cells that differentiate, divide and carry barcodes: clones sampled on several days."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.learning.random import stream
 from dyninfer.simulators.base import (
+    check_draw,
     check_not_negative,
     check_positive,
     check_times,
-    generator,
-    stream,
     vector,
 )
 
@@ -37,18 +37,20 @@ _CENTRES = ((0.0, 0.0), (1.0, 0.7), (1.0, -0.7), (2.0, 1.2), (2.0, 0.3), (2.0, -
 
 @dataclass(frozen=True, kw_only=True)
 class CellStates:
-    """Cells of a few states, barcoded on day 0 and taken out on given days: what one sees are cells, never a path.
+    """Cells of a few states, barcoded on day 0 and taken out on given days: cells, never a path.
 
-    A cell jumps between states by a generator ``Q``, and meanwhile divides and dies at the rates of its state; both
-    daughters begin in their mother's state. A clone are the descendants of ``cells_per_clone`` cells that share one
-    state on day 0. On every day each living cell is taken out with probability ``capture``; the others go on.
+    A cell jumps between states by a generator ``Q``, and meanwhile divides and dies at the rates of
+    its state; both daughters begin in their mother's state. A clone are the descendants of
+    ``cells_per_clone`` cells that share one state on day 0. On every day each living cell is taken
+    out with probability ``capture``; the others go on.
 
-    ``MarkovJumpInference(ancestor_time=0, observation="exact")`` knows no division. It finds ``Q`` where clones have
-    divided before day 0 and no more (``birth = 0``). Divisions after it bias its rates downwards even if all states
-    divide alike: sisters share their history up to their division, which a model of cells that part on day 0 can only
-    take for an ancestor that was further on. Where some states grow faster than others, cells are moreover found in
-    shares of ``exp((Q + diag(birth − death)) t)`` in place of ``exp(Q t)``: rates into such states come out too high
-    and rates out of them too low.
+    A :class:`~dyninfer.MarkovJumpInference` of clones from day 0 and exact labels knows no division.
+    It finds ``Q`` where clones have divided before day 0 and no more (``birth = 0``). Divisions after
+    it bias its rates downwards even if all states divide alike: sisters share their history up to
+    their division, which a model of cells that part on day 0 can only take for an ancestor that was
+    further on. Where some states grow faster than others, cells are moreover found in shares of
+    ``exp((Q + diag(birth − death)) t)`` in place of ``exp(Q t)``: rates into such states come out too
+    high and rates out of them too low.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ class CellStates:
     jumps : tuple of (str, str, float)
         From, to, and the rate per day.
     initial : tuple of S floats, optional
-        Law of the state of a clone's first cells; by default all are in the first state.
+        Probabilities of the state of a clone's first cells; by default all are in the first state.
     birth, death : float or tuple of S floats
         Rates of division and death per day, of all states or of each.
     cells_per_clone : int
@@ -88,14 +90,14 @@ class CellStates:
     noise: float = 0.15
 
     def __post_init__(self) -> None:
-        for a, b, rate in self.jumps:
-            if a not in self.names or b not in self.names or a == b:
+        for source, target, rate in self.jumps:
+            if source not in self.names or target not in self.names or source == target:
                 raise ValueError(
-                    f"jumps has {a!r} to {b!r}; both must be different states of {', '.join(self.names)}"
+                    f"jumps has {source!r} to {target!r}; "
+                    f"both must be different states of {', '.join(self.names)}"
                 )
-            check_positive(**{f"the rate from {a} to {b}": rate})
-        for name, rates in (("birth", self.birth), ("death", self.death)):
-            check_not_negative(**{name: float(vector(rates, len(self.names), name).min())})
+            check_positive(**{f"the rate from {source} to {target}": rate})
+        check_not_negative(birth=float(self._birth.min()), death=float(self._death.min()))
         check_positive(cells_per_clone=self.cells_per_clone, noise=self.noise)
         if not 0 < self.capture <= 1:
             raise ValueError(f"capture must be a probability above 0, found {self.capture!r}")
@@ -105,22 +107,27 @@ class CellStates:
             )
 
     def process(self) -> MarkovJump:
-        """Return the true process of one cell's state, from the law of the founders; it does not know of division."""
+        """Return the true process of one cell's state, which does not know of division.
+
+        It starts in the distribution of the founders.
+        """
         rates = torch.zeros(len(self.names), len(self.names), dtype=torch.float64)
-        for a, b, rate in self.jumps:
-            rates[self.names.index(a), self.names.index(b)] = rate
-        initial = self.initial or [1.0] + [0.0] * (len(self.names) - 1)
+        for source, target, rate in self.jumps:
+            rates[self.names.index(source), self.names.index(target)] = rate
+        initial = self.initial
+        if initial is None:
+            initial = (1.0,) + (0.0,) * (len(self.names) - 1)
         return MarkovJump(with_diagonal(rates), initial=initial, state_names=self.names)
 
     def mean_counts(self, t: float) -> Tensor:
-        """Expected cells ``(S, S)`` of the column's state at ``t`` that descend from one of the row's on day 0.
+        """Expected cells ``(S, S)`` of the column's state at ``t`` from one of the row's on day 0.
 
-        ``exp((Q + diag(birth − death)) t)`` (Athreya and Ney 1972, section V.7), as if none had been taken out.
+        ``exp((Q + diag(birth − death)) t)`` (Athreya and Ney 1972, section V.7), as if none had been
+        taken out.
         """
         check_not_negative(t=t)
-        size = len(self.names)
-        growth = vector(self.birth, size, "birth") - vector(self.death, size, "death")
-        return torch.linalg.matrix_exp((self.process().generator + torch.diag(growth)) * t)
+        growth = torch.diag(self._birth - self._death)
+        return torch.linalg.matrix_exp((self.process().generator + growth) * t)
 
     def cells(self, days: Iterable[float], n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Grow ``n`` clones and take out cells.
@@ -130,8 +137,9 @@ class CellStates:
         days : iterable of float
             Increasing days of sampling, from 0 on.
         n : int
-            Number of clones; one may end up without a cell that is seen.
+            Number of clones; one may end up without a cell that is observed.
         seed : int
+            Fixes every draw.
 
         Returns
         -------
@@ -140,27 +148,23 @@ class CellStates:
         clone : Tensor, ``(cell,)`` int64
         state : Tensor, ``(cell,)`` int64
         """
-        check_positive(n=n)
-        g = generator(stream(seed, 0))
-        law = self.process().start_law()
-        state = torch.multinomial(law, n, replacement=True, generator=g).repeat_interleave(
-            self.cells_per_clone
-        )
+        check_draw(n, seed)
+        g = stream(seed, "clones")
+        initial = self.process().start_law()
+        first = torch.multinomial(initial, n, replacement=True, generator=g)
+        state = first.repeat_interleave(self.cells_per_clone)
         clone = torch.arange(n).repeat_interleave(self.cells_per_clone)
-        now, found = 0.0, []
+        now = 0.0
+        days_of, clones_of, states_of = [], [], []
         for day in check_times(days):
             state, clone = self._grow(state, clone, day - now, g)
-            taken = torch.rand(len(state), generator=g) < self.capture
-            found.append(
-                (
-                    torch.full_like(clone[taken], day, dtype=torch.float64),
-                    clone[taken],
-                    state[taken],
-                )
-            )
-            state, clone, now = state[~taken], clone[~taken], day
-        day_of, clone_of, state_of = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return day_of, clone_of, state_of
+            captured = torch.rand(len(state), generator=g) < self.capture
+            clones_of.append(clone[captured])
+            states_of.append(state[captured])
+            days_of.append(torch.full_like(clones_of[-1], day, dtype=torch.float64))
+            state, clone = state[~captured], clone[~captured]
+            now = day
+        return torch.cat(days_of), torch.cat(clones_of), torch.cat(states_of)
 
     def paths(self, days: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Those cells as paths of one observation each, whose ``conditions`` are the clones."""
@@ -173,50 +177,68 @@ class CellStates:
         )
 
     def adata(self, days: Iterable[float], n: int, seed: int = 0) -> AnnData:
-        """Those cells as an AnnData: ``cell``, ``day``, ``clone`` and ``state`` in ``obs``, noisy expression in ``X``."""
+        """Those cells as an AnnData.
+
+        ``cell``, ``day``, ``clone`` and ``state`` are in ``obs``, noisy expression in ``X``.
+        """
         import anndata as ad
         import pandas as pd
 
         day, clone, state = self.cells(days, n, seed)
-        centre = torch.tensor(self.centres, dtype=torch.float32)
-        x = centre[state]
-        x = x + self.noise * torch.randn(x.shape, generator=generator(stream(seed, 1)))
+        centre = torch.tensor(self.centres, dtype=torch.float32)[state]
+        noise = torch.randn(centre.shape, generator=stream(seed, "expression"))
         cell = _labels("cell", range(len(day)))
-        named = pd.Categorical.from_codes(state.numpy(), categories=list(self.names))
         obs = {
             "cell": cell,
             "day": day.numpy(),
             "clone": _labels("clone", clone.tolist()),
-            "state": named,
+            "state": pd.Categorical.from_codes(state.numpy(), categories=list(self.names)),
         }
-        return ad.AnnData(X=x.numpy(), obs=pd.DataFrame(obs, index=pd.Index(cell)))
+        x = (centre + self.noise * noise).numpy()
+        return ad.AnnData(X=x, obs=pd.DataFrame(obs, index=pd.Index(cell)))
+
+    @property
+    def _birth(self) -> Tensor:
+        return vector(self.birth, len(self.names), "birth")
+
+    @property
+    def _death(self) -> Tensor:
+        return vector(self.death, len(self.names), "death")
 
     def _grow(
         self, state: Tensor, clone: Tensor, span: float, g: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """States and clones of all cells alive after a span of time: Gillespie's method, cell by cell, all at once."""
-        size = len(self.names)
-        rates = self.process().generator.clamp(min=0)
-        beside = [
-            vector(x, size, name)[:, None]
-            for x, name in ((self.birth, "birth"), (self.death, "death"))
-        ]
-        rates = torch.cat([rates, *beside], dim=1)
-        left, done = torch.full_like(state, span, dtype=torch.float64), []
-        while True:
+        """States and clones of all cells alive after a span of time.
+
+        Gillespie's method: every cell has events of its own, and all cells take their next one
+        together.
+        """
+        n_states = len(self.names)
+        jumps = self.process().generator.clamp(min=0)
+        # An event is a jump to a state, or after those a division, or a death.
+        division, death = n_states, n_states + 1
+        rates = torch.cat([jumps, self._birth[:, None], self._death[:, None]], dim=1)
+        time_left = torch.full_like(state, span, dtype=torch.float64)
+        states, clones = [], []
+        while len(state) > 0:
             u = torch.rand(len(state), generator=g, dtype=torch.float64)
-            left = left + torch.log1p(-u) / rates.sum(1)[state]
-            goes_on = left > 0
-            done.append((state[~goes_on], clone[~goes_on]))
-            state, clone, left = state[goes_on], clone[goes_on], left[goes_on]
+            waiting_time = -torch.log1p(-u) / rates.sum(1)[state]
+            time_left = time_left - waiting_time
+            goes_on = time_left > 0
+            states.append(state[~goes_on])
+            clones.append(clone[~goes_on])
+            state, clone, time_left = state[goes_on], clone[goes_on], time_left[goes_on]
             if len(state) == 0:
                 break
             event = torch.multinomial(rates[state], 1, generator=g)[:, 0]
-            state = torch.where(event < size, event, state)
-            copies = 1 + (event == size).long() - (event == size + 1).long()
-            state, clone, left = (x.repeat_interleave(copies) for x in (state, clone, left))
-        states, clones = (torch.cat(parts) for parts in zip(*done, strict=True))
-        return states, clones
+            state = torch.where(event < n_states, event, state)
+            copies = 1 + (event == division).long() - (event == death).long()
+            state = state.repeat_interleave(copies)
+            clone = clone.repeat_interleave(copies)
+            time_left = time_left.repeat_interleave(copies)
+        if not states:
+            return state, clone
+        return torch.cat(states), torch.cat(clones)
 
 
 def _labels(word: str, numbers: Sequence[int]) -> np.ndarray:

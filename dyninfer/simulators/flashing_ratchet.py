@@ -1,4 +1,4 @@
-"""A particle on a ring of three sites whose potential switches on and off: a jump process out of equilibrium."""
+"""A particle on a ring of three sites whose potential flashes: jumps out of equilibrium."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps import LabelNoise, observe
+from dyninfer.jumps import LabelNoise
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.jumps.simulation import simulate_jumps
-from dyninfer.simulators.base import check_positive, check_times, stream
+from dyninfer.simulators.base import check_positive
+from dyninfer.simulators.observed_jumps import observed_jumps
 
 _NAMES = ("on 0", "on 1", "on 2", "off 0", "off 1", "off 2")
+# An estimate may be exactly zero; its logarithm must stay finite. Near the smallest float64.
+_SMALLEST_RATE = 1e-300
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlashingRatchet:
-    """Discrete flashing ratchet (Roldán and Parrondo 2010, Phys. Rev. Lett. 105, 150607), started at rest.
+    """Discrete flashing ratchet (Roldán and Parrondo 2010, Phys. Rev. Lett. 105, 150607).
 
-    States 0 to 2 are the sites with the potential on, 3 to 5 the same sites with it off. With it on, the jump from
-    ``i`` to ``j`` has the rate ``exp(−potential (j − i) / 2)``; with it off every jump has the rate ``off_rate``;
-    the potential switches either way at ``switch_rate``.
+    States 0 to 2 are the sites with the potential on, 3 to 5 the same sites with it off. With it on,
+    the jump from ``i`` to ``j`` has the rate ``exp(−potential (j − i) / 2)``; with it off every jump
+    has the rate ``off_rate``; the potential switches either way at ``switch_rate``. Paths start in
+    the stationary distribution.
 
     Parameters
     ----------
@@ -41,21 +44,23 @@ class FlashingRatchet:
         check_positive(switch_rate=self.switch_rate, off_rate=self.off_rate)
 
     def process(self) -> MarkovJump:
-        """Return the true process, which starts in its stationary law."""
+        """Return the true process, which starts in its stationary distribution."""
         site = torch.arange(3, dtype=torch.float64)
+        climb = self.potential * (site - site[:, None])
+        switch = self.switch_rate * torch.eye(3, dtype=torch.float64)
         rates = torch.zeros(6, 6, dtype=torch.float64)
-        rates[:3, :3] = torch.exp(-0.5 * self.potential * (site - site[:, None]))
+        rates[:3, :3] = torch.exp(-climb / 2)
         rates[3:, 3:] = self.off_rate
-        rates[:3, 3:] = rates[3:, :3] = self.switch_rate * torch.eye(3, dtype=torch.float64)
+        rates[:3, 3:] = switch
+        rates[3:, :3] = switch
         return MarkovJump(with_diagonal(rates), state_names=_NAMES)
 
     def paths(
         self, times: Iterable[float], n: int, seed: int = 0, label_noise: float = 0.0
     ) -> Paths:
-        """Observe ``n`` individuals at increasing times; a share ``label_noise`` of the labels is wrong."""
-        check_positive(n=n)
-        runs = simulate_jumps(self.process(), n, check_times(times), seed=stream(seed, 0))
-        return observe(runs, LabelNoise.uniform(6, label_noise), seed=stream(seed, 1))
+        """Observe ``n`` individuals at increasing times; a share ``label_noise`` of labels is wrong."""
+        emission = LabelNoise.uniform(6, label_noise)
+        return observed_jumps(self.process(), emission, times, n, seed)
 
     @staticmethod
     def parameters_of(generator: Tensor) -> dict[str, Tensor]:
@@ -63,13 +68,17 @@ class FlashingRatchet:
 
         Means over the six rates that each governs, of the potential as each log-rate alone gives it.
         """
-        q = generator
-        log = q[..., :3, :3].clamp(min=1e-300).log()
-        down = log[..., 1, 0] + log[..., 2, 1] - log[..., 0, 1] - log[..., 1, 2]
-        down = 2 * down + log[..., 2, 0] - log[..., 0, 2]
-        switch = torch.diagonal(q[..., :3, 3:], dim1=-2, dim2=-1) + torch.diagonal(
-            q[..., 3:, :3], dim1=-2, dim2=-1
-        )
-        off = q[..., 3:, 3:]
-        others = off.sum((-1, -2)) - torch.diagonal(off, dim1=-2, dim2=-1).sum(-1)
-        return {"potential": down / 6, "switch_rate": switch.mean(-1) / 2, "off_rate": others / 6}
+        log = generator[..., :3, :3].clamp(min=_SMALLEST_RATE).log()
+        # A neighbour's log-rate is half the potential, that between the ends the whole of it.
+        neighbours = log[..., 1, 0] + log[..., 2, 1] - log[..., 0, 1] - log[..., 1, 2]
+        ends = log[..., 2, 0] - log[..., 0, 2]
+        switch_off = torch.diagonal(generator[..., :3, 3:], dim1=-2, dim2=-1)
+        switch_on = torch.diagonal(generator[..., 3:, :3], dim1=-2, dim2=-1)
+        off = generator[..., 3:, 3:]
+        leaving = torch.diagonal(off, dim1=-2, dim2=-1)
+        jumps_while_off = off.sum((-1, -2)) - leaving.sum(-1)
+        return {
+            "potential": (2 * neighbours + ends) / 6,
+            "switch_rate": (switch_off + switch_on).mean(-1) / 2,
+            "off_rate": jumps_while_off / 6,
+        }

@@ -1,4 +1,4 @@
-"""Superpositions of hydrogen eigenstates: a density that moves for ever, and the particles that follow it."""
+"""Superpositions of hydrogen eigenstates: a density that moves for ever, and its particles."""
 
 from __future__ import annotations
 
@@ -16,37 +16,43 @@ from scipy.special import genlaguerre
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.learning.random import stream, subseed
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
     check_positive,
     check_times,
-    generator,
     paths_of,
-    stream,
 )
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
     from dyninfer.data.trajectories import Trajectories
 
+# Points at which distribution functions are tabulated; between them they are linear.
+_POINTS = 20_001
+# Relative and, in Bohr radii, absolute tolerance of the solver that follows particles.
+_TOLERANCE = 1e-8
+
 
 @dataclass(frozen=True, kw_only=True)
 class HydrogenSuperposition(Simulator):
     """An electron in equal parts of several eigenstates of hydrogen, in three dimensions.
 
-    ``ψ(t, x) = K^{−1/2} Σ_k ψ_k(x) e^{−i E_k t}`` with ``E = −1/(2 a² n²)``, in units where the electron's mass and ħ
-    are 1 and a is the Bohr radius. The density is ``|ψ|²`` and particles that follow the Bohmian velocity
-    ``∇S = Im(∇ψ/ψ)`` keep it.
+    ``ψ(t, x) = K^{−1/2} Σ_k ψ_k(x) e^{−i E_k t}`` with ``E = −1/(2 a² n²)``, in units where the
+    electron's mass and ħ are 1 and a is the Bohr radius. The density is ``|ψ|²`` and particles that
+    follow the Bohmian velocity ``∇S = Im(∇ψ/ψ)`` keep it.
 
-    The defaults are the Schrödinger experiment of Action Matching [1]_. Its program sets the electron's charge and
-    the vacuum permittivity to 1 as well, which makes ``a = 4π``: an atomic unit of length is 4π of its units and one of
-    time 16π², so its duration of 14,000 is 88.7 atomic units or 0.98 of a beat. In atomic units proper
-    (``bohr_radius=1``) 14,000 would be 155 beats. With two states of different m the density turns rigidly about the
-    z axis, by ``(E₁ − E₂)/(m₁ − m₂)`` radians per time unit.
+    The defaults are the Schrödinger experiment of Action Matching [1]_. Its program sets the
+    electron's charge and the vacuum permittivity to 1 as well, which makes ``a = 4π``: an atomic unit
+    of length is 4π of its units and one of time 16π², so its duration of 14,000 is 88.7 atomic units
+    or 0.98 of a beat. In atomic units proper (``bohr_radius=1``) 14,000 would be 155 beats. With two
+    states of different m the density turns rigidly about the z axis, by ``(E₁ − E₂)/(m₁ − m₂)``
+    radians per time unit.
 
-    The phase S is no potential: it grows by 2π around the lines where ψ is zero. So the process has none, and the
-    gradient field that Action Matching converges to differs from the Bohmian velocity while it moves the same density.
+    The phase S is no potential: it grows by 2π around the lines where ψ is zero. So the process has
+    none, and the gradient field that Action Matching converges to differs from the Bohmian velocity
+    while it moves the same density.
 
     Parameters
     ----------
@@ -97,8 +103,9 @@ class HydrogenSuperposition(Simulator):
     def beat_period(self) -> float:
         """Longest period ``2π/|E_j − E_k|`` in the density; infinite if all energies are equal."""
         levels = sorted(set(self.energies))
-        gaps = np.diff(levels)
-        return 2 * math.pi / float(gaps.min()) if len(gaps) else math.inf
+        if len(levels) == 1:
+            return math.inf
+        return 2 * math.pi / float(np.diff(levels).min())
 
     def wavefunction(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``ψ(t, x)``, complex ``(n,)``."""
@@ -131,43 +138,61 @@ class HydrogenSuperposition(Simulator):
     def bohmian_trajectories(
         self, n: int = 5000, n_times: int = 1001, seed: int = 0
     ) -> Trajectories:
-        """Follow ``n`` particles over the duration: states ``(n, n_times, 3)``, float64, at equally spaced times.
+        """Follow ``n`` particles over the duration.
 
-        At the defaults every position is within 1e-4 Bohr radii of the exact trajectory (most within 1e-6).
+        At the defaults every position is within 1e-4 Bohr radii of the exact trajectory (most within
+        1e-6).
+
+        Returns
+        -------
+        Trajectories
+            States ``(n, n_times, 3)``, float64, at equally spaced times.
         """
-        return self._follow(np.linspace(0.0, self.duration, n_times).tolist(), n, seed)
+        times = np.linspace(0.0, self.duration, n_times).tolist()
+        return self._follow(times, n, seed)
 
     def _follow(self, times: list[float], n: int, seed: int) -> Trajectories:
         from dyninfer.simulation import simulate
 
-        start = self._draw(times[0], n, stream(seed, 0))
-        return simulate(self.process(), start, times, rtol=1e-8, atol=1e-8 * self.bohr_radius)
+        start = self._draw(times[0], n, subseed(seed, "start"))
+        atol = _TOLERANCE * self.bohr_radius
+        return simulate(self.process(), start, times, rtol=_TOLERANCE, atol=atol)
 
     def _value_and_gradient(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)``."""
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
-        psi, gradient = torch.zeros_like(x[:, 0]), torch.zeros_like(x)
+        psi = torch.zeros_like(x[:, 0])
+        gradient = torch.zeros_like(x)
         for state, energy in zip(self._eigenstates, self.energies, strict=True):
-            turn = torch.exp(-1j * energy * t) / math.sqrt(len(self.states))
+            phase = torch.exp(-1j * energy * t) / math.sqrt(len(self.states))
             value, slope = state(x)
-            psi, gradient = psi + turn * value, gradient + turn.unsqueeze(-1) * slope
+            psi = psi + phase * value
+            gradient = gradient + phase.unsqueeze(-1) * slope
         return psi, gradient
 
     def _draw(self, t: float, n: int, seed: int) -> Tensor:
-        """Rejection from the mixture of ``|ψ_k|²``, of which ``|ψ|²`` is at most K times as dense: ``(n, 3)`` float64."""
-        check_draw(t, n)
-        g, kept, missing = generator(seed), [], n
+        """Draw ``(n, 3)`` float64 samples by rejection from the mixture of the ``|ψ_k|²``.
+
+        ``|ψ|²`` is at most K times as dense as that mixture.
+        """
+        check_draw(n, seed, t)
+        g = stream(seed, "sample")
+        accepted: list[Tensor] = []
+        missing = n
         while missing > 0:
-            m = len(self.states) * missing + 100
-            which = torch.randint(len(self.states), (m,), generator=g)
-            u = torch.rand(m, 4, generator=g, dtype=torch.float64)
-            x = torch.empty(m, 3, dtype=torch.float64)
+            # One of K is accepted on average; a few more spare another round most of the time.
+            n_proposals = len(self.states) * missing + 100
+            which = torch.randint(len(self.states), (n_proposals,), generator=g)
+            u = torch.rand(n_proposals, 4, generator=g, dtype=torch.float64)
+            x = torch.empty(n_proposals, 3, dtype=torch.float64)
+            envelope = torch.zeros(n_proposals, dtype=torch.float64)
             for k, state in enumerate(self._eigenstates):
                 x[which == k] = state.place(u[which == k, :3])
-            envelope = sum(state(x)[0].abs().square() for state in self._eigenstates)
-            kept.append(x[u[:, 3] * envelope < self.density(t, x)])
-            missing -= len(kept[-1])
-        return torch.cat(kept)[:n]
+            for state in self._eigenstates:
+                envelope += state(x)[0].abs().square()
+            accepted.append(x[u[:, 3] * envelope < self.density(t, x)])
+            missing -= len(accepted[-1])
+        return torch.cat(accepted)[:n]
 
     @cached_property
     def _eigenstates(self) -> tuple[Eigenstate, ...]:
@@ -177,8 +202,8 @@ class HydrogenSuperposition(Simulator):
 class Eigenstate:
     """One eigenstate ``ψ_nlm = R_nl(r) Y_lm(θ, φ)`` of hydrogen, with its gradient.
 
-    It is evaluated as ``F(r) · (x ± iy)^|m| · Q(z, r²)``, with Q the polynomial part of the solid harmonic: smooth
-    at the poles and the origin. Y has the Condon-Shortley phase.
+    It is evaluated as ``F(r) · (x ± iy)^|m| · Q(z, r²)``, with Q the polynomial part of the solid
+    harmonic: smooth at the poles and the origin. Y has the Condon-Shortley phase.
 
     Parameters
     ----------
@@ -189,47 +214,72 @@ class Eigenstate:
     """
 
     def __init__(self, n: int, l: int, m: int, bohr_radius: float):
-        self.decay, self.order, self.sign = 1 / (n * bohr_radius), abs(m), (1 if m >= 0 else -1)
-        self.laguerre = Polynomial(genlaguerre(n - l - 1, 2 * l + 1).coef[::-1])(
-            Polynomial([0, 2 * self.decay])
-        )
-        self.polar = Polynomial(legendre.leg2poly([0] * l + [1])).deriv(
-            self.order
-        )  # of cos θ, over sin^|m| θ
         self.l = l
-        f = math.factorial
-        radial = (
-            math.sqrt((2 * self.decay) ** 3 * f(n - l - 1) / (2 * n * f(n + l)))
-            * (2 * self.decay) ** l
-        )
-        angular = math.sqrt((2 * l + 1) / (4 * math.pi) * f(l - self.order) / f(l + self.order))
-        self.norm = radial * angular * (-1 if m > 0 and m % 2 else 1)
+        self.order = abs(m)
+        self.sign = 1 if m >= 0 else -1
+        self.decay = 1 / (n * bohr_radius)
+        laguerre = Polynomial(genlaguerre(n - l - 1, 2 * l + 1).coef[::-1])
+        self.laguerre = laguerre(Polynomial([0, 2 * self.decay]))  # of r
+        legendre_l = Polynomial(legendre.leg2poly([0] * l + [1]))
+        self.polar = legendre_l.deriv(self.order)  # of cos θ, without its factor sin^|m| θ
+        self.norm = self._radial_norm(n, l) * self._angular_norm(l, m)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)`` at ``x`` ``(n, 3)``."""
+        z = x[:, 2]
         square = x.square().sum(-1)
-        r, z = square.sqrt().clamp_min(torch.finfo(x.dtype).tiny), x[:, 2]
+        r = square.sqrt().clamp_min(torch.finfo(x.dtype).tiny)
         shell = self.norm * torch.exp(-self.decay * r)
         f = shell * _horner(self.laguerre, r)
         df = shell * _horner(self.laguerre.deriv() - self.decay * self.laguerre, r)
         q, dq_dz, dq_ds = self._solid(z, square)
         plane = torch.complex(x[:, 0], self.sign * x[:, 1])
         turn = plane**self.order
-        value = turn * (f * q)
-        gradient = turn.unsqueeze(-1) * ((df * q / r + 2 * f * dq_ds).unsqueeze(-1) * x)
+        # The product rule: along x by r and r², along z by Q, in the plane by (x ± iy)^|m|.
+        radial = df * q / r + 2 * f * dq_ds
+        gradient = turn.unsqueeze(-1) * radial.unsqueeze(-1) * x
+        gradient[:, 2] += turn * f * dq_dz
         if self.order:
-            along = self.order * plane ** (self.order - 1) * (f * q)
-            gradient[:, 0] += along
-            gradient[:, 1] += 1j * self.sign * along
-        gradient[:, 2] += turn * (f * dq_dz)
-        return value, gradient
+            in_plane = self.order * plane ** (self.order - 1) * f * q
+            gradient[:, 0] += in_plane
+            gradient[:, 1] += 1j * self.sign * in_plane
+        return turn * f * q, gradient
+
+    def place(self, u: Tensor) -> Tensor:
+        """Carry uniform ``(n, 3)`` numbers to samples of ``|ψ|²``, ``(n, 3)``.
+
+        Radius and cos θ by inverting their distribution functions.
+        """
+        r = torch.from_numpy(np.interp(u[:, 0].numpy(), *self._radial_distribution))
+        cos = torch.from_numpy(np.interp(u[:, 1].numpy(), *self._polar_distribution))
+        sin = (1 - cos.square()).sqrt()
+        phi = 2 * math.pi * u[:, 2]
+        direction = torch.stack([sin * torch.cos(phi), sin * torch.sin(phi), cos], dim=1)
+        return r.unsqueeze(-1) * direction
+
+    def _radial_norm(self, n: int, l: int) -> float:
+        scale = 2 * self.decay
+        count = math.factorial(n - l - 1) / (2 * n * math.factorial(n + l))
+        return math.sqrt(scale**3 * count) * scale**l
+
+    def _angular_norm(self, l: int, m: int) -> float:
+        count = math.factorial(l - self.order) / math.factorial(l + self.order)
+        norm = math.sqrt((2 * l + 1) / (4 * math.pi) * count)
+        # The Condon-Shortley phase.
+        if m > 0 and m % 2:
+            return -norm
+        return norm
 
     def _solid(self, z: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``Q(z, s) = Σ_k p_k z^k s^{(l − |m| − k)/2}`` with ``s = r²``, and its two partial derivatives."""
+        """``Q(z, s) = Σ_k p_k z^k s^{(l − |m| − k)/2}`` with ``s = r²``, and its two derivatives."""
         degree = self.l - self.order
-        q, dq_dz, dq_ds = torch.zeros_like(z), torch.zeros_like(z), torch.zeros_like(z)
+        q = torch.zeros_like(z)
+        dq_dz = torch.zeros_like(z)
+        dq_ds = torch.zeros_like(z)
+        # Powers of one parity only, so that those of s are whole.
         for k in range(degree % 2, degree + 1, 2):
-            p, j = float(self.polar.coef[k]), (degree - k) // 2
+            p = float(self.polar.coef[k])
+            j = (degree - k) // 2
             q = q + p * z**k * s**j
             if k:
                 dq_dz = dq_dz + p * k * z ** (k - 1) * s**j
@@ -237,35 +287,29 @@ class Eigenstate:
                 dq_ds = dq_ds + p * j * z**k * s ** (j - 1)
         return q, dq_dz, dq_ds
 
-    def place(self, u: Tensor) -> Tensor:
-        """Carry uniform ``(n, 3)`` numbers to samples of ``|ψ|²``, ``(n, 3)``, by inverting distribution functions."""
-        r = torch.from_numpy(np.interp(u[:, 0].numpy(), *self._radial_law))
-        cos = torch.from_numpy(np.interp(u[:, 1].numpy(), *self._polar_law))
-        phi, sin = 2 * math.pi * u[:, 2], (1 - cos.square()).sqrt()
-        return r.unsqueeze(-1) * torch.stack(
-            [sin * torch.cos(phi), sin * torch.sin(phi), cos], dim=1
-        )
-
     @cached_property
-    def _radial_law(self) -> tuple[np.ndarray, np.ndarray]:
+    def _radial_distribution(self) -> tuple[np.ndarray, np.ndarray]:
         """Distribution function of r, and r."""
-        n_a = 1 / self.decay
-        r = np.linspace(0, n_a * (30 + 4 * (self.laguerre.degree() + self.l)), 20_001)
-        weight = (r ** (self.l + 1) * np.exp(-r / n_a) * self.laguerre(r)) ** 2
-        law = cumulative_simpson(weight, x=r, initial=0)
-        return np.maximum.accumulate(law) / law.max(), r
+        # Thirty decay lengths and more for every power of r: what lies beyond is below float64.
+        reach = (30 + 4 * (self.laguerre.degree() + self.l)) / self.decay
+        r = np.linspace(0, reach, _POINTS)
+        amplitude = r ** (self.l + 1) * np.exp(-self.decay * r) * self.laguerre(r)
+        below = cumulative_simpson(amplitude**2, x=r, initial=0)
+        # Simpson's rule may fall by a rounding error, and an inverse needs a rising function.
+        return np.maximum.accumulate(below) / below.max(), r
 
     @cached_property
-    def _polar_law(self) -> tuple[np.ndarray, np.ndarray]:
+    def _polar_distribution(self) -> tuple[np.ndarray, np.ndarray]:
         """Distribution function of cos θ, and cos θ."""
-        weight = Polynomial([1, 0, -1]) ** self.order * self.polar**2
-        cos = np.linspace(-1, 1, 20_001)
-        law = weight.integ(lbnd=-1)(cos)
-        return np.maximum.accumulate(law) / law.max(), cos
+        density = Polynomial([1, 0, -1]) ** self.order * self.polar**2
+        cos = np.linspace(-1, 1, _POINTS)
+        below = density.integ(lbnd=-1)(cos)
+        return np.maximum.accumulate(below) / below.max(), cos
 
 
 def _horner(polynomial: Polynomial, x: Tensor) -> Tensor:
+    """Evaluate a polynomial at a tensor."""
     value = torch.zeros_like(x)
-    for c in polynomial.coef[::-1]:
-        value = value * x + float(c)
+    for coefficient in polynomial.coef[::-1]:
+        value = value * x + float(coefficient)
     return value

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 import torch
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps import GaussianEmission, observe
+from dyninfer.jumps import GaussianEmission
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.jumps.simulation import simulate_jumps
-from dyninfer.simulators.base import check_positive, check_times, stream
+from dyninfer.simulators.base import check_positive
+from dyninfer.simulators.observed_jumps import observed_jumps
 
 
 @dataclass(frozen=True, kw_only=True)
 class IonChannel:
     """A channel with three states whose current is measured with Gaussian noise, started at rest.
 
-    The default rates are those whose mean first-passage times are the ones that Köhs et al. (2022) found for the
-    viral potassium channel Kcv: 68, 54, 133, 33, 181 and 92 ms (0→1, 0→2, 1→0, 1→2, 2→0, 2→1). The levels and the
-    noise of the current are made up; this stands in for a recording, it is none.
+    The default rates are those whose mean first-passage times are the ones that Köhs et al. (2022)
+    found for the viral potassium channel Kcv: 68, 54, 133, 33, 181 and 92 ms (0→1, 0→2, 1→0, 1→2,
+    2→0, 2→1). The levels and the noise of the current are made up; this stands in for a recording,
+    it is none.
 
     Parameters
     ----------
@@ -41,24 +42,25 @@ class IonChannel:
             raise ValueError(
                 f"rates and levels must hold 6 and 3 numbers, found {self.rates} and {self.levels}"
             )
-        check_positive(
-            noise=self.noise, **{f"rates[{k}]": rate for k, rate in enumerate(self.rates)}
-        )
+        check_positive(noise=self.noise)
+        for k, rate in enumerate(self.rates):
+            check_positive(**{f"rates[{k}]": rate})
 
     def process(self) -> MarkovJump:
-        """Return the true process of the gate, which starts in its stationary law."""
+        """Return the true process of the gate, which starts in its stationary distribution."""
+        source = [0, 0, 1, 1, 2, 2]
+        target = [1, 2, 0, 2, 0, 1]
         rates = torch.zeros(3, 3, dtype=torch.float64)
-        rates[[0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]] = torch.tensor(
-            self.rates, dtype=torch.float64
-        )
+        rates[source, target] = torch.tensor(self.rates, dtype=torch.float64)
         return MarkovJump(with_diagonal(rates))
 
     def emission(self) -> GaussianEmission:
-        """Return the true law of the current in each state."""
+        """Return the true distribution of the current in each state."""
         return GaussianEmission.of(self.levels, self.noise)
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
-        """Measure the current of ``n`` channels at increasing times, in seconds; one continuous feature."""
-        check_positive(n=n)
-        runs = simulate_jumps(self.process(), n, check_times(times), seed=stream(seed, 0))
-        return observe(runs, self.emission(), seed=stream(seed, 1))
+        """Measure the current of ``n`` channels at increasing times, in seconds.
+
+        The current is the one, continuous feature.
+        """
+        return observed_jumps(self.process(), self.emission(), times, n, seed)

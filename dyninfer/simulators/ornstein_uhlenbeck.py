@@ -1,4 +1,4 @@
-"""The Ornstein-Uhlenbeck process: every law of it is Gaussian and known."""
+"""The Ornstein-Uhlenbeck process: every distribution of it is Gaussian and known."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.learning.random import stream
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
     check_not_negative,
     check_positive,
     check_times,
-    generator,
     paths_of,
     vector,
 )
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OrnsteinUhlenbeck(Simulator):
-    """Relaxation to a mean under white noise, ``dX = −θ (X − μ) dt + σ dW``, in ``d`` independent coordinates.
+    """Relaxation to a mean under white noise, ``dX = −θ (X − μ) dt + σ dW``.
 
-    From ``X_0 ~ N(m₀, s₀² I)`` the law at time t is ``N(m(t), v(t) I)`` with
-    ``m(t) = μ + e^{−θt} (m₀ − μ)`` and ``v(t) = e^{−2θt} s₀² + σ²/2θ (1 − e^{−2θt})`` [1]_.
-    The drift is the gradient of ``−½ θ |x − μ|²``: it is what entropic Action Matching with this σ must find,
-    whatever the initial law.
+    The ``d`` coordinates are independent. From ``X_0 ~ N(m₀, s₀² I)`` the distribution at time t is
+    ``N(m(t), v(t) I)`` with ``m(t) = μ + e^{−θt} (m₀ − μ)`` and
+    ``v(t) = e^{−2θt} s₀² + σ²/2θ (1 − e^{−2θt})`` [1]_. The drift is the gradient of
+    ``−½ θ |x − μ|²``: it is what entropic Action Matching with this σ must find, whatever the initial
+    distribution.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ class OrnsteinUhlenbeck(Simulator):
         vector(self.initial_mean, self.dimension, "initial_mean")
 
     def process(self) -> Diffusion:
-        """Return the true process; its score is that of the marginal from the initial law."""
+        """Return the true process; its score is that of the marginals from the start."""
         return Diffusion(
             drift=self.drift, diffusion=self.sigma, score=self.score, potential=self.potential
         )
@@ -100,7 +101,8 @@ class OrnsteinUhlenbeck(Simulator):
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
         variance = self.marginal_variance(t)
         square = (x - self.marginal_mean(t)).square().sum(-1)
-        return -0.5 * (square / variance + self.dimension * torch.log(2 * math.pi * variance))
+        log_volume = self.dimension * torch.log(2 * math.pi * variance)
+        return -(square / variance + log_volume) / 2
 
     def marginal_mean(self, t: Tensor | float) -> Tensor:
         """``m(t)``, shape ``(..., d)`` for times of shape ``(...)``."""
@@ -112,7 +114,8 @@ class OrnsteinUhlenbeck(Simulator):
     def marginal_variance(self, t: Tensor | float) -> Tensor:
         """``v(t)`` of each coordinate, the shape of ``t``."""
         t = _time(t)
-        return self.initial_std**2 * torch.exp(-2 * self.rate * t) + self.transition_variance(t)
+        remembered = self.initial_std**2 * torch.exp(-2 * self.rate * t)
+        return remembered + self.transition_variance(t)
 
     def transition_variance(self, gap: Tensor | float) -> Tensor:
         """Variance of ``X_{s+gap}`` given ``X_s``, ``σ²/2θ (1 − e^{−2θ gap})``, the shape of ``gap``."""
@@ -128,22 +131,25 @@ class OrnsteinUhlenbeck(Simulator):
         return math.exp(-self.rate * abs(t - s)) * self.marginal_variance(min(s, t)).item()
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
-        """Draw ``n`` exact samples of the law at time ``t``, ``(n, d)`` float32."""
-        check_draw(t, n)
-        noise = torch.randn(n, self.dimension, generator=generator(seed), dtype=torch.float64)
+        """Draw ``n`` exact samples of the distribution at time ``t``, ``(n, d)`` float32."""
+        check_draw(n, seed, t)
+        g = stream(seed, "sample")
+        noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
         return (self.marginal_mean(t) + self.marginal_variance(t).sqrt() * noise).float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
-        """Draw ``n`` individuals at increasing times by the exact transition law: no time stepping."""
+        """Draw ``n`` individuals at increasing times by the exact transitions: no time stepping."""
         times = check_times(times)
-        check_positive(n=n)
-        g = generator(seed)
+        check_draw(n, seed)
+        g = stream(seed, "paths")
         noise = torch.randn(len(times), n, self.dimension, generator=g, dtype=torch.float64)
         mean = self._mean_like(noise)
-        states = [self.marginal_mean(times[0]) + self.marginal_variance(times[0]).sqrt() * noise[0]]
+        start = self.marginal_mean(times[0]) + self.marginal_variance(times[0]).sqrt() * noise[0]
+        states = [start]
         for k in range(1, len(times)):
             gap = times[k] - times[k - 1]
-            decay, std = math.exp(-self.rate * gap), self.transition_variance(gap).sqrt()
+            decay = math.exp(-self.rate * gap)
+            std = self.transition_variance(gap).sqrt()
             states.append(mean + decay * (states[-1] - mean) + std * noise[k])
         return paths_of(times, torch.stack(states, dim=1))
 
@@ -152,4 +158,7 @@ class OrnsteinUhlenbeck(Simulator):
 
 
 def _time(t: Tensor | float) -> Tensor:
-    return t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
+    """Keep the precision of a tensor; a number is a float64 one."""
+    if isinstance(t, Tensor):
+        return t
+    return torch.tensor(t, dtype=torch.float64)

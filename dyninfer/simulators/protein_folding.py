@@ -1,4 +1,4 @@
-"""A toy of protein folding: a particle in five dimensions that is near the origin, or away from it."""
+"""A toy of protein folding: a particle in five dimensions, near the origin or away from it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from dyninfer.data.paths import Paths
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion
 from dyninfer.jumps import LabelNoise, observe
+from dyninfer.learning.random import stream, subseed
 from dyninfer.simulation import simulate
-from dyninfer.simulation.noise import PathNoise
 from dyninfer.simulators.base import (
+    check_draw,
     check_not_negative,
     check_positive,
     check_times,
     paths_of,
-    stream,
 )
 
-_DIMENSION, _NAMES = 5, ("folded", "unfolded")
+_DIMENSION = 5
+_NAMES = ("folded", "unfolded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +33,13 @@ class ProteinFolding:
     """Overdamped Brownian dynamics whose radius is recorded (Mardt et al. 2018, Nat. Commun. 9, 5).
 
     ``dX = −∇U dt + √2 dW`` in five dimensions, with ``U = −2.5 (r − 3)²`` for ``r < 3`` and
-    ``½ (r − 3)³ − (r − 3)²`` beyond, where ``r = |X|``. The potential falls steeply towards the origin: run exactly,
-    more than 99 % would be folded. The benchmark runs it by Euler's rule, whose overshoot near the origin is what sets
-    the populations, so that the step belongs to the system and is not a matter of precision.
+    ``½ (r − 3)³ − (r − 3)²`` beyond, where ``r = |X|``. The potential falls steeply towards the
+    origin: run exactly, more than 99 % would be folded. The benchmark runs it by Euler's rule, whose
+    overshoot near the origin is what sets the populations, so that the step belongs to the system and
+    is not a matter of precision.
 
-    Neither population is a Markov state at short times: a trajectory that crosses the threshold often returns at once,
-    and rates read off labels fall with the lag.
+    Neither population is a Markov state at short times: a trajectory that crosses the threshold often
+    returns at once, and rates read off labels fall with the lag.
 
     Parameters
     ----------
@@ -55,12 +57,11 @@ class ProteinFolding:
         check_not_negative(burn_in=self.burn_in)
 
     def process(self) -> Diffusion:
-        """Return the diffusion that the step approximates; the potential is ``−U``, whose gradient is the drift."""
-        return Diffusion(
-            drift=self.drift,
-            diffusion=math.sqrt(2.0),
-            potential=lambda t, x: -self.energy(x.norm(dim=-1)),
-        )
+        """Return the diffusion that the step approximates.
+
+        The potential is ``−U``, whose gradient is the drift.
+        """
+        return Diffusion(drift=self.drift, diffusion=math.sqrt(2.0), potential=self._potential)
 
     @staticmethod
     def energy(r: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class ProteinFolding:
         return -slope * x / r.clamp(min=torch.finfo(x.dtype).tiny)
 
     def positions(self, times: Iterable[float], n: int, seed: int = 0) -> Tensor:
-        """Positions ``(n, time, 5)`` float32 of particles at increasing times, counted from the end of the burn-in.
+        """Positions ``(n, time, 5)`` float32 of particles, at times from the end of the burn-in on.
 
         Path ``i`` depends on ``(seed, i)`` alone.
 
@@ -86,33 +87,29 @@ class ProteinFolding:
         ValueError
             If a time is no multiple of the step.
         """
-        check_positive(n=n)
-        times = np.array(check_times(times))
-        steps = np.round(times / self.step)
-        wrong = np.abs(times - steps * self.step) > 1e-6 * self.step * (1 + steps)
-        if wrong.any():
-            raise ValueError(
-                f"times must be multiples of step = {self.step:g}, found {times[wrong][0]:g}"
-            )
-        every = self.step * np.concatenate([[0.0], self.burn_in + steps])
-        kept, place = np.unique(every, return_inverse=True)
-        start = PathNoise(stream(seed, 0), 1, _DIMENSION, torch.zeros(0)).segment(range(n), 0)[0]
-        if len(kept) == 1:
-            return (2 * start - 1)[:, None]
+        check_draw(n, seed)
+        start = self._start(n, seed)
+        steps = self.burn_in + self._steps(check_times(times))
+        # Each time once, and the start before all: the simulation begins there.
+        stored, column = np.unique(np.concatenate([[0], steps]), return_inverse=True)
+        if len(stored) == 1:
+            return start[:, None]
         runs = simulate(
             self.process(),
-            2 * start - 1,
-            kept,
+            start,
+            self.step * stored,
             solver="euler_maruyama",
+            # A hair more, so that rounding in the times does not add a step.
             dt=self.step * (1 + 1e-9),
-            seed=stream(seed, 1),
+            seed=subseed(seed, "motion"),
         )
-        return runs.states[:, place[1:]]
+        return runs.states[:, column[1:]]
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Radii of ``n`` particles at increasing multiples of the step; one continuous feature."""
         times = check_times(times)
-        return paths_of(times, self.positions(times, n, seed).norm(dim=-1, keepdim=True))
+        radius = self.positions(times, n, seed).norm(dim=-1, keepdim=True)
+        return paths_of(times, radius)
 
     def labels(
         self,
@@ -122,10 +119,41 @@ class ProteinFolding:
         threshold: float = 2.0,
         label_noise: float = 0.0,
     ) -> Paths:
-        """Those of :meth:`paths` as states: folded within ``threshold``, unfolded beyond; some labels wrong on request."""
+        """Those of :meth:`paths` as states: folded within ``threshold``, unfolded beyond.
+
+        A share ``label_noise`` of the labels is wrong.
+        """
         check_positive(threshold=threshold)
         times = check_times(times)
-        states = (self.positions(times, n, seed).norm(dim=-1) >= threshold).long()
+        radius = self.positions(times, n, seed).norm(dim=-1)
+        states = (radius >= threshold).long()
         runs = Trajectories(states=states, times=torch.tensor(times, dtype=torch.float64))
-        seen = observe(runs, LabelNoise.uniform(2, label_noise), seed=stream(seed, 2))
-        return replace(seen, state_names=_NAMES)
+        emission = LabelNoise.uniform(2, label_noise)
+        paths = observe(runs, emission, seed=subseed(seed, "observations"))
+        return replace(paths, state_names=_NAMES)
+
+    def _potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+        return -self.energy(x.norm(dim=-1))
+
+    def _start(self, n: int, seed: int) -> Tensor:
+        """``2 (N(0, I) − ½)``, ``(n, 5)`` float32, as the benchmark starts."""
+        # Uniform numbers fill a tensor in order, normal ones do not: a path's start must not depend
+        # on how many there are.
+        g = stream(seed, "starts")
+        u = torch.rand(n, _DIMENSION, generator=g, dtype=torch.float64)
+        # Zero, which the generator may draw, has no normal quantile.
+        smallest = torch.finfo(u.dtype).tiny
+        normal = torch.special.ndtri(u.clamp(min=smallest))
+        return (2 * normal - 1).float()
+
+    def _steps(self, times: list[float]) -> np.ndarray:
+        """Times as whole numbers of steps."""
+        exact = np.array(times) / self.step
+        steps = np.round(exact)
+        wrong = np.abs(exact - steps) > 1e-6 * (1 + steps)
+        if wrong.any():
+            raise ValueError(
+                f"times must be multiples of step = {self.step:g}, "
+                f"found {np.array(times)[wrong][0]:g}"
+            )
+        return steps.astype(int)

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.learning.random import stream
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
     check_positive,
     check_times,
-    generator,
     paths_of,
 )
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class GaussianPacket(Simulator):
     """A wave packet with ``|ψ(t, x)|² = N(q(t), σ(t)²)`` in every coordinate.
 
-    The Bohmian velocity ``v = ∇S/m`` of its phase S is ``q̇ + (σ̇/σ) (x − q)``: the gradient of a potential, so it is
-    also the velocity Action Matching must find. A subclass gives q, σ² and their derivatives.
+    The Bohmian velocity ``v = ∇S/m`` of its phase S is ``q̇ + (σ̇/σ) (x − q)``: the gradient of a
+    potential, so it is also the velocity Action Matching must find. A subclass gives q, σ² and their
+    derivatives.
     """
 
     dimension: int
@@ -51,7 +52,10 @@ class GaussianPacket(Simulator):
         return speed + strain * y
 
     def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
-        """``q̇·y + ½ (σ̇/σ) |y|²`` with ``y = x − q``, shape ``(n,)``: the phase over m, up to a function of time."""
+        """``q̇·y + ½ (σ̇/σ) |y|²`` with ``y = x − q``, shape ``(n,)``.
+
+        The phase over m, up to a function of time.
+        """
         y, speed, strain, _ = self._local(t, x)
         return (speed * y + 0.5 * strain * y.square()).sum(-1)
 
@@ -63,7 +67,8 @@ class GaussianPacket(Simulator):
     def log_density(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``log |ψ(t, x)|²``, shape ``(n,)``."""
         y, _, _, variance = self._local(t, x)
-        return -0.5 * (y.square() / variance + torch.log(2 * math.pi * variance)).sum(-1)
+        per_coordinate = y.square() / variance + torch.log(2 * math.pi * variance)
+        return -per_coordinate.sum(-1) / 2
 
     def mean(self, t: float) -> float:
         """``q(t)`` of every coordinate."""
@@ -75,15 +80,20 @@ class GaussianPacket(Simulator):
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` exact samples of ``|ψ(t)|²``, ``(n, d)`` float32."""
-        check_draw(t, n)
-        noise = torch.randn(n, self.dimension, generator=generator(seed), dtype=torch.float64)
+        check_draw(n, seed, t)
+        g = stream(seed, "sample")
+        noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
         return (self.mean(t) + self.std(t) * noise).float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
-        """Draw ``n`` exact Bohmian trajectories, ``x(t) = q(t) + σ(t) ξ`` with a fixed standard normal ``ξ``."""
+        """Draw ``n`` exact Bohmian trajectories.
+
+        They are ``x(t) = q(t) + σ(t) ξ``, each with a standard normal ``ξ`` of its own.
+        """
         times = check_times(times)
-        check_positive(n=n)
-        noise = torch.randn(n, self.dimension, generator=generator(seed), dtype=torch.float64)
+        check_draw(n, seed)
+        g = stream(seed, "paths")
+        noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
         states = torch.stack([self.mean(t) + self.std(t) * noise for t in times], dim=1)
         return paths_of(times, states)
 
@@ -97,8 +107,9 @@ class GaussianPacket(Simulator):
 
 @dataclass(frozen=True, kw_only=True)
 class HarmonicWavePacket(GaussianPacket):
-    """A Gaussian packet in the well ``½ m ω² |x|²``: it swings, and it breathes unless its width is the ground state's.
+    """A Gaussian packet in the well ``½ m ω² |x|²``.
 
+    It swings, and it breathes unless its width is the ground state's:
     ``q = q₀ cos ωt + (p₀/mω) sin ωt`` and ``σ² = w² cos² ωt + (ħ/2mωw)² sin² ωt``. With
     ``w = √(ħ/2mω)`` (:attr:`ground_width`) it is a coherent state and keeps its width.
 
@@ -133,18 +144,24 @@ class HarmonicWavePacket(GaussianPacket):
 
     def center(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``q(t)`` and ``q̇(t)``, each the shape of ``t``."""
-        w, swing = self.frequency, self.momentum / (self.mass * self.frequency)
-        cos, sin = torch.cos(w * t), torch.sin(w * t)
-        return self.position * cos + swing * sin, w * (swing * cos - self.position * sin)
+        cos = torch.cos(self.frequency * t)
+        sin = torch.sin(self.frequency * t)
+        swing = self.momentum / (self.mass * self.frequency)
+        center = self.position * cos + swing * sin
+        speed = self.frequency * (swing * cos - self.position * sin)
+        return center, speed
 
     def spread(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``σ(t)²`` and ``d σ²/dt``, each the shape of ``t``."""
-        start, turned = self.width**2, (self.ground_width**2 / self.width) ** 2
+        at_start = self.width**2
+        quarter_later = (self.ground_width**2 / self.width) ** 2
+        mean = (at_start + quarter_later) / 2
+        swing = (at_start - quarter_later) / 2
+        # Twice the frequency: the width is the same on both sides of the well.
         phase = 2 * self.frequency * t
-        half_sum, half_gap = (start + turned) / 2, (start - turned) / 2
-        return half_sum + half_gap * torch.cos(phase), -2 * self.frequency * half_gap * torch.sin(
-            phase
-        )
+        variance = mean + swing * torch.cos(phase)
+        change = -2 * self.frequency * swing * torch.sin(phase)
+        return variance, change
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,26 +8,20 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
-from dyninfer.simulators.base import (
-    Simulator,
-    check_draw,
-    check_not_negative,
-    check_positive,
-    generator,
-    stream,
-)
+from dyninfer.learning.random import stream, subseed
+from dyninfer.simulators.base import Simulator, check_draw, check_not_negative, check_positive
 from dyninfer.simulators.branching import branch
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToggleWithGrowth(Simulator):
-    """Two genes that activate themselves and repress each other, in cells whose division one of them drives.
+    """Two genes that activate themselves and repress each other; one of them drives division.
 
     The level of gene A (and of B with the letters exchanged) obeys
     ``dA = [p (α A^h + s) / (1 + α A^h + γ B^h + s) − δ A] dt + σ dW``, and a cell divides at rate
-    ``k B^h / (K^h + B^h)``. This is the form of network on which unbalanced transport methods are usually tried
-    [1]_, without its third gene; the parameters are ours. At the defaults there are two stable states, (A, B) and
-    (B, A) = (2.06, 0.07), and a saddle at (0.64, 0.64) that founders pass.
+    ``k B^h / (K^h + B^h)``. This is the form of network on which unbalanced transport methods are
+    usually tried [1]_, without its third gene; the parameters are ours. At the defaults there are two
+    stable states, (A, B) and (B, A) = (2.06, 0.07), and a saddle at (0.64, 0.64) that founders pass.
 
     Parameters
     ----------
@@ -50,12 +44,13 @@ class ToggleWithGrowth(Simulator):
     initial_mean, initial_std : float
         Both levels of the founders are ``N(initial_mean, initial_std²)``.
     dt : float
-        Time step of the simulation (Heun's method; see :func:`dyninfer.simulators.branching.branch`).
+        Time step of the simulation, by Heun's method; see
+        :func:`dyninfer.simulators.branching.branch`.
 
     References
     ----------
-    .. [1] Y. Sha et al., Reconstructing growth and dynamic trajectories from single-cell transcriptomics data,
-       Nature Machine Intelligence 6, 25 (2024).
+    .. [1] Y. Sha et al., Reconstructing growth and dynamic trajectories from single-cell
+       transcriptomics data, Nature Machine Intelligence 6, 25 (2024).
 
     Examples
     --------
@@ -108,19 +103,20 @@ class ToggleWithGrowth(Simulator):
         return self.division * level / (self.threshold**self.hill + level)
 
     def founders(self, n: int, seed: int = 0) -> Tensor:
-        """Draw ``n`` cells of the initial law, ``(n, 2)`` float32."""
-        check_positive(n=n)
-        return self.initial_mean + self.initial_std * torch.randn(n, 2, generator=generator(seed))
+        """Draw ``n`` cells of the initial distribution, ``(n, 2)`` float32."""
+        check_draw(n, seed)
+        noise = torch.randn(n, 2, generator=stream(seed, "founders"))
+        return self.initial_mean + self.initial_std * noise
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
-        """Grow a culture from ``n`` founders and return all cells alive at ``t``, ``(n_t, 2)`` float32."""
-        check_draw(t, n)
+        """Grow a culture from ``n`` founders: all cells alive at ``t``, ``(n_t, 2)`` float32."""
+        check_draw(n, seed, t)
+        founders = self.founders(n, subseed(seed, "culture"))
+        g = stream(seed, "growth")
+        cells, _ = branch(self.drift, self.sigma, self._rates, founders, t, self.dt, g)
+        return cells
 
-        def rates(x: Tensor) -> tuple[Tensor, Tensor]:
-            birth = self.growth(0.0, x)
-            return birth, torch.zeros_like(birth)
-
-        founders = self.founders(n, stream(seed, 0))
-        return branch(
-            self.drift, self.sigma, rates, founders, t, self.dt, generator(stream(seed, 1))
-        )[0]
+    def _rates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Division and death rates, each ``(n,)``; no cell dies."""
+        birth = self.growth(0.0, x)
+        return birth, torch.zeros_like(birth)

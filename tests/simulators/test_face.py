@@ -83,5 +83,5 @@ def test_bad_draws_are_named(system):
         system.sample(-1.0, 3)
     with pytest.raises(ValueError, match="n must be positive, found 0"):
         system.sample(0.0, 0)
-    with pytest.raises(ValueError, match="seed must be a non-negative integer"):
+    with pytest.raises(ValueError, match="seed must not be negative"):
         system.snapshots([0, 1], 3, seed=-1)

@@ -1,0 +1,36 @@
+"""Jump processes watched at given times: what the simulators of states have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dyninfer.data.paths import Paths
+from dyninfer.jumps import observe
+from dyninfer.jumps.process import MarkovJump
+from dyninfer.jumps.simulation import simulate_jumps
+from dyninfer.learning.random import subseed
+from dyninfer.simulators.base import check_draw, check_times
+
+
+def observed_jumps(
+    process: MarkovJump, emission: Any, times: Iterable[float], n: int, seed: int
+) -> Paths:
+    """Run ``n`` individuals from the initial distribution, and see of each state what ``emission`` shows.
+
+    Parameters
+    ----------
+    process : MarkovJump
+        What is run, exactly.
+    emission : LabelNoise or GaussianEmission
+        What is seen of a state.
+    times : iterable of float
+        When, increasing and not negative.
+    n : int
+        Number of individuals.
+    seed : int
+        Fixes the jumps and what is seen of them, by streams of their own.
+    """
+    check_draw(n, seed)
+    runs = simulate_jumps(process, n, check_times(times), seed=subseed(seed, "jumps"))
+    return observe(runs, emission, seed=subseed(seed, "observations"))
