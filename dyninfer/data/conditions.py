@@ -1,4 +1,4 @@
-"""Conditions as numbers: what a network is told about the donor, the dose or the perturbation of a sample."""
+"""Conditions: labels of donors, doses and perturbations, and the vectors that networks read."""
 
 from __future__ import annotations
 
@@ -7,22 +7,54 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+
+def as_labels(values: Any, name: str) -> np.ndarray:
+    """Labels ``(n,)``: numbers stay numbers, everything else becomes text.
+
+    Numbers are amounts, such as doses: they can be ordered and interpolated. Categories, truth
+    values and text are names, whatever they look like: batches 7, 55 and 101 are no amounts.
+
+    Raises
+    ------
+    ValueError
+        If a label is missing: masked, None, NaN or NA.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(values)
+        values = np.where(mask, None, values.data) if mask.any() else values.data
+    if not isinstance(values, pd.Series | pd.Categorical):
+        values = np.asarray(values)
+    missing = np.asarray(pd.isna(values))
+    if missing.any():
+        raise ValueError(
+            f"{name} is missing in {int(missing.sum())} of {len(values)} rows "
+            f"(first: row {int(missing.argmax())}); drop those rows, or name what they are"
+        )
+    if _is_amount(values.dtype):
+        return np.asarray(values, dtype=np.int64 if values.dtype.kind in "iu" else np.float64)
+    # Every entry alone: numpy would spell 1 and 2.5 of one list as 1.0 and 2.5.
+    text = [str(value) for value in np.asarray(values, dtype=object).flat]
+    return np.array(text, dtype=str).reshape(np.shape(values))
 
 
 @dataclass(frozen=True)
 class ConditionCode:
     """Labels as vectors: one or more of known parts, or a number.
 
-    A label such as ``"A+B"`` is the combination of the parts ``"A"`` and ``"B"``: its vector has a one for each, so a
-    combination that was never seen can be asked for. Where all labels are numbers they are standardised, and any number
-    can be asked for.
+    A label such as ``"A+B"`` is the combination of the parts ``"A"`` and ``"B"``: its vector has a
+    one for each, so that a combination which is not in the data can be asked for. Labels that are
+    numbers are standardised, and any number can be asked for.
 
     Attributes
     ----------
     parts : tuple of str
         Known parts; empty where conditions are numbers.
     centre, spread : float
-        Of the numbers.
+        Mean and standard deviation of the distinct numbers.
     """
 
     parts: tuple[str, ...] = ()
@@ -31,12 +63,13 @@ class ConditionCode:
 
     @classmethod
     def of(cls, labels: Iterable[Any]) -> ConditionCode:
-        """Learn the code of labels."""
-        names = sorted({str(label) for label in labels})
-        numbers = [number for name in names if (number := _number(name)) is not None]
-        if len(numbers) == len(names):
-            return cls(centre=float(np.mean(numbers)), spread=float(np.std(numbers)) or 1.0)
-        return cls(parts=tuple(sorted({part for name in names for part in name.split("+")})))
+        """Learn the code of labels; see :func:`as_labels` for which of them are numbers."""
+        distinct = np.unique(as_labels(labels, "conditions"))
+        if distinct.dtype.kind in "iuf":
+            # A single number has no spread, and any unit does.
+            return cls(centre=float(distinct.mean()), spread=float(distinct.std()) or 1.0)
+        parts = {part for label in distinct for part in str(label).split("+")}
+        return cls(parts=tuple(sorted(parts)))
 
     @property
     def size(self) -> int:
@@ -45,26 +78,31 @@ class ConditionCode:
 
     def encode(self, labels: Iterable[Any]) -> np.ndarray:
         """Vectors ``(n, size)``; a ValueError names a label that has none."""
-        return np.stack([self._vector(str(label)) for label in labels])
+        vector = self._of_parts if self.parts else self._of_number
+        return np.stack([vector(str(label)) for label in labels])
 
-    def _vector(self, label: str) -> np.ndarray:
-        if not self.parts:
-            number = _number(label)
-            if number is None:
-                raise ValueError(f"condition {label!r} is not a number, as those of the data are")
-            return np.array([(number - self.centre) / self.spread])
-        unknown = [part for part in label.split("+") if part not in self.parts]
+    def _of_number(self, label: str) -> np.ndarray:
+        try:
+            number = float(label)
+        except ValueError:
+            number = np.nan
+        if not np.isfinite(number):
+            raise ValueError(f"condition {label!r} is not a number, as those of the data are")
+        return np.array([(number - self.centre) / self.spread])
+
+    def _of_parts(self, label: str) -> np.ndarray:
+        parts = label.split("+")
+        unknown = [part for part in parts if part not in self.parts]
         if unknown:
+            example = "+".join(self.parts[:2])
             raise ValueError(
-                f"condition {unknown[0]!r} was not in the data; known are {', '.join(self.parts)}, and combinations such as "
-                f"'{'+'.join(self.parts[:2])}'"
+                f"condition {unknown[0]!r} was not in the data; known are "
+                f"{', '.join(self.parts)}, and combinations such as '{example}'"
             )
-        return np.array([float(part in label.split("+")) for part in self.parts])
+        return np.array([float(part in parts) for part in self.parts])
 
 
-def _number(label: str) -> float | None:
-    try:
-        value = float(label)
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
+def _is_amount(dtype: Any) -> bool:
+    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
+        return False
+    return pd.api.types.is_numeric_dtype(dtype)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data import keys
+from dyninfer.data.columns import MissingKey, obs_column
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -50,8 +51,7 @@ def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
     """Arguments of ``Trajectories`` from an AnnData that ``to_anndata`` made, its rows in any order."""
     uns = _own(adata.uns, "AnnData", "uns")
     column = {
-        name: keys.obs_column(adata, name).to_numpy()
-        for name in ("path", "time", "origin", "status")
+        name: obs_column(adata, name).to_numpy() for name in ("path", "time", "origin", "status")
     }
     stored = np.array(uns["times"], dtype=np.float64)
     times = stored[np.isin(stored, column["time"])]
@@ -162,7 +162,7 @@ def load_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
         with xr.open_dataset(path, **how) as data:
             return fields_from_xarray(data.load())
-    except keys.MissingKey:
+    except MissingKey:
         raise
     except (OSError, KeyError) as error:
         raise ValueError(
@@ -190,7 +190,7 @@ def _restored(fields: dict[str, Any], plain: dict[str, str]) -> dict[str, Any]:
 
 def _own(holder: Any, kind: str, where: str) -> Any:
     if keys.TRAJECTORIES not in holder:
-        raise keys.MissingKey(
+        raise MissingKey(
             f"this {kind} holds no trajectories: {where}[{keys.TRAJECTORIES!r}] is missing; "
             f"it must come from Trajectories.to_{kind.lower().replace('dataset', 'xarray')}() or save()"
         )

@@ -230,6 +230,8 @@ def _number_times(column: pd.Series, values: Any, name: str) -> np.ndarray:
             dates = _in_obs(values, name)
             message += f": subtract the start, as in {dates} - {dates}.min()"
         raise ValueError(message)
+    if not pd.api.types.is_numeric_dtype(column):
+        column = column.map(_exact)
     numbers = pd.to_numeric(column, errors="coerce")
     times = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     is_text = np.isnan(times) & ~pd.isna(column).to_numpy()
@@ -237,6 +239,14 @@ def _number_times(column: pd.Series, values: Any, name: str) -> np.ndarray:
         raise ValueError(_text_message(column[is_text].iloc[0], values, name))
     _check_whole_numbers(numbers, times, name)
     return times
+
+
+def _exact(value: Any) -> Any:
+    """Text as a number, where it is one: pandas would lose its last digit."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _check_whole_numbers(numbers: pd.Series, times: np.ndarray, name: str) -> None:

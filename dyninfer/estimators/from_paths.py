@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
 from dyninfer.data.paths import Paths
-from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.reading import read_paths, reread_paths
 from dyninfer.estimators.asking import check_draws
 from dyninfer.estimators.base import Estimator
 from dyninfer.learning.settings import check_seed
@@ -141,42 +142,15 @@ class PathEstimator(Estimator):
         )
 
     def _read(self, data: Any, names: dict[str, str | None]) -> Paths:
-        if isinstance(data, Paths):
-            given = [name for name, value in names.items() if value is not None]
-            if given:
-                raise ValueError(
-                    f"{given[0]} names a key of an AnnData, but Paths were given; leave it out"
-                )
-            return data
-        if isinstance(data, Snapshots):
-            raise TypeError(
-                f"{type(self).__name__} learns from paths and cannot learn from snapshots: {self.reason_against_snapshots}; "
-                "give Paths, or an AnnData with path_key"
-            )
-        if not (hasattr(data, "obs") and hasattr(data, "obsm")):
-            raise TypeError(
-                f"{type(self).__name__}.fit takes an AnnData or Paths, not {type(data).__name__}"
-            )
-        if names["path_key"] is None:
-            raise ValueError(
-                f"path_key is needed: {type(self).__name__} learns from paths and not from unpaired cells, for "
-                f"{self.reason_against_snapshots}; name the column of obs that says which rows are one individual"
-            )
-        return Paths.from_anndata(data, **names)
+        return read_paths(
+            data,
+            names,
+            reader=f"{type(self).__name__}.fit",
+            reason=self.reason_against_snapshots,
+        )
 
     def _as_paths(self, data: Any) -> Paths:
-        if isinstance(data, Paths):
-            paths = data
-        elif hasattr(data, "obs") and hasattr(data, "obsm"):
-            if "path_key" not in self.source_:
-                raise ValueError(
-                    "the model was not fitted on an AnnData, so it has no keys to read one; give Paths"
-                )
-            paths = Paths.from_anndata(data, **self.source_)
-        else:
-            raise TypeError(f"data must be an AnnData or Paths, not {type(data).__name__}")
-        if paths.n_features != self.n_features_in_:
-            raise ValueError(
-                f"the model was fitted on {self.n_features_in_} features, these paths have {paths.n_features}"
-            )
-        return paths
+        known = SimpleNamespace(
+            source=self.source_, features=tuple(self.feature_names_in_), times=()
+        )
+        return reread_paths(data, known)

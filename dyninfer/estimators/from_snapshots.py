@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,7 +17,17 @@ import torch
 from torch import Tensor
 
 from dyninfer.data import keys
-from dyninfer.data.snapshots import Snapshots, cells_at
+from dyninfer.data.columns import time_column
+from dyninfer.data.reading import (
+    is_anndata,
+    read_features,
+    read_snapshots,
+    read_start,
+    reread_snapshots,
+    source_of,
+    warn_if_far,
+)
+from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import Clock, as_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion
@@ -291,12 +302,11 @@ class SnapshotEstimator(Estimator):
         them), and the settings as JSON under ``uns["dyninfer"]``. Returns the same AnnData.
         """
         self._check_fitted()
-        if not (hasattr(adata, "obs") and hasattr(adata, "obsm")):
+        if not is_anndata(adata):
             raise TypeError(f"annotate writes into an AnnData, not {type(adata).__name__}")
         key = self.source_.get("time_key", "time")
-        times = as_times(keys.obs_column(adata, key, "time_key"), key)
-        x = self._features_of(adata)
-        keys.finite_or_raise(x, self.source_.get("use_rep", "X"), np.asarray(adata.obs_names))
+        times = time_column(adata, key)
+        x = read_features(adata, self._known())
         fields = self._fields_at(adata, times, x)
         adata.obsm[keys.VELOCITY] = fields.pop("drift")
         for name, column in ((keys.GROWTH, "growth"), (keys.POTENTIAL, "potential")):
@@ -351,87 +361,35 @@ class SnapshotEstimator(Estimator):
                     "hold_out needs snapshots; a DensityCurve has no separate times to leave out"
                 )
             return data, data.pilot(seed)
-        if isinstance(data, Snapshots):
-            given = [name for name, value in names.items() if value is not None]
-            if given:
-                raise ValueError(
-                    f"{given[0]} names a key of an AnnData, but Snapshots were given; leave it out"
-                )
-            snapshots = data.without(hold_out).check_finite()
-        elif hasattr(data, "obs") and hasattr(data, "obsm"):
-            snapshots = Snapshots.from_anndata(data, **names, hold_out=hold_out).check_finite()
-        else:
-            raise TypeError(
-                f"{type(self).__name__}.fit takes an AnnData, Snapshots or a DensityCurve, not {type(data).__name__}"
-            )
-        keys.warn_if_far(snapshots.times, snapshots.samples[0].dtype)
-        few = [
-            f"{t:g} ({n})" for t, n in zip(snapshots.times, snapshots.sizes, strict=True) if n < 20
-        ]
-        if few:
-            warnings.warn(
-                f"fewer than 20 samples at time {', '.join(few)}: what is learned there is uncertain",
-                UserWarning,
-                stacklevel=3,
-            )
+        snapshots = read_snapshots(
+            data,
+            names,
+            hold_out,
+            reader=f"{type(self).__name__}.fit",
+            kinds="an AnnData, Snapshots or a DensityCurve",
+        )
+        warn_if_far(snapshots.times, snapshots.samples[0].dtype)
         return snapshots, snapshots
 
     def _as_snapshots(self, data: Any) -> Snapshots:
-        if isinstance(data, Snapshots):
-            snapshots = data
-        elif hasattr(data, "obs") and hasattr(data, "obsm"):
-            snapshots = Snapshots.from_anndata(data, **self._source())
-        else:
-            raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
-        self._check_features(snapshots.features, snapshots.n_features, named=bool(snapshots.source))
-        return snapshots
+        return reread_snapshots(data, self._known())
 
     def _source(self) -> dict[str, Any]:
         """Keys by which an AnnData is read."""
-        if "time_key" not in self.source_:
-            raise ValueError(
-                "the model was not fitted on an AnnData, so it has no keys to read one; give Snapshots"
-            )
-        return self.source_
+        return source_of(self._known(), "time_key", "Snapshots")
 
     def _starting(self, start: Any, time: float) -> tuple[Any, Any]:
-        if hasattr(start, "obs") and hasattr(start, "obsm"):
-            spacing = float(np.diff(self.times_).min())
-            x, features, names = cells_at(start, self._source(), time, spacing)
-            self._check_features(features, x.shape[1], named=True)
-            return x, names
-        if isinstance(start, Snapshots):
-            snapshots = self._as_snapshots(start)
-            k = snapshots.index(time)
-            return snapshots.samples[k], None if snapshots.names is None else snapshots.names[k]
-        shape = np.shape(start)
-        if len(shape) == 2:
-            self._check_features((), shape[1], named=False)
-        return start, None
+        cells = read_start(start, time, self._known())
+        return cells.states, cells.names
+
+    def _known(self) -> Any:
+        """What is known about the data of the fit."""
+        return SimpleNamespace(
+            source=self.source_, features=tuple(self.feature_names_in_), times=self.times_
+        )
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         return fields_at(self.process_, times, x)
-
-    def _features_of(self, adata: AnnData) -> np.ndarray:
-        array, features, rep = keys.representation(adata, self.source_.get("use_rep"))
-        self._check_features(features, array.shape[1], named=True)
-        return keys.dense_rows(array, np.arange(adata.n_obs), rep)
-
-    def _check_features(self, names: Sequence[str], n: int, *, named: bool) -> None:
-        if n != self.n_features_in_:
-            raise ValueError(
-                f"the model was fitted on {self.n_features_in_} features, these data have {n}; give the same representation"
-            )
-        if named and self.source_:
-            differ = [
-                f"{a!r} in place of {b!r}"
-                for a, b in zip(names, self.feature_names_in_, strict=True)
-                if a != b
-            ]
-            if differ:
-                raise ValueError(
-                    f"these data have other features than the model was fitted on: {', '.join(differ[:3])}; give them in the same order"
-                )
 
     def _warn_outside(self, times: np.ndarray) -> None:
         low, high = float(self.times_.min()), float(self.times_.max())

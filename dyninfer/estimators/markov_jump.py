@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from dyninfer.data import keys
+from dyninfer.data.columns import obs_column, time_column
 from dyninfer.data.paths import Paths
-from dyninfer.data.times import Clock, as_times
+from dyninfer.data.reading import is_anndata
+from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.asking import asked_times, check_draws
 from dyninfer.estimators.from_paths import PathEstimator
@@ -335,8 +337,8 @@ class MarkovJumpInference(PathEstimator):
     def annotate(self, adata: AnnData) -> AnnData:
         """Write the most probable state of every row into ``obs["dyninfer_state"]``, and its probability beside it."""
         found = self.posterior_states(adata).set_index(["path", "time"])
-        times = as_times(keys.obs_column(adata, self.source_["time_key"], "time_key"))
-        owner = keys.obs_column(adata, self.source_["path_key"], "path_key").astype(str)
+        times = time_column(adata, self.source_["time_key"])
+        owner = obs_column(adata, self.source_["path_key"], "path_key").astype(str)
         rows = found.loc[list(zip(owner, times, strict=True))]
         adata.obs[keys.STATE] = pd.Categorical(
             rows["state"], categories=list(self.process_.state_names)
@@ -411,7 +413,7 @@ class MarkovJumpInference(PathEstimator):
 
     def _first_states(self, start: Any, time: float) -> np.ndarray:
         names = self.process_.state_names
-        if isinstance(start, Paths) or (hasattr(start, "obs") and hasattr(start, "obsm")):
+        if isinstance(start, Paths) or is_anndata(start):
             if self.observation == "gaussian":
                 found = self.posterior_states(start)
                 here = found.iloc[Clock.of(found["time"]).rows(found["time"], time)]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.reading import is_anndata
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.asking import asked_times, check_draws
@@ -253,7 +254,7 @@ class PosteriorEstimator(PathEstimator):
     ) -> tuple[Tensor, Tensor | None]:
         """States at the first time, and the content of their paths where a decoder needs one."""
         prior, latent = self.model_.prior, self.model_.latent
-        is_data = isinstance(start, Paths) or (hasattr(start, "obs") and hasattr(start, "obsm"))
+        is_data = isinstance(start, Paths) or is_anndata(start)
         content = None
         if start is None:
             x = self._prior_states(n_paths, seed)

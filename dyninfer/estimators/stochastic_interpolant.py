@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from dyninfer.data import keys
+from dyninfer.data.columns import label_column, time_column
 from dyninfer.data.conditions import ConditionCode
+from dyninfer.data.reading import is_anndata
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import Clock, as_times, same_times
 from dyninfer.data.trajectories import Trajectories
@@ -169,9 +170,7 @@ class StochasticInterpolant(SnapshotEstimator):
         coupling = self._coupling()
         code = None
         if data.conditions is not None:
-            code = ConditionCode.of(
-                np.concatenate([np.asarray(c).astype(str) for c in data.conditions])
-            )
+            code = ConditionCode.of(np.concatenate(data.conditions))
         return {
             "times": [float(t) for t in data.times],
             "grows": data.masses is not None or not coupling.conserves_mass,
@@ -375,8 +374,8 @@ class StochasticInterpolant(SnapshotEstimator):
     def _conditions_at(self, start: Any, time: float) -> np.ndarray:
         if isinstance(start, Snapshots) and start.conditions is not None:
             return np.asarray(start.conditions[start.index(time)]).astype(str)
-        if hasattr(start, "obs") and "condition_key" in self.source_:
-            column = as_times(keys.obs_column(start, self._source()["time_key"], "time_key"))
+        if is_anndata(start) and "condition_key" in self.source_:
+            column = time_column(start, self._source()["time_key"])
             return self._labels(start)[Clock.of(column).rows(column, time)]
         raise ValueError(
             "the model was learned under conditions; name one: simulate(..., condition=...)"
@@ -384,7 +383,7 @@ class StochasticInterpolant(SnapshotEstimator):
 
     def _labels(self, adata: AnnData) -> np.ndarray:
         return np.asarray(
-            keys.obs_column(adata, self.source_["condition_key"], "condition_key").astype(str)
+            label_column(adata, self.source_["condition_key"], "condition_key").astype(str)
         )
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:

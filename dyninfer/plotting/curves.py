@@ -43,7 +43,7 @@ def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = N
     KeyError
         If the history has no such column; the message lists those it has.
     """
-    from dyninfer.data.keys import MissingKey
+    from dyninfer.data.columns import MissingKey
 
     rows = model.history_
     for name in terms:
@@ -154,7 +154,7 @@ def evaluation(
     KeyError
         If the table has no such metric; the message lists those it has.
     """
-    from dyninfer.data.keys import MissingKey
+    from dyninfer.data.columns import MissingKey
 
     if metric not in table:
         there = [

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyninfer.data import keys
+from dyninfer.data.arrays import dense_rows
+from dyninfer.data.columns import MissingKey, time_column
+from dyninfer.data.reading import is_anndata
+from dyninfer.data.representation import representation
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.data.times import as_times
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,15 +47,15 @@ class Cells:
         if isinstance(data, Snapshots):
             _check_width(data.n_features, features, "the snapshots")
             return cls(np.concatenate(data.samples), np.repeat(data.times, data.sizes))
-        if not (hasattr(data, "obs") and hasattr(data, "obsm")):
+        if not is_anndata(data):
             raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
         rep = _representation_with(data, features) if use_rep is None else use_rep
-        array, _, rep = keys.representation(data, rep)
+        array, _, rep = representation(data, rep)
         _check_width(int(np.prod(array.shape[1:])), features, repr(rep))
         times = np.full(data.n_obs, np.nan)
         if need_times or time_key is not None:
-            times = as_times(keys.obs_column(data, time_key, "time_key"), str(time_key))
-        return cls(keys.dense_rows(array, np.arange(data.n_obs), rep), times)
+            times = time_column(data, time_key)
+        return cls(dense_rows(array, np.arange(data.n_obs), rep), times)
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,10 @@ def plane_of(
                 f"basis={basis!r} is a key of an AnnData, but Snapshots were given; leave it out"
             )
         basis = basis if basis in data.obsm or f"X_{basis}" not in data.obsm else f"X_{basis}"
-        array, names, basis = keys.representation(data, basis)
+        array, names, basis = representation(data, basis)
         if tuple(names) != tuple(map(str, features)):
             _check_components(components, len(names), basis)
-            embedding = keys.dense_rows(array, np.arange(data.n_obs), basis)[:, [i, j]]
+            embedding = dense_rows(array, np.arange(data.n_obs), basis)[:, [i, j]]
             project = neighbor_projection(cells.states, embedding, n_neighbors)
             return Plane((names[i], names[j]), embedding, project)
     _check_components(components, len(features), "the simulated features")
@@ -154,9 +156,9 @@ def _representation_with(adata: AnnData, features: Sequence[str] | np.ndarray) -
     wanted = tuple(map(str, features))
     there = [*adata.obsm.keys(), *(["X"] if adata.X is not None else [])]
     for rep in there:
-        if tuple(keys.representation(adata, rep)[1]) == wanted:
+        if tuple(representation(adata, rep)[1]) == wanted:
             return rep
-    raise keys.MissingKey(
+    raise MissingKey(
         f"no representation of adata has the simulated features {_short(wanted)}; give use_rep, one of "
         f"{', '.join(map(repr, there))}"
     )

@@ -128,7 +128,7 @@ def main_metric(table: pd.DataFrame) -> str:
     KeyError
         If the table holds none.
     """
-    from dyninfer.data.keys import MissingKey
+    from dyninfer.data.columns import MissingKey
 
     for name in METRICS:
         if name in table:

@@ -1,5 +1,8 @@
 """Times: two numbers are one time where they differ by rounding, and never where they do not."""
 
+import datetime
+
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,6 +140,108 @@ def test_lists_of_times_are_the_same_in_any_precision():
 
 
 # --- reading ---
+
+
+def cells(day=(0, 0, 1, 1), **columns):
+    obs = pd.DataFrame({"day": day, **columns}, index=[f"cell{i}" for i in range(len(day))])
+    return anndata.AnnData(np.arange(3.0 * len(day), dtype=np.float32).reshape(-1, 3), obs=obs)
+
+
+def hours(*values):
+    return pd.Series(pd.to_timedelta(list(values), unit="h"))
+
+
+@pytest.mark.parametrize(
+    ("column", "times"),
+    [
+        (pd.Series([3, 1, 2]), [3, 1, 2]),
+        (pd.Series([0.1, 0.7]), [0.1, 0.7]),
+        (pd.Series(["1", "2.5", "-3e2"]), [1, 2.5, -300]),
+        (pd.Series(["1", "2"], dtype="string"), [1, 2]),
+        (pd.Series([1, 2], dtype="Int64"), [1, 2]),
+        (pd.Series([1.5, 2], dtype="Float64"), [1.5, 2]),
+        (pd.Series([1, "2", 3.5], dtype=object), [1, 2, 3.5]),
+        (pd.Series(pd.Categorical(["10", "9", "10"])), [10, 9, 10]),
+        (pd.Series(pd.Categorical([7, 3, 7], categories=[3, 5, 7], ordered=True)), [7, 3, 7]),
+        (pd.Series(pd.Categorical(["1", "2"], categories=["2", "1", "day 9", "lost"])), [1, 2]),
+        (hours(36, 48), [1.5, 2]),
+        (pd.Series(pd.Categorical(hours(12, 24, 12))), [0.5, 1, 0.5]),
+        ([datetime.timedelta(days=2), datetime.timedelta(hours=6)], [2, 0.25]),
+        (np.array([1, 2], dtype="timedelta64[D]"), [1, 2]),
+        ((1, 4), [1, 4]),
+        ({5}, [5]),
+        (iter([1, 2]), [1, 2]),
+        (range(3), [0, 1, 2]),
+        (3, [3]),
+        ("3", [3]),
+        (pd.Timedelta(hours=12), [0.5]),
+    ],
+)
+def test_numbers_numeric_text_categories_and_timedeltas_are_times(column, times):
+    found = as_times(column, "day")
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, times, rtol=1e-15)
+
+
+@pytest.mark.parametrize("kind", [list, "category", "string"])
+@pytest.mark.parametrize(
+    ("labels", "times"),
+    [
+        (("day 3", "day 12"), (3, 12)),
+        (("E8.5", "E9.25"), (8.5, 9.25)),
+        (("0h", "6h"), (0, 6)),
+        (("P21_ctrl", "3"), (21, 3)),
+    ],
+)
+def test_the_line_shown_for_text_times_turns_them_into_numbers(labels, times, kind):
+    column = pd.Series(labels, index=["cell0", "cell1"])
+    adata = cells(day=[0, 1])
+    adata.obs["my day's"] = column if kind is list else column.astype(kind)
+    with pytest.raises(
+        ValueError, match=f"holds text .*({labels[0]}|{labels[1]}).*times must be numbers"
+    ) as error:
+        as_times(adata.obs["my day's"], "my day's")
+    line = str(error.value).split("Make them: ")[1]
+    exec(line, {"adata": adata})
+    np.testing.assert_array_equal(as_times(adata.obs["my day's"], "my day's"), times)
+
+
+def test_the_line_shown_for_dates_turns_them_into_days():
+    adata = cells(day=[0, 1])
+    adata.obs["date"] = pd.to_datetime(["2024-02-27", "2024-03-01"])
+    with pytest.raises(ValueError, match="'date' holds datetime64 values") as error:
+        as_times(adata.obs["date"], "date")
+    adata.obs["date"] = eval(str(error.value).split("as in ")[1], {"adata": adata})
+    np.testing.assert_array_equal(as_times(adata.obs["date"], "date"), [0, 3])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pd.Series([True, False]), "'day' holds boolean values; times must be numbers"),
+        (pd.Series([True, None], dtype="boolean"), "'day' holds boolean values"),
+        (pd.Series([True, False], dtype=object), "'day' holds boolean values"),
+        (pd.Series(pd.Categorical([True, False])), "'day' holds boolean values"),
+        (pd.Series(pd.to_datetime(["2020", "2021"], utc=True)), "'day' holds datetime64 values"),
+        (pd.Series([datetime.date(2020, 1, 1)]), "'day' holds date values"),
+        (pd.Series(pd.period_range("2020", periods=2, freq="D")), "'day' holds period values"),
+        (pd.cut(pd.Series([1.0, 2.0]), 2), "'day' holds interval values"),
+        (np.array([1j, 2]), "'day' holds complex values"),
+        (np.ones((2, 2)), r"'day' must be a flat list of numbers, found shape \(2, 2\)"),
+        (pd.Series([1, np.nan, np.inf]), r"'day' has 2 missing or infinite times \(first: row 1\)"),
+        (pd.Series([1, None], dtype="Int64"), "'day' has 1 missing or infinite times"),
+        (pd.Series(pd.Categorical([1, None])), "'day' has 1 missing or infinite times"),
+        (hours(1, None), "'day' has 1 missing or infinite times"),
+        (pd.Series([1, np.nan], index=["a", "b"]), "first: row 'b'"),
+        (
+            ["day 1", "day 2"],
+            "'day' holds text .'day 1'.; times must be numbers, such as 3.0 for 'day 3'",
+        ),
+    ],
+)
+def test_what_is_not_a_time_is_refused_by_name(column, message):
+    with pytest.raises(ValueError, match=message):
+        as_times(column, "day")
 
 
 @pytest.mark.parametrize(

@@ -451,7 +451,7 @@ def doses(labels, n=400, shift=lambda dose: [dose, 0.0]):
     rng = np.random.default_rng(0)
     start = [rng.normal(size=(n, 2)) * 0.3 for _ in labels]
     end = [rng.normal(size=(n, 2)) * 0.3 + shift(label) for label in labels]
-    conditions = np.repeat([str(label) for label in labels], n)
+    conditions = np.repeat(labels, n)
     return di.Snapshots(
         times=[0.0, 1.0],
         samples=[np.concatenate(start), np.concatenate(end)],
@@ -517,13 +517,13 @@ def test_every_cell_is_simulated_annotated_and_saved_under_its_own_condition(tmp
     run = model.simulate(data, [0.0, 1.0])
     labels = data.obs["condition"][data.obs["time"] == 0.0].to_numpy()
     assert list(run.origin) == list(data.obs_names[data.obs["time"] == 0.0])
-    for label, mean in (("0", 0.0), ("4", 4.0)):
+    for label, mean in ((0, 0.0), (4, 4.0)):
         assert float(run.states[labels == label, 1, 0].mean()) == pytest.approx(mean, abs=0.4)
     again = di.load(model.save(tmp_path / "model.safetensors"))
     torch.testing.assert_close(again.simulate(data, [0.0, 1.0]).states, run.states, rtol=0, atol=0)
     velocity = model.annotate(data).obsm["dyninfer_velocity"]
     start = (data.obs["time"] == 0.0).to_numpy()
-    assert velocity[start & (data.obs["condition"] == "4").to_numpy(), 0].mean() > 2
+    assert velocity[start & (data.obs["condition"] == 4).to_numpy(), 0].mean() > 2
     table = model.evaluate(data, metrics=("w1",))
     assert float(table["w1"].iloc[0]) < 0.6
     with pytest.raises(ValueError, match="name one"):

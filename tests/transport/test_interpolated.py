@@ -146,7 +146,7 @@ def test_conditions_reach_the_network_and_share_its_parameters():
 
 
 def test_code_of_numbers_is_standardised_and_takes_any_number():
-    code = ConditionCode.of(["0", "1", "2.0", "5e0"])
+    code = ConditionCode.of([0, 1, 2.0, 5e0])
     assert code.size == 1
     np.testing.assert_allclose(code.encode([0, "1", 2, 5]).std(), 1.0)
     np.testing.assert_allclose(code.encode([2.0]), 0.0)

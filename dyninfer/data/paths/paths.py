@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.data import display, keys
+from dyninfer.data import display
+from dyninfer.data.columns import MissingKey
 from dyninfer.data.paths import checks, reading
 from dyninfer.data.times import Clock
+from dyninfer.learning.random import numpy_stream
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -218,7 +220,7 @@ class Paths:
             raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
         if len(self) < 2:
             raise ValueError("one path cannot be split; give at least two paths")
-        order = np.random.default_rng(seed).permutation(len(self))
+        order = numpy_stream(seed, "paths", "split").permutation(len(self))
         cut = min(max(round(len(self) * fraction), 1), len(self) - 1)
         return self[np.sort(order[cut:])], self[np.sort(order[:cut])]
 
@@ -293,7 +295,7 @@ class Paths:
             position = {name: i for i, name in enumerate(self.names)}
             absent = [str(name) for name in chosen if name not in position]
             if absent:
-                raise keys.MissingKey(
+                raise MissingKey(
                     f"no path is named {absent[0]!r}; there are {display.listed(self.names.tolist())}"
                 )
             chosen = np.array([position[name] for name in chosen])

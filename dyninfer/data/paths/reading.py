@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyninfer.data import keys
-from dyninfer.data.times import as_times
+from dyninfer.data.arrays import dense_rows
+from dyninfer.data.columns import label_column, obs_column, time_column
+from dyninfer.data.representation import representation, warn_if_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,19 +28,19 @@ def fields_from_anndata(
         raise ValueError(f"give use_rep={use_rep!r} or state_key={state_key!r}, not both")
     if adata.n_obs == 0:
         raise ValueError("the AnnData has no rows; paths need at least one")
-    times = as_times(keys.obs_column(adata, time_key, "time_key"), str(time_key))
-    owner, names = _owners(keys.obs_column(adata, path_key, "path_key"), str(path_key))
+    times = time_column(adata, time_key)
+    owner, names = _owners(obs_column(adata, path_key, "path_key"), str(path_key))
     order = np.lexsort([times, owner])
     _refuse_repeats(times[order], owner[order], names, time_key, path_key)
     cuts = np.flatnonzero(np.diff(owner[order])) + 1
     if state_key is not None:
-        values, state_names = _codes(keys.obs_column(adata, state_key, "state_key"), state_key)
+        values, state_names = _codes(obs_column(adata, state_key, "state_key"), state_key)
         features: tuple[str, ...] = (state_key,)
     else:
-        array, features, use_rep = keys.representation(adata, use_rep)
-        values, state_names = keys.dense_rows(array, np.arange(adata.n_obs), use_rep), None
+        array, features, use_rep = representation(adata, use_rep)
+        values, state_names = dense_rows(array, np.arange(adata.n_obs), use_rep), None
         if use_rep == "X":
-            keys.warn_if_counts(values, "adata.X")
+            warn_if_counts(values, "adata.X")
     given = {
         "time_key": time_key,
         "path_key": path_key,
@@ -106,7 +107,7 @@ def _codes(column: pd.Series, state_key: str) -> tuple[np.ndarray, tuple[str, ..
 
 
 def _conditions(adata: AnnData, key: str, owner: np.ndarray, names: np.ndarray) -> np.ndarray:
-    labels = np.asarray(keys.obs_column(adata, key, "condition_key").astype(str))
+    labels = label_column(adata, key, "condition_key")
     _, first = np.unique(owner, return_index=True)
     changed = labels != labels[first][owner]
     if changed.any():

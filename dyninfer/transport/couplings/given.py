@@ -57,9 +57,9 @@ class GivenPairs(Coupling):
     @classmethod
     def from_clones(cls, adata: AnnData, clone_key: str, *, unpaired: str = "transport") -> Self:
         """Read clones from a column of ``obs``; cells whose label is missing or empty have no partner."""
-        from dyninfer.data import keys
+        from dyninfer.data.columns import obs_column
 
-        labels = keys.obs_column(adata, clone_key, "clone_key")
+        labels = obs_column(adata, clone_key, "clone_key")
         known = (labels.notna() & (labels.astype(str) != "")).to_numpy()
         table = zip(adata.obs_names[known].astype(str), labels[known].astype(str), strict=True)
         return cls(clones=list(table), unpaired=unpaired)

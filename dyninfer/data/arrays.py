@@ -1,0 +1,151 @@
+"""Arrays: whatever holds numbers as a plain array, missing entries as NaN, columns by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DENSE_LIMIT_GB = 4.0  # what a laptop holds beside the rest
+# Whole numbers up to this have an exact float32.
+_EXACT_IN_SINGLE = 2**24
+# What pandas calls the numbers in an array of objects.
+_NUMBERS = ("floating", "integer", "mixed-integer-float", "decimal", "empty")
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Tensor, sparse matrix, DataFrame, masked array or nested list as an array in memory.
+
+    Masked, None and NA entries become NaN. Bytes come in the order of this machine.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers, or truth values.
+    ValueError
+        If rows differ in length.
+    """
+    array = _plain(values, name)
+    if array.dtype == object:
+        array = _from_objects(array, name)
+    if array.dtype.kind == "c":
+        raise TypeError(
+            f"{name} holds complex values; give their real and imaginary parts as separate features"
+        )
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} holds {array.dtype} values; it must hold numbers")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def as_floats(values: Any, name: str) -> np.ndarray:
+    """Numbers as float32, or float64 where float32 would not hold them.
+
+    Float64 and long double become float64, and so do whole numbers beyond 2²⁴; the rest is float32.
+    """
+    array = as_array(values, name)
+    if array.dtype.kind == "b":
+        raise TypeError(f"{name} holds {array.dtype} values; it must hold numbers")
+    if array.dtype.kind in "iu" and array.size:
+        # Of the float: the smallest integer has no absolute value of its own kind.
+        large = np.abs(array.astype(np.float64)).max() > _EXACT_IN_SINGLE
+        return array.astype(np.float64 if large else np.float32)
+    wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+    return array.astype(np.float64 if wide else np.float32, copy=False)
+
+
+def dense_rows(array: Any, rows: np.ndarray, name: str = "X") -> np.ndarray:
+    """Rows of a dense, sparse or backed matrix as floats; see :func:`as_floats`.
+
+    Raises
+    ------
+    MemoryError
+        If the block would exceed 4 GB; the message says how large it is and what to use instead.
+    TypeError
+        If the values are not numbers.
+    """
+    columns = int(np.prod(array.shape[1:]))
+    gigabytes = len(rows) * columns * 4 / 1e9
+    if gigabytes > DENSE_LIMIT_GB:
+        raise MemoryError(
+            f"{name} as a dense {len(rows)} x {columns} array takes {gigabytes:.1f} GB; "
+            f"reduce it first (sc.pp.pca(adata)) and give use_rep='X_pca'"
+        )
+    return as_floats(array[rows], name)
+
+
+def column_names(values: Any) -> tuple[str, ...] | None:
+    """Names of the columns of a DataFrame; None for what has none, and for numbers 0, 1, 2, ..."""
+    if not isinstance(values, pd.DataFrame) or isinstance(values.columns, pd.RangeIndex):
+        return None
+    return tuple(str(name) for name in values.columns)
+
+
+def by_columns(frame: pd.DataFrame, features: Sequence[str], name: str) -> pd.DataFrame:
+    """Columns of a DataFrame in the order of ``features``; others are left out.
+
+    Raises
+    ------
+    ValueError
+        If a feature has no column, or several.
+    """
+    columns = column_names(frame) or ()
+    position = {column: i for i, column in enumerate(columns)}
+    absent = [feature for feature in features if feature not in position]
+    if absent:
+        raise ValueError(
+            f"{name} has no column {absent[0]!r}; its columns are {', '.join(map(str, columns))}. "
+            "Name the columns as the features, or give an array: to_numpy()"
+        )
+    check_unique(columns, name)
+    return frame.iloc[:, [position[feature] for feature in features]]
+
+
+def default_features(n: int) -> tuple[str, ...]:
+    """Names of features that were given none: ``x0, x1, ...``."""
+    return tuple(f"x{i}" for i in range(n))
+
+
+def check_unique(features: Sequence[str], name: str) -> None:
+    """Raise a ValueError for a name of a feature that comes twice."""
+    if len(set(features)) < len(features):
+        repeated = next(feature for feature in features if list(features).count(feature) > 1)
+        raise ValueError(
+            f"{name} has several features named {repeated!r}; names must be unique: "
+            "adata.var_names_make_unique() makes those of genes so"
+        )
+
+
+def _plain(values: Any, name: str) -> np.ndarray:
+    """An array of any dtype."""
+    if hasattr(values, "detach"):
+        tensor = values.detach().cpu()
+        # NumPy has no bfloat16.
+        return (tensor.float() if tensor.dtype.itemsize < 4 else tensor).numpy()
+    if hasattr(values, "toarray"):
+        values = values.toarray()
+    if isinstance(values, np.ma.MaskedArray):
+        return _unmasked(values)
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a rectangular array, found {str(values)[:60]}") from None
+
+
+def _unmasked(values: np.ma.MaskedArray) -> np.ndarray:
+    mask = np.ma.getmaskarray(values)
+    if not mask.any():
+        return values.data
+    # Whole numbers have no NaN of their own.
+    kind = np.result_type(values.dtype, np.float32) if values.dtype != object else object
+    plain = values.data.astype(kind)
+    plain[mask] = np.nan
+    return plain
+
+
+def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
+    kind = pd.api.types.infer_dtype(array.ravel(), skipna=True)
+    if kind not in _NUMBERS:
+        raise TypeError(f"{name} holds {kind} values; it must hold numbers")
+    return np.where(pd.isna(array), np.nan, array).astype(np.float64)

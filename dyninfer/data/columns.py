@@ -1,0 +1,105 @@
+"""Columns of ``adata.obs``: found by their key, and read as labels or numbers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data.conditions import as_labels
+from dyninfer.data.times import as_times
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class MissingKey(KeyError):
+    """A key that is not in the data; unlike KeyError it prints its message as a sentence."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
+    """Return ``adata.obs[key]``, or raise a sentence with the column that was probably meant.
+
+    Raises
+    ------
+    KeyError
+        If ``key`` is None or not a column; the message lists columns that would serve.
+    """
+    if key is None:
+        raise MissingKey(f"{role} is needed for an AnnData; {_suggestion(adata, role)}")
+    if not isinstance(key, Hashable):
+        raise TypeError(f"{role} must be one name, found {key!r}")
+    if key not in adata.obs:
+        columns = [str(column) for column in adata.obs.columns]
+        similar = difflib.get_close_matches(str(key), columns, n=1, cutoff=0.5)
+        hint = f"did you mean {similar[0]!r}? " if similar else ""
+        raise MissingKey(f"{role} {key!r} is not in adata.obs; {hint}{_suggestion(adata, role)}")
+    return adata.obs[key]
+
+
+def time_column(adata: AnnData, key: str | None) -> np.ndarray:
+    """Times of all rows ``(n,)`` float64; errors as in :func:`as_times`."""
+    return as_times(obs_column(adata, key, "time_key"), str(key))
+
+
+def label_column(
+    adata: AnnData, key: str, role: str, rows: np.ndarray | slice = slice(None)
+) -> np.ndarray:
+    """Labels of some rows; a ValueError counts those that are missing, and says how to drop them."""
+    column = obs_column(adata, key, role).iloc[rows]
+    missing = column.isna()
+    if missing.any():
+        raise ValueError(
+            f"{role} {key!r} is missing in {int(missing.sum())} of {len(column)} rows "
+            f"(first: {column.index[missing][0]!r}); drop them: adata[adata.obs[{key!r}].notna()]"
+        )
+    return as_labels(column, role)
+
+
+def number_column(
+    adata: AnnData, key: str, role: str, rows: np.ndarray | slice = slice(None)
+) -> np.ndarray:
+    """Numbers of some rows, float64, with NaN where they are missing; a ValueError shows text."""
+    column = obs_column(adata, key, role).iloc[rows]
+    # Categories of numbers are numbers here.
+    numbers = pd.to_numeric(column.astype(object), errors="coerce")
+    text = column[numbers.isna() & column.notna()]
+    if len(text):
+        raise ValueError(f"{role} {key!r} must hold numbers, found {text.iloc[0]!r}")
+    return numbers.to_numpy(dtype=np.float64)
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Names in quotes with commas, the rest of a long list counted."""
+    quoted = [repr(str(name)) for name in names]
+    if not quoted:
+        return "none"
+    if len(quoted) <= most:
+        return ", ".join(quoted)
+    return f"{', '.join(quoted[:most])}, ... ({len(quoted)} in all)"
+
+
+def _suggestion(adata: AnnData, role: str) -> str:
+    every = f"columns of adata.obs: {listed(adata.obs.columns)}"
+    if role != "time_key":
+        return every
+    like_times = [column for column in adata.obs.columns if _looks_like_times(adata.obs[column])]
+    if not like_times:
+        return f"no column looks like times; {every}"
+    return f"columns that look like times: {listed(like_times)}"
+
+
+def _looks_like_times(column: pd.Series) -> bool:
+    """Whether a column holds numbers that many rows share."""
+    try:
+        distinct = len(np.unique(as_times(column)))
+    except (ValueError, TypeError):
+        return False
+    # More than a hundred, or fewer than three cells each, are measurements rather than times.
+    return 2 <= distinct <= min(100, max(2, len(column) // 3))

@@ -1,0 +1,101 @@
+"""Representations: the array of an AnnData that holds the features, and what it looks like."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data.columns import MissingKey, listed
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+DEFAULT_REP = "X_pca"
+
+
+def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tuple[str, ...], str]:
+    """Find the array of features: ``(array, names of the features, name of the representation)``.
+
+    ``use_rep`` is a key of ``adata.obsm`` or ``"X"``; None takes ``obsm["X_pca"]``, then ``X``. The
+    array comes as it is stored (sparse, backed); :func:`~dyninfer.data.arrays.dense_rows` reads
+    rows of it.
+
+    Raises
+    ------
+    KeyError
+        If the representation is not there; the message lists those that are.
+    """
+    if use_rep is None:
+        use_rep = DEFAULT_REP if DEFAULT_REP in adata.obsm else "X"
+    if not isinstance(use_rep, Hashable):
+        raise TypeError(f"use_rep must be one name, found {use_rep!r}")
+    if use_rep == "X":
+        _check_filled(adata)
+        return adata.X, tuple(str(name) for name in adata.var_names), "X"
+    if use_rep not in adata.obsm:
+        raise MissingKey(_absent(adata, use_rep))
+    array = adata.obsm[use_rep]
+    if isinstance(array, pd.DataFrame):
+        return array.to_numpy(), tuple(str(name) for name in array.columns), use_rep
+    if not hasattr(array, "shape"):
+        kind = type(array).__module__.partition(".")[0]
+        raise TypeError(
+            f"adata.obsm[{use_rep!r}] is an {kind} array, whose rows may differ in length; "
+            f"make it a matrix: adata.obsm[{use_rep!r}] = adata.obsm[{use_rep!r}].to_numpy()"
+        )
+    stem = use_rep.removeprefix("X_").upper()
+    return array, tuple(f"{stem}{i + 1}" for i in range(array.shape[1])), use_rep
+
+
+def warn_if_counts(x: np.ndarray, name: str) -> None:
+    """Warn where a matrix looks like raw counts: whole numbers, none negative, some large."""
+    head = x[:500]  # enough to tell, and quick
+    if head.size == 0 or head.min() < 0 or not np.array_equal(head, np.round(head)):
+        return
+    if head.max() > 10:  # log-normalised expression and indicators stay below
+        warnings.warn(
+            f"{name} looks like raw counts (whole numbers up to {head.max():.0f}); log-normalise "
+            "it (sc.pp.normalize_total, sc.pp.log1p) or give a representation such as "
+            "use_rep='X_pca'",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def check_finite(x: np.ndarray, name: str, row_names: Any = None) -> None:
+    """Raise a ValueError that counts the rows with NaN or infinite values and names the first."""
+    invalid = ~np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+    if not invalid.any():
+        return
+    first = int(np.flatnonzero(invalid)[0])
+    label = f"row {first}" if row_names is None else row_names[first]
+    raise ValueError(
+        f"{name} has NaN or infinite values in {int(invalid.sum())} of {len(x)} rows "
+        f"(first: {label!r}); remove or impute them"
+    )
+
+
+def _check_filled(adata: AnnData) -> None:
+    if adata.X is not None:
+        return
+    if len(adata.obsm) == 0:
+        raise MissingKey("adata.X is empty; and adata.obsm has nothing")
+    raise MissingKey(f"adata.X is empty; give use_rep, one of {listed(adata.obsm)}")
+
+
+def _absent(adata: AnnData, use_rep: str) -> str:
+    if use_rep in adata.layers:
+        return (
+            f"use_rep {use_rep!r} is not in adata.obsm but a layer; "
+            f"copy it: adata.obsm[{use_rep!r}] = adata.layers[{use_rep!r}]"
+        )
+    message = (
+        f"use_rep {use_rep!r} is not in adata.obsm; there are {listed([*adata.obsm.keys(), 'X'])}"
+    )
+    if use_rep == DEFAULT_REP:
+        message += "; compute it with sc.pp.pca(adata)"
+    return message

@@ -1,0 +1,164 @@
+"""What `Snapshots` asks of its fields, and the form it keeps them in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dyninfer.data.arrays import (
+    as_array,
+    as_floats,
+    by_columns,
+    check_unique,
+    column_names,
+    default_features,
+)
+from dyninfer.data.conditions import as_labels
+from dyninfer.data.times import Clock, as_times
+
+
+def check_times(values: Any, n_samples: int) -> np.ndarray:
+    """At least two distinct times, one for each sample."""
+    times = as_times(values)
+    if len(times) != n_samples:
+        raise ValueError(
+            f"times has {len(times)} entries but samples has {n_samples}; give one sample per time"
+        )
+    if len(times) < 2:
+        raise ValueError(f"snapshots need at least two times, found {times.tolist()}")
+    if len(Clock.of(times)) < len(times):
+        raise ValueError(
+            f"times must differ, found {times.tolist()}; join the samples of equal times into one "
+            "array"
+        )
+    return times
+
+
+def as_samples(
+    samples: Sequence[Any], times: np.ndarray, features: Sequence[str]
+) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Samples ``(n_k, feature)`` with the same features in the same order, and their names."""
+    columns = [column_names(sample) for sample in samples]
+    if not features:
+        features = _shared_columns(columns, times)
+    named = tuple(str(name) for name in features)
+    arrays = []
+    for sample, own, t in zip(samples, columns, times, strict=True):
+        name = f"the sample at time {t:g}"
+        arrays.append(_as_sample(by_columns(sample, named, name) if own else sample, name))
+    widths = {array.shape[1] for array in arrays}
+    if len(widths) > 1:
+        raise ValueError(
+            f"samples differ in their number of features: {sorted(widths)}; "
+            "give the same features at all times"
+        )
+    n_features = widths.pop()
+    named = named or default_features(n_features)
+    if len(named) != n_features:
+        raise ValueError(f"features names {len(named)} features but the samples have {n_features}")
+    check_unique(named, "features")
+    return arrays, named
+
+
+def as_masses(masses: Any, times: np.ndarray) -> np.ndarray | None:
+    """One positive mass ``(time,)`` for each time."""
+    if masses is None:
+        return None
+    masses = _numbers(masses, "masses")
+    if masses.shape != times.shape:
+        raise ValueError(
+            f"masses has shape {masses.shape}; give one mass for each of the {len(times)} times"
+        )
+    if not np.isfinite(masses).all() or (masses <= 0).any():
+        raise ValueError(f"masses must be positive and finite, found {masses.tolist()}")
+    return masses
+
+
+def as_weights(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:
+    """Weights ``(n_k,)`` of every sample, finite, non-negative and not all zero at any time."""
+    if values is None:
+        return None
+    _check_count("weights", values, times)
+    weights = []
+    for value, sample, t in zip(values, samples, times, strict=True):
+        weight = _numbers(value, f"weights at time {t:g}")
+        _check_length("weights", weight, sample, t)
+        total = weight.sum()
+        if not np.isfinite(total) or (weight < 0).any() or total <= 0:
+            raise ValueError(f"weights at time {t:g} must be finite, non-negative and not all zero")
+        weights.append(weight)
+    return weights
+
+
+def as_conditions(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:
+    """Labels ``(n_k,)`` of every sample, none of them missing, of one kind at all times."""
+    if values is None:
+        return None
+    _check_count("conditions", values, times)
+    labels = []
+    for value, sample, t in zip(values, samples, times, strict=True):
+        label = as_labels(value, f"conditions at time {t:g}")
+        _check_length("conditions", label, sample, t)
+        labels.append(label)
+    # Where one time has text, numbers of other times are names too.
+    common = np.result_type(*labels)
+    return [label.astype(common) if common.kind in "iuf" else label.astype(str) for label in labels]
+
+
+def as_names(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:
+    """Names ``(n_k,)`` of every sample."""
+    if values is None:
+        return None
+    _check_count("names", values, times)
+    names = [np.asarray(value) for value in values]
+    for name, sample, t in zip(names, samples, times, strict=True):
+        _check_length("names", name, sample, t)
+    return names
+
+
+def _shared_columns(columns: list[tuple[str, ...] | None], times: np.ndarray) -> tuple[str, ...]:
+    """Columns of the first DataFrame, which all must have; empty where no sample has names."""
+    first = columns[0]
+    for own, t in zip(columns, times, strict=True):
+        if (own is None) != (first is None):
+            raise ValueError(
+                f"the samples at time {times[0]:g} and at time {t:g} are a DataFrame and an array; "
+                "the order of an array's columns is not known: give DataFrames, or features"
+            )
+        if own is not None and set(own) != set(first or ()):
+            differing = sorted(set(own) ^ set(first or ()))
+            raise ValueError(
+                f"the samples at time {times[0]:g} and at time {t:g} have different columns: "
+                f"{differing[0]!r} is in one only"
+            )
+    return first or ()
+
+
+def _as_sample(values: Any, name: str) -> np.ndarray:
+    array = as_array(values, name)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(f"{name} has shape {array.shape}; it must be (samples, features)")
+    if len(array) == 0:
+        raise ValueError(f"{name} is empty; leave that time out")
+    return as_floats(array, name)
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    try:
+        return as_array(values, name).astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numbers, found {str(values)[:60]}") from None
+
+
+def _check_count(name: str, values: Any, times: np.ndarray) -> None:
+    if len(values) != len(times):
+        raise ValueError(f"{name} has {len(values)} entries but there are {len(times)} times")
+
+
+def _check_length(name: str, values: np.ndarray, sample: np.ndarray, time: float) -> None:
+    if values.shape != (len(sample),):
+        raise ValueError(
+            f"{name} at time {time:g} has shape {values.shape} but there are {len(sample)} samples"
+        )

@@ -1,0 +1,116 @@
+"""`Snapshots` from an AnnData with one row per cell, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data.arrays import dense_rows
+from dyninfer.data.columns import label_column, number_column, time_column
+from dyninfer.data.representation import representation, warn_if_counts
+from dyninfer.data.times import Clock, as_times
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from dyninfer.data.snapshots.snapshots import Snapshots
+
+
+def fields_from_anndata(
+    adata: AnnData,
+    time_key: str | None,
+    use_rep: str | None,
+    mass_key: str | None,
+    weight_key: str | None,
+    condition_key: str | None,
+    hold_out: float | Iterable[float] | None,
+) -> dict[str, Any]:
+    """Fields of the `Snapshots` in an AnnData; arguments as in `Snapshots.from_anndata`."""
+    column = time_column(adata, time_key)
+    array, features, rep = representation(adata, use_rep)
+    clock = Clock.of(column)
+    times = times_without(clock.times, hold_out, f"hold_out ({time_key})")
+    if len(times) < 2:
+        raise ValueError(
+            f"need at least two times in adata.obs[{time_key!r}], found {times.tolist()}"
+        )
+    # Only these rows are read: what is held out may hold anything.
+    rows = [clock.rows(column, t) for t in times]
+    samples = [dense_rows(array, row, rep) for row in rows]
+    if rep == "X":
+        warn_if_counts(samples[0], "adata.X")
+    names = np.asarray(adata.obs_names, dtype=object)
+    fields: dict[str, Any] = {
+        "times": times,
+        "samples": samples,
+        "features": features,
+        "names": [names[row] for row in rows],
+        "source": {"time_key": time_key, "use_rep": rep},
+    }
+    if mass_key is not None:
+        fields["masses"] = _masses(adata, mass_key, rows, times)
+        fields["source"]["mass_key"] = mass_key
+    if weight_key is not None:
+        fields["weights"] = [number_column(adata, weight_key, "weight_key", row) for row in rows]
+        fields["source"]["weight_key"] = weight_key
+    if condition_key is not None:
+        every = label_column(adata, condition_key, "condition_key", np.concatenate(rows))
+        ends = np.cumsum([len(row) for row in rows])
+        fields["conditions"] = np.split(every, ends[:-1])
+        fields["source"]["condition_key"] = condition_key
+    return fields
+
+
+def times_without(
+    times: np.ndarray, left_out: float | Iterable[float] | None, name: str
+) -> np.ndarray:
+    """Times that remain; a ValueError lists them where one that is to go is not among them."""
+    if left_out is None:
+        return times
+    clock = Clock(times)
+    return np.delete(times, [position(clock, t) for t in as_times(left_out, name)])
+
+
+def position(clock: Clock, time: float) -> int:
+    """Position of a time among those of snapshots; a ValueError lists the times there are."""
+    k = clock.nearest(time)
+    if k is None:
+        raise ValueError(f"no snapshot at time {time:g}; the times are {clock}")
+    return k
+
+
+def to_anndata(snapshots: Snapshots) -> AnnData:
+    """One cell per row; see `Snapshots.to_anndata`."""
+    from anndata import AnnData
+
+    sizes = snapshots.sizes
+    obs = pd.DataFrame({"time": np.repeat(snapshots.times, sizes)})
+    if snapshots.weights is not None:
+        obs["weight"] = np.concatenate(snapshots.weights)
+    if snapshots.conditions is not None:
+        obs["condition"] = np.concatenate(snapshots.conditions)
+    if snapshots.masses is not None:
+        obs["mass"] = np.repeat(snapshots.masses, sizes)
+    if snapshots.names is not None:
+        obs.index = pd.Index(np.concatenate(snapshots.names).astype(str))
+    else:
+        obs.index = obs.index.astype(str)
+    var = pd.DataFrame(index=list(snapshots.features))
+    return AnnData(X=np.concatenate(snapshots.samples), obs=obs, var=var)
+
+
+def _masses(adata: AnnData, key: str, rows: list[np.ndarray], times: np.ndarray) -> np.ndarray:
+    masses = []
+    for row, t in zip(rows, times, strict=True):
+        values = number_column(adata, key, "mass_key", row)
+        # One value in float32 and float64 differs by rounding.
+        if not np.allclose(values, values[0], rtol=1e-6, atol=0, equal_nan=True):
+            raise ValueError(
+                f"mass_key {key!r} has several values at time {t:g} "
+                f"({values.min():g} to {values.max():g}); give one per time"
+            )
+        masses.append(values[0])
+    return np.array(masses)

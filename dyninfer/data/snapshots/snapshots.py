@@ -1,0 +1,243 @@
+"""Snapshots: unpaired samples of a population at several times."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dyninfer.data.representation import check_finite
+from dyninfer.data.snapshots import checks, reading
+from dyninfer.data.times import Clock
+from dyninfer.learning.random import numpy_stream
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Snapshots:
+    """Unpaired samples of a population at ``K`` times, in the user's units.
+
+    Parameters
+    ----------
+    times : sequence of K numbers
+        Times of the snapshots; unequal gaps stay unequal. Sorted on construction.
+    samples : sequence of K arrays or DataFrames ``(n_k, feature)``
+        The samples: float64 stays, and so do whole numbers beyond 2²⁴; the rest becomes float32. Columns of DataFrames
+        are matched by name. Masked entries, None and NA become NaN. Values are checked for NaN when they are used
+        (:meth:`check_finite`), so that a snapshot which is held out is never looked at.
+    masses : sequence of K numbers, optional
+        Total mass (for example, number of cells in the culture) at each time; positive, in any unit.
+    weights : sequence of K arrays ``(n_k,)``, optional
+        Weight of every sample within its time; non-negative. Uniform if absent.
+    conditions : sequence of K arrays ``(n_k,)``, optional
+        Label of every sample (donor, dose, perturbation). Numbers are amounts, such as doses; categories and text are
+        names. None may be missing.
+    features : sequence of str, optional
+        Unique names of the features; by default those of the columns of DataFrames, or ``x0, x1, ...``.
+    names : sequence of K arrays of str, optional
+        Name of every sample (the ``obs_names`` of an AnnData).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dyninfer import Snapshots
+    >>> Snapshots(times=[0, 1, 4], samples=[np.zeros((5, 2)), np.ones((7, 2)), np.ones((6, 2))])
+    Snapshots: 3 times, 18 samples x 2 features
+        time 0: 5
+        time 1: 7
+        time 4: 6
+    """
+
+    times: np.ndarray
+    samples: tuple[np.ndarray, ...]
+    masses: np.ndarray | None = None
+    weights: tuple[np.ndarray, ...] | None = None
+    conditions: tuple[np.ndarray, ...] | None = None
+    features: tuple[str, ...] = ()
+    names: tuple[np.ndarray, ...] | None = None
+    source: dict[str, str] = field(default_factory=dict)  # the keys these snapshots were read by
+
+    def __post_init__(self) -> None:
+        given = list(self.samples)
+        times = checks.check_times(self.times, len(given))
+        samples, features = checks.as_samples(given, times, self.features)
+        order = np.argsort(times)
+        masses = checks.as_masses(self.masses, times)
+        self._set("times", times[order])
+        self._set("samples", tuple(samples[i] for i in order))
+        self._set("features", features)
+        self._set("masses", None if masses is None else masses[order])
+        for name, check in (
+            ("weights", checks.as_weights),
+            ("conditions", checks.as_conditions),
+            ("names", checks.as_names),
+        ):
+            values = check(getattr(self, name), samples, times)
+            self._set(name, None if values is None else tuple(values[i] for i in order))
+
+    @classmethod
+    def from_anndata(
+        cls,
+        adata: AnnData,
+        *,
+        time_key: str | None,
+        use_rep: str | None = None,
+        mass_key: str | None = None,
+        weight_key: str | None = None,
+        condition_key: str | None = None,
+        hold_out: float | Iterable[float] | None = None,
+    ) -> Snapshots:
+        """Read snapshots from an AnnData; nothing of it is changed.
+
+        Parameters
+        ----------
+        adata : AnnData
+            May be backed: where ``use_rep`` is in ``obsm``, ``X`` is not read.
+        time_key : str
+            Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas (become days).
+        use_rep : str, optional
+            Key of ``obsm`` or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
+        mass_key : str, optional
+            Column of ``obs`` with the total mass at the time of each cell (one value per time).
+        weight_key, condition_key : str, optional
+            Columns of ``obs`` with a weight and a label for every cell. A column of numbers is an amount, such as a dose;
+            a categorical one holds names, whatever they look like.
+        hold_out : float or list of floats, optional
+            Times whose cells are left out before anything else is read.
+
+        Raises
+        ------
+        KeyError
+            If a key is missing; the message suggests the one that was meant.
+        ValueError
+            If times are text or missing, a label is missing, or fewer than two times remain.
+        """
+        fields = reading.fields_from_anndata(
+            adata, time_key, use_rep, mass_key, weight_key, condition_key, hold_out
+        )
+        return cls(**fields)
+
+    @property
+    def n_times(self) -> int:
+        """Number of snapshots."""
+        return len(self.times)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self.samples[0].shape[1]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of samples at each time."""
+        return tuple(len(s) for s in self.samples)
+
+    def index(self, time: float) -> int:
+        """Position of ``time`` among the times; a ValueError lists the times there are."""
+        return reading.position(Clock(self.times), time)
+
+    def at(self, time: float) -> np.ndarray:
+        """Samples ``(n, feature)`` at one of the times."""
+        return self.samples[self.index(time)]
+
+    def weights_at(self, time: float) -> np.ndarray:
+        """Weights ``(n,)`` at one of the times, summing to one."""
+        k = self.index(time)
+        if self.weights is None:
+            return np.full(len(self.samples[k]), 1.0 / len(self.samples[k]))
+        return self.weights[k] / self.weights[k].sum()
+
+    def without(self, times: float | Iterable[float] | None) -> Snapshots:
+        """Leave times out; what remains never depended on them."""
+        remaining = reading.times_without(self.times, times, "hold_out")
+        if len(remaining) < 2:
+            raise ValueError(
+                f"hold_out leaves {remaining.tolist()}; at least two times must remain"
+            )
+        return self._take([(self.index(t), slice(None)) for t in remaining])
+
+    def split(self, fraction: float, seed: int = 0, least: int = 2) -> tuple[Snapshots, Snapshots]:
+        """Split every snapshot at random into ``(1 − fraction, fraction)``.
+
+        Neither part gets fewer than ``least`` samples of positive weight, if there are enough.
+        """
+        rng = numpy_stream(seed, "snapshots", "split")
+        first, second = [], []
+        for k, size in enumerate(self.sizes):
+            counts = np.full(size, True) if self.weights is None else self.weights[k] > 0
+            n = int(counts.sum())
+            cut = min(max(round(n * fraction), least), n - least)
+            if cut < 1:
+                of_weight = "" if counts.all() else " of positive weight"
+                raise ValueError(
+                    f"time {self.times[k]:g} has {n} samples{of_weight}, too few to split; "
+                    "give more or set validation_fraction=0"
+                )
+            order = rng.permutation(np.flatnonzero(counts))
+            first.append((k, np.sort(np.concatenate([order[cut:], np.flatnonzero(~counts)]))))
+            second.append((k, np.sort(order[:cut])))
+        return self._take(first), self._take(second)
+
+    def subsample(self, n: int, seed: int = 0) -> Snapshots:
+        """At most ``n`` samples per time, drawn without replacement."""
+        rng = numpy_stream(seed, "snapshots", "subsample")
+        picks = [(k, np.sort(rng.permutation(size)[:n])) for k, size in enumerate(self.sizes)]
+        return self._take(picks)
+
+    def check_finite(self) -> Snapshots:
+        """Return self, or raise a ValueError naming the first sample that is NaN or infinite."""
+        for k, t in enumerate(self.times):
+            where = f"{self.source.get('use_rep', 'samples')} at time {t:g}"
+            check_finite(self.samples[k], where, None if self.names is None else self.names[k])
+        return self
+
+    def digest(self) -> str:
+        """Fingerprint of times, samples, masses, weights and conditions."""
+        fingerprint = hashlib.sha256()
+        conditions = None
+        if self.conditions is not None:
+            conditions = [labels.astype(str) for labels in self.conditions]
+        for arrays in ([self.times], self.samples, [self.masses], self.weights, conditions):
+            for array in arrays or [None]:
+                if array is None:
+                    fingerprint.update(b"None")
+                    continue
+                fingerprint.update(repr((array.shape, array.dtype.str)).encode())
+                fingerprint.update(np.ascontiguousarray(array).tobytes())
+        return fingerprint.hexdigest()
+
+    def to_anndata(self) -> AnnData:
+        """One cell per row, times in ``obs["time"]``; weights, masses and conditions beside them."""
+        return reading.to_anndata(self)
+
+    def _take(self, picks: Sequence[tuple[int, Any]]) -> Snapshots:
+        """Some rows of some times: pairs of the number of a time and what selects its rows."""
+        columns: dict[str, Any] = {}
+        for name in ("samples", "weights", "conditions", "names"):
+            values = getattr(self, name)
+            if values is not None:
+                columns[name] = tuple(values[k][rows] for k, rows in picks)
+        chosen = [k for k, _ in picks]
+        masses = None if self.masses is None else self.masses[chosen]
+        return replace(self, times=self.times[chosen], masses=masses, **columns)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        n_samples = sum(self.sizes)
+        lines = [
+            f"Snapshots: {self.n_times} times, {n_samples} samples x {self.n_features} features"
+        ]
+        for k, (t, n) in enumerate(zip(self.times, self.sizes, strict=True)):
+            mass = "" if self.masses is None else f", mass {self.masses[k]:g}"
+            lines.append(f"    time {t:g}: {n}{mass}")
+        extras = [name for name in ("weights", "conditions") if getattr(self, name) is not None]
+        if extras:
+            lines.append(f"    with {' and '.join(extras)}")
+        return "\n".join(lines)
