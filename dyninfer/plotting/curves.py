@@ -24,6 +24,9 @@ METRIC_NAMES = {
     "mmd": "squared maximum mean discrepancy",
     "energy": "energy distance",
 }
+# Of the terms of a training loss, in the order in which they are asked for.
+TERM_COLORS = (style.SIMULATED, style.BASELINE, "#cc79a7", "#56b4e9", "#e69f00")
+DASHED: dict[str, Any] = {"linestyle": (0, (4, 3))}
 
 
 def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = None) -> Axes:
@@ -52,37 +55,18 @@ def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = N
                 f"the history has no column {name!r}; it has {', '.join(map(repr, rows.columns))}"
             )
     ax = style.axes(ax, (5.2, 3.4))
-    colors = [style.SIMULATED, "#009e73", "#cc79a7", "#56b4e9", "#e69f00"]
-    shown = []
-    for name, color in zip(terms, colors, strict=False):
+    settled = []
+    for name, color in zip(terms, TERM_COLORS, strict=False):
         line = rows[["step", name]].dropna()
         label = "training loss" if name == "loss" else name.replace("_", " ")
         ax.plot(line["step"], line[name], color=color, linewidth=1, alpha=0.8, label=label)
-        shown.append(line[name].to_numpy()[len(line) // 20 :])
+        # The first twentieth is the fall from the start, which would flatten all that follows.
+        settled.append(line[name].to_numpy()[len(line) // 20 :])
     if "validation" in rows and rows["validation"].notna().any():
         line = rows[["step", "validation"]].dropna()
-        best = line.loc[line["validation"].idxmin()]
-        ax.plot(
-            *line.to_numpy().T,
-            color=style.INK,
-            linewidth=1.4,
-            marker="o",
-            markersize=3,
-            label="validation",
-        )
-        ax.axvline(best["step"], color=style.HELD_OUT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-        label = f"kept: step {best['step']:.0f}"
-        ax.plot(
-            *best,
-            marker="o",
-            markersize=7,
-            color=style.HELD_OUT,
-            linestyle="none",
-            label=label,
-            zorder=5,
-        )
-        shown.append(line["validation"].to_numpy())
-    _zoom(ax, np.concatenate(shown))
+        _draw_validation(ax, line)
+        settled.append(line["validation"].to_numpy())
+    _zoom(ax, np.concatenate(settled))
     ax.set_xlim(0, None)
     style.legend(ax)
     return style.tidy(ax, "training step", "loss (standardised units)")
@@ -102,28 +86,30 @@ def mass(
     traj : Trajectories
         Without weights the mass is one throughout.
     data : Snapshots, optional
-        Their ``masses``, if any, are drawn as points, scaled to the simulated mass at the first time both have.
+        Their ``masses``, if any, are drawn as points, scaled to the simulated mass at the first time
+        that both have.
     time_unit : str
         Unit of time, for the label.
     ax : Axes, optional
         Where to draw; by default a new figure.
     """
-    times, value = array(traj.times), array(traj.mass)
+    times = array(traj.times)
+    simulated = array(traj.mass)
     ax = style.axes(ax, (4.8, 3.4))
     ax.axhline(1, color=style.CELLS, linewidth=1, zorder=0)
-    ax.plot(times, value, color=style.SIMULATED, linewidth=1.8, label="simulated")
+    ax.plot(times, simulated, color=style.SIMULATED, linewidth=1.8, label="simulated")
     if data is not None and data.masses is not None:
-        order = np.argsort(times)
         inside = (data.times >= times.min()) & (data.times <= times.max())
-        seen = data.times[inside]
-        observed = (
-            data.masses[inside]
-            * np.interp(seen[0], times[order], value[order])
-            / data.masses[inside][0]
-        )
-        ax.plot(seen, observed, "o", color=style.OBSERVED, markersize=5, label="observed")
+        observed_times = data.times[inside]
+        masses = data.masses[inside]
+        # Backward runs have falling times, which interpolation does not take.
+        order = np.argsort(times)
+        at_first = np.interp(observed_times[0], times[order], simulated[order])
+        observed = masses * at_first / masses[0]
+        ax.plot(observed_times, observed, "o", color=style.OBSERVED, markersize=5, label="observed")
         style.legend(ax)
     low, high = ax.get_ylim()
+    # A mass that hardly changes must not look as if it did.
     if high - low < 0.1:
         ax.set_ylim(min(low, 0.9), max(high, 1.1))
     return style.tidy(ax, style.with_unit("time", time_unit), "mass relative to the start")
@@ -134,9 +120,10 @@ def evaluation(
 ) -> Axes:
     """Draw how far the simulated population is from the observed one, at every time.
 
-    Beside the model stand the unmoved starting cells (what no dynamics at all would score), the distance between two halves
-    of the observed cells (what a perfect model would score with that few cells) and, where the table has a column
-    ``<metric>_ot``, interpolation by optimal transport. Held-out times are marked.
+    Beside the model stand the unmoved starting cells (what no dynamics at all would score), the
+    distance between two halves of the observed cells (what a perfect model would score with that few
+    cells) and, where the table has a column ``<metric>_ot``, interpolation by optimal transport.
+    Held-out times are marked.
 
     Parameters
     ----------
@@ -157,75 +144,88 @@ def evaluation(
     from dyninfer.data.columns import MissingKey
 
     if metric not in table:
-        there = [
-            c.removesuffix("_floor")
-            for c in table.columns
-            if c.endswith("_floor") and c != "n_floor"
-        ]
         raise MissingKey(
-            f"the table has no metric {metric!r}; it has {', '.join(map(repr, there))}"
+            f"the table has no metric {metric!r}; it has {', '.join(map(repr, _metrics(table)))}"
         )
     table = table.sort_values("time")
     ax = style.axes(ax, (5.6, 3.6))
-    time = table["time"].to_numpy()
-    if f"{metric}_floor" in table:
-        floor = table[f"{metric}_floor"].to_numpy()
-        ax.fill_between(time, min(0.0, floor.min()), floor, color="#ededed", linewidth=0, zorder=0)
-        ax.plot(
-            time,
-            floor,
-            color="#a8a8a8",
-            linewidth=1,
-            label="two halves of the observed cells (floor)",
-        )
-    for suffix, name, mark in (
-        ("_still", "starting cells, unmoved", "s"),
-        ("_ot", "optimal-transport interpolation", "^"),
-    ):
-        if f"{metric}{suffix}" in table:
-            dash: dict[str, Any] = {
-                "linestyle": (0, (4, 3)),
-                "linewidth": 1.1,
-                "marker": mark,
-                "markersize": 4,
-            }
-            color = style.OBSERVED if suffix == "_still" else "#009e73"
-            ax.plot(time, table[f"{metric}{suffix}"], color=color, label=name, **dash)
-    ax.plot(
-        time,
-        table[metric],
-        color=style.SIMULATED,
-        linewidth=1.8,
-        marker="o",
-        markersize=5,
-        label="model",
-    )
-    held = table[table["held_out"].astype(bool)] if "held_out" in table else table[:0]
-    if len(held):
-        ring: dict[str, Any] = {
-            "marker": "o",
-            "markersize": 9,
-            "markerfacecolor": "white",
-            "markeredgewidth": 2.2,
-        }
-        ax.plot(
-            held["time"],
-            held[metric],
-            linestyle="none",
-            color=style.HELD_OUT,
-            label="model, time held out",
-            **ring,
-        )
-    ax.set_ylim(bottom=min(0.0, float(np.nanmin(table[metric])) * 1.1))
-    ax.set_xticks(time)
+    _draw_baselines(ax, table, metric)
+    line: dict[str, Any] = {
+        "color": style.SIMULATED,
+        "linewidth": 1.8,
+        "marker": "o",
+        "markersize": 5,
+    }
+    ax.plot(table["time"], table[metric], label="model", **line)
+    if "held_out" in table:
+        _mark_held_out(ax, table[table["held_out"].astype(bool)], metric)
+    # Zero is in the picture, so that heights compare; an unbiased MMD² may lie below it.
+    lowest = float(np.nanmin(table[metric]))
+    ax.set_ylim(bottom=min(0.0, 1.1 * lowest))
+    ax.set_xticks(table["time"].to_numpy())
     style.legend(ax)
     return style.tidy(ax, style.with_unit("time", time_unit), METRIC_NAMES.get(metric, metric))
+
+
+def _draw_validation(ax: Axes, line: pd.DataFrame) -> None:
+    """Draw the validation ``step, validation``, and mark the step of the best."""
+    steps, values = line["step"], line["validation"]
+    marks: dict[str, Any] = {"marker": "o", "markersize": 3}
+    ax.plot(steps, values, color=style.INK, linewidth=1.4, label="validation", **marks)
+    best = line.loc[values.idxmin()]
+    ax.axvline(best["step"], color=style.HELD_OUT, linewidth=1, zorder=0, **DASHED)
+    ring: dict[str, Any] = {"marker": "o", "markersize": 7, "linestyle": "none", "zorder": 5}
+    label = f"kept: step {best['step']:.0f}"
+    ax.plot(best["step"], best["validation"], color=style.HELD_OUT, label=label, **ring)
+
+
+def _draw_baselines(ax: Axes, table: pd.DataFrame, metric: str) -> None:
+    """Draw the floor as an area, and what the unmoved cells and interpolation score as lines."""
+    times = table["time"].to_numpy()
+    if f"{metric}_floor" in table:
+        floor = table[f"{metric}_floor"].to_numpy()
+        bottom = min(0.0, floor.min())
+        ax.fill_between(times, bottom, floor, color="#ededed", linewidth=0, zorder=0)
+        label = "two halves of the observed cells (floor)"
+        ax.plot(times, floor, color="#a8a8a8", linewidth=1, label=label)
+    line: dict[str, Any] = DASHED | {"linewidth": 1.1, "markersize": 4}
+    if f"{metric}_still" in table:
+        unmoved = table[f"{metric}_still"]
+        line |= {"color": style.OBSERVED, "marker": "s", "label": "starting cells, unmoved"}
+        ax.plot(times, unmoved, **line)
+    if f"{metric}_ot" in table:
+        interpolated = table[f"{metric}_ot"]
+        line |= {"color": style.BASELINE, "marker": "^"}
+        line["label"] = "optimal-transport interpolation"
+        ax.plot(times, interpolated, **line)
+
+
+def _mark_held_out(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
+    """Draw a ring around the model's score at every held-out time."""
+    if len(rows) == 0:
+        return
+    ring: dict[str, Any] = {"marker": "o", "markersize": 9, "linestyle": "none"}
+    ring |= {"markerfacecolor": "white", "markeredgewidth": 2.2, "color": style.HELD_OUT}
+    ax.plot(rows["time"], rows[metric], label="model, time held out", **ring)
+
+
+def _metrics(table: pd.DataFrame) -> list[str]:
+    """Metrics of a table of ``evaluate``, each of which has a floor."""
+    names = []
+    for column in table.columns:
+        if column.endswith("_floor") and column != "n_floor":
+            names.append(column.removesuffix("_floor"))
+    return names
 
 
 def _zoom(ax: Axes, values: np.ndarray) -> None:
     """Limit the vertical axis to what comes after the first fall of the loss."""
     values = values[np.isfinite(values)]
-    if len(values):
-        low, high = np.quantile(values, [0.0, 0.995])
-        margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-        ax.set_ylim(low - margin, high + margin)
+    if len(values) == 0:
+        return
+    low, high = np.quantile(values, [0.0, 0.995])
+    margin = 0.08 * (high - low)
+    # A loss that does not change, or is zero, still needs an axis of some height.
+    if margin == 0:
+        margin = 0.1 * abs(high) or 1.0
+    ax.set_ylim(low - margin, high + margin)

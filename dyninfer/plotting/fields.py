@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from dyninfer.data.snapshots import Snapshots
     from dyninfer.estimators import SnapshotEstimator
 
-ROWS = 65536
+# States evaluated at a time, so that networks of any width fit into memory.
+ROWS = 65_536
+# Points of the velocity grid along an axis; stream lines bend smoothly between them.
+GRID = 36
+# Cells, counted by the kernel, below which a place is empty and no stream line is drawn.
+FEWEST_CELLS = 0.75
 
 
 def growth(
@@ -71,18 +76,15 @@ def growth(
             f"this {type(model).__name__} conserves mass, so it has no growth to draw; "
             "fit it with growth (growth_penalty=...)"
         )
-    left, right = style.grid_of_axes(ax, (1, 2), (9.4, 3.9), width_ratios=(1.25, 1))[0]
+    ((left, right),) = style.grid_of_axes(ax, (1, 2), (9.4, 3.9), width_ratios=(1.25, 1))
     plane = plane_of(data, cells, model.feature_names_in_, basis, components, n_neighbors)
     scale = style.diverging_scale(rate)
+    # The strongest growth and death on top of the rest.
     order = np.argsort(np.abs(rate))
-    style.dots(
-        left,
-        plane.cells[order],
-        s=1.4 * style.dot_size(len(rate)),
-        c=scale.to_rgba(rate[order]),
-        edgecolors="#b0b0b0",
-        linewidths=0.15,
-    )
+    size = 1.4 * style.dot_size(len(rate))
+    # Zero is white on white: an edge shows the cells that neither grow nor die.
+    edge: dict[str, Any] = {"edgecolors": "#b0b0b0", "linewidths": 0.15}
+    style.dots(left, plane.cells[order], s=size, c=scale.to_rgba(rate[order]), **edge)
     style.colorbar(scale, left, f"growth rate (1 / {time_unit or 'time'})", extend="both")
     style.tidy(left, *plane.labels, ticks=basis is None)
     snapshots = _snapshots(model, data)
@@ -104,8 +106,8 @@ def potential(
 ) -> Axes:
     """Draw the learned potential ``s(t, x)`` at one time, on the cells observed around that time.
 
-    Cells climb it: the velocity is its gradient. Where mass is conserved only differences have a meaning, and the mean
-    is taken away. Parameters as in :func:`stream`.
+    Cells climb it: the velocity is its gradient. Where mass is conserved only differences have a
+    meaning, and the mean is taken away. Parameters as in :func:`stream`.
 
     Raises
     ------
@@ -118,18 +120,20 @@ def potential(
     value = _field(model.process_, "potential", np.full(near.sum(), time), cells.states[near])
     if value is None:
         raise ValueError(
-            f"the drift of this {type(model).__name__} is not given by a potential; use di.pl.stream"
+            f"the drift of this {type(model).__name__} is not given by a potential; "
+            "use di.pl.stream"
         )
-    if _field(model.process_, "growth", np.full(1, time), cells.states[:1]) is None:
+    growth_rate = _field(model.process_, "growth", np.full(1, time), cells.states[:1])
+    if growth_rate is None:
         value = value - value.mean()
     plane = plane_of(data, cells, model.feature_names_in_, basis, components, n_neighbors)
     ax = style.axes(ax)
     size = style.dot_size(len(cells.states))
     style.dots(ax, plane.cells[~near], s=size, c=style.CELLS)
+    # A few far cells would otherwise take most of the colours.
     low, high = np.quantile(value, [0.02, 0.98])
-    dots = style.dots(
-        ax, plane.cells[near], s=2 * size, c=value, cmap="cividis", vmin=low, vmax=high
-    )
+    colors: dict[str, Any] = {"c": value, "cmap": "cividis", "vmin": low, "vmax": high}
+    dots = style.dots(ax, plane.cells[near], s=2 * size, **colors)
     style.colorbar(dots, ax, f"potential at time {time:g}", extend="both")
     return style.tidy(ax, *plane.labels, ticks=basis is None)
 
@@ -146,9 +150,9 @@ def stream(
 ) -> Axes:
     """Draw the velocity at one time as stream lines on two features.
 
-    The velocity is computed in all features at the cells observed around that time (those of the observed times just
-    before and after it, in dark grey), averaged over cells that lie near each other in the picture, and drawn only where
-    there are such cells.
+    The velocity is computed in all features at the cells observed around that time (those of the
+    observed times just before and after it, in dark grey), averaged over cells that lie near each
+    other in the picture, and drawn only where there are such cells.
 
     Parameters
     ----------
@@ -176,54 +180,64 @@ def stream(
     size = style.dot_size(len(cells.states))
     style.dots(ax, plane.cells[~near], s=size, c=style.CELLS)
     style.dots(ax, plane.cells[near], s=size, c="#8c8c8c")
-    x, y, u, v = _on_grid(plane.cells[near], plane.project(cast(np.ndarray, drift)))
-    lines = ax.streamplot(
-        x,
-        y,
-        u,
-        v,
-        color=np.hypot(u, v),
-        cmap=style.time_colors(),
-        density=density,
-        linewidth=1.1,
-        arrowsize=0.9,
-    )
+    velocity = plane.project(cast(np.ndarray, drift))
+    x, y, u, v = _on_grid(plane.cells[near], velocity)
+    look: dict[str, Any] = {"cmap": style.time_colors(), "linewidth": 1.1, "arrowsize": 0.9}
+    lines = ax.streamplot(x, y, u, v, color=np.hypot(u, v), density=density, **look)
     style.colorbar(lines.lines, ax, f"speed at time {time:g} (per {time_unit or 'unit of time'})")
+    # Stream lines end at the grid, and would cut the axes there.
     ax.use_sticky_edges = False
     ax.autoscale_view()
     return style.tidy(ax, *plane.labels)
 
 
 def _on_grid(
-    points: np.ndarray, velocity: np.ndarray, n: int = 36
+    points: np.ndarray, velocity: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Kernel average of a velocity on a regular grid, masked where there are no points."""
-    low, high = points.min(axis=0), points.max(axis=0)
+    """Kernel average of a velocity on a regular grid, masked where there are no points.
+
+    Returns
+    -------
+    x, y : arrays ``(grid,)``
+    u, v : masked arrays ``(y, x)``
+        The two components.
+    """
     points = points.astype(np.float64)
+    low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.1 * (high - low)
-    x, y = (np.linspace(a - m, b + m, n) for a, b, m in zip(low, high, margin, strict=True))
+    x, y = np.linspace(low - margin, high + margin, GRID).T
     # Scott's rule in two dimensions, one width per axis.
     width = np.maximum(points.std(axis=0) * len(points) ** (-1 / 6), 1e-12)
-    across = np.exp(-0.5 * ((x[:, None] - points[None, :, 0]) / width[0]) ** 2)  # (n, points)
-    along = np.exp(-0.5 * ((y[:, None] - points[None, :, 1]) / width[1]) ** 2)
-    total = np.einsum("yp,xp->yx", along, across, optimize=True)
-    u, v = (
-        np.einsum("yp,xp,p->yx", along, across, c, optimize=True) / np.maximum(total, 1e-300)
-        for c in velocity.T
-    )
-    empty = total < 0.75  # fewer cells than that, counted by the kernel
-    return x, y, np.ma.array(u, mask=empty), np.ma.array(v, mask=empty)
+    in_x = _kernel(x, points[:, 0], width[0])
+    in_y = _kernel(y, points[:, 1], width[1])
+    count = in_y @ in_x.T
+    empty = count < FEWEST_CELLS
+    average = []
+    for component in velocity.T:
+        total = (in_y * component) @ in_x.T
+        # Far from all points the count is zero; these places are masked.
+        average.append(np.ma.array(total / np.maximum(count, 1e-300), mask=empty))
+    return x, y, average[0], average[1]
+
+
+def _kernel(grid: np.ndarray, points: np.ndarray, width: float) -> np.ndarray:
+    """Gaussian weights ``(grid, point)``."""
+    distance = (grid[:, None] - points) / width
+    return np.exp(-(distance**2) / 2)
 
 
 def _field(process: Any, name: str, times: np.ndarray, x: np.ndarray) -> np.ndarray | None:
     """One field of the process at every row, or None where it has no such field."""
     function: Callable[[Tensor, Tensor], Tensor | None] = getattr(process, name)
-    parameter = next(process.parameters(), torch.empty(0))
+    # Its precision and device.
+    like = next(process.parameters(), torch.empty(0))
     parts = []
     with torch.no_grad():
         for first in range(0, len(x), ROWS):
-            state = torch.as_tensor(x[first : first + ROWS]).to(parameter)
-            value = function(torch.as_tensor(times[first : first + ROWS]).to(parameter), state)
+            rows = slice(first, first + ROWS)
+            time = torch.as_tensor(times[rows]).to(like)
+            state = torch.as_tensor(x[rows]).to(like)
+            value = function(time, state)
             if value is None:
                 return None
             parts.append(value.cpu().numpy())
@@ -250,14 +264,13 @@ def _cells(model: SnapshotEstimator, data: AnnData | Snapshots) -> Cells:
 def _snapshots(model: SnapshotEstimator, data: AnnData | Snapshots) -> Snapshots:
     from dyninfer.data.snapshots import Snapshots
 
-    return (
-        data
-        if isinstance(data, Snapshots)
-        else Snapshots.from_anndata(data, **cast(Any, model.source_))
-    )
+    if isinstance(data, Snapshots):
+        return data
+    return Snapshots.from_anndata(data, **cast(Any, model.source_))
 
 
 def _time(cells: Cells, time: float | None) -> float:
+    """Check a time, or take the middle of the data."""
     low, high = float(cells.times.min()), float(cells.times.max())
     if time is None:
         return (low + high) / 2

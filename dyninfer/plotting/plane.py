@@ -17,12 +17,16 @@ from dyninfer.data.snapshots import Snapshots
 if TYPE_CHECKING:
     from anndata import AnnData
 
-ROWS = 65536  # states projected at a time
+# States projected at a time: some megabytes of neighbours.
+ROWS = 65_536
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Observed cells as the simulation sees them: states ``(n, d)`` and times ``(n,)``, NaN where they are not known."""
+    """Observed cells in the features of the simulation.
+
+    States ``(n, d)``, and times ``(n,)`` that are NaN where there are none.
+    """
 
     states: np.ndarray
     times: np.ndarray
@@ -90,19 +94,21 @@ def plane_of(
             raise ValueError(
                 f"basis={basis!r} is a key of an AnnData, but Snapshots were given; leave it out"
             )
-        basis = basis if basis in data.obsm or f"X_{basis}" not in data.obsm else f"X_{basis}"
+        # "umap" is short for "X_umap".
+        if basis not in data.obsm and f"X_{basis}" in data.obsm:
+            basis = f"X_{basis}"
         array, names, basis = representation(data, basis)
         if tuple(names) != tuple(map(str, features)):
             _check_components(components, len(names), basis)
             embedding = dense_rows(array, np.arange(data.n_obs), basis)[:, [i, j]]
-            project = neighbor_projection(cells.states, embedding, n_neighbors)
-            return Plane((names[i], names[j]), embedding, project)
+            onto = neighbor_projection(cells.states, embedding, n_neighbors)
+            return Plane((names[i], names[j]), embedding, onto)
     _check_components(components, len(features), "the simulated features")
-    return Plane(
-        (str(features[i]), str(features[j])),
-        cells.states[:, [i, j]],
-        lambda states: states[..., [i, j]],
-    )
+
+    def project(states: np.ndarray) -> np.ndarray:
+        return states[..., [i, j]]
+
+    return Plane((str(features[i]), str(features[j])), project(cells.states), project)
 
 
 def neighbor_projection(
@@ -110,9 +116,10 @@ def neighbor_projection(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Carry states into an embedding that is known at the cells only.
 
-    A state lands on the mean of the embeddings of its nearest cells, with weights ``exp(−½ (d / h)²)``, where ``h`` is the
-    median distance to those cells. So it never leaves the cloud of cells, and a state between two far groups lands
-    between them: distances in the result mean as little as in the embedding.
+    A state lands on the mean of the embeddings of its nearest cells, with weights
+    ``exp(−½ (d / h)²)``, where ``h`` is the median distance to those cells. So it never leaves the
+    cloud of cells, and a state between two far groups lands between them: distances in the result
+    mean as little as in the embedding.
 
     Parameters
     ----------
@@ -134,6 +141,7 @@ def neighbor_projection(
     if k < 1:
         raise ValueError(f"n_neighbors must be at least 1, found {n_neighbors}")
     index = NearestNeighbors(n_neighbors=k).fit(cells)
+    smallest = np.finfo(np.float32).tiny
 
     def project(states: np.ndarray) -> np.ndarray:
         flat = states.reshape(-1, states.shape[-1])
@@ -142,8 +150,9 @@ def neighbor_projection(
         for first in range(0, len(rows), ROWS):
             part = rows[first : first + ROWS]
             distance, near = index.kneighbors(flat[part])
-            unit = np.maximum(np.median(distance, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-            weight = np.exp(-0.5 * (distance / unit) ** 2)
+            # The median is zero where most of the neighbours are copies of the state.
+            unit = np.maximum(np.median(distance, axis=1, keepdims=True), smallest)
+            weight = np.exp(-((distance / unit) ** 2) / 2)
             weight /= weight.sum(axis=1, keepdims=True)
             result[part] = np.einsum("nk,nkc->nc", weight, embedding[near])
         return result.reshape(*states.shape[:-1], 2)
@@ -153,21 +162,25 @@ def neighbor_projection(
 
 def _representation_with(adata: AnnData, features: Sequence[str] | np.ndarray) -> str:
     """Name of the representation whose features have these names."""
-    wanted = tuple(map(str, features))
-    there = [*adata.obsm.keys(), *(["X"] if adata.X is not None else [])]
-    for rep in there:
-        if tuple(representation(adata, rep)[1]) == wanted:
-            return rep
+    simulated = tuple(map(str, features))
+    names = list(adata.obsm.keys())
+    if adata.X is not None:
+        names.append("X")
+    for name in names:
+        _, columns, _ = representation(adata, name)
+        if tuple(columns) == simulated:
+            return name
     raise MissingKey(
-        f"no representation of adata has the simulated features {_short(wanted)}; give use_rep, one of "
-        f"{', '.join(map(repr, there))}"
+        f"no representation of adata has the simulated features {_short(simulated)}; "
+        f"give use_rep, one of {', '.join(map(repr, names))}"
     )
 
 
 def _check_width(width: int, features: Sequence[str] | np.ndarray, name: str) -> None:
     if width != len(features):
         raise ValueError(
-            f"{len(features)} features were simulated but {name} has {width}; give the data that the model was fitted on"
+            f"{len(features)} features were simulated but {name} has {width}; "
+            "give the data that the model was fitted on"
         )
 
 
@@ -179,4 +192,7 @@ def _check_components(components: Any, n: int, name: str) -> None:
 
 
 def _short(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    text = ", ".join(names[:3])
+    if len(names) > 3:
+        text += ", ..."
+    return text

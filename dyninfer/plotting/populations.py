@@ -10,6 +10,7 @@ import numpy as np
 from dyninfer.data.storage import array
 from dyninfer.data.times import Clock, as_times
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.learning.random import numpy_stream
 from dyninfer.plotting import style
 from dyninfer.plotting.plane import Cells, Plane, plane_of
 
@@ -36,8 +37,9 @@ def trajectories(
 ) -> Axes:
     """Draw simulated paths, coloured by time, over the observed cells.
 
-    Every path starts at a ring and ends at a disc; its opacity is its weight at that time, relative to the heaviest paths.
-    Paths that diverged are left out. With one feature the picture shows it against time.
+    Every path starts at a ring and ends at a disc; its opacity is its weight at that time, relative
+    to the heaviest paths. Paths that diverged are left out. With one feature the picture shows it
+    against time.
 
     Parameters
     ----------
@@ -46,14 +48,17 @@ def trajectories(
     traj : Trajectories
         Continuous states.
     basis : str, optional
-        Key of ``obsm`` ("X_umap" or "umap"). Where the simulation lives in other coordinates, states are placed by their
-        nearest cells (:func:`~dyninfer.plotting.plane.neighbor_projection`). By default two of the simulated features.
+        Key of ``obsm`` ("X_umap" or "umap"). Where the simulation lives in other coordinates, states
+        are placed by their nearest cells
+        (:func:`~dyninfer.plotting.plane.neighbor_projection`). By default two of the simulated
+        features.
     components : pair of ints
         Which two coordinates.
     n_paths : int
         Paths drawn at most, chosen at random.
     use_rep : str, optional
-        Representation of the AnnData that was simulated; by default the one whose features have the same names.
+        Representation of the AnnData that was simulated; by default the one whose features have the
+        same names.
     time_key : str, optional
         Column of ``obs`` with the times; needed with one feature only.
     time_unit : str
@@ -74,22 +79,25 @@ def trajectories(
     """
     _check_continuous(traj)
     cells = Cells.of(data, traj.features, use_rep, time_key)
-    paths = _choice(traj, n_paths, seed)
+    paths = _some_paths(traj, n_paths, seed)
     times = array(paths.times)
+    states = array(paths.states)
+    time_label = style.with_unit("time", time_unit)
     if traj.n_features == 1 and basis is None:
-        shown = np.stack(
-            [np.broadcast_to(times, paths.states.shape[:2]), array(paths.states)[..., 0]], axis=-1
-        )
-        labels = (style.with_unit("time", time_unit), traj.features[0])
-        dots = np.stack([cells.times, cells.states[:, 0]], axis=1)
+        labels = (time_label, traj.features[0])
+        observed = np.stack([cells.times, cells.states[:, 0]], axis=1)
+        lines = np.stack([np.broadcast_to(times, states.shape[:2]), states[..., 0]], axis=-1)
     else:
         plane = plane_of(data, cells, traj.features, basis, components, n_neighbors)
-        shown, labels, dots = plane.project(array(paths.states)), plane.labels, plane.cells
-    ax, scale = style.axes(ax), style.time_scale(times)
-    size = style.dot_size(len(dots))
-    style.dots(ax, dots, s=size, c=style.CELLS, label="observed", zorder=1)
-    _draw_paths(ax, shown, times, _opacity(traj, paths), scale)
-    style.colorbar(scale, ax, style.with_unit("time", time_unit))
+        labels = plane.labels
+        observed = plane.cells
+        lines = plane.project(states)
+    ax = style.axes(ax)
+    scale = style.time_scale(times)
+    size = style.dot_size(len(observed))
+    style.dots(ax, observed, s=size, c=style.CELLS, label="observed", zorder=1)
+    _draw_paths(ax, lines, times, _opacity(paths), scale)
+    style.colorbar(scale, ax, time_label)
     style.legend(ax, loc="best")
     return style.tidy(ax, *labels, ticks=basis is None)
 
@@ -136,146 +144,159 @@ def marginals(
     """
     _check_continuous(traj)
     cells = Cells.of(data, traj.features, use_rep, time_key, need_times=True)
-    chosen = _marginal_times(cells.times, traj, times)
-    observed = Clock.of(cells.times)
-    held_out = [] if hold_out is None else observed.positions(as_times(hold_out, "hold_out"))
-    one = traj.n_features == 1 and basis is None
-    plane = None if one else plane_of(data, cells, traj.features, basis, components, n_neighbors)
-    size = (1.9 * len(chosen) + 0.6, 4.0)
-    panels = style.grid_of_axes(ax, (2, len(chosen)), size, sharex=True, sharey=True)
+    clock = Clock.of(cells.times)
+    times = _marginal_times(clock, traj, times)
+    held_out: np.ndarray | list[int] = []
+    if hold_out is not None:
+        held_out = clock.positions(as_times(hold_out, "hold_out"))
+    plane = None
+    label = traj.features[0]
+    if traj.n_features > 1 or basis is not None:
+        plane = plane_of(data, cells, traj.features, basis, components, n_neighbors)
+        label = " and ".join(plane.labels)
+    size = (1.9 * len(times) + 0.6, 4.0)
+    panels = style.grid_of_axes(ax, (2, len(times)), size, sharex=True, sharey=True)
     scale = style.time_scale(cells.times)
-    for column, t in zip(panels.T, chosen, strict=True):
-        there = observed.rows(cells.times, t)
-        status = (traj.status == 0).cpu().numpy()
-        states, weights = array(traj.at(t))[status], array(traj.weights_at(t))[status]
-        both = ((cells.states[there], np.full(len(there), 1 / len(there))), (states, weights))
-        for panel, (x, w) in zip(column, both, strict=True):
-            _population(panel, cells, plane, x, w, scale.to_rgba(t))
-        is_held = observed.index(t) in held_out
-        title = f"{t:g} {time_unit}".strip() + (", held out" if is_held else "")
-        column[0].set_title(
-            title,
-            fontsize=9.5,
-            color=style.HELD_OUT if is_held else style.INK,
-            weight="bold" if is_held else None,
-        )
-        if is_held:
-            for panel in column:
-                panel.spines[["left", "bottom"]].set(color=style.HELD_OUT, linewidth=1.6)
-    _label_rows(panels, traj.features[0] if plane is None else " and ".join(plane.labels))
+    finished = (traj.status == 0).cpu().numpy()
+    for (above, below), time in zip(panels.T, times, strict=True):
+        color = scale.to_rgba(time)
+        observed = cells.states[clock.rows(cells.times, time)]
+        even = np.full(len(observed), 1 / len(observed))
+        _draw_population(above, cells, plane, observed, even, color)
+        simulated = array(traj.at(time))[finished]
+        weights = array(traj.weights_at(time))[finished]
+        _draw_population(below, cells, plane, simulated, weights, color)
+        title = f"{time:g} {time_unit}".strip()
+        _head(above, below, title, held_out=clock.index(time) in held_out)
+    _label_rows(panels, label)
     return panels
 
 
+def _head(above: Axes, below: Axes, title: str, *, held_out: bool) -> None:
+    """Write the time above a column, and frame the column if that time was held out."""
+    if not held_out:
+        above.set_title(title, fontsize=style.LABELS, color=style.INK)
+        return
+    color = style.HELD_OUT
+    above.set_title(f"{title}, held out", fontsize=style.LABELS, color=color, weight="bold")
+    for panel in (above, below):
+        panel.spines[["left", "bottom"]].set(color=color, linewidth=1.6)
+
+
 def _draw_paths(
-    ax: Axes, shown: np.ndarray, times: np.ndarray, opacity: np.ndarray, scale: Any
+    ax: Axes, lines: np.ndarray, times: np.ndarray, opacity: np.ndarray, scale: Any
 ) -> None:
-    """One segment per path and step; ``shown`` is ``(path, time, 2)``, ``opacity`` ``(path, time)``."""
+    """Draw one segment per path and step.
+
+    ``lines`` is ``(path, time, 2)``, ``opacity`` is ``(path, time)``.
+    """
     from matplotlib.collections import LineCollection
 
-    segments = np.stack([shown[:, :-1], shown[:, 1:]], axis=2)  # (path, step, end, 2)
-    colors = np.broadcast_to(
-        scale.to_rgba((times[:-1] + times[1:]) / 2), (*segments.shape[:2], 4)
-    ).copy()
+    segments = np.stack([lines[:, :-1], lines[:, 1:]], axis=2)  # (path, step, end, 2)
+    middles = (times[:-1] + times[1:]) / 2
+    colors = np.empty((*segments.shape[:2], 4))
+    colors[:] = scale.to_rgba(middles)
+    # Lines are many and lie over each other: even the heaviest let something through.
     colors[..., 3] = 0.75 * (opacity[:, :-1] + opacity[:, 1:]) / 2
-    lines = LineCollection(
+    collection = LineCollection(
         list(segments.reshape(-1, 2, 2)),
         colors=colors.reshape(-1, 4),
         linewidths=0.9,
         capstyle="butt",
         zorder=2,
     )
-    ax.add_collection(lines)
+    ax.add_collection(collection)
     ax.autoscale_view()
-    _dots(ax, shown[:, 0], "white", scale.to_rgba(times[0]), opacity[:, 0], "start")
-    _dots(ax, shown[:, -1], scale.to_rgba(times[-1]), "white", opacity[:, -1], "end")
+    first, last = scale.to_rgba(times[0]), scale.to_rgba(times[-1])
+    _draw_ends(ax, lines[:, 0], "white", first, opacity[:, 0], "start")
+    _draw_ends(ax, lines[:, -1], last, "white", opacity[:, -1], "end")
 
 
-def _dots(
+def _draw_ends(
     ax: Axes, points: np.ndarray, face: Any, edge: Any, opacity: np.ndarray, label: str
 ) -> None:
     from matplotlib.colors import to_rgba_array
 
+    # A light path still shows where it begins and ends.
     fade = np.where(opacity < 1, 0.2 + 0.8 * opacity, 1.0)
-    faces, edges = (np.tile(to_rgba_array(color), (len(points), 1)) for color in (face, edge))
-    faces[:, 3], edges[:, 3] = fade, fade
-    style.dots(
-        ax, points, s=15, facecolors=faces, edgecolors=edges, linewidths=0.7, label=label, zorder=3
-    )
+    faces = np.tile(to_rgba_array(face), (len(points), 1))
+    edges = np.tile(to_rgba_array(edge), (len(points), 1))
+    faces[:, 3] = fade
+    edges[:, 3] = fade
+    colors = {"facecolors": faces, "edgecolors": edges}
+    style.dots(ax, points, s=15, linewidths=0.7, label=label, zorder=3, **colors)
 
 
-def _population(
+def _draw_population(
     ax: Axes, cells: Cells, plane: Plane | None, x: np.ndarray, weights: np.ndarray, color: Any
 ) -> None:
-    """One panel: all cells in grey and a weighted sample in colour, or a histogram where there is one feature."""
+    """Draw one panel: all cells in grey and a weighted sample in colour.
+
+    Without a plane, which is where there is one feature, it is a histogram.
+    """
     if plane is None:
-        ax.hist(
-            x[:, 0],
-            bins=list(np.histogram_bin_edges(np.concatenate([cells.states, x]), bins=30)),
-            weights=weights,
-            density=True,
-            color=color,
-        )
+        # The same range in the observed and the simulated panel of a time.
+        edges = np.histogram_bin_edges(np.concatenate([cells.states, x]), bins=30)
+        ax.hist(x[:, 0], bins=list(edges), weights=weights, density=True, color=color)
         style.tidy(ax)
         return
     style.dots(ax, plane.cells, s=2, c="#e6e6e6", zorder=1)
-    style.dots(
-        ax,
-        plane.project(x),
-        s=style.dot_size(3 * len(x)),
-        color=color,
-        alpha=_relative(weights),
-        linewidths=0,
-        zorder=2,
-    )
+    size = style.dot_size(3 * len(x))  # panels are small
+    style.dots(ax, plane.project(x), s=size, color=color, alpha=_relative(weights), zorder=2)
     style.tidy(ax, ticks=False)
 
 
-def _label_rows(panels: np.ndarray, what: str) -> None:
+def _label_rows(panels: np.ndarray, label: str) -> None:
     for panel, name in zip(panels[:, 0], ("observed", "simulated"), strict=True):
         panel.set_ylabel(name, fontsize=10.5, color=style.INK)
     middle = panels[1, panels.shape[1] // 2]
-    middle.set_xlabel(what, fontsize=9, color=style.OBSERVED)
+    middle.set_xlabel(label, fontsize=9, color=style.OBSERVED)
 
 
 def _marginal_times(
-    observed: np.ndarray, traj: Trajectories, times: Sequence[float] | np.ndarray | None
+    clock: Clock, traj: Trajectories, times: Sequence[float] | np.ndarray | None
 ) -> np.ndarray:
-    clock = Clock.of(observed)
+    """Times that were asked for, or up to six of the observed ones within the simulation."""
     if times is not None:
-        chosen = as_times(times)
-        unknown = chosen[clock.positions(chosen) < 0]
+        times = as_times(times)
+        unknown = times[clock.positions(times) < 0]
         if len(unknown):
             raise ValueError(f"nothing was observed at time {unknown[0]:g}; the times are {clock}")
-        return chosen
-    there = clock.times
+        return times
+    # Backward runs have falling times.
     low, high = sorted((float(traj.times[0]), float(traj.times[-1])))
-    inside = there[(there >= low) & (there <= high)]
+    inside = clock.times[(clock.times >= low) & (clock.times <= high)]
     if len(inside) == 0:
         raise ValueError(f"no observed time lies in the simulated range, {low:g} to {high:g}")
-    return inside[np.unique(np.linspace(0, len(inside) - 1, 6).round().astype(int))]
+    evenly = np.linspace(0, len(inside) - 1, 6).round().astype(int)
+    return inside[np.unique(evenly)]
 
 
-def _choice(traj: Trajectories, n: int, seed: int) -> Trajectories:
+def _some_paths(traj: Trajectories, n: int, seed: int) -> Trajectories:
     """At most ``n`` coherent paths that did not diverge."""
     if n < 1:
         raise ValueError(f"n_paths must be at least 1, found {n}")
     finished = np.flatnonzero((traj.status == 0).cpu().numpy())
     if len(finished) == 0:
         raise ValueError("all paths diverged, there is nothing to draw; see traj.status")
-    return traj[np.sort(np.random.default_rng(seed).permutation(finished)[:n])]
+    rows = numpy_stream(seed, "paths of a picture").permutation(finished)[:n]
+    return traj[np.sort(rows)]
 
 
-def _opacity(traj: Trajectories, paths: Trajectories) -> np.ndarray:
-    """Opacity ``(path, time)`` of the chosen paths."""
-    if traj.log_weights is None:
+def _opacity(paths: Trajectories) -> np.ndarray:
+    """Opacity ``(path, time)`` of paths."""
+    if paths.log_weights is None:
         return np.ones(paths.states.shape[:2])
-    return np.stack([_relative(w) for w in array(paths.weights).T], axis=1)
+    columns = [_relative(weights) for weights in array(paths.weights).T]
+    return np.stack(columns, axis=1)
 
 
 def _relative(weights: np.ndarray) -> np.ndarray:
     """Weights relative to the 95th percentile, between 0.05 and 1."""
     heavy = np.quantile(weights, 0.95)
-    return np.clip(weights / heavy, 0.05, 1.0) if heavy > 0 else np.ones(len(weights))
+    if heavy <= 0:
+        return np.ones(len(weights))
+    return np.clip(weights / heavy, 0.05, 1.0)
 
 
 def _check_continuous(traj: Any) -> None:
@@ -283,5 +304,6 @@ def _check_continuous(traj: Any) -> None:
         raise TypeError(f"traj must be the Trajectories of a simulation, not {type(traj).__name__}")
     if traj.discrete:
         raise TypeError(
-            "this picture needs continuous states; these are integers, whose summary is traj.occupation()"
+            "this picture needs continuous states; these are integers, "
+            "whose summary is traj.occupation()"
         )

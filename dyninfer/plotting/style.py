@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
+# The blue, vermilion and green of Okabe and Ito's palette, made for every kind of colour vision.
 CELLS = "#cfcfcf"
 OBSERVED = "#6f6f6f"
 SIMULATED = "#0072b2"
 HELD_OUT = "#d55e00"
+BASELINE = "#009e73"
 INK = "#333333"
+# Sizes of text in points that stay readable at the width of a page.
+TICKS, LABELS = 8.5, 9.5
 
 
 def axes(ax: Axes | None, size: tuple[float, float] = (5.2, 4.2)) -> Axes:
@@ -26,7 +30,8 @@ def axes(ax: Axes | None, size: tuple[float, float] = (5.2, 4.2)) -> Axes:
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=size, layout="constrained")[1]
+    _, ax = plt.subplots(figsize=size, layout="constrained")
+    return ax
 
 
 def grid_of_axes(
@@ -39,20 +44,27 @@ def grid_of_axes(
     ValueError
         If the number of axes is not the number of panels.
     """
+    rows, columns = shape
     if ax is None:
         import matplotlib.pyplot as plt
 
-        return plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False, **kwargs)[1]
-    given = np.atleast_1d(np.asarray(ax, dtype=object))
-    if given.size != shape[0] * shape[1]:
+        options: dict[str, Any] = {"figsize": size, "layout": "constrained"}
+        _, panels = plt.subplots(rows, columns, squeeze=False, **options, **kwargs)
+        return panels
+    panels = np.atleast_1d(np.asarray(ax, dtype=object))
+    if panels.size != rows * columns:
         raise ValueError(
-            f"this picture has {shape[0]} x {shape[1]} panels but ax holds {given.size} axes; give as many as there are panels"
+            f"this picture has {rows} x {columns} panels but ax holds {panels.size} axes; "
+            "give as many as there are panels"
         )
-    return given.reshape(shape)
+    return panels.reshape(shape)
 
 
 def canvas(size: tuple[float, float], rows: int, columns: int, **kwargs: Any) -> tuple[Figure, Any]:
-    """Return a new figure for a file with its ``(rows, columns)`` axes; pyplot and its display are not involved."""
+    """Return a new figure for a file with its ``(rows, columns)`` axes.
+
+    Pyplot and its display are not involved.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -65,9 +77,9 @@ def tidy(ax: Axes, xlabel: str = "", ylabel: str = "", *, ticks: bool = True) ->
     """Label the axes and take away what carries no information."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(INK)
-    ax.tick_params(colors=INK, labelsize=8.5)
-    ax.set_xlabel(xlabel, fontsize=9.5, color=INK)
-    ax.set_ylabel(ylabel, fontsize=9.5, color=INK)
+    ax.tick_params(colors=INK, labelsize=TICKS)
+    ax.set_xlabel(xlabel, fontsize=LABELS, color=INK)
+    ax.set_ylabel(ylabel, fontsize=LABELS, color=INK)
     if not ticks:
         ax.set_xticks([])
         ax.set_yticks([])
@@ -79,7 +91,8 @@ def time_colors() -> Colormap:
     import matplotlib as mpl
     from matplotlib.colors import ListedColormap
 
-    return ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)), name="dyninfer_time")
+    colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, 256))
+    return ListedColormap(colors, name="dyninfer_time")
 
 
 def time_scale(times: Sequence[float] | np.ndarray) -> ScalarMappable:
@@ -87,7 +100,8 @@ def time_scale(times: Sequence[float] | np.ndarray) -> ScalarMappable:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    return ScalarMappable(Normalize(float(np.min(times)), float(np.max(times))), time_colors())
+    span = Normalize(float(np.min(times)), float(np.max(times)))
+    return ScalarMappable(span, time_colors())
 
 
 def diverging_scale(values: np.ndarray) -> ScalarMappable:
@@ -96,7 +110,10 @@ def diverging_scale(values: np.ndarray) -> ScalarMappable:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    limit = float(np.quantile(np.abs(values), 0.98)) or 1.0
+    limit = float(np.quantile(np.abs(values), 0.98))
+    # Where all are zero, any limit shows white.
+    if limit == 0:
+        limit = 1.0
     return ScalarMappable(Normalize(-limit, limit), mpl.colormaps["RdBu_r"])
 
 
@@ -105,12 +122,11 @@ def colorbar(
 ) -> None:
     """Add a narrow colour bar without a frame."""
     first = np.ravel(np.asarray(ax, dtype=object))[0]
-    bar = first.figure.colorbar(
-        scale, ax=ax, **({"fraction": 0.035, "pad": 0.02, "aspect": 28} | kwargs)
-    )
+    shape = {"fraction": 0.035, "pad": 0.02, "aspect": 28}
+    bar = first.figure.colorbar(scale, ax=ax, **(shape | kwargs))
     bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=INK, labelsize=8.5)
-    bar.set_label(label, fontsize=9.5, color=INK)
+    bar.ax.tick_params(colors=INK, labelsize=TICKS)
+    bar.set_label(label, fontsize=LABELS, color=INK)
 
 
 def dots(ax: Axes, points: np.ndarray, **kwargs: Any) -> Any:
@@ -119,17 +135,19 @@ def dots(ax: Axes, points: np.ndarray, **kwargs: Any) -> Any:
 
 
 def dot_size(n: int) -> float:
-    """Area of a marker, smaller for more points."""
+    """Area of a marker in square points, smaller for more of them."""
+    # However many there are, the dots together cover the same small share of a picture.
     return float(np.clip(9000 / max(n, 1), 2.5, 14))
 
 
 def with_unit(name: str, unit: str) -> str:
     """Label of an axis: "time (h)", or the name alone where no unit was given."""
-    return f"{name} ({unit})" if unit else name
+    if not unit:
+        return name
+    return f"{name} ({unit})"
 
 
 def legend(ax: Axes, **kwargs: Any) -> None:
     """Add a legend without a frame."""
-    ax.legend(
-        **({"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.5} | kwargs)
-    )
+    style = {"frameon": False, "fontsize": TICKS, "labelcolor": INK, "handletextpad": 0.5}
+    ax.legend(**(style | kwargs))
