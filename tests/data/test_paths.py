@@ -133,7 +133,19 @@ def test_the_input_is_not_changed():
             ValueError,
             "path 'v' has 4 features but path 'u' has 3",
         ),
-        ({"states": [["a", "b"], ["a", "b"]]}, TypeError, "must be floats"),
+        ({"states": [np.zeros(2, "M8[s]")] * 2}, TypeError, "states of path 'u' holds .* numbers"),
+        ({"states": [[10**9, 1], [0, 1]]}, ValueError, "states go up to 1000000000 but only 3 of"),
+        (
+            {"states": [["a", "b"], ["a", "c"]], "state_names": ["a", "b"]},
+            ValueError,
+            "state 'c' is not among state_names",
+        ),
+        ({"times": [[0, 1], [0.3, 0.1 * 3]]}, ValueError, "path 'v' has several observations"),
+        (
+            {"times": [np.ma.array([0, 1], mask=[0, 1]), [0, 1]]},
+            ValueError,
+            "path 'u' has missing or infinite times",
+        ),
         ({"states": [np.zeros((2, 1, 1)), np.zeros((2, 1, 1))]}, TypeError, "must be floats"),
         ({"names": ["u"]}, ValueError, "one name for each of the 2 paths"),
         ({"names": ["u", "u"]}, ValueError, "names must be unique, found 'u'"),
@@ -156,6 +168,63 @@ def test_input_that_does_not_fit_is_refused_by_name(fields, error, message):
     good = {"times": [[0, 1], [0, 1]], "states": [[0.0, 1.0], [2.0, 3.0]], "names": ["u", "v"]}
     with pytest.raises(error, match=message):
         Paths(**(good | fields))
+
+
+def test_text_and_categories_are_states_with_names():
+    labels = [["open", None, "closed"], ["closed", "closed"]]
+    for states in (labels, [pd.Categorical(x) for x in labels], [np.array(x) for x in labels]):
+        paths = Paths(times=[[0, 1, 2], [0, 1]], states=states)
+        assert paths.state_names == ("closed", "open")
+        assert [x.tolist() for x in paths.states] == [[1, -1, 0], [0, 0]]
+    named = Paths(times=[[0, 1, 2], [0, 1]], states=labels, state_names=["open", "closed", "hurt"])
+    assert [x.tolist() for x in named.states] == [[0, -1, 1], [1, 1]]
+    assert named.n_states == 3
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        np.ma.array([0, 7, 1], mask=[0, 1, 0]),
+        pd.Series([0, None, 1], dtype="Int64"),
+        pd.array([0, pd.NA, 1], dtype="Int8"),
+    ],
+)
+def test_whole_numbers_with_gaps_are_states_with_gaps(states):
+    assert Paths(times=[[0, 1, 2]], states=[states]).states[0].tolist() == [0, -1, 1]
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        np.ma.array([0.5, 7, 1.5], mask=[0, 1, 0]),
+        [0.5, None, 1.5],
+        pd.Series([0.5, None, 1.5], dtype="Float32"),
+        np.array([0.5, np.nan, 1.5], dtype=">f8")[::-1][::-1],
+    ],
+)
+def test_numbers_with_gaps_are_paths_with_gaps(states):
+    paths = Paths(times=[[0, 1, 2]], states=[states])
+    np.testing.assert_array_equal(paths.states[0][:, 0], [0.5, np.nan, 1.5])
+
+
+def test_data_frames_are_read_by_the_names_of_their_columns():
+    one = pd.DataFrame({"a": [1.0, 2.0], "b": [10.0, 20.0]})
+    paths = Paths(times=[[0, 1]] * 2, states=[one, one[["b", "a"]]])
+    assert paths.features == ("a", "b")
+    np.testing.assert_array_equal(paths.states[0], paths.states[1])
+    with pytest.raises(ValueError, match="the states of path '1' has no column 'b'"):
+        Paths(times=[[0, 1]] * 2, states=[one, one.rename(columns={"b": "c"})])
+
+
+def test_paths_at_a_time_are_those_that_are_there_whatever_the_origin_of_time():
+    for start in (0, -5e3, 1.7e9, 1.7e18):
+        unit = 1e9 if start > 1e18 else 1
+        t = start + unit * np.arange(10.0)
+        paths = Paths(times=[t] * 20, states=[np.arange(10) % 2] * 20)
+        assert len(paths.at(start)) == 20
+        assert len(paths.at(float(t[3]) * (1 + 1e-16))) == 20
+        with pytest.raises(ValueError, match="no path has an observation"):
+            paths.at(start + 0.5 * unit)
 
 
 # --- reading ---

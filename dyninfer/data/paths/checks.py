@@ -6,24 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from dyninfer.data import display
+from dyninfer.data.arrays import check_unique, default_features
 from dyninfer.data.times import as_times
 
 MISSING = -1  # the integer state of an observation whose state is not known
-
-
-def array(values: Any) -> np.ndarray:
-    """Values as a NumPy array on the CPU."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+# Rates between this many states fill a gigabyte: larger numbers are names that look like numbers.
+MOST_STATES = 10_000
 
 
 def as_names(names: Any, n: int) -> np.ndarray:
     """One unique name ``(n,)`` for each path; by default their numbers."""
     if n == 0:
         raise ValueError("times is empty; give at least one path")
-    names = np.array([str(name) for name in (range(n) if names is None else names)], dtype=object)
+    if names is None:
+        names = range(n)
+    names = np.array([str(name) for name in names], dtype=object)
     if names.shape != (n,):
         raise ValueError(f"names has shape {names.shape}; give one name for each of the {n} paths")
     unique, counts = np.unique(names, return_counts=True)
@@ -32,37 +31,42 @@ def as_names(names: Any, n: int) -> np.ndarray:
     return names
 
 
-def same_kind(states: list[np.ndarray], names: np.ndarray) -> list[np.ndarray]:
+def same_kind(states: Sequence[np.ndarray], names: np.ndarray) -> list[np.ndarray]:
     """All states as integer ``(l,)`` or all as ``(l, feature)``."""
     for x, name in zip(states, names, strict=True):
-        if x.dtype.kind not in "fiub" or x.ndim not in (1, 2):
+        if x.ndim not in (1, 2):
             raise TypeError(
                 f"the states of path {name!r} are {x.dtype} of shape {x.shape}; "
                 "they must be floats (l, feature) or integers (l,)"
             )
-    discrete = [x.ndim == 1 and x.dtype.kind != "f" for x in states]
-    if any(discrete) and not all(discrete):
-        first, other = names[discrete.index(True)], names[discrete.index(False)]
+    discrete = np.array([x.ndim == 1 and x.dtype.kind != "f" for x in states])
+    if discrete.all():
+        return list(states)
+    if discrete.any():
         raise TypeError(
-            f"path {first!r} has integer states and path {other!r} has continuous ones; "
-            "make them floats for continuous paths"
+            f"path {names[discrete][0]!r} has integer states and path {names[~discrete][0]!r} has "
+            "continuous ones; make them floats for continuous paths"
         )
-    states = [x if discrete[0] or x.ndim == 2 else x[:, None] for x in states]
-    for x, name in zip(states, names, strict=True):
-        if x.shape[1:] != states[0].shape[1:]:
+    columns = [x[:, None] if x.ndim == 1 else x for x in states]
+    n_features = columns[0].shape[1]
+    for x, name in zip(columns, names, strict=True):
+        if x.shape[1] != n_features:
             raise ValueError(
-                f"path {name!r} has {x.shape[1]} features but path {names[0]!r} has {states[0].shape[1]}; "
+                f"path {name!r} has {x.shape[1]} features but path {names[0]!r} has {n_features}; "
                 "give the same features to all paths"
             )
-    return states
+    return columns
 
 
-def check_lengths(times: list[np.ndarray], states: list[np.ndarray], names: np.ndarray) -> None:
+def check_lengths(
+    times: Sequence[np.ndarray], states: Sequence[np.ndarray], names: np.ndarray
+) -> None:
     """Refuse a path that is empty or has not one time for every state."""
     for t, x, name in zip(times, states, names, strict=True):
         if t.ndim != 1 or len(t) != len(x):
             raise ValueError(
-                f"path {name!r} has times of shape {t.shape} for {len(x)} states; give one per state"
+                f"path {name!r} has times of shape {t.shape} for {len(x)} states; "
+                "give one per state"
             )
         if len(t) == 0:
             raise ValueError(f"path {name!r} is empty; leave it out")
@@ -77,25 +81,19 @@ def check_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
 
 
 def as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """States of all paths ``(row, feature)`` float or ``(row,)`` int64: finite or missing, none of them all missing."""
-    if flat.ndim == 2:
-        flat = flat if flat.dtype == np.float64 else flat.astype(np.float32)
-        if np.isinf(flat).any():
-            bad = names[owner[np.isinf(flat).any(axis=1)][0]]
-            raise ValueError(f"path {bad!r} has infinite states; use NaN for a missing value")
-    else:
-        flat = flat.astype(np.int64)
-        if flat.min() < MISSING:
-            bad = names[owner[flat < MISSING][0]]
-            raise ValueError(
-                f"path {bad!r} has state {flat.min()}; states are 0, 1, 2, ... and -1 for missing"
-            )
+    """States of all paths ``(row, feature)`` float or ``(row,)`` int64, finite or missing.
+
+    ``owner`` is the number of the path of each row. No path may be missing from end to end.
+    """
+    check = _check_numbers if flat.ndim == 2 else _check_codes
+    flat = check(flat, names[owner])
     missing = is_missing(flat)
     observed = ~missing.all(axis=1) if flat.ndim == 2 else ~missing
     blank = np.bincount(owner, weights=observed, minlength=len(names)) == 0
     if blank.any():
         raise ValueError(
-            f"path {names[blank][0]!r} has no observed value; leave it out ({blank.sum()} such paths)"
+            f"path {names[blank][0]!r} has no observed value; leave it out "
+            f"({blank.sum()} such paths)"
         )
     return flat
 
@@ -105,15 +103,17 @@ def is_missing(states: np.ndarray) -> np.ndarray:
     return np.isnan(states) if states.dtype.kind == "f" else states == MISSING
 
 
-def as_features(features: Sequence[str], flat: np.ndarray) -> tuple[str, ...]:
+def as_features(features: Sequence[str] | None, flat: np.ndarray) -> tuple[str, ...]:
     """One name for each feature; by default ``x0, x1, ...``, or ``state``."""
     n_features = 1 if flat.ndim == 1 else flat.shape[1]
-    default = ("state",) if flat.ndim == 1 else tuple(f"x{i}" for i in range(n_features))
-    features = default if features is None or len(features) == 0 else tuple(map(str, features))
+    if features is None or len(features) == 0:
+        return ("state",) if flat.ndim == 1 else default_features(n_features)
+    features = tuple(str(name) for name in features)
     if len(features) != n_features:
         raise ValueError(
             f"features names {len(features)} features but the states have {n_features}"
         )
+    check_unique(features, "features")
     return features
 
 
@@ -124,7 +124,10 @@ def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple
             raise ValueError("state_names belong to integer states; these states are continuous")
         return None
     n_states = int(flat.max()) + 1
-    names = tuple(map(str, range(n_states) if state_names is None else state_names))
+    if state_names is None:
+        _check_default_names(flat)
+        state_names = [str(state) for state in range(n_states)]
+    names = tuple(str(name) for name in state_names)
     if len(names) < n_states:
         raise ValueError(
             f"state_names has {len(names)} names but the states go up to {n_states - 1}"
@@ -132,3 +135,32 @@ def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple
     if len(set(names)) < len(names):
         raise ValueError(f"state_names must be unique, got {display.listed(names)}")
     return names
+
+
+def _check_numbers(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    infinite = np.isinf(flat).any(axis=1)
+    if infinite.any():
+        raise ValueError(
+            f"path {owners[infinite][0]!r} has infinite states; use NaN for a missing value"
+        )
+    return flat
+
+
+def _check_codes(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    flat = flat.astype(np.int64)
+    if flat.min() < MISSING:
+        first = owners[flat < MISSING][0]
+        raise ValueError(
+            f"path {first!r} has state {flat.min()}; states are 0, 1, 2, ... and -1 for missing"
+        )
+    return flat
+
+
+def _check_default_names(flat: np.ndarray) -> None:
+    largest = int(flat.max())
+    if largest >= MOST_STATES:
+        n_distinct = len(np.unique(flat[flat != MISSING]))
+        raise ValueError(
+            f"states go up to {largest} but only {n_distinct} of them occur; numbers of states "
+            "are 0, 1, 2, ...: give text, or state_names, where they are labels"
+        )

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from dyninfer.data import display
 from dyninfer.data.columns import MissingKey
+from dyninfer.data.conditions import as_labels
 from dyninfer.data.paths import checks, reading
+from dyninfer.data.paths.states import are_labels, encode, read_states
 from dyninfer.data.times import Clock
 from dyninfer.learning.random import numpy_stream
 
@@ -30,15 +32,17 @@ class Paths:
     ----------
     times : sequence of n arrays ``(l_i,)``
         Times in the user's units. A path that is not in order is sorted, its states with it.
-    states : sequence of n arrays ``(l_i, feature)``, ``(l_i,)`` float or ``(l_i,)`` integer
-        Observations: one-dimensional floats are one feature; one-dimensional integers are discrete states. Float64
-        stays, other continuous values become float32.
+    states : sequence of n arrays or DataFrames ``(l_i, feature)``, or arrays ``(l_i,)``
+        Observations. One-dimensional floats are one feature; one-dimensional integers, text and categories are discrete
+        states. Columns of DataFrames are matched by name. Float64 stays, and so do whole numbers beyond 2²⁴; other
+        continuous values become float32. Masked entries, None and NA are missing.
     names : sequence of n str, optional
         Unique names of the paths; by default their numbers.
     features : sequence of str, optional
-        Names of the features; by default ``x0, x1, ...``, and ``state`` for discrete paths.
+        Unique names of the features; by default those of the columns of DataFrames, or ``x0, x1, ...``, and ``state``
+        for discrete paths.
     state_names : sequence of str, optional
-        Names of the discrete states, in the order of their numbers.
+        Names of the discrete states, in the order of their numbers; by default, of text, those that occur, sorted.
     conditions : sequence of n labels, optional
         One label per path (donor, dose, perturbation).
 
@@ -66,28 +70,20 @@ class Paths:
     source: dict[str, str] = field(default_factory=dict)  # the keys these paths were read by
 
     def __post_init__(self) -> None:
-        times, states = (
-            [checks.array(t) for t in self.times],
-            [checks.array(x) for x in self.states],
-        )
-        if len(times) != len(states):
+        n = len(self.times)
+        if n != len(self.states):
             raise ValueError(
-                f"times has {len(times)} paths but states has {len(states)}; give one array of each per path"
+                f"times has {n} paths but states has {len(self.states)}; "
+                "give one array of each per path"
             )
-        names = checks.as_names(self.names, len(times))
-        states = checks.same_kind(states, names)
-        checks.check_lengths(times, states, names)
-        owner = np.repeat(np.arange(len(times)), [len(t) for t in times])
+        names = checks.as_names(self.names, n)
+        times, states = self._read(names)
+        owner = np.repeat(np.arange(n), [len(t) for t in times])
         flat_times = checks.check_times(np.concatenate(times), names[owner])
         flat_states = checks.as_states(np.concatenate(states), names, owner)
         order = np.lexsort([flat_times, owner])
         flat_times, flat_states = flat_times[order], flat_states[order]
-        again = np.flatnonzero((np.diff(flat_times) == 0) & (np.diff(owner) == 0))
-        if len(again):
-            raise ValueError(
-                f"path {names[owner[again[0]]]!r} has several observations at time {flat_times[again[0]]:g}; a path is "
-                "one individual: keep one observation per time, average them, or make separate paths of them"
-            )
+        _refuse_repeats(flat_times, owner, names)
         cuts = np.flatnonzero(np.diff(owner)) + 1
         self._set("times", tuple(np.split(flat_times, cuts)))
         self._set("states", tuple(np.split(flat_states, cuts)))
@@ -95,11 +91,25 @@ class Paths:
         self._set("features", checks.as_features(self.features, flat_states))
         self._set("state_names", checks.as_state_names(self.state_names, flat_states))
         if self.conditions is not None:
-            self._set("conditions", np.asarray(self.conditions))
+            self._set("conditions", as_labels(self.conditions, "conditions"))
             if self.conditions.shape != names.shape:
                 raise ValueError(
-                    f"conditions has shape {self.conditions.shape}; give one label for each of the {len(names)} paths"
+                    f"conditions has shape {self.conditions.shape}; "
+                    f"give one label for each of the {n} paths"
                 )
+
+    def _read(self, names: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Times and states of every path as arrays of one kind."""
+        times = [_array(t) for t in self.times]
+        if are_labels(self.states):
+            states, state_names = encode(self.states, self.state_names)
+            self._set("state_names", state_names)
+        else:
+            states, features = read_states(self.states, names, self.features)
+            self._set("features", features)
+        states = checks.same_kind(states, names)
+        checks.check_lengths(times, states, names)
+        return times, states
 
     @classmethod
     def from_anndata(
@@ -271,40 +281,71 @@ class Paths:
 
     def __repr__(self) -> str:
         lengths = self.lengths
-        features = "" if self.discrete else f" x {display.counted(self.n_features, 'feature')}"
-        lines = {
-            "times": f"{min(t[0] for t in self.times):g} to {max(t[-1] for t in self.times):g}, "
-            f"{lengths.min()} to {lengths.max()} per path",
-            ("states" if self.discrete else "features"): display.listed(
-                self.state_names or self.features
-            ),
-        }
+        first = min(t[0] for t in self.times)
+        last = max(t[-1] for t in self.times)
+        lines = {"times": f"{first:g} to {last:g}, {lengths.min()} to {lengths.max()} per path"}
+        if self.discrete:
+            lines["states"] = display.listed(self.state_names or ())
+        else:
+            lines["features"] = display.listed(self.features)
         missing = checks.is_missing(np.concatenate(self.states)).mean()
-        if missing:
+        if missing > 0:
             lines["missing"] = f"{missing:.3g} of all values"
         if self.conditions is not None:
-            lines["conditions"] = display.listed(tuple(map(str, np.unique(self.conditions))))
-        return display.block(
-            f"Paths: {display.counted(len(self), 'path')}{features}, {display.counted(lengths.sum(), 'observation')}",
-            lines,
-        )
+            lines["conditions"] = display.listed([str(c) for c in np.unique(self.conditions)])
+        size = display.counted(len(self), "path")
+        if not self.discrete:
+            size += f" x {display.counted(self.n_features, 'feature')}"
+        observations = display.counted(int(lengths.sum()), "observation")
+        return display.block(f"Paths: {size}, {observations}", lines)
 
     def _numbers(self, paths: Any) -> np.ndarray:
-        chosen = np.atleast_1d(checks.array(paths)) if not isinstance(paths, slice) else paths
-        if isinstance(chosen, np.ndarray) and chosen.dtype.kind in "UO":
-            position = {name: i for i, name in enumerate(self.names)}
-            absent = [str(name) for name in chosen if name not in position]
-            if absent:
-                raise MissingKey(
-                    f"no path is named {absent[0]!r}; there are {display.listed(self.names.tolist())}"
-                )
-            chosen = np.array([position[name] for name in chosen])
-        elif isinstance(chosen, np.ndarray) and len(chosen) == 0:
-            chosen = chosen.astype(int)
+        """Numbers of the paths that a slice, mask, or list of numbers or names selects."""
+        chosen = paths
+        if not isinstance(paths, slice):
+            chosen = np.atleast_1d(_array(paths))
+            if chosen.dtype.kind in "UO":
+                chosen = self._numbers_of_names(chosen)
+            elif len(chosen) == 0:
+                # An empty list is an array of floats, which select nothing.
+                chosen = chosen.astype(int)
         try:
             return np.arange(len(self))[chosen]
         except IndexError as error:
             raise IndexError(f"cannot select paths of {len(self)} by {paths!r}: {error}") from None
 
+    def _numbers_of_names(self, names: np.ndarray) -> np.ndarray:
+        position = {name: i for i, name in enumerate(self.names)}
+        absent = [str(name) for name in names if name not in position]
+        if absent:
+            raise MissingKey(
+                f"no path is named {absent[0]!r}; there are {display.listed(self.names.tolist())}"
+            )
+        return np.array([position[name] for name in names])
+
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+
+def _array(values: Any) -> np.ndarray:
+    """Values of any kind as a NumPy array on the CPU."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        return values.astype(np.float64).filled(np.nan)
+    return np.asarray(values)
+
+
+def _refuse_repeats(times: np.ndarray, owner: np.ndarray, names: np.ndarray) -> None:
+    """Refuse two observations of one path at one time; rows are sorted by path and time."""
+    # Two steps of float64: the rounding of 0.1 * 3 and its like.
+    together = np.diff(times) <= 2 * np.spacing(np.abs(times[1:]))
+    again = np.flatnonzero(together & (np.diff(owner) == 0))
+    if len(again) == 0:
+        return
+    first = again[0]
+    raise ValueError(
+        f"path {names[owner[first]]!r} has several observations at time {times[first]:g}; a path "
+        "is one individual: keep one observation per time, average them, or make separate paths "
+        "of them"
+    )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import label_column, obs_column, time_column
 from dyninfer.data.representation import representation, warn_if_counts
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
 
 
@@ -33,45 +33,37 @@ def fields_from_anndata(
     order = np.lexsort([times, owner])
     _refuse_repeats(times[order], owner[order], names, time_key, path_key)
     cuts = np.flatnonzero(np.diff(owner[order])) + 1
+    source = {"time_key": time_key, "path_key": path_key}
+    fields: dict[str, Any] = {"times": np.split(times[order], cuts), "names": names}
     if state_key is not None:
-        values, state_names = _codes(obs_column(adata, state_key, "state_key"), state_key)
-        features: tuple[str, ...] = (state_key,)
+        column = obs_column(adata, state_key, "state_key")
+        values, fields["state_names"] = _codes(column, state_key)
+        fields["features"] = (state_key,)
+        source["state_key"] = state_key
     else:
-        array, features, use_rep = representation(adata, use_rep)
-        values, state_names = dense_rows(array, np.arange(adata.n_obs), use_rep), None
-        if use_rep == "X":
+        array, fields["features"], rep = representation(adata, use_rep)
+        values = dense_rows(array, np.arange(adata.n_obs), rep)
+        if rep == "X":
             warn_if_counts(values, "adata.X")
-    given = {
-        "time_key": time_key,
-        "path_key": path_key,
-        "use_rep": use_rep,
-        "state_key": state_key,
-        "condition_key": condition_key,
-    }
-    return {
-        "times": tuple(np.split(times[order], cuts)),
-        "states": tuple(np.split(values[order], cuts)),
-        "names": names,
-        "features": features,
-        "state_names": state_names,
-        "conditions": None
-        if condition_key is None
-        else _conditions(adata, condition_key, owner, names),
-        "source": {key: value for key, value in given.items() if value is not None},
-    }
+        source["use_rep"] = rep
+    fields["states"] = np.split(values[order], cuts)
+    if condition_key is not None:
+        fields["conditions"] = _conditions(adata, condition_key, owner, names)
+        source["condition_key"] = condition_key
+    return fields | {"source": source}
 
 
 def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
     """Number of the path of every row, in order of appearance, and the paths' names."""
-    import pandas as pd
-
     owner, values = pd.factorize(column)
-    if (owner < 0).any():
+    missing = owner < 0
+    if missing.any():
         raise ValueError(
-            f"path_key {path_key!r} is missing in {(owner < 0).sum()} rows (first: {column.index[owner < 0][0]!r}); "
+            f"path_key {path_key!r} is missing in {missing.sum()} rows "
+            f"(first: {column.index[missing][0]!r}); "
             f"drop them: adata[adata.obs['{path_key}'].notna()]"
         )
-    return owner, np.array([str(v) for v in values], dtype=object)
+    return owner, np.array([str(value) for value in values], dtype=object)
 
 
 def _refuse_repeats(
@@ -84,36 +76,47 @@ def _refuse_repeats(
     again = np.flatnonzero((np.diff(times) == 0) & (np.diff(owner) == 0))
     if len(again) == 0:
         return
-    i = again[0]
-    count = ((owner == owner[i]) & (times == times[i])).sum()
+    first = again[0]
+    count = ((owner == owner[first]) & (times == times[first])).sum()
     raise ValueError(
-        f"path {names[owner[i]]!r} has {count} rows at {time_key} {times[i]:g}; a path is one individual with one row "
-        f"per time. If {path_key!r} names groups of cells, such as clones, keep one cell of each group and time, "
+        f"path {names[owner[first]]!r} has {count} rows at {time_key} {times[first]:g}; a path is "
+        f"one individual with one row per time. If {path_key!r} names groups of cells, such as "
+        "clones, keep one cell of each group and time, "
         f"adata[~adata.obs.duplicated(['{path_key}', '{time_key}'])], or average them first"
     )
 
 
 def _codes(column: pd.Series, state_key: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    import pandas as pd
-
-    if column.dtype.kind == "f" and not (column.dropna() % 1 == 0).all():
+    """Number of the state of every row, -1 where it is missing, and the names of the states."""
+    present = column.dropna()
+    if column.dtype.kind == "f" and not (present % 1 == 0).all():
         raise ValueError(
-            f"state_key {state_key!r} holds continuous numbers (such as {column.dropna().iloc[0]:g}); "
+            f"state_key {state_key!r} holds continuous numbers (such as {present.iloc[0]:g}); "
             "give categories or whole numbers, or use_rep for continuous states"
         )
-    column = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
-    names = [f"{c:g}" if isinstance(c, float) else str(c) for c in column.cat.categories]
-    return column.cat.codes.to_numpy(dtype=np.int64), tuple(names)
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype("category")
+    names = tuple(_state_name(category) for category in column.cat.categories)
+    return column.cat.codes.to_numpy(dtype=np.int64), names
+
+
+def _state_name(category: Any) -> str:
+    """Name of a category; of a whole number, which gaps have made a float, without a point."""
+    if isinstance(category, float) and category.is_integer():
+        return str(int(category))
+    return str(category)
 
 
 def _conditions(adata: AnnData, key: str, owner: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Label of every path ``(path,)``, which all of its rows must share."""
     labels = label_column(adata, key, "condition_key")
     _, first = np.unique(owner, return_index=True)
     changed = labels != labels[first][owner]
     if changed.any():
-        i = owner[changed][0]
-        found = ", ".join(map(repr, np.unique(labels[owner == i])[:4].tolist()))
+        path = owner[changed][0]
+        several = ", ".join(repr(label) for label in np.unique(labels[owner == path])[:4].tolist())
         raise ValueError(
-            f"condition_key {key!r} changes within path {names[i]!r} ({found}); give one label per path"
+            f"condition_key {key!r} changes within path {names[path]!r} ({several}); "
+            "give one label per path"
         )
     return labels[first]

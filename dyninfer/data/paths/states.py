@@ -1,0 +1,92 @@
+"""States of paths as they come: numbers, DataFrames, whole numbers with gaps, or text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data.arrays import as_array, as_floats, by_columns, column_names
+from dyninfer.data.paths.checks import MISSING
+
+
+def read_states(
+    states: Sequence[Any], names: np.ndarray, features: Sequence[str] | None
+) -> tuple[list[np.ndarray], Sequence[str] | None]:
+    """States of every path as an array, and names of the features where their columns have some.
+
+    Whole numbers stay whole, with -1 where one is masked or NA.
+    """
+    columns = [column_names(x) for x in states]
+    if not features:
+        features = columns[0]
+    arrays = []
+    for x, own, name in zip(states, columns, names, strict=True):
+        what = f"the states of path {name!r}"
+        if own is not None and features:
+            x = by_columns(x, features, what)
+        arrays.append(_as_states(x, what))
+    return arrays, features
+
+
+def are_labels(states: Sequence[Any]) -> bool:
+    """Whether the states are text or categories, and none of them a number."""
+    kinds = {_kind(x) for x in states}
+    return "string" in kinds and kinds <= {"string", "empty"}
+
+
+def encode(
+    labels: Sequence[Any], state_names: Sequence[str] | None
+) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Labels of every path as integers, and the names of the states in the order of the integers.
+
+    Without ``state_names`` the names are those that occur, sorted.
+    """
+    columns = [pd.Series(np.asarray(x, dtype=object).ravel()) for x in labels]
+    every = pd.concat(columns, ignore_index=True)
+    if state_names is None:
+        state_names = sorted({str(label) for label in every.dropna()})
+    names = tuple(str(name) for name in state_names)
+    unknown = set(every.dropna().astype(str)) - set(names)
+    if unknown:
+        raise ValueError(f"state {sorted(unknown)[0]!r} is not among state_names {list(names)}")
+    number = {name: i for i, name in enumerate(names)}
+    codes = every.map(lambda label: MISSING if pd.isna(label) else number[str(label)])
+    ends = np.cumsum([len(column) for column in columns])
+    return np.split(codes.to_numpy(dtype=np.int64), ends[:-1]), names
+
+
+def _as_states(values: Any, name: str) -> np.ndarray:
+    whole = _whole_numbers(values)
+    if whole is not None:
+        return whole
+    array = as_array(values, name)
+    is_discrete = array.ndim == 1 and array.dtype.kind in "iub"
+    return array if is_discrete else as_floats(array, name)
+
+
+def _whole_numbers(values: Any) -> np.ndarray | None:
+    """Whole numbers that have gaps; None for other values."""
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iu" and values.ndim == 1:
+        return values.astype(np.int64).filled(MISSING)
+    is_column = isinstance(values, pd.Series | pd.api.extensions.ExtensionArray)
+    if is_column and pd.api.types.is_integer_dtype(values.dtype):
+        return pd.Series(values).fillna(MISSING).to_numpy(dtype=np.int64)
+    return None
+
+
+def _kind(values: Any) -> str:
+    """What pandas calls the values; "string" of categories too, and "empty" where all are missing."""
+    if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
+        return "string"
+    if hasattr(values, "detach") or isinstance(values, pd.DataFrame):
+        return "numbers"
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        return "ragged"
+    if array.ndim != 1 or array.dtype.kind not in "UOT":
+        return "numbers"
+    return pd.api.types.infer_dtype(array, skipna=True)
