@@ -1,10 +1,11 @@
 """Build mesc_retinoic_acid.h5ad from the source distribution of the Python package cardamom 0.0.3.
 
-    python prepare.py                        # download with pip, check, build, write beside this file
-    python prepare.py --sdist cardamom-0.0.3.tar.gz --out somewhere.h5ad
+    python prepare.py                        # download with pip, check, build, write beside this
+    file python prepare.py --sdist cardamom-0.0.3.tar.gz --out somewhere.h5ad
 
-Needs dyninfer's own dependencies only. Counts, X and PCs are the same on every machine (to the last digits
-of float32); the UMAP is fixed by its seed for given versions of scanpy and umap-learn, so it is stored.
+Needs dyninfer's own dependencies only. Counts, X and PCs are the same on every machine (to the last
+digits of float32); the UMAP is fixed by its seed for given versions of scanpy and umap-learn, so it
+is stored.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PACKAGE = "cardamom==0.0.3"
 SHA256 = "99205ce94649e270094b239d298f575c72a4588257882e95841de8fc1dc496af"
 FOLDER = "cardamom-0.0.3/results_article/Semrau_network_analysis/Semrau/Data"
 N_PCS = 10
-# The four groups of genes, in the order of the panel, as coloured in figure 5 of the CARDAMOM paper.
+# The four groups of genes, in the order of the panel, as in figure 5 of the CARDAMOM paper.
 GROUPS = {
     "pluripotency": 10,
     "post-implantation epiblast": 10,
@@ -37,7 +38,8 @@ SOURCE = {
     "name": "mesc_retinoic_acid",
     "reference": "Semrau et al. 2017, Nature Communications 8:1096",
     "doi": "10.1038/s41467-017-01076-4",
-    "panel": "Ventre, Herbach et al. 2023, PLOS Computational Biology, doi 10.1371/journal.pcbi.1010962",
+    "panel": "Ventre, Herbach et al. 2023, PLOS Computational Biology, "
+    "doi 10.1371/journal.pcbi.1010962",
     "distribution": "Python package cardamom 0.0.3, source distribution",
     "licence": "BSD-3-Clause",
     "time_unit": "hours",
@@ -53,22 +55,20 @@ def download(folder: Path) -> Path:
 
 def check_sha256(path: Path, expected: str = SHA256) -> None:
     """Raise ValueError unless the file is the published one."""
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != expected:
-        raise ValueError(f"{path.name} has sha256 {found}, expected {expected}; download it again")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if sha256 != expected:
+        raise ValueError(f"{path.name} has sha256 {sha256}, expected {expected}; download it again")
 
 
 def read_panel(sdist: Path) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Return counts (cell, gene), gene names and times (cell,) in hours from the archive.
 
-    In the panel's table the first row holds the times, the second the stimulus (0 before retinoic acid,
-    1 after), then come the genes; the first column numbers the rows.
+    In the panel's table the first row holds the times, the second the stimulus (0 before retinoic
+    acid, 1 after), then come the genes; the first column numbers the rows.
     """
     with tarfile.open(sdist) as archive:
-        table, names = (
-            archive.extractfile(f"{FOLDER}/{name}").read().decode()
-            for name in ("panel_real.txt", "panel_genes.txt")
-        )
+        table = archive.extractfile(f"{FOLDER}/panel_real.txt").read().decode()
+        names = archive.extractfile(f"{FOLDER}/panel_genes.txt").read().decode()
     values = np.loadtxt(io.StringIO(table))
     numbered = [line.split() for line in names.splitlines() if line.strip()]
     if [int(number) for number, _ in numbered] != values[1:, 0].astype(int).tolist():
@@ -82,16 +82,22 @@ def read_panel(sdist: Path) -> tuple[np.ndarray, list[str], np.ndarray]:
 
 
 def principal_components(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores (cell, n), loadings (gene, n) and variance ratios; the largest loading of each is positive."""
+    """Scores (cell, n), loadings (gene, n) and shares of the variance (n,)."""
     centred = x - x.mean(0)
     _, singular, loadings = np.linalg.svd(centred, full_matrices=False)
+    # The sign of a component is arbitrary: its largest loading is made positive.
     largest = np.abs(loadings).argmax(1)
-    loadings *= np.sign(loadings[np.arange(len(loadings)), largest])[:, None]
-    return centred @ loadings[:n].T, loadings[:n].T, (singular**2 / np.sum(singular**2))[:n]
+    signs = np.sign(loadings[np.arange(len(loadings)), largest])
+    loadings = (loadings * signs[:, None])[:n].T
+    ratios = singular**2 / np.sum(singular**2)
+    return centred @ loadings, loadings, ratios[:n]
 
 
 def build(counts: np.ndarray, genes: list[str], times: np.ndarray) -> ad.AnnData:
-    """Assemble the AnnData: counts, log1p(counts), PCs and groups of genes; see README.md for the reasons."""
+    """Assemble the AnnData: counts, log1p(counts), PCs and groups of genes.
+
+    README.md has the reasons.
+    """
     x = np.log1p(counts.astype(np.float64))
     scores, loadings, ratios = principal_components(x, N_PCS)
     within = pd.Series(times).groupby(times).cumcount()

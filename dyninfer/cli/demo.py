@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from dyninfer.data.trajectories import Trajectories
     from dyninfer.estimators import SnapshotEstimator
 
-# The exit from pluripotency: of the three times that the card of the data set finds informative, the
-# one that lies between an early and a late state. It was chosen knowing the scores at 24 h and 72 h:
-# at 72 h the model does not beat the unmoved cells of 60 h (0.97 against 0.845; tutorial 1 shows
-# both). The method runs with its defaults; three other settings were tried at these times and none
-# was kept.
+# The exit from pluripotency: of the three times that the card of the data set finds informative,
+# the one that lies between an early and a late state. It was chosen knowing the scores at 24 h and
+# 72 h: at 72 h the model does not beat the unmoved cells of 60 h (0.97 against 0.845; tutorial 1
+# shows both). The method runs with its defaults; three other settings were tried at these times and
+# none was kept.
 HOLD_OUT = 24.0
 TIME_STEP = 1.5  # hours between stored times; every observed time is one of them
 KEYS: dict[str, Any] = {"time_key": "time", "use_rep": "X_pca"}

@@ -1,7 +1,7 @@
 """Command-line flags made from what Python already says: dataclass fields, signatures, docstrings.
 
-A setting that is itself made of settings can be given whole, ``--noise "FractionalNoise(hurst=0.7)"``,
-or part by part, ``--noise.hurst 0.7``.
+A setting that is itself made of settings can be given whole, ``--noise
+"FractionalNoise(hurst=0.7)"``, or part by part, ``--noise.hurst 0.7``.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def settings_classes(annotation: Any) -> list[type[Settings]]:
 
 
 def read_settings(text: str) -> Any:
-    """Read settings written as in Python, ``Name(key=value, ...)``; several may be added with ``+``.
+    """Read settings written as in Python, ``Name(key=value, ...)``, or a sum of them.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _is_concrete(cls: type[Settings]) -> bool:
 
 
 def _evaluate(node: ast.expr) -> Any:
-    """Value of an expression made of settings, sums of them, lists, and literals; nothing is run."""
+    """Value of an expression of settings, sums, lists and literals; nothing else is run."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         terms = _evaluate(node.left), _evaluate(node.right)
         if not all(isinstance(term, Settings) for term in terms):

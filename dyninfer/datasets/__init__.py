@@ -1,9 +1,13 @@
 """Real data, one function each: shipped with the package or fetched from its public source.
 
-`available()` lists them. A file that is not shipped is looked for in the folder named by the environment
-variable ``DYNINFER_DATA`` (as ``$DYNINFER_DATA/<data set>/<file>``), then in the download cache, then at its
-source; wherever it comes from, its sha256 is checked. Every function returns an AnnData whose ``uns["source"]``
-names reference, licence and addresses.
+Here belong the table of sources, how a file is found and checked, and one loader a data set. What
+makes a shipped file stands beside it in the repository's ``datasets/``; systems with known dynamics
+are in ``simulators``.
+
+`available()` lists them. A file that is not shipped is looked for in the folder named by the
+environment variable ``DYNINFER_DATA`` (as ``$DYNINFER_DATA/<data set>/<file>``), then in the
+download cache, then at its source; wherever it comes from, its sha256 is checked. Every function
+returns an AnnData whose ``uns["source"]`` names reference, licence and addresses.
 """
 
 from __future__ import annotations

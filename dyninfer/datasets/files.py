@@ -1,4 +1,4 @@
-"""Find the files of a data set: shipped, in the user's folder, in the download cache, or at their source."""
+"""Find the files of a data set: shipped, in the user's folder, in a cache, or at their source."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ DATA_FOLDER = "DYNINFER_DATA"
 
 
 def shipped(name: str, file: str) -> Path:
-    """Path of a shipped file: in the repository's ``datasets/``, else in the installed package's ``_data/``."""
+    """Path of a shipped file.
+
+    In the repository's ``datasets/``, else in the installed package's ``_data/``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the installation lacks its data folder.
+    """
     package = Path(str(resources.files("dyninfer"))).resolve()
+    # A clone first: there the file may just have been made anew.
     for folder in (package.parent / "datasets", package / "_data"):
-        if (path := folder / name / file).is_file():
+        path = folder / name / file
+        if path.is_file():
             return path
     raise FileNotFoundError(
-        f"the shipped data set {name!r} ({file}) is not in this installation of dyninfer; install the package again"
+        f"the shipped data set {name!r} ({file}) is not in this installation of dyninfer; "
+        "install the package again"
     )
 
 
@@ -33,21 +44,27 @@ def paths(name: str) -> list[Path]:
     ValueError
         If a file is not the published one, or ``DYNINFER_DATA`` is not a folder.
     """
-    entry, folder = TABLE[name], _data_folder()
-    if folder and entry.repacked and (folder / name / entry.repacked.name).is_file():
-        return [_verified(folder / name / entry.repacked.name, entry.repacked, name)]
+    entry = TABLE[name]
+    folder = _data_folder()
+    if folder and entry.repacked:
+        repacked = folder / name / entry.repacked.name
+        if repacked.is_file():
+            return [_verified(repacked, entry.repacked, name)]
     return [_path(entry, file, folder) for file in entry.files]
 
 
 def _path(entry: Dataset, file: File, folder: Path | None) -> Path:
+    """Path of one file in the user's folder, else in the cache."""
     if folder:
         for name in (entry.name, entry.folder or entry.name):
-            if (path := folder / name / file.name).is_file():
+            path = folder / name / file.name
+            if path.is_file():
                 return _verified(path, file, entry.name)
     return _download(entry, file)
 
 
 def _data_folder() -> Path | None:
+    """Folder that the user named for data; None where there is no such name."""
     value = os.environ.get(DATA_FOLDER)
     if not value:
         return None
@@ -57,11 +74,12 @@ def _data_folder() -> Path | None:
 
 
 def _verified(path: Path, file: File, name: str) -> Path:
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != file.sha256:
+    """Return the path if the file is the published one."""
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if sha256 != file.sha256:
         raise ValueError(
-            f"{path} of data set {name!r} has sha256 {found}, expected {file.sha256}; delete it and take it again "
-            f"from {file.url}"
+            f"{path} of data set {name!r} has sha256 {sha256}, expected {file.sha256}; "
+            f"delete it and take it again from {file.url}"
         )
     return path
 
@@ -86,7 +104,8 @@ def _download(entry: Dataset, file: File) -> Path:
     except requests.RequestException as error:
         files = ", ".join(f"{entry.name}/{f.name} from {f.url}" for f in entry.files)
         raise ConnectionError(
-            f"data set {entry.name!r} is not on this computer and could not be downloaded ({type(error).__name__}); "
-            f"connect to the internet, or set {DATA_FOLDER} to a folder of your own and save there {files}"
+            f"data set {entry.name!r} is not on this computer and could not be downloaded "
+            f"({type(error).__name__}); connect to the internet, or set {DATA_FOLDER} to a folder "
+            f"of your own and save there {files}"
         ) from None
     return Path(path)

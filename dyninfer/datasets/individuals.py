@@ -1,4 +1,4 @@
-"""Loaders of data in which individuals are followed: observations are rows, and ``obs`` says whose and when."""
+"""Data in which individuals are followed: a row is an observation, ``obs`` says whose and when."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from dyninfer.datasets.table import TABLE
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_MICROMETRES_PER_PIXEL, _SECONDS_PER_FRAME = 0.16, 0.00748
+# As the documentation of saspt gives them.
+_MICROMETRES_PER_PIXEL = 0.16
+_SECONDS_PER_FRAME = 0.00748
 
 
 def single_particle_tracks(min_length: int = 1) -> AnnData:
@@ -21,13 +23,15 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     Parameters
     ----------
     min_length : int
-        Fewest detections of a track that is kept. Most tracks are short: particles leave the focus or bleach.
+        Fewest detections of a track that is kept. Most tracks are short: particles leave the focus
+        or bleach.
 
     Returns
     -------
     AnnData
-        Detections x 2: ``X`` and ``obsm["position"]`` are ``(y, x)`` in micrometres, float64 in ``obsm``; ``obs["track"]``
-        names the particle, ``obs["time"]`` is in seconds. 5,071 detections of 1,000 tracks, or 1,397 of 36 with ``min_length=20``.
+        Detections x 2: ``X`` and ``obsm["position"]`` are ``(y, x)`` in micrometres, float64 in
+        ``obsm``; ``obs["track"]`` names the particle, ``obs["time"]`` is in seconds. 5,071
+        detections of 1,000 tracks, or 1,397 of 36 with ``min_length=20``.
 
     Raises
     ------
@@ -38,8 +42,9 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
 
     Notes
     -----
-    Source: Python package saspt 0.4.0, MIT, file samples/sample_tracks.csv; pixels of 0.16 µm, as in its documentation.
-    Cite Heckert, Dahal, Tjian & Darzacq 2022, eLife 11:e70169, doi 10.7554/eLife.70169.
+    Source: Python package saspt 0.4.0, MIT, file samples/sample_tracks.csv; pixels of 0.16 µm, as
+    in its documentation. Cite Heckert, Dahal, Tjian & Darzacq 2022, eLife 11:e70169, doi
+    10.7554/eLife.70169.
     """
     import anndata as ad
     import pandas as pd
@@ -52,13 +57,11 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
             f"min_length={min_length}: the longest of these tracks has {length.max()} detections"
         )
     position = table[["y", "x"]].to_numpy(dtype=np.float64) * _MICROMETRES_PER_PIXEL
-    obs = pd.DataFrame(
-        {
-            "track": table["trajectory"].astype(str).to_numpy(),
-            "time": table["frame"].to_numpy() * _SECONDS_PER_FRAME,
-        },
-        index=[f"track{t}_{f}" for t, f in zip(table["trajectory"], table["frame"], strict=True)],
-    )
+    track = table["trajectory"].astype(str)
+    seconds = table["frame"].to_numpy() * _SECONDS_PER_FRAME
+    names = "track" + track + "_" + table["frame"].astype(str)
+    obs = pd.DataFrame({"track": track.to_numpy(), "time": seconds}, index=names.to_numpy())
+    # Particles move by fractions of a pixel in a field of many: float64 in obsm keeps them apart.
     return ad.AnnData(
         X=position.astype(np.float32),
         obs=obs,
@@ -69,12 +72,13 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
 
 
 def nile_minima() -> AnnData:
-    """Yearly minimal water levels of the Nile at Roda, 622 to 1284: the series in which Hurst found memory.
+    """Yearly minimal water levels of the Nile at Roda, 622 to 1284: Hurst's series.
 
     Returns
     -------
     AnnData
-        663 years x 1: the minimum in ``X``, ``obs["year"]``, and ``obs["river"]``, the same for all, to be the ``path_key``.
+        663 years x 1: the minimum in ``X``, ``obs["year"]``, and ``obs["river"]``, the same for
+        all, to be the ``path_key``.
 
     Raises
     ------
@@ -85,19 +89,21 @@ def nile_minima() -> AnnData:
 
     Notes
     -----
-    The exact likelihood of fractional Gaussian noise has its maximum at a Hurst index of 0.837, standard error 0.025.
+    The exact likelihood of fractional Gaussian noise has its maximum at a Hurst index of 0.837,
+    standard error 0.025.
 
-    Source: github.com/everval/LongMemory.jl, MIT. Cite Toussoun 1925, Mémoires de l'Institut d'Égypte 8, and
-    Beran 1994, Statistics for Long-Memory Processes.
+    Source: github.com/everval/LongMemory.jl, MIT. Cite Toussoun 1925, Mémoires de l'Institut
+    d'Égypte 8, and Beran 1994, Statistics for Long-Memory Processes.
     """
     import anndata as ad
     import pandas as pd
 
     (path,) = paths("nile_minima")
     table = pd.read_csv(path)
+    year = table["Year"]
     obs = pd.DataFrame(
-        {"year": table["Year"].to_numpy(dtype=np.float64), "river": "Nile"},
-        index=table["Year"].astype(int).astype(str),
+        {"year": year.to_numpy(dtype=np.float64), "river": "Nile"},
+        index=year.astype(int).astype(str),
     )
     return ad.AnnData(
         X=table[["NileMin"]].to_numpy(dtype=np.float32),

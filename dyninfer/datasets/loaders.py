@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+# What the files themselves do not hold, from the papers.
 _WEINREB_DAYS = (2, 4, 6)
 _EB_BINS = ("day 0-3", "day 6-9", "day 12-15", "day 18-21", "day 24-27")
 _EB_MIDPOINTS = np.array([1.5, 7.5, 13.5, 19.5, 25.5])
@@ -21,16 +22,17 @@ _EMT_HOURS = np.array([0.0, 8.0, 24.0, 72.0])
 
 
 def mesc_retinoic_acid() -> AnnData:
-    """Mouse embryonic stem cells under retinoic acid: nine snapshots of a bifurcation. Shipped, offline.
+    """Mouse embryonic stem cells under retinoic acid: nine snapshots of a bifurcation. Shipped.
 
     Pluripotent cells part into a neuroectoderm-like and an extraembryonic endoderm-like population.
 
     Returns
     -------
     AnnData
-        2,449 cells x 41 genes. ``obs["time"]`` in hours (0, 6, 12, 24, 36, 48, 60, 72, 96), ``layers["counts"]`` UMI
-        counts, ``X`` log1p of the counts, ``obsm["X_pca"]`` (cell, 10), ``varm["PCs"]`` (gene, 10),
-        ``obsm["X_umap"]`` for pictures, ``var["group"]`` the role of each gene.
+        2,449 cells x 41 genes. ``obs["time"]`` in hours (0, 6, 12, 24, 36, 48, 60, 72, 96),
+        ``layers["counts"]`` UMI counts, ``X`` log1p of the counts, ``obsm["X_pca"]`` (cell, 10),
+        ``varm["PCs"]`` (gene, 10), ``obsm["X_umap"]`` for pictures, ``var["group"]`` the role of
+        each gene.
 
     Raises
     ------
@@ -39,9 +41,10 @@ def mesc_retinoic_acid() -> AnnData:
 
     Notes
     -----
-    Source: Python package cardamom 0.0.3, BSD-3-Clause. Cite Semrau et al. 2017, Nature Communications 8:1096,
-    doi 10.1038/s41467-017-01076-4, and, for the choice of genes, Ventre et al. 2023, PLOS Computational Biology,
-    doi 10.1371/journal.pcbi.1010962. ``datasets/mesc_retinoic_acid/README.md`` has the preprocessing and the floors.
+    Source: Python package cardamom 0.0.3, BSD-3-Clause. Cite Semrau et al. 2017, Nature
+    Communications 8:1096, doi 10.1038/s41467-017-01076-4, and, for the choice of genes, Ventre et
+    al. 2023, PLOS Computational Biology, doi 10.1371/journal.pcbi.1010962.
+    ``datasets/mesc_retinoic_acid/README.md`` has the preprocessing and the floors.
     """
     import anndata as ad
 
@@ -49,17 +52,17 @@ def mesc_retinoic_acid() -> AnnData:
 
 
 def cite_hspc() -> AnnData:
-    """Human CD34+ stem cells over four days (CITE-seq, RNA part): all cells in 50 principal components.
+    """Human CD34+ stem cells over four days (CITE-seq, RNA part), in 50 principal components.
 
-    The first five PCs, z-scored over all cells, are the input of the published leave-one-day-out benchmark:
-    exact-OT interpolation has Wasserstein-1 0.828 at day 3 and 0.926 at day 4 (2,500 cells a side); two halves of
-    one day are 0.36 to 0.46 apart, so a smaller number is a mistake.
+    The first five PCs, z-scored over all cells, are the input of the published leave-one-day-out
+    benchmark: exact-OT interpolation has Wasserstein-1 0.828 at day 3 and 0.926 at day 4 (2,500
+    cells a side); two halves of one day are 0.36 to 0.46 apart, so a smaller number is a mistake.
 
     Returns
     -------
     AnnData
-        29,394 cells. ``obs["day"]`` in days: 2, 3, 4, 7 (6071, 7643, 8485, 7195 cells); ``obsm["X_pca"]`` (cell, 50).
-        ``X`` holds the same PCs: the genes are not in the source.
+        29,394 cells. ``obs["day"]`` in days: 2, 3, 4, 7 (6071, 7643, 8485, 7195 cells);
+        ``obsm["X_pca"]`` (cell, 50). ``X`` holds the same PCs: the genes are not in the source.
 
     Raises
     ------
@@ -70,25 +73,28 @@ def cite_hspc() -> AnnData:
 
     Notes
     -----
-    Source: github.com/ngushchin/LightSB, MIT; the data are those of Open Problems 2022, under its terms. Cite
-    Burkhardt et al. 2022, Open Problems: Multimodal Single-Cell Integration (Kaggle competition).
+    Source: github.com/ngushchin/LightSB, MIT; the data are those of Open Problems 2022, under its
+    terms. Cite Burkhardt et al. 2022, Open Problems: Multimodal Single-Cell Integration (Kaggle
+    competition).
     """
     blocks = [np.load(path) for path in paths("cite_hspc")]
     return _snapshots("cite_hspc", blocks, list(CITE_DAYS), "day", "X_pca", "PC")
 
 
 def embryoid_body() -> AnnData:
-    """Human embryoid bodies over 27 days: a sixth of the cells, in 100 raw principal components with RNA velocity.
+    """Human embryoid bodies over 27 days, in 100 raw principal components with RNA velocity.
 
-    The cells are the validation and test parts of the NLSB benchmark: 2,750 of 16,819, 550 from each bin. So few
-    cells have a high floor: give a Wasserstein distance only beside that of two halves of one bin.
+    A sixth of all cells: the validation and test parts of the NLSB benchmark: 2,750 of 16,819, 550
+    from each bin. So few cells have a high floor: give a Wasserstein distance only beside that of
+    two halves of one bin.
 
     Returns
     -------
     AnnData
-        ``obs["time"]``: the bin, 0 to 4, as in the published benchmarks; ``obs["day"]``: midpoint of the bin in days
-        (1.5, 7.5, 13.5, 19.5, 25.5); ``obs["bin"]`` its name; ``obs["part"]`` "val" or "test". ``obsm["X_pca"]`` (cell, 100), the
-        same in ``X``; ``obsm["velocity_pca"]`` (cell, 100). Names are row numbers of the full data.
+        ``obs["time"]``: the bin, 0 to 4, as in the published benchmarks; ``obs["day"]``: midpoint
+        of the bin in days (1.5, 7.5, 13.5, 19.5, 25.5); ``obs["bin"]`` its name; ``obs["part"]``
+        "val" or "test". ``obsm["X_pca"]`` (cell, 100), the same in ``X``; ``obsm["velocity_pca"]``
+        (cell, 100). Names are row numbers of the full data.
 
     Raises
     ------
@@ -99,47 +105,49 @@ def embryoid_body() -> AnnData:
 
     Notes
     -----
-    Published results are in PCs z-scored over the full data: PCs 1 to 5 have mean 52.15457, .22162, .07449, .05770,
-    .04400 and standard deviation 2.64561, 6.27800, 4.63171, 4.49815, 3.37244 there.
+    Published results are in PCs z-scored over the full data: PCs 1 to 5 have mean 52.15457, .22162,
+    .07449, .05770, .04400 and standard deviation 2.64561, 6.27800, 4.63171, 4.49815, 3.37244 there.
 
-    Source: github.com/take-koshizuka/NLSB, MIT; the data are Mendeley Data 10.17632/v6n743h5ng.1, under its terms.
-    Cite Moon et al. 2019, Nature Biotechnology 37:1482, doi 10.1038/s41587-019-0336-3.
+    Source: github.com/take-koshizuka/NLSB, MIT; the data are Mendeley Data 10.17632/v6n743h5ng.1,
+    under its terms. Cite Moon et al. 2019, Nature Biotechnology 37:1482, doi
+    10.1038/s41587-019-0336-3.
     """
     import pandas as pd
 
-    parts = {}
+    columns: dict[str, list[np.ndarray]] = {"X": [], "v": [], "ts": [], "idx": [], "part": []}
     for path in paths("embryoid_body"):
+        name, _, _ = path.name.partition("_")
         with np.load(path) as arrays:
-            parts[path.name.split("_")[0]] = dict(arrays)
-    x, velocity, bins, row = (
-        np.concatenate([part[key] for part in parts.values()]) for key in ("X", "v", "ts", "idx")
-    )
-    order = np.argsort(row)
-    bins = bins[order]
+            for key in ("X", "v", "ts", "idx"):
+                columns[key].append(arrays[key])
+            columns["part"].append(np.repeat(name, len(arrays["ts"])))
+    table = {key: np.concatenate(parts) for key, parts in columns.items()}
+    # Rows of the full data, so that both parts come in its order.
+    order = np.argsort(table["idx"])
+    table = {key: values[order] for key, values in table.items()}
+    bins = table["ts"]
     obs = pd.DataFrame(
         {
             "time": bins.astype(np.float64),
             "day": _EB_MIDPOINTS[bins],
             "bin": pd.Categorical.from_codes(bins, _EB_BINS),
-            "part": pd.Categorical(
-                np.repeat(list(parts), [len(part["ts"]) for part in parts.values()])[order]
-            ),
+            "part": pd.Categorical(table["part"]),
         },
-        index=row[order].astype(str),
+        index=table["idx"].astype(str),
     )
-    adata = _representation("embryoid_body", x[order], obs, "X_pca", "PC")
-    adata.obsm["velocity_pca"] = velocity[order].astype(np.float32)
+    adata = _representation("embryoid_body", table["X"], obs, "X_pca", "PC")
+    adata.obsm["velocity_pca"] = table["v"].astype(np.float32)
     return adata
 
 
 def emt_a549() -> AnnData:
-    """Epithelial-mesenchymal transition of A549 cells under TGFB1, in the 10 latents of an autoencoder.
+    """Epithelial-mesenchymal transition of A549 cells under TGFB1, in 10 autoencoder latents.
 
     Returns
     -------
     AnnData
-        3,133 cells. ``obs["time"]`` in hours: 0, 8, 24, 72 (577, 885, 788, 883 cells); ``obsm["X_latent"]`` (cell, 10),
-        the same in ``X``.
+        3,133 cells. ``obs["time"]`` in hours: 0, 8, 24, 72 (577, 885, 788, 883 cells);
+        ``obsm["X_latent"]`` (cell, 10), the same in ``X``.
 
     Raises
     ------
@@ -150,8 +158,9 @@ def emt_a549() -> AnnData:
 
     Notes
     -----
-    Source: github.com/zhenyiizhang/DeepRUOTv2, MIT with parts under a non-commercial licence. Cite Cook & Vanderhyden
-    2020, Nature Communications 11:2142, doi 10.1038/s41467-020-16066-2, and Zhang et al. 2025, arXiv 2505.11197.
+    Source: github.com/zhenyiizhang/DeepRUOTv2, MIT with parts under a non-commercial licence. Cite
+    Cook & Vanderhyden 2020, Nature Communications 11:2142, doi 10.1038/s41467-020-16066-2, and
+    Zhang et al. 2025, arXiv 2505.11197.
     """
     import pandas as pd
 
@@ -165,14 +174,14 @@ def emt_a549() -> AnnData:
 def weinreb_hematopoiesis() -> AnnData:
     """Mouse blood progenitors in the two coordinates of the SPRING layout; the population grows.
 
-    The numbers of cells, 1 : 2.65 : 4.05, are the relative mass of the population in the published use of these data
-    (unbalanced transport with growth).
+    The numbers of cells, 1 : 2.65 : 4.05, are the relative mass of the population in the published
+    use of these data (unbalanced transport with growth).
 
     Returns
     -------
     AnnData
-        10,998 cells. ``obs["day"]`` in days: 2, 4, 6 (1429, 3781, 5788 cells); ``obsm["X_spring"]`` (cell, 2), the
-        same in ``X``.
+        10,998 cells. ``obs["day"]`` in days: 2, 4, 6 (1429, 3781, 5788 cells); ``obsm["X_spring"]``
+        (cell, 2), the same in ``X``.
 
     Raises
     ------
@@ -184,14 +193,16 @@ def weinreb_hematopoiesis() -> AnnData:
     Notes
     -----
     Source: github.com/yutongo/TIGON, MIT. Cite Weinreb et al. 2020, Science 367:eaaw3381, doi
-    10.1126/science.aaw3381, and Sha et al. 2024, Nature Machine Intelligence 6:25, doi 10.1038/s42256-023-00763-w.
+    10.1126/science.aaw3381, and Sha et al. 2024, Nature Machine Intelligence 6:25, doi
+    10.1038/s42256-023-00763-w.
     """
     (path,) = paths("weinreb_hematopoiesis")
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             blocks = [arrays[f"day_{day}"] for day in _WEINREB_DAYS]
     else:
-        # The published file is an array of arrays, stored as a pickle: it is read only after its hash was checked.
+        # The published file is an array of arrays, stored as a pickle, which could run code: its
+        # hash was checked above.
         blocks = list(np.load(path, allow_pickle=True)[0])
     return _snapshots(
         "weinreb_hematopoiesis", blocks, list(_WEINREB_DAYS), "day", "X_spring", "SPRING"
@@ -199,13 +210,14 @@ def weinreb_hematopoiesis() -> AnnData:
 
 
 def larry_clones() -> AnnData:
-    """Mouse blood progenitors with lineage barcodes: which cells descend from one ancestor is known.
+    """Mouse blood progenitors with barcodes: which cells descend from one ancestor is known.
 
     Returns
     -------
     AnnData
-        781 cells x 2,481 genes. ``obs["day"]`` in days: 2, 4, 6 (34, 316, 431 cells), ``obs["state_info"]`` cell types,
-        ``obsm["X_clone"]`` (cell, 339) membership in clones, 126 of them seen on more than one day, ``obsm["X_pca"]`` (cell, 40).
+        781 cells x 2,481 genes. ``obs["day"]`` in days: 2, 4, 6 (34, 316, 431 cells),
+        ``obs["state_info"]`` cell types, ``obsm["X_clone"]`` (cell, 339) membership in clones, 126
+        of them seen on more than one day, ``obsm["X_pca"]`` (cell, 40).
 
     Raises
     ------
@@ -216,8 +228,9 @@ def larry_clones() -> AnnData:
 
     Notes
     -----
-    Source: github.com/AllonKleinLab/cospar, MIT. Cite Weinreb et al. 2020, Science 367:eaaw3381, doi
-    10.1126/science.aaw3381, and Wang et al. 2022, Nature Biotechnology 40:1066, doi 10.1038/s41587-022-01209-1.
+    Source: github.com/AllonKleinLab/cospar, MIT. Cite Weinreb et al. 2020, Science 367:eaaw3381,
+    doi 10.1126/science.aaw3381, and Wang et al. 2022, Nature Biotechnology 40:1066, doi
+    10.1038/s41587-022-01209-1.
     """
     adata = _read_h5ad("larry_clones")
     adata.obs["day"] = adata.obs["time_info"].astype(str).astype(np.float64)
@@ -230,8 +243,8 @@ def dyngen_velocity() -> AnnData:
     Returns
     -------
     AnnData
-        1,000 cells x 250 genes. ``obs["global_time"]``: true time, continuous, 0 to 4 in units of the simulation
-        (``obs["time"]`` starts again at 0 on every segment: not a time to fit with);
+        1,000 cells x 250 genes. ``obs["global_time"]``: true time, continuous, 0 to 4 in units of
+        the simulation (``obs["time"]`` starts again at 0 on every segment: not a time to fit with);
         ``layers["velocity"]`` (cell, gene) true velocity; ``obs["lineage"]`` the branch.
 
     Raises
@@ -243,9 +256,9 @@ def dyngen_velocity() -> AnnData:
 
     Notes
     -----
-    Source: github.com/theislab/cellrank_reproducibility, BSD-3-Clause. Cite Lange et al. 2022, Nature Methods 19:159,
-    doi 10.1038/s41592-021-01346-6, and the simulator: Cannoodt et al. 2021, Nature Communications 12:3942, doi
-    10.1038/s41467-021-24152-2.
+    Source: github.com/theislab/cellrank_reproducibility, BSD-3-Clause. Cite Lange et al. 2022,
+    Nature Methods 19:159, doi 10.1038/s41592-021-01346-6, and the simulator: Cannoodt et al. 2021,
+    Nature Communications 12:3942, doi 10.1038/s41467-021-24152-2.
     """
     adata = _read_h5ad("dyngen_velocity")
     adata.layers["velocity"] = adata.uns.pop("gt_velocities")
@@ -271,13 +284,19 @@ def _snapshots(
     import pandas as pd
 
     sizes = [len(block) for block in blocks]
-    names = [f"{key}{t:g}_{i}" for t, size in zip(times, sizes, strict=True) for i in range(size)]
-    obs = pd.DataFrame({key: np.repeat(np.asarray(times, dtype=np.float64), sizes)}, index=names)
+    names = []
+    for time, size in zip(times, sizes, strict=True):
+        names += [f"{key}{time:g}_{i}" for i in range(size)]
+    column = np.repeat(np.asarray(times, dtype=np.float64), sizes)
+    obs = pd.DataFrame({key: column}, index=names)
     return _representation(name, np.concatenate(blocks), obs, rep, stem)
 
 
 def _representation(name: str, x: np.ndarray, obs: pd.DataFrame, rep: str, stem: str) -> AnnData:
-    """AnnData of cells known by a representation only: it is in ``obsm[rep]`` and, as features, in ``X``."""
+    """AnnData of cells of which a representation is all there is.
+
+    It is in ``obsm[rep]`` and, as features, in ``X``.
+    """
     import anndata as ad
     import pandas as pd
 

@@ -13,7 +13,7 @@ _GITHUB = "https://raw.githubusercontent.com"
 
 @dataclass(frozen=True)
 class File:
-    """A file of a data set: its name in ``$DYNINFER_DATA/<data set>/``, sha256 and public address."""
+    """A file of a data set: its name in ``$DYNINFER_DATA/<data set>/``, hash and address."""
 
     name: str
     sha256: str
@@ -24,7 +24,8 @@ class File:
 class Dataset:
     """One line of the table.
 
-    Without files the data set is shipped; `repacked` may stand in for all files, and `folder` for the name in a user's folder of data.
+    Without files the data set is shipped; `repacked` may stand in for all files, and `folder` for
+    the name in a user's folder of data.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Dataset:
         }
 
 
+# Each at one commit: a file that changes later is still the published one.
 _LIGHTSB = f"{_GITHUB}/ngushchin/LightSB/70aa4ee5826ccefbbba644bcf831c32a994ceb76/data"
 _NLSB = f"{_GITHUB}/take-koshizuka/NLSB/dc44f1fda929768eb840bdf3f5c892bc86451cc6/data"
 _DEEPRUOT = f"{_GITHUB}/zhenyiizhang/DeepRUOTv2/6b9594b8308e8b15a3f3567cc8e1bde014b0745f/data"
@@ -65,12 +67,20 @@ _CELLRANK = (
 
 _LONG_MEMORY = f"{_GITHUB}/everval/LongMemory.jl/93040c546c44620290811f3d9e3e5dce29886e66/examples"
 
+# Day of the cells, and the hash of their file.
 CITE_DAYS = {
     2: "ba7cc587e6df22382099e8592939e188b1fe32681a71640473058719f56f1bf4",
     3: "3b427bff70dfae37e3c4793d3ae9b3493c96a88cb507518e41387b7eeca62f94",
     4: "db70a163f9ae8ec7ae26ea41a330f0de814facc97d1928f14e00cc3fa48a741b",
     7: "b8409dad032f03afba90ffd7762e49a6413b0b2ef8bfc3304a46ea143536bc07",
 }
+
+
+def _cite_file(day: int, sha256: str) -> File:
+    name = f"full_cite_pcas_50_day_{day}.npy"
+    return File(name, sha256, f"{_LIGHTSB}/{name}")
+
+
 _DATASETS = (
     Dataset(
         name="mesc_retinoic_acid",
@@ -78,7 +88,8 @@ _DATASETS = (
         features=41,
         times="0, 6, 12, 24, 36, 48, 60, 72, 96 hours",
         licence="BSD-3-Clause",
-        reference="Semrau et al. 2017, Nature Communications 8:1096, doi 10.1038/s41467-017-01076-4",
+        reference="Semrau et al. 2017, Nature Communications 8:1096, "
+        "doi 10.1038/s41467-017-01076-4",
     ),
     Dataset(
         name="single_particle_tracks",
@@ -110,13 +121,9 @@ _DATASETS = (
         features=50,
         times="2, 3, 4, 7 days",
         licence="MIT (repository); data: terms of Open Problems 2022",
-        reference="Open Problems, Multimodal Single-Cell Integration, 2022; as in Korotin et al. 2024, LightSB",
-        files=tuple(
-            File(name, sha256, f"{_LIGHTSB}/{name}")
-            for name, sha256 in (
-                (f"full_cite_pcas_50_day_{day}.npy", h) for day, h in CITE_DAYS.items()
-            )
-        ),
+        reference="Open Problems, Multimodal Single-Cell Integration, 2022; "
+        "as in Korotin et al. 2024, LightSB",
+        files=tuple(_cite_file(day, sha256) for day, sha256 in CITE_DAYS.items()),
     ),
     Dataset(
         name="embryoid_body",
@@ -144,7 +151,8 @@ _DATASETS = (
         features=10,
         times="0, 8, 24, 72 hours",
         licence="MIT (repository, parts non-commercial); data: see the reference",
-        reference="Cook & Vanderhyden 2020, Nature Communications 11:2142, doi 10.1038/s41467-020-16066-2",
+        reference="Cook & Vanderhyden 2020, Nature Communications 11:2142, "
+        "doi 10.1038/s41467-020-16066-2",
         files=(
             File(
                 "emt.csv",
@@ -208,7 +216,10 @@ TABLE = {entry.name: entry for entry in _DATASETS}
 
 
 def available() -> pd.DataFrame:
-    """List the data sets: name, cells, features, times, origin (shipped or downloaded), licence, reference."""
+    """List the data sets, one a row.
+
+    Columns are name, cells, features, times, origin (shipped or downloaded), licence and reference.
+    """
     import pandas as pd
 
     return pd.DataFrame(

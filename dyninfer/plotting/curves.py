@@ -86,8 +86,8 @@ def mass(
     traj : Trajectories
         Without weights the mass is one throughout.
     data : Snapshots, optional
-        Their ``masses``, if any, are drawn as points, scaled to the simulated mass at the first time
-        that both have.
+        Their ``masses``, if any, are drawn as points, scaled to the simulated mass at the first
+        time that both have.
     time_unit : str
         Unit of time, for the label.
     ax : Axes, optional
@@ -121,9 +121,9 @@ def evaluation(
     """Draw how far the simulated population is from the observed one, at every time.
 
     Beside the model stand the unmoved starting cells (what no dynamics at all would score), the
-    distance between two halves of the observed cells (what a perfect model would score with that few
-    cells) and, where the table has a column ``<metric>_ot``, interpolation by optimal transport.
-    Held-out times are marked.
+    distance between two halves of the observed cells (what a perfect model would score with that
+    few cells) and, where the table has a column ``<metric>_ot``, interpolation by optimal
+    transport. Held-out times are marked.
 
     Parameters
     ----------

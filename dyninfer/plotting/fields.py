@@ -41,7 +41,7 @@ def growth(
     seed: int = 0,
     ax: Any = None,
 ) -> np.ndarray:
-    """Draw where cells grow and die, each at its own time, and the mass of the population over time.
+    """Draw where cells grow and die, each at its own time, and the mass over time.
 
     Parameters
     ----------

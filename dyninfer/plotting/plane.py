@@ -64,7 +64,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Plane:
-    """Two coordinates: names, the observed cells in them ``(n, 2)``, and how any states get there."""
+    """Two coordinates: their names, the observed cells ``(n, 2)``, and how states get there."""
 
     labels: tuple[str, str]
     cells: np.ndarray

@@ -48,8 +48,8 @@ def trajectories(
     traj : Trajectories
         Continuous states.
     basis : str, optional
-        Key of ``obsm`` ("X_umap" or "umap"). Where the simulation lives in other coordinates, states
-        are placed by their nearest cells
+        Key of ``obsm`` ("X_umap" or "umap"). Where the simulation lives in other coordinates,
+        states are placed by their nearest cells
         (:func:`~dyninfer.plotting.plane.neighbor_projection`). By default two of the simulated
         features.
     components : pair of ints

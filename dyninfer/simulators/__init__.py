@@ -1,9 +1,9 @@
 """Systems whose dynamics are known, to check estimators and solvers against.
 
-One file a system: its parameters are the fields of a frozen dataclass, and it gives the true process,
-exact or well-resolved samples, and the closed forms that tests compare with. Real data are in
-``datasets``; how a process is run is in ``simulation``; made-up cases that serve one test stay with
-that test.
+One file a system: its parameters are the fields of a frozen dataclass, and it gives the true
+process, exact or well-resolved samples, and the closed forms that tests compare with. Real data are
+in ``datasets``; how a process is run is in ``simulation``; made-up cases that serve one test stay
+with that test.
 """
 
 from dyninfer.simulators.alanine import AlanineDipeptide

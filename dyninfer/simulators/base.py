@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 class Simulator:
     """A system whose truth is known: its parameters are the fields of a frozen dataclass.
 
-    A subclass gives :meth:`process` (the true fields) and :meth:`sample` (the population at a time);
-    :meth:`snapshots` follows from them. Where ``grows`` is true, ``n`` counts the founders of a
-    culture, a sample holds all cells alive at its time, and snapshots carry ``masses`` (cells per
-    founder).
+    A subclass gives :meth:`process` (the true fields) and :meth:`sample` (the population at a
+    time); :meth:`snapshots` follows from them. Where ``grows`` is true, ``n`` counts the founders
+    of a culture, a sample holds all cells alive at its time, and snapshots carry ``masses`` (cells
+    per founder).
     """
 
     grows = False
 
     def process(self) -> Diffusion:
-        """Return the true drift, diffusion and, where they are known, growth, score and potential."""
+        """Return the true drift, diffusion and, where known, growth, score and potential."""
         raise NotImplementedError(f"{type(self).__name__} must define process()")
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
@@ -72,7 +72,7 @@ def check_not_negative(**values: float) -> None:
 
 
 def check_draw(n: int, seed: int, t: float = 0.0) -> None:
-    """Raise a ValueError for a sample without individuals, a negative seed, or a time before zero."""
+    """Raise a ValueError for an empty sample, a negative seed, or a time before zero."""
     check_not_negative(t=t)
     check_positive(n=n)
     check_seed(seed)

@@ -96,8 +96,8 @@ class BouncingShapes:
         shapes : Tensor of int64, ``(n, n_shapes)``
             0 for a disc, 1 for a square, 2 for a triangle.
         centres : Tensor, ``(n, n_frames, n_shapes, 2)``
-            Of their boxes, down and to the right, in pixels from the upper left corner of the frame;
-            float64.
+            Of their boxes, down and to the right, in pixels from the upper left corner of the
+            frame; float64.
         """
         check_positive(n_frames=n_frames)
         check_draw(n, seed)

@@ -19,7 +19,7 @@ Rates = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class BranchingPopulation(Simulator):
-    """A progenitor population that commits to one of two fates, which divide and die at different rates.
+    """A progenitor population that commits to one of two fates, which grow at different rates.
 
     A cell moves by ``dX = −speed ∇V dt + σ dW`` with
     ``V = ½ (x₁ − 2)² − ½ (x₁ − 1) x₂² + ¼ x₂⁴ + ½ |x_rest|²``: x₁ is maturation, and when it passes
@@ -173,9 +173,9 @@ def branch(
 ) -> tuple[Tensor, Tensor]:
     """Move, divide and remove cells from time 0 to ``t``; all cells are stepped together.
 
-    Motion is Heun's method, of weak order 2 for noise that does not depend on the state. Over a step
-    a cell leaves a number of descendants drawn from the exact distribution of the birth-death process
-    with the mean of its rates before and after.
+    Motion is Heun's method, of weak order 2 for noise that does not depend on the state. Over a
+    step a cell leaves a number of descendants drawn from the exact distribution of the birth-death
+    process with the mean of its rates before and after.
 
     Parameters
     ----------

@@ -44,13 +44,13 @@ class CellStates:
     ``cells_per_clone`` cells that share one state on day 0. On every day each living cell is taken
     out with probability ``capture``; the others go on.
 
-    A :class:`~dyninfer.MarkovJumpInference` of clones from day 0 and exact labels knows no division.
-    It finds ``Q`` where clones have divided before day 0 and no more (``birth = 0``). Divisions after
-    it bias its rates downwards even if all states divide alike: sisters share their history up to
-    their division, which a model of cells that part on day 0 can only take for an ancestor that was
-    further on. Where some states grow faster than others, cells are moreover found in shares of
-    ``exp((Q + diag(birth − death)) t)`` in place of ``exp(Q t)``: rates into such states come out too
-    high and rates out of them too low.
+    A :class:`~dyninfer.MarkovJumpInference` of clones from day 0 and exact labels knows no
+    division. It finds ``Q`` where clones have divided before day 0 and no more (``birth = 0``).
+    Divisions after it bias its rates downwards even if all states divide alike: sisters share their
+    history up to their division, which a model of cells that part on day 0 can only take for an
+    ancestor that was further on. Where some states grow faster than others, cells are moreover
+    found in shares of ``exp((Q + diag(birth − death)) t)`` in place of ``exp(Q t)``: rates into
+    such states come out too high and rates out of them too low.
 
     Parameters
     ----------
@@ -122,8 +122,8 @@ class CellStates:
     def mean_counts(self, t: float) -> Tensor:
         """Expected cells ``(S, S)`` of the column's state at ``t`` from one of the row's on day 0.
 
-        ``exp((Q + diag(birth − death)) t)`` (Athreya and Ney 1972, section V.7), as if none had been
-        taken out.
+        ``exp((Q + diag(birth − death)) t)`` (Athreya and Ney 1972, section V.7), as if none had
+        been taken out.
         """
         check_not_negative(t=t)
         growth = torch.diag(self._birth - self._death)

@@ -46,9 +46,9 @@ class DoubleWell(Simulator):
     The wells are at ``x₁ = ±1`` and the barrier between them is ``a``. The start is
     ``N(m₀, s₀²)`` in x₁ and ``N(0, s₀²)`` in the other coordinates.
 
-    The distribution of x₁ at any time comes from the Fokker-Planck equation on a fine grid: of second
-    order in space, with a generator that keeps detailed balance, and with the exponential of that
-    generator (no time stepping). The other coordinates are Ornstein-Uhlenbeck processes, whose
+    The distribution of x₁ at any time comes from the Fokker-Planck equation on a fine grid: of
+    second order in space, with a generator that keeps detailed balance, and with the exponential of
+    that generator (no time stepping). The other coordinates are Ornstein-Uhlenbeck processes, whose
     distributions are known.
 
     Parameters
@@ -154,7 +154,10 @@ class DoubleWell(Simulator):
 
     @property
     def kramers_rate(self) -> float:
-        """Rate of leaving a well at low noise, ``√(V''(1) |V''(0)|) / 2π · e^{−2a/σ²}``, per time unit."""
+        """Rate of leaving a well at low noise, per time unit.
+
+        ``√(V''(1) |V''(0)|) / 2π · e^{−2a/σ²}``.
+        """
         # V''(±1) = 8a and V''(0) = −4a.
         attempts = math.sqrt(32) * self.barrier / (2 * math.pi)
         return attempts * math.exp(-2 * self.barrier / self.sigma**2)
@@ -231,8 +234,8 @@ class DoubleWell(Simulator):
 def exponential_of_generator(up: np.ndarray, down: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Probabilities one time unit after ``start``, for hops between neighbours.
 
-    ``e^A = (1/2πi) ∫ e^z (z − A)^{−1} dz`` by the trapezoidal rule on Talbot's contour with 20 nodes,
-    right to 1e-11 (Trefethen, Weideman and Schmelzer 2006, BIT 46, 653).
+    ``e^A = (1/2πi) ∫ e^z (z − A)^{−1} dz`` by the trapezoidal rule on Talbot's contour with 20
+    nodes, right to 1e-11 (Trefethen, Weideman and Schmelzer 2006, BIT 46, 653).
 
     Parameters
     ----------

@@ -23,10 +23,10 @@ _SMALLEST_RATE = 1e-300
 class FlashingRatchet:
     """Discrete flashing ratchet (Roldán and Parrondo 2010, Phys. Rev. Lett. 105, 150607).
 
-    States 0 to 2 are the sites with the potential on, 3 to 5 the same sites with it off. With it on,
-    the jump from ``i`` to ``j`` has the rate ``exp(−potential (j − i) / 2)``; with it off every jump
-    has the rate ``off_rate``; the potential switches either way at ``switch_rate``. Paths start in
-    the stationary distribution.
+    States 0 to 2 are the sites with the potential on, 3 to 5 the same sites with it off. With it
+    on, the jump from ``i`` to ``j`` has the rate ``exp(−potential (j − i) / 2)``; with it off every
+    jump has the rate ``off_rate``; the potential switches either way at ``switch_rate``. Paths
+    start in the stationary distribution.
 
     Parameters
     ----------
@@ -58,15 +58,16 @@ class FlashingRatchet:
     def paths(
         self, times: Iterable[float], n: int, seed: int = 0, label_noise: float = 0.0
     ) -> Paths:
-        """Observe ``n`` individuals at increasing times; a share ``label_noise`` of labels is wrong."""
+        """Observe ``n`` individuals at increasing times; a share of the labels may be wrong."""
         emission = LabelNoise.uniform(6, label_noise)
         return observed_jumps(self.process(), emission, times, n, seed)
 
     @staticmethod
     def parameters_of(generator: Tensor) -> dict[str, Tensor]:
-        """Read ``potential``, ``switch_rate`` and ``off_rate`` ``(...)`` off generators ``(..., 6, 6)``.
+        """Read ``potential``, ``switch_rate`` and ``off_rate`` off generators ``(..., 6, 6)``.
 
-        Means over the six rates that each governs, of the potential as each log-rate alone gives it.
+        Means over the six rates that each governs, of the potential as each log-rate alone gives
+        it.
         """
         log = generator[..., :3, :3].clamp(min=_SMALLEST_RATE).log()
         # A neighbour's log-rate is half the potential, that between the ends the whole of it.

@@ -44,11 +44,11 @@ class HydrogenSuperposition(Simulator):
     follow the Bohmian velocity ``∇S = Im(∇ψ/ψ)`` keep it.
 
     The defaults are the Schrödinger experiment of Action Matching [1]_. Its program sets the
-    electron's charge and the vacuum permittivity to 1 as well, which makes ``a = 4π``: an atomic unit
-    of length is 4π of its units and one of time 16π², so its duration of 14,000 is 88.7 atomic units
-    or 0.98 of a beat. In atomic units proper (``bohr_radius=1``) 14,000 would be 155 beats. With two
-    states of different m the density turns rigidly about the z axis, by ``(E₁ − E₂)/(m₁ − m₂)``
-    radians per time unit.
+    electron's charge and the vacuum permittivity to 1 as well, which makes ``a = 4π``: an atomic
+    unit of length is 4π of its units and one of time 16π², so its duration of 14,000 is 88.7 atomic
+    units or 0.98 of a beat. In atomic units proper (``bohr_radius=1``) 14,000 would be 155 beats.
+    With two states of different m the density turns rigidly about the z axis, by ``(E₁ − E₂)/(m₁ −
+    m₂)`` radians per time unit.
 
     The phase S is no potential: it grows by 2π around the lines where ψ is zero. So the process has
     none, and the gradient field that Action Matching converges to differs from the Bohmian velocity
@@ -65,7 +65,8 @@ class HydrogenSuperposition(Simulator):
 
     References
     ----------
-    .. [1] K. Neklyudov et al., Action Matching: learning stochastic dynamics from samples, ICML 2023.
+    .. [1] K. Neklyudov et al., Action Matching: learning stochastic dynamics from samples,
+       ICML 2023.
 
     Examples
     --------
@@ -140,8 +141,8 @@ class HydrogenSuperposition(Simulator):
     ) -> Trajectories:
         """Follow ``n`` particles over the duration.
 
-        At the defaults every position is within 1e-4 Bohr radii of the exact trajectory (most within
-        1e-6).
+        At the defaults every position is within 1e-4 Bohr radii of the exact trajectory (most
+        within 1e-6).
 
         Returns
         -------
@@ -271,7 +272,7 @@ class Eigenstate:
         return norm
 
     def _solid(self, z: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``Q(z, s) = Σ_k p_k z^k s^{(l − |m| − k)/2}`` with ``s = r²``, and its two derivatives."""
+        """``Q(z, s) = Σ_k p_k z^k s^{(l − |m| − k)/2}``, ``s = r²``, and its two derivatives."""
         degree = self.l - self.order
         q = torch.zeros_like(z)
         dq_dz = torch.zeros_like(z)

@@ -16,7 +16,7 @@ from dyninfer.simulators.base import check_draw, check_times
 def observed_jumps(
     process: MarkovJump, emission: Any, times: Iterable[float], n: int, seed: int
 ) -> Paths:
-    """Run ``n`` individuals from the initial distribution, and see of each state what ``emission`` shows.
+    """Run ``n`` individuals from the initial distribution, and observe their states.
 
     Parameters
     ----------

@@ -31,10 +31,9 @@ class OrnsteinUhlenbeck(Simulator):
     """Relaxation to a mean under white noise, ``dX = −θ (X − μ) dt + σ dW``.
 
     The ``d`` coordinates are independent. From ``X_0 ~ N(m₀, s₀² I)`` the distribution at time t is
-    ``N(m(t), v(t) I)`` with ``m(t) = μ + e^{−θt} (m₀ − μ)`` and
-    ``v(t) = e^{−2θt} s₀² + σ²/2θ (1 − e^{−2θt})`` [1]_. The drift is the gradient of
-    ``−½ θ |x − μ|²``: it is what entropic Action Matching with this σ must find, whatever the initial
-    distribution.
+    ``N(m(t), v(t) I)`` with ``m(t) = μ + e^{−θt} (m₀ − μ)`` and ``v(t) = e^{−2θt} s₀² + σ²/2θ (1 −
+    e^{−2θt})`` [1]_. The drift is the gradient of ``−½ θ |x − μ|²``: it is what entropic Action
+    Matching with this σ must find, whatever the initial distribution.
 
     Parameters
     ----------
@@ -93,7 +92,7 @@ class OrnsteinUhlenbeck(Simulator):
         return -(x - self.marginal_mean(t)) / self.marginal_variance(t).unsqueeze(-1)
 
     def probability_flow(self, t: Tensor | float, x: Tensor) -> Tensor:
-        """Velocity without noise that has the same marginals, ``drift − ½ σ² score``, shape ``(n, d)``."""
+        """Velocity without noise of the same marginals, ``drift − ½ σ² score``, ``(n, d)``."""
         return self.drift(t, x) - 0.5 * self.sigma**2 * self.score(t, x)
 
     def log_density(self, t: Tensor | float, x: Tensor) -> Tensor:
@@ -118,7 +117,7 @@ class OrnsteinUhlenbeck(Simulator):
         return remembered + self.transition_variance(t)
 
     def transition_variance(self, gap: Tensor | float) -> Tensor:
-        """Variance of ``X_{s+gap}`` given ``X_s``, ``σ²/2θ (1 − e^{−2θ gap})``, the shape of ``gap``."""
+        """Variance of ``X_{s+gap}`` given ``X_s``, ``σ²/2θ (1 − e^{−2θ gap})``."""
         return -self.stationary_variance * torch.expm1(-2 * self.rate * _time(gap))
 
     @property

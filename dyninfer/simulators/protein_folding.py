@@ -32,14 +32,14 @@ _NAMES = ("folded", "unfolded")
 class ProteinFolding:
     """Overdamped Brownian dynamics whose radius is recorded (Mardt et al. 2018, Nat. Commun. 9, 5).
 
-    ``dX = −∇U dt + √2 dW`` in five dimensions, with ``U = −2.5 (r − 3)²`` for ``r < 3`` and
-    ``½ (r − 3)³ − (r − 3)²`` beyond, where ``r = |X|``. The potential falls steeply towards the
-    origin: run exactly, more than 99 % would be folded. The benchmark runs it by Euler's rule, whose
-    overshoot near the origin is what sets the populations, so that the step belongs to the system and
-    is not a matter of precision.
+    ``dX = −∇U dt + √2 dW`` in five dimensions, with ``U = −2.5 (r − 3)²`` for ``r < 3`` and ``½ (r
+    − 3)³ − (r − 3)²`` beyond, where ``r = |X|``. The potential falls steeply towards the origin:
+    run exactly, more than 99 % would be folded. The benchmark runs it by Euler's rule, whose
+    overshoot near the origin is what sets the populations, so that the step belongs to the system
+    and is not a matter of precision.
 
-    Neither population is a Markov state at short times: a trajectory that crosses the threshold often
-    returns at once, and rates read off labels fall with the lag.
+    Neither population is a Markov state at short times: a trajectory that crosses the threshold
+    often returns at once, and rates read off labels fall with the lag.
 
     Parameters
     ----------

@@ -28,8 +28,8 @@ class GaussianPacket(Simulator):
     """A wave packet with ``|ψ(t, x)|² = N(q(t), σ(t)²)`` in every coordinate.
 
     The Bohmian velocity ``v = ∇S/m`` of its phase S is ``q̇ + (σ̇/σ) (x − q)``: the gradient of a
-    potential, so it is also the velocity Action Matching must find. A subclass gives q, σ² and their
-    derivatives.
+    potential, so it is also the velocity Action Matching must find. A subclass gives q, σ² and
+    their derivatives.
     """
 
     dimension: int
@@ -43,7 +43,7 @@ class GaussianPacket(Simulator):
         raise NotImplementedError(f"{type(self).__name__} must define spread(t)")
 
     def process(self) -> Diffusion:
-        """Return the deterministic flow along the Bohmian velocity, with its score and potential."""
+        """Return the flow along the Bohmian velocity, with its score and potential."""
         return Diffusion(drift=self.velocity, score=self.score, potential=self.potential)
 
     def velocity(self, t: Tensor | float, x: Tensor) -> Tensor:

@@ -17,11 +17,11 @@ from dyninfer.simulators.branching import branch
 class ToggleWithGrowth(Simulator):
     """Two genes that activate themselves and repress each other; one of them drives division.
 
-    The level of gene A (and of B with the letters exchanged) obeys
-    ``dA = [p (α A^h + s) / (1 + α A^h + γ B^h + s) − δ A] dt + σ dW``, and a cell divides at rate
-    ``k B^h / (K^h + B^h)``. This is the form of network on which unbalanced transport methods are
-    usually tried [1]_, without its third gene; the parameters are ours. At the defaults there are two
-    stable states, (A, B) and (B, A) = (2.06, 0.07), and a saddle at (0.64, 0.64) that founders pass.
+    The level of gene A (and of B with the letters exchanged) obeys ``dA = [p (α A^h + s) / (1 + α
+    A^h + γ B^h + s) − δ A] dt + σ dW``, and a cell divides at rate ``k B^h / (K^h + B^h)``. This is
+    the form of network on which unbalanced transport methods are usually tried [1]_, without its
+    third gene; the parameters are ours. At the defaults there are two stable states, (A, B) and (B,
+    A) = (2.06, 0.07), and a saddle at (0.64, 0.64) that founders pass.
 
     Parameters
     ----------
