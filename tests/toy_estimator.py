@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions import Diffusion, ScaledDiffusion
 from dyninfer.diffusions.diffusion import batch_times
 from dyninfer.estimators import SnapshotEstimator
 from dyninfer.learning.objective import Objective
@@ -17,16 +17,12 @@ from dyninfer.transport.curves import DensityBatch, TimeSampler, choose_curve
 
 
 class MeanDrift(Diffusion):
-    def __init__(self, scaling, width):
+    def __init__(self, n_features, width):
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(1, width), nn.Tanh(), nn.Linear(width, len(scaling.shift))
-        )
-        self.start, self.duration, self.unit = scaling.start, scaling.duration, scaling.unit
+        self.net = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, n_features))
 
     def drift(self, t, x):
-        tau = (batch_times(t, x) - self.start) / self.duration
-        return self.net(tau[:, None]) * (self.unit / self.duration) + 0 * x
+        return self.net(batch_times(t, x)[:, None]) + 0 * x
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -45,7 +41,7 @@ class MeanMatching(SnapshotEstimator):
     width: int = 16
 
     def build(self, data, scaling):
-        return MeanDrift(scaling, self.width)
+        return ScaledDiffusion(MeanDrift(scaling.n_features, self.width), scaling)
 
     def make_objective(self, process, data, scaling, seed):
         return Regression(data, scaling, seed)
@@ -63,5 +59,5 @@ class Regression(Objective):
         return self.curve.draw(*self.times.draw(n, generator), generator)
 
     def loss(self, process, batch):
-        velocity = process.net(batch.time[:, None])
+        velocity = process.inner.net(batch.time[:, None])
         return {"loss": (velocity - batch.velocity).square().sum(1)}

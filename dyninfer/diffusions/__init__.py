@@ -1,6 +1,11 @@
-"""Processes that move by a drift and a diffusion."""
+"""Processes that move by a drift and a diffusion.
+
+Here belong processes of continuous states, in the user's units or in scaled ones. How they are run
+belongs to :mod:`dyninfer.simulation`, and what they are learned by to the methods.
+"""
 
 from dyninfer.diffusions.diffusion import Diffusion
 from dyninfer.diffusions.potential import PotentialDiffusion
+from dyninfer.diffusions.scaled import ScaledDiffusion
 
-__all__ = ["Diffusion", "PotentialDiffusion"]
+__all__ = ["Diffusion", "PotentialDiffusion", "ScaledDiffusion"]

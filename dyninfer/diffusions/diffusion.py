@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -81,6 +82,19 @@ class Diffusion(nn.Module):
         """Potential ``(n,)``, or None where the drift is not given by one."""
         return None if self._potential is None else self._potential(batch_times(t, x), x)
 
+    def given(self, condition: Any) -> Self:
+        """Return the same process under one condition, for processes that know conditions.
+
+        Raises
+        ------
+        ValueError
+            If the process knows none.
+        """
+        raise ValueError(
+            f"the process knows no conditions, so {condition!r} means nothing to it; "
+            "fit with condition_key, or with Snapshots(conditions=...)"
+        )
+
     def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Both fields at once, for processes that share the work between them."""
         return self.drift(t, x), self.growth(t, x)
@@ -96,7 +110,7 @@ class Diffusion(nn.Module):
         return None
 
 
-def batch_times(t: Tensor | float, x: Tensor) -> Tensor:
+def batch_times(t: Tensor | np.ndarray | float, x: Tensor) -> Tensor:
     """Return ``t`` as an ``(n,)`` tensor of ``x``'s dtype and device (a view where it was a scalar)."""
     t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
     return t.expand(len(x)) if t.ndim == 0 else t

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.diffusions import PotentialDiffusion
+from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.scaling import Scaling
@@ -60,7 +60,8 @@ class ActionMatching(SnapshotEstimator):
 
     Attributes
     ----------
-    process_ : PotentialDiffusion
+    process_ : ScaledDiffusion
+        Of a PotentialDiffusion.
         What was learned, in the units of the data.
     history_ : DataFrame
         One row per logged step; ``action`` is the loss in the units of the data.
@@ -115,14 +116,20 @@ class ActionMatching(SnapshotEstimator):
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
-    def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> PotentialDiffusion:
+    def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
-        network = PotentialNetwork(len(scaling.shift), self.width, self.depth, self.activation)
-        return PotentialDiffusion(network, scaling, self.sigma, self.growth_penalty)
+        network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
+        penalty = self.growth_penalty
+        inner = PotentialDiffusion(
+            network,
+            sigma=scaling.amplitude(self.sigma),
+            growth_penalty=None if penalty is None else scaling.growth_penalty(penalty),
+        )
+        return ScaledDiffusion(inner, scaling)
 
     def make_objective(
         self,
-        process: PotentialDiffusion,
+        process: ScaledDiffusion,
         data: Snapshots | DensityCurve,
         scaling: Scaling,
         seed: int,

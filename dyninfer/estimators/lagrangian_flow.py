@@ -8,7 +8,7 @@ from typing import ClassVar
 import pandas as pd
 
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.diffusions import PotentialDiffusion
+from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.scaling import Scaling
@@ -65,7 +65,8 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
 
     Attributes
     ----------
-    process_ : PotentialDiffusion
+    process_ : ScaledDiffusion
+        Of a PotentialDiffusion.
         What was learned, in the units of the data.
     history_ : DataFrame
         One row per logged step; ``action`` is the value of the dual problem, in the units of the data.
@@ -139,14 +140,20 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
-    def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> PotentialDiffusion:
+    def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
-        network = PotentialNetwork(len(scaling.shift), self.width, self.depth, self.activation)
-        return PotentialDiffusion(network, scaling, self.lagrangian.noise, self.lagrangian.penalty)
+        network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
+        penalty = self.lagrangian.penalty
+        inner = PotentialDiffusion(
+            network,
+            sigma=scaling.amplitude(self.lagrangian.noise),
+            growth_penalty=None if penalty is None else scaling.growth_penalty(penalty),
+        )
+        return ScaledDiffusion(inner, scaling)
 
     def make_objective(
         self,
-        process: PotentialDiffusion,
+        process: ScaledDiffusion,
         data: Snapshots | DensityCurve,
         scaling: Scaling,
         seed: int,

@@ -18,6 +18,7 @@ from dyninfer.data.reading import is_anndata
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import Clock, as_times, same_times
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.diffusions.diffusion import fields_at
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.learning.networks import VectorNetwork
@@ -33,7 +34,7 @@ from dyninfer.transport.interpolants import (
     as_interpolant,
     as_latent_noise,
 )
-from dyninfer.transport.interpolated import InterpolatedDiffusion
+from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion
 from dyninfer.transport.objectives import (
     BridgeObjective,
     CoupledSamples,
@@ -98,7 +99,8 @@ class StochasticInterpolant(SnapshotEstimator):
 
     Attributes
     ----------
-    process_ : InterpolatedDiffusion
+    process_ : ScaledDiffusion
+        Of an InterpolatedDiffusion.
         What was learned, in the units of the data: ``drift`` (the velocity b), ``score``, ``denoiser``, ``growth``.
     history_ : DataFrame
         One row per logged step; the losses are in scaled units, and without their constant parts, so they may be negative.
@@ -177,14 +179,12 @@ class StochasticInterpolant(SnapshotEstimator):
             "conditions": None if code is None else asdict(code),
         }
 
-    def build(
-        self, data: Snapshots | DensityCurve | None, scaling: Scaling
-    ) -> InterpolatedDiffusion:
+    def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
         code = self._code()
         schedule = self._schedule(scaling)
         head = self.second if schedule.noisy and self.second != "none" else None
-        grows, d, told = self.facts_["grows"], len(scaling.shift), code.size if code else 0
+        grows, d, told = self.facts_["grows"], scaling.n_features, code.size if code else 0
 
         def network(n_inputs: int, n_outputs: int, depth: int = self.depth) -> VectorNetwork:
             return VectorNetwork(n_inputs, n_outputs, self.width, depth, self.activation, told)
@@ -192,11 +192,26 @@ class StochasticInterpolant(SnapshotEstimator):
         motion = network(d, d + grows)
         second = network(d, d) if head else None
         bend = network(2 * d, d, 2) if self.bridge_sigma is not None else None
-        return InterpolatedDiffusion(motion, schedule, scaling, second, head, grows, code, bend)
+        base = None
+        if schedule.interpolant.gaussian_base:
+            # It is standard normal in the units of the data.
+            zero, one = torch.zeros(d).double(), torch.ones(d).double()
+            base = GaussianBase(scaling.states(zero), scaling.displacements(one))
+        inner = InterpolatedDiffusion(
+            motion,
+            schedule,
+            second=second,
+            head=head,
+            grows=grows,
+            code=code,
+            bend=bend,
+            base=base,
+        )
+        return ScaledDiffusion(inner, scaling)
 
     def make_objective(
         self,
-        process: InterpolatedDiffusion,
+        process: ScaledDiffusion,
         data: Snapshots | DensityCurve,
         scaling: Scaling,
         seed: int,
@@ -207,7 +222,8 @@ class StochasticInterpolant(SnapshotEstimator):
                 "a stochastic interpolant lies between snapshots; give Snapshots or an AnnData in place of the DensityCurve"
             )
         like, settings = next(process.parameters()), self.training_
-        if process.schedule.interpolant.gaussian_base:
+        inner: Any = process.inner
+        if inner.schedule.interpolant.gaussian_base:
             check_standard_normal(data)
 
         def coupled(part: Snapshots, seed: int) -> CoupledSamples:
@@ -215,16 +231,16 @@ class StochasticInterpolant(SnapshotEstimator):
                 part,
                 scaling,
                 self._coupling(),
-                process.schedule.cardinal is not None,
+                inner.schedule.cardinal is not None,
                 seed,
                 like.device,
                 like.dtype,
-                process.code,
+                inner.code,
                 self.control,
             )
 
         if self.bridge_sigma is not None:
-            epsilon = 0.5 * self.bridge_sigma**2 * scaling.duration / scaling.unit**2
+            epsilon = 0.5 * scaling.amplitude(self.bridge_sigma) ** 2
             return BridgeObjective(process, coupled(data, seed), seed, epsilon)
         # Pairs that are known are not torn apart: they are all learned from, and nothing is kept for validation.
         whole = isinstance(self._coupling(), GivenPairs | SameRows)
@@ -269,7 +285,7 @@ class StochasticInterpolant(SnapshotEstimator):
         self._check_fitted()
         if condition is not None:
             return self._under(condition)._run(start, times, n_paths=n_paths, seed=seed, **options)
-        if self.process_.code is None:
+        if self.process_.inner.code is None:  # type: ignore[union-attr]
             return self._run(start, times, n_paths=n_paths, seed=seed, **options)
         if n_paths is not None:
             raise ValueError(
@@ -299,7 +315,7 @@ class StochasticInterpolant(SnapshotEstimator):
                 "rectify needs an interpolant between two samples; use interpolant='linear'"
             )
         run = self.simulate(observed, times, seed=seed)
-        pairs = carried(observed, run, conditions=self.process_.code is not None)  # type: ignore[union-attr]
+        pairs = carried(observed, run, conditions=self.process_.inner.code is not None)  # type: ignore[union-attr]
         again = clone(self).set_params(coupling=SameRows(grows=run.log_weights is not None))
         again.fit(pairs, seed=seed, **fit_options)
         again.source_ = self.source_
@@ -327,13 +343,13 @@ class StochasticInterpolant(SnapshotEstimator):
         """
         self._check_fitted()
         process: Any = self.process_
-        check_bounded(process)
+        check_bounded(process.inner)
         observed = self._as_snapshots(data).check_finite()
         if not same_times(self.times_, observed.times):
             raise ValueError(
                 f"the data must have the times of the fit, {self.times_.tolist()}; found {observed.times.tolist()}"
             )
-        like, chains = next(process.parameters()), process.schedule.cardinal is not None
+        like, chains = next(process.parameters()), process.inner.schedule.cardinal is not None
         samples = CoupledSamples(
             observed, self.scaling_, self._coupling(), chains, seed, like.device, like.dtype
         )
@@ -387,7 +403,7 @@ class StochasticInterpolant(SnapshotEstimator):
         )
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
-        if self.process_.code is None:
+        if self.process_.inner.code is None:  # type: ignore[union-attr]
             return super()._fields_at(adata, times, x)
         labels = self._labels(adata)
         found: dict[str, np.ndarray] = {}
@@ -426,5 +442,5 @@ class StochasticInterpolant(SnapshotEstimator):
         elif noise.a is None:
             a = interpolant.default_variance / float(np.diff(knots).mean())
         else:
-            a = noise.a * scaling.duration / scaling.unit**2
+            a = noise.a / scaling.action_unit
         return Schedule(interpolant, noise, knots, a)

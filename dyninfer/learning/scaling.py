@@ -1,40 +1,64 @@
-"""Standardisation of states and times: done inside an estimator, undone on the way out."""
+"""Standardisation of states and times: the one place that knows shift, scale, start and duration."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Callable
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 ScaleMode = Literal["global", "feature"] | None
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scaling:
-    """Affine maps ``z = (x − shift) / scale`` and ``τ = (t − start) / duration``.
+class Scaling(nn.Module):
+    r"""Affine maps ``z = (x − shift) / scale`` and ``τ = (t − start) / duration``, and what follows from them.
 
-    Attributes
+    Methods without a prefix lead from the user's units into scaled ones; those called ``user_...``
+    lead back. Fields change with the maps: with :math:`c` the scale and :math:`T` the duration,
+
+    .. math:: b = \frac{c}{T}\,\tilde b, \qquad \sigma = \frac{c}{\sqrt T}\,\tilde\sigma, \qquad
+        g = \frac{1}{T}\,\tilde g, \qquad \nabla\log\rho = \frac{1}{c}\,\tilde s.
+
+    All take and return tensors in their own precision and on their own device.
+
+    Parameters
     ----------
     shift, scale : array ``(feature,)``
         Location and spread of the states, in their units.
     start, duration : float
         Origin and unit of time, in the user's units.
     unit : float
-        Length of one scaled unit in the metric in which distances and kinetic energies are measured: the common scale
-        where there is one, and 1 where every feature has its own (distances are then in standard deviations).
+        Length of one scaled unit in the metric in which distances and kinetic energies are measured:
+        the common scale where there is one, and 1 where every feature has its own (distances are then
+        in standard deviations).
+
+    Attributes
+    ----------
+    shift, scale : Tensor ``(feature,)`` float64
+        Buffers, in double precision whatever the precision of the module that holds them.
+    common_scale : bool
+        Whether all features have one scale, the unit of the metric.
     """
 
-    shift: np.ndarray
-    scale: np.ndarray
-    start: float
-    duration: float
-    unit: float
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, *, shift: Any, scale: Any, start: float, duration: float, unit: float):
+        super().__init__()
+        self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64))
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float64))
+        self.start, self.duration, self.unit = float(start), float(duration), float(unit)
+        # Asked once and kept: on a GPU the question waits for the device.
+        self.common_scale = bool((self.scale == self.unit).all())
 
     @classmethod
     def from_samples(
         cls, times: np.ndarray, samples: list[np.ndarray], mode: ScaleMode = "global"
-    ) -> Scaling:
+    ) -> Self:
         """Statistics of the pooled samples, each time counting equally.
 
         Parameters
@@ -42,33 +66,138 @@ class Scaling:
         times : array ``(K,)``
         samples : list of arrays ``(n_k, feature)``
         mode : "global", "feature" or None
-            One common scale (distances keep their proportions), one per feature (distances in standard deviations), or
-            none (states are left as they are; time is still scaled).
+            One common scale (distances keep their proportions), one per feature (distances in standard
+            deviations), or none (states are left as they are; time is still scaled).
         """
-        d = samples[0].shape[1]
+        n_features = samples[0].shape[1]
         mean = np.mean([s.mean(0, dtype=np.float64) for s in samples], axis=0)
         variance = np.mean([((s - mean) ** 2).mean(0, dtype=np.float64) for s in samples], axis=0)
+        # A constant feature varies by its rounding only.
         rounding = 8 * np.finfo(samples[0].dtype).eps
-        variance[variance <= (rounding * mean) ** 2] = (
-            0.0  # a constant feature varies by its rounding only
-        )
+        variance[variance <= (rounding * mean) ** 2] = 0.0
         if mode == "global":
             unit = float(np.sqrt(variance.mean())) or 1.0
-            shift, scale = mean, np.full(d, unit)
+            shift, scale = mean, np.full(n_features, unit)
         elif mode == "feature":
             unit, shift = 1.0, mean
             scale = np.where(variance > 0, np.sqrt(variance), 1.0)
         elif mode is None:
-            unit, shift, scale = 1.0, np.zeros(d), np.ones(d)
+            unit, shift, scale = 1.0, np.zeros(n_features), np.ones(n_features)
         else:
             raise ValueError(f"scale must be 'global', 'feature' or None, not {mode!r}")
         start, end = float(np.min(times)), float(np.max(times))
         return cls(shift=shift, scale=scale, start=start, duration=end - start, unit=unit)
 
-    def states(self, x: np.ndarray) -> np.ndarray:
-        """Scaled states, in the dtype of ``x``."""
-        return ((x - self.shift) / self.scale).astype(x.dtype)
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return len(self.shift)
 
-    def times(self, t: np.ndarray | float) -> np.ndarray:
-        """Scaled times, in [0, 1] over the fitted range."""
-        return (np.asarray(t, dtype=np.float64) - self.start) / self.duration
+    @property
+    def action_unit(self) -> float:
+        """Size of a potential, an action or a squared noise amplitude that is 1 in scaled units."""
+        return self.unit**2 / self.duration
+
+    @property
+    def energy_unit(self) -> float:
+        """Size of a squared speed that is 1 in scaled units."""
+        return (self.unit / self.duration) ** 2
+
+    # --- into scaled units ---
+
+    def states(self, x: Array) -> Array:
+        """``(x − shift) / scale`` of states ``(..., feature)``, in the dtype of ``x``."""
+        if isinstance(x, Tensor):
+            return (x - self.shift.to(x)) / self.scale.to(x)
+        shift, scale = self.shift.numpy(force=True), self.scale.numpy(force=True)
+        return ((x - shift) / scale).astype(x.dtype)
+
+    def times(self, t: Any) -> Any:
+        """``(t − start) / duration``, in [0, 1] over the fitted range; float64 unless a tensor is given."""
+        if not isinstance(t, Tensor):
+            t = np.asarray(t, dtype=np.float64)
+        return (t - self.start) / self.duration
+
+    def displacements(self, dx: Tensor) -> Tensor:
+        """Differences of states, standard deviations and other lengths ``(..., feature)``."""
+        return dx / self.scale.to(dx)
+
+    def velocities(self, v: Tensor) -> Tensor:
+        """Velocities ``(..., feature)`` per scaled time."""
+        return v * (self.duration / self.scale).to(v)
+
+    def rates(self, rate: Any) -> Any:
+        """Growth rates, divergences and other rates, per scaled time; a number or a tensor."""
+        return rate * self.duration
+
+    def scores(self, score: Tensor) -> Tensor:
+        """Gradients of the log-density ``(..., feature)``."""
+        return score * self.scale.to(score)
+
+    def amplitude(self, sigma: float) -> float:
+        """Noise amplitude of the metric: ``σ √T / unit``."""
+        return sigma / math.sqrt(self.action_unit)
+
+    def growth_penalty(self, penalty: float) -> float:
+        """λ of a growth rate ``λ s`` of a potential ``s``: in inverse squared units of length."""
+        return penalty * self.unit**2
+
+    # --- back into the user's units ---
+
+    def user_states(self, z: Tensor) -> Tensor:
+        """``shift + scale z`` of scaled states ``(..., feature)``."""
+        return self.shift.to(z) + self.scale.to(z) * z
+
+    def user_times(self, tau: Any) -> Any:
+        """``start + duration τ`` of a number, an array or a tensor."""
+        return self.start + self.duration * tau
+
+    def user_displacements(self, dz: Tensor) -> Tensor:
+        """Differences of states, standard deviations and other lengths ``(..., feature)``."""
+        return dz * self.scale.to(dz)
+
+    def user_velocities(self, v: Tensor) -> Tensor:
+        """Velocities ``(..., feature)``, in state units per time unit."""
+        return v * (self.scale / self.duration).to(v)
+
+    def user_amplitudes(self, amplitude: Tensor) -> Tensor:
+        """Noise amplitudes: ``(feature,)``, ``(n, feature)`` or a scalar.
+
+        A scalar stays one where all features have one scale, and becomes ``(feature,)`` elsewhere.
+        """
+        scale = self.scale / math.sqrt(self.duration)
+        if amplitude.ndim == 0 and self.common_scale:
+            scale = scale[0]
+        return amplitude * scale.to(amplitude)
+
+    def user_rates(self, rate: Any) -> Any:
+        """Growth rates, divergences and other rates, per time unit; a number or a tensor."""
+        return rate / self.duration
+
+    def user_potentials(self, potential: Tensor) -> Tensor:
+        """Potentials ``(n,)`` whose gradient is a velocity: ``u unit² / duration``."""
+        return potential * self.action_unit
+
+    def user_scores(self, score: Tensor) -> Tensor:
+        """Gradients of the log-density ``(..., feature)``, per state unit."""
+        return score / self.scale.to(score)
+
+    def user_log_densities(self, log_density: Tensor) -> Tensor:
+        """Log-densities ``(...)`` per volume of the user's units."""
+        return log_density - self.scale.log().sum().to(log_density)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # A module that goes to single precision takes its weights there, not its units: a shift
+        # of 1e6 that is rounded moves every state.
+        def keep_precision(value: Tensor) -> Tensor:
+            new = fn(value)
+            return new if new.dtype == value.dtype else value.to(new.device)
+
+        return super()._apply(keep_precision, recurse)
+
+    def extra_repr(self) -> str:
+        """Numbers for the representation."""
+        return (
+            f"n_features={self.n_features}, start={self.start:g}, duration={self.duration:g}, "
+            f"unit={self.unit:g}"
+        )

@@ -287,7 +287,7 @@ def unlearned(
     model: di.StochasticInterpolant, data: di.Snapshots, times: np.ndarray, n: int, seed: int
 ) -> Iterator[Tensor]:
     """Points of the interpolant itself, between pairs or along chains such as it was learned from."""
-    schedule, scaling = model.process_.schedule, model.scaling_
+    schedule, scaling = model.process_.inner.schedule, model.scaling_
     coupled = CoupledSamples(
         data,
         scaling,
@@ -301,7 +301,7 @@ def unlearned(
         moment = schedule.moment(torch.full((n,), float(tau)))
         knots = coupled.draw(moment.interval, torch.Generator().manual_seed(seed)).knots
         x = torch.bmm(moment.weights[:, None].float(), knots)[:, 0]
-        yield x * torch.as_tensor(scaling.scale).float() + torch.as_tensor(scaling.shift).float()
+        yield scaling.user_states(x)
 
 
 def vortex_errors(name: str, size: Size, seed: int) -> dict[str, float]:

@@ -201,7 +201,7 @@ class Quadratic(torch.nn.Module):
     def __init__(self, scaling):
         super().__init__()
         self.scaling = scaling
-        self.network = self
+        self.network = self.inner = self
 
     def __call__(self, t, x):
         return 0.35 * x.square().sum(1) + t * x[:, 0] + 0.2 * t**2
@@ -217,7 +217,7 @@ def test_loss_exceeds_the_least_action_by_half_the_squared_error_of_the_gradient
     scaling = Scaling(shift=np.zeros(2), scale=np.ones(2), start=0.0, duration=1.0, unit=1.0)
     model = di.ActionMatching(time_sampling="uniform")
     model.training_ = di.Training(validation_fraction=0)
-    dummy = torch.nn.Linear(1, 1)
+    dummy = model.build(None, scaling)
     objective = ActionObjective(
         model, dummy, di.DensityCurve(BRIDGE.sample, (0.0, 1.0)), scaling, 0
     )

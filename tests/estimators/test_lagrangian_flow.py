@@ -504,7 +504,10 @@ def test_the_command_line_takes_a_sum_of_lagrangians(tmp_path, monkeypatch):
         repr(model.lagrangian)
         == "UnbalancedTransport(growth_penalty=0.1) + SchrodingerBridge(sigma=0.3)"
     )
-    assert (model.process_.sigma, model.process_.growth_penalty) == (0.3, 0.1)
+    x = torch.randn(4, model.n_features_in_)
+    assert model.process_.diffusion(0.0, x) == pytest.approx(0.3)
+    growth, potential = model.process_.growth(0.0, x), model.process_.potential(0.0, x)
+    torch.testing.assert_close(growth, 0.1 * potential)
 
 
 def test_a_density_curve_is_refused_with_the_method_that_takes_it():

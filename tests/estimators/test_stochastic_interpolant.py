@@ -93,7 +93,8 @@ def errors(process, bridge, at, latent=None):
         if latent is not None:
             eta = -latent(t) * s
         truth.append([v.square().mean() for v in (b, s, eta)])
-        parts = (process.drift(t, x), process.score(t, x), process.denoiser(t, x))
+        tau, z = process.scaling.times(t), process.scaling.states(x)
+        parts = (process.drift(t, x), process.score(t, x), process.inner.denoiser(tau, z))
         found.append([(f - v).square().mean() for f, v in zip(parts, (b, s, eta), strict=True)])
     size = torch.tensor(truth)
     size = torch.where(size > 0.1 * size.mean(0), size, size.mean(0))
@@ -269,7 +270,7 @@ def losses_at(time, antithetic):
     objective = model.make_objective(process, data, scaling, 0)
     objective.antithetic = antithetic
     objective._times = lambda n, generator: torch.full((n,), time)
-    process.network.forward = process.second.forward = lambda t, x, c: x.sin()
+    process.inner.network.forward = process.inner.second.forward = lambda t, x, c: x.sin()
     batch = objective.batch(20_000, torch.Generator().manual_seed(0))
     terms = objective.loss(process, batch)
     rows = {

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import zscore
+from torch import nn
 
 from dyninfer.learning.scaling import Scaling
 
@@ -49,7 +51,7 @@ def test_no_scale_leaves_states_alone_and_scales_time():
 def test_a_constant_is_centred_and_its_rounding_is_not_blown_up(mode, value):
     samples = [np.full((n, 2), value) for n in (7, 3)]
     scaling = Scaling.from_samples(TIMES, samples, mode)
-    np.testing.assert_array_equal(scaling.scale, 1)
+    np.testing.assert_array_equal(scaling.scale.numpy(), 1)
     assert abs(scaling.states(samples[0])).max() < 1e-6
 
 
@@ -79,3 +81,98 @@ def test_a_change_of_units_leaves_scaled_states_and_times_as_they_were(shift, st
         other.states(SAMPLES[0] * stretch + shift), scaling.states(SAMPLES[0]), atol=1e-6
     )
     np.testing.assert_allclose(other.times(TIMES * stretch + shift), [0, 1], atol=1e-9)
+
+
+# --- fields ---
+
+UNEVEN = Scaling(shift=[100.0, -5.0], scale=[30.0, 0.1], start=10.0, duration=24.0, unit=1.0)
+EVEN = Scaling(shift=[100.0, -5.0], scale=[3.0, 3.0], start=10.0, duration=24.0, unit=3.0)
+each = pytest.mark.parametrize("scaling", [UNEVEN, EVEN])
+X = torch.tensor([[90.0, -5.1], [130.0, -4.7]], dtype=torch.float64)
+
+
+@each
+def test_states_times_and_fields_come_back(scaling):
+    v, one = torch.ones(4, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64)
+    for there, back, value in (
+        (scaling.states, scaling.user_states, X),
+        (scaling.times, scaling.user_times, torch.tensor([10.0, 31.0])),
+        (scaling.displacements, scaling.user_displacements, v),
+        (scaling.velocities, scaling.user_velocities, v),
+        (scaling.scores, scaling.user_scores, v),
+        (scaling.rates, scaling.user_rates, one),
+    ):
+        torch.testing.assert_close(back(there(value)), value)
+    assert scaling.user_times(scaling.times(22.0)) == pytest.approx(22.0)
+
+
+@each
+def test_arrays_and_tensors_are_scaled_alike(scaling):
+    np.testing.assert_allclose(scaling.states(X.numpy()), scaling.states(X).numpy())
+    np.testing.assert_allclose(scaling.times(np.array([12.0])), scaling.times(torch.tensor([12.0])))
+
+
+@each
+def test_a_velocity_is_the_time_derivative_of_a_state(scaling):
+    """Along x(t) = x₀ + v t, by finite differences in scaled units."""
+    v, h = torch.tensor([[2.0, -0.3]], dtype=torch.float64), 1e-4
+    moved = scaling.states(X + v * h * scaling.duration) - scaling.states(X)
+    torch.testing.assert_close((moved / h), scaling.velocities(v).expand(2, 2), rtol=1e-6, atol=0)
+
+
+@each
+def test_noise_amplitudes_give_the_variance_of_a_brownian_motion(scaling):
+    """In time t a Brownian motion of amplitude σ has variance σ² t: (scale²) times that of z at τ."""
+    sigma = torch.tensor([0.4, 0.7], dtype=torch.float64)
+    tau = 0.3
+    torch.testing.assert_close(
+        scaling.user_amplitudes(sigma) ** 2 * (tau * scaling.duration),
+        scaling.scale**2 * sigma**2 * tau,
+    )
+
+
+def test_a_scalar_amplitude_stays_one_only_where_there_is_one_scale():
+    sigma = torch.tensor(0.5, dtype=torch.float64)
+    assert EVEN.user_amplitudes(sigma).shape == ()
+    torch.testing.assert_close(UNEVEN.user_amplitudes(sigma).shape, torch.Size([2]))
+    for scaling in (EVEN, UNEVEN):
+        inside = torch.tensor(scaling.amplitude(0.5), dtype=torch.float64)
+        expected = 0.5 * scaling.scale / scaling.unit
+        torch.testing.assert_close(scaling.user_amplitudes(inside).expand(2), expected)
+
+
+@each
+def test_scores_and_log_densities_are_those_of_a_normal_sample_in_both_units(scaling):
+    """z ~ N(0, 1), so x ~ N(shift, scale²)."""
+    x = X.clone().requires_grad_()
+    normal = torch.distributions.Normal(scaling.shift, scaling.scale)
+    log_density = normal.log_prob(x).sum(1)
+    (score,) = torch.autograd.grad(log_density.sum(), x)
+    z = scaling.states(X)
+    torch.testing.assert_close(scaling.user_scores(-z), score)
+    unit = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
+    torch.testing.assert_close(scaling.user_log_densities(unit), log_density.detach())
+
+
+def test_a_potential_has_the_velocity_as_its_gradient_where_there_is_one_scale():
+    """u(z) = ½ |z|² has the velocity z."""
+    x = X.clone().requires_grad_()
+    potential = EVEN.user_potentials(0.5 * EVEN.states(x).square().sum(1))
+    (gradient,) = torch.autograd.grad(potential.sum(), x)
+    torch.testing.assert_close(gradient, EVEN.user_velocities(EVEN.states(X)))
+
+
+def test_units_stay_in_double_precision_in_a_module_of_single_precision():
+    scaling = Scaling(shift=[1e6 + 0.123], scale=[0.1], start=0.0, duration=1.0, unit=0.1)
+    module = nn.ModuleDict({"scaling": scaling, "layer": nn.Linear(1, 1)}).to(torch.float32)
+    assert module["layer"].weight.dtype == torch.float32
+    assert scaling.shift.item() == 1e6 + 0.123
+    assert module.float().half().double()["scaling"].shift.item() == 1e6 + 0.123
+
+
+def test_tensors_keep_their_precision():
+    for dtype in (torch.float32, torch.float64):
+        x = X.to(dtype)
+        for convert in (EVEN.states, EVEN.user_states, EVEN.velocities, EVEN.user_scores):
+            assert convert(x).dtype == dtype
+        assert EVEN.times(x[:, 0]).dtype == dtype

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dyninfer.data.conditions import ConditionCode
+from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.interpolants import (
@@ -15,11 +16,12 @@ from dyninfer.transport.interpolants import (
     OneSidedInterpolant,
     Schedule,
 )
-from dyninfer.transport.interpolated import InterpolatedDiffusion
+from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion
 
 SCALING = Scaling(
     shift=np.array([1.0, -2.0]), scale=np.array([3.0, 3.0]), start=5.0, duration=4.0, unit=3.0
 )
+UNEVEN = Scaling(shift=[1.0, -2.0], scale=[0.5, 2.0], start=5.0, duration=4.0, unit=1.0)
 KNOTS = np.array([0.0, 0.25, 1.0])
 
 
@@ -32,7 +34,17 @@ def process(head="score", grows=True, code=None, interpolant=None, scaling=SCALI
     network = VectorNetwork(2, 2 + grows, 16, 2, n_conditions=told)
     second = VectorNetwork(2, 2, 16, 2, n_conditions=told) if head else None
     schedule = Schedule(interpolant, noise, knots, a=0.5)
-    return InterpolatedDiffusion(network, schedule, scaling, second, head, grows, code).double()
+    base = None
+    if interpolant.gaussian_base:  # standard normal in the units of the data
+        base = GaussianBase(-scaling.shift / scaling.scale, 1 / scaling.scale)
+    inner = InterpolatedDiffusion(
+        network, schedule, second=second, head=head, grows=grows, code=code, base=base
+    )
+    return ScaledDiffusion(inner, scaling).double()
+
+
+def denoiser(p, t, x):
+    return p.inner.denoiser((t - 5) / 4, (x - p.scaling.shift) / p.scaling.scale)
 
 
 def points(n=7):
@@ -41,7 +53,7 @@ def points(n=7):
 
 
 def outputs(p, t, x):
-    return p.fields((t - 5) / 4, (x - p.shift) / p.scale, None)
+    return p.inner.fields((t - 5) / 4, (x - p.scaling.shift) / p.scaling.scale, None)
 
 
 def test_fields_are_the_network_in_the_units_of_the_data():
@@ -69,7 +81,7 @@ def test_denoiser_is_minus_gamma_times_score_away_from_the_ends(head):
     for t, knot, end in ((5.5, 5.0, 6.0), (8.0, 6.0, 9.0)):
         # γ² = a (t − t_k)(t_{k+1} − t)/Δ in scaled time, one scaled unit being 3
         gamma = 3 * (0.5 * (t - knot) * (end - t) / (end - knot) / 4) ** 0.5
-        torch.testing.assert_close(p.denoiser(t, x), -gamma * p.score(t, x), rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(denoiser(p, t, x), -gamma * p.score(t, x), rtol=1e-6, atol=1e-9)
 
 
 def test_score_is_finite_at_every_snapshot():
@@ -89,19 +101,19 @@ def test_score_from_the_denoiser_is_that_of_the_margin_within_it():
 
 def test_noise_of_a_one_sided_start_is_standard_in_the_units_of_the_data():
     p, x = process(interpolant=OneSidedInterpolant()), points()[1]
-    torch.testing.assert_close(p.denoiser(7.0, x), -0.5 * p.score(7.0, x), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(denoiser(p, 7.0, x), -0.5 * p.score(7.0, x), rtol=1e-6, atol=1e-9)
 
 
 def test_without_noise_there_is_no_score_and_without_growth_none():
     p, (t, x) = process(None, grows=False), points()
     assert p.score(t, x) is None
-    assert p.denoiser(t, x) is None
+    assert denoiser(p, t, x) is None
     assert p.growth(t, x) is None
     assert p.diffusion(t, x) is None
 
 
 def test_divergence_is_the_trace_of_the_jacobian():
-    for scaling in (SCALING, Scaling(**{**SCALING.__dict__, "scale": np.array([0.5, 2.0])})):
+    for scaling in (SCALING, UNEVEN):
         p, (t, x) = process(scaling=scaling), points()
         jacobian = torch.func.vmap(
             torch.func.jacrev(lambda u, y, p=p: p.drift(u[None], y[None])[0], 1)
@@ -110,7 +122,7 @@ def test_divergence_is_the_trace_of_the_jacobian():
 
 
 def test_hutchinson_divergence_of_the_network_is_right_in_the_mean():
-    network = process().network
+    network = process().inner.network
     t, x = torch.full((1,), 0.3).double(), points(1)[1]
     exact = network.divergence(t, x, torch.eye(2).double())
     signs = (
@@ -123,7 +135,7 @@ def test_hutchinson_divergence_of_the_network_is_right_in_the_mean():
 
 
 def test_time_derivative_of_the_network_is_that_of_finite_differences():
-    network = process().network
+    network = process().inner.network
     t, x = points()
     t, h = (t - 5) / 4, 1e-6
     value, rate = network.with_rate(t, x)
@@ -137,8 +149,8 @@ def test_conditions_reach_the_network_and_share_its_parameters():
     p, (t, x) = process(code=ConditionCode.of(["a", "b"])), points()
     a, b = p.given("a"), p.given("b")
     assert not torch.allclose(a.drift(t, x), b.drift(t, x))
-    assert a.network is p.network
-    assert p.condition is None
+    assert a.inner.network is p.inner.network
+    assert p.inner.condition is None
     with pytest.raises(ValueError, match="name one"):
         p.drift(t, x)
     with pytest.raises(ValueError, match="knows no conditions"):

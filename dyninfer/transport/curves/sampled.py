@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.curves.base import Curve, DensityBatch, placer
+from dyninfer.transport.curves.base import Curve, DensityBatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +75,8 @@ class SampledCurve(Curve):
     def __init__(
         self, curve: DensityCurve, scaling: Scaling, device: torch.device, dtype: torch.dtype
     ):
-        put = placer(device, dtype)
         self.curve, self.scaling = curve, scaling
-        self.shift, self.scale, self.put = put(scaling.shift), put(scaling.scale), put
+        self.like = torch.empty(0, device=device, dtype=dtype)
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
         """Samples at times ``(n,)`` and at both ends."""
@@ -92,5 +91,5 @@ class SampledCurve(Curve):
         )
 
     def _states(self, t: Tensor) -> Tensor:
-        x = self.curve.sample(self.scaling.start + self.scaling.duration * t).detach()
-        return (x.to(self.shift) - self.shift) / self.scale
+        x = self.curve.sample(self.scaling.user_times(t)).detach()
+        return self.scaling.states(x.to(self.like))

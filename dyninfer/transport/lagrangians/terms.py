@@ -61,8 +61,8 @@ class Lagrangian(Settings):
         """The same Lagrangian in scaled units, its potential found from ``data``."""
         penalty = self.penalty
         return ScaledLagrangian(
-            sigma=self.noise * scaling.duration**0.5 / scaling.unit,
-            growth_penalty=None if penalty is None else penalty * scaling.unit**2,
+            sigma=scaling.amplitude(self.noise),
+            growth_penalty=None if penalty is None else scaling.growth_penalty(penalty),
             constrained=self.constrained,
             potential=self.potential(data, scaling) if self.has_potential else None,
         )
@@ -264,8 +264,7 @@ class _Rescaled:
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         scaling = self.scaling
-        scale, shift = (torch.as_tensor(v).to(x) for v in (scaling.scale, scaling.shift))
-        when, where = scaling.start + scaling.duration * t, shift + scale * x
+        when, where = scaling.user_times(t), scaling.user_states(x)
         energy = self.function(when, where) if self.checked else self._first(when, where)
         if not self.checked:
             if not isinstance(energy, Tensor) or energy.shape != t.shape:
@@ -276,7 +275,7 @@ class _Rescaled:
             if not bool(energy.isfinite().all()):
                 raise ValueError("the potential V(t, x) is not finite at some of the data's states")
             self.checked = True
-        return energy.to(x.dtype) * (scaling.duration / scaling.unit) ** 2
+        return energy.to(x.dtype) / scaling.energy_unit
 
     def _first(self, t: Tensor, x: Tensor) -> Any:
         try:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.diffusions import PotentialDiffusion
+from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import as_coupling
@@ -35,7 +35,7 @@ class ActionObjective(Objective):
     def __init__(
         self,
         model: ActionMatching,
-        process: PotentialDiffusion,
+        process: ScaledDiffusion,
         data: Snapshots | DensityCurve,
         scaling: Scaling,
         seed: int,
@@ -54,12 +54,9 @@ class ActionObjective(Objective):
         if model.growth_penalty is None:
             check_conserved(getattr(self.curve, "weighted", False))
         self.times = TimeSampler(model.time_sampling == "adaptive", device, dtype)
-        self.sigma = model.sigma * scaling.duration**0.5 / scaling.unit
-        self.growth_penalty = (
-            None if model.growth_penalty is None else model.growth_penalty * scaling.unit**2
-        )
-        self.action_unit = scaling.unit**2 / scaling.duration
-        self.n_features = len(scaling.shift)
+        self.sigma, self.growth_penalty = process.inner.sigma, process.inner.growth_penalty
+        self.action_unit = scaling.action_unit
+        self.n_features = scaling.n_features
         self.axes = torch.eye(self.n_features, device=device, dtype=dtype)
         generator = torch.Generator(device).manual_seed(seed + 7919)
         probe = self._draw(self.curve, TimeSampler(False, device, dtype), 2, generator)
@@ -81,7 +78,7 @@ class ActionObjective(Objective):
         """Draw ``n`` samples of the path."""
         return self._draw(self.curve, self.times, n, generator)
 
-    def loss(self, process: PotentialDiffusion, batch: DensityBatch) -> dict[str, Tensor]:
+    def loss(self, process: ScaledDiffusion, batch: DensityBatch) -> dict[str, Tensor]:
         """Action per sample, ``(n,)``: its mean is the action of the scaled problem."""
         density = self._action_density(process, batch)
         action = density / batch.density
@@ -95,7 +92,7 @@ class ActionObjective(Objective):
         """Tell the time sampler how the integrand varied."""
         self.times.observe(batch.time, terms.pop("integrand"))
 
-    def validation(self, process: PotentialDiffusion) -> float | None:
+    def validation(self, process: ScaledDiffusion) -> float | None:
         """Action on the samples that were kept apart, always at the same times."""
         if self.held is None:
             return None
@@ -118,9 +115,9 @@ class ActionObjective(Objective):
             batch = batch._replace(probe=sign.to(t.dtype) * 2 - 1)
         return batch
 
-    def _action_density(self, process: PotentialDiffusion, batch: DensityBatch) -> Tensor:
+    def _action_density(self, process: ScaledDiffusion, batch: DensityBatch) -> Tensor:
         directions = None if not self.sigma else self.axes if batch.probe is None else batch.probe
-        s = process.network.derivatives(batch.time, batch.state, directions)
+        s = process.inner.network.derivatives(batch.time, batch.state, directions)
         energy = hamiltonian(s, sigma=self.sigma, growth_penalty=self.growth_penalty)
         if self.by_path and batch.velocity is not None:
             # d/dt E[w s(t, x_t)] along the path replaces ∂s/∂t and the boundary terms.
@@ -129,7 +126,7 @@ class ActionObjective(Objective):
                 advance = advance + batch.growth * s.value
             density = energy - advance
             return density if batch.weight is None else batch.weight * density
-        ends = process.network(
+        ends = process.inner.network(
             torch.cat([batch.start_time, batch.end_time]),
             torch.cat([batch.start_state, batch.end_state]),
         )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.transport.interpolated import InterpolatedDiffusion
 from dyninfer.transport.objectives.coupled import CoupledSamples
 
@@ -17,7 +18,7 @@ _NEIGHBOURS = 16  # looked through for one that shares no end point
 
 @torch.no_grad()
 def kl_bound(
-    process: InterpolatedDiffusion,
+    process: ScaledDiffusion,
     samples: CoupledSamples,
     noise: float | Callable[[float], float],
     *,
@@ -43,20 +44,18 @@ def kl_bound(
         its standard error as ``<name>_error``. All in nats, except the gaps.
     """
     generator = torch.Generator(samples.states.device).manual_seed(seed)
-    knots, rows = process.schedule.knots, []
+    knots, rows = process.inner.schedule.knots, []
     for k in range(len(knots) - 1):
         gap = float(knots[k + 1] - knots[k])
         for part in range(n_times):
             tau = knots[k] + (part + 0.5) / n_times * gap
-            epsilon = (
-                noise(float(process.start + process.duration * tau)) if callable(noise) else noise
-            )
+            epsilon = noise(float(process.scaling.user_times(tau))) if callable(noise) else noise
             if not epsilon > 0:
                 raise ValueError(
                     f"noise must be positive for a bound on the divergence, found {epsilon}"
                 )
             b, s, pairs = _residuals(process, samples, tau, n_points, generator)
-            weight = gap * process.duration / n_times
+            weight = gap * process.scaling.duration / n_times
             products = ((v[pairs[0]] * v[pairs[1]]).sum(1) for v in (b + epsilon * s, b, s))
             rows.append(
                 [
@@ -75,23 +74,24 @@ def kl_bound(
 
 
 def _residuals(
-    process: InterpolatedDiffusion,
+    process: ScaledDiffusion,
     samples: CoupledSamples,
     tau: Tensor,
     n: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Residuals of velocity and score in the user's units at ``n`` points, and pairs of neighbours among these."""
-    moment = process.schedule.moment(tau.to(samples.states).repeat(n))
+    moment = process.inner.schedule.moment(tau.to(samples.states).repeat(n))
     _, rows = samples.pick(moment.interval, generator)
     line = torch.bmm(torch.stack([moment.weights, moment.slopes], 1), samples.states[rows])
     z = torch.randn(line[:, 0].shape, generator=generator, device=line.device, dtype=line.dtype)
     gamma, slope = moment.gamma[:, None], moment.gamma_slope[:, None]  # type: ignore[index]
-    x = (line[:, 0] + gamma * z) * process.scale + process.shift
-    t = process.start + process.duration * tau
-    b, _, s = process.drift_growth_and_score(t.to(x), x)
-    velocity = (line[:, 1] + slope * z) * process.scale / process.duration
-    return b - velocity, s + z / (gamma * process.scale), _neighbours(x, rows)  # type: ignore[operator]
+    scaling = process.scaling
+    x = scaling.user_states(line[:, 0] + gamma * z)
+    b, _, s = process.drift_growth_and_score(scaling.user_times(tau).to(x), x)
+    velocity = scaling.user_velocities(line[:, 1] + slope * z)
+    score = scaling.user_scores(-z / gamma)
+    return b - velocity, s - score, _neighbours(x, rows)  # type: ignore[operator]
 
 
 def _neighbours(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

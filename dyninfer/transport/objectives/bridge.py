@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.transport.interpolants import Moment
-from dyninfer.transport.interpolated import InterpolatedDiffusion
 from dyninfer.transport.objectives.coupled import CoupledSamples
 from dyninfer.transport.objectives.objective import MatchingObjective
 
@@ -42,7 +42,7 @@ class BridgeObjective(MatchingObjective):
 
     def __init__(
         self,
-        process: InterpolatedDiffusion,
+        process: ScaledDiffusion,
         samples: CoupledSamples,
         seed: int,
         epsilon: float,
@@ -50,7 +50,7 @@ class BridgeObjective(MatchingObjective):
         self.epsilon = epsilon
         super().__init__(process, samples, None, seed)
 
-    def loss(self, process: InterpolatedDiffusion, batch: BridgeBatch) -> dict[str, Tensor]:  # type: ignore[override]
+    def loss(self, process: ScaledDiffusion, batch: BridgeBatch) -> dict[str, Tensor]:  # type: ignore[override]
         """Loss per pair of points ``(n,)``, in scaled units; ``energy`` is ``½|u|²``."""
         state, velocity = self._bent(process, batch)
         gamma, slope = batch.gamma[:, :1], batch.gamma[:, 1:]
@@ -58,12 +58,13 @@ class BridgeObjective(MatchingObjective):
         points = torch.cat([state + gamma * batch.z, state - gamma * batch.z])
         twice = torch.cat([batch.time, batch.time])
         code = None if batch.code is None else torch.cat([batch.code, batch.code])
-        found = process.fields(twice, points.detach(), code)
+        found = process.inner.fields(twice, points.detach(), code)
         target = torch.cat([torch.cat(pair, 1) for pair in targets])
         terms = ((0.5 * found - target.detach()) * found) @ self.mean
         # The same fields as fixed functions: what is left depends on the interpolant alone.
         b, s = (
-            _fixed(network)(twice, points, code) for network in (process.network, process.second)
+            _fixed(network)(twice, points, code)
+            for network in (process.inner.network, process.inner.second)
         )
         u = b + self.epsilon * s
         drift = torch.cat([v + self.epsilon * w for v, w in targets])
@@ -75,7 +76,7 @@ class BridgeObjective(MatchingObjective):
     def observe(self, batch: BridgeBatch, terms: dict[str, Tensor]) -> None:  # type: ignore[override]
         """Nothing is learned from a step: in a game, the losses keep their sizes."""
 
-    def validation(self, process: InterpolatedDiffusion) -> float | None:
+    def validation(self, process: ScaledDiffusion) -> float | None:
         """None: the value of a game tells nothing about who is ahead."""
         return None
 
@@ -90,9 +91,9 @@ class BridgeObjective(MatchingObjective):
         gamma = torch.stack([moment.gamma, moment.gamma_slope], 1)  # type: ignore[list-item]
         return BridgeBatch(tau, ends.knots, line, bend, gamma, z, ends.code)
 
-    def _bent(self, process: InterpolatedDiffusion, batch: BridgeBatch) -> tuple[Tensor, Tensor]:
+    def _bent(self, process: ScaledDiffusion, batch: BridgeBatch) -> tuple[Tensor, Tensor]:
         """``I`` and ``∂I/∂t`` ``(n, d)``."""
-        bend = process.bend
+        bend = process.inner.bend
         if bend is None:
             raise ValueError(
                 "the process has no network that bends its interpolant; build it with bend="

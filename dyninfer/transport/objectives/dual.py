@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.diffusions import PotentialDiffusion
+from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.networks import Derivatives
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.scaling import Scaling
@@ -40,7 +40,7 @@ class DualObjective(Objective):
     def __init__(
         self,
         model: WassersteinLagrangianFlow,
-        process: PotentialDiffusion,
+        process: ScaledDiffusion,
         data: Snapshots,
         scaling: Scaling,
         seed: int,
@@ -75,8 +75,8 @@ class DualObjective(Objective):
             self.curve, model.curve_learning_rate, min(self.alone, last), last, every
         )
         self.times = TimeSampler(True, device, dtype)
-        self.axes = torch.eye(len(scaling.shift), device=device, dtype=dtype)
-        self.energy_unit = (scaling.unit / scaling.duration) ** 2
+        self.axes = torch.eye(scaling.n_features, device=device, dtype=dtype)
+        self.energy_unit = scaling.energy_unit
         self.held = None
         if held is not None:
             generator = torch.Generator(device).manual_seed(seed + 7919)
@@ -97,7 +97,7 @@ class DualObjective(Objective):
         """Draw ``n`` pairs and times; with noise, every draw of it is used with both signs."""
         return self._draw(self.curve.pairs, self.times, n, generator)
 
-    def loss(self, process: PotentialDiffusion, batch: PairBatch) -> dict[str, Tensor]:
+    def loss(self, process: ScaledDiffusion, batch: PairBatch) -> dict[str, Tensor]:
         """Loss of the potential per sample; while the path is learned, its gradient rides along."""
         if not self.opponent.listens or not torch.is_grad_enabled():
             with torch.no_grad():
@@ -106,7 +106,7 @@ class DualObjective(Objective):
         point = self.curve.point(batch)
         here = CurvePoint(*(value.detach() for value in point))
         state = here.state.requires_grad_()
-        s = process.network.derivatives(batch.time, state, self._directions(batch))
+        s = process.inner.network.derivatives(batch.time, state, self._directions(batch))
         residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
         (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
         residual = residual.detach()
@@ -132,7 +132,7 @@ class DualObjective(Objective):
         self.opponent.step(batch.time, measured, self.curve.given_mass(batch), terms["kinetic"])
         terms["residual_std"] = self.opponent.spread.detach().clone()
 
-    def validation(self, process: PotentialDiffusion) -> float | None:
+    def validation(self, process: ScaledDiffusion) -> float | None:
         """Loss on the pairs that were kept apart, once the path stands still; before, losses are of different problems."""
         if self.held is None or not self.opponent.done:
             return None
@@ -163,14 +163,14 @@ class DualObjective(Objective):
             generator,
         )
         table = diagnose(
-            self.process.network, self.curve, batch, self._directions(batch), self.scaling
+            self.process.inner.network, self.curve, batch, self._directions(batch), self.scaling
         )
         table.attrs["runaways"] = self.opponent.runaways
         return table
 
     def _potential_loss(
         self,
-        process: PotentialDiffusion,
+        process: ScaledDiffusion,
         batch: PairBatch,
         point: CurvePoint,
         s: Derivatives | None = None,
@@ -180,7 +180,7 @@ class DualObjective(Objective):
         if self.model.refinement_steps and torch.is_grad_enabled():
             return self._refined_loss(process, batch, point)
         if s is None:
-            s = process.network.derivatives(batch.time, state)
+            s = process.inner.network.derivatives(batch.time, state)
         kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
         density = kinetic - point.weight * (s.gradient * point.velocity).sum(1)
         if penalty is not None:
@@ -190,7 +190,7 @@ class DualObjective(Objective):
         return self._terms(density, kinetic, batch, point)
 
     def _refined_loss(
-        self, process: PotentialDiffusion, batch: PairBatch, point: CurvePoint
+        self, process: ScaledDiffusion, batch: PairBatch, point: CurvePoint
     ) -> dict[str, Tensor]:
         """The dual problem as the paper writes it, at samples moved along the gradient of the residual."""
         pairs = batch.pairs
@@ -199,14 +199,14 @@ class DualObjective(Objective):
         state = point.state
         for _ in range(self.model.refinement_steps):
             state = state.detach().requires_grad_()
-            s = process.network.derivatives(batch.time, state, self._directions(batch))
+            s = process.inner.network.derivatives(batch.time, state, self._directions(batch))
             residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
             (slope,) = torch.autograd.grad(residual.sum(), state)
             state = (state + reach * slope.clamp(-1, 1)).detach()
-        s = process.network.derivatives(batch.time, state, self._directions(batch))
+        s = process.inner.network.derivatives(batch.time, state, self._directions(batch))
         plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
         inner = point.weight * (s.time + plain.hamiltonian(batch.time, state, s))
-        ends = process.network(
+        ends = process.inner.network(
             torch.cat([pairs.start, pairs.start + pairs.gap]),
             torch.cat([pairs.source, pairs.target]),
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import mean_over_processes
 from dyninfer.transport.couplings import NOTHING
@@ -38,7 +39,8 @@ class MatchingObjective(Objective):
 
     Parameters
     ----------
-    process : InterpolatedDiffusion
+    process : ScaledDiffusion
+        Of an InterpolatedDiffusion.
     samples : CoupledSamples
     held : CoupledSamples, optional
         Samples kept apart, on which the validation is computed.
@@ -49,22 +51,20 @@ class MatchingObjective(Objective):
 
     def __init__(
         self,
-        process: InterpolatedDiffusion,
+        process: ScaledDiffusion,
         samples: CoupledSamples,
         held: CoupledSamples | None,
         seed: int,
     ):
-        schedule, d = process.schedule, len(process.shift)
+        inner: InterpolatedDiffusion = process.inner
+        schedule, d = inner.schedule, process.scaling.n_features
         self.schedule, self.samples = schedule, samples
         like = samples.states
         self.times = TimeSampler(False, like.device, like.dtype)
         one_sided = schedule.interpolant.gaussian_base
-        self.length = (
-            1 / process.scale if one_sided else torch.ones((), device=like.device, dtype=like.dtype)
-        )
-        self.base = -process.shift / process.scale if one_sided else None
-        self.head, self.grows = process.head, process.grows
-        self.antithetic = schedule.singular or process.head == "score"
+        self.length, self.base = inner.noise_length, inner.base_mean if one_sided else None
+        self.head, self.grows = inner.head, inner.grows
+        self.antithetic = schedule.singular or inner.head == "score"
         columns = {"velocity": d}
         if self.grows:
             columns["growth"] = 1
@@ -86,9 +86,9 @@ class MatchingObjective(Objective):
         """Draw ``n`` points of the interpolant, or ``n`` pairs of points."""
         return self._draw(self.samples, n, generator)
 
-    def loss(self, process: InterpolatedDiffusion, batch: MatchingBatch) -> dict[str, Tensor]:
+    def loss(self, process: ScaledDiffusion, batch: MatchingBatch) -> dict[str, Tensor]:
         """Loss per point ``(n,)`` and its terms, in scaled units."""
-        found = process.fields(batch.time, batch.state, batch.code)
+        found = process.inner.fields(batch.time, batch.state, batch.code)
         energy = 0.5 * found if batch.weight is None else 0.5 * batch.weight * found
         terms = ((energy - batch.target) * found) @ self.mean
         shown = dict(zip(self.names, terms.detach().unbind(1), strict=True))
@@ -102,7 +102,7 @@ class MatchingObjective(Objective):
         self.steps += 1
         self.squares = torch.lerp(self.squares, squares, max(0.01, 1 / self.steps))
 
-    def validation(self, process: InterpolatedDiffusion) -> float | None:
+    def validation(self, process: ScaledDiffusion) -> float | None:
         """Loss on the samples that were kept apart, always at the same points."""
         if self.held is None:
             return None

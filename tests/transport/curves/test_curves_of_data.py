@@ -46,7 +46,7 @@ def sampler(data, interpolation="linear", coupling="ot"):
 
 
 def in_units(state, scaling):
-    return state.numpy() * scaling.unit + scaling.shift
+    return scaling.user_states(state).numpy()
 
 
 def draw(curve, t, seed=0):
@@ -281,7 +281,7 @@ def test_dense_snapshots_integrate_by_the_trapezoidal_rule(masses):
     n = 200_000
     batch = draw(curve, (np.arange(n) + 0.5) / n)
     weight = np.ones(7) if masses is None else masses / masses.mean()
-    got = batch.state[:, 0] * scaling.unit + scaling.shift[0]
+    got = scaling.user_states(batch.state)[:, 0]
     got = got if masses is None else got * batch.weight
     assert got.mean() == pytest.approx(np.trapezoid(weight * values, times) / 4, abs=1e-4)
     assert batch.velocity is None
@@ -298,9 +298,7 @@ def test_dense_snapshots_stay_unbiased_where_times_are_adapted():
     for _ in range(200):
         t, density = adaptive.draw(500, source)
         batch = curve.draw(t, density, source)
-        means.append(
-            float(((batch.state[:, 0] * scaling.unit + scaling.shift[0]) / batch.density).mean())
-        )
+        means.append(float(((scaling.user_states(batch.state)[:, 0]) / batch.density).mean()))
     wanted = np.trapezoid(np.exp(3 * times), times)
     assert np.mean(means) == pytest.approx(wanted, abs=4 * np.std(means) / 200**0.5)
     assert np.std(means) / 200**0.5 < 0.01 * wanted
@@ -411,7 +409,7 @@ def action_objective(data, form, **settings):
     torch.manual_seed(4)
     process = model.build(data, scaling).double()
     with torch.no_grad():
-        for p in process.network.parameters():
+        for p in process.inner.network.parameters():
             p.mul_(2.0)  # a potential that bends
     return ActionObjective(model, process, data, scaling, seed=0), process
 
@@ -495,7 +493,7 @@ def test_hutchinsons_probe_has_the_mean_of_the_exact_laplacian():
         assert batch.probe.shape == (500, 1, 12)
         assert set(batch.probe.unique().tolist()) == {-1.0, 1.0}
         s, exact = (
-            process.network.curvature(batch.time, batch.state, v)
+            process.inner.network.curvature(batch.time, batch.state, v)
             for v in (batch.probe, objective.axes)
         )
         gaps.append(float((s - exact).mean().detach()))

@@ -52,7 +52,7 @@ def objective_of(lagrangian, monkeypatch, **settings):
     process = model.build(data, scaling).double()
     objective = model.make_objective(process, data, scaling, 0)
     with torch.no_grad():
-        for p in process.network.parameters():
+        for p in process.inner.network.parameters():
             p.mul_(2.0)
         objective.curve.output.weight.normal_(std=0.3)
     objective.opponent.steps = objective.opponent.alone
@@ -75,7 +75,7 @@ def test_the_gradient_of_the_curve_is_that_of_the_residual_and_the_pairs_own_act
     def descended():
         """What the curve must descend: ``r`` of its action less ``1 − r`` of the mass's mean residual."""
         point = curve.point(batch)
-        s = process.network.derivatives(batch.time, point.state, objective._directions(batch))
+        s = process.inner.network.derivatives(batch.time, point.state, objective._directions(batch))
         residual = s.time + objective.lagrangian.hamiltonian(batch.time, point.state, s) - level
         own = pair_action(curve, batch)
         return float((damping * own - (1 - damping) * point.weight * residual).mean())
@@ -111,7 +111,7 @@ def test_the_curve_adds_nothing_to_the_value_of_the_loss_or_to_the_potentials_gr
         objective.opponent.steps = steps
         loss = objective.loss(process, batch)["loss"].mean()
         results.append(
-            (loss.detach(), torch.autograd.grad(loss, list(process.network.parameters())))
+            (loss.detach(), torch.autograd.grad(loss, list(process.inner.network.parameters())))
         )
     torch.testing.assert_close(results[0], results[1])
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 
 import dyninfer as di
-from dyninfer.cli import flags
+from dyninfer.cli.values import read_settings
 from dyninfer.learning.networks import Derivatives, PotentialNetwork
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import Settings, from_plain, to_plain
@@ -71,7 +71,7 @@ def test_the_scaled_hamiltonian_is_the_users_in_other_units():
     z, tau = torch.randn(20, 2, dtype=torch.float64), torch.rand(20, dtype=torch.float64)
     u = network.derivatives(tau, z, torch.eye(2, dtype=torch.float64))
     length, time = scaling.unit, scaling.duration
-    x = torch.as_tensor(scaling.shift) + length * z
+    x = scaling.user_states(z)
     t = scaling.start + time * tau
     factor = length**2 / time  # s = L² u / T
     s = Derivatives(
@@ -154,22 +154,22 @@ def test_a_lagrangian_prints_as_it_is_written_and_is_read_back(lagrangian, text)
     assert type(again) is type(lagrangian)
     assert repr(again) == text
     if "V=" not in text:
-        assert repr(flags.settings(text)) == text
+        assert repr(read_settings(text)) == text
 
 
 def test_text_may_leave_out_the_names_of_first_settings():
-    found = flags.settings("UnbalancedTransport(0.1)+SchrodingerBridge(0.3)")
+    found = read_settings("UnbalancedTransport(0.1)+SchrodingerBridge(0.3)")
     assert repr(found) == "UnbalancedTransport(growth_penalty=0.1) + SchrodingerBridge(sigma=0.3)"
-    assert flags.settings("UnbalancedTransport(0.1, mass='constrained')").constrained
+    assert read_settings("UnbalancedTransport(0.1, mass='constrained')").constrained
     for text, message in (
         ("SchrodingerBridge(0.1, 0.2)", "cannot be made"),
         ("SchrodingerBridge(*[1])", "cannot be read"),
-        ("OptimalTransport() + 3", "cannot be made"),
+        ("OptimalTransport() + 3", "cannot be added"),
         ("Nonsense(0.1)", "'Nonsense' is not known"),
         ("__import__('os')", "is not known"),
     ):
         with pytest.raises(ValueError, match=message):
-            flags.settings(text)
+            read_settings(text)
 
 
 @pytest.mark.parametrize(
