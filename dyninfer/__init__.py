@@ -45,6 +45,7 @@ _NAMES = {
 _MODULES = {
     "datasets": "dyninfer.datasets",
     "simulators": "dyninfer.simulators",
+    "solvers": "dyninfer.simulation.solvers",
     "metrics": "dyninfer.metrics",
     "pl": "dyninfer.plotting",
     "testing": "dyninfer.testing",
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
     from dyninfer.fractional.process import FractionalDiffusion
     from dyninfer.jumps.process import MarkovJump
     from dyninfer.learning.training import Training
-    from dyninfer.simulation import log_density, simulate
+    from dyninfer.simulation import log_density, simulate, solvers
     from dyninfer.transport.couplings import (
         ConeCoupling,
         EntropicOTCoupling,

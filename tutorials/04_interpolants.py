@@ -97,8 +97,10 @@ gap = di.log_density(model.process_, x, (0.0, 1.0), first.log_prob) - last.log_p
 print(
     f"log-density of new samples: mean error {gap.mean():+.3f} nats, mean size of an error {gap.abs().mean():.3f}"
 )
-there = model.simulate(x[:500], [1, 0], backward=True, rtol=1e-6, atol=1e-7).states[:, -1]
-again = model.simulate(there, [0, 1], rtol=1e-6, atol=1e-7).states[:, -1]
+there = model.simulate(
+    x[:500], [1, 0], backward=True, solver=di.solvers.Tsit5(rtol=1e-6, atol=1e-7)
+).states[:, -1]
+again = model.simulate(there, [0, 1], solver=di.solvers.Tsit5(rtol=1e-6, atol=1e-7)).states[:, -1]
 print(
     f"back and forth without noise: no sample is off by more than {(again - x[:500]).norm(dim=1).max():.1e}"
 )

@@ -29,7 +29,6 @@ import torch
 import dyninfer as di
 from dyninfer.jumps import LabelNoise, observe
 from dyninfer.jumps.likelihood.discretize import KMeansStates
-from dyninfer.jumps.simulation import simulate_jumps
 
 blue, orange, green, grey = "#0072b2", "#d55e00", "#009e73", "0.6"
 
@@ -147,7 +146,7 @@ print(table.round(3).to_string(index=False))
 names = ["stem", "committed", "red", "white"]
 q = [[-0.4, 0.4, 0, 0], [0, -1.0, 0.6, 0.4], [0, 0, 0, 0], [0, 0, 0, 0]]
 blood = di.MarkovJump(q, initial=[0.8, 0.2, 0.0, 0.0], state_names=names)
-film = simulate_jumps(blood, 150, np.arange(0, 4.01, 0.25), seed=1)
+film = di.simulate(blood, None, np.arange(0, 4.01, 0.25), n_paths=150, seed=1)
 looks = observe(film, LabelNoise.uniform(4, 0.05), missing=0.1, seed=2)
 
 rows = pd.DataFrame(
@@ -184,7 +183,7 @@ for column in ("type", "dyninfer_state"):
 
 # %%
 ratchet = di.simulators.FlashingRatchet(potential=1.0).process()
-film = simulate_jumps(ratchet, 100, np.linspace(0, 2.5, 100), seed=0)
+film = di.simulate(ratchet, None, np.linspace(0, 2.5, 100), n_paths=100, seed=0)
 looks = observe(film, LabelNoise.uniform(6, 0.01), seed=1)
 di.MarkovJumpInference(refine=False).fit(looks, progress=False)  # loads the network
 answers = {}
@@ -232,8 +231,8 @@ _ = axes[0].legend()
 # %%
 def sampled(n_clones, seed):
     """Cells of clones founded at day 0: three sampled on day 2 and three others on day 4."""
-    founders = simulate_jumps(blood, n_clones, [0.0, 1e-9], seed).states[:, 0]
-    run = simulate_jumps(blood, founders.repeat_interleave(6), [0.0, 2.0, 4.0], seed + 1).states
+    founders = di.simulate(blood, None, [0.0], n_paths=n_clones, seed=seed).states[:, 0]
+    run = di.simulate(blood, founders.repeat_interleave(6), [0.0, 2.0, 4.0], seed=seed + 1).states
     when = np.tile([1, 1, 1, 2, 2, 2], n_clones)
     return {
         "times": list(np.array([0.0, 2.0, 4.0])[when][:, None]),

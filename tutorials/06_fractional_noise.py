@@ -175,7 +175,6 @@ _ = axes[1].legend()
 # %%
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.process import FractionalDiffusion
-from dyninfer.fractional.simulation import solve_fractional
 
 wells = FractionalDiffusion(
     lambda t, x: 2 * (x - x**3),
@@ -185,7 +184,8 @@ wells = FractionalDiffusion(
 )
 generator = torch.Generator().manual_seed(0)
 when = np.linspace(0, 8, 81)
-run = solve_fractional(wells, torch.randn(48, 1, generator=generator), when, dt=0.02, seed=1)
+start = torch.randn(48, 1, generator=generator)
+run = di.simulate(wells, start, when, solver=di.solvers.FractionalEuler(dt=0.02), seed=1)
 noisy = run.states + 0.1 * torch.randn(run.states.shape, generator=generator)
 particles = di.Paths(times=[when] * 48, states=list(noisy.double().numpy()))
 

@@ -32,7 +32,9 @@ def to_anndata(traj: Trajectories) -> AnnData:
     n, T = traj.n_paths, traj.n_times
     path, time = np.repeat(np.arange(n), T), np.tile(np.arange(T), n)
     obs = pd.DataFrame({"path": path, "time": array(traj.times)[time]})
-    obs["origin"] = pd.Categorical(traj.origin[array(traj.founders()).ravel()].astype(object))
+    obs["origin"] = pd.Categorical(
+        traj.origin.astype(str)[array(traj.founders()).ravel()].astype(object)
+    )
     obs["status"] = array(traj.status)[path]
     if traj.log_weights is not None:
         obs["log_weight"] = array(traj.log_weights).ravel()
@@ -98,7 +100,7 @@ def to_xarray(traj: Trajectories) -> Dataset:
         "path": np.arange(traj.n_paths),
         "time": array(traj.times).copy(),
         "feature": np.array(traj.features, dtype=object),
-        "origin": ("path", traj.origin.astype(object)),
+        "origin": ("path", traj.origin.astype(str).astype(object)),
     }
     return xr.Dataset(variables, coords, attrs={keys.TRAJECTORIES: json.dumps(_plain_fields(traj))})
 

@@ -6,7 +6,7 @@ import json
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
@@ -212,7 +212,7 @@ class SnapshotEstimator(Estimator):
         seed : int
             Fixes every draw.
         **solver_options
-            ``solver``, ``dt``, ``rtol``, ``atol``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
+            ``solver``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
 
         Returns
         -------
@@ -226,7 +226,7 @@ class SnapshotEstimator(Estimator):
             )
         x0, names = self._starting(start, float(times[0]))
         self._warn_outside(times)
-        return simulate(
+        run = simulate(
             self.process_,
             x0,
             times,
@@ -234,10 +234,10 @@ class SnapshotEstimator(Estimator):
             noise=noise,
             backward=backward,
             seed=seed,
-            origin=names,
-            features=tuple(self.feature_names_in_),
             **solver_options,
         )
+        origin = run.origin if names is None else np.asarray(names)[run.origin]
+        return replace(run, origin=origin, features=tuple(self.feature_names_in_))
 
     def evaluate(
         self,

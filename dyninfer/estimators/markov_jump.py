@@ -36,8 +36,8 @@ from dyninfer.jumps.posterior.refine import by_refinement, groups_of
 from dyninfer.jumps.posterior.storing import to_numbers
 from dyninfer.jumps.posterior.summaries import QUANTITIES, Quantity, derived_table, state_table
 from dyninfer.jumps.process import MarkovJump
-from dyninfer.jumps.simulation import simulate_jumps
 from dyninfer.learning.settings import check_seed
+from dyninfer.simulation import simulate
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -255,14 +255,14 @@ class MarkovJumpInference(PathEstimator):
                 raise ValueError(
                     "n_paths is needed where the first states are drawn: simulate(None, times, n_paths=...)"
                 )
-            first: Any = n_paths
+            first: Any = None
         else:
             first = self._first_states(start, float(times[0]))
             if n_paths is not None:
                 first = np.resize(first, n_paths)
         # The first law is that of a path's first observation, which need not be at time 0, or of a clone's ancestor.
         begin = times[0] if start is not None or self.ancestor_time is None else self.ancestor_time
-        run = simulate_jumps(self.process_, first, times - begin, seed)
+        run = simulate(self.process_, first, times - begin, n_paths=n_paths, seed=seed)
         return Trajectories(
             states=run.states, times=torch.as_tensor(times), features=("state",), attrs=run.attrs
         )

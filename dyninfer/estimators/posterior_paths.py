@@ -19,9 +19,9 @@ from dyninfer.estimators.asking import asked_times, check_draws
 from dyninfer.estimators.from_paths import PathEstimator
 from dyninfer.fractional.inference import ExactModel, NeuralModel, Series, process_of
 from dyninfer.fractional.inference.finite import traced
-from dyninfer.fractional.simulation import solve_fractional
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import check_seed
+from dyninfer.simulation import simulate, solvers
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -194,9 +194,8 @@ class PosteriorEstimator(PathEstimator):
         step = min(span / 100, max(self.facts_["tau"], span / 5000)) if dt is None else dt
 
         def run() -> Tensor:
-            states = solve_fractional(
-                self.process_, first, times, dt=step or None, seed=seed
-            ).states
+            solver = solvers.FractionalEuler(dt=step or None)
+            states = simulate(self.process_, first, times, solver=solver, seed=seed).states
             return (
                 self._in_units(self.model_.decode(states, content))
                 if self.model_.latent

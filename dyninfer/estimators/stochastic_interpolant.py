@@ -275,8 +275,7 @@ class StochasticInterpolant(SnapshotEstimator):
         seed : int
             Fixes every draw.
         **options
-            ``noise`` (ε, in squared state units per time; by default 0, the deterministic flow), ``backward``, ``solver``, ``dt``, ``rtol``,
-            ``atol``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
+            ``noise`` (ε, in squared state units per time; by default 0, the deterministic flow), ``backward``, ``solver``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
 
         Returns
         -------

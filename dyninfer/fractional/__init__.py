@@ -22,6 +22,7 @@ from dyninfer.fractional.noise.multifractional import (
     multifractional_covariance,
     sample_multifractional,
 )
+from dyninfer.fractional.simulation import run_fractional_diffusion
 
 __all__ = [
     "FractionalBrownianMotion",
@@ -41,6 +42,7 @@ __all__ = [
     "hurst_whittle",
     "msd_exponent",
     "multifractional_covariance",
+    "run_fractional_diffusion",
     "sample_multifractional",
     "scaled_gamma_q",
 ]

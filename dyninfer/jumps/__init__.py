@@ -10,6 +10,7 @@ from dyninfer.jumps.likelihood.statistics import JumpStatistics
 from dyninfer.jumps.posterior.em import em_label_noise, em_panel, expected_jumps
 from dyninfer.jumps.posterior.fitting import JumpFit, fit_panel
 from dyninfer.jumps.posterior.fitting_hidden import HiddenFit, fit_hidden
+from dyninfer.jumps.simulation import run_markov_jump
 
 __all__ = [
     "ClonePaths",
@@ -31,5 +32,6 @@ __all__ = [
     "infer",
     "observe",
     "panel_counts",
+    "run_markov_jump",
     "stack_counts",
 ]

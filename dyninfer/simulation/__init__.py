@@ -1,7 +1,22 @@
-"""How a process is run: one function, ``simulate``, and the likelihood of a flow, ``log_density``."""
+"""How a process is run: one function, ``simulate``, whatever the process, and its solvers.
 
-from dyninfer.simulation.diffusion import simulate_diffusion
+Here belong the door (``dispatch``), what a diffusion becomes for a given noise and direction of time
+(``equation``), the solvers, grids of times, noise of numbered paths, weights, and the density of a
+flow at a point (``log_density``). What a process is does not: it lives in ``diffusions``, ``jumps``
+and ``fractional``; the latter two bring the solvers of their own kind.
+"""
+
+from dyninfer.simulation import solvers
 from dyninfer.simulation.dispatch import Options, run, simulate
-from dyninfer.simulation.likelihood import log_density
+from dyninfer.simulation.log_density import log_density
+from dyninfer.simulation.runner import run_diffusion, run_equation
 
-__all__ = ["Options", "log_density", "run", "simulate", "simulate_diffusion"]
+__all__ = [
+    "Options",
+    "log_density",
+    "run",
+    "run_diffusion",
+    "run_equation",
+    "simulate",
+    "solvers",
+]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.simulation.kind import Kind
 
 Rates = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 Field = Callable[..., Any]
@@ -21,12 +22,15 @@ Field = Callable[..., Any]
 class Equation:
     """``dX = f dt + g dW`` with weights ``d log w = r dt``, in either direction of time.
 
+    In the sense of Itô, unless it says otherwise.
+
     Attributes
     ----------
     rates : callable
         ``(t, x) -> (f, r)``: velocity ``(n, d)`` and growth ``(n,)``, or None for the growth.
     amplitude : callable, optional
-        ``(t, x) -> g``: a scalar, ``(d,)``, ``(n, 1)`` or ``(n, d)``; None for a flow without noise.
+        ``(t, x) -> g``: a scalar, ``(d,)``, ``(n, 1)`` or ``(n, d)``, each coordinate with a Brownian
+        motion of its own; or ``(n, d, m)`` with ``n_brownian``. None for a flow without noise.
     additive : bool
         Whether the amplitude does not depend on the state.
     grows : bool
@@ -35,6 +39,10 @@ class Equation:
         Whether the velocity is the drift of the process as it stands.
     parameters : tuple of Tensor
         What the process has learned, for adjoint gradients.
+    n_brownian : int, optional
+        Number ``m`` of Brownian motions where they drive several coordinates each.
+    stratonovich : bool
+        Whether ``f`` is the drift in the sense of Stratonovich.
     """
 
     rates: Rates
@@ -43,6 +51,15 @@ class Equation:
     grows: bool
     own_drift: bool = False
     parameters: tuple[Tensor, ...] = ()
+    n_brownian: int | None = None
+    stratonovich: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What a solver must be able to run."""
+        if self.amplitude is None:
+            return Kind.FLOW
+        return Kind.ADDITIVE if self.additive else Kind.MULTIPLICATIVE
 
 
 def equation_of(

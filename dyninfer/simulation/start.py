@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,38 +20,48 @@ class Start:
     ----------
     states : Tensor, ``(n, d)``
         In the precision and on the device of the run.
-    origin : list of str, optional
-        Name of every path's starting row.
+    rows : Tensor, ``(n,)`` int64, on the CPU
+        Row of ``x0`` that every path starts from.
     dtype : torch.dtype
         Precision of the results.
-    differentiable : bool
+    is_differentiable : bool
         Whether results must carry their graph.
     """
 
     states: Tensor
-    origin: list[str] | None
+    rows: Tensor
     dtype: torch.dtype
-    differentiable: bool
+    is_differentiable: bool
 
 
 def starting_states(
-    process: nn.Module, x0: Any, n_paths: int | None, seed: int, origin: Sequence[str] | None
+    process: nn.Module, x0: Any, n_paths: int | None, seed: int, keep_precision: bool = False
 ) -> Start:
-    """Check ``x0`` and draw the starting row of every path."""
+    """Check ``x0`` and draw the starting row of every path.
+
+    The run takes the precision of the process' parameters, or with ``keep_precision`` that of ``x0``.
+    """
     x = as_states(x0, "x0")
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     precision, device = _home(process, dtype, x.device)
-    if origin is not None and len(origin) != len(x):
-        raise ValueError(
-            f"origin names {len(origin)} rows, but x0 has {len(x)}; give one name per row of x0"
-        )
-    names = None if origin is None else [str(name) for name in origin]
-    x = x.to(device, precision)
+    x = x.to(device, x.dtype if keep_precision else precision)
+    rows = starting_rows(len(x), n_paths, seed)
     if n_paths is not None and n_paths != len(x):
-        rows = _draw_rows(len(x), n_paths, seed)
         x = x[rows.to(device)]
-        names = None if names is None else [names[i] for i in rows.tolist()]
-    return Start(x, names, dtype, _differentiable(process, x0))
+    return Start(x, rows, dtype, _is_differentiable(process, x0))
+
+
+def starting_rows(n: int, n_paths: int | None, seed: int) -> Tensor:
+    """Which of ``n`` rows the paths start from: every one once, or ``n_paths`` drawn at random.
+
+    With replacement if there are more paths than rows, without if there are fewer.
+    """
+    if n_paths is None or n_paths == n:
+        return torch.arange(n)
+    generator = stream(seed, "start")
+    if n_paths < n:
+        return torch.randperm(n, generator=generator)[:n_paths]
+    return torch.randint(n, (n_paths,), generator=generator)
 
 
 def as_states(x: Any, name: str) -> Tensor:
@@ -92,20 +101,17 @@ def chunks(n: int, size: int) -> list[range]:
 def _home(
     process: nn.Module, dtype: torch.dtype, device: torch.device
 ) -> tuple[torch.dtype, torch.device]:
-    """Precision of the process' parameters and device of its tensors, or those given where it has none."""
+    """Precision of the process' parameters and device of its tensors, or those of the start."""
     parameters = [p for p in process.parameters() if p.is_floating_point()]
     tensors = [*parameters, *process.buffers()]
-    return parameters[0].dtype if parameters else dtype, tensors[0].device if tensors else device
+    if parameters:
+        dtype = parameters[0].dtype
+    if tensors:
+        device = tensors[0].device
+    return dtype, device
 
 
-def _draw_rows(n: int, n_paths: int, seed: int) -> Tensor:
-    generator = stream(seed, "start")
-    if n_paths < n:
-        return torch.randperm(n, generator=generator)[:n_paths]
-    return torch.randint(n, (n_paths,), generator=generator)
-
-
-def _differentiable(process: nn.Module, x0: Any) -> bool:
+def _is_differentiable(process: nn.Module, x0: Any) -> bool:
     if not (torch.is_grad_enabled() and isinstance(x0, Tensor)):
         return False
     return x0.requires_grad or any(p.requires_grad for p in process.parameters())

@@ -145,11 +145,13 @@ class DoubleWell(Simulator):
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0, dt: float = 1e-3) -> Paths:
         """Simulate ``n`` individuals with steps of ``dt`` and record them at increasing times."""
-        from dyninfer.simulation import simulate
+        from dyninfer.simulation import simulate, solvers
 
         times = check_times(times)
         start = self.sample(times[0], n, subseed(seed, "start"))
-        runs = simulate(self.process(), start, times, dt=dt, seed=subseed(seed, "motion"))
+        solver = solvers.SRA1(dt=dt)
+        motion = subseed(seed, "motion")
+        runs = simulate(self.process(), start, times, solver=solver, seed=motion)
         return paths_of(times, runs.states)
 
     @property

@@ -153,11 +153,11 @@ class HydrogenSuperposition(Simulator):
         return self._follow(times, n, seed)
 
     def _follow(self, times: list[float], n: int, seed: int) -> Trajectories:
-        from dyninfer.simulation import simulate
+        from dyninfer.simulation import simulate, solvers
 
         start = self._draw(times[0], n, subseed(seed, "start"))
-        atol = _TOLERANCE * self.bohr_radius
-        return simulate(self.process(), start, times, rtol=_TOLERANCE, atol=atol)
+        solver = solvers.Tsit5(rtol=_TOLERANCE, atol=_TOLERANCE * self.bohr_radius)
+        return simulate(self.process(), start, times, solver=solver)
 
     def _value_and_gradient(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)``."""

@@ -8,8 +8,8 @@ from typing import Any
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import observe
 from dyninfer.jumps.process import MarkovJump
-from dyninfer.jumps.simulation import simulate_jumps
 from dyninfer.learning.random import subseed
+from dyninfer.simulation import simulate
 from dyninfer.simulators.base import check_draw, check_times
 
 
@@ -32,5 +32,6 @@ def observed_jumps(
         Fixes the jumps and what is seen of them, by streams of their own.
     """
     check_draw(n, seed)
-    runs = simulate_jumps(process, n, check_times(times), seed=subseed(seed, "jumps"))
+    times = check_times(times)
+    runs = simulate(process, None, times, n_paths=n, seed=subseed(seed, "jumps"))
     return observe(runs, emission, seed=subseed(seed, "observations"))

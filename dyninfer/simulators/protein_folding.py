@@ -15,7 +15,7 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion
 from dyninfer.jumps import LabelNoise, observe
 from dyninfer.learning.random import stream, subseed
-from dyninfer.simulation import simulate
+from dyninfer.simulation import simulate, solvers
 from dyninfer.simulators.base import (
     check_draw,
     check_not_negative,
@@ -98,9 +98,8 @@ class ProteinFolding:
             self.process(),
             start,
             self.step * stored,
-            solver="euler_maruyama",
             # A hair more, so that rounding in the times does not add a step.
-            dt=self.step * (1 + 1e-9),
+            solver=solvers.EulerMaruyama(dt=self.step * (1 + 1e-9)),
             seed=subseed(seed, "motion"),
         )
         return runs.states[:, column[1:]]

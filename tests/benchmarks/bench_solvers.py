@@ -21,7 +21,7 @@ import torchsde
 from torch import Tensor, nn
 
 from dyninfer.diffusions import Diffusion
-from dyninfer.simulation import simulate
+from dyninfer.simulation import simulate, solvers
 
 Job = Callable[[], object]
 Row = tuple[str, float, float, str]
@@ -79,9 +79,11 @@ def bench_fixed(rounds: int) -> list[Row]:
     rows = []
     jobs: dict[str, Job] = {
         "forwards": forwards(net, many, 160),
-        "rk4": lambda: simulate(flow, many, ode_times, solver="rk4", dt=1.0),
-        "heun": lambda: simulate(flow, many, ode_times, solver="heun", dt=0.05),
-        "torchdiffeq": lambda: simulate(flow, many, ode_times, solver="torchdiffeq:rk4", dt=1.0),
+        "rk4": lambda: simulate(flow, many, ode_times, solver=solvers.RungeKutta4(dt=1.0)),
+        "heun": lambda: simulate(flow, many, ode_times, solver=solvers.Heun(dt=0.05)),
+        "torchdiffeq": lambda: simulate(
+            flow, many, ode_times, solver=solvers.TorchDiffEq("rk4", dt=1.0)
+        ),
     }
     s = interleave(jobs, rounds)
     rows.append(ratio("ODE rk4, 1,000 paths / 160 forwards", s, "rk4", "forwards", "<= 1.10"))
@@ -89,9 +91,9 @@ def bench_fixed(rounds: int) -> list[Row]:
     rows.append(ratio("ODE rk4 / torchdiffeq rk4", s, "rk4", "torchdiffeq", "<= 1.0"))
     jobs = {
         "forwards": forwards(net, some, 400),
-        "em": lambda: simulate(noisy, some, sde_times, solver="euler_maruyama", dt=0.01),
-        "heun": lambda: simulate(noisy, some, sde_times, solver="heun", dt=0.02),
-        "sra1": lambda: simulate(noisy, some, sde_times, solver="sra1", dt=0.02),
+        "em": lambda: simulate(noisy, some, sde_times, solver=solvers.EulerMaruyama(dt=0.01)),
+        "heun": lambda: simulate(noisy, some, sde_times, solver=solvers.Heun(dt=0.02)),
+        "sra1": lambda: simulate(noisy, some, sde_times, solver=solvers.SRA1(dt=0.02)),
     }
     s = interleave(jobs, rounds)
     rows.append(
@@ -101,7 +103,7 @@ def bench_fixed(rounds: int) -> list[Row]:
     rows.append(ratio("SDE sra1, 500 paths / 400 forwards", s, "sra1", "forwards", "<= 1.10"))
     jobs = {
         "forwards": forwards(net, few, 400),
-        "em": lambda: simulate(noisy, few, [0.0, 4.0], solver="euler_maruyama", dt=0.01),
+        "em": lambda: simulate(noisy, few, [0.0, 4.0], solver=solvers.EulerMaruyama(dt=0.01)),
         "default": torchsde_job(net, few, 4.0, 0.01, "euler", tuned=False),
         "tuned": torchsde_job(net, few, 4.0, 0.01, "euler", tuned=True),
     }
@@ -120,8 +122,8 @@ def bench_small(rounds: int) -> list[Row]:
     x = torch.randn(1024, 5)
     jobs: dict[str, Job] = {
         "forwards": forwards(net, x, 100),
-        "em": lambda: simulate(noisy, x, [0.0, 1.0], solver="euler_maruyama", dt=0.01),
-        "sra1": lambda: simulate(noisy, x, [0.0, 1.0], solver="sra1", dt=0.01),
+        "em": lambda: simulate(noisy, x, [0.0, 1.0], solver=solvers.EulerMaruyama(dt=0.01)),
+        "sra1": lambda: simulate(noisy, x, [0.0, 1.0], solver=solvers.SRA1(dt=0.01)),
         "euler": torchsde_job(net, x, 1.0, 0.01, "euler", tuned=False),
         "tuned": torchsde_job(net, x, 1.0, 0.01, "euler", tuned=True),
         "default": torchsde_job(net, x, 1.0, 0.01, None, tuned=False),
@@ -161,7 +163,10 @@ def _adaptive(rounds: int, spread: float, label: str) -> list[Row]:
     x = torch.cat([start, rates[:, None]], dim=1)
     times = torch.linspace(0, 4, 41)
     exact = simulate(
-        Diffusion(drift=field(precise)), x[::10].double(), times, rtol=1e-8, atol=1e-9
+        Diffusion(drift=field(precise)),
+        x[::10].double(),
+        times,
+        solver=solvers.Tsit5(rtol=1e-8, atol=1e-9),
     ).states
 
     def run(rows: Tensor, **settings: object) -> tuple[float, int]:
@@ -181,7 +186,7 @@ def _adaptive(rounds: int, spread: float, label: str) -> list[Row]:
     shared_subset = run(x[::20])[1]
     for exponent in range(12, 25):
         rtol = 10 ** (-exponent / 4)
-        theirs, rows = run(x, solver="dopri5", rtol=rtol, atol=rtol / 10)
+        theirs, rows = run(x, solver=solvers.TorchDiffEq("dopri5", rtol=rtol, atol=rtol / 10))
         if theirs <= ours:
             break
     print(

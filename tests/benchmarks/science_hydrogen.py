@@ -57,7 +57,7 @@ def score(model: di.ActionMatching, seed: int) -> tuple[np.ndarray, dict[str, li
     times = np.linspace(0, hydrogen.duration, 11)
     start = hydrogen.bohmian_trajectories(5000, 11, seed=seed)
     run = model.simulate(
-        start.states[:, 0].float(), times, solver="euler", dt=hydrogen.duration / 1000
+        start.states[:, 0].float(), times, solver=di.solvers.Euler(dt=hydrogen.duration / 1000)
     )
     fresh = [hydrogen.sample(float(t), 5000, seed=10_000 + k) for k, t in enumerate(times)]
     again = [hydrogen.sample(float(t), 5000, seed=20_000 + k) for k, t in enumerate(times)]

@@ -76,7 +76,9 @@ def fit(
 def arrive(
     model: di.StochasticInterpolant, start: Tensor, epsilon: float, grid: int, seed: int
 ) -> Tensor:
-    return model.simulate(start, [0.0, 1.0], noise=epsilon, dt=1 / grid, seed=seed).states[:, -1]
+    return model.simulate(
+        start, [0.0, 1.0], noise=epsilon, solver=di.solvers.SRA1(dt=1 / grid), seed=seed
+    ).states[:, -1]
 
 
 def normal(shape: tuple[int, ...], seed: int) -> Tensor:

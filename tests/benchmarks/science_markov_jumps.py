@@ -20,8 +20,9 @@ from scipy.stats import norm
 
 import dyninfer as di
 from dyninfer.jumps import fit_panel, panel_counts, stack_counts
+from dyninfer.jumps.gillespie import simulate_events
 from dyninfer.jumps.likelihood.discretize import KMeansStates
-from dyninfer.jumps.simulation import simulate_events, simulate_jumps
+from dyninfer.jumps.simulation import simulate_jumps
 from dyninfer.simulators import FlashingRatchet, IonChannel
 
 # Flashing ratchet.

@@ -135,7 +135,9 @@ def test_a_bridge_between_gaussians_on_the_line_has_the_closed_form_variance_dri
     data = two(*truth.samples(5000))
     model = flow(800, SchrodingerBridge(0.8)).fit(data, progress=False)
     times = np.linspace(0, 1, 11)
-    run = model.simulate(truth.samples(20_000)[0], times, seed=1, dt=0.02).states[:, :, 0]
+    run = model.simulate(
+        truth.samples(20_000)[0], times, seed=1, solver=di.solvers.SRA1(dt=0.02)
+    ).states[:, :, 0]
     true = torch.tensor([float(truth.covariance(float(t))) for t in times])
     assert float((run.var(0) / true - 1).abs().max()) < 0.05
     assert drift_error(model, truth) < 0.02
@@ -150,7 +152,7 @@ def test_a_bridge_in_five_dimensions_is_within_two_hundredths_of_the_true_one_at
     samples = [m + torch.randn(10_000, 5, generator=rng) for m in (-0.1, 0.1)]
     model = flow(700, SchrodingerBridge(1.0)).fit(two(*samples), progress=False)
     times = np.linspace(0, 1, 21)
-    run = model.simulate(samples[0], times, seed=1, dt=0.025).states
+    run = model.simulate(samples[0], times, seed=1, solver=di.solvers.SRA1(dt=0.025)).states
     divergence = [truth.divergence_from(run[:, k], float(t)) for k, t in enumerate(times)]
     assert np.mean(divergence) < 0.02
     assert drift_error(model, truth) < 0.03
@@ -413,7 +415,7 @@ def test_growth_and_noise_together_reproduce_what_was_made_by_both():
     last = rng.normal(0, math.sqrt(0.36 + 0.25), (n, 2)) + [1.0, 0.0]
     data = two(first, last, masses=(1.0, 2.0))
     model = flow(600, UnbalancedTransport(0.3) + SchrodingerBridge(sigma)).fit(data, progress=False)
-    run = model.simulate(first, [0.0, 1.0], seed=1, dt=0.02)
+    run = model.simulate(first, [0.0, 1.0], seed=1, solver=di.solvers.SRA1(dt=0.02))
     end, w = run.states[:, -1].double(), run.weights[:, -1].double()
     mean = (w[:, None] * end).sum(0)
     assert float(run.mass[-1]) == pytest.approx(2.0, rel=0.05)

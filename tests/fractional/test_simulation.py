@@ -201,10 +201,10 @@ def test_noise_of_a_path_depends_on_the_seed_and_its_number_alone():
     process = noise_only(MarkovApproximation(4), 0.3)
     many = solve_fractional(process, torch.zeros(100, 1), [0, 1], seed=5).states
     few = solve_fractional(process, torch.zeros(10, 1), [0, 1], seed=5).states
-    assert torch.equal(many[:10], few)
-    assert not torch.equal(
-        few, solve_fractional(process, torch.zeros(10, 1), [0, 1], seed=6).states
-    )
+    # Products of matrices round differently in batches of another size.
+    torch.testing.assert_close(many[:10], few, rtol=0, atol=3e-6)
+    other = solve_fractional(process, torch.zeros(10, 1), [0, 1], seed=6).states
+    assert (few - other).abs().max() > 0.1
 
 
 def test_run_goes_on_from_its_memory():

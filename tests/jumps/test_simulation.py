@@ -10,9 +10,12 @@ import torch
 from scipy.linalg import expm
 from scipy.stats import chi2, kstest
 
+from dyninfer.jumps.gillespie import simulate_events
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.jumps.simulation import draw_skeletons, simulate_events, simulate_jumps
+from dyninfer.jumps.simulation import simulate_jumps
+from dyninfer.jumps.skeleton import draw_skeletons
 from dyninfer.simulation import simulate
+from dyninfer.simulation.solvers import SRA1
 
 SURE = 20.5  # chi-square with 5 degrees of freedom exceeds it once in a thousand
 
@@ -101,15 +104,21 @@ def test_simulate_takes_jump_processes():
     found = simulate(process, x0, times, seed=3)
     assert found.discrete
     assert torch.equal(found.states, simulate_jumps(process, x0, times, seed=3).states)
-    with pytest.raises(ValueError, match="dt does not apply"):
-        simulate(process, x0, times, dt=0.1)
+    with pytest.raises(ValueError, match=r"SRA1\(dt=0.1\) cannot run.*a jump process; use"):
+        simulate(process, x0, times, solver=SRA1(dt=0.1))
+    for option in ({"noise": 0.1}, {"backward": True}, {"resample": 0.5}):
+        instant = times[::-1] if "backward" in option else times
+        with pytest.raises(
+            ValueError, match=f"{next(iter(option))}=.* cannot be used: a MarkovJump"
+        ):
+            simulate(process, x0, instant, **option)
 
 
 def test_bad_arguments_are_named():
     process = MarkovJump(generators(7))
-    with pytest.raises(ValueError, match="start must hold states from 0 to 5"):
+    with pytest.raises(ValueError, match="must start in states 0 to 5"):
         simulate_jumps(process, [6], [0.0, 1.0])
-    with pytest.raises(TypeError, match="integer states"):
+    with pytest.raises(TypeError, match="must be integers or names"):
         simulate_jumps(process, [0.5], [0.0, 1.0])
     with pytest.raises(ValueError, match="stop must be"):
         simulate_events(process, 3, -1.0)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from simulation.spelled import spelled
 from torch import nn
 
 from dyninfer.diffusions import Diffusion
 from dyninfer.simulation import simulate
-from dyninfer.simulation.tsit5 import ERROR, INTERPOLANT, A, C
+from dyninfer.simulation.solvers import Tsit5
+from dyninfer.simulation.solvers.tsit5_tableau import ERROR, INTERPOLANT, A, C
 
 OWN = ["tsit5", "euler", "heun", "rk4"]
 LIBRARY = [
@@ -47,7 +49,9 @@ def test_fixed_rules_have_their_order(solver, order):
     exact = reference(x.numpy(), np.array([0.0, 2.0]))[:, 1]
     errors = [
         (
-            simulate(Diffusion(drift=pendulum), x, [0.0, 2.0], solver=solver, dt=dt).states[:, 1]
+            simulate(
+                Diffusion(drift=pendulum), x, [0.0, 2.0], solver=spelled(solver, dt=dt)
+            ).states[:, 1]
             - exact
         ).norm()
         for dt in (0.1, 0.05)
@@ -60,7 +64,11 @@ def test_tsit5_agrees_with_scipy_at_tight_tolerance_at_every_output(backward):
     x = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     times = np.linspace(0, 6, 37)[:: -1 if backward else 1]
     run = simulate(
-        Diffusion(drift=pendulum), x, times.copy(), rtol=1e-10, atol=1e-10, backward=backward
+        Diffusion(drift=pendulum),
+        x,
+        times.copy(),
+        solver=Tsit5(rtol=1e-10, atol=1e-10),
+        backward=backward,
     )
     assert (run.states - reference(x.numpy(), times)).abs().max() < 1e-7
 
@@ -70,7 +78,7 @@ def test_torchdiffeq_methods_agree_with_scipy(solver):
     x = torch.tensor([[1.0, 0.5], [0.1, -1.0]], dtype=torch.float64)
     times = np.array([0.0, 0.3, 1.0, 3.0])
     run = simulate(
-        Diffusion(drift=pendulum), x, times, solver=solver, dt=0.02, rtol=1e-6, atol=1e-7
+        Diffusion(drift=pendulum), x, times, solver=spelled(solver, dt=0.02, rtol=1e-6, atol=1e-7)
     )
     assert (run.states - reference(x.numpy(), times)).abs().max() < 2e-3
 
@@ -78,7 +86,7 @@ def test_torchdiffeq_methods_agree_with_scipy(solver):
 def test_torchdiffeq_runs_backward():
     x = torch.ones(2, 2, dtype=torch.float64)
     for solver in ("dopri5", "midpoint"):
-        run = simulate(DECAY, x, [1.0, 0.4, 0.0], solver=solver, backward=True, dt=0.01)
+        run = simulate(DECAY, x, [1.0, 0.4, 0.0], solver=spelled(solver, dt=0.01), backward=True)
         assert torch.allclose(run.states[0, :, 0], torch.exp(1 - run.times), rtol=1e-4)
 
 
@@ -124,7 +132,7 @@ def test_paths_of_unequal_stiffness_are_all_accurate():
         )
     )
     x = torch.cat([torch.zeros_like(rates), rates], dim=1)
-    run = simulate(field, x, [0.0, 0.5, 2.0], rtol=1e-7, atol=1e-8)
+    run = simulate(field, x, [0.0, 0.5, 2.0], solver=Tsit5(rtol=1e-7, atol=1e-8))
     t, k = run.times[None], rates
     exact = k * (k * torch.cos(t) + torch.sin(t)) / (1 + k**2) - k**2 / (1 + k**2) * torch.exp(
         -k * t
@@ -154,8 +162,12 @@ def test_forward_then_backward_returns_to_the_start(solver):
     net = nn.Sequential(nn.Linear(5, 32), nn.Tanh(), nn.Linear(32, 5)).requires_grad_(False)
     flow = Diffusion(drift=lambda t, x: net(x) * torch.cos(t)[:, None])
     x = torch.randn(50, 5)
-    end = simulate(flow, x, [0.0, 1.0, 3.0], solver=solver, rtol=1e-6, atol=1e-7).states[:, -1]
-    back = simulate(flow, end, [3.0, 0.5, 0.0], solver=solver, backward=True, rtol=1e-6, atol=1e-7)
+    end = simulate(flow, x, [0.0, 1.0, 3.0], solver=spelled(solver, rtol=1e-6, atol=1e-7)).states[
+        :, -1
+    ]
+    back = simulate(
+        flow, end, [3.0, 0.5, 0.0], solver=spelled(solver, rtol=1e-6, atol=1e-7), backward=True
+    )
     assert back.times.tolist() == [3.0, 0.5, 0.0]
     assert (back.states[:, -1] - x).abs().max() < 1e-4
 
@@ -170,7 +182,9 @@ def test_gradients_reach_start_and_parameters(solver):
             self.rate = rate
 
     x = torch.tensor([[1.0, 2.0], [0.3, -1.0]], dtype=torch.float64, requires_grad=True)
-    run = simulate(Decay(), x, [0.0, 0.5, 1.0], solver=solver, dt=0.002, rtol=1e-8, atol=1e-9)
+    run = simulate(
+        Decay(), x, [0.0, 0.5, 1.0], solver=spelled(solver, dt=0.002, rtol=1e-8, atol=1e-9)
+    )
     by_x, by_rate = torch.autograd.grad(run.states[:, -1].sum(), (x, rate), retain_graph=True)
     assert torch.allclose(by_x, torch.exp(-rate).expand(2, 2), rtol=2e-3)
     assert by_rate.item() == pytest.approx(-(x.sum() * torch.exp(-rate)).item(), rel=2e-3)
@@ -185,7 +199,7 @@ def test_gradients_reach_start_and_parameters(solver):
 def test_a_diverging_path_is_flagged_and_leaves_the_others_alone(solver):
     x = torch.tensor([[0.1], [2.0], [0.2]])
     with pytest.warns(RuntimeWarning, match="1 of 3 paths diverged, the first by time 2") as caught:
-        run = simulate(EXPLOSION, x, [0.0, 0.4, 2.0, 3.0], solver=solver, dt=0.001)
+        run = simulate(EXPLOSION, x, [0.0, 0.4, 2.0, 3.0], solver=spelled(solver, dt=0.001))
     assert len(caught) == 1
     assert run.status.tolist() == [0, 1, 0]
     assert run.states[1].isfinite().flatten().tolist() == [True, True, False, False]
@@ -224,8 +238,7 @@ def test_steps_never_leave_the_span_and_outputs_are_hit_exactly():
             Diffusion(drift=drift),
             torch.zeros(1, 1).double(),
             [0.0, 0.1, 0.7, 1.0],
-            solver=solver,
-            dt=0.17,
+            solver=spelled(solver, dt=0.17),
         )
         assert torch.allclose(run.states[0, :, 0], run.times, atol=1e-12)
     assert max(seen) <= 1.0 + 1e-12
@@ -242,7 +255,6 @@ def test_rounding_of_float32_times_costs_no_extra_step():
         Diffusion(drift=drift),
         torch.ones(1, 1),
         torch.linspace(0, 25, 251),
-        solver="euler",
-        dt=0.05,
+        solver=spelled("euler", dt=0.05),
     )
     assert len(calls) == 500 + 1  # and one look at the field before the run

@@ -3,10 +3,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from simulation.spelled import spelled
 from torch import nn
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.learning.settings import from_plain
 from dyninfer.simulation import simulate
+from dyninfer.simulation.solvers import SRA1, Euler, RungeKutta4, TorchSDE, Tsit5
 
 DECAY = Diffusion(drift=lambda t, x: -x)
 OU = Diffusion(drift=lambda t, x: -x, diffusion=0.5)
@@ -28,7 +31,7 @@ def test_arrays_lists_and_integers_start_in_float32():
 @pytest.mark.parametrize("solver", ["tsit5", "rk4", "dopri5"])
 def test_float64_start_gives_float64_accuracy(solver):
     x = np.random.default_rng(0).normal(size=(3, 2))
-    run = simulate(DECAY, x, [0.0, 1.0], solver=solver, rtol=1e-10, atol=1e-12)
+    run = simulate(DECAY, x, [0.0, 1.0], solver=spelled(solver, rtol=1e-10, atol=1e-12))
     assert run.states.dtype == torch.float64
     assert np.allclose(run.states[:, 1].numpy(), x * math.exp(-1), rtol=3e-9)
 
@@ -53,10 +56,15 @@ class Wrapped(nn.Module):
         return self.net(x)
 
 
-def test_more_paths_than_rows_draws_rows_and_their_names_together():
+def test_more_paths_than_rows_draws_rows_and_says_which():
     x = torch.arange(5.0)[:, None]
-    run = simulate(DECAY, x, [0.0, 1.0], n_paths=40, origin=list("abcde"))
-    drawn = ["abcde".index(name) for name in run.origin]
+    run = simulate(
+        DECAY,
+        x,
+        [0.0, 1.0],
+        n_paths=40,
+    )
+    drawn = run.origin.tolist()
     assert run.states[:, 0, 0].tolist() == [float(i) for i in drawn]
     assert set(drawn) == set(range(5))
 
@@ -105,22 +113,24 @@ def test_seeds_differ_and_repeat_and_leave_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_auto_chooses_by_the_noise():
+def test_the_default_solver_is_chosen_by_the_noise():
     x = torch.ones(4, 2)
     per_time = Diffusion(
         drift=lambda t, x: -x, diffusion=lambda t, x: (1 + t[:, None]).expand_as(x)
     )
     hidden = Diffusion(drift=lambda t, x: -x, diffusion=lambda t, x: 0.1 * x.detach())
     chosen = {
-        p: simulate(p, x, [0.0, 1.0]).attrs["solver"]
+        p: simulate(p, x, [0.0, 1.0]).attrs["solver"]["class"]
         for p in (DECAY, OU, per_time, MULTIPLICATIVE, hidden)
     }
-    assert list(chosen.values()) == ["tsit5", "sra1", "sra1", "euler_maruyama", "euler_maruyama"]
+    assert list(chosen.values()) == ["Tsit5", "SRA1", "SRA1", "EulerMaruyama", "EulerMaruyama"]
 
 
 def test_provenance_is_plain():
-    attrs = simulate(OU, torch.ones(2, 2), [0.0, 1.0], seed=np.int64(7), dt=0.3).attrs
-    assert (attrs["seed"], attrs["dt"], attrs["noise"], attrs["backward"]) == (7, 0.25, None, False)
+    attrs = simulate(OU, torch.ones(2, 2), [0.0, 1.0], seed=np.int64(7), solver=SRA1(dt=0.3)).attrs
+    assert (attrs["seed"], attrs["noise"], attrs["backward"]) == (7, None, False)
+    assert attrs["longest_step"] == 0.25
+    assert from_plain(attrs["solver"]).dt == 0.3
 
 
 def test_progress_shows_a_bar(capsys):
@@ -160,25 +170,58 @@ def test_arrays_record_no_gradients_even_for_a_trained_network():
         ({"times": [[0.0, 1.0]]}, ValueError, "flat list of numbers"),
         ({"times": [0.0, math.inf]}, ValueError, "finite"),
         ({"times": "soon"}, ValueError, "times must be numbers"),
-        ({"dt": 0.0}, ValueError, "dt must be a positive number"),
-        ({"dt": "fast"}, ValueError, "dt must be a positive number"),
-        ({"rtol": -1.0}, ValueError, "rtol must be a positive number"),
+        (
+            {"solver": RungeKutta4(dt=0.0)},
+            ValueError,
+            "dt of RungeKutta4 must be a positive number",
+        ),
+        (
+            {"solver": Euler("fast")},
+            ValueError,
+            "dt of Euler must be a positive number, found 'fast'",
+        ),
+        ({"solver": Tsit5(rtol=-1.0)}, ValueError, "rtol of Tsit5 must be a positive number"),
+        (
+            {"process": OU, "solver": TorchSDE(adaptive=2)},
+            TypeError,
+            "TorchSDE.adaptive must be True",
+        ),
         ({"n_paths": 0}, ValueError, "n_paths must be a positive integer"),
         ({"chunk_size": 2.5}, ValueError, "chunk_size must be a positive integer"),
         ({"seed": 0.5}, TypeError, "seed must be an integer"),
         ({"resample": 1.5}, ValueError, "resample must be a fraction"),
-        ({"origin": ["a"]}, ValueError, "origin names 1 rows, but x0 has 2"),
-        ({"features": ["a"]}, ValueError, "features names 1 columns, but x0 has 2"),
-        ({"solver": 4}, TypeError, "solver must be a name"),
-        ({"solver": "rk5"}, ValueError, "'rk5' is not known; choose one of 'auto', 'tsit5'"),
-        ({"solver": "sra1"}, ValueError, "'sra1' is for equations with noise"),
-        ({"solver": "torchsde:srk"}, ValueError, "is for equations with noise"),
+        ({"solver": 4}, TypeError, "solver must be a solver such as"),
+        (
+            {"solver": "rk5"},
+            ValueError,
+            "'rk5' is not known; choose one of 'euler', 'euler_maruyama'",
+        ),
+        ({"solver": "rk4:fast"}, ValueError, "'rk4' takes no further words"),
+        (
+            {"solver": "sra1"},
+            ValueError,
+            r"SRA1\(\) cannot run.*a flow without noise; use Euler\(\)",
+        ),
+        ({"solver": "torchsde:srk"}, ValueError, r"TorchSDE\(\) cannot run.*a flow without noise"),
         ({"solver": "torchdiffeq:magic"}, ValueError, "names no method of torchdiffeq"),
-        ({"process": OU, "solver": "rk4"}, ValueError, "'rk4' is for flows without noise"),
-        ({"process": OU, "solver": "dopri5"}, ValueError, "is for flows without noise"),
-        ({"process": OU, "solver": "torchsde:magic"}, ValueError, "not of the form"),
-        ({"process": MULTIPLICATIVE, "solver": "sra1"}, ValueError, "depends on the state"),
-        ({"process": MULTIPLICATIVE, "solver": "torchsde:midpoint"}, ValueError, "Stratonovich"),
+        (
+            {"process": OU, "solver": "rk4"},
+            ValueError,
+            r"RungeKutta4\(\) cannot run.*noise does not",
+        ),
+        (
+            {"process": OU, "solver": "dopri5"},
+            ValueError,
+            r"TorchDiffEq\(\) cannot run.*use EulerM",
+        ),
+        ({"process": OU, "solver": "torchsde:magic"}, ValueError, "names no method of torchsde"),
+        ({"process": OU, "solver": "torchsde:srk:fast"}, ValueError, "not of the form"),
+        ({"process": MULTIPLICATIVE, "solver": "sra1"}, ValueError, "noise depends on the state"),
+        (
+            {"process": MULTIPLICATIVE, "solver": "torchsde:midpoint"},
+            ValueError,
+            "sense of Itô, of which the methods are euler, milstein, srk",
+        ),
         ({"noise": 0.5}, ValueError, "noise=0.5 needs the score"),
         ({"process": OU, "noise": 0.0}, ValueError, "noise=0.0 needs the score"),
         (

@@ -3,13 +3,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from simulation.spelled import spelled
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dyninfer.diffusions import Diffusion
 from dyninfer.simulation import simulate
 from dyninfer.simulation.equation import equation_of
-from dyninfer.simulation.stochastic import EULER_MARUYAMA, HEUN, SRA1
+from dyninfer.simulation.solvers.euler_maruyama import EULER_MARUYAMA
+from dyninfer.simulation.solvers.heun import NOISE_RULE as HEUN
+from dyninfer.simulation.solvers.sra1 import SRA1_RULE as SRA1
 
 OWN = ["euler_maruyama", "heun", "sra1"]
 LIBRARY = [
@@ -41,7 +44,7 @@ def assert_ou_moments(run, start=1.0, sigma=0.5):
 @pytest.mark.parametrize("solver", OWN)
 def test_ou_mean_and_variance_match_closed_form(solver):
     assert_ou_moments(
-        simulate(OU, torch.ones(6000, 2), [0.0, 0.3, 1.0, 3.0], solver=solver, dt=0.01)
+        simulate(OU, torch.ones(6000, 2), [0.0, 0.3, 1.0, 3.0], solver=spelled(solver, dt=0.01))
     )
 
 
@@ -54,8 +57,7 @@ def test_torchsde_agrees_on_ou_and_repeats_with_its_seed(method):
             OU,
             torch.ones(1500, 2),
             [0.0, 0.3, 1.0],
-            solver=f"torchsde:{method}",
-            dt=0.02,
+            solver=spelled(f"torchsde:{method}", dt=0.02),
             seed=seed,
         )
 
@@ -81,14 +83,14 @@ def test_diagonal_noise_is_per_coordinate(diffusion, solver):
 @pytest.mark.parametrize("solver", [*OWN, "torchsde:euler"])
 def test_noise_that_changes_in_time_has_the_integrated_variance(solver):
     process = Diffusion(drift=lambda t, x: 0 * x, diffusion=lambda t, x: t[:, None])
-    run = simulate(process, torch.zeros(6000, 1), [0.0, 1.0, 3.0], solver=solver, dt=0.01)
+    run = simulate(process, torch.zeros(6000, 1), [0.0, 1.0, 3.0], solver=spelled(solver, dt=0.01))
     assert np.allclose(run.states[:, 1:].var(0).squeeze(), [1 / 3, 9.0], rtol=0.08)
 
 
 @pytest.mark.parametrize("solver", ["euler_maruyama", "heun", "torchsde:milstein", "torchsde:srk"])
 def test_state_dependent_noise_is_that_of_ito(solver):
     process = Diffusion(drift=lambda t, x: 0.5 * x, diffusion=lambda t, x: 0.4 * x)
-    run = simulate(process, torch.ones(20_000, 1), [0.0, 1.0], solver=solver, dt=0.02)
+    run = simulate(process, torch.ones(20_000, 1), [0.0, 1.0], solver=spelled(solver, dt=0.02))
     # Geometric Brownian motion: E X = exp(μ t), Var X = exp(2 μ t) (exp(σ² t) − 1); Stratonovich would give exp(μ + σ²/2).
     mean, variance = math.exp(0.5), math.exp(1.0) * (math.exp(0.16) - 1)
     assert run.states[:, 1].mean().item() == pytest.approx(
@@ -175,7 +177,10 @@ def test_an_euler_maruyama_step_is_at_most_12_launches_and_never_waits():
     for steps in (100, 200):
         with CountKernels() as count, torch.no_grad():
             simulate(
-                process, torch.randn(500, 50), [0.0, 4.0], solver="euler_maruyama", dt=4 / steps
+                process,
+                torch.randn(500, 50),
+                [0.0, 4.0],
+                solver=spelled("euler_maruyama", dt=4 / steps),
             )
         counts.append((count.launches, count.reads))
     (launches, reads), (launches_of_twice, reads_of_twice) = counts
@@ -202,7 +207,7 @@ def test_gradients_reach_start_drift_and_noise(solver):
 
     process = Ou()
     x = torch.zeros(2000, 1, dtype=torch.float64, requires_grad=True)
-    end = simulate(process, x, [0.0, 1.0], solver=solver, dt=1 / 64).states[:, -1]
+    end = simulate(process, x, [0.0, 1.0], solver=spelled(solver, dt=1 / 64)).states[:, -1]
     by_x, by_sigma = torch.autograd.grad(end.square().mean(), (x, process.sigma), retain_graph=True)
     # E X² = σ² (1 − e^{−2k}) / 2k from zero, and ∂X/∂x = e^{−k}.
     assert by_sigma.item() == pytest.approx(0.5 * (1 - math.exp(-1.4)) / 0.7, rel=0.1)

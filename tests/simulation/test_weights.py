@@ -2,9 +2,11 @@ import math
 
 import pytest
 import torch
+from simulation.spelled import spelled
 
 from dyninfer.diffusions import Diffusion
 from dyninfer.simulation import simulate
+from dyninfer.simulation.solvers import SRA1, Tsit5
 from dyninfer.simulation.weights import effective_sample_size, systematic_resample
 
 GROWING_DECAY = Diffusion(
@@ -16,7 +18,7 @@ SELECTION = Diffusion(drift=lambda t, x: 0 * x, growth=lambda t, x: x[:, 0])  # 
 @pytest.mark.parametrize("solver", ["tsit5", "rk4", "heun", "dopri5"])
 def test_log_weights_of_a_flow_match_closed_form(solver):
     x = torch.rand(30, 2, dtype=torch.float64)
-    run = simulate(GROWING_DECAY, x, [0.0, 0.4, 2.0], solver=solver, rtol=1e-6, atol=1e-7)
+    run = simulate(GROWING_DECAY, x, [0.0, 0.4, 2.0], solver=spelled(solver, rtol=1e-6, atol=1e-7))
     exact = x[:, :1] * (1 - torch.exp(-run.times))
     assert run.log_weights.dtype == torch.float64
     assert (run.log_weights - exact).abs().max() < 1e-4
@@ -28,7 +30,7 @@ def test_log_weights_run_backward_with_the_same_sign():
         torch.full((1, 1), math.exp(-2.0)).double(),
         [2.0, 0.0],
         backward=True,
-        rtol=1e-8,
+        solver=Tsit5(rtol=1e-8),
     )
     assert run.log_weights[0, 1].item() == pytest.approx(-(1 - math.exp(-2.0)), abs=1e-6)
 
@@ -46,7 +48,7 @@ def test_constant_growth_is_exact_with_noise(solver):
 def test_mass_with_noise_matches_closed_form(solver, tolerance):
     """Growth a X on Brownian motion: E exp(a ∫ W) = exp(a² t³ / 6)."""
     process = Diffusion(drift=lambda t, x: 0 * x, diffusion=1.0, growth=lambda t, x: 0.8 * x[:, 0])
-    run = simulate(process, torch.zeros(20_000, 1), [0.0, 1.0], solver=solver, dt=0.02)
+    run = simulate(process, torch.zeros(20_000, 1), [0.0, 1.0], solver=spelled(solver, dt=0.02))
     assert run.mass[1].item() == pytest.approx(
         math.exp(0.64 / 6), abs=tolerance + 4 * 0.5 / 20_000**0.5
     )
@@ -100,7 +102,7 @@ def test_resampling_does_not_depend_on_chunks():
     process = Diffusion(drift=lambda t, x: -x, diffusion=0.5, growth=lambda t, x: x[:, 0])
     x, times = torch.randn(300, 2), [0.0, 0.5, 1.0, 2.0]
     runs = [
-        simulate(process, x, times, resample=0.95, seed=4, chunk_size=c, dt=0.05)
+        simulate(process, x, times, resample=0.95, seed=4, chunk_size=c, solver=SRA1(dt=0.05))
         for c in (None, 50)
     ]
     assert torch.equal(runs[0].parents, runs[1].parents)

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import chisquare
 
 from dyninfer.simulation import simulate
+from dyninfer.simulation.solvers import SRA1
 from dyninfer.simulators import BranchingPopulation
 from dyninfer.simulators.branching import birth_death_offspring
 
@@ -85,7 +86,7 @@ def test_constant_rates_give_the_closed_form_mean_and_variance_at_any_step(birth
 
 def test_mass_and_fates_of_the_cells_agree_with_the_weighted_process():
     n, times = 20_000, [0.0, 1.5, 3.0]
-    runs = simulate(CELLS.process(), CELLS.founders(n, seed=7), times, dt=0.01, seed=7)
+    runs = simulate(CELLS.process(), CELLS.founders(n, seed=7), times, solver=SRA1(dt=0.01), seed=7)
     weights = runs.log_weights.exp()
     for k, t in enumerate(times[1:], start=1):
         cells, clone = CELLS.grow(t, n, seed=k)

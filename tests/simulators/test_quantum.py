@@ -10,6 +10,7 @@ import torch
 from scipy.stats import kstest, norm
 
 from dyninfer.simulation import simulate
+from dyninfer.simulation.solvers import Tsit5
 from dyninfer.simulators import FreeWavePacket, HarmonicWavePacket
 
 BREATHING = HarmonicWavePacket(
@@ -87,7 +88,7 @@ def test_paths_are_the_solution_of_the_flow():
     times = [0.0, 0.5, 1.1, 3.0]
     exact = np.stack(BREATHING.paths(times, 50, seed=0).states)
     start = torch.from_numpy(exact[:, 0])
-    runs = simulate(BREATHING.process(), start, times, dt=0.01, rtol=1e-6, atol=1e-6)
+    runs = simulate(BREATHING.process(), start, times, solver=Tsit5(rtol=1e-6, atol=1e-6))
     np.testing.assert_allclose(runs.states, exact, atol=2e-4)
 
 

@@ -10,6 +10,7 @@ import torch
 from scipy.optimize import brentq, fsolve
 
 from dyninfer.simulation import simulate
+from dyninfer.simulation.solvers import SRA1
 from dyninfer.simulators import ToggleWithGrowth
 
 TOGGLE = ToggleWithGrowth()
@@ -76,7 +77,9 @@ def test_cells_commit_to_one_gene_or_the_other():
 def test_masses_and_fates_agree_with_the_weighted_process():
     n, times = 10_000, [0.0, 1.5, 3.0, 4.5, 6.0]
     snapshots = TOGGLE.snapshots(times, n, seed=1)
-    runs = simulate(TOGGLE.process(), TOGGLE.founders(n, seed=5), times, dt=0.02, seed=5)
+    runs = simulate(
+        TOGGLE.process(), TOGGLE.founders(n, seed=5), times, solver=SRA1(dt=0.02), seed=5
+    )
     weights = runs.log_weights.exp()
     for k in range(1, len(times)):
         expected = weights[:, k].mean().item()

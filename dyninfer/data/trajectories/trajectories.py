@@ -48,9 +48,9 @@ class Trajectories:
         Times in the user's units, in the order they were asked for: ascending, or descending for a backward run.
     log_weights : Tensor, ``(path, time)``, optional
         Logarithm of each path's mass, kept in float64. None where mass is conserved.
-    origin : sequence of str, ``(path,)``, optional
-        Name of the observation each path started from (after resampling: each row at the first time); by default
-        the path's number.
+    origin : sequence of str or int, ``(path,)``, optional
+        Name of the observation each path started from, or its row (after resampling: each row at the first time);
+        by default the path's number.
     status : Tensor, ``(path,)``, optional
         0 for a finished path, 1 for one that diverged; by default all 0.
     parents : Tensor, ``(path, time)`` int64, optional
@@ -91,12 +91,12 @@ class Trajectories:
         if self.log_weights is not None:
             check_shape("log_weights", self.log_weights, self.states.shape[:2], "(path, time)")
             _set(self, "log_weights", self.log_weights.to(torch.float64))
-        origin = np.arange(n) if self.origin is None else np.asarray(self.origin)
+        origin = np.arange(n).astype(str) if self.origin is None else np.asarray(self.origin)
         check_shape("origin", origin, (n,), "(path,)")
         _set(
             self,
             "origin",
-            origin if origin.dtype.kind == "U" else origin.astype(object).astype(str),
+            origin if origin.dtype.kind in "Ui" else origin.astype(object).astype(str),
         )
         status = (
             torch.zeros(n, dtype=torch.int8, device=device) if self.status is None else self.status
@@ -393,7 +393,7 @@ class Trajectories:
             masses=storage.array(self.mass) if weighted else None,
             weights=tuple(storage.array(self.weights)[alive].T) if weighted else None,
             features=self.features,
-            names=tuple(self.origin[founders].T),
+            names=tuple(self.origin.astype(str)[founders].T),
         )
 
     def save(self, path: str | PathLike[str]) -> None:

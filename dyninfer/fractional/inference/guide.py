@@ -13,7 +13,7 @@ from dyninfer.fractional.gaussian.linear import stationary_memory
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.reference import Frozen
 from dyninfer.fractional.inference.series import Series
-from dyninfer.fractional.simulation import noise_factors
+from dyninfer.fractional.stepper import noise_factors
 
 
 class PseudoObservations(NamedTuple):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.jumps.simulation import generator_of
+from dyninfer.learning.random import stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +220,7 @@ def observe(
             f"keep must be in (0, 1] and missing in [0, 1), found {keep!r} and {missing!r}"
         )
     states = trajectories.states.long()
-    g = generator_of(seed, "observe", states.device)
+    g = stream(seed, "observe", device=states.device)
     seen = emission.draw(states, g)
     u = torch.rand(2, *states.shape, generator=g, device=states.device)
     kept, lost = u[0] < keep, u[1] < missing

@@ -14,7 +14,7 @@ from dyninfer.jumps.likelihood.panel import panel_counts, stack_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.fitting import fit_panel
 from dyninfer.jumps.process import MarkovJump
-from dyninfer.jumps.simulation import draw_skeletons
+from dyninfer.jumps.skeleton import draw_skeletons
 from dyninfer.simulators import FlashingRatchet
 
 
@@ -83,7 +83,8 @@ def test_rough_start_and_truth_lead_to_the_same_maximum():
         fit_panel(counts),
         fit_panel(counts, start=ratchet.clamp(min=1e-2).expand(12, 6, 6)),
     )
-    torch.testing.assert_close(rough.log_likelihood, near.log_likelihood, rtol=0, atol=1e-5)
+    # Of the order of −10⁴: maxima of so flat a likelihood agree to about 1e-8 of it.
+    torch.testing.assert_close(rough.log_likelihood, near.log_likelihood, rtol=2e-8, atol=0)
     torch.testing.assert_close(rough.generator, near.generator, rtol=0, atol=1e-3)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dyninfer.simulation.alias import alias_tables
+from dyninfer.jumps.alias import alias_tables
 
 
 def test_tables_hold_the_weights_exactly():

@@ -1,4 +1,4 @@
-"""What every integrator is given."""
+"""What a solver is given: an equation, where to stop, and which noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dyninfer.simulation.grid import Grid
 
 @dataclass(frozen=True)
 class Task:
-    """An equation, where to stop, and how exact to be.
+    """An equation and the times at which it is to be solved.
 
     Attributes
     ----------
@@ -22,8 +22,6 @@ class Task:
         Output times and fixed steps.
     seed : int
         Seed of the noise.
-    rtol, atol : float
-        Tolerances of the adaptive solvers.
     tick : callable, optional
         Called at every output time; moves the progress bar.
     """
@@ -31,12 +29,10 @@ class Task:
     equation: Equation
     grid: Grid
     seed: int = 0
-    rtol: float = 1e-4
-    atol: float = 1e-5
     tick: Callable[[], object] | None = None
 
 
 def stacked(values: list[Tensor | None]) -> Tensor | None:
-    """Put the values at successive outputs side by side ``(n, interval, …)``; None where there are none."""
-    kept = [value for value in values if value is not None]
-    return stack(kept, dim=1) if kept else None
+    """Join values at successive outputs to ``(n, interval, ...)``; None where there are none."""
+    present = [value for value in values if value is not None]
+    return stack(present, dim=1) if present else None

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.learning.random import subseed
 from dyninfer.simulation.equation import Equation, Rates, probability_flow
-from dyninfer.simulation.grid import Grid, check_times
+from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.noise import PathNoise
+from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.tsit5 import Tsit5
 from dyninfer.simulation.start import chunks, starting_states
-from dyninfer.simulation.task import Task
-from dyninfer.simulation.tsit5 import integrate_tsit5
 
 _ROWS = 65_536  # rows of one batched backward pass of the exact trace
 _DIRECTIONS = 16  # coordinates differentiated together
@@ -31,14 +32,13 @@ def log_density(
     n_probes: int = 1,
     seed: int = 0,
     chunk_size: int | None = None,
-    rtol: float = 1e-5,
-    atol: float = 1e-6,
+    solver: Tsit5 | None = None,
 ) -> Tensor:
     """Log-density at ``times[1]`` of a population that had ``base_log_density`` at ``times[0]``.
 
     Along the deterministic flow ``dx/dt = v`` that shares the marginals of the process,
-    ``d log ρ / dt = growth − ∇·v`` (Chen et al., 2018, Theorem 1; with growth the density is that of mass, not
-    normalised). Every point is followed back to ``times[0]`` with its own steps.
+    ``d log ρ / dt = growth − ∇·v`` (Chen et al., 2018, Theorem 1; with growth the density is that of
+    mass, not normalised). Every point is followed back to ``times[0]`` with its own steps.
 
     Parameters
     ----------
@@ -51,16 +51,17 @@ def log_density(
     base_log_density : callable, ``(n, d) -> (n,)``
         Log-density at ``times[0]``.
     trace : {"exact", "hutchinson"}
-        How the divergence is found: exactly, at the cost of about ``d`` evaluations (or the process' own
-        ``divergence``, where it knows one), or estimated without bias at the cost of two (Hutchinson, 1989).
+        How the divergence is computed: exactly, at the cost of about ``d`` evaluations (or the
+        process' own ``divergence``, where it knows one), or estimated without bias at the cost of
+        two (Hutchinson, 1989).
     n_probes : int
         Random signs per point for ``"hutchinson"``, fixed along the way.
     seed : int
         Seed of the signs; those of point ``i`` depend on ``(seed, i)`` alone.
     chunk_size : int, optional
         Points followed at once; by default about 65,536 / d.
-    rtol, atol : float
-        Tolerances per point.
+    solver : Tsit5, optional
+        Tolerances per point; by default ``Tsit5(rtol=1e-5, atol=1e-6)``.
 
     Returns
     -------
@@ -82,11 +83,47 @@ def log_density(
     >>> log_density(spread, torch.zeros(1, 1), (0.0, 1.0), normal)  # log N(0; 0, e²)
     tensor([-1.9189], dtype=torch.float64)
     """
+    _check_arguments(process, base_log_density, trace, n_probes)
+    span = check_times(times, backward=False)
+    if len(span) != 2:
+        raise ValueError(
+            f"times must be two numbers, of the base density and of x, but there are {len(span)}"
+        )
+    if solver is None:
+        solver = Tsit5(rtol=1e-5, atol=1e-6)
+    solver.check()
+    points = starting_states(process, x, None, seed).states.detach()
+    d = points.shape[1]
+    flow = probability_flow(process, points, span.flip(0))
+    signs = _random_signs(points, n_probes, seed) if trace == "hutchinson" else None
+    with torch.no_grad():
+        rates = _with_divergence(process, flow, d, n_probes if trace == "hutchinson" else 0)
+        equation = Equation(rates, None, additive=True, grows=True)
+        task = Task(equation, solver.grid(span.flip(0)), seed)
+        results = []
+        for rows in chunks(len(points), chunk_size or max(64, _ROWS // d)):
+            chunk = slice(rows.start, rows.stop)
+            part = None if signs is None else signs[chunk]
+            results.append(_follow(task, solver, points[chunk], part, base_log_density))
+    result = torch.cat(results)
+    n_lost = int((~result.isfinite()).sum())
+    if n_lost:
+        warnings.warn(
+            f"log_density could not follow {n_lost} of {len(result)} points back, or "
+            "base_log_density is not finite there",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return result
+
+
+def _check_arguments(process: Any, base_log_density: Any, trace: str, n_probes: int) -> None:
     if trace not in ("exact", "hutchinson"):
         raise ValueError(f"trace must be 'exact' or 'hutchinson', but it is {trace!r}")
     if not isinstance(process, Diffusion):
         raise TypeError(
-            f"process must be a Diffusion, such as process_ of a fitted model, but it is a {type(process).__name__}"
+            "process must be a Diffusion, such as process_ of a fitted model, but it is a "
+            f"{type(process).__name__}"
         )
     if not callable(base_log_density):
         raise TypeError(
@@ -94,81 +131,66 @@ def log_density(
         )
     if n_probes < 1:
         raise ValueError(f"n_probes must be at least 1, but it is {n_probes}")
-    span = check_times(times, backward=False)
-    if len(span) != 2:
-        raise ValueError(
-            f"times must be two numbers, of the base density and of x, but there are {len(span)}"
-        )
-    points = starting_states(process, x, None, seed, None).states.detach()
-    d = points.shape[1]
-    flow = probability_flow(process, points, span.flip(0))
-    with torch.no_grad():
-        signs, ridden = None, 0
-        if trace == "hutchinson":
-            ridden = n_probes
-            signs = (
-                PathNoise(seed, 1, d * n_probes, like=points)
-                .segment(range(len(points)), 0)[0]
-                .sign()
-            )
-        rates = _with_divergence(process, flow, d, ridden)
-        equation = Equation(rates, None, additive=True, grows=True)
-        # The signs dilute the mean over coordinates that the error control looks at.
-        dilution = (1 + ridden) ** 0.5
-        task = Task(equation, Grid.of(span.flip(0), None), seed, rtol / dilution, atol / dilution)
-        parts = chunks(len(points), chunk_size or max(64, _ROWS // d))
-        result = torch.cat([_follow(task, points, signs, rows, base_log_density) for rows in parts])
-    lost = int((~result.isfinite()).sum())
-    if lost:
-        warnings.warn(
-            f"log_density could not follow {lost} of {len(result)} points back, or base_log_density is not finite there",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return result
+
+
+def _random_signs(points: Tensor, n_probes: int, seed: int) -> Tensor:
+    """Signs ``(n, n_probes · d)``; those of a point depend on its number and the seed alone."""
+    width = n_probes * points.shape[1]
+    normals = PathNoise(subseed(seed, "signs"), 1, width, like=points)
+    return normals.segment(range(len(points)), 0)[0].sign()
 
 
 def _follow(
     task: Task,
+    solver: Tsit5,
     points: Tensor,
     signs: Tensor | None,
-    rows: range,
     base_log_density: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Log-density of some rows: the base density where they came from, less what the way back collected."""
-    part, d = slice(rows.start, rows.stop), points.shape[1]
-    y = points[part] if signs is None else torch.cat([points[part], signs[part]], dim=1)
-    w = torch.zeros(len(y), dtype=torch.float64, device=y.device)
-    states, collected = integrate_tsit5(task, y, w, rows, range(1))
-    source = states[:, 0, :d]
-    found = source.isfinite().all(dim=1)
+    """Log-density of some points: that of where they came from, less what the way collected."""
+    n, d = points.shape
+    y = points
+    if signs is not None:
+        y = torch.cat([points, signs], dim=1)
+        # The signs dilute the mean over coordinates that the error control looks at.
+        dilution = (y.shape[1] / d) ** 0.5
+        solver = Tsit5(rtol=solver.rtol / dilution, atol=solver.atol / dilution)
+    w = torch.zeros(n, dtype=torch.float64, device=y.device)
+    states, collected = solver.integrate(task, y, w, range(n), range(1))
+    sources = states[:, 0, :d]
+    arrived = sources.isfinite().all(dim=1)
     result = torch.full_like(w, torch.nan)
-    if not bool(found.any()):
+    if not bool(arrived.any()):
         return result
-    base = base_log_density(source[found])
-    if not isinstance(base, Tensor) or base.shape != (int(found.sum()),):
+    base = base_log_density(sources[arrived])
+    n_arrived = int(arrived.sum())
+    if not isinstance(base, Tensor) or base.shape != (n_arrived,):
         shape = tuple(base.shape) if isinstance(base, Tensor) else type(base).__name__
         raise ValueError(
-            f"base_log_density must return a tensor (n,), one number per point, but for {int(found.sum())} points it "
-            f"returned {shape}; sum over the features"
+            "base_log_density must return a tensor (n,), one number per point, but for "
+            f"{n_arrived} points it returned {shape}; sum over the features"
         )
-    result[found] = base.double() - collected[found, 0]  # type: ignore[index]
+    assert collected is not None
+    result[arrived] = base.double() - collected[arrived, 0]
     return result
 
 
 def _with_divergence(process: Diffusion, flow: Equation, d: int, n_probes: int) -> Rates:
-    """Rates of ``(x, signs)`` whose growth is ``growth − ∇·v``: the signs ride along, so each point keeps its own."""
+    """Rates of ``(x, signs)`` whose growth is ``growth − ∇·v``.
+
+    The signs ride along as coordinates that stay, so that each point keeps its own.
+    """
 
     def rates(t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             x = y[:, :d].detach().requires_grad_(True)
             v, growth = flow.rates(t, x)
-        known = process.divergence(t, x.detach()) if flow.own_drift and not n_probes else None
-        if known is not None:
-            divergence = known
-        elif n_probes:
+        divergence = None
+        if n_probes:
             divergence = _hutchinson(v, x, y[:, d:].unflatten(1, (n_probes, d)))
-        else:
+        elif flow.own_drift:
+            divergence = process.divergence(t, x.detach())
+        if divergence is None:
             divergence = _trace(v, x)
         rate = -divergence if growth is None else growth.detach() - divergence
         return torch.cat([v.detach(), torch.zeros_like(y[:, d:])], dim=1), rate
@@ -180,26 +202,29 @@ def _trace(v: Tensor, x: Tensor) -> Tensor:
     """Sum of ``∂v_i/∂x_i`` ``(n,)``, a few coordinates at a time in one batched backward pass."""
     n, d = x.shape
     total = x.new_zeros(n, dtype=torch.float64)
-    for first in range(0, d if v.requires_grad else 0, _DIRECTIONS):
+    if not v.requires_grad:
+        return total
+    for first in range(0, d, _DIRECTIONS):
         columns = torch.arange(first, min(first + _DIRECTIONS, d), device=x.device)
         basis = torch.nn.functional.one_hot(columns, d).to(v)[:, None].expand(-1, n, -1)
         (slopes,) = torch.autograd.grad(
             v, x, basis, retain_graph=True, is_grads_batched=True, allow_unused=True
         )
         if slopes is None:
-            break
-        total += (
-            slopes.gather(2, columns[:, None, None].expand(-1, n, 1)).squeeze(2).double().sum(0)
-        )
+            return total
+        own = slopes.gather(2, columns[:, None, None].expand(-1, n, 1)).squeeze(2)
+        total += own.double().sum(0)
     return total
 
 
 def _hutchinson(v: Tensor, x: Tensor, signs: Tensor) -> Tensor:
     """Mean over random signs ``e`` of ``eᵀ (∂v/∂x) e`` ``(n,)``."""
     total = x.new_zeros(len(x), dtype=torch.float64)
-    for e in signs.unbind(1) if v.requires_grad else ():
+    if not v.requires_grad:
+        return total
+    for e in signs.unbind(1):
         (slopes,) = torch.autograd.grad(v, x, e, retain_graph=True, allow_unused=True)
         if slopes is None:
-            break
+            return total
         total += (slopes * e).sum(1).double()
     return total / signs.shape[1]

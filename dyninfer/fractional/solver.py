@@ -1,0 +1,72 @@
+"""The solver of fractional noise: the memory exactly, the state by Euler's or Heun's rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from dyninfer.fractional.memory import MemoryEquation
+from dyninfer.fractional.stepper import StepNoise, Stepper, check_explicit
+from dyninfer.simulation.kind import Kind
+from dyninfer.simulation.solvers.solver import Solver
+from dyninfer.simulation.solvers.task import Task
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FractionalEuler(Solver):
+    """Euler's rule for the state of a fractional diffusion, its memory stepped exactly.
+
+    The default of fractional noise, in the sense of the process: where its noise depends on the
+    state in the sense of Stratonovich, the noise takes Heun's rule. With constant fields it has no
+    error at all; else strong order 1 in the drift, and as good as the path of the noise is smooth.
+
+    Parameters
+    ----------
+    dt : float, optional
+        Longest step, in time units; by default a hundredth of the whole span.
+    memory : "exact" or "euler"
+        Whether the memory has its exact transition, which no step is too long for, or Euler's rule,
+        whose steps must be shorter than its fastest node.
+    """
+
+    dt: float | None = field(default=None, kw_only=False)
+    memory: Literal["exact", "euler"] = "exact"
+
+    spelling: ClassVar[str] = "fractional_euler"
+    can_run: ClassVar[frozenset[Kind]] = frozenset(
+        {Kind.FRACTIONAL_ADDITIVE, Kind.FRACTIONAL_MULTIPLICATIVE}
+    )
+
+    def check(self) -> None:
+        """Raise a sentence if a setting has a value that cannot be used."""
+        super().check()
+        if self.memory not in ("exact", "euler"):
+            raise ValueError(f"memory must be 'exact' or 'euler', found {self.memory!r}")
+
+    def integrate(
+        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
+    ) -> tuple[Tensor, Tensor | None]:
+        """Solve for state and memory ``(n, D)``; see :meth:`Solver.integrate`."""
+        assert isinstance(task.equation, MemoryEquation)
+        process, layout = task.equation.process, task.equation.layout
+        grid = task.grid
+        state, y, origin = layout.split(x)
+        steps = range(grid.steps(intervals[0]).start, grid.steps(intervals[-1]).stop)
+        part = slice(steps.start, steps.stop)
+        if self.memory == "euler":
+            longest = float(grid.lengths.abs().max())
+            check_explicit(float(process.nodes.max()), longest, "Euler's rule for the memory")
+        stepper = Stepper(process, grid.starts[part], grid.lengths[part], state, self.memory)
+        noise = StepNoise(task.seed, grid.n_steps, stepper.rank, state)
+        outputs = []
+        for interval in intervals:
+            for k in grid.steps(interval):
+                z = noise.at(k, rows)
+                state, y = stepper.step(k - steps.start, state, y, origin, z)
+            outputs.append(layout.rejoin(state, y, origin))
+            if task.tick:
+                task.tick()
+        return torch.stack(outputs, dim=1), None

@@ -1,0 +1,217 @@
+"""Every jump of jump processes, all paths at once, by Gillespie's direct method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dyninfer.jumps.alias import alias_tables
+from dyninfer.jumps.process import MarkovJump
+from dyninfer.jumps.process.chain import off_diagonal
+from dyninfer.jumps.starting import Start, draw_states
+from dyninfer.learning.random import stream
+from dyninfer.simulation.kind import Kind
+from dyninfer.simulation.solvers.solver import Solver
+
+_LOOK_EVERY = 8  # jumps between two looks at which paths have ended: each look waits for the device
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Gillespie(Solver):
+    """Every jump in turn (Gillespie's direct method), read at the output times.
+
+    Exact. The cost grows with the number of jumps, not of output times, so this is the faster one
+    where outputs are many and jumps few; :func:`~dyninfer.jumps.gillespie.simulate_events` returns
+    the jumps themselves.
+    """
+
+    spelling: ClassVar[str] = "gillespie"
+    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.JUMPS})
+
+    def draw(
+        self, process: MarkovJump, start: Start, times: Tensor, seed: int, chunk_size: int | None
+    ) -> Tensor:
+        """Draw states ``(..., n, time)`` int64 at increasing times."""
+        if chunk_size is not None:
+            raise ValueError(
+                f"chunk_size={chunk_size} cannot be used: Gillespie() draws all paths together; "
+                "leave it out, or use Skeleton()"
+            )
+        first, last = float(times[0]), float(times[-1])
+        if first == last:
+            # No time passes in which anything could jump.
+            generator = stream(seed, "events", device=process.generator.device)
+            return _first_states(process, start, generator).reshape(
+                *process.batch_shape, start.n_paths, 1
+            )
+        return _draw_events(process, start, first, last, seed).at(times)
+
+
+@dataclass(frozen=True, eq=False)
+class JumpEvents:
+    """Every visit of simulated paths, padded to the path with the most jumps.
+
+    Attributes
+    ----------
+    times : Tensor, ``(..., path, visit)`` float64
+        When each visit began, the first at ``start``; inf past the last visit.
+    states : Tensor, ``(..., path, visit)`` int64
+        State visited; past the last visit that of the last one.
+    start, stop : float
+        The simulated span of time.
+    """
+
+    times: Tensor
+    states: Tensor
+    start: float
+    stop: float
+
+    @property
+    def n_jumps(self) -> Tensor:
+        """Jumps of each path ``(..., path)``."""
+        return self.times.isfinite().sum(-1) - 1
+
+    def at(self, times: Any) -> Tensor:
+        """States ``(..., path, time)`` at times within the span."""
+        times = torch.as_tensor(times, dtype=torch.float64, device=self.times.device)
+        if not bool(((times >= self.start) & (times <= self.stop)).all()):
+            raise ValueError(
+                f"times must lie within the simulated span {self.start:g} to {self.stop:g}"
+            )
+        times = times.expand(*self.times.shape[:-1], len(times)).contiguous()
+        visit = torch.searchsorted(self.times.contiguous(), times, right=True) - 1
+        return self.states.gather(-1, visit)
+
+    def occupation_times(self, n_states: int) -> Tensor:
+        """Time that each path was in each state ``(..., path, S)``."""
+        ends = self.times.clamp(max=self.stop)
+        ends = torch.cat([ends, torch.full_like(ends[..., :1], self.stop)], dim=-1)
+        shape = *self.states.shape[:-1], n_states
+        occupation = torch.zeros(shape, dtype=torch.float64, device=ends.device)
+        return occupation.scatter_add(-1, self.states, ends.diff(dim=-1))
+
+
+def simulate_events(
+    process: MarkovJump, start: int | Any, stop: float, seed: int = 0, start_time: float = 0.0
+) -> JumpEvents:
+    """Simulate every jump up to a time, all paths at once (Gillespie's direct method).
+
+    Parameters
+    ----------
+    process : MarkovJump
+        One process, or a batch; where it is piecewise constant, waiting begins anew at every break,
+        which changes nothing as waiting times have no memory.
+    start : int or integer array ``(..., n)``
+        Number of paths of each process, started from its distribution at ``start_time``; or the
+        states that they start in.
+    stop : float
+        End of the simulation.
+    seed : int
+        Everything random derives from it.
+    start_time : float
+        Begin of the simulation.
+
+    Raises
+    ------
+    ValueError
+        If ``stop`` does not lie after ``start_time``.
+    """
+    if not start_time < stop < float("inf"):
+        raise ValueError(
+            f"stop must be a finite time after start_time = {start_time:g}, found {stop:g}"
+        )
+    with torch.no_grad():
+        first = Start.of(process, start, start_time)
+        return _draw_events(process, first, start_time, float(stop), seed)
+
+
+def _draw_events(
+    process: MarkovJump, start: Start, begin: float, end: float, seed: int
+) -> JumpEvents:
+    generator = stream(seed, "events", device=process.generator.device)
+    states = _first_states(process, start, generator)
+    times = [torch.full_like(states, begin, dtype=torch.float64)]
+    visited = [states]
+    inner_breaks = [b for b in process.breaks.tolist() if begin < b < end]
+    ends = [begin, *inner_breaks, end]
+    for low, high in zip(ends[:-1], ends[1:], strict=True):
+        q = process.at(low).generator.reshape(-1, process.n_states, process.n_states)
+        moments, targets = _jumps(q, visited[-1], low, high, generator)
+        times += moments
+        visited += targets
+    all_times, all_states = torch.stack(times), torch.stack(visited)
+    if inner_breaks:
+        all_times, all_states = _without_inner_padding(all_times, all_states)
+    most_visits = int((all_times.amin(1) < torch.inf).sum())
+    shape = *process.batch_shape, start.n_paths, most_visits
+    return JumpEvents(
+        times=all_times[:most_visits].T.reshape(shape),
+        states=all_states[:most_visits].T.reshape(shape),
+        start=begin,
+        stop=end,
+    )
+
+
+def _first_states(process: MarkovJump, start: Start, generator: torch.Generator) -> Tensor:
+    """First states ``(process · n,)``."""
+    if start.states is not None:
+        return start.states.reshape(-1)
+    assert start.distribution is not None
+    distributions = start.distribution.repeat_interleave(start.n_paths, dim=0)
+    n, device = len(distributions), distributions.device
+    u = torch.rand(n, generator=generator, dtype=torch.float64, device=device)
+    return draw_states(distributions, u)
+
+
+def _without_inner_padding(times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the padding ``(visit, path)`` that every period ended with behind all visits."""
+    last = states[-1:]
+    times, order = times.sort(dim=0, stable=True)
+    return times, torch.where(times < torch.inf, states.gather(0, order), last)
+
+
+def _jumps(
+    q: Tensor, state: Tensor, low: float, high: float, generator: torch.Generator
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Times and states ``(path,)`` of visit after visit in one period with constant generators.
+
+    Generators are ``(process, S, S)``. A path that has ended has the time inf and its last state.
+    """
+    rates = off_diagonal(q).flatten(0, 1)
+    size, n_paths = q.shape[-1], len(state)
+    mean_wait = 1 / rates.sum(-1)
+    stay, other = alias_tables(rates)
+    here, clock = state, torch.full_like(state, low, dtype=torch.float64)
+    # Row of a path's first state in the tables of all processes; None where there is one process.
+    first_row = None
+    if len(q) > 1:
+        first_row = torch.arange(n_paths, device=q.device) // (n_paths // len(q)) * size
+    rows = None  # of the paths that are still going; None as long as all are
+    never = torch.full_like(clock, torch.inf)
+    times, visited = [], []
+    while len(here):
+        shape = 2, _LOOK_EVERY, len(here)
+        u = torch.rand(shape, generator=generator, dtype=torch.float64, device=q.device)
+        # Negative exponential waits, and a place on the alias tables, of every jump.
+        waits, places = u[0].neg_().log1p_(), u[1].mul_(size)
+        for wait, place in zip(waits, places, strict=True):
+            row = here if first_row is None else first_row + here
+            clock = clock - wait * mean_wait.index_select(0, row)
+            going = clock < high
+            column = place.long()
+            cell = row * size + column
+            stays = place - column < stay.index_select(0, cell)
+            target = torch.where(stays, column, other.index_select(0, cell))
+            clock = torch.where(going, clock, torch.inf)
+            here = torch.where(going, target, here)
+            times.append(clock if rows is None else never.index_copy(0, rows, clock))
+            visited.append(here if rows is None else state.index_copy(0, rows, here))
+        remaining = going.nonzero()[:, 0]
+        state = visited[-1]
+        rows = remaining if rows is None else rows[remaining]
+        here, clock = here[remaining], clock[remaining]
+        first_row = None if first_row is None else first_row[remaining]
+    return times, visited

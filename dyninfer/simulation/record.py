@@ -1,0 +1,95 @@
+"""What a run keeps: states, weights and failures at the requested times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dyninfer.simulation.weights import effective_sample_size, systematic_resample
+
+
+@dataclass
+class Record:
+    """The paths of a run at the requested times.
+
+    A state may have more coordinates than are kept, such as the memory of fractional noise:
+    ``current`` has all of them, ``states`` the first ``d``.
+
+    Attributes
+    ----------
+    states : Tensor, ``(n, time, d)``
+    current : Tensor, ``(n, D)``
+        Full states at the time that the run has reached.
+    log_weights : Tensor, ``(n, time)``, or None
+    diverged : Tensor, ``(n, time)`` bool
+    parents : Tensor, ``(n, time)`` int64
+    replaced : list of int, ``(time,)``
+        Diverged paths that resampling replaced.
+    ess : list of float, ``(time,)``
+        Effective sample sizes before resampling; empty where nothing is resampled.
+    """
+
+    states: Tensor
+    current: Tensor
+    log_weights: Tensor | None
+    diverged: Tensor
+    parents: Tensor
+    replaced: list[int]
+    ess: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, start: Tensor, n_times: int, n_features: int, grows: bool) -> Record:
+        """Allocate the record and enter the start ``(n, D)``."""
+        n, device = len(start), start.device
+        states = start.new_empty(n, n_times, n_features)
+        states[:, 0] = start[:, :n_features]
+        log_weights = None
+        if grows:
+            log_weights = torch.zeros(n, n_times, dtype=torch.float64, device=device)
+        return cls(
+            states=states,
+            current=start,
+            log_weights=log_weights,
+            diverged=torch.zeros(n, n_times, dtype=torch.bool, device=device),
+            parents=torch.arange(n, device=device)[:, None].expand(n, n_times),
+            replaced=[0] * n_times,
+        )
+
+    def enter(
+        self, rows: range, intervals: range, states: Tensor, log_weights: Tensor | None
+    ) -> None:
+        """Write the ends of ``intervals`` for ``rows``, and which of them failed.
+
+        Nothing here waits for the device.
+        """
+        at = slice(rows.start, rows.stop), slice(intervals.start + 1, intervals.stop + 1)
+        self.states[at] = states[..., : self.states.shape[2]]
+        finite = states.detach().sum(-1).isfinite()
+        if self.log_weights is not None and log_weights is not None:
+            self.log_weights[at] = log_weights
+            finite &= log_weights.detach() < torch.inf
+        self.diverged[at] = ~finite
+
+    def resample(self, k: int, threshold: float, generator: torch.Generator) -> None:
+        """Draw the paths anew at output ``k`` if weights are too uneven or a path has diverged."""
+        n, diverged = len(self.states), self.diverged[:, k]
+        w = torch.zeros(n, dtype=torch.float64, device=diverged.device)
+        if self.log_weights is not None:
+            w = self.log_weights[:, k]
+        w = torch.where(diverged, -torch.inf, w)
+        ess = float(effective_sample_size(w.detach()))
+        self.ess.append(ess)
+        is_uneven = ess < threshold * n or bool(diverged.any())
+        # There is nothing to draw from if no path is left: then all are shown as diverged.
+        if not ess > 0 or not is_uneven:
+            return
+        rows, mean_log_weight = systematic_resample(w, generator)
+        self.replaced[k] = int(diverged.sum())
+        self.states[:, k] = self.states[rows, k]
+        self.current = self.current[rows]
+        self.parents[:, k] = rows
+        self.diverged[:, k] = False
+        if self.log_weights is not None:
+            self.log_weights[:, k] = mean_log_weight

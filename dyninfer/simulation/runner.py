@@ -1,0 +1,185 @@
+"""Running an equation: chunks of paths, weights, failures, and what is reported."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.diffusions import Diffusion
+from dyninfer.learning.random import stream
+from dyninfer.simulation.dispatch import Options, run
+from dyninfer.simulation.equation import Equation, equation_of
+from dyninfer.simulation.kind import Kind
+from dyninfer.simulation.noise import segment_length
+from dyninfer.simulation.record import Record
+from dyninfer.simulation.solvers.euler_maruyama import EulerMaruyama
+from dyninfer.simulation.solvers.solver import Solver, as_solver
+from dyninfer.simulation.solvers.sra1 import SRA1
+from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.tsit5 import Tsit5
+from dyninfer.simulation.start import Start, chunks, starting_states
+from dyninfer.simulation.weights import effective_sample_size
+
+_CPU_BUDGET, _GPU_BUDGET = 256 * 2**20, 4 * 2**30  # bytes of a chunk's working set
+_ACTIVATIONS = 2048  # numbers per path that a network is assumed to hold at once
+
+_DEFAULTS = {Kind.FLOW: Tsit5, Kind.ADDITIVE: SRA1, Kind.MULTIPLICATIVE: EulerMaruyama}
+
+
+@run.register
+def run_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Options) -> Trajectories:
+    """Run a :class:`~dyninfer.diffusions.Diffusion`; see :func:`simulate` for the arguments."""
+    start = starting_states(process, x0, options.n_paths, options.seed)
+    equation = equation_of(process, start.states, times, options.noise, options.backward)
+    default = _DEFAULTS[equation.kind]()
+    solver = as_solver(options.solver, default, equation.kind, equation)
+    return run_equation(equation, start, start.states, times, solver, options)
+
+
+def run_equation(
+    equation: Equation,
+    start: Start,
+    states: Tensor,
+    times: Tensor,
+    solver: Solver,
+    options: Options,
+) -> Trajectories:
+    """Solve an equation from full states ``(n, D)`` and keep the first ``d`` coordinates.
+
+    Parameters
+    ----------
+    equation : Equation
+    start : Start
+        The user's states ``(n, d)``, which the full states begin with.
+    states : Tensor, ``(n, D)``
+        All coordinates of the equation at ``times[0]``.
+    times : Tensor, ``(time,)`` float64
+    solver : Solver
+        Checked to run this equation.
+    options : Options
+    """
+    grid = solver.grid(times)
+    record = Record.of(states, len(times), start.states.shape[1], equation.grows)
+    bar = tqdm(
+        total=0,
+        unit="time",
+        desc=f"simulate ({solver.spelling})",
+        disable=not options.progress,
+    )
+    with torch.set_grad_enabled(start.is_differentiable), bar:
+        task = Task(equation, grid, options.seed, bar.update if options.progress else None)
+        _fill(record, task, solver, options, bar)
+    attrs = {
+        "solver": {"class": type(solver).__name__, "settings": solver.to_plain()},
+        "seed": options.seed,
+        "backward": bool(options.backward),
+        "noise": _plain_noise(options.noise),
+        "resample": options.resample,
+        "longest_step": float(grid.lengths.abs().max()) if grid.n_steps else None,
+    }
+    return _trajectories(record, start, times, solver, options, attrs)
+
+
+def _fill(record: Record, task: Task, solver: Solver, options: Options, bar: tqdm) -> None:
+    """Solve chunk by chunk; with resampling, which looks at all paths, interval by interval."""
+    intervals, threshold = task.grid.intervals, options.resample
+    windows = [intervals]
+    if threshold is not None:
+        windows = [range(k, k + 1) for k in intervals]
+        record.parents = record.parents.clone()
+        record.ess.append(float(len(record.states)))
+    n_paths = len(record.states)
+    parts = chunks(n_paths, options.chunk_size or _chunk_size(record.current, task, solver))
+    bar.reset(total=len(intervals) * len(parts))
+    generator = stream(options.seed, "resample")
+    for window in windows:
+        if not window:
+            continue
+        ends = []
+        for rows in parts:
+            chunk = slice(rows.start, rows.stop)
+            w = None
+            if record.log_weights is not None:
+                w = record.log_weights[chunk, window.start].clone()
+            states, w = solver.integrate(task, record.current[chunk].clone(), w, rows, window)
+            record.enter(rows, window, states, w)
+            ends.append(states[:, -1])
+        if threshold is not None:
+            record.current = torch.cat(ends)
+            record.resample(window.stop, threshold, generator)
+
+
+def _trajectories(
+    record: Record,
+    start: Start,
+    times: Tensor,
+    solver: Solver,
+    options: Options,
+    attrs: dict[str, Any],
+) -> Trajectories:
+    states, log_weights = record.states, record.log_weights
+    # A path that failed once has failed for good, whatever a solver returned later.
+    diverged = record.diverged.cummax(dim=1).values
+    if bool(diverged.any()):
+        states = states.masked_fill(diverged[:, :, None], torch.nan)
+        if log_weights is not None:
+            log_weights = log_weights.masked_fill(diverged, torch.nan)
+    _warn(diverged, record.replaced, times, solver)
+    if log_weights is not None:
+        # Of a single time there is no record yet.
+        attrs["ess"] = record.ess or effective_sample_size(log_weights.detach()).tolist()
+    return Trajectories(
+        states=states.to(start.dtype),
+        times=times,
+        log_weights=log_weights,
+        origin=start.rows.numpy(),
+        status=diverged[:, -1].to(torch.int8),
+        parents=None if options.resample is None else record.parents,
+        attrs=attrs,
+    )
+
+
+def _warn(diverged: Tensor, replaced: list[int], times: Tensor, solver: Solver) -> None:
+    """One warning for all paths that diverged, whether they stay or resampling replaced them."""
+    is_lost = diverged.any(dim=0).cpu() | (torch.tensor(replaced) > 0)
+    if not bool(is_lost.any()):
+        return
+    number = int(diverged[:, -1].sum()) + sum(replaced)
+    first = float(times[int(is_lost.int().argmax())])
+    consequence = "their states are NaN from there on and their status is 1"
+    if sum(replaced):
+        consequence = "resampling replaced them"
+    warnings.warn(
+        f"{number} of {len(diverged)} paths diverged, the first by time {first:g}; {consequence} "
+        f"(solver {solver}; smaller steps or tolerances may help, unless the process itself runs "
+        "to infinity)",
+        RuntimeWarning,
+        stacklevel=7,
+    )
+
+
+def _plain_noise(noise: Any) -> str | float | None:
+    """What is recorded of the noise: the number, or the name of the function."""
+    if noise is None:
+        return None
+    if callable(noise):
+        return getattr(noise, "__name__", "callable")
+    return float(noise)
+
+
+def _chunk_size(states: Tensor, task: Task, solver: Solver) -> int:
+    """Paths whose states, pre-drawn noise and assumed activations fit the budget, in whole blocks."""
+    if solver.needs_all_paths:
+        return len(states)
+    d = states.shape[1]
+    numbers = d * 16 + _ACTIVATIONS
+    if task.equation.amplitude is not None and task.grid.n_steps > 0:
+        # SRA1, the hungriest, holds six tables of the noise while it makes a segment.
+        numbers += d * 6 * segment_length(task.grid.n_steps, d, states)
+    budget = _GPU_BUDGET if states.is_cuda else _CPU_BUDGET
+    return max(64, budget // (states.element_size() * numbers) // 64 * 64)

@@ -1,0 +1,37 @@
+"""Euler's rule for flows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from dyninfer.simulation.kind import Kind
+from dyninfer.simulation.solvers.runge_kutta import Tableau, integrate_tableau
+from dyninfer.simulation.solvers.solver import Solver
+from dyninfer.simulation.solvers.task import Task
+
+EULER = Tableau(c=(0.0,), a=(), b=(1.0,))
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Euler(Solver):
+    """Euler's rule: order 1, one evaluation a step, for flows without noise.
+
+    Parameters
+    ----------
+    dt : float, optional
+        Largest step, in time units; by default a hundredth of the whole span.
+    """
+
+    dt: float | None = field(default=None, kw_only=False)
+
+    spelling: ClassVar[str] = "euler"
+    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
+
+    def integrate(
+        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
+    ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`Solver.integrate`."""
+        return integrate_tableau(task, x, w, intervals, EULER)

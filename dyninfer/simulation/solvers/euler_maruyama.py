@@ -1,0 +1,61 @@
+"""Euler-Maruyama: the plainest rule for equations with noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from dyninfer.simulation.equation import Equation
+from dyninfer.simulation.kind import Kind
+from dyninfer.simulation.solvers.solver import Solver
+from dyninfer.simulation.solvers.stochastic import (
+    Scheme,
+    State,
+    add_growth,
+    add_noise,
+    integrate_scheme,
+)
+from dyninfer.simulation.solvers.task import Task
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class EulerMaruyama(Solver):
+    """Euler-Maruyama, ``x + f h + g ΔW``: the default where the noise depends on the state.
+
+    In the sense of Itô: strong order 1/2, and 1 where the noise does not depend on the state; weak
+    order 1. One evaluation a step.
+
+    Parameters
+    ----------
+    dt : float, optional
+        Largest step, in time units; by default a hundredth of the whole span.
+    """
+
+    dt: float | None = field(default=None, kw_only=False)
+
+    spelling: ClassVar[str] = "euler_maruyama"
+    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.ADDITIVE, Kind.MULTIPLICATIVE})
+
+    def integrate(
+        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
+    ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`Solver.integrate`."""
+        return integrate_scheme(task, x, w, rows, intervals, EULER_MARUYAMA)
+
+
+def euler_maruyama_step(
+    equation: Equation,
+    nodes: tuple[Tensor, ...],
+    x: Tensor,
+    w: Tensor | None,
+    h: float,
+    kick: Tensor,
+) -> State:
+    """One step; the log-weight takes the left point."""
+    f, r = equation.rates(nodes[0], x)
+    return add_noise(equation, nodes[0], x, kick, x.add(f, alpha=h)), add_growth(w, (h, r))
+
+
+EULER_MARUYAMA = Scheme(c=(0.0,), normals=1, step=euler_maruyama_step)

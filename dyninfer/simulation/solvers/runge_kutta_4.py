@@ -1,0 +1,41 @@
+"""The classical Runge-Kutta rule for flows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from dyninfer.simulation.kind import Kind
+from dyninfer.simulation.solvers.runge_kutta import Tableau, integrate_tableau
+from dyninfer.simulation.solvers.solver import Solver
+from dyninfer.simulation.solvers.task import Task
+
+RK4 = Tableau(
+    c=(0.0, 1 / 2, 1 / 2, 1.0),
+    a=((1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),
+    b=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
+)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class RungeKutta4(Solver):
+    """The classical Runge-Kutta rule: order 4, four evaluations a step, for flows without noise.
+
+    Parameters
+    ----------
+    dt : float, optional
+        Largest step, in time units; by default a hundredth of the whole span.
+    """
+
+    dt: float | None = field(default=None, kw_only=False)
+
+    spelling: ClassVar[str] = "rk4"
+    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
+
+    def integrate(
+        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
+    ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`Solver.integrate`."""
+        return integrate_tableau(task, x, w, intervals, RK4)

@@ -1,0 +1,156 @@
+"""The base of every solver, and how a solver is spelled in one word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from torch import Tensor
+
+from dyninfer.learning.settings import Settings
+from dyninfer.simulation.equation import Equation
+from dyninfer.simulation.grid import Grid
+from dyninfer.simulation.kind import Kind
+from dyninfer.simulation.solvers.task import Task
+
+_POSITIVE = ("dt", "rtol", "atol")
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Solver(Settings):
+    """A rule by which a process is run; its settings say how finely.
+
+    A subclass names itself in one word, ``spelling``, and the kinds of problem that it can run.
+    Those that solve equations write :meth:`integrate`; those of jump processes live with them.
+    """
+
+    spelling: ClassVar[str] = ""
+    spellings: ClassVar[dict[str, type[Solver]]] = {}
+    can_run: ClassVar[frozenset[Kind]] = frozenset()
+    # Whether all paths must be run at once, since the noise of a path depends on the others.
+    needs_all_paths: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **keywords: Any):
+        super().__init_subclass__(**keywords)
+        Solver.spellings[cls.spelling] = cls
+
+    @classmethod
+    def spelled(cls, words: list[str]) -> Self:
+        """Make the solver of a short spelling; ``words`` are what follows the first colon."""
+        if words:
+            raise ValueError(
+                f"solver {':'.join([cls.spelling, *words])!r} is not known: {cls.spelling!r} takes "
+                f"no further words; write di.solvers.{cls.__name__}(...) to change its settings"
+            )
+        return cls()
+
+    def refusal(self, kind: Kind, equation: Equation | None = None) -> str | None:
+        """Why this solver cannot run a problem; None where it can.
+
+        Parameters
+        ----------
+        kind : Kind
+        equation : Equation, optional
+            That of the problem, where it has one.
+        """
+        return None if kind in self.can_run else f"it is {kind.value}"
+
+    def check(self) -> None:
+        """Raise a sentence if a setting has a value that cannot be used."""
+        names = {field.name for field in fields(self)}
+        for name in names.intersection(_POSITIVE):
+            value = getattr(self, name)
+            if value is not None and not is_positive(value):
+                raise ValueError(
+                    f"{name} of {type(self).__name__} must be a positive number, found {value!r}"
+                )
+        self.check_kinds(prefix=f"{type(self).__name__}.")
+
+    def grid(self, times: Tensor) -> Grid:
+        """Output times and the steps between them."""
+        return Grid.of(times, getattr(self, "dt", None))
+
+    def integrate(
+        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
+    ) -> tuple[Tensor, Tensor | None]:
+        """Solve the equation of a task over some of its output intervals.
+
+        Parameters
+        ----------
+        task : Task
+        x, w : Tensor
+            States ``(n, d)`` and log-weights ``(n,)`` or None at the start of the first interval.
+        rows, intervals : range
+            Numbers of the paths, which fix their noise, and of the output intervals to cross.
+
+        Returns
+        -------
+        Tensor, ``(n, interval, d)``
+            States at the end of every interval.
+        Tensor, ``(n, interval)``, or None
+            Log-weights there.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define integrate(...)")
+
+
+def is_positive(value: Any) -> bool:
+    """Whether a value is a finite number above zero."""
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return is_number and 0 < value < float("inf")
+
+
+def as_solver(
+    solver: Solver | str | None, default: Solver, kind: Kind, equation: Equation | None = None
+) -> Solver:
+    """Return the solver that was asked for, checked, or the default of the process.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a solver nor a name.
+    ValueError
+        If it is not known, has a setting that cannot be used, or cannot run this kind of problem.
+    """
+    if solver is None:
+        return default
+    if isinstance(solver, str):
+        chosen = named(solver)
+    elif isinstance(solver, Solver):
+        chosen = solver
+    else:
+        raise TypeError(
+            "solver must be a solver such as di.solvers.RungeKutta4(dt=0.01), its name, or None, "
+            f"found {solver!r}"
+        )
+    chosen.check()
+    reason = chosen.refusal(kind, equation)
+    if reason is not None:
+        raise ValueError(
+            f"solver {chosen} cannot run this process: {reason}; use {alternatives(kind)}"
+        )
+    return chosen
+
+
+def named(spelling: str) -> Solver:
+    """Make a solver of its short spelling, such as ``"tsit5"`` or ``"torchsde:srk:adaptive"``.
+
+    Raises
+    ------
+    ValueError
+        If no solver is spelled so.
+    """
+    first, *words = spelling.split(":")
+    if first in Solver.spellings:
+        return Solver.spellings[first].spelled(words)
+    library = Solver.spellings["torchdiffeq"]
+    if not words and first in library.methods:
+        return library.spelled([first])
+    names = ", ".join(repr(name) for name in sorted(Solver.spellings) if name)
+    raise ValueError(f"solver {spelling!r} is not known; choose one of {names}")
+
+
+def alternatives(kind: Kind) -> str:
+    """Name the solvers that can run a kind of problem, for a message."""
+    able = [cls for cls in Solver.spellings.values() if kind in cls.can_run]
+    return ", ".join(f"{cls.__name__}()" for cls in able)

@@ -1,0 +1,61 @@
+"""SRA1: Rößler's rule of strong order 1.5 for additive noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from dyninfer.simulation.equation import Equation
+from dyninfer.simulation.kind import Kind
+from dyninfer.simulation.solvers.solver import Solver
+from dyninfer.simulation.solvers.stochastic import Scheme, State, add_growth, integrate_scheme
+from dyninfer.simulation.solvers.task import Task
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class SRA1(Solver):
+    """Rößler's SRA1: the default where the noise does not depend on the state.
+
+    Strong order 1.5 and weak order 2, two evaluations a step (Rößler, SIAM J. Numer. Anal. 48:922,
+    2010, Table 6.3). For such noise the senses of Itô and Stratonovich are the same.
+
+    Parameters
+    ----------
+    dt : float, optional
+        Largest step, in time units; by default a hundredth of the whole span.
+    """
+
+    dt: float | None = field(default=None, kw_only=False)
+
+    spelling: ClassVar[str] = "sra1"
+    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.ADDITIVE})
+
+    def integrate(
+        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
+    ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`Solver.integrate`."""
+        return integrate_scheme(task, x, w, rows, intervals, SRA1_RULE)
+
+
+def sra1_step(
+    equation: Equation,
+    nodes: tuple[Tensor, ...],
+    x: Tensor,
+    w: Tensor | None,
+    h: float,
+    kick: tuple[Tensor, Tensor],
+) -> State:
+    """One step.
+
+    ``kick`` holds ``g(t+h) ΔW + (g(t) − g(t+h)) χ`` and ``3/2 g(t+h) χ``, where ``χ = I_(1,0) / h``.
+    """
+    total, inner = kick
+    f0, r0 = equation.rates(nodes[0], x)
+    f1, r1 = equation.rates(nodes[1], x.add(f0, alpha=3 / 4 * h).add_(inner))
+    x = x.add(f0, alpha=h / 3).add_(f1, alpha=2 / 3 * h).add_(total)
+    return x, add_growth(w, (h / 3, r0), (2 / 3 * h, r1))
+
+
+SRA1_RULE = Scheme(c=(0.0, 3 / 4), normals=2, step=sra1_step)
