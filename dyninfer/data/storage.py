@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from dyninfer.data import keys
+from dyninfer.data.arrays import as_array
 from dyninfer.data.columns import MissingKey, obs_column
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from xarray import Dataset
 
+    from dyninfer.data.snapshots import Snapshots
     from dyninfer.data.trajectories import Trajectories
 
 SUFFIXES = (".h5ad", ".zarr", ".nc", ".h5")
@@ -26,15 +29,14 @@ SUFFIXES = (".h5ad", ".zarr", ".nc", ".h5")
 
 def to_anndata(traj: Trajectories) -> AnnData:
     """One observation per path and time, the times of a path side by side."""
-    import pandas as pd
     from anndata import AnnData
 
-    n, T = traj.n_paths, traj.n_times
-    path, time = np.repeat(np.arange(n), T), np.tile(np.arange(T), n)
+    n_paths, n_times = traj.n_paths, traj.n_times
+    path = np.repeat(np.arange(n_paths), n_times)
+    time = np.tile(np.arange(n_times), n_paths)
+    founder = array(traj.founders()).ravel()
     obs = pd.DataFrame({"path": path, "time": array(traj.times)[time]})
-    obs["origin"] = pd.Categorical(
-        traj.origin.astype(str)[array(traj.founders()).ravel()].astype(object)
-    )
+    obs["origin"] = pd.Categorical(traj.origin[founder].astype(str).astype(object))
     obs["status"] = array(traj.status)[path]
     if traj.log_weights is not None:
         obs["log_weight"] = array(traj.log_weights).ravel()
@@ -43,44 +45,39 @@ def to_anndata(traj: Trajectories) -> AnnData:
         obs["parent"] = array(traj.parents).ravel()
     obs.index = pd.Index([f"{i}-{k}" for i, k in zip(path, time, strict=True)])
     # A copy: functions that change adata.X in place must not change the trajectories.
-    X = np.array(array(traj.states).reshape(n * T, -1))
-    adata = AnnData(X=X, obs=obs, var=pd.DataFrame(index=list(traj.features)))
+    states = np.array(array(traj.states).reshape(n_paths * n_times, -1))
+    adata = AnnData(X=states, obs=obs, var=pd.DataFrame(index=list(traj.features)))
     adata.uns[keys.TRAJECTORIES] = {"times": array(traj.times).copy(), **_plain_fields(traj)}
     return adata
 
 
 def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
-    """Arguments of ``Trajectories`` from an AnnData that ``to_anndata`` made, its rows in any order."""
+    """Arguments of ``Trajectories`` from an AnnData of ``to_anndata``, its rows in any order."""
     uns = _own(adata.uns, "AnnData", "uns")
-    column = {
-        name: obs_column(adata, name).to_numpy() for name in ("path", "time", "origin", "status")
-    }
+    columns = {}
+    for name in ("path", "time", "origin", "status"):
+        columns[name] = obs_column(adata, name).to_numpy()
+    _check_time_kind(columns["time"])
     stored = np.array(uns["times"], dtype=np.float64)
-    times = stored[np.isin(stored, column["time"])]
-    order, n = _grid_order(column["path"], column["time"], times)
+    times = stored[np.isin(stored, columns["time"])]
+    order, n_paths = _grid_order(columns["path"], columns["time"], times)
+    shape = (n_paths, len(times))
+    # The first row of each path stands for it.
+    first_rows = order[:: len(times)]
     X = adata.to_memory().X if adata.isbacked else adata.X
-    states = torch.from_numpy(X[order].reshape(n, len(times), -1))
-
-    def grid(name: str) -> Tensor | None:
-        if name not in adata.obs:
-            return None
-        return torch.from_numpy(adata.obs[name].to_numpy()[order].reshape(n, len(times)))
-
-    parents = grid("parent")
-    if parents is not None and (len(times) < len(stored) or n <= int(parents.max())):
-        raise ValueError(
-            "the AnnData holds part of resampled trajectories, whose rows descend from rows that were left out; "
-            "read it whole and slice the Trajectories instead"
-        )
+    states = torch.from_numpy(as_array(X[order], "adata.X").reshape(*shape, -1))
     fields = {
         "states": states if states.is_floating_point() else states[..., 0],
         "times": torch.from_numpy(times),
-        "log_weights": grid("log_weight"),
-        "origin": column["origin"][order][:: len(times)],
-        "status": torch.from_numpy(column["status"][order][:: len(times)]),
-        "parents": parents,
-        "features": tuple(map(str, adata.var_names)),
+        "origin": columns["origin"][first_rows],
+        "status": torch.from_numpy(columns["status"][first_rows]),
+        "features": tuple(str(name) for name in adata.var_names),
     }
+    for name, column in (("log_weights", "log_weight"), ("parents", "parent")):
+        if column in adata.obs:
+            values = adata.obs[column].to_numpy()[order]
+            fields[name] = torch.from_numpy(values.reshape(shape))
+    _check_parents(fields.get("parents"), n_paths, len(stored) - len(times))
     return _restored(fields, uns)
 
 
@@ -94,8 +91,9 @@ def to_xarray(traj: Trajectories) -> Dataset:
         "status": ("path", array(traj.status).copy()),
     }
     for name in ("log_weights", "parents"):
-        if getattr(traj, name) is not None:
-            variables[name] = (("path", "time"), array(getattr(traj, name)).copy())
+        values = getattr(traj, name)
+        if values is not None:
+            variables[name] = (("path", "time"), array(values).copy())
     coords = {
         "path": np.arange(traj.n_paths),
         "time": array(traj.times).copy(),
@@ -108,20 +106,39 @@ def to_xarray(traj: Trajectories) -> Dataset:
 def fields_from_xarray(data: Dataset) -> dict[str, Any]:
     """Arguments of ``Trajectories`` from a Dataset that ``to_xarray`` made."""
     plain = json.loads(_own(data.attrs, "Dataset", "attrs"))
-
-    def tensor(name: str) -> Tensor | None:
-        return torch.from_numpy(np.array(data[name].values)) if name in data else None
-
-    fields = {
-        "states": tensor("states"),
-        "times": tensor("time"),
-        "log_weights": tensor("log_weights"),
+    fields: dict[str, Any] = {
         "origin": data["origin"].values,
-        "status": tensor("status"),
-        "parents": tensor("parents"),
-        "features": tuple(map(str, np.atleast_1d(data["feature"].values))),
+        "features": tuple(str(name) for name in np.atleast_1d(data["feature"].values)),
     }
+    places = {"times": "time"} | {
+        name: name for name in ("states", "log_weights", "status", "parents")
+    }
+    for name, place in places.items():
+        fields[name] = torch.from_numpy(np.array(data[place].values)) if place in data else None
     return _restored(fields, plain)
+
+
+def to_snapshots(traj: Trajectories) -> Snapshots:
+    """The population at each stored time, without diverged paths; weighted where mass changes."""
+    from dyninfer.data.snapshots import Snapshots
+
+    if traj.discrete:
+        raise TypeError("snapshots hold continuous states; these are integers")
+    alive = (traj.status == 0).cpu().numpy()
+    states = array(traj.states)[alive]
+    founders = traj.founders().cpu().numpy()[alive]
+    masses = weights = None
+    if traj.log_weights is not None:
+        masses = array(traj.mass)
+        weights = tuple(array(traj.weights)[alive].T)
+    return Snapshots(
+        times=array(traj.times),
+        samples=tuple(states.swapaxes(0, 1)),
+        masses=masses,
+        weights=weights,
+        features=traj.features,
+        names=tuple(traj.origin.astype(str)[founders].T),
+    )
 
 
 def save(traj: Trajectories, path: str | os.PathLike[str]) -> None:
@@ -151,19 +168,7 @@ def load_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
-        if suffix == ".h5ad":
-            import anndata
-
-            return fields_from_anndata(anndata.read_h5ad(path))
-        import xarray as xr
-
-        how: Any = (
-            {"engine": "zarr", "consolidated": False}
-            if suffix == ".zarr"
-            else {"engine": "h5netcdf"}
-        )
-        with xr.open_dataset(path, **how) as data:
-            return fields_from_xarray(data.load())
+        return _read_anndata(path) if suffix == ".h5ad" else _read_dataset(path)
     except MissingKey:
         raise
     except (OSError, KeyError) as error:
@@ -173,28 +178,76 @@ def load_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def array(x: Tensor) -> np.ndarray:
-    """Tensor as an array; half precision, which files do not hold, widens without loss to float32."""
+    """Tensor as an array; half precision, which files do not hold, widens to float32."""
     x = x.detach().cpu()
-    return (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).numpy()
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x = x.float()
+    return x.numpy()
+
+
+def _read_anndata(path: Path) -> dict[str, Any]:
+    import anndata
+
+    return fields_from_anndata(anndata.read_h5ad(path))
+
+
+def _read_dataset(path: Path) -> dict[str, Any]:
+    import xarray as xr
+
+    options: dict[str, Any] = {"engine": "h5netcdf"}
+    if path.suffix == ".zarr":
+        options = {"engine": "zarr", "consolidated": False}
+    with xr.open_dataset(path, **options) as data:
+        return fields_from_xarray(data.load())
 
 
 def _plain_fields(traj: Trajectories) -> dict[str, str]:
-    return {"dtype": str(traj.states.dtype).removeprefix("torch."), "attrs": json.dumps(traj.attrs)}
+    """What columns and variables do not hold, as text."""
+    return {
+        "dtype": str(traj.states.dtype).removeprefix("torch."),
+        # Origins are text in a file, whatever they were.
+        "origin": "text" if traj.origin.dtype.kind == "U" else "rows",
+        "attrs": json.dumps(traj.attrs),
+    }
 
 
 def _restored(fields: dict[str, Any], plain: dict[str, str]) -> dict[str, Any]:
-    """Fields with the precision of the states and the attributes they were stored with."""
+    """Fields with the precision and the attributes that they were stored with."""
+    origin = np.asarray(fields["origin"])
+    if plain.get("origin") == "rows":
+        origin = origin.astype(np.int64)
     return fields | {
         "states": fields["states"].to(getattr(torch, plain["dtype"])),
+        "origin": origin,
         "attrs": json.loads(plain["attrs"]),
     }
 
 
+def _check_time_kind(time: np.ndarray) -> None:
+    """Refuse times that a round trip through text has changed."""
+    if time.dtype.kind not in "fiu":
+        raise TypeError(
+            f"adata.obs['time'] holds {time.dtype} values; make the times numbers: "
+            "adata.obs['time'] = adata.obs['time'].astype(float)"
+        )
+
+
+def _check_parents(parents: Tensor | None, n_paths: int, n_left_out: int) -> None:
+    if parents is None:
+        return
+    if n_left_out or n_paths <= int(parents.max()):
+        raise ValueError(
+            "the AnnData holds part of resampled trajectories, whose rows descend from rows that "
+            "were left out; read it whole and slice the Trajectories instead"
+        )
+
+
 def _own(holder: Any, kind: str, where: str) -> Any:
     if keys.TRAJECTORIES not in holder:
+        door = "to_anndata" if kind == "AnnData" else "to_xarray"
         raise MissingKey(
             f"this {kind} holds no trajectories: {where}[{keys.TRAJECTORIES!r}] is missing; "
-            f"it must come from Trajectories.to_{kind.lower().replace('dataset', 'xarray')}() or save()"
+            f"it must come from Trajectories.{door}() or save()"
         )
     return holder[keys.TRAJECTORIES]
 
@@ -202,18 +255,19 @@ def _own(holder: Any, kind: str, where: str) -> Any:
 def _grid_order(path: np.ndarray, time: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, int]:
     """Order of the rows by path, then by the order of ``times``; and the number of paths."""
     paths = np.unique(path)
-    by_value = np.argsort(times)
-    position = by_value[np.searchsorted(times, time, sorter=by_value).clip(max=len(times) - 1)]
-    order = np.lexsort([position, path])
-    complete = len(path) == len(paths) * len(times)
-    if (
-        not complete
-        or (path[order] != np.repeat(paths, len(times))).any()
-        or (time[order] != np.tile(times, len(paths))).any()
-    ):
+    ascending = np.argsort(times)
+    rank = np.searchsorted(times, time, sorter=ascending).clip(max=len(times) - 1)
+    order = np.lexsort([ascending[rank], path])
+    is_grid = (
+        len(path) == len(paths) * len(times)
+        and (path[order] == np.repeat(paths, len(times))).all()
+        and (time[order] == np.tile(times, len(paths))).all()
+    )
+    if not is_grid:
         raise ValueError(
-            f"the AnnData has {len(path)} rows for {len(paths)} paths and {len(times)} times; every path needs one "
-            "row at every time: select whole paths or whole times"
+            f"the AnnData has {len(path)} rows for {len(paths)} paths and {len(times)} times; "
+            "every path needs one row at every time: select whole paths or whole times, and do "
+            "not concatenate trajectories"
         )
     return order, len(paths)
 
@@ -227,10 +281,12 @@ def _suffix(path: Path) -> str:
 
 
 def _move(written: Path, path: Path, aside: Path) -> None:
-    if not path.is_dir():  # also where it does not exist
+    # A path that does not exist is no folder either.
+    if not path.is_dir():
         os.replace(written, path)
         return
-    os.replace(path, aside)  # a folder cannot be replaced in one step
+    # A folder cannot be replaced in one step.
+    os.replace(path, aside)
     try:
         os.replace(written, path)
     except OSError:

@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 
+import anndata
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -470,6 +472,39 @@ def test_an_anndata_with_a_repeated_row_is_refused():
     adata.obs_names_make_unique()
     with pytest.raises(ValueError, match="every path needs one row"):
         Trajectories.from_anndata(adata)
+
+
+def test_a_sparse_matrix_comes_back_and_text_or_two_runs_in_one_are_refused():
+    traj = make()
+    adata = traj.to_anndata()
+    adata.X = sp.csr_matrix(adata.X)
+    assert_same(Trajectories.from_anndata(adata), traj)
+    with pytest.raises(ValueError, match="do not concatenate trajectories"):
+        Trajectories.from_anndata(
+            anndata.concat([adata, adata], uns_merge="same", index_unique="-")
+        )
+    adata.obs["time"] = adata.obs["time"].astype(str)
+    with pytest.raises(TypeError, match="make the times numbers"):
+        Trajectories.from_anndata(adata)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_origins_that_are_rows_come_back_as_rows(tmp_path, suffix):
+    traj = Trajectories(states=torch.zeros(3, 2, 1), times=[0, 1], origin=np.array([2, 0, 2]))
+    assert traj[1:].origin.tolist() == [0, 2]
+    traj.save(tmp_path / f"run.{suffix}")
+    back = Trajectories.load(tmp_path / f"run.{suffix}").origin
+    assert back.dtype == np.int64
+    assert back.tolist() == [2, 0, 2]
+
+
+def test_a_list_of_times_is_kept_in_double_precision():
+    times = [1e8, 1e8 + 1.3, 1e8 + 2.6]
+    traj = Trajectories(states=torch.zeros(2, 3, 1), times=times)
+    assert traj.times.tolist() == times
+    with pytest.raises(ValueError, match="outside the simulated range"):
+        traj.at(1e8 + 3)
+    assert traj.at(np.float64(times[1])).shape == (2, 1)
 
 
 def test_part_of_resampled_trajectories_is_refused_by_from_anndata():

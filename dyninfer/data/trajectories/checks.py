@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.arrays import default_features
+
 Index = int | slice | Sequence[int] | np.ndarray | Tensor
 
 
@@ -19,7 +21,8 @@ def check_states(states: Tensor) -> int:
         raise TypeError(
             f"states must be a torch tensor, got {type(states).__name__}: use torch.as_tensor(states)"
         )
-    kind, shape = str(states.dtype).removeprefix("torch."), tuple(states.shape)
+    kind = str(states.dtype).removeprefix("torch.")
+    shape = tuple(states.shape)
     if states.dtype == torch.bool or states.is_complex():
         raise TypeError(f"states must be float or integer, got {kind}")
     if states.is_floating_point() and states.ndim != 3:
@@ -35,7 +38,10 @@ def check_states(states: Tensor) -> int:
 
 def check_times(times: Any, n_times: int) -> Tensor:
     """Float64 times ``(time,)``, finite and strictly monotone."""
-    times = torch.as_tensor(times, dtype=torch.float64)
+    if not isinstance(times, Tensor):
+        # By NumPy: torch would read a list of numbers as float32.
+        times = torch.from_numpy(np.array(times, dtype=np.float64))
+    times = times.to(torch.float64)
     check_shape("times", times, (n_times,), "(time,)")
     if not bool(times.isfinite().all()):
         raise ValueError("times must be finite, found NaN or inf")
@@ -45,6 +51,18 @@ def check_times(times: Any, n_times: int) -> Tensor:
             f"times must be strictly ascending or strictly descending, got {times.tolist()[:6]}"
         )
     return times
+
+
+def check_origin(origin: Any, n_paths: int) -> np.ndarray:
+    """Names ``(path,)`` as text, or numbers of rows as they are; by default the paths' numbers."""
+    if origin is None:
+        return np.arange(n_paths).astype(str)
+    origin = np.asarray(origin)
+    check_shape("origin", origin, (n_paths,), "(path,)")
+    if origin.dtype.kind in "Uiu":
+        return origin
+    # Of objects one by one: what NumPy makes of a mixed list may be cut short.
+    return origin.astype(object).astype(str)
 
 
 def check_shape(name: str, array: Any, expected: Sequence[int], words: str) -> None:
@@ -68,17 +86,19 @@ def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
         )
 
 
-def check_features(features: Sequence[str] | None, states: Tensor) -> tuple[str, ...]:
+def check_features(features: Sequence[str] | str | None, states: Tensor) -> tuple[str, ...]:
     """One unique name for each feature; by default ``x0, x1, ...``, or ``state``."""
     n_features = states.shape[2] if states.ndim == 3 else 1
     if features is None:
-        return ("state",) if states.ndim == 2 else tuple(f"x{i}" for i in range(n_features))
-    features = (features,) if isinstance(features, str) else tuple(str(name) for name in features)
+        return ("state",) if states.ndim == 2 else default_features(n_features)
+    if isinstance(features, str):
+        features = (features,)
+    features = tuple(str(name) for name in features)
     if len(features) != n_features:
         raise ValueError(f"features has {len(features)} names for {n_features} features of states")
     if len(set(features)) != n_features:
-        twice = next(name for name in features if features.count(name) > 1)
-        raise ValueError(f"feature names must be unique, found {twice!r} more than once")
+        repeated = next(name for name in features if features.count(name) > 1)
+        raise ValueError(f"feature names must be unique, found {repeated!r} more than once")
     return features
 
 
@@ -98,17 +118,21 @@ def plain(attrs: dict[str, Any]) -> dict[str, Any]:
 def indices(index: Index, size: int, what: str) -> slice | np.ndarray:
     """Index as a forward slice (a view) or an array of numbers."""
     if isinstance(index, slice) and (index.step is None or index.step > 0):
-        chosen: Any = range(size)[index]
-        found: slice | np.ndarray = index
+        chosen: slice | np.ndarray = index
+        n_chosen = len(range(size)[index])
     else:
-        if isinstance(index, Tensor):
-            index = index.cpu().numpy()
-        try:
-            found = chosen = np.atleast_1d(
-                np.arange(size)[index]
-            ).copy()  # torch refuses negative strides
-        except (IndexError, TypeError) as error:
-            raise IndexError(f"cannot select {what}s of {size} by {index!r}: {error}") from None
-    if len(chosen) == 0:
+        chosen = _numbers(index, size, what)
+        n_chosen = len(chosen)
+    if n_chosen == 0:
         raise IndexError(f"the selection leaves no {what} of {size}")
-    return found
+    return chosen
+
+
+def _numbers(index: Index, size: int, what: str) -> np.ndarray:
+    if isinstance(index, Tensor):
+        index = index.cpu().numpy()
+    try:
+        # A copy: torch refuses the negative strides of a reversed view.
+        return np.atleast_1d(np.arange(size)[index]).copy()
+    except (IndexError, TypeError) as error:
+        raise IndexError(f"cannot select {what}s of {size} by {index!r}: {error}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.data import ancestry, display, storage
-from dyninfer.data.times import Clock
+from dyninfer.data import display, storage
+from dyninfer.data.trajectories import ancestry, population
 from dyninfer.data.trajectories.checks import (
     Index,
     check_features,
+    check_origin,
     check_parents,
     check_shape,
     check_states,
@@ -49,8 +49,8 @@ class Trajectories:
     log_weights : Tensor, ``(path, time)``, optional
         Logarithm of each path's mass, kept in float64. None where mass is conserved.
     origin : sequence of str or int, ``(path,)``, optional
-        Name of the observation each path started from, or its row (after resampling: each row at the first time);
-        by default the path's number.
+        Name, or row, of the observation each path started from (after resampling: each row at the first time); by
+        default the path's number, as text.
     status : Tensor, ``(path,)``, optional
         0 for a finished path, 1 for one that diverged; by default all 0.
     parents : Tensor, ``(path, time)`` int64, optional
@@ -86,21 +86,14 @@ class Trajectories:
 
     def __post_init__(self) -> None:
         n = check_states(self.states)
-        device = self.states.device
         _set(self, "times", check_times(self.times, self.states.shape[1]))
         if self.log_weights is not None:
             check_shape("log_weights", self.log_weights, self.states.shape[:2], "(path, time)")
             _set(self, "log_weights", self.log_weights.to(torch.float64))
-        origin = np.arange(n).astype(str) if self.origin is None else np.asarray(self.origin)
-        check_shape("origin", origin, (n,), "(path,)")
-        _set(
-            self,
-            "origin",
-            origin if origin.dtype.kind in "Ui" else origin.astype(object).astype(str),
-        )
-        status = (
-            torch.zeros(n, dtype=torch.int8, device=device) if self.status is None else self.status
-        )
+        _set(self, "origin", check_origin(self.origin, n))
+        status = self.status
+        if status is None:
+            status = torch.zeros(n, dtype=torch.int8, device=self.states.device)
         check_shape("status", status, (n,), "(path,)")
         _set(self, "status", status.to(torch.int8))
         if self.parents is not None:
@@ -131,7 +124,7 @@ class Trajectories:
     @property
     def weights(self) -> Tensor:
         """Weights ``(path, time)`` float64, summing to 1 at each time; NaN at a time where all mass is gone."""
-        return torch.softmax(self._masked_log_weights(), dim=0)
+        return torch.softmax(population.log_weights(self), dim=0)
 
     @property
     def ess(self) -> Tensor:
@@ -141,7 +134,7 @@ class Trajectories:
     @property
     def mass(self) -> Tensor:
         """Mean of ``exp(log_weights)`` at each time ``(time,)``; ones where mass is conserved."""
-        return self._log_mass().exp()
+        return population.log_mass(self).exp()
 
     def at(self, t: float) -> Tensor:
         """Population at time ``t``.
@@ -165,15 +158,7 @@ class Trajectories:
         ValueError
             If ``t`` is outside the simulated range.
         """
-        k, fraction = self._locate(t)
-        if fraction == 0:
-            return self.states[:, k]
-        before, after = self.states[:, k], self.states[:, k + 1]
-        if self.parents is not None:
-            before = before[self.parents[:, k + 1]]
-        if self.discrete:
-            return before if self._ascending else after
-        return torch.lerp(before, after, fraction)
+        return population.states_at(self, t)
 
     def weights_at(self, t: float) -> Tensor:
         """Weights ``(path,)`` of the population ``at(t)``, float64 and summing to 1.
@@ -186,7 +171,7 @@ class Trajectories:
         ValueError
             If ``t`` is outside the simulated range.
         """
-        return torch.softmax(self._log_weights_at(t), dim=0)
+        return torch.softmax(population.log_weights_at(self, t), dim=0)
 
     def mean(self) -> Tensor:
         """Weighted mean of the population at each time ``(time, feature)``.
@@ -196,7 +181,7 @@ class Trajectories:
         TypeError
             If the states are integers: ``occupation`` is their summary.
         """
-        return self._average(lambda k, x: x)
+        return population.average(self, lambda k, x: x)
 
     def std(self) -> Tensor:
         """Weighted standard deviation of the population at each time ``(time, feature)``, ``√Σ w (x − mean)²``.
@@ -207,7 +192,7 @@ class Trajectories:
             If the states are integers: ``occupation`` is their summary.
         """
         means = self.mean().double()
-        return self._average(lambda k, x: (x - means[k]).square()).sqrt()
+        return population.average(self, lambda k, x: (x - means[k]).square()).sqrt()
 
     def occupation(self, n_states: int | None = None) -> Tensor:
         """Weighted fraction of paths in each integer state ``(time, state)``, float64.
@@ -222,14 +207,7 @@ class Trajectories:
         TypeError
             If the states are continuous.
         """
-        if not self.discrete:
-            raise TypeError(
-                "occupation() counts integer states; these are continuous: use mean() and std()"
-            )
-        states = self.states.long()
-        n_states = int(states.max()) + 1 if n_states is None else n_states
-        fractions = torch.zeros(n_states, self.n_times, dtype=torch.float64, device=states.device)
-        return fractions.scatter_add(0, states, self.weights).T
+        return population.occupation(self, n_states)
 
     def __len__(self) -> int:
         return self.n_paths
@@ -240,16 +218,14 @@ class Trajectories:
         Both dimensions are kept. After resampling, choosing paths chooses the ancestral lines that end there (see
         ``lineages``).
         """
-        paths, times = (
-            index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
-        )
-        every_path = isinstance(paths, slice) and paths == slice(None)
-        if self.parents is not None and not every_path:
-            return self._lines(indices(paths, self.n_paths, "path"))[:, times]
-        columns = indices(times, self.n_times, "time")
+        paths: Any = index
+        times: Any = slice(None)
+        if isinstance(index, tuple) and len(index) == 2:
+            paths, times = index
         if self.parents is not None:
-            return self._at_times(np.arange(self.n_times)[columns])
+            return self._descent(paths, times)
         rows = indices(paths, self.n_paths, "path")
+        columns = indices(times, self.n_times, "time")
         return replace(
             self,
             states=self.states[rows][:, columns],
@@ -285,24 +261,25 @@ class Trajectories:
         time = float(self.times[-1]) if time is None else time
         if n_paths < 1:
             raise ValueError(f"n_paths must be at least 1, got {n_paths}")
-        k, fraction = self._locate(time)
         if self.parents is not None:
-            if (k, fraction) != (self.n_times - 1, 0):
+            if population.locate(self, time) != (self.n_times - 1, 0):
                 raise ValueError(
-                    f"rows were resampled on the way, so whole paths can be drawn at the last time only, not at "
-                    f"{time:g}; cut first: traj[:, :k].resample()"
+                    "rows were resampled on the way, so whole paths can be drawn at the last time "
+                    f"only, not at {time:g}; cut first: traj[:, :k].resample()"
                 )
             return self.lineages().resample(n_paths, seed=seed)
-        log_weights = self._log_weights_at(time)
+        log_weights = population.log_weights_at(self, time)
         weights = storage.array(torch.softmax(log_weights, dim=0))
         if not np.isfinite(weights).all():
             raise ValueError(f"no path has any mass left at time {time:g}, nothing can be drawn")
         rows = ancestry.systematic(weights, n_paths, seed)
-        drawn = self[rows]
-        if drawn.log_weights is None:
-            return drawn
-        log_mass = torch.logsumexp(log_weights, dim=0) - (self.status == 0).double().sum().log()
-        return replace(drawn, log_weights=drawn.log_weights - log_weights[rows][:, None] + log_mass)
+        chosen = self[rows]
+        if chosen.log_weights is None:
+            return chosen
+        n_alive = (self.status == 0).double().sum()
+        log_mass = torch.logsumexp(log_weights, dim=0) - n_alive.log()
+        relative = chosen.log_weights - log_weights[rows][:, None] + log_mass
+        return replace(chosen, log_weights=relative)
 
     def lineages(self) -> Trajectories:
         """Follow ``parents`` back, so that every row is one coherent ancestral line.
@@ -311,27 +288,27 @@ class Trajectories:
         and at earlier times they show the ancestors of the survivors, not the population of that time.
         Without resampling the trajectories themselves are returned.
         """
-        return self if self.parents is None else self._lines(slice(None))
+        if self.parents is None:
+            return self
+        return ancestry.lines(self, population.numbers(self))
 
     def founders(self) -> Tensor:
         """Row at the first time from which each row descends ``(path, time)``, int64."""
         if self.parents is None:
-            return self._numbers()[:, None].expand(-1, self.n_times)
+            return population.numbers(self)[:, None].expand(-1, self.n_times)
         return ancestry.founders(self.parents)
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Trajectories:
         """Move to a device, or change the precision of continuous states; log-weights and times stay float64."""
-        device = self.states.device if device is None else device
-        return replace(
-            self,
-            states=self.states.to(device=device, dtype=None if self.discrete else dtype),
-            times=self.times.to(device),
-            log_weights=None if self.log_weights is None else self.log_weights.to(device),
-            status=self.status.to(device),
-            parents=None if self.parents is None else self.parents.to(device),
-        )
+        states_dtype = None if self.discrete else dtype
+        tensors = {"states": self.states.to(device=device, dtype=states_dtype)}
+        for name in ("times", "log_weights", "status", "parents"):
+            tensor = getattr(self, name)
+            if tensor is not None:
+                tensors[name] = tensor.to(device=device)
+        return replace(self, **tensors)
 
     def to_anndata(self) -> AnnData:
         """Copy into an AnnData with one observation per path and time.
@@ -380,21 +357,7 @@ class Trajectories:
         TypeError
             If the states are integers.
         """
-        from dyninfer.data.snapshots import Snapshots
-
-        if self.discrete:
-            raise TypeError("snapshots hold continuous states; these are integers")
-        alive = (self.status == 0).cpu().numpy()
-        states, founders = storage.array(self.states)[alive], self.founders().cpu().numpy()[alive]
-        weighted = self.log_weights is not None
-        return Snapshots(
-            times=storage.array(self.times),
-            samples=tuple(states.swapaxes(0, 1)),
-            masses=storage.array(self.mass) if weighted else None,
-            weights=tuple(storage.array(self.weights)[alive].T) if weighted else None,
-            features=self.features,
-            names=tuple(self.origin.astype(str)[founders].T),
-        )
+        return storage.to_snapshots(self)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write to ``.h5ad`` (AnnData), ``.zarr``, ``.nc`` or ``.h5`` (xarray); every field comes back exactly.
@@ -429,101 +392,13 @@ class Trajectories:
     def _repr_html_(self) -> str:
         return display.html(self)
 
-    @property
-    def _ascending(self) -> bool:
-        return self.n_times == 1 or bool(self.times[1] > self.times[0])
-
-    def _masked_log_weights(self) -> Tensor:
-        """Log-weights ``(path, time)`` with diverged paths at −∞."""
-        shape, device = self.states.shape[:2], self.states.device
-        log_weights = self.log_weights
-        if log_weights is None:
-            log_weights = torch.zeros(shape, dtype=torch.float64, device=device)
-        return log_weights.masked_fill((self.status != 0)[:, None], -torch.inf)
-
-    def _log_mass(self) -> Tensor:
-        return (
-            torch.logsumexp(self._masked_log_weights(), dim=0)
-            - (self.status == 0).double().sum().log()
-        )
-
-    def _log_weights_at(self, t: float) -> Tensor:
-        k, fraction = self._locate(t)
-        log_weights = self._masked_log_weights()
-        if fraction == 0:
-            return log_weights[:, k]
-        before, after = log_weights[:, k], log_weights[:, k + 1]
-        if self.parents is not None and not torch.equal(self.parents[:, k + 1], self._numbers()):
-            before = self._log_mass()[k].expand(self.n_paths)
-        # −∞ must not meet −∞ inside lerp, which would give NaN.
-        return torch.where(after.isneginf(), after, torch.lerp(before, after, fraction))
-
-    def _numbers(self) -> Tensor:
-        return torch.arange(self.n_paths, device=self.states.device)
-
-    def _locate(self, t: float) -> tuple[int, float]:
-        """Stored interval that holds ``t``: its first index, and how far into it ``t`` lies (0 at a stored time)."""
-        times, t = self.times.detach().cpu().numpy(), float(t)
-        clock = Clock(times)
-        if not clock.covers(t):
-            raise ValueError(
-                f"time {t:g} is outside the simulated range {times.min():g} to {times.max():g}"
-            )
-        stored = clock.nearest(t)
-        if stored is not None:
-            return stored, 0.0
-        ahead = times > t if self._ascending else times < t
-        k = int(ahead.argmax()) - 1
-        return k, float((t - times[k]) / (times[k + 1] - times[k]))
-
-    def _average(self, f: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Weighted mean ``(time, feature)`` of ``f(k, states at time k)``."""
-        if self.discrete:
-            raise TypeError(
-                "mean() and std() need continuous states; these are integers: use occupation()"
-            )
-        alive = self.status == 0
-        states, weights = self.states, self.weights
-        if not bool(alive.all()):
-            states, weights = states[alive], weights[alive]
-        # One time at a time: float64 sums without a float64 copy of all states.
-        averages = [weights[:, k] @ f(k, states[:, k].double()) for k in range(self.n_times)]
-        return torch.stack(averages).to(states.dtype)
-
-    def _at_times(self, kept: np.ndarray) -> Trajectories:
-        """Resampled rows at some times only: steps over the times left out are composed."""
-        assert self.parents is not None
-        if (np.diff(kept) <= 0).any():
-            raise ValueError(
-                "times of resampled trajectories can be selected in their own order only"
-            )
-        return replace(
-            self,
-            states=self.states[:, kept],
-            times=self.times[kept],
-            log_weights=None if self.log_weights is None else self.log_weights[:, kept],
-            origin=self.origin[self.founders()[:, kept[0]].cpu().numpy()],
-            parents=ancestry.thinned(self.parents, kept),
-        )
-
-    def _lines(self, rows: slice | np.ndarray) -> Trajectories:
-        """Ancestral lines that end in ``rows``."""
-        assert self.parents is not None
-        ends = self._numbers()[rows]
-        lines = ancestry.lines(self.parents, ends)
-        final = (
-            None
-            if self.log_weights is None
-            else self.log_weights[ends, -1:].expand(-1, self.n_times)
-        )
-        return replace(
-            self,
-            states=self.states[lines, torch.arange(self.n_times, device=lines.device)],
-            log_weights=final,
-            origin=self.origin[lines[:, 0].cpu().numpy()],
-            status=self.status[ends],
-            parents=None,
-        )
+    def _descent(self, paths: Index, times: Index) -> Trajectories:
+        """Selection after resampling: whole lines where paths are chosen, rows where times are."""
+        if not (isinstance(paths, slice) and paths == slice(None)):
+            rows = indices(paths, self.n_paths, "path")
+            return ancestry.lines(self, population.numbers(self)[rows])[:, times]
+        columns = indices(times, self.n_times, "time")
+        return ancestry.at_times(self, np.arange(self.n_times)[columns])
 
 
 def _set(frozen: Trajectories, name: str, value: Any) -> None:
