@@ -1,6 +1,6 @@
 """Speed and memory of the metrics beside POT and SciPy.
 
-Run: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python tests/benchmarks/bench_metrics.py [--rounds 5]
+Run: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python tests/benchmarks/bench_metrics.py [--rounds 5] [--smallest]
 
 Times are CPU seconds of one thread. Every round runs every variant once, in rotated order; a ratio is the median over
 the rounds of the ratio within a round. Memory is the peak above the inputs, in a process of its own.
@@ -82,25 +82,30 @@ def peak(kind: str) -> int:
     return int(line.split()[1]) * 1024
 
 
+def sliced_of_pot(x: np.ndarray, y: np.ndarray) -> object:
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+    return ot.sliced_wasserstein_distance(tx, ty, n_projections=200)
+
+
+def all_without_floors(x: np.ndarray, y: np.ndarray) -> object:
+    return compare_populations(x, y, floor=False)
+
+
 JOBS: dict[str, tuple[int, Callable[[np.ndarray, np.ndarray], object]]] = {
-    "sliced W2, n = 10,000": (10_000, sliced_wasserstein),
-    "sliced W2 of POT, n = 10,000": (
-        10_000,
-        lambda x, y: ot.sliced_wasserstein_distance(
-            torch.from_numpy(x), torch.from_numpy(y), n_projections=200
-        ),
-    ),
-    "MMD, n = 10,000": (10_000, mmd),
-    "energy distance, n = 10,000": (10_000, energy_distance),
-    "sliced W2, n = 100,000": (100_000, sliced_wasserstein),
-    "all metrics with floors, n = 100,000": (100_000, compare_populations),
-    "all metrics, n = 100,000": (100_000, lambda x, y: compare_populations(x, y, floor=False)),
+    "sliced W2": (10_000, sliced_wasserstein),
+    "sliced W2 of POT": (10_000, sliced_of_pot),
+    "MMD": (10_000, mmd),
+    "energy distance": (10_000, energy_distance),
+    "sliced W2, many": (100_000, sliced_wasserstein),
+    "all metrics with floors": (100_000, compare_populations),
+    "all metrics": (100_000, all_without_floors),
 }
 
 
-def run_job(name: str) -> tuple[float, float]:
+def run_job(name: str, scale: int) -> tuple[float, float]:
     """CPU seconds and added megabytes of a job, after a small run that loads the libraries."""
     n, job = JOBS[name]
+    n //= scale
     job(cells(200, 50, 1), cells(200, 50, 2))
     x, y = cells(n, 50, 1, dtype=np.float32), cells(n, 50, 2, 0.2, dtype=np.float32)
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
@@ -109,21 +114,28 @@ def run_job(name: str) -> tuple[float, float]:
     return seconds, (peak("VmHWM") - before) / 1e6
 
 
-def measure_memory() -> None:
+def measure_memory(scale: int) -> None:
     print("\nOne process each, float32 input, 50 features:")
-    for name in JOBS:
+    # At the smallest size one job shows that the processes start.
+    names = list(JOBS)[: 1 if scale > 1 else None]
+    for name in names:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            seconds, megabytes = pool.apply(run_job, (name,))
-        print(f"  {name:38s} {seconds:8.2f} CPU s {megabytes:8.0f} MB added")
+            seconds, megabytes = pool.apply(run_job, (name, scale))
+        title = f"{name}, n = {JOBS[name][0] // scale:,}"
+        print(f"  {title:38s} {seconds:8.2f} CPU s {megabytes:8.0f} MB added")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--smallest", action="store_true", help="a hundredth of the cells, once")
+    options = parser.parse_args()
+    rounds = 1 if options.smallest else options.rounds
+    scale = 100 if options.smallest else 1
+    large, small = 10_000 // scale, 8_000 // scale
 
     for dtype in (np.float32, np.float64):
-        x, y = cells(10_000, 50, 1, dtype=dtype), cells(10_000, 50, 2, dtype=dtype)
+        x, y = cells(large, 50, 1, dtype=dtype), cells(large, 50, 2, dtype=dtype)
         tx, ty = torch.from_numpy(x), torch.from_numpy(y)
         variants = {
             "dyninfer": lambda x=x, y=y: sliced_wasserstein(x, y),
@@ -132,23 +144,22 @@ def main() -> None:
             ),
             "POT, numpy": lambda x=x, y=y: ot.sliced_wasserstein_distance(x, y, n_projections=200),
         }
-        title = f"Sliced W2, n = 10,000, d = 50, 200 projections, {np.dtype(dtype)}"
+        title = f"Sliced W2, n = {large:,}, d = 50, 200 projections, {np.dtype(dtype)}"
         report(title, interleaved(variants, rounds), "POT, torch", 0.35)
 
-    x, y, w = (
-        cells(10_000, 50, 1),
-        cells(8_000, 50, 2),
-        np.random.default_rng(0).exponential(size=10_000),
-    )
+    x, y = cells(large, 50, 1), cells(small, 50, 2)
+    w = np.random.default_rng(0).exponential(size=large)
     tx, ty, tw = torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(w / w.sum())
     variants = {
         "dyninfer": lambda: sliced_wasserstein(x, y, x_weights=w),
         "POT, torch": lambda: ot.sliced_wasserstein_distance(tx, ty, tw, n_projections=200),
     }
-    report("The same, 10,000 weighted against 8,000", interleaved(variants, rounds), "POT, torch")
+    title = f"The same, {large:,} weighted against {small:,}"
+    report(title, interleaved(variants, rounds), "POT, torch")
 
+    n = 2000 // scale
     for d in (5, 50):
-        x, y = cells(2000, d, 1), cells(2000, d, 2, 0.2)
+        x, y = cells(n, d, 1), cells(n, d, 2, 0.2)
 
         def assignment(x: np.ndarray = x, y: np.ndarray = y) -> float:
             cost = ot.dist(x, y)
@@ -159,9 +170,10 @@ def main() -> None:
             "POT emd2": lambda x=x, y=y: ot.emd2([], [], ot.dist(x, y), numItermax=10**7) ** 0.5,
             "scipy linear_sum_assignment": assignment,
         }
-        report(f"Exact W2, n = 2,000, d = {d}", interleaved(variants, rounds), bar=1.1)
+        report(f"Exact W2, n = {n:,}, d = {d}", interleaved(variants, rounds), bar=1.1)
 
-    x, y = cells(4000, 50, 1), cells(4000, 50, 2)
+    n = 4000 // scale
+    x, y = cells(n, 50, 1), cells(n, 50, 2)
     variants = {
         "dyninfer": lambda: energy_distance(x, y),
         "scipy cdist, whole matrices": lambda: (
@@ -169,12 +181,12 @@ def main() -> None:
         ),
     }
     report(
-        "Energy distance, n = 4,000, d = 50",
+        f"Energy distance, n = {n:,}, d = 50",
         interleaved(variants, rounds),
         "scipy cdist, whole matrices",
     )
 
-    measure_memory()
+    measure_memory(scale)
 
 
 if __name__ == "__main__":

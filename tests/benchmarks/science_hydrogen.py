@@ -51,16 +51,18 @@ def fit(options: argparse.Namespace) -> tuple[di.ActionMatching, float]:
     return model, time.process_time() - began
 
 
-def score(model: di.ActionMatching, seed: int) -> tuple[np.ndarray, dict[str, list[float]]]:
+def score(
+    model: di.ActionMatching, seed: int, n: int = 5000
+) -> tuple[np.ndarray, dict[str, list[float]]]:
     """Times, and the statistic at each of them against the same particles, fresh samples, and for what needs no model."""
     hydrogen = di.simulators.HydrogenSuperposition()
     times = np.linspace(0, hydrogen.duration, 11)
-    start = hydrogen.bohmian_trajectories(5000, 11, seed=seed)
+    start = hydrogen.bohmian_trajectories(n, 11, seed=seed)
     run = model.simulate(
         start.states[:, 0].float(), times, solver=di.solvers.Euler(dt=hydrogen.duration / 1000)
     )
-    fresh = [hydrogen.sample(float(t), 5000, seed=10_000 + k) for k, t in enumerate(times)]
-    again = [hydrogen.sample(float(t), 5000, seed=20_000 + k) for k, t in enumerate(times)]
+    fresh = [hydrogen.sample(float(t), n, seed=10_000 + k) for k, t in enumerate(times)]
+    again = [hydrogen.sample(float(t), n, seed=20_000 + k) for k, t in enumerate(times)]
     later = range(1, 11)
     return times[1:], {
         "same particles": [statistic(run.states[:, k], start.states[:, k].float()) for k in later],
@@ -82,16 +84,20 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--particles", type=int, default=5000)
     parser.add_argument("--save", help="file for the fitted model")
-    return parser.parse_args(arguments)
+    parser.add_argument("--smallest", action="store_true", help="does it run? numbers mean nothing")
+    options = parser.parse_args(arguments)
+    if options.smallest:
+        options.steps, options.particles, options.width = 3, 20, 8
+    return options
 
 
 def main() -> None:
     options = parse()
-    model, spent = fit(options)
+    model, cpu_seconds = fit(options)
     if options.save:
         model.save(options.save)
-    times, columns = score(model, options.seed)
-    print(f"{options.steps} steps, {spent:.0f} CPU-s, seed {options.seed}")
+    times, columns = score(model, options.seed, options.particles)
+    print(f"{options.steps} steps, {cpu_seconds:.0f} CPU-s, seed {options.seed}")
     print("| time | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
     for k, t in enumerate(times):
         print(f"| {t:.0f} | " + " | ".join(f"{c[k]:.2e}" for c in columns.values()) + " |")

@@ -16,6 +16,7 @@ import argparse
 import multiprocessing
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -55,7 +56,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, each of one thread")
     parser.add_argument("--out", type=Path, default=Path("build/leave_one_out.jsonl"))
     parser.add_argument("--table", action="store_true", help="run nothing, print tables")
-    return parser.parse_args(arguments)
+    parser.add_argument("--smallest", action="store_true", help="does it run? numbers mean nothing")
+    options = parser.parse_args(arguments)
+    if options.smallest:
+        # Shipped data, one method, a few cells and steps, and a file of their own.
+        options.dataset, options.variants = ["mesc_retinoic_acid"], ["am:plain"]
+        options.cells, options.steps, options.seeds = 20, 3, 1
+        options.out = Path(tempfile.mkdtemp()) / "smallest.jsonl"
+    return options
 
 
 def plan(options: argparse.Namespace) -> Iterator[Run]:

@@ -31,6 +31,7 @@ SOURCES = {
     "cite_hspc": Source("day", "X_pca", (5, 50)),
     "embryoid_body": Source("time", "X_pca", (5, 50)),
     "emt_a549": Source("time", "X_latent", (10,), per_time_unit=24.0, grows=True),
+    "mesc_retinoic_acid": Source("time", "X_pca", (5, 10), per_time_unit=24.0),
     "weinreb_hematopoiesis": Source("day", "X_spring", (2,), grows=True),
 }
 
