@@ -22,7 +22,6 @@ LARGE = {
     "estimators/from_snapshots.py": 450,
     "estimators/markov_jump.py": 450,
     "estimators/stochastic_interpolant.py": 450,
-    "learning/training.py": 510,
 }
 
 

@@ -25,7 +25,7 @@ import torch
 
 import dyninfer as di
 from dyninfer.learning.scaling import Scaling
-from dyninfer.learning.training import _Run
+from dyninfer.learning.training import TrainingRun
 
 try:
     from torchcfm import (
@@ -60,8 +60,8 @@ def ours(data: di.Snapshots, batch: int, learned: str) -> tuple[Step, float]:
     began = time.process_time()
     objective = model.make_objective(process, data, scaling, 0)
     spent = time.process_time() - began
-    run = _Run(process, objective, model.training_, 0, None, False, {})
-    return lambda: run._update(objective.loss), spent
+    run = TrainingRun(process, objective, model.training_)
+    return lambda: run.update(objective.loss), spent
 
 
 def theirs(data: di.Snapshots, batch: int, learned: str) -> Step:

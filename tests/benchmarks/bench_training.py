@@ -1,10 +1,11 @@
 """One training step of Action Matching against the matrix products that any exact gradient of it needs.
 
-The floor is the products alone, forward, reverse and their parameter gradients: 6 forwards' worth for the interior
-batch and 3 for each of the two boundary batches, and one fused Adam step. Everything else is overhead: drawing the
-batch, activations, clipping, averaging the weights. The step measured is the training loop's own, whole.
+The floor is the products alone, forward, reverse and their parameter gradients: 6 forwards' worth for the
+interior batch and 3 for each of the two boundary batches, and one fused Adam step. Everything else is
+overhead: drawing the batch, activations, clipping, averaging the weights. The step measured is the training
+loop's own, whole.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/bench_training.py [--compile]
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_training.py [--compile] [--smallest]
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,8 +22,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import dyninfer as di
 from dyninfer.learning.scaling import Scaling
-from dyninfer.learning.training import _Run
+from dyninfer.learning.training import TrainingRun
 
+# Batch, features, width.
+SIZES = ((512, 50, 512), (512, 5, 512), (512, 5, 128), (256, 5, 64))
+HEAD = "| step | eager / floor | compiled / floor | eager, least CPU ms | floor, CPU ms | launches eager |"
 VIEWS = {
     "view",
     "t",
@@ -41,6 +46,8 @@ VIEWS = {
     "_reshape_alias",
 }
 
+Step = Callable[[], object]
+
 
 class Launches(TorchDispatchMode):
     """Count the operations that would start a kernel on a GPU."""
@@ -56,45 +63,88 @@ class Launches(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def training_run(batch: int, d: int, width: int, objective: str, compiled: bool) -> _Run:
+def training_step(
+    batch: int, d: int, width: int, objective: str, *, compiled: bool = False
+) -> Step:
     rng = np.random.default_rng(0)
     data = di.Snapshots(times=[0, 1, 2], samples=[rng.normal(k, 1, (2000, d)) for k in range(3)])
     model = di.ActionMatching(
         width=width, depth=3, objective=objective, coupling="independent", time_sampling="uniform"
     )
-    model.training_ = di.Training(batch_size=batch, compile=compiled)
+    model.training_ = di.Training(batch_size=batch)
     scaling = Scaling.from_samples(data.times, list(data.samples))
     process = model.build(data, scaling).float()
-    return _Run(
-        process,
-        model.make_objective(process, data, scaling, 0),
-        model.training_,
-        0,
-        None,
-        False,
-        {},
-    )
+    run = TrainingRun(process, model.make_objective(process, data, scaling, 0), model.training_)
+    loss = torch.compile(run.objective.loss) if compiled else run.objective.loss
+    return lambda: run.update(loss)
 
 
-def floor(batch: int, d: int, width: int, boundary: bool):
+def floor(batch: int, d: int, width: int, boundary: bool) -> Step:
     sizes = [1 + d, width, width, width, 1]
-    weights = [torch.randn(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
-    rows = {n: {s: torch.randn(n, s) for s in set(sizes)} for n in (batch, 2 * batch)}
+    layers = list(zip(sizes, sizes[1:], strict=False))
+    weights = [torch.randn(a, b) for a, b in layers]
+    rows = {n: {size: torch.randn(n, size) for size in set(sizes)} for n in (batch, 2 * batch)}
     parameters = [torch.randn_like(w).requires_grad_() for w in weights]
     for p in parameters:
         p.grad = torch.randn_like(p)
     adam = torch.optim.AdamW(parameters, lr=1e-9, fused=True)
+    sweeps = [batch, batch, 2 * batch] if boundary else [batch, batch]
 
     def step():
-        for n, sweeps in ((batch, 2), (2 * batch, 1))[: 2 if boundary else 1]:
-            for _ in range(sweeps):
-                for a, b, w in zip(sizes, sizes[1:], weights, strict=False):
-                    torch.mm(rows[n][a], w)
-                    torch.mm(rows[n][b], w.T)
-                    torch.mm(rows[n][a].T, rows[n][b])
+        for n in sweeps:
+            for (a, b), w in zip(layers, weights, strict=True):
+                torch.mm(rows[n][a], w)
+                torch.mm(rows[n][b], w.T)
+                torch.mm(rows[n][a].T, rows[n][b])
         adam.step()
 
     return step
+
+
+def milliseconds(steps: dict[str, Step], rounds: int, repeat: int) -> dict[str, list[float]]:
+    """CPU time of every step in every round; the steps take turns, so that all see the same machine."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.process_time()
+            for _ in range(repeat):
+                step()
+            times[name].append((time.process_time() - start) / repeat * 1e3)
+    return times
+
+
+def launches(step: Step) -> int:
+    with Launches() as counter:
+        step()
+    return sum(counter.counts.values())
+
+
+def row(size: tuple[int, int, int], objective: str, options: argparse.Namespace) -> str:
+    batch, d, width = size
+    steps = {"eager": training_step(*size, objective)}
+    if options.compile:
+        steps["compiled"] = training_step(*size, objective, compiled=True)
+    steps["floor"] = floor(*size, objective == "boundary")
+    repeat = 1 if options.smallest else max(2, 4_000_000 // (batch * width * 16))
+    times = milliseconds(steps, options.rounds, repeat)
+
+    def ratio(name: str) -> str:
+        if name not in times:
+            return "-"
+        pairs = zip(times[name], times["floor"], strict=True)
+        return f"{statistics.median(a / b for a, b in pairs):.2f}"
+
+    cells = [
+        f"{objective}, batch {batch}, {d} features, width {width}",
+        ratio("eager"),
+        ratio("compiled"),
+        f"{min(times['eager']):.2f}",
+        f"{statistics.median(times['floor']):.2f}",
+        str(launches(steps["eager"])),
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -103,45 +153,17 @@ def main() -> None:
     )
     parser.add_argument("--compile", action="store_true", help="measure the compiled step as well")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--smallest", action="store_true", help="one round of the smallest size")
     options = parser.parse_args()
+    sizes = SIZES
+    if options.smallest:
+        sizes, options.rounds = SIZES[-1:], 1
     torch.set_num_threads(1)
-    print(
-        "| step | eager / floor | compiled / floor | floor, CPU ms | launches eager |\n|---|---|---|---|---|"
-    )
-    for batch, d, width in ((512, 50, 512), (512, 5, 512), (512, 5, 128), (256, 5, 64)):
+    print(HEAD)
+    print("|---" * 6 + "|")
+    for size in sizes:
         for objective in ("boundary", "velocity"):
-            runs = {"eager": training_run(batch, d, width, objective, False)}
-            if options.compile:
-                runs["compiled"] = training_run(batch, d, width, objective, True)
-            repeat = max(2, 4_000_000 // (batch * width * 16))
-            steps = {"floor": floor(batch, d, width, objective == "boundary")}
-            for name, run in runs.items():
-                loss = (
-                    torch.compile(run.objective.loss) if name == "compiled" else run.objective.loss
-                )
-                steps[name] = lambda run=run, loss=loss: run._update(loss)
-            spent = {name: [] for name in steps}
-            for name in steps:
-                steps[name]()
-            for _ in range(options.rounds):
-                for name, step in steps.items():
-                    began = time.process_time()
-                    for _ in range(repeat):
-                        step()
-                    spent[name].append((time.process_time() - began) / repeat * 1e3)
-            ratio = {
-                name: statistics.median(
-                    a / b for a, b in zip(spent[name], spent["floor"], strict=True)
-                )
-                for name in runs
-            }
-            with Launches() as launches:
-                runs["eager"]._update(runs["eager"].objective.loss)
-            print(
-                f"| {objective}, batch {batch}, {d} features, width {width} | {ratio['eager']:.2f} | "
-                f"{ratio.get('compiled', float('nan')):.2f} | {statistics.median(spent['floor']):.1f} | {sum(launches.counts.values())} |",
-                flush=True,
-            )
+            print(row(size, objective, options), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The training loop: schedule, averages, stopping, resuming, several processes."""
 
+import copy
 import math
 import os
 import runpy
@@ -18,7 +19,8 @@ from torch import nn
 import dyninfer as di
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import pick_device
-from dyninfer.learning.training import Training, train
+from dyninfer.learning.random import stream
+from dyninfer.learning.training import AveragedOptimizer, Training, train
 from dyninfer.transport.objectives import ActionObjective
 
 F64 = torch.float64
@@ -131,7 +133,7 @@ def test_learning_rates_in_the_history_are_those_that_were_used():
 
 def reference(steps, of=None, clip=1.0, decay=0.999):
     """Average weight and gradient norms of the first steps, with torch's plain AdamW and formulas written out."""
-    model, objective, generator = line(dtype=F64), Regression(), torch.Generator().manual_seed(0)
+    model, objective, generator = line(dtype=F64), Regression(), stream(0, "batches")
     s = brief(max_steps=of or steps)
     optimizer = torch.optim.AdamW(
         model.parameters(), weight_decay=s.weight_decay, foreach=False, fused=False
@@ -366,12 +368,14 @@ def test_a_resumed_fit_equals_an_uninterrupted_one_to_the_last_bit(
     monkeypatch.setattr(ActionObjective, "batch", draw)
     resumed = fit(path, resume=True, time_sampling=time_sampling)
     assert_same_fit(resumed, whole)
-    for name in ("parameters", "average", "best"):
-        for p, q in zip(
-            *(torch.load(tmp_path / f, weights_only=True)[name] for f in ("broken.pt", "whole.pt")),
-            strict=True,
-        ):
+    broken, unbroken = (
+        torch.load(tmp_path / f, weights_only=True) for f in ("broken.pt", "whole.pt")
+    )
+    for name in ("parameters", "average"):
+        for p, q in zip(broken["optimizer"][name], unbroken["optimizer"][name], strict=True):
             assert torch.equal(p, q)
+    for p, q in zip(broken["best"], unbroken["best"], strict=True):
+        assert torch.equal(p, q)
 
 
 def test_a_finished_run_that_is_resumed_changes_nothing(tmp_path):
@@ -387,7 +391,7 @@ def test_a_checkpoint_holds_tensors_and_plain_types_only(tmp_path):
     fit(tmp_path / "run.pt")
     state = torch.load(tmp_path / "run.pt", weights_only=True)
     assert state["step"] == 60
-    assert len(state["rows"]) > 0
+    assert len(state["history"]["rows"]) > 0
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
@@ -472,6 +476,18 @@ def test_a_damaged_checkpoint_and_one_of_something_else_are_refused(tmp_path):
             ValueError, match="run.pt' is damaged, or not one that this version wrote"
         ):
             run(checkpoint=path, resume=True)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused_in_a_sentence_that_names_it(tmp_path):
+    path = tmp_path / "run.pt"
+    run(checkpoint=path, max_steps=10)
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"format": 1, "version": "0.0.9"}, path)
+    with pytest.raises(ValueError, match="was written by dyninfer 0.0.9, in a format that version"):
+        run(checkpoint=path, resume=True)
+    torch.save({"parameters": [], "identity": {}}, path)  # of the first version, which wrote none
+    with pytest.raises(ValueError, match="was written by dyninfer 0.1.0 or earlier"):
+        run(checkpoint=path, resume=True)
 
 
 def test_a_checkpoint_replaces_no_folder_and_no_device(tmp_path):
@@ -634,3 +650,58 @@ def test_two_processes_give_the_weights_of_one_and_stop_at_the_same_step(tmp_pat
     for name, values in one["history"].items():
         np.testing.assert_allclose(first["history"][name], values, atol=1e-5)
         assert first["history"][name] == second["history"][name]
+
+
+# --- steps with averages, for objectives that have an inner game ---
+
+
+def quadratic(start=4.0):
+    return nn.Parameter(torch.tensor([start], dtype=F64))
+
+
+def updates_of(parameter, **settings):
+    sgd = torch.optim.SGD([parameter], lr=0.1)
+    return AveragedOptimizer(sgd, lambda n: 1.0 / (1 + n), gradient_clip=None, **settings)
+
+
+def follow(updates, parameter, steps):
+    for _ in range(steps):
+        updates.zero_grad()
+        (0.5 * parameter.square()).sum().backward()
+        updates.step()
+
+
+def test_steps_follow_the_schedule_and_can_be_slowed_down():
+    x = quadratic()
+    updates = updates_of(x)
+    follow(updates, x, 2)
+    assert x.item() == pytest.approx(4 * 0.9 * 0.95, rel=1e-12)
+    updates.slow_down(0.5)
+    follow(updates, x, 1)
+    assert x.item() == pytest.approx(4 * 0.9 * 0.95 * (1 - 0.1 / 3 / 2), rel=1e-12)
+
+
+def test_steps_that_are_put_down_are_taken_up_to_the_last_bit():
+    x, y = quadratic(), quadratic(1.0)
+    one, other = updates_of(x, ema_decay=0.9), updates_of(y, ema_decay=0.9)
+    follow(one, x, 3)
+    one.slow_down(0.3)
+    follow(one, x, 2)
+    other.restore(copy.deepcopy(one.state()))
+    follow(one, x, 4)
+    follow(other, y, 4)
+    assert x.item() == y.item()
+    assert torch.equal(one.average[0], other.average[0])
+    assert one.n_steps == other.n_steps == 9
+
+
+def test_averages_stand_in_for_a_while_and_a_restart_forgets_them():
+    x = quadratic()
+    updates = updates_of(x, ema_decay=1.0)
+    follow(updates, x, 5)
+    own = x.item()
+    with updates.averaged():
+        assert x.item() == updates.average[0].item() != own
+    assert x.item() == own
+    updates.restart([torch.tensor([2.0], dtype=F64)])
+    assert x.item() == updates.average[0].item() == 2.0

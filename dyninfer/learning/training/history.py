@@ -1,0 +1,73 @@
+"""What a run leaves to look at: the rows of its history, and a progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dyninfer.learning.parallel import mean_over_processes
+
+
+class History:
+    """Means of the terms of the loss, a row for every few steps.
+
+    Sums stay on the device until a row is closed, so that no step waits for it.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Add the scalars of one step."""
+        for name, value in terms.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.count += 1
+
+    def close_row(self, step: int, **others: float) -> dict[str, float]:
+        """Append a row with the means since the last one, over all processes; return the means."""
+        totals = torch.stack([total.double() for total in self.sums.values()])
+        mean_over_processes([totals])
+        means = dict(zip(self.sums, (totals / self.count).tolist(), strict=True))
+        self.rows.append({"step": step, **means, **others})
+        self.sums, self.count = {}, 0
+        return means
+
+    def note(self, name: str, value: float, *, step: int, seconds: float) -> None:
+        """Write a value into the row of a step, or into one of its own."""
+        if not self.rows or self.rows[-1]["step"] != step:
+            self.rows.append({"step": step, "seconds": seconds})
+        self.rows[-1][name] = value
+
+    def table(self) -> pd.DataFrame:
+        """All rows."""
+        return pd.DataFrame(self.rows)
+
+    def state(self) -> dict[str, Any]:
+        """Rows, and the sums of the row that is not closed yet."""
+        return {"rows": self.rows, "sums": self.sums, "count": self.count}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Undo :meth:`state`."""
+        self.rows, self.sums, self.count = state["rows"], state["sums"], state["count"]
+
+
+@contextmanager
+def progress_bar(show: bool, total: int, initial: int) -> Iterator[Any]:
+    """Bar of ``total`` steps, of which ``initial`` were made before."""
+    from tqdm.auto import tqdm
+
+    # A log file is not a screen: there, a line every ten seconds is enough.
+    on_screen = sys.stderr.isatty() or "ipykernel" in sys.modules
+    interval = 0.3 if on_screen else 10.0
+    with tqdm(
+        total=total, initial=initial, disable=not show, unit="step", mininterval=interval
+    ) as bar:
+        yield bar

@@ -1,0 +1,303 @@
+"""The loop itself: draw, step, observe, validate."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from dyninfer.learning.objective import Batch, Objective
+from dyninfer.learning.parallel import mean_over_processes, rank, share, threads, world
+from dyninfer.learning.random import stream
+from dyninfer.learning.training.checkpoint import CheckpointFile
+from dyninfer.learning.training.history import History, progress_bar
+from dyninfer.learning.training.optimizer import AveragedOptimizer, copies
+from dyninfer.learning.training.settings import Training
+
+logger = logging.getLogger("dyninfer")
+
+# Below this many parameters a second thread gains nothing, and loses much where cores are shared.
+SMALL_NETWORK = 300_000
+
+LossTerms = Callable[[nn.Module, Batch], dict[str, Tensor]]
+
+
+class Result(NamedTuple):
+    """What the loop returns; the module then holds the best averaged weights."""
+
+    history: pd.DataFrame
+    status: str  # "finished", "stopped early", "interrupted" or "diverged"
+
+
+def train(
+    process: nn.Module,
+    objective: Objective,
+    settings: Training,
+    *,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    identity: dict[str, str] | None = None,
+    paces: dict[str, float] | None = None,
+) -> Result:
+    """Minimise an objective over a module's parameters.
+
+    Parameters
+    ----------
+    process : module
+        Trained in place; ends with the averaged weights of the best validation (or of the last step).
+    objective : Objective
+    settings : Training
+    seed : int
+        Fixes all draws. With several processes (``torchrun``) every process draws the same batch and takes
+        its share of it, so the result does not depend on their number beyond rounding.
+    checkpoint : path, optional
+        File for the state of the run, rewritten as a whole every ``checkpoint_every`` steps and at the end.
+    resume : bool
+        Continue from ``checkpoint`` if it exists; on one device the result is then the same to the last bit.
+    progress : bool
+        Show a progress bar.
+    identity : dict of str, optional
+        What the run is of, by name (settings, data): a checkpoint in which one of them differs is refused.
+    paces : dict of str, optional
+        Multiples of the learning rate, by the beginning of the names of the parameters that have them.
+
+    Notes
+    -----
+    Ctrl-C ends the run and keeps the model so far; a loss that is not finite ends it with a warning.
+    """
+    run = TrainingRun(process, objective, settings.check(), seed=seed, paces=paces)
+    if settings.batch_size < world():
+        raise ValueError(
+            f"training.batch_size ({settings.batch_size}) must be at least the number of processes "
+            f"({world()})"
+        )
+    if resume and checkpoint is None:
+        raise ValueError("resume=True needs the checkpoint file to resume from; give checkpoint=")
+    if checkpoint is not None:
+        what = {"seed": str(seed), "precision": settings.precision, **(identity or {})}
+        run.file = CheckpointFile(checkpoint, what)
+    if resume:
+        run.resume()
+    return run.go(progress)
+
+
+class TrainingRun:
+    """One run of the loop, and everything that a checkpoint must hold.
+
+    Parameters
+    ----------
+    process : module
+    objective : Objective
+    settings : Training
+    seed : int
+    paces : dict of str, optional
+        See :func:`train`.
+    """
+
+    def __init__(
+        self,
+        process: nn.Module,
+        objective: Objective,
+        settings: Training,
+        *,
+        seed: int = 0,
+        paces: dict[str, float] | None = None,
+    ):
+        self.process, self.objective, self.settings = process, objective, settings
+        self.optimizer = _optimizer(process, settings, paces or {})
+        self.device = self.optimizer.parameters[0].device
+        self.generator = stream(seed, "batches", device=self.device)
+        self.best = copies(self.optimizer.average)
+        self.best_value = math.inf
+        self.stale_validations = 0
+        self.history = History()
+        self.step, self.seconds = 0, 0.0
+        self.file: CheckpointFile | None = None
+
+    def go(self, progress: bool = False) -> Result:
+        """Make all steps that are left."""
+        settings = self.settings
+        small = sum(p.numel() for p in self.optimizer.parameters) < SMALL_NETWORK
+        one_thread = small and self.device.type == "cpu"
+        show = progress and rank() == 0
+        with (
+            threads(settings.threads or (1 if one_thread else None)),
+            progress_bar(show, settings.max_steps, self.step) as bar,
+        ):
+            try:
+                status = self._make_steps(bar)
+            except KeyboardInterrupt:
+                status = "interrupted"
+                logger.warning("interrupted at step %d: the model so far is kept", self.step)
+        if status in ("finished", "stopped early"):
+            self._save()
+        # Without a validation the averaged weights of the last step are the result.
+        unvalidated = math.isinf(self.best_value) and status != "diverged"
+        self.optimizer.put(self.optimizer.average if unvalidated else self.best)
+        return Result(self.history.table(), status)
+
+    def update(self, loss_terms: LossTerms) -> dict[str, Tensor]:
+        """Make one step; return the means of the terms, scalars on the device."""
+        settings = self.settings
+        batch, portion = share(self.objective.batch(settings.batch_size, self.generator))
+        self.optimizer.zero_grad()
+        autocast = settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=autocast):
+            terms = loss_terms(self.process, batch)
+        (terms["loss"].mean() * portion).backward()
+        norm = self.optimizer.step()
+        self.objective.observe(batch, terms)
+        means = {name: value.detach().mean() * portion for name, value in terms.items()}
+        return means | {"gradient_norm": norm}
+
+    def resume(self) -> None:
+        """Continue from the checkpoint, if there is one."""
+        state = None if self.file is None else self.file.read(self.device)
+        if state is None:
+            return
+        saved = [tuple(p.shape) for p in state["optimizer"]["parameters"]]
+        if saved != [tuple(p.shape) for p in self.optimizer.parameters]:
+            raise ValueError(
+                f"checkpoint {str(self.file.path)!r} is of another model "  # type: ignore[union-attr]
+                "(its weights have other shapes); remove it"
+            )
+        self.optimizer.restore(state["optimizer"])
+        self.history.restore(state["history"])
+        self.objective.restore(state["objective"])
+        self.generator.set_state(state["generator"].cpu())
+        self.best, self.best_value = state["best"], state["best_value"]
+        self.stale_validations = state["stale_validations"]
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def _make_steps(self, bar: Any) -> str:
+        settings = self.settings
+        loss_terms: LossTerms = self.objective.loss
+        if settings.compile:
+            loss_terms = torch.compile(loss_terms)
+        begin = time.perf_counter() - self.seconds
+        while self.step < settings.max_steps:
+            if settings.patience is not None and self.stale_validations >= settings.patience:
+                self._report_early_stop()
+                return "stopped early"
+            self.history.add(self.update(loss_terms))
+            self.step += 1
+            self.seconds = time.perf_counter() - begin
+            bar.update(1)
+            if self._is_time_to(settings.log_every) and not self._log(bar):
+                return "diverged"
+            if self._is_time_to(settings.validate_every):
+                self._validate()
+            if self.step % settings.checkpoint_every == 0:
+                self._save()
+        return "finished"
+
+    def _is_time_to(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.settings.max_steps
+
+    def _log(self, bar: Any) -> bool:
+        """Append a row to the history; False where the loss is no longer finite."""
+        rate = self.settings.learning_rate_at(self.step - 1)
+        row = self.history.close_row(self.step, learning_rate=rate, seconds=self.seconds)
+        shown = {"loss": f"{row['loss']:.4g}"}
+        if math.isfinite(self.best_value):
+            shown["val"] = f"{self.best_value:.4g}"
+        bar.set_postfix(shown, refresh=False)
+        if math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"]):
+            return True
+        not_finite = [name for name, value in row.items() if not math.isfinite(value)]
+        warnings.warn(
+            f"training diverged before step {self.step} ({', '.join(not_finite)} not finite); the best "
+            f"weights so far are kept. Lower training.learning_rate (now "
+            f"{self.settings.learning_rate:g}) or training.gradient_clip (now "
+            f"{self.settings.gradient_clip})",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+        return False
+
+    def _validate(self) -> None:
+        """Validate the averaged weights and keep them if they are the best so far."""
+        with self.optimizer.averaged():
+            value = self.objective.validation(self.process)
+        if value is None:
+            if self._is_finite():
+                self.best = copies(self.optimizer.average)
+            return
+        value = self._agreed(value)
+        self.history.note("validation", value, step=self.step, seconds=self.seconds)
+        if value < self.best_value:
+            self.best_value, self.stale_validations = value, 0
+            self.best = copies(self.optimizer.average)
+        else:
+            self.stale_validations += 1
+
+    def _agreed(self, value: float) -> float:
+        """Mean over all processes, so that all of them stop at the same step."""
+        if world() == 1:
+            return value
+        mean = torch.tensor([value], dtype=torch.float64, device=self.device)
+        mean_over_processes([mean])
+        return float(mean)
+
+    def _report_early_stop(self) -> None:
+        logger.info(
+            "stopped at step %d: the validation loss has not improved on %.5g for %d validations; "
+            "best weights restored",
+            self.step,
+            self.best_value,
+            self.stale_validations,
+        )
+
+    def _is_finite(self) -> bool:
+        return all(bool(values.isfinite().all()) for values in self.optimizer.average)
+
+    def _save(self) -> None:
+        if self.file is None or rank() > 0 or not self._is_finite():
+            return
+        self.file.write(
+            {
+                "optimizer": self.optimizer.state(),
+                "history": self.history.state(),
+                "objective": self.objective.state(),
+                "generator": self.generator.get_state(),
+                "best": self.best,
+                "best_value": self.best_value,
+                "stale_validations": self.stale_validations,
+                "step": self.step,
+                "seconds": self.seconds,
+            }
+        )
+
+
+def _optimizer(
+    process: nn.Module, settings: Training, paces: dict[str, float]
+) -> AveragedOptimizer:
+    """AdamW over the parameters that learn, grouped by the multiple of the learning rate they have."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in process.named_parameters():
+        if parameter.requires_grad:
+            pace = next((p for start, p in paces.items() if name.startswith(start)), 1.0)
+            groups.setdefault(pace, []).append(parameter)
+    device = next(iter(groups.values()))[0].device
+    adam = torch.optim.AdamW(
+        [{"params": group, "lr": settings.learning_rate * p} for p, group in groups.items()],
+        weight_decay=settings.weight_decay,
+        # Foreach and fused Adam give the same numbers; fused is one launch, and not on every device.
+        fused=device.type in ("cpu", "cuda"),
+    )
+    return AveragedOptimizer(
+        adam,
+        settings.schedule,
+        gradient_clip=settings.gradient_clip,
+        ema_decay=settings.ema_decay,
+    )

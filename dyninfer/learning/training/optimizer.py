@@ -1,0 +1,143 @@
+"""An optimiser with a schedule, a clipped gradient and averaged weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from dyninfer.learning.parallel import mean_over_processes
+
+
+class AveragedOptimizer:
+    """Steps of a torch optimiser, and the running mean of the weights that they lead to.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Its learning rates are the peaks of the schedule, each group's its own.
+    schedule : callable, ``int -> float``
+        Multiple of the peaks at a step, counted from 0.
+    gradient_clip : float, optional
+        Largest global norm of the gradient; None leaves it.
+    ema_decay : float
+        Decay of the averages; it rises to this value as ``(1 + n) / (10 + n)``, so that the average
+        soon forgets the weights that the run began with.
+
+    Attributes
+    ----------
+    parameters : list of Tensor
+        What is optimised.
+    average : list of Tensor
+        Its running mean.
+    n_steps : int
+        Steps made so far.
+    slowdown : float
+        Factor of all learning rates, 1 unless :meth:`slow_down` was called.
+
+    Notes
+    -----
+    The averages are those of ``torch.optim.swa_utils``, without its ``AveragedModel``: that one copies
+    the whole module and counts its steps in a tensor, which a GPU is asked for, and waits for, in
+    every step.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        schedule: Callable[[int], float],
+        *,
+        gradient_clip: float | None = 1.0,
+        ema_decay: float = 0.999,
+    ):
+        self.optimizer, self.schedule = optimizer, schedule
+        self.max_norm = math.inf if gradient_clip is None else gradient_clip
+        self.ema_decay = ema_decay
+        self.parameters: list[Tensor] = [p for g in optimizer.param_groups for p in g["params"]]
+        self.average = copies(self.parameters)
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        self.n_steps, self.slowdown = 0, 1.0
+        self.scheduler = LambdaLR(optimizer, self._multiple)
+
+    def step(self) -> Tensor:
+        """Follow the gradients that a backward pass has left.
+
+        Returns
+        -------
+        Tensor
+            Global norm of the gradient before it was clipped, a scalar on the device.
+        """
+        mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        decay = min(self.ema_decay, (1 + self.n_steps) / (10 + self.n_steps))
+        get_ema_multi_avg_fn(decay)(self.average, self.parameters, self.n_steps)
+        self.n_steps += 1
+        return norm
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def slow_down(self, factor: float) -> None:
+        """Multiply the learning rates of all further steps."""
+        self.slowdown *= factor
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
+
+    def restart(self, values: Sequence[Tensor]) -> None:
+        """Go on from given weights: the averages begin there, and the optimiser's moments are gone."""
+        self.put(values)
+        self.average = copies(self.parameters)
+        self.optimizer.state.clear()
+
+    def put(self, values: Sequence[Tensor]) -> None:
+        """Set the parameters."""
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, list(values))
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the averages in the place of the parameters for a while."""
+        own = copies(self.parameters)
+        self.put(self.average)
+        try:
+            yield
+        finally:
+            self.put(own)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, as tensors and numbers."""
+        return {
+            "parameters": [p.detach() for p in self.parameters],
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "n_steps": self.n_steps,
+            "slowdown": self.slowdown,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Undo :meth:`state`; schedule and peaks stay those of this run."""
+        self.put(state["parameters"])
+        self.average = state["average"]
+        self.n_steps, self.slowdown = state["n_steps"], state["slowdown"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["initial_lr"] = peak
+        # Its first act is a step, which leads to the learning rate of `n_steps`.
+        self.scheduler = LambdaLR(self.optimizer, self._multiple, last_epoch=self.n_steps - 1)
+
+    def _multiple(self, step: int) -> float:
+        return self.slowdown * self.schedule(step)
+
+
+def copies(values: Sequence[Tensor]) -> list[Tensor]:
+    """Copies that no gradient flows to."""
+    return [value.detach().clone() for value in values]

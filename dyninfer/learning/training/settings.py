@@ -1,0 +1,141 @@
+"""Settings of the training loop, and the schedule of its learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from dyninfer.learning.settings import Settings
+
+Precision = Literal["float32", "float64", "bfloat16"]
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Training(Settings):
+    """Settings of the training loop.
+
+    Parameters
+    ----------
+    max_steps : int
+        Steps of the optimiser at most.
+    batch_size : int
+        Samples per step, over all processes together.
+    learning_rate : float
+        Peak learning rate of AdamW.
+    warmup_steps : int
+        Steps over which the learning rate rises linearly to its peak; afterwards it falls along a cosine.
+    final_learning_rate : float
+        Learning rate at ``max_steps`` as a fraction of the peak.
+    weight_decay : float
+        Decoupled weight decay.
+    gradient_clip : float or None
+        Largest global norm of the gradient.
+    ema_decay : float
+        Decay of the averaged weights, which are the result; it rises to this value as
+        ``(1 + n) / (10 + n)``.
+    validation_fraction : float
+        Part of every snapshot kept for early stopping; 0 trains on everything for ``max_steps``.
+    validate_every : int
+        Steps between two validations.
+    patience : int or None
+        Validations without improvement after which training stops; None never stops early.
+    log_every : int
+        Steps between two rows of the history.
+    checkpoint_every : int
+        Steps between two checkpoints, where a checkpoint file was given.
+    device : str
+        "auto" takes a GPU where there is one; otherwise any torch device.
+    threads : int, optional
+        CPU threads; by default one for networks of fewer than 300,000 parameters, where more would mostly
+        wait for each other, and torch's own number above.
+    precision : {"float32", "float64", "bfloat16"}
+        Number format; bfloat16 computes the loss under autocast and keeps float32 weights.
+    compile : bool
+        Compile the loss with ``torch.compile``: a few seconds at the start, faster steps for small
+        networks.
+    """
+
+    max_steps: int = 4000
+    batch_size: int = 512
+    learning_rate: float = 3e-3
+    warmup_steps: int = 100
+    final_learning_rate: float = 0.01
+    weight_decay: float = 1e-5
+    gradient_clip: float | None = 1.0
+    ema_decay: float = 0.999
+    validation_fraction: float = 0.1
+    validate_every: int = 200
+    patience: int | None = 8
+    log_every: int = 20
+    checkpoint_every: int = 500
+    device: str = "auto"
+    threads: int | None = None
+    precision: Precision = "float32"
+    compile: bool = False
+
+    def check(self) -> Training:
+        """Return self, or raise a ValueError or TypeError naming the setting that cannot be."""
+        self.check_kinds("training.")
+        for name in ("max_steps", "batch_size", "validate_every", "log_every", "checkpoint_every"):
+            self._require(name, getattr(self, name) >= 1, "be at least 1")
+        self._require(
+            "validation_fraction", 0 <= self.validation_fraction <= 0.9, "lie in [0, 0.9]"
+        )
+        for name in ("ema_decay", "final_learning_rate"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "lie in [0, 1]")
+        for name in ("warmup_steps", "weight_decay"):
+            self._require(name, getattr(self, name) >= 0, "not be negative")
+        self._require("learning_rate", self.learning_rate > 0, "be positive")
+        if self.gradient_clip is not None:
+            self._require("gradient_clip", self.gradient_clip > 0, "be positive")
+        if self.patience is not None:
+            self._require(
+                "patience", self.patience >= 1, "be at least 1, or None to never stop early"
+            )
+        if self.threads is not None:
+            self._require("threads", self.threads >= 1, "be at least 1, or None")
+        known = ("float32", "float64", "bfloat16")
+        self._require("precision", self.precision in known, "be float32, float64 or bfloat16")
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of weights and data."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    def schedule(self, step: int) -> float:
+        """Learning rate at a step as a fraction of the peak."""
+        return warmup_then_cosine(
+            step, self.max_steps, warmup=self.warmup_steps, final=self.final_learning_rate
+        )
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate at a step."""
+        return self.learning_rate * self.schedule(step)
+
+    def _require(self, name: str, fits: Any, must: str) -> None:
+        if not fits:
+            raise ValueError(f"training.{name} must {must}, found {getattr(self, name)!r}")
+
+
+def warmup_then_cosine(step: int, total: int, *, warmup: int = 0, final: float = 0.0) -> float:
+    """Multiple of the peak learning rate: a straight rise, then half a period of a cosine.
+
+    Parameters
+    ----------
+    step : int
+        Counted from 0.
+    total : int
+        Step at which the cosine ends; later ones have its last value.
+    warmup : int
+        Steps of the rise; the first of them is not at zero.
+    final : float
+        Value at the end.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min((step - warmup) / max(total - warmup, 1), 1.0)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
