@@ -386,7 +386,7 @@ class MarkovJumpInference(PathEstimator):
     def initial_(self) -> np.ndarray:
         """Law of the state at the first observation of a path ``(S,)``."""
         self._check_fitted()
-        return self.process_.start_law().numpy()
+        return self.process_.start_distribution().numpy()
 
     @property
     def noise_(self) -> float | None:
@@ -397,7 +397,7 @@ class MarkovJumpInference(PathEstimator):
         return float(1 - self.emission_.confusion.diagonal().mean())
 
     def _model(self) -> tuple[Tensor, Emission, Tensor]:
-        return self.process_.generator, self.emission_, self.process_.start_law()
+        return self.process_.generator, self.emission_, self.process_.start_distribution()
 
     def _seen(self, paths: Paths) -> Paths:
         """Paths as the likelihood takes them: labels, or numbers for a Gaussian emission."""

@@ -80,7 +80,7 @@ def _distribution_at(process: MarkovJump, n_paths: int, time: float) -> Tensor:
     """Distributions of the first states ``(process, S)``, one per process."""
     if n_paths < 1:
         raise ValueError(f"the number of paths must be positive, found {n_paths}")
-    distribution = process.start_law()
+    distribution = process.start_distribution()
     if time > 0:
         distribution = process.marginal(torch.tensor(time, dtype=torch.float64))
     return distribution.expand(*process.batch_shape, -1).reshape(-1, process.n_states)

@@ -72,6 +72,39 @@ def stream(seed: int, *names: Name, device: torch.device | str = "cpu") -> torch
     return torch.Generator(device).manual_seed(subseed(seed, *names))
 
 
+class NumberedStreams:
+    """Streams of numbered pairs, such as blocks of paths and segments of time, of one purpose.
+
+    As :func:`stream`, for loops that need thousands of them: one generator is moved from pair to
+    pair, and two pairs never share numbers as long as rows stay below 2^20 and columns below 2^12.
+
+    Parameters
+    ----------
+    seed : int
+    *names : str or int
+        What the numbers are for.
+    device : torch.device or str
+    """
+
+    def __init__(self, seed: int, *names: Name, device: torch.device | str = "cpu"):
+        self._shift = subseed(seed, *names, "shift")
+        # Odd, so that multiplying by it modulo 2^32 loses nothing.
+        self._factor = subseed(seed, *names, "factor") | 1
+        self._generator = torch.Generator(device)
+
+    def at(self, row: int, column: int) -> torch.Generator:
+        """Generator of a pair, until the next call."""
+        return self._generator.manual_seed(self.seed(row, column))
+
+    def seed(self, row: int, column: int) -> int:
+        """Seed of a pair by a keyed bijection of 32-bit numbers, as torch keeps only 32 bits."""
+        word = (column << 20 ^ row) + self._shift & MASK32
+        # The first two are murmur3's finaliser, which spreads every bit over all (Appleby, 2011).
+        for factor in (0x85EBCA6B, 0xC2B2AE35, self._factor):
+            word = (word ^ word >> 16) * factor & MASK32
+        return word ^ word >> 15
+
+
 def numpy_stream(seed: int, *names: Name) -> np.random.Generator:
     """NumPy generator of one purpose; see :func:`stream`."""
     return np.random.default_rng(subseed(seed, *names))

@@ -150,7 +150,7 @@ class CellStates:
         """
         check_draw(n, seed)
         g = stream(seed, "clones")
-        initial = self.process().start_law()
+        initial = self.process().start_distribution()
         first = torch.multinomial(initial, n, replacement=True, generator=g)
         state = first.repeat_interleave(self.cells_per_clone)
         clone = torch.arange(n).repeat_interleave(self.cells_per_clone)

@@ -337,7 +337,7 @@ def speed_rows(seed: int) -> Rows:
     q, g = process.generator.numpy(), np.random.default_rng(seed)
     rates = -np.diag(q)
     target = np.cumsum(np.where(np.eye(6, dtype=bool), 0, q) / rates[:, None], axis=1)
-    first = np.cumsum(process.start_law().numpy())
+    first = np.cumsum(process.start_distribution().numpy())
     for stop, name in ((2.5, "5 jumps"), (45.0, "100 jumps")):
         grid, n = np.linspace(0, stop, 100), 500
         began = time.process_time()

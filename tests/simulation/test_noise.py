@@ -48,8 +48,8 @@ def test_segments_cover_all_steps_once():
 
 
 def test_blocks_never_share_a_generator_seed():
-    noise = PathNoise(11, 10, 1, torch.zeros(1))
-    seeds = {noise._seed(block, segment) for block in range(3000) for segment in range(60)}
+    streams = PathNoise(11, 10, 1, torch.zeros(1)).streams
+    seeds = {streams.seed(block, segment) for block in range(3000) for segment in range(60)}
     assert len(seeds) == 3000 * 60
 
 

@@ -14,18 +14,20 @@ States = str | int | Sequence[str | int]
 
 
 class MarkovJump(nn.Module):
-    """A process that waits in a state and jumps: its law solves the master equation ``dp/dt = p Q``.
+    """A process that waits in a state and jumps.
 
-    Everything is float64 and differentiable, and is computed for a whole batch of generators at once. Chains that
-    are not irreducible are never cut down: what does not exist is refused by name, what is infinite is ``inf``.
+    Its distribution solves the master equation ``dp/dt = p Q``. Everything is float64 and
+    differentiable, and is computed for a whole batch of generators at once. Chains that are not
+    irreducible are never cut down: what does not exist is refused by name, what is infinite is
+    ``inf``.
 
     Parameters
     ----------
     generator : Tensor or array, ``(..., S, S)``
-        ``Q[i, j]`` is the rate of the jump from ``i`` to ``j``, per time unit; rows sum to zero. With ``breaks``,
-        ``(..., k, S, S)``: one generator per period.
+        ``Q[i, j]`` is the rate of the jump from ``i`` to ``j``, per time unit; rows sum to zero. With
+        ``breaks``, ``(..., k, S, S)``: one generator per period.
     initial : Tensor or array, ``(..., S)``, optional
-        Law at time 0; by default the stationary law.
+        Distribution at time 0; by default the stationary distribution.
     state_names : sequence of S str, optional
         By default the numbers of the states.
     breaks : sequence of k − 1 floats, optional
@@ -59,7 +61,7 @@ class MarkovJump(nn.Module):
         q = checks.as_generator(generator)
         self.register_buffer("generator", q)
         self.register_buffer("breaks", checks.as_breaks(breaks, q))
-        self.register_buffer("initial", checks.as_law(initial, q))
+        self.register_buffer("initial", checks.as_distribution(initial, q))
         self.state_names = checks.as_names(state_names, q.shape[-1])
 
     @classmethod
@@ -78,16 +80,21 @@ class MarkovJump(nn.Module):
         return self.generator.shape[: -3 if len(self.breaks) else -2]
 
     def at(self, t: float) -> MarkovJump:
-        """Process with the generator that rules at time ``t``, constant in time and with its stationary law."""
-        if not len(self.breaks):
-            return MarkovJump(self.generator, state_names=self.state_names)
-        period = int((self.breaks <= t).sum())
-        return MarkovJump(self.generator[..., period, :, :], state_names=self.state_names)
+        """Process with the generator that rules at time ``t``, constant in time.
+
+        It starts from its stationary distribution.
+        """
+        q = self.generator
+        if len(self.breaks):
+            period = int((self.breaks <= t).sum())
+            q = q[..., period, :, :]
+        return MarkovJump(q, state_names=self.state_names)
 
     def transition(self, dt: Tensor | float, start: Tensor | float = 0.0) -> Tensor:
-        """Transition probabilities ``(..., S, S)`` from time ``start`` to ``start + dt``; row ``i`` starts in ``i``.
+        """Transition probabilities ``(..., S, S)`` from time ``start`` to ``start + dt``.
 
-        ``dt`` and ``start`` broadcast against the batch; ``start`` matters only where the generator changes in time.
+        Row ``i`` starts in ``i``. ``dt`` and ``start`` broadcast against the batch; ``start`` matters
+        only where the generator changes in time.
         """
         dt = torch.as_tensor(dt, dtype=torch.float64, device=self.generator.device)
         if not bool((dt >= 0).all()):
@@ -97,35 +104,39 @@ class MarkovJump(nn.Module):
         start = torch.as_tensor(start, dtype=torch.float64, device=dt.device)
         ends = [-torch.inf, *self.breaks.tolist(), torch.inf]
         p = torch.eye(self.n_states, dtype=torch.float64, device=dt.device)
-        for k, (low, high) in enumerate(zip(ends, ends[1:], strict=False)):
-            spent = ((start + dt).clamp(max=high) - start.clamp(min=low)).clamp(min=0)
-            p = p @ chain.transition_matrix(self.generator[..., k, :, :], spent)
+        for k in range(len(ends) - 1):
+            first = start.clamp(min=ends[k])
+            last = (start + dt).clamp(max=ends[k + 1])
+            dwell_time = (last - first).clamp(min=0)
+            p = p @ chain.transition_matrix(self.generator[..., k, :, :], dwell_time)
         return p
 
-    def start_law(self) -> Tensor:
-        """Law at time 0 ``(..., S)``: ``initial``, or the stationary law where none was given."""
+    def start_distribution(self) -> Tensor:
+        """Distribution at time 0 ``(..., S)``: ``initial``, or the stationary one by default."""
         return self.stationary() if self.initial is None else self.initial
 
     def marginal(self, t: Tensor | float) -> Tensor:
-        """Law at time ``t`` ``(..., S)``, ``t`` broadcast against the batch."""
-        return (self.start_law()[..., None, :] @ self.transition(t))[..., 0, :]
+        """Distribution at time ``t`` ``(..., S)``, ``t`` broadcast against the batch."""
+        return (self.start_distribution()[..., None, :] @ self.transition(t))[..., 0, :]
 
     def stationary(self) -> Tensor:
-        """Stationary law ``(..., S)``; states that are left for good have probability 0.
+        """Stationary distribution ``(..., S)``; states that are left for good have probability 0.
 
         Raises
         ------
         ValueError
-            If there are several closed classes, and so several stationary laws.
+            If there are several closed classes, and so several stationary distributions.
         """
         self._check_one_class("stationary")
-        return chain.stationary_law(self.generator)
+        return chain.stationary_distribution(self.generator)
 
     def mean_first_passage(self, target: States) -> Tensor:
-        """Mean time ``(..., S)`` until one of the ``target`` states is entered; inf where that may never happen."""
-        return chain.mean_first_passage(
-            self._constant("mean_first_passage"), self._mask(target, "target")
-        )
+        """Mean time ``(..., S)`` until one of the ``target`` states is entered.
+
+        It is inf where that may never happen.
+        """
+        q = self._constant("mean_first_passage")
+        return chain.mean_first_passage(q, self._mask(target, "target"))
 
     def first_passage_matrix(self) -> Tensor:
         """Mean first-passage times ``(..., S, S)`` from row to column."""
@@ -134,15 +145,15 @@ class MarkovJump(nn.Module):
     def relaxation_times(self) -> Tensor:
         """``−1 / Re λ`` of the eigenvalues but the first zero ``(..., S − 1)``, the slowest first.
 
-        Every further closed class keeps its own stationary law for ever and counts as one infinite time.
+        Every further closed class keeps its own stationary distribution for ever and counts as one
+        infinite time.
         """
         q = self._constant("relaxation_times")
         real = torch.linalg.eigvals(q).real.sort(-1, descending=True).values[..., 1:]
-        kept = (
-            torch.arange(self.n_states - 1, device=q.device)
-            < chain.n_closed_classes(q)[..., None] - 1
-        )
-        return (-1 / real).masked_fill(kept, torch.inf)
+        n_infinite = chain.n_closed_classes(q)[..., None] - 1
+        # By their number: rounding would make the zero eigenvalues slightly positive or negative.
+        is_infinite = torch.arange(self.n_states - 1, device=q.device) < n_infinite
+        return (-1 / real).masked_fill(is_infinite, torch.inf)
 
     def committor(self, a: States, b: States) -> Tensor:
         """Probability ``(..., S)`` of entering ``b`` before ``a``.
@@ -152,17 +163,19 @@ class MarkovJump(nn.Module):
         ValueError
             If ``a`` and ``b`` overlap, or a state reaches neither.
         """
-        q, in_a, in_b = self._constant("committor"), self._mask(a, "a"), self._mask(b, "b")
+        q = self._constant("committor")
+        in_a, in_b = self._mask(a, "a"), self._mask(b, "b")
         if bool((in_a & in_b).any()):
             raise ValueError(f"a and b must have no state in common, found {a!r} and {b!r}")
         ends = in_a | in_b
-        unsure = chain.mean_first_passage(q.detach(), ends).isinf()
-        if bool(unsure.any()):
-            names = self._names(unsure.reshape(-1, self.n_states).any(0))
+        never = chain.mean_first_passage(q.detach(), ends).isinf()
+        if bool(never.any()):
+            names = self._names(never.reshape(-1, self.n_states).any(0))
             raise ValueError(f"committor does not exist for {names}, which may never reach a or b")
         eye = torch.eye(self.n_states, dtype=q.dtype, device=q.device)
+        matrix = torch.where(ends[:, None], eye, q)
         right = in_b.to(q).expand(q.shape[:-1])
-        return torch.linalg.solve(torch.where(ends[:, None], eye, q), right[..., None])[..., 0]
+        return torch.linalg.solve(matrix, right[..., None])[..., 0]
 
     def fluxes(self) -> Tensor:
         """Jumps per time unit ``π_i Q_ij`` ``(..., S, S)`` in the stationary state; 0 on the diagonal."""
@@ -170,7 +183,10 @@ class MarkovJump(nn.Module):
         return chain.stationary_fluxes(self.generator)
 
     def entropy_production(self) -> Tensor:
-        """Stationary entropy-production rate ``(...)`` in nats per time unit; inf with a jump that is never undone."""
+        """Stationary entropy-production rate ``(...)`` in nats per time unit.
+
+        It is inf with a jump that is never undone.
+        """
         self._check_one_class("entropy_production")
         return chain.entropy_production_rate(self.generator)
 
@@ -190,33 +206,44 @@ class MarkovJump(nn.Module):
         off = chain.off_diagonal(self.generator)
         out = off.sum(-1, keepdim=True)
         eye = torch.eye(self.n_states, dtype=off.dtype, device=off.device)
-        return torch.where(out > 0, off / torch.where(out > 0, out, 1.0), eye)
+        is_absorbing = out == 0
+        return torch.where(is_absorbing, eye, off / torch.where(is_absorbing, 1.0, out))
 
     def holding_times(self) -> Tensor:
         """Mean time of a visit to each state ``(..., S)``; inf for an absorbing one."""
-        return -1 / torch.diagonal(self.generator, dim1=-2, dim2=-1).clamp(max=0) + 0.0
+        exit_rates = -torch.diagonal(self.generator, dim1=-2, dim2=-1)
+        # The diagonal of an absorbing state may be −0, of which the reciprocal would be −inf.
+        return 1 / exit_rates.abs()
 
     def restrict(self, states: States) -> MarkovJump:
-        """Process on some states in which the jumps out of them do not happen; ``initial`` is conditioned on them."""
-        kept = checks.as_numbers(states, self.state_names, "states")
-        initial = None if self.initial is None else self.initial[..., kept]
-        if initial is not None and not bool((initial.sum(-1) > 0).all()):
-            raise ValueError(
-                "states hold no initial probability; set initial anew after restricting"
-            )
+        """Process on some states in which the jumps out of them do not happen.
+
+        ``initial`` is conditioned on them.
+        """
+        numbers = checks.as_numbers(states, self.state_names, "states")
+        initial = self.initial
+        if initial is not None:
+            initial = initial[..., numbers]
+            total = initial.sum(-1, keepdim=True)
+            if not bool((total > 0).all()):
+                raise ValueError(
+                    "states hold no initial probability; set initial anew after restricting"
+                )
+            initial = initial / total
         return MarkovJump.from_rates(
-            self.generator[..., kept, :][..., kept],
-            initial=None if initial is None else initial / initial.sum(-1, keepdim=True),
-            state_names=[self.state_names[s] for s in kept],
+            self.generator[..., numbers, :][..., numbers],
+            initial=initial,
+            state_names=[self.state_names[s] for s in numbers],
             breaks=self.breaks if len(self.breaks) else None,
         )
 
     def lump(
         self, groups: Sequence[States], state_names: Sequence[str] | None = None
     ) -> MarkovJump:
-        """Process on groups of states with the fluxes of the stationary state, ``Q_AB = Σ_A Σ_B π_i Q_ij / π_A``.
+        """Process on groups of states with the fluxes of the stationary state.
 
-        The stationary law is kept exactly; the dynamics only where the process is lumpable.
+        ``Q_AB = Σ_A Σ_B π_i Q_ij / π_A``: the stationary distribution is kept exactly, the dynamics
+        only where the process is lumpable.
 
         Raises
         ------
@@ -224,22 +251,20 @@ class MarkovJump(nn.Module):
             If a state is in no group or in two, or a group is never visited.
         """
         numbers = [checks.as_numbers(group, self.state_names, "groups") for group in groups]
-        if sorted(s for group in numbers for s in group) != list(range(self.n_states)):
+        if sorted(sum(numbers, [])) != list(range(self.n_states)):
             raise ValueError(f"groups must hold every state once, found {groups!r}")
-        member = torch.zeros(
-            len(numbers), self.n_states, dtype=torch.float64, device=self.generator.device
-        )
+        member = self.generator.new_zeros(len(numbers), self.n_states)
         for row, group in zip(member, numbers, strict=True):
             row[group] = 1.0
-        flux, weight = member @ self.fluxes() @ member.T, self.stationary() @ member.T
+        flux = member @ self.fluxes() @ member.T
+        weight = self.stationary() @ member.T
         if not bool((weight > 0).all()):
             raise ValueError(
                 "groups hold a group whose stationary probability is 0; join it to another"
             )
         initial = None if self.initial is None else self.initial @ member.T
-        return MarkovJump.from_rates(
-            flux / weight[..., None], initial=initial, state_names=state_names
-        )
+        rates = flux / weight[..., None]
+        return MarkovJump.from_rates(rates, initial=initial, state_names=state_names)
 
     def communicating_classes(self) -> list[tuple[tuple[int, ...], bool]]:
         """Classes of states that reach each other, each with whether it is closed (never left).
@@ -254,10 +279,12 @@ class MarkovJump(nn.Module):
             raise ValueError(
                 "communicating_classes looks at one process; take one: MarkovJump(generator[k])"
             )
-        reach, closed = chain.reachable(q), chain.recurrent(q)
-        together = reach & reach.T
-        firsts = [i for i in range(self.n_states) if int(together[i].int().argmax()) == i]
-        return [(tuple(together[i].nonzero()[:, 0].tolist()), bool(closed[i])) for i in firsts]
+        reach, is_closed = chain.reachable(q), chain.recurrent(q)
+        classes = {}
+        for i, together in enumerate(reach & reach.T):
+            states = tuple(together.nonzero()[:, 0].tolist())
+            classes[states] = bool(is_closed[i])
+        return list(classes.items())
 
     def _constant(self, method: str) -> Tensor:
         if len(self.breaks):
@@ -269,19 +296,19 @@ class MarkovJump(nn.Module):
     def _check_one_class(self, method: str) -> None:
         q = self._constant(method)
         several = chain.n_closed_classes(q) > 1
-        if bool(several.any()):
-            place = several.nonzero()[0].tolist()
-            one = MarkovJump(q[tuple(place)], state_names=self.state_names)
-            closed = [
-                self._named(states)
-                for states, is_closed in one.communicating_classes()
-                if is_closed
-            ]
-            where = f" of process {place}" if place else ""
-            raise ValueError(
-                f"{method} is not unique: the closed classes {', '.join(closed)}{where} never reach each other; "
-                "restrict() to one of them, or give initial"
-            )
+        if not bool(several.any()):
+            return
+        place = several.nonzero()[0].tolist()
+        one = MarkovJump(q[tuple(place)], state_names=self.state_names)
+        names = []
+        for states, is_closed in one.communicating_classes():
+            if is_closed:
+                names.append("{" + ", ".join(self.state_names[s] for s in states) + "}")
+        where = f" of process {place}" if place else ""
+        raise ValueError(
+            f"{method} is not unique: the closed classes {', '.join(names)}{where} never reach each "
+            "other; restrict() to one of them, or give initial"
+        )
 
     def _mask(self, states: States, argument: str) -> Tensor:
         mask = torch.zeros(self.n_states, dtype=torch.bool, device=self.generator.device)
@@ -289,9 +316,5 @@ class MarkovJump(nn.Module):
         return mask
 
     def _names(self, mask: Tensor) -> str:
-        return ", ".join(
-            name for name, one in zip(self.state_names, mask.tolist(), strict=True) if one
-        )
-
-    def _named(self, states: Sequence[int]) -> str:
-        return "{" + ", ".join(self.state_names[s] for s in states) + "}"
+        numbers = mask.nonzero()[:, 0].tolist()
+        return ", ".join(self.state_names[s] for s in numbers)
