@@ -10,9 +10,16 @@ from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
+from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.couplings import Coupling, as_coupling
-from dyninfer.transport.curves import DensityCurve, conserving
+from dyninfer.transport.couplings import Coupling, as_coupling, check_conserved
+from dyninfer.transport.curves import (
+    Curve,
+    DensityCurve,
+    choose_curve,
+    conserving,
+    default_coupling,
+)
 from dyninfer.transport.objectives import ActionObjective
 
 
@@ -135,6 +142,40 @@ class ActionMatching(SnapshotEstimator):
         seed: int,
     ) -> ActionObjective:
         """Return the action of the density curve that the data and the settings define."""
-        if self.growth_penalty is None and isinstance(data, Snapshots):
+        conserves_mass = self.growth_penalty is None
+        if conserves_mass and isinstance(data, Snapshots):
             data = conserving(data)
-        return ActionObjective(self, process, data, scaling, seed)
+        fraction = self.training_.validation_fraction
+        train, validation = data, data
+        if fraction and isinstance(data, Snapshots):
+            train, validation = data.split(fraction, seed)
+        curve = self._curve(process, train, subseed(seed, "training pairs"))
+        if conserves_mass:
+            check_conserved(curve.weighted)
+        validation_curve = None
+        if fraction:
+            validation_curve = self._curve(process, validation, subseed(seed, "validation pairs"))
+        return ActionObjective(
+            process,
+            curve,
+            validation_curve,
+            form=self.objective,
+            adaptive_times=self.time_sampling == "adaptive",
+            seed=seed,
+        )
+
+    def _curve(self, process: ScaledDiffusion, data: Snapshots | DensityCurve, seed: int) -> Curve:
+        """Density curve through the data, in the units of the process."""
+        coupling = self.coupling
+        if coupling == "auto":
+            coupling = default_coupling(self.growth_penalty is not None, self.interpolation)
+        like = next(process.parameters())
+        return choose_curve(
+            data,
+            process.scaling,
+            self.interpolation,
+            as_coupling(coupling),
+            seed,
+            like.device,
+            like.dtype,
+        )

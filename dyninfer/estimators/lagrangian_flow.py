@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
+from dyninfer.learning.random import seeded_modules, subseed
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.couplings import Coupling, as_coupling
+from dyninfer.transport.couplings import (
+    CoupledSamples,
+    Coupling,
+    as_coupling,
+    check_conserved,
+    natural_couplings,
+)
 from dyninfer.transport.curves import DensityCurve, conserving
-from dyninfer.transport.lagrangians import Lagrangian, OptimalTransport
-from dyninfer.transport.objectives import DualObjective
+from dyninfer.transport.curves.learned import LearnedCurve
+from dyninfer.transport.lagrangians import Lagrangian, OptimalTransport, ScaledLagrangian
+from dyninfer.transport.objectives import DualObjective, Game
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -166,7 +177,51 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
             )
         if self.lagrangian.penalty is None:
             data = conserving(data)
-        return DualObjective(self, process, data, scaling, seed)
+        settings = self.training_
+        train, validation = data, None
+        if settings.validation_fraction:
+            train, validation = data.split(settings.validation_fraction, seed)
+        lagrangian = self.lagrangian.scaled(train, scaling)
+        samples = self._coupled(process, train, lagrangian, subseed(seed, "training pairs"))
+        if lagrangian.growth_penalty is None:
+            check_conserved(samples.weighted)
+        else:
+            _warn_in_place(samples, data.times, self.lagrangian.penalty)
+        validation_samples = None
+        if validation is not None:
+            own_seed = subseed(seed, "validation pairs")
+            validation_samples = self._coupled(process, validation, lagrangian, own_seed)
+        with seeded_modules(seed, "curve"):
+            curve = LearnedCurve(samples, lagrangian, self.curve_width)
+        game = Game(
+            last_step=round(self._curve_part(curve) * settings.max_steps),
+            learning_rate=self.curve_learning_rate,
+            damping=self.damping,
+            refinement_steps=self.refinement_steps,
+            refinement_size=self.refinement_size,
+        )
+        return DualObjective(process, curve, validation_samples, game, seed)
+
+    def _coupled(
+        self, process: ScaledDiffusion, data: Snapshots, lagrangian: ScaledLagrangian, seed: int
+    ) -> CoupledSamples:
+        """Pairs by the coupling, or by the static problems of the Lagrangian."""
+        scaling, like = process.scaling, next(process.parameters())
+        coupling: Coupling | list[Coupling]
+        if self.coupling == "auto":
+            gaps = np.diff(scaling.times(data.times))
+            coupling = natural_couplings(lagrangian.sigma, lagrangian.growth_penalty, gaps)
+        else:
+            coupling = as_coupling(self.coupling)
+        return CoupledSamples(data, scaling, coupling, seed, like.device, like.dtype)
+
+    def _curve_part(self, curve: LearnedCurve) -> float:
+        """Part of the steps in which the curve moves."""
+        if self.curve_fraction is not None:
+            return self.curve_fraction
+        # A prescribed mass that changes makes haste while it is small; the arcs of the sphere do not.
+        uneven = curve.lagrangian.constrained and bool(curve.samples.log_mass.any())
+        return 0.6 if self.coupling != "auto" or uneven else 0.0
 
     def finish(self, objective: DualObjective) -> None:
         """Keep what was found about the solution."""
@@ -186,3 +241,16 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         """
         self._check_fitted()
         return self.diagnostics_
+
+
+def _warn_in_place(samples: CoupledSamples, times: np.ndarray, penalty: Any) -> None:
+    """Warn where much of the mass is destroyed or created, which no simulated path reaches."""
+    k, share = samples.mass_in_place()
+    if share > 0.1:
+        reach = math.pi / penalty**0.5
+        warnings.warn(
+            f"{share:.0%} of the mass between times {times[k]:g} and {times[k + 1]:g} is destroyed "
+            "or created in place, where no simulated path leads to it: cells farther apart than "
+            f"π/√λ = {reach:.3g} are not connected; a smaller growth_penalty reaches farther",
+            stacklevel=4,
+        )

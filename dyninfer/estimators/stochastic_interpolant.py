@@ -22,8 +22,11 @@ from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.diffusions.diffusion import fields_at
 from dyninfer.estimators.from_snapshots import SnapshotEstimator
 from dyninfer.learning.networks import VectorNetwork
+from dyninfer.learning.objective import Objective
+from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.couplings import Coupling, GivenPairs, as_coupling
+from dyninfer.transport.couplings import CoupledSamples, Coupling, GivenPairs, as_coupling
+from dyninfer.transport.couplings.stretches import keep_apart
 from dyninfer.transport.curves import DensityCurve
 from dyninfer.transport.interpolants import (
     BrownianNoise,
@@ -37,14 +40,12 @@ from dyninfer.transport.interpolants import (
 from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion
 from dyninfer.transport.objectives import (
     BridgeObjective,
-    CoupledSamples,
     MatchingObjective,
     SameRows,
     kl_bound,
 )
 from dyninfer.transport.objectives.bound import check_bounded
-from dyninfer.transport.objectives.coupled import check_standard_normal, keep_apart
-from dyninfer.transport.objectives.rows import carried
+from dyninfer.transport.objectives.rows import carried, check_standard_normal
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -215,38 +216,44 @@ class StochasticInterpolant(SnapshotEstimator):
         data: Snapshots | DensityCurve,
         scaling: Scaling,
         seed: int,
-    ) -> MatchingObjective:
+    ) -> Objective:
         """Return the quadratic losses over the coupled samples of the data."""
         if isinstance(data, DensityCurve):
             raise ValueError(
                 "a stochastic interpolant lies between snapshots; give Snapshots or an AnnData in place of the DensityCurve"
             )
-        like, settings = next(process.parameters()), self.training_
         inner: Any = process.inner
         if inner.schedule.interpolant.gaussian_base:
             check_standard_normal(data)
-
-        def coupled(part: Snapshots, seed: int) -> CoupledSamples:
-            return CoupledSamples(
-                part,
-                scaling,
-                self._coupling(),
-                inner.schedule.cardinal is not None,
-                seed,
-                like.device,
-                like.dtype,
-                inner.code,
-                self.control,
-            )
-
+        training_seed = subseed(seed, "training pairs")
         if self.bridge_sigma is not None:
+            samples = self._coupled(process, data, training_seed)
             epsilon = 0.5 * scaling.amplitude(self.bridge_sigma) ** 2
-            return BridgeObjective(process, coupled(data, seed), seed, epsilon)
-        # Pairs that are known are not torn apart: they are all learned from, and nothing is kept for validation.
+            return BridgeObjective(process, samples, epsilon)
+        # Pairs that are known are not torn apart: all are learned from, none kept for validation.
         whole = isinstance(self._coupling(), GivenPairs | SameRows)
-        train, held = keep_apart(data, 0.0 if whole else settings.validation_fraction, seed)
-        return MatchingObjective(
-            process, coupled(train, seed), None if held is None else coupled(held, seed + 1), seed
+        fraction = 0.0 if whole else self.training_.validation_fraction
+        train, validation = keep_apart(data, fraction, seed)
+        samples = self._coupled(process, train, training_seed)
+        validation_samples = None
+        if validation is not None:
+            own_seed = subseed(seed, "validation pairs")
+            validation_samples = self._coupled(process, validation, own_seed)
+        return MatchingObjective(process, samples, validation_samples, seed)
+
+    def _coupled(self, process: ScaledDiffusion, data: Snapshots, seed: int) -> CoupledSamples:
+        """Coupled samples, within the conditions that the process knows."""
+        inner, like = process.inner, next(process.parameters())
+        return CoupledSamples(
+            data,
+            process.scaling,
+            self._coupling(),
+            seed,
+            like.device,
+            like.dtype,
+            chains=inner.schedule.cardinal is not None,
+            code=inner.code,
+            control=self.control,
         )
 
     def simulate(
@@ -348,10 +355,7 @@ class StochasticInterpolant(SnapshotEstimator):
             raise ValueError(
                 f"the data must have the times of the fit, {self.times_.tolist()}; found {observed.times.tolist()}"
             )
-        like, chains = next(process.parameters()), process.inner.schedule.cardinal is not None
-        samples = CoupledSamples(
-            observed, self.scaling_, self._coupling(), chains, seed, like.device, like.dtype
-        )
+        samples = self._coupled(process, observed, seed)
         return kl_bound(process, samples, noise, seed=seed, **options)
 
     def _run(self, start: Any, times: Any, **options: Any) -> Trajectories:

@@ -111,12 +111,27 @@ def numpy_stream(seed: int, *names: Name) -> np.random.Generator:
 
 
 @contextmanager
-def seeded_modules(seed: int, *names: Name) -> Iterator[Any]:
-    """Build torch modules inside: their first weights come from the stream, in any thread.
+def borrowed_generator(
+    seed: int, *names: Name, device: torch.device | str = "cpu"
+) -> Iterator[None]:
+    """Seed torch's global generator, for code of others that draws from it.
 
-    The global generator of torch is borrowed, by one thread at a time, and given back as it was.
+    It is borrowed by one thread at a time, on the CPU and on ``device``, and given back as it was.
     """
-    with _global_generator, torch.random.fork_rng(devices=[]):
-        # Of the CPU alone: modules are made there and moved.
-        torch.default_generator.manual_seed(subseed(seed, *names))
+    device = torch.device(device)
+    devices = [device] if device.type == "cuda" else []
+    with _global_generator, torch.random.fork_rng(devices=devices):
+        own_seed = subseed(seed, *names)
+        torch.default_generator.manual_seed(own_seed)
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(own_seed)
+        yield
+
+
+@contextmanager
+def seeded_modules(seed: int, *names: Name) -> Iterator[Any]:
+    """Build torch modules inside: their first weights come from the stream, in any thread."""
+    # Of the CPU alone: modules are made there and moved.
+    with borrowed_generator(seed, *names):
         yield

@@ -21,9 +21,8 @@ from torch import Tensor
 
 import dyninfer as di
 from dyninfer.metrics import energy_distance, sliced_wasserstein, wasserstein
-from dyninfer.transport.couplings import OTCoupling
+from dyninfer.transport.couplings import CoupledSamples, OTCoupling
 from dyninfer.transport.interpolants import BrownianNoise, QuadraticNoise, SineNoise
-from dyninfer.transport.objectives import CoupledSamples
 
 
 class Size(NamedTuple):
@@ -294,10 +293,10 @@ def unlearned(
         data,
         scaling,
         OTCoupling(),
-        schedule.cardinal is not None,
         seed,
         torch.device("cpu"),
         torch.float32,
+        chains=schedule.cardinal is not None,
     )
     for tau in scaling.times(times):
         moment = schedule.moment(torch.full((n,), float(tau)))

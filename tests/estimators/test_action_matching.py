@@ -218,9 +218,7 @@ def test_loss_exceeds_the_least_action_by_half_the_squared_error_of_the_gradient
     model = di.ActionMatching(time_sampling="uniform")
     model.training_ = di.Training(validation_fraction=0)
     dummy = model.build(None, scaling)
-    objective = ActionObjective(
-        model, dummy, di.DensityCurve(BRIDGE.sample, (0.0, 1.0)), scaling, 0
-    )
+    objective = model.make_objective(dummy, di.DensityCurve(BRIDGE.sample, (0.0, 1.0)), scaling, 0)
     fixed = Quadratic(scaling)
     generator = torch.Generator().manual_seed(0)
     losses = torch.cat(

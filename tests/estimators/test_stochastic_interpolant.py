@@ -12,6 +12,7 @@ from dyninfer.data.conditions import ConditionCode
 from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import (
+    CoupledSamples,
     EntropicOTCoupling,
     IndependentCoupling,
     OTCoupling,
@@ -27,7 +28,7 @@ from dyninfer.transport.interpolants import (
     SineNoise,
     TrigonometricInterpolant,
 )
-from dyninfer.transport.objectives import CoupledSamples, SameRows
+from dyninfer.transport.objectives import SameRows
 
 ONE = torch.ones(1)
 STANDARD = (ONE, torch.zeros(1, 2), ONE)
@@ -362,7 +363,7 @@ def test_entropic_pairs_with_brownian_noise_have_the_marginals_of_the_schroeding
     scaling = Scaling.from_samples(data.times, [x, y], None)
     device, dtype = torch.device("cpu"), torch.float64
     coupling = EntropicOTCoupling(sigma=sigma)
-    samples = CoupledSamples(data, scaling, coupling, False, 0, device, dtype)
+    samples = CoupledSamples(data, scaling, coupling, 0, device, dtype)
     knots = samples.draw(
         torch.zeros(400_000, dtype=torch.long), torch.Generator().manual_seed(0)
     ).knots[:, :, 0]
@@ -499,14 +500,14 @@ def test_pairs_never_cross_conditions_and_the_control_stands_in_where_there_is_n
     )
     scaling = Scaling.from_samples(data.times, list(data.samples), None)
     code = ConditionCode.of(["control", "up", "down"])
-    args = (data, scaling, OTCoupling(), False, 0, torch.device("cpu"), torch.float64, code)
-    samples = CoupledSamples(*args, control="control")
+    args = (data, scaling, OTCoupling(), 0, torch.device("cpu"), torch.float64)
+    samples = CoupledSamples(*args, code=code, control="control")
     drawn = samples.draw(torch.zeros(3000, dtype=torch.long), torch.Generator().manual_seed(0))
     names = np.array(code.parts)[drawn.code.argmax(1)]
     found = {name: set(drawn.knots[names == name][:, 1, 0].tolist()) for name in code.parts}
     assert found == {"control": {0.0}, "up": {5.0}, "down": {-5.0}}
     with pytest.warns(UserWarning, match="'up' has samples at no two neighbouring times"):
-        CoupledSamples(*args)
+        CoupledSamples(*args, code=code)
 
 
 def test_every_cell_is_simulated_annotated_and_saved_under_its_own_condition(tmp_path):
@@ -615,7 +616,7 @@ def test_independent_pairs_are_made_of_every_sample():
     data = di.Snapshots(times=[0, 1], samples=[rng.normal(size=(50, 1)), rng.normal(size=(70, 1))])
     scaling = Scaling.from_samples(data.times, list(data.samples), None)
     samples = CoupledSamples(
-        data, scaling, IndependentCoupling(), False, 0, torch.device("cpu"), torch.float64
+        data, scaling, IndependentCoupling(), 0, torch.device("cpu"), torch.float64
     )
     knots = samples.draw(
         torch.zeros(20_000, dtype=torch.long), torch.Generator().manual_seed(0)

@@ -1,4 +1,8 @@
-"""Couplings: who at one time is paired with whom at the next, one kind a file."""
+"""Couplings: who at one time is paired with whom at the next.
+
+One kind a file, the solvers of their problems (``emd``, ``sinkhorn``), and the coupled samples that
+objectives draw from. How a pair moves in between belongs to ``interpolants`` and ``curves``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,10 @@ from dyninfer.transport.couplings.entropic import EntropicOTCoupling
 from dyninfer.transport.couplings.exact import OTCoupling
 from dyninfer.transport.couplings.given import GivenPairs
 from dyninfer.transport.couplings.independent import IndependentCoupling
+from dyninfer.transport.couplings.natural import natural_couplings
 from dyninfer.transport.couplings.plan import NOTHING, Plan
+from dyninfer.transport.couplings.problem import TransportProblem
+from dyninfer.transport.couplings.samples import Coupled, CoupledSamples, check_conserved
 from dyninfer.transport.couplings.sparse import SparseOTCoupling
 from dyninfer.transport.couplings.unbalanced import UnbalancedOTCoupling
 
@@ -29,7 +36,8 @@ def as_coupling(coupling: str | Coupling) -> Coupling:
         return coupling
     if not isinstance(coupling, str) or coupling not in COUPLINGS:
         raise ValueError(
-            f"coupling {coupling!r} is not known; choose one of {', '.join(COUPLINGS)}, or give a Coupling"
+            f"coupling {coupling!r} is not known; choose one of {', '.join(COUPLINGS)}, or give a "
+            "Coupling"
         )
     return COUPLINGS[coupling]()
 
@@ -40,6 +48,8 @@ __all__ = [
     "BlockCoupling",
     "Chains",
     "ConeCoupling",
+    "Coupled",
+    "CoupledSamples",
     "Coupling",
     "EntropicOTCoupling",
     "GivenPairs",
@@ -47,8 +57,11 @@ __all__ = [
     "OTCoupling",
     "Plan",
     "SparseOTCoupling",
+    "TransportProblem",
     "UnbalancedOTCoupling",
     "as_coupling",
+    "check_conserved",
+    "natural_couplings",
     "sample_chains",
     "sample_weighted_chains",
 ]

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from dyninfer.learning.random import numpy_stream, subseed
 from dyninfer.learning.settings import Settings
-from dyninfer.transport.couplings.blocks import Block, cut, failed, warn_if_small
+from dyninfer.transport.couplings.blocks import Block, cut, warn_if_small
 from dyninfer.transport.couplings.plan import Plan
+from dyninfer.transport.couplings.problem import TransportProblem, failed
 
 if TYPE_CHECKING:
     from dyninfer.data.snapshots import Snapshots
 
-Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]  # x, y, a, b, seed
+
+class Interval(NamedTuple):
+    """Two neighbouring snapshots: the arguments of :meth:`Coupling.plan`."""
+
+    x: np.ndarray  # (n, d)
+    y: np.ndarray  # (m, d)
+    a: np.ndarray  # (n,)
+    b: np.ndarray  # (m,)
+    seed: int
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Coupling(Settings):
-    """Base of couplings; a new one defines :meth:`plan`, or :meth:`plans` where it must know more than two samples."""
+    """Base of couplings.
 
-    conserves_mass: ClassVar[bool] = (
-        False  # whether every pair weighs the same at both ends, whatever the data
-    )
+    A new one defines :meth:`plan`, or :meth:`plans` where it must know more than two samples.
+    """
+
+    # Whether every pair weighs the same at both ends, whatever the data.
+    conserves_mass: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
@@ -48,18 +60,19 @@ class Coupling(Settings):
         samples : list of arrays ``(n_k, d)``
             States of the same cells, in the units in which they are to be paired.
         seed : int
-            Interval ``k`` is paired with ``seed + k``.
+            Every interval draws from a stream of its own; see :func:`intervals`.
         """
-        return [self.plan(*problem) for problem in intervals(data, samples, seed)]
+        return [self.plan(*interval) for interval in intervals(data, samples, seed)]
 
 
-def intervals(data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Problem]:
-    """Arguments of :meth:`Coupling.plan` for every interval."""
+def intervals(data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Interval]:
+    """Return the arguments of :meth:`Coupling.plan` for every interval."""
     weights = [data.weights_at(t) for t in data.times]
-    return [
-        (samples[k], samples[k + 1], weights[k], weights[k + 1], seed + k)
-        for k in range(data.n_times - 1)
-    ]
+    found = []
+    for k in range(data.n_times - 1):
+        own_seed = subseed(seed, "interval", k)
+        found.append(Interval(samples[k], samples[k + 1], weights[k], weights[k + 1], own_seed))
+    return found
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -69,16 +82,15 @@ class BlockCoupling(Coupling):
     Parameters
     ----------
     batch_size : int
-        Most samples a side in a block. A warning tells where this keeps partners much farther apart than they need be.
+        Most samples a side in a block. A warning tells where this keeps partners much farther
+        apart than they need be.
     """
 
     batch_size: int = 1024
 
     @abstractmethod
-    def solve(
-        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
-    ) -> Plan:
-        """Pair one block, given squared distances ``(n, m)`` and positive weights."""
+    def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
+        """Pair one block, given squared distances and positive weights."""
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
@@ -90,26 +102,33 @@ class BlockCoupling(Coupling):
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
         self.check()
-        rng = np.random.default_rng(seed)
-        blocks = cut(x, y, a, b, self.batch_size, seed)
-        found = joined(blocks, [self.solve(p.cost(x, y), p.a, p.b, rng) for p in blocks])
+        blocks = cut(a, b, self.batch_size, numpy_stream(seed, "blocks"))
+        rng = numpy_stream(seed, "pairs")
+        plans = [self.solve(block.problem(x, y), rng) for block in blocks]
+        plan = joined(blocks, plans)
         warn_if_small(x, y, a, b, self.batch_size, seed)
-        return found
+        return plan
 
 
 def joined(blocks: list[Block], plans: list[Plan]) -> Plan:
-    """One plan of those of all blocks, rows in the numbering of the whole; a ValueError where one has failed."""
-    if any(len(p.mass) == 0 or not np.isfinite(p.mass).all() for p in plans):
-        raise failed()
-    source, target, mass, *logs = zip(
-        *(
-            (q.rows[p.source], q.columns[p.target], *p[2:])
-            for q, p in zip(blocks, plans, strict=True)
-        ),
-        strict=True,
+    """Join the plans of all blocks, their rows in the numbering of the whole.
+
+    Raises
+    ------
+    ValueError
+        If the plan of a block is empty or not finite.
+    """
+    for plan in plans:
+        if len(plan.mass) == 0 or not np.isfinite(plan.mass).all():
+            raise failed()
+    mass = np.concatenate([plan.mass for plan in plans])
+    return Plan(
+        source=np.concatenate([q.rows[p.source] for q, p in zip(blocks, plans, strict=True)]),
+        target=np.concatenate([q.columns[p.target] for q, p in zip(blocks, plans, strict=True)]),
+        mass=mass / sum(plan.mass.sum() for plan in plans),
+        log_source=np.concatenate([plan.log_source for plan in plans]),
+        log_target=np.concatenate([plan.log_target for plan in plans]),
     )
-    total = np.concatenate(mass) / sum(p.mass.sum() for p in plans)
-    return Plan(np.concatenate(source), np.concatenate(target), total, *map(np.concatenate, logs))
 
 
 def require_positive(owner: object, **settings: float) -> None:

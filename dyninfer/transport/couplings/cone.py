@@ -7,29 +7,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from dyninfer.transport.couplings.base import BlockCoupling, require_positive
-from dyninfer.transport.couplings.blocks import squared_distances
-from dyninfer.transport.couplings.draws import unbalanced_pairs
+from dyninfer.transport.couplings.draws import TINY, unbalanced_pairs
 from dyninfer.transport.couplings.plan import Plan
-from dyninfer.transport.couplings.sinkhorn import entropic_plan, rows_to
+from dyninfer.transport.couplings.problem import TransportProblem, squared_distances
+from dyninfer.transport.couplings.sinkhorn import rows_to, sinkhorn
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class ConeCoupling(BlockCoupling):
     r"""Optimal pairs where moving costs ``|v|²/2`` and growing at rate ``g`` costs ``g²/(2λ)``.
 
-    .. math:: \mathrm{HK}^2 = \min_\pi \langle c, \pi\rangle + \mathrm{KL}(\pi 1|\mu) + \mathrm{KL}(\pi^\top 1|\nu), \quad
+    .. math:: \mathrm{HK}^2 = \min_\pi \langle c, \pi\rangle
+        + \mathrm{KL}(\pi 1|\mu) + \mathrm{KL}(\pi^\top 1|\nu), \quad
         c = -2\log\cos\min(\theta, \tfrac\pi2), \quad \theta = \tfrac{\sqrt\lambda}{2} |x-y|
 
-    (Liero, Mielke, Savaré 2018, arXiv 1508.07941). The least action over the time T between the samples is ``2 HK²/(λT)``. Samples
-    farther than ``θ = π/2`` from all others are destroyed or created in place, see :class:`Plan`.
+    (Liero, Mielke, Savaré 2018, arXiv 1508.07941). The least action over the time T between the
+    samples is ``2 HK²/(λT)``. Samples farther than ``θ = π/2`` from all others are destroyed or
+    created in place, see :class:`Plan`.
 
-    The pairs are drawn half by the plan's rows and half by its columns. A pair with the share ``π`` of the plan begins with mass
-    ``π dμ/dπ₁ ∝ mass · exp(log_source)`` and ends with ``π dν/dπ₂ ∝ mass · exp(log_target)``: these, and θ, determine its path. The
-    plan is found for total masses one; other totals ``m₀, m₁`` multiply π by ``√(m₀m₁)`` and the two ends by ``m₀`` and ``m₁``, and
-    change nothing else.
+    The pairs are drawn half by the plan's rows and half by its columns. A pair with the share ``π``
+    of the plan begins with mass ``π dμ/dπ₁ ∝ mass · exp(log_source)`` and ends with
+    ``π dν/dπ₂ ∝ mass · exp(log_target)``: these, and θ, determine its path. The plan is found for
+    total masses one; other totals ``m₀, m₁`` multiply π by ``√(m₀m₁)`` and the two ends by ``m₀``
+    and ``m₁``, and change nothing else.
 
-    With ``sigma`` the entropic term is that of the Schrödinger problem, ε = σ²λT/2 in the units of ``c``: for small λ the
-    Schrödinger bridge, for small σ the problem above, and between them an approximation of both.
+    With ``sigma`` the entropic term is that of the Schrödinger problem, ε = σ²λT/2 in the units of
+    ``c``: for small λ the Schrödinger bridge, for small σ the problem above, and between them an
+    approximation of both.
 
     A block of 1024 takes 0.2 to 0.5 CPU-seconds.
 
@@ -38,12 +42,13 @@ class ConeCoupling(BlockCoupling):
     growth_penalty : float
         λ, in inverse squared units of the samples.
     sigma : float
-        Noise amplitude σ, in units of the samples per square root of time; 0 for the problem without noise.
+        Noise amplitude σ, in units of the samples per square root of time; 0 for the problem
+        without noise.
     duration : float, optional
         Time T between the samples; only needed with ``sigma``. None takes one.
     regularization : float
-        Entropic regularisation where ``sigma`` is 0, in units of the mean of ``min(c, 1)``; what bias it has is then
-        polished away.
+        Entropic regularisation where ``sigma`` is 0, in units of the mean of ``min(c, 1)``; what
+        bias it has is then polished away.
     """
 
     growth_penalty: float = 1.0
@@ -67,27 +72,33 @@ class ConeCoupling(BlockCoupling):
                 f"ConeCoupling.sigma must be finite and not negative, found {self.sigma}"
             )
 
-    def solve(
-        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
-    ) -> Plan:
+    def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
-        n, m = cost.shape
-        plan = self._dense(
-            cone_cost(cost, self.growth_penalty), a, b, self.polish, self.regularization
-        )
+        squared, a, b = problem
+        n, m = squared.shape
+        on_cone = problem._replace(cost=cone_cost(squared, self.growth_penalty))
+        plan = self._plan(on_cone, self.polish, self.regularization)
         # One more row and column for what comes from nowhere and goes there.
-        wide = np.zeros((n + 1, m + 1))
-        wide[:n, :m] = plan
-        gone, new = wide.copy(), wide.copy()
-        gone[:n, m] = plan.sum(1) == 0
-        new[n, :m] = plan.sum(0) == 0
+        by_row, by_column = np.zeros((2, n + 1, m + 1))
+        by_row[:n, :m] = by_column[:n, :m] = plan
+        by_row[:n, m] = plan.sum(1) == 0
+        by_column[n, :m] = plan.sum(0) == 0
         a, b = np.append(a, 0.0), np.append(b, 0.0)
         with np.errstate(divide="ignore"):
-            by_row, by_column = rows_to(np.log(gone), a), rows_to(np.log(new.T), b).T
-            found = unbalanced_pairs(by_row, by_column, a, b, self.draws * (n + m), rng)
-        source = np.where(found.source < n, found.source, cost.argmin(0)[found.target % m])
-        target = np.where(found.target < m, found.target, cost.argmin(1)[found.source % n])
-        return found._replace(source=source, target=target)
+            pairs = unbalanced_pairs(
+                rows_to(np.log(by_row), a),
+                rows_to(np.log(by_column.T), b).T,
+                a,
+                b,
+                self.draws * (n + m),
+                rng,
+            )
+        # What has no partner is put beside the nearest sample of the other side.
+        nearest_source = squared.argmin(0)[pairs.target % m]
+        nearest_target = squared.argmin(1)[pairs.source % n]
+        source = np.where(pairs.source < n, pairs.source, nearest_source)
+        target = np.where(pairs.target < m, pairs.target, nearest_target)
+        return pairs._replace(source=source, target=target)
 
     def value(
         self,
@@ -97,9 +108,10 @@ class ConeCoupling(BlockCoupling):
         b: np.ndarray | None = None,
         masses: tuple[float, float] = (1.0, 1.0),
     ) -> float:
-        """HK² between two weighted samples, from above and within 0.3 %, to rounding where samples are single points.
+        """HK² between two weighted samples, from above and within 0.3 %.
 
-        Solved as a whole: memory and time grow with ``n m`` (1024 x 1024: one CPU-second).
+        Right to rounding where samples are single points. Solved as a whole: memory and time grow
+        with ``n m`` (1024 x 1024: one CPU-second).
 
         Parameters
         ----------
@@ -110,68 +122,81 @@ class ConeCoupling(BlockCoupling):
             Total masses.
         """
         self.check()
-        a, b = (np.full(len(s), 1 / len(s)) if w is None else w for s, w in ((x, a), (y, b)))
-        x, a, y, b = x[a > 0], a[a > 0], y[b > 0], b[b > 0]
+        a = np.full(len(x), 1 / len(x)) if a is None else a
+        b = np.full(len(y), 1 / len(y)) if b is None else b
+        x, a = x[a > 0], a[a > 0]
+        y, b = y[b > 0], b[b > 0]
         cost = cone_cost(squared_distances(x, y), self.growth_penalty)
-        plan = self._dense(cost, a, b, 10 * self.polish, 0.2 * self.regularization)
-        unit = _primal(cost, plan, a, b)
+        problem = TransportProblem(cost, a, b)
+        plan = self._plan(problem, 10 * self.polish, 0.2 * self.regularization)
+        unit_value = _primal(problem, plan)
         # Scaling either sample scales the plan, and the minimum is m₀ + m₁ − 2 |π|.
-        return float(masses[0] + masses[1] - np.sqrt(masses[0] * masses[1]) * (2 - unit))
+        return float(masses[0] + masses[1] - np.sqrt(masses[0] * masses[1]) * (2 - unit_value))
 
-    def _dense(
-        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, polish: int, regularization: float
-    ) -> np.ndarray:
+    def _plan(self, problem: TransportProblem, polish: int, regularization: float) -> np.ndarray:
         """Plan ``(n, m)``: zero in the rows and columns of samples that nothing can reach."""
+        cost, a, b = problem
         plan = np.zeros(cost.shape)
-        rows, columns = (np.flatnonzero(np.isfinite(cost).any(k)) for k in (1, 0))
+        rows = np.flatnonzero(np.isfinite(cost).any(1))
+        columns = np.flatnonzero(np.isfinite(cost).any(0))
         if len(rows) == 0:
             return plan
         inside = np.ix_(rows, columns)
-        c, u, v = cost[inside], a[rows], b[columns]
+        reachable = TransportProblem(cost[inside], a[rows], b[columns])
         if self.sigma:
-            eps = 0.5 * self.sigma**2 * self.growth_penalty * (self.duration or 1.0)
-            plan[inside] = np.exp(entropic_plan(c, u, v, eps, 1.0))
+            plan[inside] = self._entropic_plan(reachable)
         else:
-            unit = float(u @ np.minimum(c, 1.0) @ v) / (u.sum() * v.sum())
-            # An error of the margins costs half its square: it must stay small beside the transport.
-            tolerance = min(1e-2, 0.03 * np.sqrt(unit))
-            log_start = entropic_plan(
-                c,
-                u,
-                v,
-                regularization * (unit or 1.0),
-                1.0,
-                tolerance=tolerance or 1e-2,
-                strict=False,
-            )
-            start = np.exp(log_start)
-            plan[inside] = _polished(start, c, u, v, polish)
+            plan[inside] = _polished(_rough_plan(reachable, regularization), reachable, polish)
         return plan
+
+    def _entropic_plan(self, problem: TransportProblem) -> np.ndarray:
+        epsilon = 0.5 * self.sigma**2 * self.growth_penalty * (self.duration or 1.0)
+        solution = sinkhorn(problem, epsilon, 1.0)
+        solution.warn_unless_converged()
+        return np.exp(solution.log_plan)
 
 
 def cone_cost(squared: np.ndarray, growth_penalty: float) -> np.ndarray:
-    """Cost ``−2 log cos θ`` of pairs at given squared distances; infinite from ``θ = π/2`` on."""
+    """Cost ``−2 log cos θ`` of pairs at squared distances; infinite from ``θ = π/2`` on."""
     theta = 0.5 * np.sqrt(growth_penalty * squared)
     near = theta < 0.5 * np.pi
-    return np.where(near, -2 * np.log(np.cos(np.where(near, theta, 0.0))), np.inf)
+    cosine = np.cos(np.where(near, theta, 0.0))
+    return np.where(near, -2 * np.log(cosine), np.inf)
 
 
-def _polished(
-    plan: np.ndarray, cost: np.ndarray, a: np.ndarray, b: np.ndarray, steps: int
-) -> np.ndarray:
-    """Descend without entropy: majorisation-minimisation (Chapel et al. 2021, arXiv 2106.04145), never upwards."""
+def _rough_plan(problem: TransportProblem, regularization: float) -> np.ndarray:
+    """Entropic plan from which the unregularised problem is descended."""
+    cost, a, b = problem
+    unit = float(a @ np.minimum(cost, 1.0) @ b) / (a.sum() * b.sum())
+    # An error of the margins costs half its square: it must stay small beside the transport.
+    tolerance = min(1e-2, 0.03 * np.sqrt(unit)) or 1e-2
+    solution = sinkhorn(problem, regularization * (unit or 1.0), 1.0, tolerance=tolerance)
+    return np.exp(solution.log_plan)
+
+
+def _polished(plan: np.ndarray, problem: TransportProblem, steps: int) -> np.ndarray:
+    """Descend without entropy, never upwards.
+
+    Majorisation-minimisation (Chapel et al. 2021, arXiv 2106.04145).
+    """
+    cost, a, b = problem
     kernel = np.exp(-0.5 * cost)
-    tiny = np.finfo(float).tiny
     for _ in range(steps):
-        rows = np.sqrt(a / np.maximum(plan.sum(1), tiny))
-        columns = np.sqrt(b / np.maximum(plan.sum(0), tiny))
+        rows = np.sqrt(a / np.maximum(plan.sum(1), TINY))
+        columns = np.sqrt(b / np.maximum(plan.sum(0), TINY))
         plan = plan * kernel * rows[:, None] * columns
     return plan
 
 
-def _primal(cost: np.ndarray, plan: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    def kl(p: np.ndarray, q: np.ndarray) -> float:
-        return float(np.sum(np.where(p > 0, p * np.log(np.maximum(p, 1e-300) / q), 0.0) - p + q))
+def _primal(problem: TransportProblem, plan: np.ndarray) -> float:
+    """``⟨c, π⟩ + KL(π1 | a) + KL(πᵀ1 | b)``."""
+    cost, a, b = problem
+    finite_cost = np.where(np.isfinite(cost), cost, 0.0)
+    transport = float(np.sum(plan * finite_cost))
+    return transport + _divergence(plan.sum(1), a) + _divergence(plan.sum(0), b)
 
-    moved = float(np.sum(plan * np.where(np.isfinite(cost), cost, 0.0)))
-    return moved + kl(plan.sum(1), a) + kl(plan.sum(0), b)
+
+def _divergence(p: np.ndarray, q: np.ndarray) -> float:
+    """Kullback-Leibler divergence of unnormalised masses; ``0 log 0`` is zero."""
+    log_ratio = np.log(np.maximum(p, 1e-300) / q)
+    return float(np.sum(np.where(p > 0, p * log_ratio, 0.0) - p + q))

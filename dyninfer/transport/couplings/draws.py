@@ -6,21 +6,22 @@ import numpy as np
 
 from dyninfer.transport.couplings.plan import NOTHING, Plan
 
+TINY = np.finfo(float).tiny  # keeps a division by no mass finite
+
 
 def spread(
     weights: np.ndarray, n: int, rng: np.random.Generator, *, even: bool = True
 ) -> np.ndarray:
     """``n`` indices drawn by weight, one from each n-th of the whole, in random order.
 
-    Evenly spaced draws give every index within one of its expected count; where the weights have a period (rows of a plan),
-    each draw must fall at random within its part.
+    Evenly spaced draws give every index within one of its expected count; where the weights have a
+    period (rows of a plan), each draw must fall at random within its part.
     """
-    level = (np.arange(n) + (rng.random() if even else rng.random(n))) / n
+    offset = rng.random() if even else rng.random(n)
+    level = (np.arange(n) + offset) / n
     cumulative = np.cumsum(weights)
-    index = np.searchsorted(cumulative, level * cumulative[-1], side="right").clip(
-        0, len(weights) - 1
-    )
-    return rng.permutation(index)
+    index = np.searchsorted(cumulative, level * cumulative[-1], side="right")
+    return rng.permutation(index.clip(0, len(weights) - 1))
 
 
 def pairs_of(
@@ -35,10 +36,13 @@ def pairs_of(
 def pairs_from_both_ends(
     by_row: np.ndarray, by_column: np.ndarray, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``2n`` pairs: half by the rows' partners, half by the columns', so that no sample of either side is missed."""
-    ends = zip(pairs_of(by_row, n, rng), pairs_of(by_column.T, n, rng)[::-1], strict=True)
-    rows, columns = (np.concatenate(parts) for parts in ends)
-    return rows, columns
+    """``2n`` pairs: half by the rows' partners, half by the columns'.
+
+    No sample of either side is missed.
+    """
+    rows, columns = pairs_of(by_row, n, rng)
+    more_columns, more_rows = pairs_of(by_column.T, n, rng)
+    return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
 
 
 def unbalanced_pairs(
@@ -49,21 +53,32 @@ def unbalanced_pairs(
     n: int,
     rng: np.random.Generator,
 ) -> Plan:
-    """Pairs drawn from a plan that changes mass, given as logs with its rows normalised to ``a`` and its columns to ``b``.
+    """Draw pairs from a plan that changes mass.
 
-    Half of the pairs are drawn from either end, and weighted by what they carry there: no weight is above two but for the luck
-    of the draw.
+    Half of the pairs are drawn from either end, and weighted by what they carry there: no weight is
+    above two but for the luck of the draw.
+
+    Parameters
+    ----------
+    by_row, by_column : arrays ``(n, m)``
+        Logs of the plan with its rows normalised to ``a``, and with its columns to ``b``.
+    a, b : arrays ``(n,)``, ``(m,)``
+    n : int
+        Pairs drawn from either end.
+    rng : numpy.random.Generator
     """
     rows, columns = pairs_from_both_ends(by_row, by_column, n, rng)
     mass = np.full(len(rows), 1 / len(rows))
-    born = by_column[rows, columns] - by_row[rows, columns]  # log-weight gained on the way
-    log_source, log_target = np.log(2) - np.logaddexp(0, born), np.log(2) - np.logaddexp(0, -born)
+    # Log-weight gained along the pair; it was drawn by the mean of the weights at its two ends.
+    gain = by_column[rows, columns] - by_row[rows, columns]
+    log_source = np.log(2) - np.logaddexp(0, gain)
+    log_target = np.log(2) - np.logaddexp(0, -gain)
     return Plan(
         rows,
         columns,
         mass,
-        _fitted(log_source, rows, mass, a),
-        _fitted(log_target, columns, mass, b),
+        _corrected(log_source, rows, mass, a),
+        _corrected(log_target, columns, mass, b),
     )
 
 
@@ -73,38 +88,40 @@ def fit_margins(
     mass: np.ndarray,
     a: np.ndarray,
     b: np.ndarray,
-    most: int = 100,
+    max_iterations: int = 100,
 ) -> tuple[np.ndarray, float]:
     """Scale the masses of listed pairs by rows and by columns until they reproduce ``a`` and ``b``.
 
     Returns
     -------
     array ``(pairs,)``, float
-        Masses summing to one, and the mass of ``a`` that is still misplaced: the pairs may be too few to carry it.
+        Masses summing to one, and the mass of ``a`` that is still misplaced: the pairs may be too
+        few to carry it.
     """
-    tiny = np.finfo(float).tiny
-    inside = [np.bincount(index, minlength=len(w)) > 0 for index, w in ((rows, a), (columns, b))]
-    wanted_a, wanted_b = (
-        w * there / (w * there).sum() for w, there in zip((a, b), inside, strict=True)
-    )
-    found = np.bincount(rows, mass, len(a))
-    for _ in range(most):
-        mass = mass * (wanted_a / np.maximum(found, tiny))[rows]
-        mass = mass * (wanted_b / np.maximum(np.bincount(columns, mass, len(b)), tiny))[columns]
-        found = np.bincount(rows, mass, len(a))
-        if np.abs(found - wanted_a).max() < 1e-11 * wanted_a.max():
+    # A sample in no pair leaves its share to the rest.
+    row_share = np.where(np.bincount(rows, minlength=len(a)) > 0, a, 0.0)
+    row_share /= row_share.sum()
+    column_share = np.where(np.bincount(columns, minlength=len(b)) > 0, b, 0.0)
+    column_share /= column_share.sum()
+    row_mass = np.bincount(rows, mass, len(a))
+    for _ in range(max_iterations):
+        mass = mass * (row_share / np.maximum(row_mass, TINY))[rows]
+        column_mass = np.bincount(columns, mass, len(b))
+        mass = mass * (column_share / np.maximum(column_mass, TINY))[columns]
+        row_mass = np.bincount(rows, mass, len(a))
+        if np.abs(row_mass - row_share).max() < 1e-11 * row_share.max():
             break
-    return mass / mass.sum(), 0.5 * float(np.abs(found / found.sum() - a).sum())
+    misplaced = 0.5 * float(np.abs(row_mass / row_mass.sum() - a).sum())
+    return mass / mass.sum(), misplaced
 
 
-def _fitted(
-    log_weight: np.ndarray, rows: np.ndarray, mass: np.ndarray, wanted: np.ndarray
+def _corrected(
+    log_weight: np.ndarray, rows: np.ndarray, mass: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Log-weights corrected for the luck of the draw, so that the weighted pairs reproduce ``wanted`` exactly."""
-    drawn = np.bincount(rows, weights=mass * np.exp(log_weight), minlength=len(wanted))
-    fitted = (
-        log_weight + np.log(wanted[rows]) - np.log(np.maximum(drawn[rows], np.finfo(float).tiny))
-    )
-    fitted = np.where(log_weight <= NOTHING, NOTHING, fitted)
+    """Correct log-weights for the luck of the draw: the weighted pairs reproduce ``weights``."""
+    row_mass = np.bincount(rows, mass * np.exp(log_weight), len(weights))
+    log_share = np.log(weights[rows]) - np.log(np.maximum(row_mass[rows], TINY))
+    corrected = np.where(log_weight <= NOTHING, NOTHING, log_weight + log_share)
     # A sample too light to be drawn leaves its share to the rest.
-    return np.maximum(fitted - np.log(np.sum(mass * np.exp(fitted))), NOTHING)
+    total = np.sum(mass * np.exp(corrected))
+    return np.maximum(corrected - np.log(total), NOTHING)

@@ -10,27 +10,32 @@ import numpy as np
 from dyninfer.transport.couplings.base import BlockCoupling, require_positive
 from dyninfer.transport.couplings.draws import fit_margins, pairs_from_both_ends
 from dyninfer.transport.couplings.plan import Plan, balanced
-from dyninfer.transport.couplings.sinkhorn import entropic_plan, rows_to
+from dyninfer.transport.couplings.problem import TransportProblem
+from dyninfer.transport.couplings.sinkhorn import SinkhornSolution, rows_to, sinkhorn
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class EntropicOTCoupling(BlockCoupling):
     r"""Entropic optimal transport with squared Euclidean cost; every sample has many partners.
 
-    .. math:: \min_{\pi 1 = a,\ \pi^\top 1 = b} \langle |x-y|^2, \pi\rangle + \varepsilon\,\mathrm{KL}(\pi | a \otimes b)
+    .. math:: \min_{\pi 1 = a,\ \pi^\top 1 = b}
+        \langle |x-y|^2, \pi\rangle + \varepsilon\,\mathrm{KL}(\pi | a \otimes b)
 
-    With ``sigma``, ε = 2σ²T: the plan has the kernel ``exp(−|x−y|²/(2σ²T))`` and is the Schrödinger bridge of Brownian motion
-    ``σ dW`` between the two samples, seen at its ends. Pairs are drawn from the plan and their masses then set so that they
-    reproduce both samples, up to about 1e-4 of the mass. A block of 1024 takes 0.2 CPU-seconds.
+    With ``sigma``, ε = 2σ²T: the plan has the kernel ``exp(−|x−y|²/(2σ²T))`` and is the Schrödinger
+    bridge of Brownian motion ``σ dW`` between the two samples, seen at its ends. Pairs are drawn
+    from the plan and their masses then set so that they reproduce both samples, up to about 1e-4 of
+    the mass. A block of 1024 takes 0.2 CPU-seconds.
 
     Parameters
     ----------
     regularization : float
         ε in units of the mean squared distance between the samples.
     sigma : float, optional
-        Noise amplitude σ in units of the samples per square root of time; ``regularization`` is then not used.
+        Noise amplitude σ in units of the samples per square root of time; ``regularization`` is
+        then not used.
     duration : float
-        Time T between the samples, where ``sigma`` is given; intervals of unequal length need a coupling each.
+        Time T between the samples, where ``sigma`` is given; intervals of unequal length need a
+        coupling each.
     """
 
     conserves_mass: ClassVar[bool] = True
@@ -48,18 +53,21 @@ class EntropicOTCoupling(BlockCoupling):
         if self.sigma is not None:
             require_positive(self, sigma=self.sigma)
 
-    def solve(
-        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
-    ) -> Plan:
+    def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
-        log_plan = self.log_plan(cost, a, b)
-        n = self.draws * (len(a) + len(b))
-        rows, columns = pairs_from_both_ends(rows_to(log_plan, a), rows_to(log_plan.T, b).T, n, rng)
-        mass, _ = fit_margins(rows, columns, np.full(len(rows), 1 / len(rows)), a, b)
+        solution = self.solution(problem)
+        solution.warn_unless_converged()
+        log_plan = solution.log_plan
+        by_row = rows_to(log_plan, problem.a)
+        by_column = rows_to(log_plan.T, problem.b).T
+        n = self.draws * (len(problem.a) + len(problem.b))
+        rows, columns = pairs_from_both_ends(by_row, by_column, n, rng)
+        drawn = np.full(len(rows), 1 / len(rows))
+        mass, _ = fit_margins(rows, columns, drawn, problem.a, problem.b)
         return balanced(rows, columns, mass)
 
-    def log_plan(self, cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Log of the whole plan ``(n, m)``, given squared distances and positive weights."""
+    def solution(self, problem: TransportProblem) -> SinkhornSolution:
+        """Solve for the whole plan, given squared distances and positive weights."""
         if self.sigma is not None:
-            return entropic_plan(cost, a, b, 2 * self.sigma**2 * self.duration)
-        return entropic_plan(cost, a, b, self.regularization * (float(a @ cost @ b) or 1.0))
+            return sinkhorn(problem, 2 * self.sigma**2 * self.duration)
+        return sinkhorn(problem, self.regularization * problem.mean_cost)

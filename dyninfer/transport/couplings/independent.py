@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from dyninfer.learning.random import numpy_stream
 from dyninfer.transport.couplings.base import Coupling
 from dyninfer.transport.couplings.draws import spread
 from dyninfer.transport.couplings.plan import Plan, balanced
@@ -14,7 +15,13 @@ from dyninfer.transport.couplings.plan import Plan, balanced
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class IndependentCoupling(Coupling):
-    """Pairs drawn independently of each other: ``pairs_per_sample`` random partners for every sample."""
+    """Pairs drawn independently of each other.
+
+    Parameters
+    ----------
+    pairs_per_sample : int
+        Random partners of every sample.
+    """
 
     conserves_mass: ClassVar[bool] = True
 
@@ -22,10 +29,9 @@ class IndependentCoupling(Coupling):
 
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
-        rng = np.random.default_rng(seed)
+        rng = numpy_stream(seed, "pairs")
         n = max(len(x), len(y))
-        source, target = (
-            np.concatenate([spread(w, n, rng) for _ in range(self.pairs_per_sample)])
-            for w in (a, b)
-        )
+        rounds = range(self.pairs_per_sample)
+        source = np.concatenate([spread(a, n, rng) for _ in rounds])
+        target = np.concatenate([spread(b, n, rng) for _ in rounds])
         return balanced(source, target, np.ones(len(source)))

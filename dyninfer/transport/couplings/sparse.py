@@ -10,23 +10,24 @@ import numpy as np
 from dyninfer.transport.couplings.base import BlockCoupling, require_positive
 from dyninfer.transport.couplings.draws import fit_margins
 from dyninfer.transport.couplings.plan import Plan, balanced
+from dyninfer.transport.couplings.problem import TransportProblem
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class SparseOTCoupling(BlockCoupling):
-    """Quadratically regularised transport with a bound on the number of partners (Liu, Puigcerver, Blondel, ICLR 2023).
+    """Quadratically regularised transport with a bound on the number of partners.
 
-    Between exact transport (one or two partners) and entropic transport (all of them). Solved by POT
-    (``ot.smooth.smooth_ot_dual``); its plan is then scaled to reproduce both samples. A block of 512 takes 2 CPU-seconds, one of
-    1024 eight.
+    Between exact transport (one or two partners) and entropic transport (all of them); Liu,
+    Puigcerver, Blondel, ICLR 2023. Solved by POT (``ot.smooth.smooth_ot_dual``); its plan is then
+    scaled to reproduce both samples. A block of 512 takes 2 CPU-seconds, one of 1024 eight.
 
     Parameters
     ----------
     max_nz : int
         Most partners of a sample of the larger side of a block.
     regularization : float
-        Strength of the quadratic term, for a cost whose mean is one: small values have fewer partners than ``max_nz`` and
-        take longer.
+        Strength of the quadratic term, for a cost whose mean is one: small values have fewer
+        partners than ``max_nz`` and take longer.
     """
 
     conserves_mass: ClassVar[bool] = True
@@ -42,32 +43,28 @@ class SparseOTCoupling(BlockCoupling):
         super().check()
         require_positive(self, max_nz=self.max_nz, regularization=self.regularization)
 
-    def solve(
-        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
-    ) -> Plan:
+    def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
         import ot.smooth
 
-        if len(a) > len(
-            b
-        ):  # the bound is on columns; those of the smaller side could not hold all the rows
-            flipped = self.solve(np.ascontiguousarray(cost.T), b, a, rng)
+        cost, a, b = problem
+        # The bound is on columns; those of the smaller side could not hold all the rows.
+        if len(a) > len(b):
+            flipped = self.solve(TransportProblem(np.ascontiguousarray(cost.T), b, a), rng)
             return flipped._replace(source=flipped.target, target=flipped.source)
-        scaled = cost / (float(a @ cost @ b) or 1.0)
-        scaled = scaled + 1e-4 * rng.random(
-            cost.shape
-        )  # equal samples would all choose the same partners
-        kind = (
-            "sparsity_constrained" if self.max_nz < len(a) else "l2"
-        )  # the same where the bound says nothing
+        scaled = cost / problem.mean_cost
+        # Equal samples would all choose the same partners.
+        scaled = scaled + 1e-4 * rng.random(cost.shape)
+        # A bound that no sample can reach says nothing, and costs a sort.
+        kind = "sparsity_constrained" if self.max_nz < len(a) else "l2"
         plan = ot.smooth.smooth_ot_dual(
             a, b, scaled, self.regularization, reg_type=kind, max_nz=self.max_nz
         )
         rows, columns = np.nonzero(plan > 0)
-        mass, misplaced = fit_margins(rows, columns, plan[rows, columns], a, b, most=2000)
+        mass, misplaced = fit_margins(rows, columns, plan[rows, columns], a, b, max_iterations=2000)
         if misplaced > self.most_misplaced:
             raise ValueError(
-                f"with max_nz={self.max_nz} and regularization={self.regularization:g}, pairs miss {misplaced:.1%} of the mass; "
-                "raise max_nz, or change the regularization"
+                f"with max_nz={self.max_nz} and regularization={self.regularization:g}, pairs miss "
+                f"{misplaced:.1%} of the mass; raise max_nz, or change the regularization"
             )
         return balanced(rows, columns, mass)

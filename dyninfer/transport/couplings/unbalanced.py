@@ -9,21 +9,23 @@ import numpy as np
 from dyninfer.transport.couplings.base import BlockCoupling, require_positive
 from dyninfer.transport.couplings.draws import unbalanced_pairs
 from dyninfer.transport.couplings.plan import Plan
-from dyninfer.transport.couplings.sinkhorn import entropic_plan, rows_to
+from dyninfer.transport.couplings.problem import TransportProblem
+from dyninfer.transport.couplings.sinkhorn import rows_to, sinkhorn
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class UnbalancedOTCoupling(BlockCoupling):
     """Unbalanced entropic transport: far mass is not carried but destroyed and created.
 
-    The pairs are drawn half by the source's partners and half by the target's, so that cells which vanish and cells which
-    appear are among them; their weights are below two and reproduce both samples. A block of 1024 takes 0.3 CPU-seconds.
+    The pairs are drawn half by the source's partners and half by the target's, so that cells which
+    vanish and cells which appear are among them; their weights are below two and reproduce both
+    samples. A block of 1024 takes 0.3 CPU-seconds.
 
     Parameters
     ----------
     mass_penalty : float
-        Price of a change of mass (Kullback-Leibler), in units of the mean squared distance between the samples; large
-        values approach mass conservation.
+        Price of a change of mass (Kullback-Leibler), in units of the mean squared distance between
+        the samples; large values approach mass conservation.
     regularization : float
         Entropic regularisation in the same unit.
     """
@@ -38,11 +40,14 @@ class UnbalancedOTCoupling(BlockCoupling):
         super().check()
         require_positive(self, mass_penalty=self.mass_penalty, regularization=self.regularization)
 
-    def solve(
-        self, cost: np.ndarray, a: np.ndarray, b: np.ndarray, rng: np.random.Generator
-    ) -> Plan:
+    def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
-        unit = float(a @ cost @ b) or 1.0
-        log_plan = entropic_plan(cost / unit, a, b, self.regularization, self.mass_penalty)
+        cost, a, b = problem
+        in_units = problem._replace(cost=cost / problem.mean_cost)
+        solution = sinkhorn(in_units, self.regularization, self.mass_penalty)
+        solution.warn_unless_converged()
+        log_plan = solution.log_plan
+        by_row = rows_to(log_plan, a)
+        by_column = rows_to(log_plan.T, b).T
         n = self.draws * (len(a) + len(b))
-        return unbalanced_pairs(rows_to(log_plan, a), rows_to(log_plan.T, b).T, a, b, n, rng)
+        return unbalanced_pairs(by_row, by_column, a, b, n, rng)

@@ -1,12 +1,10 @@
-"""Density curves: samples of a population at every time, which is what potentials are trained on."""
+"""Density curves: samples of a population at every time, which potentials are trained on.
 
-from dyninfer.transport.curves.base import (
-    Curve,
-    DensityBatch,
-    check_conserved,
-    conserving,
-    couple,
-)
+A curve draws batches. What is minimised over them belongs to ``objectives``, who is paired with
+whom to ``couplings``.
+"""
+
+from dyninfer.transport.curves.base import Curve, DensityBatch, conserving
 from dyninfer.transport.curves.choose import choose_curve, default_coupling
 from dyninfer.transport.curves.dense import DenseCurve
 from dyninfer.transport.curves.interpolated import InterpolatedCurve
@@ -15,17 +13,15 @@ from dyninfer.transport.curves.smooth import SmoothCurve
 from dyninfer.transport.curves.times import TimeSampler
 
 __all__ = [
+    "Curve",
     "DenseCurve",
     "DensityBatch",
     "DensityCurve",
     "InterpolatedCurve",
-    "Curve",
     "SampledCurve",
     "SmoothCurve",
     "TimeSampler",
-    "check_conserved",
-    "conserving",
-    "couple",
-    "default_coupling",
     "choose_curve",
+    "conserving",
+    "default_coupling",
 ]

@@ -6,7 +6,7 @@ import torch
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.couplings import Coupling
+from dyninfer.transport.couplings import CoupledSamples, Coupling
 from dyninfer.transport.curves.base import Curve
 from dyninfer.transport.curves.dense import DenseCurve
 from dyninfer.transport.curves.interpolated import InterpolatedCurve
@@ -23,19 +23,20 @@ def choose_curve(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Curve:
-    """Choose the path by the data and the name of the interpolation."""
+    """Choose the curve by the data and the name of the interpolation."""
     if isinstance(data, DensityCurve):
         return SampledCurve(data, scaling, device, dtype)
     if interpolation == "none":
         return DenseCurve(data, scaling, device, dtype)
-    kind = {"linear": InterpolatedCurve, "cubic": SmoothCurve}.get(interpolation)
-    if kind is None:
+    if interpolation not in ("linear", "cubic"):
         raise ValueError(
             f"interpolation {interpolation!r} is not known; choose 'linear', 'cubic' or 'none'"
         )
-    if data.n_times == 2 and kind is SmoothCurve:
-        kind = InterpolatedCurve  # a natural cubic spline through two points is the straight line
-    return kind(data, scaling, coupling, seed, device, dtype)
+    # A natural cubic spline through two points is the straight line.
+    if interpolation == "linear" or data.n_times == 2:
+        return InterpolatedCurve(CoupledSamples(data, scaling, coupling, seed, device, dtype))
+    chains = CoupledSamples(data, scaling, coupling, seed, device, dtype, chains=True)
+    return SmoothCurve(chains)
 
 
 def default_coupling(unbalanced: bool, interpolation: str) -> str:

@@ -8,54 +8,57 @@ from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.curves.base import Curve, DensityBatch, log_masses, placer
+from dyninfer.transport.couplings.samples import placer
+from dyninfer.transport.couplings.stretches import log_masses
+from dyninfer.transport.curves.base import Curve, DensityBatch
 
 
 class DenseCurve(Curve):
-    """Snapshots so dense in time that nothing is interpolated: the trapezoidal rule over their times."""
+    """Snapshots between which nothing is interpolated: the trapezoidal rule over their times."""
 
     def __init__(self, data: Snapshots, scaling: Scaling, device: torch.device, dtype: torch.dtype):
         put = placer(device, dtype)
         times = scaling.times(data.times)
         gaps = np.diff(times)
-        share = 0.5 * (np.concatenate([[0], gaps]) + np.concatenate([gaps, [0]]))
+        # A snapshot stands for half of the gap on either side.
+        share = 0.5 * (np.append(0, gaps) + np.append(gaps, 0))
         self.times = put(times)
         self.states = put(np.concatenate([scaling.states(s) for s in data.samples]))
         self.levels = torch.as_tensor(np.cumsum(share)[:-1], device=device)
-        self.cumulative = torch.as_tensor(
-            np.concatenate([k + np.cumsum(data.weights_at(t)) for k, t in enumerate(data.times)]),
-            device=device,
-        )
+        # Snapshot k owns the stretch (k, k + 1] of one long cumulative sum: one search serves all.
+        cumulative = [k + np.cumsum(data.weights_at(t)) for k, t in enumerate(data.times)]
+        self.cumulative = torch.as_tensor(np.concatenate(cumulative), device=device)
         self.mass = put(np.exp(log_masses(data)))
         self.weighted = data.masses is not None
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
-        """Samples at the snapshots; ``t`` chooses among them, with trapezoidal probabilities where it is uniform."""
+        """Draw samples at the snapshots.
+
+        The times ``t`` choose among them, with trapezoidal probabilities where they are uniform.
+        """
         n = len(t)
         k = torch.searchsorted(self.levels, t.double())
-        u = torch.rand(3, n, generator=generator, device=t.device, dtype=torch.float64)
         first, last = torch.zeros_like(k), torch.full_like(k, len(self.times) - 1)
-        x, x0, x1 = (
-            self.states[self._rows(index, v)] for index, v in zip((k, first, last), u, strict=True)
-        )
-        mass = [self.mass[index] if self.weighted else None for index in (k, first, last)]
-        t0, t1 = self.times[first], self.times[last]
+        u = torch.rand(3, n, generator=generator, device=t.device, dtype=torch.float64)
+        start, end = self.times[first], self.times[last]
         return DensityBatch(
-            self.times[k],
-            x,
-            density,
-            mass[0],
-            None,
-            None,
-            t0,
-            x0,
-            mass[1],
-            t1,
-            x1,
-            mass[2],
-            t1 - t0,
-            None,
+            time=self.times[k],
+            state=self._states(k, u[0]),
+            density=density,
+            weight=self._weight(k),
+            start_time=start,
+            start_state=self._states(first, u[1]),
+            start_weight=self._weight(first),
+            end_time=end,
+            end_state=self._states(last, u[2]),
+            end_weight=self._weight(last),
+            gap=end - start,
         )
 
-    def _rows(self, k: Tensor, u: Tensor) -> Tensor:
-        return torch.searchsorted(self.cumulative, k + u).clamp(max=len(self.states) - 1)
+    def _states(self, k: Tensor, u: Tensor) -> Tensor:
+        """Samples of the snapshots ``k``, chosen by levels ``u`` in [0, 1)."""
+        row = torch.searchsorted(self.cumulative, k + u)
+        return self.states[row.clamp(max=len(self.states) - 1)]
+
+    def _weight(self, k: Tensor) -> Tensor | None:
+        return self.mass[k] if self.weighted else None

@@ -1,4 +1,4 @@
-"""Optimal paths between two single cells: straight lines, and geodesics of the cone where mass may change."""
+"""Optimal paths between two single cells: straight lines, and geodesics of the cone with mass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Arc(NamedTuple):
-    """A path of a pair at fraction ``β`` of its interval, with derivatives in β; every entry has ``n`` rows."""
+    """Path of a pair at fraction ``β`` of its interval, with derivatives in β; ``n`` rows each."""
 
     position: Tensor  # (n, d)
     velocity: Tensor  # (n, d)
@@ -26,40 +26,55 @@ def straight(beta: Tensor, x0: Tensor, x1: Tensor) -> Arc:
 def cone_arc(
     beta: Tensor, x0: Tensor, x1: Tensor, log_m0: Tensor, log_m1: Tensor, penalty: float
 ) -> Arc:
-    r"""Wasserstein-Fisher-Rao geodesic between the point masses ``m0`` at ``x0`` and ``m1`` at ``x1``.
+    r"""Wasserstein-Fisher-Rao geodesic between point masses ``m0`` at ``x0`` and ``m1`` at ``x1``.
 
-    .. math:: m(\beta) = (1-\beta)^2 m_0 + \beta^2 m_1 + 2\beta(1-\beta)\sqrt{m_0 m_1}\cos\theta, \qquad
-        \theta = \min\big(\tfrac{\sqrt\lambda}{2} |x_1 - x_0|, \tfrac\pi2\big)
+    .. math:: m(\beta) = (1-\beta)^2 m_0 + \beta^2 m_1 + 2\beta(1-\beta)\sqrt{m_0 m_1}\cos\theta,
+        \qquad \theta = \min\big(\tfrac{\sqrt\lambda}{2} |x_1 - x_0|, \tfrac\pi2\big)
 
-    which is a straight line in the plane with radius ``√m`` and angle ``√λ|x|/2`` (Liero, Mielke, Savaré 2018,
-    arXiv 1508.07941). Pairs farther apart than ``π/√λ`` must not be given positive mass at both ends.
+    which is a straight line in the plane with radius ``√m`` and angle ``√λ|x|/2`` (Liero, Mielke,
+    Savaré 2018, arXiv 1508.07941). Pairs farther apart than ``π/√λ`` must not be given positive
+    mass at both ends.
     """
+    # The clamps keep gradients finite where the two points are one.
     distance = (x1 - x0).norm(dim=1).clamp_min(1e-6)
     theta = (0.5 * penalty**0.5 * distance).clamp(1e-4, 0.5 * torch.pi)
+    cos, sin = theta.cos(), theta.sin()
     r0, r1 = (0.5 * log_m0).exp(), (0.5 * log_m1).exp()
-    along, across = (1 - beta) * r0 + beta * r1 * theta.cos(), beta * r1 * theta.sin()
+    along = (1 - beta) * r0 + beta * r1 * cos
+    across = beta * r1 * sin
     mass = (along.square() + across.square()).clamp_min(torch.finfo(beta.dtype).tiny)
-    part = torch.atan2(across, along) / theta
-    speed = r0 * r1 * theta.sin() / (mass * theta)
-    mass_rate = 2 * (
-        beta * r1.square() - (1 - beta) * r0.square() + (1 - 2 * beta) * r0 * r1 * theta.cos()
+    fraction = torch.atan2(across, along) / theta
+    speed = r0 * r1 * sin / (mass * theta)
+    m0_rate = -(1 - beta) * r0.square()
+    m1_rate = beta * r1.square()
+    mixed_rate = (1 - 2 * beta) * r0 * r1 * cos
+    return Arc(
+        position=torch.lerp(x0, x1, fraction[:, None]),
+        velocity=(x1 - x0) * speed[:, None],
+        mass=mass,
+        mass_rate=2 * (m1_rate + m0_rate + mixed_rate),
     )
-    return Arc(torch.lerp(x0, x1, part[:, None]), (x1 - x0) * speed[:, None], mass, mass_rate)
 
 
-def sphere_time(tau: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Fraction ``β`` of the cone geodesic at which the normalised path has gone the part ``τ`` of its way.
+class SphereTime(NamedTuple):
+    """Where on a cone geodesic a path on the sphere is; every entry has ``n`` rows."""
 
-    Between unit masses at Hellinger-Kantorovich distance ``H``, a cone geodesic is a chord of the sphere of probability
-    measures and ``angle`` ``Φ = arccos(1 − H²/2)``; divided by its total mass ``M(β)`` and run at
-    ``β = sin τΦ / (sin τΦ + sin (1−τ)Φ)`` it is the geodesic of constant total mass (Laschos, Mielke 2019, arXiv 1712.01888).
+    beta: Tensor  # fraction β of the geodesic
+    speed: Tensor  # dβ/dτ
+    total_mass: Tensor  # M(β) on the cone
 
-    Returns
-    -------
-    tensors ``(n,)``
-        β, dβ/dτ, and M(β).
+
+def sphere_time(tau: Tensor, angle: Tensor) -> SphereTime:
+    r"""Fraction ``β`` of the cone geodesic at which the normalised curve is at fraction ``τ``.
+
+    Between unit masses at Hellinger-Kantorovich distance ``H``, a cone geodesic is a chord of the
+    sphere of probability measures and ``angle`` ``Φ = arccos(1 − H²/2)``; divided by its total mass
+    ``M(β)`` and run at ``β = sin τΦ / (sin τΦ + sin (1−τ)Φ)`` it is the geodesic of constant total
+    mass (Laschos, Mielke 2019, arXiv 1712.01888).
     """
+    # At an angle of zero all three are limits of 0 / 0.
     angle = angle.clamp_min(1e-3)
-    up, down = (tau * angle).sin(), ((1 - tau) * angle).sin()
-    total = up + down
-    return up / total, angle * angle.sin() / total.square(), (angle.sin() / total).square()
+    sin = angle.sin()
+    up = (tau * angle).sin()
+    total = up + ((1 - tau) * angle).sin()
+    return SphereTime(up / total, angle * sin / total.square(), (sin / total).square())

@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.curves.base import Curve, DensityBatch
-from dyninfer.transport.curves.pairs import CoupledPairs
 
 
-class InterpolatedCurve(CoupledPairs, Curve):
+class InterpolatedCurve(Curve):
     """Straight lines between coupled samples of neighbouring snapshots, each carrying mass.
 
-    A pair ``(x_k, x_{k+1})`` moves at constant velocity, and its mass changes at a constant rate from what makes the pairs
-    reproduce the first snapshot to what makes them reproduce the second; given masses change exponentially between
-    the times. The path is exact at the snapshots.
+    A pair ``(x_k, x_{k+1})`` moves at constant velocity, and its mass changes at a constant rate
+    from what makes the pairs reproduce the first snapshot to what makes them reproduce the second;
+    given masses change exponentially between the times. The curve is exact at the snapshots.
+
+    Parameters
+    ----------
+    samples : CoupledSamples
+        Pairs of neighbours.
     """
 
+    knows_velocity: ClassVar[bool] = True
+
+    def __init__(self, samples: CoupledSamples):
+        self.samples, self.weighted = samples, samples.weighted
+
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
-        """Samples at times ``(n,)``."""
-        _, x0, x1, t0, gap, a, b = self.at(t, generator)
-        tau = (t - t0) / gap
-        velocity = (x1 - x0) / gap[:, None]
-        state = torch.lerp(x0, x1, tau[:, None])
-        t1 = t0 + gap
-        if not self.weighted:
-            return DensityBatch(
-                t, state, density, None, velocity, None, t0, x0, None, t1, x1, None, gap, None
-            )
-        weight, rate = torch.lerp(a, b, tau).exp(), (b - a) / gap
-        return DensityBatch(
-            t, state, density, weight, velocity, rate, t0, x0, a.exp(), t1, x1, b.exp(), gap, None
+        """See :meth:`Curve.draw`."""
+        interval = self.samples.interval(t)
+        pairs = self.samples.draw(interval, generator)
+        start, gap = self.samples.span(interval)
+        x0, x1 = pairs.source, pairs.target
+        tau = (t - start) / gap
+        batch = DensityBatch(
+            time=t,
+            state=torch.lerp(x0, x1, tau[:, None]),
+            density=density,
+            velocity=(x1 - x0) / gap[:, None],
+            start_time=start,
+            start_state=x0,
+            end_time=start + gap,
+            end_state=x1,
+            gap=gap,
         )
+        if not self.weighted:
+            return batch
+        return with_weights(batch, pairs.log_start, pairs.log_end, tau)
+
+
+def with_weights(
+    batch: DensityBatch, log_start: Tensor, log_end: Tensor, tau: Tensor
+) -> DensityBatch:
+    """Give samples weights that change at a constant rate over their interval."""
+    return batch._replace(
+        weight=torch.lerp(log_start, log_end, tau).exp(),
+        growth=(log_end - log_start) / batch.gap,
+        start_weight=log_start.exp(),
+        end_weight=log_end.exp(),
+    )

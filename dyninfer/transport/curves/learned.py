@@ -1,4 +1,7 @@
-"""A learned density curve: every pair's optimal arc, a correction that vanishes at the snapshots, and a Brownian bridge."""
+"""A learned density curve.
+
+Every pair's optimal arc, a correction that vanishes at the snapshots, and a Brownian bridge.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dyninfer.learning.networks import value_and_slope
+from dyninfer.transport.couplings import Coupled, CoupledSamples
 from dyninfer.transport.curves.geodesic import Arc, cone_arc, sphere_time, straight
-from dyninfer.transport.curves.pairs import CoupledPairs, Pairs
 from dyninfer.transport.lagrangians import ScaledLagrangian
 
 
@@ -18,13 +21,13 @@ class PairBatch(NamedTuple):
 
     time: Tensor  # (n,)
     density: Tensor  # (n,) density that the time was drawn from
-    pairs: Pairs
+    pairs: Coupled
     noise: Tensor | None  # (n, d) standard normal
     probe: Tensor | None  # (n, 1, d) random signs for Hutchinson's estimate of the Laplacian
 
 
 class CurvePoint(NamedTuple):
-    """Where the path is, how it moves, and what it weighs."""
+    """Where samples of the curve are, how they move, and what they weigh."""
 
     state: Tensor  # (n, d)
     velocity: Tensor  # (n, d) forward drift of the pair's own process
@@ -33,106 +36,162 @@ class CurvePoint(NamedTuple):
 
 
 class LearnedCurve(nn.Module):
-    r"""Path of a pair ``(x_0, x_1)`` between two snapshots, ``τ`` being its part of the way.
+    r"""Mixture of the paths of pairs ``(x_0, x_1)``, at the part ``τ`` of their interval.
 
-    .. math:: x_t = \mathrm{arc}(\tau) + 4\tau(1-\tau)\, f_\theta(t, \tau, x_0, x_1) + \sigma\sqrt{\tau(1-\tau)\,\Delta t}\; z
+    .. math:: x_t = \mathrm{arc}(\tau) + 4\tau(1-\tau)\, f_\theta(t, \tau, x_0, x_1)
+        + \sigma\sqrt{\tau(1-\tau)\,\Delta t}\; z
 
-    The arc is the closed-form optimum for one pair (a straight line, or a Wasserstein-Fisher-Rao geodesic with its mass), and
-    ``f`` starts at zero: without a potential and with the right coupling, training begins at the solution. Where mass may
-    change, ``f`` has one more output that corrects its logarithm in the same way. The velocity is the drift
-    of the Brownian bridge, ``(x_1 − x_t)/(t_1 − t)`` for a straight arc, whose average over all pairs at a point is the drift of
-    the mixture of bridges (arXiv 2303.16852, 2307.03672); the Laplacian of a potential is then not needed to fit one.
+    The arc is the closed-form optimum for one pair (a straight line, or a Wasserstein-Fisher-Rao
+    geodesic with its mass), and ``f`` starts at zero: without a potential and with the right
+    coupling, training begins at the solution. Where mass may change, ``f`` has one more output that
+    corrects its logarithm in the same way. The velocity is the drift of the Brownian bridge,
+    ``(x_1 − x_t)/(t_1 − t)`` for a straight arc, whose average over all pairs at a point is the
+    drift of the mixture of bridges (arXiv 2303.16852, 2307.03672); the Laplacian of a potential is
+    then not needed to fit one.
 
     Parameters
     ----------
-    pairs : CoupledPairs
+    samples : CoupledSamples
+        Pairs of neighbours.
     lagrangian : ScaledLagrangian
     width, depth : int
         Hidden layers of ``f``.
     """
 
-    closest = (
-        1e-4  # part of the way before the second snapshot at which the bridge's pull stops to grow
-    )
+    # Part of the way before the second snapshot at which the bridge's pull stops to grow.
+    closest = 1e-4
 
     def __init__(
-        self, pairs: CoupledPairs, lagrangian: ScaledLagrangian, width: int = 128, depth: int = 2
+        self,
+        samples: CoupledSamples,
+        lagrangian: ScaledLagrangian,
+        width: int = 128,
+        depth: int = 2,
     ):
         super().__init__()
-        self.pairs, self.lagrangian = pairs, lagrangian
+        self.samples, self.lagrangian = samples, lagrangian
         self.grows = lagrangian.growth_penalty is not None
-        self.weighted = self.grows or pairs.weighted
-        d = pairs.states.shape[1]
-        sizes = [2 + 2 * d + 2 * self.grows, *[width] * depth]
+        self.weighted = self.grows or samples.weighted
+        d = samples.states.shape[1]
+        n_inputs = 2 + 2 * d + 2 * self.grows
+        sizes = [n_inputs, *[width] * depth]
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         self.output = nn.Linear(width, d + self.grows)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-        self.to(pairs.states)
+        self.to(samples.states)
         self.angle = self._angles() if lagrangian.constrained else None
 
-    def point(self, batch: PairBatch, corrected: bool = True) -> CurvePoint:
+    def point(self, batch: PairBatch) -> CurvePoint:
         """State and motion of the pairs at the batch's times; differentiable in the parameters."""
-        k, x0, x1, start, gap, a, b = batch.pairs
+        start, gap = self.samples.span(batch.pairs.interval)
         tau = ((batch.time - start) / gap).clamp(0, 1)
-        arc = self._arc(tau, k, x0, x1, a, b)
-        state, velocity = arc.position, arc.velocity / gap[:, None]
-        weight, rate = arc.mass, arc.mass_rate / gap
-        if corrected:
-            value, speed = self._correction(batch.time, tau, gap, batch.pairs)
-            hump, slope = 4 * tau * (1 - tau), 4 * (1 - 2 * tau) / gap
-            shift = hump[:, None] * value
-            drift = slope[:, None] * value + hump[:, None] * speed
-            d = x0.shape[1]
-            state, velocity = state + shift[:, :d], velocity + drift[:, :d]
-            if self.grows:
-                factor = shift[:, d].exp()
-                rate = (rate + weight * drift[:, d]) * factor
-                weight = weight * factor
-        if batch.noise is not None:
-            sigma = self.lagrangian.sigma
-            rest = (1 - tau).clamp_min(self.closest)
-            state = state + (sigma * (tau * (1 - tau) * gap).sqrt())[:, None] * batch.noise
-            velocity = velocity - (sigma * (tau / (rest * gap)).sqrt())[:, None] * batch.noise
-        return CurvePoint(state, velocity, weight, rate)
+        arc = self._arc(tau, batch.pairs)
+        point = CurvePoint(arc.position, arc.velocity / gap[:, None], arc.mass, arc.mass_rate / gap)
+        point = self._corrected(point, batch, tau, gap)
+        if batch.noise is None:
+            return point
+        return self._noisy(point, batch.noise, tau, gap)
 
-    def given_mass(self, batch: PairBatch) -> Tensor:
-        """Total mass ``(n,)`` that is prescribed at the batch's times: exponential between the snapshots."""
-        k, _, _, start, gap, _, _ = batch.pairs
-        log_mass = self.pairs.log_mass
-        return torch.lerp(
-            log_mass[k], log_mass[k + 1], ((batch.time - start) / gap).clamp(0, 1)
-        ).exp()
+    def prescribed_mass(self, batch: PairBatch) -> Tensor:
+        """Total mass ``(n,)`` at the batch's times: exponential between the snapshots."""
+        k = batch.pairs.interval
+        start, gap = self.samples.span(k)
+        tau = ((batch.time - start) / gap).clamp(0, 1)
+        log_mass = self.samples.log_mass
+        return torch.lerp(log_mass[k], log_mass[k + 1], tau).exp()
 
-    def _arc(self, tau: Tensor, k: Tensor, x0: Tensor, x1: Tensor, a: Tensor, b: Tensor) -> Arc:
+    def pair_action(self, batch: PairBatch) -> Tensor:
+        """Action of the pairs' own paths ``(n,)``: kinetic and growth energy less the potential."""
+        lagrangian, penalty = self.lagrangian, self.lagrangian.growth_penalty
+        # The noise of a bridge has infinite action; its mean path has not.
+        mean = self.point(batch._replace(noise=None))
+        weight, weight_rate = mean.weight, mean.weight_rate
+        if lagrangian.constrained:
+            # What is prescribed is not this action's to choose.
+            weight, weight_rate = weight.detach(), weight_rate.detach()
+        action = 0.5 * weight * mean.velocity.square().sum(1)
+        if penalty is not None:
+            tiny = torch.finfo(weight.dtype).tiny
+            action = action + weight_rate.square() / (2 * penalty * weight.clamp_min(tiny))
+        if lagrangian.potential is not None:
+            state = mean.state if batch.noise is None else self.point(batch).state
+            action = action - weight * lagrangian.potential(batch.time, state)
+        return action
+
+    def _arc(self, tau: Tensor, pairs: Coupled) -> Arc:
+        """Optimal paths of the pairs, with derivatives in ``τ``."""
         penalty = self.lagrangian.growth_penalty
-        if penalty is None:
-            arc = straight(tau, x0, x1)
-            if not self.pairs.weighted:
-                return arc
-            mass = torch.lerp(a, b, tau).exp()
-            return arc._replace(mass=mass, mass_rate=mass * (b - a))
-        if self.angle is None:
-            return cone_arc(tau, x0, x1, a, b, penalty)
-        log_start, log_end = self.pairs.log_mass[k], self.pairs.log_mass[k + 1]
-        beta, speed, total = sphere_time(tau, self.angle[k])
-        arc = cone_arc(beta, x0, x1, a - log_start, b - log_end, penalty)
-        # The whole is held at the given mass, or at one.
-        given = torch.lerp(log_start, log_end, tau).exp() / total
-        cosine = self.angle[k].clamp_min(1e-3).cos()
+        x0, x1 = pairs.source, pairs.target
+        log_m0, log_m1 = pairs.log_start, pairs.log_end
+        if penalty is not None and self.angle is not None:
+            return self._sphere_arc(tau, pairs, self.angle[pairs.interval], penalty)
+        if penalty is not None:
+            return cone_arc(tau, x0, x1, log_m0, log_m1, penalty)
+        arc = straight(tau, x0, x1)
+        if not self.samples.weighted:
+            return arc
+        mass = torch.lerp(log_m0, log_m1, tau).exp()
+        return arc._replace(mass=mass, mass_rate=mass * (log_m1 - log_m0))
+
+    def _sphere_arc(self, tau: Tensor, pairs: Coupled, angle: Tensor, penalty: float) -> Arc:
+        """Cone geodesics, normalised so that all together have the prescribed mass."""
+        k = pairs.interval
+        log_start, log_end = self.samples.log_mass[k], self.samples.log_mass[k + 1]
+        beta, speed, total = sphere_time(tau, angle)
+        log_m0, log_m1 = pairs.log_start - log_start, pairs.log_end - log_end
+        arc = cone_arc(beta, pairs.source, pairs.target, log_m0, log_m1, penalty)
+        prescribed = torch.lerp(log_start, log_end, tau).exp() / total
+        cosine = angle.clamp_min(1e-3).cos()
         total_rate = 2 * (2 * beta - 1) * (1 - cosine)
-        rate = speed * (arc.mass_rate - arc.mass * total_rate / total) + arc.mass * (
-            log_end - log_start
+        # d/dτ of m(β(τ)) / M(β(τ)) times the prescribed mass, but for the factor `prescribed`.
+        along_arc = speed * (arc.mass_rate - arc.mass * total_rate / total)
+        rate = along_arc + arc.mass * (log_end - log_start)
+        return Arc(
+            position=arc.position,
+            velocity=arc.velocity * speed[:, None],
+            mass=arc.mass * prescribed,
+            mass_rate=rate * prescribed,
         )
-        return Arc(arc.position, arc.velocity * speed[:, None], arc.mass * given, rate * given)
+
+    def _corrected(
+        self, point: CurvePoint, batch: PairBatch, tau: Tensor, gap: Tensor
+    ) -> CurvePoint:
+        """Add ``4τ(1 − τ) f`` to the states, and to the log-masses where they may change."""
+        f, f_rate = self._correction(batch.time, tau, gap, batch.pairs)
+        hump = (4 * tau * (1 - tau))[:, None]
+        hump_rate = (4 * (1 - 2 * tau) / gap)[:, None]
+        shift = hump * f
+        shift_rate = hump_rate * f + hump * f_rate
+        d = point.state.shape[1]
+        weight, weight_rate = point.weight, point.weight_rate
+        if self.grows:
+            factor = shift[:, d].exp()
+            weight_rate = (weight_rate + weight * shift_rate[:, d]) * factor
+            weight = weight * factor
+        return CurvePoint(
+            point.state + shift[:, :d], point.velocity + shift_rate[:, :d], weight, weight_rate
+        )
+
+    def _noisy(self, point: CurvePoint, noise: Tensor, tau: Tensor, gap: Tensor) -> CurvePoint:
+        """Add a Brownian bridge, and its pull towards the second snapshot."""
+        sigma = self.lagrangian.sigma
+        rest = (1 - tau).clamp_min(self.closest)
+        spread = sigma * (tau * (1 - tau) * gap).sqrt()
+        pull = sigma * (tau / (rest * gap)).sqrt()
+        return point._replace(
+            state=point.state + spread[:, None] * noise,
+            velocity=point.velocity - pull[:, None] * noise,
+        )
 
     def _correction(
-        self, t: Tensor, tau: Tensor, gap: Tensor, pairs: Pairs
+        self, t: Tensor, tau: Tensor, gap: Tensor, pairs: Coupled
     ) -> tuple[Tensor, Tensor]:
         """``f`` and its derivative in time, carried forward together."""
         columns = [t[:, None], tau[:, None], pairs.source, pairs.target]
         if self.grows:
-            columns += [v.clamp(-5, 5)[:, None] for v in (pairs.log_source, pairs.log_target)]
+            # What vanishes has a log-weight of −60, which would saturate the network.
+            columns += [v.clamp(-5, 5)[:, None] for v in (pairs.log_start, pairs.log_end)]
         first, *others = self.hidden
         weight: Any = first.weight
         h = first(torch.cat(columns, 1))
@@ -146,11 +205,15 @@ class LearnedCurve(nn.Module):
 
     def _angles(self) -> Tensor:
         """Angle of every interval's two snapshots on the sphere of probability measures."""
-        found, half_root = [], 0.5 * (self.lagrangian.growth_penalty or 0.0) ** 0.5
-        for k in range(len(self.pairs.times) - 1):
-            x0, x1, a, b, mass = self.pairs.whole_interval(k)
-            a, b = a - self.pairs.log_mass[k], b - self.pairs.log_mass[k + 1]
-            theta = half_root * (x1 - x0).norm(dim=1)
-            cosine = (mass * (0.5 * (a + b)).exp() * theta.clamp(max=0.5 * torch.pi).cos()).sum()
-            found.append(cosine.clamp(-1, 1).arccos())
-        return torch.stack(found)
+        half_root = 0.5 * (self.lagrangian.growth_penalty or 0.0) ** 0.5
+        log_mass = self.samples.log_mass
+        angles = []
+        for k in range(len(log_mass) - 1):
+            pairs, mass = self.samples.pairs_in(k)
+            log_m0 = pairs.log_start - log_mass[k]
+            log_m1 = pairs.log_end - log_mass[k + 1]
+            theta = half_root * (pairs.target - pairs.source).norm(dim=1)
+            overlap = (0.5 * (log_m0 + log_m1)).exp() * theta.clamp(max=0.5 * torch.pi).cos()
+            cosine = (mass * overlap).sum()
+            angles.append(cosine.clamp(-1, 1).arccos())
+        return torch.stack(angles)

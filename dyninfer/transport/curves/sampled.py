@@ -10,18 +10,20 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.random import borrowed_generator
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.curves.base import Curve, DensityBatch
 
 
 @dataclass(frozen=True, eq=False)
 class DensityCurve:
-    """A density that can be sampled at any time: what to fit where there are no snapshots but a simulator.
+    """A density that can be sampled at any time: to fit a simulator in place of snapshots.
 
     Parameters
     ----------
     sampler : callable ``(t, n) -> (n, d)``
-        Takes times as an ``(n,)`` tensor, in the user's units, and returns one sample for each of them.
+        Takes times as an ``(n,)`` tensor, in the user's units, and returns one sample for each of
+        them.
     times : pair of floats
         First and last time.
     features : sequence of str, optional
@@ -31,8 +33,8 @@ class DensityCurve:
     --------
     >>> import torch
     >>> from dyninfer import DensityCurve
-    >>> path = DensityCurve(lambda t, n: t[:, None] + torch.randn(n, 2), times=(0.0, 1.0))
-    >>> path.pilot(seed=0).n_features
+    >>> curve = DensityCurve(lambda t, n: t[:, None] + torch.randn(n, 2), times=(0.0, 1.0))
+    >>> curve.pilot(seed=0).n_features
     2
     """
 
@@ -45,12 +47,13 @@ class DensityCurve:
             raise ValueError(f"times must be (first, last) with first < last, found {self.times}")
 
     def sample(self, t: Tensor) -> Tensor:
-        """Samples ``(n, d)`` at times ``(n,)``; a ValueError tells what is wrong with the sampler's answer."""
+        """Samples ``(n, d)`` at times ``(n,)``; a ValueError tells what the sampler did wrong."""
         x = self.sampler(t, len(t))
         if not isinstance(x, Tensor) or x.ndim != 2 or len(x) != len(t):
-            got = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
+            answer = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
             raise ValueError(
-                f"the sampler must return a tensor of shape ({len(t)}, features) for {len(t)} times; it returned {got}"
+                f"the sampler must return a tensor of shape ({len(t)}, features) for {len(t)} "
+                f"times; it returned {answer}"
             )
         return x
 
@@ -59,10 +62,9 @@ class DensityCurve:
         return repr(tuple(map(float, self.times)))
 
     def pilot(self, seed: int = 0, n_times: int = 17, n: int = 512) -> Snapshots:
-        """Snapshots of the path, from which scaling and summaries are computed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            times = torch.linspace(self.times[0], self.times[1], n_times, dtype=torch.float64)
+        """Snapshots of the curve, from which scaling and summaries are computed."""
+        times = torch.linspace(self.times[0], self.times[1], n_times, dtype=torch.float64)
+        with borrowed_generator(seed, "pilot"):
             samples = [self.sample(t.expand(n).float()).detach().cpu().numpy() for t in times]
         return Snapshots(
             times=times.numpy(), samples=tuple(samples), features=tuple(self.features)
@@ -79,15 +81,21 @@ class SampledCurve(Curve):
         self.like = torch.empty(0, device=device, dtype=dtype)
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
-        """Samples at times ``(n,)`` and at both ends."""
-        zero, one = torch.zeros_like(t), torch.ones_like(t)
-        # The sampler is the user's and draws from torch's global generator: seed that from ours, and put it back.
+        """See :meth:`Curve.draw`."""
+        start, end = torch.zeros_like(t), torch.ones_like(t)
+        # The sampler is the user's and draws from torch's global generator: seeded from ours.
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-        with torch.random.fork_rng(devices=[t.device] if t.device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            x, x0, x1 = (self._states(u) for u in (t, zero, one))
+        with borrowed_generator(seed, "sampler", device=t.device):
+            state, start_state, end_state = (self._states(u) for u in (t, start, end))
         return DensityBatch(
-            t, x, density, None, None, None, zero, x0, None, one, x1, None, one, None
+            time=t,
+            state=state,
+            density=density,
+            start_time=start,
+            start_state=start_state,
+            end_time=end,
+            end_state=end_state,
+            gap=end,
         )
 
     def _states(self, t: Tensor) -> Tensor:

@@ -11,55 +11,73 @@ from dyninfer.learning.parallel import sum_over_processes
 class TimeSampler:
     """Low-discrepancy times in [0, 1], denser where the integrand varies more.
 
-    Times are ``u_n = (u + n √2) mod 1`` with a fresh uniform ``u`` for every batch, pushed through the inverse of a piecewise
-    constant density ``p = (1 − α) std(t) / ∫std + α``, where std is a running estimate of the standard deviation of the
-    integrand at time t (arXiv 2210.06662, appendix on variance reduction). Dividing by p keeps the mean of the loss.
+    Times are ``u_n = (u + n √2) mod 1`` with a fresh uniform ``u`` for every batch, pushed through
+    the inverse of a piecewise constant density ``p = (1 − α) std(t) / ∫std + α``, where std is a
+    running estimate of the standard deviation of the integrand at time t (arXiv 2210.06662,
+    appendix on variance reduction). Dividing by p keeps the mean of the loss.
+
+    Parameters
+    ----------
+    adaptive : bool
+        Whether the density follows the integrand; otherwise it is one.
+    device, dtype
+    bins : int
+        Pieces of the density.
     """
 
     floor = 0.1  # α: no time is drawn less often than this
     memory = 0.99  # of the running moments
 
     def __init__(self, adaptive: bool, device: torch.device, dtype: torch.dtype, bins: int = 50):
-        self.adaptive = adaptive
-        self.moments = torch.zeros(
-            3, bins, device=device, dtype=torch.float64
-        )  # count, sum, sum of squares
+        self.adaptive, self.bins = adaptive, bins
+        # Count, sum and sum of squares: in double precision, as sums of squares cancel.
+        self.moments = torch.zeros(3, bins, device=device, dtype=torch.float64)
         self.density = torch.ones(bins, device=device, dtype=dtype)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Times ``(n,)`` and the density they were drawn from, ``(n,)``."""
-        device = self.density.device
+        device, dtype = self.density.device, self.density.dtype
         shift = torch.rand(1, generator=generator, device=device, dtype=torch.float64)
-        u = ((shift + torch.arange(n, device=device, dtype=torch.float64) * 2**0.5) % 1).to(
-            self.density.dtype
-        )
+        steps = torch.arange(n, device=device, dtype=torch.float64) * 2**0.5
+        u = ((shift + steps) % 1).to(dtype)
         if not self.adaptive:
             return u, torch.ones_like(u)
-        bins = len(self.density)
-        edges = torch.cat([self.density.new_zeros(1), self.density.cumsum(0) / bins])
-        k = (torch.searchsorted(edges, u, right=True) - 1).clamp(0, bins - 1)
-        t = (k + (u - edges[k]) / (edges[k + 1] - edges[k])) / bins
+        edges = torch.cat([self.density.new_zeros(1), self.density.cumsum(0) / self.bins])
+        k = (torch.searchsorted(edges, u, right=True) - 1).clamp(0, self.bins - 1)
+        part = (u - edges[k]) / (edges[k + 1] - edges[k])
+        t = (k + part) / self.bins
         return t.clamp(0, 1), self.density[k]
 
     @torch.no_grad()
     def observe(self, t: Tensor, integrand: Tensor) -> None:
-        """Update the density with the integrand ``(n,)`` that was found at times ``(n,)``."""
+        """Update the density with the integrand ``(n,)`` at times ``(n,)``."""
         if not self.adaptive:
             return
-        bins = len(self.density)
-        k = (t * bins).long().clamp(0, bins - 1)
+        k = (t * self.bins).long().clamp(0, self.bins - 1)
         value = integrand.to(self.moments.dtype)
         new = torch.zeros_like(self.moments)
         new.index_add_(1, k, torch.stack([torch.ones_like(value), value, value.square()]))
         sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
+        self.density = self._density().to(self.density.dtype)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a resumed run needs."""
+        return {"moments": self.moments, "density": self.density}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo :meth:`state`."""
+        self.moments, self.density = state["moments"], state["density"]
+
+    def _density(self) -> Tensor:
+        """Density of the times, after the moments."""
         count, total, squares = self.moments
-        known = (count > 1).to(value.dtype)
+        counted = (count > 1).to(count.dtype)
         mean = total / count.clamp_min(1)
         variance = squares / count.clamp_min(1) - mean.square()
-        std = torch.where(variance > 1e-12 * mean.square(), variance, 0).sqrt()  # beyond rounding
-        # Bins that were hardly seen count as average; where nothing varies, all times are alike.
-        average = (std * known).sum() / known.sum().clamp_min(1)
-        relative = torch.where((known > 0) & (average > 0), std / average, torch.ones_like(std))
-        density = (1 - self.floor) * relative / relative.mean() + self.floor
-        self.density = density.to(self.density.dtype)
+        # What is left of a difference of squares below this is rounding.
+        std = torch.where(variance > 1e-12 * mean.square(), variance, 0).sqrt()
+        average = (std * counted).sum() / counted.sum().clamp_min(1)
+        # Bins that were hardly met count as average; where nothing varies, all times are alike.
+        relative = torch.where((counted > 0) & (average > 0), std / average, torch.ones_like(std))
+        return (1 - self.floor) * relative / relative.mean() + self.floor

@@ -24,8 +24,8 @@ class MeanAcceleration(Lagrangian):
         a(t_k) = \frac{2}{t_{k+1} - t_{k-1}}
         \Big(\frac{m_{k+1} - m_k}{t_{k+1} - t_k} - \frac{m_k - m_{k-1}}{t_k - t_{k-1}}\Big)
 
-    with the means ``m_k`` of the snapshots, ``a`` linear in time between the inner snapshots and constant beyond them. Needs
-    three snapshots.
+    with the means ``m_k`` of the snapshots, ``a`` linear in time between the inner snapshots and
+    constant beyond them. Needs three snapshots.
 
     Parameters
     ----------
@@ -45,19 +45,16 @@ class MeanAcceleration(Lagrangian):
         """V in scaled units, from the weighted means of ``data``."""
         if data.n_times < 3:
             raise ValueError(
-                f"MeanAcceleration needs at least three times to see an acceleration, these data have {data.n_times}; "
-                "leave it out, or hold out fewer times"
+                "MeanAcceleration needs at least three times to see an acceleration, these data have "
+                f"{data.n_times}; leave it out, or hold out fewer times"
             )
         t = scaling.times(data.times)
-        m = np.stack(
-            [
-                data.weights_at(u) @ scaling.states(s)
-                for u, s in zip(data.times, data.samples, strict=True)
-            ]
-        )
+        m = np.stack([w @ x for w, x in _weighted_states(data, scaling)])
         speed = np.diff(m, axis=0) / np.diff(t)[:, None]
-        acceleration = self.strength * np.diff(speed, axis=0) / (0.5 * (t[2:] - t[:-2]))[:, None]
-        return _LinearForce(_Curve(t[1:-1], acceleration), _Curve(t, m))
+        # Between the midpoints of neighbouring intervals.
+        gap = 0.5 * (t[2:] - t[:-2])
+        acceleration = np.diff(speed, axis=0) / gap[:, None]
+        return _LinearForce(_Curve(t[1:-1], self.strength * acceleration), _Curve(t, m))
 
 
 class _Curve:
@@ -71,11 +68,14 @@ class _Curve:
         if len(times) == 1:
             return values.expand(len(t), -1)
         k = torch.searchsorted(times, t.contiguous()).clamp(1, len(times) - 1)
-        part = ((t - times[k - 1]) / (times[k] - times[k - 1])).clamp(0, 1)
+        gap = times[k] - times[k - 1]
+        part = ((t - times[k - 1]) / gap).clamp(0, 1)
         return torch.lerp(values[k - 1], values[k], part[:, None])
 
 
 class _LinearForce:
+    """Potential ``−⟨a(t), x − m(t)⟩``."""
+
     def __init__(self, force: _Curve, origin: _Curve):
         self.force, self.origin = force, origin
 
@@ -91,22 +91,26 @@ class DataManifold(Lagrangian):
         \hat p(x) = \sum_j w_j \exp\Big(-\frac{|x - c_j|^2}{2 h_j^2}\Big)
 
     over landmarks ``c_j`` of all snapshots given to ``fit``, :math:`\bar p` being the mean of :math:`\hat p` over them.
-    The action ``½|ẋ|² − V`` is less where the data are denser, so a path bends around empty space, at a price in
-    length that ``strength`` sets. The idea of a data-dependent metric is that of Metric Flow Matching (arXiv 2405.14780); here it is an energy,
-    which leaves the velocity the gradient of one potential.
+    The action ``½|ẋ|² − V`` is less where the data are denser, so a path bends around empty space, at
+    a price in length that ``strength`` sets. The idea of a data-dependent metric is that of Metric
+    Flow Matching (arXiv 2405.14780); here it is an energy, which leaves the velocity the gradient of
+    one potential.
 
     Parameters
     ----------
     strength : float
-        κ, in units of a squared standard deviation of the data per squared duration of the experiment (that is, of scaled units).
+        κ, in units of a squared standard deviation of the data per squared duration of the
+        experiment (that is, of scaled units).
     kernel : {"rbf", "gaussian"}
-        "rbf": every landmark has a width of its own, the spread of the cells nearest to it; "gaussian": one width for all.
+        "rbf": every landmark has a width of its own, the spread of the cells nearest to it;
+        "gaussian": one width for all.
     n_landmarks : int
         Centres of the kernels (k-means), at most one for eight cells.
     bandwidth : float
         Factor of the widths.
     floor : float
-        α: density, relative to its mean over the data, below which emptiness costs no more; bounds the force far from the data.
+        α: density, relative to its mean over the data, below which emptiness costs no more; bounds
+        the force far from the data.
     """
 
     strength: float = 1.0
@@ -135,63 +139,67 @@ class DataManifold(Lagrangian):
         """V in scaled units, from landmarks of ``data``."""
         from sklearn.cluster import MiniBatchKMeans
 
-        x = np.concatenate([scaling.states(s) for s in data.samples]).astype(np.float64)
-        weight = np.concatenate([data.weights_at(t) / data.n_times for t in data.times])
+        weights, states = zip(*_weighted_states(data, scaling), strict=True)
+        x = np.concatenate(states).astype(np.float64)
+        weight = np.concatenate(weights) / data.n_times
         # Fewer cells a landmark would make its width zero.
         n = min(self.n_landmarks, max(2, len(x) // 8))
-        found = MiniBatchKMeans(n, random_state=0, n_init=1, batch_size=2048).fit(
-            x, sample_weight=weight * len(x)
-        )
-        label, centre = found.labels_, found.cluster_centers_
-        mass = np.bincount(label, weights=weight, minlength=len(centre))
-        spread = np.bincount(
-            label, weights=weight * ((x - centre[label]) ** 2).sum(1), minlength=len(centre)
-        )
+        # A seed of its own would make the same data two landscapes.
+        clusters = MiniBatchKMeans(n, random_state=0, n_init=1, batch_size=2048)
+        clusters.fit(x, sample_weight=weight * len(x))
+        label, centre = clusters.labels_, clusters.cluster_centers_
+        mass = np.bincount(label, weight, len(centre))
+        squared = ((x - centre[label]) ** 2).sum(1)
+        spread = np.bincount(label, weight * squared, len(centre))
+        mean_square = spread.sum() / mass.sum()
         # A cluster of few cells borrows from the mean, so that no kernel is a spike.
         prior = mass.mean()
-        width = np.sqrt((spread + prior * spread.sum() / mass.sum()) / (mass + prior))
+        width = np.sqrt((spread + prior * mean_square) / (mass + prior))
         if self.kernel == "gaussian":
-            width = np.full_like(width, np.sqrt(spread.sum() / mass.sum()))
+            width = np.full_like(width, np.sqrt(mean_square))
         width = np.maximum(self.bandwidth * width, 1e-3)
-        return _LogDensity(self.strength, centre, mass, width, self.floor, x)
+        return _LogDensity(self.strength, _Kernels(centre, width, mass), self.floor, x)
+
+
+def _weighted_states(data: Snapshots, scaling: Scaling) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Weights ``(n,)`` and scaled states ``(n, d)`` of every snapshot."""
+    pairs = []
+    for t, sample in zip(data.times, data.samples, strict=True):
+        pairs.append((data.weights_at(t), scaling.states(sample)))
+    return pairs
+
+
+class _Kernels:
+    """Sum of Gaussian kernels ``p(x) = Σ w exp(−|x − c|² / 2h²)``."""
+
+    def __init__(self, centre: np.ndarray, width: np.ndarray, mass: np.ndarray):
+        self.centre = torch.as_tensor(centre)
+        self.precision = torch.as_tensor(1 / width**2)
+        with np.errstate(divide="ignore"):
+            self.log_mass = torch.as_tensor(np.log(mass))
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """``log p`` ``(n,)``."""
+        centre, precision = self.centre.to(x), self.precision.to(x)
+        squared = x.square().sum(1)[:, None] + centre.square().sum(1) - 2 * x @ centre.T
+        exponent = -0.5 * squared.clamp_min(0) * precision
+        return torch.logsumexp(self.log_mass.to(x) + exponent, 1)
 
 
 class _LogDensity:
-    """κ log of a kernel density, zero on average over the data."""
+    """κ log of a kernel density, bounded below, and zero on average over the data."""
 
-    def __init__(
-        self,
-        strength: float,
-        centre: np.ndarray,
-        mass: np.ndarray,
-        width: np.ndarray,
-        floor: float,
-        x: np.ndarray,
-    ):
-        self.strength, self.centre, self.width = (
-            strength,
-            torch.as_tensor(centre),
-            torch.as_tensor(width),
-        )
-        with np.errstate(divide="ignore"):
-            self.log_weight = torch.as_tensor(np.log(mass))
-        self.log_floor, self.offset = -math.inf, 0.0
+    def __init__(self, strength: float, kernels: _Kernels, floor: float, x: np.ndarray):
+        self.strength, self.kernels = strength, kernels
+        # A few thousand cells say where the mean is.
         sample = torch.as_tensor(x[:: max(1, len(x) // 4096)])
-        log_density = self._log_density(sample)
-        self.log_floor = (
-            float(torch.logsumexp(log_density, 0)) - math.log(len(sample)) + math.log(floor)
-        )
+        log_density = kernels.log_density(sample)
+        log_mean = float(torch.logsumexp(log_density, 0)) - math.log(len(sample))
+        self.log_floor = log_mean + math.log(floor)
         self.offset = float(self._floored(log_density).mean())
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.strength * (self._floored(self._log_density(x)) - self.offset)
-
-    def _log_density(self, x: Tensor) -> Tensor:
-        centre, inverse, log_weight = (
-            v.to(x) for v in (self.centre, 1 / self.width, self.log_weight)
-        )
-        squared = x.square().sum(1)[:, None] + centre.square().sum(1) - 2 * x @ centre.T
-        return torch.logsumexp(log_weight - 0.5 * squared.clamp_min(0) * inverse.square(), 1)
+        return self.strength * (self._floored(self.kernels.log_density(x)) - self.offset)
 
     def _floored(self, log_density: Tensor) -> Tensor:
         return torch.logaddexp(log_density, torch.full_like(log_density, self.log_floor))

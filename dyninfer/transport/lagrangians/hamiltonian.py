@@ -1,4 +1,4 @@
-"""The Hamiltonian of a density's motion: written here once, used by every method that learns a potential."""
+"""The Hamiltonian of a density's motion, for every method that learns a potential."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def hamiltonian(
 
     .. math:: H = \tfrac12 |\nabla s|^2 + \tfrac{\sigma^2}{2} \Delta s + \tfrac{\lambda}{2} s^2 + V
 
-    The first term moves mass with velocity ∇s, the second adds noise of amplitude σ (arXiv 2210.06662, entropic Action
-    Matching), the third lets mass grow at rate λs (unbalanced Action Matching), the fourth is the potential energy of a
-    Lagrangian (arXiv 2310.10649).
+    The first term moves mass with velocity ∇s, the second adds noise of amplitude σ (arXiv
+    2210.06662, entropic Action Matching), the third lets mass grow at rate λs (unbalanced Action
+    Matching), the fourth is the potential energy of a Lagrangian (arXiv 2310.10649).
 
     Parameters
     ----------
@@ -38,14 +38,16 @@ def hamiltonian(
     energy : tensor ``(n,)``, optional
         Potential energy V at the same points.
     """
-    total = 0.5 * s.gradient.square().sum(1)
+    H = 0.5 * s.gradient.square().sum(1)
     if sigma:
         if s.laplacian is None:
             raise ValueError("sigma needs derivatives that hold a Laplacian; ask for it")
-        total = total + 0.5 * sigma**2 * s.laplacian
+        H = H + 0.5 * sigma**2 * s.laplacian
     if growth_penalty is not None:
-        total = total + 0.5 * growth_penalty * s.value.square()
-    return total if energy is None else total + energy
+        H = H + 0.5 * growth_penalty * s.value.square()
+    if energy is not None:
+        H = H + energy
+    return H
 
 
 @dataclass(frozen=True)

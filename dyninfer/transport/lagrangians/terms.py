@@ -17,11 +17,12 @@ from dyninfer.transport.lagrangians.hamiltonian import Potential, ScaledLagrangi
 
 
 class Lagrangian(Settings):
-    r"""Base of Lagrangians ``L = K − U``: kinetic energy of the motion (and growth) less potential energy.
+    r"""Base of Lagrangians ``L = K − U``: kinetic energy (also of growth) less potential energy.
 
-    Lagrangians add up: ``UnbalancedTransport(0.1) + SchrodingerBridge(0.3)`` has growth and noise. The kinetic energy
-    :math:`\tfrac12 E|\dot x|^2` is in each of them and is counted once.
-    A new one derives from this class and answers with what it adds: ``noise``, ``penalty``, ``constrained`` or ``potential``.
+    Lagrangians add up: ``UnbalancedTransport(0.1) + SchrodingerBridge(0.3)`` has growth and noise.
+    The kinetic energy :math:`\tfrac12 E|\dot x|^2` is in each of them and is counted once. A new one
+    derives from this class and answers with what it adds: ``noise``, ``penalty``, ``constrained`` or
+    ``potential``.
     """
 
     @property
@@ -50,7 +51,10 @@ class Lagrangian(Settings):
         return any(type(term).potential is not Lagrangian.potential for term in self.parts)
 
     def potential(self, data: Snapshots, scaling: Scaling) -> Potential | None:
-        """Potential energy ``V(t, x)`` in scaled units, found from the data given to ``fit`` if it depends on data."""
+        """Potential energy ``V(t, x)`` in scaled units, or None.
+
+        If it depends on data, then on those given to ``fit``.
+        """
         return None
 
     def check(self) -> None:
@@ -59,13 +63,13 @@ class Lagrangian(Settings):
 
     def scaled(self, data: Snapshots, scaling: Scaling) -> ScaledLagrangian:
         """The same Lagrangian in scaled units, its potential found from ``data``."""
-        penalty = self.penalty
-        return ScaledLagrangian(
-            sigma=scaling.amplitude(self.noise),
-            growth_penalty=None if penalty is None else scaling.growth_penalty(penalty),
-            constrained=self.constrained,
-            potential=self.potential(data, scaling) if self.has_potential else None,
-        )
+        growth_penalty = potential = None
+        if self.penalty is not None:
+            growth_penalty = scaling.growth_penalty(self.penalty)
+        if self.has_potential:
+            potential = self.potential(data, scaling)
+        sigma = scaling.amplitude(self.noise)
+        return ScaledLagrangian(sigma, growth_penalty, self.constrained, potential)
 
     def __add__(self, other: Any) -> LagrangianSum:
         if not isinstance(other, Lagrangian):
@@ -109,9 +113,9 @@ class LagrangianSum(Lagrangian):
 
     def potential(self, data: Snapshots, scaling: Scaling) -> Potential | None:
         """Sum of the terms' potentials."""
-        found = (t.potential(data, scaling) for t in self.terms)
-        parts = [p for p in found if p is not None]
-        return lambda t, x: torch.stack([part(t, x) for part in parts]).sum(0)
+        potentials = [term.potential(data, scaling) for term in self.terms]
+        parts = [V for V in potentials if V is not None]
+        return lambda t, x: torch.stack([V(t, x) for V in parts]).sum(0)
 
     def check(self) -> None:
         """Raise where a term cannot be, or two terms say different things about one quantity."""
@@ -176,8 +180,9 @@ class UnbalancedTransport(Lagrangian):
     growth_penalty : float
         λ, in inverse squared state units: the larger, the cheaper growth is against motion.
     mass : {"free", "constrained"}
-        "free" prescribes the total mass at the snapshots only (between them some of it dips, as the Wasserstein-Fisher-Rao
-        geodesic does); "constrained" prescribes it at every time, interpolated exponentially: the spherical problem.
+        "free" prescribes the total mass at the snapshots only (between them some of it dips, as the
+        Wasserstein-Fisher-Rao geodesic does); "constrained" prescribes it at every time,
+        interpolated exponentially: the spherical problem.
     """
 
     growth_penalty: float
@@ -215,8 +220,8 @@ class PhysicalPotential(Lagrangian):
     Parameters
     ----------
     V : callable or torch module, ``(n,), (n, d) -> (n,)``
-        Energy at times and states in the user's units, made of torch operations. A saved model keeps the name of it, not the
-        code: the learned process needs neither.
+        Energy at times and states in the user's units, made of torch operations. A saved model keeps
+        the name of it, not the code: the learned process needs neither.
 
     Examples
     --------
@@ -238,8 +243,8 @@ class PhysicalPotential(Lagrangian):
         """Raise a TypeError where V cannot be called."""
         if isinstance(self.V, str):
             raise TypeError(
-                f"PhysicalPotential.V is the name {self.V!r}: a loaded model does not hold the code of its potential; "
-                "give the function itself to fit again"
+                f"PhysicalPotential.V is the name {self.V!r}: a loaded model does not hold the code "
+                "of its potential; give the function itself to fit again"
             )
         if not callable(self.V):
             raise TypeError(f"PhysicalPotential.V must be a function of (t, x), found {self.V!r}")
@@ -249,39 +254,41 @@ class PhysicalPotential(Lagrangian):
         return _Rescaled(self.V, scaling)
 
     def _name(self) -> str:
-        return (
-            self.V
-            if isinstance(self.V, str)
-            else getattr(self.V, "__name__", type(self.V).__name__)
-        )
+        if isinstance(self.V, str):
+            return self.V
+        return getattr(self.V, "__name__", type(self.V).__name__)
 
 
 class _Rescaled:
-    """A potential of the user's units as one of scaled units; the first call checks what it returns."""
+    """A potential of the user's units as one of scaled units; the first call checks its answer."""
 
     def __init__(self, function: Any, scaling: Scaling):
         self.function, self.scaling, self.checked = function, scaling, False
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        scaling = self.scaling
-        when, where = scaling.user_times(t), scaling.user_states(x)
-        energy = self.function(when, where) if self.checked else self._first(when, where)
-        if not self.checked:
-            if not isinstance(energy, Tensor) or energy.shape != t.shape:
-                found = f"shape {tuple(energy.shape)}" if hasattr(energy, "shape") else repr(energy)
-                raise ValueError(
-                    f"the potential V(t, x) must return a tensor of shape ({len(t)},) for {len(t)} states; it returned {found}"
-                )
-            if not bool(energy.isfinite().all()):
-                raise ValueError("the potential V(t, x) is not finite at some of the data's states")
+        user_t, user_x = self.scaling.user_times(t), self.scaling.user_states(x)
+        if self.checked:
+            energy = self.function(user_t, user_x)
+        else:
+            energy = self._first(user_t, user_x)
             self.checked = True
-        return energy.to(x.dtype) / scaling.energy_unit
+        return energy.to(x.dtype) / self.scaling.energy_unit
 
-    def _first(self, t: Tensor, x: Tensor) -> Any:
+    def _first(self, t: Tensor, x: Tensor) -> Tensor:
+        """Call the user's function, and say what is wrong with it or with what it returns."""
         try:
-            return self.function(t, x)
+            energy = self.function(t, x)
         except Exception as error:
             raise TypeError(
-                f"the potential V(t, x) failed on tensors t ({len(t)},) and x {tuple(x.shape)}, which may carry gradients; "
-                f"make it of torch operations: {error}"
+                f"the potential V(t, x) failed on tensors t ({len(t)},) and x {tuple(x.shape)}, "
+                f"which may carry gradients; make it of torch operations: {error}"
             ) from error
+        if not isinstance(energy, Tensor) or energy.shape != t.shape:
+            answer = f"shape {tuple(energy.shape)}" if hasattr(energy, "shape") else repr(energy)
+            raise ValueError(
+                f"the potential V(t, x) must return a tensor of shape ({len(t)},) for {len(t)} "
+                f"states; it returned {answer}"
+            )
+        if not bool(energy.isfinite().all()):
+            raise ValueError("the potential V(t, x) is not finite at some of the data's states")
+        return energy

@@ -1,19 +1,21 @@
-"""How far the law of a simulation can be from that of the data: the bound of the paper, estimated from samples."""
+"""How far the distribution of a simulation can be from that of the data, estimated from samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dyninfer.diffusions import ScaledDiffusion
+from dyninfer.learning.random import stream
+from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.interpolated import InterpolatedDiffusion
-from dyninfer.transport.objectives.coupled import CoupledSamples
 
-_NEIGHBOURS = 16  # looked through for one that shares no end point
+# Looked through for one that shares no end point: with exact pairs, few share any.
+N_NEIGHBOURS = 16
 
 
 @torch.no_grad()
@@ -26,51 +28,106 @@ def kl_bound(
     n_times: int = 20,
     seed: int = 0,
 ) -> dict[str, float]:
-    r"""Bound on ``KL(ρ_1 | simulated)`` for the stochastic equation with noise ε, by Girsanov's theorem.
+    r"""Bound on ``KL(ρ_1 | simulated)`` for the stochastic equation with noise ε.
+
+    By Girsanov's theorem
 
     .. math:: KL \le \int \frac{1}{4\varepsilon} E|\hat b + \varepsilon\hat s - b - \varepsilon s|^2\,dt
         \le \frac{G_b}{\varepsilon} + \varepsilon\,G_s
 
-    with ``G = ½ ∫ E|error|² dt``, the gap of a loss above its minimum (arXiv 2303.08797, theorem 2.23; its printed constants are half of
-    these, and fail by that factor where the errors of b and s agree). The true fields are conditional means of the targets,
-    so the mean square of an error is the mean product of the residuals at two independent points of one place. Points
-    stand with their nearest neighbours: this needs few features, about ten, and sees no error finer than their
+    with ``G = ½ ∫ E|error|² dt``, the gap of a loss above its minimum (arXiv 2303.08797, theorem
+    2.23; its printed constants are half of these, and fail by that factor where the errors of b and
+    s agree). The true fields are conditional means of the targets, so the mean square of an error is
+    the mean product of the residuals at two independent points of one place. Points stand with their
+    nearest neighbours: this needs few features, about ten, and sees no error finer than their
     distance.
+
+    Parameters
+    ----------
+    process : ScaledDiffusion
+        Of an InterpolatedDiffusion, see :func:`check_bounded`.
+    samples : CoupledSamples
+    noise : float or callable
+        ε, in squared state units per time; a callable takes the time.
+    n_points : int
+        Points at every time.
+    n_times : int
+        Times in every interval.
+    seed : int
 
     Returns
     -------
     dict
-        ``path``, the first bound; ``split``, the second (NaN where ε depends on time); ``velocity`` and ``score``, the two gaps; each with
-        its standard error as ``<name>_error``. All in nats, except the gaps.
+        ``path``, the first bound; ``split``, the second (NaN where ε depends on time); ``velocity``
+        and ``score``, the two gaps; each with its standard error as ``<name>_error``. All in nats,
+        except the gaps.
     """
-    generator = torch.Generator(samples.states.device).manual_seed(seed)
-    knots, rows = process.inner.schedule.knots, []
+    generator = stream(seed, "kl bound", device=samples.states.device)
+    knots, scaling = process.inner.schedule.knots, process.scaling
+    integrals = {"path": _Integral(), "velocity": _Integral(), "score": _Integral()}
     for k in range(len(knots) - 1):
-        gap = float(knots[k + 1] - knots[k])
+        gap = knots[k + 1] - knots[k]
+        duration = float(gap) * scaling.duration / n_times
         for part in range(n_times):
             tau = knots[k] + (part + 0.5) / n_times * gap
-            epsilon = noise(float(process.scaling.user_times(tau))) if callable(noise) else noise
+            epsilon = noise(float(scaling.user_times(tau))) if callable(noise) else noise
             if not epsilon > 0:
                 raise ValueError(
                     f"noise must be positive for a bound on the divergence, found {epsilon}"
                 )
-            b, s, pairs = _residuals(process, samples, tau, n_points, generator)
-            weight = gap * process.scaling.duration / n_times
-            products = ((v[pairs[0]] * v[pairs[1]]).sum(1) for v in (b + epsilon * s, b, s))
-            rows.append(
-                [
-                    _mean(v * c * weight)
-                    for v, c in zip(products, (0.25 / epsilon, 0.5, 0.5), strict=True)
-                ]
-            )
-    values, errors = np.asarray(rows).transpose(2, 1, 0)
-    path, velocity, score = values.sum(1)
-    found = {"path": path, "velocity": velocity, "score": score}
-    found |= {
-        f"{name}_error": e for name, e in zip(list(found), np.sqrt((errors**2).sum(1)), strict=True)
-    }
-    split = np.nan if callable(noise) else velocity / noise + noise * score
-    return {name: float(value) for name, value in (found | {"split": split}).items()}
+            residuals = _residuals(process, samples, tau, n_points, generator)
+            b, s = residuals.velocity, residuals.score
+            forward = b + epsilon * s
+            integrals["path"].add(residuals.products(forward), duration / (4 * epsilon))
+            integrals["velocity"].add(residuals.products(b), duration / 2)
+            integrals["score"].add(residuals.products(s), duration / 2)
+    bound = {name: integral.value for name, integral in integrals.items()}
+    bound |= {f"{name}_error": integral.error for name, integral in integrals.items()}
+    bound["split"] = np.nan
+    if not callable(noise):
+        bound["split"] = bound["velocity"] / noise + noise * bound["score"]
+    return bound
+
+
+def check_bounded(process: InterpolatedDiffusion) -> None:
+    """Raise a ValueError if there is no bound for such a process."""
+    latent_noise = not process.schedule.interpolant.gaussian_base
+    if process.head is None or not latent_noise or process.code is not None:
+        raise ValueError("kl_bound needs a learned score, a latent noise γ, and no conditions")
+    if process.grows or process.bend is not None:
+        raise ValueError(
+            "kl_bound is for populations of constant mass and interpolants that are not bent"
+        )
+
+
+class _Residuals(NamedTuple):
+    """What the fields miss at points of one time, in the user's units."""
+
+    velocity: Tensor  # (n, d)
+    score: Tensor  # (n, d)
+    first: Tensor  # (pairs,) rows of points
+    second: Tensor  # (pairs,) rows of their neighbours
+
+    def products(self, residual: Tensor) -> Tensor:
+        """Products ``(pairs,)`` of the residuals at neighbouring points."""
+        return (residual[self.first] * residual[self.second]).sum(1)
+
+
+class _Integral:
+    """Sum over times of means, with its standard error."""
+
+    def __init__(self) -> None:
+        self.value = self.variance = 0.0
+
+    @property
+    def error(self) -> float:
+        """Standard error of the value."""
+        return float(self.variance**0.5)
+
+    def add(self, values: Tensor, duration: float) -> None:
+        """Add the mean of the values times the duration."""
+        self.value += duration * float(values.mean())
+        self.variance += (duration * float(values.std())) ** 2 / len(values)
 
 
 def _residuals(
@@ -79,46 +136,34 @@ def _residuals(
     tau: Tensor,
     n: int,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Residuals of velocity and score in the user's units at ``n`` points, and pairs of neighbours among these."""
-    moment = process.inner.schedule.moment(tau.to(samples.states).repeat(n))
-    _, rows = samples.pick(moment.interval, generator)
-    line = torch.bmm(torch.stack([moment.weights, moment.slopes], 1), samples.states[rows])
-    z = torch.randn(line[:, 0].shape, generator=generator, device=line.device, dtype=line.dtype)
-    gamma, slope = moment.gamma[:, None], moment.gamma_slope[:, None]  # type: ignore[index]
+) -> _Residuals:
+    """Residuals at ``n`` points of one time, and pairs of neighbours among these."""
     scaling = process.scaling
-    x = scaling.user_states(line[:, 0] + gamma * z)
+    moment: Any = process.inner.schedule.moment(tau.to(samples.states).repeat(n))
+    rows = samples.rows[samples.pick(moment.interval, generator)]
+    coefficients = torch.stack([moment.weights, moment.slopes], 1)
+    line, velocity = torch.bmm(coefficients, samples.states[rows]).unbind(1)
+    z = torch.randn(line.shape, generator=generator, device=line.device, dtype=line.dtype)
+    gamma, gamma_slope = moment.gamma[:, None], moment.gamma_slope[:, None]
+    x = scaling.user_states(line + gamma * z)
     b, _, s = process.drift_growth_and_score(scaling.user_times(tau).to(x), x)
-    velocity = scaling.user_velocities(line[:, 1] + slope * z)
-    score = scaling.user_scores(-z / gamma)
-    return b - velocity, s - score, _neighbours(x, rows)  # type: ignore[operator]
+    b_target = scaling.user_velocities(velocity + gamma_slope * z)
+    s_target = scaling.user_scores(-z / gamma)
+    first, second = _neighbours(x, rows)
+    return _Residuals(b - b_target, s - s_target, first, second)  # type: ignore[operator]
 
 
 def _neighbours(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Every point with its nearest neighbour that shares none of its end points; points without one are left out."""
+    """Every point with its nearest neighbour that shares none of its end points.
+
+    Points without one are left out.
+    """
     from scipy.spatial import cKDTree
 
     points, ends = x.cpu().numpy(), rows.cpu().numpy()
-    near = cKDTree(points).query(points, k=min(_NEIGHBOURS, len(points)))[1]
-    apart = (ends[near] != ends[:, None]).all(2)
+    k = min(N_NEIGHBOURS, len(points))
+    nearest = cKDTree(points).query(points, k=k)[1]
+    apart = (ends[nearest] != ends[:, None]).all(2)
     first = np.flatnonzero(apart.any(1))
-    second = near[first, apart[first].argmax(1)]
+    second = nearest[first, apart[first].argmax(1)]
     return torch.as_tensor(first, device=x.device), torch.as_tensor(second, device=x.device)
-
-
-def _mean(values: Any) -> tuple[float, float]:
-    return float(values.mean()), float(values.std()) / len(values) ** 0.5
-
-
-def check_bounded(process: InterpolatedDiffusion) -> None:
-    """Raise a ValueError if there is no bound for such a process."""
-    if (
-        process.head is None
-        or process.schedule.interpolant.gaussian_base
-        or process.code is not None
-    ):
-        raise ValueError("kl_bound needs a learned score, a latent noise γ, and no conditions")
-    if process.grows or process.bend is not None:
-        raise ValueError(
-            "kl_bound is for populations of constant mass and interpolants that are not bent"
-        )

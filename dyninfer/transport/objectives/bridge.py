@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dyninfer.diffusions import ScaledDiffusion
-from dyninfer.transport.interpolants import Moment
-from dyninfer.transport.objectives.coupled import CoupledSamples
-from dyninfer.transport.objectives.objective import MatchingObjective
+from dyninfer.learning.objective import Objective
+from dyninfer.transport.couplings import CoupledSamples
+from dyninfer.transport.curves import TimeSampler
+from dyninfer.transport.objectives.matching import field_means, field_widths
 
 
 class BridgeBatch(NamedTuple):
@@ -20,88 +21,110 @@ class BridgeBatch(NamedTuple):
 
     time: Tensor  # (n,)
     ends: Tensor  # (n, 2, d)
-    line: Tensor  # (n, 2, d) the straight interpolant and its velocity
-    bend: Tensor  # (n, 2) what multiplies the bend, and its derivative in time
-    gamma: Tensor  # (n, 2) γ and its derivative
+    line: Tensor  # (n, d) the straight interpolant
+    line_velocity: Tensor  # (n, d)
+    bend: Tensor  # (n, 1) what multiplies the bend
+    bend_rate: Tensor  # (n, 1)
+    gamma: Tensor  # (n, 1)
+    gamma_slope: Tensor  # (n, 1)
     z: Tensor  # (n, d)
     code: Tensor | None
 
 
-class BridgeObjective(MatchingObjective):
+class BridgeObjective(Objective):
     r"""The max-min problem of the Schrödinger bridge (arXiv 2303.08797, section 3.4).
 
-    .. math:: \max_I \min_u \int E[\tfrac12|u(t, x_t)|^2 - (\partial_t I + (\gamma' - \varepsilon/\gamma) z) \cdot u(t, x_t)]\,dt
+    .. math:: \max_I \min_u \int E[\tfrac12|u(t, x_t)|^2
+        - (\partial_t I + (\gamma' - \varepsilon/\gamma) z) \cdot u(t, x_t)]\,dt
 
-    The inner problem has the forward drift ``u = b + ε s`` as its solution and ``−½ E|u|²`` as its value, so the outer one looks for the
-    density between the two ends that the least drift produces. Here ``I`` is a straight line and a bend,
-    ``I = (1 − t) x_0 + t x_1 + t (1 − t) f(t, x_0, x_1)`` with a network ``f``; b and s follow by their own losses, and f climbs the
-    value for the present u. ``f`` moves at a tenth of their pace (``pace``), as inner problems should be ahead.
+    The inner problem has the forward drift ``u = b + ε s`` as its solution and ``−½ E|u|²`` as its
+    value, so the outer one looks for the density between the two ends that the least drift produces.
+    Here ``I`` is a straight line and a bend, ``I = (1 − t) x_0 + t x_1 + t (1 − t) f(t, x_0, x_1)``
+    with a network ``f``; b and s follow by their own losses, and f climbs the value for the present
+    u. ``f`` moves at a tenth of their pace (``pace``), as inner problems should be ahead.
+
+    Parameters
+    ----------
+    process : ScaledDiffusion
+        Of an InterpolatedDiffusion with a score and a bend.
+    samples : CoupledSamples
+    epsilon : float
+        ε in scaled units.
     """
 
     pace = 0.1
 
-    def __init__(
-        self,
-        process: ScaledDiffusion,
-        samples: CoupledSamples,
-        seed: int,
-        epsilon: float,
-    ):
-        self.epsilon = epsilon
-        super().__init__(process, samples, None, seed)
+    def __init__(self, process: ScaledDiffusion, samples: CoupledSamples, epsilon: float):
+        like = samples.states
+        self.samples, self.epsilon = samples, epsilon
+        self.schedule = process.inner.schedule
+        self.times = TimeSampler(False, like.device, like.dtype)
+        widths = field_widths(process.inner, process.scaling.n_features)
+        self.mean = field_means(widths, like)
 
-    def loss(self, process: ScaledDiffusion, batch: BridgeBatch) -> dict[str, Tensor]:  # type: ignore[override]
-        """Loss per pair of points ``(n,)``, in scaled units; ``energy`` is ``½|u|²``."""
-        state, velocity = self._bent(process, batch)
-        gamma, slope = batch.gamma[:, :1], batch.gamma[:, 1:]
-        targets = [(velocity + k * slope * batch.z, -k * batch.z / gamma) for k in (1, -1)]
-        points = torch.cat([state + gamma * batch.z, state - gamma * batch.z])
-        twice = torch.cat([batch.time, batch.time])
-        code = None if batch.code is None else torch.cat([batch.code, batch.code])
-        found = process.inner.fields(twice, points.detach(), code)
-        target = torch.cat([torch.cat(pair, 1) for pair in targets])
-        terms = ((0.5 * found - target.detach()) * found) @ self.mean
-        # The same fields as fixed functions: what is left depends on the interpolant alone.
-        b, s = (
-            _fixed(network)(twice, points, code)
-            for network in (process.inner.network, process.inner.second)
-        )
-        u = b + self.epsilon * s
-        drift = torch.cat([v + self.epsilon * w for v, w in targets])
-        value = ((0.5 * u - drift) * u).mean(1)
-        loss = (terms.sum(1) - value).unflatten(0, (2, -1)).mean(0)
-        energy = 0.5 * u.detach().square().sum(1).unflatten(0, (2, -1)).mean(0)
-        return {"loss": loss, "energy": energy}
-
-    def observe(self, batch: BridgeBatch, terms: dict[str, Tensor]) -> None:  # type: ignore[override]
-        """Nothing is learned from a step: in a game, the losses keep their sizes."""
-
-    def validation(self, process: ScaledDiffusion) -> float | None:
-        """None: the value of a game tells nothing about who is ahead."""
-        return None
-
-    def _draw(self, samples: CoupledSamples, n: int, generator: torch.Generator) -> BridgeBatch:  # type: ignore[override]
-        tau, _ = self.times.draw(n, generator)  # even: the energy is an integral over time
-        moment: Moment = self.schedule.moment(tau)
-        ends = samples.draw(moment.interval, generator)
-        line = torch.bmm(torch.stack([moment.weights, moment.slopes], 1), ends.knots)
-        z = torch.randn(line[:, 0].shape, generator=generator, device=line.device, dtype=line.dtype)
+    def batch(self, n: int, generator: torch.Generator) -> BridgeBatch:
+        """Draw ``n`` pairs of points, at even times: the energy is an integral over time."""
+        tau, _ = self.times.draw(n, generator)
+        moment: Any = self.schedule.moment(tau)
+        coupled = self.samples.draw(moment.interval, generator)
+        coefficients = torch.stack([moment.weights, moment.slopes], 1)
+        line, velocity = torch.bmm(coefficients, coupled.knots).unbind(1)
+        z = torch.randn(line.shape, generator=generator, device=line.device, dtype=line.dtype)
         _, s, gap = self.schedule.locate(tau)
-        bend = torch.stack([s * (1 - s), (1 - 2 * s) / gap], 1)
-        gamma = torch.stack([moment.gamma, moment.gamma_slope], 1)  # type: ignore[list-item]
-        return BridgeBatch(tau, ends.knots, line, bend, gamma, z, ends.code)
+        return BridgeBatch(
+            time=tau,
+            ends=coupled.knots,
+            line=line,
+            line_velocity=velocity,
+            bend=(s * (1 - s))[:, None],
+            bend_rate=((1 - 2 * s) / gap)[:, None],
+            gamma=moment.gamma[:, None],
+            gamma_slope=moment.gamma_slope[:, None],
+            z=z,
+            code=coupled.code,
+        )
 
-    def _bent(self, process: ScaledDiffusion, batch: BridgeBatch) -> tuple[Tensor, Tensor]:
+    def loss(self, process: ScaledDiffusion, batch: BridgeBatch) -> dict[str, Tensor]:
+        """Loss per pair of points ``(n,)``, in scaled units; ``energy`` is ``½|u|²``."""
+        inner = process.inner
+        state, velocity = self._bent(inner, batch)
+        noise = batch.gamma * batch.z
+        # Both signs of every z, as in the losses of the fields.
+        points = torch.cat([state + noise, state - noise])
+        b_noise = batch.gamma_slope * batch.z
+        b_target = torch.cat([velocity + b_noise, velocity - b_noise])
+        s_noise = batch.z / batch.gamma
+        s_target = torch.cat([-s_noise, s_noise])
+        times = torch.cat([batch.time, batch.time])
+        code = None if batch.code is None else torch.cat([batch.code, batch.code])
+        fields = inner.fields(times, points.detach(), code)
+        target = torch.cat([b_target, s_target], 1).detach()
+        matching = (((0.5 * fields - target) * fields) @ self.mean).sum(1)
+        # The same fields as fixed functions: what is left depends on the interpolant alone.
+        b = _fixed(inner.network)(times, points, code)
+        s = _fixed(inner.second)(times, points, code)
+        u = b + self.epsilon * s
+        drift = b_target + self.epsilon * s_target
+        value = ((0.5 * u - drift) * u).mean(1)
+        energy = 0.5 * u.detach().square().sum(1)
+        return {"loss": _over_signs(matching - value), "energy": _over_signs(energy)}
+
+    def _bent(self, inner: Any, batch: BridgeBatch) -> tuple[Tensor, Tensor]:
         """``I`` and ``∂I/∂t`` ``(n, d)``."""
-        bend = process.inner.bend
-        if bend is None:
+        if inner.bend is None:
             raise ValueError(
                 "the process has no network that bends its interpolant; build it with bend="
             )
-        f, rate = bend.with_rate(batch.time, batch.ends.flatten(1), batch.code)
-        f, rate = self.pace * f, self.pace * rate
-        size, slope = batch.bend[:, :1], batch.bend[:, 1:]
-        return batch.line[:, 0] + size * f, batch.line[:, 1] + slope * f + size * rate
+        f, f_rate = inner.bend.with_rate(batch.time, batch.ends.flatten(1), batch.code)
+        f, f_rate = self.pace * f, self.pace * f_rate
+        state = batch.line + batch.bend * f
+        velocity = batch.line_velocity + batch.bend_rate * f + batch.bend * f_rate
+        return state, velocity
+
+
+def _over_signs(values: Tensor) -> Tensor:
+    """Mean ``(n,)`` over the two signs of the noise, of values ``(2n,)``."""
+    return values.unflatten(0, (2, -1)).mean(0)
 
 
 def _fixed(network: Any) -> Callable[..., Tensor]:

@@ -2,171 +2,212 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.networks import Derivatives
 from dyninfer.learning.objective import Objective
-from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.couplings import as_coupling
-from dyninfer.transport.curves import TimeSampler, check_conserved
+from dyninfer.learning.random import stream, subseed
+from dyninfer.learning.training import Training, train
+from dyninfer.transport.couplings import CoupledSamples
+from dyninfer.transport.curves import TimeSampler
 from dyninfer.transport.curves.diagnostics import diagnose
 from dyninfer.transport.curves.learned import CurvePoint, LearnedCurve, PairBatch
-from dyninfer.transport.curves.optimizer import CurveOptimizer, pair_action
-from dyninfer.transport.curves.pairs import CoupledPairs, Pairs, natural_couplings
+from dyninfer.transport.curves.optimizer import CurveOptimizer
+from dyninfer.transport.curves.residual import Measurement
 from dyninfer.transport.lagrangians import ScaledLagrangian
+from dyninfer.transport.objectives.action import random_signs
 
-if TYPE_CHECKING:
-    from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
+
+@dataclass(frozen=True, kw_only=True)
+class Game:
+    """How the curve is played against the potential.
+
+    Attributes
+    ----------
+    last_step : int
+        Step after which the curve stands still; 0 where it never moves.
+    learning_rate : float
+        Peak learning rate of the curve.
+    damping : float
+        Share of the pairs' own action in what the curve descends, when it begins to move.
+    refinement_steps : int
+        Steps in which samples ascend the residual before the potential meets them.
+    refinement_size : float
+        Length of such a step.
+    """
+
+    last_step: int
+    learning_rate: float = 1e-3
+    damping: float = 0.5
+    refinement_steps: int = 0
+    refinement_size: float = 0.02
 
 
 class DualObjective(Objective):
-    """The two players of the dual problem, in scaled units: the loop's potential and, in here, the density curve."""
+    r"""Both sides of the dual problem, in scaled units (arXiv 2310.10649).
+
+    .. math:: \inf_q \sup_s\; E_{q_1}[s_1] - E_{q_0}[s_0] - \int E_{q_t}[\partial_t s + H]\,dt
+
+    The loop's potential ``s`` is fitted by regression on the drift of the pairs' paths; the density
+    curve ``q``, in here, ascends the Hamilton-Jacobi residual.
+
+    Parameters
+    ----------
+    process : ScaledDiffusion
+        Of a PotentialDiffusion.
+    curve : LearnedCurve
+    validation_samples : CoupledSamples or None
+        Pairs that were kept apart.
+    game : Game
+    seed : int
+    """
 
     exact_laplacian_up_to = 10  # features; above, one random direction per sample (Hutchinson)
     validation_size = 4096
-    alone = 200  # steps in which the potential finds the first path, before that path moves
-    noisy_every = 4  # steps between two moves of the path where there is noise: its residual needs a Laplacian
-    warm_steps, warm_size = 1000, 512  # of the path alone, where there is a potential
+    diagnosis_size = 16384
+    # Steps in which the potential finds the first curve, before that curve moves.
+    alone = 200
+    # Steps between two moves of the curve where there is noise: its residual needs a Laplacian.
+    noisy_every = 4
+    # Of the curve alone, where there is a potential energy that bends it.
+    warm_steps, warm_size = 1000, 512
 
     def __init__(
         self,
-        model: WassersteinLagrangianFlow,
         process: ScaledDiffusion,
-        data: Snapshots,
-        scaling: Scaling,
+        curve: LearnedCurve,
+        validation_samples: CoupledSamples | None,
+        game: Game,
         seed: int,
     ):
-        parameter = next(process.parameters())
-        device, dtype = parameter.device, parameter.dtype
-        settings = model.training_
-        train, held = data, None
-        if settings.validation_fraction:
-            train, held = data.split(settings.validation_fraction, seed)
-        self.model, self.process, self.scaling = model, process, scaling
-        self.lagrangian = model.lagrangian.scaled(train, scaling)
-        gaps = scaling.times(data.times[1:]) - scaling.times(data.times[:-1])
-        coupling: Any = as_coupling(model.coupling) if model.coupling != "auto" else None
-        solve = coupling or natural_couplings(self.lagrangian, gaps)
-        pairs = CoupledPairs(train, scaling, solve, seed, device, dtype)
-        if self.lagrangian.growth_penalty is None:
-            check_conserved(pairs.weighted)
-        else:
-            _warn_in_place(pairs, data.times, model.lagrangian.penalty)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed + 1)
-            self.curve = LearnedCurve(pairs, self.lagrangian, model.curve_width)
-        fraction = model.curve_fraction
-        if fraction is None:
-            # A prescribed mass that changes makes haste while it is small; the arcs of the sphere do not.
-            uneven = self.lagrangian.constrained and bool(pairs.log_mass.any())
-            fraction = 0.6 if coupling is not None or uneven else 0.0
-        last = round(fraction * settings.max_steps)
+        self.process, self.curve, self.game, self.seed = process, curve, game, seed
+        self.scaling, self.lagrangian = process.scaling, curve.lagrangian
+        states = curve.samples.states
+        device, dtype = states.device, states.dtype
         every = self.noisy_every if self.lagrangian.sigma else 1
-        self.opponent = CurveOptimizer(
-            self.curve, model.curve_learning_rate, min(self.alone, last), last, every
-        )
+        first_step = min(self.alone, game.last_step)
+        self.opponent = CurveOptimizer(curve, game.learning_rate, first_step, game.last_step, every)
         self.times = TimeSampler(True, device, dtype)
-        self.axes = torch.eye(scaling.n_features, device=device, dtype=dtype)
-        self.energy_unit = scaling.energy_unit
-        self.held = None
-        if held is not None:
-            generator = torch.Generator(device).manual_seed(seed + 7919)
-            others = CoupledPairs(held, scaling, solve, seed + 1, device, dtype)
-            self.held = self._draw(
-                others, TimeSampler(False, device, dtype), self.validation_size, generator
+        self.even_times = TimeSampler(False, device, dtype)
+        self.axes = torch.eye(states.shape[1], device=device, dtype=dtype)
+        self.validation_batch: PairBatch | None = None
+        if validation_samples is not None:
+            self.validation_batch = self._draw(
+                validation_samples,
+                self.even_times,
+                self.validation_size,
+                stream(seed, "validation", device=device),
             )
-        if self.lagrangian.potential is not None:
-            first = torch.Generator(device).manual_seed(seed + 104729)
-            self.opponent.descend(
-                lambda batch: pair_action(self.curve, batch).mean(),
-                self.warm_steps,
-                self.warm_size,
-                lambda n: self._draw(pairs, TimeSampler(False, device, dtype), n, first),
-            )
+        if self.lagrangian.potential is not None and self.warm_steps:
+            self._warm_up()
 
     def batch(self, n: int, generator: torch.Generator) -> PairBatch:
         """Draw ``n`` pairs and times; with noise, every draw of it is used with both signs."""
-        return self._draw(self.curve.pairs, self.times, n, generator)
+        return self._draw(self.curve.samples, self.times, n, generator)
 
     def loss(self, process: ScaledDiffusion, batch: PairBatch) -> dict[str, Tensor]:
-        """Loss of the potential per sample; while the path is learned, its gradient rides along."""
-        if not self.opponent.listens or not torch.is_grad_enabled():
+        """Loss of the potential per sample; while the curve is learned, its gradient rides along."""
+        if not self.opponent.measures or not torch.is_grad_enabled():
             with torch.no_grad():
                 point = self.curve.point(batch)
             return self._potential_loss(process, batch, point)
         point = self.curve.point(batch)
-        here = CurvePoint(*(value.detach() for value in point))
-        state = here.state.requires_grad_()
+        fixed = CurvePoint(*(value.detach() for value in point))
+        state = fixed.state.requires_grad_()
         s = process.inner.network.derivatives(batch.time, state, self._directions(batch))
         residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
         (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
         residual = residual.detach()
-        terms = self._potential_loss(process, batch, here, s)
-        # The path ascends the residual: its loss has no value of its own here, only a gradient.
-        excess = residual - self.opponent.level(batch.time)
-        rise = here.weight * (slope * point.state).sum(1) + excess * point.weight
-        own = self.model.damping * self.opponent.part_left
-        spent = pair_action(self.curve, batch)
-        pull = own * spent - (1 - own) * rise
-        terms["loss"] = terms["loss"] + (pull - pull.detach()) / batch.density
+        terms = self._potential_loss(process, batch, fixed, s)
+        # The curve ascends w (∂s/∂t + H): through its states by the slope, through its weights by
+        # the value.
+        excess = residual - self.opponent.mass_price(batch.time)
+        rise = fixed.weight * (slope * point.state).sum(1) + excess * point.weight
+        action = self.curve.pair_action(batch)
+        damping = self.game.damping * self.opponent.part_left
+        descent = damping * action - (1 - damping) * rise
+        # Only a gradient: the value of the loss stays that of the potential.
+        terms["loss"] = terms["loss"] + (descent - descent.detach()) / batch.density
         terms["residual"] = residual
-        terms["mass"] = here.weight
-        terms["spent"] = spent.detach() / batch.density
+        terms["mass"] = fixed.weight
+        terms["pair_action"] = action.detach() / batch.density
         return terms
 
     def observe(self, batch: PairBatch, terms: dict[str, Tensor]) -> None:
-        """Let the path make its step, and tell the time sampler how the integrand varied."""
+        """Let the curve make its step, and tell the time sampler how the integrand varied."""
         self.times.observe(batch.time, terms.pop("integrand"))
-        measured = None
+        measurement = None
         if "residual" in terms:
-            measured = terms.pop("residual"), terms.pop("mass"), terms.pop("spent")
-        self.opponent.step(batch.time, measured, self.curve.given_mass(batch), terms["kinetic"])
+            measurement = Measurement(
+                time=batch.time,
+                residual=terms.pop("residual"),
+                mass=terms.pop("mass"),
+                prescribed_mass=self.curve.prescribed_mass(batch),
+                kinetic=terms["kinetic"],
+                pair_action=terms.pop("pair_action"),
+            )
+        self.opponent.step(measurement)
         terms["residual_std"] = self.opponent.spread.detach().clone()
 
     def validation(self, process: ScaledDiffusion) -> float | None:
-        """Loss on the pairs that were kept apart, once the path stands still; before, losses are of different problems."""
-        if self.held is None or not self.opponent.done:
+        """Loss on the pairs that were kept apart, once the curve stands still."""
+        # Before, losses are of different problems.
+        if self.validation_batch is None or not self.opponent.finished:
             return None
         with torch.no_grad():
-            terms = self._potential_loss(process, self.held, self.curve.point(self.held))
+            point = self.curve.point(self.validation_batch)
+            terms = self._potential_loss(process, self.validation_batch, point)
             return float(terms["loss"].mean())
 
     def state(self) -> dict[str, Any]:
-        """Moments of the adaptive times, and the path with its optimiser."""
-        return {
-            "moments": self.times.moments,
-            "density": self.times.density,
-            "opponent": self.opponent.state(),
-        }
+        """Moments of the adaptive times, and the curve with its optimiser."""
+        return {"times": self.times.state(), "opponent": self.opponent.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
-        self.times.moments, self.times.density = state["moments"], state["density"]
+        self.times.restore(state["times"])
         self.opponent.restore(state["opponent"])
 
     def diagnostics(self) -> pd.DataFrame:
-        """Averages over fresh samples of the path; see :meth:`WassersteinLagrangianFlow.report`."""
-        generator = torch.Generator(self.axes.device).manual_seed(271828)
-        batch = self._draw(
-            self.curve.pairs,
-            TimeSampler(False, self.axes.device, self.axes.dtype),
-            16384,
-            generator,
-        )
-        table = diagnose(
-            self.process.inner.network, self.curve, batch, self._directions(batch), self.scaling
-        )
+        """Averages over fresh samples of the curve; see :func:`diagnose`."""
+        generator = stream(self.seed, "diagnostics", device=self.axes.device)
+        batch = self._draw(self.curve.samples, self.even_times, self.diagnosis_size, generator)
+        network, directions = self.process.inner.network, self._directions(batch)
+        table = diagnose(network, self.curve, batch, directions, self.scaling)
         table.attrs["runaways"] = self.opponent.runaways
         return table
+
+    def _warm_up(self) -> None:
+        """Bend the pairs' paths by their own action, before the game."""
+        settings = Training(
+            max_steps=self.warm_steps,
+            batch_size=self.warm_size,
+            learning_rate=self.game.learning_rate,
+            warmup_steps=0,
+            final_learning_rate=0.0,
+            weight_decay=0.0,
+            # The last weights are the result: the rate falls to zero, so they are an average.
+            ema_decay=0.0,
+            validate_every=self.warm_steps,
+            device=str(self.axes.device),
+        )
+        objective = _PairAction(self._draw, self.curve.samples, self.even_times)
+        result = train(
+            self.curve,
+            objective,
+            settings,
+            seed=subseed(self.seed, "warm-up"),
+            progress=False,
+        )
+        if result.status == "interrupted":
+            raise KeyboardInterrupt
+        self.opponent.restart()
 
     def _potential_loss(
         self,
@@ -175,14 +216,14 @@ class DualObjective(Objective):
         point: CurvePoint,
         s: Derivatives | None = None,
     ) -> dict[str, Tensor]:
-        """Regression of ∇s on the path's drift and of λs on its growth; its least value is minus the action."""
-        state, penalty = point.state, self.lagrangian.growth_penalty
-        if self.model.refinement_steps and torch.is_grad_enabled():
+        """Regression of ∇s on the drift and of λs on the growth; its least value is −action."""
+        if self.game.refinement_steps and torch.is_grad_enabled():
             return self._refined_loss(process, batch, point)
         if s is None:
-            s = process.inner.network.derivatives(batch.time, state)
+            s = process.inner.network.derivatives(batch.time, point.state)
         kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
         density = kinetic - point.weight * (s.gradient * point.velocity).sum(1)
+        penalty = self.lagrangian.growth_penalty
         if penalty is not None:
             density = density + 0.5 * penalty * point.weight * s.value.square()
         if self.curve.weighted:
@@ -192,31 +233,32 @@ class DualObjective(Objective):
     def _refined_loss(
         self, process: ScaledDiffusion, batch: PairBatch, point: CurvePoint
     ) -> dict[str, Tensor]:
-        """The dual problem as the paper writes it, at samples moved along the gradient of the residual."""
-        pairs = batch.pairs
-        tau = (batch.time - pairs.start) / pairs.gap
-        reach = (self.model.refinement_size * 2 * tau * (1 - tau))[:, None]
-        state = point.state
-        for _ in range(self.model.refinement_steps):
-            state = state.detach().requires_grad_()
-            s = process.inner.network.derivatives(batch.time, state, self._directions(batch))
-            residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
-            (slope,) = torch.autograd.grad(residual.sum(), state)
-            state = (state + reach * slope.clamp(-1, 1)).detach()
-        s = process.inner.network.derivatives(batch.time, state, self._directions(batch))
+        """The dual problem as the paper writes it, at samples moved up the residual."""
+        network, pairs = process.inner.network, batch.pairs
+        start, gap = self.curve.samples.span(pairs.interval)
+        state = self._refined(network, batch, point.state, (batch.time - start) / gap)
+        s = network.derivatives(batch.time, state, self._directions(batch))
+        # Without the potential energy, in which s does not occur.
         plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
-        inner = point.weight * (s.time + plain.hamiltonian(batch.time, state, s))
-        ends = process.inner.network(
-            torch.cat([pairs.start, pairs.start + pairs.gap]),
-            torch.cat([pairs.source, pairs.target]),
-        )
+        interior = point.weight * (s.time + plain.hamiltonian(batch.time, state, s))
+        ends = network(torch.cat([start, start + gap]), torch.cat([pairs.source, pairs.target]))
         first, last = ends.chunk(2)
         if self.curve.weighted:
-            first, last = first * pairs.log_source.exp(), last * pairs.log_target.exp()
+            first, last = first * pairs.log_start.exp(), last * pairs.log_end.exp()
+        density = (first - last) / gap + interior
         kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
-        return self._terms(
-            (first - last) / pairs.gap + inner, kinetic, batch, point._replace(state=state)
-        )
+        return self._terms(density, kinetic, batch, point._replace(state=state))
+
+    def _refined(self, network: Any, batch: PairBatch, state: Tensor, tau: Tensor) -> Tensor:
+        """Samples moved up the gradient of the residual, but at the snapshots."""
+        reach = (self.game.refinement_size * 2 * tau * (1 - tau))[:, None]
+        for _ in range(self.game.refinement_steps):
+            state = state.detach().requires_grad_()
+            s = network.derivatives(batch.time, state, self._directions(batch))
+            residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
+            (slope,) = torch.autograd.grad(residual.sum(), state)
+            state = state + reach * slope.clamp(-1, 1)
+        return state.detach()
 
     def _terms(
         self, density: Tensor, kinetic: Tensor, batch: PairBatch, point: CurvePoint
@@ -225,10 +267,10 @@ class DualObjective(Objective):
         if self.lagrangian.potential is not None:
             with torch.no_grad():
                 value = value - point.weight * self.lagrangian.potential(batch.time, point.state)
-        action = value / batch.density * (self.energy_unit * self.scaling.duration)
+        action_unit = self.scaling.energy_unit * self.scaling.duration
         return {
             "loss": density / batch.density,
-            "action": action,
+            "action": value / batch.density * action_unit,
             "kinetic": kinetic.detach() / batch.density,
             "integrand": density.detach(),
         }
@@ -240,30 +282,45 @@ class DualObjective(Objective):
         return self.axes if batch.probe is None else batch.probe
 
     def _draw(
-        self, pairs: CoupledPairs, times: TimeSampler, n: int, generator: torch.Generator
+        self, samples: CoupledSamples, times: TimeSampler, n: int, generator: torch.Generator
     ) -> PairBatch:
-        noise = probe = None
         if not self.lagrangian.sigma:
             t, density = times.draw(n, generator)
-            return PairBatch(t, density, pairs.at(t, generator), None, None)
+            pairs = samples.draw(samples.interval(t), generator)
+            return PairBatch(t, density, pairs, None, None)
         # Every draw of the noise serves with both signs: what is singular near a snapshot cancels.
         t, density = times.draw((n + 1) // 2, generator)
-        found, d = pairs.at(t, generator), len(self.axes)
+        pairs = samples.draw(samples.interval(t), generator)
+        d = len(self.axes)
         noise = torch.randn(len(t), d, generator=generator, device=t.device, dtype=t.dtype)
+        t, density = _twice(t, n), _twice(density, n)
+        pairs = pairs._replace(
+            interval=_twice(pairs.interval, n),
+            knots=_twice(pairs.knots, n),
+            log_start=_twice(pairs.log_start, n),
+            log_end=_twice(pairs.log_end, n),
+        )
+        probe = None
         if d > self.exact_laplacian_up_to:
-            sign = torch.rand(n, 1, d, generator=generator, device=t.device) < 0.5
-            probe = sign.to(t.dtype) * 2 - 1
-        twice = [torch.cat([v, v])[:n] for v in (t, density, *found)]
-        return PairBatch(
-            twice[0], twice[1], Pairs(*twice[2:]), torch.cat([noise, -noise])[:n], probe
-        )
+            probe = random_signs(t, d, generator)
+        return PairBatch(t, density, pairs, torch.cat([noise, -noise])[:n], probe)
 
 
-def _warn_in_place(pairs: CoupledPairs, times: np.ndarray, penalty: Any) -> None:
-    k, share = pairs.in_place()
-    if share > 0.1:
-        warnings.warn(
-            f"{share:.0%} of the mass between times {times[k]:g} and {times[k + 1]:g} is destroyed or created in place, where no simulated path "
-            f"leads to it: cells farther apart than π/√λ = {math.pi / penalty**0.5:.3g} are not connected; a smaller growth_penalty reaches farther",
-            stacklevel=4,
-        )
+class _PairAction(Objective):
+    """Action of the pairs' own paths, as a function of the curve's network."""
+
+    def __init__(self, draw: Any, samples: CoupledSamples, times: TimeSampler):
+        self.draw, self.samples, self.times = draw, samples, times
+
+    def batch(self, n: int, generator: torch.Generator) -> PairBatch:
+        """Draw ``n`` pairs at even times."""
+        return self.draw(self.samples, self.times, n, generator)
+
+    def loss(self, process: LearnedCurve, batch: PairBatch) -> dict[str, Tensor]:
+        """Action per sample ``(n,)``."""
+        return {"loss": process.pair_action(batch)}
+
+
+def _twice(values: Tensor, n: int) -> Tensor:
+    """Values repeated once, ``n`` of them."""
+    return torch.cat([values, values])[:n]

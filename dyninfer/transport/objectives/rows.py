@@ -36,21 +36,38 @@ class SameRows(Coupling):
 
 
 def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snapshots:
-    """Snapshots of the paths of a run that began with all samples of its first time; row i is path i at every time."""
+    """Snapshots of the paths of a run that began with all samples of its first time.
+
+    Row i is path i at every time; paths that ended early are left out.
+    """
     times = run.times.cpu().numpy()
-    first, alive = observed.index(times[0]), (run.status == 0).cpu().numpy()
-    mass = np.repeat(observed.weights_at(times[0])[alive, None], len(times), 1)
+    first = observed.index(times[0])
+    alive = (run.status == 0).cpu().numpy()
+    weights = np.repeat(observed.weights_at(times[0])[alive, None], len(times), 1)
     if run.log_weights is not None:
-        mass = mass * run.log_weights.exp().cpu().numpy()[alive]
-    labels = (
-        observed.conditions[first][alive]
-        if conditions and observed.conditions is not None
-        else None
-    )
+        weights = weights * run.log_weights.exp().cpu().numpy()[alive]
+    labels = None
+    if conditions and observed.conditions is not None:
+        labels = (observed.conditions[first][alive],) * len(times)
+    states = run.states.cpu().numpy()[alive]
     return Snapshots(
         times=times,
-        samples=tuple(run.states.cpu().numpy()[alive].swapaxes(0, 1)),
-        weights=tuple(mass.T),
-        conditions=None if labels is None else (labels,) * len(times),
+        samples=tuple(states.swapaxes(0, 1)),
+        weights=tuple(weights.T),
+        conditions=labels,
         features=observed.features,
     )
+
+
+def check_standard_normal(data: Snapshots) -> None:
+    """Raise a ValueError if the first snapshot is no standard normal sample."""
+    first = data.samples[0]
+    mean, std = np.abs(first.mean(0)).max(), first.std(0)
+    # Six standard errors of a mean: with many features, the largest of them strays far.
+    slack = 6 / len(first) ** 0.5
+    if mean > slack or np.abs(std - 1).max() > slack:
+        raise ValueError(
+            f"a one-sided interpolant starts from a standard normal sample, but at time "
+            f"{data.times[0]:g} the means reach {mean:.3g} and the standard deviations lie in "
+            f"[{std.min():.3g}, {std.max():.3g}]"
+        )

@@ -5,8 +5,8 @@ import ot
 import pytest
 
 from dyninfer.transport.couplings import ConeCoupling
-from dyninfer.transport.couplings.blocks import squared_distances
 from dyninfer.transport.couplings.cone import cone_cost
+from dyninfer.transport.couplings.problem import squared_distances
 
 
 def uniform(n):

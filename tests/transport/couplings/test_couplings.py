@@ -51,8 +51,9 @@ def test_weighted_pairs_reproduce_both_samples(name, n, m):
     a, b = weights(n), weights(m)
     plan = as_coupling(name).plan(cloud(n), cloud(m, shift=1, seed=1), a, b, seed=0)
     assert plan.mass.sum() == pytest.approx(1)
-    # Independent pairs hold every sample within one draw of its share; those drawn from a dense plan nearly; others exactly.
-    slack = {"independent": 1 / max(n, m), "entropic": 1e-4}.get(name, 1e-9)
+    # Independent pairs hold every sample within one draw of its share; those drawn from a dense
+    # plan, and the few of a sparse one, nearly; others exactly.
+    slack = {"independent": 1 / max(n, m), "entropic": 1e-4, "sparse": 1e-4}.get(name, 1e-9)
     for got, wanted in zip(marginals(plan, n, m), (a, b), strict=True):
         np.testing.assert_allclose(got, wanted, atol=slack)
 

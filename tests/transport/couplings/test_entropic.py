@@ -5,8 +5,12 @@ import ot
 import pytest
 import torch
 
-from dyninfer.transport.couplings import EntropicOTCoupling, UnbalancedOTCoupling
-from dyninfer.transport.couplings.sinkhorn import LogSums, entropic_plan
+from dyninfer.transport.couplings import (
+    EntropicOTCoupling,
+    TransportProblem,
+    UnbalancedOTCoupling,
+)
+from dyninfer.transport.couplings.sinkhorn import LogSums, sinkhorn
 
 
 def problem(n=120, m=150, seed=0):
@@ -22,7 +26,10 @@ def test_the_balanced_plan_is_that_of_pot(eps):
     reference = ot.sinkhorn(
         a, b, cost, eps, method="sinkhorn_log", numItermax=50_000, stopThr=1e-12
     )
-    plan = np.exp(entropic_plan(cost, a, b, eps, tolerance=1e-9, most=50_000))
+    solution = sinkhorn(TransportProblem(cost, a, b), eps, tolerance=1e-9, max_steps=50_000)
+    plan = np.exp(solution.log_plan)
+    assert solution.converged
+    assert abs(solution.dual_gap) < 1e-8
     np.testing.assert_allclose(plan, reference, atol=1e-9, rtol=1e-5)
 
 
@@ -39,7 +46,11 @@ def test_the_unbalanced_plan_is_that_of_pot(penalty):
         numItermax=20_000,
         stopThr=1e-13,
     )
-    plan = np.exp(entropic_plan(cost, a, b, 0.1, penalty, tolerance=1e-9))
+    solution = sinkhorn(TransportProblem(cost, a, b), 0.1, penalty, tolerance=1e-9)
+    plan = np.exp(solution.log_plan)
+    assert solution.converged
+    # Two values that are equal at the optimum alone, and the primal one is never the lesser.
+    assert 0 <= solution.dual_gap + 1e-10 < 1e-7
     np.testing.assert_allclose(plan, reference, atol=1e-7, rtol=1e-3)
 
 
@@ -95,7 +106,7 @@ def test_an_iteration_that_does_not_converge_says_so():
     with pytest.warns(
         UserWarning, match="stopped after 2 steps with margins .* raise the regularization"
     ):
-        entropic_plan(cost, a, b, 1e-3, most=2)
+        sinkhorn(TransportProblem(cost, a, b), 1e-3, max_steps=2).warn_unless_converged()
 
 
 @pytest.mark.parametrize("kind", [EntropicOTCoupling, UnbalancedOTCoupling])

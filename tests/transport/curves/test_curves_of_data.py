@@ -24,7 +24,6 @@ from dyninfer.transport.curves import (
     choose_curve,
     default_coupling,
 )
-from dyninfer.transport.objectives import ActionObjective
 
 CPU, F64 = torch.device("cpu"), torch.float64
 TIMES = (2.0, 3.0, 7.0)
@@ -411,7 +410,7 @@ def action_objective(data, form, **settings):
     with torch.no_grad():
         for p in process.inner.network.parameters():
             p.mul_(2.0)  # a potential that bends
-    return ActionObjective(model, process, data, scaling, seed=0), process
+    return model.make_objective(process, data, scaling, 0), process
 
 
 MASSES = {"masses": (1.0, 5.0, 2.0)}
@@ -442,9 +441,7 @@ def test_velocity_and_boundary_forms_of_the_action_are_the_same_integral(case):
     for form in ("velocity", "boundary"):
         objective, process = action_objective(data, form, **settings)
         batch = draw(objective.curve, t)
-        values.append(
-            float(torch.as_tensor(w) @ objective._action_density(process, batch).detach())
-        )
+        values.append(float(torch.as_tensor(w) @ objective.action_density(process, batch).detach()))
     assert values[0] == pytest.approx(values[1], rel=1e-9)
     assert abs(values[0]) > 1e-3
 

@@ -8,9 +8,8 @@ import torch
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.couplings import as_coupling
+from dyninfer.transport.couplings import CoupledSamples, as_coupling, natural_couplings
 from dyninfer.transport.curves.learned import LearnedCurve, PairBatch
-from dyninfer.transport.curves.pairs import CoupledPairs, natural_couplings
 from dyninfer.transport.lagrangians import ScaledLagrangian
 
 CPU, F64 = torch.device("cpu"), torch.float64
@@ -36,9 +35,11 @@ def made(kind, bent=True, coupling=None):
     scaling = Scaling.from_samples(data.times, samples)
     lagrangian = ScaledLagrangian(**settings)
     gaps = np.diff(scaling.times(data.times))
-    found = natural_couplings(lagrangian, gaps) if coupling is None else as_coupling(coupling)
+    found = natural_couplings(lagrangian.sigma, lagrangian.growth_penalty, gaps)
+    if coupling is not None:
+        found = as_coupling(coupling)
     torch.manual_seed(0)
-    curve = LearnedCurve(CoupledPairs(data, scaling, found, 0, CPU, F64), lagrangian, width=16)
+    curve = LearnedCurve(CoupledSamples(data, scaling, found, 0, CPU, F64), lagrangian, width=16)
     if bent:
         with torch.no_grad():
             curve.output.weight.normal_(std=0.5)
@@ -49,7 +50,7 @@ def made(kind, bent=True, coupling=None):
 def batch_at(curve, t, seed=0, noise=True):
     t = torch.as_tensor(t, dtype=F64)
     g = torch.Generator().manual_seed(seed)
-    pairs = curve.pairs.at(t, g)
+    pairs = curve.samples.draw(curve.samples.interval(t), g)
     z = torch.randn(len(t), 2, generator=g, dtype=F64) if noise and curve.lagrangian.sigma else None
     return PairBatch(t, torch.ones_like(t), pairs, z, None)
 
@@ -68,7 +69,7 @@ def test_the_curve_is_at_the_data_at_the_times_of_the_data_whatever_it_has_learn
         point = curve.point(batch)
         last = k == len(TIMES) - 1
         wanted = batch.pairs.target if last else batch.pairs.source
-        log_weight = batch.pairs.log_target if last else batch.pairs.log_source
+        log_weight = batch.pairs.log_end if last else batch.pairs.log_start
         carried = log_weight.exp() > 1e-6  # what is about to be created has no place yet
         torch.testing.assert_close(point.state[carried], wanted[carried], rtol=0, atol=1e-6)
         torch.testing.assert_close(point.weight, log_weight.exp(), rtol=1e-6, atol=1e-6)
@@ -79,12 +80,12 @@ def test_the_curve_arrives_where_the_next_interval_begins(kind):
     curve, _, scaling = made(kind)
     batch = batch_at(curve, np.full(300, 0.2 - 1e-9))
     point = curve.point(batch)
-    carried = batch.pairs.log_target.exp() > 1e-6
+    carried = batch.pairs.log_end.exp() > 1e-6
     slack = 1e-6 + 5e-4 * (batch.noise is not None)  # σ √(δ Δt) of the bridge
     torch.testing.assert_close(
         point.state[carried], batch.pairs.target[carried], rtol=0, atol=slack
     )
-    torch.testing.assert_close(point.weight, batch.pairs.log_target.exp(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(point.weight, batch.pairs.log_end.exp(), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -105,7 +106,8 @@ def test_the_velocity_of_an_uncorrected_pair_leads_straight_to_its_end(kind):
     curve, _, _ = made(kind, bent=False)
     batch = batch_at(curve, inner_times())
     point, pairs = curve.point(batch), batch.pairs
-    left = pairs.start + pairs.gap - batch.time
+    start, gap = curve.samples.span(pairs.interval)
+    left = start + gap - batch.time
     torch.testing.assert_close(point.velocity, (pairs.target - point.state) / left[:, None])
 
 
@@ -132,7 +134,9 @@ def test_the_total_mass_of_the_arcs_is_the_one_that_is_prescribed(kind):
         weight = curve.point(batch).weight
         relative = np.ones(3) if data.masses is None else data.masses / data.masses.mean()
         given = math.exp(np.interp(t, [0.0, 0.2, 1.0], np.log(relative)))
-        torch.testing.assert_close(curve.given_mass(batch)[:1], torch.tensor([given], dtype=F64))
+        torch.testing.assert_close(
+            curve.prescribed_mass(batch)[:1], torch.tensor([given], dtype=F64)
+        )
         assert float(weight.mean()) == pytest.approx(given, rel=0.02)
 
 

@@ -10,7 +10,6 @@ from oracles import GaussianFlow, relative_error
 import dyninfer as di
 from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.curves.optimizer import pair_action
 from dyninfer.transport.lagrangians import (
     OptimalTransport,
     PhysicalPotential,
@@ -68,7 +67,7 @@ def test_the_gradient_of_the_curve_is_that_of_the_residual_and_the_pairs_own_act
     objective, process = objective_of(LAGRANGIANS[name], monkeypatch, damping=damping)
     curve, opponent = objective.curve, objective.opponent
     batch = objective.batch(256, torch.Generator().manual_seed(0))
-    level = opponent.level(batch.time)
+    level = opponent.mass_price(batch.time)
     objective.loss(process, batch)["loss"].mean().backward()
     found = torch.cat([p.grad.reshape(-1) for p in opponent.parameters])
 
@@ -77,7 +76,7 @@ def test_the_gradient_of_the_curve_is_that_of_the_residual_and_the_pairs_own_act
         point = curve.point(batch)
         s = process.inner.network.derivatives(batch.time, point.state, objective._directions(batch))
         residual = s.time + objective.lagrangian.hamiltonian(batch.time, point.state, s) - level
-        own = pair_action(curve, batch)
+        own = curve.pair_action(batch)
         return float((damping * own - (1 - damping) * point.weight * residual).mean())
 
     generator = torch.Generator().manual_seed(5)
@@ -128,7 +127,10 @@ def test_refinement_moves_no_sample_at_a_snapshot(monkeypatch):
     )
     times = torch.tensor([0.0, 1 / 3, 1.0, 0.1, 0.6], dtype=F64).repeat_interleave(20)
     batch = objective.batch(len(times), torch.Generator().manual_seed(0))._replace(time=times)
-    batch = batch._replace(pairs=objective.curve.pairs.at(times, torch.Generator().manual_seed(0)))
+    samples = objective.curve.samples
+    batch = batch._replace(
+        pairs=samples.draw(samples.interval(times), torch.Generator().manual_seed(0))
+    )
     objective.loss(process, batch)
     moved = (
         (seen[0] - objective.curve.point(batch).state.detach()).norm(dim=1).reshape(5, 20).amax(1)

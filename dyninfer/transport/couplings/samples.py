@@ -1,0 +1,190 @@
+"""Coupled samples in device memory, drawn in batches: the data of every transport objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data.conditions import ConditionCode
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.scaling import Scaling
+from dyninfer.transport.couplings.base import Coupling
+from dyninfer.transport.couplings.plan import NOTHING
+from dyninfer.transport.couplings.stretches import (
+    Stretch,
+    condition_names,
+    couple_all,
+    log_masses,
+)
+
+
+class Coupled(NamedTuple):
+    """Coupled samples of a batch, in scaled units; every entry has ``n`` rows."""
+
+    interval: Tensor  # (n,) index of the interval
+    knots: Tensor  # (n, 2, d) both ends of the interval, or (n, K, d) the whole chain
+    log_start: Tensor  # (n,) log-weight at the snapshot before; zeros where all weigh one
+    log_end: Tensor  # (n,) the same at the snapshot after
+    code: Tensor | None  # (n, m) the condition
+
+    @property
+    def source(self) -> Tensor:
+        """First sample ``(n, d)`` of every pair."""
+        return self.knots[:, 0]
+
+    @property
+    def target(self) -> Tensor:
+        """Last sample ``(n, d)`` of every pair."""
+        return self.knots[:, -1]
+
+
+class CoupledSamples:
+    """All coupled samples: pairs of neighbouring snapshots, or chains through all of them.
+
+    Plans are solved once. Drawn by their mass and weighted by ``exp(log_start)`` or
+    ``exp(log_end)``, the coupled samples of an interval reproduce the snapshot before or after it,
+    with its mass where masses are given.
+
+    Parameters
+    ----------
+    data : Snapshots
+    scaling : Scaling
+    coupling : Coupling, or one for every interval
+    seed : int
+    device, dtype
+        Where the samples are kept, and how.
+    chains : bool
+        Whether chains through all snapshots are drawn, rather than pairs of neighbours.
+    code : ConditionCode, optional
+        Code of the conditions of ``data``, within which samples are coupled; None leaves the
+        conditions unread.
+    control : str, optional
+        Condition whose samples stand in at the times before another condition first appears.
+    """
+
+    def __init__(
+        self,
+        data: Snapshots,
+        scaling: Scaling,
+        coupling: Coupling | Sequence[Coupling],
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        chains: bool = False,
+        code: ConditionCode | None = None,
+        control: str | None = None,
+    ):
+        samples = [scaling.states(s) for s in data.samples]
+        stretches = couple_all(
+            data,
+            samples,
+            coupling,
+            seed,
+            by_condition=code is not None,
+            control=control,
+            chains=chains,
+        )
+        put = placer(device, dtype)
+        self.chains = chains
+        self.times = put(scaling.times(data.times))
+        self.inner_times = self.times[1:-1].contiguous()
+        self.states = put(np.concatenate(samples))
+        self.log_mass = put(log_masses(data))
+        self.rows = torch.as_tensor(np.concatenate([s.rows for s in stretches]), device=device)
+        log_weights = np.concatenate([s.log_weights for s in stretches])
+        self.weighted = bool(log_weights.any())
+        self.log_weights = put(log_weights)
+        mass = _mass_in_interval(stretches)
+        # Interval k owns the stretch (k, k + 1] of one long cumulative sum: one search serves all.
+        self.cumulative = torch.as_tensor(
+            np.concatenate([k + np.cumsum(m) for k, m in enumerate(mass)]), device=device
+        )
+        self.mass = put(np.concatenate(mass))
+        self.counts = [len(m) for m in mass]
+        self.codes = None if code is None else put(code.encode(condition_names(data)))
+        condition = np.repeat([s.condition for s in stretches], [len(s.mass) for s in stretches])
+        self.condition = torch.as_tensor(condition, device=device)
+
+    def interval(self, t: Tensor) -> Tensor:
+        """Index of the interval that each of the scaled times ``(n,)`` lies in."""
+        return torch.searchsorted(self.inner_times, t, right=True)
+
+    def span(self, interval: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled time at which each interval ``(n,)`` begins, and its length."""
+        start = self.times[interval]
+        return start, self.times[interval + 1] - start
+
+    def pick(self, interval: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw numbers of coupled samples ``(n,)`` for the intervals ``(n,)``, by mass."""
+        u = torch.rand(
+            len(interval), generator=generator, device=interval.device, dtype=torch.float64
+        )
+        level = u if self.chains else interval + u
+        return torch.searchsorted(self.cumulative, level).clamp_(max=len(self.rows) - 1)
+
+    def draw(self, interval: Tensor, generator: torch.Generator) -> Coupled:
+        """Draw coupled samples for the intervals ``(n,)``."""
+        pick = self.pick(interval, generator)
+        knots = self.states[self.rows[pick]]
+        code = None if self.codes is None else self.codes[self.condition[pick]]
+        if not self.weighted:
+            zero = self.states.new_zeros(len(interval))
+            return Coupled(interval, knots, zero, zero, code)
+        before = interval if self.chains else torch.zeros_like(interval)
+        log_start = self.log_weights[pick, before]
+        log_end = self.log_weights[pick, before + 1]
+        return Coupled(interval, knots, log_start, log_end, code)
+
+    def pairs_in(self, k: int) -> tuple[Coupled, Tensor]:
+        """All pairs of interval ``k``, and their mass, summing to one."""
+        first = sum(self.counts[:k])
+        inside = slice(first, first + self.counts[k])
+        log_start, log_end = self.log_weights[inside].unbind(1)
+        interval = torch.full_like(self.condition[inside], k)
+        pairs = Coupled(interval, self.states[self.rows[inside]], log_start, log_end, None)
+        return pairs, self.mass[inside]
+
+    def mass_in_place(self) -> tuple[int, float]:
+        """Interval in which the largest share of the mass is destroyed or created in place."""
+        shares = []
+        for k in range(len(self.counts)):
+            pairs, mass = self.pairs_in(k)
+            destroyed = _share_without(mass * pairs.log_start.exp(), pairs.log_end)
+            created = _share_without(mass * pairs.log_end.exp(), pairs.log_start)
+            shares.append(max(destroyed, created))
+        worst = int(np.argmax(shares))
+        return worst, shares[worst]
+
+
+def placer(device: torch.device, dtype: torch.dtype) -> Callable[[np.ndarray], Tensor]:
+    """Return what puts arrays on a device, in a dtype."""
+    return lambda array: torch.as_tensor(np.asarray(array), device=device).to(dtype)
+
+
+def check_conserved(weighted: bool) -> None:
+    """Raise a ValueError where coupled samples change their mass although the model cannot."""
+    # The loss would have no least value.
+    if weighted:
+        raise ValueError(
+            "the coupling changes the mass of pairs, but this model conserves mass; use "
+            "coupling='ot', or let mass grow (growth_penalty, or an UnbalancedTransport)"
+        )
+
+
+def _mass_in_interval(stretches: list[Stretch]) -> list[np.ndarray]:
+    """Mass of the coupled samples of every interval, summing to one in each."""
+    masses = []
+    for k in sorted({stretch.interval for stretch in stretches}):
+        mass = np.concatenate([s.mass for s in stretches if s.interval == k])
+        masses.append(mass / mass.sum())
+    return masses
+
+
+def _share_without(mass: Tensor, log_other: Tensor) -> float:
+    """Share of the mass at one end of pairs that have nothing at the other."""
+    return float(mass[log_other < NOTHING / 2].sum() / mass.sum())

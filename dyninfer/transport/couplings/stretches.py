@@ -1,0 +1,256 @@
+"""Coupling whole data sets: interval by interval, or in chains, within every condition."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.random import numpy_stream, subseed
+from dyninfer.transport.couplings.base import Coupling, intervals
+from dyninfer.transport.couplings.chains import sample_weighted_chains
+from dyninfer.transport.couplings.plan import Plan
+
+# Chains are drawn, where pairs are listed: enough that every sample is met, and for small data
+# enough that the luck of the draw is small.
+LEAST_CHAINS = 8192
+# Fewer samples of a condition at a time are too few to split.
+LEAST_TO_SPLIT = 10
+
+
+class Stretch(NamedTuple):
+    """Coupled rows over one interval (or, for chains, over all) under one condition."""
+
+    interval: int
+    rows: np.ndarray  # (p, 2) or (p, K), numbered over all snapshots together
+    mass: np.ndarray  # (p,)
+    log_weights: np.ndarray  # of the shape of the rows
+    condition: int
+
+
+class _Run(NamedTuple):
+    """Consecutive times at which one condition has samples."""
+
+    times: list[int]  # indices of the times
+    rows: list[np.ndarray]  # rows of the condition in each of these snapshots
+    share: list[float]  # part of each snapshot's weight that they have
+
+
+def couple_all(
+    data: Snapshots,
+    samples: list[np.ndarray],
+    coupling: Coupling | Sequence[Coupling],
+    seed: int,
+    *,
+    by_condition: bool = False,
+    control: str | None = None,
+    chains: bool = False,
+) -> list[Stretch]:
+    """Couple all snapshots, sorted by interval.
+
+    Parameters
+    ----------
+    data : Snapshots
+    samples : list of arrays ``(n_k, d)``
+        States of the same cells, in the units in which they are to be paired.
+    coupling : Coupling, or one for every interval
+    seed : int
+    by_condition : bool
+        Whether samples are paired within their condition only.
+    control : str, optional
+        Condition whose samples stand in at the times before another condition first appears.
+    chains : bool
+        Whether chains through all snapshots are drawn, rather than pairs of neighbours.
+    """
+    labels = _labels(data) if by_condition else [np.zeros(n, np.int64) for n in data.sizes]
+    stretches = []
+    for number, name in enumerate(condition_names(data) if by_condition else [0]):
+        rows = _rows_of(labels, name, None if name == control else control)
+        own_seed = subseed(seed, "condition", number)
+        own: list[Stretch] = []
+        for run in _runs(data, rows):
+            if len(run.times) < 2 or (chains and len(run.times) < data.n_times):
+                continue
+            plans = _plans(data, samples, run, coupling, own_seed)
+            if chains:
+                own.append(_chains(data, run, plans, number, own_seed))
+            else:
+                own += _pairs(data, run, plans, number)
+        if not own:
+            warnings.warn(
+                f"condition {name!r} has samples at no two neighbouring times and is not learned "
+                "from; name a control whose samples stand in at earlier times",
+                stacklevel=3,
+            )
+        stretches += own
+    _check_covered(data, stretches, chains)
+    return sorted(stretches, key=lambda stretch: stretch.interval)
+
+
+def condition_names(data: Snapshots) -> list[str]:
+    """Names of the conditions, sorted: their numbers are the places in this list."""
+    return sorted(set(np.concatenate(_labels(data)).tolist()))
+
+
+def keep_apart(data: Snapshots, fraction: float, seed: int) -> tuple[Snapshots, Snapshots | None]:
+    """Split samples off for validation, within each condition.
+
+    Nothing is split off where a condition has fewer than ten samples at any time.
+    """
+    if not fraction:
+        return data, None
+    if data.conditions is None:
+        return data.split(fraction, seed)
+    rng = numpy_stream(seed, "validation split")
+    train, validation = [], []
+    for labels in _labels(data):
+        apart = []
+        for name in np.unique(labels):
+            rows = np.flatnonzero(labels == name)
+            if len(rows) < LEAST_TO_SPLIT:
+                return data, None
+            apart.append(rng.permutation(rows)[: max(2, round(len(rows) * fraction))])
+        validation.append(np.sort(np.concatenate(apart)))
+        train.append(np.setdiff1d(np.arange(len(labels)), validation[-1]))
+    every_time = list(range(data.n_times))
+    return _part(data, train, every_time), _part(data, validation, every_time)
+
+
+def _labels(data: Snapshots) -> list[np.ndarray]:
+    if data.conditions is None:
+        raise ValueError(
+            "the data have no conditions; give condition_key, or Snapshots(conditions=...)"
+        )
+    return [np.asarray(labels).astype(str) for labels in data.conditions]
+
+
+def _rows_of(labels: list[np.ndarray], name: Any, control: str | None) -> list[np.ndarray]:
+    """Rows of one condition at every time; before its first time, those of the control."""
+    rows = [np.flatnonzero(at == name) for at in labels]
+    if control is None:
+        return rows
+    first = next(k for k, own in enumerate(rows) if len(own))
+    stand_in = [np.flatnonzero(at == control) for at in labels[:first]]
+    return stand_in + rows[first:]
+
+
+def _runs(data: Snapshots, rows: list[np.ndarray]) -> Iterator[_Run]:
+    """Maximal runs of consecutive times at which a condition has samples that weigh something."""
+    times: list[int] = []
+    share: list[float] = []
+    for k in range(data.n_times):
+        weight = float(data.weights_at(data.times[k])[rows[k]].sum())
+        if weight > 0:
+            times.append(k)
+            share.append(weight)
+        elif times:
+            yield _Run(times, [rows[j] for j in times], share)
+            times, share = [], []
+    if times:
+        yield _Run(times, [rows[j] for j in times], share)
+
+
+def _plans(
+    data: Snapshots,
+    samples: list[np.ndarray],
+    run: _Run,
+    coupling: Coupling | Sequence[Coupling],
+    seed: int,
+) -> list[Plan]:
+    """Plan of every interval of a run, rows in the numbering of the run."""
+    states = [samples[k][rows] for k, rows in zip(run.times, run.rows, strict=True)]
+    sizes = [len(rows) for rows in run.rows]
+    whole = sizes == list(data.sizes)
+    part = data if whole else _part(data, run.rows, run.times)
+    if isinstance(coupling, Coupling):
+        return coupling.plans(part, states, seed)
+    plans = []
+    for k, interval in zip(run.times, intervals(part, states, seed), strict=False):
+        plans.append(coupling[k].plan(*interval))
+    return plans
+
+
+def _pairs(data: Snapshots, run: _Run, plans: list[Plan], condition: int) -> list[Stretch]:
+    rows = _numbered(data, run)
+    log_mass = log_masses(data)
+    stretches = []
+    for j, plan in enumerate(plans):
+        k = run.times[j]
+        log_source = plan.log_source + log_mass[k]
+        log_target = plan.log_target + log_mass[k + 1]
+        stretches.append(
+            Stretch(
+                interval=k,
+                rows=np.stack([rows[j][plan.source], rows[j + 1][plan.target]], 1),
+                mass=plan.mass * (run.share[j] + run.share[j + 1]) / 2,
+                log_weights=np.stack([log_source, log_target], 1),
+                condition=condition,
+            )
+        )
+    return stretches
+
+
+def _chains(data: Snapshots, run: _Run, plans: list[Plan], condition: int, seed: int) -> Stretch:
+    sizes = [len(rows) for rows in run.rows]
+    n = max(LEAST_CHAINS, 2 * max(sizes))
+    chains = sample_weighted_chains(plans, sizes, n, seed)
+    columns = [rows[chains.rows[:, j]] for j, rows in enumerate(_numbered(data, run))]
+    return Stretch(
+        interval=0,
+        rows=np.stack(columns, 1),
+        mass=np.full(n, run.share[0] / n),
+        log_weights=chains.log_weights + log_masses(data),
+        condition=condition,
+    )
+
+
+def _numbered(data: Snapshots, run: _Run) -> list[np.ndarray]:
+    """Rows of a run, numbered over all snapshots together."""
+    offsets = np.concatenate([[0], np.cumsum(data.sizes)])
+    return [rows + offsets[k] for k, rows in zip(run.times, run.rows, strict=True)]
+
+
+def log_masses(data: Snapshots) -> np.ndarray:
+    """Log-masses ``(K,)`` relative to their mean, which keeps the size of a loss; or zeros."""
+    if data.masses is None:
+        return np.zeros(data.n_times)
+    return np.log(data.masses / data.masses.mean())
+
+
+def _part(data: Snapshots, rows: list[np.ndarray], times: list[int]) -> Snapshots:
+    """Snapshots of some rows at some times; there is one array of rows for each of the times."""
+
+    def pick(values: Any) -> Any:
+        if values is None:
+            return None
+        return tuple(np.asarray(values[k])[own] for k, own in zip(times, rows, strict=True))
+
+    return Snapshots(
+        times=data.times[times],
+        samples=pick(data.samples),
+        masses=None if data.masses is None else data.masses[times],
+        weights=pick(data.weights),
+        conditions=pick(data.conditions),
+        names=pick(data.names),
+    )
+
+
+def _check_covered(data: Snapshots, stretches: list[Stretch], chains: bool) -> None:
+    """Raise a ValueError where nothing says how an interval is crossed."""
+    if chains:
+        if not stretches:
+            raise ValueError(
+                "interpolant='spline' needs a condition that has samples at every time; "
+                "there is none"
+            )
+        return
+    covered = {stretch.interval for stretch in stretches}
+    for k in range(data.n_times - 1):
+        if k not in covered:
+            raise ValueError(
+                f"no condition has samples at both time {data.times[k]:g} and time "
+                f"{data.times[k + 1]:g}; name a control whose samples stand in at earlier times"
+            )

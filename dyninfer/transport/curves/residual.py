@@ -1,0 +1,107 @@
+"""Running statistics of the Hamilton-Jacobi residual along a density curve."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dyninfer.learning.parallel import mean_over_processes, sum_over_processes
+
+# Keeps a division by no mass, or by no energy, finite.
+LEAST = 1e-12
+
+
+class Measurement(NamedTuple):
+    """What one batch says about the curve; every entry has ``n`` rows."""
+
+    time: Tensor
+    residual: Tensor  # ∂s/∂t + H
+    mass: Tensor
+    prescribed_mass: Tensor
+    kinetic: Tensor  # kinetic energy of the potential's flow
+    pair_action: Tensor  # action of the pairs' own paths
+
+
+class ResidualStatistics:
+    """Mean and spread of the residual by time, and the energies that it is compared with.
+
+    Attributes
+    ----------
+    moments : tensor ``(4, bins)``
+        Mass, mass times residual, mass times its square, and prescribed mass, by time.
+    kinetic, pair_action : scalar tensors
+        Running means.
+    unit : scalar tensor
+        Kinetic energy before the curve moved; zero until then.
+    """
+
+    bins = 24  # of time
+    memory = 0.98
+    # Price of an excess of mass, in units of the kinetic energy: weaker lets the mass drift,
+    # stronger makes the curve stiff.
+    stiffness = 20.0
+
+    def __init__(self, device: torch.device):
+        self.moments = torch.zeros(4, self.bins, device=device, dtype=torch.float64)
+        self.kinetic = torch.zeros((), device=device, dtype=torch.float64)
+        self.pair_action = torch.zeros_like(self.kinetic)
+        self.unit = torch.zeros_like(self.kinetic)
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of the residual at one time, over the mean kinetic energy."""
+        mass, total, squares, _ = self.moments
+        counted = mass.clamp_min(LEAST)
+        variance = (squares / counted - (total / counted).square()).clamp_min(0)
+        mean_variance = (variance * mass).sum() / mass.sum().clamp_min(LEAST)
+        energy = torch.where(self.unit > 0, self.unit, self.kinetic)
+        return mean_variance.sqrt() / energy.clamp_min(LEAST)
+
+    def mass_price(self, t: Tensor) -> Tensor:
+        """Price of mass at times ``(n,)`` that keeps it at what is prescribed."""
+        mass, total, _, prescribed = self.moments
+        excess = mass / prescribed.clamp_min(LEAST) - 1
+        price = total / mass.clamp_min(LEAST) + self.stiffness * self.kinetic * excess
+        return price.to(t.dtype)[self._bin(t)]
+
+    @torch.no_grad()
+    def update(self, measurement: Measurement) -> None:
+        """Follow one batch."""
+        residual, mass = measurement.residual.double(), measurement.mass.double()
+        prescribed = measurement.prescribed_mass.double()
+        columns = torch.stack([mass, mass * residual, mass * residual.square(), prescribed])
+        new = torch.zeros_like(self.moments)
+        new.index_add_(1, self._bin(measurement.time), columns)
+        sum_over_processes([new])
+        self.moments.mul_(self.memory).add_(new)
+        kinetic, action = measurement.kinetic.double(), measurement.pair_action.double()
+        fresh = torch.stack([kinetic.mean(), action.mean()])
+        mean_over_processes([fresh])
+        running = torch.stack([self.kinetic, self.pair_action])
+        running = torch.lerp(running, fresh, 1 - self.memory)
+        # The first batch is not averaged with the zeros it finds.
+        self.kinetic, self.pair_action = torch.where(self.kinetic > 0, running, fresh)
+
+    def forget(self) -> None:
+        """Begin anew, but for the unit."""
+        self.moments.zero_()
+        self.kinetic = torch.zeros_like(self.kinetic)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a resumed run needs."""
+        return {
+            "moments": self.moments,
+            "kinetic": self.kinetic,
+            "pair_action": self.pair_action,
+            "unit": self.unit,
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo :meth:`state`."""
+        self.moments, self.kinetic = state["moments"], state["kinetic"]
+        self.pair_action, self.unit = state["pair_action"], state["unit"]
+
+    def _bin(self, t: Tensor) -> Tensor:
+        return (t * self.bins).long().clamp(0, self.bins - 1)

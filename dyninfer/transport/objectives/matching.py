@@ -1,0 +1,241 @@
+"""The quadratic losses of velocity, denoiser and growth, as one objective of the training loop."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dyninfer.diffusions import ScaledDiffusion
+from dyninfer.learning.objective import Objective
+from dyninfer.learning.parallel import mean_over_processes
+from dyninfer.learning.random import stream
+from dyninfer.transport.couplings import NOTHING, Coupled, CoupledSamples
+from dyninfer.transport.curves import TimeSampler
+from dyninfer.transport.interpolated import InterpolatedDiffusion
+
+
+class MatchingBatch(NamedTuple):
+    """Points of the interpolant in scaled units, and what the network shall say there."""
+
+    time: Tensor  # (n,)
+    state: Tensor  # (n, d)
+    # (n, outputs) velocity, then growth rate, then score or z; times the mass of the point
+    target: Tensor
+    weight: Tensor | None  # (n, 1) the mass; None where all are one
+    code: Tensor | None  # (n, m) the condition
+
+
+class InterpolantDraw(NamedTuple):
+    """The interpolant of a batch of coupled samples, before its noise is added; ``n`` rows each."""
+
+    time: Tensor  # (n,)
+    line: Tensor  # (n, d) I
+    velocity: Tensor  # (n, d) ∂I/∂t
+    gamma: Tensor | None  # (n, 1) or (n, d) what multiplies z; None without noise
+    gamma_slope: Tensor | None
+    weight: Tensor | None  # (n, 1) mass; None where all are one
+    weight_rate: Tensor | None  # (n, 1) its derivative in time
+    code: Tensor | None
+
+
+class MatchingObjective(Objective):
+    r"""Least squares on the velocity, the score and the growth rate of coupled samples.
+
+    .. math:: E\, w\,[\tfrac12|b|^2 - b\cdot(\partial_t I + \gamma' z)
+        + \tfrac12|s|^2 + s\cdot z/\gamma + \tfrac12 g^2 - g\,\dot w/w]
+
+    (arXiv 2303.08797, eqs. 2.13 and 2.16). With a denoiser in place of the score, ``½|η|² − η·z``
+    (eq. 2.19). Targets that are infinite at the ends, γ' z and z/γ, come in pairs of points
+    ``I ± γ z`` (section 6.1 there): their infinite parts cancel, and the variance of the loss stays
+    bounded.
+
+    Every term is divided by one more than the mean square of its field over the last hundred steps:
+    the score of a narrow population is large, and would leave nothing to the velocity.
+
+    Parameters
+    ----------
+    process : ScaledDiffusion
+        Of an InterpolatedDiffusion.
+    samples : CoupledSamples
+    validation_samples : CoupledSamples, optional
+        Samples kept apart, on which the validation is computed.
+    seed : int
+    """
+
+    validation_size = 4096
+
+    def __init__(
+        self,
+        process: ScaledDiffusion,
+        samples: CoupledSamples,
+        validation_samples: CoupledSamples | None,
+        seed: int,
+    ):
+        inner: InterpolatedDiffusion = process.inner
+        like = samples.states
+        self.schedule, self.samples = inner.schedule, samples
+        self.times = TimeSampler(False, like.device, like.dtype)
+        self.noise_length, self.base = inner.noise_length, None
+        if inner.schedule.interpolant.gaussian_base:
+            self.base = inner.base_mean
+        self.head, self.grows = inner.head, inner.grows
+        self.antithetic = inner.schedule.singular or inner.head == "score"
+        widths = field_widths(inner, process.scaling.n_features)
+        self.names = list(widths)
+        self.mean = field_means(widths, like)
+        self.squares = torch.zeros(len(self.names)).to(like)
+        self.steps = 0
+        # Mean squares at the first validation: the same for all of a run, or they could not be
+        # compared.
+        self.validation_squares: Tensor | None = None
+        self.validation_batch: MatchingBatch | None = None
+        if validation_samples is not None:
+            generator = stream(seed, "validation", device=like.device)
+            self.validation_batch = self._draw(validation_samples, self.validation_size, generator)
+
+    def batch(self, n: int, generator: torch.Generator) -> MatchingBatch:
+        """Draw ``n`` points of the interpolant, or ``n`` pairs of points."""
+        return self._draw(self.samples, n, generator)
+
+    def loss(self, process: ScaledDiffusion, batch: MatchingBatch) -> dict[str, Tensor]:
+        """Loss per point ``(n,)`` and its terms, in scaled units."""
+        fields = process.inner.fields(batch.time, batch.state, batch.code)
+        half = 0.5 * fields if batch.weight is None else 0.5 * batch.weight * fields
+        terms = ((half - batch.target) * fields) @ self.mean
+        squares = (2 * half * fields).detach() @ self.mean
+        by_name = dict(zip(self.names, terms.detach().unbind(1), strict=True))
+        return {"loss": terms @ (1 / (1 + self.squares)), **by_name, "squares": squares.mean(0)}
+
+    def observe(self, batch: MatchingBatch, terms: dict[str, Tensor]) -> None:
+        """Follow the mean squares of the fields, by which their losses are brought to one size."""
+        squares = terms.pop("squares")
+        mean_over_processes([squares])
+        self.steps += 1
+        # A plain mean over the first hundred steps, then one that forgets.
+        self.squares = torch.lerp(self.squares, squares, max(0.01, 1 / self.steps))
+
+    def validation(self, process: ScaledDiffusion) -> float | None:
+        """Loss on the samples that were kept apart, always at the same points."""
+        if self.validation_batch is None:
+            return None
+        if self.validation_squares is None:
+            self.validation_squares = self.squares.clone()
+        with torch.no_grad():
+            terms = self.loss(process, self.validation_batch)
+        means = torch.stack([terms[name].mean() for name in self.names])
+        return float((means / (1 + self.validation_squares)).sum())
+
+    def state(self) -> dict[str, Tensor]:
+        """Mean squares of the fields, now and at the first validation."""
+        state = {"squares": self.squares, "steps": torch.tensor(self.steps)}
+        if self.validation_squares is not None:
+            state["validation_squares"] = self.validation_squares
+        return state
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo :meth:`state`."""
+        self.squares, self.steps = state["squares"], int(state["steps"])
+        self.validation_squares = state.get("validation_squares")
+
+    def _draw(self, samples: CoupledSamples, n: int, generator: torch.Generator) -> MatchingBatch:
+        draw = self._interpolants(samples, self._times(n, generator), generator)
+        if draw.gamma is None:
+            return self._points(draw, None)
+        z = torch.randn(
+            draw.line.shape, generator=generator, device=draw.line.device, dtype=draw.line.dtype
+        )
+        if not self.antithetic:
+            return self._points(draw, z)
+        return _joined(self._points(draw, z), self._points(draw, -z))
+
+    def _times(self, n: int, generator: torch.Generator) -> Tensor:
+        """Scaled times ``(n,)``: even, but half of them denser towards the ends of an interval."""
+        tau, _ = self.times.draw(n, generator)
+        if not self.schedule.noisy:
+            return tau
+        # Noise makes the ends hard: there γ falls to zero.
+        k, s, gap = self.schedule.locate(tau)
+        to_the_ends = self.schedule.knots[k] + (0.5 - 0.5 * torch.cos(math.pi * s)) * gap
+        even = torch.arange(n, device=tau.device) % 2 == 0
+        return torch.where(even, tau, to_the_ends)
+
+    def _interpolants(
+        self, samples: CoupledSamples, tau: Tensor, generator: torch.Generator
+    ) -> InterpolantDraw:
+        moment = self.schedule.moment(tau)
+        coupled = samples.draw(moment.interval, generator)
+        if self.base is not None:
+            coupled.knots[:, 0] = self.base
+        coefficients = torch.stack([moment.weights, moment.slopes], 1)
+        line, velocity = torch.bmm(coefficients, coupled.knots).unbind(1)
+        gamma = gamma_slope = weight = rate = None
+        if moment.gamma is not None and moment.gamma_slope is not None:
+            gamma = moment.gamma[:, None] * self.noise_length
+            gamma_slope = moment.gamma_slope[:, None] * self.noise_length
+        if samples.weighted or self.grows:
+            weight, rate = self._mass(tau, coupled)
+        return InterpolantDraw(tau, line, velocity, gamma, gamma_slope, weight, rate, coupled.code)
+
+    def _points(self, draw: InterpolantDraw, z: Tensor | None) -> MatchingBatch:
+        """Points ``I + γ z`` and their targets."""
+        state, velocity = draw.line, draw.velocity
+        second = None
+        if z is not None and draw.gamma is not None:
+            state = state + draw.gamma * z
+            velocity = velocity + draw.gamma_slope * z
+            if self.head == "denoiser":
+                second = z
+            elif self.head == "score":
+                second = -z / draw.gamma
+        targets = [velocity]
+        if second is not None:
+            targets.append(second)
+        if draw.weight is not None:
+            targets = [draw.weight * target for target in targets]
+            if self.grows:
+                targets.insert(1, draw.weight_rate)
+        return MatchingBatch(draw.time, state, torch.cat(targets, 1), draw.weight, draw.code)
+
+    def _mass(self, tau: Tensor, coupled: Coupled) -> tuple[Tensor, Tensor]:
+        """Mass of every point and its derivative in time, ``(n, 1)`` each.
+
+        It changes at a constant rate, or along a straight line where it begins or ends with
+        nothing.
+        """
+        _, s, gap = self.schedule.locate(tau)
+        first, last = coupled.log_start, coupled.log_end
+        steady = torch.lerp(first, last, s).exp()
+        steady_rate = steady * (last - first)
+        straight = torch.lerp(first.exp(), last.exp(), s)
+        straight_rate = last.exp() - first.exp()
+        fades = torch.minimum(first, last) < NOTHING / 2
+        weight = torch.where(fades, straight, steady)
+        rate = torch.where(fades, straight_rate, steady_rate) / gap
+        return weight[:, None], rate[:, None]
+
+
+def field_widths(process: InterpolatedDiffusion, n_features: int) -> dict[str, int]:
+    """Outputs of each field of the process, in their order."""
+    widths = {"velocity": n_features}
+    if process.grows:
+        widths["growth"] = 1
+    if process.head:
+        widths[process.head] = n_features
+    return widths
+
+
+def field_means(widths: dict[str, int], like: Tensor) -> Tensor:
+    """Matrix ``(outputs, fields)`` that averages over the features of every field."""
+    blocks = [torch.full((width, 1), 1 / width) for width in widths.values()]
+    return torch.block_diag(*blocks).to(like)
+
+
+def _joined(first: MatchingBatch, second: MatchingBatch) -> MatchingBatch:
+    """Points of both batches, row after row."""
+    columns = []
+    for one, other in zip(first, second, strict=True):
+        columns.append(None if one is None else torch.cat([one, other]))
+    return MatchingBatch(*columns)  # type: ignore[arg-type]
