@@ -15,6 +15,7 @@ import pytest
 
 import dyninfer as di
 from dyninfer.cli import arguments, flags
+from dyninfer.cli.commands.simulate import read_solver
 from dyninfer.cli.main import main
 from dyninfer.cli.values import read_settings
 from dyninfer.estimators import registry
@@ -78,6 +79,10 @@ def test_fit_simulate_evaluate_end_to_end(folder, capsys):
     traj = di.Trajectories.load("traj.nc")
     assert traj.states.shape == (11, 7, 3)
     np.testing.assert_allclose(traj.times, np.linspace(0, 3, 7))
+
+    coarse = [*times, "--solver", "EulerMaruyama(dt=3.0)", "--out", "coarse.nc"]
+    assert main(["simulate", "model.safetensors", "cells.h5ad", *coarse]) == 0
+    assert not np.allclose(di.Trajectories.load("coarse.nc").states, traj.states)
 
     out = ["--out", "metrics.csv", "--report", "report.html", "--metrics", "w1", "mmd"]
     assert main(["evaluate", "model.safetensors", "cells.h5ad", *out]) == 0
@@ -166,6 +171,14 @@ def test_ctrl_c_elsewhere_ends_with_130_and_no_traceback(folder, monkeypatch, ca
         (
             ["simulate", "m.safetensors", "cells.h5ad", "--times", "0,1", "--n-paths", "0"],
             "whole number above 0",
+        ),
+        (
+            ["simulate", "m.safetensors", "c.h5ad", "--times", "0,1", "--solver", "rk5"],
+            "solver 'rk5' is not known; choose one of",
+        ),
+        (
+            ["simulate", "m.safetensors", "c.h5ad", "--times", "0,1", "--solver", "OTCoupling()"],
+            "'OTCoupling()' is not one of",
         ),
         (["datasets", "mesc"], "did you mean 'mesc_retinoic_acid'"),
         (["fly"], "fly"),
@@ -397,6 +410,20 @@ def test_a_taken_name_gets_the_prefix():
     parser = arguments.Parser()
     flags.add(parser, flags.of_fields(Push), "own.", taken={"force"})
     assert arguments.by_prefix(parser.parse_args(["--own.force", "2"]), "own.") == {"force": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tsit5", "Tsit5()"),
+        ("SRA1", "SRA1()"),
+        ("RungeKutta4(dt=0.5)", "RungeKutta4(dt=0.5)"),
+        ("TorchDiffEq('dopri5')", "TorchDiffEq()"),
+        ("Gillespie", "Gillespie()"),
+    ],
+)
+def test_solvers_are_spelled_shortly_or_with_settings(text, expected):
+    assert repr(read_solver(text)) == repr(read_settings(expected))
 
 
 def test_times_are_evenly_spaced_or_a_list():

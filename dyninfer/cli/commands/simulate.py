@@ -14,6 +14,7 @@ SUMMARY = "simulate from the cells at the first time"
 EXAMPLES = [
     "dyninfer simulate model.safetensors cells.h5ad --times 0:4:81 --out traj.h5ad",
     "dyninfer simulate model.safetensors cells.h5ad --times 0,1,2 --n-paths 5000 --out traj.zarr",
+    "dyninfer simulate model.safetensors cells.h5ad --times 0,1,2 --solver 'RungeKutta4(dt=0.05)'",
 ]
 
 
@@ -41,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         help="noise of the simulation, for models with a score (default: the model's own)",
     )
     parser.add_argument(
+        "--solver",
+        type=read_solver,
+        metavar="NAME[(...)]",
+        help="how finely it is run, such as tsit5, 'SRA1(dt=0.01)' or torchsde:srk "
+        "(default: that of the process)",
+    )
+    parser.add_argument(
         "--backward", action="store_true", help="run time downwards; give descending times"
     )
     add_seed(parser)
@@ -53,15 +61,35 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     )
 
 
+def read_solver(text: str) -> Any:
+    """Read a solver by its short spelling, by the name of its class, or with settings."""
+    from dyninfer.cli.values import Reader
+    from dyninfer.learning.settings import Settings
+    from dyninfer.simulation import solvers
+
+    # Naming a solver imports it, and a class is known to the reader once it is imported.
+    for name in solvers.__all__:
+        getattr(solvers, name)
+    read = Reader(kinds=(Settings, str), classes=(solvers.Solver,), optional=False)
+    solver = read(text)
+    if isinstance(solver, type):
+        return solver()
+    if isinstance(solver, str):
+        try:
+            return solvers.named(solver)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return solver
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Simulate from the cells at the first time and save the trajectories."""
     check_folder(arguments.out)
     options: dict[str, Any] = {"seed": arguments.seed}
     # Options that are not given are not passed on: not every method has each of them.
-    if arguments.n_paths is not None:
-        options["n_paths"] = arguments.n_paths
-    if arguments.noise is not None:
-        options["noise"] = arguments.noise
+    for name in ("n_paths", "noise", "solver"):
+        if getattr(arguments, name) is not None:
+            options[name] = getattr(arguments, name)
     if arguments.backward:
         options["backward"] = True
     model = load_model(arguments.model, arguments.method)
