@@ -63,10 +63,10 @@ if TYPE_CHECKING:
     from dyninfer.estimators import Estimator, load
     from dyninfer.estimators.action_matching import ActionMatching
     from dyninfer.estimators.fractional_sde import FractionalSDE
-    from dyninfer.estimators.from_paths import PathEstimator
-    from dyninfer.estimators.from_snapshots import SnapshotEstimator
     from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
     from dyninfer.estimators.markov_jump import MarkovJumpInference
+    from dyninfer.estimators.paths import PathEstimator
+    from dyninfer.estimators.snapshots import SnapshotEstimator
     from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
     from dyninfer.fractional.process import FractionalDiffusion
     from dyninfer.jumps.process import MarkovJump

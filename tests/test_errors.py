@@ -169,7 +169,7 @@ FIT_ERRORS = {
     "half a step": (
         lambda: {"max_steps": 2.5},
         TypeError,
-        "training.max_steps must be a whole number, found 2.5",
+        "max_steps must be a whole number, found 2.5",
     ),
     "no threads": (
         lambda: {"model": di.ActionMatching(training=di.Training(threads=-1))},
@@ -221,7 +221,7 @@ FIT_ERRORS = {
     "no steps": (
         lambda: {"max_steps": 0},
         ValueError,
-        "training.max_steps must be at least 1, found 0",
+        "max_steps must be at least 1, found 0",
     ),
 }
 

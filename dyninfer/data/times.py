@@ -58,6 +58,14 @@ def as_times(values: Any, name: str = "times") -> np.ndarray:
     return times
 
 
+def requested_times(times: Any) -> np.ndarray:
+    """Times ``(q,)`` that a user asks for, at least one."""
+    requested = as_times(times)
+    if len(requested) == 0:
+        raise ValueError("times is empty; give one time at least")
+    return requested
+
+
 class Clock:
     """Distinct times, and which of them a number means.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from dyninfer.estimators.base import Estimator, load
-from dyninfer.estimators.from_paths import PathEstimator
-from dyninfer.estimators.from_snapshots import SnapshotEstimator
+from dyninfer.estimators.base import Estimator, Outcome, Provenance, Run, load
+from dyninfer.estimators.paths import PathEstimator
+from dyninfer.estimators.snapshots import SnapshotEstimator
 
 for _module in pkgutil.iter_modules(__path__):
     _found = importlib.import_module(f"{__name__}.{_module.name}")
@@ -31,4 +31,14 @@ def registry() -> dict[str, type[Estimator]]:
     }
 
 
-__all__ = ["Estimator", "PathEstimator", "SnapshotEstimator", "load", "registry", *registry()]
+__all__ = [
+    "Estimator",
+    "Outcome",
+    "PathEstimator",
+    "Provenance",
+    "Run",
+    "SnapshotEstimator",
+    "load",
+    "registry",
+    *registry(),
+]

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
-from dyninfer.estimators.from_snapshots import SnapshotEstimator
+from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling

@@ -1,38 +1,90 @@
-"""What every method is, whatever data it learns from: settings, a citation, and a file that brings it back."""
+"""What every method is, whatever data it learns from: settings, one way to fit, and a file."""
 
 from __future__ import annotations
 
+import copy
+import json
+import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.exceptions import NotFittedError
-from torch import Tensor
+from torch import Tensor, nn
 
 import dyninfer
+from dyninfer.data import keys
+from dyninfer.data.provenance import Provenance
+from dyninfer.data.reading import is_anndata
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.estimators.tables import from_text, to_text
-from dyninfer.learning.model_file import read_model, write_model
-from dyninfer.learning.parallel import pick_device
-from dyninfer.learning.settings import Settings, from_plain, to_plain
+from dyninfer.learning.model_file import (
+    FORMAT,
+    check_format,
+    is_model_file,
+    read_model,
+    table_from_text,
+    table_to_text,
+    write_model,
+)
+from dyninfer.learning.objective import Objective
+from dyninfer.learning.parallel import join_processes, pick_device, rank
+from dyninfer.learning.random import seeded_modules
+from dyninfer.learning.run import Outcome, Run
+from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import Settings, fingerprint, from_plain, to_plain
+from dyninfer.learning.training import Training, train
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class Reading(NamedTuple):
+    """Data as a method learns from them, and what is known about them."""
+
+    data: Any
+    scaling: Scaling
+    facts: dict[str, Any]
+    provenance: Provenance
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Estimator(Settings, ABC):
-    """Base of all methods: settings in the constructor, data in ``fit``, what was learned in ``process_``.
+    """Base of all methods: settings in the constructor, data in ``fit``, results in ``process_``.
 
     A method derives from :class:`SnapshotEstimator` or :class:`PathEstimator`, which read the data.
+    It defines
+
+    * ``citation``: a BibTeX entry;
+    * ``check()``: raise a ValueError naming a setting that cannot be (optional);
+    * ``facts(data, seed)``: what ``build`` must know about the data beside the scaling (optional);
+    * ``build(data, scaling)``: the untrained process, a torch module in the user's units;
+    * either ``make_objective(process, data, scaling, seed)``: what the training loop minimises,
+    * or ``learn(process, data, run)``: another way to learn.
+
+    Attributes
+    ----------
+    process_ : module
+        What was learned, in the user's units.
+    history_ : DataFrame
+        How learning went.
+    status_ : str
+        "finished", "stopped early", "interrupted" or "diverged".
+    provenance_ : Provenance
+        What is known about the data.
+    scaling_ : Scaling
+        Units inside.
+    training_ : Training or None
+        Settings of the training loop as they were used.
+    facts_ : dict
+        What ``facts`` returned.
     """
 
     citation: ClassVar[str] = ""
     tables: ClassVar[tuple[str, ...]] = ("history_",)
-
-    def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
 
     @abstractmethod
     def fit(self, *args: Any, **kwargs: Any) -> Self:
@@ -46,51 +98,266 @@ class Estimator(Settings, ABC):
     def evaluate(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
         """Compare what was learned with data."""
 
+    @abstractmethod
+    def annotations(self, adata: AnnData) -> dict[str, Any]:
+        """What :meth:`annotate` writes: columns of ``obs`` ``(n,)`` and entries of ``obsm`` ``(n, d)``."""
+
+    @abstractmethod
+    def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
+        """Data without what is held out, and what is known about them."""
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+
+    def facts(self, data: Any, seed: int = 0) -> dict[str, Any]:
+        """Plain facts about the data that ``build`` needs, now and when a saved model is rebuilt."""
+        return {}
+
+    @abstractmethod
+    def build(self, data: Any, scaling: Scaling) -> nn.Module:
+        """Return the untrained process; ``data`` is None where a saved model is rebuilt."""
+
+    def make_objective(self, process: Any, data: Any, scaling: Scaling, seed: int) -> Objective:
+        """Return what the training loop minimises."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define make_objective(process, data, scaling, seed), "
+            "or learn(process, data, run)"
+        )
+
+    def learn(self, process: Any, data: Any, run: Run) -> Outcome:
+        """Train the process in place, by the training loop."""
+        settings = self.training_ or Training()
+        device = pick_device(settings.device)
+        join_processes(device)
+        process.to(device, settings.dtype)
+        objective = self.make_objective(process, data, self.scaling_, run.seed)
+        result = train(
+            process,
+            objective,
+            settings,
+            seed=run.seed,
+            checkpoint=run.checkpoint,
+            resume=run.resume,
+            progress=run.progress,
+            identity=run.identity,
+        )
+        self.finish(objective)
+        return Outcome(history=result.history, status=result.status, checkpointed=True)
+
+    def finish(self, objective: Any) -> None:
+        """Keep what the objective learned beside the process, as DataFrames named in ``tables``."""
+
+    def annotate(self, adata: AnnData) -> AnnData:
+        """Write what was learned into an AnnData, at every row's own time; returns the same AnnData.
+
+        Names of what is written begin with ``dyninfer_``; the settings and the provenance go, as
+        JSON, under ``uns["dyninfer"]``.
+        """
+        self._check_fitted()
+        if not is_anndata(adata):
+            raise TypeError(f"annotate writes into an AnnData, not {type(adata).__name__}")
+        for name, values in self.annotations(adata).items():
+            place = adata.obsm if values.ndim == 2 else adata.obs
+            place[name] = values
+        adata.uns[keys.UNS] = {"model": json.dumps(self._metadata())}
+        return adata
+
     def save(self, path: str | Path) -> Path:
-        """Write the fitted model to one safetensors file: weights, settings, scaling, feature names.
+        """Write the fitted model to one safetensors file: weights, settings, scaling, provenance.
 
         The file is written beside and moved into place, so a failed save leaves the old one.
         """
         self._check_fitted()
-        metadata = self._metadata() | {name: to_text(getattr(self, name)) for name in self.tables}
-        return write_model(path, self._tensors(), metadata)
+        return write_model(path, self._tensors(), self._metadata() | self._tables())
 
     def cite(self) -> str:
         """BibTeX of the method."""
         return self.citation
 
+    @property
+    def source_(self) -> dict[str, Any]:
+        """Keys by which an AnnData was read."""
+        return self._known().source
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        """Names of the features ``(feature,)``."""
+        return np.asarray(self._known().features, dtype=object)
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of features."""
+        return len(self._known().features)
+
+    @property
+    def times_(self) -> np.ndarray:
+        """Times that were learned from; of paths, the first and the last."""
+        return np.asarray(self._known().times)
+
+    @property
+    def sizes_(self) -> tuple[int, ...]:
+        """Samples at each time; of paths, the observations of each."""
+        return self._known().sizes
+
+    @property
+    def hold_out_(self) -> list[Any]:
+        """Times, or names of paths, that were held out."""
+        return list(self._known().hold_out)
+
+    @property
+    def seed_(self) -> int:
+        """Seed of the fit."""
+        return self._known().seed
+
+    def _fit(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Self:
+        """The one way to fit: read, build, learn, keep.
+
+        A copy learns, so that a fit that fails leaves what was learned before as it was.
+        """
+        self.check_kinds()
+        self.check()
+        run = run.checked()
+        attempt = self._unfitted()
+        attempt.training_ = attempt._training(run.max_steps)
+        reading = attempt.read(data, source, hold_out, run)
+        run = replace(run, identity=attempt._identity(reading.provenance))
+        attempt.scaling_, attempt.facts_ = reading.scaling, reading.facts
+        attempt.provenance_ = reading.provenance
+        if not attempt._resume_result(run):
+            process = attempt._built(reading.data, run.seed)
+            outcome = attempt.learn(process, reading.data, run)
+            attempt.history_, attempt.status_ = outcome.history, outcome.status
+            attempt._keep(process if outcome.process is None else outcome.process)
+            if not outcome.checkpointed:
+                attempt._keep_result(run)
+        self.__dict__ = attempt.__dict__
+        return self
+
+    def _unfitted(self) -> Self:
+        """A copy with the same settings, and nothing learned."""
+        other = copy.copy(self)
+        for name in [name for name in vars(other) if name.endswith("_")]:
+            delattr(other, name)
+        return other
+
+    def _training(self, max_steps: int | None) -> Training | None:
+        """Settings of the training loop for one fit; None for a method without the setting."""
+        if "training" not in self.get_params(deep=False):
+            return None
+        settings = (getattr(self, "training", None) or self.default_training()).check()
+        if max_steps is not None:
+            settings = Training(**{**settings.get_params(), "max_steps": max_steps}).check()
+        return settings
+
+    def default_training(self) -> Training:
+        """Settings of the training loop where none are given."""
+        return Training()
+
+    def _identity(self, provenance: Provenance) -> dict[str, str]:
+        """What a fit is of, by name."""
+        return {
+            "settings": fingerprint(self, {"training"}),
+            "data": provenance.digest,
+            "seed": str(provenance.seed),
+        }
+
+    def _built(self, data: Any, seed: int) -> nn.Module:
+        with seeded_modules(seed, "modules"):
+            return self.build(data, self.scaling_)
+
+    def _keep(self, process: nn.Module) -> None:
+        """Keep the trained process; both ``fit`` and ``load`` end here."""
+        self.process_ = process.eval().requires_grad_(False)
+
+    def _keep_result(self, run: Run) -> None:
+        """Write the result into the checkpoint of a fit that has no state between."""
+        if run.checkpoint is None or rank() > 0:
+            return
+        metadata = self._metadata() | self._tables() | {"identity": run.identity}
+        try:
+            write_model(run.checkpoint, self._tensors(), metadata)
+        except (OSError, TypeError) as error:  # a full disk must not cost the fit
+            warnings.warn(
+                f"the checkpoint {str(run.checkpoint)!r} could not be written ({error}); "
+                "the fit is whole",
+                stacklevel=4,
+            )
+
+    def _resume_result(self, run: Run) -> bool:
+        """Take up the result of the same fit from its checkpoint, where one lies there finished."""
+        if not run.resume or not is_model_file(run.checkpoint):
+            return False
+        metadata, tensors = read_model(run.checkpoint)
+        check_format(run.checkpoint, metadata)
+        identity = metadata.get("identity", {})
+        differing = [name for name, value in run.identity.items() if identity.get(name) != value]
+        if differing:
+            raise ValueError(
+                f"checkpoint {str(run.checkpoint)!r} is of a run with other "
+                f"{' and '.join(differing)}; remove it, or give what it was made with"
+            )
+        if metadata["status"] != "finished":
+            return False  # it ran out of steps, and may be given more now
+        self._restore(metadata, tensors, pick_device("auto"))
+        return True
+
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor of a fitted estimator."""
         return self.process_.state_dict()
 
+    def _tables(self) -> dict[str, str]:
+        return {name: table_to_text(getattr(self, name)) for name in self.tables}
+
     def _metadata(self) -> dict[str, Any]:
         """Everything of a fitted estimator that is not a tensor or a table, as plain data."""
+        scaling = {
+            name: to_plain(getattr(self.scaling_, name), name)
+            for name in ("shift", "scale", "start", "duration", "unit")
+        }
         return {
+            "format": FORMAT,
             "version": dyninfer.__version__,
             "model": to_plain(self),
-            "features": [str(f) for f in self.feature_names_in_],
-            "hold_out": self.hold_out_,
-            "source": self.source_,
-            "seed": self.seed_,
+            "provenance": asdict(self.provenance_),
+            "scaling": scaling,
+            "training": to_plain(self.training_),
+            "facts": self.facts_,
             "status": self.status_,
         }
 
     def _restore(
         self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> None:
-        """Undo :meth:`_metadata`; the process is there already."""
-        self.seed_, self.status_ = metadata["seed"], metadata["status"]
-        self.source_, self.hold_out_ = metadata["source"], metadata["hold_out"]
-        self.feature_names_in_ = np.asarray(metadata["features"], dtype=object)
-        self.n_features_in_ = len(self.feature_names_in_)
+        """Undo :meth:`_metadata`, :meth:`_tensors` and :meth:`_tables`."""
+        self.scaling_ = Scaling(**metadata["scaling"])
+        self.provenance_ = Provenance.from_plain(metadata["provenance"])
+        self.training_, self.facts_ = from_plain(metadata["training"]), metadata["facts"]
+        self.status_ = metadata["status"]
         for name in self.tables:
-            setattr(self, name, from_text(metadata[name]))
+            setattr(self, name, table_from_text(metadata[name]))
+        self._restore_process(metadata, tensors, device)
+
+    def _restore_process(
+        self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
+    ) -> None:
+        process = self._built(None, 0)
+        dtype = None if self.training_ is None else self.training_.dtype
+        process.to(device, dtype)
+        process.load_state_dict(tensors)
+        self._keep(process)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "process_"):
             raise NotFittedError(
                 f"this {type(self).__name__} is not fitted yet; call fit(data, ...) first"
             )
+
+    def _known(self) -> Provenance:
+        try:
+            return vars(self)["provenance_"]
+        except KeyError:
+            self._check_fitted()
+            raise
 
 
 def load(path: str | Path, device: str = "auto") -> Any:
@@ -106,15 +373,11 @@ def load(path: str | Path, device: str = "auto") -> Any:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, or it is not a dyninfer model, or of a class that is not known here.
+        If there is no such file, or it is not a dyninfer model, or of a class that is not known
+        here, or of a version whose files are not read any more.
     """
     metadata, tensors = read_model(path)
-    try:
-        model = from_plain(metadata["model"])
-        model._restore(metadata, tensors, pick_device(device))
-    except KeyError as missing:
-        raise ValueError(
-            f"{str(path)!r} was written by dyninfer {metadata.get('version')} and lacks {missing}, which version "
-            f"{dyninfer.__version__} needs; load it with that version, or fit and save again"
-        ) from None
+    check_format(path, metadata)
+    model = from_plain(metadata["model"])
+    model._restore(metadata, tensors, pick_device(device))
     return model

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.estimators.asking import check_draws
+from dyninfer.estimators.base import Outcome, Run
 from dyninfer.estimators.fractional_settings import (
     LINEAR_DRIFTS,
     NAMES,
@@ -38,9 +38,10 @@ from dyninfer.fractional.inference import (
     hurst_information,
     maximise,
 )
-from dyninfer.learning.model_file import read_model
+from dyninfer.learning.model_file import check_format, read_model
 from dyninfer.learning.parallel import pick_device
-from dyninfer.learning.settings import check_seed, fingerprint, from_plain
+from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import check_count, check_seed, from_plain
 from dyninfer.learning.training import Training
 
 if TYPE_CHECKING:
@@ -182,52 +183,50 @@ class FractionalSDE(PosteriorEstimator):
         """Raise a ValueError or TypeError naming a setting that cannot be, or would do nothing."""
         check_settings(self)
 
-    def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
-        """See :meth:`PathEstimator.learn`."""
-        self._continuous(paths)
-        if is_linear(self) and self._run != (None, False):
-            raise ValueError(
-                "checkpoint and resume are of a training run, and a linear model is not trained; leave them out"
-            )
-        series = Series.of(paths)
-        self._note(facts_of(paths, one_scale=self.state == "latent" and callable(self.decoder)))
-        model = self._model(seed)
-        if isinstance(model, NeuralModel):
-            self._train(model, series, seed, max_steps, progress)
-        else:
-            self._maximise(model, series, 300 if max_steps is None else max_steps)
-        self._finish(model)
+    def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
+        """Units, horizon and gaps of the paths."""
+        self._continuous(data)
+        return facts_of(data, one_scale=self.state == "latent" and callable(self.decoder))
 
-    def _maximise(self, model: ExactModel, series: Series, max_steps: int) -> None:
+    def default_training(self) -> Training:
+        """Settings of the training loop where none are given."""
+        return default_training()
+
+    def build(self, data: Paths | None, scaling: Scaling) -> ExactModel | NeuralModel:
+        """Return the untrained model."""
+        return self._model()
+
+    def learn(self, process: ExactModel | NeuralModel, data: Paths, run: Run) -> Outcome:
+        """Maximise the likelihood, or train on its bound."""
+        series = Series.of(data)
+        if isinstance(process, NeuralModel):
+            return self._train(process, series, run)
+        return self._maximise(process, series, 300 if run.max_steps is None else run.max_steps)
+
+    def _maximise(self, model: ExactModel, series: Series, max_steps: int) -> Outcome:
         fit = maximise(model.prior, self._scaled(series), max_steps)
-        self.history_, self.status_ = pd.DataFrame(fit.history), fit.status
         information = (
             None if self.hurst is not None else hurst_information(model.prior, self._scaled(series))
         )
         self.facts_["information"] = None if information is None else information.tolist()
+        return Outcome(history=pd.DataFrame(fit.history), status=fit.status)
 
-    def _train(
-        self, model: NeuralModel, series: Series, seed: int, max_steps: int | None, progress: bool
-    ) -> None:
-        settings = self.training or default_training()
-        if max_steps is not None:
-            settings = Training(**{**settings.get_params(), "max_steps": max_steps})
-        checkpoint, resume = self._run
+    def _train(self, model: NeuralModel, series: Series, run: Run) -> Outcome:
         result = fit_by_bound(
             model,
             self._scaled(series),
-            settings.check(),
+            self.training_,
             n_samples=self.n_samples,
             window=self.window,
             grow=self.grow,
             anneal=self.anneal,
-            seed=seed,
-            checkpoint=checkpoint,
-            resume=resume,
-            progress=progress,
-            identity={"settings": fingerprint(self, {"training"}), "data": series.fingerprint()},
+            seed=run.seed,
+            checkpoint=run.checkpoint,
+            resume=run.resume,
+            progress=run.progress,
+            identity=run.identity,
         )
-        self.history_, self.status_ = result.history, result.status
+        return Outcome(history=result.history, status=result.status, checkpointed=True)
 
     def log_likelihoods(
         self, paths: Paths, seed: int = 0, n_samples: int | None = None
@@ -252,7 +251,7 @@ class FractionalSDE(PosteriorEstimator):
         self._continuous(paths)
         series, n = (
             Series.of(paths),
-            10 * self.n_samples if n_samples is None else check_draws(n_samples),
+            10 * self.n_samples if n_samples is None else check_count(n_samples),
         )
         weights = self.model_.log_weights(self._scaled(series), n, check_seed(seed))
         return weights - (series.mask * self._units()[1].log()).sum((1, 2))
@@ -296,7 +295,7 @@ class FractionalSDE(PosteriorEstimator):
         interval = 1 / (1 + np.exp(-ends))
         return interval if self.per_dimension else interval[0]
 
-    def _model(self, seed: int) -> ExactModel | NeuralModel:
+    def _model(self) -> ExactModel | NeuralModel:
         """The untrained model."""
         if is_linear(self):
             return ExactModel(self._prior())
@@ -311,21 +310,19 @@ class FractionalSDE(PosteriorEstimator):
             decoder=self.decoder,
             control=self.control,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            model = NeuralModel(
-                self._prior(),
-                len(facts["scale"]),
-                parts,
-                latent=latent,
-                content_dim=self.content_dim,
-                width=self.width,
-                depth=self.depth,
-                n_steps=self.n_steps,
-                read_first=self.read_first,
-                span=(facts["begin"], facts["horizon"]),
-                units=(units[0].double(), units[1].double()),
-            )
+        model = NeuralModel(
+            self._prior(),
+            len(facts["scale"]),
+            parts,
+            latent=latent,
+            content_dim=self.content_dim,
+            width=self.width,
+            depth=self.depth,
+            n_steps=self.n_steps,
+            read_first=self.read_first,
+            span=(facts["begin"], facts["horizon"]),
+            units=(units[0].double(), units[1].double()),
+        )
         return model.in_precision((self.training or default_training()).dtype)
 
     def _prior(self) -> LinearPrior:
@@ -357,6 +354,7 @@ class FractionalSDE(PosteriorEstimator):
     def load(cls, path: str | Path, *, device: str = "auto", **modules: Any) -> Self:
         """Load a saved model that has modules of the user's own, given again by the names of their settings."""
         metadata, tensors = read_model(path)
+        check_format(path, metadata)
         model = from_plain(metadata["model"])
         if not isinstance(model, cls):
             raise ValueError(
@@ -383,9 +381,9 @@ class FractionalSDE(PosteriorEstimator):
         finally:
             for name, module in own.items():
                 setattr(self, name, module)
-        return metadata | {"facts": self.facts_}
+        return metadata
 
-    def _restore(
+    def _restore_process(
         self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> None:
         for name in NAMES:
@@ -395,8 +393,7 @@ class FractionalSDE(PosteriorEstimator):
                     f"the model has a {name} of its user's own ({value.removeprefix(_OWN)}), which no file holds: "
                     f"load it by FractionalSDE.load(path, {name}=...)"
                 )
-        self._note(metadata["facts"])
-        model = self._model(0)
+        model = self._built(None, 0)
         made, held = (
             {k: v.shape for k, v in some.items()} for some in (model.state_dict(), tensors)
         )
@@ -407,5 +404,4 @@ class FractionalSDE(PosteriorEstimator):
                 "fitted, with the same sizes"
             )
         model.load_state_dict(tensors)
-        self._finish(model)
-        super()._restore(metadata, tensors, device)
+        self._keep(model)

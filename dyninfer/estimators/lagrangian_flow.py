@@ -12,7 +12,7 @@ import pandas as pd
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
-from dyninfer.estimators.from_snapshots import SnapshotEstimator
+from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import seeded_modules, subseed
 from dyninfer.learning.scaling import Scaling

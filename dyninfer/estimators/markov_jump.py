@@ -16,10 +16,10 @@ from dyninfer.data import keys
 from dyninfer.data.columns import obs_column, time_column
 from dyninfer.data.paths import Paths
 from dyninfer.data.reading import is_anndata
-from dyninfer.data.times import Clock
+from dyninfer.data.times import Clock, requested_times
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.estimators.asking import asked_times, check_draws
-from dyninfer.estimators.from_paths import PathEstimator
+from dyninfer.estimators.base import Outcome, Run
+from dyninfer.estimators.paths import PathEstimator
 from dyninfer.jumps import ClonePaths, HiddenPaths, LabelNoise
 from dyninfer.jumps.likelihood.discretize import StateRule
 from dyninfer.jumps.likelihood.observation import Emission
@@ -36,7 +36,8 @@ from dyninfer.jumps.posterior.refine import by_refinement, groups_of
 from dyninfer.jumps.posterior.storing import to_numbers
 from dyninfer.jumps.posterior.summaries import QUANTITIES, Quantity, derived_table, state_table
 from dyninfer.jumps.process import MarkovJump
-from dyninfer.learning.settings import check_seed
+from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import check_count, check_seed
 from dyninfer.simulation import simulate
 
 if TYPE_CHECKING:
@@ -184,16 +185,36 @@ class MarkovJumpInference(PathEstimator):
         if self.states is not None:
             self.states.check()
 
-    def learn(self, paths: Paths, seed: int, max_steps: int | None, progress: bool) -> None:
-        """See :meth:`PathEstimator.learn`."""
-        self.__dict__.pop(
-            "process_", None
-        )  # with other states, what was learned before no longer holds
-        self.states_ = None if self.states is None else self.states.learn(paths, seed)
-        seen = self._seen(paths)
-        names = names_of(seen, self.n_states)
-        steps = 300 if max_steps is None else max_steps
-        self._keep(self._learned(seen, names, steps, seed), names)
+    def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
+        """Rule of the states, if there is one, and names of the states."""
+        table = None if self.states is None else self.states.learn(data, seed)
+        self.states_ = table
+        return {
+            "states": None if table is None else table.to_dict("list"),
+            "state_names": list(names_of(self._seen(data), self.n_states)),
+        }
+
+    def build(self, data: Paths | None, scaling: Scaling) -> MarkovJump:
+        """Return a process with all jumps at one rate per time unit."""
+        names = self.facts_["state_names"]
+        return MarkovJump.from_rates(
+            torch.ones(len(names), len(names)).fill_diagonal_(0),
+            initial=torch.full((len(names),), 1 / len(names)),
+            state_names=names,
+        )
+
+    def learn(self, process: MarkovJump, data: Paths, run: Run) -> Outcome:
+        """Fit the generator; see :meth:`Estimator.learn`."""
+        seen, names = self._seen(data), process.state_names
+        steps = 300 if run.max_steps is None else run.max_steps
+        learned = self._learned(seen, names, steps, run.seed)
+        self._note(learned)
+        done = learned.fit is None or bool(learned.fit.converged)
+        return Outcome(
+            history=learned.history,
+            status="finished" if done else "stopped early",
+            process=MarkovJump(learned.generator, initial=learned.initial, state_names=names),
+        )
 
     def _learned(self, seen: Paths, names: Sequence[str], steps: int, seed: int) -> Learned:
         plain, width = self.observation == "exact", self.prior_width
@@ -247,9 +268,9 @@ class MarkovJumpInference(PathEstimator):
             Integer states ``(path, time)``.
         """
         self._check_fitted()
-        times, seed = asked_times(times), check_seed(seed)
+        times, seed = requested_times(times), check_seed(seed)
         if n_paths is not None:
-            n_paths = check_draws(n_paths, "n_paths")
+            n_paths = check_count(n_paths, "n_paths")
         if start is None:
             if n_paths is None:
                 raise ValueError(
@@ -281,7 +302,7 @@ class MarkovJumpInference(PathEstimator):
     def sample_processes(self, n: int, seed: int = 0) -> MarkovJump:
         """A batch of ``n`` processes of the posterior; a jump that is absent has a rate that no data could tell from zero."""
         self._check_fitted()
-        generators = self.learned_.sample(check_draws(n, "n"), check_seed(seed))
+        generators = self.learned_.sample(check_count(n, "n"), check_seed(seed))
         return MarkovJump(
             generators, initial=self.process_.initial, state_names=self.process_.state_names
         )
@@ -312,7 +333,7 @@ class MarkovJumpInference(PathEstimator):
             ``quantity``, ``value``, ``low``, ``high``.
         """
         self._check_fitted()
-        n_samples = check_draws(n_samples)
+        n_samples = check_count(n_samples)
         wanted = (
             QUANTITIES
             if quantity is None
@@ -334,25 +355,18 @@ class MarkovJumpInference(PathEstimator):
         names = self.process_.state_names
         return state_table(paths, self._prepared(self._seen(paths), names), self._model(), names)
 
-    def annotate(self, adata: AnnData) -> AnnData:
-        """Write the most probable state of every row into ``obs["dyninfer_state"]``, and its probability beside it."""
-        found = self.posterior_states(adata).set_index(["path", "time"])
+    def annotations(self, adata: AnnData) -> dict[str, Any]:
+        """The most probable state of every row, and its probability beside it."""
+        table = self.posterior_states(adata).set_index(["path", "time"])
         times = time_column(adata, self.source_["time_key"])
         owner = obs_column(adata, self.source_["path_key"], "path_key").astype(str)
-        rows = found.loc[list(zip(owner, times, strict=True))]
-        adata.obs[keys.STATE] = pd.Categorical(
-            rows["state"], categories=list(self.process_.state_names)
-        )
-        adata.obs[keys.STATE_PROBABILITY] = rows["probability"].to_numpy()
-        return adata
+        rows = table.loc[list(zip(owner, times, strict=True))]
+        states = pd.Categorical(rows["state"], categories=list(self.process_.state_names))
+        return {keys.STATE: states, keys.STATE_PROBABILITY: rows["probability"].to_numpy()}
 
-    def _keep(self, learned: Learned, names: Sequence[str]) -> None:
-        self.learned_, self.history_ = learned, learned.history
-        self.fit_, self.emission_ = learned.fit, learned.emission
-        self.process_ = MarkovJump(learned.generator, initial=learned.initial, state_names=names)
+    def _note(self, learned: Learned) -> None:
+        self.learned_, self.fit_, self.emission_ = learned, learned.fit, learned.emission
         self.ess_, self.posterior_ = learned.ess, learned.posterior
-        done = learned.fit is None or bool(learned.fit.converged)
-        self.status_ = "finished" if done else "stopped early"
 
     def _silent(self) -> str | None:
         """The setting of which the network cannot speak."""
@@ -427,18 +441,16 @@ class MarkovJumpInference(PathEstimator):
 
     def _metadata(self) -> dict[str, Any]:
         return super()._metadata() | {
-            "state_names": list(self.process_.state_names),
-            "states_found": None if self.states_ is None else self.states_.to_dict("list"),
             "fit": None if self.fit_ is None else to_numbers(self.fit_),
             "ess": self.ess_,
         }
 
-    def _restore(
+    def _restore_process(
         self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> None:
-        names, found = metadata["state_names"], metadata["states_found"]
-        self.states_ = None if found is None else pd.DataFrame(found)
+        names, table = self.facts_["state_names"], self.facts_["states"]
+        self.states_ = None if table is None else pd.DataFrame(table)
         scheme = named_scheme(self.structure, self.allowed, names)
-        super()._restore(metadata, tensors, device)
         learned = Learned.restored(scheme, tensors, metadata["fit"], metadata["ess"], self.history_)
-        self._keep(learned, names)
+        self._note(learned)
+        self._keep(MarkovJump(learned.generator, initial=learned.initial, state_names=names))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,14 +12,13 @@ from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.reading import is_anndata
-from dyninfer.data.times import Clock
+from dyninfer.data.times import Clock, requested_times
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.estimators.asking import asked_times, check_draws
-from dyninfer.estimators.from_paths import PathEstimator
-from dyninfer.fractional.inference import ExactModel, NeuralModel, Series, process_of
+from dyninfer.estimators.paths import PathEstimator
+from dyninfer.fractional.inference import ExactModel, Series, process_of
 from dyninfer.fractional.inference.finite import traced
 from dyninfer.learning.random import stream
-from dyninfer.learning.settings import check_seed
+from dyninfer.learning.settings import check_count, check_seed
 from dyninfer.simulation import simulate, solvers
 
 if TYPE_CHECKING:
@@ -33,62 +31,7 @@ class PosteriorEstimator(PathEstimator):
 
     per_dimension: bool = False
 
-    def fit(
-        self,
-        data: AnnData | Paths,
-        *,
-        time_key: str | None = None,
-        path_key: str | None = None,
-        state_key: str | None = None,
-        use_rep: str | None = None,
-        condition_key: str | None = None,
-        hold_out: str | list[str] | None = None,
-        seed: int = 0,
-        max_steps: int | None = None,
-        progress: bool = True,
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-    ) -> Self:
-        """Learn the equation behind the paths.
-
-        Parameters
-        ----------
-        data : AnnData or Paths
-        time_key, path_key, state_key, use_rep, condition_key : str, optional
-            Where an AnnData holds what is read, as of :meth:`PathEstimator.fit`; discrete states are refused.
-        hold_out : str or list of str, optional
-            Names of paths removed before anything else is computed.
-        seed : int
-            Fixes every draw.
-        max_steps : int, optional
-            Steps at most.
-        progress : bool
-            Show a progress bar of a training run.
-        checkpoint : path, optional
-            File in which the state of a training run is kept. A linear model is not trained, and refuses one.
-        resume : bool
-            Continue from the checkpoint if it exists.
-        """
-        self._run = checkpoint, resume
-        return super().fit(
-            data,
-            time_key=time_key,
-            path_key=path_key,
-            state_key=state_key,
-            use_rep=use_rep,
-            condition_key=condition_key,
-            hold_out=hold_out,
-            seed=seed,
-            max_steps=max_steps,
-            progress=progress,
-        )
-
-    def _note(self, facts: dict[str, Any]) -> None:
-        """Keep what is known of the data; what was learned in other units no longer holds, even if the fit fails."""
-        self.__dict__.pop("process_", None)
-        self.facts_ = facts
-
-    def _finish(self, model: ExactModel | NeuralModel) -> None:
+    def _keep(self, model: Any) -> None:
         """Keep the model, and the process in the units of the data."""
         self.model_ = model.eval().requires_grad_(False)
         self.process_ = process_of(model, *self._units(), self.per_dimension)
@@ -123,7 +66,7 @@ class PosteriorEstimator(PathEstimator):
         if times is None:
             every = Clock.of(np.concatenate(paths.times)).times
             times = every[every >= max(t[0] for t in paths.times)]
-        times = asked_times(times)
+        times = requested_times(times)
         states = self._in_units(self._draws(paths, times, n_samples, seed)[1])
         return Trajectories(
             states=states.float(),
@@ -143,7 +86,10 @@ class PosteriorEstimator(PathEstimator):
     ) -> Trajectories:
         """Draw the future of observed paths given their past, as :meth:`posterior`, after the last observation of all."""
         self._check_fitted()
-        last, first = max(t[-1] for t in self._as_paths(data).times), asked_times(times).min()
+        last, first = (
+            max(t[-1] for t in self._as_paths(data).times),
+            requested_times(times).min(),
+        )
         if first <= last:
             raise ValueError(
                 f"times of a forecast must lie after the last observation, at {last:g}; found {first:g}: "
@@ -186,9 +132,9 @@ class PosteriorEstimator(PathEstimator):
             If what is given does not fit, or a module of the user's own returns numbers that are not finite.
         """
         self._check_fitted()
-        times, seed = asked_times(times), check_seed(seed)
+        times, seed = requested_times(times), check_seed(seed)
         if n_paths is not None:
-            n_paths = check_draws(n_paths, "n_paths")
+            n_paths = check_count(n_paths, "n_paths")
         first, content = self._first_states(start, float(times[0]), n_paths, seed)
         span = float(times[-1] - times[0])
         step = min(span / 100, max(self.facts_["tau"], span / 5000)) if dt is None else dt
@@ -230,7 +176,7 @@ class PosteriorEstimator(PathEstimator):
     ) -> tuple[Tensor, Tensor]:
         """Posterior states ``(path · sample, time, d)`` and what would be seen of them, standardised."""
         self._continuous(paths)
-        n_samples, seed = check_draws(n_samples), check_seed(seed)
+        n_samples, seed = check_count(n_samples), check_seed(seed)
         series = Series.of(paths, np.concatenate([times, self._between(paths, times)]))
         rows = series.queried[None, :, : len(times), None]
         found = self.model_.draw(self._scaled(series), n_samples, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -20,7 +20,7 @@ from dyninfer.data.times import Clock, as_times, same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.diffusions.diffusion import fields_at
-from dyninfer.estimators.from_snapshots import SnapshotEstimator
+from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import subseed
@@ -168,7 +168,7 @@ class StochasticInterpolant(SnapshotEstimator):
                     f"bridge_sigma needs {name}={needed}, found {getattr(self, name)!r}; leave one of the two out"
                 )
 
-    def facts(self, data: Snapshots) -> dict[str, Any]:
+    def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
         """Times, whether mass changes, and the code of the conditions."""
         coupling = self._coupling()
         code = None
@@ -324,7 +324,7 @@ class StochasticInterpolant(SnapshotEstimator):
         pairs = carried(observed, run, conditions=self.process_.inner.code is not None)  # type: ignore[union-attr]
         again = clone(self).set_params(coupling=SameRows(grows=run.log_weights is not None))
         again.fit(pairs, seed=seed, **fit_options)
-        again.source_ = self.source_
+        again.provenance_ = replace(again.provenance_, source=self.source_)
         return again
 
     def kl_bound(
@@ -367,11 +367,12 @@ class StochasticInterpolant(SnapshotEstimator):
         labels = self._conditions_at(start, first)
         x, names = self._starting(start, first)
         runs, order = [], []
-        for number, label in enumerate(dict.fromkeys(labels)):
+        for label in dict.fromkeys(labels):
             rows = np.flatnonzero(labels == label)
             order.append(rows)
-            # Paths of two conditions share no noise.
-            runs.append(self._under(label)._run(x[rows], times, seed=seed + number, **options))
+            # Paths of two conditions share no noise, whatever the seeds of their runs.
+            own = subseed(seed, "condition", str(label))
+            runs.append(self._under(label)._run(x[rows], times, seed=own, **options))
         back = torch.as_tensor(np.argsort(np.concatenate(order)))
         weights = [run.log_weights for run in runs if run.log_weights is not None]
         return Trajectories(

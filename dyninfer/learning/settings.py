@@ -58,6 +58,15 @@ def check_seed(seed: Any) -> int:
     return int(seed)
 
 
+def check_count(n: Any, name: str = "n_samples") -> int:
+    """Return a number of things as an int, at least 1, or raise an error that names it."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, found {n!r}")
+    if n < 1:
+        raise ValueError(f"{name} must be at least 1, found {n}")
+    return int(n)
+
+
 _KINDS = {
     int: "a whole number",
     float: "a number",

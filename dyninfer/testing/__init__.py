@@ -10,15 +10,15 @@ from __future__ import annotations
 from sklearn.base import clone
 
 from dyninfer.estimators import Estimator, PathEstimator
-from dyninfer.testing import from_paths, from_snapshots
+from dyninfer.testing import paths, snapshots
 from dyninfer.testing.common import Battery
-from dyninfer.testing.from_paths import example_paths
-from dyninfer.testing.from_snapshots import example_data
+from dyninfer.testing.paths import example_paths
+from dyninfer.testing.snapshots import example_data
 
 
 def checks_of(model: Estimator) -> Battery:
     """Checks that apply to a method, by name."""
-    return from_paths.CHECKS if isinstance(model, PathEstimator) else from_snapshots.CHECKS
+    return paths.CHECKS if isinstance(model, PathEstimator) else snapshots.CHECKS
 
 
 def check_estimator(model: Estimator) -> None:

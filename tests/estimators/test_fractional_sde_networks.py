@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from dyninfer import Paths, load
@@ -345,13 +344,13 @@ def test_a_class_in_place_of_a_module_is_named():
         quick(irregular(), state="latent", latent_dim=2, decoder=Reader)
 
 
-def test_a_fit_that_fails_leaves_no_model_in_mixed_units():
+def test_a_fit_that_fails_leaves_the_old_model_in_its_units():
     data = irregular()
     model = quick(data, drift="network").set_params(training=Training(device="nowhere"))
+    before = model.log_likelihoods(data)
     with pytest.raises(ValueError, match="nowhere"):
         model.fit(Paths(times=data.times, states=[100 * x for x in data.states]), progress=False)
-    with pytest.raises(NotFittedError):
-        model.log_likelihoods(data)
+    assert np.array_equal(model.log_likelihoods(data), before)
 
 
 def test_a_run_is_not_resumed_on_the_same_values_at_other_times(tmp_path):
@@ -406,8 +405,6 @@ def test_a_window_is_refused_by_a_linear_model():
         FractionalSDE(window=5).fit(irregular(), progress=False)
 
 
-def test_a_checkpoint_of_a_linear_model_and_half_a_step_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="a linear model is not trained"):
-        FractionalSDE(n_nodes=2).fit(irregular(), checkpoint=tmp_path / "c", progress=False)
+def test_half_a_step_is_refused():
     with pytest.raises(TypeError, match="max_steps must be a whole number, found 2.5"):
         FractionalSDE(n_nodes=2).fit(irregular(), max_steps=2.5, progress=False)

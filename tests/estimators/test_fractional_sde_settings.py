@@ -63,10 +63,19 @@ def test_settings_as_they_are_by_default_and_no_control_are_not_refused():
     di.FractionalSDE(control=None).check()
 
 
-@pytest.mark.parametrize("run", [{"checkpoint": "run.pt"}, {"resume": True}])
-def test_a_linear_model_has_no_run_to_keep_or_take_up(run):
-    with pytest.raises(ValueError, match="a linear model is not trained; leave them out"):
-        di.FractionalSDE(n_nodes=2).fit(walks(), progress=False, **run)
+def test_the_result_of_a_linear_model_is_taken_up_again(tmp_path):
+    options = {"progress": False, "checkpoint": tmp_path / "run"}
+    first = di.FractionalSDE(n_nodes=2).fit(walks(), **options)
+    again = di.FractionalSDE(n_nodes=2).fit(walks(), resume=True, **options)
+    assert again.hurst_ == first.hurst_
+    assert again.history_.equals(first.history_)
+
+
+def test_the_result_of_another_model_is_not_taken_up(tmp_path):
+    options = {"progress": False, "checkpoint": tmp_path / "run"}
+    di.FractionalSDE(n_nodes=2).fit(walks(), **options)
+    with pytest.raises(ValueError, match="is of a run with other settings"):
+        di.FractionalSDE(n_nodes=3).fit(walks(), resume=True, **options)
 
 
 class Reader(nn.Module):

@@ -24,7 +24,7 @@ import dyninfer as di
 from dyninfer.cli import main as cli
 from dyninfer.estimators.lagrangian_flow import WassersteinLagrangianFlow
 from dyninfer.metrics import wasserstein
-from dyninfer.testing.from_snapshots import CHECKS
+from dyninfer.testing.snapshots import CHECKS
 from dyninfer.transport.lagrangians import (
     DataManifold,
     MeanAcceleration,

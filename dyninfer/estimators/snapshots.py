@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
+import dyninfer
 from dyninfer.data import keys
 from dyninfer.data.columns import time_column
 from dyninfer.data.reading import (
-    is_anndata,
     read_features,
     read_snapshots,
     read_start,
@@ -30,14 +26,10 @@ from dyninfer.data.reading import (
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import Clock, as_times
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import fields_at
-from dyninfer.estimators.base import Estimator
-from dyninfer.learning.objective import Objective
-from dyninfer.learning.parallel import join_processes, pick_device
+from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.learning.scaling import ScaleMode, Scaling
-from dyninfer.learning.settings import check_seed, fingerprint, from_plain, to_plain
-from dyninfer.learning.training import Training, train
+from dyninfer.learning.training import Training
 from dyninfer.metrics.evaluation import score_arrival
 from dyninfer.simulation import simulate
 from dyninfer.transport.curves import DensityCurve
@@ -45,48 +37,25 @@ from dyninfer.transport.curves import DensityCurve
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Data = "AnnData | Snapshots | DensityCurve"
-_KEYS = ("time_key", "use_rep", "mass_key", "weight_key", "condition_key")
-
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class SnapshotEstimator(Estimator):
     """Base of the methods that learn a :class:`~dyninfer.Diffusion` from :class:`~dyninfer.Snapshots`.
 
-    A method is a keyword-only dataclass in a file of its own. It defines
-
-    * ``citation``: a BibTeX entry;
-    * ``check()``: raise a ValueError naming a setting that cannot be (optional);
-    * ``build(data, scaling)``: the untrained process, a torch module in the user's units;
-    * ``make_objective(process, data, scaling, seed)``: what the training loop minimises.
+    A method is a keyword-only dataclass in a file of its own; :class:`Estimator` says what it
+    defines.
 
     Parameters
     ----------
     scale : {"global", "feature"} or None
-        Standardisation of the states, from the data given to ``fit`` less what is held out; undone on the way out.
+        Standardisation of the states, from the data given to ``fit`` less what is held out; undone
+        on the way out.
     training : Training, optional
         Settings of the training loop; None takes the defaults.
     """
 
     scale: ScaleMode = "global"
     training: Training | None = None
-
-    def finish(self, objective: Any) -> None:
-        """Keep what the objective found out beside the process, as DataFrames named in ``tables`` (optional)."""
-
-    def facts(self, data: Snapshots) -> dict[str, Any]:
-        """Plain facts about the data that ``build`` needs, now and when a saved model is rebuilt: ``facts_`` (optional)."""
-        return {}
-
-    @abstractmethod
-    def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> Diffusion:
-        """Return the untrained process; ``data`` is None where a saved model is rebuilt."""
-
-    @abstractmethod
-    def make_objective(
-        self, process: Any, data: Snapshots | DensityCurve, scaling: Scaling, seed: int
-    ) -> Objective:
-        """Return what the training loop minimises."""
 
     def fit(
         self,
@@ -143,46 +112,21 @@ class SnapshotEstimator(Estimator):
         KeyError, ValueError
             If a key, a time or a value in the data is not as it must be; the message names it.
         """
-        self.check_kinds()
-        self.check()
-        seed = check_seed(seed)
-        hold_out = None if hold_out is None else as_times(hold_out, "hold_out")
-        settings = (self.training or Training()).check()
-        if max_steps is not None:
-            settings = Training(**{**settings.get_params(), "max_steps": max_steps}).check()
-        data, snapshots = self._read(
-            data,
-            dict(zip(_KEYS, (time_key, use_rep, mass_key, weight_key, condition_key), strict=True)),
-            hold_out,
-            seed,
-        )
-        scaling = Scaling.from_samples(snapshots.times, list(snapshots.samples), self.scale)
-        device = pick_device(settings.device)
-        join_processes(device)
-        self.training_, self.facts_ = settings, self.facts(snapshots)
-        process = self._built(data, scaling, seed).to(device, settings.dtype)
-        objective = self.make_objective(process, data, scaling, seed)
-        result = train(
-            process,
-            objective,
-            settings,
+        source = {
+            "time_key": time_key,
+            "use_rep": use_rep,
+            "mass_key": mass_key,
+            "weight_key": weight_key,
+            "condition_key": condition_key,
+        }
+        run = Run(
             seed=seed,
+            max_steps=max_steps,
+            progress=progress,
             checkpoint=checkpoint,
             resume=resume,
-            progress=progress,
-            identity={"settings": fingerprint(self, {"training"}), "data": data.digest()},
         )
-        self.process_ = process.eval().requires_grad_(False)
-        self.finish(objective)
-        self.scaling_, self.history_, self.status_ = scaling, result.history, result.status
-        self.times_, self.sizes_, self.source_ = snapshots.times, snapshots.sizes, snapshots.source
-        self.hold_out_ = [] if hold_out is None else hold_out.tolist()
-        self.feature_names_in_, self.n_features_in_ = (
-            np.asarray(snapshots.features, dtype=object),
-            snapshots.n_features,
-        )
-        self.seed_ = seed
-        return self
+        return self._fit(data, source, hold_out, run)
 
     def simulate(
         self,
@@ -295,61 +239,32 @@ class SnapshotEstimator(Estimator):
             )
         return pd.DataFrame(rows)
 
-    def annotate(self, adata: AnnData) -> AnnData:
-        """Write what was learned into an AnnData, at every cell's own time.
-
-        Writes ``obsm["dyninfer_velocity"]``, ``obs["dyninfer_growth"]`` and ``obs["dyninfer_potential"]`` (where the process has
-        them), and the settings as JSON under ``uns["dyninfer"]``. Returns the same AnnData.
-        """
-        self._check_fitted()
-        if not is_anndata(adata):
-            raise TypeError(f"annotate writes into an AnnData, not {type(adata).__name__}")
+    def annotations(self, adata: AnnData) -> dict[str, Any]:
+        """Velocity, and growth rate and potential where the process has them, of every cell."""
         key = self.source_.get("time_key", "time")
         times = time_column(adata, key)
         x = read_features(adata, self._known())
         fields = self._fields_at(adata, times, x)
-        adata.obsm[keys.VELOCITY] = fields.pop("drift")
-        for name, column in ((keys.GROWTH, "growth"), (keys.POTENTIAL, "potential")):
-            if column in fields:
-                adata.obs[name] = fields[column]
-        adata.uns[keys.UNS] = {"model": json.dumps(self._metadata())}
-        return adata
+        names = {"drift": keys.VELOCITY, "growth": keys.GROWTH, "potential": keys.POTENTIAL}
+        return {names[field]: values for field, values in fields.items()}
 
-    def _metadata(self) -> dict[str, Any]:
-        scaling = {
-            name: to_plain(getattr(self.scaling_, name), name)
-            for name in ("shift", "scale", "start", "duration", "unit")
-        }
-        return super()._metadata() | {
-            "scaling": scaling,
-            "times": [float(t) for t in self.times_],
-            "sizes": [int(n) for n in self.sizes_],
-            "training": to_plain(self.training_),
-            "facts": self.facts_,
-        }
-
-    def _restore(
-        self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
-    ) -> None:
-        saved = metadata["scaling"].items()
-        numbers: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in saved}
-        scaling = Scaling(**numbers)
-        self.training_, self.facts_ = from_plain(metadata["training"]), metadata["facts"]
-        process = self._built(None, scaling, 0).to(device, self.training_.dtype)
-        process.load_state_dict(tensors)
-        self.process_ = process.eval().requires_grad_(False)
-        self.scaling_ = scaling
-        self.times_, self.sizes_ = np.asarray(metadata["times"]), tuple(metadata["sizes"])
-        super()._restore(metadata, tensors, device)
-
-    def _built(
-        self, data: Snapshots | DensityCurve | None, scaling: Scaling, seed: int
-    ) -> Diffusion:
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # of the CPU alone: networks are made there and moved
-            torch.default_generator.manual_seed(seed)
-            return self.build(data, scaling)
+    def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
+        """Snapshots or a density path without what is held out; see :meth:`Estimator.read`."""
+        if hold_out is not None:
+            hold_out = as_times(hold_out, "hold_out")
+        data, snapshots = self._read(data, source, hold_out, run.seed)
+        provenance = Provenance(
+            source=snapshots.source,
+            features=snapshots.features,
+            times=tuple(snapshots.times.tolist()),
+            sizes=tuple(int(n) for n in snapshots.sizes),
+            hold_out=() if hold_out is None else tuple(hold_out.tolist()),
+            seed=run.seed,
+            digest=data.digest(),
+            version=dyninfer.__version__,
+        )
+        scaling = Scaling.from_samples(snapshots.times, list(snapshots.samples), self.scale)
+        return Reading(data, scaling, self.facts(snapshots, run.seed), provenance)
 
     def _read(
         self, data: Any, names: dict[str, str | None], hold_out: Any, seed: int
@@ -381,12 +296,6 @@ class SnapshotEstimator(Estimator):
     def _starting(self, start: Any, time: float) -> tuple[Any, Any]:
         cells = read_start(start, time, self._known())
         return cells.states, cells.names
-
-    def _known(self) -> Any:
-        """What is known about the data of the fit."""
-        return SimpleNamespace(
-            source=self.source_, features=tuple(self.feature_names_in_), times=self.times_
-        )
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         return fields_at(self.process_, times, x)

@@ -1,0 +1,349 @@
+"""Methods that learn from paths: what each inherits, and the little that it must define."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+import dyninfer
+from dyninfer.data import keys
+from dyninfer.data.columns import time_column
+from dyninfer.data.paths import Paths
+from dyninfer.data.paths.observed import digest, last_values, observed_at
+from dyninfer.data.reading import is_anndata, read_features, read_paths, reread_paths
+from dyninfer.data.times import requested_times
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.diffusions.diffusion import fields_at
+from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
+from dyninfer.learning.random import subseed
+from dyninfer.learning.scaling import ScaleMode, Scaling
+from dyninfer.simulation import simulate
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class Posterior(Protocol):
+    """What lies behind observed paths, given all that is observed of each."""
+
+    def draw(self, times: Any, n_samples: int = 100, seed: int = 0) -> Trajectories:
+        """Draw ``n_samples`` rows per path at ``times`` ``(q,)``, one path after another."""
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class PathEstimator(Estimator):
+    """Base of the methods that learn from :class:`~dyninfer.Paths`, time series of individuals.
+
+    A method is a keyword-only dataclass in a file of its own; :class:`Estimator` says what it
+    defines. Where the process does not move in the space of the features, or observations are not
+    exact, it also defines some of
+
+    * ``states_at(paths, time, seed)``: states of the process behind observed paths;
+    * ``decode(states)``: features of such states;
+    * ``observe(states, seed)``: observations of such states, with their noise;
+    * ``posterior(data)``: a :class:`Posterior`, from which forecasts are then drawn;
+    * ``log_likelihoods(paths, seed)``: one number for every path.
+    """
+
+    discrete: ClassVar[bool] = False  # whether states are learned from, and not numbers
+    reason_against_snapshots: ClassVar[str] = "they do not say which cell became which"
+    scale: ClassVar[ScaleMode] = "feature"
+
+    def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray | None:
+        """Log-likelihood of every path ``(n,)`` in nats, or None where it is not known."""
+        return None
+
+    def states_at(self, paths: Paths, time: float, seed: int = 0) -> Tensor:
+        """States ``(n, d)`` or ``(n,)`` of the process at ``time``, behind what is observed until then.
+
+        By default the last observation of each path until then, feature by feature.
+        """
+        return torch.as_tensor(last_values(paths, time))
+
+    def decode(self, states: Tensor) -> Tensor:
+        """Features of states of the process ``(path, time, d)``; by default the states themselves."""
+        return states
+
+    def observe(self, states: Tensor, seed: int = 0) -> Tensor:
+        """Observations of decoded states ``(path, time, feature)``; by default they are exact."""
+        return states
+
+    def fit(
+        self,
+        data: AnnData | Paths,
+        *,
+        time_key: str | None = None,
+        path_key: str | None = None,
+        state_key: str | None = None,
+        use_rep: str | None = None,
+        condition_key: str | None = None,
+        hold_out: str | list[str] | None = None,
+        seed: int = 0,
+        max_steps: int | None = None,
+        progress: bool = True,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Learn the process behind the paths.
+
+        Parameters
+        ----------
+        data : AnnData or Paths
+            An AnnData has one row per path and time, in any order. Nothing of it is changed.
+        time_key : str
+            Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or timedeltas.
+        path_key : str
+            Column of ``obs`` that names the path of each row: a tracked cell, a clone, a recording.
+        state_key : str, optional
+            Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is a gap.
+        use_rep : str, optional
+            Key of ``obsm``, or "X", with continuous states; by default ``obsm["X_pca"]`` if present, else ``X``.
+        condition_key : str, optional
+            Column of ``obs`` with a label for every path.
+        hold_out : str or list of str, optional
+            Names of paths removed before anything else is computed.
+        seed : int
+            Fixes every draw.
+        max_steps : int, optional
+            Steps at most.
+        progress : bool
+            Show a progress bar, where a method takes long enough to have one.
+        checkpoint : path, optional
+            File in which the state of a training run is kept; of a method that is not trained step
+            by step, its result.
+        resume : bool
+            Continue from the checkpoint if it exists, or take up the finished result in it.
+
+        Returns
+        -------
+        self
+            With ``process_``, ``history_`` and ``status_``.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If a key, a time or a value in the data is not as it must be; the message names it.
+        """
+        source = {
+            "time_key": time_key,
+            "path_key": path_key,
+            "state_key": state_key,
+            "use_rep": use_rep,
+            "condition_key": condition_key,
+        }
+        run = Run(
+            seed=seed,
+            max_steps=max_steps,
+            progress=progress,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+        return self._fit(data, source, hold_out, run)
+
+    def simulate(
+        self,
+        start: Any,
+        times: Sequence[float] | np.ndarray,
+        *,
+        n_paths: int | None = None,
+        noise: Any = None,
+        backward: bool = False,
+        seed: int = 0,
+        **solver_options: Any,
+    ) -> Trajectories:
+        """Run the learned process.
+
+        Parameters
+        ----------
+        start : array ``(n, d)``, AnnData or Paths
+            Starting states of the process; of an AnnData or of paths, those behind the paths with a
+            whole observation at ``times[0]``.
+        times : sequence of floats
+            Times to store, in the user's units; descending with ``backward=True``.
+        n_paths : int, optional
+            Number of paths; by default one for every starting state.
+        noise : float or callable, optional
+            ε of the stochastic simulation, for processes with a score.
+        backward : bool
+            Run time the other way.
+        seed : int
+            Fixes every draw.
+        **solver_options
+            See :func:`dyninfer.simulate`.
+
+        Returns
+        -------
+        Trajectories
+            Features, without the noise of observations.
+        """
+        self._check_fitted()
+        times = requested_times(times)
+        x0, names = self._starting(start, float(times[0]), seed)
+        run = simulate(
+            self.process_,
+            x0,
+            times,
+            n_paths=n_paths,
+            noise=noise,
+            backward=backward,
+            seed=seed,
+            **solver_options,
+        )
+        origin = run.origin if names is None else names[run.origin]
+        features = tuple(str(name) for name in self.feature_names_in_)
+        return replace(run, states=self.decode(run.states), origin=origin, features=features)
+
+    def forecast(
+        self,
+        data: AnnData | Paths,
+        times: Sequence[float] | np.ndarray,
+        *,
+        n_samples: int = 100,
+        seed: int = 0,
+    ) -> Trajectories:
+        """Draw the future of observed paths given their past.
+
+        From the posterior, where a method has one; else the process runs on from the state behind
+        the last observation of each path.
+
+        Parameters
+        ----------
+        data : AnnData or Paths
+        times : sequence of float
+            Increasing, after the last observation of all paths.
+        n_samples : int
+            Draws per path.
+        seed : int
+
+        Returns
+        -------
+        Trajectories
+            ``n_samples`` rows per path, one path after another; ``origin`` names the path.
+            Features, without the noise of observations.
+        """
+        self._check_fitted()
+        paths, times = self._as_paths(data), requested_times(times)
+        last = max(t[-1] for t in paths.times)
+        if times.min() <= last:
+            raise ValueError(
+                f"times of a forecast must lie after the last observation, at {last:g}; "
+                f"found {times.min():g}"
+            )
+        posterior = getattr(self, "posterior", None)
+        if posterior is not None:
+            return posterior(paths).draw(times, n_samples=n_samples, seed=seed)
+        return self._run_on(paths, times, n_samples, seed)
+
+    def evaluate(self, data: AnnData | Paths, *, seed: int = 0) -> pd.DataFrame:
+        """How likely the observed paths are under what was learned, one row per path.
+
+        Parameters
+        ----------
+        data : AnnData or Paths
+            Read by the keys that ``fit`` was given.
+        seed : int
+
+        Returns
+        -------
+        DataFrame
+            Per path: its name, whether it was ``held_out``, its number of ``observations``, its ``log_likelihood`` in nats and
+            ``per_observation``.
+        """
+        self._check_fitted()
+        paths = self._as_paths(data)
+        table = pd.DataFrame(
+            {
+                "path": paths.names,
+                "held_out": np.isin(paths.names, self.hold_out_),
+                "observations": paths.lengths,
+            }
+        )
+        likelihood = self.log_likelihoods(paths, seed)
+        if likelihood is not None:
+            table["log_likelihood"] = likelihood
+            table["per_observation"] = likelihood / paths.lengths
+        return table
+
+    def annotations(self, adata: AnnData) -> dict[str, Any]:
+        """Velocity at every row, where the process moves in the space of the features."""
+        paths = self._as_paths(adata)
+        if paths.discrete or not hasattr(self.process_, "drift"):
+            return {}
+        times = time_column(adata, self.source_["time_key"])
+        x = read_features(adata, self._known())
+        return {keys.VELOCITY: fields_at(self.process_, times, x)["drift"]}
+
+    def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
+        """Paths without those that are held out; see :meth:`Estimator.read`."""
+        every = read_paths(
+            data,
+            source,
+            reader=f"{type(self).__name__}.fit",
+            reason=self.reason_against_snapshots,
+        )
+        paths = every.without(hold_out)
+        absent = set(every.names) - set(paths.names)
+        begin = min(float(t[0]) for t in paths.times)
+        end = max(float(t[-1]) for t in paths.times)
+        provenance = Provenance(
+            source=paths.source,
+            features=paths.features,
+            times=(begin, end),
+            sizes=tuple(int(n) for n in paths.lengths),
+            hold_out=tuple(str(name) for name in every.names if name in absent),
+            seed=run.seed,
+            digest=digest(paths),
+            version=dyninfer.__version__,
+        )
+        return Reading(paths, self._scaling(paths), self.facts(paths, run.seed), provenance)
+
+    def _scaling(self, paths: Paths) -> Scaling:
+        times = np.concatenate(paths.times)
+        if paths.discrete:
+            return Scaling.from_samples(times, [np.zeros((1, 1))], None)
+        values = np.concatenate(paths.states)
+        missing = np.isnan(values)
+        # A missing value counts as the mean of its feature, which is 0 where there is none at all.
+        mean = np.where(missing, 0, values).sum(0) / np.maximum((~missing).sum(0), 1)
+        return Scaling.from_samples(times, [np.where(missing, mean, values)], self.scale)
+
+    def _run_on(self, paths: Paths, times: np.ndarray, n_samples: int, seed: int) -> Trajectories:
+        """Run the process from the last observation of each path; paths that end together run together."""
+        ends = np.array([t[-1] for t in paths.times])
+        runs, order = [], []
+        for number, end in enumerate(np.unique(ends)):
+            rows = np.flatnonzero(ends == end)
+            states = self.states_at(paths[rows], float(end), subseed(seed, "states", number))
+            run = self.simulate(
+                states.repeat_interleave(n_samples, dim=0),
+                np.concatenate([[end], times]),
+                seed=subseed(seed, "forecast", number),
+            )
+            runs.append(run.states[:, 1:])
+            order.append((rows[:, None] * n_samples + np.arange(n_samples)).ravel())
+        back = torch.as_tensor(np.argsort(np.concatenate(order)))
+        return Trajectories(
+            states=torch.cat(runs)[back],
+            times=torch.as_tensor(times),
+            features=tuple(str(name) for name in self.feature_names_in_),
+            origin=np.repeat(paths.names, n_samples),
+            attrs={"method": type(self).__name__, "seed": seed},
+        )
+
+    def _starting(self, start: Any, time: float, seed: int) -> tuple[Any, Any]:
+        """Starting states of the process, and their names where they have some."""
+        if isinstance(start, Paths) or is_anndata(start):
+            paths = self._as_paths(start)
+            whole = observed_at(paths, time)
+            return self.states_at(paths[whole], time, subseed(seed, "states")), paths.names[whole]
+        return start, None
+
+    def _as_paths(self, data: Any) -> Paths:
+        return reread_paths(data, self._known())
