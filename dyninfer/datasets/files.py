@@ -4,34 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from importlib import resources
 from pathlib import Path
 
 from dyninfer.datasets.table import TABLE, Dataset, File
 
 DATA_FOLDER = "DYNINFER_DATA"
-
-
-def shipped(name: str, file: str) -> Path:
-    """Path of a shipped file.
-
-    In the repository's ``datasets/``, else in the installed package's ``_data/``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the installation lacks its data folder.
-    """
-    package = Path(str(resources.files("dyninfer"))).resolve()
-    # A clone first: there the file may just have been made anew.
-    for folder in (package.parent / "datasets", package / "_data"):
-        path = folder / name / file
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f"the shipped data set {name!r} ({file}) is not in this installation of dyninfer; "
-        "install the package again"
-    )
 
 
 def paths(name: str) -> list[Path]:

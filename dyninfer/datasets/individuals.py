@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dyninfer.datasets.files import paths, shipped
+from dyninfer.data.shipped import shipped
+from dyninfer.datasets.files import paths
 from dyninfer.datasets.table import TABLE
 
 if TYPE_CHECKING:

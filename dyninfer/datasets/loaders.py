@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyninfer.datasets.files import paths, shipped
+from dyninfer.data.shipped import shipped
+from dyninfer.datasets.files import paths
 from dyninfer.datasets.table import CITE_DAYS, TABLE
 
 if TYPE_CHECKING:

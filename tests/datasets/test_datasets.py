@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from sklearn.decomposition import PCA
 
 from dyninfer import datasets
+from dyninfer.data import shipped
 from dyninfer.datasets import files
 from dyninfer.datasets.table import TABLE, File
 
@@ -125,8 +126,8 @@ def test_shipped_data_are_found_in_an_installed_package(tmp_path, monkeypatch):
     installed = tmp_path / "dyninfer" / "_data" / "mesc_retinoic_acid" / "mesc_retinoic_acid.h5ad"
     installed.parent.mkdir(parents=True)
     installed.write_bytes((MESC / installed.name).read_bytes())
-    monkeypatch.setattr(files.resources, "files", lambda package: tmp_path / package)
-    assert files.shipped("mesc_retinoic_acid", installed.name) == installed.resolve()
+    monkeypatch.setattr(shipped.resources, "files", lambda package: tmp_path / package)
+    assert shipped.shipped("mesc_retinoic_acid", installed.name) == installed.resolve()
     installed.unlink()
     with pytest.raises(FileNotFoundError, match="'mesc_retinoic_acid'.*install the package again"):
         datasets.mesc_retinoic_acid()

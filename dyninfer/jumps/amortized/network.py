@@ -1,9 +1,13 @@
-"""A network that reads counts of transitions and says which generators may have made them, for any number of states."""
+"""A network that reads counts of transitions and says which generators may have made them.
+
+The same weights read any number of states.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +15,19 @@ from torch import Tensor, nn
 from dyninfer.jumps.likelihood.statistics import COARSE_BINS, CoarseStatistics
 
 COMPONENTS = 3
-_PAIR_FEATURES = 6 * COARSE_BINS + 9
-_TERMS = 8  # of the series of a matrix logarithm
-_LOG_STD = (-4.0, 1.0)  # of a logarithm of a rate: from 2 % to a factor of e
+_FEATURES_PER_BIN, _FEATURES_PER_STATE = 6, 3
+# Of both states of a pair, of the whole process (2), and whether the two states are one.
+_PAIR_FEATURES = _FEATURES_PER_BIN * COARSE_BINS + 2 * _FEATURES_PER_STATE + 2 + 1
+# Of the series of a matrix logarithm.
+_TERMS = 8
+# Range of the standard deviation of the logarithm of a rate: from 2 % to a factor of e.
+_LOG_STD = (-4.0, 1.0)
+# Range of the standard deviation of the logit of the chance of a wrong label.
+_NOISE_LOG_STD = (-3.0, 1.5)
+# Where the logit of that chance starts: 2 % wrong labels.
+_NOISE_START = -4.0
+# Range of the logarithm of a rate times `tau`, beyond which the exponential would drown all others.
+_LOG_POINT = (-15.0, 6.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +41,12 @@ class JumpBelief:
     log_weight, mean, log_std : Tensor, ``(..., S, S, component)``
         Gaussian mixture of the logarithm of its rate times ``tau``, if it does.
     point : Tensor, ``(..., S, S)``
-        Logarithm of the rate times ``tau`` with the least expected squared error, the chance that there is none included.
+        Logarithm of the rate times ``tau`` with the least expected squared error, the chance that there
+        is none included.
     initial : Tensor, ``(..., S)``
         Log-probabilities of the first state.
     noise_mean, noise_log_std : Tensor, ``(...)``
-        Normal law of the logit of the chance of a wrong label, if there are wrong labels.
+        Normal distribution of the logit of the chance of a wrong label, if there are wrong labels.
     clean : Tensor, ``(...)``
         Logit of the probability that no label is wrong.
     """
@@ -48,8 +63,8 @@ class JumpBelief:
 
     def point_rates(self) -> Tensor:
         """Rates times ``tau`` ``(..., S, S)`` with the least expected squared error; diagonal 0."""
-        n = self.point.shape[-1]
-        return self.point.exp() * (1 - torch.eye(n, device=self.point.device))
+        n_states = self.point.shape[-1]
+        return self.point.exp() * (1 - torch.eye(n_states, device=self.point.device))
 
     def log_density(self, log_rate: Tensor) -> Tensor:
         """Log-density ``(..., S, S)`` of the logarithms of rates times ``tau``, of jumps that happen."""
@@ -58,14 +73,22 @@ class JumpBelief:
         return torch.logsumexp(self.log_weight + log_normal, dim=-1)
 
 
+class PairFeatures(NamedTuple):
+    """What the network is told of ordered pairs of states."""
+
+    features: Tensor  # (..., S, S, feature)
+    observed: Tensor  # (..., S, S, bin) whether there are any pairs a gap of this bin apart
+    log_rate: Tensor  # (..., S, S, bin) classical estimate of the logarithm of the rate times `tau`
+
+
 class PairNetwork(nn.Module):
     r"""Tokens of ordered pairs of states, updated by products of matrices of features.
 
     .. math:: e_{ij} \leftarrow e_{ij} + g\,W \tfrac1S \sum_k a_{ik} \odot b_{kj}, \qquad
         e_{ij} \leftarrow e_{ij} + \mathrm{MLP}[e_{ij}, e_{ji}, \bar e_{i\cdot}, \bar e_{\cdot j}]
 
-    Products can form powers of a matrix, and so its logarithm. Nothing depends on the order of the states, so that
-    relabelling them relabels the answer, and any number of states is read by the same weights.
+    Products can form powers of a matrix, and so its logarithm. Nothing depends on the order of the states,
+    so that relabelling them relabels the answer, and any number of states is read by the same weights.
 
     Parameters
     ----------
@@ -89,34 +112,47 @@ class PairNetwork(nn.Module):
 
     def forward(self, statistics: CoarseStatistics) -> JumpBelief:
         """Believe something of every process ``(...)`` of a batch that shares its number of states."""
-        shape = statistics.steps.shape
-        n = statistics.counts.shape[-1]
-        features, classical = pair_features(statistics)
-        token = self.embed(features.reshape(-1, n, n, _PAIR_FEATURES))
+        shape, n_states = statistics.steps.shape, statistics.counts.shape[-1]
+        pairs = pair_features(statistics)
+        token = self.embed(pairs.features.reshape(-1, n_states, n_states, _PAIR_FEATURES))
         for layer in self.layers:
             token = layer(token)
         token = self.norm(token)
         own = torch.diagonal(token, dim1=1, dim2=2).mT
         state = torch.cat([own, token.mean(2), token.mean(1)], dim=-1)
-        pair = self.pair_head(token)
+        whole = torch.cat([own.mean(1), token.mean((1, 2))], dim=-1)
+        parts = self._belief_of_pairs(token, pairs) | self._belief_of_noise(whole)
+        parts["initial"] = self.state_head(state)[..., 0].log_softmax(-1)
+        return JumpBelief(**{k: v.reshape(shape + v.shape[1:]) for k, v in parts.items()})
+
+    def _belief_of_pairs(self, token: Tensor, pairs: PairFeatures) -> dict[str, Tensor]:
         sizes = (1, COMPONENTS, COMPONENTS, COMPONENTS, COMPONENTS, 2, COARSE_BINS)
-        link, weight, mean, log_std, trust, point, choice = pair.split(sizes, dim=-1)
-        held, estimates = (x.reshape(-1, *x.shape[-3:]) for x in classical)
-        base = (choice.masked_fill(~held, -1e9).softmax(-1) * estimates).sum(-1, keepdim=True)
+        outputs = self.pair_head(token).split(sizes, dim=-1)
+        link, weight, mean, log_std, trust, point, choice = outputs
+        # A mixture of the classical estimates: the network corrects it as far as it does not trust it.
+        observed = pairs.observed.reshape(-1, *pairs.observed.shape[-3:])
+        log_rate = pairs.log_rate.reshape(-1, *pairs.log_rate.shape[-3:])
+        share = choice.masked_fill(~observed, -1e9).softmax(-1)
+        classical = (share * log_rate).sum(-1, keepdim=True)
+        # Components start apart, or they would all learn the same.
         start = torch.arange(COMPONENTS, device=mean.device) - (COMPONENTS + 1) / 2
-        noise = self.noise_head(torch.cat([own.mean(1), token.mean((1, 2))], dim=-1))
-        beliefs = JumpBelief(
-            link=link[..., 0],
-            log_weight=weight.log_softmax(-1),
-            mean=trust.sigmoid() * base + mean + start,
-            log_std=_between(log_std, *_LOG_STD),
-            point=(point[..., :1].sigmoid() * base + point[..., 1:] - 1)[..., 0].clamp(-15, 6),
-            initial=self.state_head(state)[..., 0].log_softmax(-1),
-            noise_mean=noise[..., 0] - 4.0,
-            noise_log_std=_between(noise[..., 1], -3.0, 1.5),
-            clean=noise[..., 2],
-        )
-        return JumpBelief(**{k: v.reshape(shape + v.shape[1:]) for k, v in vars(beliefs).items()})
+        point_trust, point_shift = point.split(1, dim=-1)
+        log_point = point_trust.sigmoid() * classical + point_shift - 1
+        return {
+            "link": link[..., 0],
+            "log_weight": weight.log_softmax(-1),
+            "mean": trust.sigmoid() * classical + mean + start,
+            "log_std": _between(log_std, *_LOG_STD),
+            "point": log_point[..., 0].clamp(*_LOG_POINT),
+        }
+
+    def _belief_of_noise(self, whole: Tensor) -> dict[str, Tensor]:
+        mean, log_std, clean = self.noise_head(whole).unbind(-1)
+        return {
+            "noise_mean": mean + _NOISE_START,
+            "noise_log_std": _between(log_std, *_NOISE_LOG_STD),
+            "clean": clean,
+        }
 
 
 class PairLayer(nn.Module):
@@ -138,62 +174,81 @@ class PairLayer(nn.Module):
         product = (a.contiguous() @ b.contiguous()) / token.shape[1]
         token = token + self.gate * self.out(product.movedim(1, -1))
         x = self.before_mlp(token)
-        rows, columns = x.mean(2, keepdim=True).expand_as(x), x.mean(1, keepdim=True).expand_as(x)
+        rows = x.mean(2, keepdim=True).expand_as(x)
+        columns = x.mean(1, keepdim=True).expand_as(x)
         return token + self.mlp(torch.cat([x, x.transpose(1, 2), rows, columns], dim=-1))
 
 
-def pair_features(statistics: CoarseStatistics) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Features ``(..., S, S, feature)`` of ordered pairs of states; none depends on the unit of time.
+def pair_features(statistics: CoarseStatistics) -> PairFeatures:
+    """Features of ordered pairs of states; none depends on the unit of time.
 
-    With them, for every bin of gaps, whether there are any and the logarithm of the classical estimate of the rate
-    times ``tau``, by the logarithm of the matrix of shares: each ``(..., S, S, bin)``.
+    With them, for every bin of gaps, the classical estimate of the rate times ``tau``: the logarithm of
+    the matrix of shares.
     """
-    counts, n = statistics.counts, statistics.counts.shape[-1]
-    row = counts.sum(-1, keepdim=True)
+    counts, n_states = statistics.counts, statistics.counts.shape[-1]
+    shape = (*counts.shape[:-3], n_states, n_states)
     log_gap = statistics.log_gap[..., None, None].expand_as(counts)
-    held = (counts.sum((-1, -2), keepdim=True) > 0).to(counts).expand_as(counts)
-    share = counts / row.clamp(min=1)
-    log_share = ((counts + 0.5) / (row + 0.5 * n)).log()
-    logarithm = _series_logarithm((counts + 0.5 / n) / (row + 0.5))
-    classical = (torch.maximum(logarithm, 0.2 / (row + 1)).log() - log_gap) * held
-    by_bin = torch.stack(
-        [
-            torch.log1p(counts) / 4,
-            share,
-            log_share * held / 2,
-            (log_share - log_gap) * held / 4,
-            classical / 4,
-            log_gap / 2 + held,
-        ],
-        dim=-1,
+    observed = (counts.sum((-1, -2), keepdim=True) > 0).to(counts).expand_as(counts)
+    log_rate = _classical_log_rate(counts, log_gap) * observed
+    by_bin = _features_of_bins(counts, log_gap, observed, log_rate)
+    by_state = _features_of_states(statistics)
+    whole = _features_of_process(statistics)[..., None, None, :]
+    same = torch.eye(n_states, device=counts.device, dtype=counts.dtype)[..., None]
+    parts = [
+        by_bin.movedim(-4, -2).flatten(-2),
+        by_state[..., :, None, :].expand(*shape, _FEATURES_PER_STATE),
+        by_state[..., None, :, :].expand(*shape, _FEATURES_PER_STATE),
+        whole.expand(*shape, 2),
+        same.expand(*shape, 1),
+    ]
+    return PairFeatures(
+        torch.cat(parts, dim=-1), observed.movedim(-3, -1) > 0, log_rate.movedim(-3, -1)
     )
-    occupied = counts.sum((-1, -3))
-    first = statistics.starts / statistics.starts.sum(-1, keepdim=True).clamp(min=1)
-    paths = statistics.starts.sum(-1)
-    of_state = torch.stack(
-        [
-            occupied / occupied.sum(-1, keepdim=True).clamp(min=1),
-            first,
-            torch.log1p(occupied) / 4,
-        ],
-        dim=-1,
-    )
-    shape = (*counts.shape[:-3], n, n)
-    whole = torch.stack([torch.log1p(statistics.changes) / 4, torch.log1p(paths) / 4], dim=-1)[
-        ..., None, None, :
-    ].expand(*shape, 2)
-    same = torch.eye(n, device=counts.device, dtype=counts.dtype)[..., None].expand(*shape, 1)
-    features = torch.cat(
-        [
-            by_bin.movedim(-4, -2).flatten(-2),
-            of_state[..., :, None, :].expand(*shape, 3),
-            of_state[..., None, :, :].expand(*shape, 3),
-            whole,
-            same,
-        ],
-        dim=-1,
-    )
-    return features, (held.movedim(-3, -1) > 0, classical.movedim(-3, -1))
+
+
+def _classical_log_rate(counts: Tensor, log_gap: Tensor) -> Tensor:
+    """Logarithm of the estimate ``log(P) / gap`` ``(..., bin, S, S)``."""
+    n_states, row = counts.shape[-1], counts.sum(-1, keepdim=True)
+    # Half a count is spread over a row, so that no share is zero.
+    logarithm = _series_logarithm((counts + 0.5 / n_states) / (row + 0.5))
+    # Where none was counted, a fifth of a jump: the logarithm of the share may be negative there.
+    return torch.maximum(logarithm, 0.2 / (row + 1)).log() - log_gap
+
+
+def _features_of_bins(
+    counts: Tensor, log_gap: Tensor, observed: Tensor, log_rate: Tensor
+) -> Tensor:
+    """Features ``(..., bin, S, S, 6)``; the divisors bring each to size one over the training."""
+    n_states, row = counts.shape[-1], counts.sum(-1, keepdim=True)
+    log_share = ((counts + 0.5) / (row + 0.5 * n_states)).log()
+    features = [
+        torch.log1p(counts) / 4,
+        counts / row.clamp(min=1),
+        log_share * observed / 2,
+        (log_share - log_gap) * observed / 4,
+        log_rate / 4,
+        log_gap / 2 + observed,
+    ]
+    return torch.stack(features, dim=-1)
+
+
+def _features_of_states(statistics: CoarseStatistics) -> Tensor:
+    """Share and number of visits, and share of starts: ``(..., S, 3)``."""
+    visits = statistics.counts.sum((-1, -3))
+    starts = statistics.starts
+    features = [
+        visits / visits.sum(-1, keepdim=True).clamp(min=1),
+        starts / starts.sum(-1, keepdim=True).clamp(min=1),
+        torch.log1p(visits) / 4,
+    ]
+    return torch.stack(features, dim=-1)
+
+
+def _features_of_process(statistics: CoarseStatistics) -> Tensor:
+    """Numbers of changes and of paths ``(..., 2)``."""
+    n_paths = statistics.starts.sum(-1)
+    features = [torch.log1p(statistics.changes) / 4, torch.log1p(n_paths) / 4]
+    return torch.stack(features, dim=-1)
 
 
 def _series_logarithm(p: Tensor) -> Tensor:
@@ -203,56 +258,6 @@ def _series_logarithm(p: Tensor) -> Tensor:
     for k in range(_TERMS - 1, 0, -1):
         total = away / k + away @ total
     return -total
-
-
-def belief_loss(
-    belief: JumpBelief, rates: Tensor, initial: Tensor, noise: Tensor
-) -> dict[str, Tensor]:
-    """Negative log-likelihoods of the truth, each a mean over the batch.
-
-    Parameters
-    ----------
-    belief : JumpBelief
-        Of a batch ``(batch,)``.
-    rates : Tensor, ``(batch, S, S)``
-        True rates in units of ``1 / tau``.
-    initial : Tensor, ``(batch, S)``
-        True law of the first state.
-    noise : Tensor, ``(batch,)``
-        True chance of a wrong label.
-
-    Returns
-    -------
-    dict
-        ``link`` and ``rate`` in nats per jump, ``point`` the squared error of all rates over their mean square,
-        ``initial`` in nats per process above the entropy, ``noise`` in nats.
-    """
-    n = rates.shape[-1]
-    off = ~torch.eye(n, dtype=torch.bool, device=rates.device)
-    exists = rates > 0
-    log_rate = torch.where(exists, rates, 1.0).log()
-    link = nn.functional.binary_cross_entropy_with_logits(
-        belief.link, exists.to(rates), reduction="none"
-    )
-    rate = torch.where(exists, -belief.log_density(log_rate), 0.0)
-    error = (belief.point_rates() - rates).square().sum((-1, -2)) / rates.square().sum(
-        (-1, -2)
-    ).clamp(min=1e-12)
-    surprise = (initial * (torch.where(initial > 0, initial, 1.0).log() - belief.initial)).sum(-1)
-    noisy = noise > 0
-    logit = torch.logit(torch.where(noisy, noise, 0.5), eps=1e-6)
-    z = (logit - belief.noise_mean) / belief.noise_log_std.exp()
-    level = torch.where(noisy, 0.5 * z.square() + belief.noise_log_std, 0.0)
-    is_clean = nn.functional.binary_cross_entropy_with_logits(
-        belief.clean, (~noisy).to(rates), reduction="none"
-    )
-    return {
-        "link": link[:, off].mean(),
-        "rate": rate[:, off].mean(),
-        "point": error.clamp(max=10).mean(),
-        "initial": surprise.mean(),
-        "noise": (level + is_clean).mean(),
-    }
 
 
 def _head(inputs: int, outputs: int) -> nn.Sequential:

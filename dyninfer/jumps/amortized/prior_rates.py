@@ -1,4 +1,4 @@
-"""Laws of jump rates: what generators may look like before any data are seen."""
+"""Distributions of jump rates: what generators may look like before there are data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-_TRIES = 4  # graphs drawn for each process; the first that leaves no state without a way in or out is taken
+# Graphs drawn for each process; the first that leaves no state without a way in or out is taken.
+_TRIES = 4
 
 
 def beta_rates(batch: int, n: int, g: torch.Generator) -> Tensor:
@@ -16,7 +17,8 @@ def beta_rates(batch: int, n: int, g: torch.Generator) -> Tensor:
 
     With uniform ``U, V``, ``1 − U^{1/b}`` is Beta(1, b) and ``1 − U^{1/b} V^{1/(b+1)}`` is Beta(2, b).
     """
-    b = torch.tensor([1.0, 3.0, 5.0, 10.0], device=g.device)[_integers(4, (batch, n, n), g)]
+    choices = torch.tensor([1.0, 3.0, 5.0, 10.0], device=g.device)
+    b = choices[_integers(4, (batch, n, n), g)]
     two = _integers(2, (batch, n, n), g).bool()
     u, v = _uniform((2, batch, n, n), g)
     rates = 1 - u ** (1 / b) * torch.where(two, v ** (1 / (b + 1)), 1.0)
@@ -26,13 +28,19 @@ def beta_rates(batch: int, n: int, g: torch.Generator) -> Tensor:
 def log_uniform_rates(batch: int, n: int, g: torch.Generator) -> Tensor:
     """Rates whose logarithms are uniform over two to four decades, on random graphs."""
     decades = 2 + 2 * _uniform((batch, 1, 1), g)
-    return 10 ** (-decades * _uniform((batch, n, n), g)) * random_graph(batch, n, g)
+    rates = 10 ** (-decades * _uniform((batch, n, n), g))
+    return rates * random_graph(batch, n, g)
 
 
 def arrhenius_rates(batch: int, n: int, g: torch.Generator) -> Tensor:
-    """Rates in detailed balance, ``exp(E_i − B_ij)``: wells ``E`` and a barrier ``B_ij = B_ji`` above both of them."""
-    energy = torch.randn(batch, n, 1, generator=g, device=g.device) * 2 * _uniform((batch, 1, 1), g)
-    height = -_uniform((batch, n, n), g).log() * (0.5 + _uniform((batch, 1, 1), g))
+    """Rates in detailed balance, ``exp(E_i − B_ij)``.
+
+    Wells ``E``, and a barrier ``B_ij = B_ji`` above both of them.
+    """
+    spread = 2 * _uniform((batch, 1, 1), g)
+    energy = spread * torch.randn(batch, n, 1, generator=g, device=g.device)
+    mean_height = 0.5 + _uniform((batch, 1, 1), g)
+    height = -mean_height * _uniform((batch, n, n), g).log()
     height = height.triu(1) + height.triu(1).mT
     graph = random_graph(batch, n, g)
     above = (energy.mT - energy).clamp(min=0) + height
@@ -51,19 +59,20 @@ def ring_rates(batch: int, n: int, g: torch.Generator) -> Tensor:
     row = torch.arange(n, device=g.device)
     ahead = ((row[None, :] - row[:, None]) % n == 1).float()
     slower = 10 ** (-3 * _uniform((batch, 1, 1), g))
-    return (ahead + slower * ahead.mT).clamp(max=1) * 10 ** (-_uniform((batch, n, n), g))
+    # Of two states, each is ahead of the other.
+    circle = (ahead + slower * ahead.mT).clamp(max=1)
+    return circle * 10 ** (-_uniform((batch, n, n), g))
 
 
 def metastable_rates(batch: int, n: int, g: torch.Generator) -> Tensor:
     """Two groups of states with one to three decades between the rates within and across them."""
     side = _integers(2, (batch, n), g)
     across = side[:, :, None] != side[:, None, :]
-    return beta_rates(batch, n, g) * torch.where(
-        across, 10 ** (-1 - 2 * _uniform((batch, 1, 1), g)), 1.0
-    )
+    slower = 10 ** (-1 - 2 * _uniform((batch, 1, 1), g))
+    return beta_rates(batch, n, g) * torch.where(across, slower, 1.0)
 
 
-LAWS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
+RATE_DISTRIBUTIONS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
     "beta": beta_rates,
     "log-uniform": log_uniform_rates,
     "arrhenius": arrhenius_rates,
@@ -74,29 +83,41 @@ LAWS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
 
 
 def random_graph(batch: int, n: int, g: torch.Generator) -> Tensor:
-    """Which jumps exist ``(batch, n, n)`` float: all of them in half of the graphs, else each with chance one half."""
-    off = 1 - torch.eye(n, device=g.device)
-    tries = (_uniform((_TRIES, batch, n, n), g) < 0.5) * off
-    open_ways = (tries.sum(-1) > 0).all(-1) & (tries.sum(-2) > 0).all(-1)
-    sparse = tries[open_ways.int().argmax(0), torch.arange(batch, device=g.device)]
-    complete = _uniform((batch, 1, 1), g) < 0.5
-    return torch.where(complete, off, sparse)
+    """Which jumps exist ``(batch, n, n)`` float.
+
+    All of them in half of the graphs, else each with chance one half.
+    """
+    complete = 1 - torch.eye(n, device=g.device)
+    tries = (_uniform((_TRIES, batch, n, n), g) < 0.5) * complete
+    can_leave, can_enter = (tries.sum(-1) > 0).all(-1), (tries.sum(-2) > 0).all(-1)
+    first = (can_leave & can_enter).int().argmax(0)
+    sparse = tries[first, torch.arange(batch, device=g.device)]
+    is_complete = _uniform((batch, 1, 1), g) < 0.5
+    return torch.where(is_complete, complete, sparse)
 
 
-def long_run_law(rates: Tensor) -> Tensor:
-    """Where processes with rates ``(batch, n, n)`` are after a very long time, begun anywhere alike ``(batch, n)``."""
+def long_run_distribution(rates: Tensor) -> Tensor:
+    """Where processes with rates ``(batch, n, n)`` are after a very long time ``(batch, n)``.
+
+    They begin anywhere alike. Found by squaring the matrix of one short step 24 times.
+    """
     n = rates.shape[-1]
-    out = rates.sum(-1)
-    step = rates / (1.1 * out.amax(-1) + 1e-30)[:, None, None]
+    # So short that even the fastest state may be stayed in, and nothing oscillates.
+    fastest = 1.1 * rates.sum(-1).amax(-1) + 1e-30
+    step = rates / fastest[:, None, None]
     p = (step + torch.diag_embed(1 - step.sum(-1))).double()
     for _ in range(24):
         p = p @ p
+        # Rounding would add up over the powers.
         p = p / p.sum(-1, keepdim=True)
     return p.sum(-2).float() / n
 
 
-def near_uniform_law(batch: int, n: int, g: torch.Generator) -> Tensor:
-    """Dirichlet(50, …, 50) probabilities ``(batch, n)``: each weight is a sum of 50 exponential numbers."""
+def near_uniform_distribution(batch: int, n: int, g: torch.Generator) -> Tensor:
+    """Dirichlet(50, …, 50) probabilities ``(batch, n)``.
+
+    Each weight is a sum of 50 exponential numbers.
+    """
     weights = -_uniform((50, batch, n), g).log().sum(0)
     return weights / weights.sum(-1, keepdim=True)
 
@@ -107,6 +128,7 @@ def log_uniform(low: float, high: float, shape: tuple[int, ...], g: torch.Genera
 
 
 def _uniform(shape: tuple[int, ...], g: torch.Generator) -> Tensor:
+    # Never zero: logarithms are taken.
     return torch.rand(shape, generator=g, device=g.device).clamp(min=1e-7)
 
 

@@ -1,4 +1,4 @@
-"""Generators at first sight: a network trained on simulated processes reads counted transitions, and nothing is fitted."""
+"""Generators at first sight: a trained network reads counted transitions, and nothing is fitted."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.shipped import shipped
 from dyninfer.jumps.amortized.network import JumpBelief, PairNetwork
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
 from dyninfer.jumps.process import MarkovJump, with_diagonal
 from dyninfer.learning.model_file import read_model
+from dyninfer.learning.random import stream
 
-WEIGHTS = Path(__file__).parents[2] / "pretrained" / "jump.safetensors"
 # What data are compared with those of the training by: in words, and whether the number is a logarithm.
 RANGES = (
     ("the number of states", False),
@@ -26,7 +28,17 @@ RANGES = (
     ("the number of observed changes per path", True),
     ("the fastest rate, per mean time between observed changes,", True),
 )
+# Ranges are in single precision.
+_RANGE_TOLERANCE = 1e-4
+# Halvings of an interval of 18 standard deviations: below double precision.
 _BISECTIONS = 60
+# Equally likely points of a normal distribution, over which its logistic function is averaged.
+_LOGISTIC_POINTS = 64
+
+
+def shipped_weights() -> Path:
+    """File of the network that comes with the package."""
+    return shipped("jump_network", "jump.safetensors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +52,7 @@ class JumpEstimate:
     link_probability : Tensor, ``(..., S, S)`` float64
         Chance that the jump happens at all; the diagonal is 0.
     initial : Tensor, ``(..., S)`` float64
-        Law of the first state.
+        Distribution of the first state.
     noise : Tensor, ``(...)`` float64
         Expected chance of a wrong label.
     clean_probability : Tensor, ``(...)`` float64
@@ -52,7 +64,8 @@ class JumpEstimate:
     state_names : tuple of S str, optional
         Names of the states.
     outside : tuple of str
-        In what the data differ from all that the network was trained on, in sentences; empty if in nothing.
+        In what the data differ from all that the network was trained on, in sentences; empty if in
+        nothing.
     """
 
     rates: Tensor
@@ -77,9 +90,8 @@ class JumpEstimate:
     def quantile(self, q: Tensor | float) -> Tensor:
         """Quantiles ``(..., S, S)`` of every rate: 0 where the jump is absent with at least that probability."""
         absent = 1 - self.link_probability
-        level = (torch.as_tensor(q, dtype=torch.float64) - absent) / self.link_probability.clamp(
-            min=1e-300
-        )
+        above = torch.as_tensor(q, dtype=torch.float64) - absent
+        level = above / self.link_probability.clamp(min=1e-300)
         return torch.where(level > 0, self._mixture_quantile(level), 0.0)
 
     def interval(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
@@ -101,40 +113,42 @@ class JumpEstimate:
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, ..., S, S)`` from the posterior, in which the rates of all jumps are independent."""
-        b, shape = self.belief, (n, *self.rates.shape)
-        g = torch.Generator(self.rates.device).manual_seed(seed)
-        u, v = torch.rand(2, *shape, generator=g, dtype=torch.float64, device=self.rates.device)
-        z = torch.randn(shape, generator=g, dtype=torch.float64, device=self.rates.device)
-        upper = b.log_weight.exp().cumsum(-1)[..., :-1]
-        component = (upper <= v[..., None]).sum(-1, keepdim=True)
-        mean, log_std = (
-            x.expand(*shape, -1).gather(-1, component)[..., 0] for x in (b.mean, b.log_std)
-        )
-        rates = (mean + log_std.exp() * z).exp() / self.tau[..., None, None]
-        return with_diagonal(torch.where(u < self.link_probability, rates, 0.0))
+        belief, shape = self.belief, (n, *self.rates.shape)
+        g = stream(seed, "generators of the belief", device=self.rates.device)
+        options = {"generator": g, "dtype": torch.float64, "device": self.rates.device}
+        for_link, for_component = torch.rand(2, *shape, **options)
+        z = torch.randn(shape, **options)
+        thresholds = belief.log_weight.exp().cumsum(-1)[..., :-1]
+        component = (thresholds <= for_component[..., None]).sum(-1, keepdim=True)
+
+        def of_component(values: Tensor) -> Tensor:
+            return values.expand(*shape, -1).gather(-1, component)[..., 0]
+
+        log_rate = of_component(belief.mean) + of_component(belief.log_std).exp() * z
+        rates = log_rate.exp() / self.tau[..., None, None]
+        return with_diagonal(torch.where(for_link < self.link_probability, rates, 0.0))
 
     def _mixture_quantile(self, level: Tensor) -> Tensor:
-        b = self.belief
-        std = b.log_std.exp()
-        low, high = (b.mean - 9 * std).amin(-1), (b.mean + 9 * std).amax(-1)
+        """Rates ``(..., S, S)`` that the mixture is below with the given probabilities."""
+        mean, std = self.belief.mean, self.belief.log_std.exp()
+        weight = self.belief.log_weight.exp()
+        low, high = (mean - 9 * std).amin(-1), (mean + 9 * std).amax(-1)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            below = (
-                b.log_weight.exp() * torch.special.ndtr((middle[..., None] - b.mean) / std)
-            ).sum(-1)
-            low, high = (
-                torch.where(below < level, middle, low),
-                torch.where(below < level, high, middle),
-            )
-        n = level.shape[-1]
-        off = 1 - torch.eye(n, dtype=torch.float64, device=level.device)
-        return ((low + high) / 2).exp() / self.tau[..., None, None] * off
+            z = (middle[..., None] - mean) / std
+            is_below = (weight * torch.special.ndtr(z)).sum(-1) < level
+            low = torch.where(is_below, middle, low)
+            high = torch.where(is_below, high, middle)
+        rates = ((low + high) / 2).exp() / self.tau[..., None, None]
+        return rates * _off_diagonal(rates)
 
 
 def infer(
     data: Paths | JumpStatistics, n_states: int | None = None, weights: str | Path | None = None
 ) -> JumpEstimate:
-    """Estimate the generator of a Markov jump process, with its uncertainty, from paths of perhaps wrong labels.
+    """Estimate the generator of a Markov jump process, with its uncertainty.
+
+    Labels along the paths may be wrong.
 
     Parameters
     ----------
@@ -150,27 +164,28 @@ def infer(
     UserWarning
         If the data lie outside all that the network was trained on.
     """
-    names = data.state_names if isinstance(data, Paths) else None
-    statistics = JumpStatistics.of(data, n_states) if isinstance(data, Paths) else data
+    names = None
+    if isinstance(data, Paths):
+        statistics, names = JumpStatistics.of(data, n_states), data.state_names
+    else:
+        statistics = data
     if names is not None and len(names) != statistics.n_states:
         names = None
-    device = statistics.counts.device
-    network, low, high = load_network(str(weights or WEIGHTS), device)
+    trained = load_network(str(weights or shipped_weights()), statistics.counts.device)
     with torch.inference_mode():
-        raw = network(statistics.coarse())
-    belief = JumpBelief(**{k: v.double() for k, v in vars(raw).items()})
-    tau, n = statistics.tau, statistics.n_states
-    scaled = belief.point_rates()
-    outside = _outside(range_features(statistics, scaled), low, high)
+        raw = trained.network(statistics.coarse())
+    belief = JumpBelief(**{name: value.double() for name, value in vars(raw).items()})
+    tau, scaled_rates = statistics.tau, belief.point_rates()
+    outside = _outside(range_features(statistics, scaled_rates), trained)
     if outside:
         warnings.warn(f"the network was never shown such data: {'; '.join(outside)}", stacklevel=2)
     clean = torch.sigmoid(belief.clean)
+    mean_noise = _mean_logistic(belief.noise_mean, belief.noise_log_std.exp())
     return JumpEstimate(
-        rates=scaled / tau[..., None, None],
-        link_probability=torch.sigmoid(belief.link)
-        * (1 - torch.eye(n, dtype=torch.float64, device=device)),
+        rates=scaled_rates / tau[..., None, None],
+        link_probability=torch.sigmoid(belief.link) * _off_diagonal(scaled_rates),
         initial=belief.initial.exp(),
-        noise=(1 - clean) * _mean_chance(belief.noise_mean, belief.noise_log_std.exp()),
+        noise=(1 - clean) * mean_noise,
         clean_probability=clean,
         belief=belief,
         tau=tau,
@@ -179,58 +194,77 @@ def infer(
     )
 
 
+class TrainedNetwork(NamedTuple):
+    """A network, and the ranges ``(feature,)`` of what it was shown in training."""
+
+    network: PairNetwork
+    low: Tensor
+    high: Tensor
+
+
 @lru_cache(maxsize=4)
-def load_network(file: str, device: torch.device) -> tuple[PairNetwork, Tensor, Tensor]:
-    """Network of a file of weights, and the ranges ``(feature,)`` of what it saw in training, on a device."""
+def load_network(file: str, device: torch.device) -> TrainedNetwork:
+    """Network of a file of weights, on a device."""
     metadata, tensors = read_model(file)
     network = PairNetwork(**metadata["network"])
+    prefix = "weight."
     network.load_state_dict(
-        {k.removeprefix("weight."): v for k, v in tensors.items() if k.startswith("weight.")}
+        {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
     )
-    return (
-        network.eval().to(device),
-        tensors["range.low"].to(device),
-        tensors["range.high"].to(device),
-    )
+    low, high = tensors["range.low"].to(device), tensors["range.high"].to(device)
+    return TrainedNetwork(network.eval().to(device), low, high)
 
 
 def range_features(statistics: JumpStatistics, scaled_rates: Tensor) -> Tensor:
-    """Numbers ``(..., feature)`` by which data are compared with those of the training, in the order of ``RANGES``.
+    """Numbers ``(..., feature)`` by which data are compared with those of the training.
 
-    ``scaled_rates`` ``(..., S, S)`` are rates times ``tau``.
+    Parameters
+    ----------
+    statistics : JumpStatistics ``(...)``
+    scaled_rates : Tensor ``(..., S, S)``
+        Rates times ``tau``.
+
+    Returns
+    -------
+    Tensor
+        In the order of ``RANGES``.
     """
-    paths = statistics.starts.sum(-1)
+    n_paths = statistics.starts.sum(-1)
     gap = statistics.span / statistics.steps
-    return torch.stack(
-        [
-            torch.full_like(paths, float(statistics.n_states)),
-            paths.log(),
-            (statistics.steps / paths).log(),
-            (gap / statistics.tau).log(),
-            ((statistics.changes + 1) / paths).log(),
-            scaled_rates.amax((-1, -2)).clamp(min=1e-30).log(),
-        ],
-        dim=-1,
-    ).float()
+    features = [
+        torch.full_like(n_paths, float(statistics.n_states)),
+        n_paths.log(),
+        (statistics.steps / n_paths).log(),
+        (gap / statistics.tau).log(),
+        ((statistics.changes + 1) / n_paths).log(),
+        scaled_rates.amax((-1, -2)).clamp(min=1e-30).log(),
+    ]
+    return torch.stack(features, dim=-1).float()
 
 
-def _outside(found: Tensor, low: Tensor, high: Tensor) -> tuple[str, ...]:
-    found = found.reshape(-1, len(RANGES))
-    slack = 1e-4
-    least, most = found.amin(0), found.amax(0)
-    beyond = ((least < low - slack) | (most > high + slack)).tolist()
-    value = torch.where(most > high + slack, most, least)
+def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
+    """Sentences about the features ``(..., feature)`` that lie outside the training's ranges."""
+    features = features.reshape(-1, len(RANGES))
+    smallest, largest = features.amin(0), features.amax(0)
+    too_large = largest > trained.high + _RANGE_TOLERANCE
+    too_small = smallest < trained.low - _RANGE_TOLERANCE
+    values = torch.where(too_large, largest, smallest)
     sentences = []
-    for (name, logarithm), bad, v, a, b in zip(RANGES, beyond, value, low, high, strict=True):
-        if bad:
-            v, a, b = (x.exp() if logarithm else x for x in (v, a, b))
-            sentences.append(f"{name} is {v:.3g}, in training {a:.3g} to {b:.3g}")
+    for k in torch.nonzero(too_small | too_large)[:, 0].tolist():
+        name, is_logarithm = RANGES[k]
+        numbers = torch.stack([values[k], trained.low[k], trained.high[k]])
+        value, low, high = (numbers.exp() if is_logarithm else numbers).tolist()
+        sentences.append(f"{name} is {value:.3g}, in training {low:.3g} to {high:.3g}")
     return tuple(sentences)
 
 
-def _mean_chance(mean: Tensor, std: Tensor) -> Tensor:
-    """Mean of ``sigmoid(z)`` over normal ``z``, by 64 equally likely points."""
-    points = torch.special.ndtri(
-        (torch.arange(64, dtype=mean.dtype, device=mean.device) + 0.5) / 64
-    )
+def _mean_logistic(mean: Tensor, std: Tensor) -> Tensor:
+    """Mean of ``sigmoid(z)`` over normal ``z``."""
+    levels = torch.arange(_LOGISTIC_POINTS, dtype=mean.dtype, device=mean.device) + 0.5
+    points = torch.special.ndtri(levels / _LOGISTIC_POINTS)
     return torch.sigmoid(mean[..., None] + std[..., None] * points).mean(-1)
+
+
+def _off_diagonal(rates: Tensor) -> Tensor:
+    """Ones ``(S, S)`` with a diagonal of zeros."""
+    return 1 - torch.eye(rates.shape[-1], dtype=torch.float64, device=rates.device)

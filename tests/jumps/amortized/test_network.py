@@ -7,17 +7,17 @@ import pytest
 import scipy.stats
 import torch
 
-from dyninfer.jumps.amortized.network import JumpBelief, PairNetwork, belief_loss, pair_features
+from dyninfer.jumps.amortized.losses import belief_loss
+from dyninfer.jumps.amortized.network import JumpBelief, PairNetwork, pair_features
 from dyninfer.jumps.amortized.prior import JumpPrior
 from dyninfer.jumps.likelihood.statistics import CoarseStatistics, JumpStatistics
-from dyninfer.learning.model_file import read_model
-from dyninfer.pretrained.train_jump import Training, TrainingConfig, main
+from dyninfer.learning.random import seeded_modules
 
 
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    return PairNetwork(width=16, depth=3)
+    with seeded_modules(0):
+        return PairNetwork(width=16, depth=3)
 
 
 def tasks(n=5, paths=20, seed=3):
@@ -90,8 +90,8 @@ def test_classical_estimates_are_logarithms_of_matrices_of_shares():
     statistics = CoarseStatistics(
         counts, log_gap, torch.ones(3, dtype=torch.float64), 3e7 * one, 1e7 * one
     )
-    _, (held, estimate) = pair_features(statistics)
-    assert held[0, 1].nonzero()[:, 0].tolist() == [3, 5]
+    _, observed, estimate = pair_features(statistics)
+    assert observed[0, 1].nonzero()[:, 0].tolist() == [3, 5]
     off = ~torch.eye(3, dtype=torch.bool)
     for place, tolerance in ((3, 1e-6), (5, 3e-3)):  # eight terms of the series
         assert torch.allclose(estimate[..., place][off].exp(), q[off], rtol=tolerance)
@@ -149,61 +149,3 @@ def test_gradients_are_finite_where_almost_nothing_was_seen(network):
     sum(parts.values()).backward()
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
     network.zero_grad()
-
-
-TINY = {"width": 8, "depth": 1, "batch": 4, "groups": 1, "most_numbers": 2**14, "warm_up": 1}
-
-
-def test_training_taken_up_again_goes_on_from_its_checkpoint(tmp_path):
-    first = Training(TrainingConfig(**TINY, steps=12), tmp_path, torch.device("cpu"))
-    first.run(every=4)
-    again = Training(TrainingConfig(**TINY, steps=20), tmp_path, torch.device("cpu"))
-    assert again.step == 12
-    for name, value in first.network.named_parameters():
-        assert torch.equal(dict(again.network.named_parameters())[name], value)
-        assert torch.equal(again.average[name], first.average[name])
-    one, two = (t.optimiser.state_dict()["state"] for t in (first, again))
-    assert one.keys() == two.keys()
-    for key, moments in one.items():
-        assert all(torch.equal(value, two[key][name]) for name, value in moments.items())
-    again.run(every=4)
-    assert again.step == 20
-    assert len((tmp_path / "losses.jsonl").read_text().splitlines()) == 5
-
-
-def test_the_command_line_trains_and_writes_weights_with_their_settings(tmp_path):
-    tiny = [x for k, v in TINY.items() for x in (f"--{k.replace('_', '-')}", str(v))]
-    main(
-        [
-            "--out",
-            str(tmp_path),
-            "--steps",
-            "3",
-            "--seed",
-            "5",
-            "--device",
-            "cpu",
-            "--measure",
-            "0",
-            *tiny,
-        ]
-    )
-    metadata, tensors = read_model(tmp_path / "jump.safetensors")
-    assert metadata["training"]["seed"] == 5
-    assert metadata["training"]["steps_done"] == 3
-    network = PairNetwork(**metadata["network"])
-    network.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("weight.")})
-    assert (tensors["range.low"] <= tensors["range.high"]).all()
-
-
-def test_the_same_seed_trains_the_same_weights(tmp_path):
-    before, runs = torch.get_rng_state(), []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        training = Training(
-            TrainingConfig(**TINY, steps=6, seed=7), tmp_path / name, torch.device("cpu")
-        )
-        training.run()
-        runs.append(torch.cat([p.detach().flatten() for p in training.network.parameters()]))
-    assert torch.equal(*runs)
-    assert torch.equal(before, torch.get_rng_state())

@@ -7,13 +7,14 @@ import scipy.stats
 import torch
 from jumps.cases import shared_file
 
-from dyninfer.jumps.amortized.prior import JumpPrior, simulate_on_grid, stream, with_wrong_labels
+from dyninfer.jumps.amortized.observations import Grid, simulate_on_grid, with_wrong_labels
+from dyninfer.jumps.amortized.prior import JumpPrior, draw_from_mixture
 from dyninfer.jumps.amortized.prior_rates import (
-    LAWS,
+    RATE_DISTRIBUTIONS,
     arrhenius_rates,
     beta_rates,
-    long_run_law,
-    near_uniform_law,
+    long_run_distribution,
+    near_uniform_distribution,
 )
 from dyninfer.jumps.process import MarkovJump
 
@@ -42,10 +43,10 @@ def test_rates_and_graphs_are_those_of_the_published_draws():
     assert abs(missing[missing > 0].std() - drawn[drawn > 0].std()) < 0.5
 
 
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("law", RATE_DISTRIBUTIONS)
 @pytest.mark.parametrize("n", [2, 3, 7])
 def test_every_law_gives_finite_rates_and_no_jump_from_a_state_to_itself(law, n):
-    rates = LAWS[law](50, n, generator(n)) * (1 - torch.eye(n))
+    rates = RATE_DISTRIBUTIONS[law](50, n, generator(n)) * (1 - torch.eye(n))
     assert rates.isfinite().all()
     assert (rates >= 0).all()
     assert (rates.sum((-1, -2)) > 0).float().mean() > 0.8
@@ -59,14 +60,14 @@ def test_energy_landscapes_are_in_detailed_balance():
 
 
 def test_the_long_run_is_the_stationary_law():
-    rates = LAWS["ring"](20, 4, generator(2))
+    rates = RATE_DISTRIBUTIONS["ring"](20, 4, generator(2))
     assert torch.allclose(
-        long_run_law(rates).double(), MarkovJump.from_rates(rates).stationary(), atol=1e-5
+        long_run_distribution(rates).double(), MarkovJump.from_rates(rates).stationary(), atol=1e-5
     )
 
 
-def test_near_uniform_law_has_the_moments_of_a_dirichlet_law():
-    law = near_uniform_law(20_000, 4, generator(3))
+def test_near_uniform_distribution_has_the_moments_of_a_dirichlet_law():
+    law = near_uniform_distribution(20_000, 4, generator(3))
     assert torch.allclose(law.mean(0), torch.full((4,), 0.25), atol=2e-3)
     assert law[:, 0].var().item() == pytest.approx(0.25 * 0.75 / 201, rel=0.05)
 
@@ -74,10 +75,9 @@ def test_near_uniform_law_has_the_moments_of_a_dirichlet_law():
 def test_paths_step_by_the_rows_of_the_matrix_exponential():
     g = generator(4)
     rates = beta_rates(2, 4, g) + 0.3 * (1 - torch.eye(4))
-    gaps = torch.tensor([0.3, 2.0], dtype=torch.float64)
-    number = np.array([1, 0, 1])
+    grid = Grid(np.array([0.3, 2.0]), np.array([1, 0, 1]), np.arange(4))
     initial = torch.full((2, 4), 0.25)
-    states = simulate_on_grid(rates, initial, 20_000, gaps, number, np.arange(4), g)
+    states = simulate_on_grid(rates, initial, 20_000, grid, g)
     for process in range(2):
         q = rates[process].double().numpy()
         q = q - np.diag(q.sum(1))
@@ -114,12 +114,13 @@ def test_draws_are_what_their_settings_say(prior):
         assert ((tasks.noise == 0) | (tasks.noise <= 0.2)).all()
 
 
-def test_a_stream_repeats_with_its_seed_and_leaves_global_randomness_alone():
+def test_a_mixture_repeats_with_its_seed_and_leaves_global_randomness_alone():
     before = torch.get_rng_state()
     priors = ((1.0, JumpPrior.widened()), (1.0, JumpPrior.wide()))
-    one, two, other = (stream(priors, 4, seed, most_numbers=2**14) for seed in (3, 3, 4))
-    for _ in range(3):
-        a, b, c = next(one), next(two), next(other)
+    for seed in range(3):
+        a, b, c = (
+            draw_from_mixture(priors, 4, s, most_numbers=2**14) for s in (seed, seed, seed + 100)
+        )
         assert torch.equal(a.labels, b.labels)
         assert a.rates.shape != c.rates.shape or not torch.equal(a.rates, c.rates)
     assert torch.equal(before, torch.get_rng_state())

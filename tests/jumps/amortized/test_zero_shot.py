@@ -1,5 +1,6 @@
 """Generators at first sight: accuracy and honesty of the shipped network, and the arithmetic of its answers."""
 
+import hashlib
 import warnings
 from dataclasses import replace
 
@@ -9,16 +10,17 @@ import scipy.optimize
 import scipy.stats
 import torch
 from jumps.cases import shared_file
+from measure import on_flashing_ratchet, on_prior, rmse
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.amortized.prior import JumpPrior
-from dyninfer.jumps.amortized.zero_shot import WEIGHTS, infer
+from dyninfer.jumps.amortized.zero_shot import infer, shipped_weights
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.learning.model_file import read_model
-from dyninfer.pretrained.measure_jump import on_flashing_ratchet, on_prior, rmse
 
 DENSE = replace(JumpPrior.paper(), grids=("dense",))
+WEIGHTS = shipped_weights()
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +181,8 @@ def test_the_error_is_that_of_the_rates_of_jumps():
 def test_the_weights_are_small_and_come_with_a_card():
     assert WEIGHTS.stat().st_size < 1e6
     metadata, _ = read_model(WEIGHTS)
-    card = (WEIGHTS.parent / "jump_card.md").read_text()
+    card = (WEIGHTS.parent / "README.md").read_text()
+    assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() in card
     assert f"{metadata['training']['steps_done']:,} steps" in card
     assert metadata["commit"] in card
     losses = np.loadtxt(WEIGHTS.parent / "jump_losses.csv", delimiter=",", skiprows=1)

@@ -1,1 +1,0 @@
-"""Networks trained ahead of time on simulated processes, and the programs that trained them."""
