@@ -1,14 +1,23 @@
-"""Distances between two weighted samples: Wasserstein, sliced Wasserstein, MMD and energy distance.
+"""Metrics: distances between populations, what chance alone would score, and scores of an arrival.
 
-Every distance takes ``x (n, d)`` and a reference ``y (m, d)``, NumPy arrays or tensors, with optional weights, and gives
-a float. The work is done in float64 on the device of ``x``.
+Every distance takes ``x (n, d)`` and a reference ``y (m, d)``, arrays or tensors, with optional
+weights, and gives a float, in the units of the samples. The work is done in float64 on the device
+of ``x``. Nothing here knows a process or an estimator.
+
+Names are loaded when they are first used, so that importing the room loads neither torch nor POT.
 """
 
-from dyninfer.metrics.gaussian import gaussian_kl
-from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
-from dyninfer.metrics.populations import METRICS, compare_populations, finite_sample_floor
-from dyninfer.metrics.samples import UndefinedMetricError
-from dyninfer.metrics.transport import sliced_wasserstein, wasserstein
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dyninfer.metrics.gaussian import gaussian_kl
+    from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
+    from dyninfer.metrics.populations import METRICS, compare_populations, finite_sample_floor
+    from dyninfer.metrics.samples import UndefinedMetricError
+    from dyninfer.metrics.transport import sliced_wasserstein, wasserstein
 
 __all__ = [
     "METRICS",
@@ -22,3 +31,26 @@ __all__ = [
     "sliced_wasserstein",
     "wasserstein",
 ]
+
+_MODULES = {
+    "METRICS": "populations",
+    "UndefinedMetricError": "samples",
+    "compare_populations": "populations",
+    "energy_distance": "kernels",
+    "finite_sample_floor": "populations",
+    "gaussian_kl": "gaussian",
+    "median_distance": "kernels",
+    "mmd": "kernels",
+    "sliced_wasserstein": "transport",
+    "wasserstein": "transport",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

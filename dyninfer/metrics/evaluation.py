@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.metrics import compare_populations
+from dyninfer.metrics.populations import compare_populations
 
 
 def score_arrival(
@@ -34,44 +35,49 @@ def score_arrival(
     Returns
     -------
     dict
-        Each metric, its ``_floor`` between two halves of the observed sample and its ``_still`` of the starting samples
-        unmoved; the sample sizes; ``mass`` simulated and ``mass_observed``, relative to the start; ``diverged`` paths.
+        Each metric, its ``_floor`` between two halves of the observed sample and its ``_still`` of
+        the starting samples unmoved; the sample sizes; ``mass`` simulated and ``mass_observed``,
+        relative to the start; ``diverged`` paths.
     """
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     begin, end = float(run.times[0]), float(run.times[-1])
-    truth, truth_weights = observed.at(end), observed.weights_at(end)
+    truth = observed.at(end)
     start_weights = observed.weights_at(begin)
     alive = (run.status == 0).cpu().numpy()
-    growth = (
-        np.ones(len(alive))
-        if run.log_weights is None
-        else run.log_weights[:, -1].exp().cpu().numpy()
-    )
-    weights = (start_weights * growth)[alive]
-    options: dict[str, Any] = {
-        "metrics": metrics,
-        "max_samples": max_samples,
-        "seed": seed,
-        "y_weights": truth_weights,
-    }
-    arrived = run.states[:, -1].cpu().numpy()[alive]
-    if len(arrived) == 0:
+    if not alive.any():
         raise ValueError(
-            f"all {len(alive)} paths from time {begin:g} diverged before time {end:g}; fit with a lower learning rate"
+            f"all {len(alive)} paths from time {begin:g} diverged before time {end:g}; "
+            "fit with a lower learning rate"
         )
-    scores: dict[str, Any] = compare_populations(
-        arrived, truth, x_weights=weights, floor=True, **options
+    weights = (start_weights * _growth(run))[alive]
+    compare = partial(
+        compare_populations,
+        y=truth,
+        y_weights=observed.weights_at(end),
+        metrics=metrics,
+        max_samples=max_samples,
+        seed=seed,
     )
-    still = compare_populations(
-        observed.at(begin), truth, x_weights=start_weights, floor=False, **options
-    )
-    scores |= {f"{name}_still": still[name] for name in metrics}
+    arrived = run.states[:, -1].cpu().numpy()[alive]
+    scores: dict[str, Any] = compare(arrived, x_weights=weights, floor=True)
+    still = compare(observed.at(begin), x_weights=start_weights, floor=False)
+    for name in metrics:
+        scores[f"{name}_still"] = still[name]
     scores["mass"] = float(weights.sum() / start_weights[alive].sum())
-    masses = observed.masses
-    scores["mass_observed"] = (
-        np.nan
-        if masses is None
-        else float(masses[observed.index(end)] / masses[observed.index(begin)])
-    )
+    scores["mass_observed"] = _mass_ratio(observed, begin, end)
     scores["diverged"] = int((~alive).sum())
     return scores
+
+
+def _growth(run: Trajectories) -> np.ndarray:
+    """Mass of every path at the end, relative to its start ``(path,)``."""
+    if run.log_weights is None:
+        return np.ones(run.n_paths)
+    return (run.log_weights[:, -1] - run.log_weights[:, 0]).exp().cpu().numpy()
+
+
+def _mass_ratio(observed: Snapshots, begin: float, end: float) -> float:
+    """Observed mass at the end, relative to that at the start; NaN where it was not observed."""
+    if observed.masses is None:
+        return np.nan
+    return float(observed.masses[observed.index(end)] / observed.masses[observed.index(begin)])

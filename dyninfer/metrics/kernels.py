@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from dyninfer.learning.random import stream
 from dyninfer.metrics.samples import (
+    Array,
     Sample,
     UndefinedMetricError,
     check_points,
     check_samples,
-    seeded,
-    squared_distances,
+    distances,
+    in_own_unit,
+    power_of_two,
 )
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dyninfer.metrics.samples import Array
-
-TILE = 512  # rows and columns of a block of pairs
+TILE = 512  # rows and columns of a block of pairs: 2 MB, which stays in the cache
+MEDIAN_POINTS = 2000  # two million pairs: the median is good to a thousandth
 
 
 def mmd(
@@ -66,27 +66,19 @@ def mmd(
     ----------
     .. [1] Gretton et al., A kernel two-sample test, JMLR 13 (2012).
     """
-    import torch
-
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
-    gammas = _gammas(bandwidth, gamma, b, seed)
+    rates = _rates(bandwidth, gamma, b, seed)
+    a, b, unit = in_own_unit(a, b)
 
-    def kernel(squared: Tensor) -> Tensor:
-        *others, last = gammas
-        summands = [torch.exp(-g * squared) for g in others]
-        return sum(summands, squared.mul_(-last).exp_())
+    def kernel(distance: Tensor) -> Tensor:
+        total = torch.zeros_like(distance)
+        for rate in rates:
+            total += (distance * (rate * unit)).square_().neg_().exp_()
+        return total
 
-    def within(name: str, sample: Sample) -> float:
-        others, itself = _mean_within(kernel, sample), float(sample.weights.square().sum())
-        if not unbiased:
-            return others + len(gammas) * itself
-        if len(sample.points) == 1:
-            raise UndefinedMetricError(
-                f"{name} has one point of positive weight, so the unbiased MMD is not defined; give unbiased=False"
-            )
-        return others / (1 - itself)
-
-    return within("x", a) + within("y", b) - 2 * _mean_between(kernel, a, b)
+    k_xx = _kernel_within(kernel, len(rates), a, "x", unbiased)
+    k_yy = _kernel_within(kernel, len(rates), b, "y", unbiased)
+    return k_xx + k_yy - 2 * _mean_between(kernel, a, b)
 
 
 def median_distance(y: Array, *, seed: int = 0) -> float:
@@ -97,17 +89,20 @@ def median_distance(y: Array, *, seed: int = 0) -> float:
     UndefinedMetricError
         If no two points differ.
     """
-    import torch
-
-    points = check_points(y, "y")
-    kept = torch.randperm(len(points), generator=seeded(seed))[:2000].to(points.device)
-    distances = torch.pdist(points[kept].double())
-    distances = distances[distances > 0]
-    if len(distances) == 0:
+    points = check_points(y, "y").double()
+    generator = stream(seed, "metrics", "median")
+    rows = torch.randperm(len(points), generator=generator)[:MEDIAN_POINTS]
+    points = points[rows.to(points.device)]
+    # Scaled, so that no square overflows or vanishes.
+    unit = power_of_two(points)
+    apart = torch.pdist(points / unit)
+    apart = apart[apart > 0]
+    if len(apart) == 0:
         raise UndefinedMetricError(
-            "all points of the reference y coincide, so there is no median distance; give a bandwidth"
+            "all points of the reference y coincide, so there is no median distance; "
+            "give a bandwidth"
         )
-    return float(distances.median())
+    return unit * float(apart.median())
 
 
 def energy_distance(
@@ -129,25 +124,45 @@ def energy_distance(
     .. [1] Székely and Rizzo, Energy statistics, J. Stat. Plan. Inference 143 (2013).
     """
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
-    return 2 * _mean_between(_root, a, b) - _mean_within(_root, a) - _mean_within(_root, b)
+    a, b, unit = in_own_unit(a, b)
+    between = _mean_between(_identity, a, b)
+    return unit * (2 * between - _mean_within(_identity, a) - _mean_within(_identity, b))
+
+
+def _kernel_within(
+    kernel: Callable[[Tensor], Tensor], at_zero: float, sample: Sample, name: str, unbiased: bool
+) -> float:
+    """Mean of the kernel ``k(x, x′)`` within a sample, with or without the pairs of a point with itself."""
+    others = _mean_within(kernel, sample)
+    itself = float(sample.weights.square().sum())
+    if not unbiased:
+        return others + at_zero * itself
+    if len(sample.points) == 1:
+        raise UndefinedMetricError(
+            f"{name} has one point of positive weight, so the unbiased MMD is not defined; "
+            "give unbiased=False"
+        )
+    return others / (1 - itself)
 
 
 def _mean_between(f: Callable[[Tensor], Tensor], a: Sample, b: Sample) -> float:
-    """``Σ_ij a_i b_j f(|x_i − y_j|²)``, block by block."""
+    """``Σ_ij a_i b_j f(|x_i − y_j|)``, block by block."""
     total = a.weights.new_zeros(())
     for x, w in _tiles(a):
         for y, v in _tiles(b):
-            total += w @ f(squared_distances(x, y)) @ v
+            total += w @ f(distances(x, y)) @ v
     return float(total)
 
 
 def _mean_within(f: Callable[[Tensor], Tensor], a: Sample) -> float:
-    """``Σ_{i≠j} a_i a_j f(|x_i − x_j|²)``, from the blocks on and above the diagonal."""
-    tiles, total = list(_tiles(a)), a.weights.new_zeros(())
+    """``Σ_{i≠j} a_i a_j f(|x_i − x_j|)``, from the blocks on and above the diagonal."""
+    tiles = list(_tiles(a))
+    total = a.weights.new_zeros(())
     for k, (x, w) in enumerate(tiles):
-        total += w @ f(squared_distances(x, x)).fill_diagonal_(0) @ w
+        block = f(distances(x, x)).fill_diagonal_(0)
+        total += w @ block @ w
         for y, v in tiles[k + 1 :]:
-            total += 2 * (w @ f(squared_distances(x, y)) @ v)
+            total += 2 * (w @ f(distances(x, y)) @ v)
     return float(total)
 
 
@@ -155,13 +170,14 @@ def _tiles(sample: Sample) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(sample.points.split(TILE), sample.weights.split(TILE), strict=True)
 
 
-def _root(squared: Tensor) -> Tensor:
-    return squared.sqrt_()
+def _identity(distance: Tensor) -> Tensor:
+    return distance
 
 
-def _gammas(
+def _rates(
     bandwidth: float | None, gamma: float | Sequence[float] | None, reference: Sample, seed: int
 ) -> list[float]:
+    """Square rates of gamma, one for each kernel: gamma itself overflows before the distances do."""
     if bandwidth is not None and gamma is not None:
         raise ValueError(
             "bandwidth and gamma are both given; gamma is 1 / (2 bandwidth²), so give one of them"
@@ -170,8 +186,8 @@ def _gammas(
         h = median_distance(reference.points, seed=seed) if bandwidth is None else bandwidth
         if not 0 < h < math.inf:
             raise ValueError(f"bandwidth is {h}; it must be positive and finite")
-        return [1 / (2 * h**2)]
+        return [math.sqrt(0.5) / h]
     gammas = [float(g) for g in np.atleast_1d(gamma)]
     if not gammas or not all(0 < g < math.inf for g in gammas):
         raise ValueError(f"gamma is {gamma}; give positive finite numbers")
-    return gammas
+    return [math.sqrt(g) for g in gammas]

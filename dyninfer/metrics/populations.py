@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from dyninfer.learning.random import stream
 from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
 from dyninfer.metrics.samples import (
+    Array,
     UndefinedMetricError,
     check_count,
     check_sample,
     check_samples,
-    seeded,
 )
 from dyninfer.metrics.transport import sliced_wasserstein, wasserstein
-
-if TYPE_CHECKING:
-    from dyninfer.metrics.samples import Array
 
 # Every entry is called as metric(x, y, x_weights=, y_weights=, seed=).
 METRICS: dict[str, Callable[..., float]] = {
@@ -56,23 +56,25 @@ def finite_sample_floor(
     UndefinedMetricError
         If ``y`` has fewer than ``2 n``, or fewer than two, samples of positive weight.
     """
-    import torch
-
     check_count("repeats", repeats)
     score = _metric(metric) if isinstance(metric, str) else metric
     sample = check_sample(y, y_weights, "y")
-    size = len(sample.points) // 2 if n is None else check_count("n", n)
-    if size < 1 or 2 * size > len(sample.points):
+    available = len(sample.points)
+    size = available // 2 if n is None else check_count("n", n)
+    if size < 1 or 2 * size > available:
+        needed = max(size, 1)
         raise UndefinedMetricError(
-            f"a floor at n={max(size, 1)} needs {2 * max(size, 1)} samples of positive weight and y has "
-            f"{len(sample.points)}; lower n or give more samples"
+            f"a floor at n={needed} needs {2 * needed} samples of positive weight and y has "
+            f"{available}; lower n or give more samples"
         )
-    generator, values = seeded(seed), []
+    generator = stream(seed, "metrics", "floor")
+    total = 0.0
     for _ in range(repeats):
-        order = torch.randperm(len(sample.points), generator=generator).to(sample.points.device)
-        one, two = (sample.take(part) for part in (order[:size], order[size : 2 * size]))
-        values.append(score(one.points, two.points, x_weights=one.weights, y_weights=two.weights))
-    return sum(values) / repeats
+        order = torch.randperm(available, generator=generator).to(sample.points.device)
+        one = sample.take(order[:size])
+        two = sample.take(order[size : 2 * size])
+        total += score(one.points, two.points, x_weights=one.weights, y_weights=two.weights)
+    return total / repeats
 
 
 def compare_populations(
@@ -108,12 +110,13 @@ def compare_populations(
         exist, such as the floor of a single sample, is NaN.
     """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
-    scores = {name: partial(_metric(name), seed=seed) for name in names}
+    scores: dict[str, Callable[..., float]] = {
+        name: partial(_metric(name), seed=seed) for name in names
+    }
     reference = check_sample(y, y_weights, "y")
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     if "mmd" in scores:
-        scale = _or_nan(median_distance, b.points, seed=seed)
-        scores["mmd"] = partial(scores["mmd"], bandwidth=scale) if scale > 0 else scores["mmd"]
+        scores["mmd"] = _with_kernel_of(b.points, scores["mmd"], seed)
     n_used = max(len(a.points), len(b.points))
     n_floor = min(n_used, len(reference.points) // 2)
     row: dict[str, float] = {}
@@ -128,11 +131,18 @@ def compare_populations(
                 seed=seed,
                 y_weights=reference.weights,
             )
-    return (
-        row
-        | {"n_x": len(x), "n_y": len(y), "n_used": n_used}
-        | ({"n_floor": n_floor} if floor else {})
-    )
+    row |= {"n_x": len(x), "n_y": len(y), "n_used": n_used}
+    if floor:
+        row["n_floor"] = n_floor
+    return row
+
+
+def _with_kernel_of(
+    reference: torch.Tensor, score: Callable[..., float], seed: int
+) -> Callable[..., float]:
+    """The score with the kernel of the comparison, so that its floor has the same."""
+    bandwidth = _or_nan(median_distance, reference, seed=seed)
+    return partial(score, bandwidth=bandwidth) if bandwidth > 0 else score
 
 
 def _metric(name: str) -> Callable[..., float]:

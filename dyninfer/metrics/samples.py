@@ -1,16 +1,21 @@
-"""What every metric is given: checked, weighted samples, at most as many as asked for, and their distances."""
+"""Samples as every metric reads them: checked, weighted, capped, in units of their own size."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Generator, Tensor
 
-if TYPE_CHECKING:
-    from torch import Generator, Tensor
+from dyninfer.data.arrays import as_array
+from dyninfer.learning.random import stream
 
-    Array = np.ndarray | Tensor
+Array = np.ndarray | Tensor
+
+MANY_FEATURES = 8  # from here on a product of matrices is quicker than differences
+SHORT = 1e-5  # squared distance over squared norm: five of sixteen digits are lost
 
 
 class UndefinedMetricError(ValueError):
@@ -30,6 +35,14 @@ class Sample(NamedTuple):
         return Sample(self.points[rows], weights / weights.sum(), self.uniform)
 
 
+class Pair(NamedTuple):
+    """Two samples in a unit of their own: around the mean of y, no coordinate far above one."""
+
+    x: Sample
+    y: Sample
+    unit: float  # a length here is so many of the user's
+
+
 def check_samples(
     x: Array,
     y: Array,
@@ -38,108 +51,99 @@ def check_samples(
     max_samples: int | None,
     seed: int,
 ) -> tuple[Sample, Sample]:
-    """Both samples checked, capped, in float64 on the device of x, around the mean of y."""
-    a, b = check_sample(x, x_weights, "x"), check_sample(y, y_weights, "y")
+    """Both samples checked and capped, in float64 on the device of x."""
+    a = check_sample(x, x_weights, "x")
+    b = check_sample(y, y_weights, "y")
     if a.points.shape[1] != b.points.shape[1]:
         raise ValueError(
-            f"x has {a.points.shape[1]} features and y has {b.points.shape[1]}; compare samples of the same space"
+            f"x has {a.points.shape[1]} features and y has {b.points.shape[1]}; "
+            "compare samples of the same space"
         )
-    generator = seeded(seed)
     if max_samples is not None:
         check_count("max_samples", max_samples)
-        a, b = _capped(a, max_samples, generator), _capped(b, max_samples, generator)
-    points, weights = b.points.to(a.points.device).double(), b.weights.to(a.points.device)
-    # Distances of points far from the origin would lose their digits.
-    origin = weights @ points
-    return a._replace(points=a.points.double() - origin), Sample(
-        points - origin, weights, b.uniform
-    )
+        # One stream for both, so that a sample against itself is drawn twice.
+        generator = stream(seed, "metrics", "cap")
+        a = _capped(a, max_samples, generator)
+        b = _capped(b, max_samples, generator)
+    device = a.points.device
+    a = a._replace(points=a.points.double())
+    b = Sample(b.points.to(device).double(), b.weights.to(device), b.uniform)
+    return a, b
+
+
+def in_own_unit(a: Sample, b: Sample) -> Pair:
+    """Samples moved and scaled, so that no square overflows, and none is lost beside an offset."""
+    outer = max(power_of_two(a.points), power_of_two(b.points))
+    x, y = a.points / outer, b.points / outer
+    origin = b.weights @ y
+    x, y = x - origin, y - origin
+    inner = max(power_of_two(x), power_of_two(y))
+    unit = outer * inner
+    if unit == 0 or math.isinf(unit):
+        raise ValueError(
+            f"samples of size {outer:g} differ by less than float64 holds; rescale them"
+        )
+    return Pair(a._replace(points=x / inner), b._replace(points=y / inner), unit)
 
 
 def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
     """A checked sample without its points of weight zero; points keep their precision."""
-    import torch
-
     points = check_points(x, name)
     n = len(points)
     if weights is None:
-        w = torch.full((n,), 1 / n, dtype=torch.float64, device=points.device)
-        return Sample(points, w, True)
-    w = _tensor(weights, f"{name}_weights").to(points.device).double()
+        equal = torch.full((n,), 1 / n, dtype=torch.float64, device=points.device)
+        return Sample(points, equal, True)
+    w = _as_tensor(weights, f"{name}_weights").to(points.device).double()
     if w.shape != (n,):
         raise ValueError(
-            f"{name}_weights has shape {tuple(w.shape)} and {name} has {n} samples; give one weight each"
+            f"{name}_weights has shape {tuple(w.shape)} and {name} has {n} samples; "
+            "give one weight each"
         )
     if not bool(torch.isfinite(w).all()) or bool((w < 0).any()):
         raise ValueError(
             f"{name}_weights must be finite and non-negative; exponentiate log-weights first"
         )
-    total = w.sum()
-    if not 0 < float(total) < math.inf:
+    total = float(w.sum())
+    if not 0 < total < math.inf:
         raise ValueError(
-            f"{name}_weights sum to {float(total):g}; at least one must be positive, and the sum finite"
+            f"{name}_weights sum to {total:g}; at least one must be positive, and the sum finite"
         )
-    keep = w > 0
-    points, w = (points, w) if bool(keep.all()) else (points[keep], w[keep])
+    positive = w > 0
+    points, w = points[positive], w[positive]
     return Sample(points, w / total, bool((w == w[0]).all()))
 
 
 def check_points(x: Array, name: str) -> Tensor:
     """Points ``(n, d)`` as a tensor, where they are finite and there is at least one."""
-    import torch
-
-    points = _tensor(x, name)
+    points = _as_tensor(x, name)
     if points.ndim != 2 or 0 in points.shape:
         hint = "; give x[:, None] for one feature" if points.ndim == 1 else ""
         raise ValueError(
-            f"{name} has shape {tuple(points.shape)}; a sample is (n, d), n and d at least one{hint}"
+            f"{name} has shape {tuple(points.shape)}; a sample is (n, d), n and d at least "
+            f"one{hint}"
         )
-    bad = ~torch.isfinite(points).all(1)
-    if bool(bad.any()):
+    invalid = ~torch.isfinite(points).all(1)
+    if bool(invalid.any()):
         raise ValueError(
-            f"{name} has values that are not finite in {int(bad.sum())} of {len(points)} rows, first in row "
-            f"{int(bad.int().argmax())}; drop those rows or impute them"
+            f"{name} has values that are not finite in {int(invalid.sum())} of {len(points)} rows, "
+            f"first in row {int(invalid.int().argmax())}; drop those rows or impute them"
         )
     return points
 
 
-def _tensor(x: Any, name: str) -> Tensor:
-    import torch
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """``|x_i − y_j|`` of all pairs ``(n, m)``, each to eleven digits.
 
-    if not isinstance(x, torch.Tensor):
-        x = np.asarray(x)
-        if x.dtype.kind not in "fiub":
-            raise TypeError(
-                f"{name} has dtype {x.dtype}; give a dense array or tensor of real numbers"
-            )
-        x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
-        x = torch.from_numpy(np.require(x, requirements=["C", "W"]))
-    if x.is_complex():
-        raise TypeError(f"{name} is complex; give real numbers")
-    # MPS has no float64.
-    return x.detach().cpu() if x.device.type == "mps" else x.detach()
-
-
-def _capped(sample: Sample, n: int, generator: Generator) -> Sample:
-    """At most n points, drawn by weight: systematically, so each is within one of its expected count."""
-    import torch
-
-    size = len(sample.points)
-    if size <= n:
-        return sample
-    order = torch.randperm(size, generator=generator)
-    start = torch.rand((), generator=generator, dtype=torch.float64)
-    cumulative = sample.weights.cpu()[order].cumsum(0)
-    level = (torch.arange(n, dtype=torch.float64) + start) / n * cumulative[-1]
-    rows = order[torch.searchsorted(cumulative, level, right=True).clamp_(max=size - 1)]
-    points = sample.points[rows.to(sample.points.device)]
-    return Sample(points, sample.weights.new_full((n,), 1 / n), True)
-
-
-def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """``|x_i − y_j|²`` of all pairs ``(n, m)``, never negative."""
-    norms = x.square().sum(1, keepdim=True) + y.square().sum(1)
-    return norms.addmm_(x, y.T, alpha=-2).clamp_(min=0)
+    ``|x|² + |y|² − 2 x·y`` is three times as quick in many dimensions, but loses short distances
+    beside long ones; where there are any, the differences themselves are taken.
+    """
+    if x.shape[1] >= MANY_FEATURES:
+        norms = x.square().sum(1, keepdim=True) + y.square().sum(1)
+        largest = norms.max()
+        squared = norms.addmm_(x, y.T, alpha=-2)
+        if bool(squared.min() > SHORT * largest):
+            return squared.sqrt_()
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def check_count(name: str, value: int) -> int:
@@ -149,8 +153,36 @@ def check_count(name: str, value: int) -> int:
     return int(value)
 
 
-def seeded(seed: int) -> Generator:
-    """A generator of random numbers on the CPU, so that draws are the same on every device."""
-    import torch
+def _as_tensor(values: Any, name: str) -> Tensor:
+    if not isinstance(values, Tensor):
+        array = as_array(values, name)
+        if array.dtype not in (np.float32, np.float64):
+            array = array.astype(np.float64)
+        # Torch takes no read-only arrays, and no negative strides.
+        values = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    if values.is_complex():
+        raise TypeError(f"{name} is complex; give real numbers")
+    # MPS has no float64.
+    return values.detach().cpu() if values.device.type == "mps" else values.detach()
 
-    return torch.Generator().manual_seed(int(seed))
+
+def _capped(sample: Sample, n: int, generator: Generator) -> Sample:
+    """At most n points, drawn by weight: systematically, each within one of its expected count."""
+    size = len(sample.points)
+    if size <= n:
+        return sample
+    order = torch.randperm(size, generator=generator)
+    start = torch.rand((), generator=generator, dtype=torch.float64)
+    cumulative = sample.weights.cpu()[order].cumsum(0)
+    level = (torch.arange(n, dtype=torch.float64) + start) / n * cumulative[-1]
+    ranks = torch.searchsorted(cumulative, level, right=True).clamp_(max=size - 1)
+    rows = order[ranks].to(sample.points.device)
+    return Sample(sample.points[rows], sample.weights.new_full((n,), 1 / n), True)
+
+
+def power_of_two(points: Tensor) -> float:
+    """Largest power of two up to the largest coordinate, by which division is exact; 1 for zeros."""
+    largest = float(points.abs().max())
+    if largest == 0:
+        return 1.0
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1)

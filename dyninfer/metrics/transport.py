@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from dyninfer.metrics.samples import Sample, check_count, check_samples, seeded, squared_distances
+from dyninfer.learning.random import stream
+from dyninfer.metrics.samples import (
+    Array,
+    Pair,
+    Sample,
+    check_count,
+    check_samples,
+    distances,
+    in_own_unit,
+)
 
-if TYPE_CHECKING:
-    from torch import Tensor
+CHUNK = 2**20  # projected values in memory at a time: 8 MB
+EMD_ITERATIONS = 100_000_000  # minutes; the largest problems that fit need fewer
+EMD_BYTES = 41  # of POT for each pair of points
+EMD_PAIRS = 400_000_000  # the most that are tried: 16 GB
+# Costs that are this many times those of the plan leave it twelve digits. Beyond, they are cut off
+# at a few times the dearest pair of the plan, and the plan is made again.
+FAR = 1e4
+CUT = 4.0
+CUTS = 20
+# A share of the smaller end of a pair, below which its flow is the rounding of the weights.
+ROUNDING = 1e-11
+# Largest share of the cost by which a plan may miss the best before it is announced.
+GAP = 1e-6
 
-    from dyninfer.metrics.samples import Array
 
-CHUNK = 2**20  # projected values held at a time
-EMD_ITERATIONS = 100_000_000
-EMD_PAIRS = 400_000_000  # the most that are tried: POT takes 41 bytes a pair, 16 GB in all
+class Plan(NamedTuple):
+    """Pairs that exchange mass: rows of x and y, and the mass ``(pair,)``, which sums to one."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    mass: np.ndarray
+    lower: float  # bound on the cost of any plan, from the dual problem
 
 
 def wasserstein(
@@ -38,9 +63,10 @@ def wasserstein(
     x_weights, y_weights : arrays ``(n,)``, ``(m,)``, optional
         Non-negative; normalised to sum to one. Uniform when left out.
     max_samples : int, optional
-        Samples kept a side, drawn by weight with ``seed``. The distance of finite samples depends on their number, so
-        report the cap with the value, next to its :func:`finite_sample_floor`. Time grows with the 2.5th power of it,
-        memory with the square (4,500 samples: seconds, 0.8 GB).
+        Samples used a side, drawn by weight with ``seed``. The distance of finite samples depends
+        on their number, so report the cap with the value, next to its
+        :func:`finite_sample_floor`. Time grows with the 2.5th power of it, memory with the square
+        (4,500 samples: seconds, 0.8 GB).
 
     Raises
     ------
@@ -49,15 +75,19 @@ def wasserstein(
 
     Notes
     -----
-    The network simplex of POT [1]_; one feature is solved by sorting.
+    The network simplex of POT [1]_; one feature is solved by sorting. The cost is compared with
+    the dual bound, and a warning tells where they differ.
 
     .. [1] Flamary et al., POT: Python Optimal Transport, JMLR 22 (2021).
     """
     _check_power(p)
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
+    pair = in_own_unit(a, b)
     if a.points.shape[1] == 1:
-        return float(_line_costs(a, b, a.points.T, b.points.T, p)) ** (1 / p)
-    return _transport_cost(a, b, p) ** (1 / p)
+        cost = float(_line_costs(pair.x, pair.y, pair.x.points.T, pair.y.points.T, p))
+    else:
+        cost = _transport_cost(pair, p)
+    return pair.unit * cost ** (1 / p)
 
 
 def sliced_wasserstein(
@@ -71,10 +101,11 @@ def sliced_wasserstein(
     max_samples: int | None = None,
     seed: int = 0,
 ) -> float:
-    """Sliced Wasserstein distance ``(E_θ W_p^p(θ·x, θ·y))^(1/p)`` over random directions θ of the unit sphere.
+    """Sliced Wasserstein distance ``(E_θ W_p^p(θ·x, θ·y))^(1/p)`` over random directions θ.
 
-    Memory is linear in the number of samples, time nearly so. Projections of samples with weights, or of different
-    sizes, are compared through their quantile functions: ``W_p^p = ∫₀¹ |F⁻¹(q) − G⁻¹(q)|^p dq`` [1]_.
+    Memory is linear in the number of samples, time nearly so. Projections of samples with weights,
+    or of different sizes, are compared through their quantile functions:
+    ``W_p^p = ∫₀¹ |F⁻¹(q) − G⁻¹(q)|^p dq`` [1]_.
 
     Parameters
     ----------
@@ -87,104 +118,156 @@ def sliced_wasserstein(
 
     References
     ----------
-    .. [1] Bonneel et al., Sliced and Radon Wasserstein barycenters of measures, J. Math. Imaging Vis. 51 (2015).
+    .. [1] Bonneel et al., Sliced and Radon Wasserstein barycenters of measures, J. Math. Imaging
+       Vis. 51 (2015).
     """
-    import torch
-
     _check_power(p)
     check_count("n_projections", n_projections)
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
-    theta = torch.randn(
-        n_projections, a.points.shape[1], generator=seeded(seed), dtype=torch.float64
-    )  # (projections, d)
+    a, b, unit = in_own_unit(a, b)
+    generator = stream(seed, "metrics", "projections")
+    shape = (n_projections, a.points.shape[1])
+    theta = torch.randn(shape, generator=generator, dtype=torch.float64)
     theta = (theta / theta.norm(dim=1, keepdim=True)).to(a.points.device)
-    rows = max(1, CHUNK // (len(a.points) + len(b.points)))
-    costs = [
-        _line_costs(a, b, part @ a.points.T, part @ b.points.T, p) for part in theta.split(rows)
-    ]
-    return float(sum(costs) / n_projections) ** (1 / p)
+    total = a.points.new_zeros(())
+    for part in theta.split(max(1, CHUNK // (len(a.points) + len(b.points)))):
+        total += _line_costs(a, b, part @ a.points.T, part @ b.points.T, p)
+    return unit * float(total / n_projections) ** (1 / p)
 
 
-def _transport_cost(a: Sample, b: Sample, p: int) -> float:
-    """``min_π Σ π_ij |x_i − y_j|^p`` by the network simplex."""
-    import ot
-
-    if len(a.points) * len(b.points) > EMD_PAIRS:
+def _transport_cost(pair: Pair, p: int) -> float:
+    """``min_π Σ π_ij |x_i − y_j|^p``, in the unit of the pair."""
+    n_pairs = len(pair.x.points) * len(pair.y.points)
+    if n_pairs > EMD_PAIRS:
         raise ValueError(
-            f"exact transport between {len(a.points):,} and {len(b.points):,} samples would take about "
-            f"{41e-9 * len(a.points) * len(b.points):.0f} GB; give max_samples (5,000, say), or use sliced_wasserstein"
+            f"exact transport between {len(pair.x.points):,} and {len(pair.y.points):,} samples "
+            f"would take about {1e-9 * EMD_BYTES * n_pairs:.0f} GB; give max_samples (5,000, say), "
+            "or use sliced_wasserstein"
         )
-    squared = squared_distances(a.points, b.points)
-    cost = (squared if p == 2 else squared.sqrt_()).cpu().numpy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        plan, log = ot.emd(
-            a.weights.cpu().numpy(),
-            b.weights.cpu().numpy(),
-            cost,
-            numItermax=EMD_ITERATIONS,
-            log=True,
-        )
-    if log["warning"] is not None:
+    cost = distances(pair.x.points, pair.y.points).pow_(p).cpu().numpy()
+    plan = _best_plan(cost, pair)
+    value = float(plan.mass @ cost[plan.rows, plan.columns])
+    if value - plan.lower > GAP * value + np.finfo(np.float64).eps * cost.max():
         warnings.warn(
-            f"the transport problem was not solved ({log['warning']}), so the Wasserstein distance is not exact; "
-            "lower max_samples, or rescale samples of extreme values",
+            "the transport problem was not solved, so the Wasserstein distance is not exact: "
+            f"it is at most {value ** (1 / p) * pair.unit:.6g}, and at least "
+            f"{max(plan.lower, 0) ** (1 / p) * pair.unit:.6g}; lower max_samples",
             stacklevel=3,
         )
-    # Distances of the pairs themselves: those of the cost matrix carry the rounding of |x|² + |y|² − 2 x·y.
-    i, j = np.nonzero(plan)
-    gap = np.linalg.norm(a.points.cpu().numpy()[i] - b.points.cpu().numpy()[j], axis=1)
-    return float(plan[i, j] @ gap**p)
+    return value
+
+
+def _best_plan(cost: np.ndarray, pair: Pair) -> Plan:
+    """Plan of least cost.
+
+    Costs that no good plan uses, such as those between groups far apart, would drown the others in
+    their rounding. They are cut off at a few times the dearest pair of the plan so far. A plan that
+    then uses none of them is the best of the whole problem: to cut off only lowers costs.
+    """
+    plan = _simplex(cost, pair)
+    dearest = float(cost.max())
+    for _ in range(CUTS):
+        used = float(cost[plan.rows, plan.columns].max())
+        if used == 0 or dearest <= FAR * used:
+            return plan
+        better = _simplex(np.minimum(cost, CUT * used), pair)
+        if cost[better.rows, better.columns].max() >= CUT * used:
+            return plan
+        plan, dearest = better, CUT * used
+    return plan
+
+
+def _simplex(cost: np.ndarray, pair: Pair) -> Plan:
+    """Solve by the network simplex of POT, costs around one and weights whole where they can be."""
+    import ot
+
+    unit = cost.max() or 1.0
+    a, b = _whole_weights(pair)
+    with warnings.catch_warnings():
+        # What it warns of is found out by the dual bound.
+        warnings.simplefilter("ignore")
+        plan, log = ot.emd(a, b, cost / unit, numItermax=EMD_ITERATIONS, log=True)
+    rows, columns = np.nonzero(plan)
+    mass = plan[rows, columns]
+    is_flow = mass > ROUNDING * np.minimum(a[rows], b[columns])
+    total = a.sum()
+    lower = _dual_bound(cost, a / total, b / total, unit * log["u"], unit * log["v"])
+    return Plan(rows[is_flow], columns[is_flow], mass[is_flow] / total, lower)
+
+
+def _whole_weights(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of both sides with one sum; of uniform samples whole numbers, which never round."""
+    n, m = len(pair.x.points), len(pair.y.points)
+    if pair.x.uniform and pair.y.uniform:
+        common = np.gcd(n, m)
+        return np.full(n, float(m // common)), np.full(m, float(n // common))
+    return pair.x.weights.cpu().numpy(), pair.y.weights.cpu().numpy()
+
+
+def _dual_bound(
+    cost: np.ndarray, a: np.ndarray, b: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> float:
+    """Lower bound ``a·u + b·v`` on the cost, with v lowered until ``u_i + v_j ≤ c_ij`` everywhere."""
+    allowed_v = np.full(len(v), np.inf)
+    for row, potential in zip(cost, u, strict=True):
+        np.minimum(allowed_v, row - potential, out=allowed_v)
+    return float(a @ u + b @ np.minimum(v, allowed_v))
 
 
 def _line_costs(a: Sample, b: Sample, u: Tensor, v: Tensor, p: int) -> Tensor:
-    """Sum of ``W_p^p`` over the rows of ``u (k, n)`` and ``v (k, m)``, the samples projected onto k lines."""
-    import torch
-
+    """Sum of ``W_p^p`` over the rows of ``u (k, n)`` and ``v (k, m)``: samples on k lines."""
     if a.uniform and b.uniform and u.shape == v.shape:
-        gap, width = _sorted(u)[0] - _sorted(v)[0], torch.full_like(u[:1], 1 / u.shape[1])
-    else:
-        (u, below_u), (v, below_v) = _quantiles(u, a), _quantiles(v, b)
-        k = max(len(below_u), len(below_v))
-        below = torch.cat([below_u.expand(k, -1), below_v.expand(k, -1)], 1)
-        level, order = _sorted(
-            below, ranks=True
-        )  # (k, n + m): both quantile functions are constant in between
-        width = level.diff(dim=1, prepend=level.new_zeros(k, 1))
-        from_u = order < below_u.shape[1]
-        gap = _constant_pieces(u, from_u) - _constant_pieces(v, ~from_u)
-    return ((gap.abs() if p == 1 else gap.square()) * width).sum()
+        gap = (_sorted(u) - _sorted(v)).abs()
+        return gap.pow(p).sum() / u.shape[1]
+    u, below_u = _quantiles(u, a)
+    v, below_v = _quantiles(v, b)
+    k = max(len(below_u), len(below_v))
+    below = torch.cat([below_u.expand(k, -1), below_v.expand(k, -1)], dim=1)
+    order = _order(below)
+    # Between neighbouring levels (k, n + m) both quantile functions are constant.
+    level = below.gather(1, order)
+    width = level.diff(dim=1, prepend=level.new_zeros(k, 1))
+    from_u = order < below_u.shape[1]
+    gap = (_constant_pieces(u, from_u) - _constant_pieces(v, ~from_u)).abs()
+    return (gap.pow(p) * width).sum()
 
 
 def _quantiles(u: Tensor, sample: Sample) -> tuple[Tensor, Tensor]:
-    """Sorted rows of ``u (k, n)`` and the mass up to each value, ``(k, n)``, or ``(1, n)`` for uniform weights."""
-    import torch
+    """Sorted rows of ``u (k, n)`` and the mass up to each value ``(k, n)``.
 
+    The mass is ``(1, n)`` for uniform weights.
+    """
     n = u.shape[1]
     if sample.uniform:
-        return _sorted(u)[0], torch.arange(1, n + 1, dtype=u.dtype, device=u.device)[None] / n
-    values, order = _sorted(u, ranks=True)
+        mass = torch.arange(1, n + 1, dtype=u.dtype, device=u.device)[None] / n
+        return _sorted(u), mass
+    order = _order(u)
     mass = sample.weights[order].cumsum(1)
-    return values, mass / mass[:, -1:]
+    return u.gather(1, order), mass / mass[:, -1:]
 
 
 def _constant_pieces(values: Tensor, own: Tensor) -> Tensor:
-    """Quantile functions of sorted rows ``values (k, n)`` before each merged level, ``own (1 or k, q)`` or the other's."""
-    passed = own.cumsum(1) - own.long()
-    return values.gather(1, passed.clamp_(max=values.shape[1] - 1).expand(len(values), -1))
+    """Quantile functions of sorted rows ``values (k, n)`` before each merged level.
+
+    ``own (1 or k, q)`` says which of the levels are theirs.
+    """
+    rank = (own.cumsum(1) - own.long()).clamp_(max=values.shape[1] - 1)
+    return values.gather(1, rank.expand(len(values), -1))
 
 
-def _sorted(u: Tensor, ranks: bool = False) -> tuple[Tensor, Tensor]:
-    """Rows in ascending order, and with ``ranks`` their indices."""
-    import torch
-
+def _sorted(u: Tensor) -> Tensor:
+    """Rows in ascending order."""
     if u.device.type != "cpu":
-        return torch.sort(u, dim=1)
+        return torch.sort(u, dim=1).values
     # NumPy's vectorised sort is ten times faster than torch's on a CPU.
-    if not ranks:
-        return torch.from_numpy(np.sort(u.numpy(), axis=1)), u
-    order = torch.from_numpy(np.argsort(u.numpy(), axis=1))
-    return u.gather(1, order), order
+    return torch.from_numpy(np.sort(u.numpy(), axis=1))
+
+
+def _order(u: Tensor) -> Tensor:
+    """Indices that put rows in ascending order."""
+    if u.device.type != "cpu":
+        return torch.argsort(u, dim=1)
+    return torch.from_numpy(np.argsort(u.numpy(), axis=1))
 
 
 def _check_power(p: int) -> None:
