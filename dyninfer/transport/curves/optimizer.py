@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dyninfer.learning.parallel import mean_over_processes
+from dyninfer.learning.training import AveragedOptimizer
+from dyninfer.learning.training.optimizer import copies
 from dyninfer.transport.curves.learned import LearnedCurve
 from dyninfer.transport.curves.residual import Measurement, ResidualStatistics
 
@@ -43,22 +44,26 @@ class CurveOptimizer:
     # lose a little.
     small = 0.5
     chances = 3  # runaways after which the curve stays where it began
-    final_rate = 0.05  # of the learning rate, at the last step
+    final_rate = 0.05  # of the learning rate, at the last move
+
+    # Where the game stands, beside the weights and the statistics.
+    _progress = ("steps", "last", "runaways", "start", "best", "best_spread", "action_bound")
 
     def __init__(
         self, curve: LearnedCurve, learning_rate: float, alone: int, last: int, every: int = 1
     ):
         self.curve, self.learning_rate = curve, learning_rate
         self.alone, self.last, self.every = alone, last, every
-        self.parameters = list(curve.parameters())
         # A shorter memory than usual: the opponent moves as well.
-        self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, betas=(0.9, 0.99))
+        adam = torch.optim.Adam(curve.parameters(), lr=learning_rate, betas=(0.9, 0.99))
+        self.n_moves = max(1, math.ceil((last - alone) / every))
+        self.updates = AveragedOptimizer(adam, self._schedule, ema_decay=0.99)
+        self.parameters = self.updates.parameters
         self.residual = ResidualStatistics(curve.samples.states.device)
-        self.average = self._copy()
-        self.start = self.best = self._copy()
+        self.start = self.best = copies(self.parameters)
         self.best_spread = math.inf
         self.action_bound = math.inf
-        self.steps = self.n_moves = self.runaways = 0
+        self.steps = self.runaways = 0
 
     @property
     def moves(self) -> bool:
@@ -97,48 +102,33 @@ class CurveOptimizer:
         if measurement is not None:
             self.residual.update(measurement)
             if self.moves:
-                self._move()
-        self.optimizer.zero_grad(set_to_none=True)
+                self.updates.step()
+        self.updates.zero_grad()
         self.steps += 1
         if self.steps == self.alone < self.last:
             self._begin()
         if self.alone < self.steps <= self.last and self.steps % self.check_every == 0:
             self._guard()
-        if self.steps == self.last and self.n_moves:
-            self._put(self.average)
+        if self.steps == self.last and self.updates.n_steps:
+            self.updates.put(self.updates.average)
 
     def restart(self) -> None:
         """Take the curve as it is now for the place where it began."""
-        self.average = self._copy()
-        self.start = self.best = self._copy()
+        self.start = self.best = copies(self.parameters)
+        self.updates.restart(self.start)
+        # Whoever brought the curve here may have left gradients.
+        self.updates.zero_grad()
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as tensors and numbers."""
-        return {
-            "parameters": self._copy(),
-            "average": self.average,
-            "best": self.best,
-            "start": self.start,
-            "best_spread": self.best_spread,
-            "action_bound": self.action_bound,
-            "learning_rate": self.learning_rate,
-            "last": self.last,
-            "steps": self.steps,
-            "n_moves": self.n_moves,
-            "runaways": self.runaways,
-            "optimizer": self.optimizer.state_dict(),
-            "residual": self.residual.state(),
-        }
+        progress = {name: getattr(self, name) for name in self._progress}
+        return progress | {"moved": self.updates.state(), "residual": self.residual.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
-        self._put(state["parameters"])
-        self.average, self.best, self.start = state["average"], state["best"], state["start"]
-        self.best_spread, self.action_bound = state["best_spread"], state["action_bound"]
-        self.learning_rate, self.last = state["learning_rate"], state["last"]
-        self.steps, self.n_moves = state["steps"], state["n_moves"]
-        self.runaways = state["runaways"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name in self._progress:
+            setattr(self, name, state[name])
+        self.updates.restore(state["moved"])
         self.residual.restore(state["residual"])
 
     def _may_move_or_measure(self) -> bool:
@@ -153,20 +143,14 @@ class CurveOptimizer:
         room = self.limit * torch.maximum(residual.unit, residual.pair_action.abs())
         self.action_bound = float(residual.pair_action + room)
 
-    def _move(self) -> None:
-        mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
-        cosine = 0.5 * (1 - math.cos(math.pi * self.part_left))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * (self.final_rate + (1 - self.final_rate) * cosine)
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.n_moves += 1
-        decay = min(0.99, (1 + self.n_moves) / (10 + self.n_moves))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+    def _schedule(self, move: int) -> float:
+        """Multiple of the learning rate: a cosine over all moves."""
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, move / self.n_moves)))
+        return self.final_rate + (1 - self.final_rate) * cosine
 
     def _guard(self) -> None:
         """Keep the curve if it is the best so far, and put it back if it ran away."""
-        if self.n_moves == 0:
+        if self.updates.n_steps == 0:
             return
         spread, action = float(self.residual.spread), float(self.residual.pair_action)
         bound = self.limit * max(self.best_spread, self.small)
@@ -176,18 +160,17 @@ class CurveOptimizer:
         if not within:
             self._put_back(spread, action)
         elif spread < self.best_spread:
-            self.best_spread, self.best = spread, self._copy()
+            self.best_spread, self.best = spread, copies(self.parameters)
 
     def _put_back(self, spread: float, action: float) -> None:
         self.runaways += 1
-        self.learning_rate *= 0.5
-        outcome = f"was put back and its learning rate halved to {self.learning_rate:.2g}"
+        self.updates.slow_down(0.5)
+        rate = self.learning_rate * self.updates.slowdown
+        outcome = f"was put back and its learning rate halved to {rate:.2g}"
         if self.runaways == self.chances:
             self.best, self.last = self.start, self.steps
             outcome = "stays where it began"
-        self._put(self.best)
-        self.average = [p.clone() for p in self.best]
-        self.optimizer.state.clear()
+        self.updates.restart(self.best)
         self.residual.forget()
         logger.warning(
             "step %d: the density curve ran away (Hamilton-Jacobi residual %.3g of the kinetic "
@@ -199,11 +182,3 @@ class CurveOptimizer:
             self.action_bound,
             outcome,
         )
-
-    def _copy(self) -> list[Tensor]:
-        return [p.detach().clone() for p in self.parameters]
-
-    def _put(self, values: list[Tensor]) -> None:
-        with torch.no_grad():
-            for p, value in zip(self.parameters, values, strict=True):
-                p.copy_(value)
