@@ -79,6 +79,7 @@ def run_demo(
     from dyninfer import ActionMatching, Snapshots, datasets
     from dyninfer.report import add_interpolation, verdict, write_report
 
+    # Wall time: what a user waits for.
     start = time.perf_counter()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

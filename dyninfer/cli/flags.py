@@ -88,21 +88,24 @@ def of_parts(flag: Flag, argv: Sequence[str]) -> dict[str, list[Flag]]:
     return {title: flags for title, flags in groups.items() if flags}
 
 
-def add(group: Any, flags: Iterable[Flag], prefix: str = "", taken: Collection[str] = ()) -> None:
+def add(
+    group: Any, flags: Iterable[Flag], prefix: str = "", reserved: Collection[str] = ()
+) -> None:
     """Add flags to a parser; those that are not given leave no trace in the result.
 
-    ``prefix`` goes before the name in the result and, where the plain name is ``taken``, on the
+    ``prefix`` goes before the name in the result and, where the plain name is ``reserved``, on the
     command line.
     """
     for flag in flags:
         option = flag.option
-        if flag.name in taken:
+        if flag.name in reserved:
             option = f"--{prefix}{option.removeprefix('--')}"
         group.add_argument(
             option,
             dest=prefix + flag.name,
+            # Python knows the defaults; what is not given stays ungiven.
             default=argparse.SUPPRESS,
-            help=_help(flag).replace("%", "%%"),
+            help=_help(flag).replace("%", "%%"),  # argparse formats help texts
             **(argument_options(flag.annotation) or {}),
         )
 

@@ -134,6 +134,7 @@ class Reader:
 
 def _choice(values: Sequence[Any], optional: bool) -> dict[str, Any]:
     """Options of an argument that takes one of some values."""
+    # Written "none".
     if optional:
         values = [*values, None]
     by_text = {written(value): value for value in values}

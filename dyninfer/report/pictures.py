@@ -57,6 +57,7 @@ def pictures(
     from dyninfer.plotting.style import canvas
 
     first, last = observed.times[[0, -1]]
+    # Every observed time too: the populations are drawn there.
     times = np.union1d(np.linspace(first, last, N_TIMES), observed.times)
     traj = model.simulate(observed, times, seed=seed)
     keys = {"use_rep": model.source_["use_rep"], "time_key": model.source_["time_key"]}
@@ -82,6 +83,7 @@ def pictures(
         ("Distance between simulated and observed population at every time.", scores),
         ("Training loss and validation; the weights of the marked step are the model.", training),
     ]
+    # Weights are there where mass changes.
     if traj.log_weights is not None:
         growth, ((left, right),) = canvas((9.4, 3.9), 1, 2)
         pl.growth(model, data, time_unit=time_unit, ax=(left, right), seed=seed)

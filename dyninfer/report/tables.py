@@ -96,6 +96,7 @@ def settings(model: SnapshotEstimator) -> dict[str, str]:
     for name, value in model.get_params(deep=False).items():
         if name != "training":
             lines[name] = str(value)
+    # Those that were used, with what was chosen for the data filled in.
     for name, value in model.training_.get_params(deep=False).items():
         lines[f"training.{name}"] = str(value)
     return lines

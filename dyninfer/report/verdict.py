@@ -55,6 +55,7 @@ def add_interpolation(
     table[columns] = np.nan
     for row, time in table["time"].items():
         k = data.index(time)
+        # The ends have a neighbour on one side only.
         if k == 0 or k == data.n_times - 1:
             continue
         points, mass = _interpolated(data, k, seed)
@@ -65,6 +66,7 @@ def add_interpolation(
             y_weights=data.weights_at(time),
             metrics=names,
             max_samples=max_samples,
+            # The floor is that of the data, and in the table already.
             floor=False,
             seed=seed,
         )
@@ -159,6 +161,7 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
         f"Two halves of the observed cells are {_short(floor)} apart, "
         "which is about the best score that so few cells allow.",
     ]
+    # Where unmoved cells score as well as the floor, there was nothing to gain.
     if unmoved > floor > 0:
         gain = (unmoved - score) / (unmoved - floor)
         sentences.append(

@@ -44,6 +44,7 @@ class Simulator:
         """
         from dyninfer.data.snapshots import Snapshots
 
+        # Before the seeds of the samples are derived from it: those are never negative.
         check_seed(seed)
         times = np.array([float(t) for t in times])
         samples = []
@@ -81,6 +82,7 @@ def check_draw(n: int, seed: int, t: float = 0.0) -> None:
 def check_times(times: Iterable[float]) -> list[float]:
     """Return increasing times from zero on as floats, or raise a ValueError."""
     values = [float(t) for t in times]
+    # Not "not any(<= 0)", which a NaN would pass.
     increasing = all(np.diff(values) > 0)
     if not values or values[0] < 0 or not increasing:
         raise ValueError(f"times must be increasing and not negative, found {values}")

@@ -80,6 +80,7 @@ class BirthDeath:
             )
         stationary = self.stationary()
         birth = self._rates[0].numpy()
+        # From each number to the next: on the way up, none is left out.
         time = 0.0
         for k in range(start, target):
             time += stationary[: k + 1].sum() / (stationary[k] * birth[k])

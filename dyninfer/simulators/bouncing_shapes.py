@@ -110,6 +110,7 @@ class BouncingShapes:
         centre = low + (high - low) * torch.rand(each, generator=g, dtype=torch.float64)
         velocity = self._velocities(-_FASTEST, each, stream(seed, "first velocities"))
         bounces = (n, n_frames, self.n_shapes, 2)
+        # One of each for every frame, used or not, so that no draw depends on an earlier one.
         away = self._velocities(1, bounces, stream(seed, "away from the wall"))
         along = self._velocities(-_FASTEST, bounces, stream(seed, "along the wall"))
         centres = [centre]
@@ -120,6 +121,7 @@ class BouncingShapes:
             bounced = torch.where(wall != 0, wall * away[:, k], along[:, k])
             at_wall = (wall != 0).any(-1, keepdim=True)
             velocity = torch.where(at_wall, bounced, velocity)
+            # What overshot the wall begins again at it.
             centre = centre.clamp(low, high)
             centres.append(centre)
         return shapes, torch.stack(centres, dim=1)
@@ -132,6 +134,7 @@ class BouncingShapes:
         Tensor, ``(..., size, size)``
             Grey values from 0 to 1.
         """
+        # Middles of the pixels.
         pixel = torch.arange(self.size, dtype=centres.dtype, device=centres.device) + 0.5
         y, x = (pixel - centres.unsqueeze(-1)).unbind(-2)  # (..., n_shapes, size) each
         half = self.size * self.width / 2
@@ -139,6 +142,7 @@ class BouncingShapes:
         number = shapes[..., None, None]
         angular = torch.where(number == 1, square, triangle)
         grey = torch.where(number == 0, disc, angular)
+        # Where shapes overlap, white is white.
         return grey.sum(-3).clamp(max=1)
 
     @property
@@ -158,11 +162,14 @@ def _coverage(y: Tensor, x: Tensor, half: float) -> tuple[Tensor, Tensor, Tensor
 
     From the distances of a pixel's middle to the sides of the shape.
     """
-    disc = _inside((x.square() + y.square()).sqrt() - half)
-    square = _inside(x.abs() - half) * _inside(y.abs() - half)
+    radius = (x.square() + y.square()).sqrt()
+    disc = _inside(radius - half)
+    across, down = x.abs(), y.abs()
+    square = _inside(across - half) * _inside(down - half)
     # A side of the triangle rises by 2 in 1, so its normal has the length √5.
-    sides = _inside((2 * x.abs() - y - half) / math.sqrt(5))
-    return disc, square, sides * square
+    beyond_side = (2 * across - y - half) / math.sqrt(5)
+    triangle = _inside(beyond_side) * square
+    return disc, square, triangle
 
 
 def _inside(distance: Tensor) -> Tensor:

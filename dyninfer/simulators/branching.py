@@ -85,24 +85,30 @@ class BranchingPopulation(Simulator):
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−speed ∇V``, shape ``(n, d)``."""
-        first, second, rest = x[:, :1], x[:, 1:2], x[:, 2:]
-        along = first - 2 - 0.5 * second.square()
-        across = second * (second.square() - first + 1)
-        return -self.speed * torch.cat([along, across, rest], dim=1)
+        maturation, fate = x[:, :1], x[:, 1:2]
+        rest = x[:, 2:]
+        square = fate.square()
+        along = maturation - 2 - square / 2
+        across = fate * (square - maturation + 1)
+        slope = torch.cat([along, across, rest], dim=1)
+        return -self.speed * slope
 
     def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−speed V``, shape ``(n,)``."""
-        first = x[:, 0]
+        maturation = x[:, 0]
         square = x[:, 1].square()
-        valley = (first - 2).square() - (first - 1) * square + square.square() / 2
+        along = (maturation - 2).square()
+        across = square.square() / 2 - (maturation - 1) * square
         rest = x[:, 2:].square().sum(-1)
-        return -self.speed * (valley + rest) / 2
+        energy = (along + across + rest) / 2
+        return -self.speed * energy
 
     def rates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Division and death rates of cells at ``x``, each ``(n,)``, per time unit."""
         upper = torch.sigmoid(x[:, 1] / self.switch)
-        birth = self.birth_lower + (self.birth_upper - self.birth_lower) * upper
-        death = self.death_lower + (self.death_upper - self.death_lower) * upper
+        lower = 1 - upper
+        birth = upper * self.birth_upper + lower * self.birth_lower
+        death = upper * self.death_upper + lower * self.death_lower
         return birth, death
 
     def growth(self, t: Tensor | float, x: Tensor) -> Tensor:
@@ -147,6 +153,7 @@ class BranchingPopulation(Simulator):
         ``(b+d)/(b−d) e^{(b−d)t} (e^{(b−d)t} − 1)``, and ``2bt`` where ``b = d``.
         """
         birth, death = self._constant_rates()
+        # The limit of what follows, which would be 0/0.
         if birth == death:
             return 2 * birth * t
         mean = self.count_mean(t)
@@ -208,6 +215,8 @@ def branch(
     h = t / n_steps
     for k in range(n_steps):
         time = k * h
+        # The same noise in both stages: with a noise that does not depend on the state, the
+        # average of the two slopes is then of second order.
         noise = sigma * math.sqrt(h) * torch.randn(x.shape, generator=g)
         slope = drift(time, x)
         slope_after = drift(time + h, x + h * slope + noise)
@@ -229,12 +238,18 @@ def birth_death_offspring(birth: Tensor, death: Tensor, h: float, g: torch.Gener
     where ``r = (E − 1) / (bE − d)`` and ``E = e^{(b−d)h}`` (Kendall 1948, Annals of Mathematical
     Statistics 19, 1).
     """
+    # float64, for the exponents of rare events.
     birth = birth.double()
     death = death.double()
-    net = (birth - death) * h
     # (E − 1) / (bE − d) with both sides divided by (b − d) h; stays finite where b = d.
-    quotient = torch.where(net.abs() < 1e-8, torch.ones_like(net), torch.expm1(net) / net)
-    r = h * quotient / (1 + birth * h * quotient)
+    net = (birth - death) * h
+    series = torch.ones_like(net)
+    quotient = torch.where(net.abs() < 1e-8, series, torch.expm1(net) / net)
+    span = h * quotient
+    r = span / (1 + birth * span)
+    alpha = death * r
+    beta = birth * r
     u, v = torch.rand(2, len(birth), generator=g, dtype=torch.float64)
-    more = (torch.log1p(-v) / torch.log(birth * r)).floor().long()
-    return torch.where(u < death * r, 0, 1 + more)
+    # The rest of a geometric count, by inverting its distribution function.
+    more = torch.log1p(-v) / torch.log(beta)
+    return torch.where(u < alpha, 0, 1 + more.floor().long())

@@ -32,6 +32,7 @@ _JUMPS = (
     ("left", "fate B", 0.3),
     ("right", "fate C", 0.5),
 )
+# In the plane the tree lies on its side, time to the right.
 _CENTRES = ((0.0, 0.0), (1.0, 0.7), (1.0, -0.7), (2.0, 1.2), (2.0, 0.3), (2.0, -0.9))
 
 
@@ -158,6 +159,7 @@ class CellStates:
         days_of, clones_of, states_of = [], [], []
         for day in check_times(days):
             state, clone = self._grow(state, clone, day - now, g)
+            # Cells are destroyed by the measurement: what was captured does not go on.
             captured = torch.rand(len(state), generator=g) < self.capture
             clones_of.append(clone[captured])
             states_of.append(state[captured])
@@ -218,10 +220,12 @@ class CellStates:
         # An event is a jump to a state, or after those a division, or a death.
         division, death = n_states, n_states + 1
         rates = torch.cat([jumps, self._birth[:, None], self._death[:, None]], dim=1)
+        # float64, for many short waiting times are taken off.
         time_left = torch.full_like(state, span, dtype=torch.float64)
         states, clones = [], []
         while len(state) > 0:
             u = torch.rand(len(state), generator=g, dtype=torch.float64)
+            # A state without events waits for ever, by a division by zero.
             waiting_time = -torch.log1p(-u) / rates.sum(1)[state]
             time_left = time_left - waiting_time
             goes_on = time_left > 0
@@ -230,6 +234,7 @@ class CellStates:
             state, clone, time_left = state[goes_on], clone[goes_on], time_left[goes_on]
             if len(state) == 0:
                 break
+            # Which event comes first does not depend on when.
             event = torch.multinomial(rates[state], 1, generator=g)[:, 0]
             state = torch.where(event < n_states, event, state)
             copies = 1 + (event == division).long() - (event == death).long()

@@ -82,9 +82,10 @@ class DoubleWell(Simulator):
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−∇V``, shape ``(n, d)``."""
-        first, rest = x[:, :1], x[:, 1:]
+        first = x[:, :1]
         along = -4 * self.barrier * first * (first.square() - 1)
-        return torch.cat([along, -self.stiffness * rest], dim=1)
+        across = -self.stiffness * x[:, 1:]
+        return torch.cat([along, across], dim=1)
 
     def energy(self, first: Tensor, rest: Tensor | None = None) -> Tensor:
         """``V`` of the first coordinate ``(...)`` and, if given, of the others ``(..., d − 1)``."""
@@ -95,10 +96,12 @@ class DoubleWell(Simulator):
 
     def stationary_log_density(self, x: Tensor) -> Tensor:
         """``log`` of the normalised stationary density ``∝ e^{−2V/σ²}``, shape ``(n,)``."""
-        exponent = -2 * self.energy(x[:, 0], x[:, 1:]) / self.sigma**2
-        # Of each other coordinate, which is Gaussian with variance σ²/2b.
-        log_gaussian = 0.5 * math.log(math.pi * self.sigma**2 / self.stiffness)
-        return exponent - self._log_normaliser - (self.dimension - 1) * log_gaussian
+        square = self.sigma**2
+        log_weight = -2 * self.energy(x[:, 0], x[:, 1:]) / square
+        # Each other coordinate is Gaussian with variance σ²/2b.
+        log_norm = math.log(math.pi * square / self.stiffness) / 2
+        n_others = self.dimension - 1
+        return log_weight - self._log_normaliser - n_others * log_norm
 
     def stationary_score(self, x: Tensor) -> Tensor:
         """``∇ log`` of the stationary density, ``2 drift / σ²``, shape ``(n, d)``."""
@@ -129,19 +132,9 @@ class DoubleWell(Simulator):
         the default parameters.
         """
         check_draw(n, seed, t)
-        edges = self._grid[0]
-        _, density = self.marginal_density(t)
-        mass = np.cumsum(density * np.diff(edges))
-        distribution = np.concatenate([[0.0], mass / mass[-1]])
-        u = torch.rand(n, generator=stream(seed, "first coordinate"), dtype=torch.float64)
-        first = torch.from_numpy(np.interp(u.numpy(), distribution, edges))
-
-        decay = math.exp(-2 * self.stiffness * t)
-        stationary_variance = self.sigma**2 / (2 * self.stiffness)
-        variance = decay * self.initial_std**2 + (1 - decay) * stationary_variance
-        g = stream(seed, "other coordinates")
-        noise = torch.randn(n, self.dimension - 1, generator=g, dtype=torch.float64)
-        return torch.cat([first[:, None], math.sqrt(variance) * noise], dim=1).float()
+        first = self._sample_first(t, n, stream(seed, "first coordinate"))
+        rest = self._sample_rest(t, n, stream(seed, "other coordinates"))
+        return torch.cat([first, rest], dim=1).float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0, dt: float = 1e-3) -> Paths:
         """Simulate ``n`` individuals with steps of ``dt`` and record them at increasing times."""
@@ -182,13 +175,15 @@ class DoubleWell(Simulator):
                 raise ValueError(
                     f"{name} must be between {-reach:.3g} and {reach:.3g}, found {x!r}"
                 )
+        # The potential is even.
         if start > target:
             start, target = -start, -target
         y = np.linspace(-self._reach(_FAR), target, _POINTS)
-        exponent = 2 * self.energy(torch.from_numpy(y)).numpy() / self.sigma**2
+        exponent = self._exponent(y)
         below = cumulative_simpson(np.exp(-exponent), x=y, initial=0)
         time = cumulative_simpson(np.exp(exponent) * below, x=y, initial=0)
-        return float(2 / self.sigma**2 * (time[-1] - np.interp(start, y, time)))
+        from_start = time[-1] - np.interp(start, y, time)
+        return float(2 / self.sigma**2 * from_start)
 
     @property
     def relaxation_rate(self) -> float:
@@ -210,15 +205,37 @@ class DoubleWell(Simulator):
         start = abs(self.initial_mean) + 8 * self.initial_std
         reach = max(self._reach(_EDGE), start)
         edges = np.linspace(-reach, reach, _CELLS + 1)
-        middles = torch.from_numpy((edges[1:] + edges[:-1]) / 2)
-        climb = np.diff(2 * self.energy(middles).numpy() / self.sigma**2)
+        middles = (edges[1:] + edges[:-1]) / 2
+        climb = np.diff(self._exponent(middles))
         width = edges[1] - edges[0]
         hop = self.sigma**2 / (2 * width**2)
         # Scharfetter and Gummel's rates, by a function that never overflows.
         return edges, hop / exprel(climb), hop / exprel(-climb)
 
+    def _sample_first(self, t: float, n: int, g: torch.Generator) -> Tensor:
+        """x₁ of ``n`` individuals, ``(n, 1)``."""
+        edges, _, _ = self._grid
+        _, density = self.marginal_density(t)
+        mass = np.cumsum(density * np.diff(edges))
+        distribution = np.concatenate([[0.0], mass / mass[-1]])
+        u = torch.rand(n, 1, generator=g, dtype=torch.float64)
+        return torch.from_numpy(np.interp(u.numpy(), distribution, edges))
+
+    def _sample_rest(self, t: float, n: int, g: torch.Generator) -> Tensor:
+        """The other coordinates ``(n, d − 1)``, Ornstein-Uhlenbeck processes around zero."""
+        decay = math.exp(-2 * self.stiffness * t)
+        at_rest = self.sigma**2 / (2 * self.stiffness)
+        variance = decay * self.initial_std**2 + (1 - decay) * at_rest
+        noise = torch.randn(n, self.dimension - 1, generator=g, dtype=torch.float64)
+        return math.sqrt(variance) * noise
+
     def _potential(self, t: Tensor | float, x: Tensor) -> Tensor:
         return -self.energy(x[:, 0], x[:, 1:])
+
+    def _exponent(self, first: np.ndarray) -> np.ndarray:
+        """``2V/σ²`` along the first coordinate."""
+        energy = self.energy(torch.from_numpy(first)).numpy()
+        return 2 * energy / self.sigma**2
 
     def _reach(self, exponent: float) -> float:
         """The x₁ at which ``2V/σ²`` is ``exponent``."""
@@ -229,7 +246,7 @@ class DoubleWell(Simulator):
     def _log_normaliser(self) -> float:
         reach = self._reach(_EDGE)
         x = np.linspace(-reach, reach, _POINTS)
-        weight = np.exp(-2 * self.energy(torch.from_numpy(x)).numpy() / self.sigma**2)
+        weight = np.exp(-self._exponent(x))
         return math.log(np.trapezoid(weight, x))
 
 
@@ -246,21 +263,29 @@ def exponential_of_generator(up: np.ndarray, down: np.ndarray, start: np.ndarray
     start : array ``(m,)``
         Probabilities at first.
     """
-    n = 20
-    theta = np.pi * np.arange(1, n, 2) / n  # the upper half; the lower one is its conjugate
-    # The constants of the best such contour, from that paper.
-    angle = 0.6407 * theta
-    z = n * (0.5017 * theta / np.tan(angle) - 0.6122 + 0.2645j * theta)
-    slope = n * (0.5017 / np.tan(angle) - 0.5017 * angle / np.sin(angle) ** 2 + 0.2645j)
-    weights = -2j / n * np.exp(z) * slope
+    nodes, weights = _talbot_contour(20)
     bands = np.zeros((3, len(start)), dtype=complex)
     bands[0, 1:] = -down
     bands[2, :-1] = -up
     total = np.zeros(len(start))
-    for node, weight in zip(z, weights, strict=True):
-        bands[1] = node + _leaving(up, down)
-        total += (weight * solve_banded((1, 1), bands, start)).real
+    leaving = _leaving(up, down)
+    for node, weight in zip(nodes, weights, strict=True):
+        bands[1] = node + leaving
+        resolvent = solve_banded((1, 1), bands, start)
+        total += (weight * resolvent).real
     return total
+
+
+def _talbot_contour(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of half the contour; the other half is its conjugate."""
+    theta = np.pi * np.arange(1, n, 2) / n
+    # The constants of the best such contour, from that paper.
+    angle = 0.6407 * theta
+    cotangent = 1 / np.tan(angle)
+    nodes = n * (0.5017 * theta * cotangent - 0.6122 + 0.2645j * theta)
+    slope = cotangent - angle / np.sin(angle) ** 2
+    weights = -2j * np.exp(nodes) * (0.5017 * slope + 0.2645j)
+    return nodes, weights
 
 
 def _leaving(up: np.ndarray, down: np.ndarray) -> np.ndarray:

@@ -70,9 +70,10 @@ class FlashingRatchet:
         it.
         """
         log = generator[..., :3, :3].clamp(min=_SMALLEST_RATE).log()
+        downhill = torch.tril(log, -1) - torch.triu(log, 1).mT
         # A neighbour's log-rate is half the potential, that between the ends the whole of it.
-        neighbours = log[..., 1, 0] + log[..., 2, 1] - log[..., 0, 1] - log[..., 1, 2]
-        ends = log[..., 2, 0] - log[..., 0, 2]
+        neighbours = downhill[..., 1, 0] + downhill[..., 2, 1]
+        ends = downhill[..., 2, 0]
         switch_off = torch.diagonal(generator[..., :3, 3:], dim1=-2, dim2=-1)
         switch_on = torch.diagonal(generator[..., 3:, :3], dim1=-2, dim2=-1)
         off = generator[..., 3:, 3:]

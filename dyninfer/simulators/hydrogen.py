@@ -156,6 +156,7 @@ class HydrogenSuperposition(Simulator):
         from dyninfer.simulation import simulate, solvers
 
         start = self._draw(times[0], n, subseed(seed, "start"))
+        # Near the lines where ψ is zero particles are fast: steps follow them.
         solver = solvers.Tsit5(rtol=_TOLERANCE, atol=_TOLERANCE * self.bohr_radius)
         return simulate(self.process(), start, times, solver=solver)
 
@@ -165,6 +166,7 @@ class HydrogenSuperposition(Simulator):
         psi = torch.zeros_like(x[:, 0])
         gradient = torch.zeros_like(x)
         for state, energy in zip(self._eigenstates, self.energies, strict=True):
+            # Equal parts of all states.
             phase = torch.exp(-1j * energy * t) / math.sqrt(len(self.states))
             value, slope = state(x)
             psi = psi + phase * value
@@ -190,9 +192,11 @@ class HydrogenSuperposition(Simulator):
             for k, state in enumerate(self._eigenstates):
                 x[which == k] = state.place(u[which == k, :3])
             for state in self._eigenstates:
-                envelope += state(x)[0].abs().square()
-            accepted.append(x[u[:, 3] * envelope < self.density(t, x)])
-            missing -= len(accepted[-1])
+                psi, _ = state(x)
+                envelope += psi.abs().square()
+            below = u[:, 3] * envelope < self.density(t, x)
+            accepted.append(x[below])
+            missing -= int(below.sum())
         return torch.cat(accepted)[:n]
 
     @cached_property
@@ -219,6 +223,7 @@ class Eigenstate:
         self.order = abs(m)
         self.sign = 1 if m >= 0 else -1
         self.decay = 1 / (n * bohr_radius)
+        # SciPy writes the highest power first, NumPy the lowest.
         laguerre = Polynomial(genlaguerre(n - l - 1, 2 * l + 1).coef[::-1])
         self.laguerre = laguerre(Polynomial([0, 2 * self.decay]))  # of r
         legendre_l = Polynomial(legendre.leg2poly([0] * l + [1]))
@@ -229,6 +234,7 @@ class Eigenstate:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)`` at ``x`` ``(n, 3)``."""
         z = x[:, 2]
         square = x.square().sum(-1)
+        # At the nucleus itself the gradient is taken a hair away from it.
         r = square.sqrt().clamp_min(torch.finfo(x.dtype).tiny)
         shell = self.norm * torch.exp(-self.decay * r)
         f = shell * _horner(self.laguerre, r)
@@ -251,12 +257,14 @@ class Eigenstate:
 
         Radius and cos θ by inverting their distribution functions.
         """
-        r = torch.from_numpy(np.interp(u[:, 0].numpy(), *self._radial_distribution))
-        cos = torch.from_numpy(np.interp(u[:, 1].numpy(), *self._polar_distribution))
+        for_r, for_cos, for_phi = u.unbind(1)
+        r = _inverted(self._radial_distribution, for_r)
+        cos = _inverted(self._polar_distribution, for_cos)
         sin = (1 - cos.square()).sqrt()
-        phi = 2 * math.pi * u[:, 2]
-        direction = torch.stack([sin * torch.cos(phi), sin * torch.sin(phi), cos], dim=1)
-        return r.unsqueeze(-1) * direction
+        phi = 2 * math.pi * for_phi
+        x = sin * torch.cos(phi)
+        y = sin * torch.sin(phi)
+        return r.unsqueeze(-1) * torch.stack([x, y, cos], dim=1)
 
     def _radial_norm(self, n: int, l: int) -> float:
         scale = 2 * self.decay
@@ -281,20 +289,26 @@ class Eigenstate:
         for k in range(degree % 2, degree + 1, 2):
             p = float(self.polar.coef[k])
             j = (degree - k) // 2
-            q = q + p * z**k * s**j
+            z_power = z**k
+            s_power = s**j
+            q = q + p * z_power * s_power
             if k:
-                dq_dz = dq_dz + p * k * z ** (k - 1) * s**j
+                slope = k * z ** (k - 1)
+                dq_dz = dq_dz + p * slope * s_power
             if j:
-                dq_ds = dq_ds + p * j * z**k * s ** (j - 1)
+                slope = j * s ** (j - 1)
+                dq_ds = dq_ds + p * z_power * slope
         return q, dq_dz, dq_ds
 
     @cached_property
     def _radial_distribution(self) -> tuple[np.ndarray, np.ndarray]:
         """Distribution function of r, and r."""
         # Thirty decay lengths and more for every power of r: what lies beyond is below float64.
-        reach = (30 + 4 * (self.laguerre.degree() + self.l)) / self.decay
+        power = self.laguerre.degree() + self.l
+        reach = (30 + 4 * power) / self.decay
         r = np.linspace(0, reach, _POINTS)
-        amplitude = r ** (self.l + 1) * np.exp(-self.decay * r) * self.laguerre(r)
+        polynomial = r ** (self.l + 1) * self.laguerre(r)
+        amplitude = polynomial * np.exp(-self.decay * r)
         below = cumulative_simpson(amplitude**2, x=r, initial=0)
         # Simpson's rule may fall by a rounding error, and an inverse needs a rising function.
         return np.maximum.accumulate(below) / below.max(), r
@@ -302,15 +316,23 @@ class Eigenstate:
     @cached_property
     def _polar_distribution(self) -> tuple[np.ndarray, np.ndarray]:
         """Distribution function of cos θ, and cos θ."""
-        density = Polynomial([1, 0, -1]) ** self.order * self.polar**2
+        sin_square = Polynomial([1, 0, -1])  # of cos θ
+        density = sin_square**self.order * self.polar**2
         cos = np.linspace(-1, 1, _POINTS)
         below = density.integ(lbnd=-1)(cos)
         return np.maximum.accumulate(below) / below.max(), cos
 
 
+def _inverted(distribution: tuple[np.ndarray, np.ndarray], u: Tensor) -> Tensor:
+    """Values at which a tabulated distribution function is ``u``."""
+    below, values = distribution
+    return torch.from_numpy(np.interp(u.numpy(), below, values))
+
+
 def _horner(polynomial: Polynomial, x: Tensor) -> Tensor:
     """Evaluate a polynomial at a tensor."""
     value = torch.zeros_like(x)
+    # Horner's rule: no powers, which overflow far from the nucleus.
     for coefficient in polynomial.coef[::-1]:
         value = value * x + float(coefficient)
     return value

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,7 +90,8 @@ class OrnsteinUhlenbeck(Simulator):
     def score(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``∇ log ρ_t(x) = −(x − m(t)) / v(t)``, shape ``(n, d)``."""
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
-        return -(x - self.marginal_mean(t)) / self.marginal_variance(t).unsqueeze(-1)
+        variance = self.marginal_variance(t).unsqueeze(-1)
+        return -(x - self.marginal_mean(t)) / variance
 
     def probability_flow(self, t: Tensor | float, x: Tensor) -> Tensor:
         """Velocity without noise of the same marginals, ``drift − ½ σ² score``, ``(n, d)``."""
@@ -108,7 +110,8 @@ class OrnsteinUhlenbeck(Simulator):
         t = _time(t)
         start = vector(self.initial_mean, self.dimension, "initial_mean").to(t)
         mean = self._mean_like(t)
-        return mean + torch.exp(-self.rate * t).unsqueeze(-1) * (start - mean)
+        decay = torch.exp(-self.rate * t).unsqueeze(-1)
+        return mean + decay * (start - mean)
 
     def marginal_variance(self, t: Tensor | float) -> Tensor:
         """``v(t)`` of each coordinate, the shape of ``t``."""
@@ -118,6 +121,7 @@ class OrnsteinUhlenbeck(Simulator):
 
     def transition_variance(self, gap: Tensor | float) -> Tensor:
         """Variance of ``X_{s+gap}`` given ``X_s``, ``σ²/2θ (1 − e^{−2θ gap})``."""
+        # expm1, so that short gaps do not lose their digits.
         return -self.stationary_variance * torch.expm1(-2 * self.rate * _time(gap))
 
     @property
@@ -127,29 +131,34 @@ class OrnsteinUhlenbeck(Simulator):
 
     def autocovariance(self, s: float, t: float) -> float:
         """Covariance of one coordinate at two times, ``e^{−θ|t−s|} v(min(s, t))``."""
-        return math.exp(-self.rate * abs(t - s)) * self.marginal_variance(min(s, t)).item()
+        earlier = self.marginal_variance(min(s, t)).item()
+        return math.exp(-self.rate * abs(t - s)) * earlier
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` exact samples of the distribution at time ``t``, ``(n, d)`` float32."""
         check_draw(n, seed, t)
         g = stream(seed, "sample")
         noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
-        return (self.marginal_mean(t) + self.marginal_variance(t).sqrt() * noise).float()
+        std = self.marginal_variance(t).sqrt()
+        x = self.marginal_mean(t) + std * noise
+        return x.float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Draw ``n`` individuals at increasing times by the exact transitions: no time stepping."""
         times = check_times(times)
         check_draw(n, seed)
         g = stream(seed, "paths")
-        noise = torch.randn(len(times), n, self.dimension, generator=g, dtype=torch.float64)
+        shape = (len(times), n, self.dimension)
+        noise = torch.randn(shape, generator=g, dtype=torch.float64)
         mean = self._mean_like(noise)
-        start = self.marginal_mean(times[0]) + self.marginal_variance(times[0]).sqrt() * noise[0]
-        states = [start]
-        for k in range(1, len(times)):
-            gap = times[k] - times[k - 1]
+        first = times[0]
+        x = self.marginal_mean(first) + self.marginal_variance(first).sqrt() * noise[0]
+        states = [x]
+        for gap, kick in zip(np.diff(times).tolist(), noise[1:], strict=True):
             decay = math.exp(-self.rate * gap)
             std = self.transition_variance(gap).sqrt()
-            states.append(mean + decay * (states[-1] - mean) + std * noise[k])
+            x = mean + decay * (x - mean) + std * kick
+            states.append(x)
         return paths_of(times, torch.stack(states, dim=1))
 
     def _mean_like(self, x: Tensor) -> Tensor:

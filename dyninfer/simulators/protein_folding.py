@@ -24,6 +24,7 @@ from dyninfer.simulators.base import (
     paths_of,
 )
 
+# Of the benchmark, as are the potential and the threshold.
 _DIMENSION = 5
 _NAMES = ("folded", "unfolded")
 
@@ -75,6 +76,7 @@ class ProteinFolding:
         r = x.norm(dim=-1, keepdim=True)
         s = r - 3
         slope = torch.where(s < 0, -5 * s, 1.5 * s.square() - 2 * s)
+        # Zero over tiny is zero: at the origin no direction is better than another.
         return -slope * x / r.clamp(min=torch.finfo(x.dtype).tiny)
 
     def positions(self, times: Iterable[float], n: int, seed: int = 0) -> Tensor:
@@ -149,6 +151,7 @@ class ProteinFolding:
         """Times as whole numbers of steps."""
         exact = np.array(times) / self.step
         steps = np.round(exact)
+        # Times are often sums of steps, and rounding grows with their number.
         wrong = np.abs(exact - steps) > 1e-6 * (1 + steps)
         if wrong.any():
             raise ValueError(

@@ -94,15 +94,17 @@ class GaussianPacket(Simulator):
         check_draw(n, seed)
         g = stream(seed, "paths")
         noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
-        states = torch.stack([self.mean(t) + self.std(t) * noise for t in times], dim=1)
-        return paths_of(times, states)
+        states = [self.mean(t) + self.std(t) * noise for t in times]
+        return paths_of(times, torch.stack(states, dim=1))
 
     def _local(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``x − q``, ``q̇``, ``σ̇/σ`` and ``σ²``, ready to broadcast against ``x``."""
-        t = torch.as_tensor(t, dtype=x.dtype, device=x.device).unsqueeze(-1)
+        t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+        t = t.unsqueeze(-1)  # one time for every row of x, or for all
         q, speed = self.center(t)
         variance, change = self.spread(t)
-        return x - q, speed, 0.5 * change / variance, variance
+        strain = change / (2 * variance)
+        return x - q, speed, strain, variance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,9 +195,12 @@ class FreeWavePacket(GaussianPacket):
     def center(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``q(t)`` and ``q̇(t)``, each the shape of ``t``."""
         speed = torch.full_like(t, self.momentum / self.mass)
-        return self.position + speed * t, speed
+        center = self.position + speed * t
+        return center, speed
 
     def spread(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``σ(t)²`` and ``d σ²/dt``, each the shape of ``t``."""
-        rate = (self.hbar / (2 * self.mass * self.width)) ** 2
-        return self.width**2 + rate * t.square(), 2 * rate * t
+        speed = self.hbar / (2 * self.mass * self.width)
+        variance = self.width**2 + speed**2 * t.square()
+        change = 2 * speed**2 * t
+        return variance, change

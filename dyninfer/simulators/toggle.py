@@ -84,6 +84,7 @@ class ToggleWithGrowth(Simulator):
             division=self.division,
             initial_std=self.initial_std,
         )
+        # An odd power of a level below zero would switch the sign of activation.
         if self.hill not in (2, 4, 6, 8):
             raise ValueError(f"hill must be an even integer from 2 to 8, found {self.hill!r}")
 
@@ -93,14 +94,17 @@ class ToggleWithGrowth(Simulator):
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """Production less decay of both genes, ``(n, 2)``."""
-        own = self.self_activation * x.pow(self.hill) + self.signal
-        other = self.inhibition * x.flip(-1).pow(self.hill)
-        return self.production * own / (1 + own + other) - self.decay * x
+        level = x.pow(self.hill)
+        activation = self.self_activation * level + self.signal
+        inhibition = self.inhibition * level.flip(-1)
+        share = activation / (1 + activation + inhibition)
+        return self.production * share - self.decay * x
 
     def growth(self, t: Tensor | float, x: Tensor) -> Tensor:
         """Division rate, ``(n,)``."""
         level = x[:, 1].pow(self.hill)
-        return self.division * level / (self.threshold**self.hill + level)
+        half = self.threshold**self.hill
+        return self.division * level / (half + level)
 
     def founders(self, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` cells of the initial distribution, ``(n, 2)`` float32."""

@@ -408,7 +408,7 @@ def test_settings_run_nothing_but_settings(text):
 
 def test_a_taken_name_gets_the_prefix():
     parser = arguments.Parser()
-    flags.add(parser, flags.of_fields(Push), "own.", taken={"force"})
+    flags.add(parser, flags.of_fields(Push), "own.", reserved={"force"})
     assert arguments.by_prefix(parser.parse_args(["--own.force", "2"]), "own.") == {"force": 2.0}
 
 

@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     from dyninfer.datasets import available
 
     if arguments.name is None:
+        # What fits a line of a terminal; licence and reference are in the file.
         columns = ["name", "cells", "features", "origin", "times"]
         print(available()[columns].to_string(index=False))
         return

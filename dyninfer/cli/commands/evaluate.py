@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "compare what the model simulates with what was observed"
 EXAMPLES = ["dyninfer evaluate model.safetensors cells.h5ad --out metrics.csv --report report.html"]
+# Those of ``compare_populations``; written out, since importing them would import torch.
 METRICS = ("w1", "w2", "sliced_w2", "mmd", "energy")
 
 
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the table of distances, and write it and a report where asked."""
     from dyninfer.estimators import SnapshotEstimator
 
+    # Before the work, which may take long.
     check_folder(arguments.out)
     check_folder(arguments.report)
     model = load_model(arguments.model, arguments.method)

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.usage = (
         "dyninfer fit DATA [--method NAME|FILE.py:CLASS] [--out FILE] [flags of the method]"
     )
+    # The other commands have no use for a method, and importing one takes a second.
     words = [word for word in argv if not word.startswith("-")]
     if words[:1] == ["fit"]:
         _add_method(parser, argv)
@@ -62,10 +63,10 @@ def _add_method(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         # What fit takes, such as max_steps, is not asked a second time.
         training = flags.of_fields(Training, skip=[flag.name for flag in data])
         groups.append(("training", "training.", training))
-    taken = {"data", "method", "out"}
+    reserved = {"data", "method", "out"}
     for title, prefix, group in groups:
-        flags.add(parser.add_argument_group(title), group, prefix, taken)
-        taken |= {flag.name for flag in group}
+        flags.add(parser.add_argument_group(title), group, prefix, reserved)
+        reserved |= {flag.name for flag in group}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -81,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = compose(find_method(arguments.method), settings)
     model.fit(read_data(arguments.data), **by_prefix(arguments, "fit."))
     model.save(arguments.out)
+    # Methods without a training loop have an empty history.
     n_steps = 0
     if len(model.history_):
         n_steps = int(model.history_["step"].max())
