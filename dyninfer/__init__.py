@@ -39,6 +39,17 @@ _NAMES = {
     "SnapshotEstimator": "dyninfer.estimators",
     "PathEstimator": "dyninfer.estimators",
     "MarkovJumpInference": "dyninfer.estimators",
+    "Labels": "dyninfer.jumps.settings",
+    "ExactLabels": "dyninfer.jumps.settings",
+    "Confusion": "dyninfer.jumps.settings",
+    "Gaussian": "dyninfer.jumps.settings",
+    "AllJumps": "dyninfer.jumps.settings",
+    "Only": "dyninfer.jumps.settings",
+    "Reversible": "dyninfer.jumps.settings",
+    "BirthDeath": "dyninfer.jumps.settings",
+    "Clones": "dyninfer.jumps.settings",
+    "KMeansStates": "dyninfer.jumps.likelihood.discretize",
+    "MixtureStates": "dyninfer.jumps.likelihood.discretize",
     "FractionalSDE": "dyninfer.estimators",
     "load": "dyninfer.estimators",
 }
@@ -69,7 +80,19 @@ if TYPE_CHECKING:
     from dyninfer.estimators.snapshots import SnapshotEstimator
     from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
     from dyninfer.fractional.process import FractionalDiffusion
+    from dyninfer.jumps.likelihood.discretize import KMeansStates, MixtureStates
     from dyninfer.jumps.process import MarkovJump
+    from dyninfer.jumps.settings import (
+        AllJumps,
+        BirthDeath,
+        Clones,
+        Confusion,
+        ExactLabels,
+        Gaussian,
+        Labels,
+        Only,
+        Reversible,
+    )
     from dyninfer.learning.training import Training
     from dyninfer.simulation import log_density, simulate, solvers
     from dyninfer.transport.couplings import (

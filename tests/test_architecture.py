@@ -19,7 +19,6 @@ MOST_LINES = 420
 LARGE = {
     "data/snapshots.py": 450,
     "data/trajectories/trajectories.py": 570,
-    "estimators/markov_jump.py": 460,
     "estimators/stochastic_interpolant.py": 450,
 }
 

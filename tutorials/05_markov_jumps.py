@@ -28,7 +28,6 @@ import torch
 
 import dyninfer as di
 from dyninfer.jumps import LabelNoise, observe
-from dyninfer.jumps.likelihood.discretize import KMeansStates
 
 blue, orange, green, grey = "#0072b2", "#d55e00", "#009e73", "0.6"
 
@@ -41,7 +40,7 @@ blue, orange, green, grey = "#0072b2", "#d55e00", "#009e73", "0.6"
 # %%
 channel = di.simulators.IonChannel(noise=0.2)
 current = channel.paths(0.002 * np.arange(100), 40, seed=0)
-model = di.MarkovJumpInference(observation="gaussian", n_states=3).fit(current, progress=False)
+model = di.MarkovJumpInference(observation=di.Gaussian(3)).fit(current, progress=False)
 
 true = channel.process().generator.numpy()
 rates = model.confidence_intervals()
@@ -88,7 +87,7 @@ off = ~np.eye(3, dtype=bool)
 fits = {"gaussian": model}
 for observation in ("exact", "label noise", "confusion"):
     fits[observation] = di.MarkovJumpInference(
-        observation=observation, states=KMeansStates(n_states=3)
+        observation=observation, states=di.KMeansStates(n_states=3)
     )
     fits[observation].fit(current, progress=False)
 for name, fit in fits.items():
@@ -134,7 +133,7 @@ print(table.round(3).to_string(index=False))
 
 # %% [markdown]
 # The entropy production is hardly known, and its estimate is too high: it cannot be negative, so errors in six rates only push it up. If you know that the gate is in
-# equilibrium, say so: `structure="reversible"`.
+# equilibrium, say so: `jumps="reversible"`.
 #
 # ## Cells under a microscope
 #
@@ -159,7 +158,7 @@ rows.index = rows.index.astype(str)
 microscope = ad.AnnData(np.zeros((len(rows), 1)), obs=rows.sample(frac=1, random_state=0))
 
 jumps = ["stem>committed", "committed>red", "committed>white"]
-cells = di.MarkovJumpInference(allowed=jumps)
+cells = di.MarkovJumpInference(jumps=di.Only(jumps))
 cells.fit(microscope, path_key="cell", time_key="day", state_key="type", progress=False)
 print(cells.confidence_intervals().round(2).to_string(index=False))
 print(f"wrong labels: {cells.noise_:.3f} (true 0.05)")
@@ -197,7 +196,7 @@ for name, refine in (("at first sight", False), ("refined", True)):
     inside = rows["true"].between(rows["low"], rows["high"]).mean()
     print(
         f"{name:14} {spent:5.2f} CPU-s, RMSE of the rates {error:.3f}, wrong labels {fit.noise_:.3f}, "
-        f"{inside:.0%} of the rates inside their 90 % intervals ({fit.posterior_})"
+        f"{inside:.0%} of the rates inside their 90 % intervals ({fit.posterior_.kind})"
     )
     answers[name] = rows.sort_values("true", ignore_index=True)
 
@@ -220,7 +219,7 @@ _ = axes[0].legend()
 #
 # Sequencing kills the cell. With a barcode in every founder one sees instead what became of its **descendants**: some sampled on day 2, some on day 4.
 # No cell is seen twice. Here every path is one cell with one observation, and `condition_key` (or `Paths(conditions=...)`) names its clone;
-# `ancestor_time` says when the barcodes were given. The likelihood of a clone sums over the unknown state of the founder, and takes its cells
+# `Clones(ancestor_time=...)` says when the barcodes were given. The likelihood of a clone sums over the unknown state of the founder, and takes its cells
 # to go their own ways from there:
 #
 # $$L = \sum_a p_a \prod_{\text{cells}} \big[e^{Q (t - t_0)}\big]_{a\, x} .$$
@@ -243,7 +242,7 @@ def sampled(n_clones, seed):
 
 library, clone = sampled(200, seed=0)
 test, test_clone = sampled(200, seed=10)
-settings = {"observation": "exact", "allowed": jumps, "ancestor_time": 0.0}
+settings = {"observation": "exact", "jumps": di.Only(jumps), "clones": di.Clones(0.0)}
 readings = {
     "clones": di.Paths(**library, conditions=clone),
     "one by one": di.Paths(**library, conditions=np.arange(len(clone))),
@@ -291,9 +290,9 @@ _ = axes[1].legend()
 #
 # ## Which settings
 #
-# * `observation="label noise"`, the default, where a classifier may be wrong; `"exact"` only where labels cannot be; `"confusion"` where neighbouring states are mixed
-#   up; `"gaussian"` with `n_states` for a signal: better than any rule.
-# * `allowed` and `structure` where biology forbids jumps. Nothing is ever ruled out by the data alone.
+# * `observation=Labels()`, the default, where a classifier may be wrong; `ExactLabels()` only where labels cannot be; `Confusion()` where neighbouring states are mixed
+#   up; `Gaussian(n_states)` for a signal: better than any rule.
+# * `jumps=Only([...])`, `Reversible()` or `BirthDeath()` where biology forbids jumps. Nothing is ever ruled out by the data alone.
 # * `flat` in `confidence_intervals()` says which rates are the prior's and not the data's; `prior_width=None` is plain maximum likelihood.
 # * Cells that divide at different rates change their shares without any jump, and no clone tells that apart: see
 #   [when to trust it](../methods/markov_jump.md#when-to-trust-it-and-when-not).

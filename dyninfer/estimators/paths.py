@@ -71,6 +71,10 @@ class PathEstimator(Estimator):
         """Features of states of the process ``(path, time, d)``; by default the states themselves."""
         return states
 
+    def decoded_features(self) -> tuple[str, ...]:
+        """Names of what :meth:`decode` returns; by default those of the data."""
+        return tuple(str(name) for name in self.feature_names_in_)
+
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
         """Observations of decoded states ``(path, time, feature)``; by default they are exact."""
         return states
@@ -197,8 +201,8 @@ class PathEstimator(Estimator):
             **solver_options,
         )
         origin = run.origin if names is None else names[run.origin]
-        features = tuple(str(name) for name in self.feature_names_in_)
-        return replace(run, states=self.decode(run.states), origin=origin, features=features)
+        states = self.decode(run.states)
+        return replace(run, states=states, origin=origin, features=self.decoded_features())
 
     def forecast(
         self,
@@ -332,7 +336,7 @@ class PathEstimator(Estimator):
         return Trajectories(
             states=torch.cat(runs)[back],
             times=torch.as_tensor(times),
-            features=tuple(str(name) for name in self.feature_names_in_),
+            features=self.decoded_features(),
             origin=np.repeat(paths.names, n_samples),
             attrs={"method": type(self).__name__, "seed": seed},
         )

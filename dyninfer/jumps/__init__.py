@@ -1,9 +1,17 @@
-"""Likelihoods of Markov jump processes seen at times: panels, hidden states, and their fits."""
+"""Markov jump processes: what follows from a generator, and generators from data.
+
+Here belong: the process and its simulation (`process`, `simulation`), likelihoods of observed paths
+(`likelihood`), the pretrained network (`amortized`), fits and posteriors (`posterior`), and the
+settings by which users say what they observed and which jumps can happen (`settings`).
+
+What is *not* here: estimators, reading of data, plots. No other family of methods is imported.
+"""
 
 from dyninfer.jumps.amortized.zero_shot import JumpEstimate, infer
 from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
-from dyninfer.jumps.likelihood.observation import Confusion, GaussianEmission, LabelNoise, observe
+from dyninfer.jumps.likelihood.observation import ConfusionMatrix, GaussianEmission, LabelNoise
+from dyninfer.jumps.likelihood.observe import observe
 from dyninfer.jumps.likelihood.panel import PanelCounts, panel_counts, stack_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
@@ -14,7 +22,7 @@ from dyninfer.jumps.simulation import run_markov_jump
 
 __all__ = [
     "ClonePaths",
-    "Confusion",
+    "ConfusionMatrix",
     "GaussianEmission",
     "HiddenFit",
     "HiddenPaths",

@@ -71,7 +71,7 @@ def measured(paths: di.Paths, truth: np.ndarray, observation: str) -> dict[str, 
         found[f"{name} rmse"] = rmse(model.generator_, truth)
         found[f"{name} covered"] = covered(model, truth)
     found["ess"] = np.nan if model.ess_ is None else model.ess_
-    found["drawn"] = float(model.posterior_ == "importance sampling")
+    found["drawn"] = float(model.posterior_.kind == "importance sampling")
     return found
 
 
@@ -164,11 +164,10 @@ def speed_rows(size: int, seed: int) -> Rows:
 
 def from_crude_starts(paths: di.Paths) -> Tensor:
     scheme = RateScheme.free(6)
-    start, counts = crude_starts(paths, 6, scheme)
+    starts = crude_starts(paths, 6, scheme)
     data, noise = HiddenPaths.of(paths), LabelNoise.uniform(6, 0.02)
-    return fit_hidden(
-        data, noise, start, scheme, prior=log_rate_prior(counts, scheme, 2.5)
-    ).generator
+    prior = log_rate_prior(starts.counts, scheme, 2.5)
+    return fit_hidden(data, noise, starts.generators, scheme, prior=prior).generator
 
 
 def seconds(action) -> float:

@@ -177,8 +177,9 @@ def cells_rows(seed: int, n: int = 500, repeats: int = 10) -> Rows:
         rates, held, stem, seen = [], [], [], []
         for k in range(repeats):
             paths = system.paths([1.0, 2.0, 5.0], n, seed=seed + k)
+            jumps = di.Only([f"{a}>{b}" for a, b, _ in JUMPS])
             model = di.MarkovJumpInference(
-                observation="exact", ancestor_time=0.0, allowed=[f"{a}>{b}" for a, b, _ in JUMPS]
+                observation="exact", clones=di.Clones(0.0), jumps=jumps
             ).fit(paths, progress=False)
             table, truth = model.confidence_intervals(0.9), np.array([rate for *_, rate in JUMPS])
             rates.append(table["rate"].to_numpy())

@@ -21,7 +21,6 @@ from scipy.stats import norm
 import dyninfer as di
 from dyninfer.jumps import fit_panel, panel_counts, stack_counts
 from dyninfer.jumps.gillespie import simulate_events
-from dyninfer.jumps.likelihood.discretize import KMeansStates
 from dyninfer.jumps.simulation import simulate_jumps
 from dyninfer.simulators import FlashingRatchet, IonChannel
 
@@ -170,9 +169,7 @@ def channel_rows(seed: int) -> Rows:
         paths = di.Paths(times=[dt * np.arange(len(piece)) for piece in pieces], states=pieces)
         for size in (2, 3):
             began = time.process_time()
-            model = di.MarkovJumpInference(
-                observation="gaussian", n_states=size, structure="birth-death"
-            )
+            model = di.MarkovJumpInference(observation=di.Gaussian(size), jumps="birth-death")
             model.fit(paths, seed=seed, progress=False)
             opened = (model.posterior_states(paths)["state"] != "0").mean()
             table = model.confidence_intervals().set_index(["source", "target"])
@@ -233,12 +230,11 @@ def levels_rows(seed: int) -> Rows:
             errors, wrong, right = [], [], []
             for k in range(5):
                 paths = gate.paths(0.002 * np.arange(100), 200, seed=seed + k)
-                settings = (
-                    {"n_states": 3}
-                    if observation == "gaussian"
-                    else {"states": KMeansStates(n_states=3)}
-                )
-                model = di.MarkovJumpInference(observation=observation, **settings)
+                if observation == "gaussian":
+                    model = di.MarkovJumpInference(observation=di.Gaussian(3))
+                else:
+                    rule = di.KMeansStates(n_states=3)
+                    model = di.MarkovJumpInference(observation=observation, states=rule)
                 model.fit(paths, seed=seed, progress=False)
                 errors.append(
                     float(np.sqrt(np.mean(np.log(model.generator_[off] / truth[off]) ** 2)))
@@ -289,13 +285,13 @@ def clones_rows(seed: int) -> Rows:
         )
 
     fold = np.random.default_rng(seed).integers(5, size=clone.max() + 1)[clone]
-    forward = [f"undiff>{fate}" for fate in TYPES[1:]]
-    for name, allowed in (("undiff to fates", forward), ("all", None)):
+    forward = di.Only([f"undiff>{fate}" for fate in TYPES[1:]])
+    for name, jumps in (("undiff to fates", forward), ("all", di.AllJumps())):
         scores: dict[bool, list[float]] = {True: [], False: []}
         for k in range(5):
             for together in (True, False):
                 model = di.MarkovJumpInference(
-                    observation="exact", ancestor_time=0.0, allowed=allowed
+                    observation="exact", clones=di.Clones(0.0), jumps=jumps
                 )
                 model.fit(cells(fold != k, together), progress=False)
                 test = cells(fold == k, together)
@@ -312,7 +308,7 @@ def clones_rows(seed: int) -> Rows:
             f"{together.mean():.3f}",
             f"{gain.mean():+.3f} ± {error:.3f}",
         ]
-    every = di.MarkovJumpInference(observation="exact", ancestor_time=0.0, allowed=forward)
+    every = di.MarkovJumpInference(observation="exact", clones=di.Clones(0.0), jumps=forward)
     every.fit(cells(np.ones(len(clone), dtype=bool), True), progress=False)
     for row in every.confidence_intervals().itertuples():
         yield [

@@ -58,9 +58,10 @@ def test_pure_division_grows_clones_of_geometric_size():
 
 def test_rates_are_found_from_clones_that_divided_before_they_were_followed():
     system = CellStates(**THREE, birth=0.0, initial=(0.8, 0.15, 0.05), cells_per_clone=6)
-    model = di.MarkovJumpInference(
-        observation="exact", ancestor_time=0.0, allowed=["stem>red", "stem>white", "red>white"]
-    ).fit(system.paths([1.0, 2.0, 5.0], 500, seed=0), progress=False)
+    jumps = di.Only(["stem>red", "stem>white", "red>white"])
+    model = di.MarkovJumpInference(observation="exact", clones=di.Clones(0.0), jumps=jumps).fit(
+        system.paths([1.0, 2.0, 5.0], 500, seed=0), progress=False
+    )
     table, truth = model.confidence_intervals(0.99), np.array([0.4, 0.2, 0.15])
     assert ((table["low"] < truth) & (truth < table["high"])).all()
     np.testing.assert_allclose(table["rate"], truth, rtol=0.2)

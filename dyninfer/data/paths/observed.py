@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,6 +33,17 @@ def last_values(paths: Paths, time: float) -> np.ndarray:
         values = table[position, np.arange(table.shape[1])]
         rows.append(values.reshape(states.shape[1:]))
     return np.stack(rows)
+
+
+def past_of(paths: Paths, time: float) -> Paths:
+    """What was observed of each path until ``time``; every path must have begun by then."""
+    column = np.concatenate(paths.times)
+    at_time = Clock.of(column).rows(column, time)
+    until = column[at_time].max()  # times that differ by rounding are one
+    n_past = [int((times <= until).sum()) for times in paths.times]
+    times = tuple(times[:n] for times, n in zip(paths.times, n_past, strict=True))
+    states = tuple(states[:n] for states, n in zip(paths.states, n_past, strict=True))
+    return replace(paths, times=times, states=states)
 
 
 def _is_missing(values: np.ndarray) -> np.ndarray:

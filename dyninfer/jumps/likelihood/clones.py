@@ -1,4 +1,4 @@
-"""Clones: individuals that descend from one ancestor and are each seen on their own, several at a time perhaps."""
+"""Clones: individuals that descend from one ancestor and are each observed on their own."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dyninfer.jumps.likelihood.observation import Emission
 
 @dataclass(frozen=True, eq=False)
 class ClonePaths:
-    r"""Paths whose unseen common ancestors, one a clone, ties them together.
+    r"""Paths tied together by common ancestors that were never observed, one a clone.
 
     .. math:: L_{clone} = \sum_a p_a \prod_{\text{paths of the clone}} L(\text{path} \mid x_{t_0} = a)
 
-    All paths of a clone are in the same state at ``t_0``, the time of the ancestor, and go their own ways from there:
-    given the ancestor's state they are independent. What sisters share after ``t_0`` is not modelled, nor that one
-    state divides faster than another.
+    All paths of a clone are in the same state at ``t_0``, the time of the ancestor, and go their own
+    ways from there: given the ancestor's state they are independent. What sisters share after
+    ``t_0`` is not modelled, nor that one state divides faster than another.
 
     Parameters
     ----------
@@ -48,14 +48,15 @@ class ClonePaths:
         """
         if paths.conditions is None:
             raise ValueError(
-                "ancestor_time needs the clone of every path: give condition_key, the column of obs with the clones, "
-                "or Paths(conditions=...)"
+                "Clones needs the clone of every path: give condition_key, the column of obs with "
+                "the clones, or Paths(conditions=...)"
             )
-        first = np.array([t[0] for t in paths.times])
-        if first.min() < ancestor_time:
-            early = paths.names[int(first.argmin())]
+        begins = np.array([times[0] for times in paths.times])
+        if begins.min() < ancestor_time:
+            earliest = paths.names[int(begins.argmin())]
             raise ValueError(
-                f"path {early!r} begins at {first.min():g}, before ancestor_time={ancestor_time:g}"
+                f"path {earliest!r} begins at {begins.min():g}, before the "
+                f"ancestor_time={ancestor_time:g}"
             )
         hidden = HiddenPaths.of(paths, begin=ancestor_time)
         names, clone = np.unique(paths.conditions.astype(str), return_inverse=True)
@@ -67,52 +68,72 @@ class ClonePaths:
         return self.hidden.n_observed
 
     def log_likelihood(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
-        """Log-likelihood of each clone ``(..., n_clones)``; ``initial`` ``(..., S)`` is the law of the ancestors."""
+        """Log-likelihood of each clone ``(..., n_clones)``.
+
+        ``initial`` ``(..., S)`` is the distribution of the ancestors.
+        """
         return self._joint(generator, emission, initial).logsumexp(-2)
 
+    @torch.no_grad()
     def smooth(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
         """Probability of every state at every time of a path given its whole clone ``(n, L, S)``."""
-        with torch.no_grad():
-            ancestor = self.ancestors(generator, emission, initial)
-            given = self.hidden.smooth(generator, emission, _each(initial))[..., 1:, :]
-            return torch.einsum("na,anls->nls", ancestor[self.clone], given)
+        ancestor = self.ancestors(generator, emission, initial)
+        given_ancestor = self.hidden.smooth(generator, emission, _certain(initial))
+        of_path = ancestor[self.clone]
+        smoothed = torch.einsum("na,anls->nls", of_path, given_ancestor)
+        return smoothed[:, 1:]
 
+    @torch.no_grad()
     def viterbi(
         self, generator: Tensor, emission: Emission, initial: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Likeliest states at the observed times ``(n, L)``, their ancestors' with them, and the log-probability.
+        """Most probable states at the observed times, together with those of the ancestors.
 
-        The latter is that of each clone ``(n_clones,)``.
+        Returns
+        -------
+        states : Tensor, ``(n, L)`` int64
+            States of the paths.
+        log_probability : Tensor, ``(n_clones,)``
+            Of them, of the ancestors and of the data.
         """
-        with torch.no_grad():
-            found = [self.hidden.viterbi(generator, emission, law) for law in _each(initial)]
-            value = self._per_clone(torch.stack([v for _, v in found])) + initial.log()[:, None]
-            best, ancestor = value.max(0)
-            states = torch.stack([x for x, _ in found])[:, :, 1:]
-            return states[ancestor[self.clone], torch.arange(states.shape[1])], best
+        states, values = [], []
+        for ancestor in _certain(initial):
+            path_states, path_values = self.hidden.viterbi(generator, emission, ancestor)
+            states.append(path_states[:, 1:])
+            values.append(self._per_clone(path_values))
+        joint = torch.stack(values) + initial.log().unsqueeze(1)
+        best, ancestor = joint.max(0)
+        of_path = ancestor[self.clone]
+        every_path = torch.arange(len(of_path))
+        return torch.stack(states)[of_path, every_path], best
 
     def ancestors(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
-        """Probability ``(..., n_clones, S)`` of the state of every clone's ancestor, given all its paths."""
-        return self._joint(generator, emission, initial).softmax(-2).transpose(-1, -2)
+        """Probability ``(..., n_clones, S)`` of the ancestor's state, given all paths of its clone."""
+        return self._joint(generator, emission, initial).softmax(-2).mT
 
     def per_path(self, of_clones: Tensor) -> Tensor:
         """Numbers of clones ``(n_clones,)`` shared out evenly between their paths ``(n,)``."""
-        return (of_clones / torch.bincount(self.clone, minlength=len(self.names)))[self.clone]
+        n_paths = torch.bincount(self.clone, minlength=len(self.names))
+        return (of_clones / n_paths)[self.clone]
 
     def _joint(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
-        """Log-probability ``(..., S, n_clones)`` of each ancestor's state and the clone."""
-        wide = type(emission)(
-            **{name: value.unsqueeze(-3) for name, value in vars(emission).items()}
-        )
-        given = self.hidden.log_likelihood(generator[..., None, :, :], wide, _each(initial))
-        return self._per_clone(given) + initial.to(given).log()[..., None]
+        """Log-probability ``(..., S, n_clones)`` of the ancestor's state and the clone."""
+        # One more dimension, before those of a single model: the state of the ancestor.
+        emission = emission.map(lambda tensor: tensor.unsqueeze(-3))
+        generator = generator.unsqueeze(-3)
+        given_ancestor = self.hidden.log_likelihood(generator, emission, _certain(initial))
+        log_initial = initial.to(given_ancestor).log()
+        return self._per_clone(given_ancestor) + log_initial.unsqueeze(-1)
 
     def _per_clone(self, of_paths: Tensor) -> Tensor:
         """Sums ``(..., n_clones)`` of numbers of paths ``(..., n)``."""
-        total = of_paths.new_zeros(*of_paths.shape[:-1], len(self.names))
-        return total.index_add(-1, self.clone.to(of_paths.device), of_paths)
+        batch = of_paths.shape[:-1]
+        total = of_paths.new_zeros(*batch, len(self.names))
+        clone = self.clone.to(of_paths.device)
+        return total.index_add(-1, clone, of_paths)
 
 
-def _each(initial: Tensor) -> Tensor:
-    """Laws ``(S, S)`` that are certain of one state each."""
-    return torch.eye(initial.shape[-1], dtype=torch.float64, device=initial.device)
+def _certain(initial: Tensor) -> Tensor:
+    """Distributions ``(S, S)`` that are certain of one state each."""
+    n_states = initial.shape[-1]
+    return torch.eye(n_states, dtype=torch.float64, device=initial.device)

@@ -1,16 +1,19 @@
-"""Named rules that turn continuous signals into discrete states, and can be looked at."""
+"""Rules that turn continuous signals into discrete states, by name, and can be looked at."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dyninfer.data.paths import Paths
+from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import Settings
+
+# The share of a component that took no value still has a logarithm.
+_LEAST_SHARE = 1e-12
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -37,14 +40,20 @@ class StateRule(Settings):
 
     @abstractmethod
     def centres(self, values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Centres ``(S, d)`` and standard deviations ``(S, d)`` of the states in values ``(n, d)``."""
+        """Centres and standard deviations of the states in values ``(n, d)``, each ``(S, d)``."""
 
     @abstractmethod
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """How badly every value ``(n, d)`` fits each state ``(n, S)``."""
 
     def learn(self, paths: Paths, seed: int) -> pd.DataFrame:
-        """Find the states: a table of one row per state with its ``share`` of the values and the centre and spread of every feature.
+        """Find the states.
+
+        Returns
+        -------
+        DataFrame
+            One row per state: its ``share`` of the values, and of every feature the centre and,
+            as ``<feature>_std``, the spread.
 
         Raises
         ------
@@ -53,29 +62,32 @@ class StateRule(Settings):
         """
         if paths.discrete:
             raise TypeError("the paths have discrete states already; leave the rule out")
-        values = _observed(paths)
+        values = _complete_values(paths)
         if len(np.unique(values, axis=0)) < self.n_states:
             raise ValueError(f"the paths have fewer than n_states={self.n_states} different values")
         centre, spread = self.centres(values, seed)
         order = np.argsort(centre[:, 0])
-        columns = {f"{name}": centre[order, k] for k, name in enumerate(paths.features)}
-        columns |= {f"{name}_std": spread[order, k] for k, name in enumerate(paths.features)}
-        table = pd.DataFrame(columns)
+        table = pd.DataFrame(centre[order], columns=[str(name) for name in paths.features])
+        for k, name in enumerate(paths.features):
+            table[f"{name}_std"] = spread[order, k]
         nearest = self.distances(values, table).argmin(1)
-        table.insert(0, "share", np.bincount(nearest, minlength=self.n_states) / len(nearest))
+        share = np.bincount(nearest, minlength=self.n_states) / len(nearest)
+        table.insert(0, "share", share)
         return table
 
     def label(self, paths: Paths, table: pd.DataFrame) -> Paths:
         """Discrete paths of the same times; a value with a missing feature is a missing state."""
-        flat = np.concatenate(paths.states)
-        known = ~np.isnan(flat).any(1)
-        states = np.full(len(flat), -1)
-        states[known] = self.distances(flat[known], table).argmin(1)
+        values = np.concatenate(paths.states)
+        is_complete = ~np.isnan(values).any(1)
+        states = np.full(len(values), -1)
+        states[is_complete] = self.distances(values[is_complete], table).argmin(1)
+        ends = np.cumsum(paths.lengths)[:-1]
+        state_names = [str(number) for number in range(self.n_states)]
         return Paths(
             times=paths.times,
-            states=tuple(np.split(states, np.cumsum(paths.lengths)[:-1])),
+            states=np.split(states, ends),
             names=paths.names,
-            state_names=tuple(str(k) for k in range(self.n_states)),
+            state_names=state_names,
             conditions=paths.conditions,
             source=paths.source,
         )
@@ -89,14 +101,19 @@ class KMeansStates(StateRule):
         """See :meth:`StateRule.centres`."""
         from sklearn.cluster import KMeans
 
-        found = KMeans(self.n_states, n_init=10, random_state=seed).fit(values)
-        spread = [values[found.labels_ == k].std(0) for k in range(self.n_states)]
-        return found.cluster_centers_, np.stack(spread)
+        # Ten starts: a single one often leaves two centres in one cluster.
+        model = KMeans(self.n_states, n_init=10, random_state=subseed(seed, "k-means"))
+        labels = model.fit(values).labels_
+        spread = np.empty_like(model.cluster_centers_)
+        for k in range(self.n_states):
+            spread[k] = values[labels == k].std(0)
+        return model.cluster_centers_, spread
 
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """Squared distance to the centre."""
         centre, _ = moments(table, values.shape[1])
-        return ((values[:, None] - centre) ** 2).sum(2)
+        difference = values[:, None] - centre
+        return (difference**2).sum(2)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -107,26 +124,35 @@ class MixtureStates(StateRule):
         """See :meth:`StateRule.centres`."""
         from sklearn.mixture import GaussianMixture
 
-        found = GaussianMixture(self.n_states, covariance_type="diag", n_init=5, random_state=seed)
-        found.fit(values)
-        return found.means_, np.sqrt(found.covariances_)
+        # Each start is a run of k-means already, so half as many as there do.
+        random_state = subseed(seed, "mixture")
+        model = GaussianMixture(
+            self.n_states, covariance_type="diag", n_init=5, random_state=random_state
+        )
+        model.fit(values)
+        return model.means_, np.sqrt(model.covariances_)
 
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """Minus the logarithm of the component's density times its share."""
         centre, spread = moments(table, values.shape[1])
-        share = (
-            table["share"].to_numpy() if "share" in table else np.full(len(table), 1 / len(table))
-        )
+        # While the rule is learned the shares are what is asked for: equal ones stand in.
+        share = np.full(len(table), 1 / len(table))
+        if "share" in table:
+            share = table["share"].to_numpy()
         z = (values[:, None] - centre) / spread
-        return (0.5 * z**2 + np.log(spread)).sum(2) - np.log(np.maximum(share, 1e-12))
+        minus_log_density = (0.5 * z**2 + np.log(spread)).sum(2)
+        log_share = np.log(np.maximum(share, _LEAST_SHARE))
+        return minus_log_density - log_share
 
 
-def moments(table: pd.DataFrame, d: int) -> tuple[np.ndarray, np.ndarray]:
+def moments(table: pd.DataFrame, n_features: int) -> tuple[np.ndarray, np.ndarray]:
     """Centres and spreads ``(S, d)`` in a table that a rule made."""
-    columns = [c for c in table if c != "share"]
-    return table[columns[:d]].to_numpy(), table[columns[d:]].to_numpy()
+    values = table.drop(columns="share", errors="ignore").to_numpy()
+    centre, spread = np.split(values, [n_features], axis=1)
+    return centre, spread
 
 
-def _observed(paths: Paths) -> Any:
-    flat = np.concatenate(paths.states).astype(np.float64)
-    return flat[~np.isnan(flat).any(1)]
+def _complete_values(paths: Paths) -> np.ndarray:
+    values = np.concatenate(paths.states).astype(np.float64)
+    is_complete = ~np.isnan(values).any(1)
+    return values[is_complete]

@@ -1,4 +1,4 @@
-"""Likelihoods of many candidate models of wrong labels, without gradients: emissions are looked up step by step."""
+"""Likelihoods of many candidate models of wrong labels at once, without gradients."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from torch import Tensor
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.process.chain import transition_matrix
 
+# Keeps the division by an impossible observation finite; its logarithm is -inf all the same.
+_SMALLEST = 1e-300
+
 
 @torch.no_grad()
 def label_log_likelihood(
     data: HiddenPaths, generator: Tensor, confusion: Tensor, initial: Tensor
 ) -> Tensor:
-    """Log-likelihood of all paths ``(B,)``, the forward recursion in the paths' batch and the models'.
+    """Log-likelihood of all paths ``(B,)``: one forward recursion of all paths and models.
 
-    The same as `HiddenPaths.log_likelihood` with `LabelNoise`, which holds the emissions of all times at once for the sake
-    of gradients: several times slower, and larger by the number of times.
+    The same as `HiddenPaths.log_likelihood` with `LabelNoise`, which holds the emissions of all
+    times at once for the sake of gradients: several times slower, and larger by the number of times.
 
     Parameters
     ----------
@@ -27,22 +30,22 @@ def label_log_likelihood(
     confusion : Tensor, ``(B, S, S)``
         Probabilities of labels (last) in every state.
     initial : Tensor, ``(S,)`` or ``(B, S)``
-        Law of the first state.
+        Distribution of the first state.
     """
-    p = transition_matrix(generator[:, None], data.gaps)  # (B, G, S, S)
-    table = torch.cat(
-        [confusion.mT, torch.ones_like(confusion[:, :1])], dim=1
-    )  # (B, label, S), unobserved last
-    label = torch.where(data.mask, data.observed, confusion.shape[-1]).T
-    law = initial.to(p)[..., None, :].expand(len(p), label.shape[1], -1)
-    total = p.new_zeros(len(p))
-    for k, seen in enumerate(label):
-        if k and data.shared[k - 1] >= 0:
-            law = law @ p[:, data.shared[k - 1]]
-        elif k:
-            law = (law[:, :, None] @ p[:, data.number[k - 1]])[:, :, 0]
-        law = law * table[:, seen]
-        scale = law.sum(-1, keepdim=True)
+    p = transition_matrix(generator.unsqueeze(1), data.gaps)  # (B, G, S, S)
+    # Rows are labels; a last row of ones stands for "not observed".
+    chance = torch.nn.functional.pad(confusion.mT, (0, 0, 0, 1), value=1.0)
+    n_states = confusion.shape[-1]
+    labels = torch.where(data.mask, data.observed, n_states).T
+    n_models, n_paths = len(p), labels.shape[1]
+    state = initial.to(p).unsqueeze(-2)
+    state = state.expand(n_models, n_paths, -1)
+    total = p.new_zeros(n_models)
+    for k, label in enumerate(labels):
+        if k > 0:
+            state = data.propagate(state, p, k - 1)
+        joint = state * chance[:, label]
+        scale = joint.sum(-1, keepdim=True)
         total = total + scale.log().sum((1, 2))
-        law = law / scale.clamp(min=1e-300)
+        state = joint / scale.clamp(min=_SMALLEST)
     return total

@@ -23,11 +23,18 @@ def group_gaps(gaps: Tensor, tolerance: float = 1e-9) -> tuple[Tensor, Tensor]:
     number : Tensor, ``(n,)`` int64
         Group of each gap.
     """
+    number = torch.zeros_like(gaps, dtype=torch.int64)
+    if len(gaps) == 0:
+        return gaps, number
+    shortest, longest = gaps.aminmax()
+    slack = tolerance * longest.abs()
+    # A regular grid is recognised without sorting, which costs as much as all that follows.
+    if bool(longest - shortest <= slack):
+        return gaps.mean().reshape(1), number
     ordered, order = gaps.sort()
-    new = ordered.diff() > tolerance * ordered[-1:].abs()
-    group = torch.cat([torch.zeros_like(order[:1]), new.long().cumsum(0)])
-    number = torch.empty_like(order).scatter_(0, order, group)
-    size = int(group[-1]) + 1 if len(group) else 0
-    zeros = torch.zeros(size, dtype=gaps.dtype, device=gaps.device)
-    total = zeros.index_add(0, group, ordered)
-    return total / zeros.index_add(0, group, torch.ones_like(ordered)), number
+    is_new = ordered.diff() > slack
+    group = torch.nn.functional.pad(is_new.long().cumsum(0), (1, 0))
+    number.scatter_(0, order, group)
+    size = torch.bincount(group)
+    total = ordered.new_zeros(len(size)).index_add(0, group, ordered)
+    return total / size, number

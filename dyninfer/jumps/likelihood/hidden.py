@@ -1,10 +1,10 @@
-"""Paths whose states are hidden behind wrong labels or noise: likelihood, smoothing and the likeliest path."""
+"""Paths whose states are hidden behind wrong labels or noise: likelihood, smoothing, Viterbi."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +12,12 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.gaps import group_gaps
 from dyninfer.jumps.likelihood.observation import Emission
-from dyninfer.jumps.likelihood.panel import Exponential
 from dyninfer.jumps.process.chain import off_diagonal, transition_matrix
+
+Exponential = Callable[[Tensor, Tensor], Tensor]
+
+# Below it log-emissions are cut, so that an impossible observation divides out as a finite number.
+_LEAST_LOG = -1e300
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,17 +32,18 @@ class HiddenPaths:
         Where a value was observed.
     gaps : Tensor, ``(G,)`` float64
         Distinct waiting times; padding waits 0.
-    number : Tensor, ``(L − 1, n)`` int64
-        Which of them lies between an observation and the next; plus ``G`` where the next is an exact entry.
-    shared : list of L − 1 int
+    gap_number : Tensor, ``(L − 1, n)`` int64
+        Which of them lies between an observation and the next; plus ``G`` where the next is an
+        exact entry.
+    shared_gap : list of L − 1 int
         That number where all paths have the same, else −1.
     """
 
     observed: Tensor
     mask: Tensor
     gaps: Tensor
-    number: Tensor
-    shared: list[int]
+    gap_number: Tensor
+    shared_gap: list[int]
 
     @classmethod
     def of(
@@ -56,7 +61,8 @@ class HiddenPaths:
         paths : Paths
             Labels or numbers.
         exact : sequence of int
-            Labels of states whose entry is seen at its exact time and without error, such as death.
+            Labels of states whose entry is observed at its exact time and without error, such as
+            death.
         tolerance : float
             Gaps count as equal where they differ by at most this share of the longest.
         device : torch.device or str
@@ -66,25 +72,37 @@ class HiddenPaths:
         """
         times, observed, mask = (part.to(device) for part in paths.padded())
         if begin is not None:
-            times = torch.cat([torch.full_like(times[:, :1], begin), times], dim=1)
-            observed = torch.cat([torch.zeros_like(observed[:, :1]), observed], dim=1)
-            mask = torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)
-        waits = times.diff(dim=1).T.contiguous()
-        gaps, number = group_gaps(waits.reshape(-1), tolerance)
+            times = _preceded(times, begin)
+            observed = _preceded(observed, 0)
+            mask = _preceded(mask, False)
+        waits = times.diff(dim=1).T
+        gaps, number = group_gaps(waits.flatten(), tolerance)
         number = number.reshape(waits.shape)
         if exact:
-            entered = torch.isin(observed, torch.tensor(list(exact), device=observed.device)) & mask
-            again = entered[:, 1:] & entered[:, :-1] & (observed[:, 1:] == observed[:, :-1])
-            entered[:, 1:] &= ~again  # one who stays dead dies once
-            number = number + len(gaps) * entered[:, 1:].T
-        same = (number == number[:, :1]).all(1)
-        shared = torch.where(same, number[:, 0], -1).tolist()
-        return cls(observed=observed, mask=mask, gaps=gaps, number=number, shared=shared)
+            is_entry = _first_entries(observed, mask, exact)
+            number = number + len(gaps) * is_entry[:, 1:].T
+        first_number = number[:, 0]
+        is_shared = (number == first_number[:, None]).all(1)
+        shared = torch.where(is_shared, first_number, -1)
+        return cls(
+            observed=observed,
+            mask=mask,
+            gaps=gaps,
+            gap_number=number,
+            shared_gap=shared.tolist(),
+        )
 
     @property
     def n_observed(self) -> Tensor:
         """Number of observed values."""
         return self.mask.sum().to(torch.float64)
+
+    @property
+    def has_exact_entries(self) -> bool:
+        """Whether an entry into a state was observed at its exact time."""
+        if self.gap_number.numel() == 0:
+            return False
+        return int(self.gap_number.max()) >= len(self.gaps)
 
     def log_likelihood(
         self,
@@ -93,143 +111,220 @@ class HiddenPaths:
         initial: Tensor,
         exponential: Exponential = transition_matrix,
     ) -> Tensor:
-        """Log-likelihood of each path ``(..., n)``, batched over generators and differentiable in every argument.
+        """Log-likelihood of each path ``(..., n)``, batched and differentiable in every argument.
 
-        The forward recursion, scaled at every time; the gradient comes from the backward recursion and not from
-        a graph through time (Fisher's identity), which is several times faster and needs less memory.
+        The forward recursion, scaled at every time; the gradient comes from the backward recursion
+        and not from a graph through time (Fisher's identity), which is several times faster and
+        needs less memory.
 
         Parameters
         ----------
         generator : Tensor, ``(..., S, S)``
             Rates.
-        emission : LabelNoise or GaussianEmission
-            What is seen of a state; its parameters may have the same leading dimensions.
+        emission : Emission
+            What is observed of a state; its parameters may have the same leading dimensions.
         initial : Tensor, ``(..., S)``
-            Law of the state at the first time of every path.
+            Distribution of the state at the first time of every path.
         exponential : callable
             Transition probabilities of generators and times.
         """
-        p, log_e, first, batch = self._parts(generator, emission, initial, exponential)
-        return _HiddenLikelihood.apply(p, log_e, first, self).reshape(*batch, -1)
+        chain = self._chain(generator, emission, initial, exponential)
+        value = _HiddenLikelihood.apply(chain.p, chain.log_e, chain.initial, self)
+        return value.reshape(*chain.batch, -1)
 
+    @torch.no_grad()
     def smooth(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
         """Probability of every state at every time given the whole path ``(..., n, L, S)``."""
-        with torch.no_grad():
-            p, log_e, first, batch = self._parts(generator, emission, initial, transition_matrix)
-            e = _scaled(log_e)[0]
-            alpha, scale = _forward(p, e, first, self)
-            gamma, _, _ = _backward(p, e, alpha, scale, torch.ones_like(scale[0]), self)
-            return gamma.reshape(*batch, *gamma.shape[1:])
+        chain = self._chain(generator, emission, initial, transition_matrix)
+        p = chain.p
+        e, _ = _scaled(chain.log_e)
+        alpha, scale = _forward(p, e, chain.initial, self)
+        weight = torch.ones_like(scale[0])
+        gamma, _, _ = _backward(p, e, alpha, scale, weight, self)
+        return gamma.reshape(*chain.batch, *gamma.shape[1:])
 
+    @torch.no_grad()
     def viterbi(
         self, generator: Tensor, emission: Emission, initial: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Likeliest states at the observed times ``(n, L)`` of one model, and the log-probability ``(n,)`` of them.
+        """Most probable sequence of states at the observed times, of one model.
 
-        With the data: ``max_x log P(x, observed)``.
+        Returns
+        -------
+        states : Tensor, ``(n, L)`` int64
+            The sequence.
+        log_probability : Tensor, ``(n,)``
+            ``max_x log P(x, observed)``.
         """
-        with torch.no_grad():
-            p, log_e, first, batch = self._parts(generator, emission, initial, transition_matrix)
-            if batch:
-                raise ValueError(
-                    f"generator must be one (S, S) for viterbi, got a batch {tuple(batch)}"
-                )
-            log_p, log_e = p[0].log(), log_e[0]
-            best = first[0].log() + log_e[:, 0]
-            back = []
-            for step, number in enumerate(self.number):
-                best, origin = (best[:, :, None] + log_p[number]).max(dim=1)
-                best = best + log_e[:, step + 1]
-                back.append(origin)
-            value, state = best.max(dim=1)
-            states = [state]
-            for origin in reversed(back):
-                state = origin.gather(1, state[:, None])[:, 0]
-                states.append(state)
-            return torch.stack(states[::-1], dim=1), value
+        chain = self._chain(generator, emission, initial, transition_matrix)
+        if chain.batch:
+            raise ValueError(
+                f"generator must be one (S, S) for viterbi, got a batch {tuple(chain.batch)}"
+            )
+        log_p = chain.p[0].log()
+        log_e, *later = chain.log_e[0].unbind(1)
+        best = chain.initial[0].log() + log_e
+        origins = []
+        for number, log_e in zip(self.gap_number, later, strict=True):
+            joint = best.unsqueeze(2) + log_p[number]
+            best, origin = joint.max(dim=1)
+            best = best + log_e
+            origins.append(origin)
+        value, state = best.max(dim=1)
+        states = [state]
+        for origin in reversed(origins):
+            state = origin.gather(1, state[:, None]).squeeze(1)
+            states.append(state)
+        states.reverse()
+        return torch.stack(states, dim=1), value
 
-    def _parts(
+    def propagate(self, state: Tensor, p: Tensor, k: int) -> Tensor:
+        """Distributions ``(B, n, S)`` of the state, one step further: from time ``k`` to ``k + 1``.
+
+        ``p`` ``(B, G, S, S)`` holds the transition probabilities of the distinct waiting times.
+        """
+        shared = self.shared_gap[k]
+        if shared >= 0:
+            return state @ p[:, shared]
+        of_path = p[:, self.gap_number[k]]
+        return (state.unsqueeze(2) @ of_path).squeeze(2)
+
+    def _chain(
         self, generator: Tensor, emission: Emission, initial: Tensor, exponential: Exponential
-    ) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
-        """Transitions ``(B, G or 2 G, S, S)``, log-emissions ``(B, n, L, S)`` and first laws ``(B, S)``."""
-        p = exponential(generator[..., None, :, :], self.gaps)
-        if self.number.numel() and int(self.number.max()) >= len(self.gaps):
-            p = torch.cat([p, p @ off_diagonal(generator)[..., None, :, :]], dim=-3)
-        log_e = emission.log_emission(self.observed, self.mask)
-        batch = torch.broadcast_shapes(p.shape[:-3], log_e.shape[:-3], initial.shape[:-1])
-        p = p.expand(*batch, *p.shape[-3:]).reshape(batch.numel(), *p.shape[-3:])
-        log_e = log_e.expand(*batch, *log_e.shape[-3:]).reshape(batch.numel(), *log_e.shape[-3:])
-        return p, log_e.to(p), initial.to(p).expand(*batch, -1).reshape(-1, p.shape[-1]), batch
+    ) -> _Chain:
+        p = exponential(generator.unsqueeze(-3), self.gaps)
+        if self.has_exact_entries:
+            # An entry into j after the time t has the density Σ_{k≠j} P_ik(t) Q_kj.
+            jumps = off_diagonal(generator).unsqueeze(-3)
+            p = torch.cat([p, p @ jumps], dim=-3)
+        log_e = emission.log_prob(self.observed, self.mask)
+        shapes = p.shape[:-3], log_e.shape[:-3], initial.shape[:-1]
+        batch = torch.broadcast_shapes(*shapes)
+        return _Chain(
+            p=_flat_batch(p, batch, 3),
+            log_e=_flat_batch(log_e, batch, 3).to(p),
+            initial=_flat_batch(initial, batch, 1).to(p),
+            batch=batch,
+        )
+
+
+class _Chain(NamedTuple):
+    """A hidden Markov chain in discrete time, its models in one leading dimension ``B``."""
+
+    p: Tensor  # (B, G or 2 G, S, S): transitions, and densities of exact entries after them
+    log_e: Tensor  # (B, n, L, S): log-emissions
+    initial: Tensor  # (B, S)
+    batch: torch.Size
+
+
+def _flat_batch(tensor: Tensor, batch: torch.Size, n_own: int) -> Tensor:
+    """Expand to the batch and make one dimension of it; the last ``n_own`` are the tensor's own."""
+    own = tensor.shape[tensor.ndim - n_own :]
+    return tensor.expand(*batch, *own).reshape(batch.numel(), *own)
+
+
+def _first_entries(observed: Tensor, mask: Tensor, exact: Sequence[int]) -> Tensor:
+    """Where one of the states ``exact`` is entered ``(n, L)`` bool; to stay there is no entry."""
+    codes = torch.tensor(list(exact), device=observed.device)
+    is_in = torch.isin(observed, codes) & mask
+    before, now = is_in[:, :-1], is_in[:, 1:]
+    is_same = observed.diff(dim=1) == 0
+    stays = before & now & is_same
+    return torch.cat([is_in[:, :1], now & ~stays], dim=1)
+
+
+def _preceded(tensor: Tensor, value: float) -> Tensor:
+    """The tensor ``(n, L, ...)`` with one more time before all others."""
+    first = torch.full_like(tensor[:, :1], value)
+    return torch.cat([first, tensor], dim=1)
 
 
 class _HiddenLikelihood(torch.autograd.Function):
+    """Log-likelihoods ``(B, n)`` whose gradient is the backward recursion."""
+
     @staticmethod
-    def forward(ctx: Any, p: Tensor, log_e: Tensor, first: Tensor, data: HiddenPaths) -> Tensor:
+    def forward(ctx: Any, p: Tensor, log_e: Tensor, initial: Tensor, data: HiddenPaths) -> Tensor:
         e, shift = _scaled(log_e)
-        alpha, scale = _forward(p, e, first, data)
+        alpha, scale = _forward(p, e, initial, data)
         ctx.save_for_backward(p, e, *alpha, *scale)
         ctx.data = data
         return torch.stack(scale).log().sum(0) + shift
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        p, e, *rest = ctx.saved_tensors
-        half = len(rest) // 2
-        gamma, to_p, to_first = _backward(p, e, rest[:half], rest[half:], slopes[0], ctx.data)
-        return to_p, gamma * slopes[0][:, :, None, None], to_first, None
+        p, e, *saved = ctx.saved_tensors
+        n_times = len(saved) // 2
+        alpha, scale = saved[:n_times], saved[n_times:]
+        (weight,) = slopes
+        gamma, slope_p, slope_initial = _backward(p, e, alpha, scale, weight, ctx.data)
+        slope_log_e = torch.einsum("bnls,bn->bnls", gamma, weight)
+        return slope_p, slope_log_e, slope_initial, None
 
 
 def _scaled(log_e: Tensor) -> tuple[Tensor, Tensor]:
-    """Emissions divided by the largest of each time, and the logarithm ``(B, n)`` of what was divided out."""
-    top = log_e.amax(-1, keepdim=True).clamp(min=-1e300)
-    return (log_e - top).exp(), top[..., 0].sum(-1)
+    """Emissions divided by the largest of each time, and the log ``(B, n)`` of what was divided."""
+    largest = log_e.amax(-1).clamp(min=_LEAST_LOG)
+    e = (log_e - largest.unsqueeze(-1)).exp()
+    return e, largest.sum(-1)
 
 
 def _forward(
-    p: Tensor, e: Tensor, first: Tensor, data: HiddenPaths
+    p: Tensor, e: Tensor, initial: Tensor, data: HiddenPaths
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Laws of the state given the past ``(B, n, S)``, and the probability of each new observation ``(B, n)``."""
-    joint = first[:, None] * e[:, :, 0]
+    """Distribution of the state given the past, and probability of each new observation.
+
+    Both one a time: ``alpha`` ``(B, n, S)`` and ``scale`` ``(B, n)``.
+    """
+    state = initial.unsqueeze(1)
     alpha: list[Tensor] = []
     scale: list[Tensor] = []
-    for k in range(e.shape[2]):
-        if k:
-            joint = _ahead(alpha[-1], p, k - 1, data) * e[:, :, k]
+    for k, e_k in enumerate(e.unbind(2)):
+        if k > 0:
+            state = data.propagate(state, p, k - 1)
+        joint = state * e_k
         total = joint.sum(-1)
-        alpha.append(joint / torch.where(total > 0, total, 1.0)[..., None])
+        state = joint / _positive(total)
+        alpha.append(state)
         scale.append(total)
     return alpha, scale
-
-
-def _ahead(law: Tensor, p: Tensor, k: int, data: HiddenPaths) -> Tensor:
-    if data.shared[k] >= 0:
-        return law @ p[:, data.shared[k]]
-    return (law[:, :, None] @ p[:, data.number[k]])[:, :, 0]
 
 
 def _backward(
     p: Tensor,
     e: Tensor,
-    alpha: list[Tensor],
-    scale: list[Tensor],
+    alpha: Sequence[Tensor],
+    scale: Sequence[Tensor],
     weight: Tensor,
     data: HiddenPaths,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Smoothed laws ``(B, n, L, S)``, and slopes of ``Σ weight log L`` in ``p`` and in the first law."""
-    to_p = torch.zeros_like(p)
+    """Smoothed distributions ``(B, n, L, S)``, and slopes of ``Σ weight log L``.
+
+    The slopes are those in ``p`` and in the initial distribution.
+    """
+    slope_p = torch.zeros_like(p)
+    weight = weight.unsqueeze(-1)
+    e_of = e.unbind(2)
     beta = torch.ones_like(alpha[0])
     gamma = [alpha[-1]]
     for k in range(len(alpha) - 1, 0, -1):
-        safe = torch.where(scale[k] > 0, scale[k], 1.0)[..., None]
-        coming = e[:, :, k] * beta / safe
-        before = alpha[k - 1] * weight[..., None]
-        if data.shared[k - 1] >= 0:
-            to_p[:, data.shared[k - 1]] += before.transpose(-1, -2) @ coming
-            beta = coming @ p[:, data.shared[k - 1]].transpose(-1, -2)
+        future = e_of[k] * beta / _positive(scale[k])
+        before = alpha[k - 1]
+        past = before * weight
+        shared = data.shared_gap[k - 1]
+        if shared >= 0:
+            slope_p[:, shared] += past.mT @ future
+            beta = future @ p[:, shared].mT
         else:
-            to_p.index_add_(1, data.number[k - 1], before[..., :, None] * coming[..., None, :])
-            beta = (p[:, data.number[k - 1]] @ coming[..., None])[..., 0]
-        gamma.append(alpha[k - 1] * beta)
-    safe = torch.where(scale[0] > 0, scale[0], 1.0)[..., None]
-    to_first = (weight[..., None] * e[:, :, 0] * beta / safe).sum(1)
-    return torch.stack(gamma[::-1], dim=2), to_p, to_first
+            number = data.gap_number[k - 1]
+            outer = past.unsqueeze(-1) * future.unsqueeze(-2)
+            slope_p.index_add_(1, number, outer)
+            beta = (p[:, number] @ future.unsqueeze(-1)).squeeze(-1)
+        gamma.append(before * beta)
+    slope = weight * e_of[0] * beta / _positive(scale[0])
+    gamma.reverse()
+    return torch.stack(gamma, dim=2), slope_p, slope.sum(1)
+
+
+def _positive(scale: Tensor) -> Tensor:
+    """Divisors ``(B, n, 1)``: the probabilities, and 1 where data are impossible."""
+    return torch.where(scale > 0, scale, 1.0).unsqueeze(-1)

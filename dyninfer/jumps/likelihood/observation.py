@@ -1,23 +1,75 @@
-"""What is seen of a state: itself, a label that may be wrong, or a number with noise."""
+"""What is observed of a state: its label, a label that may be wrong, or a vector with noise.
+
+Every model of observation speaks one language: ``log_prob`` of observations in every state,
+``sample`` of them, ``parameters`` that a fit learns and ``with_parameters`` to put them back,
+``log_prior`` of those.
+"""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.data.paths import Paths
-from dyninfer.data.trajectories import Trajectories
-from dyninfer.learning.random import stream
+# No probability of a wrong label starts at 0 or 1, where its logit has no slope.
+_LEAST_CHANCE = 1e-6
+_LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class Emission(ABC):
+    """Base of the models of observation, each a frozen dataclass of tensors ``(..., S, ...)``."""
+
+    @property
+    @abstractmethod
+    def n_states(self) -> int:
+        """Number of states S."""
+
+    @abstractmethod
+    def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
+        """Log-probability of observations in every state ``(..., n, L, S)``; 0 where none is."""
+
+    @abstractmethod
+    def sample(self, states: Tensor, generator: torch.Generator) -> Tensor:
+        """Observations of states ``(n, L)``."""
+
+    @abstractmethod
+    def parameters(self) -> Tensor:
+        """What a fit learns ``(r,)``, without constraints."""
+
+    @abstractmethod
+    def with_parameters(self, theta: Tensor) -> Self:
+        """The model with the parameters ``(..., r)``."""
+
+    def log_prior(self) -> Tensor:
+        """Log-density of the parameters ``(...)``, up to a constant; 0 for a flat prior."""
+        return torch.zeros((), dtype=torch.float64)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The model with a function applied to each of its tensors."""
+        tensors = {}
+        for name, tensor in vars(self).items():
+            tensors[name] = function(tensor)
+        return type(self)(**tensors)
+
+    def member(self, k: int) -> Self:
+        """Model number ``k`` of a batch; a single model stands for every member."""
+
+        def of_batch(tensor: Tensor) -> Tensor:
+            return tensor[k] if tensor.ndim > 2 else tensor
+
+        return self.map(of_batch)
 
 
 @dataclass(frozen=True, eq=False)
-class LabelNoise:
-    """A state is seen as a label, with probability ``confusion[i, o]`` as ``o`` where it is ``i``.
+class LabelNoise(Emission):
+    """A state ``i`` is observed as the label ``o`` with probability ``confusion[i, o]``.
+
+    A fit learns one chance of a wrong label, the same for all.
 
     Parameters
     ----------
@@ -28,12 +80,12 @@ class LabelNoise:
     confusion: Tensor
 
     @classmethod
-    def perfect(cls, n_states: int) -> LabelNoise:
+    def perfect(cls, n_states: int) -> PerfectLabels:
         """No label is ever wrong."""
-        return cls(torch.eye(n_states, dtype=torch.float64))
+        return PerfectLabels(torch.eye(n_states, dtype=torch.float64))
 
     @classmethod
-    def uniform(cls, n_states: int, rate: Tensor | float) -> LabelNoise:
+    def uniform(cls, n_states: int, rate: Tensor | float) -> Self:
         """A label is wrong with probability ``rate`` ``(...)``, and then any other one alike.
 
         Raises
@@ -41,89 +93,113 @@ class LabelNoise:
         ValueError
             If the rate is not a probability, or there is one state only.
         """
-        rate = torch.as_tensor(rate, dtype=torch.float64)[..., None, None]
-        if n_states < 2 or not bool(((rate >= 0) & (rate <= 1)).all()):
+        rate = torch.as_tensor(rate, dtype=torch.float64)
+        is_chance = (rate >= 0) & (rate <= 1)
+        if n_states < 2 or not bool(is_chance.all()):
             raise ValueError(
                 f"rate must be a probability, with at least 2 states, found {rate.tolist()}"
             )
+        rate = rate[..., None, None]
         eye = torch.eye(n_states, dtype=torch.float64, device=rate.device)
-        return cls((1 - rate) * eye + rate / (n_states - 1) * (1 - eye))
+        each_other = rate / (n_states - 1)
+        return cls((1 - rate) * eye + each_other * (1 - eye))
 
     @property
     def n_states(self) -> int:
         """Number of states S."""
         return self.confusion.shape[-1]
 
-    def log_emission(self, observed: Tensor, mask: Tensor) -> Tensor:
-        """Log-probability of labels ``(n, L)`` in every state ``(..., n, L, S)``; 0 where ``mask`` is False."""
+    @property
+    def error_rate(self) -> Tensor:
+        """Chance of a wrong label ``(...)``, mean over the states."""
+        correct = torch.diagonal(self.confusion, dim1=-2, dim2=-1)
+        return 1 - correct.mean(-1)
+
+    def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
+        """Log-probability of labels ``(n, L)`` in every state ``(..., n, L, S)``."""
         if observed.is_floating_point():
             raise TypeError(
                 "labels must be integers; use GaussianEmission for continuous observations"
             )
-        if int(observed.max()) >= self.n_states:
-            raise ValueError(
-                f"paths has the label {int(observed.max())}, but there are {self.n_states} states"
-            )
+        largest = int(observed.max())
+        if largest >= self.n_states:
+            raise ValueError(f"paths has the label {largest}, but there are {self.n_states} states")
         confusion = self.confusion.to(observed.device)
         # Labels that never happen: the logarithm's gradient at 0 must not be asked for.
-        log = (
-            torch.where(confusion > 0, confusion, 1.0).log().masked_fill(confusion == 0, -torch.inf)
-        )
+        is_possible = confusion > 0
+        log = torch.where(is_possible, confusion, 1.0).log()
+        log = log.masked_fill(~is_possible, -torch.inf)
         log = log[..., observed].movedim(-3, -1)
-        return torch.where(mask[..., None], log, torch.zeros_like(log))
+        return log.masked_fill(~mask.unsqueeze(-1), 0.0)
 
-    def draw(self, states: Tensor, generator: torch.Generator) -> Tensor:
-        """Labels ``(n, L)`` seen of states ``(n, L)``."""
-        u = torch.rand(states.shape, generator=generator, dtype=torch.float64, device=states.device)
-        upper = self.confusion.to(states.device).cumsum(-1)[states][..., :-1]
-        return (upper <= u[..., None]).sum(-1)
+    def sample(self, states: Tensor, generator: torch.Generator) -> Tensor:
+        """Labels ``(n, L)`` of states ``(n, L)``."""
+        cumulative = self.confusion.to(states.device).cumsum(-1)
+        upper = cumulative[states][..., :-1]
+        uniform = torch.empty_like(states, dtype=torch.float64)
+        uniform.uniform_(generator=generator)
+        return (upper <= uniform.unsqueeze(-1)).sum(-1)
 
     def parameters(self) -> Tensor:
-        """Logit of the rate of wrong labels ``(1,)``, for a fit that keeps them uniform."""
-        wrong = 1 - torch.diagonal(self.confusion, dim1=-2, dim2=-1).mean(-1, keepdim=True)
-        return torch.logit(wrong.clamp(1e-6, 1 - 1e-6))
+        """Logit of the chance of a wrong label ``(1,)``."""
+        chance = self.error_rate.clamp(_LEAST_CHANCE, 1 - _LEAST_CHANCE)
+        return torch.logit(chance).unsqueeze(-1)
 
-    def with_parameters(self, theta: Tensor) -> LabelNoise:
-        """Uniform label noise with the logit ``(..., 1)`` of its rate."""
-        return LabelNoise.uniform(self.n_states, torch.sigmoid(theta[..., 0]))
+    def with_parameters(self, theta: Tensor) -> Self:
+        """Uniform label noise of the logits ``(..., 1)``."""
+        return self.uniform(self.n_states, torch.sigmoid(theta[..., 0]))
 
 
 @dataclass(frozen=True, eq=False)
-class Confusion(LabelNoise):
-    """Label noise of which a fit learns every entry, for states that are mixed up with some others rather than with any."""
+class PerfectLabels(LabelNoise):
+    """Labels that are never wrong: nothing is learned."""
+
+    def parameters(self) -> Tensor:
+        """No parameters ``(0,)``."""
+        return self.confusion.new_zeros(0)
+
+    def with_parameters(self, theta: Tensor) -> Self:
+        """The same."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusionMatrix(LabelNoise):
+    """Label noise of which a fit learns every entry, for states mixed up with some others only."""
 
     def parameters(self) -> Tensor:
         """Logits of the rows but their diagonal, whose logit is 0: ``(S (S − 1),)``."""
-        log = self.confusion.clamp(min=1e-6).log()
-        logits = log - torch.diagonal(log, dim1=-2, dim2=-1)[..., None]
-        return logits[..., self._wrong]
+        log = self.confusion.clamp(min=_LEAST_CHANCE).log()
+        correct = torch.diagonal(log, dim1=-2, dim2=-1)
+        logits = log - correct.unsqueeze(-1)
+        return logits[..., self._is_error()]
 
-    def with_parameters(self, theta: Tensor) -> Confusion:
-        """Confusion matrix with the logits ``(..., S (S − 1))``."""
+    def with_parameters(self, theta: Tensor) -> Self:
+        """Confusion matrix of the logits ``(..., S (S − 1))``."""
         size = self.n_states
-        logits = theta.new_zeros(*theta.shape[:-1], size * size)
-        place = self._wrong.flatten().nonzero()[:, 0].to(theta.device)
-        logits = logits.index_add(-1, place, theta)
-        return Confusion(logits.unflatten(-1, (size, size)).softmax(-1))
+        batch = theta.shape[:-1]
+        place = self._is_error().flatten().nonzero().squeeze(1)
+        logits = theta.new_zeros(*batch, size * size)
+        logits = logits.index_add(-1, place.to(theta.device), theta)
+        rows = logits.unflatten(-1, (size, size))
+        return type(self)(rows.softmax(-1))
 
-    @property
-    def _wrong(self) -> Tensor:
-        return ~torch.eye(self.n_states, dtype=torch.bool)
+    def log_prior(self, weight: float = 10.0, correct: float = 0.9) -> Tensor:
+        """Log-density ``(...)``, up to a constant, of a Dirichlet prior of every row, in its logits.
 
-    def log_prior(self, weight: float = 10.0, right: float = 0.9) -> Tensor:
-        """Log-density ``(...)``, up to a constant, of a Dirichlet law of every row, in its logits.
-
-        It counts as ``weight`` observations of each state, of which a share ``right`` has the right label and the
-        others are spread evenly.
+        It counts as ``weight`` observations of each state: a share ``correct`` of them has the
+        correct label, the others are spread evenly. Without it states could trade their names.
         """
-        return weight * (
-            LabelNoise.uniform(self.n_states, 1 - right).confusion * self.confusion.log()
-        ).sum((-1, -2))
+        expected = LabelNoise.uniform(self.n_states, 1 - correct).confusion
+        return weight * (expected * self.confusion.log()).sum((-1, -2))
+
+    def _is_error(self) -> Tensor:
+        return ~torch.eye(self.n_states, dtype=torch.bool)
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianEmission:
-    """A state is seen as a normal vector: ``N(mean[i], std[i]²)``, independent in its features.
+class GaussianEmission(Emission):
+    """A state is observed as a normal vector: ``N(mean[i], std[i]²)``, its features independent.
 
     Parameters
     ----------
@@ -144,96 +220,56 @@ class GaussianEmission:
             If a standard deviation is not positive.
         """
         mean = torch.as_tensor(mean, dtype=torch.float64)
-        mean = mean[:, None] if mean.ndim == 1 else mean
         std = torch.as_tensor(std, dtype=torch.float64)
-        std = (std[:, None] if std.ndim == 1 else std).expand(mean.shape)
+        if mean.ndim == 1:
+            mean = mean[:, None]
+        if std.ndim == 1:
+            std = std[:, None]
         if not bool((std > 0).all()):
             raise ValueError(f"std must be positive, found {std.tolist()}")
-        return cls(mean, std)
+        return cls(mean, std.expand(mean.shape))
 
     @property
     def n_states(self) -> int:
         """Number of states S."""
         return self.mean.shape[-2]
 
-    def log_emission(self, observed: Tensor, mask: Tensor) -> Tensor:
-        """Log-density of observations ``(n, L, d)`` in every state ``(..., n, L, S)``; masked features count 0."""
-        if observed.ndim != 3 or observed.shape[-1] != self.mean.shape[-1]:
-            raise ValueError(
-                f"paths must have {self.mean.shape[-1]} continuous features, found shape {tuple(observed.shape)}"
-            )
-        mean, std = (v.to(observed.device)[..., None, None, :, :] for v in (self.mean, self.std))
-        z = (observed.to(mean.dtype)[..., None, :] - mean) / std
-        log = -0.5 * z.square() - std.log() - 0.5 * math.log(2 * math.pi)
-        return torch.where(mask[..., None, :], log, torch.zeros_like(log)).sum(-1)
+    def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
+        """Log-density of vectors ``(n, L, d)`` in every state ``(..., n, L, S)``.
 
-    def draw(self, states: Tensor, generator: torch.Generator) -> Tensor:
-        """Observations ``(n, L, d)`` of states ``(n, L)``."""
-        shape = (*states.shape, self.mean.shape[-1])
-        noise = torch.randn(shape, generator=generator, dtype=torch.float64, device=states.device)
-        return self.mean.to(states.device)[states] + self.std.to(states.device)[states] * noise
+        Features that were not observed count as 0.
+        """
+        n_features = self.mean.shape[-1]
+        if observed.ndim != 3 or observed.shape[-1] != n_features:
+            raise ValueError(
+                f"paths must have {n_features} continuous features, "
+                f"found shape {tuple(observed.shape)}"
+            )
+        # Two more dimensions, before those of a state's features: the path and the time.
+        mean = self.mean.to(observed.device)[..., None, None, :, :]
+        std = self.std.to(observed.device)[..., None, None, :, :]
+        x = observed.to(mean.dtype).unsqueeze(-2)
+        z = (x - mean) / std
+        log = -0.5 * z.square() - std.log() - _LOG_ROOT_2PI
+        is_missing = ~mask.unsqueeze(-2)
+        return log.masked_fill(is_missing, 0.0).sum(-1)
+
+    def sample(self, states: Tensor, generator: torch.Generator) -> Tensor:
+        """Vectors ``(n, L, d)`` of states ``(n, L)``."""
+        mean = self.mean.to(states.device)[states]
+        std = self.std.to(states.device)[states]
+        z = torch.empty_like(mean).normal_(generator=generator)
+        return mean + std * z
 
     def parameters(self) -> Tensor:
-        """Means and log standard deviations ``(2 S d,)``, in units of the mean standard deviation."""
-        return torch.cat([(self.mean / self.std).flatten(-2), self.std.log().flatten(-2)], dim=-1)
+        """Means in units of their standard deviation, and log standard deviations ``(2 S d,)``."""
+        ratio = (self.mean / self.std).flatten(-2)
+        log_std = self.std.log().flatten(-2)
+        return torch.cat([ratio, log_std], dim=-1)
 
-    def with_parameters(self, theta: Tensor) -> GaussianEmission:
+    def with_parameters(self, theta: Tensor) -> Self:
         """Emission with the parameters ``(..., 2 S d)``."""
-        ratio, log_std = theta.unflatten(-1, (2, *self.mean.shape[-2:])).unbind(-3)
-        return GaussianEmission(ratio * log_std.exp(), log_std.exp())
-
-
-Emission = LabelNoise | GaussianEmission
-
-
-def observe(
-    trajectories: Trajectories,
-    emission: Emission,
-    keep: float = 1.0,
-    missing: float = 0.0,
-    seed: int = 0,
-) -> Paths:
-    """Look at simulated jump paths as an experiment would.
-
-    Parameters
-    ----------
-    trajectories : Trajectories
-        Integer states on a grid.
-    emission : LabelNoise or GaussianEmission
-        What is seen of a state.
-    keep : float in (0, 1]
-        Chance of each time but the first to be looked at: below 1 the grids are irregular, each path its own.
-    missing : float in [0, 1)
-        Chance of each observation but the first to be lost, leaving a gap.
-    seed : int
-        Everything random derives from it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the trajectories are continuous, or a chance is out of range.
-    """
-    if not trajectories.discrete:
-        raise TypeError("observe looks at integer states; these trajectories are continuous")
-    if not 0 < keep <= 1 or not 0 <= missing < 1:
-        raise ValueError(
-            f"keep must be in (0, 1] and missing in [0, 1), found {keep!r} and {missing!r}"
-        )
-    states = trajectories.states.long()
-    g = stream(seed, "observe", device=states.device)
-    seen = emission.draw(states, g)
-    u = torch.rand(2, *states.shape, generator=g, device=states.device)
-    kept, lost = u[0] < keep, u[1] < missing
-    kept[:, 0], lost[:, 0] = True, False
-    if seen.is_floating_point():
-        seen[lost] = torch.nan
-    else:
-        seen[lost] = -1
-    times, values, rows = trajectories.times.cpu().numpy(), seen.cpu().numpy(), kept.cpu().numpy()
-    names = None if seen.is_floating_point() else tuple(map(str, range(emission.n_states)))
-    return Paths(
-        times=tuple(times[row] for row in rows),
-        states=tuple(x[row] for x, row in zip(values, rows, strict=True)),
-        names=np.asarray(trajectories.origin),
-        state_names=names,
-    )
+        shape = self.mean.shape[-2:]
+        ratio, log_std = theta.unflatten(-1, (2, *shape)).unbind(-3)
+        std = log_std.exp()
+        return type(self)(ratio * std, std)

@@ -1,17 +1,19 @@
-"""Panel data: states seen without error at some times, and nothing in between."""
+"""Panel data: states observed without error at some times, and nothing in between."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.gaps import group_gaps
-from dyninfer.jumps.process.chain import off_diagonal, transition_matrix
+from dyninfer.jumps.process.chain import off_diagonal, transition_matrix, with_diagonal
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
@@ -21,7 +23,9 @@ Exponential = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PanelCounts:
-    """How often each pair of states was seen at each waiting time: all that a panel tells about the generator.
+    """How often each pair of states was observed at each waiting time.
+
+    This is all that a panel says about the generator.
 
     Attributes
     ----------
@@ -30,7 +34,8 @@ class PanelCounts:
     pairs : Tensor, ``(..., G, S, S)`` float64
         Observations of state ``j`` one gap after state ``i``.
     exact : Tensor, ``(..., G, S, S)``, optional
-        Entries into ``j`` at a time known exactly, one gap after ``i`` was seen (msm's ``deathexact``).
+        Entries into ``j`` at a time known exactly, one gap after ``i`` was observed (msm's
+        ``deathexact``).
     censored : Tensor, ``(..., G, S, C)``, optional
         Last observations that name one of several states, by code ``c``.
     sets : Tensor, ``(C, S)`` float64, optional
@@ -54,17 +59,20 @@ class PanelCounts:
     @property
     def n_observed(self) -> Tensor:
         """Number of pairs of neighbouring observations ``(...)``."""
-        total = self.pairs.sum((-1, -2, -3))
-        for part in (self.exact, self.censored):
-            total = total if part is None else total + part.sum((-1, -2, -3))
+        total = _total(self.pairs)
+        if self.exact is not None:
+            total = total + _total(self.exact)
+        if self.censored is not None:
+            total = total + _total(self.censored)
         return total
 
     def to(self, device: torch.device | str) -> PanelCounts:
         """Move to a device."""
-        moved: dict[str, Any] = {
-            k: None if v is None else v.to(device) for k, v in vars(self).items()
-        }
-        return PanelCounts(**moved)
+        parts = {}
+        for name, part in vars(self).items():
+            if part is not None:
+                parts[name] = part.to(device)
+        return PanelCounts(**parts)
 
     def log_likelihood(
         self,
@@ -75,48 +83,60 @@ class PanelCounts:
         """Log-likelihood ``(...)`` of generators ``(..., S, S)``, batched and differentiable.
 
         ``Σ C_ij(t) log P_ij(t)``, for exact entries ``log Σ_{k≠j} P_ik(t) Q_kj``, for censored ends
-        ``log Σ_{j∈set} P_ij(t)`` (Jackson 2011, J. Stat. Softw. 38(8), section 1.4). Conditional on the first
-        state of each path, unless ``initial`` ``(..., S)`` gives its law. −inf where the data are impossible.
+        ``log Σ_{j∈set} P_ij(t)`` (Jackson 2011, J. Stat. Softw. 38(8), section 1.4). Conditional on
+        the first state of each path, unless ``initial`` ``(..., S)`` gives its distribution. −inf
+        where the data are impossible.
         """
-        p = exponential(generator[..., None, :, :], self.gaps)
-        total = _log_sum(self.pairs, p)
+        p = exponential(generator.unsqueeze(-3), self.gaps)
+        total = _sum_of_logs(self.pairs, p)
         if self.exact is not None:
-            total = total + _log_sum(self.exact, p @ off_diagonal(generator)[..., None, :, :])
+            jumps = off_diagonal(generator).unsqueeze(-3)
+            total = total + _sum_of_logs(self.exact, p @ jumps)
         if self.censored is not None and self.sets is not None:
-            total = total + _log_sum(self.censored, p @ self.sets.T)
+            total = total + _sum_of_logs(self.censored, p @ self.sets.T)
         if initial is not None:
-            total = total + _log_sum(self.starts[..., None, None, :], initial[..., None, None, :])
+            starts = self.starts[..., None, None, :]
+            total = total + _sum_of_logs(starts, initial[..., None, None, :])
         return total
 
-    def crude_generator(self, allowed: Tensor | None = None, least: float = 0.0) -> Tensor:
-        """Generator ``(..., S, S)`` as if states changed only when seen: transitions over time, a rough start.
+    def crude_generator(self, jumps: Tensor | None = None, least: float = 0.0) -> Tensor:
+        """Generator ``(..., S, S)`` as if states changed only when observed: a rough start.
+
+        It is transitions over time.
 
         Parameters
         ----------
-        allowed : Tensor, ``(S, S)`` bool, optional
+        jumps : Tensor, ``(S, S)`` bool, optional
             Jumps that may happen; by default all.
         least : float
             Transitions a jump counts at least, so that no rate starts at zero.
         """
-        seen = self.pairs if self.exact is None else self.pairs + self.exact
-        left = seen.sum(-1)
+        transitions = self.pairs
+        if self.exact is not None:
+            transitions = transitions + self.exact
+        intervals = transitions.sum(-1)
         if self.censored is not None:
-            left = left + self.censored.sum(-1)
-        spent = (left * self.gaps[..., None]).sum(-2)
-        longest = self.gaps.amax(-1)[..., None]
-        rates = (
-            off_diagonal(seen.sum(-3)).clamp(min=least)
-            / torch.where(spent > 0, spent, longest)[..., None]
-        )
-        rates = off_diagonal(rates if allowed is None else rates * allowed)
-        return rates - torch.diag_embed(rates.sum(-1))
+            intervals = intervals + self.censored.sum(-1)
+        gaps = self.gaps.unsqueeze(-1)
+        dwell_time = (intervals * gaps).sum(-2)
+        # A state that was never observed is given the longest gap, so that its rates are finite.
+        dwell_time = torch.where(dwell_time > 0, dwell_time, gaps.amax(-2))
+        n_jumps = off_diagonal(transitions.sum(-3))
+        rates = n_jumps.clamp(min=least) / dwell_time.unsqueeze(-1)
+        if jumps is not None:
+            rates = rates * jumps
+        return with_diagonal(rates)
 
 
-def _log_sum(counts: Tensor, p: Tensor) -> Tensor:
+def _sum_of_logs(counts: Tensor, p: Tensor) -> Tensor:
     """``Σ counts log p`` over the last three dimensions; 0 log 0 is 0, also in the gradient."""
-    seen = counts > 0
-    log = torch.where(seen, p, torch.ones_like(p)).clamp(min=0).log()
-    return (counts * log).sum((-1, -2, -3))
+    is_observed = counts > 0
+    log = torch.where(is_observed, p, 1.0).clamp(min=0).log()
+    return _total(counts * log)
+
+
+def _total(of_pairs: Tensor) -> Tensor:
+    return of_pairs.sum((-1, -2, -3))
 
 
 def panel_counts(
@@ -126,16 +146,18 @@ def panel_counts(
     censored: Mapping[int, Sequence[int]] | None = None,
     tolerance: float = 1e-9,
 ) -> PanelCounts:
-    """Count the pairs of neighbouring observations of discrete paths; missing states are passed over.
+    """Count the pairs of neighbouring observations of discrete paths.
+
+    Missing states are passed over.
 
     Parameters
     ----------
     paths : Paths
         Integer states.
     n_states : int, optional
-        Number of states; by default that of ``paths``, or one more than the largest seen beside codes.
+        Number of states; by default that of ``paths``, or one more than the largest beside codes.
     exact : sequence of int
-        States whose entry is seen at its exact time, such as death.
+        States whose entry is observed at its exact time, such as death.
     censored : mapping of int to states, optional
         Codes of observations that may stand for several states; only the last of a path may be one.
     tolerance : float
@@ -144,57 +166,59 @@ def panel_counts(
     Raises
     ------
     TypeError, ValueError
-        If the paths are continuous, a state is out of range, or a code is not at the end of its path.
+        If the paths are continuous, a state is out of range, or a code is not at the end of its
+        path.
     """
     if not paths.discrete:
         raise TypeError(
             "panel_counts needs paths of integer states; these are continuous: use a hidden model"
         )
     codes = dict(censored or {})
-    owner = np.repeat(np.arange(len(paths)), paths.lengths)
-    times, states = np.concatenate(paths.times), np.concatenate(paths.states)
-    seen = states >= 0
-    owner, times, states = owner[seen], times[seen], states[seen].astype(np.int64)
-    is_code = np.isin(states, list(codes))
-    size = n_states or (
-        int(states[~is_code].max()) + 1 if codes else int(paths.n_states or states.max() + 1)
-    )
-    _check_states(states[~is_code], size, exact, codes)
-    follows = owner[1:] == owner[:-1]
-    if is_code[:-1][follows].any() or is_code[np.r_[True, ~follows]].any():
-        raise ValueError(
-            "censored codes must be the last of at least two observations; use a hidden model instead"
-        )
-    at = np.flatnonzero(follows)
-    if len(at) == 0:
+    flat = FlatLabels.of(paths)
+    is_code = np.isin(flat.labels, list(codes))
+    if n_states is None and not codes:
+        n_states = paths.n_states
+    if n_states is None:
+        n_states = int(flat.labels[~is_code].max()) + 1
+    _check_states(flat.labels[~is_code], n_states)
+    _check_named_states(n_states, exact, codes)
+    _check_codes_are_last(flat, is_code)
+
+    here = np.flatnonzero(flat.has_next)
+    if len(here) == 0:
         raise ValueError(
             "paths has no path with two observed states, which a panel likelihood needs"
         )
-    before, after = states[at], states[at + 1]
-    gaps, group = group_gaps(torch.from_numpy(times[at + 1] - times[at]), tolerance)
-    is_exact = np.isin(after, list(exact)) & (before != after)
-    ends = is_code[at + 1]
-    position = {code: c for c, code in enumerate(codes)}
-    sets = torch.zeros(len(codes), size, dtype=torch.float64)
-    for code, members in codes.items():
-        sets[position[code], list(members)] = 1.0
+    source, target = flat.labels[here], flat.labels[here + 1]
+    waits = flat.times[here + 1] - flat.times[here]
+    gaps, group = group_gaps(torch.from_numpy(waits), tolerance)
+    row = group.numpy() * n_states + source
 
-    def count(chosen: np.ndarray, column: np.ndarray, width: int) -> Tensor:
-        flat = (group.numpy()[chosen] * size + before[chosen]) * width + column
-        counted = np.bincount(flat, minlength=len(gaps) * size * width)
-        return torch.from_numpy(counted.astype(float)).reshape(len(gaps), size, width)
+    def count(selection: np.ndarray, column: np.ndarray, width: int) -> Tensor:
+        """Intervals ``(G, S, width)`` by gap, source and column."""
+        shape = (len(gaps), n_states, width)
+        place = row * width + column
+        total = np.bincount(place[selection], minlength=math.prod(shape))
+        return _double(total).reshape(shape)
 
-    plain, column = ~is_exact & ~ends, np.array([position[c] for c in after[ends]], dtype=np.int64)
-    return PanelCounts(
+    is_entry = np.isin(target, list(exact)) & (source != target)
+    is_end = is_code[here + 1]
+    counts = PanelCounts(
         gaps=gaps,
-        pairs=count(plain, after[plain], size),
-        starts=torch.from_numpy(
-            np.bincount(states[np.r_[True, ~follows]], minlength=size).astype(float)
-        ),
-        exact=count(is_exact, after[is_exact], size) if is_exact.any() else None,
-        censored=count(ends, column, len(codes)) if codes else None,
-        sets=sets if codes else None,
+        pairs=count(~is_entry & ~is_end, target, n_states),
+        starts=_double(flat.count_first(n_states)),
     )
+    if is_entry.any():
+        counts = replace(counts, exact=count(is_entry, target, n_states))
+    if not codes:
+        return counts
+    sets = torch.zeros(len(codes), n_states, dtype=torch.float64)
+    code_number = np.zeros(len(target), dtype=np.int64)
+    for number, (code, members) in enumerate(codes.items()):
+        sets[number, list(members)] = 1.0
+        code_number[target == code] = number
+    censored = count(is_end, code_number, len(codes))
+    return replace(counts, censored=censored, sets=sets)
 
 
 def stack_counts(several: Sequence[PanelCounts]) -> PanelCounts:
@@ -205,46 +229,53 @@ def stack_counts(several: Sequence[PanelCounts]) -> PanelCounts:
     ValueError
         If they differ in their number of states, or have exact or censored observations.
     """
-    if len({one.n_states for one in several}) != 1:
-        raise ValueError(
-            f"several must share their states, found {[one.n_states for one in several]}"
-        )
-    if any(one.exact is not None or one.censored is not None for one in several):
-        raise ValueError(
-            "several holds exact or censored observations; fit those panels one by one"
-        )
-    most = max(len(one.gaps) for one in several)
-    pad = [most - len(one.gaps) for one in several]
+    sizes = [one.n_states for one in several]
+    if len(set(sizes)) != 1:
+        raise ValueError(f"several must share their states, found {sizes}")
+    for one in several:
+        if one.exact is not None or one.censored is not None:
+            raise ValueError(
+                "several holds exact or censored observations; fit those panels one by one"
+            )
+    # Shorter lists of gaps are filled with gaps of length 0 that were never observed.
+    pad_sequence = torch.nn.utils.rnn.pad_sequence
     return PanelCounts(
-        gaps=torch.stack(
-            [torch.nn.functional.pad(c.gaps, (0, n)) for c, n in zip(several, pad, strict=True)]
-        ),
-        pairs=torch.stack(
-            [
-                torch.nn.functional.pad(c.pairs, (0, 0, 0, 0, 0, n))
-                for c, n in zip(several, pad, strict=True)
-            ]
-        ),
+        gaps=pad_sequence([one.gaps for one in several], batch_first=True),
+        pairs=pad_sequence([one.pairs for one in several], batch_first=True),
         starts=torch.stack([one.starts for one in several]),
     )
 
 
-def _check_states(
-    states: np.ndarray, size: int, exact: Sequence[int], codes: Mapping[int, Sequence[int]]
-) -> None:
-    if states.max() >= size:
+def _double(counts: np.ndarray) -> Tensor:
+    return torch.from_numpy(counts).double()
+
+
+def _check_states(states: np.ndarray, n_states: int) -> None:
+    if states.max() >= n_states:
         raise ValueError(
-            f"paths has the state {states.max()}, but there are n_states = {size}, from 0"
+            f"paths has the state {states.max()}, but there are n_states = {n_states}, from 0"
         )
-    for name, numbers in (
-        ("exact", exact),
-        ("censored", [s for members in codes.values() for s in members]),
-    ):
-        wrong = [s for s in numbers if not 0 <= s < size]
-        if wrong:
-            raise ValueError(f"{name} names the state {wrong[0]}; there are 0 to {size - 1}")
-    clash = [code for code in codes if 0 <= code < size]
-    if clash:
+
+
+def _check_named_states(
+    n_states: int, exact: Sequence[int], codes: Mapping[int, Sequence[int]]
+) -> None:
+    members = [state for states in codes.values() for state in states]
+    for name, numbers in (("exact", exact), ("censored", members)):
+        for number in numbers:
+            if not 0 <= number < n_states:
+                raise ValueError(f"{name} names the state {number}; there are 0 to {n_states - 1}")
+    for code in codes:
+        if 0 <= code < n_states:
+            raise ValueError(
+                f"censored uses the code {code}, which is a state; choose {n_states} or more"
+            )
+
+
+def _check_codes_are_last(flat: FlatLabels, is_code: np.ndarray) -> None:
+    is_early = is_code[:-1] & flat.has_next
+    if is_early.any() or (is_code & flat.is_first).any():
         raise ValueError(
-            f"censored uses the code {clash[0]}, which is a state; choose {size} or more"
+            "censored codes must be the last of at least two observations; "
+            "use a hidden model instead"
         )

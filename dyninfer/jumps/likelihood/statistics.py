@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.jumps.likelihood.flat import FlatLabels
 
+# Observations between the two labels of a pair. Lag 1 is sufficient without noise; the others tell
+# wrong labels, which do not last, from jumps.
 LAGS = (1, 2, 4, 8, 16)
-FINE_BINS = 128  # four to a factor of two, about the unit of time
-COARSE_BINS = 12  # one to a factor of two, the first from 2^-8 mean times between jumps down, the last from 2^3 up
+FINE_BINS = 128  # four to a factor of two, centred on the unit of time: 16 such factors either way
+COARSE_BINS = 12  # one to a factor of two, from 2^-8 mean times between changes to 2^3
+_OCTAVES_BELOW = 8  # of the mean time between changes that the first coarse bin lies
+_SMALLEST = 1e-300  # an empty bin has a time of 0, whose logarithm is thrown away
 
 
 @dataclass(frozen=True, eq=False)
 class JumpStatistics:
-    """How often label ``j`` was seen some time after label ``i``, for pairs 1, 2, 4, 8 and 16 observations apart.
+    """How often label ``j`` followed label ``i``, by the time between them.
 
-    Statistics of two sets of paths add up to those of all of them, if they share their unit of time.
+    Pairs are 1, 2, 4, 8 and 16 observations apart. Statistics of two sets of paths add up to those
+    of all of them, if they share their unit of time.
 
     Attributes
     ----------
@@ -58,7 +65,8 @@ class JumpStatistics:
         n_states : int, optional
             By default the number of states the paths name.
         unit : float, optional
-            By default the median time between neighbours. Give that of the first set to those to be added to it.
+            By default the median time between neighbours. Give that of the first set to those that
+            are to be added to it.
 
         Raises
         ------
@@ -69,36 +77,34 @@ class JumpStatistics:
             raise TypeError(
                 "statistics of jumps need paths of integer states; these are continuous"
             )
-        labels = np.concatenate(paths.states)
-        times, owner = np.concatenate(paths.times), np.repeat(np.arange(len(paths)), paths.lengths)
-        seen = labels >= 0
-        labels, times, owner = labels[seen], times[seen], owner[seen]
-        n = n_states or paths.n_states or int(labels.max()) + 1
-        if int(labels.max()) >= n:
-            raise ValueError(f"paths has the label {int(labels.max())}, but n_states is {n}")
-        near = owner[1:] == owner[:-1]
-        if not near.any():
+        flat = FlatLabels.of(paths)
+        largest = int(flat.labels.max())
+        n_states = n_states or paths.n_states or largest + 1
+        if largest >= n_states:
+            raise ValueError(f"paths has the label {largest}, but n_states is {n_states}")
+        has_next = flat.has_next
+        if not has_next.any():
             raise ValueError(
                 "no path has two labels, so that no jump can be seen; give longer paths"
             )
-        gaps = np.diff(times)[near]
-        centre = torch.tensor(float(np.median(gaps)) if unit is None else unit, dtype=torch.float64)
-        counts, sums = _count_flat(labels, times, owner, n, centre)
-        first = np.concatenate([[True], owner[1:] != owner[:-1]])
-        tensor = torch.as_tensor
+        gaps = np.diff(flat.times)[has_next]
+        if unit is None:
+            unit = float(np.median(gaps))
+        centre = torch.tensor(unit, dtype=torch.float64)
+        counts, gap_sums = _count_pairs(flat, n_states, centre)
         return cls(
             counts=counts,
-            gap_sums=sums,
-            starts=tensor(np.bincount(labels[first], minlength=n)).double(),
-            span=tensor(gaps.sum()).double(),
-            steps=tensor(float(near.sum())).double(),
-            changes=tensor(float((labels[1:] != labels[:-1])[near].sum())).double(),
+            gap_sums=gap_sums,
+            starts=_double(flat.count_first(n_states)),
+            span=_double(gaps.sum()),
+            steps=_double(has_next.sum()),
+            changes=_double(len(flat.departures())),
             unit=centre,
         )
 
     @classmethod
     def of_batch(cls, labels: Tensor, times: Tensor, n_states: int) -> JumpStatistics:
-        """Count the pairs of a batch of processes that were all seen at the same times.
+        """Count the pairs of a batch of processes that were all observed at the same times.
 
         Parameters
         ----------
@@ -110,30 +116,33 @@ class JumpStatistics:
             Number of states S.
         """
         length, batch, n_paths = labels.shape
-        n, unit = n_states, times.diff().median()
-        owner = torch.arange(batch, device=labels.device)[:, None] * (FINE_BINS * n * n)
-        totals = torch.zeros(batch * FINE_BINS * n * n, device=labels.device, dtype=torch.float64)
-        pairs_of_bin = torch.zeros(FINE_BINS, dtype=torch.float64, device=labels.device)
-        sums = torch.zeros_like(pairs_of_bin)
-        source, changes = labels * n + owner, None
-        for lag in [lag for lag in LAGS if lag < length]:
+        unit = times.diff().median()
+        n_pairs = n_states**2
+        n_cells = FINE_BINS * n_pairs
+        total = times.new_zeros(batch * n_cells)
+        gap_sums = times.new_zeros(FINE_BINS)
+        # Cell (process, bin, i, j) as one number; the bin's part is added lag by lag.
+        process = torch.arange(batch, device=labels.device)
+        source = labels * n_states + n_cells * process.unsqueeze(1)
+        for lag in _lags_below(length):
             gap = times[lag:] - times[:-lag]
             fine = _fine_bin(gap, unit)
-            code = source[:-lag] + labels[lag:] + (fine * n * n)[:, None, None]
-            totals += torch.bincount(code.reshape(-1), minlength=len(totals))
-            sums.index_add_(0, fine, gap * n_paths)
-            if lag == 1:
-                changes = (labels[1:] != labels[:-1]).sum((0, 2)).double()
-        starts = torch.nn.functional.one_hot(labels[0], n).sum(1).double()
-        ones = torch.ones(batch, dtype=torch.float64, device=labels.device)
-        assert changes is not None
+            of_bin = (fine * n_pairs).reshape(-1, 1, 1)
+            cell = source[:-lag] + labels[lag:] + of_bin
+            total += torch.bincount(cell.flatten(), minlength=len(total))
+            gap_sums.index_add_(0, fine, gap * n_paths)
+        first = torch.nn.functional.one_hot(labels[0], n_states)
+        is_change = labels[1:] != labels[:-1]
+        span = (times[-1] - times[0]) * n_paths
+        n_steps = (length - 1) * n_paths
+        ones = times.new_ones(batch)
         return cls(
-            counts=totals.reshape(batch, FINE_BINS, n, n),
-            gap_sums=sums.expand(batch, -1),
-            starts=starts,
-            span=(times[-1] - times[0]) * n_paths * ones,
-            steps=float((length - 1) * n_paths) * ones,
-            changes=changes,
+            counts=total.reshape(batch, FINE_BINS, n_states, n_states),
+            gap_sums=gap_sums.expand(batch, -1),
+            starts=first.sum(1).double(),
+            span=span * ones,
+            steps=n_steps * ones,
+            changes=is_change.sum((0, 2)).double(),
             unit=unit * ones,
         )
 
@@ -147,15 +156,19 @@ class JumpStatistics:
         """
         if self.starts.shape != other.starts.shape:
             raise ValueError(
-                f"statistics of {self.n_states} and of {other.n_states} states do not add up; give n_states"
+                f"statistics of {self.n_states} and of {other.n_states} states do not add up; "
+                "give n_states"
             )
         if not torch.equal(self.unit, other.unit):
             raise ValueError(
-                f"statistics in units of {self.unit.tolist()} and {other.unit.tolist()} do not add up; make the second "
-                "with unit=float(first.unit)"
+                f"statistics in units of {self.unit.tolist()} and {other.unit.tolist()} do not "
+                "add up; make the second with unit=float(first.unit)"
             )
-        summed = {k: v + getattr(other, k) for k, v in vars(self).items() if k != "unit"}
-        return JumpStatistics(**summed, unit=self.unit)
+        total = {}
+        for name, mine in vars(self).items():
+            total[name] = mine + getattr(other, name)
+        total["unit"] = self.unit
+        return JumpStatistics(**total)
 
     @property
     def n_states(self) -> int:
@@ -164,26 +177,26 @@ class JumpStatistics:
 
     @property
     def tau(self) -> Tensor:
-        """Observed time per observed change ``(...)``, one more change than was seen."""
+        """Observed time per observed change ``(...)``, counting one change more than there were."""
         return self.span / (self.changes + 1)
 
     def coarse(self) -> CoarseStatistics:
-        """Counts in bins relative to ``tau``: what a network reads, the same whatever the unit of time."""
-        pairs = self.counts.sum((-1, -2))
-        gap = self.gap_sums / pairs.clamp(min=1)
-        place = (torch.log2(gap.clamp(min=1e-300) / self.tau[..., None]) + 8).floor().long()
-        member = torch.nn.functional.one_hot(place.clamp(0, COARSE_BINS - 1), COARSE_BINS)
-        member = (member * (pairs > 0)[..., None]).to(self.counts.dtype)
+        """Counts in bins relative to ``tau``: what a network reads, whatever the unit of time."""
+        tau = self.tau.unsqueeze(-1)
+        octave = torch.log2(_mean_gap(self.gap_sums, self.counts) / tau)
+        place = (octave + _OCTAVES_BELOW).floor().long()
+        place = place.clamp(0, COARSE_BINS - 1)
+        member = torch.nn.functional.one_hot(place, COARSE_BINS).to(self.counts.dtype)
         counts = torch.einsum("...fc,...fij->...cij", member, self.counts)
-        total = counts.sum((-1, -2))
-        mean = torch.einsum("...fc,...f->...c", member, self.gap_sums) / total.clamp(min=1)
-        log_gap = torch.where(total > 0, (mean / self.tau[..., None]).clamp(min=1e-300).log(), 0.0)
+        gap_sums = torch.einsum("...fc,...f->...c", member, self.gap_sums)
+        log_gap = (_mean_gap(gap_sums, counts) / tau).log()
+        is_empty = counts.sum((-1, -2)) == 0
         return CoarseStatistics(
-            counts.float(),
-            log_gap.float(),
-            self.starts.float(),
-            self.steps.float(),
-            self.changes.float(),
+            counts=counts.float(),
+            log_gap=log_gap.masked_fill(is_empty, 0.0).float(),
+            starts=self.starts.float(),
+            steps=self.steps.float(),
+            changes=self.changes.float(),
         )
 
 
@@ -211,34 +224,49 @@ class CoarseStatistics:
 
     def to(self, device: torch.device | str) -> CoarseStatistics:
         """The same on another device."""
-        return CoarseStatistics(**{k: v.to(device) for k, v in vars(self).items()})
+        parts = {}
+        for name, part in vars(self).items():
+            parts[name] = part.to(device)
+        return CoarseStatistics(**parts)
+
+
+def _double(value: Any) -> Tensor:
+    return torch.as_tensor(value).double()
+
+
+def _mean_gap(gap_sums: Tensor, counts: Tensor) -> Tensor:
+    """Mean time between the labels of a pair, by bin ``(..., F)``; positive in empty bins too."""
+    n_pairs = counts.sum((-1, -2)).clamp(min=1)
+    return (gap_sums / n_pairs).clamp(min=_SMALLEST)
+
+
+def _lags_below(length: int) -> list[int]:
+    return [lag for lag in LAGS if lag < length]
 
 
 def _fine_bin(gap: Tensor, unit: Tensor) -> Tensor:
-    # Centred on the unit: gaps of a regular grid lie in the middle of bins, where rounding does no harm.
-    return (
-        (4 * torch.log2(gap / unit) + 0.5)
-        .floor()
-        .long()
-        .add(FINE_BINS // 2)
-        .clamp(0, FINE_BINS - 1)
-    )
+    """Bin of each gap: four to a factor of two."""
+    # Centred on the unit: gaps of a regular grid lie in the middle of bins, where rounding does no
+    # harm.
+    quarter_octaves = 4 * torch.log2(gap / unit)
+    place = (quarter_octaves + 0.5).floor().long()
+    return (place + FINE_BINS // 2).clamp(0, FINE_BINS - 1)
 
 
-def _count_flat(
-    labels: np.ndarray, times: np.ndarray, owner: np.ndarray, n: int, unit: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Pairs ``(F, S, S)`` and sums of gaps ``(F,)`` of paths that lie one after the other."""
-    size = FINE_BINS * n * n
-    totals, sums = (
-        torch.zeros(size, dtype=torch.float64),
-        torch.zeros(FINE_BINS, dtype=torch.float64),
-    )
-    for lag in [lag for lag in LAGS if lag < len(times)]:
-        here = owner[lag:] == owner[:-lag]
-        gap = torch.from_numpy((times[lag:] - times[:-lag])[here])
+def _count_pairs(flat: FlatLabels, n_states: int, unit: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs ``(F, S, S)`` and sums of gaps ``(F,)`` of all lags."""
+    n_pairs = n_states**2
+    n_cells = FINE_BINS * n_pairs
+    total = torch.zeros(n_cells, dtype=torch.float64)
+    gap_sums = torch.zeros(FINE_BINS, dtype=torch.float64)
+    labels, times, path = flat.labels, flat.times, flat.path
+    for lag in _lags_below(len(labels)):
+        is_pair = path[lag:] == path[:-lag]
+        waits = times[lag:] - times[:-lag]
+        pairs = labels[:-lag] * n_states + labels[lag:]
+        gap = torch.from_numpy(waits[is_pair])
+        pair = torch.from_numpy(pairs[is_pair])
         fine = _fine_bin(gap, unit)
-        pair = torch.from_numpy((labels[:-lag] * n + labels[lag:])[here].astype(np.int64))
-        totals += torch.bincount(fine * n * n + pair, minlength=size)
-        sums.index_add_(0, fine, gap)
-    return totals.reshape(FINE_BINS, n, n), sums
+        total += torch.bincount(fine * n_pairs + pair, minlength=n_cells)
+        gap_sums.index_add_(0, fine, gap)
+    return total.reshape(FINE_BINS, n_states, n_states), gap_sums

@@ -11,16 +11,17 @@ from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import LabelNoise
 from dyninfer.jumps.likelihood.panel import PanelCounts
 from dyninfer.jumps.posterior.optimise import value_and_slope
-from dyninfer.jumps.process.chain import off_diagonal
+from dyninfer.jumps.process.chain import off_diagonal, with_diagonal
 
 
 def expected_jumps(
     log_likelihood: Callable[[Tensor], Tensor], generator: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Numbers of jumps and times spent that are expected given the data, from one gradient.
+    """Numbers of jumps and dwell times that are expected given the data, from one gradient.
 
-    The complete log-likelihood is ``Σ N_ij log Q_ij + Σ T_i Q_ii``, so by Fisher's identity the slope of the observed
-    one in a free entry ``Q_ij`` is ``E[N_ij] / Q_ij``, and in ``Q_ii`` it is ``E[T_i]``.
+    The complete log-likelihood is ``Σ N_ij log Q_ij + Σ T_i Q_ii``, so by Fisher's identity the
+    slope of the observed one in a free entry ``Q_ij`` is ``E[N_ij] / Q_ij``, and in ``Q_ii`` it is
+    ``E[T_i]``.
 
     Parameters
     ----------
@@ -35,11 +36,12 @@ def expected_jumps(
         Log-likelihood.
     jumps : Tensor, ``(..., S, S)``
         Expected numbers of jumps.
-    spent : Tensor, ``(..., S)``
-        Expected times spent in each state.
+    dwell_times : Tensor, ``(..., S)``
+        Expected times in each state.
     """
     value, slope = value_and_slope(log_likelihood, generator)
-    return value, off_diagonal(generator * slope), torch.diagonal(slope, dim1=-2, dim2=-1)
+    jumps = off_diagonal(generator * slope)
+    return value, jumps, torch.diagonal(slope, dim1=-2, dim2=-1)
 
 
 def em_panel(
@@ -47,8 +49,8 @@ def em_panel(
 ) -> tuple[Tensor, Tensor]:
     """Maximum-likelihood generators of panels by expectation and maximisation.
 
-    ``Q_ij ← E[N_ij] / E[T_i]`` (Bladt and Sørensen 2005, J. R. Stat. Soc. B 67, 395). Jumps that start at rate 0
-    stay there. Stops when no panel gains more than ``tol`` in log-likelihood.
+    ``Q_ij ← E[N_ij] / E[T_i]`` (Bladt and Sørensen 2005, J. R. Stat. Soc. B 67, 395). Jumps that
+    start at rate 0 stay there. Stops when no panel gains more than ``tol`` in log-likelihood.
 
     Returns
     -------
@@ -57,14 +59,15 @@ def em_panel(
     values : Tensor, ``(iteration, ...)``
         Log-likelihood before each update, which never falls.
     """
-    q, values = start.to(torch.float64), []
+    generator = start.to(torch.float64)
+    values: list[Tensor] = []
     for _ in range(max_iter):
-        value, jumps, spent = expected_jumps(counts.log_likelihood, q)
+        value, jumps, dwell_times = expected_jumps(counts.log_likelihood, generator)
         values.append(value)
-        if len(values) > 1 and bool((value - values[-2] < tol).all()):
+        if _has_settled(values, tol):
             break
-        q = _maximised(jumps, spent)
-    return q, torch.stack(values)
+        generator = _maximised(jumps, dwell_times)
+    return generator, torch.stack(values)
 
 
 def em_label_noise(
@@ -75,7 +78,9 @@ def em_label_noise(
     max_iter: int = 10_000,
     tol: float = 1e-9,
 ) -> tuple[Tensor, float, Tensor, Tensor]:
-    """Maximum-likelihood generator ``(S, S)``, rate of wrong labels and first law ``(S,)`` by Baum and Welch.
+    """Maximum-likelihood generator, rate of wrong labels and initial distribution.
+
+    By the algorithm of Baum and Welch.
 
     Returns
     -------
@@ -84,31 +89,41 @@ def em_label_noise(
     rate : float
         Probability of a wrong label.
     initial : Tensor, ``(S,)``
-        Law of the first state.
+        Distribution of the first state.
     values : Tensor, ``(iteration,)``
         Log-likelihood before each update, which never falls.
     """
-    q, law, values = start.to(torch.float64), initial.to(torch.float64), []
+    generator, initial = start.to(torch.float64), initial.to(torch.float64)
     label = data.observed[..., None]
+    values: list[Tensor] = []
     for _ in range(max_iter):
-        emission = LabelNoise.uniform(len(q), rate)
+        emission = LabelNoise.uniform(len(generator), rate)
 
-        def likelihood(
-            matrix: Tensor, emission: LabelNoise = emission, law: Tensor = law
+        def log_likelihood(
+            matrix: Tensor, emission: LabelNoise = emission, initial: Tensor = initial
         ) -> Tensor:
-            return data.log_likelihood(matrix, emission, law).sum(-1)
+            return data.log_likelihood(matrix, emission, initial).sum(-1)
 
-        value, jumps, spent = expected_jumps(likelihood, q)
+        value, jumps, dwell_times = expected_jumps(log_likelihood, generator)
         values.append(value)
-        if len(values) > 1 and bool(value - values[-2] < tol):
+        if _has_settled(values, tol):
             break
-        smoothed = data.smooth(q, emission, law)
-        right = smoothed.gather(-1, label)[..., 0][data.mask]
-        rate, law = 1 - float(right.mean()), smoothed[:, 0].mean(0)
-        q = _maximised(jumps, spent)
-    return q, rate, law, torch.stack(values)
+        smoothed = data.smooth(generator, emission, initial)
+        chance_correct = smoothed.gather(-1, label)[..., 0]
+        rate = 1 - float(chance_correct[data.mask].mean())
+        initial = smoothed[:, 0].mean(0)
+        generator = _maximised(jumps, dwell_times)
+    return generator, rate, initial, torch.stack(values)
 
 
-def _maximised(jumps: Tensor, spent: Tensor) -> Tensor:
-    rates = jumps / torch.where(spent > 0, spent, 1.0)[..., None]
-    return rates - torch.diag_embed(rates.sum(-1))
+def _has_settled(values: list[Tensor], tol: float) -> bool:
+    if len(values) < 2:
+        return False
+    gain = values[-1] - values[-2]
+    return bool((gain < tol).all())
+
+
+def _maximised(jumps: Tensor, dwell_times: Tensor) -> Tensor:
+    # A state that was never entered has no jumps either: its rates are 0 / 1.
+    dwell_times = torch.where(dwell_times > 0, dwell_times, 1.0)
+    return with_diagonal(jumps / dwell_times[..., None])

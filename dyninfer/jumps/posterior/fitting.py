@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
 from dyninfer.jumps.likelihood.panel import PanelCounts
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.optimise import Maximum, floored_inverse, maximise
+from dyninfer.jumps.posterior.starts import LEAST_JUMPS
 from dyninfer.jumps.process import MarkovJump
 
 LogDensity = Callable[[Tensor], Tensor]
 
-_FLAT = 1e-2
-_AT_ONCE = (
-    2**15
-)  # transition probabilities computed at once for the curvature: what stays in a cache
+_FLAT = 1e-2  # curvature of a standard deviation of 10 in a log-rate: nothing was learned
+# Transition probabilities computed at once for the curvature: what stays in a cache.
+_AT_ONCE = 2**15
+
+
+class Problem(Protocol):
+    """What is maximised over parameters ``(..., p + r)``: those of the rates come first."""
+
+    scheme: RateScheme
+
+    @property
+    def n_observed(self) -> Tensor:
+        """Number of observations ``(...)``."""
+
+    def log_likelihood(self, theta: Tensor) -> Tensor:
+        """Log-likelihood ``(...)``."""
+
+    def log_posterior(self, theta: Tensor) -> Tensor:
+        """Log-likelihood with the prior ``(...)``."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,7 +47,8 @@ class JumpFit:
     scheme : RateScheme
         Which jumps were allowed, and how their rates follow from the parameters.
     theta : Tensor, ``(..., p + r)``
-        Parameters of the rates, and after them the ``r`` of the observation model where one was fitted.
+        Parameters of the rates, and after them the ``r`` of the observation model where one was
+        fitted.
     log_likelihood : Tensor, ``(...)``
         At ``theta``, without the prior.
     information : Tensor, ``(..., p + r, p + r)``
@@ -52,60 +69,136 @@ class JumpFit:
     converged: Tensor
     iterations: int
 
+    @classmethod
+    def of(cls, problem: Problem, best: Maximum, batch: torch.Size) -> JumpFit:
+        """The maximum of a problem, in the shape of its batch."""
+        theta = best.theta.reshape(*batch, -1)
+        with torch.no_grad():
+            log_likelihood = problem.log_likelihood(theta)
+        n_parameters = theta.shape[-1]
+        information = best.information.reshape(*batch, n_parameters, n_parameters)
+        return cls(
+            scheme=problem.scheme,
+            theta=theta,
+            log_likelihood=log_likelihood,
+            information=information,
+            n_observed=problem.n_observed,
+            converged=best.converged.reshape(batch),
+            iterations=best.iterations,
+        )
+
+    def member(self, k: int) -> Self:
+        """Fit number ``k`` of a batch ``(K,)`` of the same data."""
+        return replace(
+            self,
+            theta=self.theta[k],
+            log_likelihood=self.log_likelihood[k],
+            information=self.information[k],
+            converged=self.converged[k],
+        )
+
     @property
     def generator(self) -> Tensor:
         """Generators ``(..., S, S)``."""
-        return self.scheme.generator(self.theta[..., : self.scheme.n_parameters])
+        return self.scheme.generator(self._rate_parameters)
 
-    def process(self, **keywords: object) -> MarkovJump:
+    def process(self, **keywords: Any) -> MarkovJump:
         """Process with the fitted generator; keywords are those of `MarkovJump`."""
-        return MarkovJump(self.generator, **keywords)  # type: ignore[arg-type]
+        return MarkovJump(self.generator, **keywords)
 
     @property
     def covariance(self) -> Tensor:
-        """Covariance of ``theta`` ``(..., p + r, p + r)``; along a flat direction the variance is held at 100."""
-        size = self.information.shape[-1]
-        inverse, _ = floored_inverse(self.information.reshape(-1, size, size), _FLAT)
-        return inverse.reshape(self.information.shape)
+        """Covariance of ``theta`` ``(..., p + r, p + r)``.
+
+        Along a flat direction the variance is held at 100.
+        """
+        inverse, _ = floored_inverse(self.information, _FLAT)
+        return inverse
 
     @property
     def n_flat(self) -> Tensor:
-        """Number of directions ``(...)`` in which the data say nothing: a standard deviation above 10."""
+        """Number of directions ``(...)`` of which the data say nothing.
+
+        Their standard deviation is above 10.
+        """
         return (torch.linalg.eigvalsh(self.information) < _FLAT).sum(-1)
 
     def flat_edges(self, share: float = 0.1) -> Tensor:
-        """Jumps ``(..., S, S)`` bool whose log-rate lies along a flat direction, to at least this share."""
+        """Jumps ``(..., S, S)`` bool whose log-rate lies along a flat direction.
+
+        At least this ``share`` of its unit vector must.
+        """
         values, vectors = torch.linalg.eigh(self.information)
-        p = self.scheme.n_parameters
-        along = self.scheme.design.to(vectors) @ vectors[..., :p, :]
-        weight = (along.square() * (values < _FLAT)[..., None, :]).sum(-1)
-        return self._matrix(weight) > share
+        is_flat = (values < _FLAT).unsqueeze(-2)
+        of_rates = vectors[..., : self.scheme.n_parameters, :]
+        of_edges = self.scheme.design.to(vectors) @ of_rates
+        weight = (of_edges.square() * is_flat).sum(-1)
+        return self.scheme.matrix(weight) > share
 
     def interval(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
-        """Bounds of the rates, each ``(..., S, S)`` with zeros on the diagonal: normal in the log-rates."""
-        p, design = self.scheme.n_parameters, self.scheme.design.to(self.theta)
-        variance = ((design @ self.covariance[..., :p, :p]) * design).sum(-1)
-        log_rates = self.scheme.log_rates(self.theta[..., :p])
-        half = float(norm.ppf(0.5 + level / 2)) * variance.sqrt()
-        return self._matrix((log_rates - half).exp()), self._matrix((log_rates + half).exp())
+        """Bounds of the rates ``(..., S, S)``, normal in the log-rates; 0 on the diagonal."""
+        scheme = self.scheme
+        design = scheme.design.to(self.theta)
+        n_rates = scheme.n_parameters
+        covariance = self.covariance[..., :n_rates, :n_rates]
+        variance = ((design @ covariance) * design).sum(-1)
+        upper_tail = torch.tensor(0.5 + level / 2, dtype=torch.float64)
+        half_width = torch.special.ndtri(upper_tail) * variance.sqrt()
+        log_rates = scheme.log_rates(self._rate_parameters)
+        low = (log_rates - half_width).exp()
+        high = (log_rates + half_width).exp()
+        return scheme.matrix(low), scheme.matrix(high)
 
     @property
     def aic(self) -> Tensor:
         """``2 k − 2 log L`` ``(...)``."""
-        return 2 * self.theta.shape[-1] - 2 * self.log_likelihood
+        n_parameters = self.theta.shape[-1]
+        return 2 * n_parameters - 2 * self.log_likelihood
 
     @property
     def bic(self) -> Tensor:
         """``k log n − 2 log L`` ``(...)``."""
-        return self.theta.shape[-1] * self.n_observed.log() - 2 * self.log_likelihood
+        n_parameters = self.theta.shape[-1]
+        return n_parameters * self.n_observed.log() - 2 * self.log_likelihood
 
-    def _matrix(self, of_edges: Tensor) -> Tensor:
-        size, edges = self.scheme.n_states, self.scheme.edges
-        full = torch.zeros(
-            *of_edges.shape[:-1], size, size, dtype=of_edges.dtype, device=of_edges.device
-        )
-        full[..., edges[:, 0], edges[:, 1]] = of_edges
-        return full
+    @property
+    def _rate_parameters(self) -> Tensor:
+        return self.theta[..., : self.scheme.n_parameters]
+
+
+@dataclass(frozen=True, eq=False)
+class PanelProblem:
+    """Panels, and the generators that are to explain them.
+
+    Parameters
+    ----------
+    counts : PanelCounts
+        One panel, or a batch of them.
+    scheme : RateScheme
+        Which jumps are allowed and how their rates hang together.
+    prior : callable, ``(..., E) -> (...)``, optional
+        Log-density of the log-rates of the allowed jumps.
+    """
+
+    counts: PanelCounts
+    scheme: RateScheme
+    prior: LogDensity | None = None
+
+    @property
+    def n_observed(self) -> Tensor:
+        """Number of pairs of neighbouring observations ``(...)``."""
+        return self.counts.n_observed
+
+    def log_likelihood(self, theta: Tensor) -> Tensor:
+        """Log-likelihood ``(...)`` of parameters ``(..., p)``."""
+        return self.counts.log_likelihood(self.scheme.generator(theta))
+
+    def log_posterior(self, theta: Tensor) -> Tensor:
+        """Log-likelihood with the prior ``(...)``."""
+        total = self.log_likelihood(theta)
+        if self.prior is None:
+            return total
+        return total + self.prior(self.scheme.log_rates(theta))
 
 
 def fit_panel(
@@ -122,7 +215,8 @@ def fit_panel(
     counts : PanelCounts
         One panel, or a batch of them, each with a fit of its own.
     scheme : RateScheme, optional
-        Which jumps are allowed and how their rates hang together; by default all, each with its own rate.
+        Which jumps are allowed and how their rates hang together; by default all, each with its own
+        rate.
     start : Tensor, ``(..., S, S)``, optional
         Generators to start from; by default the crude ones.
     prior : callable, ``(..., E) -> (...)``, optional
@@ -139,44 +233,23 @@ def fit_panel(
     --------
     >>> from dyninfer.jumps import fit_panel, panel_counts
     >>> from dyninfer.data.paths import Paths
-    >>> paths = Paths(times=[[0, 1, 2, 3, 4]] * 3, states=[[0, 0, 1, 0, 0], [0, 1, 1, 0, 1], [1, 0, 0, 0, 1]])
-    >>> fit_panel(panel_counts(paths)).generator.shape
+    >>> times = [[0, 1, 2, 3, 4]] * 3
+    >>> states = [[0, 0, 1, 0, 0], [0, 1, 1, 0, 1], [1, 0, 0, 0, 1]]
+    >>> fit_panel(panel_counts(Paths(times=times, states=states))).generator.shape
     torch.Size([2, 2])
     """
-    scheme = RateScheme.free(counts.n_states) if scheme is None else scheme
+    if scheme is None:
+        scheme = RateScheme.free(counts.n_states)
     if start is None:
-        start = counts.crude_generator(scheme.allowed.to(counts.pairs.device), least=0.5)
+        jumps = scheme.allowed.to(counts.pairs.device)
+        start = counts.crude_generator(jumps, least=LEAST_JUMPS)
+    problem = PanelProblem(counts, scheme, prior)
     batch = torch.broadcast_shapes(counts.gaps.shape[:-1], start.shape[:-2])
-    theta = scheme.parameters_of(start.to(torch.float64)).expand(*batch, -1)
-    likelihood = counts.log_likelihood
-
-    def objective(theta: Tensor) -> Tensor:
-        total = likelihood(scheme.generator(theta))
-        return total if prior is None else total + prior(scheme.log_rates(theta))
-
-    each = batch.numel() * counts.gaps.shape[-1] * counts.n_states**2
-    columns = max(1, _AT_ONCE // (2 * each))
-    best = maximise(
-        objective, theta.reshape(1, -1) if not batch else theta, max_iter=max_iter, columns=columns
-    )
-    return finished(
-        best, scheme, batch, lambda x: likelihood(scheme.generator(x)), counts.n_observed
-    )
-
-
-def finished(
-    best: Maximum, scheme: RateScheme, batch: torch.Size, likelihood: LogDensity, n_observed: Tensor
-) -> JumpFit:
-    """Put a maximum into words, in the shape of the batch."""
-    theta = best.theta.reshape(*batch, -1)
-    with torch.no_grad():
-        value = likelihood(theta)
-    return JumpFit(
-        scheme=scheme,
-        theta=theta,
-        log_likelihood=value,
-        information=best.information.reshape(*batch, *best.information.shape[-2:]),
-        n_observed=n_observed,
-        converged=(best.decrement < 1e-4).reshape(batch),
-        iterations=best.iterations,
-    )
+    theta = scheme.parameters_of(start.to(torch.float64))
+    theta = theta.expand(*batch, -1).reshape(batch.numel(), -1)
+    n_gaps = counts.gaps.shape[-1]
+    # Two gradients, one on either side, for every column of the curvature.
+    n_probabilities = batch.numel() * n_gaps * counts.n_states**2
+    columns = max(1, _AT_ONCE // (2 * n_probabilities))
+    best = maximise(problem.log_posterior, theta, max_iter=max_iter, columns=columns)
+    return JumpFit.of(problem, best, batch)

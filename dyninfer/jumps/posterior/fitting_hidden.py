@@ -2,33 +2,120 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
-from dyninfer.jumps.likelihood.observation import Confusion, Emission
+from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.likelihood.scheme import RateScheme
-from dyninfer.jumps.posterior.fitting import JumpFit, LogDensity, finished
+from dyninfer.jumps.posterior.fitting import JumpFit, LogDensity
 from dyninfer.jumps.posterior.optimise import maximise
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HiddenFit(JumpFit):
-    """Fitted generator, observation model and first law.
+    """Fitted generator, observation model and initial distribution.
 
     Attributes
     ----------
-    emission : LabelNoise or GaussianEmission
+    emission : Emission
         Fitted, or as given.
     initial : Tensor, ``(..., S)``
-        Law of the state at the first time, fitted or as given.
+        Distribution of the state at the first time, fitted or as given.
     """
 
     emission: Emission
     initial: Tensor
+
+    def member(self, k: int) -> Self:
+        """Fit number ``k`` of a batch ``(K,)`` of the same data."""
+        emission = self.emission.member(k)
+        initial = self.initial
+        if initial.ndim > 1:
+            initial = initial[k]
+        return replace(super().member(k), emission=emission, initial=initial)
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenProblem:
+    """Paths of hidden states, and the models that are to explain them.
+
+    The parameters are those of the rates, of the observation model, and of the initial distribution.
+
+    Parameters
+    ----------
+    data : HiddenPaths or ClonePaths
+        Prepared paths.
+    emission : Emission
+        Observation model.
+    scheme : RateScheme
+        Which jumps are allowed and how their rates hang together.
+    initial : Tensor, ``(S,)``, optional
+        Distribution of the first state; by default it is fitted too.
+    fit_emission : bool
+        Whether the observation model is fitted.
+    prior : callable, ``(..., E) -> (...)``, optional
+        Log-density of the log-rates of the allowed jumps.
+    """
+
+    data: HiddenPaths | ClonePaths
+    emission: Emission
+    scheme: RateScheme
+    initial: Tensor | None = None
+    fit_emission: bool = True
+    prior: LogDensity | None = None
+
+    @property
+    def n_observed(self) -> Tensor:
+        """Number of observed values."""
+        return self.data.n_observed
+
+    def start(self, generator: Tensor) -> Tensor:
+        """Parameters ``(..., p + r)`` of generators ``(..., S, S)``, all states equally probable."""
+        rates = self.scheme.parameters_of(generator.to(torch.float64))
+        others = rates.new_zeros(self._n_logits)
+        if self.fit_emission:
+            emission = self.emission.parameters().to(rates)
+            others = torch.cat([emission, others])
+        batch = rates.shape[:-1]
+        return torch.cat([rates, others.expand(*batch, -1)], dim=-1)
+
+    def model(self, theta: Tensor) -> tuple[Tensor, Emission, Tensor]:
+        """Generator, observation model and initial distribution of parameters ``(..., p + r)``."""
+        n_rates, n_logits = self.scheme.n_parameters, self._n_logits
+        n_emission = theta.shape[-1] - n_rates - n_logits
+        rates, of_emission, logits = theta.split([n_rates, n_emission, n_logits], dim=-1)
+        emission, initial = self.emission, self.initial
+        if self.fit_emission:
+            emission = emission.with_parameters(of_emission)
+        if initial is None:
+            initial = distribution_of(logits)
+        return self.scheme.generator(rates), emission, initial
+
+    @property
+    def _n_logits(self) -> int:
+        """Parameters of the initial distribution."""
+        return self.scheme.n_states - 1 if self.initial is None else 0
+
+    def log_likelihood(self, theta: Tensor) -> Tensor:
+        """Log-likelihood ``(...)``."""
+        of_paths = self.data.log_likelihood(*self.model(theta))
+        return of_paths.sum(-1)
+
+    def log_posterior(self, theta: Tensor) -> Tensor:
+        """Log-likelihood with the priors of the rates and of the observation model ``(...)``."""
+        generator, emission, initial = self.model(theta)
+        total = self.data.log_likelihood(generator, emission, initial).sum(-1)
+        if self.fit_emission:
+            total = total + emission.log_prior()
+        if self.prior is None:
+            return total
+        rates = theta[..., : self.scheme.n_parameters]
+        return total + self.prior(self.scheme.log_rates(rates))
 
 
 def fit_hidden(
@@ -41,21 +128,22 @@ def fit_hidden(
     prior: LogDensity | None = None,
     max_iter: int = 300,
 ) -> HiddenFit:
-    """Fit a generator to paths seen through an observation model, from one start or from several at once.
+    """Fit a generator to paths seen through an observation model, from one or several starts.
 
     Parameters
     ----------
     data : HiddenPaths or ClonePaths
         Prepared paths.
-    emission : LabelNoise or GaussianEmission
-        Observation model to start from, or to keep. Label noise that is fitted has one rate; a :class:`Confusion` has
-        a probability for every pair, and its own weak prior.
+    emission : Emission
+        Observation model to start from, or to keep. :class:`LabelNoise` has one rate that is fitted;
+        a :class:`ConfusionMatrix` has a probability for every pair, and its own weak prior.
     start : Tensor, ``(..., S, S)``
         Generators to start from; every allowed jump needs a positive rate.
     scheme : RateScheme, optional
-        Which jumps are allowed and how their rates hang together; by default all, each with its own rate.
+        Which jumps are allowed and how their rates hang together; by default all, each with its own
+        rate.
     initial : Tensor, ``(S,)``, optional
-        Law of the first state; by default it is fitted too.
+        Distribution of the first state; by default it is fitted too.
     fit_emission : bool
         Whether the observation model is fitted.
     prior : callable, ``(..., E) -> (...)``, optional
@@ -63,33 +151,18 @@ def fit_hidden(
     max_iter : int
         Most steps of BFGS.
     """
-    scheme = RateScheme.free(emission.n_states) if scheme is None else scheme
-    rates = scheme.parameters_of(start.to(torch.float64))
-    batch, p = rates.shape[:-1], scheme.n_parameters
-    noise = emission.parameters().to(rates) if fit_emission else rates.new_zeros(0)
-    law = rates.new_zeros(scheme.n_states - 1) if initial is None else rates.new_zeros(0)
-    begin = torch.cat([part.expand(*batch, -1) for part in (rates, noise, law)], dim=-1)
-    cut = p + len(noise)
+    if scheme is None:
+        scheme = RateScheme.free(emission.n_states)
+    problem = HiddenProblem(data, emission, scheme, initial, fit_emission, prior)
+    theta = problem.start(start)
+    batch = theta.shape[:-1]
+    theta = theta.reshape(batch.numel(), -1)
+    best = maximise(problem.log_posterior, theta, max_iter=max_iter)
+    fit = JumpFit.of(problem, best, batch)
+    _, fitted_emission, fitted_initial = problem.model(fit.theta)
+    return HiddenFit(**vars(fit), emission=fitted_emission, initial=fitted_initial)
 
-    def model(theta: Tensor) -> tuple[Tensor, Emission, Tensor]:
-        seen = emission.with_parameters(theta[..., p:cut]) if fit_emission else emission
-        logits = torch.nn.functional.pad(theta[..., cut:], (1, 0))
-        return (
-            scheme.generator(theta[..., :p]),
-            seen,
-            logits.softmax(-1) if initial is None else initial,
-        )
 
-    def likelihood(theta: Tensor) -> Tensor:
-        return data.log_likelihood(*model(theta)).sum(-1)
-
-    def objective(theta: Tensor) -> Tensor:
-        total = likelihood(theta)
-        if fit_emission and isinstance(emission, Confusion):
-            total = total + emission.with_parameters(theta[..., p:cut]).log_prior()
-        return total if prior is None else total + prior(scheme.log_rates(theta[..., :p]))
-
-    best = maximise(objective, begin.reshape(-1, begin.shape[-1]), max_iter=max_iter)
-    fit = finished(best, scheme, batch, likelihood, data.n_observed)
-    _, seen, first = model(fit.theta)
-    return HiddenFit(**vars(fit), emission=seen, initial=first)
+def distribution_of(logits: Tensor) -> Tensor:
+    """Distribution ``(..., S)`` of logits ``(..., S − 1)``; that of the first state is 0."""
+    return torch.nn.functional.pad(logits, (1, 0)).softmax(-1)

@@ -1,4 +1,7 @@
-"""Many small maximisations side by side: BFGS, then Newton steps with the curvature it needs anyway."""
+"""Many small maximisations side by side: BFGS, then Newton steps with the curvature.
+
+The curvature is needed for intervals anyway.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,17 @@ from torch import Tensor
 Objective = Callable[[Tensor], Tensor]
 
 _LONGEST = 2.0  # no parameter moves further in one step: e^2 in a rate
-_ARMIJO = 1e-4
-_HALVINGS = 20
+_ARMIJO = 1e-4  # share of the promised gain that a step must make (Nocedal and Wright 2006, 3.4)
+_REDUCTIONS = 20  # 2 / 3^20 is below every tolerance: no step is left
+# Where rates run away the likelihood creeps up for ever: a few idle steps in a row end it.
 _IDLE_GAIN, _IDLE_STEPS = 1e-6, 5
-_DIFFERENCE = 1e-4
-_CURVED = (
-    0,
-    3,
-    6,
-    10,
-)  # steps before which the search takes the true curvature, where it is asked to
-_LEAST_CURVED = 1e-4
-_FLAT = 1e-2  # curvature below this means a standard deviation above 10 in a log-rate: nothing was learned
+_DIFFERENCE = 1e-4  # of parameters: rounding and third derivatives err alike, about 1e-8
+_CURVATURE_STEPS = (0, 3, 6, 10)  # steps before which the true curvature is taken, where asked for
+_LEAST_CURVATURE = 1e-4  # during the search: a flat direction is no reason for a huge step
+_FLAT = 1e-2  # curvature of a standard deviation of 10 in a log-rate: nothing was learned
+_CURVED = 1e-10  # cosine of step and bend above which the curvature is no rounding noise
+_SMALLEST = 1e-300  # keeps the size of a slope that did not bend from being divided by
+_CONVERGED = 1e-4  # in log-likelihood, far below any statistical meaning
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,32 @@ class Maximum:
     decrement: Tensor
     iterations: int
 
+    @property
+    def converged(self) -> Tensor:
+        """Whether no step would gain more than 1e-4 ``(B,)`` bool, outside of flat directions."""
+        return self.decrement < _CONVERGED
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A batch of parameters ``(B, p)``, with the objectives and their slopes there."""
+
+    theta: Tensor
+    value: Tensor
+    slope: Tensor
+
+    @classmethod
+    def at(cls, objective: Objective, theta: Tensor) -> _Point:
+        return cls(theta, *value_and_slope(objective, theta))
+
+    def where(self, mask: Tensor, other: _Point) -> _Point:
+        """The point for the members of the mask ``(B,)``, the other for all others."""
+        of_member = mask.unsqueeze(1)
+        theta = torch.where(of_member, self.theta, other.theta)
+        value = torch.where(mask, self.value, other.value)
+        slope = torch.where(of_member, self.slope, other.slope)
+        return _Point(theta, value, slope)
+
 
 def maximise(
     objective: Objective,
@@ -60,46 +88,36 @@ def maximise(
 ) -> Maximum:
     """Maximise a batch of objectives ``(..., p) -> (...)`` from ``start`` ``(B, p)``.
 
-    Stops where a step is expected to gain less than ``tol`` in every member of the batch. With ``columns``, for
-    objectives that are cheap, BFGS starts from the true curvature and returns to it a few times early on; so many of
-    its columns are computed in one call.
+    Stops where a step is expected to gain less than ``tol`` in every member of the batch. With
+    ``columns``, for objectives that are cheap, BFGS starts from the true curvature and returns to it
+    a few times early on; so many of its columns are computed in one call.
+
+    Raises
+    ------
+    ValueError
+        If the start is not finite, or the data are impossible there.
     """
-    theta = start.detach().clone()
-    if not bool(theta.isfinite().all()):
-        raise ValueError("start holds values that are not finite")
-    value, slope = value_and_slope(objective, theta)
-    if not bool(value.isfinite().all()):
-        raise ValueError(
-            f"start has the log-likelihood {value.tolist()!s:.80}: the data are impossible there; "
-            "allow more jumps, or start from rates that are all positive"
-        )
-    eye = torch.eye(theta.shape[-1], dtype=theta.dtype, device=theta.device).expand(
-        len(theta), -1, -1
-    )
-    inverse = eye / slope.norm(dim=-1).clamp(min=1.0)[:, None, None]
-    k, idle = 0, torch.zeros_like(value)
-    for k in range(1, max_iter + 1):
-        if columns is not None and k - 1 in _CURVED:
-            inverse, _ = floored_inverse(information(objective, theta, columns), _LEAST_CURVED)
-        new, new_value, new_slope = _search(
-            objective, theta, value, slope, _direction(inverse, slope)
-        )
-        moved, bent = new - theta, slope - new_slope
-        inverse = _updated(inverse, moved, bent, eye, first=k == 1 and columns is None)
-        still = ((new_slope[:, None] @ inverse @ new_slope[:, :, None])[:, 0, 0] < tol) & (
-            new_value - value < tol
-        )
-        stuck = (moved == 0).all(-1)
-        inverse = torch.where(
-            stuck[:, None, None], eye / slope.norm(dim=-1).clamp(min=1.0)[:, None, None], inverse
-        )
-        gained = new_value - value
-        theta, value, slope = new, new_value, new_slope
-        # Where rates run away the likelihood creeps up for ever: a few idle steps in a row end it.
-        idle = torch.where(gained < _IDLE_GAIN, idle + 1, 0)
-        if bool((still | stuck | (idle >= _IDLE_STEPS)).all()):
+    point = _first_point(objective, start)
+    inverse = _unit_step(point)
+    idle_steps = torch.zeros_like(point.value)
+    iteration = 0
+    for iteration in range(1, max_iter + 1):
+        if columns is not None and iteration - 1 in _CURVATURE_STEPS:
+            curvature = information(objective, point.theta, columns)
+            inverse, _ = floored_inverse(curvature, _LEAST_CURVATURE)
+        new = _search(objective, point, _direction(inverse, point.slope))
+        step, bend = new.theta - point.theta, point.slope - new.slope
+        is_first_guess = iteration == 1 and columns is None
+        inverse = _updated(inverse, step, bend, is_first_guess)
+        gain = new.value - point.value
+        is_flat = (_quadratic(inverse, new.slope) < tol) & (gain < tol)
+        is_stuck = (step == 0).all(-1)
+        inverse = torch.where(_per_matrix(is_stuck), _unit_step(point), inverse)
+        idle_steps = torch.where(gain < _IDLE_GAIN, idle_steps + 1, 0)
+        point = new
+        if bool((is_flat | is_stuck | (idle_steps >= _IDLE_STEPS)).all()):
             break
-    return _polished(objective, theta, tol, newton_steps, k, columns or 1)
+    return _polished(objective, point.theta, tol, newton_steps, iteration, columns or 1)
 
 
 def value_and_slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,65 +130,116 @@ def value_and_slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor
 
 
 def information(objective: Objective, theta: Tensor, columns: int = 1) -> Tensor:
-    """Minus the second derivatives ``(B, p, p)``, by central differences of the gradient, some columns at once."""
-    found = []
-    shifts = torch.eye(theta.shape[-1], dtype=theta.dtype, device=theta.device) * _DIFFERENCE
-    for e in shifts[:, None].split(columns):
-        slope = value_and_slope(objective, torch.cat([theta - e, theta + e]))[1]
-        found.append((slope[: len(e)] - slope[len(e) :]) / (2 * _DIFFERENCE))
-    full = torch.cat(found).movedim(0, -1)
-    return 0.5 * (full + full.transpose(-1, -2))
+    """Minus the second derivatives ``(B, p, p)``, by central differences of the gradient.
+
+    So many ``columns`` are computed in one call.
+    """
+    shifts = _DIFFERENCE * _eye_like(theta)
+    rows = []
+    for shift in shifts.unsqueeze(1).split(columns):
+        both_sides = torch.cat([theta - shift, theta + shift])
+        _, slope = value_and_slope(objective, both_sides)
+        below, above = slope.split(len(shift))
+        rows.append((below - above) / (2 * _DIFFERENCE))
+    full = torch.cat(rows).movedim(0, -1)
+    # Differences of rounded slopes are symmetric but for rounding.
+    return 0.5 * (full + full.mT)
 
 
 def floored_inverse(matrix: Tensor, floor: float = _FLAT) -> tuple[Tensor, Tensor]:
-    """Inverse ``(B, p, p)`` of symmetric matrices whose eigenvalues are lifted to ``floor``, and the eigenvalues."""
+    """Inverse ``(..., p, p)`` of symmetric matrices, and their eigenvalues.
+
+    Eigenvalues below ``floor`` are lifted to it before they are inverted.
+    """
     values, vectors = torch.linalg.eigh(matrix)
-    return (vectors / values.clamp(min=floor)[:, None, :]) @ vectors.transpose(-1, -2), values
+    lifted = values.clamp(min=floor)
+    scaled = vectors / lifted.unsqueeze(-2)
+    return scaled @ vectors.mT, values
+
+
+def _first_point(objective: Objective, start: Tensor) -> _Point:
+    if not bool(start.isfinite().all()):
+        raise ValueError("start holds values that are not finite")
+    point = _Point.at(objective, start.detach().clone())
+    if not bool(point.value.isfinite().all()):
+        raise ValueError(
+            f"start has the log-likelihood {point.value.tolist()!s:.80}: the data are impossible "
+            "there; allow more jumps, or start from rates that are all positive"
+        )
+    return point
+
+
+def _unit_step(point: _Point) -> Tensor:
+    """Inverse curvature ``(B, p, p)`` of a first guess: a step up the slope, of length 1 at most."""
+    length = point.slope.norm(dim=-1).clamp(min=1.0)
+    return _eye_like(point.theta) / _per_matrix(length)
+
+
+def _eye_like(theta: Tensor) -> Tensor:
+    n_parameters = theta.shape[-1]
+    return torch.eye(n_parameters, dtype=theta.dtype, device=theta.device)
+
+
+def _per_matrix(of_member: Tensor) -> Tensor:
+    """Numbers ``(B,)`` that multiply matrices ``(B, p, p)``."""
+    return of_member.reshape(-1, 1, 1)
+
+
+def _quadratic(inverse: Tensor, slope: Tensor) -> Tensor:
+    """``gᵀ H g`` ``(B,)``: twice what a Newton step is expected to gain."""
+    return torch.einsum("bi,bij,bj->b", slope, inverse, slope)
 
 
 def _direction(inverse: Tensor, slope: Tensor) -> Tensor:
-    step = (inverse @ slope[:, :, None])[:, :, 0]
-    return step * (_LONGEST / step.abs().amax(-1, keepdim=True).clamp(min=_LONGEST))
+    step = torch.einsum("bij,bj->bi", inverse, slope)
+    largest = step.abs().amax(-1, keepdim=True)
+    return step * (_LONGEST / largest.clamp(min=_LONGEST))
 
 
-def _search(
-    objective: Objective, theta: Tensor, value: Tensor, slope: Tensor, step: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Halve the step of each member until it gains enough; a member that finds nothing stays."""
-    promised = (slope * step).sum(-1)
-    new, new_value, new_slope = theta, value, slope
-    length = torch.ones_like(value)
-    waiting = torch.ones_like(value, dtype=torch.bool)
-    noise = 1e-14 * value.abs()
-    for _ in range(_HALVINGS):
-        trial = theta + torch.where(waiting, length, 0.0)[:, None] * step
-        trial_value, trial_slope = value_and_slope(objective, trial)
-        good = trial_value >= value + _ARMIJO * length * promised - noise
-        good = waiting & good & trial_slope.isfinite().all(-1)
-        new = torch.where(good[:, None], trial, new)
-        new_value = torch.where(good, trial_value, new_value)
-        new_slope = torch.where(good[:, None], trial_slope, new_slope)
-        waiting = waiting & ~good
-        if not bool(waiting.any()):
+def _search(objective: Objective, point: _Point, step: Tensor) -> _Point:
+    """Shorten the step of each member until it gains enough; one that finds no gain stays."""
+    promise = (point.slope * step).sum(-1)
+    # Less than rounding of the objective is no loss.
+    slack = 1e-14 * point.value.abs()
+    best = point
+    length = torch.ones_like(point.value)
+    searching = torch.ones_like(point.value, dtype=torch.bool)
+    for _ in range(_REDUCTIONS):
+        reach = torch.where(searching, length, 0.0).unsqueeze(1)
+        trial = _Point.at(objective, point.theta + reach * step)
+        required = point.value + _ARMIJO * length * promise - slack
+        is_usable = trial.slope.isfinite().all(-1)
+        succeeds = searching & (trial.value >= required) & is_usable
+        best = trial.where(succeeds, best)
+        searching = searching & ~succeeds
+        if not bool(searching.any()):
             break
-        length = torch.where(waiting, length / 3, length)
-    return new, new_value, new_slope
+        length = torch.where(searching, length / 3, length)
+    return best
 
 
-def _updated(inverse: Tensor, moved: Tensor, bent: Tensor, eye: Tensor, first: bool) -> Tensor:
-    """BFGS update of the inverse curvature (Nocedal and Wright 2006, eq. 6.17), where the step saw any."""
-    along = (moved * bent).sum(-1)
-    useful = along > 1e-10 * moved.norm(dim=-1) * bent.norm(dim=-1)
-    along = torch.where(useful, along, 1.0)
-    if first:
-        size = along / bent.square().sum(-1).clamp(min=1e-300)
-        inverse = torch.where(useful[:, None, None], eye * size[:, None, None], inverse)
-    left = eye - moved[:, :, None] * bent[:, None, :] / along[:, None, None]
-    new = (
-        left @ inverse @ left.transpose(-1, -2)
-        + moved[:, :, None] * moved[:, None, :] / along[:, None, None]
-    )
-    return torch.where(useful[:, None, None], new, inverse)
+def _updated(inverse: Tensor, step: Tensor, bend: Tensor, is_first_guess: bool) -> Tensor:
+    """BFGS update of the inverse curvature (Nocedal and Wright 2006, eq. 6.17).
+
+    ``bend`` is what the slope lost along the step. Members that saw no curvature stay as they are.
+    """
+    along = (step * bend).sum(-1)
+    is_curved = along > _CURVED * step.norm(dim=-1) * bend.norm(dim=-1)
+    along = _per_matrix(torch.where(is_curved, along, 1.0))
+    is_curved = _per_matrix(is_curved)
+    eye = _eye_like(step)
+    if is_first_guess:
+        # Before the first update the guess is given the size of the curvature (ibid., eq. 6.20).
+        squared = bend.square().sum(-1).clamp(min=_SMALLEST)
+        size = along / _per_matrix(squared)
+        inverse = torch.where(is_curved, eye * size, inverse)
+    left = eye - _outer(step, bend) / along
+    new = left @ inverse @ left.mT + _outer(step, step) / along
+    return torch.where(is_curved, new, inverse)
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    return a.unsqueeze(2) * b.unsqueeze(1)
 
 
 def _polished(
@@ -181,13 +250,13 @@ def _polished(
     iterations: int,
     columns: int,
 ) -> Maximum:
-    """Newton steps, until none would gain more than ``tol``; the last one is taken without a new curvature."""
-    value, slope = value_and_slope(objective, theta)
+    """Newton steps, until none would gain more than ``tol``; the last is without new curvature."""
+    point = _Point.at(objective, theta)
     for _ in range(newton_steps + 1):
-        curvature = information(objective, theta, columns)
+        curvature = information(objective, point.theta, columns)
         inverse, _ = floored_inverse(curvature)
-        decrement = 0.5 * (slope[:, None] @ inverse @ slope[:, :, None])[:, 0, 0]
-        theta, value, slope = _search(objective, theta, value, slope, _direction(inverse, slope))
+        decrement = 0.5 * _quadratic(inverse, point.slope)
+        point = _search(objective, point, _direction(inverse, point.slope))
         if bool((decrement < tol).all()):
             break
-    return Maximum(theta, value, curvature, decrement, iterations)
+    return Maximum(point.theta, point.value, curvature, decrement, iterations)

@@ -1,107 +1,136 @@
-"""Exact likelihood under what a network believes: maximum, and posterior draws by importance weights."""
+"""Exact likelihood under what a network believes: maximum, and posterior draws by their weights."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps.amortized.zero_shot import JumpEstimate, infer
-from dyninfer.jumps.likelihood.forward import label_log_likelihood
-from dyninfer.jumps.likelihood.hidden import HiddenPaths
+from dyninfer.jumps.amortized.zero_shot import infer
 from dyninfer.jumps.likelihood.observation import LabelNoise
-from dyninfer.jumps.likelihood.panel import panel_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
-from dyninfer.jumps.posterior.fitting import JumpFit, finished
-from dyninfer.jumps.posterior.importance import (
-    Blend,
+from dyninfer.jumps.posterior.distributions import (
+    Mixture,
+    NormalMixtures,
     Product,
-    StudentLaw,
-    effective_size,
-    resampled,
-    weighted_draws,
+    StudentT,
 )
-from dyninfer.jumps.posterior.learned import (
-    N_DRAWS,
-    Learned,
-    hardly_left,
-    starts_table,
-    time_in_states,
-)
+from dyninfer.jumps.posterior.fitting import JumpFit
+from dyninfer.jumps.posterior.importance import effective_size, resampled, weighted_draws
+from dyninfer.jumps.posterior.labels import LabelLikelihood
+from dyninfer.jumps.posterior.network_prior import NetworkBelief, dwell_times, hardly_left
 from dyninfer.jumps.posterior.optimise import floored_inverse, maximise
-from dyninfer.jumps.posterior.soft_prior import ABSENT, MixtureLaw, belief_law, soft_prior
-from dyninfer.jumps.posterior.starts import crude_starts
-from dyninfer.jumps.posterior.storing import best_of
+from dyninfer.jumps.posterior.result import (
+    N_DRAWS,
+    DrawnPosterior,
+    GeneratorPosterior,
+    JumpResult,
+    NormalPosterior,
+    history_of,
+)
 from dyninfer.jumps.process import with_diagonal
 
-LEAST_ESS = 10.0
+LEAST_ESS = 10.0  # fewer effective draws say less of a tail than the curvature does
 MOST_PATHS, MOST_GROUPS = 15, 5  # that the network reads at once for a prior, and how often
-_LEAST_DRAWS, _MOST_DRAWS, _MULTIPLICATIONS = 64, 1024, 1e9  # a few seconds
+_LEAST_DRAWS, _MOST_DRAWS = 64, 1024
+_MULTIPLICATIONS = 1e9  # of all draws: a few seconds
 _AT_ONCE = 2e8  # multiplications of the draws that are weighed together, for the sake of memory
-_EXPM = 10  # products of matrices that an exponential costs
+# Of the parts of the proposal. The network alone has the least: its draws hardly ever fit, but they
+# bound the weights.
+_TWO_SHARES = (0.85, 0.15)
+_THREE_SHARES = (0.55, 0.3, 0.15)
 _LEAST_CURVATURE = 0.25  # of what is drawn from: no standard deviation above 2
-_START_WEIGHT = 0.5  # of a first observation of every state, in the prior of the first law
-
-Likelihood = Callable[[Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class PooledPosterior:
-    r"""Log-density of log-rates, and after them of the logit of the label noise where labels may be wrong.
+    r"""Log-density of log-rates, and of the logit of the label noise where labels may be wrong.
 
     .. math:: \log p(\theta) = \frac1J \sum_j \log b_j(\theta) + w \log L(\theta)
 
-    The network's belief :math:`b_j` from a group of paths is a prior for the likelihood of all others, so that nothing is counted
-    twice; this is the mean of the logarithms of the :math:`J` posteriors that as many groups give, each as good as another,
-    and :math:`w` the mean share of what a group leaves to the likelihood.
+    The network's belief :math:`b_j` from a group of paths is a prior for the likelihood of all
+    others, so that nothing is counted twice. This is the mean of the logarithms of the :math:`J`
+    posteriors that as many groups give, each as good as another; :math:`w` is the mean share of what
+    a group leaves to the likelihood.
 
     Attributes
     ----------
-    priors : tuple of MixtureLaw
+    priors : tuple of NormalMixtures
         Of all numbers, one for every group.
-    likelihood : callable
-        Of parameters ``(..., p)`` and the law of the first state ``(..., S)``, of all paths.
+    labels : LabelLikelihood
+        Likelihood of all paths.
     weight : float
         Mean share of the observations that a group leaves to the likelihood.
     """
 
-    priors: tuple[MixtureLaw, ...]
-    likelihood: Likelihood
+    priors: tuple[NormalMixtures, ...]
+    labels: LabelLikelihood
     weight: float
 
     @property
-    def n_parameters(self) -> int:
-        """Number of parameters p."""
-        return len(self.priors[0].mean)
+    def scheme(self) -> RateScheme:
+        """All jumps, each with its own rate."""
+        return self.labels.scheme
 
-    def __call__(self, theta: Tensor, initial: Tensor | None = None) -> Tensor:
+    def log_prob(self, theta: Tensor, initial: Tensor) -> Tensor:
+        """Log-density ``(...)``, up to a constant.
+
+        ``initial`` ``(..., S)`` is the distribution of the first state.
+        """
+        prior = torch.stack([prior.log_prob(theta) for prior in self.priors]).mean(0)
+        return prior + self.weight * self.labels.log_likelihood(theta, initial)
+
+
+@dataclass(frozen=True, eq=False)
+class RefinementProblem:
+    """What is maximised: the pooled posterior, and the initial distribution where it is unknown.
+
+    Parameters ``(..., p + r)`` are the posterior's own, and after them those of the initial
+    distribution.
+    """
+
+    posterior: PooledPosterior
+    n_observed: Tensor
+
+    @property
+    def scheme(self) -> RateScheme:
+        """All jumps, each with its own rate."""
+        return self.posterior.scheme
+
+    def split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior's own parameters ``(..., p)``, and the initial distribution ``(..., S)``."""
+        n_own = self.posterior.labels.n_parameters
+        return theta[..., :n_own], self.posterior.labels.initial(theta[..., n_own:])
+
+    def log_likelihood(self, theta: Tensor) -> Tensor:
+        """Log-likelihood ``(...)``."""
+        return self.posterior.labels.log_likelihood(*self.split(theta))
+
+    def log_posterior(self, theta: Tensor) -> Tensor:
         """Log-density ``(...)``, up to a constant."""
-        prior = torch.stack([prior.log_density(theta) for prior in self.priors]).mean(0)
-        return prior + self.weight * self.likelihood(theta, initial)
+        own, initial = self.split(theta)
+        return self.posterior.log_prob(own, initial) + self.posterior.labels.log_prior(initial)
 
 
-def by_refinement(
-    seen: Paths, n_states: int, exact: bool, width: float, max_steps: int, seed: int
-) -> Learned:
+def refine(
+    paths: Paths, labels: LabelLikelihood, width: float, max_steps: int, seed: int
+) -> JumpResult:
     """Maximise the exact likelihood under the network's belief, and draw from their product.
 
-    Of a state that was hardly ever left the likelihood says little, and the maximum of what is left is far from any mean:
-    the rates out of it stay the network's estimate of least squared error.
+    Of a state that was hardly ever left the likelihood says little, and the maximum of what is left
+    is far from any mean: the rates out of it stay the network's estimate of least squared error.
 
     Parameters
     ----------
-    seen : Paths
-        Labels, with states numbered below ``n_states``; `groups_of` must find some.
-    n_states : int
-        Number of states S.
-    exact : bool
-        Whether no label is ever wrong.
+    paths : Paths
+        Labels; `groups_of` must find some.
+    labels : LabelLikelihood
+        Likelihood of the paths.
     width : float
         Standard deviation of the wide part of the prior of every log-rate.
     max_steps : int
@@ -109,168 +138,145 @@ def by_refinement(
     seed : int
         Fixes the draws.
     """
-    scheme = RateScheme.free(n_states)
-    statistics = JumpStatistics.of(seen, n_states)
-    spent, n_labels = time_in_states(statistics), int(sum((x >= 0).sum() for x in seen.states))
-    groups = [JumpStatistics.of(seen[group], n_states) for group in groups_of(seen)]
-    whole = infer(statistics)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # said once, of all paths
-        parts = [infer(part) for part in groups]
-    likelihood, cost = likelihood_of(seen, scheme, exact)
-    posterior = PooledPosterior(
-        tuple(soft_prior(part, spent, n_labels, not exact, width) for part in parts),
-        likelihood,
-        1 - float(sum(part.steps for part in groups) / statistics.steps) / len(groups),
-    )
-    fits, before, best = maximum(
-        posterior, starts_of(whole, seen, scheme, spent, exact), scheme, max_steps, statistics.steps
-    )
-    one, _ = best_of(fits, best)
-    p = posterior.n_parameters
-    initial = counted_first(seen, n_states) if exact else first_law(one.theta[p:])
-    proposal = proposal_of(one, belief_law(whole, spent, n_labels, not exact), doubtful(whole))
-    n_draws = int(min(max(_MULTIPLICATIONS / cost, _LEAST_DRAWS), _MOST_DRAWS))
-    at_once = int(min(max(_AT_ONCE / cost, 1), 64))
-    draws, weight = weighted_draws(
-        lambda theta: posterior(theta, initial), proposal, n_draws, seed, at_once
-    )
-    generators, ess = scheme.generator(draws[:, : len(scheme.edges)]), effective_size(weight)
-    noise = 0.0 if exact else float(torch.sigmoid(one.theta[p - 1]))
-    enough = ess >= LEAST_ESS
-    kept = torch.maximum(whole.rates, ABSENT / spent[:, None])
-    kept = torch.where(
-        hardly_left(seen, n_states, noise)[:, None], with_diagonal(kept), one.generator
-    )
-    return Learned(
-        generator=kept,
+    n_states = labels.scheme.n_states
+    statistics = JumpStatistics.of(paths, n_states)
+    n_labels = int(sum((states >= 0).sum() for states in paths.states))
+    belief = NetworkBelief(infer(statistics), dwell_times(statistics), n_labels, labels.noisy)
+    posterior = pooled_posterior(paths, labels, belief, statistics, width)
+    problem = RefinementProblem(posterior, statistics.steps)
+    starts = labels.starts(belief.estimate, belief.rates())
+    fits, likelihood_before, best = most_probable(problem, starts, max_steps)
+    fit = fits.member(best)
+    theta, initial = problem.split(fit.theta)
+    error_rate = labels.error_rate(theta)
+    is_hardly_left = hardly_left(paths, n_states, error_rate)
+    network_generator = with_diagonal(belief.rates())
+    generator = torch.where(is_hardly_left[:, None], network_generator, fit.generator)
+    return JumpResult(
+        generator=generator,
         initial=initial,
-        emission=LabelNoise.uniform(n_states, noise),
-        history=starts_table(fits, before),
-        fit=one,
-        draws=generators[resampled(weight, N_DRAWS, seed)] if enough else None,
-        least=1 / spent,
-        ess=ess,
+        emission=LabelNoise.uniform(n_states, error_rate),
+        history=history_of(fits, likelihood_before),
+        fit=fit,
+        posterior=_draw_posterior(problem, fit, belief, generator, seed),
     )
 
 
 def groups_of(paths: Paths) -> list[np.ndarray]:
-    """Numbers of the paths that the network reads at once: groups of at most half of those with two labels, spread evenly."""
-    order = np.argsort(
-        paths.names.astype(str), kind="stable"
-    )  # whatever the order that the paths come in
-    long = order[[(paths.states[k] >= 0).sum() > 1 for k in order]]
-    m = min(len(long) // 2, MOST_PATHS)
-    return (
-        [long[k :: len(long) // m][:m] for k in range(min(len(long) // m, MOST_GROUPS))]
-        if m
-        else []
-    )
+    """Numbers of the paths that the network reads at once.
+
+    Groups of at most half of the paths with two labels, spread evenly.
+    """
+    # By name: the groups must not depend on the order in which the paths come.
+    order = np.argsort(paths.names.astype(str), kind="stable")
+    n_labels = np.array([(states >= 0).sum() for states in paths.states])
+    usable = order[n_labels[order] > 1]
+    size = min(len(usable) // 2, MOST_PATHS)
+    if size == 0:
+        return []
+    stride = len(usable) // size
+    n_groups = min(stride, MOST_GROUPS)
+    return [usable[first::stride][:size] for first in range(n_groups)]
 
 
-def maximum(
-    posterior: PooledPosterior,
-    starts: Tensor,
-    scheme: RateScheme,
-    max_steps: int,
-    n_observed: Tensor,
+def pooled_posterior(
+    paths: Paths,
+    labels: LabelLikelihood,
+    belief: NetworkBelief,
+    statistics: JumpStatistics,
+    width: float,
+) -> PooledPosterior:
+    """Let the network read groups of paths, and take its beliefs of them for priors."""
+    n_states = labels.scheme.n_states
+    groups = [JumpStatistics.of(paths[group], n_states) for group in groups_of(paths)]
+    with warnings.catch_warnings():
+        # Data unlike those of the training are warned of once, of all paths.
+        warnings.simplefilter("ignore", UserWarning)
+        estimates = [infer(group) for group in groups]
+    priors = [replace(belief, estimate=estimate).soft_prior(width) for estimate in estimates]
+    shares = [float(group.steps / statistics.steps) for group in groups]
+    return PooledPosterior(tuple(priors), labels, weight=1 - float(np.mean(shares)))
+
+
+def most_probable(
+    problem: RefinementProblem, starts: Tensor, max_steps: int
 ) -> tuple[JumpFit, list[float], int]:
-    """Fits ``(k,)`` from starts ``(k, p + r)``, the log-likelihoods of these, and which of the fits is the most probable.
+    """Maximise from starts ``(k, p + r)``.
 
-    What comes after the posterior's own parameters are the logits of the law of the first state. With them, which take
-    longer, only the most promising start is followed.
+    Returns
+    -------
+    fits : JumpFit
+        One for every start that was followed.
+    likelihood_before : list of float
+        Log-likelihoods of these starts.
+    best : int
+        Number of the most probable of the fits.
     """
-    p, exact = posterior.n_parameters, starts.shape[-1] == posterior.n_parameters
-
-    def objective(theta: Tensor) -> Tensor:
-        if exact:
-            return posterior(theta)
-        law = first_law(theta[..., p:])
-        return posterior(theta[..., :p], law) + _START_WEIGHT * law.log().sum(-1)
-
-    def likelihood(theta: Tensor) -> Tensor:
-        return posterior.likelihood(theta[..., :p], None if exact else first_law(theta[..., p:]))
-
+    n_followed = problem.posterior.labels.n_followed
     with torch.no_grad():
-        followed = starts if exact else starts[objective(starts).argmax()][None]
-        before = likelihood(followed).tolist()
-    best = maximise(objective, followed, max_iter=max_steps)
-    fit = finished(best, scheme, followed.shape[:1], likelihood, n_observed)
-    return fit, before, int(best.value.argmax())
+        order = problem.log_posterior(starts).argsort(descending=True)
+        starts = starts[order[:n_followed]]
+        likelihood_before = problem.log_likelihood(starts).tolist()
+    best = maximise(problem.log_posterior, starts, max_iter=max_steps)
+    fits = JumpFit.of(problem, best, starts.shape[:1])
+    return fits, likelihood_before, int(best.value.argmax())
 
 
-def likelihood_of(paths: Paths, scheme: RateScheme, exact: bool) -> tuple[Likelihood, float]:
-    """Exact log-likelihood of log-rates, logit of the label noise and first law, and its cost in multiplications.
+def proposal_of(fit: JumpFit, belief: NormalMixtures, doubtful: Tensor) -> Mixture:
+    """What posterior draws are taken from: the normal approximation, the network, and both.
 
-    Where labels are exact it is that given the first of every path.
+    A jump that may be absent has a posterior with two humps, of which the maximum knows one: a third
+    part takes those from the network and all others from the normal approximation.
+
+    Parameters
+    ----------
+    fit : JumpFit
+        The maximum.
+    belief : NormalMixtures
+        The network's, of all ``p`` numbers.
+    doubtful : Tensor, ``(E,)`` bool
+        Jumps that may be absent.
     """
-    n = scheme.n_states
-    if exact:
-        counts = panel_counts(paths, n)
-        return lambda theta, initial: counts.log_likelihood(scheme.generator(theta)), _EXPM * len(
-            counts.gaps
-        ) * n**3
-    data = HiddenPaths.of(paths)
-
-    def value(theta: Tensor, initial: Tensor | None) -> Tensor:
-        noise = LabelNoise.uniform(n, torch.sigmoid(theta[..., -1]))
-        assert initial is not None
-        if not theta.requires_grad:
-            return label_log_likelihood(
-                data, scheme.generator(theta[..., :-1]), noise.confusion, initial
-            )
-        return data.log_likelihood(scheme.generator(theta[..., :-1]), noise, initial).sum(-1)
-
-    return value, data.mask.numel() * n**2 + _EXPM * len(data.gaps) * n**3
+    n_own = len(belief.mean)
+    mean = fit.theta[:n_own]
+    information = fit.information[:n_own, :n_own]
+    covariance, _ = floored_inverse(information, _LEAST_CURVATURE)
+    near = StudentT(mean, torch.linalg.cholesky(covariance))
+    mask = torch.nn.functional.pad(doubtful, (0, n_own - len(doubtful)))
+    if not bool(mask.any()) or bool(mask.all()):
+        return Mixture((near, belief), _TWO_SHARES)
+    others = ~mask
+    rest_covariance = covariance[others][:, others]
+    rest = StudentT(mean[others], torch.linalg.cholesky(rest_covariance))
+    both = Product(mask, belief.part(mask), rest)
+    return Mixture((both, near, belief), _THREE_SHARES)
 
 
-def starts_of(
-    estimate: JumpEstimate, seen: Paths, scheme: RateScheme, spent: Tensor, exact: bool
-) -> Tensor:
-    """Parameters ``(k, p)`` to start from: the network's estimate, then crude ones."""
-    crude, counts = crude_starts(seen, scheme.n_states, scheme)
-    rates = torch.maximum(estimate.rates, ABSENT / spent[:, None])
-    theta = scheme.parameters_of(torch.cat([rates[None], crude[:1] if exact else crude]))
-    if exact:
-        return theta
-    noise = torch.logit(estimate.noise.clamp(1e-4, 0.5)).expand(len(theta), 1)
-    law = estimate.initial.log()
-    return torch.cat([theta, noise, (law - law[:1])[1:].expand(len(theta), -1)], dim=1)
+def _draw_posterior(
+    problem: RefinementProblem,
+    fit: JumpFit,
+    belief: NetworkBelief,
+    generator: Tensor,
+    seed: int,
+) -> GeneratorPosterior:
+    """Weighted draws, or the curvature at the maximum where too few of them are effective."""
+    posterior, scheme = problem.posterior, problem.scheme
+    proposal = proposal_of(fit, belief.distribution(), belief.doubtful())
+    _, initial = problem.split(fit.theta)
+    cost = posterior.labels.cost
+    n_draws = int(np.clip(_MULTIPLICATIONS / cost, _LEAST_DRAWS, _MOST_DRAWS))
+    at_once = int(np.clip(_AT_ONCE / cost, 1, 64))
 
+    def target(theta: Tensor) -> Tensor:
+        return posterior.log_prob(theta, initial)
 
-def first_law(logits: Tensor) -> Tensor:
-    """Law ``(..., S)`` of logits ``(..., S − 1)``, that of the first state being 0."""
-    return torch.nn.functional.pad(logits, (1, 0)).softmax(-1)
-
-
-def counted_first(paths: Paths, n_states: int) -> Tensor:
-    """Law ``(S,)`` of the first label of a path, each counted half a time more."""
-    first = [int(x[x >= 0][0]) for x in paths.states if (x >= 0).any()]
-    counts = torch.from_numpy(np.bincount(first, minlength=n_states)) + _START_WEIGHT
-    return counts / counts.sum()
-
-
-def doubtful(estimate: JumpEstimate, margin: float = 0.02) -> Tensor:
-    """Jumps ``(E,)`` bool, row by row, of which the network does not know whether they happen at all."""
-    link = estimate.link_probability
-    off = ~torch.eye(len(link), dtype=torch.bool, device=link.device)
-    return ((link > margin) & (link < 1 - margin))[off]
-
-
-def proposal_of(fit: JumpFit, belief: MixtureLaw, doubt: Tensor) -> Blend:
-    """What posterior draws are taken from: the normal approximation at the maximum, the network, and both.
-
-    A jump that may be absent has a posterior with two humps, of which the maximum knows one: the third law takes those from
-    the network and all others from the normal approximation.
-    """
-    p = len(belief.mean)
-    covariance, _ = floored_inverse(fit.information[None, :p, :p], _LEAST_CURVATURE)
-    covariance, mean = covariance[0], fit.theta[:p]
-    near = StudentLaw(mean, torch.linalg.cholesky(covariance))
-    chosen = torch.cat([doubt, doubt.new_zeros(p - len(doubt))])
-    if not bool(chosen.any()) or bool(chosen.all()):
-        return Blend((near, belief), (0.85, 0.15))
-    known = ~chosen
-    rest = StudentLaw(mean[known], torch.linalg.cholesky(covariance[known][:, known]))
-    both = Product(chosen, belief.part(chosen), rest)
-    return Blend((both, near, belief), (0.55, 0.3, 0.15))
+    draws, weight = weighted_draws(target, proposal, n_draws, seed, at_once)
+    ess = effective_size(weight)
+    detectable = 1 / belief.dwell_time
+    if ess < LEAST_ESS:
+        return NormalPosterior(generator, fit, detectable=detectable, ess=ess)
+    generators = scheme.generator(draws[:, : scheme.n_edges])
+    equally_likely = generators[resampled(weight, N_DRAWS, seed)]
+    return DrawnPosterior(
+        generator, equally_likely, detectable, kind="importance sampling", ess=ess
+    )

@@ -27,21 +27,14 @@ QUANTITIES: dict[str, Quantity] = {
 
 
 def rate_table(fit: JumpFit, names: Sequence[str], level: float) -> pd.DataFrame:
-    """One row per allowed jump: its rate, the interval, and whether the data say nothing about it."""
+    """One row per allowed jump: its rate, the interval, and whether the data say nothing of it."""
     _check_level(level)
     low, high = fit.interval(level)
-    flat = fit.flat_edges()
-    i, j = fit.scheme.edges.cpu().T
-    return pd.DataFrame(
-        {
-            "source": [names[k] for k in i.tolist()],
-            "target": [names[k] for k in j.tolist()],
-            "rate": fit.generator[i, j].numpy(),
-            "low": low[i, j].numpy(),
-            "high": high[i, j].numpy(),
-            "flat": flat[i, j].numpy(),
-        }
-    )
+    edges = fit.scheme.edges.cpu()
+    table = _jump_table(edges, names, fit.generator, low, high)
+    source, target = edges.T
+    is_flat = fit.flat_edges()[source, target]
+    return table.assign(flat=is_flat.numpy())
 
 
 def draws_table(
@@ -52,66 +45,85 @@ def draws_table(
     Of such a posterior no jump is flat: where the data are silent it is the prior's.
     """
     _check_level(level)
-    tail = torch.tensor([0.5 - level / 2, 0.5 + level / 2], dtype=torch.float64)
-    low, high = torch.quantile(draws, tail, dim=0)
-    i, j = (~torch.eye(len(names), dtype=torch.bool)).nonzero().T
-    return pd.DataFrame(
-        {
-            "source": [names[k] for k in i.tolist()],
-            "target": [names[k] for k in j.tolist()],
-            "rate": generator[i, j].numpy(),
-            "low": low[i, j].numpy(),
-            "high": high[i, j].numpy(),
-            "flat": False,
-        }
-    )
-
-
-def sample_generators(fit: JumpFit, n: int, seed: int) -> Tensor:
-    """Generators ``(n, S, S)`` from the normal approximation of the posterior of the log-rates."""
-    if n < 1:
-        raise ValueError(f"at least one draw is needed, found {n}")
-    p = fit.scheme.n_parameters
-    values, vectors = torch.linalg.eigh(fit.covariance[:p, :p])
-    z = torch.randn(n, p, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return fit.scheme.generator(fit.theta[:p] + (z * values.clamp_min(0).sqrt()) @ vectors.T)
+    low, high = torch.quantile(draws, _tails(level), dim=0)
+    is_diagonal = torch.eye(len(names), dtype=torch.bool)
+    edges = (~is_diagonal).nonzero()
+    table = _jump_table(edges, names, generator, low, high)
+    return table.assign(flat=False)
 
 
 def derived_table(
-    one: MarkovJump, many: MarkovJump, quantities: Mapping[str, Quantity], level: float
+    process: MarkovJump, draws: MarkovJump, quantities: Mapping[str, Quantity], level: float
 ) -> pd.DataFrame:
     """Value and interval of quantities of one process, the interval from a batch of processes."""
     _check_level(level)
-    rows = []
-    tail = torch.tensor([0.5 - level / 2, 0.5 + level / 2], dtype=torch.float64)
-    for name, function in quantities.items():
-        value = function(one).reshape(-1)
-        low, high = torch.quantile(function(many).reshape(-1, len(value)), tail, dim=0)
-        suffixes = one.state_names if len(value) == one.n_states else range(len(value))
-        labels = [name] if len(value) == 1 else [f"{name} {suffix}" for suffix in suffixes]
-        rows += list(zip(labels, value.tolist(), low.tolist(), high.tolist(), strict=True))
-    return pd.DataFrame(rows, columns=["quantity", "value", "low", "high"])
+    parts = []
+    for name, quantity in quantities.items():
+        value = quantity(process).reshape(-1)
+        of_draws = quantity(draws).reshape(-1, len(value))
+        low, high = torch.quantile(of_draws, _tails(level), dim=0)
+        columns = {
+            "quantity": _labels(name, len(value), process.state_names),
+            "value": value.numpy(),
+            "low": low.numpy(),
+            "high": high.numpy(),
+        }
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
 
 
 def state_table(
     paths: Paths,
-    hidden: HiddenPaths | ClonePaths,
+    data: HiddenPaths | ClonePaths,
     model: tuple[Tensor, Emission, Tensor],
     names: Sequence[str],
 ) -> pd.DataFrame:
-    """The most probable state of every observation, its probability, and the likeliest path as a whole."""
-    probability, (likeliest, _) = hidden.smooth(*model), hidden.viterbi(*model)
-    within = np.arange(probability.shape[1]) < paths.lengths[:, None]
-    best, every = probability.max(-1), np.asarray(names)
+    """The most probable state of every observation, its probability, and the likeliest sequence."""
+    probability, state = data.smooth(*model).max(-1)
+    sequence, _ = data.viterbi(*model)
+    # The batch is padded to the longest path.
+    place = np.arange(state.shape[1])
+    is_within = torch.as_tensor(place < paths.lengths[:, None])
+    every_name = np.asarray(names)
     return pd.DataFrame(
         {
             "path": np.repeat(paths.names, paths.lengths),
             "time": np.concatenate(paths.times),
-            "state": every[best.indices.numpy()[within]],
-            "probability": best.values.numpy()[within],
-            "viterbi": every[likeliest.numpy()[within]],
+            "state": every_name[state[is_within]],
+            "probability": probability[is_within].numpy(),
+            "viterbi": every_name[sequence[is_within]],
         }
     )
+
+
+def _jump_table(
+    edges: Tensor, names: Sequence[str], generator: Tensor, low: Tensor, high: Tensor
+) -> pd.DataFrame:
+    source, target = edges.T
+    every_name = np.asarray(names, dtype=object)
+    return pd.DataFrame(
+        {
+            "source": every_name[source],
+            "target": every_name[target],
+            "rate": generator[source, target].numpy(),
+            "low": low[source, target].numpy(),
+            "high": high[source, target].numpy(),
+        }
+    )
+
+
+def _labels(name: str, n_values: int, state_names: Sequence[str]) -> list[str]:
+    """Names of the values of a quantity: by state where there is one for each."""
+    if n_values == 1:
+        return [name]
+    if n_values == len(state_names):
+        return [f"{name} {state}" for state in state_names]
+    return [f"{name} {number}" for number in range(n_values)]
+
+
+def _tails(level: float) -> Tensor:
+    half = level / 2
+    return torch.tensor([0.5 - half, 0.5 + half], dtype=torch.float64)
 
 
 def _check_level(level: float) -> None:

@@ -97,11 +97,8 @@ def simulated(n_clones, seed=0):
 
 def test_clones_give_the_rates_that_single_cells_cannot():
     data, fresh = simulated(400), simulated(200, seed=7)
-    settings = {
-        "observation": "exact",
-        "ancestor_time": 0.0,
-        "allowed": ["stem>red", "stem>white", "red>stem", "red>white", "white>red"],
-    }
+    jumps = ["stem>red", "stem>white", "red>stem", "red>white", "white>red"]
+    settings = {"observation": "exact", "clones": di.Clones(0.0), "jumps": di.Only(jumps)}
     model = di.MarkovJumpInference(**settings).fit(data, progress=False)
     table = model.confidence_intervals(0.99)
     truth = np.array([0.4, 0.2, 0.05, 0.05, 0.1])
@@ -125,7 +122,7 @@ def test_clones_give_the_rates_that_single_cells_cannot():
 
 
 def test_clones_are_saved_and_simulated_from_their_ancestors(tmp_path):
-    model = di.MarkovJumpInference(observation="exact", ancestor_time=0.0).fit(
+    model = di.MarkovJumpInference(observation="exact", clones=di.Clones(0.0)).fit(
         simulated(50), progress=False
     )
     again = di.load(model.save(tmp_path / "clones.safetensors"))
@@ -146,12 +143,11 @@ def test_what_a_clone_lacks_is_named():
     plain = di.Paths(times=[[1.0]], states=[[0]], state_names=["0", "1"])
     with pytest.raises(ValueError, match="give condition_key"):
         ClonePaths.of(plain, 0.0)
-    with pytest.raises(ValueError, match="path '0' begins at 2, before ancestor_time=3"):
+    with pytest.raises(ValueError, match="path '0' begins at 2, before the ancestor_time=3"):
         ClonePaths.of(small(), 3.0)
-    with pytest.raises(ValueError, match="leave out ancestor_time"):
-        di.MarkovJumpInference(observation="exact", exact_entries=["0"], ancestor_time=0.0).fit(
-            small()
-        )
+    entries = di.ExactLabels(entries=["0"])
+    with pytest.raises(ValueError, match="leave out clones"):
+        di.MarkovJumpInference(observation=entries, clones=di.Clones(0.0)).fit(small())
 
 
 @pytest.mark.slow
@@ -159,7 +155,9 @@ def test_intervals_of_clones_cover_as_often_as_they_say():
     truth, hits = np.array([0.4, 0.2, 0.05, 0.05, 0.1]), []
     jumps = ["stem>red", "stem>white", "red>stem", "red>white", "white>red"]
     for seed in range(0, 80, 2):
-        model = di.MarkovJumpInference(observation="exact", ancestor_time=0.0, allowed=jumps)
+        model = di.MarkovJumpInference(
+            observation="exact", clones=di.Clones(0.0), jumps=di.Only(jumps)
+        )
         table = model.fit(simulated(200, seed=1000 + seed), progress=False).confidence_intervals(
             0.9
         )

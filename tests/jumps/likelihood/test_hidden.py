@@ -14,7 +14,8 @@ from scipy.stats import norm
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
-from dyninfer.jumps.likelihood.observation import GaussianEmission, LabelNoise, observe
+from dyninfer.jumps.likelihood.observation import GaussianEmission, LabelNoise
+from dyninfer.jumps.likelihood.observe import observe
 from dyninfer.jumps.likelihood.panel import panel_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.fitting_hidden import fit_hidden

@@ -10,7 +10,8 @@ from scipy.integrate import quad_vec
 from scipy.linalg import expm
 
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
-from dyninfer.jumps.likelihood.observation import LabelNoise, observe
+from dyninfer.jumps.likelihood.observation import LabelNoise
+from dyninfer.jumps.likelihood.observe import observe
 from dyninfer.jumps.likelihood.panel import panel_counts, stack_counts
 from dyninfer.jumps.posterior.em import em_label_noise, em_panel, expected_jumps
 from dyninfer.jumps.posterior.fitting import fit_panel

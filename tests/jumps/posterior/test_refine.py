@@ -9,27 +9,20 @@ import torch
 from scipy.linalg import expm
 
 import dyninfer as di
-from dyninfer.jumps import HiddenPaths, LabelNoise, RateScheme, infer, observe
+from dyninfer.jumps import HiddenPaths, LabelNoise, infer, observe
 from dyninfer.jumps.likelihood.forward import label_log_likelihood
 from dyninfer.jumps.posterior import refine
-from dyninfer.jumps.posterior.fitting import JumpFit
-from dyninfer.jumps.posterior.importance import (
-    Blend,
-    Product,
-    StudentLaw,
-    effective_size,
-    resampled,
-    weighted_draws,
-)
-from dyninfer.jumps.posterior.learned import hardly_left
+from dyninfer.jumps.posterior.distributions import Mixture, NormalMixtures, Product, StudentT
+from dyninfer.jumps.posterior.importance import effective_size, resampled, weighted_draws
+from dyninfer.jumps.posterior.labels import ExactLabelLikelihood
+from dyninfer.jumps.posterior.network_prior import hardly_left
 from dyninfer.jumps.posterior.refine import (
     PooledPosterior,
+    RefinementProblem,
     groups_of,
-    likelihood_of,
-    maximum,
+    most_probable,
     proposal_of,
 )
-from dyninfer.jumps.posterior.soft_prior import MixtureLaw
 from dyninfer.jumps.simulation import simulate_jumps
 
 GRID = np.linspace(-9.0, 4.0, 521)
@@ -42,7 +35,7 @@ def tensor(x):
 def two_state_paths(n=12, seed=0, rates=(0.6, 1.5)):
     process = di.MarkovJump([[-rates[0], rates[0]], [rates[1], -rates[1]]])
     return observe(
-        simulate_jumps(process, n, 0.5 * np.arange(9), seed), LabelNoise.perfect(2), seed=seed + 1
+        simulate_jumps(process, n, 0.5 * np.arange(9), seed), LabelNoise.perfect(2), seed=seed
     )
 
 
@@ -67,12 +60,12 @@ def mixture_log_density(law, row, x):
 
 
 PRIORS = (
-    MixtureLaw(
+    NormalMixtures(
         tensor([[0.6, 0.4], [0.5, 0.5]]).log(),
         tensor([[-0.5, -4.5], [0.2, -4.0]]),
         tensor([[0.7, 1.0]] * 2),
     ),
-    MixtureLaw(
+    NormalMixtures(
         tensor([[0.8, 0.2], [0.3, 0.7]]).log(),
         tensor([[-0.9, -4.5], [0.6, -4.0]]),
         tensor([[0.9, 1.0]] * 2),
@@ -84,19 +77,19 @@ PRIORS = (
     "seen_rates", [(0.6, 1.5), (0.6, 0.02)], ids=["both jumps seen", "one hardly ever"]
 )
 def test_weighted_draws_have_the_mean_and_the_spread_of_quadrature(seen_rates):
-    paths, scheme = two_state_paths(rates=seen_rates), RateScheme.free(2)
-    likelihood, _ = likelihood_of(paths, scheme, exact=True)
-    posterior = PooledPosterior(PRIORS, likelihood, 0.5)
-    fit, _, _ = maximum(posterior, tensor([[-0.5, 0.0]]), scheme, 100, tensor(96.0))
-    one = JumpFit(**(vars(fit) | {"theta": fit.theta[0], "information": fit.information[0]}))
-    proposal = proposal_of(one, PRIORS[0], torch.tensor([False, True]))
-    x, weight = weighted_draws(posterior, proposal, 4000, seed=1)
+    paths = two_state_paths(rates=seen_rates)
+    labels = ExactLabelLikelihood.of(paths, 2)
+    posterior = PooledPosterior(PRIORS, labels, 0.5)
+    problem = RefinementProblem(posterior, tensor(96.0))
+    fits, _, best = most_probable(problem, tensor([[-0.5, 0.0]]), 100)
+    proposal = proposal_of(fits.member(best), PRIORS[0], torch.tensor([False, True]))
+    x, weight = weighted_draws(problem.log_posterior, proposal, 4000, seed=1)
 
     first, second = (
         np.mean([mixture_log_density(law, row, GRID) for law in PRIORS], 0) for row in (0, 1)
     )
-    log_density = first[:, None] + second[None] + 0.5 * two_state_log_likelihood(paths)
-    density = np.exp(log_density - log_density.max())
+    log_prob = first[:, None] + second[None] + 0.5 * two_state_log_likelihood(paths)
+    density = np.exp(log_prob - log_prob.max())
     density /= density.sum()
     ess = effective_size(weight)
     assert ess > 400
@@ -132,38 +125,40 @@ def test_resampling_keeps_every_share_up_to_one_draw():
 def test_densities_are_those_of_scipy():
     g = torch.Generator().manual_seed(0)
     root = torch.linalg.cholesky(tensor([[1.0, 0.3, 0.0], [0.3, 0.5, 0.1], [0.0, 0.1, 2.0]]))
-    student, law = StudentLaw(tensor([0.1, -0.2, 0.3]), root), PRIORS[0]
+    student, law = StudentT(tensor([0.1, -0.2, 0.3]), root), PRIORS[0]
     x = torch.randn(5, 3, generator=g, dtype=torch.float64)
     expected = scipy.stats.multivariate_t([0.1, -0.2, 0.3], (root @ root.T).numpy(), df=30).logpdf(
         x
     )
-    np.testing.assert_allclose(student.log_density(x), expected, rtol=1e-10)
+    np.testing.assert_allclose(student.log_prob(x), expected, rtol=1e-10)
     rows = sum(mixture_log_density(law, row, x[:, row]) for row in (0, 1))
-    np.testing.assert_allclose(law.log_density(x[:, :2]), rows, rtol=1e-10)
+    np.testing.assert_allclose(law.log_prob(x[:, :2]), rows, rtol=1e-10)
     wide = law.mixed(0.1, tensor([0.0, 0.0]), tensor([2.0, 2.0]))
     single = np.log(
         0.9 * np.exp(mixture_log_density(law, 0, x[:, 0]))
         + 0.1 * scipy.stats.norm.pdf(x[:, 0], 0, 2)
     )
     np.testing.assert_allclose(
-        wide.part(torch.tensor([True, False])).log_density(x[:, :1]), single, rtol=1e-10
+        wide.part(torch.tensor([True, False])).log_prob(x[:, :1]), single, rtol=1e-10
     )
     product = Product(
-        torch.tensor([False, True, True]), law, StudentLaw(tensor([0.0]), tensor([[1.0]]))
+        torch.tensor([False, True, True]), law, StudentT(tensor([0.0]), tensor([[1.0]]))
     )
     t = scipy.stats.t(30).logpdf(x[:, 0])
-    np.testing.assert_allclose(
-        product.log_density(x), law.log_density(x[:, 1:]).numpy() + t, rtol=1e-10
-    )
-    blend = Blend((product, student), (0.25, 0.75))
-    both = 0.25 * product.log_density(x).exp() + 0.75 * student.log_density(x).exp()
-    np.testing.assert_allclose(blend.log_density(x), both.log(), rtol=1e-10)
+    np.testing.assert_allclose(product.log_prob(x), law.log_prob(x[:, 1:]).numpy() + t, rtol=1e-10)
+    blend = Mixture((product, student), (0.25, 0.75))
+    both = 0.25 * product.log_prob(x).exp() + 0.75 * student.log_prob(x).exp()
+    np.testing.assert_allclose(blend.log_prob(x), both.log(), rtol=1e-10)
 
 
 def test_draws_have_the_density_that_is_claimed():
     law, root = PRIORS[0], tensor([[0.8]])
-    product = Product(torch.tensor([True, False, True]), law, StudentLaw(tensor([1.0]), root))
-    x = Blend((product, product), (0.3, 0.7)).sample(4000, torch.Generator().manual_seed(2)).numpy()
+    product = Product(torch.tensor([True, False, True]), law, StudentT(tensor([1.0]), root))
+    x = (
+        Mixture((product, product), (0.3, 0.7))
+        .sample(4000, torch.Generator().manual_seed(2))
+        .numpy()
+    )
     assert x.shape == (4000, 3)
     assert scipy.stats.kstest((x[:, 1] - 1) / 0.8, scipy.stats.t(30).cdf).pvalue > 1e-3
     for column, row in ((0, 0), (2, 1)):
@@ -211,7 +206,7 @@ def test_groups_are_disjoint_and_leave_at_least_half():
 
 def test_rates_out_of_a_state_that_was_never_seen_are_those_of_the_network():
     data = two_state_paths(40)
-    model = di.MarkovJumpInference(observation="exact", n_states=3).fit(data, progress=False)
+    model = di.MarkovJumpInference(observation=di.ExactLabels(n_states=3)).fit(data, progress=False)
     network = infer(data, 3).rates.numpy()
     np.testing.assert_allclose(model.generator_[2, :2], network[2, :2], rtol=1e-6)
     fitted = model.fit_.generator.numpy()
@@ -224,23 +219,23 @@ def test_data_unlike_those_of_the_training_are_said_to_be_once():
     data = simulate_jumps(ring, 20, 0.5 * np.arange(20), seed=0)
     paths = di.Paths(times=[data.times] * 20, states=list(data.states.numpy()))
     with pytest.warns(UserWarning, match="number of states is 11, in training 2 to 10") as said:
-        di.MarkovJumpInference(observation="exact", n_states=11).fit(paths, progress=False)
+        di.MarkovJumpInference(observation=di.ExactLabels(n_states=11)).fit(paths, progress=False)
     assert len([w for w in said if "never shown" in str(w.message)]) == 1
 
 
 def test_costly_draws_are_weighed_few_at_a_time_with_the_same_weights(monkeypatch):
     paths, sizes = two_state_paths(), []
     whole = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
-    plain = PooledPosterior.__call__
+    plain = PooledPosterior.log_prob
     monkeypatch.setattr(refine, "_AT_ONCE", 1.0)
     monkeypatch.setattr(
         PooledPosterior,
-        "__call__",
+        "log_prob",
         lambda self, theta, *rest: (sizes.append(len(theta)), plain(self, theta, *rest))[1],
     )
     parts = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
     assert max(sizes) <= 2  # the starts of the maximisation
-    torch.testing.assert_close(parts.learned_.draws, whole.learned_.draws)
+    torch.testing.assert_close(parts.posterior_.draws, whole.posterior_.draws)
 
 
 def test_a_state_is_hardly_left_when_wrong_labels_explain_its_ends():

@@ -4,11 +4,10 @@ import numpy as np
 import torch
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps import Confusion, GaussianEmission, LabelNoise, RateScheme, panel_counts
+from dyninfer.jumps import RateScheme, panel_counts
 from dyninfer.jumps.posterior.starts import (
     clone_starts,
     crude_starts,
-    emission_start,
     log_rate_prior,
 )
 
@@ -18,7 +17,7 @@ def paths():
 
 
 def test_crude_rates_are_changes_over_time():
-    start, _ = crude_starts(paths(), 2, RateScheme.free(2))
+    start = crude_starts(paths(), 2, RateScheme.free(2)).generators
     # State 0: seen for 1 + 1 + 1, left once; state 1: for 2 + 1, left once.
     torch.testing.assert_close(
         start[0], torch.tensor([[-1 / 3, 1 / 3], [1 / 3, -1 / 3]], dtype=torch.float64)
@@ -28,7 +27,8 @@ def test_crude_rates_are_changes_over_time():
 def test_thinned_starts_pass_over_flickers():
     flicker = np.tile([0, 0, 1, 0], 20)
     flicker[40:] = 1 - flicker[40:]
-    start, _ = crude_starts(Paths(times=[np.arange(80.0)], states=[flicker]), 2, RateScheme.free(2))
+    paths = Paths(times=[np.arange(80.0)], states=[flicker])
+    start = crude_starts(paths, 2, RateScheme.free(2)).generators
     assert len(start) == 2
     assert float(start[1, 0, 1]) < 0.5 * float(start[0, 0, 1])
 
@@ -49,23 +49,6 @@ def test_prior_is_normal_in_log_rates_and_moves_with_the_unit_of_time():
 
 def test_clones_start_from_shares_over_time():
     cells = Paths(times=[[2.0], [2.0], [4.0], [4.0]], states=[[0], [1], [1], [1]])
-    start, _ = clone_starts(cells, 2, RateScheme.free(2), ancestor_time=0.0)
+    start = clone_starts(cells, 2, RateScheme.free(2), ancestor_time=0.0).generators
     # Half of the time of all cells, (2 + 2 + 4 + 4) / 2, is each ancestor's; half of the three ones came from 0.
     np.testing.assert_allclose(start[0], [[-1.5 / 6, 1.5 / 6], [0.5 / 6, -0.5 / 6]])
-
-
-def test_every_kind_of_observation_has_a_start():
-    seen = Paths(
-        times=[np.arange(40.0)],
-        states=[np.r_[np.zeros(20), np.ones(20)] + 0.01 * np.sin(np.arange(40))],
-    )
-    gauss, labels = emission_start("gaussian", seen, 2, seed=0)
-    assert isinstance(gauss, GaussianEmission)
-    np.testing.assert_allclose(gauss.mean[:, 0], [0, 1], atol=0.01)
-    np.testing.assert_array_equal(labels.states[0], np.repeat([0, 1], 20))
-    kinds = {"exact": LabelNoise, "label noise": LabelNoise, "confusion": Confusion}
-    for name, kind in kinds.items():
-        noise, same = emission_start(name, labels, 2, seed=0)
-        assert type(noise) is kind
-        assert same is labels
-    assert float(emission_start("exact", labels, 2, 0)[0].confusion[0, 1]) == 0.0

@@ -5,11 +5,11 @@ import torch
 from scipy.stats import norm
 
 from dyninfer.jumps import JumpFit, RateScheme
+from dyninfer.jumps.posterior.result import NormalPosterior
 from dyninfer.jumps.posterior.summaries import (
     QUANTITIES,
     derived_table,
     rate_table,
-    sample_generators,
 )
 from dyninfer.jumps.process import MarkovJump
 
@@ -41,12 +41,13 @@ def test_intervals_are_normal_in_log_rates_and_flat_ones_are_named():
 
 def test_samples_have_the_covariance_of_the_posterior():
     information = np.array([[30.0, 12.0], [12.0, 20.0]])
-    q = sample_generators(fit(information), 40_000, seed=0)
+    one = fit(information)
+    posterior = NormalPosterior(one.generator, one)
+    q = posterior.draw(40_000, seed=0)
     logs = torch.stack([q[:, 0, 1], q[:, 1, 0]]).log().numpy()
     np.testing.assert_allclose(logs.mean(1), [0, np.log(3)], atol=0.005)
     np.testing.assert_allclose(np.cov(logs), np.linalg.inv(information), atol=0.002)
-    again = sample_generators(fit(information), 40_000, seed=0)
-    assert torch.equal(q, again)
+    assert torch.equal(q, posterior.draw(40_000, seed=0))
 
 
 def test_derived_intervals_are_quantiles_of_the_batch():

@@ -5,16 +5,19 @@ import pytest
 import torch
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps.likelihood.structure import named_scheme, names_of, numbers_of, state_number
+from dyninfer.jumps.likelihood.state_names import jump_mask, names_of, state_number
+from dyninfer.jumps.process import MarkovJump
+from dyninfer.jumps.settings import AllJumps, BirthDeath, Only, Reversible
+from dyninfer.jumps.starting import as_state_numbers
 
 NAMES = ("stem", "red", "white")
 
 
 def test_jumps_are_allowed_by_name():
-    mask = named_scheme("free", ["stem>red", " red > white"], NAMES).allowed
+    mask = Only(["stem>red", " red > white"]).scheme(NAMES).allowed
     assert mask.nonzero().tolist() == [[0, 1], [1, 2]]
-    assert int(named_scheme("free", None, NAMES).allowed.sum()) == 6
-    assert named_scheme("birth-death", None, NAMES).allowed.nonzero().tolist() == [
+    assert int(AllJumps().scheme(NAMES).allowed.sum()) == 6
+    assert BirthDeath().scheme(NAMES).allowed.nonzero().tolist() == [
         [0, 1],
         [1, 0],
         [1, 2],
@@ -23,14 +26,14 @@ def test_jumps_are_allowed_by_name():
 
 
 def test_a_reversible_scheme_balances_whatever_its_parameters():
-    scheme = named_scheme("reversible", ["stem>red", "red>stem", "red>white", "white>red"], NAMES)
+    scheme = Reversible(["stem>red", "red>stem", "red>white", "white>red"]).scheme(NAMES)
     q = scheme.generator(torch.tensor([0.3, -1.0, 0.7, 0.2], dtype=torch.float64))
     pi = torch.tensor([0.0, 0.7, 0.2], dtype=torch.float64).softmax(0)
     flux = pi[:, None] * q
     torch.testing.assert_close(flux, flux.T)
     assert float(q[0, 2]) == float(q[2, 0]) == 0.0
     with pytest.raises(ValueError, match="without its reverse"):
-        named_scheme("reversible", ["stem>red"], NAMES)
+        Reversible(["stem>red"]).scheme(NAMES)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,7 @@ def test_a_reversible_scheme_balances_whatever_its_parameters():
 )
 def test_jumps_that_make_no_sense_are_refused(jump, words):
     with pytest.raises(ValueError, match=words):
-        named_scheme("free", [jump], NAMES)
+        jump_mask([jump], NAMES)
 
 
 def test_states_beyond_those_seen_are_numbered():
@@ -54,12 +57,13 @@ def test_states_beyond_those_seen_are_numbered():
 
 
 def test_states_by_name_or_number():
-    np.testing.assert_array_equal(numbers_of(["white", "stem"], NAMES), [2, 0])
-    np.testing.assert_array_equal(numbers_of(np.array([2, 0]), NAMES), [2, 0])
+    process = MarkovJump([[-1.0, 1.0, 0.0], [0.0, -1.0, 1.0], [1.0, 0.0, -1.0]], state_names=NAMES)
+    assert as_state_numbers(process, ["white", "stem"]).tolist() == [2, 0]
+    assert as_state_numbers(process, np.array([2, 0])).tolist() == [2, 0]
     assert state_number("red", NAMES) == 1
-    for wrong in ([0.5], [3], [-1], [[0]]):
-        with pytest.raises(ValueError, match="by name or number below 3"):
-            numbers_of(wrong, NAMES)
+    for wrong in ([0.5], [3], [-1]):
+        with pytest.raises((TypeError, ValueError), match="start in"):
+            as_state_numbers(process, wrong)
 
 
 def test_a_single_state_is_refused():

@@ -1,0 +1,136 @@
+"""What the settings of a jump inference make of paths: a prepared likelihood, and a result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from torch import Tensor
+
+from dyninfer.data.paths import Paths
+from dyninfer.jumps.likelihood.clones import ClonePaths
+from dyninfer.jumps.likelihood.hidden import HiddenPaths
+from dyninfer.jumps.likelihood.state_names import renumbered
+from dyninfer.jumps.posterior.maximum import maximise_exact, maximise_hidden
+from dyninfer.jumps.posterior.network import read_by_network
+from dyninfer.jumps.posterior.refine import groups_of, refine
+from dyninfer.jumps.posterior.result import JumpResult
+from dyninfer.jumps.posterior.starts import crude_starts
+from dyninfer.jumps.settings import Clones, ExactLabels, Jumps, Observation
+from dyninfer.learning.random import subseed
+
+
+@dataclass(frozen=True, kw_only=True)
+class JumpInference:
+    """Settings of an inference, none of them a short spelling.
+
+    Attributes
+    ----------
+    observation : Observation
+        What is observed of a state.
+    jumps : Jumps
+        Which jumps can happen.
+    clones : Clones, optional
+        Where paths are cells of clones.
+    prior_width : float, optional
+        Standard deviation of the prior of every log-rate; None is plain maximum likelihood.
+    refine : bool
+        Whether likelihoods are maximised; else the network is asked alone.
+    """
+
+    observation: Observation
+    jumps: Jumps
+    clones: Clones | None
+    prior_width: float | None
+    refine: bool
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be, alone or beside another."""
+        for part in (self.observation, self.jumps, self.clones):
+            if part is not None:
+                part.check()
+        if self.prior_width is not None and not 0 < self.prior_width < math.inf:
+            raise ValueError(
+                f"prior_width must be positive, or None for no prior; found {self.prior_width}"
+            )
+        if self.clones is not None and self.observation.has_entries:
+            raise ValueError(
+                "exact entries are of paths that are followed, not of clones; leave out clones"
+            )
+        untrained = self.beyond_network()
+        if not self.refine and untrained is not None:
+            raise ValueError(
+                f"refine=False asks the network alone, which was not trained for {untrained}; "
+                "leave out one of the two"
+            )
+
+    def beyond_network(self) -> str | None:
+        """The first setting that the network was not trained for, as it is written."""
+        parts = {"observation": self.observation, "jumps": self.jumps, "clones": self.clones}
+        for name, part in parts.items():
+            if part is not None and not part.in_training:
+                return f"{name}={part}"
+        return None
+
+    def prepare(self, paths: Paths, names: Sequence[str]) -> HiddenPaths | ClonePaths:
+        """Paths for the likelihood of a model with the states ``names``."""
+        if paths.discrete:
+            paths = renumbered(paths, names)
+        if self.clones is not None:
+            return self.clones.prepare(paths)
+        return HiddenPaths.of(paths, self.observation.entries_among(names))
+
+    def infer(self, paths: Paths, names: Sequence[str], max_steps: int, seed: int) -> JumpResult:
+        """The network alone, the network refined, or a fit under the normal prior.
+
+        Parameters
+        ----------
+        paths : Paths
+            Labels, or numbers of a Gaussian observation.
+        names : sequence of S str
+            Names of the states.
+        max_steps : int
+            Most steps of a maximisation.
+        seed : int
+            Fixes the draws.
+        """
+        if paths.discrete:
+            paths = renumbered(paths, names)
+        is_exact = isinstance(self.observation, ExactLabels)
+        if not self.refine:
+            return read_by_network(paths, len(names), not is_exact, seed)
+        width = self.prior_width
+        # Without a prior, or with too few paths to share them out, the likelihood stands alone.
+        if self.beyond_network() is None and width is not None and groups_of(paths):
+            labels = self.observation.label_likelihood(paths, len(names))
+            return refine(paths, labels, width, max_steps, seed)
+        if is_exact and self.clones is None:
+            entries = self.observation.entries_among(names)
+            return maximise_exact(paths, self.jumps.scheme(names), entries, width, max_steps)
+        return self._maximise_hidden(paths, names, max_steps, seed)
+
+    def restored(
+        self,
+        names: Sequence[str],
+        tensors: dict[str, Tensor],
+        facts: dict[str, object],
+        history: pd.DataFrame,
+    ) -> JumpResult:
+        """A result from the tensors and facts that it was saved as."""
+        emission_class, scheme = self.observation.emission_class, self.jumps.scheme(names)
+        return JumpResult.restored(emission_class, scheme, tensors, facts, history)
+
+    def _maximise_hidden(
+        self, paths: Paths, names: Sequence[str], max_steps: int, seed: int
+    ) -> JumpResult:
+        n_states = len(names)
+        scheme = self.jumps.scheme(names)
+        emission, labels = self.observation.start(paths, n_states, subseed(seed, "states"))
+        if self.clones is None:
+            starts = crude_starts(labels, n_states, scheme)
+        else:
+            starts = self.clones.starts(labels, n_states, scheme)
+        data = self.prepare(paths, names)
+        return maximise_hidden(data, emission, starts, scheme, self.prior_width, max_steps)

@@ -1,0 +1,60 @@
+"""Observed labels of discrete paths in one row, path after path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dyninfer.data.paths import Paths
+
+
+@dataclass(frozen=True, eq=False)
+class FlatLabels:
+    """Labels of all paths, without the missing ones.
+
+    Attributes
+    ----------
+    labels : array ``(n,)`` int64
+        Labels, in the order of time within a path.
+    times : array ``(n,)``
+        When each was observed.
+    path : array ``(n,)`` int64
+        Number of the path of each.
+    """
+
+    labels: np.ndarray
+    times: np.ndarray
+    path: np.ndarray
+
+    @classmethod
+    def of(cls, paths: Paths) -> FlatLabels:
+        """Read them from discrete paths."""
+        labels = np.concatenate(paths.states).astype(np.int64)
+        times = np.concatenate(paths.times)
+        path = np.repeat(np.arange(len(paths)), paths.lengths)
+        is_observed = labels >= 0
+        return cls(
+            labels=labels[is_observed],
+            times=times[is_observed],
+            path=path[is_observed],
+        )
+
+    @property
+    def has_next(self) -> np.ndarray:
+        """Whether a label is followed by another of its path ``(n - 1,)`` bool."""
+        return self.path[1:] == self.path[:-1]
+
+    @property
+    def is_first(self) -> np.ndarray:
+        """Whether a label is the first of its path ``(n,)`` bool."""
+        return np.concatenate([[True], ~self.has_next])
+
+    def departures(self) -> np.ndarray:
+        """Labels ``(m,)`` that were followed by another one in the same path."""
+        changed = self.labels[1:] != self.labels[:-1]
+        return self.labels[:-1][self.has_next & changed]
+
+    def count_first(self, n_states: int) -> np.ndarray:
+        """How many paths begin with each label ``(S,)``."""
+        return np.bincount(self.labels[self.is_first], minlength=n_states)

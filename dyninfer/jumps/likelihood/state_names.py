@@ -1,0 +1,86 @@
+"""States by name and by number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data.paths import Paths
+
+
+def state_number(name: str, names: Sequence[str]) -> int:
+    """Number of a state, or a ValueError that lists the states."""
+    if name not in names:
+        raise ValueError(f"there is no state '{name}'; the states are {', '.join(names)}")
+    return list(names).index(name)
+
+
+def jump_mask(jumps: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Mask ``(S, S)`` of jumps written ``"from>to"``.
+
+    Raises
+    ------
+    ValueError
+        If a jump is not written so, or names a state that does not exist.
+    """
+    mask = torch.zeros(len(names), len(names), dtype=torch.bool)
+    for jump in jumps:
+        source, arrow, target = jump.partition(">")
+        if not arrow:
+            raise ValueError(f"jumps must be written 'from>to', found {jump!r}")
+        row = state_number(source.strip(), names)
+        column = state_number(target.strip(), names)
+        mask[row, column] = True
+    return mask
+
+
+def names_of(paths: Paths, n_states: int | None) -> tuple[str, ...]:
+    """Names of the states: those of the data; states beyond them are named by their numbers.
+
+    Raises
+    ------
+    ValueError
+        If the data name more states than ``n_states``, or there is one state only.
+    """
+    names = tuple(paths.state_names or ())
+    size = len(names) if n_states is None else n_states
+    if max(len(names), size) < 2:
+        raise ValueError(
+            f"the data name one state only, {names[0]!r}, and nothing jumps; "
+            "give state_names or n_states if there are others"
+        )
+    if size < len(names):
+        raise ValueError(
+            f"n_states={size}, but the data name {len(names)} states: {', '.join(names)}"
+        )
+    unnamed = range(len(names), size)
+    return names + tuple(str(number) for number in unnamed)
+
+
+def renumbered(paths: Paths, names: Sequence[str]) -> Paths:
+    """Discrete paths in the numbers of the states ``names``, matched by name.
+
+    States that are named by their numbers stay as they are. An AnnData that was subset forgets
+    states that no row has, and numbers the others anew.
+
+    Raises
+    ------
+    ValueError
+        If the paths name a state that does not exist.
+    """
+    own_names = list(paths.state_names or ())
+    n_own = len(own_names)
+    is_prefix = own_names == list(names[:n_own])
+    plain_numbers = [str(number) for number in range(n_own)]
+    is_numbered = own_names == plain_numbers and n_own <= len(names)
+    if is_prefix or is_numbered:
+        return paths
+    numbers = [state_number(name, names) for name in own_names]
+    numbers.append(-1)  # a missing state is -1, the last entry, and stays missing
+    new_number = np.array(numbers)
+    states = tuple(new_number[states] for states in paths.states)
+    return replace(paths, states=states, state_names=tuple(names))

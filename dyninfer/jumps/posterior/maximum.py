@@ -1,0 +1,88 @@
+"""Fits under a normal prior of the log-rates, from crude starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from dyninfer.data.paths import Paths
+from dyninfer.jumps.likelihood.clones import ClonePaths
+from dyninfer.jumps.likelihood.hidden import HiddenPaths
+from dyninfer.jumps.likelihood.observation import Emission, LabelNoise
+from dyninfer.jumps.likelihood.panel import panel_counts
+from dyninfer.jumps.likelihood.scheme import RateScheme
+from dyninfer.jumps.posterior.fitting import fit_panel
+from dyninfer.jumps.posterior.fitting_hidden import fit_hidden
+from dyninfer.jumps.posterior.result import JumpResult, NormalPosterior, history_of
+from dyninfer.jumps.posterior.starts import LEAST_JUMPS, Starts, log_rate_prior
+
+
+def maximise_exact(
+    paths: Paths, scheme: RateScheme, entries: Sequence[int], width: float | None, max_steps: int
+) -> JumpResult:
+    """Fit to labels that are never wrong.
+
+    Parameters
+    ----------
+    paths : Paths
+        Labels.
+    scheme : RateScheme
+        Which jumps can happen.
+    entries : sequence of int
+        States whose entry is observed when it happens.
+    width : float, optional
+        Standard deviation of the prior of every log-rate.
+    max_steps : int
+        Most steps of the maximisation.
+    """
+    counts = panel_counts(paths, scheme.n_states, entries)
+    start = counts.crude_generator(scheme.allowed, least=LEAST_JUMPS)
+    # Half a first observation of every state: none of them is impossible.
+    initial = counts.starts + 0.5
+    theta = scheme.parameters_of(start)
+    likelihood_before = float(counts.log_likelihood(scheme.generator(theta)))
+    prior = log_rate_prior(counts, scheme, width)
+    fit = fit_panel(counts, scheme, start, prior, max_steps)
+    return JumpResult(
+        generator=fit.generator,
+        initial=initial / initial.sum(),
+        emission=LabelNoise.perfect(scheme.n_states),
+        history=history_of(fit, [likelihood_before]),
+        posterior=NormalPosterior(fit.generator, fit),
+        fit=fit,
+    )
+
+
+def maximise_hidden(
+    data: HiddenPaths | ClonePaths,
+    emission: Emission,
+    starts: Starts,
+    scheme: RateScheme,
+    width: float | None,
+    max_steps: int,
+) -> JumpResult:
+    """Fit to states that are hidden: behind labels or numbers, or as ancestors of clones.
+
+    Parameters
+    ----------
+    data : HiddenPaths or ClonePaths
+        Prepared paths.
+    emission : Emission
+        Observation model to begin with.
+    starts : Starts
+        Generators to begin with.
+    scheme : RateScheme
+        Which jumps can happen.
+    width : float, optional
+        Standard deviation of the prior of every log-rate.
+    max_steps : int
+        Most steps of the maximisation.
+    """
+    n_states = scheme.n_states
+    generators = starts.generators
+    uniform = torch.full((n_states,), 1 / n_states, dtype=torch.float64)
+    likelihood_before = data.log_likelihood(generators, emission, uniform).sum(-1)
+    prior = log_rate_prior(starts.counts, scheme, width)
+    fits = fit_hidden(data, emission, generators, scheme, prior=prior, max_iter=max_steps)
+    return JumpResult.of_fit(fits, likelihood_before.tolist())

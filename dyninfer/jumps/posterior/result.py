@@ -1,0 +1,267 @@
+"""What came out of an inference, whichever way: point estimate, observation model, posterior."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dyninfer.jumps.likelihood.observation import Emission
+from dyninfer.jumps.likelihood.scheme import RateScheme
+from dyninfer.jumps.posterior.fitting import JumpFit
+from dyninfer.jumps.posterior.summaries import draws_table, rate_table
+from dyninfer.learning.random import stream
+
+N_DRAWS = 1000  # enough for quantiles of 5 and 95 % with an error of a tenth of a deviation
+_FIT_TENSORS = ("theta", "information", "log_likelihood", "n_observed", "converged")
+
+
+class GeneratorPosterior(ABC):
+    """Posterior of the generator.
+
+    Attributes
+    ----------
+    kind : str
+        What it is taken from: "importance sampling", "Laplace" or "network".
+    ess : float or None
+        Effective sample size of weighted draws, where there were any.
+    """
+
+    kind: str
+    ess: float | None
+
+    @abstractmethod
+    def draw(self, n: int, seed: int = 0) -> Tensor:
+        """Generators ``(n, S, S)``."""
+
+    @abstractmethod
+    def table(self, names: Sequence[str], level: float) -> pd.DataFrame:
+        """Rates with intervals, one row per jump that can happen."""
+
+
+@dataclass(frozen=True, eq=False)
+class NormalPosterior(GeneratorPosterior):
+    """Normal log-rates, with the curvature at the maximum (Laplace).
+
+    Parameters
+    ----------
+    generator : Tensor, ``(S, S)``
+        Point estimate.
+    fit : JumpFit
+        The maximum.
+    detectable : Tensor, ``(S,)``, optional
+        Rates out of each state that no data could tell from zero: a lower end below counts as 0.
+    ess : float, optional
+        Of weighted draws that were too few to be used.
+    """
+
+    generator: Tensor
+    fit: JumpFit
+    detectable: Tensor | None = None
+    ess: float | None = None
+    kind: str = "Laplace"
+
+    def draw(self, n: int, seed: int = 0) -> Tensor:
+        """Generators ``(n, S, S)``."""
+        _check_number(n)
+        scheme = self.fit.scheme
+        n_rates = scheme.n_parameters
+        mean = self.fit.theta[:n_rates]
+        covariance = self.fit.covariance[:n_rates, :n_rates]
+        # By eigenvalues: where rates are tied the covariance of a part may be singular.
+        values, vectors = torch.linalg.eigh(covariance)
+        std = values.clamp_min(0).sqrt()
+        z = mean.new_empty(n, n_rates)
+        z.normal_(generator=stream(seed, "generators"))
+        return scheme.generator(mean + (z * std) @ vectors.T)
+
+    def table(self, names: Sequence[str], level: float) -> pd.DataFrame:
+        """Rates with intervals, one row per jump that can happen."""
+        table = rate_table(self.fit, names, level)
+        # Where the fit says nothing and the network's rate stands, the interval reaches to that.
+        source, target = self.fit.scheme.edges.T
+        table["rate"] = self.generator[source, target].numpy()
+        table["low"] = np.minimum(table["low"], table["rate"])
+        table["high"] = np.maximum(table["high"], table["rate"])
+        if self.detectable is None:
+            return table
+        return _with_zeros(table, names, self.detectable)
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnPosterior(GeneratorPosterior):
+    """Equally likely generators.
+
+    Parameters
+    ----------
+    generator : Tensor, ``(S, S)``
+        Point estimate.
+    draws : Tensor, ``(D, S, S)``
+        The generators.
+    detectable : Tensor, ``(S,)``
+        Rates out of each state that no data could tell from zero: a lower end below counts as 0.
+    kind : str
+        "importance sampling" or "network".
+    ess : float, optional
+        Effective sample size of the weights that the draws were taken by.
+    """
+
+    generator: Tensor
+    draws: Tensor
+    detectable: Tensor
+    kind: str
+    ess: float | None = None
+
+    def draw(self, n: int, seed: int = 0) -> Tensor:
+        """Generators ``(n, S, S)``."""
+        _check_number(n)
+        row = torch.randint(len(self.draws), (n,), generator=stream(seed, "generators"))
+        return self.draws[row]
+
+    def table(self, names: Sequence[str], level: float) -> pd.DataFrame:
+        """Rates with intervals, one row per jump that can happen."""
+        table = draws_table(self.generator, self.draws, names, level)
+        return _with_zeros(table, names, self.detectable)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JumpResult:
+    """A generator with its observation model, and the posterior about it.
+
+    Attributes
+    ----------
+    generator : Tensor, ``(S, S)``
+        Point estimate.
+    initial : Tensor, ``(S,)``
+        Distribution of the first state.
+    emission : Emission
+        What is observed of a state.
+    history : DataFrame
+        One row per start.
+    posterior : GeneratorPosterior
+        What is known of the generator.
+    fit : JumpFit, optional
+        The maximum, where the likelihood was maximised.
+    """
+
+    generator: Tensor
+    initial: Tensor
+    emission: Emission
+    history: pd.DataFrame
+    posterior: GeneratorPosterior
+    fit: JumpFit | None = None
+
+    @classmethod
+    def of_fit(cls, fits: Any, likelihood_before: Sequence[float]) -> JumpResult:
+        """The likeliest of hidden fits ``(k,)`` from several starts."""
+        best = int(fits.log_likelihood.argmax())
+        fit = fits.member(best)
+        return cls(
+            generator=fit.generator,
+            initial=fit.initial,
+            emission=fit.emission,
+            history=history_of(fits, likelihood_before),
+            posterior=NormalPosterior(fit.generator, fit),
+            fit=fit,
+        )
+
+    @property
+    def converged(self) -> bool:
+        """Whether the maximum was reached; of a network, always."""
+        return self.fit is None or bool(self.fit.converged)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything but the generator, numbers and the history, by name."""
+        named = {}
+        for name, part in vars(self.emission).items():
+            named[f"emission.{name}"] = part
+        if self.fit is not None:
+            for name in _FIT_TENSORS:
+                named[f"fit.{name}"] = getattr(self.fit, name)
+        for name in ("draws", "detectable"):
+            part = getattr(self.posterior, name, None)
+            if part is not None:
+                named[name] = part
+        return named
+
+    def facts(self) -> dict[str, Any]:
+        """Numbers and text beside the tensors."""
+        iterations = None if self.fit is None else self.fit.iterations
+        return {
+            "iterations": iterations,
+            "posterior": self.posterior.kind,
+            "ess": self.posterior.ess,
+        }
+
+    @classmethod
+    def restored(
+        cls,
+        emission_class: type[Emission],
+        scheme: RateScheme,
+        tensors: dict[str, Tensor],
+        facts: dict[str, Any],
+        history: pd.DataFrame,
+    ) -> JumpResult:
+        """Undo :meth:`tensors` and :meth:`facts`."""
+        generator = tensors["generator"]
+        detectable, ess = tensors.get("detectable"), facts["ess"]
+        fit = None
+        if facts["iterations"] is not None:
+            of_fit = _below("fit.", tensors)
+            fit = JumpFit(scheme=scheme, iterations=facts["iterations"], **of_fit)
+        posterior: GeneratorPosterior
+        if "draws" in tensors:
+            posterior = DrawnPosterior(
+                generator, tensors["draws"], tensors["detectable"], facts["posterior"], ess
+            )
+        elif fit is not None:
+            posterior = NormalPosterior(generator, fit, detectable, ess)
+        return cls(
+            generator=generator,
+            initial=tensors["initial"],
+            emission=emission_class(**_below("emission.", tensors)),
+            history=history,
+            posterior=posterior,
+            fit=fit,
+        )
+
+
+def history_of(fits: JumpFit, likelihood_before: Sequence[float]) -> pd.DataFrame:
+    """One row per start: log-likelihoods before and after, steps, whether it converged."""
+    return pd.DataFrame(
+        {
+            "start": range(len(likelihood_before)),
+            "log_likelihood_before": likelihood_before,
+            "log_likelihood": fits.log_likelihood.reshape(-1).tolist(),
+            "step": fits.iterations,
+            "converged": fits.converged.reshape(-1).tolist(),
+        }
+    )
+
+
+def _with_zeros(table: pd.DataFrame, names: Sequence[str], detectable: Tensor) -> pd.DataFrame:
+    """The table with lower ends of 0 where they are too low to be told from it."""
+    least = dict(zip(names, detectable.tolist(), strict=True))
+    is_zero = table["low"] < table["source"].map(least)
+    table.loc[is_zero, "low"] = 0.0
+    return table
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors whose names begin with a prefix, without it."""
+    named = {}
+    for name, part in tensors.items():
+        if name.startswith(prefix):
+            named[name.removeprefix(prefix)] = part
+    return named
+
+
+def _check_number(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"at least one draw is needed, found {n}")

@@ -1,0 +1,357 @@
+"""Settings of jump inference.
+
+What is observed of a state (`Labels`, `ExactLabels`, `Confusion`, `Gaussian`), which jumps can
+happen (`AllJumps`, `Only`, `Reversible`, `BirthDeath`), and whether paths are `Clones`. Each setting
+makes what belongs to it: an observation model, a scheme of rates, prepared paths. So nobody asks by
+name which setting it is.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dyninfer.data.paths import Paths
+from dyninfer.jumps.likelihood.clones import ClonePaths
+from dyninfer.jumps.likelihood.discretize import MixtureStates, moments
+from dyninfer.jumps.likelihood.observation import (
+    ConfusionMatrix,
+    Emission,
+    GaussianEmission,
+    LabelNoise,
+    PerfectLabels,
+)
+from dyninfer.jumps.likelihood.scheme import RateScheme
+from dyninfer.jumps.likelihood.state_names import jump_mask, state_number
+from dyninfer.jumps.posterior.labels import (
+    ExactLabelLikelihood,
+    LabelLikelihood,
+    NoisyLabelLikelihood,
+)
+from dyninfer.jumps.posterior.starts import Starts, clone_starts
+from dyninfer.learning.settings import Settings
+
+_NOISE_START = 0.02  # chance of a wrong label that a fit begins with
+
+
+class Observation(Settings):
+    """Base of what is observed of a state; it knows the observation model that belongs to it.
+
+    Attributes
+    ----------
+    emission_class : type of Emission
+        The observation model.
+    n_states : int or None
+        Number of states; None for those that the data name.
+    """
+
+    emission_class: ClassVar[type[Emission]]
+    n_states: int | None
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+        name = type(self).__name__
+        self.check_kinds(f"{name}.")
+        if self.n_states is not None and self.n_states < 2:
+            raise ValueError(f"{name}.n_states must be at least 2, found {self.n_states}")
+
+    @property
+    def in_training(self) -> bool:
+        """Whether the pretrained network was shown such observations."""
+        return False
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether entries into some states are observed when they happen."""
+        return False
+
+    def check_paths(self, paths: Paths) -> None:
+        """Raise a TypeError where the paths are not what is observed: by default, labels."""
+        if not paths.discrete:
+            raise TypeError(
+                "the paths are continuous; give observation=Gaussian(n_states=3), or a rule that "
+                "makes labels of them: states=MixtureStates(n_states=3)"
+            )
+
+    def entries_among(self, names: Sequence[str]) -> list[int]:
+        """Numbers of the states whose entry is observed when it happens."""
+        return []
+
+    @abstractmethod
+    def start(self, paths: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
+        """Observation model to begin a fit with, and labels of the paths for crude rates."""
+
+    def label_likelihood(self, paths: Paths, n_states: int) -> LabelLikelihood:
+        """Likelihood for a refinement of what the network believes; only where ``in_training``."""
+        raise NotImplementedError(f"the network was not trained for {self!r}")
+
+
+@dataclass(repr=False, eq=False)
+class Labels(Observation):
+    """The label of the state, wrong with a chance that is learned, and then any other one alike.
+
+    Parameters
+    ----------
+    n_states : int, optional
+        Number of states; by default those that the data name.
+    """
+
+    emission_class: ClassVar[type[Emission]] = LabelNoise
+
+    n_states: int | None = None
+
+    @property
+    def in_training(self) -> bool:
+        """True."""
+        return True
+
+    def start(self, paths: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
+        """See :meth:`Observation.start`."""
+        return LabelNoise.uniform(n_states, _NOISE_START), paths
+
+    def label_likelihood(self, paths: Paths, n_states: int) -> LabelLikelihood:
+        """See :meth:`Observation.label_likelihood`."""
+        return NoisyLabelLikelihood.of(paths, n_states)
+
+
+@dataclass(repr=False, eq=False)
+class ExactLabels(Observation):
+    """The label of the state, never wrong.
+
+    Parameters
+    ----------
+    entries : list of str, optional
+        States whose entry is observed when it happens, such as death.
+    n_states : int, optional
+        Number of states; by default those that the data name.
+    """
+
+    emission_class: ClassVar[type[Emission]] = PerfectLabels
+
+    entries: list[str] | None = None
+    n_states: int | None = None
+
+    @property
+    def in_training(self) -> bool:
+        """Whether no entries are observed."""
+        return not self.has_entries
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether entries into some states are observed when they happen."""
+        return bool(self.entries)
+
+    def entries_among(self, names: Sequence[str]) -> list[int]:
+        """Numbers of the states whose entry is observed when it happens."""
+        return [state_number(name, names) for name in self.entries or ()]
+
+    def start(self, paths: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
+        """See :meth:`Observation.start`."""
+        return LabelNoise.perfect(n_states), paths
+
+    def label_likelihood(self, paths: Paths, n_states: int) -> LabelLikelihood:
+        """See :meth:`Observation.label_likelihood`."""
+        return ExactLabelLikelihood.of(paths, n_states)
+
+
+@dataclass(repr=False, eq=False)
+class Confusion(Observation):
+    """A label that is taken for each other one with a probability of its own, all learned.
+
+    Parameters
+    ----------
+    n_states : int, optional
+        Number of states; by default those that the data name.
+    """
+
+    emission_class: ClassVar[type[Emission]] = ConfusionMatrix
+
+    n_states: int | None = None
+
+    def start(self, paths: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
+        """See :meth:`Observation.start`."""
+        return ConfusionMatrix.uniform(n_states, _NOISE_START), paths
+
+
+@dataclass(repr=False, eq=False)
+class Gaussian(Observation):
+    """Numbers that scatter normally around a value of every state.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states.
+    """
+
+    emission_class: ClassVar[type[Emission]] = GaussianEmission
+
+    n_states: int
+
+    def check_paths(self, paths: Paths) -> None:
+        """Raise a TypeError where the paths are labels."""
+        if paths.discrete:
+            raise TypeError(
+                "observation=Gaussian(...) needs continuous paths; these have discrete states"
+            )
+
+    def start(self, paths: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
+        """See :meth:`Observation.start`: the components of a Gaussian mixture."""
+        rule = MixtureStates(n_states=n_states)
+        table = rule.learn(paths, seed)
+        mean, std = moments(table, paths.n_features)
+        return GaussianEmission.of(mean, std), rule.label(paths, table)
+
+
+class Jumps(Settings):
+    """Base of which jumps can happen, and how their rates hang together.
+
+    Attributes
+    ----------
+    in_training : bool
+        Whether the pretrained network was shown such processes.
+    """
+
+    in_training: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Raise a TypeError naming a setting of another kind."""
+        self.check_kinds(f"{type(self).__name__}.")
+
+    @abstractmethod
+    def scheme(self, names: Sequence[str]) -> RateScheme:
+        """Rates of the allowed jumps between the states of these names.
+
+        Raises
+        ------
+        ValueError
+            If a jump is named that cannot be.
+        """
+
+
+@dataclass(repr=False, eq=False)
+class AllJumps(Jumps):
+    """Every jump can happen, at a rate of its own."""
+
+    in_training: ClassVar[bool] = True
+
+    def scheme(self, names: Sequence[str]) -> RateScheme:
+        """See :meth:`Jumps.scheme`."""
+        return RateScheme.free(len(names))
+
+
+@dataclass(repr=False, eq=False)
+class Only(Jumps):
+    """Only some jumps can happen, each at a rate of its own.
+
+    Parameters
+    ----------
+    jumps : list of str
+        The jumps, as ``"from>to"`` by the names of the states.
+    """
+
+    jumps: list[str]
+
+    def scheme(self, names: Sequence[str]) -> RateScheme:
+        """See :meth:`Jumps.scheme`."""
+        return RateScheme.free(jump_mask(self.jumps, names))
+
+
+@dataclass(repr=False, eq=False)
+class Reversible(Jumps):
+    """Detailed balance: no net flux between any two states at equilibrium.
+
+    Parameters
+    ----------
+    jumps : list of str, optional
+        The only jumps that can happen, both ways, as ``"from>to"``; by default all.
+    """
+
+    jumps: list[str] | None = None
+
+    def scheme(self, names: Sequence[str]) -> RateScheme:
+        """See :meth:`Jumps.scheme`."""
+        if self.jumps is None:
+            return RateScheme.reversible(len(names))
+        return RateScheme.reversible(jump_mask(self.jumps, names))
+
+
+@dataclass(repr=False, eq=False)
+class BirthDeath(Jumps):
+    """Jumps between neighbouring states only, in the order of the states."""
+
+    def scheme(self, names: Sequence[str]) -> RateScheme:
+        """See :meth:`Jumps.scheme`."""
+        return RateScheme.birth_death(len(names))
+
+
+@dataclass(repr=False, eq=False)
+class Clones(Settings):
+    """Paths are single cells, and those of one clone had one ancestor.
+
+    ``condition_key`` names the clone of a path. Given the ancestor's state the cells of a clone are
+    independent; see :class:`~dyninfer.jumps.ClonePaths`.
+
+    Parameters
+    ----------
+    ancestor_time : float
+        When the ancestors lived, in the user's units: when the barcodes were given.
+    """
+
+    in_training: ClassVar[bool] = False
+
+    ancestor_time: float
+
+    def check(self) -> None:
+        """Raise a TypeError where the time is no number."""
+        self.check_kinds("Clones.")
+
+    def prepare(self, paths: Paths) -> ClonePaths:
+        """Paths with their ancestors, for many likelihoods."""
+        return ClonePaths.of(paths, self.ancestor_time)
+
+    def starts(self, labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
+        """Generators to begin a fit with."""
+        return clone_starts(labels, n_states, scheme, self.ancestor_time)
+
+
+OBSERVATIONS = {"label noise": Labels, "exact": ExactLabels, "confusion": Confusion}
+JUMPS = {"all": AllJumps, "reversible": Reversible, "birth-death": BirthDeath}
+
+
+def as_observation(value: Observation | str) -> Observation:
+    """What is observed, by its settings or by a short spelling.
+
+    Raises
+    ------
+    ValueError
+        If there is no such spelling.
+    """
+    if isinstance(value, Observation):
+        return value
+    if value == "gaussian":
+        raise ValueError(
+            "observation='gaussian' lacks the number of hidden states; write Gaussian(n_states=3)"
+        )
+    return _by_name("observation", value, OBSERVATIONS, "Gaussian(n_states=...)")
+
+
+def as_jumps(value: Jumps | str) -> Jumps:
+    """Which jumps can happen, by the settings or by a short spelling.
+
+    Raises
+    ------
+    ValueError
+        If there is no such spelling.
+    """
+    if isinstance(value, Jumps):
+        return value
+    return _by_name("jumps", value, JUMPS, "Only(['from>to', ...])")
+
+
+def _by_name(setting: str, value: Any, classes: dict[str, Any], also: str) -> Any:
+    if value not in classes:
+        spellings = ", ".join(repr(name) for name in classes)
+        raise ValueError(f"{setting} must be one of {spellings}, or {also}; found {value!r}")
+    return classes[value]()
