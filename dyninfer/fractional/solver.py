@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from dyninfer.fractional.memory import MemoryEquation
 from dyninfer.fractional.stepper import StepNoise, Stepper, check_explicit
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.task import Outputs, Solution, Task
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -46,27 +45,25 @@ class FractionalEuler(Solver):
         if self.memory not in ("exact", "euler"):
             raise ValueError(f"memory must be 'exact' or 'euler', found {self.memory!r}")
 
-    def integrate(
-        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
-    ) -> tuple[Tensor, Tensor | None]:
+    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
         """Solve for state and memory ``(n, D)``; see :meth:`Solver.integrate`."""
         assert isinstance(task.equation, MemoryEquation)
         process, layout = task.equation.process, task.equation.layout
         grid = task.grid
         state, y, origin = layout.split(x)
-        steps = range(grid.steps(intervals[0]).start, grid.steps(intervals[-1]).stop)
-        part = slice(steps.start, steps.stop)
+        first = grid.steps(task.intervals[0]).start
+        last = grid.steps(task.intervals[-1]).stop
         if self.memory == "euler":
             longest = float(grid.lengths.abs().max())
             check_explicit(float(process.nodes.max()), longest, "Euler's rule for the memory")
-        stepper = Stepper(process, grid.starts[part], grid.lengths[part], state, self.memory)
+        starts, lengths = grid.starts[first:last], grid.lengths[first:last]
+        stepper = Stepper(process, starts, lengths, state, self.memory)
+        # Of the whole run, so that windows of it draw what the run would.
         noise = StepNoise(task.seed, grid.n_steps, stepper.rank, state)
-        outputs = []
-        for interval in intervals:
+        outputs = Outputs(task)
+        for interval in task.intervals:
             for k in grid.steps(interval):
-                z = noise.at(k, rows)
-                state, y = stepper.step(k - steps.start, state, y, origin, z)
-            outputs.append(layout.rejoin(state, y, origin))
-            if task.tick:
-                task.tick()
-        return torch.stack(outputs, dim=1), None
+                z = noise.at(k, task.rows)
+                state, y = stepper.step(k - first, state, y, origin, z)
+            outputs.enter(layout.rejoin(state, y, origin), None)
+        return outputs.solution()

@@ -12,6 +12,7 @@ from dyninfer.jumps.gillespie import Gillespie
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.skeleton import Skeleton
 from dyninfer.jumps.starting import Start, as_state_numbers
+from dyninfer.learning.settings import to_plain
 from dyninfer.simulation.dispatch import Options, run, simulate
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import as_solver
@@ -41,7 +42,7 @@ def run_markov_jump(process: MarkovJump, x0: Any, times: Tensor, options: Option
         times=times,
         origin=rows.repeat(process.batch_shape.numel()).numpy(),
         attrs={
-            "solver": {"class": type(solver).__name__, "settings": solver.to_plain()},
+            "solver": to_plain(solver),
             "seed": options.seed,
             "processes": list(process.batch_shape),
         },

@@ -1,4 +1,4 @@
-"""The equation that is integrated: what a process becomes for a given noise and direction of time."""
+"""The equation that is solved: what a process becomes for a given noise and direction of time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.simulation.fields import check_fields
 from dyninfer.simulation.kind import Kind
 
 Rates = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 Field = Callable[..., Any]
+Noise = float | Callable[[Tensor], Any] | None
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Equation:
     rates : callable
         ``(t, x) -> (f, r)``: velocity ``(n, d)`` and growth ``(n,)``, or None for the growth.
     amplitude : callable, optional
-        ``(t, x) -> g``: a scalar, ``(d,)``, ``(n, 1)`` or ``(n, d)``, each coordinate with a Brownian
-        motion of its own; or ``(n, d, m)`` with ``n_brownian``. None for a flow without noise.
+        ``(t, x) -> g``: a scalar, ``(d,)``, ``(n, 1)`` or ``(n, d)``, each coordinate with a
+        Brownian motion of its own; or ``(n, d, m)`` with ``n_brownian``. None for a flow without
+        noise.
     additive : bool
         Whether the amplitude does not depend on the state.
     grows : bool
@@ -63,17 +66,14 @@ class Equation:
 
 
 def equation_of(
-    process: Diffusion,
-    x: Tensor,
-    times: Tensor,
-    noise: float | Callable[[Tensor], Any] | None,
-    backward: bool,
+    process: Diffusion, x: Tensor, times: Tensor, noise: Noise, backward: bool
 ) -> Equation:
-    """Derive the equation from a process and check its fields on copies of the first state.
+    """Derive the equation from a process and check its fields near the first state.
 
-    With the process' own noise and time running up, ``f = drift`` and ``g = diffusion``. Otherwise, with
-    ``v = drift − ½ diffusion² s`` the velocity of the probability flow, ``f = v ± ε s`` and ``g = √(2ε)``, where the
-    sign is minus backward in time and ``ε = ½ diffusion²`` is the process' own noise (Song et al., 2021, Appendix D).
+    With the process' own noise and time running up, ``f = drift`` and ``g = diffusion``. Otherwise,
+    with ``v = drift − ½ diffusion² s`` the velocity of the probability flow, ``f = v ± ε s`` and
+    ``g = √(2ε)``, where the sign is minus backward in time and ``ε = ½ diffusion²`` is the process'
+    own noise (Song et al., 2021, Appendix D).
 
     Parameters
     ----------
@@ -87,17 +87,17 @@ def equation_of(
     backward : bool
         Whether time runs down.
     """
-    own = _check_fields(process, x, t := float(times[0]))
+    t = float(times[0])
+    own = _own_equation(process, x, t)
     _check_noise(noise, times)
-    if noise is None and (not backward or own.amplitude is None):
+    is_flow = own.amplitude is None
+    if noise is None and (is_flow or not backward):
         return own
-    flow = noise is None or callable(noise) or noise > 0
-    if own.amplitude is None and not flow:
+    if noise == 0 and is_flow:
         return own
-    _check_score(process, x, t, noise, backward, own)
+    _check_score(process, x, t, noise, own)
     if noise is None:
-        rates = _shifted(process, lambda t, x: -own.amplitude(t, x).square())
-        return replace(own, rates=rates, own_drift=False)
+        return _reversed(process, own)
     return _with_noise(process, own, noise, backward)
 
 
@@ -106,20 +106,48 @@ def probability_flow(process: Diffusion, x: Tensor, times: Tensor) -> Equation:
     return equation_of(process, x, times, 0.0, backward=False)
 
 
+def _own_equation(process: Diffusion, x: Tensor, t: float) -> Equation:
+    """The process as it stands, forward in time."""
+    growth, additive = check_fields(process, x, t)
+    return Equation(
+        rates=process.drift_and_growth,
+        amplitude=None if additive is None else process.diffusion,
+        additive=additive is not False,
+        grows=growth is not None,
+        own_drift=True,
+        parameters=tuple(process.parameters()),
+    )
+
+
+def _reversed(process: Diffusion, own: Equation) -> Equation:
+    """The process' own noise with time running down: ``f = drift − diffusion² s``."""
+
+    def factor(t: Tensor, x: Tensor) -> Tensor:
+        return -own.amplitude(t, x).square()
+
+    return replace(own, rates=_shifted(process, factor), own_drift=False)
+
+
 def _with_noise(process: Diffusion, own: Equation, noise: Any, backward: bool) -> Equation:
+    """Noise of the caller's choice: ``f = drift + (± ε − ½ diffusion²) s``, ``g = √(2ε)``."""
     sign = -1.0 if backward else 1.0
 
-    def score_factor(t: Tensor, x: Tensor) -> Tensor:
-        eps = sign * _epsilon(noise, t, x)
-        return eps if own.amplitude is None else eps - 0.5 * own.amplitude(t, x).square()
+    def factor(t: Tensor, x: Tensor) -> Tensor:
+        epsilon = sign * _epsilon(noise, t, x)
+        if own.amplitude is None:
+            return epsilon
+        return epsilon - 0.5 * own.amplitude(t, x).square()
 
-    amplitude = None
-    if callable(noise) or noise > 0:
+    def amplitude(t: Tensor, x: Tensor) -> Tensor:
+        return torch.sqrt(2 * _epsilon(noise, t, x))
 
-        def amplitude(t: Tensor, x: Tensor) -> Tensor:
-            return torch.sqrt(2 * _epsilon(noise, t, x))
-
-    return replace(own, rates=_shifted(process, score_factor), amplitude=amplitude, own_drift=False)
+    is_noisy = callable(noise) or noise > 0
+    return replace(
+        own,
+        rates=_shifted(process, factor),
+        amplitude=amplitude if is_noisy else None,
+        own_drift=False,
+    )
 
 
 def _shifted(process: Any, factor: Field) -> Rates:
@@ -135,105 +163,54 @@ def _shifted(process: Any, factor: Field) -> Rates:
 def _epsilon(noise: Any, t: Tensor, x: Tensor) -> Tensor:
     if not callable(noise):
         return torch.full((), noise, dtype=x.dtype, device=x.device)
-    if t.ndim == 1:  # a table over times: the user's function need not be batched
-        return torch.stack([_epsilon(noise, one, x) for one in t.unbind()])[:, None]
+    if t.ndim == 1:
+        # A table over times, one by one: the user's function need not be batched.
+        rows = [_epsilon(noise, moment, x) for moment in t.unbind()]
+        return torch.stack(rows)[:, None]
     return torch.as_tensor(noise(t), dtype=x.dtype, device=x.device)
-
-
-def _check_fields(process: Diffusion, x: Tensor, t: float) -> Equation:
-    """Call every field once near the first state: shapes, and whether the noise depends on the state."""
-    d = x.shape[1]
-    n = 2 if d != 2 else 3  # tells (n,) from (d,)
-    first = x[:1].detach()
-    rows = first + torch.linspace(0.0, 0.1, n).to(x)[:, None] * (1 + first.abs())
-    at = torch.full((n,), t).to(x)
-    with torch.no_grad():
-        drift, growth = process.drift_and_growth(at, rows)
-    _check_shape("drift", drift, [(n, d)], (n, d))
-    if growth is not None:
-        _check_shape("growth", growth, [(n,)], (n, d))
-    with torch.enable_grad():
-        diffusion = process.diffusion(at, rows.requires_grad_(True))
-    additive = True
-    if diffusion is not None:
-        _check_shape("diffusion", diffusion, [(), (1,), (d,), (n, 1), (n, d)], (n, d))
-        additive = _is_additive(diffusion, rows)
-    return Equation(
-        rates=process.drift_and_growth,
-        amplitude=None if diffusion is None else process.diffusion,
-        additive=additive,
-        grows=growth is not None,
-        own_drift=True,
-        parameters=tuple(process.parameters()),
-    )
-
-
-def _is_additive(diffusion: Tensor, x: Tensor) -> bool:
-    """Whether the amplitude has no path to the state in the graph, and no difference between states."""
-    if diffusion.ndim < 2:
-        return True
-    if diffusion.requires_grad:
-        (slope,) = torch.autograd.grad(diffusion.sum(), x, allow_unused=True)
-        if slope is not None:
-            return False
-    return bool((diffusion == diffusion[:1]).all())
-
-
-def _check_shape(
-    name: str, value: Any, allowed: list[tuple[int, ...]], x_shape: tuple[int, int]
-) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(
-            f"{name}(t, x) of the process must return a tensor, but it returned a {type(value).__name__}"
-        )
-    if tuple(value.shape) in allowed:
-        return
-    letters = {
-        "drift": "(n, d)",
-        "growth": "(n,)",
-        "diffusion": "a scalar, (d,), (n, 1) or (n, d)",
-    }[name]
-    hint = "; for noise that depends on time alone write t[:, None]" if name == "diffusion" else ""
-    raise ValueError(
-        f"{name}(t, x) of the process returned shape {tuple(value.shape)} for x of shape {x_shape}; "
-        f"it must be {letters}{hint}"
-    )
 
 
 def _check_noise(noise: Any, times: Tensor) -> None:
     if noise is None:
         return
-    if not callable(noise) and (isinstance(noise, bool) or not isinstance(noise, Real)):
+    if callable(noise):
+        for t in times:
+            _check_epsilon(_number_at(noise, t), f" at time {float(t):g}")
+        return
+    if isinstance(noise, bool) or not isinstance(noise, Real):
         raise TypeError(f"noise must be a number, a function of time or None, but it is {noise!r}")
-    for t in times if callable(noise) else times[:1]:
-        try:
-            value = float(noise(t) if callable(noise) else noise)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(
-                f"noise must return one number for a scalar time, but not at {float(t):g}"
-            ) from error
-        if not (math.isfinite(value) and value >= 0):
-            where = f" at time {float(t):g}" if callable(noise) else ""
-            raise ValueError(f"noise must be finite and not negative, but it is {value:g}{where}")
+    _check_epsilon(float(noise), "")
 
 
-def _check_score(
-    process: Diffusion, x: Tensor, t: float, noise: Any, backward: bool, own: Equation
-) -> None:
+def _number_at(noise: Callable[[Tensor], Any], t: Tensor) -> float:
+    try:
+        return float(noise(t))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"noise must return one number for a scalar time, but not at {float(t):g}"
+        ) from error
+
+
+def _check_epsilon(value: float, where: str) -> None:
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"noise must be finite and not negative, but it is {value:g}{where}")
+
+
+def _check_score(process: Diffusion, x: Tensor, t: float, noise: Noise, own: Equation) -> None:
     with torch.no_grad():
-        score = process.score(torch.full((1,), t).to(x), x[:1].detach())
+        time = torch.full((1,), t).to(x)
+        score = process.score(time, x[:1].detach())
     if score is None:
-        asked = "backward=True" if noise is None and backward else f"noise={noise!r}"
-        remedy = (
-            "give the process a score, or simulate a process without diffusion"
-            if noise is None
-            else "give the process a score, or leave noise=None for its own noise"
-        )
+        option, remedy = f"noise={noise!r}", "leave noise=None for its own noise"
+        if noise is None:
+            option, remedy = "backward=True", "simulate a process without diffusion"
         raise ValueError(
-            f"{asked} needs the score ∇ log ρ of the process, which has none; {remedy}"
+            f"{option} needs the score ∇ log ρ of the process, which has none; "
+            f"give the process a score, or {remedy}"
         )
     if not own.additive:
         raise ValueError(
-            "noise and backward need a diffusion that does not depend on the state, because the probability flow is "
-            "drift − ½ diffusion² score only then; simulate forward with noise=None"
+            "noise and backward need a diffusion that does not depend on the state, because the "
+            "probability flow is drift − ½ diffusion² score only then; simulate forward with "
+            "noise=None"
         )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,10 +35,14 @@ class Grid:
     @classmethod
     def of(cls, times: Tensor, dt: float | None) -> Grid:
         """Divide every interval evenly into the fewest steps no longer than ``dt``."""
-        span = abs(float(times[-1] - times[0]))
-        dt = span / DEFAULT_STEPS if dt is None else dt
-        gaps = torch.diff(times).abs().tolist()
-        return cls(times, tuple(max(1, math.ceil(gap / dt * (1 - _SLACK))) for gap in gaps))
+        if dt is None:
+            span = float(times[-1] - times[0])
+            dt = abs(span) / DEFAULT_STEPS
+        substeps = []
+        for gap in torch.diff(times).abs().tolist():
+            n_steps = math.ceil(gap / dt * (1 - _SLACK))
+            substeps.append(max(1, n_steps))
+        return cls(times, tuple(substeps))
 
     @property
     def intervals(self) -> range:
@@ -58,30 +61,40 @@ class Grid:
     @cached_property
     def lengths(self) -> Tensor:
         """Signed length of every step ``(step,)`` float64."""
-        counts = torch.tensor(self.substeps)
-        return torch.repeat_interleave(torch.diff(self.times) / counts, counts)
+        of_interval = torch.diff(self.times) / self._counts
+        return torch.repeat_interleave(of_interval, self._counts)
 
     @cached_property
     def starts(self) -> Tensor:
         """Time at which every step starts ``(step,)`` float64."""
-        counts = torch.tensor(self.substeps)
-        within = torch.arange(self.n_steps) - torch.repeat_interleave(
-            torch.tensor(self._first[:-1]), counts
-        )
-        return torch.repeat_interleave(self.times[:-1], counts) + within * self.lengths
+        first = torch.tensor(self._first[:-1], dtype=torch.int64)
+        number = torch.arange(self.n_steps)
+        number -= torch.repeat_interleave(first, self._counts)
+        begin = torch.repeat_interleave(self.times[:-1], self._counts)
+        # From the output before, not from step to step: rounding errors do not add up.
+        return begin + number * self.lengths
 
     def nodes(self, c: Sequence[float], like: Tensor) -> list[tuple[Tensor, ...]]:
         """Scalar times ``start + c · length`` of every step, on the device and in the dtype of ``like``.
 
         One transfer for the whole run: inside the loop no time is copied to the device.
         """
-        table = self.starts[:, None] + torch.tensor(c, dtype=torch.float64) * self.lengths[:, None]
-        scalars = table.to(like).flatten().unbind()
-        return list(zip(*(scalars[i :: len(c)] for i in range(len(c))), strict=True))
+        fractions = torch.tensor(c, dtype=torch.float64)
+        table = self.starts[:, None] + fractions * self.lengths[:, None]
+        columns = [column.unbind() for column in table.to(like).unbind(1)]
+        return list(zip(*columns, strict=True))
+
+    @cached_property
+    def _counts(self) -> Tensor:
+        return torch.tensor(self.substeps, dtype=torch.int64)
 
     @cached_property
     def _first(self) -> list[int]:
-        return [0, *np.cumsum(self.substeps, dtype=int).tolist()]
+        """Number of the first step of every interval, and of the step after the last."""
+        first = [0]
+        for n_steps in self.substeps:
+            first.append(first[-1] + n_steps)
+        return first
 
 
 def check_times(times: Any, backward: bool) -> Tensor:
@@ -89,21 +102,28 @@ def check_times(times: Any, backward: bool) -> Tensor:
     values = torch.from_numpy(as_times(times))
     if len(values) == 0:
         raise ValueError("times is empty; give at least one number")
-    gaps = torch.diff(values)
-    if backward and len(gaps) and (gaps > 0).all():
+    _check_order(values, backward)
+    return values
+
+
+def _check_order(times: Tensor, backward: bool) -> None:
+    gaps = torch.diff(times)
+    if len(gaps) == 0:
+        return
+    if backward and (gaps > 0).all():
         raise ValueError(
             "times increase but backward=True runs time downwards; reverse them: times[::-1]"
         )
-    if not backward and len(gaps) and (gaps < 0).all():
+    if not backward and (gaps < 0).all():
         raise ValueError(
             "times decrease; pass backward=True to run time downwards, or reverse them: times[::-1]"
         )
-    wrong = torch.nonzero(gaps >= 0 if backward else gaps <= 0)
-    if len(wrong):
-        k = int(wrong[0])
-        order = "decrease" if backward else "increase"
-        raise ValueError(
-            f"times must strictly {order}, but {values[k].item():g} is followed by {values[k + 1].item():g}; "
-            "sort them and remove repeats"
-        )
-    return values
+    order = "decrease" if backward else "increase"
+    is_wrong = gaps >= 0 if backward else gaps <= 0
+    if not is_wrong.any():
+        return
+    k = int(is_wrong.int().argmax())
+    raise ValueError(
+        f"times must strictly {order}, but {float(times[k]):g} is followed by "
+        f"{float(times[k + 1]):g}; sort them and remove repeats"
+    )

@@ -99,11 +99,12 @@ def log_density(
     with torch.no_grad():
         rates = _with_divergence(process, flow, d, n_probes if trace == "hutchinson" else 0)
         equation = Equation(rates, None, additive=True, grows=True)
-        task = Task(equation, solver.grid(span.flip(0)), seed)
+        grid = solver.grid(span.flip(0))
         results = []
         for rows in chunks(len(points), chunk_size or max(64, _ROWS // d)):
             chunk = slice(rows.start, rows.stop)
             part = None if signs is None else signs[chunk]
+            task = Task(equation, grid, seed, rows, grid.intervals)
             results.append(_follow(task, solver, points[chunk], part, base_log_density))
     result = torch.cat(results)
     n_lost = int((~result.isfinite()).sum())
@@ -156,7 +157,7 @@ def _follow(
         dilution = (y.shape[1] / d) ** 0.5
         solver = Tsit5(rtol=solver.rtol / dilution, atol=solver.atol / dilution)
     w = torch.zeros(n, dtype=torch.float64, device=y.device)
-    states, collected = solver.integrate(task, y, w, range(n), range(1))
+    states, collected = solver.integrate(task, y, w)
     sources = states[:, 0, :d]
     arrived = sources.isfinite().all(dim=1)
     result = torch.full_like(w, torch.nan)

@@ -48,12 +48,15 @@ class Record:
         log_weights = None
         if grows:
             log_weights = torch.zeros(n, n_times, dtype=torch.float64, device=device)
+        diverged = torch.zeros(n, n_times, dtype=torch.bool, device=device)
+        # Every path is its own parent until something is resampled.
+        parents = torch.arange(n, device=device)[:, None].expand(n, n_times)
         return cls(
             states=states,
             current=start,
             log_weights=log_weights,
-            diverged=torch.zeros(n, n_times, dtype=torch.bool, device=device),
-            parents=torch.arange(n, device=device)[:, None].expand(n, n_times),
+            diverged=diverged,
+            parents=parents,
             replaced=[0] * n_times,
         )
 
@@ -64,26 +67,33 @@ class Record:
 
         Nothing here waits for the device.
         """
-        at = slice(rows.start, rows.stop), slice(intervals.start + 1, intervals.stop + 1)
-        self.states[at] = states[..., : self.states.shape[2]]
-        finite = states.detach().sum(-1).isfinite()
+        paths = slice(rows.start, rows.stop)
+        # Time 0 is the start, so interval k ends at time k + 1.
+        times = slice(intervals.start + 1, intervals.stop + 1)
+        n_features = self.states.shape[2]
+        self.states[paths, times] = states[..., :n_features]
+        # A sum is finite only if all its terms are, and is one number to look at.
+        is_finite = states.detach().sum(-1).isfinite()
         if self.log_weights is not None and log_weights is not None:
-            self.log_weights[at] = log_weights
-            finite &= log_weights.detach() < torch.inf
-        self.diverged[at] = ~finite
+            self.log_weights[paths, times] = log_weights
+            # A weight of 0, whose logarithm is −inf, is no failure.
+            is_finite &= log_weights.detach() < torch.inf
+        self.diverged[paths, times] = ~is_finite
 
     def resample(self, k: int, threshold: float, generator: torch.Generator) -> None:
         """Draw the paths anew at output ``k`` if weights are too uneven or a path has diverged."""
         n, diverged = len(self.states), self.diverged[:, k]
-        w = torch.zeros(n, dtype=torch.float64, device=diverged.device)
-        if self.log_weights is not None:
+        if self.log_weights is None:
+            w = torch.zeros(n, dtype=torch.float64, device=diverged.device)
+        else:
             w = self.log_weights[:, k]
         w = torch.where(diverged, -torch.inf, w)
         ess = float(effective_sample_size(w.detach()))
         self.ess.append(ess)
-        is_uneven = ess < threshold * n or bool(diverged.any())
-        # There is nothing to draw from if no path is left: then all are shown as diverged.
-        if not ess > 0 or not is_uneven:
+        is_uneven = ess < threshold * n
+        # There is nothing to draw from if no path is left (the size is then NaN): all have diverged.
+        is_possible = ess > 0
+        if not is_possible or not (is_uneven or bool(diverged.any())):
             return
         rows, mean_log_weight = systematic_resample(w, generator)
         self.replaced[k] = int(diverged.sum())
@@ -93,3 +103,10 @@ class Record:
         self.diverged[:, k] = False
         if self.log_weights is not None:
             self.log_weights[:, k] = mean_log_weight
+
+    def failed(self) -> Tensor:
+        """Whether a path had failed by each time ``(n, time)`` bool.
+
+        One that failed once has failed for good, whatever a solver returned later.
+        """
+        return self.diverged.cummax(dim=1).values

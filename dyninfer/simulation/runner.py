@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,10 +13,12 @@ from tqdm.auto import tqdm
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import to_plain
 from dyninfer.simulation.dispatch import Options, run
 from dyninfer.simulation.equation import Equation, equation_of
+from dyninfer.simulation.grid import Grid
 from dyninfer.simulation.kind import Kind
-from dyninfer.simulation.noise import segment_length
+from dyninfer.simulation.noise import BLOCK, segment_length
 from dyninfer.simulation.record import Record
 from dyninfer.simulation.solvers.euler_maruyama import EulerMaruyama
 from dyninfer.simulation.solvers.solver import Solver, as_solver
@@ -71,65 +74,61 @@ def run_equation(
         desc=f"simulate ({solver.spelling})",
         disable=not options.progress,
     )
+    task = Task(equation, grid, options.seed, range(len(states)), grid.intervals)
+    if options.progress:
+        task = replace(task, tick=bar.update)
     with torch.set_grad_enabled(start.is_differentiable), bar:
-        task = Task(equation, grid, options.seed, bar.update if options.progress else None)
         _fill(record, task, solver, options, bar)
-    attrs = {
-        "solver": {"class": type(solver).__name__, "settings": solver.to_plain()},
-        "seed": options.seed,
-        "backward": bool(options.backward),
-        "noise": _plain_noise(options.noise),
-        "resample": options.resample,
-        "longest_step": float(grid.lengths.abs().max()) if grid.n_steps else None,
-    }
-    return _trajectories(record, start, times, solver, options, attrs)
+    _warn(record, times, solver)
+    attrs = _provenance(solver, options, grid)
+    return _trajectories(record, start, times, options, attrs)
 
 
 def _fill(record: Record, task: Task, solver: Solver, options: Options, bar: tqdm) -> None:
     """Solve chunk by chunk; with resampling, which looks at all paths, interval by interval."""
-    intervals, threshold = task.grid.intervals, options.resample
-    windows = [intervals]
-    if threshold is not None:
-        windows = [range(k, k + 1) for k in intervals]
-        record.parents = record.parents.clone()
-        record.ess.append(float(len(record.states)))
-    n_paths = len(record.states)
-    parts = chunks(n_paths, options.chunk_size or _chunk_size(record.current, task, solver))
+    n_paths, intervals = len(record.states), task.grid.intervals
+    chunk_size = options.chunk_size or _chunk_size(record.current, task, solver)
+    parts = chunks(n_paths, chunk_size)
     bar.reset(total=len(intervals) * len(parts))
+    if len(intervals) == 0:
+        return
+    if options.resample is None:
+        _cross(record, task, solver, parts)
+        return
+    # Until now all paths shared one table of parents.
+    record.parents = record.parents.clone()
+    record.ess.append(float(n_paths))
     generator = stream(options.seed, "resample")
-    for window in windows:
-        if not window:
-            continue
-        ends = []
-        for rows in parts:
-            chunk = slice(rows.start, rows.stop)
-            w = None
-            if record.log_weights is not None:
-                w = record.log_weights[chunk, window.start].clone()
-            states, w = solver.integrate(task, record.current[chunk].clone(), w, rows, window)
-            record.enter(rows, window, states, w)
-            ends.append(states[:, -1])
-        if threshold is not None:
-            record.current = torch.cat(ends)
-            record.resample(window.stop, threshold, generator)
+    for k in intervals:
+        _cross(record, replace(task, intervals=range(k, k + 1)), solver, parts)
+        record.resample(k + 1, options.resample, generator)
+
+
+def _cross(record: Record, task: Task, solver: Solver, parts: list[range]) -> None:
+    """Take all paths across the intervals of a task, chunk by chunk."""
+    ends = []
+    for rows in parts:
+        chunk = slice(rows.start, rows.stop)
+        # Copies, since solvers may work in place.
+        x = record.current[chunk].clone()
+        w = None
+        if record.log_weights is not None:
+            w = record.log_weights[chunk, task.intervals.start].clone()
+        states, w = solver.integrate(replace(task, rows=rows), x, w)
+        record.enter(rows, task.intervals, states, w)
+        ends.append(states[:, -1])
+    record.current = torch.cat(ends)
 
 
 def _trajectories(
-    record: Record,
-    start: Start,
-    times: Tensor,
-    solver: Solver,
-    options: Options,
-    attrs: dict[str, Any],
+    record: Record, start: Start, times: Tensor, options: Options, attrs: dict[str, Any]
 ) -> Trajectories:
     states, log_weights = record.states, record.log_weights
-    # A path that failed once has failed for good, whatever a solver returned later.
-    diverged = record.diverged.cummax(dim=1).values
-    if bool(diverged.any()):
-        states = states.masked_fill(diverged[:, :, None], torch.nan)
+    failed = record.failed()
+    if bool(failed.any()):
+        states = states.masked_fill(failed[:, :, None], torch.nan)
         if log_weights is not None:
-            log_weights = log_weights.masked_fill(diverged, torch.nan)
-    _warn(diverged, record.replaced, times, solver)
+            log_weights = log_weights.masked_fill(failed, torch.nan)
     if log_weights is not None:
         # Of a single time there is no record yet.
         attrs["ess"] = record.ess or effective_sample_size(log_weights.detach()).tolist()
@@ -138,29 +137,47 @@ def _trajectories(
         times=times,
         log_weights=log_weights,
         origin=start.rows.numpy(),
-        status=diverged[:, -1].to(torch.int8),
+        status=failed[:, -1].to(torch.int8),
         parents=None if options.resample is None else record.parents,
         attrs=attrs,
     )
 
 
-def _warn(diverged: Tensor, replaced: list[int], times: Tensor, solver: Solver) -> None:
+def _warn(record: Record, times: Tensor, solver: Solver) -> None:
     """One warning for all paths that diverged, whether they stay or resampling replaced them."""
-    is_lost = diverged.any(dim=0).cpu() | (torch.tensor(replaced) > 0)
+    failed = record.failed()
+    n_replaced = torch.tensor(record.replaced)
+    is_lost = failed.any(dim=0).cpu() | (n_replaced > 0)
     if not bool(is_lost.any()):
         return
-    number = int(diverged[:, -1].sum()) + sum(replaced)
+    n_lost = int(failed[:, -1].sum()) + int(n_replaced.sum())
     first = float(times[int(is_lost.int().argmax())])
     consequence = "their states are NaN from there on and their status is 1"
-    if sum(replaced):
+    if n_replaced.any():
         consequence = "resampling replaced them"
     warnings.warn(
-        f"{number} of {len(diverged)} paths diverged, the first by time {first:g}; {consequence} "
+        f"{n_lost} of {len(failed)} paths diverged, the first by time {first:g}; {consequence} "
         f"(solver {solver}; smaller steps or tolerances may help, unless the process itself runs "
         "to infinity)",
         RuntimeWarning,
-        stacklevel=7,
+        # The line that called simulate.
+        stacklevel=6,
     )
+
+
+def _provenance(solver: Solver, options: Options, grid: Grid) -> dict[str, Any]:
+    """How the run was made, in plain values."""
+    longest = None
+    if grid.n_steps:
+        longest = float(grid.lengths.abs().max())
+    return {
+        "solver": to_plain(solver),
+        "seed": options.seed,
+        "backward": bool(options.backward),
+        "noise": _plain_noise(options.noise),
+        "resample": options.resample,
+        "longest_step": longest,
+    }
 
 
 def _plain_noise(noise: Any) -> str | float | None:
@@ -182,4 +199,6 @@ def _chunk_size(states: Tensor, task: Task, solver: Solver) -> int:
         # SRA1, the hungriest, holds six tables of the noise while it makes a segment.
         numbers += d * 6 * segment_length(task.grid.n_steps, d, states)
     budget = _GPU_BUDGET if states.is_cuda else _CPU_BUDGET
-    return max(64, budget // (states.element_size() * numbers) // 64 * 64)
+    n_paths = budget // (states.element_size() * numbers)
+    # Whole blocks, as the noise of a block is drawn at once.
+    return max(1, n_paths // BLOCK) * BLOCK

@@ -42,12 +42,16 @@ def starting_states(
     The run takes the precision of the process' parameters, or with ``keep_precision`` that of ``x0``.
     """
     x = as_states(x0, "x0")
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    precision, device = _home(process, dtype, x.device)
-    x = x.to(device, x.dtype if keep_precision else precision)
+    is_double = x.dtype == torch.float64
+    dtype = torch.float64 if is_double else torch.float32
+    precision = dtype
+    if not keep_precision:
+        precision = _precision_of(process, dtype)
+    x = x.to(_device_of(process, x.device), precision)
     rows = starting_rows(len(x), n_paths, seed)
+    # Where every row is taken once, x itself stays, and its graph is short.
     if n_paths is not None and n_paths != len(x):
-        x = x[rows.to(device)]
+        x = x[rows.to(x.device)]
     return Start(x, rows, dtype, _is_differentiable(process, x0))
 
 
@@ -66,30 +70,20 @@ def starting_rows(n: int, n_paths: int | None, seed: int) -> Tensor:
 
 def as_states(x: Any, name: str) -> Tensor:
     """Return ``x`` as a floating ``(n, d)`` tensor, or raise a sentence naming it."""
-    try:
-        states = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"{name} must be a numeric array (n, d), but it is a {type(x).__name__}"
-        ) from error
+    states = _as_tensor(x, name)
     if states.is_complex():
         raise TypeError(f"{name} must be real, but its dtype is {states.dtype}")
+    shape = tuple(states.shape)
     if states.ndim != 2:
         remedy = f"; for one state write {name}[None]" if states.ndim == 1 else ""
-        raise ValueError(f"{name} must be (n, d), but its shape is {tuple(states.shape)}{remedy}")
-    if 0 in states.shape:
+        raise ValueError(f"{name} must be (n, d), but its shape is {shape}{remedy}")
+    if 0 in shape:
         raise ValueError(
-            f"{name} must have at least one row and one column, but its shape is {tuple(states.shape)}"
+            f"{name} must have at least one row and one column, but its shape is {shape}"
         )
     if not states.dtype.is_floating_point:
         states = states.to(torch.float32)
-    bad = ~states.detach().isfinite().all(dim=1)
-    if bad.any():
-        first = int(torch.nonzero(bad)[0])
-        raise ValueError(
-            f"{name} must be finite, but {int(bad.sum())} of its {len(states)} rows contain NaN or infinity, the first "
-            f"is row {first}; remove them"
-        )
+    _check_finite(states, name)
     return states
 
 
@@ -98,20 +92,45 @@ def chunks(n: int, size: int) -> list[range]:
     return [range(first, min(first + size, n)) for first in range(0, n, size)]
 
 
-def _home(
-    process: nn.Module, dtype: torch.dtype, device: torch.device
-) -> tuple[torch.dtype, torch.device]:
-    """Precision of the process' parameters and device of its tensors, or those of the start."""
-    parameters = [p for p in process.parameters() if p.is_floating_point()]
-    tensors = [*parameters, *process.buffers()]
-    if parameters:
-        dtype = parameters[0].dtype
-    if tensors:
-        device = tensors[0].device
-    return dtype, device
+def _as_tensor(x: Any, name: str) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    try:
+        return torch.as_tensor(np.asarray(x))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} must be a numeric array (n, d), but it is a {type(x).__name__}"
+        ) from error
+
+
+def _check_finite(states: Tensor, name: str) -> None:
+    is_bad = ~states.detach().isfinite().all(dim=1)
+    if not is_bad.any():
+        return
+    first = int(torch.nonzero(is_bad)[0])
+    raise ValueError(
+        f"{name} must be finite, but {int(is_bad.sum())} of its {len(states)} rows contain NaN or "
+        f"infinity, the first is row {first}; remove them"
+    )
+
+
+def _precision_of(process: nn.Module, default: torch.dtype) -> torch.dtype:
+    """Precision of the process' parameters, or the default where it has none."""
+    for parameter in process.parameters():
+        if parameter.is_floating_point():
+            return parameter.dtype
+    return default
+
+
+def _device_of(process: nn.Module, default: torch.device) -> torch.device:
+    """Device of the process' tensors, or the default where it has none."""
+    for tensor in (*process.parameters(), *process.buffers()):
+        return tensor.device
+    return default
 
 
 def _is_differentiable(process: nn.Module, x0: Any) -> bool:
+    # An array cannot ask for gradients, and their memory is not spent on it.
     if not (torch.is_grad_enabled() and isinstance(x0, Tensor)):
         return False
     return x0.requires_grad or any(p.requires_grad for p in process.parameters())

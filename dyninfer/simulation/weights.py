@@ -11,7 +11,10 @@ from torch import Tensor
 def effective_sample_size(log_weights: Tensor) -> Tensor:
     """``(Σ w)² / Σ w²`` along the first axis; rows whose weight is NaN count for nothing."""
     w = torch.where(log_weights.isnan(), -torch.inf, log_weights)
-    return torch.exp(2 * torch.logsumexp(w, 0) - torch.logsumexp(2 * w, 0))
+    # By logarithms, so that weights of any size neither overflow nor vanish.
+    log_square_of_sum = 2 * torch.logsumexp(w, 0)
+    log_sum_of_squares = torch.logsumexp(2 * w, 0)
+    return torch.exp(log_square_of_sum - log_sum_of_squares)
 
 
 def systematic_resample(log_weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -29,15 +32,17 @@ def systematic_resample(log_weights: Tensor, generator: torch.Generator) -> tupl
     Returns
     -------
     Tensor, ``(n,)`` int64
-        The drawn rows, in increasing order.
+        The rows, in increasing order.
     Tensor, ``(n,)`` float64
-        The logarithm of the mean weight for every row: the total mass is kept.
+        The logarithm of the mean weight for every row: the total mass is conserved.
     """
     n = len(log_weights)
     shift = torch.rand((), generator=generator, dtype=torch.float64).item()
-    positions = (torch.arange(n, dtype=torch.float64, device=log_weights.device) + shift) / n
+    numbers = torch.arange(n, dtype=torch.float64, device=log_weights.device)
+    positions = (numbers + shift) / n
     cumulative = torch.softmax(log_weights, 0).cumsum(0)
+    rows = torch.searchsorted(cumulative, positions, right=True)
     # Rounding may leave the sum below 1: the last row with weight takes what is beyond it.
     last = torch.nonzero(log_weights > -torch.inf).max()
-    rows = torch.searchsorted(cumulative, positions, right=True).clamp(max=last)
-    return rows, (torch.logsumexp(log_weights, 0) - math.log(n)).expand(n)
+    log_mean = torch.logsumexp(log_weights, 0) - math.log(n)
+    return rows.clamp(max=last), log_mean.expand(n)

@@ -17,7 +17,7 @@ from dyninfer.simulation.solvers.stochastic import (
     add_noise,
     integrate_scheme,
 )
-from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.task import Solution, Task
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -38,11 +38,9 @@ class EulerMaruyama(Solver):
     spelling: ClassVar[str] = "euler_maruyama"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.ADDITIVE, Kind.MULTIPLICATIVE})
 
-    def integrate(
-        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
-    ) -> tuple[Tensor, Tensor | None]:
+    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
         """See :meth:`Solver.integrate`."""
-        return integrate_scheme(task, x, w, rows, intervals, EULER_MARUYAMA)
+        return integrate_scheme(task, x, w, EULER_MARUYAMA)
 
 
 def euler_maruyama_step(
@@ -54,8 +52,10 @@ def euler_maruyama_step(
     kick: Tensor,
 ) -> State:
     """One step; the log-weight takes the left point."""
-    f, r = equation.rates(nodes[0], x)
-    return add_noise(equation, nodes[0], x, kick, x.add(f, alpha=h)), add_growth(w, (h, r))
+    (t,) = nodes
+    f, r = equation.rates(t, x)
+    moved = x.add(f, alpha=h)
+    return add_noise(equation, t, x, kick, moved), add_growth(w, h, r)
 
 
 EULER_MARUYAMA = Scheme(c=(0.0,), normals=1, step=euler_maruyama_step)

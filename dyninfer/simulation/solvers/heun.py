@@ -18,7 +18,7 @@ from dyninfer.simulation.solvers.stochastic import (
     add_noise,
     integrate_scheme,
 )
-from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.task import Solution, Task
 
 FLOW_RULE = Tableau(c=(0.0, 1.0), a=((1.0,),), b=(1 / 2, 1 / 2))
 
@@ -42,13 +42,11 @@ class Heun(Solver):
     spelling: ClassVar[str] = "heun"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW, Kind.ADDITIVE, Kind.MULTIPLICATIVE})
 
-    def integrate(
-        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
-    ) -> tuple[Tensor, Tensor | None]:
+    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
         """See :meth:`Solver.integrate`."""
         if task.equation.amplitude is None:
-            return integrate_tableau(task, x, w, intervals, FLOW_RULE)
-        return integrate_scheme(task, x, w, rows, intervals, NOISE_RULE)
+            return integrate_tableau(task, x, w, FLOW_RULE)
+        return integrate_scheme(task, x, w, NOISE_RULE)
 
 
 def heun_step(
@@ -60,10 +58,15 @@ def heun_step(
     kick: Tensor,
 ) -> State:
     """One step with noise; the log-weight takes the trapezoid."""
-    f0, r0 = equation.rates(nodes[0], x)
-    middle = add_noise(equation, nodes[0], x, kick, x.add(f0, alpha=h / 2))
-    f1, r1 = equation.rates(nodes[1], middle.add(f0, alpha=h / 2))
-    return middle.add_(f1, alpha=h / 2), add_growth(w, (h / 2, r0), (h / 2, r1))
+    start, end = nodes
+    f0, r0 = equation.rates(start, x)
+    half = x.add(f0, alpha=h / 2)
+    # The noise is the same in the predicted and in the final state, so it is added once.
+    half = add_noise(equation, start, x, kick, half)
+    f1, r1 = equation.rates(end, half.add(f0, alpha=h / 2))
+    x = half.add_(f1, alpha=h / 2)
+    w = add_growth(w, h / 2, r0)
+    return x, add_growth(w, h / 2, r1)
 
 
 NOISE_RULE = Scheme(c=(0.0, 1.0), normals=1, step=heun_step)

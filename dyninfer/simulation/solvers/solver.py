@@ -12,7 +12,7 @@ from dyninfer.learning.settings import Settings
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.grid import Grid
 from dyninfer.simulation.kind import Kind
-from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.task import Solution, Task
 
 _POSITIVE = ("dt", "rtol", "atol")
 
@@ -71,18 +71,15 @@ class Solver(Settings):
         """Output times and the steps between them."""
         return Grid.of(times, getattr(self, "dt", None))
 
-    def integrate(
-        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
-    ) -> tuple[Tensor, Tensor | None]:
-        """Solve the equation of a task over some of its output intervals.
+    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+        """Solve the equation of a task over its output intervals.
 
         Parameters
         ----------
         task : Task
+            The equation, the paths and the output intervals to cross.
         x, w : Tensor
             States ``(n, d)`` and log-weights ``(n,)`` or None at the start of the first interval.
-        rows, intervals : range
-            Numbers of the paths, which fix their noise, and of the output intervals to cross.
 
         Returns
         -------

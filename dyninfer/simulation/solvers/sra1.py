@@ -11,7 +11,7 @@ from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.solvers.stochastic import Scheme, State, add_growth, integrate_scheme
-from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.task import Solution, Task
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -32,11 +32,9 @@ class SRA1(Solver):
     spelling: ClassVar[str] = "sra1"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.ADDITIVE})
 
-    def integrate(
-        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
-    ) -> tuple[Tensor, Tensor | None]:
+    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
         """See :meth:`Solver.integrate`."""
-        return integrate_scheme(task, x, w, rows, intervals, SRA1_RULE)
+        return integrate_scheme(task, x, w, SRA1_RULE)
 
 
 def sra1_step(
@@ -52,10 +50,14 @@ def sra1_step(
     ``kick`` holds ``g(t+h) ΔW + (g(t) − g(t+h)) χ`` and ``3/2 g(t+h) χ``, where ``χ = I_(1,0) / h``.
     """
     total, inner = kick
-    f0, r0 = equation.rates(nodes[0], x)
-    f1, r1 = equation.rates(nodes[1], x.add(f0, alpha=3 / 4 * h).add_(inner))
-    x = x.add(f0, alpha=h / 3).add_(f1, alpha=2 / 3 * h).add_(total)
-    return x, add_growth(w, (h / 3, r0), (2 / 3 * h, r1))
+    start, inside = nodes
+    f0, r0 = equation.rates(start, x)
+    stage = x.add(f0, alpha=3 / 4 * h).add_(inner)
+    f1, r1 = equation.rates(inside, stage)
+    x = x.add(f0, alpha=h / 3)
+    x.add_(f1, alpha=2 / 3 * h).add_(total)
+    w = add_growth(w, h / 3, r0)
+    return x, add_growth(w, 2 / 3 * h, r1)
 
 
 SRA1_RULE = Scheme(c=(0.0, 3 / 4), normals=2, step=sra1_step)

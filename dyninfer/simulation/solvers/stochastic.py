@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.noise import PathNoise
-from dyninfer.simulation.solvers.task import Task, stacked
+from dyninfer.simulation.solvers.task import Outputs, Solution, Task
 
 State = tuple[Tensor, Tensor | None]
 Step = Callable[..., State]
-Kicks = Tensor | list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -36,63 +36,79 @@ class Scheme:
     step: Step
 
 
-def integrate_scheme(
-    task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range, scheme: Scheme
-) -> tuple[Tensor, Tensor | None]:
+def integrate_scheme(task: Task, x: Tensor, w: Tensor | None, scheme: Scheme) -> Solution:
     """Run the rule over output intervals; see :meth:`Solver.integrate`."""
-    grid, equation = task.grid, task.equation
-    noise = PathNoise(task.seed, grid.n_steps, scheme.normals * x.shape[1], like=x)
-    nodes = grid.nodes(scheme.c, like=x)
-    lengths = grid.lengths.tolist()
-    kicks: Kicks = []
-    states: list[Tensor] = []
-    weights: list[Tensor | None] = []
-    current = -1
-    for interval in intervals:
-        for k in grid.steps(interval):
-            segment, offset = divmod(k, noise.segment_length)
-            if segment != current:
-                kicks = _kicks(task, noise, rows, segment, scheme, x)
-                current = segment
-            x, w = scheme.step(equation, nodes[k], x, w, lengths[k], kicks[offset])
-        states.append(x)
-        weights.append(w)
-        if task.tick:
-            task.tick()
-    return torch.stack(states, dim=1), stacked(weights)
+    equation = task.equation
+    # All times are on the device before the loop, in which nothing waits for it.
+    nodes = task.grid.nodes(scheme.c, like=x)
+    lengths = task.grid.lengths.tolist()
+    kicks = Kicks(task, scheme, x)
+    outputs = Outputs(task)
+    for interval in task.intervals:
+        for k in task.grid.steps(interval):
+            x, w = scheme.step(equation, nodes[k], x, w, lengths[k], kicks.at(k))
+        outputs.enter(x, w)
+    return outputs.solution()
 
 
-def _kicks(
-    task: Task, noise: PathNoise, rows: range, segment: int, scheme: Scheme, x: Tensor
-) -> Kicks:
-    """What noise adds in every step of a segment.
+class Kicks:
+    """What noise adds in every step, worked out a segment of steps at a time.
 
-    That is ``g ΔW`` where ``g`` does not depend on the state, else ``ΔW``.
+    That is ``ΔW`` where the amplitude ``g`` depends on the state, and else ``g ΔW``, or what SRA1
+    makes of it: then the amplitudes of all steps of a segment are evaluated in one call.
     """
-    first = segment * noise.segment_length
-    steps = slice(first, first + noise.segment_length)
-    starts, lengths = task.grid.starts[steps], task.grid.lengths[steps]
-    root = lengths.abs().sqrt().to(x)[:, None, None]
-    if not task.equation.additive:
-        return noise.segment(rows, segment, root)
-    left = _amplitudes(task.equation, starts, x)
-    if scheme.normals == 1:
-        # Scaling while drawing saves a pass, but records no gradient.
+
+    def __init__(self, task: Task, scheme: Scheme, x: Tensor):
+        self.task, self.scheme, self.x = task, scheme, x
+        width = scheme.normals * x.shape[1]
+        self.noise = PathNoise(task.seed, task.grid.n_steps, width, like=x)
+        self.current = -1
+        self.segment: Any = None
+
+    def at(self, k: int) -> Any:
+        """Kick of step ``k``."""
+        segment, offset = divmod(k, self.noise.segment_length)
+        if segment != self.current:
+            self.segment = self._segment(segment)
+            self.current = segment
+        return self.segment[offset]
+
+    def _segment(self, segment: int) -> Any:
+        first = segment * self.noise.segment_length
+        steps = slice(first, first + self.noise.segment_length)
+        starts = self.task.grid.starts[steps]
+        lengths = self.task.grid.lengths[steps]
+        root = lengths.abs().sqrt().to(self.x)[:, None, None]
+        if not self.task.equation.additive:
+            return self._normals(segment, root)
+        left = self._amplitudes(starts)
+        if self.scheme.normals == 2:
+            right = self._amplitudes(starts + lengths)
+            return self._pairs(segment, root, left, right)
+        # Scaling while drawing saves a pass over memory, but records no gradient.
         if left.requires_grad:
-            return left * noise.segment(rows, segment, root)
-        return noise.segment(rows, segment, root * left)
-    right = _amplitudes(task.equation, starts + lengths, x)
-    dw, dz = noise.segment(rows, segment, root).chunk(2, dim=2)
-    chi = 0.5 * (dw + dz / 3**0.5)
-    total = right * dw + (left - right) * chi
-    inner = 1.5 * right * chi
-    return list(zip(total, inner, strict=True))
+            return left * self._normals(segment, root)
+        return self._normals(segment, root * left)
 
+    def _pairs(
+        self, segment: int, root: Tensor, left: Tensor, right: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """``g(t+h) ΔW + (g(t) − g(t+h)) χ`` and ``3/2 g(t+h) χ`` with ``χ = I_(1,0) / h``."""
+        dw, dz = self._normals(segment, root).chunk(2, dim=2)
+        chi = 0.5 * (dw + dz / 3**0.5)
+        total = right * dw + (left - right) * chi
+        inner = 1.5 * right * chi
+        return list(zip(total, inner, strict=True))
 
-def _amplitudes(equation: Equation, times: Tensor, x: Tensor) -> Tensor:
-    """Amplitude at many times at once, ready to multiply ``(step, n, d)``."""
-    g = equation.amplitude(times.to(x), x[:1].detach().expand(len(times), -1))
-    return g[:, None] if g.ndim == 2 else g
+    def _normals(self, segment: int, scale: Tensor) -> Tensor:
+        return self.noise.segment(self.task.rows, segment, scale)
+
+    def _amplitudes(self, times: Tensor) -> Tensor:
+        """Amplitude at many times at once, ready to multiply ``(step, n, d)``."""
+        # The amplitude does not depend on the state, so any state does.
+        x = self.x[:1].detach().expand(len(times), -1)
+        g = self.task.equation.amplitude(times.to(x), x)
+        return g[:, None] if g.ndim == 2 else g
 
 
 def add_noise(equation: Equation, t: Tensor, x: Tensor, kick: Tensor, moved: Tensor) -> Tensor:
@@ -102,12 +118,12 @@ def add_noise(equation: Equation, t: Tensor, x: Tensor, kick: Tensor, moved: Ten
     """
     if equation.additive:
         return moved.add_(kick)
-    return torch.addcmul(moved, equation.amplitude(t, x), kick)
+    amplitude = equation.amplitude(t, x)
+    return torch.addcmul(moved, amplitude, kick)
 
 
-def add_growth(w: Tensor | None, *parts: tuple[float, Tensor | None]) -> Tensor | None:
-    """Add ``h r`` of every part to the log-weight, where there is one."""
-    for h, r in parts:
-        if w is not None and r is not None:
-            w = w.add(r, alpha=h)
-    return w
+def add_growth(w: Tensor | None, h: float, r: Tensor | None) -> Tensor | None:
+    """Add ``h r`` to the log-weight, where there is one."""
+    if w is None or r is None:
+        return w
+    return w.add(r, alpha=h)

@@ -1,38 +1,77 @@
-"""What a solver is given: an equation, where to stop, and which noise."""
+"""What a solver is given: an equation, a piece of the run, and its noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, stack
+import torch
+from torch import Tensor
 
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.grid import Grid
 
+# States (n, interval, d) and log-weights (n, interval), or None, at the ends of intervals.
+Solution = tuple[Tensor, Tensor | None]
+
 
 @dataclass(frozen=True)
 class Task:
-    """An equation and the times at which it is to be solved.
+    """An equation, and the paths and intervals over which it is to be solved.
 
     Attributes
     ----------
     equation : Equation
     grid : Grid
-        Output times and fixed steps.
+        Output times and fixed steps of the whole run.
     seed : int
         Seed of the noise.
+    rows : range
+        Numbers of the paths, which fix their noise.
+    intervals : range
+        Numbers of the output intervals to cross.
     tick : callable, optional
         Called at every output time; moves the progress bar.
     """
 
     equation: Equation
     grid: Grid
-    seed: int = 0
+    seed: int
+    rows: range
+    intervals: range
     tick: Callable[[], object] | None = None
 
+    def times(self, like: Tensor) -> Tensor:
+        """Start and ends of the intervals ``(interval + 1,)`` float64, on the device of ``like``."""
+        first, last = self.intervals.start, self.intervals.stop
+        return self.grid.times[first : last + 1].to(like.device)
 
-def stacked(values: list[Tensor | None]) -> Tensor | None:
-    """Join values at successive outputs to ``(n, interval, ...)``; None where there are none."""
-    present = [value for value in values if value is not None]
-    return stack(present, dim=1) if present else None
+    def passed(self, n_outputs: int = 1) -> None:
+        """Move the progress bar."""
+        if self.tick is None:
+            return
+        for _ in range(n_outputs):
+            self.tick()
+
+
+class Outputs:
+    """States and log-weights at the ends of intervals, as a solver reaches them."""
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.states: list[Tensor] = []
+        self.log_weights: list[Tensor] = []
+
+    def enter(self, x: Tensor, w: Tensor | None) -> None:
+        """Add the end of the next interval."""
+        self.states.append(x)
+        if w is not None:
+            self.log_weights.append(w)
+        self.task.passed()
+
+    def solution(self) -> Solution:
+        """All that was entered, side by side."""
+        states = torch.stack(self.states, dim=1)
+        if not self.log_weights:
+            return states, None
+        return states, torch.stack(self.log_weights, dim=1)

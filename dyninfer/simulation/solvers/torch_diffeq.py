@@ -10,10 +10,10 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
-from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.weighted import Weighted
 
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 # Without its Adams methods, which take past steps to be as long as the present one: ours differ
@@ -70,21 +70,17 @@ class TorchDiffEq(Solver):
                 f"{', '.join(self.methods)}"
             )
 
-    def integrate(
-        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
-    ) -> tuple[Tensor, Tensor | None]:
+    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
         """See :meth:`Solver.integrate`."""
-        times = task.grid.times[intervals.start : intervals.stop + 1].to(x.device)
-        velocity = Velocity(task.equation, grows=w is not None)
-        # The log-weight is one more coordinate.
-        state = x if w is None else torch.cat([x, x.new_zeros(len(x), 1)], dim=1)
+        times = task.times(like=x)
+        velocity = Velocity(Weighted(task.equation, w))
         options: dict[str, Any] = {}
         if self.method in FIXED:
-            options["grid_constructor"] = lambda f, y, t: _steps(task, intervals).to(t)
+            options["grid_constructor"] = lambda f, y, t: _step_ends(task).to(t)
         try:
-            solution = torchdiffeq.odeint(
+            y = torchdiffeq.odeint(
                 velocity,
-                state,
+                velocity.weighted.start(x),
                 times,
                 rtol=self.rtol,
                 atol=self.atol,
@@ -92,34 +88,25 @@ class TorchDiffEq(Solver):
                 options=options,
             )
         except AssertionError as error:
+            # All that torchdiffeq says of an underflowing step is this.
             span = float((times[-1] - times[0]).abs())
             raise RuntimeError(velocity.failure(str(self), span)) from error
-        for _ in intervals:
-            if task.tick:
-                task.tick()
-        solution = solution[1:].transpose(0, 1)
-        d = x.shape[1]
-        if w is None:
-            return solution, None
-        return solution[..., :d], w[:, None] + solution[..., d].double()
+        task.passed(len(task.intervals))
+        return velocity.weighted.solution(y[1:].transpose(0, 1))
 
 
 class Velocity:
-    """Velocity of the state, the growth as one more coordinate; remembers its last calls."""
+    """Velocity of the state, and of its log-weight; remembers its last calls."""
 
-    def __init__(self, equation: Equation, grows: bool):
-        self.rates, self.grows = equation.rates, grows
+    def __init__(self, weighted: Weighted):
+        self.weighted = weighted
         # More than the stages of any method.
         self.calls: deque[tuple[Tensor, Tensor]] = deque(maxlen=16)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Velocity ``(n, d)`` at a scalar time, or ``(n, d + 1)`` with the growth."""
         self.calls.append((t.detach(), y.detach()))
-        x = y[:, :-1] if self.grows else y
-        f, r = self.rates(t.to(y.dtype), x)
-        if not self.grows or r is None:
-            return f
-        return torch.cat([f, r[:, None]], dim=1)
+        return self.weighted.velocity(t.to(y.dtype), y)
 
     def failure(self, solver: str, span: float) -> str:
         """Say when the method gave up and how many paths made it."""
@@ -127,9 +114,11 @@ class Velocity:
         with torch.no_grad():
             velocity = self(t, y)
         is_finite = y.isfinite().all(1) & velocity.isfinite().all(1)
+        # The small number spares states at 0 a division by it.
+        size = y.norm(dim=1) + 1e-12
         # A path that would change ten-thousandfold within the span is running away.
-        pace = velocity.norm(dim=1) / (y.norm(dim=1) + 1e-12) * span
-        n_bad = int((~is_finite | (pace > 1e4)).sum())
+        is_running_away = velocity.norm(dim=1) * span > 1e4 * size
+        n_bad = int((~is_finite | is_running_away).sum())
         return (
             f"solver {solver} gave up at time {float(t):g}: its step became too small, and {n_bad} "
             f"of {len(y)} paths run to infinity or have a velocity that is not finite there; "
@@ -144,9 +133,10 @@ class Velocity:
         return self.calls[0]
 
 
-def _steps(task: Task, intervals: range) -> Tensor:
+def _step_ends(task: Task) -> Tensor:
     """Every step's start, then the end: outputs are hit exactly, not interpolated linearly."""
-    first = task.grid.steps(intervals[0]).start
-    last = task.grid.steps(intervals[-1]).stop
-    end = task.grid.times[intervals.stop : intervals.stop + 1]
-    return torch.cat([task.grid.starts[first:last], end])
+    first = task.grid.steps(task.intervals[0]).start
+    last = task.grid.steps(task.intervals[-1]).stop
+    starts = task.grid.starts[first:last]
+    end = task.grid.times[task.intervals.stop]
+    return torch.cat([starts, end[None]])

@@ -15,7 +15,8 @@ from dyninfer.learning.random import subseed
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.weighted import Weighted
 
 ITO = ("euler", "milstein", "srk")
 STRATONOVICH = ("euler_heun", "heun", "midpoint", "log_ode", "reversible_heun")
@@ -106,29 +107,14 @@ class TorchSDE(Solver):
             f"{', '.join(methods)}"
         )
 
-    def integrate(
-        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
-    ) -> tuple[Tensor, Tensor | None]:
+    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
         """Run interval by interval, so that outputs are hit exactly; see :meth:`Solver.integrate`."""
-        grid, d = task.grid, x.shape[1]
-        times = grid.times[intervals.start : intervals.stop + 1]
-        elapsed = (times - times[0]).abs().tolist()
-        sde = Motion(task, intervals, grows=w is not None, is_ito=self.method in ITO)
-        # The log-weight is one more coordinate.
-        y = x if w is None else torch.cat([x, x.new_zeros(len(x), 1)], dim=1)
-        n_brownian = task.equation.n_brownian or y.shape[1]
+        motion = Motion(task, Weighted(task.equation, w), is_ito=self.method in ITO)
+        y = motion.weighted.start(x)
+        times = task.times(like=x)
+        elapsed = (times - times[0]).abs()
         options: dict[str, Any] = {
-            "bm": torchsde.BrownianInterval(
-                t0=0.0,
-                t1=elapsed[-1],
-                size=(len(y), n_brownian),
-                dtype=x.dtype,
-                device=x.device,
-                entropy=subseed(task.seed, "torchsde", rows.start, intervals.start),
-                # Without it torchsde's tree of increments is up to 35 times slower.
-                dt=float(grid.lengths.abs().min()),
-                levy_area_approximation=LEVY_AREA.get(self.method, "none"),
-            ),
+            "bm": self._brownian_motion(task, y, float(elapsed[-1])),
             "method": self.method,
             "adaptive": self.adaptive,
             "rtol": self.rtol,
@@ -136,59 +122,61 @@ class TorchSDE(Solver):
         }
         solve = torchsde.sdeint
         if self.adjoint:
-            solve = partial(torchsde.sdeint_adjoint, adjoint_params=sde.trained)
+            solve = partial(torchsde.sdeint_adjoint, adjoint_params=motion.trained)
         states = []
         with warnings.catch_warnings():
             if task.equation.additive:
-                # It is told that noise is "diagonal", and would warn that it may depend on the state.
+                # It is told that noise is "diagonal", and warns that it may depend on the state.
                 warnings.filterwarnings("ignore", message="Numerical solution is not guaranteed")
-            for k, interval in enumerate(intervals):
-                ends = torch.tensor(elapsed[k : k + 2], dtype=torch.float64, device=x.device)
+            for k, interval in enumerate(task.intervals):
+                ends = elapsed[k : k + 2]
+                step = float(ends[1] - ends[0]) / task.grid.substeps[interval]
                 # A hair beyond an even share: rounding must not cost one more, tiny step.
-                step = (elapsed[k + 1] - elapsed[k]) / grid.substeps[interval] * (1 + 1e-9)
-                y = solve(sde, y, ends, dt=step, **options)[-1]
+                y = solve(motion, y, ends, dt=step * (1 + 1e-9), **options)[-1]
                 states.append(y)
-                if task.tick:
-                    task.tick()
-        solution = torch.stack(states, dim=1)
-        if w is None:
-            return solution, None
-        return solution[..., :d], w[:, None] + solution[..., d].double()
+                task.passed()
+        return motion.weighted.solution(torch.stack(states, dim=1))
+
+    def _brownian_motion(self, task: Task, y: Tensor, end: float) -> torchsde.BrownianInterval:
+        n_brownian = task.equation.n_brownian or y.shape[1]
+        return torchsde.BrownianInterval(
+            t0=0.0,
+            t1=end,
+            size=(len(y), n_brownian),
+            dtype=y.dtype,
+            device=y.device,
+            # torchsde ignores torch.manual_seed. Windows of a resampled run are independent.
+            entropy=subseed(task.seed, "torchsde", task.rows.start, task.intervals.start),
+            # Without it torchsde's tree of increments is up to 35 times slower.
+            dt=float(task.grid.lengths.abs().min()),
+            levy_area_approximation=LEVY_AREA.get(self.method, "none"),
+        )
 
 
 class Motion(torch.nn.Module):
-    """The equation in elapsed time, with the log-weight as one more coordinate without noise."""
+    """The equation in elapsed time, which is how torchsde runs time downwards."""
 
-    def __init__(self, task: Task, intervals: range, grows: bool, is_ito: bool):
+    def __init__(self, task: Task, weighted: Weighted, is_ito: bool):
         super().__init__()
         self.sde_type = "ito" if is_ito else "stratonovich"
         self.noise_type = _noise_type(task.equation)
-        self.equation, self.grows = task.equation, grows
-        self.start = float(task.grid.times[intervals.start])
+        self.weighted = weighted
+        self.start = float(task.grid.times[task.intervals.start])
         self.sign = 1.0 if float(task.grid.lengths[0]) > 0 else -1.0
+        # What the stochastic adjoint takes gradients by.
         self.trained = tuple(p for p in task.equation.parameters if p.requires_grad)
 
     def f(self, elapsed: Tensor, y: Tensor) -> Tensor:
         """Velocity in elapsed time."""
-        f, r = self.equation.rates(self._time(elapsed, y), self._state(y))
-        if self.grows and r is not None:
-            f = torch.cat([f, r[:, None]], dim=1)
-        return self.sign * f
+        return self.sign * self.weighted.velocity(self._time(elapsed, y), y)
 
     def g(self, elapsed: Tensor, y: Tensor) -> Tensor:
         """Amplitude of the noise: ``(n, d)``, or ``(n, d, m)`` of ``m`` Brownian motions."""
-        x = self._state(y)
-        g = self.equation.amplitude(self._time(elapsed, y), x)
-        if self.equation.n_brownian is not None:
-            return g
-        g = g.expand_as(x)
-        return torch.cat([g, torch.zeros_like(y[:, -1:])], dim=1) if self.grows else g
-
-    def _state(self, y: Tensor) -> Tensor:
-        return y[:, :-1] if self.grows else y
+        return self.weighted.amplitude(self._time(elapsed, y), y)
 
     def _time(self, elapsed: Tensor, y: Tensor) -> Tensor:
-        return (self.start + self.sign * elapsed).to(y.dtype)
+        time = self.start + self.sign * elapsed
+        return time.to(y.dtype)
 
 
 def _noise_type(equation: Equation) -> str:
@@ -197,4 +185,6 @@ def _noise_type(equation: Equation) -> str:
         return "diagonal"
     if equation.additive:
         return "additive"
-    return "scalar" if equation.n_brownian == 1 else "general"
+    if equation.n_brownian == 1:
+        return "scalar"
+    return "general"

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Task
+from dyninfer.simulation.solvers.task import Solution, Task
 from dyninfer.simulation.solvers.tsit5_tableau import ERROR, INTERPOLANT, A, C
 
 # Proportional-integral control of the step (Hairer & Wanner, Solving ODEs II, section IV.2).
-SAFETY, SHRINK, STRETCH = 0.85, 0.2, 10.0
+SAFETY = 0.85  # aim below the tolerance, so that few steps are rejected
+SHRINK, STRETCH = 0.2, 10.0  # most that a step may change at once
 INTEGRAL = 0.04
-PROPORTIONAL = 1 / 5 - 0.75 * INTEGRAL
+PROPORTIONAL = 1 / 5 - 0.75 * INTEGRAL  # 1/5 is the order of the error
 MIN_STEP = 1e-10  # of the span: below it a path has failed
 MAX_STEPS = 100_000
 
@@ -26,10 +27,11 @@ MAX_STEPS = 100_000
 class Tsit5(Solver):
     """Tsitouras' 5(4) pair: adaptive, every path its own step; the default of flows without noise.
 
-    Order 5, six evaluations a step. The error of a step is ``rms(err / (atol + rtol max(|x|, |x'|)))``
-    over the features of one path (the log-weight counts as one more norm), and output times are
-    read off the pair's free interpolant of order 4. A path that has arrived leaves the batch; one
-    whose step vanishes or whose velocity is not finite stays NaN from its next output on.
+    Order 5, six evaluations a step. The error of a step is
+    ``rms(err / (atol + rtol max(|x|, |x'|)))`` over the features of one path (the log-weight counts
+    as one more norm), and output times are read off the pair's free interpolant of order 4. A path
+    that has arrived leaves the batch; one whose step vanishes or whose velocity is not finite stays
+    NaN from its next output on.
 
     Parameters
     ----------
@@ -43,45 +45,46 @@ class Tsit5(Solver):
     spelling: ClassVar[str] = "tsit5"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
 
-    def integrate(
-        self, task: Task, x: Tensor, w: Tensor | None, rows: range, intervals: range
-    ) -> tuple[Tensor, Tensor | None]:
+    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
         """See :meth:`Solver.integrate`."""
-        times = task.grid.times[intervals.start : intervals.stop + 1].to(x.device)
-        sign = math.copysign(1.0, times[-1] - times[0])
-        clock = Clock(float(times[0]), sign, (times[1:] - times[0]).abs())
-        run = Run(task, self.rtol, self.atol, clock)
-        outputs = Outputs.empty(x, w, len(intervals))
+        run = Run(task, self.rtol, self.atol, Clock.of(task.times(like=x)))
+        states = x.new_full((len(x), len(task.intervals), x.shape[1]), torch.nan)
+        log_weights = None
+        if w is not None:
+            log_weights = w.new_full(states.shape[:2], torch.nan)
         live = _start(run, x, w)
-        ticked = 0
+        n_passed = 0
         for _ in range(MAX_STEPS):
-            live = _step(run, live, outputs)
-            is_going = (live.elapsed < clock.span) & (live.h > MIN_STEP * clock.span)
-            going = torch.nonzero(is_going).squeeze(1)
+            live = _step(run, live, states, log_weights)
+            going = live.going(run.clock.span)
             if len(going) < len(live.index):
                 live = live.select(going)
-            ticked = _tick(run, live, ticked)
+            n_passed = _show_progress(run, live, n_passed)
             if len(going) == 0:
                 break
-        return outputs.states, outputs.log_weights
+        return states, log_weights
 
 
-@dataclass
+@dataclass(frozen=True)
 class Clock:
     """Time of the run against elapsed time: where it starts, its sign, and the outputs."""
 
     start: float
     sign: float
     outputs: Tensor  # elapsed time at each output, float64
+    span: float  # elapsed time at the last output
 
-    @property
-    def span(self) -> float:
-        """Elapsed time at the last output."""
-        return float(self.outputs[-1])
+    @classmethod
+    def of(cls, times: Tensor) -> Clock:
+        """Clock of a start and output times, in either direction."""
+        outputs = (times[1:] - times[0]).abs()
+        sign = math.copysign(1.0, times[-1] - times[0])
+        return cls(float(times[0]), sign, outputs, float(outputs[-1]))
 
     def time(self, elapsed: Tensor, like: Tensor) -> Tensor:
         """Time of the process, in the precision of the states."""
-        return (self.start + self.sign * elapsed).to(like.dtype)
+        time = self.start + self.sign * elapsed
+        return time.to(like.dtype)
 
 
 @dataclass(frozen=True)
@@ -97,20 +100,9 @@ class Run:
         """Velocity and growth at an elapsed time of each path."""
         return self.task.equation.rates(self.clock.time(elapsed, x), x)
 
-
-@dataclass
-class Outputs:
-    """States ``(n, interval, d)`` and log-weights ``(n, interval)``; NaN until they are written."""
-
-    states: Tensor
-    log_weights: Tensor | None
-
-    @classmethod
-    def empty(cls, x: Tensor, w: Tensor | None, n_outputs: int) -> Outputs:
-        """Allocate the outputs of a batch of paths."""
-        states = x.new_full((len(x), n_outputs, x.shape[1]), torch.nan)
-        log_weights = None if w is None else w.new_full((len(x), n_outputs), torch.nan)
-        return cls(states, log_weights)
+    def signed(self, h: Tensor, x: Tensor) -> Tensor:
+        """Steps ``(n, 1)`` with the sign of the run, in the precision of the states."""
+        return (self.clock.sign * h).to(x.dtype)[:, None]
 
 
 @dataclass
@@ -127,11 +119,19 @@ class Live:
     w: Tensor | None
     r: Tensor | None  # growth at x
 
+    def going(self, span: float) -> Tensor:
+        """Rows that have neither arrived nor failed."""
+        is_before_end = self.elapsed < span
+        is_moving = self.h > MIN_STEP * span
+        return torch.nonzero(is_before_end & is_moving).squeeze(1)
+
     def select(self, rows: Tensor) -> Live:
         """Leave the other paths behind."""
-        values: list[Any] = [getattr(self, field.name) for field in fields(self)]
-        selected: list[Any] = [None if value is None else value[rows] for value in values]
-        return Live(*selected)
+        selected: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            selected[field.name] = None if value is None else value[rows]
+        return Live(**selected)
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Trial:
     """A step that is tried: its length, its end, and the slopes of its seven stages."""
 
     h: Tensor  # float64
-    signed: Tensor  # (n, 1), in the precision of the states and with the sign of the run
+    signed: Tensor  # (n, 1)
     x: Tensor
     w: Tensor | None
     slopes: list[Tensor]
@@ -156,6 +156,7 @@ def _start(run: Run, x: Tensor, w: Tensor | None) -> Live:
         index=torch.arange(n, device=device),
         elapsed=elapsed,
         h=h,
+        # As if the step before had met the tolerance exactly.
         error=torch.ones_like(h),
         retrying=torch.zeros(n, dtype=torch.bool, device=device),
         x=x,
@@ -166,22 +167,28 @@ def _start(run: Run, x: Tensor, w: Tensor | None) -> Live:
 
 
 def _first_step(run: Run, x: Tensor, f: Tensor) -> Tensor:
-    """Guess every path's first step (Hairer, Nørsett & Wanner, Solving ODEs I, section II.4)."""
+    """Guess every path's first step (Hairer, Nørsett & Wanner, Solving ODEs I, section II.4).
+
+    The constants are those of the book.
+    """
     span = run.clock.span
     scale = run.atol + run.rtol * x.abs()
-    size, slope = _rms(x / scale), _rms(f / scale)
+    size = _rms(x / scale)
+    slope = _rms(f / scale)
     is_tiny = (size < 1e-5) | (slope < 1e-5)
-    h0 = torch.where(is_tiny, 1e-6 * span, 0.01 * size / slope).clamp(max=span)
-    signed = (run.clock.sign * h0).to(x.dtype)[:, None]
-    f1, _ = run.rates(h0, x + signed * f)
-    bend = torch.maximum(slope, _rms((f1 - f) / scale) / h0)
-    is_straight = bend <= 1e-15
-    h1 = torch.where(is_straight, (1e-3 * h0).clamp(min=1e-6 * span), (0.01 / bend) ** 0.2)
+    h0 = torch.where(is_tiny, 1e-6 * span, 0.01 * size / slope)
+    h0 = h0.clamp(max=span)
+    f1, _ = run.rates(h0, x + run.signed(h0, x) * f)
+    bend = _rms((f1 - f) / scale) / h0
+    steepest = torch.maximum(slope, bend)
+    of_straight = (1e-3 * h0).clamp(min=1e-6 * span)
+    h1 = torch.where(steepest <= 1e-15, of_straight, (0.01 / steepest) ** 0.2)
     h = torch.minimum(100 * h0, h1).clamp(max=span)
+    # Where the velocity is not finite, the first trial will fail by itself.
     return torch.where(h.isfinite(), h, 0.01 * span)
 
 
-def _step(run: Run, live: Live, outputs: Outputs) -> Live:
+def _step(run: Run, live: Live, states: Tensor, log_weights: Tensor | None) -> Live:
     """Try one step for every live path, write the outputs it crosses, and choose the next."""
     span = run.clock.span
     remaining = span - live.elapsed
@@ -192,9 +199,10 @@ def _step(run: Run, live: Live, outputs: Outputs) -> Live:
         # The last step lands on the end: adding it up would leave a rounding error.
         ahead = torch.where(live.h >= remaining, span, live.elapsed + trial.h)
         elapsed = torch.where(good, ahead, live.elapsed)
+        # A step that was lucky must not let the next one grow without bound.
         last_error = torch.where(good, error.clamp(min=1e-4), live.error)
         next_h = trial.h * _factor(error, live, good)
-    _write(run.clock, live, elapsed, trial, outputs)
+    _write(run.clock, live, elapsed, trial, states, log_weights)
     w, r = live.w, live.r
     if w is not None and r is not None:
         w = torch.where(good, trial.w, w)
@@ -206,6 +214,7 @@ def _step(run: Run, live: Live, outputs: Outputs) -> Live:
         error=last_error,
         retrying=~good,
         x=torch.where(good[:, None], trial.x, live.x),
+        # The last stage is at the step's end, so it is the first of the next step.
         f=torch.where(good[:, None], trial.slopes[-1], live.f),
         w=w,
         r=r,
@@ -213,17 +222,22 @@ def _step(run: Run, live: Live, outputs: Outputs) -> Live:
 
 
 def _factor(error: Tensor, live: Live, good: Tensor) -> Tensor:
-    """By how much the step changes: after a rejection by the error alone, and not upwards at once."""
+    """By how much the step changes.
+
+    After a rejection that goes by the error alone, and not upwards at once.
+    """
     error = error.clamp(min=1e-10)
-    steady = torch.where(good, live.error**INTEGRAL, 1.0)
-    factor = (SAFETY * error**-PROPORTIONAL * steady).clamp(SHRINK, STRETCH)
-    return torch.where(live.retrying | ~good, factor.clamp(max=1.0), factor)
+    memory = torch.where(good, live.error**INTEGRAL, 1.0)
+    factor = SAFETY * error**-PROPORTIONAL * memory
+    factor = factor.clamp(SHRINK, STRETCH)
+    is_cautious = live.retrying | ~good
+    return torch.where(is_cautious, factor.clamp(max=1.0), factor)
 
 
 def _stages(run: Run, live: Live, h: Tensor) -> Trial:
-    """Seven stages; the last is at the step's end and is the first of the next."""
-    signed = (run.clock.sign * h).to(live.x.dtype)[:, None]
+    """Seven stages, of which the first is known from the step before."""
     x, w = live.x, live.w
+    signed = run.signed(h, x)
     slopes = [live.f]
     growths = [] if live.r is None else [live.r]
     for c, a in zip(C, A, strict=True):
@@ -234,62 +248,82 @@ def _stages(run: Run, live: Live, h: Tensor) -> Trial:
             growths.append(r)
     if w is not None:
         # Log-weights are float64 whatever the precision of the states.
-        w = torch.addcmul(w, run.clock.sign * h, _sum(A[-1], growths[:-1]).double())
+        growth = _sum(A[-1], growths[:-1]).double()
+        w = torch.addcmul(w, run.clock.sign * h, growth)
     return Trial(h, signed, x, w, slopes, growths)
 
 
 def _error(run: Run, live: Live, trial: Trial) -> Tensor:
-    """Error of a step over the tolerance ``(n,)`` float64; infinite where anything is not finite."""
-    scale = torch.maximum(live.x.abs(), trial.x.abs()).mul_(run.rtol).add_(run.atol)
-    error = _rms(_sum(ERROR, trial.slopes).mul_(trial.signed).div_(scale))
+    """Error of a step over the tolerance ``(n,)`` float64; inf where anything is not finite."""
+    largest = torch.maximum(live.x.abs(), trial.x.abs())
+    scale = largest.mul_(run.rtol).add_(run.atol)
+    gap = _sum(ERROR, trial.slopes).mul_(trial.signed)
+    error = _rms(gap.div_(scale))
     if trial.w is not None and live.w is not None:
-        scale_w = run.atol + run.rtol * torch.maximum(live.w.abs(), trial.w.abs())
-        error_w = (trial.signed[:, 0] * _sum(ERROR, trial.growths) / scale_w).abs()
+        largest = torch.maximum(live.w.abs(), trial.w.abs())
+        gap = trial.signed[:, 0] * _sum(ERROR, trial.growths)
+        error_w = (gap / (run.atol + run.rtol * largest)).abs()
         error = torch.maximum(error, error_w)
-    finite = error.isfinite() & trial.slopes[-1].sum(1).isfinite()
-    return torch.where(finite, error, torch.inf)
+    # The last slope has no part in the new state, but is where the next step begins.
+    is_finite = error.isfinite() & trial.slopes[-1].sum(1).isfinite()
+    return torch.where(is_finite, error, torch.inf)
 
 
-def _write(clock: Clock, live: Live, elapsed: Tensor, trial: Trial, outputs: Outputs) -> None:
+def _write(
+    clock: Clock,
+    live: Live,
+    elapsed: Tensor,
+    trial: Trial,
+    states: Tensor,
+    log_weights: Tensor | None,
+) -> None:
     """Interpolate every output between ``live.elapsed`` (not included) and ``elapsed``."""
     first = torch.searchsorted(clock.outputs, live.elapsed, right=True)
-    counts = torch.searchsorted(clock.outputs, elapsed, right=True) - first
+    last = torch.searchsorted(clock.outputs, elapsed, right=True)
+    counts = last - first
+    # One row for every output that a path crosses.
     rows = torch.repeat_interleave(counts)
     if len(rows) == 0:
         return
     before = torch.cumsum(counts, 0) - counts
-    columns = first[rows] + torch.arange(len(rows), device=rows.device) - before[rows]
-    theta = (clock.outputs[columns] - live.elapsed[rows]) / trial.h[rows]
+    within = torch.arange(len(rows), device=rows.device) - before[rows]
+    columns = first[rows] + within
+    h = trial.h[rows]
+    theta = (clock.outputs[columns] - live.elapsed[rows]) / h
     powers = torch.stack([theta, theta**2, theta**3, theta**4])
-    shares = torch.tensor(INTERPOLANT, dtype=torch.float64, device=rows.device) @ powers
-    lengths = shares * (clock.sign * trial.h[rows])
+    weights = torch.tensor(INTERPOLANT, dtype=torch.float64, device=rows.device) @ powers
+    lengths = weights * (clock.sign * h)
     place = live.index[rows], columns
     value = live.x[rows]
-    for length, slope in zip(lengths.to(value.dtype)[:, :, None], trial.slopes, strict=True):
-        value = torch.addcmul(value, length, slope[rows])
-    outputs.states[place] = value
-    if outputs.log_weights is not None and live.w is not None:
+    for length, slope in zip(lengths.to(value.dtype), trial.slopes, strict=True):
+        value = torch.addcmul(value, length[:, None], slope[rows])
+    states[place] = value
+    if log_weights is not None and live.w is not None:
         growths = torch.stack([growth[rows] for growth in trial.growths])
-        outputs.log_weights[place] = live.w[rows] + (lengths * growths).sum(0)
+        log_weights[place] = live.w[rows] + (lengths * growths).sum(0)
 
 
 def _sum(coefficients: tuple[float, ...], terms: list[Tensor]) -> Tensor:
-    out = coefficients[0] * terms[0]
+    """``Σ coefficients_j terms_j``, in place after the first term."""
+    total = coefficients[0] * terms[0]
     for coefficient, term in zip(coefficients[1:], terms[1:], strict=True):
-        out.add_(term, alpha=coefficient)
-    return out
+        total.add_(term, alpha=coefficient)
+    return total
 
 
 def _rms(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=1, dtype=torch.float64) / math.sqrt(x.shape[1])
+    """Root mean square over the features ``(n,)`` float64."""
+    norm = torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
+    return norm / math.sqrt(x.shape[1])
 
 
-def _tick(run: Run, live: Live, ticked: int) -> int:
+def _show_progress(run: Run, live: Live, n_passed: int) -> int:
     """Move the progress bar to the last output that every path has passed."""
     if run.task.tick is None:
-        return ticked
-    slowest = float(live.elapsed.min()) if len(live.index) else run.clock.span
-    passed = int((run.clock.outputs <= slowest).sum())
-    for _ in range(passed - ticked):
-        run.task.tick()
-    return passed
+        return n_passed
+    slowest = run.clock.span
+    if len(live.index):
+        slowest = float(live.elapsed.min())
+    n_outputs = int((run.clock.outputs <= slowest).sum())
+    run.task.passed(n_outputs - n_passed)
+    return n_outputs

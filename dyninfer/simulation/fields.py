@@ -1,0 +1,95 @@
+"""What the fields of a diffusion return: their shapes, and whether the noise depends on the state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dyninfer.diffusions import Diffusion
+
+# How the shapes that a field may return are written in a message.
+_SHAPES = {
+    "drift": "(n, d)",
+    "growth": "(n,)",
+    "diffusion": "a scalar, (d,), (n, 1) or (n, d)",
+}
+
+
+def check_fields(process: Diffusion, x: Tensor, t: float) -> tuple[Tensor | None, bool]:
+    """Call every field once near the first state.
+
+    Parameters
+    ----------
+    process : Diffusion
+    x : Tensor, ``(n, d)``
+    t : float
+
+    Returns
+    -------
+    Tensor, ``(m,)``, or None
+        Growth of some states.
+    bool or None
+        Whether the noise does not depend on the state; None where there is no noise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field returns anything but a tensor of the right shape.
+    """
+    rows = _rows_near(x)
+    n, d = rows.shape
+    times = torch.full((n,), t).to(x)
+    with torch.no_grad():
+        drift, growth = process.drift_and_growth(times, rows)
+    _check_shape("drift", drift, [(n, d)], rows)
+    if growth is not None:
+        _check_shape("growth", growth, [(n,)], rows)
+    with torch.enable_grad():
+        diffusion = process.diffusion(times, rows.requires_grad_(True))
+    if diffusion is None:
+        return growth, None
+    _check_shape("diffusion", diffusion, [(), (1,), (d,), (n, 1), (n, d)], rows)
+    return growth, _is_additive(diffusion, rows)
+
+
+def _rows_near(x: Tensor) -> Tensor:
+    """Some different states close to the first one."""
+    first = x[:1].detach()
+    # As many as tell the shape (n,) from (d,).
+    n = 2 if x.shape[1] != 2 else 3
+    shifts = torch.linspace(0.0, 0.1, n).to(x)[:, None]
+    return first + shifts * (1 + first.abs())
+
+
+def _is_additive(diffusion: Tensor, x: Tensor) -> bool:
+    """Whether the amplitude does not depend on the state.
+
+    It must have no path to the state in the graph, and no difference between states: either alone
+    may be hidden.
+    """
+    if diffusion.ndim < 2:
+        return True
+    if diffusion.requires_grad:
+        (slope,) = torch.autograd.grad(diffusion.sum(), x, allow_unused=True)
+        if slope is not None:
+            return False
+    return bool((diffusion == diffusion[:1]).all())
+
+
+def _check_shape(name: str, value: Any, allowed: list[tuple[int, ...]], x: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name}(t, x) of the process must return a tensor, but it returned a "
+            f"{type(value).__name__}"
+        )
+    if tuple(value.shape) in allowed:
+        return
+    hint = ""
+    if name == "diffusion":
+        hint = "; for noise that depends on time alone write t[:, None]"
+    raise ValueError(
+        f"{name}(t, x) of the process returned shape {tuple(value.shape)} for x of shape "
+        f"{tuple(x.shape)}; it must be {_SHAPES[name]}{hint}"
+    )
