@@ -51,7 +51,7 @@ def time_column(adata: AnnData, key: str | None) -> np.ndarray:
 def label_column(
     adata: AnnData, key: str, role: str, rows: np.ndarray | slice = slice(None)
 ) -> np.ndarray:
-    """Labels of some rows; a ValueError counts those that are missing, and says how to drop them."""
+    """Labels of some rows; a ValueError counts those that are missing."""
     column = obs_column(adata, key, role).iloc[rows]
     missing = column.isna()
     if missing.any():

@@ -11,16 +11,27 @@ import numpy as np
 if TYPE_CHECKING:
     from dyninfer.data.trajectories import Trajectories
 
-WIDTH, HEIGHT, MARGIN = 240, 160, 8
-MOST_PATHS, MOST_POINTS = 40, 60
+# Pixels of a thumbnail, which stands beside a table in a notebook.
+WIDTH = 240
+HEIGHT = 160
+MARGIN = 8
+# More lines, or points of a line, could not be told apart in it.
+MOST_PATHS = 40
+MOST_POINTS = 60
+MOST_NAMES = 6
+MOST_CHARACTERS = 70
 
 
 def rows(traj: Trajectories) -> dict[str, str]:
     """What there is to know at a glance, as label and value."""
     times = traj.times.detach().cpu()
-    lines = {"times": f"{times[0]:g} to {times[-1]:g}", "features": listed(traj.features)}
+    lines = {
+        "times": f"{times[0]:g} to {times[-1]:g}",
+        "features": listed(traj.features),
+    }
     if traj.log_weights is not None:
-        mass, ess = traj.mass.detach().cpu(), traj.ess.detach().cpu()
+        mass = traj.mass.detach().cpu()
+        ess = traj.ess.detach().cpu()
         lines["mass"] = f"{mass[0]:.4g} to {mass[-1]:.4g}"
         lines["ESS"] = f"{ess.min():.4g} to {ess.max():.4g} of {traj.n_paths}"
     if traj.parents is not None:
@@ -28,14 +39,20 @@ def rows(traj: Trajectories) -> dict[str, str]:
     diverged = int((traj.status != 0).sum())
     if diverged:
         lines["diverged"] = f"{diverged} of {traj.n_paths} paths, left out of every average"
-    return lines | {key: _short(value) for key, value in traj.attrs.items()}
+    for key, value in traj.attrs.items():
+        lines[key] = _short(value)
+    return lines
 
 
 def title(traj: Trajectories) -> str:
     """Sizes, kind and place of the states."""
     dtype = str(traj.states.dtype).removeprefix("torch.")
-    size = f"{counted(traj.n_paths, 'path')} x {counted(traj.n_times, 'time')}"
-    size += "" if traj.discrete else f" x {counted(traj.n_features, 'feature')}"
+    paths = counted(traj.n_paths, "path")
+    times = counted(traj.n_times, "time")
+    size = f"{paths} x {times}"
+    if not traj.discrete:
+        features = counted(traj.n_features, "feature")
+        size += f" x {features}"
     return f"Trajectories: {size} ({dtype}, {traj.states.device})"
 
 
@@ -46,8 +63,9 @@ def text(traj: Trajectories) -> str:
 
 def block(title: str, lines: Mapping[str, str]) -> str:
     """A title and indented, aligned lines below it."""
-    width = max(map(len, lines))
-    return "\n".join([title, *(f"    {key:<{width}}  {value}" for key, value in lines.items())])
+    width = max(len(key) for key in lines)
+    indented = [f"    {key:<{width}}  {value}" for key, value in lines.items()]
+    return "\n".join([title, *indented])
 
 
 def counted(n: int, noun: str) -> str:
@@ -55,72 +73,106 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def listed(names: Sequence[str], most: int = 6) -> str:
+def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
     """Names with commas, the middle of a long list left out."""
-    return (
-        ", ".join(names)
-        if len(names) <= most
-        else f"{', '.join(names[: most - 1])}, ..., {names[-1]}"
-    )
+    if len(names) <= most:
+        return ", ".join(names)
+    first = ", ".join(names[: most - 1])
+    return f"{first}, ..., {names[-1]}"
 
 
 def html(traj: Trajectories) -> str:
     """A table with a small picture for a notebook."""
-    cells = "".join(
-        f"<tr><td style='text-align:left'><b>{escape(key)}</b></td>"
-        f"<td style='text-align:left'>{escape(value)}</td></tr>"
-        for key, value in rows(traj).items()
-    )
+    cell = "<td style='text-align:left'>"
+    table = ""
+    for key, value in rows(traj).items():
+        label = f"{cell}<b>{escape(key)}</b></td>"
+        table += f"<tr>{label}{cell}{escape(value)}</td></tr>"
+    head = f"<b>{escape(title(traj))}</b>"
+    picture = thumbnail(traj)
     return (
-        f"<div><b>{escape(title(traj))}</b><div style='display:flex;gap:1em;align-items:center'>"
-        f"{thumbnail(traj)}<table>{cells}</table></div></div>"
+        f"<div>{head}<div style='display:flex;gap:1em;align-items:center'>"
+        f"{picture}<table>{table}</table></div></div>"
     )
 
 
 def thumbnail(traj: Trajectories) -> str:
     """Inline SVG of a few dozen paths: the first two features, or the only one against time."""
-    few = traj[np.unique(np.linspace(0, traj.n_paths - 1, MOST_PATHS).astype(int))]
-    few = few[:, np.unique(np.linspace(0, few.n_times - 1, MOST_POINTS).astype(int))]
-    values = few.states.detach().double().cpu().numpy().reshape(few.n_paths, few.n_times, -1)
-    time = np.broadcast_to(few.times.detach().cpu().numpy(), values.shape[:2])
-    x, y = (time, values[..., 0]) if values.shape[2] == 1 else (values[..., 0], values[..., 1])
-    x, y = _scaled(x, WIDTH), HEIGHT - _scaled(y, HEIGHT)
-    label = "state by time" if traj.n_features == 1 else " and ".join(traj.features[:2])
+    few = traj[_spread(traj.n_paths, MOST_PATHS)]
+    few = few[:, _spread(few.n_times, MOST_POINTS)]
+    x, y, label = _coordinates(few)
+    x = _scaled(x, WIDTH)
+    # Pictures count rows from the top.
+    y = HEIGHT - _scaled(y, HEIGHT)
+    lines = ""
+    ends = ""
+    for one_x, one_y in zip(x, y, strict=True):
+        lines += _line(one_x, one_y)
+        ends += _end(one_x, one_y)
+    frame = f"width='{WIDTH}' height='{HEIGHT}'"
     return (
-        f"<svg width='{WIDTH}' height='{HEIGHT}' viewBox='0 0 {WIDTH} {HEIGHT}' role='img'>"
+        f"<svg {frame} viewBox='0 0 {WIDTH} {HEIGHT}' role='img'>"
         f"<title>{escape(label)}</title>"
-        f"<rect width='{WIDTH}' height='{HEIGHT}' fill='none' stroke='#ccc'/>"
-        f"<g fill='none' stroke='#4c72b0' stroke-opacity='0.45'>{''.join(map(_line, x, y))}</g>"
-        f"<g fill='#dd8452'>{''.join(map(_end, x, y))}</g></svg>"
+        f"<rect {frame} fill='none' stroke='#ccc'/>"
+        f"<g fill='none' stroke='#4c72b0' stroke-opacity='0.45'>{lines}</g>"
+        f"<g fill='#dd8452'>{ends}</g></svg>"
     )
 
 
+def _spread(n: int, most: int) -> np.ndarray:
+    """At most so many of ``n`` numbers, evenly spread."""
+    spread = np.linspace(0, n - 1, most)
+    return np.unique(spread.astype(int))
+
+
+def _coordinates(traj: Trajectories) -> tuple[np.ndarray, np.ndarray, str]:
+    """Horizontal and vertical values ``(path, time)``, and what they are."""
+    states = traj.states.detach().double().cpu().numpy()
+    if traj.n_features > 1:
+        label = " and ".join(traj.features[:2])
+        return states[..., 0], states[..., 1], label
+    values = states.reshape(traj.n_paths, traj.n_times)
+    times = traj.times.detach().cpu().numpy()
+    return np.broadcast_to(times, values.shape), values, "state by time"
+
+
 def _scaled(values: np.ndarray, size: int) -> np.ndarray:
+    """Values as pixels within the margins; all alike, they stand in the middle."""
     finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    if len(finite) == 0:
+        return np.full(values.shape, np.nan)
+    low = finite.min()
+    extent = finite.max() - low
+    room = size - 2 * MARGIN
+    if extent == 0:
+        share = np.where(np.isfinite(values), 0.5, np.nan)
+        return MARGIN + share * room
     with np.errstate(invalid="ignore"):
-        share = (
-            (values - low) / (high - low)
-            if high > low
-            else np.where(np.isfinite(values), 0.5, np.nan)
-        )
-    return MARGIN + share * (size - 2 * MARGIN)
+        return MARGIN + (values - low) / extent * room
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> str:
-    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in _finite(x, y))
-    return f"<polyline points='{points}'/>"
+    points = [f"{a:.1f},{b:.1f}" for a, b in _finite(x, y)]
+    return f"<polyline points='{' '.join(points)}'/>"
 
 
 def _end(x: np.ndarray, y: np.ndarray) -> str:
-    return "".join(f"<circle cx='{a:.1f}' cy='{b:.1f}' r='1.6'/>" for a, b in _finite(x, y)[-1:])
+    """A dot at the last finite point of a path; nothing where there is none."""
+    points = _finite(x, y)
+    if len(points) == 0:
+        return ""
+    a, b = points[-1]
+    return f"<circle cx='{a:.1f}' cy='{b:.1f}' r='1.6'/>"
 
 
 def _finite(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     points = np.stack([x, y], axis=1)
-    return points[np.isfinite(points).all(axis=1)]
+    is_finite = np.isfinite(points).all(axis=1)
+    return points[is_finite]
 
 
-def _short(value: object, most: int = 70) -> str:
-    shown = str(value)
-    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
+def _short(value: object) -> str:
+    words = str(value)
+    if len(words) <= MOST_CHARACTERS:
+        return words
+    return f"{words[: MOST_CHARACTERS - 3]}..."

@@ -95,22 +95,26 @@ class Clock:
 
     @classmethod
     def of(cls, column: Any, name: str = "times", spacing: float | None = None) -> Clock:
-        """Clock of the times in a column, in ascending order: repeats, and rounding, are one time."""
+        """Clock of the times in a column, ascending: repeats, and rounding, are one time."""
         return cls(_distinct(as_times(column, name)), spacing)
 
     def __len__(self) -> int:
         return len(self.times)
 
     def positions(self, times: Any) -> np.ndarray:
-        """Position of every one of ``times`` on the clock ``(n,)``, and -1 where it is not there."""
-        asked = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        if len(self) == 0:
-            return np.full(len(asked), -1)
-        above = np.searchsorted(self._sorted, asked).clip(max=len(self) - 1)
-        below = (above - 1).clip(min=0)
-        above_is_nearer = self._sorted[above] - asked < asked - self._sorted[below]
-        nearest = np.where(above_is_nearer, above, below)
-        is_there = np.abs(self._sorted[nearest] - asked) <= self._slack[nearest]
+        """Position of each of ``times`` on the clock ``(n,)``, and -1 where it is not there."""
+        requested = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        n = len(self)
+        if n == 0:
+            return np.full(len(requested), -1)
+        above = np.searchsorted(self._sorted, requested)
+        above = np.minimum(above, n - 1)
+        below = np.maximum(above - 1, 0)
+        distance_above = self._sorted[above] - requested
+        distance_below = requested - self._sorted[below]
+        nearest = np.where(distance_above < distance_below, above, below)
+        distance = np.abs(self._sorted[nearest] - requested)
+        is_there = distance <= self._slack[nearest]
         return np.where(is_there, self._order[nearest], -1)
 
     def nearest(self, time: float) -> int | None:
@@ -126,15 +130,17 @@ class Clock:
         return position
 
     def rows(self, column: Any, time: float) -> np.ndarray:
-        """Rows of a column of times that are at ``time``; a ValueError lists the times there are."""
-        return np.flatnonzero(self.positions(column) == self.index(time))
+        """Rows of a column of times at ``time``; a ValueError lists the times there are."""
+        position = self.index(time)
+        return np.flatnonzero(self.positions(column) == position)
 
     def covers(self, times: Any) -> bool:
         """Whether ``times``, one or more, lie between the first and the last time."""
-        asked = np.asarray(times, dtype=np.float64)
+        requested = np.asarray(times, dtype=np.float64)
         first = self._sorted[0] - self._slack[0]
         last = self._sorted[-1] + self._slack[-1]
-        return bool(asked.min() >= first and asked.max() <= last)
+        is_covered = (first <= requested) & (requested <= last)
+        return bool(is_covered.all())
 
     def __str__(self) -> str:
         return ", ".join(_spelled(self.times)) or "none"
@@ -142,7 +148,8 @@ class Clock:
 
 def same_times(a: Any, b: Any) -> bool:
     """Whether two lists hold the same times in the same order, but for rounding."""
-    first, second = as_times(a), as_times(b)
+    first = as_times(a)
+    second = as_times(b)
     if len(first) != len(second):
         return False
     clock = Clock.of(first)
@@ -155,44 +162,58 @@ def _slack(times: np.ndarray, spacing: float | None) -> np.ndarray:
         return times
     alone = np.inf if spacing is None else spacing
     gaps = np.concatenate([[alone], np.diff(times), [alone]])
-    nearest_gap = np.minimum(gaps[:-1], gaps[1:])
+    gap = np.minimum(gaps[:-1], gaps[1:])
     # Close to zero, rounding is that of the times which were subtracted: as long as the gaps.
     size = np.abs(times)
-    local = np.maximum(size, np.where(np.isfinite(nearest_gap), nearest_gap, 0))
-    rounding = np.maximum(SINGLE * local, 4 * DOUBLE * size.max())
-    return np.minimum(rounding, NEAR * nearest_gap)
+    size_or_gap = np.fmax(size, np.where(np.isinf(gap), 0, gap))
+    in_single = SINGLE * size_or_gap
+    # The farthest time has the coarsest grid, and differences inherit it.
+    in_double = 4 * DOUBLE * size.max()
+    rounding = np.maximum(in_single, in_double)
+    return np.minimum(rounding, NEAR * gap)
 
 
 def _distinct(times: np.ndarray) -> np.ndarray:
     """Ascending distinct times; of numbers that differ by rounding, the one with fewest digits."""
     values = np.unique(times)
-    groups = np.split(values, np.flatnonzero(~_rounded(values)) + 1)
-    return np.array([_shortest(group) for group in groups if len(group)])
+    if len(values) == 0:
+        return values
+    ends = np.flatnonzero(~_are_rounding(values))
+    groups = np.split(values, ends + 1)
+    return np.array([_shortest(group) for group in groups])
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def _are_rounding(values: np.ndarray) -> np.ndarray:
     """Which gaps ``(n - 1,)`` between ascending values are rounding."""
     gaps = np.diff(values)
-    if len(gaps) == 0:
-        return np.zeros(0, dtype=bool)
-    double = gaps <= DOUBLE * np.abs(values).max()
+    in_double = gaps <= DOUBLE * np.abs(values).max()
     # One of the two is the other in single precision.
     single = values.astype(np.float32).astype(np.float64)
-    image = (single[:-1] == values[1:]) | (single[1:] == values[:-1])
-    between = _gap_around(np.where(double | image, np.inf, gaps))
+    in_single = (single[:-1] == values[1:]) | (single[1:] == values[:-1])
+    suspect = in_double | in_single
+    gap_around = _gap_around(np.where(suspect, np.nan, gaps))
+    is_short = gaps <= ALIKE * gap_around
     # Without any other gap, only what float64 cannot tell apart is one time.
-    return (double | image) & np.where(np.isfinite(between), gaps <= ALIKE * between, double)
+    return suspect & np.where(np.isnan(gap_around), in_double, is_short)
 
 
 def _gap_around(gaps: np.ndarray) -> np.ndarray:
-    """Nearest finite gap to the left or right of each, the shorter of the two."""
-    left = pd.Series(gaps).replace(np.inf, np.nan).ffill().fillna(np.inf)
-    right = pd.Series(gaps).replace(np.inf, np.nan).bfill().fillna(np.inf)
-    return np.minimum(left.to_numpy(), right.to_numpy())
+    """Nearest gap to the left or right that is not NaN, the shorter of the two."""
+    column = pd.Series(gaps)
+    left = column.ffill().to_numpy()
+    right = column.bfill().to_numpy()
+    return np.fmin(left, right)
 
 
 def _shortest(group: np.ndarray) -> float:
-    return float(min(group, key=lambda value: len(repr(float(value)))))
+    """Number that is spelled with the fewest digits."""
+    if len(group) == 1:
+        return float(group[0])
+    return min(group.tolist(), key=_n_digits)
+
+
+def _n_digits(number: float) -> int:
+    return len(repr(number))
 
 
 def _spelled(times: np.ndarray, most: int = 20) -> list[str]:
@@ -218,8 +239,10 @@ def _as_series(values: Any, name: str) -> pd.Series:
     array = np.atleast_1d(np.asarray(values))
     if array.ndim > 1:
         raise ValueError(f"{name!r} must be a flat list of numbers, found shape {array.shape}")
-    # Pandas refuses the other order of bytes, and reads timedeltas out of arrays of objects.
-    return pd.Series(array.astype(array.dtype.newbyteorder("="))).infer_objects()
+    # Pandas refuses the other order of bytes.
+    native = array.dtype.newbyteorder("=")
+    # Timedeltas may hide in an array of objects.
+    return pd.Series(array.astype(native)).infer_objects()
 
 
 def _category_times(column: pd.Series, name: str) -> np.ndarray:
@@ -233,18 +256,16 @@ def _category_times(column: pd.Series, name: str) -> np.ndarray:
 def _number_times(column: pd.Series, values: Any, name: str) -> np.ndarray:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind in _NOT_TIMES:
-        message = f"{name!r} holds {kind} values; times must be numbers or timedeltas"
-        if kind.startswith("date"):
-            dates = _in_obs(values, name)
-            message += f": subtract the start, as in {dates} - {dates}.min()"
-        raise ValueError(message)
+        raise ValueError(_kind_message(kind, values, name))
     if not pd.api.types.is_numeric_dtype(column):
         column = column.map(_exact)
     numbers = pd.to_numeric(column, errors="coerce")
     times = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-    is_text = np.isnan(times) & ~pd.isna(column).to_numpy()
+    is_missing = pd.isna(column).to_numpy()
+    is_text = np.isnan(times) & ~is_missing
     if is_text.any():
-        raise ValueError(_text_message(column[is_text].iloc[0], values, name))
+        example = column[is_text].iloc[0]
+        raise ValueError(_text_message(example, values, name))
     _check_whole_numbers(numbers, times, name)
     return times
 
@@ -261,11 +282,14 @@ def _check_whole_numbers(numbers: pd.Series, times: np.ndarray, name: str) -> No
     """Refuse whole numbers, such as nanoseconds, that float64 merges."""
     if not pd.api.types.is_integer_dtype(numbers) or len(times) == 0:
         return
-    beyond = np.abs(times).max() > 2**53  # the whole numbers that float64 holds without gaps
-    if beyond and numbers.nunique() > len(np.unique(times)):
+    largest = np.abs(times).max()
+    # Up to here float64 holds every whole number.
+    if largest <= 2**53:
+        return
+    if numbers.nunique() > len(np.unique(times)):
         raise ValueError(
-            f"{name!r} holds whole numbers up to {times.max():g}, too large to be told apart in "
-            f"float64; count from the start: subtract the first time"
+            f"{name!r} holds whole numbers up to {largest:g}, too large to be told apart in "
+            "float64; count from the start: subtract the first time"
         )
 
 
@@ -274,10 +298,19 @@ def _in_obs(values: Any, name: str) -> str:
     return f"adata.obs[{name!r}]" if isinstance(values, pd.Series) else name
 
 
+def _kind_message(kind: str, values: Any, name: str) -> str:
+    message = f"{name!r} holds {kind} values; times must be numbers or timedeltas"
+    if not kind.startswith("date"):
+        return message
+    dates = _in_obs(values, name)
+    return f"{message}: subtract the start, as in {dates} - {dates}.min()"
+
+
 def _text_message(example: Any, values: Any, name: str) -> str:
     message = f"{name!r} holds text ({str(example)!r}); times must be numbers"
     if not isinstance(values, pd.Series):
         return f"{message}, such as 3.0 for 'day 3'"
     column = _in_obs(values, name)
     pattern = r"r'(\d+\.?\d*)'"
-    return f"{message}. Make them: {column} = {column}.astype(str).str.extract({pattern})[0].astype(float)"
+    numbers = f"{column}.astype(str).str.extract({pattern})[0].astype(float)"
+    return f"{message}. Make them: {column} = {numbers}"

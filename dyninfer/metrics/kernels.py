@@ -37,11 +37,14 @@ def mmd(
     max_samples: int | None = None,
     seed: int = 0,
 ) -> float:
-    """Squared maximum mean discrepancy ``E k(x,x′) + E k(y,y′) − 2 E k(x,y)`` with a Gaussian kernel [1]_.
+    """Squared maximum mean discrepancy with a Gaussian kernel [1]_.
 
-    The kernel is ``k(x, y) = exp(−|x−y|² / (2 bandwidth²))``, or the sum of ``exp(−gamma |x−y|²)`` over the values of
-    ``gamma``. The value is the square, without a root: unbiased, it is zero on average for equal populations, and so
-    may be negative. The hydrogen experiment of Action Matching reports ``abs(mmd(x, y, gamma=[1e-4] * 3))``.
+    It is ``E k(x, x′) + E k(y, y′) − 2 E k(x, y)``.
+
+    The kernel is ``k(x, y) = exp(−|x−y|² / (2 bandwidth²))``, or the sum of ``exp(−gamma |x−y|²)``
+    over the values of ``gamma``. The value is the square, without a root: unbiased, it is zero on
+    average for equal populations, and so may be negative. The hydrogen experiment of Action
+    Matching reports ``abs(mmd(x, y, gamma=[1e-4] * 3))``.
 
     Parameters
     ----------
@@ -52,15 +55,16 @@ def mmd(
     gamma : float or sequence of floats, optional
         Instead of ``bandwidth``: one kernel, or several to be added.
     unbiased : bool
-        Leave out the pairs of a sample with itself: ``Σ_{i≠j} w_i w_j k_ij / (1 − Σ w_i²)``. The biased value keeps
-        them and is never negative.
+        Leave out the pairs of a sample with itself: ``Σ_{i≠j} w_i w_j k_ij / (1 − Σ w_i²)``. The
+        biased value keeps them and is never negative.
     x_weights, y_weights, max_samples, seed
         As in :func:`wasserstein`. Time is quadratic in the number of samples, memory linear.
 
     Raises
     ------
     UndefinedMetricError
-        If a sample has one point only (unbiased), or all points of ``y`` coincide (no median distance).
+        If a sample has one point only (unbiased), or all points of ``y`` coincide (no median
+        distance).
 
     References
     ----------
@@ -116,8 +120,8 @@ def energy_distance(
 ) -> float:
     """Energy distance ``2 E|x−y| − E|x−x′| − E|y−y′|``, without a root, over all pairs [1]_.
 
-    It is never negative, and zero for equal distributions only. Parameters as in :func:`wasserstein`; time is quadratic
-    in the number of samples, memory linear.
+    It is never negative, and zero for equal distributions only. Parameters as in
+    :func:`wasserstein`; time is quadratic in the number of samples, memory linear.
 
     References
     ----------
@@ -132,7 +136,7 @@ def energy_distance(
 def _kernel_within(
     kernel: Callable[[Tensor], Tensor], at_zero: float, sample: Sample, name: str, unbiased: bool
 ) -> float:
-    """Mean of the kernel ``k(x, x′)`` within a sample, with or without the pairs of a point with itself."""
+    """Mean of the kernel within a sample, with or without the pairs of a point with itself."""
     others = _mean_within(kernel, sample)
     itself = float(sample.weights.square().sum())
     if not unbiased:
@@ -177,7 +181,7 @@ def _identity(distance: Tensor) -> Tensor:
 def _rates(
     bandwidth: float | None, gamma: float | Sequence[float] | None, reference: Sample, seed: int
 ) -> list[float]:
-    """Square rates of gamma, one for each kernel: gamma itself overflows before the distances do."""
+    """Square roots of gamma, one for each kernel: gamma overflows before distances do."""
     if bandwidth is not None and gamma is not None:
         raise ValueError(
             "bandwidth and gamma are both given; gamma is 1 / (2 bandwidth²), so give one of them"

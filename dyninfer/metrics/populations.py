@@ -39,13 +39,14 @@ def finite_sample_floor(
     seed: int = 0,
     y_weights: Array | None = None,
 ) -> float:
-    """Metric between two disjoint random parts of ``y``: what a perfect model would score with ``n`` samples a side.
+    """Metric between two disjoint random parts of ``y``: what a perfect model would score.
 
     Parameters
     ----------
     y : array ``(m, d)``
     metric : str or callable
-        A name of :data:`METRICS`, or a function called as ``metric(x, y, x_weights=..., y_weights=...)``.
+        A name of :data:`METRICS`, or a function called as ``metric(x, y, x_weights=...,
+        y_weights=...)``.
     n : int, optional
         Samples of each part; half of ``y`` when left out.
     repeats : int
@@ -97,17 +98,20 @@ def compare_populations(
         As in :func:`wasserstein`.
     metrics : names of :data:`METRICS`
     max_samples : int, optional
-        Samples kept a side; all metrics see the same ones. None keeps all. The default keeps memory below 1 GB.
+        Samples kept a side; all metrics see the same ones. None keeps all. The default keeps memory
+        below 1 GB.
     floor : bool
-        Add ``<name>_floor``, the :func:`finite_sample_floor` of the reference, with the kernel of the comparison.
+        Add ``<name>_floor``, the :func:`finite_sample_floor` of the reference, with the kernel of
+        the comparison.
 
     Returns
     -------
     dict
-        ``<name>`` and ``<name>_floor`` for every metric, the sample sizes ``n_x`` and ``n_y``, the number ``n_used``
-        that neither side exceeded in the comparison, and with floors ``n_floor``, the samples of each part: less than
-        ``n_used`` (and the floor a little high) where the reference is too small to be split. A value that does not
-        exist, such as the floor of a single sample, is NaN.
+        ``<name>`` and ``<name>_floor`` for every metric, the sample sizes ``n_x`` and ``n_y``, the
+        number ``n_used`` that neither side exceeded in the comparison, and with floors ``n_floor``,
+        the samples of each part: less than ``n_used`` (and the floor a little high) where the
+        reference is too small to be split. A value that does not exist, such as the floor of a
+        single sample, is NaN.
     """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     scores: dict[str, Callable[..., float]] = {

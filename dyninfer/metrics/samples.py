@@ -181,7 +181,7 @@ def _capped(sample: Sample, n: int, generator: Generator) -> Sample:
 
 
 def power_of_two(points: Tensor) -> float:
-    """Largest power of two up to the largest coordinate, by which division is exact; 1 for zeros."""
+    """Largest power of two up to the largest coordinate: to divide by it is exact."""
     largest = float(points.abs().max())
     if largest == 0:
         return 1.0

@@ -54,7 +54,9 @@ def wasserstein(
     max_samples: int | None = None,
     seed: int = 0,
 ) -> float:
-    """Exact Wasserstein distance ``W_p = (min_π Σ π_ij |x_i − y_j|^p)^(1/p)``, by linear programming.
+    """Exact Wasserstein distance, by linear programming.
+
+    It is ``W_p = (min_π Σ π_ij |x_i − y_j|^p)^(1/p)``.
 
     Parameters
     ----------
@@ -207,7 +209,7 @@ def _whole_weights(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 def _dual_bound(
     cost: np.ndarray, a: np.ndarray, b: np.ndarray, u: np.ndarray, v: np.ndarray
 ) -> float:
-    """Lower bound ``a·u + b·v`` on the cost, with v lowered until ``u_i + v_j ≤ c_ij`` everywhere."""
+    """Lower bound ``a·u + b·v`` on the cost, with v lowered until ``u_i + v_j ≤ c_ij``."""
     allowed_v = np.full(len(v), np.inf)
     for row, potential in zip(cost, u, strict=True):
         np.minimum(allowed_v, row - potential, out=allowed_v)

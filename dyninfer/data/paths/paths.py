@@ -23,34 +23,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Paths:
-    """Time series of ``n`` individuals: each has its own, possibly irregular, times; gaps are allowed.
+    """Time series of ``n`` individuals, each with irregular times of its own and with gaps.
 
-    States are continuous, ``(l_i, feature)`` floats with NaN for a missing value, or discrete, ``(l_i,)`` integers
-    from 0 with -1 for a missing state.
+    States are continuous, ``(l_i, feature)`` floats with NaN for a missing value, or discrete,
+    ``(l_i,)`` integers from 0 with -1 for a missing state.
 
     Parameters
     ----------
     times : sequence of n arrays ``(l_i,)``
         Times in the user's units. A path that is not in order is sorted, its states with it.
     states : sequence of n arrays or DataFrames ``(l_i, feature)``, or arrays ``(l_i,)``
-        Observations. One-dimensional floats are one feature; one-dimensional integers, text and categories are discrete
-        states. Columns of DataFrames are matched by name. Float64 stays, and so do whole numbers beyond 2²⁴; other
-        continuous values become float32. Masked entries, None and NA are missing.
+        Observations. One-dimensional floats are one feature; one-dimensional integers, text and
+        categories are discrete states. Columns of DataFrames are matched by name. Float64 stays,
+        and so do whole numbers beyond 2²⁴; other continuous values become float32. Masked entries,
+        None and NA are missing.
     names : sequence of n str, optional
         Unique names of the paths; by default their numbers.
     features : sequence of str, optional
-        Unique names of the features; by default those of the columns of DataFrames, or ``x0, x1, ...``, and ``state``
-        for discrete paths.
+        Unique names of the features; by default those of the columns of DataFrames, or ``x0, x1,
+        ...``, and ``state`` for discrete paths.
     state_names : sequence of str, optional
-        Names of the discrete states, in the order of their numbers; by default, of text, those that occur, sorted.
+        Names of the discrete states, in the order of their numbers; by default, of text, those that
+        occur, sorted.
     conditions : sequence of n labels, optional
         One label per path (donor, dose, perturbation).
 
     Raises
     ------
     TypeError, ValueError
-        If the paths disagree in their kind or features, if a path is empty, has two observations at one time, has
-        no observed value at all, or holds infinite values.
+        If the paths disagree in their kind or features, if a path is empty, has two observations at
+        one time, has no observed value at all, or holds infinite values.
 
     Examples
     --------
@@ -122,21 +124,27 @@ class Paths:
         state_key: str | None = None,
         condition_key: str | None = None,
     ) -> Paths:
-        """Read paths from an AnnData with one row per path and time, in any order; nothing of it is changed.
+        """Read paths from an AnnData with one row per path and time, in any order.
+
+        Nothing of the AnnData is changed.
 
         Parameters
         ----------
         adata : AnnData
-            May be backed: ``X`` is not read where ``state_key`` is given or ``use_rep`` is in ``obsm``.
+            May be backed: ``X`` is not read where ``state_key`` is given or ``use_rep`` is in
+            ``obsm``.
         time_key : str
-            Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas (become days).
+            Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas
+            (become days).
         path_key : str
             Column of ``obs`` that names the path of each row.
         use_rep : str, optional
-            Key of ``obsm`` or "X" with continuous states; by default ``obsm["X_pca"]`` if present, else ``X``.
+            Key of ``obsm`` or "X" with continuous states; by default ``obsm["X_pca"]`` if present,
+            else ``X``.
         state_key : str, optional
-            Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is a gap. Categories
-            that no row has are states too, but AnnData drops them whenever it is subset.
+            Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is
+            a gap. Categories that no row has are states too, but AnnData drops them whenever it is
+            subset.
         condition_key : str, optional
             Column of ``obs`` with a label that is the same in all rows of a path.
 
@@ -145,8 +153,8 @@ class Paths:
         KeyError
             If a key is missing; the message suggests the one that was meant.
         ValueError
-            If times are text or missing, a row has no path, a path has several rows at one time, or a condition
-            changes within a path.
+            If times are text or missing, a row has no path, a path has several rows at one time, or
+            a condition changes within a path.
         """
         return cls(
             **reading.fields_from_anndata(
@@ -219,7 +227,7 @@ class Paths:
         )
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Paths, Paths]:
-        """Split the paths at random into ``(1 − fraction, fraction)``, at least one path on either side.
+        """Split the paths at random into ``(1 − fraction, fraction)``, none of them empty.
 
         Raises
         ------
@@ -244,7 +252,10 @@ class Paths:
         return self[kept]
 
     def to_anndata(self) -> AnnData:
-        """One row per observation: ``obs["path"]``, ``obs["time"]``, and ``X`` or ``obs["state"]`` with the states."""
+        """One row per observation, with ``obs["path"]`` and ``obs["time"]``.
+
+        The states are ``X``, or ``obs["state"]``.
+        """
         import pandas as pd
         from anndata import AnnData
 

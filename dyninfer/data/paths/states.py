@@ -78,7 +78,7 @@ def _whole_numbers(values: Any) -> np.ndarray | None:
 
 
 def _kind(values: Any) -> str:
-    """What pandas calls the values; "string" of categories too, and "empty" where all are missing."""
+    """What pandas calls the values: "string" of categories too, "empty" of missing ones."""
     if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
         return "string"
     if hasattr(values, "detach") or isinstance(values, pd.DataFrame):

@@ -27,18 +27,21 @@ class Snapshots:
     times : sequence of K numbers
         Times of the snapshots; unequal gaps stay unequal. Sorted on construction.
     samples : sequence of K arrays or DataFrames ``(n_k, feature)``
-        The samples: float64 stays, and so do whole numbers beyond 2²⁴; the rest becomes float32. Columns of DataFrames
-        are matched by name. Masked entries, None and NA become NaN. Values are checked for NaN when they are used
-        (:meth:`check_finite`), so that a snapshot which is held out is never looked at.
+        The samples: float64 stays, and so do whole numbers beyond 2²⁴; the rest becomes float32.
+        Columns of DataFrames are matched by name. Masked entries, None and NA become NaN. Values
+        are checked for NaN when they are used (:meth:`check_finite`), so that a snapshot which is
+        held out is never looked at.
     masses : sequence of K numbers, optional
-        Total mass (for example, number of cells in the culture) at each time; positive, in any unit.
+        Total mass (for example, number of cells in the culture) at each time; positive, in any
+        unit.
     weights : sequence of K arrays ``(n_k,)``, optional
         Weight of every sample within its time; non-negative. Uniform if absent.
     conditions : sequence of K arrays ``(n_k,)``, optional
-        Label of every sample (donor, dose, perturbation). Numbers are amounts, such as doses; categories and text are
-        names. None may be missing.
+        Label of every sample (donor, dose, perturbation). Numbers are amounts, such as doses;
+        categories and text are names. None may be missing.
     features : sequence of str, optional
-        Unique names of the features; by default those of the columns of DataFrames, or ``x0, x1, ...``.
+        Unique names of the features; by default those of the columns of DataFrames, or ``x0, x1,
+        ...``.
     names : sequence of K arrays of str, optional
         Name of every sample (the ``obs_names`` of an AnnData).
 
@@ -99,14 +102,15 @@ class Snapshots:
         adata : AnnData
             May be backed: where ``use_rep`` is in ``obsm``, ``X`` is not read.
         time_key : str
-            Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas (become days).
+            Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas
+            (become days).
         use_rep : str, optional
             Key of ``obsm`` or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
         mass_key : str, optional
             Column of ``obs`` with the total mass at the time of each cell (one value per time).
         weight_key, condition_key : str, optional
-            Columns of ``obs`` with a weight and a label for every cell. A column of numbers is an amount, such as a dose;
-            a categorical one holds names, whatever they look like.
+            Columns of ``obs`` with a weight and a label for every cell. A column of numbers is an
+            amount, such as a dose; a categorical one holds names, whatever they look like.
         hold_out : float or list of floats, optional
             Times whose cells are left out before anything else is read.
 
@@ -212,7 +216,7 @@ class Snapshots:
         return fingerprint.hexdigest()
 
     def to_anndata(self) -> AnnData:
-        """One cell per row, times in ``obs["time"]``; weights, masses and conditions beside them."""
+        """One cell per row, times in ``obs["time"]``; weights, masses, conditions beside it."""
         return reading.to_anndata(self)
 
     def _take(self, picks: Sequence[tuple[int, Any]]) -> Snapshots:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.trajectories import population
 from dyninfer.learning.random import stream
 
 if TYPE_CHECKING:
@@ -30,14 +31,16 @@ def lines(traj: Trajectories, ends: Tensor) -> Trajectories:
     """
     assert traj.parents is not None
     rows = _line_rows(traj.parents, ends)
+    first_rows = rows[:, 0].cpu().numpy()
+    columns = torch.arange(traj.n_times, device=rows.device)
     log_weights = traj.log_weights
     if log_weights is not None:
         log_weights = log_weights[ends, -1:].expand(-1, traj.n_times)
     return replace(
         traj,
-        states=traj.states[rows, torch.arange(traj.n_times, device=rows.device)],
+        states=traj.states[rows, columns],
         log_weights=log_weights,
-        origin=traj.origin[rows[:, 0].cpu().numpy()],
+        origin=traj.origin[first_rows],
         status=traj.status[ends],
         parents=None,
     )
@@ -48,15 +51,43 @@ def at_times(traj: Trajectories, columns: np.ndarray) -> Trajectories:
     assert traj.parents is not None
     if (np.diff(columns) <= 0).any():
         raise ValueError("times of resampled trajectories can be selected in their own order only")
-    first_rows = founders(traj.parents)[:, columns[0]]
+    first_rows = founders(traj.parents)[:, columns[0]].cpu().numpy()
+    log_weights = traj.log_weights
+    if log_weights is not None:
+        log_weights = log_weights[:, columns]
     return replace(
         traj,
         states=traj.states[:, columns],
         times=traj.times[columns],
-        log_weights=None if traj.log_weights is None else traj.log_weights[:, columns],
-        origin=traj.origin[first_rows.cpu().numpy()],
+        log_weights=log_weights,
+        origin=traj.origin[first_rows],
         parents=_composed(traj.parents, columns),
     )
+
+
+def resampled(traj: Trajectories, n_paths: int, time: float, seed: int) -> Trajectories:
+    """Whole paths drawn by their weight at ``time``; see `Trajectories.resample`."""
+    if n_paths < 1:
+        raise ValueError(f"n_paths must be at least 1, got {n_paths}")
+    if traj.parents is not None:
+        if population.locate(traj, time) != (traj.n_times - 1, 0):
+            raise ValueError(
+                "rows were resampled on the way, so whole paths can be drawn at the last time "
+                f"only, not at {time:g}; cut first: traj[:, :k].resample()"
+            )
+        traj = traj.lineages()
+    log_weights = population.log_weights_at(traj, time)
+    weights = torch.softmax(log_weights, dim=0).detach().cpu().numpy()
+    if not np.isfinite(weights).all():
+        raise ValueError(f"no path has any mass left at time {time:g}, nothing can be drawn")
+    rows = systematic(weights, n_paths, seed)
+    chosen = traj[rows]
+    if chosen.log_weights is None:
+        return chosen
+    log_mass = torch.logsumexp(log_weights, dim=0) - population.log_n_alive(traj)
+    # Equal weights at this time, and the mass of the population at every time.
+    at_time = log_weights[rows][:, None]
+    return replace(chosen, log_weights=chosen.log_weights - at_time + log_mass)
 
 
 def systematic(weights: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -67,10 +98,11 @@ def systematic(weights: np.ndarray, n: int, seed: int) -> np.ndarray:
     generator = stream(seed, "trajectories", "resample")
     offset = torch.rand((), dtype=torch.float64, generator=generator).item()
     cumulative = np.cumsum(weights)
-    points = (offset + np.arange(n)) / n * cumulative[-1]
-    # Rounding may lift the last point beyond the sum; a row without weight is never drawn.
+    level = (np.arange(n) + offset) / n
+    rows = np.searchsorted(cumulative, level * cumulative[-1], side="right")
+    # Rounding may lift the last level beyond the sum; a row without weight is never drawn.
     last = np.flatnonzero(weights)[-1]
-    return np.minimum(np.searchsorted(cumulative, points, side="right"), last)
+    return np.minimum(rows, last)
 
 
 def _line_rows(parents: Tensor, ends: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ def check_states(states: Tensor) -> int:
     """Number of paths of states ``(path, time, feature)`` float or ``(path, time)`` integer."""
     if not isinstance(states, Tensor):
         raise TypeError(
-            f"states must be a torch tensor, got {type(states).__name__}: use torch.as_tensor(states)"
+            f"states must be a torch tensor, got {type(states).__name__}: "
+            "use torch.as_tensor(states)"
         )
     kind = str(states.dtype).removeprefix("torch.")
     shape = tuple(states.shape)
@@ -69,12 +70,13 @@ def check_shape(name: str, array: Any, expected: Sequence[int], words: str) -> N
     """Refuse an array whose shape does not go with the states."""
     if tuple(array.shape) != tuple(expected):
         raise ValueError(
-            f"{name} must be {words} = {tuple(expected)} to match states, got shape {tuple(array.shape)}"
+            f"{name} must be {words} = {tuple(expected)} to match states, "
+            f"got shape {tuple(array.shape)}"
         )
 
 
 def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
-    """Refuse parents that are not int64 row numbers ``(path, time)``, ``0, 1, 2, ...`` at the first time."""
+    """Refuse parents that are not int64 rows ``(path, time)``, own rows at the first time."""
     check_shape("parents", parents, (n_paths, n_times), "(path, time)")
     if parents.dtype != torch.int64:
         raise TypeError(f"parents must be int64, got {str(parents.dtype).removeprefix('torch.')}")

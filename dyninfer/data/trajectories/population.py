@@ -18,27 +18,37 @@ def log_weights(traj: Trajectories) -> Tensor:
     """Log-weights ``(path, time)`` float64, with diverged paths at −∞."""
     weights = traj.log_weights
     if weights is None:
-        shape = traj.states.shape[:2]
+        shape = (traj.n_paths, traj.n_times)
         weights = torch.zeros(shape, dtype=torch.float64, device=traj.states.device)
-    return weights.masked_fill((traj.status != 0)[:, None], -torch.inf)
+    is_diverged = traj.status != 0
+    return weights.masked_fill(is_diverged[:, None], -torch.inf)
 
 
 def log_mass(traj: Trajectories) -> Tensor:
     """Logarithm of the mean mass of the paths that did not diverge ``(time,)``."""
-    n_alive = (traj.status == 0).double().sum()
-    return torch.logsumexp(log_weights(traj), dim=0) - n_alive.log()
+    total = torch.logsumexp(log_weights(traj), dim=0)
+    return total - log_n_alive(traj)
+
+
+def log_n_alive(traj: Trajectories) -> Tensor:
+    """Logarithm of the number of paths that did not diverge."""
+    is_alive = traj.status == 0
+    return is_alive.double().sum().log()
 
 
 def states_at(traj: Trajectories, t: float) -> Tensor:
     """States ``(path, feature)`` or ``(path,)`` at ``t``; see `Trajectories.at`."""
     k, fraction = locate(traj, t)
+    before = traj.states[:, k]
     if fraction == 0:
-        return traj.states[:, k]
-    before, after = traj.states[:, k], traj.states[:, k + 1]
+        return before
+    after = traj.states[:, k + 1]
     if traj.parents is not None:
-        before = before[traj.parents[:, k + 1]]
+        parent = traj.parents[:, k + 1]
+        before = before[parent]
     if not traj.discrete:
         return torch.lerp(before, after, fraction)
+    # An integer state lasts until the next is reached, whichever way time runs.
     return before if is_ascending(traj) else after
 
 
@@ -46,13 +56,15 @@ def log_weights_at(traj: Trajectories, t: float) -> Tensor:
     """Log-weights ``(path,)`` at ``t``; see `Trajectories.weights_at`."""
     k, fraction = locate(traj, t)
     every = log_weights(traj)
+    before = every[:, k]
     if fraction == 0:
-        return every[:, k]
-    before, after = every[:, k], every[:, k + 1]
-    if traj.parents is not None and not torch.equal(traj.parents[:, k + 1], numbers(traj)):
+        return before
+    after = every[:, k + 1]
+    if _were_resampled(traj, k + 1):
         before = log_mass(traj)[k].expand(traj.n_paths)
+    between = torch.lerp(before, after, fraction)
     # −∞ must not meet −∞ inside lerp, which would give NaN.
-    return torch.where(after.isneginf(), after, torch.lerp(before, after, fraction))
+    return torch.where(after.isneginf(), after, between)
 
 
 def locate(traj: Trajectories, t: float) -> tuple[int, float]:
@@ -69,14 +81,17 @@ def locate(traj: Trajectories, t: float) -> tuple[int, float]:
     stored = clock.nearest(t)
     if stored is not None:
         return stored, 0.0
-    ahead = times > t if is_ascending(traj) else times < t
-    k = int(ahead.argmax()) - 1
-    return k, float((t - times[k]) / (times[k + 1] - times[k]))
+    is_ahead = times > t if is_ascending(traj) else times < t
+    k = int(is_ahead.argmax()) - 1
+    length = times[k + 1] - times[k]
+    return k, float((t - times[k]) / length)
 
 
 def is_ascending(traj: Trajectories) -> bool:
     """Whether time runs upwards."""
-    return traj.n_times == 1 or bool(traj.times[1] > traj.times[0])
+    if traj.n_times == 1:
+        return True
+    return bool(traj.times[1] > traj.times[0])
 
 
 def numbers(traj: Trajectories) -> Tensor:
@@ -90,13 +105,18 @@ def average(traj: Trajectories, f: Callable[[int, Tensor], Tensor]) -> Tensor:
         raise TypeError(
             "mean() and std() need continuous states; these are integers: use occupation()"
         )
-    alive = traj.status == 0
-    states, weights = traj.states, traj.weights
-    if not bool(alive.all()):
+    states = traj.states
+    weights = traj.weights
+    is_alive = traj.status == 0
+    if not bool(is_alive.all()):
         # A diverged state times a weight of zero would be NaN.
-        states, weights = states[alive], weights[alive]
+        states = states[is_alive]
+        weights = weights[is_alive]
+    averages = []
     # One time at a time: float64 sums without a float64 copy of all states.
-    averages = [weights[:, k] @ f(k, states[:, k].double()) for k in range(traj.n_times)]
+    for k in range(traj.n_times):
+        values = f(k, states[:, k].double())
+        averages.append(weights[:, k] @ values)
     return torch.stack(averages).to(states.dtype)
 
 
@@ -111,4 +131,12 @@ def occupation(traj: Trajectories, n_states: int | None) -> Tensor:
         n_states = int(states.max()) + 1
     shape = (n_states, traj.n_times)
     fractions = torch.zeros(shape, dtype=torch.float64, device=states.device)
-    return fractions.scatter_add(0, states, traj.weights).T
+    fractions.scatter_add_(0, states, traj.weights)
+    return fractions.T
+
+
+def _were_resampled(traj: Trajectories, k: int) -> bool:
+    """Whether rows at time ``k`` descend from others than themselves."""
+    if traj.parents is None:
+        return False
+    return not torch.equal(traj.parents[:, k], numbers(traj))

@@ -35,27 +35,28 @@ if TYPE_CHECKING:
 class Trajectories:
     """Simulated paths: tensors with names, weights and provenance.
 
-    Tensors are kept as given, on their device and with their gradients, until a door (``to_anndata``, ``to_xarray``,
-    ``to_snapshots``, ``save``) copies them out. Paths whose ``status`` is not 0 keep their states but carry no
-    weight: ``weights``, ``ess``, ``mass``, ``mean``, ``std``, ``occupation``, ``resample`` and ``to_snapshots``
-    leave them out.
+    Tensors are kept as given, on their device and with their gradients, until a door
+    (``to_anndata``, ``to_xarray``, ``to_snapshots``, ``save``) copies them out. Paths whose
+    ``status`` is not 0 keep their states but carry no weight: ``weights``, ``ess``, ``mass``,
+    ``mean``, ``std``, ``occupation``, ``resample`` and ``to_snapshots`` leave them out.
 
     Parameters
     ----------
     states : Tensor, ``(path, time, feature)`` float or ``(path, time)`` integer
         States in the user's units; integers are the states of a jump process.
     times : Tensor or array, ``(time,)``
-        Times in the user's units, in the order they were asked for: ascending, or descending for a backward run.
+        Times in the user's units, in the order they were asked for: ascending, or descending for a
+        backward run.
     log_weights : Tensor, ``(path, time)``, optional
         Logarithm of each path's mass, kept in float64. None where mass is conserved.
     origin : sequence of str or int, ``(path,)``, optional
-        Name, or row, of the observation each path started from (after resampling: each row at the first time); by
-        default the path's number, as text.
+        Name, or row, of the observation each path started from (after resampling: each row at the
+        first time); by default the path's number, as text.
     status : Tensor, ``(path,)``, optional
         0 for a finished path, 1 for one that diverged; by default all 0.
     parents : Tensor, ``(path, time)`` int64, optional
-        Row at the previous stored time from which each row descends, where rows were resampled on the way;
-        ``parents[:, 0]`` is ``arange(path)``. None where every row is one path.
+        Row at the previous stored time from which each row descends, where rows were resampled on
+        the way; ``parents[:, 0]`` is ``arange(path)``. None where every row is one path.
     features : sequence of str, optional
         Names of the features; by default ``x0, x1, ...``, and ``state`` for integer states.
     attrs : dict, optional
@@ -64,7 +65,8 @@ class Trajectories:
     Raises
     ------
     TypeError, ValueError
-        If a field has the wrong kind or shape, if times are not strictly monotone, or names are not unique.
+        If a field has the wrong kind or shape, if times are not strictly monotone, or names are not
+        unique.
 
     Examples
     --------
@@ -123,7 +125,7 @@ class Trajectories:
 
     @property
     def weights(self) -> Tensor:
-        """Weights ``(path, time)`` float64, summing to 1 at each time; NaN at a time where all mass is gone."""
+        """Weights ``(path, time)`` float64, of sum 1 at each time; NaN where all mass is gone."""
         return torch.softmax(population.log_weights(self), dim=0)
 
     @property
@@ -139,9 +141,10 @@ class Trajectories:
     def at(self, t: float) -> Tensor:
         """Population at time ``t``.
 
-        At a stored time these are the stored states. In between, continuous states are interpolated linearly along
-        each path, so moments between sparse times are those of straight lines; integer states keep the value of the
-        neighbouring earlier time. Where rows were resampled, row ``i`` is joined to its parent.
+        At a stored time these are the stored states. In between, continuous states are interpolated
+        linearly along each path, so moments between sparse times are those of straight lines;
+        integer states keep the value of the neighbouring earlier time. Where rows were resampled,
+        row ``i`` is joined to its parent.
 
         Parameters
         ----------
@@ -163,8 +166,8 @@ class Trajectories:
     def weights_at(self, t: float) -> Tensor:
         """Weights ``(path,)`` of the population ``at(t)``, float64 and summing to 1.
 
-        Between stored times log-weights are interpolated linearly along each path; rows that were resampled there
-        start from the mean weight.
+        Between stored times log-weights are interpolated linearly along each path; rows that were
+        resampled there start from the mean weight.
 
         Raises
         ------
@@ -184,7 +187,7 @@ class Trajectories:
         return population.average(self, lambda k, x: x)
 
     def std(self) -> Tensor:
-        """Weighted standard deviation of the population at each time ``(time, feature)``, ``√Σ w (x − mean)²``.
+        """Weighted standard deviation at each time ``(time, feature)``, ``√Σ w (x − mean)²``.
 
         Raises
         ------
@@ -215,8 +218,8 @@ class Trajectories:
     def __getitem__(self, index: Index | tuple[Index, Index]) -> Trajectories:
         """Select paths, or paths and times, by number, slice, mask or array of numbers.
 
-        Both dimensions are kept. After resampling, choosing paths chooses the ancestral lines that end there (see
-        ``lineages``).
+        Both dimensions are kept. After resampling, choosing paths chooses the ancestral lines that
+        end there (see ``lineages``).
         """
         paths: Any = index
         times: Any = slice(None)
@@ -226,11 +229,14 @@ class Trajectories:
             return self._descent(paths, times)
         rows = indices(paths, self.n_paths, "path")
         columns = indices(times, self.n_times, "time")
+        log_weights = self.log_weights
+        if log_weights is not None:
+            log_weights = log_weights[rows][:, columns]
         return replace(
             self,
             states=self.states[rows][:, columns],
             times=self.times[columns],
-            log_weights=None if self.log_weights is None else self.log_weights[rows][:, columns],
+            log_weights=log_weights,
             origin=self.origin[rows],
             status=self.status[rows],
         )
@@ -238,10 +244,11 @@ class Trajectories:
     def resample(
         self, n_paths: int | None = None, time: float | None = None, seed: int = 0
     ) -> Trajectories:
-        """Draw whole paths with probability proportional to their weight at one time (systematic resampling).
+        """Draw whole paths in proportion to their weight at one time (systematic resampling).
 
-        The drawn paths have equal weights at ``time``; at other times their log-weights are relative to it, so that
-        weighted averages, and the mass, still estimate the same population at every time.
+        The drawn paths have equal weights at ``time``; at other times their log-weights are
+        relative to it, so that weighted averages, and the mass, still estimate the same population
+        at every time.
 
         Parameters
         ----------
@@ -255,38 +262,21 @@ class Trajectories:
         Raises
         ------
         ValueError
-            If no mass is left at ``time``, or if rows were already resampled and ``time`` is not the last.
+            If no mass is left at ``time``, or if rows were already resampled and ``time`` is not
+            the last.
         """
-        n_paths = self.n_paths if n_paths is None else n_paths
-        time = float(self.times[-1]) if time is None else time
-        if n_paths < 1:
-            raise ValueError(f"n_paths must be at least 1, got {n_paths}")
-        if self.parents is not None:
-            if population.locate(self, time) != (self.n_times - 1, 0):
-                raise ValueError(
-                    "rows were resampled on the way, so whole paths can be drawn at the last time "
-                    f"only, not at {time:g}; cut first: traj[:, :k].resample()"
-                )
-            return self.lineages().resample(n_paths, seed=seed)
-        log_weights = population.log_weights_at(self, time)
-        weights = storage.array(torch.softmax(log_weights, dim=0))
-        if not np.isfinite(weights).all():
-            raise ValueError(f"no path has any mass left at time {time:g}, nothing can be drawn")
-        rows = ancestry.systematic(weights, n_paths, seed)
-        chosen = self[rows]
-        if chosen.log_weights is None:
-            return chosen
-        n_alive = (self.status == 0).double().sum()
-        log_mass = torch.logsumexp(log_weights, dim=0) - n_alive.log()
-        relative = chosen.log_weights - log_weights[rows][:, None] + log_mass
-        return replace(chosen, log_weights=relative)
+        if n_paths is None:
+            n_paths = self.n_paths
+        if time is None:
+            time = float(self.times[-1])
+        return ancestry.resampled(self, n_paths, time, seed)
 
     def lineages(self) -> Trajectories:
         """Follow ``parents`` back, so that every row is one coherent ancestral line.
 
-        Each line carries, at all times, the weight of its end: the lines are the history of the final population,
-        and at earlier times they show the ancestors of the survivors, not the population of that time.
-        Without resampling the trajectories themselves are returned.
+        Each line carries, at all times, the weight of its end: the lines are the history of the
+        final population, and at earlier times they show the ancestors of the survivors, not the
+        population of that time. Without resampling the trajectories themselves are returned.
         """
         if self.parents is None:
             return self
@@ -301,7 +291,10 @@ class Trajectories:
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Trajectories:
-        """Move to a device, or change the precision of continuous states; log-weights and times stay float64."""
+        """Move to a device, or change the precision of continuous states.
+
+        Log-weights and times stay float64.
+        """
         states_dtype = None if self.discrete else dtype
         tensors = {"states": self.states.to(device=device, dtype=states_dtype)}
         for name in ("times", "log_weights", "status", "parents"):
@@ -313,15 +306,16 @@ class Trajectories:
     def to_anndata(self) -> AnnData:
         """Copy into an AnnData with one observation per path and time.
 
-        ``X`` holds the states and ``var_names`` the features; ``obs`` has ``path``, ``time``, ``origin``, ``status``,
-        and, where present, ``log_weight``, ``weight`` and ``parent``; ``uns["dyninfer_trajectories"]`` holds what
-        ``from_anndata`` needs beside them, the attributes as one JSON string.
+        ``X`` holds the states and ``var_names`` the features; ``obs`` has ``path``, ``time``,
+        ``origin``, ``status``, and, where present, ``log_weight``, ``weight`` and ``parent``;
+        ``uns["dyninfer_trajectories"]`` holds what ``from_anndata`` needs beside them, the
+        attributes as one JSON string.
         """
         return storage.to_anndata(self)
 
     @classmethod
     def from_anndata(cls, adata: AnnData) -> Trajectories:
-        """Read back what ``to_anndata`` made; whole paths, whole times or features may have been left out.
+        """Read back what ``to_anndata`` made, or whole paths, times or features of it.
 
         Raises
         ------
@@ -350,7 +344,8 @@ class Trajectories:
     def to_snapshots(self) -> Snapshots:
         """Forget who is who: the population at each stored time, in ascending order.
 
-        Diverged paths are left out. Where mass changes, the snapshots carry ``weights`` and ``masses``.
+        Diverged paths are left out. Where mass changes, the snapshots carry ``weights`` and
+        ``masses``.
 
         Raises
         ------
@@ -360,9 +355,10 @@ class Trajectories:
         return storage.to_snapshots(self)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write to ``.h5ad`` (AnnData), ``.zarr``, ``.nc`` or ``.h5`` (xarray); every field comes back exactly.
+        """Write to ``.h5ad`` (AnnData), ``.zarr``, ``.nc`` or ``.h5`` (xarray), all fields exactly.
 
-        The file is written beside its place and moved into it, so that a failed save leaves the old file.
+        The file is written beside its place and moved into it, so that a failed save leaves the old
+        file.
 
         Raises
         ------
@@ -394,11 +390,12 @@ class Trajectories:
 
     def _descent(self, paths: Index, times: Index) -> Trajectories:
         """Selection after resampling: whole lines where paths are chosen, rows where times are."""
-        if not (isinstance(paths, slice) and paths == slice(None)):
-            rows = indices(paths, self.n_paths, "path")
-            return ancestry.lines(self, population.numbers(self)[rows])[:, times]
-        columns = indices(times, self.n_times, "time")
-        return ancestry.at_times(self, np.arange(self.n_times)[columns])
+        if isinstance(paths, slice) and paths == slice(None):
+            columns = np.arange(self.n_times)
+            return ancestry.at_times(self, columns[indices(times, self.n_times, "time")])
+        rows = indices(paths, self.n_paths, "path")
+        ends = population.numbers(self)[rows]
+        return ancestry.lines(self, ends)[:, times]
 
 
 def _set(frozen: Trajectories, name: str, value: Any) -> None:
