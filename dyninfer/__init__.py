@@ -51,6 +51,11 @@ _NAMES = {
     "KMeansStates": "dyninfer.jumps.likelihood.discretize",
     "MixtureStates": "dyninfer.jumps.likelihood.discretize",
     "FractionalSDE": "dyninfer.estimators",
+    "FractionalNoise": "dyninfer.fractional.settings",
+    "Observed": "dyninfer.fractional.settings",
+    "Latent": "dyninfer.fractional.settings",
+    "Exact": "dyninfer.fractional.settings",
+    "Variational": "dyninfer.fractional.settings",
     "load": "dyninfer.estimators",
 }
 _MODULES = {
@@ -80,6 +85,13 @@ if TYPE_CHECKING:
     from dyninfer.estimators.snapshots import SnapshotEstimator
     from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
     from dyninfer.fractional.process import FractionalDiffusion
+    from dyninfer.fractional.settings import (
+        Exact,
+        FractionalNoise,
+        Latent,
+        Observed,
+        Variational,
+    )
     from dyninfer.jumps.likelihood.discretize import KMeansStates, MixtureStates
     from dyninfer.jumps.process import MarkovJump
     from dyninfer.jumps.settings import (

@@ -42,7 +42,7 @@ for ax, hurst in zip(axes, (0.2, 0.5, 0.8), strict=True):
 # %%
 tracks = di.datasets.single_particle_tracks(min_length=20)
 print(tracks)
-model = di.FractionalSDE(drift="none", n_nodes=6).fit(
+model = di.FractionalSDE(noise=di.FractionalNoise(n_nodes=6), drift="none").fit(
     tracks, time_key="time", path_key="track", use_rep="position", progress=False
 )
 low, high = model.hurst_interval(0.95)
@@ -99,7 +99,7 @@ longest = tracks.obs["track"].value_counts().index[0]
 one = tracks[tracks.obs["track"] == longest]
 seen = one.obs["time"].to_numpy()
 ahead = seen[-1] + frame * np.arange(1, 41)
-draws = model.posterior(one, np.concatenate([seen, ahead]), n_samples=400, seed=0)
+draws = model.posterior(one).draw(np.concatenate([seen, ahead]), n_samples=400, seed=0)
 y0 = one.obsm["position"][0, 0]
 x = 1000 * (draws.states[..., 0].double().numpy() - y0)
 fig, ax = plt.subplots(figsize=(9, 3.4), layout="constrained")
@@ -152,7 +152,9 @@ print(f"{len(level)} years, {name}: H = {memory.hurst_:.3f}, 95 % interval {low:
 # %%
 horizon = np.arange(1, 31)
 future = memory.forecast(river, len(level) + horizon, n_samples=2000, seed=0).states[..., 0].numpy()
-without = di.FractionalSDE(drift="constant", hurst=0.5, observation_noise=0.05 * level.std())
+without = di.FractionalSDE(
+    noise=di.FractionalNoise(hurst=0.5), drift="constant", observation_noise=0.05 * level.std()
+)
 plain = without.fit(river, progress=False).forecast(
     river, len(level) + horizon, n_samples=2000, seed=0
 )
@@ -174,9 +176,8 @@ _ = axes[1].legend()
 
 # %%
 from dyninfer.fractional import MarkovApproximation
-from dyninfer.fractional.process import FractionalDiffusion
 
-wells = FractionalDiffusion(
+wells = di.FractionalDiffusion(
     lambda t, x: 2 * (x - x**3),
     MarkovApproximation(10, horizon=8.0, dt=0.02),
     hurst=0.7,
@@ -189,9 +190,12 @@ run = di.simulate(wells, start, when, solver=di.solvers.FractionalEuler(dt=0.02)
 noisy = run.states + 0.1 * torch.randn(run.states.shape, generator=generator)
 particles = di.Paths(times=[when] * 48, states=list(noisy.double().numpy()))
 
-learned = di.FractionalSDE(drift="network", control=None, n_nodes=7, width=32)
+noise = di.FractionalNoise(n_nodes=7)
+learned = di.FractionalSDE(
+    noise=noise, drift="network", inference=di.Variational(control=None, width=32)
+)
 learned = learned.fit(particles, seed=0, max_steps=250, progress=False)
-linear = di.FractionalSDE(drift="linear", n_nodes=7).fit(particles, progress=False)
+linear = di.FractionalSDE(noise=noise).fit(particles, progress=False)
 print(
     f"true H 0.7; found {learned.hurst_:.2f} with a network, {linear.hurst_:.2f} with a linear drift"
 )

@@ -3,43 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.provenance import Provenance
+from dyninfer.data.times import requested_times
+from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
-from dyninfer.estimators.fractional_settings import (
-    LINEAR_DRIFTS,
-    NAMES,
-    NoiseKind,
-    State,
-    check_settings,
-    is_linear,
-)
-from dyninfer.estimators.posterior_paths import PosteriorEstimator
-from dyninfer.fractional import MarkovApproximation
+from dyninfer.estimators.paths import PathEstimator
 from dyninfer.fractional.inference import (
     ExactModel,
-    LinearPrior,
+    FirstStates,
+    FittedEquation,
     NeuralModel,
-    Parts,
+    PathPosterior,
     Series,
+    build_model,
+    check_continuous,
+    check_moving,
     default_training,
     facts_of,
     fit_by_bound,
     hurst_information,
+    hurst_interval,
     maximise,
+    scaling_of,
+)
+from dyninfer.fractional.own_modules import (
+    check_present,
+    load_tensors,
+    with_parts,
+    without_modules,
+)
+from dyninfer.fractional.settings import (
+    EquationSettings,
+    Exact,
+    FractionalNoise,
+    Latent,
+    Observed,
+    Variational,
 )
 from dyninfer.learning.model_file import check_format, read_model
 from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed, from_plain
 from dyninfer.learning.training import Training
@@ -47,77 +61,46 @@ from dyninfer.learning.training import Training
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_OWN = "own module: "
+# Draws that weigh a likelihood, for each of those of a step of training: its mean is of a few, a
+# log mean exponential needs many.
+_MORE_DRAWS = 10
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FractionalSDE(PosteriorEstimator):
-    r"""A stochastic equation driven by fractional noise, from noisy, irregular paths; its Hurst index is learned.
+class FractionalSDE(PathEstimator):
+    r"""A stochastic equation driven by fractional noise, from noisy, irregular paths.
 
     .. math:: dX = b(t, X)\,dt + s(t, X) \circ d\hat B^H, \qquad o_i = C(X(t_i)) + \varepsilon_i
 
-    Fractional noise remembers: increments persist for ``H > ½`` and revert for ``H < ½``; ``H = ½`` is the ordinary
-    equation. ``B̂`` is the Markov approximation by a weighted sum of Ornstein-Uhlenbeck processes, whose optimal weights
-    are differentiable in ``H``.
+    Fractional noise remembers: increments persist for ``H > ½`` and revert for ``H < ½``; ``H = ½``
+    is the ordinary equation. The Hurst index ``H`` is learned. ``B̂`` is the Markov approximation by
+    a weighted sum of Ornstein-Uhlenbeck processes, whose optimal weights are differentiable in
+    ``H``.
 
-    Where ``b`` and ``C`` are linear and ``s`` is constant, everything is Gaussian, and the exact likelihood is maximised;
-    settings of networks and of their training are then refused, not ignored.
-    With a network or a module in their place, the evidence lower bound is: posterior paths are led by the closed form of
-    the linear part, with the drift linearised along the likely path, and by a learned residual control; their start and
-    its memory are inferred.
+    Where ``b`` and ``C`` are linear and ``s`` is constant, everything is Gaussian, and the exact
+    likelihood is maximised. With a network or a module in their place, the evidence lower bound is:
+    posterior paths are led by the closed form of the linear part, with the drift linearised along
+    the likely path, and by a learned residual control; their start and its memory are inferred.
 
     Parameters
     ----------
-    hurst : float, optional
-        None learns the Hurst index; a number fixes it.
-    per_dimension : bool
-        An index for every coordinate, instead of one for all.
-    kind : {"I", "II"}
-        Noise with stationary increments and a past, or noise that starts with the path (Riemann-Liouville).
-    n_nodes : int
-        Ornstein-Uhlenbeck processes beside the Brownian motion itself. More approximate small ``H`` better.
+    noise : FractionalNoise
+        The Hurst index, whether it is learned, and how the noise is approximated.
     drift : {"linear", "none", "constant", "network"} or module
-        ``−θ (x − μ)``, 0, or a constant; "network" adds a function of the state to the linear one, as does a module or
-        function ``(t (n,), x (n, d)) -> (n, d)`` in the units of the state, differentiable twice.
+        ``−θ (x − μ)``, 0, or a constant; "network" adds a function of the state to the linear one,
+        as does a module or function ``(t (n,), x (n, d)) -> (n, d)`` in the units of the state,
+        differentiable twice.
     diffusion : {"constant", "network"} or module
-        "network": every coordinate's amplitude times a positive function of that coordinate, in the sense of Stratonovich;
-        a module ``(t (n,), x (n, d)) -> (n, d)`` gives that factor, in place of the network.
-    state : {"observed", "latent"}
-        Whether the coordinates are the features, or ``latent_dim`` hidden ones that are read out.
-    latent_dim : int, optional
-        Needed with ``state="latent"``.
-    decoder : {"linear", "network"} or module
-        Readout of latent coordinates: a module ``(x (n, d), content (n, content_dim) or None) -> (n, feature)`` gives
-        standardised means. With a module all features share one shift and scale.
-    encoder : {"network"} or module, optional
-        What reads paths for a posterior of latent coordinates: a module ``(values (P, L, feature), mask (P, L, feature) of
-        0 and 1, times (P, L)) ->`` :class:`~dyninfer.fractional.inference.Encoding` of ``mean (P, L, d)``, ``log_variance (P, L,
-        d)``, ``context (P, L, c)`` and ``content (P, content_dim)`` or None; ``c`` is its attribute ``n_context``. Values
-        are standardised, 0 where not seen. Modules get numbers in the precision of their parameters: single precision
-        does not tell times apart that lie far from 0.
-    control : {"network"} or module, optional
-        Residual control ``(t (n,), x (n, d), y (n, d, K), context (n, c)) -> (n, d)``; None leaves it out.
-    content_dim : int
-        Numbers that stay the same along a path and go to the decoder beside the state.
-    read_first : int, optional
-        The posterior sees only so many observations of each path; the control carries it on.
-    window : int, optional
-        Train on random parts of so many times.
-    grow : int
-        Steps of training over which the parts grow from ``window`` to whole paths; 0 keeps them.
-    width, depth : int
-        Units and hidden layers of the networks.
-    n_samples : int
-        Paths drawn per path in a step of training; ten times as many weigh a likelihood.
-    n_steps : int
-        Steps between two observations of a nonlinear equation.
-    anneal : int
-        Steps of training over which the divergence from the prior comes to count fully.
-    training : Training, optional
-        Of nonlinear models. ``validation_fraction`` holds out paths.
+        "network": every coordinate's amplitude times a positive function of that coordinate, in the
+        sense of Stratonovich; a module ``(t (n,), x (n, d)) -> (n, d)`` gives that factor, in place
+        of the network.
+    state : Observed or Latent
+        Whether the coordinates are the features, or hidden ones that are read out.
+    inference : Exact or Variational, optional
+        By default exact where all is linear, else variational.
     observation_noise : float, optional
-        Standard deviation of what is seen around the state, in the units of the data, positive; None learns one for
-        every feature.
+        Standard deviation of the observations around the state, in the units of the data, positive;
+        None learns one for every feature.
 
     Attributes
     ----------
@@ -131,8 +114,8 @@ class FractionalSDE(PosteriorEstimator):
 
     References
     ----------
-    Daems, Opper, Crevecoeur, Birdal. Variational inference for SDEs driven by fractional noise. ICLR 2024,
-    arXiv 2310.12975.
+    Daems, Opper, Crevecoeur, Birdal. Variational inference for SDEs driven by fractional noise.
+    ICLR 2024, arXiv 2310.12975.
 
     Examples
     --------
@@ -141,218 +124,193 @@ class FractionalSDE(PosteriorEstimator):
     >>> times = [0.1 * k for k in range(40)]
     >>> x = FractionalBrownianMotion(0.8).sample(times, 5, n_features=1).numpy()
     >>> paths = di.Paths(times=[times] * 5, states=list(x))
-    >>> model = di.FractionalSDE(drift="none", n_nodes=5).fit(paths, progress=False)
-    >>> model.forecast(paths, [4.0, 5.0], n_samples=10).states.shape
+    >>> model = di.FractionalSDE(noise=di.FractionalNoise(n_nodes=5), drift="none")
+    >>> model.fit(paths, progress=False).forecast(paths, [4.0, 5.0], n_samples=10).states.shape
     torch.Size([50, 2, 1])
     """
 
     citation: ClassVar[str] = (
         "@inproceedings{daems2024variational,\n"
         "  title={Variational Inference for {SDEs} Driven by Fractional Noise},\n"
-        "  author={Daems, Rembert and Opper, Manfred and Crevecoeur, Guillaume and Birdal, Tolga},\n"
-        "  booktitle={International Conference on Learning Representations},\n  year={2024},\n  note={arXiv:2310.12975}\n}"
+        "  author={Daems, Rembert and Opper, Manfred and Crevecoeur, Guillaume and "
+        "Birdal, Tolga},\n"
+        "  booktitle={International Conference on Learning Representations},\n"
+        "  year={2024},\n  note={arXiv:2310.12975}\n}"
     )
     reason_against_snapshots: ClassVar[str] = (
-        "the Hurst index says how increments of one individual depend on each other, which unpaired samples do not show"
+        "the Hurst index says how increments of one individual depend on each other, which "
+        "unpaired samples do not show"
     )
 
-    hurst: float | None = None
-    per_dimension: bool = False
-    kind: NoiseKind = "I"
-    n_nodes: int = 12
+    noise: FractionalNoise = field(default_factory=FractionalNoise)
     drift: str | Callable[..., Any] = "linear"
     diffusion: str | Callable[..., Any] = "constant"
-    state: State = "observed"
-    latent_dim: int | None = None
-    decoder: str | Callable[..., Any] = "linear"
-    encoder: str | Callable[..., Any] | None = None
-    control: str | Callable[..., Any] | None = "network"
-    content_dim: int = 0
-    read_first: int | None = None
-    window: int | None = None
-    grow: int = 0
-    width: int = 64
-    depth: int = 2
-    n_samples: int = 8
-    n_steps: int = 2
-    anneal: int = 0
+    state: Observed | Latent = field(default_factory=Observed)
+    inference: Exact | Variational | None = None
     observation_noise: float | None = None
-    training: Training | None = None
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be, or would do nothing."""
-        check_settings(self)
+        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        self._equation.check()
 
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
-        """Units, horizon and gaps of the paths."""
-        self._continuous(data)
-        return facts_of(data, one_scale=self.state == "latent" and callable(self.decoder))
-
-    def default_training(self) -> Training:
-        """Settings of the training loop where none are given."""
-        return default_training()
+        """Horizon and gaps of the paths."""
+        return facts_of(data)
 
     def build(self, data: Paths | None, scaling: Scaling) -> ExactModel | NeuralModel:
-        """Return the untrained model."""
-        return self._model()
+        """Return the untrained model, standardised."""
+        return build_model(self._equation, self.facts_, scaling)
 
     def learn(self, process: ExactModel | NeuralModel, data: Paths, run: Run) -> Outcome:
         """Maximise the likelihood, or train on its bound."""
-        series = Series.of(data)
-        if isinstance(process, NeuralModel):
-            return self._train(process, series, run)
-        return self._maximise(process, series, 300 if run.max_steps is None else run.max_steps)
-
-    def _maximise(self, model: ExactModel, series: Series, max_steps: int) -> Outcome:
-        fit = maximise(model.prior, self._scaled(series), max_steps)
-        information = (
-            None if self.hurst is not None else hurst_information(model.prior, self._scaled(series))
-        )
-        self.facts_["information"] = None if information is None else information.tolist()
+        series = Series.of(data).scaled(self.scaling_)
+        inference = self._equation.chosen_inference
+        if isinstance(inference, Variational):
+            result = fit_by_bound(process, series, inference, self.training_, run)
+            return Outcome(history=result.history, status=result.status, checkpointed=True)
+        fit = maximise(process.prior, series, run.max_steps or inference.max_steps)
+        if self.noise.hurst is None:
+            information = hurst_information(process.prior, series)
+            self.facts_["information"] = information.tolist()
         return Outcome(history=pd.DataFrame(fit.history), status=fit.status)
-
-    def _train(self, model: NeuralModel, series: Series, run: Run) -> Outcome:
-        result = fit_by_bound(
-            model,
-            self._scaled(series),
-            self.training_,
-            n_samples=self.n_samples,
-            window=self.window,
-            grow=self.grow,
-            anneal=self.anneal,
-            seed=run.seed,
-            checkpoint=run.checkpoint,
-            resume=run.resume,
-            progress=run.progress,
-            identity=run.identity,
-        )
-        return Outcome(history=result.history, status=result.status, checkpointed=True)
 
     def log_likelihoods(
         self, paths: Paths, seed: int = 0, n_samples: int | None = None
     ) -> np.ndarray:
         """Log-likelihood of every path ``(n,)``, in nats and in the units of the data.
 
-        Exact in the linear model; else weighed by ``n_samples`` draws, ten times those of training by default: it tends
-        to the truth from below.
+        Exact in the linear model; else weighed by ``n_samples`` draws, ten times those of training
+        by default: it tends to the truth from below.
         """
-        self._check_fitted()
-        weights = self._log_weights(self._as_paths(paths), n_samples, seed)
+        weights = self._log_weights(paths, n_samples, seed)
         return (weights.logsumexp(0) - math.log(len(weights))).numpy()
 
     def elbo(
         self, data: AnnData | Paths, *, n_samples: int | None = None, seed: int = 0
     ) -> np.ndarray:
         """Evidence lower bound of every path ``(n,)``, in nats and in the units of the data."""
-        self._check_fitted()
-        return self._log_weights(self._as_paths(data), n_samples, seed).mean(0).numpy()
+        return self._log_weights(data, n_samples, seed).mean(0).numpy()
 
-    def _log_weights(self, paths: Paths, n_samples: int | None, seed: int) -> Tensor:
-        self._continuous(paths)
-        series, n = (
-            Series.of(paths),
-            10 * self.n_samples if n_samples is None else check_count(n_samples),
+    def posterior(self, data: AnnData | Paths) -> PathPosterior:
+        """What lies behind the noise of observed paths, given all that is observed of each.
+
+        Its ``draw(times, n_samples, seed)`` gives the features at any times.
+        """
+        self._check_fitted()
+        return self._fitted.posterior(self._as_paths(data))
+
+    def simulate(
+        self,
+        start: Any,
+        times: Sequence[float] | np.ndarray,
+        *,
+        n_paths: int | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Trajectories:
+        """Run the learned equation, its memory drawn from its distribution.
+
+        Parameters
+        ----------
+        start : None, array ``(n, feature)``, AnnData or Paths
+            None draws first states from their learned distribution and needs ``n_paths``. Of an
+            AnnData or of paths, what is observed at ``times[0]``. Latent coordinates start from
+            None, or from paths: then from their posterior at ``times[0]``.
+        times : sequence of float
+            Times to store, increasing.
+        n_paths : int, optional
+            Number of paths; by default one for every starting state.
+        seed : int
+        **options
+            See :func:`dyninfer.simulate`. By default, steps are at most a hundredth of the span, or
+            the typical gap of the data if that is shorter.
+
+        Returns
+        -------
+        Trajectories
+            Features, without observation noise.
+        """
+        self._check_fitted()
+        times = requested_times(times)
+        seed = check_seed(seed)
+        if n_paths is not None:
+            n_paths = check_count(n_paths, "n_paths")
+        first = self._first_states(start, float(times[0]), n_paths, seed)
+        options |= {"n_paths": n_paths, "seed": seed}
+        run = self._fitted.simulate(self.process_, first, times, options)
+        features = tuple(str(name) for name in self.feature_names_in_)
+        return replace(run, features=features, attrs={"method": type(self).__name__, "seed": seed})
+
+    def states_at(self, paths: Paths, time: float, seed: int = 0) -> Tensor:
+        """States of the process ``(n, d)`` behind what is observed until ``time``.
+
+        The last values of each path, or a draw of latent coordinates.
+        """
+        if isinstance(self.state, Latent):
+            return self.posterior(paths).states_at(time, seed)
+        return super().states_at(paths, time, seed).double()
+
+    def decode(self, states: Tensor) -> Tensor:
+        """Features of states of the process ``(path, time, d)``, of paths without content."""
+        return self._fitted.features(states)
+
+    def observe(self, states: Tensor, seed: int = 0) -> Tensor:
+        """Observations of decoded states ``(path, time, feature)``, with their noise."""
+        generator = stream(seed, "observation noise", device=states.device)
+        normals = torch.randn(
+            states.shape, generator=generator, dtype=states.dtype, device=states.device
         )
-        weights = self.model_.log_weights(self._scaled(series), n, check_seed(seed))
-        return weights - (series.mask * self._units()[1].log()).sum((1, 2))
+        return states + normals * torch.as_tensor(self.observation_noise_).to(states)
+
+    def annotations(self, adata: AnnData) -> dict[str, Any]:
+        """Velocity at every row, where the coordinates are the features."""
+        if isinstance(self.state, Latent):
+            return {}
+        return super().annotations(adata)
 
     @property
     def hurst_(self) -> float | np.ndarray:
         """The Hurst index, or one per coordinate."""
         self._check_fitted()
-        h = self.model_.prior.hurst.detach().numpy()
-        return h if self.per_dimension else float(h[0])
+        hurst = self.model_.prior.hurst.detach().numpy()
+        return hurst if self.noise.per_dimension else float(hurst[0])
 
     @property
     def observation_noise_(self) -> np.ndarray:
-        """Standard deviation of what is seen around the state ``(feature,)``, in the units of the data."""
+        """Standard deviation of the observations around the state ``(feature,)``, in data units."""
         self._check_fitted()
-        return (self.model_.prior.log_noise.detach().exp() * self._units()[1]).numpy()
+        return self._fitted.observation_noise
 
     def hurst_interval(self, level: float = 0.95) -> np.ndarray:
-        """Interval of the Hurst index ``(2,)``, or ``(d, 2)``: normal in its logit, from the curvature of the likelihood.
+        """Interval of the Hurst index ``(2,)``, or ``(d, 2)``.
 
-        The error of the Markov approximation is not in it: see ``process_.noise.report(hurst_)``.
+        It is normal in the logit of the index, from the curvature of the likelihood. The error of
+        the Markov approximation is not in it: see ``process_.noise.report(hurst_)``.
         """
         self._check_fitted()
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, found {level}")
         if isinstance(self.model_, NeuralModel):
             raise ValueError(
-                "the interval comes from the curvature of an exact likelihood, which a model with networks has not; "
-                "compare fits with hurst fixed by their log_likelihoods, or fit the linear model"
+                "the interval comes from the curvature of an exact likelihood, which a model "
+                "trained on its bound has not; compare fits with hurst fixed by their "
+                "log_likelihoods, or fit the linear model"
             )
-        if self.facts_["information"] is None:
+        if "information" not in self.facts_:
             raise ValueError(
                 "hurst was given and not learned, so it has no interval; fit with hurst=None"
             )
-        with np.errstate(
-            divide="ignore"
-        ):  # data that say nothing about the index leave all of (0, 1)
-            error = 1 / np.sqrt(np.maximum(self.facts_["information"], 0))
-        logit = self.model_.prior.hurst_logit.detach().numpy()
-        ends = logit[:, None] + norm.ppf(0.5 + level / 2) * error[:, None] * np.array([-1, 1])
-        interval = 1 / (1 + np.exp(-ends))
-        return interval if self.per_dimension else interval[0]
-
-    def _model(self) -> ExactModel | NeuralModel:
-        """The untrained model."""
-        if is_linear(self):
-            return ExactModel(self._prior())
-        latent, facts = self.state == "latent", self.facts_
-        units = self._units()
-        if latent:
-            units = torch.zeros(self.latent_dim or 0), torch.ones(self.latent_dim or 0)
-        parts = Parts(
-            drift=None if self.drift in LINEAR_DRIFTS else self.drift,
-            amplitude=None if self.diffusion == "constant" else self.diffusion,
-            encoder=self.encoder or "network",
-            decoder=self.decoder,
-            control=self.control,
-        )
-        model = NeuralModel(
-            self._prior(),
-            len(facts["scale"]),
-            parts,
-            latent=latent,
-            content_dim=self.content_dim,
-            width=self.width,
-            depth=self.depth,
-            n_steps=self.n_steps,
-            read_first=self.read_first,
-            span=(facts["begin"], facts["horizon"]),
-            units=(units[0].double(), units[1].double()),
-        )
-        return model.in_precision((self.training or default_training()).dtype)
-
-    def _prior(self) -> LinearPrior:
-        facts, features = self.facts_, len(self.facts_["scale"])
-        linear: Any = "linear" if self.drift not in LINEAR_DRIFTS else self.drift
-        noise = MarkovApproximation(
-            self.n_nodes,
-            horizon=facts["horizon"],
-            dt=min(facts["tau"], facts["horizon"]),
-            kind=self.kind,
-        )
-        given = None
-        if self.observation_noise is not None:
-            given = self.observation_noise / torch.tensor(facts["scale"], dtype=torch.float64)
-        return LinearPrior(
-            noise,
-            self.latent_dim or features,
-            features,
-            drift=linear,
-            hurst=self.hurst,
-            shared=not self.per_dimension,
-            tau=facts["tau"],
-            observation_noise=given,
-            latent=self.state == "latent" and is_linear(self),
-            free_start=facts["free_start"],
-        )
+        information = np.asarray(self.facts_["information"])
+        interval = hurst_interval(self.model_.prior, information, level)
+        return interval if self.noise.per_dimension else interval[0]
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", **modules: Any) -> Self:
-        """Load a saved model that has modules of the user's own, given again by the names of their settings."""
+        """Load a saved model that has modules of the user's own, given again by name.
+
+        The names are those of their settings: ``drift``, ``diffusion``, ``decoder``, ``encoder``,
+        ``control``.
+        """
         metadata, tensors = read_model(path)
         check_format(path, metadata)
         model = from_plain(metadata["model"])
@@ -360,48 +318,102 @@ class FractionalSDE(PosteriorEstimator):
             raise ValueError(
                 f"{str(path)!r} holds a {type(model).__name__}; load it by dyninfer.load(path)"
             )
-        for name, module in modules.items():
-            if name not in NAMES:
-                raise TypeError(
-                    f"{name} is not a setting that takes a module; those are {', '.join(NAMES)}"
-                )
-            setattr(model, name, module)
+        model = with_parts(model, modules)
         model._restore(metadata, tensors, pick_device(device))
         return model
+
+    @property
+    def _equation(self) -> EquationSettings:
+        return EquationSettings(
+            noise=self.noise,
+            drift=self.drift,
+            diffusion=self.diffusion,
+            state=self.state,
+            inference=self.inference,
+            observation_noise=self.observation_noise,
+        )
+
+    def _as_paths(self, data: Any) -> Paths:
+        paths = super()._as_paths(data)
+        check_continuous(paths)
+        return paths
+
+    def _scaling(self, paths: Paths) -> Scaling:
+        check_continuous(paths)
+        one_scale = self._equation.has_one_scale
+        check_moving(paths, every_feature=not one_scale)
+        return scaling_of(paths, one_scale=one_scale)
+
+    def _training(self, max_steps: int | None) -> Training | None:
+        inference = self._equation.chosen_inference
+        if isinstance(inference, Exact):
+            return None
+        training = inference.training or default_training()
+        if max_steps is not None:
+            training = replace(training, max_steps=max_steps)
+        return training.check()
+
+    @property
+    def _fitted(self) -> FittedEquation:
+        is_latent = isinstance(self.state, Latent)
+        return FittedEquation(self.model_, self.scaling_, is_latent, self.facts_)
+
+    def _keep(self, process: Any) -> None:
+        self.model_ = process.eval().requires_grad_(False)
+        self.process_ = self._fitted.process(self.noise.per_dimension)
+
+    def _log_weights(self, data: Any, n_samples: int | None, seed: int) -> Tensor:
+        """``log p(o, path) − log q(path)`` of draws ``(n_samples, path)``, in the user's units."""
+        self._check_fitted()
+        paths = self._as_paths(data)
+        if n_samples is None:
+            # Every draw of the exact model weighs the same.
+            in_training = getattr(self._equation.chosen_inference, "n_samples", 1)
+            n_samples = _MORE_DRAWS * in_training
+        return self._fitted.log_weights(paths, check_count(n_samples), check_seed(seed))
+
+    def _first_states(self, start: Any, time: float, n_paths: int | None, seed: int) -> FirstStates:
+        n_states = self.model_.prior.n_states
+        if start is None and n_paths is None:
+            raise ValueError(
+                "n_paths is needed to draw first states: simulate(None, times, n_paths=...)"
+            )
+        if start is None:
+            return FirstStates(self._fitted.prior_states(n_paths, seed))
+        states, names = self._starting(start, time, seed)
+        if names is None and isinstance(self.state, Latent):
+            raise TypeError(
+                "latent coordinates start from None, an AnnData or Paths, not from an array"
+            )
+        states = torch.as_tensor(states).double()
+        if states.ndim != 2 or len(states) == 0 or states.shape[1] != n_states:
+            raise ValueError(
+                f"start must be (n, {n_states}) finite states, "
+                f"but its shape is {tuple(states.shape)}"
+            )
+        content = None
+        if names is not None and self.model_.content_dim:
+            paths = self._as_paths(start)
+            content = self.posterior(paths[np.isin(paths.names, names)]).content()
+        return FirstStates(states, content, names)
+
+    def _identity(self, provenance: Provenance) -> dict[str, str]:
+        plain = without_modules(self)
+        if isinstance(plain.inference, Variational):
+            # A run may be taken up with more steps.
+            plain.inference = replace(plain.inference, training=None)
+        return super(FractionalSDE, plain)._identity(provenance)
 
     def _tensors(self) -> dict[str, Tensor]:
         return self.model_.state_dict()
 
     def _metadata(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in NAMES if callable(getattr(self, name))}
-        try:
-            for name, module in own.items():
-                setattr(self, name, _OWN + type(module).__name__)
-            metadata = super()._metadata()
-        finally:
-            for name, module in own.items():
-                setattr(self, name, module)
-        return metadata
+        return super(FractionalSDE, without_modules(self))._metadata()
 
     def _restore_process(
         self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> None:
-        for name in NAMES:
-            value = getattr(self, name)
-            if isinstance(value, str) and value.startswith(_OWN):
-                raise ValueError(
-                    f"the model has a {name} of its user's own ({value.removeprefix(_OWN)}), which no file holds: "
-                    f"load it by FractionalSDE.load(path, {name}=...)"
-                )
+        check_present(self)
         model = self._built(None, 0)
-        made, held = (
-            {k: v.shape for k, v in some.items()} for some in (model.state_dict(), tensors)
-        )
-        other = sorted(k for k in made.keys() | held.keys() if made.get(k) != held.get(k))
-        if other:
-            raise ValueError(
-                f"the file does not fit the model at {other[0]!r}; modules of its user's own must be given as they were "
-                "fitted, with the same sizes"
-            )
-        model.load_state_dict(tensors)
+        load_tensors(model, tensors)
         self._keep(model)

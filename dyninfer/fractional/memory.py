@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dyninfer.fractional.gaussian.chain import covariance_root
+from dyninfer.fractional.gaussian.matrices import covariance_root
 from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.learning.random import subseed
 from dyninfer.simulation.equation import Equation

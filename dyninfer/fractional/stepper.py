@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dyninfer.fractional.gaussian.chain import covariance_root
+from dyninfer.fractional.gaussian.matrices import covariance_root
 from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.simulation.noise import PathNoise
 

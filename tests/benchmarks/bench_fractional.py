@@ -1,6 +1,6 @@
 """Speed of fractional noise beside fbm, stochastic and torchsde.
 
-Run: OMP_NUM_THREADS=1 python tests/benchmarks/bench_fractional.py [sampling] [training] [--rounds 5]
+Run: OMP_NUM_THREADS=1 python tests/benchmarks/bench_fractional.py [sampling] [training] [--rounds 5] [--smallest]
 
 fbm 0.3.0 and stochastic 0.6.0 ask for old versions of NumPy and run with new ones: `pip install --no-deps --target
 FOLDER fbm==0.3.0 stochastic==0.6.0`, with FOLDER in PYTHONPATH. What is not installed is left out.
@@ -15,6 +15,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,8 +28,21 @@ from dyninfer.fractional.simulation import solve_fractional
 torch.set_num_threads(1)
 
 Variant = tuple[Callable[[], object], float]  # what to run, and the share of the task that it does
-PATHS, STEPS = 1000, 1000
-BATCH, DIM, WIDTH, N_STEPS = 1024, 5, 32, 100
+DIM, WIDTH = 5, 32
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is sampled, and how much a step of training is of."""
+
+    n_paths: int = 1000
+    n_times: int = 1000
+    batch: int = 1024
+    n_steps: int = 100
+    rounds: int = 5
+
+
+SMALLEST = Size(n_paths=50, n_times=20, batch=8, n_steps=5, rounds=1)
 
 
 def interleaved(variants: dict[str, Variant], rounds: int) -> dict[str, np.ndarray]:
@@ -46,33 +60,39 @@ def interleaved(variants: dict[str, Variant], rounds: int) -> dict[str, np.ndarr
 
 
 def report(title: str, variants: dict[str, Variant], bars: dict[str, float], rounds: int) -> None:
+    """Print a table of CPU seconds, and whether what was promised is met."""
     times = interleaved(variants, rounds)
     print(f"\n{title}\n\n| variant | CPU s | times dyninfer's | bar |\n|---|---|---|---|")
     for name, values in times.items():
-        ratio, bar = np.median(values / times["dyninfer"]), bars.get(name)
-        verdict = "" if bar is None else f"{bar:g} {'met' if ratio >= bar else 'MISSED'}"
+        ratio = np.median(values / times["dyninfer"])
+        verdict = ""
+        if name in bars:
+            verdict = f"{bars[name]:g} {'met' if ratio >= bars[name] else 'MISSED'}"
         print(f"| {name} | {np.median(values):.4f} | {ratio:.2f} | {verdict} |")
 
 
-def sampling(rounds: int) -> None:
-    times = np.linspace(0, 1, STEPS + 1)
+def sampling(size: Size) -> None:
+    """Exact paths of fractional motion."""
+    times = np.linspace(0, 1, size.n_times + 1)
     motion = FractionalBrownianMotion(0.7)
+    n = size.n_paths
     variants: dict[str, Variant] = {
-        "dyninfer": (lambda: motion.sample(times, PATHS), 1.0),
-        "dyninfer, float64": (lambda: motion.sample(times, PATHS, dtype=torch.float64), 1.0),
+        "dyninfer": (lambda: motion.sample(times, n), 1.0),
+        "dyninfer, float64": (lambda: motion.sample(times, n, dtype=torch.float64), 1.0),
     }
-    if installed("fbm"):
+    if is_installed("fbm"):
         from fbm import FBM
 
-        one = FBM(n=STEPS, hurst=0.7, length=1, method="daviesharte")
-        variants["fbm"] = (lambda: [one.fbm() for _ in range(PATHS // 50)], 1 / 50)
-    if installed("stochastic"):
+        one = FBM(n=size.n_times, hurst=0.7, length=1, method="daviesharte")
+        # It takes so long that a fiftieth of the paths must do.
+        variants["fbm"] = (lambda: [one.fbm() for _ in range(n // 50)], 1 / 50)
+    if is_installed("stochastic"):
         from stochastic.processes.continuous import FractionalBrownianMotion as Other
 
         other = Other(hurst=0.7, t=1)
-        variants["stochastic"] = (lambda: [other.sample(STEPS) for _ in range(PATHS)], 1.0)
-    title = f"{PATHS} exact paths of {STEPS} steps"
-    report(title, variants, {"fbm": 60, "stochastic": 3}, rounds)
+        variants["stochastic"] = (lambda: [other.sample(size.n_times) for _ in range(n)], 1.0)
+    title = f"{n} exact paths of {size.n_times} steps"
+    report(title, variants, {"fbm": 60, "stochastic": 3}, size.rounds)
 
 
 def perceptron() -> nn.Sequential:
@@ -86,11 +106,9 @@ class Model(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.prior, self.other, self.scale = (
-            perceptron(),
-            perceptron(),
-            nn.Parameter(0.5 * torch.ones(DIM)),
-        )
+        self.prior = perceptron()
+        self.other = perceptron()
+        self.scale = nn.Parameter(0.5 * torch.ones(DIM))
 
     @staticmethod
     def apply_to(net: nn.Module, t: Tensor, x: Tensor) -> Tensor:
@@ -111,54 +129,70 @@ def descend(model: Model, loss: Tensor) -> None:
     loss.backward()
 
 
-def training(rounds: int) -> None:
+def training(size: Size) -> None:
     """One step, forward and backward, of ``½ |x(1) − 1|² + KL(path)`` for Brownian noise."""
-    x0 = torch.zeros(BATCH, DIM)
+    x0 = torch.zeros(size.batch, DIM)
     model = Model()
     noise = MarkovApproximation(1)
     process = FractionalDiffusion(model.h, noise, 0.5, diffusion=model.scale)
 
     def ours() -> None:
         run = solve_fractional(
-            process, x0, [0.0, 1.0], control=lambda t, x, y: model.f(t, x), dt=1 / N_STEPS
+            process, x0, [0.0, 1.0], control=lambda t, x, y: model.f(t, x), dt=1 / size.n_steps
         )
         descend(model, (0.5 * (run.states[:, -1] - 1).square().sum(1) + run.energy).mean())
 
     variants: dict[str, Variant] = {"dyninfer": (ours, 1.0)}
-    if installed("torchsde"):
+    if is_installed("torchsde"):
         import torchsde
 
         other, times = Model(), torch.tensor([0.0, 1.0])
 
         def theirs(tuned: bool) -> None:
-            size = BATCH, DIM + 1  # logqp adds a coordinate, with noise of its own
+            shape = size.batch, DIM + 1  # logqp adds a coordinate, with noise of its own
             brownian = (
-                torchsde.BrownianInterval(0.0, 1.0, size=size, dt=1 / N_STEPS) if tuned else None
+                torchsde.BrownianInterval(0.0, 1.0, size=shape, dt=1 / size.n_steps)
+                if tuned
+                else None
             )
             states, cost = torchsde.sdeint(
-                other, x0, times, bm=brownian, method="euler", dt=1 / N_STEPS, logqp=True
+                other, x0, times, bm=brownian, method="euler", dt=1 / size.n_steps, logqp=True
             )
             descend(other, (0.5 * (states[-1] - 1).square().sum(1) + cost.sum(0)).mean())
 
         variants["torchsde"] = (lambda: theirs(False), 1.0)
         variants["torchsde, BrownianInterval(dt)"] = (lambda: theirs(True), 1.0)
-    title = f"Training step: {BATCH} paths, {N_STEPS} steps, {DIM} dimensions, networks of width {WIDTH}"
-    report(title, variants, {"torchsde": 5, "torchsde, BrownianInterval(dt)": 1}, rounds)
+    title = (
+        f"Training step: {size.batch} paths, {size.n_steps} steps, {DIM} dimensions, "
+        f"networks of width {WIDTH}"
+    )
+    bars = {"torchsde": 5.0, "torchsde, BrownianInterval(dt)": 1.0}
+    report(title, variants, bars, size.rounds)
 
 
-def installed(name: str) -> bool:
-    found = importlib.util.find_spec(name) is not None
-    if not found:
+def is_installed(name: str) -> bool:
+    """Whether a package is there; says so where it is not."""
+    is_there = importlib.util.find_spec(name) is not None
+    if not is_there:
         print(f"{name} is left out: it is not installed.")
-    return found
+    return is_there
 
 
-if __name__ == "__main__":
+PARTS = {"sampling": sampling, "training": training}
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", default=["sampling", "training"])
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    for part in parser.parse_args().parts:
-        {"sampling": sampling, "training": training}[part](rounds)
+    parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="part")
+    parser.add_argument("--rounds", type=int, default=Size.rounds)
+    parser.add_argument("--smallest", action="store_true", help="only see that it runs")
+    arguments = parser.parse_args()
+    size = SMALLEST if arguments.smallest else Size(rounds=arguments.rounds)
+    for part in arguments.parts:
+        PARTS[part](size)
+
+
+if __name__ == "__main__":
+    main()

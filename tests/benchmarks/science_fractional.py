@@ -33,7 +33,13 @@ from dyninfer.fractional import (
     msd_exponent,
     sample_multifractional,
 )
-from dyninfer.fractional.inference import LinearPrior, Series, exact_log_likelihood, guided_paths
+from dyninfer.fractional.inference import (
+    Equation,
+    LinearPrior,
+    Series,
+    exact_log_likelihood,
+    guided_paths,
+)
 
 Rows = Iterator[list[str]]
 DATA = Path(os.environ.get("DYNINFER_DATA", "."))
@@ -77,12 +83,14 @@ def index(nodes: int) -> tuple[list[str], Rows]:
     ], index_rows(nodes)
 
 
+def linear(nodes: int) -> di.FractionalSDE:
+    return di.FractionalSDE(noise=di.FractionalNoise(n_nodes=nodes))
+
+
 def index_rows(nodes: int) -> Rows:
     for hurst in (0.1, 0.3, 0.5, 0.7, 0.9):
         start = time.process_time()
-        models = [
-            di.FractionalSDE(n_nodes=nodes).fit(noisy_ou(hurst, s), progress=False) for s in SEEDS
-        ]
+        models = [linear(nodes).fit(noisy_ou(hurst, s), progress=False) for s in SEEDS]
         spent = (time.process_time() - start) / len(SEEDS)
         error = float(models[0].process_.noise.relative_error(hurst))
         yield [
@@ -262,7 +270,9 @@ def nile_rows(nodes: int) -> Rows:
     paths = di.Paths(times=[np.arange(len(total))], states=[total[:, None]])
     for noise in (0.02, 0.05):
         model = di.FractionalSDE(
-            drift="constant", observation_noise=noise * level.std(), n_nodes=nodes
+            noise=di.FractionalNoise(n_nodes=nodes),
+            drift="constant",
+            observation_noise=noise * level.std(),
         )
         model.fit(paths, progress=False)
         yield [str(noise), f"{model.hurst_:.3f}", span(model.hurst_interval(0.68))]
@@ -300,7 +310,7 @@ def bridge_rows(nodes: int) -> Rows:
             free_start=False,
         ).requires_grad_(False)
         prior.log_start.fill_(math.log(1e-7))
-        drawn = guided_paths(prior, series, 50, n_steps=20)
+        drawn = guided_paths(Equation(prior), series, 50, n_steps=20)
         exact = float(exact_log_likelihood(prior, series)[0])
         motion = 0.5 * math.log1p(float(FractionalBrownianMotion(hurst).variance(2.0)) / 0.01)
         costs = (-float(drawn.bound[0]) - constant, -exact - constant, motion)
@@ -344,10 +354,12 @@ def well_rows(nodes: int) -> Rows:
     true = 2 * (x - x**3)
     for (seed, hurst), n_steps in itertools.product(WELLS, (2, 4)):
         paths, others = double_well(hurst, seed, 64), double_well(hurst, 100 + seed, 32)
-        linear = di.FractionalSDE(n_nodes=nodes).fit(paths, progress=False)
+        by_likelihood = linear(nodes).fit(paths, progress=False)
         start = time.process_time()
         model = di.FractionalSDE(
-            drift="network", control=None, n_nodes=nodes, n_samples=4, n_steps=n_steps, width=32
+            noise=di.FractionalNoise(n_nodes=nodes),
+            drift="network",
+            inference=di.Variational(control=None, n_samples=4, n_steps=n_steps, width=32),
         ).fit(paths, seed=seed, progress=False)
         spent = time.process_time() - start
         with torch.no_grad():
@@ -364,7 +376,7 @@ def well_rows(nodes: int) -> Rows:
             f"{amplitude:.2f}",
             f"{float(model.observation_noise_[0]):.3f}",
             f"{model.elbo(others).mean():.1f}",
-            f"{linear.log_likelihoods(others).mean():.1f}",
+            f"{by_likelihood.log_likelihoods(others).mean():.1f}",
             f"{spent:.0f}",
         ]
 

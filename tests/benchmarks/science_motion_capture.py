@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 import dyninfer as di
 from dyninfer.fractional.inference import Encoding
+from dyninfer.learning.random import seeded_modules
 
 DATA = Path(os.environ.get("DYNINFER_DATA", "."))
 READ, FRAME = 3, 0.05  # frames that are given; time between two, in arbitrary units
@@ -162,7 +163,8 @@ def errors(model: di.FractionalSDE, sequences: np.ndarray, n_samples: int) -> np
     """Mean squared error of every sequence after the frames that are given."""
     n, length = sequences.shape[:2]
     given = as_paths(list(sequences), READ)
-    draws = model.posterior(given, FRAME * np.arange(length), n_samples=n_samples, seed=1)
+    times = FRAME * np.arange(length)
+    draws = model.posterior(given).draw(times, n_samples=n_samples, seed=1)
     mean = draws.states.double().numpy().reshape(n, n_samples, length, -1).mean(1)
     return np.square(mean - sequences)[:, READ:].mean((1, 2))
 
@@ -211,25 +213,27 @@ def main() -> None:
         validation_fraction=0.0,
         log_every=10,
     )
-    torch.manual_seed(given.seed)
     axes = Axes(shown)
+    with seeded_modules(given.seed, "motion capture"):
+        drift = Walk(given.states, FRAME * (train.shape[1] - 1))
+        encoder = ThreeFrames(axes, given.states)
+        decoder = Frame(axes, given.states)
     model = di.FractionalSDE(
-        state="latent",
-        latent_dim=given.states + 1,
-        hurst=given.hurst or None,
-        n_nodes=1 if given.hurst == 0.5 else 6,
-        drift=Walk(given.states, FRAME * (train.shape[1] - 1)),
+        # Brownian noise needs no memory.
+        noise=di.FractionalNoise(hurst=given.hurst or None, n_nodes=1 if given.hurst == 0.5 else 6),
+        drift=drift,
         diffusion=Quiet(),
-        encoder=ThreeFrames(axes, given.states),
-        decoder=Frame(axes, given.states),
+        state=di.Latent(dim=given.states + 1, encoder=encoder, decoder=decoder),
+        inference=di.Variational(
+            control=None,
+            read_first=READ,
+            window=20,
+            grow=int(given.grow * given.steps),
+            n_samples=1,
+            n_steps=1,
+            training=training,
+        ),
         observation_noise=2.0,
-        control=None,
-        read_first=READ,
-        window=20,
-        grow=int(given.grow * given.steps),
-        n_samples=1,
-        n_steps=1,
-        training=training,
     )
     began = time.process_time()
     model.fit(as_paths(shown), seed=given.seed, progress=False)

@@ -23,6 +23,7 @@ from torch import Tensor
 import dyninfer as di
 from dyninfer.fractional.inference import FrameDecoder, FrameEncoder, Series
 from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.random import seeded_modules
 from dyninfer.learning.training import Training
 
 FRAMES, GIVEN = 25, 5
@@ -109,35 +110,34 @@ def untrained(config: Config, train: di.Paths, hurst: float | None, seed: int) -
         "content_dim": config.content_dim,
         "widths": config.widths,
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_modules(seed, "video"):
         encoder = FrameEncoder(
             config.size, n_features=config.n_features, n_context=config.n_features, **shape
         )
         decoder = FrameDecoder(config.size, shift=pixels.mean(), scale=pixels.std(), **shape)
+    training = Training(
+        max_steps=config.steps,
+        batch_size=config.batch,
+        learning_rate=config.learning_rate,
+        warmup_steps=50,
+        ema_decay=0.99,
+        validation_fraction=0.0,
+        log_every=50,
+        device=config.device,
+    )
     return di.FractionalSDE(
-        hurst=hurst,
-        n_nodes=5,
+        noise=di.FractionalNoise(hurst=hurst, n_nodes=5),
         drift="network",
-        state="latent",
-        latent_dim=config.latent_dim,
-        content_dim=config.content_dim,
-        encoder=encoder,
-        decoder=decoder,
-        width=config.width,
-        n_samples=1,
-        n_steps=config.n_steps,
-        observation_noise=config.noise,
-        training=Training(
-            max_steps=config.steps,
-            batch_size=config.batch,
-            learning_rate=config.learning_rate,
-            warmup_steps=50,
-            ema_decay=0.99,
-            validation_fraction=0.0,
-            log_every=50,
-            device=config.device,
+        state=di.Latent(
+            dim=config.latent_dim,
+            content_dim=config.content_dim,
+            encoder=encoder,
+            decoder=decoder,
         ),
+        inference=di.Variational(
+            width=config.width, n_samples=1, n_steps=config.n_steps, training=training
+        ),
+        observation_noise=config.noise,
     )
 
 
@@ -147,14 +147,12 @@ class Judge:
     def __init__(self, model: di.FractionalSDE, config: Config, seed: int):
         self.device, self.seed = pick_device(config.device), seed
         self.model = model.model_.to(self.device)
-        self.shift, self.scale = (
-            torch.tensor(model.facts_[k]).double() for k in ("shift", "scale")
-        )
+        self.scaling = model.scaling_
 
     def bounds(self, paths: di.Paths) -> Tensor:
         """Evidence lower bound of every video ``(n,)``, in the units of grey values."""
         weights = self.model.log_weights(self._series(paths, ()), 10, self.seed).mean(0).cpu()
-        return weights - FRAMES * self.scale.log().sum()
+        return weights - FRAMES * self.scaling.scale.log().sum()
 
     def draw(self, paths: di.Paths, given: int, n_samples: int) -> Tensor:
         """All frames of videos of which some are given, ``(n_samples, n, frame, pixel)``."""
@@ -163,10 +161,10 @@ class Judge:
             times=[times[:given]] * len(paths), states=[x[:given] for x in paths.states]
         )
         frames = self.model.draw(self._series(seen, times[given:]), n_samples, self.seed)[1].cpu()
-        return self.shift + self.scale * frames
+        return self.scaling.user_states(frames)
 
     def _series(self, paths: di.Paths, times: np.ndarray | tuple) -> Series:
-        return Series.of(paths, times).scaled(self.shift, self.scale).to(self.device)
+        return Series.of(paths, times).scaled(self.scaling).to(self.device)
 
 
 def psnr(frames: Tensor, truth: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ import torch
 from sklearn.base import clone
 from toy_estimator import MeanMatching
 
+from dyninfer import FractionalNoise
 from dyninfer.estimators import registry
 from dyninfer.testing import check_estimator, checks_of, example_data
 
-QUICK = {"FractionalSDE": {"n_nodes": 2, "hurst": 0.5}}  # its own defaults take seconds a fit
+# Its own defaults take seconds a fit.
+QUICK = {"FractionalSDE": {"noise": FractionalNoise(n_nodes=2, hurst=0.5)}}
 MODELS = [cls(**QUICK.get(name, {})) for name, cls in registry().items()] + [
     registry()["ActionMatching"](sigma=0.5, width=16, depth=2),
     registry()["ActionMatching"](

@@ -7,12 +7,10 @@ import pytest
 import torch
 from sklearn.exceptions import NotFittedError
 
-from dyninfer import Paths, load
+from dyninfer import FractionalNoise, FractionalSDE, Latent, Paths, load
 from dyninfer.cli.main import main
-from dyninfer.estimators import registry
 from dyninfer.fractional import FractionalBrownianMotion
 
-FractionalSDE = registry()["FractionalSDE"]
 NILE = Path(os.environ.get("DYNINFER_DATA", ".")) / "long_memory" / "nile_minima.csv"
 
 
@@ -50,7 +48,9 @@ def test_index_is_recovered_from_a_noisy_fractional_ou_process():
 @pytest.mark.parametrize("hurst", [0.3, 0.8])
 def test_index_is_recovered_from_few_paths(hurst):
     paths = fractional_ou(hurst, 0, n=16, length=50, end=2.5)
-    model = FractionalSDE(n_nodes=5, observation_noise=0.1).fit(paths, progress=False)
+    model = FractionalSDE(noise=FractionalNoise(n_nodes=5), observation_noise=0.1).fit(
+        paths, progress=False
+    )
     low, high = model.hurst_interval(0.999)
     assert low < hurst < high
     assert high - low < 0.6
@@ -71,8 +71,11 @@ def test_memory_of_the_nile_minima_is_the_published_one():
 def test_index_one_half_is_the_ordinary_ou_likelihood():
     """x' ~ N(μ + (x − μ) e^{−θh}, σ² (1 − e^{−2θh})/2θ): an ordinary Kalman filter of one number."""
     paths = fractional_ou(0.5, 3, n=3, length=20, end=5.0)
-    model = FractionalSDE(hurst=0.5, n_nodes=3).fit(paths, max_steps=8, progress=False)
-    prior, (shift, scale) = model.model_.prior, model._units()
+    model = FractionalSDE(noise=FractionalNoise(hurst=0.5, n_nodes=3)).fit(
+        paths, max_steps=8, progress=False
+    )
+    prior, scaling = model.model_.prior, model.scaling_
+    shift, scale = scaling.shift, scaling.scale
     theta, sigma = float(prior.rate), float(prior.scale * scale)
     mu = float(shift + scale * prior.level)
     noise = float(model.observation_noise_[0])
@@ -98,13 +101,14 @@ def test_posterior_and_forecast_are_the_gaussian_conditional():
     times = np.linspace(0, 2, 15)
     x = FractionalBrownianMotion(0.7).sample(times, 4, n_features=1, seed=1).double()
     paths = Paths(times=[times] * 4, states=list(x.numpy()))
-    model = FractionalSDE(drift="none", n_nodes=5, observation_noise=0.2).fit(
-        paths, max_steps=8, progress=False
-    )
+    model = FractionalSDE(
+        noise=FractionalNoise(n_nodes=5), drift="none", observation_noise=0.2
+    ).fit(paths, max_steps=8, progress=False)
     wanted = [0.05, 0.5, 1.9]
     later = [2.5, 3.0]
     n = 2000
-    prior, (shift, scale) = model.model_.prior, model._units()
+    prior, scaling = model.model_.prior, model.scaling_
+    shift, scale = scaling.shift, scaling.scale
     every = np.concatenate([times, wanted, later])
     noise = prior.noise.covariance(every, model.hurst_) * (prior.scale * scale) ** 2
     full = noise.numpy() + float(scale * prior.log_start.exp()) ** 2
@@ -113,7 +117,7 @@ def test_posterior_and_forecast_are_the_gaussian_conditional():
     mean = start + gain @ (x[2, :, 0].numpy() - start)
     variance = np.diag(full - gain @ full[:15])
     for run, rows in (
-        (model.posterior(paths, wanted, n_samples=n), slice(15, 18)),
+        (model.posterior(paths).draw(wanted, n_samples=n), slice(15, 18)),
         (model.forecast(paths, later, n_samples=n), slice(18, 20)),
     ):
         mine = run.states[run.origin == "2", :, 0].numpy()
@@ -123,7 +127,7 @@ def test_posterior_and_forecast_are_the_gaussian_conditional():
 
 def test_missing_values_and_irregular_times_are_marginalised():
     paths = fractional_ou(0.4, 5, n=3, length=12, end=2.0)
-    model = FractionalSDE(n_nodes=3).fit(paths, max_steps=4, progress=False)
+    model = FractionalSDE(noise=FractionalNoise(n_nodes=3)).fit(paths, max_steps=4, progress=False)
     dropped = [x.copy() for x in paths.states]
     dropped[1][4] = np.nan
     with_gap = Paths(times=paths.times, states=dropped)
@@ -146,14 +150,14 @@ def test_latent_readout_explains_correlated_features():
         6, 25, 3, generator=generator
     )
     paths = Paths(times=[times] * 6, states=list(x.numpy()))
-    options = {"drift": "none", "n_nodes": 3, "hurst": 0.7}
-    together = FractionalSDE(state="latent", latent_dim=1, **options).fit(
+    options = {"drift": "none", "noise": FractionalNoise(n_nodes=3, hurst=0.7)}
+    together = FractionalSDE(state=Latent(dim=1), **options).fit(
         paths, max_steps=15, progress=False
     )
     alone = FractionalSDE(**options).fit(paths, max_steps=15, progress=False)
     assert together.log_likelihoods(paths).mean() > alone.log_likelihoods(paths).mean() + 10
-    seen = together.posterior(paths, n_samples=20).mean()
-    assert seen.shape[-1] == 3
+    drawn = together.posterior(paths).draw(n_samples=20)
+    assert drawn.mean().shape[-1] == 3
 
 
 def test_an_index_for_every_coordinate(tmp_path):
@@ -162,7 +166,9 @@ def test_an_index_for_every_coordinate(tmp_path):
         [FractionalBrownianMotion(h).sample(times, 8, seed=3).numpy() for h in (0.2, 0.8)], axis=-1
     )
     paths = Paths(times=[times] * 8, states=list(x))
-    model = FractionalSDE(drift="none", per_dimension=True, n_nodes=5).fit(paths, progress=False)
+    model = FractionalSDE(noise=FractionalNoise(per_dimension=True, n_nodes=5), drift="none").fit(
+        paths, progress=False
+    )
     np.testing.assert_allclose(model.hurst_, [0.2, 0.8], atol=0.15)
     assert model.hurst_interval().shape == (2, 2)
     again = load(model.save(tmp_path / "model.safetensors"))
@@ -173,14 +179,13 @@ def test_an_index_for_every_coordinate(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"hurst": 1.2}, "hurst"),
-        ({"hurst": 0.5, "per_dimension": True}, "per_dimension"),
+        ({"noise": FractionalNoise(hurst=1.2)}, "hurst"),
+        ({"noise": FractionalNoise(hurst=0.5, per_dimension=True)}, "per_dimension"),
         ({"drift": "quadratic"}, "drift"),
-        ({"state": "latent"}, "latent_dim"),
-        ({"latent_dim": 2}, "latent_dim"),
+        ({"state": Latent(dim=0)}, "state.dim"),
         ({"observation_noise": 0.0}, "observation_noise"),
-        ({"n_nodes": 0}, "n_nodes"),
-        ({"kind": "III"}, "kind"),
+        ({"noise": FractionalNoise(n_nodes=0)}, "n_nodes"),
+        ({"noise": FractionalNoise(kind="III")}, "kind"),
     ],
 )
 def test_bad_settings_are_named(settings, word):
@@ -190,9 +195,11 @@ def test_bad_settings_are_named(settings, word):
 
 def test_times_out_of_place_are_refused():
     paths = fractional_ou(0.5, 0, n=2, length=6, end=1.0)
-    model = FractionalSDE(hurst=0.5, n_nodes=2).fit(paths, max_steps=3, progress=False)
+    model = FractionalSDE(noise=FractionalNoise(hurst=0.5, n_nodes=2)).fit(
+        paths, max_steps=3, progress=False
+    )
     with pytest.raises(ValueError, match="begins at 0"):
-        model.posterior(paths, [-1.0])
+        model.posterior(paths).draw([-1.0])
     with pytest.raises(ValueError, match="after the last observation"):
         model.forecast(paths, [0.5, 2.0])
     with pytest.raises(ValueError, match="given and not learned"):
@@ -215,21 +222,21 @@ def test_paths_that_do_not_move_are_refused():
 def test_numbers_that_cannot_be_are_named_wherever_they_are_given():
     data = fractional_ou(0.5, 0, n=3, length=6)
     wide = Paths(times=data.times, states=[np.repeat(x, 2, axis=1) for x in data.states])
-    model = FractionalSDE(n_nodes=2).fit(data, max_steps=3, progress=False)
+    model = FractionalSDE(noise=FractionalNoise(n_nodes=2)).fit(data, max_steps=3, progress=False)
     for call, kind, word in (
         (
             lambda: model.log_likelihoods(wide),
             ValueError,
-            "fitted on 1 features, these paths have 2",
+            "fitted on 1 features, these data have 2",
         ),
         (lambda: model.elbo(data, n_samples=0), ValueError, "n_samples must be at least 1"),
         (
-            lambda: model.posterior(data, n_samples=2.5),
+            lambda: model.posterior(data).draw(n_samples=2.5),
             TypeError,
             "n_samples must be a whole number",
         ),
-        (lambda: model.posterior(data, seed=1.5), TypeError, "seed must be a whole number"),
-        (lambda: model.posterior(data, []), ValueError, "times is empty"),
+        (lambda: model.posterior(data).draw(seed=1.5), TypeError, "seed must be a whole number"),
+        (lambda: model.posterior(data).draw([]), ValueError, "times is empty"),
         (lambda: model.forecast(data, []), ValueError, "times is empty"),
         (lambda: model.simulate(data, []), ValueError, "times is empty"),
         (
@@ -247,14 +254,14 @@ def test_a_feature_that_nobody_saw_is_named():
     data = fractional_ou(0.5, 0, n=3, length=6)
     blind = Paths(times=data.times, states=[np.c_[x, np.full(len(x), np.nan)] for x in data.states])
     with pytest.raises(ValueError, match="feature 'x1' is missing in every path"):
-        FractionalSDE(n_nodes=2).fit(blind, progress=False)
+        FractionalSDE(noise=FractionalNoise(n_nodes=2)).fit(blind, progress=False)
 
 
 def command_of_a_fit(folder, *settings):
     """Arguments of the command line, the file of three short paths that it reads, and the model file that it writes."""
     file, out = folder / "paths.h5ad", folder / "model.safetensors"
     fractional_ou(0.5, 0, n=3, length=6).to_anndata().write_h5ad(file)
-    keys = ["--path-key", "path", "--time-key", "time", "--n-nodes", "2"]
+    keys = ["--path-key", "path", "--time-key", "time", "--noise.n-nodes", "2"]
     return (
         ["fit", str(file), "--method", "FractionalSDE", *keys, *settings, "--out", str(out)],
         file,
@@ -267,12 +274,24 @@ def test_the_command_line_fits_paths_and_says_which_drift(tmp_path, capsys):
     assert main(command) == 0, capsys.readouterr().err
     model = load(out)
     assert model.drift == "constant"
-    assert model.training is None
+    assert model.inference is None
     assert len(model.history_) <= 3
     assert model.source_["path_key"] == "path"
     assert main(["evaluate", str(out), str(file)]) == 0
-    assert main([*command, "--learning-rate", "0.1"]) == 2
-    assert "training is of models with networks" in capsys.readouterr().err
+    assert main([*command, "--drift", "network", "--inference", "Exact"]) == 2
+    assert "needs a linear equation" in capsys.readouterr().err
+
+
+def test_the_command_line_reaches_into_every_object_of_settings(tmp_path, capsys):
+    parts = ["--state", "Latent", "--state.dim", "2", "--inference", "Variational"]
+    parts += ["--inference.width", "4", "--inference.training.learning-rate", "0.1"]
+    command, _, out = command_of_a_fit(tmp_path, *parts, "--max-steps", "2")
+    assert main(command) == 0, capsys.readouterr().err
+    model = load(out)
+    assert model.state.dim == 2
+    assert model.inference.width == 4
+    assert model.inference.training.learning_rate == 0.1
+    assert model.training_.max_steps == 2
 
 
 def test_a_limit_of_steps_on_the_command_line_leaves_the_training_of_few_paths(tmp_path, capsys):

@@ -5,14 +5,19 @@ import pytest
 import torch
 from torch import nn
 
-from dyninfer import Paths, load
-from dyninfer.estimators import registry
+from dyninfer import FractionalNoise, FractionalSDE, Latent, Paths, Variational, load
 from dyninfer.fractional import FractionalBrownianMotion
 from dyninfer.fractional.inference import Encoding
 from dyninfer.learning.training import Training
 
-FractionalSDE = registry()["FractionalSDE"]
-SMALL = {"n_nodes": 2, "n_samples": 2, "width": 8, "depth": 1}
+
+def small(**settings):
+    return Variational(**({"n_samples": 2, "width": 8, "depth": 1} | settings))
+
+
+def sde(inference=None, n_nodes=2, hurst=None, per_dimension=False, kind="I", **settings):
+    noise = FractionalNoise(n_nodes=n_nodes, hurst=hurst, per_dimension=per_dimension, kind=kind)
+    return FractionalSDE(noise=noise, inference=inference or small(), **settings)
 
 
 def driven(hurst, seed, n, step, start, length=100, end=10.0, inner=10):
@@ -80,51 +85,55 @@ class Screen(nn.Module):
 
 KINDS = {
     "drift": {"drift": "network", "hurst": 0.6},
-    "amplitude": {"diffusion": "network", "control": None, "hurst": 0.5},
+    "amplitude": {"diffusion": "network", "inference": small(control=None), "hurst": 0.5},
     "latent": {
-        "state": "latent",
-        "latent_dim": 2,
+        "state": Latent(dim=2, decoder="network", content_dim=2),
         "drift": "network",
-        "decoder": "network",
-        "content_dim": 2,
     },
-    "window": {"drift": "network", "window": 3, "grow": 2, "anneal": 3, "per_dimension": True},
-    "first": {"state": "latent", "latent_dim": 2, "decoder": "network", "read_first": 2},
+    "window": {
+        "drift": "network",
+        "inference": small(window=3, grow=2, anneal=3),
+        "per_dimension": True,
+    },
+    "first": {
+        "state": Latent(dim=2, decoder="network"),
+        "inference": small(read_first=2),
+    },
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_learns_draws_and_comes_back_from_a_file(kind, tmp_path):
     paths = irregular()
-    model = FractionalSDE(**SMALL, **KINDS[kind]).fit(paths, max_steps=4, progress=False)
+    model = sde(**KINDS[kind]).fit(paths, max_steps=4, progress=False)
     assert np.isfinite(model.history_["loss"]).all()
     assert (model.elbo(paths) <= model.log_likelihoods(paths) + 1e-9).all()
     times = [0.0, 1.5, 5.0]
-    drawn = model.posterior(paths, times, n_samples=2, seed=3)
+    drawn = model.posterior(paths).draw(times, n_samples=2, seed=3)
     assert drawn.states.shape == (8, 3, 3)
     assert model.forecast(paths, [4.0, 5.0], n_samples=2).states.isfinite().all()
     assert model.simulate(paths, [0.0, 1.0], n_paths=5).states.shape == (5, 2, 3)
     again = load(model.save(tmp_path / "model.safetensors"), device="cpu")
-    assert torch.equal(again.posterior(paths, times, n_samples=2, seed=3).states, drawn.states)
+    assert torch.equal(again.posterior(paths).draw(times, n_samples=2, seed=3).states, drawn.states)
     assert np.array_equal(again.elbo(paths), model.elbo(paths))
 
 
 def test_modules_of_the_users_own_are_copied_and_given_again_to_a_file(tmp_path):
     torch.manual_seed(0)
     own = {"encoder": Reader(), "decoder": Screen()}
-    paths, settings = irregular(), {"state": "latent", "latent_dim": 2, "content_dim": 1}
+    paths = irregular()
     before = [p.clone() for p in own["decoder"].parameters()]
-    model = FractionalSDE(**SMALL, **settings, **own).fit(paths, max_steps=4, progress=False)
+    model = sde(state=Latent(dim=2, content_dim=1, **own)).fit(paths, max_steps=4, progress=False)
     assert all(torch.equal(a, b) for a, b in zip(before, own["decoder"].parameters(), strict=True))
-    drawn = model.posterior(paths, [1.0], n_samples=2).states
+    drawn = model.posterior(paths).draw([1.0], n_samples=2).states
     file = model.save(tmp_path / "model.safetensors")
-    assert model.decoder is own["decoder"]
+    assert model.state.decoder is own["decoder"]
     with pytest.raises(
         ValueError, match=r"decoder of its user's own \(Screen\).*FractionalSDE.load"
     ):
         load(file)
     again = FractionalSDE.load(file, device="cpu", **own)
-    assert torch.equal(again.posterior(paths, [1.0], n_samples=2).states, drawn)
+    assert torch.equal(again.posterior(paths).draw([1.0], n_samples=2).states, drawn)
     with pytest.raises(ValueError, match="content_dim=0"):
         model.simulate(None, [0.0, 1.0], n_paths=2)
 
@@ -132,11 +141,11 @@ def test_modules_of_the_users_own_are_copied_and_given_again_to_a_file(tmp_path)
 def test_a_drift_of_the_users_own_is_in_the_units_of_the_data():
     """A known pull, with nothing to learn in it, stands in the process beside the linear part."""
     paths = irregular(n_features=1)
-    model = FractionalSDE(**SMALL, drift=lambda t, x: -5 * (x - 2), control=None).fit(
+    model = sde(small(control=None), drift=lambda t, x: -5 * (x - 2)).fit(
         paths, max_steps=2, progress=False
     )
     x = torch.tensor([[2.0], [3.0]], dtype=torch.float64)
-    shift, scale = model._units()
+    shift, scale = model.scaling_.shift, model.scaling_.scale
     linear = scale * model.model_.prior.drift(torch.zeros(2), (x - shift) / scale)
     assert torch.allclose(model.process_.drift(0.0, x) - linear, -5 * (x - 2))
 
@@ -169,15 +178,19 @@ def test_an_interrupted_run_is_kept_and_taken_up_to_the_same_end(tmp_path):
         validation_fraction=0.0,
         device="cpu",
     )
-    options = {**SMALL, "state": "latent", "latent_dim": 3, "drift": drift, "training": training}
+    options = {
+        "state": Latent(dim=3),
+        "drift": drift,
+        "inference": small(training=training),
+    }
     _Stop.calls, _Stop.at = 0, None
-    whole = FractionalSDE(**options).fit(paths, progress=False)
+    whole = sde(**options).fit(paths, progress=False)
     _Stop.calls, _Stop.at = 0, _Stop.calls * 3 // 4
-    cut = FractionalSDE(**options).fit(paths, progress=False, checkpoint=file)
+    cut = sde(**options).fit(paths, progress=False, checkpoint=file)
     assert cut.status_ == "interrupted"
     assert np.isfinite(cut.elbo(paths)).all()
     _Stop.at = None
-    again = FractionalSDE(**options).fit(paths, progress=False, checkpoint=file, resume=True)
+    again = sde(**options).fit(paths, progress=False, checkpoint=file, resume=True)
     assert again.status_ == "finished"
     for a, b in zip(whole.model_.parameters(), again.model_.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -193,9 +206,9 @@ def test_held_out_paths_decide_when_to_stop():
         learning_rate=0.5,
         device="cpu",
     )
-    model = FractionalSDE(
-        **SMALL, state="latent", latent_dim=2, drift="network", training=training
-    ).fit(irregular(), progress=False)
+    model = sde(small(training=training), state=Latent(dim=2), drift="network").fit(
+        irregular(), progress=False
+    )
     assert model.history_["validation"].notna().any()
 
 
@@ -203,15 +216,15 @@ def test_held_out_paths_decide_when_to_stop():
     ("settings", "word"),
     [
         ({"diffusion": "loud"}, "diffusion must be one of constant, network, or a module"),
-        ({"decoder": "network"}, "need state='latent'"),
-        ({"content_dim": 2}, "need state='latent'"),
-        ({"read_first": 0}, "read_first must be at least 1"),
-        ({"window": 1}, "window must be at least 2"),
-        ({"grow": 5}, "window is None; give window"),
-        ({"grow": -1, "window": 5}, "grow must not be negative"),
-        ({"n_samples": 0}, "n_samples must be at least 1"),
+        ({"state": Latent(dim=0)}, "state.dim must be at least 1"),
+        ({"state": Latent(dim=1, decoder="loud")}, "state.decoder must be one of linear, network"),
+        ({"inference": small(read_first=0)}, "inference.read_first must be at least 1"),
+        ({"inference": small(window=1)}, "inference.window must be at least 2"),
+        ({"inference": small(grow=5)}, "window is None; give window"),
+        ({"inference": small(grow=-1, window=5)}, "inference.grow must be at least 0"),
+        ({"inference": small(n_samples=0)}, "inference.n_samples must be at least 1"),
         (
-            {"state": "latent", "latent_dim": 2, "encoder": lambda v, m, t: None},
+            {"state": Latent(dim=2, encoder=lambda v, m, t: None)},
             "n_context, or set control=None",
         ),
     ],
@@ -222,9 +235,7 @@ def test_bad_settings_are_named(settings, word):
 
 
 def test_interval_of_a_model_with_networks_is_refused_with_a_remedy():
-    model = FractionalSDE(**SMALL, state="latent", latent_dim=2, drift="network").fit(
-        irregular(), max_steps=1, progress=False
-    )
+    model = sde(state=Latent(dim=2), drift="network").fit(irregular(), max_steps=1, progress=False)
     with pytest.raises(ValueError, match="fit the linear model"):
         model.hurst_interval()
 
@@ -247,10 +258,12 @@ QUICK = Training(
 )  # a hundred steps of training, with two Euler steps between observations, leave 0.5 too high
 def test_drift_of_a_double_well_is_recovered(hurst, reach):
     paths, others = double_well(hurst, 0, 64), double_well(hurst, 100, 32)
-    linear = FractionalSDE(n_nodes=6).fit(paths, progress=False)
-    model = FractionalSDE(
-        n_nodes=6, drift="network", control=None, n_samples=4, width=32, training=QUICK
-    ).fit(paths, progress=False)
+    noise = FractionalNoise(n_nodes=6)
+    linear = FractionalSDE(noise=noise).fit(paths, progress=False)
+    inference = Variational(control=None, n_samples=4, width=32, training=QUICK)
+    model = FractionalSDE(noise=noise, drift="network", inference=inference).fit(
+        paths, progress=False
+    )
     x = torch.linspace(-1.2, 1.2, 25, dtype=torch.float64)
     found = model.process_.drift(0.0, x[:, None])[:, 0]
     true = 2 * (x - x**3)
@@ -265,8 +278,8 @@ def test_amplitude_of_geometric_noise_is_recovered():
     times = np.linspace(0, 4, 40)
     motion = FractionalBrownianMotion(0.6).sample(times, 24, seed=0, dtype=torch.float64).numpy()
     paths = with_noise(times, np.exp(0.5 * motion), 0.02, 0)
-    options = {"n_nodes": 5, "drift": "none", "training": QUICK, "n_samples": 4, "control": None}
-    model = FractionalSDE(diffusion="network", width=16, **options).fit(paths, progress=False)
+    inference = Variational(control=None, n_samples=4, width=16, training=QUICK)
+    model = sde(inference, 5, drift="none", diffusion="network").fit(paths, progress=False)
     x = torch.linspace(0.5, 2.5, 9, dtype=torch.float64)
     found = model.process_.diffusion(0.0, x[:, None])[:, 0]
     assert ((found / (x / 2)).log().abs() < 0.25).all()
@@ -286,16 +299,9 @@ def test_nonlinear_decoder_is_worth_more_than_a_linear_one():
     )
     bent = bent + 0.1 * np.random.default_rng(0).normal(size=bent.shape)
     paths, others = (Paths(times=[times] * len(x), states=list(x)) for x in (bent[:32], bent[32:]))
-    options = {
-        "state": "latent",
-        "latent_dim": 2,
-        "n_nodes": 3,
-        "n_samples": 4,
-        "n_steps": 1,
-        "width": 32,
-    }
+    inference = Variational(n_samples=4, n_steps=1, width=32, training=QUICK)
     found = [
-        FractionalSDE(decoder=decoder, drift="network", training=QUICK, **options)
+        sde(inference, 3, state=Latent(dim=2, decoder=decoder), drift="network")
         .fit(paths, progress=False)
         .elbo(others)
         .mean()
@@ -305,7 +311,7 @@ def test_nonlinear_decoder_is_worth_more_than_a_linear_one():
 
 
 def quick(data, steps=3, **settings):
-    return FractionalSDE(**(SMALL | settings)).fit(data, max_steps=steps, progress=False)
+    return sde(**settings).fit(data, max_steps=steps, progress=False)
 
 
 def test_a_shifted_clock_changes_nothing_for_networks():
@@ -316,9 +322,9 @@ def test_a_shifted_clock_changes_nothing_for_networks():
         max_steps=5, learning_rate=0.1, warmup_steps=0, ema_decay=0.0, validation_fraction=0.0
     )
     one, two = (
-        quick(x, 5, state="latent", latent_dim=1, decoder="network", training=training).elbo(
-            x, n_samples=4
-        )
+        quick(
+            x, 5, state=Latent(dim=1, decoder="network"), inference=small(training=training)
+        ).elbo(x, n_samples=4)
         for x in (data, later)
     )
     assert two == pytest.approx(one, abs=1e-2)
@@ -330,8 +336,8 @@ def test_a_shifted_clock_changes_nothing_for_networks():
         ({"drift": lambda t, x: x[:, :1]}, "drift must return a tensor of shape"),
         ({"drift": lambda t, x: 0.0}, "found 0.0"),
         ({"diffusion": lambda t, x: torch.ones(len(x), 1)}, "diffusion must return"),
-        ({"control": lambda t, x, y, c: x[:, :1], "drift": "network"}, "control must return"),
-        ({"decoder": lambda x, c: x, "state": "latent", "latent_dim": 1}, "decoder must return"),
+        ({"inference": small(control=lambda t, x, y, c: x[:, :1])}, "control must return"),
+        ({"state": Latent(dim=1, decoder=lambda x, c: x)}, "decoder must return"),
     ],
 )
 def test_modules_that_return_other_shapes_are_not_broadcast(settings, word):
@@ -341,12 +347,12 @@ def test_modules_that_return_other_shapes_are_not_broadcast(settings, word):
 
 def test_a_class_in_place_of_a_module_is_named():
     with pytest.raises(TypeError, match="decoder is the class Reader; give a module"):
-        quick(irregular(), state="latent", latent_dim=2, decoder=Reader)
+        quick(irregular(), state=Latent(dim=2, decoder=Reader))
 
 
 def test_a_fit_that_fails_leaves_the_old_model_in_its_units():
     data = irregular()
-    model = quick(data, drift="network").set_params(training=Training(device="nowhere"))
+    model = quick(data, drift="network").set_params(inference__training=Training(device="nowhere"))
     before = model.log_likelihoods(data)
     with pytest.raises(ValueError, match="nowhere"):
         model.fit(Paths(times=data.times, states=[100 * x for x in data.states]), progress=False)
@@ -355,11 +361,12 @@ def test_a_fit_that_fails_leaves_the_old_model_in_its_units():
 
 def test_a_run_is_not_resumed_on_the_same_values_at_other_times(tmp_path):
     data, file = irregular(), tmp_path / "run.pt"
-    settings = {"drift": "network", "training": Training(max_steps=4, checkpoint_every=2)}
-    FractionalSDE(**SMALL, **settings).fit(data, checkpoint=file, progress=False)
+    training = Training(max_steps=4, checkpoint_every=2)
+    settings = {"drift": "network", "inference": small(training=training)}
+    sde(**settings).fit(data, checkpoint=file, progress=False)
     slower = Paths(times=[2 * t for t in data.times], states=data.states)
     with pytest.raises(ValueError, match="other data"):
-        FractionalSDE(**SMALL, **settings).fit(slower, checkpoint=file, resume=True, progress=False)
+        sde(**settings).fit(slower, checkpoint=file, resume=True, progress=False)
 
 
 def test_another_module_than_the_one_that_was_fitted_is_refused(tmp_path):
@@ -383,28 +390,21 @@ def nn_drift(width):
 
 def test_noise_that_starts_with_the_path_has_no_windows():
     with pytest.raises(ValueError, match="kind='II'"):
-        quick(irregular(), kind="II", window=4, drift="network")
+        quick(irregular(), kind="II", inference=small(window=4), drift="network")
 
 
 @pytest.mark.parametrize("name", ["context", "content"])
 def test_context_and_content_of_an_own_encoder_must_have_their_sizes(name):
     class Wrong(Reader):
         def forward(self, values, mask, times):
-            found = super().forward(values, mask, times)
-            return found._replace(**{name: getattr(found, name)[..., :0]})
+            encoding = super().forward(values, mask, times)
+            return encoding._replace(**{name: getattr(encoding, name)[..., :0]})
 
-    model = FractionalSDE(state="latent", latent_dim=2, content_dim=1, encoder=Wrong(), **SMALL)
+    model = sde(state=Latent(dim=2, content_dim=1, encoder=Wrong()))
     with pytest.raises(ValueError, match=f"the encoder's {name} must return a tensor of shape"):
         model.fit(irregular(), max_steps=1, progress=False)
 
 
-def test_a_window_is_refused_by_a_linear_model():
-    with pytest.raises(
-        ValueError, match="window is of models with networks, and this one is linear"
-    ):
-        FractionalSDE(window=5).fit(irregular(), progress=False)
-
-
 def test_half_a_step_is_refused():
     with pytest.raises(TypeError, match="max_steps must be a whole number, found 2.5"):
-        FractionalSDE(n_nodes=2).fit(irregular(), max_steps=2.5, progress=False)
+        FractionalSDE().fit(irregular(), max_steps=2.5, progress=False)

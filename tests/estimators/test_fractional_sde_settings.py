@@ -1,4 +1,4 @@
-"""What FractionalSDE refuses: settings that would do nothing, and modules that return what is not finite."""
+"""What FractionalSDE refuses: settings that cannot be, and modules that return what is not finite."""
 
 import math
 
@@ -11,8 +11,9 @@ import dyninfer as di
 from dyninfer.fractional.inference import Encoding
 from dyninfer.learning.training import Training
 
-SMALL = {"n_nodes": 2, "n_samples": 2, "width": 8, "depth": 1}
-LATENT = {"state": "latent", "latent_dim": 2}
+
+def small(**settings):
+    return di.Variational(**({"n_samples": 2, "width": 8, "depth": 1} | settings))
 
 
 def walks(seed=0):
@@ -23,59 +24,75 @@ def walks(seed=0):
     )
 
 
-def trained(data=None, steps=3, **settings):
-    model = di.FractionalSDE(**(SMALL | settings))
+def trained(data=None, steps=3, inference=None, **settings):
+    noise = di.FractionalNoise(n_nodes=2)
+    model = di.FractionalSDE(noise=noise, inference=inference or small(), **settings)
     return model.fit(walks() if data is None else data, max_steps=steps, progress=False)
 
 
 @pytest.mark.parametrize(
-    "setting",
+    ("settings", "part"),
     [
-        {"control": lambda t, x, y, c: x},
-        {"width": 32},
-        {"depth": 3},
-        {"n_samples": 4},
-        {"n_steps": 4},
-        {"anneal": 5},
-        {"window": 5},
-        {"training": Training(max_steps=5)},
+        ({"drift": "network"}, "drift is a network or a module"),
+        ({"drift": lambda t, x: -x}, "drift is a network or a module"),
+        ({"diffusion": "network"}, "diffusion depends on the state"),
+        ({"state": di.Latent(dim=2, decoder="network")}, "decoder or encoder that is not linear"),
+        ({"state": di.Latent(dim=2, content_dim=1)}, "decoder or encoder that is not linear"),
     ],
-    ids=lambda setting: next(iter(setting)),
 )
-def test_a_linear_model_refuses_what_it_would_ignore(setting):
-    word = f"^{next(iter(setting))} is of models with networks, and this one is linear"
-    for more in ({}, {"drift": "none"}, LATENT):
-        with pytest.raises(ValueError, match=word):
-            di.FractionalSDE(**setting, **more).fit(walks(), progress=False)
-    di.FractionalSDE(**setting, drift="network", kind="I").check()
+def test_the_exact_likelihood_of_a_nonlinear_equation_is_refused(settings, part):
+    model = di.FractionalSDE(inference=di.Exact(), **settings)
+    with pytest.raises(ValueError, match=f"^inference=Exact.. needs a linear equation.*{part}"):
+        model.fit(walks(), progress=False)
+    di.FractionalSDE(**settings).check()
 
 
-def test_all_that_a_linear_model_would_ignore_is_named_at_once():
-    with pytest.raises(
-        ValueError, match=r"^width, anneal are of models .* leave them out, or give drift='network'"
-    ):
-        di.FractionalSDE(width=8, anneal=2).check()
+@pytest.mark.parametrize("setting", ["control", "width", "n_samples", "window", "training"])
+def test_what_the_exact_likelihood_would_ignore_cannot_be_written(setting):
+    with pytest.raises(TypeError, match=setting):
+        di.Exact(**{setting: 1})
 
 
-def test_settings_as_they_are_by_default_and_no_control_are_not_refused():
-    usual = di.FractionalSDE().get_params(deep=False)
-    di.FractionalSDE(**usual).check()
-    di.FractionalSDE(control=None).check()
+def test_all_that_is_linear_is_fitted_by_its_exact_likelihood_by_itself():
+    data = walks()
+    noise = di.FractionalNoise(n_nodes=2)
+    by_itself = di.FractionalSDE(noise=noise).fit(data, max_steps=4, progress=False)
+    exact = di.FractionalSDE(noise=noise, inference=di.Exact()).fit(
+        data, max_steps=4, progress=False
+    )
+    assert np.array_equal(by_itself.log_likelihoods(data), exact.log_likelihoods(data))
+    bound = trained(data)
+    assert np.isfinite(bound.elbo(data)).all()
+    with pytest.raises(ValueError, match="trained on its bound has not"):
+        bound.hurst_interval()
+
+
+def test_settings_are_named_by_the_object_they_are_in():
+    model = di.FractionalSDE(noise=di.FractionalNoise(hurst=0.7))
+    assert model.get_params()["noise__hurst"] == 0.7
+    model.set_params(noise__hurst=0.4)
+    assert model.noise.hurst == 0.4
+    assert di.FractionalSDE().noise.hurst is None
+    assert "noise=FractionalNoise(hurst=0.4)" in repr(model)
+
+
+def linear(n_nodes):
+    return di.FractionalSDE(noise=di.FractionalNoise(n_nodes=n_nodes))
 
 
 def test_the_result_of_a_linear_model_is_taken_up_again(tmp_path):
     options = {"progress": False, "checkpoint": tmp_path / "run"}
-    first = di.FractionalSDE(n_nodes=2).fit(walks(), **options)
-    again = di.FractionalSDE(n_nodes=2).fit(walks(), resume=True, **options)
+    first = linear(2).fit(walks(), **options)
+    again = linear(2).fit(walks(), resume=True, **options)
     assert again.hurst_ == first.hurst_
     assert again.history_.equals(first.history_)
 
 
 def test_the_result_of_another_model_is_not_taken_up(tmp_path):
     options = {"progress": False, "checkpoint": tmp_path / "run"}
-    di.FractionalSDE(n_nodes=2).fit(walks(), **options)
+    linear(2).fit(walks(), **options)
     with pytest.raises(ValueError, match="is of a run with other settings"):
-        di.FractionalSDE(n_nodes=3).fit(walks(), resume=True, **options)
+        linear(3).fit(walks(), resume=True, **options)
 
 
 class Reader(nn.Module):
@@ -88,8 +105,8 @@ class Reader(nn.Module):
         self.part = part
 
     def forward(self, values, mask, times):
-        found = Encoding(values, -values.abs(), values, values[:, 0])
-        return found._replace(**{self.part: found[Encoding._fields.index(self.part)] * math.nan})
+        encoding = Encoding(values, -values.abs(), values, values[:, 0])
+        return encoding._replace(**{self.part: getattr(encoding, self.part) * math.nan})
 
 
 class Turning(nn.Module):
@@ -117,10 +134,10 @@ class Rooted(nn.Module):
 BROKEN = {
     "drift": {"drift": lambda t, x: x / 0},
     "diffusion": {"diffusion": lambda t, x: (x - 1e6).log()},
-    "control": {"drift": "network", "control": lambda t, x, y, c: x * math.nan},
-    "decoder": {"decoder": lambda x, c: x * math.inf, **LATENT},
+    "control": {"inference": small(control=lambda t, x, y, c: x * math.nan)},
+    "decoder": {"state": di.Latent(dim=2, decoder=lambda x, c: x * math.inf)},
     **{
-        f"encoder, {part}": {"encoder": Reader(part), "content_dim": 2, **LATENT}
+        f"encoder, {part}": {"state": di.Latent(dim=2, content_dim=2, encoder=Reader(part))}
         for part in ("mean", "log_variance", "context", "content")
     },
 }
@@ -137,7 +154,7 @@ def test_a_module_that_is_not_finite_is_named_at_its_first_call(broken):
 
 def test_the_module_is_blamed_and_not_what_follows_from_it():
     with pytest.raises(ValueError, match=r"^drift returned NaN .* rows, at t = 0, x = \[.*, .*\]"):
-        trained(drift=lambda t, x: x * math.nan, control=lambda t, x, y, c: -x)
+        trained(drift=lambda t, x: x * math.nan, inference=small(control=lambda t, x, y, c: -x))
 
 
 def test_the_step_is_named_in_which_a_module_turned():
@@ -155,7 +172,7 @@ def test_a_gradient_that_is_not_finite_is_told_from_a_module_that_is_not():
 
 def test_a_slope_that_is_not_finite_is_found_in_the_branch_that_is_not_taken():
     with pytest.raises(ValueError, match="^drift has a slope of NaN .*torch.where"):
-        trained(drift=lambda t, x: torch.where(x > 0, -x.sqrt(), -x), control=None)
+        trained(drift=lambda t, x: torch.where(x > 0, -x.sqrt(), -x), inference=small(control=None))
 
 
 def test_training_that_runs_away_says_what_to_lower():
@@ -165,14 +182,16 @@ def test_training_that_runs_away_says_what_to_lower():
     with pytest.raises(
         ValueError, match=r"step \d of this run of training.*[Ll]ower training.learning_rate"
     ):
-        di.FractionalSDE(**SMALL, drift="network", training=training).fit(walks(), progress=False)
+        di.FractionalSDE(drift="network", inference=small(training=training)).fit(
+            walks(), progress=False
+        )
 
 
 def test_a_model_that_meets_what_its_drift_cannot_take_says_so():
     """A root that no path of the data leaves; others do."""
     data = walks()
     far = di.Paths(times=data.times, states=[x + 100 for x in data.states])
-    model = trained(drift=lambda t, x: (50 - x).sqrt() - 7, control=None)
+    model = trained(drift=lambda t, x: (50 - x).sqrt() - 7, inference=small(control=None))
     assert model.simulate(data, [0.0, 1.0]).states.isfinite().all()
     for ask, when in (
         (lambda: model.elbo(far), "in draws of the posterior"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dyninfer.fractional import FractionalBrownianMotion, MarkovApproximation
-from dyninfer.fractional.gaussian.linear import transitions
+from dyninfer.fractional.gaussian.linear import LinearEquation, transitions
 from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.fractional.simulation import solve_fractional
 
@@ -28,10 +28,11 @@ def test_controlled_paths_have_the_covariance_of_exact_motion_given_its_end(hurs
     noise = MarkovApproximation(12, horizon=END, dt=0.01, kind="II")
     g, w = noise.nodes, noise.weights([hurst])
     unit, one = (2 * g[1:]).sqrt(), torch.ones(1, dtype=torch.float64)
+    equation = LinearEquation(g, w, RATE * one, one)
     push = torch.cat([w.sum(-1), unit])  # how dW moves the state and its scaled memory
 
     def control(t, x, y):
-        phi, spread = transitions(g, w, RATE * one, one, END - t[:1].double())
+        phi, spread = transitions(equation, END - t[:1].double())
         end = phi[0, 0, 0]
         mean = x * end[0].to(x) + y[..., 1:] @ (end[1:] * unit).to(x)
         return mean * (-(end @ push) / (spread[0, 0, 0, 0] + SEEN**2)).to(x)

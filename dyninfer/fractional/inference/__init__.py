@@ -1,32 +1,52 @@
-"""Inference of equations with fractional noise from paths: exact where all is Gaussian, else by a bound."""
+"""Inference of equations with fractional noise from paths.
 
-from dyninfer.fractional.inference.bound import Guided, guided_paths
+Here belong the models that are learned: the linear prior with its exact likelihood, and networks
+with their evidence lower bound, guide and training. Closed forms of Gaussian chains do not: they
+are in ``fractional/gaussian``. What a user sets is in ``fractional/settings.py``.
+"""
+
+from dyninfer.fractional.inference.assembly import build_model
+from dyninfer.fractional.inference.bound import Control, Equation, Guided, Readout, guided_paths
 from dyninfer.fractional.inference.encoder import Encoding, RecurrentEncoder
 from dyninfer.fractional.inference.exact import ExactModel
-from dyninfer.fractional.inference.fitting import default_training, fit_by_bound
-from dyninfer.fractional.inference.likelihood import (
-    exact_log_likelihood,
-    exact_posterior,
-    hurst_information,
-    maximise,
+from dyninfer.fractional.inference.facts import (
+    check_continuous,
+    check_moving,
+    facts_of,
+    scaling_of,
 )
-from dyninfer.fractional.inference.neural import NeuralModel, Parts
+from dyninfer.fractional.inference.fitted import FittedEquation
+from dyninfer.fractional.inference.fitting import BoundObjective, default_training, fit_by_bound
+from dyninfer.fractional.inference.likelihood import exact_log_likelihood, exact_posterior
+from dyninfer.fractional.inference.maximum import hurst_information, hurst_interval, maximise
+from dyninfer.fractional.inference.neural import Layout, NeuralModel, Parts
+from dyninfer.fractional.inference.posterior import PathPosterior
 from dyninfer.fractional.inference.prior import LinearPrior
-from dyninfer.fractional.inference.process import process_of
-from dyninfer.fractional.inference.series import Series, check_moving, facts_of
+from dyninfer.fractional.inference.series import Series
+from dyninfer.fractional.inference.starts import FirstStates
 from dyninfer.fractional.inference.video import FrameDecoder, FrameEncoder
 
 __all__ = [
+    "BoundObjective",
+    "Control",
     "Encoding",
+    "Equation",
     "ExactModel",
+    "FirstStates",
+    "FittedEquation",
     "FrameDecoder",
     "FrameEncoder",
     "Guided",
+    "Layout",
     "LinearPrior",
     "NeuralModel",
     "Parts",
+    "PathPosterior",
+    "Readout",
     "RecurrentEncoder",
     "Series",
+    "build_model",
+    "check_continuous",
     "check_moving",
     "default_training",
     "exact_log_likelihood",
@@ -35,6 +55,7 @@ __all__ = [
     "fit_by_bound",
     "guided_paths",
     "hurst_information",
+    "hurst_interval",
     "maximise",
-    "process_of",
+    "scaling_of",
 ]

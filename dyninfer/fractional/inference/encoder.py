@@ -1,4 +1,4 @@
-"""What reads a path: pseudo-observations of the latent state, a context for the control, and what stays the same."""
+"""What reads a path: pseudo-observations of the state, a context for the control, and content."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Encoding(NamedTuple):
 class RecurrentEncoder(nn.Module):
     """Gated recurrent units over a path in both directions; values, mask and gaps are its input.
 
-    The mean starts as a linear map of the values, of principal axes for instance, and learns what the recurrence adds. A
-    value that is missing counts as its mean.
+    The mean starts as a linear map of the values, of principal axes for instance, and learns what
+    the recurrence adds. A value that is missing counts as its mean.
 
     Parameters
     ----------
     n_features, n_states, content_dim : int
-        No states: a context is all that is wanted.
+        Without states, only a context is read.
     width : int
         Units in each direction.
     tau : float
@@ -48,44 +48,54 @@ class RecurrentEncoder(nn.Module):
 
     def __init__(self, n_features: int, n_states: int, content_dim: int, width: int, tau: float):
         super().__init__()
-        self.tau, self.n_states, self.content_dim = tau, n_states, content_dim
+        self.tau = tau
+        self.n_states = n_states
+        self.content_dim = content_dim
         self.n_context = 2 * width
         self.reader = nn.GRU(2 * n_features + 1, width, batch_first=True, bidirectional=True)
         self.skip = nn.Linear(n_features, n_states, bias=False) if n_states else None
-        self.head = nn.Linear(2 * width, 2 * n_states) if n_states else None
-        self.content = nn.Linear(2 * width, content_dim) if content_dim else None
+        self.head = nn.Linear(self.n_context, 2 * n_states) if n_states else None
+        self.content = nn.Linear(self.n_context, content_dim) if content_dim else None
         if self.head is not None:
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
 
     def begin(self, axes: Tensor, variance: Tensor) -> None:
-        """Start at the states that a readout by ``axes`` ``(F, d)`` with noise of ``variance`` ``(F,)`` tells of."""
+        """Start at the states that a readout by ``axes`` ``(F, d)`` tells of.
+
+        ``variance`` ``(F,)`` is that of its noise.
+        """
         if self.skip is None or self.head is None:
             return
         inverse = torch.linalg.pinv(axes)
+        state_variance = (inverse.square() @ variance).clamp_min(1e-6)
         with torch.no_grad():
             self.skip.weight.copy_(inverse)
-            self.head.bias[self.n_states :] = (inverse.square() @ variance).clamp_min(1e-6).log()
+            self.head.bias[self.n_states :] = state_variance.log()
 
     def forward(self, values: Tensor, mask: Tensor, times: Tensor) -> Encoding:
         """Read values ``(P, L, F)``, 0 where ``mask`` is 0, at times ``(P, L)``."""
+        numbers = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        lengths = (mask.any(-1) * numbers).amax(1).clamp_min(1)
         gap = torch.log1p(times.diff(dim=1, prepend=times[:, :1]) / self.tau)
         rows = torch.cat([values, mask, gap.unsqueeze(-1)], dim=-1)
-        seen = mask.any(-1) * torch.arange(1, mask.shape[1] + 1, device=mask.device)
-        lengths = seen.amax(1).clamp_min(1)
-        packed = pack_padded_sequence(rows, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        context, _ = pad_packed_sequence(
-            self.reader(packed)[0], batch_first=True, total_length=rows.shape[1]
-        )
-        at = torch.arange(rows.shape[1], device=rows.device).expand(len(rows), -1)
-        last = torch.minimum(at, lengths.unsqueeze(1) - 1)  # beyond its end, a path's context stays
-        context = context.gather(1, last.unsqueeze(-1).expand(-1, -1, context.shape[-1]))
+        context = self._read(rows, lengths)
         content = None
         if self.content is not None:
-            inside = (at < lengths.unsqueeze(1)).unsqueeze(-1).to(context)
+            inside = (numbers <= lengths.unsqueeze(1)).unsqueeze(-1).to(context)
             content = self.content((context * inside).sum(1) / inside.sum(1))
         if self.skip is None or self.head is None:
-            nothing = context[..., :0]
-            return Encoding(nothing, nothing, context, content)
+            empty = context[..., :0]
+            return Encoding(empty, empty, context, content)
         shift, log_variance = self.head(context).chunk(2, dim=-1)
         return Encoding(self.skip(values) + shift, log_variance, context, content)
+
+    def _read(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Context ``(P, L, c)``; beyond its end, a path's context stays."""
+        total = rows.shape[1]
+        packed = pack_padded_sequence(rows, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        output, _ = self.reader(packed)
+        context, _ = pad_packed_sequence(output, batch_first=True, total_length=total)
+        at = torch.arange(total, device=rows.device)
+        last = torch.minimum(at, lengths.unsqueeze(1) - 1)
+        return context.gather(1, last.unsqueeze(-1).expand(-1, -1, context.shape[-1]))

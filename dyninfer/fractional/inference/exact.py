@@ -14,21 +14,28 @@ class ExactModel(nn.Module):
     """A linear prior, drawn from and weighed without error; all standardised."""
 
     amplitude = None
+    content_dim = 0
+    needs_steps = False
 
     def __init__(self, prior: LinearPrior):
         super().__init__()
-        self.prior, self.latent = prior, prior.latent
+        self.prior = prior
+        self.latent = prior.latent
 
     def whole_drift(self, t: Tensor, x: Tensor) -> Tensor:
         """``a − θ x``."""
         return self.prior.drift(t, x)
 
     def decode(self, x: Tensor, content: Tensor | None = None) -> Tensor:
-        """Means of what is seen of states ``(..., d)``: ``(..., F)``."""
+        """Means of the observations at states ``(..., d)``: ``(..., F)``."""
         return self.prior.decode(x)
 
+    def content(self, series: Series) -> Tensor | None:
+        """A linear readout has no content."""
+        return None
+
     def draw(self, series: Series, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Posterior states ``(n_samples, P, L, d)`` and what would be seen of them ``(n_samples, P, L, F)``."""
+        """Posterior states ``(n_samples, P, L, d)``, and their readout ``(n_samples, P, L, F)``."""
         states = exact_posterior(self.prior, series, n_samples, seed)
         return states, self.decode(states)
 

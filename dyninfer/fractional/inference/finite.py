@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-Found = TypeVar("Found")
-_ARGUMENTS = {
+Result = TypeVar("Result")
+Arguments = Sequence[Tensor | None]
+
+# Arguments of a module that a message shows.
+_SHOWN_ARGUMENTS = {
     "drift": ("t", "x"),
     "diffusion": ("t", "x"),
     "control": ("t", "x"),
     "decoder": ("x",),
 }
-_SHOWN = 6  # numbers of a state in a message
+# Numbers of a state in a message: more would hide the sentence.
+_SHOWN_NUMBERS = 6
 
 
 def traced(
     model: Any,
-    run: Callable[[], Found],
-    numbers: Callable[[Found], Tensor],
+    run: Callable[[], Result],
+    numbers: Callable[[Result], Tensor],
     when: Callable[[], str],
-) -> Found:
-    """What ``run()`` returns; if the modules of the user's own led it to ``numbers`` that are not finite, an error names one.
+) -> Result:
+    """What ``run()`` returns, or an error that names the module whose numbers are not finite.
 
-    What is finite costs one look at the result. Only where it is not, or where the algebra broke down before, is all run
-    once more, with a look at what every module returns.
+    What is finite costs one look at the result. Only where it is not, or where the algebra broke
+    down before, is all run once more, with a look at what every module returns.
 
     Parameters
     ----------
@@ -43,12 +47,13 @@ def traced(
     Raises
     ------
     ValueError
-        If a module returned numbers that are not finite, the model's parameters are not, or its algebra breaks down.
+        If a module returned numbers that are not finite, the model's parameters are not, or its
+        algebra breaks down.
     """
     with suppress(torch.linalg.LinAlgError, ValueError):
-        found = run()
-        if not model.own or bool(numbers(found).isfinite().all()):
-            return found
+        result = run()
+        if not model.own or _is_finite(numbers(result)):
+            return result
     moment = when()
     _check_parameters(model, moment)
     model.suspected = moment
@@ -56,62 +61,32 @@ def traced(
         return run()
     except torch.linalg.LinAlgError as error:
         raise ValueError(
-            f"{moment}, the model's numbers have grown beyond what can be computed with; lower training.learning_rate"
+            f"{moment}, the model's numbers have grown beyond what can be computed with; "
+            "lower training.learning_rate"
         ) from error
     finally:
         model.suspected = None
 
 
-def check_finite(setting: str, found: Any, given: tuple[Tensor | None, ...], when: str) -> None:
-    """Raise a ValueError if the module ``setting`` made numbers that are not finite of numbers that are.
+def check_finite(setting: str, output: Any, arguments: Arguments, when: str) -> None:
+    """Raise a ValueError if a module made numbers that are not finite of numbers that are.
 
     Of a drift, the slope in the state counts as well: the guide of the posterior is made of it.
     """
-    parts = [p for p in (found if isinstance(found, tuple) else (found,)) if _has_rows(p, given)]
-    if not all(_finite(x) for x in given if x is not None):
+    if not all(_is_finite(x) for x in arguments if x is not None):
         return
+    parts = output if isinstance(output, tuple) else (output,)
+    parts = [part for part in parts if _has_rows(part, arguments)]
     for part in parts:
-        if not _finite(part):
+        if not _is_finite(part):
             raise ValueError(
-                f"{setting} returned NaN or infinity {when}{_place(setting, part, given)}, though all it was given is finite. "
-                "Look in it for a division by 0, and for roots, logarithms and powers of what they cannot take; "
-                "where a path ran away, take shorter steps or a drift that turns back"
+                f"{setting} returned NaN or infinity {when}{_place(setting, part, arguments)}, "
+                "though all its arguments are finite. Look in it for a division by 0, and for "
+                "roots, logarithms and powers of what they cannot take; where a path ran away, "
+                "take shorter steps or a drift that turns back"
             )
-    if (
-        setting == "drift"
-        and parts
-        and given[1] is not None
-        and parts[0].requires_grad
-        and given[1].requires_grad
-    ):
-        (slope,) = torch.autograd.grad(
-            parts[0].sum(), given[1], retain_graph=True, allow_unused=True
-        )
-        if slope is not None and not _finite(slope):
-            raise ValueError(
-                f"{setting} has a slope of NaN or infinity {when}{_place(setting, slope, given)}, though it is finite there. "
-                "A branch that torch.where does not take counts too: clamp what goes into its root, logarithm or division"
-            )
-
-
-def _place(setting: str, found: Tensor, given: tuple[Tensor | None, ...]) -> str:
-    """How many rows are not finite, and what the first of them was asked."""
-    bad = ~found.isfinite().reshape(len(found), -1).all(1)
-    names = _ARGUMENTS.get(setting, ())
-    pairs = [(name, x) for name, x in zip(names, given, strict=False) if x is not None]
-    at = ", ".join(f"{name} = {_text(x[bad][0])}" for name, x in pairs)
-    return f" in {int(bad.sum())} of {len(bad)} rows{f', at {at}' if at else ''}"
-
-
-def _check_parameters(model: Any, when: str) -> None:
-    if all(_finite(p) for p in model.parameters()):
-        return
-    names = " or ".join(sorted(map(setting_of, model.own)))
-    own = f", or see where {names} has no finite gradient: a root at 0, for one" if names else ""
-    raise ValueError(
-        f"parameters are no longer finite {when}: the step before was too long, or its gradient not finite. "
-        f"Lower training.learning_rate{own}"
-    )
+    if setting == "drift" and parts:
+        _check_slope(parts[0], arguments, when)
 
 
 def setting_of(name: str) -> str:
@@ -119,21 +94,61 @@ def setting_of(name: str) -> str:
     return "diffusion" if name == "amplitude" else name
 
 
-def _has_rows(part: Any, given: tuple[Tensor | None, ...]) -> bool:
-    """Whether something has a row for every row of what was given; what has not is refused for its shape."""
-    return (
-        isinstance(part, Tensor)
-        and part.ndim > 0
-        and given[0] is not None
-        and len(part) == len(given[0])
+def _check_slope(value: Tensor, arguments: Arguments, when: str) -> None:
+    x = arguments[1]
+    if x is None or not (value.requires_grad and x.requires_grad):
+        return
+    (slope,) = torch.autograd.grad(value.sum(), x, retain_graph=True, allow_unused=True)
+    if slope is not None and not _is_finite(slope):
+        raise ValueError(
+            f"drift has a slope of NaN or infinity {when}{_place('drift', slope, arguments)}, "
+            "though it is finite there. A branch that torch.where does not take counts too: clamp "
+            "what goes into its root, logarithm or division"
+        )
+
+
+def _place(setting: str, output: Tensor, arguments: Arguments) -> str:
+    """How many rows are not finite, and the arguments of the first of them."""
+    is_bad = ~output.isfinite().reshape(len(output), -1).all(1)
+    place = f" in {int(is_bad.sum())} of {len(is_bad)} rows"
+    texts = []
+    for name, x in zip(_SHOWN_ARGUMENTS.get(setting, ()), arguments, strict=False):
+        if x is not None:
+            texts.append(f"{name} = {_text(x[is_bad][0])}")
+    if texts:
+        place += f", at {', '.join(texts)}"
+    return place
+
+
+def _check_parameters(model: Any, when: str) -> None:
+    if all(_is_finite(p) for p in model.parameters()):
+        return
+    names = " or ".join(sorted(setting_of(name) for name in model.own))
+    hint = ""
+    if names:
+        hint = f", or see where {names} has no finite gradient: a root at 0, for one"
+    raise ValueError(
+        f"parameters are no longer finite {when}: the step before was too long, or its gradient "
+        f"not finite. Lower training.learning_rate{hint}"
     )
 
 
-def _finite(x: Tensor) -> bool:
+def _has_rows(part: Any, arguments: Arguments) -> bool:
+    """Whether there is a row for every row of the arguments; else its shape is refused later."""
+    first = arguments[0]
+    if first is None or not isinstance(part, Tensor) or part.ndim == 0:
+        return False
+    return len(part) == len(first)
+
+
+def _is_finite(x: Tensor) -> bool:
     return bool(x.isfinite().all())
 
 
 def _text(x: Tensor) -> str:
-    numbers = [f"{value:.4g}" for value in x.flatten()[:_SHOWN].tolist()]
-    more = ", …" if x.numel() > _SHOWN else ""
-    return f"[{', '.join(numbers)}{more}]" if x.ndim else numbers[0]
+    numbers = [f"{value:.4g}" for value in x.flatten()[:_SHOWN_NUMBERS].tolist()]
+    if x.ndim == 0:
+        return numbers[0]
+    if x.numel() > _SHOWN_NUMBERS:
+        numbers.append("…")
+    return f"[{', '.join(numbers)}]"

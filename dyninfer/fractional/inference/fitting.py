@@ -1,25 +1,26 @@
-"""Training of a nonlinear model: batches of paths or of windows of them, and where the networks begin."""
+"""Training of a nonlinear model: batches of paths or of windows of them."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from dyninfer.fractional.inference.likelihood import maximise
+from dyninfer.fractional.inference.beginning import begin
 from dyninfer.fractional.inference.neural import NeuralModel
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
+from dyninfer.fractional.settings import Variational
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.random import stream
+from dyninfer.learning.run import Run
 from dyninfer.learning.training import Result, Training, train
 
-_BEGIN_PATHS, _BEGIN_STEPS, _BEGIN_NUMBERS = 16, 15, 20_000
-_PACE = 5.0  # of index, scale, rate and noise: the bound is flat where they make up for each other
-_AXES_NUMBERS = 4_000_000  # of which principal axes take a second
+# Pace of index, scale, rate and noise: the bound is flat where they make up for each other.
+_PRIOR_PACE = 5.0
 
 
 def default_training() -> Training:
@@ -44,41 +45,39 @@ class Batch(NamedTuple):
 
 
 class BoundObjective(Objective):
-    """Minus the evidence lower bound per observed number, for :func:`dyninfer.learning.training.train`.
+    """Minus the evidence lower bound per observed value.
 
     Parameters
     ----------
     prior : LinearPrior
         Kept within its bounds.
-    series, held_out : Series
-        Standardised; ``held_out`` may be None.
-    n_samples : int
-        Draws of every path.
-    window : int, optional
-        Times of the random windows that are taken from the paths; None takes whole paths.
-    grow : int
-        Steps over which windows grow to whole paths; 0 keeps them.
-    anneal : int
-        Steps over which the divergence from the prior comes to count fully.
+    series : Series
+        Standardised.
+    settings : Variational
+        Its ``n_samples``, ``window``, ``grow`` and ``anneal`` count here.
+    validation_set : Series, optional
+    seed : int
+        Of the noise of every validation.
     """
 
     def __init__(
         self,
         prior: LinearPrior,
         series: Series,
-        held_out: Series | None,
-        n_samples: int,
-        window: int | None,
-        grow: int,
-        anneal: int,
-        seed: int,
+        settings: Variational,
+        validation_set: Series | None = None,
+        seed: int = 0,
     ):
-        self.series, self.held_out, self.n_samples, self.seed = series, held_out, n_samples, seed
-        self.whole = series.times.shape[1]
-        self.window = self.whole if window is None else min(window, self.whole)
-        self.prior, self.grow, self.anneal, self.step = prior, grow, anneal, 0
-        seen = series.mask.expand_as(series.values).any(-1)
-        self.lengths = (seen * torch.arange(1, seen.shape[1] + 1, device=seen.device)).amax(1)
+        self.prior = prior
+        self.series = series
+        self.settings = settings
+        self.validation_set = validation_set
+        self.seed = seed
+        self.step = 0
+        self.longest = series.times.shape[1]
+        self.shortest = min(settings.window or self.longest, self.longest)
+        numbers = torch.arange(1, self.longest + 1, device=series.times.device)
+        self.lengths = (series.is_observed * numbers).amax(1)
 
     def batch(self, n: int, generator: torch.Generator) -> Batch:
         """Draw paths without replacement, and a window of each."""
@@ -89,48 +88,35 @@ class BoundObjective(Objective):
         seed = torch.randint(2**62, (len(rows),), generator=generator, device=device)
         return Batch(rows, (share * room).long(), seed)
 
-    def _length(self) -> int:
-        """Times of a window in this step."""
-        done = min(1.0, self.step / self.grow) if self.grow else 0.0
-        return self.window + round(done * (self.whole - self.window))
-
-    def loss(self, model: Any, batch: Batch) -> dict[str, Tensor]:
-        """The loss, with the fit and the divergence it is made of, per observed number."""
-        part, length = self.series[batch.rows], self._length()
-        if length < self.whole:
-            part = self.series.window(batch.rows, batch.start, length)
-        guided, _ = model.guided(part, self.n_samples, int(batch.seed[0]))
-        count = part.mask.expand_as(part.values).sum()
-        fit, divergence = (
-            guided.fits.mean(0).sum() / count,
-            -guided.path_weights.mean(0).sum() / count,
-        )
-        share = 1.0 if not self.anneal else min(1.0, (self.step + 1) / self.anneal)
+    def loss(self, process: Any, batch: Batch) -> dict[str, Tensor]:
+        """The loss, with the fit and the divergence it is made of, per observed value."""
+        length = self._length()
+        if length < self.longest:
+            series = self.series.window(batch.rows, batch.start, length)
+        else:
+            series = self.series[batch.rows]
+        guided, _ = process.guided(series, self.settings.n_samples, int(batch.seed[0]))
+        count = series.full_mask.sum()
+        fit = guided.fits.mean(0).sum() / count
+        divergence = -guided.path_weights.mean(0).sum() / count
         return {
-            "loss": share * divergence - fit,
+            "loss": self._annealed() * divergence - fit,
             "fit": fit,
             "divergence": divergence,
-            "hurst": model.prior.hurst.mean(),
+            "hurst": process.prior.hurst.mean(),
         }
 
-    @torch.no_grad()
     def observe(self, batch: Batch, terms: dict[str, Tensor]) -> None:
         """Count the step, and keep the prior's parameters where they may be."""
         self.step += 1
-        for name, (low, high) in self.prior.bounds().items():
-            parameter = getattr(self.prior, name, None)
-            if parameter is not None and parameter.requires_grad:
-                parameter.clamp_(low, high)
+        self.prior.clamp()
 
-    @torch.no_grad()
-    def validation(self, model: Any) -> float | None:
-        """Minus the bound of held-out paths per observed number, with the same noise every time."""
-        if self.held_out is None:
+    def validation(self, process: Any) -> float | None:
+        """Minus the bound of the validation set per observed value, with the same noise every time."""
+        if self.validation_set is None:
             return None
-        weights = model.log_weights(self.held_out, self.n_samples, self.seed)
-        return -float(
-            weights.mean(0).sum() / self.held_out.mask.expand_as(self.held_out.values).sum()
-        )
+        weights = process.log_weights(self.validation_set, self.settings.n_samples, self.seed)
+        return -float(weights.mean(0).sum()) / self.validation_set.count
 
     def state(self) -> dict[str, Tensor]:
         """The number of steps."""
@@ -140,80 +126,52 @@ class BoundObjective(Objective):
         """Undo :meth:`state`."""
         self.step = int(state["step"])
 
+    def _length(self) -> int:
+        """Times of a window in this step."""
+        if not self.settings.grow:
+            return self.shortest
+        share = min(1.0, self.step / self.settings.grow)
+        return self.shortest + round(share * (self.longest - self.shortest))
+
+    def _annealed(self) -> float:
+        """Weight of the divergence in this step."""
+        if not self.settings.anneal:
+            return 1.0
+        return min(1.0, (self.step + 1) / self.settings.anneal)
+
 
 def fit_by_bound(
-    model: NeuralModel,
-    series: Series,
-    settings: Training,
-    *,
-    n_samples: int,
-    window: int | None,
-    grow: int,
-    anneal: int,
-    seed: int,
-    checkpoint: str | Path | None,
-    resume: bool,
-    progress: bool,
-    identity: dict[str, str],
+    model: NeuralModel, series: Series, settings: Variational, training: Training, run: Run
 ) -> Result:
-    """Train a model in place, on the device of the settings; it ends on the CPU. See :func:`dyninfer.learning.training.train`."""
-    device = pick_device(settings.device)
-    order = torch.randperm(len(series), generator=torch.Generator().manual_seed(seed))
-    n_held = math.ceil(settings.validation_fraction * len(series)) if len(series) > 1 else 0
-    learned, held_out = (
-        series[order[n_held:]],
-        series[order[:n_held]].to(device) if n_held else None,
-    )
-    begin(model, learned)
-    objective = BoundObjective(
-        model.to(device).prior, learned.to(device), held_out, n_samples, window, grow, anneal, seed
-    )
+    """Train a model in place, on the device of the training; it ends on the CPU."""
+    device = pick_device(training.device)
+    series, validation_set = _split(series, training.validation_fraction, run.seed)
+    begin(model, series)
+    model.to(device)
+    if validation_set is not None:
+        validation_set = validation_set.to(device)
+    objective = BoundObjective(model.prior, series.to(device), settings, validation_set, run.seed)
+    # Of latent states, the readout makes up for scale and noise: their pace gains nothing.
+    paces = {} if model.latent else {"prior.": _PRIOR_PACE}
     result = train(
         model,
         objective,
-        settings,
-        seed=seed,
-        checkpoint=checkpoint,
-        resume=resume,
-        progress=progress,
-        identity=identity,
-        paces={} if model.latent else {"prior.": _PACE},
+        training,
+        seed=run.seed,
+        checkpoint=run.checkpoint,
+        resume=run.resume,
+        progress=run.progress,
+        identity=run.identity,
+        paces=paces,
     )
     model.cpu()
     return result
 
 
-def begin(model: NeuralModel, series: Series) -> None:
-    """Start a model at the linear one: of a few paths by exact likelihood, of latent states by principal axes."""
-    if model.latent:
-        _begin_latent(model, series)
-    else:
-        few = series[torch.arange(min(len(series), _BEGIN_PATHS))]
-        if few.values.numel() <= _BEGIN_NUMBERS:
-            maximise(model.prior, few, _BEGIN_STEPS)
-
-
-def _begin_latent(model: NeuralModel, series: Series) -> None:
-    """Principal axes scaled to unit variance; amplitude and noise from their scores' moves and from what is left."""
-    few = max(_BEGIN_PATHS, _AXES_NUMBERS // (series.times.shape[1] * series.values.shape[-1]))
-    series = series[torch.arange(min(few, len(series)))]
-    seen = series.mask.expand_as(series.values)
-    rows = series.values[seen.any(-1)]
-    centre, d = rows.mean(0), model.prior.n_states
-    _, singular, axes = torch.linalg.svd(rows - centre, full_matrices=False)
-    d_found = min(d, len(singular))
-    deviation = (singular[:d_found] / len(rows) ** 0.5).clamp_min(1e-3)
-    loading = rows.new_zeros(rows.shape[1], d)
-    loading[:, :d_found] = axes[:d_found].T * deviation
-    scores = (series.values - centre) @ torch.linalg.pinv(loading).T
-    both = (seen.any(-1)[:, 1:] & seen.any(-1)[:, :-1]).unsqueeze(-1)
-    moves = (scores.diff(dim=1).square() * both).sum((0, 1)) / both.sum().clamp_min(1)
-    rest = (rows - centre - ((rows - centre) @ torch.linalg.pinv(loading).T) @ loading.T).std(0)
-    with torch.no_grad():
-        if model.prior.log_amplitude.requires_grad:
-            model.prior.log_amplitude.copy_(0.5 * moves.clamp(1e-4, 1.0).log())
-        if model.prior.log_noise.requires_grad:
-            # A posterior that has seen the beginning alone leaves much to the noise at first.
-            least = 0.1 if model.read_first is None else 0.7
-            model.prior.log_noise.copy_(rest.clamp(least, 1.0).log())
-    model.begin(loading, centre)
+def _split(series: Series, fraction: float, seed: int) -> tuple[Series, Series | None]:
+    """Paths to learn from, and to validate on; of a single path nothing is set aside."""
+    n_validation = math.ceil(fraction * len(series)) if len(series) > 1 else 0
+    if n_validation == 0:
+        return series, None
+    order = torch.randperm(len(series), generator=stream(seed, "validation paths"))
+    return series[order[n_validation:]], series[order[:n_validation]]

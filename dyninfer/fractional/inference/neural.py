@@ -1,15 +1,24 @@
-"""A model with networks: its drift, amplitude, decoder, encoder and control, and the bound of what is seen."""
+"""A model with networks: its drift, amplitude, decoder, encoder and control, and its bound."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dyninfer.fractional.inference.bound import Guided, guided_paths, normal_fit
+from dyninfer.fractional.inference.bound import (
+    Control,
+    Equation,
+    Guided,
+    Readout,
+    guided_paths,
+    normal_fit,
+)
 from dyninfer.fractional.inference.encoder import Encoding, RecurrentEncoder
 from dyninfer.fractional.inference.finite import check_finite, setting_of, traced
 from dyninfer.fractional.inference.guide import PseudoObservations
@@ -19,17 +28,22 @@ from dyninfer.fractional.inference.modules import (
     ResidualControl,
     StateDrift,
     call,
+    perceptron,
     shaped,
 )
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
-from dyninfer.learning.random import mix64
+from dyninfer.learning.random import subseed
+from dyninfer.learning.scaling import Scaling
 
-_NUMBERS = 2_000_000  # normals drawn at once outside training
+# Normals that are drawn at once outside training: 16 MB, and some copies.
+_NUMBERS = 2_000_000
+# A pseudo-observation that is surer than this would make the filter singular.
+_LARGEST_LOG_PRECISION = 20
 
 
 class Parts(NamedTuple):
-    """Which networks a model has: a name of ours, a module or function of the user's, or None where there is none.
+    """Which networks a model has: "network", a module or function of the user's, or None.
 
     See :class:`dyninfer.FractionalSDE` for their inputs and outputs.
     """
@@ -41,136 +55,167 @@ class Parts(NamedTuple):
     control: Any = "network"
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of a nonlinear model, and the units of its data.
+
+    Attributes
+    ----------
+    n_features : int
+    latent : bool
+        Whether the observations are decoded from the state, and the guide led by an encoder's
+        pseudo-observations.
+    content_dim : int
+        Numbers that stay the same along a path.
+    width, depth : int
+        Units and hidden layers of the networks.
+    n_steps : int
+        Steps between two observations.
+    read_first : int, optional
+        How many observations of a path encoder and guide may read.
+    begin, horizon : float
+        First time of the data, and the length of the longest path.
+    scaling : Scaling, optional
+        Units of the state, in which the user's own fields are evaluated; None is standardised ones.
+    """
+
+    n_features: int
+    latent: bool = False
+    content_dim: int = 0
+    width: int = 64
+    depth: int = 2
+    n_steps: int = 2
+    read_first: int | None = None
+    begin: float = 0.0
+    horizon: float = 1.0
+    scaling: Scaling | None = None
+
+
 class NeuralModel(nn.Module):
-    """``dX = [a − θ X + f(t, X)] dt + σ g(t, X) ∘ dB̂``, decoded and encoded by networks; all standardised.
+    """``dX = [a − θ X + f(t, X)] dt + σ g(t, X) ∘ dB̂``, with networks; all standardised.
 
     Parameters
     ----------
     prior : LinearPrior
-        The linear part, with the noise of what is seen.
-    n_features : int
+        The linear part, with the noise of the observations.
     parts : Parts
-    latent : bool
-        Whether what is seen is decoded from the state, and the guide led by an encoder's pseudo-observations.
-    content_dim, width, depth, n_steps : int
-    read_first : int, optional
-        How many observations of a path encoder and guide may see.
-    span : (float, float)
-        First time, and the horizon.
-    units : (Tensor, Tensor)
-        Shift and scale of the state in the user's units, in which the user's own fields are asked; 0 and 1 if latent.
+    layout : Layout
     """
 
-    shift: Tensor
-    scale: Tensor
+    needs_steps = True
 
-    def __init__(
-        self,
-        prior: LinearPrior,
-        n_features: int,
-        parts: Parts,
-        *,
-        latent: bool,
-        content_dim: int,
-        width: int,
-        depth: int,
-        n_steps: int,
-        read_first: int | None,
-        span: tuple[float, float],
-        units: tuple[Tensor, Tensor],
-    ):
+    def __init__(self, prior: LinearPrior, parts: Parts, layout: Layout):
         super().__init__()
-        self.prior, self.latent, self.n_steps = prior, latent, n_steps
-        self.read_first, self.content_dim = read_first, content_dim
-        self.begins, self.n_features = span[0], n_features
-        self.begun = torch.tensor(
-            0
-        )  # steps of training; a number would be compiled anew in every step
-        self.suspected: str | None = None  # when, while modules are searched for what is not finite
-        self.register_buffer("shift", units[0])
-        self.register_buffer("scale", units[1])
-        d, memory = prior.n_states, int((prior.noise.nodes > 0).sum())
+        self.prior = prior
+        self.layout = layout
+        self.latent = layout.latent
+        self.content_dim = layout.content_dim
+        # A tensor: torch.compile would compile a number anew in every step.
+        self.n_updates = torch.tensor(0)
+        # When, while modules are searched for what is not finite.
+        self.suspected: str | None = None
+        self.scaling = layout.scaling or unit_scaling(prior.n_states)
         self.own = {name for name, part in parts._asdict().items() if callable(part)}
-        reads = latent or parts.control is not None
-        unit = (prior.tau * span[1]) ** 0.5  # of time: between the typical gap and the horizon
-        made: dict[str, Any] = {
-            "drift": lambda: StateDrift(d, width, depth, unit),
-            "amplitude": lambda: CoordinateAmplitude(d, width),
-            "encoder": lambda: RecurrentEncoder(
-                n_features, d if latent else 0, content_dim, width, prior.tau
-            ),
-            "decoder": lambda: Decoder(
-                d, n_features, content_dim, width, depth, parts.decoder == "linear"
-            ),
-        }
-        for name, build in made.items():
-            part = getattr(parts, name)
-            wanted = (
-                part is not None and (name != "encoder" or reads) and (name != "decoder" or latent)
-            )
-            self._keep(name, part, build if wanted else None)
-        context = getattr(self.encoder, "n_context", None) if reads else None
-        if parts.control == "network" and context is None:
+        self._add_parts(parts)
+
+    def _add_parts(self, parts: Parts) -> None:
+        layout = self.layout
+        d = self.prior.n_states
+        size = {"width": layout.width, "depth": layout.depth}
+        # A unit of time between the typical gap and the horizon suits drifts of either scale.
+        unit = (self.prior.tau * layout.horizon) ** 0.5
+        self.drift = _part(parts.drift, partial(StateDrift, d, unit=unit, **size))
+        self.amplitude = _part(parts.amplitude, partial(CoordinateAmplitude, d, layout.width))
+        self.encoder = None
+        if layout.latent or parts.control is not None:
+            self.encoder = _part(parts.encoder, self._new_encoder)
+        self.decoder = None
+        if layout.latent:
+            is_linear = parts.decoder == "linear"
+            self.decoder = _part(parts.decoder, partial(self._new_decoder, is_linear))
+        n_context = getattr(self.encoder, "n_context", None)
+        if parts.control == "network" and n_context is None:
             raise ValueError(
-                "encoder must say the length of its context: give it an attribute n_context, or set control=None"
+                "encoder must say the length of its context: give it an attribute n_context, "
+                "or set control=None"
             )
-        self._keep(
-            "control",
-            parts.control,
-            None
-            if parts.control is None
-            else lambda: ResidualControl(d, memory, context or 0, width, depth, span[1], unit),
+        sizes = d, self.prior.n_memory, n_context or 0
+        control = partial(ResidualControl, *sizes, horizon=layout.horizon, unit=unit, **size)
+        self.control = _part(parts.control, control)
+
+    def _new_encoder(self) -> RecurrentEncoder:
+        layout = self.layout
+        n_states = self.prior.n_states if layout.latent else 0
+        return RecurrentEncoder(
+            layout.n_features,
+            n_states,
+            layout.content_dim,
+            layout.width,
+            self.prior.tau,
         )
 
-    def _keep(self, name: str, part: Any, build: Any) -> None:
-        """Own a copy of the user's module, or a network in its place, or nothing."""
-        if build is None:
-            setattr(self, name, None)
-        elif name in self.own:
-            setattr(self, name, copy.deepcopy(part) if isinstance(part, nn.Module) else part)
-        else:
-            setattr(self, name, build())
+    def _new_decoder(self, is_linear: bool) -> Decoder:
+        layout = self.layout
+        n_inputs = self.prior.n_states + layout.content_dim
+        line = nn.Linear(n_inputs, layout.n_features)
+        if is_linear:
+            return Decoder(line)
+        return Decoder(line, perceptron(n_inputs, layout.n_features, layout.width, layout.depth))
 
     def in_precision(self, dtype: torch.dtype) -> NeuralModel:
-        """Our own networks in another number format; the linear part stays in float64, the user's modules as they are."""
+        """Our own networks in another number format.
+
+        The linear part stays in float64, the user's modules as they are.
+        """
         for name, module in self.named_children():
             if name != "prior" and name not in self.own:
                 module.to(dtype)
         return self
 
     def begin(self, axes: Tensor, centre: Tensor) -> None:
-        """Start encoder and decoder from a linear readout: ``axes`` ``(F, d)`` and ``centre`` ``(F,)``."""
+        """Start encoder and decoder from a linear readout: ``axes (F, d)`` and ``centre (F,)``."""
         if isinstance(self.encoder, RecurrentEncoder):
-            self.encoder.begin(axes, (2 * self.prior.log_noise.detach()).exp())
+            variance = (2 * self.prior.log_noise.detach()).exp()
+            self.encoder.begin(axes, variance)
         if isinstance(self.decoder, Decoder):
             self.decoder.begin(axes, centre)
 
-    def field(self, name: str, t: Tensor, x: Tensor) -> Tensor:
-        """A standardised field of the name ``drift`` (beside the linear one) or ``amplitude``."""
-        if name not in self.own:
-            return self._ask(name, t, x)
-        found = shaped(setting_of(name), self._ask(name, t, self.shift + self.scale * x), x.shape)
-        return found / self.scale if name == "drift" else found
+    @property
+    def equation(self) -> Equation:
+        """The equation with the fields that stand beside its linear part."""
+        return Equation(
+            self.prior,
+            None if self.drift is None else partial(self.field, "drift"),
+            None if self.amplitude is None else partial(self.field, "amplitude"),
+        )
 
-    def _ask(self, name: str, *arguments: Tensor | None) -> Any:
-        """What a module returns."""
-        found = call(getattr(self, name), *arguments)
-        if self.suspected is not None and name in self.own:
-            check_finite(setting_of(name), found, arguments, self.suspected)
-        return found
+    def field(self, name: str, t: Tensor, x: Tensor) -> Tensor:
+        """A standardised field: "drift", beside the linear one, or "amplitude"."""
+        if name not in self.own:
+            return self._evaluate(name, t, x)
+        value = self._evaluate(name, t, self.scaling.user_states(x))
+        value = shaped(setting_of(name), value, x.shape)
+        return self.scaling.velocities(value) if name == "drift" else value
 
     def whole_drift(self, t: Tensor, x: Tensor) -> Tensor:
         """``a − θ x + f(t, x)``."""
-        line = self.prior.drift(t, x)
-        return line if self.drift is None else line + self.field("drift", t, x)
+        linear = self.prior.drift(t, x)
+        if self.drift is None:
+            return linear
+        return linear + self.field("drift", t, x)
 
     def whole_amplitude(self, t: Tensor, x: Tensor) -> Tensor:
         """``σ g(t, x)``."""
         scale = self.prior.scale.expand_as(x)
-        return scale if self.amplitude is None else scale * self.field("amplitude", t, x)
+        if self.amplitude is None:
+            return scale
+        return scale * self.field("amplitude", t, x)
 
     def decode(self, x: Tensor, content: Tensor | None = None) -> Tensor:
-        """Means of what is seen of states ``(..., P, L, d)``, of paths with content ``(P, c)``: ``(..., P, L, F)``."""
+        """Means of the observations ``(..., P, L, F)`` at states ``(..., P, L, d)``.
+
+        ``content`` ``(P, c)`` is that of the paths.
+        """
         if not self.latent:
             return x
         lead = x.shape[:-1]
@@ -178,9 +223,8 @@ class NeuralModel(nn.Module):
         if content is not None:
             rows = content.unsqueeze(1).expand(*lead, content.shape[-1]).flatten(0, -2)
         x = x.flatten(0, -2)
-        return shaped(
-            "decoder", self._ask("decoder", x, rows), (len(x), self.n_features)
-        ).unflatten(0, lead)
+        means = self._evaluate("decoder", x, rows)
+        return shaped("decoder", means, (len(x), self.layout.n_features)).unflatten(0, lead)
 
     def encode(self, series: Series) -> Encoding | None:
         """What the encoder reads of the observations themselves, without further times."""
@@ -188,27 +232,26 @@ class NeuralModel(nn.Module):
             return None
         readable = self._readable(series)
         rows = series.placed.unsqueeze(-1).expand(-1, -1, series.values.shape[-1])
-        values, mask = (readable.values.gather(1, rows), self._masks(readable).gather(1, rows))
+        values = readable.values.gather(1, rows)
+        mask = readable.full_mask.gather(1, rows).double()
         times = series.times.gather(1, series.placed)
         if "encoder" not in self.own:
-            return self._ask("encoder", values, mask.double(), times - self.begins)
-        found = Encoding(*self._ask("encoder", values, mask.double(), times))
-        if self.latent:
-            wanted = (*times.shape, self.prior.n_states)
-            shaped("the encoder's mean", found.mean, wanted)
-            shaped("the encoder's log_variance", found.log_variance, wanted)
-        if "control" not in self.own and self.control is not None:
-            size: Any = getattr(self.encoder, "n_context", None)
-            shaped("the encoder's context", found.context, (*times.shape, size))
-        if self.content_dim:
-            shaped("the encoder's content", found.content, (len(times), self.content_dim))
-        return found
+            return self._evaluate("encoder", values, mask, times - self.layout.begin)
+        encoding = Encoding(*self._evaluate("encoder", values, mask, times))
+        self._check_encoding(encoding, times.shape)
+        return encoding
+
+    def content(self, series: Series) -> Tensor | None:
+        """What stays the same along the paths, ``(P, content_dim)``."""
+        encoding = self.encode(series)
+        return None if encoding is None else encoding.content
 
     def steer(self, t: Tensor, x: Tensor, *others: Tensor) -> Tensor:
-        """Residual control; our own counts times from the first of the data, which single precision may not tell apart."""
-        if "control" not in self.own:
-            return self._ask("control", t - self.begins, x, *others)
-        return shaped("control", self._ask("control", t, x, *others), x.shape)
+        """Residual control."""
+        if "control" in self.own:
+            return shaped("control", self._evaluate("control", t, x, *others), x.shape)
+        # Counted from the first of the data: single precision may not tell times apart.
+        return self._evaluate("control", t - self.layout.begin, x, *others)
 
     def guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
         """Draws near the posterior with their weights, and the content of the paths.
@@ -219,116 +262,148 @@ class NeuralModel(nn.Module):
             If what a module of the user's own returns is not finite, or parameters are no longer.
         """
         if self.training and torch.is_grad_enabled():
-            self.begun = self.begun + 1
+            self.n_updates = self.n_updates + 1
         return traced(
             self,
             lambda: self._guided(series, n_samples, seed),
-            lambda found: found[0].log_weights,
-            lambda: (
-                f"in step {int(self.begun)} of this run of training"
-                if self.training
-                else "in draws of the posterior"
-            ),
+            lambda result: result[0].log_weights,
+            self._moment,
         )
-
-    def _guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
-        read, readable = self.encode(series), self._readable(series)
-        context = (
-            None if read is None or self.control is None else self._spread(series, read.context)
-        )
-        content = None if read is None else read.content
-
-        def likelihood(x: Tensor) -> Tensor:
-            return normal_fit(self.prior, series, self.decode(x, content))
-
-        guided = guided_paths(
-            self.prior,
-            series,
-            n_samples,
-            extra_drift=None if self.drift is None else lambda t, x: self.field("drift", t, x),
-            amplitude=None
-            if self.amplitude is None
-            else lambda t, x: self.field("amplitude", t, x),
-            residual=None if self.control is None else self.steer,
-            pseudo=self._pseudo(readable, read),
-            likelihood=likelihood,
-            context=context,
-            rests=None if self.read_first is not None else _last_seen(series),
-            n_steps=self.n_steps,
-            seed=seed,
-        )
-        return guided, content
-
-    def pieces(self, series: Series, n_samples: int) -> list[Tensor]:
-        """Numbers of paths that are drawn together outside training."""
-        widest = max(
-            self.n_steps * self.prior.n_states * 8, series.values.shape[-1]
-        )  # of a draw, at a time
-        size = n_samples * series.times.shape[1] * widest
-        return list(torch.arange(len(series)).split(max(1, _NUMBERS // size)))
 
     @torch.no_grad()
     def draw(self, series: Series, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Posterior states ``(n_samples, P, L, d)`` and what would be seen of them ``(n_samples, P, L, F)``."""
-        states, means = [], []
+        """Posterior states ``(n_samples, P, L, d)``, and their readout ``(n_samples, P, L, F)``."""
+        states = []
+        means = []
         for k, rows in enumerate(self.pieces(series, n_samples)):
-            found, content = self.guided(series[rows], n_samples, _seed(seed, k))
-            states.append(found.states)
-            means.append(self.decode(found.states, content))
+            guided, content = self.guided(series[rows], n_samples, subseed(seed, "piece", k))
+            states.append(guided.states)
+            means.append(self.decode(guided.states, content))
         return torch.cat(states, dim=1), torch.cat(means, dim=1)
 
     @torch.no_grad()
     def log_weights(self, series: Series, n_samples: int, seed: int) -> Tensor:
         """``log p(o, path) − log q(path)`` of draws, ``(n_samples, P)``."""
-        pieces = self.pieces(series, n_samples)
-        return torch.cat(
-            [
-                self.guided(series[rows], n_samples, _seed(seed, k))[0].log_weights
-                for k, rows in enumerate(pieces)
-            ],
-            dim=1,
-        )
+        weights = []
+        for k, rows in enumerate(self.pieces(series, n_samples)):
+            guided, _ = self.guided(series[rows], n_samples, subseed(seed, "piece", k))
+            weights.append(guided.log_weights)
+        return torch.cat(weights, dim=1)
 
-    def _masks(self, series: Series) -> Tensor:
-        return series.mask.expand_as(series.values)
+    def pieces(self, series: Series, n_samples: int) -> list[Tensor]:
+        """Numbers of the paths that are drawn together outside training."""
+        n_normals = self.layout.n_steps * self.prior.n_states * 8
+        # What a draw needs at a time: normals of its steps, or what is decoded.
+        widest = max(n_normals, series.values.shape[-1])
+        per_path = n_samples * series.times.shape[1] * widest
+        return list(torch.arange(len(series)).split(max(1, _NUMBERS // per_path)))
+
+    def _guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
+        encoding = self.encode(series)
+        content = None if encoding is None else encoding.content
+        pseudo = self._pseudo_observations(series, encoding)
+
+        def likelihood(x: Tensor) -> Tensor:
+            return normal_fit(self.prior, series, self.decode(x, content))
+
+        guided = guided_paths(
+            self.equation,
+            series,
+            n_samples,
+            control=self._steering(series, encoding),
+            readout=Readout(pseudo, likelihood),
+            n_steps=self.layout.n_steps,
+            seed=seed,
+        )
+        return guided, content
+
+    def _steering(self, series: Series, encoding: Encoding | None) -> Control | None:
+        if self.control is None:
+            return None
+        context = None
+        if encoding is not None:
+            context = _at_all_times(series, encoding.context)
+        # After the last observation the prior goes on alone; but where only the first are read, the
+        # control carries the posterior on.
+        rests = _last_observed(series) if self.layout.read_first is None else None
+        return Control(self.steer, context, rests)
+
+    def _evaluate(self, name: str, *arguments: Tensor | None) -> Any:
+        """What a module returns."""
+        output = call(getattr(self, name), *arguments)
+        if self.suspected is not None and name in self.own:
+            check_finite(setting_of(name), output, arguments, self.suspected)
+        return output
+
+    def _moment(self) -> str:
+        if self.training:
+            return f"in step {int(self.n_updates)} of this run of training"
+        return "in draws of the posterior"
+
+    def _check_encoding(self, encoding: Encoding, shape: torch.Size) -> None:
+        if self.latent:
+            states = *shape, self.prior.n_states
+            shaped("the encoder's mean", encoding.mean, states)
+            shaped("the encoder's log_variance", encoding.log_variance, states)
+        if isinstance(self.control, ResidualControl):
+            n_context: Any = getattr(self.encoder, "n_context", None)
+            shaped("the encoder's context", encoding.context, (*shape, n_context))
+        if self.content_dim:
+            shaped("the encoder's content", encoding.content, (shape[0], self.content_dim))
 
     def _readable(self, series: Series) -> Series:
-        """The series with what encoder and guide may see of it."""
-        if self.read_first is None:
+        """The series with what encoder and guide may read of it."""
+        if self.layout.read_first is None:
             return series
-        limit = series.placed[:, min(self.read_first, series.placed.shape[1]) - 1]
+        last = min(self.layout.read_first, series.placed.shape[1]) - 1
+        limit = series.placed[:, last]
         at = torch.arange(series.times.shape[1], device=limit.device)
-        early = (at <= limit.unsqueeze(1)).unsqueeze(-1)
-        mask = series.mask & (early[:1] if bool((limit == limit[0]).all()) else early)
+        is_early = (at <= limit.unsqueeze(1)).unsqueeze(-1)
+        if bool((limit == limit[0]).all()):
+            is_early = is_early[:1]  # so that paths with one mask keep one
+        mask = series.mask & is_early
         return replace(series, values=series.values * mask, mask=mask)
 
-    def _pseudo(self, readable: Series, read: Encoding | None) -> PseudoObservations:
-        if not self.latent or read is None:
+    def _pseudo_observations(self, series: Series, encoding: Encoding | None) -> PseudoObservations:
+        readable = self._readable(series)
+        if not self.latent or encoding is None:
             return PseudoObservations.of(self.prior, readable)
-        seen = self._masks(readable).any(-1, keepdim=True)
-        rows = readable.placed.unsqueeze(-1).expand(-1, -1, read.mean.shape[-1])
-        blank = read.mean.new_zeros(*readable.times.shape, read.mean.shape[-1])
-        values = blank.scatter(1, rows, read.mean)
-        precision = blank.scatter(1, rows, (-read.log_variance).clamp(max=20).exp())
-        return PseudoObservations(values * seen, precision * seen)
-
-    def _spread(self, series: Series, context: Tensor) -> Tensor:
-        """Context at all times of a series: that of the observation before, at further ones."""
-        at = (
-            torch.arange(series.times.shape[1], device=context.device)
-            .expand(len(series), -1)
-            .contiguous()
-        )
-        before = torch.searchsorted(series.placed.contiguous(), at, right=True) - 1
-        return context.gather(
-            1, before.clamp_min(0).unsqueeze(-1).expand(-1, -1, context.shape[-1])
+        is_observed = readable.is_observed.unsqueeze(-1)
+        n_states = encoding.mean.shape[-1]
+        rows = readable.placed.unsqueeze(-1).expand(-1, -1, n_states)
+        blank = encoding.mean.new_zeros(*readable.times.shape, n_states)
+        precision = (-encoding.log_variance).clamp(max=_LARGEST_LOG_PRECISION).exp()
+        return PseudoObservations(
+            blank.scatter(1, rows, encoding.mean) * is_observed,
+            blank.scatter(1, rows, precision) * is_observed,
         )
 
 
-def _last_seen(series: Series) -> Tensor:
-    seen = series.mask.any(-1).expand(len(series), -1)
-    return torch.where(seen, series.times, -torch.inf).amax(1)
+def unit_scaling(n_states: int) -> Scaling:
+    """Units of states that have none of their own: 0 and 1."""
+    zeros = torch.zeros(n_states)
+    return Scaling(shift=zeros, scale=zeros + 1, start=0.0, duration=1.0, unit=1.0)
 
 
-def _seed(seed: int, piece: int) -> int:
-    return mix64(seed, piece) >> 1
+def _part(part: Any, build: Callable[[], nn.Module]) -> Any:
+    """A network of ours, a copy of the user's module, or nothing."""
+    if part is None:
+        return None
+    if not callable(part):
+        return build()
+    # The user's module is trained as a copy; a function is as it is.
+    return copy.deepcopy(part) if isinstance(part, nn.Module) else part
+
+
+def _at_all_times(series: Series, context: Tensor) -> Tensor:
+    """Context at all times of a series: at further ones, that of the observation before."""
+    at = torch.arange(series.times.shape[1], device=context.device)
+    at = at.expand(len(series), -1).contiguous()
+    before = torch.searchsorted(series.placed.contiguous(), at, right=True) - 1
+    rows = before.clamp_min(0).unsqueeze(-1).expand(-1, -1, context.shape[-1])
+    return context.gather(1, rows)
+
+
+def _last_observed(series: Series) -> Tensor:
+    """Time of the last observation of every path ``(P,)``."""
+    return torch.where(series.is_observed, series.times, -torch.inf).amax(1)

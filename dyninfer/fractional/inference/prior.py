@@ -1,4 +1,4 @@
-"""The linear part of a model with fractional noise: its parameters, its law, and how it is seen."""
+"""The linear part of a model with fractional noise: parameters, chain, and observations."""
 
 from __future__ import annotations
 
@@ -10,25 +10,36 @@ from torch import Tensor, nn
 
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.gaussian.chain import Observations, Start
-from dyninfer.fractional.gaussian.linear import stationary_memory, transitions
+from dyninfer.fractional.gaussian.linear import LinearEquation, stationary_memory, transitions
+from dyninfer.fractional.gaussian.matrices import identity
 from dyninfer.fractional.inference.series import Series
 
 LinearDrift = Literal["none", "constant", "linear"]
-_LEAST_NOISE = 1e-4  # deviation of the observation noise, in units of the data's
-_INDEX = 3.9  # the index stays in [0.02, 0.98]
+Bounds = tuple[float | None, float | None]
+
+# Smallest deviation of the observation noise, in units of the data's: less makes the filter singular.
+_LEAST_NOISE = 1e-4
+# Largest logit of the index, which so stays in [0.02, 0.98].
+_LARGEST_LOGIT = 3.9
+# Where the parameters begin: a relaxation in a quarter of the horizon, noise of a tenth.
+_FIRST_RATE = 4.0
+_FIRST_NOISE = 0.1
+# Deviation of a start that is not learned, wide beside data of deviation one.
+_WIDE_START = 3.0
 
 
 class LinearPrior(nn.Module):
-    r"""``dX = (a − θ X) dt + σ dB̂`` in each coordinate, seen as ``o = C x + c + N(0, R)``; standardised states.
+    r"""``dX = (a − θ X) dt + σ dB̂`` in each coordinate, observed as ``o = C x + c + N(0, R)``.
 
-    ``σ = A τ^{−H}`` with the typical gap ``τ``: the amplitude ``A`` of a move within it hardly depends on ``H``, where
-    that of a time unit would. Coordinates have their own parameters, the Hurst index perhaps a common one.
+    States are standardised. ``σ = A τ^{−H}`` with the typical gap ``τ``: the amplitude ``A`` of a
+    move within it hardly depends on ``H``, where that of a time unit would. Coordinates have their
+    own parameters, the Hurst index perhaps a common one.
 
     Parameters
     ----------
     noise : MarkovApproximation
     n_states, n_features : int
-        Coordinates ``d`` of the state, and numbers that are seen.
+        Coordinates ``d`` of the state, and numbers that are observed.
     drift : {"none", "constant", "linear"}
         ``a = θ = 0``; ``θ = 0``; both free.
     hurst : float or None
@@ -40,10 +51,10 @@ class LinearPrior(nn.Module):
     observation_noise : Tensor, ``(F,)``, optional
         Known deviation, standardised; None learns it.
     latent : bool
-        Whether ``C`` and ``c`` are learned; else the coordinates are what is seen. The amplitude of a latent coordinate
-        is one.
+        Whether ``C`` and ``c`` are learned; else the coordinates are what is observed. The
+        amplitude of a latent coordinate is one.
     free_start : bool
-        Whether the law of the first state is learned; else it is wide.
+        Whether the distribution of the first state is learned; else it is wide.
     """
 
     hurst_logit: Tensor
@@ -71,28 +82,33 @@ class LinearPrior(nn.Module):
         free_start: bool,
     ):
         super().__init__()
-        self.noise, self.drift_kind, self.latent, self.tau = noise, drift, latent, tau
-        self.learned_hurst, d = hurst is None, n_states
-        index = torch.tensor([0.5 if hurst is None else hurst], dtype=torch.float64).logit()
-        self._own("hurst_logit", index.expand(1 if shared else d).clone(), hurst is None)
-        self._own("log_amplitude", torch.zeros(d), not latent)
+        self.noise = noise
+        self.drift_kind = drift
+        self.latent = latent
+        self.tau = tau
+        zeros = torch.zeros(n_states)
+        first_hurst = 0.5 if hurst is None else hurst
+        logit = torch.tensor([first_hurst], dtype=torch.float64).logit()
+        n_indices = 1 if shared else n_states
+        self._own("hurst_logit", logit.repeat(n_indices), learned=hurst is None)
+        self._own("log_amplitude", zeros, learned=not latent)
         if drift == "linear":
-            self._own(
-                "log_rate", torch.full((d,), math.log(4.0)), True
-            )  # in units of the inverse horizon
+            rates = torch.full((n_states,), _FIRST_RATE)  # in units of the inverse horizon
+            self._own("log_rate", rates.log(), learned=True)
         if drift != "none":
-            self._own("level", torch.zeros(d), not latent or drift == "constant")
-        self._own("start_mean", torch.zeros(d), free_start)
-        self._own(
-            "log_start",
-            torch.zeros(d) if free_start else torch.full((d,), math.log(3.0)),
-            free_start,
-        )
-        least = torch.full((n_features,), 0.1) if observation_noise is None else observation_noise
-        self._own("log_noise", least.log(), observation_noise is None)
+            # The offset of the readout is the level of a latent state that returns.
+            self._own("level", zeros, learned=not latent or drift == "constant")
+        self._own("start_mean", zeros, learned=free_start)
+        first_start = 1.0 if free_start else _WIDE_START
+        self._own("log_start", zeros + math.log(first_start), learned=free_start)
+        if observation_noise is None:
+            first_noise = torch.full((n_features,), _FIRST_NOISE)
+        else:
+            first_noise = observation_noise
+        self._own("log_noise", first_noise.log(), learned=observation_noise is None)
         if latent:
-            self._own("loading", torch.eye(n_features, d), True)
-            self._own("offset", torch.zeros(n_features), True)
+            self._own("loading", torch.eye(n_features, n_states), learned=True)
+            self._own("offset", torch.zeros(n_features), learned=True)
 
     @property
     def hurst(self) -> Tensor:
@@ -103,6 +119,11 @@ class LinearPrior(nn.Module):
     def n_states(self) -> int:
         """Number of coordinates."""
         return len(self.log_amplitude)
+
+    @property
+    def n_memory(self) -> int:
+        """Memory of every coordinate, the zero node left out, which feeds nothing back."""
+        return int((self.noise.nodes > 0).sum())
 
     @property
     def weights(self) -> Tensor:
@@ -121,75 +142,105 @@ class LinearPrior(nn.Module):
             return torch.zeros_like(self.log_amplitude)
         return self.log_rate.exp() / self.noise.horizon
 
+    @property
+    def equation(self) -> LinearEquation:
+        """The equation about its mean."""
+        return LinearEquation(self.noise.nodes, self.weights, self.rate, self.scale)
+
     def drift(self, t: Tensor, x: Tensor) -> Tensor:
-        """``a − θ x``: ``level`` is the value that a linear drift leads to, or the change over the horizon."""
+        """``a − θ x``.
+
+        ``level`` is the value that a linear drift leads to, or the change over the horizon.
+        """
         if self.drift_kind == "none":
             return torch.zeros_like(x)
         if self.drift_kind == "constant":
             return (self.level / self.noise.horizon).expand_as(x)
         return -self.rate * (x - self.level)
 
-    def bounds(self) -> dict[str, tuple[float | None, float | None]]:
+    def bounds(self) -> dict[str, Bounds]:
         """Where the likelihood may look, by the name of the parameter."""
-        span = math.log(self.noise.horizon / self.noise.dt)
+        n_gaps = self.noise.horizon / self.noise.dt
+        least_noise = math.log(_LEAST_NOISE)
         return {
-            "hurst_logit": (-_INDEX, _INDEX),
+            "hurst_logit": (-_LARGEST_LOGIT, _LARGEST_LOGIT),
             "log_amplitude": (-12.0, 12.0),
-            "log_rate": (math.log(1e-3), span + 3),
-            "log_noise": (math.log(_LEAST_NOISE), 3.0),
-            "log_start": (math.log(_LEAST_NOISE), 5.0),
+            # From a thousandth per horizon to twenty per shortest gap: the data tell no more.
+            "log_rate": (math.log(1e-3), math.log(n_gaps) + 3),
+            "log_noise": (least_noise, 3.0),
+            "log_start": (least_noise, 5.0),
         }
 
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Keep the parameters that are learned within their bounds."""
+        for name, (low, high) in self.bounds().items():
+            parameter = getattr(self, name, None)
+            if parameter is not None and parameter.requires_grad:
+                parameter.clamp_(low, high)
+
     def start(self) -> Start:
-        """Law of state and memory at the first time of a path."""
-        d, memory = self.n_states, stationary_memory(self.noise.nodes, self.noise.kind)
-        size = 1 + len(memory)
-        mean = torch.cat([self.start_mean[:, None], memory.new_zeros(d, size - 1)], dim=1)
-        if self.drift_kind == "linear":  # the chain counts from the level
-            mean = mean - torch.nn.functional.pad(self.level[:, None], (0, size - 1))
-        covariance = torch.zeros(d, size, size, dtype=memory.dtype, device=memory.device)
+        """Distribution of state and memory at the first time of a path."""
+        memory = stationary_memory(self.noise.nodes, self.noise.kind)
+        mean = self.start_mean
+        if self.drift_kind == "linear":
+            # The chain counts from the level.
+            mean = mean - self.level
+        mean = torch.nn.functional.pad(mean[:, None], (0, len(memory)))
+        size = mean.shape[1]
+        covariance = memory.new_zeros(self.n_states, size, size)
         covariance[:, 0, 0] = (2 * self.log_start).exp()
         covariance[:, 1:, 1:] = memory
-        return self._grouped(Start(mean, covariance))
+        if not self.latent:
+            return Start(mean, covariance)
+        # Latent coordinates are observed together, so they are one group.
+        return Start(mean.flatten()[None], _blocks(covariance[None])[0])
 
-    def chain(self, gaps: Tensor) -> tuple[Tensor, Tensor]:
+    def draw_states(self, n: int, generator: torch.Generator) -> Tensor:
+        """First states from their distribution, ``(n, d)``."""
+        shape = n, self.n_states
+        normals = torch.randn(shape, generator=generator, dtype=torch.float64)
+        return self.start_mean + self.log_start.exp() * normals
+
+    def transitions(self, gaps: Tensor) -> tuple[Tensor, Tensor]:
         """Transition and noise of the groups for every gap, ``(u, G, S, S)``."""
-        phi, noise = transitions(self.noise.nodes, self.weights, self.rate, self.scale, gaps)
-        return (_blocks(phi), _blocks(noise)) if self.latent else (phi, noise)
+        phi, noise = transitions(self.equation, gaps)
+        if not self.latent:
+            return phi, noise
+        return _blocks(phi), _blocks(noise)
 
     def mean(self, times: Tensor) -> Tensor:
         """What the chain is counted from, at times ``(P, L)``: ``(P, L, d)``."""
-        zero = times.unsqueeze(-1) * 0 + torch.zeros_like(self.log_amplitude)
+        zero = times.new_zeros(*times.shape, self.n_states)
         if self.drift_kind == "linear":
             return zero + self.level
         if self.drift_kind == "constant":
-            return zero + (times - times[:, :1]).unsqueeze(-1) * self.level / self.noise.horizon
+            elapsed = (times - times[:, :1]).unsqueeze(-1)
+            return zero + elapsed * self.level / self.noise.horizon
         return zero
 
     def observations(self, series: Series) -> Observations:
-        """What is seen of the groups of a series."""
-        size = 1 + int((self.noise.nodes > 0).sum())
-        mean, variance = self.mean(series.times), (2 * self.log_noise).exp()
-        d, unit = self.n_states, torch.nn.functional.pad(mean.new_ones(1), (0, size - 1))
+        """What is observed of the groups of a series."""
+        mean = self.mean(series.times)
+        variance = (2 * self.log_noise).exp()
+        # Of a coordinate and its memory, the coordinate alone is observed.
+        unit = torch.nn.functional.pad(mean.new_ones(1), (0, self.n_memory))
         if self.latent:
-            loading = (self.loading.unsqueeze(-1) * unit).flatten(1)[None]
-            rest = (series.values - self.offset - mean @ self.loading.T).unsqueeze(-2)
-            return Observations(rest, series.mask.unsqueeze(-2), loading, variance[None])
-        rest = (series.values - mean).unsqueeze(-1)
-        return Observations(
-            rest, series.mask.unsqueeze(-1), unit.expand(d, 1, -1), variance[:, None]
-        )
+            loading = (self.loading.unsqueeze(-1) * unit).flatten(1)
+            values = series.values - self.offset - mean @ self.loading.T
+            mask = series.mask.unsqueeze(-2)
+            return Observations(values.unsqueeze(-2), mask, loading[None], variance[None])
+        loading = unit.expand(self.n_states, 1, -1)
+        values = (series.values - mean).unsqueeze(-1)
+        return Observations(values, series.mask.unsqueeze(-1), loading, variance[:, None])
 
     def decode(self, x: Tensor) -> Tensor:
-        """What would be seen of states ``(..., d)`` without noise: ``(..., F)``."""
-        return x @ self.loading.T + self.offset if self.latent else x
-
-    def _grouped(self, start: Start) -> Start:
+        """What would be observed of states ``(..., d)`` without noise: ``(..., F)``."""
         if not self.latent:
-            return start
-        return Start(start.mean.flatten()[None], _blocks(start.covariance[None])[0])
+            return x
+        return x @ self.loading.T + self.offset
 
-    def _own(self, name: str, value: Tensor, learned: bool) -> None:
+    def _own(self, name: str, value: Tensor, *, learned: bool) -> None:
         value = value.to(torch.float64)
         if learned:
             self.register_parameter(name, nn.Parameter(value))
@@ -200,5 +251,5 @@ class LinearPrior(nn.Module):
 def _blocks(matrices: Tensor) -> Tensor:
     """``(u, d, S, S)`` on the diagonal of ``(u, 1, dS, dS)``."""
     u, d, s, _ = matrices.shape
-    eye = torch.eye(d, dtype=matrices.dtype, device=matrices.device)
-    return torch.einsum("uist,ij->uisjt", matrices, eye).reshape(u, 1, d * s, d * s)
+    blocks = torch.einsum("uist,ij->uisjt", matrices, identity(d, matrices))
+    return blocks.reshape(u, 1, d * s, d * s)

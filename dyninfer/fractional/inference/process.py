@@ -4,46 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dyninfer.fractional.process import FractionalDiffusion
+from dyninfer.learning.scaling import Scaling
 
 
-def process_of(
-    model: Any, shift: Tensor, scale: Tensor, per_dimension: bool
-) -> FractionalDiffusion:
-    """The learned equation of states ``shift + scale x``; of latent states as they are."""
+def process_of(model: Any, scaling: Scaling, per_dimension: bool) -> FractionalDiffusion:
+    """The learned equation in the units of ``scaling``, whose unit of time is the data's."""
     prior = model.prior
-    if model.latent:
-        shift, scale = torch.zeros(prior.n_states), torch.ones(prior.n_states)
-    shift, scale = shift.to(prior.scale), scale.to(prior.scale)
-    amplitude: Any = prior.scale * scale
+    amplitude: Any = scaling.user_amplitudes(prior.scale)
     if model.amplitude is not None:
-        amplitude = _Amplitude(model, shift, scale)
+        amplitude = _Amplitude(model, scaling)
     hurst = prior.hurst if per_dimension else prior.hurst[0]
-    return FractionalDiffusion(_Drift(model, shift, scale), prior.noise, hurst, diffusion=amplitude)
+    return FractionalDiffusion(_Drift(model, scaling), prior.noise, hurst, diffusion=amplitude)
 
 
-class _InUnits(nn.Module):
-    shift: Tensor
-    scale: Tensor
+class _Field(nn.Module):
+    """A field of a model, in the user's units."""
 
-    def __init__(self, model: Any, shift: Tensor, scale: Tensor):
+    def __init__(self, model: Any, scaling: Scaling):
         super().__init__()
         self.model = model
-        self.register_buffer("shift", shift)
-        self.register_buffer("scale", scale)
-
-    def _standardised(self, x: Tensor) -> Tensor:
-        return (x.double() - self.shift) / self.scale
+        self.scaling = scaling
 
 
-class _Drift(_InUnits):
+class _Drift(_Field):
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.scale * self.model.whole_drift(t, self._standardised(x))
+        drift = self.model.whole_drift(t, self.scaling.states(x.double()))
+        return self.scaling.user_velocities(drift)
 
 
-class _Amplitude(_InUnits):
+class _Amplitude(_Field):
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.scale * self.model.whole_amplitude(t, self._standardised(x))
+        amplitude = self.model.whole_amplitude(t, self.scaling.states(x.double()))
+        return self.scaling.user_amplitudes(amplitude)

@@ -1,4 +1,4 @@
-"""A nonlinear equation frozen along the path that is likely: what its guide may know of drift and amplitude."""
+"""A nonlinear equation frozen along its likely path: what the guide may know of its fields."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ Field = Callable[[Tensor, Tensor], Tensor]
 
 
 class Frozen(NamedTuple):
-    """Fields linearised about a path ``x̂``: ``f(t, x) ≈ f̂ + J (x − x̂)`` coordinate by coordinate, ``g(t, x) ≈ ĝ``.
+    """Fields linearised about a path ``x̂``, coordinate by coordinate.
 
-    The fields carry gradients, for the draws they shape decide how near the bound comes to the evidence; ``x̂`` does not.
+    ``f(t, x) ≈ f̂ + J (x − x̂)`` and ``g(t, x) ≈ ĝ``. The fields carry gradients, for the draws they
+    shape decide how near the bound comes to the evidence; ``x̂`` does not.
 
     Attributes
     ----------
@@ -32,34 +33,53 @@ class Frozen(NamedTuple):
 
     @classmethod
     def along(
-        cls, path: Tensor, times: Tensor, drift: Field | None, amplitude: Field | None
+        cls,
+        path: Tensor,
+        times: Tensor,
+        drift: Field | None,
+        amplitude: Field | None,
     ) -> Frozen:
         """Freeze at states ``(P, L − 1, d)`` and times ``(P, L − 1)``."""
-        x, t = path.detach().flatten(0, 1), times.flatten()
-        push, slope = torch.zeros_like(x), torch.zeros_like(x)
+        x = path.detach().flatten(0, 1)
+        t = times.flatten()
+        push = torch.zeros_like(x)
+        slope = torch.zeros_like(x)
         if drift is not None:
             value, slope = _with_slope(drift, t, x)
-            slope = slope.clamp(
-                max=0
-            )  # a drift that drives apart says too much of where a path ends
+            # A drift that drives apart says too much of where a path ends.
+            slope = slope.clamp(max=0)
             push = value - slope * x
-        scale = None if amplitude is None else amplitude(t, x).view_as(path)
+        scale = None
+        if amplitude is not None:
+            scale = amplitude(t, x).view_as(path)
         return cls(push.view_as(path), slope.view_as(path), scale)
 
 
 def _with_slope(field: Field, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """A field and the diagonal of its Jacobian, ``(n, d)`` each."""
-    learning = torch.is_grad_enabled()
+    is_learning = torch.is_grad_enabled()
     with torch.enable_grad():
         x = x.clone().requires_grad_(True)
         value = field(t, x)
-        if not value.requires_grad:  # a constant
+        if not value.requires_grad:
+            # A constant.
             return value, torch.zeros_like(value)
-        columns = [
-            torch.autograd.grad(
-                value[:, i].sum(), x, retain_graph=True, create_graph=learning, allow_unused=True
-            )[0]
-            for i in range(x.shape[1])
-        ]
-    slopes = [torch.zeros_like(x[:, i]) if c is None else c[:, i] for i, c in enumerate(columns)]
-    return value if learning else value.detach(), torch.stack(slopes, dim=1)
+        slopes = [_slope(value, x, i, is_learning) for i in range(x.shape[1])]
+    slope = torch.stack(slopes, dim=1)
+    if is_learning:
+        return value, slope
+    return value.detach(), slope
+
+
+def _slope(value: Tensor, x: Tensor, i: int, is_learning: bool) -> Tensor:
+    """``∂f_i/∂x_i``, ``(n,)``."""
+    (column,) = torch.autograd.grad(
+        value[:, i].sum(),
+        x,
+        retain_graph=True,
+        create_graph=is_learning,
+        allow_unused=True,
+    )
+    if column is None:
+        return torch.zeros_like(x[:, i])
+    return column[:, i]

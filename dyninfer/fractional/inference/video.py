@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from dyninfer.fractional.inference.encoder import Encoding
+from dyninfer.fractional.inference.modules import with_content
 
 
 class FrameEncoder(nn.Module):
     """Reads a video frame by frame: where the state is, what stays the same, and a context for the control.
 
-    Every frame goes through blocks of a convolution, a maximum over 2 × 2 pixels, a normalisation over groups of channels
-    and SiLU, to ``n_features`` numbers. The content is a perceptron of their median over the frames: a motion passes, what
-    is there stays. The context is a convolution of them over three and again three frames. Unseen frames count as 0.
+    Every frame goes through blocks of a convolution, a maximum over 2 × 2 pixels, a normalisation
+    over groups of channels and SiLU, to ``n_features`` numbers. The content is a perceptron of
+    their median over the frames: a motion passes, what is there stays. The context is a convolution
+    of them over three and again three frames. Missing frames count as 0.
 
     Parameters
     ----------
@@ -25,7 +28,8 @@ class FrameEncoder(nn.Module):
     latent_dim, content_dim : int
         Coordinates of the state, and numbers that stay the same; content may be 0.
     widths : sequence of int
-        Channels of the blocks, each of which halves the frame; the method's paper has 64, 128, 256, 256 for 64 pixels.
+        Channels of the blocks, each of which halves the frame; the method's paper has 64, 128, 256,
+        256 for 64 pixels.
     n_features, n_context : int
 
     Raises
@@ -44,8 +48,8 @@ class FrameEncoder(nn.Module):
     >>> from dyninfer.fractional.inference import FrameEncoder
     >>> encoder = FrameEncoder(16, latent_dim=2, content_dim=3, widths=(8, 16))
     >>> values = torch.zeros(4, 7, 256)
-    >>> found = encoder(values, torch.ones_like(values), torch.arange(7.0).expand(4, -1))
-    >>> found.mean.shape, found.content.shape
+    >>> encoding = encoder(values, torch.ones_like(values), torch.arange(7.0).expand(4, -1))
+    >>> encoding.mean.shape, encoding.content.shape
     (torch.Size([4, 7, 2]), torch.Size([4, 3]))
     """
 
@@ -61,55 +65,58 @@ class FrameEncoder(nn.Module):
     ):
         super().__init__()
         side = _smallest_side(size, widths)
-        self.size, self.n_context = size, n_context
-        blocks: list[nn.Module] = []
-        for before, after in zip([1, *widths], widths, strict=False):
-            blocks += [
+        self.size = size
+        self.n_context = n_context
+        layers: list[nn.Module] = []
+        for before, after in pairwise([1, *widths]):
+            layers += [
                 _convolution(before, after),
                 nn.MaxPool2d(2),
                 _normalisation(after),
                 nn.SiLU(),
             ]
-        self.frames = nn.Sequential(
-            *blocks, nn.Flatten(), nn.Linear(widths[-1] * side**2, n_features)
-        )
+        n_smallest = widths[-1] * side**2
+        self.frames = nn.Sequential(*layers, nn.Flatten(), nn.Linear(n_smallest, n_features))
         self.content = None
         if content_dim:
             self.content = nn.Sequential(
-                nn.Linear(n_features, n_features), nn.SiLU(), nn.Linear(n_features, content_dim)
+                nn.Linear(n_features, n_features),
+                nn.SiLU(),
+                nn.Linear(n_features, content_dim),
             )
         self.near = nn.Conv1d(n_features, n_context, 3, padding=1)
         self.wide = nn.Conv1d(n_context, n_context, 3, padding=1)
         self.head = nn.Linear(n_features + n_context, 2 * latent_dim)
-        with (
-            torch.no_grad()
-        ):  # surer than the prior, so that decoder and encoder can agree on places
+        with torch.no_grad():
+            # Surer than the prior, so that decoder and encoder can agree on places.
             self.head.bias[latent_dim:] = math.log(0.1)
 
     def forward(self, values: Tensor, mask: Tensor, times: Tensor) -> Encoding:
         """Read flattened frames ``(P, L, size · size)``, 0 where ``mask`` is 0; they come at even times."""
         n, length = values.shape[:2]
-        features = self.frames(values.reshape(n * length, 1, self.size, self.size)).view(
-            n, length, -1
-        )
-        seen = mask.any(-1, keepdim=True)
-        features = features * seen
-        near = nn.functional.silu(self.near(features.mT)) * seen.mT  # as beyond the end of a video
+        frames = values.reshape(n * length, 1, self.size, self.size)
+        is_observed = mask.any(-1, keepdim=True)
+        features = self.frames(frames).view(n, length, -1) * is_observed
+        # Missing frames stay 0, as beyond the end of a video.
+        near = nn.functional.silu(self.near(features.mT)) * is_observed.mT
         context = self.wide(near).mT
-        mean, log_variance = self.head(torch.cat([features, context], dim=-1)).chunk(2, dim=-1)
+        head = self.head(torch.cat([features, context], dim=-1))
+        mean, log_variance = head.chunk(2, dim=-1)
         content = None
         if self.content is not None:
-            middle = torch.where(seen, features, math.nan).nanmedian(dim=1).values
-            content = self.content(middle.nan_to_num())  # of a path without any frame, nothing
+            median = torch.where(is_observed, features, math.nan).nanmedian(dim=1).values
+            # A path without any frame has no median, and no content.
+            content = self.content(median.nan_to_num())
         return Encoding(mean, log_variance, context, content)
 
 
 class FrameDecoder(nn.Module):
     """Draws a frame from state and content, ``(n, d), (n, content_dim) or None -> (n, size · size)``.
 
-    A linear map to the smallest frame, blocks of a convolution, a normalisation over groups of channels, doubled pixels
-    and SiLU, and grey values by a sigmoid. They come back standardised by ``shift`` and ``scale``, which are those of
-    all pixels of the data: a model with a decoder of its user's own standardises all features alike.
+    A linear map to the smallest frame, blocks of a convolution, a normalisation over groups of
+    channels, doubled pixels and SiLU, and grey values by a sigmoid. They come back standardised by
+    ``shift`` and ``scale``, which are those of all pixels of the data: a model with a decoder of
+    its user's own standardises all features alike.
 
     Parameters
     ----------
@@ -118,7 +125,8 @@ class FrameDecoder(nn.Module):
     widths : sequence of int
         Channels from the largest frame to the smallest, as those of the encoder.
     shift, scale : float
-        Mean and standard deviation of the grey values of the data, in which frames lie between 0 and 1.
+        Mean and standard deviation of the grey values of the data, in which frames lie between 0
+        and 1.
 
     Raises
     ------
@@ -133,12 +141,14 @@ class FrameDecoder(nn.Module):
     >>> videos = di.simulators.BouncingShapes(size=8, n_shapes=1).paths(6, n=4)
     >>> grey = np.stack(videos.states)
     >>> shape = {"latent_dim": 2, "content_dim": 1, "widths": (4, 8)}
+    >>> encoder = FrameEncoder(8, **shape)
+    >>> decoder = FrameDecoder(8, shift=grey.mean(), scale=grey.std(), **shape)
     >>> model = di.FractionalSDE(
-    ...     state="latent", latent_dim=2, content_dim=1, drift="network", observation_noise=0.1,
-    ...     encoder=FrameEncoder(8, **shape),
-    ...     decoder=FrameDecoder(8, shift=grey.mean(), scale=grey.std(), **shape),
-    ... )
-    >>> model.fit(videos, max_steps=2, progress=False).forecast(videos, [0.6, 0.7], n_samples=3).states.shape
+    ...     state=di.Latent(dim=2, content_dim=1, encoder=encoder, decoder=decoder),
+    ...     drift="network",
+    ...     observation_noise=0.1,
+    ... ).fit(videos, max_steps=2, progress=False)
+    >>> model.forecast(videos, [0.6, 0.7], n_samples=3).states.shape
     torch.Size([12, 2, 64])
     """
 
@@ -155,35 +165,40 @@ class FrameDecoder(nn.Module):
         super().__init__()
         if not 0 < shift < 1:
             raise ValueError(
-                f"shift must be the mean of grey values between 0 and 1, found {shift}; divide frames by their largest"
+                f"shift must be the mean of grey values between 0 and 1, found {shift}; "
+                "divide frames by their largest"
             )
         if not scale > 0:
             raise ValueError(
                 f"scale must be the positive deviation of the grey values, found {scale}"
             )
         side = _smallest_side(size, widths)
-        self.shift, self.scale = float(shift), float(scale)
-        blocks: list[nn.Module] = [
-            nn.Linear(latent_dim + content_dim, widths[-1] * side**2),
+        self.shift = float(shift)
+        self.scale = float(scale)
+        n_inputs = latent_dim + content_dim
+        n_smallest = widths[-1] * side**2
+        layers: list[nn.Module] = [
+            nn.Linear(n_inputs, n_smallest),
             nn.Unflatten(1, (widths[-1], side, side)),
         ]
-        for before, after in zip(widths[::-1], [*widths[-2::-1], widths[0]], strict=True):
-            blocks += [
+        upwards = [*widths[::-1], widths[0]]
+        for before, after in pairwise(upwards):
+            layers += [
                 _convolution(before, after),
                 _normalisation(after),
                 nn.Upsample(scale_factor=2),
                 nn.SiLU(),
             ]
         last = _convolution(widths[0], 1)
+        # At first every pixel has the mean grey of the data.
         nn.init.constant_(last.bias, math.log(shift / (1 - shift)))  # type: ignore[arg-type]
-        self.network = nn.Sequential(
-            *blocks, _convolution(widths[0], widths[0]), nn.SiLU(), last, nn.Flatten(), nn.Sigmoid()
-        )
+        layers += [_convolution(widths[0], widths[0]), nn.SiLU(), last, nn.Flatten(), nn.Sigmoid()]
+        self.network = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, content: Tensor | None) -> Tensor:
         """Standardised frames."""
-        given = x if content is None else torch.cat([x, content], dim=1)
-        return (self.network(given) - self.shift) / self.scale
+        grey = self.network(with_content(x, content))
+        return (grey - self.shift) / self.scale
 
 
 def _convolution(before: int, after: int) -> nn.Conv2d:
@@ -198,7 +213,7 @@ def _normalisation(channels: int) -> nn.GroupNorm:
 def _smallest_side(size: int, widths: Sequence[int]) -> int:
     if not widths or size % 2 ** len(widths):
         raise ValueError(
-            f"widths has {len(widths)} blocks, each of which halves the frame, but size is {size}: "
-            "give at least one, and as many as 2 divides the size"
+            f"widths has {len(widths)} blocks, each of which halves the frame, but size is "
+            f"{size}: give at least one, and as many as 2 divides the size"
         )
     return size // 2 ** len(widths)

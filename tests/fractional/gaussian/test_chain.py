@@ -1,4 +1,4 @@
-"""Kalman's filter and the backward messages against dense Gaussian conditioning."""
+"""Kalman's filter and the backward filter against dense Gaussian conditioning."""
 
 import math
 
@@ -10,17 +10,16 @@ from scipy.linalg import expm
 from torch.distributions import MultivariateNormal
 
 from dyninfer.fractional import MarkovApproximation
-from dyninfer.fractional.gaussian.chain import (
-    Observations,
-    Start,
-    covariance_root,
-    draw,
-    evidence,
-    log_likelihood,
-    messages,
-    step_back,
+from dyninfer.fractional.gaussian.backward import BackwardFilter
+from dyninfer.fractional.gaussian.chain import Chain, Observations, Start
+from dyninfer.fractional.gaussian.kalman import log_likelihood
+from dyninfer.fractional.gaussian.linear import (
+    LinearEquation,
+    state_covariance,
+    stationary_memory,
+    transitions,
 )
-from dyninfer.fractional.gaussian.linear import state_covariance, stationary_memory, transitions
+from dyninfer.fractional.gaussian.matrices import apply
 
 DOUBLE = torch.float64
 HURST, RATE, SCALE = (torch.tensor(v, dtype=DOUBLE) for v in ([0.3, 0.8], [0.0, 1.3], [1.0, 0.5]))
@@ -48,7 +47,7 @@ def test_transitions_match_the_matrix_exponential_also_where_the_rate_meets_a_no
     nodes, weights = approximation.nodes, approximation.weights(HURST)
     rate = torch.stack([RATE[0], nodes[3]]) if meeting else RATE
     gaps = torch.tensor([0.01, 0.3, 2.5], dtype=DOUBLE)
-    phi, noise = transitions(nodes, weights, rate, SCALE, gaps)
+    phi, noise = transitions(LinearEquation(nodes, weights, rate, SCALE), gaps)
     for i in range(2):
         for u, gap in enumerate(gaps.tolist()):
             exact = by_van_loan(nodes, weights[i], float(rate[i]), float(SCALE[i]), gap)
@@ -66,7 +65,7 @@ def model(n_times=30, n_paths=4, noise=0.3, even=False, seed=0):
             [times[:1], times[1:] + 0.05 * torch.rand(n_times - 1, generator=generator).double()]
         )
     nodes, weights = approximation.nodes, approximation.weights(HURST)
-    phi, q = transitions(nodes, weights, RATE, SCALE, times.diff())
+    phi, q = transitions(LinearEquation(nodes, weights, RATE, SCALE), times.diff())
     size = phi.shape[-1]
     cov = torch.zeros(2, size, size, dtype=DOUBLE)
     cov[:, 0, 0], cov[:, 1:, 1:] = 0.5, stationary_memory(nodes, "I")
@@ -107,17 +106,35 @@ def test_covariance_of_pure_noise_is_that_of_the_approximation():
 def test_covariance_at_even_times_is_the_carried_one():
     times, approximation, start, _, _, _, _, prior = model(even=True)
     weights = approximation.weights(HURST)
-    found = state_covariance(approximation.nodes, weights, RATE, SCALE, start.covariance, times)
-    np.testing.assert_allclose(found, prior, atol=1e-9)
+    equation = LinearEquation(approximation.nodes, weights, RATE, SCALE)
+    np.testing.assert_allclose(
+        state_covariance(equation, start.covariance, times), prior, atol=1e-9
+    )
 
 
-def test_filter_and_messages_give_the_dense_likelihood():
+def evidence(backward, observations):
+    """Log-likelihood ``(P,)`` of all groups: each step gives ``½ |T'N'η|² + ½ log det V``."""
+    _, slope = observations.information()
+    chain, eta = backward.chain, backward.slopes(slope)
+    about = eta[0] - apply(backward.precision[0], chain.mean)
+    at_mean = 0.5 * ((eta[0] + about) * chain.mean).sum((-1, -2))
+    total = at_mean + backward.start.cost + backward.steps.cost
+    for noise, root, late in (
+        (backward.start, chain.start_root, about[None]),
+        (backward.steps, chain.root, eta[1:]),
+    ):
+        white = apply(noise.spread.mT @ root.mT, late)
+        total = total + 0.5 * white.square().sum((0, 2, 3))
+    density = observations.values**2 / observations.variance + observations.variance.log()
+    density = (density + math.log(2 * math.pi)) * observations.mask
+    return total - 0.5 * density.sum((1, 2, 3))
+
+
+def test_both_filters_give_the_dense_likelihood():
     times, _, start, phi, q, gap, seen, prior = model()
     filtered = log_likelihood(start, phi, q, gap, seen)
-    first = messages(phi, covariance_root(q), gap, seen)[0]
-    np.testing.assert_allclose(
-        evidence(first, start, covariance_root(start.covariance)), filtered, atol=1e-7
-    )
+    backward = BackwardFilter.of(Chain.of(start, phi, q, gap), seen.information()[0])
+    np.testing.assert_allclose(evidence(backward, seen), filtered.sum(-1), atol=1e-7)
     for p in range(len(gap)):
         for i in range(2):
             o = seen.mask[p, :, i, 0]
@@ -131,24 +148,19 @@ def test_filter_and_messages_give_the_dense_likelihood():
 def test_draws_have_the_conditional_mean_and_variance():
     times, _, start, phi, q, gap, seen, prior = model()
     n = 4000
-    z = draw(
-        start,
-        covariance_root(start.covariance),
-        phi,
-        covariance_root(q),
-        gap,
-        seen,
-        n,
-        torch.Generator().manual_seed(1),
-    )[..., 0]
+    information, slope = seen.information()
+    backward = BackwardFilter.of(Chain.of(start, phi, q, gap), information)
+    z = backward.draw(slope, n, torch.Generator().manual_seed(1))[:, 0, :, 0]  # (time, group, n)
+    exact_mean = backward.mean(slope)[:, 0, :, 0]
     for i in range(2):
         o = seen.mask[0, :, i, 0]
         gain = prior[i][:, o] @ torch.linalg.inv(prior[i][o][:, o] + 0.09 * torch.eye(int(o.sum())))
         before = 0.4 * torch.exp(-RATE[i] * times)
         mean = before + gain @ (seen.values[0, o, i, 0] - before[o])
         variance = (prior[i] - gain @ prior[i][o]).diag()
-        assert ((z[:, 0, :, i].mean(0) - mean).abs() < 4 * (variance / n).sqrt()).all()
-        np.testing.assert_allclose(z[:, 0, :, i].var(0), variance, rtol=4.5 * math.sqrt(2 / n))
+        np.testing.assert_allclose(exact_mean[:, i], mean, atol=1e-7)
+        assert ((z[:, i].mean(-1) - mean).abs() < 4 * (variance / n).sqrt()).all()
+        np.testing.assert_allclose(z[:, i].var(-1), variance, rtol=4.5 * math.sqrt(2 / n))
 
 
 def test_control_is_the_closed_form_of_one_observation_at_the_end():
@@ -157,7 +169,8 @@ def test_control_is_the_closed_form_of_one_observation_at_the_end():
     nodes, weights = approximation.nodes, approximation.weights([0.7])
     left, s, o, theta = 0.8, 0.1, 0.6, 0.9
     rate, scale = torch.tensor([theta], dtype=DOUBLE), torch.tensor([1.0], dtype=DOUBLE)
-    phi, q = transitions(nodes, weights, rate, scale, torch.tensor([left], dtype=DOUBLE))
+    equation = LinearEquation(nodes, weights, rate, scale)
+    phi, q = transitions(equation, torch.tensor([left], dtype=DOUBLE))
     loading = torch.eye(1, phi.shape[-1], dtype=DOUBLE)[None]
     seen = Observations(
         torch.tensor([[0.0, o]], dtype=DOUBLE)[..., None, None],
@@ -165,7 +178,10 @@ def test_control_is_the_closed_form_of_one_observation_at_the_end():
         loading,
         torch.tensor([[s**2]], dtype=DOUBLE),
     )
-    message = messages(phi, covariance_root(q), torch.zeros(1, 1, dtype=torch.int64), seen)[0]
+    start = Start(torch.zeros(1, phi.shape[-1], dtype=DOUBLE), torch.zeros_like(q[0]))
+    chain = Chain.of(start, phi, q, torch.zeros(1, 1, dtype=torch.int64))
+    information, slope = seen.information()
+    backward = BackwardFilter.of(chain, information)
     push = torch.cat([weights.sum(-1, keepdim=True), (2 * nodes[1:]).sqrt()[None]], dim=1)
     z = torch.randn(1, 1, phi.shape[-1], generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
 
@@ -178,16 +194,18 @@ def test_control_is_the_closed_form_of_one_observation_at_the_end():
 
     v = quad(lambda r: impulse(r) ** 2, 0, left, epsabs=1e-13)[0]
     exact = -impulse(left) * ((phi[0, 0, 0] * z[0, 0]).sum().item() - o) / (v + s**2)
-    assert message.control(z, push).item() == pytest.approx(exact, rel=1e-7)
+    # u* = G' ∇_z log p(observations | z)
+    gradient = backward.slopes(slope)[0] - apply(backward.precision[0], z)
+    assert (gradient * push).sum().item() == pytest.approx(exact, rel=1e-7)
 
 
 def test_gradients_of_the_likelihood_match_central_differences():
     times, approximation, start, _, _, gap, seen, _ = model(n_times=12)
 
     def loss(x):
-        phi, q = transitions(
-            approximation.nodes, approximation.weights(x[:2]), x[2:4], x[4:6], times.diff()
-        )
+        weights = approximation.weights(x[:2])
+        equation = LinearEquation(approximation.nodes, weights, x[2:4], x[4:6])
+        phi, q = transitions(equation, times.diff())
         seen_so = Observations(seen.values, seen.mask, seen.loading, x[6:8, None] ** 2)
         return log_likelihood(start, phi, q, gap, seen_so).sum()
 
@@ -201,8 +219,14 @@ def test_gradients_of_the_likelihood_match_central_differences():
 
 
 def test_a_step_without_noise_only_moves_the_message():
-    _, _, _, phi, q, gap, seen, _ = model(n_times=3)
-    message = messages(phi, covariance_root(q), gap, seen)[1]
-    back = step_back(message, phi[0], torch.zeros_like(q[0]))
-    np.testing.assert_allclose(back.precision, phi[0].mT @ message.precision @ phi[0], atol=1e-10)
-    assert torch.equal(back.constant, message.constant)
+    _, _, start, phi, q, gap, seen, _ = model(n_times=3)
+    information, _ = seen.information()
+    chain = Chain.of(start, phi, q, gap)
+    still = chain._replace(root=torch.cat([0 * chain.root[:1], chain.root[1:]]))
+    backward = BackwardFilter.of(still, information)
+    moved = phi[0].mT @ backward.precision[1] @ phi[0] + information[0]
+    np.testing.assert_allclose(backward.precision[0], moved, atol=1e-10)
+    assert torch.equal(
+        backward.steps.spread[0],
+        torch.eye(phi.shape[-1]).expand_as(backward.steps.spread[0]).double(),
+    )

@@ -9,7 +9,14 @@ import torch
 
 from dyninfer import Paths
 from dyninfer.fractional import FractionalBrownianMotion, MarkovApproximation
-from dyninfer.fractional.inference import LinearPrior, Series, exact_log_likelihood, guided_paths
+from dyninfer.fractional.inference import (
+    Control,
+    Equation,
+    LinearPrior,
+    Series,
+    exact_log_likelihood,
+    guided_paths,
+)
 from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.fractional.simulation import solve_fractional
 
@@ -41,7 +48,7 @@ def seen(times, values):
 def bridge(noise, hurst, n_steps):
     """−log ∫ p(x) exp(−x²/2s²) dx at the end of a bridge from 0, by the bound; and the spread of the weights."""
     prior = prior_of(noise, hurst, 0.1)
-    paths = guided_paths(prior, seen([0.0, 2.0], [np.nan, 0.0]), 50, n_steps=n_steps)
+    paths = guided_paths(Equation(prior), seen([0.0, 2.0], [np.nan, 0.0]), 50, n_steps=n_steps)
     return -paths.bound[0].item() - 0.5 * math.log(
         2 * math.pi * 0.01
     ), paths.log_weights.std().item()
@@ -71,7 +78,7 @@ def test_bound_is_the_exact_likelihood_of_several_observations(drift):
     prior = prior_of(MarkovApproximation(4, horizon=2.0, dt=0.05), 0.7, 0.2, drift, start=0.5)
     series = seen([0.0, 0.3, 1.0, 2.0], [0.3, 0.1, np.nan, -0.4])
     exact = exact_log_likelihood(prior, series).item()
-    found = guided_paths(prior, series, 10, n_steps=1 if drift == "none" else 50)
+    found = guided_paths(Equation(prior), series, 10, n_steps=1 if drift == "none" else 50)
     assert found.bound[0].item() == pytest.approx(exact, abs=1e-7 if drift == "none" else 0.03)
     assert found.log_weights.std() < 1e-8
 
@@ -80,7 +87,7 @@ def test_nothing_seen_costs_nothing_and_leaves_the_law_of_the_prior():
     noise = MarkovApproximation(4, horizon=1.0, dt=0.05)
     series = seen([0.0, 1.0], [0.0, 0.0])
     series = replace(series, mask=torch.zeros_like(series.mask))
-    found = guided_paths(prior_of(noise, 0.7, 0.2), series, 4000)
+    found = guided_paths(Equation(prior_of(noise, 0.7, 0.2)), series, 4000)
     assert (found.log_weights == 0).all()
     exact = noise.covariance([1.0], 0.7).item()
     assert found.states[:, 0, -1].var().item() == pytest.approx(exact, rel=0.1)
@@ -91,10 +98,10 @@ def test_later_times_cost_nothing_and_have_the_law_that_the_last_observation_lea
     prior = prior_of(MarkovApproximation(1, horizon=2.0, dt=0.05), 0.5, 0.01, "linear", start=0.5)
     short, long = seen([0.0, 0.5], [0.3, 0.8]), seen([0.0, 0.5, 1.5], [0.3, 0.8, np.nan])
     push = lambda t, x: 0.0 * x  # noqa: E731
-    found = guided_paths(prior, long, 4000, extra_drift=push, n_steps=100)
+    found = guided_paths(Equation(prior, push), long, 4000, n_steps=100)
     assert found.log_weights.std() < 1e-8
     assert found.bound[0].item() == pytest.approx(
-        guided_paths(prior, short, 1, n_steps=100).bound[0].item(), abs=1e-9
+        guided_paths(Equation(prior), short, 1, n_steps=100).bound[0].item(), abs=1e-9
     )
     theta, ends = prior.rate.item(), found.states[:, 0, -1, 0]
     level = prior.level.item() + (0.8 - prior.level.item()) * math.exp(-theta)
@@ -107,7 +114,8 @@ def test_a_residual_that_is_wrong_lowers_the_bound_but_not_the_weighted_likeliho
     prior = prior_of(MarkovApproximation(4, horizon=1.0, dt=0.05), 0.6, 0.2)
     series = seen([0.0, 0.5, 1.0], [0.0, 0.3, 0.5])
     exact = exact_log_likelihood(prior, series).item()
-    wrong = guided_paths(prior, series, 2000, residual=lambda t, x, y: 0.5 * torch.ones_like(x))
+    push = Control(lambda t, x, y: 0.5 * torch.ones_like(x))
+    wrong = guided_paths(Equation(prior), series, 2000, control=push)
     # A shift of W by u costs ½ u² T against the prior, and more against the posterior, which is narrower.
     assert wrong.bound[0].item() < exact - 0.5 * 0.25
     assert wrong.log_likelihood[0].item() == pytest.approx(exact, abs=0.05)
@@ -117,7 +125,8 @@ def test_weighted_likelihood_of_a_double_well_is_that_of_plain_simulation():
     noise = MarkovApproximation(4, horizon=1.0, dt=0.05)
     push = lambda t, x: 4 * x * (1 - x**2)  # noqa: E731
     series = seen([0.0, 0.5, 1.0], [0.0, 0.6, 0.9])
-    found = guided_paths(prior_of(noise, 0.7, 0.3), series, 20_000, extra_drift=push, n_steps=25)
+    equation = Equation(prior_of(noise, 0.7, 0.3), push)
+    found = guided_paths(equation, series, 20_000, n_steps=25)
     run = solve_fractional(
         FractionalDiffusion(push, noise, 0.7),
         torch.zeros(20_000, 1, dtype=DOUBLE),
@@ -131,7 +140,7 @@ def test_weighted_likelihood_of_a_double_well_is_that_of_plain_simulation():
     assert found.bound[0].item() < found.log_likelihood[0].item()
 
 
-@pytest.mark.parametrize("part", ["extra_drift", "amplitude"])
+@pytest.mark.parametrize("part", ["drift", "amplitude"])
 def test_gradient_of_a_field_is_the_slope_of_the_bound(part):
     """With the same normals; the field moves the draws by themselves and by what the guide knows of it."""
     noise = MarkovApproximation(3, horizon=1.0, dt=0.05)
@@ -139,12 +148,11 @@ def test_gradient_of_a_field_is_the_slope_of_the_bound(part):
 
     def bound(size):
         fields = {
-            "extra_drift": lambda t, x: 3 * size * x * (1 - x**2),
+            "drift": lambda t, x: 3 * size * x * (1 - x**2),
             "amplitude": lambda t, x: (0.5 * size * x.tanh()).exp(),
         }
-        return guided_paths(
-            prior_of(noise, 0.7, 0.3), series, 20, n_steps=5, **{part: fields[part]}
-        ).bound.sum()
+        equation = Equation(prior_of(noise, 0.7, 0.3), **{part: fields[part]})
+        return guided_paths(equation, series, 20, n_steps=5).bound.sum()
 
     size = torch.tensor(1.0, dtype=DOUBLE, requires_grad=True)
     (slope,) = torch.autograd.grad(bound(size), size)
@@ -159,12 +167,11 @@ def test_linear_drift_outside_the_linear_part_leaves_the_bound_exact():
     inside = prior_of(noise, 0.7, 0.2, "linear", start=0.5)
     outside = prior_of(noise, 0.7, 0.2, "none", start=0.5)
     rate, level = inside.rate, inside.level
-    found = guided_paths(
-        outside, series, 20, extra_drift=lambda t, x: -rate * (x - level), n_steps=10
-    )
+    equation = Equation(outside, lambda t, x: -rate * (x - level))
+    found = guided_paths(equation, series, 20, n_steps=10)
     assert found.log_weights.std() < 1e-8
     assert found.bound[0].item() == pytest.approx(
-        guided_paths(inside, series, 1, n_steps=10).bound[0].item(), abs=1e-8
+        guided_paths(Equation(inside), series, 1, n_steps=10).bound[0].item(), abs=1e-8
     )
 
 
@@ -173,9 +180,8 @@ def test_constant_amplitude_outside_the_linear_part_leaves_the_bound_exact():
     series = seen([0.0, 0.3, 1.0, 2.0], [0.3, 0.1, np.nan, -0.4])
     loud = prior_of(noise, 0.3, 0.2)
     loud.log_amplitude.fill_(math.log(1.7))
-    found = guided_paths(
-        prior_of(noise, 0.3, 0.2), series, 20, amplitude=lambda t, x: 1.7 * torch.ones_like(x)
-    )
+    equation = Equation(prior_of(noise, 0.3, 0.2), amplitude=lambda t, x: 1.7 * torch.ones_like(x))
+    found = guided_paths(equation, series, 20)
     assert found.bound[0].item() == pytest.approx(
         exact_log_likelihood(loud, series).item(), abs=1e-7
     )
@@ -190,7 +196,8 @@ def test_geometric_noise_has_the_law_that_the_chain_rule_gives():
     prior = prior_of(noise, 0.7, spread)
     prior.start_mean.fill_(1.0)
     series = seen(times, log_x.exp().tolist())
-    found = guided_paths(prior, series, 2000, amplitude=lambda t, x: x, n_steps=32)
+    equation = Equation(prior, amplitude=lambda t, x: x)
+    found = guided_paths(equation, series, 2000, n_steps=32)
     covariance = noise.covariance(times[1:], 0.7) + torch.diag((spread / log_x[1:].exp()) ** 2)
     law = torch.distributions.MultivariateNormal(torch.zeros(2, dtype=DOUBLE), covariance)
     start = -0.5 * math.log(2 * math.pi * spread**2)

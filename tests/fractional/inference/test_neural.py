@@ -1,5 +1,7 @@
 """Models with networks where the answer is known: linear problems that the exact likelihood solves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,39 +9,26 @@ import torch
 from dyninfer import Paths
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.inference import (
+    BoundObjective,
+    Layout,
     LinearPrior,
     NeuralModel,
     Parts,
     Series,
     exact_log_likelihood,
 )
-from dyninfer.fractional.inference.fitting import BoundObjective
+from dyninfer.fractional.settings import Variational
+from dyninfer.learning.random import seeded_modules
 from dyninfer.learning.training import Training, train
 
 DOUBLE = torch.float64
 AXES = torch.tensor([[1.0, 0.2], [0.6, 0.8], [-0.3, 1.0]], dtype=DOUBLE)  # not orthogonal
 
 
-def model_of(prior, n_features, parts, latent=False, **settings):
-    options = {
-        "content_dim": 0,
-        "width": 8,
-        "depth": 1,
-        "n_steps": 1,
-        "read_first": None,
-        "span": (0.0, 2.0),
-    }
-    d = prior.n_states
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return NeuralModel(
-            prior,
-            n_features,
-            parts,
-            latent=latent,
-            units=(torch.zeros(d), torch.ones(d)),
-            **(options | settings),
-        ).double()
+def model_of(prior, n_features, parts, **settings):
+    options = {"width": 8, "depth": 1, "n_steps": 1, "horizon": 2.0}
+    with seeded_modules(0, "test"):
+        return NeuralModel(prior, parts, Layout(n_features, **(options | settings))).double()
 
 
 def prior_of(d, n_features, latent=False, hurst=0.7):
@@ -116,9 +105,7 @@ def test_bound_of_an_encoder_is_below_the_evidence_and_training_closes_the_gap()
         precision="float64",
         device="cpu",
     )
-    train(
-        model, BoundObjective(model.prior, series, None, 8, None, 0, 0, 0), settings, progress=False
-    )
+    train(model, BoundObjective(model.prior, series, Variational()), settings, progress=False)
     after = (evidence - model.log_weights(series, 100, 0).mean(0)).sum()
     assert before > 2
     assert after < 0.6 * before
@@ -164,17 +151,10 @@ def test_posterior_that_reads_first_observations_does_not_know_the_others():
     )
     with torch.no_grad():  # a control that says something
         model.control.network[-1].weight.normal_(generator=torch.Generator().manual_seed(0))
-    moved = Series(
-        series.times,
-        series.values + 3.0 * (torch.arange(9) >= 2)[None, :, None],
-        *(getattr(series, name) for name in ("mask", "gaps", "gap", "queried", "placed")),
-    )
+    later = (torch.arange(9) >= 2)[None, :, None]
+    moved = replace(series, values=series.values + 3.0 * later)
     assert torch.equal(model.draw(series, 3, 1)[0], model.draw(moved, 3, 1)[0])
-    other = Series(
-        series.times,
-        series.values * 2,
-        *(getattr(series, name) for name in ("mask", "gaps", "gap", "queried", "placed")),
-    )
+    other = replace(series, values=series.values * 2)
     assert not torch.equal(model.draw(series, 3, 1)[0], model.draw(other, 3, 1)[0])
 
 
@@ -211,7 +191,7 @@ def test_windows_grow_to_whole_paths():
         states=[np.ones((n, 1)) for n in (11, 11, 7)],
     )
     series, prior = Series.of(paths), prior_of(1, 1)
-    objective = BoundObjective(prior, series, None, 1, 3, 8, 0, 0)
+    objective = BoundObjective(prior, series, Variational(n_samples=1, window=3, grow=8))
     model, seen = model_of(prior, 1, Parts(drift="network", control=None)), {}
     guided = model.guided
     model.guided = lambda part, *others: (

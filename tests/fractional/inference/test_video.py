@@ -12,11 +12,14 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 import dyninfer as di
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.inference import (
+    Equation,
     FrameDecoder,
     FrameEncoder,
+    Layout,
     LinearPrior,
     NeuralModel,
     Parts,
+    Readout,
     Series,
     guided_paths,
 )
@@ -174,7 +177,8 @@ def test_divergence_of_a_path_is_summed_over_latent_coordinates(d):
     prior, times, n = brownian(d, d), torch.arange(6, dtype=DOUBLE) / 4, 4000
     series = Series.of(di.Paths(times=[times.numpy()], states=[np.zeros((6, d))]))
     pseudo = pseudo_observations(d, 6)
-    drawn = guided_paths(prior, series, n, pseudo=pseudo, likelihood=lambda x: x[..., 0, 0] * 0)
+    readout = Readout(pseudo, lambda x: x[..., 0, 0] * 0)
+    drawn = guided_paths(Equation(prior), series, n, readout=readout)
     cost = -drawn.path_weights[:, 0]
     expected = d * exact_divergence(brownian(1, 1), pseudo_observations(1, 6), times)
     assert expected > 0.5 * d
@@ -184,19 +188,10 @@ def test_divergence_of_a_path_is_summed_over_latent_coordinates(d):
 def video_model(**settings) -> tuple[NeuralModel, Series]:
     encoder, decoder = networks()
     prior = brownian(LATENTS, SIZE**2)
-    model = NeuralModel(
-        prior,
-        SIZE**2,
-        Parts(encoder=encoder, decoder=decoder, control="network"),
-        latent=True,
-        content_dim=CONTENT,
-        width=8,
-        depth=1,
-        n_steps=2,
-        read_first=None,
-        span=(0.0, 2.0),
-        units=(torch.zeros(LATENTS), torch.ones(LATENTS)),
-    ).double()
+    layout = Layout(
+        SIZE**2, latent=True, content_dim=CONTENT, width=8, depth=1, n_steps=2, horizon=2.0
+    )
+    model = NeuralModel(prior, Parts(encoder=encoder, decoder=decoder), layout).double()
     values, _, times = videos(3, 5)
     values[1, 2] = math.nan  # a frame that is missing
     return model, Series.of(di.Paths(times=list(times.numpy() / 4), states=list(values.numpy())))
@@ -237,20 +232,15 @@ def test_estimator_learns_from_videos_and_forecasts_frames(noise):
     system = BouncingShapes(size=SIZE, n_shapes=1, width=0.5)
     paths = system.paths(6, 5, seed=0)
     encoder, decoder = (net.float() for net in networks())
+    state = di.Latent(dim=LATENTS, content_dim=CONTENT, encoder=encoder, decoder=decoder)
+    training = Training(max_steps=3, batch_size=4, validation_fraction=0.0, device="cpu")
+    inference = di.Variational(n_samples=2, n_steps=1, width=8, depth=1, training=training)
     model = di.FractionalSDE(
-        state="latent",
-        latent_dim=LATENTS,
-        content_dim=CONTENT,
-        encoder=encoder,
-        decoder=decoder,
-        n_nodes=2,
+        noise=di.FractionalNoise(n_nodes=2),
         drift="network",
-        n_samples=2,
-        n_steps=1,
-        width=8,
-        depth=1,
+        state=state,
+        inference=inference,
         observation_noise=noise,
-        training=Training(max_steps=3, batch_size=4, validation_fraction=0.0, device="cpu"),
     ).fit(paths, progress=False)
     assert np.isfinite(model.elbo(paths)).all()
     deviations = model.observation_noise_

@@ -1,0 +1,73 @@
+"""Kalman's filter: the likelihood of what is observed of a Gaussian chain."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dyninfer.fractional.gaussian.chain import Observations, Start
+from dyninfer.fractional.gaussian.matrices import apply, symmetric
+
+_LOG_2PI = math.log(2 * math.pi)
+
+
+def log_likelihood(
+    start: Start,
+    transition: Tensor,
+    noise: Tensor,
+    gap: Tensor,
+    observations: Observations,
+) -> Tensor:
+    """Log-likelihood of the observations, ``(P, G)``, with gradients.
+
+    Parameters
+    ----------
+    start : Start
+    transition, noise : Tensor, ``(u, G, S, S)``
+        ``Φ`` and ``Q`` of every distinct gap.
+    gap : Tensor of int64, ``(P or 1, L − 1)``
+        Which of them lies between two times.
+    observations : Observations
+    """
+    n_paths, n_times = observations.values.shape[:2]
+    mean = start.mean.expand(n_paths, *start.mean.shape)
+    covariance = start.covariance.expand(len(gap), *start.covariance.shape)
+    total = mean.new_zeros(mean.shape[:2])
+    for n in range(n_times):
+        if n > 0:
+            phi = transition[gap[:, n - 1]]
+            mean = apply(phi, mean)
+            covariance = phi @ covariance @ phi.mT + noise[gap[:, n - 1]]
+        value, loading, variance, count = observations.at(n)
+        cross = covariance @ loading.mT
+        error = value - apply(loading, mean)
+        update = _innovation(loading @ cross, variance, cross, error)
+        mean = mean + apply(update.gain, error)
+        covariance = symmetric(covariance - update.gain @ cross.mT)
+        deviance = update.squared_error + update.log_determinant + count * _LOG_2PI
+        total = total - 0.5 * deviance
+    return total
+
+
+class _Innovation(NamedTuple):
+    gain: Tensor  # (P or 1, G, S, p)
+    squared_error: Tensor  # (P, G)
+    log_determinant: Tensor  # (P or 1, G)
+
+
+def _innovation(spread: Tensor, variance: Tensor, cross: Tensor, error: Tensor) -> _Innovation:
+    """One update by observations of covariance ``C P C'`` ``(P or 1, G, p, p)`` and their noise."""
+    if variance.shape[-1] == 1:
+        # A single number needs no factor, which would cost ten times as much.
+        total = spread + variance.unsqueeze(-1)
+        scalar = total.squeeze(-1)
+        squared_error = (error.square() / scalar).squeeze(-1)
+        return _Innovation(cross / total, squared_error, scalar.log().squeeze(-1))
+    factor = torch.linalg.cholesky(spread + torch.diag_embed(variance))
+    gain = torch.cholesky_solve(cross.mT, factor).mT
+    white = torch.linalg.solve_triangular(factor, error.unsqueeze(-1), upper=False)
+    log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return _Innovation(gain, white.square().sum((-1, -2)), log_determinant)

@@ -1,0 +1,101 @@
+"""A model made from its settings, and from what is known about the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dyninfer.fractional.inference.exact import ExactModel
+from dyninfer.fractional.inference.fitting import default_training
+from dyninfer.fractional.inference.neural import Layout, NeuralModel, Parts
+from dyninfer.fractional.inference.prior import LinearPrior
+from dyninfer.fractional.noise.markov import MarkovApproximation
+from dyninfer.fractional.settings import LINEAR_DRIFTS, EquationSettings, Exact, Latent, Variational
+from dyninfer.learning.scaling import Scaling
+
+
+def build_model(
+    settings: EquationSettings, facts: dict[str, Any], scaling: Scaling
+) -> ExactModel | NeuralModel:
+    """The untrained model, standardised; ``facts`` are those of :func:`facts_of`."""
+    prior = _prior(settings, facts, scaling)
+    inference = settings.chosen_inference
+    if isinstance(inference, Exact):
+        return ExactModel(prior)
+    layout = _layout(settings, inference, facts, scaling)
+    training = inference.training or default_training()
+    return NeuralModel(prior, _parts(settings, inference), layout).in_precision(training.dtype)
+
+
+def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) -> LinearPrior:
+    noise = settings.noise
+    n_features = scaling.n_features
+    approximation = MarkovApproximation(
+        noise.n_nodes,
+        horizon=facts["horizon"],
+        dt=min(facts["tau"], facts["horizon"]),
+        kind=noise.kind,
+    )
+    deviation = None
+    if settings.observation_noise is not None:
+        deviation = torch.full((n_features,), settings.observation_noise, dtype=torch.float64)
+        deviation = scaling.displacements(deviation)
+    n_states = n_features
+    is_latent = isinstance(settings.state, Latent)
+    if isinstance(settings.state, Latent):
+        n_states = settings.state.dim
+    # A network or a module stands beside a linear drift.
+    drift: Any = settings.drift if settings.drift in LINEAR_DRIFTS else "linear"
+    return LinearPrior(
+        approximation,
+        n_states,
+        n_features,
+        drift=drift,
+        hurst=noise.hurst,
+        shared=not noise.per_dimension,
+        tau=facts["tau"],
+        observation_noise=deviation,
+        latent=is_latent and isinstance(settings.chosen_inference, Exact),
+        free_start=facts["free_start"],
+    )
+
+
+def _parts(settings: EquationSettings, inference: Variational) -> Parts:
+    encoder: Any = "network"
+    decoder = None
+    if isinstance(settings.state, Latent):
+        encoder = settings.state.encoder or "network"
+        decoder = settings.state.decoder
+    return Parts(
+        drift=None if settings.drift in LINEAR_DRIFTS else settings.drift,
+        amplitude=None if settings.diffusion == "constant" else settings.diffusion,
+        encoder=encoder,
+        decoder=decoder,
+        control=inference.control,
+    )
+
+
+def _layout(
+    settings: EquationSettings,
+    inference: Variational,
+    facts: dict[str, Any],
+    scaling: Scaling,
+) -> Layout:
+    is_latent = isinstance(settings.state, Latent)
+    content_dim = 0
+    if isinstance(settings.state, Latent):
+        content_dim = settings.state.content_dim
+    return Layout(
+        n_features=scaling.n_features,
+        latent=is_latent,
+        content_dim=content_dim,
+        width=inference.width,
+        depth=inference.depth,
+        n_steps=inference.n_steps,
+        read_first=inference.read_first,
+        begin=facts["begin"],
+        horizon=facts["horizon"],
+        # Latent coordinates have no units of their own.
+        scaling=None if is_latent else scaling,
+    )

@@ -1,0 +1,79 @@
+"""What the shape of a model depends on: times, gaps and units of the paths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyninfer.data.paths import Paths
+from dyninfer.learning.scaling import Scaling
+
+# A horizon of more gaps than this needs no faster nodes: they cost more than they explain.
+_MOST_GAPS = 1e5
+# Paths from which a distribution of the first states can be learned.
+_ENOUGH_STARTS = 3
+
+
+def check_continuous(paths: Paths) -> None:
+    """Raise a TypeError where paths have discrete states."""
+    if paths.discrete:
+        raise TypeError(
+            "fractional noise moves numbers, and these paths have discrete states; "
+            "use MarkovJumpInference"
+        )
+
+
+def check_moving(paths: Paths, every_feature: bool = True) -> None:
+    """Raise a ValueError where paths cannot tell of a motion.
+
+    That is where every path has one observation, or a feature never changes.
+    """
+    if paths.lengths.max() < 2:
+        raise ValueError(
+            "every path has one observation only; fractional noise needs paths with several"
+        )
+    # NaN where a path has no value of a feature.
+    reaches = [np.fmax.reduce(x) - np.fmin.reduce(x) for x in paths.states]
+    reach = np.fmax.reduce(reaches)
+    is_missing = np.isnan(reach)
+    if is_missing.any():
+        name = paths.features[int(is_missing.argmax())]
+        raise ValueError(f"feature {name!r} is missing in every path; leave it out")
+    is_still = reach == 0
+    if is_still.all() or (every_feature and is_still.any()):
+        name = paths.features[int(is_still.argmax())]
+        raise ValueError(
+            f"feature {name!r} never changes within a path, so nothing can be learned of it; "
+            "leave it out"
+        )
+
+
+def facts_of(paths: Paths) -> dict[str, Any]:
+    """Times of the paths as plain numbers: ``begin``, ``horizon``, ``tau``, ``gap``, ``free_start``.
+
+    ``tau`` is a short gap, that of the fast moves; ``gap`` the usual one.
+    """
+    gaps = np.concatenate([np.diff(t) for t in paths.times])
+    horizon = max(float(t[-1] - t[0]) for t in paths.times)
+    short_gap = float(np.quantile(gaps, 0.1))
+    return {
+        "begin": min(float(t[0]) for t in paths.times),
+        "horizon": horizon,
+        "tau": max(short_gap, horizon / _MOST_GAPS),
+        "gap": float(np.median(gaps)) or horizon,
+        "free_start": len(paths) >= _ENOUGH_STARTS,
+    }
+
+
+def scaling_of(paths: Paths, *, one_scale: bool) -> Scaling:
+    """Mean and deviation of every feature, or of all alike; time is left as it is."""
+    values = np.concatenate(paths.states).astype(np.float64)
+    shift = np.nanmean(values, axis=0)
+    scale = np.nanstd(values, axis=0)
+    if one_scale:
+        shift = np.full_like(shift, np.nanmean(values))
+        scale = np.full_like(scale, np.nanstd(values))
+    # A feature that never changes is left out, or follows the others.
+    scale = np.where(scale > 0, scale, 1.0)
+    return Scaling(shift=shift, scale=scale, start=0.0, duration=1.0, unit=1.0)

@@ -1,0 +1,130 @@
+"""A learned model in the units of the data: its process, its posterior, its simulations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data.paths import Paths
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.fractional.inference.exact import ExactModel
+from dyninfer.fractional.inference.finite import traced
+from dyninfer.fractional.inference.neural import NeuralModel, unit_scaling
+from dyninfer.fractional.inference.posterior import PathPosterior
+from dyninfer.fractional.inference.process import process_of
+from dyninfer.fractional.inference.series import Series
+from dyninfer.fractional.inference.starts import FirstStates
+from dyninfer.fractional.process import FractionalDiffusion
+from dyninfer.fractional.solver import FractionalEuler
+from dyninfer.learning.random import stream
+from dyninfer.learning.scaling import Scaling
+from dyninfer.simulation import simulate
+
+
+@dataclass(frozen=True)
+class FittedEquation:
+    """What was learned, in the units of the data.
+
+    Attributes
+    ----------
+    model : ExactModel or NeuralModel
+        Standardised.
+    scaling : Scaling
+        Units of the features; its unit of time is the data's.
+    is_latent : bool
+        Whether the coordinates are read out; they have no units then.
+    facts : dict
+        Those of :func:`facts_of`.
+    """
+
+    model: ExactModel | NeuralModel
+    scaling: Scaling
+    is_latent: bool
+    facts: dict[str, Any]
+
+    def process(self, per_dimension: bool) -> FractionalDiffusion:
+        """The equation of the coordinates, with an index for each or one for all."""
+        scaling = self.scaling
+        if self.is_latent:
+            scaling = unit_scaling(self.model.prior.n_states)
+        return process_of(self.model, scaling, per_dimension)
+
+    @property
+    def observation_noise(self) -> np.ndarray:
+        """Standard deviation of the observations around the state, ``(feature,)``."""
+        deviation = self.model.prior.log_noise.detach().exp()
+        return self.scaling.user_displacements(deviation).numpy()
+
+    def posterior(self, paths: Paths) -> PathPosterior:
+        """What lies behind observed paths."""
+        return PathPosterior(self.model, paths, self.scaling, self.facts["gap"])
+
+    def log_weights(self, paths: Paths, n_samples: int, seed: int) -> Tensor:
+        """``log p(o, path) − log q(path)`` of draws, ``(n_samples, path)``."""
+        series = Series.of(paths)
+        weights = self.model.log_weights(series.scaled(self.scaling), n_samples, seed)
+        # A density per user's unit: one factor of the scale for every observed value.
+        log_scale = self.scaling.scale.log()
+        return weights - (series.mask * log_scale).sum((1, 2))
+
+    def features(self, states: Tensor, content: Tensor | None = None) -> Tensor:
+        """Features of states ``(path, time, d)``, of paths with content ``(path, content_dim)``."""
+        if not self.is_latent:
+            return states
+        return self.scaling.user_states(self.model.decode(states, content))
+
+    def prior_states(self, n_paths: int, seed: int) -> Tensor:
+        """First states from their learned distribution, ``(n_paths, d)``."""
+        if self.model.content_dim:
+            raise ValueError(
+                "the content of a path is read from data; start from Paths, or set content_dim=0"
+            )
+        x = self.model.prior.draw_states(n_paths, stream(seed, "start"))
+        return x if self.is_latent else self.scaling.user_states(x)
+
+    @torch.no_grad()
+    def simulate(
+        self,
+        process: FractionalDiffusion,
+        first: FirstStates,
+        times: np.ndarray,
+        options: dict[str, Any],
+    ) -> Trajectories:
+        """Run the process and read the features out; ``options`` are those of ``simulate``.
+
+        Raises
+        ------
+        ValueError
+            If a module of the user's own returns numbers that are not finite.
+        """
+        options = {"solver": FractionalEuler(self._longest_step(times)), **options}
+
+        def run() -> Trajectories:
+            result = simulate(process, first.states, times, **options)
+            content = first.content_of(result.origin)
+            features = self.features(result.states, content)
+            return replace(result, states=features, features=None)
+
+        result = self._traced(run)
+        return replace(
+            result,
+            states=result.states.float(),
+            origin=first.origin_of(result.origin),
+        )
+
+    def _traced(self, run: Callable[[], Trajectories]) -> Trajectories:
+        if isinstance(self.model, ExactModel):
+            return run()
+        return traced(self.model, run, lambda result: result.states, lambda: "in a simulation")
+
+    def _longest_step(self, times: np.ndarray) -> float | None:
+        """A hundredth of the span, or the short gap of the data if that is less."""
+        span = float(times[-1] - times[0])
+        # No finer than 5000 steps, however short the gaps of the data.
+        shortest = max(self.facts["tau"], span / 5000)
+        return min(span / 100, shortest) or None

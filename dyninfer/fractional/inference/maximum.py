@@ -1,0 +1,222 @@
+"""Maximum of the exact likelihood of the linear case, and how sharp it is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from scipy.stats import norm
+
+from dyninfer.fractional.inference.likelihood import exact_log_likelihood
+from dyninfer.fractional.inference.prior import Bounds, LinearPrior
+from dyninfer.fractional.inference.series import Series
+
+# Indices and deviations of the noise among which the start is chosen: the likelihood may have two
+# maxima, one of which takes what is rough for noise.
+_STARTS = [(h, noise) for h in (0.2, 0.5, 0.8) for noise in (0.1, 0.5)]
+# Nats that a further start must gain to be worth another: less says nothing about the parameters.
+_NO_GAIN = 1e-2
+# Of the differences of the gradient that make the curvature.
+_STEP = 1e-4
+
+
+class Fit(NamedTuple):
+    """What :func:`maximise` returns: one row of history per step."""
+
+    history: list[dict[str, float]]
+    status: str
+
+
+def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
+    """Maximise the exact likelihood over all parameters, by L-BFGS from the best of a few starts.
+
+    L-BFGS may stop where one step gained little though the next would gain much, so it is started
+    again from its end until that gains nothing.
+    """
+    objective = ExactObjective(prior, series)
+    objective.load(objective.best_start())
+    history: list[dict[str, float]] = []
+
+    def record(_: Any = None) -> None:
+        row = {
+            "step": len(history),
+            "loss": objective.value,
+            "log_likelihood": -objective.value * objective.count,
+            "hurst": float(prior.hurst.detach().mean()),
+        }
+        history.append(row)
+
+    least, _ = objective(objective.vector())
+    record()
+    n_left = max_steps
+    is_finished = False
+    while n_left > 0 and not is_finished:
+        result = minimize(
+            objective,
+            objective.vector(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=objective.bounds(),
+            callback=record,
+            # The loss is per number: tighter tolerances are below the rounding of its gradient.
+            options={"maxiter": n_left, "ftol": 1e-11, "gtol": 1e-7},
+        )
+        objective.load(result.x)
+        is_finished = bool(result.success) and (least - result.fun) * objective.count < _NO_GAIN
+        n_left -= max(result.nit, 1)
+        least = result.fun
+    return Fit(history, "finished" if is_finished else "stopped early")
+
+
+def hurst_information(prior: LinearPrior, series: Series) -> np.ndarray:
+    """Observed information of the logit of each index, all other parameters profiled out.
+
+    ``(1,)`` or ``(d,)``. Second derivatives are differences of the gradient. Coordinates that are
+    observed one by one meet in the index alone, so all are moved at once. Parameters at a bound are
+    fixed there.
+    """
+    objective = ExactObjective(prior, series)
+    x = objective.vector()
+    free = objective.is_free(x)
+    if prior.latent:
+        return _information_jointly(objective, x, free)
+    return _information_by_coordinate(objective, x, free)
+
+
+def hurst_interval(prior: LinearPrior, information: np.ndarray, level: float) -> np.ndarray:
+    """Interval of every index ``(n, 2)``, normal in its logit."""
+    # Data that say nothing about the index leave all of (0, 1).
+    with np.errstate(divide="ignore"):
+        error = 1 / np.sqrt(np.maximum(information, 0))
+    logit = prior.hurst_logit.detach().numpy()
+    reach = norm.ppf(0.5 + level / 2) * error
+    ends = np.stack([logit - reach, logit + reach], axis=1)
+    return 1 / (1 + np.exp(-ends))
+
+
+class ExactObjective:
+    """Minus the log-likelihood per observed value, of all parameters as one vector."""
+
+    def __init__(self, prior: LinearPrior, series: Series):
+        self.prior = prior
+        self.series = series
+        self.parameters = {name: p for name, p in prior.named_parameters() if p.requires_grad}
+        self.slices: dict[str, slice] = {}
+        end = 0
+        for name, parameter in self.parameters.items():
+            self.slices[name] = slice(end, end + parameter.numel())
+            end += parameter.numel()
+        self.count = series.count
+        self.value = math.inf
+        self._slope_at_maximum: np.ndarray | None = None
+
+    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient at a vector of parameters, which are set to it."""
+        self.load(x)
+        loss = -exact_log_likelihood(self.prior, self.series).sum() / self.count
+        slopes = torch.autograd.grad(loss, list(self.parameters.values()))
+        self.value = float(loss.detach())
+        gradient = torch.cat([slope.flatten() for slope in slopes])
+        return self.value, gradient.cpu().numpy()
+
+    def vector(self) -> np.ndarray:
+        """Parameters as they are."""
+        flat = [p.detach().flatten() for p in self.parameters.values()]
+        return torch.cat(flat).cpu().numpy()
+
+    @torch.no_grad()
+    def load(self, x: np.ndarray) -> None:
+        """Set the parameters."""
+        for name, parameter in self.parameters.items():
+            value = torch.from_numpy(x[self.slices[name]])
+            parameter.copy_(value.view_as(parameter))
+
+    def bounds(self) -> list[Bounds]:
+        """Bounds of every number."""
+        by_name = self.prior.bounds()
+        bounds: list[Bounds] = []
+        for name, parameter in self.parameters.items():
+            bounds += [by_name.get(name, (None, None))] * parameter.numel()
+        return bounds
+
+    def is_free(self, x: np.ndarray) -> np.ndarray:
+        """Whether each number lies inside its bounds."""
+        ends = np.array(self.bounds(), dtype=float)  # None becomes NaN
+        at_low = x <= ends[:, 0] + 1e-6
+        at_high = x >= ends[:, 1] - 1e-6
+        return ~(at_low | at_high)
+
+    def curvature(self, x: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """Second derivative of minus the log-likelihood times ``direction``; ``x`` is a maximum."""
+        if self._slope_at_maximum is None:
+            self._slope_at_maximum = self(x)[1]
+        ahead = self(x + _STEP * direction)[1]
+        self.load(x)
+        return (ahead - self._slope_at_maximum) * (self.count / _STEP)
+
+    @torch.no_grad()
+    def best_start(self) -> np.ndarray:
+        """The likeliest of a few indices and shares of the noise; all else as it is."""
+        base = self.vector()
+        best = base
+        least = math.inf
+        for hurst, noise in _STARTS:
+            x = base.copy()
+            if "hurst_logit" in self.slices:
+                x[self.slices["hurst_logit"]] += math.log(hurst / (1 - hurst))
+            if "log_noise" in self.slices:
+                x[self.slices["log_noise"]] += math.log(noise / 0.1)
+            self.load(x)
+            loss = -float(exact_log_likelihood(self.prior, self.series).sum())
+            if loss < least:
+                least = loss
+                best = x
+        return best
+
+
+def _information_jointly(objective: ExactObjective, x: np.ndarray, free: np.ndarray) -> np.ndarray:
+    columns = [objective.curvature(x, direction) for direction in np.eye(len(x))]
+    curvature = np.stack(columns, axis=1)
+    curvature = 0.5 * (curvature + curvature.T)
+    index = np.arange(len(x))[objective.slices["hurst_logit"]]
+    others = np.setdiff1d(np.flatnonzero(free), index)
+    cross = curvature[np.ix_(index, others)]
+    # A latent state may be scaled and turned: its flat directions are left out.
+    rest = curvature[np.ix_(others, others)]
+    inverse = np.linalg.pinv(rest, rcond=1e-8, hermitian=True)
+    profiled = curvature[np.ix_(index, index)] - cross @ inverse @ cross.T
+    return 1 / np.diag(np.linalg.inv(profiled))
+
+
+def _information_by_coordinate(
+    objective: ExactObjective, x: np.ndarray, free: np.ndarray
+) -> np.ndarray:
+    slices = objective.slices
+    columns = {name: objective.curvature(x, _indicator(x, slices[name])) for name in slices}
+    by_index = columns["hurst_logit"]
+    information = by_index[slices["hurst_logit"]]
+    others = [name for name in slices if name != "hurst_logit"]
+    loss = np.zeros(objective.prior.n_states)
+    for i in range(len(loss)):
+        names = [name for name in others if free[slices[name]][i]]
+        if not names:
+            continue
+        block = np.zeros((len(names), len(names)))
+        for row, name in enumerate(names):
+            for column, other in enumerate(names):
+                block[row, column] = columns[other][slices[name]][i]
+        cross = np.array([by_index[slices[name]][i] for name in names])
+        loss[i] = cross @ np.linalg.solve(0.5 * (block + block.T), cross)
+    if len(information) == 1:
+        # One index for all: every coordinate takes its share.
+        return information - loss.sum()
+    return information - loss
+
+
+def _indicator(x: np.ndarray, where: slice) -> np.ndarray:
+    direction = np.zeros(len(x))
+    direction[where] = 1.0
+    return direction

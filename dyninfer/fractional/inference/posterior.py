@@ -1,0 +1,124 @@
+"""The posterior of observed paths: what lies behind their noise, between and after them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data.paths import Paths
+from dyninfer.data.times import Clock, requested_times
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.fractional.inference.series import Series
+from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import check_count, check_seed
+
+# Steps of a forecast at most: an equation is stepped no finer than this over its whole length.
+_MOST_STEPS = 5000
+
+
+class PathPosterior:
+    """What lies behind observed paths, given all that is observed of each.
+
+    Parameters
+    ----------
+    model : ExactModel or NeuralModel
+        Standardised.
+    paths : Paths
+        In the user's units.
+    scaling : Scaling
+        Units of the features.
+    gap : float
+        Longest step of a nonlinear equation after the last observation.
+    """
+
+    def __init__(self, model: Any, paths: Paths, scaling: Scaling, gap: float):
+        self.model = model
+        self.paths = paths
+        self.scaling = scaling
+        self.gap = gap
+
+    def draw(
+        self,
+        times: Sequence[float] | np.ndarray | None = None,
+        n_samples: int = 100,
+        seed: int = 0,
+    ) -> Trajectories:
+        """Draw the features behind the noise of the observations.
+
+        Parameters
+        ----------
+        times : sequence of float
+            Times at which the paths are wanted, not before any of them begins; by default all times
+            of the data after that. Beyond its last observation, a path is a forecast.
+        n_samples : int
+            Draws per path.
+        seed : int
+
+        Returns
+        -------
+        Trajectories
+            ``n_samples`` rows per path, one path after another; ``origin`` names the path.
+            Observation noise is not added.
+
+        Raises
+        ------
+        ValueError
+            If a path begins after one of the times, or a module of the user's own returns numbers
+            that are not finite.
+        """
+        times = self._observed_times() if times is None else requested_times(times)
+        _, means = self._draw(times, n_samples, seed)
+        return Trajectories(
+            states=self.scaling.user_states(means).float(),
+            times=torch.as_tensor(times),
+            features=tuple(str(name) for name in self.paths.features),
+            origin=np.repeat(self.paths.names, n_samples),
+            attrs={"seed": seed},
+        )
+
+    def states_at(self, time: float, seed: int = 0) -> Tensor:
+        """One draw of the standardised state of every path at a time, ``(P, d)``."""
+        states, _ = self._draw(np.array([time]), 1, seed)
+        return states[:, 0]
+
+    @torch.no_grad()
+    def content(self) -> Tensor | None:
+        """What stays the same along every path, ``(P, content_dim)``, where a decoder needs it."""
+        if not self.model.content_dim:
+            return None
+        return self.model.content(Series.of(self.paths).scaled(self.scaling))
+
+    def _draw(self, times: np.ndarray, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
+        """States ``(path · sample, time, d)``, and their readout, standardised."""
+        n_samples = check_count(n_samples)
+        query = np.concatenate([times, self._steps_between(times)])
+        series = Series.of(self.paths, query)
+        rows = series.queried[None, :, : len(times), None]
+        states, means = self.model.draw(series.scaled(self.scaling), n_samples, check_seed(seed))
+        return _at_rows(states, rows), _at_rows(means, rows)
+
+    def _observed_times(self) -> np.ndarray:
+        """All times of the data from where the last path begins."""
+        begin = max(times[0] for times in self.paths.times)
+        every = Clock.of(np.concatenate(self.paths.times)).times
+        return every[every >= begin]
+
+    def _steps_between(self, times: np.ndarray) -> np.ndarray:
+        """Further times of a nonlinear equation, where a forecast has longer gaps than the data."""
+        first_end = min(float(t[-1]) for t in self.paths.times)
+        if not self.model.needs_steps or len(times) == 0 or times.max() <= first_end:
+            return np.zeros(0)
+        last_begin = max(float(t[0]) for t in self.paths.times)
+        begin = max(first_end, last_begin)
+        step = max(self.gap, (times.max() - begin) / _MOST_STEPS)
+        return np.arange(begin, times.max(), step)
+
+
+def _at_rows(x: Tensor, rows: Tensor) -> Tensor:
+    """``(n_samples, P, L, d)`` at some times: ``(P · n_samples, time, d)``."""
+    index = rows.expand(len(x), -1, -1, x.shape[-1])
+    return x.gather(2, index).transpose(0, 1).flatten(0, 1)

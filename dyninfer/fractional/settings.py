@@ -1,0 +1,275 @@
+"""Settings of an equation with fractional noise, one object for every choice that has parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from dyninfer.fractional.noise.motion import Kind
+from dyninfer.learning.settings import Settings
+from dyninfer.learning.training import Training
+
+LINEAR_DRIFTS = ("linear", "none", "constant")
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FractionalNoise(Settings):
+    """The noise that drives the equation: fractional Brownian motion, approximated by its memory.
+
+    Parameters
+    ----------
+    hurst : float, optional
+        None learns the Hurst index; a number fixes it.
+    per_dimension : bool
+        An index for every coordinate, instead of one for all.
+    kind : {"I", "II"}
+        Noise with stationary increments and a past, or noise that starts with the path
+        (Riemann-Liouville).
+    n_nodes : int
+        Ornstein-Uhlenbeck processes beside the Brownian motion itself. More approximate small
+        ``H`` better.
+    """
+
+    hurst: float | None = None
+    per_dimension: bool = False
+    kind: Kind = "I"
+    n_nodes: int = 12
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+        self.check_kinds("noise.")
+        if self.hurst is not None and not 0 < self.hurst < 1:
+            raise ValueError(
+                "noise.hurst must lie between 0 and 1, or be None to be learned; "
+                f"found {self.hurst}"
+            )
+        if self.hurst is not None and self.per_dimension:
+            raise ValueError(
+                "noise.per_dimension says how hurst is learned; leave one of the two out"
+            )
+        if self.kind not in ("I", "II"):
+            raise ValueError(f"noise.kind must be one of I, II, found {self.kind!r}")
+        check_at_least(self, "noise.", {"n_nodes": 1})
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Observed(Settings):
+    """The coordinates of the equation are the features themselves."""
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the readout is linear."""
+        return True
+
+    def check(self) -> None:
+        """There is nothing to set."""
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Latent(Settings):
+    """The coordinates of the equation are hidden, and the features are decoded from them.
+
+    Parameters
+    ----------
+    dim : int
+        Number ``d`` of coordinates.
+    decoder : {"linear", "network"} or module
+        Readout of the coordinates: a module
+        ``(x (n, d), content (n, content_dim) or None) -> (n, feature)`` gives standardised means.
+        With a module all features share one shift and scale.
+    encoder : {"network"} or module, optional
+        What reads paths for a posterior of the coordinates; None is the network, where one is
+        needed. A module ``(values (P, L, feature), mask (P, L, feature) of 0 and 1, times (P, L))
+        ->`` :class:`~dyninfer.fractional.inference.Encoding` of ``mean (P, L, d)``,
+        ``log_variance (P, L, d)``, ``context (P, L, c)`` and ``content (P, content_dim)`` or None;
+        ``c`` is its attribute ``n_context``. Values are standardised, 0 where missing. Modules get
+        numbers in the precision of their parameters: single precision does not tell times apart
+        that lie far from 0.
+    content_dim : int
+        Numbers that stay the same along a path and go to the decoder beside the state.
+    """
+
+    dim: int
+    decoder: str | Callable[..., Any] = "linear"
+    encoder: str | Callable[..., Any] | None = None
+    content_dim: int = 0
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the readout is linear and needs no encoder."""
+        return self.decoder == "linear" and self.encoder is None and self.content_dim == 0
+
+    def check(self) -> None:
+        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        self.check_kinds("state.")
+        check_at_least(self, "state.", {"dim": 1, "content_dim": 0})
+        check_part("state.decoder", self.decoder, ("linear", "network"))
+        if self.encoder is not None:
+            check_part("state.encoder", self.encoder, ("network",))
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Exact(Settings):
+    """Maximum of the exact likelihood, by L-BFGS: where drift and readout are linear.
+
+    Parameters
+    ----------
+    max_steps : int
+        Steps at most.
+    """
+
+    max_steps: int = 300
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+        self.check_kinds("inference.")
+        check_at_least(self, "inference.", {"max_steps": 1})
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Variational(Settings):
+    """Maximum of the evidence lower bound, by stochastic gradients: for networks and modules.
+
+    Parameters
+    ----------
+    control : {"network"} or module, optional
+        Residual control ``(t (n,), x (n, d), y (n, d, K), context (n, c)) -> (n, d)`` of the
+        posterior; None leaves it out.
+    n_samples : int
+        Paths drawn per path in a step of training; ten times as many weigh a likelihood.
+    n_steps : int
+        Steps between two observations.
+    window : int, optional
+        Train on random parts of so many times.
+    grow : int
+        Steps of training over which the parts grow from ``window`` to whole paths; 0 keeps them.
+    anneal : int
+        Steps of training over which the divergence from the prior comes to count fully.
+    read_first : int, optional
+        The posterior reads only so many observations of each path; the control carries it on.
+    width, depth : int
+        Units and hidden layers of the networks.
+    training : Training, optional
+        By default one that suits a few dozen paths. Its ``validation_fraction`` is of paths.
+    """
+
+    control: str | Callable[..., Any] | None = "network"
+    n_samples: int = 8
+    n_steps: int = 2
+    window: int | None = None
+    grow: int = 0
+    anneal: int = 0
+    read_first: int | None = None
+    width: int = 64
+    depth: int = 2
+    training: Training | None = None
+
+    def check(self) -> None:
+        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        self.check_kinds("inference.")
+        least = {"n_samples": 1, "n_steps": 1, "width": 1, "depth": 1, "grow": 0, "anneal": 0}
+        check_at_least(self, "inference.", least)
+        # A window of one time has no move in it.
+        check_at_least(self, "inference.", {"window": 2, "read_first": 1})
+        if self.control is not None:
+            check_part("inference.control", self.control, ("network",))
+        if self.grow and self.window is None:
+            raise ValueError(
+                "inference.grow says how fast windows come to be whole paths, and window is None; "
+                "give window"
+            )
+        if self.training is not None:
+            self.training.check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquationSettings:
+    """All settings of one equation, and what follows from them together.
+
+    Attributes
+    ----------
+    noise, drift, diffusion, state, inference, observation_noise
+        Those of :class:`dyninfer.FractionalSDE`.
+    """
+
+    noise: FractionalNoise
+    drift: str | Callable[..., Any]
+    diffusion: str | Callable[..., Any]
+    state: Observed | Latent
+    inference: Exact | Variational | None
+    observation_noise: float | None
+
+    @property
+    def chosen_inference(self) -> Exact | Variational:
+        """That of the user, or exact where all is linear, else variational."""
+        if self.inference is not None:
+            return self.inference
+        if self.nonlinear_part() is None:
+            return Exact()
+        return Variational()
+
+    @property
+    def has_one_scale(self) -> bool:
+        """Whether all features share shift and scale, as a decoder of the user's own needs."""
+        return isinstance(self.state, Latent) and callable(self.state.decoder)
+
+    def nonlinear_part(self) -> str | None:
+        """Half a sentence that names what keeps the likelihood from being exact."""
+        if self.drift not in LINEAR_DRIFTS:
+            return "drift is a network or a module"
+        if self.diffusion != "constant":
+            return "diffusion depends on the state"
+        if not self.state.is_linear:
+            return "state has a decoder or encoder that is not linear"
+        return None
+
+    def check(self) -> None:
+        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        self.noise.check()
+        self.state.check()
+        check_part("drift", self.drift, (*LINEAR_DRIFTS, "network"))
+        check_part("diffusion", self.diffusion, ("constant", "network"))
+        if self.inference is not None:
+            self.inference.check()
+        deviation = self.observation_noise
+        if deviation is not None and not 0 < deviation < math.inf:
+            raise ValueError(
+                f"observation_noise must be positive, or None to be learned; found {deviation}"
+            )
+        self._check_together()
+
+    def _check_together(self) -> None:
+        inference = self.chosen_inference
+        if isinstance(inference, Variational):
+            if self.noise.kind == "II" and inference.window is not None:
+                raise ValueError(
+                    "noise of kind='II' starts with the path, so no window can stand for a path; "
+                    "leave out one of the two"
+                )
+        elif self.nonlinear_part() is not None:
+            raise ValueError(
+                f"inference=Exact() needs a linear equation, but {self.nonlinear_part()}; "
+                "leave inference out, or give Variational()"
+            )
+
+
+def check_at_least(settings: Settings, prefix: str, least: dict[str, int]) -> None:
+    """Raise a ValueError naming the first number below its bound; None is no number."""
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        if value is not None and value < bound:
+            raise ValueError(f"{prefix}{name} must be at least {bound}, found {value}")
+
+
+def check_part(name: str, value: Any, choices: Collection[str]) -> None:
+    """Raise an error unless a setting is one of the names, or a module or function."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} is the class {value.__name__}; "
+            f"give a module of it: {name.rpartition('.')[2]}={value.__name__}(...)"
+        )
+    if callable(value) or value in choices:
+        return
+    raise ValueError(f"{name} must be one of {', '.join(choices)}, or a module; found {value!r}")
