@@ -10,7 +10,6 @@ from dyninfer.report.verdict import main_metric
 
 if TYPE_CHECKING:
     import pandas as pd
-    from anndata import AnnData
     from matplotlib.figure import Figure
 
     from dyninfer.data.snapshots import Snapshots
@@ -25,7 +24,6 @@ N_PANELS = 6
 
 def pictures(
     model: SnapshotEstimator,
-    data: AnnData,
     observed: Snapshots,
     evaluation: pd.DataFrame,
     *,
@@ -38,10 +36,8 @@ def pictures(
     ----------
     model : SnapshotEstimator
         Fitted.
-    data : AnnData
-        What is evaluated.
     observed : Snapshots
-        The same, as the model reads it.
+        What is evaluated.
     evaluation : DataFrame
         From ``model.evaluate``.
     time_unit : str
@@ -60,14 +56,11 @@ def pictures(
     # Every observed time too: the populations are drawn there.
     times = np.union1d(np.linspace(first, last, N_TIMES), observed.times)
     traj = model.simulate(observed, times, seed=seed)
-    keys = {"use_rep": model.source_["use_rep"], "time_key": model.source_["time_key"]}
 
     trajectories, ((ax,),) = canvas((6.4, 4.6), 1, 1)
-    pl.trajectories(data, traj, time_unit=time_unit, ax=ax, **keys)
+    pl.trajectories(observed, traj, time_unit=time_unit, ax=ax)
     scores, ((ax,),) = canvas((7.2, 4.0), 1, 1)
     pl.evaluation(evaluation, main_metric(evaluation), time_unit=time_unit, ax=ax)
-    training, ((ax,),) = canvas((6.4, 3.6), 1, 1)
-    pl.history(model, ax=ax)
 
     figures = [
         (
@@ -78,27 +71,26 @@ def pictures(
         (
             "Observed (top) and simulated (bottom) populations; every simulated cell started at "
             "the first time.",
-            _populations(model, data, observed, traj, time_unit, keys),
+            _populations(model, observed, traj, time_unit),
         ),
         ("Distance between simulated and observed population at every time.", scores),
-        ("Training loss and validation; the weights of the marked step are the model.", training),
     ]
+    if "loss" in model.history_:
+        training, ((ax,),) = canvas((6.4, 3.6), 1, 1)
+        pl.history(model, ax=ax)
+        caption = "Training loss and validation; the weights of the marked step are the model."
+        figures.append((caption, training))
     # Weights are there where mass changes.
     if traj.log_weights is not None:
         growth, ((left, right),) = canvas((9.4, 3.9), 1, 2)
-        pl.growth(model, data, time_unit=time_unit, ax=(left, right), seed=seed)
+        pl.growth(model, observed, time_unit=time_unit, ax=(left, right), seed=seed)
         caption = "Growth rate of every cell at its own time, and the mass of the population."
         figures.append((caption, growth))
     return figures
 
 
 def _populations(
-    model: SnapshotEstimator,
-    data: AnnData,
-    observed: Snapshots,
-    traj: Trajectories,
-    time_unit: str,
-    keys: dict[str, Any],
+    model: SnapshotEstimator, observed: Snapshots, traj: Trajectories, time_unit: str
 ) -> Figure:
     """Draw observed over simulated populations at some of the observed times."""
     from dyninfer import plotting as pl
@@ -108,7 +100,6 @@ def _populations(
     times = observed.times[np.unique(evenly)]
     size = (1.9 * len(times) + 0.6, 4.0)
     figure, panels = canvas(size, 2, len(times), sharex=True, sharey=True)
-    pl.marginals(
-        data, traj, times, hold_out=model.hold_out_, time_unit=time_unit, ax=panels, **keys
-    )
+    options: dict[str, Any] = {"hold_out": model.hold_out_, "time_unit": time_unit}
+    pl.marginals(observed, traj, times, ax=panels, **options)
     return figure

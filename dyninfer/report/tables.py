@@ -69,20 +69,26 @@ def long_run_scores(long_run: pd.DataFrame, metric: str, time_unit: str) -> dict
 
 def facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> dict[str, str]:
     """What the model was fitted to, and how the training went."""
-    history = cast(Any, model.history_)
+    known = model.provenance_
     sizes = []
-    for time, size in zip(model.times_, model.sizes_, strict=True):
+    for time, size in zip(known.times, known.sizes, strict=True):
         sizes.append(f"{written_time(time, time_unit)}: {size}")
-    hold_out = [written_time(time, time_unit) for time in model.hold_out_]
-    representation = model.source_.get("use_rep", "as given")
+    hold_out = [written_time(time, time_unit) for time in known.hold_out]
+    representation = known.source.get("use_rep", "as given")
     lines = {
         "method": type(model).__name__,
         "cells at each time of the fit": ", ".join(sizes),
         "held out before anything was computed": ", ".join(hold_out) or "none",
-        "features": f"{model.n_features_in_} ({representation})",
-        "training": f"{model.status_} after {history['step'].max():.0f} steps",
-        "seed": str(model.seed_),
+        "features": f"{len(known.features)} ({representation})",
+        "data": f"{known.digest} (fingerprint of what was fitted)",
+        "training": model.status_,
+        "seed": str(known.seed),
+        "fitted with": f"dyninfer {known.version}",
     }
+    # Methods without a training loop have a history of their own, or none.
+    history = cast(Any, model.history_)
+    if "step" in history:
+        lines["training"] += f" after {history['step'].max():.0f} steps"
     if "seconds" in history:
         lines["time for training"] = f"{history['seconds'].max():.0f} s"
     if seconds is not None:
@@ -96,9 +102,10 @@ def settings(model: SnapshotEstimator) -> dict[str, str]:
     for name, value in model.get_params(deep=False).items():
         if name != "training":
             lines[name] = str(value)
-    # Those that were used, with what was chosen for the data filled in.
-    for name, value in model.training_.get_params(deep=False).items():
-        lines[f"training.{name}"] = str(value)
+    if model.training_ is not None:
+        # As they were used: with what the method or the data chose filled in.
+        for name, value in model.training_.get_params(deep=False).items():
+            lines[f"training.{name}"] = str(value)
     return lines
 
 

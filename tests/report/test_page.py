@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import dyninfer as di
-from dyninfer.report import add_interpolation, write_report
+from dyninfer.report import add_interpolation, pictures, write_report
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,20 @@ def test_settings_facts_versions_and_citation_are_on_the_page(model, evaluation,
     }.items():
         assert f"<tr><td>{name}</td><td>{value}</td></tr>" in text
     assert "neklyudov2023action" in text
+
+
+def test_a_method_without_a_training_loop_has_a_page_and_no_picture_of_training(
+    model, data, evaluation, tmp_path
+):
+    trained = pictures(model, data, evaluation)
+    other = copy.copy(model)
+    other.training_ = None
+    other.history_ = pd.DataFrame({"pass": [1, 2]})
+    figures = pictures(other, data, evaluation)
+    assert len(figures) == len(trained) - 1
+    text = page(tmp_path, other, evaluation, figures)
+    assert "<tr><td>training</td><td>finished</td></tr>" in text
+    assert "training." not in text
 
 
 def test_report_into_a_missing_folder_is_an_error(model, evaluation, tmp_path):

@@ -100,7 +100,7 @@ def _write_report(
     if arguments.start == "previous":
         table = add_interpolation(table, observed, **options)
     unit = arguments.time_unit
-    figures = pictures(model, data, observed, table, time_unit=unit, seed=arguments.seed)
+    figures = pictures(model, observed, table, time_unit=unit, seed=arguments.seed)
     title = f"{type(model).__name__} on {arguments.data}"
     write_report(arguments.report, model, table, figures, title=title, time_unit=unit)
     print(f"written to {arguments.report}")
