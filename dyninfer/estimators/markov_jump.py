@@ -24,7 +24,7 @@ from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.discretize import StateRule
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import Emission
-from dyninfer.jumps.likelihood.state_names import names_of
+from dyninfer.jumps.likelihood.state_names import names_of, renumbered
 from dyninfer.jumps.posterior.result import JumpResult
 from dyninfer.jumps.posterior.summaries import QUANTITIES, Quantity, derived_table, state_table
 from dyninfer.jumps.process import MarkovJump
@@ -242,15 +242,11 @@ class MarkovJumpInference(PathEstimator):
             start, n_paths = self._first_states(n_paths, time, seed), None
         return super().simulate(start, times, n_paths=n_paths, seed=seed, **options)
 
-    def states_at(self, paths: Paths, time: float, seed: int = 0) -> Tensor:
-        """States ``(n,)`` of paths whose last observation until ``time`` is at that time.
+    def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
+        """States ``(path · draw,)`` of paths whose last observation until ``time`` is at that time.
 
-        Drawn given all that was observed of each until then.
-
-        Raises
-        ------
-        ValueError
-            If what was observed of a path cannot happen in the learned process.
+        Drawn given all that was observed of each until then; a ValueError names a path of which
+        that is impossible.
         """
         past = past_of(paths, time)
         probability = self._prepared(past).smooth(*self._model())
@@ -261,7 +257,12 @@ class MarkovJumpInference(PathEstimator):
             name = past.names[int(is_impossible.argmax())]
             raise ValueError(f"path {name!r} is impossible in the learned process, at any time")
         g = stream(seed, "states behind observations")
-        return torch.multinomial(last, 1, generator=g)[:, 0]
+        return torch.multinomial(last, n_draws, replacement=True, generator=g).flatten()
+
+    def observations(self, paths: Paths) -> Paths:
+        """Paths as they are learned from: labels by the numbers of the process, or numbers."""
+        observed = self._observed(paths, self.facts_["states"])
+        return renumbered(observed, self.process_.state_names) if observed.discrete else observed
 
     def decoded_features(self) -> tuple[str, ...]:
         """States are one feature, also where a signal has several."""

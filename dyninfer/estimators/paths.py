@@ -24,6 +24,8 @@ from dyninfer.diffusions.diffusion import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import ScaleMode, Scaling
+from dyninfer.learning.settings import check_count
+from dyninfer.metrics.forecasts import Forecasts, forecast_rest
 from dyninfer.simulation import simulate
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class PathEstimator(Estimator):
     defines. Where the process does not move in the space of the features, or observations are not
     exact, it also defines some of
 
-    * ``states_at(paths, time, seed)``: states of the process behind observed paths;
+    * ``states_at(paths, time, seed, n_draws)``: states of the process behind observed paths;
     * ``decode(states)``: features of such states;
     * ``observe(states, seed)``: observations of such states, with their noise;
     * ``posterior(data)``: a :class:`Posterior`, from which forecasts are then drawn;
@@ -60,12 +62,17 @@ class PathEstimator(Estimator):
         """Log-likelihood of every path ``(n,)`` in nats, or None where it is not known."""
         return None
 
-    def states_at(self, paths: Paths, time: float, seed: int = 0) -> Tensor:
-        """States ``(n, d)`` or ``(n,)`` of the process at ``time``, behind what is observed until then.
+    def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
+        """States of the process at ``time``, behind what is observed until then.
 
         By default the last observation of each path until then, feature by feature.
+
+        Returns
+        -------
+        Tensor ``(path · draw, d)`` or ``(path · draw,)``
+            The draws of one path after those of another.
         """
-        return torch.as_tensor(last_values(paths, time))
+        return torch.as_tensor(last_values(paths, time)).repeat_interleave(n_draws, dim=0)
 
     def decode(self, states: Tensor) -> Tensor:
         """Features of states of the process ``(path, time, d)``; by default the states themselves."""
@@ -204,6 +211,10 @@ class PathEstimator(Estimator):
         states = self.decode(run.states)
         return replace(run, states=states, origin=origin, features=self.decoded_features())
 
+    def observations(self, paths: Paths) -> Paths:
+        """Paths of what ``observe`` gives, to compare it with; by default the paths themselves."""
+        return paths
+
     def forecast(
         self,
         data: AnnData | Paths,
@@ -245,23 +256,68 @@ class PathEstimator(Estimator):
             return posterior(paths).draw(times, n_samples=n_samples, seed=seed)
         return self._run_on(paths, times, n_samples, seed)
 
-    def evaluate(self, data: AnnData | Paths, *, seed: int = 0) -> pd.DataFrame:
-        """How likely the observed paths are under what was learned, one row per path.
+    def evaluate(
+        self,
+        data: AnnData | Paths,
+        *,
+        by: str = "path",
+        given: float = 0.5,
+        n_samples: int = 50,
+        max_paths: int | None = 100,
+        n_intervals: int = 5,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Compare what was learned with observed paths: likelihood, and forecasts of their later part.
+
+        The first half of the observations of each path is given (``given=0.5``), and the others are
+        forecast from them, as by :meth:`forecast`, with the noise of observations.
 
         Parameters
         ----------
         data : AnnData or Paths
             Read by the keys that ``fit`` was given.
+        by : {"path", "time"}
+            A row for every path, or for every interval of time.
+        given : float
+            Part of the observations that forecasts are made from.
+        n_samples : int
+            Draws of a forecast, at least two.
+        max_paths : int, optional
+            Paths that are forecast, drawn at random where there are more; None forecasts all.
+        n_intervals : int
+            Intervals of time, with equally many forecasts in each.
         seed : int
 
         Returns
         -------
         DataFrame
-            Per path: its name, whether it was ``held_out``, its number of ``observations``, its ``log_likelihood`` in nats and
-            ``per_observation``.
+            By path: its name, whether it was ``held_out``, its number of ``observations``, where
+            the method knows it its ``log_likelihood`` in nats and ``per_observation``, the number
+            of ``forecasts`` and their mean scores.
+
+            By time: mean, ``start`` and ``end`` of the interval, ``forecasts``, their mean scores,
+            and distances between all that was forecast and all that was observed there: ``w1`` and
+            ``energy`` of values, ``hellinger`` of states, each with its ``_floor``, about what a
+            perfect model would score.
+
+            Scores are ``crps`` (mean over the features) and ``energy_score`` of values, in their
+            units, and ``brier`` of states. What ends in ``_still`` scores the last given
+            observation, held still.
         """
         self._check_fitted()
+        if by not in ("path", "time"):
+            raise ValueError(f"by must be 'path' or 'time', found {by!r}")
         paths = self._as_paths(data)
+
+        def draw(past: Paths, times: np.ndarray, seed: int) -> Tensor:
+            run = self.forecast(past, times, n_samples=n_samples, seed=subseed(seed, "states"))
+            return self.observe(run.states, subseed(seed, "noise"))
+
+        def forecasts() -> Forecasts:
+            return forecast_rest(paths, self.observations(paths), draw, given, max_paths, seed)
+
+        if by == "time":
+            return forecasts().by_time(check_count(n_intervals, "n_intervals"), seed)
         table = pd.DataFrame(
             {
                 "path": paths.names,
@@ -273,7 +329,9 @@ class PathEstimator(Estimator):
         if likelihood is not None:
             table["log_likelihood"] = likelihood
             table["per_observation"] = likelihood / paths.lengths
-        return table
+        if paths.lengths.max() == 1:  # single cells of clones: there is nothing to forecast
+            return table
+        return table.join(forecasts().by_path(len(paths)))
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:
         """Velocity at every row, where the process moves in the space of the features."""
@@ -324,11 +382,11 @@ class PathEstimator(Estimator):
         runs, order = [], []
         for number, end in enumerate(np.unique(ends)):
             rows = np.flatnonzero(ends == end)
-            states = self.states_at(paths[rows], float(end), subseed(seed, "states", number))
+            # Each draw of the future has a draw of its own of the state behind the past.
+            own = subseed(seed, "states", number)
+            states = self.states_at(paths[rows], float(end), own, n_samples)
             run = self.simulate(
-                states.repeat_interleave(n_samples, dim=0),
-                np.concatenate([[end], times]),
-                seed=subseed(seed, "forecast", number),
+                states, np.concatenate([[end], times]), seed=subseed(seed, "forecast", number)
             )
             runs.append(run.states[:, 1:])
             order.append((rows[:, None] * n_samples + np.arange(n_samples)).ravel())

@@ -2,7 +2,9 @@
 
 Every distance takes ``x (n, d)`` and a reference ``y (m, d)``, arrays or tensors, with optional
 weights, and gives a float, in the units of the samples. The work is done in float64 on the device
-of ``x``. Nothing here knows a process or an estimator.
+of ``x``. Scores of forecasts (CRPS, energy and Brier score) take draws and what was then observed;
+the Hellinger distance is one between distributions of states. Nothing here knows a process or an
+estimator.
 
 Names are loaded when they are first used, so that importing the room loads neither torch nor POT.
 """
@@ -17,15 +19,20 @@ if TYPE_CHECKING:
     from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
     from dyninfer.metrics.populations import METRICS, compare_populations, finite_sample_floor
     from dyninfer.metrics.samples import UndefinedMetricError
+    from dyninfer.metrics.scores import brier_score, crps, energy_score, hellinger_distance
     from dyninfer.metrics.transport import sliced_wasserstein, wasserstein
 
 __all__ = [
     "METRICS",
     "UndefinedMetricError",
+    "brier_score",
     "compare_populations",
+    "crps",
     "energy_distance",
+    "energy_score",
     "finite_sample_floor",
     "gaussian_kl",
+    "hellinger_distance",
     "median_distance",
     "mmd",
     "sliced_wasserstein",
@@ -35,10 +42,14 @@ __all__ = [
 _MODULES = {
     "METRICS": "populations",
     "UndefinedMetricError": "samples",
+    "brier_score": "scores",
     "compare_populations": "populations",
+    "crps": "scores",
     "energy_distance": "kernels",
+    "energy_score": "scores",
     "finite_sample_floor": "populations",
     "gaussian_kl": "gaussian",
+    "hellinger_distance": "scores",
     "median_distance": "kernels",
     "mmd": "kernels",
     "sliced_wasserstein": "transport",

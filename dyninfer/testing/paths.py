@@ -119,7 +119,7 @@ def check_simulates(model: PathEstimator) -> None:
 
 @CHECKS.add
 def check_evaluates(model: PathEstimator) -> None:
-    """One row per path with a finite likelihood, the held-out path marked."""
+    """One row per path with finite scores of forecasts, the held-out path marked; or one per interval."""
     data = example_paths()
     _fit(model, data, hold_out="track3")
     table = model.evaluate(data)
@@ -127,7 +127,16 @@ def check_evaluates(model: PathEstimator) -> None:
     assert list(table.loc[table["held_out"], "path"]) == ["track3"], (
         "the held-out path is not marked"
     )
-    assert np.isfinite(table["log_likelihood"]).all(), "a log-likelihood is not finite"
+    if "log_likelihood" in table:
+        assert np.isfinite(table["log_likelihood"]).all(), "a log-likelihood is not finite"
+    score = "brier" if model.discrete else "crps"
+    assert np.isfinite(table[[score, f"{score}_still"]]).all(axis=None), f"{score} is not finite"
+    times = model.evaluate(data, by="time", n_intervals=3)
+    distance = "hellinger" if model.discrete else "w1"
+    assert len(times) == 3, f"there are {len(times)} rows for 3 intervals of time"
+    assert np.isfinite(times[[distance, f"{distance}_floor"]]).all(axis=None), (
+        f"{distance} is not finite"
+    )
 
 
 @CHECKS.add

@@ -78,7 +78,7 @@ def renumbered(paths: Paths, names: Sequence[str]) -> Paths:
     plain_numbers = [str(number) for number in range(n_own)]
     is_numbered = own_names == plain_numbers and n_own <= len(names)
     if is_prefix or is_numbered:
-        return paths
+        return replace(paths, state_names=tuple(names))
     numbers = [state_number(name, names) for name in own_names]
     numbers.append(-1)  # a missing state is -1, the last entry, and stays missing
     new_number = np.array(numbers)

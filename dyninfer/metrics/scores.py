@@ -1,0 +1,159 @@
+"""Scores of forecasts against what was then observed, and a distance between distributions of states.
+
+Each score is proper: on average nobody does better than by forecasting what they believe.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def crps(draws: Any, observed: Any) -> Tensor:
+    r"""Continuous ranked probability score of forecasts of single numbers, in their own units.
+
+    .. math:: \mathrm{CRPS} = E|X - y| - \tfrac12 E|X - X'|
+
+    A forecast that is one number scores its absolute error; 0 is perfect.
+
+    Parameters
+    ----------
+    draws : array ``(m, ...)``
+        ``m`` independent draws of every forecast, at least two.
+    observed : array ``(...)``
+
+    Returns
+    -------
+    Tensor ``(...)`` float64
+        NaN where the observation is. The mean over draws is unbiased, whatever their number.
+
+    References
+    ----------
+    Gneiting, Raftery. Strictly proper scoring rules, prediction, and estimation. J. Am. Stat. Assoc.
+    102, 2007, eq. 21; the unbiased form: Ferro, Q. J. R. Meteorol. Soc. 140, 2014.
+
+    Examples
+    --------
+    >>> float(crps([[1.0], [3.0]], [2.0]))
+    0.0
+    >>> float(crps([[5.0], [5.0]], [2.0]))
+    3.0
+    """
+    draws, observed = _as_pair(draws, observed)
+    m = len(draws)
+    error = (draws - observed).abs().mean(0)
+    # Σ |x_i − x_j| over all pairs, from the sorted draws: in place m, the i-th counts 2 i − m − 1 times.
+    order = torch.arange(1, m + 1, dtype=torch.float64, device=draws.device)
+    factors = (2 * order - m - 1).reshape(-1, *[1] * observed.ndim)
+    spread = 2 * (factors * draws.sort(dim=0).values).sum(0) / (m * (m - 1))
+    return error - 0.5 * spread
+
+
+def energy_score(draws: Any, observed: Any) -> Tensor:
+    r"""Energy score of forecasts of vectors: the CRPS with the Euclidean norm for the absolute value.
+
+    .. math:: \mathrm{ES} = E\|X - y\| - \tfrac12 E\|X - X'\|
+
+    Parameters
+    ----------
+    draws : array ``(m, ..., d)``
+        ``m`` independent draws of every forecast, at least two.
+    observed : array ``(..., d)``
+
+    Returns
+    -------
+    Tensor ``(...)`` float64
+        NaN where a part of the observation is. The mean over draws is unbiased.
+
+    References
+    ----------
+    Gneiting, Raftery. Strictly proper scoring rules, prediction, and estimation. J. Am. Stat. Assoc.
+    102, 2007, eq. 22.
+
+    Examples
+    --------
+    >>> float(energy_score([[[3.0, 4.0]], [[3.0, 4.0]]], [[0.0, 0.0]]))
+    5.0
+    """
+    draws, observed = _as_pair(draws, observed)
+    m = len(draws)
+    error = (draws - observed).norm(dim=-1).mean(0)
+    flat = draws.reshape(m, -1, draws.shape[-1]).transpose(0, 1)
+    between = torch.cdist(flat, flat).sum((1, 2)) / (m * (m - 1))
+    return error - 0.5 * between.reshape(error.shape)
+
+
+def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
+    r"""Brier score of forecasts of states, ``Σ_s (p_s − 1[s = y])²``, from 0 to 2.
+
+    Parameters
+    ----------
+    draws : integers ``(m, ...)``
+        Independent draws; their frequencies are the forecast ``p``.
+    observed : integers ``(...)``
+    n_states : int
+
+    Returns
+    -------
+    Tensor ``(...)`` float64
+
+    References
+    ----------
+    Brier. Verification of forecasts expressed in terms of probability. Mon. Weather Rev. 78, 1950.
+
+    Examples
+    --------
+    >>> float(brier_score([[0], [1]], [0], n_states=2))
+    0.5
+    """
+    draws, observed = torch.as_tensor(draws).long(), torch.as_tensor(observed).long()
+    observed = observed.to(draws.device)
+    states = torch.arange(n_states, device=draws.device)
+    probability = (draws.unsqueeze(-1) == states).double().mean(0)
+    outcome = (observed.unsqueeze(-1) == states).double()
+    return (probability - outcome).square().sum(-1)
+
+
+def hellinger_distance(p: Any, q: Any) -> Tensor:
+    r"""Hellinger distance of distributions over states, from 0 (equal) to 1 (no state in common).
+
+    .. math:: H^2(p, q) = 1 - \sum_s \sqrt{p_s q_s}
+
+    Parameters
+    ----------
+    p, q : array ``(..., S)``
+        Probabilities, or counts, of the states; each is divided by its sum.
+
+    Returns
+    -------
+    Tensor ``(...)`` float64
+
+    References
+    ----------
+    Hellinger. Neue Begründung der Theorie quadratischer Formen von unendlichvielen Veränderlichen.
+    J. reine angew. Math. 136, 1909.
+
+    Examples
+    --------
+    >>> float(hellinger_distance([1.0, 0.0], [0.0, 1.0]))
+    1.0
+    """
+    p, q = (torch.as_tensor(x).double() for x in (p, q))
+    p, q = p / p.sum(-1, keepdim=True), q / q.sum(-1, keepdim=True)
+    # As a sum of squares: 1 − Σ √(p q) would leave rounding of 1e-8 where p and q are equal.
+    return ((p.sqrt() - q.sqrt()).square().sum(-1) / 2).sqrt()
+
+
+def _as_pair(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
+    draws = torch.as_tensor(draws).double()
+    observed = torch.as_tensor(observed).double().to(draws.device)
+    if draws.shape[1:] != observed.shape:
+        raise ValueError(
+            f"draws must have the shape of the observations, {tuple(observed.shape)}, after that of "
+            f"the draws; found {tuple(draws.shape)}"
+        )
+    if len(draws) < 2:
+        raise ValueError(f"a score needs at least two draws of a forecast, found {len(draws)}")
+    return draws, observed

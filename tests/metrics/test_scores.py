@@ -1,0 +1,80 @@
+"""Scores of forecasts against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm, poisson
+
+from dyninfer.metrics import brier_score, crps, energy_score, hellinger_distance
+
+
+@pytest.mark.parametrize("y", [-1.5, 0.0, 2.0])
+def test_crps_of_a_normal_forecast_is_its_closed_form(y):
+    # Gneiting & Raftery 2007, eq. 21.
+    m, mu, sigma = 400_000, 0.5, 2.0
+    draws = mu + sigma * torch.randn(m, generator=torch.Generator().manual_seed(0))
+    z = (y - mu) / sigma
+    closed = sigma * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / math.sqrt(math.pi))
+    # The standard error of the mean of |X − y| is below σ / √m.
+    assert float(crps(draws, torch.tensor(y))) == pytest.approx(closed, abs=4 * sigma / m**0.5)
+
+
+@pytest.mark.parametrize("m", [2, 3, 10])
+def test_crps_is_unbiased_whatever_the_number_of_draws(m):
+    n, generator = 100_000, torch.Generator().manual_seed(1)
+    scores = crps(torch.randn(m, n, generator=generator), torch.zeros(n))
+    closed = 2 * norm.pdf(0) - 1 / math.sqrt(math.pi)
+    error = float(scores.std()) / n**0.5
+    assert float(scores.mean()) == pytest.approx(closed, abs=4 * error)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_energy_score_of_a_standard_normal_at_its_centre_is_its_closed_form(d):
+    m = 3000
+    draws = torch.randn(m, 1, d, generator=torch.Generator().manual_seed(2))
+    # E|X| = √2 Γ((d+1)/2) / Γ(d/2), and X − X' has √2 times the spread.
+    distance = math.sqrt(2) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))
+    closed = distance * (1 - math.sqrt(2) / 2)
+    assert float(energy_score(draws, torch.zeros(1, d))) == pytest.approx(closed, abs=0.03)
+
+
+def test_energy_score_of_one_feature_is_the_crps():
+    generator = torch.Generator().manual_seed(3)
+    draws, observed = torch.randn(7, 4, generator=generator), torch.randn(4, generator=generator)
+    ours = energy_score(draws.unsqueeze(-1), observed.unsqueeze(-1))
+    torch.testing.assert_close(ours, crps(draws, observed))
+
+
+def test_a_certain_forecast_scores_its_distance():
+    draws = torch.tensor([3.0, 4.0]).expand(5, 1, 2)
+    assert float(energy_score(draws, torch.zeros(1, 2))) == pytest.approx(5.0)
+    assert crps(draws, torch.zeros(1, 2)).tolist() == [[3.0, 4.0]]
+
+
+def test_hellinger_distance_of_two_poissons_is_its_closed_form():
+    # H² = 1 − exp(−(√λ − √μ)² / 2)
+    k = np.arange(200)
+    one, other = poisson.pmf(k, 4.0), poisson.pmf(k, 9.0)
+    assert float(hellinger_distance(one, other)) == pytest.approx(math.sqrt(1 - math.exp(-0.5)))
+    assert float(hellinger_distance(one, one)) == 0
+    assert float(hellinger_distance([3, 0], [0, 5])) == 1
+
+
+def test_hellinger_distance_takes_counts_and_batches():
+    distances = hellinger_distance([[1, 3], [2, 2]], [[2, 6], [0.5, 0.5]])
+    assert distances.tolist() == [0.0, 0.0]
+
+
+def test_brier_score_of_frequencies():
+    draws = torch.tensor([0, 0, 1, 2]).unsqueeze(1)
+    # (1/2 − 1)² + (1/4)² + (1/4)²
+    assert brier_score(draws, [0], n_states=3).tolist() == [0.375]
+
+
+def test_shapes_and_draws_that_cannot_be_scored_are_refused():
+    with pytest.raises(ValueError, match="shape of the observations"):
+        crps(torch.zeros(3, 2), torch.zeros(3))
+    with pytest.raises(ValueError, match="at least two draws"):
+        crps(torch.zeros(1, 2), torch.zeros(2))
