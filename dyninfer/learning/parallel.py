@@ -87,9 +87,16 @@ def share(batch: Any) -> tuple[Any, float]:
     me, all_of_us = rank(), world()
     if all_of_us == 1:
         return batch, 1.0
-    n = next(len(part) for part in batch if part is not None)
-    mine = type(batch)(*(None if part is None else part[me::all_of_us] for part in batch))
+    n = next(len(part) for part in batch if isinstance(part, Tensor))
+    mine = _every(batch, me, all_of_us)
     return mine, len(range(me, n, all_of_us)) * all_of_us / n
+
+
+def _every(batch: Any, first: int, stride: int) -> Any:
+    """Every so many rows of a batch, and of the batches in it."""
+    if isinstance(batch, tuple):
+        return type(batch)(*(_every(part, first, stride) for part in batch))
+    return None if batch is None else batch[first::stride]
 
 
 @contextmanager

@@ -144,6 +144,8 @@ class TrainingRun:
         # Without a validation the averaged weights of the last step are the result.
         unvalidated = math.isinf(self.best_value) and status != "diverged"
         self.optimizer.put(self.optimizer.average if unvalidated else self.best)
+        # What is trained on must not begin with the gradient of the last step.
+        self.optimizer.zero_grad()
         return Result(self.history.table(), status)
 
     def update(self, loss_terms: LossTerms) -> dict[str, Tensor]:
