@@ -30,16 +30,18 @@ CARD = """\
 
 `dyninfer.jumps.infer(paths)`, file `{file}` ({kilobytes} kB).
 
-Reads counted transitions (`dyninfer.jumps.likelihood.statistics`), answers with a posterior of every rate,
-of the first state and of the share of wrong labels (`dyninfer.jumps.amortized.zero_shot.infer`).
+Reads counted transitions (`dyninfer.jumps.likelihood.statistics`), answers with a posterior of
+every rate, of the first state and of the share of wrong labels
+(`dyninfer.jumps.amortized.zero_shot.infer`).
 
 | | |
 |---|---|
-| source | trained from scratch by `train.py` in this folder, on simulated processes alone: no data of others are in it |
-| method | Berghaus D., Cvejoski K., Seifner P., Ojeda C., Sánchez R.J. (2024) Foundation inference models for Markov jump processes. arXiv 2406.06419; the network is our own |
-| licence | MIT, as the rest of dyninfer |
+| source | trained by `train.py` in this folder on simulated processes alone, no data of others |
+| method | Berghaus et al. (2024), arXiv 2406.06419; the network is our own |
+| licence | MIT: `LICENSE` in this folder |
 | numbers | {size:,} |
-| training | {minutes:.0f} CPU-minutes, {steps:,} steps of {groups} x {batch} processes, {drawn:,} batches simulated |
+| training | {minutes:.0f} CPU-minutes, {steps:,} steps of {groups} x {batch} processes |
+| simulated | {drawn:,} batches |
 | code | commit {commit} |
 | sha256 | `{digest}` |
 
@@ -48,28 +50,28 @@ Prior: `JumpPrior.paper()` and `.widened()` from the start; `.wide()` is mixed i
 
     {settings}
 {note}
-`jump_losses.csv` has the losses in the course of it: nats per jump (link, rate), relative squared error
-(point), nats (initial, noise).
+`jump_losses.csv` has the losses in the course of it: nats per jump (link, rate), relative squared
+error (point), nats (initial, noise).
 
 Measured on processes not seen in training, the published flashing-ratchet data among them, by
 
     {command}
 
-RMSE of the rates of all jumps, mean over processes; coverage of 90 % intervals, of all jumps and of those
-that exist.
+RMSE of the rates of all jumps, mean over processes; coverage of 90 % intervals, of all jumps and of
+those that exist.
 
 | data | RMSE | ± | coverage | existing | median RMSE | to reach, and others on such data |
 |---|---|---|---|---|---|---|
 {table}
 
-n states, K paths, eps share of wrong labels. Stride 1: 100 regular observations on [0, 10]. ± is a standard
-error, on the ratchet the standard deviation over random choices of paths. Numbers of others: published
-tutorial outputs of the network of Berghaus et al. (2024), and fits of the likelihood on the same kind of
-data.
+n states, K paths, eps share of wrong labels. Stride 1: 100 regular observations on [0, 10]. ±
+is a standard error, on the ratchet the standard deviation over random choices of paths. Numbers
+of others: published tutorial outputs of the network of Berghaus et al. (2024), and fits of the
+likelihood on the same kind of data.
 
-Rows of the wide prior (rates over decades, landscapes, rows, rings, metastable groups, 0 to 20 % wrong
-labels, all grids) give the RMSE over the root mean square of the true rates. `rates` is the network's
-estimate of least squared error; of a rate of which the data say nothing, look at
+Rows of the wide prior (rates over decades, landscapes, rows, rings, metastable groups, 0 to 20
+% wrong labels, all grids) give the RMSE over the root mean square of the true rates. `rates` is
+the network's estimate of least squared error; of a rate of which the data say nothing, look at
 `JumpEstimate.quantile(0.5)` and the intervals too.
 
 Not for: more than 10 states, wrong labels that depend on the state, rates that change in time.

@@ -1,4 +1,7 @@
-"""Measure the network of Markov jump processes: ``python datasets/jump_network/measure.py --weights FILE``."""
+"""Measure the network of Markov jump processes.
+
+Run: python datasets/jump_network/measure.py --weights FILE
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Train the network of Markov jump processes: ``python datasets/jump_network/train.py --out FOLDER``."""
+"""Train the network of Markov jump processes.
+
+Run: python datasets/jump_network/train.py --out FOLDER
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,8 @@ class NetworkTraining:
     paper_share : float
         Share of batches from the paper's own setting.
     learning_rate, weight_decay, warm_up, clip, average : float
-        AdamW, steps of linear warm-up, largest norm of a gradient, decay of the running mean of the weights.
+        AdamW, steps of linear warm-up, largest norm of a gradient, decay of the running mean of
+        the weights.
     most_numbers : int
         Greatest number of states simulated at once.
     seed : int
@@ -134,8 +138,8 @@ class Draw(NamedTuple):
 class Pool:
     """Simulated batches, each used a few times and then replaced by new ones.
 
-    What a step takes depends on the seed and the step alone, and a batch on its number: so a pool is
-    put down as a list of numbers, and what it holds is simulated again when it is needed.
+    What a step takes depends on the seed and the step alone, and a batch on its number: so a pool
+    is put down as a list of numbers, and what it holds is simulated again when it is needed.
     """
 
     def __init__(self, config: NetworkTraining, device: torch.device):
@@ -241,8 +245,9 @@ def train_network(
 ) -> Path:
     """Train, or go on training, in a folder.
 
-    Writes ``checkpoint.pt``, ``jump_losses.csv`` and ``jump.safetensors``, the last with the averaged
-    weights, the ranges seen in training and the settings: what `zero_shot` reads. Returns its path.
+    Writes ``checkpoint.pt``, ``jump_losses.csv`` and ``jump.safetensors``, the last with the
+    averaged weights, the ranges seen in training and the settings: what `zero_shot` reads.
+    Returns its path.
     """
     with seeded_modules(config.seed, "network"):
         network = PairNetwork(config.width, config.depth).to(device)

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 Field = Callable[[Tensor, Tensor], Tensor]
+# A scalar, or one time for every state: (n,).
+Time = Tensor | float
 
 
 class Diffusion(nn.Module):
     """A population that drifts, diffuses and grows.
 
-    Individuals follow the Itô equation ``dX = drift(t, X) dt + diffusion(t, X) dW`` and carry a weight
-    ``d log w = growth(t, X) dt``; their density solves
-    ``∂ρ/∂t = −∇·(drift ρ) + ½ Σ_i ∂_i²(diffusion_i² ρ) + growth ρ``.
-    All fields take and return the user's units, are batched and differentiable.
+    Individuals follow the Itô equation ``dX = drift(t, X) dt + diffusion(t, X) dW`` and carry a
+    weight ``d log w = growth(t, X) dt``; their density solves ``∂ρ/∂t = −∇·(drift ρ) + ½ Σ_i
+    ∂_i²(diffusion_i² ρ) + growth ρ``. All fields take and return the user's units, are batched
+    and differentiable.
 
     Either subclass and override the methods, or give plain functions of ``(t, x)``.
 
@@ -27,7 +29,8 @@ class Diffusion(nn.Module):
     drift : callable, ``(n,), (n, d) -> (n, d)``
         Velocity of the mean, in state units per time unit.
     diffusion : callable or float, optional
-        Noise amplitude, in state units per square root of time: a scalar, or diagonal as ``(d,)`` or ``(n, d)``.
+        Noise amplitude, in state units per square root of time: a scalar, or diagonal as ``(d,)``
+        or ``(n, d)``.
     growth : callable, ``(n,), (n, d) -> (n,)``, optional
         Rate of change of the log-weight, per time unit.
     score : callable, ``(n,), (n, d) -> (n, d)``, optional
@@ -53,16 +56,16 @@ class Diffusion(nn.Module):
         potential: Field | None = None,
     ):
         super().__init__()
-        self._drift, self._growth, self._score, self._potential = drift, growth, score, potential
-        self._diffusion = diffusion
+        self._drift, self._diffusion = drift, diffusion
+        self._growth, self._score, self._potential = growth, score, potential
 
-    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
-        """Drift at time ``t``, scalar or ``(n,)``, and state ``x``, ``(n, d)``: returns ``(n, d)``."""
+    def drift(self, t: Time, x: Tensor) -> Tensor:
+        """Drift ``(n, d)`` at time ``t``, scalar or ``(n,)``, and state ``x``, ``(n, d)``."""
         if self._drift is None:
             raise NotImplementedError(f"{type(self).__name__} must define drift(t, x)")
         return self._drift(batch_times(t, x), x)
 
-    def diffusion(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
         """Noise amplitude: a scalar tensor, a diagonal ``(d,)`` or ``(n, d)``, or None."""
         if self._diffusion is None:
             return None
@@ -70,17 +73,17 @@ class Diffusion(nn.Module):
             return self._diffusion(batch_times(t, x), x)
         return torch.as_tensor(self._diffusion, dtype=x.dtype, device=x.device)
 
-    def growth(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
-        return None if self._growth is None else self._growth(batch_times(t, x), x)
+        return _values(self._growth, t, x)
 
-    def score(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def score(self, t: Time, x: Tensor) -> Tensor | None:
         """Gradient of the log-density ``(n, d)``, or None where it is not known."""
-        return None if self._score is None else self._score(batch_times(t, x), x)
+        return _values(self._score, t, x)
 
-    def potential(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def potential(self, t: Time, x: Tensor) -> Tensor | None:
         """Potential ``(n,)``, or None where the drift is not given by one."""
-        return None if self._potential is None else self._potential(batch_times(t, x), x)
+        return _values(self._potential, t, x)
 
     def given(self, condition: Any) -> Self:
         """Return the same process under one condition, for processes that know conditions.
@@ -95,40 +98,60 @@ class Diffusion(nn.Module):
             "fit with condition_key, or with Snapshots(conditions=...)"
         )
 
-    def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def drift_and_growth(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Both fields at once, for processes that share the work between them."""
         return self.drift(t, x), self.growth(t, x)
 
     def drift_growth_and_score(
-        self, t: Tensor | float, x: Tensor
+        self, t: Time, x: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """All that an equation with chosen noise needs, for processes that share the work between them."""
-        return *self.drift_and_growth(t, x), self.score(t, x)
+        """All that an equation with chosen noise needs, for processes that share the work."""
+        drift, growth = self.drift_and_growth(t, x)
+        return drift, growth, self.score(t, x)
 
-    def divergence(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def divergence(self, t: Time, x: Tensor) -> Tensor | None:
         """Divergence of the drift ``(n,)`` where the process knows it cheaply, else None."""
         return None
 
 
-def batch_times(t: Tensor | np.ndarray | float, x: Tensor) -> Tensor:
-    """Return ``t`` as an ``(n,)`` tensor of ``x``'s dtype and device (a view where it was a scalar)."""
+def _values(field: Field | None, t: Time, x: Tensor) -> Tensor | None:
+    """Values of a field that may not be there."""
+    if field is None:
+        return None
+    return field(batch_times(t, x), x)
+
+
+def batch_times(t: Time | np.ndarray, x: Tensor) -> Tensor:
+    """Times ``(n,)`` of the dtype and device of ``x``, a view where ``t`` is a scalar."""
     t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
-    return t.expand(len(x)) if t.ndim == 0 else t
+    if t.ndim == 0:
+        return t.expand(len(x))
+    return t
 
 
 def fields_at(
     process: Diffusion, times: np.ndarray, x: np.ndarray, chunk: int = 65536
 ) -> dict[str, np.ndarray]:
-    """Drift, growth and potential, those that there are, at every row ``(n,)``, ``(n, d)``, computed in chunks."""
+    """Drift, growth and potential, those that there are, at every row.
+
+    Parameters
+    ----------
+    process : Diffusion
+    times : array ``(n,)``
+    x : array ``(n, d)``
+    chunk : int
+        Rows computed at once.
+    """
     device = next(process.parameters()).device
-    parts: dict[str, list[np.ndarray]] = {}
+    parts: dict[str, list[np.ndarray]] = {"drift": [], "growth": [], "potential": []}
     with torch.no_grad():
-        for lo in range(0, len(x), chunk):
-            state = torch.as_tensor(x[lo : lo + chunk], device=device)
-            t = torch.as_tensor(times[lo : lo + chunk], device=device).to(state.dtype)
+        for first in range(0, len(x), chunk):
+            rows = slice(first, first + chunk)
+            state = torch.as_tensor(x[rows], device=device)
+            t = torch.as_tensor(times[rows], device=device).to(state.dtype)
             drift, growth = process.drift_and_growth(t, state)
-            found = {"drift": drift, "growth": growth, "potential": process.potential(t, state)}
-            for name, value in found.items():
-                if value is not None:
-                    parts.setdefault(name, []).append(value.cpu().numpy())
-    return {name: np.concatenate(values) for name, values in parts.items()}
+            potential = process.potential(t, state)
+            for part, field in zip(parts.values(), (drift, growth, potential), strict=True):
+                if field is not None:
+                    part.append(field.cpu().numpy())
+    return {name: np.concatenate(part) for name, part in parts.items() if part}

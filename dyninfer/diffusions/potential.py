@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dyninfer.diffusions.diffusion import Diffusion, batch_times
+from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
 from dyninfer.learning.networks import PotentialNetwork
 
 
@@ -36,31 +36,35 @@ class PotentialDiffusion(Diffusion):
         self.network = network
         self.sigma, self.growth_penalty = float(sigma), growth_penalty
 
-    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def drift(self, t: Time, x: Tensor) -> Tensor:
         """``∇s``."""
-        return self.network.derivatives(batch_times(t, x), x).gradient
+        s = self.network.derivatives(batch_times(t, x), x)
+        return s.gradient
 
-    def diffusion(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
         """σ as a scalar, or None where there is no noise."""
         if not self.sigma:
             return None
         return torch.full((), self.sigma, dtype=x.dtype, device=x.device)
 
-    def growth(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """``λ s``."""
-        return None if self.growth_penalty is None else self.growth_penalty * self.potential(t, x)
+        if self.growth_penalty is None:
+            return None
+        return self.growth_penalty * self.potential(t, x)
 
-    def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def potential(self, t: Time, x: Tensor) -> Tensor:
         """``s(t, x)``; without growth it is known up to a function of time."""
         return self.network(batch_times(t, x), x)
 
-    def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def drift_and_growth(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Both fields from one pass through the network."""
         s = self.network.derivatives(batch_times(t, x), x)
-        growth = None if self.growth_penalty is None else self.growth_penalty * s.value
-        return s.gradient, growth
+        if self.growth_penalty is None:
+            return s.gradient, None
+        return s.gradient, self.growth_penalty * s.value
 
-    def divergence(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def divergence(self, t: Time, x: Tensor) -> Tensor:
         """Exact divergence of the drift, ``Δs``."""
         axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
         return self.network.curvature(batch_times(t, x), x, axes)

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from dyninfer.diffusions.diffusion import Diffusion, batch_times
+from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
 from dyninfer.learning.scaling import Scaling
 
 
@@ -33,10 +33,12 @@ class ScaledDiffusion(Diffusion):
     def __init__(self, inner: Diffusion, scaling: Scaling):
         super().__init__()
         self.inner, self.scaling = inner, scaling
-        weight = next(inner.parameters(), None)
         # Empty: it follows the number format of the weights, in which the inner process computes.
-        empty = None if weight is None else torch.empty(0, dtype=weight.dtype)
-        self.register_buffer("precision", empty, persistent=False)
+        precision = None
+        for weight in inner.parameters():
+            precision = torch.empty(0, dtype=weight.dtype)
+            break
+        self.register_buffer("precision", precision, persistent=False)
 
     def given(self, condition: Any) -> Self:
         """Return the same process under one condition; parameters are shared, not copied."""
@@ -46,58 +48,75 @@ class ScaledDiffusion(Diffusion):
         process.inner = self.inner.given(condition)
         return process
 
-    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def drift(self, t: Time, x: Tensor) -> Tensor:
         """Drift ``(n, d)``, in state units per time unit."""
-        return self._velocity(self.inner.drift(*self._scaled(t, x)), x)
+        tau, z = self._scaled(t, x)
+        return self._user_velocity(self.inner.drift(tau, z), x)
 
-    def diffusion(self, t: Tensor | float, x: Tensor) -> Tensor | None:
-        """Noise amplitude, in state units per square root of time: a scalar, ``(d,)`` or ``(n, d)``."""
-        amplitude = self.inner.diffusion(*self._scaled(t, x))
-        return None if amplitude is None else self.scaling.user_amplitudes(amplitude.to(x.dtype))
+    def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
+        """Noise amplitude: a scalar, ``(d,)`` or ``(n, d)``, in state units per root of time."""
+        tau, z = self._scaled(t, x)
+        amplitude = self.inner.diffusion(tau, z)
+        if amplitude is None:
+            return None
+        return self.scaling.user_amplitudes(amplitude.to(x.dtype))
 
-    def growth(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, per time unit."""
-        return self._rate(self.inner.growth(*self._scaled(t, x)), x)
+        tau, z = self._scaled(t, x)
+        return self._user_rate(self.inner.growth(tau, z), x)
 
-    def score(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def score(self, t: Time, x: Tensor) -> Tensor | None:
         """Gradient of the log-density ``(n, d)``, per state unit."""
-        return self._score_of(self.inner.score(*self._scaled(t, x)), x)
+        tau, z = self._scaled(t, x)
+        return self._user_score(self.inner.score(tau, z), x)
 
-    def potential(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def potential(self, t: Time, x: Tensor) -> Tensor | None:
         """Potential ``(n,)``, whose gradient is the drift.
 
         With a scale for every feature, it is so in the metric of standard deviations.
         """
-        potential = self.inner.potential(*self._scaled(t, x))
-        return None if potential is None else self.scaling.user_potentials(potential.to(x.dtype))
+        tau, z = self._scaled(t, x)
+        potential = self.inner.potential(tau, z)
+        if potential is None:
+            return None
+        return self.scaling.user_potentials(potential.to(x.dtype))
 
-    def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def drift_and_growth(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Both fields at once."""
-        drift, growth = self.inner.drift_and_growth(*self._scaled(t, x))
-        return self._velocity(drift, x), self._rate(growth, x)
+        tau, z = self._scaled(t, x)
+        drift, growth = self.inner.drift_and_growth(tau, z)
+        return self._user_velocity(drift, x), self._user_rate(growth, x)
 
     def drift_growth_and_score(
-        self, t: Tensor | float, x: Tensor
+        self, t: Time, x: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """All three fields at once."""
-        drift, growth, score = self.inner.drift_growth_and_score(*self._scaled(t, x))
-        return self._velocity(drift, x), self._rate(growth, x), self._score_of(score, x)
+        tau, z = self._scaled(t, x)
+        drift, growth, score = self.inner.drift_growth_and_score(tau, z)
+        return self._user_velocity(drift, x), self._user_rate(growth, x), self._user_score(score, x)
 
-    def divergence(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def divergence(self, t: Time, x: Tensor) -> Tensor | None:
         """Divergence of the drift ``(n,)``, per time unit, where the inner process knows it."""
-        return self._rate(self.inner.divergence(*self._scaled(t, x)), x)
+        tau, z = self._scaled(t, x)
+        return self._user_rate(self.inner.divergence(tau, z), x)
 
-    def _scaled(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _scaled(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
         z = self.scaling.states(x)
         if self.precision is not None:
             z = z.to(self.precision.dtype)
-        return batch_times(self.scaling.times(t), z), z
+        tau = self.scaling.times(t)
+        return batch_times(tau, z), z
 
-    def _velocity(self, drift: Tensor, x: Tensor) -> Tensor:
+    def _user_velocity(self, drift: Tensor, x: Tensor) -> Tensor:
         return self.scaling.user_velocities(drift.to(x.dtype))
 
-    def _rate(self, rate: Tensor | None, x: Tensor) -> Tensor | None:
-        return None if rate is None else self.scaling.user_rates(rate.to(x.dtype))
+    def _user_rate(self, rate: Tensor | None, x: Tensor) -> Tensor | None:
+        if rate is None:
+            return None
+        return self.scaling.user_rates(rate.to(x.dtype))
 
-    def _score_of(self, score: Tensor | None, x: Tensor) -> Tensor | None:
-        return None if score is None else self.scaling.user_scores(score.to(x.dtype))
+    def _user_score(self, score: Tensor | None, x: Tensor) -> Tensor | None:
+        if score is None:
+            return None
+        return self.scaling.user_scores(score.to(x.dtype))

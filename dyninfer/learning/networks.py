@@ -9,15 +9,17 @@ import torch
 from torch import Tensor, nn
 
 SMOOTH_ACTIVATIONS = ("silu", "softplus", "tanh")
+# Time, and the sine and cosine of two frequencies of it.
+_TIME_FEATURES = 5
 
 
 class Derivatives(NamedTuple):
     """A potential and its derivatives at ``n`` points."""
 
     value: Tensor  # (n,)
-    time: Tensor  # (n,)  ∂s/∂t
-    gradient: Tensor  # (n, d)  ∇s
-    laplacian: Tensor | None  # (n,)  Δs, exact or estimated, if it was asked for
+    time: Tensor  # (n,) ∂s/∂t
+    gradient: Tensor  # (n, d) ∇s
+    laplacian: Tensor | None  # (n,) Δs, exact or estimated, if it was asked for
 
 
 class PotentialNetwork(nn.Module):
@@ -34,10 +36,10 @@ class PotentialNetwork(nn.Module):
 
     Notes
     -----
-    The gradient is written out as the reverse sweep ``δ_{l−1} = (δ_l W_l) ⊙ φ'(h_{l−1})``, so that it is an ordinary
-    output: training needs one backward pass and no double differentiation, and simulation needs no autograd.
-    The Laplacian is carried forward beside the value and the derivatives along the axes (or along a random
-    direction), ``L ← φ'(h) L + φ''(h) Σ_k J_k²``.
+    The gradient is written out as the reverse sweep ``δ_{l−1} = (δ_l W_l) ⊙ φ'(h_{l−1})``, so
+    that it is an ordinary output: training needs one backward pass and no double differentiation,
+    and simulation needs no autograd. The Laplacian is carried forward beside the value and the
+    derivatives along the axes (or along a random direction), ``L ← φ'(h) L + φ''(h) Σ_k J_k²``.
     """
 
     def __init__(self, n_features: int, width: int = 128, depth: int = 3, activation: str = "silu"):
@@ -47,13 +49,8 @@ class PotentialNetwork(nn.Module):
                 f"activation {activation!r} is not known to be smooth, which a potential must be; "
                 f"choose one of {', '.join(SMOOTH_ACTIVATIONS)}"
             )
-        if width < 1 or depth < 1:
-            raise ValueError(
-                f"width and depth must be at least 1, found width={width}, depth={depth}"
-            )
         self.activation = activation
-        sizes = [1 + n_features, *[width] * depth]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.hidden = _hidden_layers(1 + n_features, width, depth)
         self.output = nn.Linear(width, 1)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
@@ -71,8 +68,9 @@ class PotentialNetwork(nn.Module):
         t : tensor ``(n,)``
         x : tensor ``(n, d)``
         laplacian : tensor ``(k, d)`` or ``(n, k, d)``, optional
-            Directions over which second derivatives are summed: the identity gives the exact Laplacian, one random
-            direction of signs (or of unit variance) per point gives Hutchinson's estimate.
+            Directions over which second derivatives are summed: the identity gives the exact
+            Laplacian, one random direction of signs (or of unit variance) per point gives
+            Hutchinson's estimate.
         """
         h = torch.cat([t[:, None], x], 1)
         slopes = []
@@ -80,33 +78,51 @@ class PotentialNetwork(nn.Module):
             h, slope = _ActivationAndSlope.apply(layer(h), self.activation)
             slopes.append(slope)
         value = self.output(h)[:, 0]
+        delta = self.output.weight * slopes.pop()
         layers: Any = self.hidden
-        delta = self.output.weight * slopes[-1]
-        for layer, slope in zip(reversed(layers[1:]), reversed(slopes[:-1]), strict=True):
-            delta = (delta @ layer.weight) * slope
-        gradient = delta @ self.hidden[0].weight
-        curvature = None if laplacian is None else self.curvature(t, x, laplacian)
+        for layer in reversed(layers[1:]):
+            delta = (delta @ layer.weight) * slopes.pop()
+        gradient = delta @ layers[0].weight
+        curvature = None
+        if laplacian is not None:
+            curvature = self.curvature(t, x, laplacian)
         return Derivatives(value, gradient[:, 0], gradient[:, 1:], curvature)
 
     def curvature(self, t: Tensor, x: Tensor, directions: Tensor) -> Tensor:
-        """Sum of second derivatives ``Σ_k v_kᵀ (∇²s) v_k``, ``(n,)``, along directions ``(k, d)`` or ``(n, k, d)``."""
+        """Sum of second derivatives ``Σ_k v_kᵀ (∇²s) v_k`` along some directions.
+
+        Parameters
+        ----------
+        t : tensor ``(n,)``
+        x : tensor ``(n, d)``
+        directions : tensor ``(k, d)`` or ``(n, k, d)``
+
+        Returns
+        -------
+        tensor ``(n,)``
+        """
         layers: Any = self.hidden
-        first = layers[0]
-        h = first(torch.cat([t[:, None], x], 1))
-        jac = (directions @ first.weight[:, 1:].T).expand(len(x), -1, -1)  # (n, k, width)
+        h = layers[0](torch.cat([t[:, None], x], 1))
+        # The first column belongs to time.
+        along = directions @ layers[0].weight[:, 1:].T
+        jac = along.expand(len(x), -1, -1)  # (n, k, width)
         second = torch.zeros_like(h)
         for layer in layers[1:]:
             h, jac, second = _activate_second_order(h, jac, second, self.activation)
-            stack = torch.cat([h[:, None], jac, second[:, None]], 1) @ layer.weight.T
-            h, jac, second = stack[:, 0] + layer.bias, stack[:, 1:-1], stack[:, -1]
+            # One product for value, first and second derivatives.
+            stack = torch.cat([h[:, None], jac, second[:, None]], 1)
+            stack = stack @ layer.weight.T
+            h = stack[:, 0] + layer.bias
+            jac, second = stack[:, 1:-1], stack[:, -1]
         _, _, second = _activate_second_order(h, jac, second, self.activation)
         return second @ self.output.weight[0]
 
 
 class VectorNetwork(nn.Module):
-    """Vector fields ``f(t, x, c)`` of one smooth perceptron: all that a method learns comes out of one pass.
+    """Vector fields ``f(t, x, c)`` of one smooth perceptron: all that a method learns in one pass.
 
-    Beside ``t`` it is told the sines and cosines of ``πt`` and ``2πt``: fields of interpolants change fast near the ends.
+    Its inputs hold, beside ``t``, the sines and cosines of ``πt`` and ``2πt``: fields of
+    interpolants change fast near the ends.
 
     Parameters
     ----------
@@ -133,28 +149,34 @@ class VectorNetwork(nn.Module):
             raise ValueError(
                 f"activation must be one of {', '.join(SMOOTH_ACTIVATIONS)}, found {activation!r}"
             )
-        if width < 1 or depth < 1:
-            raise ValueError(
-                f"width and depth must be at least 1, found width={width}, depth={depth}"
-            )
         self.activation, self.n_features = activation, n_features
-        sizes = [5 + n_features + n_conditions, *[width] * depth]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.hidden = _hidden_layers(_TIME_FEATURES + n_features + n_conditions, width, depth)
         self.output = nn.Linear(width, n_outputs)
 
     def forward(self, t: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Outputs ``(n, n_outputs)`` at times ``(n,)``, states ``(n, d)`` and conditions ``(n, n_conditions)``."""
-        h = _joined(t, x, c)
+        """Outputs ``(n, n_outputs)``.
+
+        Parameters
+        ----------
+        t : tensor ``(n,)``
+        x : tensor ``(n, d)``
+        c : tensor ``(n, n_conditions)``, optional
+        """
+        h = _inputs(t, x, c)
         for layer in self.hidden:
             h = activate(layer(h), self.activation)
         return self.output(h)
 
     def with_rate(self, t: Tensor, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Outputs ``(n, n_outputs)`` and their partial derivatives in time."""
-        h, rate = _joined(t, x, c), torch.cat(_time_rates(t), 1)
+        h = _inputs(t, x, c)
+        rate = torch.cat(_phase_rates(t), 1)
         layers: Any = self.hidden
-        for k, layer in enumerate(layers):
-            weight = layer.weight[:, : rate.shape[1]] if k == 0 else layer.weight
+        # Only the features of time change with it.
+        weight = layers[0].weight[:, :_TIME_FEATURES]
+        for layer in layers:
+            if layer is not layers[0]:
+                weight = layer.weight
             h, slope = value_and_slope(layer(h), self.activation)
             rate = (rate @ weight.T) * slope
         return self.output(h), rate @ self.output.weight.T
@@ -164,52 +186,30 @@ class VectorNetwork(nn.Module):
     ) -> Tensor:
         """``Σ_k v_kᵀ (∂f/∂x) v_k`` ``(n,)`` of the first ``d`` outputs.
 
-        Directions ``(k, d)`` or ``(n, k, d)``: the identity gives the exact divergence, random signs Hutchinson's estimate.
+        Directions ``(k, d)`` or ``(n, k, d)``: the identity gives the exact divergence, random
+        signs Hutchinson's estimate.
         """
         layers: Any = self.hidden
-        features = slice(5, 5 + self.n_features)
-        h = layers[0](_joined(t, x, c))
-        jac = directions @ layers[0].weight[:, features].T
+        of_state = slice(_TIME_FEATURES, _TIME_FEATURES + self.n_features)
+        h = layers[0](_inputs(t, x, c))
+        jac = directions @ layers[0].weight[:, of_state].T
         for layer in layers[1:]:
             value, slope = value_and_slope(h, self.activation)
-            h, jac = layer(value), (slope[:, None] * jac) @ layer.weight.T
+            h = layer(value)
+            jac = (slope[:, None] * jac) @ layer.weight.T
         _, slope = value_and_slope(h, self.activation)
-        moved = (slope[:, None] * jac) @ self.output.weight[: self.n_features].T
-        return (moved * directions).sum((1, 2))
-
-
-def _joined(t: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
-    t, sin, cos = _phases(t)
-    return torch.cat([t, sin, cos, x, *([] if c is None else [c])], 1)
-
-
-def _phases(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Time ``(n, 1)``, and sines and cosines of two frequencies ``(n, 2)``."""
-    t = t[:, None]
-    phase = torch.cat([t, 2 * t], 1) * math.pi
-    return t, phase.sin(), phase.cos()
-
-
-def _time_rates(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Derivatives of :func:`_phases`."""
-    one, sin, cos = _phases(t)
-    frequency = torch.tensor([math.pi, 2 * math.pi]).to(t)
-    return torch.ones_like(one), frequency * cos, -frequency * sin
+        weight = self.output.weight[: self.n_features]
+        image = (slope[:, None] * jac) @ weight.T
+        return (image * directions).sum((1, 2))
 
 
 def activate(h: Tensor, activation: str) -> Tensor:
     """Apply a smooth activation by name."""
     if activation == "silu":
         return nn.functional.silu(h)
-    return torch.tanh(h) if activation == "tanh" else nn.functional.softplus(h)
-
-
-def _activate_second_order(
-    h: Tensor, jac: Tensor, second: Tensor, activation: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    value, slope = value_and_slope(h, activation)
-    _, bend = _slope_and_bend(h, activation)
-    return value, slope[:, None] * jac, slope * second + bend * jac.square().sum(1)
+    if activation == "tanh":
+        return torch.tanh(h)
+    return nn.functional.softplus(h)
 
 
 def value_and_slope(h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
@@ -220,6 +220,7 @@ def value_and_slope(h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
     gate = torch.sigmoid(h)
     if activation == "softplus":
         return nn.functional.softplus(h), gate
+    # Of h σ(h): σ + h σ (1 − σ).
     value = h * gate
     return value, torch.addcmul(gate + value, value, gate, value=-1)
 
@@ -231,14 +232,30 @@ def _slope_and_bend(h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
         slope = 1 - value.square()
         return slope, -2 * value * slope
     gate = torch.sigmoid(h)
-    rest = torch.addcmul(gate, gate, gate, value=-1)
+    gate_slope = torch.addcmul(gate, gate, gate, value=-1)
     if activation == "softplus":
-        return gate, rest
-    return torch.addcmul(gate, h, rest), rest * (torch.addcmul(h, h, gate, value=-2) + 2)
+        return gate, gate_slope
+    # Of h σ(h): φ' = σ + h σ', and φ'' = σ' (2 + h (1 − 2 σ)).
+    slope = torch.addcmul(gate, h, gate_slope)
+    bend = torch.addcmul(h, h, gate, value=-2) + 2
+    return slope, gate_slope * bend
+
+
+def _activate_second_order(
+    h: Tensor, jac: Tensor, second: Tensor, activation: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Value, first derivatives and sum of second ones after an activation."""
+    value, slope = value_and_slope(h, activation)
+    _, bend = _slope_and_bend(h, activation)
+    squares = jac.square().sum(1)
+    return value, slope[:, None] * jac, slope * second + bend * squares
 
 
 class _ActivationAndSlope(torch.autograd.Function):
-    """φ(h) and φ'(h) together; a function of its own because autograd would keep every intermediate of φ'."""
+    """φ(h) and φ'(h) together.
+
+    A function of its own because autograd would keep every intermediate of φ'.
+    """
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
@@ -250,4 +267,34 @@ class _ActivationAndSlope(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (h,) = ctx.saved_tensors
         slope, bend = _slope_and_bend(h, ctx.activation)
-        return torch.addcmul(grads[0] * slope, grads[1], bend), None
+        of_value, of_slope = grads
+        return torch.addcmul(of_value * slope, of_slope, bend), None
+
+
+def _hidden_layers(n_inputs: int, width: int, depth: int) -> nn.ModuleList:
+    if width < 1 or depth < 1:
+        raise ValueError(f"width and depth must be at least 1, found width={width}, depth={depth}")
+    layers = [nn.Linear(n_inputs, width)]
+    layers += [nn.Linear(width, width) for _ in range(depth - 1)]
+    return nn.ModuleList(layers)
+
+
+def _inputs(t: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
+    parts = [*_phases(t), x]
+    if c is not None:
+        parts.append(c)
+    return torch.cat(parts, 1)
+
+
+def _phases(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Time ``(n, 1)``, and sines and cosines of two frequencies ``(n, 2)``."""
+    t = t[:, None]
+    phase = torch.cat([t, 2 * t], 1) * math.pi
+    return t, phase.sin(), phase.cos()
+
+
+def _phase_rates(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Derivatives of :func:`_phases`."""
+    one, sin, cos = _phases(t)
+    frequency = torch.tensor([math.pi, 2 * math.pi]).to(t)
+    return torch.ones_like(one), frequency * cos, -frequency * sin

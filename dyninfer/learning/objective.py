@@ -70,11 +70,11 @@ class Objective(ABC):
         """
 
     def validation(self, process: Any) -> float | None:
-        """Value that decides about early stopping, lower is better; None, the default, never stops."""
+        """Value that decides about early stopping, lower is better; None never stops."""
         return None
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values that a resumed run needs to continue bit for bit; none by default."""
+        """Tensors and plain values that a resumed run needs to continue bit for bit."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:  # noqa: B027

@@ -13,33 +13,38 @@ from torch import Tensor
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """Turn "auto" or a name into a device that exists; under ``torchrun`` every process gets a GPU of its own.
+    """Turn "auto" or a name into a device that exists.
+
+    Under ``torchrun`` every process gets a GPU of its own.
 
     Raises
     ------
     ValueError
         If the device is not there; the message lists those that are.
     """
-    n = torch.cuda.device_count()
-    available = ["cpu", *(f"cuda:{i}" for i in range(n))]
-    own = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % max(n, 1)}"
+    n_gpus = torch.cuda.device_count()
+    available = ["cpu", *(f"cuda:{number}" for number in range(n_gpus))]
     if device == "auto":
-        return torch.device(own if n else "cpu")
+        device = "cuda" if n_gpus else "cpu"
+    if device == "cuda":
+        local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        device = f"cuda:{local_rank % max(n_gpus, 1)}"
     try:
-        wanted = torch.device(own if device == "cuda" else device)
+        choice = torch.device(device)
     except RuntimeError:
         raise ValueError(
             f"device {device!r} is not known; available: auto, {', '.join(available)}"
         ) from None
-    if wanted.type == "mps":
+    if choice.type == "mps":
         raise ValueError(
-            "device 'mps' has no double precision, which weights and likelihoods need; use device='cpu'"
+            "device 'mps' has no double precision, which weights and likelihoods need; "
+            "use device='cpu'"
         )
-    if str(wanted) not in available and wanted.type not in ("cpu", "meta"):
+    if str(choice) not in available and choice.type not in ("cpu", "meta"):
         raise ValueError(
             f"device {device!r} is not on this machine; available: {', '.join(available)}"
         )
-    return wanted
+    return choice
 
 
 def sum_over_processes(tensors: list[Tensor]) -> None:
@@ -55,41 +60,55 @@ def sum_over_processes(tensors: list[Tensor]) -> None:
 def mean_over_processes(tensors: list[Tensor]) -> None:
     """Average tensors over all processes in place.
 
-    DistributedDataParallel does not promise gradients of losses that hold derivatives; a plain mean does.
+    DistributedDataParallel does not promise gradients of losses that hold derivatives; a plain mean
+    does.
     """
+    if world() == 1:
+        return
     sum_over_processes(tensors)
-    for t in tensors if world() > 1 else ():
+    for t in tensors:
         t /= world()
 
 
 def join_processes(device: torch.device) -> None:
-    """Join the group that ``torchrun`` announced in the environment, if it did and nobody joined yet."""
-    if (
-        int(os.environ.get("WORLD_SIZE", "1")) > 1
-        and dist.is_available()
-        and not dist.is_initialized()
-    ):
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    """Join the group that ``torchrun`` announced in the environment, if it did.
+
+    Does nothing where the group was joined before.
+    """
+    announced = int(os.environ.get("WORLD_SIZE", "1"))
+    if announced == 1 or not dist.is_available() or dist.is_initialized():
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 
 def rank() -> int:
     """Number of this process among those of the group; 0 without a group."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if _in_group() else 0
 
 
 def world() -> int:
     """Number of processes in the group; 1 without a group."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if _in_group() else 1
+
+
+def _in_group() -> bool:
+    return dist.is_available() and dist.is_initialized()
 
 
 def share(batch: Any) -> tuple[Any, float]:
-    """Take the part of the batch for this process, and how its mean counts in the mean over processes."""
-    me, all_of_us = rank(), world()
-    if all_of_us == 1:
+    """Part of a batch for this process, and how its mean counts in the mean over processes.
+
+    Parameters
+    ----------
+    batch : NamedTuple
+        Of tensors with the same first dimension, of further such batches, or of None.
+    """
+    number, n_processes = rank(), world()
+    if n_processes == 1:
         return batch, 1.0
     n = next(len(part) for part in batch if isinstance(part, Tensor))
-    mine = _every(batch, me, all_of_us)
-    return mine, len(range(me, n, all_of_us)) * all_of_us / n
+    n_mine = len(range(number, n, n_processes))
+    return _every(batch, number, n_processes), n_mine * n_processes / n
 
 
 def _every(batch: Any, first: int, stride: int) -> Any:
@@ -100,10 +119,10 @@ def _every(batch: Any, first: int, stride: int) -> Any:
 
 
 @contextmanager
-def threads(wanted: int | None) -> Iterator[None]:
+def threads(number: int | None) -> Iterator[None]:
     """Set the number of CPU threads for a while; None leaves it."""
     before = torch.get_num_threads()
-    torch.set_num_threads(wanted or before)
+    torch.set_num_threads(number or before)
     try:
         yield
     finally:

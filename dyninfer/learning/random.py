@@ -27,7 +27,10 @@ _global_generator = threading.RLock()
 
 
 def mix64(*words: int) -> int:
-    """Hash integers to 64 bits by chained rounds of splitmix64 (Steele, Lea & Flood, 2014, Fig. 17)."""
+    """Hash integers to 64 bits.
+
+    Chained rounds of splitmix64 (Steele, Lea & Flood, 2014, Fig. 17).
+    """
     state = 0
     for word in words:
         state = (state ^ (word & MASK64)) + 0x9E3779B97F4A7C15 & MASK64

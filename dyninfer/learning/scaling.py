@@ -1,4 +1,4 @@
-"""Standardisation of states and times: the one place that knows shift, scale, start and duration."""
+"""Units: the one place that knows shift, scale, start and duration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 class Scaling(nn.Module):
-    r"""Affine maps ``z = (x − shift) / scale`` and ``τ = (t − start) / duration``, and what follows from them.
+    r"""Affine maps of states and times, and what follows from them for fields.
+
+    They are ``z = (x − shift) / scale`` and ``τ = (t − start) / duration``.
 
     Methods without a prefix lead from the user's units into scaled ones; those called ``user_...``
     lead back. Fields change with the maps: with :math:`c` the scale and :math:`T` the duration,
@@ -32,9 +34,9 @@ class Scaling(nn.Module):
     start, duration : float
         Origin and unit of time, in the user's units.
     unit : float
-        Length of one scaled unit in the metric in which distances and kinetic energies are measured:
-        the common scale where there is one, and 1 where every feature has its own (distances are then
-        in standard deviations).
+        Length of one scaled unit in the metric in which distances and kinetic energies are
+        measured: the common scale where there is one, and 1 where every feature has its own
+        (distances are then in standard deviations).
 
     Attributes
     ----------
@@ -66,8 +68,8 @@ class Scaling(nn.Module):
         times : array ``(K,)``
         samples : list of arrays ``(n_k, feature)``
         mode : "global", "feature" or None
-            One common scale (distances keep their proportions), one per feature (distances in standard
-            deviations), or none (states are left as they are; time is still scaled).
+            One common scale (distances keep their proportions), one per feature (distances in
+            standard deviations), or none (states are left as they are; time is still scaled).
         """
         n_features = samples[0].shape[1]
         mean = np.mean([s.mean(0, dtype=np.float64) for s in samples], axis=0)
@@ -113,7 +115,7 @@ class Scaling(nn.Module):
         return ((x - shift) / scale).astype(x.dtype)
 
     def times(self, t: Any) -> Any:
-        """``(t − start) / duration``, in [0, 1] over the fitted range; float64 unless a tensor is given."""
+        """``(t − start) / duration``, in [0, 1] over the fitted range; of numbers, in float64."""
         if not isinstance(t, Tensor):
             t = np.asarray(t, dtype=np.float64)
         return (t - self.start) / self.duration

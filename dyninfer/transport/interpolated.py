@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.conditions import ConditionCode
-from dyninfer.diffusions.diffusion import Diffusion, batch_times
+from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.transport.interpolants import Moment, Schedule
 
 
 class GaussianBase(NamedTuple):
-    """Mean and standard deviation ``(d,)`` of the normal sample that a one-sided interpolant leaves."""
+    """Mean and standard deviation ``(d,)`` of the sample that a one-sided interpolant leaves."""
 
     mean: Tensor
     std: Tensor
@@ -27,13 +27,14 @@ class GaussianBase(NamedTuple):
 class InterpolatedDiffusion(Diffusion):
     r"""Velocity ``b``, score ``s`` and denoiser ``η`` of an interpolant.
 
-    ``drift`` is the velocity of the probability flow ``dX = b dt``. With the score,
-    ``dX = (b ± ε s) dt + √(2ε) dW`` has the same marginals for every ε(t) ≥ 0, forward and backward in time.
+    ``drift`` is the velocity of the probability flow ``dX = b dt``. With the score, ``dX = (b ± ε
+    s) dt + √(2ε) dW`` has the same marginals for every ε(t) ≥ 0, forward and backward in time.
 
-    The score is ``s = −η/γ``, and γ is zero at every snapshot. Where the network's output is the score
-    itself (``head="score"``), it is finite there and nothing is divided. Where it is the denoiser, the score
-    within the first and last two hundredths of an interval is that of the nearest time inside,
-    ``score_margin``; it tends to the same limit as the margin goes to zero, if the network is exact.
+    The score is ``s = −η/γ``, and γ is zero at every snapshot. Where the network's output is the
+    score itself (``head="score"``), it is finite there and nothing is divided. Where it is the
+    denoiser, the score within the first and last two hundredths of an interval is that of the
+    nearest time inside, ``score_margin``; it tends to the same limit as the margin goes to zero,
+    if the network is exact.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ class InterpolatedDiffusion(Diffusion):
     schedule : Schedule
         The interpolant over the times of the snapshots.
     second : VectorNetwork, optional
-        Network of the score or the denoiser. It shares no layer with the first: near narrow populations its
-        gradients would drown those of the velocity.
+        Network of the score or the denoiser. It shares no layer with the first: near narrow
+        populations its gradients would drown those of the velocity.
     head : {"score", "denoiser"} or None
         What the second network is.
     grows : bool
@@ -51,8 +52,8 @@ class InterpolatedDiffusion(Diffusion):
     code : ConditionCode, optional
         Code of the conditions that the network was told; see :meth:`given`.
     bend : VectorNetwork, optional
-        Network of both end points by which a learned interpolant deviates from a straight line; no field
-        depends on it.
+        Network of both end points by which a learned interpolant deviates from a straight line;
+        no field depends on it.
     base : GaussianBase, optional
         The normal sample that a one-sided interpolant starts from.
 
@@ -101,11 +102,11 @@ class InterpolatedDiffusion(Diffusion):
         process.condition = torch.as_tensor(self.code.encode([condition]))
         return process
 
-    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def drift(self, t: Time, x: Tensor) -> Tensor:
         """Velocity ``b`` ``(n, d)``."""
         return self._motion(batch_times(t, x), x)[0]
 
-    def score(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def score(self, t: Time, x: Tensor) -> Tensor | None:
         """``∇ log ρ_t`` ``(n, d)``, or None for an interpolant without noise."""
         if self.second is None:
             return None
@@ -116,7 +117,7 @@ class InterpolatedDiffusion(Diffusion):
         gamma = self._gamma(self.schedule.moment(inside))
         return -self.second(inside, x, self._code(x)) / gamma
 
-    def denoiser(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def denoiser(self, t: Time, x: Tensor) -> Tensor | None:
         """``η = E[z | x_t = x]`` ``(n, d)``, or None for an interpolant without noise."""
         if self.second is None:
             return None
@@ -126,11 +127,11 @@ class InterpolatedDiffusion(Diffusion):
             return output
         return -output * self._gamma(self.schedule.moment(tau))
 
-    def growth(self, t: Tensor | float, x: Tensor) -> Tensor | None:
+    def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
         return self._motion(batch_times(t, x), x)[1] if self.grows else None
 
-    def drift_and_growth(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def drift_and_growth(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Both fields from one pass through the network."""
         return self._motion(batch_times(t, x), x)
 
@@ -141,7 +142,7 @@ class InterpolatedDiffusion(Diffusion):
             return motion
         return torch.cat([motion, self.second(t, x, code)], 1)
 
-    def divergence(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def divergence(self, t: Time, x: Tensor) -> Tensor:
         """Exact divergence of the velocity ``(n,)``."""
         axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
         return self.network.divergence(batch_times(t, x), x, axes, self._code(x))

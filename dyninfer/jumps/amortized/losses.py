@@ -31,8 +31,8 @@ def belief_loss(
     Returns
     -------
     dict
-        ``link`` and ``rate`` in nats per jump, ``point`` the squared error of all rates over their mean
-        square, ``initial`` in nats per process above the entropy, ``noise`` in nats.
+        ``link`` and ``rate`` in nats per jump, ``point`` the squared error of all rates over
+        their mean square, ``initial`` in nats per process above the entropy, ``noise`` in nats.
     """
     off_diagonal = ~torch.eye(rates.shape[-1], dtype=torch.bool, device=rates.device)
     exists = rates > 0

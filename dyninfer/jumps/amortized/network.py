@@ -41,8 +41,8 @@ class JumpBelief:
     log_weight, mean, log_std : Tensor, ``(..., S, S, component)``
         Gaussian mixture of the logarithm of its rate times ``tau``, if it does.
     point : Tensor, ``(..., S, S)``
-        Logarithm of the rate times ``tau`` with the least expected squared error, the chance that there
-        is none included.
+        Logarithm of the rate times ``tau`` with the least expected squared error, the chance that
+        there is none included.
     initial : Tensor, ``(..., S)``
         Log-probabilities of the first state.
     noise_mean, noise_log_std : Tensor, ``(...)``
@@ -67,7 +67,7 @@ class JumpBelief:
         return self.point.exp() * (1 - torch.eye(n_states, device=self.point.device))
 
     def log_density(self, log_rate: Tensor) -> Tensor:
-        """Log-density ``(..., S, S)`` of the logarithms of rates times ``tau``, of jumps that happen."""
+        """Log-density ``(..., S, S)`` of logarithms of rates times ``tau``, if jumps happen."""
         z = (log_rate[..., None] - self.mean) / self.log_std.exp()
         log_normal = -0.5 * z.square() - self.log_std - 0.5 * math.log(2 * math.pi)
         return torch.logsumexp(self.log_weight + log_normal, dim=-1)
@@ -87,8 +87,9 @@ class PairNetwork(nn.Module):
     .. math:: e_{ij} \leftarrow e_{ij} + g\,W \tfrac1S \sum_k a_{ik} \odot b_{kj}, \qquad
         e_{ij} \leftarrow e_{ij} + \mathrm{MLP}[e_{ij}, e_{ji}, \bar e_{i\cdot}, \bar e_{\cdot j}]
 
-    Products can form powers of a matrix, and so its logarithm. Nothing depends on the order of the states,
-    so that relabelling them relabels the answer, and any number of states is read by the same weights.
+    Products can form powers of a matrix, and so its logarithm. Nothing depends on the order of
+    the states, so that relabelling them relabels the answer, and any number of states is read by
+    the same weights.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ class PairNetwork(nn.Module):
         self.noise_head = _head(2 * width, 3)
 
     def forward(self, statistics: CoarseStatistics) -> JumpBelief:
-        """Believe something of every process ``(...)`` of a batch that shares its number of states."""
+        """Beliefs of the processes ``(...)`` of a batch that shares its number of states."""
         shape, n_states = statistics.steps.shape, statistics.counts.shape[-1]
         pairs = pair_features(statistics)
         token = self.embed(pairs.features.reshape(-1, n_states, n_states, _PAIR_FEATURES))
@@ -129,7 +130,7 @@ class PairNetwork(nn.Module):
         sizes = (1, COMPONENTS, COMPONENTS, COMPONENTS, COMPONENTS, 2, COARSE_BINS)
         outputs = self.pair_head(token).split(sizes, dim=-1)
         link, weight, mean, log_std, trust, point, choice = outputs
-        # A mixture of the classical estimates: the network corrects it as far as it does not trust it.
+        # A mixture of classical estimates, corrected as far as the network does not trust it.
         observed = pairs.observed.reshape(-1, *pairs.observed.shape[-3:])
         log_rate = pairs.log_rate.reshape(-1, *pairs.log_rate.shape[-3:])
         share = choice.masked_fill(~observed, -1e9).softmax(-1)
@@ -156,7 +157,7 @@ class PairNetwork(nn.Module):
 
 
 class PairLayer(nn.Module):
-    """One update of all tokens by a product of matrices, and one by their neighbours in row and column."""
+    """An update of tokens by a product of matrices, and one by those of row and column."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -182,8 +183,8 @@ class PairLayer(nn.Module):
 def pair_features(statistics: CoarseStatistics) -> PairFeatures:
     """Features of ordered pairs of states; none depends on the unit of time.
 
-    With them, for every bin of gaps, the classical estimate of the rate times ``tau``: the logarithm of
-    the matrix of shares.
+    With them, for every bin of gaps, the classical estimate of the rate times ``tau``: the
+    logarithm of the matrix of shares.
     """
     counts, n_states = statistics.counts, statistics.counts.shape[-1]
     shape = (*counts.shape[:-3], n_states, n_states)

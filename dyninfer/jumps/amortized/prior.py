@@ -66,17 +66,20 @@ class JumpPrior:
     paths : (int, int)
         Least and greatest number of paths, log-uniform.
     scale : (float, float)
-        Factor of all rates of a process, log-uniform, in half of the processes (in all with ``jumps``).
+        Factor of all rates of a process, log-uniform, in half of the processes (in all with
+        ``jumps``).
     jumps : (float, float), optional
-        Mean jumps per path and horizon, log-uniform, if a state is left at the mean of the exit rates; this
-        replaces the distribution's own scale of rates.
+        Mean jumps per path and horizon, log-uniform, if a state is left at the mean of the exit
+        rates; this replaces the distribution's own scale of rates.
     clean, fixed : float
-        Share of processes without wrong labels, and with 1 % of them. The others are drawn from ``noise``.
+        Share of processes without wrong labels, and with 1 % of them. The others are drawn from
+        ``noise``.
     noise : (float, float)
-        Range of the chance of a wrong label, uniform, or log-uniform where the lower end is positive.
+        Range of the chance of a wrong label, uniform, or log-uniform where the lower end is
+        positive.
     grids : tuple of str
-        "dense" (the paper's fine grid), "regular" (every 1st to 4th point of it), "thinned" (a quarter or
-        half of its points at random), "gaps" (waiting times over up to three decades).
+        "dense" (the paper's fine grid), "regular" (every 1st to 4th point of it), "thinned" (a
+        quarter or half of its points at random), "gaps" (waiting times over up to three decades).
     """
 
     sizes: tuple[int, ...] = (2, 3, 4, 5, 6)
@@ -97,12 +100,12 @@ class JumpPrior:
 
     @classmethod
     def widened(cls) -> JumpPrior:
-        """The same processes, faster and slower, few and many paths, with 0 to 10 % wrong labels."""
+        """The same processes, faster and slower, few and many paths, 0 to 10 % wrong labels."""
         return cls(paths=(1, 10_000), scale=(0.25, 2.5), clean=0.3, fixed=0.4)
 
     @classmethod
     def wide(cls) -> JumpPrior:
-        """Rates over decades, energy landscapes, rows, circles and metastable groups of 2 to 10 states."""
+        """Rates over decades, landscapes, rows, circles and metastable groups of 2 to 10 states."""
         return cls(
             sizes=tuple(range(2, 11)),
             size_weights=(1, 1, 1, 1, 2, 1, 1, 1, 1),
@@ -200,7 +203,7 @@ def draw_from_mixture(
     device: torch.device | str = "cpu",
     most_numbers: int = 2**23,
 ) -> Tasks:
-    """A batch of tasks from one of several priors, chosen with their weights; see `JumpPrior.draw`."""
+    """Tasks from one of several priors, chosen with their weights; see :meth:`JumpPrior.draw`."""
     weights = np.array([weight for weight, _ in priors])
     choice = numpy_stream(seed, "prior of the mixture").choice(
         len(priors), p=weights / weights.sum()

@@ -13,9 +13,12 @@ _TRIES = 4
 
 
 def beta_rates(batch: int, n: int, g: torch.Generator) -> Tensor:
-    """Independent Beta(a, b) rates of every jump, ``a`` in {1, 2} and ``b`` in {1, 3, 5, 10}, on random graphs.
+    """Independent Beta(a, b) rates of every jump, on random graphs.
 
-    With uniform ``U, V``, ``1 − U^{1/b}`` is Beta(1, b) and ``1 − U^{1/b} V^{1/(b+1)}`` is Beta(2, b).
+    ``a`` is in {1, 2} and ``b`` in {1, 3, 5, 10}.
+
+    With uniform ``U, V``, ``1 − U^{1/b}`` is Beta(1, b) and ``1 − U^{1/b} V^{1/(b+1)}`` is
+    Beta(2, b).
     """
     choices = torch.tensor([1.0, 3.0, 5.0, 10.0], device=g.device)
     b = choices[_integers(4, (batch, n, n), g)]

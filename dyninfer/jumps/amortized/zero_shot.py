@@ -19,7 +19,7 @@ from dyninfer.jumps.process import MarkovJump, with_diagonal
 from dyninfer.learning.model_file import read_model
 from dyninfer.learning.random import stream
 
-# What data are compared with those of the training by: in words, and whether the number is a logarithm.
+# By what data are compared with those of the training, and whether the number is a logarithm.
 RANGES = (
     ("the number of states", False),
     ("the number of paths", True),
@@ -88,7 +88,7 @@ class JumpEstimate:
         return MarkovJump(self.generator, initial=self.initial, state_names=self.state_names)
 
     def quantile(self, q: Tensor | float) -> Tensor:
-        """Quantiles ``(..., S, S)`` of every rate: 0 where the jump is absent with at least that probability."""
+        """Quantiles ``(..., S, S)`` of every rate: 0 where the jump is as probably absent."""
         absent = 1 - self.link_probability
         above = torch.as_tensor(q, dtype=torch.float64) - absent
         level = above / self.link_probability.clamp(min=1e-300)
@@ -107,12 +107,12 @@ class JumpEstimate:
         return self.quantile(0.5 - level / 2), self.quantile(0.5 + level / 2)
 
     def interval_if_linked(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
-        """Central intervals of every rate given that the jump happens, ``(low, high)``, each ``(..., S, S)``."""
+        """Central intervals ``(low, high)`` of every rate, given that the jump happens."""
         tail = torch.full_like(self.link_probability, 0.5 - level / 2)
         return self._mixture_quantile(tail), self._mixture_quantile(1 - tail)
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """Generators ``(n, ..., S, S)`` from the posterior, in which the rates of all jumps are independent."""
+        """Generators ``(n, ..., S, S)`` from the posterior, whose rates are independent."""
         belief, shape = self.belief, (n, *self.rates.shape)
         g = stream(seed, "generators of the belief", device=self.rates.device)
         options = {"generator": g, "dtype": torch.float64, "device": self.rates.device}
@@ -153,7 +153,8 @@ def infer(
     Parameters
     ----------
     data : Paths or JumpStatistics
-        Discrete paths on any grids, or their statistics ``(...)``: of a stream of paths, or a batch of processes.
+        Discrete paths on any grids, or their statistics ``(...)``: of a stream of paths, or a
+        batch of processes.
     n_states : int, optional
         For paths: by default the number of states they name.
     weights : str or Path, optional

@@ -42,7 +42,7 @@ class CheckpointFile:
             raise ValueError(f"checkpoint {str(path)!r} is a folder or a device; name a file")
 
     def write(self, state: dict[str, Any]) -> None:
-        """Replace the file; warn where that cannot be done, as a full disk must not cost the fit."""
+        """Replace the file; warn where that fails, as a full disk must not cost the fit."""
         labels = {"format": FORMAT, "version": __version__, "identity": self.identity}
         partial = self.path.with_name(self.path.name + ".partial")
         try:
@@ -71,8 +71,8 @@ class CheckpointFile:
         if state.get("format") != FORMAT:
             version = state.get("version", "0.1.0 or earlier")
             raise ValueError(
-                f"checkpoint {str(self.path)!r} was written by dyninfer {version}, in a format that "
-                f"version {__version__} does not resume; remove it to start anew"
+                f"checkpoint {str(self.path)!r} was written by dyninfer {version}, in a format "
+                f"that version {__version__} does not resume; remove it to start anew"
             )
         saved = state["identity"]
         other = [name for name, value in self.identity.items() if saved.get(name) != value]

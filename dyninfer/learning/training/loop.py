@@ -54,26 +54,32 @@ def train(
     Parameters
     ----------
     process : module
-        Trained in place; ends with the averaged weights of the best validation (or of the last step).
+        Trained in place; ends with the averaged weights of the best validation (or of the last
+        step).
     objective : Objective
     settings : Training
     seed : int
-        Fixes all draws. With several processes (``torchrun``) every process draws the same batch and takes
-        its share of it, so the result does not depend on their number beyond rounding.
+        Fixes all draws. With several processes (``torchrun``) every process draws the same batch
+        and takes its share of it, so the result does not depend on their number beyond rounding.
     checkpoint : path, optional
-        File for the state of the run, rewritten as a whole every ``checkpoint_every`` steps and at the end.
+        File for the state of the run, rewritten as a whole every ``checkpoint_every`` steps and
+        at the end.
     resume : bool
-        Continue from ``checkpoint`` if it exists; on one device the result is then the same to the last bit.
+        Continue from ``checkpoint`` if it exists; on one device the result is then the same to
+        the last bit.
     progress : bool
         Show a progress bar.
     identity : dict of str, optional
-        What the run is of, by name (settings, data): a checkpoint in which one of them differs is refused.
+        What the run is of, by name (settings, data): a checkpoint in which one of them differs is
+        refused.
     paces : dict of str, optional
-        Multiples of the learning rate, by the beginning of the names of the parameters that have them.
+        Multiples of the learning rate, by the beginning of the names of the parameters that have
+        them.
 
     Notes
     -----
-    Ctrl-C ends the run and keeps the model so far; a loss that is not finite ends it with a warning.
+    Ctrl-C ends the run and keeps the model so far; a loss that is not finite ends it with a
+    warning.
     """
     run = TrainingRun(process, objective, settings.check(), seed=seed, paces=paces)
     if settings.batch_size < world():
@@ -86,8 +92,8 @@ def train(
     if checkpoint is not None:
         what = {"seed": str(seed), "precision": settings.precision, **(identity or {})}
         run.file = CheckpointFile(checkpoint, what)
-    if resume:
-        run.resume()
+        if resume:
+            run.resume(run.file)
     return run.go(progress)
 
 
@@ -162,15 +168,15 @@ class TrainingRun:
         means = {name: value.detach().mean() * portion for name, value in terms.items()}
         return means | {"gradient_norm": norm}
 
-    def resume(self) -> None:
-        """Continue from the checkpoint, if there is one."""
-        state = None if self.file is None else self.file.read(self.device)
+    def resume(self, file: CheckpointFile) -> None:
+        """Continue from a checkpoint, if there is one."""
+        state = file.read(self.device)
         if state is None:
             return
         saved = [tuple(p.shape) for p in state["optimizer"]["parameters"]]
         if saved != [tuple(p.shape) for p in self.optimizer.parameters]:
             raise ValueError(
-                f"checkpoint {str(self.file.path)!r} is of another model "  # type: ignore[union-attr]
+                f"checkpoint {str(file.path)!r} is of another model "
                 "(its weights have other shapes); remove it"
             )
         self.optimizer.restore(state["optimizer"])
@@ -218,10 +224,10 @@ class TrainingRun:
             return True
         not_finite = [name for name, value in row.items() if not math.isfinite(value)]
         warnings.warn(
-            f"training diverged before step {self.step} ({', '.join(not_finite)} not finite); the best "
-            f"weights so far are kept. Lower training.learning_rate (now "
-            f"{self.settings.learning_rate:g}) or training.gradient_clip (now "
-            f"{self.settings.gradient_clip})",
+            f"training diverged before step {self.step} ({', '.join(not_finite)} not finite); "
+            "the best weights so far are kept. Lower training.learning_rate "
+            f"(now {self.settings.learning_rate:g}) or training.gradient_clip "
+            f"(now {self.settings.gradient_clip})",
             RuntimeWarning,
             stacklevel=5,
         )
@@ -284,7 +290,7 @@ class TrainingRun:
 def _optimizer(
     process: nn.Module, settings: Training, paces: dict[str, float]
 ) -> AveragedOptimizer:
-    """AdamW over the parameters that learn, grouped by the multiple of the learning rate they have."""
+    """AdamW over the parameters that learn, grouped by their multiple of the learning rate."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in process.named_parameters():
         if parameter.requires_grad:
@@ -294,7 +300,7 @@ def _optimizer(
     adam = torch.optim.AdamW(
         [{"params": group, "lr": settings.learning_rate * p} for p, group in groups.items()],
         weight_decay=settings.weight_decay,
-        # Foreach and fused Adam give the same numbers; fused is one launch, and not on every device.
+        # Foreach and fused Adam give the same numbers; fused is one launch, where there is one.
         fused=device.type in ("cpu", "cuda"),
     )
     return AveragedOptimizer(

@@ -43,9 +43,9 @@ class AveragedOptimizer:
 
     Notes
     -----
-    The averages are those of ``torch.optim.swa_utils``, without its ``AveragedModel``: that one copies
-    the whole module and counts its steps in a tensor, which a GPU is asked for, and waits for, in
-    every step.
+    The averages are those of ``torch.optim.swa_utils``, without its ``AveragedModel``: that one
+    copies the whole module and counts its steps in a tensor, which a GPU is asked for, and waits
+    for, in every step.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class AveragedOptimizer:
             group["lr"] *= factor
 
     def restart(self, values: Sequence[Tensor]) -> None:
-        """Go on from given weights: the averages begin there, and the optimiser's moments are gone."""
+        """Go on from given weights: averages begin there, and the optimiser's moments are gone."""
         self.put(values)
         self.average = copies(self.parameters)
         self.optimizer.state.clear()

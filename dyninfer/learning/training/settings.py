@@ -26,7 +26,8 @@ class Training(Settings):
     learning_rate : float
         Peak learning rate of AdamW.
     warmup_steps : int
-        Steps over which the learning rate rises linearly to its peak; afterwards it falls along a cosine.
+        Steps over which the learning rate rises linearly to its peak; afterwards it falls along a
+        cosine.
     final_learning_rate : float
         Learning rate at ``max_steps`` as a fraction of the peak.
     weight_decay : float
@@ -49,8 +50,8 @@ class Training(Settings):
     device : str
         "auto" takes a GPU where there is one; otherwise any torch device.
     threads : int, optional
-        CPU threads; by default one for networks of fewer than 300,000 parameters, where more would mostly
-        wait for each other, and torch's own number above.
+        CPU threads; by default one for networks of fewer than 300,000 parameters, where more
+        would mostly wait for each other, and torch's own number above.
     precision : {"float32", "float64", "bfloat16"}
         Number format; bfloat16 computes the loss under autocast and keeps float32 weights.
     compile : bool
