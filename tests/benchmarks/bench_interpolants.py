@@ -1,9 +1,10 @@
 """Training steps of stochastic interpolants per CPU-second, beside those of torchcfm on the same data.
 
-Both train three hidden layers of 64 units on the same pairs of neighbours, `--batch` couples of every interval a step. torchcfm
-solves an exact plan for every interval of every step, as its examples do; here plans over blocks of 2048 are solved once, before the
-first step, and the last column spreads that over 3,000 steps. Rounds alternate, and ratios are medians over rounds. The steps are
-whole: drawing, loss, gradients and AdamW; here also clipping and averaging the weights.
+Both train three hidden layers of 64 units on the same pairs of neighbours, `--batch` couples of every
+interval a step. torchcfm solves an exact plan for every interval of every step, as its examples do;
+here plans over blocks of 2048 are solved once, before the first step, and the last column spreads
+that over 3,000 steps. Rounds alternate, and ratios are medians over rounds. The steps are whole:
+drawing, loss, gradients and AdamW; here also clipping and averaging the weights.
 
 torchcfm is no dependency. Where it cannot be imported, its columns are left empty; to measure it, install it where it
 harms nothing:
@@ -59,9 +60,9 @@ def ours(data: di.Snapshots, batch: int, learned: str) -> tuple[Step, float]:
     process = model.build(data, scaling).float()
     began = time.process_time()
     objective = model.make_objective(process, data, scaling, 0)
-    spent = time.process_time() - began
+    before = time.process_time() - began
     run = TrainingRun(process, objective, model.training_)
-    return lambda: run.update(objective.loss), spent
+    return lambda: run.update(objective.loss), before
 
 
 def theirs(data: di.Snapshots, batch: int, learned: str) -> Step:
@@ -106,6 +107,28 @@ def milliseconds(step: Step, repeat: int) -> float:
     return (time.process_time() - began) / repeat * 1e3
 
 
+def row(data: di.Snapshots, batch: int, learned: str, rounds: int, repeat: int) -> list[str]:
+    """Steps per CPU-second here and of torchcfm, and ratios of rounds that alternate."""
+    step, before = ours(data, batch, learned)
+    steps = {"ours": step}
+    if MLP is not None:
+        steps["theirs"] = theirs(data, batch, learned)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for run in steps.values():
+        milliseconds(run, repeat)  # the first steps build what later ones reuse
+    for _ in range(rounds):
+        for name, run in steps.items():
+            times[name].append(milliseconds(run, repeat))
+    cells = [f"{1e3 / statistics.median(times['ours']):.0f}"]
+    if "theirs" not in times:
+        return [*cells, "", "", ""]
+    pairs = list(zip(times["theirs"], times["ours"], strict=True))
+    ratio = statistics.median(b / a for b, a in pairs)
+    with_plans = statistics.median(b / (a + 1e3 * before / FIT) for b, a in pairs)
+    cells.append(f"{1e3 / statistics.median(times['theirs']):.0f}")
+    return [*cells, f"{ratio:.2f}", f"{with_plans:.2f}"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -113,35 +136,29 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128, help="couples of every interval a step")
     parser.add_argument("--cells", type=int, default=4000, help="cells of every snapshot")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--smallest", action="store_true", help="does it run? numbers mean nothing")
     options = parser.parse_args()
+    features, n_intervals, repeat = (5, 50), (1, 2), 50
+    if options.smallest:
+        features, n_intervals, repeat = (5,), (1,), 1
+        options.batch, options.cells, options.rounds = 16, 50, 1
     torch.set_num_threads(1)
     if MLP is None:
         print(
-            "torchcfm cannot be imported, so the comparison with it is skipped; --help says how to have it.\n"
+            "torchcfm cannot be imported, so the comparison with it is skipped; "
+            "--help says how to have it.\n"
         )
     print(
-        "| learned, features, intervals | here, steps per CPU-s | torchcfm | ratio | ratio with the plans over 3,000 steps |"
+        "| learned, features, intervals | here, steps per CPU-s | torchcfm | ratio "
+        "| ratio with the plans over 3,000 steps |"
     )
     print("|---|---|---|---|---|")
-    for d, intervals, (learned, method) in itertools.product((5, 50), (1, 2), METHODS.items()):
+    for d, intervals, (learned, method) in itertools.product(
+        features, n_intervals, METHODS.items()
+    ):
         data = snapshots(intervals + 1, d, options.cells)
-        step, before = ours(data, options.batch, learned)
-        steps = {"ours": step} | (
-            {} if MLP is None else {"theirs": theirs(data, options.batch, learned)}
-        )
-        spent: dict[str, list[float]] = {name: [] for name in steps}
-        for run in steps.values():
-            milliseconds(run, 20)
-        for _ in range(options.rounds):
-            for name, run in steps.items():
-                spent[name].append(milliseconds(run, 50))
-        cells = [f"{1e3 / statistics.median(spent['ours']):.0f}", "", "", ""]
-        if "theirs" in spent:
-            pairs = list(zip(spent["theirs"], spent["ours"], strict=True))
-            cells[1] = f"{1e3 / statistics.median(spent['theirs']):.0f}"
-            cells[2] = f"{statistics.median(b / a for b, a in pairs):.2f}"
-            cells[3] = f"{statistics.median(b / (a + 1e3 * before / FIT) for b, a in pairs):.2f}"
-        print(f"| {learned} ({method}), {d}, {intervals} | " + " | ".join(cells) + " |", flush=True)
+        cells = row(data, options.batch, learned, options.rounds, repeat)
+        print(f"| {learned} ({method}), {d}, {intervals} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
