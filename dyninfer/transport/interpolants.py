@@ -1,4 +1,4 @@
-"""Stochastic interpolants: how a point moves between coupled samples, and how much latent noise it carries.
+"""Stochastic interpolants: how a point moves between coupled samples, and its latent noise.
 
 ``x_t = I(t, x_0, x_1) + γ(t) z`` with ``I = α(t) x_0 + β(t) x_1``, ``z`` standard normal, and ``t`` from 0 to 1
 within the interval between two snapshots (Albergo, Boffi, Vanden-Eijnden, arXiv 2303.08797, tables 4 and 8).
@@ -36,16 +36,16 @@ class LatentNoise(Settings):
     Parameters
     ----------
     a : float, optional
-        Squared amplitude, in squared state units per time unit (squared standard deviations where every feature has its own
-        scale). None takes one that suits the interpolant and the spread of the data.
+        Squared amplitude, in squared state units per time unit (squared standard deviations where
+        every feature has its own scale). None takes one that suits the interpolant and the spread of
+        the data.
     """
 
     a: float | None = None
 
     singular: ClassVar[bool] = False  # whether γ' is infinite at both ends
-    margin: ClassVar[float] = (
-        1e-3  # no time is drawn nearer to an end, where γ rounds away against the state
-    )
+    # No time is drawn nearer to an end, where γ rounds away against the state.
+    margin: ClassVar[float] = 1e-3
 
     @abstractmethod
     def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +55,8 @@ class LatentNoise(Settings):
         """Raise a ValueError if the amplitude cannot be."""
         if self.a is not None and not 0 < self.a < math.inf:
             raise ValueError(
-                f"a of {type(self).__name__} must be positive, found {self.a}; use gamma='none' for no noise"
+                f"a of {type(self).__name__} must be positive, found {self.a}; use gamma='none' "
+                "for no noise"
             )
 
 
@@ -89,7 +90,8 @@ class SineNoise(LatentNoise):
 
     def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`LatentNoise.shape`."""
-        return torch.sin(math.pi * t).square(), math.pi * torch.sin(2 * math.pi * t)
+        angle = math.pi * t
+        return torch.sin(angle).square(), math.pi * torch.sin(2 * angle)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -97,12 +99,11 @@ class Interpolant(Settings):
     """Base of the interpolants; a new one is a class with ``coefficients``."""
 
     default_noise: ClassVar[str] = "brownian"
-    default_variance: ClassVar[float] = (
-        0.1  # a·Δ where ``a`` is None, in units of the variance of the data
-    )
-    gaussian_base: ClassVar[bool] = (
-        False  # whether x_0 is a standard normal draw, which then plays z
-    )
+    # a·Δ where ``a`` is None, in units of the variance of the data: enough for a score, and little
+    # beside the spread of the data.
+    default_variance: ClassVar[float] = 0.1
+    # Whether x_0 is a standard normal draw, which then plays z.
+    gaussian_base: ClassVar[bool] = False
 
     @abstractmethod
     def coefficients(self, t: Tensor) -> Coefficients:
@@ -119,7 +120,10 @@ class Interpolant(Settings):
         return c.alpha_slope[:, None] * x0 + c.beta_slope[:, None] * x1
 
     def cardinal(self, times: np.ndarray) -> np.ndarray | None:
-        """Coefficients ``(power, interval, knot)`` of cubics through all ``K`` times, or None for pairs of neighbours."""
+        """Coefficients ``(power, interval, knot)`` of cubics through all ``K`` times.
+
+        None where an interpolant lies between neighbours.
+        """
         return None
 
     @property
@@ -130,7 +134,7 @@ class Interpolant(Settings):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class LinearInterpolant(Interpolant):
-    """``(1 − t) x_0 + t x_1``; without noise, the path of flow matching and rectified flow."""
+    """``(1 − t) x_0 + t x_1``; without noise, that of flow matching and rectified flow."""
 
     def coefficients(self, t: Tensor) -> Coefficients:
         """See :meth:`Interpolant.coefficients`."""
@@ -139,7 +143,7 @@ class LinearInterpolant(Interpolant):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class TrigonometricInterpolant(Interpolant):
-    """``cos(πt/2) x_0 + sin(πt/2) x_1``: keeps the variance of independent end points of equal variance."""
+    """``cos(πt/2) x_0 + sin(πt/2) x_1``: keeps the variance of independent ends of equal variance."""
 
     def coefficients(self, t: Tensor) -> Coefficients:
         """See :meth:`Interpolant.coefficients`."""
@@ -148,16 +152,19 @@ class TrigonometricInterpolant(Interpolant):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class EncoderDecoderInterpolant(Interpolant):
-    """``cos²(πt) x_0`` in the first half, ``cos²(πt) x_1`` in the second: midway there is nothing but noise."""
+    """``cos²(πt) x_0`` in the first half, ``cos²(πt) x_1`` in the second: midway, only noise."""
 
     default_noise: ClassVar[str] = "sine"
     default_variance: ClassVar[float] = 1.0
 
     def coefficients(self, t: Tensor) -> Coefficients:
         """See :meth:`Interpolant.coefficients`."""
+        angle = math.pi * t
+        value = torch.cos(angle).square()
+        slope = -math.pi * torch.sin(2 * angle)
         first = (t < 0.5).to(t)
-        value, slope = torch.cos(math.pi * t).square(), -math.pi * torch.sin(2 * math.pi * t)
-        return Coefficients(value * first, value * (1 - first), slope * first, slope * (1 - first))
+        second = 1 - first
+        return Coefficients(value * first, value * second, slope * first, slope * second)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -180,7 +187,9 @@ class OneSidedInterpolant(Interpolant):
         if self.schedule == "vp":
             alpha = (1 - t * t).sqrt()
             return Coefficients(alpha, t, -t / alpha, torch.ones_like(t))
-        return _linear(t) if self.schedule == "linear" else _trigonometric(t)
+        if self.schedule == "trigonometric":
+            return _trigonometric(t)
+        return _linear(t)
 
     @property
     def singular_ends(self) -> tuple[int, ...]:
@@ -190,7 +199,10 @@ class OneSidedInterpolant(Interpolant):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class MirrorInterpolant(Interpolant):
-    """``x_1`` at all times, plus noise: both snapshots are samples of one law, and noise alone moves the points."""
+    """``x_1`` at all times, plus noise, which alone moves the points.
+
+    Both snapshots are samples of one distribution.
+    """
 
     default_variance: ClassVar[float] = 1.0
 
@@ -202,10 +214,11 @@ class MirrorInterpolant(Interpolant):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class SplineInterpolant(Interpolant):
-    """Natural cubic splines through chains of one sample of every snapshot: the velocity is continuous in time.
+    """Natural cubic splines through chains of one sample of every snapshot.
 
-    Splines are linear in their knots, so ``x_t = Σ_k c_k(t) x_k + γ(t) z`` with cardinal splines ``c_k``. Gaps count as
-    they are. Between two snapshots this is :class:`LinearInterpolant`.
+    The velocity is continuous in time. Splines are linear in their knots, so
+    ``x_t = Σ_k c_k(t) x_k + γ(t) z`` with cardinal splines ``c_k``. Gaps count as they are. Between
+    two snapshots this is :class:`LinearInterpolant`.
     """
 
     def coefficients(self, t: Tensor) -> Coefficients:
@@ -213,13 +226,8 @@ class SplineInterpolant(Interpolant):
         return _linear(t)
 
     def cardinal(self, times: np.ndarray) -> np.ndarray:
-        """Coefficients ``(power, interval, knot)`` of the cardinal splines over ``K`` times, highest power first."""
-        from scipy.interpolate import CubicSpline
-
-        if len(times) == 2:
-            gap = times[1] - times[0]
-            return np.array([[[0.0, 0.0]], [[0.0, 0.0]], [[-1 / gap, 1 / gap]], [[1.0, 0.0]]])
-        return CubicSpline(times, np.eye(len(times)), bc_type="natural").c
+        """Coefficients ``(power, interval, knot)`` of the cardinal splines, highest power first."""
+        return natural_splines(times)
 
 
 INTERPOLANTS: dict[str, type[Interpolant]] = {
@@ -243,7 +251,8 @@ def as_interpolant(interpolant: str | Interpolant) -> Interpolant:
         return interpolant
     if not isinstance(interpolant, str) or interpolant not in INTERPOLANTS:
         raise ValueError(
-            f"interpolant {interpolant!r} is not known; choose one of {', '.join(INTERPOLANTS)}, or give an Interpolant"
+            f"interpolant {interpolant!r} is not known; choose one of {', '.join(INTERPOLANTS)}, or "
+            "give an Interpolant"
         )
     return INTERPOLANTS[interpolant]()
 
@@ -254,8 +263,8 @@ def as_latent_noise(gamma: str | LatentNoise, interpolant: Interpolant) -> Laten
         gamma.check()
         if interpolant.gaussian_base:
             raise ValueError(
-                f"gamma must be 'auto' or 'none' for a {type(interpolant).__name__}, whose Gaussian start is its noise; "
-                f"found {gamma}"
+                f"gamma must be 'auto' or 'none' for a {type(interpolant).__name__}, whose Gaussian "
+                f"start is its noise; found {gamma}"
             )
         return gamma
     name = interpolant.default_noise if gamma == "auto" else gamma
@@ -263,7 +272,8 @@ def as_latent_noise(gamma: str | LatentNoise, interpolant: Interpolant) -> Laten
         return None
     if name not in NOISES:
         raise ValueError(
-            f"gamma {gamma!r} is not known; choose one of auto, none, {', '.join(NOISES)}, or give a LatentNoise"
+            f"gamma {gamma!r} is not known; choose one of auto, none, {', '.join(NOISES)}, or give a "
+            "LatentNoise"
         )
     return as_latent_noise(NOISES[name](), interpolant)
 
@@ -297,12 +307,19 @@ class Schedule(torch.nn.Module):
         super().__init__()
         self.interpolant, self.noise, self.a = interpolant, noise, float(a)
         self.knots: Tensor
+        self.inner_knots: Tensor
         self.cardinal: Tensor | None
-        self.register_buffer("knots", torch.as_tensor(knots, dtype=torch.float64), persistent=False)
+        knots_tensor = torch.as_tensor(knots, dtype=torch.float64)
+        self.register_buffer("knots", knots_tensor, persistent=False)
+        self.register_buffer("inner_knots", knots_tensor[1:-1].clone(), persistent=False)
         cubics = interpolant.cardinal(knots)
-        self.register_buffer(
-            "cardinal", None if cubics is None else torch.as_tensor(cubics), persistent=False
-        )
+        if cubics is not None:
+            cubics = torch.as_tensor(cubics)
+        self.register_buffer("cardinal", cubics, persistent=False)
+        # A Gaussian base is noise too, and fades at the other end.
+        self.margin = 1e-4 if interpolant.gaussian_base else 0.0
+        if noise is not None:
+            self.margin = noise.margin
 
     @property
     def noisy(self) -> bool:
@@ -312,44 +329,89 @@ class Schedule(torch.nn.Module):
     @property
     def singular(self) -> bool:
         """Whether the derivative of the noise is infinite at an end."""
-        return (
-            self.noise is not None and self.noise.singular or bool(self.interpolant.singular_ends)
-        )
+        if self.noise is not None and self.noise.singular:
+            return True
+        return bool(self.interpolant.singular_ends)
 
     def moment(self, tau: Tensor) -> Moment:
-        """Everything at scaled times ``(n,)``; those nearer to a snapshot than the noise's margin are moved off it."""
+        """Everything at scaled times ``(n,)``.
+
+        Times nearer to a snapshot than the noise's margin are moved off it.
+        """
         k, s, gap = self.locate(tau)
-        margin = self.noise.margin if self.noise else 1e-4 if self.noisy else 0.0
-        s = s.clamp(margin, 1 - margin)
-        if self.cardinal is not None:
-            h = (s * gap)[:, None]
-            c3, c2, c1, c0 = self.cardinal[:, k]
-            weights, slopes = ((c3 * h + c2) * h + c1) * h + c0, (3 * c3 * h + 2 * c2) * h + c1
-        else:
-            c = self.interpolant.coefficients(s)
-            weights = torch.stack([c.alpha, c.beta], 1)
-            slopes = torch.stack([c.alpha_slope, c.beta_slope], 1) / gap[:, None]
+        s = s.clamp(self.margin, 1 - self.margin)
+        weights, slopes = self._coefficients(k, s, gap)
         if self.interpolant.gaussian_base:
             return Moment(k, weights, slopes, weights[:, 0], slopes[:, 0])
         if self.noise is None:
             return Moment(k, weights, slopes, None, None)
-        value, slope = self.noise.shape(s)
+        shape, shape_slope = self.noise.shape(s)
         amplitude = (self.a * gap).sqrt()
-        return Moment(k, weights, slopes, amplitude * value, amplitude * slope / gap)
+        return Moment(k, weights, slopes, amplitude * shape, amplitude * shape_slope / gap)
 
     def inside(self, tau: Tensor, margin: float) -> Tensor:
-        """Scaled times moved to where γ is not small: ``margin`` of the interval off every end at which it is zero."""
+        """Scaled times moved to where γ is not small.
+
+        That is ``margin`` of the interval off every end at which γ is zero.
+        """
         k, s, gap = self.locate(tau)
         low = 0.0 if self.interpolant.gaussian_base else margin
-        return torch.where(
-            (s < low) | (s > 1 - margin), self.knots[k] + s.clamp(low, 1 - margin) * gap, tau
-        )
+        moved = self.knots[k] + s.clamp(low, 1 - margin) * gap
+        outside = (s < low) | (s > 1 - margin)
+        return torch.where(outside, moved, tau)
+
+    def _coefficients(self, k: Tensor, s: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of the knots at the part ``s`` of interval ``k``, and their slopes in time."""
+        if self.cardinal is None:
+            c = self.interpolant.coefficients(s)
+            weights = torch.stack([c.alpha, c.beta], 1)
+            slopes = torch.stack([c.alpha_slope, c.beta_slope], 1)
+            return weights, slopes / gap[:, None]
+        return spline_weights(self.cardinal[:, k], s * gap)
 
     def locate(self, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Interval of each scaled time, the part of it that has passed, and its length; each ``(n,)``."""
-        k = torch.searchsorted(self.knots[1:-1].contiguous(), tau, right=True)
+        # One time for all states comes as an expanded view.
+        k = torch.searchsorted(self.inner_knots, tau.contiguous(), right=True)
         gap = self.knots[k + 1] - self.knots[k]
         return k, (tau - self.knots[k]) / gap, gap
+
+
+def natural_splines(times: np.ndarray) -> np.ndarray:
+    """Cardinal natural cubic splines over ``K`` times.
+
+    Returns
+    -------
+    array ``(power, interval, knot)``
+        Coefficients, highest power first: in interval ``k`` the weight of a knot is a cubic of
+        ``t − times[k]``.
+    """
+    from scipy.interpolate import CubicSpline
+
+    if len(times) > 2:
+        return CubicSpline(times, np.eye(len(times)), bc_type="natural").c
+    # Through two points, the straight line.
+    coefficients = np.zeros((4, 1, 2))
+    coefficients[2, 0] = np.array([-1.0, 1.0]) / (times[1] - times[0])
+    coefficients[3, 0, 0] = 1.0
+    return coefficients
+
+
+def spline_weights(cubics: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of the knots and their derivatives in time, ``(n, K)`` each.
+
+    Parameters
+    ----------
+    cubics : tensor ``(4, n, K)``
+        Coefficients in the interval of every row, highest power first.
+    elapsed : tensor ``(n,)``
+        Time since that interval began.
+    """
+    h = elapsed[:, None]
+    c3, c2, c1, c0 = cubics
+    weights = ((c3 * h + c2) * h + c1) * h + c0
+    slopes = (3 * c3 * h + 2 * c2) * h + c1
+    return weights, slopes
 
 
 def _linear(t: Tensor) -> Coefficients:

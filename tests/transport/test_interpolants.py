@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from dyninfer.cli.flags import settings
+from dyninfer.cli.values import read_settings
 from dyninfer.learning.settings import from_plain, to_plain
 from dyninfer.transport.interpolants import (
     INTERPOLANTS,
@@ -184,7 +184,7 @@ def test_slopes_over_many_snapshots_are_derivatives_in_the_common_time(noise):
 )
 def test_families_print_save_load_and_come_from_the_command_line(thing):
     assert str(from_plain(to_plain(thing))) == str(thing)
-    assert str(settings(str(thing))) == str(thing)
+    assert str(read_settings(str(thing))) == str(thing)
 
 
 def test_names_stand_for_families():

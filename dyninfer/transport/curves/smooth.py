@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.curves.base import Curve, DensityBatch
 from dyninfer.transport.curves.interpolated import with_weights
+from dyninfer.transport.interpolants import natural_splines, spline_weights
 
 
 class SmoothCurve(Curve):
@@ -27,8 +27,6 @@ class SmoothCurve(Curve):
     knows_velocity: ClassVar[bool] = True
 
     def __init__(self, samples: CoupledSamples):
-        from scipy.interpolate import CubicSpline
-
         # Without a growth of the plans, every chain weighs what its snapshot does.
         if bool((samples.log_weights != samples.log_mass).any()):
             raise ValueError(
@@ -37,20 +35,15 @@ class SmoothCurve(Curve):
             )
         self.samples, self.weighted = samples, samples.weighted
         times = samples.times.double().cpu().numpy()
-        # Splines are linear in the knots: coefficients of the cardinal splines,
-        # (power, interval, knot).
-        cardinal = CubicSpline(times, np.eye(len(times)), bc_type="natural").c
-        self.cardinal = torch.as_tensor(cardinal).to(samples.times)
+        self.cardinal = torch.as_tensor(natural_splines(times)).to(samples.times)
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
         """See :meth:`Curve.draw`."""
         interval = self.samples.interval(t)
         chains = self.samples.draw(interval, generator)
         start, gap = self.samples.span(interval)
-        h = (t - start)[:, None]
-        c3, c2, c1, c0 = self.cardinal[:, interval]
-        weights = ((c3 * h + c2) * h + c1) * h + c0
-        slopes = (3 * c3 * h + 2 * c2) * h + c1
+        elapsed = t - start
+        weights, slopes = spline_weights(self.cardinal[:, interval], elapsed)
         rows = torch.arange(len(t), device=t.device)
         batch = DensityBatch(
             time=t,
@@ -65,4 +58,4 @@ class SmoothCurve(Curve):
         )
         if not self.weighted:
             return batch
-        return with_weights(batch, chains.log_start, chains.log_end, h[:, 0] / gap)
+        return with_weights(batch, chains.log_start, chains.log_end, elapsed / gap)
