@@ -232,7 +232,7 @@ def test_law_of_mixtures_is_reversed_by_any_noise(noise):
 
 def test_flow_forward_then_backward_returns_every_sample(gaussian):
     start = GAUSSIANS.sample(0, 1000, 3)
-    tight = {"rtol": 1e-6, "atol": 1e-7}
+    tight = {"solver": di.solvers.Tsit5(rtol=1e-6, atol=1e-7)}
     there = gaussian.simulate(start, [0, 1], **tight).states[:, -1]
     back = gaussian.simulate(there, [1, 0], backward=True, **tight).states[:, -1]
     assert float((back - start).abs().max()) < 1e-4
