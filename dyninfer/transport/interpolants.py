@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.learning.settings import Settings
+from dyninfer.transport.splines import natural_splines, spline_weights
 
 
 class Coefficients(NamedTuple):
@@ -375,43 +376,6 @@ class Schedule(torch.nn.Module):
         k = torch.searchsorted(self.inner_knots, tau.contiguous(), right=True)
         gap = self.knots[k + 1] - self.knots[k]
         return k, (tau - self.knots[k]) / gap, gap
-
-
-def natural_splines(times: np.ndarray) -> np.ndarray:
-    """Cardinal natural cubic splines over ``K`` times.
-
-    Returns
-    -------
-    array ``(power, interval, knot)``
-        Coefficients, highest power first: in interval ``k`` the weight of a knot is a cubic of
-        ``t − times[k]``.
-    """
-    from scipy.interpolate import CubicSpline
-
-    if len(times) > 2:
-        return CubicSpline(times, np.eye(len(times)), bc_type="natural").c
-    # Through two points, the straight line.
-    coefficients = np.zeros((4, 1, 2))
-    coefficients[2, 0] = np.array([-1.0, 1.0]) / (times[1] - times[0])
-    coefficients[3, 0, 0] = 1.0
-    return coefficients
-
-
-def spline_weights(cubics: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of the knots and their derivatives in time, ``(n, K)`` each.
-
-    Parameters
-    ----------
-    cubics : tensor ``(4, n, K)``
-        Coefficients in the interval of every row, highest power first.
-    elapsed : tensor ``(n,)``
-        Time since that interval began.
-    """
-    h = elapsed[:, None]
-    c3, c2, c1, c0 = cubics
-    weights = ((c3 * h + c2) * h + c1) * h + c0
-    slopes = (3 * c3 * h + 2 * c2) * h + c1
-    return weights, slopes
 
 
 def _linear(t: Tensor) -> Coefficients:

@@ -10,7 +10,7 @@ from torch import Tensor
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.curves.base import Curve, DensityBatch
 from dyninfer.transport.curves.interpolated import with_weights
-from dyninfer.transport.interpolants import natural_splines, spline_weights
+from dyninfer.transport.splines import natural_splines, spline_weights
 
 
 class SmoothCurve(Curve):
