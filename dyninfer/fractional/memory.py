@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,36 +37,29 @@ class Layout:
     @classmethod
     def of(cls, process: FractionalDiffusion, n_features: int) -> Layout:
         """Layout of a process with ``n_features`` coordinates."""
-        is_moving_average = process.definition == "moving-average"
-        # The memory of kind II starts at 0.
-        has_origin = process.multifractional and is_moving_average and process.noise.kind == "I"
+        # The memory of kind II starts at 0, so it need not be remembered.
+        has_origin = _turns(process) and process.noise.kind == "I"
         return cls(n_features, len(process.nodes), has_origin)
 
-    def join(self, x: Tensor, y: Tensor) -> Tensor:
-        """Rows ``(n, D)`` of state ``(n, d)`` and memory ``(n, d, K + 1)`` at time 0."""
-        parts = [x, y.flatten(1)]
-        if self.has_origin:
-            parts.append(y.flatten(1))
-        return torch.cat(parts, dim=1)
-
-    def rejoin(self, x: Tensor, y: Tensor, origin: Tensor) -> Tensor:
-        """Rows ``(n, D)`` of state and memory at a later time."""
+    def join(self, x: Tensor, y: Tensor, origin: Tensor) -> Tensor:
+        """Rows ``(n, D)`` of state ``(n, d)``, memory and memory at time 0 ``(n, d, K + 1)``."""
         parts = [x, y.flatten(1)]
         if self.has_origin:
             parts.append(origin.flatten(1))
         return torch.cat(parts, dim=1)
 
-    def split(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """State ``(n, d)``, memory and memory at time 0 ``(n, d, K + 1)``."""
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Undo :meth:`join`."""
         d, width = self.n_features, self.n_features * self.n_nodes
-        shape = d, self.n_nodes
-        y = z[:, d : d + width].unflatten(1, shape)
-        if self.has_origin:
-            return z[:, :d], y, z[:, d + width :].unflatten(1, shape)
-        return z[:, :d], y, torch.zeros_like(y)
+        x = rows[:, :d]
+        y = rows[:, d : d + width].unflatten(1, (d, self.n_nodes))
+        if not self.has_origin:
+            return x, y, torch.zeros_like(y)
+        origin = rows[:, d + width :].unflatten(1, (d, self.n_nodes))
+        return x, y, origin
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MemoryEquation(Equation):
     """The equation of ``(X, Y)``: one Brownian motion per coordinate drives both.
 
@@ -74,8 +68,8 @@ class MemoryEquation(Equation):
     an index ``H(t)`` adds ``s Σ_k w_k'(t) (Y_k − Y_k(0)) dt`` to the drift of ``X``.
     """
 
-    process: FractionalDiffusion = None  # type: ignore[assignment]
-    layout: Layout = None  # type: ignore[assignment]
+    process: FractionalDiffusion
+    layout: Layout
 
     @property
     def kind(self) -> Kind:
@@ -85,44 +79,71 @@ class MemoryEquation(Equation):
 
 def memory_equation(process: FractionalDiffusion, n_features: int) -> MemoryEquation:
     """Equation of the state and memory of a process with ``n_features`` coordinates."""
-    layout = Layout.of(process, n_features)
-    fixed = None if process.multifractional else process.weights(n_features)
-
-    def weights(t: Tensor) -> Tensor:
-        return process.weights(n_features, t[None])[0] if fixed is None else fixed
-
-    def rates(t: Tensor, z: Tensor) -> tuple[Tensor, None]:
-        x, y, origin = layout.split(z)
-        nodes = process.nodes.to(z)
-        s = process.diffusion(t, x)
-        velocity = process.drift(t, x) - s * (weights(t).to(z) * nodes * y).sum(-1)
-        if process.multifractional and process.definition == "moving-average":
-            turn = _slope(weights, t).to(z)
-            velocity = velocity + s * (turn * (y - origin)).sum(-1)
-        return layout.rejoin(velocity, -nodes * y, torch.zeros_like(origin)), None
-
-    def amplitude(t: Tensor, z: Tensor) -> Tensor:
-        x, y, origin = layout.split(z)
-        own = process.diffusion(t, x) * weights(t).to(z).sum(-1)
-        of_state = torch.diag_embed(own.expand_as(x))
-        eye = torch.eye(n_features, dtype=z.dtype, device=z.device)
-        of_memory = eye.repeat_interleave(layout.n_nodes, dim=0).expand(len(z), -1, -1)
-        parts = [of_state, of_memory]
-        if layout.has_origin:
-            parts.append(torch.zeros_like(of_memory))
-        return torch.cat(parts, dim=1)
-
+    motion = Motion(process, n_features)
     return MemoryEquation(
-        rates=rates,
-        amplitude=amplitude,
+        rates=motion.rates,
+        amplitude=motion.amplitude,
         additive=process.additive,
         grows=False,
         parameters=tuple(process.parameters()),
         n_brownian=n_features,
         stratonovich=process.calculus == "stratonovich",
         process=process,
-        layout=layout,
+        layout=motion.layout,
     )
+
+
+class Motion:
+    """Velocity and amplitude of state and memory in one row; see :class:`MemoryEquation`."""
+
+    def __init__(self, process: FractionalDiffusion, n_features: int):
+        self.process, self.n_features = process, n_features
+        self.layout = Layout.of(process, n_features)
+
+    def rates(self, t: Tensor, rows: Tensor) -> tuple[Tensor, None]:
+        """Velocity ``(n, D)``; nothing grows."""
+        process = self.process
+        x, y, origin = self.layout.split(rows)
+        nodes = process.nodes.to(rows)
+        w = self.weights_at(t).to(rows)
+        of_noise = -(w * nodes * y).sum(-1)
+        if _turns(process):
+            turn = self._slope(t).to(rows)
+            of_noise = of_noise + (turn * (y - origin)).sum(-1)
+        of_state = process.drift(t, x) + process.diffusion(t, x) * of_noise
+        velocity = self.layout.join(of_state, -nodes * y, torch.zeros_like(origin))
+        return velocity, None
+
+    def amplitude(self, t: Tensor, rows: Tensor) -> Tensor:
+        """Amplitude ``(n, D, d)``: a Brownian motion drives a coordinate, and all of its memory."""
+        x, _, _ = self.layout.split(rows)
+        total_weight = self.weights_at(t).to(rows).sum(-1)
+        own = self.process.diffusion(t, x) * total_weight
+        of_state = torch.diag_embed(own.expand_as(x))
+        eye = torch.eye(self.n_features, dtype=rows.dtype, device=rows.device)
+        of_memory = eye.repeat_interleave(self.layout.n_nodes, dim=0)
+        of_memory = of_memory.expand(len(rows), -1, -1)
+        parts = [of_state, of_memory]
+        if self.layout.has_origin:
+            parts.append(torch.zeros_like(of_memory))
+        return torch.cat(parts, dim=1)
+
+    def weights_at(self, t: Tensor) -> Tensor:
+        """Weights ``(d, K + 1)`` float64 at a scalar time."""
+        if self.process.multifractional:
+            return self.process.weights(self.n_features, t[None])[0]
+        return self._constant_weights
+
+    @cached_property
+    def _constant_weights(self) -> Tensor:
+        return self.process.weights(self.n_features)
+
+    def _slope(self, t: Tensor) -> Tensor:
+        """Derivative in time of the weights ``(d, K + 1)``, without a gradient of its own."""
+        t = t.detach().double()
+        with torch.enable_grad():
+            _, slope = torch.autograd.functional.jvp(self.weights_at, t, torch.ones_like(t))
+        return slope.detach()
 
 
 def prior_memory(process: FractionalDiffusion, x: Tensor, seed: int) -> Tensor:
@@ -134,14 +155,13 @@ def prior_memory(process: FractionalDiffusion, x: Tensor, seed: int) -> Tensor:
     shape = n, d, len(process.nodes)
     if process.noise.kind == "II":
         return x.new_zeros(shape)
-    factor = covariance_root(process.noise.stationary_covariance()).to(x)
-    noise = PathNoise(subseed(seed, "memory"), 1, d * shape[-1], like=x.detach())
-    return noise.segment(range(n), 0)[0].view(shape) @ factor.T
+    covariance = process.noise.stationary_covariance()
+    factor = covariance_root(covariance).to(x)
+    noise = PathNoise(subseed(seed, "memory"), 1, d * len(process.nodes), like=x.detach())
+    normals = noise.segment(range(n), 0)[0].view(shape)
+    return normals @ factor.T
 
 
-def _slope(weights, t: Tensor) -> Tensor:
-    """Derivative in time of the weights ``(d, K + 1)``."""
-    t = t.detach().double()
-    with torch.enable_grad():
-        _, slope = torch.autograd.functional.jvp(weights, t, torch.ones_like(t), strict=False)
-    return slope.detach()
+def _turns(process: FractionalDiffusion) -> bool:
+    """Whether the weights of all of the past change with time."""
+    return process.multifractional and process.definition == "moving-average"

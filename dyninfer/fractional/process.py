@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dyninfer.diffusions.diffusion import Field, batch_times
+from dyninfer.diffusions.diffusion import Field, Time, batch_times
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.noise.interpolation import weights_of_many
 
@@ -39,19 +39,21 @@ class FractionalDiffusion(nn.Module):
         Index of all coordinates, or of each. A Parameter is learned. A function of time, called with float64 times (a
         module: with times in the precision of its parameters), makes the noise multifractional.
     diffusion : float, Tensor or callable ``(n,), (n, d) -> (n, d)``
-        ``s``, in state units per time unit to the power ``H``; a number or a tensor ``()`` or ``(d,)`` is additive noise.
+        ``s``, in state units per time unit to the power ``H``; a number or a tensor ``()`` or
+        ``(d,)`` is additive noise.
     calculus : "stratonovich" or "ito"
     definition : "moving-average" or "integral"
         What noise of an index ``H(t)`` is; the two agree where it is constant. ``"moving-average"``:
-        ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))``, as in Peltier & Lévy Véhel (INRIA RR-2645, 1995), so that ``dB̂``
-        has the further term ``Σ_k w_k'(H) H'(t) (Y_k − Y_k(0)) dt``: all of the past is weighed anew.
+        ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))``, as in Peltier & Lévy Véhel (INRIA RR-2645, 1995),
+        so that ``dB̂`` has the further term ``Σ_k w_k'(H) H'(t) (Y_k − Y_k(0)) dt``: all of the past is
+        weighed anew.
         ``"integral"``: ``dB̂ = Σ_k w_k(H(t)) dY_k``: what has happened stays.
 
     Examples
     --------
     >>> from dyninfer.fractional import MarkovApproximation
     >>> from dyninfer.fractional.process import FractionalDiffusion
-    >>> process = FractionalDiffusion(lambda t, x: -x, MarkovApproximation(5), hurst=0.7, diffusion=0.5)
+    >>> process = FractionalDiffusion(lambda t, x: -x, MarkovApproximation(5), hurst=0.7)
     >>> process.weights(2).shape
     torch.Size([2, 6])
     """
@@ -72,20 +74,20 @@ class FractionalDiffusion(nn.Module):
             raise ValueError(
                 f"definition must be 'moving-average' or 'integral', found {definition!r}"
             )
-        self._drift, self.noise, self.calculus, self.definition = drift, noise, calculus, definition
+        self._drift = drift
+        self.noise = noise
+        self.calculus = calculus
+        self.definition = definition
         self.hurst: Any
+        self._amplitude: Any
         if callable(hurst):
             self.hurst = hurst
         else:
             self._own("hurst", hurst)
-            if not bool(((self.hurst > 0) & (self.hurst < 1)).all()) or self.hurst.ndim > 1:
-                raise ValueError(
-                    "hurst must be one number between 0 and 1, one per coordinate, or a function of time, "
-                    f"found {hurst!r}"
-                )
-        self._amplitude: Any = diffusion
-        if not callable(diffusion):
-            del self._amplitude
+            self._check_hurst(hurst)
+        if callable(diffusion):
+            self._amplitude = diffusion
+        else:
             self._own("_amplitude", diffusion)
 
     @property
@@ -117,20 +119,23 @@ class FractionalDiffusion(nn.Module):
         ValueError
             If ``hurst`` has neither one value nor ``n_features``, or leaves (0, 1).
         """
-        h = self._hurst_at(times)
-        own = h.ndim - self.multifractional
-        if own and h.shape[-1] != n_features:
+        h = self._hurst_at(times).double()
+        is_per_coordinate = h.ndim > int(self.multifractional)
+        if not is_per_coordinate:
+            h = h.unsqueeze(-1)
+        elif h.shape[-1] != n_features:
             raise ValueError(
-                f"hurst has {h.shape[-1]} values, but the state has {n_features} coordinates; give one or all"
+                f"hurst has {h.shape[-1]} values, but the state has {n_features} coordinates; "
+                "give one or all"
             )
-        w = weights_of_many(self.noise, h.double() if own else h.double().unsqueeze(-1))
+        w = weights_of_many(self.noise, h)
         return w.expand(*w.shape[:-2], n_features, -1)
 
-    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def drift(self, t: Time, x: Tensor) -> Tensor:
         """``b`` at time ``t``, scalar or ``(n,)``, and state ``(n, d)``: returns ``(n, d)``."""
         return self._drift(batch_times(t, x), x)
 
-    def diffusion(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def diffusion(self, t: Time, x: Tensor) -> Tensor:
         """``s``: ``()`` or ``(d,)`` where the noise is additive, else ``(n, d)``."""
         if self.additive:
             return self._amplitude.to(x)
@@ -146,18 +151,30 @@ class FractionalDiffusion(nn.Module):
             )
         times = times.to(self.nodes.device, torch.float64)
         if isinstance(self.hurst, nn.Module):
-            times = times.to(next(self.hurst.parameters(), times).dtype)
+            # A network in float32 refuses inputs in float64.
+            weight = next(self.hurst.parameters(), times)
+            times = times.to(weight.dtype)
         h = self.hurst(times)
         if not isinstance(h, Tensor) or h.ndim not in (1, 2) or len(h) != len(times):
+            value = tuple(h.shape) if isinstance(h, Tensor) else repr(h)
             raise ValueError(
-                f"hurst must return a tensor, (m,) or (m, d), for times (m,) = {tuple(times.shape)}; "
-                f"found {tuple(h.shape) if isinstance(h, Tensor) else h!r}"
+                "hurst must return a tensor, (m,) or (m, d), for times "
+                f"(m,) = {tuple(times.shape)}; found {value}"
             )
         return h
 
+    def _check_hurst(self, hurst: Any) -> None:
+        is_inside = (self.hurst > 0) & (self.hurst < 1)
+        if self.hurst.ndim > 1 or not bool(is_inside.all()):
+            raise ValueError(
+                "hurst must be one number between 0 and 1, one per coordinate, or a function of "
+                f"time, found {hurst!r}"
+            )
+
     def _own(self, name: str, value: float | Tensor) -> None:
-        """Keep a Parameter as one, another tensor as a buffer in its own precision, a number in float64."""
-        value = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+        """Keep a Parameter as one, another tensor as a buffer, a number in float64."""
+        if not isinstance(value, Tensor):
+            value = torch.tensor(value, dtype=torch.float64)
         if isinstance(value, nn.Parameter):
             self.register_parameter(name, value)
         else:

@@ -49,7 +49,7 @@ def run_fractional_diffusion(
         check_explicit(float(process.nodes.max()), longest, f"solver {solver}")
     with torch.set_grad_enabled(start.is_differentiable):
         memory = prior_memory(process, start.states, options.seed)
-        states = equation.layout.join(start.states, memory)
+        states = equation.layout.join(start.states, memory, memory)
     return run_equation(equation, start, states, times, solver, options)
 
 
@@ -58,6 +58,7 @@ def _is_flow(process: FractionalDiffusion) -> bool:
     if not process.additive:
         return False
     amplitude = process.diffusion(0.0, torch.zeros(1, 1, device=process.nodes.device))
+    # An amplitude that is being learned happens to be 0, and must keep its gradient.
     return not amplitude.requires_grad and not bool(amplitude.any())
 
 
@@ -146,28 +147,25 @@ def solve_fractional(
         If ``method="euler"`` steps its fastest node coarsely (``γ h > ½``).
     """
     x = as_states(x0, "x0")
-    output = check_times(times, backward=False)
-    if len(output) < 2:
-        raise ValueError("times must be two or more: the start, and when states are wanted")
+    output_times = check_times(times, backward=False)
+    if len(output_times) < 2:
+        raise ValueError("times must be two or more: the start, and those of the states to keep")
     if method not in ("exact", "euler"):
         raise ValueError(f"method must be 'exact' or 'euler', found {method!r}")
-    points = _step_ends(output, dt, refine_at, n_refined)
+    points = _step_ends(output_times, dt, refine_at, n_refined)
     lengths = points.diff()
     if method == "euler":
         check_explicit(float(process.nodes.max()), float(lengths.max()), "method 'euler'")
     stepper = Stepper(process, points[:-1], lengths, x, method)
     noise = StepNoise(seed, len(lengths), stepper.rank, x)
-    y = prior_memory(process, x, seed) if y0 is None else _check_memory(y0, x, process, "y0")
-    if origin is not None:
-        origin = _check_memory(origin, x, process, "origin")
-    else:
-        origin = y if process.noise.kind == "I" else torch.zeros_like(y)
+    y, origin = _first_memory(process, x, y0, origin, seed)
     rows = range(len(x))
-    energy, half = x.new_zeros(len(x)), x.new_full(x.shape[1:], 0.5)
+    energy = x.new_zeros(len(x))
+    half = x.new_full(x.shape[1:], 0.5)
     states = [x]
     # A hair early, as ends of steps are sums that rounding may leave below an output time.
-    slack = 1e-12 * float(output[-1] - output[0])
-    stored = set(torch.searchsorted(points, output - slack)[1:].tolist())
+    slack = 1e-12 * float(output_times[-1] - output_times[0])
+    stored = set(torch.searchsorted(points, output_times - slack)[1:].tolist())
     for k, t in enumerate(stepper.times):
         u = None if control is None else control(t.expand(len(x)), x, y)
         if u is not None:
@@ -175,7 +173,19 @@ def solve_fractional(
         x, y = stepper.step(k, x, y, origin, noise.at(k, rows), u)
         if k + 1 in stored:
             states.append(x)
-    return FractionalSolution(output, torch.stack(states, dim=1), y, energy)
+    return FractionalSolution(output_times, torch.stack(states, dim=1), y, energy)
+
+
+def _first_memory(
+    process: FractionalDiffusion, x: Tensor, y0: Tensor | None, origin: Tensor | None, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Memory at the first time, and at the time that a moving average counts from."""
+    y = prior_memory(process, x, seed) if y0 is None else _check_memory(y0, x, process, "y0")
+    if origin is not None:
+        return y, _check_memory(origin, x, process, "origin")
+    if process.noise.kind == "I":
+        return y, y
+    return y, torch.zeros_like(y)
 
 
 def _step_ends(times: Tensor, dt: float | None, refine_at: Any, n_refined: int) -> Tensor:
@@ -192,7 +202,7 @@ def _step_ends(times: Tensor, dt: float | None, refine_at: Any, n_refined: int) 
     if dt is not None and not 0 < dt < math.inf:
         raise ValueError(f"dt must be positive, found {dt!r}")
     span = float(times[-1] - times[0])
-    grid = Grid.of(torch.cat([times, marks]).unique(), span / 100 if dt is None else dt)
+    grid = Grid.of(torch.cat([times, marks]).unique(), dt)
     points = torch.cat([grid.starts, times[-1:]])
     if len(marks):
         last = torch.searchsorted(points, marks - 1e-12 * span)

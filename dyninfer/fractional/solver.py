@@ -65,5 +65,5 @@ class FractionalEuler(Solver):
             for k in grid.steps(interval):
                 z = noise.at(k, task.rows)
                 state, y = stepper.step(k - first, state, y, origin, z)
-            outputs.enter(layout.rejoin(state, y, origin), None)
+            outputs.enter(layout.join(state, y, origin), None)
         return outputs.solution()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,33 @@ from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.simulation.noise import PathNoise
 
 Memory = Literal["exact", "euler"]
+
+
+class Coefficients(NamedTuple):
+    """Of one step; tensors over the nodes, and of coordinates that share them one row.
+
+    Attributes
+    ----------
+    loss : Tensor, ``(K + 1,)``
+        What the memory loses, ``1 − e^{−γ h}``.
+    gain : Tensor, ``(K + 1,)``
+        What it gains by a control of 1.
+    factor : Tensor, ``(K + 1, rank)``
+        Root of the covariance of the noise of the memory.
+    recall : Tensor, ``(d or 1, K + 1)``
+        What the memory lost takes from the noise of the state.
+    push : Tensor, ``(d or 1,)``
+        What a control of 1 adds to it.
+    kick : Tensor, ``(d or 1, rank)``
+        What standard normals add to it.
+    """
+
+    loss: Tensor
+    gain: Tensor
+    factor: Tensor
+    recall: Tensor
+    push: Tensor
+    kick: Tensor
 
 
 class Stepper:
@@ -51,24 +78,31 @@ class Stepper:
         self.process = process
         # Equal steps differ by rounding; made equal, they share one factor.
         self.lengths = [float(f"{length:.10g}") for length in lengths.tolist()]
+        # All times are on the device before the loop, in which nothing waits for it.
         self.times = starts.to(x).unbind()
         distinct = sorted(set(self.lengths))
-        h = torch.tensor(distinct, dtype=torch.float64, device=process.nodes.device)
-        loss, gain, factors = _transition(process.nodes, h, memory)
         self.row = [distinct.index(length) for length in self.lengths]
+        h = torch.tensor(distinct, dtype=torch.float64, device=process.nodes.device)
+        loss, gain, factor = _transition(process.nodes, h, memory)
         if process.multifractional:
             # The weights change with time, so every step has a row of its own.
-            loss, gain, factors = loss[self.row], gain[self.row], factors[self.row]
+            loss, gain, factor = loss[self.row], gain[self.row], factor[self.row]
             self.row = list(range(len(self.row)))
-        w, turn = _weights(process, x.shape[1], starts, torch.tensor(self.lengths).double())
+        exact_lengths = torch.tensor(self.lengths, dtype=torch.float64)
+        w, turn = _weights(process, x.shape[1], starts, exact_lengths)
+        self.rank = factor.shape[-1]
         # Weighed in float64: large weights of both signs would cancel in float32.
-        recall = w * loss[:, None]
-        push = (w * gain[:, None]).sum(-1)
-        kick = w @ factors
-        tables = [table.to(x).unbind() for table in (loss, gain, factors, recall, push, kick)]
-        self.table = list(zip(*tables, strict=True))
+        table = Coefficients(
+            loss=loss,
+            gain=gain,
+            factor=factor,
+            recall=w * loss[:, None],
+            push=(w * gain[:, None]).sum(-1),
+            kick=w @ factor,
+        )
+        rows = zip(*(values.to(x).unbind() for values in table), strict=True)
+        self.table = [Coefficients(*row) for row in rows]
         self.turn = None if turn is None else turn.to(x).unbind()
-        self.rank = factors.shape[-1]
 
     def step(
         self, k: int, x: Tensor, y: Tensor, origin: Tensor, z: Tensor, u: Tensor | None = None
@@ -88,28 +122,34 @@ class Stepper:
         u : Tensor, ``(n, d)``, optional
             Control.
         """
-        h, t = self.lengths[k], self.times[k]
-        loss, gain, factor, recall, push, kick = self.table[self.row[k]]
-        change = _dot(z, kick) - _dot(y, recall)  # ΔB̂
+        c = self.table[self.row[k]]
+        change = _dot(z, c.kick) - _dot(y, c.recall)  # ΔB̂
         if self.turn is not None:
             change = change + _dot(y - origin, self.turn[k])
-        y = y - y * loss + z @ factor.T
+        y = y - y * c.loss + z @ c.factor.T
         if u is not None:
-            change = change + u * push
-            y = y + u.unsqueeze(-1) * gain
-        moved = x + self.process.drift(t, x) * h
-        s = self.process.diffusion(t, x)
-        if not self.process.additive and self.process.calculus == "stratonovich":
-            s = 0.5 * (s + self.process.diffusion(t + h, moved + s * change))
-        return moved + s * change, y
+            change = change + u * c.push
+            y = y + u.unsqueeze(-1) * c.gain
+        return self._move(k, x, change), y
+
+    def _move(self, k: int, x: Tensor, change: Tensor) -> Tensor:
+        """State after the step in which the noise changes by ``ΔB̂``."""
+        process, t, h = self.process, self.times[k], self.lengths[k]
+        moved = x + process.drift(t, x) * h
+        s = process.diffusion(t, x)
+        if not process.additive and process.calculus == "stratonovich":
+            predicted = moved + s * change
+            s = 0.5 * (s + process.diffusion(t + h, predicted))
+        return moved + s * change
 
 
 class StepNoise:
     """Standard normals ``(n, d, rank)`` of numbered steps and paths, drawn a segment at a time."""
 
     def __init__(self, seed: int, n_steps: int, rank: int, x: Tensor):
-        self.shape = x.shape[1], rank
-        self.normals = PathNoise(seed, n_steps, x.shape[1] * rank, like=x.detach())
+        n_features = x.shape[1]
+        self.shape = n_features, rank
+        self.normals = PathNoise(seed, n_steps, n_features * rank, like=x.detach())
         self.current = -1
         self.segment: Tensor
 
@@ -130,23 +170,27 @@ def noise_factors(nodes: Tensor, lengths: Tensor) -> Tensor:
     """
     sums = nodes[:, None] + nodes
     h = lengths[:, None, None]
-    decaying = -torch.expm1(-sums * h) / torch.where(sums > 0, sums, 1)
-    root = covariance_root(torch.where(sums > 0, decaying, h))
-    rank = int((root.square().sum(-2) > 0).any(0).sum())
+    # Of two nodes at 0 it is h, the limit of the formula.
+    divisor = torch.where(sums > 0, sums, 1)
+    covariance = torch.where(sums > 0, -torch.expm1(-sums * h) / divisor, h)
+    root = covariance_root(covariance)
+    has_variance = (root.square().sum(-2) > 0).any(0)
+    # Eigenvalues ascend, so the columns that are 0 come first.
+    rank = int(has_variance.sum())
     return root[..., root.shape[-1] - rank :]
 
 
 def check_explicit(fastest: float, step: float, rule: str) -> None:
     """Refuse explicit steps of the memory at which its fastest node oscillates; warn if coarse."""
+    safe = 0.5 / fastest if fastest > 0 else torch.inf
     if fastest * step > 1:
         raise ValueError(
             f"{rule} oscillates: the fastest node {fastest:g} times the step {step:g} exceeds 1; "
-            f"use dt={0.5 / fastest:.3g} or less, or FractionalEuler(memory='exact'), which has no "
-            "such bound"
+            f"use dt={safe:.3g} or less, or FractionalEuler(memory='exact'), which has no such bound"
         )
-    if fastest * step > 0.5:
+    if step > safe:
         warnings.warn(
-            f"{rule} is coarse for the fastest node {fastest:g}; use dt={0.5 / fastest:.3g} or "
+            f"{rule} is coarse for the fastest node {fastest:g}; use dt={safe:.3g} or "
             "FractionalEuler(memory='exact')",
             RuntimeWarning,
             stacklevel=5,
@@ -155,10 +199,12 @@ def check_explicit(fastest: float, step: float, rule: str) -> None:
 
 def _transition(nodes: Tensor, h: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
     """Of every step length ``(L,)``: loss and gain ``(L, K)``, roots of the noise ``(L, K, rank)``."""
+    decay = h[:, None] * nodes
     if memory == "euler":
         gain = h[:, None].expand(-1, len(nodes))
-        return h[:, None] * nodes, gain, gain.sqrt().unsqueeze(-1)
-    loss = -torch.expm1(-h[:, None] * nodes)
+        return decay, gain, gain.sqrt().unsqueeze(-1)
+    loss = -torch.expm1(-decay)
+    # Of a node at 0 it is h, the limit of the formula.
     gain = torch.where(nodes > 0, loss / torch.where(nodes > 0, nodes, 1), h[:, None])
     return loss, gain, noise_factors(nodes, h)
 
@@ -170,18 +216,19 @@ def _weights(
 
     Second, how the weights of a moving average change over every step.
     """
-    is_moving_average = process.definition == "moving-average"
-    times = None
-    if process.multifractional and is_moving_average:
-        times = torch.cat([starts, starts[-1:] + lengths[-1:]])
-    elif process.multifractional:
-        times = starts + 0.5 * lengths
-    w = process.weights(n_features, times)
-    if w.stride(-2) == 0:
-        w = w[..., :1, :]
-    if process.multifractional and is_moving_average:
-        return w[1:], w.diff(dim=0)
-    return w, None
+    if not process.multifractional:
+        return _shared_row(process.weights(n_features)), None
+    if process.definition == "integral":
+        middle = starts + 0.5 * lengths
+        return _shared_row(process.weights(n_features, middle)), None
+    end = starts[-1:] + lengths[-1:]
+    w = _shared_row(process.weights(n_features, torch.cat([starts, end])))
+    return w[1:], w.diff(dim=0)
+
+
+def _shared_row(weights: Tensor) -> Tensor:
+    """One row where all coordinates share their weights, which ``expand`` tells by its stride."""
+    return weights[..., :1, :] if weights.stride(-2) == 0 else weights
 
 
 def _dot(values: Tensor, weights: Tensor) -> Tensor:
