@@ -34,18 +34,19 @@ def belief_loss(
         ``link`` and ``rate`` in nats per jump, ``point`` the squared error of all rates over
         their mean square, ``initial`` in nats per process above the entropy, ``noise`` in nats.
     """
-    off_diagonal = ~torch.eye(rates.shape[-1], dtype=torch.bool, device=rates.device)
-    exists = rates > 0
-    link = binary_cross_entropy_with_logits(belief.link, exists.to(rates), reduction="none")
+    n_states, exists = rates.shape[-1], rates > 0
+    is_jump = ~torch.eye(n_states, dtype=torch.bool, device=rates.device)
     log_rate = torch.where(exists, rates, 1.0).log()
-    rate = torch.where(exists, -belief.log_density(log_rate), 0.0)
-    return {
-        "link": link[:, off_diagonal].mean(),
-        "rate": rate[:, off_diagonal].mean(),
-        "point": _relative_error(belief.point_rates(), rates).mean(),
-        "initial": _divergence(initial, belief.initial).mean(),
-        "noise": _noise_loss(belief, noise).mean(),
+    surprise = torch.where(exists, -belief.log_density(log_rate), 0.0)
+    link = _surprise_by_outcome(belief.link, exists)
+    losses = {
+        "link": link[:, is_jump],
+        "rate": surprise[:, is_jump],
+        "point": _relative_error(belief.point_rates(), rates),
+        "initial": _divergence(initial, belief.initial),
+        "noise": _noise_loss(belief, noise),
     }
+    return {name: loss.mean() for name, loss in losses.items()}
 
 
 def _relative_error(rates: Tensor, truth: Tensor) -> Tensor:
@@ -63,9 +64,14 @@ def _divergence(truth: Tensor, log_belief: Tensor) -> Tensor:
 
 def _noise_loss(belief: JumpBelief, noise: Tensor) -> Tensor:
     """Surprise by the chance of a wrong label ``(batch,)``, up to a constant."""
-    noisy = noise > 0
-    logit = torch.logit(torch.where(noisy, noise, 0.5), eps=1e-6)
+    is_noisy = noise > 0
+    logit = torch.logit(torch.where(is_noisy, noise, 0.5), eps=1e-6)
     z = (logit - belief.noise_mean) / belief.noise_log_std.exp()
-    level = torch.where(noisy, 0.5 * z.square() + belief.noise_log_std, 0.0)
-    clean = (~noisy).to(belief.clean)
-    return level + binary_cross_entropy_with_logits(belief.clean, clean, reduction="none")
+    by_level = 0.5 * z.square() + belief.noise_log_std
+    by_clean = _surprise_by_outcome(belief.clean, ~is_noisy)
+    return torch.where(is_noisy, by_level, 0.0) + by_clean
+
+
+def _surprise_by_outcome(logit: Tensor, outcome: Tensor) -> Tensor:
+    """Negative log-probability of outcomes that were believed in with a logit."""
+    return binary_cross_entropy_with_logits(logit, outcome.to(logit), reduction="none")

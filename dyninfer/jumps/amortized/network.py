@@ -18,6 +18,9 @@ COMPONENTS = 3
 _FEATURES_PER_BIN, _FEATURES_PER_STATE = 6, 3
 # Of both states of a pair, of the whole process (2), and whether the two states are one.
 _PAIR_FEATURES = _FEATURES_PER_BIN * COARSE_BINS + 2 * _FEATURES_PER_STATE + 2 + 1
+# Outputs for a pair: its link; weight, mean, deviation of the components and trust in the classical
+# estimate; trust and shift of the point estimate; a choice among the bins' classical estimates.
+_PAIR_OUTPUTS = (1, COMPONENTS, COMPONENTS, COMPONENTS, COMPONENTS, 2, COARSE_BINS)
 # Of the series of a matrix logarithm.
 _TERMS = 8
 # Range of the standard deviation of the logarithm of a rate: from 2 % to a factor of e.
@@ -64,12 +67,14 @@ class JumpBelief:
     def point_rates(self) -> Tensor:
         """Rates times ``tau`` ``(..., S, S)`` with the least expected squared error; diagonal 0."""
         n_states = self.point.shape[-1]
-        return self.point.exp() * (1 - torch.eye(n_states, device=self.point.device))
+        diagonal = torch.eye(n_states, device=self.point.device)
+        return self.point.exp() * (1 - diagonal)
 
     def log_density(self, log_rate: Tensor) -> Tensor:
         """Log-density ``(..., S, S)`` of logarithms of rates times ``tau``, if jumps happen."""
         z = (log_rate[..., None] - self.mean) / self.log_std.exp()
-        log_normal = -0.5 * z.square() - self.log_std - 0.5 * math.log(2 * math.pi)
+        log_unit = 0.5 * math.log(2 * math.pi)
+        log_normal = -0.5 * z.square() - self.log_std - log_unit
         return torch.logsumexp(self.log_weight + log_normal, dim=-1)
 
 
@@ -102,14 +107,12 @@ class PairNetwork(nn.Module):
     def __init__(self, width: int = 40, depth: int = 4):
         super().__init__()
         self.width, self.depth = width, depth
-        self.embed = nn.Sequential(
-            nn.Linear(_PAIR_FEATURES, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
-        )
+        self.embed = _perceptron(_PAIR_FEATURES, 2 * width, width)
         self.layers = nn.ModuleList(PairLayer(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.pair_head = _head(width, 3 + 4 * COMPONENTS + COARSE_BINS)
-        self.state_head = _head(3 * width, 1)
-        self.noise_head = _head(2 * width, 3)
+        self.pair_head = _perceptron(width, width, sum(_PAIR_OUTPUTS))
+        self.state_head = _perceptron(3 * width, 3 * width, 1)
+        self.noise_head = _perceptron(2 * width, 2 * width, 3)
 
     def forward(self, statistics: CoarseStatistics) -> JumpBelief:
         """Beliefs of the processes ``(...)`` of a batch that shares its number of states."""
@@ -119,24 +122,23 @@ class PairNetwork(nn.Module):
         for layer in self.layers:
             token = layer(token)
         token = self.norm(token)
-        own = torch.diagonal(token, dim1=1, dim2=2).mT
-        state = torch.cat([own, token.mean(2), token.mean(1)], dim=-1)
-        whole = torch.cat([own.mean(1), token.mean((1, 2))], dim=-1)
-        parts = self._belief_of_pairs(token, pairs) | self._belief_of_noise(whole)
-        parts["initial"] = self.state_head(state)[..., 0].log_softmax(-1)
-        return JumpBelief(**{k: v.reshape(shape + v.shape[1:]) for k, v in parts.items()})
+        parts = self._belief_of_pairs(token, pairs) | self._belief_of_states(token)
+        beliefs = {}
+        for name, value in parts.items():
+            beliefs[name] = value.reshape(shape + value.shape[1:])
+        return JumpBelief(**beliefs)
 
     def _belief_of_pairs(self, token: Tensor, pairs: PairFeatures) -> dict[str, Tensor]:
-        sizes = (1, COMPONENTS, COMPONENTS, COMPONENTS, COMPONENTS, 2, COARSE_BINS)
-        outputs = self.pair_head(token).split(sizes, dim=-1)
+        outputs = self.pair_head(token).split(_PAIR_OUTPUTS, dim=-1)
         link, weight, mean, log_std, trust, point, choice = outputs
         # A mixture of classical estimates, corrected as far as the network does not trust it.
-        observed = pairs.observed.reshape(-1, *pairs.observed.shape[-3:])
-        log_rate = pairs.log_rate.reshape(-1, *pairs.log_rate.shape[-3:])
+        observed = pairs.observed.reshape(choice.shape)
+        log_rate = pairs.log_rate.reshape(choice.shape)
         share = choice.masked_fill(~observed, -1e9).softmax(-1)
         classical = (share * log_rate).sum(-1, keepdim=True)
         # Components start apart, or they would all learn the same.
-        start = torch.arange(COMPONENTS, device=mean.device) - (COMPONENTS + 1) / 2
+        place = torch.arange(COMPONENTS, device=mean.device)
+        start = place - (COMPONENTS + 1) / 2
         point_trust, point_shift = point.split(1, dim=-1)
         log_point = point_trust.sigmoid() * classical + point_shift - 1
         return {
@@ -147,9 +149,16 @@ class PairNetwork(nn.Module):
             "point": log_point[..., 0].clamp(*_LOG_POINT),
         }
 
-    def _belief_of_noise(self, whole: Tensor) -> dict[str, Tensor]:
+    def _belief_of_states(self, token: Tensor) -> dict[str, Tensor]:
+        """Of the first state, and of the noise, which is one for the whole process."""
+        own = torch.diagonal(token, dim1=1, dim2=2).mT
+        rows, columns = token.mean(2), token.mean(1)
+        state = torch.cat([own, rows, columns], dim=-1)
+        whole = torch.cat([own.mean(1), token.mean((1, 2))], dim=-1)
+        initial = self.state_head(state)[..., 0]
         mean, log_std, clean = self.noise_head(whole).unbind(-1)
         return {
+            "initial": initial.log_softmax(-1),
             "noise_mean": mean + _NOISE_START,
             "noise_log_std": _between(log_std, *_NOISE_LOG_STD),
             "clean": clean,
@@ -165,19 +174,22 @@ class PairLayer(nn.Module):
         self.factors = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
         self.gate = nn.Parameter(torch.full((width,), 0.5))
-        self.mlp = nn.Sequential(
-            nn.Linear(4 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
-        )
+        self.mlp = _perceptron(4 * width, 2 * width, width)
 
     def forward(self, token: Tensor) -> Tensor:
         """Update tokens ``(batch, S, S, width)``."""
-        a, b = self.factors(self.before_product(token)).movedim(-1, 1).chunk(2, dim=1)
-        product = (a.contiguous() @ b.contiguous()) / token.shape[1]
-        token = token + self.gate * self.out(product.movedim(1, -1))
+        n_states = token.shape[1]
+        factors = self.factors(self.before_product(token))
+        # Features first: a product of matrices for each of them.
+        a, b = factors.movedim(-1, 1).chunk(2, dim=1)
+        product = (a.contiguous() @ b.contiguous()) / n_states
+        update = self.out(product.movedim(1, -1))
+        token = token + self.gate * update
         x = self.before_mlp(token)
         rows = x.mean(2, keepdim=True).expand_as(x)
         columns = x.mean(1, keepdim=True).expand_as(x)
-        return token + self.mlp(torch.cat([x, x.transpose(1, 2), rows, columns], dim=-1))
+        neighbours = torch.cat([x, x.transpose(1, 2), rows, columns], dim=-1)
+        return token + self.mlp(neighbours)
 
 
 def pair_features(statistics: CoarseStatistics) -> PairFeatures:
@@ -187,33 +199,35 @@ def pair_features(statistics: CoarseStatistics) -> PairFeatures:
     logarithm of the matrix of shares.
     """
     counts, n_states = statistics.counts, statistics.counts.shape[-1]
-    shape = (*counts.shape[:-3], n_states, n_states)
     log_gap = statistics.log_gap[..., None, None].expand_as(counts)
-    observed = (counts.sum((-1, -2), keepdim=True) > 0).to(counts).expand_as(counts)
+    pairs_in_bin = counts.sum((-1, -2), keepdim=True)
+    observed = (pairs_in_bin > 0).to(counts).expand_as(counts)
     log_rate = _classical_log_rate(counts, log_gap) * observed
     by_bin = _features_of_bins(counts, log_gap, observed, log_rate)
+    by_bin = by_bin.movedim(-4, -2).flatten(-2)
     by_state = _features_of_states(statistics)
-    whole = _features_of_process(statistics)[..., None, None, :]
-    same = torch.eye(n_states, device=counts.device, dtype=counts.dtype)[..., None]
-    parts = [
-        by_bin.movedim(-4, -2).flatten(-2),
-        by_state[..., :, None, :].expand(*shape, _FEATURES_PER_STATE),
-        by_state[..., None, :, :].expand(*shape, _FEATURES_PER_STATE),
-        whole.expand(*shape, 2),
-        same.expand(*shape, 1),
+    same = torch.eye(n_states, device=counts.device, dtype=counts.dtype)
+    others = [
+        by_state[..., :, None, :],
+        by_state[..., None, :, :],
+        _features_of_process(statistics)[..., None, None, :],
+        same[..., None],
     ]
-    return PairFeatures(
-        torch.cat(parts, dim=-1), observed.movedim(-3, -1) > 0, log_rate.movedim(-3, -1)
-    )
+    shape = by_bin.shape[:-1]
+    expanded = [part.expand(*shape, part.shape[-1]) for part in others]
+    features = torch.cat([by_bin, *expanded], dim=-1)
+    return PairFeatures(features, observed.movedim(-3, -1) > 0, log_rate.movedim(-3, -1))
 
 
 def _classical_log_rate(counts: Tensor, log_gap: Tensor) -> Tensor:
     """Logarithm of the estimate ``log(P) / gap`` ``(..., bin, S, S)``."""
     n_states, row = counts.shape[-1], counts.sum(-1, keepdim=True)
     # Half a count is spread over a row, so that no share is zero.
-    logarithm = _series_logarithm((counts + 0.5 / n_states) / (row + 0.5))
+    share = (counts + 0.5 / n_states) / (row + 0.5)
     # Where none was counted, a fifth of a jump: the logarithm of the share may be negative there.
-    return torch.maximum(logarithm, 0.2 / (row + 1)).log() - log_gap
+    least = 0.2 / (row + 1)
+    log_p = torch.maximum(_series_logarithm(share), least)
+    return log_p.log() - log_gap
 
 
 def _features_of_bins(
@@ -221,10 +235,12 @@ def _features_of_bins(
 ) -> Tensor:
     """Features ``(..., bin, S, S, 6)``; the divisors bring each to size one over the training."""
     n_states, row = counts.shape[-1], counts.sum(-1, keepdim=True)
-    log_share = ((counts + 0.5) / (row + 0.5 * n_states)).log()
+    smoothed = (counts + 0.5) / (row + 0.5 * n_states)
+    log_share = smoothed.log()
+    share = counts / row.clamp(min=1)
     features = [
         torch.log1p(counts) / 4,
-        counts / row.clamp(min=1),
+        share,
         log_share * observed / 2,
         (log_share - log_gap) * observed / 4,
         log_rate / 4,
@@ -235,34 +251,32 @@ def _features_of_bins(
 
 def _features_of_states(statistics: CoarseStatistics) -> Tensor:
     """Share and number of visits, and share of starts: ``(..., S, 3)``."""
-    visits = statistics.counts.sum((-1, -3))
-    starts = statistics.starts
-    features = [
-        visits / visits.sum(-1, keepdim=True).clamp(min=1),
-        starts / starts.sum(-1, keepdim=True).clamp(min=1),
-        torch.log1p(visits) / 4,
-    ]
-    return torch.stack(features, dim=-1)
+    visits, starts = statistics.counts.sum((-1, -3)), statistics.starts
+    share_of_visits = visits / visits.sum(-1, keepdim=True).clamp(min=1)
+    share_of_starts = starts / starts.sum(-1, keepdim=True).clamp(min=1)
+    number = torch.log1p(visits) / 4
+    return torch.stack([share_of_visits, share_of_starts, number], dim=-1)
 
 
 def _features_of_process(statistics: CoarseStatistics) -> Tensor:
     """Numbers of changes and of paths ``(..., 2)``."""
     n_paths = statistics.starts.sum(-1)
-    features = [torch.log1p(statistics.changes) / 4, torch.log1p(n_paths) / 4]
-    return torch.stack(features, dim=-1)
+    numbers = torch.stack([statistics.changes, n_paths], dim=-1)
+    return torch.log1p(numbers) / 4
 
 
 def _series_logarithm(p: Tensor) -> Tensor:
     """First terms of ``log P = −Σ_k (I − P)^k / k``."""
-    away = torch.eye(p.shape[-1], device=p.device, dtype=p.dtype) - p
+    n_states = p.shape[-1]
+    away = torch.eye(n_states, device=p.device, dtype=p.dtype) - p
     total = away / _TERMS
     for k in range(_TERMS - 1, 0, -1):
         total = away / k + away @ total
     return -total
 
 
-def _head(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, inputs), nn.SiLU(), nn.Linear(inputs, outputs))
+def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
 
 
 def _between(x: Tensor, low: float, high: float) -> Tensor:

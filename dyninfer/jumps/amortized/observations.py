@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.amortized.draws import Draws
 from dyninfer.jumps.process import with_diagonal
 from dyninfer.jumps.process.chain import transition_matrix
 
 # The paper's grid: 100 points on [0, 10].
 FINE_POINTS = 100
 HORIZON = 10.0
+FINE_GAP = HORIZON / (FINE_POINTS - 1)
 # Distinct waiting times of an uneven grid: each needs a transition matrix of its own.
 _DISTINCT_GAPS = 8
 
@@ -39,34 +41,47 @@ class Grid(NamedTuple):
 
 def draw_grid(kind: str, rng: np.random.Generator) -> Grid:
     """Grid of a kind that :class:`~dyninfer.jumps.amortized.prior.JumpPrior` names."""
-    gap = HORIZON / (FINE_POINTS - 1)
     if kind == "dense":
-        return _regular(gap, 1)
+        return _regular(1)
     if kind == "regular":
-        return _regular(gap, int(rng.integers(1, 5)))
+        stride = int(rng.integers(1, 5))
+        return _regular(stride)
     if kind == "thinned":
-        share = rng.choice([0.25, 0.5])
-        observed = np.flatnonzero(rng.random(FINE_POINTS) < share)
-        if len(observed) < 2:
-            observed = np.arange(2)
-        return Grid(np.array([gap]), np.zeros(FINE_POINTS - 1, dtype=int), observed)
+        return _thinned(rng)
     if kind == "gaps":
-        length = int(np.exp(rng.uniform(np.log(8), np.log(FINE_POINTS))))
-        decades = rng.uniform(0.3, 3)
-        gaps = 10 ** (-decades * rng.random(_DISTINCT_GAPS))
-        gap_of_step = rng.integers(_DISTINCT_GAPS, size=length - 1)
-        return Grid(gaps * HORIZON / gaps[gap_of_step].sum(), gap_of_step, np.arange(length))
+        return _uneven(rng)
     raise ValueError(f"grids names {kind!r}; there are 'dense', 'regular', 'thinned' and 'gaps'")
 
 
-def _regular(gap: float, stride: int) -> Grid:
+def _regular(stride: int) -> Grid:
+    """Every so many points of the fine grid."""
     n_points = len(range(0, FINE_POINTS, stride))
-    steps = np.zeros(n_points - 1, dtype=int)
-    return Grid(np.array([gap * stride]), steps, np.arange(n_points))
+    gaps = np.array([FINE_GAP * stride])
+    return Grid(gaps, np.zeros(n_points - 1, dtype=int), np.arange(n_points))
+
+
+def _thinned(rng: np.random.Generator) -> Grid:
+    """A quarter or half of the points of the fine grid at random, two at least."""
+    share = rng.choice([0.25, 0.5])
+    observed = np.flatnonzero(rng.random(FINE_POINTS) < share)
+    if len(observed) < 2:
+        observed = np.arange(2)
+    return Grid(np.array([FINE_GAP]), np.zeros(FINE_POINTS - 1, dtype=int), observed)
+
+
+def _uneven(rng: np.random.Generator) -> Grid:
+    """Waiting times over up to three decades."""
+    log_length = rng.uniform(np.log(8), np.log(FINE_POINTS))
+    n_points = int(np.exp(log_length))
+    decades = rng.uniform(0.3, 3)
+    gaps = 10 ** (-decades * rng.random(_DISTINCT_GAPS))
+    gap_of_step = rng.integers(_DISTINCT_GAPS, size=n_points - 1)
+    total = gaps[gap_of_step].sum()
+    return Grid(gaps * HORIZON / total, gap_of_step, np.arange(n_points))
 
 
 def simulate_on_grid(
-    rates: Tensor, initial: Tensor, n_paths: int, grid: Grid, g: torch.Generator
+    rates: Tensor, initial: Tensor, n_paths: int, grid: Grid, draws: Draws
 ) -> Tensor:
     """States ``(L, batch, path)`` of paths that step by the waiting times of a grid, exactly.
 
@@ -80,40 +95,51 @@ def simulate_on_grid(
     n_paths : int
         Of every process.
     grid : Grid
-    g : torch.Generator
+    draws : Draws
     """
     batch, n_states = initial.shape
-    thresholds = _thresholds(rates, torch.from_numpy(grid.gaps).to(g.device))
-    owner = torch.arange(batch, device=g.device).repeat_interleave(n_paths)
-    first_row, below = owner * n_states, initial.cumsum(-1)[owner, :-1]
-    u = torch.rand(len(owner), 1, generator=g, device=g.device)
-    state = (below <= u).sum(-1)
+    gaps = torch.from_numpy(grid.gaps).to(draws.device)
+    thresholds = _thresholds(rates, gaps)
+    owner = torch.arange(batch, device=draws.device).repeat_interleave(n_paths)
+    cumulative = initial.cumsum(-1)[owner, :-1]
+    state = (cumulative <= draws.uniform(len(owner), 1)).sum(-1)
     observed, states = set(grid.observed.tolist()), []
     for point in range(grid.n_points):
         if point > 0:
-            u = torch.rand(len(owner), generator=g, device=g.device)
-            row = first_row + state
-            state = torch.zeros_like(state)
-            # One state at a time: a whole row for every path would fill the memory.
-            for threshold in thresholds[:, grid.gap_of_step[point - 1]]:
-                state += threshold[row] <= u
+            gap = grid.gap_of_step[point - 1]
+            row = owner * n_states + state
+            state = _next_state(thresholds[:, gap], row, draws)
         if point in observed:
             states.append(state)
     return torch.stack(states).reshape(len(states), batch, n_paths)
 
 
 def _thresholds(rates: Tensor, gaps: Tensor) -> Tensor:
-    """Cumulative chances of the next state ``(S − 1, gap, batch × S)``, contiguous by row."""
-    generator = with_diagonal(rates.double())[:, None]
-    cumulative = transition_matrix(generator, gaps).cumsum(-1)[..., :-1].float()
+    """Cumulative chances of the next state ``(S − 1, gap, batch × S)``."""
+    generator = with_diagonal(rates.double())
+    p = transition_matrix(generator[:, None], gaps)
+    cumulative = p.cumsum(-1)[..., :-1].float()
     by_next_state = cumulative.permute(3, 1, 0, 2)
-    return by_next_state.reshape(*by_next_state.shape[:2], -1).contiguous()
+    # Rows of one gap side by side: paths look them up by number.
+    return by_next_state.flatten(2).contiguous()
 
 
-def with_wrong_labels(states: Tensor, noise: Tensor, n_states: int, g: torch.Generator) -> Tensor:
+def _next_state(thresholds: Tensor, row: Tensor, draws: Draws) -> Tensor:
+    """Number of thresholds ``(S − 1, batch × S)`` of its row that a uniform number is not below."""
+    u = draws.uniform(len(row))
+    state = torch.zeros_like(row)
+    # One state at a time: whole rows for all paths would fill the memory.
+    for threshold in thresholds:
+        state += threshold[row] <= u
+    return state
+
+
+def with_wrong_labels(states: Tensor, noise: Tensor, n_states: int, draws: Draws) -> Tensor:
     """Labels of states: with probability ``noise`` any one of the others."""
-    u = torch.rand(states.shape, generator=g, device=g.device)
+    u = draws.uniform(*states.shape)
     # Below `noise`, the same number says by how much the label is off.
-    other = u / noise.clamp(min=1e-30) * (n_states - 1)
-    shift = 1 + other.clamp(max=n_states - 2).long()
-    return torch.where(u < noise, (states + shift) % n_states, states)
+    part = u / noise.clamp(min=1e-30)
+    others = (part * (n_states - 1)).long()
+    shift = 1 + others.clamp(max=n_states - 2)
+    wrong = (states + shift) % n_states
+    return torch.where(u < noise, wrong, states)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.amortized.draws import Draws
 from dyninfer.jumps.amortized.observations import (
     HORIZON,
     draw_grid,
@@ -18,7 +19,6 @@ from dyninfer.jumps.amortized.observations import (
 )
 from dyninfer.jumps.amortized.prior_rates import (
     RATE_DISTRIBUTIONS,
-    log_uniform,
     long_run_distribution,
     near_uniform_distribution,
 )
@@ -152,47 +152,59 @@ class JumpPrior:
             Greatest number of simulated states.
         """
         rng = numpy_stream(seed, "jump prior")
-        g = stream(seed, "jump prior", device=device)
-        sizes, paths = self._draw_size(rng), self._draw_n_paths(rng)
-        n_states, n_paths = n_states or sizes, n_paths or paths
+        draws = Draws(stream(seed, "jump prior", device=device))
+        n_states = n_states or self._draw_size(rng)
+        n_paths = n_paths or self._draw_n_paths(rng)
         grid = draw_grid(str(rng.choice(self.grids)), rng)
         affordable = most_numbers // (n_paths * grid.n_points)
         batch = max(_FEWEST_PROCESSES, min(batch, affordable))
-        rates = self._draw_rates(batch, n_states, rng, g)
-        settled = torch.rand(batch, 1, generator=g, device=g.device) < 0.5
-        uniform = near_uniform_distribution(batch, n_states, g)
-        initial = torch.where(settled, long_run_distribution(rates), uniform)
-        noise = self._draw_noise(batch, g)
-        states = simulate_on_grid(rates, initial, n_paths, grid, g)
-        labels = with_wrong_labels(states, noise[None, :, None], n_states, g)
-        return Tasks(rates, initial, noise, torch.from_numpy(grid.times).to(g.device), labels)
+        distribution = RATE_DISTRIBUTIONS[str(rng.choice(self.distributions))]
+        rates = self._rescaled(distribution(batch, n_states, draws), draws)
+        initial = _draw_initial(rates, draws)
+        noise = self._draw_noise(batch, draws)
+        states = simulate_on_grid(rates, initial, n_paths, grid, draws)
+        labels = with_wrong_labels(states, noise[None, :, None], n_states, draws)
+        times = torch.from_numpy(grid.times).to(draws.device)
+        return Tasks(rates, initial, noise, times, labels)
 
     def _draw_size(self, rng: np.random.Generator) -> int:
         weights = np.array(self.size_weights, dtype=float)
-        return int(rng.choice(self.sizes, p=weights / weights.sum()))
+        share = weights / weights.sum()
+        return int(rng.choice(self.sizes, p=share))
 
     def _draw_n_paths(self, rng: np.random.Generator) -> int:
         low, high = np.log(self.paths)
         return round(math.exp(rng.uniform(low, high)))
 
-    def _draw_rates(
-        self, batch: int, n_states: int, rng: np.random.Generator, g: torch.Generator
-    ) -> Tensor:
-        draw = RATE_DISTRIBUTIONS[str(rng.choice(self.distributions))]
-        rates = draw(batch, n_states, g) * (1 - torch.eye(n_states, device=g.device))
+    def _rescaled(self, rates: Tensor, draws: Draws) -> Tensor:
+        """Rates ``(batch, S, S)`` at the scale of the prior, and none of a state to itself."""
+        batch, n_states, _ = rates.shape
+        rates = rates * (1 - torch.eye(n_states, device=draws.device))
         if self.jumps is not None:
-            per_time = log_uniform(*self.jumps, (batch, 1, 1), g) / HORIZON
-            exits = rates.sum((-1, -2), keepdim=True) / n_states
-            return rates * per_time / exits.clamp(min=1e-6)
-        scaled = torch.rand(batch, 1, 1, generator=g, device=g.device) < 0.5
-        return rates * torch.where(scaled, log_uniform(*self.scale, (batch, 1, 1), g), 1.0)
+            per_time = draws.log_uniform(*self.jumps, batch, 1, 1) / HORIZON
+            mean_exit = rates.sum((-1, -2), keepdim=True) / n_states
+            return rates * per_time / mean_exit.clamp(min=1e-6)
+        factor = draws.log_uniform(*self.scale, batch, 1, 1)
+        is_scaled = draws.happens(0.5, batch, 1, 1)
+        return rates * torch.where(is_scaled, factor, 1.0)
 
-    def _draw_noise(self, batch: int, g: torch.Generator) -> Tensor:
-        kind, u = torch.rand(2, batch, generator=g, device=g.device)
+    def _draw_noise(self, batch: int, draws: Draws) -> Tensor:
+        """Chances of a wrong label ``(batch,)``."""
         low, high = self.noise
-        chance = low * (high / low) ** u if low > 0 else high * u
+        chance = high * draws.uniform(batch)
+        if low > 0:
+            chance = draws.log_uniform(low, high, batch)
+        kind = draws.uniform(batch)
         chance = torch.where(kind < self.clean + self.fixed, 0.01, chance)
         return torch.where(kind < self.clean, 0.0, chance)
+
+
+def _draw_initial(rates: Tensor, draws: Draws) -> Tensor:
+    """Distributions of the first state ``(batch, S)``: that of the long run, or nearly uniform."""
+    batch, n_states, _ = rates.shape
+    is_settled = draws.happens(0.5, batch, 1)
+    uniform = near_uniform_distribution(batch, n_states, draws)
+    return torch.where(is_settled, long_run_distribution(rates), uniform)
 
 
 def draw_from_mixture(
@@ -205,9 +217,8 @@ def draw_from_mixture(
 ) -> Tasks:
     """Tasks from one of several priors, chosen with their weights; see :meth:`JumpPrior.draw`."""
     weights = np.array([weight for weight, _ in priors])
-    choice = numpy_stream(seed, "prior of the mixture").choice(
-        len(priors), p=weights / weights.sum()
-    )
-    _, prior = priors[choice]
+    share = weights / weights.sum()
+    rng = numpy_stream(seed, "prior of the mixture")
+    _, prior = priors[rng.choice(len(priors), p=share)]
     draw_seed = subseed(seed, "draw of the mixture")
     return prior.draw(batch, draw_seed, device=device, most_numbers=most_numbers)

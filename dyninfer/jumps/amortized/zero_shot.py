@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -92,7 +92,8 @@ class JumpEstimate:
         absent = 1 - self.link_probability
         above = torch.as_tensor(q, dtype=torch.float64) - absent
         level = above / self.link_probability.clamp(min=1e-300)
-        return torch.where(level > 0, self._mixture_quantile(level), 0.0)
+        rates = self._mixture_quantile(level)
+        return torch.where(level > 0, rates, 0.0)
 
     def interval(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
         """Central credible intervals of every rate, ``(low, high)``, each ``(..., S, S)``.
@@ -104,43 +105,56 @@ class JumpEstimate:
         """
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, found {level!r}")
-        return self.quantile(0.5 - level / 2), self.quantile(0.5 + level / 2)
+        tail = (1 - level) / 2
+        return self.quantile(tail), self.quantile(1 - tail)
 
     def interval_if_linked(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
         """Central intervals ``(low, high)`` of every rate, given that the jump happens."""
-        tail = torch.full_like(self.link_probability, 0.5 - level / 2)
-        return self._mixture_quantile(tail), self._mixture_quantile(1 - tail)
+        tail = torch.full_like(self.link_probability, (1 - level) / 2)
+        low, high = self._mixture_quantile(tail), self._mixture_quantile(1 - tail)
+        return low, high
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, ..., S, S)`` from the posterior, whose rates are independent."""
-        belief, shape = self.belief, (n, *self.rates.shape)
-        g = stream(seed, "generators of the belief", device=self.rates.device)
-        options = {"generator": g, "dtype": torch.float64, "device": self.rates.device}
+        shape, device = (n, *self.rates.shape), self.rates.device
+        g = stream(seed, "generators of the belief", device=device)
+        options: Any = {"generator": g, "dtype": torch.float64, "device": device}
         for_link, for_component = torch.rand(2, *shape, **options)
         z = torch.randn(shape, **options)
-        thresholds = belief.log_weight.exp().cumsum(-1)[..., :-1]
-        component = (thresholds <= for_component[..., None]).sum(-1, keepdim=True)
+        belief = self.belief
+        cumulative = belief.log_weight.exp().cumsum(-1)
+        is_beyond = cumulative[..., :-1] <= for_component[..., None]
+        component = is_beyond.sum(-1, keepdim=True)
 
         def of_component(values: Tensor) -> Tensor:
             return values.expand(*shape, -1).gather(-1, component)[..., 0]
 
-        log_rate = of_component(belief.mean) + of_component(belief.log_std).exp() * z
-        rates = log_rate.exp() / self.tau[..., None, None]
-        return with_diagonal(torch.where(for_link < self.link_probability, rates, 0.0))
+        std = of_component(belief.log_std).exp()
+        log_rate = of_component(belief.mean) + std * z
+        rates = self._per_time(log_rate.exp())
+        exists = for_link < self.link_probability
+        return with_diagonal(torch.where(exists, rates, 0.0))
 
     def _mixture_quantile(self, level: Tensor) -> Tensor:
         """Rates ``(..., S, S)`` that the mixture is below with the given probabilities."""
         mean, std = self.belief.mean, self.belief.log_std.exp()
         weight = self.belief.log_weight.exp()
-        low, high = (mean - 9 * std).amin(-1), (mean + 9 * std).amax(-1)
+        low = (mean - 9 * std).amin(-1)
+        high = (mean + 9 * std).amax(-1)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
             z = (middle[..., None] - mean) / std
-            is_below = (weight * torch.special.ndtr(z)).sum(-1) < level
+            probability = (weight * torch.special.ndtr(z)).sum(-1)
+            is_below = probability < level
             low = torch.where(is_below, middle, low)
             high = torch.where(is_below, high, middle)
-        rates = ((low + high) / 2).exp() / self.tau[..., None, None]
+        log_rate = (low + high) / 2
+        rates = self._per_time(log_rate.exp())
         return rates * _off_diagonal(rates)
+
+    def _per_time(self, rates: Tensor) -> Tensor:
+        """Rates ``(..., S, S)`` in units of ``1 / tau``, in the user's unit."""
+        return rates / self.tau[..., None, None]
 
 
 def infer(
@@ -175,19 +189,22 @@ def infer(
     trained = load_network(str(weights or shipped_weights()), statistics.counts.device)
     with torch.inference_mode():
         raw = trained.network(statistics.coarse())
-    belief = JumpBelief(**{name: value.double() for name, value in vars(raw).items()})
+    in_double = {name: value.double() for name, value in vars(raw).items()}
+    belief = JumpBelief(**in_double)
     tau, scaled_rates = statistics.tau, belief.point_rates()
-    outside = _outside(range_features(statistics, scaled_rates), trained)
+    features = range_features(statistics, scaled_rates)
+    outside = _outside(features, trained)
     if outside:
         warnings.warn(f"the network was never shown such data: {'; '.join(outside)}", stacklevel=2)
-    clean = torch.sigmoid(belief.clean)
+    link_probability = torch.sigmoid(belief.link)
+    clean_probability = torch.sigmoid(belief.clean)
     mean_noise = _mean_logistic(belief.noise_mean, belief.noise_log_std.exp())
     return JumpEstimate(
         rates=scaled_rates / tau[..., None, None],
-        link_probability=torch.sigmoid(belief.link) * _off_diagonal(scaled_rates),
+        link_probability=link_probability * _off_diagonal(scaled_rates),
         initial=belief.initial.exp(),
-        noise=(1 - clean) * mean_noise,
-        clean_probability=clean,
+        noise=(1 - clean_probability) * mean_noise,
+        clean_probability=clean_probability,
         belief=belief,
         tau=tau,
         state_names=names,
@@ -208,12 +225,13 @@ def load_network(file: str, device: torch.device) -> TrainedNetwork:
     """Network of a file of weights, on a device."""
     metadata, tensors = read_model(file)
     network = PairNetwork(**metadata["network"])
-    prefix = "weight."
-    network.load_state_dict(
-        {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
-    )
-    low, high = tensors["range.low"].to(device), tensors["range.high"].to(device)
-    return TrainedNetwork(network.eval().to(device), low, high)
+    weights = {}
+    for name, value in tensors.items():
+        if name.startswith("weight."):
+            weights[name.removeprefix("weight.")] = value
+    network.load_state_dict(weights)
+    low, high = tensors["range.low"], tensors["range.high"]
+    return TrainedNetwork(network.eval().to(device), low.to(device), high.to(device))
 
 
 def range_features(statistics: JumpStatistics, scaled_rates: Tensor) -> Tensor:
@@ -231,16 +249,14 @@ def range_features(statistics: JumpStatistics, scaled_rates: Tensor) -> Tensor:
         In the order of ``RANGES``.
     """
     n_paths = statistics.starts.sum(-1)
-    gap = statistics.span / statistics.steps
-    features = [
-        torch.full_like(n_paths, float(statistics.n_states)),
-        n_paths.log(),
-        (statistics.steps / n_paths).log(),
-        (gap / statistics.tau).log(),
-        ((statistics.changes + 1) / n_paths).log(),
-        scaled_rates.amax((-1, -2)).clamp(min=1e-30).log(),
-    ]
-    return torch.stack(features, dim=-1).float()
+    n_states = torch.full_like(n_paths, statistics.n_states)
+    steps = statistics.steps / n_paths
+    gap = statistics.span / statistics.steps / statistics.tau
+    # One more, so that its logarithm is finite where nothing changed.
+    changes = (statistics.changes + 1) / n_paths
+    fastest = scaled_rates.amax((-1, -2)).clamp(min=1e-30)
+    logarithms = [value.log() for value in (n_paths, steps, gap, changes, fastest)]
+    return torch.stack([n_states, *logarithms], dim=-1).float()
 
 
 def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
@@ -254,18 +270,22 @@ def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
     for k in torch.nonzero(too_small | too_large)[:, 0].tolist():
         name, is_logarithm = RANGES[k]
         numbers = torch.stack([values[k], trained.low[k], trained.high[k]])
-        value, low, high = (numbers.exp() if is_logarithm else numbers).tolist()
+        if is_logarithm:
+            numbers = numbers.exp()
+        value, low, high = numbers.tolist()
         sentences.append(f"{name} is {value:.3g}, in training {low:.3g} to {high:.3g}")
     return tuple(sentences)
 
 
 def _mean_logistic(mean: Tensor, std: Tensor) -> Tensor:
     """Mean of ``sigmoid(z)`` over normal ``z``."""
-    levels = torch.arange(_LOGISTIC_POINTS, dtype=mean.dtype, device=mean.device) + 0.5
-    points = torch.special.ndtri(levels / _LOGISTIC_POINTS)
-    return torch.sigmoid(mean[..., None] + std[..., None] * points).mean(-1)
+    number = torch.arange(_LOGISTIC_POINTS, dtype=mean.dtype, device=mean.device)
+    points = torch.special.ndtri((number + 0.5) / _LOGISTIC_POINTS)
+    z = mean[..., None] + std[..., None] * points
+    return torch.sigmoid(z).mean(-1)
 
 
 def _off_diagonal(rates: Tensor) -> Tensor:
     """Ones ``(S, S)`` with a diagonal of zeros."""
-    return 1 - torch.eye(rates.shape[-1], dtype=torch.float64, device=rates.device)
+    n_states = rates.shape[-1]
+    return 1 - torch.eye(n_states, dtype=torch.float64, device=rates.device)

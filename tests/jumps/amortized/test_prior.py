@@ -7,6 +7,7 @@ import scipy.stats
 import torch
 from jumps.cases import shared_file
 
+from dyninfer.jumps.amortized.draws import Draws
 from dyninfer.jumps.amortized.observations import Grid, simulate_on_grid, with_wrong_labels
 from dyninfer.jumps.amortized.prior import JumpPrior, draw_from_mixture
 from dyninfer.jumps.amortized.prior_rates import (
@@ -20,7 +21,7 @@ from dyninfer.jumps.process import MarkovJump
 
 
 def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+    return Draws(torch.Generator().manual_seed(seed))
 
 
 def beta_mixture_cdf(x):

@@ -1,0 +1,50 @@
+"""Random tensors of one generator, on its device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Draws:
+    """Draws of a generator: every call draws new numbers.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+    """
+
+    def __init__(self, generator: torch.Generator):
+        self.generator, self.device = generator, generator.device
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Numbers between 0 and 1, never 0: logarithms are taken of them."""
+        return self._rand(shape).clamp(min=1e-7)
+
+    def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """Numbers whose logarithms are uniform."""
+        span = math.log(high / low)
+        exponent = math.log(low) + span * self.uniform(*shape)
+        return exponent.exp()
+
+    def below_one(self, decades: Tensor | float, *shape: int) -> Tensor:
+        """Numbers below 1 whose logarithms are uniform over so many decades."""
+        exponent = -decades * self.uniform(*shape)
+        return 10**exponent
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers."""
+        return torch.randn(shape, generator=self.generator, device=self.device)
+
+    def integers(self, below: int, *shape: int) -> Tensor:
+        """Whole numbers from 0 on."""
+        return torch.randint(below, shape, generator=self.generator, device=self.device)
+
+    def happens(self, chance: float, *shape: int) -> Tensor:
+        """True with a chance."""
+        return self._rand(shape) < chance
+
+    def _rand(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.device)
