@@ -73,8 +73,8 @@ class FractionalSDE(PathEstimator):
     .. math:: dX = b(t, X)\,dt + s(t, X) \circ d\hat B^H, \qquad o_i = C(X(t_i)) + \varepsilon_i
 
     Fractional noise remembers: increments persist for ``H > ½`` and revert for ``H < ½``; ``H = ½``
-    is the ordinary equation. The Hurst index ``H`` is learned. ``B̂`` is the Markov approximation by
-    a weighted sum of Ornstein-Uhlenbeck processes, whose optimal weights are differentiable in
+    is the ordinary equation. The Hurst index ``H`` is learned. ``B̂`` is the Markov approximation
+    by a weighted sum of Ornstein-Uhlenbeck processes, whose optimal weights are differentiable in
     ``H``.
 
     Where ``b`` and ``C`` are linear and ``s`` is constant, everything is Gaussian, and the exact
@@ -273,7 +273,9 @@ class FractionalSDE(PathEstimator):
         """The Hurst index, or one per coordinate."""
         self._check_fitted()
         hurst = self.model_.prior.hurst.detach().numpy()
-        return hurst if self.noise.per_dimension else float(hurst[0])
+        if self.noise.per_dimension:
+            return hurst
+        return float(hurst[0])
 
     @property
     def observation_noise_(self) -> np.ndarray:

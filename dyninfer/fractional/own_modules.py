@@ -26,7 +26,9 @@ def parts_of(model: Any) -> dict[str, Any]:
     """Settings of a model that may be modules, by name."""
     parts = {}
     for name, owner in _OWNERS.items():
-        settings = getattr(model, owner) if owner else model
+        settings = model
+        if owner is not None:
+            settings = getattr(model, owner)
         if hasattr(settings, name):
             parts[name] = getattr(settings, name)
     return parts
@@ -40,13 +42,13 @@ def with_parts(model: Model, parts: dict[str, Any]) -> Model:
     TypeError
         If the model has no such part.
     """
-    known = parts_of(model)
+    parts_there = parts_of(model)
     other = copy.copy(model)
     for name, part in parts.items():
-        if name not in known:
+        if name not in parts_there:
             raise TypeError(
                 f"{name} is not a setting of this model that takes a module; "
-                f"those are {', '.join(known)}"
+                f"those are {', '.join(parts_there)}"
             )
         owner = _OWNERS[name]
         if owner is None:

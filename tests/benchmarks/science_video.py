@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,11 @@ CONFIGS = {
         device="cuda",
     ),
 }
+
+
+SMALLEST = replace(
+    CONFIGS["cpu"], size=8, n_train=6, n_test=2, widths=(4, 8), n_features=8, steps=2, batch=4
+)
 
 
 def untrained(config: Config, train: di.Paths, hurst: float | None, seed: int) -> di.FractionalSDE:
@@ -260,10 +265,12 @@ if __name__ == "__main__":
     parser.add_argument(
         "--picture", type=Path, help="PNG of frames; the Hurst index is put before its ending"
     )
+    parser.add_argument("--smallest", action="store_true", help="does it run? numbers mean nothing")
     arguments = parser.parse_args()
+    config = SMALLEST if arguments.smallest else CONFIGS[arguments.config]
     table = [HEAD, ["---"] * len(HEAD)]
     for name in arguments.hurst:
         path = arguments.picture and arguments.picture.with_stem(f"{arguments.picture.stem}_{name}")
         fixed = None if name == "learned" else float(name)
-        table.append(run(CONFIGS[arguments.config], fixed, arguments.seed, path))
+        table.append(run(config, fixed, arguments.seed, path))
     print("\n".join(f"| {' | '.join(row)} |" for row in table))

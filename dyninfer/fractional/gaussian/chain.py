@@ -64,7 +64,7 @@ class Observations:
     mask : Tensor of bool, ``(P or 1, L, G, p)``
     loading : Tensor, ``(G, p, S)``
         ``C``.
-    variance : Tensor, ``(G, p)``, or ``(P or 1, L, G, p)``
+    variance : Tensor, ``(G, p)``
         Diagonal of ``R``.
     """
 
@@ -79,10 +79,11 @@ class Observations:
         What is missing has loading 0 and variance 1, so that it says nothing.
         """
         mask = self.mask[:, n]
-        variance = self.variance if self.variance.ndim == 2 else self.variance[:, n]
+        values = self.values[:, n] * mask
         loading = self.loading * mask.unsqueeze(-1)
+        variance = torch.where(mask, self.variance, 1)
         count = mask.sum(-1).to(loading)
-        return self.values[:, n] * mask, loading, torch.where(mask, variance, 1), count
+        return values, loading, variance, count
 
     def information(self) -> tuple[Tensor, Tensor]:
         """``C'R⁻¹C`` ``(L, P or 1, G, S, S)`` and ``C'R⁻¹o`` ``(L, P, G, S)`` at every time."""

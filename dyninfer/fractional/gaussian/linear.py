@@ -72,15 +72,17 @@ def state_covariance(equation: LinearEquation, start: Tensor, times: Tensor) -> 
     """
     gaps, gap = rounded_unique(times.diff())
     phi, noise = transitions(equation, gaps)
+    # Cov(Z_s, X_s) is carried from time to time, and from there over every lag at once.
     covariance = start
-    carried = [start[:, :, 0]]
+    columns = [covariance[:, :, 0]]
     for k in gap.tolist():
         covariance = phi[k] @ covariance @ phi[k].mT + noise[k]
-        carried.append(covariance[:, :, 0])  # Cov(Z_s, X_s), (d, S)
+        columns.append(covariance[:, :, 0])
     lags, lag = rounded_unique((times[:, None] - times).abs())
-    rows = _state_row(equation, lags).transpose(0, 1)
-    by_lag = torch.stack(carried, dim=1) @ rows.mT  # (d, L, u)
-    upper = by_lag.gather(2, lag.expand(len(start), -1, -1)).triu()  # row s, column t ≥ s
+    rows = _state_row(equation, lags).transpose(0, 1)  # (d, u, S)
+    by_lag = torch.stack(columns, dim=1) @ rows.mT  # (d, L, u)
+    lag = lag.expand(len(start), -1, -1)
+    upper = by_lag.gather(2, lag).triu()  # row s, column t ≥ s
     return upper + upper.triu(1).mT
 
 
@@ -94,10 +96,13 @@ def stationary_memory(nodes: Tensor, kind: Kind) -> Tensor:
 
 def rounded_unique(gaps: Tensor) -> tuple[Tensor, Tensor]:
     """Distinct values and their numbers; what differs by rounding is one."""
-    unit = gaps.max().clamp_min(1e-300) if gaps.numel() else gaps.new_ones(())
-    # Times have sixteen digits, of which differences lose some: ten tell gaps apart.
-    whole, index = (gaps / unit * 1e10).round().unique(return_inverse=True)
-    return whole * unit / 1e10, index
+    if gaps.numel() == 0:
+        return gaps.flatten(), torch.zeros_like(gaps, dtype=torch.int64)
+    # Times have sixteen digits, of which differences lose some: ten tell gaps apart. The least
+    # unit stands for gaps that are all 0.
+    unit = gaps.max().clamp_min(1e-300) / 1e10
+    multiples, index = (gaps / unit).round().unique(return_inverse=True)
+    return multiples * unit, index
 
 
 def _state_row(equation: LinearEquation, gaps: Tensor) -> Tensor:
@@ -113,18 +118,23 @@ def _state_row(equation: LinearEquation, gaps: Tensor) -> Tensor:
 
 
 def _noise(equation: LinearEquation, gaps: Tensor) -> Tensor:
-    """``Q = ∫_0^h g g' dr``: ``X`` answers an impulse by the exponentials of the nodes and of ``θ``."""
+    """``Q = ∫_0^h g g' dr``, ``(u, d, S, S)``.
+
+    An impulse is answered by exponentials of the rates ``γ_1 … γ_K`` and ``θ``: ``X`` by all of
+    them, every memory by its own.
+    """
     nodes, weights, rate, scale = equation
+    d = len(rate)
     moving = nodes > 0
     g = nodes[moving]
     theta = _apart_from(g, rate[:, None])
-    share = weights[:, moving] * g / (g - theta)
-    own = weights.sum(-1, keepdim=True) - share.sum(-1, keepdim=True)
-    state = scale[:, None] * torch.cat([share, own], dim=-1)  # on (γ_1 … γ_K, θ)
+    of_nodes = weights[:, moving] * g / (g - theta)
+    of_theta = weights.sum(-1, keepdim=True) - of_nodes.sum(-1, keepdim=True)
+    state = scale[:, None] * torch.cat([of_nodes, of_theta], dim=-1)
     unit = torch.diag((2 * g).sqrt())
-    memory = torch.nn.functional.pad(unit, (0, 1)).expand(len(rate), -1, -1)
+    memory = torch.nn.functional.pad(unit, (0, 1)).expand(d, -1, -1)
     answer = torch.cat([state[:, None], memory], dim=1)  # (d, S, K + 1)
-    rates = torch.cat([g.expand(len(rate), -1), theta], dim=-1)
+    rates = torch.cat([g.expand(d, -1), theta], dim=-1)
     integrals = integrated_decay(pair_sums(rates), gaps[:, None, None, None])
     return answer @ integrals @ answer.mT
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,11 +43,15 @@ def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) 
         deviation = torch.full((n_features,), settings.observation_noise, dtype=torch.float64)
         deviation = scaling.displacements(deviation)
     n_states = n_features
-    is_latent = isinstance(settings.state, Latent)
+    latent = False
     if isinstance(settings.state, Latent):
         n_states = settings.state.dim
-    # A network or a module stands beside a linear drift.
-    drift: Any = settings.drift if settings.drift in LINEAR_DRIFTS else "linear"
+        # Where an encoder leads the guide, the prior knows nothing of the readout.
+        latent = isinstance(settings.chosen_inference, Exact)
+    drift: Any = settings.drift
+    if drift not in LINEAR_DRIFTS:
+        # A network or a module stands beside a linear drift.
+        drift = "linear"
     return LinearPrior(
         approximation,
         n_states,
@@ -56,7 +61,7 @@ def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) 
         shared=not noise.per_dimension,
         tau=facts["tau"],
         observation_noise=deviation,
-        latent=is_latent and isinstance(settings.chosen_inference, Exact),
+        latent=latent,
         free_start=facts["free_start"],
     )
 
@@ -82,20 +87,17 @@ def _layout(
     facts: dict[str, Any],
     scaling: Scaling,
 ) -> Layout:
-    is_latent = isinstance(settings.state, Latent)
-    content_dim = 0
-    if isinstance(settings.state, Latent):
-        content_dim = settings.state.content_dim
-    return Layout(
+    layout = Layout(
         n_features=scaling.n_features,
-        latent=is_latent,
-        content_dim=content_dim,
         width=inference.width,
         depth=inference.depth,
         n_steps=inference.n_steps,
         read_first=inference.read_first,
         begin=facts["begin"],
         horizon=facts["horizon"],
-        # Latent coordinates have no units of their own.
-        scaling=None if is_latent else scaling,
+        scaling=scaling,
     )
+    if isinstance(settings.state, Latent):
+        # Latent coordinates have no units of their own.
+        return replace(layout, latent=True, content_dim=settings.state.content_dim, scaling=None)
+    return layout

@@ -48,8 +48,9 @@ def _begin_latent(model: NeuralModel, series: Series) -> None:
             moves = _mean_square_moves(scores, series.is_observed).clamp(1e-4, 1.0)
             model.prior.log_amplitude.copy_(0.5 * moves.log())
         if model.prior.log_noise.requires_grad:
-            reads_all = model.layout.read_first is None
-            least = _LEAST_NOISE if reads_all else _LEAST_NOISE_UNREAD
+            least = _LEAST_NOISE
+            if model.layout.read_first is not None:
+                least = _LEAST_NOISE_UNREAD
             model.prior.log_noise.copy_(residual.std(0).clamp(least, 1.0).log())
     model.begin(axes, centre)
 

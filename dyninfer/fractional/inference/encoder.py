@@ -53,12 +53,17 @@ class RecurrentEncoder(nn.Module):
         self.content_dim = content_dim
         self.n_context = 2 * width
         self.reader = nn.GRU(2 * n_features + 1, width, batch_first=True, bidirectional=True)
-        self.skip = nn.Linear(n_features, n_states, bias=False) if n_states else None
-        self.head = nn.Linear(self.n_context, 2 * n_states) if n_states else None
-        self.content = nn.Linear(self.n_context, content_dim) if content_dim else None
-        if self.head is not None:
+        self.skip = None
+        self.head = None
+        self.content = None
+        if n_states:
+            self.skip = nn.Linear(n_features, n_states, bias=False)
+            self.head = nn.Linear(self.n_context, 2 * n_states)
+            # At first the linear map alone counts.
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
+        if content_dim:
+            self.content = nn.Linear(self.n_context, content_dim)
 
     def begin(self, axes: Tensor, variance: Tensor) -> None:
         """Start at the states that a readout by ``axes`` ``(F, d)`` tells of.
@@ -77,8 +82,10 @@ class RecurrentEncoder(nn.Module):
         """Read values ``(P, L, F)``, 0 where ``mask`` is 0, at times ``(P, L)``."""
         numbers = torch.arange(1, mask.shape[1] + 1, device=mask.device)
         lengths = (mask.any(-1) * numbers).amax(1).clamp_min(1)
-        gap = torch.log1p(times.diff(dim=1, prepend=times[:, :1]) / self.tau)
-        rows = torch.cat([values, mask, gap.unsqueeze(-1)], dim=-1)
+        gap = times.diff(dim=1, prepend=times[:, :1])
+        # In logarithms: gaps of irregular paths span orders of magnitude.
+        log_gap = torch.log1p(gap / self.tau)
+        rows = torch.cat([values, mask, log_gap.unsqueeze(-1)], dim=-1)
         context = self._read(rows, lengths)
         content = None
         if self.content is not None:

@@ -50,18 +50,27 @@ def check_moving(paths: Paths, every_feature: bool = True) -> None:
 
 
 def facts_of(paths: Paths) -> dict[str, Any]:
-    """Times of the paths as plain numbers: ``begin``, ``horizon``, ``tau``, ``gap``, ``free_start``.
+    """Times of the paths as plain numbers.
 
-    ``tau`` is a short gap, that of the fast moves; ``gap`` the usual one.
+    Returns
+    -------
+    dict
+        ``begin``, the first time; ``horizon``, the length of the longest path; ``tau``, a short
+        gap, that of the fast moves; ``gap``, the usual one; ``free_start``, whether there are paths
+        enough to learn where they start.
     """
-    gaps = np.concatenate([np.diff(t) for t in paths.times])
-    horizon = max(float(t[-1] - t[0]) for t in paths.times)
+    gaps = np.concatenate([np.diff(times) for times in paths.times])
+    starts = [float(times[0]) for times in paths.times]
+    lengths = [float(times[-1] - times[0]) for times in paths.times]
+    horizon = max(lengths)
+    # A tenth of the gaps is shorter; the shortest of all may be two detections at once.
     short_gap = float(np.quantile(gaps, 0.1))
+    usual_gap = float(np.median(gaps))
     return {
-        "begin": min(float(t[0]) for t in paths.times),
+        "begin": min(starts),
         "horizon": horizon,
         "tau": max(short_gap, horizon / _MOST_GAPS),
-        "gap": float(np.median(gaps)) or horizon,
+        "gap": usual_gap or horizon,
         "free_start": len(paths) >= _ENOUGH_STARTS,
     }
 

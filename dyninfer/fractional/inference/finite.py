@@ -75,7 +75,9 @@ def check_finite(setting: str, output: Any, arguments: Arguments, when: str) -> 
     """
     if not all(_is_finite(x) for x in arguments if x is not None):
         return
-    parts = output if isinstance(output, tuple) else (output,)
+    parts = [output]
+    if isinstance(output, tuple):
+        parts = list(output)
     parts = [part for part in parts if _has_rows(part, arguments)]
     for part in parts:
         if not _is_finite(part):

@@ -81,12 +81,14 @@ class BoundObjective(Objective):
 
     def batch(self, n: int, generator: torch.Generator) -> Batch:
         """Draw paths without replacement, and a window of each."""
-        device = self.series.times.device
-        rows = torch.randperm(len(self.series), generator=generator, device=device)[:n]
-        share = torch.rand(len(rows), generator=generator, device=device, dtype=torch.float64)
-        room = (self.lengths[rows] - self._length() + 1).clamp_min(1)
-        seed = torch.randint(2**62, (len(rows),), generator=generator, device=device)
-        return Batch(rows, (share * room).long(), seed)
+        draw = {"generator": generator, "device": self.series.times.device}
+        rows = torch.randperm(len(self.series), **draw)[:n]
+        share = torch.rand(len(rows), dtype=torch.float64, **draw)
+        n_starts = self.lengths[rows] - self._length() + 1
+        start = (share * n_starts.clamp_min(1)).long()
+        # One seed a row, as entries of a batch have one dimension; the first is that of the step.
+        seed = torch.randint(2**62, (len(rows),), **draw)
+        return Batch(rows, start, seed)
 
     def loss(self, process: Any, batch: Batch) -> dict[str, Tensor]:
         """The loss, with the fit and the divergence it is made of, per observed value."""
@@ -112,7 +114,7 @@ class BoundObjective(Objective):
         self.prior.clamp()
 
     def validation(self, process: Any) -> float | None:
-        """Minus the bound of the validation set per observed value, with the same noise every time."""
+        """Minus the bound of the validation set per observed value, with the same noise always."""
         if self.validation_set is None:
             return None
         weights = process.log_weights(self.validation_set, self.settings.n_samples, self.seed)
@@ -151,8 +153,10 @@ def fit_by_bound(
     if validation_set is not None:
         validation_set = validation_set.to(device)
     objective = BoundObjective(model.prior, series.to(device), settings, validation_set, run.seed)
-    # Of latent states, the readout makes up for scale and noise: their pace gains nothing.
-    paces = {} if model.latent else {"prior.": _PRIOR_PACE}
+    paces = {"prior.": _PRIOR_PACE}
+    if model.latent:
+        # The readout makes up for scale and noise, so their pace gains nothing.
+        paces = {}
     result = train(
         model,
         objective,
@@ -170,8 +174,9 @@ def fit_by_bound(
 
 def _split(series: Series, fraction: float, seed: int) -> tuple[Series, Series | None]:
     """Paths to learn from, and to validate on; of a single path nothing is set aside."""
-    n_validation = math.ceil(fraction * len(series)) if len(series) > 1 else 0
-    if n_validation == 0:
+    n_paths = len(series)
+    n_validation = math.ceil(fraction * n_paths)
+    if n_validation == 0 or n_paths == 1:
         return series, None
-    order = torch.randperm(len(series), generator=stream(seed, "validation paths"))
+    order = torch.randperm(n_paths, generator=stream(seed, "validation paths"))
     return series[order[n_validation:]], series[order[:n_validation]]

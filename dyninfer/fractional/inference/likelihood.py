@@ -67,14 +67,17 @@ def _draw(
 
 def _pieces(prior: LinearPrior, series: Series, n_samples: int) -> tuple[Tensor, ...]:
     """Numbers of the paths that are drawn together, so that they fit into memory."""
-    states = prior.n_states * (1 + prior.n_memory)
-    # One matrix of all coordinates where they are observed together, else one for each.
-    n_groups = 1 if prior.latent else prior.n_states
-    per_time = n_samples * states
+    n_numbers = prior.n_states * (1 + prior.n_memory)
+    matrix_size = n_numbers**2
+    if not prior.latent:
+        # Coordinates that are observed one by one have a small matrix each.
+        matrix_size = matrix_size // prior.n_states
+    per_time = n_samples * n_numbers
     if len(series.gap) > 1:
-        per_time += _MATRICES * states**2 // n_groups
-    n_together = max(1, _NUMBERS // (per_time * series.times.shape[1]))
-    return torch.arange(len(series)).split(n_together)
+        # Paths with times of their own have matrices of their own.
+        per_time += _MATRICES * matrix_size
+    per_path = per_time * series.times.shape[1]
+    return torch.arange(len(series)).split(max(1, _NUMBERS // per_path))
 
 
 def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:

@@ -132,12 +132,13 @@ def call(module: Any, *arguments: Tensor | None) -> Any:
         for parameter in module.parameters():
             dtype = parameter.dtype
             break
-    output = module(*(_in_precision(argument, dtype) for argument in arguments))
-    if isinstance(output, tuple):
-        parts = [None if part is None else part.double() for part in output]
-        kind: Any = type(output)  # an Encoding, whose fields are its arguments
-        return kind(*parts)
-    return output.double() if isinstance(output, Tensor) else output
+    inputs = [_in_precision(argument, dtype) for argument in arguments]
+    output = module(*inputs)
+    if not isinstance(output, tuple):
+        return _as_double(output)
+    # An Encoding, whose fields are its arguments.
+    kind: Any = type(output)
+    return kind(*(_as_double(part) for part in output))
 
 
 def shaped(name: str, output: Any, shape: Sequence[int]) -> Tensor:
@@ -151,8 +152,17 @@ def shaped(name: str, output: Any, shape: Sequence[int]) -> Tensor:
     """
     if isinstance(output, Tensor) and tuple(output.shape) == tuple(shape):
         return output
-    kind = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else repr(output)
-    raise ValueError(f"{name} must return a tensor of shape {tuple(shape)} here, found {kind}")
+    text = repr(output)
+    if isinstance(output, Tensor):
+        text = f"shape {tuple(output.shape)}"
+    raise ValueError(f"{name} must return a tensor of shape {tuple(shape)} here, found {text}")
+
+
+def _as_double(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.double()
+    # What is no tensor is refused by its shape.
+    return output
 
 
 def _in_precision(x: Tensor | None, dtype: torch.dtype) -> Tensor | None:

@@ -145,7 +145,9 @@ class NeuralModel(nn.Module):
 
     def _new_encoder(self) -> RecurrentEncoder:
         layout = self.layout
-        n_states = self.prior.n_states if layout.latent else 0
+        n_states = 0
+        if layout.latent:
+            n_states = self.prior.n_states
         return RecurrentEncoder(
             layout.n_features,
             n_states,
@@ -183,11 +185,12 @@ class NeuralModel(nn.Module):
     @property
     def equation(self) -> Equation:
         """The equation with the fields that stand beside its linear part."""
-        return Equation(
-            self.prior,
-            None if self.drift is None else partial(self.field, "drift"),
-            None if self.amplitude is None else partial(self.field, "amplitude"),
-        )
+        equation = Equation(self.prior)
+        if self.drift is not None:
+            equation = equation._replace(drift=partial(self.field, "drift"))
+        if self.amplitude is not None:
+            equation = equation._replace(amplitude=partial(self.field, "amplitude"))
+        return equation
 
     def field(self, name: str, t: Tensor, x: Tensor) -> Tensor:
         """A standardised field: "drift", beside the linear one, or "amplitude"."""
@@ -195,7 +198,10 @@ class NeuralModel(nn.Module):
             return self._evaluate(name, t, x)
         value = self._evaluate(name, t, self.scaling.user_states(x))
         value = shaped(setting_of(name), value, x.shape)
-        return self.scaling.velocities(value) if name == "drift" else value
+        if name == "amplitude":
+            # A factor, which has no unit.
+            return value
+        return self.scaling.velocities(value)
 
     def whole_drift(self, t: Tensor, x: Tensor) -> Tensor:
         """``a − θ x + f(t, x)``."""
@@ -244,7 +250,9 @@ class NeuralModel(nn.Module):
     def content(self, series: Series) -> Tensor | None:
         """What stays the same along the paths, ``(P, content_dim)``."""
         encoding = self.encode(series)
-        return None if encoding is None else encoding.content
+        if encoding is None:
+            return None
+        return encoding.content
 
     def steer(self, t: Tensor, x: Tensor, *others: Tensor) -> Tensor:
         """Residual control."""
@@ -292,15 +300,19 @@ class NeuralModel(nn.Module):
 
     def pieces(self, series: Series, n_samples: int) -> list[Tensor]:
         """Numbers of the paths that are drawn together outside training."""
-        n_normals = self.layout.n_steps * self.prior.n_states * 8
-        # What a draw needs at a time: normals of its steps, or what is decoded.
-        widest = max(n_normals, series.values.shape[-1])
-        per_path = n_samples * series.times.shape[1] * widest
-        return list(torch.arange(len(series)).split(max(1, _NUMBERS // per_path)))
+        n_times, n_features = series.values.shape[1:]
+        # What a draw needs at a time: normals of its steps, about eight a coordinate, or what is
+        # decoded.
+        n_normals = 8 * self.layout.n_steps * self.prior.n_states
+        per_path = n_samples * n_times * max(n_normals, n_features)
+        rows = torch.arange(len(series))
+        return list(rows.split(max(1, _NUMBERS // per_path)))
 
     def _guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
         encoding = self.encode(series)
-        content = None if encoding is None else encoding.content
+        content = None
+        if encoding is not None:
+            content = encoding.content
         pseudo = self._pseudo_observations(series, encoding)
 
         def likelihood(x: Tensor) -> Tensor:
@@ -323,9 +335,11 @@ class NeuralModel(nn.Module):
         context = None
         if encoding is not None:
             context = _at_all_times(series, encoding.context)
-        # After the last observation the prior goes on alone; but where only the first are read, the
-        # control carries the posterior on.
-        rests = _last_observed(series) if self.layout.read_first is None else None
+        rests = None
+        if self.layout.read_first is None:
+            # After the last observation the prior goes on alone; but where only the first are read,
+            # the control carries the posterior on.
+            rests = _last_observed(series)
         return Control(self.steer, context, rests)
 
     def _evaluate(self, name: str, *arguments: Tensor | None) -> Any:
@@ -368,15 +382,15 @@ class NeuralModel(nn.Module):
         readable = self._readable(series)
         if not self.latent or encoding is None:
             return PseudoObservations.of(self.prior, readable)
-        is_observed = readable.is_observed.unsqueeze(-1)
         n_states = encoding.mean.shape[-1]
         rows = readable.placed.unsqueeze(-1).expand(-1, -1, n_states)
         blank = encoding.mean.new_zeros(*readable.times.shape, n_states)
-        precision = (-encoding.log_variance).clamp(max=_LARGEST_LOG_PRECISION).exp()
-        return PseudoObservations(
-            blank.scatter(1, rows, encoding.mean) * is_observed,
-            blank.scatter(1, rows, precision) * is_observed,
-        )
+        log_precision = (-encoding.log_variance).clamp(max=_LARGEST_LOG_PRECISION)
+        values = blank.scatter(1, rows, encoding.mean)
+        precision = blank.scatter(1, rows, log_precision.exp())
+        # An encoder says something everywhere; what it says of nothing does not count.
+        is_observed = readable.is_observed.unsqueeze(-1)
+        return PseudoObservations(values * is_observed, precision * is_observed)
 
 
 def unit_scaling(n_states: int) -> Scaling:
@@ -391,8 +405,10 @@ def _part(part: Any, build: Callable[[], nn.Module]) -> Any:
         return None
     if not callable(part):
         return build()
-    # The user's module is trained as a copy; a function is as it is.
-    return copy.deepcopy(part) if isinstance(part, nn.Module) else part
+    if isinstance(part, nn.Module):
+        # Trained as a copy, so that a second fit begins where the first did.
+        return copy.deepcopy(part)
+    return part
 
 
 def _at_all_times(series: Series, context: Tensor) -> Tensor:

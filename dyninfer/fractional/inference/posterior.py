@@ -70,12 +70,16 @@ class PathPosterior:
             If a path begins after one of the times, or a module of the user's own returns numbers
             that are not finite.
         """
-        times = self._observed_times() if times is None else requested_times(times)
+        if times is None:
+            times = self._observed_times()
+        times = requested_times(times)
         _, means = self._draw(times, n_samples, seed)
+        states = self.scaling.user_states(means)
+        features = tuple(str(name) for name in self.paths.features)
         return Trajectories(
-            states=self.scaling.user_states(means).float(),
+            states=states.float(),
             times=torch.as_tensor(times),
-            features=tuple(str(name) for name in self.paths.features),
+            features=features,
             origin=np.repeat(self.paths.names, n_samples),
             attrs={"seed": seed},
         )
@@ -95,10 +99,12 @@ class PathPosterior:
     def _draw(self, times: np.ndarray, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
         """States ``(path · sample, time, d)``, and their readout, standardised."""
         n_samples = check_count(n_samples)
+        seed = check_seed(seed)
+        # The times that are wanted come first, so that they are found again among the others.
         query = np.concatenate([times, self._steps_between(times)])
         series = Series.of(self.paths, query)
         rows = series.queried[None, :, : len(times), None]
-        states, means = self.model.draw(series.scaled(self.scaling), n_samples, check_seed(seed))
+        states, means = self.model.draw(series.scaled(self.scaling), n_samples, seed)
         return _at_rows(states, rows), _at_rows(means, rows)
 
     def _observed_times(self) -> np.ndarray:
@@ -109,13 +115,15 @@ class PathPosterior:
 
     def _steps_between(self, times: np.ndarray) -> np.ndarray:
         """Further times of a nonlinear equation, where a forecast has longer gaps than the data."""
-        first_end = min(float(t[-1]) for t in self.paths.times)
-        if not self.model.needs_steps or len(times) == 0 or times.max() <= first_end:
+        end = float(times.max())
+        first_end = min(float(own[-1]) for own in self.paths.times)
+        if not self.model.needs_steps or end <= first_end:
             return np.zeros(0)
-        last_begin = max(float(t[0]) for t in self.paths.times)
+        # No path may be asked for before it begins.
+        last_begin = max(float(own[0]) for own in self.paths.times)
         begin = max(first_end, last_begin)
-        step = max(self.gap, (times.max() - begin) / _MOST_STEPS)
-        return np.arange(begin, times.max(), step)
+        step = max(self.gap, (end - begin) / _MOST_STEPS)
+        return np.arange(begin, end, step)
 
 
 def _at_rows(x: Tensor, rows: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from dyninfer.fractional.inference.series import Series
 LinearDrift = Literal["none", "constant", "linear"]
 Bounds = tuple[float | None, float | None]
 
-# Smallest deviation of the observation noise, in units of the data's: less makes the filter singular.
+# Smallest deviation of the observation noise, in units of the data's: with less the filter is
+# singular.
 _LEAST_NOISE = 1e-4
 # Largest logit of the index, which so stays in [0.02, 0.98].
 _LARGEST_LOGIT = 3.9
@@ -87,28 +88,31 @@ class LinearPrior(nn.Module):
         self.latent = latent
         self.tau = tau
         zeros = torch.zeros(n_states)
-        first_hurst = 0.5 if hurst is None else hurst
-        logit = torch.tensor([first_hurst], dtype=torch.float64).logit()
-        n_indices = 1 if shared else n_states
-        self._own("hurst_logit", logit.repeat(n_indices), learned=hurst is None)
-        self._own("log_amplitude", zeros, learned=not latent)
+        logit = torch.zeros(1, dtype=torch.float64)
+        if hurst is not None:
+            logit = torch.tensor([hurst], dtype=torch.float64).logit()
+        if not shared:
+            logit = logit.repeat(n_states)
+        self._own("hurst_logit", logit, free=hurst is None)
+        self._own("log_amplitude", zeros, free=not latent)
         if drift == "linear":
             rates = torch.full((n_states,), _FIRST_RATE)  # in units of the inverse horizon
-            self._own("log_rate", rates.log(), learned=True)
+            self._own("log_rate", rates.log(), free=True)
         if drift != "none":
             # The offset of the readout is the level of a latent state that returns.
-            self._own("level", zeros, learned=not latent or drift == "constant")
-        self._own("start_mean", zeros, learned=free_start)
-        first_start = 1.0 if free_start else _WIDE_START
-        self._own("log_start", zeros + math.log(first_start), learned=free_start)
-        if observation_noise is None:
-            first_noise = torch.full((n_features,), _FIRST_NOISE)
-        else:
-            first_noise = observation_noise
-        self._own("log_noise", first_noise.log(), learned=observation_noise is None)
+            self._own("level", zeros, free=not latent or drift == "constant")
+        log_start = zeros
+        if not free_start:
+            log_start = zeros + math.log(_WIDE_START)
+        self._own("start_mean", zeros, free=free_start)
+        self._own("log_start", log_start, free=free_start)
+        deviation = observation_noise
+        if deviation is None:
+            deviation = torch.full((n_features,), _FIRST_NOISE)
+        self._own("log_noise", deviation.log(), free=observation_noise is None)
         if latent:
-            self._own("loading", torch.eye(n_features, n_states), learned=True)
-            self._own("offset", torch.zeros(n_features), learned=True)
+            self._own("loading", torch.eye(n_features, n_states), free=True)
+            self._own("offset", torch.zeros(n_features), free=True)
 
     @property
     def hurst(self) -> Tensor:
@@ -240,9 +244,10 @@ class LinearPrior(nn.Module):
             return x
         return x @ self.loading.T + self.offset
 
-    def _own(self, name: str, value: Tensor, *, learned: bool) -> None:
+    def _own(self, name: str, value: Tensor, *, free: bool) -> None:
+        """Keep a parameter that is learned, or a buffer."""
         value = value.to(torch.float64)
-        if learned:
+        if free:
             self.register_parameter(name, nn.Parameter(value))
         else:
             self.register_buffer(name, value)

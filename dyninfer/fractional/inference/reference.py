@@ -14,8 +14,8 @@ Field = Callable[[Tensor, Tensor], Tensor]
 class Frozen(NamedTuple):
     """Fields linearised about a path ``x̂``, coordinate by coordinate.
 
-    ``f(t, x) ≈ f̂ + J (x − x̂)`` and ``g(t, x) ≈ ĝ``. The fields carry gradients, for the draws they
-    shape decide how near the bound comes to the evidence; ``x̂`` does not.
+    ``f(t, x) ≈ f̂ + J (x − x̂)`` and ``g(t, x) ≈ ĝ``. The fields carry gradients, for the draws
+    that they shape decide how near the bound comes to the evidence; ``x̂`` does not.
 
     Attributes
     ----------

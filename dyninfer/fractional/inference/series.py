@@ -60,31 +60,41 @@ class Series:
             _check_begun(paths, float(further.min()))
         n_paths, n_own, n_features = values.shape
         times = torch.cat([own_times, further.expand(n_paths, -1)], dim=1)
+        # Stable: of equal times, that with an observation comes first.
         times, order = times.sort(dim=1, stable=True)
         rows = order.unsqueeze(-1).expand(-1, -1, n_features)
         pad = (0, 0, 0, len(further))
-        values = torch.nn.functional.pad(values.double(), pad).gather(1, rows)
+        values = torch.nn.functional.pad(values.double(), pad)
         mask = torch.nn.functional.pad(mask, pad).gather(1, rows)
         gaps, gap = rounded_unique(times.diff(dim=1))
         gap, mask = _shared(gap, mask)
         rank = order.argsort(dim=1)
-        return cls(times, values, mask, gaps, gap, rank[:, n_own:], rank[:, :n_own])
+        return cls(
+            times=times,
+            values=values.gather(1, rows),
+            mask=mask,
+            gaps=gaps,
+            gap=gap,
+            queried=rank[:, n_own:],
+            placed=rank[:, :n_own],
+        )
 
     def __len__(self) -> int:
         return len(self.times)
 
     def __getitem__(self, rows: Tensor) -> Series:
         """Some of the paths, all with the same number of times."""
-        is_shared = len(self.gap) == 1
-        return Series(
+        some = replace(
+            self,
             times=self.times[rows],
             values=self.values[rows],
-            mask=self.mask if is_shared else self.mask[rows],
-            gaps=self.gaps,
-            gap=self.gap if is_shared else self.gap[rows],
             queried=self.queried[rows],
             placed=self.placed[rows],
         )
+        if len(self.gap) == 1:
+            # All paths share their gaps, and what is missing.
+            return some
+        return replace(some, mask=self.mask[rows], gap=self.gap[rows])
 
     @property
     def full_mask(self) -> Tensor:
@@ -113,14 +123,14 @@ class Series:
         offsets = torch.arange(length, device=start.device)
         at = start.unsqueeze(1) + offsets
         row = rows.unsqueeze(1)
-        gap = self.gap.expand(len(self), -1)[row, at[:, :-1]]
-        mask = self.mask.expand(len(self), -1, -1)[row, at]
-        gap, mask = _shared(gap, mask)
-        return Series(
+        every_gap = self.gap.expand(len(self), -1)
+        every_mask = self.mask.expand(len(self), -1, -1)
+        gap, mask = _shared(every_gap[row, at[:, :-1]], every_mask[row, at])
+        return replace(
+            self,
             times=self.times[row, at],
             values=self.values[row, at],
             mask=mask,
-            gaps=self.gaps,
             gap=gap,
             queried=self.queried[rows],
             placed=offsets.expand(len(rows), -1),
@@ -128,16 +138,17 @@ class Series:
 
     def to(self, device: torch.device) -> Series:
         """The same series on another device."""
-        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
-        return Series(**moved)
+        tensors = [getattr(self, field.name) for field in fields(self)]
+        return Series(*(tensor.to(device) for tensor in tensors))
 
     def refined(self, n_steps: int) -> Series:
         """The same series with ``n_steps`` even steps in every gap; nothing is observed between."""
         share = torch.arange(n_steps, dtype=self.times.dtype, device=self.times.device) / n_steps
         lengths = self.times.diff(dim=1).unsqueeze(-1)
-        inner = self.times[:, :-1, None] + lengths * share
+        steps = self.times[:, :-1, None] + lengths * share
+        times = torch.cat([steps.flatten(1), self.times[:, -1:]], dim=1)
         return Series(
-            times=torch.cat([inner.flatten(1), self.times[:, -1:]], dim=1),
+            times=times,
             values=spread_out(self.values, n_steps),
             mask=spread_out(self.mask, n_steps),
             gaps=self.gaps / n_steps,

@@ -14,7 +14,7 @@ from dyninfer.fractional.inference.modules import with_content
 
 
 class FrameEncoder(nn.Module):
-    """Reads a video frame by frame: where the state is, what stays the same, and a context for the control.
+    """Reads a video frame by frame: where the state is, what stays, a context for the control.
 
     Every frame goes through blocks of a convolution, a maximum over 2 × 2 pixels, a normalisation
     over groups of channels and SiLU, to ``n_features`` numbers. The content is a perceptron of
@@ -39,8 +39,8 @@ class FrameEncoder(nn.Module):
 
     References
     ----------
-    Daems, Opper, Crevecoeur, Birdal. Variational inference for SDEs driven by fractional noise. ICLR 2024,
-    arXiv 2310.12975: the video model.
+    Daems, Opper, Crevecoeur, Birdal. Variational inference for SDEs driven by fractional noise.
+    ICLR 2024, arXiv 2310.12975: the video model.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class FrameEncoder(nn.Module):
             self.head.bias[latent_dim:] = math.log(0.1)
 
     def forward(self, values: Tensor, mask: Tensor, times: Tensor) -> Encoding:
-        """Read flattened frames ``(P, L, size · size)``, 0 where ``mask`` is 0; they come at even times."""
+        """Read flattened frames ``(P, L, size · size)``, 0 where ``mask`` is 0, at even times."""
         n, length = values.shape[:2]
         frames = values.reshape(n * length, 1, self.size, self.size)
         is_observed = mask.any(-1, keepdim=True)
@@ -111,7 +111,9 @@ class FrameEncoder(nn.Module):
 
 
 class FrameDecoder(nn.Module):
-    """Draws a frame from state and content, ``(n, d), (n, content_dim) or None -> (n, size · size)``.
+    """Draws a frame from state and content.
+
+    ``(n, d), (n, content_dim) or None -> (n, size · size)``.
 
     A linear map to the smallest frame, blocks of a convolution, a normalisation over groups of
     channels, doubled pixels and SiLU, and grey values by a sigmoid. They come back standardised by
@@ -131,7 +133,8 @@ class FrameDecoder(nn.Module):
     Raises
     ------
     ValueError
-        If the blocks do not divide the frame evenly, or grey values of such a mean and deviation cannot be.
+        If the blocks do not divide the frame evenly, or grey values of such a mean and deviation
+        cannot be.
 
     Examples
     --------

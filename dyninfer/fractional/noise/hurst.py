@@ -16,7 +16,7 @@ from dyninfer.fractional.noise.motion import FractionalBrownianMotion
 _GRID = np.linspace(0.005, 0.995, 67)
 # Indices at which the spline is searched: 5e-5 apart.
 _FINE = np.linspace(_GRID[0], _GRID[-1], 19_801)
-# Fall of the log-likelihood at the ends of a 95 % interval: half the quantile of χ² with one degree.
+# Fall of the log-likelihood at the ends of a 95 % interval: half the quantile of χ² of one degree.
 _DROP = 0.5 * 3.8415
 _NOISE_RATIOS = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 81)])
 

@@ -41,7 +41,7 @@ def gamma_p(a: Tensor, z: Tensor) -> Tensor:
 
 
 def gamma_q(a: Tensor, z: Tensor) -> Tensor:
-    """Upper regularised incomplete gamma function ``Q(a, z) = 1 − P(a, z)``; see :func:`gamma_p`."""
+    """Upper regularised incomplete gamma function ``Q = 1 − P``; see :func:`gamma_p`."""
     z = torch.as_tensor(z, dtype=torch.float64)
     return torch.exp(-z) * scaled_gamma_q(a, z)
 
@@ -82,7 +82,7 @@ def _branches(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _laguerre(a: Tensor, z: Tensor) -> Tensor:
-    """``e^z Q(a, z) = z^{a−1}/Γ(a) ∫_0^∞ e^{−x} (1 + x/z)^{a−1} dx`` by Gauss-Laguerre quadrature."""
+    """``e^z Q(a, z) = z^{a−1}/Γ(a) ∫_0^∞ e^{−x} (1 + x/z)^{a−1} dx``, by Gauss and Laguerre."""
     nodes = _NODES.to(z.device)
     weights = _WEIGHTS.to(z.device)
     power = (a - 1).unsqueeze(-1)

@@ -18,12 +18,12 @@ from dyninfer.fractional.noise.moments import (
 from dyninfer.fractional.noise.motion import Kind, Normalization, check_names, kernel_variance
 from dyninfer.fractional.noise.weights import Weighting, WeightProblem, best_grid, with_zero
 
-# Default grids on the unit horizon: they cost a tenth of a second and are asked for again and again.
+# Default grids on the unit horizon: each costs a tenth of a second and is needed again and again.
 _GRIDS: dict[tuple[Any, ...], Tensor] = {}
 
 
 class MarkovApproximation(nn.Module):
-    r"""Markov approximation of fractional Brownian motion, its weights optimal for every Hurst index.
+    r"""Markov approximation of fractional Brownian motion, optimal for every Hurst index.
 
     ``B̂(t) = Σ_k w_k(H) (Y_k(t) − Y_k(0))`` with ``dY_k = −γ_k Y_k dt + dW``, the same ``W`` in
     all. Kind I starts from the stationary distribution, ``Y(0) ~ N(0, 1/(γ_i + γ_j))``; kind II
@@ -100,13 +100,17 @@ class MarkovApproximation(nn.Module):
         self.weighting = weights
         self.zero_node = zero_node
         self.horizon = float(horizon)
-        self.dt = self.horizon / 1000 if dt is None else float(dt)
+        self.dt = self.horizon / 1000
+        if dt is not None:
+            self.dt = float(dt)
         self._problem = WeightProblem(kind, weights, self.dt / self.horizon)
         if nodes is None:
             rates = _default_grid(self._problem, n_nodes, hurst_range, zero_node)
         else:
             rates = _as_rates(nodes) * self.horizon
-        scaled = with_zero(rates) if zero_node else rates
+        scaled = rates
+        if zero_node:
+            scaled = with_zero(rates)
         grams = self._problem.grams(scaled)
         self._ridge = self._problem.ridge(scaled, grams)
         self.register_buffer("nodes", scaled / self.horizon)
@@ -145,7 +149,7 @@ class MarkovApproximation(nn.Module):
         return self._covariance_from_zero(t, w)
 
     def variogram(self, lags: Any, hurst: Any) -> Tensor:
-        """Mean square of the increments over ``lags`` ``(n,)`` from time 0: ``(..., n)`` float64."""
+        """Mean square of the increments over ``lags (n,)`` from time 0: ``(..., n)`` float64."""
         pieces = []
         for lag in lags:
             covariance = self.covariance([float(lag)], hurst)
@@ -198,7 +202,7 @@ class MarkovApproximation(nn.Module):
         return torch.where(moving[:, None] & moving, covariance, 0)
 
     def _covariance_with_past(self, t: Tensor, w: Tensor) -> Tensor:
-        """``Σ_ij w_i w_j/(γ_i+γ_j) [e^{−γ_i(t−s)} − e^{−γ_i t} − e^{−γ_i s} + 1]`` for ``s ≤ t``."""
+        """``Σ_ij w_i w_j [e^{−γ_i(t−s)} − e^{−γ_i t} − e^{−γ_i s} + 1]/(γ_i+γ_j)``, ``s ≤ t``."""
         g = self.nodes
         early = torch.minimum(t[:, None], t)
         late = torch.maximum(t[:, None], t)

@@ -1,6 +1,6 @@
 """The integrals that the optimal weights of a Markov approximation solve, on the unit horizon.
 
-``Y_g`` solves ``dY = −g Y dt + dW`` with the ``W`` of the motion. For a node ``g = 0``, ``Y_0 = W``.
+``Y_g`` solves ``dY = −g Y dt + dW`` with the ``W`` of the motion; for ``g = 0``, ``Y_0 = W``.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.nda
 
 
 def noise_autocovariance(hurst: Any, n: int) -> Tensor:
-    """Autocovariance of unit fractional Gaussian noise at lags ``0 … n − 1``, ``(..., n)`` float64."""
+    """Autocovariance of unit fractional Gaussian noise at lags ``0 … n − 1``, ``(..., n)``."""
     lag = torch.arange(n, dtype=torch.float64)
     exponent = 2 * torch.as_tensor(hurst, dtype=torch.float64).unsqueeze(-1)
     around = (lag + 1) ** exponent + (lag - 1).abs() ** exponent

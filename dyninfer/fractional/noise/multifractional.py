@@ -50,7 +50,7 @@ def sample_multifractional(
     *,
     seed: int = 0,
 ) -> Tensor:
-    """Draw exact paths ``(n_paths, n)`` float64 of the motion of :func:`multifractional_covariance`."""
+    """Draw exact paths ``(n_paths, n)``, float64, of :func:`multifractional_covariance`."""
     covariance = multifractional_covariance(times, hurst)
     # At time 0 the motion is 0, and its covariance has no factor.
     moving = torch.as_tensor(np.asarray(times) > 0)
@@ -83,7 +83,7 @@ def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor
 
 
 def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor) -> Tensor:
-    """The covariance of :func:`approximate_covariance` from the weights at each time, ``(n, K + 1)``."""
+    """The covariance of :func:`approximate_covariance` from weights ``(n, K + 1)`` at each time."""
     t = torch.as_tensor(times, dtype=torch.float64, device=noise.nodes.device)
     if weights.shape[:-1] != t.shape or bool((t.diff() <= 0).any()):
         raise ValueError(f"times must increase, one for each of the {len(weights)} values of hurst")

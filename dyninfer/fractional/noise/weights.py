@@ -109,7 +109,9 @@ def best_grid(
 ) -> Tensor:
     """Geometric grid of rates ``(n_nodes,)`` whose error is least for its worst index."""
     rates = _candidates(n_nodes, problem.dt)
-    nodes = with_zero(rates) if zero_node else rates
+    nodes = rates
+    if zero_node:
+        nodes = with_zero(rates)
     grams = problem.grams(nodes)
     worst = torch.zeros(len(rates), dtype=torch.float64)
     for h in torch.linspace(*hurst_range, _N_INDICES, dtype=torch.float64):
@@ -132,9 +134,9 @@ def _candidates(n_nodes: int, dt: float) -> Tensor:
     low, reach = torch.meshgrid(slowest, beyond, indexing="ij")
     high = reach / dt
     is_dense = high / low <= _RATIO ** (n_nodes - 1)
-    allowed = (reach <= _FASTEST) | is_dense
-    log_low = low[allowed].log().unsqueeze(-1)
-    log_high = high[allowed].log().unsqueeze(-1)
+    is_candidate = (reach <= _FASTEST) | is_dense
+    log_low = low[is_candidate].log().unsqueeze(-1)
+    log_high = high[is_candidate].log().unsqueeze(-1)
     if n_nodes == 1:
         share = torch.full((1,), 0.5, dtype=torch.float64)
     else:
