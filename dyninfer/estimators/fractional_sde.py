@@ -29,7 +29,6 @@ from dyninfer.fractional.inference import (
     build_model,
     check_continuous,
     check_moving,
-    default_training,
     facts_of,
     fit_by_bound,
     hurst_information,
@@ -347,13 +346,7 @@ class FractionalSDE(PathEstimator):
         return scaling_of(paths, one_scale=one_scale)
 
     def _training(self, max_steps: int | None) -> Training | None:
-        inference = self._equation.chosen_inference
-        if isinstance(inference, Exact):
-            return None
-        training = inference.training or default_training()
-        if max_steps is not None:
-            training = replace(training, max_steps=max_steps)
-        return training.check()
+        return self._equation.training(max_steps)
 
     @property
     def _fitted(self) -> FittedEquation:

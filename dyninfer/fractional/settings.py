@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dyninfer.fractional.noise.motion import Kind
@@ -210,6 +210,16 @@ class EquationSettings:
             return Exact()
         return Variational()
 
+    def training(self, max_steps: int | None = None) -> Training | None:
+        """Settings of the training loop, as they are used; the exact likelihood has none."""
+        inference = self.chosen_inference
+        if isinstance(inference, Exact):
+            return None
+        training = inference.training or default_training()
+        if max_steps is not None:
+            training = replace(training, max_steps=max_steps)
+        return training.check()
+
     @property
     def has_one_scale(self) -> bool:
         """Whether all features share shift and scale, as a decoder of the user's own needs."""
@@ -253,6 +263,19 @@ class EquationSettings:
                 f"inference=Exact() needs a linear equation, but {self.nonlinear_part()}; "
                 "leave inference out, or give Variational()"
             )
+
+
+def default_training() -> Training:
+    """Settings of the training loop that suit a few dozen paths."""
+    return Training(
+        max_steps=500,
+        batch_size=16,
+        learning_rate=1e-2,
+        warmup_steps=20,
+        ema_decay=0.99,
+        validation_fraction=0.0,
+        log_every=10,
+    )
 
 
 def check_at_least(settings: Settings, prefix: str, least: dict[str, int]) -> None:

@@ -16,7 +16,7 @@ from dyninfer.fractional.inference.facts import (
     scaling_of,
 )
 from dyninfer.fractional.inference.fitted import FittedEquation
-from dyninfer.fractional.inference.fitting import BoundObjective, default_training, fit_by_bound
+from dyninfer.fractional.inference.fitting import BoundObjective, fit_by_bound
 from dyninfer.fractional.inference.likelihood import exact_log_likelihood, exact_posterior
 from dyninfer.fractional.inference.maximum import hurst_information, hurst_interval, maximise
 from dyninfer.fractional.inference.neural import Layout, NeuralModel, Parts
@@ -48,7 +48,6 @@ __all__ = [
     "build_model",
     "check_continuous",
     "check_moving",
-    "default_training",
     "exact_log_likelihood",
     "exact_posterior",
     "facts_of",

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from dyninfer.fractional.inference.exact import ExactModel
-from dyninfer.fractional.inference.fitting import default_training
 from dyninfer.fractional.inference.neural import Layout, NeuralModel, Parts
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.noise.markov import MarkovApproximation
@@ -25,8 +24,11 @@ def build_model(
     if isinstance(inference, Exact):
         return ExactModel(prior)
     layout = _layout(settings, inference, facts, scaling)
-    training = inference.training or default_training()
-    return NeuralModel(prior, _parts(settings, inference), layout).in_precision(training.dtype)
+    model = NeuralModel(prior, _parts(settings, inference), layout)
+    training = settings.training()
+    if training is not None:
+        model = model.in_precision(training.dtype)
+    return model
 
 
 def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) -> LinearPrior:

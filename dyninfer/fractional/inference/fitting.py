@@ -23,19 +23,6 @@ from dyninfer.learning.training import Result, Training, train
 _PRIOR_PACE = 5.0
 
 
-def default_training() -> Training:
-    """Settings of the training loop that suit a few dozen paths."""
-    return Training(
-        max_steps=500,
-        batch_size=16,
-        learning_rate=1e-2,
-        warmup_steps=20,
-        ema_decay=0.99,
-        validation_fraction=0.0,
-        log_every=10,
-    )
-
-
 class Batch(NamedTuple):
     """Paths of one step, where their windows begin, and the seed of their noise."""
 
