@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from dyninfer.fractional.inference.exact import ExactModel
-from dyninfer.fractional.inference.neural import Layout, NeuralModel, Parts
+from dyninfer.fractional.inference.layout import Layout, Parts
+from dyninfer.fractional.inference.neural import NeuralModel
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.noise.markov import MarkovApproximation
 from dyninfer.fractional.settings import LINEAR_DRIFTS, EquationSettings, Exact, Latent, Variational

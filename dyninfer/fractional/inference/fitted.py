@@ -14,7 +14,8 @@ from dyninfer.data.paths import Paths
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.fractional.inference.exact import ExactModel
 from dyninfer.fractional.inference.finite import traced
-from dyninfer.fractional.inference.neural import NeuralModel, unit_scaling
+from dyninfer.fractional.inference.layout import unit_scaling
+from dyninfer.fractional.inference.neural import NeuralModel
 from dyninfer.fractional.inference.posterior import PathPosterior
 from dyninfer.fractional.inference.process import process_of
 from dyninfer.fractional.inference.series import Series

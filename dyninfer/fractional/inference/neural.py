@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from dyninfer.fractional.inference.bound import (
 from dyninfer.fractional.inference.encoder import Encoding, RecurrentEncoder
 from dyninfer.fractional.inference.finite import check_finite, setting_of, traced
 from dyninfer.fractional.inference.guide import PseudoObservations
+from dyninfer.fractional.inference.layout import Layout, Parts, unit_scaling
 from dyninfer.fractional.inference.modules import (
     CoordinateAmplitude,
     Decoder,
@@ -34,61 +35,11 @@ from dyninfer.fractional.inference.modules import (
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
 from dyninfer.learning.random import subseed
-from dyninfer.learning.scaling import Scaling
 
 # Normals that are drawn at once outside training: 16 MB, and some copies.
 _NUMBERS = 2_000_000
 # A pseudo-observation that is surer than this would make the filter singular.
 _LARGEST_LOG_PRECISION = 20
-
-
-class Parts(NamedTuple):
-    """Which networks a model has: "network", a module or function of the user's, or None.
-
-    See :class:`dyninfer.FractionalSDE` for their inputs and outputs.
-    """
-
-    drift: Any = None
-    amplitude: Any = None
-    encoder: Any = None
-    decoder: Any = None
-    control: Any = "network"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Sizes of a nonlinear model, and the units of its data.
-
-    Attributes
-    ----------
-    n_features : int
-    latent : bool
-        Whether the observations are decoded from the state, and the guide led by an encoder's
-        pseudo-observations.
-    content_dim : int
-        Numbers that stay the same along a path.
-    width, depth : int
-        Units and hidden layers of the networks.
-    n_steps : int
-        Steps between two observations.
-    read_first : int, optional
-        How many observations of a path encoder and guide may read.
-    begin, horizon : float
-        First time of the data, and the length of the longest path.
-    scaling : Scaling, optional
-        Units of the state, in which the user's own fields are evaluated; None is standardised ones.
-    """
-
-    n_features: int
-    latent: bool = False
-    content_dim: int = 0
-    width: int = 64
-    depth: int = 2
-    n_steps: int = 2
-    read_first: int | None = None
-    begin: float = 0.0
-    horizon: float = 1.0
-    scaling: Scaling | None = None
 
 
 class NeuralModel(nn.Module):
@@ -391,12 +342,6 @@ class NeuralModel(nn.Module):
         # An encoder says something everywhere; what it says of nothing does not count.
         is_observed = readable.is_observed.unsqueeze(-1)
         return PseudoObservations(values * is_observed, precision * is_observed)
-
-
-def unit_scaling(n_states: int) -> Scaling:
-    """Units of states that have none of their own: 0 and 1."""
-    zeros = torch.zeros(n_states)
-    return Scaling(shift=zeros, scale=zeros + 1, start=0.0, duration=1.0, unit=1.0)
 
 
 def _part(part: Any, build: Callable[[], nn.Module]) -> Any:
