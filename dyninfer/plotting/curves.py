@@ -169,14 +169,15 @@ def evaluation(
 
 def _draw_validation(ax: Axes, line: pd.DataFrame) -> None:
     """Draw the validation ``step, validation``, and mark the step of the best."""
-    steps, values = line["step"], line["validation"]
-    marks: dict[str, Any] = {"marker": "o", "markersize": 3}
-    ax.plot(steps, values, color=style.INK, linewidth=1.4, label="validation", **marks)
-    best = line.loc[values.idxmin()]
-    ax.axvline(best["step"], color=style.HELD_OUT, linewidth=1, zorder=0, **DASHED)
-    ring: dict[str, Any] = {"marker": "o", "markersize": 7, "linestyle": "none", "zorder": 5}
-    label = f"kept: step {best['step']:.0f}"
-    ax.plot(best["step"], best["validation"], color=style.HELD_OUT, label=label, **ring)
+    steps = line["step"]
+    values = line["validation"]
+    marks: dict[str, Any] = {"marker": "o", "markersize": 3, "color": style.INK}
+    ax.plot(steps, values, linewidth=1.4, label="validation", **marks)
+    best = values.idxmin()
+    step = steps[best]
+    ax.axvline(step, color=style.HELD_OUT, linewidth=1, zorder=0, **DASHED)
+    dot: dict[str, Any] = {"marker": "o", "markersize": 7, "color": style.HELD_OUT, "zorder": 5}
+    ax.plot(step, values[best], linestyle="none", label=f"kept: step {step:.0f}", **dot)
 
 
 def _draw_baselines(ax: Axes, table: pd.DataFrame, metric: str) -> None:

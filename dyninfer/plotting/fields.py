@@ -203,13 +203,8 @@ def _on_grid(
         The two components.
     """
     points = points.astype(np.float64)
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.1 * (high - low)
-    x, y = np.linspace(low - margin, high + margin, GRID).T
-    # Scott's rule in two dimensions, one width per axis.
-    width = np.maximum(points.std(axis=0) * len(points) ** (-1 / 6), 1e-12)
-    in_x = _kernel(x, points[:, 0], width[0])
-    in_y = _kernel(y, points[:, 1], width[1])
+    x, in_x = _axis_kernel(points[:, 0])
+    y, in_y = _axis_kernel(points[:, 1])
     count = in_y @ in_x.T
     empty = count < FEWEST_CELLS
     average = []
@@ -220,10 +215,15 @@ def _on_grid(
     return x, y, average[0], average[1]
 
 
-def _kernel(grid: np.ndarray, points: np.ndarray, width: float) -> np.ndarray:
-    """Gaussian weights ``(grid, point)``."""
-    distance = (grid[:, None] - points) / width
-    return np.exp(-(distance**2) / 2)
+def _axis_kernel(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Grid along one axis, and Gaussian weights ``(grid, point)`` on it."""
+    low, high = points.min(), points.max()
+    margin = 0.1 * (high - low)
+    grid = np.linspace(low - margin, high + margin, GRID)
+    # Scott's rule in two dimensions; cells that all lie on a line have no width across it.
+    width = points.std() * len(points) ** (-1 / 6)
+    distance = (grid[:, None] - points) / max(width, 1e-12)
+    return grid, np.exp(-(distance**2) / 2)
 
 
 def _field(process: Any, name: str, times: np.ndarray, x: np.ndarray) -> np.ndarray | None:

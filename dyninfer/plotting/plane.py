@@ -141,23 +141,30 @@ def neighbor_projection(
     if k < 1:
         raise ValueError(f"n_neighbors must be at least 1, found {n_neighbors}")
     index = NearestNeighbors(n_neighbors=k).fit(cells)
-    smallest = np.finfo(np.float32).tiny
 
     def project(states: np.ndarray) -> np.ndarray:
-        flat = states.reshape(-1, states.shape[-1])
+        *shape, n_features = states.shape
+        flat = states.reshape(-1, n_features)
         result = np.full((len(flat), 2), np.nan)
-        rows = np.flatnonzero(np.isfinite(flat).all(axis=1))
+        finite = np.isfinite(flat).all(axis=1)
+        rows = np.flatnonzero(finite)
         for first in range(0, len(rows), ROWS):
             part = rows[first : first + ROWS]
             distance, near = index.kneighbors(flat[part])
-            # The median is zero where most of the neighbours are copies of the state.
-            unit = np.maximum(np.median(distance, axis=1, keepdims=True), smallest)
-            weight = np.exp(-((distance / unit) ** 2) / 2)
-            weight /= weight.sum(axis=1, keepdims=True)
+            weight = _neighbor_weights(distance)
             result[part] = np.einsum("nk,nkc->nc", weight, embedding[near])
-        return result.reshape(*states.shape[:-1], 2)
+        return result.reshape(*shape, 2)
 
     return project
+
+
+def _neighbor_weights(distance: np.ndarray) -> np.ndarray:
+    """Weights ``(n, neighbour)`` that fall with the distance, and sum to one."""
+    unit = np.median(distance, axis=1, keepdims=True)
+    # Zero where most of the neighbours are copies of the state.
+    unit = np.maximum(unit, np.finfo(np.float32).tiny)
+    weight = np.exp(-((distance / unit) ** 2) / 2)
+    return weight / weight.sum(axis=1, keepdims=True)
 
 
 def _representation_with(adata: AnnData, features: Sequence[str] | np.ndarray) -> str:

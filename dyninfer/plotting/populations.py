@@ -193,23 +193,26 @@ def _draw_paths(
     from matplotlib.collections import LineCollection
 
     segments = np.stack([lines[:, :-1], lines[:, 1:]], axis=2)  # (path, step, end, 2)
-    middles = (times[:-1] + times[1:]) / 2
-    colors = np.empty((*segments.shape[:2], 4))
-    colors[:] = scale.to_rgba(middles)
-    # Lines are many and lie over each other: even the heaviest let something through.
-    colors[..., 3] = 0.75 * (opacity[:, :-1] + opacity[:, 1:]) / 2
-    collection = LineCollection(
-        list(segments.reshape(-1, 2, 2)),
-        colors=colors.reshape(-1, 4),
-        linewidths=0.9,
-        capstyle="butt",
-        zorder=2,
-    )
-    ax.add_collection(collection)
+    colors = _segment_colors(times, opacity, scale)
+    look: dict[str, Any] = {"linewidths": 0.9, "capstyle": "butt", "zorder": 2}
+    ends = list(segments.reshape(-1, 2, 2))
+    ax.add_collection(LineCollection(ends, colors=colors.reshape(-1, 4), **look))
     ax.autoscale_view()
-    first, last = scale.to_rgba(times[0]), scale.to_rgba(times[-1])
+    first = scale.to_rgba(times[0])
+    last = scale.to_rgba(times[-1])
     _draw_ends(ax, lines[:, 0], "white", first, opacity[:, 0], "start")
     _draw_ends(ax, lines[:, -1], last, "white", opacity[:, -1], "end")
+
+
+def _segment_colors(times: np.ndarray, opacity: np.ndarray, scale: Any) -> np.ndarray:
+    """Colour of every step by its middle time, ``(path, step, 4)``."""
+    before, after = opacity[:, :-1], opacity[:, 1:]
+    middles = (times[:-1] + times[1:]) / 2
+    colors = np.empty((*before.shape, 4))
+    colors[:] = scale.to_rgba(middles)
+    # Lines are many and lie over each other: even the heaviest let something through.
+    colors[..., 3] = 0.75 * (before + after) / 2
+    return colors
 
 
 def _draw_ends(
@@ -247,9 +250,10 @@ def _draw_population(
 
 
 def _label_rows(panels: np.ndarray, label: str) -> None:
-    for panel, name in zip(panels[:, 0], ("observed", "simulated"), strict=True):
-        panel.set_ylabel(name, fontsize=10.5, color=style.INK)
-    middle = panels[1, panels.shape[1] // 2]
+    above, below = panels
+    above[0].set_ylabel("observed", fontsize=10.5, color=style.INK)
+    below[0].set_ylabel("simulated", fontsize=10.5, color=style.INK)
+    middle = below[len(below) // 2]
     middle.set_xlabel(label, fontsize=9, color=style.OBSERVED)
 
 
@@ -263,9 +267,10 @@ def _marginal_times(
         if len(unknown):
             raise ValueError(f"nothing was observed at time {unknown[0]:g}; the times are {clock}")
         return times
-    # Backward runs have falling times.
-    low, high = sorted((float(traj.times[0]), float(traj.times[-1])))
-    inside = clock.times[(clock.times >= low) & (clock.times <= high)]
+    simulated = array(traj.times)
+    low, high = simulated.min(), simulated.max()
+    observed = clock.times
+    inside = observed[(observed >= low) & (observed <= high)]
     if len(inside) == 0:
         raise ValueError(f"no observed time lies in the simulated range, {low:g} to {high:g}")
     evenly = np.linspace(0, len(inside) - 1, 6).round().astype(int)
