@@ -53,11 +53,11 @@ def of_signature(
 ) -> list[Flag]:
     """Flags of the keyword-only arguments of a function.
 
-    The docstrings of ``explained_by`` say more on arguments that the function hands on.
+    Where it hands arguments on without a word, the docstrings of ``explained_by`` say what they are.
     """
     hints = _type_hints(function)
-    texts = parameter_texts(function)
-    for other in explained_by:
+    texts: dict[str, str] = {}
+    for other in (*explained_by, function):
         texts |= parameter_texts(other)
     flags = []
     for name, parameter in inspect.signature(function).parameters.items():

@@ -95,6 +95,32 @@ def test_fit_simulate_evaluate_end_to_end(folder, capsys):
     assert report.count("data:image/png;base64,") == 4
 
 
+def test_a_method_for_paths_is_fitted_with_settings_in_parts(folder, capsys):
+    steps = np.random.default_rng(0).normal(size=(5, 12, 1))
+    x = np.cumsum(steps, axis=1).reshape(-1, 1).astype(np.float32)
+    obs = pd.DataFrame({"track": np.repeat(list("abcde"), 12), "time": np.tile(np.arange(12), 5)})
+    anndata.AnnData(X=x, obs=obs.set_index(obs.index.astype(str))).write_h5ad("tracks.h5ad")
+    method = ["--method", "FractionalSDE", "--noise.hurst", "0.5", "--noise.n-nodes=2"]
+    keys = ["--path-key", "track", "--time-key", "time", "--hold-out", "e", "--no-progress"]
+    assert main(["fit", "tracks.h5ad", *method, *keys, "--state", "Observed"]) == 0
+    model = di.load("model.safetensors")
+    assert (model.noise.hurst, model.noise.n_nodes, model.hold_out_) == (0.5, 2, ["e"])
+    assert main(["evaluate", "model.safetensors", "tracks.h5ad", "--out", "metrics.csv"]) == 0
+    table = pd.read_csv("metrics.csv")
+    assert list(table.loc[table["held_out"], "path"]) == ["e"]
+
+
+def test_help_of_a_flag_is_that_of_the_methods_own_fit(capsys):
+    texts = {}
+    for method in ("FractionalSDE", "ActionMatching"):
+        with pytest.raises(SystemExit):
+            main(["fit", "--method", method, "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        texts[method] = shown.split("--hold-out ")[1].split("--seed")[0]
+    assert "Names of paths" in texts["FractionalSDE"]
+    assert "Times removed" in texts["ActionMatching"]
+
+
 def test_the_command_line_fits_the_same_model_as_python(folder):
     assert main(FIT) == 0
     adata = anndata.read_h5ad("cells.h5ad")

@@ -49,11 +49,12 @@ def _add_method(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     from dyninfer.cli import flags
     from dyninfer.data.paths import Paths
     from dyninfer.data.snapshots import Snapshots
+    from dyninfer.estimators import PathEstimator
     from dyninfer.learning.training import Training
 
     cls = find_method(flags.option_text(argv, "--method") or METHOD)
-    readers = (Paths.from_anndata, Snapshots.from_anndata)
-    data = flags.of_signature(cls.fit, explained_by=readers)
+    reader = Paths if issubclass(cls, PathEstimator) else Snapshots
+    data = flags.of_signature(cls.fit, explained_by=[reader.from_anndata])
     own = flags.of_fields(cls, skip=["training"])
     groups = [("data and run", "fit.", data), (cls.__name__, "own.", own)]
     for flag in own:
