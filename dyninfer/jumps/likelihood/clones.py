@@ -59,8 +59,9 @@ class ClonePaths:
                 f"ancestor_time={ancestor_time:g}"
             )
         hidden = HiddenPaths.of(paths, begin=ancestor_time)
-        names, clone = np.unique(paths.conditions.astype(str), return_inverse=True)
-        return cls(hidden, torch.as_tensor(clone.reshape(-1), dtype=torch.int64), names)
+        labels = paths.conditions.astype(str)
+        names, clone = np.unique(labels, return_inverse=True)
+        return cls(hidden, torch.as_tensor(clone).long(), names)
 
     @property
     def n_observed(self) -> Tensor:
@@ -76,7 +77,8 @@ class ClonePaths:
 
     @torch.no_grad()
     def smooth(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
-        """Probability of every state at every time of a path given its whole clone ``(n, L, S)``."""
+        """Probability of every state at every time, given the whole clone ``(n, L, S)``."""
+        # P(x | all) = Σ_a P(a | all) P(x | a, own path): given a the other paths say nothing more.
         ancestor = self.ancestors(generator, emission, initial)
         given_ancestor = self.hidden.smooth(generator, emission, _certain(initial))
         of_path = ancestor[self.clone]
@@ -96,6 +98,7 @@ class ClonePaths:
         log_probability : Tensor, ``(n_clones,)``
             Of them, of the ancestors and of the data.
         """
+        # Given the ancestor's state, paths are independent: each is maximised alone.
         states, values = [], []
         for ancestor in _certain(initial):
             path_states, path_values = self.hidden.viterbi(generator, emission, ancestor)
@@ -108,7 +111,7 @@ class ClonePaths:
         return torch.stack(states)[of_path, every_path], best
 
     def ancestors(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
-        """Probability ``(..., n_clones, S)`` of the ancestor's state, given all paths of its clone."""
+        """Probability ``(..., n_clones, S)`` of the ancestor's state, given its whole clone."""
         return self._joint(generator, emission, initial).softmax(-2).mT
 
     def per_path(self, of_clones: Tensor) -> Tensor:

@@ -67,20 +67,23 @@ class StateRule(Settings):
             raise ValueError(f"the paths have fewer than n_states={self.n_states} different values")
         centre, spread = self.centres(values, seed)
         order = np.argsort(centre[:, 0])
-        table = pd.DataFrame(centre[order], columns=[str(name) for name in paths.features])
-        for k, name in enumerate(paths.features):
+        features = [str(name) for name in paths.features]
+        table = pd.DataFrame(centre[order], columns=features)
+        for k, name in enumerate(features):
             table[f"{name}_std"] = spread[order, k]
         nearest = self.distances(values, table).argmin(1)
-        share = np.bincount(nearest, minlength=self.n_states) / len(nearest)
-        table.insert(0, "share", share)
+        sizes = np.bincount(nearest, minlength=self.n_states)
+        table.insert(0, "share", sizes / len(nearest))
         return table
 
     def label(self, paths: Paths, table: pd.DataFrame) -> Paths:
         """Discrete paths of the same times; a value with a missing feature is a missing state."""
         values = np.concatenate(paths.states)
+        # A value that lacks a feature has no distance to a centre.
         is_complete = ~np.isnan(values).any(1)
         states = np.full(len(values), -1)
-        states[is_complete] = self.distances(values[is_complete], table).argmin(1)
+        distances = self.distances(values[is_complete], table)
+        states[is_complete] = distances.argmin(1)
         ends = np.cumsum(paths.lengths)[:-1]
         state_names = [str(number) for number in range(self.n_states)]
         return Paths(
@@ -99,6 +102,7 @@ class KMeansStates(StateRule):
 
     def centres(self, values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """See :meth:`StateRule.centres`."""
+        # Imported late: scikit-learn's clusters take a third of a second.
         from sklearn.cluster import KMeans
 
         # Ten starts: a single one often leaves two centres in one cluster.
@@ -140,9 +144,9 @@ class MixtureStates(StateRule):
         if "share" in table:
             share = table["share"].to_numpy()
         z = (values[:, None] - centre) / spread
-        minus_log_density = (0.5 * z**2 + np.log(spread)).sum(2)
+        minus_log_density = 0.5 * z**2 + np.log(spread)
         log_share = np.log(np.maximum(share, _LEAST_SHARE))
-        return minus_log_density - log_share
+        return minus_log_density.sum(2) - log_share
 
 
 def moments(table: pd.DataFrame, n_features: int) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,9 @@ class FlatLabels:
         """Read them from discrete paths."""
         labels = np.concatenate(paths.states).astype(np.int64)
         times = np.concatenate(paths.times)
-        path = np.repeat(np.arange(len(paths)), paths.lengths)
+        number = np.arange(len(paths))
+        path = np.repeat(number, paths.lengths)
+        # A missing label is passed over: its neighbours are then one longer gap apart.
         is_observed = labels >= 0
         return cls(
             labels=labels[is_observed],
@@ -52,8 +54,9 @@ class FlatLabels:
 
     def departures(self) -> np.ndarray:
         """Labels ``(m,)`` that were followed by another one in the same path."""
-        changed = self.labels[1:] != self.labels[:-1]
-        return self.labels[:-1][self.has_next & changed]
+        before, after = self.labels[:-1], self.labels[1:]
+        is_departure = self.has_next & (before != after)
+        return before[is_departure]
 
     def count_first(self, n_states: int) -> np.ndarray:
         """How many paths begin with each label ``(S,)``."""

@@ -34,7 +34,8 @@ def label_log_likelihood(
     """
     p = transition_matrix(generator.unsqueeze(1), data.gaps)  # (B, G, S, S)
     # Rows are labels; a last row of ones stands for "not observed".
-    chance = torch.nn.functional.pad(confusion.mT, (0, 0, 0, 1), value=1.0)
+    one_more_row = (0, 0, 0, 1)
+    chance = torch.nn.functional.pad(confusion.mT, one_more_row, value=1.0)
     n_states = confusion.shape[-1]
     labels = torch.where(data.mask, data.observed, n_states).T
     n_models, n_paths = len(p), labels.shape[1]

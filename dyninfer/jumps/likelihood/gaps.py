@@ -33,7 +33,9 @@ def group_gaps(gaps: Tensor, tolerance: float = 1e-9) -> tuple[Tensor, Tensor]:
         return gaps.mean().reshape(1), number
     ordered, order = gaps.sort()
     is_new = ordered.diff() > slack
-    group = torch.nn.functional.pad(is_new.long().cumsum(0), (1, 0))
+    # The first gap opens group 0; every step beyond the slack opens the next.
+    steps = is_new.long().cumsum(0)
+    group = torch.nn.functional.pad(steps, (1, 0))
     number.scatter_(0, order, group)
     size = torch.bincount(group)
     total = ordered.new_zeros(len(size)).index_add(0, group, ordered)

@@ -70,7 +70,7 @@ class HiddenPaths:
         begin : float, optional
             Time before all others at which nothing is observed, put in front of every path.
         """
-        times, observed, mask = (part.to(device) for part in paths.padded())
+        times, observed, mask = paths.padded()
         if begin is not None:
             times = _preceded(times, begin)
             observed = _preceded(observed, 0)
@@ -79,16 +79,17 @@ class HiddenPaths:
         gaps, number = group_gaps(waits.flatten(), tolerance)
         number = number.reshape(waits.shape)
         if exact:
-            is_entry = _first_entries(observed, mask, exact)
-            number = number + len(gaps) * is_entry[:, 1:].T
-        first_number = number[:, 0]
-        is_shared = (number == first_number[:, None]).all(1)
-        shared = torch.where(is_shared, first_number, -1)
+            is_entry = _entries(observed, mask, exact)
+            number = number + len(gaps) * is_entry.T
+        # Where all paths wait alike, one product of matrices serves them all.
+        first_number = number[:, :1]
+        is_shared = (number == first_number).all(1)
+        shared = torch.where(is_shared, first_number.squeeze(1), -1)
         return cls(
-            observed=observed,
-            mask=mask,
-            gaps=gaps,
-            gap_number=number,
+            observed=observed.to(device),
+            mask=mask.to(device),
+            gaps=gaps.to(device),
+            gap_number=number.to(device),
             shared_gap=shared.tolist(),
         )
 
@@ -198,8 +199,11 @@ class HiddenPaths:
             jumps = off_diagonal(generator).unsqueeze(-3)
             p = torch.cat([p, p @ jumps], dim=-3)
         log_e = emission.log_prob(self.observed, self.mask)
-        shapes = p.shape[:-3], log_e.shape[:-3], initial.shape[:-1]
-        batch = torch.broadcast_shapes(*shapes)
+        batch = torch.broadcast_shapes(
+            p.shape[:-3],
+            log_e.shape[:-3],
+            initial.shape[:-1],
+        )
         return _Chain(
             p=_flat_batch(p, batch, 3),
             log_e=_flat_batch(log_e, batch, 3).to(p),
@@ -220,17 +224,18 @@ class _Chain(NamedTuple):
 def _flat_batch(tensor: Tensor, batch: torch.Size, n_own: int) -> Tensor:
     """Expand to the batch and make one dimension of it; the last ``n_own`` are the tensor's own."""
     own = tensor.shape[tensor.ndim - n_own :]
-    return tensor.expand(*batch, *own).reshape(batch.numel(), *own)
+    expanded = tensor.expand(*batch, *own)
+    return expanded.reshape(batch.numel(), *own)
 
 
-def _first_entries(observed: Tensor, mask: Tensor, exact: Sequence[int]) -> Tensor:
-    """Where one of the states ``exact`` is entered ``(n, L)`` bool; to stay there is no entry."""
-    codes = torch.tensor(list(exact), device=observed.device)
-    is_in = torch.isin(observed, codes) & mask
-    before, now = is_in[:, :-1], is_in[:, 1:]
+def _entries(observed: Tensor, mask: Tensor, exact: Sequence[int]) -> Tensor:
+    """Where one of the states ``exact`` was entered since the last time ``(n, L − 1)`` bool."""
+    is_in = torch.isin(observed, torch.tensor(exact)) & mask
+    was_in, is_in = is_in[:, :-1], is_in[:, 1:]
+    # Who stays there has not entered anew: one who stays dead dies once.
     is_same = observed.diff(dim=1) == 0
-    stays = before & now & is_same
-    return torch.cat([is_in[:, :1], now & ~stays], dim=1)
+    stays = was_in & is_same
+    return is_in & ~stays
 
 
 def _preceded(tensor: Tensor, value: float) -> Tensor:
@@ -253,10 +258,13 @@ class _HiddenLikelihood(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         p, e, *saved = ctx.saved_tensors
+        # Autograd saves a flat list: a distribution for every time, then as many scales.
         n_times = len(saved) // 2
-        alpha, scale = saved[:n_times], saved[n_times:]
+        alpha = saved[:n_times]
+        scale = saved[n_times:]
         (weight,) = slopes
         gamma, slope_p, slope_initial = _backward(p, e, alpha, scale, weight, ctx.data)
+        # Fisher's identity: the slope in a log-emission is the probability of its state.
         slope_log_e = torch.einsum("bnls,bn->bnls", gamma, weight)
         return slope_p, slope_log_e, slope_initial, None
 
@@ -318,11 +326,13 @@ def _backward(
             number = data.gap_number[k - 1]
             outer = past.unsqueeze(-1) * future.unsqueeze(-2)
             slope_p.index_add_(1, number, outer)
-            beta = (p[:, number] @ future.unsqueeze(-1)).squeeze(-1)
+            of_path = p[:, number]
+            beta = torch.einsum("bnij,bnj->bni", of_path, future)
         gamma.append(before * beta)
-    slope = weight * e_of[0] * beta / _positive(scale[0])
+    future = e_of[0] * beta / _positive(scale[0])
+    slope_initial = (weight * future).sum(1)
     gamma.reverse()
-    return torch.stack(gamma, dim=2), slope_p, slope.sum(1)
+    return torch.stack(gamma, dim=2), slope_p, slope_initial
 
 
 def _positive(scale: Tensor) -> Tensor:

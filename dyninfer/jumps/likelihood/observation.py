@@ -134,6 +134,7 @@ class LabelNoise(Emission):
 
     def sample(self, states: Tensor, generator: torch.Generator) -> Tensor:
         """Labels ``(n, L)`` of states ``(n, L)``."""
+        # The last boundary is left out: rounding must not leave a number above it.
         cumulative = self.confusion.to(states.device).cumsum(-1)
         upper = cumulative[states][..., :-1]
         uniform = torch.empty_like(states, dtype=torch.float64)
@@ -147,7 +148,8 @@ class LabelNoise(Emission):
 
     def with_parameters(self, theta: Tensor) -> Self:
         """Uniform label noise of the logits ``(..., 1)``."""
-        return self.uniform(self.n_states, torch.sigmoid(theta[..., 0]))
+        chance = torch.sigmoid(theta).squeeze(-1)
+        return self.uniform(self.n_states, chance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,19 +181,21 @@ class ConfusionMatrix(LabelNoise):
         size = self.n_states
         batch = theta.shape[:-1]
         place = self._is_error().flatten().nonzero().squeeze(1)
+        # Added and not assigned, so that the slope finds its way to theta.
         logits = theta.new_zeros(*batch, size * size)
         logits = logits.index_add(-1, place.to(theta.device), theta)
         rows = logits.unflatten(-1, (size, size))
         return type(self)(rows.softmax(-1))
 
     def log_prior(self, weight: float = 10.0, correct: float = 0.9) -> Tensor:
-        """Log-density ``(...)``, up to a constant, of a Dirichlet prior of every row, in its logits.
+        """Log-density ``(...)``, up to a constant, of a Dirichlet prior of the rows' logits.
 
         It counts as ``weight`` observations of each state: a share ``correct`` of them has the
         correct label, the others are spread evenly. Without it states could trade their names.
         """
         expected = LabelNoise.uniform(self.n_states, 1 - correct).confusion
-        return weight * (expected * self.confusion.log()).sum((-1, -2))
+        terms = expected * self.confusion.log()
+        return weight * terms.sum((-1, -2))
 
     def _is_error(self) -> Tensor:
         return ~torch.eye(self.n_states, dtype=torch.bool)
@@ -263,6 +267,7 @@ class GaussianEmission(Emission):
 
     def parameters(self) -> Tensor:
         """Means in units of their standard deviation, and log standard deviations ``(2 S d,)``."""
+        # In these units a step of the search is as long in every feature.
         ratio = (self.mean / self.std).flatten(-2)
         log_std = self.std.log().flatten(-2)
         return torch.cat([ratio, log_std], dim=-1)
@@ -270,6 +275,7 @@ class GaussianEmission(Emission):
     def with_parameters(self, theta: Tensor) -> Self:
         """Emission with the parameters ``(..., 2 S d)``."""
         shape = self.mean.shape[-2:]
-        ratio, log_std = theta.unflatten(-1, (2, *shape)).unbind(-3)
-        std = log_std.exp()
+        ratio, log_std = theta.chunk(2, dim=-1)
+        ratio = ratio.unflatten(-1, shape)
+        std = log_std.unflatten(-1, shape).exp()
         return type(self)(ratio * std, std)

@@ -48,8 +48,10 @@ def observe(
     states = trajectories.states.long()
     g = stream(seed, "observe", device=states.device)
     observations = emission.sample(states, g)
-    is_observed = torch.rand(states.shape, generator=g, device=states.device) < keep
-    is_lost = torch.rand(states.shape, generator=g, device=states.device) < missing
+    chances = torch.rand(2, *states.shape, generator=g, device=states.device)
+    is_observed = chances[0] < keep
+    is_lost = chances[1] < missing
+    # Every path keeps its first observation: it must begin somewhere.
     is_observed[:, 0] = True
     is_lost[:, 0] = False
     if observations.is_floating_point():
@@ -58,12 +60,12 @@ def observe(
     else:
         observations[is_lost] = -1
         state_names = tuple(str(number) for number in range(emission.n_states))
-    times = trajectories.times.cpu().numpy()
+    grid = trajectories.times.cpu().numpy()
     rows = is_observed.cpu().numpy()
     values = observations.cpu().numpy()
     return Paths(
-        times=tuple(times[row] for row in rows),
-        states=tuple(x[row] for x, row in zip(values, rows, strict=True)),
+        times=[grid[row] for row in rows],
+        states=[x[row] for x, row in zip(values, rows, strict=True)],
         names=np.asarray(trajectories.origin),
         state_names=state_names,
     )

@@ -93,10 +93,10 @@ class PanelCounts:
             jumps = off_diagonal(generator).unsqueeze(-3)
             total = total + _sum_of_logs(self.exact, p @ jumps)
         if self.censored is not None and self.sets is not None:
-            total = total + _sum_of_logs(self.censored, p @ self.sets.T)
+            of_set = p @ self.sets.T
+            total = total + _sum_of_logs(self.censored, of_set)
         if initial is not None:
-            starts = self.starts[..., None, None, :]
-            total = total + _sum_of_logs(starts, initial[..., None, None, :])
+            total = total + (self.starts * _safe_log(self.starts, initial)).sum(-1)
         return total
 
     def crude_generator(self, jumps: Tensor | None = None, least: float = 0.0) -> Tensor:
@@ -130,9 +130,13 @@ class PanelCounts:
 
 def _sum_of_logs(counts: Tensor, p: Tensor) -> Tensor:
     """``Σ counts log p`` over the last three dimensions; 0 log 0 is 0, also in the gradient."""
+    return _total(counts * _safe_log(counts, p))
+
+
+def _safe_log(counts: Tensor, p: Tensor) -> Tensor:
+    """Logarithms of probabilities, and 0 where nothing was counted."""
     is_observed = counts > 0
-    log = torch.where(is_observed, p, 1.0).clamp(min=0).log()
-    return _total(counts * log)
+    return torch.where(is_observed, p, 1.0).clamp(min=0).log()
 
 
 def _total(of_pairs: Tensor) -> Tensor:
@@ -189,7 +193,8 @@ def panel_counts(
         raise ValueError(
             "paths has no path with two observed states, which a panel likelihood needs"
         )
-    source, target = flat.labels[here], flat.labels[here + 1]
+    source = flat.labels[here]
+    target = flat.labels[here + 1]
     waits = flat.times[here + 1] - flat.times[here]
     gaps, group = group_gaps(torch.from_numpy(waits), tolerance)
     row = group.numpy() * n_states + source
@@ -201,6 +206,7 @@ def panel_counts(
         total = np.bincount(place[selection], minlength=math.prod(shape))
         return _double(total).reshape(shape)
 
+    # Who was there already has not entered: one who stays dead dies once.
     is_entry = np.isin(target, list(exact)) & (source != target)
     is_end = is_code[here + 1]
     counts = PanelCounts(

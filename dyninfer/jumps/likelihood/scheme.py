@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class RateScheme:
-    """Log-rates of the allowed jumps, a linear function of parameters: ``log Q = design θ + offset``.
+    """Log-rates of the allowed jumps, linear in parameters: ``log Q = design θ + offset``.
 
     Covers free rates, patterns of zeros, detailed balance, tied rates, and rates that follow an
     energy.
@@ -77,6 +77,7 @@ class RateScheme:
         of_state = torch.eye(len(mask), dtype=torch.float64)
         symmetric = of_pair[pair_of[source, target]]
         half_difference = 0.5 * (of_state[target] - of_state[source])
+        # Only differences of f count, so that of the first state is left out.
         design = torch.cat([symmetric, half_difference[:, 1:]], dim=1)
         return cls(len(mask), free.edges, design, free.offset)
 
@@ -128,8 +129,10 @@ class RateScheme:
             raise ValueError(
                 "start must have a positive rate for every allowed jump; a tiny one will do"
             )
+        # A pseudo-inverse: where rates are tied, no parameters may fit them all.
         inverse = torch.linalg.pinv(self.design).to(rates)
-        return (rates.log() - self.offset.to(rates)) @ inverse.T
+        log_rates = rates.log() - self.offset.to(rates)
+        return log_rates @ inverse.T
 
     def _placement(self, like: Tensor) -> Tensor:
         """What a unit rate of each jump adds to a generator ``(E, S, S)``."""
@@ -148,7 +151,7 @@ def _as_mask(jumps: int | Tensor) -> Tensor:
         mask = torch.ones(jumps, jumps, dtype=torch.bool)
     else:
         mask = jumps.bool().cpu()
-    if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
+    if mask.ndim != 2 or mask.shape != mask.T.shape:
         raise ValueError(
             f"jumps must be a number of states or a mask (S, S), got shape {tuple(mask.shape)}"
         )

@@ -27,7 +27,8 @@ def jump_mask(jumps: Sequence[str], names: Sequence[str]) -> Tensor:
     ValueError
         If a jump is not written so, or names a state that does not exist.
     """
-    mask = torch.zeros(len(names), len(names), dtype=torch.bool)
+    n_states = len(names)
+    mask = torch.zeros(n_states, n_states, dtype=torch.bool)
     for jump in jumps:
         source, arrow, target = jump.partition(">")
         if not arrow:

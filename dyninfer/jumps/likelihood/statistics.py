@@ -183,10 +183,13 @@ class JumpStatistics:
     def coarse(self) -> CoarseStatistics:
         """Counts in bins relative to ``tau``: what a network reads, whatever the unit of time."""
         tau = self.tau.unsqueeze(-1)
-        octave = torch.log2(_mean_gap(self.gap_sums, self.counts) / tau)
+        mean_gap = _mean_gap(self.gap_sums, self.counts)
+        octave = torch.log2(mean_gap / tau)
         place = (octave + _OCTAVES_BELOW).floor().long()
+        # Beyond the range all times are alike: far too short to jump, or long enough to forget.
         place = place.clamp(0, COARSE_BINS - 1)
-        member = torch.nn.functional.one_hot(place, COARSE_BINS).to(self.counts.dtype)
+        member = torch.nn.functional.one_hot(place, COARSE_BINS)
+        member = member.to(self.counts.dtype)
         counts = torch.einsum("...fc,...fij->...cij", member, self.counts)
         gap_sums = torch.einsum("...fc,...f->...c", member, self.gap_sums)
         log_gap = (_mean_gap(gap_sums, counts) / tau).log()
@@ -259,11 +262,11 @@ def _count_pairs(flat: FlatLabels, n_states: int, unit: Tensor) -> tuple[Tensor,
     n_cells = FINE_BINS * n_pairs
     total = torch.zeros(n_cells, dtype=torch.float64)
     gap_sums = torch.zeros(FINE_BINS, dtype=torch.float64)
-    labels, times, path = flat.labels, flat.times, flat.path
-    for lag in _lags_below(len(labels)):
-        is_pair = path[lag:] == path[:-lag]
-        waits = times[lag:] - times[:-lag]
-        pairs = labels[:-lag] * n_states + labels[lag:]
+    for lag in _lags_below(len(flat.labels)):
+        here, there = slice(None, -lag), slice(lag, None)
+        is_pair = flat.path[here] == flat.path[there]
+        waits = flat.times[there] - flat.times[here]
+        pairs = flat.labels[here] * n_states + flat.labels[there]
         gap = torch.from_numpy(waits[is_pair])
         pair = torch.from_numpy(pairs[is_pair])
         fine = _fine_bin(gap, unit)
