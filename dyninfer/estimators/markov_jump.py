@@ -100,8 +100,8 @@ class MarkovJumpInference(PathEstimator):
     emission_ : Emission
         What is observed of a state: :class:`~dyninfer.jumps.LabelNoise` or its kind.
     fit_ : JumpFit or None
-        Maximum of the posterior; None with ``refine=False``. Rates out of a state that was left less
-        than ten times (wrong labels apart) are the network's in ``generator_``.
+        Maximum of the posterior; None with ``refine=False``. Rates out of a state that was left
+        less than ten times (wrong labels apart) are the network's in ``generator_``.
     posterior_ : GeneratorPosterior
         What intervals are taken from; ``draw(n, seed)`` gives generators. Its ``kind`` is
         "importance sampling", weighted draws; "Laplace", the curvature at the maximum, where there
@@ -386,7 +386,7 @@ class MarkovJumpInference(PathEstimator):
         return self.result_.generator, self.result_.emission, self.result_.initial
 
     def _first_states(self, n_paths: int | None, time: float, seed: int) -> np.ndarray:
-        """States ``(n_paths,)`` from the initial distribution, or from ancestors run on to a time."""
+        """States ``(n_paths,)`` at a time: first observed ones, or descendants of ancestors."""
         if n_paths is None:
             raise ValueError(
                 "n_paths is needed where the first states are drawn: "

@@ -1,9 +1,9 @@
 """Settings of jump inference.
 
 What is observed of a state (`Labels`, `ExactLabels`, `Confusion`, `Gaussian`), which jumps can
-happen (`AllJumps`, `Only`, `Reversible`, `BirthDeath`), and whether paths are `Clones`. Each setting
-makes what belongs to it: an observation model, a scheme of rates, prepared paths. So nobody asks by
-name which setting it is.
+happen (`AllJumps`, `Only`, `Reversible`, `BirthDeath`), and whether paths are `Clones`. Each makes
+what belongs to it: an observation model, a scheme of rates, prepared paths. So nobody asks by name
+which setting it is.
 """
 
 from __future__ import annotations

@@ -5,6 +5,6 @@ log-likelihood of data given both: of exact labels (`panel`), of hidden states (
 (`clones`). Also what data are reduced to before a likelihood: labels of a signal (`discretize`),
 counted transitions (`statistics`).
 
-What is *not* here: anything that is maximised, drawn or put in a table (`jumps/posterior`), and what
-follows from a generator without data (`jumps/process`).
+What is *not* here: anything that is maximised, drawn or put in a table (`jumps/posterior`), and
+what follows from a generator without data (`jumps/process`).
 """

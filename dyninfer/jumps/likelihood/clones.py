@@ -17,10 +17,10 @@ from dyninfer.jumps.likelihood.observation import Emission
 class ClonePaths:
     r"""Paths tied together by common ancestors that were never observed, one a clone.
 
-    .. math:: L_{clone} = \sum_a p_a \prod_{\text{paths of the clone}} L(\text{path} \mid x_{t_0} = a)
+    .. math:: L_{clone} = \sum_a p_a \prod_{\text{paths of it}} L(\text{path} \mid x_{t_0} = a)
 
-    All paths of a clone are in the same state at ``t_0``, the time of the ancestor, and go their own
-    ways from there: given the ancestor's state they are independent. What sisters share after
+    All paths of a clone are in the same state at ``t_0``, the time of the ancestor, and go their
+    own ways from there: given the ancestor's state they are independent. What sisters share after
     ``t_0`` is not modelled, nor that one state divides faster than another.
 
     Parameters

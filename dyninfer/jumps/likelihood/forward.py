@@ -19,7 +19,7 @@ def label_log_likelihood(
     """Log-likelihood of all paths ``(B,)``: one forward recursion of all paths and models.
 
     The same as `HiddenPaths.log_likelihood` with `LabelNoise`, which holds the emissions of all
-    times at once for the sake of gradients: several times slower, and larger by the number of times.
+    times at once for the sake of gradients: several times slower, and as many times larger.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ class JumpStatistics:
         Raises
         ------
         TypeError, ValueError
-            If the paths are continuous, hold a label beyond ``n_states``, or no path has two labels.
+            If paths are continuous, hold a label beyond ``n_states``, or none has two labels.
         """
         if not paths.discrete:
             raise TypeError(

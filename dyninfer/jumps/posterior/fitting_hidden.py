@@ -44,7 +44,7 @@ class HiddenFit(JumpFit):
 class HiddenProblem:
     """Paths of hidden states, and the models that are to explain them.
 
-    The parameters are those of the rates, of the observation model, and of the initial distribution.
+    Parameters are those of the rates, of the observation model, and of the initial distribution.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class HiddenProblem:
         return self.data.n_observed
 
     def start(self, generator: Tensor) -> Tensor:
-        """Parameters ``(..., p + r)`` of generators ``(..., S, S)``, all states equally probable."""
+        """Parameters ``(..., p + r)`` of generators ``(..., S, S)``; first states equally likely."""
         rates = self.scheme.parameters_of(generator.to(torch.float64))
         others = rates.new_zeros(self._n_logits)
         if self.fit_emission:
@@ -135,8 +135,8 @@ def fit_hidden(
     data : HiddenPaths or ClonePaths
         Prepared paths.
     emission : Emission
-        Observation model to start from, or to keep. :class:`LabelNoise` has one rate that is fitted;
-        a :class:`ConfusionMatrix` has a probability for every pair, and its own weak prior.
+        Observation model to start from, or to keep. :class:`LabelNoise` has one rate that is
+        fitted; a :class:`ConfusionMatrix` a probability for every pair, and its own weak prior.
     start : Tensor, ``(..., S, S)``
         Generators to start from; every allowed jump needs a positive rate.
     scheme : RateScheme, optional

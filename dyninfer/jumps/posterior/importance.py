@@ -44,7 +44,7 @@ def effective_size(weight: Tensor) -> float:
 
 
 def resampled(weight: Tensor, n: int, seed: int) -> Tensor:
-    """Numbers ``(n,)`` of draws, each as often as its weight says, up to rounding (Kitagawa 1996)."""
+    """Numbers ``(n,)`` of draws, each as often as its weight, up to rounding (Kitagawa 1996)."""
     offset = torch.rand(1, generator=stream(seed, "resampling"), dtype=weight.dtype)
     place = (torch.arange(n) + offset) / n
     number = torch.searchsorted(weight.cumsum(0), place)

@@ -112,7 +112,7 @@ class NetworkBelief:
         )
 
     def _of_noise(self, n_components: int) -> NormalMixtures:
-        """Logit of the label noise: the first component if there is any, the last if there is none."""
+        """Logit of the label noise: the first component if there is any, the last if none."""
         belief = self.estimate.belief
         log_weight = self.dwell_time.new_full((1, n_components), -torch.inf)
         mean = torch.zeros_like(log_weight)

@@ -89,8 +89,8 @@ def maximise(
     """Maximise a batch of objectives ``(..., p) -> (...)`` from ``start`` ``(B, p)``.
 
     Stops where a step is expected to gain less than ``tol`` in every member of the batch. With
-    ``columns``, for objectives that are cheap, BFGS starts from the true curvature and returns to it
-    a few times early on; so many of its columns are computed in one call.
+    ``columns``, for objectives that are cheap, BFGS starts from the true curvature and returns to
+    it a few times early on; so many of its columns are computed in one call.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def _first_point(objective: Objective, start: Tensor) -> _Point:
 
 
 def _unit_step(point: _Point) -> Tensor:
-    """Inverse curvature ``(B, p, p)`` of a first guess: a step up the slope, of length 1 at most."""
+    """First guess of the inverse curvature ``(B, p, p)``: a step up the slope, at most 1 long."""
     length = point.slope.norm(dim=-1).clamp(min=1.0)
     return _eye_like(point.theta) / _per_matrix(length)
 

@@ -55,8 +55,8 @@ class PooledPosterior:
 
     The network's belief :math:`b_j` from a group of paths is a prior for the likelihood of all
     others, so that nothing is counted twice. This is the mean of the logarithms of the :math:`J`
-    posteriors that as many groups give, each as good as another; :math:`w` is the mean share of what
-    a group leaves to the likelihood.
+    posteriors that as many groups give, each as good as another; :math:`w` is the mean share of
+    what a group leaves to the likelihood.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class RefinementProblem:
         return self.posterior.scheme
 
     def split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior's own parameters ``(..., p)``, and the initial distribution ``(..., S)``."""
+        """Parameters of the posterior ``(..., p)``, and the initial distribution ``(..., S)``."""
         n_own = self.posterior.labels.n_parameters
         return theta[..., :n_own], self.posterior.labels.initial(theta[..., n_own:])
 
@@ -225,8 +225,8 @@ def most_probable(
 def proposal_of(fit: JumpFit, belief: NormalMixtures, doubtful: Tensor) -> Mixture:
     """What posterior draws are taken from: the normal approximation, the network, and both.
 
-    A jump that may be absent has a posterior with two humps, of which the maximum knows one: a third
-    part takes those from the network and all others from the normal approximation.
+    A jump that may be absent has a posterior with two humps, of which the maximum knows one: a
+    third part takes those from the network and all others from the normal approximation.
 
     Parameters
     ----------
