@@ -9,6 +9,7 @@ import numpy as np
 
 from dyninfer.data import display
 from dyninfer.data.arrays import check_unique, default_features
+from dyninfer.data.conditions import as_labels
 from dyninfer.data.times import as_times
 
 MISSING = -1  # the integer state of an observation whose state is not known
@@ -22,12 +23,14 @@ def as_names(names: Any, n: int) -> np.ndarray:
         raise ValueError("times is empty; give at least one path")
     if names is None:
         names = range(n)
-    names = np.array([str(name) for name in names], dtype=object)
+    text = [str(name) for name in names]
+    names = np.array(text, dtype=object)
     if names.shape != (n,):
         raise ValueError(f"names has shape {names.shape}; give one name for each of the {n} paths")
     unique, counts = np.unique(names, return_counts=True)
-    if len(unique) < n:
-        raise ValueError(f"names must be unique, found {unique[counts > 1][0]!r} more than once")
+    repeated = unique[counts > 1]
+    if len(repeated):
+        raise ValueError(f"names must be unique, found {repeated[0]!r} more than once")
     return names
 
 
@@ -39,13 +42,15 @@ def same_kind(states: Sequence[np.ndarray], names: np.ndarray) -> list[np.ndarra
                 f"the states of path {name!r} are {x.dtype} of shape {x.shape}; "
                 "they must be floats (l, feature) or integers (l,)"
             )
-    discrete = np.array([x.ndim == 1 and x.dtype.kind != "f" for x in states])
+    discrete = np.array([is_discrete(x) for x in states])
     if discrete.all():
         return list(states)
     if discrete.any():
+        whole = names[discrete][0]
+        other = names[~discrete][0]
         raise TypeError(
-            f"path {names[discrete][0]!r} has integer states and path {names[~discrete][0]!r} has "
-            "continuous ones; make them floats for continuous paths"
+            f"path {whole!r} has integer states and path {other!r} has continuous ones; "
+            "make them floats for continuous paths"
         )
     columns = [x[:, None] if x.ndim == 1 else x for x in states]
     n_features = columns[0].shape[1]
@@ -85,11 +90,14 @@ def as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndar
 
     ``owner`` is the number of the path of each row. No path may be missing from end to end.
     """
-    check = _check_numbers if flat.ndim == 2 else _check_codes
-    flat = check(flat, names[owner])
-    missing = is_missing(flat)
-    observed = ~missing.all(axis=1) if flat.ndim == 2 else ~missing
-    blank = np.bincount(owner, weights=observed, minlength=len(names)) == 0
+    if flat.ndim == 2:
+        flat = _check_numbers(flat, names[owner])
+        observed = ~is_missing(flat).all(axis=1)
+    else:
+        flat = _check_codes(flat, names[owner])
+        observed = ~is_missing(flat)
+    n_observed = np.bincount(owner, weights=observed, minlength=len(names))
+    blank = n_observed == 0
     if blank.any():
         raise ValueError(
             f"path {names[blank][0]!r} has no observed value; leave it out "
@@ -100,14 +108,22 @@ def as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndar
 
 def is_missing(states: np.ndarray) -> np.ndarray:
     """Where nothing was observed: NaN, or the integer -1."""
-    return np.isnan(states) if states.dtype.kind == "f" else states == MISSING
+    if states.dtype.kind == "f":
+        return np.isnan(states)
+    return states == MISSING
+
+
+def is_discrete(states: np.ndarray) -> bool:
+    """Whether states are integers ``(l,)``."""
+    return states.ndim == 1 and states.dtype.kind != "f"
 
 
 def as_features(features: Sequence[str] | None, flat: np.ndarray) -> tuple[str, ...]:
     """One name for each feature; by default ``x0, x1, ...``, or ``state``."""
-    n_features = 1 if flat.ndim == 1 else flat.shape[1]
+    discrete = flat.ndim == 1
+    n_features = 1 if discrete else flat.shape[1]
     if features is None or len(features) == 0:
-        return ("state",) if flat.ndim == 1 else default_features(n_features)
+        return ("state",) if discrete else default_features(n_features)
     features = tuple(str(name) for name in features)
     if len(features) != n_features:
         raise ValueError(
@@ -135,6 +151,18 @@ def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple
     if len(set(names)) < len(names):
         raise ValueError(f"state_names must be unique, got {display.listed(names)}")
     return names
+
+
+def as_conditions(conditions: Any, n: int) -> np.ndarray | None:
+    """One label ``(n,)`` for each path, none of them missing."""
+    if conditions is None:
+        return None
+    labels = as_labels(conditions, "conditions")
+    if labels.shape != (n,):
+        raise ValueError(
+            f"conditions has shape {labels.shape}; give one label for each of the {n} paths"
+        )
+    return labels
 
 
 def _check_numbers(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from dyninfer.data import display
 from dyninfer.data.columns import MissingKey
-from dyninfer.data.conditions import as_labels
 from dyninfer.data.paths import checks, reading
 from dyninfer.data.paths.states import are_labels, encode, read_states
 from dyninfer.data.times import Clock
@@ -80,25 +79,22 @@ class Paths:
             )
         names = checks.as_names(self.names, n)
         times, states = self._read(names)
-        owner = np.repeat(np.arange(n), [len(t) for t in times])
+        lengths = [len(t) for t in times]
+        owner = np.repeat(np.arange(n), lengths)
         flat_times = checks.check_times(np.concatenate(times), names[owner])
         flat_states = checks.as_states(np.concatenate(states), names, owner)
         order = np.lexsort([flat_times, owner])
-        flat_times, flat_states = flat_times[order], flat_states[order]
+        flat_times = flat_times[order]
+        flat_states = flat_states[order]
         _refuse_repeats(flat_times, owner, names)
-        cuts = np.flatnonzero(np.diff(owner)) + 1
+        # Sorted by path, rows stay within the lengths of the paths.
+        cuts = np.cumsum(lengths)[:-1]
         self._set("times", tuple(np.split(flat_times, cuts)))
         self._set("states", tuple(np.split(flat_states, cuts)))
         self._set("names", names)
         self._set("features", checks.as_features(self.features, flat_states))
         self._set("state_names", checks.as_state_names(self.state_names, flat_states))
-        if self.conditions is not None:
-            self._set("conditions", as_labels(self.conditions, "conditions"))
-            if self.conditions.shape != names.shape:
-                raise ValueError(
-                    f"conditions has shape {self.conditions.shape}; "
-                    f"give one label for each of the {n} paths"
-                )
+        self._set("conditions", checks.as_conditions(self.conditions, n))
 
     def _read(self, names: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Times and states of every path as arrays of one kind."""
@@ -156,11 +152,10 @@ class Paths:
             If times are text or missing, a row has no path, a path has several rows at one time, or
             a condition changes within a path.
         """
-        return cls(
-            **reading.fields_from_anndata(
-                adata, time_key, path_key, use_rep, state_key, condition_key
-            )
+        fields = reading.fields_from_anndata(
+            adata, time_key, path_key, use_rep, state_key, condition_key
         )
+        return cls(**fields)
 
     @property
     def discrete(self) -> bool:
@@ -170,12 +165,16 @@ class Paths:
     @property
     def n_features(self) -> int:
         """Number of features; 1 for discrete paths."""
-        return 1 if self.discrete else self.states[0].shape[1]
+        if self.discrete:
+            return 1
+        return self.states[0].shape[1]
 
     @property
     def n_states(self) -> int | None:
         """Number of discrete states, or None for continuous paths."""
-        return len(self.state_names) if self.state_names is not None else None
+        if self.state_names is None:
+            return None
+        return len(self.state_names)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -190,7 +189,8 @@ class Paths:
         ValueError
             If no path has; the message names the nearest time.
         """
-        times, states = np.concatenate(self.times), np.concatenate(self.states)
+        times = np.concatenate(self.times)
+        states = np.concatenate(self.states)
         clock = Clock.of(times)
         if clock.nearest(time) is None:
             nearest = times[np.abs(times - time).argmin()]
@@ -212,19 +212,18 @@ class Paths:
             True where a value was observed: neither past the end nor missing.
         """
         lengths = self.lengths
-        last = np.cumsum(lengths) - 1
-        row = (last - lengths + 1)[:, None] + np.arange(lengths.max())
-        beyond = row > last[:, None]
-        row = np.minimum(row, last[:, None])
+        end = np.cumsum(lengths)
+        first_row = (end - lengths)[:, None]
+        last_row = (end - 1)[:, None]
+        row = first_row + np.arange(lengths.max())
+        beyond = row > last_row
+        row = np.minimum(row, last_row)
+        times = np.concatenate(self.times)[row]
         states = np.concatenate(self.states)[row]
         mask = ~checks.is_missing(states)
         mask[beyond] = False
         states[~mask] = 0
-        return (
-            torch.from_numpy(np.concatenate(self.times)[row]),
-            torch.from_numpy(states),
-            torch.from_numpy(mask),
-        )
+        return torch.from_numpy(times), torch.from_numpy(states), torch.from_numpy(mask)
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Paths, Paths]:
         """Split the paths at random into ``(1 − fraction, fraction)``, none of them empty.
@@ -238,39 +237,28 @@ class Paths:
             raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
         if len(self) < 2:
             raise ValueError("one path cannot be split; give at least two paths")
-        order = numpy_stream(seed, "paths", "split").permutation(len(self))
-        cut = min(max(round(len(self) * fraction), 1), len(self) - 1)
-        return self[np.sort(order[cut:])], self[np.sort(order[:cut])]
+        n = len(self)
+        n_second = min(max(round(n * fraction), 1), n - 1)
+        order = numpy_stream(seed, "paths", "split").permutation(n)
+        second = np.sort(order[:n_second])
+        first = np.sort(order[n_second:])
+        return self[first], self[second]
 
     def without(self, paths: Any) -> Paths:
         """Leave paths out, by name or number; None leaves out none."""
         if paths is None:
             return self
-        kept = np.delete(np.arange(len(self)), self._numbers(paths))
-        if len(kept) == 0:
+        remaining = np.delete(np.arange(len(self)), self._numbers(paths))
+        if len(remaining) == 0:
             raise ValueError(f"leaving out {paths!r} leaves no path")
-        return self[kept]
+        return self[remaining]
 
     def to_anndata(self) -> AnnData:
         """One row per observation, with ``obs["path"]`` and ``obs["time"]``.
 
         The states are ``X``, or ``obs["state"]``.
         """
-        import pandas as pd
-        from anndata import AnnData
-
-        owner = np.repeat(np.arange(len(self)), self.lengths)
-        obs = pd.DataFrame({"path": self.names[owner], "time": np.concatenate(self.times)})
-        obs["path"] = pd.Categorical(obs["path"], categories=self.names)
-        if self.conditions is not None:
-            obs["condition"] = self.conditions[owner]
-        step = np.concatenate([np.arange(n) for n in self.lengths])
-        obs.index = pd.Index([f"{self.names[i]}-{k}" for i, k in zip(owner, step, strict=True)])
-        flat = np.concatenate(self.states)
-        if not self.discrete:
-            return AnnData(X=flat, obs=obs, var=pd.DataFrame(index=list(self.features)))
-        obs["state"] = pd.Categorical.from_codes(flat, list(self.state_names or ()))
-        return AnnData(obs=obs)
+        return reading.to_anndata(self)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -280,14 +268,15 @@ class Paths:
         rows = self._numbers(paths)
         if len(rows) == 0:
             raise IndexError(f"the selection leaves no path of {len(self)}")
-        return Paths(
+        conditions = self.conditions
+        if conditions is not None:
+            conditions = conditions[rows]
+        return replace(
+            self,
             times=tuple(self.times[i] for i in rows),
             states=tuple(self.states[i] for i in rows),
             names=self.names[rows],
-            features=self.features,
-            state_names=self.state_names,
-            conditions=None if self.conditions is None else self.conditions[rows],
-            source=self.source,
+            conditions=conditions,
         )
 
     def __repr__(self) -> str:
@@ -295,18 +284,19 @@ class Paths:
         first = min(t[0] for t in self.times)
         last = max(t[-1] for t in self.times)
         lines = {"times": f"{first:g} to {last:g}, {lengths.min()} to {lengths.max()} per path"}
+        size = display.counted(len(self), "path")
         if self.discrete:
             lines["states"] = display.listed(self.state_names or ())
         else:
             lines["features"] = display.listed(self.features)
-        missing = checks.is_missing(np.concatenate(self.states)).mean()
-        if missing > 0:
-            lines["missing"] = f"{missing:.3g} of all values"
+            features = display.counted(self.n_features, "feature")
+            size += f" x {features}"
+        missing = checks.is_missing(np.concatenate(self.states))
+        if missing.any():
+            lines["missing"] = f"{missing.mean():.3g} of all values"
         if self.conditions is not None:
-            lines["conditions"] = display.listed([str(c) for c in np.unique(self.conditions)])
-        size = display.counted(len(self), "path")
-        if not self.discrete:
-            size += f" x {display.counted(self.n_features, 'feature')}"
+            labels = [str(label) for label in np.unique(self.conditions)]
+            lines["conditions"] = display.listed(labels)
         observations = display.counted(int(lengths.sum()), "observation")
         return display.block(f"Paths: {size}, {observations}", lines)
 
@@ -320,10 +310,11 @@ class Paths:
             elif len(chosen) == 0:
                 # An empty list is an array of floats, which select nothing.
                 chosen = chosen.astype(int)
+        n = len(self)
         try:
-            return np.arange(len(self))[chosen]
+            return np.arange(n)[chosen]
         except IndexError as error:
-            raise IndexError(f"cannot select paths of {len(self)} by {paths!r}: {error}") from None
+            raise IndexError(f"cannot select paths of {n} by {paths!r}: {error}") from None
 
     def _numbers_of_names(self, names: np.ndarray) -> np.ndarray:
         position = {name: i for i, name in enumerate(self.names)}
@@ -351,12 +342,14 @@ def _refuse_repeats(times: np.ndarray, owner: np.ndarray, names: np.ndarray) -> 
     """Refuse two observations of one path at one time; rows are sorted by path and time."""
     # Two steps of float64: the rounding of 0.1 * 3 and its like.
     together = np.diff(times) <= 2 * np.spacing(np.abs(times[1:]))
-    again = np.flatnonzero(together & (np.diff(owner) == 0))
+    same_path = np.diff(owner) == 0
+    again = np.flatnonzero(together & same_path)
     if len(again) == 0:
         return
     first = again[0]
+    name = names[owner[first]]
     raise ValueError(
-        f"path {names[owner[first]]!r} has several observations at time {times[first]:g}; a path "
+        f"path {name!r} has several observations at time {times[first]:g}; a path "
         "is one individual: keep one observation per time, average them, or make separate paths "
         "of them"
     )

@@ -14,6 +14,8 @@ from dyninfer.data.representation import representation, warn_if_counts
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from dyninfer.data.paths.paths import Paths
+
 
 def fields_from_anndata(
     adata: AnnData,
@@ -32,7 +34,8 @@ def fields_from_anndata(
     owner, names = _owners(obs_column(adata, path_key, "path_key"), str(path_key))
     order = np.lexsort([times, owner])
     _refuse_repeats(times[order], owner[order], names, time_key, path_key)
-    cuts = np.flatnonzero(np.diff(owner[order])) + 1
+    ends = np.cumsum(np.bincount(owner))
+    cuts = ends[:-1]
     source = {"time_key": time_key, "path_key": path_key}
     fields: dict[str, Any] = {"times": np.split(times[order], cuts), "names": names}
     if state_key is not None:
@@ -53,14 +56,34 @@ def fields_from_anndata(
     return fields | {"source": source}
 
 
+def to_anndata(paths: Paths) -> AnnData:
+    """One row per observation; see `Paths.to_anndata`."""
+    from anndata import AnnData
+
+    owner = np.repeat(np.arange(len(paths)), paths.lengths)
+    names = pd.Categorical(paths.names[owner], categories=paths.names)
+    obs = pd.DataFrame({"path": names, "time": np.concatenate(paths.times)})
+    if paths.conditions is not None:
+        obs["condition"] = paths.conditions[owner]
+    step = np.concatenate([np.arange(n) for n in paths.lengths])
+    row_names = [f"{name}-{k}" for name, k in zip(names, step, strict=True)]
+    obs.index = pd.Index(row_names)
+    states = np.concatenate(paths.states)
+    if not paths.discrete:
+        var = pd.DataFrame(index=list(paths.features))
+        return AnnData(X=states, obs=obs, var=var)
+    obs["state"] = pd.Categorical.from_codes(states, list(paths.state_names or ()))
+    return AnnData(obs=obs)
+
+
 def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
     """Number of the path of every row, in order of appearance, and the paths' names."""
     owner, values = pd.factorize(column)
     missing = owner < 0
     if missing.any():
+        first = column.index[missing][0]
         raise ValueError(
-            f"path_key {path_key!r} is missing in {missing.sum()} rows "
-            f"(first: {column.index[missing][0]!r}); "
+            f"path_key {path_key!r} is missing in {missing.sum()} rows (first: {first!r}); "
             f"drop them: adata[adata.obs['{path_key}'].notna()]"
         )
     return owner, np.array([str(value) for value in values], dtype=object)
@@ -73,16 +96,19 @@ def _refuse_repeats(
     time_key: str | None,
     path_key: str | None,
 ) -> None:
-    again = np.flatnonzero((np.diff(times) == 0) & (np.diff(owner) == 0))
+    same_time = np.diff(times) == 0
+    same_path = np.diff(owner) == 0
+    again = np.flatnonzero(same_time & same_path)
     if len(again) == 0:
         return
-    first = again[0]
-    count = ((owner == owner[first]) & (times == times[first])).sum()
+    path, time = owner[again[0]], times[again[0]]
+    together = (owner == path) & (times == time)
+    keys = f"['{path_key}', '{time_key}']"
     raise ValueError(
-        f"path {names[owner[first]]!r} has {count} rows at {time_key} {times[first]:g}; a path is "
-        f"one individual with one row per time. If {path_key!r} names groups of cells, such as "
+        f"path {names[path]!r} has {together.sum()} rows at {time_key} {time:g}; a path is one "
+        f"individual with one row per time. If {path_key!r} names groups of cells, such as "
         "clones, keep one cell of each group and time, "
-        f"adata[~adata.obs.duplicated(['{path_key}', '{time_key}'])], or average them first"
+        f"adata[~adata.obs.duplicated({keys})], or average them first"
     )
 
 
@@ -114,7 +140,8 @@ def _conditions(adata: AnnData, key: str, owner: np.ndarray, names: np.ndarray) 
     changed = labels != labels[first][owner]
     if changed.any():
         path = owner[changed][0]
-        several = ", ".join(repr(label) for label in np.unique(labels[owner == path])[:4].tolist())
+        of_path = np.unique(labels[owner == path])
+        several = ", ".join(repr(label) for label in of_path[:4].tolist())
         raise ValueError(
             f"condition_key {key!r} changes within path {names[path]!r} ({several}); "
             "give one label per path"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.arrays import as_array, as_floats, by_columns, column_names
-from dyninfer.data.paths.checks import MISSING
+from dyninfer.data.paths.checks import MISSING, is_discrete
 
 
 def read_states(
@@ -44,18 +44,20 @@ def encode(
 
     Without ``state_names`` the names are those that occur, sorted.
     """
-    columns = [pd.Series(np.asarray(x, dtype=object).ravel()) for x in labels]
+    columns = [pd.Series(np.asarray(x, dtype=object)) for x in labels]
     every = pd.concat(columns, ignore_index=True)
+    present = every.dropna().astype(str)
     if state_names is None:
-        state_names = sorted({str(label) for label in every.dropna()})
+        state_names = sorted(set(present))
     names = tuple(str(name) for name in state_names)
-    unknown = set(every.dropna().astype(str)) - set(names)
+    unknown = sorted(set(present) - set(names))
     if unknown:
-        raise ValueError(f"state {sorted(unknown)[0]!r} is not among state_names {list(names)}")
-    number = {name: i for i, name in enumerate(names)}
-    codes = every.map(lambda label: MISSING if pd.isna(label) else number[str(label)])
+        raise ValueError(f"state {unknown[0]!r} is not among state_names {list(names)}")
+    # Categories number their names in order, and a missing entry -1.
+    text = every.where(every.isna(), every.astype(str))
+    codes = pd.Categorical(text, categories=names).codes.astype(np.int64)
     ends = np.cumsum([len(column) for column in columns])
-    return np.split(codes.to_numpy(dtype=np.int64), ends[:-1]), names
+    return np.split(codes, ends[:-1]), names
 
 
 def _as_states(values: Any, name: str) -> np.ndarray:
@@ -63,17 +65,21 @@ def _as_states(values: Any, name: str) -> np.ndarray:
     if whole is not None:
         return whole
     array = as_array(values, name)
-    is_discrete = array.ndim == 1 and array.dtype.kind in "iub"
-    return array if is_discrete else as_floats(array, name)
+    return array if is_discrete(array) else as_floats(array, name)
 
 
 def _whole_numbers(values: Any) -> np.ndarray | None:
     """Whole numbers that have gaps; None for other values."""
-    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iu" and values.ndim == 1:
+    dtype = getattr(values, "dtype", None)
+    if isinstance(values, np.ma.MaskedArray):
+        if dtype.kind not in "iu" or values.ndim != 1:
+            return None
         return values.astype(np.int64).filled(MISSING)
-    is_column = isinstance(values, pd.Series | pd.api.extensions.ExtensionArray)
-    if is_column and pd.api.types.is_integer_dtype(values.dtype):
-        return pd.Series(values).fillna(MISSING).to_numpy(dtype=np.int64)
+    if isinstance(values, pd.Series | pd.api.extensions.ExtensionArray):
+        if not pd.api.types.is_integer_dtype(dtype):
+            return None
+        column = pd.Series(values).fillna(MISSING)
+        return column.to_numpy(dtype=np.int64)
     return None
 
 

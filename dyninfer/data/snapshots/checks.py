@@ -43,11 +43,13 @@ def as_samples(
     columns = [column_names(sample) for sample in samples]
     if not features:
         features = _shared_columns(columns, times)
-    named = tuple(str(name) for name in features)
+    feature_names = tuple(str(name) for name in features)
     arrays = []
     for sample, own, t in zip(samples, columns, times, strict=True):
         name = f"the sample at time {t:g}"
-        arrays.append(_as_sample(by_columns(sample, named, name) if own else sample, name))
+        if own is not None:
+            sample = by_columns(sample, feature_names, name)
+        arrays.append(_as_sample(sample, name))
     widths = {array.shape[1] for array in arrays}
     if len(widths) > 1:
         raise ValueError(
@@ -55,11 +57,13 @@ def as_samples(
             "give the same features at all times"
         )
     n_features = widths.pop()
-    named = named or default_features(n_features)
-    if len(named) != n_features:
-        raise ValueError(f"features names {len(named)} features but the samples have {n_features}")
-    check_unique(named, "features")
-    return arrays, named
+    feature_names = feature_names or default_features(n_features)
+    if len(feature_names) != n_features:
+        raise ValueError(
+            f"features names {len(feature_names)} features but the samples have {n_features}"
+        )
+    check_unique(feature_names, "features")
+    return arrays, feature_names
 
 
 def as_masses(masses: Any, times: np.ndarray) -> np.ndarray | None:
@@ -102,9 +106,11 @@ def as_conditions(values: Any, samples: Sequence[np.ndarray], times: np.ndarray)
         label = as_labels(value, f"conditions at time {t:g}")
         _check_length("conditions", label, sample, t)
         labels.append(label)
-    # Where one time has text, numbers of other times are names too.
     common = np.result_type(*labels)
-    return [label.astype(common) if common.kind in "iuf" else label.astype(str) for label in labels]
+    if common.kind not in "iuf":
+        # Where one time has text, numbers of other times are names too.
+        return [label.astype(str) for label in labels]
+    return [label.astype(common) for label in labels]
 
 
 def as_names(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:

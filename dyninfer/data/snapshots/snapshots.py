@@ -66,22 +66,24 @@ class Snapshots:
     source: dict[str, str] = field(default_factory=dict)  # the keys these snapshots were read by
 
     def __post_init__(self) -> None:
-        given = list(self.samples)
-        times = checks.check_times(self.times, len(given))
-        samples, features = checks.as_samples(given, times, self.features)
-        order = np.argsort(times)
+        n_samples = len(self.samples)
+        times = checks.check_times(self.times, n_samples)
+        samples, features = checks.as_samples(self.samples, times, self.features)
+        columns = {
+            "samples": samples,
+            "weights": checks.as_weights(self.weights, samples, times),
+            "conditions": checks.as_conditions(self.conditions, samples, times),
+            "names": checks.as_names(self.names, samples, times),
+        }
         masses = checks.as_masses(self.masses, times)
+        order = np.argsort(times)
+        for name, values in columns.items():
+            if values is not None:
+                values = tuple(values[i] for i in order)
+            self._set(name, values)
         self._set("times", times[order])
-        self._set("samples", tuple(samples[i] for i in order))
         self._set("features", features)
         self._set("masses", None if masses is None else masses[order])
-        for name, check in (
-            ("weights", checks.as_weights),
-            ("conditions", checks.as_conditions),
-            ("names", checks.as_names),
-        ):
-            values = check(getattr(self, name), samples, times)
-            self._set(name, None if values is None else tuple(values[i] for i in order))
 
     @classmethod
     def from_anndata(
@@ -153,8 +155,10 @@ class Snapshots:
         """Weights ``(n,)`` at one of the times, summing to one."""
         k = self.index(time)
         if self.weights is None:
-            return np.full(len(self.samples[k]), 1.0 / len(self.samples[k]))
-        return self.weights[k] / self.weights[k].sum()
+            n = self.sizes[k]
+            return np.full(n, 1 / n)
+        weights = self.weights[k]
+        return weights / weights.sum()
 
     def without(self, times: float | Iterable[float] | None) -> Snapshots:
         """Leave times out; what remains never depended on them."""
@@ -171,33 +175,49 @@ class Snapshots:
         Neither part gets fewer than ``least`` samples of positive weight, if there are enough.
         """
         rng = numpy_stream(seed, "snapshots", "split")
-        first, second = [], []
-        for k, size in enumerate(self.sizes):
-            counts = np.full(size, True) if self.weights is None else self.weights[k] > 0
-            n = int(counts.sum())
-            cut = min(max(round(n * fraction), least), n - least)
-            if cut < 1:
-                of_weight = "" if counts.all() else " of positive weight"
-                raise ValueError(
-                    f"time {self.times[k]:g} has {n} samples{of_weight}, too few to split; "
-                    "give more or set validation_fraction=0"
-                )
-            order = rng.permutation(np.flatnonzero(counts))
-            first.append((k, np.sort(np.concatenate([order[cut:], np.flatnonzero(~counts)]))))
-            second.append((k, np.sort(order[:cut])))
+        first = []
+        second = []
+        for k in range(self.n_times):
+            rest, chosen = self._split_rows(k, fraction, least, rng)
+            first.append((k, rest))
+            second.append((k, chosen))
         return self._take(first), self._take(second)
+
+    def _split_rows(
+        self, k: int, fraction: float, least: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of one time in two parts; those without weight go to the first."""
+        counts = np.full(self.sizes[k], True)
+        if self.weights is not None:
+            counts = self.weights[k] > 0
+        n = int(counts.sum())
+        n_chosen = min(max(round(n * fraction), least), n - least)
+        if n_chosen < 1:
+            of_weight = "" if counts.all() else " of positive weight"
+            raise ValueError(
+                f"time {self.times[k]:g} has {n} samples{of_weight}, too few to split; "
+                "give more or set validation_fraction=0"
+            )
+        order = rng.permutation(np.flatnonzero(counts))
+        weightless = np.flatnonzero(~counts)
+        rest = np.concatenate([order[n_chosen:], weightless])
+        return np.sort(rest), np.sort(order[:n_chosen])
 
     def subsample(self, n: int, seed: int = 0) -> Snapshots:
         """At most ``n`` samples per time, drawn without replacement."""
         rng = numpy_stream(seed, "snapshots", "subsample")
-        picks = [(k, np.sort(rng.permutation(size)[:n])) for k, size in enumerate(self.sizes)]
+        picks = []
+        for k, size in enumerate(self.sizes):
+            rows = rng.permutation(size)[:n]
+            picks.append((k, np.sort(rows)))
         return self._take(picks)
 
     def check_finite(self) -> Snapshots:
         """Return self, or raise a ValueError naming the first sample that is NaN or infinite."""
+        rep = self.source.get("use_rep", "samples")
         for k, t in enumerate(self.times):
-            where = f"{self.source.get('use_rep', 'samples')} at time {t:g}"
-            check_finite(self.samples[k], where, None if self.names is None else self.names[k])
+            names = None if self.names is None else self.names[k]
+            check_finite(self.samples[k], f"{rep} at time {t:g}", names)
         return self
 
     def digest(self) -> str:
@@ -206,12 +226,14 @@ class Snapshots:
         conditions = None
         if self.conditions is not None:
             conditions = [labels.astype(str) for labels in self.conditions]
-        for arrays in ([self.times], self.samples, [self.masses], self.weights, conditions):
-            for array in arrays or [None]:
-                if array is None:
-                    fingerprint.update(b"None")
-                    continue
-                fingerprint.update(repr((array.shape, array.dtype.str)).encode())
+        masses = None if self.masses is None else [self.masses]
+        for arrays in ([self.times], self.samples, masses, self.weights, conditions):
+            if arrays is None:
+                fingerprint.update(b"None")
+                continue
+            for array in arrays:
+                kind = (array.shape, array.dtype.str)
+                fingerprint.update(repr(kind).encode())
                 fingerprint.update(np.ascontiguousarray(array).tobytes())
         return fingerprint.hexdigest()
 
@@ -227,8 +249,9 @@ class Snapshots:
             if values is not None:
                 columns[name] = tuple(values[k][rows] for k, rows in picks)
         chosen = [k for k, _ in picks]
-        masses = None if self.masses is None else self.masses[chosen]
-        return replace(self, times=self.times[chosen], masses=masses, **columns)
+        if self.masses is not None:
+            columns["masses"] = self.masses[chosen]
+        return replace(self, times=self.times[chosen], **columns)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -243,5 +266,5 @@ class Snapshots:
             lines.append(f"    time {t:g}: {n}{mass}")
         extras = [name for name in ("weights", "conditions") if getattr(self, name) is not None]
         if extras:
-            lines.append(f"    with {' and '.join(extras)}")
+            lines.append("    with " + " and ".join(extras))
         return "\n".join(lines)
