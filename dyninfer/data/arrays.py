@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,12 +48,8 @@ def as_floats(values: Any, name: str) -> np.ndarray:
     array = as_array(values, name)
     if array.dtype.kind == "b":
         raise TypeError(f"{name} holds {array.dtype} values; it must hold numbers")
-    if array.dtype.kind in "iu" and array.size:
-        # Of the float: the smallest integer has no absolute value of its own kind.
-        large = np.abs(array.astype(np.float64)).max() > _EXACT_IN_SINGLE
-        return array.astype(np.float64 if large else np.float32)
-    wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
-    return array.astype(np.float64 if wide else np.float32, copy=False)
+    dtype = np.float64 if _needs_double(array) else np.float32
+    return array.astype(dtype, copy=False)
 
 
 def dense_rows(array: Any, rows: np.ndarray, name: str = "X") -> np.ndarray:
@@ -66,7 +63,8 @@ def dense_rows(array: Any, rows: np.ndarray, name: str = "X") -> np.ndarray:
         If the values are not numbers.
     """
     columns = int(np.prod(array.shape[1:]))
-    gigabytes = len(rows) * columns * 4 / 1e9
+    # Four bytes a number.
+    gigabytes = 4 * len(rows) * columns / 1e9
     if gigabytes > DENSE_LIMIT_GB:
         raise MemoryError(
             f"{name} as a dense {len(rows)} x {columns} array takes {gigabytes:.1f} GB; "
@@ -92,14 +90,15 @@ def by_columns(frame: pd.DataFrame, features: Sequence[str], name: str) -> pd.Da
     """
     columns = column_names(frame) or ()
     position = {column: i for i, column in enumerate(columns)}
-    absent = [feature for feature in features if feature not in position]
-    if absent:
-        raise ValueError(
-            f"{name} has no column {absent[0]!r}; its columns are {', '.join(map(str, columns))}. "
-            "Name the columns as the features, or give an array: to_numpy()"
-        )
+    for feature in features:
+        if feature not in position:
+            raise ValueError(
+                f"{name} has no column {feature!r}; its columns are {', '.join(columns)}. "
+                "Name the columns as the features, or give an array: to_numpy()"
+            )
     check_unique(columns, name)
-    return frame.iloc[:, [position[feature] for feature in features]]
+    order = [position[feature] for feature in features]
+    return frame.iloc[:, order]
 
 
 def default_features(n: int) -> tuple[str, ...]:
@@ -109,20 +108,23 @@ def default_features(n: int) -> tuple[str, ...]:
 
 def check_unique(features: Sequence[str], name: str) -> None:
     """Raise a ValueError for a name of a feature that comes twice."""
-    if len(set(features)) < len(features):
-        repeated = next(feature for feature in features if list(features).count(feature) > 1)
-        raise ValueError(
-            f"{name} has several features named {repeated!r}; names must be unique: "
-            "adata.var_names_make_unique() makes those of genes so"
-        )
+    counts = Counter(features)
+    for feature, count in counts.items():
+        if count > 1:
+            raise ValueError(
+                f"{name} has several features named {feature!r}; names must be unique: "
+                "adata.var_names_make_unique() makes those of genes so"
+            )
 
 
 def _plain(values: Any, name: str) -> np.ndarray:
     """An array of any dtype."""
     if hasattr(values, "detach"):
         tensor = values.detach().cpu()
-        # NumPy has no bfloat16.
-        return (tensor.float() if tensor.dtype.itemsize < 4 else tensor).numpy()
+        if tensor.is_floating_point() and tensor.dtype.itemsize < 4:
+            # NumPy has no bfloat16.
+            tensor = tensor.float()
+        return tensor.numpy()
     if hasattr(values, "toarray"):
         values = values.toarray()
     if isinstance(values, np.ma.MaskedArray):
@@ -137,11 +139,24 @@ def _unmasked(values: np.ma.MaskedArray) -> np.ndarray:
     mask = np.ma.getmaskarray(values)
     if not mask.any():
         return values.data
-    # Whole numbers have no NaN of their own.
-    kind = np.result_type(values.dtype, np.float32) if values.dtype != object else object
-    plain = values.data.astype(kind)
+    dtype = values.dtype
+    if dtype.kind != "O":
+        # Whole numbers have no NaN of their own.
+        dtype = np.result_type(dtype, np.float32)
+    plain = values.data.astype(dtype)
     plain[mask] = np.nan
     return plain
+
+
+def _needs_double(array: np.ndarray) -> bool:
+    """Whether float32 would lose digits of the numbers."""
+    if array.dtype.kind == "f":
+        return array.dtype.itemsize >= 8
+    if array.size == 0:
+        return False
+    # Of floats: the smallest integer has no absolute value of its own kind.
+    largest = np.abs(array.astype(np.float64)).max()
+    return bool(largest > _EXACT_IN_SINGLE)
 
 
 def _from_objects(array: np.ndarray, name: str) -> np.ndarray:

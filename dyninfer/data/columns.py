@@ -55,9 +55,11 @@ def label_column(
     column = obs_column(adata, key, role).iloc[rows]
     missing = column.isna()
     if missing.any():
+        n_missing = int(missing.sum())
+        first = column.index[missing][0]
         raise ValueError(
-            f"{role} {key!r} is missing in {int(missing.sum())} of {len(column)} rows "
-            f"(first: {column.index[missing][0]!r}); drop them: adata[adata.obs[{key!r}].notna()]"
+            f"{role} {key!r} is missing in {n_missing} of {len(column)} rows (first: {first!r}); "
+            f"drop them: adata[adata.obs[{key!r}].notna()]"
         )
     return as_labels(column, role)
 
@@ -69,7 +71,8 @@ def number_column(
     column = obs_column(adata, key, role).iloc[rows]
     # Categories of numbers are numbers here.
     numbers = pd.to_numeric(column.astype(object), errors="coerce")
-    text = column[numbers.isna() & column.notna()]
+    is_text = numbers.isna() & column.notna()
+    text = column[is_text]
     if len(text):
         raise ValueError(f"{role} {key!r} must hold numbers, found {text.iloc[0]!r}")
     return numbers.to_numpy(dtype=np.float64)
@@ -82,14 +85,18 @@ def listed(names: Iterable[object], most: int = 8) -> str:
         return "none"
     if len(quoted) <= most:
         return ", ".join(quoted)
-    return f"{', '.join(quoted[:most])}, ... ({len(quoted)} in all)"
+    first = ", ".join(quoted[:most])
+    return f"{first}, ... ({len(quoted)} in all)"
 
 
 def _suggestion(adata: AnnData, role: str) -> str:
     every = f"columns of adata.obs: {listed(adata.obs.columns)}"
     if role != "time_key":
         return every
-    like_times = [column for column in adata.obs.columns if _looks_like_times(adata.obs[column])]
+    like_times = []
+    for column in adata.obs.columns:
+        if _looks_like_times(adata.obs[column]):
+            like_times.append(column)
     if not like_times:
         return f"no column looks like times; {every}"
     return f"columns that look like times: {listed(like_times)}"
@@ -102,4 +109,5 @@ def _looks_like_times(column: pd.Series) -> bool:
     except (ValueError, TypeError):
         return False
     # More than a hundred, or fewer than three cells each, are measurements rather than times.
-    return 2 <= distinct <= min(100, max(2, len(column) // 3))
+    most = min(100, max(2, len(column) // 3))
+    return 2 <= distinct <= most

@@ -30,15 +30,19 @@ def as_labels(values: Any, name: str) -> np.ndarray:
         values = np.asarray(values)
     missing = np.asarray(pd.isna(values))
     if missing.any():
+        n_missing = int(missing.sum())
+        first = int(missing.argmax())
         raise ValueError(
-            f"{name} is missing in {int(missing.sum())} of {len(values)} rows "
-            f"(first: row {int(missing.argmax())}); drop those rows, or name what they are"
+            f"{name} is missing in {n_missing} of {len(values)} rows (first: row {first}); "
+            "drop those rows, or name what they are"
         )
     if _is_amount(values.dtype):
-        return np.asarray(values, dtype=np.int64 if values.dtype.kind in "iu" else np.float64)
+        is_whole = values.dtype.kind in "iu"
+        return np.asarray(values, dtype=np.int64 if is_whole else np.float64)
     # Every entry alone: numpy would spell 1 and 2.5 of one list as 1.0 and 2.5.
-    text = [str(value) for value in np.asarray(values, dtype=object).flat]
-    return np.array(text, dtype=str).reshape(np.shape(values))
+    entries = np.asarray(values, dtype=object)
+    text = [str(entry) for entry in entries.flat]
+    return np.array(text, dtype=str).reshape(entries.shape)
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,11 @@ class ConditionCode:
         distinct = np.unique(as_labels(labels, "conditions"))
         if distinct.dtype.kind in "iuf":
             # A single number has no spread, and any unit does.
-            return cls(centre=float(distinct.mean()), spread=float(distinct.std()) or 1.0)
-        parts = {part for label in distinct for part in str(label).split("+")}
+            spread = float(distinct.std()) or 1.0
+            return cls(centre=float(distinct.mean()), spread=spread)
+        parts: set[str] = set()
+        for label in distinct:
+            parts.update(str(label).split("+"))
         return cls(parts=tuple(sorted(parts)))
 
     @property
@@ -92,14 +99,16 @@ class ConditionCode:
 
     def _of_parts(self, label: str) -> np.ndarray:
         parts = label.split("+")
-        unknown = [part for part in parts if part not in self.parts]
-        if unknown:
-            example = "+".join(self.parts[:2])
-            raise ValueError(
-                f"condition {unknown[0]!r} was not in the data; known are "
-                f"{', '.join(self.parts)}, and combinations such as '{example}'"
-            )
-        return np.array([float(part in parts) for part in self.parts])
+        for part in parts:
+            if part not in self.parts:
+                every = ", ".join(self.parts)
+                example = "+".join(self.parts[:2])
+                raise ValueError(
+                    f"condition {part!r} was not in the data; known are {every}, "
+                    f"and combinations such as '{example}'"
+                )
+        is_part = [part in parts for part in self.parts]
+        return np.array(is_part, dtype=np.float64)
 
 
 def _is_amount(dtype: Any) -> bool:

@@ -19,21 +19,31 @@ def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np
     ValueError
         If the shapes disagree or a covariance is not positive definite.
     """
-    mean0, cov0 = np.asarray(mean0, dtype=np.float64), np.asarray(cov0, dtype=np.float64)
-    mean1, cov1 = np.asarray(mean1, dtype=np.float64), np.asarray(cov1, dtype=np.float64)
+    mean0 = np.asarray(mean0, dtype=np.float64)
+    mean1 = np.asarray(mean1, dtype=np.float64)
+    cov0 = np.asarray(cov0, dtype=np.float64)
+    cov1 = np.asarray(cov1, dtype=np.float64)
     d = mean0.size
-    shapes = {"cov0": (cov0, (d, d)), "mean1": (mean1, (d,)), "cov1": (cov1, (d, d))}
-    for name, (value, shape) in shapes.items():
-        if value.shape != shape:
-            raise ValueError(
-                f"{name} has shape {value.shape} and mean0 has {d} features; it must be {shape}"
-            )
-    root0, root1 = _cholesky(cov0, "cov0"), _cholesky(cov1, "cov1")
-    # The squares of root1⁻¹ root0 sum to the trace, those of the last column to the distance of
-    # the means (Mahalanobis).
-    ratio = np.linalg.solve(root1, np.column_stack([root0, mean1 - mean0]))
-    log_volume = np.log(np.diagonal(root1) / np.diagonal(root0)).sum()
-    return float(((ratio**2).sum() - d) / 2 + log_volume)
+    _check_shape("cov0", cov0, (d, d))
+    _check_shape("mean1", mean1, (d,))
+    _check_shape("cov1", cov1, (d, d))
+    root0 = _cholesky(cov0, "cov0")
+    root1 = _cholesky(cov1, "cov1")
+    # |root1⁻¹ root0|² is the trace of cov1⁻¹ cov0, |root1⁻¹ (mean1 − mean0)|² the distance of the
+    # means (Mahalanobis): one triangular system for both.
+    columns = np.column_stack([root0, mean1 - mean0])
+    ratio = np.linalg.solve(root1, columns)
+    trace_and_distance = (ratio**2).sum()
+    volume_ratio = np.diagonal(root1) / np.diagonal(root0)
+    log_volume = np.log(volume_ratio).sum()
+    return float((trace_and_distance - d) / 2 + log_volume)
+
+
+def _check_shape(name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
+    if value.shape != shape:
+        raise ValueError(
+            f"{name} has shape {value.shape} and mean0 has {shape[0]} features; it must be {shape}"
+        )
 
 
 def _cholesky(cov: np.ndarray, name: str) -> np.ndarray:

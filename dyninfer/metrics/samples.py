@@ -54,11 +54,9 @@ def check_samples(
     """Both samples checked and capped, in float64 on the device of x."""
     a = check_sample(x, x_weights, "x")
     b = check_sample(y, y_weights, "y")
-    if a.points.shape[1] != b.points.shape[1]:
-        raise ValueError(
-            f"x has {a.points.shape[1]} features and y has {b.points.shape[1]}; "
-            "compare samples of the same space"
-        )
+    n_x, n_y = a.points.shape[1], b.points.shape[1]
+    if n_x != n_y:
+        raise ValueError(f"x has {n_x} features and y has {n_y}; compare samples of the same space")
     if max_samples is not None:
         check_count("max_samples", max_samples)
         # One stream for both, so that a sample against itself is drawn twice.
@@ -74,9 +72,11 @@ def check_samples(
 def in_own_unit(a: Sample, b: Sample) -> Pair:
     """Samples moved and scaled, so that no square overflows, and none is lost beside an offset."""
     outer = max(power_of_two(a.points), power_of_two(b.points))
-    x, y = a.points / outer, b.points / outer
+    x = a.points / outer
+    y = b.points / outer
     origin = b.weights @ y
-    x, y = x - origin, y - origin
+    x = x - origin
+    y = y - origin
     inner = max(power_of_two(x), power_of_two(y))
     unit = outer * inner
     if unit == 0 or math.isinf(unit):
@@ -124,9 +124,11 @@ def check_points(x: Array, name: str) -> Tensor:
         )
     invalid = ~torch.isfinite(points).all(1)
     if bool(invalid.any()):
+        n_invalid = int(invalid.sum())
+        first = int(invalid.int().argmax())
         raise ValueError(
-            f"{name} has values that are not finite in {int(invalid.sum())} of {len(points)} rows, "
-            f"first in row {int(invalid.int().argmax())}; drop those rows or impute them"
+            f"{name} has values that are not finite in {n_invalid} of {len(points)} rows, "
+            f"first in row {first}; drop those rows or impute them"
         )
     return points
 
@@ -162,8 +164,9 @@ def _as_tensor(values: Any, name: str) -> Tensor:
         values = torch.from_numpy(np.require(array, requirements=["C", "W"]))
     if values.is_complex():
         raise TypeError(f"{name} is complex; give real numbers")
+    values = values.detach()
     # MPS has no float64.
-    return values.detach().cpu() if values.device.type == "mps" else values.detach()
+    return values.cpu() if values.device.type == "mps" else values
 
 
 def _capped(sample: Sample, n: int, generator: Generator) -> Sample:
@@ -174,10 +177,13 @@ def _capped(sample: Sample, n: int, generator: Generator) -> Sample:
     order = torch.randperm(size, generator=generator)
     start = torch.rand((), generator=generator, dtype=torch.float64)
     cumulative = sample.weights.cpu()[order].cumsum(0)
-    level = (torch.arange(n, dtype=torch.float64) + start) / n * cumulative[-1]
-    ranks = torch.searchsorted(cumulative, level, right=True).clamp_(max=size - 1)
+    level = (torch.arange(n, dtype=torch.float64) + start) / n
+    ranks = torch.searchsorted(cumulative, level * cumulative[-1], right=True)
+    # Rounding may lift the last level beyond the sum.
+    ranks = ranks.clamp(max=size - 1)
     rows = order[ranks].to(sample.points.device)
-    return Sample(sample.points[rows], sample.weights.new_full((n,), 1 / n), True)
+    weights = sample.weights.new_full((n,), 1 / n)
+    return Sample(sample.points[rows], weights, True)
 
 
 def power_of_two(points: Tensor) -> float:
@@ -185,4 +191,5 @@ def power_of_two(points: Tensor) -> float:
     largest = float(points.abs().max())
     if largest == 0:
         return 1.0
-    return math.ldexp(1.0, math.frexp(largest)[1] - 1)
+    exponent = math.frexp(largest)[1]
+    return math.ldexp(1.0, exponent - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import NamedTuple
 
@@ -86,7 +87,8 @@ def wasserstein(
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     pair = in_own_unit(a, b)
     if a.points.shape[1] == 1:
-        cost = float(_line_costs(pair.x, pair.y, pair.x.points.T, pair.y.points.T, p))
+        u, v = pair.x.points.T, pair.y.points.T
+        cost = float(_line_costs(pair.x, pair.y, u, v, p))
     else:
         cost = _transport_cost(pair, p)
     return pair.unit * cost ** (1 / p)
@@ -132,28 +134,34 @@ def sliced_wasserstein(
     theta = torch.randn(shape, generator=generator, dtype=torch.float64)
     theta = (theta / theta.norm(dim=1, keepdim=True)).to(a.points.device)
     total = a.points.new_zeros(())
-    for part in theta.split(max(1, CHUNK // (len(a.points) + len(b.points)))):
-        total += _line_costs(a, b, part @ a.points.T, part @ b.points.T, p)
+    n_rows = max(1, CHUNK // (len(a.points) + len(b.points)))
+    for part in theta.split(n_rows):
+        u = part @ a.points.T
+        v = part @ b.points.T
+        total += _line_costs(a, b, u, v, p)
     return unit * float(total / n_projections) ** (1 / p)
 
 
 def _transport_cost(pair: Pair, p: int) -> float:
     """``min_π Σ π_ij |x_i − y_j|^p``, in the unit of the pair."""
-    n_pairs = len(pair.x.points) * len(pair.y.points)
+    n, m = len(pair.x.points), len(pair.y.points)
+    n_pairs = n * m
     if n_pairs > EMD_PAIRS:
+        gigabytes = EMD_BYTES * n_pairs / 1e9
         raise ValueError(
-            f"exact transport between {len(pair.x.points):,} and {len(pair.y.points):,} samples "
-            f"would take about {1e-9 * EMD_BYTES * n_pairs:.0f} GB; give max_samples (5,000, say), "
-            "or use sliced_wasserstein"
+            f"exact transport between {n:,} and {m:,} samples would take about "
+            f"{gigabytes:.0f} GB; give max_samples (5,000, say), or use sliced_wasserstein"
         )
     cost = distances(pair.x.points, pair.y.points).pow_(p).cpu().numpy()
     plan = _best_plan(cost, pair)
     value = float(plan.mass @ cost[plan.rows, plan.columns])
-    if value - plan.lower > GAP * value + np.finfo(np.float64).eps * cost.max():
+    rounding = np.finfo(np.float64).eps * cost.max()
+    if value - plan.lower > GAP * value + rounding:
+        most = pair.unit * value ** (1 / p)
+        least = pair.unit * max(plan.lower, 0) ** (1 / p)
         warnings.warn(
             "the transport problem was not solved, so the Wasserstein distance is not exact: "
-            f"it is at most {value ** (1 / p) * pair.unit:.6g}, and at least "
-            f"{max(plan.lower, 0) ** (1 / p) * pair.unit:.6g}; lower max_samples",
+            f"it is at most {most:.6g}, and at least {least:.6g}; lower max_samples",
             stacklevel=3,
         )
     return value
@@ -191,9 +199,11 @@ def _simplex(cost: np.ndarray, pair: Pair) -> Plan:
         plan, log = ot.emd(a, b, cost / unit, numItermax=EMD_ITERATIONS, log=True)
     rows, columns = np.nonzero(plan)
     mass = plan[rows, columns]
-    is_flow = mass > ROUNDING * np.minimum(a[rows], b[columns])
+    smaller_end = np.minimum(a[rows], b[columns])
+    is_flow = mass > ROUNDING * smaller_end
     total = a.sum()
-    lower = _dual_bound(cost, a / total, b / total, unit * log["u"], unit * log["v"])
+    potentials = (unit * log["u"], unit * log["v"])
+    lower = _dual_bound(cost, a / total, b / total, *potentials)
     return Plan(rows[is_flow], columns[is_flow], mass[is_flow] / total, lower)
 
 
@@ -201,8 +211,10 @@ def _whole_weights(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Weights of both sides with one sum; of uniform samples whole numbers, which never round."""
     n, m = len(pair.x.points), len(pair.y.points)
     if pair.x.uniform and pair.y.uniform:
-        common = np.gcd(n, m)
-        return np.full(n, float(m // common)), np.full(m, float(n // common))
+        common = math.gcd(n, m)
+        a = np.full(n, m / common)
+        b = np.full(m, n / common)
+        return a, b
     return pair.x.weights.cpu().numpy(), pair.y.weights.cpu().numpy()
 
 
@@ -210,10 +222,11 @@ def _dual_bound(
     cost: np.ndarray, a: np.ndarray, b: np.ndarray, u: np.ndarray, v: np.ndarray
 ) -> float:
     """Lower bound ``a·u + b·v`` on the cost, with v lowered until ``u_i + v_j ≤ c_ij``."""
-    allowed_v = np.full(len(v), np.inf)
-    for row, potential in zip(cost, u, strict=True):
-        np.minimum(allowed_v, row - potential, out=allowed_v)
-    return float(a @ u + b @ np.minimum(v, allowed_v))
+    feasible_v = v.copy()
+    # Row by row: the whole difference would be another matrix of the costs' size.
+    for costs, potential in zip(cost, u, strict=True):
+        np.minimum(feasible_v, costs - potential, out=feasible_v)
+    return float(a @ u + b @ feasible_v)
 
 
 def _line_costs(a: Sample, b: Sample, u: Tensor, v: Tensor, p: int) -> Tensor:
@@ -224,13 +237,17 @@ def _line_costs(a: Sample, b: Sample, u: Tensor, v: Tensor, p: int) -> Tensor:
     u, below_u = _quantiles(u, a)
     v, below_v = _quantiles(v, b)
     k = max(len(below_u), len(below_v))
-    below = torch.cat([below_u.expand(k, -1), below_v.expand(k, -1)], dim=1)
+    below_u = below_u.expand(k, -1)
+    below_v = below_v.expand(k, -1)
+    below = torch.cat([below_u, below_v], dim=1)
     order = _order(below)
     # Between neighbouring levels (k, n + m) both quantile functions are constant.
     level = below.gather(1, order)
     width = level.diff(dim=1, prepend=level.new_zeros(k, 1))
     from_u = order < below_u.shape[1]
-    gap = (_constant_pieces(u, from_u) - _constant_pieces(v, ~from_u)).abs()
+    pieces_u = _constant_pieces(u, from_u)
+    pieces_v = _constant_pieces(v, ~from_u)
+    gap = (pieces_u - pieces_v).abs()
     return (gap.pow(p) * width).sum()
 
 
@@ -253,7 +270,8 @@ def _constant_pieces(values: Tensor, own: Tensor) -> Tensor:
 
     ``own (1 or k, q)`` says which of the levels are theirs.
     """
-    rank = (own.cumsum(1) - own.long()).clamp_(max=values.shape[1] - 1)
+    rank = own.cumsum(1) - own.long()
+    rank = rank.clamp(max=values.shape[1] - 1)
     return values.gather(1, rank.expand(len(values), -1))
 
 
