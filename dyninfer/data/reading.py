@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ import pandas as pd
 from dyninfer.data.arrays import as_array, by_columns, column_names, default_features, dense_rows
 from dyninfer.data.columns import label_column, number_column, time_column
 from dyninfer.data.paths import Paths
+from dyninfer.data.provenance import Provenance
 from dyninfer.data.representation import check_finite, representation
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.snapshots.reading import position
@@ -26,22 +27,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 FEW_SAMPLES = 20  # below, what is learned at a time is mostly noise
-
-
-class Known(Protocol):
-    """What a fitted model knows about its data: a :class:`~dyninfer.data.provenance.Provenance`."""
-
-    @property
-    def source(self) -> Mapping[str, Any]:
-        """Keys by which an AnnData was read; empty for other data."""
-
-    @property
-    def features(self) -> Sequence[str]:
-        """Names of the features, in their order."""
-
-    @property
-    def times(self) -> Sequence[float]:
-        """Times of the data."""
 
 
 @dataclass(frozen=True)
@@ -150,91 +135,92 @@ def read_paths(
     return Paths.from_anndata(data, **keys)
 
 
-def reread_snapshots(data: Any, known: Known) -> Snapshots:
+def reread_snapshots(data: Any, provenance: Provenance) -> Snapshots:
     """Snapshots for a fitted model, read by the keys of the fit; with the features of the fit."""
     if isinstance(data, Snapshots):
         snapshots = data
     elif is_anndata(data):
-        snapshots = Snapshots.from_anndata(data, **source_of(known, "time_key", "Snapshots"))
+        snapshots = Snapshots.from_anndata(data, **source_of(provenance, "time_key", "Snapshots"))
     else:
         raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
-    check_features(snapshots.features, known)
+    check_features(snapshots.features, provenance)
     return snapshots
 
 
-def reread_paths(data: Any, known: Known) -> Paths:
+def reread_paths(data: Any, provenance: Provenance) -> Paths:
     """Paths for a fitted model, read by the keys of the fit; with the features of the fit."""
     if isinstance(data, Paths):
         paths = data
     elif is_anndata(data):
-        paths = Paths.from_anndata(data, **source_of(known, "path_key", "Paths"))
+        paths = Paths.from_anndata(data, **source_of(provenance, "path_key", "Paths"))
     else:
         raise TypeError(f"data must be an AnnData or Paths, not {type(data).__name__}")
-    check_features(paths.features, known)
+    check_features(paths.features, provenance)
     return paths
 
 
-def read_start(start: Any, time: float, known: Known) -> Start:
+def read_start(start: Any, time: float, provenance: Provenance) -> Start:
     """Cells to start from at ``time``: those of an AnnData or Snapshots, or the rows of an array.
 
     Columns of a DataFrame are matched by name with the features of the fit.
     """
     if is_anndata(start):
-        return _cells_at(start, time, known)
+        return _cells_at(start, time, provenance)
     if isinstance(start, Snapshots):
-        return _samples_at(reread_snapshots(start, known), time)
+        return _samples_at(reread_snapshots(start, provenance), time)
+    names = None
     if isinstance(start, pd.DataFrame):
-        columns = column_names(start)
-        frame = start if columns is None else by_columns(start, known.features, "start")
-        names = None if isinstance(start.index, pd.RangeIndex) else np.asarray(start.index)
-        start, names = as_array(frame, "start"), names
-    else:
-        names = None
+        names = _row_names(start)
+        if column_names(start) is not None:
+            start = by_columns(start, provenance.features, "start")
     if not hasattr(start, "detach"):
         start = as_array(start, "start")
     if start.ndim == 2:
-        check_features(default_features(start.shape[1]), known)
+        n_features = start.shape[1]
+        check_features(default_features(n_features), provenance)
     return Start(start, names)
 
 
-def read_features(adata: AnnData, known: Known) -> np.ndarray:
+def read_features(adata: AnnData, provenance: Provenance) -> np.ndarray:
     """Features of all cells ``(n, feature)``, finite, by the keys of the fit."""
-    array, features, rep = representation(adata, known.source.get("use_rep"))
-    check_features(features, known)
+    array, features, rep = representation(adata, provenance.source.get("use_rep"))
+    check_features(features, provenance)
     x = dense_rows(array, np.arange(adata.n_obs), rep)
     check_finite(x, rep, np.asarray(adata.obs_names))
     return x
 
 
-def source_of(known: Known, key: str, other: str) -> dict[str, Any]:
+def source_of(provenance: Provenance, key: str, other: str) -> dict[str, Any]:
     """Keys of the fit; a ValueError where it was not of an AnnData, and has none."""
-    if key not in known.source:
+    if key not in provenance.source:
         raise ValueError(
             f"the model was not fitted on an AnnData, so it has no keys to read one; give {other}"
         )
-    return dict(known.source)
+    return dict(provenance.source)
 
 
-def check_features(features: Sequence[str], known: Known) -> None:
+def check_features(features: Sequence[str], provenance: Provenance) -> None:
     """Raise a ValueError where features are not those of the fit, in their order.
 
     Features without names of their own are compared by their number.
     """
-    n, n_fitted = len(features), len(known.features)
+    n, n_fitted = len(features), len(provenance.features)
     if n != n_fitted:
         raise ValueError(
             f"the model was fitted on {n_fitted} features, these data have {n}; "
             "give the same representation"
         )
     unnamed = default_features(n)
-    if tuple(features) == unnamed or tuple(known.features) == unnamed:
+    if tuple(features) == unnamed or tuple(provenance.features) == unnamed:
         return
-    pairs = zip(features, known.features, strict=True)
+    pairs = zip(features, provenance.features, strict=True)
     differing = [f"{own!r} in place of {fitted!r}" for own, fitted in pairs if own != fitted]
     if differing:
+        # Three show what happened, such as another order.
+        examples = ", ".join(differing[:3])
         raise ValueError(
-            "these data have other features than the model was fitted on: "
-            f"{', '.join(differing[:3])}; give them in the same order"
+            f"these data have other features than the model was fitted on: {examples}; "
+            "give them in the same order"
         )
 
 
@@ -252,16 +238,17 @@ def warn_if_far(times: np.ndarray, dtype: np.dtype) -> None:
         )
 
 
-def _cells_at(adata: AnnData, time: float, known: Known) -> Start:
+def _cells_at(adata: AnnData, time: float, provenance: Provenance) -> Start:
     """Cells of an AnnData at one time; no other time need be there."""
-    source = source_of(known, "time_key", "Snapshots")
+    source = source_of(provenance, "time_key", "Snapshots")
     column = time_column(adata, source["time_key"])
     if len(column) == 0:
         raise ValueError("the AnnData has no cells to start from")
     array, features, rep = representation(adata, source.get("use_rep"))
-    check_features(features, known)
+    check_features(features, provenance)
     # Cells of a single time do not show how far apart times are: the fit knows.
-    clock = Clock.of(column, spacing=float(np.diff(np.unique(known.times)).min()))
+    gaps = np.diff(np.unique(provenance.times))
+    clock = Clock.of(column, spacing=float(gaps.min()))
     position(clock, time)
     rows = clock.rows(column, time)
     weights = conditions = None
@@ -275,12 +262,21 @@ def _cells_at(adata: AnnData, time: float, known: Known) -> Start:
 
 def _samples_at(snapshots: Snapshots, time: float) -> Start:
     k = snapshots.index(time)
-    return Start(
-        snapshots.samples[k],
-        None if snapshots.names is None else snapshots.names[k],
-        None if snapshots.weights is None else snapshots.weights_at(time),
-        None if snapshots.conditions is None else snapshots.conditions[k],
-    )
+    columns = {}
+    for name in ("names", "conditions"):
+        values = getattr(snapshots, name)
+        if values is not None:
+            columns[name] = values[k]
+    if snapshots.weights is not None:
+        columns["weights"] = snapshots.weights_at(time)
+    return Start(snapshots.samples[k], **columns)
+
+
+def _row_names(frame: pd.DataFrame) -> np.ndarray | None:
+    """Names of the rows; None where they are only numbered."""
+    if isinstance(frame.index, pd.RangeIndex):
+        return None
+    return np.asarray(frame.index)
 
 
 def _normalised(weights: np.ndarray, time: float) -> np.ndarray:

@@ -36,18 +36,22 @@ def to_anndata(traj: Trajectories) -> AnnData:
     time = np.tile(np.arange(n_times), n_paths)
     founder = array(traj.founders()).ravel()
     obs = pd.DataFrame({"path": path, "time": array(traj.times)[time]})
-    obs["origin"] = pd.Categorical(traj.origin[founder].astype(str).astype(object))
+    origin = traj.origin.astype(str).astype(object)
+    obs["origin"] = pd.Categorical(origin[founder])
     obs["status"] = array(traj.status)[path]
     if traj.log_weights is not None:
         obs["log_weight"] = array(traj.log_weights).ravel()
         obs["weight"] = array(traj.weights).ravel()
     if traj.parents is not None:
         obs["parent"] = array(traj.parents).ravel()
-    obs.index = pd.Index([f"{i}-{k}" for i, k in zip(path, time, strict=True)])
-    # A copy: functions that change adata.X in place must not change the trajectories.
-    states = np.array(array(traj.states).reshape(n_paths * n_times, -1))
-    adata = AnnData(X=states, obs=obs, var=pd.DataFrame(index=list(traj.features)))
-    adata.uns[keys.TRAJECTORIES] = {"times": array(traj.times).copy(), **_plain_fields(traj)}
+    row_names = [f"{i}-{k}" for i, k in zip(path, time, strict=True)]
+    obs.index = pd.Index(row_names)
+    states = array(traj.states).reshape(n_paths * n_times, -1)
+    var = pd.DataFrame(index=list(traj.features))
+    # Copies: functions that change an AnnData in place must not change the trajectories.
+    adata = AnnData(X=states.copy(), obs=obs, var=var)
+    times = {"times": array(traj.times).copy()}
+    adata.uns[keys.TRAJECTORIES] = times | _plain_fields(traj)
     return adata
 
 
@@ -64,10 +68,14 @@ def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
     shape = (n_paths, len(times))
     # The first row of each path stands for it.
     first_rows = order[:: len(times)]
-    X = adata.to_memory().X if adata.isbacked else adata.X
-    states = torch.from_numpy(as_array(X[order], "adata.X").reshape(*shape, -1))
+    if adata.isbacked:
+        # Rows of a file are read in ascending order only.
+        adata = adata.to_memory()
+    values = as_array(adata.X[order], "adata.X").reshape(*shape, -1)
+    if values.dtype.kind != "f":
+        values = values[..., 0]
     fields = {
-        "states": states if states.is_floating_point() else states[..., 0],
+        "states": torch.from_numpy(values),
         "times": torch.from_numpy(times),
         "origin": columns["origin"][first_rows],
         "status": torch.from_numpy(columns["status"][first_rows]),
@@ -100,7 +108,8 @@ def to_xarray(traj: Trajectories) -> Dataset:
         "feature": np.array(traj.features, dtype=object),
         "origin": ("path", traj.origin.astype(str).astype(object)),
     }
-    return xr.Dataset(variables, coords, attrs={keys.TRAJECTORIES: json.dumps(_plain_fields(traj))})
+    plain = json.dumps(_plain_fields(traj))
+    return xr.Dataset(variables, coords, attrs={keys.TRAJECTORIES: plain})
 
 
 def fields_from_xarray(data: Dataset) -> dict[str, Any]:
@@ -110,11 +119,11 @@ def fields_from_xarray(data: Dataset) -> dict[str, Any]:
         "origin": data["origin"].values,
         "features": tuple(str(name) for name in np.atleast_1d(data["feature"].values)),
     }
-    places = {"times": "time"} | {
-        name: name for name in ("states", "log_weights", "status", "parents")
-    }
-    for name, place in places.items():
-        fields[name] = torch.from_numpy(np.array(data[place].values)) if place in data else None
+    fields["times"] = torch.from_numpy(np.array(data["time"].values))
+    for name in ("states", "log_weights", "status", "parents"):
+        if name in data:
+            # A copy: what xarray holds may be read-only.
+            fields[name] = torch.from_numpy(np.array(data[name].values))
     return _restored(fields, plain)
 
 
@@ -127,17 +136,18 @@ def to_snapshots(traj: Trajectories) -> Snapshots:
     alive = (traj.status == 0).cpu().numpy()
     states = array(traj.states)[alive]
     founders = traj.founders().cpu().numpy()[alive]
-    masses = weights = None
+    origin = traj.origin.astype(str)
+    fields = {}
     if traj.log_weights is not None:
-        masses = array(traj.mass)
-        weights = tuple(array(traj.weights)[alive].T)
+        weights = array(traj.weights)[alive]
+        fields["weights"] = tuple(weights.T)
+        fields["masses"] = array(traj.mass)
     return Snapshots(
         times=array(traj.times),
         samples=tuple(states.swapaxes(0, 1)),
-        masses=masses,
-        weights=weights,
         features=traj.features,
-        names=tuple(traj.origin.astype(str)[founders].T),
+        names=tuple(origin[founders].T),
+        **fields,
     )
 
 
@@ -168,7 +178,9 @@ def load_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
-        return _read_anndata(path) if suffix == ".h5ad" else _read_dataset(path)
+        if suffix == ".h5ad":
+            return _read_anndata(path)
+        return _read_dataset(path)
     except MissingKey:
         raise
     except (OSError, KeyError) as error:
@@ -255,21 +267,21 @@ def _own(holder: Any, kind: str, where: str) -> Any:
 def _grid_order(path: np.ndarray, time: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, int]:
     """Order of the rows by path, then by the order of ``times``; and the number of paths."""
     paths = np.unique(path)
+    n_paths, n_times = len(paths), len(times)
     ascending = np.argsort(times)
-    rank = np.searchsorted(times, time, sorter=ascending).clip(max=len(times) - 1)
+    rank = np.searchsorted(times, time, sorter=ascending)
+    rank = np.minimum(rank, n_times - 1)
     order = np.lexsort([ascending[rank], path])
-    is_grid = (
-        len(path) == len(paths) * len(times)
-        and (path[order] == np.repeat(paths, len(times))).all()
-        and (time[order] == np.tile(times, len(paths))).all()
-    )
+    grid_path = np.repeat(paths, n_times)
+    grid_time = np.tile(times, n_paths)
+    is_grid = np.array_equal(path[order], grid_path) and np.array_equal(time[order], grid_time)
     if not is_grid:
         raise ValueError(
-            f"the AnnData has {len(path)} rows for {len(paths)} paths and {len(times)} times; "
-            "every path needs one row at every time: select whole paths or whole times, and do "
-            "not concatenate trajectories"
+            f"the AnnData has {len(path)} rows for {n_paths} paths and {n_times} times; every path "
+            "needs one row at every time: select whole paths or whole times, and do not "
+            "concatenate trajectories"
         )
-    return order, len(paths)
+    return order, n_paths
 
 
 def _suffix(path: Path) -> str:

@@ -186,8 +186,10 @@ def _rates(
         raise ValueError(
             "bandwidth and gamma are both given; gamma is 1 / (2 bandwidth²), so give one of them"
         )
-    if gamma is None:
-        h = median_distance(reference.points, seed=seed) if bandwidth is None else bandwidth
+    if bandwidth is None and gamma is None:
+        bandwidth = median_distance(reference.points, seed=seed)
+    if bandwidth is not None:
+        h = bandwidth
         if not 0 < h < math.inf:
             raise ValueError(f"bandwidth is {h}; it must be positive and finite")
         return [math.sqrt(0.5) / h]

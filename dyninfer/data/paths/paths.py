@@ -302,17 +302,17 @@ class Paths:
 
     def _numbers(self, paths: Any) -> np.ndarray:
         """Numbers of the paths that a slice, mask, or list of numbers or names selects."""
-        chosen = paths
+        selection = paths
         if not isinstance(paths, slice):
-            chosen = np.atleast_1d(_array(paths))
-            if chosen.dtype.kind in "UO":
-                chosen = self._numbers_of_names(chosen)
-            elif len(chosen) == 0:
+            selection = np.atleast_1d(_array(paths))
+            if selection.dtype.kind in "UO":
+                selection = self._numbers_of_names(selection)
+            elif len(selection) == 0:
                 # An empty list is an array of floats, which select nothing.
-                chosen = chosen.astype(int)
+                selection = selection.astype(int)
         n = len(self)
         try:
-            return np.arange(n)[chosen]
+            return np.arange(n)[selection]
         except IndexError as error:
             raise IndexError(f"cannot select paths of {n} by {paths!r}: {error}") from None
 

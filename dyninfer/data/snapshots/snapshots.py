@@ -83,7 +83,8 @@ class Snapshots:
             self._set(name, values)
         self._set("times", times[order])
         self._set("features", features)
-        self._set("masses", None if masses is None else masses[order])
+        if masses is not None:
+            self._set("masses", masses[order])
 
     @classmethod
     def from_anndata(
@@ -178,9 +179,9 @@ class Snapshots:
         first = []
         second = []
         for k in range(self.n_times):
-            rest, chosen = self._split_rows(k, fraction, least, rng)
+            rest, part = self._split_rows(k, fraction, least, rng)
             first.append((k, rest))
-            second.append((k, chosen))
+            second.append((k, part))
         return self._take(first), self._take(second)
 
     def _split_rows(
@@ -191,8 +192,8 @@ class Snapshots:
         if self.weights is not None:
             counts = self.weights[k] > 0
         n = int(counts.sum())
-        n_chosen = min(max(round(n * fraction), least), n - least)
-        if n_chosen < 1:
+        n_part = min(max(round(n * fraction), least), n - least)
+        if n_part < 1:
             of_weight = "" if counts.all() else " of positive weight"
             raise ValueError(
                 f"time {self.times[k]:g} has {n} samples{of_weight}, too few to split; "
@@ -200,8 +201,8 @@ class Snapshots:
             )
         order = rng.permutation(np.flatnonzero(counts))
         weightless = np.flatnonzero(~counts)
-        rest = np.concatenate([order[n_chosen:], weightless])
-        return np.sort(rest), np.sort(order[:n_chosen])
+        rest = np.concatenate([order[n_part:], weightless])
+        return np.sort(rest), np.sort(order[:n_part])
 
     def subsample(self, n: int, seed: int = 0) -> Snapshots:
         """At most ``n`` samples per time, drawn without replacement."""
@@ -248,10 +249,10 @@ class Snapshots:
             values = getattr(self, name)
             if values is not None:
                 columns[name] = tuple(values[k][rows] for k, rows in picks)
-        chosen = [k for k, _ in picks]
+        numbers = [k for k, _ in picks]
         if self.masses is not None:
-            columns["masses"] = self.masses[chosen]
-        return replace(self, times=self.times[chosen], **columns)
+            columns["masses"] = self.masses[numbers]
+        return replace(self, times=self.times[numbers], **columns)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -81,13 +81,13 @@ def resampled(traj: Trajectories, n_paths: int, time: float, seed: int) -> Traje
     if not np.isfinite(weights).all():
         raise ValueError(f"no path has any mass left at time {time:g}, nothing can be drawn")
     rows = systematic(weights, n_paths, seed)
-    chosen = traj[rows]
-    if chosen.log_weights is None:
-        return chosen
+    selection = traj[rows]
+    if selection.log_weights is None:
+        return selection
     log_mass = torch.logsumexp(log_weights, dim=0) - population.log_n_alive(traj)
     # Equal weights at this time, and the mass of the population at every time.
     at_time = log_weights[rows][:, None]
-    return replace(chosen, log_weights=chosen.log_weights - at_time + log_mass)
+    return replace(selection, log_weights=selection.log_weights - at_time + log_mass)
 
 
 def systematic(weights: np.ndarray, n: int, seed: int) -> np.ndarray:

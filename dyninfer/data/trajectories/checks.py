@@ -92,7 +92,7 @@ def check_features(features: Sequence[str] | str | None, states: Tensor) -> tupl
     """One unique name for each feature; by default ``x0, x1, ...``, or ``state``."""
     n_features = states.shape[2] if states.ndim == 3 else 1
     if features is None:
-        return ("state",) if states.ndim == 2 else default_features(n_features)
+        return default_features(n_features) if states.ndim == 3 else ("state",)
     if isinstance(features, str):
         features = (features,)
     features = tuple(str(name) for name in features)
@@ -120,14 +120,14 @@ def plain(attrs: dict[str, Any]) -> dict[str, Any]:
 def indices(index: Index, size: int, what: str) -> slice | np.ndarray:
     """Index as a forward slice (a view) or an array of numbers."""
     if isinstance(index, slice) and (index.step is None or index.step > 0):
-        chosen: slice | np.ndarray = index
+        selection: slice | np.ndarray = index
         n_chosen = len(range(size)[index])
     else:
-        chosen = _numbers(index, size, what)
-        n_chosen = len(chosen)
+        selection = _numbers(index, size, what)
+        n_chosen = len(selection)
     if n_chosen == 0:
         raise IndexError(f"the selection leaves no {what} of {size}")
-    return chosen
+    return selection
 
 
 def _numbers(index: Index, size: int, what: str) -> np.ndarray:

@@ -116,7 +116,9 @@ class Trajectories:
     @property
     def n_features(self) -> int:
         """Number of features; 1 for integer states."""
-        return self.states.shape[2] if self.states.ndim == 3 else 1
+        if self.discrete:
+            return 1
+        return self.states.shape[2]
 
     @property
     def discrete(self) -> bool:
