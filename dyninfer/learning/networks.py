@@ -111,9 +111,9 @@ class PotentialNetwork(nn.Module):
             h, jac, second = _activate_second_order(h, jac, second, self.activation)
             # One product for value, first and second derivatives.
             stack = torch.cat([h[:, None], jac, second[:, None]], 1)
-            stack = stack @ layer.weight.T
-            h = stack[:, 0] + layer.bias
-            jac, second = stack[:, 1:-1], stack[:, -1]
+            product = stack @ layer.weight.T
+            h = product[:, 0] + layer.bias
+            jac, second = product[:, 1:-1], product[:, -1]
         _, _, second = _activate_second_order(h, jac, second, self.activation)
         return second @ self.output.weight[0]
 

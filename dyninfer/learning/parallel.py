@@ -27,6 +27,7 @@ def pick_device(device: str = "auto") -> torch.device:
     if device == "auto":
         device = "cuda" if n_gpus else "cpu"
     if device == "cuda":
+        # Each process of a group takes a GPU of its own.
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         device = f"cuda:{local_rank % max(n_gpus, 1)}"
     try:
@@ -51,9 +52,11 @@ def sum_over_processes(tensors: list[Tensor]) -> None:
     """Add tensors up over all processes in place, as one flat all-reduce."""
     if world() == 1:
         return
+    # One message for all: many small ones would mostly wait.
     flat = torch.cat([t.reshape(-1) for t in tensors])
     dist.all_reduce(flat)
-    for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+    sizes = [t.numel() for t in tensors]
+    for t, part in zip(tensors, flat.split(sizes), strict=True):
         t.copy_(part.view_as(t))
 
 
@@ -78,17 +81,23 @@ def join_processes(device: torch.device) -> None:
     announced = int(os.environ.get("WORLD_SIZE", "1"))
     if announced == 1 or not dist.is_available() or dist.is_initialized():
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Each moves tensors of one kind of device only.
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend)
 
 
 def rank() -> int:
     """Number of this process among those of the group; 0 without a group."""
-    return dist.get_rank() if _in_group() else 0
+    if _in_group():
+        return dist.get_rank()
+    return 0
 
 
 def world() -> int:
     """Number of processes in the group; 1 without a group."""
-    return dist.get_world_size() if _in_group() else 1
+    if _in_group():
+        return dist.get_world_size()
+    return 1
 
 
 def _in_group() -> bool:
@@ -115,7 +124,9 @@ def _every(batch: Any, first: int, stride: int) -> Any:
     """Every so many rows of a batch, and of the batches in it."""
     if isinstance(batch, tuple):
         return type(batch)(*(_every(part, first, stride) for part in batch))
-    return None if batch is None else batch[first::stride]
+    if batch is None:
+        return None
+    return batch[first::stride]
 
 
 @contextmanager

@@ -53,7 +53,10 @@ class Scaling(nn.Module):
         super().__init__()
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64))
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float64))
-        self.start, self.duration, self.unit = float(start), float(duration), float(unit)
+        # Numbers, so that no arithmetic with them waits for a device.
+        self.start = float(start)
+        self.duration = float(duration)
+        self.unit = float(unit)
         # Asked once and kept: on a GPU the question waits for the device.
         self.common_scale = bool((self.scale == self.unit).all())
 
@@ -71,20 +74,16 @@ class Scaling(nn.Module):
             One common scale (distances keep their proportions), one per feature (distances in
             standard deviations), or none (states are left as they are; time is still scaled).
         """
-        n_features = samples[0].shape[1]
-        mean = np.mean([s.mean(0, dtype=np.float64) for s in samples], axis=0)
-        variance = np.mean([((s - mean) ** 2).mean(0, dtype=np.float64) for s in samples], axis=0)
-        # A constant feature varies by its rounding only.
-        rounding = 8 * np.finfo(samples[0].dtype).eps
-        variance[variance <= (rounding * mean) ** 2] = 0.0
+        mean, variance = _mean_and_variance(samples)
+        shift, unit = mean, 1.0
         if mode == "global":
+            # Of features that are all constant, the unit is one of theirs.
             unit = float(np.sqrt(variance.mean())) or 1.0
-            shift, scale = mean, np.full(n_features, unit)
+            scale = np.full_like(mean, unit)
         elif mode == "feature":
-            unit, shift = 1.0, mean
             scale = np.where(variance > 0, np.sqrt(variance), 1.0)
         elif mode is None:
-            unit, shift, scale = 1.0, np.zeros(n_features), np.ones(n_features)
+            shift, scale = np.zeros_like(mean), np.ones_like(mean)
         else:
             raise ValueError(f"scale must be 'global', 'feature' or None, not {mode!r}")
         start, end = float(np.min(times)), float(np.max(times))
@@ -110,9 +109,11 @@ class Scaling(nn.Module):
     def states(self, x: Array) -> Array:
         """``(x − shift) / scale`` of states ``(..., feature)``, in the dtype of ``x``."""
         if isinstance(x, Tensor):
-            return (x - self.shift.to(x)) / self.scale.to(x)
-        shift, scale = self.shift.numpy(force=True), self.scale.numpy(force=True)
-        return ((x - shift) / scale).astype(x.dtype)
+            centred = x - self.shift.to(x)
+            return centred / self.scale.to(x)
+        centred = x - self.shift.numpy(force=True)
+        scaled = centred / self.scale.numpy(force=True)
+        return scaled.astype(x.dtype)
 
     def times(self, t: Any) -> Any:
         """``(t − start) / duration``, in [0, 1] over the fitted range; of numbers, in float64."""
@@ -126,7 +127,8 @@ class Scaling(nn.Module):
 
     def velocities(self, v: Tensor) -> Tensor:
         """Velocities ``(..., feature)`` per scaled time."""
-        return v * (self.duration / self.scale).to(v)
+        factor = self.duration / self.scale
+        return v * factor.to(v)
 
     def rates(self, rate: Any) -> Any:
         """Growth rates, divergences and other rates, per scaled time; a number or a tensor."""
@@ -148,7 +150,8 @@ class Scaling(nn.Module):
 
     def user_states(self, z: Tensor) -> Tensor:
         """``shift + scale z`` of scaled states ``(..., feature)``."""
-        return self.shift.to(z) + self.scale.to(z) * z
+        displacement = self.scale.to(z) * z
+        return self.shift.to(z) + displacement
 
     def user_times(self, tau: Any) -> Any:
         """``start + duration τ`` of a number, an array or a tensor."""
@@ -160,17 +163,18 @@ class Scaling(nn.Module):
 
     def user_velocities(self, v: Tensor) -> Tensor:
         """Velocities ``(..., feature)``, in state units per time unit."""
-        return v * (self.scale / self.duration).to(v)
+        factor = self.scale / self.duration
+        return v * factor.to(v)
 
     def user_amplitudes(self, amplitude: Tensor) -> Tensor:
         """Noise amplitudes: ``(feature,)``, ``(n, feature)`` or a scalar.
 
         A scalar stays one where all features have one scale, and becomes ``(feature,)`` elsewhere.
         """
-        scale = self.scale / math.sqrt(self.duration)
+        factor = self.scale / math.sqrt(self.duration)
         if amplitude.ndim == 0 and self.common_scale:
-            scale = scale[0]
-        return amplitude * scale.to(amplitude)
+            factor = factor[0]
+        return amplitude * factor.to(amplitude)
 
     def user_rates(self, rate: Any) -> Any:
         """Growth rates, divergences and other rates, per time unit; a number or a tensor."""
@@ -186,20 +190,36 @@ class Scaling(nn.Module):
 
     def user_log_densities(self, log_density: Tensor) -> Tensor:
         """Log-densities ``(...)`` per volume of the user's units."""
-        return log_density - self.scale.log().sum().to(log_density)
+        log_volume = self.scale.log().sum()
+        return log_density - log_volume.to(log_density)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # A module that goes to single precision takes its weights there, not its units: a shift
         # of 1e6 that is rounded moves every state.
         def keep_precision(value: Tensor) -> Tensor:
             new = fn(value)
-            return new if new.dtype == value.dtype else value.to(new.device)
+            if new.dtype != value.dtype:
+                new = value.to(new.device)
+            return new
 
         return super()._apply(keep_precision, recurse)
 
     def extra_repr(self) -> str:
         """Numbers for the representation."""
-        return (
-            f"n_features={self.n_features}, start={self.start:g}, duration={self.duration:g}, "
-            f"unit={self.unit:g}"
-        )
+        times = f"start={self.start:g}, duration={self.duration:g}"
+        return f"n_features={self.n_features}, {times}, unit={self.unit:g}"
+
+
+def _mean_and_variance(samples: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Of the pooled samples ``(feature,)``, each time counting equally, in double precision."""
+    means = [x.mean(0, dtype=np.float64) for x in samples]
+    mean = np.mean(means, axis=0)
+    variances = []
+    for x in samples:
+        squares = (x - mean) ** 2
+        variances.append(squares.mean(0, dtype=np.float64))
+    variance = np.mean(variances, axis=0)
+    # A constant feature varies by its rounding only.
+    rounding = 8 * np.finfo(samples[0].dtype).eps * mean
+    variance[variance <= rounding**2] = 0.0
+    return mean, variance

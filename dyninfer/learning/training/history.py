@@ -28,15 +28,20 @@ class History:
     def add(self, terms: dict[str, Tensor]) -> None:
         """Add the scalars of one step."""
         for name, value in terms.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            if name in self.sums:
+                value = value + self.sums[name]
+            self.sums[name] = value
         self.count += 1
 
     def close_row(self, step: int, **others: float) -> dict[str, float]:
         """Append a row with the means since the last one, over all processes; return the means."""
+        # The one wait for the device: all terms come over together.
         totals = torch.stack([total.double() for total in self.sums.values()])
         mean_over_processes([totals])
-        means = dict(zip(self.sums, (totals / self.count).tolist(), strict=True))
-        self.rows.append({"step": step, **means, **others})
+        values = (totals / self.count).tolist()
+        means = dict(zip(self.sums, values, strict=True))
+        row = {"step": step} | means | others
+        self.rows.append(row)
         self.sums, self.count = {}, 0
         return means
 
@@ -56,7 +61,8 @@ class History:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
-        self.rows, self.sums, self.count = state["rows"], state["sums"], state["count"]
+        self.rows = state["rows"]
+        self.sums, self.count = state["sums"], state["count"]
 
 
 @contextmanager

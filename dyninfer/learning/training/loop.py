@@ -162,8 +162,10 @@ class TrainingRun:
         autocast = settings.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=autocast):
             terms = loss_terms(self.process, batch)
-        (terms["loss"].mean() * portion).backward()
+        loss = terms["loss"].mean() * portion
+        loss.backward()
         norm = self.optimizer.step()
+        # After the step, so that an inner game answers to the weights it led to.
         self.objective.observe(batch, terms)
         means = {name: value.detach().mean() * portion for name, value in terms.items()}
         return means | {"gradient_norm": norm}
@@ -216,22 +218,27 @@ class TrainingRun:
         """Append a row to the history; False where the loss is no longer finite."""
         rate = self.settings.learning_rate_at(self.step - 1)
         row = self.history.close_row(self.step, learning_rate=rate, seconds=self.seconds)
-        shown = {"loss": f"{row['loss']:.4g}"}
+        labels = {"loss": f"{row['loss']:.4g}"}
         if math.isfinite(self.best_value):
-            shown["val"] = f"{self.best_value:.4g}"
-        bar.set_postfix(shown, refresh=False)
+            labels["val"] = f"{self.best_value:.4g}"
+        bar.set_postfix(labels, refresh=False)
         if math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"]):
             return True
-        not_finite = [name for name, value in row.items() if not math.isfinite(value)]
-        warnings.warn(
-            f"training diverged before step {self.step} ({', '.join(not_finite)} not finite); "
-            "the best weights so far are kept. Lower training.learning_rate "
-            f"(now {self.settings.learning_rate:g}) or training.gradient_clip "
-            f"(now {self.settings.gradient_clip})",
-            RuntimeWarning,
-            stacklevel=5,
-        )
+        self._warn_of_divergence(row)
         return False
+
+    def _warn_of_divergence(self, row: dict[str, float]) -> None:
+        names = [name for name, value in row.items() if not math.isfinite(value)]
+        settings = self.settings
+        warnings.warn(
+            f"training diverged before step {self.step} ({', '.join(names)} not finite); "
+            "the best weights so far are kept. Lower training.learning_rate "
+            f"(now {settings.learning_rate:g}) or training.gradient_clip "
+            f"(now {settings.gradient_clip})",
+            RuntimeWarning,
+            # Of the call of `train`.
+            stacklevel=6,
+        )
 
     def _validate(self) -> None:
         """Validate the averaged weights and keep them if they are the best so far."""

@@ -57,9 +57,12 @@ class AveragedOptimizer:
         ema_decay: float = 0.999,
     ):
         self.optimizer, self.schedule = optimizer, schedule
-        self.max_norm = math.inf if gradient_clip is None else gradient_clip
+        # The norm is measured either way.
+        self.max_norm = gradient_clip or math.inf
         self.ema_decay = ema_decay
-        self.parameters: list[Tensor] = [p for g in optimizer.param_groups for p in g["params"]]
+        self.parameters: list[Tensor] = []
+        for group in optimizer.param_groups:
+            self.parameters += group["params"]
         self.average = copies(self.parameters)
         self.peaks = [group["lr"] for group in optimizer.param_groups]
         self.n_steps, self.slowdown = 0, 1.0
@@ -73,12 +76,15 @@ class AveragedOptimizer:
         Tensor
             Global norm of the gradient before it was clipped, a scalar on the device.
         """
-        mean_over_processes([p.grad for p in self.parameters if p.grad is not None])
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        mean_over_processes(gradients)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
         self.optimizer.step()
         self.scheduler.step()
-        decay = min(self.ema_decay, (1 + self.n_steps) / (10 + self.n_steps))
-        get_ema_multi_avg_fn(decay)(self.average, self.parameters, self.n_steps)
+        # An early average would be mostly of the weights that the run began with.
+        ramp = (1 + self.n_steps) / (10 + self.n_steps)
+        update = get_ema_multi_avg_fn(min(self.ema_decay, ramp))
+        update(self.average, self.parameters, self.n_steps)
         self.n_steps += 1
         return norm
 
@@ -129,10 +135,12 @@ class AveragedOptimizer:
         self.average = state["average"]
         self.n_steps, self.slowdown = state["n_steps"], state["slowdown"]
         self.optimizer.load_state_dict(state["optimizer"])
-        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+        groups = self.optimizer.param_groups
+        for group, peak in zip(groups, self.peaks, strict=True):
             group["initial_lr"] = peak
         # Its first act is a step, which leads to the learning rate of `n_steps`.
-        self.scheduler = LambdaLR(self.optimizer, self._multiple, last_epoch=self.n_steps - 1)
+        before = self.n_steps - 1
+        self.scheduler = LambdaLR(self.optimizer, self._multiple, last_epoch=before)
 
     def _multiple(self, step: int) -> float:
         return self.slowdown * self.schedule(step)

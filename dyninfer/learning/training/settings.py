@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -98,14 +98,17 @@ class Training(Settings):
             )
         if self.threads is not None:
             self._require("threads", self.threads >= 1, "be at least 1, or None")
-        known = ("float32", "float64", "bfloat16")
-        self._require("precision", self.precision in known, "be float32, float64 or bfloat16")
+        is_precision = self.precision in get_args(Precision)
+        self._require("precision", is_precision, "be float32, float64 or bfloat16")
         return self
 
     @property
     def dtype(self) -> torch.dtype:
         """Number format of weights and data."""
-        return torch.float64 if self.precision == "float64" else torch.float32
+        if self.precision == "float64":
+            return torch.float64
+        # Weights stay in single precision under bfloat16 too: small updates would be lost.
+        return torch.float32
 
     def schedule(self, step: int) -> float:
         """Learning rate at a step as a fraction of the peak."""
@@ -138,5 +141,8 @@ def warmup_then_cosine(step: int, total: int, *, warmup: int = 0, final: float =
     """
     if step < warmup:
         return (step + 1) / warmup
-    progress = min((step - warmup) / max(total - warmup, 1), 1.0)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+    # A run that is all warm-up has no cosine, and nothing to divide by.
+    length = max(total - warmup, 1)
+    progress = min((step - warmup) / length, 1.0)
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    return final + (1 - final) * cosine
