@@ -11,7 +11,7 @@ from torch import Tensor
 from dyninfer.jumps.alias import alias_tables
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.chain import off_diagonal
-from dyninfer.jumps.starting import Start, draw_states
+from dyninfer.jumps.starting import Start
 from dyninfer.learning.random import stream
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
@@ -41,13 +41,12 @@ class Gillespie(Solver):
                 "leave it out, or use Skeleton()"
             )
         first, last = float(times[0]), float(times[-1])
+        generator = stream(seed, "events", device=process.generator.device)
         if first == last:
             # No time passes in which anything could jump.
-            generator = stream(seed, "events", device=process.generator.device)
-            return _first_states(process, start, generator).reshape(
-                *process.batch_shape, start.n_paths, 1
-            )
-        return _draw_events(process, start, first, last, seed).at(times)
+            states = _first_states(process, start, generator)
+            return states.reshape(*process.batch_shape, start.n_paths, 1)
+        return _draw_events(process, start, first, last, generator).at(times)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +123,14 @@ def simulate_events(
             f"stop must be a finite time after start_time = {start_time:g}, found {stop:g}"
         )
     with torch.no_grad():
-        first = Start.of(process, start, start_time)
-        return _draw_events(process, first, start_time, float(stop), seed)
+        beginning = Start.of(process, start, start_time)
+        generator = stream(seed, "events", device=process.generator.device)
+        return _draw_events(process, beginning, start_time, float(stop), generator)
 
 
 def _draw_events(
-    process: MarkovJump, start: Start, begin: float, end: float, seed: int
+    process: MarkovJump, start: Start, begin: float, end: float, generator: torch.Generator
 ) -> JumpEvents:
-    generator = stream(seed, "events", device=process.generator.device)
     states = _first_states(process, start, generator)
     times = [torch.full_like(states, begin, dtype=torch.float64)]
     visited = [states]
@@ -139,13 +138,14 @@ def _draw_events(
     ends = [begin, *inner_breaks, end]
     for low, high in zip(ends[:-1], ends[1:], strict=True):
         q = process.at(low).generator.reshape(-1, process.n_states, process.n_states)
-        moments, targets = _jumps(q, visited[-1], low, high, generator)
+        moments, targets = _Period(q, low, high).run(visited[-1], generator)
         times += moments
         visited += targets
     all_times, all_states = torch.stack(times), torch.stack(visited)
     if inner_breaks:
         all_times, all_states = _without_inner_padding(all_times, all_states)
-    most_visits = int((all_times.amin(1) < torch.inf).sum())
+    is_visited = all_times.amin(1) < torch.inf
+    most_visits = int(is_visited.sum())
     shape = *process.batch_shape, start.n_paths, most_visits
     return JumpEvents(
         times=all_times[:most_visits].T.reshape(shape),
@@ -157,61 +157,85 @@ def _draw_events(
 
 def _first_states(process: MarkovJump, start: Start, generator: torch.Generator) -> Tensor:
     """First states ``(process · n,)``."""
-    if start.states is not None:
-        return start.states.reshape(-1)
-    assert start.distribution is not None
-    distributions = start.distribution.repeat_interleave(start.n_paths, dim=0)
-    n, device = len(distributions), distributions.device
-    u = torch.rand(n, generator=generator, dtype=torch.float64, device=device)
-    return draw_states(distributions, u)
+    device = process.generator.device
+    n_processes = process.batch_shape.numel()
+    owner = torch.arange(n_processes, device=device).repeat_interleave(start.n_paths)
+    u = torch.rand(len(owner), generator=generator, dtype=torch.float64, device=device)
+    return start.first_states(slice(None), owner, u)
 
 
 def _without_inner_padding(times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
     """Move the padding ``(visit, path)`` that every period ended with behind all visits."""
     last = states[-1:]
     times, order = times.sort(dim=0, stable=True)
-    return times, torch.where(times < torch.inf, states.gather(0, order), last)
+    states = states.gather(0, order)
+    return times, torch.where(times < torch.inf, states, last)
 
 
-def _jumps(
-    q: Tensor, state: Tensor, low: float, high: float, generator: torch.Generator
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Times and states ``(path,)`` of visit after visit in one period with constant generators.
+class _Period:
+    """One period of time with constant generators ``(process, S, S)``."""
 
-    Generators are ``(process, S, S)``. A path that has ended has the time inf and its last state.
-    """
-    rates = off_diagonal(q).flatten(0, 1)
-    size, n_paths = q.shape[-1], len(state)
-    mean_wait = 1 / rates.sum(-1)
-    stay, other = alias_tables(rates)
-    here, clock = state, torch.full_like(state, low, dtype=torch.float64)
-    # Row of a path's first state in the tables of all processes; None where there is one process.
-    first_row = None
-    if len(q) > 1:
-        first_row = torch.arange(n_paths, device=q.device) // (n_paths // len(q)) * size
-    rows = None  # of the paths that are still going; None as long as all are
-    never = torch.full_like(clock, torch.inf)
-    times, visited = [], []
-    while len(here):
-        shape = 2, _LOOK_EVERY, len(here)
-        u = torch.rand(shape, generator=generator, dtype=torch.float64, device=q.device)
-        # Negative exponential waits, and a place on the alias tables, of every jump.
-        waits, places = u[0].neg_().log1p_(), u[1].mul_(size)
-        for wait, place in zip(waits, places, strict=True):
-            row = here if first_row is None else first_row + here
-            clock = clock - wait * mean_wait.index_select(0, row)
-            going = clock < high
-            column = place.long()
-            cell = row * size + column
-            stays = place - column < stay.index_select(0, cell)
-            target = torch.where(stays, column, other.index_select(0, cell))
-            clock = torch.where(going, clock, torch.inf)
-            here = torch.where(going, target, here)
-            times.append(clock if rows is None else never.index_copy(0, rows, clock))
-            visited.append(here if rows is None else state.index_copy(0, rows, here))
-        remaining = going.nonzero()[:, 0]
-        state = visited[-1]
-        rows = remaining if rows is None else rows[remaining]
-        here, clock = here[remaining], clock[remaining]
-        first_row = None if first_row is None else first_row[remaining]
-    return times, visited
+    def __init__(self, q: Tensor, begin: float, end: float):
+        self.begin, self.end = begin, end
+        self.n_processes, self.size = q.shape[0], q.shape[-1]
+        # A row for every state of every process.
+        rates = off_diagonal(q).flatten(0, 1)
+        self.mean_wait = 1 / rates.sum(-1)
+        self.stay, self.other = alias_tables(rates)
+
+    def run(self, states: Tensor, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
+        """Times and states ``(path,)`` of visit after visit, from the first states.
+
+        A path that has ended has the time inf and its last state.
+        """
+        here = states
+        clock = torch.full_like(states, self.begin, dtype=torch.float64)
+        never = torch.full_like(clock, torch.inf)
+        first_row = self._first_rows(states)
+        rows = None  # of the paths that are still going; None as long as all are
+        times, visited = [], []
+        while len(here):
+            shape = 2, _LOOK_EVERY, len(here)
+            u = torch.rand(shape, generator=generator, dtype=torch.float64, device=states.device)
+            # Negative exponential waits, and places on the alias tables.
+            waits, places = u[0].neg_().log1p_(), u[1].mul_(self.size)
+            for wait, place in zip(waits, places, strict=True):
+                row = here if first_row is None else first_row + here
+                clock = clock - wait * self.mean_wait.index_select(0, row)
+                is_going = clock < self.end
+                target = self._target(row, place)
+                clock = torch.where(is_going, clock, torch.inf)
+                here = torch.where(is_going, target, here)
+                # Of paths that have ended, the time is inf and the state the last one.
+                times.append(_among_all(never, rows, clock))
+                visited.append(_among_all(states, rows, here))
+            remaining = is_going.nonzero()[:, 0]
+            states = visited[-1]
+            rows = remaining if rows is None else rows[remaining]
+            here, clock = here[remaining], clock[remaining]
+            if first_row is not None:
+                first_row = first_row[remaining]
+        return times, visited
+
+    def _first_rows(self, states: Tensor) -> Tensor | None:
+        """Row of state 0 of each path's process; None where there is one process."""
+        if self.n_processes == 1:
+            return None
+        n_paths = len(states) // self.n_processes
+        owner = torch.arange(len(states), device=states.device) // n_paths
+        return owner * self.size
+
+    def _target(self, row: Tensor, place: Tensor) -> Tensor:
+        """State that is jumped to, by one uniform number ``place`` in ``[0, S)``."""
+        column = place.long()
+        cell = row * self.size + column
+        # The fraction of the place decides between the column and its alias.
+        stays = place - column < self.stay.index_select(0, cell)
+        return torch.where(stays, column, self.other.index_select(0, cell))
+
+
+def _among_all(values: Tensor, rows: Tensor | None, new: Tensor) -> Tensor:
+    """Values of all paths, of which ``rows`` have new ones; None for all of them."""
+    if rows is None:
+        return new
+    return values.index_copy(0, rows, new)

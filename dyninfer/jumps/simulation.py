@@ -13,7 +13,7 @@ from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.skeleton import Skeleton
 from dyninfer.jumps.starting import Start, as_state_numbers
 from dyninfer.learning.settings import to_plain
-from dyninfer.simulation.dispatch import Options, run, simulate
+from dyninfer.simulation.dispatch import Options, run
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import as_solver
 from dyninfer.simulation.start import starting_rows
@@ -27,20 +27,21 @@ def run_markov_jump(process: MarkovJump, x0: Any, times: Tensor, options: Option
     from the distribution of the process at ``times[0]``, where time 0 is that of ``initial``. The
     paths of a batch of processes follow one another, process by process.
     """
-    options.refuse(
-        "noise", "backward", "resample", reason="a MarkovJump is drawn exactly, forward in time"
-    )
+    reason = "a MarkovJump is drawn exactly, forward in time"
+    options.refuse("noise", "backward", "resample", reason=reason)
     solver: Skeleton | Gillespie = as_solver(options.solver, Skeleton(), Kind.JUMPS)
     with torch.no_grad():
         if x0 is None:
-            start, rows = _drawn_start(process, options.n_paths, float(times[0]))
+            start, rows = _from_distribution(process, options.n_paths, float(times[0]))
         else:
-            start, rows = _given_start(process, x0, options)
+            start, rows = _from_states(process, x0, options)
         states = solver.draw(process, start, times, options.seed, options.chunk_size)
+    # Every process of a batch runs the same rows.
+    origin = rows.repeat(process.batch_shape.numel())
     return Trajectories(
         states=states.reshape(-1, len(times)),
         times=times,
-        origin=rows.repeat(process.batch_shape.numel()).numpy(),
+        origin=origin.numpy(),
         attrs={
             "solver": to_plain(solver),
             "seed": options.seed,
@@ -49,7 +50,10 @@ def run_markov_jump(process: MarkovJump, x0: Any, times: Tensor, options: Option
     )
 
 
-def _drawn_start(process: MarkovJump, n_paths: int | None, time: float) -> tuple[Start, Tensor]:
+def _from_distribution(
+    process: MarkovJump, n_paths: int | None, time: float
+) -> tuple[Start, Tensor]:
+    """Paths whose first states are drawn, and their numbers."""
     if n_paths is None:
         raise ValueError(
             "n_paths is needed where the first states are drawn: "
@@ -58,17 +62,10 @@ def _drawn_start(process: MarkovJump, n_paths: int | None, time: float) -> tuple
     return Start.of(process, n_paths, time), torch.arange(n_paths)
 
 
-def _given_start(process: MarkovJump, x0: Any, options: Options) -> tuple[Start, Tensor]:
+def _from_states(process: MarkovJump, x0: Any, options: Options) -> tuple[Start, Tensor]:
+    """Paths that start in states of the user's, and the row of ``x0`` of each."""
     states = as_state_numbers(process, x0)
     rows = starting_rows(states.shape[-1], options.n_paths, options.seed)
     states = states[..., rows.to(states.device)]
-    return Start(len(rows), states.expand(*process.batch_shape, -1), None), rows
-
-
-def simulate_jumps(
-    process: MarkovJump, start: int | Any, times: Any, seed: int = 0, chunk_size: int | None = None
-) -> Trajectories:
-    """Run a jump process from states ``(n,)``, or draw a number of paths: ``simulate`` in short."""
-    if isinstance(start, int):
-        return simulate(process, None, times, n_paths=start, seed=seed, chunk_size=chunk_size)
-    return simulate(process, start, times, seed=seed, chunk_size=chunk_size)
+    states = states.expand(*process.batch_shape, -1)
+    return Start(len(rows), states, None), rows

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.jumps.process import MarkovJump
-from dyninfer.jumps.starting import Start, draw_states, index_below
+from dyninfer.jumps.starting import Start, index_below
 from dyninfer.learning.random import stream
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
@@ -32,18 +32,23 @@ class Skeleton(Solver):
         self, process: MarkovJump, start: Start, times: Tensor, seed: int, chunk_size: int | None
     ) -> Tensor:
         """Draw states ``(..., n, time)`` int64 at increasing times."""
-        generator = stream(seed, "skeleton", device=process.generator.device)
+        device = process.generator.device
+        generator = stream(seed, "skeleton", device=device)
         cumulative = _cumulative_transitions(process, times)
-        n = start.n_paths
-        owner = torch.arange(len(cumulative), device=generator.device).repeat_interleave(n)
-        n_rows = len(owner)
-        states = torch.empty(n_rows, len(times), dtype=torch.int64, device=generator.device)
-        chunk_size = chunk_size or max(1, _UNIFORMS // len(times))
-        for k in range(0, n_rows, chunk_size):
-            rows = slice(k, k + chunk_size)
-            part = None if start.states is None else start.states.reshape(-1)[rows]
-            states[rows] = _walk(part, owner[rows], start.distribution, cumulative, generator)
-        return states.reshape(*process.batch_shape, n, len(times))
+        # Number of the process that each path is one of.
+        owner = torch.arange(len(cumulative), device=device).repeat_interleave(start.n_paths)
+        n_rows, n_times = len(owner), len(times)
+        states = torch.empty(n_rows, n_times, dtype=torch.int64, device=device)
+        chunk_size = chunk_size or max(1, _UNIFORMS // n_times)
+        for first in range(0, n_rows, chunk_size):
+            rows = slice(first, first + chunk_size)
+            # Drawn path by path, so that a path does not depend on how many there are.
+            shape = len(owner[rows]), n_times
+            u = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+            u = u.T.contiguous()
+            beginning = start.first_states(rows, owner[rows], u[0])
+            states[rows] = _walk(beginning, owner[rows], cumulative, u)
+        return states.reshape(*process.batch_shape, start.n_paths, n_times)
 
 
 def draw_skeletons(
@@ -68,8 +73,8 @@ def draw_skeletons(
         Paths drawn at once.
     """
     with torch.no_grad():
-        first = Start.of(process, start, float(times[0]))
-        return Skeleton().draw(process, first, times, seed, chunk_size)
+        beginning = Start.of(process, start, float(times[0]))
+        return Skeleton().draw(process, beginning, times, seed, chunk_size)
 
 
 def _cumulative_transitions(process: MarkovJump, times: Tensor) -> Tensor:
@@ -88,24 +93,10 @@ def _cumulative_transitions(process: MarkovJump, times: Tensor) -> Tensor:
     return p.cumsum(-1).reshape(process.batch_shape.numel(), *shape)
 
 
-def _walk(
-    first: Tensor | None,
-    owner: Tensor,
-    distribution: Tensor | None,
-    cumulative: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    """States ``(n, time)`` from one uniform number per path and time."""
-    n_times = cumulative.shape[1] + 1
-    shape = len(owner), n_times
-    # Drawn path by path, so that a path does not depend on how many there are.
-    u = torch.rand(shape, generator=generator, dtype=torch.float64, device=owner.device)
-    u = u.T.contiguous()
-    if first is None:
-        assert distribution is not None
-        first = draw_states(distribution[owner], u[0])
+def _walk(first: Tensor, owner: Tensor, cumulative: Tensor, u: Tensor) -> Tensor:
+    """States ``(n, time)`` from uniform numbers ``(time, n)``, of which the first is not used."""
     states = [first]
-    for k in range(n_times - 1):
+    for k in range(len(u) - 1):
         # Rows of one table are looked up twice as fast as those of a table per process.
         if len(cumulative) == 1:
             row = cumulative[0, k].index_select(0, states[-1])

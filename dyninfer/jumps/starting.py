@@ -41,16 +41,37 @@ class Start:
             If it is neither, or a state does not exist.
         """
         if isinstance(start, int | np.integer) and not isinstance(start, bool):
-            return cls(int(start), None, _distribution_at(process, int(start), time))
+            n_paths = int(start)
+            return cls(n_paths, None, _distribution_at(process, n_paths, time))
         states = as_state_numbers(process, start)
-        return cls(states.shape[-1], states.expand(*process.batch_shape, -1), None)
+        states = states.expand(*process.batch_shape, -1)
+        return cls(states.shape[-1], states, None)
+
+    def first_states(self, rows: slice, owner: Tensor, u: Tensor) -> Tensor:
+        """First states ``(m,)`` of some paths, numbered process by process.
+
+        Parameters
+        ----------
+        rows : slice
+            Numbers of the paths.
+        owner : Tensor, ``(m,)`` int64
+            Number of the process that each of them is one of.
+        u : Tensor, ``(m,)``
+            Uniform numbers, for states that are drawn.
+        """
+        if self.distribution is None:
+            assert self.states is not None
+            return self.states.reshape(-1)[rows]
+        cumulative = self.distribution.cumsum(-1)
+        return index_below(cumulative[owner], u)
 
 
 def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:
     """Return states ``(..., n)``, given by number or by name, as int64 on the process' device."""
     if not isinstance(states, Tensor):
         states = np.asarray(states)
-        if states.dtype.kind in "US" or states.dtype == object:
+        # Text, and the objects that text is in tables.
+        if states.dtype.kind in "USO":
             states = _numbers_of(states, process.state_names)
     states = torch.as_tensor(states, device=process.generator.device)
     if states.is_floating_point() or states.dtype == torch.bool or states.ndim < 1:
@@ -66,14 +87,11 @@ def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:
     return states.long()
 
 
-def draw_states(distributions: Tensor, u: Tensor) -> Tensor:
-    """Draw a state ``(n,)`` of every distribution ``(n, S)`` by a uniform number ``(n,)``."""
-    return index_below(distributions.cumsum(-1), u)
-
-
 def index_below(cumulative: Tensor, u: Tensor) -> Tensor:
     """Index ``(n,)`` of the interval of cumulative weights ``(n, S)`` that holds ``u`` of their sum."""
-    return (cumulative[:, :-1] <= (u * cumulative[:, -1])[:, None]).sum(-1)
+    # Times their sum, which rounding may leave beside 1.
+    height = u * cumulative[:, -1]
+    return (cumulative[:, :-1] <= height[:, None]).sum(-1)
 
 
 def _distribution_at(process: MarkovJump, n_paths: int, time: float) -> Tensor:
@@ -86,13 +104,14 @@ def _distribution_at(process: MarkovJump, n_paths: int, time: float) -> Tensor:
     return distribution.expand(*process.batch_shape, -1).reshape(-1, process.n_states)
 
 
-def _numbers_of(names: np.ndarray, known: Sequence[str]) -> np.ndarray:
+def _numbers_of(states: np.ndarray, state_names: Sequence[str]) -> np.ndarray:
     """Numbers of states that are given by name."""
-    number = {name: k for k, name in enumerate(known)}
-    unknown = sorted({str(name) for name in names.ravel()} - number.keys())
+    number = {name: k for k, name in enumerate(state_names)}
+    unknown = sorted({str(name) for name in states.ravel()} - number.keys())
     if unknown:
         raise ValueError(
-            f"x0 names the state {unknown[0]!r}, which does not exist; there are {', '.join(known)}"
+            f"x0 names the state {unknown[0]!r}, which does not exist; there are "
+            f"{', '.join(state_names)}"
         )
-    numbers = [number[str(name)] for name in names.ravel()]
-    return np.array(numbers, dtype=np.int64).reshape(names.shape)
+    numbers = [number[str(name)] for name in states.ravel()]
+    return np.array(numbers, dtype=np.int64).reshape(states.shape)

@@ -21,7 +21,7 @@ from scipy.stats import norm
 import dyninfer as di
 from dyninfer.jumps import fit_panel, panel_counts, stack_counts
 from dyninfer.jumps.gillespie import simulate_events
-from dyninfer.jumps.simulation import simulate_jumps
+from dyninfer.simulation import simulate
 from dyninfer.simulators import FlashingRatchet, IonChannel
 
 # Flashing ratchet.
@@ -342,9 +342,9 @@ def speed_rows(seed: int) -> Rows:
         loop = 100_000 / n * (time.process_time() - began)
         yield [f"a Python loop over jumps, 100,000 paths of {name} ({n} run)", f"{loop:.1f}", ""]
         began = time.process_time()
-        simulate_jumps(process, 100_000, grid, seed)
+        simulate(process, None, grid, n_paths=100_000, seed=seed)
         ours = time.process_time() - began
-        yield ["simulate_jumps, at 100 times", f"{ours:.2f}", f"{loop / ours:.0f}"]
+        yield ["simulate, at 100 times", f"{ours:.2f}", f"{loop / ours:.0f}"]
         began = time.process_time()
         for k in range(10):
             simulate_events(process, 10_000, stop, seed + k)
@@ -352,7 +352,7 @@ def speed_rows(seed: int) -> Rows:
         yield ["simulate_events, every jump", f"{ours:.2f}", f"{loop / ours:.0f}"]
     panels = []
     for k in range(30):
-        run = simulate_jumps(process, 300, times, seed + k)
+        run = simulate(process, None, times, n_paths=300, seed=seed + k)
         panels.append(
             panel_counts(di.Paths(times=[times] * 300, states=list(run.states.numpy())), 6)
         )

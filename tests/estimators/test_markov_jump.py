@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 import dyninfer as di
 from dyninfer.jumps import GaussianEmission, LabelNoise, observe
-from dyninfer.jumps.simulation import simulate_jumps
+from dyninfer.simulation import simulate
 
 GATE = [[-1.0, 1.0], [3.0, -3.0]]
 RING = [[-1.5, 1.0, 0.5], [0.4, -1.2, 0.8], [1.2, 0.3, -1.5]]
@@ -25,7 +25,10 @@ def seen(generator, n, times, seed=0, emission=None, **settings):
     emission = emission or LabelNoise.perfect(len(generator))
     process = di.MarkovJump(generator)
     return observe(
-        simulate_jumps(process, n, np.asarray(times), seed), emission, seed=seed, **settings
+        simulate(process, None, np.asarray(times), n_paths=n, seed=seed),
+        emission,
+        seed=seed,
+        **settings,
     )
 
 
@@ -95,7 +98,7 @@ def test_irregular_times_and_missing_states_are_no_obstacle(observation):
 
 
 def test_structures_are_kept():
-    flat = simulate_jumps(di.simulators.BirthDeath(largest=3).process(), 100, GRID, seed=0)
+    flat = simulate(di.simulators.BirthDeath(largest=3).process(), None, GRID, n_paths=100, seed=0)
     data = observe(flat, LabelNoise.perfect(4))
     chain = fitted(data, observation="exact", jumps="birth-death")
     i = np.arange(4)

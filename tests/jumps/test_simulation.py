@@ -12,7 +12,6 @@ from scipy.stats import chi2, kstest
 
 from dyninfer.jumps.gillespie import simulate_events
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.jumps.simulation import simulate_jumps
 from dyninfer.jumps.skeleton import draw_skeletons
 from dyninfer.simulation import simulate
 from dyninfer.simulation.solvers import SRA1
@@ -34,7 +33,7 @@ def chi_square(states, law):
 def test_both_samplers_have_the_marginals_of_the_exponential(seed):
     q, n, times = generators(seed), 100_000, [0.0, 0.4, 3.0]
     start = np.full(n, 2)
-    skeleton = simulate_jumps(MarkovJump(q), start, times, seed=seed).states.numpy()
+    skeleton = simulate(MarkovJump(q), start, times, seed=seed).states.numpy()
     events = simulate_events(MarkovJump(q), start, 3.0, seed=seed).at(times).numpy()
     for k in (1, 2):
         law = expm(q.numpy() * times[k])[2]
@@ -45,7 +44,7 @@ def test_both_samplers_have_the_marginals_of_the_exponential(seed):
 def test_both_samplers_agree_on_pairs_of_times_under_changing_generators():
     process = MarkovJump(generators(2, 3, n=3), initial=[0.2, 0.5, 0.3], breaks=[0.5, 1.2])
     times, n = [0.3, 1.0, 1.6], 60_000
-    a = simulate_jumps(process, n, times, seed=0).states.numpy()
+    a = simulate(process, None, times, n_paths=n, seed=0).states.numpy()
     b = simulate_events(process, n, 2.0, seed=1).at(times).numpy()
     counts = [np.bincount(s @ [9, 3, 1], minlength=27) for s in (a, b)]
     statistic = ((counts[0] - counts[1]) ** 2 / (counts[0] + counts[1])).sum()
@@ -92,18 +91,20 @@ def test_a_path_depends_on_the_seed_and_its_number_alone():
     process, times = MarkovJump(generators(5)), np.linspace(0, 3, 20)
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    whole = simulate_jumps(process, 500, times, seed=7).states
+    whole = simulate(process, None, times, n_paths=500, seed=7).states
     assert torch.equal(before, torch.get_rng_state())
-    assert torch.equal(whole, simulate_jumps(process, 500, times, seed=7, chunk_size=33).states)
-    assert torch.equal(whole[:100], simulate_jumps(process, 100, times, seed=7).states)
-    assert not torch.equal(whole, simulate_jumps(process, 500, times, seed=8).states)
+    assert torch.equal(
+        whole, simulate(process, None, times, n_paths=500, seed=7, chunk_size=33).states
+    )
+    assert torch.equal(whole[:100], simulate(process, None, times, n_paths=100, seed=7).states)
+    assert not torch.equal(whole, simulate(process, None, times, n_paths=500, seed=8).states)
 
 
 def test_simulate_takes_jump_processes():
     process, times, x0 = MarkovJump(generators(6)), [0.0, 1.0, 2.0], np.arange(6)
     found = simulate(process, x0, times, seed=3)
     assert found.discrete
-    assert torch.equal(found.states, simulate_jumps(process, x0, times, seed=3).states)
+    assert torch.equal(found.states, simulate(process, x0, times, seed=3).states)
     with pytest.raises(ValueError, match=r"SRA1\(dt=0.1\) cannot run.*a jump process; use"):
         simulate(process, x0, times, solver=SRA1(dt=0.1))
     for option in ({"noise": 0.1}, {"backward": True}, {"resample": 0.5}):
@@ -114,12 +115,60 @@ def test_simulate_takes_jump_processes():
             simulate(process, x0, instant, **option)
 
 
+def test_states_may_be_names_and_origin_says_where_paths_start():
+    process = MarkovJump(generators(6), state_names=list("abcdef"))
+    x0, times = ["f", "a", "c"], [0.0, 0.5]
+    run = simulate(process, x0, times, seed=3)
+    assert run.states[:, 0].tolist() == [5, 0, 2]
+    assert torch.equal(run.states, simulate(process, np.array([5, 0, 2]), times, seed=3).states)
+    many = simulate(process, x0, times, n_paths=40, seed=3)
+    assert many.states[:, 0].tolist() == [[5, 0, 2][row] for row in many.origin]
+    assert set(many.origin.tolist()) == {0, 1, 2}
+    with pytest.raises(ValueError, match="x0 names the state 'z'.*there are a, b, c"):
+        simulate(process, ["z"], times)
+
+
+def test_first_states_are_drawn_from_the_distribution_of_the_first_time():
+    process = MarkovJump([[-1.0, 1.0], [0.5, -0.5]], initial=[1.0, 0.0])
+    n = 20_000
+    for solver in ("skeleton", "gillespie"):
+        run = simulate(process, None, [0.0, 0.7], n_paths=n, solver=solver)
+        assert bool((run.states[:, 0] == 0).all())
+        late = simulate(process, None, [0.7], n_paths=n, solver=solver)
+        share = float(process.marginal(0.7)[1])
+        error = (share * (1 - share) / n) ** 0.5
+        for states in (run.states[:, 1], late.states[:, 0]):
+            assert states.double().mean().item() == pytest.approx(share, abs=4.5 * error)
+    with pytest.raises(ValueError, match="n_paths is needed where the first states are drawn"):
+        simulate(process, None, [0.0, 1.0])
+
+
+def test_both_exact_solvers_have_the_transition_probabilities():
+    q = generators(4)
+    process, n, times = MarkovJump(q), 40_000, [0.0, 0.3, 2.0]
+    for solver in ("skeleton", "gillespie"):
+        run = simulate(process, np.full(n, 1), times, solver=solver, seed=1)
+        for k in (1, 2):
+            expected = process.transition(times[k])[1]
+            share = torch.bincount(run.states[:, k], minlength=len(expected)) / n
+            error = (expected * (1 - expected) / n).sqrt()
+            assert bool(((share - expected).abs() < 4.5 * error).all())
+
+
+def test_a_batch_repeats_the_starts_for_every_process():
+    process = MarkovJump(torch.stack([generators(3), 2 * generators(3)]))
+    run = simulate(process, [2, 0], [0.0, 1.0])
+    assert run.origin.tolist() == [0, 1, 0, 1]
+    assert run.states[:, 0].tolist() == [2, 0, 2, 0]
+    assert run.attrs["processes"] == [2]
+
+
 def test_bad_arguments_are_named():
     process = MarkovJump(generators(7))
     with pytest.raises(ValueError, match="must start in states 0 to 5"):
-        simulate_jumps(process, [6], [0.0, 1.0])
+        simulate(process, [6], [0.0, 1.0])
     with pytest.raises(TypeError, match="must be integers or names"):
-        simulate_jumps(process, [0.5], [0.0, 1.0])
+        simulate(process, [0.5], [0.0, 1.0])
     with pytest.raises(ValueError, match="stop must be"):
         simulate_events(process, 3, -1.0)
 
@@ -141,7 +190,7 @@ def test_a_hundred_thousand_paths_beat_a_loop_forty_times():
                 t += rng.exponential(1 / rates[s].sum())
                 s = rng.choice(6, p=rates[s] / rates[s].sum())
 
-    batched = min(seconds(lambda: simulate_jumps(process, n, times)) for _ in range(2))
+    batched = min(seconds(lambda: simulate(process, None, times, n_paths=n)) for _ in range(2))
     by_jump = min(seconds(lambda: simulate_events(process, n, 5.0)) for _ in range(2))
     looped = seconds(loop) * n / few
     assert looped / batched > 40, looped / batched

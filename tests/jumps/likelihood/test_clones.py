@@ -8,7 +8,7 @@ from scipy.linalg import expm
 
 import dyninfer as di
 from dyninfer.jumps import ClonePaths, LabelNoise
-from dyninfer.jumps.simulation import simulate_jumps
+from dyninfer.simulation import simulate
 
 
 def small():
@@ -83,9 +83,9 @@ def simulated(n_clones, seed=0):
     """Clones of six cells, three at either time, founded at time 0 by stem cells above all."""
     rates = [[-0.6, 0.4, 0.2], [0.05, -0.1, 0.05], [0.0, 0.1, -0.1]]
     process = di.MarkovJump(rates, initial=[0.8, 0.1, 0.1])
-    ancestors = simulate_jumps(process, n_clones, [0.0, 1e-9], seed).states[:, 0]
+    ancestors = simulate(process, None, [0.0, 1e-9], n_paths=n_clones, seed=seed).states[:, 0]
     cells = ancestors.repeat_interleave(6)
-    run = simulate_jumps(process, cells, [0.0, 2.0, 5.0], seed + 1).states.numpy()
+    run = simulate(process, cells, [0.0, 2.0, 5.0], seed=seed + 1).states.numpy()
     when = np.tile([1, 1, 1, 2, 2, 2], n_clones)
     return di.Paths(
         times=list(np.array([0.0, 2.0, 5.0])[when][:, None]),

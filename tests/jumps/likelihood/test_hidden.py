@@ -21,7 +21,7 @@ from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.fitting_hidden import fit_hidden
 from dyninfer.jumps.posterior.optimise import maximise
 from dyninfer.jumps.process import MarkovJump
-from dyninfer.jumps.simulation import simulate_jumps
+from dyninfer.simulation import simulate
 
 LAW = torch.tensor([0.3, 0.7], dtype=torch.float64)
 
@@ -80,7 +80,7 @@ def test_likelihood_smoothing_and_viterbi_match_enumeration(kind):
 
 def test_without_noise_it_is_the_panel_likelihood():
     process = MarkovJump(cases.random_generator(4, 1))
-    runs = simulate_jumps(process, 40, np.arange(12) * 0.3, seed=0)
+    runs = simulate(process, None, np.arange(12) * 0.3, n_paths=40, seed=0)
     paths = observe(runs, LabelNoise.perfect(4), keep=0.6, missing=0.1, seed=1)
     law = process.stationary()
     panel = panel_counts(paths).log_likelihood(process.generator, law)
@@ -119,7 +119,7 @@ def test_many_models_at_once():
 
 def test_label_noise_is_found_beside_the_rates():
     q = 0.4 * cases.random_generator(6, 4)
-    runs = simulate_jumps(MarkovJump(q), 300, np.arange(100) * 10 / 99, seed=2)
+    runs = simulate(MarkovJump(q), None, np.arange(100) * 10 / 99, n_paths=300, seed=2)
     paths = observe(runs, LabelNoise.uniform(6, 0.01), seed=3)
     start = panel_counts(paths).crude_generator(least=0.5)
     fit = fit_hidden(HiddenPaths.of(paths), LabelNoise.uniform(6, 0.02), start)
@@ -135,7 +135,7 @@ def test_label_noise_is_found_beside_the_rates():
 def test_levels_and_rates_of_a_noisy_current_are_found():
     q = torch.tensor([[-0.5, 0.5], [1.0, -1.0]], dtype=torch.float64)
     truth = GaussianEmission.of([0.0, 1.0], [0.4, 0.6])
-    runs = simulate_jumps(MarkovJump(q), 200, np.arange(60) * 0.2, seed=5)
+    runs = simulate(MarkovJump(q), None, np.arange(60) * 0.2, n_paths=200, seed=5)
     data = HiddenPaths.of(observe(runs, truth, missing=0.1, seed=6))
     fit = fit_hidden(data, GaussianEmission.of([-0.3, 1.5], [0.5, 0.5]), start=2 * q)
     np.testing.assert_allclose(fit.emission.mean[:, 0].numpy(), [0.0, 1.0], atol=0.03)
@@ -146,7 +146,7 @@ def test_levels_and_rates_of_a_noisy_current_are_found():
 
 def test_observed_paths_have_the_noise_gaps_and_holes_that_were_asked_for():
     process = MarkovJump(cases.random_generator(3, 7))
-    runs = simulate_jumps(process, 2000, np.arange(20) * 0.1, seed=0)
+    runs = simulate(process, None, np.arange(20) * 0.1, n_paths=2000, seed=0)
     confusion = torch.tensor(
         [[0.8, 0.2, 0.0], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8]], dtype=torch.float64
     )
@@ -186,7 +186,7 @@ def test_misclassified_cav_fit_is_that_of_msm():
 def test_one_seed_for_all_gives_labels_that_do_not_know_the_path():
     """Both draws use a uniform number per path and time; were they the same ones, errors would follow jumps."""
     q = cases.random_generator(3, 0)
-    runs = simulate_jumps(MarkovJump(q), 5000, np.arange(10) * 0.3, seed=4)
+    runs = simulate(MarkovJump(q), None, np.arange(10) * 0.3, n_paths=5000, seed=4)
     wrong = (
         np.stack(observe(runs, LabelNoise.uniform(3, 0.1), seed=4).states) != runs.states.numpy()
     )

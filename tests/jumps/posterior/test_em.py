@@ -17,12 +17,12 @@ from dyninfer.jumps.posterior.em import em_label_noise, em_panel, expected_jumps
 from dyninfer.jumps.posterior.fitting import fit_panel
 from dyninfer.jumps.posterior.fitting_hidden import fit_hidden
 from dyninfer.jumps.process import MarkovJump
-from dyninfer.jumps.simulation import simulate_jumps
+from dyninfer.simulation import simulate
 
 
 def noisy_paths(seed, rate=0.05, n_states=3):
     q = cases.random_generator(n_states, seed)
-    runs = simulate_jumps(MarkovJump(q), 100, np.arange(30) * 0.4, seed=seed)
+    runs = simulate(MarkovJump(q), None, np.arange(30) * 0.4, n_paths=100, seed=seed)
     return observe(runs, LabelNoise.uniform(n_states, rate), keep=0.7, seed=seed)
 
 

@@ -23,7 +23,7 @@ from dyninfer.jumps.posterior.refine import (
     most_probable,
     proposal_of,
 )
-from dyninfer.jumps.simulation import simulate_jumps
+from dyninfer.simulation import simulate
 
 GRID = np.linspace(-9.0, 4.0, 521)
 
@@ -35,7 +35,9 @@ def tensor(x):
 def two_state_paths(n=12, seed=0, rates=(0.6, 1.5)):
     process = di.MarkovJump([[-rates[0], rates[0]], [rates[1], -rates[1]]])
     return observe(
-        simulate_jumps(process, n, 0.5 * np.arange(9), seed), LabelNoise.perfect(2), seed=seed
+        simulate(process, None, 0.5 * np.arange(9), n_paths=n, seed=seed),
+        LabelNoise.perfect(2),
+        seed=seed,
     )
 
 
@@ -216,7 +218,7 @@ def test_rates_out_of_a_state_that_was_never_seen_are_those_of_the_network():
 
 def test_data_unlike_those_of_the_training_are_said_to_be_once():
     ring = di.MarkovJump(np.roll(np.eye(11), 1, axis=1) - np.eye(11))
-    data = simulate_jumps(ring, 20, 0.5 * np.arange(20), seed=0)
+    data = simulate(ring, None, 0.5 * np.arange(20), n_paths=20, seed=0)
     paths = di.Paths(times=[data.times] * 20, states=list(data.states.numpy()))
     with pytest.warns(UserWarning, match="number of states is 11, in training 2 to 10") as said:
         di.MarkovJumpInference(observation=di.ExactLabels(n_states=11)).fit(paths, progress=False)
