@@ -336,7 +336,8 @@ class PathEstimator(Estimator):
     def annotations(self, adata: AnnData) -> dict[str, Any]:
         """Velocity at every row, where the process moves in the space of the features."""
         paths = self._as_paths(adata)
-        if paths.discrete or not hasattr(self.process_, "drift"):
+        moves_features = type(self).decode is PathEstimator.decode
+        if paths.discrete or not moves_features or not hasattr(self.process_, "drift"):
             return {}
         times = time_column(adata, self.source_["time_key"])
         x = read_features(adata, self._known())

@@ -9,11 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from sklearn.base import clone
+from torch import Tensor
 
+import dyninfer
 from dyninfer.estimators import Estimator, load
+from dyninfer.learning.model_file import write_model
 
 Check = Callable[[Any], None]
+Fit = Callable[..., Any]  # fits a model on the example data; takes the keywords of ``fit``
 
 
 class Battery(dict[str, Check]):
@@ -48,6 +53,51 @@ def check_documented(model: Estimator) -> None:
     assert model.cite().startswith("@"), "there is no BibTeX citation"
 
 
+def check_provenance(model: Estimator, hold_out: list[Any]) -> None:
+    """What was learned about the data, also under the old names of its parts."""
+    known = model.provenance_
+    assert list(known.hold_out) == hold_out, f"hold_out is {known.hold_out}, not {hold_out}"
+    assert model.hold_out_ == hold_out, "hold_out_ is not what the provenance says"
+    assert known.version == dyninfer.__version__, f"version is {known.version}"
+    assert len(known.digest) == 64, "digest is not a fingerprint of the data"
+    assert tuple(model.feature_names_in_) == known.features, "feature_names_in_ are others"
+    assert model.n_features_in_ == len(known.features), "n_features_in_ is not their number"
+
+
+def check_resumed(model: Estimator, fit: Fit, weights: Callable[[Any], Tensor]) -> None:
+    """A fit that ended is taken up from its checkpoint as it was; one of other settings is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "run"
+        first = fit(clone(model), checkpoint=checkpoint)
+        assert checkpoint.is_file(), "fit left no checkpoint"
+        again = fit(clone(model), checkpoint=checkpoint, resume=True)
+        assert torch.equal(weights(first), weights(again)), "a resumed fit is another one"
+        assert again.status_ == first.status_, f"status_ is {again.status_!r} when resumed"
+        other_seed = first.seed_ + 1
+        raises(
+            ValueError,
+            "checkpoint",
+            lambda: fit(clone(model), checkpoint=checkpoint, resume=True, seed=other_seed),
+        )
+    raises(ValueError, "checkpoint", lambda: fit(clone(model), resume=True))
+
+
+def check_failed_refit(model: Estimator, fit: Fit, weights: Callable[[Any], Tensor]) -> None:
+    """A fit that fails at any of its steps leaves what was learned before as it was."""
+    fit(model)
+    before, known = weights(model).clone(), model.provenance_
+    for step in ("build", "learn"):
+
+        def fail(*_: Any, step: str = step, **__: Any) -> None:
+            raise RuntimeError(f"{step} fails")
+
+        setattr(model, step, fail)
+        raises(RuntimeError, f"{step} fails", lambda: fit(model))
+        delattr(model, step)
+        assert torch.equal(weights(model), before), f"a fit that fails in {step} changed the model"
+        assert model.provenance_ is known, f"a fit that fails in {step} changed the provenance"
+
+
 def check_file(model: Estimator, same: Callable[[Any], bool]) -> None:
     """A saved model comes back and is the same; a failed save leaves the old file."""
     with tempfile.TemporaryDirectory() as folder:
@@ -59,12 +109,17 @@ def check_file(model: Estimator, same: Callable[[Any], bool]) -> None:
         )
         assert same(again), "a loaded model simulates otherwise"
         assert again.history_.shape == model.history_.shape, "the history does not come back"
+        assert again.provenance_ == model.provenance_, "the provenance does not come back"
         # Metadata that JSON cannot hold, found only while the file is being written.
         provenance = model.provenance_
         model.provenance_ = replace(provenance, source={"time_key": object()})
         raises(TypeError, "", lambda: model.save(path))
         model.provenance_ = provenance
         assert path.read_bytes() == old, "a failed save destroyed the old file"
+        older = {"format": 1, "version": "0.1.0"}
+        written = write_model(Path(folder) / "older", {"x": torch.zeros(1)}, older)
+        raises(ValueError, "0.1.0", lambda: load(written))
+        written.unlink()
         names = [p.name for p in Path(folder).iterdir()]
         assert names == [path.name], "a failed save left its fragment behind"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +12,19 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from dyninfer.data import keys
 from dyninfer.data.paths import Paths
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import PathEstimator
-from dyninfer.testing.common import Battery, check_file, raises
+from dyninfer.testing.common import (
+    Battery,
+    check_failed_refit,
+    check_file,
+    check_provenance,
+    check_resumed,
+    raises,
+)
 
 CHECKS = Battery()
 STEPS = 6
@@ -93,11 +104,15 @@ def check_held_out_paths_are_never_seen(model: PathEstimator) -> None:
 def check_data_are_left_alone(model: PathEstimator) -> None:
     """``fit`` changes nothing in the AnnData, and the order of its rows does not matter."""
     data, untouched = example_paths(), example_paths()
-    first = _weights(_fit(clone(model), data))
+    first = _weights(_fit(model, data))
     assert data.obs.equals(untouched.obs) and not data.uns, "fit wrote into the AnnData"
     assert np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"]), (
         "fit changed the representation"
     )
+    model.annotate(data)
+    json.loads(data.uns[keys.UNS]["model"])
+    with tempfile.TemporaryDirectory() as folder:
+        data.write_h5ad(Path(folder) / "annotated.h5ad")
     turned = _weights(_fit(clone(model), Paths.from_anndata(data, **_keys(model))))
     assert torch.equal(first, turned), "the same paths from an AnnData and as Paths give two fits"
 
@@ -140,6 +155,24 @@ def check_evaluates(model: PathEstimator) -> None:
 
 
 @CHECKS.add
+def check_provenance_is_kept(model: PathEstimator) -> None:
+    """What was learned about the data is there, and comes back from a file."""
+    check_provenance(_fit(model, hold_out="track3"), ["track3"])
+
+
+@CHECKS.add
+def check_resumes(model: PathEstimator) -> None:
+    """A fit is taken up from its checkpoint."""
+    check_resumed(model, _fit, _weights)
+
+
+@CHECKS.add
+def check_failed_fit_leaves_the_old_model(model: PathEstimator) -> None:
+    """A fit that fails leaves what was learned before."""
+    check_failed_refit(model, _fit, _weights)
+
+
+@CHECKS.add
 def check_saves_and_loads(model: PathEstimator) -> None:
     """A loaded model simulates the same to the last bit; a failed save leaves the old file."""
     data = example_paths()
@@ -154,9 +187,9 @@ def check_saves_and_loads(model: PathEstimator) -> None:
 @CHECKS.add
 def check_bad_input_is_refused_in_words(model: PathEstimator) -> None:
     """Each mistake gives one sentence that names the key or the value."""
-    data, keys = example_paths(), _keys(model)
-    raises(KeyError, "'day'", lambda: clone(model).fit(data, **{**keys, "time_key": "dya"}))
-    unpaired = {k: v for k, v in keys.items() if k != "path_key"}
+    data, named = example_paths(), _keys(model)
+    raises(KeyError, "'day'", lambda: clone(model).fit(data, **{**named, "time_key": "dya"}))
+    unpaired = {k: v for k, v in named.items() if k != "path_key"}
     raises(ValueError, "path_key", lambda: clone(model).fit(data, **unpaired))
     cells = Snapshots(times=np.arange(2.0), samples=(np.zeros((3, 2)), np.ones((3, 2))))
     raises(TypeError, "snapshots", lambda: clone(model).fit(cells))

@@ -16,7 +16,14 @@ from dyninfer.data import keys
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import SnapshotEstimator
-from dyninfer.testing.common import Battery, check_file, raises
+from dyninfer.testing.common import (
+    Battery,
+    check_failed_refit,
+    check_file,
+    check_provenance,
+    check_resumed,
+    raises,
+)
 
 CHECKS = Battery()
 STEPS = 6
@@ -158,6 +165,24 @@ def check_evaluates(model: SnapshotEstimator) -> None:
     assert list(table["held_out"]) == [False, True, False], "the held-out time is not marked"
     for column in ("w1", "w1_floor", "w1_still", "energy", "mass"):
         assert np.isfinite(table[column]).all(), f"{column} is not finite"
+
+
+@CHECKS.add
+def check_provenance_is_kept(model: SnapshotEstimator) -> None:
+    """What was learned about the data is there, and comes back from a file."""
+    check_provenance(_fit(model, hold_out=2.0), [2.0])
+
+
+@CHECKS.add
+def check_resumes(model: SnapshotEstimator) -> None:
+    """A fit is taken up from its checkpoint."""
+    check_resumed(model, _fit, _weights)
+
+
+@CHECKS.add
+def check_failed_fit_leaves_the_old_model(model: SnapshotEstimator) -> None:
+    """A fit that fails leaves what was learned before."""
+    check_failed_refit(model, _fit, _weights)
 
 
 @CHECKS.add

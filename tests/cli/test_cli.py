@@ -134,11 +134,11 @@ def test_the_command_line_fits_the_same_model_as_python(folder):
 
 
 def test_a_method_of_the_users_own_file_has_its_flags_and_is_loaded_again(folder, capsys):
-    method = ["--method", f"{TOY}:MeanMatching"]
+    method = ["--method", f"{TOY}:StraightFlow"]
     with pytest.raises(SystemExit):
         main(["fit", *method, "--help"])
     shown = capsys.readouterr().out
-    assert "MeanMatching:" in shown
+    assert "StraightFlow:" in shown
     assert "--growth-penalty" not in shown
     assert main([*FIT, *method]) == 0
     assert main(["evaluate", "model.safetensors", "cells.h5ad", *method, "--metrics", "w1"]) == 0

@@ -1,16 +1,19 @@
 """Every estimator, ours or another's, keeps the contract."""
 
 import pytest
-import torch
+from kramers_moyal import KramersMoyal
+from latent_ode import LatentODE
 from sklearn.base import clone
-from toy_estimator import MeanMatching
+from toy_estimator import StraightFlow
 
 from dyninfer import FractionalNoise
 from dyninfer.estimators import registry
-from dyninfer.testing import check_estimator, checks_of, example_data
+from dyninfer.testing import check_estimator, checks_of
 
+OUTSIDE = (StraightFlow, KramersMoyal, LatentODE)  # registered by the import of their files
 # Its own defaults take seconds a fit.
 QUICK = {"FractionalSDE": {"noise": FractionalNoise(n_nodes=2, hurst=0.5)}}
+QUICK |= {"StraightFlow": {"width": 16}, "LatentODE": {"latent_dim": 3, "width": 8}}
 MODELS = [cls(**QUICK.get(name, {})) for name, cls in registry().items()] + [
     registry()["ActionMatching"](sigma=0.5, width=16, depth=2),
     registry()["ActionMatching"](
@@ -34,22 +37,26 @@ def test_contract(model, check):
 
 
 def test_estimators_are_found_by_file():
-    assert {"ActionMatching", "MeanMatching"} <= set(registry())
+    assert {"ActionMatching"} | {cls.__name__ for cls in OUTSIDE} <= set(registry())
 
 
 def test_the_battery_fails_an_estimator_that_peeks_at_held_out_cells(monkeypatch):
-    original = MeanMatching._read
+    original = StraightFlow.read
 
-    def peek(self, data, names, hold_out, seed):
-        return original(self, data, names, None, seed)
+    def peek(self, data, source, hold_out, run):
+        return original(self, data, source, None, run)
 
-    monkeypatch.setattr(MeanMatching, "_read", peek)
+    monkeypatch.setattr(StraightFlow, "read", peek)
     with pytest.raises((AssertionError, ValueError)):
-        check_estimator(MeanMatching())
+        check_estimator(StraightFlow(width=8))
 
 
-def test_toy_estimator_follows_the_mean():
-    data = example_data(n=400)
-    model = MeanMatching().fit(data, time_key="day", max_steps=400, progress=False)
-    drift = model.process_.drift(torch.tensor(3.0), torch.zeros(1, 3))
-    torch.testing.assert_close(drift, torch.full((1, 3), 0.4), atol=0.1, rtol=0)
+def test_the_battery_fails_an_estimator_that_forgets_its_model_when_a_fit_fails(monkeypatch):
+    def forget(self, data, **options):
+        vars(self).pop("process_", None)
+        return original(self, data, **options)
+
+    original = StraightFlow.fit
+    monkeypatch.setattr(StraightFlow, "fit", forget)
+    with pytest.raises((AssertionError, AttributeError)):
+        checks_of(StraightFlow())["failed_fit_leaves_the_old_model"](StraightFlow(width=8))
