@@ -1,5 +1,6 @@
 """The code that the documentation shows is code that runs."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -101,3 +102,41 @@ def test_every_make_target_that_a_page_names_exists():
         named |= set(re.findall(r"`make ([a-z-]+)`", page.read_text()))
     assert named <= targets
     assert {"demo", "test", "check", "science", "bench", "tutorials", "docs", "clean"} <= targets
+
+
+def pages():
+    top = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
+    return [*top, *(ROOT / "docs").rglob("*.md"), *(ROOT / "tutorials").glob("*.py")]
+
+
+def resolves(name):
+    """Whether ``dyninfer.a.b`` is a module, or something in one, or on the public face."""
+    parts = name.split(".")
+    for k in range(len(parts), 0, -1):
+        try:
+            place = importlib.import_module(".".join(parts[:k]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[k:]:
+            place = getattr(place, part, None)
+        return place is not None
+    return False
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_name_of_the_package_that_a_page_mentions_is_there(page):
+    text = page.read_text()
+    names = [f"dyninfer.{name}" for name in re.findall(r"\bdi\.([A-Za-z_][\w.]*\w)", text)]
+    names += re.findall(r"\bdyninfer(?:\.[A-Za-z_]\w*)+", text)
+    missing = sorted({name for name in names if not resolves(name)})
+    assert not missing
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_file_of_the_package_that_a_page_mentions_is_there(page):
+    roots = (ROOT, ROOT / "dyninfer", ROOT / "tests")
+    missing = []
+    for name in re.findall(r"`([a-z_]+(?:/[a-z_0-9]+)+\.(?:py|md))`", page.read_text()):
+        if not any((root / name).exists() for root in roots):
+            missing.append(name)
+    assert not missing

@@ -25,7 +25,7 @@ EQUAL_WITHIN = 0.02
 
 
 def add_interpolation(
-    table: pd.DataFrame, data: Snapshots, *, max_samples: int | None = None, seed: int = 0
+    table: pd.DataFrame, data: Snapshots, *, max_samples: int | None = 4500, seed: int = 0
 ) -> pd.DataFrame:
     """Score interpolation by exact optimal transport between the neighbours of every time.
 
@@ -40,7 +40,7 @@ def add_interpolation(
     data : Snapshots
         What was evaluated.
     max_samples, seed
-        As given to ``evaluate``.
+        As given to ``evaluate``, with the same default.
 
     Returns
     -------

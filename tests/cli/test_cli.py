@@ -95,6 +95,21 @@ def test_fit_simulate_evaluate_end_to_end(folder, capsys):
     assert report.count("data:image/png;base64,") == 4
 
 
+def test_evaluate_caps_samples_as_python_does_unless_told_otherwise(folder, monkeypatch):
+    assert main(FIT) == 0
+    calls = []
+
+    def evaluate(self, data, **options):
+        calls.append(options)
+        return pd.DataFrame({"time": [1.0], "w1": [1.0]})
+
+    monkeypatch.setattr(di.SnapshotEstimator, "evaluate", evaluate)
+    asked = ["evaluate", "model.safetensors", "cells.h5ad"]
+    assert main(asked) == main([*asked, "--max-samples", "30"]) == 0
+    assert "max_samples" not in calls[0]
+    assert calls[1]["max_samples"] == 30
+
+
 def test_a_method_for_paths_is_fitted_with_settings_in_parts(folder, capsys):
     steps = np.random.default_rng(0).normal(size=(5, 12, 1))
     x = np.cumsum(steps, axis=1).reshape(-1, 1).astype(np.float32)

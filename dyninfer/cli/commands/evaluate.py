@@ -57,7 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
     check_folder(arguments.report)
     model = load_model(arguments.model, arguments.method)
     data = read_data(arguments.data)
-    options = {"max_samples": arguments.max_samples, "seed": arguments.seed}
+    options = {"seed": arguments.seed}
+    # Python knows the default; None would mean all cells.
+    if arguments.max_samples is not None:
+        options["max_samples"] = arguments.max_samples
     if isinstance(model, SnapshotEstimator):
         table = model.evaluate(data, start=arguments.start, metrics=arguments.metrics, **options)
     elif arguments.report is None:
