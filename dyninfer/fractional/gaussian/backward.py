@@ -19,7 +19,12 @@ import torch
 from torch import Tensor
 
 from dyninfer.fractional.gaussian.chain import Chain
-from dyninfer.fractional.gaussian.matrices import apply, identity, symmetric
+from dyninfer.fractional.gaussian.matrices import (
+    apply,
+    half_log_determinant,
+    identity,
+    symmetric,
+)
 
 
 class ConditionalNoise(NamedTuple):
@@ -49,8 +54,8 @@ class ConditionalNoise(NamedTuple):
         factor = torch.linalg.cholesky(eye + root.mT @ precision @ root)
         spread = torch.linalg.solve_triangular(factor.mT, eye, upper=True)
         gain = spread @ (spread.mT @ root.mT)
-        log_diagonal = factor.diagonal(dim1=-2, dim2=-1).log()
-        return cls(spread, gain, gain @ precision, -log_diagonal.sum((0, 2, 3)))
+        cost = -half_log_determinant(factor).sum((0, 2))
+        return cls(spread, gain, gain @ precision, cost)
 
 
 @dataclass(frozen=True)
@@ -119,17 +124,18 @@ class BackwardFilter:
     def draw(self, observed: Tensor, n_samples: int, generator: torch.Generator) -> Tensor:
         """Exact draws of the chain given the observations, ``(L, P, G, S, n_samples)``."""
         opening, drives = self.drives(observed)
-        opening = _with_spread(opening, self.start, n_samples, generator)
-        drives = _with_spread(drives, self.steps, n_samples, generator)
-        return self._follow(opening, drives)
+        first = _with_spread(opening, self.start, n_samples, generator)
+        noise = _with_spread(drives, self.steps, n_samples, generator)
+        return self._follow(first, noise)
 
     def _follow(self, opening: Tensor, drives: Tensor) -> Tensor:
         """Run the chain with noise ``drive − D z̄``; drives ``(n, P, G, r, n_samples)``."""
-        ahead = self.chain.mean.unsqueeze(-1)
-        z = _end(ahead, self.chain.start_root, self.start.back[0], opening[0])
+        chain = self.chain
+        ahead = chain.mean.unsqueeze(-1)
+        z = _end(ahead, chain.start_root, self.start.back[0], opening[0])
         states = [z]
-        for n, phi in enumerate(self.chain.transition):
-            z = _end(phi @ z, self.chain.root[n], self.steps.back[n], drives[n])
+        for n, phi in enumerate(chain.transition):
+            z = _end(phi @ z, chain.root[n], self.steps.back[n], drives[n])
             states.append(z)
         return torch.stack(states)
 
@@ -145,7 +151,8 @@ def _precisions(chain: Chain, information: Tensor) -> tuple[Tensor, Tensor]:
     carries = []
     for n in range(len(roots) - 1, -1, -1):
         late = precisions[-1]
-        phi, root = transitions[n], roots[n]
+        phi = transitions[n]
+        root = roots[n]
         pull = late @ root
         # The gradient of an inverse is two products, that of a factor many.
         conditional = torch.linalg.inv(noise_eye + root.mT @ pull)

@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from dyninfer.fractional.gaussian.chain import Observations, Start
-from dyninfer.fractional.gaussian.matrices import apply, symmetric
+from dyninfer.fractional.gaussian.matrices import (
+    apply,
+    half_log_determinant,
+    symmetric,
+    whiten,
+)
 
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -38,14 +43,16 @@ def log_likelihood(
     total = mean.new_zeros(mean.shape[:2])
     for n in range(n_times):
         if n > 0:
-            phi = transition[gap[:, n - 1]]
+            step = gap[:, n - 1]
+            phi = transition[step]
             mean = apply(phi, mean)
-            covariance = phi @ covariance @ phi.mT + noise[gap[:, n - 1]]
+            covariance = phi @ covariance @ phi.mT + noise[step]
         value, loading, variance, count = observations.at(n)
         cross = covariance @ loading.mT
         error = value - apply(loading, mean)
         update = _innovation(loading @ cross, variance, cross, error)
         mean = mean + apply(update.gain, error)
+        # Rounding would make the difference of two covariances lose its symmetry step by step.
         covariance = symmetric(covariance - update.gain @ cross.mT)
         deviance = update.squared_error + update.log_determinant + count * _LOG_2PI
         total = total - 0.5 * deviance
@@ -68,6 +75,6 @@ def _innovation(spread: Tensor, variance: Tensor, cross: Tensor, error: Tensor) 
         return _Innovation(cross / total, squared_error, scalar.log().squeeze(-1))
     factor = torch.linalg.cholesky(spread + torch.diag_embed(variance))
     gain = torch.cholesky_solve(cross.mT, factor).mT
-    white = torch.linalg.solve_triangular(factor, error.unsqueeze(-1), upper=False)
-    log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return _Innovation(gain, white.square().sum((-1, -2)), log_determinant)
+    white = whiten(factor, error.unsqueeze(-1))
+    squared_error = white.square().sum((-1, -2))
+    return _Innovation(gain, squared_error, 2 * half_log_determinant(factor))

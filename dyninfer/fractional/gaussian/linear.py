@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dyninfer.fractional.noise.moments import integrated_decay, pair_sums
 from dyninfer.fractional.noise.motion import Kind
@@ -54,7 +55,7 @@ def transitions(equation: LinearEquation, gaps: Tensor) -> tuple[Tensor, Tensor]
     """
     g = equation.nodes[equation.nodes > 0]
     decays = torch.exp(-g * gaps[:, None])
-    memory = torch.diag_embed(torch.nn.functional.pad(decays, (1, 0)))
+    memory = torch.diag_embed(pad(decays, (1, 0)))
     transition = memory[:, None].repeat(1, len(equation.rate), 1, 1)
     transition[:, :, 0] = _state_row(equation, gaps)
     return transition, _noise(equation, gaps)
@@ -132,7 +133,7 @@ def _noise(equation: LinearEquation, gaps: Tensor) -> Tensor:
     of_theta = weights.sum(-1, keepdim=True) - of_nodes.sum(-1, keepdim=True)
     state = scale[:, None] * torch.cat([of_nodes, of_theta], dim=-1)
     unit = torch.diag((2 * g).sqrt())
-    memory = torch.nn.functional.pad(unit, (0, 1)).expand(d, -1, -1)
+    memory = pad(unit, (0, 1)).expand(d, -1, -1)
     answer = torch.cat([state[:, None], memory], dim=1)  # (d, S, K + 1)
     rates = torch.cat([g.expand(d, -1), theta], dim=-1)
     integrals = integrated_decay(pair_sums(rates), gaps[:, None, None, None])

@@ -24,6 +24,16 @@ def identity(size: int, like: Tensor) -> Tensor:
     return torch.eye(size, dtype=like.dtype, device=like.device)
 
 
+def whiten(factor: Tensor, x: Tensor) -> Tensor:
+    """``L⁻¹ x`` for lower factors ``(..., n, n)`` and columns ``(..., n, m)``."""
+    return torch.linalg.solve_triangular(factor, x, upper=False)
+
+
+def half_log_determinant(factor: Tensor) -> Tensor:
+    """``½ log det A`` of a matrix with the lower factor ``L``."""
+    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
 def covariance_root(covariance: Tensor) -> Tensor:
     """Root ``N N'`` of positive semi-definite matrices ``(..., S, S)``.
 

@@ -263,7 +263,7 @@ class _GuidedEquation:
 
 
 class _Walk:
-    """The steps of a guided equation."""
+    """The steps of a guided equation, its tables unbound into rows of steps."""
 
     def __init__(self, guide: _GuidedEquation, steering: _Steering | None):
         self.drift = guide.equation.drift

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dyninfer.fractional.inference.series import rows_at
+
 
 class Encoding(NamedTuple):
     """What an encoder returns for ``P`` paths of ``L`` times, ``d`` latent coordinates.
@@ -105,4 +107,4 @@ class RecurrentEncoder(nn.Module):
         context, _ = pad_packed_sequence(output, batch_first=True, total_length=total)
         at = torch.arange(total, device=rows.device)
         last = torch.minimum(at, lengths.unsqueeze(1) - 1)
-        return context.gather(1, last.unsqueeze(-1).expand(-1, -1, context.shape[-1]))
+        return rows_at(context, last)

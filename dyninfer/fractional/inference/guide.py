@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dyninfer.fractional.gaussian.chain import Chain, pick
 from dyninfer.fractional.gaussian.linear import stationary_memory
@@ -88,7 +89,7 @@ class EulerSteps:
         pull = -scale * weights[:, moving] * loss[:, None] / unit
         stay = (1 - prior.rate * gaps[:, None]).unsqueeze(-1)
         first_row = torch.cat([stay, pull], dim=-1).unsqueeze(2)
-        decays = torch.nn.functional.pad(1 - loss, (1, 0))
+        decays = pad(1 - loss, (1, 0))
         other_rows = torch.diag_embed(decays)[:, 1:].unsqueeze(1).expand(-1, d, -1, -1)
         transition = torch.cat([first_row, other_rows], dim=2)
         gain = integrated_decay(nodes, gaps[:, None])
@@ -123,7 +124,7 @@ def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
 
 def of_first_state(x: Tensor, n_states: int) -> Tensor:
     """``(P, L, d)`` as the first of the states of a chain: ``(L, P, d, S)``, the others 0."""
-    return torch.nn.functional.pad(x.transpose(0, 1).unsqueeze(-1), (0, n_states - 1))
+    return pad(x.transpose(0, 1).unsqueeze(-1), (0, n_states - 1))
 
 
 def _start_root(prior: LinearPrior) -> Tensor:
@@ -131,5 +132,4 @@ def _start_root(prior: LinearPrior) -> Tensor:
     memory = covariance_root(stationary_memory(prior.noise.nodes, prior.noise.kind))
     size = len(memory)
     state = prior.log_start.exp()[:, None, None]
-    pad = torch.nn.functional.pad
     return pad(state, (0, size, 0, size)) + pad(memory, (1, 0, 1, 0))

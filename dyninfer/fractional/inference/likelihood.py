@@ -11,6 +11,7 @@ from dyninfer.fractional.gaussian.backward import BackwardFilter
 from dyninfer.fractional.gaussian.chain import Chain
 from dyninfer.fractional.gaussian.kalman import log_likelihood
 from dyninfer.fractional.gaussian.linear import state_covariance
+from dyninfer.fractional.gaussian.matrices import half_log_determinant, whiten
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
 from dyninfer.learning.random import stream
@@ -90,9 +91,9 @@ def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     covariance = covariance * (mask.unsqueeze(-1) & mask.unsqueeze(-2))
     noise = torch.where(mask, observations.variance, 1)
     factor = torch.linalg.cholesky(covariance + torch.diag_embed(noise))
-    decay = torch.exp(-prior.rate * (times - times[0])[:, None])
-    error = (observations.values[..., 0] - decay * start.mean[:, 0]) * mask.T
-    white = torch.linalg.solve_triangular(factor, error.permute(2, 1, 0), upper=False)
-    half_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum()
-    normalisation = 0.5 * mask.sum().to(error) * math.log(2 * math.pi)
-    return -0.5 * white.square().sum((0, 1)) - half_determinant - normalisation
+    elapsed = (times - times[0])[:, None]
+    mean = torch.exp(-prior.rate * elapsed) * start.mean[:, 0]
+    error = (observations.values[..., 0] - mean) * mask.T
+    white = whiten(factor, error.permute(2, 1, 0))
+    deviance = white.square().sum((0, 1)) + mask.sum() * math.log(2 * math.pi)
+    return -0.5 * deviance - half_log_determinant(factor).sum()

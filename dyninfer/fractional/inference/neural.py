@@ -33,7 +33,7 @@ from dyninfer.fractional.inference.modules import (
     shaped,
 )
 from dyninfer.fractional.inference.prior import LinearPrior
-from dyninfer.fractional.inference.series import Series
+from dyninfer.fractional.inference.series import Series, rows_at
 from dyninfer.learning.random import subseed
 
 # Normals that are drawn at once outside training: 16 MB, and some copies.
@@ -188,9 +188,8 @@ class NeuralModel(nn.Module):
         if self.encoder is None:
             return None
         readable = self._readable(series)
-        rows = series.placed.unsqueeze(-1).expand(-1, -1, series.values.shape[-1])
-        values = readable.values.gather(1, rows)
-        mask = readable.full_mask.gather(1, rows).double()
+        values = rows_at(readable.values, series.placed)
+        mask = rows_at(readable.full_mask, series.placed).double()
         times = series.times.gather(1, series.placed)
         if "encoder" not in self.own:
             return self._evaluate("encoder", values, mask, times - self.layout.begin)
@@ -361,8 +360,7 @@ def _at_all_times(series: Series, context: Tensor) -> Tensor:
     at = torch.arange(series.times.shape[1], device=context.device)
     at = at.expand(len(series), -1).contiguous()
     before = torch.searchsorted(series.placed.contiguous(), at, right=True) - 1
-    rows = before.clamp_min(0).unsqueeze(-1).expand(-1, -1, context.shape[-1])
-    return context.gather(1, rows)
+    return rows_at(context, before.clamp_min(0))
 
 
 def _last_observed(series: Series) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.gaussian.chain import Observations, Start
@@ -190,7 +191,7 @@ class LinearPrior(nn.Module):
         if self.drift_kind == "linear":
             # The chain counts from the level.
             mean = mean - self.level
-        mean = torch.nn.functional.pad(mean[:, None], (0, len(memory)))
+        mean = pad(mean[:, None], (0, len(memory)))
         size = mean.shape[1]
         covariance = memory.new_zeros(self.n_states, size, size)
         covariance[:, 0, 0] = (2 * self.log_start).exp()
@@ -228,7 +229,7 @@ class LinearPrior(nn.Module):
         mean = self.mean(series.times)
         variance = (2 * self.log_noise).exp()
         # Of a coordinate and its memory, the coordinate alone is observed.
-        unit = torch.nn.functional.pad(mean.new_ones(1), (0, self.n_memory))
+        unit = pad(mean.new_ones(1), (0, self.n_memory))
         if self.latent:
             loading = (self.loading.unsqueeze(-1) * unit).flatten(1)
             values = series.values - self.offset - mean @ self.loading.T

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.times import Clock
@@ -58,20 +59,19 @@ class Series:
         further = torch.as_tensor(np.asarray(query, dtype=np.float64)).reshape(-1)
         if len(further):
             _check_begun(paths, float(further.min()))
-        n_paths, n_own, n_features = values.shape
+        n_paths, n_own = own_times.shape
         times = torch.cat([own_times, further.expand(n_paths, -1)], dim=1)
         # Stable: of equal times, that with an observation comes first.
         times, order = times.sort(dim=1, stable=True)
-        rows = order.unsqueeze(-1).expand(-1, -1, n_features)
-        pad = (0, 0, 0, len(further))
-        values = torch.nn.functional.pad(values.double(), pad)
-        mask = torch.nn.functional.pad(mask, pad).gather(1, rows)
+        after = (0, 0, 0, len(further))
+        values = pad(values.double(), after)
+        mask = pad(mask, after)
         gaps, gap = rounded_unique(times.diff(dim=1))
-        gap, mask = _shared(gap, mask)
+        gap, mask = _shared(gap, rows_at(mask, order))
         rank = order.argsort(dim=1)
         return cls(
             times=times,
-            values=values.gather(1, rows),
+            values=rows_at(values, order),
             mask=mask,
             gaps=gaps,
             gap=gap,
@@ -156,6 +156,11 @@ class Series:
             queried=self.queried * n_steps,
             placed=self.placed * n_steps,
         )
+
+
+def rows_at(x: Tensor, positions: Tensor) -> Tensor:
+    """``(P, L, c)`` at positions ``(P, l)`` of every path: ``(P, l, c)``."""
+    return x.gather(1, positions.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
 def spread_out(x: Tensor, n_steps: int) -> Tensor:

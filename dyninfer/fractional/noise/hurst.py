@@ -191,9 +191,9 @@ def _noisy_profile(h: float, t: np.ndarray, increments: np.ndarray, pooled: bool
     squares = (vectors.T @ increments) ** 2
     profiles = []
     for ratio in _NOISE_RATIOS:
-        spread = values + ratio
-        determinant = np.log(spread).sum() + np.log(n + 1)
-        scaled = (squares / spread[:, None]).sum(0)
+        variance = values + ratio
+        determinant = np.log(variance).sum() + np.log(n + 1)
+        scaled = (squares / variance[:, None]).sum(0)
         profiles.append(_gaussian(scaled, determinant, n, pooled))
     return np.max(profiles, axis=0)
 
@@ -223,7 +223,8 @@ def _white_rescaled_range(size: int) -> float:
     k = np.arange(1, size)
     # Γ((n−1)/2) / Γ(n/2) in logarithms: neither is finite alone for long windows.
     log_ratio = gammaln((size - 1) / 2) - gammaln(size / 2)
-    return np.exp(log_ratio) / np.sqrt(np.pi) * np.sqrt((size - k) / k).sum()
+    total = np.sqrt(size / k - 1).sum()
+    return total * np.exp(log_ratio) / np.sqrt(np.pi)
 
 
 def _maximum(profiles: list[np.ndarray]) -> HurstEstimate:
@@ -231,12 +232,16 @@ def _maximum(profiles: list[np.ndarray]) -> HurstEstimate:
     spline = CubicSpline(_GRID, np.stack(profiles, axis=-1), axis=1)
     values = spline(_FINE)
     hurst = _FINE[values.argmax(1)]
-    curvature = np.array([spline(h, 2)[i] for i, h in enumerate(hurst)])
-    error = np.where(curvature < 0, 1 / np.sqrt(np.abs(curvature)), np.nan)
+    curvature = np.array([spline(h, 2)[row] for row, h in enumerate(hurst)])
+    # A maximum at an end of the grid may be no maximum of the likelihood, and has no error.
+    has_peak = curvature < 0
+    error = np.full(len(hurst), np.nan)
+    error[has_peak] = 1 / np.sqrt(-curvature[has_peak])
     inside = values >= values.max(1, keepdims=True) - _DROP
-    low = _FINE[inside.argmax(1)]
-    high = _FINE[::-1][inside[:, ::-1].argmax(1)]
-    return HurstEstimate(hurst, error, np.stack([low, high], axis=1))
+    first = inside.argmax(1)
+    last = len(_FINE) - 1 - inside[:, ::-1].argmax(1)
+    interval = np.stack([_FINE[first], _FINE[last]], axis=1)
+    return HurstEstimate(hurst, error, interval)
 
 
 def _slope(sizes: Any, values: list[np.ndarray]) -> np.ndarray:

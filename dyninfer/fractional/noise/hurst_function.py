@@ -60,11 +60,12 @@ class HurstFunction(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         """``H`` at times ``(m,)``: ``(m,)``, with gradients in the coefficients."""
         c = self.coefficients
-        share = (t.clamp(self.start, self.stop) - self.start) / (self.stop - self.start)
+        elapsed = t.clamp(self.start, self.stop) - self.start
+        share = elapsed / (self.stop - self.start)
         # One cubic spans four coefficients, so n of them have n − 3 intervals.
         position = share * (len(c) - 3)
-        knots = torch.arange(len(c), device=t.device)
-        basis = _cubic_spline(position[:, None] + 1 - knots)
+        knots = torch.arange(len(c), device=t.device) - 1
+        basis = _cubic_spline(position[:, None] - knots)
         return torch.sigmoid(basis.to(c) @ c)
 
 

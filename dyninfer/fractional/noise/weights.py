@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dyninfer.fractional.noise.moments import cross, gram, power
 from dyninfer.fractional.noise.motion import Kind
@@ -124,7 +125,7 @@ def best_grid(
 
 def with_zero(rates: Tensor) -> Tensor:
     """Rates ``(..., K)`` after a zero, ``(..., K + 1)``."""
-    return torch.nn.functional.pad(rates, (1, 0))
+    return pad(rates, (1, 0))
 
 
 def _candidates(n_nodes: int, dt: float) -> Tensor:
