@@ -141,6 +141,7 @@ class FractionalSDE(PathEstimator):
         "unpaired samples do not show"
     )
 
+    # A new object for every model: set_params changes the parts in place.
     noise: FractionalNoise = field(default_factory=FractionalNoise)
     drift: str | Callable[..., Any] = "linear"
     diffusion: str | Callable[..., Any] = "constant"
@@ -168,6 +169,7 @@ class FractionalSDE(PathEstimator):
             result = fit_by_bound(process, series, inference, self.training_, run)
             return Outcome(history=result.history, status=result.status, checkpointed=True)
         fit = maximise(process.prior, series, run.max_steps or inference.max_steps)
+        # Kept with the model: the interval of the index needs it when the data are gone.
         if self.noise.hurst is None:
             information = hurst_information(process.prior, series)
             self.facts_["information"] = information.tolist()
@@ -335,6 +337,7 @@ class FractionalSDE(PathEstimator):
         )
 
     def _as_paths(self, data: Any) -> Paths:
+        # Whatever is asked of the model, states that are no numbers are refused in one place.
         paths = super()._as_paths(data)
         check_continuous(paths)
         return paths
@@ -380,6 +383,7 @@ class FractionalSDE(PathEstimator):
             raise TypeError(
                 "latent coordinates start from None, an AnnData or Paths, not from an array"
             )
+        # In double precision, as the memory is: its weights cancel.
         states = torch.as_tensor(states).double()
         if states.ndim != 2 or len(states) == 0 or states.shape[1] != n_states:
             raise ValueError(

@@ -43,6 +43,7 @@ def with_parts(model: Model, parts: dict[str, Any]) -> Model:
         If the model has no such part.
     """
     parts_there = parts_of(model)
+    # Shallow: neither data nor modules are copied.
     other = copy.copy(model)
     for name, part in parts.items():
         if name not in parts_there:
@@ -54,6 +55,7 @@ def with_parts(model: Model, parts: dict[str, Any]) -> Model:
         if owner is None:
             setattr(other, name, part)
         else:
+            # A new object: that of the user may be in other models too.
             settings = replace(getattr(other, owner), **{name: part})
             setattr(other, owner, settings)
     return other

@@ -50,6 +50,7 @@ class ConditionalNoise(NamedTuple):
     @classmethod
     def of(cls, root: Tensor, precision: Tensor) -> ConditionalNoise:
         """Of steps with roots ``N``, and with ``Λ`` at their ends."""
+        # V⁻¹ = L L', so T = L'⁻¹; V itself would lose digits where an observation is sharp.
         eye = identity(root.shape[-1], root)
         factor = torch.linalg.cholesky(eye + root.mT @ precision @ root)
         spread = torch.linalg.solve_triangular(factor.mT, eye, upper=True)

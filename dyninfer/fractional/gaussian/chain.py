@@ -87,6 +87,7 @@ class Observations:
 
     def information(self) -> tuple[Tensor, Tensor]:
         """``C'R⁻¹C`` ``(L, P or 1, G, S, S)`` and ``C'R⁻¹o`` ``(L, P, G, S)`` at every time."""
+        # A missing value has precision 0.
         precision = self.mask / self.variance
         information = torch.einsum("gpi,nlgp,gpj->lngij", self.loading, precision, self.loading)
         slope = torch.einsum("gpi,nlgp->lngi", self.loading, precision * self.values)

@@ -176,7 +176,8 @@ def guided_paths(
 def normal_fit(prior: LinearPrior, series: Series, means: Tensor) -> Tensor:
     """``log N(o; means, R)`` of a series, summed over it: ``(..., P)`` of ``(..., P, L, F)``."""
     error = (series.values - means) * (-prior.log_noise).exp()
-    density = -0.5 * error.square() - prior.log_noise - 0.5 * math.log(2 * math.pi)
+    log_normalisation = prior.log_noise + 0.5 * math.log(2 * math.pi)
+    density = -0.5 * error.square() - log_normalisation
     return (density * series.mask).sum((-1, -2))
 
 
@@ -215,13 +216,17 @@ class _GuidedEquation:
         if self.n_guided == 0 or self.equation.is_linear:
             linear = BackwardFilter.of(chain, information)
             return linear, linear.drives(observed)
+        # The path that is likely is where the fields are frozen; it carries no gradient itself.
         with torch.no_grad():
-            mean = BackwardFilter.of(chain, information).mean(observed)[:-1, ..., 0]
+            linear = BackwardFilter.of(chain, information)
+            mean = linear.mean(observed)[:-1, ..., 0]
             likely = mean.transpose(0, 1) + level[:, :-1]
         times = self.fine.times[:, : self.n_guided]
         lengths = self.lengths[:, : self.n_guided]
         frozen = Frozen.along(likely, times, self.equation.drift, self.equation.amplitude)
-        push = (frozen.push + frozen.slope * level[:, :-1]) * lengths.unsqueeze(-1)
+        # The chain counts from the level, the frozen drift does not.
+        rate = frozen.push + frozen.slope * level[:, :-1]
+        push = rate * lengths.unsqueeze(-1)
         guide = BackwardFilter.of(frozen_chain(chain, lengths, frozen), information)
         return guide, guide.drives(observed, push.transpose(0, 1))
 
@@ -255,10 +260,10 @@ class _GuidedEquation:
 
     def _free_noise(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Standard normals of the steps that nothing guides."""
-        n_free = len(self.chain.root) - self.n_guided
-        n_paths, d = self.level.shape[0], self.level.shape[2]
-        rank = self.chain.root.shape[-1]
-        free = self.level.new_empty(n_free, n_paths, d, rank, n_samples)
+        root = self.chain.root
+        n_free = len(root) - self.n_guided
+        n_paths, _, d = self.level.shape
+        free = self.level.new_empty(n_free, n_paths, d, root.shape[-1], n_samples)
         return free.normal_(generator=generator)
 
 
@@ -286,13 +291,15 @@ class _Walk:
         line = phi[..., 0, 0].unsqueeze(-1) * z[:, :, 0]
         recall = ahead[:, :, 0] - line  # what the memory alone adds to σ ΔB̂
         if self.drift is not None:
-            line = line + _on(self.drift, self.times[n], x) * self.lengths[n][:, None, None]
+            rate = _on(self.drift, self.times[n], x)
+            line = line + rate * self.lengths[n][:, None, None]
         scale = None
         expected = line + recall
         if self.amplitude is not None:
             scale = _on(self.amplitude, self.times[n], x)
             expected = line + scale * recall
         epsilon = drive
+        # What the guide subtracts is evaluated at the path itself, so no linearisation enters.
         if n < self.n_guided:
             end = torch.cat([expected.unsqueeze(2), ahead[:, :, 1:]], dim=2)
             epsilon = epsilon - self.back[n] @ end
@@ -304,7 +311,8 @@ class _Walk:
         if self.amplitude is not None and scale is not None:
             # Heun's rule for the noise: the mean of the amplitude here and where it leads to.
             guess = line + scale * kick + next_level
-            kick = 0.5 * (scale + _on(self.amplitude, self.times[n + 1], guess)) * kick
+            next_scale = _on(self.amplitude, self.times[n + 1], guess)
+            kick = 0.5 * (scale + next_scale) * kick
         memory = ahead[:, :, 1:] + change[:, :, 1:]
         return torch.cat([(line + kick).unsqueeze(2), memory], dim=2), epsilon
 

@@ -102,6 +102,7 @@ class RecurrentEncoder(nn.Module):
     def _read(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """Context ``(P, L, c)``; beyond its end, a path's context stays."""
         total = rows.shape[1]
+        # Packed, so that the backward pass of the units begins at the end of each path.
         packed = pack_padded_sequence(rows, lengths.cpu(), batch_first=True, enforce_sorted=False)
         output, _ = self.reader(packed)
         context, _ = pad_packed_sequence(output, batch_first=True, total_length=total)

@@ -13,6 +13,7 @@ from dyninfer.fractional.inference.series import Series
 class ExactModel(nn.Module):
     """A linear prior, drawn from and weighed without error; all standardised."""
 
+    # What the nonlinear model has, and this one has not.
     amplitude = None
     content_dim = 0
     needs_steps = False

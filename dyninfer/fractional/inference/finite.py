@@ -54,6 +54,7 @@ def traced(
         result = run()
         if not model.own or _is_finite(numbers(result)):
             return result
+    # In this order: parameters that are not finite spoil what every module returns.
     moment = when()
     _check_parameters(model, moment)
     model.suspected = moment

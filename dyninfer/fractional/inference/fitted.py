@@ -112,6 +112,7 @@ class FittedEquation:
             return replace(result, states=features, features=None)
 
         result = self._traced(run)
+        # Single precision is enough for what is looked at, and half as large.
         return replace(
             result,
             states=result.states.float(),

@@ -85,6 +85,7 @@ class BoundObjective(Objective):
         else:
             series = self.series[batch.rows]
         guided, _ = process.guided(series, self.settings.n_samples, int(batch.seed[0]))
+        # Per observed value, so that a learning rate means the same for any number of them.
         count = series.full_mask.sum()
         fit = guided.fits.mean(0).sum() / count
         divergence = -guided.path_weights.mean(0).sum() / count
@@ -104,6 +105,7 @@ class BoundObjective(Objective):
         """Minus the bound of the validation set per observed value, with the same noise always."""
         if self.validation_set is None:
             return None
+        # The same noise in every validation: differences are then those of the model.
         weights = process.log_weights(self.validation_set, self.settings.n_samples, self.seed)
         return -float(weights.mean(0).sum()) / self.validation_set.count
 

@@ -78,6 +78,7 @@ class EulerSteps:
         weights = prior.weights
         scale = prior.scale[:, None]
         d = prior.n_states
+        # The zero node is the Brownian motion itself: it is in the kick and remembers nothing.
         moving = nodes > 0
         unit = (2 * nodes[moving]).sqrt()
         factor = noise_factors(nodes, gaps)
@@ -92,6 +93,7 @@ class EulerSteps:
         decays = pad(1 - loss, (1, 0))
         other_rows = torch.diag_embed(decays)[:, 1:].unsqueeze(1).expand(-1, d, -1, -1)
         transition = torch.cat([first_row, other_rows], dim=2)
+        # A constant control moves every memory by its gain: the ε of least norm that does so.
         gain = integrated_decay(nodes, gaps[:, None])
         along = apply(torch.linalg.pinv(factor), gain)
         return cls(transition, root, along)
@@ -117,6 +119,7 @@ def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
         kick[0] = 1
         transition = transition * (1 + change * recall)
         root = root * (1 + change * kick)
+    # As Euler's rule has it: over a step the drift adds its slope times the length.
     slope = (frozen.slope * lengths.unsqueeze(-1)).transpose(0, 1)
     transition = transition + slope[..., None, None] * first_state
     return chain._replace(transition=transition, root=root)

@@ -16,6 +16,7 @@ def perceptron(n_inputs: int, n_outputs: int, width: int, depth: int) -> nn.Sequ
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), nn.SiLU()]
+    # A network that begins as nothing leaves the closed forms as they are.
     last = nn.Linear(sizes[-1], n_outputs)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
@@ -49,6 +50,7 @@ class CoordinateAmplitude(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """``exp Σ_k h_k tanh(a_k x_i + b_k)``."""
+        # An exponential is positive, and its logarithm learns relative changes.
         units = (x.unsqueeze(-1) * self.slope + self.shift).tanh()
         return (units * self.height).sum(-1).exp()
 

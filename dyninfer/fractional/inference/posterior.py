@@ -129,4 +129,6 @@ class PathPosterior:
 def _at_rows(x: Tensor, rows: Tensor) -> Tensor:
     """``(n_samples, P, L, d)`` at some times: ``(P · n_samples, time, d)``."""
     index = rows.expand(len(x), -1, -1, x.shape[-1])
-    return x.gather(2, index).transpose(0, 1).flatten(0, 1)
+    # Draws of one path lie together.
+    by_path = x.gather(2, index).transpose(0, 1)
+    return by_path.flatten(0, 1)

@@ -31,6 +31,7 @@ class _Field(nn.Module):
 
 class _Drift(_Field):
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        # In double precision, as the linear part is.
         drift = self.model.whole_drift(t, self.scaling.states(x.double()))
         return self.scaling.user_velocities(drift)
 

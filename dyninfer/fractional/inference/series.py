@@ -55,6 +55,7 @@ class Series:
         ValueError
             If a path begins after a time of the query.
         """
+        # Past its end, a path repeats its last time: gaps of 0, over which nothing moves.
         own_times, values, mask = paths.padded()
         further = torch.as_tensor(np.asarray(query, dtype=np.float64)).reshape(-1)
         if len(further):
@@ -138,21 +139,25 @@ class Series:
 
     def to(self, device: torch.device) -> Series:
         """The same series on another device."""
-        tensors = [getattr(self, field.name) for field in fields(self)]
-        return Series(*(tensor.to(device) for tensor in tensors))
+        moved_tensors = {}
+        for field in fields(self):
+            moved_tensors[field.name] = getattr(self, field.name).to(device)
+        return Series(**moved_tensors)
 
     def refined(self, n_steps: int) -> Series:
         """The same series with ``n_steps`` even steps in every gap; nothing is observed between."""
         share = torch.arange(n_steps, dtype=self.times.dtype, device=self.times.device) / n_steps
         lengths = self.times.diff(dim=1).unsqueeze(-1)
         steps = self.times[:, :-1, None] + lengths * share
-        times = torch.cat([steps.flatten(1), self.times[:, -1:]], dim=1)
+        last = self.times[:, -1:]
+        # Steps of equal gaps are equal, so distinct gaps stay as few as they were.
+        gap = self.gap.repeat_interleave(n_steps, dim=1)
         return Series(
-            times=times,
+            times=torch.cat([steps.flatten(1), last], dim=1),
             values=spread_out(self.values, n_steps),
             mask=spread_out(self.mask, n_steps),
             gaps=self.gaps / n_steps,
-            gap=self.gap.repeat_interleave(n_steps, dim=1),
+            gap=gap,
             queried=self.queried * n_steps,
             placed=self.placed * n_steps,
         )
@@ -173,13 +178,16 @@ def spread_out(x: Tensor, n_steps: int) -> Tensor:
 
 def _shared(gap: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """One row for all paths where all have the same: precisions are then computed once."""
-    if bool((gap == gap[:1]).all()) and bool((mask == mask[:1]).all()):
+    has_one_gap = bool((gap == gap[:1]).all())
+    has_one_mask = bool((mask == mask[:1]).all())
+    if has_one_gap and has_one_mask:
         return gap[:1], mask[:1]
     return gap, mask
 
 
 def _check_begun(paths: Paths, first: float) -> None:
     for name, times in zip(paths.names, paths.times, strict=True):
+        # A time that differs from the first by rounding is the first.
         if times[0] > first and Clock(times).nearest(first) != 0:
             raise ValueError(
                 f"times must not lie before a path begins, but {first:g} does: path "

@@ -32,4 +32,6 @@ class FirstStates(NamedTuple):
 
     def origin_of(self, rows: np.ndarray) -> np.ndarray:
         """Names of such paths, or their rows where they have no names."""
-        return rows if self.names is None else self.names[rows]
+        if self.names is None:
+            return rows
+        return self.names[rows]

@@ -100,6 +100,7 @@ class FrameEncoder(nn.Module):
         # Missing frames stay 0, as beyond the end of a video.
         near = nn.functional.silu(self.near(features.mT)) * is_observed.mT
         context = self.wide(near).mT
+        # A frame says where the state is; its neighbours say how surely.
         head = self.head(torch.cat([features, context], dim=-1))
         mean, log_variance = head.chunk(2, dim=-1)
         content = None

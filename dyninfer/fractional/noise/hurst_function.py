@@ -178,6 +178,7 @@ class _Likelihood:
         half_determinant = factor.diagonal().log().sum() * self.values.shape[1]
         density = square.log() + 1 + math.log(2 * math.pi)
         value = -0.5 * self.values.numel() * density - half_determinant
+        # The square is the amplitude's that makes the whitened values of variance one.
         return value, square
 
     @torch.no_grad()

@@ -113,6 +113,7 @@ class MarkovApproximation(nn.Module):
             scaled = with_zero(rates)
         grams = self._problem.grams(scaled)
         self._ridge = self._problem.ridge(scaled, grams)
+        # The scaled nodes and their Gram matrices follow from the nodes, so files leave them out.
         self.register_buffer("nodes", scaled / self.horizon)
         self.register_buffer("_scaled", scaled, persistent=False)
         self.register_buffer("_grams", grams, persistent=False)
@@ -220,6 +221,7 @@ class MarkovApproximation(nn.Module):
 
     def _covariance_from_zero(self, t: Tensor, w: Tensor) -> Tensor:
         """``Σ_i w_i e^{−γ_i(t−s)} Cov(Y_i(s), B̂(s))`` for ``s ≤ t``."""
+        # Covariance of the memory at every time, and of it with the motion.
         memory = integrated_decay(pair_sums(self.nodes), t[:, None, None])
         carried = w[..., None, :] * torch.einsum("nij,...j->...ni", memory, w)
         order = t.argsort()

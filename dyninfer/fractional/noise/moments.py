@@ -35,6 +35,7 @@ def gram(nodes: Tensor, kind: Kind) -> Tensor:
     """
     sums = pair_sums(nodes)
     if kind == "II":
+        # Nothing lies before the start.
         return _mean_decay(sums)
     shares = nodes * _mean_decay(nodes)
     return torch.where(sums > 0, pair_sums(shares) * inverse_or_zero(sums), 0.5)

@@ -74,6 +74,7 @@ class FractionalBrownianMotion:
         if self.kind == "II":
             unit = riemann_liouville_covariance(t, np.full(len(t), self.hurst))
             return torch.from_numpy(self.scale * unit)
+        # ½ (t^{2H} + s^{2H} − |t − s|^{2H})
         variances = t ** (2 * self.hurst)
         lags = np.abs(t[:, None] - t)
         moves = lags ** (2 * self.hurst)
@@ -202,6 +203,7 @@ def _circulant_noise(
 ) -> Tensor:
     """Fractional Gaussian noise of unit variance, ``shape = (rows, n)``."""
     rows, n = shape
+    # A length of small prime factors, for which transforms are fast.
     half = next_fast_len(max(n, 2), real=True)
     covariance = noise_autocovariance(hurst, half + 1)
     circulant = torch.cat([covariance, covariance[1:-1].flip(0)])
@@ -222,10 +224,13 @@ def _even_step(t: np.ndarray) -> float | None:
     if len(t) < 2:
         return float(t[0]) if t[0] > 0 else None
     step = float(t[-1] - t[0]) / (len(t) - 1)
+    # A millionth of a step moves a path by less than single precision shows.
     slack = 1e-6 * step
-    even = bool(np.all(np.abs(np.diff(t) - step) <= slack))
-    starts = t[0] == 0 or abs(t[0] - step) <= slack
-    return step if even and starts else None
+    is_even = bool(np.all(np.abs(np.diff(t) - step) <= slack))
+    starts_at_zero = t[0] == 0 or abs(t[0] - step) <= slack
+    if is_even and starts_at_zero:
+        return step
+    return None
 
 
 def _check_times(times: Any) -> np.ndarray:

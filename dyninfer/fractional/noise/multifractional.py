@@ -87,8 +87,12 @@ def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor)
     t = torch.as_tensor(times, dtype=torch.float64, device=noise.nodes.device)
     if weights.shape[:-1] != t.shape or bool((t.diff() <= 0).any()):
         raise ValueError(f"times must increase, one for each of the {len(weights)} values of hurst")
-    covariance = _with_past if noise.kind == "I" else _from_zero
-    lower = covariance(noise, t, weights).tril()
+    if noise.kind == "I":
+        covariance = _with_past(noise, t, weights)
+    else:
+        covariance = _from_zero(noise, t, weights)
+    # The closed forms are those of the later time in the row.
+    lower = covariance.tril()
     return lower + lower.tril(-1).T
 
 
