@@ -37,7 +37,14 @@ def as_array(values: Any, name: str) -> np.ndarray:
         )
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} holds {array.dtype} values; it must hold numbers")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype == np.longdouble:
+        # More digits than any method uses, or torch holds.
+        array = array.astype(np.float64)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if any(stride < 0 for stride in array.strides):
+        # Torch takes no reversed views.
+        array = array.copy()
+    return array
 
 
 def as_floats(values: Any, name: str) -> np.ndarray:
@@ -161,6 +168,9 @@ def _needs_double(array: np.ndarray) -> bool:
 
 def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
     kind = pd.api.types.infer_dtype(array.ravel(), skipna=True)
+    # Text such as "1.5" would become a number without a word.
     if kind not in _NUMBERS:
         raise TypeError(f"{name} holds {kind} values; it must hold numbers")
-    return np.where(pd.isna(array), np.nan, array).astype(np.float64)
+    missing = pd.isna(array)
+    numbers = np.where(missing, np.nan, array)
+    return numbers.astype(np.float64)

@@ -37,9 +37,12 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
         raise TypeError(f"{role} must be one name, found {key!r}")
     if key not in adata.obs:
         columns = [str(column) for column in adata.obs.columns]
+        # Half of the letters must agree: fewer suggest columns that nobody meant.
         similar = difflib.get_close_matches(str(key), columns, n=1, cutoff=0.5)
-        hint = f"did you mean {similar[0]!r}? " if similar else ""
-        raise MissingKey(f"{role} {key!r} is not in adata.obs; {hint}{_suggestion(adata, role)}")
+        hint = _suggestion(adata, role)
+        if similar:
+            hint = f"did you mean {similar[0]!r}? {hint}"
+        raise MissingKey(f"{role} {key!r} is not in adata.obs; {hint}")
     return adata.obs[key]
 
 

@@ -24,6 +24,7 @@ def as_labels(values: Any, name: str) -> np.ndarray:
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     if isinstance(values, np.ma.MaskedArray):
+        # NumPy would use what is under the mask.
         mask = np.ma.getmaskarray(values)
         values = np.where(mask, None, values.data) if mask.any() else values.data
     if not isinstance(values, pd.Series | pd.Categorical):
@@ -93,6 +94,7 @@ class ConditionCode:
             number = float(label)
         except ValueError:
             number = np.nan
+        # "nan" and "inf" are text that reads as numbers.
         if not np.isfinite(number):
             raise ValueError(f"condition {label!r} is not a number, as those of the data are")
         return np.array([(number - self.centre) / self.spread])

@@ -38,6 +38,7 @@ def rows(traj: Trajectories) -> dict[str, str]:
         lines["parents"] = "rows were resampled; lineages() gives coherent paths"
     diverged = int((traj.status != 0).sum())
     if diverged:
+        # Said here, since every average leaves them out without a word.
         lines["diverged"] = f"{diverged} of {traj.n_paths} paths, left out of every average"
     for key, value in traj.attrs.items():
         lines[key] = _short(value)
@@ -70,7 +71,9 @@ def block(title: str, lines: Mapping[str, str]) -> str:
 
 def counted(n: int, noun: str) -> str:
     """Number and noun, in the plural where it is not one."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    if n == 1:
+        return f"{n} {noun}"
+    return f"{n} {noun}s"
 
 
 def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
@@ -98,8 +101,10 @@ def html(traj: Trajectories) -> str:
 
 def thumbnail(traj: Trajectories) -> str:
     """Inline SVG of a few dozen paths: the first two features, or the only one against time."""
-    few = traj[_spread(traj.n_paths, MOST_PATHS)]
-    few = few[:, _spread(few.n_times, MOST_POINTS)]
+    rows = _spread(traj.n_paths, MOST_PATHS)
+    columns = _spread(traj.n_times, MOST_POINTS)
+    # Paths first: of resampled rows this makes lines, which have no parents at other times.
+    few = traj[rows][:, columns]
     x, y, label = _coordinates(few)
     x = _scaled(x, WIDTH)
     # Pictures count rows from the top.
@@ -127,13 +132,15 @@ def _spread(n: int, most: int) -> np.ndarray:
 
 def _coordinates(traj: Trajectories) -> tuple[np.ndarray, np.ndarray, str]:
     """Horizontal and vertical values ``(path, time)``, and what they are."""
+    # Half precision has no arrays of its own.
     states = traj.states.detach().double().cpu().numpy()
     if traj.n_features > 1:
         label = " and ".join(traj.features[:2])
         return states[..., 0], states[..., 1], label
-    values = states.reshape(traj.n_paths, traj.n_times)
+    shape = (traj.n_paths, traj.n_times)
     times = traj.times.detach().cpu().numpy()
-    return np.broadcast_to(times, values.shape), values, "state by time"
+    times = np.broadcast_to(times, shape)
+    return times, states.reshape(shape), "state by time"
 
 
 def _scaled(values: np.ndarray, size: int) -> np.ndarray:
@@ -147,13 +154,17 @@ def _scaled(values: np.ndarray, size: int) -> np.ndarray:
     if extent == 0:
         share = np.where(np.isfinite(values), 0.5, np.nan)
         return MARGIN + share * room
+    # Diverged states stay NaN or infinite, and are left out of the lines.
     with np.errstate(invalid="ignore"):
-        return MARGIN + (values - low) / extent * room
+        share = (values - low) / extent
+        return MARGIN + share * room
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> str:
+    # A tenth of a pixel: more digits only make a notebook large.
     points = [f"{a:.1f},{b:.1f}" for a, b in _finite(x, y)]
-    return f"<polyline points='{' '.join(points)}'/>"
+    joined = " ".join(points)
+    return f"<polyline points='{joined}'/>"
 
 
 def _end(x: np.ndarray, y: np.ndarray) -> str:

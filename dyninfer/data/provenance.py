@@ -42,4 +42,7 @@ class Provenance:
     @classmethod
     def from_plain(cls, saved: dict[str, Any]) -> Provenance:
         """Undo ``dataclasses.asdict`` after JSON, which knows lists only."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+        fields = {}
+        for name, value in saved.items():
+            fields[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**fields)

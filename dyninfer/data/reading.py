@@ -88,6 +88,7 @@ def read_snapshots(
         snapshots = Snapshots.from_anndata(data, **keys, hold_out=hold_out)
     else:
         raise TypeError(f"{reader} takes {kinds}, not {type(data).__name__}")
+    # Only now: a value of a time that is held out is never looked at.
     snapshots.check_finite()
     _warn_of_few(snapshots)
     return snapshots
@@ -295,15 +296,14 @@ def _refuse_keys(keys: Mapping[str, str | None], kind: str) -> None:
 
 
 def _warn_of_few(snapshots: Snapshots) -> None:
-    few = [
-        f"{t:g} ({n})"
-        for t, n in zip(snapshots.times, snapshots.sizes, strict=True)
-        if n < FEW_SAMPLES
-    ]
+    few = []
+    for t, n in zip(snapshots.times, snapshots.sizes, strict=True):
+        if n < FEW_SAMPLES:
+            few.append(f"{t:g} ({n})")
     if few:
+        times = ", ".join(few)
         warnings.warn(
-            f"fewer than {FEW_SAMPLES} samples at time {', '.join(few)}: "
-            "what is learned there is uncertain",
+            f"fewer than {FEW_SAMPLES} samples at time {times}: what is learned there is uncertain",
             UserWarning,
             stacklevel=4,
         )

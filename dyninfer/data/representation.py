@@ -30,6 +30,7 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
         If the representation is not there; the message lists those that are.
     """
     if use_rep is None:
+        # Distances between thousands of genes are mostly noise: components first.
         use_rep = DEFAULT_REP if DEFAULT_REP in adata.obsm else "X"
     if not isinstance(use_rep, Hashable):
         raise TypeError(f"use_rep must be one name, found {use_rep!r}")
@@ -40,15 +41,18 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
         raise MissingKey(_absent(adata, use_rep))
     array = adata.obsm[use_rep]
     if isinstance(array, pd.DataFrame):
-        return array.to_numpy(), tuple(str(name) for name in array.columns), use_rep
+        columns = tuple(str(name) for name in array.columns)
+        return array.to_numpy(), columns, use_rep
     if not hasattr(array, "shape"):
         kind = type(array).__module__.partition(".")[0]
         raise TypeError(
             f"adata.obsm[{use_rep!r}] is an {kind} array, whose rows may differ in length; "
             f"make it a matrix: adata.obsm[{use_rep!r}] = adata.obsm[{use_rep!r}].to_numpy()"
         )
+    # As scanpy labels its axes: PCA1, UMAP2.
     stem = use_rep.removeprefix("X_").upper()
-    return array, tuple(f"{stem}{i + 1}" for i in range(array.shape[1])), use_rep
+    features = tuple(f"{stem}{i + 1}" for i in range(array.shape[1]))
+    return array, features, use_rep
 
 
 def warn_if_counts(x: np.ndarray, name: str) -> None:

@@ -63,7 +63,9 @@ def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
         columns[name] = obs_column(adata, name).to_numpy()
     _check_time_kind(columns["time"])
     stored = np.array(uns["times"], dtype=np.float64)
-    times = stored[np.isin(stored, columns["time"])]
+    # In the stored order: a backward run descends. Whole times may have been left out.
+    is_present = np.isin(stored, columns["time"])
+    times = stored[is_present]
     order, n_paths = _grid_order(columns["path"], columns["time"], times)
     shape = (n_paths, len(times))
     # The first row of each path stands for it.
@@ -74,17 +76,19 @@ def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
     values = as_array(adata.X[order], "adata.X").reshape(*shape, -1)
     if values.dtype.kind != "f":
         values = values[..., 0]
+    status = columns["status"][first_rows]
     fields = {
         "states": torch.from_numpy(values),
         "times": torch.from_numpy(times),
         "origin": columns["origin"][first_rows],
-        "status": torch.from_numpy(columns["status"][first_rows]),
+        "status": torch.from_numpy(status),
         "features": tuple(str(name) for name in adata.var_names),
     }
     for name, column in (("log_weights", "log_weight"), ("parents", "parent")):
         if column in adata.obs:
-            values = adata.obs[column].to_numpy()[order]
-            fields[name] = torch.from_numpy(values.reshape(shape))
+            values = adata.obs[column].to_numpy()
+            grid = values[order].reshape(shape)
+            fields[name] = torch.from_numpy(grid)
     _check_parents(fields.get("parents"), n_paths, len(stored) - len(times))
     return _restored(fields, uns)
 
@@ -93,20 +97,23 @@ def to_xarray(traj: Trajectories) -> Dataset:
     """Dataset with dimensions path, time and feature; names as strings of variable length."""
     import xarray as xr
 
+    # Integer states have no features.
     dims = ("path", "time", "feature")[: traj.states.ndim]
-    variables: dict[str, Any] = {
-        "states": (dims, array(traj.states).copy()),
-        "status": ("path", array(traj.status).copy()),
-    }
+    states = array(traj.states).copy()
+    status = array(traj.status).copy()
+    variables: dict[str, Any] = {"states": (dims, states), "status": ("path", status)}
     for name in ("log_weights", "parents"):
         values = getattr(traj, name)
         if values is not None:
             variables[name] = (("path", "time"), array(values).copy())
+    # Objects become strings of any length in a file; fixed widths would be cut at the next append.
+    features = np.array(traj.features, dtype=object)
+    origin = traj.origin.astype(str).astype(object)
     coords = {
         "path": np.arange(traj.n_paths),
         "time": array(traj.times).copy(),
-        "feature": np.array(traj.features, dtype=object),
-        "origin": ("path", traj.origin.astype(str).astype(object)),
+        "feature": features,
+        "origin": ("path", origin),
     }
     plain = json.dumps(_plain_fields(traj))
     return xr.Dataset(variables, coords, attrs={keys.TRAJECTORIES: plain})
@@ -157,9 +164,11 @@ def save(traj: Trajectories, path: str | os.PathLike[str]) -> None:
     suffix = _suffix(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
+    # A zarr is a folder; any other folder is not ours to replace.
     foreign = path.exists() if suffix == ".zarr" else path.is_dir()
     if foreign and not (path / "zarr.json").exists():
         raise FileExistsError(f"{str(path)!r} is there and holds other things; give another name")
+    # Beside the target: a move between file systems would be a copy, which can fail half-way.
     with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
         written = Path(folder) / f"new{suffix}"
         if suffix == ".h5ad":
@@ -215,10 +224,12 @@ def _read_dataset(path: Path) -> dict[str, Any]:
 
 def _plain_fields(traj: Trajectories) -> dict[str, str]:
     """What columns and variables do not hold, as text."""
+    # Origins are text in a file, whatever they were; so are half-precision states float32.
+    is_text = traj.origin.dtype.kind == "U"
+    dtype = str(traj.states.dtype)
     return {
-        "dtype": str(traj.states.dtype).removeprefix("torch."),
-        # Origins are text in a file, whatever they were.
-        "origin": "text" if traj.origin.dtype.kind == "U" else "rows",
+        "dtype": dtype.removeprefix("torch."),
+        "origin": "text" if is_text else "rows",
         "attrs": json.dumps(traj.attrs),
     }
 
@@ -226,13 +237,13 @@ def _plain_fields(traj: Trajectories) -> dict[str, str]:
 def _restored(fields: dict[str, Any], plain: dict[str, str]) -> dict[str, Any]:
     """Fields with the precision and the attributes that they were stored with."""
     origin = np.asarray(fields["origin"])
+    # Files of before have names only, and do not say so.
     if plain.get("origin") == "rows":
         origin = origin.astype(np.int64)
-    return fields | {
-        "states": fields["states"].to(getattr(torch, plain["dtype"])),
-        "origin": origin,
-        "attrs": json.loads(plain["attrs"]),
-    }
+    dtype = getattr(torch, plain["dtype"])
+    states = fields["states"].to(dtype)
+    attrs = json.loads(plain["attrs"])
+    return fields | {"states": states, "origin": origin, "attrs": attrs}
 
 
 def _check_time_kind(time: np.ndarray) -> None:

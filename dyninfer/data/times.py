@@ -89,6 +89,7 @@ class Clock:
 
     def __init__(self, times: Any, spacing: float | None = None) -> None:
         self.times = as_times(times)
+        # Searches need ascending times; answers are positions in the order that was given.
         self._order = np.argsort(self.times, kind="stable")
         self._sorted = self.times[self._order]
         self._slack = _slack(self._sorted, spacing)
@@ -96,7 +97,8 @@ class Clock:
     @classmethod
     def of(cls, column: Any, name: str = "times", spacing: float | None = None) -> Clock:
         """Clock of the times in a column, ascending: repeats, and rounding, are one time."""
-        return cls(_distinct(as_times(column, name)), spacing)
+        times = as_times(column, name)
+        return cls(_distinct(times), spacing)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -108,6 +110,7 @@ class Clock:
         if n == 0:
             return np.full(len(requested), -1)
         above = np.searchsorted(self._sorted, requested)
+        # Beyond either end, the end itself is the nearest.
         above = np.minimum(above, n - 1)
         below = np.maximum(above - 1, 0)
         distance_above = self._sorted[above] - requested
@@ -120,7 +123,9 @@ class Clock:
     def nearest(self, time: float) -> int | None:
         """Position of ``time``; None where it is not there."""
         position = int(self.positions(time)[0])
-        return None if position < 0 else position
+        if position < 0:
+            return None
+        return position
 
     def index(self, time: float) -> int:
         """Position of ``time``; a ValueError lists the times there are."""
@@ -139,8 +144,9 @@ class Clock:
         requested = np.asarray(times, dtype=np.float64)
         first = self._sorted[0] - self._slack[0]
         last = self._sorted[-1] + self._slack[-1]
-        is_covered = (first <= requested) & (requested <= last)
-        return bool(is_covered.all())
+        earliest = requested.min()
+        latest = requested.max()
+        return bool(first <= earliest and latest <= last)
 
     def __str__(self) -> str:
         return ", ".join(_spelled(self.times)) or "none"
@@ -160,13 +166,16 @@ def _slack(times: np.ndarray, spacing: float | None) -> np.ndarray:
     """How far a number may lie from each of the ascending ``times`` to be that time."""
     if len(times) == 0:
         return times
-    alone = np.inf if spacing is None else spacing
-    gaps = np.concatenate([[alone], np.diff(times), [alone]])
-    gap = np.minimum(gaps[:-1], gaps[1:])
+    if spacing is None:
+        spacing = np.inf
+    gaps = np.concatenate([[spacing], np.diff(times), [spacing]])
+    before = gaps[:-1]
+    after = gaps[1:]
+    gap = np.minimum(before, after)
     # Close to zero, rounding is that of the times which were subtracted: as long as the gaps.
     size = np.abs(times)
-    size_or_gap = np.fmax(size, np.where(np.isinf(gap), 0, gap))
-    in_single = SINGLE * size_or_gap
+    finite_gap = np.where(np.isinf(gap), 0, gap)
+    in_single = SINGLE * np.maximum(size, finite_gap)
     # The farthest time has the coarsest grid, and differences inherit it.
     in_double = 4 * DOUBLE * size.max()
     rounding = np.maximum(in_single, in_double)
@@ -186,15 +195,19 @@ def _distinct(times: np.ndarray) -> np.ndarray:
 def _are_rounding(values: np.ndarray) -> np.ndarray:
     """Which gaps ``(n - 1,)`` between ascending values are rounding."""
     gaps = np.diff(values)
-    in_double = gaps <= DOUBLE * np.abs(values).max()
+    largest = np.abs(values).max()
+    in_double = gaps <= DOUBLE * largest
     # One of the two is the other in single precision.
     single = values.astype(np.float32).astype(np.float64)
-    in_single = (single[:-1] == values[1:]) | (single[1:] == values[:-1])
-    suspect = in_double | in_single
-    gap_around = _gap_around(np.where(suspect, np.nan, gaps))
+    first_is_rounded = single[1:] == values[:-1]
+    second_is_rounded = single[:-1] == values[1:]
+    suspect = in_double | first_is_rounded | second_is_rounded
+    real_gaps = np.where(suspect, np.nan, gaps)
+    gap_around = _gap_around(real_gaps)
     is_short = gaps <= ALIKE * gap_around
     # Without any other gap, only what float64 cannot tell apart is one time.
-    return suspect & np.where(np.isnan(gap_around), in_double, is_short)
+    is_rounding = np.where(np.isnan(gap_around), in_double, is_short)
+    return suspect & is_rounding
 
 
 def _gap_around(gaps: np.ndarray) -> np.ndarray:
@@ -218,13 +231,15 @@ def _n_digits(number: float) -> int:
 
 def _spelled(times: np.ndarray, most: int = 20) -> list[str]:
     """Times with as many digits as tell them apart."""
+    # Six digits are what a reader expects, seventeen all that a number has.
     for digits in (6, 9, 12, 17):
         words = [f"{time:.{digits}g}" for time in times]
         if len(set(words)) == len(words):
             break
     if len(words) <= most:
         return words
-    return [*words[: most - 1], "...", words[-1]]
+    first = words[: most - 1]
+    return [*first, "...", words[-1]]
 
 
 def _as_series(values: Any, name: str) -> pd.Series:
@@ -233,8 +248,10 @@ def _as_series(values: Any, name: str) -> pd.Series:
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     if isinstance(values, Set | Iterator):
+        # NumPy would make one object of them.
         values = list(values)
     if isinstance(values, np.ma.MaskedArray):
+        # NumPy would use what is under the mask.
         values = values.astype(np.float64).filled(np.nan)
     array = np.atleast_1d(np.asarray(values))
     if array.ndim > 1:
@@ -248,7 +265,8 @@ def _as_series(values: Any, name: str) -> pd.Series:
 def _category_times(column: pd.Series, name: str) -> np.ndarray:
     # A category that no cell is in may be anything.
     used = column.cat.remove_unused_categories().cat
-    times = as_times(pd.Series(used.categories), name)
+    categories = pd.Series(used.categories)
+    times = as_times(categories, name)
     # The code of a missing entry is -1: it takes the last of these.
     return np.append(times, np.nan)[used.codes]
 
@@ -272,8 +290,10 @@ def _number_times(column: pd.Series, values: Any, name: str) -> np.ndarray:
 
 def _exact(value: Any) -> Any:
     """Text as a number, where it is one: pandas would lose its last digit."""
+    if not isinstance(value, str):
+        return value
     try:
-        return float(value) if isinstance(value, str) else value
+        return float(value)
     except ValueError:
         return value
 
@@ -295,7 +315,9 @@ def _check_whole_numbers(numbers: pd.Series, times: np.ndarray, name: str) -> No
 
 def _in_obs(values: Any, name: str) -> str:
     """How a user names the values: a Series is a column of ``obs``."""
-    return f"adata.obs[{name!r}]" if isinstance(values, pd.Series) else name
+    if isinstance(values, pd.Series):
+        return f"adata.obs[{name!r}]"
+    return name
 
 
 def _kind_message(kind: str, values: Any, name: str) -> str:

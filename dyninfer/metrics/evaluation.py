@@ -49,7 +49,9 @@ def score_arrival(
             f"all {len(alive)} paths from time {begin:g} diverged before time {end:g}; "
             "fit with a lower learning rate"
         )
-    weights = (start_weights * _growth(run))[alive]
+    # Cells start with their own weights, and each grows or dies on its way.
+    weights = start_weights * _growth(run)
+    weights = weights[alive]
     compare = partial(
         compare_populations,
         y=truth,
@@ -60,6 +62,7 @@ def score_arrival(
     )
     arrived = run.states[:, -1].cpu().numpy()[alive]
     scores: dict[str, Any] = compare(arrived, x_weights=weights, floor=True)
+    # What no model at all would score: better than this, or the model has learned nothing.
     still = compare(observed.at(begin), x_weights=start_weights, floor=False)
     for name in metrics:
         scores[f"{name}_still"] = still[name]
@@ -73,11 +76,14 @@ def _growth(run: Trajectories) -> np.ndarray:
     """Mass of every path at the end, relative to its start ``(path,)``."""
     if run.log_weights is None:
         return np.ones(run.n_paths)
-    return (run.log_weights[:, -1] - run.log_weights[:, 0]).exp().cpu().numpy()
+    growth = run.log_weights[:, -1] - run.log_weights[:, 0]
+    return growth.exp().cpu().numpy()
 
 
 def _mass_ratio(observed: Snapshots, begin: float, end: float) -> float:
     """Observed mass at the end, relative to that at the start; NaN where it was not observed."""
     if observed.masses is None:
         return np.nan
-    return float(observed.masses[observed.index(end)] / observed.masses[observed.index(begin)])
+    before = observed.masses[observed.index(begin)]
+    after = observed.masses[observed.index(end)]
+    return float(after / before)

@@ -163,6 +163,7 @@ def _mean_within(f: Callable[[Tensor], Tensor], a: Sample) -> float:
     tiles = list(_tiles(a))
     total = a.weights.new_zeros(())
     for k, (x, w) in enumerate(tiles):
+        # Without the pairs of a point with itself: the kernel is one there, not zero.
         block = f(distances(x, x)).fill_diagonal_(0)
         total += w @ block @ w
         for y, v in tiles[k + 1 :]:

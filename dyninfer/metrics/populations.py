@@ -70,6 +70,7 @@ def finite_sample_floor(
         )
     generator = stream(seed, "metrics", "floor")
     total = 0.0
+    # Disjoint parts of one order: samples with replacement would share points and score too low.
     for _ in range(repeats):
         order = torch.randperm(available, generator=generator).to(sample.points.device)
         one = sample.take(order[:size])
@@ -122,6 +123,7 @@ def compare_populations(
     if "mmd" in scores:
         scores["mmd"] = _with_kernel_of(b.points, scores["mmd"], seed)
     n_used = max(len(a.points), len(b.points))
+    # A floor of fewer samples than the comparison is too high, one of more too low.
     n_floor = min(n_used, len(reference.points) // 2)
     row: dict[str, float] = {}
     for name, score in scores.items():

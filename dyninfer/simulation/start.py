@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dyninfer.data.arrays import as_array
 from dyninfer.learning.random import stream
 
 
@@ -95,12 +95,7 @@ def chunks(n: int, size: int) -> list[range]:
 def _as_tensor(x: Any, name: str) -> Tensor:
     if isinstance(x, Tensor):
         return x
-    try:
-        return torch.as_tensor(np.asarray(x))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"{name} must be a numeric array (n, d), but it is a {type(x).__name__}"
-        ) from error
+    return torch.from_numpy(as_array(x, name))
 
 
 def _check_finite(states: Tensor, name: str) -> None:

@@ -36,6 +36,7 @@ def test_every_kind_of_array_is_read_alike(values):
     array = as_array(values, "x")
     np.testing.assert_array_equal(array, VALUES)
     assert array.dtype.isnative
+    assert torch.from_numpy(as_floats(values, "x")).shape == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_arrays_record_no_gradients_even_for_a_trained_network():
         ({"x0": torch.ones(2, 2, 2)}, ValueError, r"x0 must be \(n, d\)"),
         ({"x0": torch.ones(0, 2)}, ValueError, "at least one row"),
         ({"x0": torch.tensor([[1.0], [math.nan]])}, ValueError, "1 of its 2 rows.*first is row 1"),
-        ({"x0": [["a"]]}, TypeError, "x0 must be a numeric array"),
+        ({"x0": [["a"]]}, TypeError, "x0 holds .* it must hold numbers"),
         ({"x0": torch.ones(2, 2, dtype=torch.complex64)}, TypeError, "x0 must be real"),
         ({"times": [0.0, 1.0, 1.0]}, ValueError, "1 is followed by 1"),
         ({"times": [0.0, 2.0, 1.0]}, ValueError, "2 is followed by 1"),

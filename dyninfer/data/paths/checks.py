@@ -52,7 +52,7 @@ def same_kind(states: Sequence[np.ndarray], names: np.ndarray) -> list[np.ndarra
             f"path {whole!r} has integer states and path {other!r} has continuous ones; "
             "make them floats for continuous paths"
         )
-    columns = [x[:, None] if x.ndim == 1 else x for x in states]
+    columns = [_as_columns(x) for x in states]
     n_features = columns[0].shape[1]
     for x, name in zip(columns, names, strict=True):
         if x.shape[1] != n_features:
@@ -80,6 +80,7 @@ def check_lengths(
 def check_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """Finite float64 times ``(row,)`` of all paths, whose names are ``owners``."""
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+        # By the name of the path: the number of a row in all paths would say nothing.
         first = owners[~np.isfinite(flat)][0]
         raise ValueError(f"path {first!r} has missing or infinite times; drop those observations")
     return as_times(flat)
@@ -90,6 +91,7 @@ def as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndar
 
     ``owner`` is the number of the path of each row. No path may be missing from end to end.
     """
+    # A gap in one feature is common; a row without any is a gap in time.
     if flat.ndim == 2:
         flat = _check_numbers(flat, names[owner])
         observed = ~is_missing(flat).all(axis=1)
@@ -99,9 +101,9 @@ def as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndar
     n_observed = np.bincount(owner, weights=observed, minlength=len(names))
     blank = n_observed == 0
     if blank.any():
+        first = names[blank][0]
         raise ValueError(
-            f"path {names[blank][0]!r} has no observed value; leave it out "
-            f"({blank.sum()} such paths)"
+            f"path {first!r} has no observed value; leave it out ({blank.sum()} such paths)"
         )
     return flat
 
@@ -139,6 +141,7 @@ def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple
         if state_names is not None:
             raise ValueError("state_names belong to integer states; these states are continuous")
         return None
+    # A state that no path is in may still be named.
     n_states = int(flat.max()) + 1
     if state_names is None:
         _check_default_names(flat)
@@ -163,6 +166,13 @@ def as_conditions(conditions: Any, n: int) -> np.ndarray | None:
             f"conditions has shape {labels.shape}; give one label for each of the {n} paths"
         )
     return labels
+
+
+def _as_columns(states: np.ndarray) -> np.ndarray:
+    """States ``(l, feature)``; numbers ``(l,)`` are one feature."""
+    if states.ndim == 1:
+        return states[:, None]
+    return states
 
 
 def _check_numbers(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:

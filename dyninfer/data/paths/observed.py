@@ -15,10 +15,14 @@ from dyninfer.data.times import Clock
 def observed_at(paths: Paths, time: float) -> np.ndarray:
     """Which paths ``(n,)`` have an observation at ``time`` with nothing missing."""
     column = np.concatenate(paths.times)
-    rows = Clock.of(column).rows(column, time)
+    clock = Clock.of(column)
+    rows = clock.rows(column, time)
     states = np.concatenate(paths.states)[rows]
-    missing = is_missing(states).reshape(len(rows), -1)
-    whole_rows = rows[~missing.any(axis=1)]
+    missing = is_missing(states)
+    # A discrete state is one feature.
+    missing = missing.reshape(len(rows), -1)
+    is_whole = ~missing.any(axis=1)
+    whole_rows = rows[is_whole]
     numbers = np.arange(len(paths))
     owner = np.repeat(numbers, paths.lengths)
     return np.isin(numbers, owner[whole_rows])
@@ -33,8 +37,9 @@ def last_values(paths: Paths, time: float) -> np.ndarray:
     for states in past_of(paths, time).states:
         last = _last_rows(states)
         n_features = len(last)
+        feature = np.arange(n_features)
         table = states.reshape(len(states), n_features)
-        row = table[last, np.arange(n_features)]
+        row = table[last, feature]
         values.append(row.reshape(states.shape[1:]))
     return np.stack(values)
 
@@ -42,7 +47,8 @@ def last_values(paths: Paths, time: float) -> np.ndarray:
 def past_of(paths: Paths, time: float) -> Paths:
     """What was observed of each path until ``time``; every path must have begun by then."""
     column = np.concatenate(paths.times)
-    at_time = Clock.of(column).rows(column, time)
+    clock = Clock.of(column)
+    at_time = clock.rows(column, time)
     # Times that differ by rounding are one: the last of them counts.
     until = column[at_time].max()
     past_times = []
@@ -69,6 +75,8 @@ def digest(paths: Paths) -> str:
 
 def _last_rows(states: np.ndarray) -> np.ndarray:
     """Last row ``(feature,)`` at which each feature was observed; -1, the last of all, if never."""
-    observed = ~is_missing(states).reshape(len(states), -1)
-    row = np.arange(len(states))[:, None]
-    return np.where(observed, row, -1).max(axis=0)
+    n = len(states)
+    missing = is_missing(states).reshape(n, -1)
+    row = np.arange(n)[:, None]
+    observed_row = np.where(missing, -1, row)
+    return observed_row.max(axis=0)

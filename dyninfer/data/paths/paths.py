@@ -81,6 +81,7 @@ class Paths:
         times, states = self._read(names)
         lengths = [len(t) for t in times]
         owner = np.repeat(np.arange(n), lengths)
+        # All paths in one array: checks cost the same for ten thousand short paths as for one long.
         flat_times = checks.check_times(np.concatenate(times), names[owner])
         flat_states = checks.as_states(np.concatenate(states), names, owner)
         order = np.lexsort([flat_times, owner])
@@ -92,9 +93,12 @@ class Paths:
         self._set("times", tuple(np.split(flat_times, cuts)))
         self._set("states", tuple(np.split(flat_states, cuts)))
         self._set("names", names)
-        self._set("features", checks.as_features(self.features, flat_states))
-        self._set("state_names", checks.as_state_names(self.state_names, flat_states))
-        self._set("conditions", checks.as_conditions(self.conditions, n))
+        features = checks.as_features(self.features, flat_states)
+        state_names = checks.as_state_names(self.state_names, flat_states)
+        conditions = checks.as_conditions(self.conditions, n)
+        self._set("features", features)
+        self._set("state_names", state_names)
+        self._set("conditions", conditions)
 
     def _read(self, names: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Times and states of every path as arrays of one kind."""
@@ -193,7 +197,8 @@ class Paths:
         states = np.concatenate(self.states)
         clock = Clock.of(times)
         if clock.nearest(time) is None:
-            nearest = times[np.abs(times - time).argmin()]
+            distance = np.abs(times - time)
+            nearest = times[distance.argmin()]
             raise ValueError(
                 f"no path has an observation at time {time:g}; the nearest is at {nearest:g}"
             )
@@ -222,6 +227,7 @@ class Paths:
         states = np.concatenate(self.states)[row]
         mask = ~checks.is_missing(states)
         mask[beyond] = False
+        # A number, and not NaN: what is masked still meets gradients.
         states[~mask] = 0
         return torch.from_numpy(times), torch.from_numpy(states), torch.from_numpy(mask)
 
@@ -238,6 +244,7 @@ class Paths:
         if len(self) < 2:
             raise ValueError("one path cannot be split; give at least two paths")
         n = len(self)
+        # Neither part is empty.
         n_second = min(max(round(n * fraction), 1), n - 1)
         order = numpy_stream(seed, "paths", "split").permutation(n)
         second = np.sort(order[:n_second])
@@ -341,7 +348,8 @@ def _array(values: Any) -> np.ndarray:
 def _refuse_repeats(times: np.ndarray, owner: np.ndarray, names: np.ndarray) -> None:
     """Refuse two observations of one path at one time; rows are sorted by path and time."""
     # Two steps of float64: the rounding of 0.1 * 3 and its like.
-    together = np.diff(times) <= 2 * np.spacing(np.abs(times[1:]))
+    rounding = 2 * np.spacing(np.abs(times[1:]))
+    together = np.diff(times) <= rounding
     same_path = np.diff(owner) == 0
     again = np.flatnonzero(together & same_path)
     if len(again) == 0:

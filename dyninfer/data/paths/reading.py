@@ -32,6 +32,7 @@ def fields_from_anndata(
         raise ValueError("the AnnData has no rows; paths need at least one")
     times = time_column(adata, time_key)
     owner, names = _owners(obs_column(adata, path_key, "path_key"), str(path_key))
+    # By path and then time; rows of an AnnData come in any order.
     order = np.lexsort([times, owner])
     _refuse_repeats(times[order], owner[order], names, time_key, path_key)
     ends = np.cumsum(np.bincount(owner))
@@ -65,14 +66,17 @@ def to_anndata(paths: Paths) -> AnnData:
     obs = pd.DataFrame({"path": names, "time": np.concatenate(paths.times)})
     if paths.conditions is not None:
         obs["condition"] = paths.conditions[owner]
-    step = np.concatenate([np.arange(n) for n in paths.lengths])
+    steps = [np.arange(n) for n in paths.lengths]
+    step = np.concatenate(steps)
     row_names = [f"{name}-{k}" for name, k in zip(names, step, strict=True)]
     obs.index = pd.Index(row_names)
     states = np.concatenate(paths.states)
     if not paths.discrete:
         var = pd.DataFrame(index=list(paths.features))
         return AnnData(X=states, obs=obs, var=var)
-    obs["state"] = pd.Categorical.from_codes(states, list(paths.state_names or ()))
+    # Categories keep the states that nobody is in, and their order.
+    categories = list(paths.state_names or ())
+    obs["state"] = pd.Categorical.from_codes(states, categories)
     return AnnData(obs=obs)
 
 
@@ -115,12 +119,14 @@ def _refuse_repeats(
 def _codes(column: pd.Series, state_key: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Number of the state of every row, -1 where it is missing, and the names of the states."""
     present = column.dropna()
+    # Whole numbers become floats in pandas as soon as one is missing.
     if column.dtype.kind == "f" and not (present % 1 == 0).all():
         raise ValueError(
             f"state_key {state_key!r} holds continuous numbers (such as {present.iloc[0]:g}); "
             "give categories or whole numbers, or use_rep for continuous states"
         )
     if not isinstance(column.dtype, pd.CategoricalDtype):
+        # Sorted, so that the numbers of the states do not depend on the order of the rows.
         column = column.astype("category")
     names = tuple(_state_name(category) for category in column.cat.categories)
     return column.cat.codes.to_numpy(dtype=np.int64), names
@@ -137,7 +143,8 @@ def _conditions(adata: AnnData, key: str, owner: np.ndarray, names: np.ndarray) 
     """Label of every path ``(path,)``, which all of its rows must share."""
     labels = label_column(adata, key, "condition_key")
     _, first = np.unique(owner, return_index=True)
-    changed = labels != labels[first][owner]
+    of_first_row = labels[first]
+    changed = labels != of_first_row[owner]
     if changed.any():
         path = owner[changed][0]
         of_path = np.unique(labels[owner == path])
@@ -146,4 +153,4 @@ def _conditions(adata: AnnData, key: str, owner: np.ndarray, names: np.ndarray) 
             f"condition_key {key!r} changes within path {names[path]!r} ({several}); "
             "give one label per path"
         )
-    return labels[first]
+    return of_first_row

@@ -45,6 +45,7 @@ def encode(
     Without ``state_names`` the names are those that occur, sorted.
     """
     columns = [pd.Series(np.asarray(x, dtype=object)) for x in labels]
+    # Of all paths together: the states of one path are not those of the next.
     every = pd.concat(columns, ignore_index=True)
     present = every.dropna().astype(str)
     if state_names is None:
@@ -56,7 +57,8 @@ def encode(
     # Categories number their names in order, and a missing entry -1.
     text = every.where(every.isna(), every.astype(str))
     codes = pd.Categorical(text, categories=names).codes.astype(np.int64)
-    ends = np.cumsum([len(column) for column in columns])
+    lengths = [len(column) for column in columns]
+    ends = np.cumsum(lengths)
     return np.split(codes, ends[:-1]), names
 
 
@@ -65,7 +67,9 @@ def _as_states(values: Any, name: str) -> np.ndarray:
     if whole is not None:
         return whole
     array = as_array(values, name)
-    return array if is_discrete(array) else as_floats(array, name)
+    if is_discrete(array):
+        return array
+    return as_floats(array, name)
 
 
 def _whole_numbers(values: Any) -> np.ndarray | None:
@@ -85,7 +89,8 @@ def _whole_numbers(values: Any) -> np.ndarray | None:
 
 def _kind(values: Any) -> str:
     """What pandas calls the values: "string" of categories too, "empty" of missing ones."""
-    if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, pd.CategoricalDtype):
         return "string"
     if hasattr(values, "detach") or isinstance(values, pd.DataFrame):
         return "numbers"

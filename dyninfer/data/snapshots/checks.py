@@ -41,6 +41,7 @@ def as_samples(
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
     """Samples ``(n_k, feature)`` with the same features in the same order, and their names."""
     columns = [column_names(sample) for sample in samples]
+    # Names that were given choose among the columns; else all samples must have the same.
     if not features:
         features = _shared_columns(columns, times)
     feature_names = tuple(str(name) for name in features)
@@ -89,6 +90,7 @@ def as_weights(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) ->
     for value, sample, t in zip(values, samples, times, strict=True):
         weight = _numbers(value, f"weights at time {t:g}")
         _check_length("weights", weight, sample, t)
+        # One sum tells of NaN and infinity anywhere.
         total = weight.sum()
         if not np.isfinite(total) or (weight < 0).any() or total <= 0:
             raise ValueError(f"weights at time {t:g} must be finite, non-negative and not all zero")

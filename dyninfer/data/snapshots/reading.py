@@ -32,6 +32,7 @@ def fields_from_anndata(
     column = time_column(adata, time_key)
     array, features, rep = representation(adata, use_rep)
     clock = Clock.of(column)
+    # Before anything else is read: no value of a time that is held out may matter.
     times = times_without(clock.times, hold_out, f"hold_out ({time_key})")
     if len(times) < 2:
         raise ValueError(
@@ -57,9 +58,10 @@ def fields_from_anndata(
         fields["weights"] = [number_column(adata, weight_key, "weight_key", row) for row in rows]
         fields["source"]["weight_key"] = weight_key
     if condition_key is not None:
-        every = label_column(adata, condition_key, "condition_key", np.concatenate(rows))
+        # All times at once, so that the message counts what is missing in all of them.
+        labels = label_column(adata, condition_key, "condition_key", np.concatenate(rows))
         ends = np.cumsum([len(row) for row in rows])
-        fields["conditions"] = np.split(every, ends[:-1])
+        fields["conditions"] = np.split(labels, ends[:-1])
         fields["source"]["condition_key"] = condition_key
     return fields
 

@@ -192,6 +192,7 @@ class Snapshots:
         if self.weights is not None:
             counts = self.weights[k] > 0
         n = int(counts.sum())
+        # Both parts are distributions: two samples, at least, have a spread.
         n_part = min(max(round(n * fraction), least), n - least)
         if n_part < 1:
             of_weight = "" if counts.all() else " of positive weight"
@@ -200,6 +201,7 @@ class Snapshots:
                 "give more or set validation_fraction=0"
             )
         order = rng.permutation(np.flatnonzero(counts))
+        # Validation on samples without weight would measure nothing.
         weightless = np.flatnonzero(~counts)
         rest = np.concatenate([order[n_part:], weightless])
         return np.sort(rest), np.sort(order[:n_part])
@@ -216,9 +218,10 @@ class Snapshots:
     def check_finite(self) -> Snapshots:
         """Return self, or raise a ValueError naming the first sample that is NaN or infinite."""
         rep = self.source.get("use_rep", "samples")
+        names = self.names or [None] * self.n_times
         for k, t in enumerate(self.times):
-            names = None if self.names is None else self.names[k]
-            check_finite(self.samples[k], f"{rep} at time {t:g}", names)
+            where = f"{rep} at time {t:g}"
+            check_finite(self.samples[k], where, names[k])
         return self
 
     def digest(self) -> str:
@@ -228,6 +231,7 @@ class Snapshots:
         if self.conditions is not None:
             conditions = [labels.astype(str) for labels in self.conditions]
         masses = None if self.masses is None else [self.masses]
+        # What is absent counts too: no weights are not weights of the shape of the next field.
         for arrays in ([self.times], self.samples, masses, self.weights, conditions):
             if arrays is None:
                 fingerprint.update(b"None")
@@ -247,8 +251,10 @@ class Snapshots:
         columns: dict[str, Any] = {}
         for name in ("samples", "weights", "conditions", "names"):
             values = getattr(self, name)
-            if values is not None:
-                columns[name] = tuple(values[k][rows] for k, rows in picks)
+            if values is None:
+                continue
+            selected = [values[k][rows] for k, rows in picks]
+            columns[name] = tuple(selected)
         numbers = [k for k, _ in picks]
         if self.masses is not None:
             columns["masses"] = self.masses[numbers]
@@ -262,9 +268,11 @@ class Snapshots:
         lines = [
             f"Snapshots: {self.n_times} times, {n_samples} samples x {self.n_features} features"
         ]
-        for k, (t, n) in enumerate(zip(self.times, self.sizes, strict=True)):
-            mass = "" if self.masses is None else f", mass {self.masses[k]:g}"
-            lines.append(f"    time {t:g}: {n}{mass}")
+        for k, n in enumerate(self.sizes):
+            line = f"    time {self.times[k]:g}: {n}"
+            if self.masses is not None:
+                line += f", mass {self.masses[k]:g}"
+            lines.append(line)
         extras = [name for name in ("weights", "conditions") if getattr(self, name) is not None]
         if extras:
             lines.append("    with " + " and ".join(extras))

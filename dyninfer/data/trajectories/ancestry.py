@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 def founders(parents: Tensor) -> Tensor:
     """Row at the first time from which each row at each time descends ``(path, time)``."""
-    columns = [parents[:, 0]]
+    row = parents[:, 0]
+    columns = [row]
     for k in range(1, parents.shape[1]):
-        columns.append(columns[-1][parents[:, k]])
+        parent = parents[:, k]
+        row = row[parent]
+        columns.append(row)
     return torch.stack(columns, dim=1)
 
 
@@ -75,6 +78,7 @@ def resampled(traj: Trajectories, n_paths: int, time: float, seed: int) -> Traje
                 "rows were resampled on the way, so whole paths can be drawn at the last time "
                 f"only, not at {time:g}; cut first: traj[:, :k].resample()"
             )
+        # The lines are the history of the population that the draw is from.
         traj = traj.lineages()
     log_weights = population.log_weights_at(traj, time)
     weights = torch.softmax(log_weights, dim=0).detach().cpu().numpy()
@@ -107,10 +111,13 @@ def systematic(weights: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 def _line_rows(parents: Tensor, ends: Tensor) -> Tensor:
     """Rows ``(m, time)`` that the lines pass through, from the last time back."""
-    rows = [ends]
+    row = ends
+    rows = [row]
     for k in range(parents.shape[1] - 1, 0, -1):
-        rows.append(parents[rows[-1], k])
-    return torch.stack(rows[::-1], dim=1)
+        row = parents[row, k]
+        rows.append(row)
+    rows.reverse()
+    return torch.stack(rows, dim=1)
 
 
 def _composed(parents: Tensor, columns: np.ndarray) -> Tensor:

@@ -93,6 +93,7 @@ def check_features(features: Sequence[str] | str | None, states: Tensor) -> tupl
     n_features = states.shape[2] if states.ndim == 3 else 1
     if features is None:
         return default_features(n_features) if states.ndim == 3 else ("state",)
+    # A single name would be taken apart into its letters.
     if isinstance(features, str):
         features = (features,)
     features = tuple(str(name) for name in features)
@@ -114,7 +115,8 @@ def plain(attrs: dict[str, Any]) -> dict[str, Any]:
             f"attrs must hold plain values, found {type(value).__name__} ({value!r:.60})"
         )
 
-    return json.loads(json.dumps(attrs, default=convert))
+    text = json.dumps(attrs, default=convert)
+    return json.loads(text)
 
 
 def indices(index: Index, size: int, what: str) -> slice | np.ndarray:

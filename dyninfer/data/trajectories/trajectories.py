@@ -91,6 +91,7 @@ class Trajectories:
         _set(self, "times", check_times(self.times, self.states.shape[1]))
         if self.log_weights is not None:
             check_shape("log_weights", self.log_weights, self.states.shape[:2], "(path, time)")
+            # Masses of e²⁰ and their differences need more digits than states do.
             _set(self, "log_weights", self.log_weights.to(torch.float64))
         _set(self, "origin", check_origin(self.origin, n))
         status = self.status
@@ -196,6 +197,7 @@ class Trajectories:
         TypeError
             If the states are integers: ``occupation`` is their summary.
         """
+        # About the mean: the difference of squares would lose its digits far from zero.
         means = self.mean().double()
         return population.average(self, lambda k, x: (x - means[k]).square()).sqrt()
 
