@@ -103,9 +103,9 @@ print(
 print("\nwhat the rule found:\n", fits["confusion"].states_.round(3).to_string(index=False))
 
 # %% [markdown]
-# A wrong label that lasts for one measurement looks like two jumps. Believed, such flickers make rates that are nine times too high. A single rate of
+# A wrong label that lasts for one measurement looks like two jumps. Believed, such flickers make rates that are off by a factor of nearly thirty. A single rate of
 # wrong labels hardly helps: it takes closed for open as easily as for half open, which never happens, so most flickers must still be
-# explained by jumps. The confusion matrix finds what k-means has done: its middle centre sits at 0.67 instead of 0.5 and cuts a quarter off the open level and
+# explained by jumps. The confusion matrix finds what k-means has done: its middle centre sits at 0.61 instead of 0.5 and cuts a fifth off the open level and
 # loses a fifth of the half-open one. Its rates are as good as those from the current itself.
 #
 # ### What follows from the rates
@@ -132,7 +132,7 @@ table["true"] = [
 print(table.round(3).to_string(index=False))
 
 # %% [markdown]
-# The entropy production is hardly known, and its estimate is too high: it cannot be negative, so errors in six rates only push it up. If you know that the gate is in
+# The entropy production is hardly known: it cannot be negative, so errors in six rates push it up, as the upper end of its interval shows. If you know that the gate is in
 # equilibrium, say so: `jumps="reversible"`.
 #
 # ## Cells under a microscope
@@ -285,8 +285,8 @@ axes[1].set(xlabel="days", ylabel="share", title="descendants of a stem cell (da
 _ = axes[1].legend()
 
 # %% [markdown]
-# Both readings find the rates, for the founders' law and the rates are the same in both. Clones know more: the interval of the first rate is less than half as
-# wide, since sisters tell apart what was inherited from what happened since, and a new clone is predicted better by 0.17 nats.
+# The truth lies in the intervals of both readings, for the founders' distribution and the rates are the same in both. Clones know more: their intervals are much
+# narrower, since sisters tell apart what was inherited from what happened since, and a new clone is predicted better by 0.21 nats.
 #
 # ## Which settings
 #

@@ -6,6 +6,8 @@ prior: processes of the published prior, seen on its fine grid with 1 % wrong la
 wide: processes far more various than the published ones, with 0 to 20 % wrong labels on grids of any kind.
 ratchet: shipped paths of the flashing ratchet, beside plain panel likelihood.
 speed: one pass of the network beside a fit by likelihood from crude starts.
+
+With --smallest, one row of every table that needs no data: does it run?
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
 folding: a diffusion cut in two by its radius: rates by the lag, which measure the cut more than the method.
 alanine: six states with published rates, beside deeptime's Markov state models (left out where it is not installed).
 cells: differentiating clones: rates, and how often their intervals hold the truth, with division before and after day 0.
+
+With --smallest, one row of every table that needs no data: does it run?
 """
 
 from __future__ import annotations

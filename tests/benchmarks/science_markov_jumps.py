@@ -7,6 +7,8 @@ channel: a patch-clamp recording, beside thresholds with dwell times and a hidde
 levels: a signal of three levels that a rule labelled, seen with one rate of wrong labels and with a confusion matrix.
 clones: blood progenitors with lineage barcodes, held-out clones beside cells taken one by one.
 speed: simulation beside a Python loop; thirty panels side by side.
+
+With --smallest, one row of every table that needs no data: does it run?
 """
 
 from __future__ import annotations
