@@ -41,8 +41,10 @@ class NormalMixtures:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
-        z = (x.unsqueeze(-1) - self.mean) / self.std
-        log_normal = -0.5 * z.square() - self.std.log() - _LOG_ROOT_2PI
+        shift = x.unsqueeze(-1) - self.mean
+        z = shift / self.std
+        log_constant = self.std.log() + _LOG_ROOT_2PI
+        log_normal = -0.5 * z.square() - log_constant
         log_mixture = torch.logsumexp(self.log_weight + log_normal, dim=-1)
         return log_mixture.sum(-1)
 
@@ -57,12 +59,18 @@ class NormalMixtures:
 
     def part(self, mask: Tensor) -> NormalMixtures:
         """Distribution of the numbers at ``mask`` ``(p,)`` bool."""
-        return NormalMixtures(self.log_weight[mask], self.mean[mask], self.std[mask])
+        return NormalMixtures(
+            log_weight=self.log_weight[mask],
+            mean=self.mean[mask],
+            std=self.std[mask],
+        )
 
     def mixed(self, weight: float, mean: Tensor, std: Tensor) -> NormalMixtures:
         """The same with one more component, ``mean`` and ``std`` ``(p,)``, of this weight."""
+        # On tensors: the logarithm of a weight of 0 is −inf, and leaves the component out.
         log_old, log_new = mean.new_tensor([1 - weight, weight]).log()
-        log_weight = [self.log_weight + log_old, log_new.expand(len(mean), 1)]
+        log_added = log_new.expand(len(mean), 1)
+        log_weight = [self.log_weight + log_old, log_added]
         means = [self.mean, mean.unsqueeze(1)]
         stds = [self.std, std.unsqueeze(1)]
         return NormalMixtures(
@@ -90,13 +98,15 @@ class StudentT:
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
         p, nu = len(self.mean), _DEGREES
+        power = (nu + p) / 2
         shift = (x - self.mean).unsqueeze(-1)
         z = torch.linalg.solve_triangular(self.root, shift, upper=False)
         distance = z.square().sum((-1, -2)) / nu
-        log_gammas = math.lgamma((nu + p) / 2) - math.lgamma(nu / 2)
-        log_constant = log_gammas - p / 2 * math.log(nu * math.pi)
+        log_gammas = math.lgamma(power) - math.lgamma(nu / 2)
+        log_sphere = p / 2 * math.log(nu * math.pi)
         log_volume = self.root.diagonal().log().sum()
-        return log_constant - log_volume - (nu + p) / 2 * torch.log1p(distance)
+        log_constant = log_gammas - log_sphere - log_volume
+        return log_constant - power * torch.log1p(distance)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``."""
@@ -126,8 +136,8 @@ class Product:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
-        first = self.first.log_prob(x[..., self.mask])
-        return first + self.second.log_prob(x[..., ~self.mask])
+        first, second = x[..., self.mask], x[..., ~self.mask]
+        return self.first.log_prob(first) + self.second.log_prob(second)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``."""
@@ -150,7 +160,8 @@ class Mixture:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
         terms = []
         for part, share in zip(self.parts, self.shares, strict=True):
-            terms.append(math.log(share) + part.log_prob(x))
+            log_prob = part.log_prob(x)
+            terms.append(log_prob + math.log(share))
         return torch.logsumexp(torch.stack(terms), dim=0)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:

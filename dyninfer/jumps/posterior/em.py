@@ -41,7 +41,8 @@ def expected_jumps(
     """
     value, slope = value_and_slope(log_likelihood, generator)
     jumps = off_diagonal(generator * slope)
-    return value, jumps, torch.diagonal(slope, dim1=-2, dim2=-1)
+    dwell_times = torch.diagonal(slope, dim1=-2, dim2=-1)
+    return value, jumps, dwell_times
 
 
 def em_panel(
@@ -93,7 +94,8 @@ def em_label_noise(
     values : Tensor, ``(iteration,)``
         Log-likelihood before each update, which never falls.
     """
-    generator, initial = start.to(torch.float64), initial.to(torch.float64)
+    generator = start.to(torch.float64)
+    initial = initial.to(torch.float64)
     label = data.observed[..., None]
     values: list[Tensor] = []
     for _ in range(max_iter):
@@ -108,6 +110,7 @@ def em_label_noise(
         values.append(value)
         if _has_settled(values, tol):
             break
+        # The maximum of a share is the mean of the probabilities that it is a share of.
         smoothed = data.smooth(generator, emission, initial)
         chance_correct = smoothed.gather(-1, label)[..., 0]
         rate = 1 - float(chance_correct[data.mask].mean())

@@ -121,7 +121,8 @@ class JumpFit:
 
         Their standard deviation is above 10.
         """
-        return (torch.linalg.eigvalsh(self.information) < _FLAT).sum(-1)
+        curvature = torch.linalg.eigvalsh(self.information)
+        return (curvature < _FLAT).sum(-1)
 
     def flat_edges(self, share: float = 0.1) -> Tensor:
         """Jumps ``(..., S, S)`` bool whose log-rate lies along a flat direction.
@@ -140,6 +141,7 @@ class JumpFit:
         scheme = self.scheme
         design = scheme.design.to(self.theta)
         n_rates = scheme.n_parameters
+        # A part of the whole inverse, so that other unknowns widen the interval.
         covariance = self.covariance[..., :n_rates, :n_rates]
         variance = ((design @ covariance) * design).sum(-1)
         upper_tail = torch.tensor(0.5 + level / 2, dtype=torch.float64)
@@ -246,7 +248,8 @@ def fit_panel(
     problem = PanelProblem(counts, scheme, prior)
     batch = torch.broadcast_shapes(counts.gaps.shape[:-1], start.shape[:-2])
     theta = scheme.parameters_of(start.to(torch.float64))
-    theta = theta.expand(*batch, -1).reshape(batch.numel(), -1)
+    theta = theta.expand(*batch, -1)
+    theta = theta.reshape(batch.numel(), -1)
     n_gaps = counts.gaps.shape[-1]
     # Two gradients, one on either side, for every column of the curvature.
     n_probabilities = batch.numel() * n_gaps * counts.n_states**2

@@ -82,13 +82,15 @@ class HiddenProblem:
             emission = self.emission.parameters().to(rates)
             others = torch.cat([emission, others])
         batch = rates.shape[:-1]
-        return torch.cat([rates, others.expand(*batch, -1)], dim=-1)
+        others = others.expand(*batch, -1)
+        return torch.cat([rates, others], dim=-1)
 
     def model(self, theta: Tensor) -> tuple[Tensor, Emission, Tensor]:
         """Generator, observation model and initial distribution of parameters ``(..., p + r)``."""
         n_rates, n_logits = self.scheme.n_parameters, self._n_logits
         n_emission = theta.shape[-1] - n_rates - n_logits
-        rates, of_emission, logits = theta.split([n_rates, n_emission, n_logits], dim=-1)
+        sizes = [n_rates, n_emission, n_logits]
+        rates, of_emission, logits = theta.split(sizes, dim=-1)
         emission, initial = self.emission, self.initial
         if self.fit_emission:
             emission = emission.with_parameters(of_emission)
@@ -109,7 +111,9 @@ class HiddenProblem:
     def log_posterior(self, theta: Tensor) -> Tensor:
         """Log-likelihood with the priors of the rates and of the observation model ``(...)``."""
         generator, emission, initial = self.model(theta)
-        total = self.data.log_likelihood(generator, emission, initial).sum(-1)
+        of_paths = self.data.log_likelihood(generator, emission, initial)
+        total = of_paths.sum(-1)
+        # An emission that is not fitted has a prior too, but it would only shift the objective.
         if self.fit_emission:
             total = total + emission.log_prior()
         if self.prior is None:
@@ -165,4 +169,6 @@ def fit_hidden(
 
 def distribution_of(logits: Tensor) -> Tensor:
     """Distribution ``(..., S)`` of logits ``(..., S − 1)``; that of the first state is 0."""
-    return torch.nn.functional.pad(logits, (1, 0)).softmax(-1)
+    # One logit is fixed: only their differences count.
+    every_logit = torch.nn.functional.pad(logits, (1, 0))
+    return every_logit.softmax(-1)

@@ -33,8 +33,9 @@ def weighted_draws(
     """
     x = proposal.sample(n, stream(seed, "importance draws"))
     with torch.no_grad():
-        log_target = torch.cat([target(part) for part in x.split(at_once)])
-        log_weight = log_target - proposal.log_prob(x)
+        parts = [target(part) for part in x.split(at_once)]
+        log_weight = torch.cat(parts) - proposal.log_prob(x)
+    # Softmax: both densities may lack a constant, and their ratio may overflow.
     return x, log_weight.softmax(0)
 
 

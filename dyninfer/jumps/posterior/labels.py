@@ -99,7 +99,8 @@ class ExactLabelLikelihood(LabelLikelihood):
     @property
     def cost(self) -> float:
         """Multiplications of one likelihood: an exponential a distinct gap."""
-        return _EXPM * len(self.counts.gaps) * self.scheme.n_states**3
+        product = self.scheme.n_states**3
+        return _EXPM * len(self.counts.gaps) * product
 
     def log_likelihood(self, theta: Tensor, initial: Tensor) -> Tensor:
         """Log-likelihood ``(...)`` of parameters ``(..., p)``; ``initial`` plays no part."""
@@ -145,14 +146,17 @@ class NoisyLabelLikelihood(LabelLikelihood):
     def cost(self) -> float:
         """Multiplications of one likelihood: a product a label, an exponential a distinct gap."""
         n_states = self.scheme.n_states
-        recursion = self.data.mask.numel() * n_states**2
-        return recursion + _EXPM * len(self.data.gaps) * n_states**3
+        n_labels, n_gaps = self.data.mask.numel(), len(self.data.gaps)
+        recursion = n_labels * n_states**2
+        return recursion + _EXPM * n_gaps * n_states**3
 
     def log_likelihood(self, theta: Tensor, initial: Tensor) -> Tensor:
         """Log-likelihood ``(...)`` of parameters ``(..., p)``."""
-        rates, logit = theta[..., :-1], theta[..., -1]
+        rates = theta[..., :-1]
+        error_rate = torch.sigmoid(theta[..., -1])
         generator = self.scheme.generator(rates)
-        noise = LabelNoise.uniform(self.scheme.n_states, torch.sigmoid(logit))
+        noise = LabelNoise.uniform(self.scheme.n_states, error_rate)
+        # Without a slope to follow, the recursion need not keep what happened at every time.
         if theta.requires_grad:
             return self.data.log_likelihood(generator, noise, initial).sum(-1)
         return label_log_likelihood(self.data, generator, noise.confusion, initial)
@@ -171,11 +175,13 @@ class NoisyLabelLikelihood(LabelLikelihood):
 
     def starts(self, estimate: JumpEstimate, rates: Tensor) -> Tensor:
         """See :meth:`LabelLikelihood.starts`."""
-        crude = crude_starts(self.paths, self.scheme.n_states, self.scheme).generators
-        generators = torch.cat([rates.unsqueeze(0), crude])
+        crude = crude_starts(self.paths, self.scheme.n_states, self.scheme)
+        generators = torch.cat([rates.unsqueeze(0), crude.generators])
         theta = self.scheme.parameters_of(generators)
         error_rate = estimate.noise.clamp(*_NOISE_RANGE)
+        noise = torch.logit(error_rate).reshape(1)
         log_initial = estimate.initial.log()
         logits = log_initial[1:] - log_initial[0]
-        others = torch.cat([torch.logit(error_rate).reshape(1), logits])
-        return torch.cat([theta, others.expand(len(theta), -1)], dim=1)
+        others = torch.cat([noise, logits])
+        others = others.expand(len(theta), -1)
+        return torch.cat([theta, others], dim=1)

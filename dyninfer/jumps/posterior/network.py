@@ -36,14 +36,21 @@ def read_by_network(paths: Paths, n_states: int, noisy: bool, seed: int) -> Jump
     # A rate of zero would cut states off from each other: an absent jump has one that no data could
     # tell from it.
     draws = estimate.sample(N_DRAWS, subseed(seed, "network"))
-    draws = torch.maximum(draws, ABSENT / dwell_time[:, None])
+    least = ABSENT / dwell_time
+    rates = torch.maximum(draws, least.unsqueeze(1))
     posterior = DrawnPosterior(
-        estimate.generator, with_diagonal(draws), detectable=1 / dwell_time, kind="network"
+        generator=estimate.generator,
+        draws=with_diagonal(rates),
+        detectable=1 / dwell_time,
+        kind="network",
     )
+    history = pd.DataFrame({"start": ["network"], "step": [0], "converged": [True]})
+    # The network works in single precision: its shares sum to one but for that.
+    initial = estimate.initial / estimate.initial.sum()
     return JumpResult(
         generator=estimate.generator,
-        initial=estimate.initial / estimate.initial.sum(),
+        initial=initial,
         emission=LabelNoise.uniform(n_states, error_rate),
-        history=pd.DataFrame({"start": ["network"], "step": [0], "converged": [True]}),
+        history=history,
         posterior=posterior,
     )

@@ -100,6 +100,7 @@ class NetworkBelief:
         off = _off_diagonal(self.dwell_time)
         link = belief.link[off].unsqueeze(1)
         log_weight = belief.log_weight[off] + logsigmoid(link)
+        # The network believes in rates times tau, the mean time between observed changes.
         mean = belief.mean[off] - self.estimate.tau.log()
         std = belief.log_std[off].exp()
         log_least = self.least_rates.log().unsqueeze(1)
@@ -119,8 +120,9 @@ class NetworkBelief:
         std = torch.ones_like(log_weight)
         log_weight[0, 0] = logsigmoid(-belief.clean)
         log_weight[0, -1] = logsigmoid(belief.clean)
+        log_absent = math.log(ABSENT / self.n_labels)
         mean[0, 0] = belief.noise_mean
-        mean[0, -1] = math.log(ABSENT / self.n_labels)
+        mean[0, -1] = log_absent
         std[0, 0] = belief.noise_log_std.exp()
         return NormalMixtures(log_weight, mean, std)
 

@@ -106,11 +106,13 @@ def maximise(
             curvature = information(objective, point.theta, columns)
             inverse, _ = floored_inverse(curvature, _LEAST_CURVATURE)
         new = _search(objective, point, _direction(inverse, point.slope))
-        step, bend = new.theta - point.theta, point.slope - new.slope
+        step = new.theta - point.theta
+        bend = point.slope - new.slope
         is_first_guess = iteration == 1 and columns is None
         inverse = _updated(inverse, step, bend, is_first_guess)
         gain = new.value - point.value
-        is_flat = (_quadratic(inverse, new.slope) < tol) & (gain < tol)
+        expected_gain = _quadratic(inverse, new.slope)
+        is_flat = (expected_gain < tol) & (gain < tol)
         is_stuck = (step == 0).all(-1)
         inverse = torch.where(_per_matrix(is_stuck), _unit_step(point), inverse)
         idle_steps = torch.where(gain < _IDLE_GAIN, idle_steps + 1, 0)
@@ -224,7 +226,8 @@ def _updated(inverse: Tensor, step: Tensor, bend: Tensor, is_first_guess: bool) 
     ``bend`` is what the slope lost along the step. Members that saw no curvature stay as they are.
     """
     along = (step * bend).sum(-1)
-    is_curved = along > _CURVED * step.norm(dim=-1) * bend.norm(dim=-1)
+    lengths = step.norm(dim=-1) * bend.norm(dim=-1)
+    is_curved = along > _CURVED * lengths
     along = _per_matrix(torch.where(is_curved, along, 1.0))
     is_curved = _per_matrix(is_curved)
     eye = _eye_like(step)
@@ -234,7 +237,8 @@ def _updated(inverse: Tensor, step: Tensor, bend: Tensor, is_first_guess: bool) 
         size = along / _per_matrix(squared)
         inverse = torch.where(is_curved, eye * size, inverse)
     left = eye - _outer(step, bend) / along
-    new = left @ inverse @ left.mT + _outer(step, step) / along
+    new = left @ inverse @ left.mT
+    new = new + _outer(step, step) / along
     return torch.where(is_curved, new, inverse)
 
 

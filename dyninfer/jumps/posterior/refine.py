@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.amortized.zero_shot import infer
+from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.observation import LabelNoise
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
@@ -82,8 +83,9 @@ class PooledPosterior:
 
         ``initial`` ``(..., S)`` is the distribution of the first state.
         """
-        prior = torch.stack([prior.log_prob(theta) for prior in self.priors]).mean(0)
-        return prior + self.weight * self.labels.log_likelihood(theta, initial)
+        beliefs = [prior.log_prob(theta) for prior in self.priors]
+        log_likelihood = self.labels.log_likelihood(theta, initial)
+        return torch.stack(beliefs).mean(0) + self.weight * log_likelihood
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +106,10 @@ class RefinementProblem:
 
     def split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Parameters of the posterior ``(..., p)``, and the initial distribution ``(..., S)``."""
-        n_own = self.posterior.labels.n_parameters
-        return theta[..., :n_own], self.posterior.labels.initial(theta[..., n_own:])
+        labels = self.posterior.labels
+        n_own = labels.n_parameters
+        own, appended = theta[..., :n_own], theta[..., n_own:]
+        return own, labels.initial(appended)
 
     def log_likelihood(self, theta: Tensor) -> Tensor:
         """Log-likelihood ``(...)``."""
@@ -114,7 +118,8 @@ class RefinementProblem:
     def log_posterior(self, theta: Tensor) -> Tensor:
         """Log-density ``(...)``, up to a constant."""
         own, initial = self.split(theta)
-        return self.posterior.log_prob(own, initial) + self.posterior.labels.log_prior(initial)
+        log_prior = self.posterior.labels.log_prior(initial)
+        return self.posterior.log_prob(own, initial) + log_prior
 
 
 def refine(
@@ -140,8 +145,12 @@ def refine(
     """
     n_states = labels.scheme.n_states
     statistics = JumpStatistics.of(paths, n_states)
-    n_labels = int(sum((states >= 0).sum() for states in paths.states))
-    belief = NetworkBelief(infer(statistics), dwell_times(statistics), n_labels, labels.noisy)
+    belief = NetworkBelief(
+        estimate=infer(statistics),
+        dwell_time=dwell_times(statistics),
+        n_labels=len(FlatLabels.of(paths).labels),
+        noisy=labels.noisy,
+    )
     posterior = pooled_posterior(paths, labels, belief, statistics, width)
     problem = RefinementProblem(posterior, statistics.steps)
     starts = labels.starts(belief.estimate, belief.rates())
@@ -149,9 +158,9 @@ def refine(
     fit = fits.member(best)
     theta, initial = problem.split(fit.theta)
     error_rate = labels.error_rate(theta)
-    is_hardly_left = hardly_left(paths, n_states, error_rate)
+    is_hardly_left = hardly_left(paths, n_states, error_rate).unsqueeze(1)
     network_generator = with_diagonal(belief.rates())
-    generator = torch.where(is_hardly_left[:, None], network_generator, fit.generator)
+    generator = torch.where(is_hardly_left, network_generator, fit.generator)
     return JumpResult(
         generator=generator,
         initial=initial,
@@ -169,14 +178,19 @@ def groups_of(paths: Paths) -> list[np.ndarray]:
     """
     # By name: the groups must not depend on the order in which the paths come.
     order = np.argsort(paths.names.astype(str), kind="stable")
-    n_labels = np.array([(states >= 0).sum() for states in paths.states])
+    # One label alone shows no jump, nor that there was none.
+    path = FlatLabels.of(paths).path
+    n_labels = np.bincount(path, minlength=len(paths))
     usable = order[n_labels[order] > 1]
     size = min(len(usable) // 2, MOST_PATHS)
     if size == 0:
         return []
     stride = len(usable) // size
-    n_groups = min(stride, MOST_GROUPS)
-    return [usable[first::stride][:size] for first in range(n_groups)]
+    groups = []
+    for first in range(min(stride, MOST_GROUPS)):
+        group = usable[first::stride]
+        groups.append(group[:size])
+    return groups
 
 
 def pooled_posterior(
@@ -194,8 +208,9 @@ def pooled_posterior(
         warnings.simplefilter("ignore", UserWarning)
         estimates = [infer(group) for group in groups]
     priors = [replace(belief, estimate=estimate).soft_prior(width) for estimate in estimates]
-    shares = [float(group.steps / statistics.steps) for group in groups]
-    return PooledPosterior(tuple(priors), labels, weight=1 - float(np.mean(shares)))
+    steps = sum(float(group.steps) for group in groups)
+    share = steps / len(groups) / float(statistics.steps)
+    return PooledPosterior(tuple(priors), labels, weight=1 - share)
 
 
 def most_probable(
@@ -242,7 +257,9 @@ def proposal_of(fit: JumpFit, belief: NormalMixtures, doubtful: Tensor) -> Mixtu
     information = fit.information[:n_own, :n_own]
     covariance, _ = floored_inverse(information, _LEAST_CURVATURE)
     near = StudentT(mean, torch.linalg.cholesky(covariance))
-    mask = torch.nn.functional.pad(doubtful, (0, n_own - len(doubtful)))
+    # The label noise, the last number where there is any, is never in doubt.
+    n_others = n_own - len(doubtful)
+    mask = torch.nn.functional.pad(doubtful, (0, n_others))
     if not bool(mask.any()) or bool(mask.all()):
         return Mixture((near, belief), _TWO_SHARES)
     others = ~mask

@@ -79,7 +79,8 @@ class NormalPosterior(GeneratorPosterior):
         std = values.clamp_min(0).sqrt()
         z = mean.new_empty(n, n_rates)
         z.normal_(generator=stream(seed, "generators"))
-        return scheme.generator(mean + (z * std) @ vectors.T)
+        theta = mean + (z * std) @ vectors.T
+        return scheme.generator(theta)
 
     def table(self, names: Sequence[str], level: float) -> pd.DataFrame:
         """Rates with intervals, one row per jump that can happen."""
@@ -121,7 +122,8 @@ class DrawnPosterior(GeneratorPosterior):
     def draw(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, S, S)``."""
         _check_number(n)
-        row = torch.randint(len(self.draws), (n,), generator=stream(seed, "generators"))
+        g = stream(seed, "generators")
+        row = torch.randint(len(self.draws), (n,), generator=g)
         return self.draws[row]
 
     def table(self, names: Sequence[str], level: float) -> pd.DataFrame:
@@ -178,17 +180,17 @@ class JumpResult:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything but the generator, numbers and the history, by name."""
-        named = {}
+        tensors = {}
         for name, part in vars(self.emission).items():
-            named[f"emission.{name}"] = part
+            tensors[f"emission.{name}"] = part
         if self.fit is not None:
             for name in _FIT_TENSORS:
-                named[f"fit.{name}"] = getattr(self.fit, name)
+                tensors[f"fit.{name}"] = getattr(self.fit, name)
         for name in ("draws", "detectable"):
             part = getattr(self.posterior, name, None)
             if part is not None:
-                named[name] = part
-        return named
+                tensors[name] = part
+        return tensors
 
     def facts(self) -> dict[str, Any]:
         """Numbers and text beside the tensors."""
@@ -255,11 +257,11 @@ def _with_zeros(table: pd.DataFrame, names: Sequence[str], detectable: Tensor) -
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors whose names begin with a prefix, without it."""
-    named = {}
+    parts = {}
     for name, part in tensors.items():
         if name.startswith(prefix):
-            named[name.removeprefix(prefix)] = part
-    return named
+            parts[name.removeprefix(prefix)] = part
+    return parts
 
 
 def _check_number(n: int) -> None:

@@ -44,7 +44,9 @@ def crude_starts(labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
     """
     counts = panel_counts(labels, n_states)
     generators = [counts.crude_generator(scheme.allowed, least=LEAST_JUMPS)]
-    stride = max(2, int(np.median(labels.lengths)) // _THINNED_LENGTH)
+    median_length = int(np.median(labels.lengths))
+    stride = max(2, median_length // _THINNED_LENGTH)
+    # A path that is thinned to one label would show no jump.
     if min(labels.lengths) > stride:
         thinned = Paths(
             times=[times[::stride] for times in labels.times],

@@ -79,11 +79,13 @@ def state_table(
     names: Sequence[str],
 ) -> pd.DataFrame:
     """The most probable state of every observation, its probability, and the likeliest sequence."""
-    probability, state = data.smooth(*model).max(-1)
+    smoothed = data.smooth(*model)
+    probability, state = smoothed.max(-1)
     sequence, _ = data.viterbi(*model)
     # The batch is padded to the longest path.
-    place = np.arange(state.shape[1])
-    is_within = torch.as_tensor(place < paths.lengths[:, None])
+    place = torch.arange(state.shape[1])
+    lengths = torch.as_tensor(paths.lengths)
+    is_within = place < lengths.unsqueeze(1)
     every_name = np.asarray(names)
     return pd.DataFrame(
         {
@@ -116,9 +118,9 @@ def _labels(name: str, n_values: int, state_names: Sequence[str]) -> list[str]:
     """Names of the values of a quantity: by state where there is one for each."""
     if n_values == 1:
         return [name]
-    if n_values == len(state_names):
-        return [f"{name} {state}" for state in state_names]
-    return [f"{name} {number}" for number in range(n_values)]
+    if n_values != len(state_names):
+        state_names = [str(number) for number in range(n_values)]
+    return [f"{name} {state}" for state in state_names]
 
 
 def _tails(level: float) -> Tensor:
