@@ -1,6 +1,6 @@
 """Solvers against bare network evaluations, torchdiffeq and torchsde: ratios of CPU time measured in one run.
 
-    python tests/benchmarks/bench_solvers.py [--rounds 7] [--only adaptive]
+    python tests/benchmarks/bench_solvers.py [--rounds 7] [--only adaptive] [--smallest]
 
 One thread. In every round every variant runs once, in rotated order; a ratio compares the minima over the rounds
 (``min/min``) and the median of the per-round ratios (``median``). Bars are the project's own; a ``ceiling`` is what a
@@ -14,6 +14,8 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torchdiffeq
@@ -69,66 +71,98 @@ def forwards(net: nn.Module, x: Tensor, count: int) -> Job:
     return job
 
 
-def bench_fixed(rounds: int) -> list[Row]:
+@dataclass(frozen=True)
+class Size:
+    """How much is run: the network's width, paths, and rounds of every measurement."""
+
+    width: int = 256
+    small_width: int = 64
+    paths: int = 1000
+    rounds: int = 7
+
+
+SMALLEST = Size(width=8, small_width=8, paths=20, rounds=1)
+
+
+def bench_fixed(size: Size) -> list[Row]:
     """Fixed steps, network dominated: 3 x 256, dim 50."""
-    net = mlp(50, 256, 3)
+    return [*_fixed_flows(size), *_fixed_noise(size), *_few_paths(size)]
+
+
+def _fixed_flows(size: Size) -> list[Row]:
+    net = mlp(50, size.width, 3)
     flow = Diffusion(drift=lambda t, x: net(x))
-    noisy = Diffusion(drift=lambda t, x: net(x), diffusion=0.3)
-    many, some, few = torch.randn(1000, 50), torch.randn(500, 50), torch.randn(50, 50)
-    ode_times, sde_times = torch.linspace(0, 4, 41), torch.linspace(0, 4, 41)
-    rows = []
+    x, times = torch.randn(size.paths, 50), torch.linspace(0, 4, 41)
+    run = partial(simulate, flow, x, times)
     jobs: dict[str, Job] = {
-        "forwards": forwards(net, many, 160),
-        "rk4": lambda: simulate(flow, many, ode_times, solver=solvers.RungeKutta4(dt=1.0)),
-        "heun": lambda: simulate(flow, many, ode_times, solver=solvers.Heun(dt=0.05)),
-        "torchdiffeq": lambda: simulate(
-            flow, many, ode_times, solver=solvers.TorchDiffEq("rk4", dt=1.0)
-        ),
+        "forwards": forwards(net, x, 160),
+        "rk4": lambda: run(solver=solvers.RungeKutta4(dt=1.0)),
+        "heun": lambda: run(solver=solvers.Heun(dt=0.05)),
+        "torchdiffeq": lambda: run(solver=solvers.TorchDiffEq("rk4", dt=1.0)),
     }
-    s = interleave(jobs, rounds)
-    rows.append(ratio("ODE rk4, 1,000 paths / 160 forwards", s, "rk4", "forwards", "<= 1.10"))
-    rows.append(ratio("ODE heun, 1,000 paths / 160 forwards", s, "heun", "forwards", "<= 1.10"))
-    rows.append(ratio("ODE rk4 / torchdiffeq rk4", s, "rk4", "torchdiffeq", "<= 1.0"))
-    jobs = {
-        "forwards": forwards(net, some, 400),
-        "em": lambda: simulate(noisy, some, sde_times, solver=solvers.EulerMaruyama(dt=0.01)),
-        "heun": lambda: simulate(noisy, some, sde_times, solver=solvers.Heun(dt=0.02)),
-        "sra1": lambda: simulate(noisy, some, sde_times, solver=solvers.SRA1(dt=0.02)),
-    }
-    s = interleave(jobs, rounds)
-    rows.append(
-        ratio("SDE Euler-Maruyama, 500 paths / 400 forwards", s, "em", "forwards", "<= 1.10")
-    )
-    rows.append(ratio("SDE heun, 500 paths / 400 forwards", s, "heun", "forwards", "<= 1.10"))
-    rows.append(ratio("SDE sra1, 500 paths / 400 forwards", s, "sra1", "forwards", "<= 1.10"))
-    jobs = {
-        "forwards": forwards(net, few, 400),
-        "em": lambda: simulate(noisy, few, [0.0, 4.0], solver=solvers.EulerMaruyama(dt=0.01)),
-        "default": torchsde_job(net, few, 4.0, 0.01, "euler", tuned=False),
-        "tuned": torchsde_job(net, few, 4.0, 0.01, "euler", tuned=True),
-    }
-    s = interleave(jobs, rounds)
-    rows.append(ratio("SDE Euler-Maruyama, 50 paths / 400 forwards", s, "em", "forwards", ""))
-    rows.append(ratio("torchsde euler default / ours, 50 paths", s, "default", "em", ">= 4.5"))
-    rows.append(ratio("torchsde euler tuned / ours, 50 paths", s, "tuned", "em", ">= 2.7"))
-    rows.append(ratio("  ceiling: torchsde euler default / forwards", s, "default", "forwards", ""))
-    return rows
+    s = interleave(jobs, size.rounds)
+    return [
+        ratio("ODE rk4, 1,000 paths / 160 forwards", s, "rk4", "forwards", "<= 1.10"),
+        ratio("ODE heun, 1,000 paths / 160 forwards", s, "heun", "forwards", "<= 1.10"),
+        ratio("ODE rk4 / torchdiffeq rk4", s, "rk4", "torchdiffeq", "<= 1.0"),
+    ]
 
 
-def bench_small(rounds: int) -> list[Row]:
-    """Small network: 1,024 paths x 100 steps x dim 5, 2 x 64."""
-    net = mlp(5, 64, 2)
+def _fixed_noise(size: Size) -> list[Row]:
+    net = mlp(50, size.width, 3)
     noisy = Diffusion(drift=lambda t, x: net(x), diffusion=0.3)
-    x = torch.randn(1024, 5)
+    x, times = torch.randn(size.paths // 2, 50), torch.linspace(0, 4, 41)
+    run = partial(simulate, noisy, x, times)
+    jobs: dict[str, Job] = {
+        "forwards": forwards(net, x, 400),
+        "em": lambda: run(solver=solvers.EulerMaruyama(dt=0.01)),
+        # Two evaluations a step, so that all make as many.
+        "heun": lambda: run(solver=solvers.Heun(dt=0.02)),
+        "sra1": lambda: run(solver=solvers.SRA1(dt=0.02)),
+    }
+    s = interleave(jobs, size.rounds)
+    return [
+        ratio("SDE Euler-Maruyama, 500 paths / 400 forwards", s, "em", "forwards", "<= 1.10"),
+        ratio("SDE heun, 500 paths / 400 forwards", s, "heun", "forwards", "<= 1.10"),
+        ratio("SDE sra1, 500 paths / 400 forwards", s, "sra1", "forwards", "<= 1.10"),
+    ]
+
+
+def _few_paths(size: Size) -> list[Row]:
+    net = mlp(50, size.width, 3)
+    noisy = Diffusion(drift=lambda t, x: net(x), diffusion=0.3)
+    x = torch.randn(size.paths // 20, 50)
+    ours = solvers.EulerMaruyama(dt=0.01)
+    jobs: dict[str, Job] = {
+        "forwards": forwards(net, x, 400),
+        "em": lambda: simulate(noisy, x, [0.0, 4.0], solver=ours),
+        "default": torchsde_job(net, x, 4.0, 0.01, "euler", tuned=False),
+        "tuned": torchsde_job(net, x, 4.0, 0.01, "euler", tuned=True),
+    }
+    s = interleave(jobs, size.rounds)
+    return [
+        ratio("SDE Euler-Maruyama, 50 paths / 400 forwards", s, "em", "forwards", ""),
+        ratio("torchsde euler default / ours, 50 paths", s, "default", "em", ">= 4.5"),
+        ratio("torchsde euler tuned / ours, 50 paths", s, "tuned", "em", ">= 2.7"),
+        ratio("  ceiling: torchsde euler default / forwards", s, "default", "forwards", ""),
+    ]
+
+
+def bench_small(size: Size) -> list[Row]:
+    """Small network: 1,024 paths x 100 steps x dim 5, 2 x 64."""
+    net = mlp(5, size.small_width, 2)
+    noisy = Diffusion(drift=lambda t, x: net(x), diffusion=0.3)
+    x = torch.randn(size.paths + 24, 5)
+    run = partial(simulate, noisy, x, [0.0, 1.0])
     jobs: dict[str, Job] = {
         "forwards": forwards(net, x, 100),
-        "em": lambda: simulate(noisy, x, [0.0, 1.0], solver=solvers.EulerMaruyama(dt=0.01)),
-        "sra1": lambda: simulate(noisy, x, [0.0, 1.0], solver=solvers.SRA1(dt=0.01)),
+        "em": lambda: run(solver=solvers.EulerMaruyama(dt=0.01)),
+        "sra1": lambda: run(solver=solvers.SRA1(dt=0.01)),
         "euler": torchsde_job(net, x, 1.0, 0.01, "euler", tuned=False),
         "tuned": torchsde_job(net, x, 1.0, 0.01, "euler", tuned=True),
         "default": torchsde_job(net, x, 1.0, 0.01, None, tuned=False),
     }
-    s = interleave(jobs, rounds)
+    s = interleave(jobs, size.rounds)
     return [
         ratio("small EM / 100 forwards", s, "em", "forwards", ""),
         ratio("torchsde default (srk) / our sra1, small", s, "default", "sra1", ">= 10"),
@@ -139,20 +173,26 @@ def bench_small(rounds: int) -> list[Row]:
     ]
 
 
-def bench_adaptive(rounds: int) -> list[Row]:
+def bench_adaptive(size: Size) -> list[Row]:
     """One step per path against one step for all, at equal worst error."""
-    return [*_adaptive(rounds, 1.0, "alike"), *_adaptive(rounds, 8.0, "1:8")]
+    return [*_adaptive(size, 1.0, "alike"), *_adaptive(size, 8.0, "1:8")]
 
 
-def _adaptive(rounds: int, spread: float, label: str) -> list[Row]:
-    """Paths move at rates between ``1 / spread`` and 1; ``alike`` leaves what the network makes of them."""
-    n, d = 1000, 50
-    net, precise = mlp(d, 256, 3, gain=1.4), mlp(d, 256, 3, gain=1.4).double()
-    rates = torch.logspace(-1, 0, n, base=spread) if spread > 1 else torch.ones(n)
+def _adaptive(size: Size, spread: float, label: str) -> list[Row]:
+    """Paths move at rates between ``1 / spread`` and 1.
+
+    ``alike`` leaves what the network makes of them.
+    """
+    n, d = size.paths, 50
+    net, precise = mlp(d, size.width, 3, gain=1.4), mlp(d, size.width, 3, gain=1.4).double()
+    rates = torch.ones(n)
+    if spread > 1:
+        rates = torch.logspace(-1, 0, n, base=spread)
     count = {"rows": 0}
 
     def field(network: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-        def drift(t: Tensor, x: Tensor) -> Tensor:  # the last column holds a path's rate and stays
+        def drift(t: Tensor, x: Tensor) -> Tensor:
+            # The last column holds a path's rate, and stays.
             count["rows"] += len(x)
             return 2 * x[:, -1:] * torch.nn.functional.pad(network(x[:, :-1]), (0, 1))
 
@@ -162,31 +202,26 @@ def _adaptive(rounds: int, spread: float, label: str) -> list[Row]:
     start = torch.randn(n, d) * torch.linspace(0.1, 2.0, n)[torch.randperm(n), None]
     x = torch.cat([start, rates[:, None]], dim=1)
     times = torch.linspace(0, 4, 41)
-    exact = simulate(
-        Diffusion(drift=field(precise)),
-        x[::10].double(),
-        times,
-        solver=solvers.Tsit5(rtol=1e-8, atol=1e-9),
-    ).states
+    fine = solvers.Tsit5(rtol=1e-8, atol=1e-9)
+    truth = Diffusion(drift=field(precise))
+    exact = simulate(truth, x[::10].double(), times, solver=fine).states
 
-    def run(rows: Tensor, **settings: object) -> tuple[float, int]:
+    def run(rows: Tensor, solver: solvers.Solver | None = None) -> tuple[float, int]:
         """Worst relative error, and rows evaluated."""
         count["rows"] = 0
-        states = simulate(flow, rows, times, **settings).states
-        used = count["rows"] - 2  # the check of the fields before the run
-        gap = (
-            (states[:: max(1, len(rows) // 100)].double() - exact[: len(states)])
-            .norm(dim=2)
-            .amax(1)
-        )
-        return (gap / exact[: len(states)].norm(dim=2).amax(1)).max().item(), used
+        states = simulate(flow, rows, times, solver=solver).states
+        n_evaluated = count["rows"] - 2  # the check of the fields before the run
+        reference = exact[: len(states)]
+        some = states[:: max(1, len(rows) // len(exact))][: len(reference)]
+        gap = (some.double() - reference).norm(dim=2).amax(1)
+        return (gap / reference.norm(dim=2).amax(1)).max().item(), n_evaluated
 
     ours, together = run(x)
     alone = sum(run(one)[1] for one in x[::20].split(1))
     shared_subset = run(x[::20])[1]
     for exponent in range(12, 25):
         rtol = 10 ** (-exponent / 4)
-        theirs, rows = run(x, solver=solvers.TorchDiffEq("dopri5", rtol=rtol, atol=rtol / 10))
+        theirs, rows = run(x, solvers.TorchDiffEq("dopri5", rtol=rtol, atol=rtol / 10))
         if theirs <= ours:
             break
     print(
@@ -206,7 +241,7 @@ def _adaptive(rounds: int, spread: float, label: str) -> list[Row]:
         "equal": shared(rtol),
         "same": shared(1e-4),
     }
-    s = interleave(jobs, rounds)
+    s = interleave(jobs, size.rounds)
     waste = shared_subset / alone
     return [
         (f"rows evaluated / sum of the paths' own needs ({label})", waste, waste, "<= 1.15"),
@@ -247,17 +282,17 @@ def main() -> None:
     """Measure and print one table."""
     groups = {"fixed": bench_fixed, "small": bench_small, "adaptive": bench_adaptive}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=Size.rounds)
+    parser.add_argument("--smallest", action="store_true", help="a few paths, once: does it run?")
     parser.add_argument("--only", choices=groups, help="one group of measurements")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    rows = [
-        row
-        for name, group in groups.items()
-        if arguments.only in (None, name)
-        for row in group(arguments.rounds)
-    ]
+    size = SMALLEST if arguments.smallest else Size(rounds=arguments.rounds)
+    rows: list[Row] = []
+    for name, group in groups.items():
+        if arguments.only in (None, name):
+            rows += group(size)
     print(f"\n{'ratio of CPU time':<52}{'median':>8}{'min/min':>9}  bar")
     for label, median, low, bar in rows:
         print(f"{label:<52}{median:8.2f}{low:9.2f}  {bar}")
