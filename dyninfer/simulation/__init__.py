@@ -1,9 +1,9 @@
 """How a process is run: one function, ``simulate``, whatever the process, and its solvers.
 
-Here belong the door (``dispatch``), what a diffusion becomes for a given noise and direction of time
-(``equation``), the solvers, grids of times, noise of numbered paths, weights, and the density of a
-flow at a point (``log_density``). What a process is does not: it lives in ``diffusions``, ``jumps``
-and ``fractional``; the latter two bring the solvers of their own kind.
+Here belong the door (``dispatch``), what a diffusion becomes for a given noise and direction of
+time (``equation``), the solvers, grids of times, noise of numbered paths, weights, and the density
+of a flow at a point (``log_density``). What a process is does not: it lives in ``diffusions``,
+``jumps`` and ``fractional``; the latter two bring the solvers of their own kind.
 """
 
 from dyninfer.simulation import solvers

@@ -20,7 +20,7 @@ Noise = float | Callable[[torch.Tensor], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a simulation is to be run: the keywords of :func:`simulate`, for the kind that runs it."""
+    """How a process is to be run: the keywords of :func:`simulate`, for the kind that runs it."""
 
     solver: Solver | str | None = None
     noise: Noise | None = None
@@ -32,7 +32,7 @@ class Options:
     progress: bool = False
 
     def refuse(self, *names: str, reason: str) -> None:
-        """Raise a sentence if one of these options is set, which this kind of process cannot use."""
+        """Raise a sentence if one of these options is set, which the process cannot use."""
         for name in names:
             value = getattr(self, name)
             # A noise of 0 is a choice; what is not set is None or False.
@@ -68,19 +68,19 @@ def simulate(
         memory. States of a jump process are numbers or names; None draws them from its initial
         distribution, ``n_paths`` of them.
     times : array, ``(time,)``
-        Output times in the user's units: increasing, or decreasing with ``backward=True``. The first
-        is that of ``x0``.
+        Output times in the user's units: increasing, or decreasing with ``backward=True``. The
+        first is that of ``x0``.
     solver : Solver or str, optional
         One of :mod:`dyninfer.solvers <dyninfer.simulation.solvers>`, such as
         ``di.solvers.RungeKutta4(dt=0.01)``, or its short spelling, such as ``"tsit5"``,
-        ``"dopri5"`` or ``"torchsde:srk:adaptive"``. By default: ``Tsit5()`` for a flow without noise,
-        ``SRA1()`` where the noise does not depend on the state, ``EulerMaruyama()`` where it does,
-        ``Skeleton()`` for a jump process, ``FractionalEuler()`` for fractional noise.
+        ``"dopri5"`` or ``"torchsde:srk:adaptive"``. By default: ``Tsit5()`` for a flow without
+        noise, ``SRA1()`` where the noise does not depend on the state, ``EulerMaruyama()`` where it
+        does, ``Skeleton()`` for a jump process, ``FractionalEuler()`` for fractional noise.
     noise : float or callable, optional
         ``ε`` in ``dX = (v ± ε s) dt + √(2ε) dW`` for a diffusion with a score ``s``, where
-        ``v = drift − ½ diffusion² s`` and the sign is minus backward in time: every ε gives the same
-        marginals, 0 the deterministic flow. A callable takes the time as a scalar tensor. By default
-        the process' own noise.
+        ``v = drift − ½ diffusion² s`` and the sign is minus backward in time: every ε gives the
+        same marginals, 0 the deterministic flow. A callable takes the time as a scalar tensor. By
+        default the process' own noise.
     backward : bool
         Run time downwards (diffusions).
     n_paths : int, optional
@@ -90,8 +90,8 @@ def simulate(
         Where the effective sample size falls below this fraction at an output time, paths are drawn
         anew in proportion to their weights; ``parents`` then tells who descends from whom.
     seed : int
-        Everything random derives from it. The noise of path ``i`` of a diffusion, fractional or not,
-        depends on ``(seed, i)`` alone, so neither ``chunk_size`` nor ``n_paths`` changes it.
+        Everything random derives from it. The noise of path ``i`` of a diffusion, fractional or
+        not, depends on ``(seed, i)`` alone, so neither ``chunk_size`` nor ``n_paths`` changes it.
         (torchsde's noise depends on all paths of a run.)
     chunk_size : int, optional
         Paths run at once; by default what fits a working set of 256 MiB, or 4 GiB on a GPU.
@@ -103,9 +103,9 @@ def simulate(
     Trajectories
         ``states`` ``(path, time, feature)``, or integers ``(path, time)`` of a jump process;
         ``origin`` is the row of ``x0`` that each path starts from; float64 ``log_weights``
-        ``(path, time)`` starting at 0 where the process grows; ``status`` 1 for paths that diverged,
-        whose states are NaN from then on. ``attrs["ess"]`` is the effective sample size at each time,
-        before any resampling.
+        ``(path, time)`` starting at 0 where the process grows; ``status`` 1 for paths that
+        diverged, whose states are NaN from then on. ``attrs["ess"]`` is the effective sample size
+        at each time, before any resampling.
 
     Raises
     ------
@@ -172,7 +172,10 @@ def _n_rows(x0: Any) -> int:
     shape = getattr(x0, "shape", None)
     if shape:
         return shape[0]
-    return len(x0) if isinstance(x0, list | tuple) else 1
+    if isinstance(x0, list | tuple):
+        return len(x0)
+    # Whatever it is, the kind that runs it will say.
+    return 1
 
 
 def _check_seed(seed: Any) -> int:

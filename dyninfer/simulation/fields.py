@@ -1,4 +1,4 @@
-"""What the fields of a diffusion return: their shapes, and whether the noise depends on the state."""
+"""What the fields of a diffusion return: their shapes, and whether noise depends on the state."""
 
 from __future__ import annotations
 
@@ -57,10 +57,14 @@ def check_fields(process: Diffusion, x: Tensor, t: float) -> tuple[Tensor | None
 def _rows_near(x: Tensor) -> Tensor:
     """Some different states close to the first one."""
     first = x[:1].detach()
-    # As many as tell the shape (n,) from (d,).
-    n = 2 if x.shape[1] != 2 else 3
-    shifts = torch.linspace(0.0, 0.1, n).to(x)[:, None]
-    return first + shifts * (1 + first.abs())
+    n = 2
+    if x.shape[1] == n:
+        # One more tells the shape (n,) from (d,).
+        n = 3
+    shifts = torch.linspace(0.0, 0.1, n).to(x)
+    # Relative to the state, so that they differ in float32 whatever its size.
+    size = 1 + first.abs()
+    return first + shifts[:, None] * size
 
 
 def _is_additive(diffusion: Tensor, x: Tensor) -> bool:
@@ -78,13 +82,13 @@ def _is_additive(diffusion: Tensor, x: Tensor) -> bool:
     return bool((diffusion == diffusion[:1]).all())
 
 
-def _check_shape(name: str, value: Any, allowed: list[tuple[int, ...]], x: Tensor) -> None:
+def _check_shape(name: str, value: Any, shapes: list[tuple[int, ...]], x: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(
             f"{name}(t, x) of the process must return a tensor, but it returned a "
             f"{type(value).__name__}"
         )
-    if tuple(value.shape) in allowed:
+    if tuple(value.shape) in shapes:
         return
     hint = ""
     if name == "diffusion":

@@ -75,13 +75,14 @@ class Grid:
         return begin + number * self.lengths
 
     def nodes(self, c: Sequence[float], like: Tensor) -> list[tuple[Tensor, ...]]:
-        """Scalar times ``start + c · length`` of every step, on the device and in the dtype of ``like``.
+        """Scalar times ``start + c · length`` of every step, where and as ``like`` is.
 
-        One transfer for the whole run: inside the loop no time is copied to the device.
+        One transfer a node for the whole run: inside the loop no time is copied to the device.
         """
-        fractions = torch.tensor(c, dtype=torch.float64)
-        table = self.starts[:, None] + fractions * self.lengths[:, None]
-        columns = [column.unbind() for column in table.to(like).unbind(1)]
+        columns = []
+        for fraction in c:
+            times = self.starts + fraction * self.lengths
+            columns.append(times.to(like).unbind())
         return list(zip(*columns, strict=True))
 
     @cached_property
@@ -118,10 +119,13 @@ def _check_order(times: Tensor, backward: bool) -> None:
         raise ValueError(
             "times decrease; pass backward=True to run time downwards, or reverse them: times[::-1]"
         )
-    order = "decrease" if backward else "increase"
-    is_wrong = gaps >= 0 if backward else gaps <= 0
+    order = "increase"
+    if backward:
+        order, gaps = "decrease", -gaps
+    is_wrong = gaps <= 0
     if not is_wrong.any():
         return
+    # The first place, as argmax takes the first of equals.
     k = int(is_wrong.int().argmax())
     raise ValueError(
         f"times must strictly {order}, but {float(times[k]):g} is followed by "

@@ -37,8 +37,8 @@ def log_density(
     """Log-density at ``times[1]`` of a population that had ``base_log_density`` at ``times[0]``.
 
     Along the deterministic flow ``dx/dt = v`` that shares the marginals of the process,
-    ``d log ρ / dt = growth − ∇·v`` (Chen et al., 2018, Theorem 1; with growth the density is that of
-    mass, not normalised). Every point is followed back to ``times[0]`` with its own steps.
+    ``d log ρ / dt = growth − ∇·v`` (Chen et al., 2018, Theorem 1; with growth the density is that
+    of mass, not normalised). Every point is followed back to ``times[0]`` with its own steps.
 
     Parameters
     ----------
@@ -94,18 +94,24 @@ def log_density(
     solver.check()
     points = starting_states(process, x, None, seed).states.detach()
     d = points.shape[1]
-    flow = probability_flow(process, points, span.flip(0))
-    signs = _random_signs(points, n_probes, seed) if trace == "hutchinson" else None
+    # From the points back to the base.
+    span = span.flip(0)
+    flow = probability_flow(process, points, span)
+    signs = None
+    if trace == "hutchinson":
+        signs = _random_signs(points, n_probes, seed)
     with torch.no_grad():
-        rates = _with_divergence(process, flow, d, n_probes if trace == "hutchinson" else 0)
+        rates = _with_divergence(process, flow, d)
         equation = Equation(rates, None, additive=True, grows=True)
-        grid = solver.grid(span.flip(0))
+        grid = solver.grid(span)
         results = []
         for rows in chunks(len(points), chunk_size or max(64, _ROWS // d)):
             chunk = slice(rows.start, rows.stop)
-            part = None if signs is None else signs[chunk]
             task = Task(equation, grid, seed, rows, grid.intervals)
-            results.append(_follow(task, solver, points[chunk], part, base_log_density))
+            part = points[chunk]
+            if signs is not None:
+                part = torch.cat([part, signs[chunk]], dim=1)
+            results.append(_follow(task, solver, part, d, base_log_density))
     result = torch.cat(results)
     n_lost = int((~result.isfinite()).sum())
     if n_lost:
@@ -142,59 +148,65 @@ def _random_signs(points: Tensor, n_probes: int, seed: int) -> Tensor:
 
 
 def _follow(
-    task: Task,
-    solver: Tsit5,
-    points: Tensor,
-    signs: Tensor | None,
-    base_log_density: Callable[[Tensor], Tensor],
+    task: Task, solver: Tsit5, y: Tensor, d: int, base_log_density: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Log-density of some points: that of where they came from, less what the way collected."""
-    n, d = points.shape
-    y = points
-    if signs is not None:
-        y = torch.cat([points, signs], dim=1)
-        # The signs dilute the mean over coordinates that the error control looks at.
-        dilution = (y.shape[1] / d) ** 0.5
-        solver = Tsit5(rtol=solver.rtol / dilution, atol=solver.atol / dilution)
+    """Log-density of some points: that of where they came from, less what the way collected.
+
+    ``y`` holds the points ``(n, d)``, and beside them the signs that ride along.
+    """
+    n = len(y)
+    # The signs dilute the mean over coordinates that the error control looks at.
+    dilution = (y.shape[1] / d) ** 0.5
+    solver = Tsit5(rtol=solver.rtol / dilution, atol=solver.atol / dilution)
     w = torch.zeros(n, dtype=torch.float64, device=y.device)
     states, collected = solver.integrate(task, y, w)
-    sources = states[:, 0, :d]
-    arrived = sources.isfinite().all(dim=1)
-    result = torch.full_like(w, torch.nan)
-    if not bool(arrived.any()):
-        return result
-    base = base_log_density(sources[arrived])
-    n_arrived = int(arrived.sum())
-    if not isinstance(base, Tensor) or base.shape != (n_arrived,):
-        shape = tuple(base.shape) if isinstance(base, Tensor) else type(base).__name__
-        raise ValueError(
-            "base_log_density must return a tensor (n,), one number per point, but for "
-            f"{n_arrived} points it returned {shape}; sum over the features"
-        )
     assert collected is not None
-    result[arrived] = base.double() - collected[arrived, 0]
+    sources = states[:, 0, :d]
+    has_arrived = sources.isfinite().all(dim=1)
+    result = torch.full_like(w, torch.nan)
+    if not bool(has_arrived.any()):
+        return result
+    base = base_log_density(sources[has_arrived])
+    _check_base(base, int(has_arrived.sum()))
+    result[has_arrived] = base.double() - collected[has_arrived, 0]
     return result
 
 
-def _with_divergence(process: Diffusion, flow: Equation, d: int, n_probes: int) -> Rates:
+def _check_base(base: Any, n: int) -> None:
+    value = type(base).__name__
+    if isinstance(base, Tensor):
+        if base.shape == (n,):
+            return
+        value = str(tuple(base.shape))
+    raise ValueError(
+        f"base_log_density must return a tensor (n,), one number per point, but for {n} points it "
+        f"returned {value}; sum over the features"
+    )
+
+
+def _with_divergence(process: Diffusion, flow: Equation, d: int) -> Rates:
     """Rates of ``(x, signs)`` whose growth is ``growth − ∇·v``.
 
     The signs ride along as coordinates that stay, so that each point keeps its own.
     """
 
     def rates(t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        signs = y[:, d:]
         with torch.enable_grad():
             x = y[:, :d].detach().requires_grad_(True)
             v, growth = flow.rates(t, x)
         divergence = None
-        if n_probes:
-            divergence = _hutchinson(v, x, y[:, d:].unflatten(1, (n_probes, d)))
+        if signs.shape[1] > 0:
+            divergence = _hutchinson(v, x, signs.unflatten(1, (-1, d)))
         elif flow.own_drift:
             divergence = process.divergence(t, x.detach())
         if divergence is None:
             divergence = _trace(v, x)
-        rate = -divergence if growth is None else growth.detach() - divergence
-        return torch.cat([v.detach(), torch.zeros_like(y[:, d:])], dim=1), rate
+        rate = -divergence
+        if growth is not None:
+            rate = rate + growth.detach()
+        velocity = torch.cat([v.detach(), torch.zeros_like(signs)], dim=1)
+        return velocity, rate
 
     return rates
 

@@ -29,9 +29,9 @@ def segment_length(n_steps: int, width: int, like: Tensor) -> int:
 class PathNoise:
     """Standard normals for numbered paths and steps, reproducible in any order and any chunk.
 
-    Paths come in blocks of 64 and steps in segments. Each pair of them has a stream of its own, so a
-    path's noise depends neither on the other paths of a chunk nor on how many there are. CPU and GPU
-    draw different numbers.
+    Paths come in blocks of 64 and steps in segments. Each pair of them has a stream of its own, so
+    a path's noise depends neither on the other paths of a chunk nor on how many there are. CPU and
+    GPU draw different numbers.
 
     Parameters
     ----------
@@ -68,14 +68,19 @@ class PathNoise:
         -------
         Tensor, ``(step, n, width)``
         """
-        length = min(self.segment_length, self.n_steps - segment * self.segment_length)
+        n_before = segment * self.segment_length
+        length = min(self.segment_length, self.n_steps - n_before)
         out = self._block.new_empty(length, len(rows), self.width)
-        for block in range(rows.start // BLOCK, (rows.stop - 1) // BLOCK + 1):
+        first_block = rows.start // BLOCK
+        last_block = (rows.stop - 1) // BLOCK
+        for block in range(first_block, last_block + 1):
             offset = block * BLOCK
             first = max(offset, rows.start)
             last = min(offset + BLOCK, rows.stop)
             # All numbers of a block are drawn, so that a path's do not depend on ``rows``.
-            normals = self._block.normal_(generator=self.streams.at(block, segment))
+            stream = self.streams.at(block, segment)
+            normals = self._block.normal_(generator=stream)
             part = normals[:length, first - offset : last - offset]
-            torch.mul(part, scale, out=out[:, first - rows.start : last - rows.start])
+            place = out[:, first - rows.start : last - rows.start]
+            torch.mul(part, scale, out=place)
         return out

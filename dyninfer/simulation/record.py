@@ -91,7 +91,7 @@ class Record:
         ess = float(effective_sample_size(w.detach()))
         self.ess.append(ess)
         is_uneven = ess < threshold * n
-        # There is nothing to draw from if no path is left (the size is then NaN): all have diverged.
+        # Nothing to draw from is left if all paths have diverged; the size is then NaN.
         is_possible = ess > 0
         if not is_possible or not (is_uneven or bool(diverged.any())):
             return

@@ -38,10 +38,11 @@ _DEFAULTS = {Kind.FLOW: Tsit5, Kind.ADDITIVE: SRA1, Kind.MULTIPLICATIVE: EulerMa
 def run_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Options) -> Trajectories:
     """Run a :class:`~dyninfer.diffusions.Diffusion`; see :func:`simulate` for the arguments."""
     start = starting_states(process, x0, options.n_paths, options.seed)
-    equation = equation_of(process, start.states, times, options.noise, options.backward)
-    default = _DEFAULTS[equation.kind]()
-    solver = as_solver(options.solver, default, equation.kind, equation)
-    return run_equation(equation, start, start.states, times, solver, options)
+    x = start.states
+    equation = equation_of(process, x, times, options.noise, options.backward)
+    kind = equation.kind
+    solver = as_solver(options.solver, _DEFAULTS[kind](), kind, equation)
+    return run_equation(equation, start, x, times, solver, options)
 
 
 def run_equation(
@@ -190,7 +191,7 @@ def _plain_noise(noise: Any) -> str | float | None:
 
 
 def _chunk_size(states: Tensor, task: Task, solver: Solver) -> int:
-    """Paths whose states, pre-drawn noise and assumed activations fit the budget, in whole blocks."""
+    """Paths whose states, noise and assumed activations fit the budget, in whole blocks."""
     if solver.needs_all_paths:
         return len(states)
     d = states.shape[1]
@@ -198,7 +199,8 @@ def _chunk_size(states: Tensor, task: Task, solver: Solver) -> int:
     if task.equation.amplitude is not None and task.grid.n_steps > 0:
         # SRA1, the hungriest, holds six tables of the noise while it makes a segment.
         numbers += d * 6 * segment_length(task.grid.n_steps, d, states)
+    bytes_per_path = states.element_size() * numbers
     budget = _GPU_BUDGET if states.is_cuda else _CPU_BUDGET
-    n_paths = budget // (states.element_size() * numbers)
+    n_paths = budget // bytes_per_path
     # Whole blocks, as the noise of a block is drawn at once.
     return max(1, n_paths // BLOCK) * BLOCK

@@ -39,7 +39,7 @@ def starting_states(
 ) -> Start:
     """Check ``x0`` and draw the starting row of every path.
 
-    The run takes the precision of the process' parameters, or with ``keep_precision`` that of ``x0``.
+    The run takes the precision of the process' parameters, or that of ``x0`` on request.
     """
     x = as_states(x0, "x0")
     is_double = x.dtype == torch.float64

@@ -43,6 +43,9 @@ def systematic_resample(log_weights: Tensor, generator: torch.Generator) -> tupl
     cumulative = torch.softmax(log_weights, 0).cumsum(0)
     rows = torch.searchsorted(cumulative, positions, right=True)
     # Rounding may leave the sum below 1: the last row with weight takes what is beyond it.
-    last = torch.nonzero(log_weights > -torch.inf).max()
-    log_mean = torch.logsumexp(log_weights, 0) - math.log(n)
-    return rows.clamp(max=last), log_mean.expand(n)
+    has_weight = log_weights > -torch.inf
+    last = torch.nonzero(has_weight).max()
+    rows = rows.clamp(max=last)
+    log_total = torch.logsumexp(log_weights, 0)
+    log_mean = log_total - math.log(n)
+    return rows, log_mean.expand(n)

@@ -54,8 +54,9 @@ def euler_maruyama_step(
     """One step; the log-weight takes the left point."""
     (t,) = nodes
     f, r = equation.rates(t, x)
-    moved = x.add(f, alpha=h)
-    return add_noise(equation, t, x, kick, moved), add_growth(w, h, r)
+    drifted = x.add(f, alpha=h)
+    x = add_noise(equation, t, x, kick, drifted)
+    return x, add_growth(w, h, r)
 
 
 EULER_MARUYAMA = Scheme(c=(0.0,), normals=1, step=euler_maruyama_step)

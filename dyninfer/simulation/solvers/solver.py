@@ -54,7 +54,9 @@ class Solver(Settings):
         equation : Equation, optional
             That of the problem, where it has one.
         """
-        return None if kind in self.can_run else f"it is {kind.value}"
+        if kind in self.can_run:
+            return None
+        return f"it is {kind.value}"
 
     def check(self) -> None:
         """Raise a sentence if a setting has a value that cannot be used."""
@@ -112,21 +114,19 @@ def as_solver(
     if solver is None:
         return default
     if isinstance(solver, str):
-        chosen = named(solver)
-    elif isinstance(solver, Solver):
-        chosen = solver
-    else:
+        solver = named(solver)
+    if not isinstance(solver, Solver):
         raise TypeError(
             "solver must be a solver such as di.solvers.RungeKutta4(dt=0.01), its name, or None, "
             f"found {solver!r}"
         )
-    chosen.check()
-    reason = chosen.refusal(kind, equation)
+    solver.check()
+    reason = solver.refusal(kind, equation)
     if reason is not None:
         raise ValueError(
-            f"solver {chosen} cannot run this process: {reason}; use {alternatives(kind)}"
+            f"solver {solver} cannot run this process: {reason}; use {alternatives(kind)}"
         )
-    return chosen
+    return solver
 
 
 def named(spelling: str) -> Solver:

@@ -47,7 +47,7 @@ def sra1_step(
 ) -> State:
     """One step.
 
-    ``kick`` holds ``g(t+h) ΔW + (g(t) − g(t+h)) χ`` and ``3/2 g(t+h) χ``, where ``χ = I_(1,0) / h``.
+    ``kick`` is ``g(t+h) ΔW + (g(t) − g(t+h)) χ`` and ``3/2 g(t+h) χ`` with ``χ = I_(1,0) / h``.
     """
     total, inner = kick
     start, inside = nodes

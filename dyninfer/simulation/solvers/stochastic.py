@@ -78,7 +78,8 @@ class Kicks:
         steps = slice(first, first + self.noise.segment_length)
         starts = self.task.grid.starts[steps]
         lengths = self.task.grid.lengths[steps]
-        root = lengths.abs().sqrt().to(self.x)[:, None, None]
+        root = lengths.abs().sqrt().to(self.x)
+        root = root[:, None, None]
         if not self.task.equation.additive:
             return self._normals(segment, root)
         left = self._amplitudes(starts)
@@ -94,7 +95,9 @@ class Kicks:
         self, segment: int, root: Tensor, left: Tensor, right: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
         """``g(t+h) ΔW + (g(t) − g(t+h)) χ`` and ``3/2 g(t+h) χ`` with ``χ = I_(1,0) / h``."""
-        dw, dz = self._normals(segment, root).chunk(2, dim=2)
+        normals = self._normals(segment, root)
+        dw, dz = normals.chunk(2, dim=2)
+        # Of variance h / 3 and covariance h / 2 with ΔW, as the iterated integral over h.
         chi = 0.5 * (dw + dz / 3**0.5)
         total = right * dw + (left - right) * chi
         inner = 1.5 * right * chi
@@ -108,18 +111,20 @@ class Kicks:
         # The amplitude does not depend on the state, so any state does.
         x = self.x[:1].detach().expand(len(times), -1)
         g = self.task.equation.amplitude(times.to(x), x)
-        return g[:, None] if g.ndim == 2 else g
+        if g.ndim < 2:
+            return g
+        return g[:, None]
 
 
-def add_noise(equation: Equation, t: Tensor, x: Tensor, kick: Tensor, moved: Tensor) -> Tensor:
-    """Add the noise to a state that the drift has moved already.
+def add_noise(equation: Equation, t: Tensor, x: Tensor, kick: Tensor, drifted: Tensor) -> Tensor:
+    """Add the noise to a state to which the drift has been added, in place where it can.
 
     The kick is ``ΔW``, which takes the amplitude at ``x``; or ``g ΔW`` where noise is additive.
     """
     if equation.additive:
-        return moved.add_(kick)
+        return drifted.add_(kick)
     amplitude = equation.amplitude(t, x)
-    return torch.addcmul(moved, amplitude, kick)
+    return torch.addcmul(drifted, amplitude, kick)
 
 
 def add_growth(w: Tensor | None, h: float, r: Tensor | None) -> Tensor | None:

@@ -42,7 +42,7 @@ class Task:
     tick: Callable[[], object] | None = None
 
     def times(self, like: Tensor) -> Tensor:
-        """Start and ends of the intervals ``(interval + 1,)`` float64, on the device of ``like``."""
+        """Start and ends of the intervals ``(interval + 1,)`` float64, where ``like`` is."""
         first, last = self.intervals.start, self.intervals.stop
         return self.grid.times[first : last + 1].to(like.device)
 

@@ -108,7 +108,7 @@ class TorchSDE(Solver):
         )
 
     def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
-        """Run interval by interval, so that outputs are hit exactly; see :meth:`Solver.integrate`."""
+        """Solve each interval by itself, to hit outputs exactly; see :meth:`Solver.integrate`."""
         motion = Motion(task, Weighted(task.equation, w), is_ito=self.method in ITO)
         y = motion.weighted.start(x)
         times = task.times(like=x)
@@ -162,7 +162,8 @@ class Motion(torch.nn.Module):
         self.noise_type = _noise_type(task.equation)
         self.weighted = weighted
         self.start = float(task.grid.times[task.intervals.start])
-        self.sign = 1.0 if float(task.grid.lengths[0]) > 0 else -1.0
+        # Lengths of steps have the sign of the run.
+        self.sign = float(task.grid.lengths[0].sign())
         # What the stochastic adjoint takes gradients by.
         self.trained = tuple(p for p in task.equation.parameters if p.requires_grad)
 

@@ -100,9 +100,15 @@ class Run:
         """Velocity and growth at an elapsed time of each path."""
         return self.task.equation.rates(self.clock.time(elapsed, x), x)
 
+    def tolerance(self, before: Tensor, after: Tensor) -> Tensor:
+        """``atol + rtol max(|before|, |after|)``."""
+        largest = torch.maximum(before.abs(), after.abs())
+        return largest.mul_(self.rtol).add_(self.atol)
+
     def signed(self, h: Tensor, x: Tensor) -> Tensor:
         """Steps ``(n, 1)`` with the sign of the run, in the precision of the states."""
-        return (self.clock.sign * h).to(x.dtype)[:, None]
+        signed = (self.clock.sign * h).to(x.dtype)
+        return signed[:, None]
 
 
 @dataclass
@@ -130,7 +136,9 @@ class Live:
         selected: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            selected[field.name] = None if value is None else value[rows]
+            if value is not None:
+                value = value[rows]
+            selected[field.name] = value
         return Live(**selected)
 
 
@@ -178,11 +186,14 @@ def _first_step(run: Run, x: Tensor, f: Tensor) -> Tensor:
     is_tiny = (size < 1e-5) | (slope < 1e-5)
     h0 = torch.where(is_tiny, 1e-6 * span, 0.01 * size / slope)
     h0 = h0.clamp(max=span)
-    f1, _ = run.rates(h0, x + run.signed(h0, x) * f)
+    x1 = x + run.signed(h0, x) * f
+    f1, _ = run.rates(h0, x1)
     bend = _rms((f1 - f) / scale) / h0
     steepest = torch.maximum(slope, bend)
+    is_straight = steepest <= 1e-15
     of_straight = (1e-3 * h0).clamp(min=1e-6 * span)
-    h1 = torch.where(steepest <= 1e-15, of_straight, (0.01 / steepest) ** 0.2)
+    of_bent = (0.01 / steepest) ** 0.2
+    h1 = torch.where(is_straight, of_straight, of_bent)
     h = torch.minimum(100 * h0, h1).clamp(max=span)
     # Where the velocity is not finite, the first trial will fail by itself.
     return torch.where(h.isfinite(), h, 0.01 * span)
@@ -241,8 +252,10 @@ def _stages(run: Run, live: Live, h: Tensor) -> Trial:
     slopes = [live.f]
     growths = [] if live.r is None else [live.r]
     for c, a in zip(C, A, strict=True):
-        x = torch.addcmul(live.x, signed, _sum(a, slopes))
-        f, r = run.rates(live.elapsed + c * h, x)
+        mean_slope = _sum(a, slopes)
+        x = torch.addcmul(live.x, signed, mean_slope)
+        elapsed = live.elapsed + c * h
+        f, r = run.rates(elapsed, x)
         slopes.append(f)
         if live.r is not None and r is not None:
             growths.append(r)
@@ -255,17 +268,16 @@ def _stages(run: Run, live: Live, h: Tensor) -> Trial:
 
 def _error(run: Run, live: Live, trial: Trial) -> Tensor:
     """Error of a step over the tolerance ``(n,)`` float64; inf where anything is not finite."""
-    largest = torch.maximum(live.x.abs(), trial.x.abs())
-    scale = largest.mul_(run.rtol).add_(run.atol)
     gap = _sum(ERROR, trial.slopes).mul_(trial.signed)
-    error = _rms(gap.div_(scale))
+    tolerance = run.tolerance(live.x, trial.x)
+    error = _rms(gap.div_(tolerance))
     if trial.w is not None and live.w is not None:
-        largest = torch.maximum(live.w.abs(), trial.w.abs())
-        gap = trial.signed[:, 0] * _sum(ERROR, trial.growths)
-        error_w = (gap / (run.atol + run.rtol * largest)).abs()
-        error = torch.maximum(error, error_w)
+        gap = _sum(ERROR, trial.growths).mul_(trial.signed[:, 0])
+        tolerance = run.tolerance(live.w, trial.w)
+        error = torch.maximum(error, (gap / tolerance).abs())
     # The last slope has no part in the new state, but is where the next step begins.
-    is_finite = error.isfinite() & trial.slopes[-1].sum(1).isfinite()
+    is_defined = trial.slopes[-1].sum(1).isfinite()
+    is_finite = error.isfinite() & is_defined
     return torch.where(is_finite, error, torch.inf)
 
 
@@ -291,7 +303,8 @@ def _write(
     h = trial.h[rows]
     theta = (clock.outputs[columns] - live.elapsed[rows]) / h
     powers = torch.stack([theta, theta**2, theta**3, theta**4])
-    weights = torch.tensor(INTERPOLANT, dtype=torch.float64, device=rows.device) @ powers
+    interpolant = torch.tensor(INTERPOLANT, dtype=torch.float64, device=rows.device)
+    weights = interpolant @ powers
     lengths = weights * (clock.sign * h)
     place = live.index[rows], columns
     value = live.x[rows]
@@ -306,8 +319,8 @@ def _write(
 def _sum(coefficients: tuple[float, ...], terms: list[Tensor]) -> Tensor:
     """``Σ coefficients_j terms_j``, in place after the first term."""
     total = coefficients[0] * terms[0]
-    for coefficient, term in zip(coefficients[1:], terms[1:], strict=True):
-        total.add_(term, alpha=coefficient)
+    for j in range(1, len(terms)):
+        total.add_(terms[j], alpha=coefficients[j])
     return total
 
 

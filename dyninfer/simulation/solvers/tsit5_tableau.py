@@ -1,6 +1,6 @@
 """Coefficients of Tsitouras' 5(4) pair and of its interpolant."""
 
-# Coefficients: Tsitouras, Comput. Math. Appl. 62:770 (2011), Table 1; interpolant as in its section 4.
+# Tsitouras, Comput. Math. Appl. 62:770 (2011): Table 1, and the interpolant of section 4.
 C = (0.161, 0.327, 0.9, 0.9800255409045097, 1.0, 1.0)
 A = (
     (0.161,),

@@ -31,7 +31,8 @@ class Weighted:
 
     def velocity(self, t: Tensor, y: Tensor) -> Tensor:
         """Velocity of the state and growth of the weight."""
-        f, r = self.equation.rates(t, self._state(y))
+        x = self._state(y)
+        f, r = self.equation.rates(t, x)
         if self.w is None or r is None:
             return f
         return torch.cat([f, r[:, None]], dim=1)
@@ -45,13 +46,18 @@ class Weighted:
         g = g.expand_as(x)
         if self.w is None:
             return g
-        return torch.cat([g, torch.zeros_like(y[:, -1:])], dim=1)
+        none = y.new_zeros(len(y), 1)
+        return torch.cat([g, none], dim=1)
 
     def solution(self, y: Tensor) -> Solution:
         """States and log-weights of what the library returns, ``(n, interval, d)`` or one more."""
         if self.w is None:
             return y, None
-        return y[..., :-1], self.w[:, None] + y[..., -1].double()
+        # Weights of long runs outgrow the digits of float32, so they are added up in float64.
+        growth = y[..., -1].double()
+        return y[..., :-1], self.w[:, None] + growth
 
     def _state(self, y: Tensor) -> Tensor:
-        return y if self.w is None else y[:, :-1]
+        if self.w is None:
+            return y
+        return y[:, :-1]
