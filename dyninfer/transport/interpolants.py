@@ -1,7 +1,8 @@
 """Stochastic interpolants: how a point moves between coupled samples, and its latent noise.
 
-``x_t = I(t, x_0, x_1) + γ(t) z`` with ``I = α(t) x_0 + β(t) x_1``, ``z`` standard normal, and ``t`` from 0 to 1
-within the interval between two snapshots (Albergo, Boffi, Vanden-Eijnden, arXiv 2303.08797, tables 4 and 8).
+``x_t = I(t, x_0, x_1) + γ(t) z`` with ``I = α(t) x_0 + β(t) x_1``, ``z`` standard normal, and ``t``
+from 0 to 1 within the interval between two snapshots (Albergo, Boffi, Vanden-Eijnden, arXiv
+2303.08797, tables 4 and 8).
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class LatentNoise(Settings):
     ----------
     a : float, optional
         Squared amplitude, in squared state units per time unit (squared standard deviations where
-        every feature has its own scale). None takes one that suits the interpolant and the spread of
-        the data.
+        every feature has its own scale). None takes one that suits the interpolant and the spread
+        of the data.
     """
 
     a: float | None = None
@@ -63,7 +64,7 @@ class LatentNoise(Settings):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class BrownianNoise(LatentNoise):
-    """``√(a t (1 − t))``: the spread of a Brownian bridge; its derivative is infinite at both ends."""
+    """``√(a t (1 − t))``: the spread of a Brownian bridge, of infinite slope at both ends."""
 
     singular: ClassVar[bool] = True
     margin: ClassVar[float] = 1e-4
@@ -144,7 +145,7 @@ class LinearInterpolant(Interpolant):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class TrigonometricInterpolant(Interpolant):
-    """``cos(πt/2) x_0 + sin(πt/2) x_1``: keeps the variance of independent ends of equal variance."""
+    """``cos(πt/2) x_0 + sin(πt/2) x_1``: keeps the variance of independent, equal ends."""
 
     def coefficients(self, t: Tensor) -> Coefficients:
         """See :meth:`Interpolant.coefficients`."""
@@ -170,12 +171,13 @@ class EncoderDecoderInterpolant(Interpolant):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class OneSidedInterpolant(Interpolant):
-    """``α(t) z + β(t) x_1``: from the standard normal, drawn afresh, to the second of two snapshots.
+    """``α(t) z + β(t) x_1``: from fresh standard normal draws to the second of two snapshots.
 
     Parameters
     ----------
     schedule : {"linear", "trigonometric", "vp"}
-        ``(1 − t, t)``, ``(cos, sin)(πt/2)``, or ``(√(1 − t²), t)``, which is the variance preserving diffusion.
+        ``(1 − t, t)``, ``(cos, sin)(πt/2)``, or ``(√(1 − t²), t)``, which is the variance
+        preserving diffusion.
     """
 
     schedule: Literal["linear", "trigonometric", "vp"] = "linear"
@@ -251,36 +253,38 @@ def as_interpolant(interpolant: str | Interpolant) -> Interpolant:
     if isinstance(interpolant, Interpolant):
         return interpolant
     if not isinstance(interpolant, str) or interpolant not in INTERPOLANTS:
+        names = ", ".join(INTERPOLANTS)
         raise ValueError(
-            f"interpolant {interpolant!r} is not known; choose one of {', '.join(INTERPOLANTS)}, or "
-            "give an Interpolant"
+            f"interpolant {interpolant!r} is not known; choose one of {names}, or give an Interpolant"
         )
     return INTERPOLANTS[interpolant]()
 
 
 def as_latent_noise(gamma: str | LatentNoise, interpolant: Interpolant) -> LatentNoise | None:
-    """Turn a name or a noise into a noise, None for "none"; "auto" is what the interpolant is made for."""
+    """Turn a name or a noise into a noise, None for "none"; "auto" is the interpolant's own."""
     if isinstance(gamma, LatentNoise):
         gamma.check()
         if interpolant.gaussian_base:
             raise ValueError(
-                f"gamma must be 'auto' or 'none' for a {type(interpolant).__name__}, whose Gaussian "
-                f"start is its noise; found {gamma}"
+                f"gamma must be 'auto' or 'none' for a {type(interpolant).__name__}, whose "
+                f"Gaussian start is its noise; found {gamma}"
             )
         return gamma
-    name = interpolant.default_noise if gamma == "auto" else gamma
+    name = gamma
+    if gamma == "auto":
+        name = interpolant.default_noise
     if name == "none":
         return None
     if name not in NOISES:
+        names = ", ".join(["auto", "none", *NOISES])
         raise ValueError(
-            f"gamma {gamma!r} is not known; choose one of auto, none, {', '.join(NOISES)}, or give a "
-            "LatentNoise"
+            f"gamma {gamma!r} is not known; choose one of {names}, or give a LatentNoise"
         )
     return as_latent_noise(NOISES[name](), interpolant)
 
 
 class Moment(NamedTuple):
-    """An interpolant and its noise at times ``(n,)``, in scaled units of time over all snapshots."""
+    """An interpolant and its noise at scaled times ``(n,)`` over all snapshots."""
 
     interval: Tensor  # (n,) number of the interval
     weights: Tensor  # (n, 2) of the two ends, or (n, K) of all knots
@@ -357,9 +361,9 @@ class Schedule(torch.nn.Module):
         """
         k, s, gap = self.locate(tau)
         low = 0.0 if self.interpolant.gaussian_base else margin
-        moved = self.knots[k] + s.clamp(low, 1 - margin) * gap
+        clamped = self.knots[k] + s.clamp(low, 1 - margin) * gap
         outside = (s < low) | (s > 1 - margin)
-        return torch.where(outside, moved, tau)
+        return torch.where(outside, clamped, tau)
 
     def _coefficients(self, k: Tensor, s: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of the knots at the part ``s`` of interval ``k``, and their slopes in time."""
@@ -371,7 +375,7 @@ class Schedule(torch.nn.Module):
         return spline_weights(self.cardinal[:, k], s * gap)
 
     def locate(self, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Interval of each scaled time, the part of it that has passed, and its length; each ``(n,)``."""
+        """Interval of each scaled time ``(n,)``, the part of it that has passed, and its length."""
         # One time for all states comes as an expanded view.
         k = torch.searchsorted(self.inner_knots, tau.contiguous(), right=True)
         gap = self.knots[k + 1] - self.knots[k]

@@ -68,11 +68,12 @@ class Coupling(Settings):
 def intervals(data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Interval]:
     """Return the arguments of :meth:`Coupling.plan` for every interval."""
     weights = [data.weights_at(t) for t in data.times]
-    found = []
+    problems = []
     for k in range(data.n_times - 1):
-        own_seed = subseed(seed, "interval", k)
-        found.append(Interval(samples[k], samples[k + 1], weights[k], weights[k + 1], own_seed))
-    return found
+        x, y = samples[k], samples[k + 1]
+        a, b = weights[k], weights[k + 1]
+        problems.append(Interval(x, y, a, b, subseed(seed, "interval", k)))
+    return problems
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -118,17 +119,18 @@ def joined(blocks: list[Block], plans: list[Plan]) -> Plan:
     ValueError
         If the plan of a block is empty or not finite.
     """
-    for plan in plans:
+    source, target = [], []
+    for block, plan in zip(blocks, plans, strict=True):
         if len(plan.mass) == 0 or not np.isfinite(plan.mass).all():
             raise failed()
+        source.append(block.rows[plan.source])
+        target.append(block.columns[plan.target])
     mass = np.concatenate([plan.mass for plan in plans])
-    return Plan(
-        source=np.concatenate([q.rows[p.source] for q, p in zip(blocks, plans, strict=True)]),
-        target=np.concatenate([q.columns[p.target] for q, p in zip(blocks, plans, strict=True)]),
-        mass=mass / sum(plan.mass.sum() for plan in plans),
-        log_source=np.concatenate([plan.log_source for plan in plans]),
-        log_target=np.concatenate([plan.log_target for plan in plans]),
-    )
+    log_source = np.concatenate([plan.log_source for plan in plans])
+    log_target = np.concatenate([plan.log_target for plan in plans])
+    # Each block's plan sums to one but for rounding.
+    mass = mass / sum(plan.mass.sum() for plan in plans)
+    return Plan(np.concatenate(source), np.concatenate(target), mass, log_source, log_target)
 
 
 def require_positive(owner: object, **settings: float) -> None:

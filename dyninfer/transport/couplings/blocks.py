@@ -27,6 +27,13 @@ class Block(NamedTuple):
         return TransportProblem(cost, self.a, self.b)
 
 
+class _Part(NamedTuple):
+    """Part of one sample: rows and their weights, summing to one."""
+
+    rows: np.ndarray
+    weights: np.ndarray
+
+
 def cut(a: np.ndarray, b: np.ndarray, size: int, rng: np.random.Generator) -> list[Block]:
     """Cut two weighted samples into blocks of equal mass.
 
@@ -36,8 +43,8 @@ def cut(a: np.ndarray, b: np.ndarray, size: int, rng: np.random.Generator) -> li
     left = _equal_parts(a, n_blocks, rng)
     right = _equal_parts(b, n_blocks, rng)
     blocks = []
-    for (rows, row_weights), (columns, column_weights) in zip(left, right, strict=True):
-        blocks.append(Block(rows, columns, row_weights, column_weights))
+    for part, other in zip(left, right, strict=True):
+        blocks.append(Block(part.rows, other.rows, part.weights, other.weights))
     return blocks
 
 
@@ -64,7 +71,7 @@ def warn_if_small(
     whole = cut(a, b, large, rng)[0]
     problem = whole.problem(x, y)
     parts = cut(whole.a, whole.b, small, rng)
-    # As many small blocks as together hold about as many samples as the large one.
+    # As many small blocks as together hold a thousand samples: their mean is then known well.
     in_small = float(
         np.mean([_least_cost(problem, part) for part in parts[: max(1, 1024 // small)]])
     )
@@ -94,10 +101,8 @@ def _least_cost(problem: TransportProblem, part: Block | None = None) -> float:
     return float(ot.emd2(a, b, cost, numItermax=10_000_000))
 
 
-def _equal_parts(
-    weights: np.ndarray, n_parts: int, rng: np.random.Generator
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Cut a sample into random parts of equal mass: rows and their weights, summing to one.
+def _equal_parts(weights: np.ndarray, n_parts: int, rng: np.random.Generator) -> list[_Part]:
+    """Cut a sample into random parts of equal mass.
 
     A sample on the border of two parts is in both, so that the parts together have the weights of
     the whole to the last digit.
@@ -114,5 +119,6 @@ def _equal_parts(
         # A sample that is wholly inside keeps its weight free of rounding.
         share = np.where((begin >= k) & (end <= k + 1), length, overlap)
         rows = np.flatnonzero(share > 1e-12)
-        parts.append((order[rows], share[rows] / share[rows].sum()))
+        inside = share[rows]
+        parts.append(_Part(order[rows], inside / inside.sum()))
     return parts

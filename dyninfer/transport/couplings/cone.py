@@ -128,10 +128,12 @@ class ConeCoupling(BlockCoupling):
         y, b = y[b > 0], b[b > 0]
         cost = cone_cost(squared_distances(x, y), self.growth_penalty)
         problem = TransportProblem(cost, a, b)
+        # Ten times the work of a plan: here no luck of a draw is larger than the error.
         plan = self._plan(problem, 10 * self.polish, 0.2 * self.regularization)
-        unit_value = _primal(problem, plan)
+        plan_mass = 1 - 0.5 * _primal(problem, plan)
         # Scaling either sample scales the plan, and the minimum is m₀ + m₁ − 2 |π|.
-        return float(masses[0] + masses[1] - np.sqrt(masses[0] * masses[1]) * (2 - unit_value))
+        m0, m1 = masses
+        return float(m0 + m1 - 2 * np.sqrt(m0 * m1) * plan_mass)
 
     def _plan(self, problem: TransportProblem, polish: int, regularization: float) -> np.ndarray:
         """Plan ``(n, m)``: zero in the rows and columns of samples that nothing can reach."""
@@ -167,10 +169,13 @@ def cone_cost(squared: np.ndarray, growth_penalty: float) -> np.ndarray:
 def _rough_plan(problem: TransportProblem, regularization: float) -> np.ndarray:
     """Entropic plan from which the unregularised problem is descended."""
     cost, a, b = problem
-    unit = float(a @ np.minimum(cost, 1.0) @ b) / (a.sum() * b.sum())
+    bounded_cost = np.minimum(cost, 1.0)
+    unit = float(a @ bounded_cost @ b) / (a.sum() * b.sum())
+    if unit == 0:
+        return np.exp(sinkhorn(problem, regularization, 1.0).log_plan)
     # An error of the margins costs half its square: it must stay small beside the transport.
-    tolerance = min(1e-2, 0.03 * np.sqrt(unit)) or 1e-2
-    solution = sinkhorn(problem, regularization * (unit or 1.0), 1.0, tolerance=tolerance)
+    tolerance = min(1e-2, 0.03 * np.sqrt(unit))
+    solution = sinkhorn(problem, regularization * unit, 1.0, tolerance=tolerance)
     return np.exp(solution.log_plan)
 
 
@@ -191,9 +196,11 @@ def _polished(plan: np.ndarray, problem: TransportProblem, steps: int) -> np.nda
 def _primal(problem: TransportProblem, plan: np.ndarray) -> float:
     """``⟨c, π⟩ + KL(π1 | a) + KL(πᵀ1 | b)``."""
     cost, a, b = problem
-    finite_cost = np.where(np.isfinite(cost), cost, 0.0)
-    transport = float(np.sum(plan * finite_cost))
-    return transport + _divergence(plan.sum(1), a) + _divergence(plan.sum(0), b)
+    # Where the cost is infinite the plan is zero.
+    reachable = np.isfinite(cost)
+    transport = float(np.sum(plan[reachable] * cost[reachable]))
+    growth = _divergence(plan.sum(1), a) + _divergence(plan.sum(0), b)
+    return transport + growth
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> float:

@@ -17,7 +17,8 @@ def spread(
     Evenly spaced draws give every index within one of its expected count; where the weights have a
     period (rows of a plan), each draw must fall at random within its part.
     """
-    offset = rng.random() if even else rng.random(n)
+    # One offset for all, or one for each.
+    offset = rng.random(1 if even else n)
     level = (np.arange(n) + offset) / n
     cumulative = np.cumsum(weights)
     index = np.searchsorted(cumulative, level * cumulative[-1], side="right")
@@ -120,7 +121,8 @@ def _corrected(
 ) -> np.ndarray:
     """Correct log-weights for the luck of the draw: the weighted pairs reproduce ``weights``."""
     row_mass = np.bincount(rows, mass * np.exp(log_weight), len(weights))
-    log_share = np.log(weights[rows]) - np.log(np.maximum(row_mass[rows], TINY))
+    least_mass = np.maximum(row_mass, TINY)
+    log_share = (np.log(weights) - np.log(least_mass))[rows]
     corrected = np.where(log_weight <= NOTHING, NOTHING, log_weight + log_share)
     # A sample too light to be drawn leaves its share to the rest.
     total = np.sum(mass * np.exp(corrected))

@@ -65,7 +65,7 @@ def emd_all(problems: Iterable[TransportProblem], n_workers: int) -> list[ExactS
         inner_max_num_threads=1,
         # Processes that wait for work hold memory: joblib would keep them for five minutes.
         idle_worker_timeout=20,
-        # Ctrl-C is answered here, which ends the processes; each would print a traceback of its own.
+        # Ctrl-C is answered here, which ends the processes; each would print its own traceback.
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ):
@@ -88,8 +88,7 @@ def emd_all(problems: Iterable[TransportProblem], n_workers: int) -> list[ExactS
 
 def _solution(plan: np.ndarray, log: dict[str, Any], a: np.ndarray, b: np.ndarray) -> ExactSolution:
     source, target = np.nonzero(plan)
-    dual = float(log["u"] @ a + log["v"] @ b)
     cost = float(log["cost"])
-    return ExactSolution(
-        source, target, plan[source, target], cost, cost - dual, log["warning"] is None
-    )
+    dual = float(log["u"] @ a + log["v"] @ b)
+    converged = log["warning"] is None
+    return ExactSolution(source, target, plan[source, target], cost, cost - dual, converged)

@@ -62,8 +62,8 @@ class EntropicOTCoupling(BlockCoupling):
         by_column = rows_to(log_plan.T, problem.b).T
         n = self.draws * (len(problem.a) + len(problem.b))
         rows, columns = pairs_from_both_ends(by_row, by_column, n, rng)
-        drawn = np.full(len(rows), 1 / len(rows))
-        mass, _ = fit_margins(rows, columns, drawn, problem.a, problem.b)
+        equal = np.full(len(rows), 1 / len(rows))
+        mass, _ = fit_margins(rows, columns, equal, problem.a, problem.b)
         return balanced(rows, columns, mass)
 
     def solution(self, problem: TransportProblem) -> SinkhornSolution:

@@ -80,12 +80,14 @@ class OTCoupling(BlockCoupling):
         """Processes that blocks of these sizes are worth."""
         import torch
 
-        wanted = self.workers
-        if wanted is None:
+        n_workers = self.workers
+        if n_workers is None:
             # Measured on one core, in five dimensions and in fifty.
             seconds = sum(0.6 * (n / 2048) ** 2.5 for n in sizes)
-            wanted = torch.get_num_threads() if seconds > self.worth_processes else 1
-        return min(wanted, len(sizes))
+            n_workers = 1
+            if seconds > self.worth_processes:
+                n_workers = torch.get_num_threads()
+        return min(n_workers, len(sizes))
 
 
 def _plan(solution: ExactSolution) -> Plan:

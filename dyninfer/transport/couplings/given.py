@@ -111,8 +111,8 @@ class GivenPairs(Coupling):
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
         """Refused: two arrays do not say which cells they hold."""
         raise ValueError(
-            "GivenPairs must know the cells by name; call plans(data, samples, seed) with Snapshots "
-            "that have names"
+            "GivenPairs must know the cells by name; call plans(data, samples, seed) with "
+            "Snapshots that have names"
         )
 
     def plans(self, data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Plan]:
@@ -131,16 +131,16 @@ class GivenPairs(Coupling):
                 example = table.cell.iloc[0] if len(table) else None
                 raise ValueError(
                     f"no given pair leads from time {data.times[k]:g} to time "
-                    f"{data.times[k + 1]:g}: the {len(table)} names such as {example!r} were looked "
-                    f"up among cells such as {names[k][0]!r}"
+                    f"{data.times[k + 1]:g}: the {len(table)} names such as {example!r} were "
+                    f"looked up among cells such as {names[k][0]!r}"
                 )
             plans.append(self._with_the_rest(rows[has_mass], columns[has_mass], interval))
         return plans
 
     def _table(self) -> pd.DataFrame:
         """Pairs or clones, with columns ``cell`` and ``other``, the partner or the label."""
-        given = self.clones if self.pairs is None else self.pairs
-        rows = [tuple(map(str, row)) for row in given or ()]
+        table = self.clones if self.pairs is None else self.pairs
+        rows = [tuple(map(str, row)) for row in table or ()]
         return pd.DataFrame(rows, columns=["cell", "other"])
 
     def _with_the_rest(self, rows: np.ndarray, columns: np.ndarray, interval: Interval) -> Plan:
@@ -148,19 +148,18 @@ class GivenPairs(Coupling):
         x, y, a, b, seed = interval
         start, end = _shared(a, rows), _shared(b, columns)
         free_a, free_b = _unpaired(a, rows), _unpaired(b, columns)
-        if self.unpaired == "drop" or not (free_a.any() or free_b.any()):
-            return weighted(rows, columns, start, end)
         mass_a, mass_b = free_a.sum(), free_b.sum()
+        if self.unpaired == "drop" or mass_a + mass_b == 0:
+            return weighted(rows, columns, start, end)
         # A side with no cell left stands in as a whole: the others vanish or appear beside it.
         rest_a = free_a / mass_a if mass_a else a
         rest_b = free_b / mass_b if mass_b else b
         rest = OTCoupling().plan(x, y, rest_a, rest_b, seed)
-        return weighted(
-            np.concatenate([rows, rest.source]),
-            np.concatenate([columns, rest.target]),
-            np.concatenate([start, mass_a * rest.mass]),
-            np.concatenate([end, mass_b * rest.mass]),
-        )
+        rows = np.concatenate([rows, rest.source])
+        columns = np.concatenate([columns, rest.target])
+        start = np.concatenate([start, mass_a * rest.mass])
+        end = np.concatenate([end, mass_b * rest.mass])
+        return weighted(rows, columns, start, end)
 
 
 def _check_rows(data: Snapshots, k: int, table: np.ndarray) -> None:
@@ -227,8 +226,8 @@ def _partners(table: pd.DataFrame, names: list[pd.Index], k: int) -> tuple[np.nd
     arrived = []
     for _ in range(len(table) + 1):  # no chain of links is longer
         arrived.append(links[links.other.isin(names[k + 1])])
-        gone = links[~links.other.isin(present)]
-        onward = gone.merge(table, left_on="other", right_on="cell", suffixes=("", "_then"))
+        absent = links[~links.other.isin(present)]
+        onward = absent.merge(table, left_on="other", right_on="cell", suffixes=("", "_then"))
         links = onward[["cell", "other_then"]].drop_duplicates()
         links = links.set_axis(["cell", "other"], axis=1)
         if links.empty:

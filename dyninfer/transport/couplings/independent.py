@@ -31,7 +31,9 @@ class IndependentCoupling(Coupling):
         """See :meth:`Coupling.plan`."""
         rng = numpy_stream(seed, "pairs")
         n = max(len(x), len(y))
-        rounds = range(self.pairs_per_sample)
-        source = np.concatenate([spread(a, n, rng) for _ in rounds])
-        target = np.concatenate([spread(b, n, rng) for _ in rounds])
-        return balanced(source, target, np.ones(len(source)))
+        source, target = [], []
+        for _ in range(self.pairs_per_sample):
+            source.append(spread(a, n, rng))
+            target.append(spread(b, n, rng))
+        equal = np.ones(n * self.pairs_per_sample)
+        return balanced(np.concatenate(source), np.concatenate(target), equal)

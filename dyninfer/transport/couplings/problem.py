@@ -27,7 +27,9 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     # Distances far from the origin would drown in rounding.
     middle = x.mean(0)
     x, y = x - middle, y - middle
-    cost = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
+    x_norm, y_norm = (x**2).sum(1), (y**2).sum(1)
+    cost = x_norm[:, None] + y_norm - 2 * x @ y.T
+    # Rounding makes differences of squares negative.
     return np.maximum(cost, 0, out=cost)
 
 

@@ -89,24 +89,24 @@ class CoupledSamples:
             control=control,
             chains=chains,
         )
-        put = placer(device, dtype)
+        to_device = placer(device, dtype)
         self.chains = chains
-        self.times = put(scaling.times(data.times))
+        self.times = to_device(scaling.times(data.times))
         self.inner_times = self.times[1:-1].contiguous()
-        self.states = put(np.concatenate(samples))
-        self.log_mass = put(log_masses(data))
+        self.states = to_device(np.concatenate(samples))
+        self.log_mass = to_device(log_masses(data))
         self.rows = torch.as_tensor(np.concatenate([s.rows for s in stretches]), device=device)
         log_weights = np.concatenate([s.log_weights for s in stretches])
         self.weighted = bool(log_weights.any())
-        self.log_weights = put(log_weights)
+        self.log_weights = to_device(log_weights)
         mass = _mass_in_interval(stretches)
         # Interval k owns the stretch (k, k + 1] of one long cumulative sum: one search serves all.
         self.cumulative = torch.as_tensor(
             np.concatenate([k + np.cumsum(m) for k, m in enumerate(mass)]), device=device
         )
-        self.mass = put(np.concatenate(mass))
+        self.mass = to_device(np.concatenate(mass))
         self.counts = [len(m) for m in mass]
-        self.codes = None if code is None else put(code.encode(condition_names(data)))
+        self.codes = None if code is None else to_device(code.encode(condition_names(data)))
         condition = np.repeat([s.condition for s in stretches], [len(s.mass) for s in stretches])
         self.condition = torch.as_tensor(condition, device=device)
 

@@ -30,11 +30,11 @@ class LogSums:
 
     def __call__(self, p: Tensor, eps: float) -> Tensor:
         """Log-sums ``(n,)`` at potentials ``(m,)``."""
-        moved = p - self.built_at
-        if eps != self.eps or float(moved.abs().max()) > self.reach * eps:
+        offset = p - self.built_at
+        if eps != self.eps or float(offset.abs().max()) > self.reach * eps:
             self._build(p, eps)
             return self.base
-        return self.base + (self.kernel @ (moved / eps).exp()).log()
+        return self.base + (self.kernel @ (offset / eps).exp()).log()
 
     def _build(self, p: Tensor, eps: float) -> None:
         z = (p / eps + self.log_weight) - self.cost / eps
@@ -77,9 +77,11 @@ class SinkhornSolution:
     def log_plan(self) -> np.ndarray:
         """Log of the plan ``(n, m)``."""
         cost, a, b = (torch.as_tensor(v, dtype=torch.float64) for v in self.problem)
-        rows = self.f / self.epsilon + a.log()
-        columns = self.g / self.epsilon + b.log()
-        return ((rows[:, None] + columns) - cost / self.epsilon).numpy()
+        eps = self.epsilon
+        rows = self.f / eps + a.log()
+        columns = self.g / eps + b.log()
+        log_plan = rows[:, None] + columns - cost / eps
+        return log_plan.numpy()
 
     @property
     def dual_gap(self) -> float:
@@ -92,14 +94,12 @@ class SinkhornSolution:
         plan = np.exp(self.log_plan)
         rows, columns = plan.sum(1), plan.sum(0)
         # ⟨c, π⟩ + ε KL(π | a ⊗ b) less its conjugate is ⟨f, π1⟩ + ⟨g, πᵀ1⟩ at this plan.
-        gap = rows @ f + columns @ g
+        value = float(rows @ f + columns @ g)
         if np.isinf(rho):
-            return float(gap - a @ f - b @ g)
-        for p, margin, weight in ((f, rows, a), (g, columns, b)):
-            divergence = np.sum(margin * np.log(margin / weight) - margin + weight)
-            conjugate = weight @ np.expm1(-p / rho)
-            gap += rho * (divergence + conjugate)
-        return float(gap)
+            return value - float(a @ f + b @ g)
+        return value + rho * (
+            _conjugate_gap(rows, a, f / rho) + _conjugate_gap(columns, b, g / rho)
+        )
 
     def warn_unless_converged(self) -> None:
         """Say that the margins are not those of the samples, where they are not."""
@@ -167,10 +167,12 @@ class _Iteration:
     """The two potentials, improved in turn."""
 
     def __init__(self, cost: Tensor, log_a: Tensor, log_b: Tensor, mass_penalty: float):
-        self.log_a, self.log_b, self.mass_penalty = log_a, log_b, mass_penalty
+        self.log_a, self.log_b = log_a, log_b
+        self.mass_penalty = mass_penalty
         self.rows = LogSums(cost, log_b)
         self.columns = LogSums(cost.T.contiguous(), log_a)
-        self.f, self.g = torch.zeros_like(log_a), torch.zeros_like(log_b)
+        self.f = torch.zeros_like(log_a)
+        self.g = torch.zeros_like(log_b)
 
     def run(self, eps: float, tolerance: float, max_steps: int) -> tuple[int, float]:
         """Iterate at one ε; returns the steps made and the last change, in ε."""
@@ -197,6 +199,12 @@ class _Iteration:
         left = torch.logsumexp(self.log_a - self.f / rho, 0)
         right = torch.logsumexp(self.log_b - self.g / rho, 0)
         return 0.5 * rho * (left - right)
+
+
+def _conjugate_gap(margin: np.ndarray, weights: np.ndarray, potential: np.ndarray) -> float:
+    """Divergence of a margin from the weights, plus its convex conjugate at a potential."""
+    divergence = np.sum(margin * np.log(margin / weights) - margin + weights)
+    return float(divergence + weights @ np.expm1(-potential))
 
 
 def rows_to(log_plan: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -14,8 +14,7 @@ from dyninfer.transport.couplings.base import Coupling, intervals
 from dyninfer.transport.couplings.chains import sample_weighted_chains
 from dyninfer.transport.couplings.plan import Plan
 
-# Chains are drawn, where pairs are listed: enough that every sample is met, and for small data
-# enough that the luck of the draw is small.
+# Chains are drawn, where pairs are listed: enough that the luck of the draw is small.
 LEAST_CHAINS = 8192
 # Fewer samples of a condition at a time are too few to split.
 LEAST_TO_SPLIT = 10
@@ -179,17 +178,12 @@ def _pairs(data: Snapshots, run: _Run, plans: list[Plan], condition: int) -> lis
     stretches = []
     for j, plan in enumerate(plans):
         k = run.times[j]
+        pairs = np.stack([rows[j][plan.source], rows[j + 1][plan.target]], 1)
+        share = 0.5 * (run.share[j] + run.share[j + 1])
         log_source = plan.log_source + log_mass[k]
         log_target = plan.log_target + log_mass[k + 1]
-        stretches.append(
-            Stretch(
-                interval=k,
-                rows=np.stack([rows[j][plan.source], rows[j + 1][plan.target]], 1),
-                mass=plan.mass * (run.share[j] + run.share[j + 1]) / 2,
-                log_weights=np.stack([log_source, log_target], 1),
-                condition=condition,
-            )
-        )
+        log_weights = np.stack([log_source, log_target], 1)
+        stretches.append(Stretch(k, pairs, share * plan.mass, log_weights, condition))
     return stretches
 
 
@@ -198,13 +192,9 @@ def _chains(data: Snapshots, run: _Run, plans: list[Plan], condition: int, seed:
     n = max(LEAST_CHAINS, 2 * max(sizes))
     chains = sample_weighted_chains(plans, sizes, n, seed)
     columns = [rows[chains.rows[:, j]] for j, rows in enumerate(_numbered(data, run))]
-    return Stretch(
-        interval=0,
-        rows=np.stack(columns, 1),
-        mass=np.full(n, run.share[0] / n),
-        log_weights=chains.log_weights + log_masses(data),
-        condition=condition,
-    )
+    mass = np.full(n, run.share[0] / n)
+    log_weights = chains.log_weights + log_masses(data)
+    return Stretch(0, np.stack(columns, 1), mass, log_weights, condition)
 
 
 def _numbered(data: Snapshots, run: _Run) -> list[np.ndarray]:

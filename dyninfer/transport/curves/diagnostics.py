@@ -35,39 +35,35 @@ def diagnose(
     bins : int
         Rows of the table.
     """
-    densities = _densities(network, curve, batch, directions)
     row = np.clip((batch.time.cpu().numpy() * bins).astype(int), 0, bins - 1)
     count = np.maximum(np.bincount(row, minlength=bins), 1)
-    means = {}
-    for name, values in densities.items():
-        means[name] = np.bincount(row, values.detach().double().cpu().numpy(), bins) / count
-    # Of the moving mass, where the others are of all.
-    mass = np.maximum(means["mass"], 1e-12)
-    residual = means["residual"] / mass
-    variance = np.maximum(means["residual_square"] / mass - residual**2, 0)
-    edges = np.linspace(0, 1, bins + 1)
-    length, duration, energy = scaling.unit, scaling.duration, scaling.energy_unit
-    table = pd.DataFrame(
-        {
-            "time": scaling.user_times(0.5 * (edges[1:] + edges[:-1])),
-            "mass": means["mass"],
-            "kinetic": means["kinetic"] * energy,
-            "growth": means["growth"] * energy,
-            "potential": means["potential"] * energy,
-            "residual_mean": residual * energy,
-            "residual_std": np.sqrt(variance) * energy,
-            "speed": np.sqrt(means["speed_square"] / mass) * length / duration,
-            "acceleration": np.sqrt(means["acceleration_square"] / mass) * length / duration**2,
-        }
-    )
-    action = means["kinetic"] + means["growth"] - means["potential"]
-    pair_action = float(means["pair_action"].mean() * energy * duration)
-    table.attrs = {
-        "action": float(action.mean() * energy * duration),
-        "dual_value": float(means["dual"].mean() * energy * duration),
-        # With noise, the pairs' paths are bridges, and their action is of their means alone.
-        "pair_action": None if curve.lagrangian.sigma else pair_action,
-    }
+    mean = {}
+    for name, density in _densities(network, curve, batch, directions).items():
+        values = density.detach().double().cpu().numpy()
+        mean[name] = np.bincount(row, values, bins) / count
+    # Of the moving mass, where the energies are of all.
+    mass = np.maximum(mean["mass"], 1e-12)
+    residual = mean["residual"] / mass
+    residual_variance = np.maximum(mean["residual_square"] / mass - residual**2, 0)
+    speed = np.sqrt(mean["speed_square"] / mass)
+    acceleration = np.sqrt(mean["acceleration_square"] / mass)
+    energy, duration = scaling.energy_unit, scaling.duration
+    table = pd.DataFrame({"time": scaling.user_times((np.arange(bins) + 0.5) / bins)})
+    table["mass"] = mean["mass"]
+    table["kinetic"] = mean["kinetic"] * energy
+    table["growth"] = mean["growth"] * energy
+    table["potential"] = mean["potential"] * energy
+    table["residual_mean"] = residual * energy
+    table["residual_std"] = np.sqrt(residual_variance) * energy
+    table["speed"] = speed * scaling.unit / duration
+    table["acceleration"] = acceleration * scaling.unit / duration**2
+    action = table["kinetic"] + table["growth"] - table["potential"]
+    table.attrs["action"] = float(action.mean() * duration)
+    table.attrs["dual_value"] = float(mean["dual"].mean() * energy * duration)
+    # With noise, the pairs' paths are bridges, and their action is of their means alone.
+    table.attrs["pair_action"] = None
+    if not curve.lagrangian.sigma:
+        table.attrs["pair_action"] = float(mean["pair_action"].mean() * energy * duration)
     return table
 
 
@@ -95,15 +91,17 @@ def _densities(
     advance = (s.gradient * point.velocity).sum(1) * weight
     if curve.weighted:
         advance = advance + point.weight_rate * s.value
-    return {
-        "mass": weight,
-        "kinetic": weight * kinetic,
-        "growth": weight * growth,
-        "potential": weight * potential,
-        "residual": weight * residual,
-        "residual_square": weight * residual.square(),
-        "speed_square": weight * s.gradient.square().sum(1),
-        "acceleration_square": weight * acceleration.square().sum(1),
-        "dual": advance - weight * (kinetic + growth + potential),
-        "pair_action": pair_action,
+    densities = {
+        "kinetic": kinetic,
+        "growth": growth,
+        "potential": potential,
+        "residual": residual,
+        "residual_square": residual.square(),
+        "speed_square": 2 * kinetic,
+        "acceleration_square": acceleration.square().sum(1),
     }
+    densities = {name: weight * density for name, density in densities.items()}
+    densities["mass"] = weight
+    densities["dual"] = advance - weight * (kinetic + growth + potential)
+    densities["pair_action"] = pair_action
+    return densities

@@ -19,8 +19,8 @@ class Arc(NamedTuple):
 
 def straight(beta: Tensor, x0: Tensor, x1: Tensor) -> Arc:
     """Straight line at constant speed, of constant mass one."""
-    one = torch.ones_like(beta)
-    return Arc(torch.lerp(x0, x1, beta[:, None]), x1 - x0, one, torch.zeros_like(one))
+    position = torch.lerp(x0, x1, beta[:, None])
+    return Arc(position, x1 - x0, torch.ones_like(beta), torch.zeros_like(beta))
 
 
 def cone_arc(
@@ -39,21 +39,19 @@ def cone_arc(
     distance = (x1 - x0).norm(dim=1).clamp_min(1e-6)
     theta = (0.5 * penalty**0.5 * distance).clamp(1e-4, 0.5 * torch.pi)
     cos, sin = theta.cos(), theta.sin()
-    r0, r1 = (0.5 * log_m0).exp(), (0.5 * log_m1).exp()
+    r0 = (0.5 * log_m0).exp()
+    r1 = (0.5 * log_m1).exp()
     along = (1 - beta) * r0 + beta * r1 * cos
     across = beta * r1 * sin
     mass = (along.square() + across.square()).clamp_min(torch.finfo(beta.dtype).tiny)
     fraction = torch.atan2(across, along) / theta
     speed = r0 * r1 * sin / (mass * theta)
-    m0_rate = -(1 - beta) * r0.square()
-    m1_rate = beta * r1.square()
-    mixed_rate = (1 - 2 * beta) * r0 * r1 * cos
-    return Arc(
-        position=torch.lerp(x0, x1, fraction[:, None]),
-        velocity=(x1 - x0) * speed[:, None],
-        mass=mass,
-        mass_rate=2 * (m1_rate + m0_rate + mixed_rate),
-    )
+    position = torch.lerp(x0, x1, fraction[:, None])
+    velocity = (x1 - x0) * speed[:, None]
+    # Half of dm/dβ, term by term of the formula.
+    half_rate = beta * r1.square() - (1 - beta) * r0.square()
+    half_rate = half_rate + (1 - 2 * beta) * r0 * r1 * cos
+    return Arc(position, velocity, mass, 2 * half_rate)
 
 
 class SphereTime(NamedTuple):

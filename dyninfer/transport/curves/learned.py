@@ -73,9 +73,11 @@ class LearnedCurve(nn.Module):
         self.grows = lagrangian.growth_penalty is not None
         self.weighted = self.grows or samples.weighted
         d = samples.states.shape[1]
+        # t, τ, both ends, and their log-weights.
         n_inputs = 2 + 2 * d + 2 * self.grows
-        sizes = [n_inputs, *[width] * depth]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.hidden = nn.ModuleList([nn.Linear(n_inputs, width)])
+        for _ in range(depth - 1):
+            self.hidden.append(nn.Linear(width, width))
         self.output = nn.Linear(width, d + self.grows)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
@@ -145,14 +147,10 @@ class LearnedCurve(nn.Module):
         cosine = angle.clamp_min(1e-3).cos()
         total_rate = 2 * (2 * beta - 1) * (1 - cosine)
         # d/dτ of m(β(τ)) / M(β(τ)) times the prescribed mass, but for the factor `prescribed`.
-        along_arc = speed * (arc.mass_rate - arc.mass * total_rate / total)
-        rate = along_arc + arc.mass * (log_end - log_start)
-        return Arc(
-            position=arc.position,
-            velocity=arc.velocity * speed[:, None],
-            mass=arc.mass * prescribed,
-            mass_rate=rate * prescribed,
-        )
+        share_rate = arc.mass_rate - arc.mass * total_rate / total
+        rate = speed * share_rate + arc.mass * (log_end - log_start)
+        velocity = arc.velocity * speed[:, None]
+        return Arc(arc.position, velocity, arc.mass * prescribed, rate * prescribed)
 
     def _corrected(
         self, point: CurvePoint, batch: PairBatch, tau: Tensor, gap: Tensor
@@ -169,9 +167,9 @@ class LearnedCurve(nn.Module):
             factor = shift[:, d].exp()
             weight_rate = (weight_rate + weight * shift_rate[:, d]) * factor
             weight = weight * factor
-        return CurvePoint(
-            point.state + shift[:, :d], point.velocity + shift_rate[:, :d], weight, weight_rate
-        )
+        state = point.state + shift[:, :d]
+        velocity = point.velocity + shift_rate[:, :d]
+        return CurvePoint(state, velocity, weight, weight_rate)
 
     def _noisy(self, point: CurvePoint, noise: Tensor, tau: Tensor, gap: Tensor) -> CurvePoint:
         """Add a Brownian bridge, and its pull towards the second snapshot."""
@@ -179,10 +177,9 @@ class LearnedCurve(nn.Module):
         rest = (1 - tau).clamp_min(self.closest)
         spread = sigma * (tau * (1 - tau) * gap).sqrt()
         pull = sigma * (tau / (rest * gap)).sqrt()
-        return point._replace(
-            state=point.state + spread[:, None] * noise,
-            velocity=point.velocity - pull[:, None] * noise,
-        )
+        state = point.state + spread[:, None] * noise
+        velocity = point.velocity - pull[:, None] * noise
+        return point._replace(state=state, velocity=velocity)
 
     def _correction(
         self, t: Tensor, tau: Tensor, gap: Tensor, pairs: Coupled
@@ -213,7 +210,8 @@ class LearnedCurve(nn.Module):
             log_m0 = pairs.log_start - log_mass[k]
             log_m1 = pairs.log_end - log_mass[k + 1]
             theta = half_root * (pairs.target - pairs.source).norm(dim=1)
-            overlap = (0.5 * (log_m0 + log_m1)).exp() * theta.clamp(max=0.5 * torch.pi).cos()
+            root_mass = (0.5 * (log_m0 + log_m1)).exp()
+            overlap = root_mass * theta.clamp(max=0.5 * torch.pi).cos()
             cosine = (mass * overlap).sum()
             angles.append(cosine.clamp(-1, 1).arccos())
         return torch.stack(angles)

@@ -23,9 +23,9 @@ class CurveOptimizer:
     The curve stands still for the first ``alone`` steps and after ``last``; in between, every
     ``every``-th step, it ascends the Hamilton-Jacobi residual, whose gradient the objective has
     left in its parameters. The residual's spread is followed relative to the kinetic energy before
-    the curve moved: if it grows to ``limit`` times its least value, or the action of the pairs grows
-    by ``limit`` times that energy or its own first size, the curve returns to where it was best,
-    with half the learning rate; after the third time it returns to where it began and stays there.
+    the curve moved. If it grows to ``limit`` times its least value, or the action of the pairs by
+    ``limit`` times that energy or its own first size, the curve returns to where it was best, with
+    half the learning rate; after the third time it returns to where it began and stays there.
 
     Parameters
     ----------

@@ -54,7 +54,8 @@ class ResidualStatistics:
         """Standard deviation of the residual at one time, over the mean kinetic energy."""
         mass, total, squares, _ = self.moments
         counted = mass.clamp_min(LEAST)
-        variance = (squares / counted - (total / counted).square()).clamp_min(0)
+        mean = total / counted
+        variance = (squares / counted - mean.square()).clamp_min(0)
         mean_variance = (variance * mass).sum() / mass.sum().clamp_min(LEAST)
         energy = torch.where(self.unit > 0, self.unit, self.kinetic)
         return mean_variance.sqrt() / energy.clamp_min(LEAST)
@@ -63,7 +64,8 @@ class ResidualStatistics:
         """Price of mass at times ``(n,)`` that keeps it at what is prescribed."""
         mass, total, _, prescribed = self.moments
         excess = mass / prescribed.clamp_min(LEAST) - 1
-        price = total / mass.clamp_min(LEAST) + self.stiffness * self.kinetic * excess
+        mean_residual = total / mass.clamp_min(LEAST)
+        price = mean_residual + self.stiffness * self.kinetic * excess
         return price.to(t.dtype)[self._bin(t)]
 
     @torch.no_grad()
@@ -71,13 +73,14 @@ class ResidualStatistics:
         """Follow one batch."""
         residual, mass = measurement.residual.double(), measurement.mass.double()
         prescribed = measurement.prescribed_mass.double()
-        columns = torch.stack([mass, mass * residual, mass * residual.square(), prescribed])
-        new = torch.zeros_like(self.moments)
-        new.index_add_(1, self._bin(measurement.time), columns)
+        moments = torch.stack([mass, mass * residual, mass * residual.square(), prescribed])
+        k = self._bin(measurement.time)
+        new = torch.zeros_like(self.moments).index_add_(1, k, moments)
         sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
-        kinetic, action = measurement.kinetic.double(), measurement.pair_action.double()
-        fresh = torch.stack([kinetic.mean(), action.mean()])
+        kinetic = measurement.kinetic.double().mean()
+        pair_action = measurement.pair_action.double().mean()
+        fresh = torch.stack([kinetic, pair_action])
         mean_over_processes([fresh])
         running = torch.stack([self.kinetic, self.pair_action])
         running = torch.lerp(running, fresh, 1 - self.memory)

@@ -50,7 +50,9 @@ class DensityCurve:
         """Samples ``(n, d)`` at times ``(n,)``; a ValueError tells what the sampler did wrong."""
         x = self.sampler(t, len(t))
         if not isinstance(x, Tensor) or x.ndim != 2 or len(x) != len(t):
-            answer = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
+            answer = type(x).__name__
+            if hasattr(x, "shape"):
+                answer = f"shape {tuple(x.shape)}"
             raise ValueError(
                 f"the sampler must return a tensor of shape ({len(t)}, features) for {len(t)} "
                 f"times; it returned {answer}"
@@ -65,10 +67,10 @@ class DensityCurve:
         """Snapshots of the curve, from which scaling and summaries are computed."""
         times = torch.linspace(self.times[0], self.times[1], n_times, dtype=torch.float64)
         with borrowed_generator(seed, "pilot"):
-            samples = [self.sample(t.expand(n).float()).detach().cpu().numpy() for t in times]
-        return Snapshots(
-            times=times.numpy(), samples=tuple(samples), features=tuple(self.features)
-        ).check_finite()
+            samples = [self.sample(t.expand(n).float()) for t in times]
+        arrays = tuple(x.detach().cpu().numpy() for x in samples)
+        snapshots = Snapshots(times=times.numpy(), samples=arrays, features=tuple(self.features))
+        return snapshots.check_finite()
 
 
 class SampledCurve(Curve):
@@ -86,7 +88,9 @@ class SampledCurve(Curve):
         # The sampler is the user's and draws from torch's global generator: seeded from ours.
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         with borrowed_generator(seed, "sampler", device=t.device):
-            state, start_state, end_state = (self._states(u) for u in (t, start, end))
+            state = self._states(t)
+            start_state = self._states(start)
+            end_state = self._states(end)
         return DensityBatch(
             time=t,
             state=state,

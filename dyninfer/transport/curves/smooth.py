@@ -44,16 +44,17 @@ class SmoothCurve(Curve):
         start, gap = self.samples.span(interval)
         elapsed = t - start
         weights, slopes = spline_weights(self.cardinal[:, interval], elapsed)
+        knots = chains.knots
         rows = torch.arange(len(t), device=t.device)
         batch = DensityBatch(
             time=t,
-            state=torch.einsum("nk,nkd->nd", weights, chains.knots),
             density=density,
-            velocity=torch.einsum("nk,nkd->nd", slopes, chains.knots),
+            state=torch.einsum("nk,nkd->nd", weights, knots),
+            velocity=torch.einsum("nk,nkd->nd", slopes, knots),
             start_time=start,
-            start_state=chains.knots[rows, interval],
+            start_state=knots[rows, interval],
             end_time=start + gap,
-            end_state=chains.knots[rows, interval + 1],
+            end_state=knots[rows, interval + 1],
             gap=gap,
         )
         if not self.weighted:

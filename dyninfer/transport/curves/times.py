@@ -43,9 +43,10 @@ class TimeSampler:
         if not self.adaptive:
             return u, torch.ones_like(u)
         edges = torch.cat([self.density.new_zeros(1), self.density.cumsum(0) / self.bins])
-        k = (torch.searchsorted(edges, u, right=True) - 1).clamp(0, self.bins - 1)
-        part = (u - edges[k]) / (edges[k + 1] - edges[k])
-        t = (k + part) / self.bins
+        k = torch.searchsorted(edges, u, right=True) - 1
+        k = k.clamp(0, self.bins - 1)
+        low, high = edges[k], edges[k + 1]
+        t = (k + (u - low) / (high - low)) / self.bins
         return t.clamp(0, 1), self.density[k]
 
     @torch.no_grad()
@@ -55,8 +56,8 @@ class TimeSampler:
             return
         k = (t * self.bins).long().clamp(0, self.bins - 1)
         value = integrand.to(self.moments.dtype)
-        new = torch.zeros_like(self.moments)
-        new.index_add_(1, k, torch.stack([torch.ones_like(value), value, value.square()]))
+        powers = torch.stack([torch.ones_like(value), value, value.square()])
+        new = torch.zeros_like(self.moments).index_add_(1, k, powers)
         sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
         self.density = self._density().to(self.density.dtype)
@@ -73,11 +74,14 @@ class TimeSampler:
         """Density of the times, after the moments."""
         count, total, squares = self.moments
         counted = (count > 1).to(count.dtype)
-        mean = total / count.clamp_min(1)
-        variance = squares / count.clamp_min(1) - mean.square()
+        at_least_one = count.clamp_min(1)
+        mean = total / at_least_one
+        variance = squares / at_least_one - mean.square()
         # What is left of a difference of squares below this is rounding.
         std = torch.where(variance > 1e-12 * mean.square(), variance, 0).sqrt()
         average = (std * counted).sum() / counted.sum().clamp_min(1)
         # Bins that were hardly met count as average; where nothing varies, all times are alike.
-        relative = torch.where((counted > 0) & (average > 0), std / average, torch.ones_like(std))
-        return (1 - self.floor) * relative / relative.mean() + self.floor
+        comparable = (counted > 0) & (average > 0)
+        relative = torch.where(comparable, std / average, torch.ones_like(std))
+        profile = relative / relative.mean()
+        return (1 - self.floor) * profile + self.floor

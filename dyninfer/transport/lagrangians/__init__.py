@@ -1,7 +1,7 @@
 """Lagrangians: prior knowledge about how a population moves, and the Hamiltonian it leads to.
 
-Known ones in ``terms``, those found in the data in ``from_data``. The static problems that they pose
-between two snapshots belong to ``couplings``.
+Known ones in ``terms``, those found in the data in ``from_data``. The static problems that they
+pose between two snapshots belong to ``couplings``.
 """
 
 from dyninfer.transport.lagrangians.from_data import DataManifold, MeanAcceleration

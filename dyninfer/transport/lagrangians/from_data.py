@@ -45,8 +45,8 @@ class MeanAcceleration(Lagrangian):
         """V in scaled units, from the weighted means of ``data``."""
         if data.n_times < 3:
             raise ValueError(
-                "MeanAcceleration needs at least three times to see an acceleration, these data have "
-                f"{data.n_times}; leave it out, or hold out fewer times"
+                "MeanAcceleration needs at least three times to see an acceleration, these data "
+                f"have {data.n_times}; leave it out, or hold out fewer times"
             )
         t = scaling.times(data.times)
         m = np.stack([w @ x for w, x in _weighted_states(data, scaling)])
@@ -87,14 +87,15 @@ class _LinearForce:
 class DataManifold(Lagrangian):
     r"""Potential that keeps paths where the data are dense.
 
-    .. math:: V(x) = \kappa \Big(\log\big(\hat p(x) + \alpha \bar p\big) - E\log\big(\hat p + \alpha \bar p\big)\Big), \qquad
+    .. math:: V(x) = \kappa \Big(\log\big(\hat p(x) + \alpha \bar p\big)
+        - E\log\big(\hat p + \alpha \bar p\big)\Big), \qquad
         \hat p(x) = \sum_j w_j \exp\Big(-\frac{|x - c_j|^2}{2 h_j^2}\Big)
 
-    over landmarks ``c_j`` of all snapshots given to ``fit``, :math:`\bar p` being the mean of :math:`\hat p` over them.
-    The action ``½|ẋ|² − V`` is less where the data are denser, so a path bends around empty space, at
-    a price in length that ``strength`` sets. The idea of a data-dependent metric is that of Metric
-    Flow Matching (arXiv 2405.14780); here it is an energy, which leaves the velocity the gradient of
-    one potential.
+    over landmarks ``c_j`` of all snapshots given to ``fit``, :math:`\bar p` being the mean of
+    :math:`\hat p` over them. The action ``½|ẋ|² − V`` is less where the data are denser, so a path
+    bends around empty space, at a price in length that ``strength`` sets. The idea of a
+    data-dependent metric is that of Metric Flow Matching (arXiv 2405.14780); here it is an energy,
+    which leaves the velocity the gradient of one potential.
 
     Parameters
     ----------
@@ -181,7 +182,9 @@ class _Kernels:
     def log_density(self, x: Tensor) -> Tensor:
         """``log p`` ``(n,)``."""
         centre, precision = self.centre.to(x), self.precision.to(x)
-        squared = x.square().sum(1)[:, None] + centre.square().sum(1) - 2 * x @ centre.T
+        x_norm, centre_norm = x.square().sum(1), centre.square().sum(1)
+        squared = x_norm[:, None] + centre_norm - 2 * x @ centre.T
+        # Rounding makes differences of squares negative.
         exponent = -0.5 * squared.clamp_min(0) * precision
         return torch.logsumexp(self.log_mass.to(x) + exponent, 1)
 

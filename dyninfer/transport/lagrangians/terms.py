@@ -20,9 +20,9 @@ class Lagrangian(Settings):
     r"""Base of Lagrangians ``L = K − U``: kinetic energy (also of growth) less potential energy.
 
     Lagrangians add up: ``UnbalancedTransport(0.1) + SchrodingerBridge(0.3)`` has growth and noise.
-    The kinetic energy :math:`\tfrac12 E|\dot x|^2` is in each of them and is counted once. A new one
-    derives from this class and answers with what it adds: ``noise``, ``penalty``, ``constrained`` or
-    ``potential``.
+    The kinetic energy :math:`\tfrac12 E|\dot x|^2` is in each of them and is counted once. A new
+    one derives from this class and answers with what it adds: ``noise``, ``penalty``,
+    ``constrained`` or ``potential``.
     """
 
     @property
@@ -133,7 +133,7 @@ class LagrangianSum(Lagrangian):
 
 @dataclass(repr=False, eq=False)
 class OptimalTransport(Lagrangian):
-    r"""Least kinetic energy: cells move straight, at constant speed, along the optimal transport plan.
+    r"""Least kinetic energy: cells move straight, at constant speed, to their optimal partners.
 
     .. math:: L = \int \tfrac12 |v|^2 q\,dx
     """
@@ -220,8 +220,8 @@ class PhysicalPotential(Lagrangian):
     Parameters
     ----------
     V : callable or torch module, ``(n,), (n, d) -> (n,)``
-        Energy at times and states in the user's units, made of torch operations. A saved model keeps
-        the name of it, not the code: the learned process needs neither.
+        Energy at times and states in the user's units, made of torch operations. A saved model
+        keeps the name of it, not the code: the learned process needs neither.
 
     Examples
     --------
@@ -243,8 +243,8 @@ class PhysicalPotential(Lagrangian):
         """Raise a TypeError where V cannot be called."""
         if isinstance(self.V, str):
             raise TypeError(
-                f"PhysicalPotential.V is the name {self.V!r}: a loaded model does not hold the code "
-                "of its potential; give the function itself to fit again"
+                f"PhysicalPotential.V is the name {self.V!r}: a loaded model does not hold the "
+                "code of its potential; give the function itself to fit again"
             )
         if not callable(self.V):
             raise TypeError(f"PhysicalPotential.V must be a function of (t, x), found {self.V!r}")

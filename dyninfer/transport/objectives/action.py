@@ -15,7 +15,8 @@ from dyninfer.transport.lagrangians import ScaledLagrangian
 class ActionObjective(Objective):
     r"""The action of a potential ``s`` along a density curve ``q``, in scaled units.
 
-    .. math:: \mathcal L(s) = E_{q_0}[s_0] - E_{q_1}[s_1] + \int E_{q_t}[\partial_t s + H(t, x, s)]\,dt
+    .. math:: \mathcal L(s) = E_{q_0}[s_0] - E_{q_1}[s_1]
+        + \int E_{q_t}[\partial_t s + H(t, x, s)]\,dt
 
     or, where the velocity ``v`` and the growth rate ``g`` of the curve are known,
     ``∫ E[H − ∇s·v − g s] dt``, which is the same number (arXiv 2210.06662).
@@ -115,7 +116,9 @@ class ActionObjective(Objective):
             if batch.growth is not None:
                 advance = advance + batch.growth * s.value
             density = energy - advance
-            return density if batch.weight is None else batch.weight * density
+            if batch.weight is not None:
+                density = batch.weight * density
+            return density
         times = torch.cat([batch.start_time, batch.end_time])
         states = torch.cat([batch.start_state, batch.end_state])
         first, last = network(times, states).chunk(2)

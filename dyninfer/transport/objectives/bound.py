@@ -32,14 +32,15 @@ def kl_bound(
 
     By Girsanov's theorem
 
-    .. math:: KL \le \int \frac{1}{4\varepsilon} E|\hat b + \varepsilon\hat s - b - \varepsilon s|^2\,dt
+    .. math:: KL \le \int \frac{1}{4\varepsilon}
+        E|\hat b + \varepsilon\hat s - b - \varepsilon s|^2\,dt
         \le \frac{G_b}{\varepsilon} + \varepsilon\,G_s
 
     with ``G = ½ ∫ E|error|² dt``, the gap of a loss above its minimum (arXiv 2303.08797, theorem
     2.23; its printed constants are half of these, and fail by that factor where the errors of b and
-    s agree). The true fields are conditional means of the targets, so the mean square of an error is
-    the mean product of the residuals at two independent points of one place. Points stand with their
-    nearest neighbours: this needs few features, about ten, and sees no error finer than their
+    s agree). The true fields are conditional means of the targets, so the mean square of an error
+    is the mean product of the residuals at two independent points of one place. Points stand with
+    their nearest neighbours: this needs few features, about ten, and sees no error finer than their
     distance.
 
     Parameters
@@ -70,7 +71,9 @@ def kl_bound(
         duration = float(gap) * scaling.duration / n_times
         for part in range(n_times):
             tau = knots[k] + (part + 0.5) / n_times * gap
-            epsilon = noise(float(scaling.user_times(tau))) if callable(noise) else noise
+            epsilon: Any = noise
+            if callable(noise):
+                epsilon = noise(float(scaling.user_times(tau)))
             if not epsilon > 0:
                 raise ValueError(
                     f"noise must be positive for a bound on the divergence, found {epsilon}"
@@ -150,7 +153,9 @@ def _residuals(
     b_target = scaling.user_velocities(velocity + gamma_slope * z)
     s_target = scaling.user_scores(-z / gamma)
     first, second = _neighbours(x, rows)
-    return _Residuals(b - b_target, s - s_target, first, second)  # type: ignore[operator]
+    velocity_residual = b - b_target
+    score_residual = s - s_target  # type: ignore[operator]
+    return _Residuals(velocity_residual, score_residual, first, second)
 
 
 def _neighbours(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

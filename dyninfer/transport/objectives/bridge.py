@@ -38,10 +38,11 @@ class BridgeObjective(Objective):
         - (\partial_t I + (\gamma' - \varepsilon/\gamma) z) \cdot u(t, x_t)]\,dt
 
     The inner problem has the forward drift ``u = b + ε s`` as its solution and ``−½ E|u|²`` as its
-    value, so the outer one looks for the density between the two ends that the least drift produces.
-    Here ``I`` is a straight line and a bend, ``I = (1 − t) x_0 + t x_1 + t (1 − t) f(t, x_0, x_1)``
-    with a network ``f``; b and s follow by their own losses, and f climbs the value for the present
-    u. ``f`` moves at a tenth of their pace (``pace``), as inner problems should be ahead.
+    value, so the outer one looks for the density between the two ends that the least drift
+    produces. Here ``I`` is a straight line and a bend,
+    ``I = (1 − t) x_0 + t x_1 + t (1 − t) f(t, x_0, x_1)`` with a network ``f``; b and s follow by
+    their own losses, and f climbs the value for the present u. ``f`` moves at a tenth of their pace
+    (``pace``), as inner problems should be ahead.
 
     Parameters
     ----------
@@ -71,13 +72,15 @@ class BridgeObjective(Objective):
         line, velocity = torch.bmm(coefficients, coupled.knots).unbind(1)
         z = torch.randn(line.shape, generator=generator, device=line.device, dtype=line.dtype)
         _, s, gap = self.schedule.locate(tau)
+        bend = s * (1 - s)
+        bend_rate = (1 - 2 * s) / gap
         return BridgeBatch(
             time=tau,
             ends=coupled.knots,
             line=line,
             line_velocity=velocity,
-            bend=(s * (1 - s))[:, None],
-            bend_rate=((1 - 2 * s) / gap)[:, None],
+            bend=bend[:, None],
+            bend_rate=bend_rate[:, None],
             gamma=moment.gamma[:, None],
             gamma_slope=moment.gamma_slope[:, None],
             z=z,
@@ -99,7 +102,8 @@ class BridgeObjective(Objective):
         code = None if batch.code is None else torch.cat([batch.code, batch.code])
         fields = inner.fields(times, points.detach(), code)
         target = torch.cat([b_target, s_target], 1).detach()
-        matching = (((0.5 * fields - target) * fields) @ self.mean).sum(1)
+        squares = (0.5 * fields - target) * fields
+        matching = (squares @ self.mean).sum(1)
         # The same fields as fixed functions: what is left depends on the interpolant alone.
         b = _fixed(inner.network)(times, points, code)
         s = _fixed(inner.second)(times, points, code)

@@ -112,7 +112,7 @@ class DualObjective(Objective):
         return self._draw(self.curve.samples, self.times, n, generator)
 
     def loss(self, process: ScaledDiffusion, batch: PairBatch) -> dict[str, Tensor]:
-        """Loss of the potential per sample; while the curve is learned, its gradient rides along."""
+        """Loss of the potential per sample; the gradient of a curve that moves rides along."""
         if not self.opponent.measures or not torch.is_grad_enabled():
             with torch.no_grad():
                 point = self.curve.point(batch)
@@ -240,7 +240,8 @@ class DualObjective(Objective):
         s = network.derivatives(batch.time, state, self._directions(batch))
         # Without the potential energy, in which s does not occur.
         plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
-        interior = point.weight * (s.time + plain.hamiltonian(batch.time, state, s))
+        H = plain.hamiltonian(batch.time, state, s)
+        interior = point.weight * (s.time + H)
         ends = network(torch.cat([start, start + gap]), torch.cat([pairs.source, pairs.target]))
         first, last = ends.chunk(2)
         if self.curve.weighted:

@@ -103,11 +103,14 @@ class MatchingObjective(Objective):
     def loss(self, process: ScaledDiffusion, batch: MatchingBatch) -> dict[str, Tensor]:
         """Loss per point ``(n,)`` and its terms, in scaled units."""
         fields = process.inner.fields(batch.time, batch.state, batch.code)
-        half = 0.5 * fields if batch.weight is None else 0.5 * batch.weight * fields
+        half = 0.5 * fields
+        if batch.weight is not None:
+            half = batch.weight * half
         terms = ((half - batch.target) * fields) @ self.mean
         squares = (2 * half * fields).detach() @ self.mean
+        loss = terms @ (1 / (1 + self.squares))
         by_name = dict(zip(self.names, terms.detach().unbind(1), strict=True))
-        return {"loss": terms @ (1 / (1 + self.squares)), **by_name, "squares": squares.mean(0)}
+        return {"loss": loss, **by_name, "squares": squares.mean(0)}
 
     def observe(self, batch: MatchingBatch, terms: dict[str, Tensor]) -> None:
         """Follow the mean squares of the fields, by which their losses are brought to one size."""
@@ -158,7 +161,8 @@ class MatchingObjective(Objective):
             return tau
         # Noise makes the ends hard: there γ falls to zero.
         k, s, gap = self.schedule.locate(tau)
-        to_the_ends = self.schedule.knots[k] + (0.5 - 0.5 * torch.cos(math.pi * s)) * gap
+        s = 0.5 - 0.5 * torch.cos(math.pi * s)
+        to_the_ends = self.schedule.knots[k] + s * gap
         even = torch.arange(n, device=tau.device) % 2 == 0
         return torch.where(even, tau, to_the_ends)
 
@@ -209,8 +213,9 @@ class MatchingObjective(Objective):
         first, last = coupled.log_start, coupled.log_end
         steady = torch.lerp(first, last, s).exp()
         steady_rate = steady * (last - first)
-        straight = torch.lerp(first.exp(), last.exp(), s)
-        straight_rate = last.exp() - first.exp()
+        start, end = first.exp(), last.exp()
+        straight = torch.lerp(start, end, s)
+        straight_rate = end - start
         fades = torch.minimum(first, last) < NOTHING / 2
         weight = torch.where(fades, straight, steady)
         rate = torch.where(fades, straight_rate, steady_rate) / gap

@@ -32,7 +32,9 @@ class SameRows(Coupling):
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
         rows = np.arange(len(x))
-        return weighted(rows, rows, a, b) if self.grows else balanced(rows, rows, a)
+        if self.grows:
+            return weighted(rows, rows, a, b)
+        return balanced(rows, rows, a)
 
 
 def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snapshots:
@@ -43,12 +45,14 @@ def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snap
     times = run.times.cpu().numpy()
     first = observed.index(times[0])
     alive = (run.status == 0).cpu().numpy()
-    weights = np.repeat(observed.weights_at(times[0])[alive, None], len(times), 1)
+    weights = observed.weights_at(times[0])[alive]
+    weights = np.repeat(weights[:, None], len(times), 1)
     if run.log_weights is not None:
         weights = weights * run.log_weights.exp().cpu().numpy()[alive]
     labels = None
     if conditions and observed.conditions is not None:
-        labels = (observed.conditions[first][alive],) * len(times)
+        own_labels = observed.conditions[first][alive]
+        labels = (own_labels,) * len(times)
     states = run.states.cpu().numpy()[alive]
     return Snapshots(
         times=times,
