@@ -1,0 +1,68 @@
+"""Public names and where they are, for type checkers and for `dyninfer/__init__.py`, which reads this.
+
+As in every stub, `as` with the same name exports what is imported.
+"""
+
+from dyninfer import datasets as datasets
+from dyninfer import metrics as metrics
+from dyninfer import plotting
+from dyninfer import simulators as simulators
+from dyninfer import testing as testing
+from dyninfer.data.paths import Paths as Paths
+from dyninfer.data.snapshots import Snapshots as Snapshots
+from dyninfer.data.trajectories import Trajectories as Trajectories
+from dyninfer.diffusions import Diffusion as Diffusion
+from dyninfer.estimators import Estimator as Estimator
+from dyninfer.estimators import load as load
+from dyninfer.estimators.action_matching import ActionMatching as ActionMatching
+from dyninfer.estimators.fractional_sde import FractionalSDE as FractionalSDE
+from dyninfer.estimators.lagrangian_flow import (
+    WassersteinLagrangianFlow as WassersteinLagrangianFlow,
+)
+from dyninfer.estimators.markov_jump import MarkovJumpInference as MarkovJumpInference
+from dyninfer.estimators.paths import PathEstimator as PathEstimator
+from dyninfer.estimators.snapshots import SnapshotEstimator as SnapshotEstimator
+from dyninfer.estimators.stochastic_interpolant import (
+    StochasticInterpolant as StochasticInterpolant,
+)
+from dyninfer.fractional.process import FractionalDiffusion as FractionalDiffusion
+from dyninfer.fractional.settings import Exact as Exact
+from dyninfer.fractional.settings import FractionalNoise as FractionalNoise
+from dyninfer.fractional.settings import Latent as Latent
+from dyninfer.fractional.settings import Observed as Observed
+from dyninfer.fractional.settings import Variational as Variational
+from dyninfer.jumps.likelihood.discretize import KMeansStates as KMeansStates
+from dyninfer.jumps.likelihood.discretize import MixtureStates as MixtureStates
+from dyninfer.jumps.process import MarkovJump as MarkovJump
+from dyninfer.jumps.settings import AllJumps as AllJumps
+from dyninfer.jumps.settings import BirthDeath as BirthDeath
+from dyninfer.jumps.settings import Clones as Clones
+from dyninfer.jumps.settings import Confusion as Confusion
+from dyninfer.jumps.settings import ExactLabels as ExactLabels
+from dyninfer.jumps.settings import Gaussian as Gaussian
+from dyninfer.jumps.settings import Labels as Labels
+from dyninfer.jumps.settings import Only as Only
+from dyninfer.jumps.settings import Reversible as Reversible
+from dyninfer.learning.training import Training as Training
+from dyninfer.simulation import log_density as log_density
+from dyninfer.simulation import simulate as simulate
+from dyninfer.simulation import solvers as solvers
+from dyninfer.transport.couplings import ConeCoupling as ConeCoupling
+from dyninfer.transport.couplings import EntropicOTCoupling as EntropicOTCoupling
+from dyninfer.transport.couplings import GivenPairs as GivenPairs
+from dyninfer.transport.couplings import IndependentCoupling as IndependentCoupling
+from dyninfer.transport.couplings import OTCoupling as OTCoupling
+from dyninfer.transport.couplings import SparseOTCoupling as SparseOTCoupling
+from dyninfer.transport.couplings import UnbalancedOTCoupling as UnbalancedOTCoupling
+from dyninfer.transport.curves import DensityCurve as DensityCurve
+from dyninfer.transport.lagrangians import DataManifold as DataManifold
+from dyninfer.transport.lagrangians import MeanAcceleration as MeanAcceleration
+from dyninfer.transport.lagrangians import OptimalTransport as OptimalTransport
+from dyninfer.transport.lagrangians import PhysicalPotential as PhysicalPotential
+from dyninfer.transport.lagrangians import SchrodingerBridge as SchrodingerBridge
+from dyninfer.transport.lagrangians import UnbalancedTransport as UnbalancedTransport
+
+# A name of its own is exported from a stub by assignment only.
+pl = plotting
+
+__version__: str
