@@ -56,6 +56,7 @@ class Diffusion(nn.Module):
         potential: Field | None = None,
     ):
         super().__init__()
+        # Plain attributes: functions are no modules, and hold no parameters that move.
         self._drift, self._diffusion = drift, diffusion
         self._growth, self._score, self._potential = growth, score, potential
 
@@ -69,6 +70,7 @@ class Diffusion(nn.Module):
         """Noise amplitude: a scalar tensor, a diagonal ``(d,)`` or ``(n, d)``, or None."""
         if self._diffusion is None:
             return None
+        # Additive noise stays a scalar, by which solvers recognise it.
         if callable(self._diffusion):
             return self._diffusion(batch_times(t, x), x)
         return torch.as_tensor(self._diffusion, dtype=x.dtype, device=x.device)
@@ -145,6 +147,7 @@ def fields_at(
     device = next(process.parameters()).device
     parts: dict[str, list[np.ndarray]] = {"drift": [], "growth": [], "potential": []}
     with torch.no_grad():
+        # In chunks: the layers of a network hold a hundred numbers for each of a state's.
         for first in range(0, len(x), chunk):
             rows = slice(first, first + chunk)
             state = torch.as_tensor(x[rows], device=device)

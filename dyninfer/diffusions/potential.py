@@ -43,6 +43,7 @@ class PotentialDiffusion(Diffusion):
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
         """σ as a scalar, or None where there is no noise."""
+        # None, and not zero: solvers of ordinary equations take it then.
         if not self.sigma:
             return None
         return torch.full((), self.sigma, dtype=x.dtype, device=x.device)
@@ -66,5 +67,6 @@ class PotentialDiffusion(Diffusion):
 
     def divergence(self, t: Time, x: Tensor) -> Tensor:
         """Exact divergence of the drift, ``Δs``."""
+        # All axes at once: with many features, this is what takes memory.
         axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
         return self.network.curvature(batch_times(t, x), x, axes)
