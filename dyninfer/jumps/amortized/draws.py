@@ -20,13 +20,14 @@ class Draws:
         self.generator, self.device = generator, generator.device
 
     def uniform(self, *shape: int) -> Tensor:
-        """Numbers between 0 and 1, never 0: logarithms are taken of them."""
+        """Numbers between 0 and 1, never 0."""
+        # Below the resolution of single precision; logarithms are taken of it.
         return self._rand(shape).clamp(min=1e-7)
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Numbers whose logarithms are uniform."""
-        span = math.log(high / low)
-        exponent = math.log(low) + span * self.uniform(*shape)
+        log_low, log_high = math.log(low), math.log(high)
+        exponent = log_low + (log_high - log_low) * self.uniform(*shape)
         return exponent.exp()
 
     def below_one(self, decades: Tensor | float, *shape: int) -> Tensor:

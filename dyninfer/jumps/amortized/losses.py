@@ -34,19 +34,33 @@ def belief_loss(
         ``link`` and ``rate`` in nats per jump, ``point`` the squared error of all rates over
         their mean square, ``initial`` in nats per process above the entropy, ``noise`` in nats.
     """
-    n_states, exists = rates.shape[-1], rates > 0
-    is_jump = ~torch.eye(n_states, dtype=torch.bool, device=rates.device)
-    log_rate = torch.where(exists, rates, 1.0).log()
-    surprise = torch.where(exists, -belief.log_density(log_rate), 0.0)
+    exists = rates > 0
     link = _surprise_by_outcome(belief.link, exists)
-    losses = {
-        "link": link[:, is_jump],
-        "rate": surprise[:, is_jump],
-        "point": _relative_error(belief.point_rates(), rates),
-        "initial": _divergence(initial, belief.initial),
-        "noise": _noise_loss(belief, noise),
+    point = _relative_error(belief.point_rates(), rates)
+    first_state = _divergence(initial, belief.initial)
+    return {
+        "link": _off_diagonal(link).mean(),
+        "rate": _off_diagonal(_surprise_by_rates(belief, rates)).mean(),
+        "point": point.mean(),
+        "initial": first_state.mean(),
+        "noise": _noise_loss(belief, noise).mean(),
     }
-    return {name: loss.mean() for name, loss in losses.items()}
+
+
+def _surprise_by_rates(belief: JumpBelief, rates: Tensor) -> Tensor:
+    """Negative log-density of the logarithms of the rates that there are ``(batch, S, S)``."""
+    exists = rates > 0
+    # Any positive number serves where there is no rate.
+    log_rate = torch.where(exists, rates, 1.0).log()
+    log_density = belief.log_density(log_rate)
+    return torch.where(exists, -log_density, 0.0)
+
+
+def _off_diagonal(values: Tensor) -> Tensor:
+    """Values ``(batch, S (S − 1))`` of the jumps among those of all pairs ``(batch, S, S)``."""
+    n_states = values.shape[-1]
+    is_jump = ~torch.eye(n_states, dtype=torch.bool, device=values.device)
+    return values[:, is_jump]
 
 
 def _relative_error(rates: Tensor, truth: Tensor) -> Tensor:
@@ -59,14 +73,16 @@ def _relative_error(rates: Tensor, truth: Tensor) -> Tensor:
 def _divergence(truth: Tensor, log_belief: Tensor) -> Tensor:
     """``KL(truth | belief)`` of distributions over the states ``(batch,)``."""
     log_truth = torch.where(truth > 0, truth, 1.0).log()
-    return (truth * (log_truth - log_belief)).sum(-1)
+    surprise = truth * (log_truth - log_belief)
+    return surprise.sum(-1)
 
 
 def _noise_loss(belief: JumpBelief, noise: Tensor) -> Tensor:
     """Surprise by the chance of a wrong label ``(batch,)``, up to a constant."""
     is_noisy = noise > 0
-    logit = torch.logit(torch.where(is_noisy, noise, 0.5), eps=1e-6)
-    z = (logit - belief.noise_mean) / belief.noise_log_std.exp()
+    chance = torch.where(is_noisy, noise, 0.5)
+    deviation = torch.logit(chance, eps=1e-6) - belief.noise_mean
+    z = deviation / belief.noise_log_std.exp()
     by_level = 0.5 * z.square() + belief.noise_log_std
     by_clean = _surprise_by_outcome(belief.clean, ~is_noisy)
     return torch.where(is_noisy, by_level, 0.0) + by_clean

@@ -21,6 +21,7 @@ _PAIR_FEATURES = _FEATURES_PER_BIN * COARSE_BINS + 2 * _FEATURES_PER_STATE + 2 +
 # Outputs for a pair: its link; weight, mean, deviation of the components and trust in the classical
 # estimate; trust and shift of the point estimate; a choice among the bins' classical estimates.
 _PAIR_OUTPUTS = (1, COMPONENTS, COMPONENTS, COMPONENTS, COMPONENTS, 2, COARSE_BINS)
+_LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
 # Of the series of a matrix logarithm.
 _TERMS = 8
 # Range of the standard deviation of the logarithm of a rate: from 2 % to a factor of e.
@@ -72,9 +73,9 @@ class JumpBelief:
 
     def log_density(self, log_rate: Tensor) -> Tensor:
         """Log-density ``(..., S, S)`` of logarithms of rates times ``tau``, if jumps happen."""
-        z = (log_rate[..., None] - self.mean) / self.log_std.exp()
-        log_unit = 0.5 * math.log(2 * math.pi)
-        log_normal = -0.5 * z.square() - self.log_std - log_unit
+        deviation = log_rate[..., None] - self.mean
+        z = deviation / self.log_std.exp()
+        log_normal = -0.5 * z.square() - self.log_std - _LOG_ROOT_2_PI
         return torch.logsumexp(self.log_weight + log_normal, dim=-1)
 
 
@@ -118,7 +119,8 @@ class PairNetwork(nn.Module):
         """Beliefs of the processes ``(...)`` of a batch that shares its number of states."""
         shape, n_states = statistics.steps.shape, statistics.counts.shape[-1]
         pairs = pair_features(statistics)
-        token = self.embed(pairs.features.reshape(-1, n_states, n_states, _PAIR_FEATURES))
+        flat = pairs.features.reshape(-1, n_states, n_states, _PAIR_FEATURES)
+        token = self.embed(flat)
         for layer in self.layers:
             token = layer(token)
         token = self.norm(token)
@@ -139,23 +141,24 @@ class PairNetwork(nn.Module):
         # Components start apart, or they would all learn the same.
         place = torch.arange(COMPONENTS, device=mean.device)
         start = place - (COMPONENTS + 1) / 2
+        mean = trust.sigmoid() * classical + mean + start
         point_trust, point_shift = point.split(1, dim=-1)
         log_point = point_trust.sigmoid() * classical + point_shift - 1
+        log_point = log_point.clamp(*_LOG_POINT)
         return {
-            "link": link[..., 0],
+            "link": link.squeeze(-1),
             "log_weight": weight.log_softmax(-1),
-            "mean": trust.sigmoid() * classical + mean + start,
+            "mean": mean,
             "log_std": _between(log_std, *_LOG_STD),
-            "point": log_point[..., 0].clamp(*_LOG_POINT),
+            "point": log_point.squeeze(-1),
         }
 
     def _belief_of_states(self, token: Tensor) -> dict[str, Tensor]:
         """Of the first state, and of the noise, which is one for the whole process."""
         own = torch.diagonal(token, dim1=1, dim2=2).mT
-        rows, columns = token.mean(2), token.mean(1)
-        state = torch.cat([own, rows, columns], dim=-1)
+        state = torch.cat([own, token.mean(2), token.mean(1)], dim=-1)
+        initial = self.state_head(state).squeeze(-1)
         whole = torch.cat([own.mean(1), token.mean((1, 2))], dim=-1)
-        initial = self.state_head(state)[..., 0]
         mean, log_std, clean = self.noise_head(whole).unbind(-1)
         return {
             "initial": initial.log_softmax(-1),
@@ -170,7 +173,8 @@ class PairLayer(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.before_product, self.before_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.before_product = nn.LayerNorm(width)
+        self.before_mlp = nn.LayerNorm(width)
         self.factors = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
         self.gate = nn.Parameter(torch.full((width,), 0.5))
@@ -199,24 +203,29 @@ def pair_features(statistics: CoarseStatistics) -> PairFeatures:
     logarithm of the matrix of shares.
     """
     counts, n_states = statistics.counts, statistics.counts.shape[-1]
-    log_gap = statistics.log_gap[..., None, None].expand_as(counts)
+    log_gap = statistics.log_gap[..., None, None]
+    log_gap = log_gap.expand_as(counts)
     pairs_in_bin = counts.sum((-1, -2), keepdim=True)
-    observed = (pairs_in_bin > 0).to(counts).expand_as(counts)
+    observed = (pairs_in_bin > 0).to(counts)
+    observed = observed.expand_as(counts)
     log_rate = _classical_log_rate(counts, log_gap) * observed
     by_bin = _features_of_bins(counts, log_gap, observed, log_rate)
     by_bin = by_bin.movedim(-4, -2).flatten(-2)
     by_state = _features_of_states(statistics)
     same = torch.eye(n_states, device=counts.device, dtype=counts.dtype)
+    of_process = _features_of_process(statistics)
     others = [
-        by_state[..., :, None, :],
-        by_state[..., None, :, :],
-        _features_of_process(statistics)[..., None, None, :],
-        same[..., None],
+        by_state.unsqueeze(-2),
+        by_state.unsqueeze(-3),
+        of_process[..., None, None, :],
+        same.unsqueeze(-1),
     ]
     shape = by_bin.shape[:-1]
-    expanded = [part.expand(*shape, part.shape[-1]) for part in others]
-    features = torch.cat([by_bin, *expanded], dim=-1)
-    return PairFeatures(features, observed.movedim(-3, -1) > 0, log_rate.movedim(-3, -1))
+    parts = [by_bin]
+    parts += [part.expand(*shape, part.shape[-1]) for part in others]
+    features = torch.cat(parts, dim=-1)
+    is_observed = observed.movedim(-3, -1) > 0
+    return PairFeatures(features, is_observed, log_rate.movedim(-3, -1))
 
 
 def _classical_log_rate(counts: Tensor, log_gap: Tensor) -> Tensor:
@@ -235,27 +244,28 @@ def _features_of_bins(
 ) -> Tensor:
     """Features ``(..., bin, S, S, 6)``; the divisors bring each to size one over the training."""
     n_states, row = counts.shape[-1], counts.sum(-1, keepdim=True)
+    # Half a count for every state: a state that was not seen is not one that cannot be.
     smoothed = (counts + 0.5) / (row + 0.5 * n_states)
-    log_share = smoothed.log()
-    share = counts / row.clamp(min=1)
-    features = [
-        torch.log1p(counts) / 4,
-        share,
-        log_share * observed / 2,
-        (log_share - log_gap) * observed / 4,
-        log_rate / 4,
-        log_gap / 2 + observed,
-    ]
+    log_share = smoothed.log() * observed
+    number = torch.log1p(counts) / 4
+    per_time = (log_share - log_gap * observed) / 4
+    gap = log_gap / 2 + observed
+    features = [number, _shares(counts), log_share / 2, per_time, log_rate / 4, gap]
     return torch.stack(features, dim=-1)
 
 
 def _features_of_states(statistics: CoarseStatistics) -> Tensor:
     """Share and number of visits, and share of starts: ``(..., S, 3)``."""
-    visits, starts = statistics.counts.sum((-1, -3)), statistics.starts
-    share_of_visits = visits / visits.sum(-1, keepdim=True).clamp(min=1)
-    share_of_starts = starts / starts.sum(-1, keepdim=True).clamp(min=1)
+    visits = statistics.counts.sum((-1, -3))
     number = torch.log1p(visits) / 4
-    return torch.stack([share_of_visits, share_of_starts, number], dim=-1)
+    features = [_shares(visits), _shares(statistics.starts), number]
+    return torch.stack(features, dim=-1)
+
+
+def _shares(counts: Tensor) -> Tensor:
+    """Shares ``(..., S)`` of counts; zeros where nothing was counted."""
+    total = counts.sum(-1, keepdim=True)
+    return counts / total.clamp(min=1)
 
 
 def _features_of_process(statistics: CoarseStatistics) -> Tensor:

@@ -31,8 +31,8 @@ def beta_rates(batch: int, n: int, draws: Draws) -> Tensor:
     first = u ** (1 / b)
     second = v ** (1 / (b + 1))
     a_is_two = draws.happens(0.5, batch, n, n)
-    rates = 1 - first * torch.where(a_is_two, second, 1.0)
-    return rates * random_graph(batch, n, draws)
+    power = torch.where(a_is_two, first * second, first)
+    return (1 - power) * random_graph(batch, n, draws)
 
 
 def log_uniform_rates(batch: int, n: int, draws: Draws) -> Tensor:
@@ -52,10 +52,12 @@ def arrhenius_rates(batch: int, n: int, draws: Draws) -> Tensor:
     mean_height = 0.5 + draws.uniform(batch, 1, 1)
     height = -mean_height * draws.uniform(batch, n, n).log()
     upper = height.triu(1)
-    climb = (energy.mT - energy).clamp(min=0)
-    barrier = climb + upper + upper.mT
+    difference = energy.mT - energy
+    barrier = difference.clamp(min=0) + upper + upper.mT
+    rates = torch.exp(-barrier)
     graph = random_graph(batch, n, draws)
-    return torch.exp(-barrier) * graph * graph.mT
+    # A jump that exists can be undone.
+    return rates * graph * graph.mT
 
 
 def birth_death_rates(batch: int, n: int, draws: Draws) -> Tensor:
@@ -79,9 +81,10 @@ def ring_rates(batch: int, n: int, draws: Draws) -> Tensor:
 def metastable_rates(batch: int, n: int, draws: Draws) -> Tensor:
     """Two groups of states with one to three decades between the rates within and across them."""
     side = draws.integers(2, batch, n)
-    across = side[:, :, None] != side[:, None, :]
+    across = side.unsqueeze(2) != side.unsqueeze(1)
     slower = 0.1 * draws.below_one(2.0, batch, 1, 1)
-    return beta_rates(batch, n, draws) * torch.where(across, slower, 1.0)
+    factor = torch.where(across, slower, 1.0)
+    return factor * beta_rates(batch, n, draws)
 
 
 RATE_DISTRIBUTIONS: dict[str, Callable[[int, int, Draws], Tensor]] = {
@@ -103,8 +106,9 @@ def random_graph(batch: int, n: int, draws: Draws) -> Tensor:
     tries = draws.happens(0.5, _TRIES, batch, n, n) * complete
     can_leave = (tries.sum(-1) > 0).all(-1)
     can_enter = (tries.sum(-2) > 0).all(-1)
+    is_open = can_leave & can_enter
     # The first of equals is the greatest: 0 where no try will do.
-    first = (can_leave & can_enter).int().argmax(0)
+    first = is_open.int().argmax(0)
     number = torch.arange(batch, device=draws.device)
     sparse = tries[first, number]
     is_complete = draws.happens(0.5, batch, 1, 1)

@@ -119,21 +119,20 @@ class JumpEstimate:
         shape, device = (n, *self.rates.shape), self.rates.device
         g = stream(seed, "generators of the belief", device=device)
         options: Any = {"generator": g, "dtype": torch.float64, "device": device}
-        for_link, for_component = torch.rand(2, *shape, **options)
-        z = torch.randn(shape, **options)
-        belief = self.belief
-        cumulative = belief.log_weight.exp().cumsum(-1)
-        is_beyond = cumulative[..., :-1] <= for_component[..., None]
-        component = is_beyond.sum(-1, keepdim=True)
-
-        def of_component(values: Tensor) -> Tensor:
-            return values.expand(*shape, -1).gather(-1, component)[..., 0]
-
-        std = of_component(belief.log_std).exp()
-        log_rate = of_component(belief.mean) + std * z
+        exists = torch.rand(shape, **options) < self.link_probability
+        component = self._draw_component(torch.rand(shape, **options))
+        mean = _chosen(self.belief.mean, component)
+        std = _chosen(self.belief.log_std, component).exp()
+        log_rate = mean + std * torch.randn(shape, **options)
         rates = self._per_time(log_rate.exp())
-        exists = for_link < self.link_probability
         return with_diagonal(torch.where(exists, rates, 0.0))
+
+    def _draw_component(self, u: Tensor) -> Tensor:
+        """Numbers of components of the mixture, for uniform numbers ``(n, ..., S, S)``."""
+        cumulative = self.belief.log_weight.exp().cumsum(-1)
+        # The last sum is one but for rounding, and must not be passed.
+        is_beyond = cumulative[..., :-1] <= u.unsqueeze(-1)
+        return is_beyond.sum(-1)
 
     def _mixture_quantile(self, level: Tensor) -> Tensor:
         """Rates ``(..., S, S)`` that the mixture is below with the given probabilities."""
@@ -265,11 +264,14 @@ def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
     smallest, largest = features.amin(0), features.amax(0)
     too_large = largest > trained.high + _RANGE_TOLERANCE
     too_small = smallest < trained.low - _RANGE_TOLERANCE
+    is_outside = (too_small | too_large).tolist()
     values = torch.where(too_large, largest, smallest)
+    # One transfer from the device for all of them.
+    table = torch.stack([values, trained.low, trained.high], dim=1).cpu()
     sentences = []
-    for k in torch.nonzero(too_small | too_large)[:, 0].tolist():
-        name, is_logarithm = RANGES[k]
-        numbers = torch.stack([values[k], trained.low[k], trained.high[k]])
+    for (name, is_logarithm), numbers, outside in zip(RANGES, table, is_outside, strict=True):
+        if not outside:
+            continue
         if is_logarithm:
             numbers = numbers.exp()
         value, low, high = numbers.tolist()
@@ -283,6 +285,12 @@ def _mean_logistic(mean: Tensor, std: Tensor) -> Tensor:
     points = torch.special.ndtri((number + 0.5) / _LOGISTIC_POINTS)
     z = mean[..., None] + std[..., None] * points
     return torch.sigmoid(z).mean(-1)
+
+
+def _chosen(values: Tensor, component: Tensor) -> Tensor:
+    """Values ``(n, ..., S, S)`` of one component each, among ``(..., S, S, component)``."""
+    every = values.expand(*component.shape, -1)
+    return every.gather(-1, component.unsqueeze(-1)).squeeze(-1)
 
 
 def _off_diagonal(rates: Tensor) -> Tensor:
