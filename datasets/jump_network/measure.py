@@ -70,11 +70,14 @@ def on_prior(
         covered.append(_inside(estimate.interval, truth)[off_diagonal])
         covered_existing.append(_inside(estimate.interval_if_linked, truth)[truth > 0])
     error = torch.cat(errors)
+    standard_error = error.std() / len(error) ** 0.5
+    coverage = torch.cat(covered).double().mean()
+    coverage_existing = torch.cat(covered_existing).double().mean()
     return {
         "rmse": float(error.mean()),
-        "standard error": float(error.std() / len(error) ** 0.5),
-        "coverage": float(torch.cat(covered).double().mean()),
-        "coverage of existing jumps": float(torch.cat(covered_existing).double().mean()),
+        "standard error": float(standard_error),
+        "coverage": float(coverage),
+        "coverage of existing jumps": float(coverage_existing),
         "median rmse": float(error.median()),
     }
 
@@ -84,7 +87,8 @@ def on_flashing_ratchet(
 ) -> dict[str, float]:
     """Mean error over random choices of paths of the published flashing-ratchet data."""
     data = np.load(file)
-    times, labels = torch.from_numpy(data["times"]).double(), torch.from_numpy(data["paths"]).long()
+    times = torch.from_numpy(data["times"]).double()
+    labels = torch.from_numpy(data["paths"]).long()
     truth = torch.from_numpy(data["Q"]).double()
     truth = truth - torch.diag_embed(torch.diagonal(truth))
     rng, errors = numpy_stream(seed, "choices of paths"), []
@@ -126,6 +130,7 @@ def measurements(
     }
     sizes = [(6, 300), (6, 100), (6, 30), (6, 10)] + [(n, 300) for n in (5, 4, 3, 2, 8, 10)]
     for n, k in sizes:
+        # The published setting, at other numbers of states and paths.
         rows[f"n={n} K={k} eps=1% stride 1"] = partial(on, DENSE, n, k)
     clean = replace(DENSE, clean=1.0, fixed=0.0)
     noisy = replace(DENSE, fixed=0.0, noise=(0.1, 0.1))

@@ -122,8 +122,10 @@ class Example:
     @classmethod
     def of(cls, tasks: Tasks) -> Example:
         """Count what a batch of tasks shows."""
-        full = JumpStatistics.of_batch(tasks.labels, tasks.times, tasks.rates.shape[-1])
-        rates = tasks.rates * full.tau.float()[:, None, None]
+        n_states = tasks.rates.shape[-1]
+        full = JumpStatistics.of_batch(tasks.labels, tasks.times, n_states)
+        tau = full.tau.float()[:, None, None]
+        rates = tasks.rates * tau
         ranges = range_features(full, rates)
         return cls(full.coarse(), rates, tasks.initial, tasks.noise, ranges)
 
@@ -150,9 +152,10 @@ class Pool:
 
     def take(self, step: int) -> list[Example]:
         """Batches of one step."""
-        rng = numpy_stream(self.config.seed, "pool", step)
-        wide = step >= self.config.wide_from * self.config.steps
-        draws = [self._choose(rng, wide) for _ in range(self.config.groups)]
+        config = self.config
+        rng = numpy_stream(config.seed, "pool", step)
+        wide = step >= config.wide_from * config.steps
+        draws = [self._choose(rng, wide) for _ in range(config.groups)]
         return [self._example(draw) for draw in draws]
 
     def _choose(self, rng: Any, wide: bool) -> Draw:
@@ -173,10 +176,11 @@ class Pool:
     def _example(self, draw: Draw) -> Example:
         config = self.config
         if draw.number not in self.examples:
+            seed = subseed(config.seed, "simulated batch", draw.number)
             tasks = draw_from_mixture(
                 config.priors(draw.wide),
                 config.batch,
-                subseed(config.seed, "simulated batch", draw.number),
+                seed,
                 device=self.device,
                 most_numbers=config.most_numbers,
             )
@@ -199,24 +203,24 @@ class BeliefObjective(Objective):
 
     def loss(self, process: PairNetwork, batch: list[Example]) -> dict[str, Tensor]:
         """Weighted sum of the losses, and each of them, means over the batches."""
-        totals: dict[str, Tensor] = {name: torch.zeros(()) for name in ("loss", *LOSS_WEIGHTS)}
+        rows: list[dict[str, Tensor]] = []
         for example in batch:
             belief = process(example.statistics)
             parts = belief_loss(belief, example.rates, example.initial, example.noise)
-            weighted = sum(LOSS_WEIGHTS[name] * value for name, value in parts.items())
+            total = sum(LOSS_WEIGHTS[name] * value for name, value in parts.items())
             # Batches that had to be small count less, by their standard error.
             weight = (len(example.noise) / self.config.batch) ** 0.5
-            totals["loss"] = totals["loss"] + weight * weighted / len(batch)
-            for name, value in parts.items():
-                totals[name] = totals[name] + value.detach() / len(batch)
-        return totals
+            row = {name: value.detach() for name, value in parts.items()}
+            rows.append(row | {"loss": weight * total})
+        return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
     def observe(self, batch: list[Example], terms: dict[str, Tensor]) -> None:
         """Widen the ranges of what was shown."""
         self.step += 1
         for example in batch:
-            self.low = torch.minimum(self.low, example.ranges.amin(0))
-            self.high = torch.maximum(self.high, example.ranges.amax(0))
+            lowest, highest = example.ranges.amin(0), example.ranges.amax(0)
+            self.low = torch.minimum(self.low, lowest)
+            self.high = torch.maximum(self.high, highest)
 
     def state(self) -> dict[str, Any]:
         """Step, ranges, and the numbers of the batches in the pool."""
@@ -264,10 +268,11 @@ def train_network(
         identity={"settings": repr(fixed)},
     )
     write_losses(folder / "jump_losses.csv", result)
-    seconds = round(float(result.history["seconds"].iloc[-1]), 1)
+    seconds = float(result.history["seconds"].iloc[-1])
+    progress = {"steps_done": objective.step, "seconds": round(seconds, 1)}
     metadata = {
         "network": {"width": config.width, "depth": config.depth},
-        "training": asdict(config) | {"steps_done": objective.step, "seconds": seconds},
+        "training": asdict(config) | progress,
         "batches_drawn": objective.pool.n_drawn,
         "commit": commit,
     }

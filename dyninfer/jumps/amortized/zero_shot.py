@@ -223,12 +223,14 @@ class TrainedNetwork(NamedTuple):
 def load_network(file: str, device: torch.device) -> TrainedNetwork:
     """Network of a file of weights, on a device."""
     metadata, tensors = read_model(file)
-    network = PairNetwork(**metadata["network"])
+    # Without numbers of their own: first weights would be drawn from torch's global generator.
+    with torch.device("meta"):
+        network = PairNetwork(**metadata["network"])
     weights = {}
     for name, value in tensors.items():
         if name.startswith("weight."):
             weights[name.removeprefix("weight.")] = value
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, assign=True)
     low, high = tensors["range.low"], tensors["range.high"]
     return TrainedNetwork(network.eval().to(device), low.to(device), high.to(device))
 

@@ -14,7 +14,7 @@ from measure import on_flashing_ratchet, on_prior, rmse
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.amortized.prior import JumpPrior
-from dyninfer.jumps.amortized.zero_shot import infer, shipped_weights
+from dyninfer.jumps.amortized.zero_shot import infer, load_network, shipped_weights
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.learning.model_file import read_model
@@ -164,6 +164,13 @@ def test_data_unlike_any_of_the_training_are_said_to_be(tasks):
     with pytest.warns(UserWarning, match="the number of states is 14, in training 2 to 10"):
         found = infer(JumpStatistics.of_batch(wide.labels, wide.times, 14))
     assert found.outside
+
+
+def test_reading_the_weights_leaves_the_global_random_state_alone(tasks):
+    load_network.cache_clear()
+    before = torch.get_rng_state()
+    infer(as_paths(tasks, 0))
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_an_impossible_level_is_refused(estimate):
