@@ -15,6 +15,8 @@ from dyninfer.learning.random import numpy_stream, subseed
 from dyninfer.metrics.populations import compare_populations
 from dyninfer.metrics.scores import brier_score, crps, energy_score, hellinger_distance
 
+MOST_SAMPLES = 4500  # of a population: exact transport of more takes minutes and gigabytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Forecasts:
@@ -43,25 +45,27 @@ class Forecasts:
     n_states: int | None = None
 
     def scores(self) -> pd.DataFrame:
-        """Scores of every single observation, each beside that of the last observation held still."""
+        """Scores of every observation, each beside that of the last observation unmoved."""
         if self.n_states is not None:
             return self._state_scores(self.n_states)
-        absolute = np.abs(self.still - self.observed)
+        by_feature = crps(self.draws, self.observed).numpy()
+        error_still = self.still - self.observed
         table = {
-            "crps": _mean_of_known(crps(self.draws, self.observed).numpy()),
-            "crps_still": _mean_of_known(absolute),
+            "crps": _mean_of_present(by_feature),
+            "crps_still": _mean_of_present(np.abs(error_still)),
             "energy_score": energy_score(self.draws, self.observed).numpy(),
-            "energy_score_still": np.linalg.norm(self.still - self.observed, axis=1),
+            "energy_score_still": np.linalg.norm(error_still, axis=1),
         }
         return pd.DataFrame(table)
 
     def _state_scores(self, n_states: int) -> pd.DataFrame:
-        table = pd.DataFrame(
-            {
-                "brier": brier_score(self.draws, self.observed, n_states).numpy(),
-                "brier_still": 2.0 * (self.still != self.observed),
-            }
-        )
+        is_wrong = self.still != self.observed
+        scores = {
+            "brier": brier_score(self.draws, self.observed, n_states).numpy(),
+            # A sure forecast of another state misses both of them.
+            "brier_still": 2.0 * is_wrong,
+        }
+        table = pd.DataFrame(scores)
         table[self.observed < 0] = np.nan
         return table
 
@@ -79,52 +83,74 @@ class Forecasts:
         In each interval the draws of all forecasts are one population and what was observed is the
         other, at the very same times of the same paths.
         """
-        edges = np.unique(np.quantile(self.time, np.linspace(0, 1, n_intervals + 1)))
-        interval = np.clip(np.searchsorted(edges, self.time, side="left") - 1, 0, len(edges))
+        levels = np.linspace(0, 1, n_intervals + 1)
+        # Times that many paths share make some of the edges equal.
+        edges = np.unique(np.quantile(self.time, levels))
+        interval = np.searchsorted(edges, self.time, side="left") - 1
+        interval = np.maximum(interval, 0)
         scores = self.scores()
         rows = []
         for number in np.unique(interval):
             here = interval == number
+            times = self.time[here]
             row: dict[str, Any] = {
-                "time": float(self.time[here].mean()),
-                "start": float(self.time[here].min()),
-                "end": float(self.time[here].max()),
-                "forecasts": int(here.sum()),
+                "time": float(times.mean()),
+                "start": float(times.min()),
+                "end": float(times.max()),
+                "forecasts": len(times),
             }
             row |= self._population_distances(here, seed)
-            rows.append(row | scores[here].mean().to_dict())
+            row |= scores[here].mean().to_dict()
+            rows.append(row)
         return pd.DataFrame(rows)
 
     def _population_distances(self, here: np.ndarray, seed: int) -> dict[str, float]:
-        draws, observed, still = self.draws[:, here], self.observed[here], self.still[here]
+        draws = self.draws[:, here]
+        observed = self.observed[here]
+        still = self.still[here]
         if self.n_states is not None:
             return _state_distances(draws, observed, still, self.n_states)
-        names = ("w1", "energy")
-        known = ~np.isnan(observed).any(1)
-        if not known.any():
-            return {name + end: np.nan for name in names for end in ("", "_floor", "_still")}
-        observed, still = observed[known], still[known]
-        draws = draws[:, known].reshape(-1, observed.shape[1])
-        # As many draws as observations, and not more than distances between them fit in memory.
-        options: dict[str, Any] = {"metrics": names, "max_samples": min(len(observed), 4500)}
-        distances = compare_populations(draws, observed, seed=seed, **options)
-        idle = compare_populations(still, observed, seed=seed, floor=False, **options)
-        distances |= {f"{name}_still": idle[name] for name in names}
-        wanted = [name + end for name in names for end in ("", "_floor", "_still")]
-        return {name: distances[name] for name in wanted}
+        is_whole = ~np.isnan(observed).any(axis=1)
+        observed = observed[is_whole]
+        draws = draws[:, is_whole].reshape(-1, observed.shape[1])
+        return _number_distances(draws, observed, still[is_whole], seed)
+
+
+def _number_distances(
+    draws: np.ndarray, observed: np.ndarray, still: np.ndarray, seed: int
+) -> dict[str, float]:
+    """Distances of draws ``(m, feature)`` and of idle forecasts from observations."""
+    names = ("w1", "energy")
+    columns = [name + end for name in names for end in ("", "_floor", "_still")]
+    if len(observed) == 0:
+        return dict.fromkeys(columns, np.nan)
+    # As many draws as observations, and not more than distances between them fit in memory.
+    options: dict[str, Any] = {
+        "metrics": names,
+        "max_samples": min(len(observed), MOST_SAMPLES),
+        "seed": seed,
+    }
+    distances = compare_populations(draws, observed, **options)
+    idle = compare_populations(still, observed, floor=False, **options)
+    for name in names:
+        distances[f"{name}_still"] = idle[name]
+    return {name: distances[name] for name in columns}
 
 
 def _state_distances(
     draws: np.ndarray, observed: np.ndarray, still: np.ndarray, n_states: int
 ) -> dict[str, float]:
-    known = observed >= 0
-    frequencies = np.bincount(observed[known], minlength=n_states)
-    if not known.any():
+    """Distances of forecast and of idle frequencies of states from those observed."""
+    is_present = observed >= 0
+    n_observed = int(is_present.sum())
+    if n_observed == 0:
         return {"hellinger": np.nan, "hellinger_floor": np.nan, "hellinger_still": np.nan}
-    forecast = np.bincount(draws[:, known].ravel(), minlength=n_states)
-    idle = np.bincount(still[known], minlength=n_states)
+    frequencies = np.bincount(observed[is_present], minlength=n_states)
+    forecast = np.bincount(draws[:, is_present].ravel(), minlength=n_states)
+    idle = np.bincount(still[is_present], minlength=n_states)
     # 8 n H² of a sample and its own distribution tends to χ² with S − 1 degrees of freedom.
-    floor = np.sqrt((np.count_nonzero(frequencies) - 1) / (8 * known.sum()))
+    degrees = np.count_nonzero(frequencies) - 1
+    floor = np.sqrt(degrees / (8 * n_observed))
     return {
         "hellinger": float(hellinger_distance(forecast, frequencies)),
         "hellinger_floor": float(floor),
@@ -136,7 +162,7 @@ def forecast_rest(
     paths: Paths,
     targets: Paths,
     draw: Callable[[Paths, np.ndarray, int], Tensor],
-    given: float,
+    share: float,
     max_paths: int | None,
     seed: int,
 ) -> Forecasts:
@@ -151,7 +177,7 @@ def forecast_rest(
     draw : callable
         From paths that are cut off, times ``(q,)`` after their ends, and a seed, to draws ``(path ·
         draw, q, ...)``, the draws of one path after those of another.
-    given : float
+    share : float
         Part of the observations of a path that is given, rounded up. At least one is given, and one
         of two is left over.
     max_paths : int, optional
@@ -161,24 +187,30 @@ def forecast_rest(
     Raises
     ------
     ValueError
-        If ``given`` is not between 0 and 1, or no path has two observations.
+        If ``share`` is not between 0 and 1, or no path has two observations.
     """
-    if not 0 < given < 1:
-        raise ValueError(f"given must lie between 0 and 1, found {given}")
-    n_given = np.ceil(given * paths.lengths).astype(int).clip(1, np.maximum(paths.lengths - 1, 1))
-    rows = np.flatnonzero(paths.lengths > 1)
+    if not 0 < share < 1:
+        raise ValueError(f"given must lie between 0 and 1, found {share}")
+    lengths = paths.lengths
+    rows = np.flatnonzero(lengths > 1)
     if len(rows) == 0:
         raise ValueError("every path has one observation, so that nothing is left to forecast")
     if max_paths is not None and len(rows) > max_paths:
-        rows = np.sort(numpy_stream(seed, "forecast").permutation(rows)[:max_paths])
+        order = numpy_stream(seed, "forecast").permutation(rows)
+        rows = np.sort(order[:max_paths])
+    n_past = np.ceil(share * lengths).astype(int)
+    # One at least lies in the past, and one in the future.
+    n_past = np.clip(n_past, 1, np.maximum(lengths - 1, 1))
     # Paths with the same times to forecast are forecast together.
     groups: dict[bytes, list[int]] = {}
     for row in rows:
-        groups.setdefault(paths.times[row][n_given[row] :].tobytes(), []).append(row)
-    parts = [
-        _forecast_group(paths, targets, draw, n_given, members, subseed(seed, "group", number))
-        for number, members in enumerate(groups.values())
-    ]
+        future = paths.times[row][n_past[row] :]
+        groups.setdefault(future.tobytes(), []).append(row)
+    parts = []
+    for number, members in enumerate(groups.values()):
+        group_seed = subseed(seed, "group", number)
+        part = _forecast_group(paths, targets, draw, n_past, members, group_seed)
+        parts.append(part)
     return Forecasts(
         path=np.concatenate([part.path for part in parts]),
         time=np.concatenate([part.time for part in parts]),
@@ -193,32 +225,37 @@ def _forecast_group(
     paths: Paths,
     targets: Paths,
     draw: Callable[[Paths, np.ndarray, int], Tensor],
-    n_given: np.ndarray,
+    n_past: np.ndarray,
     members: list[int],
     seed: int,
 ) -> Forecasts:
     """Forecasts for paths whose later times are the same."""
-    times = paths.times[members[0]][n_given[members[0]] :]
-    past = replace(
-        paths[members],
-        times=tuple(paths.times[row][: n_given[row]] for row in members),
-        states=tuple(paths.states[row][: n_given[row]] for row in members),
-    )
+    past_times, past_states, last, future = [], [], [], []
+    for row in members:
+        n = n_past[row]
+        past_times.append(paths.times[row][:n])
+        past_states.append(paths.states[row][:n])
+        last.append(targets.states[row][n - 1])
+        future.append(targets.states[row][n:])
+    past = replace(paths[members], times=tuple(past_times), states=tuple(past_states))
+    first = members[0]
+    times = paths.times[first][n_past[first] :]
     draws = draw(past, times, seed).cpu().numpy()
-    draws = draws.reshape(len(members), -1, *draws.shape[1:]).swapaxes(0, 1)  # (m, path, time, ...)
-    still = np.stack([targets.states[row][n_given[row] - 1] for row in members])
+    # (path · draw, time, ...) to (draw, path, time, ...)
+    draws = draws.reshape(len(members), -1, *draws.shape[1:]).swapaxes(0, 1)
     return Forecasts(
         path=np.repeat(members, len(times)),
         time=np.tile(times, len(members)),
         draws=draws.reshape(len(draws), -1, *draws.shape[3:]),
-        observed=np.concatenate([targets.states[row][n_given[row] :] for row in members]),
-        still=np.repeat(still, len(times), axis=0),
+        observed=np.concatenate(future),
+        still=np.repeat(np.stack(last), len(times), axis=0),
         n_states=targets.n_states,
     )
 
 
-def _mean_of_known(values: np.ndarray) -> np.ndarray:
+def _mean_of_present(values: np.ndarray) -> np.ndarray:
     """Mean over the features ``(n,)`` of what is not NaN; NaN where all is."""
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0).sum(1)
-    return total / np.where(known.any(1), known.sum(1), np.nan)
+    is_present = ~np.isnan(values)
+    total = np.where(is_present, values, 0).sum(axis=1)
+    count = is_present.sum(axis=1)
+    return total / np.where(count > 0, count, np.nan)

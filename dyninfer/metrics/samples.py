@@ -54,7 +54,8 @@ def check_samples(
     """Both samples checked and capped, in float64 on the device of x."""
     a = check_sample(x, x_weights, "x")
     b = check_sample(y, y_weights, "y")
-    n_x, n_y = a.points.shape[1], b.points.shape[1]
+    n_x = a.points.shape[1]
+    n_y = b.points.shape[1]
     if n_x != n_y:
         raise ValueError(f"x has {n_x} features and y has {n_y}; compare samples of the same space")
     if max_samples is not None:
@@ -65,12 +66,14 @@ def check_samples(
         b = _capped(b, max_samples, generator)
     device = a.points.device
     a = a._replace(points=a.points.double())
-    b = Sample(b.points.to(device).double(), b.weights.to(device), b.uniform)
-    return a, b
+    b_points = b.points.to(device).double()
+    b_weights = b.weights.to(device)
+    return a, Sample(b_points, b_weights, b.uniform)
 
 
 def in_own_unit(a: Sample, b: Sample) -> Pair:
     """Samples moved and scaled, so that no square overflows, and none is lost beside an offset."""
+    # Twice: subtracting may overflow in the user's unit, and what is left may be small in the first.
     outer = max(power_of_two(a.points), power_of_two(b.points))
     x = a.points / outer
     y = b.points / outer
@@ -99,7 +102,8 @@ def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
             f"{name}_weights has shape {tuple(w.shape)} and {name} has {n} samples; "
             "give one weight each"
         )
-    if not bool(torch.isfinite(w).all()) or bool((w < 0).any()):
+    is_usable = torch.isfinite(w) & (w >= 0)
+    if not bool(is_usable.all()):
         raise ValueError(
             f"{name}_weights must be finite and non-negative; exponentiate log-weights first"
         )
@@ -108,9 +112,11 @@ def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
         raise ValueError(
             f"{name}_weights sum to {total:g}; at least one must be positive, and the sum finite"
         )
-    positive = w > 0
-    points, w = points[positive], w[positive]
-    return Sample(points, w / total, bool((w == w[0]).all()))
+    is_positive = w > 0
+    points = points[is_positive]
+    w = w[is_positive]
+    uniform = bool((w == w[0]).all())
+    return Sample(points, w / total, uniform)
 
 
 def check_points(x: Array, name: str) -> Tensor:
@@ -140,7 +146,9 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     beside long ones; where there are any, the differences themselves are taken.
     """
     if x.shape[1] >= MANY_FEATURES:
-        norms = x.square().sum(1, keepdim=True) + y.square().sum(1)
+        x_norms = x.square().sum(1, keepdim=True)
+        y_norms = y.square().sum(1)
+        norms = x_norms + y_norms
         largest = norms.max()
         squared = norms.addmm_(x, y.T, alpha=-2)
         if bool(squared.min() > SHORT * largest):
@@ -158,6 +166,7 @@ def check_count(name: str, value: int) -> int:
 def _as_tensor(values: Any, name: str) -> Tensor:
     if not isinstance(values, Tensor):
         array = as_array(values, name)
+        # Whole numbers become float64, and so does half precision: distances add up many of them.
         if array.dtype not in (np.float32, np.float64):
             array = array.astype(np.float64)
         # Torch takes no read-only arrays, and no negative strides.

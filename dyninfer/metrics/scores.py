@@ -1,4 +1,4 @@
-"""Scores of forecasts against what was then observed, and a distance between distributions of states.
+"""Scores of forecasts against what was then observed, and a distance between states' frequencies.
 
 Each score is proper: on average nobody does better than by forecasting what they believe.
 """
@@ -31,8 +31,8 @@ def crps(draws: Any, observed: Any) -> Tensor:
 
     References
     ----------
-    Gneiting, Raftery. Strictly proper scoring rules, prediction, and estimation. J. Am. Stat. Assoc.
-    102, 2007, eq. 21; the unbiased form: Ferro, Q. J. R. Meteorol. Soc. 140, 2014.
+    Gneiting, Raftery. Strictly proper scoring rules, prediction, and estimation. J. Am. Stat.
+    Assoc. 102, 2007, eq. 21; the unbiased form: Ferro, Q. J. R. Meteorol. Soc. 140, 2014.
 
     Examples
     --------
@@ -43,16 +43,20 @@ def crps(draws: Any, observed: Any) -> Tensor:
     """
     draws, observed = _as_pair(draws, observed)
     m = len(draws)
-    error = (draws - observed).abs().mean(0)
-    # Σ |x_i − x_j| over all pairs, from the sorted draws: in place m, the i-th counts 2 i − m − 1 times.
-    order = torch.arange(1, m + 1, dtype=torch.float64, device=draws.device)
-    factors = (2 * order - m - 1).reshape(-1, *[1] * observed.ndim)
-    spread = 2 * (factors * draws.sort(dim=0).values).sum(0) / (m * (m - 1))
+    # About the observation: sums of draws far from zero would lose the digits of their differences.
+    deviation = draws - observed
+    error = deviation.abs().mean(0)
+    # Of all pairs, Σ |x_i − x_j|: among the sorted draws the i-th counts 2 i − m − 1 times.
+    rank = torch.arange(1, m + 1, dtype=torch.float64, device=draws.device)
+    factors = 2 * rank - m - 1
+    ordered = deviation.sort(dim=0).values
+    total = 2 * torch.tensordot(factors, ordered, dims=1)
+    spread = total / (m * (m - 1))
     return error - 0.5 * spread
 
 
 def energy_score(draws: Any, observed: Any) -> Tensor:
-    r"""Energy score of forecasts of vectors: the CRPS with the Euclidean norm for the absolute value.
+    r"""Energy score of forecasts of vectors: the CRPS with the Euclidean norm.
 
     .. math:: \mathrm{ES} = E\|X - y\| - \tfrac12 E\|X - X'\|
 
@@ -69,8 +73,8 @@ def energy_score(draws: Any, observed: Any) -> Tensor:
 
     References
     ----------
-    Gneiting, Raftery. Strictly proper scoring rules, prediction, and estimation. J. Am. Stat. Assoc.
-    102, 2007, eq. 22.
+    Gneiting, Raftery. Strictly proper scoring rules, prediction, and estimation. J. Am. Stat.
+    Assoc. 102, 2007, eq. 22.
 
     Examples
     --------
@@ -79,10 +83,14 @@ def energy_score(draws: Any, observed: Any) -> Tensor:
     """
     draws, observed = _as_pair(draws, observed)
     m = len(draws)
-    error = (draws - observed).norm(dim=-1).mean(0)
-    flat = draws.reshape(m, -1, draws.shape[-1]).transpose(0, 1)
-    between = torch.cdist(flat, flat).sum((1, 2)) / (m * (m - 1))
-    return error - 0.5 * between.reshape(error.shape)
+    deviation = draws - observed
+    error = deviation.norm(dim=-1).mean(0)
+    # (forecast, draw, d)
+    flat = deviation.reshape(m, -1, deviation.shape[-1]).transpose(0, 1)
+    # From differences: products of matrices lose the digits of what is far from zero.
+    apart = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
+    spread = apart.sum((1, 2)) / (m * (m - 1))
+    return error - 0.5 * spread.reshape(error.shape)
 
 
 def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
@@ -108,12 +116,14 @@ def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
     >>> float(brier_score([[0], [1]], [0], n_states=2))
     0.5
     """
-    draws, observed = torch.as_tensor(draws).long(), torch.as_tensor(observed).long()
-    observed = observed.to(draws.device)
+    draws = torch.as_tensor(draws).long()
+    observed = torch.as_tensor(observed).long().to(draws.device)
     states = torch.arange(n_states, device=draws.device)
-    probability = (draws.unsqueeze(-1) == states).double().mean(0)
-    outcome = (observed.unsqueeze(-1) == states).double()
-    return (probability - outcome).square().sum(-1)
+    is_drawn = draws.unsqueeze(-1) == states
+    is_observed = observed.unsqueeze(-1) == states
+    probability = is_drawn.double().mean(0)
+    difference = probability - is_observed.double()
+    return difference.square().sum(-1)
 
 
 def hellinger_distance(p: Any, q: Any) -> Tensor:
@@ -140,10 +150,14 @@ def hellinger_distance(p: Any, q: Any) -> Tensor:
     >>> float(hellinger_distance([1.0, 0.0], [0.0, 1.0]))
     1.0
     """
-    p, q = (torch.as_tensor(x).double() for x in (p, q))
-    p, q = p / p.sum(-1, keepdim=True), q / q.sum(-1, keepdim=True)
+    p = torch.as_tensor(p).double()
+    q = torch.as_tensor(q).double()
+    p = p / p.sum(-1, keepdim=True)
+    q = q / q.sum(-1, keepdim=True)
     # As a sum of squares: 1 − Σ √(p q) would leave rounding of 1e-8 where p and q are equal.
-    return ((p.sqrt() - q.sqrt()).square().sum(-1) / 2).sqrt()
+    difference = p.sqrt() - q.sqrt()
+    squared = difference.square().sum(-1) / 2
+    return squared.sqrt()
 
 
 def _as_pair(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
@@ -151,8 +165,8 @@ def _as_pair(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
     observed = torch.as_tensor(observed).double().to(draws.device)
     if draws.shape[1:] != observed.shape:
         raise ValueError(
-            f"draws must have the shape of the observations, {tuple(observed.shape)}, after that of "
-            f"the draws; found {tuple(draws.shape)}"
+            f"draws must have the shape of the observations, {tuple(observed.shape)}, after their "
+            f"number; found {tuple(draws.shape)}"
         )
     if len(draws) < 2:
         raise ValueError(f"a score needs at least two draws of a forecast, found {len(draws)}")

@@ -129,10 +129,12 @@ def sliced_wasserstein(
     check_count("n_projections", n_projections)
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     a, b, unit = in_own_unit(a, b)
+    # Drawn on the CPU, so that every device sees the same directions.
     generator = stream(seed, "metrics", "projections")
     shape = (n_projections, a.points.shape[1])
     theta = torch.randn(shape, generator=generator, dtype=torch.float64)
-    theta = (theta / theta.norm(dim=1, keepdim=True)).to(a.points.device)
+    theta = theta / theta.norm(dim=1, keepdim=True)
+    theta = theta.to(a.points.device)
     total = a.points.new_zeros(())
     n_rows = max(1, CHUNK // (len(a.points) + len(b.points)))
     for part in theta.split(n_rows):
@@ -152,7 +154,8 @@ def _transport_cost(pair: Pair, p: int) -> float:
             f"exact transport between {n:,} and {m:,} samples would take about "
             f"{gigabytes:.0f} GB; give max_samples (5,000, say), or use sliced_wasserstein"
         )
-    cost = distances(pair.x.points, pair.y.points).pow_(p).cpu().numpy()
+    cost = distances(pair.x.points, pair.y.points)
+    cost = cost.pow_(p).cpu().numpy()
     plan = _best_plan(cost, pair)
     value = float(plan.mass @ cost[plan.rows, plan.columns])
     rounding = np.finfo(np.float64).eps * cost.max()
@@ -177,14 +180,21 @@ def _best_plan(cost: np.ndarray, pair: Pair) -> Plan:
     plan = _simplex(cost, pair)
     dearest = float(cost.max())
     for _ in range(CUTS):
-        used = float(cost[plan.rows, plan.columns].max())
+        used = _dearest_pair(cost, plan)
         if used == 0 or dearest <= FAR * used:
             return plan
-        better = _simplex(np.minimum(cost, CUT * used), pair)
-        if cost[better.rows, better.columns].max() >= CUT * used:
+        cut = CUT * used
+        better = _simplex(np.minimum(cost, cut), pair)
+        if _dearest_pair(cost, better) >= cut:
+            # It counts on a price that is not true; the bound tells whether the plan is good.
             return plan
-        plan, dearest = better, CUT * used
+        plan = better
+        dearest = cut
     return plan
+
+
+def _dearest_pair(cost: np.ndarray, plan: Plan) -> float:
+    return float(cost[plan.rows, plan.columns].max())
 
 
 def _simplex(cost: np.ndarray, pair: Pair) -> Plan:
@@ -232,8 +242,8 @@ def _dual_bound(
 def _line_costs(a: Sample, b: Sample, u: Tensor, v: Tensor, p: int) -> Tensor:
     """Sum of ``W_p^p`` over the rows of ``u (k, n)`` and ``v (k, m)``: samples on k lines."""
     if a.uniform and b.uniform and u.shape == v.shape:
-        gap = (_sorted(u) - _sorted(v)).abs()
-        return gap.pow(p).sum() / u.shape[1]
+        gap = _sorted(u) - _sorted(v)
+        return gap.abs().pow(p).sum() / u.shape[1]
     u, below_u = _quantiles(u, a)
     v, below_v = _quantiles(v, b)
     k = max(len(below_u), len(below_v))
@@ -258,11 +268,14 @@ def _quantiles(u: Tensor, sample: Sample) -> tuple[Tensor, Tensor]:
     """
     n = u.shape[1]
     if sample.uniform:
-        mass = torch.arange(1, n + 1, dtype=u.dtype, device=u.device)[None] / n
+        rank = torch.arange(1, n + 1, dtype=u.dtype, device=u.device)
+        mass = rank[None] / n
         return _sorted(u), mass
     order = _order(u)
     mass = sample.weights[order].cumsum(1)
-    return u.gather(1, order), mass / mass[:, -1:]
+    # Rounding must not leave the last level short of one.
+    mass = mass / mass[:, -1:]
+    return u.gather(1, order), mass
 
 
 def _constant_pieces(values: Tensor, own: Tensor) -> Tensor:
