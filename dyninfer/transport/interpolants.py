@@ -318,9 +318,8 @@ class Schedule(torch.nn.Module):
         self.register_buffer("knots", knots_tensor, persistent=False)
         self.register_buffer("inner_knots", knots_tensor[1:-1].clone(), persistent=False)
         cubics = interpolant.cardinal(knots)
-        if cubics is not None:
-            cubics = torch.as_tensor(cubics)
-        self.register_buffer("cardinal", cubics, persistent=False)
+        cardinal = None if cubics is None else torch.as_tensor(cubics)
+        self.register_buffer("cardinal", cardinal, persistent=False)
         # A Gaussian base is noise too, and fades at the other end.
         self.margin = 1e-4 if interpolant.gaussian_base else 0.0
         if noise is not None:

@@ -48,13 +48,15 @@ def sample_weighted_chains(plans: list[Plan], sizes: list[int], n: int, seed: in
         _check_nothing_created(plan, k)
     rng = numpy_stream(seed, "chains")
     first = plans[0]
-    rows = first.source[spread(first.mass * np.exp(first.log_source), n, rng)]
+    carried = first.mass * np.exp(first.log_source)
+    rows = first.source[spread(carried, n, rng)]
     columns, log_weights = [rows], [np.zeros(n)]
     for k, plan in enumerate(plans):
         pairs = _next_pairs(plan, rows, sizes[k], k, rng)
         rows = plan.target[pairs]
         columns.append(rows)
-        log_weights.append(log_weights[-1] + (plan.log_target - plan.log_source)[pairs])
+        gain = plan.log_target - plan.log_source
+        log_weights.append(log_weights[-1] + gain[pairs])
     return Chains(np.stack(columns, 1), np.stack(log_weights, 1))
 
 

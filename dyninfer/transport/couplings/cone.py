@@ -85,14 +85,9 @@ class ConeCoupling(BlockCoupling):
         by_column[n, :m] = plan.sum(0) == 0
         a, b = np.append(a, 0.0), np.append(b, 0.0)
         with np.errstate(divide="ignore"):
-            pairs = unbalanced_pairs(
-                rows_to(np.log(by_row), a),
-                rows_to(np.log(by_column.T), b).T,
-                a,
-                b,
-                self.draws * (n + m),
-                rng,
-            )
+            log_rows = rows_to(np.log(by_row), a)
+            log_columns = rows_to(np.log(by_column.T), b).T
+            pairs = unbalanced_pairs(log_rows, log_columns, a, b, self.draws * (n + m), rng)
         # What has no partner is put beside the nearest sample of the other side.
         nearest_source = squared.argmin(0)[pairs.target % m]
         nearest_target = squared.argmin(1)[pairs.source % n]

@@ -41,6 +41,11 @@ class Coupled(NamedTuple):
         """Last sample ``(n, d)`` of every pair."""
         return self.knots[:, -1]
 
+    def twice(self, n: int) -> Coupled:
+        """Every row a second time, after all of the first; ``n`` rows of these."""
+        columns = [None if v is None else torch.cat([v, v])[:n] for v in self]
+        return Coupled(*columns)  # type: ignore[arg-type]
+
 
 class CoupledSamples:
     """All coupled samples: pairs of neighbouring snapshots, or chains through all of them.

@@ -38,14 +38,14 @@ class InterpolatedCurve(Curve):
         tau = (t - start) / gap
         batch = DensityBatch(
             time=t,
-            state=torch.lerp(x0, x1, tau[:, None]),
             density=density,
-            velocity=(x1 - x0) / gap[:, None],
+            state=torch.lerp(x0, x1, tau[:, None]),
             start_time=start,
             start_state=x0,
             end_time=start + gap,
             end_state=x1,
             gap=gap,
+            velocity=(x1 - x0) / gap[:, None],
         )
         if not self.weighted:
             return batch

@@ -86,7 +86,8 @@ class DualObjective(Objective):
         game: Game,
         seed: int,
     ):
-        self.process, self.curve, self.game, self.seed = process, curve, game, seed
+        self.process, self.curve = process, curve
+        self.game, self.seed = game, seed
         self.scaling, self.lagrangian = process.scaling, curve.lagrangian
         states = curve.samples.states
         device, dtype = states.device, states.dtype
@@ -162,8 +163,8 @@ class DualObjective(Objective):
             return None
         with torch.no_grad():
             point = self.curve.point(self.validation_batch)
-            terms = self._potential_loss(process, self.validation_batch, point)
-            return float(terms["loss"].mean())
+            loss = self._potential_loss(process, self.validation_batch, point)["loss"]
+        return float(loss.mean())
 
     def state(self) -> dict[str, Any]:
         """Moments of the adaptive times, and the curve with its optimiser."""
@@ -222,7 +223,8 @@ class DualObjective(Objective):
         if s is None:
             s = process.inner.network.derivatives(batch.time, point.state)
         kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
-        density = kinetic - point.weight * (s.gradient * point.velocity).sum(1)
+        along_paths = (s.gradient * point.velocity).sum(1)
+        density = kinetic - point.weight * along_paths
         penalty = self.lagrangian.growth_penalty
         if penalty is not None:
             density = density + 0.5 * penalty * point.weight * s.value.square()
@@ -242,8 +244,9 @@ class DualObjective(Objective):
         plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
         H = plain.hamiltonian(batch.time, state, s)
         interior = point.weight * (s.time + H)
-        ends = network(torch.cat([start, start + gap]), torch.cat([pairs.source, pairs.target]))
-        first, last = ends.chunk(2)
+        times = torch.cat([start, start + gap])
+        states = torch.cat([pairs.source, pairs.target])
+        first, last = network(times, states).chunk(2)
         if self.curve.weighted:
             first, last = first * pairs.log_start.exp(), last * pairs.log_end.exp()
         density = (first - last) / gap + interior
@@ -294,17 +297,13 @@ class DualObjective(Objective):
         pairs = samples.draw(samples.interval(t), generator)
         d = len(self.axes)
         noise = torch.randn(len(t), d, generator=generator, device=t.device, dtype=t.dtype)
-        t, density = _twice(t, n), _twice(density, n)
-        pairs = pairs._replace(
-            interval=_twice(pairs.interval, n),
-            knots=_twice(pairs.knots, n),
-            log_start=_twice(pairs.log_start, n),
-            log_end=_twice(pairs.log_end, n),
-        )
+        noise = torch.cat([noise, -noise])[:n]
+        t = torch.cat([t, t])[:n]
+        density = torch.cat([density, density])[:n]
         probe = None
         if d > self.exact_laplacian_up_to:
             probe = random_signs(t, d, generator)
-        return PairBatch(t, density, pairs, torch.cat([noise, -noise])[:n], probe)
+        return PairBatch(t, density, pairs.twice(n), noise, probe)
 
 
 class _PairAction(Objective):
@@ -320,8 +319,3 @@ class _PairAction(Objective):
     def loss(self, process: LearnedCurve, batch: PairBatch) -> dict[str, Tensor]:
         """Action per sample ``(n,)``."""
         return {"loss": process.pair_action(batch)}
-
-
-def _twice(values: Tensor, n: int) -> Tensor:
-    """Values repeated once, ``n`` of them."""
-    return torch.cat([values, values])[:n]

@@ -187,7 +187,7 @@ class MatchingObjective(Objective):
         """Points ``I + γ z`` and their targets."""
         state, velocity = draw.line, draw.velocity
         second = None
-        if z is not None and draw.gamma is not None:
+        if z is not None and draw.gamma is not None and draw.gamma_slope is not None:
             state = state + draw.gamma * z
             velocity = velocity + draw.gamma_slope * z
             if self.head == "denoiser":
@@ -199,7 +199,7 @@ class MatchingObjective(Objective):
             targets.append(second)
         if draw.weight is not None:
             targets = [draw.weight * target for target in targets]
-            if self.grows:
+            if self.grows and draw.weight_rate is not None:
                 targets.insert(1, draw.weight_rate)
         return MatchingBatch(draw.time, state, torch.cat(targets, 1), draw.weight, draw.code)
 
@@ -242,5 +242,6 @@ def _joined(first: MatchingBatch, second: MatchingBatch) -> MatchingBatch:
     """Points of both batches, row after row."""
     columns = []
     for one, other in zip(first, second, strict=True):
-        columns.append(None if one is None else torch.cat([one, other]))
+        present = one is not None and other is not None
+        columns.append(torch.cat([one, other]) if present else None)  # type: ignore[list-item]
     return MatchingBatch(*columns)  # type: ignore[arg-type]
