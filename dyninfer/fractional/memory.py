@@ -63,9 +63,9 @@ class Layout:
 class MemoryEquation(Equation):
     """The equation of ``(X, Y)``: one Brownian motion per coordinate drives both.
 
-    ``dX = [b − s Σ_k w_k γ_k Y_k] dt + s ω̄ dW`` and ``dY_k = −γ_k Y_k dt + dW`` with ``ω̄ = Σ_k w_k``
-    (Daems et al., arXiv 2310.12975, Eq. 8), in the sense that the process is in. A moving average of
-    an index ``H(t)`` adds ``s Σ_k w_k'(t) (Y_k − Y_k(0)) dt`` to the drift of ``X``.
+    ``dX = [b − s Σ_k w_k γ_k Y_k] dt + s ω̄ dW`` and ``dY_k = −γ_k Y_k dt + dW`` with
+    ``ω̄ = Σ_k w_k`` (Daems et al., arXiv 2310.12975, Eq. 8), in the sense that the process is in. A
+    moving average of an index ``H(t)`` adds ``s Σ_k w_k'(t) (Y_k − Y_k(0)) dt`` to the drift.
     """
 
     process: FractionalDiffusion

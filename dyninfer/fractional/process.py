@@ -18,17 +18,19 @@ HurstFunction = Callable[[Tensor], Tensor]
 
 
 class FractionalDiffusion(nn.Module):
-    r"""A state driven by fractional noise, ``dX = b(t, X) dt + s(t, X) ∘ dB̂``, made Markov by its memory.
+    r"""A state driven by fractional noise that its memory makes Markov.
 
-    Every coordinate has its own Brownian motion ``W`` and its own memory ``Y_k``, ``dY_k = −γ_k Y_k dt + dW``. With
-    ``ω̄ = Σ_k w_k(H)`` the pair ``(X, Y)`` solves, in the sense of Itô for additive noise (Daems et al.,
-    arXiv 2310.12975, Eq. 8),
+    ``dX = b(t, X) dt + s(t, X) ∘ dB̂``.
+
+    Every coordinate has its own Brownian motion ``W`` and its own memory ``Y_k``,
+    ``dY_k = −γ_k Y_k dt + dW``. With ``ω̄ = Σ_k w_k(H)`` the pair ``(X, Y)`` solves, in the sense of
+    Itô for additive noise (Daems et al., arXiv 2310.12975, Eq. 8),
 
         ``dX = [b − s Σ_k w_k γ_k Y_k] dt + s ω̄ dW``.
 
-    Where ``s`` depends on the state, ``calculus="stratonovich"`` (the default) adds ``½ ω̄² s ∂_x s dt``: it keeps the
-    chain rule and has a limit as nodes are added. Itô's reading has none for ``H < ½``, where ``ω̄`` grows without
-    bound.
+    Where ``s`` depends on the state, ``calculus="stratonovich"`` (the default) adds
+    ``½ ω̄² s ∂_x s dt``: it keeps the chain rule and has a limit as nodes are added. Itô's reading
+    has none for ``H < ½``, where ``ω̄`` grows without bound.
 
     Parameters
     ----------
@@ -36,17 +38,18 @@ class FractionalDiffusion(nn.Module):
         ``b``, in state units per time unit.
     noise : MarkovApproximation
     hurst : float, Tensor ``()`` or ``(d,)``, or callable ``(m,) -> (m,)`` or ``(m, d)``
-        Index of all coordinates, or of each. A Parameter is learned. A function of time, called with float64 times (a
-        module: with times in the precision of its parameters), makes the noise multifractional.
+        Index of all coordinates, or of each. A Parameter is learned. A function of time, called
+        with float64 times (a module: with times in the precision of its parameters), makes the
+        noise multifractional.
     diffusion : float, Tensor or callable ``(n,), (n, d) -> (n, d)``
         ``s``, in state units per time unit to the power ``H``; a number or a tensor ``()`` or
         ``(d,)`` is additive noise.
     calculus : "stratonovich" or "ito"
     definition : "moving-average" or "integral"
-        What noise of an index ``H(t)`` is; the two agree where it is constant. ``"moving-average"``:
-        ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))``, as in Peltier & Lévy Véhel (INRIA RR-2645, 1995),
-        so that ``dB̂`` has the further term ``Σ_k w_k'(H) H'(t) (Y_k − Y_k(0)) dt``: all of the past is
-        weighed anew.
+        What noise of an index ``H(t)`` is; the two agree where it is constant.
+        ``"moving-average"``: ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))``, as in Peltier & Lévy
+        Véhel (INRIA RR-2645, 1995), so that ``dB̂`` has the further term
+        ``Σ_k w_k'(H) H'(t) (Y_k − Y_k(0)) dt``: all of the past is weighed anew.
         ``"integral"``: ``dB̂ = Σ_k w_k(H(t)) dY_k``: what has happened stays.
 
     Examples
@@ -112,7 +115,8 @@ class FractionalDiffusion(nn.Module):
         ----------
         n_features : int
         times : Tensor, ``(m,)``, optional
-            Needed where the index is a function of time, and used there alone: then the weights are ``(m, d, K + 1)``.
+            Needed where the index is a function of time, and used there alone: then the weights are
+            ``(m, d, K + 1)``.
 
         Raises
         ------

@@ -32,9 +32,9 @@ def run_fractional_diffusion(
 ) -> Trajectories:
     """Run a :class:`~dyninfer.fractional.process.FractionalDiffusion`; see :func:`simulate`.
 
-    The memory starts from its prior: stationary for noise of kind I, 0 for kind II. The precision of
-    the run is that of ``x0``. ``TorchSDE`` runs state and memory as one equation. Where the noise is
-    0 everywhere, solvers of flows run the drift alone.
+    The memory starts from its prior: stationary for noise of kind I, 0 for kind II. The precision
+    of the run is that of ``x0``. ``TorchSDE`` runs state and memory as one equation. Where the
+    noise is 0 everywhere, solvers of flows run the drift alone.
     """
     options.refuse(
         "noise", "backward", reason="fractional noise remembers, so it runs forward, and as it is"
@@ -114,7 +114,8 @@ def solve_fractional(
     control : callable, ``(n,), (n, d), (n, d, K + 1) -> (n, d)``, optional
         ``u(t, x, y)``; the Brownian motion becomes ``dW + u dt``.
     y0 : Tensor, ``(n, d, K + 1)``, optional
-        Memory at ``times[0]``; by default drawn from the prior: stationary for kind I, 0 for kind II.
+        Memory at ``times[0]``; by default drawn from the prior: stationary for kind I, 0 for kind
+        II.
     origin : Tensor, ``(n, d, K + 1)``, optional
         ``Y(0)``, from which a moving average of an index ``H(t)`` counts; by default the memory at
         ``times[0]`` for kind I, 0 for kind II. A run that goes on from another's memory needs that
@@ -137,9 +138,9 @@ def solve_fractional(
     Raises
     ------
     ValueError
-        If there is one time only, a shape does not fit, ``refine_at`` leaves the range of ``times``,
-        or ``method="euler"`` has steps at which its fastest node oscillates; the message names a
-        safe ``dt``.
+        If there is one time only, a shape does not fit, ``refine_at`` leaves the range of
+        ``times``, or ``method="euler"`` has steps at which its fastest node oscillates; the message
+        names a safe ``dt``.
 
     Warns
     -----

@@ -11,7 +11,7 @@ from dyninfer.fractional.memory import MemoryEquation
 from dyninfer.fractional.stepper import StepNoise, Stepper, check_explicit
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Outputs, Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Outputs, Solution, Task
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -45,14 +45,13 @@ class FractionalEuler(Solver):
         if self.memory not in ("exact", "euler"):
             raise ValueError(f"memory must be 'exact' or 'euler', found {self.memory!r}")
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """Solve for state and memory ``(n, D)``; see :meth:`Solver.integrate`."""
         assert isinstance(task.equation, MemoryEquation)
         process, layout = task.equation.process, task.equation.layout
         grid = task.grid
         state, y, origin = layout.split(x)
-        first = grid.steps(task.intervals[0]).start
-        last = grid.steps(task.intervals[-1]).stop
+        first, last = task.steps()
         if self.memory == "euler":
             longest = float(grid.lengths.abs().max())
             check_explicit(float(process.nodes.max()), longest, "Euler's rule for the memory")

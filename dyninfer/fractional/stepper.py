@@ -47,14 +47,14 @@ class Stepper:
 
     Over a step ``h`` with the control ``u`` frozen,
     ``Y_k ← e^{−γ_k h} Y_k + u (1 − e^{−γ_k h})/γ_k + ξ_k`` with the full joint covariance
-    ``E ξ_i ξ_j = (1 − e^{−(γ_i+γ_j)h})/(γ_i+γ_j)``, so that ``ΔB̂ = Σ_k w_k ΔY_k`` has no error in time,
-    however fast the nodes (``memory="exact"``); or Euler's rule with one ``ΔW``
+    ``E ξ_i ξ_j = (1 − e^{−(γ_i+γ_j)h})/(γ_i+γ_j)``, so that ``ΔB̂ = Σ_k w_k ΔY_k`` has no error in
+    time, however fast the nodes (``memory="exact"``); or Euler's rule with one ``ΔW``
     (``memory="euler"``). The state moves by ``b h + s ΔB̂``: with ``s`` at the left point (Itô, or
     additive noise), or with the mean of ``s`` there and at the predicted state (Stratonovich).
 
     An index ``H(t)`` changes the weights from step to step. A moving average moves by the exact
-    difference ``ΔB̂ = Σ_k w_k(t+h) ΔY_k + Σ_k [w_k(t+h) − w_k(t)] (Y_k(t) − Y_k(0))``; an integral by
-    ``Σ_k w_k(t+½h) ΔY_k``.
+    difference ``ΔB̂ = Σ_k w_k(t+h) ΔY_k + Σ_k [w_k(t+h) − w_k(t)] (Y_k(t) − Y_k(0))``; an integral
+    by ``Σ_k w_k(t+½h) ΔY_k``.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def check_explicit(fastest: float, step: float, rule: str) -> None:
     if fastest * step > 1:
         raise ValueError(
             f"{rule} oscillates: the fastest node {fastest:g} times the step {step:g} exceeds 1; "
-            f"use dt={safe:.3g} or less, or FractionalEuler(memory='exact'), which has no such bound"
+            f"use dt={safe:.3g} or less, or FractionalEuler(memory='exact'), which has no bound"
         )
     if step > safe:
         warnings.warn(
@@ -198,7 +198,7 @@ def check_explicit(fastest: float, step: float, rule: str) -> None:
 
 
 def _transition(nodes: Tensor, h: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every step length ``(L,)``: loss and gain ``(L, K)``, roots of the noise ``(L, K, rank)``."""
+    """Loss and gain ``(L, K)`` and roots of the noise ``(L, K, rank)`` of step lengths ``(L,)``."""
     decay = h[:, None] * nodes
     if memory == "euler":
         gain = h[:, None].expand(-1, len(nodes))

@@ -86,11 +86,13 @@ class JumpEvents:
 
     def occupation_times(self, n_states: int) -> Tensor:
         """Time that each path was in each state ``(..., path, S)``."""
-        ends = self.times.clamp(max=self.stop)
-        ends = torch.cat([ends, torch.full_like(ends[..., :1], self.stop)], dim=-1)
+        begins = self.times.clamp(max=self.stop)
+        last = torch.full_like(begins[..., :1], self.stop)
+        # A visit ends when the next begins; padding is visited for no time.
+        dwell_times = torch.cat([begins, last], dim=-1).diff(dim=-1)
         shape = *self.states.shape[:-1], n_states
-        occupation = torch.zeros(shape, dtype=torch.float64, device=ends.device)
-        return occupation.scatter_add(-1, self.states, ends.diff(dim=-1))
+        occupation = dwell_times.new_zeros(shape)
+        return occupation.scatter_add(-1, self.states, dwell_times)
 
 
 def simulate_events(

@@ -1,4 +1,4 @@
-"""States of jump processes at given times, exactly, by the transition probabilities between them."""
+"""States of jump processes at given times, exactly, by transition probabilities."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def draw_skeletons(
     process : MarkovJump
         One process, or a batch.
     start : int or integer array ``(..., n)``
-        Number of paths of each process, started from its distribution at ``times[0]``; or the states
-        that they start in.
+        Number of paths of each process, started from its distribution at ``times[0]``; or the
+        states that they start in.
     times : Tensor, ``(time,)``
     seed : int
     chunk_size : int, optional

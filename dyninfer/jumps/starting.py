@@ -88,7 +88,7 @@ def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:
 
 
 def index_below(cumulative: Tensor, u: Tensor) -> Tensor:
-    """Index ``(n,)`` of the interval of cumulative weights ``(n, S)`` that holds ``u`` of their sum."""
+    """Index ``(n,)`` of where ``u`` times their sum falls among cumulative weights ``(n, S)``."""
     # Times their sum, which rounding may leave beside 1.
     height = u * cumulative[:, -1]
     return (cumulative[:, :-1] <= height[:, None]).sum(-1)

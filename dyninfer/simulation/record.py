@@ -73,10 +73,11 @@ class Record:
         n_features = self.states.shape[2]
         self.states[paths, times] = states[..., :n_features]
         # A sum is finite only if all its terms are, and is one number to look at.
-        is_finite = states.detach().sum(-1).isfinite()
+        total = states.detach().sum(-1)
+        is_finite = total.isfinite()
         if self.log_weights is not None and log_weights is not None:
             self.log_weights[paths, times] = log_weights
-            # A weight of 0, whose logarithm is −inf, is no failure.
+            # A weight of 0, whose logarithm is −inf, is no failure; NaN is below nothing.
             is_finite &= log_weights.detach() < torch.inf
         self.diverged[paths, times] = ~is_finite
 

@@ -32,10 +32,10 @@ def off_diagonal(matrix: Tensor) -> Tensor:
 def transition_matrix(generator: Tensor, dt: Tensor | float) -> Tensor:
     """Transition probabilities ``exp(Q dt)``, accurate in every entry relative to its own size.
 
-    With ``q`` the largest exit rate, ``exp(Q dt) = e^{−q dt} exp((Q + q I) dt)`` has no negative term
-    anywhere, so that nothing cancels: probabilities of many rare jumps keep their digits, where a
-    general matrix exponential leaves rounding noise of 1e-17. Taylor's polynomial of degree 16 by
-    Paterson and Stockmeyer, then squaring.
+    With ``q`` the largest exit rate, ``exp(Q dt) = e^{−q dt} exp((Q + q I) dt)`` has no negative
+    term anywhere, so that nothing cancels: probabilities of many rare jumps keep their digits,
+    where a general matrix exponential leaves rounding noise of 1e-17. Taylor's polynomial of degree
+    16 by Paterson and Stockmeyer, then squaring.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def _exponential(a: Tensor, eye: Tensor) -> Tensor:
 def stationary_distribution(generator: Tensor) -> Tensor:
     """Stationary distribution ``(..., S)`` of generators with one closed class.
 
-    States outside of it have probability 0. Elimination by Grassmann, Taksar and Heyman (1985, Oper.
-    Res. 33, 1107), which subtracts nothing: every probability is right relative to its own size,
-    however far the rates are spread.
+    States outside of it have probability 0. Elimination by Grassmann, Taksar and Heyman (1985,
+    Oper. Res. 33, 1107), which subtracts nothing: every probability is right relative to its own
+    size, however far the rates are spread.
     """
     size = generator.shape[-1]
     order = _recurrent_first(generator)
@@ -123,8 +123,10 @@ def _recurrent_first(generator: Tensor) -> Tensor:
     The state that is eliminated last must be one that is never left for good.
     """
     size = generator.shape[-1]
-    home = recurrent(generator).int().argmax(-1)[..., None]
-    order = torch.arange(size, device=generator.device).expand(*generator.shape[:-2], size)
+    is_recurrent = recurrent(generator)
+    # The first one, as argmax takes the first of equals.
+    home = is_recurrent.int().argmax(-1)[..., None]
+    order = torch.arange(size, device=generator.device).expand_as(is_recurrent)
     swapped = torch.where(order == home, 0, order)
     return torch.where(order == 0, home, swapped)
 
@@ -136,15 +138,19 @@ def mean_first_passage(generator: Tensor, target: Tensor) -> Tensor:
     """
     shape = torch.broadcast_shapes(generator.shape[:-1], target.shape)
     generator, target = generator.expand(*shape, shape[-1]), target.expand(shape)
-    reach = reachable(generator * ~target[..., None])
-    is_trap = ~(reach & target[..., None, :]).any(-1)
+    # Paths end where they enter the target.
+    stopped = generator * ~target[..., None]
+    reach = reachable(stopped)
+    reaches_target = (reach & target[..., None, :]).any(-1)
+    is_trap = ~reaches_target
     never = (reach & is_trap[..., None, :]).any(-1)
     is_fixed = target | never
     eye = torch.eye(shape[-1], dtype=generator.dtype, device=generator.device)
     # Q τ = −1 outside of the target, τ = 0 inside.
     matrix = torch.where(is_fixed[..., None], eye, generator)
     right = is_fixed.to(generator) - 1
-    return torch.linalg.solve(matrix, right[..., None])[..., 0].masked_fill(never, torch.inf)
+    passage_time = torch.linalg.solve(matrix, right[..., None])[..., 0]
+    return passage_time.masked_fill(never, torch.inf)
 
 
 def first_passage_matrix(generator: Tensor) -> Tensor:
@@ -154,7 +160,7 @@ def first_passage_matrix(generator: Tensor) -> Tensor:
 
 
 def stationary_fluxes(generator: Tensor) -> Tensor:
-    """Jumps per time unit ``π_i Q_ij`` ``(..., S, S)`` in the stationary state; 0 on the diagonal."""
+    """Stationary jumps per time unit ``π_i Q_ij`` ``(..., S, S)``; 0 on the diagonal."""
     return stationary_distribution(generator)[..., :, None] * off_diagonal(generator)
 
 
@@ -165,10 +171,14 @@ def entropy_production_rate(generator: Tensor) -> Tensor:
     """
     forth = stationary_fluxes(generator)
     back = forth.transpose(-1, -2)
-    is_one_way = ((forth > 0) & (back == 0)).any(-1).any(-1)
+    is_one_way = (forth > 0) & (back == 0)
     is_two_way = (forth > 0) & (back > 0)
-    ratio = torch.where(is_two_way, forth, 1.0) / torch.where(is_two_way, back, 1.0)
-    return (forth * ratio.log()).sum((-1, -2)).masked_fill(is_one_way, torch.inf)
+    # A ratio of 1 counts as 0, and leaves no NaN in the gradient.
+    above = torch.where(is_two_way, forth, 1.0)
+    below = torch.where(is_two_way, back, 1.0)
+    production = forth * (above / below).log()
+    is_infinite = is_one_way.any(-1).any(-1)
+    return production.sum((-1, -2)).masked_fill(is_infinite, torch.inf)
 
 
 def reachable(generator: Tensor) -> Tensor:

@@ -97,7 +97,9 @@ def as_breaks(breaks: Any, generator: Tensor) -> Tensor:
 
 def as_names(names: Sequence[str] | None, size: int) -> tuple[str, ...]:
     """One unique name per state; by default their numbers."""
-    unique = tuple(map(str, range(size) if names is None else names))
+    if names is None:
+        return tuple(str(number) for number in range(size))
+    unique = tuple(str(name) for name in names)
     if len(unique) != size or len(set(unique)) != size:
         raise ValueError(f"state_names must be {size} different names, found {unique}")
     return unique

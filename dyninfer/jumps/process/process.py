@@ -24,8 +24,8 @@ class MarkovJump(nn.Module):
     Parameters
     ----------
     generator : Tensor or array, ``(..., S, S)``
-        ``Q[i, j]`` is the rate of the jump from ``i`` to ``j``, per time unit; rows sum to zero. With
-        ``breaks``, ``(..., k, S, S)``: one generator per period.
+        ``Q[i, j]`` is the rate of the jump from ``i`` to ``j``, per time unit; rows sum to zero.
+        With ``breaks``, ``(..., k, S, S)``: one generator per period.
     initial : Tensor or array, ``(..., S)``, optional
         Distribution at time 0; by default the stationary distribution.
     state_names : sequence of S str, optional
@@ -93,8 +93,8 @@ class MarkovJump(nn.Module):
     def transition(self, dt: Tensor | float, start: Tensor | float = 0.0) -> Tensor:
         """Transition probabilities ``(..., S, S)`` from time ``start`` to ``start + dt``.
 
-        Row ``i`` starts in ``i``. ``dt`` and ``start`` broadcast against the batch; ``start`` matters
-        only where the generator changes in time.
+        Row ``i`` starts in ``i``. ``dt`` and ``start`` broadcast against the batch; ``start``
+        matters only where the generator changes in time.
         """
         dt = torch.as_tensor(dt, dtype=torch.float64, device=self.generator.device)
         if not bool((dt >= 0).all()):
@@ -107,8 +107,10 @@ class MarkovJump(nn.Module):
         for k in range(len(ends) - 1):
             first = start.clamp(min=ends[k])
             last = (start + dt).clamp(max=ends[k + 1])
+            # Negative where none of the time lies in this period.
             dwell_time = (last - first).clamp(min=0)
-            p = p @ chain.transition_matrix(self.generator[..., k, :, :], dwell_time)
+            q = self.generator[..., k, :, :]
+            p = p @ chain.transition_matrix(q, dwell_time)
         return p
 
     def start_distribution(self) -> Tensor:
@@ -149,11 +151,12 @@ class MarkovJump(nn.Module):
         infinite time.
         """
         q = self._constant("relaxation_times")
-        real = torch.linalg.eigvals(q).real.sort(-1, descending=True).values[..., 1:]
+        eigenvalues = torch.linalg.eigvals(q).real
+        decay_rates = -eigenvalues.sort(-1, descending=True).values[..., 1:]
         n_infinite = chain.n_closed_classes(q)[..., None] - 1
         # By their number: rounding would make the zero eigenvalues slightly positive or negative.
         is_infinite = torch.arange(self.n_states - 1, device=q.device) < n_infinite
-        return (-1 / real).masked_fill(is_infinite, torch.inf)
+        return (1 / decay_rates).masked_fill(is_infinite, torch.inf)
 
     def committor(self, a: States, b: States) -> Tensor:
         """Probability ``(..., S)`` of entering ``b`` before ``a``.
@@ -178,7 +181,7 @@ class MarkovJump(nn.Module):
         return torch.linalg.solve(matrix, right[..., None])[..., 0]
 
     def fluxes(self) -> Tensor:
-        """Jumps per time unit ``π_i Q_ij`` ``(..., S, S)`` in the stationary state; 0 on the diagonal."""
+        """Stationary jumps per time unit ``π_i Q_ij`` ``(..., S, S)``; 0 on the diagonal."""
         self._check_one_class("fluxes")
         return chain.stationary_fluxes(self.generator)
 
@@ -194,8 +197,10 @@ class MarkovJump(nn.Module):
         """Largest net flux ``|π_i Q_ij − π_j Q_ji|`` relative to the largest flux ``(...)``."""
         flux = self.fluxes()
         largest = flux.amax((-1, -2))
-        net = (flux - flux.transpose(-1, -2)).abs().amax((-1, -2))
-        return net / torch.where(largest > 0, largest, 1.0)
+        net = flux - flux.transpose(-1, -2)
+        # Where nothing ever jumps, nothing is out of balance.
+        divisor = torch.where(largest > 0, largest, 1.0)
+        return net.abs().amax((-1, -2)) / divisor
 
     def is_detailed_balance(self, tolerance: float = 1e-9) -> Tensor:
         """Whether the stationary state looks the same in reversed time ``(...)`` bool."""
@@ -306,8 +311,8 @@ class MarkovJump(nn.Module):
                 names.append("{" + ", ".join(self.state_names[s] for s in states) + "}")
         where = f" of process {place}" if place else ""
         raise ValueError(
-            f"{method} is not unique: the closed classes {', '.join(names)}{where} never reach each "
-            "other; restrict() to one of them, or give initial"
+            f"{method} is not unique: the closed classes {', '.join(names)}{where} never reach "
+            "each other; restrict() to one of them, or give initial"
         )
 
     def _mask(self, states: States, argument: str) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.runge_kutta import Tableau, integrate_tableau
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
 
 EULER = Tableau(c=(0.0,), a=(), b=(1.0,))
 
@@ -30,6 +30,6 @@ class Euler(Solver):
     spelling: ClassVar[str] = "euler"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
         return integrate_tableau(task, x, w, EULER)

@@ -17,7 +17,7 @@ from dyninfer.simulation.solvers.stochastic import (
     add_noise,
     integrate_scheme,
 )
-from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Nodes, Solution, Task
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -38,16 +38,16 @@ class EulerMaruyama(Solver):
     spelling: ClassVar[str] = "euler_maruyama"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.ADDITIVE, Kind.MULTIPLICATIVE})
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
         return integrate_scheme(task, x, w, EULER_MARUYAMA)
 
 
 def euler_maruyama_step(
     equation: Equation,
-    nodes: tuple[Tensor, ...],
+    nodes: Nodes,
     x: Tensor,
-    w: Tensor | None,
+    w: LogWeights,
     h: float,
     kick: Tensor,
 ) -> State:

@@ -18,7 +18,7 @@ from dyninfer.simulation.solvers.stochastic import (
     add_noise,
     integrate_scheme,
 )
-from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Nodes, Solution, Task
 
 FLOW_RULE = Tableau(c=(0.0, 1.0), a=((1.0,),), b=(1 / 2, 1 / 2))
 
@@ -42,7 +42,7 @@ class Heun(Solver):
     spelling: ClassVar[str] = "heun"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW, Kind.ADDITIVE, Kind.MULTIPLICATIVE})
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
         if task.equation.amplitude is None:
             return integrate_tableau(task, x, w, FLOW_RULE)
@@ -51,9 +51,9 @@ class Heun(Solver):
 
 def heun_step(
     equation: Equation,
-    nodes: tuple[Tensor, ...],
+    nodes: Nodes,
     x: Tensor,
-    w: Tensor | None,
+    w: LogWeights,
     h: float,
     kick: Tensor,
 ) -> State:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dyninfer.simulation.equation import Rates
-from dyninfer.simulation.solvers.task import Outputs, Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Nodes, Outputs, Solution, Task
 
 Coefficients = tuple[float, ...]
 
@@ -31,7 +31,7 @@ class Tableau:
     b: Coefficients
 
 
-def integrate_tableau(task: Task, x: Tensor, w: Tensor | None, tableau: Tableau) -> Solution:
+def integrate_tableau(task: Task, x: Tensor, w: LogWeights, tableau: Tableau) -> Solution:
     """Run the rule over output intervals; see :meth:`Solver.integrate`."""
     rates = task.equation.rates
     # All times are on the device before the loop, in which nothing waits for it.
@@ -47,12 +47,12 @@ def integrate_tableau(task: Task, x: Tensor, w: Tensor | None, tableau: Tableau)
 
 def runge_kutta_step(
     rates: Rates,
-    nodes: tuple[Tensor, ...],
+    nodes: Nodes,
     x: Tensor,
-    w: Tensor | None,
+    w: LogWeights,
     h: float,
     tableau: Tableau,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, LogWeights]:
     """One step of length ``h`` for the state ``(n, d)`` and, with the same weights, the log-weight.
 
     The log-weight is ``(n,)``.

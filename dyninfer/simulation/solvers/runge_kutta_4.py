@@ -10,7 +10,7 @@ from torch import Tensor
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.runge_kutta import Tableau, integrate_tableau
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
 
 RK4 = Tableau(
     c=(0.0, 1 / 2, 1 / 2, 1.0),
@@ -34,6 +34,6 @@ class RungeKutta4(Solver):
     spelling: ClassVar[str] = "rk4"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
         return integrate_tableau(task, x, w, RK4)

@@ -12,7 +12,7 @@ from dyninfer.learning.settings import Settings
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.grid import Grid
 from dyninfer.simulation.kind import Kind
-from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
 
 _POSITIVE = ("dt", "rtol", "atol")
 
@@ -73,7 +73,7 @@ class Solver(Settings):
         """Output times and the steps between them."""
         return Grid.of(times, getattr(self, "dt", None))
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """Solve the equation of a task over its output intervals.
 
         Parameters

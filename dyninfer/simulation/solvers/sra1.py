@@ -11,7 +11,7 @@ from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.solvers.stochastic import Scheme, State, add_growth, integrate_scheme
-from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Nodes, Solution, Task
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -32,16 +32,16 @@ class SRA1(Solver):
     spelling: ClassVar[str] = "sra1"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.ADDITIVE})
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
         return integrate_scheme(task, x, w, SRA1_RULE)
 
 
 def sra1_step(
     equation: Equation,
-    nodes: tuple[Tensor, ...],
+    nodes: Nodes,
     x: Tensor,
-    w: Tensor | None,
+    w: LogWeights,
     h: float,
     kick: tuple[Tensor, Tensor],
 ) -> State:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.noise import PathNoise
-from dyninfer.simulation.solvers.task import Outputs, Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Outputs, Solution, Task
 
-State = tuple[Tensor, Tensor | None]
+State = tuple[Tensor, LogWeights]
 Step = Callable[..., State]
 
 
@@ -36,7 +36,7 @@ class Scheme:
     step: Step
 
 
-def integrate_scheme(task: Task, x: Tensor, w: Tensor | None, scheme: Scheme) -> Solution:
+def integrate_scheme(task: Task, x: Tensor, w: LogWeights, scheme: Scheme) -> Solution:
     """Run the rule over output intervals; see :meth:`Solver.integrate`."""
     equation = task.equation
     # All times are on the device before the loop, in which nothing waits for it.
@@ -127,7 +127,7 @@ def add_noise(equation: Equation, t: Tensor, x: Tensor, kick: Tensor, drifted: T
     return torch.addcmul(drifted, amplitude, kick)
 
 
-def add_growth(w: Tensor | None, h: float, r: Tensor | None) -> Tensor | None:
+def add_growth(w: LogWeights, h: float, r: Tensor | None) -> LogWeights:
     """Add ``h r`` to the log-weight, where there is one."""
     if w is None or r is None:
         return w

@@ -11,8 +11,12 @@ from torch import Tensor
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.grid import Grid
 
-# States (n, interval, d) and log-weights (n, interval), or None, at the ends of intervals.
-Solution = tuple[Tensor, Tensor | None]
+# Log-weights (n,), or None where mass is conserved.
+LogWeights = Tensor | None
+# States (n, interval, d) and log-weights (n, interval) at the ends of intervals.
+Solution = tuple[Tensor, LogWeights]
+# Times at which a step evaluates the process, scalars on its device.
+Nodes = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,12 @@ class Task:
         first, last = self.intervals.start, self.intervals.stop
         return self.grid.times[first : last + 1].to(like.device)
 
+    def steps(self) -> tuple[int, int]:
+        """Number of the first step of the intervals, and of the one after the last."""
+        first = self.grid.steps(self.intervals[0])
+        last = self.grid.steps(self.intervals[-1])
+        return first.start, last.stop
+
     def passed(self, n_outputs: int = 1) -> None:
         """Move the progress bar."""
         if self.tick is None:
@@ -62,7 +72,7 @@ class Outputs:
         self.states: list[Tensor] = []
         self.log_weights: list[Tensor] = []
 
-    def enter(self, x: Tensor, w: Tensor | None) -> None:
+    def enter(self, x: Tensor, w: LogWeights) -> None:
         """Add the end of the next interval."""
         self.states.append(x)
         if w is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
 from dyninfer.simulation.solvers.weighted import Weighted
 
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
@@ -70,7 +70,7 @@ class TorchDiffEq(Solver):
                 f"{', '.join(self.methods)}"
             )
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
         times = task.times(like=x)
         velocity = Velocity(Weighted(task.equation, w))
@@ -135,8 +135,9 @@ class Velocity:
 
 def _step_ends(task: Task) -> Tensor:
     """Every step's start, then the end: outputs are hit exactly, not interpolated linearly."""
-    first = task.grid.steps(task.intervals[0]).start
-    last = task.grid.steps(task.intervals[-1]).stop
-    starts = task.grid.starts[first:last]
-    end = task.grid.times[task.intervals.stop]
-    return torch.cat([starts, end[None]])
+    grid = task.grid
+    first, last = task.steps()
+    starts = grid.starts[first:last]
+    # The last output, as a list of one time.
+    end = grid.times[task.intervals.stop][None]
+    return torch.cat([starts, end])

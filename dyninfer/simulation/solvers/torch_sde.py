@@ -15,7 +15,7 @@ from dyninfer.learning.random import subseed
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
 from dyninfer.simulation.solvers.weighted import Weighted
 
 ITO = ("euler", "milstein", "srk")
@@ -107,7 +107,7 @@ class TorchSDE(Solver):
             f"{', '.join(methods)}"
         )
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """Solve each interval by itself, to hit outputs exactly; see :meth:`Solver.integrate`."""
         motion = Motion(task, Weighted(task.equation, w), is_ito=self.method in ITO)
         y = motion.weighted.start(x)

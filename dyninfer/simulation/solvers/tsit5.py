@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
-from dyninfer.simulation.solvers.task import Solution, Task
+from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
 from dyninfer.simulation.solvers.tsit5_tableau import ERROR, INTERPOLANT, A, C
 
 # Proportional-integral control of the step (Hairer & Wanner, Solving ODEs II, section IV.2).
@@ -45,7 +45,7 @@ class Tsit5(Solver):
     spelling: ClassVar[str] = "tsit5"
     can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
 
-    def integrate(self, task: Task, x: Tensor, w: Tensor | None) -> Solution:
+    def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
         run = Run(task, self.rtol, self.atol, Clock.of(task.times(like=x)))
         states = x.new_full((len(x), len(task.intervals), x.shape[1]), torch.nan)
@@ -122,7 +122,7 @@ class Live:
     retrying: Tensor  # whether the last step was rejected
     x: Tensor
     f: Tensor  # velocity at x
-    w: Tensor | None
+    w: LogWeights
     r: Tensor | None  # growth at x
 
     def going(self, span: float) -> Tensor:
@@ -149,12 +149,12 @@ class Trial:
     h: Tensor  # float64
     signed: Tensor  # (n, 1)
     x: Tensor
-    w: Tensor | None
+    w: LogWeights
     slopes: list[Tensor]
     growths: list[Tensor]
 
 
-def _start(run: Run, x: Tensor, w: Tensor | None) -> Live:
+def _start(run: Run, x: Tensor, w: LogWeights) -> Live:
     n, device = len(x), x.device
     elapsed = torch.zeros(n, dtype=torch.float64, device=device)
     f, r = run.rates(elapsed, x)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.simulation.equation import Equation
-from dyninfer.simulation.solvers.task import Solution
+from dyninfer.simulation.solvers.task import LogWeights, Solution
 
 
 class Weighted:
@@ -20,7 +20,7 @@ class Weighted:
         the precision of the states.
     """
 
-    def __init__(self, equation: Equation, w: Tensor | None):
+    def __init__(self, equation: Equation, w: LogWeights):
         self.equation, self.w = equation, w
 
     def start(self, x: Tensor) -> Tensor:
