@@ -47,6 +47,9 @@ class Diffusion(nn.Module):
     torch.Size([3, 2])
     """
 
+    # Whether the noise amplitude depends on neither time nor state, so that it may be asked for at any.
+    constant_noise = False
+
     def __init__(
         self,
         drift: Field | None = None,

@@ -26,6 +26,8 @@ class PotentialDiffusion(Diffusion):
     dyninfer.diffusions.ScaledDiffusion : the same in the units of data.
     """
 
+    constant_noise = True
+
     def __init__(
         self,
         network: PotentialNetwork,

@@ -55,11 +55,13 @@ class ScaledDiffusion(Diffusion):
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
         """Noise amplitude: a scalar, ``(d,)`` or ``(n, d)``, in state units per root of time."""
-        tau, z = self._scaled(t, x)
-        amplitude = self.inner.diffusion(tau, z)
+        dtype = x.dtype
+        if not self.inner.constant_noise:
+            t, x = self._scaled(t, x)
+        amplitude = self.inner.diffusion(t, x)
         if amplitude is None:
             return None
-        return self.scaling.user_amplitudes(amplitude.to(x.dtype))
+        return self.scaling.user_amplitudes(amplitude.to(dtype))
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, per time unit."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,14 @@ from torch import Tensor, nn
 
 ScaleMode = Literal["global", "feature"] | None
 Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+class _Constants(NamedTuple):
+    """Numbers of a scaling in one precision, on one device; each ``(feature,)``."""
+
+    shift: Tensor
+    scale: Tensor
+    speed: Tensor  # scale / duration
 
 
 class Scaling(nn.Module):
@@ -57,6 +65,7 @@ class Scaling(nn.Module):
         self.start = float(start)
         self.duration = float(duration)
         self.unit = float(unit)
+        self._cast: dict[tuple[torch.dtype, torch.device], _Constants] = {}
         # Asked once and kept: on a GPU the question waits for the device.
         self.common_scale = bool((self.scale == self.unit).all())
 
@@ -109,8 +118,8 @@ class Scaling(nn.Module):
     def states(self, x: Array) -> Array:
         """``(x − shift) / scale`` of states ``(..., feature)``, in the dtype of ``x``."""
         if isinstance(x, Tensor):
-            centred = x - self.shift.to(x)
-            return centred / self.scale.to(x)
+            constants = self._constants(x)
+            return (x - constants.shift) / constants.scale
         centred = x - self.shift.numpy(force=True)
         scaled = centred / self.scale.numpy(force=True)
         return scaled.astype(x.dtype)
@@ -123,12 +132,11 @@ class Scaling(nn.Module):
 
     def displacements(self, dx: Tensor) -> Tensor:
         """Differences of states, standard deviations and other lengths ``(..., feature)``."""
-        return dx / self.scale.to(dx)
+        return dx / self._constants(dx).scale
 
     def velocities(self, v: Tensor) -> Tensor:
         """Velocities ``(..., feature)`` per scaled time."""
-        factor = self.duration / self.scale
-        return v * factor.to(v)
+        return v / self._constants(v).speed
 
     def rates(self, rate: Any) -> Any:
         """Growth rates, divergences and other rates, per scaled time; a number or a tensor."""
@@ -136,7 +144,7 @@ class Scaling(nn.Module):
 
     def scores(self, score: Tensor) -> Tensor:
         """Gradients of the log-density ``(..., feature)``."""
-        return score * self.scale.to(score)
+        return score * self._constants(score).scale
 
     def amplitude(self, sigma: float) -> float:
         """Noise amplitude of the metric: ``σ √T / unit``."""
@@ -150,8 +158,8 @@ class Scaling(nn.Module):
 
     def user_states(self, z: Tensor) -> Tensor:
         """``shift + scale z`` of scaled states ``(..., feature)``."""
-        displacement = self.scale.to(z) * z
-        return self.shift.to(z) + displacement
+        constants = self._constants(z)
+        return constants.shift + constants.scale * z
 
     def user_times(self, tau: Any) -> Any:
         """``start + duration τ`` of a number, an array or a tensor."""
@@ -159,22 +167,20 @@ class Scaling(nn.Module):
 
     def user_displacements(self, dz: Tensor) -> Tensor:
         """Differences of states, standard deviations and other lengths ``(..., feature)``."""
-        return dz * self.scale.to(dz)
+        return dz * self._constants(dz).scale
 
     def user_velocities(self, v: Tensor) -> Tensor:
         """Velocities ``(..., feature)``, in state units per time unit."""
-        factor = self.scale / self.duration
-        return v * factor.to(v)
+        return v * self._constants(v).speed
 
     def user_amplitudes(self, amplitude: Tensor) -> Tensor:
         """Noise amplitudes: ``(feature,)``, ``(n, feature)`` or a scalar.
 
         A scalar stays one where all features have one scale, and becomes ``(feature,)`` elsewhere.
         """
-        factor = self.scale / math.sqrt(self.duration)
         if amplitude.ndim == 0 and self.common_scale:
-            factor = factor[0]
-        return amplitude * factor.to(amplitude)
+            return amplitude * (self.unit / math.sqrt(self.duration))
+        return amplitude * self._constants(amplitude).scale / math.sqrt(self.duration)
 
     def user_rates(self, rate: Any) -> Any:
         """Growth rates, divergences and other rates, per time unit; a number or a tensor."""
@@ -186,12 +192,29 @@ class Scaling(nn.Module):
 
     def user_scores(self, score: Tensor) -> Tensor:
         """Gradients of the log-density ``(..., feature)``, per state unit."""
-        return score / self.scale.to(score)
+        return score / self._constants(score).scale
 
     def user_log_densities(self, log_density: Tensor) -> Tensor:
         """Log-densities ``(...)`` per volume of the user's units."""
         log_volume = self.scale.log().sum()
         return log_density - log_volume.to(log_density)
+
+    def _constants(self, like: Tensor) -> _Constants:
+        """The numbers in the precision of a tensor and on its device.
+
+        Kept, as solvers ask in every step.
+        """
+        key = like.dtype, like.device
+        if key not in self._cast:
+            # What is made in inference mode could not be differentiated through later.
+            with torch.inference_mode(False):
+                shift, scale = self.shift.to(like), self.scale.to(like)
+                self._cast[key] = _Constants(shift, scale, scale / self.duration)
+        return self._cast[key]
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self._cast.clear()
+        super()._load_from_state_dict(*arguments)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # A module that goes to single precision takes its weights there, not its units: a shift
@@ -202,6 +225,7 @@ class Scaling(nn.Module):
                 new = value.to(new.device)
             return new
 
+        self._cast.clear()
         return super()._apply(keep_precision, recurse)
 
     def extra_repr(self) -> str:

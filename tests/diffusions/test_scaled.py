@@ -74,3 +74,20 @@ def test_times_may_be_numbers_and_states_of_either_precision():
 def test_a_process_that_knows_no_conditions_says_so():
     with pytest.raises(ValueError, match="knows no conditions, so 'a' means nothing to it"):
         ScaledDiffusion(inner(), SCALING).given("a")
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_constant_noise_keeps_its_shape_and_the_precision_of_the_states(shape):
+    class Constant(Diffusion):
+        constant_noise = True
+
+        def diffusion(self, t, x):
+            return torch.full(shape, 0.3, dtype=x.dtype)
+
+    even = Scaling(shift=[3.0, -1.0], scale=[2.0, 2.0], start=5.0, duration=4.0, unit=2.0)
+    p, (t, x) = ScaledDiffusion(Constant(drift=lambda t, z: -z), even).double(), points()
+    for states in (x, x.float()):
+        amplitude = p.diffusion(t, states)
+        assert amplitude.shape == shape
+        assert amplitude.dtype == states.dtype
+        torch.testing.assert_close(amplitude, torch.full(shape, 0.3, dtype=states.dtype))

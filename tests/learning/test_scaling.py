@@ -176,3 +176,25 @@ def test_tensors_keep_their_precision():
         for convert in (EVEN.states, EVEN.user_states, EVEN.velocities, EVEN.user_scores):
             assert convert(x).dtype == dtype
         assert EVEN.times(x[:, 0]).dtype == dtype
+
+
+def test_numbers_that_are_loaded_or_moved_replace_those_in_use():
+    scaling = Scaling(shift=[1.0], scale=[2.0], start=0.0, duration=1.0, unit=2.0)
+    x = torch.tensor([[5.0]])
+    assert scaling.states(x).item() == 2.0
+    scaling.load_state_dict({"shift": torch.tensor([3.0]), "scale": torch.tensor([4.0])})
+    assert scaling.states(x).item() == 0.5
+    holder = nn.ModuleDict({"scaling": scaling})
+    holder.load_state_dict({"scaling.shift": torch.zeros(1), "scaling.scale": torch.ones(1)})
+    assert scaling.states(x).item() == 5.0
+    assert scaling.double().states(x).dtype == torch.float32
+
+
+def test_a_first_use_in_inference_mode_leaves_gradients_possible():
+    scaling = Scaling(shift=[1.0], scale=[2.0], start=0.0, duration=1.0, unit=2.0)
+    x = torch.tensor([[5.0]])
+    with torch.inference_mode():
+        scaling.states(x)
+    x.requires_grad_()
+    scaling.states(x).square().sum().backward()
+    assert x.grad.item() == pytest.approx(2.0)
