@@ -29,6 +29,7 @@ def parameter_texts(documented: Any) -> dict[str, str]:
 
 def _plain(text: str) -> str:
     """Take roles, backticks and line breaks away."""
+    # Roles first: what is left in backticks is code.
     text = re.sub(r":\w+:`~?\.?([^`]*)`", r"\1", text)
     text = re.sub(r"`{1,2}([^`]*)`{1,2}", r"\1", text)
     return " ".join(text.split())

@@ -199,6 +199,7 @@ def _class_in(text: str | None) -> type[Settings] | None:
 
 def _class_of(annotation: Any, default: Any) -> type[Settings] | None:
     """Class of the default settings, or the only class that the annotation allows."""
+    # What was chosen as the default says more than what is allowed.
     if isinstance(default, Settings):
         return type(default)
     classes = settings_classes(annotation)

@@ -51,6 +51,7 @@ def read_data(text: str) -> AnnData:
 
     from dyninfer.datasets.table import TABLE
 
+    # A file of that name goes before a data set.
     path = Path(text)
     if not path.exists():
         if text in TABLE:
@@ -87,6 +88,7 @@ def check_folder(path: Path | None) -> None:
 
 def did_you_mean(name: str, choices: Collection[str]) -> str:
     """Half a sentence that names the choice closest to ``name``; empty if none is close."""
+    # A beginning is meant more often than a misspelling.
     closest = [choice for choice in choices if choice.startswith(name)]
     if not closest:
         closest = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)

@@ -57,6 +57,7 @@ def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             default=default,
             help="show where an error came from",
         )
+    # Required: without a command there is nothing to do, and the error names them.
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
         title = "examples:" if len(module.EXAMPLES) > 1 else "example:"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dyninfer.data.shipped import shipped
+from dyninfer.datasets.assembly import annotated
 from dyninfer.datasets.files import paths
-from dyninfer.datasets.table import TABLE
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -47,7 +47,6 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     in its documentation. Cite Heckert, Dahal, Tjian & Darzacq 2022, eLife 11:e70169, doi
     10.7554/eLife.70169.
     """
-    import anndata as ad
     import pandas as pd
 
     table = pd.read_csv(shipped("single_particle_tracks", "tracks.csv.gz"))
@@ -62,14 +61,10 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     seconds = table["frame"].to_numpy() * _SECONDS_PER_FRAME
     names = "track" + track + "_" + table["frame"].astype(str)
     obs = pd.DataFrame({"track": track.to_numpy(), "time": seconds}, index=names.to_numpy())
-    # Particles move by fractions of a pixel in a field of many: float64 in obsm keeps them apart.
-    return ad.AnnData(
-        X=position.astype(np.float32),
-        obs=obs,
-        var=pd.DataFrame(index=["y", "x"]),
-        obsm={"position": position},
-        uns={"source": TABLE["single_particle_tracks"].source},
-    )
+    adata = annotated("single_particle_tracks", position, obs, ["y", "x"])
+    # Particles move by fractions of a pixel in a field of many: float64 keeps them apart.
+    adata.obsm["position"] = position
+    return adata
 
 
 def nile_minima() -> AnnData:
@@ -96,19 +91,14 @@ def nile_minima() -> AnnData:
     Source: github.com/everval/LongMemory.jl, MIT. Cite Toussoun 1925, Mémoires de l'Institut
     d'Égypte 8, and Beran 1994, Statistics for Long-Memory Processes.
     """
-    import anndata as ad
     import pandas as pd
 
     (path,) = paths("nile_minima")
     table = pd.read_csv(path)
+    minimum = table[["NileMin"]].to_numpy()
     year = table["Year"]
-    obs = pd.DataFrame(
-        {"year": year.to_numpy(dtype=np.float64), "river": "Nile"},
-        index=year.astype(int).astype(str),
-    )
-    return ad.AnnData(
-        X=table[["NileMin"]].to_numpy(dtype=np.float32),
-        obs=obs,
-        var=pd.DataFrame(index=["minimum"]),
-        uns={"source": TABLE["nile_minima"].source},
-    )
+    obs = pd.DataFrame(index=year.astype(int).astype(str))
+    obs["year"] = year.to_numpy(dtype=np.float64)
+    # One river is one path.
+    obs["river"] = "Nile"
+    return annotated("nile_minima", minimum, obs, ["minimum"])

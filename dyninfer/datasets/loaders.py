@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dyninfer.data.shipped import shipped
+from dyninfer.datasets.assembly import of_representation, of_snapshots
 from dyninfer.datasets.files import paths
 from dyninfer.datasets.table import CITE_DAYS, TABLE
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
 
 # What the files themselves do not hold, from the papers.
@@ -79,7 +79,7 @@ def cite_hspc() -> AnnData:
     competition).
     """
     blocks = [np.load(path) for path in paths("cite_hspc")]
-    return _snapshots("cite_hspc", blocks, list(CITE_DAYS), "day", "X_pca", "PC")
+    return of_snapshots("cite_hspc", blocks, list(CITE_DAYS), "day", "X_pca", "PC")
 
 
 def embryoid_body() -> AnnData:
@@ -115,29 +115,26 @@ def embryoid_body() -> AnnData:
     """
     import pandas as pd
 
-    columns: dict[str, list[np.ndarray]] = {"X": [], "v": [], "ts": [], "idx": [], "part": []}
+    table: dict[str, list[np.ndarray]] = {"X": [], "v": [], "ts": [], "idx": [], "part": []}
     for path in paths("embryoid_body"):
-        name, _, _ = path.name.partition("_")
+        part, _, _ = path.name.partition("_")
         with np.load(path) as arrays:
             for key in ("X", "v", "ts", "idx"):
-                columns[key].append(arrays[key])
-            columns["part"].append(np.repeat(name, len(arrays["ts"])))
-    table = {key: np.concatenate(parts) for key, parts in columns.items()}
+                table[key].append(arrays[key])
+            table["part"].append(np.repeat(part, len(arrays["ts"])))
     # Rows of the full data, so that both parts come in its order.
-    order = np.argsort(table["idx"])
-    table = {key: values[order] for key, values in table.items()}
-    bins = table["ts"]
-    obs = pd.DataFrame(
-        {
-            "time": bins.astype(np.float64),
-            "day": _EB_MIDPOINTS[bins],
-            "bin": pd.Categorical.from_codes(bins, _EB_BINS),
-            "part": pd.Categorical(table["part"]),
-        },
-        index=table["idx"].astype(str),
+    rows = np.concatenate(table["idx"])
+    order = np.argsort(rows)
+    x, velocity, bins, part = (
+        np.concatenate(table[key])[order] for key in ("X", "v", "ts", "part")
     )
-    adata = _representation("embryoid_body", table["X"], obs, "X_pca", "PC")
-    adata.obsm["velocity_pca"] = table["v"].astype(np.float32)
+    obs = pd.DataFrame(index=rows[order].astype(str))
+    obs["time"] = bins.astype(np.float64)
+    obs["day"] = _EB_MIDPOINTS[bins]
+    obs["bin"] = pd.Categorical.from_codes(bins, _EB_BINS)
+    obs["part"] = pd.Categorical(part)
+    adata = of_representation("embryoid_body", x, obs, "X_pca", "PC")
+    adata.obsm["velocity_pca"] = velocity.astype(np.float32)
     return adata
 
 
@@ -167,9 +164,10 @@ def emt_a549() -> AnnData:
 
     (path,) = paths("emt_a549")
     table = pd.read_csv(path)
+    # The file numbers the times of sampling.
     number = table.pop("samples").to_numpy(dtype=int)
     blocks = [table.to_numpy()[number == k] for k in range(len(_EMT_HOURS))]
-    return _snapshots("emt_a549", blocks, list(_EMT_HOURS), "time", "X_latent", "latent")
+    return of_snapshots("emt_a549", blocks, list(_EMT_HOURS), "time", "X_latent", "latent")
 
 
 def weinreb_hematopoiesis() -> AnnData:
@@ -205,7 +203,7 @@ def weinreb_hematopoiesis() -> AnnData:
         # The published file is an array of arrays, stored as a pickle, which could run code: its
         # hash was checked above.
         blocks = list(np.load(path, allow_pickle=True)[0])
-    return _snapshots(
+    return of_snapshots(
         "weinreb_hematopoiesis", blocks, list(_WEINREB_DAYS), "day", "X_spring", "SPRING"
     )
 
@@ -234,6 +232,7 @@ def larry_clones() -> AnnData:
     10.1038/s41587-022-01209-1.
     """
     adata = _read_h5ad("larry_clones")
+    # Text in the file.
     adata.obs["day"] = adata.obs["time_info"].astype(str).astype(np.float64)
     return adata
 
@@ -262,6 +261,7 @@ def dyngen_velocity() -> AnnData:
     Nature Communications 12:3942, doi 10.1038/s41467-021-24152-2.
     """
     adata = _read_h5ad("dyngen_velocity")
+    # One velocity for every entry of X, which is where a layer belongs.
     adata.layers["velocity"] = adata.uns.pop("gt_velocities")
     return adata
 
@@ -276,33 +276,3 @@ def _read_h5ad(name: str) -> AnnData:
         adata = ad.read_h5ad(path)
     adata.uns["source"] = TABLE[name].source
     return adata
-
-
-def _snapshots(
-    name: str, blocks: list[Any], times: list[Any], key: str, rep: str, stem: str
-) -> AnnData:
-    """Stack one (cell, feature) array per time; cells are named by time and position."""
-    import pandas as pd
-
-    sizes = [len(block) for block in blocks]
-    names = []
-    for time, size in zip(times, sizes, strict=True):
-        names += [f"{key}{time:g}_{i}" for i in range(size)]
-    column = np.repeat(np.asarray(times, dtype=np.float64), sizes)
-    obs = pd.DataFrame({key: column}, index=names)
-    return _representation(name, np.concatenate(blocks), obs, rep, stem)
-
-
-def _representation(name: str, x: np.ndarray, obs: pd.DataFrame, rep: str, stem: str) -> AnnData:
-    """AnnData of cells of which a representation is all there is.
-
-    It is in ``obsm[rep]`` and, as features, in ``X``.
-    """
-    import anndata as ad
-    import pandas as pd
-
-    x = x.astype(np.float32)
-    var = pd.DataFrame(index=[f"{stem}{i + 1}" for i in range(x.shape[1])])
-    return ad.AnnData(
-        X=x, obs=obs, var=var, obsm={rep: x.copy()}, uns={"source": TABLE[name].source}
-    )

@@ -35,7 +35,9 @@ class Dataset:
     licence: str
     reference: str
     files: tuple[File, ...] = ()
+    # The same numbers in a form that is no pickle, which is preferred where it lies there.
     repacked: File | None = None
+    # For data that came with others, in the folder of those.
     folder: str | None = None
 
     @property

@@ -75,6 +75,7 @@ def write_report(
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
+    # One metric leads through the page; the others are folded away.
     metric = main_metric(evaluation)
     contents = {
         "title": title,

@@ -69,21 +69,21 @@ def long_run_scores(long_run: pd.DataFrame, metric: str, time_unit: str) -> dict
 
 def facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> dict[str, str]:
     """What the model was fitted to, and how the training went."""
-    known = model.provenance_
+    provenance = model.provenance_
     sizes = []
-    for time, size in zip(known.times, known.sizes, strict=True):
+    for time, size in zip(provenance.times, provenance.sizes, strict=True):
         sizes.append(f"{written_time(time, time_unit)}: {size}")
-    hold_out = [written_time(time, time_unit) for time in known.hold_out]
-    representation = known.source.get("use_rep", "as given")
+    hold_out = [written_time(time, time_unit) for time in provenance.hold_out]
+    representation = provenance.source.get("use_rep", "as given")
     lines = {
         "method": type(model).__name__,
         "cells at each time of the fit": ", ".join(sizes),
         "held out before anything was computed": ", ".join(hold_out) or "none",
-        "features": f"{len(known.features)} ({representation})",
-        "data": f"{known.digest} (fingerprint of what was fitted)",
+        "features": f"{len(provenance.features)} ({representation})",
+        "data": f"{provenance.digest} (fingerprint of what was fitted)",
         "training": model.status_,
-        "seed": str(known.seed),
-        "fitted with": f"dyninfer {known.version}",
+        "seed": str(provenance.seed),
+        "fitted with": f"dyninfer {provenance.version}",
     }
     # Methods without a training loop have a history of their own, or none.
     history = cast(Any, model.history_)

@@ -59,16 +59,11 @@ def add_interpolation(
         if k == 0 or k == data.n_times - 1:
             continue
         points, mass = _interpolated(data, k, seed)
+        weights = {"x_weights": mass, "y_weights": data.weights_at(time)}
+        # The floor is that of the data, and in the table already.
+        options: dict[str, Any] = {"metrics": names, "floor": False, "seed": seed}
         scores = compare_populations(
-            points,
-            data.at(time),
-            x_weights=mass,
-            y_weights=data.weights_at(time),
-            metrics=names,
-            max_samples=max_samples,
-            # The floor is that of the data, and in the table already.
-            floor=False,
-            seed=seed,
+            points, data.at(time), max_samples=max_samples, **weights, **options
         )
         table.loc[row, columns] = [scores[name] for name in names]
     return table
@@ -80,10 +75,12 @@ def _interpolated(data: Snapshots, k: int, seed: int) -> tuple[np.ndarray, np.nd
 
     before, time, after = data.times[k - 1 : k + 2]
     x, y = data.at(before), data.at(after)
-    plan = OTCoupling().plan(x, y, data.weights_at(before), data.weights_at(after), seed)
+    weights = data.weights_at(before), data.weights_at(after)
+    plan = OTCoupling().plan(x, y, *weights, seed)
+    start = x[plan.source]
+    end = y[plan.target]
     share = (time - before) / (after - before)
-    points = (1 - share) * x[plan.source] + share * y[plan.target]
-    return points, plan.mass
+    return (1 - share) * start + share * end, plan.mass
 
 
 def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") -> list[str]:

@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ("n_paths", "noise", "solver"):
         if getattr(arguments, name) is not None:
             options[name] = getattr(arguments, name)
+    # A flag has no third value: False is not given.
     if arguments.backward:
         options["backward"] = True
     model = load_model(arguments.model, arguments.method)
