@@ -29,31 +29,36 @@ class ActionMatching(SnapshotEstimator):
 
     Learns a potential ``s(t, x)`` such that the continuity equation
 
-    .. math:: \partial_t q_t = -\nabla\cdot(q_t \nabla s) + \tfrac{\sigma^2}{2} \Delta q_t + \lambda s\, q_t
+    .. math:: \partial_t q_t = -\nabla\cdot(q_t \nabla s)
+        + \tfrac{\sigma^2}{2} \Delta q_t + \lambda s\, q_t
 
     carries the population from each observed density to the next, by minimising the action
 
     .. math:: \mathcal L(s) = E_{q_0}[s_0] - E_{q_1}[s_1]
-        + \int E_{q_t}\big[\tfrac12|\nabla s|^2 + \partial_t s + \tfrac{\sigma^2}{2} \Delta s + \tfrac{\lambda}{2} s^2\big] dt.
+        + \int E_{q_t}\big[\tfrac12|\nabla s|^2 + \partial_t s + \tfrac{\sigma^2}{2} \Delta s
+        + \tfrac{\lambda}{2} s^2\big] dt.
 
-    The velocity is ∇s, the growth rate λs. Among all fields that produce the densities this is the one of least kinetic energy.
+    The velocity is ∇s, the growth rate λs. Among all fields that produce the densities this is the
+    one of least kinetic energy.
 
     Parameters
     ----------
     sigma : float
-        Noise amplitude σ of the stochastic dynamics ``dX = ∇s dt + σ dW``, in state units per square root of time; 0 for a
-        deterministic flow.
+        Noise amplitude σ of the stochastic dynamics ``dX = ∇s dt + σ dW``, in state units per
+        square root of time; 0 for a deterministic flow.
     growth_penalty : float, optional
-        λ > 0 lets cells grow and die at rate λs: the larger, the cheaper growth is against motion. In inverse squared state
-        units. None conserves mass.
+        λ > 0 lets cells grow and die at rate λs: the larger, the cheaper growth is against motion.
+        In inverse squared state units. None conserves mass.
     interpolation : {"linear", "cubic", "none"}
-        How the density moves between snapshots: along straight lines between coupled cells, along smooth curves through all
-        snapshots, or not at all (snapshots dense in time).
+        How the density moves between snapshots: along straight lines between coupled cells, along
+        smooth curves through all snapshots, or not at all (snapshots dense in time).
     coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
         Who is paired with whom; "auto" is "unbalanced" where mass may change and "ot" elsewhere.
     objective : {"auto", "velocity", "boundary"}
-        Two forms of the same action. "boundary" is the formula with E[s_0] − E[s_1] and ∂s/∂t. "velocity" uses the velocity and growth of the interpolating
-        curve, known for interpolations, in place of ∂s/∂t and the boundary terms: the same expectation, and less variance near the solution.
+        Two forms of the same action. "boundary" is the formula with E[s_0] − E[s_1] and ∂s/∂t.
+        "velocity" uses the velocity and growth of the interpolating curve, known for
+        interpolations, in place of ∂s/∂t and the boundary terms: the same expectation, and less
+        variance near the solution.
     time_sampling : {"adaptive", "uniform"}
         Whether times are drawn more densely where the integrand varies more.
     width, depth : int
@@ -61,7 +66,8 @@ class ActionMatching(SnapshotEstimator):
     activation : {"silu", "softplus", "tanh"}
         Activation of the potential network.
     scale : {"global", "feature"} or None
-        Standardisation inside; "global" keeps distances in proportion, "feature" measures them in standard deviations.
+        Standardisation inside; "global" keeps distances in proportion, "feature" measures them in
+        standard deviations.
     training : Training, optional
         Settings of the training loop.
 
@@ -75,8 +81,8 @@ class ActionMatching(SnapshotEstimator):
 
     References
     ----------
-    Neklyudov, Brekelmans, Severo, Makhzani. Action Matching: learning stochastic dynamics from samples. ICML 2023,
-    arXiv 2210.06662.
+    Neklyudov, Brekelmans, Severo, Makhzani. Action Matching: learning stochastic dynamics from
+    samples. ICML 2023, arXiv 2210.06662.
 
     Examples
     --------
@@ -88,9 +94,12 @@ class ActionMatching(SnapshotEstimator):
     """
 
     citation: ClassVar[str] = (
-        "@inproceedings{neklyudov2023action,\n  title={Action Matching: Learning Stochastic Dynamics from Samples},\n"
-        "  author={Neklyudov, Kirill and Brekelmans, Rob and Severo, Daniel and Makhzani, Alireza},\n"
-        "  booktitle={International Conference on Machine Learning},\n  year={2023},\n  note={arXiv:2210.06662}\n}"
+        "@inproceedings{neklyudov2023action,\n"
+        "  title={Action Matching: Learning Stochastic Dynamics from Samples},\n"
+        "  author={Neklyudov, Kirill and Brekelmans, Rob and Severo, Daniel and "
+        "Makhzani, Alireza},\n"
+        "  booktitle={International Conference on Machine Learning},\n"
+        "  year={2023},\n  note={arXiv:2210.06662}\n}"
     )
 
     sigma: float = 0.0
@@ -109,7 +118,8 @@ class ActionMatching(SnapshotEstimator):
             raise ValueError(f"sigma must not be negative or infinite, found {self.sigma}")
         if self.growth_penalty is not None and not 0 < self.growth_penalty < math.inf:
             raise ValueError(
-                f"growth_penalty must be positive, or None to conserve mass; found {self.growth_penalty}"
+                "growth_penalty must be positive, or None to conserve mass; "
+                f"found {self.growth_penalty}"
             )
         for name, allowed in (
             ("interpolation", ("linear", "cubic", "none")),

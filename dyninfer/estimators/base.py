@@ -100,7 +100,7 @@ class Estimator(Settings, ABC):
 
     @abstractmethod
     def annotations(self, adata: AnnData) -> dict[str, Any]:
-        """What :meth:`annotate` writes: columns of ``obs`` ``(n,)`` and entries of ``obsm`` ``(n, d)``."""
+        """What :meth:`annotate` writes: columns of ``obs`` ``(n,)``, and of ``obsm`` ``(n, d)``."""
 
     @abstractmethod
     def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
@@ -110,7 +110,7 @@ class Estimator(Settings, ABC):
         """Raise a ValueError naming a setting that cannot be."""
 
     def facts(self, data: Any, seed: int = 0) -> dict[str, Any]:
-        """Plain facts about the data that ``build`` needs, now and when a saved model is rebuilt."""
+        """Plain facts about the data that ``build`` needs, also when a saved model is rebuilt."""
         return {}
 
     @abstractmethod
@@ -148,7 +148,7 @@ class Estimator(Settings, ABC):
         """Keep what the objective learned beside the process, as DataFrames named in ``tables``."""
 
     def annotate(self, adata: AnnData) -> AnnData:
-        """Write what was learned into an AnnData, at every row's own time; returns the same AnnData.
+        """Write what was learned into an AnnData, at every row's own time, and return it.
 
         Names of what is written begin with ``dyninfer_``; the settings and the provenance go, as
         JSON, under ``uns["dyninfer"]``.

@@ -1,4 +1,4 @@
-"""Wasserstein Lagrangian flows: dynamics between snapshots that prior knowledge, given as a Lagrangian, prefers."""
+"""Wasserstein Lagrangian flows: the dynamics between snapshots that a Lagrangian prefers."""
 
 from __future__ import annotations
 
@@ -31,36 +31,42 @@ from dyninfer.transport.objectives import DualObjective, Game
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class WassersteinLagrangianFlow(SnapshotEstimator):
-    r"""Wasserstein Lagrangian flow: optimal transport, Schrödinger bridge, unbalanced, with a potential, or a sum of them.
+    r"""Wasserstein Lagrangian flow: transport, a bridge, growth, a potential, or a sum of them.
 
-    Among all density curves through the snapshots, the one of least action, found from the dual problem
+    Among all density curves through the snapshots, the one of least action, found from the dual
+    problem
 
-    .. math:: \inf_{q}\, \sup_{s}\; E_{q_1}[s_1] - E_{q_0}[s_0] - \int E_{q_t}\big[\partial_t s + H(t, x, s)\big] dt, \qquad
+    .. math:: \inf_{q}\, \sup_{s}\; E_{q_1}[s_1] - E_{q_0}[s_0]
+        - \int E_{q_t}\big[\partial_t s + H(t, x, s)\big] dt, \qquad
         H = \tfrac12|\nabla s|^2 + \tfrac{\sigma^2}{2}\Delta s + \tfrac{\lambda}{2} s^2 + V
 
-    with a term for each Lagrangian. At the solution the Hamilton-Jacobi equation ``∂s/∂t + H = 0`` holds along ``q``, the
-    velocity is ∇s, the noise σ and the growth rate λs.
+    with a term for each Lagrangian. At the solution the Hamilton-Jacobi equation ``∂s/∂t + H = 0``
+    holds along ``q``, the velocity is ∇s, the noise σ and the growth rate λs.
 
     Parameters
     ----------
     lagrangian : Lagrangian
-        What is known beforehand: :class:`OptimalTransport`, :class:`SchrodingerBridge`, :class:`UnbalancedTransport`,
-        :class:`PhysicalPotential`, :class:`MeanAcceleration`, :class:`DataManifold`, or a sum of them.
+        What is known beforehand: :class:`OptimalTransport`, :class:`SchrodingerBridge`,
+        :class:`UnbalancedTransport`, :class:`PhysicalPotential`, :class:`MeanAcceleration`,
+        :class:`DataManifold`, or a sum of them.
     coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
-        Who is paired with whom; "auto" solves the static problem of the Lagrangian without its potential: exact, entropic or
-        Wasserstein-Fisher-Rao transport.
+        Who is paired with whom; "auto" solves the static problem of the Lagrangian without its
+        potential: exact, entropic or Wasserstein-Fisher-Rao transport.
     curve_fraction : float, optional
-        Part of the steps in which the density curve plays the dual game; in the rest it stands still and the potential settles. None
-        is 0 for the coupling "auto", whose pairs and paths are the solution or close to it (on real data the game then made the
-        Hamilton-Jacobi residual worse), and 0.6 for another coupling or a prescribed mass that changes.
+        Part of the steps in which the density curve plays the dual game; in the rest it stands
+        still and the potential settles. None is 0 for the coupling "auto", whose pairs and paths
+        are the solution or close to it (on real data the game then made the Hamilton-Jacobi
+        residual worse), and 0.6 for another coupling or a prescribed mass that changes.
     curve_learning_rate : float
         Peak learning rate of the density curve.
     damping : float
-        Share of the pairs' own action in what the curve descends, when it begins to play; the rest is the dual problem. It falls to
-        zero. 0 is the bare game, which runs away on most real data; 1 leaves every pair its own best path.
+        Share of the pairs' own action in what the curve descends, when it begins to play; the rest
+        is the dual problem. It falls to zero. 0 is the bare game, which runs away on most real
+        data; 1 leaves every pair its own best path.
     refinement_steps : int
-        Steps by which samples are moved along the Wasserstein gradient of the dual problem before the potential sees them,
-        as the paper does (there, 10); 0 leaves it all to the learned curve.
+        Steps by which samples are moved along the Wasserstein gradient of the dual problem before
+        the potential sees them, as the paper does (there, 10); 0 leaves it all to the learned
+        curve.
     refinement_size : float
         Length of such a step, in units of the scaled problem.
     width, depth : int
@@ -70,38 +76,42 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
     curve_width : int
         Units of the two hidden layers of the curve's network.
     scale : {"global", "feature"} or None
-        Standardisation inside; "global" keeps distances in proportion, "feature" measures them in standard deviations.
+        Standardisation inside; "global" keeps distances in proportion, "feature" measures them in
+        standard deviations.
     training : Training, optional
         Settings of the training loop.
 
     Attributes
     ----------
     process_ : ScaledDiffusion
-        Of a PotentialDiffusion.
-        What was learned, in the units of the data.
+        Of a :class:`~dyninfer.diffusions.PotentialDiffusion`, in the units of the data.
     history_ : DataFrame
-        One row per logged step; ``action`` is the value of the dual problem, in the units of the data.
+        One row per logged step; ``action`` is the value of the dual problem, in the units of the
+        data.
     diagnostics_ : DataFrame
         One row per time; see :meth:`report`.
 
     References
     ----------
-    Neklyudov, Brekelmans, Tong, Atanackovic, Liu, Makhzani. A computational framework for solving Wasserstein Lagrangian
-    flows. ICML 2024, arXiv 2310.10649.
+    Neklyudov, Brekelmans, Tong, Atanackovic, Liu, Makhzani. A computational framework for solving
+    Wasserstein Lagrangian flows. ICML 2024, arXiv 2310.10649.
 
     Notes
     -----
-    The reference solves the game from independent pairs. Here the static problem is solved first and gives the pairs and, in closed
-    form, the path of each; a potential bends the paths by descending their own action. The game of the paper is played where the pairs
-    come from another coupling, or where ``curve_fraction`` asks for it. The
-    potential is fitted by regression on the drift of the pairs' paths, which needs no Laplacian; the curve ascends the Hamilton-Jacobi
-    residual. Should the residual grow instead, the curve is put back to its best state and its learning rate halved.
+    The reference solves the game from independent pairs. Here the static problem is solved first
+    and gives the pairs and, in closed form, the path of each; a potential bends the paths by
+    descending their own action. The game of the paper is played where the pairs come from another
+    coupling, or where ``curve_fraction`` asks for it. The potential is fitted by regression on the
+    drift of the pairs' paths, which needs no Laplacian; the curve ascends the Hamilton-Jacobi
+    residual. Should the residual grow instead, the curve is put back to its best state and its
+    learning rate halved.
 
     Examples
     --------
     >>> import dyninfer as di
     >>> snapshots = di.simulators.OrnsteinUhlenbeck().snapshots([0.0, 0.5, 1.0], 200, seed=0)
-    >>> model = di.WassersteinLagrangianFlow(lagrangian=di.SchrodingerBridge(0.5) + di.UnbalancedTransport(0.1))
+    >>> noisy_growth = di.SchrodingerBridge(0.5) + di.UnbalancedTransport(0.1)
+    >>> model = di.WassersteinLagrangianFlow(lagrangian=noisy_growth)
     >>> model = model.fit(snapshots, max_steps=20, progress=False)
     >>> model.simulate(snapshots.at(0.0), [0.0, 0.5, 1.0]).states.shape
     torch.Size([200, 3, 2])
@@ -110,8 +120,10 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
     citation: ClassVar[str] = (
         "@inproceedings{neklyudov2024wlf,\n"
         "  title={A Computational Framework for Solving Wasserstein Lagrangian Flows},\n"
-        "  author={Neklyudov, Kirill and Brekelmans, Rob and Tong, Alexander and Atanackovic, Lazar and Liu, Qiang and Makhzani, Alireza},\n"
-        "  booktitle={International Conference on Machine Learning},\n  year={2024},\n  note={arXiv:2310.10649}\n}"
+        "  author={Neklyudov, Kirill and Brekelmans, Rob and Tong, Alexander and "
+        "Atanackovic, Lazar and Liu, Qiang and Makhzani, Alireza},\n"
+        "  booktitle={International Conference on Machine Learning},\n"
+        "  year={2024},\n  note={arXiv:2310.10649}\n}"
     )
 
     tables: ClassVar[tuple[str, ...]] = ("history_", "diagnostics_")
@@ -132,7 +144,8 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         """Raise a ValueError or TypeError naming a setting that cannot be."""
         if not isinstance(self.lagrangian, Lagrangian):
             raise TypeError(
-                f"lagrangian must be a Lagrangian such as OptimalTransport(), found {self.lagrangian!r}"
+                "lagrangian must be a Lagrangian such as OptimalTransport(), "
+                f"found {self.lagrangian!r}"
             )
         self.lagrangian.check()
         if self.curve_fraction is not None and not 0 <= self.curve_fraction <= 1:
@@ -172,8 +185,8 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         """Return the dual problem that the data and the settings define."""
         if isinstance(data, DensityCurve):
             raise TypeError(
-                "a Wasserstein Lagrangian flow looks for the density curve itself; give it snapshots, "
-                "or fit a DensityCurve with ActionMatching"
+                "a Wasserstein Lagrangian flow looks for the density curve itself; "
+                "give it snapshots, or fit a DensityCurve with ActionMatching"
             )
         if self.lagrangian.penalty is None:
             data = conserving(data)
@@ -219,12 +232,13 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         """Part of the steps in which the curve moves."""
         if self.curve_fraction is not None:
             return self.curve_fraction
-        # A prescribed mass that changes makes haste while it is small; the arcs of the sphere do not.
+        # A prescribed mass that changes makes haste while it is small, and the arcs of the
+        # sphere, along which the curve begins, do not.
         uneven = curve.lagrangian.constrained and bool(curve.samples.log_mass.any())
         return 0.6 if self.coupling != "auto" or uneven else 0.0
 
     def finish(self, objective: DualObjective) -> None:
-        """Keep what was found about the solution."""
+        """Keep the diagnostics of the solution."""
         self.diagnostics_ = objective.diagnostics()
 
     def report(self) -> pd.DataFrame:
@@ -233,11 +247,14 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         Returns
         -------
         DataFrame
-            Per time, in the units of the data, averages over the learned density curve: ``mass``; ``kinetic``, ``growth`` and
-            ``potential`` energy (their sum, the potential with a minus sign, integrates to the action); mean and standard deviation of the
-            Hamilton-Jacobi residual ``∂s/∂t + H`` (zero at the solution; where mass is not free, its mean is a free function of time);
-            root mean square ``speed`` and ``acceleration``. ``attrs`` holds the ``action``, the ``dual_value`` (equal at the solution), the action of the
-            pairs of the coupling (``pair_action``, where there is no noise), and how often the curve ran away and was put back.
+            Per time, in the units of the data, averages over the learned density curve: ``mass``;
+            ``kinetic``, ``growth`` and ``potential`` energy (their sum, the potential with a minus
+            sign, integrates to the action); mean and standard deviation of the Hamilton-Jacobi
+            residual ``∂s/∂t + H`` (zero at the solution; where mass is not free, its mean is a free
+            function of time); root mean square ``speed`` and ``acceleration``. ``attrs`` holds the
+            ``action``, the ``dual_value`` (equal at the solution), the action of the pairs of the
+            coupling (``pair_action``, where there is no noise), and how often the curve ran away
+            and was put back.
         """
         self._check_fitted()
         return self.diagnostics_

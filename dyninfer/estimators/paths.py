@@ -75,7 +75,7 @@ class PathEstimator(Estimator):
         return torch.as_tensor(last_values(paths, time)).repeat_interleave(n_draws, dim=0)
 
     def decode(self, states: Tensor) -> Tensor:
-        """Features of states of the process ``(path, time, d)``; by default the states themselves."""
+        """Features of states of the process ``(path, time, d)``; by default the same."""
         return states
 
     def decoded_features(self) -> tuple[str, ...]:
@@ -109,13 +109,16 @@ class PathEstimator(Estimator):
         data : AnnData or Paths
             An AnnData has one row per path and time, in any order. Nothing of it is changed.
         time_key : str
-            Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or timedeltas.
+            Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or
+            timedeltas.
         path_key : str
             Column of ``obs`` that names the path of each row: a tracked cell, a clone, a recording.
         state_key : str, optional
-            Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is a gap.
+            Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is
+            a gap.
         use_rep : str, optional
-            Key of ``obsm``, or "X", with continuous states; by default ``obsm["X_pca"]`` if present, else ``X``.
+            Key of ``obsm``, or "X", with continuous states; by default ``obsm["X_pca"]`` if
+            present, else ``X``.
         condition_key : str, optional
             Column of ``obs`` with a label for every path.
         hold_out : str or list of str, optional
@@ -261,15 +264,15 @@ class PathEstimator(Estimator):
         data: AnnData | Paths,
         *,
         by: str = "path",
-        given: float = 0.5,
+        past_fraction: float = 0.5,
         n_samples: int = 50,
         max_paths: int | None = 100,
         n_intervals: int = 5,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """Compare what was learned with observed paths: likelihood, and forecasts of their later part.
+        """Compare what was learned with observed paths: likelihood, and scores of forecasts.
 
-        The first half of the observations of each path is given (``given=0.5``), and the others are
+        The first half of the observations of each path is given (``past_fraction=0.5``), and the others are
         forecast from them, as by :meth:`forecast`, with the noise of observations.
 
         Parameters
@@ -278,7 +281,7 @@ class PathEstimator(Estimator):
             Read by the keys that ``fit`` was given.
         by : {"path", "time"}
             A row for every path, or for every interval of time.
-        given : float
+        past_fraction : float
             Part of the observations that forecasts are made from.
         n_samples : int
             Draws of a forecast, at least two.
@@ -314,7 +317,9 @@ class PathEstimator(Estimator):
             return self.observe(run.states, subseed(seed, "noise"))
 
         def forecasts() -> Forecasts:
-            return forecast_rest(paths, self.observations(paths), draw, given, max_paths, seed)
+            return forecast_rest(
+                paths, self.observations(paths), draw, past_fraction, max_paths, seed
+            )
 
         if by == "time":
             return forecasts().by_time(check_count(n_intervals, "n_intervals"), seed)
@@ -378,7 +383,7 @@ class PathEstimator(Estimator):
         return Scaling.from_samples(times, [np.where(missing, mean, values)], self.scale)
 
     def _run_on(self, paths: Paths, times: np.ndarray, n_samples: int, seed: int) -> Trajectories:
-        """Run the process from the last observation of each path; paths that end together run together."""
+        """Run the process from the last observations, of paths that end together at once."""
         ends = np.array([t[-1] for t in paths.times])
         runs, order = [], []
         for number, end in enumerate(np.unique(ends)):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class SnapshotEstimator(Estimator):
-    """Base of the methods that learn a :class:`~dyninfer.Diffusion` from :class:`~dyninfer.Snapshots`.
+    """Base of the methods that learn a diffusion from :class:`~dyninfer.Snapshots`.
 
     A method is a keyword-only dataclass in a file of its own; :class:`Estimator` says what it
     defines.
@@ -80,7 +80,8 @@ class SnapshotEstimator(Estimator):
         data : AnnData, Snapshots or DensityCurve
             Nothing of it is changed.
         time_key : str
-            Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or timedeltas.
+            Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or
+            timedeltas.
         use_rep : str, optional
             Key of ``obsm``, or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
         mass_key : str, optional
@@ -90,7 +91,8 @@ class SnapshotEstimator(Estimator):
         condition_key : str, optional
             Column of ``obs`` with a label for every cell.
         hold_out : float or list of floats, optional
-            Times removed before anything else is computed: scaling, couplings and validation never see them.
+            Times removed before anything else is computed: scaling, couplings and validation never
+            see them.
         seed : int
             Fixes every draw.
         max_steps : int, optional
@@ -105,7 +107,8 @@ class SnapshotEstimator(Estimator):
         Returns
         -------
         self
-            With ``process_``, ``history_`` and ``status_`` ("finished", "stopped early", "interrupted" or "diverged").
+            With ``process_``, ``history_`` and ``status_`` ("finished", "stopped early",
+            "interrupted" or "diverged").
 
         Raises
         ------
@@ -150,7 +153,8 @@ class SnapshotEstimator(Estimator):
         n_paths : int, optional
             Number of paths; by default one for every starting state.
         noise : float or callable, optional
-            ε of the stochastic simulation, for processes with a score; see :func:`dyninfer.simulate`.
+            ε of the stochastic simulation, for processes with a score; see
+            :func:`dyninfer.simulate`.
         backward : bool
             Run time the other way.
         seed : int
@@ -193,7 +197,7 @@ class SnapshotEstimator(Estimator):
         max_samples: int | None = 4500,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """Compare what is simulated with what was observed, one row per observed time after the first.
+        """Compare simulated with observed populations, one row per time after the first.
 
         Parameters
         ----------
@@ -202,40 +206,49 @@ class SnapshotEstimator(Estimator):
         times : float or list of floats, optional
             Times to evaluate; by default all but the first.
         start : {"previous", "first"}
-            Whether all cells of the previous time, or those of the first, are simulated to each time.
+            Whether all cells of the previous time, or those of the first, are simulated to each
+            time.
         metrics : sequence of str
             Names as in :mod:`dyninfer.metrics`.
         max_samples : int, optional
-            Cap on the samples a side, drawn at random; None keeps all. The numbers used stand in the result.
+            Cap on the samples a side, drawn at random; None keeps all. The numbers used stand in
+            the result.
         seed : int
 
         Returns
         -------
         DataFrame
-            Per time: ``held_out``, the metrics, beside each its ``_floor`` (the same metric between two halves of the
-            observed sample) and ``_still`` (the starting cells themselves, unmoved), the numbers of samples, and the
-            simulated and observed ``mass`` relative to the start.
+            Per time: ``held_out``, the metrics, beside each its ``_floor`` (the same metric between
+            two halves of the observed sample) and ``_still`` (the starting cells themselves,
+            unmoved), the numbers of samples, and the simulated and observed ``mass`` relative to
+            the start.
         """
         self._check_fitted()
         if start not in ("previous", "first"):
             raise ValueError(f"start must be 'previous' or 'first', found {start!r}")
         observed = self._as_snapshots(data).check_finite()
-        wanted = observed.times[1:] if times is None else as_times(times)
+        requested = observed.times[1:] if times is None else as_times(times)
         rows = []
-        for time in wanted:
+        for time in requested:
             k = observed.index(time)
             if k == 0:
                 raise ValueError(
-                    f"time {time:g} is the first of the data, which nothing leads to; evaluate later times"
+                    f"time {time:g} is the first of the data, which nothing leads to; "
+                    "evaluate later times"
                 )
             begin = float(observed.times[k - 1 if start == "previous" else 0])
             run = self.simulate(observed, [begin, observed.times[k]], seed=seed)
-            held = k in Clock(observed.times).positions(self.hold_out_)
+            is_held_out = k in Clock(observed.times).positions(self.hold_out_)
             scores = score_arrival(
                 observed, run, metrics=metrics, max_samples=max_samples, seed=seed
             )
             rows.append(
-                {"time": float(observed.times[k]), "start": begin, "held_out": held, **scores}
+                {
+                    "time": float(observed.times[k]),
+                    "start": begin,
+                    "held_out": is_held_out,
+                    **scores,
+                }
             )
         return pd.DataFrame(rows)
 
@@ -304,7 +317,8 @@ class SnapshotEstimator(Estimator):
         low, high = float(self.times_.min()), float(self.times_.max())
         if not Clock(self.times_).covers(times):
             warnings.warn(
-                f"simulating from {times.min():g} to {times.max():g}, beyond the data ({low:g} to {high:g})",
+                f"simulating from {times.min():g} to {times.max():g}, beyond the data "
+                f"({low:g} to {high:g})",
                 UserWarning,
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""Stochastic interpolants: velocity and score between snapshots, with the noise chosen after training."""
+"""Stochastic interpolants: velocity and score between snapshots; noise is chosen afterwards."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from dyninfer.data.columns import label_column, time_column
+from dyninfer.data.columns import label_column
 from dyninfer.data.conditions import ConditionCode
-from dyninfer.data.reading import is_anndata
+from dyninfer.data.reading import read_start
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.data.times import Clock, as_times, same_times
+from dyninfer.data.times import as_times, same_times
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.trajectories.join import join_runs
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.diffusions.diffusion import fields_at
 from dyninfer.estimators.snapshots import SnapshotEstimator
@@ -55,60 +56,72 @@ Second = Literal["score", "denoiser", "none"]
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class StochasticInterpolant(SnapshotEstimator):
-    r"""Stochastic interpolants between two snapshots or many; flow matching and rectified flow among them.
+    r"""Stochastic interpolants between snapshots, flow matching and rectified flow among them.
 
-    Between coupled samples ``x_0, x_1`` of neighbouring snapshots lies the interpolant ``x_t = I(t, x_0, x_1) + γ(t) z`` with
-    ``z`` standard normal. Its density ρ_t passes through the snapshots, and is carried by
+    Between coupled samples ``x_0, x_1`` of neighbouring snapshots lies the interpolant ``x_t = I(t,
+    x_0, x_1) + γ(t) z`` with ``z`` standard normal. Its density ρ_t passes through the snapshots,
+    and is carried by
 
     .. math:: dX = b\,dt \pm \varepsilon(t)\,s\,dt + \sqrt{2\varepsilon(t)}\,dW, \qquad
-        b = E[\partial_t I + \gamma' z \,|\, x_t = x], \quad s = \nabla\log\rho_t = -E[z \,|\, x_t = x]/\gamma
+        b = E[\partial_t I + \gamma' z \,|\, x_t = x], \quad
+        s = \nabla\log\rho_t = -E[z \,|\, x_t = x]/\gamma
 
-    for every ε(t) ≥ 0, forward (+) and backward (−) in time. Both conditional expectations are learned by least squares; ε is
-    chosen when simulating: ``simulate(..., noise=ε)``, where 0 is the deterministic flow.
+    for every ε(t) ≥ 0, forward (+) and backward (−) in time. Both conditional expectations are
+    learned by least squares; ε is chosen when simulating: ``simulate(..., noise=ε)``, where 0 is
+    the deterministic flow.
 
-    Special cases: with ``gamma="none"`` this is conditional flow matching, with optimal transport pairs OT-CFM; :meth:`rectify`
-    makes rectified flow of it; with ``interpolant="one-sided"`` it is a score-based diffusion model.
+    Special cases: with ``gamma="none"`` this is conditional flow matching, with optimal transport
+    pairs OT-CFM; :meth:`rectify` makes rectified flow of it; with ``interpolant="one-sided"`` it is
+    a score-based diffusion model.
 
     Parameters
     ----------
-    interpolant : {"linear", "trigonometric", "encoder-decoder", "one-sided", "mirror", "spline"} or Interpolant
-        How a point moves between coupled samples: :mod:`dyninfer.transport.interpolants`. "spline" passes smoothly through chains of
-        samples of all snapshots, the others lie between neighbours.
+    interpolant : str or Interpolant
+        "linear", "trigonometric", "encoder-decoder", "one-sided", "mirror" or "spline".
+        How a point moves between coupled samples: :mod:`dyninfer.transport.interpolants`. "spline"
+        passes smoothly through chains of samples of all snapshots, the others lie between
+        neighbours.
     gamma : {"auto", "none", "brownian", "quadratic", "sine"} or LatentNoise
         Latent noise γ(t), zero at the snapshots. "auto" is what the interpolant is made for.
     coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
-        Who is paired with whom. "auto" is "ot" ("independent" for one-sided interpolants, which need it, and for bridges). With a coupling
-        that changes mass, or with masses in the data, a growth rate is learned as well and weights are simulated.
+        Who is paired with whom. "auto" is "ot" ("independent" for one-sided interpolants, which
+        need it, and for bridges). With a coupling that changes mass, or with masses in the data, a
+        growth rate is learned as well and weights are simulated.
     second : {"score", "denoiser", "none"}
-        What a second network learns beside the velocity: the score; the denoiser η = −γ s, which is divided by γ to give the score
-        (better where populations are narrow, worse near the snapshots); or nothing.
+        What a second network learns beside the velocity: the score; the denoiser η = −γ s, which is
+        divided by γ to give the score (better where populations are narrow, worse near the
+        snapshots); or nothing.
     bridge_sigma : float, optional
-        σ > 0 looks for the Schrödinger bridge of ``σ dW``: the interpolant is bent so that the drift b + ½σ²s of the noise ε = ½σ² is
-        least, by the max-min problem of section 3.4 of the paper. γ is then √(σ² t (1 − t)). ``simulate(..., noise=0.5 * sigma**2)`` runs
-        the bridge. In state units per square root of time.
+        σ > 0 looks for the Schrödinger bridge of ``σ dW``: the interpolant is bent so that the
+        drift b + ½σ²s of the noise ε = ½σ² is least, by the max-min problem of section 3.4 of the
+        paper. γ is then √(σ² t (1 − t)). ``simulate(..., noise=0.5 * sigma**2)`` runs the bridge.
+        In state units per square root of time.
     control : str, optional
-        Condition whose samples stand in for the others at times before these first appear (a perturbation's untreated
-        start), where conditions are given.
+        Condition whose samples stand in for the others at times before these first appear (a
+        perturbation's untreated start), where conditions are given.
     width, depth : int
         Units of a hidden layer, and number of hidden layers, of the network.
     activation : {"silu", "softplus", "tanh"}
         Activation of the network.
     scale : {"global", "feature"} or None
-        Standardisation inside. Interpolants whose coefficients do not add up to one see the standardised states.
+        Standardisation inside. Interpolants whose coefficients do not add up to one see the
+        standardised states.
     training : Training, optional
         Settings of the training loop.
 
     Attributes
     ----------
     process_ : ScaledDiffusion
-        Of an InterpolatedDiffusion.
-        What was learned, in the units of the data: ``drift`` (the velocity b), ``score``, ``denoiser``, ``growth``.
+        Of an InterpolatedDiffusion. What was learned, in the units of the data: ``drift`` (the
+        velocity b), ``score``, ``denoiser``, ``growth``.
     history_ : DataFrame
-        One row per logged step; the losses are in scaled units, and without their constant parts, so they may be negative.
+        One row per logged step; the losses are in scaled units, and without their constant parts,
+        so they may be negative.
 
     References
     ----------
-    Albergo, Boffi, Vanden-Eijnden. Stochastic interpolants: a unifying framework for flows and diffusions. arXiv 2303.08797.
+    Albergo, Boffi, Vanden-Eijnden. Stochastic interpolants: a unifying framework for flows and
+    diffusions. arXiv 2303.08797.
 
     Examples
     --------
@@ -120,7 +133,8 @@ class StochasticInterpolant(SnapshotEstimator):
     """
 
     citation: ClassVar[str] = (
-        "@article{albergo2023stochastic,\n  title={Stochastic Interpolants: A Unifying Framework for Flows and Diffusions},\n"
+        "@article{albergo2023stochastic,\n"
+        "  title={Stochastic Interpolants: A Unifying Framework for Flows and Diffusions},\n"
         "  author={Albergo, Michael S. and Boffi, Nicholas M. and Vanden-Eijnden, Eric},\n"
         "  journal={arXiv:2303.08797},\n  year={2023}\n}"
     )
@@ -148,8 +162,8 @@ class StochasticInterpolant(SnapshotEstimator):
             as_coupling(self.coupling)
         if interpolant.gaussian_base and self.coupling not in ("auto", "independent"):
             raise ValueError(
-                f"a {type(interpolant).__name__} draws its start afresh, independently of the data; leave coupling='auto' "
-                f"(found {self.coupling!r})"
+                f"a {type(interpolant).__name__} draws its start afresh, independently of the "
+                f"data; leave coupling='auto' (found {self.coupling!r})"
             )
 
     def _check_bridge(self, interpolant: Interpolant) -> None:
@@ -165,35 +179,38 @@ class StochasticInterpolant(SnapshotEstimator):
         ):
             if not fits:
                 raise ValueError(
-                    f"bridge_sigma needs {name}={needed}, found {getattr(self, name)!r}; leave one of the two out"
+                    f"bridge_sigma needs {name}={needed}, found {getattr(self, name)!r}; "
+                    "leave one of the two out"
                 )
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
         """Times, whether mass changes, and the code of the conditions."""
-        coupling = self._coupling()
-        code = None
+        conditions = None
         if data.conditions is not None:
-            code = ConditionCode.of(np.concatenate(data.conditions))
-        return {
-            "times": [float(t) for t in data.times],
-            "grows": data.masses is not None or not coupling.conserves_mass,
-            "conditions": None if code is None else asdict(code),
-        }
+            conditions = asdict(ConditionCode.of(np.concatenate(data.conditions)))
+        mass_changes = data.masses is not None or not self._coupling().conserves_mass
+        return {"times": data.times.tolist(), "grows": mass_changes, "conditions": conditions}
 
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
         code = self._code()
         schedule = self._schedule(scaling)
         head = self.second if schedule.noisy and self.second != "none" else None
-        grows, d, told = self.facts_["grows"], scaling.n_features, code.size if code else 0
+        grows, d = self.facts_["grows"], scaling.n_features
+        n_conditions = 0 if code is None else code.size
 
         def network(n_inputs: int, n_outputs: int, depth: int = self.depth) -> VectorNetwork:
-            return VectorNetwork(n_inputs, n_outputs, self.width, depth, self.activation, told)
+            return VectorNetwork(
+                n_inputs, n_outputs, self.width, depth, self.activation, n_conditions
+            )
 
-        motion = network(d, d + grows)
-        second = network(d, d) if head else None
-        bend = network(2 * d, d, 2) if self.bridge_sigma is not None else None
-        base = None
+        motion = network(d, d + grows)  # the growth rate is one more output
+        second = bend = base = None
+        if head is not None:
+            second = network(d, d)
+        if self.bridge_sigma is not None:
+            # It corrects straight lines, for which two layers are enough.
+            bend = network(2 * d, d, depth=2)
         if schedule.interpolant.gaussian_base:
             # It is standard normal in the units of the data.
             zero, one = torch.zeros(d).double(), torch.ones(d).double()
@@ -220,7 +237,8 @@ class StochasticInterpolant(SnapshotEstimator):
         """Return the quadratic losses over the coupled samples of the data."""
         if isinstance(data, DensityCurve):
             raise ValueError(
-                "a stochastic interpolant lies between snapshots; give Snapshots or an AnnData in place of the DensityCurve"
+                "a stochastic interpolant lies between snapshots; give Snapshots or an AnnData "
+                "in place of the DensityCurve"
             )
         inner: Any = process.inner
         if inner.schedule.interpolant.gaussian_base:
@@ -270,19 +288,12 @@ class StochasticInterpolant(SnapshotEstimator):
 
         Parameters
         ----------
-        start : array ``(n, feature)``, AnnData or Snapshots
-            Starting states; of an AnnData or of snapshots, the cells at ``times[0]``.
-        times : sequence of floats
-            Times to store, in the user's units; descending with ``backward=True``.
         condition : str or number, optional
-            Condition to simulate all starting states under, seen or not: a new number, or a new combination ``"A+B"``
-            of known parts. By default every cell of an AnnData or of snapshots keeps its own.
-        n_paths : int, optional
-            Number of paths; by default one for every starting state.
-        seed : int
-            Fixes every draw.
-        **options
-            ``noise`` (ε, in squared state units per time; by default 0, the deterministic flow), ``backward``, ``solver``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
+            Condition to simulate all starting states under, seen or not: a new number, or a new
+            combination ``"A+B"`` of known parts. By default every cell of an AnnData or of
+            snapshots keeps its own.
+        start, times, n_paths, seed, **options
+            As there; without noise, the deterministic flow is run.
 
         Returns
         -------
@@ -291,7 +302,7 @@ class StochasticInterpolant(SnapshotEstimator):
         self._check_fitted()
         if condition is not None:
             return self._under(condition)._run(start, times, n_paths=n_paths, seed=seed, **options)
-        if self.process_.inner.code is None:  # type: ignore[union-attr]
+        if not self._has_conditions():
             return self._run(start, times, n_paths=n_paths, seed=seed, **options)
         if n_paths is not None:
             raise ValueError(
@@ -300,10 +311,13 @@ class StochasticInterpolant(SnapshotEstimator):
         return self._run_each(start, times, seed, options)
 
     def rectify(self, data: AnnData | Snapshots, *, seed: int = 0, **fit_options: Any) -> Self:
-        """Fit a copy on the pairs of the learned flow map: one step of rectified flow (section 5.3 of the paper).
+        """Fit a copy on the pairs of the learned flow map: one step of rectified flow.
 
-        The samples of the first time are carried through all times by the deterministic flow; a sample and where it arrives are
-        the new pairs. The new velocity makes the same map on straighter lines.
+        See section 5.3 of the paper.
+
+        The samples of the first time are carried through all times by the deterministic flow; a
+        sample and where it arrives are the new pairs. The new velocity makes the same map on
+        straighter lines.
 
         Parameters
         ----------
@@ -321,7 +335,7 @@ class StochasticInterpolant(SnapshotEstimator):
                 "rectify needs an interpolant between two samples; use interpolant='linear'"
             )
         run = self.simulate(observed, times, seed=seed)
-        pairs = carried(observed, run, conditions=self.process_.inner.code is not None)  # type: ignore[union-attr]
+        pairs = carried(observed, run, conditions=self._has_conditions())
         again = clone(self).set_params(coupling=SameRows(grows=run.log_weights is not None))
         again.fit(pairs, seed=seed, **fit_options)
         again.provenance_ = replace(again.provenance_, source=self.source_)
@@ -335,7 +349,9 @@ class StochasticInterpolant(SnapshotEstimator):
         seed: int = 0,
         **options: Any,
     ) -> dict[str, float]:
-        """Bound on how far simulations with noise ε stray from the data: :func:`dyninfer.transport.objectives.kl_bound`.
+        """Bound on how far simulations with noise ε stray from the data.
+
+        See :func:`dyninfer.transport.objectives.kl_bound`.
 
         Parameters
         ----------
@@ -353,7 +369,8 @@ class StochasticInterpolant(SnapshotEstimator):
         observed = self._as_snapshots(data).check_finite()
         if not same_times(self.times_, observed.times):
             raise ValueError(
-                f"the data must have the times of the fit, {self.times_.tolist()}; found {observed.times.tolist()}"
+                f"the data must have the times of the fit, {self.times_.tolist()}; "
+                f"found {observed.times.tolist()}"
             )
         samples = self._coupled(process, observed, seed)
         return kl_bound(process, samples, noise, seed=seed, **options)
@@ -363,27 +380,23 @@ class StochasticInterpolant(SnapshotEstimator):
 
     def _run_each(self, start: Any, times: Any, seed: int, options: dict[str, Any]) -> Trajectories:
         """Simulate every cell under its own condition."""
-        first = float(as_times(times)[0])
-        labels = self._conditions_at(start, first)
-        x, names = self._starting(start, first)
-        runs, order = [], []
+        cells = read_start(start, float(as_times(times)[0]), self._known())
+        if cells.conditions is None:
+            raise ValueError(
+                "the model was learned under conditions; name one: simulate(..., condition=...)"
+            )
+        labels = np.asarray(cells.conditions).astype(str)
+        runs, rows = [], []
         for label in dict.fromkeys(labels):
-            rows = np.flatnonzero(labels == label)
-            order.append(rows)
+            here = np.flatnonzero(labels == label)
             # Paths of two conditions share no noise, whatever the seeds of their runs.
-            own = subseed(seed, "condition", str(label))
-            runs.append(self._under(label)._run(x[rows], times, seed=own, **options))
-        back = torch.as_tensor(np.argsort(np.concatenate(order)))
-        weights = [run.log_weights for run in runs if run.log_weights is not None]
-        return Trajectories(
-            states=torch.cat([run.states for run in runs])[back],
-            times=runs[0].times,
-            log_weights=torch.cat(weights)[back] if weights else None,
-            origin=np.arange(len(back)) if names is None else np.asarray(names),
-            status=torch.cat([run.status for run in runs])[back],
-            features=runs[0].features,
-            attrs={**runs[0].attrs, "seed": seed},
-        )
+            own_seed = subseed(seed, "condition", str(label))
+            run = self._under(label)._run(cells.states[here], times, seed=own_seed, **options)
+            runs.append(run)
+            rows.append(here)
+        joined = join_runs(runs, rows)
+        origin = joined.origin if cells.names is None else np.asarray(cells.names)
+        return replace(joined, origin=origin, attrs={**joined.attrs, "seed": seed})
 
     def _under(self, condition: Any) -> Self:
         process: Any = self.process_
@@ -391,35 +404,26 @@ class StochasticInterpolant(SnapshotEstimator):
         model.process_ = process.given(condition)
         return model
 
-    def _conditions_at(self, start: Any, time: float) -> np.ndarray:
-        if isinstance(start, Snapshots) and start.conditions is not None:
-            return np.asarray(start.conditions[start.index(time)]).astype(str)
-        if is_anndata(start) and "condition_key" in self.source_:
-            column = time_column(start, self._source()["time_key"])
-            return self._labels(start)[Clock.of(column).rows(column, time)]
-        raise ValueError(
-            "the model was learned under conditions; name one: simulate(..., condition=...)"
-        )
-
     def _labels(self, adata: AnnData) -> np.ndarray:
-        return np.asarray(
-            label_column(adata, self.source_["condition_key"], "condition_key").astype(str)
-        )
+        labels = label_column(adata, self.source_["condition_key"], "condition_key")
+        return np.asarray(labels.astype(str))
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
-        if self.process_.inner.code is None:  # type: ignore[union-attr]
+        if not self._has_conditions():
             return super()._fields_at(adata, times, x)
         labels = self._labels(adata)
-        found: dict[str, np.ndarray] = {}
+        fields: dict[str, np.ndarray] = {}
         for label in dict.fromkeys(labels):
             rows = np.flatnonzero(labels == label)
-            for name, values in fields_at(
-                self._under(label).process_, times[rows], x[rows]
-            ).items():
-                found.setdefault(name, np.empty((len(x), *values.shape[1:]), values.dtype))[
-                    rows
-                ] = values
-        return found
+            process = self._under(label).process_
+            for name, values in fields_at(process, times[rows], x[rows]).items():
+                if name not in fields:
+                    fields[name] = np.empty((len(x), *values.shape[1:]), values.dtype)
+                fields[name][rows] = values
+        return fields
+
+    def _has_conditions(self) -> bool:
+        return self.facts_["conditions"] is not None
 
     def _coupling(self) -> Coupling:
         if self.coupling != "auto":
@@ -429,22 +433,13 @@ class StochasticInterpolant(SnapshotEstimator):
 
     def _code(self) -> ConditionCode | None:
         saved = self.facts_["conditions"]
-        return None if saved is None else ConditionCode(**{**saved, "parts": tuple(saved["parts"])})
+        if saved is None:
+            return None
+        return ConditionCode(**{**saved, "parts": tuple(saved["parts"])})
 
     def _schedule(self, scaling: Scaling) -> Schedule:
         interpolant = as_interpolant(self.interpolant)
         noise = as_latent_noise(self.gamma, interpolant)
         if self.bridge_sigma is not None:
             noise = BrownianNoise(a=self.bridge_sigma**2)
-        knots = scaling.times(np.asarray(self.facts_["times"]))
-        if interpolant.gaussian_base and len(knots) != 2:
-            raise ValueError(
-                f"a {type(interpolant).__name__} leads from noise to one snapshot: it needs two times, found {len(knots)}"
-            )
-        if noise is None:
-            a = 0.0
-        elif noise.a is None:
-            a = interpolant.default_variance / float(np.diff(knots).mean())
-        else:
-            a = noise.a / scaling.action_unit
-        return Schedule(interpolant, noise, knots, a)
+        return Schedule.over(np.asarray(self.facts_["times"]), interpolant, noise, scaling)

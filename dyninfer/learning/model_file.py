@@ -17,7 +17,7 @@ FORMAT = 2
 
 
 def write_model(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Path:
-    """Write tensors and metadata beside ``path`` and move them into place, so a failed save leaves the old file.
+    """Write tensors and metadata to a file; a failed save leaves the old one.
 
     Raises
     ------
@@ -64,7 +64,8 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ) from None
     if text is None:
         raise ValueError(
-            f"{str(path)!r} is a safetensors file but not a dyninfer model: it has no dyninfer metadata"
+            f"{str(path)!r} is a safetensors file but not a dyninfer model: it has no dyninfer "
+            "metadata"
         )
     try:
         return json.loads(text), tensors
@@ -94,8 +95,9 @@ def check_target(path: str | Path, name: str = "path") -> Path:
 def check_format(path: str | Path, metadata: dict[str, Any]) -> None:
     """Raise a ValueError where a model file was written in a format that is not read here."""
     if metadata.get("format") != FORMAT:
+        version = metadata.get("version", "of an unknown version")
         raise ValueError(
-            f"{str(path)!r} was written by dyninfer {metadata.get('version', 'of an unknown version')}, "
+            f"{str(path)!r} was written by dyninfer {version}, "
             f"whose model files version {__version__} does not read; load it with that version, "
             "or fit and save again"
         )

@@ -16,8 +16,9 @@ from sklearn.base import BaseEstimator
 class Settings(BaseEstimator):
     """Base of every object that is configured by keywords: estimators, training, couplings.
 
-    ``get_params``, ``set_params``, ``clone`` and the repr come from scikit-learn. A subclass registers itself by name, which
-    is how a file of settings finds its class without naming a module to import.
+    ``get_params``, ``set_params``, ``clone`` and the repr come from scikit-learn. A subclass
+    registers itself by name, which is how a file of settings finds its class without naming a
+    module to import.
     """
 
     registry: ClassVar[dict[str, type[Settings]]] = {}
@@ -77,7 +78,7 @@ _KINDS = {
 
 
 def _is_of(value: Any, kind: Any) -> bool:
-    """Whether a value is of a kind that settings are often of; other kinds are left to the class itself."""
+    """Whether a value is of a common kind; other kinds are left to the class itself."""
     if kind is bool:
         return isinstance(value, bool | np.bool_)
     if kind is int:
@@ -109,12 +110,16 @@ def to_plain(value: Any, name: str = "value") -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(
-        f"setting {name!r} is a {type(value).__name__}, which cannot be saved; use numbers, text or named settings"
+        f"setting {name!r} is a {type(value).__name__}, which cannot be saved; "
+        "use numbers, text or named settings"
     )
 
 
 def fingerprint(settings: Settings, skip: Collection[str] = ()) -> str:
-    """Text that is the same for equal settings; of what has no plain form, such as functions, it holds the kind."""
+    """Text that is the same for equal settings.
+
+    Of what has no plain form, such as a function, it holds the kind.
+    """
     texts = []
     for name, value in settings.get_params(deep=False).items():
         if name not in skip:
@@ -137,8 +142,8 @@ def from_plain(value: Any) -> Any:
         name = value["class"]
         if name not in Settings.registry:
             raise ValueError(
-                f"the file holds a {name!r}, which is not known here; import the module that defines it, then load again "
-                f"(known: {', '.join(sorted(Settings.registry))})"
+                f"the file holds a {name!r}, which is not known here; import the module that "
+                f"defines it, then load again (known: {', '.join(sorted(Settings.registry))})"
             )
         return Settings.registry[name](**{k: from_plain(v) for k, v in value["settings"].items()})
     return [from_plain(v) for v in value] if isinstance(value, list) else value

@@ -190,7 +190,7 @@ def forecast_rest(
         If ``share`` is not between 0 and 1, or no path has two observations.
     """
     if not 0 < share < 1:
-        raise ValueError(f"given must lie between 0 and 1, found {share}")
+        raise ValueError(f"past_fraction must lie between 0 and 1, found {share}")
     lengths = paths.lengths
     rows = np.flatnonzero(lengths > 1)
     if len(rows) == 0:

@@ -22,7 +22,7 @@ def checks_of(model: Estimator) -> Battery:
 
 
 def check_estimator(model: Estimator) -> None:
-    """Run every check on an unfitted estimator; an AssertionError names the check and what was found."""
+    """Run every check on an unfitted estimator; an AssertionError names the one that fails."""
     for name, check in checks_of(model).items():
         try:
             check(clone(model))

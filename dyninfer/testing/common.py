@@ -1,4 +1,4 @@
-"""What the batteries share: checks that concern every method, and how a mistake must be answered."""
+"""What the batteries share: checks that concern every method."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def check_documented(model: Estimator) -> None:
 
 def check_provenance(model: Estimator, hold_out: list[Any]) -> None:
     """What was learned about the data, also under the old names of its parts."""
-    known = model.provenance_
-    assert list(known.hold_out) == hold_out, f"hold_out is {known.hold_out}, not {hold_out}"
+    provenance = model.provenance_
+    assert list(provenance.hold_out) == hold_out, f"hold_out is {provenance.hold_out}"
     assert model.hold_out_ == hold_out, "hold_out_ is not what the provenance says"
-    assert known.version == dyninfer.__version__, f"version is {known.version}"
-    assert len(known.digest) == 64, "digest is not a fingerprint of the data"
-    assert tuple(model.feature_names_in_) == known.features, "feature_names_in_ are others"
-    assert model.n_features_in_ == len(known.features), "n_features_in_ is not their number"
+    assert provenance.version == dyninfer.__version__, f"version is {provenance.version}"
+    assert len(provenance.digest) == 64, "digest is not a fingerprint of the data"
+    assert tuple(model.feature_names_in_) == provenance.features, "feature_names_in_ are others"
+    assert model.n_features_in_ == len(provenance.features), "n_features_in_ is not their number"
 
 
 def check_resumed(model: Estimator, fit: Fit, weights: Callable[[Any], Tensor]) -> None:
@@ -85,7 +85,7 @@ def check_resumed(model: Estimator, fit: Fit, weights: Callable[[Any], Tensor]) 
 def check_failed_refit(model: Estimator, fit: Fit, weights: Callable[[Any], Tensor]) -> None:
     """A fit that fails at any of its steps leaves what was learned before as it was."""
     fit(model)
-    before, known = weights(model).clone(), model.provenance_
+    before, provenance = weights(model).clone(), model.provenance_
     for step in ("build", "learn"):
 
         def fail(*_: Any, step: str = step, **__: Any) -> None:
@@ -95,7 +95,7 @@ def check_failed_refit(model: Estimator, fit: Fit, weights: Callable[[Any], Tens
         raises(RuntimeError, f"{step} fails", lambda: fit(model))
         delattr(model, step)
         assert torch.equal(weights(model), before), f"a fit that fails in {step} changed the model"
-        assert model.provenance_ is known, f"a fit that fails in {step} changed the provenance"
+        assert model.provenance_ is provenance, f"a fit that fails in {step} changed the provenance"
 
 
 def check_file(model: Estimator, same: Callable[[Any], bool]) -> None:
@@ -130,7 +130,7 @@ def raises(error: type[Exception], mention: str, call: Callable[[], Any]) -> Non
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             call()
-    except error as found:
-        assert mention in str(found), f"the message does not mention {mention!r}: {found}"
+    except error as raised:
+        assert mention in str(raised), f"the message does not mention {mention!r}: {raised}"
         return
     raise AssertionError(f"{error.__name__} expected, mentioning {mention!r}")

@@ -31,7 +31,10 @@ STEPS = 6
 
 
 def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> Any:
-    """AnnData of tracked cells, rows shuffled: ``obs["day"]`` irregular, ``obs["track"]``, ``obs["state"]``, ``obsm["X_pca"]``."""
+    """AnnData of tracked cells, rows shuffled.
+
+    With ``obs["day"]`` (irregular), ``obs["track"]``, ``obs["state"]`` and ``obsm["X_pca"]``.
+    """
     import pandas as pd
     from anndata import AnnData
 
@@ -62,8 +65,8 @@ def _keys(model: PathEstimator) -> dict[str, str]:
 
 def _fit(model: PathEstimator, data: Any = None, **options: Any) -> Any:
     data = example_paths() if data is None else data
-    known = {} if isinstance(data, Paths) else _keys(model)
-    return model.fit(data, **{"max_steps": STEPS, "progress": False, **known, **options})
+    keywords = {} if isinstance(data, Paths) else _keys(model)
+    return model.fit(data, **{"max_steps": STEPS, "progress": False, **keywords, **options})
 
 
 def _weights(model: PathEstimator) -> torch.Tensor:
@@ -134,7 +137,7 @@ def check_simulates(model: PathEstimator) -> None:
 
 @CHECKS.add
 def check_evaluates(model: PathEstimator) -> None:
-    """One row per path with finite scores of forecasts, the held-out path marked; or one per interval."""
+    """One row per path with finite scores, the held-out path marked; or one per interval."""
     data = example_paths()
     _fit(model, data, hold_out="track3")
     table = model.evaluate(data)

@@ -30,7 +30,10 @@ STEPS = 6
 
 
 def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> Any:
-    """AnnData of a population that drifts and spreads: ``obs["day"]`` with unequal gaps, ``obsm["X_pca"]``, no ``X``."""
+    """AnnData of a population that drifts and spreads, without ``X``.
+
+    With ``obs["day"]``, whose gaps are unequal, and ``obsm["X_pca"]``.
+    """
     import pandas as pd
     from anndata import AnnData
 
@@ -75,7 +78,7 @@ def check_fit_returns_self_and_learns(model: SnapshotEstimator) -> None:
 
 @CHECKS.add
 def check_seed_fixes_everything(model: SnapshotEstimator) -> None:
-    """The same seed gives the same weights to the last bit, another seed others; global state is left alone."""
+    """The same seed gives the same weights to the last bit; global state is left alone."""
     state = torch.get_rng_state()
     first, second, third = (_weights(_fit(clone(model), seed=s)) for s in (3, 3, 4))
     assert torch.equal(first, second), "two fits with one seed differ"
@@ -94,7 +97,7 @@ def check_held_out_cells_are_never_seen(model: SnapshotEstimator) -> None:
 
 @CHECKS.add
 def check_data_are_left_alone(model: SnapshotEstimator) -> None:
-    """``fit`` changes nothing in the AnnData; ``annotate`` adds its own keys, and the result can be written."""
+    """``fit`` changes nothing in the AnnData; what ``annotate`` adds can be written."""
     data, untouched = example_data(), example_data()
     _fit(model, data)
     assert list(data.obs) == list(untouched.obs) and not data.uns, "fit wrote into the AnnData"
@@ -135,7 +138,7 @@ def check_simulates(model: SnapshotEstimator) -> None:
 
 @CHECKS.add
 def check_process_fields(model: SnapshotEstimator) -> None:
-    """Drift takes scalar and per-row times, gives the same in chunks, is differentiable and moves between dtypes."""
+    """Drift takes scalar and per-row times, in chunks and dtypes, and is differentiable."""
     process = _fit(model).process_
     x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
     at_one = process.drift(1.0, x)
@@ -157,7 +160,7 @@ def check_process_fields(model: SnapshotEstimator) -> None:
 
 @CHECKS.add
 def check_evaluates(model: SnapshotEstimator) -> None:
-    """One row per observed time after the first, each number with its floor, the held-out time marked."""
+    """One row per time after the first, each number with its floor, the held-out time marked."""
     data = example_data()
     _fit(model, data, hold_out=2.0)
     table = model.evaluate(data, metrics=("w1", "energy"))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import Settings
 from dyninfer.transport.splines import natural_splines, spline_weights
 
@@ -324,6 +325,28 @@ class Schedule(torch.nn.Module):
         self.margin = 1e-4 if interpolant.gaussian_base else 0.0
         if noise is not None:
             self.margin = noise.margin
+
+    @classmethod
+    def over(
+        cls,
+        times: np.ndarray,
+        interpolant: Interpolant,
+        noise: LatentNoise | None,
+        scaling: Scaling,
+    ) -> Schedule:
+        """Schedule over the times ``(K,)`` of snapshots, all in the user's units."""
+        knots = scaling.times(times)
+        if interpolant.gaussian_base and len(knots) != 2:
+            raise ValueError(
+                f"a {type(interpolant).__name__} leads from noise to one snapshot: it needs two "
+                f"times, found {len(knots)}"
+            )
+        if noise is None:
+            return cls(interpolant, None, knots)
+        if noise.a is not None:
+            return cls(interpolant, noise, knots, noise.a / scaling.action_unit)
+        # In the middle of a gap of average length the noise is what the interpolant is made for.
+        return cls(interpolant, noise, knots, interpolant.default_variance / np.diff(knots).mean())
 
     @property
     def noisy(self) -> bool:
