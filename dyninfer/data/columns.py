@@ -55,6 +55,7 @@ def label_column(
     adata: AnnData, key: str, role: str, rows: np.ndarray | slice = slice(None)
 ) -> np.ndarray:
     """Labels of some rows; a ValueError counts those that are missing."""
+    # Only of these rows: what is held out may be missing.
     column = obs_column(adata, key, role).iloc[rows]
     missing = column.isna()
     if missing.any():

@@ -184,9 +184,11 @@ def read_start(start: Any, time: float, provenance: Provenance) -> Start:
 
 def read_features(adata: AnnData, provenance: Provenance) -> np.ndarray:
     """Features of all cells ``(n, feature)``, finite, by the keys of the fit."""
-    array, features, rep = representation(adata, provenance.source.get("use_rep"))
+    use_rep = provenance.source.get("use_rep")
+    array, features, rep = representation(adata, use_rep)
     check_features(features, provenance)
-    x = dense_rows(array, np.arange(adata.n_obs), rep)
+    every_row = np.arange(adata.n_obs)
+    x = dense_rows(array, every_row, rep)
     check_finite(x, rep, np.asarray(adata.obs_names))
     return x
 
@@ -211,6 +213,7 @@ def check_features(features: Sequence[str], provenance: Provenance) -> None:
             f"the model was fitted on {n_fitted} features, these data have {n}; "
             "give the same representation"
         )
+    # Arrays have no names: their order is the user's word.
     unnamed = default_features(n)
     if tuple(features) == unnamed or tuple(provenance.features) == unnamed:
         return
@@ -281,6 +284,7 @@ def _row_names(frame: pd.DataFrame) -> np.ndarray | None:
 
 
 def _normalised(weights: np.ndarray, time: float) -> np.ndarray:
+    # One sum tells of NaN and infinity anywhere.
     total = weights.sum()
     if not np.isfinite(total) or (weights < 0).any() or total <= 0:
         raise ValueError(f"weights at time {time:g} must be finite, non-negative and not all zero")

@@ -640,6 +640,13 @@ def test_categories_truth_values_and_text_are_names_and_numbers_are_amounts(labe
     assert back.conditions[1].tolist() == expected
 
 
+def test_a_mass_that_is_missing_in_some_cells_is_counted():
+    obs = pd.DataFrame({"t": [0, 0, 1, 1], "mass": [1, np.nan, 2, 2]}, index=list("abcd"))
+    adata = anndata.AnnData(np.zeros((4, 1)), obs=obs)
+    with pytest.raises(ValueError, match="'mass' is missing in 1 of 2 rows at time 0"):
+        Snapshots.from_anndata(adata, time_key="t", mass_key="mass")
+
+
 def test_times_of_cells_that_differ_by_rounding_are_one_snapshot():
     times = [0, 3, 0.1 * 3 * 10, 3, 4, np.float32(4)]
     adata = anndata.AnnData(np.zeros((6, 1)), obs=pd.DataFrame({"t": times}))

@@ -81,7 +81,8 @@ def check_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """Finite float64 times ``(row,)`` of all paths, whose names are ``owners``."""
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
         # By the name of the path: the number of a row in all paths would say nothing.
-        first = owners[~np.isfinite(flat)][0]
+        is_invalid = ~np.isfinite(flat)
+        first = owners[is_invalid][0]
         raise ValueError(f"path {first!r} has missing or infinite times; drop those observations")
     return as_times(flat)
 
@@ -146,6 +147,7 @@ def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple
     if state_names is None:
         _check_default_names(flat)
         state_names = [str(state) for state in range(n_states)]
+    # More names than states are fine: nobody may have been there.
     names = tuple(str(name) for name in state_names)
     if len(names) < n_states:
         raise ValueError(
@@ -185,6 +187,7 @@ def _check_numbers(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
 
 
 def _check_codes(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    # One width for all: small unsigned integers have no -1.
     flat = flat.astype(np.int64)
     if flat.min() < MISSING:
         first = owners[flat < MISSING][0]

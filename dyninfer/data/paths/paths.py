@@ -195,6 +195,7 @@ class Paths:
         """
         times = np.concatenate(self.times)
         states = np.concatenate(self.states)
+        # The clock of all paths: the gaps between them say what rounding may be.
         clock = Clock.of(times)
         if clock.nearest(time) is None:
             distance = np.abs(times - time)
@@ -278,10 +279,12 @@ class Paths:
         conditions = self.conditions
         if conditions is not None:
             conditions = conditions[rows]
+        times = [self.times[i] for i in rows]
+        states = [self.states[i] for i in rows]
         return replace(
             self,
-            times=tuple(self.times[i] for i in rows),
-            states=tuple(self.states[i] for i in rows),
+            times=tuple(times),
+            states=tuple(states),
             names=self.names[rows],
             conditions=conditions,
         )
@@ -325,12 +328,12 @@ class Paths:
 
     def _numbers_of_names(self, names: np.ndarray) -> np.ndarray:
         position = {name: i for i, name in enumerate(self.names)}
-        absent = [str(name) for name in names if name not in position]
-        if absent:
-            raise MissingKey(
-                f"no path is named {absent[0]!r}; there are {display.listed(self.names.tolist())}"
-            )
-        return np.array([position[name] for name in names])
+        for name in names:
+            if name not in position:
+                every = display.listed(self.names.tolist())
+                raise MissingKey(f"no path is named {str(name)!r}; there are {every}")
+        numbers = [position[name] for name in names]
+        return np.array(numbers)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -20,6 +20,7 @@ def read_states(
     Whole numbers stay whole, with -1 where one is masked or NA.
     """
     columns = [column_names(x) for x in states]
+    # Without other names, those of the first path hold for all.
     if not features:
         features = columns[0]
     arrays = []

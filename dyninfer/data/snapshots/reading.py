@@ -43,13 +43,16 @@ def fields_from_anndata(
     samples = [dense_rows(array, row, rep) for row in rows]
     if rep == "X":
         warn_if_counts(samples[0], "adata.X")
-    names = np.asarray(adata.obs_names, dtype=object)
+    cell_names = np.asarray(adata.obs_names, dtype=object)
+    names = [cell_names[row] for row in rows]
+    # The representation by its name: data that are read later may have another default.
+    source = {"time_key": time_key, "use_rep": rep}
     fields: dict[str, Any] = {
         "times": times,
         "samples": samples,
         "features": features,
-        "names": [names[row] for row in rows],
-        "source": {"time_key": time_key, "use_rep": rep},
+        "names": names,
+        "source": source,
     }
     if mass_key is not None:
         fields["masses"] = _masses(adata, mass_key, rows, times)
@@ -73,7 +76,8 @@ def times_without(
     if left_out is None:
         return times
     clock = Clock(times)
-    return np.delete(times, [position(clock, t) for t in as_times(left_out, name)])
+    positions = [position(clock, t) for t in as_times(left_out, name)]
+    return np.delete(times, positions)
 
 
 def position(clock: Clock, time: float) -> int:
@@ -108,11 +112,18 @@ def _masses(adata: AnnData, key: str, rows: list[np.ndarray], times: np.ndarray)
     masses = []
     for row, t in zip(rows, times, strict=True):
         values = number_column(adata, key, "mass_key", row)
-        # One value in float32 and float64 differs by rounding.
-        if not np.allclose(values, values[0], rtol=1e-6, atol=0, equal_nan=True):
+        n_missing = int(np.isnan(values).sum())
+        if n_missing:
             raise ValueError(
-                f"mass_key {key!r} has several values at time {t:g} "
-                f"({values.min():g} to {values.max():g}); give one per time"
+                f"mass_key {key!r} is missing in {n_missing} of {len(values)} rows at time {t:g}; "
+                "give one value per time"
+            )
+        low, high = values.min(), values.max()
+        # One value in float32 and float64 differs by rounding; masses are positive.
+        if high - low > 1e-6 * high:
+            raise ValueError(
+                f"mass_key {key!r} has several values at time {t:g} ({low:g} to {high:g}); "
+                "give one per time"
             )
         masses.append(values[0])
     return np.array(masses)

@@ -102,8 +102,9 @@ def systematic(weights: np.ndarray, n: int, seed: int) -> np.ndarray:
     generator = stream(seed, "trajectories", "resample")
     offset = torch.rand((), dtype=torch.float64, generator=generator).item()
     cumulative = np.cumsum(weights)
-    level = (np.arange(n) + offset) / n
-    rows = np.searchsorted(cumulative, level * cumulative[-1], side="right")
+    total = cumulative[-1]
+    level = total * (np.arange(n) + offset) / n
+    rows = np.searchsorted(cumulative, level, side="right")
     # Rounding may lift the last level beyond the sum; a row without weight is never drawn.
     last = np.flatnonzero(weights)[-1]
     return np.minimum(rows, last)

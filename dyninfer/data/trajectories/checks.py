@@ -80,6 +80,7 @@ def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
     check_shape("parents", parents, (n_paths, n_times), "(path, time)")
     if parents.dtype != torch.int64:
         raise TypeError(f"parents must be int64, got {str(parents.dtype).removeprefix('torch.')}")
+    # Torch would take a negative row from the end without a word.
     if int(parents.min()) < 0 or int(parents.max()) >= n_paths:
         raise ValueError(f"parents must be row numbers from 0 to {n_paths - 1}")
     if not torch.equal(parents[:, 0], torch.arange(n_paths, device=parents.device)):

@@ -60,6 +60,7 @@ def log_weights_at(traj: Trajectories, t: float) -> Tensor:
     if fraction == 0:
         return before
     after = every[:, k + 1]
+    # Weights start anew where rows were drawn by them.
     if _were_resampled(traj, k + 1):
         before = log_mass(traj)[k].expand(traj.n_paths)
     between = torch.lerp(before, after, fraction)

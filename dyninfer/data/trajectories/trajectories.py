@@ -88,9 +88,11 @@ class Trajectories:
 
     def __post_init__(self) -> None:
         n = check_states(self.states)
-        _set(self, "times", check_times(self.times, self.states.shape[1]))
+        n_times = self.states.shape[1]
+        times = check_times(self.times, n_times)
+        _set(self, "times", times)
         if self.log_weights is not None:
-            check_shape("log_weights", self.log_weights, self.states.shape[:2], "(path, time)")
+            check_shape("log_weights", self.log_weights, (n, n_times), "(path, time)")
             # Masses of e²⁰ and their differences need more digits than states do.
             _set(self, "log_weights", self.log_weights.to(torch.float64))
         _set(self, "origin", check_origin(self.origin, n))
@@ -100,7 +102,7 @@ class Trajectories:
         check_shape("status", status, (n,), "(path,)")
         _set(self, "status", status.to(torch.int8))
         if self.parents is not None:
-            check_parents(self.parents, n, self.states.shape[1])
+            check_parents(self.parents, n, n_times)
         _set(self, "features", check_features(self.features, self.states))
         _set(self, "attrs", plain(self.attrs))
 
@@ -396,7 +398,8 @@ class Trajectories:
         """Selection after resampling: whole lines where paths are chosen, rows where times are."""
         if isinstance(paths, slice) and paths == slice(None):
             columns = np.arange(self.n_times)
-            return ancestry.at_times(self, columns[indices(times, self.n_times, "time")])
+            selection = indices(times, self.n_times, "time")
+            return ancestry.at_times(self, columns[selection])
         rows = indices(paths, self.n_paths, "path")
         ends = population.numbers(self)[rows]
         return ancestry.lines(self, ends)[:, times]
