@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.paths.observed import last_value
 from dyninfer.learning.random import numpy_stream, subseed
 from dyninfer.metrics.populations import compare_populations
 from dyninfer.metrics.scores import brier_score, crps, energy_score, hellinger_distance
@@ -147,7 +148,9 @@ def _state_distances(
         return {"hellinger": np.nan, "hellinger_floor": np.nan, "hellinger_still": np.nan}
     frequencies = np.bincount(observed[is_present], minlength=n_states)
     forecast = np.bincount(draws[:, is_present].ravel(), minlength=n_states)
-    idle = np.bincount(still[is_present], minlength=n_states)
+    # Of a path of which nothing was given there is no state to hold still.
+    is_held = is_present & (still >= 0)
+    idle = np.bincount(still[is_held], minlength=n_states)
     # 8 n H² of a sample and its own distribution tends to χ² with S − 1 degrees of freedom.
     degrees = np.count_nonzero(frequencies) - 1
     floor = np.sqrt(degrees / (8 * n_observed))
@@ -235,7 +238,7 @@ def _forecast_group(
         n = n_past[row]
         past_times.append(paths.times[row][:n])
         past_states.append(paths.states[row][:n])
-        last.append(targets.states[row][n - 1])
+        last.append(last_value(targets.states[row][:n]))
         future.append(targets.states[row][n:])
     past = replace(paths[members], times=tuple(past_times), states=tuple(past_states))
     first = members[0]

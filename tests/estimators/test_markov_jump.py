@@ -360,6 +360,15 @@ def test_wrong_data_are_refused_with_a_remedy():
         model.simulate([0, 2], [0.0, 1.0])
 
 
+@pytest.mark.parametrize("observation", ["exact", "label noise"])
+def test_forecasts_from_gappy_labels_beat_a_state_held_still(observation):
+    data = seen(RING, 60, 0.2 * np.arange(20), missing=0.2)
+    model = fitted(data, observation=observation)
+    by_time = model.evaluate(data, by="time", n_intervals=2, n_samples=20)
+    assert (by_time["brier"] < by_time["brier_still"]).all()
+    assert (by_time["hellinger"] < by_time["hellinger_floor"] + 0.1).all()
+
+
 NEIGHBOURS = [[0.95, 0.05, 0.0], [0.1, 0.8, 0.1], [0.0, 0.05, 0.95]]
 
 

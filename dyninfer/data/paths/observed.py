@@ -33,15 +33,21 @@ def last_values(paths: Paths, time: float) -> np.ndarray:
 
     The shape is ``(n, feature)``, or ``(n,)`` for discrete paths.
     """
-    values = []
-    for states in past_of(paths, time).states:
-        last = _last_rows(states)
-        n_features = len(last)
-        feature = np.arange(n_features)
-        table = states.reshape(len(states), n_features)
-        row = table[last, feature]
-        values.append(row.reshape(states.shape[1:]))
+    values = [last_value(states) for states in past_of(paths, time).states]
     return np.stack(values)
+
+
+def last_value(states: np.ndarray) -> np.ndarray:
+    """Last value of one path that is not missing, feature by feature.
+
+    The shape is ``(feature,)``, or ``()`` for a discrete path; missing where all values are.
+    """
+    last = _last_rows(states)
+    n_features = len(last)
+    feature = np.arange(n_features)
+    table = states.reshape(len(states), n_features)
+    row = table[last, feature]
+    return row.reshape(states.shape[1:])
 
 
 def past_of(paths: Paths, time: float) -> Paths:
