@@ -104,7 +104,7 @@ class ScaledDiffusion(Diffusion):
         return self._user_rate(self.inner.divergence(tau, z), x)
 
     def _scaled(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
-        # In the precision of the states: a shift that is taken off in the weights' own may round them.
+        # In the precision of the states: in that of the weights, a shift might round them.
         z = self.scaling.states(x)
         if self.precision is not None:
             z = z.to(self.precision.dtype)

@@ -22,8 +22,8 @@ _SQUARINGS = 24
 def beta_rates(batch: int, n: int, draws: Draws) -> Tensor:
     """Independent Beta(a, b) rates of every jump, on random graphs.
 
-    ``a`` is in {1, 2} and ``b`` in {1, 3, 5, 10}. With uniform ``U, V``, ``1 − U^{1/b}`` is Beta(1, b)
-    and ``1 − U^{1/b} V^{1/(b+1)}`` is Beta(2, b).
+    ``a`` is in {1, 2} and ``b`` in {1, 3, 5, 10}. With uniform ``U, V``, ``1 − U^{1/b}`` is
+    Beta(1, b) and ``1 − U^{1/b} V^{1/(b+1)}`` is Beta(2, b).
     """
     choices = torch.tensor(_BETA_B, device=draws.device)
     b = choices[draws.integers(len(_BETA_B), batch, n, n)]

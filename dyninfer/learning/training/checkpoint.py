@@ -44,6 +44,7 @@ class CheckpointFile:
     def write(self, state: dict[str, Any]) -> None:
         """Replace the file; warn where that fails, as a full disk must not cost the fit."""
         labels = {"format": FORMAT, "version": __version__, "identity": self.identity}
+        # Written beside the old file and moved over it: a run killed meanwhile loses nothing.
         partial = self.path.with_name(self.path.name + ".partial")
         try:
             torch.save(state | labels, partial)
@@ -85,6 +86,7 @@ class CheckpointFile:
 
     def _load(self, device: torch.device) -> dict[str, Any]:
         try:
+            # Weights only: a checkpoint from elsewhere must not run code.
             state = torch.load(self.path, map_location=device, weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
             state = None

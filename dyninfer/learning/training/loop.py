@@ -123,6 +123,7 @@ class TrainingRun:
         self.optimizer = _optimizer(process, settings, paces or {})
         self.device = self.optimizer.parameters[0].device
         self.generator = stream(seed, "batches", device=self.device)
+        # Of a run that diverges at once, the weights that it began with.
         self.best = copies(self.optimizer.average)
         self.best_value = math.inf
         self.stale_validations = 0
@@ -194,6 +195,7 @@ class TrainingRun:
         loss_terms: LossTerms = self.objective.loss
         if settings.compile:
             loss_terms = torch.compile(loss_terms)
+        # Seconds go on counting where a resumed run was left.
         begin = time.perf_counter() - self.seconds
         while self.step < settings.max_steps:
             if settings.patience is not None and self.stale_validations >= settings.patience:
@@ -245,6 +247,7 @@ class TrainingRun:
         with self.optimizer.averaged():
             value = self.objective.validation(self.process)
         if value is None:
+            # Nothing says which weights are best: the latest that are finite.
             if self._is_finite():
                 self.best = copies(self.optimizer.average)
             return
@@ -277,6 +280,7 @@ class TrainingRun:
         return all(bool(values.isfinite().all()) for values in self.optimizer.average)
 
     def _save(self) -> None:
+        # Weights that are not finite would overwrite the last good ones.
         if self.file is None or rank() > 0 or not self._is_finite():
             return
         self.file.write(

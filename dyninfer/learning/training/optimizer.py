@@ -90,6 +90,7 @@ class AveragedOptimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
+        # To None: a parameter that the loss does not reach then stays where it is.
         self.optimizer.zero_grad(set_to_none=True)
 
     def slow_down(self, factor: float) -> None:
@@ -112,6 +113,7 @@ class AveragedOptimizer:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Put the averages in the place of the parameters for a while."""
+        # The module itself is asked, not a copy: it may hold what cannot be copied.
         own = copies(self.parameters)
         self.put(self.average)
         try:

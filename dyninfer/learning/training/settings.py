@@ -98,6 +98,7 @@ class Training(Settings):
             )
         if self.threads is not None:
             self._require("threads", self.threads >= 1, "be at least 1, or None")
+        # Half precision without a scaled loss loses small gradients, so it is not offered.
         is_precision = self.precision in get_args(Precision)
         self._require("precision", is_precision, "be float32, float64 or bfloat16")
         return self
