@@ -1,4 +1,10 @@
-"""Fractional noise: exact motion, its Markov approximation, and estimators of its Hurst index."""
+"""Equations with memory: motion driven by fractional noise, and its Hurst index.
+
+Here belong the noise (``noise/``), the process that it drives and how it is run, closed forms of
+Gaussian chains (``gaussian/``), inference from paths (``inference/``), and the settings of it. The
+estimator that a user fits does not: it is ``estimators/fractional_sde.py``. Nor do transport
+between snapshots and jumps between states, which have rooms of their own.
+"""
 
 from dyninfer.fractional.noise.displacement import MSDExponent, msd_exponent
 from dyninfer.fractional.noise.hurst import (
