@@ -161,7 +161,7 @@ class FractionalSDE(PathEstimator):
         """Return the untrained model, standardised."""
         return build_model(self._equation, self.facts_, scaling)
 
-    def learn(self, process: ExactModel | NeuralModel, data: Paths, run: Run) -> Outcome:
+    def learn(self, process: Any, data: Paths, run: Run) -> Outcome:
         """Maximise the likelihood, or train on its bound."""
         series = Series.of(data).scaled(self.scaling_)
         inference = self._equation.chosen_inference
@@ -242,14 +242,14 @@ class FractionalSDE(PathEstimator):
         features = tuple(str(name) for name in self.feature_names_in_)
         return replace(run, features=features, attrs={"method": type(self).__name__, "seed": seed})
 
-    def states_at(self, paths: Paths, time: float, seed: int = 0) -> Tensor:
-        """States of the process ``(n, d)`` behind what is observed until ``time``.
+    def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
+        """States of the process ``(path · draw, d)`` behind what is observed until ``time``.
 
-        The last values of each path, or a draw of latent coordinates.
+        The last values of each path, or draws of latent coordinates.
         """
         if isinstance(self.state, Latent):
-            return self.posterior(paths).states_at(time, seed)
-        return super().states_at(paths, time, seed).double()
+            return self.posterior(paths).states_at(time, seed, n_draws)
+        return super().states_at(paths, time, seed, n_draws).double()
 
     def decode(self, states: Tensor) -> Tensor:
         """Features of states of the process ``(path, time, d)``, of paths without content."""
@@ -372,11 +372,11 @@ class FractionalSDE(PathEstimator):
 
     def _first_states(self, start: Any, time: float, n_paths: int | None, seed: int) -> FirstStates:
         n_states = self.model_.prior.n_states
-        if start is None and n_paths is None:
-            raise ValueError(
-                "n_paths is needed to draw first states: simulate(None, times, n_paths=...)"
-            )
         if start is None:
+            if n_paths is None:
+                raise ValueError(
+                    "n_paths is needed to draw first states: simulate(None, times, n_paths=...)"
+                )
             return FirstStates(self._fitted.prior_states(n_paths, seed))
         states, names = self._starting(start, time, seed)
         if names is None and isinstance(self.state, Latent):

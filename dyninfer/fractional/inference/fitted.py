@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.trajectories import Trajectories
@@ -91,7 +91,7 @@ class FittedEquation:
     @torch.no_grad()
     def simulate(
         self,
-        process: FractionalDiffusion,
+        process: nn.Module,
         first: FirstStates,
         times: np.ndarray,
         options: dict[str, Any],
@@ -109,7 +109,8 @@ class FittedEquation:
             result = simulate(process, first.states, times, **options)
             content = first.content_of(result.origin)
             features = self.features(result.states, content)
-            return replace(result, states=features, features=None)
+            names: Any = None  # those of the states; the caller knows the features'
+            return replace(result, states=features, features=names)
 
         result = self._traced(run)
         # Single precision is enough for what is looked at, and half as large.

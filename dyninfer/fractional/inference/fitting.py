@@ -68,7 +68,7 @@ class BoundObjective(Objective):
 
     def batch(self, n: int, generator: torch.Generator) -> Batch:
         """Draw paths without replacement, and a window of each."""
-        draw = {"generator": generator, "device": self.series.times.device}
+        draw: Any = {"generator": generator, "device": self.series.times.device}
         rows = torch.randperm(len(self.series), **draw)[:n]
         share = torch.rand(len(rows), dtype=torch.float64, **draw)
         n_starts = self.lengths[rows] - self._length() + 1

@@ -84,9 +84,9 @@ class PathPosterior:
             attrs={"seed": seed},
         )
 
-    def states_at(self, time: float, seed: int = 0) -> Tensor:
-        """One draw of the standardised state of every path at a time, ``(P, d)``."""
-        states, _ = self._draw(np.array([time]), 1, seed)
+    def states_at(self, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
+        """Draws of the standardised state of every path at a time, ``(path · draw, d)``."""
+        states, _ = self._draw(np.array([time]), n_draws, seed)
         return states[:, 0]
 
     @torch.no_grad()
