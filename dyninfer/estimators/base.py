@@ -230,6 +230,7 @@ class Estimator(Settings, ABC):
             attempt._keep(process if outcome.process is None else outcome.process)
             if not outcome.checkpointed:
                 attempt._keep_result(run)
+        # All at once: no error or key stroke can leave half of what was learned.
         self.__dict__ = attempt.__dict__
         return self
 
@@ -267,7 +268,8 @@ class Estimator(Settings, ABC):
 
     def _keep(self, process: nn.Module) -> None:
         """Keep the trained process; both ``fit`` and ``load`` end here."""
-        self.process_ = process.eval().requires_grad_(False)
+        # Any: each family of methods has a process of its own kind.
+        self.process_: Any = process.eval().requires_grad_(False)
 
     def _keep_result(self, run: Run) -> None:
         """Write the result into the checkpoint of a fit that has no state between."""
@@ -276,7 +278,8 @@ class Estimator(Settings, ABC):
         metadata = self._metadata() | self._tables() | {"identity": run.identity}
         try:
             write_model(run.checkpoint, self._tensors(), metadata)
-        except (OSError, TypeError) as error:  # a full disk must not cost the fit
+        # A full disk, or a setting without a plain form, must not cost the fit.
+        except (OSError, TypeError) as error:
             warnings.warn(
                 f"the checkpoint {str(run.checkpoint)!r} could not be written ({error}); "
                 "the fit is whole",
@@ -285,19 +288,21 @@ class Estimator(Settings, ABC):
 
     def _resume_result(self, run: Run) -> bool:
         """Take up the result of the same fit from its checkpoint, where one lies there finished."""
-        if not run.resume or not is_model_file(run.checkpoint):
+        path = run.checkpoint
+        if path is None or not run.resume or not is_model_file(path):
             return False
-        metadata, tensors = read_model(run.checkpoint)
-        check_format(run.checkpoint, metadata)
+        metadata, tensors = read_model(path)
+        check_format(path, metadata)
         identity = metadata.get("identity", {})
         differing = [name for name, value in run.identity.items() if identity.get(name) != value]
         if differing:
             raise ValueError(
-                f"checkpoint {str(run.checkpoint)!r} is of a run with other "
+                f"checkpoint {str(path)!r} is of a run with other "
                 f"{' and '.join(differing)}; remove it, or give what it was made with"
             )
+        # A fit that ran out of steps is made anew, for it may be given more now.
         if metadata["status"] != "finished":
-            return False  # it ran out of steps, and may be given more now
+            return False
         self._restore(metadata, tensors, pick_device("auto"))
         return True
 
@@ -340,6 +345,7 @@ class Estimator(Settings, ABC):
     def _restore_process(
         self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> None:
+        # Any seed will do: the weights are overwritten.
         process = self._built(None, 0)
         dtype = None if self.training_ is None else self.training_.dtype
         process.to(device, dtype)

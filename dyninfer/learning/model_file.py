@@ -29,6 +29,7 @@ def write_model(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str
     from safetensors.torch import save
 
     path = check_target(path)
+    # Before the file is opened: metadata that JSON cannot hold must leave nothing behind.
     text = json.dumps(metadata)
     partial = path.with_name(path.name + ".partial")
     try:

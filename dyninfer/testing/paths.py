@@ -17,6 +17,7 @@ from dyninfer.data.paths import Paths
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import PathEstimator
+from dyninfer.learning.random import numpy_stream
 from dyninfer.testing.common import (
     Battery,
     check_failed_refit,
@@ -27,7 +28,7 @@ from dyninfer.testing.common import (
 )
 
 CHECKS = Battery()
-STEPS = 6
+STEPS = 6  # of training: enough to move every weight, and done in a blink
 
 
 def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> Any:
@@ -38,35 +39,42 @@ def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> A
     import pandas as pd
     from anndata import AnnData
 
-    rng = np.random.default_rng(seed)
-    days = np.sort(rng.uniform(0, 5, (n, length)), 1)
-    days[:, 0] = 0.0
-    steps = (
-        rng.normal(0, 0.5, (n, length, d)) * np.sqrt(np.diff(days, axis=1, prepend=0.0))[..., None]
-    )
-    x = steps.cumsum(1).reshape(-1, d)
-    state = np.array(["low", "middle", "high"])[np.digitize(x[:, 0], [-0.2, 0.2])]
-    obs = pd.DataFrame(
-        {
-            "day": days.ravel(),
-            "track": np.repeat([f"track{i}" for i in range(n)], length),
-            "state": pd.Categorical(state, categories=["low", "middle", "high"]),
-        },
-        index=[f"row{i}" for i in range(n * length)],
-    )
+    rng = numpy_stream(seed, "example paths")
+    days = np.sort(rng.uniform(0, 5, (n, length)), axis=1)
+    days[:, 0] = 0.0  # simulations start there
+    gaps = np.diff(days, axis=1, prepend=0.0)
+    # Brownian motion, so that the gaps matter.
+    steps = 0.5 * np.sqrt(gaps)[..., None] * rng.normal(size=(n, length, d))
+    x = steps.cumsum(axis=1).reshape(-1, d)
+    names = ["low", "middle", "high"]
+    number = np.digitize(x[:, 0], [-0.2, 0.2])
+    columns = {
+        "day": days.ravel(),
+        "track": np.repeat([f"track{i}" for i in range(n)], length),
+        "state": pd.Categorical.from_codes(number, names),
+    }
+    obs = pd.DataFrame(columns, index=[f"row{i}" for i in range(n * length)])
+    # Rows of an AnnData come in any order.
     rows = rng.permutation(n * length)
     return AnnData(obs=obs.iloc[rows], obsm={"X_pca": x[rows].astype(np.float32)})
 
 
 def _keys(model: PathEstimator) -> dict[str, str]:
-    own = {"state_key": "state"} if model.discrete else {"use_rep": "X_pca"}
-    return {"time_key": "day", "path_key": "track", **own}
+    keys = {"time_key": "day", "path_key": "track"}
+    if model.discrete:
+        keys["state_key"] = "state"
+    else:
+        keys["use_rep"] = "X_pca"
+    return keys
 
 
 def _fit(model: PathEstimator, data: Any = None, **options: Any) -> Any:
-    data = example_paths() if data is None else data
-    keywords = {} if isinstance(data, Paths) else _keys(model)
-    return model.fit(data, **{"max_steps": STEPS, "progress": False, **keywords, **options})
+    if data is None:
+        data = example_paths()
+    keywords: dict[str, Any] = {"max_steps": STEPS, "progress": False}
+    if not isinstance(data, Paths):
+        keywords |= _keys(model)
+    return model.fit(data, **(keywords | options))
 
 
 def _weights(model: PathEstimator) -> torch.Tensor:
@@ -87,7 +95,8 @@ def check_fit_returns_self_and_learns(model: PathEstimator) -> None:
 def check_seed_fixes_everything(model: PathEstimator) -> None:
     """The same seed gives the same to the last bit; global state is left alone."""
     state = torch.get_rng_state()
-    first, second = (_weights(_fit(clone(model), seed=3)) for _ in range(2))
+    first = _weights(_fit(clone(model), seed=3))
+    second = _weights(_fit(clone(model), seed=3))
     assert torch.equal(first, second), "two fits with one seed differ"
     assert torch.equal(state, torch.get_rng_state()), "fit moved torch's global random state"
 
@@ -99,7 +108,8 @@ def check_held_out_paths_are_never_seen(model: PathEstimator) -> None:
     rows = (other.obs["track"] == "track3").to_numpy()
     other.obsm["X_pca"][rows] += 7.0
     other.obs.loc[rows, "state"] = "high"
-    first, second = (_weights(_fit(clone(model), d, hold_out="track3")) for d in (data, other))
+    first = _weights(_fit(clone(model), data, hold_out="track3"))
+    second = _weights(_fit(clone(model), other, hold_out="track3"))
     assert torch.equal(first, second), "a held-out path changes what is learned"
 
 

@@ -16,6 +16,7 @@ from dyninfer.data import keys
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import SnapshotEstimator
+from dyninfer.learning.random import numpy_stream
 from dyninfer.testing.common import (
     Battery,
     check_failed_refit,
@@ -26,7 +27,7 @@ from dyninfer.testing.common import (
 )
 
 CHECKS = Battery()
-STEPS = 6
+STEPS = 6  # of training: enough to move every weight, and done in a blink
 
 
 def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> Any:
@@ -37,25 +38,24 @@ def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> An
     import pandas as pd
     from anndata import AnnData
 
-    rng = np.random.default_rng(seed)
+    rng = numpy_stream(seed, "example data")
     days = np.array([0.0, 1.0, 2.0, 5.0])[:n_times]
     sizes = n + 3 * np.arange(n_times)
-    x = np.concatenate(
-        [rng.normal(0.4 * t, 1 + 0.1 * t, (m, d)) for t, m in zip(days, sizes, strict=True)]
-    )
+    samples = []
+    for day, size in zip(days, sizes, strict=True):
+        samples.append(rng.normal(0.4 * day, 1 + 0.1 * day, (size, d)))
+    x = np.concatenate(samples)
     obs = pd.DataFrame({"day": np.repeat(days, sizes)}, index=[f"cell{i}" for i in range(len(x))])
     return AnnData(obs=obs, obsm={"X_pca": x.astype(np.float32)})
 
 
 def _fit(model: SnapshotEstimator, data: Any = None, **options: Any) -> SnapshotEstimator:
-    data = example_data() if data is None else data
-    options = {
-        "max_steps": STEPS,
-        "progress": False,
-        **({} if isinstance(data, Snapshots) else {"time_key": "day"}),
-        **options,
-    }
-    return model.fit(data, **options)
+    if data is None:
+        data = example_data()
+    keywords: dict[str, Any] = {"max_steps": STEPS, "progress": False}
+    if not isinstance(data, Snapshots):
+        keywords["time_key"] = "day"
+    return model.fit(data, **(keywords | options))
 
 
 def _weights(model: SnapshotEstimator) -> torch.Tensor:
@@ -80,7 +80,9 @@ def check_fit_returns_self_and_learns(model: SnapshotEstimator) -> None:
 def check_seed_fixes_everything(model: SnapshotEstimator) -> None:
     """The same seed gives the same weights to the last bit; global state is left alone."""
     state = torch.get_rng_state()
-    first, second, third = (_weights(_fit(clone(model), seed=s)) for s in (3, 3, 4))
+    first = _weights(_fit(clone(model), seed=3))
+    second = _weights(_fit(clone(model), seed=3))
+    third = _weights(_fit(clone(model), seed=4))
     assert torch.equal(first, second), "two fits with one seed differ"
     assert not torch.equal(first, third), "two seeds give one fit"
     assert torch.equal(state, torch.get_rng_state()), "fit moved torch's global random state"
@@ -91,7 +93,8 @@ def check_held_out_cells_are_never_seen(model: SnapshotEstimator) -> None:
     """Weights are bit-identical when the held-out cells are NaN."""
     data, spoiled = example_data(), example_data()
     spoiled.obsm["X_pca"][(spoiled.obs["day"] == 2.0).to_numpy()] = np.nan
-    first, second = (_weights(_fit(clone(model), d, hold_out=2.0)) for d in (data, spoiled))
+    first = _weights(_fit(clone(model), data, hold_out=2.0))
+    second = _weights(_fit(clone(model), spoiled, hold_out=2.0))
     assert torch.equal(first, second), "held-out cells change what is learned"
 
 
