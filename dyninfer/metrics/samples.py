@@ -73,7 +73,7 @@ def check_samples(
 
 def in_own_unit(a: Sample, b: Sample) -> Pair:
     """Samples moved and scaled, so that no square overflows, and none is lost beside an offset."""
-    # Twice: subtracting may overflow in the user's unit, and what is left may be small in the first.
+    # Twice: subtracting may overflow in the user's unit, and leave little of the first unit.
     outer = max(power_of_two(a.points), power_of_two(b.points))
     x = a.points / outer
     y = b.points / outer
