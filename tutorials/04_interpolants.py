@@ -186,7 +186,7 @@ def treated(dose, n):
     return untreated(n) + responds[:, None] * [2.5, 0.5 * np.log2(dose)]
 
 
-labels = np.repeat([f"{np.log2(dose):g}" for dose in dosed], 400)
+labels = np.repeat(np.log2(dosed), 400)  # numbers are amounts; text would be names
 screen = di.Snapshots(
     times=[0, 24],
     samples=[untreated(400 * len(dosed)), np.concatenate([treated(dose, 400) for dose in dosed])],
