@@ -227,7 +227,10 @@ class Estimator(Settings, ABC):
             process = attempt._built(reading.data, run.seed)
             outcome = attempt.learn(process, reading.data, run)
             attempt.history_, attempt.status_ = outcome.history, outcome.status
-            attempt._keep(process if outcome.process is None else outcome.process)
+            # Methods with a closed form make the process anew; training changes it in place.
+            if outcome.process is not None:
+                process = outcome.process
+            attempt._keep(process)
             if not outcome.checkpointed:
                 attempt._keep_result(run)
         # All at once: no error or key stroke can leave half of what was learned.
@@ -347,8 +350,9 @@ class Estimator(Settings, ABC):
     ) -> None:
         # Any seed will do: the weights are overwritten.
         process = self._built(None, 0)
-        dtype = None if self.training_ is None else self.training_.dtype
-        process.to(device, dtype)
+        process.to(device)
+        if self.training_ is not None:
+            process.to(self.training_.dtype)
         process.load_state_dict(tensors)
         self._keep(process)
 

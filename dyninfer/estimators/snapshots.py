@@ -263,15 +263,17 @@ class SnapshotEstimator(Estimator):
 
     def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
         """Snapshots or a density path without what is held out; see :meth:`Estimator.read`."""
+        held_out_times: tuple[float, ...] = ()
         if hold_out is not None:
             hold_out = as_times(hold_out, "hold_out")
+            held_out_times = tuple(hold_out.tolist())
         data, snapshots = self._read(data, source, hold_out, run.seed)
         provenance = Provenance(
             source=snapshots.source,
             features=snapshots.features,
             times=tuple(snapshots.times.tolist()),
             sizes=tuple(int(n) for n in snapshots.sizes),
-            hold_out=() if hold_out is None else tuple(hold_out.tolist()),
+            hold_out=held_out_times,
             seed=run.seed,
             digest=data.digest(),
             version=dyninfer.__version__,
