@@ -53,7 +53,7 @@ def of_signature(
 ) -> list[Flag]:
     """Flags of the keyword-only arguments of a function.
 
-    Where it hands arguments on without a word, the docstrings of ``explained_by`` say what they are.
+    Where it hands arguments on without a word, the docstrings of ``explained_by`` say more.
     """
     hints = _type_hints(function)
     texts: dict[str, str] = {}
