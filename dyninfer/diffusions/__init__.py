@@ -6,6 +6,6 @@ belongs to :mod:`dyninfer.simulation`, and what they are learned by to the metho
 
 from dyninfer.diffusions.diffusion import Diffusion
 from dyninfer.diffusions.potential import PotentialDiffusion
-from dyninfer.diffusions.scaled import ScaledDiffusion
+from dyninfer.diffusions.scaled import ScaledDiffusion, scaling_of
 
-__all__ = ["Diffusion", "PotentialDiffusion", "ScaledDiffusion"]
+__all__ = ["Diffusion", "PotentialDiffusion", "ScaledDiffusion", "scaling_of"]

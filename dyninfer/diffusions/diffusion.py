@@ -47,7 +47,7 @@ class Diffusion(nn.Module):
     torch.Size([3, 2])
     """
 
-    # Whether the noise amplitude depends on neither time nor state, so that it may be asked for at any.
+    # Whether the noise amplitude depends on neither time nor state, so that any of them will do.
     constant_noise = False
 
     def __init__(

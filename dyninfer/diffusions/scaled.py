@@ -12,6 +12,13 @@ from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
 from dyninfer.learning.scaling import Scaling
 
 
+def scaling_of(process: Any) -> Scaling | None:
+    """Units of the data that a process was fitted to; None where it was not."""
+    if isinstance(process, ScaledDiffusion):
+        return process.scaling
+    return None
+
+
 class ScaledDiffusion(Diffusion):
     """A diffusion of scaled states in scaled time, as one of the user's states in the user's time.
 

@@ -63,7 +63,8 @@ def simulate(
     x0 : array or Tensor, ``(n, d)``, or states ``(n,)`` of a jump process
         States at ``times[0]``, in the user's units. Float64 gives float64 results, everything else
         float32. The run takes place on the device, and in the precision, of the process' parameters
-        where it has any. Where ``x0`` is a tensor, grad mode is on, and ``x0`` or a parameter
+        where it has any; a fitted process runs in that of the states, and computes its fields in
+        that of its weights. Where ``x0`` is a tensor, grad mode is on, and ``x0`` or a parameter
         requires grad, results carry their graph; an array, or ``torch.no_grad()``, avoids that
         memory. States of a jump process are numbers or names; None draws them from its initial
         distribution, ``n_paths`` of them.
@@ -92,9 +93,10 @@ def simulate(
     seed : int
         Everything random derives from it. The noise of path ``i`` of a diffusion, fractional or
         not, depends on ``(seed, i)`` alone, so neither ``chunk_size`` nor ``n_paths`` changes it.
-        (torchsde's noise depends on all paths of a run.)
+        (That of torchsde's adaptive steps, and of its log_ode, depends on all paths of a run.)
     chunk_size : int, optional
-        Paths run at once; by default what fits a working set of 256 MiB, or 4 GiB on a GPU.
+        Paths run at once; by default what fits a working set of 256 MiB, or 4 GiB on a GPU. It
+        changes no path beyond rounding: products of matrices round differently in other sizes.
     progress : bool
         Show a progress bar.
 

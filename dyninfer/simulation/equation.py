@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions import Diffusion, scaling_of
+from dyninfer.learning.scaling import Scaling
 from dyninfer.simulation.fields import check_fields
 from dyninfer.simulation.kind import Kind
 
@@ -46,6 +47,8 @@ class Equation:
         Number ``m`` of Brownian motions where they drive several coordinates each.
     stratonovich : bool
         Whether ``f`` is the drift in the sense of Stratonovich.
+    scaling : Scaling, optional
+        Units of the data that the process was fitted to. Such a process takes float64 times.
     """
 
     rates: Rates
@@ -56,6 +59,17 @@ class Equation:
     parameters: tuple[Tensor, ...] = ()
     n_brownian: int | None = None
     stratonovich: bool = False
+    scaling: Scaling | None = None
+
+    def time(self, t: Tensor, like: Tensor) -> Tensor:
+        """Times as the process takes them, on the device of states.
+
+        A fitted process subtracts its first time in float64: far from zero, as in unix seconds,
+        single precision would merge all times of the data. Plain functions get the precision of
+        their states, which they may multiply times with.
+        """
+        dtype = like.dtype if self.scaling is None else torch.float64
+        return t.to(like.device, dtype)
 
     @property
     def kind(self) -> Kind:
@@ -116,6 +130,7 @@ def _own_equation(process: Diffusion, x: Tensor, t: float) -> Equation:
         grows=growth is not None,
         own_drift=True,
         parameters=tuple(process.parameters()),
+        scaling=scaling_of(process),
     )
 
 
@@ -198,7 +213,7 @@ def _check_epsilon(value: float, where: str) -> None:
 
 def _check_score(process: Diffusion, x: Tensor, t: float, noise: Noise, own: Equation) -> None:
     with torch.no_grad():
-        time = torch.full((1,), t).to(x)
+        time = own.time(torch.full((1,), t, dtype=torch.float64), x)
         score = process.score(time, x[:1].detach())
     if score is None:
         option, remedy = f"noise={noise!r}", "leave noise=None for its own noise"

@@ -62,8 +62,9 @@ def _rows_near(x: Tensor) -> Tensor:
         # One more tells the shape (n,) from (d,).
         n = 3
     shifts = torch.linspace(0.0, 0.1, n).to(x)
-    # Relative to the state, so that they differ in float32 whatever its size.
-    size = 1 + first.abs()
+    # Relative to the state, so that they differ in float32 whatever its size and unit.
+    largest = first.abs().max()
+    size = torch.where(largest > 0, largest, 1.0)
     return first + shifts[:, None] * size
 
 

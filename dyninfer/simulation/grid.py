@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,17 +72,6 @@ class Grid:
         begin = torch.repeat_interleave(self.times[:-1], self._counts)
         # From the output before, not from step to step: rounding errors do not add up.
         return begin + number * self.lengths
-
-    def nodes(self, c: Sequence[float], like: Tensor) -> list[tuple[Tensor, ...]]:
-        """Scalar times ``start + c · length`` of every step, where and as ``like`` is.
-
-        One transfer a node for the whole run: inside the loop no time is copied to the device.
-        """
-        columns = []
-        for fraction in c:
-            times = self.starts + fraction * self.lengths
-            columns.append(times.to(like).unbind())
-        return list(zip(*columns, strict=True))
 
     @cached_property
     def _counts(self) -> Tensor:

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.random import subseed
 from dyninfer.simulation.equation import Equation, Rates, probability_flow
 from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.noise import PathNoise
+from dyninfer.simulation.scale import Scale
 from dyninfer.simulation.solvers.task import Task
 from dyninfer.simulation.solvers.tsit5 import Tsit5
 from dyninfer.simulation.start import chunks, starting_states
@@ -76,7 +77,7 @@ def log_density(
     Examples
     --------
     >>> import torch
-    >>> from dyninfer.diffusions import Diffusion
+    >>> from dyninfer.diffusions import Diffusion, scaling_of
     >>> from dyninfer.simulation import log_density
     >>> normal = lambda x: torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1)
     >>> spread = Diffusion(drift=lambda t, x: x)
@@ -92,7 +93,8 @@ def log_density(
     if solver is None:
         solver = Tsit5(rtol=1e-5, atol=1e-6)
     solver.check()
-    points = starting_states(process, x, None, seed).states.detach()
+    is_fitted = scaling_of(process) is not None
+    points = starting_states(process, x, None, seed, keep_precision=is_fitted).states.detach()
     d = points.shape[1]
     # From the points back to the base.
     span = span.flip(0)
@@ -102,16 +104,17 @@ def log_density(
         signs = _random_signs(points, n_probes, seed)
     with torch.no_grad():
         rates = _with_divergence(process, flow, d)
-        equation = Equation(rates, None, additive=True, grows=True)
+        equation = Equation(rates, None, additive=True, grows=True, scaling=flow.scaling)
         grid = solver.grid(span)
+        starts = points
+        if signs is not None:
+            starts = torch.cat([points, signs], dim=1)
+        scale = Scale.of(equation, starts, span)
         results = []
         for rows in chunks(len(points), chunk_size or max(64, _ROWS // d)):
             chunk = slice(rows.start, rows.stop)
-            task = Task(equation, grid, seed, rows, grid.intervals)
-            part = points[chunk]
-            if signs is not None:
-                part = torch.cat([part, signs[chunk]], dim=1)
-            results.append(_follow(task, solver, part, d, base_log_density))
+            task = Task(equation, grid, seed, rows, grid.intervals, scale)
+            results.append(_follow(task, solver, starts[chunk], d, base_log_density))
     result = torch.cat(results)
     n_lost = int((~result.isfinite()).sum())
     if n_lost:

@@ -72,14 +72,22 @@ class Record:
         times = slice(intervals.start + 1, intervals.stop + 1)
         n_features = self.states.shape[2]
         self.states[paths, times] = states[..., :n_features]
-        # A sum is finite only if all its terms are, and is one number to look at.
-        total = states.detach().sum(-1)
-        is_finite = total.isfinite()
+        # The largest is finite only if all are; their sum may overflow where none of them does.
+        largest = states.detach().abs().amax(-1)
+        is_finite = largest.isfinite()
         if self.log_weights is not None and log_weights is not None:
             self.log_weights[paths, times] = log_weights
             # A weight of 0, whose logarithm is −inf, is no failure; NaN is below nothing.
             is_finite &= log_weights.detach() < torch.inf
         self.diverged[paths, times] = ~is_finite
+
+    def convert(self, dtype: torch.dtype) -> None:
+        """Take the states to the precision of the results; one that overflows there has failed."""
+        if dtype == self.states.dtype:
+            return
+        self.states = self.states.to(dtype)
+        overflows = self.states.detach().isinf().any(-1)
+        self.diverged = self.diverged | overflows
 
     def resample(self, k: int, threshold: float, generator: torch.Generator) -> None:
         """Draw the paths anew at output ``k`` if weights are too uneven or a path has diverged."""

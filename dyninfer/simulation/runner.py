@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import to_plain
 from dyninfer.simulation.dispatch import Options, run
@@ -20,6 +20,7 @@ from dyninfer.simulation.grid import Grid
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.noise import BLOCK, segment_length
 from dyninfer.simulation.record import Record
+from dyninfer.simulation.scale import Scale
 from dyninfer.simulation.solvers.euler_maruyama import EulerMaruyama
 from dyninfer.simulation.solvers.solver import Solver, as_solver
 from dyninfer.simulation.solvers.sra1 import SRA1
@@ -37,7 +38,9 @@ _DEFAULTS = {Kind.FLOW: Tsit5, Kind.ADDITIVE: SRA1, Kind.MULTIPLICATIVE: EulerMa
 @run.register
 def run_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Options) -> Trajectories:
     """Run a :class:`~dyninfer.diffusions.Diffusion`; see :func:`simulate` for the arguments."""
-    start = starting_states(process, x0, options.n_paths, options.seed)
+    # A fitted process subtracts the mean of its data before it takes states to its own precision.
+    is_fitted = scaling_of(process) is not None
+    start = starting_states(process, x0, options.n_paths, options.seed, keep_precision=is_fitted)
     x = start.states
     equation = equation_of(process, x, times, options.noise, options.backward)
     kind = equation.kind
@@ -75,11 +78,13 @@ def run_equation(
         desc=f"simulate ({solver.spelling})",
         disable=not options.progress,
     )
-    task = Task(equation, grid, options.seed, range(len(states)), grid.intervals)
+    scale = Scale.of(equation, states, times)
+    task = Task(equation, grid, options.seed, range(len(states)), grid.intervals, scale)
     if options.progress:
         task = replace(task, tick=bar.update)
     with torch.set_grad_enabled(start.is_differentiable), bar:
         _fill(record, task, solver, options, bar)
+    record.convert(start.dtype)
     _warn(record, times, solver)
     attrs = _provenance(solver, options, grid)
     return _trajectories(record, start, times, options, attrs)
@@ -134,7 +139,7 @@ def _trajectories(
         # Of a single time there is no record yet.
         attrs["ess"] = record.ess or effective_sample_size(log_weights.detach()).tolist()
     return Trajectories(
-        states=states.to(start.dtype),
+        states=states,
         times=times,
         log_weights=log_weights,
         origin=start.rows.numpy(),

@@ -40,6 +40,11 @@ def starting_states(
     """Check ``x0`` and draw the starting row of every path.
 
     The run takes the precision of the process' parameters, or that of ``x0`` on request.
+
+    Raises
+    ------
+    ValueError
+        If a state overflows in the precision of the run.
     """
     x = as_states(x0, "x0")
     is_double = x.dtype == torch.float64
@@ -47,6 +52,12 @@ def starting_states(
     precision = dtype
     if not keep_precision:
         precision = _precision_of(process, dtype)
+    largest = float(x.detach().abs().max())
+    if largest > torch.finfo(precision).max:
+        raise ValueError(
+            f"x0 holds values of size {largest:.3g}, but the process runs in {precision}, which "
+            f"ends at {torch.finfo(precision).max:.3g}; give smaller units, or process.double()"
+        )
     x = x.to(_device_of(process, x.device), precision)
     rows = starting_rows(len(x), n_paths, seed)
     # Where every row is taken once, x itself stays, and its graph is short.

@@ -35,7 +35,7 @@ def integrate_tableau(task: Task, x: Tensor, w: LogWeights, tableau: Tableau) ->
     """Run the rule over output intervals; see :meth:`Solver.integrate`."""
     rates = task.equation.rates
     # All times are on the device before the loop, in which nothing waits for it.
-    nodes = task.grid.nodes(tableau.c, like=x)
+    nodes = task.nodes(tableau.c, like=x)
     lengths = task.grid.lengths.tolist()
     outputs = Outputs(task)
     for interval in task.intervals:

@@ -28,12 +28,15 @@ class Solver(Settings):
     spelling: ClassVar[str] = ""
     spellings: ClassVar[dict[str, type[Solver]]] = {}
     can_run: ClassVar[frozenset[Kind]] = frozenset()
-    # Whether all paths must be run at once, since the noise of a path depends on the others.
-    needs_all_paths: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any):
         super().__init_subclass__(**keywords)
         Solver.spellings[cls.spelling] = cls
+
+    @property
+    def needs_all_paths(self) -> bool:
+        """Whether all paths must be run at once, as the noise of one depends on the others."""
+        return False
 
     @classmethod
     def spelled(cls, words: list[str]) -> Self:

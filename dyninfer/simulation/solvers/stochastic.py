@@ -40,7 +40,7 @@ def integrate_scheme(task: Task, x: Tensor, w: LogWeights, scheme: Scheme) -> So
     """Run the rule over output intervals; see :meth:`Solver.integrate`."""
     equation = task.equation
     # All times are on the device before the loop, in which nothing waits for it.
-    nodes = task.grid.nodes(scheme.c, like=x)
+    nodes = task.nodes(scheme.c, like=x)
     lengths = task.grid.lengths.tolist()
     kicks = Kicks(task, scheme, x)
     outputs = Outputs(task)
@@ -110,7 +110,8 @@ class Kicks:
         """Amplitude at many times at once, ready to multiply ``(step, n, d)``."""
         # The amplitude does not depend on the state, so any state does.
         x = self.x[:1].detach().expand(len(times), -1)
-        g = self.task.equation.amplitude(times.to(x), x)
+        equation = self.task.equation
+        g = equation.amplitude(equation.time(times, x), x)
         if g.ndim < 2:
             return g
         return g[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.grid import Grid
+from dyninfer.simulation.scale import Scale
 
 # Log-weights (n,), or None where mass is conserved.
 LogWeights = Tensor | None
@@ -34,6 +35,8 @@ class Task:
         Numbers of the paths, which fix their noise.
     intervals : range
         Numbers of the output intervals to cross.
+    scale : Scale
+        Size of the states, for tolerances.
     tick : callable, optional
         Called at every output time; moves the progress bar.
     """
@@ -43,12 +46,24 @@ class Task:
     seed: int
     rows: range
     intervals: range
+    scale: Scale
     tick: Callable[[], object] | None = None
 
     def times(self, like: Tensor) -> Tensor:
         """Start and ends of the intervals ``(interval + 1,)`` float64, where ``like`` is."""
         first, last = self.intervals.start, self.intervals.stop
         return self.grid.times[first : last + 1].to(like.device)
+
+    def nodes(self, c: Sequence[float], like: Tensor) -> list[Nodes]:
+        """Scalar times ``start + c · length`` of every step, as the process takes them.
+
+        One transfer a node for the whole run: inside the loop no time is copied to the device.
+        """
+        columns = []
+        for fraction in c:
+            times = self.grid.starts + fraction * self.grid.lengths
+            columns.append(self.equation.time(times, like).unbind())
+        return list(zip(*columns, strict=True))
 
     def steps(self) -> tuple[int, int]:
         """Number of the first step of the intervals, and of the one after the last."""

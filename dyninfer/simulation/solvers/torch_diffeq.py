@@ -35,7 +35,8 @@ class TorchDiffEq(Solver):
         ``"dopri5"``, ``"dopri8"``, ``"bosh3"``, ``"fehlberg2"``, ``"adaptive_heun"``, or with fixed
         steps ``"euler"``, ``"midpoint"``, ``"heun2"``, ``"heun3"``, ``"rk4"``.
     rtol, atol : float
-        Relative and absolute tolerance of the adaptive methods.
+        Relative and absolute tolerance of the adaptive methods; ``atol`` is in units of each
+        feature's spread, as that of :class:`Tsit5`.
     dt : float, optional
         Largest step of the methods with fixed steps, in time units; by default a hundredth of the
         whole span.
@@ -72,16 +73,17 @@ class TorchDiffEq(Solver):
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
-        times = task.times(like=x)
-        velocity = Velocity(Weighted(task.equation, w))
+        weighted = Weighted(task, x, w)
+        velocity = Velocity(weighted)
         options: dict[str, Any] = {}
         if self.method in FIXED:
-            options["grid_constructor"] = lambda f, y, t: _step_ends(task).to(t)
+            taus = weighted.taus(_step_ends(task))
+            options["grid_constructor"] = lambda f, y, t: taus.to(t)
         try:
             y = torchdiffeq.odeint(
                 velocity,
-                velocity.weighted.start(x),
-                times,
+                weighted.start,
+                weighted.taus(task.times(like=x)),
                 rtol=self.rtol,
                 atol=self.atol,
                 method=self.method,
@@ -89,10 +91,9 @@ class TorchDiffEq(Solver):
             )
         except AssertionError as error:
             # All that torchdiffeq says of an underflowing step is this.
-            span = float((times[-1] - times[0]).abs())
-            raise RuntimeError(velocity.failure(str(self), span)) from error
+            raise RuntimeError(velocity.failure(str(self))) from error
         task.passed(len(task.intervals))
-        return velocity.weighted.solution(y[1:].transpose(0, 1))
+        return weighted.solution(y[1:].transpose(0, 1))
 
 
 class Velocity:
@@ -106,21 +107,21 @@ class Velocity:
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Velocity ``(n, d)`` at a scalar time, or ``(n, d + 1)`` with the growth."""
         self.calls.append((t.detach(), y.detach()))
-        return self.weighted.velocity(t.to(y.dtype), y)
+        return self.weighted.velocity(t, y)
 
-    def failure(self, solver: str, span: float) -> str:
+    def failure(self, solver: str) -> str:
         """Say when the method gave up and how many paths made it."""
         t, y = self._last_finite_call()
         with torch.no_grad():
             velocity = self(t, y)
         is_finite = y.isfinite().all(1) & velocity.isfinite().all(1)
-        # The small number spares states at 0 a division by it.
+        # The small number, of states of size one, is for those at 0.
         size = y.norm(dim=1) + 1e-12
         # A path that would change ten-thousandfold within the span is running away.
-        is_running_away = velocity.norm(dim=1) * span > 1e4 * size
+        is_running_away = velocity.norm(dim=1) > 1e4 * size
         n_bad = int((~is_finite | is_running_away).sum())
         return (
-            f"solver {solver} gave up at time {float(t):g}: its step became too small, and {n_bad} "
+            f"solver {solver} gave up at time {self.weighted.time(float(t)):g}: its step became too small, and {n_bad} "
             f"of {len(y)} paths run to infinity or have a velocity that is not finite there; "
             "solver='tsit5' drops such paths and finishes the others"
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from dyninfer.learning.random import subseed
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.kind import Kind
+from dyninfer.simulation.solvers.grid_motion import GridMotion
 from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
 from dyninfer.simulation.solvers.weighted import Weighted
@@ -22,6 +23,8 @@ ITO = ("euler", "milstein", "srk")
 STRATONOVICH = ("euler_heun", "heun", "midpoint", "log_ode", "reversible_heun")
 # Of one Brownian motion that drives several coordinates, as in fractional noise.
 GENERAL_NOISE = ("euler", *STRATONOVICH)
+# With fixed steps its noise needs more than increments and their integrals: torchsde draws it.
+LEVY_MATRIX = ("log_ode",)
 LEVY_AREA = {"srk": "space-time", "log_ode": "foster"}
 FLAGS = ("adaptive", "adjoint")
 
@@ -33,8 +36,9 @@ class TorchSDE(Solver):
     In the sense of Itô: euler (strong order 1/2, additive noise 1), milstein (1), srk (1.5). In the
     sense of Stratonovich: euler_heun, heun, midpoint, log_ode and reversible_heun (1/2 to 1), which
     run equations whose noise does not depend on the state, where both senses are the same, and
-    fractional noise in the sense of Stratonovich. The Brownian motion is seeded and knows the step,
-    which torchsde does not do by itself; unlike that of our own solvers, it depends on all paths.
+    fractional noise in the sense of Stratonovich. With fixed steps, the Brownian motion of path
+    ``i`` depends on ``(seed, i)`` alone, as that of our own solvers does; with adaptive ones, and
+    with log_ode, it is torchsde's, seeded, which depends on all paths.
 
     Parameters
     ----------
@@ -48,7 +52,8 @@ class TorchSDE(Solver):
         Largest step, in time units, the first where steps are chosen; by default a hundredth of the
         whole span.
     rtol, atol : float
-        Relative and absolute tolerance of adaptive steps.
+        Relative and absolute tolerance of adaptive steps; ``atol`` is in units of each feature's
+        spread, as that of :class:`Tsit5`.
     """
 
     method: str = field(default="srk", kw_only=False)
@@ -60,7 +65,6 @@ class TorchSDE(Solver):
 
     spelling: ClassVar[str] = "torchsde"
     methods: ClassVar[tuple[str, ...]] = (*ITO, *STRATONOVICH)
-    needs_all_paths: ClassVar[bool] = True
     can_run: ClassVar[frozenset[Kind]] = frozenset(
         {
             Kind.ADDITIVE,
@@ -69,6 +73,11 @@ class TorchSDE(Solver):
             Kind.FRACTIONAL_MULTIPLICATIVE,
         }
     )
+
+    @property
+    def needs_all_paths(self) -> bool:
+        """Whether the noise of a path depends on the others."""
+        return self.adaptive or self.method in LEVY_MATRIX
 
     @classmethod
     def spelled(cls, words: list[str]) -> Self:
@@ -109,12 +118,12 @@ class TorchSDE(Solver):
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """Solve each interval by itself, to hit outputs exactly; see :meth:`Solver.integrate`."""
-        motion = Motion(task, Weighted(task.equation, w), is_ito=self.method in ITO)
-        y = motion.weighted.start(x)
-        times = task.times(like=x)
-        elapsed = (times - times[0]).abs()
+        weighted = Weighted(task, x, w)
+        motion = Motion(task, weighted, is_ito=self.method in ITO)
+        y = weighted.start
+        taus = weighted.taus(task.times(like=x))
         options: dict[str, Any] = {
-            "bm": self._brownian_motion(task, y, float(elapsed[-1])),
+            "bm": self._brownian_motion(task, weighted),
             "method": self.method,
             "adaptive": self.adaptive,
             "rtol": self.rtol,
@@ -129,55 +138,53 @@ class TorchSDE(Solver):
                 # It is told that noise is "diagonal", and warns that it may depend on the state.
                 warnings.filterwarnings("ignore", message="Numerical solution is not guaranteed")
             for k, interval in enumerate(task.intervals):
-                ends = elapsed[k : k + 2]
+                ends = taus[k : k + 2]
                 step = float(ends[1] - ends[0]) / task.grid.substeps[interval]
                 # A hair beyond an even share: rounding must not cost one more, tiny step.
                 y = solve(motion, y, ends, dt=step * (1 + 1e-9), **options)[-1]
                 states.append(y)
                 task.passed()
-        return motion.weighted.solution(torch.stack(states, dim=1))
+        return weighted.solution(torch.stack(states, dim=1))
 
-    def _brownian_motion(self, task: Task, y: Tensor, end: float) -> torchsde.BrownianInterval:
+    def _brownian_motion(self, task: Task, weighted: Weighted) -> torchsde.BaseBrownian:
+        y = weighted.start
         n_brownian = task.equation.n_brownian or y.shape[1]
+        levy_area = LEVY_AREA.get(self.method, "none")
+        if not self.needs_all_paths:
+            return GridMotion(task, weighted, n_brownian, levy_area)
+        shortest = float(task.grid.lengths.abs().min())
         return torchsde.BrownianInterval(
             t0=0.0,
-            t1=end,
+            t1=1.0,
             size=(len(y), n_brownian),
             dtype=y.dtype,
             device=y.device,
             # torchsde ignores torch.manual_seed. Windows of a resampled run are independent.
             entropy=subseed(task.seed, "torchsde", task.rows.start, task.intervals.start),
             # Without it torchsde's tree of increments is up to 35 times slower.
-            dt=float(task.grid.lengths.abs().min()),
-            levy_area_approximation=LEVY_AREA.get(self.method, "none"),
+            dt=shortest / abs(weighted.span),
+            levy_area_approximation=levy_area,
         )
 
 
 class Motion(torch.nn.Module):
-    """The equation in elapsed time, which is how torchsde runs time downwards."""
+    """The equation in the time of the library, from 0 to 1 whatever the direction of time."""
 
     def __init__(self, task: Task, weighted: Weighted, is_ito: bool):
         super().__init__()
         self.sde_type = "ito" if is_ito else "stratonovich"
         self.noise_type = _noise_type(task.equation)
         self.weighted = weighted
-        self.start = float(task.grid.times[task.intervals.start])
-        # Lengths of steps have the sign of the run.
-        self.sign = float(task.grid.lengths[0].sign())
         # What the stochastic adjoint takes gradients by.
         self.trained = tuple(p for p in task.equation.parameters if p.requires_grad)
 
-    def f(self, elapsed: Tensor, y: Tensor) -> Tensor:
-        """Velocity in elapsed time."""
-        return self.sign * self.weighted.velocity(self._time(elapsed, y), y)
+    def f(self, tau: Tensor, y: Tensor) -> Tensor:
+        """Velocity."""
+        return self.weighted.velocity(tau, y)
 
-    def g(self, elapsed: Tensor, y: Tensor) -> Tensor:
+    def g(self, tau: Tensor, y: Tensor) -> Tensor:
         """Amplitude of the noise: ``(n, d)``, or ``(n, d, m)`` of ``m`` Brownian motions."""
-        return self.weighted.amplitude(self._time(elapsed, y), y)
-
-    def _time(self, elapsed: Tensor, y: Tensor) -> Tensor:
-        time = self.start + self.sign * elapsed
-        return time.to(y.dtype)
+        return self.weighted.amplitude(tau, y)
 
 
 def _noise_type(equation: Equation) -> str:

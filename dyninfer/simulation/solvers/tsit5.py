@@ -21,6 +21,7 @@ INTEGRAL = 0.04
 PROPORTIONAL = 1 / 5 - 0.75 * INTEGRAL  # 1/5 is the order of the error
 MIN_STEP = 1e-10  # of the span: below it a path has failed
 MAX_STEPS = 100_000
+ROUNDINGS = 4  # of the states: the least error of a step that tells anything
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -31,12 +32,14 @@ class Tsit5(Solver):
     ``rms(err / (atol + rtol max(|x|, |x'|)))`` over the features of one path (the log-weight counts
     as one more norm), and output times are read off the pair's free interpolant of order 4. A path
     that has arrived leaves the batch; one whose step vanishes or whose velocity is not finite stays
-    NaN from its next output on.
+    NaN from its next output on. States ``x`` count from the middle of the data or of the starting
+    states where they are closer to it than to 0, so that an origin far away loosens nothing.
 
     Parameters
     ----------
     rtol, atol : float
-        Relative and absolute tolerance of every step; ``atol`` is in state units.
+        Relative and absolute tolerance of every step; ``atol`` is in units of each feature's spread:
+        that of the data that the process was fitted to, or else of the starting states.
     """
 
     rtol: float = 1e-4
@@ -81,10 +84,9 @@ class Clock:
         sign = math.copysign(1.0, times[-1] - times[0])
         return cls(float(times[0]), sign, outputs, float(outputs[-1]))
 
-    def time(self, elapsed: Tensor, like: Tensor) -> Tensor:
-        """Time of the process, in the precision of the states."""
-        time = self.start + self.sign * elapsed
-        return time.to(like.dtype)
+    def time(self, elapsed: Tensor) -> Tensor:
+        """Time of the process, float64."""
+        return self.start + self.sign * elapsed
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,26 @@ class Run:
 
     def rates(self, elapsed: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Velocity and growth at an elapsed time of each path."""
-        return self.task.equation.rates(self.clock.time(elapsed, x), x)
+        equation = self.task.equation
+        return equation.rates(equation.time(self.clock.time(elapsed), x), x)
 
     def tolerance(self, before: Tensor, after: Tensor) -> Tensor:
-        """``atol + rtol max(|before|, |after|)``."""
+        """``atol unit + rtol size`` of states ``(n, d)``."""
+        scale = self.task.scale
+        largest = torch.maximum(before.abs(), after.abs())
+        centred = torch.maximum((before - scale.origin).abs(), (after - scale.origin).abs())
+        size = torch.minimum(largest, centred)
+        tolerance = torch.addcmul(self.rtol * size, scale.unit, self.atol_like(size))
+        # Below the rounding of the states themselves there is nothing to control.
+        rounding = ROUNDINGS * torch.finfo(size.dtype).eps
+        return torch.maximum(tolerance, rounding * largest)
+
+    def atol_like(self, x: Tensor) -> Tensor:
+        """Absolute tolerance as a scalar tensor."""
+        return torch.full((), self.atol, dtype=x.dtype, device=x.device)
+
+    def weight_tolerance(self, before: Tensor, after: Tensor) -> Tensor:
+        """``atol + rtol max(|before|, |after|)`` of log-weights, which have no unit."""
         largest = torch.maximum(before.abs(), after.abs())
         return largest.mul_(self.rtol).add_(self.atol)
 
@@ -177,26 +195,30 @@ def _start(run: Run, x: Tensor, w: LogWeights) -> Live:
 def _first_step(run: Run, x: Tensor, f: Tensor) -> Tensor:
     """Guess every path's first step (Hairer, Nørsett & Wanner, Solving ODEs I, section II.4).
 
-    The constants are those of the book.
+    The constants are those of the book, of times in units of the span and of states from the origin
+    of the run: what users call a second or a zero changes no step.
     """
     span = run.clock.span
-    scale = run.atol + run.rtol * x.abs()
-    size = _rms(x / scale)
-    slope = _rms(f / scale)
-    is_tiny = (size < 1e-5) | (slope < 1e-5)
-    h0 = torch.where(is_tiny, 1e-6 * span, 0.01 * size / slope)
-    h0 = h0.clamp(max=span)
-    x1 = x + run.signed(h0, x) * f
-    f1, _ = run.rates(h0, x1)
-    bend = _rms((f1 - f) / scale) / h0
+    tolerance = run.tolerance(x, x)
+    size = _rms((x - run.task.scale.origin) / tolerance)
+    # As large as the tolerance at least: a path at the very origin is no smaller than others.
+    size = size.clamp(min=1.0)
+    slope = _rms(f / tolerance) * span
+    is_slow = slope < 1e-5
+    h0 = torch.where(is_slow, 1e-6, 0.01 * size / slope)
+    h0 = h0.clamp(max=1.0)
+    x1 = x + run.signed(h0 * span, x) * f
+    f1, _ = run.rates(h0 * span, x1)
+    bend = _rms((f1 - f) / tolerance) * span / h0
     steepest = torch.maximum(slope, bend)
     is_straight = steepest <= 1e-15
-    of_straight = (1e-3 * h0).clamp(min=1e-6 * span)
+    of_straight = (1e-3 * h0).clamp(min=1e-6)
     of_bent = (0.01 / steepest) ** 0.2
     h1 = torch.where(is_straight, of_straight, of_bent)
-    h = torch.minimum(100 * h0, h1).clamp(max=span)
+    h = torch.minimum(100 * h0, h1).clamp(max=1.0)
     # Where the velocity is not finite, the first trial will fail by itself.
-    return torch.where(h.isfinite(), h, 0.01 * span)
+    h = torch.where(h.isfinite(), h, 0.01)
+    return h * span
 
 
 def _step(run: Run, live: Live, states: Tensor, log_weights: Tensor | None) -> Live:
@@ -273,10 +295,10 @@ def _error(run: Run, live: Live, trial: Trial) -> Tensor:
     error = _rms(gap.div_(tolerance))
     if trial.w is not None and live.w is not None:
         gap = _sum(ERROR, trial.growths).mul_(trial.signed[:, 0])
-        tolerance = run.tolerance(live.w, trial.w)
+        tolerance = run.weight_tolerance(live.w, trial.w)
         error = torch.maximum(error, (gap / tolerance).abs())
     # The last slope has no part in the new state, but is where the next step begins.
-    is_defined = trial.slopes[-1].sum(1).isfinite()
+    is_defined = trial.slopes[-1].abs().amax(1).isfinite()
     is_finite = error.isfinite() & is_defined
     return torch.where(is_finite, error, torch.inf)
 
@@ -307,10 +329,11 @@ def _write(
     weights = interpolant @ powers
     lengths = weights * (clock.sign * h)
     place = live.index[rows], columns
-    value = live.x[rows]
-    for length, slope in zip(lengths.to(value.dtype), trial.slopes, strict=True):
-        value = torch.addcmul(value, length[:, None], slope[rows])
-    states[place] = value
+    # In float64, as the terms have both signs: their rounding would be that of several steps.
+    value = live.x[rows].double()
+    for length, slope in zip(lengths, trial.slopes, strict=True):
+        value = torch.addcmul(value, length[:, None], slope[rows].double())
+    states[place] = value.to(states.dtype)
     if log_weights is not None and live.w is not None:
         growths = torch.stack([growth[rows] for growth in trial.growths])
         log_weights[place] = live.w[rows] + (lengths * growths).sum(0)

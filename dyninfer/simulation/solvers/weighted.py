@@ -1,63 +1,88 @@
-"""An equation whose log-weight is one more coordinate, for libraries that know states only."""
+"""An equation in units of a run of its own, for libraries whose tolerances know no units."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from dyninfer.simulation.equation import Equation
-from dyninfer.simulation.solvers.task import LogWeights, Solution
+from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
 
 
 class Weighted:
-    """An equation as a library sees it: the log-weight is its last coordinate, where there is one.
+    """An equation as a library sees it: times from 0 to 1, and states of size one.
+
+    States count from the origin of the data that a process was fitted to, and else from zero. The
+    log-weight is the last coordinate, where there is one.
 
     Parameters
     ----------
-    equation : Equation
+    task : Task
+    x : Tensor, ``(n, d)``
+        States at the start.
     w : Tensor, ``(n,)``, optional
         Log-weights at the start. The last coordinate counts from 0, so that it keeps its digits in
         the precision of the states.
     """
 
-    def __init__(self, equation: Equation, w: LogWeights):
-        self.equation, self.w = equation, w
+    def __init__(self, task: Task, x: Tensor, w: LogWeights):
+        self.equation, self.w = task.equation, w
+        self.unit = task.scale.unit
+        self.origin = torch.zeros_like(self.unit)
+        if self.equation.scaling is not None:
+            self.origin = task.scale.origin
+        times = task.times(like=x)
+        self.begin = float(times[0])
+        # Negative where time runs down.
+        self.span = float(times[-1]) - self.begin
+        # What the library starts from, (n, d) or (n, d + 1).
+        self.start = (x - self.origin) / self.unit
+        if w is not None:
+            self.start = torch.cat([self.start, x.new_zeros(len(x), 1)], dim=1)
 
-    def start(self, x: Tensor) -> Tensor:
-        """What the library starts from, ``(n, d)`` or ``(n, d + 1)``."""
-        if self.w is None:
-            return x
-        return torch.cat([x, x.new_zeros(len(x), 1)], dim=1)
-
-    def velocity(self, t: Tensor, y: Tensor) -> Tensor:
+    def velocity(self, tau: Tensor, y: Tensor) -> Tensor:
         """Velocity of the state and growth of the weight."""
         x = self._state(y)
-        f, r = self.equation.rates(t, x)
+        f, r = self.equation.rates(self._time(tau, y), x)
+        velocity = f * (self.span / self.unit)
         if self.w is None or r is None:
-            return f
-        return torch.cat([f, r[:, None]], dim=1)
+            return velocity
+        return torch.cat([velocity, self.span * r[:, None]], dim=1)
 
-    def amplitude(self, t: Tensor, y: Tensor) -> Tensor:
+    def amplitude(self, tau: Tensor, y: Tensor) -> Tensor:
         """Amplitude of the noise, of which the weight has none."""
         x = self._state(y)
-        g = self.equation.amplitude(t, x)
+        g = self.equation.amplitude(self._time(tau, y), x)
+        factor = abs(self.span) ** 0.5 / self.unit
         if self.equation.n_brownian is not None:
-            return g
-        g = g.expand_as(x)
+            return g * factor[:, None]
+        g = (g * factor).expand_as(x)
         if self.w is None:
             return g
         none = y.new_zeros(len(y), 1)
         return torch.cat([g, none], dim=1)
 
+    def taus(self, times: Tensor) -> Tensor:
+        """Times of the library ``(time,)`` float64."""
+        return (times - self.begin) / self.span
+
+    def time(self, tau: float) -> float:
+        """Time of the process at one of the library."""
+        return self.begin + self.span * tau
+
     def solution(self, y: Tensor) -> Solution:
         """States and log-weights of what the library returns, ``(n, interval, d)`` or one more."""
+        x = self._state(y)
         if self.w is None:
-            return y, None
+            return x, None
         # Weights of long runs outgrow the digits of float32, so they are added up in float64.
         growth = y[..., -1].double()
-        return y[..., :-1], self.w[:, None] + growth
+        return x, self.w[:, None] + growth
+
+    def _time(self, tau: Tensor, like: Tensor) -> Tensor:
+        time = self.begin + self.span * tau.double()
+        return self.equation.time(time, like)
 
     def _state(self, y: Tensor) -> Tensor:
-        if self.w is None:
-            return y
-        return y[:, :-1]
+        if self.w is not None:
+            y = y[..., :-1]
+        return self.origin + self.unit * y

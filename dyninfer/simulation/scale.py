@@ -1,0 +1,85 @@
+"""Size of the states of a run, in which the tolerances of adaptive solvers are measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dyninfer.simulation.equation import Equation
+
+_FEW = 64  # rows whose velocity says how far a coordinate will move that starts at rest
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Origin and unit of every coordinate of a run.
+
+    Those of the data that the process was fitted to, or else those of the starting states. They
+    belong to the whole run, so that chunks of paths have the same steps.
+
+    Attributes
+    ----------
+    origin, unit : Tensor, ``(D,)``
+        In the precision of the states; units are positive.
+    """
+
+    origin: Tensor
+    unit: Tensor
+
+    @classmethod
+    def of(cls, equation: Equation, states: Tensor, times: Tensor) -> Scale:
+        """Scale of an equation that runs from states ``(n, D)`` over ``times``."""
+        states = states.detach()
+        origin, unit = _of_states(equation, states, times)
+        if equation.scaling is not None:
+            # What rides along with the states of the data comes after them.
+            n_features = equation.scaling.n_features
+            origin[:n_features] = equation.scaling.shift
+            unit[:n_features] = equation.scaling.scale
+        # A unit must not vanish, nor a state in it overflow, where single precision holds less.
+        limits = torch.finfo(states.dtype)
+        unit = unit.clamp(min=limits.tiny / limits.eps, max=limits.max * limits.eps)
+        return cls(origin.to(states), unit.to(states))
+
+
+def _of_states(equation: Equation, states: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Median and spread of every coordinate ``(D,)`` float64."""
+    x = states.double()
+    origin = x.median(dim=0).values
+    deviations = (x - origin).abs()
+    # By medians, as one state that is far out must not loosen the tolerance of all others.
+    spread = deviations.median(dim=0).values
+    size = x.abs().median(dim=0).values
+    unit = _first_positive(spread, deviations.mean(dim=0), size, x.abs().mean(dim=0))
+    # Of a single state, or equal ones, the size is all there is: it counts from zero.
+    origin = torch.where(deviations.amax(dim=0) > 0, origin, 0.0)
+    is_at_rest = unit == 0
+    if bool(is_at_rest.any()):
+        unit = torch.where(is_at_rest, _of_motion(equation, states, times, unit), unit)
+    return origin, unit
+
+
+def _of_motion(equation: Equation, states: Tensor, times: Tensor, unit: Tensor) -> Tensor:
+    """Units ``(D,)`` of coordinates that start at zero: how far they move, or what others are."""
+    few = states[:_FEW]
+    # In the grad mode of the run, as equations keep what they compute once.
+    velocity, _ = equation.rates(equation.time(times[0], few), few)
+    span = float((times[-1] - times[0]).abs())
+    distance = velocity.detach().double().abs().mean(dim=0) * span
+    distance = torch.where(distance.isfinite(), distance, 0.0)
+    largest = unit.max()
+    if largest == 0:
+        # What does not move either takes the unit of what does.
+        return _first_positive(distance, distance.max().expand_as(distance), torch.ones_like(unit))
+    is_moving = distance > 0
+    return torch.where(is_moving, torch.minimum(distance, largest), largest)
+
+
+def _first_positive(*candidates: Tensor) -> Tensor:
+    """Of every coordinate, the first of the candidates that is not zero."""
+    result = candidates[0]
+    for candidate in candidates[1:]:
+        result = torch.where(result > 0, result, candidate)
+    return result
