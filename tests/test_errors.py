@@ -368,15 +368,6 @@ def test_times_in_single_precision_are_not_beyond_the_data(recwarn):
     assert not [w for w in recwarn if "beyond the data" in str(w.message)]
 
 
-def test_times_that_single_precision_hardly_tells_apart_are_warned_about(recwarn):
-    with pytest.warns(
-        UserWarning, match=r"times up to 1.7e\+09 with gaps of 60 are hardly told apart"
-    ):
-        fit(cells(times=(1.7e9, 1.7e9 + 60)))
-    fit(cells(times=(2020, 2021, 2025)))
-    assert not [w for w in recwarn if "hardly told apart" in str(w.message)]
-
-
 def test_one_metric_may_be_named_without_a_list(fitted):
     assert "w1_still" in fitted.evaluate(cells(), metrics="w1")
 

@@ -228,20 +228,6 @@ def check_features(features: Sequence[str], provenance: Provenance) -> None:
         )
 
 
-def warn_if_far(times: np.ndarray, dtype: np.dtype) -> None:
-    """Warn where times lie so far from zero that single precision hardly tells them apart."""
-    gap = float(np.diff(times).min())
-    far = float(np.abs(times).max())
-    # Six bits are left of a gap: velocities are good to a hundredth.
-    if dtype == np.float32 and gap < 64 * np.finfo(np.float32).eps * far:
-        warnings.warn(
-            f"times up to {far:g} with gaps of {gap:g} are hardly told apart in single precision, "
-            "which blurs velocities; count time from the first observation (subtract it)",
-            UserWarning,
-            stacklevel=5,
-        )
-
-
 def _cells_at(adata: AnnData, time: float, provenance: Provenance) -> Start:
     """Cells of an AnnData at one time; no other time need be there."""
     source = source_of(provenance, "time_key", "Snapshots")

@@ -132,32 +132,3 @@ def batch_times(t: Time | np.ndarray, x: Tensor) -> Tensor:
     if t.ndim == 0:
         return t.expand(len(x))
     return t
-
-
-def fields_at(
-    process: Diffusion, times: np.ndarray, x: np.ndarray, chunk: int = 65536
-) -> dict[str, np.ndarray]:
-    """Drift, growth and potential, those that there are, at every row.
-
-    Parameters
-    ----------
-    process : Diffusion
-    times : array ``(n,)``
-    x : array ``(n, d)``
-    chunk : int
-        Rows computed at once.
-    """
-    device = next(process.parameters()).device
-    parts: dict[str, list[np.ndarray]] = {"drift": [], "growth": [], "potential": []}
-    with torch.no_grad():
-        # In chunks: the layers of a network hold a hundred numbers for each of a state's.
-        for first in range(0, len(x), chunk):
-            rows = slice(first, first + chunk)
-            state = torch.as_tensor(x[rows], device=device)
-            t = torch.as_tensor(times[rows], device=device).to(state.dtype)
-            drift, growth = process.drift_and_growth(t, state)
-            potential = process.potential(t, state)
-            for part, field in zip(parts.values(), (drift, growth, potential), strict=True):
-                if field is not None:
-                    part.append(field.cpu().numpy())
-    return {name: np.concatenate(part) for name, part in parts.items() if part}

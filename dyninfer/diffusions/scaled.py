@@ -5,11 +5,43 @@ from __future__ import annotations
 import copy
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
 from dyninfer.learning.scaling import Scaling
+
+
+def fields_at(
+    process: Diffusion, times: np.ndarray, x: np.ndarray, chunk: int = 65536
+) -> dict[str, np.ndarray]:
+    """Drift, growth and potential, those that there are, at every row.
+
+    Parameters
+    ----------
+    process : Diffusion
+    times : array ``(n,)``
+    x : array ``(n, d)``
+    chunk : int
+        Rows computed at once.
+    """
+    device = next(process.parameters()).device
+    parts: dict[str, list[np.ndarray]] = {"drift": [], "growth": [], "potential": []}
+    with torch.no_grad():
+        # In chunks: the layers of a network hold a hundred numbers for each of a state's.
+        for first in range(0, len(x), chunk):
+            rows = slice(first, first + chunk)
+            state = torch.as_tensor(x[rows], device=device)
+            t = torch.as_tensor(times[rows], device=device)
+            if scaling_of(process) is None:
+                t = t.to(state.dtype)
+            drift, growth = process.drift_and_growth(t, state)
+            potential = process.potential(t, state)
+            for part, field in zip(parts.values(), (drift, growth, potential), strict=True):
+                if field is not None:
+                    part.append(field.cpu().numpy())
+    return {name: np.concatenate(part) for name, part in parts.items() if part}
 
 
 def scaling_of(process: Any) -> Scaling | None:

@@ -20,7 +20,7 @@ from dyninfer.data.paths.observed import digest, last_values, observed_at
 from dyninfer.data.reading import is_anndata, read_features, read_paths, reread_paths
 from dyninfer.data.times import requested_times
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.diffusions.diffusion import fields_at
+from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import ScaleMode, Scaling

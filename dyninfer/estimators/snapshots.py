@@ -21,12 +21,11 @@ from dyninfer.data.reading import (
     read_start,
     reread_snapshots,
     source_of,
-    warn_if_far,
 )
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import Clock, as_times
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.diffusions.diffusion import fields_at
+from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.learning.training import Training
@@ -298,7 +297,6 @@ class SnapshotEstimator(Estimator):
             reader=f"{type(self).__name__}.fit",
             kinds="an AnnData, Snapshots or a DensityCurve",
         )
-        warn_if_far(snapshots.times, snapshots.samples[0].dtype)
         return snapshots, snapshots
 
     def _as_snapshots(self, data: Any) -> Snapshots:

@@ -20,7 +20,7 @@ from dyninfer.data.times import as_times, same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.trajectories.join import join_runs
 from dyninfer.diffusions import ScaledDiffusion
-from dyninfer.diffusions.diffusion import fields_at
+from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.objective import Objective

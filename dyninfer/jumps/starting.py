@@ -98,6 +98,11 @@ def _distribution_at(process: MarkovJump, n_paths: int, time: float) -> Tensor:
     """Distributions of the first states ``(process, S)``, one per process."""
     if n_paths < 1:
         raise ValueError(f"the number of paths must be positive, found {n_paths}")
+    if time < 0 and process.initial is not None:
+        raise ValueError(
+            f"first states cannot be drawn at time {time:g}, as initial is the distribution at "
+            "time 0; count times from the start, or give the states that paths start in"
+        )
     distribution = process.start_distribution()
     if time > 0:
         distribution = process.marginal(torch.tensor(time, dtype=torch.float64))

@@ -146,9 +146,11 @@ def mean_first_passage(generator: Tensor, target: Tensor) -> Tensor:
     never = (reach & is_trap[..., None, :]).any(-1)
     is_fixed = target | never
     eye = torch.eye(shape[-1], dtype=generator.dtype, device=generator.device)
-    # Q τ = −1 outside of the target, τ = 0 inside.
-    matrix = torch.where(is_fixed[..., None], eye, generator)
-    right = is_fixed.to(generator) - 1
+    # Q τ = −1 outside of the target, τ = 0 inside; over the exit rates, so that no unit matters.
+    exit_rates = -torch.diagonal(generator, dim1=-2, dim2=-1)
+    exit_rates = torch.where(is_fixed, 1.0, exit_rates)
+    matrix = torch.where(is_fixed[..., None], eye, generator / exit_rates[..., None])
+    right = (is_fixed.to(generator) - 1) / exit_rates
     passage_time = torch.linalg.solve(matrix, right[..., None])[..., 0]
     return passage_time.masked_fill(never, torch.inf)
 

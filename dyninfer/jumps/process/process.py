@@ -176,7 +176,10 @@ class MarkovJump(nn.Module):
             names = self._names(never.reshape(-1, self.n_states).any(0))
             raise ValueError(f"committor does not exist for {names}, which may never reach a or b")
         eye = torch.eye(self.n_states, dtype=q.dtype, device=q.device)
-        matrix = torch.where(ends[:, None], eye, q)
+        # The next jump alone counts, so that no unit of time matters.
+        exit_rates = -torch.diagonal(q, dim1=-2, dim2=-1)[..., None]
+        jumps = q / torch.where(ends[:, None], 1.0, exit_rates)
+        matrix = torch.where(ends[:, None], eye, jumps)
         right = in_b.to(q).expand(q.shape[:-1])
         return torch.linalg.solve(matrix, right[..., None])[..., 0]
 

@@ -149,7 +149,7 @@ def _residuals(
     z = torch.randn(line.shape, generator=generator, device=line.device, dtype=line.dtype)
     gamma, gamma_slope = moment.gamma[:, None], moment.gamma_slope[:, None]
     x = scaling.user_states(line + gamma * z)
-    b, _, s = process.drift_growth_and_score(scaling.user_times(tau).to(x), x)
+    b, _, s = process.drift_growth_and_score(scaling.user_times(tau.double()), x)
     b_target = scaling.user_velocities(velocity + gamma_slope * z)
     s_target = scaling.user_scores(-z / gamma)
     first, second = _neighbours(x, rows)
