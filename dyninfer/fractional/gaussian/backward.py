@@ -49,14 +49,20 @@ class ConditionalNoise(NamedTuple):
 
     @classmethod
     def of(cls, root: Tensor, precision: Tensor) -> ConditionalNoise:
-        """Of steps with roots ``N``, and with ``Λ`` at their ends."""
+        """The noise of steps with roots ``N`` that end at times with the precision ``Λ``."""
         # V⁻¹ = L L', so T = L'⁻¹; V itself would lose digits where an observation is sharp.
         eye = identity(root.shape[-1], root)
-        factor = torch.linalg.cholesky(eye + root.mT @ precision @ root)
+        inverse_of_v = eye + root.mT @ precision @ root
+        factor = torch.linalg.cholesky(inverse_of_v)
         spread = torch.linalg.solve_triangular(factor.mT, eye, upper=True)
         gain = spread @ (spread.mT @ root.mT)
-        cost = -half_log_determinant(factor).sum((0, 2))
-        return cls(spread, gain, gain @ precision, cost)
+        half_logs = half_log_determinant(factor)
+        return cls(
+            spread=spread,
+            gain=gain,
+            back=gain @ precision,
+            cost=-half_logs.sum((0, 2)),
+        )
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,13 @@ class BackwardFilter:
         n_paths = max(information.shape[1], chain.transition.shape[1])
         information = information.expand(-1, n_paths, -1, -1, -1)
         precision, carry = _precisions(chain, information)
-        start = ConditionalNoise.of(chain.start_root, precision[:1])
-        steps = ConditionalNoise.of(chain.root, precision[1:])
-        return cls(chain, precision, carry, start, steps)
+        return cls(
+            chain=chain,
+            precision=precision,
+            carry=carry,
+            start=ConditionalNoise.of(chain.start_root, precision[:1]),
+            steps=ConditionalNoise.of(chain.root, precision[1:]),
+        )
 
     def slopes(self, observed: Tensor, push: Tensor | None = None) -> Tensor:
         """``η`` at every time, ``(L, P, G, S)``.
@@ -99,28 +109,35 @@ class BackwardFilter:
         push : Tensor, ``(L − 1, P, G)``, optional
             How every step moves the first state beside ``Φ z + N ε``.
         """
+        # Rows are unbound before: the gradient of an index is a whole tensor of zeros every time.
         rows = observed.unbind(0)
+        carries = self.carry.unbind(0)
         pulls = None
         if push is not None:
-            pulls = (self.precision[1:, ..., 0] * push.unsqueeze(-1)).unbind(0)
+            by_first_state = self.precision[1:, ..., 0]
+            pulls = (by_first_state * push.unsqueeze(-1)).unbind(0)
         slopes = [rows[-1]]
-        # Rows are unbound before: the gradient of an index is a whole tensor of zeros every time.
-        for n, carry in reversed(list(enumerate(self.carry.unbind(0)))):
+        for n in reversed(range(len(carries))):
             late = slopes[-1]
             if pulls is not None:
                 late = late - pulls[n]
-            slopes.append(apply(carry, late) + rows[n])
-        return torch.stack(slopes[::-1])
+            early = apply(carries[n], late)
+            slopes.append(early + rows[n])
+        slopes.reverse()
+        return torch.stack(slopes)
 
     def drives(self, observed: Tensor, push: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``G η`` of the start ``(1, P, G, r)`` and of all steps ``(L − 1, P, G, r)``."""
         slopes = self.slopes(observed, push)
-        return apply(self.start.gain, slopes[:1]), apply(self.steps.gain, slopes[1:])
+        opening = apply(self.start.gain, slopes[:1])
+        drives = apply(self.steps.gain, slopes[1:])
+        return opening, drives
 
     def mean(self, observed: Tensor) -> Tensor:
         """Mean of the chain given the observations, ``(L, P, G, S)``."""
         opening, drives = self.drives(observed)
-        return self._follow(opening.unsqueeze(-1), drives.unsqueeze(-1)).squeeze(-1)
+        states = self._follow(opening.unsqueeze(-1), drives.unsqueeze(-1))
+        return states.squeeze(-1)
 
     def draw(self, observed: Tensor, n_samples: int, generator: torch.Generator) -> Tensor:
         """Exact draws of the chain given the observations, ``(L, P, G, S, n_samples)``."""
@@ -136,7 +153,8 @@ class BackwardFilter:
         z = _end(ahead, chain.start_root, self.start.back[0], opening[0])
         states = [z]
         for n, phi in enumerate(chain.transition):
-            z = _end(phi @ z, chain.root[n], self.steps.back[n], drives[n])
+            ahead = phi @ z
+            z = _end(ahead, chain.root[n], self.steps.back[n], drives[n])
             states.append(z)
         return torch.stack(states)
 
@@ -146,23 +164,29 @@ def _precisions(chain: Chain, information: Tensor) -> tuple[Tensor, Tensor]:
     observed = information.unbind(0)
     transitions = chain.transition.unbind(0)
     roots = chain.root.unbind(0)
-    noise_eye = identity(chain.root.shape[-1], chain.root)
-    state_eye = identity(chain.root.shape[-2], chain.root)
+    n_states, n_noises = chain.root.shape[-2:]
+    state_eye = identity(n_states, chain.root)
+    noise_eye = identity(n_noises, chain.root)
     precisions = [observed[-1]]
     carries = []
-    for n in range(len(roots) - 1, -1, -1):
+    for n in reversed(range(len(roots))):
         late = precisions[-1]
         phi = transitions[n]
         root = roots[n]
         pull = late @ root
         # The gradient of an inverse is two products, that of a factor many.
-        conditional = torch.linalg.inv(noise_eye + root.mT @ pull)
-        carry = phi.mT @ (state_eye - pull @ conditional @ root.mT)
-        precisions.append(symmetric(carry @ late @ phi) + observed[n])
+        v = torch.linalg.inv(noise_eye + root.mT @ pull)
+        carry = phi.mT @ (state_eye - pull @ v @ root.mT)
+        early = symmetric(carry @ late @ phi)
+        precisions.append(early + observed[n])
         carries.append(carry)
+    precisions.reverse()
+    precision = torch.stack(precisions)
     if not carries:
-        return torch.stack(precisions), chain.transition
-    return torch.stack(precisions[::-1]), torch.stack(carries[::-1])
+        # A single time has no step; the empty transitions have the shape of what carries.
+        return precision, chain.transition
+    carries.reverse()
+    return precision, torch.stack(carries)
 
 
 def _with_spread(
@@ -172,11 +196,17 @@ def _with_spread(
     generator: torch.Generator,
 ) -> Tensor:
     """``G η + T ξ`` with standard normals ``ξ``: ``(n, P, G, r, n_samples)``."""
-    shape = *drives.shape, n_samples
-    normals = torch.randn(shape, generator=generator, dtype=drives.dtype, device=drives.device)
+    normals = torch.randn(
+        *drives.shape,
+        n_samples,
+        generator=generator,
+        dtype=drives.dtype,
+        device=drives.device,
+    )
     return drives.unsqueeze(-1) + noise.spread @ normals
 
 
 def _end(ahead: Tensor, root: Tensor, back: Tensor, drive: Tensor) -> Tensor:
     """Where a step ends that would end at ``ahead`` without its noise."""
-    return ahead + root @ (drive - back @ ahead)
+    noise = drive - back @ ahead
+    return ahead + root @ noise

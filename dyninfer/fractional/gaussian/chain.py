@@ -40,17 +40,24 @@ class Chain(NamedTuple):
 
     @classmethod
     def of(cls, start: Start, transition: Tensor, noise: Tensor, gap: Tensor) -> Chain:
-        """Chain of the transitions and covariances ``(u, G, S, S)`` of every distinct gap.
+        """Chain from the transitions and covariances ``(u, G, S, S)`` of every distinct gap.
 
-        ``gap`` ``(P or 1, L − 1)`` is the number of the gap between two times.
+        ``gap`` ``(P or 1, L − 1)`` says which of them lies between two times.
         """
         root = covariance_root(noise)
-        start_root = covariance_root(start.covariance)
-        return cls(start.mean, start_root, pick(transition, gap), pick(root, gap))
+        return cls(
+            mean=start.mean,
+            start_root=covariance_root(start.covariance),
+            transition=pick(transition, gap),
+            root=pick(root, gap),
+        )
 
     def first(self, n_steps: int) -> Chain:
         """The chain of the first steps alone."""
-        return self._replace(transition=self.transition[:n_steps], root=self.root[:n_steps])
+        return self._replace(
+            transition=self.transition[:n_steps],
+            root=self.root[:n_steps],
+        )
 
 
 @dataclass(frozen=True)
@@ -74,29 +81,32 @@ class Observations:
     variance: Tensor
 
     def at(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Values, loading, variance and number of the values at time ``n``.
+        """Values, loading, variance and number of the values that are observed at time ``n``.
 
-        What is missing has loading 0 and variance 1, so that it says nothing.
+        A missing value has loading 0 and variance 1, so that it carries no information.
         """
         mask = self.mask[:, n]
         values = self.values[:, n] * mask
         loading = self.loading * mask.unsqueeze(-1)
         variance = torch.where(mask, self.variance, 1)
-        count = mask.sum(-1).to(loading)
-        return values, loading, variance, count
+        count = mask.sum(-1)
+        return values, loading, variance, count.to(loading)
 
     def information(self) -> tuple[Tensor, Tensor]:
         """``C'R⁻¹C`` ``(L, P or 1, G, S, S)`` and ``C'R⁻¹o`` ``(L, P, G, S)`` at every time."""
         # A missing value has precision 0.
         precision = self.mask / self.variance
+        weighted = precision * self.values
         information = torch.einsum("gpi,nlgp,gpj->lngij", self.loading, precision, self.loading)
-        slope = torch.einsum("gpi,nlgp->lngi", self.loading, precision * self.values)
+        slope = torch.einsum("gpi,nlgp->lngi", self.loading, weighted)
         return information, slope
 
 
 def pick(table: Tensor, gap: Tensor) -> Tensor:
-    """Rows of ``(u, …)`` at numbers ``(P or 1, L)``: ``(L, P or 1, …)``."""
+    """The rows ``gap`` ``(P or 1, L)`` of a table ``(u, …)``, time first: ``(L, P or 1, …)``."""
     if len(table) == 1:
         # One row for all needs no copies.
-        return table.unsqueeze(0).expand(gap.shape[1], *(-1 for _ in table.shape))
+        n_times = gap.shape[1]
+        row_shape = table.shape[1:]
+        return table.unsqueeze(0).expand(n_times, 1, *row_shape)
     return table[gap.T]

@@ -46,11 +46,13 @@ def log_likelihood(
             step = gap[:, n - 1]
             phi = transition[step]
             mean = apply(phi, mean)
-            covariance = phi @ covariance @ phi.mT + noise[step]
+            carried = phi @ covariance @ phi.mT
+            covariance = carried + noise[step]
         value, loading, variance, count = observations.at(n)
         cross = covariance @ loading.mT
         error = value - apply(loading, mean)
-        update = _innovation(loading @ cross, variance, cross, error)
+        spread = loading @ cross
+        update = _innovation(spread, variance, cross, error)
         mean = mean + apply(update.gain, error)
         # Rounding would make the difference of two covariances lose its symmetry step by step.
         covariance = symmetric(covariance - update.gain @ cross.mT)
@@ -60,8 +62,10 @@ def log_likelihood(
 
 
 class _Innovation(NamedTuple):
+    """What the filter needs to know of one update."""
+
     gain: Tensor  # (P or 1, G, S, p)
-    squared_error: Tensor  # (P, G)
+    squared_error: Tensor  # (P, G), in units of its variance
     log_determinant: Tensor  # (P or 1, G)
 
 
@@ -71,10 +75,17 @@ def _innovation(spread: Tensor, variance: Tensor, cross: Tensor, error: Tensor) 
         # A single number needs no factor, which would cost ten times as much.
         total = spread + variance.unsqueeze(-1)
         scalar = total.squeeze(-1)
-        squared_error = (error.square() / scalar).squeeze(-1)
-        return _Innovation(cross / total, squared_error, scalar.log().squeeze(-1))
+        squared_error = error.square() / scalar
+        return _Innovation(
+            gain=cross / total,
+            squared_error=squared_error.squeeze(-1),
+            log_determinant=scalar.log().squeeze(-1),
+        )
     factor = torch.linalg.cholesky(spread + torch.diag_embed(variance))
-    gain = torch.cholesky_solve(cross.mT, factor).mT
+    gain = torch.cholesky_solve(cross.mT, factor)
     white = whiten(factor, error.unsqueeze(-1))
-    squared_error = white.square().sum((-1, -2))
-    return _Innovation(gain, squared_error, 2 * half_log_determinant(factor))
+    return _Innovation(
+        gain=gain.mT,
+        squared_error=white.square().sum((-1, -2)),
+        log_determinant=2 * half_log_determinant(factor),
+    )

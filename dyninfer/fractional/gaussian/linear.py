@@ -11,8 +11,12 @@ from torch.nn.functional import pad
 from dyninfer.fractional.noise.moments import integrated_decay, pair_sums
 from dyninfer.fractional.noise.motion import Kind
 
-# Nearer than this to a node, relative to it, the rate θ is moved aside: two terms would cancel.
+# A rate θ within this relative distance of a node is moved away from it: two terms of the
+# covariance would cancel and lose half of their digits.
 _MEETING = 1e-4
+# Relative distance below which two gaps are the same. Times have sixteen digits, and their
+# differences fewer; ten are enough to tell gaps apart.
+_SAME_GAP = 1e-10
 
 
 class LinearEquation(NamedTuple):
@@ -34,13 +38,23 @@ class LinearEquation(NamedTuple):
     rate: Tensor
     scale: Tensor
 
+    @property
+    def memory_rates(self) -> Tensor:
+        """The positive nodes ``γ``, ``(K,)``."""
+        return self.nodes[self.nodes > 0]
+
+    @property
+    def memory_weights(self) -> Tensor:
+        """The weights of the positive nodes, ``(d, K)``."""
+        return self.weights[:, self.nodes > 0]
+
 
 def transitions(equation: LinearEquation, gaps: Tensor) -> tuple[Tensor, Tensor]:
-    r"""How the equation and its memory move over a gap ``h``: ``Z' = Φ Z + N(0, Q)``, exactly.
+    r"""Exact transition of the state and its memory over a gap ``h``: ``Z' = Φ Z + N(0, Q)``.
 
-    ``Z = (X, √(2γ_1) Y_1, …, √(2γ_K) Y_K)``, the memory in units of its stationary deviation; the
-    zero node, which feeds nothing back, is left out. A unit impulse of ``W`` moves ``X`` after
-    ``r`` by ``g(r) = σ Σ_k w_k [e^{−γ_k r} − θ D(θ, γ_k; r)]`` with
+    ``Z = (X, √(2γ_1) Y_1, …, √(2γ_K) Y_K)``, with the memory divided by its stationary deviation.
+    The zero node does not act on ``X`` later, so it is not part of ``Z``. A unit impulse of ``W``
+    changes ``X`` a time ``r`` later by ``g(r) = σ Σ_k w_k [e^{−γ_k r} − θ D(θ, γ_k; r)]`` with
     ``D(a, b; r) = (e^{−ar} − e^{−br})/(b − a)``, and ``Q = ∫_0^h g g' dr``.
 
     Parameters
@@ -53,16 +67,21 @@ def transitions(equation: LinearEquation, gaps: Tensor) -> tuple[Tensor, Tensor]
     -------
     transition, noise : Tensor, ``(u, d, S, S)`` with ``S = 1 +`` the number of positive nodes
     """
-    g = equation.nodes[equation.nodes > 0]
-    decays = torch.exp(-g * gaps[:, None])
-    memory = torch.diag_embed(pad(decays, (1, 0)))
-    transition = memory[:, None].repeat(1, len(equation.rate), 1, 1)
+    n_coordinates = len(equation.rate)
+    decay = torch.exp(-equation.memory_rates * gaps[:, None])
+    # The state comes first; its row is filled in below.
+    with_state = pad(decay, (1, 0))
+    memory = torch.diag_embed(with_state)
+    transition = memory[:, None].repeat(1, n_coordinates, 1, 1)
     transition[:, :, 0] = _state_row(equation, gaps)
-    return transition, _noise(equation, gaps)
+    noise = _noise(equation, gaps)
+    return transition, noise
 
 
 def state_covariance(equation: LinearEquation, start: Tensor, times: Tensor) -> Tensor:
-    """Covariance of ``X`` at increasing times, best of few distinct lags: ``(d, L, L)``.
+    """Covariance of ``X`` at increasing times, ``(d, L, L)``.
+
+    It is cheapest where the times have few distinct lags.
 
     Parameters
     ----------
@@ -77,14 +96,19 @@ def state_covariance(equation: LinearEquation, start: Tensor, times: Tensor) -> 
     covariance = start
     columns = [covariance[:, :, 0]]
     for k in gap.tolist():
-        covariance = phi[k] @ covariance @ phi[k].mT + noise[k]
+        moved = phi[k] @ covariance @ phi[k].mT
+        covariance = moved + noise[k]
         columns.append(covariance[:, :, 0])
-    lags, lag = rounded_unique((times[:, None] - times).abs())
+    state_columns = torch.stack(columns, dim=1)  # (d, L, S)
+    distances = (times[:, None] - times).abs()
+    lags, lag = rounded_unique(distances)
     rows = _state_row(equation, lags).transpose(0, 1)  # (d, u, S)
-    by_lag = torch.stack(columns, dim=1) @ rows.mT  # (d, L, u)
+    by_lag = state_columns @ rows.mT  # (d, L, u)
     lag = lag.expand(len(start), -1, -1)
-    upper = by_lag.gather(2, lag).triu()  # row s, column t ≥ s
-    return upper + upper.triu(1).mT
+    # Row s, column t ≥ s.
+    upper = by_lag.gather(2, lag).triu()
+    above_diagonal = upper.triu(1)
+    return upper + above_diagonal.mT
 
 
 def stationary_memory(nodes: Tensor, kind: Kind) -> Tensor:
@@ -92,63 +116,79 @@ def stationary_memory(nodes: Tensor, kind: Kind) -> Tensor:
     g = nodes[nodes > 0]
     if kind == "II":
         return g.new_zeros(len(g), len(g))
-    return 2 * (g[:, None] * g).sqrt() / pair_sums(g)
+    products = g[:, None] * g
+    return 2 * products.sqrt() / pair_sums(g)
 
 
 def rounded_unique(gaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct values and their numbers; what differs by rounding is one."""
+    """Distinct gaps, and which of them each gap is; gaps that differ by rounding are the same."""
     if gaps.numel() == 0:
-        return gaps.flatten(), torch.zeros_like(gaps, dtype=torch.int64)
-    # Times have sixteen digits, of which differences lose some: ten tell gaps apart. The least
-    # unit stands for gaps that are all 0.
-    unit = gaps.max().clamp_min(1e-300) / 1e10
-    multiples, index = (gaps / unit).round().unique(return_inverse=True)
-    return multiples * unit, index
+        no_index = torch.zeros_like(gaps, dtype=torch.int64)
+        return gaps.flatten(), no_index
+    # Where all gaps are 0, the smallest number that can divide them takes the place of a unit.
+    longest = gaps.max().clamp_min(1e-300)
+    unit = longest * _SAME_GAP
+    multiples = (gaps / unit).round()
+    distinct, index = multiples.unique(return_inverse=True)
+    return distinct * unit, index
 
 
 def _state_row(equation: LinearEquation, gaps: Tensor) -> Tensor:
-    """First row of ``Φ``, ``(u, d, S)``."""
-    nodes, weights, rate, scale = equation
-    moving = nodes > 0
-    g = nodes[moving]
+    """First row of ``Φ``, ``(u, d, S)``: what the state and the memory of now make of ``X``."""
+    g = equation.memory_rates
+    theta = equation.rate[:, None]
     h = gaps[:, None, None]
-    pull = scale[:, None] * weights[:, moving] * (g / 2).sqrt()
-    answer = -pull * _divided_difference(rate[:, None], g, h)
-    decay = torch.exp(-rate[:, None] * h)  # (u, d, 1)
-    return torch.cat([decay, answer], dim=-1)
+    # dX holds −γ_k w_k σ Y_k dt, and Z holds √(2γ_k) Y_k.
+    per_unit_memory = (g / 2).sqrt()
+    pull = equation.scale[:, None] * equation.memory_weights * per_unit_memory
+    from_memory = -pull * _divided_difference(theta, g, h)
+    from_state = torch.exp(-theta * h)  # (u, d, 1)
+    return torch.cat([from_state, from_memory], dim=-1)
 
 
 def _noise(equation: LinearEquation, gaps: Tensor) -> Tensor:
     """``Q = ∫_0^h g g' dr``, ``(u, d, S, S)``.
 
-    An impulse is answered by exponentials of the rates ``γ_1 … γ_K`` and ``θ``: ``X`` by all of
-    them, every memory by its own.
+    The response to an impulse is a sum of exponentials of the rates ``γ_1 … γ_K`` and ``θ``. All
+    of them appear in the response of ``X``; each memory responds with its own rate alone.
     """
-    nodes, weights, rate, scale = equation
-    d = len(rate)
-    moving = nodes > 0
-    g = nodes[moving]
-    theta = _apart_from(g, rate[:, None])
-    of_nodes = weights[:, moving] * g / (g - theta)
-    of_theta = weights.sum(-1, keepdim=True) - of_nodes.sum(-1, keepdim=True)
-    state = scale[:, None] * torch.cat([of_nodes, of_theta], dim=-1)
-    unit = torch.diag((2 * g).sqrt())
-    memory = pad(unit, (0, 1)).expand(d, -1, -1)
-    answer = torch.cat([state[:, None], memory], dim=1)  # (d, S, K + 1)
-    rates = torch.cat([g.expand(d, -1), theta], dim=-1)
+    g = equation.memory_rates
+    per_coordinate = g.expand(len(equation.rate), -1)
+    theta = _apart_from(g, equation.rate[:, None])
+    response = _impulse_response(equation, theta)
+    rates = torch.cat([per_coordinate, theta], dim=-1)
     integrals = integrated_decay(pair_sums(rates), gaps[:, None, None, None])
-    return answer @ integrals @ answer.mT
+    return response @ integrals @ response.mT
+
+
+def _impulse_response(equation: LinearEquation, theta: Tensor) -> Tensor:
+    """Coefficients ``(d, S, K + 1)`` of ``e^{−γ_1 r} … e^{−γ_K r}, e^{−θ r}`` in ``g(r)``."""
+    g = equation.memory_rates
+    of_nodes = equation.memory_weights * g / (g - theta)
+    # Right after the impulse the coefficients add up to all weights, that of the zero node too.
+    at_once = equation.weights.sum(-1, keepdim=True)
+    of_theta = at_once - of_nodes.sum(-1, keepdim=True)
+    coefficients = torch.cat([of_nodes, of_theta], dim=-1)
+    state = equation.scale[:, None] * coefficients
+    unit = torch.diag((2 * g).sqrt())
+    memory = pad(unit, (0, 1)).expand(len(state), -1, -1)
+    return torch.cat([state[:, None], memory], dim=1)
 
 
 def _apart_from(g: Tensor, theta: Tensor) -> Tensor:
-    """``θ`` ``(d, 1)``, moved aside where it meets a node."""
-    close = (g - theta).abs() < _MEETING * g
-    aside = (close * g * (1 + _MEETING)).sum(-1, keepdim=True)
-    return torch.where(close.any(-1, keepdim=True), aside, theta)
+    """``θ`` ``(d, 1)``, moved away from a node that it is too close to."""
+    distance = (g - theta).abs()
+    close = distance < _MEETING * g
+    beside = g * (1 + _MEETING)
+    aside = (close * beside).sum(-1, keepdim=True)
+    is_close = close.any(-1, keepdim=True)
+    return torch.where(is_close, aside, theta)
 
 
 def _divided_difference(a: Tensor, b: Tensor, r: Tensor) -> Tensor:
     """``(e^{−ar} − e^{−br})/(b − a)``, exact also where ``a`` meets ``b``."""
+    # (1 − e^{−x})/x at x = |a − b| r, which tends to 1; 1e-12 stands for x = 0.
     apart = ((a - b).abs() * r).clamp_min(1e-12)
-    slower = torch.exp(-torch.minimum(a, b) * r)
-    return slower * r * -torch.expm1(-apart) / apart
+    share = -torch.expm1(-apart) / apart
+    slower = torch.minimum(a, b)
+    return torch.exp(-slower * r) * r * share

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Eigenvalues of a covariance of unit diagonal that are no more than rounding.
+# Eigenvalues of a correlation matrix below this are rounding errors.
 _ROUNDING = 1e-14
 
 
 def apply(matrix: Tensor, vector: Tensor) -> Tensor:
     """``A v`` for matrices ``(..., m, n)`` and vectors ``(..., n)``."""
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+    column = vector.unsqueeze(-1)
+    return (matrix @ column).squeeze(-1)
 
 
 def symmetric(matrix: Tensor) -> Tensor:
@@ -31,18 +32,23 @@ def whiten(factor: Tensor, x: Tensor) -> Tensor:
 
 def half_log_determinant(factor: Tensor) -> Tensor:
     """``½ log det A`` of a matrix with the lower factor ``L``."""
-    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    diagonal = factor.diagonal(dim1=-2, dim2=-1)
+    return diagonal.log().sum(-1)
 
 
 def covariance_root(covariance: Tensor) -> Tensor:
-    """Root ``N N'`` of positive semi-definite matrices ``(..., S, S)``.
+    """``N`` with ``N N' = Q`` for positive semi-definite matrices ``Q``, ``(..., S, S)``.
 
-    The covariance of many nodes is singular in float64, where Cholesky's factor fails: this is the
-    root by eigenvalues of the matrix of unit diagonal.
+    With many nodes the covariance is singular in float64, and Cholesky's factorisation fails. The
+    root is therefore built from the eigenvalues and eigenvectors of the correlation matrix.
     """
-    scale = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
-    safe = torch.where(scale > 0, scale, 1)
-    unit = covariance / (safe.unsqueeze(-1) * safe.unsqueeze(-2))
-    values, vectors = torch.linalg.eigh(unit)
+    variance = covariance.diagonal(dim1=-2, dim2=-1)
+    deviation = variance.sqrt()
+    # A state without variance would divide by 0; its row of the root is 0 in any case.
+    divisor = torch.where(deviation > 0, deviation, 1)
+    products = divisor.unsqueeze(-1) * divisor.unsqueeze(-2)
+    correlation = covariance / products
+    values, vectors = torch.linalg.eigh(correlation)
     values = torch.where(values > _ROUNDING, values, 0)
-    return scale.unsqueeze(-1) * vectors * values.sqrt().unsqueeze(-2)
+    root = vectors * values.sqrt().unsqueeze(-2)
+    return deviation.unsqueeze(-1) * root
