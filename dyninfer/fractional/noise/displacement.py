@@ -9,6 +9,9 @@ import numpy as np
 
 # Exponents that are tried where a constant is fitted beside the power law: 0.005 apart.
 _EXPONENTS = np.linspace(0.005, 2.0, 400)
+# Most lags of a fit, unless the caller asks for more: long lags have few displacements, which
+# overlap, so that they add noise.
+_MOST_LAGS = 10
 
 
 @dataclass(frozen=True)
@@ -76,17 +79,26 @@ def msd_exponent(
     True
     """
     # As many lags as the fit has parameters, and one more.
-    fewest_lags = 4 if localisation_noise else 3
+    fewest_lags = 3
+    fit = _fit_power_law
+    if localisation_noise:
+        fewest_lags = 4
+        fit = _fit_with_constant
     x = _as_tracks(tracks, fewest_lags)
-    n_lags = _number_of_lags(x.shape[1], max_lag, fewest_lags)
+    _, n_times, n_coordinates = x.shape
+    n_lags = _number_of_lags(n_times, max_lag, fewest_lags)
     if not 0 < dt < np.inf:
         raise ValueError(f"dt must be positive, found {dt!r}")
     msd = _mean_squared_displacement(x, n_lags, pooled)
     lags = dt * np.arange(1, n_lags + 1)
-    fit = _fit_with_constant if localisation_noise else _fit_power_law
     exponent, coefficient, constant = fit(lags, msd)
-    noise_variance = constant / (2 * x.shape[2])
-    return MSDExponent(exponent, coefficient, noise_variance, lags, msd)
+    return MSDExponent(
+        exponent=exponent,
+        coefficient=coefficient,
+        noise_variance=constant / (2 * n_coordinates),
+        lags=lags,
+        msd=msd,
+    )
 
 
 class _Fit(NamedTuple):
@@ -101,7 +113,8 @@ def _as_tracks(tracks: Any, fewest_lags: int) -> np.ndarray:
     x = np.asarray(tracks, dtype=np.float64)
     if x.ndim == 2:
         x = x[..., None]
-    if x.ndim != 3 or x.shape[1] <= fewest_lags or np.isinf(x).any():
+    is_long_enough = x.ndim == 3 and x.shape[1] > fewest_lags
+    if not is_long_enough or np.isinf(x).any():
         raise ValueError(
             f"tracks must be (n, time) or (n, time, d) with more than {fewest_lags} times, "
             f"without infinities; found shape {np.shape(tracks)}"
@@ -111,8 +124,8 @@ def _as_tracks(tracks: Any, fewest_lags: int) -> np.ndarray:
 
 def _number_of_lags(n_times: int, max_lag: int | None, fewest: int) -> int:
     if max_lag is None:
-        # Long lags have few displacements, which overlap: beyond a quarter they add noise.
-        return max(min(n_times // 4, 10), 4)
+        quarter = n_times // 4
+        return max(min(quarter, _MOST_LAGS), 4)
     if not fewest <= max_lag < n_times:
         raise ValueError(f"max_lag must be {fewest} to {n_times - 1} frames, found {max_lag!r}")
     return max_lag
@@ -125,15 +138,17 @@ def _mean_squared_displacement(x: np.ndarray, n_lags: int, pooled: bool) -> np.n
     for lag in range(1, n_lags + 1):
         displacement = x[:, lag:] - x[:, :-lag]
         square = (displacement**2).sum(-1)
+        is_observed = ~np.isnan(square)
         totals.append(np.nansum(square, axis=1))
-        counts.append((~np.isnan(square)).sum(1))
+        counts.append(is_observed.sum(1))
     total = np.stack(totals, axis=1)
     count = np.stack(counts, axis=1)
     if pooled:
         total = total.sum(0, keepdims=True)
         count = count.sum(0, keepdims=True)
     moves = (count > 0) & (total > 0)
-    return np.where(moves, total, np.nan) / np.maximum(count, 1)
+    total = np.where(moves, total, np.nan)
+    return total / np.maximum(count, 1)
 
 
 def _fit_power_law(lags: np.ndarray, msd: np.ndarray) -> _Fit:
@@ -143,13 +158,18 @@ def _fit_power_law(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     centred = u - u.mean()
     slope = (v @ centred) / (centred @ centred)
     intercept = v.mean(1) - slope * u.mean()
-    return _Fit(slope, np.exp(intercept), np.zeros(len(msd)))
+    return _Fit(
+        exponent=slope,
+        coefficient=np.exp(intercept),
+        constant=np.zeros(len(msd)),
+    )
 
 
 def _fit_with_constant(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     """Least squares of ``(C τ^α + b)/MSD − 1`` with ``b ≥ 0``: linear for every ``α`` of a grid."""
     relative = msd[:, None]  # (n, 1, lag)
-    a = lags ** _EXPONENTS[:, None] / relative  # (n, exponent, lag)
+    power = lags ** _EXPONENTS[:, None]
+    a = power / relative  # (n, exponent, lag)
     b = np.broadcast_to(1 / relative, a.shape)
     # The normal equations of C and b.
     aa = (a * a).sum(-1)
@@ -157,13 +177,18 @@ def _fit_with_constant(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     bb = (b * b).sum(-1)
     ya = a.sum(-1)
     yb = b.sum(-1)
-    constant = np.maximum((aa * yb - ab * ya) / (aa * bb - ab * ab), 0)
+    determinant = aa * bb - ab * ab
+    constant = (aa * yb - ab * ya) / determinant
+    constant = np.maximum(constant, 0)
     coefficient = (ya - ab * constant) / aa
-    residual = coefficient[..., None] * a + constant[..., None] * b - 1
-    error = (residual**2).sum(-1)
-    possible = (coefficient > 0) & ~np.isnan(error)
-    best = np.where(possible, error, np.inf).argmin(1)
+    fitted = coefficient[..., None] * a + constant[..., None] * b
+    error = ((fitted - 1) ** 2).sum(-1)
+    is_possible = (coefficient > 0) & ~np.isnan(error)
+    best = np.where(is_possible, error, np.inf).argmin(1)
     too_short = np.isnan(msd).any(1)
-    exponent = np.where(too_short, np.nan, _EXPONENTS[best])
     track = np.arange(len(msd))
-    return _Fit(exponent, coefficient[track, best], constant[track, best])
+    return _Fit(
+        exponent=np.where(too_short, np.nan, _EXPONENTS[best]),
+        coefficient=coefficient[track, best],
+        constant=constant[track, best],
+    )

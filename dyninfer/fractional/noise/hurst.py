@@ -18,7 +18,14 @@ _GRID = np.linspace(0.005, 0.995, 67)
 _FINE = np.linspace(_GRID[0], _GRID[-1], 19_801)
 # Fall of the log-likelihood at the ends of a 95 % interval: half the quantile of χ² of one degree.
 _DROP = 0.5 * 3.8415
-_NOISE_RATIOS = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 81)])
+# Variances of the observation noise that are tried, in units of the motion's: none at all, then
+# twenty for every factor of a hundred.
+_POSITIVE_RATIOS = np.geomspace(1e-4, 1e4, 81)
+_NOISE_RATIOS = np.concatenate([[0.0], _POSITIVE_RATIOS])
+# Lags of the variogram: the shortest say most of the index.
+_VARIOGRAM_LAGS = (1, 2, 4, 8)
+# Fewest values of a path that have room for windows of two sizes.
+_FEWEST_FOR_WINDOWS = 33
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,9 @@ def hurst_mle(
     """
     x = _as_paths(paths, least=4)
     t = _as_times(times, x.shape[1])
-    # An even change of the time unit keeps the ratios of noise on one grid for all time scales.
-    t = (t - t[0]) / np.mean(np.diff(t))
+    # In units of the mean step, one grid of noise ratios serves all time scales.
+    elapsed = t - t[0]
+    t = elapsed / np.diff(t).mean()
     increments = np.diff(x, axis=1).T
     profile = _noisy_profile if observation_noise else _profile
     return _maximum([profile(h, t, increments, pooled) for h in _GRID])
@@ -88,11 +96,14 @@ def hurst_whittle(paths: Any, *, pooled: bool = False) -> HurstEstimate:
     increments = np.diff(x, axis=1)
     n = increments.shape[1]
     # Frequencies between 0, where the mean sits, and Nyquist's.
-    frequencies = np.arange(1, (n - 1) // 2 + 1) / n
+    n_frequencies = (n - 1) // 2
+    frequencies = np.arange(1, n_frequencies + 1) / n
     transform = np.fft.rfft(increments, axis=1)
-    power = np.abs(transform[:, 1 : len(frequencies) + 1]) ** 2
-    n_pooled = len(x) if pooled else 1
-    count = len(frequencies) * n_pooled
+    amplitude = np.abs(transform[:, 1 : n_frequencies + 1])
+    power = amplitude**2
+    count = n_frequencies
+    if pooled:
+        count *= len(x)
     profiles = []
     for h in _GRID:
         spectrum = _spectrum(h, frequencies)
@@ -120,31 +131,36 @@ def hurst_variogram(paths: Any, *, order: int = 2) -> HurstEstimate:
     if order not in (1, 2):
         raise ValueError(f"order must be 1 or 2, found {order!r}")
     x = _as_paths(paths, least=8)
-    lags = [lag for lag in (1, 2, 4, 8) if 2 * order * lag < x.shape[1]]
-    squares = []
-    for lag in lags:
+    lags = []
+    mean_squares = []
+    for lag in _VARIOGRAM_LAGS:
+        if 2 * order * lag >= x.shape[1]:
+            break
         difference = x
         for _ in range(order):
             difference = difference[:, lag:] - difference[:, :-lag]
-        squares.append((difference**2).mean(1))
-    return HurstEstimate(0.5 * _slope(lags, squares))
+        lags.append(lag)
+        mean_squares.append((difference**2).mean(1))
+    # The mean square grows like the lag to the power 2H.
+    return HurstEstimate(0.5 * _slope(lags, mean_squares))
 
 
 def hurst_rs(paths: Any) -> HurstEstimate:
     """Rescaled range of the increments over windows of doubling size (Hurst, 1951).
 
-    Its expectation for white noise (Anis & Lloyd, Biometrika 63:111, 1976) is divided out, so that
-    ``H = ½`` is unbiased; far from it the estimate is drawn to ½. Even times only.
+    It is divided by its expectation for white noise (Anis & Lloyd, Biometrika 63:111, 1976), so
+    that ``H = ½`` is unbiased; far from it the estimate is biased towards ½. Even times only.
     """
-    x = _as_paths(paths, least=33)
+    x = _as_paths(paths, least=_FEWEST_FOR_WINDOWS)
     increments = np.diff(x, axis=1)
-    sizes = _window_sizes(increments.shape[1], 8)
+    sizes = _window_sizes(increments.shape[1], smallest=8)
     ratios = []
     for size in sizes:
         windows = _windows(increments, size)
         centred = windows - windows.mean(-1, keepdims=True)
-        reach = np.ptp(centred.cumsum(-1), axis=-1)
-        rescaled = (reach / centred.std(-1)).mean(-1)
+        profile = centred.cumsum(-1)
+        spread = np.ptp(profile, axis=-1)
+        rescaled = (spread / centred.std(-1)).mean(-1)
         ratios.append(rescaled / _white_rescaled_range(size))
     return HurstEstimate(0.5 + _slope(sizes, ratios))
 
@@ -161,61 +177,74 @@ def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
     degree : int
         Of the polynomial that is fitted in each window.
     """
-    x = _as_paths(paths, least=33)
+    x = _as_paths(paths, least=_FEWEST_FOR_WINDOWS)
     # A window needs several times as many values as its trend has coefficients.
-    sizes = _window_sizes(x.shape[1], max(8, 4 * (degree + 1)))
+    n_coefficients = degree + 1
+    smallest = max(8, 4 * n_coefficients)
+    sizes = _window_sizes(x.shape[1], smallest)
     spreads = []
     for size in sizes:
-        polynomials = np.vander(np.linspace(-1, 1, size), degree + 1)
+        position = np.linspace(-1, 1, size)
+        polynomials = np.vander(position, n_coefficients)
         basis, _ = np.linalg.qr(polynomials)
         windows = _windows(x, size)
-        trend = (windows @ basis) @ basis.T
-        residual = windows - trend
-        spreads.append(np.sqrt((residual**2).mean((1, 2))))
+        coefficients = windows @ basis
+        residual = windows - coefficients @ basis.T
+        variance = (residual**2).mean((1, 2))
+        spreads.append(np.sqrt(variance))
     return HurstEstimate(_slope(sizes, spreads))
 
 
 def _profile(h: float, t: np.ndarray, increments: np.ndarray, pooled: bool) -> np.ndarray:
+    """Log-likelihood of the index ``h`` without observation noise."""
     factor = np.linalg.cholesky(_increment_covariance(h, t))
     white = solve_triangular(factor, increments, lower=True, check_finite=False)
-    determinant = 2 * np.log(np.diag(factor)).sum()
-    return _gaussian((white**2).sum(0), determinant, len(increments), pooled)
+    squares = (white**2).sum(0)
+    log_determinant = 2 * np.log(np.diag(factor)).sum()
+    return _gaussian(squares, log_determinant, len(increments), pooled)
 
 
 def _noisy_profile(h: float, t: np.ndarray, increments: np.ndarray, pooled: bool) -> np.ndarray:
     """Profile over the ratio ρ of the noise: ``R + ρ D`` is diagonal in one basis for every ρ."""
     n = len(increments)
     # D: covariance of the increments of white noise, whose determinant is n + 1.
-    white = 2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1)
+    above = np.eye(n, k=1)
+    white = 2 * np.eye(n) - above - above.T
     values, vectors = eigh(_increment_covariance(h, t), white)
-    squares = (vectors.T @ increments) ** 2
+    projected = vectors.T @ increments
+    squares = projected**2
     profiles = []
     for ratio in _NOISE_RATIOS:
         variance = values + ratio
-        determinant = np.log(variance).sum() + np.log(n + 1)
+        log_determinant = np.log(variance).sum() + np.log(n + 1)
         scaled = (squares / variance[:, None]).sum(0)
-        profiles.append(_gaussian(scaled, determinant, n, pooled))
+        profile = _gaussian(scaled, log_determinant, n, pooled)
+        profiles.append(profile)
     return np.max(profiles, axis=0)
 
 
-def _gaussian(squares: np.ndarray, determinant: float, n: int, pooled: bool) -> np.ndarray:
+def _gaussian(squares: np.ndarray, log_determinant: float, n: int, pooled: bool) -> np.ndarray:
     """Log-likelihood with the amplitude at its best, less constants."""
     if pooled:
         variance = squares.mean() / n
-        total = -0.5 * len(squares) * (n * np.log(variance) + determinant)
-        return np.array([total])
-    return -0.5 * (n * np.log(squares / n) + determinant)
+        deviance = n * np.log(variance) + log_determinant
+        return np.array([-0.5 * len(squares) * deviance])
+    variance = squares / n
+    deviance = n * np.log(variance) + log_determinant
+    return -0.5 * deviance
 
 
 def _increment_covariance(h: float, t: np.ndarray) -> np.ndarray:
     covariance = FractionalBrownianMotion(h).covariance(t).numpy()
-    return np.diff(np.diff(covariance, axis=0), axis=1)
+    between_rows = np.diff(covariance, axis=0)
+    return np.diff(between_rows, axis=1)
 
 
 def _spectrum(h: float, frequencies: np.ndarray) -> np.ndarray:
     exponent = 2 * h + 1
     aliases = zeta(exponent, frequencies) + zeta(exponent, 1 - frequencies)
-    return (1 - np.cos(2 * np.pi * frequencies)) * aliases
+    angle = 2 * np.pi * frequencies
+    return (1 - np.cos(angle)) * aliases
 
 
 def _white_rescaled_range(size: int) -> float:
@@ -223,32 +252,43 @@ def _white_rescaled_range(size: int) -> float:
     k = np.arange(1, size)
     # Γ((n−1)/2) / Γ(n/2) in logarithms: neither is finite alone for long windows.
     log_ratio = gammaln((size - 1) / 2) - gammaln(size / 2)
+    ratio = np.exp(log_ratio) / np.sqrt(np.pi)
     total = np.sqrt(size / k - 1).sum()
-    return total * np.exp(log_ratio) / np.sqrt(np.pi)
+    return total * ratio
 
 
 def _maximum(profiles: list[np.ndarray]) -> HurstEstimate:
     """Maximum, curvature and 95 % interval of profiles over the grid."""
-    spline = CubicSpline(_GRID, np.stack(profiles, axis=-1), axis=1)
+    values_on_grid = np.stack(profiles, axis=-1)
+    spline = CubicSpline(_GRID, values_on_grid, axis=1)
     values = spline(_FINE)
     hurst = _FINE[values.argmax(1)]
+    # The spline of every profile, at the maximum of that profile alone.
     curvature = np.array([spline(h, 2)[row] for row, h in enumerate(hurst)])
     # A maximum at an end of the grid may be no maximum of the likelihood, and has no error.
     has_peak = curvature < 0
+    information = -curvature[has_peak]
     error = np.full(len(hurst), np.nan)
-    error[has_peak] = 1 / np.sqrt(-curvature[has_peak])
-    inside = values >= values.max(1, keepdims=True) - _DROP
-    first = inside.argmax(1)
-    last = len(_FINE) - 1 - inside[:, ::-1].argmax(1)
-    interval = np.stack([_FINE[first], _FINE[last]], axis=1)
-    return HurstEstimate(hurst, error, interval)
+    error[has_peak] = 1 / np.sqrt(information)
+    return HurstEstimate(hurst, error, _interval(values))
+
+
+def _interval(values: np.ndarray) -> np.ndarray:
+    """First and last index ``(n, 2)`` of profiles ``(n, fine)`` that is not far below the best."""
+    best = values.max(1, keepdims=True)
+    is_inside = values >= best - _DROP
+    first = is_inside.argmax(1)
+    from_end = is_inside[:, ::-1].argmax(1)
+    last = len(_FINE) - 1 - from_end
+    return np.stack([_FINE[first], _FINE[last]], axis=1)
 
 
 def _slope(sizes: Any, values: list[np.ndarray]) -> np.ndarray:
     """Least-squares slope in logarithms, one per path."""
     u = np.log(np.asarray(sizes, dtype=float))
-    u -= u.mean()
-    return u @ np.log(np.stack(values)) / (u @ u)
+    v = np.log(np.stack(values))
+    centred = u - u.mean()
+    return centred @ v / (centred @ centred)
 
 
 def _window_sizes(n: int, smallest: int) -> list[int]:
@@ -264,13 +304,16 @@ def _window_sizes(n: int, smallest: int) -> list[int]:
 
 def _windows(x: np.ndarray, size: int) -> np.ndarray:
     """Windows without overlap, ``(n, window, size)``."""
-    count = x.shape[1] // size
-    return x[:, : count * size].reshape(len(x), count, size)
+    n_paths, n_values = x.shape
+    count = n_values // size
+    whole = x[:, : count * size]
+    return whole.reshape(n_paths, count, size)
 
 
 def _as_paths(paths: Any, least: int) -> np.ndarray:
     x = np.asarray(paths, dtype=np.float64)
-    if x.ndim != 2 or x.shape[1] < least or not np.isfinite(x).all():
+    is_long_enough = x.ndim == 2 and x.shape[1] >= least
+    if not is_long_enough or not np.isfinite(x).all():
         raise ValueError(
             f"paths must be finite, (n_paths, n_times) with at least {least} times, "
             f"but its shape is {x.shape}"

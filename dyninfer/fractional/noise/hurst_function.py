@@ -16,7 +16,8 @@ from dyninfer.fractional.noise.markov import MarkovApproximation
 from dyninfer.fractional.noise.motion import Kind
 from dyninfer.fractional.noise.multifractional import weighted_covariance
 
-# Constant indices from which the likeliest is taken as a start.
+_LOG_2PI = math.log(2 * math.pi)
+# Constant indices, of which the likeliest is the start.
 _STARTS = (0.25, 0.5, 0.75)
 # Largest logit: the index stays in [0.0198, 0.9802], where the weights are interpolated.
 _LARGEST_LOGIT = 3.9
@@ -63,10 +64,12 @@ class HurstFunction(nn.Module):
         elapsed = t.clamp(self.start, self.stop) - self.start
         share = elapsed / (self.stop - self.start)
         # One cubic spans four coefficients, so n of them have n − 3 intervals.
-        position = share * (len(c) - 3)
+        n_intervals = len(c) - 3
+        position = share * n_intervals
         knots = torch.arange(len(c), device=t.device) - 1
         basis = _cubic_spline(position[:, None] - knots)
-        return torch.sigmoid(basis.to(c) @ c)
+        logit = basis.to(c) @ c
+        return torch.sigmoid(logit)
 
 
 @dataclass(frozen=True)
@@ -131,15 +134,22 @@ def fit_multifractional(
         If paths and times do not fit, or the paths do not move.
     """
     x, t = _read(paths, times)
+    start = float(t[0])
     horizon = float(t[-1])
-    shortest = min(float(np.diff(t).min()), horizon / 2)
-    noise = MarkovApproximation(n_nodes, horizon=horizon, dt=shortest, kind=kind)
-    hurst = HurstFunction(float(t[0]), horizon, n_coefficients)
-    likelihood = _Likelihood(noise, hurst, torch.from_numpy(t), torch.from_numpy(x.T.copy()))
-    starts = [np.full(n_coefficients, math.log(h / (1 - h))) for h in _STARTS]
+    shortest_step = float(np.diff(t).min())
+    noise = MarkovApproximation(
+        n_nodes,
+        horizon=horizon,
+        # A single step is as long as the horizon; an approximation needs a shorter lag.
+        dt=min(shortest_step, horizon / 2),
+        kind=kind,
+    )
+    hurst = HurstFunction(start, horizon, n_coefficients)
+    values = torch.from_numpy(x.T.copy())
+    likelihood = _Likelihood(noise, hurst, torch.from_numpy(t), values)
     result = minimize(
         likelihood.loss_and_slope,
-        min(starts, key=likelihood.loss),
+        _best_constant(likelihood, n_coefficients),
         jac=True,
         method="L-BFGS-B",
         bounds=[(-_LARGEST_LOGIT, _LARGEST_LOGIT)] * n_coefficients,
@@ -148,9 +158,13 @@ def fit_multifractional(
     )
     likelihood.load(result.x)
     hurst.requires_grad_(False)
-    value, square = likelihood()
-    status = "finished" if result.success else "stopped early"
-    return MultifractionalFit(hurst, math.sqrt(float(square)), float(value), status)
+    log_likelihood, square = likelihood()
+    return MultifractionalFit(
+        hurst=hurst,
+        amplitude=math.sqrt(float(square)),
+        log_likelihood=float(log_likelihood),
+        status="finished" if result.success else "stopped early",
+    )
 
 
 class _Likelihood:
@@ -171,15 +185,17 @@ class _Likelihood:
 
     def __call__(self) -> tuple[Tensor, Tensor]:
         """The log-likelihood, and the square of the amplitude."""
+        n_paths = self.values.shape[1]
         weights = self.weights(self.hurst(self.times))
-        factor = torch.linalg.cholesky(weighted_covariance(self.noise, self.times, weights))
+        covariance = weighted_covariance(self.noise, self.times, weights)
+        factor = torch.linalg.cholesky(covariance)
         white = torch.linalg.solve_triangular(factor, self.values, upper=False)
+        # Divided by the best amplitude, the whitened values have variance one.
         square = white.square().mean()
-        half_determinant = factor.diagonal().log().sum() * self.values.shape[1]
-        density = square.log() + 1 + math.log(2 * math.pi)
-        value = -0.5 * self.values.numel() * density - half_determinant
-        # The square is the amplitude's that makes the whitened values of variance one.
-        return value, square
+        half_log_determinant = factor.diagonal().log().sum()
+        deviance = square.log() + 1 + _LOG_2PI
+        log_density = -0.5 * self.values.numel() * deviance
+        return log_density - n_paths * half_log_determinant, square
 
     @torch.no_grad()
     def load(self, coefficients: np.ndarray) -> None:
@@ -187,22 +203,34 @@ class _Likelihood:
 
     def loss_and_slope(self, coefficients: np.ndarray) -> tuple[float, np.ndarray]:
         self.load(coefficients)
+        log_likelihood, _ = self()
         # Per value, so that the tolerances of the optimiser do not depend on the data's size.
-        loss = -self()[0] / self.values.numel()
+        loss = -log_likelihood / self.values.numel()
         (slope,) = torch.autograd.grad(loss, self.hurst.coefficients)
         return float(loss.detach()), slope.numpy()
 
     @torch.no_grad()
     def loss(self, coefficients: np.ndarray) -> float:
         self.load(coefficients)
-        return -float(self()[0])
+        log_likelihood, _ = self()
+        return -float(log_likelihood)
+
+
+def _best_constant(likelihood: _Likelihood, n_coefficients: int) -> np.ndarray:
+    """Coefficients of the likeliest of a few constant indices."""
+    starts = []
+    for hurst in _STARTS:
+        logit = math.log(hurst / (1 - hurst))
+        starts.append(np.full(n_coefficients, logit))
+    return min(starts, key=likelihood.loss)
 
 
 def _cubic_spline(u: Tensor) -> Tensor:
     """The cubic B-spline ``β(u)``, which is 0 for ``|u| ≥ 2``."""
     u = u.abs()
     inner = 2 / 3 - u.square() * (1 - 0.5 * u)
-    outer = (2 - u).clamp_min(0) ** 3 / 6
+    remaining = (2 - u).clamp_min(0)
+    outer = remaining**3 / 6
     return torch.where(u < 1, inner, outer)
 
 
@@ -210,7 +238,8 @@ def _read(paths: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
     """Paths and times after time 0, float64."""
     x = np.asarray(paths, dtype=np.float64)
     t = np.asarray(times, dtype=np.float64)
-    if x.ndim != 2 or x.shape[1] < 4 or not np.isfinite(x).all():
+    is_long_enough = x.ndim == 2 and x.shape[1] >= 4
+    if not is_long_enough or not np.isfinite(x).all():
         raise ValueError(
             "paths must be finite, (n_paths, n_times) with at least 4 times, "
             f"but its shape is {x.shape}"
@@ -223,5 +252,5 @@ def _read(paths: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
         x = x[:, 1:] - x[:, :1]
         t = t[1:]
     if not x.any():
-        raise ValueError("paths do not move; nothing can be learned of them")
+        raise ValueError("paths do not move, so nothing can be learned from them")
     return x, t

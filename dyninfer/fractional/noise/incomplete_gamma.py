@@ -16,7 +16,9 @@ _TERMS = 80
 # Stands for z = 0, so that z^a has finite derivatives.
 TINY = 1e-300
 # Forty nodes of Gauss-Laguerre reach 1e-13 for z > 4 and a ≤ 4.
-_NODES, _WEIGHTS = (torch.from_numpy(v) for v in np.polynomial.laguerre.laggauss(40))
+_QUADRATURE = np.polynomial.laguerre.laggauss(40)
+_NODES = torch.from_numpy(_QUADRATURE[0])
+_WEIGHTS = torch.from_numpy(_QUADRATURE[1])
 
 
 def gamma_p(a: Tensor, z: Tensor) -> Tensor:
@@ -35,7 +37,7 @@ def gamma_p(a: Tensor, z: Tensor) -> Tensor:
     """
     a, z = _as_float64(a, z)
     low, high = _branches(z)
-    small = torch.exp(-low) * low**a * power_series(a, low)
+    small = torch.exp(-low) * _scaled_series(a, low)
     large = 1 - torch.exp(-high) * _laguerre(a, high)
     return torch.where(z <= SPLIT, small, large)
 
@@ -50,8 +52,9 @@ def scaled_gamma_q(a: Tensor, z: Tensor) -> Tensor:
     """``e^z Q(a, z)``, finite where ``e^z`` itself overflows; arguments as in :func:`gamma_p`."""
     a, z = _as_float64(a, z)
     low, high = _branches(z)
-    small = torch.exp(low) - low**a * power_series(a, low)
-    return torch.where(z <= SPLIT, small, _laguerre(a, high))
+    small = torch.exp(low) - _scaled_series(a, low)
+    large = _laguerre(a, high)
+    return torch.where(z <= SPLIT, small, large)
 
 
 def power_series(a: Tensor, z: Tensor, growth: float = 0.0) -> Tensor:
@@ -60,9 +63,10 @@ def power_series(a: Tensor, z: Tensor, growth: float = 0.0) -> Tensor:
     Float64, for ``|z| ≤ 4``.
     """
     k = torch.arange(_TERMS, dtype=torch.float64, device=z.device)
-    log_z = z.clamp_min(TINY).log().unsqueeze(-1)
+    log_z = z.clamp_min(TINY).log()
+    log_power = k * log_z.unsqueeze(-1)
     log_gamma = torch.lgamma(a.unsqueeze(-1) + k + 1)
-    terms = torch.exp(k * log_z - log_gamma)
+    terms = torch.exp(log_power - log_gamma)
     factors = 1 + growth * k
     return (terms * factors).sum(-1)
 
@@ -78,15 +82,24 @@ def _branches(z: Tensor) -> tuple[Tensor, Tensor]:
 
     The branch that ``torch.where`` does not select must be finite too, or its gradient is NaN.
     """
-    return z.clamp(TINY, SPLIT), z.clamp_min(SPLIT)
+    low = z.clamp(TINY, SPLIT)
+    high = z.clamp_min(SPLIT)
+    return low, high
+
+
+def _scaled_series(a: Tensor, z: Tensor) -> Tensor:
+    """``e^z P(a, z) = z^a Σ_k z^k / Γ(a + k + 1)``."""
+    return z**a * power_series(a, z)
 
 
 def _laguerre(a: Tensor, z: Tensor) -> Tensor:
     """``e^z Q(a, z) = z^{a−1}/Γ(a) ∫_0^∞ e^{−x} (1 + x/z)^{a−1} dx``, by Gauss and Laguerre."""
     nodes = _NODES.to(z.device)
     weights = _WEIGHTS.to(z.device)
-    power = (a - 1).unsqueeze(-1)
-    integrand = torch.exp(power * torch.log1p(nodes / z.unsqueeze(-1)))
+    power = a - 1
+    # (1 + x/z)^{a−1} in logarithms, which keep the digits of a small x/z.
+    log_base = torch.log1p(nodes / z.unsqueeze(-1))
+    integrand = torch.exp(power.unsqueeze(-1) * log_base)
     integral = (weights * integrand).sum(-1)
-    factor = torch.exp((a - 1) * z.log() - torch.lgamma(a))
-    return factor * integral
+    log_factor = power * z.log() - torch.lgamma(a)
+    return torch.exp(log_factor) * integral

@@ -14,7 +14,9 @@ from dyninfer.fractional.noise.markov import MarkovApproximation
 Weights = Callable[[Tensor], Tensor]
 
 # The weights are analytic inside (0, 1): on this range, 96 polynomials are exact to 1e-8.
-_LOW, _HIGH = 0.015, 0.985
+_LOW = 0.015
+_HIGH = 0.985
+_WIDTH = _HIGH - _LOW
 _DEGREE = 96
 _INTERPOLATED: WeakKeyDictionary[MarkovApproximation, Weights] = WeakKeyDictionary()
 
@@ -25,9 +27,9 @@ def weights_of_many(noise: MarkovApproximation, hurst: Tensor) -> Tensor:
     Paths and covariances change by less than 1e-8 of their size. The interpolation is kept as long
     as the noise.
     """
-    inside = bool(((hurst >= _LOW) & (hurst <= _HIGH)).all())
+    is_inside = (hurst >= _LOW) & (hurst <= _HIGH)
     # Fewer indices than polynomials are cheaper to solve for.
-    if hurst.numel() < _DEGREE or not inside:
+    if hurst.numel() < _DEGREE or not bool(is_inside.all()):
         return noise.weights(hurst)
     if noise not in _INTERPOLATED:
         with torch.inference_mode(False):
@@ -40,15 +42,18 @@ def interpolated_weights(noise: MarkovApproximation) -> Weights:
     """Weights ``(m, K + 1)`` of indices ``(m,)`` in [0.015, 0.985], with gradients."""
     order = torch.arange(_DEGREE, dtype=torch.float64, device=noise.nodes.device)
     angle = (order + 0.5) * math.pi / _DEGREE
-    indices = _LOW + (_HIGH - _LOW) * 0.5 * (1 + angle.cos())
+    # Chebyshev's nodes lie in [−1, 1], and are moved into the range of indices.
+    share = 0.5 * (1 + angle.cos())
+    values = noise.weights(_LOW + _WIDTH * share)
     cosines = torch.cos(order[:, None] * angle)
-    coefficients = 2 / _DEGREE * cosines @ noise.weights(indices)
+    coefficients = 2 / _DEGREE * cosines @ values
     # The constant polynomial has twice the norm of the others.
     coefficients[0] /= 2
 
     def weights(hurst: Tensor) -> Tensor:
-        x = (2 * hurst - _LOW - _HIGH) / (_HIGH - _LOW)
-        polynomials = torch.cos(order.to(x) * torch.acos(x)[:, None])
+        x = (2 * hurst - _LOW - _HIGH) / _WIDTH
+        angle = torch.acos(x)
+        polynomials = torch.cos(order.to(x) * angle[:, None])
         return polynomials @ coefficients.to(x)
 
     return weights

@@ -18,7 +18,7 @@ from dyninfer.fractional.noise.moments import (
 from dyninfer.fractional.noise.motion import Kind, Normalization, check_names, kernel_variance
 from dyninfer.fractional.noise.weights import Weighting, WeightProblem, best_grid, with_zero
 
-# Default grids on the unit horizon: each costs a tenth of a second and is needed again and again.
+# Default grids on the unit horizon. Each costs a tenth of a second, and is used again and again.
 _GRIDS: dict[tuple[Any, ...], Tensor] = {}
 
 
@@ -151,11 +151,11 @@ class MarkovApproximation(nn.Module):
 
     def variogram(self, lags: Any, hurst: Any) -> Tensor:
         """Mean square of the increments over ``lags (n,)`` from time 0: ``(..., n)`` float64."""
-        pieces = []
+        variances = []
         for lag in lags:
             covariance = self.covariance([float(lag)], hurst)
-            pieces.append(covariance[..., 0, 0])
-        return torch.stack(pieces, dim=-1)
+            variances.append(covariance[..., 0, 0])
+        return torch.stack(variances, dim=-1)
 
     def report(self, hurst: Any, lags: Sequence[float] | None = None) -> pd.DataFrame:
         """Say how good the approximation is: one row per Hurst index.
@@ -178,10 +178,11 @@ class MarkovApproximation(nn.Module):
             lags = (self.dt, 10 * self.dt, self.horizon / 10, self.horizon)
         with torch.no_grad():
             w = self.weights(h)
+            brownian = w.sum(-1, keepdim=True)
             exact = self._exact_variance(h[:, None], lags)
-            errors = self.variogram(lags, h) / exact - 1
-            total = w.sum(-1, keepdim=True)
-            table = torch.cat([self.relative_error(h)[:, None], total, w, errors], dim=1)
+            variance_error = self.variogram(lags, h) / exact - 1
+            relative_error = self.relative_error(h)[:, None]
+            table = torch.cat([relative_error, brownian, w, variance_error], dim=1)
         names = [("relative error", ""), ("Brownian coefficient", "")]
         names += [("weight", f"{g:.4g}") for g in self.nodes.tolist()]
         names += [("variance error", f"{lag:.4g}") for lag in lags]
@@ -207,13 +208,16 @@ class MarkovApproximation(nn.Module):
         g = self.nodes
         early = torch.minimum(t[:, None], t)
         late = torch.maximum(t[:, None], t)
-        share = w * (w @ inverse_or_zero(pair_sums(g)))
+        lag = late - early
+        inverse = inverse_or_zero(pair_sums(g))
+        share = w * (w @ inverse)
         # expm1 in place of exp: the ones cancel.
-        by_lag = torch.expm1(-g * (late - early)[..., None])
+        by_lag = torch.expm1(-g * lag[..., None])
         by_late = torch.expm1(-g * late[..., None])
         by_early = torch.expm1(-g * early[..., None])
         decays = by_lag - by_late - by_early
-        covariance = (decays * share[..., None, None, :]).sum(-1)
+        terms = decays * share[..., None, None, :]
+        covariance = terms.sum(-1)
         if not self.zero_node:
             return covariance
         brownian = w[..., 0, None, None] ** 2 * early
@@ -221,19 +225,23 @@ class MarkovApproximation(nn.Module):
 
     def _covariance_from_zero(self, t: Tensor, w: Tensor) -> Tensor:
         """``Σ_i w_i e^{−γ_i(t−s)} Cov(Y_i(s), B̂(s))`` for ``s ≤ t``."""
-        # Covariance of the memory at every time, and of it with the motion.
+        # Cov(Y_i, Y_j) and w_i Cov(Y_i, B̂) at every time.
         memory = integrated_decay(pair_sums(self.nodes), t[:, None, None])
-        carried = w[..., None, :] * torch.einsum("nij,...j->...ni", memory, w)
+        with_motion = torch.einsum("nij,...j->...ni", memory, w)
+        carried = w[..., None, :] * with_motion
         order = t.argsort()
         rank = order.argsort()
-        early = order[torch.minimum(rank[:, None], rank)]
+        earlier_rank = torch.minimum(rank[:, None], rank)
+        early = order[earlier_rank]
         lag = (t[:, None] - t).abs()
         decay = torch.exp(-self.nodes * lag[..., None])
-        return (decay * carried[..., early, :]).sum(-1)
+        terms = decay * carried[..., early, :]
+        return terms.sum(-1)
 
     def _hurst(self, hurst: Any) -> Tensor:
         h = torch.as_tensor(hurst, dtype=torch.float64, device=self.nodes.device)
-        if not bool(((h > 0) & (h < 1)).all()):
+        is_inside = (h > 0) & (h < 1)
+        if not bool(is_inside.all()):
             raise ValueError(f"hurst must lie between 0 and 1, found {hurst!r}")
         return h
 
@@ -245,8 +253,9 @@ class MarkovApproximation(nn.Module):
 
     def _exact_variance(self, h: Tensor, lags: Sequence[float]) -> Tensor:
         """``Var B`` after each lag, ``(..., lag)`` for indices ``(..., 1)``."""
-        powers = torch.as_tensor(lags, dtype=torch.float64) ** (2 * h)
-        return powers * self._amplitude(h) ** 2 * kernel_variance(h, self.kind)
+        lag = torch.as_tensor(lags, dtype=torch.float64)
+        unit = kernel_variance(h, self.kind) * self._amplitude(h) ** 2
+        return lag ** (2 * h) * unit
 
 
 def _default_grid(
@@ -255,8 +264,15 @@ def _default_grid(
     hurst_range: tuple[float, float],
     zero_node: bool,
 ) -> Tensor:
-    rounded = round(problem.dt, 12)
-    key = (n_nodes, tuple(hurst_range), problem.kind, problem.weighting, zero_node, rounded)
+    key = (
+        n_nodes,
+        tuple(hurst_range),
+        problem.kind,
+        problem.weighting,
+        zero_node,
+        # Quotients of one step and one horizon differ in their last digits.
+        round(problem.dt, 12),
+    )
     if key not in _GRIDS:
         _GRIDS[key] = best_grid(problem, n_nodes, hurst_range, zero_node)
     return _GRIDS[key]
@@ -264,8 +280,9 @@ def _default_grid(
 
 def _as_rates(nodes: Sequence[float]) -> Tensor:
     rates = torch.as_tensor(nodes, dtype=torch.float64)
-    listed_once = rates.ndim == 1 and len(rates) > 0
-    if not listed_once or not bool((rates > 0).all() & rates.isfinite().all()):
+    is_list = rates.ndim == 1 and len(rates) > 0
+    is_rate = (rates > 0) & rates.isfinite()
+    if not is_list or not bool(is_rate.all()):
         raise ValueError(
             f"nodes must be positive rates (the zero node is added by itself), found {nodes!r}"
         )

@@ -38,7 +38,9 @@ def gram(nodes: Tensor, kind: Kind) -> Tensor:
         # Nothing lies before the start.
         return _mean_decay(sums)
     shares = nodes * _mean_decay(nodes)
-    return torch.where(sums > 0, pair_sums(shares) * inverse_or_zero(sums), 0.5)
+    moving = pair_sums(shares) * inverse_or_zero(sums)
+    # Of two zero nodes, E W(t)² = t, whose mean is ½.
+    return torch.where(sums > 0, moving, 0.5)
 
 
 def cross(hurst: Tensor, nodes: Tensor, kind: Kind) -> Tensor:
@@ -59,8 +61,12 @@ def cross(hurst: Tensor, nodes: Tensor, kind: Kind) -> Tensor:
     slow = g.clamp_max(SPLIT)
     fast = g.clamp_min(SPLIT)
     if kind == "II":
-        return torch.where(g <= SPLIT, _slow_cross_ii(a, slow), _fast_cross_ii(a, fast))
-    return torch.where(g <= SPLIT, _slow_cross_i(a, slow), _fast_cross_i(a, fast))
+        of_slow = _slow_cross_ii(a, slow)
+        of_fast = _fast_cross_ii(a, fast)
+    else:
+        of_slow = _slow_cross_i(a, slow)
+        of_fast = _fast_cross_i(a, fast)
+    return torch.where(g <= SPLIT, of_slow, of_fast)
 
 
 def power(hurst: Tensor, kind: Kind) -> Tensor:
@@ -75,34 +81,40 @@ def pair_sums(nodes: Tensor) -> Tensor:
 
 def inverse_or_zero(x: Tensor) -> Tensor:
     """``1/x``, and 0 where ``x`` is not positive, with finite gradients."""
-    positive = x > 0
-    return torch.where(positive, 1 / torch.where(positive, x, 1), 0)
+    is_positive = x > 0
+    # The branch that is not selected must be finite too, or its gradient is NaN.
+    divisor = torch.where(is_positive, x, 1)
+    return torch.where(is_positive, 1 / divisor, 0)
 
 
 def integrated_decay(rates: Tensor, time: Tensor | float) -> Tensor:
     """``∫_0^t e^{−γ r} dr = (1 − e^{−γ t})/γ``, and ``t`` for ``γ = 0``."""
-    decayed = -torch.expm1(-rates * time) * inverse_or_zero(rates)
+    lost = -torch.expm1(-rates * time)
+    decayed = lost * inverse_or_zero(rates)
     return torch.where(rates > 0, decayed, time)
 
 
 def _slow_cross_ii(a: Tensor, g: Tensor) -> Tensor:
-    return torch.exp(-g) * power_series(a + 1, g, growth=1.0)
+    series = power_series(a + 1, g, growth=1.0)
+    return torch.exp(-g) * series
 
 
 def _fast_cross_ii(a: Tensor, g: Tensor) -> Tensor:
-    difference = gamma_p(a, g) - a / g * gamma_p(a + 1, g)
-    return difference * g**-a
+    correction = a / g * gamma_p(a + 1, g)
+    return g**-a * (gamma_p(a, g) - correction)
 
 
 def _slow_cross_i(a: Tensor, g: Tensor) -> Tensor:
-    past = g.clamp_min(TINY) ** (2 - a) * _odd_series(g)
+    power_of_node = g.clamp_min(TINY) ** (2 - a)
+    past = power_of_node * _odd_series(g)
     return power_series(a + 1, g) - 2 * past
 
 
 def _fast_cross_i(a: Tensor, g: Tensor) -> Tensor:
     tail = torch.exp(-g) - scaled_gamma_q(a, g)
     early = torch.exp(-torch.lgamma(a + 1)) / g
-    return (2 + tail / g) * g**-a - early
+    late = (2 + tail / g) * g**-a
+    return late - early
 
 
 def _mean_decay(x: Tensor) -> Tensor:
@@ -111,15 +123,19 @@ def _mean_decay(x: Tensor) -> Tensor:
     large = x.clamp_min(1)
     # Σ_n (−x)^n / (n + 2)! by Horner's rule; eighteen terms are exact in float64 for x ≤ 1.
     series = torch.zeros_like(x)
-    for n in range(17, -1, -1):
-        series = 1 / math.factorial(n + 2) - small * series
-    closed = (large + torch.expm1(-large)) / large.square()
+    for n in reversed(range(18)):
+        coefficient = 1 / math.factorial(n + 2)
+        series = coefficient - small * series
+    numerator = large + torch.expm1(-large)
+    closed = numerator / large.square()
     return torch.where(x < 1, series, closed)
 
 
 def _odd_series(x: Tensor) -> Tensor:
     """``(sinh x − x) / x³ = Σ_j x^{2j} / (2j + 3)!``."""
+    # Sixteen terms are exact in float64 for x ≤ 4.
     exponents = 2 * torch.arange(16, dtype=x.dtype, device=x.device)
     powers = x.unsqueeze(-1) ** exponents
-    coefficients = torch.exp(-torch.lgamma(exponents + 4))
+    log_factorial = torch.lgamma(exponents + 4)
+    coefficients = torch.exp(-log_factorial)
     return (powers * coefficients).sum(-1)

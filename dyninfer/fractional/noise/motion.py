@@ -72,13 +72,14 @@ class FractionalBrownianMotion:
         """Covariance of ``B`` at ``times`` ``(n,)``, not negative: returns ``(n, n)`` float64."""
         t = _check_times(times)
         if self.kind == "II":
-            unit = riemann_liouville_covariance(t, np.full(len(t), self.hurst))
-            return torch.from_numpy(self.scale * unit)
-        # ½ (t^{2H} + s^{2H} − |t − s|^{2H})
-        variances = t ** (2 * self.hurst)
-        lags = np.abs(t[:, None] - t)
-        moves = lags ** (2 * self.hurst)
-        covariance = 0.5 * (variances[:, None] + variances - moves)
+            hurst = np.full(len(t), self.hurst)
+            covariance = riemann_liouville_covariance(t, hurst)
+        else:
+            # ½ (t^{2H} + s^{2H} − |t − s|^{2H})
+            exponent = 2 * self.hurst
+            variances = t**exponent
+            lags = np.abs(t[:, None] - t)
+            covariance = 0.5 * (variances[:, None] + variances - lags**exponent)
         return torch.from_numpy(self.scale * covariance)
 
     def sample(
@@ -115,24 +116,40 @@ class FractionalBrownianMotion:
         t = _check_times(times)
         if (np.diff(t) <= 0).any():
             raise ValueError("times must strictly increase; sort them and remove repeats")
-        rows = n_paths * (n_features or 1)
+        n_rows = n_paths
+        if n_features is not None:
+            n_rows *= n_features
         generator = stream(seed, "fractional motion", device=device)
-        moving = t[t > 0]
-        step = _even_step(t)
-        if self.kind == "I" and step is not None:
-            noise = _circulant_noise(self.hurst, (rows, len(moving)), generator, dtype)
-            size = math.sqrt(self.scale) * step**self.hurst
-            paths = noise.cumsum(1).mul_(size)
-        else:
-            factor = torch.linalg.cholesky(self.covariance(moving)).to(device, dtype)
-            shape = rows, len(factor)
-            normals = torch.randn(shape, generator=generator, device=device, dtype=dtype)
-            paths = normals @ factor.T
+        rows = self._rows(t[t > 0], _even_step(t), n_rows, generator, dtype)
         if t[0] == 0:
-            paths = torch.cat([paths.new_zeros(rows, 1), paths], dim=1)
+            zero = rows.new_zeros(n_rows, 1)
+            rows = torch.cat([zero, rows], dim=1)
         if n_features is None:
-            return paths
-        return paths.view(n_paths, n_features, -1).transpose(1, 2)
+            return rows
+        paths = rows.view(n_paths, n_features, len(t))
+        return paths.transpose(1, 2)
+
+    def _rows(
+        self,
+        t: np.ndarray,
+        even_step: float | None,
+        n_rows: int,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """Independent paths ``(n_rows, n)`` at positive times."""
+        if self.kind == "I" and even_step is not None:
+            noise = _circulant_noise(self.hurst, (n_rows, len(t)), generator, dtype)
+            deviation = math.sqrt(self.scale) * even_step**self.hurst
+            return noise.cumsum(1).mul_(deviation)
+        factor = torch.linalg.cholesky(self.covariance(t))
+        normals = torch.randn(
+            (n_rows, len(t)),
+            generator=generator,
+            device=generator.device,
+            dtype=dtype,
+        )
+        return normals @ factor.to(normals).T
 
 
 def kernel_variance(hurst: Any, kind: Kind) -> Tensor:
@@ -170,14 +187,18 @@ def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.nda
     beta = hurst[early] + 0.5
     # At t = 0 the covariance is 0 through s^β; 1 in its place keeps the rest finite.
     safe = np.where(t > 0, t, 1.0)
-    hypergeometric = hyp2f1(1 - alpha, 1, 1 + beta, np.minimum(s / safe, 1.0))
-    kernel = safe ** (alpha - 1) * s**beta / beta * hypergeometric
+    # Rounding may leave the share above 1, where the function is not defined.
+    share = np.minimum(s / safe, 1.0)
+    hypergeometric = hyp2f1(1 - alpha, 1, 1 + beta, share)
+    powers = safe ** (alpha - 1) * s**beta
+    integral = powers / beta * hypergeometric
     # The kernel's variance at time 1 is 1/(2H Γ(H+½)²): this deviation makes it one.
     deviation = np.sqrt(2 * hurst) * gamma(hurst + 0.5)
-    scale = deviation[late] * deviation[early] / (gamma(alpha) * gamma(beta))
+    scale = deviation[late] * deviation[early]
+    values = integral * scale / (gamma(alpha) * gamma(beta))
     covariance = np.zeros((len(times), len(times)))
-    covariance[rows, columns] = kernel * scale
-    covariance[columns, rows] = kernel * scale
+    covariance[rows, columns] = values
+    covariance[columns, rows] = values
     np.fill_diagonal(covariance, times ** (2 * hurst))
     return covariance
 
@@ -185,9 +206,11 @@ def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.nda
 def noise_autocovariance(hurst: Any, n: int) -> Tensor:
     """Autocovariance of unit fractional Gaussian noise at lags ``0 … n − 1``, ``(..., n)``."""
     lag = torch.arange(n, dtype=torch.float64)
-    exponent = 2 * torch.as_tensor(hurst, dtype=torch.float64).unsqueeze(-1)
-    around = (lag + 1) ** exponent + (lag - 1).abs() ** exponent
-    return 0.5 * around - lag**exponent
+    index = torch.as_tensor(hurst, dtype=torch.float64)
+    exponent = 2 * index.unsqueeze(-1)
+    after = (lag + 1) ** exponent
+    before = (lag - 1).abs() ** exponent
+    return 0.5 * (after + before) - lag**exponent
 
 
 def check_names(kind: str, normalize: str) -> None:
@@ -199,24 +222,34 @@ def check_names(kind: str, normalize: str) -> None:
 
 
 def _circulant_noise(
-    hurst: float, shape: tuple[int, int], generator: torch.Generator, dtype: torch.dtype
+    hurst: float,
+    shape: tuple[int, int],
+    generator: torch.Generator,
+    dtype: torch.dtype,
 ) -> Tensor:
     """Fractional Gaussian noise of unit variance, ``shape = (rows, n)``."""
     rows, n = shape
     # A length of small prime factors, for which transforms are fast.
     half = next_fast_len(max(n, 2), real=True)
     covariance = noise_autocovariance(hurst, half + 1)
-    circulant = torch.cat([covariance, covariance[1:-1].flip(0)])
+    mirrored = covariance[1:-1].flip(0)
+    circulant = torch.cat([covariance, mirrored])
     spectrum = torch.fft.rfft(circulant).real
     # The exact spectrum is positive for every index; rounding may leave a negative zero.
-    amplitude = (spectrum.clamp_min(0) * half).sqrt().to(generator.device, dtype)
+    variance = spectrum.clamp_min(0) * half
+    amplitude = variance.sqrt().to(generator.device, dtype)
     # Both ends of the half spectrum are real, so their one normal carries twice the variance.
     amplitude[[0, -1]] *= math.sqrt(2)
-    pairs = torch.randn(
-        (rows, half + 1, 2), generator=generator, device=generator.device, dtype=dtype
+    # Real and imaginary parts side by side.
+    normals = torch.randn(
+        (rows, half + 1, 2),
+        generator=generator,
+        device=generator.device,
+        dtype=dtype,
     )
-    coefficients = torch.view_as_complex(pairs.mul_(amplitude[:, None]))
-    return torch.fft.irfft(coefficients, n=2 * half)[:, :n]
+    coefficients = torch.view_as_complex(normals.mul_(amplitude[:, None]))
+    noise = torch.fft.irfft(coefficients, n=2 * half)
+    return noise[:, :n]
 
 
 def _even_step(t: np.ndarray) -> float | None:
@@ -226,7 +259,8 @@ def _even_step(t: np.ndarray) -> float | None:
     step = float(t[-1] - t[0]) / (len(t) - 1)
     # A millionth of a step moves a path by less than single precision shows.
     slack = 1e-6 * step
-    is_even = bool(np.all(np.abs(np.diff(t) - step) <= slack))
+    error = np.abs(np.diff(t) - step)
+    is_even = bool((error <= slack).all())
     starts_at_zero = t[0] == 0 or abs(t[0] - step) <= slack
     if is_even and starts_at_zero:
         return step

@@ -37,8 +37,10 @@ def multifractional_covariance(times: Any, hurst: Callable[[np.ndarray], Any]) -
         If an index leaves (0, 1).
     """
     t = np.asarray(times, dtype=np.float64)
-    h = np.broadcast_to(np.asarray(hurst(t), dtype=np.float64), t.shape)
-    if not ((h > 0) & (h < 1)).all():
+    index = np.asarray(hurst(t), dtype=np.float64)
+    h = np.broadcast_to(index, t.shape)
+    is_inside = (h > 0) & (h < 1)
+    if not is_inside.all():
         raise ValueError(f"hurst must stay between 0 and 1, found {h.min():g} to {h.max():g}")
     return torch.from_numpy(riemann_liouville_covariance(t, h))
 
@@ -85,15 +87,17 @@ def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor
 def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor) -> Tensor:
     """The covariance of :func:`approximate_covariance` from weights ``(n, K + 1)`` at each time."""
     t = torch.as_tensor(times, dtype=torch.float64, device=noise.nodes.device)
-    if weights.shape[:-1] != t.shape or bool((t.diff() <= 0).any()):
+    is_increasing = bool((t.diff() > 0).all())
+    if weights.shape[:-1] != t.shape or not is_increasing:
         raise ValueError(f"times must increase, one for each of the {len(weights)} values of hurst")
     if noise.kind == "I":
         covariance = _with_past(noise, t, weights)
     else:
         covariance = _from_zero(noise, t, weights)
-    # The closed forms are those of the later time in the row.
+    # The closed forms hold where the row is the later time.
     lower = covariance.tril()
-    return lower + lower.tril(-1).T
+    below_diagonal = lower.tril(-1)
+    return lower + below_diagonal.T
 
 
 def _with_past(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
@@ -103,8 +107,10 @@ def _with_past(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
     share = w @ inverse
     fallen = w * torch.expm1(-t[:, None] * g)
     by_lag = torch.expm1(_lags(t) * -g)
-    covariance = torch.einsum("tk,tsk,sk->ts", w, by_lag, share)
-    covariance = covariance - fallen @ share.T - w @ (fallen @ inverse).T
+    of_lags = torch.einsum("tk,tsk,sk->ts", w, by_lag, share)
+    of_late = fallen @ share.T
+    of_early = w @ (fallen @ inverse).T
+    covariance = of_lags - of_late - of_early
     if not noise.zero_node:
         return covariance
     brownian = w[:, :1] * w[:, 0] * t
@@ -122,4 +128,5 @@ def _from_zero(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
 
 def _lags(t: Tensor) -> Tensor:
     """``t − s`` for the later time in the row, else 0: ``(n, n, 1)``."""
-    return (t[:, None] - t).clamp_min(0)[..., None]
+    lags = t[:, None] - t
+    return lags.clamp_min(0).unsqueeze(-1)

@@ -65,21 +65,24 @@ class WeightProblem:
         matrix_share = share * horizons ** (1 - 2 * h)
         vector_share = share * horizons ** (0.5 - h)
         vectors = cross(h[..., None], self._rescaled(nodes), self.kind)
-        matrix = (matrix_share[..., None, None] * grams).sum(-3)
-        vector = (vector_share[..., None] * vectors).sum(-2)
-        return matrix, vector
+        matrices = matrix_share[..., None, None] * grams
+        vectors = vector_share[..., None] * vectors
+        return matrices.sum(-3), vectors.sum(-2)
 
     def solve(self, hurst: Tensor, nodes: Tensor, grams: Tensor, ridge: float) -> Tensor:
         """Optimal weights of the kernel's motion over the unit horizon, ``(..., K)``."""
         matrix, vector = self.system(hurst, nodes, grams)
+        # The entries span many powers of ten; of unit diagonal, the system is well conditioned.
         unit, scale = _unit_diagonal(matrix)
         eye = torch.eye(unit.shape[-1], dtype=unit.dtype, device=unit.device)
-        return scale * torch.linalg.solve(unit + ridge * eye, scale * vector)
+        solution = torch.linalg.solve(unit + ridge * eye, scale * vector)
+        return scale * solution
 
     def relative_error(self, hurst: Tensor, nodes: Tensor, gram: Tensor, w: Tensor) -> Tensor:
         """``∫_0^1 E (B − B̂)² dt / c = (w'Aw − 2 b'w + c) / c`` over the whole horizon."""
         vector = cross(hurst[..., None], nodes, self.kind)
-        product = (gram @ w.unsqueeze(-1)).squeeze(-1)
+        column = w.unsqueeze(-1)
+        product = (gram @ column).squeeze(-1)
         change = (w * (product - 2 * vector)).sum(-1)
         return 1 + change / power(hurst, self.kind)
 
@@ -94,12 +97,18 @@ class WeightProblem:
     def _horizons(self, like: Tensor) -> Tensor:
         if self.weighting == "single":
             return torch.ones(1, dtype=torch.float64, device=like.device)
-        shortest = math.log10(self.dt)
-        return torch.logspace(shortest, 0, _N_HORIZONS, dtype=torch.float64, device=like.device)
+        return torch.logspace(
+            start=math.log10(self.dt),
+            end=0,
+            steps=_N_HORIZONS,
+            dtype=torch.float64,
+            device=like.device,
+        )
 
     def _rescaled(self, nodes: Tensor) -> Tensor:
         """Nodes in units of the inverse of every horizon, ``(..., horizon, K)``."""
-        return nodes.unsqueeze(-2) * self._horizons(nodes)[:, None]
+        horizons = self._horizons(nodes)
+        return nodes.unsqueeze(-2) * horizons[:, None]
 
 
 def best_grid(
@@ -114,11 +123,12 @@ def best_grid(
     if zero_node:
         nodes = with_zero(rates)
     grams = problem.grams(nodes)
+    whole_horizon = grams[:, -1]
     worst = torch.zeros(len(rates), dtype=torch.float64)
     for h in torch.linspace(*hurst_range, _N_INDICES, dtype=torch.float64):
         hurst = h.expand(len(rates))
         w = problem.solve(hurst, nodes, grams, RIDGE)
-        error = problem.relative_error(hurst, nodes, grams[:, -1], w)
+        error = problem.relative_error(hurst, nodes, whole_horizon, w)
         worst = torch.maximum(worst, error)
     return rates[worst.argmin()]
 
@@ -134,18 +144,23 @@ def _candidates(n_nodes: int, dt: float) -> Tensor:
     beyond = torch.logspace(0, 4, 9, dtype=torch.float64)
     low, reach = torch.meshgrid(slowest, beyond, indexing="ij")
     high = reach / dt
-    is_dense = high / low <= _RATIO ** (n_nodes - 1)
+    widest = _RATIO ** (n_nodes - 1)
+    is_dense = high / low <= widest
     is_candidate = (reach <= _FASTEST) | is_dense
-    log_low = low[is_candidate].log().unsqueeze(-1)
-    log_high = high[is_candidate].log().unsqueeze(-1)
+    log_low = low[is_candidate].log()
+    log_high = high[is_candidate].log()
     if n_nodes == 1:
         share = torch.full((1,), 0.5, dtype=torch.float64)
     else:
         share = torch.linspace(0, 1, n_nodes, dtype=torch.float64)
-    return torch.exp(log_low * (1 - share) + log_high * share)
+    from_low = log_low.unsqueeze(-1) * (1 - share)
+    from_high = log_high.unsqueeze(-1) * share
+    return torch.exp(from_low + from_high)
 
 
 def _unit_diagonal(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    scale = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()
-    unit = matrix * scale.unsqueeze(-1) * scale.unsqueeze(-2)
-    return unit, scale
+    """A matrix scaled to unit diagonal, and the scale of its rows and columns."""
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    scale = diagonal.rsqrt()
+    products = scale.unsqueeze(-1) * scale.unsqueeze(-2)
+    return matrix * products, scale
