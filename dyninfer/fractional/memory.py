@@ -50,12 +50,13 @@ class Layout:
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Undo :meth:`join`."""
-        d, width = self.n_features, self.n_features * self.n_nodes
+        d = self.n_features
+        memory_end = d + d * self.n_nodes
         x = rows[:, :d]
-        y = rows[:, d : d + width].unflatten(1, (d, self.n_nodes))
+        y = rows[:, d:memory_end].unflatten(1, (d, self.n_nodes))
         if not self.has_origin:
             return x, y, torch.zeros_like(y)
-        origin = rows[:, d + width :].unflatten(1, (d, self.n_nodes))
+        origin = rows[:, memory_end:].unflatten(1, (d, self.n_nodes))
         return x, y, origin
 
 
@@ -97,22 +98,25 @@ class Motion:
     """Velocity and amplitude of state and memory in one row; see :class:`MemoryEquation`."""
 
     def __init__(self, process: FractionalDiffusion, n_features: int):
-        self.process, self.n_features = process, n_features
+        self.process = process
+        self.n_features = n_features
         self.layout = Layout.of(process, n_features)
 
     def rates(self, t: Tensor, rows: Tensor) -> tuple[Tensor, None]:
         """Velocity ``(n, D)``; nothing grows."""
         process = self.process
         x, y, origin = self.layout.split(rows)
-        nodes = process.nodes.to(rows)
         w = self.weights_at(t).to(rows)
-        of_noise = -(w * nodes * y).sum(-1)
+        decay = process.nodes.to(rows) * y
+        of_noise = -(w * decay).sum(-1)
         if _turns(process):
+            # The weights of a moving average change with time, of all of the past.
             turn = self._slope(t).to(rows)
-            of_noise = of_noise + (turn * (y - origin)).sum(-1)
+            of_past = turn * (y - origin)
+            of_noise = of_noise + of_past.sum(-1)
         of_state = process.drift(t, x) + process.diffusion(t, x) * of_noise
-        velocity = self.layout.join(of_state, -nodes * y, torch.zeros_like(origin))
-        return velocity, None
+        at_rest = torch.zeros_like(origin)
+        return self.layout.join(of_state, -decay, at_rest), None
 
     def amplitude(self, t: Tensor, rows: Tensor) -> Tensor:
         """Amplitude ``(n, D, d)``: a Brownian motion drives a coordinate, and all of its memory."""
@@ -121,11 +125,13 @@ class Motion:
         own = self.process.diffusion(t, x) * total_weight
         of_state = torch.diag_embed(own.expand_as(x))
         eye = torch.eye(self.n_features, dtype=rows.dtype, device=rows.device)
-        of_memory = eye.repeat_interleave(self.layout.n_nodes, dim=0)
-        of_memory = of_memory.expand(len(rows), -1, -1)
+        # Every node of a coordinate's memory moves with its Brownian motion.
+        per_node = eye.repeat_interleave(self.layout.n_nodes, dim=0)
+        of_memory = per_node.expand(len(rows), -1, -1)
         parts = [of_state, of_memory]
         if self.layout.has_origin:
-            parts.append(torch.zeros_like(of_memory))
+            of_origin = torch.zeros_like(of_memory)
+            parts.append(of_origin)
         return torch.cat(parts, dim=1)
 
     def weights_at(self, t: Tensor) -> Tensor:
@@ -152,14 +158,19 @@ def prior_memory(process: FractionalDiffusion, x: Tensor, seed: int) -> Tensor:
     That of path ``i`` depends on ``(seed, i)`` alone.
     """
     n, d = x.shape
-    shape = n, d, len(process.nodes)
+    n_nodes = len(process.nodes)
     if process.noise.kind == "II":
-        return x.new_zeros(shape)
+        return x.new_zeros(n, d, n_nodes)
     covariance = process.noise.stationary_covariance()
     factor = covariance_root(covariance).to(x)
-    noise = PathNoise(subseed(seed, "memory"), 1, d * len(process.nodes), like=x.detach())
-    normals = noise.segment(range(n), 0)[0].view(shape)
-    return normals @ factor.T
+    noise = PathNoise(
+        subseed(seed, "memory"),
+        n_steps=1,
+        width=d * n_nodes,
+        like=x.detach(),
+    )
+    (normals,) = noise.segment(range(n), 0)
+    return normals.view(n, d, n_nodes) @ factor.T
 
 
 def _turns(process: FractionalDiffusion) -> bool:

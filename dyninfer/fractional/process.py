@@ -124,15 +124,17 @@ class FractionalDiffusion(nn.Module):
             If ``hurst`` has neither one value nor ``n_features``, or leaves (0, 1).
         """
         h = self._hurst_at(times).double()
+        # A function of time has an axis of times before that of the coordinates.
         is_per_coordinate = h.ndim > int(self.multifractional)
         if not is_per_coordinate:
             h = h.unsqueeze(-1)
         elif h.shape[-1] != n_features:
             raise ValueError(
                 f"hurst has {h.shape[-1]} values, but the state has {n_features} coordinates; "
-                "give one or all"
+                "give one value, or one for each coordinate"
             )
         w = weights_of_many(self.noise, h)
+        # Expanded and not copied: the stride of 0 says that the coordinates share their weights.
         return w.expand(*w.shape[:-2], n_features, -1)
 
     def drift(self, t: Time, x: Tensor) -> Tensor:

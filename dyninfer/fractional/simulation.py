@@ -49,6 +49,7 @@ def run_fractional_diffusion(
         check_explicit(float(process.nodes.max()), longest, f"solver {solver}")
     with torch.set_grad_enabled(start.is_differentiable):
         memory = prior_memory(process, start.states, options.seed)
+        # The run begins where the memory does, so this is its origin too.
         states = equation.layout.join(start.states, memory, memory)
     return run_equation(equation, start, states, times, solver, options)
 
@@ -57,9 +58,12 @@ def _is_flow(process: FractionalDiffusion) -> bool:
     """Whether the noise is 0 everywhere."""
     if not process.additive:
         return False
-    amplitude = process.diffusion(0.0, torch.zeros(1, 1, device=process.nodes.device))
-    # An amplitude that is being learned happens to be 0, and must keep its gradient.
-    return not amplitude.requires_grad and not bool(amplitude.any())
+    state = torch.zeros(1, 1, device=process.nodes.device)
+    amplitude = process.diffusion(0.0, state)
+    # An amplitude that is being learned may be 0 now, and must keep its gradient.
+    if amplitude.requires_grad:
+        return False
+    return not bool(amplitude.any())
 
 
 @dataclass(frozen=True)
@@ -156,37 +160,57 @@ def solve_fractional(
     points = _step_ends(output_times, dt, refine_at, n_refined)
     lengths = points.diff()
     if method == "euler":
-        check_explicit(float(process.nodes.max()), float(lengths.max()), "method 'euler'")
+        fastest = float(process.nodes.max())
+        check_explicit(fastest, float(lengths.max()), "method 'euler'")
     stepper = Stepper(process, points[:-1], lengths, x, method)
     noise = StepNoise(seed, len(lengths), stepper.rank, x)
-    y, origin = _first_memory(process, x, y0, origin, seed)
+    y = _first_memory(process, x, y0, seed)
+    origin = _first_origin(process, x, y, origin)
     rows = range(len(x))
     energy = x.new_zeros(len(x))
     half = x.new_full(x.shape[1:], 0.5)
+    # Ends of steps are sums, which rounding may leave just below an output time.
+    early = output_times - _relative_slack(output_times)
+    output_steps = torch.searchsorted(points, early)[1:]
+    stored = set(output_steps.tolist())
     states = [x]
-    # A hair early, as ends of steps are sums that rounding may leave below an output time.
-    slack = 1e-12 * float(output_times[-1] - output_times[0])
-    stored = set(torch.searchsorted(points, output_times - slack)[1:].tolist())
     for k, t in enumerate(stepper.times):
-        u = None if control is None else control(t.expand(len(x)), x, y)
-        if u is not None:
-            energy = energy + stepper.lengths[k] * (u.square() @ half)
-        x, y = stepper.step(k, x, y, origin, noise.at(k, rows), u)
+        u = None
+        if control is not None:
+            u = control(t.expand(len(x)), x, y)
+            power = u.square() @ half
+            energy = energy + stepper.lengths[k] * power
+        z = noise.at(k, rows)
+        x, y = stepper.step(k, x, y, origin, z, u)
         if k + 1 in stored:
             states.append(x)
-    return FractionalSolution(output_times, torch.stack(states, dim=1), y, energy)
+    return FractionalSolution(
+        times=output_times,
+        states=torch.stack(states, dim=1),
+        memory=y,
+        energy=energy,
+    )
 
 
-def _first_memory(
-    process: FractionalDiffusion, x: Tensor, y0: Tensor | None, origin: Tensor | None, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Memory at the first time, and at the time that a moving average counts from."""
-    y = prior_memory(process, x, seed) if y0 is None else _check_memory(y0, x, process, "y0")
+def _first_memory(process: FractionalDiffusion, x: Tensor, y0: Tensor | None, seed: int) -> Tensor:
+    """Memory at the first time."""
+    if y0 is None:
+        return prior_memory(process, x, seed)
+    return _check_memory(y0, x, process, "y0")
+
+
+def _first_origin(
+    process: FractionalDiffusion,
+    x: Tensor,
+    y: Tensor,
+    origin: Tensor | None,
+) -> Tensor:
+    """Memory at the time that a moving average counts from; ``y`` is that of the first time."""
     if origin is not None:
-        return y, _check_memory(origin, x, process, "origin")
+        return _check_memory(origin, x, process, "origin")
     if process.noise.kind == "I":
-        return y, y
-    return y, torch.zeros_like(y)
+        return y
+    return torch.zeros_like(y)
 
 
 def _step_ends(times: Tensor, dt: float | None, refine_at: Any, n_refined: int) -> Tensor:
@@ -195,23 +219,38 @@ def _step_ends(times: Tensor, dt: float | None, refine_at: Any, n_refined: int) 
     The last step before a refined time is halved again and again.
     """
     marks = torch.as_tensor(refine_at, dtype=torch.float64).reshape(-1)
-    if len(marks) and not (times[0] < marks.min() and marks.max() <= times[-1]):
-        raise ValueError(
-            f"refine_at must lie after times[0] = {times[0]:g} and up to times[-1] = "
-            f"{times[-1]:g}, found {refine_at!r}"
-        )
+    _check_marks(marks, times)
     if dt is not None and not 0 < dt < math.inf:
         raise ValueError(f"dt must be positive, found {dt!r}")
-    span = float(times[-1] - times[0])
-    grid = Grid.of(torch.cat([times, marks]).unique(), dt)
+    required = torch.cat([times, marks]).unique()
+    grid = Grid.of(required, dt)
     points = torch.cat([grid.starts, times[-1:]])
-    if len(marks):
-        last = torch.searchsorted(points, marks - 1e-12 * span)
-        halves = 0.5 ** torch.arange(1, n_refined + 1, dtype=torch.float64)
-        step = points[last] - points[last - 1]
-        inner = points[last, None] - step[:, None] * halves
-        points = torch.cat([points, inner.flatten()]).unique()
-    return points
+    if len(marks) == 0:
+        return points
+    last = torch.searchsorted(points, marks - _relative_slack(times))
+    step = points[last] - points[last - 1]
+    halvings = torch.arange(1, n_refined + 1, dtype=torch.float64)
+    before = step[:, None] * 0.5**halvings
+    inner = points[last, None] - before
+    return torch.cat([points, inner.flatten()]).unique()
+
+
+def _check_marks(marks: Tensor, times: Tensor) -> None:
+    """Raise a ValueError if times at which to refine lie outside the run."""
+    if len(marks) == 0:
+        return
+    is_inside = (marks > times[0]) & (marks <= times[-1])
+    if not bool(is_inside.all()):
+        raise ValueError(
+            f"refine_at must lie after times[0] = {times[0]:g} and up to times[-1] = "
+            f"{times[-1]:g}, found {marks.tolist()}"
+        )
+
+
+def _relative_slack(times: Tensor) -> float:
+    """Far below any step, and far above the rounding errors of sums of steps."""
+    span = float(times[-1] - times[0])
+    return 1e-12 * span
 
 
 def _check_memory(memory: Tensor, x: Tensor, process: FractionalDiffusion, name: str) -> Tensor:

@@ -48,21 +48,25 @@ class FractionalEuler(Solver):
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """Solve for state and memory ``(n, D)``; see :meth:`Solver.integrate`."""
         assert isinstance(task.equation, MemoryEquation)
-        process, layout = task.equation.process, task.equation.layout
+        process = task.equation.process
+        layout = task.equation.layout
         grid = task.grid
         state, y, origin = layout.split(x)
-        first, last = task.steps()
         if self.memory == "euler":
+            fastest = float(process.nodes.max())
             longest = float(grid.lengths.abs().max())
-            check_explicit(float(process.nodes.max()), longest, "Euler's rule for the memory")
-        starts, lengths = grid.starts[first:last], grid.lengths[first:last]
+            check_explicit(fastest, longest, "Euler's rule for the memory")
+        first, last = task.steps()
+        starts = grid.starts[first:last]
+        lengths = grid.lengths[first:last]
         stepper = Stepper(process, starts, lengths, state, self.memory)
-        # Of the whole run, so that windows of it draw what the run would.
+        # Numbered by the steps of the whole run, so that a window of it draws the same noise.
         noise = StepNoise(task.seed, grid.n_steps, stepper.rank, state)
         outputs = Outputs(task)
         for interval in task.intervals:
             for k in grid.steps(interval):
                 z = noise.at(k, task.rows)
                 state, y = stepper.step(k - first, state, y, origin, z)
-            outputs.enter(layout.join(state, y, origin), None)
+            rows = layout.join(state, y, origin)
+            outputs.enter(rows, None)
         return outputs.solution()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.fractional.gaussian.matrices import covariance_root
+from dyninfer.fractional.noise.moments import integrated_decay, pair_sums
 from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.simulation.noise import PathNoise
 
@@ -16,20 +17,22 @@ Memory = Literal["exact", "euler"]
 
 
 class Coefficients(NamedTuple):
-    """Of one step; tensors over the nodes, and of coordinates that share them one row.
+    """The coefficients of one step.
+
+    Coordinates that share their weights have one row for all.
 
     Attributes
     ----------
     loss : Tensor, ``(K + 1,)``
-        What the memory loses, ``1 − e^{−γ h}``.
+        The share ``1 − e^{−γ h}`` that the memory loses.
     gain : Tensor, ``(K + 1,)``
-        What it gains by a control of 1.
+        What the memory gains from a control of 1.
     factor : Tensor, ``(K + 1, rank)``
-        Root of the covariance of the noise of the memory.
+        Root of the covariance of the memory's noise.
     recall : Tensor, ``(d or 1, K + 1)``
-        What the memory lost takes from the noise of the state.
+        What the loss of the memory takes from the noise of the state.
     push : Tensor, ``(d or 1,)``
-        What a control of 1 adds to it.
+        What a control of 1 adds to the noise of the state.
     kick : Tensor, ``(d or 1, rank)``
         What standard normals add to it.
     """
@@ -40,6 +43,25 @@ class Coefficients(NamedTuple):
     recall: Tensor
     push: Tensor
     kick: Tensor
+
+
+class _Transition(NamedTuple):
+    """How the memory moves in steps of several lengths."""
+
+    loss: Tensor  # (length, K + 1)
+    gain: Tensor  # (length, K + 1)
+    factor: Tensor  # (length, K + 1, rank)
+
+    def at(self, lengths: list[int]) -> _Transition:
+        """One row per step, of the length that it has."""
+        return _Transition(self.loss[lengths], self.gain[lengths], self.factor[lengths])
+
+
+class _Weights(NamedTuple):
+    """What turns increments of the memory into those of the noise."""
+
+    weights: Tensor  # (step or 1, d or 1, K + 1)
+    turn: Tensor | None  # how the weights of a moving average change over every step
 
 
 class Stepper:
@@ -83,29 +105,27 @@ class Stepper:
         distinct = sorted(set(self.lengths))
         self.row = [distinct.index(length) for length in self.lengths]
         h = torch.tensor(distinct, dtype=torch.float64, device=process.nodes.device)
-        loss, gain, factor = _transition(process.nodes, h, memory)
+        transition = _transition(process.nodes, h, memory)
         if process.multifractional:
             # The weights change with time, so every step has a row of its own.
-            loss, gain, factor = loss[self.row], gain[self.row], factor[self.row]
-            self.row = list(range(len(self.row)))
+            transition = transition.at(self.row)
+            self.row = list(range(len(self.lengths)))
+        self.rank = transition.factor.shape[-1]
         exact_lengths = torch.tensor(self.lengths, dtype=torch.float64)
-        w, turn = _weights(process, x.shape[1], starts, exact_lengths)
-        self.rank = factor.shape[-1]
-        # Weighed in float64: large weights of both signs would cancel in float32.
-        table = Coefficients(
-            loss=loss,
-            gain=gain,
-            factor=factor,
-            recall=w * loss[:, None],
-            push=(w * gain[:, None]).sum(-1),
-            kick=w @ factor,
-        )
-        rows = zip(*(values.to(x).unbind() for values in table), strict=True)
-        self.table = [Coefficients(*row) for row in rows]
-        self.turn = None if turn is None else turn.to(x).unbind()
+        weights, turn = _weights(process, x.shape[1], starts, exact_lengths)
+        self.table = _table(transition, weights, like=x)
+        self.turn = None
+        if turn is not None:
+            self.turn = turn.to(x).unbind()
 
     def step(
-        self, k: int, x: Tensor, y: Tensor, origin: Tensor, z: Tensor, u: Tensor | None = None
+        self,
+        k: int,
+        x: Tensor,
+        y: Tensor,
+        origin: Tensor,
+        z: Tensor,
+        u: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """One step of state ``(n, d)`` and memory ``(n, d, K + 1)``.
 
@@ -126,7 +146,8 @@ class Stepper:
         change = _dot(z, c.kick) - _dot(y, c.recall)  # ΔB̂
         if self.turn is not None:
             change = change + _dot(y - origin, self.turn[k])
-        y = y - y * c.loss + z @ c.factor.T
+        noise = z @ c.factor.T
+        y = y - y * c.loss + noise
         if u is not None:
             change = change + u * c.push
             y = y + u.unsqueeze(-1) * c.gain
@@ -134,12 +155,16 @@ class Stepper:
 
     def _move(self, k: int, x: Tensor, change: Tensor) -> Tensor:
         """State after the step in which the noise changes by ``ΔB̂``."""
-        process, t, h = self.process, self.times[k], self.lengths[k]
+        process = self.process
+        t = self.times[k]
+        h = self.lengths[k]
         moved = x + process.drift(t, x) * h
         s = process.diffusion(t, x)
         if not process.additive and process.calculus == "stratonovich":
+            # Heun's rule: the mean of the amplitude here and where it leads to.
             predicted = moved + s * change
-            s = 0.5 * (s + process.diffusion(t + h, predicted))
+            next_s = process.diffusion(t + h, predicted)
+            s = 0.5 * (s + next_s)
         return moved + s * change
 
 
@@ -149,40 +174,42 @@ class StepNoise:
     def __init__(self, seed: int, n_steps: int, rank: int, x: Tensor):
         n_features = x.shape[1]
         self.shape = n_features, rank
-        self.normals = PathNoise(seed, n_steps, n_features * rank, like=x.detach())
+        width = n_features * rank
+        self.normals = PathNoise(seed, n_steps, width, like=x.detach())
+        # No segment yet.
         self.current = -1
         self.segment: Tensor
 
     def at(self, k: int, rows: range) -> Tensor:
-        """Normals of step ``k`` for always the same ``rows``."""
+        """Normals of step ``k``; ``rows`` must be the same in every call."""
         segment, offset = divmod(k, self.normals.segment_length)
         if segment != self.current:
             self.segment = self.normals.segment(rows, segment)
             self.current = segment
-        return self.segment[offset].view(len(rows), *self.shape)
+        normals = self.segment[offset]
+        return normals.view(len(rows), *self.shape)
 
 
 def noise_factors(nodes: Tensor, lengths: Tensor) -> Tensor:
     """Square roots ``L_h`` of the covariance of ``ξ`` over each step ``h``, ``(step, K, rank)``.
 
-    Float64. The covariance is singular to rounding, so it is an eigen root, of the matrix scaled to
-    unit diagonal.
+    They are float64. Rounding makes the covariance singular, so its root is that of
+    :func:`~dyninfer.fractional.gaussian.matrices.covariance_root`.
     """
-    sums = nodes[:, None] + nodes
-    h = lengths[:, None, None]
-    # Of two nodes at 0 it is h, the limit of the formula.
-    divisor = torch.where(sums > 0, sums, 1)
-    covariance = torch.where(sums > 0, -torch.expm1(-sums * h) / divisor, h)
+    covariance = integrated_decay(pair_sums(nodes), lengths[:, None, None])
     root = covariance_root(covariance)
-    has_variance = (root.square().sum(-2) > 0).any(0)
+    variance = root.square().sum(-2)
+    is_used = (variance > 0).any(0)
     # Eigenvalues ascend, so the columns that are 0 come first.
-    rank = int(has_variance.sum())
-    return root[..., root.shape[-1] - rank :]
+    n_unused = len(is_used) - int(is_used.sum())
+    return root[..., n_unused:]
 
 
 def check_explicit(fastest: float, step: float, rule: str) -> None:
     """Refuse explicit steps of the memory at which its fastest node oscillates; warn if coarse."""
-    safe = 0.5 / fastest if fastest > 0 else torch.inf
+    safe = torch.inf
+    if fastest > 0:
+        safe = 0.5 / fastest
     if fastest * step > 1:
         raise ValueError(
             f"{rule} oscillates: the fastest node {fastest:g} times the step {step:g} exceeds 1; "
@@ -193,46 +220,76 @@ def check_explicit(fastest: float, step: float, rule: str) -> None:
             f"{rule} is coarse for the fastest node {fastest:g}; use dt={safe:.3g} or "
             "FractionalEuler(memory='exact')",
             RuntimeWarning,
+            # The line of the user that called simulate.
             stacklevel=5,
         )
 
 
-def _transition(nodes: Tensor, h: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss and gain ``(L, K)`` and roots of the noise ``(L, K, rank)`` of step lengths ``(L,)``."""
-    decay = h[:, None] * nodes
+def _transition(nodes: Tensor, h: Tensor, memory: Memory) -> _Transition:
+    """How the memory moves in steps of lengths ``h`` ``(length,)``."""
+    length = h[:, None]
+    decay = length * nodes
     if memory == "euler":
-        gain = h[:, None].expand(-1, len(nodes))
-        return decay, gain, gain.sqrt().unsqueeze(-1)
-    loss = -torch.expm1(-decay)
-    # Of a node at 0 it is h, the limit of the formula.
-    gain = torch.where(nodes > 0, loss / torch.where(nodes > 0, nodes, 1), h[:, None])
-    return loss, gain, noise_factors(nodes, h)
+        gain = length.expand_as(decay)
+        # One increment ΔW of variance h moves all of the memory.
+        deviation = gain.sqrt()
+        return _Transition(decay, gain, deviation.unsqueeze(-1))
+    return _Transition(
+        loss=-torch.expm1(-decay),
+        gain=integrated_decay(nodes, length),
+        factor=noise_factors(nodes, h),
+    )
+
+
+def _table(transition: _Transition, weights: Tensor, like: Tensor) -> list[Coefficients]:
+    """Coefficients of every row, in the dtype and on the device of ``like``."""
+    loss, gain, factor = transition
+    push = weights * gain[:, None]
+    # Weighted in float64: large weights of both signs would cancel in float32.
+    stacked = Coefficients(
+        loss=loss,
+        gain=gain,
+        factor=factor,
+        recall=weights * loss[:, None],
+        push=push.sum(-1),
+        kick=weights @ factor,
+    )
+    columns = [values.to(like).unbind() for values in stacked]
+    return [Coefficients(*row) for row in zip(*columns, strict=True)]
 
 
 def _weights(
-    process: FractionalDiffusion, n_features: int, starts: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """Weights of the increments, perhaps for every step; one row where all coordinates share them.
-
-    Second, how the weights of a moving average change over every step.
-    """
+    process: FractionalDiffusion,
+    n_features: int,
+    starts: Tensor,
+    lengths: Tensor,
+) -> _Weights:
+    """Weights of the increments: of every step where the index is a function of time."""
     if not process.multifractional:
-        return _shared_row(process.weights(n_features)), None
+        constant = process.weights(n_features)
+        return _Weights(_shared_row(constant), None)
     if process.definition == "integral":
         middle = starts + 0.5 * lengths
-        return _shared_row(process.weights(n_features, middle)), None
+        at_middle = process.weights(n_features, middle)
+        return _Weights(_shared_row(at_middle), None)
     end = starts[-1:] + lengths[-1:]
-    w = _shared_row(process.weights(n_features, torch.cat([starts, end])))
-    return w[1:], w.diff(dim=0)
+    points = torch.cat([starts, end])
+    at_points = _shared_row(process.weights(n_features, points))
+    return _Weights(at_points[1:], at_points.diff(dim=0))
 
 
 def _shared_row(weights: Tensor) -> Tensor:
-    """One row where all coordinates share their weights, which ``expand`` tells by its stride."""
-    return weights[..., :1, :] if weights.stride(-2) == 0 else weights
+    """One row where all coordinates share their weights, else all rows."""
+    # ``expand`` repeats a row by a stride of 0.
+    is_shared = weights.stride(-2) == 0
+    if is_shared:
+        return weights[..., :1, :]
+    return weights
 
 
 def _dot(values: Tensor, weights: Tensor) -> Tensor:
     """``Σ_k weights_k values_k`` of ``(n, d, K)``; shared weights ``(1, K)`` are one product."""
     if len(weights) == 1:
         return values @ weights[0]
-    return (values * weights).sum(-1)
+    products = values * weights
+    return products.sum(-1)
