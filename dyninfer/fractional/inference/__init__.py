@@ -6,8 +6,9 @@ are in ``fractional/gaussian``. What a user sets is in ``fractional/settings.py`
 """
 
 from dyninfer.fractional.inference.assembly import build_model
-from dyninfer.fractional.inference.bound import Control, Equation, Guided, Readout, guided_paths
+from dyninfer.fractional.inference.bound import Guided, Readout, guided_paths
 from dyninfer.fractional.inference.encoder import Encoding, RecurrentEncoder
+from dyninfer.fractional.inference.equation import Control, Equation
 from dyninfer.fractional.inference.exact import ExactModel
 from dyninfer.fractional.inference.facts import (
     check_continuous,

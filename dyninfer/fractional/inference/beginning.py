@@ -26,47 +26,61 @@ def begin(model: NeuralModel, series: Series) -> None:
     if model.latent:
         _begin_latent(model, series)
         return
-    few = series[torch.arange(min(len(series), _PATHS))]
+    few = _first_paths(series, _PATHS)
     if few.values.numel() <= _NUMBERS:
         maximise(model.prior, few, _STEPS)
 
 
 def _begin_latent(model: NeuralModel, series: Series) -> None:
     """Readout by axes of unit variance; amplitude and noise from the scores' moves and the rest."""
-    numbers_per_path = series.times.shape[1] * series.values.shape[-1]
-    n_paths = max(_PATHS, _AXES_NUMBERS // numbers_per_path)
-    series = series[torch.arange(min(n_paths, len(series)))]
+    prior = model.prior
+    _, n_times, n_features = series.values.shape
+    n_affordable = _AXES_NUMBERS // (n_times * n_features)
+    series = _first_paths(series, max(_PATHS, n_affordable))
     rows = series.values[series.is_observed]
     centre = rows.mean(0)
-    axes = _principal_axes(rows - centre, model.prior.n_states)
-    readout = torch.linalg.pinv(axes).T
-    scores = (series.values - centre) @ readout
-    residual = rows - centre - ((rows - centre) @ readout) @ axes.T
+    centred = rows - centre
+    axes = _principal_axes(centred, prior.n_states)
+    inverse = torch.linalg.pinv(axes).T
+    scores = (series.values - centre) @ inverse
+    explained = (centred @ inverse) @ axes.T
+    residual = centred - explained
     with torch.no_grad():
-        if model.prior.log_amplitude.requires_grad:
+        if prior.log_amplitude.requires_grad:
+            moves = _mean_square_moves(scores, series.is_observed)
             # Standardised, a move is no larger than the states are.
-            moves = _mean_square_moves(scores, series.is_observed).clamp(1e-4, 1.0)
-            model.prior.log_amplitude.copy_(0.5 * moves.log())
-        if model.prior.log_noise.requires_grad:
+            log_square = moves.clamp(1e-4, 1.0).log()
+            prior.log_amplitude.copy_(0.5 * log_square)
+        if prior.log_noise.requires_grad:
             least = _LEAST_NOISE
             if model.layout.read_first is not None:
                 least = _LEAST_NOISE_UNREAD
-            model.prior.log_noise.copy_(residual.std(0).clamp(least, 1.0).log())
+            deviation = residual.std(0).clamp(least, 1.0)
+            prior.log_noise.copy_(deviation.log())
     model.begin(axes, centre)
+
+
+def _first_paths(series: Series, n_paths: int) -> Series:
+    n_first = min(n_paths, len(series))
+    return series[torch.arange(n_first)]
 
 
 def _principal_axes(centred: Tensor, n_axes: int) -> Tensor:
     """Axes ``(F, d)`` times the deviation along each; 0 where there are fewer."""
+    n_rows, n_features = centred.shape
     _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
     n_present = min(n_axes, len(singular))
-    deviation = (singular[:n_present] / len(centred) ** 0.5).clamp_min(1e-3)
-    axes = centred.new_zeros(centred.shape[1], n_axes)
+    deviation = singular[:n_present] / n_rows**0.5
+    # An axis of no length could not be inverted.
+    deviation = deviation.clamp_min(1e-3)
+    axes = centred.new_zeros(n_features, n_axes)
     axes[:, :n_present] = directions[:n_present].T * deviation
     return axes
 
 
 def _mean_square_moves(scores: Tensor, is_observed: Tensor) -> Tensor:
     """Mean square of the moves between neighbouring observations, ``(d,)``."""
-    both = (is_observed[:, 1:] & is_observed[:, :-1]).unsqueeze(-1)
-    squares = scores.diff(dim=1).square() * both
-    return squares.sum((0, 1)) / both.sum().clamp_min(1)
+    both = is_observed[:, 1:] & is_observed[:, :-1]
+    squares = scores.diff(dim=1).square()
+    total = (squares * both.unsqueeze(-1)).sum((0, 1))
+    return total / both.sum().clamp_min(1)

@@ -54,7 +54,13 @@ class RecurrentEncoder(nn.Module):
         self.n_states = n_states
         self.content_dim = content_dim
         self.n_context = 2 * width
-        self.reader = nn.GRU(2 * n_features + 1, width, batch_first=True, bidirectional=True)
+        self.reader = nn.GRU(
+            # Values, whether each is observed, and the gap.
+            input_size=2 * n_features + 1,
+            hidden_size=width,
+            batch_first=True,
+            bidirectional=True,
+        )
         self.skip = None
         self.head = None
         self.content = None
@@ -68,22 +74,25 @@ class RecurrentEncoder(nn.Module):
             self.content = nn.Linear(self.n_context, content_dim)
 
     def begin(self, axes: Tensor, variance: Tensor) -> None:
-        """Start at the states that a readout by ``axes`` ``(F, d)`` tells of.
+        """Start at the states that follow from the values by the inverse of a linear readout.
 
-        ``variance`` ``(F,)`` is that of its noise.
+        The readout is ``axes`` ``(F, d)``, the variance of its noise ``variance`` ``(F,)``.
         """
         if self.skip is None or self.head is None:
             return
         inverse = torch.linalg.pinv(axes)
-        state_variance = (inverse.square() @ variance).clamp_min(1e-6)
+        state_variance = inverse.square() @ variance
+        # An axis without noise would be infinitely sure.
+        log_variance = state_variance.clamp_min(1e-6).log()
         with torch.no_grad():
             self.skip.weight.copy_(inverse)
-            self.head.bias[self.n_states :] = state_variance.log()
+            self.head.bias[self.n_states :] = log_variance
 
     def forward(self, values: Tensor, mask: Tensor, times: Tensor) -> Encoding:
         """Read values ``(P, L, F)``, 0 where ``mask`` is 0, at times ``(P, L)``."""
         numbers = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-        lengths = (mask.any(-1) * numbers).amax(1).clamp_min(1)
+        is_observed = mask.any(-1)
+        lengths = (is_observed * numbers).amax(1).clamp_min(1)
         gap = times.diff(dim=1, prepend=times[:, :1])
         # In logarithms: gaps of irregular paths span orders of magnitude.
         log_gap = torch.log1p(gap / self.tau)
@@ -91,21 +100,33 @@ class RecurrentEncoder(nn.Module):
         context = self._read(rows, lengths)
         content = None
         if self.content is not None:
-            inside = (numbers <= lengths.unsqueeze(1)).unsqueeze(-1).to(context)
-            content = self.content((context * inside).sum(1) / inside.sum(1))
+            is_inside = numbers <= lengths.unsqueeze(1)
+            content = self.content(_mean_over_times(context, is_inside))
         if self.skip is None or self.head is None:
             empty = context[..., :0]
             return Encoding(empty, empty, context, content)
         shift, log_variance = self.head(context).chunk(2, dim=-1)
-        return Encoding(self.skip(values) + shift, log_variance, context, content)
+        return Encoding(
+            mean=self.skip(values) + shift,
+            log_variance=log_variance,
+            context=context,
+            content=content,
+        )
 
     def _read(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """Context ``(P, L, c)``; beyond its end, a path's context stays."""
-        total = rows.shape[1]
+        n_times = rows.shape[1]
         # Packed, so that the backward pass of the units begins at the end of each path.
         packed = pack_padded_sequence(rows, lengths.cpu(), batch_first=True, enforce_sorted=False)
         output, _ = self.reader(packed)
-        context, _ = pad_packed_sequence(output, batch_first=True, total_length=total)
-        at = torch.arange(total, device=rows.device)
-        last = torch.minimum(at, lengths.unsqueeze(1) - 1)
-        return rows_at(context, last)
+        context, _ = pad_packed_sequence(output, batch_first=True, total_length=n_times)
+        at = torch.arange(n_times, device=rows.device)
+        end = lengths.unsqueeze(1) - 1
+        return rows_at(context, torch.minimum(at, end))
+
+
+def _mean_over_times(context: Tensor, is_inside: Tensor) -> Tensor:
+    """Mean of ``(P, L, c)`` over the times ``(P, L)`` inside each path: ``(P, c)``."""
+    weights = is_inside.unsqueeze(-1).to(context)
+    total = (context * weights).sum(1)
+    return total / weights.sum(1)

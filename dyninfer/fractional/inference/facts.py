@@ -25,26 +25,26 @@ def check_continuous(paths: Paths) -> None:
 
 
 def check_moving(paths: Paths, every_feature: bool = True) -> None:
-    """Raise a ValueError where paths cannot tell of a motion.
+    """Raise a ValueError where paths say nothing about a motion.
 
-    That is where every path has one observation, or a feature never changes.
+    That is the case where every path has one observation, or where a feature never changes.
     """
     if paths.lengths.max() < 2:
         raise ValueError(
             "every path has one observation only; fractional noise needs paths with several"
         )
     # NaN where a path has no value of a feature.
-    reaches = [np.fmax.reduce(x) - np.fmin.reduce(x) for x in paths.states]
-    reach = np.fmax.reduce(reaches)
-    is_missing = np.isnan(reach)
+    ranges = [np.fmax.reduce(x) - np.fmin.reduce(x) for x in paths.states]
+    widest = np.fmax.reduce(ranges)
+    is_missing = np.isnan(widest)
     if is_missing.any():
         name = paths.features[int(is_missing.argmax())]
         raise ValueError(f"feature {name!r} is missing in every path; leave it out")
-    is_still = reach == 0
+    is_still = widest == 0
     if is_still.all() or (every_feature and is_still.any()):
         name = paths.features[int(is_still.argmax())]
         raise ValueError(
-            f"feature {name!r} never changes within a path, so nothing can be learned of it; "
+            f"feature {name!r} never changes within a path, so nothing can be learned about it; "
             "leave it out"
         )
 

@@ -112,12 +112,15 @@ def _check_slope(value: Tensor, arguments: Arguments, when: str) -> None:
 
 def _place(setting: str, output: Tensor, arguments: Arguments) -> str:
     """How many rows are not finite, and the arguments of the first of them."""
-    is_bad = ~output.isfinite().reshape(len(output), -1).all(1)
+    is_finite = output.isfinite().reshape(len(output), -1)
+    is_bad = ~is_finite.all(1)
     place = f" in {int(is_bad.sum())} of {len(is_bad)} rows"
+    names = _SHOWN_ARGUMENTS.get(setting, ())
     texts = []
-    for name, x in zip(_SHOWN_ARGUMENTS.get(setting, ()), arguments, strict=False):
+    for name, x in zip(names, arguments, strict=False):
         if x is not None:
-            texts.append(f"{name} = {_text(x[is_bad][0])}")
+            first_bad = x[is_bad][0]
+            texts.append(f"{name} = {_text(first_bad)}")
     if texts:
         place += f", at {', '.join(texts)}"
     return place

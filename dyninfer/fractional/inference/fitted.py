@@ -71,7 +71,8 @@ class FittedEquation:
         weights = self.model.log_weights(series.scaled(self.scaling), n_samples, seed)
         # A density per user's unit: one factor of the scale for every observed value.
         log_scale = self.scaling.scale.log()
-        return weights - (series.mask * log_scale).sum((1, 2))
+        log_units = series.mask * log_scale
+        return weights - log_units.sum((1, 2))
 
     def features(self, states: Tensor, content: Tensor | None = None) -> Tensor:
         """Features of states ``(path, time, d)``, of paths with content ``(path, content_dim)``."""

@@ -70,12 +70,13 @@ class BoundObjective(Objective):
         """Draw paths without replacement, and a window of each."""
         draw: Any = {"generator": generator, "device": self.series.times.device}
         rows = torch.randperm(len(self.series), **draw)[:n]
-        share = torch.rand(len(rows), dtype=torch.float64, **draw)
+        n_rows = len(rows)
         n_starts = self.lengths[rows] - self._length() + 1
-        start = (share * n_starts.clamp_min(1)).long()
+        share = torch.rand(n_rows, dtype=torch.float64, **draw)
+        start = share * n_starts.clamp_min(1)
         # One seed a row, as entries of a batch have one dimension; the first is that of the step.
-        seed = torch.randint(2**62, (len(rows),), **draw)
-        return Batch(rows, start, seed)
+        seed = torch.randint(2**62, (n_rows,), **draw)
+        return Batch(rows, start.long(), seed)
 
     def loss(self, process: Any, batch: Batch) -> dict[str, Tensor]:
         """The loss, with the fit and the divergence it is made of, per observed value."""
@@ -88,7 +89,8 @@ class BoundObjective(Objective):
         # Per observed value, so that a learning rate means the same for any number of them.
         count = series.full_mask.sum()
         fit = guided.fits.mean(0).sum() / count
-        divergence = -guided.path_weights.mean(0).sum() / count
+        log_ratio = guided.path_weights.mean(0).sum()
+        divergence = -log_ratio / count
         return {
             "loss": self._annealed() * divergence - fit,
             "fit": fit,

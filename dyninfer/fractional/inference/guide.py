@@ -37,7 +37,8 @@ class PseudoObservations(NamedTuple):
     @classmethod
     def of(cls, prior: LinearPrior, series: Series) -> PseudoObservations:
         """The observations themselves, of a state whose coordinates are the features."""
-        return cls(series.values, series.mask * (-2 * prior.log_noise).exp())
+        precision = (-2 * prior.log_noise).exp()
+        return cls(series.values, series.mask * precision)
 
     def refined(self, n_steps: int) -> PseudoObservations:
         """The same at times with ``n_steps`` steps in every gap."""
@@ -48,9 +49,10 @@ class PseudoObservations(NamedTuple):
 
     def last(self) -> int:
         """Number of the last time at which anything is observed, 0 where nothing is."""
-        is_observed = (self.precision > 0).any(-1).any(0)
-        numbers = torch.arange(len(is_observed), device=is_observed.device)
-        return int((is_observed * numbers).max())
+        is_observed = self.precision > 0
+        at_any_path = is_observed.any(-1).any(0)
+        numbers = torch.arange(len(at_any_path), device=at_any_path.device)
+        return int((at_any_path * numbers).max())
 
 
 @dataclass(frozen=True)
@@ -73,35 +75,60 @@ class EulerSteps:
 
     @classmethod
     def of(cls, prior: LinearPrior, gaps: Tensor) -> EulerSteps:
-        """The memory is stepped exactly, the drift by Euler's rule."""
+        """Steps whose memory is exact, and whose drift follows Euler's rule."""
         nodes = prior.noise.nodes
-        weights = prior.weights
-        scale = prior.scale[:, None]
-        d = prior.n_states
-        # The zero node is the Brownian motion itself: it is in the kick and remembers nothing.
-        moving = nodes > 0
-        unit = (2 * nodes[moving]).sqrt()
+        lengths = gaps[:, None]
         factor = noise_factors(nodes, gaps)
-        kick = (scale * weights) @ factor  # (u, d, r)
-        memory = unit[:, None] * factor[:, moving]
-        memory = memory.unsqueeze(1).expand(-1, d, -1, -1)
-        root = torch.cat([kick.unsqueeze(2), memory], dim=2)
-        loss = -torch.expm1(-gaps[:, None] * nodes[moving])
-        pull = -scale * weights[:, moving] * loss[:, None] / unit
-        stay = (1 - prior.rate * gaps[:, None]).unsqueeze(-1)
-        first_row = torch.cat([stay, pull], dim=-1).unsqueeze(2)
-        decays = pad(1 - loss, (1, 0))
-        other_rows = torch.diag_embed(decays)[:, 1:].unsqueeze(1).expand(-1, d, -1, -1)
-        transition = torch.cat([first_row, other_rows], dim=2)
         # A constant control moves every memory by its gain: the ε of least norm that does so.
-        gain = integrated_decay(nodes, gaps[:, None])
-        along = apply(torch.linalg.pinv(factor), gain)
-        return cls(transition, root, along)
+        gain = integrated_decay(nodes, lengths)
+        return cls(
+            transition=_euler_transition(prior, lengths),
+            root=_euler_root(prior, factor),
+            along=apply(torch.linalg.pinv(factor), gain),
+        )
 
     def chain(self, prior: LinearPrior, gap: Tensor) -> Chain:
         """The chain of coordinates over the gaps of numbers ``(P or 1, L − 1)``."""
-        root = _start_root(prior)
-        return Chain(prior.start().mean, root, pick(self.transition, gap), pick(self.root, gap))
+        return Chain(
+            mean=prior.start().mean,
+            start_root=_start_root(prior),
+            transition=pick(self.transition, gap),
+            root=pick(self.root, gap),
+        )
+
+
+def _euler_transition(prior: LinearPrior, lengths: Tensor) -> Tensor:
+    """``Φ`` ``(u, d, S, S)`` over lengths ``(u, 1)``."""
+    nodes = prior.noise.nodes
+    # The zero node is the Brownian motion itself: it is in the kick and remembers nothing.
+    is_memory = nodes > 0
+    rates = nodes[is_memory]
+    loss = -torch.expm1(-lengths * rates)
+    # dX = … + σ Σ_k w_k dY_k, and the chain holds √(2γ_k) Y_k.
+    amplitude = prior.scale[:, None] * prior.weights[:, is_memory]
+    pull = -amplitude * loss[:, None] / _memory_unit(rates)
+    stay = 1 - prior.rate * lengths
+    first_row = torch.cat([stay.unsqueeze(-1), pull], dim=-1)
+    decays = pad(1 - loss, (1, 0))
+    memory_rows = torch.diag_embed(decays)[:, 1:]
+    memory_rows = memory_rows.unsqueeze(1).expand(-1, prior.n_states, -1, -1)
+    return torch.cat([first_row.unsqueeze(2), memory_rows], dim=2)
+
+
+def _euler_root(prior: LinearPrior, factor: Tensor) -> Tensor:
+    """``N`` ``(u, d, S, r)`` from the roots ``(u, K + 1, r)`` of the noise of the memory."""
+    is_memory = prior.noise.nodes > 0
+    unit = _memory_unit(prior.noise.nodes[is_memory])
+    amplitude = prior.scale[:, None] * prior.weights
+    kick = amplitude @ factor  # (u, d, r)
+    memory = unit[:, None] * factor[:, is_memory]
+    memory = memory.unsqueeze(1).expand(-1, prior.n_states, -1, -1)
+    return torch.cat([kick.unsqueeze(2), memory], dim=2)
+
+
+def _memory_unit(rates: Tensor) -> Tensor:
+    """``√(2γ)``, the inverse of the stationary deviation of a memory."""
+    return (2 * rates).sqrt()
 
 
 def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
@@ -112,7 +139,7 @@ def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
     first_state[0, 0] = 1
     if frozen.amplitude is not None:
         # The amplitude scales what the noise does to the state: first row, less its own entry.
-        change = frozen.amplitude.transpose(0, 1)[..., None, None] - 1
+        change = _for_matrices(frozen.amplitude) - 1
         recall = torch.zeros_like(first_state)
         recall[0, 1:] = 1
         kick = torch.zeros_like(root[0, 0, 0])
@@ -120,19 +147,28 @@ def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
         transition = transition * (1 + change * recall)
         root = root * (1 + change * kick)
     # As Euler's rule has it: over a step the drift adds its slope times the length.
-    slope = (frozen.slope * lengths.unsqueeze(-1)).transpose(0, 1)
-    transition = transition + slope[..., None, None] * first_state
+    growth = _for_matrices(frozen.slope * lengths.unsqueeze(-1))
+    transition = transition + growth * first_state
     return chain._replace(transition=transition, root=root)
 
 
 def of_first_state(x: Tensor, n_states: int) -> Tensor:
     """``(P, L, d)`` as the first of the states of a chain: ``(L, P, d, S)``, the others 0."""
-    return pad(x.transpose(0, 1).unsqueeze(-1), (0, n_states - 1))
+    by_time = x.transpose(0, 1)
+    return pad(by_time.unsqueeze(-1), (0, n_states - 1))
+
+
+def _for_matrices(x: Tensor) -> Tensor:
+    """``(P, L − 1, d)`` as factors of the matrices of a chain, ``(L − 1, P, d, 1, 1)``."""
+    by_step = x.transpose(0, 1)
+    return by_step[..., None, None]
 
 
 def _start_root(prior: LinearPrior) -> Tensor:
     """Root of the covariance of state and memory at the first time, ``(d, S, S)``."""
-    memory = covariance_root(stationary_memory(prior.noise.nodes, prior.noise.kind))
+    noise = prior.noise
+    memory = covariance_root(stationary_memory(noise.nodes, noise.kind))
     size = len(memory)
-    state = prior.log_start.exp()[:, None, None]
-    return pad(state, (0, size, 0, size)) + pad(memory, (1, 0, 1, 0))
+    deviation = prior.log_start.exp()
+    state = pad(deviation[:, None, None], (0, size, 0, size))
+    return state + pad(memory, (1, 0, 1, 0))

@@ -16,6 +16,7 @@ from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
 from dyninfer.learning.random import stream
 
+_LOG_2PI = math.log(2 * math.pi)
 # Even times up to which one Cholesky factor is faster than the filter.
 _DENSE = 1000
 # Numbers of the backward filter that are held at once: 160 MB.
@@ -60,9 +61,11 @@ def _draw(
     transition, noise = prior.transitions(series.gaps)
     chain = Chain.of(prior.start(), transition, noise, series.gap)
     information, slope = prior.observations(series).information()
-    z = BackwardFilter.of(chain, information).draw(slope, n_samples, generator)
-    # (L, P, G, S, n): of every coordinate the first number is the state, the others its memory.
-    x = z.flatten(2, 3).unflatten(2, (prior.n_states, -1))[:, :, :, 0]
+    posterior = BackwardFilter.of(chain, information)
+    z = posterior.draw(slope, n_samples, generator)  # (L, P, G, S, n_samples)
+    # Of every coordinate the first number is the state, the others its memory.
+    by_coordinate = z.flatten(2, 3).unflatten(2, (prior.n_states, -1))
+    x = by_coordinate[:, :, :, 0]
     return x.permute(3, 1, 0, 2) + prior.mean(series.times)
 
 
@@ -78,22 +81,25 @@ def _pieces(prior: LinearPrior, series: Series, n_samples: int) -> tuple[Tensor,
         # Paths with times of their own have matrices of their own.
         per_time += _MATRICES * matrix_size
     per_path = per_time * series.times.shape[1]
-    return torch.arange(len(series)).split(max(1, _NUMBERS // per_path))
+    n_together = max(1, _NUMBERS // per_path)
+    return torch.arange(len(series)).split(n_together)
 
 
 def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
+    """Log-likelihood ``(P,)`` by one Cholesky factor, for paths that share their times."""
     start = prior.start()
     observations = prior.observations(series)
     times = series.times[0]
     mask = observations.mask[0, :, :, 0].T  # (d, L)
+    both = mask.unsqueeze(-1) & mask.unsqueeze(-2)
     covariance = state_covariance(prior.equation, start.covariance, times)
     # What is missing becomes a number of variance one that is independent of all others.
-    covariance = covariance * (mask.unsqueeze(-1) & mask.unsqueeze(-2))
     noise = torch.where(mask, observations.variance, 1)
-    factor = torch.linalg.cholesky(covariance + torch.diag_embed(noise))
+    factor = torch.linalg.cholesky(covariance * both + torch.diag_embed(noise))
     elapsed = (times - times[0])[:, None]
     mean = torch.exp(-prior.rate * elapsed) * start.mean[:, 0]
     error = (observations.values[..., 0] - mean) * mask.T
     white = whiten(factor, error.permute(2, 1, 0))
-    deviance = white.square().sum((0, 1)) + mask.sum() * math.log(2 * math.pi)
+    squares = white.square().sum((0, 1))
+    deviance = squares + mask.sum() * _LOG_2PI
     return -0.5 * deviance - half_log_determinant(factor).sum()

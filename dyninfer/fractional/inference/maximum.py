@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from dyninfer.fractional.inference.likelihood import exact_log_likelihood
-from dyninfer.fractional.inference.prior import Bounds, LinearPrior
+from dyninfer.fractional.inference.prior import FIRST_NOISE, Bounds, LinearPrior
 from dyninfer.fractional.inference.series import Series
 
 # Indices and deviations of the noise among which the start is chosen: the likelihood may have two
@@ -65,10 +65,12 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
             options={"maxiter": n_left, "ftol": 1e-11, "gtol": 1e-7},
         )
         objective.load(result.x)
-        is_finished = bool(result.success) and (least - result.fun) * objective.count < _NO_GAIN
+        gain = (least - result.fun) * objective.count
+        is_finished = bool(result.success) and gain < _NO_GAIN
         n_left -= max(result.nit, 1)
         least = result.fun
-    return Fit(history, "finished" if is_finished else "stopped early")
+    status = "finished" if is_finished else "stopped early"
+    return Fit(history, status)
 
 
 def hurst_information(prior: LinearPrior, series: Series) -> np.ndarray:
@@ -88,12 +90,13 @@ def hurst_information(prior: LinearPrior, series: Series) -> np.ndarray:
 
 def hurst_interval(prior: LinearPrior, information: np.ndarray, level: float) -> np.ndarray:
     """Interval of every index ``(n, 2)``, normal in its logit."""
+    positive = np.maximum(information, 0)
     # Data that say nothing about the index leave all of (0, 1).
     with np.errstate(divide="ignore"):
-        error = 1 / np.sqrt(np.maximum(information, 0))
+        error = 1 / np.sqrt(positive)
     logit = prior.hurst_logit.detach().numpy()
-    reach = norm.ppf(0.5 + level / 2) * error
-    ends = np.stack([logit - reach, logit + reach], axis=1)
+    half_width = norm.ppf(0.5 + level / 2) * error
+    ends = np.stack([logit - half_width, logit + half_width], axis=1)
     return 1 / (1 + np.exp(-ends))
 
 
@@ -116,10 +119,11 @@ class ExactObjective:
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient at a vector of parameters, which are set to it."""
         self.load(x)
-        loss = -exact_log_likelihood(self.prior, self.series).sum() / self.count
+        log_likelihood = exact_log_likelihood(self.prior, self.series).sum()
+        loss = -log_likelihood / self.count
         slopes = torch.autograd.grad(loss, list(self.parameters.values()))
-        self.value = float(loss.detach())
         gradient = torch.cat([slope.flatten() for slope in slopes])
+        self.value = float(loss.detach())
         return self.value, gradient.cpu().numpy()
 
     def vector(self) -> np.ndarray:
@@ -152,10 +156,12 @@ class ExactObjective:
     def curvature(self, x: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Second derivative of minus the log-likelihood times ``direction``; ``x`` is a maximum."""
         if self._slope_at_maximum is None:
-            self._slope_at_maximum = self(x)[1]
-        ahead = self(x + _STEP * direction)[1]
+            _, self._slope_at_maximum = self(x)
+        _, slope_ahead = self(x + _STEP * direction)
         self.load(x)
-        return (ahead - self._slope_at_maximum) * (self.count / _STEP)
+        change = slope_ahead - self._slope_at_maximum
+        # The slope is per observed value.
+        return change * self.count / _STEP
 
     @torch.no_grad()
     def best_start(self) -> np.ndarray:
@@ -165,12 +171,14 @@ class ExactObjective:
         least = math.inf
         for hurst, noise in _STARTS:
             x = base.copy()
+            # A fixed index, or known noise, is not among the parameters.
             if "hurst_logit" in self.slices:
                 x[self.slices["hurst_logit"]] += math.log(hurst / (1 - hurst))
             if "log_noise" in self.slices:
-                x[self.slices["log_noise"]] += math.log(noise / 0.1)
+                x[self.slices["log_noise"]] += math.log(noise / FIRST_NOISE)
             self.load(x)
-            loss = -float(exact_log_likelihood(self.prior, self.series).sum())
+            log_likelihood = exact_log_likelihood(self.prior, self.series)
+            loss = -float(log_likelihood.sum())
             if loss < least:
                 least = loss
                 best = x
@@ -180,22 +188,29 @@ class ExactObjective:
 def _information_jointly(objective: ExactObjective, x: np.ndarray, free: np.ndarray) -> np.ndarray:
     columns = [objective.curvature(x, direction) for direction in np.eye(len(x))]
     curvature = np.stack(columns, axis=1)
+    # Differences of the gradient are symmetric but for rounding.
     curvature = 0.5 * (curvature + curvature.T)
     index = np.arange(len(x))[objective.slices["hurst_logit"]]
     others = np.setdiff1d(np.flatnonzero(free), index)
+    of_index = curvature[np.ix_(index, index)]
     cross = curvature[np.ix_(index, others)]
+    of_others = curvature[np.ix_(others, others)]
     # A latent state may be scaled and turned: its flat directions are left out.
-    rest = curvature[np.ix_(others, others)]
-    inverse = np.linalg.pinv(rest, rcond=1e-8, hermitian=True)
-    profiled = curvature[np.ix_(index, index)] - cross @ inverse @ cross.T
-    return 1 / np.diag(np.linalg.inv(profiled))
+    inverse = np.linalg.pinv(of_others, rcond=1e-8, hermitian=True)
+    profiled = of_index - cross @ inverse @ cross.T
+    covariance = np.linalg.inv(profiled)
+    return 1 / np.diag(covariance)
 
 
 def _information_by_coordinate(
-    objective: ExactObjective, x: np.ndarray, free: np.ndarray
+    objective: ExactObjective,
+    x: np.ndarray,
+    free: np.ndarray,
 ) -> np.ndarray:
     slices = objective.slices
-    columns = {name: objective.curvature(x, _indicator(x, slices[name])) for name in slices}
+    columns = {}
+    for name, where in slices.items():
+        columns[name] = objective.curvature(x, _indicator(x, where))
     by_index = columns["hurst_logit"]
     information = by_index[slices["hurst_logit"]]
     others = [name for name in slices if name != "hurst_logit"]
@@ -208,8 +223,9 @@ def _information_by_coordinate(
         for row, name in enumerate(names):
             for column, other in enumerate(names):
                 block[row, column] = columns[other][slices[name]][i]
+        symmetric = 0.5 * (block + block.T)
         cross = np.array([by_index[slices[name]][i] for name in names])
-        loss[i] = cross @ np.linalg.solve(0.5 * (block + block.T), cross)
+        loss[i] = cross @ np.linalg.solve(symmetric, cross)
     if len(information) == 1:
         # One index for all: every coordinate takes its share.
         return information - loss.sum()

@@ -50,9 +50,10 @@ class CoordinateAmplitude(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """``exp Σ_k h_k tanh(a_k x_i + b_k)``."""
+        units = torch.tanh(x.unsqueeze(-1) * self.slope + self.shift)
+        log_amplitude = (units * self.height).sum(-1)
         # An exponential is positive, and its logarithm learns relative changes.
-        units = (x.unsqueeze(-1) * self.slope + self.shift).tanh()
-        return (units * self.height).sum(-1).exp()
+        return log_amplitude.exp()
 
 
 class ResidualControl(nn.Module):
@@ -88,9 +89,11 @@ class ResidualControl(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor, y: Tensor, context: Tensor) -> Tensor:
         """``u``, per root of ``unit``; times count from the first of the data."""
-        time = (t / self.horizon).unsqueeze(-1)
-        inputs = torch.cat([time, x, y.flatten(1), context], dim=1)
-        return self.network(inputs) * self.unit**-0.5
+        time = t / self.horizon
+        memory = y.flatten(1)
+        inputs = torch.cat([time.unsqueeze(-1), x, memory, context], dim=1)
+        u = self.network(inputs)
+        return u / self.unit**0.5
 
 
 class Decoder(nn.Module):

@@ -11,15 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dyninfer.fractional.inference.bound import (
-    Control,
-    Equation,
-    Guided,
-    Readout,
-    guided_paths,
-    normal_fit,
-)
+from dyninfer.fractional.inference.bound import Guided, Readout, guided_paths, normal_fit
 from dyninfer.fractional.inference.encoder import Encoding, RecurrentEncoder
+from dyninfer.fractional.inference.equation import Control, Equation
 from dyninfer.fractional.inference.finite import check_finite, setting_of, traced
 from dyninfer.fractional.inference.guide import PseudoObservations
 from dyninfer.fractional.inference.layout import Layout, Parts, unit_scaling
@@ -90,9 +84,16 @@ class NeuralModel(nn.Module):
                 "encoder must say the length of its context: give it an attribute n_context, "
                 "or set control=None"
             )
-        sizes = d, self.prior.n_memory, n_context or 0
-        control = partial(ResidualControl, *sizes, horizon=layout.horizon, unit=unit, **size)
-        self.control = _part(parts.control, control)
+        new_control = partial(
+            ResidualControl,
+            n_states=d,
+            n_memory=self.prior.n_memory,
+            n_context=n_context or 0,
+            horizon=layout.horizon,
+            unit=unit,
+            **size,
+        )
+        self.control = _part(parts.control, new_control)
 
     def _new_encoder(self) -> RecurrentEncoder:
         layout = self.layout
@@ -100,11 +101,11 @@ class NeuralModel(nn.Module):
         if layout.latent:
             n_states = self.prior.n_states
         return RecurrentEncoder(
-            layout.n_features,
-            n_states,
-            layout.content_dim,
-            layout.width,
-            self.prior.tau,
+            n_features=layout.n_features,
+            n_states=n_states,
+            content_dim=layout.content_dim,
+            width=layout.width,
+            tau=self.prior.tau,
         )
 
     def _new_decoder(self, is_linear: bool) -> Decoder:
@@ -113,7 +114,8 @@ class NeuralModel(nn.Module):
         line = nn.Linear(n_inputs, layout.n_features)
         if is_linear:
             return Decoder(line)
-        return Decoder(line, perceptron(n_inputs, layout.n_features, layout.width, layout.depth))
+        bend = perceptron(n_inputs, layout.n_features, layout.width, layout.depth)
+        return Decoder(line, bend)
 
     def in_precision(self, dtype: torch.dtype) -> NeuralModel:
         """Our own networks in another number format.
@@ -175,13 +177,15 @@ class NeuralModel(nn.Module):
         """
         if not self.latent:
             return x
-        lead = x.shape[:-1]
-        rows = None
+        shape = x.shape[:-1]
+        rows = x.flatten(0, -2)
+        content_rows = None
         if content is not None:
-            rows = content.unsqueeze(1).expand(*lead, content.shape[-1]).flatten(0, -2)
-        x = x.flatten(0, -2)
-        means = self._evaluate("decoder", x, rows)
-        return shaped("decoder", means, (len(x), self.layout.n_features)).unflatten(0, lead)
+            at_all_times = content.unsqueeze(1).expand(*shape, content.shape[-1])
+            content_rows = at_all_times.flatten(0, -2)
+        means = self._evaluate("decoder", rows, content_rows)
+        means = shaped("decoder", means, (len(rows), self.layout.n_features))
+        return means.unflatten(0, shape)
 
     def encode(self, series: Series) -> Encoding | None:
         """What the encoder reads of the observations themselves, without further times."""
@@ -192,7 +196,8 @@ class NeuralModel(nn.Module):
         mask = rows_at(readable.full_mask, series.placed).double()
         times = series.times.gather(1, series.placed)
         if "encoder" not in self.own:
-            return self._evaluate("encoder", values, mask, times - self.layout.begin)
+            elapsed = times - self.layout.begin
+            return self._evaluate("encoder", values, mask, elapsed)
         encoding = Encoding(*self._evaluate("encoder", values, mask, times))
         self._check_encoding(encoding, times.shape)
         return encoding
@@ -207,9 +212,11 @@ class NeuralModel(nn.Module):
     def steer(self, t: Tensor, x: Tensor, *others: Tensor) -> Tensor:
         """Residual control."""
         if "control" in self.own:
-            return shaped("control", self._evaluate("control", t, x, *others), x.shape)
+            u = self._evaluate("control", t, x, *others)
+            return shaped("control", u, x.shape)
         # Counted from the first of the data: single precision may not tell times apart.
-        return self._evaluate("control", t - self.layout.begin, x, *others)
+        elapsed = t - self.layout.begin
+        return self._evaluate("control", elapsed, x, *others)
 
     def guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
         """Draws near the posterior with their weights, and the content of the paths.
@@ -234,7 +241,8 @@ class NeuralModel(nn.Module):
         states = []
         means = []
         for k, rows in enumerate(self.pieces(series, n_samples)):
-            guided, content = self.guided(series[rows], n_samples, subseed(seed, "piece", k))
+            piece_seed = subseed(seed, "piece", k)
+            guided, content = self.guided(series[rows], n_samples, piece_seed)
             states.append(guided.states)
             means.append(self.decode(guided.states, content))
         return torch.cat(states, dim=1), torch.cat(means, dim=1)
@@ -244,7 +252,8 @@ class NeuralModel(nn.Module):
         """``log p(o, path) − log q(path)`` of draws, ``(n_samples, P)``."""
         weights = []
         for k, rows in enumerate(self.pieces(series, n_samples)):
-            guided, _ = self.guided(series[rows], n_samples, subseed(seed, "piece", k))
+            piece_seed = subseed(seed, "piece", k)
+            guided, _ = self.guided(series[rows], n_samples, piece_seed)
             weights.append(guided.log_weights)
         return torch.cat(weights, dim=1)
 
@@ -255,8 +264,9 @@ class NeuralModel(nn.Module):
         # decoded.
         n_normals = 8 * self.layout.n_steps * self.prior.n_states
         per_path = n_samples * n_times * max(n_normals, n_features)
+        n_together = max(1, _NUMBERS // per_path)
         rows = torch.arange(len(series))
-        return list(rows.split(max(1, _NUMBERS // per_path)))
+        return list(rows.split(n_together))
 
     def _guided(self, series: Series, n_samples: int, seed: int) -> tuple[Guided, Tensor | None]:
         encoding = self.encode(series)
@@ -319,13 +329,15 @@ class NeuralModel(nn.Module):
         """The series with what encoder and guide may read of it."""
         if self.layout.read_first is None:
             return series
-        last = min(self.layout.read_first, series.placed.shape[1]) - 1
-        limit = series.placed[:, last]
-        at = torch.arange(series.times.shape[1], device=limit.device)
-        is_early = (at <= limit.unsqueeze(1)).unsqueeze(-1)
-        if bool((limit == limit[0]).all()):
-            is_early = is_early[:1]  # so that paths with one mask keep one
-        mask = series.mask & is_early
+        n_times = series.times.shape[1]
+        n_read = min(self.layout.read_first, series.placed.shape[1])
+        last_position = series.placed[:, n_read - 1]
+        position = torch.arange(n_times, device=last_position.device)
+        is_early = position <= last_position.unsqueeze(1)
+        if bool((last_position == last_position[0]).all()):
+            # One row for all, so that paths with one mask keep one.
+            is_early = is_early[:1]
+        mask = series.mask & is_early.unsqueeze(-1)
         return replace(series, values=series.values * mask, mask=mask)
 
     def _pseudo_observations(self, series: Series, encoding: Encoding | None) -> PseudoObservations:
@@ -335,12 +347,14 @@ class NeuralModel(nn.Module):
         n_states = encoding.mean.shape[-1]
         rows = readable.placed.unsqueeze(-1).expand(-1, -1, n_states)
         blank = encoding.mean.new_zeros(*readable.times.shape, n_states)
-        log_precision = (-encoding.log_variance).clamp(max=_LARGEST_LOG_PRECISION)
-        values = blank.scatter(1, rows, encoding.mean)
-        precision = blank.scatter(1, rows, log_precision.exp())
-        # An encoder says something everywhere; what it says of nothing does not count.
+        log_precision = -encoding.log_variance
+        precision = log_precision.clamp(max=_LARGEST_LOG_PRECISION).exp()
+        # An encoder says something of every time, but without observations it does not count.
         is_observed = readable.is_observed.unsqueeze(-1)
-        return PseudoObservations(values * is_observed, precision * is_observed)
+        return PseudoObservations(
+            values=blank.scatter(1, rows, encoding.mean) * is_observed,
+            precision=blank.scatter(1, rows, precision) * is_observed,
+        )
 
 
 def _part(part: Any, build: Callable[[], nn.Module]) -> Any:
@@ -357,12 +371,16 @@ def _part(part: Any, build: Callable[[], nn.Module]) -> Any:
 
 def _at_all_times(series: Series, context: Tensor) -> Tensor:
     """Context at all times of a series: at further ones, that of the observation before."""
-    at = torch.arange(series.times.shape[1], device=context.device)
-    at = at.expand(len(series), -1).contiguous()
-    before = torch.searchsorted(series.placed.contiguous(), at, right=True) - 1
-    return rows_at(context, before.clamp_min(0))
+    n_paths, n_times = series.times.shape
+    position = torch.arange(n_times, device=context.device)
+    positions = position.expand(n_paths, -1).contiguous()
+    observed = series.placed.contiguous()
+    n_before = torch.searchsorted(observed, positions, right=True)
+    before = (n_before - 1).clamp_min(0)
+    return rows_at(context, before)
 
 
 def _last_observed(series: Series) -> Tensor:
     """Time of the last observation of every path ``(P,)``."""
-    return torch.where(series.is_observed, series.times, -torch.inf).amax(1)
+    observed_times = torch.where(series.is_observed, series.times, -torch.inf)
+    return observed_times.amax(1)

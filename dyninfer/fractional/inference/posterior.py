@@ -52,8 +52,9 @@ class PathPosterior:
         Parameters
         ----------
         times : sequence of float
-            Times at which the paths are wanted, not before any of them begins; by default all times
-            of the data after that. Beyond its last observation, a path is a forecast.
+            Times to draw the paths at, none of them before a path begins; by default all times of
+            the data from where the last path begins. Beyond its last observation, a path is a
+            forecast.
         n_samples : int
             Draws per path.
         seed : int
@@ -100,12 +101,12 @@ class PathPosterior:
         """States ``(path · sample, time, d)``, and their readout, standardised."""
         n_samples = check_count(n_samples)
         seed = check_seed(seed)
-        # The times that are wanted come first, so that they are found again among the others.
+        # The times that were asked for come first, so that they can be told from the others.
         query = np.concatenate([times, self._steps_between(times)])
         series = Series.of(self.paths, query)
-        rows = series.queried[None, :, : len(times), None]
+        positions = series.queried[:, : len(times)]
         states, means = self.model.draw(series.scaled(self.scaling), n_samples, seed)
-        return _at_rows(states, rows), _at_rows(means, rows)
+        return _at_positions(states, positions), _at_positions(means, positions)
 
     def _observed_times(self) -> np.ndarray:
         """All times of the data from where the last path begins."""
@@ -122,13 +123,14 @@ class PathPosterior:
         # No path may be asked for before it begins.
         last_begin = max(float(own[0]) for own in self.paths.times)
         begin = max(first_end, last_begin)
-        step = max(self.gap, (end - begin) / _MOST_STEPS)
-        return np.arange(begin, end, step)
+        finest = (end - begin) / _MOST_STEPS
+        return np.arange(begin, end, max(self.gap, finest))
 
 
-def _at_rows(x: Tensor, rows: Tensor) -> Tensor:
-    """``(n_samples, P, L, d)`` at some times: ``(P · n_samples, time, d)``."""
-    index = rows.expand(len(x), -1, -1, x.shape[-1])
+def _at_positions(x: Tensor, positions: Tensor) -> Tensor:
+    """``(n_samples, P, L, d)`` at positions ``(P, time)``: ``(P · n_samples, time, d)``."""
+    n_samples, *_, d = x.shape
+    index = positions[None, ..., None].expand(n_samples, -1, -1, d)
     # Draws of one path lie together.
     by_path = x.gather(2, index).transpose(0, 1)
     return by_path.flatten(0, 1)

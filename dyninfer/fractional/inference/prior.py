@@ -25,7 +25,7 @@ _LEAST_NOISE = 1e-4
 _LARGEST_LOGIT = 3.9
 # Where the parameters begin: a relaxation in a quarter of the horizon, noise of a tenth.
 _FIRST_RATE = 4.0
-_FIRST_NOISE = 0.1
+FIRST_NOISE = 0.1
 # Deviation of a start that is not learned, wide beside data of deviation one.
 _WIDE_START = 3.0
 
@@ -109,7 +109,7 @@ class LinearPrior(nn.Module):
         self._own("log_start", log_start, free=free_start)
         deviation = observation_noise
         if deviation is None:
-            deviation = torch.full((n_features,), _FIRST_NOISE)
+            deviation = torch.full((n_features,), FIRST_NOISE)
         self._own("log_noise", deviation.log(), free=observation_noise is None)
         if latent:
             self._own("loading", torch.eye(n_features, n_states), free=True)
@@ -187,25 +187,28 @@ class LinearPrior(nn.Module):
     def start(self) -> Start:
         """Distribution of state and memory at the first time of a path."""
         memory = stationary_memory(self.noise.nodes, self.noise.kind)
-        mean = self.start_mean
+        n_memory = len(memory)
+        state_mean = self.start_mean
         if self.drift_kind == "linear":
             # The chain counts from the level.
-            mean = mean - self.level
-        mean = pad(mean[:, None], (0, len(memory)))
-        size = mean.shape[1]
+            state_mean = state_mean - self.level
+        mean = pad(state_mean[:, None], (0, n_memory))
+        size = 1 + n_memory
         covariance = memory.new_zeros(self.n_states, size, size)
         covariance[:, 0, 0] = (2 * self.log_start).exp()
         covariance[:, 1:, 1:] = memory
         if not self.latent:
             return Start(mean, covariance)
         # Latent coordinates are observed together, so they are one group.
-        return Start(mean.flatten()[None], _blocks(covariance[None])[0])
+        together = _blocks(covariance[None])
+        return Start(mean.flatten()[None], together[0])
 
     def draw_states(self, n: int, generator: torch.Generator) -> Tensor:
         """First states from their distribution, ``(n, d)``."""
         shape = n, self.n_states
         normals = torch.randn(shape, generator=generator, dtype=torch.float64)
-        return self.start_mean + self.log_start.exp() * normals
+        deviation = self.log_start.exp()
+        return self.start_mean + deviation * normals
 
     def transitions(self, gaps: Tensor) -> tuple[Tensor, Tensor]:
         """Transition and noise of the groups for every gap, ``(u, G, S, S)``."""
@@ -220,8 +223,9 @@ class LinearPrior(nn.Module):
         if self.drift_kind == "linear":
             return zero + self.level
         if self.drift_kind == "constant":
-            elapsed = (times - times[:, :1]).unsqueeze(-1)
-            return zero + elapsed * self.level / self.noise.horizon
+            elapsed = times - times[:, :1]
+            velocity = self.level / self.noise.horizon
+            return zero + elapsed.unsqueeze(-1) * velocity
         return zero
 
     def observations(self, series: Series) -> Observations:
@@ -230,14 +234,23 @@ class LinearPrior(nn.Module):
         variance = (2 * self.log_noise).exp()
         # Of a coordinate and its memory, the coordinate alone is observed.
         unit = pad(mean.new_ones(1), (0, self.n_memory))
-        if self.latent:
-            loading = (self.loading.unsqueeze(-1) * unit).flatten(1)
-            values = series.values - self.offset - mean @ self.loading.T
-            mask = series.mask.unsqueeze(-2)
-            return Observations(values.unsqueeze(-2), mask, loading[None], variance[None])
-        loading = unit.expand(self.n_states, 1, -1)
-        values = (series.values - mean).unsqueeze(-1)
-        return Observations(values, series.mask.unsqueeze(-1), loading, variance[:, None])
+        if not self.latent:
+            values = series.values - mean
+            return Observations(
+                values=values.unsqueeze(-1),
+                mask=series.mask.unsqueeze(-1),
+                loading=unit.expand(self.n_states, 1, -1),
+                variance=variance[:, None],
+            )
+        # One group: all features are observed of all coordinates together.
+        loading = self.loading.unsqueeze(-1) * unit
+        values = series.values - self.offset - mean @ self.loading.T
+        return Observations(
+            values=values.unsqueeze(-2),
+            mask=series.mask.unsqueeze(-2),
+            loading=loading.flatten(1)[None],
+            variance=variance[None],
+        )
 
     def decode(self, x: Tensor) -> Tensor:
         """What would be observed of states ``(..., d)`` without noise: ``(..., F)``."""

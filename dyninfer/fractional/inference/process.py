@@ -16,8 +16,16 @@ def process_of(model: Any, scaling: Scaling, per_dimension: bool) -> FractionalD
     amplitude: Any = scaling.user_amplitudes(prior.scale)
     if model.amplitude is not None:
         amplitude = _Amplitude(model, scaling)
-    hurst = prior.hurst if per_dimension else prior.hurst[0]
-    return FractionalDiffusion(_Drift(model, scaling), prior.noise, hurst, diffusion=amplitude)
+    hurst = prior.hurst
+    if not per_dimension:
+        # All coordinates share it.
+        hurst = hurst[0]
+    return FractionalDiffusion(
+        drift=_Drift(model, scaling),
+        noise=prior.noise,
+        hurst=hurst,
+        diffusion=amplitude,
+    )
 
 
 class _Field(nn.Module):
@@ -32,11 +40,13 @@ class _Field(nn.Module):
 class _Drift(_Field):
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         # In double precision, as the linear part is.
-        drift = self.model.whole_drift(t, self.scaling.states(x.double()))
+        states = self.scaling.states(x.double())
+        drift = self.model.whole_drift(t, states)
         return self.scaling.user_velocities(drift)
 
 
 class _Amplitude(_Field):
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        amplitude = self.model.whole_amplitude(t, self.scaling.states(x.double()))
+        states = self.scaling.states(x.double())
+        amplitude = self.model.whole_amplitude(t, states)
         return self.scaling.user_amplitudes(amplitude)

@@ -57,19 +57,21 @@ class Series:
         """
         # Past its end, a path repeats its last time: gaps of 0, over which nothing moves.
         own_times, values, mask = paths.padded()
-        further = torch.as_tensor(np.asarray(query, dtype=np.float64)).reshape(-1)
+        n_paths, n_own = own_times.shape
+        queried = np.asarray(query, dtype=np.float64)
+        further = torch.as_tensor(queried).reshape(-1)
         if len(further):
             _check_begun(paths, float(further.min()))
-        n_paths, n_own = own_times.shape
-        times = torch.cat([own_times, further.expand(n_paths, -1)], dim=1)
+        all_times = torch.cat([own_times, further.expand(n_paths, -1)], dim=1)
         # Stable: of equal times, that with an observation comes first.
-        times, order = times.sort(dim=1, stable=True)
+        times, order = all_times.sort(dim=1, stable=True)
+        rank = order.argsort(dim=1)
+        # Nothing is observed at the further times.
         after = (0, 0, 0, len(further))
         values = pad(values.double(), after)
         mask = pad(mask, after)
         gaps, gap = rounded_unique(times.diff(dim=1))
         gap, mask = _shared(gap, rows_at(mask, order))
-        rank = order.argsort(dim=1)
         return cls(
             times=times,
             values=rows_at(values, order),
@@ -114,18 +116,20 @@ class Series:
 
     def scaled(self, scaling: Scaling) -> Series:
         """The same series with scaled values, 0 where nothing was observed."""
-        return replace(self, values=scaling.states(self.values) * self.mask)
+        values = scaling.states(self.values)
+        return replace(self, values=values * self.mask)
 
     def window(self, rows: Tensor, start: Tensor, length: int) -> Series:
         """Parts of ``length`` times of some paths, each from its own ``start`` ``(n,)``.
 
         The series has no further times.
         """
+        n_paths = len(self)
         offsets = torch.arange(length, device=start.device)
         at = start.unsqueeze(1) + offsets
         row = rows.unsqueeze(1)
-        every_gap = self.gap.expand(len(self), -1)
-        every_mask = self.mask.expand(len(self), -1, -1)
+        every_gap = self.gap.expand(n_paths, -1)
+        every_mask = self.mask.expand(n_paths, -1, -1)
         gap, mask = _shared(every_gap[row, at[:, :-1]], every_mask[row, at])
         return replace(
             self,
@@ -146,18 +150,19 @@ class Series:
 
     def refined(self, n_steps: int) -> Series:
         """The same series with ``n_steps`` even steps in every gap; nothing is observed between."""
-        share = torch.arange(n_steps, dtype=self.times.dtype, device=self.times.device) / n_steps
+        step = torch.arange(n_steps, dtype=self.times.dtype, device=self.times.device)
+        share = step / n_steps
+        early = self.times[:, :-1].unsqueeze(-1)
         lengths = self.times.diff(dim=1).unsqueeze(-1)
-        steps = self.times[:, :-1, None] + lengths * share
+        inner = early + lengths * share
         last = self.times[:, -1:]
-        # Steps of equal gaps are equal, so distinct gaps stay as few as they were.
-        gap = self.gap.repeat_interleave(n_steps, dim=1)
         return Series(
-            times=torch.cat([steps.flatten(1), last], dim=1),
+            times=torch.cat([inner.flatten(1), last], dim=1),
             values=spread_out(self.values, n_steps),
             mask=spread_out(self.mask, n_steps),
             gaps=self.gaps / n_steps,
-            gap=gap,
+            # Steps of equal gaps are equal, so distinct gaps stay as few as they were.
+            gap=self.gap.repeat_interleave(n_steps, dim=1),
             queried=self.queried * n_steps,
             placed=self.placed * n_steps,
         )
@@ -165,13 +170,15 @@ class Series:
 
 def rows_at(x: Tensor, positions: Tensor) -> Tensor:
     """``(P, L, c)`` at positions ``(P, l)`` of every path: ``(P, l, c)``."""
-    return x.gather(1, positions.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+    index = positions.unsqueeze(-1).expand(-1, -1, x.shape[-1])
+    return x.gather(1, index)
 
 
 def spread_out(x: Tensor, n_steps: int) -> Tensor:
     """``(P, L, …)`` at every ``n_steps``-th of refined times, 0 between."""
-    length = (x.shape[1] - 1) * n_steps + 1
-    fine = x.new_zeros(len(x), length, *x.shape[2:])
+    n_paths, n_times, *others = x.shape
+    n_fine = (n_times - 1) * n_steps + 1
+    fine = x.new_zeros(n_paths, n_fine, *others)
     fine[:, ::n_steps] = x
     return fine
 
@@ -186,9 +193,11 @@ def _shared(gap: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_begun(paths: Paths, first: float) -> None:
+    """Raise a ValueError if a path begins after the time ``first``."""
     for name, times in zip(paths.names, paths.times, strict=True):
+        begins_later = times[0] > first
         # A time that differs from the first by rounding is the first.
-        if times[0] > first and Clock(times).nearest(first) != 0:
+        if begins_later and Clock(times).nearest(first) != 0:
             raise ValueError(
                 f"times must not lie before a path begins, but {first:g} does: path "
                 f"{str(name)!r} begins at {float(times[0]):g}"

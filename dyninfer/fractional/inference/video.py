@@ -93,19 +93,22 @@ class FrameEncoder(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor, times: Tensor) -> Encoding:
         """Read flattened frames ``(P, L, size · size)``, 0 where ``mask`` is 0, at even times."""
-        n, length = values.shape[:2]
-        frames = values.reshape(n * length, 1, self.size, self.size)
+        n_paths, n_times = values.shape[:2]
+        frames = values.reshape(n_paths * n_times, 1, self.size, self.size)
         is_observed = mask.any(-1, keepdim=True)
-        features = self.frames(frames).view(n, length, -1) * is_observed
+        features = self.frames(frames).view(n_paths, n_times, -1)
         # Missing frames stay 0, as beyond the end of a video.
-        near = nn.functional.silu(self.near(features.mT)) * is_observed.mT
+        features = features * is_observed
+        near = nn.functional.silu(self.near(features.mT))
+        near = near * is_observed.mT
         context = self.wide(near).mT
         # A frame says where the state is; its neighbours say how surely.
         head = self.head(torch.cat([features, context], dim=-1))
         mean, log_variance = head.chunk(2, dim=-1)
         content = None
         if self.content is not None:
-            median = torch.where(is_observed, features, math.nan).nanmedian(dim=1).values
+            observed = torch.where(is_observed, features, math.nan)
+            median = observed.nanmedian(dim=1).values
             # A path without any frame has no median, and no content.
             content = self.content(median.nan_to_num())
         return Encoding(mean, log_variance, context, content)
@@ -195,8 +198,15 @@ class FrameDecoder(nn.Module):
             ]
         last = _convolution(widths[0], 1)
         # At first every pixel has the mean grey of the data.
-        nn.init.constant_(last.bias, math.log(shift / (1 - shift)))  # type: ignore[arg-type]
-        layers += [_convolution(widths[0], widths[0]), nn.SiLU(), last, nn.Flatten(), nn.Sigmoid()]
+        logit = math.log(shift / (1 - shift))
+        nn.init.constant_(last.bias, logit)  # type: ignore[arg-type]
+        layers += [
+            _convolution(widths[0], widths[0]),
+            nn.SiLU(),
+            last,
+            nn.Flatten(),
+            nn.Sigmoid(),
+        ]
         self.network = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, content: Tensor | None) -> Tensor:
@@ -215,9 +225,11 @@ def _normalisation(channels: int) -> nn.GroupNorm:
 
 
 def _smallest_side(size: int, widths: Sequence[int]) -> int:
-    if not widths or size % 2 ** len(widths):
+    n_blocks = len(widths)
+    factor = 2**n_blocks
+    if n_blocks == 0 or size % factor:
         raise ValueError(
-            f"widths has {len(widths)} blocks, each of which halves the frame, but size is "
-            f"{size}: give at least one, and as many as 2 divides the size"
+            f"widths has {n_blocks} blocks, each of which halves the frame, but size is "
+            f"{size}: give at least one block, and no more than the size can be halved"
         )
-    return size // 2 ** len(widths)
+    return size // factor

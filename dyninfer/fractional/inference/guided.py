@@ -1,0 +1,261 @@
+"""Draws of an equation whose noise is guided: given all that is observed later, step by step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dyninfer.fractional.gaussian.backward import BackwardFilter, ConditionalNoise
+from dyninfer.fractional.inference.equation import Control, Equation
+from dyninfer.fractional.inference.guide import (
+    EulerSteps,
+    PseudoObservations,
+    frozen_chain,
+    of_first_state,
+)
+from dyninfer.fractional.inference.reference import Field, Frozen
+from dyninfer.fractional.inference.series import Series
+
+
+class GuidedEquation:
+    """An equation with its guide. Chains ``z`` lie as ``(P, d, S, n_samples)``."""
+
+    def __init__(
+        self,
+        equation: Equation,
+        fine: Series,
+        pseudo: PseudoObservations,
+        n_steps: int,
+    ):
+        prior = equation.prior
+        self.equation = equation
+        self.fine = fine
+        self.level = prior.mean(fine.times)  # (P, L, d)
+        self.lengths = fine.gaps[fine.gap]  # (P or 1, L − 1)
+        steps = EulerSteps.of(prior, fine.gaps)
+        self.along = steps.along[fine.gap].unbind(1)
+        self.chain = steps.chain(prior, fine.gap)
+        # Later steps know of nothing that is observed after them.
+        self.n_guided = n_steps * pseudo.last()
+        self.filter, self.drives = self._guide(pseudo.refined(n_steps))
+
+    def _guide(self, pseudo: PseudoObservations) -> tuple[BackwardFilter, tuple[Tensor, Tensor]]:
+        """The backward filter of the guided steps, and what it drives them by."""
+        chain = self.chain.first(self.n_guided)
+        level = self.level[:, : self.n_guided + 1]
+        precision = pseudo.precision[:, : self.n_guided + 1]
+        values = pseudo.values[:, : self.n_guided + 1]
+        # The chain counts from the level.
+        target = precision * (values - level)
+        size = chain.mean.shape[-1]
+        observed = of_first_state(target, size)
+        information = torch.diag_embed(of_first_state(precision, size))
+        if self.n_guided == 0 or self.equation.is_linear:
+            linear = BackwardFilter.of(chain, information)
+            return linear, linear.drives(observed)
+        # The fields are frozen along the likely path, which carries no gradient itself.
+        with torch.no_grad():
+            linear = BackwardFilter.of(chain, information)
+            mean = linear.mean(observed)[:-1, ..., 0]
+            likely = mean.transpose(0, 1) + level[:, :-1]
+        times = self.fine.times[:, : self.n_guided]
+        lengths = self.lengths[:, : self.n_guided]
+        frozen = Frozen.along(likely, times, self.equation.drift, self.equation.amplitude)
+        # The frozen drift does not count from the level.
+        rate = frozen.push + frozen.slope * level[:, :-1]
+        push = rate * lengths.unsqueeze(-1)
+        guide = BackwardFilter.of(frozen_chain(chain, lengths, frozen), information)
+        return guide, guide.drives(observed, push.transpose(0, 1))
+
+    def draw(
+        self,
+        n_samples: int,
+        generator: torch.Generator,
+        steering: Steering | None,
+    ) -> tuple[Tensor, Tensor]:
+        """States at all fine times ``(n_samples, P, L, d)``, and ``log p(ε) − log q(ε)``."""
+        opening, steps = self.drives
+        z, start_weights = self._start(opening, n_samples, generator)
+        drives, step_weights = _noise(self.filter.steps, steps, n_samples, generator)
+        free = self._free_noise(n_samples, generator)
+        weights = start_weights + step_weights + _half_square(free)
+        # Unbound once: the gradient of an index is a whole tensor of zeros at every step.
+        noise = [*drives.unbind(0), *free.unbind(0)]
+        by_time = self.level.transpose(0, 1)
+        level = by_time.unsqueeze(-1).unbind(0)
+        walk = _Walk(self, steering)
+        states = [z[:, :, 0] + level[0]]
+        shocks = []
+        for n, drive in enumerate(noise):
+            z, epsilon = walk.step(n, states[-1], z, drive, level[n + 1])
+            shocks.append(epsilon)
+            states.append(z[:, :, 0] + level[n + 1])
+        if shocks:
+            weights = weights - _half_square(torch.stack(shocks))
+        stacked = torch.stack(states, dim=1)
+        return stacked.permute(3, 0, 1, 2), weights.T
+
+    def _start(
+        self,
+        opening: Tensor,
+        n_samples: int,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """First states of the chain ``(P, d, S, n_samples)``, and their weights."""
+        noise = self.filter.start
+        drive, weights = _noise(noise, opening, n_samples, generator)
+        ahead = self.chain.mean.unsqueeze(-1)
+        epsilon = drive[0] - noise.back[0] @ ahead
+        z = ahead + self.chain.start_root @ epsilon
+        # Subtracted here and not with the steps': so the weights of noise that nothing guides are
+        # exactly 0.
+        return z, weights - _half_square(epsilon.unsqueeze(0))
+
+    def _free_noise(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Standard normals of the steps that nothing guides."""
+        n_steps, *_, rank = self.chain.root.shape
+        n_free = n_steps - self.n_guided
+        n_paths, _, d = self.level.shape
+        free = self.level.new_empty(n_free, n_paths, d, rank, n_samples)
+        return free.normal_(generator=generator)
+
+
+class _Walk:
+    """The steps of a guided equation, its tables unbound into rows of steps."""
+
+    def __init__(self, guide: GuidedEquation, steering: Steering | None):
+        self.drift = guide.equation.drift
+        self.amplitude = guide.equation.amplitude
+        self.steering = steering
+        self.n_guided = guide.n_guided
+        self.times = guide.fine.times.unbind(1)
+        self.lengths = guide.lengths.unbind(1)
+        self.transition = guide.chain.transition.unbind(0)
+        self.root = guide.chain.root.unbind(0)
+        self.back = guide.filter.steps.back.unbind(0)
+        self.along = guide.along
+
+    def step(
+        self, n: int, x: Tensor, z: Tensor, drive: Tensor, next_level: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The chain after a step, and the noise of the step; ``x`` is the state of ``z``."""
+        phi = self.transition[n]
+        ahead = phi @ z
+        memory = ahead[:, :, 1:]
+        line = phi[..., 0, 0].unsqueeze(-1) * z[:, :, 0]
+        recall = ahead[:, :, 0] - line  # what the memory alone adds to σ ΔB̂
+        if self.drift is not None:
+            rate = _on(self.drift, self.times[n], x)
+            line = line + rate * self.lengths[n][:, None, None]
+        scale = None
+        expected = line + recall
+        if self.amplitude is not None:
+            scale = _on(self.amplitude, self.times[n], x)
+            expected = line + scale * recall
+        epsilon = drive
+        # What the guide subtracts is evaluated at the path itself, so no linearisation enters.
+        if n < self.n_guided:
+            end = _with_state(expected, memory)
+            epsilon = epsilon - self.back[n] @ end
+        if self.steering is not None:
+            u = self.steering(n, x, z[:, :, 1:])
+            along = self.along[n][:, None, :, None]
+            epsilon = epsilon + along * u.unsqueeze(2)
+        change = self.root[n] @ epsilon
+        kick = recall + change[:, :, 0]  # σ ΔB̂
+        if self.amplitude is not None and scale is not None:
+            # Heun's rule for the noise: the mean of the amplitude here and where it leads to.
+            guess = line + scale * kick + next_level
+            next_scale = _on(self.amplitude, self.times[n + 1], guess)
+            kick = 0.5 * (scale + next_scale) * kick
+        memory = memory + change[:, :, 1:]
+        return _with_state(line + kick, memory), epsilon
+
+
+class Steering:
+    """A control at every fine step, with the context of its time."""
+
+    def __init__(self, control: Control, times: Tensor, n_steps: int):
+        self.residual = control.residual
+        self.times = times
+        self.active: Tensor | None = None
+        self.context: tuple[Tensor, ...] | None = None
+        if control.rests is not None:
+            is_active = times < control.rests.unsqueeze(1)
+            self.active = is_active.to(times)
+        if control.context is not None:
+            fine = _interpolated(control.context, n_steps)
+            # In rows: the gradient of an index is a whole tensor of zeros at every step.
+            self.context = fine.unbind(1)
+
+    def __call__(self, n: int, x: Tensor, y: Tensor) -> Tensor:
+        """``u`` ``(P, d, n_samples)`` at such states and memory ``(P, d, K, n_samples)``."""
+        n_samples = x.shape[-1]
+        t = self.times[:, n].repeat(n_samples)
+        arguments = [t, _rows(x), _rows(y)]
+        if self.context is not None:
+            context = self.context[n].repeat(n_samples, 1)
+            arguments.append(context)
+        u = _samples_last(self.residual(*arguments), n_samples)
+        if self.active is None:
+            return u
+        return u * self.active[:, n, None, None]
+
+
+def _noise(
+    noise: ConditionalNoise,
+    drives: Tensor,
+    n_samples: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """``G η + T ξ`` of all steps ``(n, P, d, r, n_samples)``, and ``−log q(ξ) + log |T|``.
+
+    The second is ``½ log det V + ½ |ξ|²``, ``(P, n_samples)``, less the constant of the normals.
+    """
+    normals = torch.randn(
+        *drives.shape,
+        n_samples,
+        generator=generator,
+        dtype=drives.dtype,
+        device=drives.device,
+    )
+    weights = noise.cost.unsqueeze(-1) + _half_square(normals)
+    return drives.unsqueeze(-1) + noise.spread @ normals, weights
+
+
+def _interpolated(x: Tensor, n_steps: int) -> Tensor:
+    """``(P, L, c)`` at ``n_steps`` even steps in every gap."""
+    step = torch.arange(n_steps, dtype=x.dtype, device=x.device)
+    share = step[:, None] / n_steps
+    early = x[:, :-1].unsqueeze(2)
+    change = x.diff(dim=1).unsqueeze(2)
+    inner = early + change * share
+    return torch.cat([inner.flatten(1, 2), x[:, -1:]], dim=1)
+
+
+def _half_square(x: Tensor) -> Tensor:
+    """``½ |x|²`` of ``(n, P, d, r, n_samples)`` for every path and sample."""
+    total = x.square().sum((0, 2, 3))
+    return 0.5 * total
+
+
+def _with_state(state: Tensor, memory: Tensor) -> Tensor:
+    """A chain ``(P, d, S, n_samples)`` of its state and its memory."""
+    return torch.cat([state.unsqueeze(2), memory], dim=2)
+
+
+def _on(field: Field, t: Tensor, x: Tensor) -> Tensor:
+    """Apply a field of ``(n,), (n, d)`` to times ``(P,)`` and states ``(P, d, n_samples)``."""
+    n_samples = x.shape[-1]
+    values = field(t.repeat(n_samples), _rows(x))
+    return _samples_last(values, n_samples)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """``(P, …, n_samples)`` to ``(n_samples · P, …)``."""
+    return x.movedim(-1, 0).flatten(0, 1)
+
+
+def _samples_last(x: Tensor, n_samples: int) -> Tensor:
+    """Undo :func:`_rows`."""
+    return x.unflatten(0, (n_samples, -1)).movedim(0, -1)
