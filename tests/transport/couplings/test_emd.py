@@ -87,8 +87,8 @@ def processes_of(session):
     return [row for row in rows if row[0] == str(session) and not row[1].startswith("Z")]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_a_script_without_a_guard_ends_on_ctrl_c_and_leaves_no_process(tmp_path):
+def begun_script(tmp_path):
+    """A script, without a guard of its main part, that is solving blocks in two processes."""
     script = tmp_path / "script.py"
     script.write_text(
         "import numpy as np\n"
@@ -112,14 +112,32 @@ def test_a_script_without_a_guard_ends_on_ctrl_c_and_leaves_no_process(tmp_path)
     )
     assert parent.stdout.readline() == "begun\n"
     assert len(processes_of(parent.pid)) > 2
+    return parent
+
+
+def assert_no_process_is_left(session, seconds=20):
+    deadline = time.monotonic() + seconds
+    while processes_of(session) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not processes_of(session)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_script_without_a_guard_ends_on_ctrl_c_and_leaves_no_process(tmp_path):
+    parent = begun_script(tmp_path)
     os.killpg(parent.pid, signal.SIGINT)
     _, errors = parent.communicate(timeout=60)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert errors.count("Traceback") == 1
-    deadline = time.monotonic() + 20
-    while processes_of(parent.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not processes_of(parent.pid)
+    assert_no_process_is_left(parent.pid)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_processes_leave_when_their_parent_is_killed(tmp_path):
+    parent = begun_script(tmp_path)
+    parent.kill()
+    parent.communicate(timeout=60)
+    assert_no_process_is_left(parent.pid)
 
 
 def test_small_work_stays_here_and_large_work_takes_processes(monkeypatch):
