@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from dyninfer.estimators.base import Estimator, Outcome, Provenance, Run, load
+from dyninfer.estimators.base import Estimator, Outcome, Provenance, Run
+from dyninfer.estimators.loading import load
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.estimators.snapshots import SnapshotEstimator
 

@@ -21,10 +21,11 @@ from dyninfer.data import keys
 from dyninfer.data.provenance import Provenance
 from dyninfer.data.reading import is_anndata
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.estimators.loading import check_identity, check_shapes, restored
 from dyninfer.learning.model_file import (
     FORMAT,
     check_format,
-    is_model_file,
+    is_result,
     read_model,
     table_from_text,
     table_to_text,
@@ -35,7 +36,13 @@ from dyninfer.learning.parallel import join_processes, pick_device, rank
 from dyninfer.learning.random import seeded_modules
 from dyninfer.learning.run import Outcome, Run
 from dyninfer.learning.scaling import Scaling
-from dyninfer.learning.settings import Settings, fingerprint, from_plain, to_plain
+from dyninfer.learning.settings import (
+    Settings,
+    fingerprint,
+    from_plain,
+    setting_texts,
+    to_plain,
+)
 from dyninfer.learning.training import Training, train
 
 if TYPE_CHECKING:
@@ -166,8 +173,16 @@ class Estimator(Settings, ABC):
         """Write the fitted model to one safetensors file: weights, settings, scaling, provenance.
 
         The file is written beside and moved into place, so a failed save leaves the old one.
+
+        Raises
+        ------
+        ValueError
+            If the folder does not exist, or a setting was changed after ``fit``.
+        OSError
+            If the file cannot be written.
         """
         self._check_fitted()
+        self._check_settings()
         return write_model(path, self._tensors(), self._metadata() | self._tables())
 
     def cite(self) -> str:
@@ -233,6 +248,7 @@ class Estimator(Settings, ABC):
             attempt._keep(process)
             if not outcome.checkpointed:
                 attempt._keep_result(run)
+        attempt.fitted_settings_ = setting_texts(attempt)
         # All at once: no error or key stroke can leave half of what was learned.
         self.__dict__ = attempt.__dict__
         return self
@@ -292,21 +308,15 @@ class Estimator(Settings, ABC):
     def _resume_result(self, run: Run) -> bool:
         """Take up the result of the same fit from its checkpoint, where one lies there finished."""
         path = run.checkpoint
-        if path is None or not run.resume or not is_model_file(path):
+        if path is None or not run.resume or not is_result(path):
             return False
         metadata, tensors = read_model(path)
         check_format(path, metadata)
-        identity = metadata.get("identity", {})
-        differing = [name for name, value in run.identity.items() if identity.get(name) != value]
-        if differing:
-            raise ValueError(
-                f"checkpoint {str(path)!r} is of a run with other "
-                f"{' and '.join(differing)}; remove it, or give what it was made with"
-            )
+        check_identity(path, metadata.get("identity"), run.identity)
         # A fit that ran out of steps is made anew, for it may be given more now.
-        if metadata["status"] != "finished":
+        if metadata.get("status") != "finished":
             return False
-        self._restore(metadata, tensors, pick_device("auto"))
+        restored(self, path, metadata, tensors)
         return True
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -344,6 +354,7 @@ class Estimator(Settings, ABC):
         for name in self.tables:
             setattr(self, name, table_from_text(metadata[name]))
         self._restore_process(metadata, tensors, device)
+        self.fitted_settings_ = setting_texts(self)
 
     def _restore_process(
         self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
@@ -353,6 +364,7 @@ class Estimator(Settings, ABC):
         process.to(device)
         if self.training_ is not None:
             process.to(self.training_.dtype)
+        check_shapes(process.state_dict(), tensors)
         process.load_state_dict(tensors)
         self._keep(process)
 
@@ -362,32 +374,20 @@ class Estimator(Settings, ABC):
                 f"this {type(self).__name__} is not fitted yet; call fit(data, ...) first"
             )
 
+    def _check_settings(self) -> None:
+        """Refuse to write settings that are not those of what was learned."""
+        fitted = self.fitted_settings_
+        for name, text in setting_texts(self).items():
+            if fitted.get(name) != text:
+                before, now = fitted.get(name, "nothing")[:60], text[:60]
+                raise ValueError(
+                    f"{name} was changed after fit, from {before} to {now}, so the file would hold "
+                    "another model than was learned; fit again, or set it back"
+                )
+
     def _known(self) -> Provenance:
         try:
             return vars(self)["provenance_"]
         except KeyError:
             self._check_fitted()
             raise
-
-
-def load(path: str | Path, device: str = "auto") -> Any:
-    """Load a model that :meth:`~dyninfer.Estimator.save` wrote.
-
-    Parameters
-    ----------
-    path : path
-        A safetensors file; it holds numbers and text, and loading it runs no code from it.
-    device : str
-        Where to put the process.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file, or it is not a dyninfer model, or of a class that is not known
-        here, or of a version whose files are not read any more.
-    """
-    metadata, tensors = read_model(path)
-    check_format(path, metadata)
-    model = from_plain(metadata["model"])
-    model._restore(metadata, tensors, pick_device(device))
-    return model

@@ -18,6 +18,7 @@ from dyninfer.data.provenance import Provenance
 from dyninfer.data.times import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
+from dyninfer.estimators.loading import restored
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.fractional.inference import (
     ExactModel,
@@ -50,8 +51,7 @@ from dyninfer.fractional.settings import (
     Observed,
     Variational,
 )
-from dyninfer.learning.model_file import check_format, read_model
-from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.model_file import check_format, read_model, reading
 from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed, from_plain
@@ -316,14 +316,13 @@ class FractionalSDE(PathEstimator):
         """
         metadata, tensors = read_model(path)
         check_format(path, metadata)
-        model = from_plain(metadata["model"])
+        with reading(path):
+            model = from_plain(metadata["model"])
         if not isinstance(model, cls):
             raise ValueError(
                 f"{str(path)!r} holds a {type(model).__name__}; load it by dyninfer.load(path)"
             )
-        model = with_parts(model, modules)
-        model._restore(metadata, tensors, pick_device(device))
-        return model
+        return restored(with_parts(model, modules), path, metadata, tensors, device)
 
     @property
     def _equation(self) -> EquationSettings:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from torch import nn
 
-from dyninfer.learning.model_file import check_target
+from dyninfer.learning.files import check_target
 from dyninfer.learning.settings import check_count, check_seed
 
 

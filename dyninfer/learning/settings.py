@@ -120,14 +120,19 @@ def fingerprint(settings: Settings, skip: Collection[str] = ()) -> str:
 
     Of what has no plain form, such as a function, it holds the kind.
     """
-    texts = []
+    texts = setting_texts(settings)
+    return ", ".join(f"{name}={text}" for name, text in texts.items() if name not in skip)
+
+
+def setting_texts(settings: Settings) -> dict[str, str]:
+    """Value of every setting as text, by name; of what has no plain form, its kind."""
+    texts = {}
     for name, value in settings.get_params(deep=False).items():
-        if name not in skip:
-            try:
-                texts.append(f"{name}={to_plain(value)!r}")
-            except TypeError:
-                texts.append(f"{name}={type(value).__name__}")
-    return ", ".join(texts)
+        try:
+            texts[name] = repr(to_plain(value))
+        except TypeError:
+            texts[name] = type(value).__name__
+    return texts
 
 
 def from_plain(value: Any) -> Any:

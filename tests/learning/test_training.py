@@ -1,13 +1,14 @@
 """The training loop: schedule, averages, stopping, resuming, several processes."""
 
 import copy
+import errno
+import json
 import math
 import os
 import runpy
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,9 @@ import dyninfer as di
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.random import stream
+from dyninfer.learning.tensor_file import read_tensors, write_tensors
 from dyninfer.learning.training import AveragedOptimizer, Training, train
+from dyninfer.learning.training.checkpoint import KIND, from_tree, to_tree
 from dyninfer.transport.objectives import ActionObjective
 
 F64 = torch.float64
@@ -71,6 +74,12 @@ class Regression(Objective):
 
     def restore(self, state):
         self.memory = state["memory"]
+
+
+def state_in(path):
+    """State that a checkpoint holds."""
+    facts, tensors = read_tensors(path, KIND)
+    return from_tree(facts["state"], tensors, torch.device("cpu"))
 
 
 def line(weight=0.0, dtype=torch.float32):
@@ -266,7 +275,7 @@ def test_an_interrupt_keeps_the_model_and_the_last_checkpoint(tmp_path):
     )
     assert result.status == "interrupted"
     assert model.weight.item() == pytest.approx(reference(33, of=40)[0], rel=1e-9)
-    assert torch.load(path, weights_only=True)["step"] == 30
+    assert state_in(path)["step"] == 30
     resumed, _ = run(model=line(dtype=F64), checkpoint=path, resume=True, precision="float64")
     whole, _ = run(model=line(dtype=F64), precision="float64")
     assert resumed.weight.item() == whole.weight.item()
@@ -306,7 +315,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_name_and_finite_weight
         )
     assert result.status == "diverged"
     assert model.weight.item() == objective.seen[1]
-    assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == 20
+    assert state_in(tmp_path / "run.pt")["step"] == 20
 
 
 def test_a_run_that_diverges_at_once_gives_back_the_untrained_weights():
@@ -368,9 +377,7 @@ def test_a_resumed_fit_equals_an_uninterrupted_one_to_the_last_bit(
     monkeypatch.setattr(ActionObjective, "batch", draw)
     resumed = fit(path, resume=True, time_sampling=time_sampling)
     assert_same_fit(resumed, whole)
-    broken, unbroken = (
-        torch.load(tmp_path / f, weights_only=True) for f in ("broken.pt", "whole.pt")
-    )
+    broken, unbroken = (state_in(tmp_path / f) for f in ("broken.pt", "whole.pt"))
     for name in ("parameters", "average"):
         for p, q in zip(broken["optimizer"][name], unbroken["optimizer"][name], strict=True):
             assert torch.equal(p, q)
@@ -387,11 +394,25 @@ def test_resuming_where_there_is_no_checkpoint_yet_starts_from_the_beginning(tmp
     assert_same_fit(fit(tmp_path / "new.pt", resume=True), fit())
 
 
-def test_a_checkpoint_holds_tensors_and_plain_types_only(tmp_path):
+def test_a_checkpoint_holds_the_whole_state_as_tensors_and_json(tmp_path):
     fit(tmp_path / "run.pt")
-    state = torch.load(tmp_path / "run.pt", weights_only=True)
+    state = state_in(tmp_path / "run.pt")
     assert state["step"] == 60
     assert len(state["history"]["rows"]) > 0
+
+
+def test_a_state_comes_back_from_a_tree_as_it_was():
+    state = {"a": (0.1, [1, None, True]), 0: {"x": torch.arange(3)}, "inf": math.inf}
+    tensors = {}
+    tree = json.loads(json.dumps(to_tree(state, tensors)))
+    again = from_tree(tree, tensors, torch.device("cpu"))
+    assert torch.equal(again[0].pop("x"), state[0].pop("x"))
+    assert again == state
+
+
+def test_a_state_that_is_not_plain_is_named():
+    with pytest.raises(TypeError, match="a set in the state of a run cannot be saved"):
+        to_tree({"x": {1, 2}}, {})
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
@@ -399,13 +420,13 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     run(checkpoint=path, max_steps=10)
     old = path.read_bytes()
 
-    def full(state, file):
-        Path(file).write_bytes(b"half")
-        raise OSError("no space left on device")
+    def full(descriptor, content):
+        raise OSError(errno.ENOSPC, "no space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.warns(UserWarning, match="no space left"):
         run(checkpoint=path, max_steps=20)
+    monkeypatch.undo()
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
 
@@ -472,22 +493,70 @@ def test_a_damaged_checkpoint_and_one_of_something_else_are_refused(tmp_path):
         lambda: torch.save({}, path),
     ):
         spoil()
-        with pytest.raises(
-            ValueError, match="run.pt' is damaged, or not one that this version wrote"
-        ):
+        with pytest.raises(ValueError, match="not a checkpoint .*; remove it to start anew"):
             run(checkpoint=path, resume=True)
+
+
+def rewrite(path, change):
+    """Change the facts of a checkpoint, and give it the right digest again."""
+    facts, tensors = read_tensors(path, KIND)
+    state = from_tree(facts["state"], tensors, torch.device("cpu"))
+    change(facts, state)
+    tensors = {}
+    facts["state"] = to_tree(state, tensors)
+    write_tensors(path, KIND, tensors, facts)
+
+
+def test_a_changed_bit_in_a_checkpoint_is_a_sentence_wherever_it_is(tmp_path):
+    path = tmp_path / "run"
+    run(checkpoint=path, max_steps=10)
+    content = path.read_bytes()
+    for place in range(0, len(content), 37):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"/run' .*remove it to start anew"):
+            run(checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda facts, state: state["history"].pop("rows"),
+        lambda facts, state: facts.update(identity=None),
+        lambda facts, state: facts.pop("format"),
+        lambda facts, state: state["optimizer"].update(average="x"),
+        lambda facts, state: state.update(best=state["best"][:-1]),
+        lambda facts, state: state.pop("generator"),
+        lambda facts, state: state.update(generator=torch.zeros(3)),
+        lambda facts, state: state.update(step="ten"),
+        lambda facts, state: state.update(best_value=None),
+        lambda facts, state: state["optimizer"].update(parameters=3),
+        lambda facts, state: state["optimizer"]["optimizer"].pop("param_groups"),
+    ],
+)
+def test_an_entry_of_a_checkpoint_that_cannot_be_is_a_sentence(tmp_path, damage):
+    path = tmp_path / "run"
+    run(checkpoint=path, max_steps=10)
+    rewrite(path, damage)
+    with pytest.raises(ValueError, match="checkpoint .*/run' is damaged .*; remove it to start"):
+        run(checkpoint=path, resume=True)
 
 
 def test_a_checkpoint_of_an_earlier_version_is_refused_in_a_sentence_that_names_it(tmp_path):
     path = tmp_path / "run.pt"
     run(checkpoint=path, max_steps=10)
-    state = torch.load(path, weights_only=True)
-    torch.save(state | {"format": 1, "version": "0.0.9"}, path)
+    rewrite(path, lambda facts, state: facts.update(format=1, version="0.0.9"))
     with pytest.raises(ValueError, match="was written by dyninfer 0.0.9, in a format that version"):
         run(checkpoint=path, resume=True)
-    torch.save({"parameters": [], "identity": {}}, path)  # of the first version, which wrote none
-    with pytest.raises(ValueError, match="was written by dyninfer 0.1.0 or earlier"):
-        run(checkpoint=path, resume=True)
+
+
+def test_a_model_is_no_checkpoint_and_a_checkpoint_is_no_model(tmp_path):
+    model = fit(tmp_path / "run")
+    with pytest.raises(ValueError, match="not a model file of dyninfer; what it holds is dyninfer"):
+        di.load(tmp_path / "run")
+    with pytest.raises(ValueError, match="not a checkpoint of dyninfer; what it holds is dyninfer"):
+        run(checkpoint=model.save(tmp_path / "model"), resume=True)
 
 
 def test_a_checkpoint_replaces_no_folder_and_no_device(tmp_path):

@@ -1,19 +1,23 @@
-"""The file in which the state of a run is kept."""
+"""The file in which the state of a run is kept: tensors, and everything else as JSON."""
 
 from __future__ import annotations
 
-import os
-import pickle
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dyninfer import __version__
+from dyninfer.learning.files import label, reason
+from dyninfer.learning.tensor_file import Kind, read_tensors, write_tensors
 
-# Of the layout of the file. Format 1 had none written in it.
-FORMAT = 2
+# Of the layout of the file. Format 1 had none written in it, and format 2 was torch's own.
+FORMAT = 3
+KIND = Kind("dyninfer_checkpoint", "checkpoint", "remove it to start anew")
 
 
 class CheckpointFile:
@@ -36,27 +40,28 @@ class CheckpointFile:
         self.path, self.identity = Path(path), identity
         if not self.path.parent.is_dir():
             raise ValueError(
-                f"the folder of checkpoint {str(path)!r} does not exist; create it first"
+                f"the folder of checkpoint {label(path)} does not exist; create it first"
             )
         if self.path.exists() and not self.path.is_file():
-            raise ValueError(f"checkpoint {str(path)!r} is a folder or a device; name a file")
+            raise ValueError(f"checkpoint {label(path)} is a folder or a device; name a file")
 
     def write(self, state: dict[str, Any]) -> None:
         """Replace the file; warn where that fails, as a full disk must not cost the fit."""
-        labels = {"format": FORMAT, "version": __version__, "identity": self.identity}
-        # Written beside the old file and moved over it: a run killed meanwhile loses nothing.
-        partial = self.path.with_name(self.path.name + ".partial")
+        tensors: dict[str, Tensor] = {}
         try:
-            torch.save(state | labels, partial)
-            os.replace(partial, self.path)
-        except (OSError, RuntimeError) as error:
+            facts = {
+                "format": FORMAT,
+                "version": __version__,
+                "identity": self.identity,
+                "state": to_tree(state, tensors),
+            }
+            write_tensors(self.path, KIND, tensors, facts)
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
             warnings.warn(
-                f"the checkpoint {str(self.path)!r} could not be written ({error}); "
+                f"the checkpoint {label(self.path)} could not be written ({reason(error)}); "
                 "training goes on",
                 stacklevel=5,
             )
-        finally:
-            partial.unlink(missing_ok=True)
 
     def read(self, device: torch.device) -> dict[str, Any] | None:
         """State that was written last, or None where nothing was written yet.
@@ -64,35 +69,80 @@ class CheckpointFile:
         Raises
         ------
         ValueError
-            If the file is no checkpoint, or one of another run or another version.
+            If the file is damaged or no checkpoint, or one of another run or another version.
         """
         if not self.path.exists():
             return None
-        state = self._load(device)
-        if state.get("format") != FORMAT:
-            version = state.get("version", "0.1.0 or earlier")
+        facts, tensors = read_tensors(self.path, KIND)
+        with self.restoring():
+            version, number = str(facts.get("version"))[:40], facts["format"]
+        if number != FORMAT:
             raise ValueError(
-                f"checkpoint {str(self.path)!r} was written by dyninfer {version}, in a format "
+                f"checkpoint {label(self.path)} was written by dyninfer {version}, in a format "
                 f"that version {__version__} does not resume; remove it to start anew"
             )
-        saved = state["identity"]
-        other = [name for name, value in self.identity.items() if saved.get(name) != value]
+        with self.restoring():
+            saved = facts["identity"]
+            other = [name for name, value in self.identity.items() if saved.get(name) != value]
         if other:
             raise ValueError(
-                f"checkpoint {str(self.path)!r} is of a run with other {' and '.join(other)}; "
+                f"checkpoint {label(self.path)} is of a run with other {' and '.join(other)}; "
                 "remove it, or give what it was made with"
             )
-        return state
+        with self.restoring():
+            return from_tree(facts["state"], tensors, device)
 
-    def _load(self, device: torch.device) -> dict[str, Any]:
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Turn every error of taking a state up into a sentence with the file's name."""
         try:
-            # Weights only: a checkpoint from elsewhere must not run code.
-            state = torch.load(self.path, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-            state = None
-        if not isinstance(state, dict) or "identity" not in state:
+            yield
+        # A state is taken up by many objects, and each has errors of its own.
+        except Exception as error:
             raise ValueError(
-                f"checkpoint {str(self.path)!r} is damaged, or not one that this version wrote; "
-                "remove it to start anew"
-            )
-        return state
+                f"checkpoint {label(self.path)} is damaged ({reason(error)}); {KIND.remedy}"
+            ) from error
+
+
+def to_tree(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """State as JSON can hold it, with its tensors put into ``tensors`` by name.
+
+    JSON has no tuples and no numbers as keys, which the states of optimisers have.
+
+    Raises
+    ------
+    TypeError
+        If something is neither a tensor nor plain.
+    """
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[key, to_tree(entry, tensors)] for key, entry in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [to_tree(entry, tensors) for entry in value]}
+    if isinstance(value, list):
+        return [to_tree(entry, tensors) for entry in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        f"a {type(value).__name__} in the state of a run cannot be saved; "
+        "use tensors, numbers and text"
+    )
+
+
+def from_tree(tree: Any, tensors: dict[str, Tensor], device: torch.device) -> Any:
+    """Undo :func:`to_tree`; tensors go to ``device``."""
+    if isinstance(tree, list):
+        return [from_tree(entry, tensors, device) for entry in tree]
+    if not isinstance(tree, dict):
+        return tree
+    ((kind, content),) = tree.items()
+    if kind == "tensor":
+        return tensors[content].to(device)
+    if kind == "tuple":
+        return tuple(from_tree(entry, tensors, device) for entry in content)
+    if kind == "dict":
+        return {key: from_tree(entry, tensors, device) for key, entry in content}
+    raise ValueError(f"there is no {kind!r} in a state")

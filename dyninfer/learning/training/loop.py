@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from dyninfer.learning.files import label
 from dyninfer.learning.objective import Batch, Objective
 from dyninfer.learning.parallel import mean_over_processes, rank, share, threads, world
 from dyninfer.learning.random import stream
@@ -176,19 +177,28 @@ class TrainingRun:
         state = file.read(self.device)
         if state is None:
             return
-        saved = [tuple(p.shape) for p in state["optimizer"]["parameters"]]
-        if saved != [tuple(p.shape) for p in self.optimizer.parameters]:
+        with file.restoring():
+            saved = _shapes(state["optimizer"]["parameters"])
+        if saved != _shapes(self.optimizer.parameters):
             raise ValueError(
-                f"checkpoint {str(file.path)!r} is of another model "
+                f"checkpoint {label(file.path)} is of another model "
                 "(its weights have other shapes); remove it"
             )
+        with file.restoring():
+            self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        averages, best = state["optimizer"]["average"], state["best"]
+        expected = _shapes(self.optimizer.parameters)
+        if not _shapes(averages) == _shapes(best) == expected:
+            raise ValueError("its averages have other shapes than its weights")
         self.optimizer.restore(state["optimizer"])
         self.history.restore(state["history"])
         self.objective.restore(state["objective"])
         self.generator.set_state(state["generator"].cpu())
-        self.best, self.best_value = state["best"], state["best_value"]
-        self.stale_validations = state["stale_validations"]
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.best, self.best_value = best, float(state["best_value"])
+        self.stale_validations = int(state["stale_validations"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
 
     def _make_steps(self, bar: Any) -> str:
         settings = self.settings
@@ -296,6 +306,10 @@ class TrainingRun:
                 "seconds": self.seconds,
             }
         )
+
+
+def _shapes(values: list[Tensor]) -> list[tuple[int, ...]]:
+    return [tuple(value.shape) for value in values]
 
 
 def _optimizer(

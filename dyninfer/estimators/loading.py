@@ -1,0 +1,87 @@
+"""From a file back to a model: nothing in the file is trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dyninfer.learning.budget import MemoryBudget
+from dyninfer.learning.files import label
+from dyninfer.learning.model_file import check_format, read_model, reading
+from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.settings import from_plain
+
+
+def load(path: str | Path, device: str = "auto") -> Any:
+    """Load a model that :meth:`~dyninfer.Estimator.save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors file; it holds numbers and text, and loading it runs no code from it.
+    device : str
+        Where to put the process.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it is not a dyninfer model, or of a class that is not known
+        here, or of a version whose files are not read any more.
+    """
+    metadata, tensors = read_model(path)
+    check_format(path, metadata)
+    with reading(path):
+        model = from_plain(metadata["model"])
+    return restored(model, path, metadata, tensors, device)
+
+
+def restored(
+    model: Any,
+    path: str | Path,
+    metadata: dict[str, Any],
+    tensors: dict[str, Tensor],
+    device: str = "auto",
+) -> Any:
+    """Put what a file holds into a model with its settings.
+
+    Raises
+    ------
+    ValueError
+        If the file does not fit the settings, or asks for far more memory than it has weights.
+    """
+    target = pick_device(device)
+    with reading(path):
+        if not hasattr(model, "_restore"):
+            raise ValueError(f"it holds a {type(model).__name__} and not a model")
+        model.check_kinds()
+        model.check()
+        # Settings of strangers may name any size, which is compared before it is built.
+        with MemoryBudget(tensors.values()):
+            model._restore(metadata, tensors, target)
+    return model
+
+
+def check_shapes(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    """Raise a ValueError where weights are not those of the settings."""
+    different = sorted(expected.keys() ^ tensors.keys())
+    if different:
+        raise ValueError(f"its settings and its weights differ in {different[0]!r}")
+    for name, value in expected.items():
+        if value.shape != tensors[name].shape:
+            raise ValueError(
+                f"{name!r} is {tuple(tensors[name].shape)}, and its settings ask for "
+                f"{tuple(value.shape)}"
+            )
+
+
+def check_identity(path: str | Path, saved: Any, identity: dict[str, str]) -> None:
+    """Raise a ValueError that says by what a checkpoint is of another fit."""
+    entries = saved if isinstance(saved, dict) else {}
+    differing = [name for name, value in identity.items() if entries.get(name) != value]
+    if differing:
+        raise ValueError(
+            f"checkpoint {label(path)} is of a run with other "
+            f"{' and '.join(differing)}; remove it, or give what it was made with"
+        )

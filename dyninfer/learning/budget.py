@@ -1,0 +1,73 @@
+"""A bound on the memory of tensors that the settings of a file ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+_FACTORIES = frozenset(
+    {
+        torch.arange,
+        torch.empty,
+        torch.empty_strided,
+        torch.eye,
+        torch.full,
+        torch.linspace,
+        torch.ones,
+        torch.rand,
+        torch.randint,
+        torch.randn,
+        torch.randperm,
+        torch.zeros,
+    }
+)
+# Beyond the weights themselves: buffers that are computed and not saved, in bytes.
+_SPARE = 40_000_000
+# Of a tensor without entries, in bytes: the module around it costs far more than its numbers.
+_LEAST = 8000
+
+
+class MemoryBudget(TorchFunctionMode):
+    """Inside, a ValueError is raised before tensors take far more memory than some that exist.
+
+    A file of settings may name any width and depth, and its own weights say what these can be.
+
+    Parameters
+    ----------
+    tensors : iterable of Tensor
+        Weights that what is built inside is to hold.
+
+    Raises
+    ------
+    ValueError
+        Inside, once more than twice their memory is asked for, beyond a spare 40 MB.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor]):
+        super().__init__()
+        self.n_left = _SPARE + 2 * sum(_size(value) for value in tensors)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FACTORIES:
+            # A tensor without memory knows its size; a generator is of another device.
+            options = kwargs | {"device": "meta"}
+            options.pop("generator", None)
+            self.n_left -= _size(func(*args, **options))
+            if self.n_left < 0:
+                raise ValueError("its settings ask for a far larger model than its weights are of")
+        return func(*args, **kwargs)
+
+
+def _size(value: Tensor) -> int:
+    return _LEAST + value.numel() * value.element_size()

@@ -1,0 +1,208 @@
+"""One safetensors file of tensors and JSON, with a digest of both. Data, never code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from dyninfer.learning import digest
+from dyninfer.learning.files import check_target, label, read_file, reason, write_file
+
+# Deeper than any settings; Python itself gives up at a thousand.
+_DEEPEST = 100
+# Bytes that Python needs for a list or a dictionary, and for each entry of one, at least.
+_PER_CONTAINER, _PER_ENTRY = 72, 32
+# What JSON may need beyond twice its own size, in bytes.
+_SPARE_MEMORY = 50_000_000
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_N_LENGTH = 8  # bytes at the beginning of a safetensors file, which hold the length of its header
+
+
+class Kind(NamedTuple):
+    """What a file holds."""
+
+    key: str  # of its facts, in the file
+    name: str  # in messages
+    remedy: str  # where such a file is damaged
+
+
+def write_tensors(path: str | Path, kind: Kind, tensors: dict[str, Tensor], facts: Any) -> Path:
+    """Write tensors and plain facts to a file; a failed save leaves the old one.
+
+    Parameters
+    ----------
+    path : path
+    kind : Kind
+    tensors : dict of Tensor
+    facts : plain data
+
+    Raises
+    ------
+    ValueError
+        If the folder does not exist.
+    TypeError
+        If the facts are not plain data.
+    OSError
+        If the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    path = check_target(path)
+    # Before a file is opened: facts that JSON cannot hold must leave nothing behind.
+    texts = {kind.key: json.dumps(facts), digest.NAME: digest.EMPTY}
+    # Copies: tensors that share memory are refused.
+    plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    header, body = _parts(save(plain))
+    header = digest.fill_in(_header_with(texts, header), body)
+    return write_file(path, b"".join([header, body]))
+
+
+def read_tensors(path: str | Path, kind: Kind) -> tuple[Any, dict[str, Tensor]]:
+    """Read the facts and the tensors of a file.
+
+    Parameters
+    ----------
+    path : path
+    kind : Kind
+        As it was written.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it is damaged, or not one that dyninfer wrote.
+    """
+    import safetensors.torch
+
+    content = read_file(path, kind.name)
+    texts = _checked_texts(content, path, kind)
+    if kind.key not in texts:
+        raise ValueError(
+            f"{label(path)} is a safetensors file but not a {kind.name} of dyninfer; "
+            f"what it holds is {_shown(texts)}"
+        )
+    facts = _parsed(texts[kind.key], path, kind)
+    try:
+        return facts, safetensors.torch.load(content)
+    # Of Rust and of torch, whatever they say to a header of strangers.
+    except Exception as error:
+        raise ValueError(
+            f"{kind.name} {label(path)} is damaged: its tensors cannot be read "
+            f"({reason(error)}); {kind.remedy}"
+        ) from error
+
+
+def kinds_of(path: str | Path, kind: Kind) -> set[str]:
+    """Keys of what an intact file holds; errors speak of ``kind``."""
+    return set(_checked_texts(read_file(path, kind.name), path, kind))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON of a file, which is not trusted with depth or memory.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or so deep or so crowded that it would cost far more than its size.
+    """
+    try:
+        raw = text.encode() if isinstance(text, str) else bytes(text)
+        _check_cost(raw)
+        return json.loads(raw)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise ValueError(f"its metadata are not JSON: {reason(error)}") from None
+
+
+def _parsed(text: str | bytes, path: str | Path, kind: Kind) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{kind.name} {label(path)} is damaged: {reason(error)}; {kind.remedy}"
+        ) from None
+
+
+def _checked_texts(content: bytes, path: str | Path, kind: Kind) -> dict[str, str]:
+    """Texts of the header of an intact file, by name."""
+    header, body = _parts(content)
+    if header[_N_LENGTH : _N_LENGTH + 1] != b"{":
+        raise ValueError(
+            f"{label(path)} is not a {kind.name} that this version of dyninfer wrote, "
+            f"or it was cut off; {kind.remedy}"
+        )
+    intact = digest.is_intact(header, body)
+    if intact is False:
+        raise ValueError(
+            f"{kind.name} {label(path)} is damaged: its content is not what its digest is of; "
+            f"{kind.remedy}"
+        )
+    entries = _parsed(bytes(header[_N_LENGTH:]), path, kind)
+    texts = entries.get("__metadata__") if isinstance(entries, dict) else None
+    texts = texts if isinstance(texts, dict) else {}
+    if intact is None:
+        raise ValueError(f"{label(path)} {_writer(texts, path, kind)}")
+    return texts
+
+
+def _writer(texts: dict[str, str], path: str | Path, kind: Kind) -> str:
+    """What is to be said of a file without a digest."""
+    if kind.key not in texts:
+        return (
+            f"is a safetensors file but not a {kind.name} of dyninfer; "
+            f"what it holds is {_shown(texts)}"
+        )
+    facts = _parsed(texts[kind.key], path, kind)
+    version = facts.get("version") if isinstance(facts, dict) else None
+    writer = "an earlier version" if version is None else f"dyninfer {str(version)[:40]}"
+    return (
+        f"has no digest: it is damaged, or {writer} wrote it, before {kind.name}s had one, and "
+        f"such files are not read any more; {kind.remedy}"
+    )
+
+
+def _shown(texts: dict[str, str]) -> str:
+    names = [name for name in texts if name != digest.NAME]
+    return reason(ValueError(", ".join(sorted(names)) or "without a name"))
+
+
+def _header_with(texts: dict[str, str], header: memoryview) -> bytes:
+    """A header with texts in it, in one order, so that equal contents are equal files."""
+    entries = json.loads(bytes(header[_N_LENGTH:]))
+    text = json.dumps({"__metadata__": texts} | entries).encode()
+    # The tensors behind it begin at a multiple of eight.
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(_N_LENGTH, "little") + text
+
+
+def _parts(content: bytes) -> tuple[memoryview, memoryview]:
+    """Header with its length in front, and the rest; no header where the length cannot be."""
+    length = int.from_bytes(content[:_N_LENGTH], "little")
+    end = _N_LENGTH + length
+    view = memoryview(content)
+    if end > len(view):
+        end = 0
+    return view[:end], view[end:]
+
+
+def _check_cost(text: bytes) -> None:
+    outside = _STRING.sub(b"", text)
+    n_containers = outside.count(b"[") + outside.count(b"{")
+    n_entries = outside.count(b",") + n_containers
+    cost = _PER_CONTAINER * n_containers + _PER_ENTRY * n_entries
+    if cost > 2 * len(text) + _SPARE_MEMORY:
+        raise ValueError("it would need far more memory than its size")
+    if _depth(outside) > _DEEPEST:
+        raise ValueError(f"it is nested more than {_DEEPEST} times")
+
+
+def _depth(text: bytes) -> int:
+    """Deepest nesting of brackets."""
+    depth = deepest = 0
+    for bracket in text.translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
