@@ -25,6 +25,7 @@ class StraightFlow(SnapshotEstimator):
     """
 
     citation = "@article{lipman2022flow, title={Flow Matching for Generative Modeling}}"
+    uses = frozenset({"weight_key"})
     width: int = 64
 
     def build(self, data, scaling):

@@ -26,7 +26,10 @@ def as_labels(values: Any, name: str) -> np.ndarray:
     if isinstance(values, np.ma.MaskedArray):
         # NumPy would use what is under the mask.
         mask = np.ma.getmaskarray(values)
-        values = np.where(mask, None, values.data) if mask.any() else values.data
+        values = values.data
+        if mask.any():
+            values = values.astype(object)
+            values[mask] = None
     if not isinstance(values, pd.Series | pd.Categorical):
         values = np.asarray(values)
     missing = np.asarray(pd.isna(values))
@@ -78,6 +81,11 @@ class ConditionCode:
         for label in distinct:
             parts.update(str(label).split("+"))
         return cls(parts=tuple(sorted(parts)))
+
+    @classmethod
+    def from_plain(cls, saved: dict[str, Any]) -> ConditionCode:
+        """Undo ``dataclasses.asdict`` after JSON, which knows lists only."""
+        return cls(**{**saved, "parts": tuple(saved["parts"])})
 
     @property
     def size(self) -> int:

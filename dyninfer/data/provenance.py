@@ -42,7 +42,7 @@ class Provenance:
     @classmethod
     def from_plain(cls, saved: dict[str, Any]) -> Provenance:
         """Undo ``dataclasses.asdict`` after JSON, which knows lists only."""
-        fields = {}
+        fields: dict[str, Any] = {}
         for name, value in saved.items():
             fields[name] = tuple(value) if isinstance(value, list) else value
         return cls(**fields)

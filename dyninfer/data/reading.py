@@ -82,7 +82,7 @@ def read_snapshots(
         If the data are of another kind, a key is not in them, or a value is not as it must be.
     """
     if isinstance(data, Snapshots):
-        _refuse_keys(keys, "Snapshots")
+        refuse_keys(keys, "Snapshots")
         snapshots = data.without(hold_out)
     elif is_anndata(data):
         snapshots = Snapshots.from_anndata(data, **keys, hold_out=hold_out)
@@ -119,7 +119,7 @@ def read_paths(
         If the data are of another kind, a key is not in them, or a value is not as it must be.
     """
     if isinstance(data, Paths):
-        _refuse_keys(keys, "Paths")
+        refuse_keys(keys, "Paths")
         return data
     if isinstance(data, Snapshots):
         raise TypeError(
@@ -277,11 +277,12 @@ def _normalised(weights: np.ndarray, time: float) -> np.ndarray:
     return weights / total
 
 
-def _refuse_keys(keys: Mapping[str, str | None], kind: str) -> None:
+def refuse_keys(keys: Mapping[str, str | None], kind: str) -> None:
+    """Raise a ValueError naming a key that was given with data that have none."""
     used = [name for name, value in keys.items() if value is not None]
     if used:
         raise ValueError(
-            f"{used[0]} names a key of an AnnData, but {kind} were given; leave it out"
+            f"{used[0]} names a key of an AnnData, but the data are {kind}; leave it out"
         )
 
 

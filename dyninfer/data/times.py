@@ -252,7 +252,8 @@ def _as_series(values: Any, name: str) -> pd.Series:
         values = list(values)
     if isinstance(values, np.ma.MaskedArray):
         # NumPy would use what is under the mask.
-        values = values.astype(np.float64).filled(np.nan)
+        filled: Any = values.astype(np.float64)
+        values = filled.filled(np.nan)
     array = np.atleast_1d(np.asarray(values))
     if array.ndim > 1:
         raise ValueError(f"{name!r} must be a flat list of numbers, found shape {array.shape}")

@@ -102,6 +102,8 @@ class ActionMatching(SnapshotEstimator):
         "  year={2023},\n  note={arXiv:2210.06662}\n}"
     )
 
+    uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key"})
+
     sigma: float = 0.0
     growth_penalty: float | None = None
     interpolation: Literal["linear", "cubic", "none"] = "linear"
@@ -133,6 +135,11 @@ class ActionMatching(SnapshotEstimator):
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
+    @property
+    def conserves_mass(self) -> bool:
+        """Whether no growth is learned."""
+        return self.growth_penalty is None
+
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
         network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
@@ -152,15 +159,14 @@ class ActionMatching(SnapshotEstimator):
         seed: int,
     ) -> ActionObjective:
         """Return the action of the density curve that the data and the settings define."""
-        conserves_mass = self.growth_penalty is None
-        if conserves_mass and isinstance(data, Snapshots):
+        if self.conserves_mass and isinstance(data, Snapshots):
             data = conserving(data)
         fraction = self.training_.validation_fraction
         train, validation = data, data
         if fraction and isinstance(data, Snapshots):
             train, validation = data.split(fraction, seed)
         curve = self._curve(process, train, subseed(seed, "training pairs"))
-        if conserves_mass:
+        if self.conserves_mass:
             check_conserved(curve.weighted)
         validation_curve = None
         if fraction:

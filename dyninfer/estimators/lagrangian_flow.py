@@ -128,6 +128,8 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
 
     tables: ClassVar[tuple[str, ...]] = ("history_", "diagnostics_")
 
+    uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key"})
+
     lagrangian: Lagrangian = OptimalTransport()
     coupling: str | Coupling = "auto"
     curve_fraction: float | None = None
@@ -164,6 +166,11 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
+    @property
+    def conserves_mass(self) -> bool:
+        """Whether no growth is learned."""
+        return self.lagrangian.penalty is None
+
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
         network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
@@ -188,7 +195,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
                 "a Wasserstein Lagrangian flow looks for the density curve itself; "
                 "give it snapshots, or fit a DensityCurve with ActionMatching"
             )
-        if self.lagrangian.penalty is None:
+        if self.conserves_mass:
             data = conserving(data)
         settings = self.training_
         train, validation = data, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -358,7 +358,7 @@ class MarkovJumpInference(PathEstimator):
         self.generator_, self.initial_ = result.generator.numpy(), result.initial.numpy()
         # A signal has no labels, and exact ones have no error rate that was learned.
         learns_noise = isinstance(as_observation(self.observation), Labels | Confusion)
-        self.noise_ = float(result.emission.error_rate) if learns_noise else None
+        self.noise_ = float(cast(Any, result.emission).error_rate) if learns_noise else None
 
     def _inference(self) -> JumpInference:
         """The settings, without short spellings."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -16,17 +15,27 @@ import dyninfer
 from dyninfer.data import keys
 from dyninfer.data.columns import time_column
 from dyninfer.data.reading import (
+    Start,
     read_features,
     read_snapshots,
     read_start,
+    refuse_keys,
     reread_snapshots,
     source_of,
 )
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.data.times import Clock, as_times
+from dyninfer.data.times import Clock, as_times, same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
+from dyninfer.estimators.cautions import (
+    warn_beyond,
+    warn_of_collapse,
+    warn_of_mass,
+    warn_of_scores,
+)
+from dyninfer.estimators.starts import drawn_by_weight, with_origin, with_start_weights
+from dyninfer.estimators.unused import refuse_unused_conditions, refuse_unused_keys
 from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.learning.training import Training
 from dyninfer.metrics.evaluation import score_arrival
@@ -42,7 +51,8 @@ class SnapshotEstimator(Estimator):
     """Base of the methods that learn a diffusion from :class:`~dyninfer.Snapshots`.
 
     A method is a keyword-only dataclass in a file of its own; :class:`Estimator` says what it
-    defines.
+    defines. Beside that, ``uses`` names those of ``"weight_key"``, ``"mass_key"`` and
+    ``"condition_key"`` that it learns from: the others are refused.
 
     Parameters
     ----------
@@ -53,8 +63,15 @@ class SnapshotEstimator(Estimator):
         Settings of the training loop; None takes the defaults.
     """
 
+    uses: ClassVar[frozenset[str]] = frozenset()
+
     scale: ScaleMode = "global"
     training: Training | None = None
+
+    @property
+    def conserves_mass(self) -> bool:
+        """Whether the settings rule out growth, so that masses would be of no use."""
+        return "mass_key" not in self.uses
 
     def fit(
         self,
@@ -164,18 +181,18 @@ class SnapshotEstimator(Estimator):
         Returns
         -------
         Trajectories
+            Cells with weights start with them, as ``log_weights``, of mean mass 1; where
+            ``n_paths`` or ``resample`` is given, they are drawn by weight, and start alike.
+
+        Warns
+        -----
+        UserWarning
+            If times lie beyond the data, a few paths carry nearly all weight, or the simulated
+            mass is far from the observed.
         """
         self._check_fitted()
-        times = as_times(times)
-        if len(times) == 0:
-            raise ValueError(
-                "times is empty; give the time of the starting states and those to store"
-            )
-        x0, names = self._starting(start, float(times[0]))
-        self._warn_outside(times)
-        run = simulate(
-            self.process_,
-            x0,
+        run = self._simulated(
+            start,
             times,
             n_paths=n_paths,
             noise=noise,
@@ -183,8 +200,10 @@ class SnapshotEstimator(Estimator):
             seed=seed,
             **solver_options,
         )
-        origin = run.origin if names is None else np.asarray(names)[run.origin]
-        return replace(run, origin=origin, features=tuple(self.feature_names_in_))
+        if self._grows(run):
+            warn_of_collapse(run)
+            warn_of_mass(run, self.times_, self.facts_.get("masses"))
+        return run
 
     def evaluate(
         self,
@@ -217,15 +236,25 @@ class SnapshotEstimator(Estimator):
         Returns
         -------
         DataFrame
-            Per time: ``held_out``, the metrics, beside each its ``_floor`` (the same metric between
+            Per time: ``held_out``; ``in_sample``, where the model has learned from these very
+            cells; the metrics, beside each its ``_floor`` (the same metric between
             two halves of the observed sample) and ``_still`` (the starting cells themselves,
             unmoved), the numbers of samples, and the simulated and observed ``mass`` relative to
             the start.
+
+        Warns
+        -----
+        UserWarning
+            If all scores are in-sample, one is below its floor, a few paths carry nearly all
+            weight, or the simulated mass is far from the observed.
         """
         self._check_fitted()
         if start not in ("previous", "first"):
             raise ValueError(f"start must be 'previous' or 'first', found {start!r}")
+        metrics = [metrics] if isinstance(metrics, str) else list(metrics)
         observed = self._as_snapshots(data).check_finite()
+        is_held_out = self._held_out(observed)
+        is_known = self._was_fitted(observed, is_held_out)
         requested = observed.times[1:] if times is None else as_times(times)
         rows = []
         for time in requested:
@@ -236,8 +265,9 @@ class SnapshotEstimator(Estimator):
                     "evaluate later times"
                 )
             begin = float(observed.times[k - 1 if start == "previous" else 0])
-            run = self.simulate(observed, [begin, observed.times[k]], seed=seed)
-            is_held_out = k in Clock(observed.times).positions(self.hold_out_)
+            run = self._simulated(observed, [begin, observed.times[k]], seed=seed)
+            if self._grows(run):
+                warn_of_collapse(run)
             scores = score_arrival(
                 observed, run, metrics=metrics, max_samples=max_samples, seed=seed
             )
@@ -245,16 +275,21 @@ class SnapshotEstimator(Estimator):
                 {
                     "time": float(observed.times[k]),
                     "start": begin,
-                    "held_out": is_held_out,
+                    "held_out": bool(is_held_out[k]),
+                    "in_sample": is_known and not is_held_out[k],
                     **scores,
                 }
             )
-        return pd.DataFrame(rows)
+        table = pd.DataFrame(rows)
+        if len(table):
+            warn_of_scores(table, metrics, self.n_features_in_)
+        return table
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:
         """Velocity, and growth rate and potential where the process has them, of every cell."""
         key = self.source_.get("time_key", "time")
         times = time_column(adata, key)
+        warn_beyond(self.times_, times, "annotating", stacklevel=4)
         x = read_features(adata, self._known())
         fields = self._fields_at(adata, times, x)
         names = {"drift": keys.VELOCITY, "growth": keys.GROWTH, "potential": keys.POTENTIAL}
@@ -278,13 +313,17 @@ class SnapshotEstimator(Estimator):
             version=dyninfer.__version__,
         )
         scaling = Scaling.from_samples(snapshots.times, list(snapshots.samples), self.scale)
-        return Reading(data, scaling, self.facts(snapshots, run.seed), provenance)
+        masses = None if snapshots.masses is None else snapshots.masses.tolist()
+        facts = {"masses": masses, **self.facts(snapshots, run.seed)}
+        return Reading(data, scaling, facts, provenance)
 
     def _read(
         self, data: Any, names: dict[str, str | None], hold_out: Any, seed: int
     ) -> tuple[Snapshots | DensityCurve, Snapshots]:
         """Return the data without what is held out, and snapshots of it."""
+        refuse_unused_keys(self, names)
         if isinstance(data, DensityCurve):
+            refuse_keys(names, "a DensityCurve")
             if hold_out is not None:
                 raise ValueError(
                     "hold_out needs snapshots; a DensityCurve has no separate times to leave out"
@@ -297,6 +336,7 @@ class SnapshotEstimator(Estimator):
             reader=f"{type(self).__name__}.fit",
             kinds="an AnnData, Snapshots or a DensityCurve",
         )
+        refuse_unused_conditions(self, snapshots)
         return snapshots, snapshots
 
     def _as_snapshots(self, data: Any) -> Snapshots:
@@ -306,19 +346,58 @@ class SnapshotEstimator(Estimator):
         """Keys by which an AnnData is read."""
         return source_of(self._known(), "time_key", "Snapshots")
 
-    def _starting(self, start: Any, time: float) -> tuple[Any, Any]:
-        cells = read_start(start, time, self._known())
-        return cells.states, cells.names
+    def _simulated(
+        self,
+        start: Any,
+        times: Any,
+        *,
+        n_paths: int | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Trajectories:
+        """Paths of the cells at the first of the times, with their names and weights."""
+        times = as_times(times)
+        if len(times) == 0:
+            raise ValueError(
+                "times is empty; give the time of the starting states and those to store"
+            )
+        cells = read_start(start, float(times[0]), self._known())
+        warn_beyond(self.times_, times, "simulating", stacklevel=4)
+        # Weights that resampling looks at must be there from the start.
+        is_drawn = n_paths is not None or options.get("resample") is not None
+        if cells.weights is not None and is_drawn:
+            cells = drawn_by_weight(cells, n_paths or len(cells.weights), seed)
+            n_paths = None
+        run = self._run(cells, times, n_paths=n_paths, seed=seed, **options)
+        if cells.weights is not None:
+            run = with_start_weights(run, cells.weights)
+        run = with_origin(run, cells)
+        return replace(run, features=tuple(self.feature_names_in_))
+
+    def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
+        """Run the process from cells; ``origin`` numbers them."""
+        return simulate(self.process_, cells.states, times, **options)
+
+    def _grows(self, run: Trajectories) -> bool:
+        """Whether mass changed on the way, and not only differs between the starting cells."""
+        if run.log_weights is None:
+            return False
+        first = run.log_weights[:, :1]
+        return bool((run.log_weights != first).any())
+
+    def _held_out(self, observed: Snapshots) -> np.ndarray:
+        """Whether each time of some data was held out ``(time,)``."""
+        positions = Clock(observed.times).positions(self.hold_out_)
+        return np.isin(np.arange(observed.n_times), positions)
+
+    def _was_fitted(self, observed: Snapshots, is_held_out: np.ndarray) -> bool:
+        """Whether data, without what was held out, are those that the model has learned from."""
+        rest = observed.times[~is_held_out]
+        if not same_times(rest, self.times_):
+            return False
+        if is_held_out.any():
+            observed = observed.without(observed.times[is_held_out])
+        return observed.digest() == self._known().digest
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         return fields_at(self.process_, times, x)
-
-    def _warn_outside(self, times: np.ndarray) -> None:
-        low, high = float(self.times_.min()), float(self.times_.max())
-        if not Clock(self.times_).covers(times):
-            warnings.warn(
-                f"simulating from {times.min():g} to {times.max():g}, beyond the data "
-                f"({low:g} to {high:g})",
-                UserWarning,
-                stacklevel=3,
-            )

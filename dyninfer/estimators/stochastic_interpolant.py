@@ -14,13 +14,12 @@ from sklearn.base import clone
 
 from dyninfer.data.columns import label_column
 from dyninfer.data.conditions import ConditionCode
-from dyninfer.data.reading import read_start
+from dyninfer.data.reading import Start
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.data.times import as_times, same_times
+from dyninfer.data.times import same_times
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.data.trajectories.join import join_runs
 from dyninfer.diffusions import ScaledDiffusion
-from dyninfer.diffusions.scaled import fields_at
+from dyninfer.estimators.conditions import fields_by_condition, run_by_condition
 from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.objective import Objective
@@ -28,7 +27,7 @@ from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import CoupledSamples, Coupling, GivenPairs, as_coupling
 from dyninfer.transport.couplings.stretches import keep_apart
-from dyninfer.transport.curves import DensityCurve
+from dyninfer.transport.curves import DensityCurve, conserving
 from dyninfer.transport.interpolants import (
     BrownianNoise,
     Interpolant,
@@ -39,12 +38,7 @@ from dyninfer.transport.interpolants import (
     as_latent_noise,
 )
 from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion
-from dyninfer.transport.objectives import (
-    BridgeObjective,
-    MatchingObjective,
-    SameRows,
-    kl_bound,
-)
+from dyninfer.transport.objectives import BridgeObjective, MatchingObjective, SameRows, kl_bound
 from dyninfer.transport.objectives.bound import check_bounded
 from dyninfer.transport.objectives.rows import carried, check_standard_normal
 
@@ -139,6 +133,8 @@ class StochasticInterpolant(SnapshotEstimator):
         "  journal={arXiv:2303.08797},\n  year={2023}\n}"
     )
 
+    uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key", "condition_key"})
+
     interpolant: str | Interpolant = "linear"
     gamma: str | LatentNoise = "auto"
     coupling: str | Coupling = "auto"
@@ -172,7 +168,9 @@ class StochasticInterpolant(SnapshotEstimator):
             return
         if not 0 < sigma < math.inf:
             raise ValueError(f"bridge_sigma must be positive, or None for no bridge; found {sigma}")
+        is_conserving = self._coupling().conserves_mass
         for name, needed, fits in (
+            ("coupling", "'auto' or another that conserves mass", is_conserving),
             ("interpolant", "'linear'", isinstance(interpolant, LinearInterpolant)),
             ("gamma", "'auto'", self.gamma == "auto"),
             ("second", "'score'", self.second == "score"),
@@ -183,13 +181,19 @@ class StochasticInterpolant(SnapshotEstimator):
                     "leave one of the two out"
                 )
 
+    @property
+    def conserves_mass(self) -> bool:
+        """Whether no growth is learned: a bridge knows none."""
+        return self.bridge_sigma is not None
+
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
         """Times, whether mass changes, and the code of the conditions."""
         conditions = None
         if data.conditions is not None:
             conditions = asdict(ConditionCode.of(np.concatenate(data.conditions)))
         mass_changes = data.masses is not None or not self._coupling().conserves_mass
-        return {"times": data.times.tolist(), "grows": mass_changes, "conditions": conditions}
+        grows = mass_changes and not self.conserves_mass
+        return {"times": data.times.tolist(), "grows": grows, "conditions": conditions}
 
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
@@ -245,7 +249,7 @@ class StochasticInterpolant(SnapshotEstimator):
             check_standard_normal(data)
         training_seed = subseed(seed, "training pairs")
         if self.bridge_sigma is not None:
-            samples = self._coupled(process, data, training_seed)
+            samples = self._coupled(process, conserving(data), training_seed)
             epsilon = 0.5 * scaling.amplitude(self.bridge_sigma) ** 2
             return BridgeObjective(process, samples, epsilon)
         # Pairs that are known are not torn apart: all are learned from, none kept for validation.
@@ -300,15 +304,9 @@ class StochasticInterpolant(SnapshotEstimator):
         Trajectories
         """
         self._check_fitted()
-        if condition is not None:
-            return self._under(condition)._run(start, times, n_paths=n_paths, seed=seed, **options)
-        if not self._has_conditions():
-            return self._run(start, times, n_paths=n_paths, seed=seed, **options)
-        if n_paths is not None:
-            raise ValueError(
-                "n_paths cannot be shared out between conditions; name the condition to simulate"
-            )
-        return self._run_each(start, times, seed, options)
+        model = self if condition is None else self._under(condition)
+        options |= {"n_paths": n_paths, "seed": seed}
+        return super(StochasticInterpolant, model).simulate(start, times, **options)
 
     def rectify(self, data: AnnData | Snapshots, *, seed: int = 0, **fit_options: Any) -> Self:
         """Fit a copy on the pairs of the learned flow map: one step of rectified flow.
@@ -336,7 +334,7 @@ class StochasticInterpolant(SnapshotEstimator):
             )
         run = self.simulate(observed, times, seed=seed)
         pairs = carried(observed, run, conditions=self._has_conditions())
-        again = clone(self).set_params(coupling=SameRows(grows=run.log_weights is not None))
+        again = clone(self).set_params(coupling=SameRows(grows=self.facts_["grows"]))
         again.fit(pairs, seed=seed, **fit_options)
         again.provenance_ = replace(again.provenance_, source=self.source_)
         return again
@@ -375,28 +373,16 @@ class StochasticInterpolant(SnapshotEstimator):
         samples = self._coupled(process, observed, seed)
         return kl_bound(process, samples, noise, seed=seed, **options)
 
-    def _run(self, start: Any, times: Any, **options: Any) -> Trajectories:
-        return super().simulate(start, times, **options)
+    def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
+        process: Any = self.process_
+        if not self._has_conditions() or process.inner.condition is not None:
+            return super()._run(cells, times, **options)
+        n_paths, seed = options.pop("n_paths"), options.pop("seed")
 
-    def _run_each(self, start: Any, times: Any, seed: int, options: dict[str, Any]) -> Trajectories:
-        """Simulate every cell under its own condition."""
-        cells = read_start(start, float(as_times(times)[0]), self._known())
-        if cells.conditions is None:
-            raise ValueError(
-                "the model was learned under conditions; name one: simulate(..., condition=...)"
-            )
-        labels = np.asarray(cells.conditions).astype(str)
-        runs, rows = [], []
-        for label in dict.fromkeys(labels):
-            here = np.flatnonzero(labels == label)
-            # Paths of two conditions share no noise, whatever the seeds of their runs.
-            own_seed = subseed(seed, "condition", str(label))
-            run = self._under(label)._run(cells.states[here], times, seed=own_seed, **options)
-            runs.append(run)
-            rows.append(here)
-        joined = join_runs(runs, rows)
-        origin = joined.origin if cells.names is None else np.asarray(cells.names)
-        return replace(joined, origin=origin, attrs={**joined.attrs, "seed": seed})
+        def run_one(label: str, part: Start, own_seed: int) -> Trajectories:
+            return self._under(label)._run(part, times, n_paths=None, seed=own_seed, **options)
+
+        return run_by_condition(cells, run_one, seed, n_paths)
 
     def _under(self, condition: Any) -> Self:
         process: Any = self.process_
@@ -404,23 +390,11 @@ class StochasticInterpolant(SnapshotEstimator):
         model.process_ = process.given(condition)
         return model
 
-    def _labels(self, adata: AnnData) -> np.ndarray:
-        labels = label_column(adata, self.source_["condition_key"], "condition_key")
-        return np.asarray(labels.astype(str))
-
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         if not self._has_conditions():
             return super()._fields_at(adata, times, x)
-        labels = self._labels(adata)
-        fields: dict[str, np.ndarray] = {}
-        for label in dict.fromkeys(labels):
-            rows = np.flatnonzero(labels == label)
-            process = self._under(label).process_
-            for name, values in fields_at(process, times[rows], x[rows]).items():
-                if name not in fields:
-                    fields[name] = np.empty((len(x), *values.shape[1:]), values.dtype)
-                fields[name][rows] = values
-        return fields
+        labels = label_column(adata, self.source_["condition_key"], "condition_key")
+        return fields_by_condition(self.process_, labels.astype(str), times, x)
 
     def _has_conditions(self) -> bool:
         return self.facts_["conditions"] is not None
@@ -433,9 +407,7 @@ class StochasticInterpolant(SnapshotEstimator):
 
     def _code(self) -> ConditionCode | None:
         saved = self.facts_["conditions"]
-        if saved is None:
-            return None
-        return ConditionCode(**{**saved, "parts": tuple(saved["parts"])})
+        return None if saved is None else ConditionCode.from_plain(saved)
 
     def _schedule(self, scaling: Scaling) -> Schedule:
         interpolant = as_interpolant(self.interpolant)

@@ -28,7 +28,7 @@ def score_arrival(
     observed : Snapshots
         Holds the times at which the simulation starts and ends.
     run : Trajectories
-        One path for every sample of the snapshot it starts from, in order.
+        From the samples of the snapshot it starts from, with their weights.
     metrics, max_samples, seed
         As in :func:`dyninfer.metrics.compare_populations`.
 
@@ -49,9 +49,8 @@ def score_arrival(
             f"all {len(alive)} paths from time {begin:g} diverged before time {end:g}; "
             "fit with a lower learning rate"
         )
-    # Cells start with their own weights, and each grows or dies on its way.
-    weights = start_weights * _growth(run)
-    weights = weights[alive]
+    # Paths carry the weights of their cells, and what grew or died on the way.
+    first_weights, weights = _masses(run, 0)[alive], _masses(run, -1)[alive]
     compare = partial(
         compare_populations,
         y=truth,
@@ -66,18 +65,17 @@ def score_arrival(
     still = compare(observed.at(begin), x_weights=start_weights, floor=False)
     for name in metrics:
         scores[f"{name}_still"] = still[name]
-    scores["mass"] = float(weights.sum() / start_weights[alive].sum())
+    scores["mass"] = float(weights.sum() / first_weights.sum())
     scores["mass_observed"] = _mass_ratio(observed, begin, end)
     scores["diverged"] = int((~alive).sum())
     return scores
 
 
-def _growth(run: Trajectories) -> np.ndarray:
-    """Mass of every path at the end, relative to its start ``(path,)``."""
+def _masses(run: Trajectories, k: int) -> np.ndarray:
+    """Mass of every path at the ``k``-th time ``(path,)``."""
     if run.log_weights is None:
         return np.ones(run.n_paths)
-    growth = run.log_weights[:, -1] - run.log_weights[:, 0]
-    return growth.exp().cpu().numpy()
+    return run.log_weights[:, k].exp().cpu().numpy()
 
 
 def _mass_ratio(observed: Snapshots, begin: float, end: float) -> float:

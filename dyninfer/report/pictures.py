@@ -80,8 +80,9 @@ def pictures(
         pl.history(model, ax=ax)
         caption = "Training loss and validation; the weights of the marked step are the model."
         figures.append((caption, training))
-    # Weights are there where mass changes.
-    if traj.log_weights is not None:
+    # Cells may start with weights, and keep them all the way.
+    mass = traj.mass
+    if bool((mass != mass[0]).any()):
         growth, ((left, right),) = canvas((9.4, 3.9), 1, 2)
         pl.growth(model, observed, time_unit=time_unit, ax=(left, right), seed=seed)
         caption = "Growth rate of every cell at its own time, and the mass of the population."

@@ -174,6 +174,31 @@ def check_evaluates(model: SnapshotEstimator) -> None:
 
 
 @CHECKS.add
+def check_keys_are_used_or_refused(model: SnapshotEstimator) -> None:
+    """A key in ``uses`` changes what is learned; another one is refused by its name."""
+    data = example_data()
+    first = data.obs["day"].to_numpy() == 0.0
+    data.obs["weight"] = np.where(np.arange(data.n_obs) % 2, 1.0, 0.1)
+    data.obs["mass"] = 1.0 + data.obs["day"]
+    data.obs["condition"] = np.where(np.arange(data.n_obs) % 2, "a", "b")
+    plain = _weights(_fit(clone(model), data))
+    for key in ("weight_key", "mass_key", "condition_key"):
+        column = {key: key.removesuffix("_key")}
+        conserved = key == "mass_key" and model.conserves_mass
+        if key not in model.uses or conserved:
+            raises(ValueError, key, lambda column=column: _fit(clone(model), data, **column))
+            continue
+        other = _weights(_fit(clone(model), data, **column))
+        assert not torch.equal(plain, other), f"{key} is in uses, and changes nothing"
+    if "weight_key" in model.uses:
+        weighted = _fit(model, data, weight_key="weight")
+        run = weighted.simulate(data, [0.0, 1.0])
+        share = data.obs["weight"].to_numpy()[first]
+        expected = torch.as_tensor(share / share.sum())
+        assert torch.allclose(run.weights[:, 0], expected), "cells do not start with their weights"
+
+
+@CHECKS.add
 def check_provenance_is_kept(model: SnapshotEstimator) -> None:
     """What was learned about the data is there, and comes back from a file."""
     check_provenance(_fit(model, hold_out=2.0), [2.0])

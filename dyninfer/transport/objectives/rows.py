@@ -48,7 +48,8 @@ def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snap
     weights = observed.weights_at(times[0])[alive]
     weights = np.repeat(weights[:, None], len(times), 1)
     if run.log_weights is not None:
-        weights = weights * run.log_weights.exp().cpu().numpy()[alive]
+        # These hold the weights at the start already.
+        weights = run.log_weights.exp().cpu().numpy()[alive]
     labels = None
     if conditions and observed.conditions is not None:
         own_labels = observed.conditions[first][alive]

@@ -1,0 +1,46 @@
+"""Starting cells with weights: drawn by weight, or carried along with their weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from dyninfer.data.reading import Start
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.trajectories.ancestry import systematic
+from dyninfer.learning.random import subseed
+from dyninfer.simulation.weights import effective_sample_size
+
+
+def drawn_by_weight(cells: Start, n_paths: int, seed: int) -> Start:
+    """Cells drawn in proportion to their weights, so that all of them count alike."""
+    assert cells.weights is not None
+    rows = systematic(cells.weights, n_paths, subseed(seed, "start"))
+    names = rows if cells.names is None else cells.names[rows]
+    conditions = None if cells.conditions is None else cells.conditions[rows]
+    return Start(cells.states[rows], names, None, conditions)
+
+
+def with_start_weights(run: Trajectories, weights: np.ndarray) -> Trajectories:
+    """A run of all cells, not resampled, whose paths begin with the cells' weights.
+
+    The masses at the start have mean 1, as those of cells without weights do.
+    """
+    masses = torch.as_tensor(weights * len(weights), dtype=torch.float64)
+    # A cell of weight zero has the logarithm −∞, which counts for nothing everywhere.
+    log_start = masses.log().to(run.states.device)[:, None]
+    growth = run.log_weights
+    if growth is None:
+        growth = torch.zeros(run.n_paths, run.n_times).to(log_start)
+    log_weights = log_start + growth
+    ess = effective_sample_size(log_weights.detach()).tolist()
+    return replace(run, log_weights=log_weights, attrs={**run.attrs, "ess": ess})
+
+
+def with_origin(run: Trajectories, cells: Start) -> Trajectories:
+    """The run, each path with the name of the cell that it starts from."""
+    if cells.names is None:
+        return run
+    return replace(run, origin=np.asarray(cells.names)[run.origin])

@@ -1,0 +1,55 @@
+"""Columns of the data that a method would ignore: they are refused, not dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from dyninfer.data.snapshots import Snapshots
+
+# What a method does without the key, and what is to be done.
+_WITHOUT = {
+    "weight_key": "does not weigh cells; leave it out, or draw cells in proportion first",
+    "mass_key": "conserves mass; leave it out",
+    "condition_key": (
+        "does not tell conditions apart; fit one model for each "
+        "(adata[adata.obs[...] == label]), or use StochasticInterpolant"
+    ),
+}
+
+
+class Method(Protocol):
+    """What a method says of itself: see :class:`~dyninfer.SnapshotEstimator`."""
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """Keys that it learns from."""
+
+    @property
+    def conserves_mass(self) -> bool:
+        """Whether its settings rule out growth."""
+
+
+def refuse_unused_keys(method: Method, keys: Mapping[str, str | None]) -> None:
+    """Raise a ValueError naming a key that the method, with its settings, would ignore."""
+    name = type(method).__name__
+    for key, reason in _WITHOUT.items():
+        if keys.get(key) is not None and key not in method.uses:
+            raise ValueError(f"{key}={keys[key]!r} cannot be used: {name} {reason}")
+    mass_key = keys.get("mass_key")
+    if mass_key is not None and method.conserves_mass:
+        raise ValueError(
+            f"mass_key={mass_key!r} cannot be used: {name} conserves mass with these settings; "
+            "let it grow (growth_penalty, or an UnbalancedTransport), or leave mass_key out"
+        )
+
+
+def refuse_unused_conditions(method: Method, snapshots: Snapshots) -> None:
+    """Raise a ValueError where snapshots have conditions that the method would mix."""
+    if snapshots.conditions is None or "condition_key" in method.uses:
+        return
+    raise ValueError(
+        f"the snapshots have conditions, which {type(method).__name__} would mix; fit one model "
+        "for each, use StochasticInterpolant, or take them off: "
+        "dataclasses.replace(snapshots, conditions=None)"
+    )
