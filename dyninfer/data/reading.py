@@ -282,7 +282,7 @@ def refuse_keys(keys: Mapping[str, str | None], kind: str) -> None:
     used = [name for name, value in keys.items() if value is not None]
     if used:
         raise ValueError(
-            f"{used[0]} names a key of an AnnData, but the data are {kind}; leave it out"
+            f"{used[0]} names a key of an AnnData, but {kind} were given; leave it out"
         )
 
 

@@ -27,7 +27,7 @@ def warn_beyond(fitted: np.ndarray, times: np.ndarray, doing: str, stacklevel: i
         return
     _warn(
         f"{doing} from {times.min():g} to {times.max():g}, beyond the data ({fitted.min():g} to "
-        f"{fitted.max():g}): what was learned says nothing there",
+        f"{fitted.max():g})",
         stacklevel,
     )
 

@@ -323,7 +323,7 @@ class SnapshotEstimator(Estimator):
         """Return the data without what is held out, and snapshots of it."""
         refuse_unused_keys(self, names)
         if isinstance(data, DensityCurve):
-            refuse_keys(names, "a DensityCurve")
+            refuse_keys(names, "draws of a DensityCurve")
             if hold_out is not None:
                 raise ValueError(
                     "hold_out needs snapshots; a DensityCurve has no separate times to leave out"
