@@ -144,7 +144,7 @@ def to_snapshots(traj: Trajectories) -> Snapshots:
     states = array(traj.states)[alive]
     founders = traj.founders().cpu().numpy()[alive]
     origin = traj.origin.astype(str)
-    fields = {}
+    fields: dict[str, Any] = {}
     if traj.log_weights is not None:
         weights = array(traj.weights)[alive]
         fields["weights"] = tuple(weights.T)

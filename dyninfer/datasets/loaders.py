@@ -125,14 +125,14 @@ def embryoid_body() -> AnnData:
     # Rows of the full data, so that both parts come in its order.
     rows = np.concatenate(table["idx"])
     order = np.argsort(rows)
-    x, velocity, bins, part = (
+    x, velocity, bins, parts = (
         np.concatenate(table[key])[order] for key in ("X", "v", "ts", "part")
     )
     obs = pd.DataFrame(index=rows[order].astype(str))
     obs["time"] = bins.astype(np.float64)
     obs["day"] = _EB_MIDPOINTS[bins]
     obs["bin"] = pd.Categorical.from_codes(bins, _EB_BINS)
-    obs["part"] = pd.Categorical(part)
+    obs["part"] = pd.Categorical(parts)
     adata = of_representation("embryoid_body", x, obs, "X_pca", "PC")
     adata.obsm["velocity_pca"] = velocity.astype(np.float32)
     return adata

@@ -206,7 +206,7 @@ def forecast_rest(
     n_past = np.clip(n_past, 1, np.maximum(lengths - 1, 1))
     # Paths with the same times to forecast are forecast together.
     groups: dict[bytes, list[int]] = {}
-    for row in rows:
+    for row in rows.tolist():
         future = paths.times[row][n_past[row] :]
         groups.setdefault(future.tobytes(), []).append(row)
     parts = []

@@ -194,7 +194,7 @@ def _rates(
         if not 0 < h < math.inf:
             raise ValueError(f"bandwidth is {h}; it must be positive and finite")
         return [math.sqrt(0.5) / h]
-    gammas = [float(g) for g in np.atleast_1d(gamma)]
+    gammas = [float(g) for g in np.atleast_1d(np.asarray(gamma))]
     if not gammas or not all(0 < g < math.inf for g in gammas):
         raise ValueError(f"gamma is {gamma}; give positive finite numbers")
     return [math.sqrt(g) for g in gammas]

@@ -154,8 +154,7 @@ def _transport_cost(pair: Pair, p: int) -> float:
             f"exact transport between {n:,} and {m:,} samples would take about "
             f"{gigabytes:.0f} GB; give max_samples (5,000, say), or use sliced_wasserstein"
         )
-    cost = distances(pair.x.points, pair.y.points)
-    cost = cost.pow_(p).cpu().numpy()
+    cost = distances(pair.x.points, pair.y.points).pow_(p).cpu().numpy()
     plan = _best_plan(cost, pair)
     value = float(plan.mass @ cost[plan.rows, plan.columns])
     rounding = np.finfo(np.float64).eps * cost.max()

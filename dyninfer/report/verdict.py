@@ -59,7 +59,7 @@ def add_interpolation(
         if k == 0 or k == data.n_times - 1:
             continue
         points, mass = _interpolated(data, k, seed)
-        weights = {"x_weights": mass, "y_weights": data.weights_at(time)}
+        weights: dict[str, Any] = {"x_weights": mass, "y_weights": data.weights_at(time)}
         # The floor is that of the data, and in the table already.
         options: dict[str, Any] = {"metrics": names, "floor": False, "seed": seed}
         scores = compare_populations(

@@ -17,7 +17,7 @@ _SHAPES = {
 }
 
 
-def check_fields(process: Diffusion, x: Tensor, t: float) -> tuple[Tensor | None, bool]:
+def check_fields(process: Diffusion, x: Tensor, t: float) -> tuple[Tensor | None, bool | None]:
     """Call every field once near the first state.
 
     Parameters

@@ -77,9 +77,9 @@ def _whole_numbers(values: Any) -> np.ndarray | None:
     """Whole numbers that have gaps; None for other values."""
     dtype = getattr(values, "dtype", None)
     if isinstance(values, np.ma.MaskedArray):
-        if dtype.kind not in "iu" or values.ndim != 1:
+        if values.dtype.kind not in "iu" or values.ndim != 1:
             return None
-        return values.astype(np.int64).filled(MISSING)
+        return np.ma.filled(values.astype(np.int64), MISSING)
     if isinstance(values, pd.Series | pd.api.extensions.ExtensionArray):
         if not pd.api.types.is_integer_dtype(dtype):
             return None

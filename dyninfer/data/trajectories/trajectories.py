@@ -302,7 +302,7 @@ class Trajectories:
         Log-weights and times stay float64.
         """
         states_dtype = None if self.discrete else dtype
-        tensors = {"states": self.states.to(device=device, dtype=states_dtype)}
+        tensors: dict[str, Any] = {"states": self.states.to(device=device, dtype=states_dtype)}
         for name in ("times", "log_weights", "status", "parents"):
             tensor = getattr(self, name)
             if tensor is not None:

@@ -85,10 +85,10 @@ class StateRule(Settings):
         distances = self.distances(values[is_complete], table)
         states[is_complete] = distances.argmin(1)
         ends = np.cumsum(paths.lengths)[:-1]
-        state_names = [str(number) for number in range(self.n_states)]
+        state_names = tuple(str(number) for number in range(self.n_states))
         return Paths(
             times=paths.times,
-            states=np.split(states, ends),
+            states=tuple(np.split(states, ends)),
             names=paths.names,
             state_names=state_names,
             conditions=paths.conditions,

@@ -64,8 +64,8 @@ def observe(
     rows = is_observed.cpu().numpy()
     values = observations.cpu().numpy()
     return Paths(
-        times=[grid[row] for row in rows],
-        states=[x[row] for x, row in zip(values, rows, strict=True)],
+        times=tuple(grid[row] for row in rows),
+        states=tuple(x[row] for x, row in zip(values, rows, strict=True)),
         names=np.asarray(trajectories.origin),
         state_names=state_names,
     )

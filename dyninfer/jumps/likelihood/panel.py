@@ -223,8 +223,8 @@ def panel_counts(
     for number, (code, members) in enumerate(codes.items()):
         sets[number, list(members)] = 1.0
         code_number[target == code] = number
-    censored = count(is_end, code_number, len(codes))
-    return replace(counts, censored=censored, sets=sets)
+    last_codes = count(is_end, code_number, len(codes))
+    return replace(counts, censored=last_codes, sets=sets)
 
 
 def stack_counts(several: Sequence[PanelCounts]) -> PanelCounts:

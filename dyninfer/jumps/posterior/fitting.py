@@ -25,7 +25,9 @@ _AT_ONCE = 2**15
 class Problem(Protocol):
     """What is maximised over parameters ``(..., p + r)``: those of the rates come first."""
 
-    scheme: RateScheme
+    @property
+    def scheme(self) -> RateScheme:
+        """Which rates there are, and how they follow from the parameters."""
 
     @property
     def n_observed(self) -> Tensor:

@@ -49,8 +49,8 @@ def crude_starts(labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
     # A path that is thinned to one label would show no jump.
     if min(labels.lengths) > stride:
         thinned = Paths(
-            times=[times[::stride] for times in labels.times],
-            states=[states[::stride] for states in labels.states],
+            times=tuple(times[::stride] for times in labels.times),
+            states=tuple(states[::stride] for states in labels.states),
             state_names=labels.state_names,
         )
         sparse = panel_counts(thinned, n_states)

@@ -19,7 +19,7 @@ from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
 from dyninfer.simulation.solvers.weighted import Weighted
 
-ITO = ("euler", "milstein", "srk")
+ITO: tuple[str, ...] = ("euler", "milstein", "srk")
 STRATONOVICH = ("euler_heun", "heun", "midpoint", "log_ode", "reversible_heun")
 # Of one Brownian motion that drives several coordinates, as in fractional noise.
 GENERAL_NOISE = ("euler", *STRATONOVICH)

@@ -237,7 +237,7 @@ def _step(run: Run, live: Live, states: Tensor, log_weights: Tensor | None) -> L
         next_h = trial.h * _factor(error, live, good)
     _write(run.clock, live, elapsed, trial, states, log_weights)
     w, r = live.w, live.r
-    if w is not None and r is not None:
+    if w is not None and r is not None and trial.w is not None:
         w = torch.where(good, trial.w, w)
         r = torch.where(good, trial.growths[-1], r)
     return Live(
