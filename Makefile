@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check science bench tutorials docs clean
+.PHONY: help setup setup-dev demo test test-lowest test-newest fuzz check science bench tutorials docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.test ## make .venv with the package and what its tests need
 
@@ -22,6 +22,20 @@ demo: $(VENV)/.test ## learn real cells with a time held out, simulate them, and
 test: $(VENV)/.test ## run the whole test suite but what is slow
 	@# One thread per process: threads that wait for each other are slower than none.
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+# Rooms whose tests take a minute or two, and touch every dependency.
+FAST_TESTS := tests/data tests/learning tests/metrics tests/simulation tests/cli
+# The version of torch that the lowest versions are tried with, where a build for it is at hand.
+TORCH ?= 2.13.0
+
+test-lowest: .venv-lowest/.ready ## run the fast tests with the lowest versions that pyproject.toml admits
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q -m "not slow" $(FAST_TESTS)
+
+test-newest: .venv-newest/.ready ## run them with the newest versions that it admits
+	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -q -m "not slow" $(FAST_TESTS)
+
+fuzz: $(VENV)/.test ## try 2,500 odd inputs for every public function, and 22,200 damaged files (15 minutes)
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds 900 --workers $(WORKERS) --seed 0
 
 check: $(VENV)/.dev ## ruff, mypy, and the tests that take seconds
 	$(BIN)/ruff check .
@@ -51,7 +65,7 @@ docs: $(VENV)/.dev ## build the site with executed tutorials in docs/_build/html
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) build dist demo docs/_build docs/tutorials docs/jupyter_execute
+	rm -rf $(VENV) .venv-lowest .venv-newest build dist demo docs/_build docs/tutorials docs/jupyter_execute
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.test: pyproject.toml constraints.txt
@@ -62,4 +76,17 @@ $(VENV)/.test: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.test
 	$(PIP) -e ".[dev]"
+	@touch $@
+
+.venv-lowest/.ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	sed 's/^torch==.*/torch==$(TORCH)/' constraints-lowest.txt > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install -qq -c .venv-lowest/constraints.txt -e ".[test]"
+	@touch $@
+
+# Of torch, the version of constraints.txt: where a machine has none, others take gigabytes.
+.venv-newest/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-newest
+	grep '^torch==' constraints.txt > .venv-newest/constraints.txt
+	.venv-newest/bin/python -m pip install -qq -c .venv-newest/constraints.txt -e ".[test]"
 	@touch $@
