@@ -239,8 +239,10 @@ class Estimator(Settings, ABC):
         attempt.scaling_, attempt.facts_ = reading.scaling, reading.facts
         attempt.provenance_ = reading.provenance
         if not attempt._resume_result(run):
-            process = attempt._built(reading.data, run.seed)
-            outcome = attempt.learn(process, reading.data, run)
+            # Learning needs gradients, even where they are switched off around it.
+            with torch.inference_mode(False), torch.enable_grad():
+                process = attempt._built(reading.data, run.seed)
+                outcome = attempt.learn(process, reading.data, run)
             attempt.history_, attempt.status_ = outcome.history, outcome.status
             # Methods with a closed form make the process anew; training changes it in place.
             if outcome.process is not None:

@@ -51,9 +51,12 @@ def warn_of_collapse(run: Trajectories, stacklevel: int = 3) -> None:
 def warn_of_mass(
     run: Trajectories, fitted: np.ndarray, masses: Sequence[float] | None, stacklevel: int = 3
 ) -> None:
-    """Warn where the simulated mass strays from what was observed, as interpolated in time."""
+    """Warn where the simulated mass strays from what was observed, as interpolated in time.
+
+    Without masses, the populations of all times were learned from as of one mass.
+    """
     if masses is None:
-        return
+        masses = [1.0] * len(fitted)
     log_masses = np.log(np.asarray(masses))
     observed = np.interp(run.times.cpu().numpy(), fitted, log_masses)
     simulated = run.mass.detach().log().cpu().numpy()
@@ -111,9 +114,9 @@ def _below_floor(table: pd.DataFrame, metrics: Iterable[str], n_features: int) -
 
 
 def _warn_of_masses(rows: list[tuple[float, float, float]], stacklevel: int) -> None:
-    far = [f"×{mass:.3g} by time {t:g} (observed ×{right:.3g})" for t, mass, right in rows]
+    far = [f"×{mass:.3g} by time {t:g} (the data: ×{right:.3g})" for t, mass, right in rows]
     _warn(
-        f"the simulated mass is far from the observed: {_first(far)}; do not trust the growth "
+        f"the simulated mass is far from that of the data: {_first(far)}; do not trust the growth "
         "rates there; another growth_penalty may do better",
         stacklevel + 1,
     )

@@ -296,5 +296,5 @@ def _phases(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _phase_rates(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives of :func:`_phases`."""
     one, sin, cos = _phases(t)
-    frequency = torch.tensor([math.pi, 2 * math.pi]).to(t)
+    frequency = torch.tensor([math.pi, 2 * math.pi], dtype=t.dtype).to(t)
     return torch.ones_like(one), frequency * cos, -frequency * sin

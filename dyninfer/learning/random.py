@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 Name = str | int
 
@@ -22,7 +23,35 @@ MASK64 = 2**64 - 1
 MASK32 = 2**32 - 1
 # Marks the beginning of a name, above every byte, so that ("ab",) and ("a", "b") differ.
 _TEXT, _NUMBER = 256, 257
-# Torch initialises modules from its global generator: one thread at a time may borrow it.
+# What draws numbers when layers are made.
+_DRAWS = frozenset(
+    {
+        torch.bernoulli,
+        torch.multinomial,
+        torch.normal,
+        torch.rand,
+        torch.randint,
+        torch.randn,
+        torch.randperm,
+        torch.Tensor.bernoulli_,
+        torch.Tensor.exponential_,
+        torch.Tensor.normal_,
+        torch.Tensor.random_,
+        torch.Tensor.uniform_,
+        torch.nn.init.kaiming_normal_,
+        torch.nn.init.kaiming_uniform_,
+        torch.nn.init.normal_,
+        torch.nn.init.orthogonal_,
+        torch.nn.init.sparse_,
+        torch.nn.init.trunc_normal_,
+        torch.nn.init.uniform_,
+        torch.nn.init.xavier_normal_,
+        torch.nn.init.xavier_uniform_,
+    }
+)
+# What makes tensors of torch's default dtype where none is named.
+_MAKERS = frozenset({torch.empty, torch.ones, torch.rand, torch.randn, torch.zeros})
+# Code of others draws from torch's global generator: one thread at a time may borrow it.
 _global_generator = threading.RLock()
 
 
@@ -132,9 +161,34 @@ def borrowed_generator(
         yield
 
 
+class _Initialisation(TorchFunctionMode):
+    """Draws of this thread come from one generator, and new tensors are in single precision.
+
+    Neither torch's global generator nor its default dtype is looked at, or touched: another thread
+    may be using them.
+    """
+
+    def __init__(self, generator: torch.Generator):
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Complete the arguments of what draws or makes a tensor."""
+        kwargs = dict(kwargs or {})
+        if func in _DRAWS and kwargs.get("generator") is None:
+            kwargs["generator"] = self.generator
+        if func in _MAKERS and kwargs.get("dtype") is None:
+            kwargs["dtype"] = torch.float32
+        return func(*args, **kwargs)
+
+
 @contextmanager
 def seeded_modules(seed: int, *names: Name) -> Iterator[Any]:
-    """Build torch modules inside: their first weights come from the stream, in any thread."""
-    # Of the CPU alone: modules are made there and moved.
-    with borrowed_generator(seed, *names):
+    """Build torch modules inside: their first weights come from the stream, in any thread.
+
+    They are in single precision, on the CPU, whatever the defaults of torch are elsewhere.
+    """
+    with _Initialisation(stream(seed, *names)):
         yield

@@ -146,5 +146,5 @@ class ActionObjective(Objective):
 
 def random_signs(t: Tensor, n_features: int, generator: torch.Generator) -> Tensor:
     """Rademacher direction ``(n, 1, d)`` for each of the times ``(n,)``."""
-    u = torch.rand(len(t), 1, n_features, generator=generator, device=t.device)
+    u = torch.rand(len(t), 1, n_features, generator=generator, device=t.device, dtype=t.dtype)
     return (u < 0.5).to(t.dtype) * 2 - 1

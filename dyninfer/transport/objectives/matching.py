@@ -234,7 +234,7 @@ def field_widths(process: InterpolatedDiffusion, n_features: int) -> dict[str, i
 
 def field_means(widths: dict[str, int], like: Tensor) -> Tensor:
     """Matrix ``(outputs, fields)`` that averages over the features of every field."""
-    blocks = [torch.full((width, 1), 1 / width) for width in widths.values()]
+    blocks = [torch.full((width, 1), 1 / width, dtype=like.dtype) for width in widths.values()]
     return torch.block_diag(*blocks).to(like)
 
 
