@@ -7,6 +7,6 @@ remembers of its data is a `Provenance`.
 * `times`: reading of times, and whether two of them are one.
 * `arrays`, `columns`, `conditions`, `representation`: what a user's objects hold, as plain arrays.
 * `reading`: data for a fit, and for what is asked of a fitted model.
-* `snapshots`, `paths`, `trajectories`: the three containers; `storage` and `display` are their
-  doors to files and to the screen.
+* `snapshots`, `paths`, `trajectories`: the three containers; `storage`, `trajectory_file` and
+  `display` are their doors to AnnData and xarray, to files, and to the screen.
 """

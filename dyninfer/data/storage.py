@@ -1,11 +1,8 @@
-"""The doors of Trajectories: AnnData, xarray, and files."""
+"""The doors of Trajectories: AnnData and xarray, which files hold."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from torch import Tensor
 from dyninfer.data import keys
 from dyninfer.data.arrays import as_array
 from dyninfer.data.columns import MissingKey, obs_column
+from dyninfer.learning.tensor_file import parse_json
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
     from dyninfer.data.snapshots import Snapshots
     from dyninfer.data.trajectories import Trajectories
-
-SUFFIXES = (".h5ad", ".zarr", ".nc", ".h5")
 
 
 def to_anndata(traj: Trajectories) -> AnnData:
@@ -121,7 +117,7 @@ def to_xarray(traj: Trajectories) -> Dataset:
 
 def fields_from_xarray(data: Dataset) -> dict[str, Any]:
     """Arguments of ``Trajectories`` from a Dataset that ``to_xarray`` made."""
-    plain = json.loads(_own(data.attrs, "Dataset", "attrs"))
+    plain = parse_json(_own(data.attrs, "Dataset", "attrs"))
     fields: dict[str, Any] = {
         "origin": data["origin"].values,
         "features": tuple(str(name) for name in np.atleast_1d(data["feature"].values)),
@@ -158,68 +154,12 @@ def to_snapshots(traj: Trajectories) -> Snapshots:
     )
 
 
-def save(traj: Trajectories, path: str | os.PathLike[str]) -> None:
-    """Write beside ``path``, then move into place."""
-    path = Path(path)
-    suffix = _suffix(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
-    # A zarr is a folder; any other folder is not ours to replace.
-    foreign = path.exists() if suffix == ".zarr" else path.is_dir()
-    if foreign and not (path / "zarr.json").exists():
-        raise FileExistsError(f"{str(path)!r} is there and holds other things; give another name")
-    # Beside the target: a move between file systems would be a copy, which can fail half-way.
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
-        written = Path(folder) / f"new{suffix}"
-        if suffix == ".h5ad":
-            to_anndata(traj).write_h5ad(written)
-        elif suffix == ".zarr":
-            to_xarray(traj).to_zarr(written, mode="w", consolidated=False)
-        else:
-            to_xarray(traj).to_netcdf(written, engine="h5netcdf")
-        _move(written, path, Path(folder) / "old")
-
-
-def load_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Arguments of ``Trajectories`` from a file that ``save`` wrote."""
-    path = Path(path)
-    suffix = _suffix(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
-    try:
-        if suffix == ".h5ad":
-            return _read_anndata(path)
-        return _read_dataset(path)
-    except MissingKey:
-        raise
-    except (OSError, KeyError) as error:
-        raise ValueError(
-            f"{str(path)!r} cannot be read as trajectories in {suffix}: {error}"
-        ) from error
-
-
 def array(x: Tensor) -> np.ndarray:
     """Tensor as an array; half precision, which files do not hold, widens to float32."""
     x = x.detach().cpu()
     if x.dtype in (torch.float16, torch.bfloat16):
         x = x.float()
     return x.numpy()
-
-
-def _read_anndata(path: Path) -> dict[str, Any]:
-    import anndata
-
-    return fields_from_anndata(anndata.read_h5ad(path))
-
-
-def _read_dataset(path: Path) -> dict[str, Any]:
-    import xarray as xr
-
-    options: dict[str, Any] = {"engine": "h5netcdf"}
-    if path.suffix == ".zarr":
-        options = {"engine": "zarr", "consolidated": False}
-    with xr.open_dataset(path, **options) as data:
-        return fields_from_xarray(data.load())
 
 
 def _plain_fields(traj: Trajectories) -> dict[str, str]:
@@ -240,9 +180,11 @@ def _restored(fields: dict[str, Any], plain: dict[str, str]) -> dict[str, Any]:
     # Files of before have names only, and do not say so.
     if plain.get("origin") == "rows":
         origin = origin.astype(np.int64)
-    dtype = getattr(torch, plain["dtype"])
+    dtype = getattr(torch, str(plain["dtype"]), None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"there is no dtype {plain['dtype']!r:.40}")
     states = fields["states"].to(dtype)
-    attrs = json.loads(plain["attrs"])
+    attrs = parse_json(plain["attrs"])
     return fields | {"states": states, "origin": origin, "attrs": attrs}
 
 
@@ -293,25 +235,3 @@ def _grid_order(path: np.ndarray, time: np.ndarray, times: np.ndarray) -> tuple[
             "concatenate trajectories"
         )
     return order, n_paths
-
-
-def _suffix(path: Path) -> str:
-    if path.suffix not in SUFFIXES:
-        raise ValueError(
-            f"cannot tell the format of {path.name!r}: end it in {', '.join(SUFFIXES)}"
-        )
-    return path.suffix
-
-
-def _move(written: Path, path: Path, aside: Path) -> None:
-    # A path that does not exist is no folder either.
-    if not path.is_dir():
-        os.replace(written, path)
-        return
-    # A folder cannot be replaced in one step.
-    os.replace(path, aside)
-    try:
-        os.replace(written, path)
-    except OSError:
-        os.replace(aside, path)
-        raise

@@ -39,6 +39,7 @@ from dyninfer.jumps.settings import (
     as_jumps,
     as_observation,
 )
+from dyninfer.learning.interruption import watched
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed
@@ -189,9 +190,12 @@ class MarkovJumpInference(PathEstimator):
         names = process.state_names
         paths = self._observed(data, self.facts_["states"])
         max_steps = _MAX_STEPS if run.max_steps is None else run.max_steps
-        result = self._inference().infer(paths, names, max_steps, run.seed)
+        with watched() as interruption:
+            result = self._inference().infer(paths, names, max_steps, run.seed)
         self._take(result)
         status = "finished" if result.converged else "stopped early"
+        if interruption.happened:
+            status = "interrupted"
         return Outcome(history=result.history, status=status, process=_process_of(result, names))
 
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray:

@@ -609,31 +609,6 @@ def test_anndata_and_xarray_round_trips_are_exact_for_any_size(n, T, d, weighted
     assert_same(traj, Trajectories.from_xarray(traj.to_xarray()))
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_failed_save_leaves_the_old_file(tmp_path, suffix, monkeypatch):
-    import anndata
-    import xarray
-
-    path = tmp_path / f"run.{suffix}"
-    make(seed=0).save(path)
-
-    def half_written(self, target, *args, **kwargs):
-        with open(target, "wb") as file:
-            file.write(b"half")
-        raise OSError("disk full")
-
-    for kind, method in (
-        (anndata.AnnData, "write_h5ad"),
-        (xarray.Dataset, "to_zarr"),
-        (xarray.Dataset, "to_netcdf"),
-    ):
-        monkeypatch.setattr(kind, method, half_written)
-    with pytest.raises(OSError, match="disk full"):
-        make(seed=1).save(path)
-    assert_same(make(seed=0), Trajectories.load(path))
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-
-
 def test_an_unknown_suffix_lists_those_known(tmp_path):
     for act in (make().save, Trajectories.load):
         with pytest.raises(ValueError, match=r"run.csv.*\.h5ad, \.zarr, \.nc, \.h5"):

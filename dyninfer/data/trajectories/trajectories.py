@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.data import display, storage
+from dyninfer.data import display, storage, trajectory_file
 from dyninfer.data.trajectories import ancestry, population
 from dyninfer.data.trajectories.checks import (
     Index,
@@ -372,8 +372,10 @@ class Trajectories:
             If the suffix names no known format.
         FileNotFoundError
             If the folder does not exist.
+        OSError
+            If the file cannot be written.
         """
-        storage.save(self, path)
+        trajectory_file.save(self, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Trajectories:
@@ -383,10 +385,10 @@ class Trajectories:
         ------
         FileNotFoundError
             If there is no such file.
-        KeyError, ValueError
-            If the file holds no trajectories, or cannot be read.
+        ValueError
+            If the file is damaged, or ``save`` did not write it.
         """
-        return cls(**storage.load_fields(path))
+        return trajectory_file.load(path, cls)
 
     def __repr__(self) -> str:
         return display.text(self)

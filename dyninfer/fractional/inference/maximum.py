@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from scipy.stats import norm
 from dyninfer.fractional.inference.likelihood import exact_log_likelihood
 from dyninfer.fractional.inference.prior import FIRST_NOISE, Bounds, LinearPrior
 from dyninfer.fractional.inference.series import Series
+from dyninfer.learning.interruption import ends_on_interrupt, watched
 
 # Indices and deviations of the noise among which the start is chosen: the likelihood may have two
 # maxima, one of which takes what is rough for noise.
@@ -39,8 +40,11 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
     objective = ExactObjective(prior, series)
     objective.load(objective.best_start())
     history: list[dict[str, float]] = []
+    reached = objective.vector()
 
-    def record(_: Any = None) -> None:
+    def record(x: np.ndarray) -> None:
+        nonlocal reached
+        reached = x.copy()
         row = {
             "step": len(history),
             "loss": objective.value,
@@ -49,26 +53,31 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
         }
         history.append(row)
 
-    least, _ = objective(objective.vector())
-    record()
+    least, _ = objective(reached)
+    record(reached)
     n_left = max_steps
     is_finished = False
-    while n_left > 0 and not is_finished:
-        result = minimize(
-            objective,
-            objective.vector(),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=objective.bounds(),
-            callback=record,
-            # The loss is per number: tighter tolerances are below the rounding of its gradient.
-            options={"maxiter": n_left, "ftol": 1e-11, "gtol": 1e-7},
-        )
-        objective.load(result.x)
-        gain = (least - result.fun) * objective.count
-        is_finished = bool(result.success) and gain < _NO_GAIN
-        n_left -= max(result.nit, 1)
-        least = result.fun
+    with watched() as interruption, ends_on_interrupt():
+        while n_left > 0 and not is_finished:
+            result = minimize(
+                objective,
+                objective.vector(),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=objective.bounds(),
+                callback=record,
+                # The loss is per number: tighter tolerances are below the rounding of its gradient.
+                options={"maxiter": n_left, "ftol": 1e-11, "gtol": 1e-7},
+            )
+            objective.load(result.x)
+            gain = (least - result.fun) * objective.count
+            is_finished = bool(result.success) and gain < _NO_GAIN
+            n_left -= max(result.nit, 1)
+            least = result.fun
+    if interruption.happened:
+        # The last step that was whole, not a trial of the next.
+        objective.load(reached)
+        return Fit(history, "interrupted")
     status = "finished" if is_finished else "stopped early"
     return Fit(history, status)
 

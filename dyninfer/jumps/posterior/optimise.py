@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dyninfer.learning.interruption import ends_on_interrupt
+
 Objective = Callable[[Tensor], Tensor]
 
 _LONGEST = 2.0  # no parameter moves further in one step: e^2 in a rate
@@ -101,24 +103,30 @@ def maximise(
     inverse = _unit_step(point)
     idle_steps = torch.zeros_like(point.value)
     iteration = 0
-    for iteration in range(1, max_iter + 1):
-        if columns is not None and iteration - 1 in _CURVATURE_STEPS:
-            curvature = information(objective, point.theta, columns)
-            inverse, _ = floored_inverse(curvature, _LEAST_CURVATURE)
-        new = _search(objective, point, _direction(inverse, point.slope))
-        step = new.theta - point.theta
-        bend = point.slope - new.slope
-        is_first_guess = iteration == 1 and columns is None
-        inverse = _updated(inverse, step, bend, is_first_guess)
-        gain = new.value - point.value
-        expected_gain = _quadratic(inverse, new.slope)
-        is_flat = (expected_gain < tol) & (gain < tol)
-        is_stuck = (step == 0).all(-1)
-        inverse = torch.where(_per_matrix(is_stuck), _unit_step(point), inverse)
-        idle_steps = torch.where(gain < _IDLE_GAIN, idle_steps + 1, 0)
-        point = new
-        if bool((is_flat | is_stuck | (idle_steps >= _IDLE_STEPS)).all()):
-            break
+    is_whole = False
+    with ends_on_interrupt():
+        for iteration in range(1, max_iter + 1):
+            if columns is not None and iteration - 1 in _CURVATURE_STEPS:
+                curvature = information(objective, point.theta, columns)
+                inverse, _ = floored_inverse(curvature, _LEAST_CURVATURE)
+            new = _search(objective, point, _direction(inverse, point.slope))
+            step = new.theta - point.theta
+            bend = point.slope - new.slope
+            is_first_guess = iteration == 1 and columns is None
+            inverse = _updated(inverse, step, bend, is_first_guess)
+            gain = new.value - point.value
+            expected_gain = _quadratic(inverse, new.slope)
+            is_flat = (expected_gain < tol) & (gain < tol)
+            is_stuck = (step == 0).all(-1)
+            inverse = torch.where(_per_matrix(is_stuck), _unit_step(point), inverse)
+            idle_steps = torch.where(gain < _IDLE_GAIN, idle_steps + 1, 0)
+            point = new
+            if bool((is_flat | is_stuck | (idle_steps >= _IDLE_STEPS)).all()):
+                break
+        is_whole = True
+    if not is_whole:
+        # Whoever interrupts does not wait for the last digits.
+        newton_steps = 0
     return _polished(objective, point.theta, tol, newton_steps, iteration, columns or 1)
 
 
