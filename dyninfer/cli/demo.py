@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dyninfer.learning.files import write_file
 from dyninfer.learning.parallel import threads
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ def run_demo(
     model = ActionMatching()
     model.fit(adata, **KEYS, hold_out=hold_out, seed=seed, max_steps=max_steps, progress=progress)
     model.save(folder / "model.safetensors")
+    if model.status_ == "interrupted":
+        raise KeyboardInterrupt
 
     observed = Snapshots.from_anndata(adata, **KEYS)
     first, last = observed.times[[0, -1]]
@@ -99,7 +103,8 @@ def run_demo(
     evaluation = add_interpolation(model.evaluate(adata, seed=seed), observed, seed=seed)
     long_run = model.evaluate(adata, start="first", seed=seed)
     # The first interval is in both tables.
-    pd.concat([evaluation, long_run[1:]]).to_csv(folder / "metrics.csv", index=False)
+    table = pd.concat([evaluation, long_run[1:]])
+    write_file(folder / "metrics.csv", table.to_csv(index=False).encode())
 
     report = write_report(
         folder / "report.html",
@@ -156,7 +161,9 @@ def _pictures(
     pictures = []
     for name, figure in figures.items():
         file = folder / f"{name}.png"
-        figure.savefig(file, dpi=140)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=140)
+        write_file(file, buffer.getvalue())
         pictures.append((captions[name], file))
     return pictures
 

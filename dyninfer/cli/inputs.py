@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dyninfer
+from dyninfer.learning.files import label, reason
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -60,10 +61,13 @@ def read_data(text: str) -> AnnData:
             f"there is no file {text!r}, and no data set of that name; "
             f"{did_you_mean(text, TABLE)}data sets: {', '.join(TABLE)}"
         )
-    if path.suffix == ".h5ad":
-        return anndata.read_h5ad(path)
-    if path.suffix == ".zarr":
-        return anndata.read_zarr(path)
+    readers = {".h5ad": anndata.read_h5ad, ".zarr": anndata.read_zarr}
+    if path.suffix in readers:
+        # A damaged file makes three libraries fail, each in its own way.
+        try:
+            return readers[path.suffix](path)
+        except Exception as error:
+            raise ValueError(f"{label(path)} cannot be read: {reason(error)}") from error
     raise ValueError(f"cannot read {text!r}: give an .h5ad or .zarr file that AnnData wrote")
 
 

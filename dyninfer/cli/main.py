@@ -10,26 +10,29 @@ from collections.abc import Sequence
 import dyninfer
 from dyninfer.cli.arguments import Parser
 from dyninfer.cli.commands import COMMANDS
+from dyninfer.cli.signals import as_interrupts
 
 # Mistakes in the request, and what a machine may run out of; anything else is a fault of ours and
 # ends with a traceback.
 ERRORS = (KeyError, ValueError, TypeError, OSError, MemoryError)
-INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 and the number of the signal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 2 for a mistake in the request, 130 for Ctrl-C."""
+    """Run a command and return its exit code.
+
+    0, 2 for a mistake in the request or a bad file, 130 for Ctrl-C, 143 for SIGTERM.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
         words = ["--help"]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), as_interrupts() as signals:
         warnings.showwarning = _print_warning  # type: ignore[assignment]
         try:
             arguments = make_parser(words).parse_args(words)
             arguments.run(arguments)
         except KeyboardInterrupt:
             print("dyninfer: interrupted", file=sys.stderr)
-            return INTERRUPTED
+            return signals.exit_status
         except ERRORS as error:
             if "--traceback" in words:
                 raise

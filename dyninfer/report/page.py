@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dyninfer.learning.files import write_file
 from dyninfer.report import tables
 from dyninfer.report.verdict import main_metric, verdict
 from dyninfer.report.versions import versions
@@ -95,11 +96,7 @@ def write_report(
     }
     if long_run is not None:
         contents["long_run"] = tables.long_run_scores(long_run, metric, time_unit)
-    # Under another name until it is whole: no reader ever opens half a page.
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(_template().render(contents), encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_file(path, _template().render(contents).encode())
 
 
 def _template() -> Template:

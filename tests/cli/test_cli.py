@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -159,7 +161,10 @@ def test_a_method_of_the_users_own_file_has_its_flags_and_is_loaded_again(folder
     assert main(["evaluate", "model.safetensors", "cells.h5ad", *method, "--metrics", "w1"]) == 0
 
 
-def test_ctrl_c_during_fit_saves_the_model_so_far(folder, monkeypatch, capsys):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_fit_saves_the_model_so_far_and_the_exit_status_names_it(
+    folder, monkeypatch, capsys, number, status
+):
     from dyninfer.estimators import action_matching
 
     calls, loss = [], action_matching.ActionObjective.loss
@@ -167,13 +172,59 @@ def test_ctrl_c_during_fit_saves_the_model_so_far(folder, monkeypatch, capsys):
     def interrupted(self, *args):
         calls.append(1)
         if len(calls) == 5:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return loss(self, *args)
 
     monkeypatch.setattr(action_matching.ActionObjective, "loss", interrupted)
-    assert main(FIT) == 0
-    assert "interrupted" in capsys.readouterr().out
+    assert main(FIT) == status
+    assert "interrupted after" in capsys.readouterr().out
     assert di.load("model.safetensors").status_ == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_during_an_exact_fit_saves_the_model_so_far(folder, monkeypatch):
+    from dyninfer.jumps.posterior import optimise
+
+    calls, search = [], optimise._search
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return search(*args)
+
+    obs = pd.DataFrame({"time": np.tile(np.arange(5.0), 8), "path": np.repeat(np.arange(8), 5)})
+    states = np.random.default_rng(0).integers(2, size=40)
+    obs["state"] = pd.Categorical([("on", "off")[state] for state in states])
+    obs.index = obs.index.astype(str)
+    anndata.AnnData(X=np.zeros((40, 1), dtype=np.float32), obs=obs).write_h5ad("paths.h5ad")
+    monkeypatch.setattr(optimise, "_search", interrupted)
+    keys = ["--time-key", "time", "--path-key", "path", "--state-key", "state"]
+    method = ["--method", "MarkovJumpInference", "--jumps", "BirthDeath"]
+    assert main(["fit", "paths.h5ad", *method, *keys]) == 143
+    assert di.load("model.safetensors").status_ == "interrupted"
+
+
+@pytest.mark.parametrize("command", ["simulate", "evaluate"])
+def test_a_damaged_model_file_ends_with_2_and_one_sentence(folder, capsys, command):
+    assert main(FIT) == 0
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-9] ^= 64
+    (folder / "model.safetensors").write_bytes(content)
+    times = ["--times", "0,1", "--out", "t.h5ad"] if command == "simulate" else []
+    capsys.readouterr()
+    assert main([command, "model.safetensors", "cells.h5ad", *times]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("dyninfer: error: model file 'model.safetensors' is damaged")
+    assert message.count("\n") == 1
+
+
+def test_damaged_data_end_with_2_and_one_sentence(folder, capsys):
+    content = (folder / "cells.h5ad").read_bytes()
+    for changed in (b"no data", content[:1000], content[:400] + b"\xff" * 600 + content[1000:]):
+        (folder / "cells.h5ad").write_bytes(changed)
+        assert main(FIT) == 2
+        assert "'cells.h5ad' cannot be read: " in capsys.readouterr().err
 
 
 def test_ctrl_c_elsewhere_ends_with_130_and_no_traceback(folder, monkeypatch, capsys):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dyninfer.cli.inputs import check_folder, load_dataset
+from dyninfer.learning.files import write_file
 
 SUMMARY = "list the data sets, or write one to a file"
 EXAMPLES = ["dyninfer datasets", "dyninfer datasets mesc_retinoic_acid --out cells.h5ad"]
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """List the data sets, or write one of them to a file."""
+    from dyninfer.data.trajectory_file import h5ad_content
     from dyninfer.datasets import available
 
     if arguments.name is None:
@@ -36,6 +38,6 @@ def run(arguments: argparse.Namespace) -> None:
         out = Path(f"{arguments.name}.h5ad")
     adata = load_dataset(arguments.name)
     check_folder(out)
-    adata.write_h5ad(out)
+    write_file(out, h5ad_content(adata))
     source = adata.uns["source"]
     print(f"{adata}\n{source['reference']}\nlicence: {source['licence']}\nwritten to {out}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dyninfer.cli.arguments import add_data, add_model, add_seed, positive
 from dyninfer.cli.inputs import check_folder, load_model, read_data
+from dyninfer.learning.files import write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.report is not None:
         table = _write_report(arguments, cast(Any, model), data, table, options)
     if arguments.out is not None:
-        table.to_csv(arguments.out, index=False)
+        write_file(arguments.out, table.to_csv(index=False).encode())
         print(f"written to {arguments.out}")
 
 

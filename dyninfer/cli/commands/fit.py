@@ -88,3 +88,6 @@ def run(arguments: argparse.Namespace) -> None:
     if len(model.history_):
         n_steps = int(model.history_["step"].max())
     print(f"{model}\n{model.status_} after {n_steps} steps; written to {arguments.out}")
+    if model.status_ == "interrupted":
+        # The model so far is safe; the shell must know that it is not the whole.
+        raise KeyboardInterrupt
