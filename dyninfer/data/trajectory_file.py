@@ -137,7 +137,7 @@ def _read_zarr(path: Path) -> dict[str, Any]:
         raise ValueError("its content is not what its digest is of")
     from_bytes = default_buffer_prototype().buffer.from_bytes
     store = MemoryStore({name: from_bytes(content) for name, content in files.items()})
-    with xr.open_dataset(store, engine="zarr", consolidated=False) as data:
+    with xr.open_zarr(store, chunks=None, consolidated=False) as data:
         return storage.fields_from_xarray(data.load())
 
 

@@ -58,8 +58,8 @@ def write_tensors(path: str | Path, kind: Kind, tensors: dict[str, Tensor], fact
     # Copies: tensors that share memory are refused.
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     header, body = _parts(save(plain))
-    header = digest.fill_in(_header_with(texts, header), body)
-    return write_file(path, b"".join([header, body]))
+    full_header = digest.fill_in(_header_with(texts, header), body)
+    return write_file(path, b"".join([full_header, body]))
 
 
 def read_tensors(path: str | Path, kind: Kind) -> tuple[Any, dict[str, Tensor]]:
