@@ -39,7 +39,6 @@ from dyninfer.jumps.settings import (
     as_jumps,
     as_observation,
 )
-from dyninfer.learning.interruption import watched
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed
@@ -190,13 +189,10 @@ class MarkovJumpInference(PathEstimator):
         names = process.state_names
         paths = self._observed(data, self.facts_["states"])
         max_steps = _MAX_STEPS if run.max_steps is None else run.max_steps
-        with watched() as interruption:
-            result = self._inference().infer(paths, names, max_steps, run.seed)
+        result = self._inference().infer(paths, names, max_steps, run.seed)
         self._take(result)
-        status = "finished" if result.converged else "stopped early"
-        if interruption.happened:
-            status = "interrupted"
-        return Outcome(history=result.history, status=status, process=_process_of(result, names))
+        inferred = _process_of(result, names)
+        return Outcome(history=result.history, status=result.status, process=inferred)
 
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray:
         """Log-likelihood of every path ``(n,)``, its first observation included.

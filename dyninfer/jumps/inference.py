@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from torch import Tensor
@@ -19,6 +19,7 @@ from dyninfer.jumps.posterior.refine import groups_of, refine
 from dyninfer.jumps.posterior.result import JumpResult
 from dyninfer.jumps.posterior.starts import crude_starts
 from dyninfer.jumps.settings import Clones, ExactLabels, Jumps, Observation
+from dyninfer.learning.interruption import watched
 from dyninfer.learning.random import subseed
 
 
@@ -98,6 +99,13 @@ class JumpInference:
         """
         if paths.discrete:
             paths = renumbered(paths, names)
+        with watched() as interruption:
+            result = self._inferred(paths, names, max_steps, seed)
+        return replace(result, interrupted=interruption.happened)
+
+    def _inferred(
+        self, paths: Paths, names: Sequence[str], max_steps: int, seed: int
+    ) -> JumpResult:
         is_exact = isinstance(self.observation, ExactLabels)
         if not self.refine:
             return read_by_network(paths, len(names), not is_exact, seed)

@@ -150,6 +150,8 @@ class JumpResult:
         What is known of the generator.
     fit : JumpFit, optional
         The maximum, where the likelihood was maximised.
+    interrupted : bool
+        Whether Ctrl-C ended the maximisation.
     """
 
     generator: Tensor
@@ -158,6 +160,7 @@ class JumpResult:
     history: pd.DataFrame
     posterior: GeneratorPosterior
     fit: JumpFit | None = None
+    interrupted: bool = False
 
     @classmethod
     def of_fit(cls, fits: Any, likelihood_before: Sequence[float]) -> JumpResult:
@@ -177,6 +180,13 @@ class JumpResult:
     def converged(self) -> bool:
         """Whether the maximum was reached; of a network, always."""
         return self.fit is None or bool(self.fit.converged)
+
+    @property
+    def status(self) -> str:
+        """How the inference ended: "finished", "stopped early" or "interrupted"."""
+        if self.interrupted:
+            return "interrupted"
+        return "finished" if self.converged else "stopped early"
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything but the generator, numbers and the history, by name."""
