@@ -71,6 +71,8 @@ def mix64(*words: int) -> int:
 
 def subseed(seed: int, *names: Name) -> int:
     """Seed ``0 <= s < 2**32`` of one purpose, for whatever takes a seed and not a generator."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed must be a whole number, found {type(seed).__name__}")
     words = [int(seed)]
     for name in names:
         if isinstance(name, str):

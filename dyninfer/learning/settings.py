@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
@@ -33,27 +33,39 @@ class Settings(BaseEstimator):
 
     def check_kinds(self, prefix: str = "") -> None:
         """Raise a TypeError naming the first setting whose value is not of the declared kind."""
-        try:
-            hints = get_type_hints(type(self))
-        except NameError:  # a class may name types that are there for type checkers only
-            return
-        for name in (field.name for field in fields(self)):
-            value, hint = getattr(self, name), hints[name]
-            allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-            if (value is None and types.NoneType in allowed) or any(
-                _is_of(value, kind) for kind in allowed
-            ):
-                continue
-            kinds = " or ".join(
-                _KINDS.get(kind, getattr(kind, "__name__", str(kind))) for kind in allowed
-            )
-            raise TypeError(f"{prefix}{name} must be {kinds}, found {value!r}")
+        check_fields(self, prefix)
+
+
+def check_fields(owner: Any, prefix: str = "") -> None:
+    """Raise a TypeError naming the first field of a dataclass that is not of the declared kind."""
+    try:
+        hints = get_type_hints(type(owner))
+    except NameError:  # a class may name types that are there for type checkers only
+        return
+    for name in (field.name for field in fields(owner)):
+        value, hint = getattr(owner, name), hints[name]
+        is_union = get_origin(hint) in (Union, types.UnionType)
+        allowed = get_args(hint) if is_union else (hint,)
+        if value is None and types.NoneType in allowed:
+            continue
+        if any(_is_of(value, kind) for kind in allowed):
+            continue
+        kinds = " or ".join(_called(kind) for kind in allowed)
+        raise TypeError(f"{prefix}{name} must be {kinds}, found {brief(value)}")
+
+
+def brief(value: Any) -> str:
+    """A value in one short line, for a message."""
+    text = " ".join(repr(value).split())
+    if len(text) > _LONGEST_VALUE:
+        text = text[: _LONGEST_VALUE - 3] + "..."
+    return text
 
 
 def check_seed(seed: Any) -> int:
     """Return the seed as an int, or raise a sentence."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed must be a whole number, found {seed!r}")
+        raise TypeError(f"seed must be a whole number, found {brief(seed)}")
     if seed < 0:
         raise ValueError(f"seed must not be negative, found {seed}")
     return int(seed)
@@ -62,12 +74,15 @@ def check_seed(seed: Any) -> int:
 def check_count(n: Any, name: str = "n_samples") -> int:
     """Return a number of things as an int, at least 1, or raise an error that names it."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer):
-        raise TypeError(f"{name} must be a whole number, found {n!r}")
+        raise TypeError(f"{name} must be a whole number, found {brief(n)}")
     if n < 1:
         raise ValueError(f"{name} must be at least 1, found {n}")
     return int(n)
 
 
+# Of the text of a value: a message has 300 characters, and a table or a model has pages.
+_LONGEST_VALUE = 80
+_SEQUENCES = (tuple, list, Sequence)
 _KINDS = {
     int: "a whole number",
     float: "a number",
@@ -77,18 +92,50 @@ _KINDS = {
 }
 
 
+def _called(kind: Any) -> str:
+    """What a message calls a kind."""
+    if get_origin(kind) in _SEQUENCES:
+        members = [_called(member) for member in get_args(kind) if member is not Ellipsis]
+        return f"a list of {' and '.join(dict.fromkeys(members))}"
+    return _KINDS.get(kind, getattr(kind, "__name__", str(kind)))
+
+
 def _is_of(value: Any, kind: Any) -> bool:
     """Whether a value is of a common kind; other kinds are left to the class itself."""
     if kind is bool:
         return isinstance(value, bool | np.bool_)
     if kind is int:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if kind is float:  # a tensor of one number serves as well
-        number = isinstance(value, int | float | np.number) or getattr(value, "shape", None) == ()
-        return number and not isinstance(value, bool)
+    if kind is float:
+        return _is_number(value)
+    if kind is str:
+        return isinstance(value, str)
+    if get_origin(kind) in _SEQUENCES:
+        return _are_of(value, get_args(kind))
     if isinstance(kind, type) and issubclass(kind, Settings):
         return isinstance(value, kind)
     return kind is not types.NoneType
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is one real number; a tensor of one number serves as well."""
+    if isinstance(value, bool | np.bool_ | complex):
+        return False
+    if isinstance(value, int):
+        # JSON and torch hold no others.
+        return abs(value) < 2**63
+    return isinstance(value, float | np.number) or getattr(value, "shape", None) == ()
+
+
+def _are_of(values: Any, kinds: tuple[Any, ...]) -> bool:
+    """Whether a value is a sequence with members of these kinds."""
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        return False
+    if Ellipsis in kinds or len(kinds) == 1:
+        return all(_is_of(value, kinds[0]) for value in values)
+    if len(values) != len(kinds):
+        return False
+    return all(_is_of(value, kind) for value, kind in zip(values, kinds, strict=True))
 
 
 def to_plain(value: Any, name: str = "value") -> Any:

@@ -10,6 +10,7 @@ import torch
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import LabelNoise
 from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.simulators.base import System
 from dyninfer.simulators.observed_jumps import observed_jumps
 
 # Per nanosecond, from the row's state to the column's: Seifner and Sánchez 2023.
@@ -24,7 +25,7 @@ _RATES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlanineDipeptide:
+class AlanineDipeptide(System):
     """A surrogate, no molecule: a chain of six states in equilibrium, read every picosecond or so.
 
     Its rates are those that NeuralMJP (Seifner and Sánchez 2023, ICML) inferred from a molecular

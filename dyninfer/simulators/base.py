@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.times import as_times
 from dyninfer.diffusions import Diffusion
 from dyninfer.learning.random import subseed
-from dyninfer.learning.settings import check_seed
+from dyninfer.learning.settings import brief, check_count, check_fields, check_seed
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
     from dyninfer.data.snapshots import Snapshots
 
 
-class Simulator:
+# More individuals than any computer holds.
+LARGEST = 10**9
+
+
+class System:
+    """A system whose parameters, the fields of a frozen dataclass, are checked when it is made."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{field.name} must be finite, found {value}")
+        self._check()
+
+    def _check(self) -> None:
+        """Raise a ValueError naming a parameter that cannot be."""
+
+
+class Simulator(System):
     """A system whose truth is known: its parameters are the fields of a frozen dataclass.
 
     A subclass gives :meth:`process` (the true fields) and :meth:`sample` (the population at a
@@ -46,10 +68,11 @@ class Simulator:
 
         # Before the seeds of the samples are derived from it: those are never negative.
         check_seed(seed)
-        times = np.array([float(t) for t in times])
+        times = as_times(times)
         samples = []
         for k, t in enumerate(times.tolist()):
             sample = self.sample(t, n, subseed(seed, "snapshot", k))
+            _check_sample(sample, t)
             samples.append(sample.numpy())
         masses = None
         if self.grows:
@@ -57,40 +80,58 @@ class Simulator:
         return Snapshots(times=times, samples=tuple(samples), masses=masses)
 
 
+def _check_sample(sample: Tensor, time: float) -> None:
+    if not bool(sample.isfinite().all()):
+        raise ValueError(
+            f"the states at time {time:g} are beyond what single precision holds; "
+            "give earlier times, or smaller parameters"
+        )
+
+
 def check_positive(**values: float) -> None:
     """Raise a ValueError naming the first parameter that is not a positive number."""
     for name, value in values.items():
+        _check_number(value, name)
         # Not "value <= 0", which a NaN would pass.
         if not value > 0:
-            raise ValueError(f"{name} must be positive, found {value!r}")
+            raise ValueError(f"{name} must be positive, found {brief(value)}")
 
 
 def check_not_negative(**values: float) -> None:
     """Raise a ValueError naming the first parameter that is negative or not a number."""
     for name, value in values.items():
+        _check_number(value, name)
         if not value >= 0:
-            raise ValueError(f"{name} must not be negative, found {value!r}")
+            raise ValueError(f"{name} must not be negative, found {brief(value)}")
+
+
+def _check_number(value: Any, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a number, found {brief(value)}")
 
 
 def check_draw(n: int, seed: int, t: float = 0.0) -> None:
     """Raise a ValueError for an empty sample, a negative seed, or a time before zero."""
     check_not_negative(t=t)
     check_positive(n=n)
+    if check_count(n, "n") > LARGEST:
+        raise ValueError(f"n must be at most {LARGEST}, found {brief(n)}")
     check_seed(seed)
 
 
 def check_times(times: Iterable[float]) -> list[float]:
     """Return increasing times from zero on as floats, or raise a ValueError."""
-    values = [float(t) for t in times]
+    values = as_times(times).tolist()
     # Not "not any(<= 0)", which a NaN would pass.
     increasing = all(np.diff(values) > 0)
     if not values or values[0] < 0 or not increasing:
-        raise ValueError(f"times must be increasing and not negative, found {values}")
+        raise ValueError(f"times must be increasing and not negative, found {brief(values)}")
     return values
 
 
 def paths_of(times: Sequence[float], states: Tensor) -> Paths:
     """Collect individuals ``(path, time, feature)`` observed at the same times, as float32."""
+    _check_sample(states.float(), times[-1])
     from dyninfer.data.paths import Paths
 
     return Paths(times=(np.asarray(times),) * len(states), states=tuple(states.float().numpy()))
@@ -102,5 +143,5 @@ def vector(value: float | Sequence[float], dimension: int, name: str) -> Tensor:
     if x.ndim == 0:
         return x.expand(dimension)
     if x.shape != (dimension,):
-        raise ValueError(f"{name} must be a number or {dimension} numbers, found {value!r}")
+        raise ValueError(f"{name} must be a number or {dimension} numbers, found {brief(value)}")
     return x

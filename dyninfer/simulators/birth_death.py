@@ -12,12 +12,12 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import LabelNoise
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.simulators.base import check_positive
+from dyninfer.simulators.base import System, check_positive
 from dyninfer.simulators.observed_jumps import observed_jumps
 
 
 @dataclass(frozen=True, kw_only=True)
-class BirthDeath:
+class BirthDeath(System):
     """Numbers from 0 to ``largest``, which go up and down by one.
 
     Up at ``birth``, down at ``death`` or, with ``per_individual``, at ``death · number``. With it,
@@ -39,7 +39,7 @@ class BirthDeath:
     largest: int = 15
     per_individual: bool = True
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(birth=self.birth, death=self.death, largest=self.largest)
 
     def process(self) -> MarkovJump:

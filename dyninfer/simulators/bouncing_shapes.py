@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.learning.random import stream
-from dyninfer.simulators.base import check_draw, check_positive, paths_of
+from dyninfer.simulators.base import System, check_draw, check_positive, paths_of
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
@@ -22,7 +22,7 @@ _FASTEST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class BouncingShapes:
+class BouncingShapes(System):
     """Grey videos of one or two shapes that move as the digits of stochastic moving MNIST [1]_ do.
 
     A shape moves by its velocity from frame to frame. Where its box meets a wall, its velocity is
@@ -59,7 +59,7 @@ class BouncingShapes:
     width: float = 0.375
     interval: float = 0.1
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(interval=self.interval)
         if self.size < 8:
             raise ValueError(f"size must be at least 8 pixels, found {self.size}")

@@ -62,7 +62,7 @@ class BranchingPopulation(Simulator):
 
     grows = True
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_not_negative(
             birth_upper=self.birth_upper,
             birth_lower=self.birth_lower,

@@ -14,6 +14,7 @@ from dyninfer.data.paths import Paths
 from dyninfer.jumps.process import MarkovJump, with_diagonal
 from dyninfer.learning.random import stream
 from dyninfer.simulators.base import (
+    System,
     check_draw,
     check_not_negative,
     check_positive,
@@ -37,7 +38,7 @@ _CENTRES = ((0.0, 0.0), (1.0, 0.7), (1.0, -0.7), (2.0, 1.2), (2.0, 0.3), (2.0, -
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellStates:
+class CellStates(System):
     """Cells of a few states, barcoded on day 0 and taken out on given days: cells, never a path.
 
     A cell jumps between states by a generator ``Q``, and meanwhile divides and dies at the rates of
@@ -90,7 +91,7 @@ class CellStates:
     centres: tuple[tuple[float, ...], ...] = _CENTRES
     noise: float = 0.15
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         for source, target, rate in self.jumps:
             if source not in self.names or target not in self.names or source == target:
                 raise ValueError(

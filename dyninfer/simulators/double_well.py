@@ -72,7 +72,7 @@ class DoubleWell(Simulator):
     initial_std: float = 0.2
     dimension: int = 2
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(barrier=self.barrier, stiffness=self.stiffness, sigma=self.sigma)
         check_positive(initial_std=self.initial_std, dimension=self.dimension)
 

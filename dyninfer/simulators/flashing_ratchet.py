@@ -11,7 +11,7 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import LabelNoise
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.simulators.base import check_positive
+from dyninfer.simulators.base import System, check_positive
 from dyninfer.simulators.observed_jumps import observed_jumps
 
 _NAMES = ("on 0", "on 1", "on 2", "off 0", "off 1", "off 2")
@@ -20,7 +20,7 @@ _SMALLEST_RATE = 1e-300
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlashingRatchet:
+class FlashingRatchet(System):
     """Discrete flashing ratchet (Roldán and Parrondo 2010, Phys. Rev. Lett. 105, 150607).
 
     States 0 to 2 are the sites with the potential on, 3 to 5 the same sites with it off. With it
@@ -40,7 +40,7 @@ class FlashingRatchet:
     switch_rate: float = 1.0
     off_rate: float = 1.0
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(switch_rate=self.switch_rate, off_rate=self.off_rate)
 
     def process(self) -> MarkovJump:

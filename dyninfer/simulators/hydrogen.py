@@ -81,7 +81,7 @@ class HydrogenSuperposition(Simulator):
 
     dimension = 3
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(bohr_radius=self.bohr_radius, duration=self.duration)
         if not self.states or len(set(self.states)) < len(self.states):
             raise ValueError(f"states must be different (n, l, m), found {self.states!r}")

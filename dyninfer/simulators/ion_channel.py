@@ -10,12 +10,12 @@ import torch
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import GaussianEmission
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.simulators.base import check_positive
+from dyninfer.simulators.base import System, check_positive
 from dyninfer.simulators.observed_jumps import observed_jumps
 
 
 @dataclass(frozen=True, kw_only=True)
-class IonChannel:
+class IonChannel(System):
     """A channel with three states whose current is measured with Gaussian noise, started at rest.
 
     The default rates are those whose mean first-passage times are the ones that Köhs et al. (2022)
@@ -37,7 +37,7 @@ class IonChannel:
     levels: tuple[float, ...] = (0.0, 0.5, 1.0)
     noise: float = 0.1
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         if len(self.rates) != 6 or len(self.levels) != 3:
             raise ValueError(
                 f"rates and levels must hold 6 and 3 numbers, found {self.rates} and {self.levels}"

@@ -67,7 +67,7 @@ class OrnsteinUhlenbeck(Simulator):
     initial_std: float = 0.5
     dimension: int = 2
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(rate=self.rate, sigma=self.sigma, dimension=self.dimension)
         check_not_negative(initial_std=self.initial_std)
         vector(self.mean, self.dimension, "mean")

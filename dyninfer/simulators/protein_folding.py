@@ -17,6 +17,7 @@ from dyninfer.jumps import LabelNoise, observe
 from dyninfer.learning.random import stream, subseed
 from dyninfer.simulation import simulate, solvers
 from dyninfer.simulators.base import (
+    System,
     check_draw,
     check_not_negative,
     check_positive,
@@ -30,7 +31,7 @@ _NAMES = ("folded", "unfolded")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProteinFolding:
+class ProteinFolding(System):
     """Overdamped Brownian dynamics whose radius is recorded (Mardt et al. 2018, Nat. Commun. 9, 5).
 
     ``dX = −∇U dt + √2 dW`` in five dimensions, with ``U = −2.5 (r − 3)²`` for ``r < 3`` and ``½ (r
@@ -53,7 +54,7 @@ class ProteinFolding:
     step: float = 0.1
     burn_in: int = 1000
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(step=self.step)
         check_not_negative(burn_in=self.burn_in)
 

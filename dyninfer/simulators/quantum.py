@@ -135,7 +135,7 @@ class HarmonicWavePacket(GaussianPacket):
     width: float = 0.5
     dimension: int = 2
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(frequency=self.frequency, mass=self.mass, hbar=self.hbar)
         check_positive(width=self.width, dimension=self.dimension)
 
@@ -189,7 +189,7 @@ class FreeWavePacket(GaussianPacket):
     width: float = 0.5
     dimension: int = 2
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(mass=self.mass, hbar=self.hbar, width=self.width, dimension=self.dimension)
 
     def center(self, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -74,7 +74,7 @@ class ToggleWithGrowth(Simulator):
 
     grows = True
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_positive(production=self.production, decay=self.decay, threshold=self.threshold)
         check_positive(sigma=self.sigma, dt=self.dt)
         check_not_negative(
