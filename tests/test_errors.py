@@ -348,7 +348,7 @@ def test_saving_replaces_no_device_or_pipe(fitted, tmp_path):
 
 def test_a_file_with_damaged_metadata_is_refused(tmp_path):
     save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors", {"dyninfer": "{"})
-    with pytest.raises(ValueError, match="is damaged: its dyninfer metadata are not JSON"):
+    with pytest.raises(ValueError, match="is damaged: its metadata are not JSON"):
         di.load(tmp_path / "model.safetensors")
 
 

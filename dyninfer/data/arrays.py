@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from dyninfer.learning.settings import brief
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DENSE_LIMIT_GB = 4.0  # what a laptop holds beside the rest
 # Whole numbers up to this have an exact float32.
@@ -45,6 +50,33 @@ def as_array(values: Any, name: str) -> np.ndarray:
         # Torch takes no reversed views.
         array = array.copy()
     return array
+
+
+def as_tensor(values: Any, name: str) -> Tensor:
+    """Real numbers as a float64 tensor; a tensor stays on its device, with its graph."""
+    import torch
+
+    if not isinstance(values, torch.Tensor):
+        return torch.from_numpy(as_array(values, name).astype(np.float64))
+    if values.is_complex():
+        raise TypeError(f"{name} is complex; give real numbers")
+    return values.to(torch.float64)
+
+
+def as_list(values: Any, name: str, members: str) -> list[Any]:
+    """Members of a sequence; ``members`` says in a message what they are.
+
+    Raises
+    ------
+    TypeError
+        If the values are no sequence: text, a mapping, a set, a number.
+    """
+    if not isinstance(values, str | bytes | Mapping | Set):
+        try:
+            return list(values)
+        except (TypeError, KeyError):
+            pass
+    raise TypeError(f"{name} must be a list with {members}, found {brief(values)}")
 
 
 def as_floats(values: Any, name: str) -> np.ndarray:
@@ -127,7 +159,9 @@ def check_unique(features: Sequence[str], name: str) -> None:
 def _plain(values: Any, name: str) -> np.ndarray:
     """An array of any dtype."""
     if hasattr(values, "detach"):
-        tensor = values.detach().cpu()
+        if values.device.type == "meta":
+            raise ValueError(f"{name} is on the device 'meta', which holds no numbers")
+        tensor = values.detach().to_dense().cpu()
         if tensor.is_floating_point() and tensor.dtype.itemsize < 4:
             # NumPy has no bfloat16.
             tensor = tensor.float()
@@ -139,7 +173,7 @@ def _plain(values: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(values)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a rectangular array, found {str(values)[:60]}") from None
+        raise ValueError(f"{name} must be a rectangular array, found {brief(values)}") from None
 
 
 def _unmasked(values: np.ma.MaskedArray) -> np.ndarray:
@@ -173,4 +207,7 @@ def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
         raise TypeError(f"{name} holds {kind} values; it must hold numbers")
     missing = pd.isna(array)
     numbers = np.where(missing, np.nan, array)
-    return numbers.astype(np.float64)
+    try:
+        return numbers.astype(np.float64)
+    except (OverflowError, TypeError):
+        raise ValueError(f"{name} holds numbers beyond what double precision holds") from None

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dyninfer.learning.settings import brief
+
 SINGLE = 2 * float(np.finfo(np.float32).eps)  # a step of arithmetic, and the storing of its result
 DOUBLE = 4 * float(np.finfo(np.float64).eps)  # a few steps, such as hours / 24 or 3 * 0.1
 # A number that was asked for is one of the times if it lies this close, in gaps between them.
@@ -105,7 +107,7 @@ class Clock:
 
     def positions(self, times: Any) -> np.ndarray:
         """Position of each of ``times`` on the clock ``(n,)``, and -1 where it is not there."""
-        requested = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        requested = _as_requested(times)
         n = len(self)
         if n == 0:
             return np.full(len(requested), -1)
@@ -122,7 +124,10 @@ class Clock:
 
     def nearest(self, time: float) -> int | None:
         """Position of ``time``; None where it is not there."""
-        position = int(self.positions(time)[0])
+        positions = self.positions(time)
+        if len(positions) != 1:
+            raise ValueError(f"time must be one number, found {brief(time)}")
+        position = int(positions[0])
         if position < 0:
             return None
         return position
@@ -131,7 +136,8 @@ class Clock:
         """Position of ``time``; a ValueError lists the times there are."""
         position = self.nearest(time)
         if position is None:
-            raise ValueError(f"there is nothing at time {time:g}; the times are {self}")
+            number = float(_as_requested(time)[0])
+            raise ValueError(f"there is nothing at time {number:g}; the times are {self}")
         return position
 
     def rows(self, column: Any, time: float) -> np.ndarray:
@@ -150,6 +156,18 @@ class Clock:
 
     def __str__(self) -> str:
         return ", ".join(_spelled(self.times)) or "none"
+
+
+def _as_requested(times: Any) -> np.ndarray:
+    """One time or several as float64 ``(n,)``; NaN, which is no time, stays."""
+    try:
+        requested = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    except (TypeError, ValueError, OverflowError):
+        # In the words for any other times.
+        requested = as_times(times, "times")
+    if requested.ndim > 1:
+        raise ValueError(f"times must be a flat list of numbers, found shape {requested.shape}")
+    return requested
 
 
 def same_times(a: Any, b: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from dyninfer.data.shipped import shipped
 from dyninfer.datasets.assembly import annotated
 from dyninfer.datasets.files import paths
+from dyninfer.learning.settings import check_count
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -49,6 +50,7 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     """
     import pandas as pd
 
+    check_count(min_length, "min_length")
     table = pd.read_csv(shipped("single_particle_tracks", "tracks.csv.gz"))
     length = table.groupby("trajectory")["frame"].transform("size")
     table = table[length >= min_length].sort_values(["trajectory", "frame"])

@@ -30,11 +30,13 @@ def pick_device(device: str = "auto") -> torch.device:
         # Each process of a group takes a GPU of its own.
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         device = f"cuda:{local_rank % max(n_gpus, 1)}"
+    if not isinstance(device, str | torch.device):
+        raise TypeError(f"device must be text, such as 'cpu', found {type(device).__name__}")
     try:
         choice = torch.device(device)
     except RuntimeError:
         raise ValueError(
-            f"device {device!r} is not known; available: auto, {', '.join(available)}"
+            f"device {str(device)[:40]!r} is not known; available: auto, {', '.join(available)}"
         ) from None
     if choice.type == "mps":
         raise ValueError(

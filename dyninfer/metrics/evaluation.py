@@ -10,7 +10,7 @@ import numpy as np
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.metrics.populations import compare_populations
+from dyninfer.metrics.populations import compare_populations, metric_names
 
 
 def score_arrival(
@@ -39,7 +39,7 @@ def score_arrival(
         the starting samples unmoved; the sample sizes; ``mass`` simulated and ``mass_observed``,
         relative to the start; ``diverged`` paths.
     """
-    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+    metrics = metric_names(metrics)
     begin, end = float(run.times[0]), float(run.times[-1])
     truth = observed.at(end)
     start_weights = observed.weights_at(begin)

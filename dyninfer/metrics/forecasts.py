@@ -13,6 +13,7 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import last_value
 from dyninfer.learning.random import numpy_stream, subseed
+from dyninfer.learning.settings import brief, check_count
 from dyninfer.metrics.populations import compare_populations
 from dyninfer.metrics.scores import brier_score, crps, energy_score, hellinger_distance
 
@@ -192,8 +193,10 @@ def forecast_rest(
     ValueError
         If ``share`` is not between 0 and 1, or no path has two observations.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"past_fraction must lie between 0 and 1, found {share}")
+    if not isinstance(share, float | int) or not 0 < share < 1:
+        raise ValueError(f"past_fraction must lie between 0 and 1, found {brief(share)}")
+    if max_paths is not None:
+        check_count(max_paths, "max_paths")
     lengths = paths.lengths
     rows = np.flatnonzero(lengths > 1)
     if len(rows) == 0:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from dyninfer.data.arrays import as_array
 
 
 def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np.ndarray) -> float:
@@ -19,10 +23,12 @@ def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np
     ValueError
         If the shapes disagree or a covariance is not positive definite.
     """
-    mean0 = np.asarray(mean0, dtype=np.float64)
-    mean1 = np.asarray(mean1, dtype=np.float64)
-    cov0 = np.asarray(cov0, dtype=np.float64)
-    cov1 = np.asarray(cov1, dtype=np.float64)
+    mean0 = _finite(mean0, "mean0")
+    mean1 = _finite(mean1, "mean1")
+    cov0 = _finite(cov0, "cov0")
+    cov1 = _finite(cov1, "cov1")
+    if mean0.ndim != 1 or mean0.size == 0:
+        raise ValueError(f"mean0 must be (feature,), found shape {mean0.shape}")
     d = mean0.size
     _check_shape("cov0", cov0, (d, d))
     _check_shape("mean1", mean1, (d,))
@@ -37,6 +43,13 @@ def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np
     volume_ratio = np.diagonal(root1) / np.diagonal(root0)
     log_volume = np.log(volume_ratio).sum()
     return float((trace_and_distance - d) / 2 + log_volume)
+
+
+def _finite(values: Any, name: str) -> np.ndarray:
+    array = as_array(values, name).astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold finite numbers, found NaN or infinity")
+    return array
 
 
 def _check_shape(name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from dyninfer.data.arrays import as_list
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import brief
 from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
 from dyninfer.metrics.samples import (
     Array,
@@ -59,6 +61,8 @@ def finite_sample_floor(
     """
     check_count("repeats", repeats)
     score = _metric(metric) if isinstance(metric, str) else metric
+    if not callable(score):
+        raise TypeError(f"metric must be a name or a function, found {brief(metric)}")
     sample = check_sample(y, y_weights, "y")
     available = len(sample.points)
     size = available // 2 if n is None else check_count("n", n)
@@ -114,7 +118,7 @@ def compare_populations(
         reference is too small to be split. A value that does not exist, such as the floor of a
         single sample, is NaN.
     """
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    names = metric_names(metrics)
     scores: dict[str, Callable[..., float]] = {
         name: partial(_metric(name), seed=seed) for name in names
     }
@@ -152,8 +156,8 @@ def _with_kernel_of(
 
 
 def _metric(name: str) -> Callable[..., float]:
-    if name not in METRICS:
-        raise ValueError(f"metric {name!r} is not known; choose from {', '.join(METRICS)}")
+    if not isinstance(name, str) or name not in METRICS:
+        raise ValueError(f"metric {brief(name)} is not known; choose from {', '.join(METRICS)}")
     return METRICS[name]
 
 
@@ -162,3 +166,11 @@ def _or_nan(f: Callable[..., float], *args: Any, **kwargs: Any) -> float:
         return f(*args, **kwargs)
     except UndefinedMetricError:
         return math.nan
+
+
+def metric_names(metrics: str | Iterable[str]) -> list[str]:
+    """One name, or several, as a list of names that are known."""
+    names = [metrics] if isinstance(metrics, str) else as_list(metrics, "metrics", "names")
+    for name in names:
+        _metric(name)
+    return names

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from dyninfer.data.arrays import as_array
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import brief
 
 Array = np.ndarray | Tensor
 
@@ -159,7 +160,7 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 def check_count(name: str, value: int) -> int:
     """A whole number, at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number, at least 1")
+        raise ValueError(f"{name} is {brief(value)}; it must be a whole number, at least 1")
     return int(value)
 
 

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dyninfer.data.arrays import as_tensor
+from dyninfer.learning.settings import check_count
+
 
 def crps(draws: Any, observed: Any) -> Tensor:
     r"""Continuous ranked probability score of forecasts of single numbers, in their own units.
@@ -116,8 +119,14 @@ def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
     >>> float(brier_score([[0], [1]], [0], n_states=2))
     0.5
     """
-    draws = torch.as_tensor(draws).long()
-    observed = torch.as_tensor(observed).long().to(draws.device)
+    check_count(n_states, "n_states")
+    draws = _as_numbers(draws, "draws")
+    observed = _as_numbers(observed, "observed").to(draws.device)
+    if draws.shape[1:] != observed.shape or draws.ndim == 0 or len(draws) == 0:
+        raise ValueError(
+            f"draws must be (draw, ...) of the shape of the observations, {tuple(observed.shape)}; "
+            f"found {tuple(draws.shape)}"
+        )
     states = torch.arange(n_states, device=draws.device)
     is_drawn = draws.unsqueeze(-1) == states
     is_observed = observed.unsqueeze(-1) == states
@@ -150,19 +159,42 @@ def hellinger_distance(p: Any, q: Any) -> Tensor:
     >>> float(hellinger_distance([1.0, 0.0], [0.0, 1.0]))
     1.0
     """
-    p = torch.as_tensor(p).double()
-    q = torch.as_tensor(q).double()
-    p = p / p.sum(-1, keepdim=True)
-    q = q / q.sum(-1, keepdim=True)
+    p = _as_distribution(p, "p")
+    q = _as_distribution(q, "q")
+    if p.shape[-1] != q.shape[-1]:
+        raise ValueError(f"p has {p.shape[-1]} states and q has {q.shape[-1]}; give the same")
     # As a sum of squares: 1 − Σ √(p q) would leave rounding of 1e-8 where p and q are equal.
     difference = p.sqrt() - q.sqrt()
     squared = difference.square().sum(-1) / 2
     return squared.sqrt()
 
 
+def _as_numbers(values: Any, name: str) -> Tensor:
+    """Numbers of states."""
+    numbers = as_tensor(values, name)
+    # Of NaN and of infinity too.
+    if not bool((numbers.frac() == 0).all()) or not bool((numbers.abs() < 2**53).all()):
+        raise ValueError(f"{name} must hold whole numbers of states")
+    return numbers.long()
+
+
+def _as_distribution(values: Any, name: str) -> Tensor:
+    """Probabilities that sum to one."""
+    weights = as_tensor(values, name)
+    if weights.ndim == 0:
+        raise ValueError(f"{name} must be (..., S), found one number")
+    total = weights.sum(-1, keepdim=True)
+    is_positive = bool((weights >= 0).all()) and bool((total > 0).all())
+    if not is_positive or not bool(total.isfinite().all()):
+        raise ValueError(f"{name} must hold finite numbers, none negative and not all zero")
+    return weights / total
+
+
 def _as_pair(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
-    draws = torch.as_tensor(draws).double()
-    observed = torch.as_tensor(observed).double().to(draws.device)
+    draws = as_tensor(draws, "draws")
+    observed = as_tensor(observed, "observed").to(draws.device)
+    if draws.ndim == 0:
+        raise ValueError("draws must be (draw, ...), found one number")
     if draws.shape[1:] != observed.shape:
         raise ValueError(
             f"draws must have the shape of the observations, {tuple(observed.shape)}, after their "

@@ -97,7 +97,7 @@ def of_error(error: Exception) -> Ending:
         return Ending("invalid", f"{kind}: {text}")
     where = f"{Path(own[-1].filename).relative_to(PACKAGE)}:{own[-1].lineno}"
     last = frames[-1].filename
-    is_own = last.startswith(PACKAGE) or _is_a_word_of_python(frames)
+    is_own = last.startswith(PACKAGE)
     is_kind = isinstance(error, KINDS) or type(error).__module__.startswith("dyninfer")
     is_kind = is_kind or type(error).__name__ == "NotFittedError"
     fault = None
@@ -105,6 +105,9 @@ def of_error(error: Exception) -> Ending:
         fault = f"from {Path(last).name}"
     elif not is_kind:
         fault = "of another kind"
+    elif "unexpected keyword argument" in text:
+        # Python's own sentence names the argument.
+        fault = None
     elif not _is_raised(own[-1]):
         fault = "raised by no line of ours"
     elif "\n" in text:
@@ -124,11 +127,6 @@ def _is_raised(frame: traceback.FrameSummary) -> bool:
 def _statement(frame: traceback.FrameSummary) -> str:
     lines = Path(frame.filename).read_text(encoding="utf-8").splitlines()
     return " ".join(lines[max(frame.lineno - 4, 0) : frame.lineno])
-
-
-def _is_a_word_of_python(frames: Any) -> bool:
-    # `main` of a class made by dataclass has no file.
-    return False
 
 
 def _of_command(text: str) -> Ending:

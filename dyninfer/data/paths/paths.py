@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data import display
+from dyninfer.data.arrays import as_list
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.paths import checks, reading
 from dyninfer.data.paths.states import are_labels, encode, read_states
@@ -71,6 +72,8 @@ class Paths:
     source: dict[str, str] = field(default_factory=dict)  # the keys these paths were read by
 
     def __post_init__(self) -> None:
+        self._set("times", as_list(self.times, "times", "one array per path"))
+        self._set("states", as_list(self.states, "states", "one array per path"))
         n = len(self.times)
         if n != len(self.states):
             raise ValueError(

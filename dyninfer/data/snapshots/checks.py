@@ -10,6 +10,7 @@ import numpy as np
 from dyninfer.data.arrays import (
     as_array,
     as_floats,
+    as_list,
     by_columns,
     check_unique,
     column_names,
@@ -17,6 +18,7 @@ from dyninfer.data.arrays import (
 )
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.times import Clock, as_times
+from dyninfer.learning.settings import brief
 
 
 def check_times(values: Any, n_samples: int) -> np.ndarray:
@@ -42,9 +44,10 @@ def as_samples(
     """Samples ``(n_k, feature)`` with the same features in the same order, and their names."""
     columns = [column_names(sample) for sample in samples]
     # Names that were given choose among the columns; else all samples must have the same.
-    if not features:
+    if features is None or (hasattr(features, "__len__") and len(features) == 0):
         features = _shared_columns(columns, times)
-    feature_names = tuple(str(name) for name in features)
+    names = as_list(features, "features", "one name per feature")
+    feature_names = tuple(str(name) for name in names)
     arrays = []
     for sample, own, t in zip(samples, columns, times, strict=True):
         name = f"the sample at time {t:g}"
@@ -85,7 +88,7 @@ def as_weights(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) ->
     """Weights ``(n_k,)`` of every sample, finite, non-negative and not all zero at any time."""
     if values is None:
         return None
-    _check_count("weights", values, times)
+    values = _one_for_each("weights", values, times)
     weights = []
     for value, sample, t in zip(values, samples, times, strict=True):
         weight = _numbers(value, f"weights at time {t:g}")
@@ -102,7 +105,7 @@ def as_conditions(values: Any, samples: Sequence[np.ndarray], times: np.ndarray)
     """Labels ``(n_k,)`` of every sample, none of them missing, of one kind at all times."""
     if values is None:
         return None
-    _check_count("conditions", values, times)
+    values = _one_for_each("conditions", values, times)
     labels = []
     for value, sample, t in zip(values, samples, times, strict=True):
         label = as_labels(value, f"conditions at time {t:g}")
@@ -119,7 +122,7 @@ def as_names(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> A
     """Names ``(n_k,)`` of every sample."""
     if values is None:
         return None
-    _check_count("names", values, times)
+    values = _one_for_each("names", values, times)
     names = [np.asarray(value) for value in values]
     for name, sample, t in zip(names, samples, times, strict=True):
         _check_length("names", name, sample, t)
@@ -157,12 +160,14 @@ def _numbers(values: Any, name: str) -> np.ndarray:
     try:
         return as_array(values, name).astype(np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers, found {str(values)[:60]}") from None
+        raise ValueError(f"{name} must be numbers, found {brief(values)}") from None
 
 
-def _check_count(name: str, values: Any, times: np.ndarray) -> None:
+def _one_for_each(name: str, values: Any, times: np.ndarray) -> list[Any]:
+    values = as_list(values, name, "one array per time")
     if len(values) != len(times):
         raise ValueError(f"{name} has {len(values)} entries but there are {len(times)} times")
+    return values
 
 
 def _check_length(name: str, values: np.ndarray, sample: np.ndarray, time: float) -> None:

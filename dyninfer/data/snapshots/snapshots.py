@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dyninfer.data.arrays import as_list
 from dyninfer.data.representation import check_finite
 from dyninfer.data.snapshots import checks, reading
 from dyninfer.data.times import Clock
 from dyninfer.learning.random import numpy_stream
+from dyninfer.learning.settings import brief, check_count
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,9 +68,9 @@ class Snapshots:
     source: dict[str, str] = field(default_factory=dict)  # the keys these snapshots were read by
 
     def __post_init__(self) -> None:
-        n_samples = len(self.samples)
-        times = checks.check_times(self.times, n_samples)
-        samples, features = checks.as_samples(self.samples, times, self.features)
+        arrays = as_list(self.samples, "samples", "one array per time")
+        times = checks.check_times(self.times, len(arrays))
+        samples, features = checks.as_samples(arrays, times, self.features)
         columns = {
             "samples": samples,
             "weights": checks.as_weights(self.weights, samples, times),
@@ -175,6 +177,9 @@ class Snapshots:
 
         Neither part gets fewer than ``least`` samples of positive weight, if there are enough.
         """
+        check_count(least, "least")
+        if not isinstance(fraction, float | int) or not 0 <= fraction <= 1:
+            raise ValueError(f"fraction must lie between 0 and 1, found {brief(fraction)}")
         rng = numpy_stream(seed, "snapshots", "split")
         first = []
         second = []
@@ -208,6 +213,7 @@ class Snapshots:
 
     def subsample(self, n: int, seed: int = 0) -> Snapshots:
         """At most ``n`` samples per time, drawn without replacement."""
+        check_count(n, "n")
         rng = numpy_stream(seed, "snapshots", "subsample")
         picks = []
         for k, size in enumerate(self.sizes):

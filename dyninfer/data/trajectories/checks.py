@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.data.arrays import default_features
+from dyninfer.data.arrays import as_list, as_tensor, default_features
+from dyninfer.learning.settings import brief
 
 Index = int | slice | Sequence[int] | np.ndarray | Tensor
 
@@ -41,7 +42,7 @@ def check_times(times: Any, n_times: int) -> Tensor:
     """Float64 times ``(time,)``, finite and strictly monotone."""
     if not isinstance(times, Tensor):
         # By NumPy: torch would read a list of numbers as float32.
-        times = torch.from_numpy(np.array(times, dtype=np.float64))
+        times = as_tensor(times, "times")
     times = times.to(torch.float64)
     check_shape("times", times, (n_times,), "(time,)")
     if not bool(times.isfinite().all()):
@@ -68,6 +69,8 @@ def check_origin(origin: Any, n_paths: int) -> np.ndarray:
 
 def check_shape(name: str, array: Any, expected: Sequence[int], words: str) -> None:
     """Refuse an array whose shape does not go with the states."""
+    if not hasattr(array, "shape"):
+        raise TypeError(f"{name} must be an array or a tensor {words}, found {brief(array)}")
     if tuple(array.shape) != tuple(expected):
         raise ValueError(
             f"{name} must be {words} = {tuple(expected)} to match states, "
@@ -97,7 +100,8 @@ def check_features(features: Sequence[str] | str | None, states: Tensor) -> tupl
     # A single name would be taken apart into its letters.
     if isinstance(features, str):
         features = (features,)
-    features = tuple(str(name) for name in features)
+    names = as_list(features, "features", "one name per feature")
+    features = tuple(str(name) for name in names)
     if len(features) != n_features:
         raise ValueError(f"features has {len(features)} names for {n_features} features of states")
     if len(set(features)) != n_features:

@@ -23,6 +23,8 @@ from dyninfer.data.trajectories.checks import (
     indices,
     plain,
 )
+from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.settings import brief
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -301,6 +303,10 @@ class Trajectories:
 
         Log-weights and times stay float64.
         """
+        if device is not None:
+            device = pick_device(device)
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise TypeError(f"dtype must be one of torch, found {brief(dtype)}")
         states_dtype = None if self.discrete else dtype
         tensors: dict[str, Any] = {"states": self.states.to(device=device, dtype=states_dtype)}
         for name in ("times", "log_weights", "status", "parents"):

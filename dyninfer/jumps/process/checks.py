@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dyninfer.data.arrays import as_tensor
 from dyninfer.jumps.process.chain import with_diagonal
 
 _SLACK = 1e-5  # rows may miss zero by this much of their exit rate: what float32 leaves
@@ -22,7 +23,7 @@ def as_generator(generator: Any) -> Tensor:
         If it is not square, or has a negative rate, a value that is not finite, or a row that does
         not sum to zero.
     """
-    q = torch.as_tensor(generator).to(torch.float64)
+    q = as_tensor(generator, "generator")
     if q.ndim < 2 or q.shape[-1] != q.shape[-2] or q.shape[-1] < 1:
         raise ValueError(f"generator must be (S, S) or (..., S, S), got shape {tuple(q.shape)}")
     values = q.detach()
@@ -60,7 +61,7 @@ def as_distribution(initial: Any, like: Tensor) -> Tensor | None:
     """Float64 probabilities ``(..., S)``, or None."""
     if initial is None:
         return None
-    distribution = torch.as_tensor(initial, device=like.device).to(torch.float64)
+    distribution = as_tensor(initial, "initial").to(like.device)
     size = like.shape[-1]
     if distribution.ndim < 1 or distribution.shape[-1] != size:
         raise ValueError(
@@ -83,7 +84,7 @@ def as_breaks(breaks: Any, generator: Tensor) -> Tensor:
     """
     if breaks is None:
         return torch.zeros(0, dtype=torch.float64, device=generator.device)
-    times = torch.as_tensor(breaks, device=generator.device).to(torch.float64).reshape(-1)
+    times = as_tensor(breaks, "breaks").to(generator.device).reshape(-1)
     n = len(times)
     if generator.ndim < 3 or generator.shape[-3] != n + 1:
         raise ValueError(
