@@ -36,6 +36,7 @@ test-newest: .venv-newest/.ready ## run them with the newest versions that it ad
 
 fuzz: $(VENV)/.test ## try 2,500 odd inputs for every public function, and 22,200 damaged files (15 minutes)
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds 900 --workers $(WORKERS) --seed 0
+	PYTHONPATH=tests $(BIN)/python -m fuzz.kills --fits 200 --saves 100 --seconds 60
 
 check: $(VENV)/.dev ## ruff, mypy, and the tests that take seconds
 	$(BIN)/ruff check .

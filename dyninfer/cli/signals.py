@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command alike: what was learned so far is saved, and the exit says so."""
+"""Ctrl-C and SIGTERM end a command alike: the model so far is saved, and the exit says so."""
 
 from __future__ import annotations
 

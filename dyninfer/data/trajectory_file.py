@@ -183,7 +183,7 @@ def _reason(error: Exception) -> str:
     # Of a KeyError, the message without quotes.
     if isinstance(error, KeyError) and error.args:
         error = ValueError(str(error.args[0]))
-    return reason(error)
+    return reason(error, 160)
 
 
 def _suffix(path: Path) -> str:

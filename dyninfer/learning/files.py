@@ -26,8 +26,8 @@ try:
 except ImportError:  # Windows has other locks; there, age alone tells what is abandoned
     fcntl = None  # type: ignore[assignment]
 
-# Longer names are cut in messages, which stay below 300 characters.
-_LONGEST_NAME, _LONGEST_REASON = 100, 160
+# Longer names and reasons are cut in messages, which stay below 300 characters.
+_LONGEST_NAME, _LONGEST_REASON = 80, 110
 # Age in seconds of what is abandoned for sure, where the file system has no locks.
 _ABANDONED = 86_400
 # A folder that is replaced while it is read is read anew; a whole read takes milliseconds.
@@ -173,12 +173,12 @@ def read_folder(path: str | Path, kind: str = "folder") -> dict[str, bytes]:
     raise FileNotFoundError(f"there is no {kind} {label(path)}")
 
 
-def reason(error: BaseException) -> str:
-    """Why something failed, in one line of at most 160 characters, without a final stop."""
+def reason(error: BaseException, longest: int = _LONGEST_REASON) -> str:
+    """Why something failed, in one line of at most so many characters, without a final stop."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     line = " ".join(text.split())
-    if len(line) > _LONGEST_REASON:
-        line = line[:_LONGEST_REASON] + "…"
+    if len(line) > longest:
+        line = line[:longest] + "…"
     return line.rstrip(".")
 
 

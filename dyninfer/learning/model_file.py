@@ -71,7 +71,7 @@ def reading(path: str | Path) -> Iterator[None]:
         yield
     # Whatever is wrong in a file of strangers must end in one kind of error.
     except Exception as error:
-        raise ValueError(f"{label(path)} cannot be loaded: {reason(error)}") from error
+        raise ValueError(f"{label(path)} cannot be loaded: {reason(error, 180)}") from error
 
 
 def check_format(path: str | Path, metadata: dict[str, Any]) -> None:

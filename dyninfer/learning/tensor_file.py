@@ -55,8 +55,10 @@ def write_tensors(path: str | Path, kind: Kind, tensors: dict[str, Tensor], fact
     path = check_target(path)
     # Before a file is opened: facts that JSON cannot hold must leave nothing behind.
     texts = {kind.key: json.dumps(facts), digest.NAME: digest.EMPTY}
-    # Copies: tensors that share memory are refused.
-    plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    plain = {}
+    for name, value in tensors.items():
+        # A copy: tensors that share memory are refused.
+        plain[name] = value.detach().cpu().clone().contiguous()
     header, body = _parts(save(plain))
     full_header = digest.fill_in(_header_with(texts, header), body)
     return write_file(path, b"".join([full_header, body]))
@@ -81,10 +83,7 @@ def read_tensors(path: str | Path, kind: Kind) -> tuple[Any, dict[str, Tensor]]:
     content = read_file(path, kind.name)
     texts = _checked_texts(content, path, kind)
     if kind.key not in texts:
-        raise ValueError(
-            f"{label(path)} is a safetensors file but not a {kind.name} of dyninfer; "
-            f"what it holds is {_shown(texts)}"
-        )
+        raise ValueError(f"{label(path)} {_other_kind(texts, kind)}")
     facts = _parsed(texts[kind.key], path, kind)
     try:
         return facts, safetensors.torch.load(content)
@@ -142,7 +141,8 @@ def _checked_texts(content: bytes, path: str | Path, kind: Kind) -> dict[str, st
         )
     entries = _parsed(bytes(header[_N_LENGTH:]), path, kind)
     texts = entries.get("__metadata__") if isinstance(entries, dict) else None
-    texts = texts if isinstance(texts, dict) else {}
+    if not isinstance(texts, dict):
+        texts = {}
     if intact is None:
         raise ValueError(f"{label(path)} {_writer(texts, path, kind)}")
     return texts
@@ -151,31 +151,34 @@ def _checked_texts(content: bytes, path: str | Path, kind: Kind) -> dict[str, st
 def _writer(texts: dict[str, str], path: str | Path, kind: Kind) -> str:
     """What is to be said of a file without a digest."""
     if kind.key not in texts:
-        return (
-            f"is a safetensors file but not a {kind.name} of dyninfer; "
-            f"what it holds is {_shown(texts)}"
-        )
+        return _other_kind(texts, kind)
     facts = _parsed(texts[kind.key], path, kind)
     version = facts.get("version") if isinstance(facts, dict) else None
-    writer = "an earlier version" if version is None else f"dyninfer {str(version)[:40]}"
+    writer = "an earlier version"
+    if version is not None:
+        writer = f"dyninfer {str(version)[:30]}"
     return (
         f"has no digest: it is damaged, or {writer} wrote it, before {kind.name}s had one, and "
         f"such files are not read any more; {kind.remedy}"
     )
 
 
-def _shown(texts: dict[str, str]) -> str:
-    names = [name for name in texts if name != digest.NAME]
-    return reason(ValueError(", ".join(sorted(names)) or "without a name"))
+def _other_kind(texts: dict[str, str], kind: Kind) -> str:
+    names = sorted(name for name in texts if name != digest.NAME)
+    content = ", ".join(names)[:60] or "without a name"
+    return f"is a safetensors file but not a {kind.name} of dyninfer; what it holds is {content}"
 
 
 def _header_with(texts: dict[str, str], header: memoryview) -> bytes:
     """A header with texts in it, in one order, so that equal contents are equal files."""
     entries = json.loads(bytes(header[_N_LENGTH:]))
-    text = json.dumps({"__metadata__": texts} | entries).encode()
+    both = {"__metadata__": texts} | entries
+    text = json.dumps(both).encode()
     # The tensors behind it begin at a multiple of eight.
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(_N_LENGTH, "little") + text
+    padding = -len(text) % 8
+    text += b" " * padding
+    length = len(text).to_bytes(_N_LENGTH, "little")
+    return length + text
 
 
 def _parts(content: bytes) -> tuple[memoryview, memoryview]:

@@ -105,7 +105,9 @@ def _edit_header(content: bytearray, rng: random.Random) -> str:
     """Change one value in the JSON of a safetensors file, also in its metadata."""
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
-    metadata = json.loads(header["__metadata__"]["dyninfer"])
+    # Of a model "dyninfer", of a checkpoint "dyninfer_checkpoint"; the digest is the last.
+    key = next(iter(header["__metadata__"]))
+    metadata = json.loads(header["__metadata__"][key])
     values = (None, -1, 10**9, 1e300, "a", [], {}, [[]], True, float("nan"), "x" * 5000)
     place = rng.choice(_places(metadata))
     value = rng.choice(values)
@@ -116,7 +118,7 @@ def _edit_header(content: bytearray, rng: random.Random) -> str:
         del inner[place[-1]]
     else:
         inner[place[-1]] = value
-    header["__metadata__"]["dyninfer"] = json.dumps(metadata)
+    header["__metadata__"][key] = json.dumps(metadata)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     content[: 8 + length] = struct.pack("<Q", len(text)) + text

@@ -170,7 +170,7 @@ def test_what_is_no_file_is_named(tmp_path):
 
 def test_messages_stay_short():
     assert len(label("x" * 5000)) < 110
-    assert len(reason(ValueError("y" * 5000))) < 170
+    assert len(reason(ValueError("y" * 5000))) < 120
     assert reason(ValueError("one\ntwo.")) == "one two"
 
 
