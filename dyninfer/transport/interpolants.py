@@ -293,6 +293,12 @@ class Moment(NamedTuple):
     gamma: Tensor | None  # (n,) what multiplies z; None without noise
     gamma_slope: Tensor | None
 
+    def line(self, knots: Tensor) -> tuple[Tensor, Tensor]:
+        """``I`` and ``∂I/∂t`` ``(n, d)`` through knots ``(n, 2, d)`` or ``(n, K, d)``."""
+        coefficients = torch.stack([self.weights, self.slopes], 1)
+        position, velocity = torch.bmm(coefficients, knots).unbind(1)
+        return position, velocity
+
 
 class Schedule(torch.nn.Module):
     """An interpolant with its noise laid over the times of ``K`` snapshots.
@@ -311,7 +317,9 @@ class Schedule(torch.nn.Module):
         self, interpolant: Interpolant, noise: LatentNoise | None, knots: np.ndarray, a: float = 0.0
     ):
         super().__init__()
-        self.interpolant, self.noise, self.a = interpolant, noise, float(a)
+        self.interpolant = interpolant
+        self.noise = noise
+        self.a = float(a)
         self.knots: Tensor
         self.inner_knots: Tensor
         self.cardinal: Tensor | None
@@ -319,7 +327,9 @@ class Schedule(torch.nn.Module):
         self.register_buffer("knots", knots_tensor, persistent=False)
         self.register_buffer("inner_knots", knots_tensor[1:-1].clone(), persistent=False)
         cubics = interpolant.cardinal(knots)
-        cardinal = None if cubics is None else torch.as_tensor(cubics)
+        cardinal = None
+        if cubics is not None:
+            cardinal = torch.as_tensor(cubics)
         self.register_buffer("cardinal", cardinal, persistent=False)
         # A Gaussian base is noise too, and fades at the other end.
         self.margin = 1e-4 if interpolant.gaussian_base else 0.0
@@ -346,7 +356,8 @@ class Schedule(torch.nn.Module):
         if noise.a is not None:
             return cls(interpolant, noise, knots, noise.a / scaling.action_unit)
         # In the middle of a gap of average length the noise is what the interpolant is made for.
-        return cls(interpolant, noise, knots, interpolant.default_variance / np.diff(knots).mean())
+        mean_gap = np.diff(knots).mean()
+        return cls(interpolant, noise, knots, interpolant.default_variance / mean_gap)
 
     @property
     def noisy(self) -> bool:
@@ -374,7 +385,9 @@ class Schedule(torch.nn.Module):
             return Moment(k, weights, slopes, None, None)
         shape, shape_slope = self.noise.shape(s)
         amplitude = (self.a * gap).sqrt()
-        return Moment(k, weights, slopes, amplitude * shape, amplitude * shape_slope / gap)
+        gamma = amplitude * shape
+        gamma_slope = amplitude * shape_slope / gap
+        return Moment(k, weights, slopes, gamma, gamma_slope)
 
     def inside(self, tau: Tensor, margin: float) -> Tensor:
         """Scaled times moved to where γ is not small.
@@ -382,9 +395,12 @@ class Schedule(torch.nn.Module):
         That is ``margin`` of the interval off every end at which γ is zero.
         """
         k, s, gap = self.locate(tau)
-        low = 0.0 if self.interpolant.gaussian_base else margin
-        clamped = self.knots[k] + s.clamp(low, 1 - margin) * gap
-        outside = (s < low) | (s > 1 - margin)
+        low = margin
+        high = 1 - margin
+        if self.interpolant.gaussian_base:
+            low = 0.0
+        clamped = self.knots[k] + s.clamp(low, high) * gap
+        outside = (s < low) | (s > high)
         return torch.where(outside, clamped, tau)
 
     def _coefficients(self, k: Tensor, s: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
@@ -400,8 +416,9 @@ class Schedule(torch.nn.Module):
         """Interval of each scaled time ``(n,)``, the part of it that has passed, and its length."""
         # One time for all states comes as an expanded view.
         k = torch.searchsorted(self.inner_knots, tau.contiguous(), right=True)
-        gap = self.knots[k + 1] - self.knots[k]
-        return k, (tau - self.knots[k]) / gap, gap
+        start = self.knots[k]
+        gap = self.knots[k + 1] - start
+        return k, (tau - start) / gap, gap
 
 
 def _linear(t: Tensor) -> Coefficients:
@@ -411,5 +428,6 @@ def _linear(t: Tensor) -> Coefficients:
 
 def _trigonometric(t: Tensor) -> Coefficients:
     half = 0.5 * math.pi
-    cos, sin = torch.cos(half * t), torch.sin(half * t)
+    cos = torch.cos(half * t)
+    sin = torch.sin(half * t)
     return Coefficients(cos, sin, -half * sin, half * cos)

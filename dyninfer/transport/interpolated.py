@@ -77,11 +77,17 @@ class InterpolatedDiffusion(Diffusion):
         base: GaussianBase | None = None,
     ):
         super().__init__()
-        self.network, self.second, self.schedule, self.bend = network, second, schedule, bend
-        self.head, self.grows, self.code = head, grows, code
+        self.network = network
+        self.second = second
+        self.schedule = schedule
+        self.bend = bend
+        self.head = head
+        self.grows = grows
+        self.code = code
         self.condition: Tensor | None = None
         if base is None:
-            base = GaussianBase(torch.zeros(network.n_features), torch.ones(network.n_features))
+            d = network.n_features
+            base = GaussianBase(torch.zeros(d), torch.ones(d))
         self.base_mean: Tensor
         self.noise_length: Tensor
         self.register_buffer("base_mean", base.mean.clone(), persistent=False)
@@ -104,7 +110,8 @@ class InterpolatedDiffusion(Diffusion):
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """Velocity ``b`` ``(n, d)``."""
-        return self._motion(batch_times(t, x), x)[0]
+        velocity, _ = self._motion(batch_times(t, x), x)
+        return velocity
 
     def score(self, t: Time, x: Tensor) -> Tensor | None:
         """``∇ log ρ_t`` ``(n, d)``, or None for an interpolant without noise."""
@@ -129,7 +136,10 @@ class InterpolatedDiffusion(Diffusion):
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
-        return self._motion(batch_times(t, x), x)[1] if self.grows else None
+        if not self.grows:
+            return None
+        _, rate = self._motion(batch_times(t, x), x)
+        return rate
 
     def drift_and_growth(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Both fields from one pass through the network."""
@@ -144,13 +154,17 @@ class InterpolatedDiffusion(Diffusion):
 
     def divergence(self, t: Time, x: Tensor) -> Tensor:
         """Exact divergence of the velocity ``(n,)``."""
+        tau = batch_times(t, x)
         axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        return self.network.divergence(batch_times(t, x), x, axes, self._code(x))
+        return self.network.divergence(tau, x, axes, self._code(x))
 
     def _motion(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Velocity ``(n, d)`` and growth rate ``(n,)``."""
         outputs = self.network(t, x, self._code(x))
-        return outputs[:, : x.shape[1]], outputs[:, -1] if self.grows else None
+        velocity = outputs[:, : x.shape[1]]
+        if not self.grows:
+            return velocity, None
+        return velocity, outputs[:, -1]
 
     def _code(self, x: Tensor) -> Tensor | None:
         if self.code is None:

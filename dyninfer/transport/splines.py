@@ -21,8 +21,9 @@ def natural_splines(times: np.ndarray) -> np.ndarray:
         return CubicSpline(times, np.eye(len(times)), bc_type="natural").c
     # Through two points, the straight line.
     coefficients = np.zeros((4, 1, 2))
-    coefficients[2, 0] = np.array([-1.0, 1.0]) / (times[1] - times[0])
-    coefficients[3, 0, 0] = 1.0
+    gap = times[1] - times[0]
+    coefficients[2, 0] = -1 / gap, 1 / gap
+    coefficients[3, 0] = 1, 0
     return coefficients
 
 
@@ -38,6 +39,7 @@ def spline_weights(cubics: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
     """
     h = elapsed[:, None]
     c3, c2, c1, c0 = cubics
+    # Horner's scheme.
     weights = ((c3 * h + c2) * h + c1) * h + c0
     slopes = (3 * c3 * h + 2 * c2) * h + c1
     return weights, slopes

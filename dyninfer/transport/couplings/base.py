@@ -70,9 +70,14 @@ def intervals(data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Int
     weights = [data.weights_at(t) for t in data.times]
     problems = []
     for k in range(data.n_times - 1):
-        x, y = samples[k], samples[k + 1]
-        a, b = weights[k], weights[k + 1]
-        problems.append(Interval(x, y, a, b, subseed(seed, "interval", k)))
+        interval = Interval(
+            x=samples[k],
+            y=samples[k + 1],
+            a=weights[k],
+            b=weights[k + 1],
+            seed=subseed(seed, "interval", k),
+        )
+        problems.append(interval)
     return problems
 
 
@@ -119,18 +124,18 @@ def joined(blocks: list[Block], plans: list[Plan]) -> Plan:
     ValueError
         If the plan of a block is empty or not finite.
     """
-    source, target = [], []
+    renumbered = []
     for block, plan in zip(blocks, plans, strict=True):
         if len(plan.mass) == 0 or not np.isfinite(plan.mass).all():
             raise failed()
-        source.append(block.rows[plan.source])
-        target.append(block.columns[plan.target])
-    mass = np.concatenate([plan.mass for plan in plans])
-    log_source = np.concatenate([plan.log_source for plan in plans])
-    log_target = np.concatenate([plan.log_target for plan in plans])
+        source = block.rows[plan.source]
+        target = block.columns[plan.target]
+        renumbered.append(plan._replace(source=source, target=target))
+    columns = zip(*renumbered, strict=True)
+    whole = Plan(*map(np.concatenate, columns))
     # Each block's plan sums to one but for rounding.
-    mass = mass / sum(plan.mass.sum() for plan in plans)
-    return Plan(np.concatenate(source), np.concatenate(target), mass, log_source, log_target)
+    total = sum(plan.mass.sum() for plan in plans)
+    return whole._replace(mass=whole.mass / total)
 
 
 def require_positive(owner: object, **settings: float) -> None:

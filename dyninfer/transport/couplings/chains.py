@@ -50,13 +50,16 @@ def sample_weighted_chains(plans: list[Plan], sizes: list[int], n: int, seed: in
     first = plans[0]
     carried = first.mass * np.exp(first.log_source)
     rows = first.source[spread(carried, n, rng)]
-    columns, log_weights = [rows], [np.zeros(n)]
+    log_weight = np.zeros(n)
+    columns = [rows]
+    log_weights = [log_weight]
     for k, plan in enumerate(plans):
         pairs = _next_pairs(plan, rows, sizes[k], k, rng)
         rows = plan.target[pairs]
-        columns.append(rows)
         gain = plan.log_target - plan.log_source
-        log_weights.append(log_weights[-1] + gain[pairs])
+        log_weight = log_weight + gain[pairs]
+        columns.append(rows)
+        log_weights.append(log_weight)
     return Chains(np.stack(columns, 1), np.stack(log_weights, 1))
 
 
@@ -84,7 +87,8 @@ def _next_pairs(
 ) -> np.ndarray:
     """Draw a pair that starts from each of the rows: indices into the plan."""
     order = np.argsort(plan.source, kind="stable")
-    mass = (plan.mass * np.exp(plan.log_source))[order]
+    carried = plan.mass * np.exp(plan.log_source)
+    mass = carried[order]
     row_mass = np.bincount(plan.source[order], weights=mass, minlength=size)
     ended = float(np.mean(row_mass[rows] == 0))
     # Fewer are samples too light to be drawn, which leave their share to the rest.
@@ -94,7 +98,8 @@ def _next_pairs(
             "use a coupling that pairs every sample"
         )
     # Pairs sorted by row share one cumulative sum, in which every row owns a stretch.
-    begin = np.concatenate([[0.0], np.cumsum(row_mass)])[rows]
-    level = begin + rng.random(len(rows)) * row_mass[rows]
+    edges = np.concatenate([[0.0], np.cumsum(row_mass)])
+    part = rng.random(len(rows))
+    level = edges[rows] + part * row_mass[rows]
     index = np.searchsorted(np.cumsum(mass), level, side="right")
     return order[index.clip(0, len(mass) - 1)]

@@ -79,15 +79,17 @@ class ConeCoupling(BlockCoupling):
         on_cone = problem._replace(cost=cone_cost(squared, self.growth_penalty))
         plan = self._plan(on_cone, self.polish, self.regularization)
         # One more row and column for what comes from nowhere and goes there.
-        by_row, by_column = np.zeros((2, n + 1, m + 1))
-        by_row[:n, :m] = by_column[:n, :m] = plan
+        by_row = np.pad(plan, (0, 1))
+        by_column = by_row.copy()
         by_row[:n, m] = plan.sum(1) == 0
         by_column[n, :m] = plan.sum(0) == 0
-        a, b = np.append(a, 0.0), np.append(b, 0.0)
+        a = np.append(a, 0.0)
+        b = np.append(b, 0.0)
+        n_draws = self.draws * (n + m)
         with np.errstate(divide="ignore"):
             log_rows = rows_to(np.log(by_row), a)
             log_columns = rows_to(np.log(by_column.T), b).T
-            pairs = unbalanced_pairs(log_rows, log_columns, a, b, self.draws * (n + m), rng)
+            pairs = unbalanced_pairs(log_rows, log_columns, a, b, n_draws, rng)
         # What has no partner is put beside the nearest sample of the other side.
         nearest_source = squared.argmin(0)[pairs.target % m]
         nearest_target = squared.argmin(1)[pairs.source % n]
@@ -117,18 +119,17 @@ class ConeCoupling(BlockCoupling):
             Total masses.
         """
         self.check()
-        a = np.full(len(x), 1 / len(x)) if a is None else a
-        b = np.full(len(y), 1 / len(y)) if b is None else b
-        x, a = x[a > 0], a[a > 0]
-        y, b = y[b > 0], b[b > 0]
-        cost = cone_cost(squared_distances(x, y), self.growth_penalty)
-        problem = TransportProblem(cost, a, b)
+        x, a = _with_mass(x, a)
+        y, b = _with_mass(y, b)
+        squared = squared_distances(x, y)
+        problem = TransportProblem(cone_cost(squared, self.growth_penalty), a, b)
         # Ten times the work of a plan: here no luck of a draw is larger than the error.
         plan = self._plan(problem, 10 * self.polish, 0.2 * self.regularization)
         plan_mass = 1 - 0.5 * _primal(problem, plan)
         # Scaling either sample scales the plan, and the minimum is m₀ + m₁ − 2 |π|.
         m0, m1 = masses
-        return float(m0 + m1 - 2 * np.sqrt(m0 * m1) * plan_mass)
+        shared_mass = np.sqrt(m0 * m1) * plan_mass
+        return float(m0 + m1 - 2 * shared_mass)
 
     def _plan(self, problem: TransportProblem, polish: int, regularization: float) -> np.ndarray:
         """Plan ``(n, m)``: zero in the rows and columns of samples that nothing can reach."""
@@ -147,10 +148,19 @@ class ConeCoupling(BlockCoupling):
         return plan
 
     def _entropic_plan(self, problem: TransportProblem) -> np.ndarray:
-        epsilon = 0.5 * self.sigma**2 * self.growth_penalty * (self.duration or 1.0)
+        duration = self.duration or 1.0
+        epsilon = 0.5 * self.sigma**2 * self.growth_penalty * duration
         solution = sinkhorn(problem, epsilon, 1.0)
         solution.warn_unless_converged()
         return np.exp(solution.log_plan)
+
+
+def _with_mass(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Samples whose weight is not zero, and the weights: uniform where there are none."""
+    if weights is None:
+        return x, np.full(len(x), 1 / len(x))
+    positive = weights > 0
+    return x[positive], weights[positive]
 
 
 def cone_cost(squared: np.ndarray, growth_penalty: float) -> np.ndarray:
@@ -158,14 +168,16 @@ def cone_cost(squared: np.ndarray, growth_penalty: float) -> np.ndarray:
     theta = 0.5 * np.sqrt(growth_penalty * squared)
     near = theta < 0.5 * np.pi
     cosine = np.cos(np.where(near, theta, 0.0))
-    return np.where(near, -2 * np.log(cosine), np.inf)
+    cost = -2 * np.log(cosine)
+    return np.where(near, cost, np.inf)
 
 
 def _rough_plan(problem: TransportProblem, regularization: float) -> np.ndarray:
     """Entropic plan from which the unregularised problem is descended."""
     cost, a, b = problem
     bounded_cost = np.minimum(cost, 1.0)
-    unit = float(a @ bounded_cost @ b) / (a.sum() * b.sum())
+    mass = a.sum() * b.sum()
+    unit = float(a @ bounded_cost @ b) / mass
     if unit == 0:
         return np.exp(sinkhorn(problem, regularization, 1.0).log_plan)
     # An error of the margins costs half its square: it must stay small beside the transport.
@@ -182,9 +194,11 @@ def _polished(plan: np.ndarray, problem: TransportProblem, steps: int) -> np.nda
     cost, a, b = problem
     kernel = np.exp(-0.5 * cost)
     for _ in range(steps):
-        rows = np.sqrt(a / np.maximum(plan.sum(1), TINY))
-        columns = np.sqrt(b / np.maximum(plan.sum(0), TINY))
-        plan = plan * kernel * rows[:, None] * columns
+        row_mass = np.maximum(plan.sum(1), TINY)
+        column_mass = np.maximum(plan.sum(0), TINY)
+        row_factor = np.sqrt(a / row_mass)
+        column_factor = np.sqrt(b / column_mass)
+        plan = plan * kernel * row_factor[:, None] * column_factor
     return plan
 
 
@@ -201,4 +215,5 @@ def _primal(problem: TransportProblem, plan: np.ndarray) -> float:
 def _divergence(p: np.ndarray, q: np.ndarray) -> float:
     """Kullback-Leibler divergence of unnormalised masses; ``0 log 0`` is zero."""
     log_ratio = np.log(np.maximum(p, 1e-300) / q)
-    return float(np.sum(np.where(p > 0, p * log_ratio, 0.0) - p + q))
+    entropy = np.where(p > 0, p * log_ratio, 0.0)
+    return float(np.sum(entropy - p + q))

@@ -43,7 +43,9 @@ def pairs_from_both_ends(
     """
     rows, columns = pairs_of(by_row, n, rng)
     more_columns, more_rows = pairs_of(by_column.T, n, rng)
-    return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
+    rows = np.concatenate([rows, more_rows])
+    columns = np.concatenate([columns, more_columns])
+    return rows, columns
 
 
 def unbalanced_pairs(
@@ -74,13 +76,9 @@ def unbalanced_pairs(
     gain = by_column[rows, columns] - by_row[rows, columns]
     log_source = np.log(2) - np.logaddexp(0, gain)
     log_target = np.log(2) - np.logaddexp(0, -gain)
-    return Plan(
-        rows,
-        columns,
-        mass,
-        _corrected(log_source, rows, mass, a),
-        _corrected(log_target, columns, mass, b),
-    )
+    log_source = _corrected(log_source, rows, mass, a)
+    log_target = _corrected(log_target, columns, mass, b)
+    return Plan(rows, columns, mass, log_source, log_target)
 
 
 def fit_margins(
@@ -99,21 +97,29 @@ def fit_margins(
         Masses summing to one, and the mass of ``a`` that is still misplaced: the pairs may be too
         few to carry it.
     """
-    # A sample in no pair leaves its share to the rest.
-    row_share = np.where(np.bincount(rows, minlength=len(a)) > 0, a, 0.0)
-    row_share /= row_share.sum()
-    column_share = np.where(np.bincount(columns, minlength=len(b)) > 0, b, 0.0)
-    column_share /= column_share.sum()
+    row_share = _share_in_pairs(a, rows)
+    column_share = _share_in_pairs(b, columns)
     row_mass = np.bincount(rows, mass, len(a))
     for _ in range(max_iterations):
-        mass = mass * (row_share / np.maximum(row_mass, TINY))[rows]
+        row_factor = row_share / np.maximum(row_mass, TINY)
+        mass = mass * row_factor[rows]
         column_mass = np.bincount(columns, mass, len(b))
-        mass = mass * (column_share / np.maximum(column_mass, TINY))[columns]
+        column_factor = column_share / np.maximum(column_mass, TINY)
+        mass = mass * column_factor[columns]
         row_mass = np.bincount(rows, mass, len(a))
-        if np.abs(row_mass - row_share).max() < 1e-11 * row_share.max():
+        error = np.abs(row_mass - row_share).max()
+        if error < 1e-11 * row_share.max():
             break
-    misplaced = 0.5 * float(np.abs(row_mass / row_mass.sum() - a).sum())
-    return mass / mass.sum(), misplaced
+    margin = row_mass / row_mass.sum()
+    misplaced = 0.5 * np.abs(margin - a).sum()
+    return mass / mass.sum(), float(misplaced)
+
+
+def _share_in_pairs(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Weights of the samples that are in a pair; the others leave their share to these."""
+    n_pairs = np.bincount(rows, minlength=len(weights))
+    share = np.where(n_pairs > 0, weights, 0.0)
+    return share / share.sum()
 
 
 def _corrected(
@@ -121,9 +127,10 @@ def _corrected(
 ) -> np.ndarray:
     """Correct log-weights for the luck of the draw: the weighted pairs reproduce ``weights``."""
     row_mass = np.bincount(rows, mass * np.exp(log_weight), len(weights))
-    least_mass = np.maximum(row_mass, TINY)
-    log_share = (np.log(weights) - np.log(least_mass))[rows]
-    corrected = np.where(log_weight <= NOTHING, NOTHING, log_weight + log_share)
+    log_mass = np.log(np.maximum(row_mass, TINY))
+    log_factor = np.log(weights) - log_mass
+    corrected = log_weight + log_factor[rows]
+    corrected = np.where(log_weight <= NOTHING, NOTHING, corrected)
     # A sample too light to be drawn leaves its share to the rest.
     total = np.sum(mass * np.exp(corrected))
     return np.maximum(corrected - np.log(total), NOTHING)

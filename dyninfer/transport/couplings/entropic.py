@@ -57,13 +57,14 @@ class EntropicOTCoupling(BlockCoupling):
         """See :meth:`BlockCoupling.solve`."""
         solution = self.solution(problem)
         solution.warn_unless_converged()
+        _, a, b = problem
         log_plan = solution.log_plan
-        by_row = rows_to(log_plan, problem.a)
-        by_column = rows_to(log_plan.T, problem.b).T
-        n = self.draws * (len(problem.a) + len(problem.b))
+        by_row = rows_to(log_plan, a)
+        by_column = rows_to(log_plan.T, b).T
+        n = self.draws * (len(a) + len(b))
         rows, columns = pairs_from_both_ends(by_row, by_column, n, rng)
         equal = np.full(len(rows), 1 / len(rows))
-        mass, _ = fit_margins(rows, columns, equal, problem.a, problem.b)
+        mass, _ = fit_margins(rows, columns, equal, a, b)
         return balanced(rows, columns, mass)
 
     def solution(self, problem: TransportProblem) -> SinkhornSolution:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -64,17 +66,25 @@ class OTCoupling(BlockCoupling):
     def _plans(self, problems: list[Interval]) -> list[Plan]:
         """Solve the blocks of all intervals together, so that workers have enough to share."""
         self.check()
-        blocks = []
+        blocks: list[list[Block]] = []
         for x, y, a, b, seed in problems:
-            blocks.append(cut(a, b, self.batch_size, numpy_stream(seed, "blocks")))
+            rng = numpy_stream(seed, "blocks")
+            blocks.append(cut(a, b, self.batch_size, rng))
             warn_if_small(x, y, a, b, self.batch_size, seed)
-        tasks: list[tuple[Interval, Block]] = []
-        for interval, parts in zip(problems, blocks, strict=True):
-            tasks += [(interval, block) for block in parts]
-        n_workers = self._workers([max(len(block.a), len(block.b)) for _, block in tasks])
-        solutions = emd_all((block.problem(i.x, i.y) for i, block in tasks), n_workers)
-        plans = iter([_plan(solution) for solution in solutions])
-        return [joined(parts, [next(plans) for _ in parts]) for parts in blocks]
+        sizes = [max(len(block.a), len(block.b)) for parts in blocks for block in parts]
+
+        def tasks() -> Iterator[TransportProblem]:
+            # One at a time: the costs of all blocks together would fill the memory.
+            for interval, parts in zip(problems, blocks, strict=True):
+                for block in parts:
+                    yield block.problem(interval.x, interval.y)
+
+        solutions = iter(emd_all(tasks(), self._workers(sizes)))
+        plans = []
+        for parts in blocks:
+            own = [_plan(solution) for solution in islice(solutions, len(parts))]
+            plans.append(joined(parts, own))
+        return plans
 
     def _workers(self, sizes: list[int]) -> int:
         """Processes that blocks of these sizes are worth."""

@@ -66,7 +66,8 @@ class GivenPairs(Coupling):
         from dyninfer.data.columns import obs_column
 
         labels = obs_column(adata, clone_key, "clone_key")
-        present = (labels.notna() & (labels.astype(str) != "")).to_numpy()
+        present = labels.notna() & (labels.astype(str) != "")
+        present = present.to_numpy()
         cells = adata.obs_names[present].astype(str)
         table = zip(cells, labels[present].astype(str), strict=True)
         return cls(clones=list(table), unpaired=unpaired)
@@ -128,13 +129,9 @@ class GivenPairs(Coupling):
                 rows, columns = _partners(table, names, k)
             has_mass = (interval.a[rows] > 0) & (interval.b[columns] > 0)
             if not has_mass.any():
-                example = table.cell.iloc[0] if len(table) else None
-                raise ValueError(
-                    f"no given pair leads from time {data.times[k]:g} to time "
-                    f"{data.times[k + 1]:g}: the {len(table)} names such as {example!r} were "
-                    f"looked up among cells such as {names[k][0]!r}"
-                )
-            plans.append(self._with_the_rest(rows[has_mass], columns[has_mass], interval))
+                raise _no_pair(data, k, table, names[k])
+            plan = self._with_the_rest(rows[has_mass], columns[has_mass], interval)
+            plans.append(plan)
         return plans
 
     def _table(self) -> pd.DataFrame:
@@ -146,9 +143,12 @@ class GivenPairs(Coupling):
     def _with_the_rest(self, rows: np.ndarray, columns: np.ndarray, interval: Interval) -> Plan:
         """Plan of the given pairs, and of the cells that have none."""
         x, y, a, b, seed = interval
-        start, end = _shared(a, rows), _shared(b, columns)
-        free_a, free_b = _unpaired(a, rows), _unpaired(b, columns)
-        mass_a, mass_b = free_a.sum(), free_b.sum()
+        start = _shared(a, rows)
+        end = _shared(b, columns)
+        free_a = _unpaired(a, rows)
+        free_b = _unpaired(b, columns)
+        mass_a = free_a.sum()
+        mass_b = free_b.sum()
         if self.unpaired == "drop" or mass_a + mass_b == 0:
             return weighted(rows, columns, start, end)
         # A side with no cell left stands in as a whole: the others vanish or appear beside it.
@@ -162,6 +162,16 @@ class GivenPairs(Coupling):
         return weighted(rows, columns, start, end)
 
 
+def _no_pair(data: Snapshots, k: int, table: pd.DataFrame, names: pd.Index) -> ValueError:
+    """Return the error of an interval that no given pair crosses."""
+    start, end = data.times[k], data.times[k + 1]
+    example = table.cell.iloc[0] if len(table) else None
+    return ValueError(
+        f"no given pair leads from time {start:g} to time {end:g}: the {len(table)} names such as "
+        f"{example!r} were looked up among cells such as {names[0]!r}"
+    )
+
+
 def _check_rows(data: Snapshots, k: int, table: np.ndarray) -> None:
     """Raise a ValueError unless the table holds rows of snapshots ``k`` and ``k + 1``."""
     if table.ndim != 2 or table.shape[1] != 2 or table.dtype.kind not in "iu":
@@ -171,7 +181,8 @@ def _check_rows(data: Snapshots, k: int, table: np.ndarray) -> None:
     if len(table) == 0:
         return
     for side in (0, 1):
-        low, high = table[:, side].min(), table[:, side].max()
+        low = table[:, side].min()
+        high = table[:, side].max()
         size = data.sizes[k + side]
         if low < 0 or high >= size:
             raise ValueError(
@@ -186,14 +197,16 @@ def _unique_names(data: Snapshots) -> list[pd.Index]:
         raise ValueError(
             "GivenPairs needs the names of the cells; give Snapshots(names=...) or an AnnData"
         )
-    names = [pd.Index(np.asarray(n).astype(str)) for n in data.names]
-    for index, t in zip(names, data.times, strict=True):
+    names = []
+    for own_names, t in zip(data.names, data.times, strict=True):
+        index = pd.Index(np.asarray(own_names).astype(str))
         if not index.is_unique:
             twice = index[index.duplicated()][0]
             raise ValueError(
                 f"the name {twice!r} occurs twice at time {t:g}; GivenPairs needs a name for every "
                 "cell"
             )
+        names.append(index)
     return names
 
 
@@ -203,7 +216,8 @@ def _clone_mates(
     """All pairs of cells of one clone at two times."""
     here = _rows_in(table, names)
     there = _rows_in(table, next_names)
-    n_pairs = int((here.other.value_counts() * there.other.value_counts()).sum())
+    sizes = here.other.value_counts() * there.other.value_counts()
+    n_pairs = int(sizes.sum())
     if n_pairs > MOST_PAIRS:
         raise ValueError(
             f"the clones make {n_pairs} pairs between two times, more than {MOST_PAIRS}; leave the "
@@ -225,7 +239,8 @@ def _partners(table: pd.DataFrame, names: list[pd.Index], k: int) -> tuple[np.nd
     links = table[table.cell.isin(names[k])]
     arrived = []
     for _ in range(len(table) + 1):  # no chain of links is longer
-        arrived.append(links[links.other.isin(names[k + 1])])
+        direct = links[links.other.isin(names[k + 1])]
+        arrived.append(direct)
         absent = links[~links.other.isin(present)]
         onward = absent.merge(table, left_on="other", right_on="cell", suffixes=("", "_then"))
         links = onward[["cell", "other_then"]].drop_duplicates()
@@ -233,7 +248,9 @@ def _partners(table: pd.DataFrame, names: list[pd.Index], k: int) -> tuple[np.nd
         if links.empty:
             break
     pairs = pd.concat(arrived).drop_duplicates()
-    return names[k].get_indexer(pairs.cell), names[k + 1].get_indexer(pairs.other)
+    rows = names[k].get_indexer(pairs.cell)
+    columns = names[k + 1].get_indexer(pairs.other)
+    return rows, columns
 
 
 def _shared(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:

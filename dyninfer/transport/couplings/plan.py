@@ -54,9 +54,11 @@ def weighted(source: np.ndarray, target: np.ndarray, start: np.ndarray, end: np.
     end = end / end.sum()
     mass = 0.5 * (start + end)
     with np.errstate(divide="ignore"):
-        log_source = np.maximum(np.log(start / mass), NOTHING)
-        log_target = np.maximum(np.log(end / mass), NOTHING)
+        log_source = np.log(start / mass)
+        log_target = np.log(end / mass)
+    log_source = np.maximum(log_source, NOTHING)
+    log_target = np.maximum(log_target, NOTHING)
     # Weights that differ by their rounding alone are none.
-    if max(np.abs(log_source).max(), np.abs(log_target).max()) < 1e-9:
+    if np.abs([log_source, log_target]).max() < 1e-9:
         return balanced(source, target, mass)
     return Plan(source, target, mass, log_source, log_target)

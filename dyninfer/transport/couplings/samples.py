@@ -43,8 +43,17 @@ class Coupled(NamedTuple):
 
     def twice(self, n: int) -> Coupled:
         """Every row a second time, after all of the first; ``n`` rows of these."""
-        columns = [None if v is None else torch.cat([v, v])[:n] for v in self]
-        return Coupled(*columns)  # type: ignore[arg-type]
+
+        def doubled(values: Tensor) -> Tensor:
+            return torch.cat([values, values])[:n]
+
+        return Coupled(
+            interval=doubled(self.interval),
+            knots=doubled(self.knots),
+            log_start=doubled(self.log_start),
+            log_end=doubled(self.log_end),
+            code=None if self.code is None else doubled(self.code),
+        )
 
 
 class CoupledSamples:
@@ -84,7 +93,7 @@ class CoupledSamples:
         code: ConditionCode | None = None,
         control: str | None = None,
     ):
-        samples = [scaling.states(s) for s in data.samples]
+        samples = [scaling.states(sample) for sample in data.samples]
         stretches = couple_all(
             data,
             samples,
@@ -100,20 +109,21 @@ class CoupledSamples:
         self.inner_times = self.times[1:-1].contiguous()
         self.states = to_device(np.concatenate(samples))
         self.log_mass = to_device(log_masses(data))
-        self.rows = torch.as_tensor(np.concatenate([s.rows for s in stretches]), device=device)
-        log_weights = np.concatenate([s.log_weights for s in stretches])
+        rows = np.concatenate([stretch.rows for stretch in stretches])
+        self.rows = torch.as_tensor(rows, device=device)
+        log_weights = np.concatenate([stretch.log_weights for stretch in stretches])
         self.weighted = bool(log_weights.any())
         self.log_weights = to_device(log_weights)
-        mass = _mass_in_interval(stretches)
-        # Interval k owns the stretch (k, k + 1] of one long cumulative sum: one search serves all.
-        self.cumulative = torch.as_tensor(
-            np.concatenate([k + np.cumsum(m) for k, m in enumerate(mass)]), device=device
-        )
-        self.mass = to_device(np.concatenate(mass))
-        self.counts = [len(m) for m in mass]
-        self.codes = None if code is None else to_device(code.encode(condition_names(data)))
-        condition = np.repeat([s.condition for s in stretches], [len(s.mass) for s in stretches])
-        self.condition = torch.as_tensor(condition, device=device)
+        masses = _mass_in_interval(stretches)
+        self.cumulative = torch.as_tensor(cumulative_sums(masses), device=device)
+        self.mass = to_device(np.concatenate(masses))
+        self.counts = [len(mass) for mass in masses]
+        self.codes: Tensor | None = None
+        if code is not None:
+            self.codes = to_device(code.encode(condition_names(data)))
+        conditions = [stretch.condition for stretch in stretches]
+        sizes = [len(stretch.mass) for stretch in stretches]
+        self.condition = torch.as_tensor(np.repeat(conditions, sizes), device=device)
 
     def interval(self, t: Tensor) -> Tensor:
         """Index of the interval that each of the scaled times ``(n,)`` lies in."""
@@ -122,21 +132,26 @@ class CoupledSamples:
     def span(self, interval: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled time at which each interval ``(n,)`` begins, and its length."""
         start = self.times[interval]
-        return start, self.times[interval + 1] - start
+        end = self.times[interval + 1]
+        return start, end - start
 
     def pick(self, interval: Tensor, generator: torch.Generator) -> Tensor:
         """Draw numbers of coupled samples ``(n,)`` for the intervals ``(n,)``, by mass."""
-        u = torch.rand(
-            len(interval), generator=generator, device=interval.device, dtype=torch.float64
-        )
-        level = u if self.chains else interval + u
-        return torch.searchsorted(self.cumulative, level).clamp_(max=len(self.rows) - 1)
+        n, device = len(interval), interval.device
+        level = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
+        if not self.chains:
+            level = level + interval
+        pick = torch.searchsorted(self.cumulative, level)
+        # The sum ends at one but for rounding.
+        return pick.clamp_(max=len(self.rows) - 1)
 
     def draw(self, interval: Tensor, generator: torch.Generator) -> Coupled:
         """Draw coupled samples for the intervals ``(n,)``."""
         pick = self.pick(interval, generator)
         knots = self.states[self.rows[pick]]
-        code = None if self.codes is None else self.codes[self.condition[pick]]
+        code = None
+        if self.codes is not None:
+            code = self.codes[self.condition[pick]]
         if not self.weighted:
             zero = self.states.new_zeros(len(interval))
             return Coupled(interval, knots, zero, zero, code)
@@ -149,9 +164,10 @@ class CoupledSamples:
         """All pairs of interval ``k``, and their mass, summing to one."""
         first = sum(self.counts[:k])
         inside = slice(first, first + self.counts[k])
-        log_start, log_end = self.log_weights[inside].unbind(1)
         interval = torch.full_like(self.condition[inside], k)
-        pairs = Coupled(interval, self.states[self.rows[inside]], log_start, log_end, None)
+        knots = self.states[self.rows[inside]]
+        log_start, log_end = self.log_weights[inside].unbind(1)
+        pairs = Coupled(interval, knots, log_start, log_end, code=None)
         return pairs, self.mass[inside]
 
     def mass_in_place(self) -> tuple[int, float]:
@@ -159,8 +175,10 @@ class CoupledSamples:
         shares = []
         for k in range(len(self.counts)):
             pairs, mass = self.pairs_in(k)
-            destroyed = _share_without(mass * pairs.log_start.exp(), pairs.log_end)
-            created = _share_without(mass * pairs.log_end.exp(), pairs.log_start)
+            start = mass * pairs.log_start.exp()
+            end = mass * pairs.log_end.exp()
+            destroyed = _share_without(start, pairs.log_end)
+            created = _share_without(end, pairs.log_start)
             shares.append(max(destroyed, created))
         worst = int(np.argmax(shares))
         return worst, shares[worst]
@@ -168,7 +186,20 @@ class CoupledSamples:
 
 def placer(device: torch.device, dtype: torch.dtype) -> Callable[[np.ndarray], Tensor]:
     """Return what puts arrays on a device, in a dtype."""
-    return lambda array: torch.as_tensor(np.asarray(array), device=device).to(dtype)
+
+    def to_device(array: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.asarray(array), device=device).to(dtype)
+
+    return to_device
+
+
+def cumulative_sums(distributions: Sequence[np.ndarray]) -> np.ndarray:
+    """Cumulative sums of several distributions in one array, so that one search serves all.
+
+    The k-th of them owns the stretch from ``k`` to ``k + 1``.
+    """
+    sums = [k + np.cumsum(masses) for k, masses in enumerate(distributions)]
+    return np.concatenate(sums)
 
 
 def check_conserved(weighted: bool) -> None:
@@ -185,11 +216,13 @@ def _mass_in_interval(stretches: list[Stretch]) -> list[np.ndarray]:
     """Mass of the coupled samples of every interval, summing to one in each."""
     masses = []
     for k in sorted({stretch.interval for stretch in stretches}):
-        mass = np.concatenate([s.mass for s in stretches if s.interval == k])
+        parts = [stretch.mass for stretch in stretches if stretch.interval == k]
+        mass = np.concatenate(parts)
         masses.append(mass / mass.sum())
     return masses
 
 
 def _share_without(mass: Tensor, log_other: Tensor) -> float:
     """Share of the mass at one end of pairs that have nothing at the other."""
-    return float(mass[log_other < NOTHING / 2].sum() / mass.sum())
+    alone = mass[log_other < NOTHING / 2]
+    return float(alone.sum() / mass.sum())

@@ -25,8 +25,11 @@ class LogSums:
     reach = 20.0
 
     def __init__(self, cost: Tensor, log_weight: Tensor):
-        self.cost, self.log_weight = cost, log_weight
-        self.eps, self.built_at = 0.0, log_weight
+        self.cost = cost
+        self.log_weight = log_weight
+        # No ε is zero: the first call builds the kernel.
+        self.eps = 0.0
+        self.built_at = log_weight
 
     def __call__(self, p: Tensor, eps: float) -> Tensor:
         """Log-sums ``(n,)`` at potentials ``(m,)``."""
@@ -34,7 +37,8 @@ class LogSums:
         if eps != self.eps or float(offset.abs().max()) > self.reach * eps:
             self._build(p, eps)
             return self.base
-        return self.base + (self.kernel @ (offset / eps).exp()).log()
+        growth = (offset / eps).exp()
+        return self.base + (self.kernel @ growth).log()
 
     def _build(self, p: Tensor, eps: float) -> None:
         z = (p / eps + self.log_weight) - self.cost / eps
@@ -43,7 +47,8 @@ class LogSums:
         total = kernel.sum(1, keepdim=True)
         self.kernel = kernel.div_(total)
         self.base = (top + total.log())[:, 0]
-        self.built_at, self.eps = p, eps
+        self.built_at = p
+        self.eps = eps
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class SinkhornSolution:
     @property
     def log_plan(self) -> np.ndarray:
         """Log of the plan ``(n, m)``."""
-        cost, a, b = (torch.as_tensor(v, dtype=torch.float64) for v in self.problem)
+        cost, a, b = _tensors(self.problem)
         eps = self.epsilon
         rows = self.f / eps + a.log()
         columns = self.g / eps + b.log()
@@ -90,16 +95,19 @@ class SinkhornSolution:
         With conserved mass the plan's margins are only nearly right, and so is the gap.
         """
         cost, a, b = self.problem
-        f, g, rho = self.f.numpy(), self.g.numpy(), self.mass_penalty
+        f = self.f.numpy()
+        g = self.g.numpy()
+        rho = self.mass_penalty
         plan = np.exp(self.log_plan)
-        rows, columns = plan.sum(1), plan.sum(0)
+        rows = plan.sum(1)
+        columns = plan.sum(0)
         # ⟨c, π⟩ + ε KL(π | a ⊗ b) less its conjugate is ⟨f, π1⟩ + ⟨g, πᵀ1⟩ at this plan.
         value = float(rows @ f + columns @ g)
         if np.isinf(rho):
             return value - float(a @ f + b @ g)
-        return value + rho * (
-            _conjugate_gap(rows, a, f / rho) + _conjugate_gap(columns, b, g / rho)
-        )
+        row_gap = _conjugate_gap(rows, a, f / rho)
+        column_gap = _conjugate_gap(columns, b, g / rho)
+        return value + rho * (row_gap + column_gap)
 
     def warn_unless_converged(self) -> None:
         """Say that the margins are not those of the samples, where they are not."""
@@ -143,7 +151,7 @@ def sinkhorn(
     max_steps : int
         Most steps at the last ε.
     """
-    c, a, b = (torch.as_tensor(v, dtype=torch.float64) for v in problem)
+    c, a, b = _tensors(problem)
     iteration = _Iteration(c, a.log(), b.log(), mass_penalty)
     eps = max(float(c[c.isfinite()].mean()), epsilon)
     while eps > epsilon:
@@ -167,7 +175,8 @@ class _Iteration:
     """The two potentials, improved in turn."""
 
     def __init__(self, cost: Tensor, log_a: Tensor, log_b: Tensor, mass_penalty: float):
-        self.log_a, self.log_b = log_a, log_b
+        self.log_a = log_a
+        self.log_b = log_b
         self.mass_penalty = mass_penalty
         self.rows = LogSums(cost, log_b)
         self.columns = LogSums(cost.T.contiguous(), log_a)
@@ -190,8 +199,10 @@ class _Iteration:
         self.g = damped * self.columns(self.f, eps)
         if np.isfinite(self.mass_penalty):
             shift = self._shift()
-            self.f, self.g = self.f + shift, self.g - shift
-        return float((self.f - before).abs().max()) / eps
+            self.f = self.f + shift
+            self.g = self.g - shift
+        change = (self.f - before).abs().max()
+        return float(change) / eps
 
     def _shift(self) -> Tensor:
         """Best constant to move from one potential to the other: it settles the total mass."""
@@ -201,14 +212,25 @@ class _Iteration:
         return 0.5 * rho * (left - right)
 
 
+def _tensors(problem: TransportProblem) -> tuple[Tensor, Tensor, Tensor]:
+    """Cost and weights in double precision."""
+    cost = torch.as_tensor(problem.cost, dtype=torch.float64)
+    a = torch.as_tensor(problem.a, dtype=torch.float64)
+    b = torch.as_tensor(problem.b, dtype=torch.float64)
+    return cost, a, b
+
+
 def _conjugate_gap(margin: np.ndarray, weights: np.ndarray, potential: np.ndarray) -> float:
     """Divergence of a margin from the weights, plus its convex conjugate at a potential."""
-    divergence = np.sum(margin * np.log(margin / weights) - margin + weights)
-    return float(divergence + weights @ np.expm1(-potential))
+    log_ratio = np.log(margin / weights)
+    divergence = np.sum(margin * log_ratio - margin + weights)
+    conjugate = weights @ np.expm1(-potential)
+    return float(divergence + conjugate)
 
 
 def rows_to(log_plan: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Scale the rows of a log-plan to ``weights``; a row of no mass stays so."""
     plan = torch.as_tensor(log_plan)
     total = torch.logsumexp(plan, 1).nan_to_num(neginf=0.0)
-    return (plan - total[:, None]).numpy() + np.log(weights)[:, None]
+    normalised = (plan - total[:, None]).numpy()
+    return normalised + np.log(weights)[:, None]

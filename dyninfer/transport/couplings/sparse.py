@@ -50,18 +50,20 @@ class SparseOTCoupling(BlockCoupling):
         cost, a, b = problem
         # The bound is on columns; those of the smaller side could not hold all the rows.
         if len(a) > len(b):
-            flipped = self.solve(TransportProblem(np.ascontiguousarray(cost.T), b, a), rng)
+            transposed = TransportProblem(np.ascontiguousarray(cost.T), b, a)
+            flipped = self.solve(transposed, rng)
             return flipped._replace(source=flipped.target, target=flipped.source)
-        scaled = cost / problem.mean_cost
         # Equal samples would all choose the same partners.
-        scaled = scaled + 1e-4 * rng.random(cost.shape)
+        jitter = 1e-4 * rng.random(cost.shape)
+        scaled = cost / problem.mean_cost + jitter
         # A bound that no sample can reach says nothing, and costs a sort.
         kind = "sparsity_constrained" if self.max_nz < len(a) else "l2"
         plan = ot.smooth.smooth_ot_dual(
             a, b, scaled, self.regularization, reg_type=kind, max_nz=self.max_nz
         )
         rows, columns = np.nonzero(plan > 0)
-        mass, misplaced = fit_margins(rows, columns, plan[rows, columns], a, b, max_iterations=2000)
+        mass = plan[rows, columns]
+        mass, misplaced = fit_margins(rows, columns, mass, a, b, max_iterations=2000)
         if misplaced > self.most_misplaced:
             raise ValueError(
                 f"with max_nz={self.max_nz} and regularization={self.regularization:g}, pairs miss "

@@ -64,9 +64,14 @@ def couple_all(
     chains : bool
         Whether chains through all snapshots are drawn, rather than pairs of neighbours.
     """
-    labels = _labels(data) if by_condition else [np.zeros(n, np.int64) for n in data.sizes]
+    # Without conditions all samples are of one, which has no name.
+    labels = [np.zeros(n, np.int64) for n in data.sizes]
+    names: list[Any] = [0]
+    if by_condition:
+        labels = _labels(data)
+        names = condition_names(data)
     stretches = []
-    for number, name in enumerate(condition_names(data) if by_condition else [0]):
+    for number, name in enumerate(names):
         rows = _rows_of(labels, name, None if name == control else control)
         own_seed = subseed(seed, "condition", number)
         own: list[Stretch] = []
@@ -91,7 +96,8 @@ def couple_all(
 
 def condition_names(data: Snapshots) -> list[str]:
     """Names of the conditions, sorted: their numbers are the places in this list."""
-    return sorted(set(np.concatenate(_labels(data)).tolist()))
+    labels = np.concatenate(_labels(data))
+    return np.unique(labels).tolist()
 
 
 def keep_apart(data: Snapshots, fraction: float, seed: int) -> tuple[Snapshots, Snapshots | None]:
@@ -111,9 +117,11 @@ def keep_apart(data: Snapshots, fraction: float, seed: int) -> tuple[Snapshots, 
             rows = np.flatnonzero(labels == name)
             if len(rows) < LEAST_TO_SPLIT:
                 return data, None
-            apart.append(rng.permutation(rows)[: max(2, round(len(rows) * fraction))])
-        validation.append(np.sort(np.concatenate(apart)))
-        train.append(np.setdiff1d(np.arange(len(labels)), validation[-1]))
+            n_apart = max(2, round(len(rows) * fraction))
+            apart.append(rng.permutation(rows)[:n_apart])
+        own = np.sort(np.concatenate(apart))
+        validation.append(own)
+        train.append(np.setdiff1d(np.arange(len(labels)), own))
     every_time = list(range(data.n_times))
     return _part(data, train, every_time), _part(data, validation, every_time)
 
@@ -141,7 +149,8 @@ def _runs(data: Snapshots, rows: list[np.ndarray]) -> Iterator[_Run]:
     times: list[int] = []
     share: list[float] = []
     for k in range(data.n_times):
-        weight = float(data.weights_at(data.times[k])[rows[k]].sum())
+        weights = data.weights_at(data.times[k])
+        weight = float(weights[rows[k]].sum())
         if weight > 0:
             times.append(k)
             share.append(weight)
@@ -162,8 +171,9 @@ def _plans(
     """Plan of every interval of a run, rows in the numbering of the run."""
     states = [samples[k][rows] for k, rows in zip(run.times, run.rows, strict=True)]
     sizes = [len(rows) for rows in run.rows]
-    whole = sizes == list(data.sizes)
-    part = data if whole else _part(data, run.rows, run.times)
+    part = data
+    if sizes != list(data.sizes):
+        part = _part(data, run.rows, run.times)
     if isinstance(coupling, Coupling):
         return coupling.plans(part, states, seed)
     plans = []
@@ -178,12 +188,19 @@ def _pairs(data: Snapshots, run: _Run, plans: list[Plan], condition: int) -> lis
     stretches = []
     for j, plan in enumerate(plans):
         k = run.times[j]
-        pairs = np.stack([rows[j][plan.source], rows[j + 1][plan.target]], 1)
+        source = rows[j][plan.source]
+        target = rows[j + 1][plan.target]
         share = 0.5 * (run.share[j] + run.share[j + 1])
         log_source = plan.log_source + log_mass[k]
         log_target = plan.log_target + log_mass[k + 1]
-        log_weights = np.stack([log_source, log_target], 1)
-        stretches.append(Stretch(k, pairs, share * plan.mass, log_weights, condition))
+        stretch = Stretch(
+            interval=k,
+            rows=np.stack([source, target], 1),
+            mass=share * plan.mass,
+            log_weights=np.stack([log_source, log_target], 1),
+            condition=condition,
+        )
+        stretches.append(stretch)
     return stretches
 
 
@@ -191,10 +208,16 @@ def _chains(data: Snapshots, run: _Run, plans: list[Plan], condition: int, seed:
     sizes = [len(rows) for rows in run.rows]
     n = max(LEAST_CHAINS, 2 * max(sizes))
     chains = sample_weighted_chains(plans, sizes, n, seed)
-    columns = [rows[chains.rows[:, j]] for j, rows in enumerate(_numbered(data, run))]
-    mass = np.full(n, run.share[0] / n)
-    log_weights = chains.log_weights + log_masses(data)
-    return Stretch(0, np.stack(columns, 1), mass, log_weights, condition)
+    columns = []
+    for j, rows in enumerate(_numbered(data, run)):
+        columns.append(rows[chains.rows[:, j]])
+    return Stretch(
+        interval=0,
+        rows=np.stack(columns, 1),
+        mass=np.full(n, run.share[0] / n),
+        log_weights=chains.log_weights + log_masses(data),
+        condition=condition,
+    )
 
 
 def _numbered(data: Snapshots, run: _Run) -> list[np.ndarray]:
@@ -216,12 +239,18 @@ def _part(data: Snapshots, rows: list[np.ndarray], times: list[int]) -> Snapshot
     def pick(values: Any) -> Any:
         if values is None:
             return None
-        return tuple(np.asarray(values[k])[own] for k, own in zip(times, rows, strict=True))
+        picked = []
+        for k, own in zip(times, rows, strict=True):
+            picked.append(np.asarray(values[k])[own])
+        return tuple(picked)
 
+    masses = data.masses
+    if masses is not None:
+        masses = masses[times]
     return Snapshots(
         times=data.times[times],
         samples=pick(data.samples),
-        masses=None if data.masses is None else data.masses[times],
+        masses=masses,
         weights=pick(data.weights),
         conditions=pick(data.conditions),
         names=pick(data.names),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.couplings.samples import placer
+from dyninfer.transport.couplings.samples import cumulative_sums, placer
 from dyninfer.transport.couplings.stretches import log_masses
 from dyninfer.transport.curves.base import Curve, DensityBatch
 
@@ -21,16 +21,18 @@ class DenseCurve(Curve):
         times = scaling.times(data.times)
         gaps = np.diff(times)
         # A snapshot stands for half of the gap on either side.
-        before, after = np.append(0, gaps), np.append(gaps, 0)
+        before = np.append(0, gaps)
+        after = np.append(gaps, 0)
         share = 0.5 * (before + after)
-        self.times = to_device(times)
-        self.states = to_device(np.concatenate([scaling.states(s) for s in data.samples]))
-        self.levels = torch.as_tensor(np.cumsum(share)[:-1], device=device)
-        # Snapshot k owns the stretch (k, k + 1] of one long cumulative sum: one search serves all.
+        levels = np.cumsum(share)[:-1]
+        states = [scaling.states(sample) for sample in data.samples]
         weights = [data.weights_at(t) for t in data.times]
-        cumulative = np.concatenate([k + np.cumsum(w) for k, w in enumerate(weights)])
-        self.cumulative = torch.as_tensor(cumulative, device=device)
-        self.mass = to_device(np.exp(log_masses(data)))
+        masses = np.exp(log_masses(data))
+        self.times = to_device(times)
+        self.levels = torch.as_tensor(levels, device=device)
+        self.states = to_device(np.concatenate(states))
+        self.cumulative = torch.as_tensor(cumulative_sums(weights), device=device)
+        self.mass = to_device(masses)
         self.weighted = data.masses is not None
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
@@ -42,22 +44,25 @@ class DenseCurve(Curve):
         first = torch.zeros_like(k)
         last = torch.full_like(k, len(self.times) - 1)
         u = torch.rand(3, len(t), generator=generator, device=t.device, dtype=torch.float64)
-        start, end = self.times[first], self.times[last]
+        state = self._states(k, u[0])
+        start_state = self._states(first, u[1])
+        end_state = self._states(last, u[2])
+        start = self.times[first]
+        end = self.times[last]
         batch = DensityBatch(
             time=self.times[k],
             density=density,
-            state=self._states(k, u[0]),
+            state=state,
             start_time=start,
-            start_state=self._states(first, u[1]),
+            start_state=start_state,
             end_time=end,
-            end_state=self._states(last, u[2]),
+            end_state=end_state,
             gap=end - start,
         )
         if not self.weighted:
             return batch
-        return batch._replace(
-            weight=self.mass[k], start_weight=self.mass[first], end_weight=self.mass[last]
-        )
+        mass = self.mass
+        return batch._replace(weight=mass[k], start_weight=mass[first], end_weight=mass[last])
 
     def _states(self, k: Tensor, u: Tensor) -> Tensor:
         """Samples of the snapshots ``k``, chosen by levels ``u`` in [0, 1)."""

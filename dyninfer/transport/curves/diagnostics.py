@@ -35,8 +35,9 @@ def diagnose(
     bins : int
         Rows of the table.
     """
-    row = np.clip((batch.time.cpu().numpy() * bins).astype(int), 0, bins - 1)
-    count = np.maximum(np.bincount(row, minlength=bins), 1)
+    time = batch.time.cpu().numpy()
+    row = (time * bins).astype(int).clip(0, bins - 1)
+    count = np.bincount(row, minlength=bins).clip(min=1)
     mean = {}
     for name, density in _densities(network, curve, batch, directions).items():
         values = density.detach().double().cpu().numpy()
@@ -47,8 +48,10 @@ def diagnose(
     residual_variance = np.maximum(mean["residual_square"] / mass - residual**2, 0)
     speed = np.sqrt(mean["speed_square"] / mass)
     acceleration = np.sqrt(mean["acceleration_square"] / mass)
-    energy, duration = scaling.energy_unit, scaling.duration
-    table = pd.DataFrame({"time": scaling.user_times((np.arange(bins) + 0.5) / bins)})
+    energy = scaling.energy_unit
+    duration = scaling.duration
+    middle = (np.arange(bins) + 0.5) / bins
+    table = pd.DataFrame({"time": scaling.user_times(middle)})
     table["mass"] = mean["mass"]
     table["kinetic"] = mean["kinetic"] * energy
     table["growth"] = mean["growth"] * energy
@@ -82,7 +85,8 @@ def _densities(
     kinetic = 0.5 * s.gradient.square().sum(1)
     # Along a ray, d/dt ∇s is the gradient of ∂s/∂t + ½|∇s|².
     (acceleration,) = torch.autograd.grad((s.time + kinetic).sum(), x)
-    growth = potential = torch.zeros_like(weight)
+    growth = torch.zeros_like(weight)
+    potential = torch.zeros_like(weight)
     if lagrangian.growth_penalty is not None:
         growth = 0.5 * lagrangian.growth_penalty * s.value.square()
     if lagrangian.potential is not None:

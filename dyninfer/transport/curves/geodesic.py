@@ -38,16 +38,19 @@ def cone_arc(
     # The clamps keep gradients finite where the two points are one.
     distance = (x1 - x0).norm(dim=1).clamp_min(1e-6)
     theta = (0.5 * penalty**0.5 * distance).clamp(1e-4, 0.5 * torch.pi)
-    cos, sin = theta.cos(), theta.sin()
+    cos = theta.cos()
+    sin = theta.sin()
     r0 = (0.5 * log_m0).exp()
     r1 = (0.5 * log_m1).exp()
+    # The line in the plane, with x0 on the first axis.
     along = (1 - beta) * r0 + beta * r1 * cos
     across = beta * r1 * sin
-    mass = (along.square() + across.square()).clamp_min(torch.finfo(beta.dtype).tiny)
+    mass = along.square() + across.square()
+    mass = mass.clamp_min(torch.finfo(beta.dtype).tiny)
     fraction = torch.atan2(across, along) / theta
-    speed = r0 * r1 * sin / (mass * theta)
+    fraction_rate = r0 * r1 * sin / (mass * theta)
     position = torch.lerp(x0, x1, fraction[:, None])
-    velocity = (x1 - x0) * speed[:, None]
+    velocity = (x1 - x0) * fraction_rate[:, None]
     # Half of dm/dβ, term by term of the formula.
     half_rate = beta * r1.square() - (1 - beta) * r0.square()
     half_rate = half_rate + (1 - 2 * beta) * r0 * r1 * cos
@@ -74,5 +77,9 @@ def sphere_time(tau: Tensor, angle: Tensor) -> SphereTime:
     angle = angle.clamp_min(1e-3)
     sin = angle.sin()
     up = (tau * angle).sin()
-    total = up + ((1 - tau) * angle).sin()
-    return SphereTime(up / total, angle * sin / total.square(), (sin / total).square())
+    down = ((1 - tau) * angle).sin()
+    total = up + down
+    beta = up / total
+    speed = angle * sin / total.square()
+    total_mass = (sin / total).square()
+    return SphereTime(beta, speed, total_mass)

@@ -27,25 +27,29 @@ class InterpolatedCurve(Curve):
     knows_velocity: ClassVar[bool] = True
 
     def __init__(self, samples: CoupledSamples):
-        self.samples, self.weighted = samples, samples.weighted
+        self.samples = samples
+        self.weighted = samples.weighted
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
         """See :meth:`Curve.draw`."""
         interval = self.samples.interval(t)
         pairs = self.samples.draw(interval, generator)
         start, gap = self.samples.span(interval)
-        x0, x1 = pairs.source, pairs.target
         tau = (t - start) / gap
+        x0 = pairs.source
+        x1 = pairs.target
+        state = torch.lerp(x0, x1, tau[:, None])
+        velocity = (x1 - x0) / gap[:, None]
         batch = DensityBatch(
             time=t,
             density=density,
-            state=torch.lerp(x0, x1, tau[:, None]),
+            state=state,
             start_time=start,
             start_state=x0,
             end_time=start + gap,
             end_state=x1,
             gap=gap,
-            velocity=(x1 - x0) / gap[:, None],
+            velocity=velocity,
         )
         if not self.weighted:
             return batch
@@ -56,9 +60,11 @@ def with_weights(
     batch: DensityBatch, log_start: Tensor, log_end: Tensor, tau: Tensor
 ) -> DensityBatch:
     """Give samples weights that change at a constant rate over their interval."""
+    log_weight = torch.lerp(log_start, log_end, tau)
+    growth = (log_end - log_start) / batch.gap
     return batch._replace(
-        weight=torch.lerp(log_start, log_end, tau).exp(),
-        growth=(log_end - log_start) / batch.gap,
+        weight=log_weight.exp(),
+        growth=growth,
         start_weight=log_start.exp(),
         end_weight=log_end.exp(),
     )

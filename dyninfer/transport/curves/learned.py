@@ -69,7 +69,8 @@ class LearnedCurve(nn.Module):
         depth: int = 2,
     ):
         super().__init__()
-        self.samples, self.lagrangian = samples, lagrangian
+        self.samples = samples
+        self.lagrangian = lagrangian
         self.grows = lagrangian.growth_penalty is not None
         self.weighted = self.grows or samples.weighted
         d = samples.states.shape[1]
@@ -86,10 +87,11 @@ class LearnedCurve(nn.Module):
 
     def point(self, batch: PairBatch) -> CurvePoint:
         """State and motion of the pairs at the batch's times; differentiable in the parameters."""
-        start, gap = self.samples.span(batch.pairs.interval)
-        tau = ((batch.time - start) / gap).clamp(0, 1)
+        tau, gap = self._place(batch)
         arc = self._arc(tau, batch.pairs)
-        point = CurvePoint(arc.position, arc.velocity / gap[:, None], arc.mass, arc.mass_rate / gap)
+        velocity = arc.velocity / gap[:, None]
+        mass_rate = arc.mass_rate / gap
+        point = CurvePoint(arc.position, velocity, arc.mass, mass_rate)
         point = self._corrected(point, batch, tau, gap)
         if batch.noise is None:
             return point
@@ -97,35 +99,49 @@ class LearnedCurve(nn.Module):
 
     def prescribed_mass(self, batch: PairBatch) -> Tensor:
         """Total mass ``(n,)`` at the batch's times: exponential between the snapshots."""
-        k = batch.pairs.interval
-        start, gap = self.samples.span(k)
-        tau = ((batch.time - start) / gap).clamp(0, 1)
-        log_mass = self.samples.log_mass
-        return torch.lerp(log_mass[k], log_mass[k + 1], tau).exp()
+        tau, _ = self._place(batch)
+        log_start, log_end = self._log_masses(batch.pairs)
+        return torch.lerp(log_start, log_end, tau).exp()
 
     def pair_action(self, batch: PairBatch) -> Tensor:
         """Action of the pairs' own paths ``(n,)``: kinetic and growth energy less the potential."""
-        lagrangian, penalty = self.lagrangian, self.lagrangian.growth_penalty
+        lagrangian = self.lagrangian
+        penalty = lagrangian.growth_penalty
         # The noise of a bridge has infinite action; its mean path has not.
         mean = self.point(batch._replace(noise=None))
-        weight, weight_rate = mean.weight, mean.weight_rate
+        weight = mean.weight
+        weight_rate = mean.weight_rate
         if lagrangian.constrained:
             # What is prescribed is not this action's to choose.
-            weight, weight_rate = weight.detach(), weight_rate.detach()
+            weight = weight.detach()
+            weight_rate = weight_rate.detach()
         action = 0.5 * weight * mean.velocity.square().sum(1)
         if penalty is not None:
-            tiny = torch.finfo(weight.dtype).tiny
-            action = action + weight_rate.square() / (2 * penalty * weight.clamp_min(tiny))
+            positive = weight.clamp_min(torch.finfo(weight.dtype).tiny)
+            action = action + weight_rate.square() / (2 * penalty * positive)
         if lagrangian.potential is not None:
             state = mean.state if batch.noise is None else self.point(batch).state
             action = action - weight * lagrangian.potential(batch.time, state)
         return action
 
+    def _place(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Part ``τ`` of the interval that has passed at the batch's times, and its length."""
+        start, gap = self.samples.span(batch.pairs.interval)
+        tau = ((batch.time - start) / gap).clamp(0, 1)
+        return tau, gap
+
+    def _log_masses(self, pairs: Coupled) -> tuple[Tensor, Tensor]:
+        """Logarithm of the total mass ``(n,)`` at the two ends of the pairs' intervals."""
+        log_mass = self.samples.log_mass
+        return log_mass[pairs.interval], log_mass[pairs.interval + 1]
+
     def _arc(self, tau: Tensor, pairs: Coupled) -> Arc:
         """Optimal paths of the pairs, with derivatives in ``τ``."""
         penalty = self.lagrangian.growth_penalty
-        x0, x1 = pairs.source, pairs.target
-        log_m0, log_m1 = pairs.log_start, pairs.log_end
+        x0 = pairs.source
+        x1 = pairs.target
+        log_m0 = pairs.log_start
+        log_m1 = pairs.log_end
         if penalty is not None and self.angle is not None:
             return self._sphere_arc(tau, pairs, self.angle[pairs.interval], penalty)
         if penalty is not None:
@@ -138,19 +154,22 @@ class LearnedCurve(nn.Module):
 
     def _sphere_arc(self, tau: Tensor, pairs: Coupled, angle: Tensor, penalty: float) -> Arc:
         """Cone geodesics, normalised so that all together have the prescribed mass."""
-        k = pairs.interval
-        log_start, log_end = self.samples.log_mass[k], self.samples.log_mass[k + 1]
         beta, speed, total = sphere_time(tau, angle)
-        log_m0, log_m1 = pairs.log_start - log_start, pairs.log_end - log_end
+        # The geodesic is one of unit masses.
+        log_start, log_end = self._log_masses(pairs)
+        log_m0 = pairs.log_start - log_start
+        log_m1 = pairs.log_end - log_end
         arc = cone_arc(beta, pairs.source, pairs.target, log_m0, log_m1, penalty)
-        prescribed = torch.lerp(log_start, log_end, tau).exp() / total
+        velocity = arc.velocity * speed[:, None]
+        # M(β) = 1 − 2β(1 − β)(1 − cos Φ), and its derivative in β.
         cosine = angle.clamp_min(1e-3).cos()
         total_rate = 2 * (2 * beta - 1) * (1 - cosine)
-        # d/dτ of m(β(τ)) / M(β(τ)) times the prescribed mass, but for the factor `prescribed`.
-        share_rate = arc.mass_rate - arc.mass * total_rate / total
-        rate = speed * share_rate + arc.mass * (log_end - log_start)
-        velocity = arc.velocity * speed[:, None]
-        return Arc(arc.position, velocity, arc.mass * prescribed, rate * prescribed)
+        # m(β(τ)) / M(β(τ)), and its derivative in τ.
+        share = arc.mass / total
+        share_rate = speed * (arc.mass_rate - share * total_rate) / total
+        prescribed = torch.lerp(log_start, log_end, tau).exp()
+        mass_rate = prescribed * (share_rate + share * (log_end - log_start))
+        return Arc(arc.position, velocity, prescribed * share, mass_rate)
 
     def _corrected(
         self, point: CurvePoint, batch: PairBatch, tau: Tensor, gap: Tensor
@@ -162,7 +181,8 @@ class LearnedCurve(nn.Module):
         shift = hump * f
         shift_rate = hump_rate * f + hump * f_rate
         d = point.state.shape[1]
-        weight, weight_rate = point.weight, point.weight_rate
+        weight = point.weight
+        weight_rate = point.weight_rate
         if self.grows:
             factor = shift[:, d].exp()
             weight_rate = (weight_rate + weight * shift_rate[:, d]) * factor
@@ -188,7 +208,8 @@ class LearnedCurve(nn.Module):
         columns = [t[:, None], tau[:, None], pairs.source, pairs.target]
         if self.grows:
             # What vanishes has a log-weight of −60, which would saturate the network.
-            columns += [v.clamp(-5, 5)[:, None] for v in (pairs.log_start, pairs.log_end)]
+            for log_weight in (pairs.log_start, pairs.log_end):
+                columns.append(log_weight.clamp(-5, 5)[:, None])
         first, *others = self.hidden
         weight: Any = first.weight
         h = first(torch.cat(columns, 1))
@@ -196,9 +217,11 @@ class LearnedCurve(nn.Module):
         layer: Any
         for layer in others:
             h, slope = value_and_slope(h, "silu")
-            h, rate = layer(h), (slope * rate) @ layer.weight.T
+            h = layer(h)
+            rate = (slope * rate) @ layer.weight.T
         h, slope = value_and_slope(h, "silu")
-        return self.output(h), (slope * rate) @ self.output.weight.T
+        f_rate = (slope * rate) @ self.output.weight.T
+        return self.output(h), f_rate
 
     def _angles(self) -> Tensor:
         """Angle of every interval's two snapshots on the sphere of probability measures."""

@@ -52,8 +52,11 @@ class CurveOptimizer:
     def __init__(
         self, curve: LearnedCurve, learning_rate: float, alone: int, last: int, every: int = 1
     ):
-        self.curve, self.learning_rate = curve, learning_rate
-        self.alone, self.last, self.every = alone, last, every
+        self.curve = curve
+        self.learning_rate = learning_rate
+        self.alone = alone
+        self.last = last
+        self.every = every
         # A shorter memory than usual: the opponent moves as well.
         adam = torch.optim.Adam(curve.parameters(), lr=learning_rate, betas=(0.9, 0.99))
         self.n_moves = max(1, math.ceil((last - alone) / every))
@@ -63,7 +66,8 @@ class CurveOptimizer:
         self.start = self.best = copies(self.parameters)
         self.best_spread = math.inf
         self.action_bound = math.inf
-        self.steps = self.runaways = 0
+        self.steps = 0
+        self.runaways = 0
 
     @property
     def moves(self) -> bool:
@@ -79,7 +83,8 @@ class CurveOptimizer:
     @property
     def part_left(self) -> float:
         """Part of the curve's steps that is still to come."""
-        return max(0.0, 1 - (self.steps - self.alone) / max(1, self.last - self.alone))
+        length = max(1, self.last - self.alone)
+        return max(0.0, 1 - (self.steps - self.alone) / length)
 
     @property
     def finished(self) -> bool:
@@ -145,14 +150,16 @@ class CurveOptimizer:
 
     def _schedule(self, move: int) -> float:
         """Multiple of the learning rate: a cosine over all moves."""
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, move / self.n_moves)))
+        part = min(1.0, move / self.n_moves)
+        cosine = 0.5 * (1 + math.cos(math.pi * part))
         return self.final_rate + (1 - self.final_rate) * cosine
 
     def _guard(self) -> None:
         """Keep the curve if it is the best so far, and put it back if it ran away."""
         if self.updates.n_steps == 0:
             return
-        spread, action = float(self.residual.spread), float(self.residual.pair_action)
+        spread = float(self.residual.spread)
+        action = float(self.residual.pair_action)
         bound = self.limit * max(self.best_spread, self.small)
         # Far outside the data the residual can be small: there, the pairs' own action tells. What
         # is not a number is beyond both bounds.
@@ -160,7 +167,8 @@ class CurveOptimizer:
         if not within:
             self._put_back(spread, action)
         elif spread < self.best_spread:
-            self.best_spread, self.best = spread, copies(self.parameters)
+            self.best_spread = spread
+            self.best = copies(self.parameters)
 
     def _put_back(self, spread: float, action: float) -> None:
         self.runaways += 1
@@ -168,7 +176,8 @@ class CurveOptimizer:
         rate = self.learning_rate * self.updates.slowdown
         outcome = f"was put back and its learning rate halved to {rate:.2g}"
         if self.runaways == self.chances:
-            self.best, self.last = self.start, self.steps
+            self.best = self.start
+            self.last = self.steps
             outcome = "stays where it began"
         self.updates.restart(self.best)
         self.residual.forget()

@@ -55,7 +55,8 @@ class ResidualStatistics:
         mass, total, squares, _ = self.moments
         counted = mass.clamp_min(LEAST)
         mean = total / counted
-        variance = (squares / counted - mean.square()).clamp_min(0)
+        variance = squares / counted - mean.square()
+        variance = variance.clamp_min(0)
         mean_variance = (variance * mass).sum() / mass.sum().clamp_min(LEAST)
         energy = torch.where(self.unit > 0, self.unit, self.kinetic)
         return mean_variance.sqrt() / energy.clamp_min(LEAST)
@@ -66,16 +67,20 @@ class ResidualStatistics:
         excess = mass / prescribed.clamp_min(LEAST) - 1
         mean_residual = total / mass.clamp_min(LEAST)
         price = mean_residual + self.stiffness * self.kinetic * excess
-        return price.to(t.dtype)[self._bin(t)]
+        price = price.to(t.dtype)
+        return price[self._bin(t)]
 
     @torch.no_grad()
     def update(self, measurement: Measurement) -> None:
         """Follow one batch."""
-        residual, mass = measurement.residual.double(), measurement.mass.double()
+        residual = measurement.residual.double()
+        mass = measurement.mass.double()
         prescribed = measurement.prescribed_mass.double()
-        moments = torch.stack([mass, mass * residual, mass * residual.square(), prescribed])
-        k = self._bin(measurement.time)
-        new = torch.zeros_like(self.moments).index_add_(1, k, moments)
+        first = mass * residual
+        second = mass * residual.square()
+        moments = torch.stack([mass, first, second, prescribed])
+        new = torch.zeros_like(self.moments)
+        new.index_add_(1, self._bin(measurement.time), moments)
         sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
         kinetic = measurement.kinetic.double().mean()
@@ -103,8 +108,10 @@ class ResidualStatistics:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo :meth:`state`."""
-        self.moments, self.kinetic = state["moments"], state["kinetic"]
-        self.pair_action, self.unit = state["pair_action"], state["unit"]
+        self.moments = state["moments"]
+        self.kinetic = state["kinetic"]
+        self.pair_action = state["pair_action"]
+        self.unit = state["unit"]
 
     def _bin(self, t: Tensor) -> Tensor:
         return (t * self.bins).long().clamp(0, self.bins - 1)

@@ -65,11 +65,15 @@ class DensityCurve:
 
     def pilot(self, seed: int = 0, n_times: int = 17, n: int = 512) -> Snapshots:
         """Snapshots of the curve, from which scaling and summaries are computed."""
-        times = torch.linspace(self.times[0], self.times[1], n_times, dtype=torch.float64)
+        first, last = self.times
+        times = torch.linspace(first, last, n_times, dtype=torch.float64)
+        samples = []
         with borrowed_generator(seed, "pilot"):
-            samples = [self.sample(t.expand(n).float()) for t in times]
-        arrays = tuple(x.detach().cpu().numpy() for x in samples)
-        snapshots = Snapshots(times=times.numpy(), samples=arrays, features=tuple(self.features))
+            for t in times:
+                x = self.sample(t.expand(n).float())
+                samples.append(x.detach().cpu().numpy())
+        features = tuple(self.features)
+        snapshots = Snapshots(times=times.numpy(), samples=tuple(samples), features=features)
         return snapshots.check_finite()
 
 
@@ -79,12 +83,14 @@ class SampledCurve(Curve):
     def __init__(
         self, curve: DensityCurve, scaling: Scaling, device: torch.device, dtype: torch.dtype
     ):
-        self.curve, self.scaling = curve, scaling
+        self.curve = curve
+        self.scaling = scaling
         self.like = torch.empty(0, device=device, dtype=dtype)
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
         """See :meth:`Curve.draw`."""
-        start, end = torch.zeros_like(t), torch.ones_like(t)
+        start = torch.zeros_like(t)
+        end = torch.ones_like(t)
         # The sampler is the user's and draws from torch's global generator: seeded from ours.
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         with borrowed_generator(seed, "sampler", device=t.device):
@@ -103,5 +109,6 @@ class SampledCurve(Curve):
         )
 
     def _states(self, t: Tensor) -> Tensor:
-        x = self.curve.sample(self.scaling.user_times(t)).detach()
+        user_times = self.scaling.user_times(t)
+        x = self.curve.sample(user_times).detach()
         return self.scaling.states(x.to(self.like))

@@ -33,9 +33,11 @@ class SmoothCurve(Curve):
                 "interpolation='cubic' needs a coupling that conserves mass; use coupling='ot', or "
                 "interpolation='linear'"
             )
-        self.samples, self.weighted = samples, samples.weighted
+        self.samples = samples
+        self.weighted = samples.weighted
         times = samples.times.double().cpu().numpy()
-        self.cardinal = torch.as_tensor(natural_splines(times)).to(samples.times)
+        cubics = torch.as_tensor(natural_splines(times))
+        self.cardinal = cubics.to(samples.times)
 
     def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
         """See :meth:`Curve.draw`."""
@@ -45,16 +47,20 @@ class SmoothCurve(Curve):
         elapsed = t - start
         weights, slopes = spline_weights(self.cardinal[:, interval], elapsed)
         knots = chains.knots
+        state = torch.einsum("nk,nkd->nd", weights, knots)
+        velocity = torch.einsum("nk,nkd->nd", slopes, knots)
         rows = torch.arange(len(t), device=t.device)
+        before = knots[rows, interval]
+        after = knots[rows, interval + 1]
         batch = DensityBatch(
             time=t,
             density=density,
-            state=torch.einsum("nk,nkd->nd", weights, knots),
-            velocity=torch.einsum("nk,nkd->nd", slopes, knots),
+            state=state,
+            velocity=velocity,
             start_time=start,
-            start_state=knots[rows, interval],
+            start_state=before,
             end_time=start + gap,
-            end_state=knots[rows, interval + 1],
+            end_state=after,
             gap=gap,
         )
         if not self.weighted:

@@ -29,25 +29,22 @@ class TimeSampler:
     memory = 0.99  # of the running moments
 
     def __init__(self, adaptive: bool, device: torch.device, dtype: torch.dtype, bins: int = 50):
-        self.adaptive, self.bins = adaptive, bins
+        self.adaptive = adaptive
+        self.bins = bins
         # Count, sum and sum of squares: in double precision, as sums of squares cancel.
         self.moments = torch.zeros(3, bins, device=device, dtype=torch.float64)
         self.density = torch.ones(bins, device=device, dtype=dtype)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Times ``(n,)`` and the density they were drawn from, ``(n,)``."""
-        device, dtype = self.density.device, self.density.dtype
+        device = self.density.device
         shift = torch.rand(1, generator=generator, device=device, dtype=torch.float64)
-        steps = torch.arange(n, device=device, dtype=torch.float64) * 2**0.5
-        u = ((shift + steps) % 1).to(dtype)
+        steps = torch.arange(n, device=device, dtype=torch.float64)
+        u = (shift + steps * 2**0.5) % 1
+        u = u.to(self.density.dtype)
         if not self.adaptive:
             return u, torch.ones_like(u)
-        edges = torch.cat([self.density.new_zeros(1), self.density.cumsum(0) / self.bins])
-        k = torch.searchsorted(edges, u, right=True) - 1
-        k = k.clamp(0, self.bins - 1)
-        low, high = edges[k], edges[k + 1]
-        t = (k + (u - low) / (high - low)) / self.bins
-        return t.clamp(0, 1), self.density[k]
+        return self._by_density(u)
 
     @torch.no_grad()
     def observe(self, t: Tensor, integrand: Tensor) -> None:
@@ -56,8 +53,10 @@ class TimeSampler:
             return
         k = (t * self.bins).long().clamp(0, self.bins - 1)
         value = integrand.to(self.moments.dtype)
-        powers = torch.stack([torch.ones_like(value), value, value.square()])
-        new = torch.zeros_like(self.moments).index_add_(1, k, powers)
+        one = torch.ones_like(value)
+        powers = torch.stack([one, value, value.square()])
+        new = torch.zeros_like(self.moments)
+        new.index_add_(1, k, powers)
         sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
         self.density = self._density().to(self.density.dtype)
@@ -68,7 +67,20 @@ class TimeSampler:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo :meth:`state`."""
-        self.moments, self.density = state["moments"], state["density"]
+        self.moments = state["moments"]
+        self.density = state["density"]
+
+    def _by_density(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Push uniform ``u`` through the inverse distribution function: times and density."""
+        cumulative = self.density.cumsum(0) / self.bins
+        edges = torch.cat([self.density.new_zeros(1), cumulative])
+        k = torch.searchsorted(edges, u, right=True) - 1
+        k = k.clamp(0, self.bins - 1)
+        low = edges[k]
+        high = edges[k + 1]
+        part = (u - low) / (high - low)
+        t = (k + part) / self.bins
+        return t.clamp(0, 1), self.density[k]
 
     def _density(self) -> Tensor:
         """Density of the times, after the moments."""

@@ -49,38 +49,48 @@ class MeanAcceleration(Lagrangian):
                 f"have {data.n_times}; leave it out, or hold out fewer times"
             )
         t = scaling.times(data.times)
-        m = np.stack([w @ x for w, x in _weighted_states(data, scaling)])
-        speed = np.diff(m, axis=0) / np.diff(t)[:, None]
+        means = [weights @ states for weights, states in _weighted_states(data, scaling)]
+        m = np.stack(means)
+        gap = np.diff(t)
+        velocity = np.diff(m, axis=0) / gap[:, None]
         # Between the midpoints of neighbouring intervals.
         gap = 0.5 * (t[2:] - t[:-2])
-        acceleration = np.diff(speed, axis=0) / gap[:, None]
-        return _LinearForce(_Curve(t[1:-1], self.strength * acceleration), _Curve(t, m))
+        acceleration = np.diff(velocity, axis=0) / gap[:, None]
+        force = _Curve(t[1:-1], self.strength * acceleration)
+        return _LinearForce(force, origin=_Curve(t, m))
 
 
 class _Curve:
     """Piecewise linear curve ``(K,), (K, d)``, constant beyond its ends."""
 
     def __init__(self, times: np.ndarray, values: np.ndarray):
-        self.times, self.values = torch.as_tensor(times), torch.as_tensor(values)
+        self.times = torch.as_tensor(times)
+        self.values = torch.as_tensor(values)
 
     def __call__(self, t: Tensor) -> Tensor:
-        times, values = self.times.to(t), self.values.to(t)
+        times = self.times.to(t)
+        values = self.values.to(t)
         if len(times) == 1:
             return values.expand(len(t), -1)
-        k = torch.searchsorted(times, t.contiguous()).clamp(1, len(times) - 1)
-        gap = times[k] - times[k - 1]
-        part = ((t - times[k - 1]) / gap).clamp(0, 1)
-        return torch.lerp(values[k - 1], values[k], part[:, None])
+        after = torch.searchsorted(times, t.contiguous())
+        after = after.clamp(1, len(times) - 1)
+        before = after - 1
+        gap = times[after] - times[before]
+        part = (t - times[before]) / gap
+        part = part.clamp(0, 1)
+        return torch.lerp(values[before], values[after], part[:, None])
 
 
 class _LinearForce:
     """Potential ``−⟨a(t), x − m(t)⟩``."""
 
     def __init__(self, force: _Curve, origin: _Curve):
-        self.force, self.origin = force, origin
+        self.force = force
+        self.origin = origin
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        return -(self.force(t) * (x - self.origin(t))).sum(1)
+        displacement = x - self.origin(t)
+        return -(self.force(t) * displacement).sum(1)
 
 
 @dataclass(repr=False, eq=False)
@@ -148,9 +158,11 @@ class DataManifold(Lagrangian):
         # A seed of its own would make the same data two landscapes.
         clusters = MiniBatchKMeans(n, random_state=0, n_init=1, batch_size=2048)
         clusters.fit(x, sample_weight=weight * len(x))
-        label, centre = clusters.labels_, clusters.cluster_centers_
+        label = clusters.labels_
+        centre = clusters.cluster_centers_
         mass = np.bincount(label, weight, len(centre))
-        squared = ((x - centre[label]) ** 2).sum(1)
+        deviation = x - centre[label]
+        squared = (deviation**2).sum(1)
         spread = np.bincount(label, weight * squared, len(centre))
         mean_square = spread.sum() / mass.sum()
         # A cluster of few cells borrows from the mean, so that no kernel is a spike.
@@ -166,7 +178,9 @@ def _weighted_states(data: Snapshots, scaling: Scaling) -> list[tuple[np.ndarray
     """Weights ``(n,)`` and scaled states ``(n, d)`` of every snapshot."""
     pairs = []
     for t, sample in zip(data.times, data.samples, strict=True):
-        pairs.append((data.weights_at(t), scaling.states(sample)))
+        weights = data.weights_at(t)
+        states = scaling.states(sample)
+        pairs.append((weights, states))
     return pairs
 
 
@@ -181,28 +195,35 @@ class _Kernels:
 
     def log_density(self, x: Tensor) -> Tensor:
         """``log p`` ``(n,)``."""
-        centre, precision = self.centre.to(x), self.precision.to(x)
-        x_norm, centre_norm = x.square().sum(1), centre.square().sum(1)
+        centre = self.centre.to(x)
+        precision = self.precision.to(x)
+        log_mass = self.log_mass.to(x)
+        x_norm = x.square().sum(1)
+        centre_norm = centre.square().sum(1)
         squared = x_norm[:, None] + centre_norm - 2 * x @ centre.T
         # Rounding makes differences of squares negative.
         exponent = -0.5 * squared.clamp_min(0) * precision
-        return torch.logsumexp(self.log_mass.to(x) + exponent, 1)
+        return torch.logsumexp(log_mass + exponent, 1)
 
 
 class _LogDensity:
     """κ log of a kernel density, bounded below, and zero on average over the data."""
 
     def __init__(self, strength: float, kernels: _Kernels, floor: float, x: np.ndarray):
-        self.strength, self.kernels = strength, kernels
+        self.strength = strength
+        self.kernels = kernels
         # A few thousand cells say where the mean is.
-        sample = torch.as_tensor(x[:: max(1, len(x) // 4096)])
+        step = max(1, len(x) // 4096)
+        sample = torch.as_tensor(x[::step])
         log_density = kernels.log_density(sample)
         log_mean = float(torch.logsumexp(log_density, 0)) - math.log(len(sample))
         self.log_floor = log_mean + math.log(floor)
         self.offset = float(self._floored(log_density).mean())
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.strength * (self._floored(self.kernels.log_density(x)) - self.offset)
+        log_density = self._floored(self.kernels.log_density(x))
+        return self.strength * (log_density - self.offset)
 
     def _floored(self, log_density: Tensor) -> Tensor:
-        return torch.logaddexp(log_density, torch.full_like(log_density, self.log_floor))
+        log_floor = torch.full_like(log_density, self.log_floor)
+        return torch.logaddexp(log_density, log_floor)

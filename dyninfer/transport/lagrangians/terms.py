@@ -125,10 +125,11 @@ class LagrangianSum(Lagrangian):
             if not isinstance(term, Lagrangian):
                 raise TypeError(f"only Lagrangians can be added up, found {term!r}")
             term.check()
-        for what, kind in (("noise", SchrodingerBridge), ("growth", UnbalancedTransport)):
-            same = [repr(t) for t in self.terms if isinstance(t, kind)]
+        quantities = {"noise": SchrodingerBridge, "growth": UnbalancedTransport}
+        for quantity, kind in quantities.items():
+            same = [repr(term) for term in self.terms if isinstance(term, kind)]
             if len(same) > 1:
-                raise ValueError(f"{' and '.join(same)} both set the {what}; keep one of them")
+                raise ValueError(f"{' and '.join(same)} both set the {quantity}; keep one of them")
 
 
 @dataclass(repr=False, eq=False)
@@ -263,10 +264,13 @@ class _Rescaled:
     """A potential of the user's units as one of scaled units; the first call checks its answer."""
 
     def __init__(self, function: Any, scaling: Scaling):
-        self.function, self.scaling, self.checked = function, scaling, False
+        self.function = function
+        self.scaling = scaling
+        self.checked = False
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        user_t, user_x = self.scaling.user_times(t), self.scaling.user_states(x)
+        user_t = self.scaling.user_times(t)
+        user_x = self.scaling.user_states(x)
         if self.checked:
             energy = self.function(user_t, user_x)
         else:
@@ -284,7 +288,9 @@ class _Rescaled:
                 f"which may carry gradients; make it of torch operations: {error}"
             ) from error
         if not isinstance(energy, Tensor) or energy.shape != t.shape:
-            answer = f"shape {tuple(energy.shape)}" if hasattr(energy, "shape") else repr(energy)
+            answer = repr(energy)
+            if hasattr(energy, "shape"):
+                answer = f"shape {tuple(energy.shape)}"
             raise ValueError(
                 f"the potential V(t, x) must return a tensor of shape ({len(t)},) for {len(t)} "
                 f"states; it returned {answer}"

@@ -56,7 +56,8 @@ class ActionObjective(Objective):
                 "interpolation='linear' or 'cubic', or objective='boundary'"
             )
         like = next(process.parameters())
-        inner, scaling = process.inner, process.scaling
+        inner = process.inner
+        scaling = process.scaling
         self.curve = curve
         self.by_velocity = curve.knows_velocity and form != "boundary"
         self.lagrangian = ScaledLagrangian(inner.sigma, inner.growth_penalty)
@@ -124,7 +125,8 @@ class ActionObjective(Objective):
         first, last = network(times, states).chunk(2)
         interior = energy + s.time
         if batch.weight is not None:
-            first, last = first * batch.start_weight, last * batch.end_weight
+            first = first * batch.start_weight
+            last = last * batch.end_weight
             interior = interior * batch.weight
         return (first - last) / batch.gap + interior
 

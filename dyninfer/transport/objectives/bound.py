@@ -13,6 +13,7 @@ from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.random import stream
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.interpolated import InterpolatedDiffusion
+from dyninfer.transport.objectives.matching import normal_like
 
 # Looked through for one that shares no end point: with exact pairs, few share any.
 N_NEIGHBOURS = 16
@@ -113,7 +114,9 @@ class _Residuals(NamedTuple):
 
     def products(self, residual: Tensor) -> Tensor:
         """Products ``(pairs,)`` of the residuals at neighbouring points."""
-        return (residual[self.first] * residual[self.second]).sum(1)
+        here = residual[self.first]
+        there = residual[self.second]
+        return (here * there).sum(1)
 
 
 class _Integral:
@@ -129,8 +132,9 @@ class _Integral:
 
     def add(self, values: Tensor, duration: float) -> None:
         """Add the mean of the values times the duration."""
-        self.value += duration * float(values.mean())
-        self.variance += (duration * float(values.std())) ** 2 / len(values)
+        mean, std = float(values.mean()), float(values.std())
+        self.value += duration * mean
+        self.variance += (duration * std) ** 2 / len(values)
 
 
 def _residuals(
@@ -142,14 +146,16 @@ def _residuals(
 ) -> _Residuals:
     """Residuals at ``n`` points of one time, and pairs of neighbours among these."""
     scaling = process.scaling
-    moment: Any = process.inner.schedule.moment(tau.to(samples.states).repeat(n))
+    times = tau.to(samples.states).repeat(n)
+    moment: Any = process.inner.schedule.moment(times)
     rows = samples.rows[samples.pick(moment.interval, generator)]
-    coefficients = torch.stack([moment.weights, moment.slopes], 1)
-    line, velocity = torch.bmm(coefficients, samples.states[rows]).unbind(1)
-    z = torch.randn(line.shape, generator=generator, device=line.device, dtype=line.dtype)
-    gamma, gamma_slope = moment.gamma[:, None], moment.gamma_slope[:, None]
+    line, velocity = moment.line(samples.states[rows])
+    z = normal_like(line, generator)
+    gamma = moment.gamma[:, None]
+    gamma_slope = moment.gamma_slope[:, None]
     x = scaling.user_states(line + gamma * z)
-    b, _, s = process.drift_growth_and_score(scaling.user_times(tau.double()), x)
+    user_time = scaling.user_times(tau.double())
+    b, _, s = process.drift_growth_and_score(user_time, x)
     b_target = scaling.user_velocities(velocity + gamma_slope * z)
     s_target = scaling.user_scores(-z / gamma)
     first, second = _neighbours(x, rows)
@@ -165,10 +171,14 @@ def _neighbours(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """
     from scipy.spatial import cKDTree
 
-    points, ends = x.cpu().numpy(), rows.cpu().numpy()
+    points = x.cpu().numpy()
+    ends = rows.cpu().numpy()
     k = min(N_NEIGHBOURS, len(points))
-    nearest = cKDTree(points).query(points, k=k)[1]
+    _, nearest = cKDTree(points).query(points, k=k)
     apart = (ends[nearest] != ends[:, None]).all(2)
     first = np.flatnonzero(apart.any(1))
-    second = nearest[first, apart[first].argmax(1)]
-    return torch.as_tensor(first, device=x.device), torch.as_tensor(second, device=x.device)
+    # Neighbours are sorted by distance: the first that is apart is the nearest.
+    choice = apart[first].argmax(1)
+    second = nearest[first, choice]
+    pairs = torch.as_tensor(np.stack([first, second]), device=x.device)
+    return pairs[0], pairs[1]

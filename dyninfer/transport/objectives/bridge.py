@@ -13,7 +13,7 @@ from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.objective import Objective
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.curves import TimeSampler
-from dyninfer.transport.objectives.matching import field_means, field_widths
+from dyninfer.transport.objectives.matching import field_means, field_widths, normal_like
 
 
 class BridgeBatch(NamedTuple):
@@ -57,7 +57,8 @@ class BridgeObjective(Objective):
 
     def __init__(self, process: ScaledDiffusion, samples: CoupledSamples, epsilon: float):
         like = samples.states
-        self.samples, self.epsilon = samples, epsilon
+        self.samples = samples
+        self.epsilon = epsilon
         self.schedule = process.inner.schedule
         self.times = TimeSampler(False, like.device, like.dtype)
         widths = field_widths(process.inner, process.scaling.n_features)
@@ -68,9 +69,8 @@ class BridgeObjective(Objective):
         tau, _ = self.times.draw(n, generator)
         moment: Any = self.schedule.moment(tau)
         coupled = self.samples.draw(moment.interval, generator)
-        coefficients = torch.stack([moment.weights, moment.slopes], 1)
-        line, velocity = torch.bmm(coefficients, coupled.knots).unbind(1)
-        z = torch.randn(line.shape, generator=generator, device=line.device, dtype=line.dtype)
+        line, velocity = moment.line(coupled.knots)
+        z = normal_like(line, generator)
         _, s, gap = self.schedule.locate(tau)
         bend = s * (1 - s)
         bend_rate = (1 - 2 * s) / gap
@@ -99,7 +99,9 @@ class BridgeObjective(Objective):
         s_noise = batch.z / batch.gamma
         s_target = torch.cat([-s_noise, s_noise])
         times = torch.cat([batch.time, batch.time])
-        code = None if batch.code is None else torch.cat([batch.code, batch.code])
+        code = batch.code
+        if code is not None:
+            code = torch.cat([code, code])
         fields = inner.fields(times, points.detach(), code)
         target = torch.cat([b_target, s_target], 1).detach()
         squares = (0.5 * fields - target) * fields
@@ -111,7 +113,10 @@ class BridgeObjective(Objective):
         drift = b_target + self.epsilon * s_target
         value = ((0.5 * u - drift) * u).mean(1)
         energy = 0.5 * u.detach().square().sum(1)
-        return {"loss": _over_signs(matching - value), "energy": _over_signs(energy)}
+        return {
+            "loss": _over_signs(matching - value),
+            "energy": _over_signs(energy),
+        }
 
     def _bent(self, inner: Any, batch: BridgeBatch) -> tuple[Tensor, Tensor]:
         """``I`` and ``∂I/∂t`` ``(n, d)``."""
@@ -120,7 +125,8 @@ class BridgeObjective(Objective):
                 "the process has no network that bends its interpolant; build it with bend="
             )
         f, f_rate = inner.bend.with_rate(batch.time, batch.ends.flatten(1), batch.code)
-        f, f_rate = self.pace * f, self.pace * f_rate
+        f = self.pace * f
+        f_rate = self.pace * f_rate
         state = batch.line + batch.bend * f
         velocity = batch.line_velocity + batch.bend_rate * f + batch.bend * f_rate
         return state, velocity

@@ -86,12 +86,17 @@ class DualObjective(Objective):
         game: Game,
         seed: int,
     ):
-        self.process, self.curve = process, curve
-        self.game, self.seed = game, seed
-        self.scaling, self.lagrangian = process.scaling, curve.lagrangian
+        self.process = process
+        self.curve = curve
+        self.game = game
+        self.seed = seed
+        self.scaling = process.scaling
+        self.lagrangian = curve.lagrangian
         states = curve.samples.states
         device, dtype = states.device, states.dtype
-        every = self.noisy_every if self.lagrangian.sigma else 1
+        every = 1
+        if self.lagrangian.sigma:
+            every = self.noisy_every
         first_step = min(self.alone, game.last_step)
         self.opponent = CurveOptimizer(curve, game.learning_rate, first_step, game.last_step, every)
         self.times = TimeSampler(True, device, dtype)
@@ -99,11 +104,9 @@ class DualObjective(Objective):
         self.axes = torch.eye(states.shape[1], device=device, dtype=dtype)
         self.validation_batch: PairBatch | None = None
         if validation_samples is not None:
+            generator = stream(seed, "validation", device=device)
             self.validation_batch = self._draw(
-                validation_samples,
-                self.even_times,
-                self.validation_size,
-                stream(seed, "validation", device=device),
+                validation_samples, self.even_times, self.validation_size, generator
             )
         if self.lagrangian.potential is not None and self.warm_steps:
             self._warm_up()
@@ -129,12 +132,14 @@ class DualObjective(Objective):
         # The curve ascends w (∂s/∂t + H): through its states by the slope, through its weights by
         # the value.
         excess = residual - self.opponent.mass_price(batch.time)
-        rise = fixed.weight * (slope * point.state).sum(1) + excess * point.weight
+        rise_by_state = fixed.weight * (slope * point.state).sum(1)
+        rise = rise_by_state + excess * point.weight
         action = self.curve.pair_action(batch)
         damping = self.game.damping * self.opponent.part_left
         descent = damping * action - (1 - damping) * rise
-        # Only a gradient: the value of the loss stays that of the potential.
-        terms["loss"] = terms["loss"] + (descent - descent.detach()) / batch.density
+        # The value of the loss stays that of the potential.
+        only_gradient = descent - descent.detach()
+        terms["loss"] = terms["loss"] + only_gradient / batch.density
         terms["residual"] = residual
         terms["mass"] = fixed.weight
         terms["pair_action"] = action.detach() / batch.density
@@ -179,7 +184,8 @@ class DualObjective(Objective):
         """Averages over fresh samples of the curve; see :func:`diagnose`."""
         generator = stream(self.seed, "diagnostics", device=self.axes.device)
         batch = self._draw(self.curve.samples, self.even_times, self.diagnosis_size, generator)
-        network, directions = self.process.inner.network, self._directions(batch)
+        network = self.process.inner.network
+        directions = self._directions(batch)
         table = diagnose(network, self.curve, batch, directions, self.scaling)
         table.attrs["runaways"] = self.opponent.runaways
         return table
@@ -222,12 +228,13 @@ class DualObjective(Objective):
             return self._refined_loss(process, batch, point)
         if s is None:
             s = process.inner.network.derivatives(batch.time, point.state)
-        kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
+        weight = point.weight
+        kinetic = 0.5 * weight * s.gradient.square().sum(1)
         along_paths = (s.gradient * point.velocity).sum(1)
-        density = kinetic - point.weight * along_paths
+        density = kinetic - weight * along_paths
         penalty = self.lagrangian.growth_penalty
         if penalty is not None:
-            density = density + 0.5 * penalty * point.weight * s.value.square()
+            density = density + 0.5 * penalty * weight * s.value.square()
         if self.curve.weighted:
             density = density - point.weight_rate * s.value
         return self._terms(density, kinetic, batch, point)
@@ -236,9 +243,11 @@ class DualObjective(Objective):
         self, process: ScaledDiffusion, batch: PairBatch, point: CurvePoint
     ) -> dict[str, Tensor]:
         """The dual problem as the paper writes it, at samples moved up the residual."""
-        network, pairs = process.inner.network, batch.pairs
+        network = process.inner.network
+        pairs = batch.pairs
         start, gap = self.curve.samples.span(pairs.interval)
-        state = self._refined(network, batch, point.state, (batch.time - start) / gap)
+        tau = (batch.time - start) / gap
+        state = self._refined(network, batch, point.state, tau)
         s = network.derivatives(batch.time, state, self._directions(batch))
         # Without the potential energy, in which s does not occur.
         plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
@@ -248,14 +257,16 @@ class DualObjective(Objective):
         states = torch.cat([pairs.source, pairs.target])
         first, last = network(times, states).chunk(2)
         if self.curve.weighted:
-            first, last = first * pairs.log_start.exp(), last * pairs.log_end.exp()
+            first = first * pairs.log_start.exp()
+            last = last * pairs.log_end.exp()
         density = (first - last) / gap + interior
         kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
         return self._terms(density, kinetic, batch, point._replace(state=state))
 
     def _refined(self, network: Any, batch: PairBatch, state: Tensor, tau: Tensor) -> Tensor:
         """Samples moved up the gradient of the residual, but at the snapshots."""
-        reach = (self.game.refinement_size * 2 * tau * (1 - tau))[:, None]
+        length = 2 * self.game.refinement_size * tau * (1 - tau)
+        reach = length[:, None]
         for _ in range(self.game.refinement_steps):
             state = state.detach().requires_grad_()
             s = network.derivatives(batch.time, state, self._directions(batch))
@@ -270,7 +281,8 @@ class DualObjective(Objective):
         value = -density.detach()
         if self.lagrangian.potential is not None:
             with torch.no_grad():
-                value = value - point.weight * self.lagrangian.potential(batch.time, point.state)
+                energy = self.lagrangian.potential(batch.time, point.state)
+            value = value - point.weight.detach() * energy
         action_unit = self.scaling.energy_unit * self.scaling.duration
         return {
             "loss": density / batch.density,
@@ -298,8 +310,8 @@ class DualObjective(Objective):
         d = len(self.axes)
         noise = torch.randn(len(t), d, generator=generator, device=t.device, dtype=t.dtype)
         noise = torch.cat([noise, -noise])[:n]
-        t = torch.cat([t, t])[:n]
-        density = torch.cat([density, density])[:n]
+        t = t.repeat(2)[:n]
+        density = density.repeat(2)[:n]
         probe = None
         if d > self.exact_laplacian_up_to:
             probe = random_signs(t, d, generator)
@@ -310,7 +322,9 @@ class _PairAction(Objective):
     """Action of the pairs' own paths, as a function of the curve's network."""
 
     def __init__(self, draw: Any, samples: CoupledSamples, times: TimeSampler):
-        self.draw, self.samples, self.times = draw, samples, times
+        self.draw = draw
+        self.samples = samples
+        self.times = times
 
     def batch(self, n: int, generator: torch.Generator) -> PairBatch:
         """Draw ``n`` pairs at even times."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -76,12 +76,15 @@ class MatchingObjective(Objective):
     ):
         inner: InterpolatedDiffusion = process.inner
         like = samples.states
-        self.schedule, self.samples = inner.schedule, samples
+        self.samples = samples
+        self.schedule = inner.schedule
         self.times = TimeSampler(False, like.device, like.dtype)
-        self.noise_length, self.base = inner.noise_length, None
+        self.noise_length = inner.noise_length
+        self.base: Tensor | None = None
         if inner.schedule.interpolant.gaussian_base:
             self.base = inner.base_mean
-        self.head, self.grows = inner.head, inner.grows
+        self.head = inner.head
+        self.grows = inner.grows
         self.antithetic = inner.schedule.singular or inner.head == "score"
         widths = field_widths(inner, process.scaling.n_features)
         self.names = list(widths)
@@ -106,9 +109,10 @@ class MatchingObjective(Objective):
         half = 0.5 * fields
         if batch.weight is not None:
             half = batch.weight * half
-        terms = ((half - batch.target) * fields) @ self.mean
-        squares = (2 * half * fields).detach() @ self.mean
+        densities = (half - batch.target) * fields
+        terms = densities @ self.mean
         loss = terms @ (1 / (1 + self.squares))
+        squares = (2 * half * fields).detach() @ self.mean
         by_name = dict(zip(self.names, terms.detach().unbind(1), strict=True))
         return {"loss": loss, **by_name, "squares": squares.mean(0)}
 
@@ -118,7 +122,8 @@ class MatchingObjective(Objective):
         mean_over_processes([squares])
         self.steps += 1
         # A plain mean over the first hundred steps, then one that forgets.
-        self.squares = torch.lerp(self.squares, squares, max(0.01, 1 / self.steps))
+        part = max(0.01, 1 / self.steps)
+        self.squares = torch.lerp(self.squares, squares, part)
 
     def validation(self, process: ScaledDiffusion) -> float | None:
         """Loss on the samples that were kept apart, always at the same points."""
@@ -129,7 +134,8 @@ class MatchingObjective(Objective):
         with torch.no_grad():
             terms = self.loss(process, self.validation_batch)
         means = torch.stack([terms[name].mean() for name in self.names])
-        return float((means / (1 + self.validation_squares)).sum())
+        balanced = means / (1 + self.validation_squares)
+        return float(balanced.sum())
 
     def state(self) -> dict[str, Tensor]:
         """Mean squares of the fields, now and at the first validation."""
@@ -140,16 +146,16 @@ class MatchingObjective(Objective):
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo :meth:`state`."""
-        self.squares, self.steps = state["squares"], int(state["steps"])
+        self.squares = state["squares"]
+        self.steps = int(state["steps"])
         self.validation_squares = state.get("validation_squares")
 
     def _draw(self, samples: CoupledSamples, n: int, generator: torch.Generator) -> MatchingBatch:
-        draw = self._interpolants(samples, self._times(n, generator), generator)
+        tau = self._times(n, generator)
+        draw = self._interpolants(samples, tau, generator)
         if draw.gamma is None:
             return self._points(draw, None)
-        z = torch.randn(
-            draw.line.shape, generator=generator, device=draw.line.device, dtype=draw.line.dtype
-        )
+        z = normal_like(draw.line, generator)
         if not self.antithetic:
             return self._points(draw, z)
         return _joined(self._points(draw, z), self._points(draw, -z))
@@ -173,15 +179,24 @@ class MatchingObjective(Objective):
         coupled = samples.draw(moment.interval, generator)
         if self.base is not None:
             coupled.knots[:, 0] = self.base
-        coefficients = torch.stack([moment.weights, moment.slopes], 1)
-        line, velocity = torch.bmm(coefficients, coupled.knots).unbind(1)
-        gamma = gamma_slope = weight = rate = None
+        line, velocity = moment.line(coupled.knots)
+        gamma = gamma_slope = None
         if moment.gamma is not None and moment.gamma_slope is not None:
             gamma = moment.gamma[:, None] * self.noise_length
             gamma_slope = moment.gamma_slope[:, None] * self.noise_length
+        weight = weight_rate = None
         if samples.weighted or self.grows:
-            weight, rate = self._mass(tau, coupled)
-        return InterpolantDraw(tau, line, velocity, gamma, gamma_slope, weight, rate, coupled.code)
+            weight, weight_rate = self._mass(tau, coupled)
+        return InterpolantDraw(
+            time=tau,
+            line=line,
+            velocity=velocity,
+            gamma=gamma,
+            gamma_slope=gamma_slope,
+            weight=weight,
+            weight_rate=weight_rate,
+            code=coupled.code,
+        )
 
     def _points(self, draw: InterpolantDraw, z: Tensor | None) -> MatchingBatch:
         """Points ``I + γ z`` and their targets."""
@@ -201,7 +216,8 @@ class MatchingObjective(Objective):
             targets = [draw.weight * target for target in targets]
             if self.grows and draw.weight_rate is not None:
                 targets.insert(1, draw.weight_rate)
-        return MatchingBatch(draw.time, state, torch.cat(targets, 1), draw.weight, draw.code)
+        target = torch.cat(targets, 1)
+        return MatchingBatch(draw.time, state, target, draw.weight, draw.code)
 
     def _mass(self, tau: Tensor, coupled: Coupled) -> tuple[Tensor, Tensor]:
         """Mass of every point and its derivative in time, ``(n, 1)`` each.
@@ -210,16 +226,24 @@ class MatchingObjective(Objective):
         nothing.
         """
         _, s, gap = self.schedule.locate(tau)
-        first, last = coupled.log_start, coupled.log_end
+        first = coupled.log_start
+        last = coupled.log_end
         steady = torch.lerp(first, last, s).exp()
         steady_rate = steady * (last - first)
-        start, end = first.exp(), last.exp()
+        start = first.exp()
+        end = last.exp()
         straight = torch.lerp(start, end, s)
         straight_rate = end - start
-        fades = torch.minimum(first, last) < NOTHING / 2
+        least = torch.minimum(first, last)
+        fades = least < NOTHING / 2
         weight = torch.where(fades, straight, steady)
         rate = torch.where(fades, straight_rate, steady_rate) / gap
         return weight[:, None], rate[:, None]
+
+
+def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal draws of the shape of ``x``."""
+    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
 def field_widths(process: InterpolatedDiffusion, n_features: int) -> dict[str, int]:
@@ -240,8 +264,10 @@ def field_means(widths: dict[str, int], like: Tensor) -> Tensor:
 
 def _joined(first: MatchingBatch, second: MatchingBatch) -> MatchingBatch:
     """Points of both batches, row after row."""
-    columns = []
-    for one, other in zip(first, second, strict=True):
-        present = one is not None and other is not None
-        columns.append(torch.cat([one, other]) if present else None)  # type: ignore[list-item]
-    return MatchingBatch(*columns)  # type: ignore[arg-type]
+
+    def joined(one: Any, other: Any) -> Any:
+        if one is None:
+            return None
+        return torch.cat([one, other])
+
+    return MatchingBatch(*map(joined, first, second))
