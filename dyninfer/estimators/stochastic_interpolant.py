@@ -33,7 +33,6 @@ from dyninfer.transport.interpolants import (
     Interpolant,
     LatentNoise,
     LinearInterpolant,
-    Schedule,
     as_interpolant,
     as_latent_noise,
 )
@@ -41,6 +40,7 @@ from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion
 from dyninfer.transport.objectives import BridgeObjective, MatchingObjective, SameRows, kl_bound
 from dyninfer.transport.objectives.bound import check_bounded
 from dyninfer.transport.objectives.rows import carried, check_standard_normal
+from dyninfer.transport.schedule import Schedule
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import Settings
-from dyninfer.transport.splines import natural_splines, spline_weights
+from dyninfer.transport.splines import natural_splines
 
 
 class Coefficients(NamedTuple):
@@ -282,143 +281,6 @@ def as_latent_noise(gamma: str | LatentNoise, interpolant: Interpolant) -> Laten
             f"gamma {gamma!r} is not known; choose one of {names}, or give a LatentNoise"
         )
     return as_latent_noise(NOISES[name](), interpolant)
-
-
-class Moment(NamedTuple):
-    """An interpolant and its noise at scaled times ``(n,)`` over all snapshots."""
-
-    interval: Tensor  # (n,) number of the interval
-    weights: Tensor  # (n, 2) of the two ends, or (n, K) of all knots
-    slopes: Tensor  # their derivatives in time
-    gamma: Tensor | None  # (n,) what multiplies z; None without noise
-    gamma_slope: Tensor | None
-
-    def line(self, knots: Tensor) -> tuple[Tensor, Tensor]:
-        """``I`` and ``∂I/∂t`` ``(n, d)`` through knots ``(n, 2, d)`` or ``(n, K, d)``."""
-        coefficients = torch.stack([self.weights, self.slopes], 1)
-        position, velocity = torch.bmm(coefficients, knots).unbind(1)
-        return position, velocity
-
-
-class Schedule(torch.nn.Module):
-    """An interpolant with its noise laid over the times of ``K`` snapshots.
-
-    Parameters
-    ----------
-    interpolant : Interpolant
-    noise : LatentNoise or None
-    knots : array ``(K,)``
-        Scaled times of the snapshots.
-    a : float
-        Squared amplitude of the noise in scaled units; ignored without noise.
-    """
-
-    def __init__(
-        self, interpolant: Interpolant, noise: LatentNoise | None, knots: np.ndarray, a: float = 0.0
-    ):
-        super().__init__()
-        self.interpolant = interpolant
-        self.noise = noise
-        self.a = float(a)
-        self.knots: Tensor
-        self.inner_knots: Tensor
-        self.cardinal: Tensor | None
-        knots_tensor = torch.as_tensor(knots, dtype=torch.float64)
-        self.register_buffer("knots", knots_tensor, persistent=False)
-        self.register_buffer("inner_knots", knots_tensor[1:-1].clone(), persistent=False)
-        cubics = interpolant.cardinal(knots)
-        cardinal = None
-        if cubics is not None:
-            cardinal = torch.as_tensor(cubics)
-        self.register_buffer("cardinal", cardinal, persistent=False)
-        # A Gaussian base is noise too, and fades at the other end.
-        self.margin = 1e-4 if interpolant.gaussian_base else 0.0
-        if noise is not None:
-            self.margin = noise.margin
-
-    @classmethod
-    def over(
-        cls,
-        times: np.ndarray,
-        interpolant: Interpolant,
-        noise: LatentNoise | None,
-        scaling: Scaling,
-    ) -> Schedule:
-        """Schedule over the times ``(K,)`` of snapshots, all in the user's units."""
-        knots = scaling.times(times)
-        if interpolant.gaussian_base and len(knots) != 2:
-            raise ValueError(
-                f"a {type(interpolant).__name__} leads from noise to one snapshot: it needs two "
-                f"times, found {len(knots)}"
-            )
-        if noise is None:
-            return cls(interpolant, None, knots)
-        if noise.a is not None:
-            return cls(interpolant, noise, knots, noise.a / scaling.action_unit)
-        # In the middle of a gap of average length the noise is what the interpolant is made for.
-        mean_gap = np.diff(knots).mean()
-        return cls(interpolant, noise, knots, interpolant.default_variance / mean_gap)
-
-    @property
-    def noisy(self) -> bool:
-        """Whether there is a standard normal part, so that there is a score."""
-        return self.noise is not None or self.interpolant.gaussian_base
-
-    @property
-    def singular(self) -> bool:
-        """Whether the derivative of the noise is infinite at an end."""
-        if self.noise is not None and self.noise.singular:
-            return True
-        return bool(self.interpolant.singular_ends)
-
-    def moment(self, tau: Tensor) -> Moment:
-        """Everything at scaled times ``(n,)``.
-
-        Times nearer to a snapshot than the noise's margin are moved off it.
-        """
-        k, s, gap = self.locate(tau)
-        s = s.clamp(self.margin, 1 - self.margin)
-        weights, slopes = self._coefficients(k, s, gap)
-        if self.interpolant.gaussian_base:
-            return Moment(k, weights, slopes, weights[:, 0], slopes[:, 0])
-        if self.noise is None:
-            return Moment(k, weights, slopes, None, None)
-        shape, shape_slope = self.noise.shape(s)
-        amplitude = (self.a * gap).sqrt()
-        gamma = amplitude * shape
-        gamma_slope = amplitude * shape_slope / gap
-        return Moment(k, weights, slopes, gamma, gamma_slope)
-
-    def inside(self, tau: Tensor, margin: float) -> Tensor:
-        """Scaled times moved to where γ is not small.
-
-        That is ``margin`` of the interval off every end at which γ is zero.
-        """
-        k, s, gap = self.locate(tau)
-        low = margin
-        high = 1 - margin
-        if self.interpolant.gaussian_base:
-            low = 0.0
-        clamped = self.knots[k] + s.clamp(low, high) * gap
-        outside = (s < low) | (s > high)
-        return torch.where(outside, clamped, tau)
-
-    def _coefficients(self, k: Tensor, s: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights of the knots at the part ``s`` of interval ``k``, and their slopes in time."""
-        if self.cardinal is None:
-            c = self.interpolant.coefficients(s)
-            weights = torch.stack([c.alpha, c.beta], 1)
-            slopes = torch.stack([c.alpha_slope, c.beta_slope], 1)
-            return weights, slopes / gap[:, None]
-        return spline_weights(self.cardinal[:, k], s * gap)
-
-    def locate(self, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Interval of each scaled time ``(n,)``, the part of it that has passed, and its length."""
-        # One time for all states comes as an expanded view.
-        k = torch.searchsorted(self.inner_knots, tau.contiguous(), right=True)
-        start = self.knots[k]
-        gap = self.knots[k + 1] - start
-        return k, (tau - start) / gap, gap
 
 
 def _linear(t: Tensor) -> Coefficients:

@@ -14,7 +14,7 @@ from torch import Tensor
 from dyninfer.data.conditions import ConditionCode
 from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
 from dyninfer.learning.networks import VectorNetwork
-from dyninfer.transport.interpolants import Moment, Schedule
+from dyninfer.transport.schedule import Moment, Schedule
 
 
 class GaussianBase(NamedTuple):

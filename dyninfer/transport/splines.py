@@ -40,6 +40,7 @@ def spline_weights(cubics: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
     h = elapsed[:, None]
     c3, c2, c1, c0 = cubics
     # Horner's scheme.
-    weights = ((c3 * h + c2) * h + c1) * h + c0
+    quadratic = (c3 * h + c2) * h
+    weights = (quadratic + c1) * h + c0
     slopes = (3 * c3 * h + 2 * c2) * h + c1
     return weights, slopes

@@ -18,13 +18,13 @@ from dyninfer.transport.interpolants import (
     MirrorInterpolant,
     OneSidedInterpolant,
     QuadraticNoise,
-    Schedule,
     SineNoise,
     SplineInterpolant,
     TrigonometricInterpolant,
     as_interpolant,
     as_latent_noise,
 )
+from dyninfer.transport.schedule import Schedule
 
 FAMILIES = [
     LinearInterpolant(),

@@ -10,13 +10,9 @@ from dyninfer.data.conditions import ConditionCode
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.interpolants import (
-    BrownianNoise,
-    LinearInterpolant,
-    OneSidedInterpolant,
-    Schedule,
-)
+from dyninfer.transport.interpolants import BrownianNoise, LinearInterpolant, OneSidedInterpolant
 from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion
+from dyninfer.transport.schedule import Schedule
 
 SCALING = Scaling(
     shift=np.array([1.0, -2.0]), scale=np.array([3.0, 3.0]), start=5.0, duration=4.0, unit=3.0

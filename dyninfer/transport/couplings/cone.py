@@ -76,13 +76,16 @@ class ConeCoupling(BlockCoupling):
         """See :meth:`BlockCoupling.solve`."""
         squared, a, b = problem
         n, m = squared.shape
-        on_cone = problem._replace(cost=cone_cost(squared, self.growth_penalty))
+        cost = cone_cost(squared, self.growth_penalty)
+        on_cone = problem._replace(cost=cost)
         plan = self._plan(on_cone, self.polish, self.regularization)
         # One more row and column for what comes from nowhere and goes there.
         by_row = np.pad(plan, (0, 1))
         by_column = by_row.copy()
-        by_row[:n, m] = plan.sum(1) == 0
-        by_column[n, :m] = plan.sum(0) == 0
+        destroyed = plan.sum(1) == 0
+        created = plan.sum(0) == 0
+        by_row[:n, m] = destroyed
+        by_column[n, :m] = created
         a = np.append(a, 0.0)
         b = np.append(b, 0.0)
         n_draws = self.draws * (n + m)
@@ -122,9 +125,12 @@ class ConeCoupling(BlockCoupling):
         x, a = _with_mass(x, a)
         y, b = _with_mass(y, b)
         squared = squared_distances(x, y)
-        problem = TransportProblem(cone_cost(squared, self.growth_penalty), a, b)
+        cost = cone_cost(squared, self.growth_penalty)
+        problem = TransportProblem(cost, a, b)
         # Ten times the work of a plan: here no luck of a draw is larger than the error.
-        plan = self._plan(problem, 10 * self.polish, 0.2 * self.regularization)
+        polish = 10 * self.polish
+        regularization = 0.2 * self.regularization
+        plan = self._plan(problem, polish, regularization)
         plan_mass = 1 - 0.5 * _primal(problem, plan)
         # Scaling either sample scales the plan, and the minimum is m₀ + m₁ − 2 |π|.
         m0, m1 = masses
@@ -158,7 +164,8 @@ class ConeCoupling(BlockCoupling):
 def _with_mass(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Samples whose weight is not zero, and the weights: uniform where there are none."""
     if weights is None:
-        return x, np.full(len(x), 1 / len(x))
+        n = len(x)
+        return x, np.full(n, 1 / n)
     positive = weights > 0
     return x[positive], weights[positive]
 
@@ -167,7 +174,8 @@ def cone_cost(squared: np.ndarray, growth_penalty: float) -> np.ndarray:
     """Cost ``−2 log cos θ`` of pairs at squared distances; infinite from ``θ = π/2`` on."""
     theta = 0.5 * np.sqrt(growth_penalty * squared)
     near = theta < 0.5 * np.pi
-    cosine = np.cos(np.where(near, theta, 0.0))
+    angle = np.where(near, theta, 0.0)
+    cosine = np.cos(angle)
     cost = -2 * np.log(cosine)
     return np.where(near, cost, np.inf)
 
@@ -182,7 +190,8 @@ def _rough_plan(problem: TransportProblem, regularization: float) -> np.ndarray:
         return np.exp(sinkhorn(problem, regularization, 1.0).log_plan)
     # An error of the margins costs half its square: it must stay small beside the transport.
     tolerance = min(1e-2, 0.03 * np.sqrt(unit))
-    solution = sinkhorn(problem, regularization * unit, 1.0, tolerance=tolerance)
+    epsilon = regularization * unit
+    solution = sinkhorn(problem, epsilon, 1.0, tolerance=tolerance)
     return np.exp(solution.log_plan)
 
 
@@ -208,8 +217,9 @@ def _primal(problem: TransportProblem, plan: np.ndarray) -> float:
     # Where the cost is infinite the plan is zero.
     reachable = np.isfinite(cost)
     transport = float(np.sum(plan[reachable] * cost[reachable]))
-    growth = _divergence(plan.sum(1), a) + _divergence(plan.sum(0), b)
-    return transport + growth
+    source_growth = _divergence(plan.sum(1), a)
+    target_growth = _divergence(plan.sum(0), b)
+    return transport + source_growth + target_growth
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> float:

@@ -74,8 +74,9 @@ def unbalanced_pairs(
     mass = np.full(len(rows), 1 / len(rows))
     # Log-weight gained along the pair; it was drawn by the mean of the weights at its two ends.
     gain = by_column[rows, columns] - by_row[rows, columns]
-    log_source = np.log(2) - np.logaddexp(0, gain)
-    log_target = np.log(2) - np.logaddexp(0, -gain)
+    log_two = np.log(2)
+    log_source = log_two - np.logaddexp(0, gain)
+    log_target = log_two - np.logaddexp(0, -gain)
     log_source = _corrected(log_source, rows, mass, a)
     log_target = _corrected(log_target, columns, mass, b)
     return Plan(rows, columns, mass, log_source, log_target)
@@ -126,8 +127,10 @@ def _corrected(
     log_weight: np.ndarray, rows: np.ndarray, mass: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     """Correct log-weights for the luck of the draw: the weighted pairs reproduce ``weights``."""
-    row_mass = np.bincount(rows, mass * np.exp(log_weight), len(weights))
-    log_mass = np.log(np.maximum(row_mass, TINY))
+    carried = mass * np.exp(log_weight)
+    row_mass = np.bincount(rows, carried, len(weights))
+    row_mass = np.maximum(row_mass, TINY)
+    log_mass = np.log(row_mass)
     log_factor = np.log(weights) - log_mass
     corrected = log_weight + log_factor[rows]
     corrected = np.where(log_weight <= NOTHING, NOTHING, corrected)

@@ -31,9 +31,12 @@ class IndependentCoupling(Coupling):
         """See :meth:`Coupling.plan`."""
         rng = numpy_stream(seed, "pairs")
         n = max(len(x), len(y))
-        source, target = [], []
+        source = []
+        target = []
         for _ in range(self.pairs_per_sample):
             source.append(spread(a, n, rng))
             target.append(spread(b, n, rng))
-        equal = np.ones(n * self.pairs_per_sample)
-        return balanced(np.concatenate(source), np.concatenate(target), equal)
+        rows = np.concatenate(source)
+        columns = np.concatenate(target)
+        equal = np.ones(len(rows))
+        return balanced(rows, columns, equal)

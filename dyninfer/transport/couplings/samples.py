@@ -163,7 +163,8 @@ class CoupledSamples:
     def pairs_in(self, k: int) -> tuple[Coupled, Tensor]:
         """All pairs of interval ``k``, and their mass, summing to one."""
         first = sum(self.counts[:k])
-        inside = slice(first, first + self.counts[k])
+        last = first + self.counts[k]
+        inside = slice(first, last)
         interval = torch.full_like(self.condition[inside], k)
         knots = self.states[self.rows[inside]]
         log_start, log_end = self.log_weights[inside].unbind(1)

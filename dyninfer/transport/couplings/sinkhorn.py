@@ -207,8 +207,10 @@ class _Iteration:
     def _shift(self) -> Tensor:
         """Best constant to move from one potential to the other: it settles the total mass."""
         rho = self.mass_penalty
-        left = torch.logsumexp(self.log_a - self.f / rho, 0)
-        right = torch.logsumexp(self.log_b - self.g / rho, 0)
+        log_a = self.log_a - self.f / rho
+        log_b = self.log_b - self.g / rho
+        left = torch.logsumexp(log_a, 0)
+        right = torch.logsumexp(log_b, 0)
         return 0.5 * rho * (left - right)
 
 
@@ -223,7 +225,8 @@ def _tensors(problem: TransportProblem) -> tuple[Tensor, Tensor, Tensor]:
 def _conjugate_gap(margin: np.ndarray, weights: np.ndarray, potential: np.ndarray) -> float:
     """Divergence of a margin from the weights, plus its convex conjugate at a potential."""
     log_ratio = np.log(margin / weights)
-    divergence = np.sum(margin * log_ratio - margin + weights)
+    densities = margin * log_ratio - margin + weights
+    divergence = densities.sum()
     conjugate = weights @ np.expm1(-potential)
     return float(divergence + conjugate)
 
@@ -232,5 +235,6 @@ def rows_to(log_plan: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Scale the rows of a log-plan to ``weights``; a row of no mass stays so."""
     plan = torch.as_tensor(log_plan)
     total = torch.logsumexp(plan, 1).nan_to_num(neginf=0.0)
-    normalised = (plan - total[:, None]).numpy()
-    return normalised + np.log(weights)[:, None]
+    normalised = plan - total[:, None]
+    log_weights = np.log(weights)
+    return normalised.numpy() + log_weights[:, None]

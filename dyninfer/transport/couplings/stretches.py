@@ -139,7 +139,8 @@ def _rows_of(labels: list[np.ndarray], name: Any, control: str | None) -> list[n
     rows = [np.flatnonzero(at == name) for at in labels]
     if control is None:
         return rows
-    first = next(k for k, own in enumerate(rows) if len(own))
+    present = [len(own) > 0 for own in rows]
+    first = present.index(True)
     stand_in = [np.flatnonzero(at == control) for at in labels[:first]]
     return stand_in + rows[first:]
 

@@ -45,7 +45,9 @@ def diagnose(
     # Of the moving mass, where the energies are of all.
     mass = np.maximum(mean["mass"], 1e-12)
     residual = mean["residual"] / mass
-    residual_variance = np.maximum(mean["residual_square"] / mass - residual**2, 0)
+    residual_square = mean["residual_square"] / mass
+    residual_variance = np.maximum(residual_square - residual**2, 0)
+    residual_std = np.sqrt(residual_variance)
     speed = np.sqrt(mean["speed_square"] / mass)
     acceleration = np.sqrt(mean["acceleration_square"] / mass)
     energy = scaling.energy_unit
@@ -57,16 +59,17 @@ def diagnose(
     table["growth"] = mean["growth"] * energy
     table["potential"] = mean["potential"] * energy
     table["residual_mean"] = residual * energy
-    table["residual_std"] = np.sqrt(residual_variance) * energy
+    table["residual_std"] = residual_std * energy
     table["speed"] = speed * scaling.unit / duration
     table["acceleration"] = acceleration * scaling.unit / duration**2
     action = table["kinetic"] + table["growth"] - table["potential"]
+    action_unit = energy * duration
     table.attrs["action"] = float(action.mean() * duration)
-    table.attrs["dual_value"] = float(mean["dual"].mean() * energy * duration)
+    table.attrs["dual_value"] = float(mean["dual"].mean() * action_unit)
     # With noise, the pairs' paths are bridges, and their action is of their means alone.
     table.attrs["pair_action"] = None
     if not curve.lagrangian.sigma:
-        table.attrs["pair_action"] = float(mean["pair_action"].mean() * energy * duration)
+        table.attrs["pair_action"] = float(mean["pair_action"].mean() * action_unit)
     return table
 
 
@@ -95,17 +98,16 @@ def _densities(
     advance = (s.gradient * point.velocity).sum(1) * weight
     if curve.weighted:
         advance = advance + point.weight_rate * s.value
-    densities = {
-        "kinetic": kinetic,
-        "growth": growth,
-        "potential": potential,
-        "residual": residual,
-        "residual_square": residual.square(),
-        "speed_square": 2 * kinetic,
-        "acceleration_square": acceleration.square().sum(1),
+    energy = kinetic + growth + potential
+    return {
+        "mass": weight,
+        "kinetic": weight * kinetic,
+        "growth": weight * growth,
+        "potential": weight * potential,
+        "residual": weight * residual,
+        "residual_square": weight * residual.square(),
+        "speed_square": weight * 2 * kinetic,
+        "acceleration_square": weight * acceleration.square().sum(1),
+        "dual": advance - weight * energy,
+        "pair_action": pair_action,
     }
-    densities = {name: weight * density for name, density in densities.items()}
-    densities["mass"] = weight
-    densities["dual"] = advance - weight * (kinetic + growth + potential)
-    densities["pair_action"] = pair_action
-    return densities

@@ -133,7 +133,9 @@ class LearnedCurve(nn.Module):
     def _log_masses(self, pairs: Coupled) -> tuple[Tensor, Tensor]:
         """Logarithm of the total mass ``(n,)`` at the two ends of the pairs' intervals."""
         log_mass = self.samples.log_mass
-        return log_mass[pairs.interval], log_mass[pairs.interval + 1]
+        log_start = log_mass[pairs.interval]
+        log_end = log_mass[pairs.interval + 1]
+        return log_start, log_end
 
     def _arc(self, tau: Tensor, pairs: Coupled) -> Arc:
         """Optimal paths of the pairs, with derivatives in ``τ``."""
@@ -176,8 +178,10 @@ class LearnedCurve(nn.Module):
     ) -> CurvePoint:
         """Add ``4τ(1 − τ) f`` to the states, and to the log-masses where they may change."""
         f, f_rate = self._correction(batch.time, tau, gap, batch.pairs)
-        hump = (4 * tau * (1 - tau))[:, None]
-        hump_rate = (4 * (1 - 2 * tau) / gap)[:, None]
+        hump = 4 * tau * (1 - tau)
+        hump_rate = 4 * (1 - 2 * tau) / gap
+        hump = hump[:, None]
+        hump_rate = hump_rate[:, None]
         shift = hump * f
         shift_rate = hump_rate * f + hump * f_rate
         d = point.state.shape[1]
@@ -195,8 +199,10 @@ class LearnedCurve(nn.Module):
         """Add a Brownian bridge, and its pull towards the second snapshot."""
         sigma = self.lagrangian.sigma
         rest = (1 - tau).clamp_min(self.closest)
-        spread = sigma * (tau * (1 - tau) * gap).sqrt()
-        pull = sigma * (tau / (rest * gap)).sqrt()
+        variance = tau * (1 - tau) * gap
+        squared_pull = tau / (rest * gap)
+        spread = sigma * variance.sqrt()
+        pull = sigma * squared_pull.sqrt()
         state = point.state + spread[:, None] * noise
         velocity = point.velocity - pull[:, None] * noise
         return point._replace(state=state, velocity=velocity)
@@ -232,9 +238,10 @@ class LearnedCurve(nn.Module):
             pairs, mass = self.samples.pairs_in(k)
             log_m0 = pairs.log_start - log_mass[k]
             log_m1 = pairs.log_end - log_mass[k + 1]
-            theta = half_root * (pairs.target - pairs.source).norm(dim=1)
-            root_mass = (0.5 * (log_m0 + log_m1)).exp()
-            overlap = root_mass * theta.clamp(max=0.5 * torch.pi).cos()
+            log_root_mass = 0.5 * (log_m0 + log_m1)
+            distance = (pairs.target - pairs.source).norm(dim=1)
+            theta = (half_root * distance).clamp(max=0.5 * torch.pi)
+            overlap = log_root_mass.exp() * theta.cos()
             cosine = (mass * overlap).sum()
             angles.append(cosine.clamp(-1, 1).arccos())
         return torch.stack(angles)

@@ -44,10 +44,11 @@ class ResidualStatistics:
     stiffness = 20.0
 
     def __init__(self, device: torch.device):
-        self.moments = torch.zeros(4, self.bins, device=device, dtype=torch.float64)
-        self.kinetic = torch.zeros((), device=device, dtype=torch.float64)
-        self.pair_action = torch.zeros_like(self.kinetic)
-        self.unit = torch.zeros_like(self.kinetic)
+        zero = torch.zeros((), device=device, dtype=torch.float64)
+        self.moments = zero.new_zeros(4, self.bins)
+        self.kinetic = zero.clone()
+        self.pair_action = zero.clone()
+        self.unit = zero.clone()
 
     @property
     def spread(self) -> Tensor:

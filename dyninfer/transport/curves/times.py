@@ -88,10 +88,14 @@ class TimeSampler:
         counted = (count > 1).to(count.dtype)
         at_least_one = count.clamp_min(1)
         mean = total / at_least_one
-        variance = squares / at_least_one - mean.square()
+        mean_square = squares / at_least_one
+        variance = mean_square - mean.square()
         # What is left of a difference of squares below this is rounding.
-        std = torch.where(variance > 1e-12 * mean.square(), variance, 0).sqrt()
-        average = (std * counted).sum() / counted.sum().clamp_min(1)
+        rounding = 1e-12 * mean.square()
+        variance = torch.where(variance > rounding, variance, 0)
+        std = variance.sqrt()
+        n_counted = counted.sum().clamp_min(1)
+        average = (std * counted).sum() / n_counted
         # Bins that were hardly met count as average; where nothing varies, all times are alike.
         comparable = (counted > 0) & (average > 0)
         relative = torch.where(comparable, std / average, torch.ones_like(std))

@@ -157,6 +157,7 @@ class DataManifold(Lagrangian):
         n = min(self.n_landmarks, max(2, len(x) // 8))
         # A seed of its own would make the same data two landscapes.
         clusters = MiniBatchKMeans(n, random_state=0, n_init=1, batch_size=2048)
+        # k-means takes weights that are one on average.
         clusters.fit(x, sample_weight=weight * len(x))
         label = clusters.labels_
         centre = clusters.cluster_centers_
@@ -167,11 +168,13 @@ class DataManifold(Lagrangian):
         mean_square = spread.sum() / mass.sum()
         # A cluster of few cells borrows from the mean, so that no kernel is a spike.
         prior = mass.mean()
-        width = np.sqrt((spread + prior * mean_square) / (mass + prior))
+        variance = (spread + prior * mean_square) / (mass + prior)
+        width = np.sqrt(variance)
         if self.kernel == "gaussian":
             width = np.full_like(width, np.sqrt(mean_square))
         width = np.maximum(self.bandwidth * width, 1e-3)
-        return _LogDensity(self.strength, _Kernels(centre, width, mass), self.floor, x)
+        kernels = _Kernels(centre, width, mass)
+        return _LogDensity(self.strength, kernels, self.floor, x)
 
 
 def _weighted_states(data: Snapshots, scaling: Scaling) -> list[tuple[np.ndarray, np.ndarray]]:

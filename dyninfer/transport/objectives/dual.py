@@ -117,33 +117,11 @@ class DualObjective(Objective):
 
     def loss(self, process: ScaledDiffusion, batch: PairBatch) -> dict[str, Tensor]:
         """Loss of the potential per sample; the gradient of a curve that moves rides along."""
-        if not self.opponent.measures or not torch.is_grad_enabled():
-            with torch.no_grad():
-                point = self.curve.point(batch)
-            return self._potential_loss(process, batch, point)
-        point = self.curve.point(batch)
-        fixed = CurvePoint(*(value.detach() for value in point))
-        state = fixed.state.requires_grad_()
-        s = process.inner.network.derivatives(batch.time, state, self._directions(batch))
-        residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
-        (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
-        residual = residual.detach()
-        terms = self._potential_loss(process, batch, fixed, s)
-        # The curve ascends w (∂s/∂t + H): through its states by the slope, through its weights by
-        # the value.
-        excess = residual - self.opponent.mass_price(batch.time)
-        rise_by_state = fixed.weight * (slope * point.state).sum(1)
-        rise = rise_by_state + excess * point.weight
-        action = self.curve.pair_action(batch)
-        damping = self.game.damping * self.opponent.part_left
-        descent = damping * action - (1 - damping) * rise
-        # The value of the loss stays that of the potential.
-        only_gradient = descent - descent.detach()
-        terms["loss"] = terms["loss"] + only_gradient / batch.density
-        terms["residual"] = residual
-        terms["mass"] = fixed.weight
-        terms["pair_action"] = action.detach() / batch.density
-        return terms
+        if self.opponent.measures and torch.is_grad_enabled():
+            return self._losses_of_both(process, batch)
+        with torch.no_grad():
+            point = self.curve.point(batch)
+        return self._potential_loss(process, batch, point)
 
     def observe(self, batch: PairBatch, terms: dict[str, Tensor]) -> None:
         """Let the curve make its step, and tell the time sampler how the integrand varied."""
@@ -216,6 +194,33 @@ class DualObjective(Objective):
             raise KeyboardInterrupt
         self.opponent.restart()
 
+    def _losses_of_both(self, process: ScaledDiffusion, batch: PairBatch) -> dict[str, Tensor]:
+        """Loss of the potential, with the gradient of the curve, and what is measured of it."""
+        point = self.curve.point(batch)
+        fixed = CurvePoint(*(value.detach() for value in point))
+        state = fixed.state.requires_grad_()
+        s = process.inner.network.derivatives(batch.time, state, self._directions(batch))
+        H = self.lagrangian.hamiltonian(batch.time, state, s)
+        residual = s.time + H
+        (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
+        residual = residual.detach()
+        terms = self._potential_loss(process, batch, fixed, s)
+        # The curve ascends w (∂s/∂t + H): through its states by the slope, through its weights by
+        # the value.
+        excess = residual - self.opponent.mass_price(batch.time)
+        rise_by_state = fixed.weight * (slope * point.state).sum(1)
+        rise = rise_by_state + excess * point.weight
+        action = self.curve.pair_action(batch)
+        damping = self.game.damping * self.opponent.part_left
+        descent = damping * action - (1 - damping) * rise
+        # The value of the loss stays that of the potential.
+        only_gradient = descent - descent.detach()
+        terms["loss"] = terms["loss"] + only_gradient / batch.density
+        terms["residual"] = residual
+        terms["mass"] = fixed.weight
+        terms["pair_action"] = action.detach() / batch.density
+        return terms
+
     def _potential_loss(
         self,
         process: ScaledDiffusion,
@@ -253,7 +258,8 @@ class DualObjective(Objective):
         plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
         H = plain.hamiltonian(batch.time, state, s)
         interior = point.weight * (s.time + H)
-        times = torch.cat([start, start + gap])
+        end = start + gap
+        times = torch.cat([start, end])
         states = torch.cat([pairs.source, pairs.target])
         first, last = network(times, states).chunk(2)
         if self.curve.weighted:
@@ -270,7 +276,8 @@ class DualObjective(Objective):
         for _ in range(self.game.refinement_steps):
             state = state.detach().requires_grad_()
             s = network.derivatives(batch.time, state, self._directions(batch))
-            residual = s.time + self.lagrangian.hamiltonian(batch.time, state, s)
+            H = self.lagrangian.hamiltonian(batch.time, state, s)
+            residual = s.time + H
             (slope,) = torch.autograd.grad(residual.sum(), state)
             state = state + reach * slope.clamp(-1, 1)
         return state.detach()

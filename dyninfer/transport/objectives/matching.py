@@ -111,7 +111,9 @@ class MatchingObjective(Objective):
             half = batch.weight * half
         densities = (half - batch.target) * fields
         terms = densities @ self.mean
-        loss = terms @ (1 / (1 + self.squares))
+        # The score of a narrow population would leave nothing to the velocity.
+        balance = 1 / (1 + self.squares)
+        loss = terms @ balance
         squares = (2 * half * fields).detach() @ self.mean
         by_name = dict(zip(self.names, terms.detach().unbind(1), strict=True))
         return {"loss": loss, **by_name, "squares": squares.mean(0)}
@@ -168,7 +170,8 @@ class MatchingObjective(Objective):
         # Noise makes the ends hard: there γ falls to zero.
         k, s, gap = self.schedule.locate(tau)
         s = 0.5 - 0.5 * torch.cos(math.pi * s)
-        to_the_ends = self.schedule.knots[k] + s * gap
+        start = self.schedule.knots[k]
+        to_the_ends = start + s * gap
         even = torch.arange(n, device=tau.device) % 2 == 0
         return torch.where(even, tau, to_the_ends)
 
