@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ METRIC_NAMES = {
     "mmd": "squared maximum mean discrepancy",
     "energy": "energy distance",
 }
-# Of the terms of a training loss, in the order in which they are asked for.
+# Colours of the terms of a training loss, in the order in which the caller names them.
 TERM_COLORS = (style.SIMULATED, style.BASELINE, "#cc79a7", "#56b4e9", "#e69f00")
 DASHED: dict[str, Any] = {"linestyle": (0, (4, 3))}
 
@@ -46,22 +46,19 @@ def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = N
     KeyError
         If the history has no such column; the message lists those it has.
     """
-    from dyninfer.data.columns import MissingKey
-
     rows = model.history_
-    for name in terms:
-        if name not in rows:
-            raise MissingKey(
-                f"the history has no column {name!r}; it has {', '.join(map(repr, rows.columns))}"
-            )
+    _check_terms(rows, terms)
     ax = style.axes(ax, (5.2, 3.4))
     settled = []
     for name, color in zip(terms, TERM_COLORS, strict=False):
         line = rows[["step", name]].dropna()
-        label = "training loss" if name == "loss" else name.replace("_", " ")
+        label = name.replace("_", " ")
+        if name == "loss":
+            label = "training loss"
         ax.plot(line["step"], line[name], color=color, linewidth=1, alpha=0.8, label=label)
         # The first twentieth is the fall from the start, which would flatten all that follows.
-        settled.append(line[name].to_numpy()[len(line) // 20 :])
+        n_fall = len(line) // 20
+        settled.append(line[name].to_numpy()[n_fall:])
     if "validation" in rows and rows["validation"].notna().any():
         line = rows[["step", "validation"]].dropna()
         _draw_validation(ax, line)
@@ -70,6 +67,15 @@ def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = N
     ax.set_xlim(0, None)
     style.legend(ax)
     return style.tidy(ax, "training step", "loss (standardised units)")
+
+
+def _check_terms(rows: pd.DataFrame, terms: Sequence[str]) -> None:
+    from dyninfer.data.columns import MissingKey
+
+    for name in terms:
+        if name not in rows:
+            columns = ", ".join(map(repr, rows.columns))
+            raise MissingKey(f"the history has no column {name!r}; it has {columns}")
 
 
 def mass(
@@ -99,20 +105,38 @@ def mass(
     ax.axhline(1, color=style.CELLS, linewidth=1, zorder=0)
     ax.plot(times, simulated, color=style.SIMULATED, linewidth=1.8, label="simulated")
     if data is not None and data.masses is not None:
-        inside = (data.times >= times.min()) & (data.times <= times.max())
-        observed_times = data.times[inside]
-        masses = data.masses[inside]
-        # Backward runs have falling times, which interpolation does not take.
-        order = np.argsort(times)
-        at_first = np.interp(observed_times[0], times[order], simulated[order])
-        observed = masses * at_first / masses[0]
-        ax.plot(observed_times, observed, "o", color=style.OBSERVED, markersize=5, label="observed")
+        _draw_observed_mass(ax, data, times, simulated)
         style.legend(ax)
     low, high = ax.get_ylim()
     # A mass that hardly changes must not look as if it did.
     if high - low < 0.1:
         ax.set_ylim(min(low, 0.9), max(high, 1.1))
-    return style.tidy(ax, style.with_unit("time", time_unit), "mass relative to the start")
+    time_label = style.with_unit("time", time_unit)
+    return style.tidy(ax, time_label, "mass relative to the start")
+
+
+def _draw_observed_mass(
+    ax: Axes,
+    data: Snapshots,
+    times: np.ndarray,
+    simulated: np.ndarray,
+) -> None:
+    """Draw the masses of the data within the simulated range, at the scale of the simulation."""
+    is_inside = (data.times >= times.min()) & (data.times <= times.max())
+    observed_times = data.times[is_inside]
+    masses = cast(np.ndarray, data.masses)[is_inside]
+    # Backward runs have falling times, which interpolation does not take.
+    order = np.argsort(times)
+    at_first = np.interp(observed_times[0], times[order], simulated[order])
+    scale = at_first / masses[0]
+    ax.plot(
+        observed_times,
+        masses * scale,
+        "o",
+        color=style.OBSERVED,
+        markersize=5,
+        label="observed",
+    )
 
 
 def evaluation(
@@ -141,43 +165,66 @@ def evaluation(
     KeyError
         If the table has no such metric; the message lists those it has.
     """
-    from dyninfer.data.columns import MissingKey
-
-    if metric not in table:
-        raise MissingKey(
-            f"the table has no metric {metric!r}; it has {', '.join(map(repr, _metrics(table)))}"
-        )
+    _check_metric(table, metric)
     table = table.sort_values("time")
     ax = style.axes(ax, (5.6, 3.6))
     _draw_baselines(ax, table, metric)
-    line: dict[str, Any] = {
-        "color": style.SIMULATED,
-        "linewidth": 1.8,
-        "marker": "o",
-        "markersize": 5,
-    }
-    ax.plot(table["time"], table[metric], label="model", **line)
+    ax.plot(
+        table["time"],
+        table[metric],
+        label="model",
+        color=style.SIMULATED,
+        linewidth=1.8,
+        marker="o",
+        markersize=5,
+    )
     if "held_out" in table:
-        _mark_held_out(ax, table[table["held_out"].astype(bool)], metric)
+        is_held_out = table["held_out"].astype(bool)
+        _mark_held_out(ax, table[is_held_out], metric)
     # Zero is in the picture, so that heights compare; an unbiased MMD² may lie below it.
     lowest = float(np.nanmin(table[metric]))
     ax.set_ylim(bottom=min(0.0, 1.1 * lowest))
     ax.set_xticks(table["time"].to_numpy())
     style.legend(ax)
-    return style.tidy(ax, style.with_unit("time", time_unit), METRIC_NAMES.get(metric, metric))
+    time_label = style.with_unit("time", time_unit)
+    return style.tidy(ax, time_label, METRIC_NAMES.get(metric, metric))
+
+
+def _check_metric(table: pd.DataFrame, metric: str) -> None:
+    from dyninfer.data.columns import MissingKey
+
+    if metric not in table:
+        names = ", ".join(map(repr, _metrics(table)))
+        raise MissingKey(f"the table has no metric {metric!r}; it has {names}")
 
 
 def _draw_validation(ax: Axes, line: pd.DataFrame) -> None:
     """Draw the validation ``step, validation``, and mark the step of the best."""
     steps = line["step"]
     values = line["validation"]
-    marks: dict[str, Any] = {"marker": "o", "markersize": 3, "color": style.INK}
-    ax.plot(steps, values, linewidth=1.4, label="validation", **marks)
+    ax.plot(
+        steps,
+        values,
+        label="validation",
+        color=style.INK,
+        linewidth=1.4,
+        marker="o",
+        markersize=3,
+    )
     best = values.idxmin()
     step = steps[best]
     ax.axvline(step, color=style.HELD_OUT, linewidth=1, zorder=0, **DASHED)
-    dot: dict[str, Any] = {"marker": "o", "markersize": 7, "color": style.HELD_OUT, "zorder": 5}
-    ax.plot(step, values[best], linestyle="none", label=f"kept: step {step:.0f}", **dot)
+    ax.plot(
+        step,
+        values[best],
+        label=f"kept: step {step:.0f}",
+        color=style.HELD_OUT,
+        linestyle="none",
+        marker="o",
+        markersize=7,
+        # On top of every line.
+        zorder=5,
+    )
 
 
 def _draw_baselines(ax: Axes, table: pd.DataFrame, metric: str) -> None:
@@ -189,25 +236,42 @@ def _draw_baselines(ax: Axes, table: pd.DataFrame, metric: str) -> None:
         ax.fill_between(times, bottom, floor, color="#ededed", linewidth=0, zorder=0)
         label = "two halves of the observed cells (floor)"
         ax.plot(times, floor, color="#a8a8a8", linewidth=1, label=label)
-    line: dict[str, Any] = DASHED | {"linewidth": 1.1, "markersize": 4}
+    thin: dict[str, Any] = DASHED | {"linewidth": 1.1, "markersize": 4}
     if f"{metric}_still" in table:
-        unmoved = table[f"{metric}_still"]
-        line |= {"color": style.OBSERVED, "marker": "s", "label": "starting cells, unmoved"}
-        ax.plot(times, unmoved, **line)
+        ax.plot(
+            times,
+            table[f"{metric}_still"],
+            label="starting cells, unmoved",
+            color=style.OBSERVED,
+            marker="s",
+            **thin,
+        )
     if f"{metric}_ot" in table:
-        interpolated = table[f"{metric}_ot"]
-        line |= {"color": style.BASELINE, "marker": "^"}
-        line["label"] = "optimal-transport interpolation"
-        ax.plot(times, interpolated, **line)
+        ax.plot(
+            times,
+            table[f"{metric}_ot"],
+            label="optimal-transport interpolation",
+            color=style.BASELINE,
+            marker="^",
+            **thin,
+        )
 
 
 def _mark_held_out(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
     """Draw a ring around the model's score at every held-out time."""
     if len(rows) == 0:
         return
-    ring: dict[str, Any] = {"marker": "o", "markersize": 9, "linestyle": "none"}
-    ring |= {"markerfacecolor": "white", "markeredgewidth": 2.2, "color": style.HELD_OUT}
-    ax.plot(rows["time"], rows[metric], label="model, time held out", **ring)
+    ax.plot(
+        rows["time"],
+        rows[metric],
+        label="model, time held out",
+        color=style.HELD_OUT,
+        linestyle="none",
+        marker="o",
+        markersize=9,
+        markerfacecolor="white",
+        markeredgewidth=2.2,
+    )
 
 
 def _metrics(table: pd.DataFrame) -> list[str]:

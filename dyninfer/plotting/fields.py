@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ ROWS = 65_536
 GRID = 36
 # Cells, counted by the kernel, below which a place is empty and no stream line is drawn.
 FEWEST_CELLS = 0.75
+# Grey of the cells whose velocity is drawn, darker than that of the others.
+NEAR_CELLS = "#8c8c8c"
 
 
 def growth(
@@ -81,15 +83,22 @@ def growth(
     scale = style.diverging_scale(rate)
     # The strongest growth and death on top of the rest.
     order = np.argsort(np.abs(rate))
-    size = 1.4 * style.dot_size(len(rate))
-    # Zero is white on white: an edge shows the cells that neither grow nor die.
-    edge: dict[str, Any] = {"edgecolors": "#b0b0b0", "linewidths": 0.15}
-    style.dots(left, plane.cells[order], s=size, c=scale.to_rgba(rate[order]), **edge)
-    style.colorbar(scale, left, f"growth rate (1 / {time_unit or 'time'})", extend="both")
+    style.dots(
+        left,
+        plane.cells[order],
+        s=1.4 * style.dot_size(len(rate)),
+        c=scale.to_rgba(rate[order]),
+        # Zero is white on white: an edge shows the cells that neither grow nor die.
+        edgecolors="#b0b0b0",
+        linewidths=0.15,
+    )
+    unit = time_unit or "time"
+    style.colorbar(scale, left, f"growth rate (1 / {unit})", extend="both")
     style.tidy(left, *plane.labels, ticks=basis is None)
     snapshots = _snapshots(model, data)
-    first, last = snapshots.times[0], snapshots.times[-1]
-    run = model.simulate(snapshots, np.linspace(first, last, n_times), seed=seed)
+    first, last = snapshots.times[[0, -1]]
+    times = np.linspace(first, last, n_times)
+    run = model.simulate(snapshots, times, seed=seed)
     mass(run, snapshots, time_unit=time_unit, ax=right)
     return np.array([left, right])
 
@@ -107,7 +116,7 @@ def potential(
     """Draw the learned potential ``s(t, x)`` at one time, on the cells observed around that time.
 
     Cells climb it: the velocity is its gradient. Where mass is conserved only differences have a
-    meaning, and the mean is taken away. Parameters as in :func:`stream`.
+    meaning, and the mean is subtracted. Parameters as in :func:`stream`.
 
     Raises
     ------
@@ -117,13 +126,15 @@ def potential(
     cells = _cells(model, data)
     time = _time(cells, time)
     near = _around(cells.times, time)
-    value = _field(model.process_, "potential", np.full(near.sum(), time), cells.states[near])
+    states = cells.states[near]
+    times = np.full(len(states), time)
+    value = _field(model.process_, "potential", times, states)
     if value is None:
         raise ValueError(
             f"the drift of this {type(model).__name__} is not given by a potential; "
             "use di.pl.stream"
         )
-    growth_rate = _field(model.process_, "growth", np.full(1, time), cells.states[:1])
+    growth_rate = _field(model.process_, "growth", times[:1], states[:1])
     if growth_rate is None:
         value = value - value.mean()
     plane = plane_of(data, cells, model.feature_names_in_, basis, components, n_neighbors)
@@ -132,8 +143,15 @@ def potential(
     style.dots(ax, plane.cells[~near], s=size, c=style.CELLS)
     # A few far cells would otherwise take most of the colours.
     low, high = np.quantile(value, [0.02, 0.98])
-    colors: dict[str, Any] = {"c": value, "cmap": "cividis", "vmin": low, "vmax": high}
-    dots = style.dots(ax, plane.cells[near], s=2 * size, **colors)
+    dots = style.dots(
+        ax,
+        plane.cells[near],
+        s=2 * size,
+        c=value,
+        cmap="cividis",
+        vmin=low,
+        vmax=high,
+    )
     style.colorbar(dots, ax, f"potential at time {time:g}", extend="both")
     return style.tidy(ax, *plane.labels, ticks=basis is None)
 
@@ -174,56 +192,75 @@ def stream(
     cells = _cells(model, data)
     time = _time(cells, time)
     near = _around(cells.times, time)
+    states = cells.states[near]
     plane = plane_of(data, cells, model.feature_names_in_, None, components, 1)
-    drift = _field(model.process_, "drift", np.full(near.sum(), time), cells.states[near])
+    # Every process has a drift.
+    drift = _field(model.process_, "drift", np.full(len(states), time), states)
+    velocity = plane.project(cast(np.ndarray, drift))
+    grid = _on_grid(plane.cells[near], velocity)
     ax = style.axes(ax)
     size = style.dot_size(len(cells.states))
     style.dots(ax, plane.cells[~near], s=size, c=style.CELLS)
-    style.dots(ax, plane.cells[near], s=size, c="#8c8c8c")
-    velocity = plane.project(cast(np.ndarray, drift))
-    x, y, u, v = _on_grid(plane.cells[near], velocity)
-    look: dict[str, Any] = {"cmap": style.time_colors(), "linewidth": 1.1, "arrowsize": 0.9}
-    lines = ax.streamplot(x, y, u, v, color=np.hypot(u, v), density=density, **look)
-    style.colorbar(lines.lines, ax, f"speed at time {time:g} (per {time_unit or 'unit of time'})")
+    style.dots(ax, plane.cells[near], s=size, c=NEAR_CELLS)
+    lines = ax.streamplot(
+        grid.x,
+        grid.y,
+        grid.u,
+        grid.v,
+        color=np.hypot(grid.u, grid.v),
+        cmap=style.time_colors(),
+        density=density,
+        linewidth=1.1,
+        arrowsize=0.9,
+    )
+    unit = time_unit or "unit of time"
+    style.colorbar(lines.lines, ax, f"speed at time {time:g} (per {unit})")
     # Stream lines end at the grid, and would cut the axes there.
     ax.use_sticky_edges = False
     ax.autoscale_view()
     return style.tidy(ax, *plane.labels)
 
 
-def _on_grid(
-    points: np.ndarray, velocity: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Kernel average of a velocity on a regular grid, masked where there are no points.
+class _Grid(NamedTuple):
+    """A velocity on a regular grid."""
 
-    Returns
-    -------
-    x, y : arrays ``(grid,)``
-    u, v : masked arrays ``(y, x)``
-        The two components.
-    """
+    x: np.ndarray  # (grid,)
+    y: np.ndarray  # (grid,)
+    u: np.ma.MaskedArray  # (y, x), along x
+    v: np.ma.MaskedArray  # (y, x), along y
+
+
+def _on_grid(points: np.ndarray, velocity: np.ndarray) -> _Grid:
+    """Kernel average of a velocity, masked where there are no points."""
     points = points.astype(np.float64)
     x, in_x = _axis_kernel(points[:, 0])
     y, in_y = _axis_kernel(points[:, 1])
     count = in_y @ in_x.T
-    empty = count < FEWEST_CELLS
-    average = []
+    is_empty = count < FEWEST_CELLS
+    # Far from all points the count is zero; these places are masked.
+    divisor = np.maximum(count, 1e-300)
+    averages = []
     for component in velocity.T:
         total = (in_y * component) @ in_x.T
-        # Far from all points the count is zero; these places are masked.
-        average.append(np.ma.array(total / np.maximum(count, 1e-300), mask=empty))
-    return x, y, average[0], average[1]
+        average = np.ma.array(total / divisor, mask=is_empty)
+        averages.append(average)
+    u, v = averages
+    return _Grid(x, y, u, v)
 
 
 def _axis_kernel(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Grid along one axis, and Gaussian weights ``(grid, point)`` on it."""
-    low, high = points.min(), points.max()
+    low = points.min()
+    high = points.max()
     margin = 0.1 * (high - low)
     grid = np.linspace(low - margin, high + margin, GRID)
-    # Scott's rule in two dimensions; cells that all lie on a line have no width across it.
+    # Scott's rule in two dimensions.
     width = points.std() * len(points) ** (-1 / 6)
-    distance = (grid[:, None] - points) / max(width, 1e-12)
-    return grid, np.exp(-(distance**2) / 2)
+    # Cells that all lie on a line have no width across it.
+    width = max(width, 1e-12)
+    distance = (grid[:, None] - points) / width
+    weights = np.exp(-0.5 * distance**2)
+    return grid, weights
 
 
 def _field(process: Any, name: str, times: np.ndarray, x: np.ndarray) -> np.ndarray | None:
@@ -271,7 +308,8 @@ def _snapshots(model: SnapshotEstimator, data: AnnData | Snapshots) -> Snapshots
 
 def _time(cells: Cells, time: float | None) -> float:
     """Check a time, or take the middle of the data."""
-    low, high = float(cells.times.min()), float(cells.times.max())
+    low = float(cells.times.min())
+    high = float(cells.times.max())
     if time is None:
         return (low + high) / 2
     if not low <= time <= high:

@@ -50,16 +50,22 @@ class Cells:
         """
         if isinstance(data, Snapshots):
             _check_width(data.n_features, features, "the snapshots")
-            return cls(np.concatenate(data.samples), np.repeat(data.times, data.sizes))
+            return cls(
+                states=np.concatenate(data.samples),
+                times=np.repeat(data.times, data.sizes),
+            )
         if not is_anndata(data):
             raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
-        rep = _representation_with(data, features) if use_rep is None else use_rep
-        array, _, rep = representation(data, rep)
-        _check_width(int(np.prod(array.shape[1:])), features, repr(rep))
+        if use_rep is None:
+            use_rep = _representation_with(data, features)
+        array, _, use_rep = representation(data, use_rep)
+        width = int(np.prod(array.shape[1:]))
+        _check_width(width, features, repr(use_rep))
         times = np.full(data.n_obs, np.nan)
         if need_times or time_key is not None:
             times = time_column(data, time_key)
-        return cls(dense_rows(array, np.arange(data.n_obs), rep), times)
+        rows = np.arange(data.n_obs)
+        return cls(dense_rows(array, rows, use_rep), times)
 
 
 @dataclass(frozen=True)
@@ -88,27 +94,51 @@ def plane_of(
     ValueError
         If ``components`` are not two of its coordinates.
     """
-    i, j = components
     if basis is not None:
-        if isinstance(data, Snapshots):
-            raise ValueError(
-                f"basis={basis!r} is a key of an AnnData, but Snapshots were given; leave it out"
-            )
-        # "umap" is short for "X_umap".
-        if basis not in data.obsm and f"X_{basis}" in data.obsm:
-            basis = f"X_{basis}"
-        array, names, basis = representation(data, basis)
-        if tuple(names) != tuple(map(str, features)):
-            _check_components(components, len(names), basis)
-            embedding = dense_rows(array, np.arange(data.n_obs), basis)[:, [i, j]]
-            onto = neighbor_projection(cells.states, embedding, n_neighbors)
-            return Plane((names[i], names[j]), embedding, onto)
+        plane = _embedded(data, cells, features, basis, components, n_neighbors)
+        if plane is not None:
+            return plane
     _check_components(components, len(features), "the simulated features")
+    i, j = components
 
     def project(states: np.ndarray) -> np.ndarray:
         return states[..., [i, j]]
 
-    return Plane((str(features[i]), str(features[j])), project(cells.states), project)
+    return Plane(
+        labels=(str(features[i]), str(features[j])),
+        cells=project(cells.states),
+        project=project,
+    )
+
+
+def _embedded(
+    data: AnnData | Snapshots,
+    cells: Cells,
+    features: Sequence[str] | np.ndarray,
+    basis: str,
+    components: tuple[int, int],
+    n_neighbors: int,
+) -> Plane | None:
+    """Two coordinates of an embedding; None if the basis has the simulated features."""
+    if isinstance(data, Snapshots):
+        raise ValueError(
+            f"basis={basis!r} is a key of an AnnData, but Snapshots were given; leave it out"
+        )
+    # "umap" is short for "X_umap".
+    if basis not in data.obsm and f"X_{basis}" in data.obsm:
+        basis = f"X_{basis}"
+    array, names, basis = representation(data, basis)
+    if tuple(names) == tuple(map(str, features)):
+        return None
+    _check_components(components, len(names), basis)
+    i, j = components
+    coordinates = dense_rows(array, np.arange(data.n_obs), basis)
+    embedding = coordinates[:, [i, j]]
+    return Plane(
+        labels=(names[i], names[j]),
+        cells=embedding,
+        project=neighbor_projection(cells.states, embedding, n_neighbors),
+    )
 
 
 def neighbor_projection(
@@ -145,25 +175,26 @@ def neighbor_projection(
     def project(states: np.ndarray) -> np.ndarray:
         *shape, n_features = states.shape
         flat = states.reshape(-1, n_features)
-        result = np.full((len(flat), 2), np.nan)
-        finite = np.isfinite(flat).all(axis=1)
-        rows = np.flatnonzero(finite)
-        for first in range(0, len(rows), ROWS):
-            part = rows[first : first + ROWS]
-            distance, near = index.kneighbors(flat[part])
+        projected = np.full((len(flat), 2), np.nan)
+        is_finite = np.isfinite(flat).all(axis=1)
+        finite = np.flatnonzero(is_finite)
+        for first in range(0, len(finite), ROWS):
+            rows = finite[first : first + ROWS]
+            distance, near = index.kneighbors(flat[rows])
             weight = _neighbor_weights(distance)
-            result[part] = np.einsum("nk,nkc->nc", weight, embedding[near])
-        return result.reshape(*shape, 2)
+            projected[rows] = np.einsum("nk,nkc->nc", weight, embedding[near])
+        return projected.reshape(*shape, 2)
 
     return project
 
 
 def _neighbor_weights(distance: np.ndarray) -> np.ndarray:
     """Weights ``(n, neighbour)`` that fall with the distance, and sum to one."""
-    unit = np.median(distance, axis=1, keepdims=True)
+    median = np.median(distance, axis=1, keepdims=True)
     # Zero where most of the neighbours are copies of the state.
-    unit = np.maximum(unit, np.finfo(np.float32).tiny)
-    weight = np.exp(-((distance / unit) ** 2) / 2)
+    unit = np.maximum(median, np.finfo(np.float32).tiny)
+    scaled = distance / unit
+    weight = np.exp(-0.5 * scaled**2)
     return weight / weight.sum(axis=1, keepdims=True)
 
 
@@ -192,7 +223,8 @@ def _check_width(width: int, features: Sequence[str] | np.ndarray, name: str) ->
 
 
 def _check_components(components: Any, n: int, name: str) -> None:
-    if len(components) != 2 or not all(0 <= c < n for c in components):
+    is_inside = all(0 <= c < n for c in components)
+    if len(components) != 2 or not is_inside:
         raise ValueError(
             f"components must be two of 0 to {n - 1} for {name}, found {tuple(components)}"
         )

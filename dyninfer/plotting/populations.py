@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from dyninfer.data.snapshots import Snapshots
 
+# Observed times that are drawn where the caller names none: more columns would be too small.
+MOST_COLUMNS = 6
+
 
 def trajectories(
     data: AnnData | Snapshots,
@@ -84,9 +87,11 @@ def trajectories(
     states = array(paths.states)
     time_label = style.with_unit("time", time_unit)
     if traj.n_features == 1 and basis is None:
+        # A single feature is drawn over time.
+        values = states[..., 0]
         labels = (time_label, traj.features[0])
         observed = np.stack([cells.times, cells.states[:, 0]], axis=1)
-        lines = np.stack([np.broadcast_to(times, states.shape[:2]), states[..., 0]], axis=-1)
+        lines = np.stack([np.broadcast_to(times, values.shape), values], axis=-1)
     else:
         plane = plane_of(data, cells, traj.features, basis, components, n_neighbors)
         labels = plane.labels
@@ -158,16 +163,19 @@ def marginals(
     panels = style.grid_of_axes(ax, (2, len(times)), size, sharex=True, sharey=True)
     scale = style.time_scale(cells.times)
     finished = (traj.status == 0).cpu().numpy()
-    for (above, below), time in zip(panels.T, times, strict=True):
+    for column, time in zip(panels.T, times, strict=True):
+        above, below = column
         color = scale.to_rgba(time)
-        observed = cells.states[clock.rows(cells.times, time)]
+        rows = clock.rows(cells.times, time)
+        observed = cells.states[rows]
         even = np.full(len(observed), 1 / len(observed))
         _draw_population(above, cells, plane, observed, even, color)
         simulated = array(traj.at(time))[finished]
         weights = array(traj.weights_at(time))[finished]
         _draw_population(below, cells, plane, simulated, weights, color)
         title = f"{time:g} {time_unit}".strip()
-        _head(above, below, title, held_out=clock.index(time) in held_out)
+        is_held_out = clock.index(time) in held_out
+        _head(above, below, title, held_out=is_held_out)
     _label_rows(panels, label)
     return panels
 
@@ -184,7 +192,11 @@ def _head(above: Axes, below: Axes, title: str, *, held_out: bool) -> None:
 
 
 def _draw_paths(
-    ax: Axes, lines: np.ndarray, times: np.ndarray, opacity: np.ndarray, scale: Any
+    ax: Axes,
+    lines: np.ndarray,
+    times: np.ndarray,
+    opacity: np.ndarray,
+    scale: Any,
 ) -> None:
     """Draw one segment per path and step.
 
@@ -194,9 +206,15 @@ def _draw_paths(
 
     segments = np.stack([lines[:, :-1], lines[:, 1:]], axis=2)  # (path, step, end, 2)
     colors = _segment_colors(times, opacity, scale)
-    look: dict[str, Any] = {"linewidths": 0.9, "capstyle": "butt", "zorder": 2}
-    ends = list(segments.reshape(-1, 2, 2))
-    ax.add_collection(LineCollection(ends, colors=colors.reshape(-1, 4), **look))
+    collection = LineCollection(
+        list(segments.reshape(-1, 2, 2)),
+        colors=colors.reshape(-1, 4),
+        linewidths=0.9,
+        # Round ends of neighbouring segments would overlap and show as dots.
+        capstyle="butt",
+        zorder=2,
+    )
+    ax.add_collection(collection)
     ax.autoscale_view()
     first = scale.to_rgba(times[0])
     last = scale.to_rgba(times[-1])
@@ -206,32 +224,55 @@ def _draw_paths(
 
 def _segment_colors(times: np.ndarray, opacity: np.ndarray, scale: Any) -> np.ndarray:
     """Colour of every step by its middle time, ``(path, step, 4)``."""
-    before, after = opacity[:, :-1], opacity[:, 1:]
+    before = opacity[:, :-1]
+    after = opacity[:, 1:]
     middles = (times[:-1] + times[1:]) / 2
     colors = np.empty((*before.shape, 4))
     colors[:] = scale.to_rgba(middles)
+    mean_opacity = (before + after) / 2
     # Lines are many and lie over each other: even the heaviest let something through.
-    colors[..., 3] = 0.75 * (before + after) / 2
+    colors[..., 3] = 0.75 * mean_opacity
     return colors
 
 
 def _draw_ends(
-    ax: Axes, points: np.ndarray, face: Any, edge: Any, opacity: np.ndarray, label: str
+    ax: Axes,
+    points: np.ndarray,
+    face: Any,
+    edge: Any,
+    opacity: np.ndarray,
+    label: str,
 ) -> None:
-    from matplotlib.colors import to_rgba_array
-
     # A light path still shows where it begins and ends.
     fade = np.where(opacity < 1, 0.2 + 0.8 * opacity, 1.0)
-    faces = np.tile(to_rgba_array(face), (len(points), 1))
-    edges = np.tile(to_rgba_array(edge), (len(points), 1))
-    faces[:, 3] = fade
-    edges[:, 3] = fade
-    colors = {"facecolors": faces, "edgecolors": edges}
-    style.dots(ax, points, s=15, linewidths=0.7, label=label, zorder=3, **colors)
+    style.dots(
+        ax,
+        points,
+        s=15,
+        facecolors=_faded(face, fade),
+        edgecolors=_faded(edge, fade),
+        linewidths=0.7,
+        label=label,
+        zorder=3,
+    )
+
+
+def _faded(color: Any, opacity: np.ndarray) -> np.ndarray:
+    """One colour in several opacities, ``(n, 4)``."""
+    from matplotlib.colors import to_rgba_array
+
+    colors = np.tile(to_rgba_array(color), (len(opacity), 1))
+    colors[:, 3] = opacity
+    return colors
 
 
 def _draw_population(
-    ax: Axes, cells: Cells, plane: Plane | None, x: np.ndarray, weights: np.ndarray, color: Any
+    ax: Axes,
+    cells: Cells,
+    plane: Plane | None,
+    x: np.ndarray,
+    weights: np.ndarray,
+    color: Any,
 ) -> None:
     """Draw one panel: all cells in grey and a weighted sample in colour.
 
@@ -239,13 +280,21 @@ def _draw_population(
     """
     if plane is None:
         # The same range in the observed and the simulated panel of a time.
-        edges = np.histogram_bin_edges(np.concatenate([cells.states, x]), bins=30)
+        values = np.concatenate([cells.states, x])
+        edges = np.histogram_bin_edges(values, bins=30)
         ax.hist(x[:, 0], bins=list(edges), weights=weights, density=True, color=color)
         style.tidy(ax)
         return
     style.dots(ax, plane.cells, s=2, c="#e6e6e6", zorder=1)
-    size = style.dot_size(3 * len(x))  # panels are small
-    style.dots(ax, plane.project(x), s=size, color=color, alpha=_relative(weights), zorder=2)
+    style.dots(
+        ax,
+        plane.project(x),
+        # As for three times as many: panels are small.
+        s=style.dot_size(3 * len(x)),
+        color=color,
+        alpha=_relative(weights),
+        zorder=2,
+    )
     style.tidy(ax, ticks=False)
 
 
@@ -258,22 +307,26 @@ def _label_rows(panels: np.ndarray, label: str) -> None:
 
 
 def _marginal_times(
-    clock: Clock, traj: Trajectories, times: Sequence[float] | np.ndarray | None
+    clock: Clock,
+    traj: Trajectories,
+    times: Sequence[float] | np.ndarray | None,
 ) -> np.ndarray:
     """Times that were asked for, or up to six of the observed ones within the simulation."""
     if times is not None:
         times = as_times(times)
-        unknown = times[clock.positions(times) < 0]
-        if len(unknown):
-            raise ValueError(f"nothing was observed at time {unknown[0]:g}; the times are {clock}")
+        is_unknown = clock.positions(times) < 0
+        if is_unknown.any():
+            first = times[is_unknown][0]
+            raise ValueError(f"nothing was observed at time {first:g}; the times are {clock}")
         return times
     simulated = array(traj.times)
-    low, high = simulated.min(), simulated.max()
+    low = simulated.min()
+    high = simulated.max()
     observed = clock.times
     inside = observed[(observed >= low) & (observed <= high)]
     if len(inside) == 0:
         raise ValueError(f"no observed time lies in the simulated range, {low:g} to {high:g}")
-    evenly = np.linspace(0, len(inside) - 1, 6).round().astype(int)
+    evenly = np.linspace(0, len(inside) - 1, MOST_COLUMNS).round().astype(int)
     return inside[np.unique(evenly)]
 
 
@@ -281,11 +334,13 @@ def _some_paths(traj: Trajectories, n: int, seed: int) -> Trajectories:
     """At most ``n`` coherent paths that did not diverge."""
     if n < 1:
         raise ValueError(f"n_paths must be at least 1, found {n}")
-    finished = np.flatnonzero((traj.status == 0).cpu().numpy())
+    is_finished = (traj.status == 0).cpu().numpy()
+    finished = np.flatnonzero(is_finished)
     if len(finished) == 0:
-        raise ValueError("all paths diverged, there is nothing to draw; see traj.status")
-    rows = numpy_stream(seed, "paths of a picture").permutation(finished)[:n]
-    return traj[np.sort(rows)]
+        raise ValueError("all paths diverged, so there is nothing to draw; see traj.status")
+    shuffled = numpy_stream(seed, "paths of a picture").permutation(finished)
+    rows = np.sort(shuffled[:n])
+    return traj[rows]
 
 
 def _opacity(paths: Trajectories) -> np.ndarray:

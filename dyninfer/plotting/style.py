@@ -21,7 +21,10 @@ HELD_OUT = "#d55e00"
 BASELINE = "#009e73"
 INK = "#333333"
 # Sizes of text in points that stay readable at the width of a page.
-TICKS, LABELS = 8.5, 9.5
+TICKS = 8.5
+LABELS = 9.5
+# Share of the magnitudes that the colours of a diverging scale tell apart; the rest is saturated.
+SATURATION = 0.98
 
 
 def axes(ax: Axes | None, size: tuple[float, float] = (5.2, 4.2)) -> Axes:
@@ -35,7 +38,10 @@ def axes(ax: Axes | None, size: tuple[float, float] = (5.2, 4.2)) -> Axes:
 
 
 def grid_of_axes(
-    ax: Any, shape: tuple[int, int], size: tuple[float, float], **kwargs: Any
+    ax: Any,
+    shape: tuple[int, int],
+    size: tuple[float, float],
+    **kwargs: Any,
 ) -> np.ndarray:
     """Return the given axes in a grid, or those of a new figure.
 
@@ -48,8 +54,14 @@ def grid_of_axes(
     if ax is None:
         import matplotlib.pyplot as plt
 
-        options: dict[str, Any] = {"figsize": size, "layout": "constrained"}
-        _, panels = plt.subplots(rows, columns, squeeze=False, **options, **kwargs)
+        _, panels = plt.subplots(
+            rows,
+            columns,
+            squeeze=False,
+            figsize=size,
+            layout="constrained",
+            **kwargs,
+        )
         return panels
     panels = np.atleast_1d(np.asarray(ax, dtype=object))
     if panels.size != rows * columns:
@@ -70,7 +82,8 @@ def canvas(size: tuple[float, float], rows: int, columns: int, **kwargs: Any) ->
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+    panels = figure.subplots(rows, columns, squeeze=False, **kwargs)
+    return figure, panels
 
 
 def tidy(ax: Axes, xlabel: str = "", ylabel: str = "", *, ticks: bool = True) -> Axes:
@@ -100,8 +113,9 @@ def time_scale(times: Sequence[float] | np.ndarray) -> ScalarMappable:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    span = Normalize(float(np.min(times)), float(np.max(times)))
-    return ScalarMappable(span, time_colors())
+    first = float(np.min(times))
+    last = float(np.max(times))
+    return ScalarMappable(Normalize(first, last), time_colors())
 
 
 def diverging_scale(values: np.ndarray) -> ScalarMappable:
@@ -110,7 +124,7 @@ def diverging_scale(values: np.ndarray) -> ScalarMappable:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    limit = float(np.quantile(np.abs(values), 0.98))
+    limit = float(np.quantile(np.abs(values), SATURATION))
     # Where all are zero, any limit shows white.
     if limit == 0:
         limit = 1.0
@@ -118,12 +132,21 @@ def diverging_scale(values: np.ndarray) -> ScalarMappable:
 
 
 def colorbar(
-    scale: ScalarMappable, ax: Axes | Sequence[Axes] | np.ndarray, label: str, **kwargs: Any
+    scale: ScalarMappable,
+    ax: Axes | Sequence[Axes] | np.ndarray,
+    label: str,
+    **kwargs: Any,
 ) -> None:
     """Add a narrow colour bar without a frame."""
     first = np.ravel(np.asarray(ax, dtype=object))[0]
-    shape = {"fraction": 0.035, "pad": 0.02, "aspect": 28}
-    bar = first.figure.colorbar(scale, ax=ax, **(shape | kwargs))
+    bar = first.figure.colorbar(
+        scale,
+        ax=ax,
+        fraction=0.035,
+        pad=0.02,
+        aspect=28,
+        **kwargs,
+    )
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=INK, labelsize=TICKS)
     bar.set_label(label, fontsize=LABELS, color=INK)
@@ -131,7 +154,9 @@ def colorbar(
 
 def dots(ax: Axes, points: np.ndarray, **kwargs: Any) -> Any:
     """Scatter ``(n, 2)`` points, without edges unless asked for."""
-    return ax.scatter(points[:, 0], points[:, 1], **({"linewidths": 0} | kwargs))
+    x, y = points.T
+    kwargs.setdefault("linewidths", 0)
+    return ax.scatter(x, y, **kwargs)
 
 
 def dot_size(n: int) -> float:
@@ -149,5 +174,10 @@ def with_unit(name: str, unit: str) -> str:
 
 def legend(ax: Axes, **kwargs: Any) -> None:
     """Add a legend without a frame."""
-    style = {"frameon": False, "fontsize": TICKS, "labelcolor": INK, "handletextpad": 0.5}
-    ax.legend(**(style | kwargs))
+    ax.legend(
+        frameon=False,
+        fontsize=TICKS,
+        labelcolor=INK,
+        handletextpad=0.5,
+        **kwargs,
+    )

@@ -17,7 +17,8 @@ class Draws:
     """
 
     def __init__(self, generator: torch.Generator):
-        self.generator, self.device = generator, generator.device
+        self.generator = generator
+        self.device = generator.device
 
     def uniform(self, *shape: int) -> Tensor:
         """Numbers between 0 and 1, never 0."""
@@ -26,26 +27,40 @@ class Draws:
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Numbers whose logarithms are uniform."""
-        log_low, log_high = math.log(low), math.log(high)
-        exponent = log_low + (log_high - log_low) * self.uniform(*shape)
+        log_low = math.log(low)
+        log_range = math.log(high) - log_low
+        exponent = log_low + log_range * self.uniform(*shape)
         return exponent.exp()
 
     def below_one(self, decades: Tensor | float, *shape: int) -> Tensor:
-        """Numbers below 1 whose logarithms are uniform over so many decades."""
+        """Numbers below 1 whose logarithms are uniform over ``decades`` decades."""
         exponent = -decades * self.uniform(*shape)
         return 10**exponent
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers."""
-        return torch.randn(shape, generator=self.generator, device=self.device)
+        return torch.randn(
+            shape,
+            generator=self.generator,
+            device=self.device,
+        )
 
     def integers(self, below: int, *shape: int) -> Tensor:
-        """Whole numbers from 0 on."""
-        return torch.randint(below, shape, generator=self.generator, device=self.device)
+        """Whole numbers from 0 to ``below − 1``."""
+        return torch.randint(
+            below,
+            shape,
+            generator=self.generator,
+            device=self.device,
+        )
 
-    def happens(self, chance: float, *shape: int) -> Tensor:
-        """True with a chance."""
-        return self._rand(shape) < chance
+    def happens(self, probability: float, *shape: int) -> Tensor:
+        """True with a probability."""
+        return self._rand(shape) < probability
 
     def _rand(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.rand(shape, generator=self.generator, device=self.device)
+        return torch.rand(
+            shape,
+            generator=self.generator,
+            device=self.device,
+        )

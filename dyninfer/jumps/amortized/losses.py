@@ -36,14 +36,16 @@ def belief_loss(
     """
     exists = rates > 0
     link = _surprise_by_outcome(belief.link, exists)
+    rate = _surprise_by_rates(belief, rates)
     point = _relative_error(belief.point_rates(), rates)
     first_state = _divergence(initial, belief.initial)
+    wrong_labels = _noise_loss(belief, noise)
     return {
         "link": _off_diagonal(link).mean(),
-        "rate": _off_diagonal(_surprise_by_rates(belief, rates)).mean(),
+        "rate": _off_diagonal(rate).mean(),
         "point": point.mean(),
         "initial": first_state.mean(),
-        "noise": _noise_loss(belief, noise).mean(),
+        "noise": wrong_labels.mean(),
     }
 
 
@@ -65,13 +67,16 @@ def _off_diagonal(values: Tensor) -> Tensor:
 
 def _relative_error(rates: Tensor, truth: Tensor) -> Tensor:
     """Squared error of all rates of a process over the square of the true ones ``(batch,)``."""
-    error = (rates - truth).square().sum((-1, -2))
+    square = (rates - truth).square()
+    error = square.sum((-1, -2))
+    # Nothing jumps where the truth is 0.
     size = truth.square().sum((-1, -2)).clamp(min=1e-12)
     return (error / size).clamp(max=_LARGEST_ERROR)
 
 
 def _divergence(truth: Tensor, log_belief: Tensor) -> Tensor:
     """``KL(truth | belief)`` of distributions over the states ``(batch,)``."""
+    # States of probability 0 count nothing; 1 keeps their logarithm finite.
     log_truth = torch.where(truth > 0, truth, 1.0).log()
     surprise = truth * (log_truth - log_belief)
     return surprise.sum(-1)
@@ -80,8 +85,9 @@ def _divergence(truth: Tensor, log_belief: Tensor) -> Tensor:
 def _noise_loss(belief: JumpBelief, noise: Tensor) -> Tensor:
     """Surprise by the chance of a wrong label ``(batch,)``, up to a constant."""
     is_noisy = noise > 0
-    chance = torch.where(is_noisy, noise, 0.5)
-    deviation = torch.logit(chance, eps=1e-6) - belief.noise_mean
+    # Any probability serves where there is no noise.
+    probability = torch.where(is_noisy, noise, 0.5)
+    deviation = torch.logit(probability, eps=1e-6) - belief.noise_mean
     z = deviation / belief.noise_log_std.exp()
     by_level = 0.5 * z.square() + belief.noise_log_std
     by_clean = _surprise_by_outcome(belief.clean, ~is_noisy)
@@ -89,5 +95,9 @@ def _noise_loss(belief: JumpBelief, noise: Tensor) -> Tensor:
 
 
 def _surprise_by_outcome(logit: Tensor, outcome: Tensor) -> Tensor:
-    """Negative log-probability of outcomes that were believed in with a logit."""
-    return binary_cross_entropy_with_logits(logit, outcome.to(logit), reduction="none")
+    """Negative log-probability of outcomes whose probability has the given logit."""
+    return binary_cross_entropy_with_logits(
+        logit,
+        target=outcome.to(logit),
+        reduction="none",
+    )

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from dyninfer.jumps.likelihood.statistics import COARSE_BINS, CoarseStatistics
 
 COMPONENTS = 3
-_FEATURES_PER_BIN, _FEATURES_PER_STATE = 6, 3
+_FEATURES_PER_BIN = 6
+_FEATURES_PER_STATE = 3
 # Of both states of a pair, of the whole process (2), and whether the two states are one.
 _PAIR_FEATURES = _FEATURES_PER_BIN * COARSE_BINS + 2 * _FEATURES_PER_STATE + 2 + 1
 # Outputs for a pair: its link; weight, mean, deviation of the components and trust in the classical
@@ -73,14 +74,15 @@ class JumpBelief:
 
     def log_density(self, log_rate: Tensor) -> Tensor:
         """Log-density ``(..., S, S)`` of logarithms of rates times ``tau``, if jumps happen."""
-        deviation = log_rate[..., None] - self.mean
+        deviation = log_rate.unsqueeze(-1) - self.mean
         z = deviation / self.log_std.exp()
         log_normal = -0.5 * z.square() - self.log_std - _LOG_ROOT_2_PI
-        return torch.logsumexp(self.log_weight + log_normal, dim=-1)
+        log_joint = self.log_weight + log_normal
+        return log_joint.logsumexp(-1)
 
 
 class PairFeatures(NamedTuple):
-    """What the network is told of ordered pairs of states."""
+    """What the network reads about ordered pairs of states."""
 
     features: Tensor  # (..., S, S, feature)
     observed: Tensor  # (..., S, S, bin) whether there are any pairs a gap of this bin apart
@@ -107,7 +109,8 @@ class PairNetwork(nn.Module):
 
     def __init__(self, width: int = 40, depth: int = 4):
         super().__init__()
-        self.width, self.depth = width, depth
+        self.width = width
+        self.depth = depth
         self.embed = _perceptron(_PAIR_FEATURES, 2 * width, width)
         self.layers = nn.ModuleList(PairLayer(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
@@ -117,31 +120,30 @@ class PairNetwork(nn.Module):
 
     def forward(self, statistics: CoarseStatistics) -> JumpBelief:
         """Beliefs of the processes ``(...)`` of a batch that shares its number of states."""
-        shape, n_states = statistics.steps.shape, statistics.counts.shape[-1]
+        batch_shape = statistics.steps.shape
+        n_states = statistics.counts.shape[-1]
         pairs = pair_features(statistics)
         flat = pairs.features.reshape(-1, n_states, n_states, _PAIR_FEATURES)
         token = self.embed(flat)
         for layer in self.layers:
             token = layer(token)
         token = self.norm(token)
-        parts = self._belief_of_pairs(token, pairs) | self._belief_of_states(token)
-        beliefs = {}
-        for name, value in parts.items():
-            beliefs[name] = value.reshape(shape + value.shape[1:])
-        return JumpBelief(**beliefs)
+        of_pairs = self._belief_of_pairs(token, pairs)
+        of_states = self._belief_of_states(token)
+        fields = {}
+        for name, value in {**of_pairs, **of_states}.items():
+            fields[name] = value.reshape(batch_shape + value.shape[1:])
+        return JumpBelief(**fields)
 
     def _belief_of_pairs(self, token: Tensor, pairs: PairFeatures) -> dict[str, Tensor]:
         outputs = self.pair_head(token).split(_PAIR_OUTPUTS, dim=-1)
-        link, weight, mean, log_std, trust, point, choice = outputs
+        link, weight, shift, log_std, trust, point, choice = outputs
         # A mixture of classical estimates, corrected as far as the network does not trust it.
-        observed = pairs.observed.reshape(choice.shape)
-        log_rate = pairs.log_rate.reshape(choice.shape)
-        share = choice.masked_fill(~observed, -1e9).softmax(-1)
-        classical = (share * log_rate).sum(-1, keepdim=True)
+        classical = _mixed_log_rate(choice, pairs)
         # Components start apart, or they would all learn the same.
-        place = torch.arange(COMPONENTS, device=mean.device)
-        start = place - (COMPONENTS + 1) / 2
-        mean = trust.sigmoid() * classical + mean + start
+        number = torch.arange(COMPONENTS, device=token.device)
+        start = number - (COMPONENTS + 1) / 2
+        mean = trust.sigmoid() * classical + shift + start
         point_trust, point_shift = point.split(1, dim=-1)
         log_point = point_trust.sigmoid() * classical + point_shift - 1
         log_point = log_point.clamp(*_LOG_POINT)
@@ -154,9 +156,11 @@ class PairNetwork(nn.Module):
         }
 
     def _belief_of_states(self, token: Tensor) -> dict[str, Tensor]:
-        """Of the first state, and of the noise, which is one for the whole process."""
+        """Belief about the first state, and about the noise of the whole process."""
         own = torch.diagonal(token, dim1=1, dim2=2).mT
-        state = torch.cat([own, token.mean(2), token.mean(1)], dim=-1)
+        leaving = token.mean(2)
+        entering = token.mean(1)
+        state = torch.cat([own, leaving, entering], dim=-1)
         initial = self.state_head(state).squeeze(-1)
         whole = torch.cat([own.mean(1), token.mean((1, 2))], dim=-1)
         mean, log_std, clean = self.noise_head(whole).unbind(-1)
@@ -169,7 +173,7 @@ class PairNetwork(nn.Module):
 
 
 class PairLayer(nn.Module):
-    """An update of tokens by a product of matrices, and one by those of row and column."""
+    """Updates tokens by a product of matrices, then from the tokens of their row and column."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -182,18 +186,23 @@ class PairLayer(nn.Module):
 
     def forward(self, token: Tensor) -> Tensor:
         """Update tokens ``(batch, S, S, width)``."""
-        n_states = token.shape[1]
-        factors = self.factors(self.before_product(token))
-        # Features first: a product of matrices for each of them.
-        a, b = factors.movedim(-1, 1).chunk(2, dim=1)
-        product = (a.contiguous() @ b.contiguous()) / n_states
-        update = self.out(product.movedim(1, -1))
-        token = token + self.gate * update
+        product = self._product(self.before_product(token))
+        token = token + self.gate * self.out(product)
         x = self.before_mlp(token)
         rows = x.mean(2, keepdim=True).expand_as(x)
         columns = x.mean(1, keepdim=True).expand_as(x)
-        neighbours = torch.cat([x, x.transpose(1, 2), rows, columns], dim=-1)
+        reverse = x.transpose(1, 2)
+        neighbours = torch.cat([x, reverse, rows, columns], dim=-1)
         return token + self.mlp(neighbours)
+
+    def _product(self, x: Tensor) -> Tensor:
+        """``1/S Σ_k a_ik ⊙ b_kj`` of linear maps ``a`` and ``b`` of the tokens."""
+        n_states = x.shape[1]
+        # Features first: a product of matrices for each of them.
+        factors = self.factors(x).movedim(-1, 1)
+        a, b = factors.chunk(2, dim=1)
+        product = a.contiguous() @ b.contiguous()
+        return product.movedim(1, -1) / n_states
 
 
 def pair_features(statistics: CoarseStatistics) -> PairFeatures:
@@ -202,63 +211,88 @@ def pair_features(statistics: CoarseStatistics) -> PairFeatures:
     With them, for every bin of gaps, the classical estimate of the rate times ``tau``: the
     logarithm of the matrix of shares.
     """
-    counts, n_states = statistics.counts, statistics.counts.shape[-1]
-    log_gap = statistics.log_gap[..., None, None]
-    log_gap = log_gap.expand_as(counts)
-    pairs_in_bin = counts.sum((-1, -2), keepdim=True)
-    observed = (pairs_in_bin > 0).to(counts)
-    observed = observed.expand_as(counts)
-    log_rate = _classical_log_rate(counts, log_gap) * observed
-    by_bin = _features_of_bins(counts, log_gap, observed, log_rate)
-    by_bin = by_bin.movedim(-4, -2).flatten(-2)
+    counts = statistics.counts
+    bins = _bins_of(statistics)
+    by_bin = _features_of_bins(bins).movedim(-4, -2)
+    by_bin = by_bin.flatten(-2)
     by_state = _features_of_states(statistics)
-    same = torch.eye(n_states, device=counts.device, dtype=counts.dtype)
     of_process = _features_of_process(statistics)
+    is_same = torch.eye(counts.shape[-1], device=counts.device, dtype=counts.dtype)
     others = [
         by_state.unsqueeze(-2),
         by_state.unsqueeze(-3),
         of_process[..., None, None, :],
-        same.unsqueeze(-1),
+        is_same.unsqueeze(-1),
     ]
-    shape = by_bin.shape[:-1]
+    pair_shape = by_bin.shape[:-1]
     parts = [by_bin]
-    parts += [part.expand(*shape, part.shape[-1]) for part in others]
-    features = torch.cat(parts, dim=-1)
-    is_observed = observed.movedim(-3, -1) > 0
-    return PairFeatures(features, is_observed, log_rate.movedim(-3, -1))
+    for part in others:
+        parts.append(part.expand(*pair_shape, part.shape[-1]))
+    return PairFeatures(
+        features=torch.cat(parts, dim=-1),
+        observed=bins.observed.movedim(-3, -1) > 0,
+        log_rate=bins.log_rate.movedim(-3, -1),
+    )
+
+
+class _Bins(NamedTuple):
+    """Pairs of states in bins of gaps, ``(..., bin, S, S)`` each."""
+
+    counts: Tensor
+    log_gap: Tensor
+    observed: Tensor  # 1 where the bin has any pair, else 0
+    log_rate: Tensor  # 0 where it has none
+
+
+def _bins_of(statistics: CoarseStatistics) -> _Bins:
+    counts = statistics.counts
+    log_gap = statistics.log_gap[..., None, None].expand_as(counts)
+    pairs_in_bin = counts.sum((-1, -2), keepdim=True)
+    observed = (pairs_in_bin > 0).to(counts).expand_as(counts)
+    log_rate = _classical_log_rate(counts, log_gap)
+    return _Bins(counts, log_gap, observed, log_rate * observed)
 
 
 def _classical_log_rate(counts: Tensor, log_gap: Tensor) -> Tensor:
     """Logarithm of the estimate ``log(P) / gap`` ``(..., bin, S, S)``."""
-    n_states, row = counts.shape[-1], counts.sum(-1, keepdim=True)
+    n_states = counts.shape[-1]
+    row = counts.sum(-1, keepdim=True)
     # Half a count is spread over a row, so that no share is zero.
     share = (counts + 0.5 / n_states) / (row + 0.5)
     # Where none was counted, a fifth of a jump: the logarithm of the share may be negative there.
     least = 0.2 / (row + 1)
-    log_p = torch.maximum(_series_logarithm(share), least)
-    return log_p.log() - log_gap
+    log_p = _series_logarithm(share)
+    return torch.maximum(log_p, least).log() - log_gap
 
 
-def _features_of_bins(
-    counts: Tensor, log_gap: Tensor, observed: Tensor, log_rate: Tensor
-) -> Tensor:
+def _features_of_bins(bins: _Bins) -> Tensor:
     """Features ``(..., bin, S, S, 6)``; the divisors bring each to size one over the training."""
-    n_states, row = counts.shape[-1], counts.sum(-1, keepdim=True)
-    # Half a count for every state: a state that was not seen is not one that cannot be.
+    counts = bins.counts
+    n_states = counts.shape[-1]
+    row = counts.sum(-1, keepdim=True)
+    # Half a count for every state: a state without a count is not an impossible one.
     smoothed = (counts + 0.5) / (row + 0.5 * n_states)
-    log_share = smoothed.log() * observed
-    number = torch.log1p(counts) / 4
-    per_time = (log_share - log_gap * observed) / 4
-    gap = log_gap / 2 + observed
-    features = [number, _shares(counts), log_share / 2, per_time, log_rate / 4, gap]
+    log_share = smoothed.log() * bins.observed
+    log_share_per_time = log_share - bins.log_gap * bins.observed
+    features = [
+        torch.log1p(counts) / 4,
+        _shares(counts),
+        log_share / 2,
+        log_share_per_time / 4,
+        bins.log_rate / 4,
+        bins.log_gap / 2 + bins.observed,
+    ]
     return torch.stack(features, dim=-1)
 
 
 def _features_of_states(statistics: CoarseStatistics) -> Tensor:
     """Share and number of visits, and share of starts: ``(..., S, 3)``."""
     visits = statistics.counts.sum((-1, -3))
-    number = torch.log1p(visits) / 4
-    features = [_shares(visits), _shares(statistics.starts), number]
+    features = [
+        _shares(visits),
+        _shares(statistics.starts),
+        torch.log1p(visits) / 4,
+    ]
     return torch.stack(features, dim=-1)
 
 
@@ -278,16 +312,33 @@ def _features_of_process(statistics: CoarseStatistics) -> Tensor:
 def _series_logarithm(p: Tensor) -> Tensor:
     """First terms of ``log P = −Σ_k (I − P)^k / k``."""
     n_states = p.shape[-1]
-    away = torch.eye(n_states, device=p.device, dtype=p.dtype) - p
+    eye = torch.eye(n_states, device=p.device, dtype=p.dtype)
+    away = eye - p
+    # Horner's rule, from the last term on.
     total = away / _TERMS
-    for k in range(_TERMS - 1, 0, -1):
+    for k in reversed(range(1, _TERMS)):
         total = away / k + away @ total
     return -total
 
 
+def _mixed_log_rate(choice: Tensor, pairs: PairFeatures) -> Tensor:
+    """Mean of the bins' classical estimates with weights from ``choice``, ``(..., S, S, 1)``."""
+    observed = pairs.observed.reshape(choice.shape)
+    log_rate = pairs.log_rate.reshape(choice.shape)
+    # Bins without any pair have no estimate.
+    weights = choice.masked_fill(~observed, -1e9).softmax(-1)
+    return (weights * log_rate).sum(-1, keepdim=True)
+
+
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.SiLU(),
+        nn.Linear(hidden, outputs),
+    )
 
 
 def _between(x: Tensor, low: float, high: float) -> Tensor:
-    return low + (high - low) * torch.sigmoid(x)
+    """Any number, mapped into a range."""
+    share = torch.sigmoid(x)
+    return low + (high - low) * share

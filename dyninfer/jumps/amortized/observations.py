@@ -35,7 +35,8 @@ class Grid(NamedTuple):
     @property
     def times(self) -> np.ndarray:
         """Times of observation ``(L,)``."""
-        points = np.concatenate([[0.0], np.cumsum(self.gaps[self.gap_of_step])])
+        steps = self.gaps[self.gap_of_step]
+        points = np.concatenate([[0.0], np.cumsum(steps)])
         return points[self.observed]
 
 
@@ -54,19 +55,27 @@ def draw_grid(kind: str, rng: np.random.Generator) -> Grid:
 
 
 def _regular(stride: int) -> Grid:
-    """Every so many points of the fine grid."""
+    """Every ``stride``-th point of the fine grid."""
     n_points = len(range(0, FINE_POINTS, stride))
-    gaps = np.array([FINE_GAP * stride])
-    return Grid(gaps, np.zeros(n_points - 1, dtype=int), np.arange(n_points))
+    return Grid(
+        gaps=np.array([FINE_GAP * stride]),
+        gap_of_step=np.zeros(n_points - 1, dtype=int),
+        observed=np.arange(n_points),
+    )
 
 
 def _thinned(rng: np.random.Generator) -> Grid:
     """A quarter or half of the points of the fine grid at random, two at least."""
     share = rng.choice([0.25, 0.5])
-    observed = np.flatnonzero(rng.random(FINE_POINTS) < share)
+    is_observed = rng.random(FINE_POINTS) < share
+    observed = np.flatnonzero(is_observed)
     if len(observed) < 2:
         observed = np.arange(2)
-    return Grid(np.array([FINE_GAP]), np.zeros(FINE_POINTS - 1, dtype=int), observed)
+    return Grid(
+        gaps=np.array([FINE_GAP]),
+        gap_of_step=np.zeros(FINE_POINTS - 1, dtype=int),
+        observed=observed,
+    )
 
 
 def _uneven(rng: np.random.Generator) -> Grid:
@@ -74,10 +83,15 @@ def _uneven(rng: np.random.Generator) -> Grid:
     log_length = rng.uniform(np.log(8), np.log(FINE_POINTS))
     n_points = int(np.exp(log_length))
     decades = rng.uniform(0.3, 3)
-    gaps = 10 ** (-decades * rng.random(_DISTINCT_GAPS))
+    exponents = -decades * rng.random(_DISTINCT_GAPS)
+    gaps = 10**exponents
     gap_of_step = rng.integers(_DISTINCT_GAPS, size=n_points - 1)
     total = gaps[gap_of_step].sum()
-    return Grid(gaps * HORIZON / total, gap_of_step, np.arange(n_points))
+    return Grid(
+        gaps=gaps * HORIZON / total,
+        gap_of_step=gap_of_step,
+        observed=np.arange(n_points),
+    )
 
 
 def simulate_on_grid(
@@ -102,8 +116,10 @@ def simulate_on_grid(
     thresholds = _thresholds(rates, gaps)
     owner = torch.arange(batch, device=draws.device).repeat_interleave(n_paths)
     cumulative = initial.cumsum(-1)[owner, :-1]
-    state = (cumulative <= draws.uniform(len(owner), 1)).sum(-1)
-    observed, states = set(grid.observed.tolist()), []
+    is_beyond = cumulative <= draws.uniform(len(owner), 1)
+    state = is_beyond.sum(-1)
+    observed = set(grid.observed.tolist())
+    states = []
     for point in range(grid.n_points):
         if point > 0:
             gap = grid.gap_of_step[point - 1]
@@ -115,9 +131,10 @@ def simulate_on_grid(
 
 
 def _thresholds(rates: Tensor, gaps: Tensor) -> Tensor:
-    """Cumulative chances of the next state ``(S − 1, gap, batch × S)``."""
+    """Cumulative probabilities of the next state ``(S − 1, gap, batch × S)``."""
     generator = with_diagonal(rates.double())
     p = transition_matrix(generator[:, None], gaps)
+    # The last one is 1 and never passed.
     cumulative = p.cumsum(-1)[..., :-1].float()
     by_next_state = cumulative.permute(3, 1, 0, 2)
     # Rows of one gap side by side: paths look them up by number.
@@ -125,7 +142,10 @@ def _thresholds(rates: Tensor, gaps: Tensor) -> Tensor:
 
 
 def _next_state(thresholds: Tensor, row: Tensor, draws: Draws) -> Tensor:
-    """Number of thresholds ``(S − 1, batch × S)`` of its row that a uniform number is not below."""
+    """Next states of paths that are in rows of the thresholds ``(S − 1, batch × S)``.
+
+    The next state is the number of thresholds that a uniform number reaches.
+    """
     u = draws.uniform(len(row))
     state = torch.zeros_like(row)
     # One state at a time: whole rows for all paths would fill the memory.
@@ -135,11 +155,12 @@ def _next_state(thresholds: Tensor, row: Tensor, draws: Draws) -> Tensor:
 
 
 def with_wrong_labels(states: Tensor, noise: Tensor, n_states: int, draws: Draws) -> Tensor:
-    """Labels of states: with probability ``noise`` any one of the others."""
+    """Labels of states: with probability ``noise``, one of the other states."""
     u = draws.uniform(*states.shape)
+    is_wrong = u < noise
     # Below `noise`, the same number says by how much the label is off.
-    part = u / noise.clamp(min=1e-30)
-    others = (part * (n_states - 1)).long()
-    shift = 1 + others.clamp(max=n_states - 2)
-    wrong = (states + shift) % n_states
-    return torch.where(u < noise, wrong, states)
+    share = u / noise.clamp(min=1e-30)
+    offset = (share * (n_states - 1)).long()
+    shift = 1 + offset.clamp(max=n_states - 2)
+    other = (states + shift) % n_states
+    return torch.where(is_wrong, other, states)

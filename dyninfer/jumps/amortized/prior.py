@@ -24,8 +24,10 @@ from dyninfer.jumps.amortized.prior_rates import (
 )
 from dyninfer.learning.random import numpy_stream, stream, subseed
 
-# A batch of fewer processes would say little of the prior in one step of training.
+# A batch of fewer processes would say little about the prior in one step of training.
 _FEWEST_PROCESSES = 4
+# Probability of a wrong label in the published model.
+_FIXED_NOISE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,19 +155,27 @@ class JumpPrior:
         """
         rng = numpy_stream(seed, "jump prior")
         draws = Draws(stream(seed, "jump prior", device=device))
-        n_states = n_states or self._draw_size(rng)
-        n_paths = n_paths or self._draw_n_paths(rng)
-        grid = draw_grid(str(rng.choice(self.grids)), rng)
+        if n_states is None:
+            n_states = self._draw_size(rng)
+        if n_paths is None:
+            n_paths = self._draw_n_paths(rng)
+        kind = str(rng.choice(self.grids))
+        grid = draw_grid(kind, rng)
         affordable = most_numbers // (n_paths * grid.n_points)
         batch = max(_FEWEST_PROCESSES, min(batch, affordable))
-        distribution = RATE_DISTRIBUTIONS[str(rng.choice(self.distributions))]
-        rates = self._rescaled(distribution(batch, n_states, draws), draws)
+        name = str(rng.choice(self.distributions))
+        draw_rates = RATE_DISTRIBUTIONS[name]
+        rates = self._rescaled(draw_rates(batch, n_states, draws), draws)
         initial = _draw_initial(rates, draws)
         noise = self._draw_noise(batch, draws)
         states = simulate_on_grid(rates, initial, n_paths, grid, draws)
-        labels = with_wrong_labels(states, noise[None, :, None], n_states, draws)
-        times = torch.from_numpy(grid.times).to(draws.device)
-        return Tasks(rates, initial, noise, times, labels)
+        return Tasks(
+            rates=rates,
+            initial=initial,
+            noise=noise,
+            times=torch.from_numpy(grid.times).to(draws.device),
+            labels=with_wrong_labels(states, noise[None, :, None], n_states, draws),
+        )
 
     def _draw_size(self, rng: np.random.Generator) -> int:
         weights = np.array(self.size_weights, dtype=float)
@@ -174,29 +184,34 @@ class JumpPrior:
 
     def _draw_n_paths(self, rng: np.random.Generator) -> int:
         low, high = np.log(self.paths)
-        return round(math.exp(rng.uniform(low, high)))
+        log_number = rng.uniform(low, high)
+        return round(math.exp(log_number))
 
     def _rescaled(self, rates: Tensor, draws: Draws) -> Tensor:
         """Rates ``(batch, S, S)`` at the scale of the prior, and none of a state to itself."""
         batch, n_states, _ = rates.shape
-        rates = rates * (1 - torch.eye(n_states, device=draws.device))
+        diagonal = torch.eye(n_states, device=draws.device)
+        rates = rates * (1 - diagonal)
         if self.jumps is not None:
-            per_time = draws.log_uniform(*self.jumps, batch, 1, 1) / HORIZON
-            mean_exit = rates.sum((-1, -2), keepdim=True) / n_states
-            return rates * per_time / mean_exit.clamp(min=1e-6)
+            n_jumps = draws.log_uniform(*self.jumps, batch, 1, 1)
+            total = rates.sum((-1, -2), keepdim=True)
+            mean_exit = total / n_states
+            factor = n_jumps / HORIZON / mean_exit.clamp(min=1e-6)
+            return rates * factor
         factor = draws.log_uniform(*self.scale, batch, 1, 1)
         is_scaled = draws.happens(0.5, batch, 1, 1)
         return rates * torch.where(is_scaled, factor, 1.0)
 
     def _draw_noise(self, batch: int, draws: Draws) -> Tensor:
-        """Chances of a wrong label ``(batch,)``."""
+        """Probabilities of a wrong label ``(batch,)``."""
         low, high = self.noise
-        chance = high * draws.uniform(batch)
+        noise = high * draws.uniform(batch)
         if low > 0:
-            chance = draws.log_uniform(low, high, batch)
-        kind = draws.uniform(batch)
-        chance = torch.where(kind < self.clean + self.fixed, 0.01, chance)
-        return torch.where(kind < self.clean, 0.0, chance)
+            noise = draws.log_uniform(low, high, batch)
+        # One number sorts every process into clean, fixed and drawn.
+        u = draws.uniform(batch)
+        noise = torch.where(u < self.clean + self.fixed, _FIXED_NOISE, noise)
+        return torch.where(u < self.clean, 0.0, noise)
 
 
 def _draw_initial(rates: Tensor, draws: Draws) -> Tensor:
@@ -204,7 +219,8 @@ def _draw_initial(rates: Tensor, draws: Draws) -> Tensor:
     batch, n_states, _ = rates.shape
     is_settled = draws.happens(0.5, batch, 1)
     uniform = near_uniform_distribution(batch, n_states, draws)
-    return torch.where(is_settled, long_run_distribution(rates), uniform)
+    settled = long_run_distribution(rates)
+    return torch.where(is_settled, settled, uniform)
 
 
 def draw_from_mixture(

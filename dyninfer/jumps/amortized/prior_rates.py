@@ -26,7 +26,8 @@ def beta_rates(batch: int, n: int, draws: Draws) -> Tensor:
     Beta(1, b) and ``1 − U^{1/b} V^{1/(b+1)}`` is Beta(2, b).
     """
     choices = torch.tensor(_BETA_B, device=draws.device)
-    b = choices[draws.integers(len(_BETA_B), batch, n, n)]
+    index = draws.integers(len(_BETA_B), batch, n, n)
+    b = choices[index]
     u, v = draws.uniform(2, batch, n, n)
     first = u ** (1 / b)
     second = v ** (1 / (b + 1))
@@ -50,11 +51,12 @@ def arrhenius_rates(batch: int, n: int, draws: Draws) -> Tensor:
     spread = 2 * draws.uniform(batch, 1, 1)
     energy = spread * draws.normal(batch, n, 1)
     mean_height = 0.5 + draws.uniform(batch, 1, 1)
-    height = -mean_height * draws.uniform(batch, n, n).log()
-    upper = height.triu(1)
-    difference = energy.mT - energy
-    barrier = difference.clamp(min=0) + upper + upper.mT
-    rates = torch.exp(-barrier)
+    exponential = -draws.uniform(batch, n, n).log()
+    upper = (mean_height * exponential).triu(1)
+    # The same from both sides, above the higher of the two wells.
+    height = upper + upper.mT
+    climb = (energy.mT - energy).clamp(min=0)
+    rates = torch.exp(-(climb + height))
     graph = random_graph(batch, n, draws)
     # A jump that exists can be undone.
     return rates * graph * graph.mT
@@ -64,15 +66,17 @@ def birth_death_rates(batch: int, n: int, draws: Draws) -> Tensor:
     """States in a row with log-uniform rates over two decades, jumps to neighbours only."""
     place = torch.arange(n, device=draws.device)
     distance = (place[:, None] - place).abs()
-    return draws.below_one(2.0, batch, n, n) * (distance == 1)
+    is_neighbour = distance == 1
+    return draws.below_one(2.0, batch, n, n) * is_neighbour
 
 
 def ring_rates(batch: int, n: int, draws: Draws) -> Tensor:
-    """States in a circle that is run through in one direction more than in the other."""
+    """States in a circle with faster jumps in one direction than in the other."""
     place = torch.arange(n, device=draws.device)
     steps = (place - place[:, None]) % n
     ahead = (steps == 1).float()
-    back = draws.below_one(3.0, batch, 1, 1) * ahead.mT
+    slower = draws.below_one(3.0, batch, 1, 1)
+    back = slower * ahead.mT
     # Of two states, each is ahead of the other.
     circle = (ahead + back).clamp(max=1)
     return circle * draws.below_one(1.0, batch, n, n)
@@ -100,13 +104,13 @@ RATE_DISTRIBUTIONS: dict[str, Callable[[int, int, Draws], Tensor]] = {
 def random_graph(batch: int, n: int, draws: Draws) -> Tensor:
     """Which jumps exist ``(batch, n, n)`` float.
 
-    All of them in half of the graphs, else each with chance one half.
+    All of them in half of the graphs; in the others, each with probability one half.
     """
     complete = 1 - torch.eye(n, device=draws.device)
     tries = draws.happens(0.5, _TRIES, batch, n, n) * complete
-    can_leave = (tries.sum(-1) > 0).all(-1)
-    can_enter = (tries.sum(-2) > 0).all(-1)
-    is_open = can_leave & can_enter
+    can_leave = tries.sum(-1) > 0
+    can_enter = tries.sum(-2) > 0
+    is_open = (can_leave & can_enter).all(-1)
     # The first of equals is the greatest: 0 where no try will do.
     first = is_open.int().argmax(0)
     number = torch.arange(batch, device=draws.device)
@@ -116,17 +120,18 @@ def random_graph(batch: int, n: int, draws: Draws) -> Tensor:
 
 
 def long_run_distribution(rates: Tensor) -> Tensor:
-    """Where processes with rates ``(batch, n, n)`` are after a very long time ``(batch, n)``.
+    """Distributions ``(batch, n)`` of processes with rates ``(batch, n, n)`` after a long time.
 
-    They begin anywhere alike.
+    All states are equally likely at first.
     """
     n = rates.shape[-1]
     fastest = rates.sum(-1).amax(-1)
     # So short a step that even the fastest state may be stayed in, and nothing oscillates.
     length = 1 / (1.1 * fastest + 1e-30)
-    step = rates * length[:, None, None]
-    stay = 1 - step.sum(-1)
-    p = (step + torch.diag_embed(stay)).double()
+    move = rates * length[:, None, None]
+    stay = 1 - move.sum(-1)
+    p = move + torch.diag_embed(stay)
+    p = p.double()
     for _ in range(_SQUARINGS):
         p = p @ p
         # Rounding would add up over the powers.
@@ -139,6 +144,7 @@ def near_uniform_distribution(batch: int, n: int, draws: Draws) -> Tensor:
 
     Each weight is a sum of 50 exponential numbers.
     """
-    exponential = -draws.uniform(_CONCENTRATION, batch, n).log()
+    u = draws.uniform(_CONCENTRATION, batch, n)
+    exponential = -u.log()
     weights = exponential.sum(0)
     return weights / weights.sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Generators at first sight: a trained network reads counted transitions, and nothing is fitted."""
+"""Generators without fitting: a trained network reads them off the counts of transitions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class JumpEstimate:
         return MarkovJump(self.generator, initial=self.initial, state_names=self.state_names)
 
     def quantile(self, q: Tensor | float) -> Tensor:
-        """Quantiles ``(..., S, S)`` of every rate: 0 where the jump is as probably absent."""
+        """Quantiles ``(..., S, S)`` of every rate: 0 up to the probability that it is absent."""
         absent = 1 - self.link_probability
         above = torch.as_tensor(q, dtype=torch.float64) - absent
         level = above / self.link_probability.clamp(min=1e-300)
@@ -111,19 +111,25 @@ class JumpEstimate:
     def interval_if_linked(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
         """Central intervals ``(low, high)`` of every rate, given that the jump happens."""
         tail = torch.full_like(self.link_probability, (1 - level) / 2)
-        low, high = self._mixture_quantile(tail), self._mixture_quantile(1 - tail)
+        low = self._mixture_quantile(tail)
+        high = self._mixture_quantile(1 - tail)
         return low, high
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, ..., S, S)`` from the posterior, whose rates are independent."""
-        shape, device = (n, *self.rates.shape), self.rates.device
-        g = stream(seed, "generators of the belief", device=device)
-        options: Any = {"generator": g, "dtype": torch.float64, "device": device}
+        shape = n, *self.rates.shape
+        device = self.rates.device
+        options: Any = {
+            "generator": stream(seed, "generators of the belief", device=device),
+            "dtype": torch.float64,
+            "device": device,
+        }
         exists = torch.rand(shape, **options) < self.link_probability
         component = self._draw_component(torch.rand(shape, **options))
-        mean = _chosen(self.belief.mean, component)
-        std = _chosen(self.belief.log_std, component).exp()
-        log_rate = mean + std * torch.randn(shape, **options)
+        mean = _of_component(self.belief.mean, component)
+        log_std = _of_component(self.belief.log_std, component)
+        z = torch.randn(shape, **options)
+        log_rate = mean + log_std.exp() * z
         rates = self._per_time(log_rate.exp())
         return with_diagonal(torch.where(exists, rates, 0.0))
 
@@ -136,15 +142,17 @@ class JumpEstimate:
 
     def _mixture_quantile(self, level: Tensor) -> Tensor:
         """Rates ``(..., S, S)`` that the mixture is below with the given probabilities."""
-        mean, std = self.belief.mean, self.belief.log_std.exp()
+        mean = self.belief.mean
+        std = self.belief.log_std.exp()
         weight = self.belief.log_weight.exp()
+        # Nine deviations about every mean hold all of the mixture in double precision.
         low = (mean - 9 * std).amin(-1)
         high = (mean + 9 * std).amax(-1)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            z = (middle[..., None] - mean) / std
-            probability = (weight * torch.special.ndtr(z)).sum(-1)
-            is_below = probability < level
+            z = (middle.unsqueeze(-1) - mean) / std
+            by_component = weight * torch.special.ndtr(z)
+            is_below = by_component.sum(-1) < level
             low = torch.where(is_below, middle, low)
             high = torch.where(is_below, high, middle)
         log_rate = (low + high) / 2
@@ -157,7 +165,9 @@ class JumpEstimate:
 
 
 def infer(
-    data: Paths | JumpStatistics, n_states: int | None = None, weights: str | Path | None = None
+    data: Paths | JumpStatistics,
+    n_states: int | None = None,
+    weights: str | Path | None = None,
 ) -> JumpEstimate:
     """Estimate the generator of a Markov jump process, with its uncertainty.
 
@@ -179,18 +189,16 @@ def infer(
         If the data lie outside all that the network was trained on.
     """
     names = None
+    statistics = data
     if isinstance(data, Paths):
-        statistics, names = JumpStatistics.of(data, n_states), data.state_names
-    else:
-        statistics = data
+        statistics = JumpStatistics.of(data, n_states)
+        names = data.state_names
     if names is not None and len(names) != statistics.n_states:
         names = None
-    trained = load_network(str(weights or shipped_weights()), statistics.counts.device)
-    with torch.inference_mode():
-        raw = trained.network(statistics.coarse())
-    in_double = {name: value.double() for name, value in vars(raw).items()}
-    belief = JumpBelief(**in_double)
-    tau, scaled_rates = statistics.tau, belief.point_rates()
+    file = str(weights or shipped_weights())
+    trained = load_network(file, statistics.counts.device)
+    belief = _belief_of(trained.network, statistics)
+    scaled_rates = belief.point_rates()
     features = range_features(statistics, scaled_rates)
     outside = _outside(features, trained)
     if outside:
@@ -199,20 +207,28 @@ def infer(
     clean_probability = torch.sigmoid(belief.clean)
     mean_noise = _mean_logistic(belief.noise_mean, belief.noise_log_std.exp())
     return JumpEstimate(
-        rates=scaled_rates / tau[..., None, None],
+        rates=scaled_rates / statistics.tau[..., None, None],
         link_probability=link_probability * _off_diagonal(scaled_rates),
         initial=belief.initial.exp(),
         noise=(1 - clean_probability) * mean_noise,
         clean_probability=clean_probability,
         belief=belief,
-        tau=tau,
+        tau=statistics.tau,
         state_names=names,
         outside=outside,
     )
 
 
+def _belief_of(network: PairNetwork, statistics: JumpStatistics) -> JumpBelief:
+    """The network's belief in double precision, which quantiles and sums need."""
+    with torch.inference_mode():
+        raw = network(statistics.coarse())
+    fields = {name: value.double() for name, value in vars(raw).items()}
+    return JumpBelief(**fields)
+
+
 class TrainedNetwork(NamedTuple):
-    """A network, and the ranges ``(feature,)`` of what it was shown in training."""
+    """A network, and the ranges ``(feature,)`` of the data that it was trained on."""
 
     network: PairNetwork
     low: Tensor
@@ -231,8 +247,11 @@ def load_network(file: str, device: torch.device) -> TrainedNetwork:
         if name.startswith("weight."):
             weights[name.removeprefix("weight.")] = value
     network.load_state_dict(weights, assign=True)
-    low, high = tensors["range.low"], tensors["range.high"]
-    return TrainedNetwork(network.eval().to(device), low.to(device), high.to(device))
+    return TrainedNetwork(
+        network=network.eval().to(device),
+        low=tensors["range.low"].to(device),
+        high=tensors["range.high"].to(device),
+    )
 
 
 def range_features(statistics: JumpStatistics, scaled_rates: Tensor) -> Tensor:
@@ -284,15 +303,17 @@ def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
 def _mean_logistic(mean: Tensor, std: Tensor) -> Tensor:
     """Mean of ``sigmoid(z)`` over normal ``z``."""
     number = torch.arange(_LOGISTIC_POINTS, dtype=mean.dtype, device=mean.device)
-    points = torch.special.ndtri((number + 0.5) / _LOGISTIC_POINTS)
-    z = mean[..., None] + std[..., None] * points
+    probability = (number + 0.5) / _LOGISTIC_POINTS
+    points = torch.special.ndtri(probability)
+    z = mean.unsqueeze(-1) + std.unsqueeze(-1) * points
     return torch.sigmoid(z).mean(-1)
 
 
-def _chosen(values: Tensor, component: Tensor) -> Tensor:
+def _of_component(values: Tensor, component: Tensor) -> Tensor:
     """Values ``(n, ..., S, S)`` of one component each, among ``(..., S, S, component)``."""
-    every = values.expand(*component.shape, -1)
-    return every.gather(-1, component.unsqueeze(-1)).squeeze(-1)
+    of_all = values.expand(*component.shape, -1)
+    of_one = of_all.gather(-1, component.unsqueeze(-1))
+    return of_one.squeeze(-1)
 
 
 def _off_diagonal(rates: Tensor) -> Tensor:
