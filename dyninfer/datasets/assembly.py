@@ -19,18 +19,20 @@ def annotated(name: str, x: np.ndarray, obs: pd.DataFrame, features: Sequence[st
     import anndata as ad
     import pandas as pd
 
-    adata = ad.AnnData(X=x.astype(np.float32), obs=obs, var=pd.DataFrame(index=list(features)))
+    var = pd.DataFrame(index=list(features))
+    adata = ad.AnnData(X=x.astype(np.float32), obs=obs, var=var)
     adata.uns["source"] = TABLE[name].source
     return adata
 
 
 def of_representation(name: str, x: np.ndarray, obs: pd.DataFrame, key: str, stem: str) -> AnnData:
-    """AnnData of cells of which a representation is all there is.
+    """AnnData of cells of which there is nothing but a representation.
 
     It is in ``obsm[key]`` and, as features ``<stem>1``, ``<stem>2``, ..., in ``X``: many tools ask
     for one.
     """
-    features = [f"{stem}{i + 1}" for i in range(x.shape[1])]
+    n_features = x.shape[1]
+    features = [f"{stem}{i}" for i in range(1, n_features + 1)]
     adata = annotated(name, x, obs, features)
     adata.obsm[key] = adata.X.copy()
     return adata
@@ -48,10 +50,13 @@ def of_snapshots(
     import pandas as pd
 
     names = []
+    sizes = []
     for time, sample in zip(times, samples, strict=True):
-        names += [f"{time_key}{time:g}_{i}" for i in range(len(sample))]
-    sizes = [len(sample) for sample in samples]
+        size = len(sample)
+        names += [f"{time_key}{time:g}_{i}" for i in range(size)]
+        sizes.append(size)
     # float64, as times are everywhere else.
-    column = np.repeat(np.asarray(times, dtype=np.float64), sizes)
-    obs = pd.DataFrame({time_key: column}, index=names)
-    return of_representation(name, np.concatenate(samples), obs, key, stem)
+    per_time = np.asarray(times, dtype=np.float64)
+    obs = pd.DataFrame({time_key: np.repeat(per_time, sizes)}, index=names)
+    x = np.concatenate(samples)
+    return of_representation(name, x, obs, key, stem)

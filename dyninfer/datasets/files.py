@@ -32,11 +32,12 @@ def paths(name: str) -> list[Path]:
 
 def _path(entry: Dataset, file: File, folder: Path | None) -> Path:
     """Path of one file in the user's folder, else in the cache."""
-    if folder:
-        for name in (entry.name, entry.folder or entry.name):
-            path = folder / name / file.name
-            if path.is_file():
-                return _verified(path, file, entry.name)
+    if folder is None:
+        return _download(entry, file)
+    for name in (entry.name, entry.folder or entry.name):
+        path = folder / name / file.name
+        if path.is_file():
+            return _verified(path, file, entry.name)
     return _download(entry, file)
 
 
@@ -52,11 +53,12 @@ def _data_folder() -> Path | None:
 
 def _verified(path: Path, file: File, name: str) -> Path:
     """Return the path if the file is the published one."""
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != file.sha256:
         raise ValueError(
             f"{path} of data set {name!r} has sha256 {sha256}, expected {file.sha256}; "
-            f"delete it and take it again from {file.url}"
+            f"delete it and download it again from {file.url}"
         )
     return path
 
@@ -72,17 +74,20 @@ def _download(entry: Dataset, file: File) -> Path:
     import pooch
     import requests
 
+    folder = _cache() / entry.name
     try:
-        path = pooch.retrieve(file.url, file.sha256, fname=file.name, path=_cache() / entry.name)
+        path = pooch.retrieve(file.url, file.sha256, fname=file.name, path=folder)
     except ValueError as error:
         raise ValueError(
             f"data set {entry.name!r} was not downloaded whole from {file.url}: {error}"
         ) from None
     except requests.RequestException as error:
-        files = ", ".join(f"{entry.name}/{f.name} from {f.url}" for f in entry.files)
+        kind = type(error).__name__
+        # All files of the data set, so that the user meets this message once.
+        files = ", ".join(f"{entry.name}/{each.name} from {each.url}" for each in entry.files)
         raise ConnectionError(
             f"data set {entry.name!r} is not on this computer and could not be downloaded "
-            f"({type(error).__name__}); connect to the internet, or set {DATA_FOLDER} to a folder "
-            f"of your own and save there {files}"
+            f"({kind}); connect to the internet, or set {DATA_FOLDER} to a folder of your own "
+            f"and save there {files}"
         ) from None
     return Path(path)

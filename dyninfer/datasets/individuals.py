@@ -58,11 +58,14 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
         raise ValueError(
             f"min_length={min_length}: the longest of these tracks has {length.max()} detections"
         )
-    position = table[["y", "x"]].to_numpy(dtype=np.float64) * _MICROMETRES_PER_PIXEL
+    pixels = table[["y", "x"]].to_numpy(dtype=np.float64)
+    position = pixels * _MICROMETRES_PER_PIXEL
     track = table["trajectory"].astype(str)
-    seconds = table["frame"].to_numpy() * _SECONDS_PER_FRAME
-    names = "track" + track + "_" + table["frame"].astype(str)
-    obs = pd.DataFrame({"track": track.to_numpy(), "time": seconds}, index=names.to_numpy())
+    frame = table["frame"]
+    names = "track" + track + "_" + frame.astype(str)
+    obs = pd.DataFrame(index=names.to_numpy())
+    obs["track"] = track.to_numpy()
+    obs["time"] = frame.to_numpy() * _SECONDS_PER_FRAME
     adata = annotated("single_particle_tracks", position, obs, ["y", "x"])
     # Particles move by fractions of a pixel in a field of many: float64 keeps them apart.
     adata.obsm["position"] = position

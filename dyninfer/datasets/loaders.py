@@ -115,19 +115,22 @@ def embryoid_body() -> AnnData:
     """
     import pandas as pd
 
-    table: dict[str, list[np.ndarray]] = {"X": [], "v": [], "ts": [], "idx": [], "part": []}
+    pieces: dict[str, list[np.ndarray]] = {"X": [], "v": [], "ts": [], "idx": [], "part": []}
     for path in paths("embryoid_body"):
-        part, _, _ = path.name.partition("_")
+        part_name, _, _ = path.name.partition("_")
         with np.load(path) as arrays:
             for key in ("X", "v", "ts", "idx"):
-                table[key].append(arrays[key])
-            table["part"].append(np.repeat(part, len(arrays["ts"])))
+                pieces[key].append(arrays[key])
+            n_cells = len(arrays["ts"])
+        pieces["part"].append(np.repeat(part_name, n_cells))
+    table = {key: np.concatenate(blocks) for key, blocks in pieces.items()}
     # Rows of the full data, so that both parts come in its order.
-    rows = np.concatenate(table["idx"])
+    rows = table["idx"]
     order = np.argsort(rows)
-    x, velocity, bins, parts = (
-        np.concatenate(table[key])[order] for key in ("X", "v", "ts", "part")
-    )
+    x = table["X"][order]
+    velocity = table["v"][order]
+    bins = table["ts"][order]
+    parts = table["part"][order]
     obs = pd.DataFrame(index=rows[order].astype(str))
     obs["time"] = bins.astype(np.float64)
     obs["day"] = _EB_MIDPOINTS[bins]
@@ -166,7 +169,8 @@ def emt_a549() -> AnnData:
     table = pd.read_csv(path)
     # The file numbers the times of sampling.
     number = table.pop("samples").to_numpy(dtype=int)
-    blocks = [table.to_numpy()[number == k] for k in range(len(_EMT_HOURS))]
+    states = table.to_numpy()
+    blocks = [states[number == k] for k in range(len(_EMT_HOURS))]
     return of_snapshots("emt_a549", blocks, list(_EMT_HOURS), "time", "X_latent", "latent")
 
 
@@ -232,8 +236,9 @@ def larry_clones() -> AnnData:
     10.1038/s41587-022-01209-1.
     """
     adata = _read_h5ad("larry_clones")
-    # Text in the file.
-    adata.obs["day"] = adata.obs["time_info"].astype(str).astype(np.float64)
+    # The file holds the days as text.
+    text = adata.obs["time_info"].astype(str)
+    adata.obs["day"] = text.astype(np.float64)
     return adata
 
 

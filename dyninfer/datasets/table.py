@@ -35,9 +35,9 @@ class Dataset:
     licence: str
     reference: str
     files: tuple[File, ...] = ()
-    # The same numbers in a form that is no pickle, which is preferred where it lies there.
+    # The same numbers in a form that is no pickle; preferred where the user's folder has it.
     repacked: File | None = None
-    # For data that came with others, in the folder of those.
+    # The folder of other data that these came with.
     folder: str | None = None
 
     @property
@@ -48,12 +48,13 @@ class Dataset:
     @property
     def source(self) -> dict[str, str]:
         """What ``uns["source"]`` holds."""
+        urls = [file.url for file in self.files]
         return {
             "name": self.name,
             "reference": self.reference,
             "licence": self.licence,
             "times": self.times,
-            "files": " ".join(file.url for file in self.files),
+            "files": " ".join(urls),
         }
 
 
@@ -224,15 +225,18 @@ def available() -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame(
-        {
-            "name": entry.name,
-            "cells": entry.cells,
-            "features": entry.features,
-            "times": entry.times,
-            "origin": "shipped" if entry.shipped else "downloaded",
-            "licence": entry.licence,
-            "reference": entry.reference,
-        }
-        for entry in TABLE.values()
-    )
+    columns = ["name", "cells", "features", "times", "origin", "licence", "reference"]
+    rows = []
+    for entry in TABLE.values():
+        origin = "shipped" if entry.shipped else "downloaded"
+        row = [
+            entry.name,
+            entry.cells,
+            entry.features,
+            entry.times,
+            origin,
+            entry.licence,
+            entry.reference,
+        ]
+        rows.append(row)
+    return pd.DataFrame(rows, columns=columns)

@@ -78,25 +78,29 @@ def write_report(
         raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
     # One metric leads through the page; the others are folded away.
     metric = main_metric(evaluation)
-    contents = {
-        "title": title,
-        "method": type(model).__name__,
-        "introduction": introduction,
-        "verdict": verdict(model, evaluation, time_unit),
-        "figures": [{"caption": text, "png": _base64_png(image)} for text, image in figures],
-        "has_interpolation": f"{metric}_ot" in evaluation,
-        "main_scores": tables.main_scores(evaluation, metric, time_unit),
-        "other_scores": tables.other_scores(evaluation, metric, time_unit),
-        "long_run": None,
-        "facts": tables.facts(model, time_unit, seconds),
-        "settings": tables.settings(model),
-        "references": references,
-        "citation": model.cite(),
-        "versions": versions(),
-    }
+    pictures = []
+    for caption, picture in figures:
+        pictures.append({"caption": caption, "png": _base64_png(picture)})
+    long_run_scores = None
     if long_run is not None:
-        contents["long_run"] = tables.long_run_scores(long_run, metric, time_unit)
-    return write_file(path, _template().render(contents).encode())
+        long_run_scores = tables.long_run_scores(long_run, metric, time_unit)
+    page = _template().render(
+        title=title,
+        method=type(model).__name__,
+        introduction=introduction,
+        verdict=verdict(model, evaluation, time_unit),
+        figures=pictures,
+        has_interpolation=f"{metric}_ot" in evaluation,
+        main_scores=tables.main_scores(evaluation, metric, time_unit),
+        other_scores=tables.other_scores(evaluation, metric, time_unit),
+        long_run=long_run_scores,
+        facts=tables.facts(model, time_unit, seconds),
+        settings=tables.settings(model),
+        references=references,
+        citation=model.cite(),
+        versions=versions(),
+    )
+    return write_file(path, page.encode())
 
 
 def _template() -> Template:
@@ -114,6 +118,7 @@ def _template() -> Template:
 
 
 def _base64_png(picture: Figure | Path) -> str:
+    """A picture as text that a page can hold."""
     if isinstance(picture, Path):
         png = picture.read_bytes()
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -99,8 +99,14 @@ def _populations(
 
     evenly = np.linspace(0, observed.n_times - 1, N_PANELS).round().astype(int)
     times = observed.times[np.unique(evenly)]
-    size = (1.9 * len(times) + 0.6, 4.0)
-    figure, panels = canvas(size, 2, len(times), sharex=True, sharey=True)
-    options: dict[str, Any] = {"hold_out": model.hold_out_, "time_unit": time_unit}
-    pl.marginals(observed, traj, times, ax=panels, **options)
+    width = 1.9 * len(times) + 0.6
+    figure, panels = canvas((width, 4.0), 2, len(times), sharex=True, sharey=True)
+    pl.marginals(
+        observed,
+        traj,
+        times,
+        hold_out=model.hold_out_,
+        time_unit=time_unit,
+        ax=panels,
+    )
     return figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,7 +33,7 @@ class Table:
 
 def main_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table:
     """Scores of one metric beside its baselines, with where each simulation started."""
-    columns = {
+    headings = {
         "start": "from",
         "n_y": "cells",
         metric: METRICS[metric],
@@ -42,29 +41,32 @@ def main_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table:
         f"{metric}_still": "unmoved",
     }
     if f"{metric}_ot" in evaluation:
-        columns[f"{metric}_ot"] = "OT"
-    return _table(evaluation, list(columns), list(columns.values()), time_unit)
+        headings[f"{metric}_ot"] = "OT"
+    return _table(evaluation, headings, time_unit)
 
 
 def other_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table | None:
     """Scores of all other metrics with floor and unmoved cells; None where there are none."""
-    columns: list[str] = []
-    header: list[str] = []
+    headings: dict[str, str] = {}
     for name, label in METRICS.items():
         if name in evaluation and name != metric:
-            columns += [name, f"{name}_floor", f"{name}_still"]
-            header += [label, "floor", "unmoved"]
-    if not columns:
+            headings[name] = label
+            headings[f"{name}_floor"] = "floor"
+            headings[f"{name}_still"] = "unmoved"
+    if not headings:
         return None
-    return _table(evaluation, columns, header, time_unit)
+    return _table(evaluation, headings, time_unit)
 
 
 def long_run_scores(long_run: pd.DataFrame, metric: str, time_unit: str) -> dict[str, Any]:
     """Scores of simulations that all start at one time: that time, and their table."""
     start = written_time(long_run["start"].iloc[0], time_unit)
-    columns = [metric, f"{metric}_floor", f"{metric}_still"]
-    header = [METRICS[metric], "floor", f"cells of {start}, unmoved"]
-    return {"start": start, "scores": _table(long_run, columns, header, time_unit)}
+    headings = {
+        metric: METRICS[metric],
+        f"{metric}_floor": "floor",
+        f"{metric}_still": f"cells of {start}, unmoved",
+    }
+    return {"start": start, "scores": _table(long_run, headings, time_unit)}
 
 
 def facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> dict[str, str]:
@@ -74,23 +76,27 @@ def facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> di
     for time, size in zip(provenance.times, provenance.sizes, strict=True):
         sizes.append(f"{written_time(time, time_unit)}: {size}")
     hold_out = [written_time(time, time_unit) for time in provenance.hold_out]
+    n_features = len(provenance.features)
     representation = provenance.source.get("use_rep", "as given")
+    training = model.status_
+    # Methods without a training loop have a history of their own, or none.
+    history = cast(Any, model.history_)
+    if "step" in history:
+        n_steps = history["step"].max()
+        training += f" after {n_steps:.0f} steps"
     lines = {
         "method": type(model).__name__,
         "cells at each time of the fit": ", ".join(sizes),
         "held out before anything was computed": ", ".join(hold_out) or "none",
-        "features": f"{len(provenance.features)} ({representation})",
+        "features": f"{n_features} ({representation})",
         "data": f"{provenance.digest} (fingerprint of what was fitted)",
-        "training": model.status_,
+        "training": training,
         "seed": str(provenance.seed),
         "fitted with": f"dyninfer {provenance.version}",
     }
-    # Methods without a training loop have a history of their own, or none.
-    history = cast(Any, model.history_)
-    if "step" in history:
-        lines["training"] += f" after {history['step'].max():.0f} steps"
     if "seconds" in history:
-        lines["time for training"] = f"{history['seconds'].max():.0f} s"
+        training_seconds = history["seconds"].max()
+        lines["time for training"] = f"{training_seconds:.0f} s"
     if seconds is not None:
         lines["time for everything"] = f"{seconds:.0f} s"
     return lines
@@ -109,21 +115,22 @@ def settings(model: SnapshotEstimator) -> dict[str, str]:
     return lines
 
 
-def _table(
-    evaluation: pd.DataFrame, columns: Sequence[str], header: Sequence[str], time_unit: str
-) -> Table:
+def _table(evaluation: pd.DataFrame, headings: dict[str, str], time_unit: str) -> Table:
+    """Times, then the columns that have headings."""
     rows = []
     for _, scores in evaluation.iterrows():
         held_out = bool(scores["held_out"])
         time = written_time(scores["time"], time_unit)
-        cells = [f"{time}, held out" if held_out else time]
-        for column in columns:
+        if held_out:
+            time = f"{time}, held out"
+        cells = [time]
+        for column in headings:
             if column == "start":
                 cells.append(written_time(scores[column], time_unit))
             else:
                 cells.append(_number(scores[column]))
         rows.append(Row(cells, held_out))
-    return Table(["time", *header], rows)
+    return Table(["time", *headings.values()], rows)
 
 
 def _number(value: Any) -> str:

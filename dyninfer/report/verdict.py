@@ -59,11 +59,16 @@ def add_interpolation(
         if k == 0 or k == data.n_times - 1:
             continue
         points, mass = _interpolated(data, k, seed)
-        weights: dict[str, Any] = {"x_weights": mass, "y_weights": data.weights_at(time)}
-        # The floor is that of the data, and in the table already.
-        options: dict[str, Any] = {"metrics": names, "floor": False, "seed": seed}
         scores = compare_populations(
-            points, data.at(time), max_samples=max_samples, **weights, **options
+            points,
+            data.at(time),
+            x_weights=mass,
+            y_weights=data.weights_at(time),
+            metrics=names,
+            max_samples=max_samples,
+            # The floor is that of the data, and in the table already.
+            floor=False,
+            seed=seed,
         )
         table.loc[row, columns] = [scores[name] for name in names]
     return table
@@ -74,13 +79,14 @@ def _interpolated(data: Snapshots, k: int, seed: int) -> tuple[np.ndarray, np.nd
     from dyninfer.transport.couplings import OTCoupling
 
     before, time, after = data.times[k - 1 : k + 2]
-    x, y = data.at(before), data.at(after)
-    weights = data.weights_at(before), data.weights_at(after)
-    plan = OTCoupling().plan(x, y, *weights, seed)
+    x = data.at(before)
+    y = data.at(after)
+    plan = OTCoupling().plan(x, y, data.weights_at(before), data.weights_at(after), seed)
     start = x[plan.source]
     end = y[plan.target]
     share = (time - before) / (after - before)
-    return (1 - share) * start + share * end, plan.mass
+    points = (1 - share) * start + share * end
+    return points, plan.mass
 
 
 def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") -> list[str]:
@@ -107,13 +113,14 @@ def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") 
         If the table holds no metric.
     """
     metric = main_metric(table)
-    rows = table[table["held_out"].astype(bool)]
+    is_held_out = table["held_out"].astype(bool)
+    rows = table[is_held_out]
     if len(rows) == 0:
-        n_closer = int((table[metric] < table[f"{metric}_still"]).sum())
+        is_closer = table[metric] < table[f"{metric}_still"]
         return [
             "No time was held out, so these scores are of times that the model was fitted to. "
             "The simulated population is closer to the observed one than the unmoved starting "
-            f"cells at {n_closer} of {len(table)} times."
+            f"cells at {int(is_closer.sum())} of {len(table)} times."
         ]
     space = _space(model)
     return [_verdict_at(row, metric, time_unit, space) for _, row in rows.iterrows()]
@@ -132,9 +139,9 @@ def main_metric(table: pd.DataFrame) -> str:
     for name in METRICS:
         if name in table:
             return name
+    choices = ", ".join(METRICS)
     raise MissingKey(
-        f"the evaluation has no metric, one of {', '.join(METRICS)}; "
-        "give what model.evaluate returned"
+        f"the evaluation has no metric, one of {choices}; give what model.evaluate returned"
     )
 
 
@@ -144,20 +151,26 @@ def written_time(value: Any, unit: str) -> str:
 
 
 def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
+    """A paragraph on one held-out time."""
     score = float(row[metric])
     unmoved = float(row[f"{metric}_still"])
     floor = float(row[f"{metric}_floor"])
     interpolation = float(row.get(f"{metric}_ot", np.nan))
     time = written_time(row["time"], time_unit)
     start = written_time(row["start"], time_unit)
+    distance = f"{_short(score)} from the observed one ({METRICS[metric]}{space})"
     sentences = [
-        f"Time {time} was held out. Started from the cells of {start}, the simulated population is "
-        f"{_short(score)} from the observed one ({METRICS[metric]}{space}).",
-        f"The cells of {start} themselves, unmoved, are {_short(unmoved)} away: "
-        f"{_against(score, unmoved)}.",
-        f"Two halves of the observed cells are {_short(floor)} apart, "
-        "which is about the best score that so few cells allow.",
+        f"Time {time} was held out. "
+        f"Started from the cells of {start}, the simulated population is {distance}."
     ]
+    comparison = _against(score, unmoved)
+    sentences.append(
+        f"The cells of {start} themselves, unmoved, are {_short(unmoved)} away: {comparison}."
+    )
+    sentences.append(
+        f"Two halves of the observed cells are {_short(floor)} apart, "
+        "which is about the best score that so few cells allow."
+    )
     # Where unmoved cells score as well as the floor, there was nothing to gain.
     if unmoved > floor > 0:
         gain = (unmoved - score) / (unmoved - floor)
@@ -165,21 +178,25 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
             f"So the model gains {100 * gain:.0f} % of what could be gained over no movement."
         )
     if np.isfinite(interpolation):
+        comparison = _against(score, interpolation)
         sentences.append(
             "Straight-line interpolation by exact optimal transport between the cells before and "
-            f"after is {_short(interpolation)} away: {_against(score, interpolation)}."
+            f"after is {_short(interpolation)} away: {comparison}."
         )
     return " ".join(sentences)
 
 
 def _against(score: float, baseline: float) -> str:
     """Compare in words."""
-    change = score / baseline - 1 if baseline > 0 else np.nan
+    change = np.nan
+    if baseline > 0:
+        change = score / baseline - 1
+    percent = 100 * abs(change)
     if not np.isfinite(change) or abs(change) < EQUAL_WITHIN:
         return f"the model and this baseline are equal within {100 * EQUAL_WITHIN:.0f} %"
     if change < 0:
-        return f"the model beats this baseline, being {-100 * change:.0f} % closer"
-    return f"the model does not beat this baseline, being {100 * change:.0f} % further away"
+        return f"the model beats this baseline, being {percent:.0f} % closer"
+    return f"the model does not beat this baseline, being {percent:.0f} % further away"
 
 
 def _short(distance: float) -> str:

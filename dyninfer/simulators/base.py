@@ -134,7 +134,11 @@ def paths_of(times: Sequence[float], states: Tensor) -> Paths:
     _check_sample(states.float(), times[-1])
     from dyninfer.data.paths import Paths
 
-    return Paths(times=(np.asarray(times),) * len(states), states=tuple(states.float().numpy()))
+    shared_times = np.asarray(times)
+    return Paths(
+        times=(shared_times,) * len(states),
+        states=tuple(states.float().numpy()),
+    )
 
 
 def vector(value: float | Sequence[float], dimension: int, name: str) -> Tensor:

@@ -83,7 +83,9 @@ class BirthDeath(System):
         # From each number to the next: on the way up, none is left out.
         time = 0.0
         for k in range(start, target):
-            time += stationary[: k + 1].sum() / (stationary[k] * birth[k])
+            at_most_k = stationary[: k + 1].sum()
+            flux = stationary[k] * birth[k]
+            time += at_most_k / flux
         return float(time)
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -85,7 +85,11 @@ class BouncingShapes(System):
         Each depends on the seed and its own number alone.
         """
         shapes, centres = self.motion(n_frames, n, seed)
-        frames = [self.render(shapes, at_frame).float() for at_frame in centres.unbind(1)]
+        frames = []
+        # Frame by frame: all of them in float64 would take twice the memory.
+        for centre in centres.unbind(1):
+            frame = self.render(shapes, centre)
+            frames.append(frame.float())
         return torch.stack(frames, dim=1)
 
     def motion(self, n_frames: int, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -96,31 +100,32 @@ class BouncingShapes(System):
         shapes : Tensor of int64, ``(n, n_shapes)``
             0 for a disc, 1 for a square, 2 for a triangle.
         centres : Tensor, ``(n, n_frames, n_shapes, 2)``
-            Of their boxes, down and to the right, in pixels from the upper left corner of the
-            frame; float64.
+            Centres of their boxes, down and to the right, in pixels from the upper left corner of
+            the frame; float64.
         """
         check_positive(n_frames=n_frames)
         check_draw(n, seed)
         # Uniform numbers fill a tensor in order: the first videos do not depend on how many follow.
-        each = (n, self.n_shapes, 2)
-        g = stream(seed, "shapes")
-        shapes = torch.randint(len(SHAPES), each[:2], generator=g)
-        g = stream(seed, "starts")
+        per_shape = (n, self.n_shapes)
+        per_axis = (n, self.n_shapes, 2)
+        per_bounce = (n, n_frames, self.n_shapes, 2)
+        shapes = torch.randint(len(SHAPES), per_shape, generator=stream(seed, "shapes"))
+        u = torch.rand(per_axis, generator=stream(seed, "starts"), dtype=torch.float64)
         low, high = self._walls
-        centre = low + (high - low) * torch.rand(each, generator=g, dtype=torch.float64)
-        velocity = self._velocities(-_FASTEST, each, stream(seed, "first velocities"))
-        bounces = (n, n_frames, self.n_shapes, 2)
+        centre = low + (high - low) * u
+        velocity = self._velocities(-_FASTEST, per_axis, stream(seed, "first velocities"))
         # One of each for every frame, used or not, so that no draw depends on an earlier one.
-        away = self._velocities(1, bounces, stream(seed, "away from the wall"))
-        along = self._velocities(-_FASTEST, bounces, stream(seed, "along the wall"))
+        away = self._velocities(1, per_bounce, stream(seed, "away from the wall"))
+        along = self._velocities(-_FASTEST, per_bounce, stream(seed, "along the wall"))
         centres = [centre]
         for k in range(n_frames - 1):
             centre = centre + velocity
             # 1 at the first wall, −1 at the second, 0 between them.
             wall = (centre <= low).double() - (centre >= high).double()
-            bounced = torch.where(wall != 0, wall * away[:, k], along[:, k])
-            at_wall = (wall != 0).any(-1, keepdim=True)
-            velocity = torch.where(at_wall, bounced, velocity)
+            is_at_wall = wall != 0
+            bounced = torch.where(is_at_wall, wall * away[:, k], along[:, k])
+            bounces = is_at_wall.any(-1, keepdim=True)
+            velocity = torch.where(bounces, bounced, velocity)
             # What overshot the wall begins again at it.
             centre = centre.clamp(low, high)
             centres.append(centre)
@@ -134,42 +139,58 @@ class BouncingShapes(System):
         Tensor, ``(..., size, size)``
             Grey values from 0 to 1.
         """
-        # Middles of the pixels.
-        pixel = torch.arange(self.size, dtype=centres.dtype, device=centres.device) + 0.5
-        y, x = (pixel - centres.unsqueeze(-1)).unbind(-2)  # (..., n_shapes, size) each
-        half = self.size * self.width / 2
-        disc, square, triangle = _coverage(y.unsqueeze(-1), x.unsqueeze(-2), half)
+        pixel = torch.arange(self.size, dtype=centres.dtype, device=centres.device)
+        middle = pixel + 0.5
+        distance = middle - centres.unsqueeze(-1)
+        y, x = distance.unbind(-2)  # (..., n_shapes, size) each
+        cover = _coverage(y.unsqueeze(-1), x.unsqueeze(-2), self._half_width)
         number = shapes[..., None, None]
-        angular = torch.where(number == 1, square, triangle)
-        grey = torch.where(number == 0, disc, angular)
+        angular = torch.where(number == 1, cover.square, cover.triangle)
+        grey = torch.where(number == 0, cover.disc, angular)
         # Where shapes overlap, white is white.
         return grey.sum(-3).clamp(max=1)
 
     @property
+    def _half_width(self) -> float:
+        """Half the side of the box of a shape, in pixels."""
+        return self.size * self.width / 2
+
+    @property
     def _walls(self) -> tuple[float, float]:
         """Where the centre of a shape is when its box meets a wall."""
-        half = self.size * self.width / 2
-        return half, self.size - half
+        return self._half_width, self.size - self._half_width
 
     def _velocities(self, slowest: int, shape: tuple[int, ...], g: torch.Generator) -> Tensor:
         """Draw whole numbers from ``slowest`` to the fastest, in pixels of this frame."""
-        steps = torch.randint(slowest, _FASTEST + 1, shape, generator=g)
-        return self.size / _FRAME * steps.double()
+        pixels = torch.randint(slowest, _FASTEST + 1, shape, generator=g)
+        scale = self.size / _FRAME
+        return scale * pixels.double()
 
 
-def _coverage(y: Tensor, x: Tensor, half: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Share of the pixels about ``(y, x)`` that a disc, a square and a triangle cover.
+class _Coverage(NamedTuple):
+    """Share of every pixel that a shape covers."""
+
+    disc: Tensor
+    square: Tensor
+    triangle: Tensor
+
+
+def _coverage(y: Tensor, x: Tensor, half: float) -> _Coverage:
+    """Share of the pixels about ``(y, x)`` that shapes cover.
 
     From the distances of a pixel's middle to the sides of the shape.
     """
-    radius = (x.square() + y.square()).sqrt()
-    disc = _inside(radius - half)
-    across, down = x.abs(), y.abs()
-    square = _inside(across - half) * _inside(down - half)
+    radius = torch.hypot(x, y)
+    in_width = _inside(x.abs() - half)
+    in_height = _inside(y.abs() - half)
+    square = in_width * in_height
     # A side of the triangle rises by 2 in 1, so its normal has the length √5.
-    beyond_side = (2 * across - y - half) / math.sqrt(5)
-    triangle = _inside(beyond_side) * square
-    return disc, square, triangle
+    beyond_side = (2 * x.abs() - y - half) / math.sqrt(5)
+    return _Coverage(
+        disc=_inside(radius - half),
+        square=square,
+        triangle=_inside(beyond_side) * square,
+    )
 
 
 def _inside(distance: Tensor) -> Tensor:

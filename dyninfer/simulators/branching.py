@@ -80,12 +80,16 @@ class BranchingPopulation(Simulator):
         Its drift is the gradient of its potential.
         """
         return Diffusion(
-            drift=self.drift, diffusion=self.sigma, growth=self.growth, potential=self.potential
+            drift=self.drift,
+            diffusion=self.sigma,
+            growth=self.growth,
+            potential=self.potential,
         )
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−speed ∇V``, shape ``(n, d)``."""
-        maturation, fate = x[:, :1], x[:, 1:2]
+        maturation = x[:, :1]
+        fate = x[:, 1:2]
         rest = x[:, 2:]
         square = fate.square()
         along = maturation - 2 - square / 2
@@ -213,19 +217,21 @@ def branch(
     # A hair less, so that rounding in t / dt does not add a step.
     n_steps = max(1, math.ceil(t / dt - 1e-9))
     h = t / n_steps
+    deviation = sigma * math.sqrt(h)
     for k in range(n_steps):
         time = k * h
         # The same noise in both stages: with a noise that does not depend on the state, the
         # average of the two slopes is then of second order.
-        noise = sigma * math.sqrt(h) * torch.randn(x.shape, generator=g)
+        noise = deviation * torch.randn(x.shape, generator=g)
         slope = drift(time, x)
-        slope_after = drift(time + h, x + h * slope + noise)
+        predicted = x + h * slope + noise
+        slope_after = drift(time + h, predicted)
         after = x + h * (slope + slope_after) / 2 + noise
         birth, death = rates(x)
         birth_after, death_after = rates(after)
-        offspring = birth_death_offspring(
-            (birth + birth_after) / 2, (death + death_after) / 2, h, g
-        )
+        mean_birth = (birth + birth_after) / 2
+        mean_death = (death + death_after) / 2
+        offspring = birth_death_offspring(mean_birth, mean_death, h, g)
         x = after.repeat_interleave(offspring, dim=0)
         clone = clone.repeat_interleave(offspring)
     return x, clone
@@ -243,8 +249,8 @@ def birth_death_offspring(birth: Tensor, death: Tensor, h: float, g: torch.Gener
     death = death.double()
     # (E − 1) / (bE − d) with both sides divided by (b − d) h; stays finite where b = d.
     net = (birth - death) * h
-    series = torch.ones_like(net)
-    quotient = torch.where(net.abs() < 1e-8, series, torch.expm1(net) / net)
+    is_balanced = net.abs() < 1e-8
+    quotient = torch.where(is_balanced, 1.0, torch.expm1(net) / net)
     span = h * quotient
     r = span / (1 + birth * span)
     alpha = death * r
@@ -252,4 +258,5 @@ def birth_death_offspring(birth: Tensor, death: Tensor, h: float, g: torch.Gener
     u, v = torch.rand(2, len(birth), generator=g, dtype=torch.float64)
     # The rest of a geometric count, by inverting its distribution function.
     more = torch.log1p(-v) / torch.log(beta)
-    return torch.where(u < alpha, 0, 1 + more.floor().long())
+    count = 1 + more.floor().long()
+    return torch.where(u < alpha, 0, count)

@@ -113,23 +113,27 @@ class CellStates(System):
 
         It starts in the distribution of the founders.
         """
-        rates = torch.zeros(len(self.names), len(self.names), dtype=torch.float64)
+        n_states = len(self.names)
+        rates = torch.zeros(n_states, n_states, dtype=torch.float64)
         for source, target, rate in self.jumps:
-            rates[self.names.index(source), self.names.index(target)] = rate
+            row = self.names.index(source)
+            column = self.names.index(target)
+            rates[row, column] = rate
         initial = self.initial
         if initial is None:
-            initial = (1.0,) + (0.0,) * (len(self.names) - 1)
+            initial = (1.0,) + (0.0,) * (n_states - 1)
         return MarkovJump(with_diagonal(rates), initial=initial, state_names=self.names)
 
     def mean_counts(self, t: float) -> Tensor:
         """Expected cells ``(S, S)`` of the column's state at ``t`` from one of the row's on day 0.
 
-        ``exp((Q + diag(birth − death)) t)`` (Athreya and Ney 1972, section V.7), as if none had
+        ``exp((Q + diag(birth − death)) t)`` (Athreya and Ney 1972, section V.7), as if no cell had
         been taken out.
         """
         check_not_negative(t=t)
         growth = torch.diag(self._birth - self._death)
-        return torch.linalg.matrix_exp((self.process().generator + growth) * t)
+        generator = self.process().generator + growth
+        return torch.linalg.matrix_exp(generator * t)
 
     def cells(self, days: Iterable[float], n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Grow ``n`` clones and take out cells.
@@ -157,24 +161,31 @@ class CellStates(System):
         state = first.repeat_interleave(self.cells_per_clone)
         clone = torch.arange(n).repeat_interleave(self.cells_per_clone)
         now = 0.0
-        days_of, clones_of, states_of = [], [], []
+        all_days = []
+        all_clones = []
+        all_states = []
         for day in check_times(days):
             state, clone = self._grow(state, clone, day - now, g)
+            is_captured = torch.rand(len(state), generator=g) < self.capture
+            captured = state[is_captured]
+            all_states.append(captured)
+            all_clones.append(clone[is_captured])
+            all_days.append(torch.full_like(captured, day, dtype=torch.float64))
             # Cells are destroyed by the measurement: what was captured does not go on.
-            captured = torch.rand(len(state), generator=g) < self.capture
-            clones_of.append(clone[captured])
-            states_of.append(state[captured])
-            days_of.append(torch.full_like(clones_of[-1], day, dtype=torch.float64))
-            state, clone = state[~captured], clone[~captured]
+            state = state[~is_captured]
+            clone = clone[~is_captured]
             now = day
-        return torch.cat(days_of), torch.cat(clones_of), torch.cat(states_of)
+        return torch.cat(all_days), torch.cat(all_clones), torch.cat(all_states)
 
     def paths(self, days: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Those cells as paths of one observation each, whose ``conditions`` are the clones."""
         day, clone, state = self.cells(days, n, seed)
+        # One row for every cell, with its only observation.
+        times = day.numpy()[:, None]
+        states = state.numpy()[:, None]
         return Paths(
-            times=tuple(day.numpy()[:, None]),
-            states=tuple(state.numpy()[:, None]),
+            times=tuple(times),
+            states=tuple(states),
             state_names=self.names,
             conditions=_labels("clone", clone.tolist()),
         )
@@ -188,17 +199,19 @@ class CellStates(System):
         import pandas as pd
 
         day, clone, state = self.cells(days, n, seed)
-        centre = torch.tensor(self.centres, dtype=torch.float32)[state]
+        centres = torch.tensor(self.centres, dtype=torch.float32)
+        centre = centres[state]
         noise = torch.randn(centre.shape, generator=stream(seed, "expression"))
+        expression = centre + self.noise * noise
         cell = _labels("cell", range(len(day)))
-        obs = {
+        columns = {
             "cell": cell,
             "day": day.numpy(),
             "clone": _labels("clone", clone.tolist()),
             "state": pd.Categorical.from_codes(state.numpy(), categories=list(self.names)),
         }
-        x = (centre + self.noise * noise).numpy()
-        return ad.AnnData(X=x, obs=pd.DataFrame(obs, index=pd.Index(cell)))
+        obs = pd.DataFrame(columns, index=pd.Index(cell))
+        return ad.AnnData(X=expression.numpy(), obs=obs)
 
     @property
     def _birth(self) -> Tensor:
@@ -209,42 +222,60 @@ class CellStates(System):
         return vector(self.death, len(self.names), "death")
 
     def _grow(
-        self, state: Tensor, clone: Tensor, span: float, g: torch.Generator
+        self,
+        state: Tensor,
+        clone: Tensor,
+        span: float,
+        g: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """States and clones of all cells alive after a span of time.
 
         Gillespie's method: every cell has events of its own, and all cells take their next one
         together.
         """
-        n_states = len(self.names)
-        jumps = self.process().generator.clamp(min=0)
-        # An event is a jump to a state, or after those a division, or a death.
-        division, death = n_states, n_states + 1
-        rates = torch.cat([jumps, self._birth[:, None], self._death[:, None]], dim=1)
-        # float64, for many short waiting times are taken off.
+        rates = self._event_rates()
+        total_rate = rates.sum(1)
+        # float64, for many short waiting times are subtracted.
         time_left = torch.full_like(state, span, dtype=torch.float64)
-        states, clones = [], []
+        states = []
+        clones = []
         while len(state) > 0:
             u = torch.rand(len(state), generator=g, dtype=torch.float64)
             # A state without events waits for ever, by a division by zero.
-            waiting_time = -torch.log1p(-u) / rates.sum(1)[state]
+            waiting_time = -torch.log1p(-u) / total_rate[state]
             time_left = time_left - waiting_time
             goes_on = time_left > 0
             states.append(state[~goes_on])
             clones.append(clone[~goes_on])
-            state, clone, time_left = state[goes_on], clone[goes_on], time_left[goes_on]
+            state = state[goes_on]
+            clone = clone[goes_on]
+            time_left = time_left[goes_on]
             if len(state) == 0:
                 break
             # Which event comes first does not depend on when.
             event = torch.multinomial(rates[state], 1, generator=g)[:, 0]
-            state = torch.where(event < n_states, event, state)
-            copies = 1 + (event == division).long() - (event == death).long()
+            state, copies = self._after(state, event)
             state = state.repeat_interleave(copies)
             clone = clone.repeat_interleave(copies)
             time_left = time_left.repeat_interleave(copies)
         if not states:
             return state, clone
         return torch.cat(states), torch.cat(clones)
+
+    def _event_rates(self) -> Tensor:
+        """Rates ``(S, S + 2)`` of a jump to every state, then of a division and of a death."""
+        jumps = self.process().generator.clamp(min=0)
+        birth = self._birth[:, None]
+        death = self._death[:, None]
+        return torch.cat([jumps, birth, death], dim=1)
+
+    def _after(self, state: Tensor, event: Tensor) -> tuple[Tensor, Tensor]:
+        """States after events, and how many cells there are then of each."""
+        n_states = len(self.names)
+        is_division = event == n_states
+        is_death = event == n_states + 1
+        copies = 1 + is_division.long() - is_death.long()
+        return torch.where(event < n_states, event, state), copies
 
 
 def _labels(word: str, numbers: Sequence[int]) -> np.ndarray:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -89,19 +89,22 @@ class DoubleWell(Simulator):
 
     def energy(self, first: Tensor, rest: Tensor | None = None) -> Tensor:
         """``V`` of the first coordinate ``(...)`` and, if given, of the others ``(..., d − 1)``."""
-        energy = self.barrier * (first.square() - 1).square()
+        from_wells = first.square() - 1
+        energy = self.barrier * from_wells.square()
         if rest is not None:
-            energy = energy + self.stiffness / 2 * rest.square().sum(-1)
+            square = rest.square().sum(-1)
+            energy = energy + self.stiffness / 2 * square
         return energy
 
     def stationary_log_density(self, x: Tensor) -> Tensor:
         """``log`` of the normalised stationary density ``∝ e^{−2V/σ²}``, shape ``(n,)``."""
-        square = self.sigma**2
-        log_weight = -2 * self.energy(x[:, 0], x[:, 1:]) / square
+        temperature = self.sigma**2 / 2
+        energy = self.energy(x[:, 0], x[:, 1:])
         # Each other coordinate is Gaussian with variance σ²/2b.
-        log_norm = math.log(math.pi * square / self.stiffness) / 2
+        variance = temperature / self.stiffness
+        log_norm = math.log(2 * math.pi * variance) / 2
         n_others = self.dimension - 1
-        return log_weight - self._log_normaliser - n_others * log_norm
+        return -energy / temperature - self._log_normaliser - n_others * log_norm
 
     def stationary_score(self, x: Tensor) -> Tensor:
         """``∇ log`` of the stationary density, ``2 drift / σ²``, shape ``(n, d)``."""
@@ -117,13 +120,14 @@ class DoubleWell(Simulator):
         """
         check_not_negative(t=t)
         edges, up, down = self._grid
-        below = ndtr((edges - self.initial_mean) / self.initial_std)
-        probability = np.diff(below)
+        standardised = (edges - self.initial_mean) / self.initial_std
+        probability = np.diff(ndtr(standardised))
         if t > 0:
             probability = exponential_of_generator(t * up, t * down, probability)
-        middles = (edges[1:] + edges[:-1]) / 2
         # Rounding leaves a hair below zero in empty cells.
-        return middles, np.clip(probability, 0, None) / np.diff(edges)
+        probability = np.clip(probability, 0, None)
+        middles = (edges[1:] + edges[:-1]) / 2
+        return middles, probability / np.diff(edges)
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` samples of the distribution at ``t``, ``(n, d)`` float32.
@@ -153,9 +157,11 @@ class DoubleWell(Simulator):
 
         ``√(V''(1) |V''(0)|) / 2π · e^{−2a/σ²}``.
         """
-        # V''(±1) = 8a and V''(0) = −4a.
-        attempts = math.sqrt(32) * self.barrier / (2 * math.pi)
-        return attempts * math.exp(-2 * self.barrier / self.sigma**2)
+        in_well = 8 * self.barrier  # V''(±1)
+        on_top = 4 * self.barrier  # |V''(0)|
+        attempts = math.sqrt(in_well * on_top) / (2 * math.pi)
+        exponent = 2 * self.barrier / self.sigma**2
+        return attempts * math.exp(-exponent)
 
     def mean_first_passage_time(self, start: float = -1.0, target: float = 1.0) -> float:
         """Mean time for x₁ to get from ``start`` to ``target`` for the first time, by quadrature.
@@ -169,20 +175,23 @@ class DoubleWell(Simulator):
         ValueError
             If start or target is where the stationary density has all but vanished.
         """
-        reach = self._reach(_EDGE)
+        farthest = self._place_of(_EDGE)
         for name, x in {"start": start, "target": target}.items():
-            if not abs(x) <= reach:
+            # Not "abs(x) > farthest", which a NaN would pass.
+            if not abs(x) <= farthest:
                 raise ValueError(
-                    f"{name} must be between {-reach:.3g} and {reach:.3g}, found {x!r}"
+                    f"{name} must be between {-farthest:.3g} and {farthest:.3g}, found {x!r}"
                 )
         # The potential is even.
         if start > target:
-            start, target = -start, -target
-        y = np.linspace(-self._reach(_FAR), target, _POINTS)
+            start = -start
+            target = -target
+        y = np.linspace(-self._place_of(_FAR), target, _POINTS)
         exponent = self._exponent(y)
         below = cumulative_simpson(np.exp(-exponent), x=y, initial=0)
-        time = cumulative_simpson(np.exp(exponent) * below, x=y, initial=0)
-        from_start = time[-1] - np.interp(start, y, time)
+        integrand = np.exp(exponent) * below
+        integral = cumulative_simpson(integrand, x=y, initial=0)
+        from_start = integral[-1] - np.interp(start, y, integral)
         return float(2 / self.sigma**2 * from_start)
 
     @property
@@ -191,35 +200,43 @@ class DoubleWell(Simulator):
 
         Twice Kramers' rate at low noise.
         """
-        _, up, down = self._grid
+        grid = self._grid
         # The generator made symmetric by detailed balance; its zeroth rate is 0.
         rates = eigvalsh_tridiagonal(
-            _leaving(up, down), -np.sqrt(up * down), select="i", select_range=(1, 1)
+            _leaving(grid.up, grid.down),
+            -np.sqrt(grid.up * grid.down),
+            select="i",
+            select_range=(1, 1),
         )
         return float(rates[0])
 
     @cached_property
-    def _grid(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Edges of the cells ``(m + 1,)``, and rates of hopping up and down, each ``(m − 1,)``."""
+    def _grid(self) -> _Grid:
         # Eight standard deviations hold all of the start that float64 can tell from nothing.
-        start = abs(self.initial_mean) + 8 * self.initial_std
-        reach = max(self._reach(_EDGE), start)
-        edges = np.linspace(-reach, reach, _CELLS + 1)
+        farthest_start = abs(self.initial_mean) + 8 * self.initial_std
+        end = max(self._place_of(_EDGE), farthest_start)
+        edges = np.linspace(-end, end, _CELLS + 1)
         middles = (edges[1:] + edges[:-1]) / 2
         climb = np.diff(self._exponent(middles))
         width = edges[1] - edges[0]
         hop = self.sigma**2 / (2 * width**2)
         # Scharfetter and Gummel's rates, by a function that never overflows.
-        return edges, hop / exprel(climb), hop / exprel(-climb)
+        return _Grid(
+            edges=edges,
+            up=hop / exprel(climb),
+            down=hop / exprel(-climb),
+        )
 
     def _sample_first(self, t: float, n: int, g: torch.Generator) -> Tensor:
         """x₁ of ``n`` individuals, ``(n, 1)``."""
-        edges, _, _ = self._grid
+        edges = self._grid.edges
         _, density = self.marginal_density(t)
-        mass = np.cumsum(density * np.diff(edges))
-        distribution = np.concatenate([[0.0], mass / mass[-1]])
+        probability = density * np.diff(edges)
+        below = np.concatenate([[0.0], np.cumsum(probability)])
+        distribution = below / below[-1]
         u = torch.rand(n, 1, generator=g, dtype=torch.float64)
-        return torch.from_numpy(np.interp(u.numpy(), distribution, edges))
+        first = np.interp(u.numpy(), distribution, edges)
+        return torch.from_numpy(first)
 
     def _sample_rest(self, t: float, n: int, g: torch.Generator) -> Tensor:
         """The other coordinates ``(n, d − 1)``, Ornstein-Uhlenbeck processes around zero."""
@@ -237,17 +254,28 @@ class DoubleWell(Simulator):
         energy = self.energy(torch.from_numpy(first)).numpy()
         return 2 * energy / self.sigma**2
 
-    def _reach(self, exponent: float) -> float:
-        """The x₁ at which ``2V/σ²`` is ``exponent``."""
+    def _place_of(self, exponent: float) -> float:
+        """The positive x₁ outside the wells at which ``2V/σ²`` is ``exponent``."""
         height = exponent * self.sigma**2 / (2 * self.barrier)
-        return math.sqrt(1 + math.sqrt(height))
+        square = 1 + math.sqrt(height)
+        return math.sqrt(square)
 
     @cached_property
     def _log_normaliser(self) -> float:
-        reach = self._reach(_EDGE)
-        x = np.linspace(-reach, reach, _POINTS)
+        """``log ∫ e^{−2V/σ²} dx₁``."""
+        end = self._place_of(_EDGE)
+        x = np.linspace(-end, end, _POINTS)
         weight = np.exp(-self._exponent(x))
-        return math.log(np.trapezoid(weight, x))
+        integral = np.trapezoid(weight, x)
+        return math.log(integral)
+
+
+class _Grid(NamedTuple):
+    """Cells along the first coordinate, and the rates of hopping between neighbours."""
+
+    edges: np.ndarray  # (m + 1,)
+    up: np.ndarray  # (m − 1,)
+    down: np.ndarray  # (m − 1,)
 
 
 def exponential_of_generator(up: np.ndarray, down: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -264,11 +292,12 @@ def exponential_of_generator(up: np.ndarray, down: np.ndarray, start: np.ndarray
         Probabilities at first.
     """
     nodes, weights = _talbot_contour(20)
+    leaving = _leaving(up, down)
+    # z − A in SciPy's form for banded matrices: above, on and below the diagonal.
     bands = np.zeros((3, len(start)), dtype=complex)
     bands[0, 1:] = -down
     bands[2, :-1] = -up
     total = np.zeros(len(start))
-    leaving = _leaving(up, down)
     for node, weight in zip(nodes, weights, strict=True):
         bands[1] = node + leaving
         resolvent = solve_banded((1, 1), bands, start)
@@ -277,17 +306,24 @@ def exponential_of_generator(up: np.ndarray, down: np.ndarray, start: np.ndarray
 
 
 def _talbot_contour(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of half the contour; the other half is its conjugate."""
+    """Nodes and weights of half the contour; the other half is its conjugate.
+
+    ``z(θ) = n (0.5017 θ cot 0.6407θ − 0.6122 + 0.2645 i θ)``, the best such contour (same paper).
+    """
     theta = np.pi * np.arange(1, n, 2) / n
-    # The constants of the best such contour, from that paper.
     angle = 0.6407 * theta
     cotangent = 1 / np.tan(angle)
-    nodes = n * (0.5017 * theta * cotangent - 0.6122 + 0.2645j * theta)
+    real = 0.5017 * theta * cotangent - 0.6122
+    nodes = n * (real + 0.2645j * theta)
+    # d/dθ of θ cot 0.6407θ, and with it dz/dθ.
     slope = cotangent - angle / np.sin(angle) ** 2
-    weights = -2j * np.exp(nodes) * (0.5017 * slope + 0.2645j)
+    velocity = 0.5017 * slope + 0.2645j
+    weights = -2j * np.exp(nodes) * velocity
     return nodes, weights
 
 
 def _leaving(up: np.ndarray, down: np.ndarray) -> np.ndarray:
     """Rate of leaving each cell; no hop leads beyond the ends."""
-    return np.append(up, 0.0) + np.append(0.0, down)
+    from_below = np.append(up, 0.0)
+    from_above = np.append(0.0, down)
+    return from_below + from_above

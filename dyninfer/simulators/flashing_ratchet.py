@@ -64,23 +64,28 @@ class FlashingRatchet(System):
 
     @staticmethod
     def parameters_of(generator: Tensor) -> dict[str, Tensor]:
-        """Read ``potential``, ``switch_rate`` and ``off_rate`` off generators ``(..., 6, 6)``.
+        """Read ``potential``, ``switch_rate`` and ``off_rate`` from generators ``(..., 6, 6)``.
 
-        Means over the six rates that each governs, of the potential as each log-rate alone gives
-        it.
+        Each is the mean over the six rates that depend on it; of the potential, the mean of what
+        every log-rate alone says.
         """
-        log = generator[..., :3, :3].clamp(min=_SMALLEST_RATE).log()
-        downhill = torch.tril(log, -1) - torch.triu(log, 1).mT
+        log_rate = generator[..., :3, :3].clamp(min=_SMALLEST_RATE).log()
+        downhill = torch.tril(log_rate, -1) - torch.triu(log_rate, 1).mT
         # A neighbour's log-rate is half the potential, that between the ends the whole of it.
         neighbours = downhill[..., 1, 0] + downhill[..., 2, 1]
         ends = downhill[..., 2, 0]
-        switch_off = torch.diagonal(generator[..., :3, 3:], dim1=-2, dim2=-1)
-        switch_on = torch.diagonal(generator[..., 3:, :3], dim1=-2, dim2=-1)
+        switch_off = _diagonal(generator[..., :3, 3:])
+        switch_on = _diagonal(generator[..., 3:, :3])
+        switches = switch_off + switch_on
         off = generator[..., 3:, 3:]
-        leaving = torch.diagonal(off, dim1=-2, dim2=-1)
+        leaving = _diagonal(off)
         jumps_while_off = off.sum((-1, -2)) - leaving.sum(-1)
         return {
             "potential": (2 * neighbours + ends) / 6,
-            "switch_rate": (switch_off + switch_on).mean(-1) / 2,
+            "switch_rate": switches.mean(-1) / 2,
             "off_rate": jumps_while_off / 6,
         }
+
+
+def _diagonal(matrices: Tensor) -> Tensor:
+    return torch.diagonal(matrices, dim1=-2, dim2=-1)

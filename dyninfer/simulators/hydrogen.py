@@ -83,10 +83,12 @@ class HydrogenSuperposition(Simulator):
 
     def _check(self) -> None:
         check_positive(bohr_radius=self.bohr_radius, duration=self.duration)
-        if not self.states or len(set(self.states)) < len(self.states):
+        n_different = len(set(self.states))
+        if n_different == 0 or n_different < len(self.states):
             raise ValueError(f"states must be different (n, l, m), found {self.states!r}")
         for n, l, m in self.states:
-            if not (n >= 1 and 0 <= l < n and abs(m) <= l):
+            is_possible = n >= 1 and 0 <= l < n and abs(m) <= l
+            if not is_possible:
                 raise ValueError(
                     f"states must have n >= 1, 0 <= l < n and |m| <= l, found {(n, l, m)}"
                 )
@@ -98,7 +100,11 @@ class HydrogenSuperposition(Simulator):
     @property
     def energies(self) -> tuple[float, ...]:
         """``E_k = −1/(2 a² n²)`` of the states."""
-        return tuple(-0.5 / (self.bohr_radius * n) ** 2 for n, _, _ in self.states)
+        energies = []
+        for n, _, _ in self.states:
+            radius = self.bohr_radius * n
+            energies.append(-0.5 / radius**2)
+        return tuple(energies)
 
     @property
     def beat_period(self) -> float:
@@ -106,11 +112,13 @@ class HydrogenSuperposition(Simulator):
         levels = sorted(set(self.energies))
         if len(levels) == 1:
             return math.inf
-        return 2 * math.pi / float(np.diff(levels).min())
+        smallest_gap = float(np.diff(levels).min())
+        return 2 * math.pi / smallest_gap
 
     def wavefunction(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``ψ(t, x)``, complex ``(n,)``."""
-        return self._value_and_gradient(t, x)[0]
+        psi, _ = self._value_and_gradient(t, x)
+        return psi
 
     def density(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``|ψ(t, x)|²``, shape ``(n,)``."""
@@ -119,13 +127,11 @@ class HydrogenSuperposition(Simulator):
 
     def velocity(self, t: Tensor | float, x: Tensor) -> Tensor:
         """Bohmian velocity ``Im(∇ψ/ψ)``, shape ``(n, 3)``."""
-        psi, gradient = self._value_and_gradient(t, x)
-        return (gradient / psi.unsqueeze(-1)).imag
+        return self._log_gradient(t, x).imag
 
     def score(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``∇ log |ψ|² = 2 Re(∇ψ/ψ)``, shape ``(n, 3)``."""
-        psi, gradient = self._value_and_gradient(t, x)
-        return 2 * (gradient / psi.unsqueeze(-1)).real
+        return 2 * self._log_gradient(t, x).real
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` independent samples of ``|ψ(t)|²``, ``(n, 3)`` float32."""
@@ -134,7 +140,8 @@ class HydrogenSuperposition(Simulator):
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Follow ``n`` particles and record them at increasing times."""
         times = check_times(times)
-        return paths_of(times, self._follow(times, n, seed).states)
+        runs = self._follow(times, n, seed)
+        return paths_of(times, runs.states)
 
     def bohmian_trajectories(
         self, n: int = 5000, n_times: int = 1001, seed: int = 0
@@ -165,13 +172,19 @@ class HydrogenSuperposition(Simulator):
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
         psi = torch.zeros_like(x[:, 0])
         gradient = torch.zeros_like(x)
+        # Equal parts of all states.
+        share = 1 / math.sqrt(len(self.states))
         for state, energy in zip(self._eigenstates, self.energies, strict=True):
-            # Equal parts of all states.
-            phase = torch.exp(-1j * energy * t) / math.sqrt(len(self.states))
+            factor = share * torch.exp(-1j * energy * t)
             value, slope = state(x)
-            psi = psi + phase * value
-            gradient = gradient + phase.unsqueeze(-1) * slope
+            psi = psi + factor * value
+            gradient = gradient + factor.unsqueeze(-1) * slope
         return psi, gradient
+
+    def _log_gradient(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """``∇ψ/ψ``, complex ``(n, 3)``."""
+        psi, gradient = self._value_and_gradient(t, x)
+        return gradient / psi.unsqueeze(-1)
 
     def _draw(self, t: float, n: int, seed: int) -> Tensor:
         """Draw ``(n, 3)`` float64 samples by rejection from the mixture of the ``|ψ_k|²``.
@@ -179,25 +192,33 @@ class HydrogenSuperposition(Simulator):
         ``|ψ|²`` is at most K times as dense as that mixture.
         """
         check_draw(n, seed, t)
+        n_states = len(self.states)
         g = stream(seed, "sample")
         accepted: list[Tensor] = []
-        missing = n
-        while missing > 0:
+        n_missing = n
+        while n_missing > 0:
             # One of K is accepted on average; a few more spare another round most of the time.
-            n_proposals = len(self.states) * missing + 100
-            which = torch.randint(len(self.states), (n_proposals,), generator=g)
+            n_proposals = n_states * n_missing + 100
+            which = torch.randint(n_states, (n_proposals,), generator=g)
             u = torch.rand(n_proposals, 4, generator=g, dtype=torch.float64)
-            x = torch.empty(n_proposals, 3, dtype=torch.float64)
-            envelope = torch.zeros(n_proposals, dtype=torch.float64)
+            for_place = u[:, :3]
+            for_choice = u[:, 3]
+            x = torch.empty_like(for_place)
             for k, state in enumerate(self._eigenstates):
-                x[which == k] = state.place(u[which == k, :3])
-            for state in self._eigenstates:
-                psi, _ = state(x)
-                envelope += psi.abs().square()
-            below = u[:, 3] * envelope < self.density(t, x)
-            accepted.append(x[below])
-            missing -= int(below.sum())
+                is_of_state = which == k
+                x[is_of_state] = state.place(for_place[is_of_state])
+            is_accepted = for_choice * self._envelope(x) < self.density(t, x)
+            accepted.append(x[is_accepted])
+            n_missing -= int(is_accepted.sum())
         return torch.cat(accepted)[:n]
+
+    def _envelope(self, x: Tensor) -> Tensor:
+        """``Σ_k |ψ_k|²``, at least the density at any time, ``(n,)``."""
+        total = torch.zeros_like(x[:, 0])
+        for state in self._eigenstates:
+            psi, _ = state(x)
+            total += psi.abs().square()
+        return total
 
     @cached_property
     def _eigenstates(self) -> tuple[Eigenstate, ...]:
@@ -224,8 +245,9 @@ class Eigenstate:
         self.sign = 1 if m >= 0 else -1
         self.decay = 1 / (n * bohr_radius)
         # SciPy writes the highest power first, NumPy the lowest.
-        laguerre = Polynomial(genlaguerre(n - l - 1, 2 * l + 1).coef[::-1])
-        self.laguerre = laguerre(Polynomial([0, 2 * self.decay]))  # of r
+        coefficients = genlaguerre(n - l - 1, 2 * l + 1).coef[::-1]
+        scaled_radius = Polynomial([0, 2 * self.decay])
+        self.laguerre = Polynomial(coefficients)(scaled_radius)  # of r
         legendre_l = Polynomial(legendre.leg2poly([0] * l + [1]))
         self.polar = legendre_l.deriv(self.order)  # of cos θ, without its factor sin^|m| θ
         self.norm = self._radial_norm(n, l) * self._angular_norm(l, m)
@@ -237,14 +259,16 @@ class Eigenstate:
         # At the nucleus itself the gradient is taken a hair away from it.
         r = square.sqrt().clamp_min(torch.finfo(x.dtype).tiny)
         shell = self.norm * torch.exp(-self.decay * r)
+        slope = self.laguerre.deriv() - self.decay * self.laguerre
         f = shell * _horner(self.laguerre, r)
-        df = shell * _horner(self.laguerre.deriv() - self.decay * self.laguerre, r)
+        df = shell * _horner(slope, r)
         q, dq_dz, dq_ds = self._solid(z, square)
         plane = torch.complex(x[:, 0], self.sign * x[:, 1])
         turn = plane**self.order
         # The product rule: along x by r and r², along z by Q, in the plane by (x ± iy)^|m|.
         radial = df * q / r + 2 * f * dq_ds
-        gradient = turn.unsqueeze(-1) * radial.unsqueeze(-1) * x
+        along_x = turn * radial
+        gradient = along_x.unsqueeze(-1) * x
         gradient[:, 2] += turn * f * dq_dz
         if self.order:
             in_plane = self.order * plane ** (self.order - 1) * f * q
@@ -253,9 +277,9 @@ class Eigenstate:
         return turn * f * q, gradient
 
     def place(self, u: Tensor) -> Tensor:
-        """Carry uniform ``(n, 3)`` numbers to samples of ``|ψ|²``, ``(n, 3)``.
+        """Turn uniform numbers ``(n, 3)`` into samples of ``|ψ|²``, ``(n, 3)``.
 
-        Radius and cos θ by inverting their distribution functions.
+        Radius and cos θ come from their inverted distribution functions.
         """
         for_r, for_cos, for_phi = u.unbind(1)
         r = _inverted(self._radial_distribution, for_r)
@@ -264,18 +288,23 @@ class Eigenstate:
         phi = 2 * math.pi * for_phi
         x = sin * torch.cos(phi)
         y = sin * torch.sin(phi)
-        return r.unsqueeze(-1) * torch.stack([x, y, cos], dim=1)
+        direction = torch.stack([x, y, cos], dim=1)
+        return r.unsqueeze(-1) * direction
 
     def _radial_norm(self, n: int, l: int) -> float:
+        """Makes ``∫ R² r² dr`` one."""
         scale = 2 * self.decay
-        count = math.factorial(n - l - 1) / (2 * n * math.factorial(n + l))
-        return math.sqrt(scale**3 * count) * scale**l
+        factorials = math.factorial(n - l - 1) / math.factorial(n + l)
+        square = scale**3 * factorials / (2 * n)
+        return math.sqrt(square) * scale**l
 
     def _angular_norm(self, l: int, m: int) -> float:
-        count = math.factorial(l - self.order) / math.factorial(l + self.order)
-        norm = math.sqrt((2 * l + 1) / (4 * math.pi) * count)
-        # The Condon-Shortley phase.
-        if m > 0 and m % 2:
+        """Makes ``∫ |Y|² dΩ`` one, with the Condon-Shortley phase."""
+        factorials = math.factorial(l - self.order) / math.factorial(l + self.order)
+        square = (2 * l + 1) / (4 * math.pi) * factorials
+        norm = math.sqrt(square)
+        is_odd = m % 2 == 1
+        if m > 0 and is_odd:
             return -norm
         return norm
 
@@ -293,11 +322,11 @@ class Eigenstate:
             s_power = s**j
             q = q + p * z_power * s_power
             if k:
-                slope = k * z ** (k - 1)
-                dq_dz = dq_dz + p * slope * s_power
+                z_slope = k * z ** (k - 1)
+                dq_dz = dq_dz + p * z_slope * s_power
             if j:
-                slope = j * s ** (j - 1)
-                dq_ds = dq_ds + p * z_power * slope
+                s_slope = j * s ** (j - 1)
+                dq_ds = dq_ds + p * z_power * s_slope
         return q, dq_dz, dq_ds
 
     @cached_property
@@ -305,13 +334,12 @@ class Eigenstate:
         """Distribution function of r, and r."""
         # Thirty decay lengths and more for every power of r: what lies beyond is below float64.
         power = self.laguerre.degree() + self.l
-        reach = (30 + 4 * power) / self.decay
-        r = np.linspace(0, reach, _POINTS)
+        farthest = (30 + 4 * power) / self.decay
+        r = np.linspace(0, farthest, _POINTS)
         polynomial = r ** (self.l + 1) * self.laguerre(r)
         amplitude = polynomial * np.exp(-self.decay * r)
         below = cumulative_simpson(amplitude**2, x=r, initial=0)
-        # Simpson's rule may fall by a rounding error, and an inverse needs a rising function.
-        return np.maximum.accumulate(below) / below.max(), r
+        return _rising_to_one(below), r
 
     @cached_property
     def _polar_distribution(self) -> tuple[np.ndarray, np.ndarray]:
@@ -319,14 +347,22 @@ class Eigenstate:
         sin_square = Polynomial([1, 0, -1])  # of cos θ
         density = sin_square**self.order * self.polar**2
         cos = np.linspace(-1, 1, _POINTS)
-        below = density.integ(lbnd=-1)(cos)
-        return np.maximum.accumulate(below) / below.max(), cos
+        integral = density.integ(lbnd=-1)
+        return _rising_to_one(integral(cos)), cos
+
+
+def _rising_to_one(below: np.ndarray) -> np.ndarray:
+    """A distribution function from an integral of its density."""
+    # Simpson's rule may fall by a rounding error, and an inverse needs a rising function.
+    rising = np.maximum.accumulate(below)
+    return rising / below.max()
 
 
 def _inverted(distribution: tuple[np.ndarray, np.ndarray], u: Tensor) -> Tensor:
     """Values at which a tabulated distribution function is ``u``."""
     below, values = distribution
-    return torch.from_numpy(np.interp(u.numpy(), below, values))
+    inverse = np.interp(u.numpy(), below, values)
+    return torch.from_numpy(inverse)
 
 
 def _horner(polynomial: Polynomial, x: Tensor) -> Tensor:

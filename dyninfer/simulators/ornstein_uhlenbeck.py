@@ -76,32 +76,41 @@ class OrnsteinUhlenbeck(Simulator):
     def process(self) -> Diffusion:
         """Return the true process; its score is that of the marginals from the start."""
         return Diffusion(
-            drift=self.drift, diffusion=self.sigma, score=self.score, potential=self.potential
+            drift=self.drift,
+            diffusion=self.sigma,
+            score=self.score,
+            potential=self.potential,
         )
 
     def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−θ (x − μ)``, shape ``(n, d)``."""
-        return -self.rate * (x - self._mean_like(x))
+        displacement = x - self._mean_like(x)
+        return -self.rate * displacement
 
     def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``−½ θ |x − μ|²``, shape ``(n,)``; its gradient is the drift."""
-        return -0.5 * self.rate * (x - self._mean_like(x)).square().sum(-1)
+        displacement = x - self._mean_like(x)
+        square = displacement.square().sum(-1)
+        return -0.5 * self.rate * square
 
     def score(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``∇ log ρ_t(x) = −(x − m(t)) / v(t)``, shape ``(n, d)``."""
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
-        variance = self.marginal_variance(t).unsqueeze(-1)
-        return -(x - self.marginal_mean(t)) / variance
+        variance = self.marginal_variance(t)
+        displacement = x - self.marginal_mean(t)
+        return -displacement / variance.unsqueeze(-1)
 
     def probability_flow(self, t: Tensor | float, x: Tensor) -> Tensor:
         """Velocity without noise of the same marginals, ``drift − ½ σ² score``, ``(n, d)``."""
-        return self.drift(t, x) - 0.5 * self.sigma**2 * self.score(t, x)
+        half_square = 0.5 * self.sigma**2
+        return self.drift(t, x) - half_square * self.score(t, x)
 
     def log_density(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``log ρ_t(x)``, shape ``(n,)``."""
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
         variance = self.marginal_variance(t)
-        square = (x - self.marginal_mean(t)).square().sum(-1)
+        displacement = x - self.marginal_mean(t)
+        square = displacement.square().sum(-1)
         log_volume = self.dimension * torch.log(2 * math.pi * variance)
         return -(square / variance + log_volume) / 2
 
@@ -121,8 +130,9 @@ class OrnsteinUhlenbeck(Simulator):
 
     def transition_variance(self, gap: Tensor | float) -> Tensor:
         """Variance of ``X_{s+gap}`` given ``X_s``, ``σ²/2θ (1 − e^{−2θ gap})``."""
+        exponent = -2 * self.rate * _time(gap)
         # expm1, so that short gaps do not lose their digits.
-        return -self.stationary_variance * torch.expm1(-2 * self.rate * _time(gap))
+        return -self.stationary_variance * torch.expm1(exponent)
 
     @property
     def stationary_variance(self) -> float:
@@ -131,8 +141,9 @@ class OrnsteinUhlenbeck(Simulator):
 
     def autocovariance(self, s: float, t: float) -> float:
         """Covariance of one coordinate at two times, ``e^{−θ|t−s|} v(min(s, t))``."""
-        earlier = self.marginal_variance(min(s, t)).item()
-        return math.exp(-self.rate * abs(t - s)) * earlier
+        earlier = min(s, t)
+        decay = math.exp(-self.rate * abs(t - s))
+        return decay * self.marginal_variance(earlier).item()
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` exact samples of the distribution at time ``t``, ``(n, d)`` float32."""
@@ -150,11 +161,13 @@ class OrnsteinUhlenbeck(Simulator):
         g = stream(seed, "paths")
         shape = (len(times), n, self.dimension)
         noise = torch.randn(shape, generator=g, dtype=torch.float64)
+        first, *kicks = noise
         mean = self._mean_like(noise)
-        first = times[0]
-        x = self.marginal_mean(first) + self.marginal_variance(first).sqrt() * noise[0]
+        std = self.marginal_variance(times[0]).sqrt()
+        x = self.marginal_mean(times[0]) + std * first
         states = [x]
-        for gap, kick in zip(np.diff(times).tolist(), noise[1:], strict=True):
+        gaps = np.diff(times).tolist()
+        for gap, kick in zip(gaps, kicks, strict=True):
             decay = math.exp(-self.rate * gap)
             std = self.transition_variance(gap).sqrt()
             x = mean + decay * (x - mean) + std * kick

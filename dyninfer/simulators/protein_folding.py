@@ -69,16 +69,21 @@ class ProteinFolding(System):
     def energy(r: Tensor) -> Tensor:
         """``U`` at radii ``(...)``."""
         s = r - 3
-        return torch.where(s < 0, -2.5 * s.square(), 0.5 * s**3 - s.square())
+        inside = -2.5 * s.square()
+        outside = 0.5 * s**3 - s.square()
+        return torch.where(s < 0, inside, outside)
 
     @staticmethod
     def drift(t: Tensor | float, x: Tensor) -> Tensor:
         """``−∇U``, shape ``(n, 5)``; 0 at the origin itself, where ``U`` has a cusp."""
         r = x.norm(dim=-1, keepdim=True)
         s = r - 3
-        slope = torch.where(s < 0, -5 * s, 1.5 * s.square() - 2 * s)
+        inside = -5 * s
+        outside = 1.5 * s.square() - 2 * s
+        slope = torch.where(s < 0, inside, outside)
         # Zero over tiny is zero: at the origin no direction is better than another.
-        return -slope * x / r.clamp(min=torch.finfo(x.dtype).tiny)
+        direction = x / r.clamp(min=torch.finfo(x.dtype).tiny)
+        return -slope * direction
 
     def positions(self, times: Iterable[float], n: int, seed: int = 0) -> Tensor:
         """Positions ``(n, time, 5)`` float32 of particles, at times from the end of the burn-in on.
@@ -94,7 +99,8 @@ class ProteinFolding(System):
         start = self._start(n, seed)
         steps = self.burn_in + self._steps(check_times(times))
         # Each time once, and the start before all: the simulation begins there.
-        stored, column = np.unique(np.concatenate([[0], steps]), return_inverse=True)
+        with_start = np.concatenate([[0], steps])
+        stored, column = np.unique(with_start, return_inverse=True)
         if len(stored) == 1:
             return start[:, None]
         runs = simulate(
@@ -105,7 +111,8 @@ class ProteinFolding(System):
             solver=solvers.EulerMaruyama(dt=self.step * (1 + 1e-9)),
             seed=subseed(seed, "motion"),
         )
-        return runs.states[:, column[1:]]
+        requested = column[1:]
+        return runs.states[:, requested]
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Radii of ``n`` particles at increasing multiples of the step; one continuous feature."""
@@ -153,10 +160,8 @@ class ProteinFolding(System):
         exact = np.array(times) / self.step
         steps = np.round(exact)
         # Times are often sums of steps, and rounding grows with their number.
-        wrong = np.abs(exact - steps) > 1e-6 * (1 + steps)
-        if wrong.any():
-            raise ValueError(
-                f"times must be multiples of step = {self.step:g}, "
-                f"found {np.array(times)[wrong][0]:g}"
-            )
+        is_between = np.abs(exact - steps) > 1e-6 * (1 + steps)
+        if is_between.any():
+            first = times[int(is_between.argmax())]
+            raise ValueError(f"times must be multiples of step = {self.step:g}, found {first:g}")
         return steps.astype(int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,42 +48,49 @@ class GaussianPacket(Simulator):
 
     def velocity(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``q̇ + (σ̇/σ) (x − q)``, shape ``(n, d)``."""
-        y, speed, strain, _ = self._local(t, x)
-        return speed + strain * y
+        at = self._local(t, x)
+        return at.speed + at.strain * at.y
 
     def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``q̇·y + ½ (σ̇/σ) |y|²`` with ``y = x − q``, shape ``(n,)``.
 
         The phase over m, up to a function of time.
         """
-        y, speed, strain, _ = self._local(t, x)
-        return (speed * y + 0.5 * strain * y.square()).sum(-1)
+        at = self._local(t, x)
+        per_coordinate = at.speed * at.y + 0.5 * at.strain * at.y.square()
+        return per_coordinate.sum(-1)
 
     def score(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``∇ log |ψ|² = −(x − q)/σ²``, shape ``(n, d)``."""
-        y, _, _, variance = self._local(t, x)
-        return -y / variance
+        at = self._local(t, x)
+        return -at.y / at.variance
 
     def log_density(self, t: Tensor | float, x: Tensor) -> Tensor:
         """``log |ψ(t, x)|²``, shape ``(n,)``."""
-        y, _, _, variance = self._local(t, x)
-        per_coordinate = y.square() / variance + torch.log(2 * math.pi * variance)
+        at = self._local(t, x)
+        log_norm = torch.log(2 * math.pi * at.variance)
+        per_coordinate = at.y.square() / at.variance + log_norm
         return -per_coordinate.sum(-1) / 2
 
     def mean(self, t: float) -> float:
         """``q(t)`` of every coordinate."""
-        return self.center(torch.tensor(t, dtype=torch.float64))[0].item()
+        time = torch.tensor(t, dtype=torch.float64)
+        center, _ = self.center(time)
+        return center.item()
 
     def std(self, t: float) -> float:
         """``σ(t)`` of every coordinate."""
-        return math.sqrt(self.spread(torch.tensor(t, dtype=torch.float64))[0].item())
+        time = torch.tensor(t, dtype=torch.float64)
+        variance, _ = self.spread(time)
+        return math.sqrt(variance.item())
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` exact samples of ``|ψ(t)|²``, ``(n, d)`` float32."""
         check_draw(n, seed, t)
         g = stream(seed, "sample")
-        noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
-        return (self.mean(t) + self.std(t) * noise).float()
+        xi = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
+        x = self.mean(t) + self.std(t) * xi
+        return x.float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Draw ``n`` exact Bohmian trajectories.
@@ -93,18 +100,30 @@ class GaussianPacket(Simulator):
         times = check_times(times)
         check_draw(n, seed)
         g = stream(seed, "paths")
-        noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
-        states = [self.mean(t) + self.std(t) * noise for t in times]
+        xi = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
+        states = [self.mean(t) + self.std(t) * xi for t in times]
         return paths_of(times, torch.stack(states, dim=1))
 
-    def _local(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """``x − q``, ``q̇``, ``σ̇/σ`` and ``σ²``, ready to broadcast against ``x``."""
+    def _local(self, t: Tensor | float, x: Tensor) -> _Local:
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
         t = t.unsqueeze(-1)  # one time for every row of x, or for all
         q, speed = self.center(t)
         variance, change = self.spread(t)
-        strain = change / (2 * variance)
-        return x - q, speed, strain, variance
+        return _Local(
+            y=x - q,
+            speed=speed,
+            strain=change / (2 * variance),
+            variance=variance,
+        )
+
+
+class _Local(NamedTuple):
+    """A packet at some states, ready to broadcast against them."""
+
+    y: Tensor  # x − q
+    speed: Tensor  # q̇
+    strain: Tensor  # σ̇/σ
+    variance: Tensor  # σ²
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,21 +161,25 @@ class HarmonicWavePacket(GaussianPacket):
     @property
     def ground_width(self) -> float:
         """``√(ħ/2mω)``, the width of the ground state and of every coherent state."""
-        return math.sqrt(self.hbar / (2 * self.mass * self.frequency))
+        stiffness = self.mass * self.frequency
+        return math.sqrt(self.hbar / (2 * stiffness))
 
     def center(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``q(t)`` and ``q̇(t)``, each the shape of ``t``."""
-        cos = torch.cos(self.frequency * t)
-        sin = torch.sin(self.frequency * t)
+        phase = self.frequency * t
+        cos = torch.cos(phase)
+        sin = torch.sin(phase)
         swing = self.momentum / (self.mass * self.frequency)
         center = self.position * cos + swing * sin
-        speed = self.frequency * (swing * cos - self.position * sin)
-        return center, speed
+        slope = swing * cos - self.position * sin
+        return center, self.frequency * slope
 
     def spread(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``σ(t)²`` and ``d σ²/dt``, each the shape of ``t``."""
         at_start = self.width**2
-        quarter_later = (self.ground_width**2 / self.width) ** 2
+        # ħ/2mωw, the width a quarter of a period later.
+        width_later = self.ground_width**2 / self.width
+        quarter_later = width_later**2
         mean = (at_start + quarter_later) / 2
         swing = (at_start - quarter_later) / 2
         # Twice the frequency: the width is the same on both sides of the well.
@@ -201,6 +224,7 @@ class FreeWavePacket(GaussianPacket):
     def spread(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``σ(t)²`` and ``d σ²/dt``, each the shape of ``t``."""
         speed = self.hbar / (2 * self.mass * self.width)
-        variance = self.width**2 + speed**2 * t.square()
-        change = 2 * speed**2 * t
+        square = speed**2
+        variance = self.width**2 + square * t.square()
+        change = 2 * square * t
         return variance, change

@@ -115,9 +115,15 @@ class ToggleWithGrowth(Simulator):
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Grow a culture from ``n`` founders: all cells alive at ``t``, ``(n_t, 2)`` float32."""
         check_draw(n, seed, t)
-        founders = self.founders(n, subseed(seed, "culture"))
-        g = stream(seed, "growth")
-        cells, _ = branch(self.drift, self.sigma, self._rates, founders, t, self.dt, g)
+        cells, _ = branch(
+            self.drift,
+            self.sigma,
+            self._rates,
+            self.founders(n, subseed(seed, "culture")),
+            t,
+            self.dt,
+            stream(seed, "growth"),
+        )
         return cells
 
     def _rates(self, x: Tensor) -> tuple[Tensor, Tensor]:

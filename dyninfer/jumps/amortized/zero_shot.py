@@ -189,10 +189,11 @@ def infer(
         If the data lie outside all that the network was trained on.
     """
     names = None
-    statistics = data
     if isinstance(data, Paths):
         statistics = JumpStatistics.of(data, n_states)
         names = data.state_names
+    else:
+        statistics = data
     if names is not None and len(names) != statistics.n_states:
         names = None
     file = str(weights or shipped_weights())
