@@ -20,6 +20,7 @@ def annotated(name: str, x: np.ndarray, obs: pd.DataFrame, features: Sequence[st
     import pandas as pd
 
     var = pd.DataFrame(index=list(features))
+    # float32: what was measured carries no more digits.
     adata = ad.AnnData(X=x.astype(np.float32), obs=obs, var=var)
     adata.uns["source"] = TABLE[name].source
     return adata

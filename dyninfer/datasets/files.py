@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dyninfer.datasets.table import TABLE, Dataset, File
 
+# The environment variable that names the user's folder of data.
 DATA_FOLDER = "DYNINFER_DATA"
 
 
@@ -23,6 +24,7 @@ def paths(name: str) -> list[Path]:
     """
     entry = TABLE[name]
     folder = _data_folder()
+    # The user's folder may hold the same numbers in a safer format than the published one.
     if folder and entry.repacked:
         repacked = folder / name / entry.repacked.name
         if repacked.is_file():
@@ -34,6 +36,7 @@ def _path(entry: Dataset, file: File, folder: Path | None) -> Path:
     """Path of one file in the user's folder, else in the cache."""
     if folder is None:
         return _download(entry, file)
+    # Data that came with others may lie in the folder of those.
     for name in (entry.name, entry.folder or entry.name):
         path = folder / name / file.name
         if path.is_file():
@@ -44,6 +47,7 @@ def _path(entry: Dataset, file: File, folder: Path | None) -> Path:
 def _data_folder() -> Path | None:
     """Folder that the user named for data; None where there is no such name."""
     value = os.environ.get(DATA_FOLDER)
+    # Shells can set a variable to nothing.
     if not value:
         return None
     if not Path(value).is_dir():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # What the files themselves do not hold, from the papers.
 _WEINREB_DAYS = (2, 4, 6)
 _EB_BINS = ("day 0-3", "day 6-9", "day 12-15", "day 18-21", "day 24-27")
+# A cell's bin is known, its day is not.
 _EB_MIDPOINTS = np.array([1.5, 7.5, 13.5, 19.5, 25.5])
 _EMT_HOURS = np.array([0.0, 8.0, 24.0, 72.0])
 

@@ -135,6 +135,7 @@ def _table(evaluation: pd.DataFrame, headings: dict[str, str], time_unit: str) -
 
 def _number(value: Any) -> str:
     number = float(value)
+    # A time may lack a baseline, as the last one lacks interpolation.
     if not np.isfinite(number):
         return "–"
     # Counts of cells; a distance of ten or more is rarely whole.

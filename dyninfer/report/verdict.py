@@ -188,6 +188,7 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
 
 def _against(score: float, baseline: float) -> str:
     """Compare in words."""
+    # A baseline of 0, or none, leaves no ratio to speak of.
     change = np.nan
     if baseline > 0:
         change = score / baseline - 1

@@ -33,5 +33,6 @@ def versions() -> dict[str, str]:
         try:
             table[name] = version(name)
         except PackageNotFoundError:
+            # Optional packages: that they are missing can explain a result too.
             table[name] = "not installed"
     return table

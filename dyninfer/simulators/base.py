@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dyninfer.data.times import as_times
 from dyninfer.diffusions import Diffusion
-from dyninfer.learning.random import subseed
+from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.settings import brief, check_count, check_fields, check_seed
 
 if TYPE_CHECKING:
@@ -127,6 +127,15 @@ def check_times(times: Iterable[float]) -> list[float]:
     if not values or values[0] < 0 or not increasing:
         raise ValueError(f"times must be increasing and not negative, found {brief(values)}")
     return values
+
+
+def normals(seed: int, name: str, *shape: int) -> Tensor:
+    """Standard normal numbers of one stream of the seed, float64."""
+    return torch.randn(
+        shape,
+        generator=stream(seed, name),
+        dtype=torch.float64,
+    )
 
 
 def paths_of(times: Sequence[float], states: Tensor) -> Paths:

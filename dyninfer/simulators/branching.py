@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions.diffusion import Time
 from dyninfer.learning.random import stream, subseed
 from dyninfer.simulators.base import Simulator, check_draw, check_not_negative, check_positive
 
@@ -86,7 +87,7 @@ class BranchingPopulation(Simulator):
             potential=self.potential,
         )
 
-    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def drift(self, t: Time, x: Tensor) -> Tensor:
         """``−speed ∇V``, shape ``(n, d)``."""
         maturation = x[:, :1]
         fate = x[:, 1:2]
@@ -97,25 +98,28 @@ class BranchingPopulation(Simulator):
         slope = torch.cat([along, across, rest], dim=1)
         return -self.speed * slope
 
-    def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def potential(self, t: Time, x: Tensor) -> Tensor:
         """``−speed V``, shape ``(n,)``."""
         maturation = x[:, 0]
-        square = x[:, 1].square()
+        fate = x[:, 1]
+        others = x[:, 2:]
+        square = fate.square()
         along = (maturation - 2).square()
         across = square.square() / 2 - (maturation - 1) * square
-        rest = x[:, 2:].square().sum(-1)
+        rest = others.square().sum(-1)
         energy = (along + across + rest) / 2
         return -self.speed * energy
 
     def rates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Division and death rates of cells at ``x``, each ``(n,)``, per time unit."""
-        upper = torch.sigmoid(x[:, 1] / self.switch)
+        fate = x[:, 1]
+        upper = torch.sigmoid(fate / self.switch)
         lower = 1 - upper
         birth = upper * self.birth_upper + lower * self.birth_lower
         death = upper * self.death_upper + lower * self.death_lower
         return birth, death
 
-    def growth(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def growth(self, t: Time, x: Tensor) -> Tensor:
         """Net growth ``b(x) − d(x)``, shape ``(n,)``."""
         birth, death = self.rates(x)
         return birth - death

@@ -16,6 +16,7 @@ from scipy.special import exprel, ndtr
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions.diffusion import Time
 from dyninfer.learning.random import stream, subseed
 from dyninfer.simulators.base import (
     Simulator,
@@ -23,6 +24,7 @@ from dyninfer.simulators.base import (
     check_not_negative,
     check_positive,
     check_times,
+    normals,
     paths_of,
 )
 
@@ -80,11 +82,13 @@ class DoubleWell(Simulator):
         """Return the true process; the potential is ``−V``, whose gradient is the drift."""
         return Diffusion(drift=self.drift, diffusion=self.sigma, potential=self._potential)
 
-    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def drift(self, t: Time, x: Tensor) -> Tensor:
         """``−∇V``, shape ``(n, d)``."""
         first = x[:, :1]
-        along = -4 * self.barrier * first * (first.square() - 1)
-        across = -self.stiffness * x[:, 1:]
+        rest = x[:, 1:]
+        from_wells = first.square() - 1
+        along = -4 * self.barrier * first * from_wells
+        across = -self.stiffness * rest
         return torch.cat([along, across], dim=1)
 
     def energy(self, first: Tensor, rest: Tensor | None = None) -> Tensor:
@@ -136,8 +140,8 @@ class DoubleWell(Simulator):
         the default parameters.
         """
         check_draw(n, seed, t)
-        first = self._sample_first(t, n, stream(seed, "first coordinate"))
-        rest = self._sample_rest(t, n, stream(seed, "other coordinates"))
+        first = self._sample_first(t, n, seed)
+        rest = self._sample_rest(t, n, seed)
         return torch.cat([first, rest], dim=1).float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0, dt: float = 1e-3) -> Paths:
@@ -227,26 +231,28 @@ class DoubleWell(Simulator):
             down=hop / exprel(-climb),
         )
 
-    def _sample_first(self, t: float, n: int, g: torch.Generator) -> Tensor:
+    def _sample_first(self, t: float, n: int, seed: int) -> Tensor:
         """x₁ of ``n`` individuals, ``(n, 1)``."""
         edges = self._grid.edges
         _, density = self.marginal_density(t)
         probability = density * np.diff(edges)
         below = np.concatenate([[0.0], np.cumsum(probability)])
         distribution = below / below[-1]
+        g = stream(seed, "first coordinate")
         u = torch.rand(n, 1, generator=g, dtype=torch.float64)
         first = np.interp(u.numpy(), distribution, edges)
         return torch.from_numpy(first)
 
-    def _sample_rest(self, t: float, n: int, g: torch.Generator) -> Tensor:
+    def _sample_rest(self, t: float, n: int, seed: int) -> Tensor:
         """The other coordinates ``(n, d − 1)``, Ornstein-Uhlenbeck processes around zero."""
         decay = math.exp(-2 * self.stiffness * t)
-        at_rest = self.sigma**2 / (2 * self.stiffness)
-        variance = decay * self.initial_std**2 + (1 - decay) * at_rest
-        noise = torch.randn(n, self.dimension - 1, generator=g, dtype=torch.float64)
+        stationary = self.sigma**2 / (2 * self.stiffness)
+        remembered = decay * self.initial_std**2
+        variance = remembered + (1 - decay) * stationary
+        noise = normals(seed, "other coordinates", n, self.dimension - 1)
         return math.sqrt(variance) * noise
 
-    def _potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def _potential(self, t: Time, x: Tensor) -> Tensor:
         return -self.energy(x[:, 0], x[:, 1:])
 
     def _exponent(self, first: np.ndarray) -> np.ndarray:

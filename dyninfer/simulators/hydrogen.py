@@ -16,6 +16,7 @@ from scipy.special import genlaguerre
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions.diffusion import Time
 from dyninfer.learning.random import stream, subseed
 from dyninfer.simulators.base import (
     Simulator,
@@ -115,21 +116,21 @@ class HydrogenSuperposition(Simulator):
         smallest_gap = float(np.diff(levels).min())
         return 2 * math.pi / smallest_gap
 
-    def wavefunction(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def wavefunction(self, t: Time, x: Tensor) -> Tensor:
         """``ψ(t, x)``, complex ``(n,)``."""
         psi, _ = self._value_and_gradient(t, x)
         return psi
 
-    def density(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def density(self, t: Time, x: Tensor) -> Tensor:
         """``|ψ(t, x)|²``, shape ``(n,)``."""
         psi = self.wavefunction(t, x)
         return psi.real.square() + psi.imag.square()
 
-    def velocity(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def velocity(self, t: Time, x: Tensor) -> Tensor:
         """Bohmian velocity ``Im(∇ψ/ψ)``, shape ``(n, 3)``."""
         return self._log_gradient(t, x).imag
 
-    def score(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def score(self, t: Time, x: Tensor) -> Tensor:
         """``∇ log |ψ|² = 2 Re(∇ψ/ψ)``, shape ``(n, 3)``."""
         return 2 * self._log_gradient(t, x).real
 
@@ -164,10 +165,13 @@ class HydrogenSuperposition(Simulator):
 
         start = self._draw(times[0], n, subseed(seed, "start"))
         # Near the lines where ψ is zero particles are fast: steps follow them.
-        solver = solvers.Tsit5(rtol=_TOLERANCE, atol=_TOLERANCE * self.bohr_radius)
+        solver = solvers.Tsit5(
+            rtol=_TOLERANCE,
+            atol=_TOLERANCE * self.bohr_radius,
+        )
         return simulate(self.process(), start, times, solver=solver)
 
-    def _value_and_gradient(self, t: Tensor | float, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _value_and_gradient(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)``."""
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
         psi = torch.zeros_like(x[:, 0])
@@ -181,7 +185,7 @@ class HydrogenSuperposition(Simulator):
             gradient = gradient + factor.unsqueeze(-1) * slope
         return psi, gradient
 
-    def _log_gradient(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def _log_gradient(self, t: Time, x: Tensor) -> Tensor:
         """``∇ψ/ψ``, complex ``(n, 3)``."""
         psi, gradient = self._value_and_gradient(t, x)
         return gradient / psi.unsqueeze(-1)
@@ -271,10 +275,12 @@ class Eigenstate:
         gradient = along_x.unsqueeze(-1) * x
         gradient[:, 2] += turn * f * dq_dz
         if self.order:
-            in_plane = self.order * plane ** (self.order - 1) * f * q
+            turn_slope = self.order * plane ** (self.order - 1)
+            in_plane = turn_slope * f * q
             gradient[:, 0] += in_plane
             gradient[:, 1] += 1j * self.sign * in_plane
-        return turn * f * q, gradient
+        psi = turn * f * q
+        return psi, gradient
 
     def place(self, u: Tensor) -> Tensor:
         """Turn uniform numbers ``(n, 3)`` into samples of ``|ψ|²``, ``(n, 3)``.

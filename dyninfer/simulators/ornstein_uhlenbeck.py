@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
-from dyninfer.learning.random import stream
+from dyninfer.diffusions.diffusion import Time
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
     check_not_negative,
     check_positive,
     check_times,
+    normals,
     paths_of,
     vector,
 )
@@ -82,30 +83,30 @@ class OrnsteinUhlenbeck(Simulator):
             potential=self.potential,
         )
 
-    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def drift(self, t: Time, x: Tensor) -> Tensor:
         """``−θ (x − μ)``, shape ``(n, d)``."""
         displacement = x - self._mean_like(x)
         return -self.rate * displacement
 
-    def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def potential(self, t: Time, x: Tensor) -> Tensor:
         """``−½ θ |x − μ|²``, shape ``(n,)``; its gradient is the drift."""
         displacement = x - self._mean_like(x)
         square = displacement.square().sum(-1)
         return -0.5 * self.rate * square
 
-    def score(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def score(self, t: Time, x: Tensor) -> Tensor:
         """``∇ log ρ_t(x) = −(x − m(t)) / v(t)``, shape ``(n, d)``."""
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
         variance = self.marginal_variance(t)
         displacement = x - self.marginal_mean(t)
         return -displacement / variance.unsqueeze(-1)
 
-    def probability_flow(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def probability_flow(self, t: Time, x: Tensor) -> Tensor:
         """Velocity without noise of the same marginals, ``drift − ½ σ² score``, ``(n, d)``."""
         half_square = 0.5 * self.sigma**2
         return self.drift(t, x) - half_square * self.score(t, x)
 
-    def log_density(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def log_density(self, t: Time, x: Tensor) -> Tensor:
         """``log ρ_t(x)``, shape ``(n,)``."""
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
         variance = self.marginal_variance(t)
@@ -114,21 +115,23 @@ class OrnsteinUhlenbeck(Simulator):
         log_volume = self.dimension * torch.log(2 * math.pi * variance)
         return -(square / variance + log_volume) / 2
 
-    def marginal_mean(self, t: Tensor | float) -> Tensor:
+    def marginal_mean(self, t: Time) -> Tensor:
         """``m(t)``, shape ``(..., d)`` for times of shape ``(...)``."""
         t = _time(t)
-        start = vector(self.initial_mean, self.dimension, "initial_mean").to(t)
+        start = vector(self.initial_mean, self.dimension, "initial_mean")
         mean = self._mean_like(t)
-        decay = torch.exp(-self.rate * t).unsqueeze(-1)
-        return mean + decay * (start - mean)
+        displacement = start.to(t) - mean
+        decay = torch.exp(-self.rate * t)
+        return mean + decay.unsqueeze(-1) * displacement
 
-    def marginal_variance(self, t: Tensor | float) -> Tensor:
+    def marginal_variance(self, t: Time) -> Tensor:
         """``v(t)`` of each coordinate, the shape of ``t``."""
         t = _time(t)
-        remembered = self.initial_std**2 * torch.exp(-2 * self.rate * t)
+        decay = torch.exp(-2 * self.rate * t)
+        remembered = decay * self.initial_std**2
         return remembered + self.transition_variance(t)
 
-    def transition_variance(self, gap: Tensor | float) -> Tensor:
+    def transition_variance(self, gap: Time) -> Tensor:
         """Variance of ``X_{s+gap}`` given ``X_s``, ``σ²/2θ (1 − e^{−2θ gap})``."""
         exponent = -2 * self.rate * _time(gap)
         # expm1, so that short gaps do not lose their digits.
@@ -148,8 +151,7 @@ class OrnsteinUhlenbeck(Simulator):
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` exact samples of the distribution at time ``t``, ``(n, d)`` float32."""
         check_draw(n, seed, t)
-        g = stream(seed, "sample")
-        noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
+        noise = normals(seed, "sample", n, self.dimension)
         std = self.marginal_variance(t).sqrt()
         x = self.marginal_mean(t) + std * noise
         return x.float()
@@ -158,9 +160,7 @@ class OrnsteinUhlenbeck(Simulator):
         """Draw ``n`` individuals at increasing times by the exact transitions: no time stepping."""
         times = check_times(times)
         check_draw(n, seed)
-        g = stream(seed, "paths")
-        shape = (len(times), n, self.dimension)
-        noise = torch.randn(shape, generator=g, dtype=torch.float64)
+        noise = normals(seed, "paths", len(times), n, self.dimension)
         first, *kicks = noise
         mean = self._mean_like(noise)
         std = self.marginal_variance(times[0]).sqrt()
@@ -169,8 +169,9 @@ class OrnsteinUhlenbeck(Simulator):
         gaps = np.diff(times).tolist()
         for gap, kick in zip(gaps, kicks, strict=True):
             decay = math.exp(-self.rate * gap)
+            expected = mean + decay * (x - mean)
             std = self.transition_variance(gap).sqrt()
-            x = mean + decay * (x - mean) + std * kick
+            x = expected + std * kick
             states.append(x)
         return paths_of(times, torch.stack(states, dim=1))
 
@@ -178,7 +179,7 @@ class OrnsteinUhlenbeck(Simulator):
         return vector(self.mean, self.dimension, "mean").to(x)
 
 
-def _time(t: Tensor | float) -> Tensor:
+def _time(t: Time) -> Tensor:
     """Keep the precision of a tensor; a number is a float64 one."""
     if isinstance(t, Tensor):
         return t

@@ -13,6 +13,7 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions.diffusion import Time
 from dyninfer.jumps import LabelNoise, observe
 from dyninfer.learning.random import stream, subseed
 from dyninfer.simulation import simulate, solvers
@@ -74,7 +75,7 @@ class ProteinFolding(System):
         return torch.where(s < 0, inside, outside)
 
     @staticmethod
-    def drift(t: Tensor | float, x: Tensor) -> Tensor:
+    def drift(t: Time, x: Tensor) -> Tensor:
         """``−∇U``, shape ``(n, 5)``; 0 at the origin itself, where ``U`` has a cusp."""
         r = x.norm(dim=-1, keepdim=True)
         s = r - 3
@@ -141,7 +142,7 @@ class ProteinFolding(System):
         paths = observe(runs, emission, seed=subseed(seed, "observations"))
         return replace(paths, state_names=_NAMES)
 
-    def _potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def _potential(self, t: Time, x: Tensor) -> Tensor:
         return -self.energy(x.norm(dim=-1))
 
     def _start(self, n: int, seed: int) -> Tensor:

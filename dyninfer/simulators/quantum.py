@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
-from dyninfer.learning.random import stream
+from dyninfer.diffusions.diffusion import Time
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
     check_positive,
     check_times,
+    normals,
     paths_of,
 )
 
@@ -46,12 +47,12 @@ class GaussianPacket(Simulator):
         """Return the flow along the Bohmian velocity, with its score and potential."""
         return Diffusion(drift=self.velocity, score=self.score, potential=self.potential)
 
-    def velocity(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def velocity(self, t: Time, x: Tensor) -> Tensor:
         """``q̇ + (σ̇/σ) (x − q)``, shape ``(n, d)``."""
         at = self._local(t, x)
         return at.speed + at.strain * at.y
 
-    def potential(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def potential(self, t: Time, x: Tensor) -> Tensor:
         """``q̇·y + ½ (σ̇/σ) |y|²`` with ``y = x − q``, shape ``(n,)``.
 
         The phase over m, up to a function of time.
@@ -60,12 +61,12 @@ class GaussianPacket(Simulator):
         per_coordinate = at.speed * at.y + 0.5 * at.strain * at.y.square()
         return per_coordinate.sum(-1)
 
-    def score(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def score(self, t: Time, x: Tensor) -> Tensor:
         """``∇ log |ψ|² = −(x − q)/σ²``, shape ``(n, d)``."""
         at = self._local(t, x)
         return -at.y / at.variance
 
-    def log_density(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def log_density(self, t: Time, x: Tensor) -> Tensor:
         """``log |ψ(t, x)|²``, shape ``(n,)``."""
         at = self._local(t, x)
         log_norm = torch.log(2 * math.pi * at.variance)
@@ -87,10 +88,8 @@ class GaussianPacket(Simulator):
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` exact samples of ``|ψ(t)|²``, ``(n, d)`` float32."""
         check_draw(n, seed, t)
-        g = stream(seed, "sample")
-        xi = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
-        x = self.mean(t) + self.std(t) * xi
-        return x.float()
+        xi = normals(seed, "sample", n, self.dimension)
+        return self._carried(xi, t).float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Draw ``n`` exact Bohmian trajectories.
@@ -99,12 +98,15 @@ class GaussianPacket(Simulator):
         """
         times = check_times(times)
         check_draw(n, seed)
-        g = stream(seed, "paths")
-        xi = torch.randn(n, self.dimension, generator=g, dtype=torch.float64)
-        states = [self.mean(t) + self.std(t) * xi for t in times]
+        xi = normals(seed, "paths", n, self.dimension)
+        states = [self._carried(xi, t) for t in times]
         return paths_of(times, torch.stack(states, dim=1))
 
-    def _local(self, t: Tensor | float, x: Tensor) -> _Local:
+    def _carried(self, xi: Tensor, t: float) -> Tensor:
+        """``q(t) + σ(t) ξ``."""
+        return self.mean(t) + self.std(t) * xi
+
+    def _local(self, t: Time, x: Tensor) -> _Local:
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
         t = t.unsqueeze(-1)  # one time for every row of x, or for all
         q, speed = self.center(t)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions.diffusion import Time
 from dyninfer.learning.random import stream, subseed
 from dyninfer.simulators.base import Simulator, check_draw, check_not_negative, check_positive
 from dyninfer.simulators.branching import branch
@@ -92,15 +93,17 @@ class ToggleWithGrowth(Simulator):
         """Return the expected density of cells as a weighted diffusion."""
         return Diffusion(drift=self.drift, diffusion=self.sigma, growth=self.growth)
 
-    def drift(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def drift(self, t: Time, x: Tensor) -> Tensor:
         """Production less decay of both genes, ``(n, 2)``."""
         level = x.pow(self.hill)
+        other_level = level.flip(-1)
         activation = self.self_activation * level + self.signal
-        inhibition = self.inhibition * level.flip(-1)
+        inhibition = self.inhibition * other_level
         share = activation / (1 + activation + inhibition)
-        return self.production * share - self.decay * x
+        production = self.production * share
+        return production - self.decay * x
 
-    def growth(self, t: Tensor | float, x: Tensor) -> Tensor:
+    def growth(self, t: Time, x: Tensor) -> Tensor:
         """Division rate, ``(n,)``."""
         level = x[:, 1].pow(self.hill)
         half = self.threshold**self.hill

@@ -80,17 +80,19 @@ class Observations:
     loading: Tensor
     variance: Tensor
 
-    def at(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Values, loading, variance and number of the values that are observed at time ``n``.
+    def at(self, n: int) -> _AtOneTime:
+        """What is observed at time ``n``.
 
         A missing value has loading 0 and variance 1, so that it carries no information.
         """
         mask = self.mask[:, n]
-        values = self.values[:, n] * mask
-        loading = self.loading * mask.unsqueeze(-1)
-        variance = torch.where(mask, self.variance, 1)
-        count = mask.sum(-1)
-        return values, loading, variance, count.to(loading)
+        n_observed = mask.sum(-1)
+        return _AtOneTime(
+            values=self.values[:, n] * mask,
+            loading=self.loading * mask.unsqueeze(-1),
+            variance=torch.where(mask, self.variance, 1),
+            n_observed=n_observed.to(self.loading),
+        )
 
     def information(self) -> tuple[Tensor, Tensor]:
         """``C'R⁻¹C`` ``(L, P or 1, G, S, S)`` and ``C'R⁻¹o`` ``(L, P, G, S)`` at every time."""
@@ -100,6 +102,15 @@ class Observations:
         information = torch.einsum("gpi,nlgp,gpj->lngij", self.loading, precision, self.loading)
         slope = torch.einsum("gpi,nlgp->lngi", self.loading, weighted)
         return information, slope
+
+
+class _AtOneTime(NamedTuple):
+    """Observations of all chains at one time."""
+
+    values: Tensor  # (P, G, p)
+    loading: Tensor  # (P or 1, G, p, S)
+    variance: Tensor  # (P or 1, G, p)
+    n_observed: Tensor  # (P or 1, G)
 
 
 def pick(table: Tensor, gap: Tensor) -> Tensor:

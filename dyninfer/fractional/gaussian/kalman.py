@@ -48,15 +48,14 @@ def log_likelihood(
             mean = apply(phi, mean)
             carried = phi @ covariance @ phi.mT
             covariance = carried + noise[step]
-        value, loading, variance, count = observations.at(n)
-        cross = covariance @ loading.mT
-        error = value - apply(loading, mean)
-        spread = loading @ cross
-        update = _innovation(spread, variance, cross, error)
+        now = observations.at(n)
+        cross = covariance @ now.loading.mT
+        error = now.values - apply(now.loading, mean)
+        update = _innovation(now.loading @ cross, now.variance, cross, error)
         mean = mean + apply(update.gain, error)
         # Rounding would make the difference of two covariances lose its symmetry step by step.
         covariance = symmetric(covariance - update.gain @ cross.mT)
-        deviance = update.squared_error + update.log_determinant + count * _LOG_2PI
+        deviance = update.squared_error + update.log_determinant + now.n_observed * _LOG_2PI
         total = total - 0.5 * deviance
     return total
 

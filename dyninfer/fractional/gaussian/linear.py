@@ -187,8 +187,10 @@ def _apart_from(g: Tensor, theta: Tensor) -> Tensor:
 
 def _divided_difference(a: Tensor, b: Tensor, r: Tensor) -> Tensor:
     """``(e^{−ar} − e^{−br})/(b − a)``, exact also where ``a`` meets ``b``."""
-    # (1 − e^{−x})/x at x = |a − b| r, which tends to 1; 1e-12 stands for x = 0.
-    apart = ((a - b).abs() * r).clamp_min(1e-12)
-    share = -torch.expm1(-apart) / apart
     slower = torch.minimum(a, b)
-    return torch.exp(-slower * r) * r * share
+    decay = torch.exp(-slower * r)
+    # (1 − e^{−x})/x at x = |a − b| r, which tends to 1; 1e-12 stands for x = 0.
+    distance = (a - b).abs()
+    x = (distance * r).clamp_min(1e-12)
+    share = -torch.expm1(-x) / x
+    return decay * r * share

@@ -92,13 +92,16 @@ def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     times = series.times[0]
     mask = observations.mask[0, :, :, 0].T  # (d, L)
     both = mask.unsqueeze(-1) & mask.unsqueeze(-2)
-    covariance = state_covariance(prior.equation, start.covariance, times)
+    of_state = state_covariance(prior.equation, start.covariance, times)
     # What is missing becomes a number of variance one that is independent of all others.
     noise = torch.where(mask, observations.variance, 1)
-    factor = torch.linalg.cholesky(covariance * both + torch.diag_embed(noise))
-    elapsed = (times - times[0])[:, None]
-    mean = torch.exp(-prior.rate * elapsed) * start.mean[:, 0]
-    error = (observations.values[..., 0] - mean) * mask.T
+    covariance = of_state * both + torch.diag_embed(noise)
+    factor = torch.linalg.cholesky(covariance)
+    elapsed = times - times[0]
+    decay = torch.exp(-prior.rate * elapsed[:, None])
+    mean = decay * start.mean[:, 0]
+    values = observations.values[..., 0]
+    error = (values - mean) * mask.T
     white = whiten(factor, error.permute(2, 1, 0))
     squares = white.square().sum((0, 1))
     deviance = squares + mask.sum() * _LOG_2PI

@@ -20,8 +20,10 @@ from dyninfer.learning.interruption import ends_on_interrupt, watched
 _STARTS = [(h, noise) for h in (0.2, 0.5, 0.8) for noise in (0.1, 0.5)]
 # Nats that a further start must gain to be worth another: less says nothing about the parameters.
 _NO_GAIN = 1e-2
-# Of the differences of the gradient that make the curvature.
+# Step of the differences of the gradient that make the curvature.
 _STEP = 1e-4
+# Distance within which a parameter counts as lying at its bound.
+_AT_BOUND = 1e-6
 
 
 class Fit(NamedTuple):
@@ -157,9 +159,10 @@ class ExactObjective:
 
     def is_free(self, x: np.ndarray) -> np.ndarray:
         """Whether each number lies inside its bounds."""
-        ends = np.array(self.bounds(), dtype=float)  # None becomes NaN
-        at_low = x <= ends[:, 0] + 1e-6
-        at_high = x >= ends[:, 1] - 1e-6
+        bounds = np.array(self.bounds(), dtype=float)  # None becomes NaN, which nothing is beyond
+        low, high = bounds.T
+        at_low = x <= low + _AT_BOUND
+        at_high = x >= high - _AT_BOUND
         return ~(at_low | at_high)
 
     def curvature(self, x: np.ndarray, direction: np.ndarray) -> np.ndarray:

@@ -91,11 +91,11 @@ def msd_exponent(
         raise ValueError(f"dt must be positive, found {dt!r}")
     msd = _mean_squared_displacement(x, n_lags, pooled)
     lags = dt * np.arange(1, n_lags + 1)
-    exponent, coefficient, constant = fit(lags, msd)
+    fitted = fit(lags, msd)
     return MSDExponent(
-        exponent=exponent,
-        coefficient=coefficient,
-        noise_variance=constant / (2 * n_coordinates),
+        exponent=fitted.exponent,
+        coefficient=fitted.coefficient,
+        noise_variance=fitted.constant / (2 * n_coordinates),
         lags=lags,
         msd=msd,
     )

@@ -79,10 +79,14 @@ def hurst_mle(
     t = _as_times(times, x.shape[1])
     # In units of the mean step, one grid of noise ratios serves all time scales.
     elapsed = t - t[0]
-    t = elapsed / np.diff(t).mean()
-    increments = np.diff(x, axis=1).T
-    profile = _noisy_profile if observation_noise else _profile
-    return _maximum([profile(h, t, increments, pooled) for h in _GRID])
+    mean_step = np.diff(t).mean()
+    likelihood = _Likelihood(
+        times=elapsed / mean_step,
+        increments=np.diff(x, axis=1).T,
+        pooled=pooled,
+    )
+    at_index = likelihood.with_noise if observation_noise else likelihood.without_noise
+    return _maximum([at_index(h) for h in _GRID])
 
 
 def hurst_whittle(paths: Any, *, pooled: bool = False) -> HurstEstimate:
@@ -195,49 +199,63 @@ def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
     return HurstEstimate(_slope(sizes, spreads))
 
 
-def _profile(h: float, t: np.ndarray, increments: np.ndarray, pooled: bool) -> np.ndarray:
-    """Log-likelihood of the index ``h`` without observation noise."""
-    factor = np.linalg.cholesky(_increment_covariance(h, t))
-    white = solve_triangular(factor, increments, lower=True, check_finite=False)
-    squares = (white**2).sum(0)
-    log_determinant = 2 * np.log(np.diag(factor)).sum()
-    return _gaussian(squares, log_determinant, len(increments), pooled)
+@dataclass(frozen=True)
+class _Likelihood:
+    """Log-likelihood of the increments of paths, with amplitude and noise at their best.
 
+    Attributes
+    ----------
+    times : ndarray, ``(n + 1,)``
+    increments : ndarray, ``(n, path)``
+    pooled : bool
+        One amplitude for all paths.
+    """
 
-def _noisy_profile(h: float, t: np.ndarray, increments: np.ndarray, pooled: bool) -> np.ndarray:
-    """Profile over the ratio ρ of the noise: ``R + ρ D`` is diagonal in one basis for every ρ."""
-    n = len(increments)
-    # D: covariance of the increments of white noise, whose determinant is n + 1.
-    above = np.eye(n, k=1)
-    white = 2 * np.eye(n) - above - above.T
-    values, vectors = eigh(_increment_covariance(h, t), white)
-    projected = vectors.T @ increments
-    squares = projected**2
-    profiles = []
-    for ratio in _NOISE_RATIOS:
-        variance = values + ratio
-        log_determinant = np.log(variance).sum() + np.log(n + 1)
-        scaled = (squares / variance[:, None]).sum(0)
-        profile = _gaussian(scaled, log_determinant, n, pooled)
-        profiles.append(profile)
-    return np.max(profiles, axis=0)
+    times: np.ndarray
+    increments: np.ndarray
+    pooled: bool
 
+    def without_noise(self, h: float) -> np.ndarray:
+        """``(path,)`` at the index ``h``; one value where paths are pooled."""
+        factor = np.linalg.cholesky(self._covariance(h))
+        white = solve_triangular(factor, self.increments, lower=True, check_finite=False)
+        squares = (white**2).sum(0)
+        half_log_determinant = np.log(np.diag(factor)).sum()
+        return self._gaussian(squares, 2 * half_log_determinant)
 
-def _gaussian(squares: np.ndarray, log_determinant: float, n: int, pooled: bool) -> np.ndarray:
-    """Log-likelihood with the amplitude at its best, less constants."""
-    if pooled:
-        variance = squares.mean() / n
+    def with_noise(self, h: float) -> np.ndarray:
+        """The best over the ratio ρ of the noise: ``R + ρ D`` is diagonal in one basis."""
+        n = len(self.increments)
+        # D: covariance of the increments of white noise, whose determinant is n + 1.
+        above = np.eye(n, k=1)
+        white = 2 * np.eye(n) - above - above.T
+        values, vectors = eigh(self._covariance(h), white)
+        projected = vectors.T @ self.increments
+        squares = projected**2
+        log_likelihoods = []
+        for ratio in _NOISE_RATIOS:
+            variance = values + ratio
+            log_determinant = np.log(variance).sum() + np.log(n + 1)
+            scaled = (squares / variance[:, None]).sum(0)
+            log_likelihoods.append(self._gaussian(scaled, log_determinant))
+        return np.max(log_likelihoods, axis=0)
+
+    def _covariance(self, h: float) -> np.ndarray:
+        """Covariance ``(n, n)`` of the increments, of amplitude one."""
+        covariance = FractionalBrownianMotion(h).covariance(self.times).numpy()
+        between_rows = np.diff(covariance, axis=0)
+        return np.diff(between_rows, axis=1)
+
+    def _gaussian(self, squares: np.ndarray, log_determinant: float) -> np.ndarray:
+        """Log-likelihood with the amplitude at its best, less constants."""
+        n = len(self.increments)
+        if self.pooled:
+            variance = squares.mean() / n
+            deviance = n * np.log(variance) + log_determinant
+            return np.array([-0.5 * len(squares) * deviance])
+        variance = squares / n
         deviance = n * np.log(variance) + log_determinant
-        return np.array([-0.5 * len(squares) * deviance])
-    variance = squares / n
-    deviance = n * np.log(variance) + log_determinant
-    return -0.5 * deviance
-
-
-def _increment_covariance(h: float, t: np.ndarray) -> np.ndarray:
-    covariance = FractionalBrownianMotion(h).covariance(t).numpy()
-    between_rows = np.diff(covariance, axis=0)
-    return np.diff(between_rows, axis=1)
+        return -0.5 * deviance
 
 
 def _spectrum(h: float, frequencies: np.ndarray) -> np.ndarray:
@@ -288,7 +306,8 @@ def _slope(sizes: Any, values: list[np.ndarray]) -> np.ndarray:
     u = np.log(np.asarray(sizes, dtype=float))
     v = np.log(np.stack(values))
     centred = u - u.mean()
-    return centred @ v / (centred @ centred)
+    spread = centred @ centred
+    return centred @ v / spread
 
 
 def _window_sizes(n: int, smallest: int) -> list[int]:

@@ -131,15 +131,20 @@ class MarkovApproximation(nn.Module):
         Their sum is the coefficient of ``dW`` in ``dB̂``. They have gradients in ``hurst``.
         """
         h = self._hurst(hurst)
-        w = self._problem.solve(h, self._scaled, self._grams, self._ridge)
+        unit_weights = self._unit_weights(h)
         scale = self._amplitude(h) * self.horizon ** (h - 0.5)
-        return w * scale[..., None]
+        return unit_weights * scale.unsqueeze(-1)
 
     def relative_error(self, hurst: Any) -> Tensor:
         """``∫_0^T E (B − B̂)² dt / ∫_0^T E B² dt`` of the weights in use, float64."""
         h = self._hurst(hurst)
-        w = self._problem.solve(h, self._scaled, self._grams, self._ridge)
-        return self._problem.relative_error(h, self._scaled, self._grams[-1], w)
+        w = self._unit_weights(h)
+        whole_horizon = self._grams[-1]
+        return self._problem.relative_error(h, self._scaled, whole_horizon, w)
+
+    def _unit_weights(self, h: Tensor) -> Tensor:
+        """Weights of the kernel's motion over the unit horizon, ``(..., K + 1)``."""
+        return self._problem.solve(h, self._scaled, self._grams, self._ridge)
 
     def covariance(self, times: Any, hurst: Any) -> Tensor:
         """Covariance of ``B̂`` at ``times`` ``(n,)``: ``(..., n, n)`` float64, in closed form."""

@@ -111,9 +111,10 @@ def _slow_cross_i(a: Tensor, g: Tensor) -> Tensor:
 
 
 def _fast_cross_i(a: Tensor, g: Tensor) -> Tensor:
-    tail = torch.exp(-g) - scaled_gamma_q(a, g)
-    early = torch.exp(-torch.lgamma(a + 1)) / g
-    late = (2 + tail / g) * g**-a
+    difference = torch.exp(-g) - scaled_gamma_q(a, g)
+    log_gamma = torch.lgamma(a + 1)
+    early = torch.exp(-log_gamma) / g
+    late = (2 + difference / g) * g**-a
     return late - early
 
 

@@ -156,10 +156,11 @@ def kernel_variance(hurst: Any, kind: Kind) -> Tensor:
     """``Var B(1)`` under the kernel normalisation, float64, differentiable."""
     h = torch.as_tensor(hurst, dtype=torch.float64)
     if kind == "I":
-        gamma_of = torch.exp(torch.lgamma(2 * h + 1))
-        return 1 / (gamma_of * torch.sin(torch.pi * h))
-    gamma_squared = torch.exp(2 * torch.lgamma(h + 0.5))
-    return 1 / (2 * h * gamma_squared)
+        log_gamma = torch.lgamma(2 * h + 1)
+        sine = torch.sin(torch.pi * h)
+        return 1 / (log_gamma.exp() * sine)
+    log_square = 2 * torch.lgamma(h + 0.5)
+    return 1 / (2 * h * log_square.exp())
 
 
 def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.ndarray:

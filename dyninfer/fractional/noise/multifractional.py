@@ -119,10 +119,11 @@ def _with_past(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
 
 def _from_zero(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
     """Kind II, right for ``t ≥ s`` in row ``t`` and column ``s``."""
-    memory = integrated_decay(pair_sums(noise.nodes), t[:, None, None])
+    g = noise.nodes
+    memory = integrated_decay(pair_sums(g), t[:, None, None])
     # Cov(B̂(s), Y_k(s))
     carried = torch.einsum("skl,sk->sl", memory, w)
-    decay = torch.exp(_lags(t) * -noise.nodes)
+    decay = torch.exp(-g * _lags(t))
     return torch.einsum("tk,tsk,sk->ts", w, decay, carried)
 
 

@@ -60,13 +60,13 @@ class WeightProblem:
         ``A(τ)/c(τ) = τ^{1−2H} A(1; γτ)/c(1)``, and ``b(τ)/c(τ)`` likewise with ``τ^{½−H}``.
         """
         horizons = self._horizons(nodes)
-        h = hurst[..., None]
+        h = hurst.unsqueeze(-1)
         share = 1 / (power(h, self.kind) * len(horizons))
         matrix_share = share * horizons ** (1 - 2 * h)
         vector_share = share * horizons ** (0.5 - h)
-        vectors = cross(h[..., None], self._rescaled(nodes), self.kind)
+        vectors = cross(h.unsqueeze(-1), self._rescaled(nodes), self.kind)
         matrices = matrix_share[..., None, None] * grams
-        vectors = vector_share[..., None] * vectors
+        vectors = vector_share.unsqueeze(-1) * vectors
         return matrices.sum(-3), vectors.sum(-2)
 
     def solve(self, hurst: Tensor, nodes: Tensor, grams: Tensor, ridge: float) -> Tensor:
@@ -80,11 +80,12 @@ class WeightProblem:
 
     def relative_error(self, hurst: Tensor, nodes: Tensor, gram: Tensor, w: Tensor) -> Tensor:
         """``∫_0^1 E (B − B̂)² dt / c = (w'Aw − 2 b'w + c) / c`` over the whole horizon."""
-        vector = cross(hurst[..., None], nodes, self.kind)
+        vector = cross(hurst.unsqueeze(-1), nodes, self.kind)
         column = w.unsqueeze(-1)
         product = (gram @ column).squeeze(-1)
-        change = (w * (product - 2 * vector)).sum(-1)
-        return 1 + change / power(hurst, self.kind)
+        change = w * (product - 2 * vector)
+        total = change.sum(-1)
+        return 1 + total / power(hurst, self.kind)
 
     def ridge(self, nodes: Tensor, grams: Tensor) -> float:
         """What the system of these nodes needs on its diagonal: nothing, unless it is singular."""

@@ -84,10 +84,10 @@ def ring_rates(batch: int, n: int, draws: Draws) -> Tensor:
 
 def metastable_rates(batch: int, n: int, draws: Draws) -> Tensor:
     """Two groups of states with one to three decades between the rates within and across them."""
-    side = draws.integers(2, batch, n)
-    across = side.unsqueeze(2) != side.unsqueeze(1)
+    group = draws.integers(2, batch, n)
+    is_across = group.unsqueeze(2) != group.unsqueeze(1)
     slower = 0.1 * draws.below_one(2.0, batch, 1, 1)
-    factor = torch.where(across, slower, 1.0)
+    factor = torch.where(is_across, slower, 1.0)
     return factor * beta_rates(batch, n, draws)
 
 

@@ -269,15 +269,23 @@ def range_features(statistics: JumpStatistics, scaled_rates: Tensor) -> Tensor:
     Tensor
         In the order of ``RANGES``.
     """
+    tau = statistics.tau
     n_paths = statistics.starts.sum(-1)
     n_states = torch.full_like(n_paths, statistics.n_states)
-    steps = statistics.steps / n_paths
-    gap = statistics.span / statistics.steps / statistics.tau
+    gap = statistics.span / statistics.steps
     # One more, so that its logarithm is finite where nothing changed.
-    changes = (statistics.changes + 1) / n_paths
-    fastest = scaled_rates.amax((-1, -2)).clamp(min=1e-30)
-    logarithms = [value.log() for value in (n_paths, steps, gap, changes, fastest)]
-    return torch.stack([n_states, *logarithms], dim=-1).float()
+    changes = statistics.changes + 1
+    fastest = scaled_rates.amax((-1, -2))
+    positive = [
+        n_paths,
+        statistics.steps / n_paths,
+        gap / tau,
+        changes / n_paths,
+        fastest.clamp(min=1e-30),
+    ]
+    logarithms = [value.log() for value in positive]
+    features = torch.stack([n_states, *logarithms], dim=-1)
+    return features.float()
 
 
 def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
