@@ -3,8 +3,8 @@
 Every distance takes ``x (n, d)`` and a reference ``y (m, d)``, arrays or tensors, with optional
 weights, and gives a float, in the units of the samples. The work is done in float64 on the device
 of ``x``. Scores of forecasts (CRPS, energy and Brier score) take draws and what was then observed;
-the Hellinger distance is one between distributions of states. Nothing here knows a process or an
-estimator.
+the Hellinger distance is one between distributions of states. The exact transport problem
+(``simplex``) is here, as couplings build on it too. Nothing here knows a process or an estimator.
 
 Names are loaded when they are first used, so that importing the room loads neither torch nor POT.
 """

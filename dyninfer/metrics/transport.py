@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,29 +18,11 @@ from dyninfer.metrics.samples import (
     distances,
     in_own_unit,
 )
+from dyninfer.metrics.simplex import best_plan
 
 CHUNK = 2**20  # projected values in memory at a time: 8 MB
-EMD_ITERATIONS = 100_000_000  # minutes; the largest problems that fit need fewer
 EMD_BYTES = 41  # of POT for each pair of points
 EMD_PAIRS = 400_000_000  # the most that are tried: 16 GB
-# Costs that are this many times those of the plan leave it twelve digits. Beyond, they are cut off
-# at a few times the dearest pair of the plan, and the plan is made again.
-FAR = 1e4
-CUT = 4.0
-CUTS = 20
-# A share of the smaller end of a pair, below which its flow is the rounding of the weights.
-ROUNDING = 1e-11
-# Largest share of the cost by which a plan may miss the best before it is announced.
-GAP = 1e-6
-
-
-class Plan(NamedTuple):
-    """Pairs that exchange mass: rows of x and y, and the mass ``(pair,)``, which sums to one."""
-
-    rows: np.ndarray
-    columns: np.ndarray
-    mass: np.ndarray
-    lower: float  # bound on the cost of any plan, from the dual problem
 
 
 def wasserstein(
@@ -154,88 +134,18 @@ def _transport_cost(pair: Pair, p: int) -> float:
             f"exact transport between {n:,} and {m:,} samples would take about "
             f"{gigabytes:.0f} GB; give max_samples (5,000, say), or use sliced_wasserstein"
         )
-    cost = distances(pair.x.points, pair.y.points).pow_(p).cpu().numpy()
-    plan = _best_plan(cost, pair)
-    value = float(plan.mass @ cost[plan.rows, plan.columns])
-    rounding = np.finfo(np.float64).eps * cost.max()
-    if value - plan.lower > GAP * value + rounding:
-        most = pair.unit * value ** (1 / p)
+    cost = distances(pair.x.points, pair.y.points)
+    cost = cost.pow_(p).cpu().numpy()
+    plan = best_plan(cost, pair.x.weights.cpu().numpy(), pair.y.weights.cpu().numpy())
+    if not plan.is_optimal:
+        most = pair.unit * plan.cost ** (1 / p)
         least = pair.unit * max(plan.lower, 0) ** (1 / p)
         warnings.warn(
             "the transport problem was not solved, so the Wasserstein distance is not exact: "
             f"it is at most {most:.6g}, and at least {least:.6g}; lower max_samples",
             stacklevel=3,
         )
-    return value
-
-
-def _best_plan(cost: np.ndarray, pair: Pair) -> Plan:
-    """Plan of least cost.
-
-    Costs that no good plan uses, such as those between groups far apart, would drown the others in
-    their rounding. They are cut off at a few times the dearest pair of the plan so far. A plan that
-    then uses none of them is the best of the whole problem: to cut off only lowers costs.
-    """
-    plan = _simplex(cost, pair)
-    dearest = float(cost.max())
-    for _ in range(CUTS):
-        used = _dearest_pair(cost, plan)
-        if used == 0 or dearest <= FAR * used:
-            return plan
-        cut = CUT * used
-        better = _simplex(np.minimum(cost, cut), pair)
-        if _dearest_pair(cost, better) >= cut:
-            # It counts on a price that is not true; the bound tells whether the plan is good.
-            return plan
-        plan = better
-        dearest = cut
-    return plan
-
-
-def _dearest_pair(cost: np.ndarray, plan: Plan) -> float:
-    return float(cost[plan.rows, plan.columns].max())
-
-
-def _simplex(cost: np.ndarray, pair: Pair) -> Plan:
-    """Solve by the network simplex of POT, costs around one and weights whole where they can be."""
-    import ot
-
-    unit = cost.max() or 1.0
-    a, b = _whole_weights(pair)
-    with warnings.catch_warnings():
-        # What it warns of is found out by the dual bound.
-        warnings.simplefilter("ignore")
-        plan, log = ot.emd(a, b, cost / unit, numItermax=EMD_ITERATIONS, log=True)
-    rows, columns = np.nonzero(plan)
-    mass = plan[rows, columns]
-    smaller_end = np.minimum(a[rows], b[columns])
-    is_flow = mass > ROUNDING * smaller_end
-    total = a.sum()
-    potentials = (unit * log["u"], unit * log["v"])
-    lower = _dual_bound(cost, a / total, b / total, *potentials)
-    return Plan(rows[is_flow], columns[is_flow], mass[is_flow] / total, lower)
-
-
-def _whole_weights(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of both sides with one sum; of uniform samples whole numbers, which never round."""
-    n, m = len(pair.x.points), len(pair.y.points)
-    if pair.x.uniform and pair.y.uniform:
-        common = math.gcd(n, m)
-        a = np.full(n, m / common)
-        b = np.full(m, n / common)
-        return a, b
-    return pair.x.weights.cpu().numpy(), pair.y.weights.cpu().numpy()
-
-
-def _dual_bound(
-    cost: np.ndarray, a: np.ndarray, b: np.ndarray, u: np.ndarray, v: np.ndarray
-) -> float:
-    """Lower bound ``a·u + b·v`` on the cost, with v lowered until ``u_i + v_j ≤ c_ij``."""
-    feasible_v = v.copy()
-    # Row by row: the whole difference would be another matrix of the costs' size.
-    for costs, potential in zip(cost, u, strict=True):
-        np.minimum(feasible_v, costs - potential, out=feasible_v)
-    return float(a @ u + b @ feasible_v)
+    return plan.cost
 
 
 def _line_costs(a: Sample, b: Sample, u: Tensor, v: Tensor, p: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dyninfer.learning.random import numpy_stream
+from dyninfer.metrics.simplex import best_plan
 from dyninfer.transport.couplings.problem import TransportProblem, failed, squared_distances
 
 
@@ -20,9 +21,13 @@ class Block(NamedTuple):
     b: np.ndarray
 
     def problem(self, x: np.ndarray, y: np.ndarray) -> TransportProblem:
-        """Transport problem with squared distances; a ValueError where they are not finite."""
-        cost = squared_distances(x[self.rows], y[self.columns])
+        """Transport problem with squared distances; a ValueError where they cannot be squared."""
+        sources, targets = x[self.rows], y[self.columns]
+        cost = squared_distances(sources, targets)
         if not np.isfinite(cost).all():
+            raise failed()
+        # Where all costs have vanished, any plan would be the best.
+        if not cost.any() and bool((sources != targets[0]).any()):
             raise failed()
         return TransportProblem(cost, self.a, self.b)
 
@@ -91,13 +96,11 @@ def warn_if_small(
 
 def _least_cost(problem: TransportProblem, part: Block | None = None) -> float:
     """Cost of the optimal plan, of the whole problem or of a part of it."""
-    import ot
-
     cost, a, b = problem
     if part is not None:
         cost = np.ascontiguousarray(cost[np.ix_(part.rows, part.columns)])
         a, b = part.a, part.b
-    return float(ot.emd2(a, b, cost, numItermax=10_000_000))
+    return best_plan(cost, a, b).cost
 
 
 def _equal_parts(weights: np.ndarray, n_parts: int, rng: np.random.Generator) -> list[_Part]:

@@ -10,37 +10,20 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
+from dyninfer.metrics.simplex import OptimalPlan, best_plan
 from dyninfer.transport.couplings.problem import TransportProblem
 
-# POT stops at 100,000 by default, short of the optimum of a block of 2048.
-MAX_ITERATIONS = 10_000_000
+
+def emd(problem: TransportProblem) -> OptimalPlan:
+    """Solve one problem here; warns where the plan is not known to be the best."""
+    plan = best_plan(*problem)
+    _warn_unless_optimal(plan)
+    return plan
 
 
-class ExactSolution(NamedTuple):
-    """Optimal plan as a list of pairs, and how well it is known to be optimal."""
-
-    source: np.ndarray  # (pairs,) row of the first sample
-    target: np.ndarray  # (pairs,) row of the second sample
-    mass: np.ndarray  # (pairs,)
-    cost: float  # ⟨c, π⟩
-    dual_gap: float  # ⟨c, π⟩ − ⟨u, a⟩ − ⟨v, b⟩: zero at the optimum, but for rounding
-    converged: bool
-
-
-def emd(problem: TransportProblem) -> ExactSolution:
-    """Solve one problem here."""
-    import ot
-
-    cost, a, b = problem
-    plan, log = ot.emd(a, b, cost, numItermax=MAX_ITERATIONS, log=True)
-    return _solution(plan, log, a, b)
-
-
-def emd_all(problems: Iterable[TransportProblem], n_workers: int) -> list[ExactSolution]:
+def emd_all(problems: Iterable[TransportProblem], n_workers: int) -> list[OptimalPlan]:
     """Solve many problems, in order; with more than one worker, in processes of joblib's loky.
 
     The network simplex holds Python's global lock, so threads would not help. The processes need
@@ -55,16 +38,12 @@ def emd_all(problems: Iterable[TransportProblem], n_workers: int) -> list[ExactS
     """
     if n_workers == 1:
         return [emd(problem) for problem in problems]
-    import ot
     from joblib import Parallel, delayed, parallel_config
-
-    weights = []
 
     def calls() -> Iterable[Any]:
         for cost, a, b in problems:
-            weights.append((a, b))
-            # POT's own function: the processes import POT, and neither torch nor this package.
-            yield delayed(ot.emd)(a, b, cost, numItermax=MAX_ITERATIONS, log=True)
+            # A function that needs NumPy and POT alone: the processes do not import torch.
+            yield delayed(best_plan)(cost, a, b)
 
     with parallel_config(
         "loky",
@@ -77,18 +56,15 @@ def emd_all(problems: Iterable[TransportProblem], n_workers: int) -> list[ExactS
         # Costs go through pipes: a file for each would outlive a process that is killed.
         parallel = Parallel(n_jobs=n_workers, max_nbytes=None, pre_dispatch=n_workers)
         try:
-            answers = parallel(calls())
+            plans = parallel(calls())
         except BrokenProcessPool:
             raise RuntimeError(
                 "a process that solves optimal transport ended before it answered, perhaps for "
                 "lack of memory; use OTCoupling(workers=1)"
             ) from None
-    solutions = []
-    for (plan, log), (a, b) in zip(answers, weights, strict=True):
-        if log["warning"] is not None:
-            warnings.warn(log["warning"], UserWarning, stacklevel=2)
-        solutions.append(_solution(plan, log, a, b))
-    return solutions
+    for plan in plans:
+        _warn_unless_optimal(plan)
+    return plans
 
 
 @cache  # joblib keeps its processes only while it is given the same function
@@ -113,16 +89,12 @@ def _worker_initializer() -> Callable[[int], None]:
     return begin
 
 
-def _solution(plan: np.ndarray, log: dict[str, Any], a: np.ndarray, b: np.ndarray) -> ExactSolution:
-    source, target = np.nonzero(plan)
-    u, v = log["u"], log["v"]
-    cost = float(log["cost"])
-    dual_value = float(u @ a + v @ b)
-    return ExactSolution(
-        source=source,
-        target=target,
-        mass=plan[source, target],
-        cost=cost,
-        dual_gap=cost - dual_value,
-        converged=log["warning"] is None,
+def _warn_unless_optimal(plan: OptimalPlan) -> None:
+    if plan.is_optimal:
+        return
+    warnings.warn(
+        f"optimal transport was not solved: the pairs cost {plan.cost:.6g}, and their dual gap is "
+        f"{plan.dual_gap:.2g}, so the least cost may be that much lower; lower batch_size",
+        UserWarning,
+        stacklevel=3,
     )

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from dyninfer.learning.random import numpy_stream
+from dyninfer.metrics.simplex import OptimalPlan
 from dyninfer.transport.couplings.base import BlockCoupling, Interval, intervals, joined
 from dyninfer.transport.couplings.blocks import Block, cut, warn_if_small
-from dyninfer.transport.couplings.emd import ExactSolution, emd, emd_all
+from dyninfer.transport.couplings.emd import emd, emd_all
 from dyninfer.transport.couplings.plan import Plan, balanced
 from dyninfer.transport.couplings.problem import TransportProblem
 
@@ -100,5 +101,5 @@ class OTCoupling(BlockCoupling):
         return min(n_workers, len(sizes))
 
 
-def _plan(solution: ExactSolution) -> Plan:
-    return balanced(solution.source, solution.target, solution.mass)
+def _plan(solution: OptimalPlan) -> Plan:
+    return balanced(solution.rows, solution.columns, solution.mass)

@@ -9,6 +9,8 @@ import time
 import numpy as np
 import ot
 import pytest
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.random import subseed
@@ -36,17 +38,55 @@ def problem(n=70, m=50):
 def test_the_plan_costs_what_the_dual_says_is_least():
     solution = emd(problem())
     cost, a, b = problem()
-    assert solution.converged
-    assert solution.cost == pytest.approx(cost[solution.source, solution.target] @ solution.mass)
+    assert solution.is_optimal
+    assert solution.cost == pytest.approx(cost[solution.rows, solution.columns] @ solution.mass)
     assert solution.cost == pytest.approx(ot.emd2(a, b, cost), rel=1e-9)
     assert abs(solution.dual_gap) < 1e-12 * solution.cost + 1e-14
 
 
-def test_a_solver_that_was_stopped_says_so(monkeypatch):
-    monkeypatch.setattr("dyninfer.transport.couplings.emd.MAX_ITERATIONS", 1)
-    with pytest.warns(UserWarning, match="numItermax"):
+def test_a_solver_that_was_stopped_tells_the_dual_gap(monkeypatch):
+    monkeypatch.setattr("dyninfer.metrics.simplex.ITERATIONS", 1)
+    with pytest.warns(UserWarning, match="not solved.*dual gap is [1-9]"):
         solution = emd(problem())
-    assert not solution.converged
+    assert not solution.is_optimal
+
+
+@pytest.mark.parametrize("unit", [1e-140, 1e-24, 1e-12, 1e12, 1e24, 1e140])
+def test_the_unit_of_the_cost_changes_no_plan(unit):
+    cost, a, b = problem()
+    plain, other = emd(problem()), emd(TransportProblem(cost * unit, a, b))
+    assert other.is_optimal
+    assert other.cost == pytest.approx(plain.cost * unit, rel=1e-9)
+    dense, expected = np.zeros((2, *cost.shape))
+    expected[plain.rows, plain.columns] = plain.mass
+    dense[other.rows, other.columns] = other.mass
+    assert np.abs(dense - expected).max() < 1e-12
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("far", [1e4, 1e7])
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_pairs_are_those_of_the_assignment_at_any_scale_and_beside_a_far_group(unit, far, workers):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 60, 3))
+    x[30:] += far
+    y[30:] += far
+    squared = cdist(x, y, "sqeuclidean")
+    rows, columns = linear_sum_assignment(squared)
+    coupling = OTCoupling(workers=workers)
+    equal = np.full(60, 1 / 60)
+    plan = coupling.plan(x * unit, y * unit, equal, equal, 0)
+    cost = squared[plan.source, plan.target] @ plan.mass
+    # The coordinates of a far group have lost seven of sixteen digits themselves.
+    assert cost == pytest.approx(squared[rows, columns].mean(), rel=1e-6)
+
+
+def test_samples_whose_differences_cannot_be_squared_are_refused():
+    x, y = np.random.default_rng(0).normal(size=(2, 9, 2))
+    equal = np.full(9, 1 / 9)
+    for unit in (1e-170, 1e160):
+        with pytest.raises(ValueError, match="rescale"):
+            OTCoupling().plan(x * unit, y * unit, equal, equal, 0)
 
 
 def test_plans_of_processes_are_the_same_to_the_last_bit():
@@ -73,7 +113,7 @@ def test_a_process_that_dies_is_an_error_with_a_remedy(monkeypatch):
     def die(*_, **__):
         os._exit(1)
 
-    monkeypatch.setattr(ot, "emd", die)
+    monkeypatch.setattr("dyninfer.transport.couplings.emd.best_plan", die)
     with pytest.raises(RuntimeError, match=r"ended before it answered.*OTCoupling\(workers=1\)"):
         emd_all([SMALL] * 4, 2)
 
