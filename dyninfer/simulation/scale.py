@@ -10,6 +10,8 @@ from torch import Tensor
 from dyninfer.simulation.equation import Equation
 
 _FEW = 64  # rows whose velocity says how far a coordinate will move that starts at rest
+# What turns back moves a shorter way than its speed would take it over the whole run.
+_RETURNS = 50.0
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,13 @@ def _of_motion(equation: Equation, states: Tensor, times: Tensor, unit: Tensor) 
     # In the grad mode of the run, as equations keep what they compute once.
     velocity, _ = equation.rates(equation.time(times[0], few), few)
     span = float((times[-1] - times[0]).abs())
-    distance = velocity.detach().double().abs().mean(dim=0) * span
+    speed = velocity.detach().double().abs()
+    typical = _first_positive(speed.median(dim=0).values, speed.mean(dim=0))
+    distance = typical * span / _RETURNS
     distance = torch.where(distance.isfinite(), distance, 0.0)
-    largest = unit.max()
-    if largest == 0:
-        # What does not move either takes the unit of what does.
-        return _first_positive(distance, distance.max().expand_as(distance), torch.ones_like(unit))
-    is_moving = distance > 0
-    return torch.where(is_moving, torch.minimum(distance, largest), largest)
+    # What does not move either takes the unit of what does.
+    largest = torch.maximum(unit.max(), distance.max())
+    return _first_positive(distance, largest.expand_as(unit), torch.ones_like(unit))
 
 
 def _first_positive(*candidates: Tensor) -> Tensor:

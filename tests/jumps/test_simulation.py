@@ -10,6 +10,7 @@ import torch
 from scipy.linalg import expm
 from scipy.stats import chi2, kstest
 
+import dyninfer as di
 from dyninfer.jumps.gillespie import simulate_events
 from dyninfer.jumps.process import MarkovJump, with_diagonal
 from dyninfer.jumps.skeleton import draw_skeletons
@@ -195,3 +196,54 @@ def test_a_hundred_thousand_paths_beat_a_loop_forty_times():
     looped = seconds(loop) * n / few
     assert looped / batched > 40, looped / batched
     assert looped / by_jump > 40, looped / by_jump
+
+
+@pytest.mark.parametrize("n_paths", [1, 3])
+def test_one_long_path_is_the_same_leaped_as_walked(n_paths, monkeypatch):
+    ring = MarkovJump([[-1.5, 1.0, 0.5], [0.4, -1.2, 0.8], [1.2, 0.3, -1.5]])
+    times = 0.1 * torch.arange(700)
+    leaped = di.simulate(ring, None, times, n_paths=n_paths).states
+    monkeypatch.setattr("dyninfer.jumps.skeleton._MAP_NUMBERS", 500)
+    in_parts = di.simulate(ring, None, times, n_paths=n_paths).states
+    monkeypatch.setattr("dyninfer.jumps.skeleton._FEW_NUMBERS", 0)
+    walked = di.simulate(ring, None, times, n_paths=n_paths).states
+    assert torch.equal(leaped, walked)
+    assert torch.equal(in_parts, walked)
+
+
+def test_equal_gaps_are_exponentiated_once(monkeypatch):
+    gate = MarkovJump([[-1.0, 1.0], [3.0, -3.0]])
+    sizes = []
+    original = MarkovJump.transition
+
+    def counted(self, dt, start=0.0):
+        sizes.append(dt.numel())
+        return original(self, dt, start)
+
+    monkeypatch.setattr(MarkovJump, "transition", counted)
+    times = 1.7e9 + 0.1 * np.arange(2000)
+    di.simulate(gate, [0], times)
+    di.simulate(gate, [0], [0.0, 1.0, 2.0, 2.5, 3.5])
+    # Seconds since 1970 are known to 2e-7: within that, all gaps are one.
+    assert sizes[0] <= 3
+    assert sizes[1] == 2
+
+
+def test_first_states_before_time_0_are_refused_where_initial_is_given():
+    gate = MarkovJump([[-1.0, 1.0], [1.0, -1.0]], initial=[1.0, 0.0])
+    with pytest.raises(ValueError, match=r"drawn at time -2.*count times from the start"):
+        di.simulate(gate, None, [-2.0, -1.0, 0.0], n_paths=10)
+    # A stationary process is the same at all times, and given states need no distribution.
+    stationary = MarkovJump([[-1.0, 1.0], [1.0, -1.0]])
+    assert di.simulate(stationary, None, [-2.0, 0.0], n_paths=4).n_paths == 4
+    assert di.simulate(gate, [0, 1], [-2.0, 0.0]).n_paths == 2
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_passages_and_committors_have_no_unit(unit):
+    rates = np.array([[-1.5, 1.0, 0.5], [0.4, -1.2, 0.8], [1.2, 0.3, -1.5]])
+    plain, other = MarkovJump(rates), MarkovJump(rates / unit)
+    assert torch.allclose(other.mean_first_passage(2) / unit, plain.mean_first_passage(2))
+    assert torch.allclose(other.committor(0, 2), plain.committor(0, 2))
+    assert torch.allclose(other.relaxation_times() / unit, plain.relaxation_times())
+    assert torch.allclose(other.stationary(), plain.stationary())

@@ -218,7 +218,8 @@ def _first_step(run: Run, x: Tensor, f: Tensor) -> Tensor:
     h = torch.minimum(100 * h0, h1).clamp(max=1.0)
     # Where the velocity is not finite, the first trial will fail by itself.
     h = torch.where(h.isfinite(), h, 0.01)
-    return h * span
+    # A path that starts far out, but at the origin of one coordinate, would begin too cautiously.
+    return h.clamp(min=1e-6) * span
 
 
 def _step(run: Run, live: Live, states: Tensor, log_weights: Tensor | None) -> Live:
