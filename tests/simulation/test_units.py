@@ -119,8 +119,8 @@ def test_a_fitted_process_knows_the_time_however_far_from_zero(solver):
     process = ScaledDiffusion(Diffusion(drift=Clock()), scaling)
     run = di.simulate(process, torch.zeros(1, 1), [start, start + 5, start + 10], solver=solver)
     # dx/dτ = scale τ, so that x = scale τ² / 2.
-    expected = float(process.scaling.scale[0]) * np.array([0.0, 0.125, 0.5])
-    assert np.allclose(run.states[0, :, 0].numpy(), expected, rtol=1e-4)
+    expected = 2.0 * np.array([0.0, 0.125, 0.5])
+    assert np.allclose(run.states[0, :, 0].detach().numpy(), expected, rtol=1e-4)
 
 
 def test_a_start_beyond_the_precision_of_the_run_is_a_sentence():
