@@ -120,8 +120,9 @@ class Velocity:
         # A path that would change ten-thousandfold within the span is running away.
         is_running_away = velocity.norm(dim=1) > 1e4 * size
         n_bad = int((~is_finite | is_running_away).sum())
+        time = self.weighted.time(float(t))
         return (
-            f"solver {solver} gave up at time {self.weighted.time(float(t)):g}: its step became too small, and {n_bad} "
+            f"solver {solver} gave up at time {time:g}: its step became too small, and {n_bad} "
             f"of {len(y)} paths run to infinity or have a velocity that is not finite there; "
             "solver='tsit5' drops such paths and finishes the others"
         )

@@ -38,7 +38,7 @@ class Tsit5(Solver):
     Parameters
     ----------
     rtol, atol : float
-        Relative and absolute tolerance of every step; ``atol`` is in units of each feature's spread:
+        Relative and absolute tolerance of every step; ``atol`` is in units of a feature's spread:
         that of the data that the process was fitted to, or else of the starting states.
     """
 
