@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,25 +75,25 @@ def check_resumed(model: Estimator, fit: Fit, weights: Callable[[Any], Tensor]) 
         assert torch.equal(weights(first), weights(again)), "a resumed fit is another one"
         assert again.status_ == first.status_, f"status_ is {again.status_!r} when resumed"
         other_seed = first.seed_ + 1
-        raises(
-            ValueError,
-            "checkpoint",
-            lambda: fit(clone(model), checkpoint=checkpoint, resume=True, seed=other_seed),
-        )
-    raises(ValueError, "checkpoint", lambda: fit(clone(model), resume=True))
+        with raises(ValueError, "checkpoint"):
+            fit(clone(model), checkpoint=checkpoint, resume=True, seed=other_seed)
+    with raises(ValueError, "checkpoint"):
+        fit(clone(model), resume=True)
 
 
 def check_failed_refit(model: Estimator, fit: Fit, weights: Callable[[Any], Tensor]) -> None:
     """A fit that fails at any of its steps leaves what was learned before as it was."""
     fit(model)
-    before, provenance = weights(model).clone(), model.provenance_
+    before = weights(model).clone()
+    provenance = model.provenance_
     for step in ("build", "learn"):
 
         def fail(*_: Any, step: str = step, **__: Any) -> None:
             raise RuntimeError(f"{step} fails")
 
         setattr(model, step, fail)
-        raises(RuntimeError, f"{step} fails", lambda: fit(model))
+        with raises(RuntimeError, f"{step} fails"):
+            fit(model)
         delattr(model, step)
         assert torch.equal(weights(model), before), f"a fit that fails in {step} changed the model"
         assert model.provenance_ is provenance, f"a fit that fails in {step} changed the provenance"
@@ -113,23 +114,27 @@ def check_file(model: Estimator, same: Callable[[Any], bool]) -> None:
         # Metadata that JSON cannot hold, found only while the file is being written.
         provenance = model.provenance_
         model.provenance_ = replace(provenance, source={"time_key": object()})
-        raises(TypeError, "", lambda: model.save(path))
+        with raises(TypeError, ""):
+            model.save(path)
         model.provenance_ = provenance
         assert path.read_bytes() == old, "a failed save destroyed the old file"
         older = {"format": 1, "version": "0.1.0"}
-        written = write_model(Path(folder) / "older", {"x": torch.zeros(1)}, older)
-        raises(ValueError, "0.1.0", lambda: load(written))
+        tensors = {"x": torch.zeros(1)}
+        written = write_model(Path(folder) / "older", tensors, older)
+        with raises(ValueError, "0.1.0"):
+            load(written)
         written.unlink()
         names = [p.name for p in Path(folder).iterdir()]
         assert names == [path.name], "a failed save left its fragment behind"
 
 
-def raises(error: type[Exception], mention: str, call: Callable[[], Any]) -> None:
-    """Assert that a call fails with an error whose message mentions something."""
+@contextmanager
+def raises(error: type[Exception], mention: str) -> Iterator[None]:
+    """Assert that what is inside fails with an error whose message mentions something."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            call()
+            yield
     except error as raised:
         assert mention in str(raised), f"the message does not mention {mention!r}: {raised}"
         return

@@ -45,18 +45,19 @@ def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> A
     gaps = np.diff(days, axis=1, prepend=0.0)
     # Brownian motion, so that the gaps matter.
     steps = 0.5 * np.sqrt(gaps)[..., None] * rng.normal(size=(n, length, d))
-    x = steps.cumsum(axis=1).reshape(-1, d)
-    names = ["low", "middle", "high"]
+    x = steps.cumsum(axis=1).reshape(-1, d).astype(np.float32)
     number = np.digitize(x[:, 0], [-0.2, 0.2])
+    tracks = [f"track{i}" for i in range(n)]
     columns = {
         "day": days.ravel(),
-        "track": np.repeat([f"track{i}" for i in range(n)], length),
-        "state": pd.Categorical.from_codes(number, names),
+        "track": np.repeat(tracks, length),
+        "state": pd.Categorical.from_codes(number, ["low", "middle", "high"]),
     }
-    obs = pd.DataFrame(columns, index=[f"row{i}" for i in range(n * length)])
+    names = [f"row{i}" for i in range(len(x))]
+    obs = pd.DataFrame(columns, index=names)
     # Rows of an AnnData come in any order.
-    rows = rng.permutation(n * length)
-    return AnnData(obs=obs.iloc[rows], obsm={"X_pca": x[rows].astype(np.float32)})
+    rows = rng.permutation(len(x))
+    return AnnData(obs=obs.iloc[rows], obsm={"X_pca": x[rows]})
 
 
 def _keys(model: PathEstimator) -> dict[str, str]:
@@ -77,8 +78,14 @@ def _fit(model: PathEstimator, data: Any = None, **options: Any) -> Any:
     return model.fit(data, **(keywords | options))
 
 
+def _fit_clone(model: PathEstimator, data: Any = None, **options: Any) -> Any:
+    """Fit a fresh estimator of the same settings."""
+    return _fit(clone(model), data, **options)
+
+
 def _weights(model: PathEstimator) -> torch.Tensor:
-    return torch.cat([v.double().reshape(-1) for v in model.process_.state_dict().values()])
+    tensors = model.process_.state_dict().values()
+    return torch.cat([tensor.double().reshape(-1) for tensor in tensors])
 
 
 @CHECKS.add
@@ -95,8 +102,8 @@ def check_fit_returns_self_and_learns(model: PathEstimator) -> None:
 def check_seed_fixes_everything(model: PathEstimator) -> None:
     """The same seed gives the same to the last bit; global state is left alone."""
     state = torch.get_rng_state()
-    first = _weights(_fit(clone(model), seed=3))
-    second = _weights(_fit(clone(model), seed=3))
+    first = _weights(_fit_clone(model, seed=3))
+    second = _weights(_fit_clone(model, seed=3))
     assert torch.equal(first, second), "two fits with one seed differ"
     assert torch.equal(state, torch.get_rng_state()), "fit moved torch's global random state"
 
@@ -104,19 +111,21 @@ def check_seed_fixes_everything(model: PathEstimator) -> None:
 @CHECKS.add
 def check_held_out_paths_are_never_seen(model: PathEstimator) -> None:
     """What is learned is bit-identical when the held-out path is another one."""
-    data, other = example_paths(), example_paths()
+    data = example_paths()
+    other = example_paths()
     rows = (other.obs["track"] == "track3").to_numpy()
     other.obsm["X_pca"][rows] += 7.0
     other.obs.loc[rows, "state"] = "high"
-    first = _weights(_fit(clone(model), data, hold_out="track3"))
-    second = _weights(_fit(clone(model), other, hold_out="track3"))
+    first = _weights(_fit_clone(model, data, hold_out="track3"))
+    second = _weights(_fit_clone(model, other, hold_out="track3"))
     assert torch.equal(first, second), "a held-out path changes what is learned"
 
 
 @CHECKS.add
 def check_data_are_left_alone(model: PathEstimator) -> None:
     """``fit`` changes nothing in the AnnData, and the order of its rows does not matter."""
-    data, untouched = example_paths(), example_paths()
+    data = example_paths()
+    untouched = example_paths()
     first = _weights(_fit(model, data))
     assert data.obs.equals(untouched.obs) and not data.uns, "fit wrote into the AnnData"
     assert np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"]), (
@@ -126,8 +135,9 @@ def check_data_are_left_alone(model: PathEstimator) -> None:
     json.loads(data.uns[keys.UNS]["model"])
     with tempfile.TemporaryDirectory() as folder:
         data.write_h5ad(Path(folder) / "annotated.h5ad")
-    turned = _weights(_fit(clone(model), Paths.from_anndata(data, **_keys(model))))
-    assert torch.equal(first, turned), "the same paths from an AnnData and as Paths give two fits"
+    paths = Paths.from_anndata(data, **_keys(model))
+    in_order = _weights(_fit_clone(model, paths))
+    assert torch.equal(first, in_order), "the same paths from an AnnData and as Paths give two fits"
 
 
 @CHECKS.add
@@ -158,13 +168,13 @@ def check_evaluates(model: PathEstimator) -> None:
     if "log_likelihood" in table:
         assert np.isfinite(table["log_likelihood"]).all(), "a log-likelihood is not finite"
     score = "brier" if model.discrete else "crps"
-    assert np.isfinite(table[[score, f"{score}_still"]]).all(axis=None), f"{score} is not finite"
+    for column in (score, f"{score}_still"):
+        assert np.isfinite(table[column]).all(), f"{column} is not finite"
     times = model.evaluate(data, by="time", n_intervals=3)
     distance = "hellinger" if model.discrete else "w1"
     assert len(times) == 3, f"there are {len(times)} rows for 3 intervals of time"
-    assert np.isfinite(times[[distance, f"{distance}_floor"]]).all(axis=None), (
-        f"{distance} is not finite"
-    )
+    for column in (distance, f"{distance}_floor"):
+        assert np.isfinite(times[column]).all(), f"{column} is not finite"
 
 
 @CHECKS.add
@@ -200,12 +210,20 @@ def check_saves_and_loads(model: PathEstimator) -> None:
 @CHECKS.add
 def check_bad_input_is_refused_in_words(model: PathEstimator) -> None:
     """Each mistake gives one sentence that names the key or the value."""
-    data, named = example_paths(), _keys(model)
-    raises(KeyError, "'day'", lambda: clone(model).fit(data, **{**named, "time_key": "dya"}))
-    unpaired = {k: v for k, v in named.items() if k != "path_key"}
-    raises(ValueError, "path_key", lambda: clone(model).fit(data, **unpaired))
+    data = example_paths()
+    named = _keys(model)
+    with raises(KeyError, "'day'"):
+        clone(model).fit(data, **(named | {"time_key": "dya"}))
+    unpaired = dict(named)
+    del unpaired["path_key"]
+    with raises(ValueError, "path_key"):
+        clone(model).fit(data, **unpaired)
     cells = Snapshots(times=np.arange(2.0), samples=(np.zeros((3, 2)), np.ones((3, 2))))
-    raises(TypeError, "snapshots", lambda: clone(model).fit(cells))
-    raises(KeyError, "no path is named", lambda: _fit(clone(model), data, hold_out="nobody"))
-    raises(TypeError, "AnnData", lambda: clone(model).fit("data.h5ad"))
-    raises(NotFittedError, "fit", lambda: clone(model).simulate(data, [0.0, 1.0], n_paths=2))
+    with raises(TypeError, "snapshots"):
+        clone(model).fit(cells)
+    with raises(KeyError, "no path is named"):
+        _fit_clone(model, data, hold_out="nobody")
+    with raises(TypeError, "AnnData"):
+        clone(model).fit("data.h5ad")
+    with raises(NotFittedError, "fit"):
+        clone(model).simulate(data, [0.0, 1.0], n_paths=2)

@@ -43,10 +43,12 @@ def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> An
     sizes = n + 3 * np.arange(n_times)
     samples = []
     for day, size in zip(days, sizes, strict=True):
-        samples.append(rng.normal(0.4 * day, 1 + 0.1 * day, (size, d)))
-    x = np.concatenate(samples)
-    obs = pd.DataFrame({"day": np.repeat(days, sizes)}, index=[f"cell{i}" for i in range(len(x))])
-    return AnnData(obs=obs, obsm={"X_pca": x.astype(np.float32)})
+        mean, std = 0.4 * day, 1 + 0.1 * day
+        samples.append(rng.normal(mean, std, (size, d)))
+    x = np.concatenate(samples).astype(np.float32)
+    names = [f"cell{i}" for i in range(len(x))]
+    obs = pd.DataFrame({"day": np.repeat(days, sizes)}, index=names)
+    return AnnData(obs=obs, obsm={"X_pca": x})
 
 
 def _fit(model: SnapshotEstimator, data: Any = None, **options: Any) -> SnapshotEstimator:
@@ -56,6 +58,11 @@ def _fit(model: SnapshotEstimator, data: Any = None, **options: Any) -> Snapshot
     if not isinstance(data, Snapshots):
         keywords["time_key"] = "day"
     return model.fit(data, **(keywords | options))
+
+
+def _fit_clone(model: SnapshotEstimator, data: Any = None, **options: Any) -> SnapshotEstimator:
+    """Fit a fresh estimator of the same settings."""
+    return _fit(clone(model), data, **options)
 
 
 def _weights(model: SnapshotEstimator) -> torch.Tensor:
@@ -80,9 +87,9 @@ def check_fit_returns_self_and_learns(model: SnapshotEstimator) -> None:
 def check_seed_fixes_everything(model: SnapshotEstimator) -> None:
     """The same seed gives the same weights to the last bit; global state is left alone."""
     state = torch.get_rng_state()
-    first = _weights(_fit(clone(model), seed=3))
-    second = _weights(_fit(clone(model), seed=3))
-    third = _weights(_fit(clone(model), seed=4))
+    first = _weights(_fit_clone(model, seed=3))
+    second = _weights(_fit_clone(model, seed=3))
+    third = _weights(_fit_clone(model, seed=4))
     assert torch.equal(first, second), "two fits with one seed differ"
     assert not torch.equal(first, third), "two seeds give one fit"
     assert torch.equal(state, torch.get_rng_state()), "fit moved torch's global random state"
@@ -91,17 +98,20 @@ def check_seed_fixes_everything(model: SnapshotEstimator) -> None:
 @CHECKS.add
 def check_held_out_cells_are_never_seen(model: SnapshotEstimator) -> None:
     """Weights are bit-identical when the held-out cells are NaN."""
-    data, spoiled = example_data(), example_data()
-    spoiled.obsm["X_pca"][(spoiled.obs["day"] == 2.0).to_numpy()] = np.nan
-    first = _weights(_fit(clone(model), data, hold_out=2.0))
-    second = _weights(_fit(clone(model), spoiled, hold_out=2.0))
+    data = example_data()
+    spoiled = example_data()
+    rows = (spoiled.obs["day"] == 2.0).to_numpy()
+    spoiled.obsm["X_pca"][rows] = np.nan
+    first = _weights(_fit_clone(model, data, hold_out=2.0))
+    second = _weights(_fit_clone(model, spoiled, hold_out=2.0))
     assert torch.equal(first, second), "held-out cells change what is learned"
 
 
 @CHECKS.add
 def check_data_are_left_alone(model: SnapshotEstimator) -> None:
     """``fit`` changes nothing in the AnnData; what ``annotate`` adds can be written."""
-    data, untouched = example_data(), example_data()
+    data = example_data()
+    untouched = example_data()
     _fit(model, data)
     assert list(data.obs) == list(untouched.obs) and not data.uns, "fit wrote into the AnnData"
     assert np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"]), (
@@ -123,20 +133,18 @@ def check_simulates(model: SnapshotEstimator) -> None:
     _fit(model, data)
     times = [1.0, 1.5, 2.0, 5.0]
     run = model.simulate(data, times, seed=1)
-    cells = int((data.obs["day"] == 1.0).sum())
+    names = data.obs_names[data.obs["day"] == 1.0]
+    expected = (len(names), 4, 3)
     assert isinstance(run, Trajectories), "simulate does not return Trajectories"
-    assert tuple(run.states.shape) == (cells, 4, 3), f"states have shape {tuple(run.states.shape)}"
+    assert tuple(run.states.shape) == expected, f"states have shape {tuple(run.states.shape)}"
     assert bool(torch.isfinite(run.states).all()), "states are not finite"
     assert np.allclose(np.asarray(run.times), times), "times are not those that were asked for"
-    assert list(run.origin) == list(data.obs_names[(data.obs["day"] == 1.0).to_numpy()]), (
-        "origin does not name the cells"
-    )
-    assert torch.equal(run.states, model.simulate(data, times, seed=1).states), (
-        "one seed gives two simulations"
-    )
-    assert (
-        model.simulate(np.zeros((4, 3), np.float32), [0.0, 1.0], n_paths=7).states.shape[0] == 7
-    ), "n_paths is not obeyed"
+    assert list(run.origin) == list(names), "origin does not name the cells"
+    again = model.simulate(data, times, seed=1)
+    assert torch.equal(run.states, again.states), "one seed gives two simulations"
+    starts = np.zeros((4, 3), np.float32)
+    more = model.simulate(starts, [0.0, 1.0], n_paths=7)
+    assert len(more.states) == 7, "n_paths is not obeyed"
 
 
 @CHECKS.add
@@ -146,10 +154,10 @@ def check_process_fields(model: SnapshotEstimator) -> None:
     x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
     at_one = process.drift(1.0, x)
     assert at_one.shape == x.shape, f"drift has shape {tuple(at_one.shape)}"
-    assert torch.allclose(at_one, process.drift(torch.ones(9), x)), (
-        "scalar and per-row times differ"
-    )
-    assert torch.allclose(at_one[:4], process.drift(1.0, x[:4]), atol=1e-5), (
+    by_row = process.drift(torch.ones(9), x)
+    assert torch.allclose(at_one, by_row), "scalar and per-row times differ"
+    first_rows = process.drift(1.0, x[:4])
+    assert torch.allclose(at_one[:4], first_rows, atol=1e-5), (
         "rows are not independent of each other"
     )
     y = x.clone().requires_grad_()
@@ -178,17 +186,19 @@ def check_keys_are_used_or_refused(model: SnapshotEstimator) -> None:
     """A key in ``uses`` changes what is learned; another one is refused by its name."""
     data = example_data()
     first = data.obs["day"].to_numpy() == 0.0
-    data.obs["weight"] = np.where(np.arange(data.n_obs) % 2, 1.0, 0.1)
+    odd = np.arange(data.n_obs) % 2 == 1
+    data.obs["weight"] = np.where(odd, 1.0, 0.1)
     data.obs["mass"] = 1.0 + data.obs["day"]
-    data.obs["condition"] = np.where(np.arange(data.n_obs) % 2, "a", "b")
-    plain = _weights(_fit(clone(model), data))
+    data.obs["condition"] = np.where(odd, "a", "b")
+    plain = _weights(_fit_clone(model, data))
     for key in ("weight_key", "mass_key", "condition_key"):
         column = {key: key.removesuffix("_key")}
         conserved = key == "mass_key" and model.conserves_mass
         if key not in model.uses or conserved:
-            raises(ValueError, key, lambda column=column: _fit(clone(model), data, **column))
+            with raises(ValueError, key):
+                _fit_clone(model, data, **column)
             continue
-        other = _weights(_fit(clone(model), data, **column))
+        other = _weights(_fit_clone(model, data, **column))
         assert not torch.equal(plain, other), f"{key} is in uses, and changes nothing"
     if "weight_key" in model.uses:
         weighted = _fit(model, data, weight_key="weight")
@@ -221,32 +231,45 @@ def check_saves_and_loads(model: SnapshotEstimator) -> None:
     """A loaded model simulates the same to the last bit; a failed save leaves the old file."""
     data = example_data()
     _fit(model, data)
-    run = model.simulate(data, [0.0, 1.0], seed=2)
-    check_file(
-        model,
-        lambda again: torch.equal(run.states, again.simulate(data, [0.0, 1.0], seed=2).states),
-    )
+
+    def states(one: SnapshotEstimator) -> torch.Tensor:
+        return one.simulate(data, [0.0, 1.0], seed=2).states
+
+    check_file(model, lambda again: torch.equal(states(model), states(again)))
 
 
 @CHECKS.add
 def check_bad_input_is_refused_in_words(model: SnapshotEstimator) -> None:
     """Each mistake gives one sentence that names the key or the value."""
     data = example_data()
-    raises(KeyError, "'day'", lambda: clone(model).fit(data, time_key="dya"))
-    raises(KeyError, "time_key", lambda: clone(model).fit(data))
-    raises(KeyError, "X_umap", lambda: _fit(clone(model), data, use_rep="X_umap"))
+    with raises(KeyError, "'day'"):
+        clone(model).fit(data, time_key="dya")
+    with raises(KeyError, "time_key"):
+        clone(model).fit(data)
+    with raises(KeyError, "X_umap"):
+        _fit_clone(model, data, use_rep="X_umap")
     text = example_data()
-    text.obs["day"] = ("day " + text.obs["day"].astype(str)).astype("category")
-    raises(ValueError, "str.extract", lambda: _fit(clone(model), text))
+    labels = "day " + text.obs["day"].astype(str)
+    text.obs["day"] = labels.astype("category")
+    with raises(ValueError, "str.extract"):
+        _fit_clone(model, text)
     one = example_data()[:40]
-    raises(ValueError, "at least two times", lambda: _fit(clone(model), one))
+    with raises(ValueError, "at least two times"):
+        _fit_clone(model, one)
     spoiled = example_data()
     spoiled.obsm["X_pca"][5, 1] = np.nan
-    raises(ValueError, "cell5", lambda: _fit(clone(model), spoiled))
-    raises(ValueError, "no snapshot at time", lambda: _fit(clone(model), data, hold_out=99))
-    raises(TypeError, "AnnData", lambda: clone(model).fit("data.h5ad"))
-    raises(NotFittedError, "fit", lambda: clone(model).simulate(data, [0.0, 1.0]))
+    with raises(ValueError, "cell5"):
+        _fit_clone(model, spoiled)
+    with raises(ValueError, "no snapshot at time"):
+        _fit_clone(model, data, hold_out=99)
+    with raises(TypeError, "AnnData"):
+        clone(model).fit("data.h5ad")
+    with raises(NotFittedError, "fit"):
+        clone(model).simulate(data, [0.0, 1.0])
     _fit(model, data)
-    raises(ValueError, "3 features", lambda: model.simulate(np.zeros((4, 2)), [0.0, 1.0]))
-    raises(ValueError, "no snapshot at time", lambda: model.simulate(data, [0.5, 1.0]))
-    raises(ValueError, "times", lambda: model.simulate(data, [1.0, 0.0]))
+    with raises(ValueError, "3 features"):
+        model.simulate(np.zeros((4, 2)), [0.0, 1.0])
+    with raises(ValueError, "no snapshot at time"):
+        model.simulate(data, [0.5, 1.0])
+    with raises(ValueError, "times"):
+        model.simulate(data, [1.0, 0.0])
