@@ -212,7 +212,7 @@ def _own(holder: Any, kind: str, where: str) -> Any:
         door = "to_anndata" if kind == "AnnData" else "to_xarray"
         raise MissingKey(
             f"this {kind} holds no trajectories: {where}[{keys.TRAJECTORIES!r}] is missing; "
-            f"it must come from Trajectories.{door}() or save()"
+            f"it must come from Trajectories.{door}() or save(), and concat leaves it out"
         )
     return holder[keys.TRAJECTORIES]
 

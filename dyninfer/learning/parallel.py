@@ -80,12 +80,23 @@ def join_processes(device: torch.device) -> None:
 
     Does nothing where the group was joined before.
     """
-    announced = int(os.environ.get("WORLD_SIZE", "1"))
-    if announced == 1 or not dist.is_available() or dist.is_initialized():
+    if _announced() == 1 or not dist.is_available() or dist.is_initialized():
         return
     # Each moves tensors of one kind of device only.
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend)
+
+
+def _announced() -> int:
+    """Number of processes that the environment speaks of."""
+    # Cluster scripts set it to nothing where there is no group.
+    value = os.environ.get("WORLD_SIZE") or "1"
+    if not value.isdecimal():
+        raise ValueError(
+            f"the environment variable WORLD_SIZE is {value!r}, which is no number of processes; "
+            "unset it, or start with torchrun"
+        )
+    return int(value)
 
 
 def rank() -> int:

@@ -111,16 +111,6 @@ class Interpolant(Settings):
     def coefficients(self, t: Tensor) -> Coefficients:
         """α, β and their derivatives at times ``(n,)`` in [0, 1]."""
 
-    def position(self, t: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
-        """``I(t, x_0, x_1)`` ``(n, d)``."""
-        c = self.coefficients(t)
-        return c.alpha[:, None] * x0 + c.beta[:, None] * x1
-
-    def velocity(self, t: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
-        """``∂I/∂t`` ``(n, d)``."""
-        c = self.coefficients(t)
-        return c.alpha_slope[:, None] * x0 + c.beta_slope[:, None] * x1
-
     def cardinal(self, times: np.ndarray) -> np.ndarray | None:
         """Coefficients ``(power, interval, knot)`` of cubics through all ``K`` times.
 
@@ -251,6 +241,7 @@ NOISES: dict[str, type[LatentNoise]] = {
 def as_interpolant(interpolant: str | Interpolant) -> Interpolant:
     """Turn a name or an interpolant into an interpolant; a ValueError lists the names."""
     if isinstance(interpolant, Interpolant):
+        _refuse_own_curves(interpolant)
         return interpolant
     if not isinstance(interpolant, str) or interpolant not in INTERPOLANTS:
         names = ", ".join(INTERPOLANTS)
@@ -258,6 +249,17 @@ def as_interpolant(interpolant: str | Interpolant) -> Interpolant:
             f"interpolant {interpolant!r} is not known; choose one of {names}, or give an Interpolant"
         )
     return INTERPOLANTS[interpolant]()
+
+
+def _refuse_own_curves(interpolant: Interpolant) -> None:
+    """Raise a ValueError where a class defines a curve that would be ignored."""
+    kind = type(interpolant)
+    for name in ("position", "velocity"):
+        if hasattr(kind, name):
+            raise ValueError(
+                f"{kind.__name__} defines {name}, which learning would ignore: an interpolant is "
+                "a combination α(t) x0 + β(t) x1; say what it is by coefficients"
+            )
 
 
 def as_latent_noise(gamma: str | LatentNoise, interpolant: Interpolant) -> LatentNoise | None:

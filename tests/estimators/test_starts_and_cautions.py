@@ -3,12 +3,14 @@
 import warnings
 from dataclasses import replace
 
+import anndata
 import numpy as np
 import pytest
 import torch
 
 import dyninfer as di
 from dyninfer.estimators.cautions import warn_of_collapse
+from dyninfer.transport.interpolants import LinearInterpolant
 
 SMALL = {"width": 16, "depth": 2}
 
@@ -102,6 +104,13 @@ def test_a_bridge_that_is_given_masses_leaves_them_out_in_words():
         di.StochasticInterpolant(bridge_sigma=0.5, coupling="unbalanced").fit(data)
 
 
+@pytest.mark.parametrize("name", ["position", "velocity"])
+def test_an_interpolant_whose_own_curve_would_be_ignored_is_refused(name):
+    own = type("Bent", (LinearInterpolant,), {name: lambda self, t, x0, x1: x0})
+    with pytest.raises(ValueError, match=f"Bent defines {name}"):
+        di.StochasticInterpolant(interpolant=own()).fit(snapshots(False))
+
+
 def test_fields_beyond_the_times_of_the_data_are_warned_of():
     data = snapshots(False)
     adata = data.to_anndata()
@@ -111,6 +120,25 @@ def test_fields_beyond_the_times_of_the_data_are_warned_of():
     assert messages(lambda: model.annotate(adata)) == []
     adata.obs["time"] += 3
     assert "annotating from 3 to 4, beyond the data" in messages(lambda: model.annotate(adata))[0]
+
+
+def test_a_view_of_a_file_is_not_annotated_but_explained(tmp_path):
+    adata = snapshots(False).to_anndata()
+    model = di.ActionMatching(**SMALL).fit(
+        adata, time_key="time", use_rep="X", max_steps=5, progress=False
+    )
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    with pytest.raises(ValueError, match="to_memory"):
+        model.annotate(backed[:5])
+
+
+def test_an_empty_world_size_is_none_and_a_wrong_one_is_named(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "")
+    fitted(snapshots(False))
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(ValueError, match="WORLD_SIZE is 'two'"):
+        fitted(snapshots(False))
 
 
 def test_scores_of_the_cells_of_the_fit_are_called_in_sample():

@@ -60,13 +60,6 @@ def test_slopes_are_the_derivatives_of_the_coefficients(family):
         )
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=str)
-def test_position_and_velocity_are_those_of_the_formula(family):
-    x0, x1 = torch.randn(2, 24, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    rate = differences(lambda t: family.position(t, x0, x1), INSIDE)
-    torch.testing.assert_close(family.velocity(INSIDE, x0, x1), rate, atol=1e-5, rtol=1e-5)
-
-
 @pytest.mark.parametrize("noise", [kind() for kind in NOISES.values()], ids=str)
 def test_noise_is_zero_at_both_ends_alone_and_its_slope_is_its_derivative(noise):
     value, _ = noise.shape(ENDS)
