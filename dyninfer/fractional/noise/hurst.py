@@ -24,7 +24,8 @@ _POSITIVE_RATIOS = np.geomspace(1e-4, 1e4, 81)
 _NOISE_RATIOS = np.concatenate([[0.0], _POSITIVE_RATIOS])
 # Lags of the variogram: the shortest say most of the index.
 _VARIOGRAM_LAGS = (1, 2, 4, 8)
-# Fewest values of a path that have room for windows of two sizes.
+# Fewest values of a path that is worth dividing into windows; how many its windows need beyond
+# that, the choice of their sizes says.
 _FEWEST_FOR_WINDOWS = 33
 
 
