@@ -25,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """List the data sets, or write one of them to a file."""
-    from dyninfer.data.trajectory_file import h5ad_content
     from dyninfer.datasets import available
 
     if arguments.name is None:
@@ -36,6 +35,9 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out
     if out is None:
         out = Path(f"{arguments.name}.h5ad")
+    # It imports torch, for which a list need not wait.
+    from dyninfer.data.trajectory_file import h5ad_content
+
     adata = load_dataset(arguments.name)
     check_folder(out)
     write_file(out, h5ad_content(adata))
