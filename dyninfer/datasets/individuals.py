@@ -9,7 +9,6 @@ import numpy as np
 from dyninfer.data.shipped import shipped
 from dyninfer.datasets.assembly import annotated
 from dyninfer.datasets.files import paths
-from dyninfer.learning.settings import check_count
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -49,6 +48,9 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     10.7554/eLife.70169.
     """
     import pandas as pd
+
+    # It imports torch, for which a list of the data sets need not wait.
+    from dyninfer.learning.settings import check_count
 
     check_count(min_length, "min_length")
     table = pd.read_csv(shipped("single_particle_tracks", "tracks.csv.gz"))
