@@ -397,6 +397,7 @@ class SnapshotEstimator(Estimator):
             return False
         if is_held_out.any():
             observed = observed.without(observed.times[is_held_out])
+        # To the bit: other cells of the same times are a fair test.
         return observed.digest() == self._known().digest
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:

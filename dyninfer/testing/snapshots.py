@@ -131,6 +131,7 @@ def check_simulates(model: SnapshotEstimator) -> None:
     """Trajectories of the asked shape, finite, in the user's times, the same for the same seed."""
     data = example_data()
     _fit(model, data)
+    # One of them lies between the snapshots, and the first is not that of the data.
     times = [1.0, 1.5, 2.0, 5.0]
     run = model.simulate(data, times, seed=1)
     names = data.obs_names[data.obs["day"] == 1.0]
@@ -163,6 +164,7 @@ def check_process_fields(model: SnapshotEstimator) -> None:
     y = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(process.drift(1.0, y).sum(), y)
     assert bool(torch.isfinite(gradient).all()), "the drift is not differentiable"
+    # Solvers with tight tolerances ask for double precision.
     double = process.to(torch.float64).drift(1.0, x.double())
     assert double.dtype == torch.float64 and torch.allclose(double.float(), at_one, atol=1e-4), (
         "float64 gives another drift"
@@ -188,6 +190,7 @@ def check_keys_are_used_or_refused(model: SnapshotEstimator) -> None:
     first = data.obs["day"].to_numpy() == 0.0
     odd = np.arange(data.n_obs) % 2 == 1
     data.obs["weight"] = np.where(odd, 1.0, 0.1)
+    # Not in proportion to the sizes of the samples, which a method might take for masses.
     data.obs["mass"] = 1.0 + data.obs["day"]
     data.obs["condition"] = np.where(odd, "a", "b")
     plain = _weights(_fit_clone(model, data))
