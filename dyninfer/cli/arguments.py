@@ -9,11 +9,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+LONGEST = 220  # characters of a message, of which the remedy is not a part
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage of forty flags."""
 
     def error(self, message: str) -> Any:
         """Leave with exit code 2."""
+        message = " ".join(message.split())
+        if len(message) > LONGEST:
+            message = message[: LONGEST - 3] + "..."
         self.exit(2, f"dyninfer: error: {message}; see '{self.prog} --help'\n")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.times import as_times
+from dyninfer.learning.settings import brief
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,6 +24,12 @@ class MissingKey(KeyError):
         return str(self.args[0])
 
 
+def check_anndata(adata: Any) -> None:
+    """Raise a TypeError for what is no AnnData."""
+    if not (hasattr(adata, "obs") and hasattr(adata, "obsm")):
+        raise TypeError(f"adata must be an AnnData, found {type(adata).__name__}")
+
+
 def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
     """Return ``adata.obs[key]``, or raise a sentence with the column that was probably meant.
 
@@ -31,10 +38,11 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
     KeyError
         If ``key`` is None or not a column; the message lists columns that would serve.
     """
+    check_anndata(adata)
     if key is None:
         raise MissingKey(f"{role} is needed for an AnnData; {_suggestion(adata, role)}")
     if not isinstance(key, Hashable):
-        raise TypeError(f"{role} must be one name, found {key!r}")
+        raise TypeError(f"{role} must be one name, found {brief(key)}")
     if key not in adata.obs:
         columns = [str(column) for column in adata.obs.columns]
         # Half of the letters must agree: fewer suggest columns that nobody meant.

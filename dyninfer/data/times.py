@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dyninfer.data.arrays import as_array
 from dyninfer.learning.settings import brief
 
 SINGLE = 2 * float(np.finfo(np.float32).eps)  # a step of arithmetic, and the storing of its result
@@ -147,7 +148,7 @@ class Clock:
 
     def covers(self, times: Any) -> bool:
         """Whether ``times``, one or more, lie between the first and the last time."""
-        requested = np.asarray(times, dtype=np.float64)
+        requested = _as_requested(times)
         first = self._sorted[0] - self._slack[0]
         last = self._sorted[-1] + self._slack[-1]
         earliest = requested.min()
@@ -264,7 +265,7 @@ def _as_series(values: Any, name: str) -> pd.Series:
     if isinstance(values, pd.Series):
         return values
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        values = as_array(values, name)
     if isinstance(values, Set | Iterator):
         # NumPy would make one object of them.
         values = list(values)
@@ -277,8 +278,10 @@ def _as_series(values: Any, name: str) -> pd.Series:
         raise ValueError(f"{name!r} must be a flat list of numbers, found shape {array.shape}")
     # Pandas refuses the other order of bytes.
     native = array.dtype.newbyteorder("=")
+    # A copy: Torch takes no reversed views.
+    array = array.astype(native)
     # Timedeltas may hide in an array of objects.
-    return pd.Series(array.astype(native)).infer_objects()
+    return pd.Series(array).infer_objects()
 
 
 def _category_times(column: pd.Series, name: str) -> np.ndarray:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dyninfer.data import storage
 from dyninfer.learning import digest
-from dyninfer.learning.files import label, read_file, read_folder, reason, write_file, write_folder
+from dyninfer.learning.files import (
+    as_path,
+    label,
+    read_file,
+    read_folder,
+    reason,
+    write_file,
+    write_folder,
+)
 from dyninfer.learning.tensor_file import parse_json
 
 if TYPE_CHECKING:
@@ -37,7 +45,7 @@ Made = TypeVar("Made")
 
 def save(traj: Trajectories, path: str | os.PathLike[str]) -> None:
     """Write to the format that the suffix of ``path`` names; see ``Trajectories.save``."""
-    path = Path(path)
+    path = as_path(path)
     suffix = _suffix(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"folder {label(path.parent)} does not exist; make it first")
@@ -63,7 +71,7 @@ def load(path: str | os.PathLike[str], make: Callable[..., Made]) -> Made:
     ValueError
         If it is damaged, or holds no trajectories, or ``make`` refuses them.
     """
-    path = Path(path)
+    path = as_path(path)
     suffix = _suffix(path)
     read = _READERS[suffix]
     try:

@@ -24,7 +24,7 @@ from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import ScaleMode, Scaling
-from dyninfer.learning.settings import check_count
+from dyninfer.learning.settings import brief, check_count
 from dyninfer.metrics.forecasts import Forecasts, forecast_rest
 from dyninfer.simulation import simulate
 
@@ -309,7 +309,7 @@ class PathEstimator(Estimator):
         """
         self._check_fitted()
         if by not in ("path", "time"):
-            raise ValueError(f"by must be 'path' or 'time', found {by!r}")
+            raise ValueError(f"by must be 'path' or 'time', found {brief(by)}")
         paths = self._as_paths(data)
 
         def draw(past: Paths, times: np.ndarray, seed: int) -> Tensor:

@@ -37,6 +37,7 @@ from dyninfer.estimators.cautions import (
 from dyninfer.estimators.starts import drawn_by_weight, with_origin, with_start_weights
 from dyninfer.estimators.unused import refuse_unused_conditions, refuse_unused_keys
 from dyninfer.learning.scaling import ScaleMode, Scaling
+from dyninfer.learning.settings import brief
 from dyninfer.learning.training import Training
 from dyninfer.metrics.evaluation import score_arrival
 from dyninfer.simulation import simulate
@@ -250,7 +251,7 @@ class SnapshotEstimator(Estimator):
         """
         self._check_fitted()
         if start not in ("previous", "first"):
-            raise ValueError(f"start must be 'previous' or 'first', found {start!r}")
+            raise ValueError(f"start must be 'previous' or 'first', found {brief(start)}")
         metrics = [metrics] if isinstance(metrics, str) else list(metrics)
         observed = self._as_snapshots(data).check_finite()
         is_held_out = self._held_out(observed)

@@ -42,6 +42,13 @@ class Partial(NamedTuple):
     path: Path
 
 
+def as_path(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """A path; a TypeError for what is none, such as the number of an open file."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be text or a Path, found {type(path).__name__}")
+    return Path(path)
+
+
 def label(path: str | os.PathLike[str]) -> str:
     """A path for a message, in quotes; of a long one its end."""
     text = os.fspath(path)
@@ -52,7 +59,7 @@ def label(path: str | os.PathLike[str]) -> str:
 
 def check_target(path: str | Path, name: str = "path") -> Path:
     """Where a file is to be written, or a ValueError that says why it cannot be."""
-    path = Path(path)
+    path = as_path(path, name)
     if not path.parent.is_dir():
         raise ValueError(f"the folder {label(path.parent)} does not exist; create it first")
     if path.is_dir():
@@ -85,7 +92,7 @@ def write_file(path: str | Path, content: bytes | memoryview) -> Path:
     OSError
         If the file cannot be written, as a sentence with its name.
     """
-    path = Path(path)
+    path = as_path(path)
     with _errors_named(path):
         target = _target_of(path)
         _remove_abandoned(target)
@@ -108,7 +115,7 @@ def write_folder(path: str | Path, files: Mapping[str, bytes]) -> Path:
     files : mapping of str to bytes
         Contents by their path in the folder, with slashes.
     """
-    path = Path(path)
+    path = as_path(path)
     with _errors_named(path):
         target = _target_of(path)
         _remove_abandoned(target)
@@ -131,6 +138,7 @@ def read_file(path: str | Path, kind: str = "file") -> bytes:
     ValueError
         If it cannot be read.
     """
+    path = as_path(path)
     try:
         # A pipe must not be waited for.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))

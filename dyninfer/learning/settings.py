@@ -129,7 +129,9 @@ def _is_number(value: Any) -> bool:
 
 def _are_of(values: Any, kinds: tuple[Any, ...]) -> bool:
     """Whether a value is a sequence with members of these kinds."""
-    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if isinstance(values, str) or not isinstance(values, Sequence):
         return False
     if Ellipsis in kinds or len(kinds) == 1:
         return all(_is_of(value, kinds[0]) for value in values)

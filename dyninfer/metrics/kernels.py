@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.arrays import as_array
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import brief
 from dyninfer.metrics.samples import (
     Array,
     Sample,
@@ -190,11 +193,17 @@ def _rates(
     if bandwidth is None and gamma is None:
         bandwidth = median_distance(reference.points, seed=seed)
     if bandwidth is not None:
-        h = bandwidth
-        if not 0 < h < math.inf:
-            raise ValueError(f"bandwidth is {h}; it must be positive and finite")
+        h = float(_positive(bandwidth, "bandwidth"))
         return [math.sqrt(0.5) / h]
-    gammas = [float(g) for g in np.atleast_1d(np.asarray(gamma))]
-    if not gammas or not all(0 < g < math.inf for g in gammas):
-        raise ValueError(f"gamma is {gamma}; give positive finite numbers")
+    gammas = np.atleast_1d(_positive(gamma, "gamma")).ravel().tolist()
     return [math.sqrt(g) for g in gammas]
+
+
+def _positive(values: Any, name: str) -> np.ndarray:
+    """Positive finite numbers; one for a bandwidth."""
+    numbers = as_array(values, name).astype(np.float64)
+    n_most = 1 if name == "bandwidth" else numbers.size
+    is_right = bool((np.isfinite(numbers) & (numbers > 0)).all())
+    if not is_right or not 0 < numbers.size <= n_most:
+        raise ValueError(f"{name} is {brief(values)}; it must be positive and finite")
+    return numbers.reshape(()) if name == "bandwidth" else numbers

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import brief
 from dyninfer.metrics.samples import (
     Array,
     Pair,
@@ -213,5 +214,5 @@ def _order(u: Tensor) -> Tensor:
 
 
 def _check_power(p: int) -> None:
-    if p not in (1, 2):
-        raise ValueError(f"p is {p}; Wasserstein distances are computed for p=1 and p=2")
+    if not isinstance(p, int | float) or p not in (1, 2):
+        raise ValueError(f"p is {brief(p)}; Wasserstein distances are computed for p=1 and p=2")

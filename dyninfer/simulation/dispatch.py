@@ -12,6 +12,7 @@ import torch
 
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.parallel import threads
+from dyninfer.learning.settings import brief
 from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.solvers.solver import Solver
 
@@ -37,7 +38,7 @@ class Options:
             value = getattr(self, name)
             # A noise of 0 is a choice; what is not set is None or False.
             if value is not None and value is not False:
-                raise ValueError(f"{name}={value!r} cannot be used: {reason}; leave it out")
+                raise ValueError(f"{name}={brief(value)} cannot be used: {reason}; leave it out")
 
 
 def simulate(
@@ -182,7 +183,7 @@ def _n_rows(x0: Any) -> int:
 
 def _check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed must be an integer, but it is {seed!r}")
+        raise TypeError(f"seed must be an integer, but it is {brief(seed)}")
     return int(seed)
 
 
@@ -192,9 +193,11 @@ def _check_options(options: Options) -> None:
         if value is None:
             continue
         if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} must be a positive integer or None, but it is {value!r}")
+            raise ValueError(f"{name} must be a positive integer or None, but it is {brief(value)}")
     fraction = options.resample
     if fraction is None:
         return
     if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise ValueError(f"resample must be a fraction in (0, 1] or None, but it is {fraction!r}")
+        raise ValueError(
+            f"resample must be a fraction in (0, 1] or None, but it is {brief(fraction)}"
+        )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.random import subseed
+from dyninfer.learning.settings import brief, check_count
 from dyninfer.simulation.equation import Equation, Rates, probability_flow
 from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.noise import PathNoise
@@ -92,7 +93,11 @@ def log_density(
         )
     if solver is None:
         solver = Tsit5(rtol=1e-5, atol=1e-6)
+    if not isinstance(solver, Tsit5):
+        raise TypeError(f"solver must be Tsit5(rtol, atol) or None, found {brief(solver)}")
     solver.check()
+    if chunk_size is not None:
+        check_count(chunk_size, "chunk_size")
     is_fitted = scaling_of(process) is not None
     points = starting_states(process, x, None, seed, keep_precision=is_fitted).states.detach()
     d = points.shape[1]

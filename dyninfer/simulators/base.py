@@ -32,6 +32,8 @@ class System:
         check_fields(self)
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise ValueError(f"{field.name} must be below {LARGEST}, found {brief(value)}")
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be finite, found {value}")
         self._check()

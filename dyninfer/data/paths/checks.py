@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dyninfer.data import display
-from dyninfer.data.arrays import check_unique, default_features
+from dyninfer.data.arrays import as_list, check_unique, default_features
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.times import as_times
 
@@ -125,9 +125,10 @@ def as_features(features: Sequence[str] | None, flat: np.ndarray) -> tuple[str, 
     """One name for each feature; by default ``x0, x1, ...``, or ``state``."""
     discrete = flat.ndim == 1
     n_features = 1 if discrete else flat.shape[1]
-    if features is None or len(features) == 0:
+    names = as_list(() if features is None else features, "features", "one name per feature")
+    if not names:
         return ("state",) if discrete else default_features(n_features)
-    features = tuple(str(name) for name in features)
+    features = tuple(str(name) for name in names)
     if len(features) != n_features:
         raise ValueError(
             f"features names {len(features)} features but the states have {n_features}"

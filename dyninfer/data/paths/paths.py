@@ -16,6 +16,7 @@ from dyninfer.data.paths import checks, reading
 from dyninfer.data.paths.states import are_labels, encode, read_states
 from dyninfer.data.times import Clock
 from dyninfer.learning.random import numpy_stream
+from dyninfer.learning.settings import brief
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -327,7 +328,7 @@ class Paths:
         try:
             return np.arange(n)[selection]
         except IndexError as error:
-            raise IndexError(f"cannot select paths of {n} by {paths!r}: {error}") from None
+            raise IndexError(f"cannot select paths of {n} by {brief(paths)}: {error}") from None
 
     def _numbers_of_names(self, names: np.ndarray) -> np.ndarray:
         position = {name: i for i, name in enumerate(self.names)}

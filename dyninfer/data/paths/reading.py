@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.arrays import dense_rows
-from dyninfer.data.columns import label_column, obs_column, time_column
+from dyninfer.data.columns import check_anndata, label_column, obs_column, time_column
 from dyninfer.data.representation import representation, warn_if_counts
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def fields_from_anndata(
     """Fields of the `Paths` in an AnnData; arguments as in `Paths.from_anndata`."""
     if use_rep is not None and state_key is not None:
         raise ValueError(f"give use_rep={use_rep!r} or state_key={state_key!r}, not both")
+    check_anndata(adata)
     if adata.n_obs == 0:
         raise ValueError("the AnnData has no rows; paths need at least one")
     times = time_column(adata, time_key)

@@ -44,10 +44,10 @@ def as_samples(
     """Samples ``(n_k, feature)`` with the same features in the same order, and their names."""
     columns = [column_names(sample) for sample in samples]
     # Names that were given choose among the columns; else all samples must have the same.
-    if features is None or (hasattr(features, "__len__") and len(features) == 0):
+    features = as_list(() if features is None else features, "features", "one name per feature")
+    if not features:
         features = _shared_columns(columns, times)
-    names = as_list(features, "features", "one name per feature")
-    feature_names = tuple(str(name) for name in names)
+    feature_names = tuple(str(name) for name in features)
     arrays = []
     for sample, own, t in zip(samples, columns, times, strict=True):
         name = f"the sample at time {t:g}"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.data.trajectories import population
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import check_count
 
 if TYPE_CHECKING:
     from dyninfer.data.trajectories.trajectories import Trajectories
@@ -70,8 +71,7 @@ def at_times(traj: Trajectories, columns: np.ndarray) -> Trajectories:
 
 def resampled(traj: Trajectories, n_paths: int, time: float, seed: int) -> Trajectories:
     """Whole paths drawn by their weight at ``time``; see `Trajectories.resample`."""
-    if n_paths < 1:
-        raise ValueError(f"n_paths must be at least 1, got {n_paths}")
+    check_count(n_paths, "n_paths")
     if traj.parents is not None:
         if population.locate(traj, time) != (traj.n_times - 1, 0):
             raise ValueError(

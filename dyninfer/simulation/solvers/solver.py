@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import Tensor
 
-from dyninfer.learning.settings import Settings
+from dyninfer.learning.settings import Settings, brief
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.grid import Grid
 from dyninfer.simulation.kind import Kind
@@ -68,7 +68,7 @@ class Solver(Settings):
             value = getattr(self, name)
             if value is not None and not is_positive(value):
                 raise ValueError(
-                    f"{name} of {type(self).__name__} must be a positive number, found {value!r}"
+                    f"{name} of {type(self).__name__} must be a positive number, found {brief(value)}"
                 )
         self.check_kinds(prefix=f"{type(self).__name__}.")
 
@@ -121,7 +121,7 @@ def as_solver(
     if not isinstance(solver, Solver):
         raise TypeError(
             "solver must be a solver such as di.solvers.RungeKutta4(dt=0.01), its name, or None, "
-            f"found {solver!r}"
+            f"found {brief(solver)}"
         )
     solver.check()
     reason = solver.refusal(kind, equation)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from dyninfer.data.arrays import as_array
 from dyninfer.learning.random import numpy_stream, subseed
-from dyninfer.learning.settings import Settings
+from dyninfer.learning.settings import Settings, brief
 from dyninfer.transport.couplings.blocks import Block, cut, warn_if_small
 from dyninfer.transport.couplings.plan import Plan
 from dyninfer.transport.couplings.problem import TransportProblem, failed
@@ -100,6 +101,7 @@ class BlockCoupling(Coupling):
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
+        self.check_kinds(f"{type(self).__name__}.")
         if self.batch_size < 1:
             raise ValueError(
                 f"{type(self).__name__}.batch_size must be positive, found {self.batch_size}"
@@ -141,7 +143,8 @@ def joined(blocks: list[Block], plans: list[Plan]) -> Plan:
 def require_positive(owner: object, **settings: float) -> None:
     """Raise a ValueError naming the first setting that is not a positive finite number."""
     for name, value in settings.items():
-        if not (np.isfinite(value) and value > 0):
+        number = as_array(value, f"{type(owner).__name__}.{name}")
+        if number.ndim > 0 or not (np.isfinite(number) and number > 0):
             raise ValueError(
-                f"{type(owner).__name__}.{name} must be positive and finite, found {value}"
+                f"{type(owner).__name__}.{name} must be positive and finite, found {brief(value)}"
             )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
-from dyninfer.learning.settings import Settings
+from dyninfer.learning.settings import Settings, brief
 from dyninfer.transport.lagrangians.hamiltonian import Potential, ScaledLagrangian
 
 
@@ -123,7 +123,7 @@ class LagrangianSum(Lagrangian):
             raise ValueError("a sum of Lagrangians needs at least one term")
         for term in self.terms:
             if not isinstance(term, Lagrangian):
-                raise TypeError(f"only Lagrangians can be added up, found {term!r}")
+                raise TypeError(f"only Lagrangians can be added up, found {brief(term)}")
             term.check()
         quantities = {"noise": SchrodingerBridge, "growth": UnbalancedTransport}
         for quantity, kind in quantities.items():
