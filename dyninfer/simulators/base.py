@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.arrays import as_tensor
 from dyninfer.data.times import as_times
 from dyninfer.diffusions import Diffusion
 from dyninfer.learning.random import stream, subseed
@@ -154,7 +155,7 @@ def paths_of(times: Sequence[float], states: Tensor) -> Paths:
 
 def vector(value: float | Sequence[float], dimension: int, name: str) -> Tensor:
     """Return a number or ``dimension`` numbers as a ``(dimension,)`` float64 tensor."""
-    x = torch.as_tensor(value, dtype=torch.float64)
+    x = as_tensor(value, name)
     if x.ndim == 0:
         return x.expand(dimension)
     if x.shape != (dimension,):
