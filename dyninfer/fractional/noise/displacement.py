@@ -21,7 +21,8 @@ class MSDExponent:
     Attributes
     ----------
     exponent : ndarray, ``(n,)``
-        ``α``; twice the Hurst index of fractional Brownian motion. NaN where a track is too short.
+        ``α``; twice the Hurst index of fractional Brownian motion. NaN where a track is too short
+        or stands still.
     coefficient : ndarray, ``(n,)``
         ``C``, in squared units of the tracks per time unit to the power ``α``.
     noise_variance : ndarray, ``(n,)``
@@ -57,7 +58,8 @@ def msd_exponent(
     Parameters
     ----------
     tracks : array, ``(n, time)`` or ``(n, time, d)``
-        At even times; NaN where a track was not observed, as after its end.
+        At even times; NaN where a track was not observed, as after its end. Lags at which a track
+        has no two frames, such as the odd ones of every second frame, are left out.
     max_lag : int, optional
         In frames; by default a quarter of the times, at least 4 and at most 10.
     dt : float
@@ -91,7 +93,14 @@ def msd_exponent(
         raise ValueError(f"dt must be positive, found {dt!r}")
     msd = _mean_squared_displacement(x, n_lags, pooled)
     lags = dt * np.arange(1, n_lags + 1)
-    fitted = fit(lags, msd)
+    # A displacement of 0 is no power of any lag.
+    stands_still = (msd == 0).any(1)
+    too_short = (~np.isnan(msd)).sum(1) < fewest_lags
+    has_fit = ~stands_still & ~too_short
+    # Rows without a fit are fitted to 1, and what comes out is thrown away.
+    fitted = fit(lags, np.where(has_fit[:, None], msd, 1.0))
+    for values in fitted:
+        values[~has_fit] = np.nan
     return MSDExponent(
         exponent=fitted.exponent,
         coefficient=fitted.coefficient,
@@ -146,18 +155,22 @@ def _mean_squared_displacement(x: np.ndarray, n_lags: int, pooled: bool) -> np.n
     if pooled:
         total = total.sum(0, keepdims=True)
         count = count.sum(0, keepdims=True)
-    moves = (count > 0) & (total > 0)
-    total = np.where(moves, total, np.nan)
+    total = np.where(count > 0, total, np.nan)
     return total / np.maximum(count, 1)
 
 
 def _fit_power_law(lags: np.ndarray, msd: np.ndarray) -> _Fit:
-    """A line through the logarithms."""
+    """A line through the logarithms, of the lags that each row has."""
     u = np.log(lags)
     v = np.log(msd)
-    centred = u - u.mean()
-    slope = (v @ centred) / (centred @ centred)
-    intercept = v.mean(1) - slope * u.mean()
+    has_lag = ~np.isnan(v)
+    n_lags = has_lag.sum(1)
+    mean_u = (u * has_lag).sum(1) / n_lags
+    mean_v = np.nansum(v, axis=1) / n_lags
+    centred = np.where(has_lag, u - mean_u[:, None], 0.0)
+    covariance = np.nansum(v * centred, axis=1)
+    slope = covariance / (centred**2).sum(1)
+    intercept = mean_v - slope * mean_u
     return _Fit(
         exponent=slope,
         coefficient=np.exp(intercept),
@@ -167,7 +180,9 @@ def _fit_power_law(lags: np.ndarray, msd: np.ndarray) -> _Fit:
 
 def _fit_with_constant(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     """Least squares of ``(C τ^α + b)/MSD − 1`` with ``b ≥ 0``: linear for every ``α`` of a grid."""
-    relative = msd[:, None]  # (n, 1, lag)
+    # A lag that a row has not weighs nothing: as if its displacement was infinite.
+    weighty = np.where(np.isnan(msd), np.inf, msd)
+    relative = weighty[:, None]  # (n, 1, lag)
     power = lags ** _EXPONENTS[:, None]
     a = power / relative  # (n, exponent, lag)
     b = np.broadcast_to(1 / relative, a.shape)
@@ -182,13 +197,13 @@ def _fit_with_constant(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     constant = np.maximum(constant, 0)
     coefficient = (ya - ab * constant) / aa
     fitted = coefficient[..., None] * a + constant[..., None] * b
+    # What weighs nothing adds 1 to the error of every exponent alike.
     error = ((fitted - 1) ** 2).sum(-1)
     is_possible = (coefficient > 0) & ~np.isnan(error)
     best = np.where(is_possible, error, np.inf).argmin(1)
-    too_short = np.isnan(msd).any(1)
     track = np.arange(len(msd))
     return _Fit(
-        exponent=np.where(too_short, np.nan, _EXPONENTS[best]),
+        exponent=_EXPONENTS[best],
         coefficient=coefficient[track, best],
         constant=constant[track, best],
     )

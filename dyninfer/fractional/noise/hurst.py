@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from scipy.linalg import eigh, solve_triangular
 from scipy.special import gammaln, zeta
 
 from dyninfer.fractional.noise.motion import FractionalBrownianMotion
+from dyninfer.fractional.noise.moving import moving, rounding_of
 
 # Indices at which a profile is computed; a cubic spline through them is exact to 1e-4.
 _GRID = np.linspace(0.005, 0.995, 67)
@@ -36,7 +38,8 @@ class HurstEstimate:
     Attributes
     ----------
     hurst : ndarray, ``(n,)``
-        One value per path; a single one where paths were pooled.
+        One value per path; a single one where paths were pooled. NaN, with a warning, where a path
+        does not move, or moves along the trend that the method removes: a line, say.
     standard_error : ndarray, ``(n,)``, optional
         From the observed information; None for scaling laws.
     interval : ndarray, ``(n, 2)``, optional
@@ -81,13 +84,19 @@ def hurst_mle(
     # In units of the mean step, one grid of noise ratios serves all time scales.
     elapsed = t - t[0]
     mean_step = np.diff(t).mean()
-    likelihood = _Likelihood(
-        times=elapsed / mean_step,
-        increments=np.diff(x, axis=1).T,
-        pooled=pooled,
-    )
-    at_index = likelihood.with_noise if observation_noise else likelihood.without_noise
-    return _maximum([at_index(h) for h in _GRID])
+
+    def estimate(increments: np.ndarray) -> HurstEstimate:
+        likelihood = _Likelihood(
+            times=elapsed / mean_step,
+            increments=increments.T,
+            pooled=pooled,
+        )
+        at_index = likelihood.with_noise if observation_noise else likelihood.without_noise
+        return _maximum([at_index(h) for h in _GRID])
+
+    increments = np.diff(x, axis=1)
+    moves = moving(_root_mean_square(increments), paths)
+    return _of_moving(increments, moves, pooled, estimate)
 
 
 def hurst_whittle(paths: Any, *, pooled: bool = False) -> HurstEstimate:
@@ -99,25 +108,14 @@ def hurst_whittle(paths: Any, *, pooled: bool = False) -> HurstEstimate:
     """
     x = _as_paths(paths, least=8)
     increments = np.diff(x, axis=1)
-    n = increments.shape[1]
-    # Frequencies between 0, where the mean sits, and Nyquist's.
-    n_frequencies = (n - 1) // 2
-    frequencies = np.arange(1, n_frequencies + 1) / n
-    transform = np.fft.rfft(increments, axis=1)
-    amplitude = np.abs(transform[:, 1 : n_frequencies + 1])
-    power = amplitude**2
-    count = n_frequencies
-    if pooled:
-        count *= len(x)
-    profiles = []
-    for h in _GRID:
-        spectrum = _spectrum(h, frequencies)
-        scale = (power / spectrum).mean(-1)
-        if pooled:
-            scale = scale.mean(keepdims=True)
-        level = np.log(scale) + np.log(spectrum).mean()
-        profiles.append(-count * level)
-    return _maximum(profiles)
+    # The mean, which is a trend of the path, has the frequency 0, which is left out.
+    centred = increments - increments.mean(1, keepdims=True)
+    moves = moving(_root_mean_square(centred), paths)
+
+    def estimate(rows: np.ndarray) -> HurstEstimate:
+        return _maximum(_whittle_profiles(rows, pooled))
+
+    return _of_moving(centred, moves, pooled, estimate)
 
 
 def hurst_variogram(paths: Any, *, order: int = 2) -> HurstEstimate:
@@ -146,8 +144,10 @@ def hurst_variogram(paths: Any, *, order: int = 2) -> HurstEstimate:
             difference = difference[:, lag:] - difference[:, :-lag]
         lags.append(lag)
         mean_squares.append((difference**2).mean(1))
+    smallest = np.min(mean_squares, axis=0)
+    moves = moving(np.sqrt(smallest), paths)
     # The mean square grows like the lag to the power 2H.
-    return HurstEstimate(0.5 * _slope(lags, mean_squares))
+    return HurstEstimate(0.5 * _slope(lags, mean_squares, moves))
 
 
 def hurst_rs(paths: Any) -> HurstEstimate:
@@ -159,15 +159,24 @@ def hurst_rs(paths: Any) -> HurstEstimate:
     x = _as_paths(paths, least=_FEWEST_FOR_WINDOWS)
     increments = np.diff(x, axis=1)
     sizes = _window_sizes(increments.shape[1], smallest=8)
+    rounding = rounding_of(paths)[:, None]
     ratios = []
+    largest_spreads = []
     for size in sizes:
         windows = _windows(increments, size)
         centred = windows - windows.mean(-1, keepdims=True)
         profile = centred.cumsum(-1)
-        spread = np.ptp(profile, axis=-1)
-        rescaled = (spread / centred.std(-1)).mean(-1)
+        reach = np.ptp(profile, axis=-1)
+        spread = centred.std(-1)
+        # A window in which the path rests has a range of 0 / 0, and is left out.
+        is_moving = spread > rounding
+        ratio = reach / np.where(is_moving, spread, 1.0)
+        total = np.where(is_moving, ratio, 0.0).sum(-1)
+        rescaled = total / np.maximum(is_moving.sum(-1), 1)
         ratios.append(rescaled / _white_rescaled_range(size))
-    return HurstEstimate(0.5 + _slope(sizes, ratios))
+        largest_spreads.append(spread.max(-1))
+    moves = moving(np.min(largest_spreads, axis=0), paths)
+    return HurstEstimate(0.5 + _slope(sizes, ratios, moves))
 
 
 def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
@@ -197,7 +206,56 @@ def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
         residual = windows - coefficients @ basis.T
         variance = (residual**2).mean((1, 2))
         spreads.append(np.sqrt(variance))
-    return HurstEstimate(_slope(sizes, spreads))
+    moves = moving(np.min(spreads, axis=0), paths)
+    return HurstEstimate(_slope(sizes, spreads, moves))
+
+
+def _whittle_profiles(increments: np.ndarray, pooled: bool) -> list[np.ndarray]:
+    """Whittle's log-likelihood of paths at every index of the grid, the amplitude at its best."""
+    n_paths, n = increments.shape
+    # Frequencies between 0, where the mean sits, and Nyquist's.
+    n_frequencies = (n - 1) // 2
+    frequencies = np.arange(1, n_frequencies + 1) / n
+    transform = np.fft.rfft(increments, axis=1)
+    amplitude = np.abs(transform[:, 1 : n_frequencies + 1])
+    power = amplitude**2
+    count = n_frequencies
+    if pooled:
+        count *= n_paths
+    profiles = []
+    for h in _GRID:
+        spectrum = _spectrum(h, frequencies)
+        scale = (power / spectrum).mean(-1)
+        if pooled:
+            scale = scale.mean(keepdims=True)
+        level = np.log(scale) + np.log(spectrum).mean()
+        profiles.append(-count * level)
+    return profiles
+
+
+def _root_mean_square(rows: np.ndarray) -> np.ndarray:
+    return np.sqrt((rows**2).mean(1))
+
+
+def _of_moving(
+    increments: np.ndarray,
+    moves: np.ndarray,
+    pooled: bool,
+    estimate: Callable[[np.ndarray], HurstEstimate],
+) -> HurstEstimate:
+    """The estimate of the paths that move; NaN for the others, and where none moves."""
+    if moves.all() or (pooled and moves.any()):
+        return estimate(increments)
+    n = 1 if pooled else len(moves)
+    hurst = np.full(n, np.nan)
+    error = np.full(n, np.nan)
+    interval = np.full((n, 2), np.nan)
+    if moves.any():
+        part = estimate(increments[moves])
+        hurst[moves] = part.hurst
+        error[moves] = part.standard_error
+        interval[moves] = part.interval
+    return HurstEstimate(hurst, error, interval)
 
 
 @dataclass(frozen=True)
@@ -302,13 +360,15 @@ def _interval(values: np.ndarray) -> np.ndarray:
     return np.stack([_FINE[first], _FINE[last]], axis=1)
 
 
-def _slope(sizes: Any, values: list[np.ndarray]) -> np.ndarray:
-    """Least-squares slope in logarithms, one per path."""
+def _slope(sizes: Any, values: list[np.ndarray], moves: np.ndarray) -> np.ndarray:
+    """Least-squares slope in logarithms ``(n,)``; NaN for paths that do not move."""
     u = np.log(np.asarray(sizes, dtype=float))
-    v = np.log(np.stack(values))
+    # What does not move has no logarithm.
+    v = np.log(np.where(moves, np.stack(values), 1.0))
     centred = u - u.mean()
     spread = centred @ centred
-    return centred @ v / spread
+    slope = centred @ v / spread
+    return np.where(moves, slope, np.nan)
 
 
 def _window_sizes(n: int, smallest: int) -> list[int]:

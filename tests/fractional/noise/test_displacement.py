@@ -67,3 +67,26 @@ def test_tracks_that_are_too_short_have_no_exponent(localisation_noise):
 def test_bad_arguments_are_named(tracks, settings, word):
     with pytest.raises(ValueError, match=word):
         msd_exponent(tracks, **settings)
+
+
+@pytest.mark.parametrize("localisation_noise", [False, True])
+def test_every_second_frame_is_fitted_at_the_lags_that_exist(localisation_noise):
+    tracks = tracks_of(0.6)
+    sparse = tracks.copy()
+    sparse[:, 1::2] = np.nan
+    whole = msd_exponent(tracks[:, ::2], 5, dt=2.0, localisation_noise=localisation_noise)
+    gaps = msd_exponent(sparse, 10, localisation_noise=localisation_noise)
+    # The same numbers, on the same lags: 2, 4, ..., 10.
+    np.testing.assert_allclose(gaps.exponent, whole.exponent, atol=1e-9)
+    np.testing.assert_allclose(gaps.coefficient, whole.coefficient, rtol=1e-6)
+    assert np.isnan(gaps.msd[:, ::2]).all()
+
+
+def test_too_few_lags_and_tracks_that_stand_still_have_no_exponent():
+    tracks = tracks_of(0.6, n=3, length=20)
+    tracks[0, 1:] = np.nan
+    tracks[1] = 0.1
+    tracks[2, 4:] = np.nan
+    exponent = msd_exponent(tracks, 8).exponent
+    # The third has the lags 1, 2, 3.
+    assert np.isnan(exponent).tolist() == [True, True, False]

@@ -74,3 +74,48 @@ def test_bad_paths_and_times_are_named():
         hurst_mle(np.ones((2, 10)), np.zeros(10))
     with pytest.raises(ValueError, match="order"):
         hurst_variogram(np.ones((2, 10)), order=3)
+
+
+ESTIMATORS = [hurst_mle, hurst_whittle, hurst_variogram, hurst_rs, hurst_dfa]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_a_path_that_never_changes_has_no_index_and_hides_none(estimator, unit):
+    x = motion(0.3, 3, np.arange(257)) * unit
+    alone = estimator(x).hurst
+    x[1] = 0.1 * unit
+    with pytest.warns(UserWarning, match="path 1 does not move"):
+        estimate = estimator(x)
+    assert np.isnan(estimate.hurst[1])
+    assert estimate.hurst[[0, 2]] == pytest.approx(alone[[0, 2]], abs=1e-6)
+    if estimate.interval is not None:
+        assert np.isnan(estimate.interval[1]).all()
+        assert np.isnan(estimate.standard_error[1])
+
+
+@pytest.mark.parametrize("estimator", [hurst_whittle, hurst_variogram, hurst_rs, hurst_dfa])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_about_a_straight_line_is_not_read_as_motion(estimator, dtype):
+    line = 0.1 * np.arange(200, dtype=dtype)[None] + dtype(7)
+    with pytest.warns(UserWarning, match="path 0 does not move about its trend"):
+        assert np.isnan(estimator(line).hurst[0])
+
+
+def test_a_line_is_the_smoothest_of_motions_to_the_likelihood_without_a_trend():
+    assert hurst_mle(0.1 * np.arange(200.0)[None]).hurst[0] > 0.95
+
+
+@pytest.mark.parametrize("estimator", [hurst_mle, hurst_whittle])
+def test_pooled_paths_of_which_none_moves_give_nan(estimator):
+    with pytest.warns(UserWarning, match="2 such paths"):
+        estimate = estimator(np.ones((2, 200)), pooled=True)
+    assert estimate.hurst.shape == (1,)
+    assert np.isnan(estimate.hurst).all()
+
+
+def test_rescaled_range_leaves_out_windows_in_which_a_path_rests():
+    x = motion(0.5, 20, np.arange(2049), seed=3)
+    alone = hurst_rs(x).hurst.mean()
+    x[:, 600:700] = x[:, [600]]
+    assert hurst_rs(x).hurst.mean() == pytest.approx(alone, abs=0.03)

@@ -1,0 +1,45 @@
+"""Whether paths move at all: an index read from rounding would be a wrong number."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+# Steps of rounding of the largest value, below which what is left of a path is no motion: trends
+# and transforms sum a few of them.
+_STEPS = 16
+
+
+def moving(spread: np.ndarray, paths: Any) -> np.ndarray:
+    """Which paths spread by more than rounding ``(n,)`` bool; a warning names the others.
+
+    Parameters
+    ----------
+    spread : array ``(n,)``
+        Size of what an estimator reads of each path.
+    paths : array ``(n, time)``
+        The paths as they were given.
+    """
+    moves = spread > rounding_of(paths)
+    rests = np.flatnonzero(~moves)
+    if len(rests):
+        warnings.warn(
+            f"path {rests[0]} does not move about its trend, so that its Hurst index is NaN "
+            f"({len(rests)} such paths)",
+            UserWarning,
+            stacklevel=3,
+        )
+    return moves
+
+
+def rounding_of(paths: Any) -> np.ndarray:
+    """Size ``(n,)`` of what is rounding in each path."""
+    stored = np.asarray(paths)
+    step = np.finfo(np.float64).eps
+    # Numbers are as exact as they were stored, whatever they are converted to.
+    if stored.dtype.kind == "f":
+        step = max(step, np.finfo(stored.dtype).eps)
+    largest = np.abs(stored.astype(np.float64)).max(1)
+    return _STEPS * step * largest
