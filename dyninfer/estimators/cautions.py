@@ -23,7 +23,7 @@ _WITH_FLOOR = ("w1", "w2", "sliced_w2")
 
 def warn_beyond(fitted: np.ndarray, times: np.ndarray, doing: str, stacklevel: int = 3) -> None:
     """Warn where times lie before the first or after the last time of the data."""
-    if len(times) == 0 or Clock(fitted).covers(times):
+    if len(times) == 0 or Clock.of(fitted).covers(times):
         return
     _warn(
         f"{doing} from {times.min():g} to {times.max():g}, beyond the data ({fitted.min():g} to "

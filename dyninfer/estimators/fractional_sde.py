@@ -18,6 +18,7 @@ from dyninfer.data.provenance import Provenance
 from dyninfer.data.times import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
+from dyninfer.estimators.cautions import warn_beyond
 from dyninfer.estimators.loading import restored
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.fractional.inference import (
@@ -233,6 +234,7 @@ class FractionalSDE(PathEstimator):
         """
         self._check_fitted()
         times = requested_times(times)
+        warn_beyond(self._covered_times(), times, "simulating")
         seed = check_seed(seed)
         if n_paths is not None:
             n_paths = check_count(n_paths, "n_paths")

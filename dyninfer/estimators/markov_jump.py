@@ -18,6 +18,7 @@ from dyninfer.data.paths.observed import past_of
 from dyninfer.data.times import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
+from dyninfer.estimators.cautions import warn_beyond
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.jumps.inference import JumpInference
 from dyninfer.jumps.likelihood.clones import ClonePaths
@@ -39,6 +40,7 @@ from dyninfer.jumps.settings import (
     as_jumps,
     as_observation,
 )
+from dyninfer.jumps.starting import drawn_states, last_states
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed
@@ -167,6 +169,11 @@ class MarkovJumpInference(PathEstimator):
                 f"observation={inference.observation} learns its states itself; leave out states"
             )
 
+    @property
+    def uses(self) -> frozenset[str]:
+        """Conditions name the clones, where paths are cells of clones."""
+        return frozenset() if self.clones is None else frozenset({"condition_key"})
+
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
         """Rule of the states, if there is one, and names of the states."""
         rule = None
@@ -238,8 +245,9 @@ class MarkovJumpInference(PathEstimator):
         self._check_fitted()
         seed = check_seed(seed)
         if start is None:
-            time = float(requested_times(times)[0])
-            start, n_paths = self._first_states(n_paths, time, seed), None
+            first_time = float(requested_times(times)[0])
+            start = drawn_states(self._distribution_at(first_time), n_paths, seed)
+            n_paths = None
         return super().simulate(start, times, n_paths=n_paths, seed=seed, **options)
 
     def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
@@ -250,14 +258,7 @@ class MarkovJumpInference(PathEstimator):
         """
         past = past_of(paths, time)
         probability = self._prepared(past).smooth(*self._model())
-        every_path = torch.arange(len(past))
-        last = probability[every_path, torch.as_tensor(past.lengths) - 1]
-        is_impossible = (last.sum(-1) <= 0).numpy()
-        if is_impossible.any():
-            name = past.names[int(is_impossible.argmax())]
-            raise ValueError(f"path {name!r} is impossible in the learned process, at any time")
-        g = stream(seed, "states behind observations")
-        return torch.multinomial(last, n_draws, replacement=True, generator=g).flatten()
+        return last_states(past, probability, n_draws, seed)
 
     def observations(self, paths: Paths) -> Paths:
         """Paths as they are learned from: labels by the numbers of the process, or numbers."""
@@ -339,6 +340,7 @@ class MarkovJumpInference(PathEstimator):
         """The most probable state of every row, and its probability beside it."""
         table = self.posterior_states(adata).set_index(["path", "time"])
         times = time_column(adata, self.source_["time_key"])
+        warn_beyond(self._covered_times(), times, "annotating")
         owner = obs_column(adata, self.source_["path_key"], "path_key").astype(str)
         rows = table.loc[list(zip(owner, times, strict=True))]
         states = pd.Categorical(rows["state"], categories=list(self.process_.state_names))
@@ -350,6 +352,12 @@ class MarkovJumpInference(PathEstimator):
         self._check_fitted()
         rule = self.facts_["states"]
         return None if rule is None else pd.DataFrame(rule)
+
+    def _covered_times(self) -> np.ndarray:
+        """Those of the data, and of the ancestors of clones."""
+        if self.clones is None:
+            return self.times_
+        return np.append(self.times_, self.clones.ancestor_time)
 
     def _take(self, result: JumpResult) -> None:
         self.result_, self.fit_ = result, result.fit
@@ -385,20 +393,12 @@ class MarkovJumpInference(PathEstimator):
     def _model(self) -> tuple[Tensor, Emission, Tensor]:
         return self.result_.generator, self.result_.emission, self.result_.initial
 
-    def _first_states(self, n_paths: int | None, time: float, seed: int) -> np.ndarray:
-        """States ``(n_paths,)`` at a time: first observed ones, or descendants of ancestors."""
-        if n_paths is None:
-            raise ValueError(
-                "n_paths is needed where the first states are drawn: "
-                "simulate(None, times, n_paths=...)"
-            )
-        probability = self.result_.initial
-        if self.clones is not None:
-            probability = self.process_.marginal(time - self.clones.ancestor_time)
-        g = stream(seed, "first states")
-        return torch.multinomial(
-            probability, check_count(n_paths, "n_paths"), replacement=True, generator=g
-        ).numpy()
+    def _distribution_at(self, time: float) -> Tensor:
+        """Distribution ``(S,)`` of first observed states, or of descendants of ancestors."""
+        if self.clones is None:
+            return self.result_.initial
+        age = self.clones.age_at(time, self.times_)
+        return self.process_.marginal(age)
 
     def _tensors(self) -> dict[str, Tensor]:
         return super()._tensors() | self.result_.tensors()

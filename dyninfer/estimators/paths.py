@@ -16,12 +16,15 @@ import dyninfer
 from dyninfer.data import keys
 from dyninfer.data.columns import time_column
 from dyninfer.data.paths import Paths
-from dyninfer.data.paths.observed import digest, last_values, observed_at
+from dyninfer.data.paths.observed import digest, filled, last_values, observed_at
 from dyninfer.data.reading import is_anndata, read_features, read_paths, reread_paths
 from dyninfer.data.times import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
+from dyninfer.estimators.cautions import warn_beyond
+from dyninfer.estimators.running_on import run_on
+from dyninfer.estimators.unused import refuse_unused_condition
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.learning.settings import brief, check_count
@@ -57,6 +60,11 @@ class PathEstimator(Estimator):
     discrete: ClassVar[bool] = False  # whether states are learned from, and not numbers
     reason_against_snapshots: ClassVar[str] = "they do not say which cell became which"
     scale: ClassVar[ScaleMode] = "feature"
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """Keys that are learned from beside times, paths and states; by default none."""
+        return frozenset()
 
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray | None:
         """Log-likelihood of every path ``(n,)`` in nats, or None where it is not known."""
@@ -120,7 +128,7 @@ class PathEstimator(Estimator):
             Key of ``obsm``, or "X", with continuous states; by default ``obsm["X_pca"]`` if
             present, else ``X``.
         condition_key : str, optional
-            Column of ``obs`` with a label for every path.
+            Column of ``obs`` with a label for every path, for a method that uses it.
         hold_out : str or list of str, optional
             Names of paths removed before anything else is computed.
         seed : int
@@ -200,6 +208,7 @@ class PathEstimator(Estimator):
         self._check_fitted()
         times = requested_times(times)
         x0, names = self._starting(start, float(times[0]), seed)
+        warn_beyond(self._covered_times(), times, "simulating")
         run = simulate(
             self.process_,
             x0,
@@ -256,8 +265,9 @@ class PathEstimator(Estimator):
             )
         posterior = getattr(self, "posterior", None)
         if posterior is not None:
+            warn_beyond(self._covered_times(), times, "forecasting")
             return posterior(paths).draw(times, n_samples=n_samples, seed=seed)
-        return self._run_on(paths, times, n_samples, seed)
+        return run_on(self, paths, times, n_samples, seed)
 
     def evaluate(
         self,
@@ -272,8 +282,8 @@ class PathEstimator(Estimator):
     ) -> pd.DataFrame:
         """Compare what was learned with observed paths: likelihood, and scores of forecasts.
 
-        The first half of the observations of each path is given (``past_fraction=0.5``), and the others are
-        forecast from them, as by :meth:`forecast`, with the noise of observations.
+        The first half of the observations of each path is given (``past_fraction=0.5``), and the
+        others are forecast from them, as by :meth:`forecast`, with the noise of observations.
 
         Parameters
         ----------
@@ -345,11 +355,13 @@ class PathEstimator(Estimator):
         if paths.discrete or not moves_features or not hasattr(self.process_, "drift"):
             return {}
         times = time_column(adata, self.source_["time_key"])
+        warn_beyond(self._covered_times(), times, "annotating")
         x = read_features(adata, self._known())
         return {keys.VELOCITY: fields_at(self.process_, times, x)["drift"]}
 
     def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
         """Paths without those that are held out; see :meth:`Estimator.read`."""
+        refuse_unused_condition(self, source["condition_key"])
         every = read_paths(
             data,
             source,
@@ -372,38 +384,16 @@ class PathEstimator(Estimator):
         )
         return Reading(paths, self._scaling(paths), self.facts(paths, run.seed), provenance)
 
+    def _covered_times(self) -> np.ndarray:
+        """Times of which something was learned: those between the first and the last of them."""
+        return self.times_
+
     def _scaling(self, paths: Paths) -> Scaling:
         times = np.concatenate(paths.times)
         if paths.discrete:
             return Scaling.from_samples(times, [np.zeros((1, 1))], None)
         values = np.concatenate(paths.states)
-        missing = np.isnan(values)
-        # A missing value counts as the mean of its feature, which is 0 where there is none at all.
-        mean = np.where(missing, 0, values).sum(0) / np.maximum((~missing).sum(0), 1)
-        return Scaling.from_samples(times, [np.where(missing, mean, values)], self.scale)
-
-    def _run_on(self, paths: Paths, times: np.ndarray, n_samples: int, seed: int) -> Trajectories:
-        """Run the process from the last observations, of paths that end together at once."""
-        ends = np.array([t[-1] for t in paths.times])
-        runs, order = [], []
-        for number, end in enumerate(np.unique(ends)):
-            rows = np.flatnonzero(ends == end)
-            # Each draw of the future has a draw of its own of the state behind the past.
-            own = subseed(seed, "states", number)
-            states = self.states_at(paths[rows], float(end), own, n_samples)
-            run = self.simulate(
-                states, np.concatenate([[end], times]), seed=subseed(seed, "forecast", number)
-            )
-            runs.append(run.states[:, 1:])
-            order.append((rows[:, None] * n_samples + np.arange(n_samples)).ravel())
-        back = torch.as_tensor(np.argsort(np.concatenate(order)))
-        return Trajectories(
-            states=torch.cat(runs)[back],
-            times=torch.as_tensor(times),
-            features=self.decoded_features(),
-            origin=np.repeat(paths.names, n_samples),
-            attrs={"method": type(self).__name__, "seed": seed},
-        )
+        return Scaling.from_samples(times, [filled(values)], self.scale)
 
     def _starting(self, start: Any, time: float, seed: int) -> tuple[Any, Any]:
         """Starting states of the process, and their names where they have some."""

@@ -53,3 +53,21 @@ def refuse_unused_conditions(method: Method, snapshots: Snapshots) -> None:
         "for each, use StochasticInterpolant, or take them off: "
         "dataclasses.replace(snapshots, conditions=None)"
     )
+
+
+class PathMethod(Protocol):
+    """What a method says of itself: see :class:`~dyninfer.PathEstimator`."""
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """Keys that it learns from."""
+
+
+def refuse_unused_condition(method: PathMethod, condition_key: str | None) -> None:
+    """Raise a ValueError where a key of labels of paths would change nothing."""
+    if condition_key is None or "condition_key" in method.uses:
+        return
+    raise ValueError(
+        f"condition_key={condition_key!r} cannot be used: {type(method).__name__} learns one "
+        "process of all paths; leave it out, and fit each group on its own where groups differ"
+    )

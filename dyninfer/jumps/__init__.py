@@ -17,7 +17,7 @@ from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
 from dyninfer.jumps.posterior.em import em_label_noise, em_panel, expected_jumps
 from dyninfer.jumps.posterior.fitting import JumpFit, fit_panel
-from dyninfer.jumps.posterior.fitting_hidden import HiddenFit, fit_hidden
+from dyninfer.jumps.posterior.fitting_hidden import HiddenFit, HiddenProblem, fit_hidden
 from dyninfer.jumps.simulation import run_markov_jump
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "GaussianEmission",
     "HiddenFit",
     "HiddenPaths",
+    "HiddenProblem",
     "JumpEstimate",
     "JumpFit",
     "JumpStatistics",

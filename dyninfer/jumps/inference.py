@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import pandas as pd
 from torch import Tensor
 
+from dyninfer.data import display
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.clones import ClonePaths
+from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.state_names import renumbered
 from dyninfer.jumps.posterior.maximum import maximise_exact, maximise_hidden
@@ -99,6 +103,7 @@ class JumpInference:
         """
         if paths.discrete:
             paths = renumbered(paths, names)
+            self._warn_of_silent_states(paths, names)
         with watched() as interruption:
             result = self._inferred(paths, names, max_steps, seed)
         return replace(result, interrupted=interruption.happened)
@@ -141,4 +146,33 @@ class JumpInference:
         else:
             starts = self.clones.starts(labels, n_states, scheme)
         data = self.prepare(paths, names)
-        return maximise_hidden(data, emission, starts, scheme, self.prior_width, max_steps)
+        result = maximise_hidden(data, emission, starts, scheme, self.prior_width, max_steps)
+        self.observation.warn_of_fit(emission, result.emission, names)
+        return result
+
+    def _warn_of_silent_states(self, paths: Paths, names: Sequence[str]) -> None:
+        """Warn of states of whose rates the labels say little or nothing."""
+        flat = FlatLabels.of(paths)
+        n_states = len(names)
+        silent = list(compress(names, flat.is_silent(n_states)))
+        if silent:
+            warnings.warn(
+                f"no label names state {display.listed(silent)}: its rates are the prior's and not "
+                "the data's; leave it out of the states, or number the states from 0",
+                UserWarning,
+                stacklevel=6,
+            )
+        # A cell of a clone is seen once, and need not be seen to leave.
+        if self.clones is not None:
+            return
+        can_be_left = self.jumps.scheme(names).allowed.any(1).numpy()
+        never_left = can_be_left & flat.is_never_left(n_states)
+        stuck = list(compress(names, never_left))
+        if stuck:
+            warnings.warn(
+                f"no path is seen to leave state {display.listed(stuck)}: the rates out of it are "
+                "the prior's and not the data's; if it is absorbing, say which jumps can happen, "
+                "jumps=Only(['from>to', ...])",
+                UserWarning,
+                stacklevel=6,
+            )

@@ -8,12 +8,18 @@ which setting it is.
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, ClassVar
 
+import numpy as np
+
+from dyninfer.data import display
 from dyninfer.data.paths import Paths
+from dyninfer.data.times import Clock
 from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.discretize import MixtureStates, moments
 from dyninfer.jumps.likelihood.observation import (
@@ -69,11 +75,19 @@ class Observation(Settings):
 
     def check_paths(self, paths: Paths) -> None:
         """Raise a TypeError where the paths are not what is observed: by default, labels."""
-        if not paths.discrete:
+        if paths.discrete:
+            return
+        if _are_whole_numbers(paths):
+            # A column of labels becomes one of floats as soon as an entry is missing.
             raise TypeError(
-                "the paths are continuous; give observation=Gaussian(n_states=3), or a rule that "
-                "makes labels of them: states=MixtureStates(n_states=3)"
+                "the paths hold whole numbers as floats; if they are labels, make them integers, "
+                "with -1 for missing: np.where(np.isnan(x), -1, x).astype(int); if they are a "
+                "signal, give observation=Gaussian(n_states=3)"
             )
+        raise TypeError(
+            "the paths are continuous; give observation=Gaussian(n_states=3), or a rule that "
+            "makes labels of them: states=MixtureStates(n_states=3)"
+        )
 
     def entries_among(self, names: Sequence[str]) -> list[int]:
         """Numbers of the states whose entry is observed when it happens."""
@@ -82,6 +96,9 @@ class Observation(Settings):
     @abstractmethod
     def start(self, paths: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
         """Observation model to begin a fit with, and labels of the paths for crude rates."""
+
+    def warn_of_fit(self, start: Emission, fitted: Emission, names: Sequence[str]) -> None:
+        """Warn where something of the observation model could not be learned; by default not."""
 
     def label_likelihood(self, paths: Paths, n_states: int) -> LabelLikelihood:
         """Likelihood for a refinement of what the network believes; only where ``in_training``."""
@@ -203,6 +220,21 @@ class Gaussian(Observation):
         mean, std = moments(table, paths.n_features)
         return GaussianEmission.of(mean, std), rule.label(paths, table)
 
+    def warn_of_fit(
+        self, start: GaussianEmission, fitted: GaussianEmission, names: Sequence[str]
+    ) -> None:
+        """Warn of states whose values are all alike."""
+        at_floor = fitted.at_floor(start).tolist()
+        alike = list(compress(names, at_floor))
+        if alike:
+            warnings.warn(
+                f"values of state {display.listed(alike)} are all alike, so that the spread is a "
+                "lower bound and not learned; if the signal was idealised its levels are labels: "
+                "give them as integers, with observation=ExactLabels()",
+                UserWarning,
+                stacklevel=8,
+            )
+
 
 class Jumps(Settings):
     """Base of which jumps can happen, and how their rates hang together.
@@ -307,6 +339,17 @@ class Clones(Settings):
         """Raise a TypeError where the time is no number."""
         self.check_kinds("Clones.")
 
+    def age_at(self, time: float, data_times: np.ndarray) -> float:
+        """Time since the ancestors lived; 0 where the two are one time of the data's clock."""
+        clock = Clock.of([*data_times, self.ancestor_time, time])
+        at_time, at_ancestor = clock.positions([time, self.ancestor_time])
+        if at_time < at_ancestor:
+            raise ValueError(
+                f"first states cannot be drawn at {time:g}, before the "
+                f"ancestor_time={self.ancestor_time:g}"
+            )
+        return max(time - self.ancestor_time, 0.0)
+
     def prepare(self, paths: Paths) -> ClonePaths:
         """Paths with their ancestors, for many likelihoods."""
         return ClonePaths.of(paths, self.ancestor_time)
@@ -348,6 +391,15 @@ def as_jumps(value: Jumps | str) -> Jumps:
     if isinstance(value, Jumps):
         return value
     return _by_name("jumps", value, JUMPS, "Only(['from>to', ...])")
+
+
+def _are_whole_numbers(paths: Paths) -> bool:
+    """Whether all values of the only feature are whole, like those of labels."""
+    if paths.n_features > 1:
+        return False
+    values = np.concatenate(paths.states)
+    observed = values[~np.isnan(values)]
+    return bool((observed % 1 == 0).all())
 
 
 def _by_name(setting: str, value: Any, classes: dict[str, Any], also: str) -> Any:

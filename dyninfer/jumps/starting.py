@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.paths import Paths
 from dyninfer.jumps.process import MarkovJump
+from dyninfer.learning.random import stream
+from dyninfer.learning.settings import check_count
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,34 @@ class Start:
             return self.states.reshape(-1)[rows]
         cumulative = self.distribution.cumsum(-1)
         return index_below(cumulative[owner], u)
+
+
+def drawn_states(distribution: Tensor, n_paths: int | None, seed: int) -> np.ndarray:
+    """First states ``(n_paths,)``, drawn from a distribution ``(S,)``."""
+    if n_paths is None:
+        raise ValueError(
+            "n_paths is needed where the first states are drawn: simulate(None, times, n_paths=...)"
+        )
+    n = check_count(n_paths, "n_paths")
+    g = stream(seed, "first states")
+    return torch.multinomial(distribution, n, replacement=True, generator=g).numpy()
+
+
+def last_states(past: Paths, probability: Tensor, n_draws: int, seed: int) -> Tensor:
+    """Draws ``(path · draw,)`` of the state at the last observation of every path.
+
+    ``probability`` ``(n, L, S)`` is that of every state at every observation; a ValueError names a
+    path of which that is impossible.
+    """
+    every_path = torch.arange(len(past))
+    last_row = torch.as_tensor(past.lengths) - 1
+    last = probability[every_path, last_row]
+    is_impossible = (last.sum(-1) <= 0).numpy()
+    if is_impossible.any():
+        name = past.names[int(is_impossible.argmax())]
+        raise ValueError(f"path {name!r} is impossible in the learned process, at any time")
+    g = stream(seed, "states behind observations")
+    return torch.multinomial(last, n_draws, replacement=True, generator=g).flatten()
 
 
 def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:

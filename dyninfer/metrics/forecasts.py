@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.paths.checks import is_missing
 from dyninfer.data.paths.observed import last_value
 from dyninfer.learning.random import numpy_stream, subseed
 from dyninfer.learning.settings import brief, check_count
@@ -191,22 +192,26 @@ def forecast_rest(
     Raises
     ------
     ValueError
-        If ``share`` is not between 0 and 1, or no path has two observations.
+        If ``share`` is not between 0 and 1, or no path has something to forecast from.
     """
     if not isinstance(share, float | int) or not 0 < share < 1:
         raise ValueError(f"past_fraction must lie between 0 and 1, found {brief(share)}")
     if max_paths is not None:
         check_count(max_paths, "max_paths")
     lengths = paths.lengths
-    rows = np.flatnonzero(lengths > 1)
-    if len(rows) == 0:
-        raise ValueError("every path has one observation, so that nothing is left to forecast")
-    if max_paths is not None and len(rows) > max_paths:
-        order = numpy_stream(seed, "forecast").permutation(rows)
-        rows = np.sort(order[:max_paths])
     n_past = np.ceil(share * lengths).astype(int)
     # One at least lies in the past, and one in the future.
     n_past = np.clip(n_past, 1, np.maximum(lengths - 1, 1))
+    # Of a path whose past is missing there is nothing to forecast from.
+    rows = np.flatnonzero((lengths > 1) & _has_past(paths, n_past))
+    if len(rows) == 0:
+        raise ValueError(
+            "no path has an observation to forecast from and one after it, so that nothing is left "
+            "to forecast"
+        )
+    if max_paths is not None and len(rows) > max_paths:
+        order = numpy_stream(seed, "forecast").permutation(rows)
+        rows = np.sort(order[:max_paths])
     # Paths with the same times to forecast are forecast together.
     groups: dict[bytes, list[int]] = {}
     for row in rows.tolist():
@@ -225,6 +230,15 @@ def forecast_rest(
         still=np.concatenate([part.still for part in parts]),
         n_states=targets.n_states,
     )
+
+
+def _has_past(paths: Paths, n_past: np.ndarray) -> np.ndarray:
+    """Which paths ``(n,)`` bool have an observed value among their first ones."""
+    has_past = []
+    for states, n in zip(paths.states, n_past, strict=True):
+        missing = is_missing(states[:n])
+        has_past.append(not missing.all())
+    return np.array(has_past)
 
 
 def _forecast_group(

@@ -21,7 +21,7 @@ from science import DATA, Rows, parser_of, print_tables
 from torch import Tensor
 
 import dyninfer as di
-from dyninfer.jumps import HiddenPaths, LabelNoise, RateScheme, fit_hidden, infer
+from dyninfer.jumps import HiddenPaths, HiddenProblem, LabelNoise, RateScheme, fit_hidden, infer
 from dyninfer.jumps.amortized.prior import JumpPrior, Tasks
 from dyninfer.jumps.posterior.starts import crude_starts, log_rate_prior
 
@@ -169,7 +169,8 @@ def from_crude_starts(paths: di.Paths) -> Tensor:
     starts = crude_starts(paths, 6, scheme)
     data, noise = HiddenPaths.of(paths), LabelNoise.uniform(6, 0.02)
     prior = log_rate_prior(starts.counts, scheme, 2.5)
-    return fit_hidden(data, noise, starts.generators, scheme, prior=prior).generator
+    problem = HiddenProblem(data, noise, scheme, prior=prior)
+    return fit_hidden(problem, starts.generators).generator
 
 
 def seconds(action) -> float:

@@ -50,6 +50,18 @@ def last_value(states: np.ndarray) -> np.ndarray:
     return row.reshape(states.shape[1:])
 
 
+def filled(values: np.ndarray) -> np.ndarray:
+    """Values ``(row, feature)`` with the mean of its feature for a missing one.
+
+    It is 0 for a feature that was never observed.
+    """
+    missing = np.isnan(values)
+    total = np.where(missing, 0, values).sum(0)
+    n_observed = (~missing).sum(0)
+    mean = total / np.maximum(n_observed, 1)
+    return np.where(missing, mean, values)
+
+
 def past_of(paths: Paths, time: float) -> Paths:
     """What was observed of each path until ``time``; every path must have begun by then."""
     column = np.concatenate(paths.times)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.times import Clock
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import Emission
 
@@ -52,13 +53,14 @@ class ClonePaths:
                 "the clones, or Paths(conditions=...)"
             )
         begins = np.array([times[0] for times in paths.times])
-        if begins.min() < ancestor_time:
+        begin = float(begins.min())
+        if _is_before(begin, ancestor_time, paths):
             earliest = paths.names[int(begins.argmin())]
             raise ValueError(
-                f"path {earliest!r} begins at {begins.min():g}, before the "
-                f"ancestor_time={ancestor_time:g}"
+                f"path {earliest!r} begins at {begin:g}, before the ancestor_time={ancestor_time:g}"
             )
-        hidden = HiddenPaths.of(paths, begin=ancestor_time)
+        # The earlier of the two, where they differ by rounding: no cell waits a negative time.
+        hidden = HiddenPaths.of(paths, begin=min(begin, ancestor_time))
         labels = paths.conditions.astype(str)
         names, clone = np.unique(labels, return_inverse=True)
         return cls(hidden, torch.as_tensor(clone).long(), names)
@@ -116,17 +118,20 @@ class ClonePaths:
 
     def per_path(self, of_clones: Tensor) -> Tensor:
         """Numbers of clones ``(n_clones,)`` shared out evenly between their paths ``(n,)``."""
-        n_paths = torch.bincount(self.clone, minlength=len(self.names))
-        return (of_clones / n_paths)[self.clone]
+        n_clones = len(self.names)
+        n_paths = torch.bincount(self.clone, minlength=n_clones)
+        share = of_clones / n_paths
+        return share[self.clone]
 
     def _joint(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
         """Log-probability ``(..., S, n_clones)`` of the ancestor's state and the clone."""
         # One more dimension, before those of a single model: the state of the ancestor.
-        emission = emission.map(lambda tensor: tensor.unsqueeze(-3))
-        generator = generator.unsqueeze(-3)
-        given_ancestor = self.hidden.log_likelihood(generator, emission, _certain(initial))
-        log_initial = initial.to(given_ancestor).log()
-        return self._per_clone(given_ancestor) + log_initial.unsqueeze(-1)
+        emission = emission.map(_for_ancestors)
+        generator = _for_ancestors(generator)
+        of_paths = self.hidden.log_likelihood(generator, emission, _certain(initial))
+        of_clones = self._per_clone(of_paths)
+        log_initial = initial.to(of_clones).log()
+        return of_clones + log_initial.unsqueeze(-1)
 
     def _per_clone(self, of_paths: Tensor) -> Tensor:
         """Sums ``(..., n_clones)`` of numbers of paths ``(..., n)``."""
@@ -134,6 +139,21 @@ class ClonePaths:
         total = of_paths.new_zeros(*batch, len(self.names))
         clone = self.clone.to(of_paths.device)
         return total.index_add(-1, clone, of_paths)
+
+
+def _is_before(begin: float, ancestor_time: float, paths: Paths) -> bool:
+    """Whether a path begins before its ancestor lived, by more than rounding."""
+    times = np.concatenate(paths.times)
+    every_time = np.append(times, ancestor_time)
+    # Exact comparison would refuse 0.3 beside 0.1 * 3. A clock is ascending, and rounding is one time on it.
+    clock = Clock.of(every_time)
+    first, at_ancestor = clock.positions([begin, ancestor_time])
+    return bool(first < at_ancestor)
+
+
+def _for_ancestors(tensor: Tensor) -> Tensor:
+    """The same numbers ``(..., 1, S, k)`` for every state of the ancestor."""
+    return tensor.unsqueeze(-3)
 
 
 def _certain(initial: Tensor) -> Tensor:

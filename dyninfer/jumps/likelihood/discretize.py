@@ -107,11 +107,16 @@ class KMeansStates(StateRule):
 
         # Ten starts: a single one often leaves two centres in one cluster.
         model = KMeans(self.n_states, n_init=10, random_state=subseed(seed, "k-means"))
-        labels = model.fit(values).labels_
-        spread = np.empty_like(model.cluster_centers_)
+        # One unit for all features: squares of the smallest and largest numbers stay finite.
+        size = _spread_of(values).max()
+        shift = values.mean(0)
+        model.fit((values - shift) / size)
+        centre = shift + size * model.cluster_centers_
+        spread = np.empty_like(centre)
         for k in range(self.n_states):
-            spread[k] = values[labels == k].std(0)
-        return model.cluster_centers_, spread
+            members = values[model.labels_ == k]
+            spread[k] = members.std(0)
+        return centre, spread
 
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """Squared distance to the centre."""
@@ -130,11 +135,16 @@ class MixtureStates(StateRule):
 
         # Each start is a run of k-means already, so half as many as there do.
         random_state = subseed(seed, "mixture")
+        # In units of each feature: what scikit-learn adds to every variance is in no unit.
+        size = _spread_of(values)
+        shift = values.mean(0)
         model = GaussianMixture(
             self.n_states, covariance_type="diag", n_init=5, random_state=random_state
         )
-        model.fit(values)
-        return model.means_, np.sqrt(model.covariances_)
+        model.fit((values - shift) / size)
+        centre = shift + size * model.means_
+        spread = size * np.sqrt(model.covariances_)
+        return centre, spread
 
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """Minus the logarithm of the component's density times its share."""
@@ -143,10 +153,12 @@ class MixtureStates(StateRule):
         share = np.full(len(table), 1 / len(table))
         if "share" in table:
             share = table["share"].to_numpy()
-        z = (values[:, None] - centre) / spread
+        difference = values[:, None] - centre
+        z = difference / spread
+        # Up to a constant, which no comparison of states needs.
         minus_log_density = 0.5 * z**2 + np.log(spread)
-        log_share = np.log(np.maximum(share, _LEAST_SHARE))
-        return minus_log_density.sum(2) - log_share
+        positive_share = np.maximum(share, _LEAST_SHARE)
+        return minus_log_density.sum(2) - np.log(positive_share)
 
 
 def moments(table: pd.DataFrame, n_features: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +166,12 @@ def moments(table: pd.DataFrame, n_features: int) -> tuple[np.ndarray, np.ndarra
     values = table.drop(columns="share", errors="ignore").to_numpy()
     centre, spread = np.split(values, [n_features], axis=1)
     return centre, spread
+
+
+def _spread_of(values: np.ndarray) -> np.ndarray:
+    """Standard deviation of every feature ``(d,)``, and 1 of one that never changes."""
+    std = values.std(0)
+    return np.where(std > 0, std, 1.0)
 
 
 def _complete_values(paths: Paths) -> np.ndarray:

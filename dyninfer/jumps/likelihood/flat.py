@@ -58,6 +58,15 @@ class FlatLabels:
         is_departure = self.has_next & (before != after)
         return before[is_departure]
 
+    def is_silent(self, n_states: int) -> np.ndarray:
+        """States ``(S,)`` bool that no label names."""
+        return np.bincount(self.labels, minlength=n_states) == 0
+
+    def is_never_left(self, n_states: int) -> np.ndarray:
+        """States ``(S,)`` bool that some label names, and that no label was followed out of."""
+        n_departures = np.bincount(self.departures(), minlength=n_states)
+        return (n_departures == 0) & ~self.is_silent(n_states)
+
     def count_first(self, n_states: int) -> np.ndarray:
         """How many paths begin with each label ``(S,)``."""
         return np.bincount(self.labels[self.is_first], minlength=n_states)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# Differences of times such as 0.1 k: ten million steps of rounding of the gap itself.
+ALIKE = 1e-9
+_SMALLEST = 1e-300  # keeps gaps of 0, which pad short paths, from being divided by
 
-def group_gaps(gaps: Tensor, tolerance: float = 1e-9) -> tuple[Tensor, Tensor]:
+
+def group_gaps(gaps: Tensor, tolerance: float = ALIKE) -> tuple[Tensor, Tensor]:
     """Distinct waiting times, and which of them each entry is.
 
     Parameters
     ----------
     gaps : Tensor, ``(n,)`` float64
-        Waiting times.
+        Waiting times, none of them negative.
     tolerance : float
-        Gaps count as equal where sorted neighbours differ by at most this share of the largest.
+        No gap of a group is longer than its shortest one by more than this share of it.
 
     Returns
     -------
@@ -27,16 +31,35 @@ def group_gaps(gaps: Tensor, tolerance: float = 1e-9) -> tuple[Tensor, Tensor]:
     if len(gaps) == 0:
         return gaps, number
     shortest, longest = gaps.aminmax()
-    slack = tolerance * longest.abs()
     # A regular grid is recognised without sorting, which costs as much as all that follows.
-    if bool(longest - shortest <= slack):
+    if bool(longest - shortest <= tolerance * shortest):
         return gaps.mean().reshape(1), number
     ordered, order = gaps.sort()
-    is_new = ordered.diff() > slack
-    # The first gap opens group 0; every step beyond the slack opens the next.
-    steps = is_new.long().cumsum(0)
-    group = torch.nn.functional.pad(steps, (1, 0))
+    group = _numbered(_new_groups(ordered, tolerance))
     number.scatter_(0, order, group)
     size = torch.bincount(group)
-    total = ordered.new_zeros(len(size)).index_add(0, group, ordered)
+    total = torch.zeros_like(size, dtype=ordered.dtype)
+    total.index_add_(0, group, ordered)
     return total / size, number
+
+
+def _new_groups(ordered: Tensor, tolerance: float) -> Tensor:
+    """Which of the ascending gaps after the first ``(n - 1,)`` begin a group of their own."""
+    slack = tolerance * ordered[:-1]
+    is_apart = ordered.diff() > slack
+    chain = _numbered(is_apart)
+    is_first = torch.nn.functional.pad(is_apart, (1, 0), value=True)
+    shortest = ordered[is_first][chain]
+    # Many irregular gaps lie so close that neighbours chain up: such a chain is cut into pieces
+    # of one tolerance each, or the longest of it would count as the shortest.
+    divisor = shortest.clamp(min=_SMALLEST)
+    excess = (ordered - shortest) / divisor
+    tolerances = excess.log1p() / tolerance
+    is_cut = tolerances.floor().diff() > 0
+    return is_apart | is_cut
+
+
+def _numbered(is_new: Tensor) -> Tensor:
+    """Group ``(n,)`` of each gap: the first opens group 0, and every new one the next."""
+    opened = is_new.long().cumsum(0)
+    return torch.nn.functional.pad(opened, (1, 0))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps.likelihood.gaps import group_gaps
+from dyninfer.jumps.likelihood.gaps import ALIKE, group_gaps
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.process.chain import off_diagonal, transition_matrix
 
@@ -50,7 +50,7 @@ class HiddenPaths:
         cls,
         paths: Paths,
         exact: Sequence[int] = (),
-        tolerance: float = 1e-9,
+        tolerance: float = ALIKE,
         device: torch.device | str = "cpu",
         begin: float | None = None,
     ) -> HiddenPaths:
@@ -64,7 +64,7 @@ class HiddenPaths:
             Labels of states whose entry is observed at its exact time and without error, such as
             death.
         tolerance : float
-            Gaps count as equal where they differ by at most this share of the longest.
+            Gaps count as equal where they differ by at most this share of the shorter.
         device : torch.device or str
             Where to compute.
         begin : float, optional
@@ -140,9 +140,11 @@ class HiddenPaths:
         p = chain.p
         e, _ = _scaled(chain.log_e)
         alpha, scale = _forward(p, e, chain.initial, self)
+        # Weights only scale the slopes, which are not asked for.
         weight = torch.ones_like(scale[0])
         gamma, _, _ = _backward(p, e, alpha, scale, weight, self)
-        return gamma.reshape(*chain.batch, *gamma.shape[1:])
+        own_shape = gamma.shape[1:]
+        return gamma.reshape(*chain.batch, *own_shape)
 
     @torch.no_grad()
     def viterbi(
@@ -230,12 +232,14 @@ def _flat_batch(tensor: Tensor, batch: torch.Size, n_own: int) -> Tensor:
 
 def _entries(observed: Tensor, mask: Tensor, exact: Sequence[int]) -> Tensor:
     """Where one of the states ``exact`` was entered since the last time ``(n, L − 1)`` bool."""
-    is_in = torch.isin(observed, torch.tensor(exact)) & mask
-    was_in, is_in = is_in[:, :-1], is_in[:, 1:]
+    states = torch.tensor(exact)
+    is_in = mask & torch.isin(observed, states)
+    was_in = is_in[:, :-1]
+    is_now_in = is_in[:, 1:]
     # Who stays there has not entered anew: one who stays dead dies once.
     is_same = observed.diff(dim=1) == 0
     stays = was_in & is_same
-    return is_in & ~stays
+    return is_now_in & ~stays
 
 
 def _preceded(tensor: Tensor, value: float) -> Tensor:
@@ -253,7 +257,9 @@ class _HiddenLikelihood(torch.autograd.Function):
         alpha, scale = _forward(p, e, initial, data)
         ctx.save_for_backward(p, e, *alpha, *scale)
         ctx.data = data
-        return torch.stack(scale).log().sum(0) + shift
+        # Probabilities of whole paths underflow; the logs of their factors do not.
+        log_scale = torch.stack(scale).log()
+        return log_scale.sum(0) + shift
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:

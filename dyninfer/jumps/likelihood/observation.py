@@ -18,6 +18,9 @@ from torch import Tensor
 
 # No probability of a wrong label starts at 0 or 1, where its logit has no slope.
 _LEAST_CHANCE = 1e-6
+# Share of its first spread below which no state's spread is fitted: values that are all alike, as
+# of a recording that was idealised, would else have an infinite density.
+_LEAST_SPREAD = 0.01
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -134,12 +137,14 @@ class LabelNoise(Emission):
 
     def sample(self, states: Tensor, generator: torch.Generator) -> Tensor:
         """Labels ``(n, L)`` of states ``(n, L)``."""
+        confusion = self.confusion.to(states.device)
+        cumulative = confusion.cumsum(-1)
         # The last boundary is left out: rounding must not leave a number above it.
-        cumulative = self.confusion.to(states.device).cumsum(-1)
-        upper = cumulative[states][..., :-1]
+        boundaries = cumulative[..., :-1]
         uniform = torch.empty_like(states, dtype=torch.float64)
         uniform.uniform_(generator=generator)
-        return (upper <= uniform.unsqueeze(-1)).sum(-1)
+        is_passed = boundaries[states] <= uniform.unsqueeze(-1)
+        return is_passed.sum(-1)
 
     def parameters(self) -> Tensor:
         """Logit of the chance of a wrong label ``(1,)``."""
@@ -180,12 +185,15 @@ class ConfusionMatrix(LabelNoise):
         """Confusion matrix of the logits ``(..., S (S − 1))``."""
         size = self.n_states
         batch = theta.shape[:-1]
-        place = self._is_error().flatten().nonzero().squeeze(1)
+        is_error = self._is_error().flatten()
+        (place,) = is_error.nonzero(as_tuple=True)
+        place = place.to(theta.device)
         # Added and not assigned, so that the slope finds its way to theta.
         logits = theta.new_zeros(*batch, size * size)
-        logits = logits.index_add(-1, place.to(theta.device), theta)
+        logits = logits.index_add(-1, place, theta)
         rows = logits.unflatten(-1, (size, size))
-        return type(self)(rows.softmax(-1))
+        confusion = rows.softmax(-1)
+        return type(self)(confusion)
 
     def log_prior(self, weight: float = 10.0, correct: float = 0.9) -> Tensor:
         """Log-density ``(...)``, up to a constant, of a Dirichlet prior of the rows' logits.
@@ -260,22 +268,36 @@ class GaussianEmission(Emission):
 
     def sample(self, states: Tensor, generator: torch.Generator) -> Tensor:
         """Vectors ``(n, L, d)`` of states ``(n, L)``."""
-        mean = self.mean.to(states.device)[states]
-        std = self.std.to(states.device)[states]
-        z = torch.empty_like(mean).normal_(generator=generator)
-        return mean + std * z
+        mean = self.mean.to(states.device)
+        std = self.std.to(states.device)
+        # Normal numbers of the precision of the model, on the device of the states.
+        z = torch.empty_like(mean[states])
+        z.normal_(generator=generator)
+        return mean[states] + std[states] * z
 
     def parameters(self) -> Tensor:
-        """Means in units of their standard deviation, and log standard deviations ``(2 S d,)``."""
-        # In these units a step of the search is as long in every feature.
-        ratio = (self.mean / self.std).flatten(-2)
-        log_std = self.std.log().flatten(-2)
-        return torch.cat([ratio, log_std], dim=-1)
+        """Shifts of the means and logs of the spreads, both relative to these: 0 ``(2 S d,)``."""
+        n_entries = self.mean.shape[-2:].numel()
+        return self.mean.new_zeros(2 * n_entries)
 
     def with_parameters(self, theta: Tensor) -> Self:
-        """Emission with the parameters ``(..., 2 S d)``."""
+        """Emission with the parameters ``(..., 2 S d)``.
+
+        Means are shifted by so many standard deviations of this one, and standard deviations
+        multiplied, at least by 0.01.
+        """
         shape = self.mean.shape[-2:]
-        ratio, log_std = theta.chunk(2, dim=-1)
-        ratio = ratio.unflatten(-1, shape)
-        std = log_std.unflatten(-1, shape).exp()
-        return type(self)(ratio * std, std)
+        # In these units a step of the search is as long in every feature, wherever its 0 lies.
+        shift, log_ratio = theta.chunk(2, dim=-1)
+        shift = shift.unflatten(-1, shape)
+        log_ratio = log_ratio.unflatten(-1, shape)
+        ratio = log_ratio.exp().clamp(min=_LEAST_SPREAD)
+        return type(self)(
+            mean=self.mean + self.std * shift,
+            std=self.std * ratio,
+        )
+
+    def at_floor(self, start: GaussianEmission) -> Tensor:
+        """States ``(S,)`` bool of which a feature spreads no more than a fit from there allows."""
+        least = 1.01 * _LEAST_SPREAD * start.std
+        return (self.std <= least).any(-1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.jumps.likelihood.flat import FlatLabels
-from dyninfer.jumps.likelihood.gaps import group_gaps
+from dyninfer.jumps.likelihood.gaps import ALIKE, group_gaps
 from dyninfer.jumps.process.chain import off_diagonal, transition_matrix, with_diagonal
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def panel_counts(
     n_states: int | None = None,
     exact: Sequence[int] = (),
     censored: Mapping[int, Sequence[int]] | None = None,
-    tolerance: float = 1e-9,
+    tolerance: float = ALIKE,
 ) -> PanelCounts:
     """Count the pairs of neighbouring observations of discrete paths.
 
@@ -165,7 +165,7 @@ def panel_counts(
     censored : mapping of int to states, optional
         Codes of observations that may stand for several states; only the last of a path may be one.
     tolerance : float
-        Gaps count as equal where they differ by at most this share of the longest.
+        Gaps count as equal where they differ by at most this share of the shorter.
 
     Raises
     ------
@@ -202,8 +202,10 @@ def panel_counts(
     def count(selection: np.ndarray, column: np.ndarray, width: int) -> Tensor:
         """Intervals ``(G, S, width)`` by gap, source and column."""
         shape = (len(gaps), n_states, width)
+        # Each cell of the table as one number.
         place = row * width + column
-        total = np.bincount(place[selection], minlength=math.prod(shape))
+        n_cells = math.prod(shape)
+        total = np.bincount(place[selection], minlength=n_cells)
         return _double(total).reshape(shape)
 
     # Who was there already has not entered: one who stays dead dies once.

@@ -75,10 +75,12 @@ class RateScheme:
         pair_of = pair_of + pair_of.T
         of_pair = torch.eye(n_pairs, dtype=torch.float64)
         of_state = torch.eye(len(mask), dtype=torch.float64)
-        symmetric = of_pair[pair_of[source, target]]
-        half_difference = 0.5 * (of_state[target] - of_state[source])
+        pair = pair_of[source, target]
+        symmetric = of_pair[pair]
+        difference = of_state[target] - of_state[source]
         # Only differences of f count, so that of the first state is left out.
-        design = torch.cat([symmetric, half_difference[:, 1:]], dim=1)
+        half_difference = 0.5 * difference[:, 1:]
+        design = torch.cat([symmetric, half_difference], dim=1)
         return cls(len(mask), free.edges, design, free.offset)
 
     @property

@@ -75,8 +75,10 @@ def renumbered(paths: Paths, names: Sequence[str]) -> Paths:
     """
     own_names = list(paths.state_names or ())
     n_own = len(own_names)
-    is_prefix = own_names == list(names[:n_own])
+    first_names = list(names[:n_own])
+    is_prefix = own_names == first_names
     plain_numbers = [str(number) for number in range(n_own)]
+    # Numbers that were never names mean the states in their order.
     is_numbered = own_names == plain_numbers and n_own <= len(names)
     if is_prefix or is_numbered:
         return replace(paths, state_names=tuple(names))

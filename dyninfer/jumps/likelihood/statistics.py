@@ -263,13 +263,16 @@ def _count_pairs(flat: FlatLabels, n_states: int, unit: Tensor) -> tuple[Tensor,
     total = torch.zeros(n_cells, dtype=torch.float64)
     gap_sums = torch.zeros(FINE_BINS, dtype=torch.float64)
     for lag in _lags_below(len(flat.labels)):
-        here, there = slice(None, -lag), slice(lag, None)
+        here = slice(None, -lag)
+        there = slice(lag, None)
+        # Rows of all paths follow one another: not every two of them are of one path.
         is_pair = flat.path[here] == flat.path[there]
         waits = flat.times[there] - flat.times[here]
         pairs = flat.labels[here] * n_states + flat.labels[there]
         gap = torch.from_numpy(waits[is_pair])
         pair = torch.from_numpy(pairs[is_pair])
         fine = _fine_bin(gap, unit)
-        total += torch.bincount(fine * n_pairs + pair, minlength=n_cells)
+        cell = fine * n_pairs + pair
+        total += torch.bincount(cell, minlength=n_cells)
         gap_sums.index_add_(0, fine, gap)
     return total.reshape(FINE_BINS, n_states, n_states), gap_sums

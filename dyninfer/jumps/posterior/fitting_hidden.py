@@ -51,7 +51,7 @@ class HiddenProblem:
     data : HiddenPaths or ClonePaths
         Prepared paths.
     emission : Emission
-        Observation model.
+        Observation model to start from, or to keep.
     scheme : RateScheme
         Which jumps are allowed and how their rates hang together.
     initial : Tensor, ``(S,)``, optional
@@ -122,47 +122,25 @@ class HiddenProblem:
         return total + self.prior(self.scheme.log_rates(rates))
 
 
-def fit_hidden(
-    data: HiddenPaths | ClonePaths,
-    emission: Emission,
-    start: Tensor,
-    scheme: RateScheme | None = None,
-    initial: Tensor | None = None,
-    fit_emission: bool = True,
-    prior: LogDensity | None = None,
-    max_iter: int = 300,
-) -> HiddenFit:
+def fit_hidden(problem: HiddenProblem, start: Tensor, max_iter: int = 300) -> HiddenFit:
     """Fit a generator to paths seen through an observation model, from one or several starts.
 
     Parameters
     ----------
-    data : HiddenPaths or ClonePaths
-        Prepared paths.
-    emission : Emission
-        Observation model to start from, or to keep. :class:`LabelNoise` has one rate that is
+    problem : HiddenProblem
+        The paths, and the models among which to search. A :class:`LabelNoise` has one rate that is
         fitted; a :class:`ConfusionMatrix` a probability for every pair, and its own weak prior.
     start : Tensor, ``(..., S, S)``
         Generators to start from; every allowed jump needs a positive rate.
-    scheme : RateScheme, optional
-        Which jumps are allowed and how their rates hang together; by default all, each with its own
-        rate.
-    initial : Tensor, ``(S,)``, optional
-        Distribution of the first state; by default it is fitted too.
-    fit_emission : bool
-        Whether the observation model is fitted.
-    prior : callable, ``(..., E) -> (...)``, optional
-        Log-density of the log-rates of the allowed jumps.
     max_iter : int
         Most steps of BFGS.
     """
-    if scheme is None:
-        scheme = RateScheme.free(emission.n_states)
-    problem = HiddenProblem(data, emission, scheme, initial, fit_emission, prior)
     theta = problem.start(start)
     batch = theta.shape[:-1]
     theta = theta.reshape(batch.numel(), -1)
     best = maximise(problem.log_posterior, theta, max_iter=max_iter)
     fit = JumpFit.of(problem, best, batch)
+    # Of the same parameters as the fit: a bounded spread, say, is bounded here too.
     _, fitted_emission, fitted_initial = problem.model(fit.theta)
     return HiddenFit(**vars(fit), emission=fitted_emission, initial=fitted_initial)
 

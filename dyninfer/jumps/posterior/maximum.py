@@ -13,7 +13,7 @@ from dyninfer.jumps.likelihood.observation import Emission, LabelNoise
 from dyninfer.jumps.likelihood.panel import panel_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.fitting import fit_panel
-from dyninfer.jumps.posterior.fitting_hidden import fit_hidden
+from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem, fit_hidden
 from dyninfer.jumps.posterior.result import JumpResult, NormalPosterior, history_of
 from dyninfer.jumps.posterior.starts import LEAST_JUMPS, Starts, log_rate_prior
 
@@ -84,5 +84,6 @@ def maximise_hidden(
     uniform = torch.full((n_states,), 1 / n_states, dtype=torch.float64)
     likelihood_before = data.log_likelihood(generators, emission, uniform).sum(-1)
     prior = log_rate_prior(starts.counts, scheme, width)
-    fits = fit_hidden(data, emission, generators, scheme, prior=prior, max_iter=max_steps)
+    problem = HiddenProblem(data, emission, scheme, prior=prior)
+    fits = fit_hidden(problem, generators, max_steps)
     return JumpResult.of_fit(fits, likelihood_before.tolist())

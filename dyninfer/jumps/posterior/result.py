@@ -259,8 +259,10 @@ def history_of(fits: JumpFit, likelihood_before: Sequence[float]) -> pd.DataFram
 
 def _with_zeros(table: pd.DataFrame, names: Sequence[str], detectable: Tensor) -> pd.DataFrame:
     """The table with lower ends of 0 where they are too low to be told from it."""
-    least = dict(zip(names, detectable.tolist(), strict=True))
-    is_zero = table["low"] < table["source"].map(least)
+    # One number for every source: what can be told from zero depends on the time spent there.
+    detectable_rate = pd.Series(detectable.numpy(), index=list(names))
+    least = table["source"].map(detectable_rate)
+    is_zero = table["low"] < least
     table.loc[is_zero, "low"] = 0.0
     return table
 

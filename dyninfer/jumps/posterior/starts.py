@@ -44,13 +44,16 @@ def crude_starts(labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
     """
     counts = panel_counts(labels, n_states)
     generators = [counts.crude_generator(scheme.allowed, least=LEAST_JUMPS)]
-    median_length = int(np.median(labels.lengths))
-    stride = max(2, median_length // _THINNED_LENGTH)
+    # Missing labels are left out first: every second frame may be one.
+    observed = [states >= 0 for states in labels.states]
+    lengths = [int(is_observed.sum()) for is_observed in observed]
+    stride = max(2, int(np.median(lengths)) // _THINNED_LENGTH)
     # A path that is thinned to one label would show no jump.
-    if min(labels.lengths) > stride:
+    if min(lengths) > stride:
+        rows = [np.flatnonzero(is_observed)[::stride] for is_observed in observed]
         thinned = Paths(
-            times=tuple(times[::stride] for times in labels.times),
-            states=tuple(states[::stride] for states in labels.states),
+            times=tuple(map(np.take, labels.times, rows)),
+            states=tuple(map(np.take, labels.states, rows)),
             state_names=labels.state_names,
         )
         sparse = panel_counts(thinned, n_states)
@@ -61,7 +64,8 @@ def crude_starts(labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
 def clone_starts(labels: Paths, n_states: int, scheme: RateScheme, ancestor_time: float) -> Starts:
     """One crude generator of clones, as if an ancestor was in any state alike."""
     flat = FlatLabels.of(labels)
-    ages = torch.from_numpy(flat.times - ancestor_time)
+    # A cell may be as old as its ancestor, but for rounding.
+    ages = torch.from_numpy(flat.times - ancestor_time).clamp(min=0)
     gaps, group = group_gaps(ages)
     cell = group * n_states + torch.from_numpy(flat.labels)
     n_cells = len(gaps) * n_states

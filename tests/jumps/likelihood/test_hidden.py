@@ -18,7 +18,7 @@ from dyninfer.jumps.likelihood.observation import GaussianEmission, LabelNoise
 from dyninfer.jumps.likelihood.observe import observe
 from dyninfer.jumps.likelihood.panel import panel_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
-from dyninfer.jumps.posterior.fitting_hidden import fit_hidden
+from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem, fit_hidden
 from dyninfer.jumps.posterior.optimise import maximise
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.simulation import simulate
@@ -122,7 +122,9 @@ def test_label_noise_is_found_beside_the_rates():
     runs = simulate(MarkovJump(q), None, np.arange(100) * 10 / 99, n_paths=300, seed=2)
     paths = observe(runs, LabelNoise.uniform(6, 0.01), seed=3)
     start = panel_counts(paths).crude_generator(least=0.5)
-    fit = fit_hidden(HiddenPaths.of(paths), LabelNoise.uniform(6, 0.02), start)
+    noise = LabelNoise.uniform(6, 0.02)
+    problem = HiddenProblem(HiddenPaths.of(paths), noise, RateScheme.free(6))
+    fit = fit_hidden(problem, start)
     wrong = 1 - float(fit.emission.confusion[0, 0])
     assert wrong == pytest.approx(0.01, abs=1.5e-3)
     error = wrong * (1 - wrong) * float(fit.covariance[30, 30].sqrt())
@@ -137,7 +139,8 @@ def test_levels_and_rates_of_a_noisy_current_are_found():
     truth = GaussianEmission.of([0.0, 1.0], [0.4, 0.6])
     runs = simulate(MarkovJump(q), None, np.arange(60) * 0.2, n_paths=200, seed=5)
     data = HiddenPaths.of(observe(runs, truth, missing=0.1, seed=6))
-    fit = fit_hidden(data, GaussianEmission.of([-0.3, 1.5], [0.5, 0.5]), start=2 * q)
+    guess = GaussianEmission.of([-0.3, 1.5], [0.5, 0.5])
+    fit = fit_hidden(HiddenProblem(data, guess, RateScheme.free(2)), start=2 * q)
     np.testing.assert_allclose(fit.emission.mean[:, 0].numpy(), [0.0, 1.0], atol=0.03)
     np.testing.assert_allclose(fit.emission.std[:, 0].numpy(), [0.4, 0.6], atol=0.02)
     np.testing.assert_allclose(fit.generator.numpy(), q.numpy(), atol=0.08)

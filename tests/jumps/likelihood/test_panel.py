@@ -116,3 +116,27 @@ def test_paths_without_pairs_or_with_floats_are_refused():
         panel_counts(Paths(times=[[0.0, 1.0]], states=[[0.5, 0.1]]))
     with pytest.raises(ValueError, match="last of at least two"):
         panel_counts(Paths(times=[[0.0, 1.0, 2.0]], states=[[0, 7, 1]]), censored={7: (0, 1)})
+
+
+def test_irregular_gaps_do_not_chain_beside_a_long_pause():
+    waits = np.random.default_rng(1).exponential(0.3, 40_000)
+    waits[20_000] = 1e7
+    distinct, number = group_gaps(torch.from_numpy(waits))
+    # The mean of a group stands for each of its gaps, to the tolerance and not to the pause.
+    error = np.abs(distinct[number].numpy() - waits) / waits
+    assert error.max() < 1e-9
+    assert len(distinct) > 39_900
+
+
+def test_a_chain_of_close_gaps_is_cut_and_not_pooled():
+    waits = 1 + 5e-10 * torch.arange(10_000, dtype=torch.float64)
+    distinct, number = group_gaps(waits)
+    assert ((distinct[number] - waits).abs() / waits).max() < 1e-9
+    assert 4_000 < len(distinct) < 6_000
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_gaps_are_grouped_alike_in_every_unit(unit):
+    waits = torch.tensor([0.1, 0.3, 0.1 + 1e-12, 0.0, 0.3, 1e5], dtype=torch.float64)
+    _, number = group_gaps(unit * waits)
+    assert number.tolist() == [1, 2, 1, 0, 2, 3]

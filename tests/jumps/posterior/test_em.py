@@ -13,9 +13,10 @@ from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import LabelNoise
 from dyninfer.jumps.likelihood.observe import observe
 from dyninfer.jumps.likelihood.panel import panel_counts, stack_counts
+from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.em import em_label_noise, em_panel, expected_jumps
 from dyninfer.jumps.posterior.fitting import fit_panel
-from dyninfer.jumps.posterior.fitting_hidden import fit_hidden
+from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem, fit_hidden
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.simulation import simulate
 
@@ -67,7 +68,7 @@ def test_label_noise_em_rises_and_ends_at_the_gradients_maximum():
     law = torch.full((3,), 1 / 3, dtype=torch.float64)
     q, rate, law, values = em_label_noise(data, start, 0.1, law, tol=1e-9, max_iter=400)
     assert (values.diff() > -1e-9).all()
-    fit = fit_hidden(data, LabelNoise.uniform(3, 0.1), start)
+    fit = fit_hidden(HiddenProblem(data, LabelNoise.uniform(3, 0.1), RateScheme.free(3)), start)
     assert float(values[-1]) == pytest.approx(float(fit.log_likelihood), abs=1e-3)
     assert rate == pytest.approx(1 - float(fit.emission.confusion[0, 0]), abs=1e-3)
     torch.testing.assert_close(law, fit.initial, atol=2e-3, rtol=0)

@@ -1,0 +1,58 @@
+"""Forecasts of a process that runs on from where paths end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from dyninfer.data.paths import Paths
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.learning.random import subseed
+
+
+def run_on(model: Any, paths: Paths, times: np.ndarray, n_samples: int, seed: int) -> Trajectories:
+    """Run the process of a fitted model from the last observation of each path.
+
+    Paths that end together run at once.
+
+    Parameters
+    ----------
+    model : PathEstimator
+        Its ``states_at`` gives the states behind the last observations.
+    paths : Paths
+        What was observed.
+    times : array ``(q,)``
+        After the last observation of all paths.
+    n_samples : int
+        Draws per path.
+    seed : int
+        Fixes every draw.
+
+    Returns
+    -------
+    Trajectories
+        ``n_samples`` rows per path, one path after another.
+    """
+    ends = np.array([path_times[-1] for path_times in paths.times])
+    runs = []
+    order = []
+    for number, end in enumerate(np.unique(ends)):
+        rows = np.flatnonzero(ends == end)
+        # Each draw of the future has a draw of its own of the state behind the past.
+        own_seed = subseed(seed, "states", number)
+        states = model.states_at(paths[rows], float(end), own_seed, n_samples)
+        from_end = np.concatenate([[end], times])
+        run = model.simulate(states, from_end, seed=subseed(seed, "forecast", number))
+        runs.append(run.states[:, 1:])
+        place = rows[:, None] * n_samples + np.arange(n_samples)
+        order.append(place.ravel())
+    back = np.argsort(np.concatenate(order))
+    return Trajectories(
+        states=torch.cat(runs)[torch.as_tensor(back)],
+        times=torch.as_tensor(times),
+        features=model.decoded_features(),
+        origin=np.repeat(paths.names, n_samples),
+        attrs={"method": type(model).__name__, "seed": seed},
+    )
