@@ -1,4 +1,10 @@
-"""Estimators: one file per method, found by looking into this folder."""
+"""Estimators: settings in the constructor, data in ``fit``; one file per method, found by itself.
+
+The bases hold what all methods share: the one way to fit, files, and what users ask of a fitted
+model. A method says how its process is built and what is minimised. The mathematics behind it
+lives in the room of its family (``transport``, ``jumps``, ``fractional``), and what looks at fitted
+models, such as pictures and reports, above this room.
+"""
 
 from __future__ import annotations
 

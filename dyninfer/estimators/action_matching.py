@@ -159,9 +159,11 @@ class ActionMatching(SnapshotEstimator):
         seed: int,
     ) -> ActionObjective:
         """Return the action of the density curve that the data and the settings define."""
+        # Masses that the model cannot follow must not weigh one time more than another.
         if self.conserves_mass and isinstance(data, Snapshots):
             data = conserving(data)
         fraction = self.training_.validation_fraction
+        # A curve that is sampled has no rows to set apart: fresh draws of it validate.
         train, validation = data, data
         if fraction and isinstance(data, Snapshots):
             train, validation = data.split(fraction, seed)
@@ -170,6 +172,7 @@ class ActionMatching(SnapshotEstimator):
             check_conserved(curve.weighted)
         validation_curve = None
         if fraction:
+            # Pairs of their own: those of training would be learned by heart and look too good.
             validation_curve = self._curve(process, validation, subseed(seed, "validation pairs"))
         return ActionObjective(
             process,
@@ -185,6 +188,7 @@ class ActionMatching(SnapshotEstimator):
         coupling = self.coupling
         if coupling == "auto":
             coupling = default_coupling(self.growth_penalty is not None, self.interpolation)
+        # The curve is drawn where the network is, so that no batch is copied to a device.
         like = next(process.parameters())
         return choose_curve(
             data,
