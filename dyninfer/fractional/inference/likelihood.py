@@ -104,5 +104,7 @@ def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     error = (values - mean) * mask.T
     white = whiten(factor, error.permute(2, 1, 0))
     squares = white.square().sum((0, 1))
-    deviance = squares + mask.sum() * _LOG_2PI
+    # A count times a number would be in single precision, torch's default.
+    n_observed = mask.sum().to(squares)
+    deviance = squares + n_observed * _LOG_2PI
     return -0.5 * deviance - half_log_determinant(factor).sum()
