@@ -220,10 +220,8 @@ class Gaussian(Observation):
         mean, std = moments(table, paths.n_features)
         return GaussianEmission.of(mean, std), rule.label(paths, table)
 
-    def warn_of_fit(
-        self, start: GaussianEmission, fitted: GaussianEmission, names: Sequence[str]
-    ) -> None:
-        """Warn of states whose values are all alike."""
+    def warn_of_fit(self, start: Any, fitted: Any, names: Sequence[str]) -> None:
+        """Warn of states whose values are all alike, where both are a ``GaussianEmission``."""
         at_floor = fitted.at_floor(start).tolist()
         alike = list(compress(names, at_floor))
         if alike:

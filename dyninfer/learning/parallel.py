@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def pick_device(device: str = "auto") -> torch.device:
+def pick_device(device: str | torch.device = "auto") -> torch.device:
     """Turn "auto" or a name into a device that exists.
 
     Under ``torchrun`` every process gets a GPU of its own.

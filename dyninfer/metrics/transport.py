@@ -135,8 +135,7 @@ def _transport_cost(pair: Pair, p: int) -> float:
             f"exact transport between {n:,} and {m:,} samples would take about "
             f"{gigabytes:.0f} GB; give max_samples (5,000, say), or use sliced_wasserstein"
         )
-    cost = distances(pair.x.points, pair.y.points)
-    cost = cost.pow_(p).cpu().numpy()
+    cost = distances(pair.x.points, pair.y.points).pow_(p).cpu().numpy()
     plan = best_plan(cost, pair.x.weights.cpu().numpy(), pair.y.weights.cpu().numpy())
     if not plan.is_optimal:
         most = pair.unit * plan.cost ** (1 / p)
