@@ -307,8 +307,7 @@ class Estimator(Settings, ABC):
         # A full disk, or a setting without a plain form, must not cost the fit.
         except (OSError, TypeError) as error:
             warnings.warn(
-                f"the checkpoint {str(run.checkpoint)!r} could not be written ({error}); "
-                "the fit is whole",
+                f"the fit is whole, but it left no checkpoint: {error}",
                 stacklevel=4,
             )
 

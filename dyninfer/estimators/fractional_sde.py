@@ -152,6 +152,7 @@ class FractionalSDE(PathEstimator):
 
     def check(self) -> None:
         """Raise a ValueError or TypeError naming a setting that cannot be."""
+        check_present(self)
         self._equation.check()
 
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
@@ -413,7 +414,6 @@ class FractionalSDE(PathEstimator):
     def _restore_process(
         self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> None:
-        check_present(self)
         model = self._built(None, 0)
         load_tensors(model, tensors)
         self._keep(model)

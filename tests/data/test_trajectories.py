@@ -368,7 +368,7 @@ def test_resampling_a_population_without_mass_is_refused():
 
 
 def test_resampling_to_no_paths_is_refused():
-    with pytest.raises(ValueError, match="n_paths must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_paths must be at least 1, found 0"):
         make().resample(0)
 
 

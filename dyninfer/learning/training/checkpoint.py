@@ -58,8 +58,8 @@ class CheckpointFile:
             write_tensors(self.path, KIND, tensors, facts)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
             warnings.warn(
-                f"the checkpoint {label(self.path)} could not be written ({reason(error)}); "
-                "training goes on",
+                # The reason names the file, which may take half of a line.
+                f"training goes on without a new checkpoint: {reason(error, 200)}",
                 stacklevel=5,
             )
 

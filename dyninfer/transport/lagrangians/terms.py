@@ -241,17 +241,17 @@ class PhysicalPotential(Lagrangian):
         return {"V": self._name()}
 
     def check(self) -> None:
-        """Raise a TypeError where V cannot be called."""
+        """Raise a TypeError where V is neither a function nor, in a loaded model, its name."""
+        if not callable(self.V) and not isinstance(self.V, str):
+            raise TypeError(f"PhysicalPotential.V must be a function of (t, x), found {self.V!r}")
+
+    def potential(self, data: Snapshots, scaling: Scaling) -> Potential:
+        """V in scaled units: ``V T² / unit²``; a TypeError where its code is not at hand."""
         if isinstance(self.V, str):
             raise TypeError(
                 f"PhysicalPotential.V is the name {self.V!r}: a loaded model does not hold the "
                 "code of its potential; give the function itself to fit again"
             )
-        if not callable(self.V):
-            raise TypeError(f"PhysicalPotential.V must be a function of (t, x), found {self.V!r}")
-
-    def potential(self, data: Snapshots, scaling: Scaling) -> Potential:
-        """V in scaled units: ``V T² / unit²``."""
         return _Rescaled(self.V, scaling)
 
     def _name(self) -> str:
