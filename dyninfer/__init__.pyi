@@ -1,4 +1,4 @@
-"""Public names and where they are, for type checkers and for `dyninfer/__init__.py`, which reads this.
+"""Public names and where they are: for type checkers, and read by `dyninfer/__init__.py`.
 
 As in every stub, `as` with the same name exports what is imported.
 """

@@ -246,7 +246,8 @@ def as_interpolant(interpolant: str | Interpolant) -> Interpolant:
     if not isinstance(interpolant, str) or interpolant not in INTERPOLANTS:
         names = ", ".join(INTERPOLANTS)
         raise ValueError(
-            f"interpolant {interpolant!r} is not known; choose one of {names}, or give an Interpolant"
+            f"interpolant {interpolant!r} is not known; choose one of {names}, "
+            "or give an Interpolant"
         )
     return INTERPOLANTS[interpolant]()
 

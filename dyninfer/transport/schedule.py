@@ -1,4 +1,4 @@
-"""An interpolant over the times of snapshots: what multiplies the end points and the noise, when."""
+"""An interpolant over the times of snapshots: what multiplies end points and noise, and when."""
 
 from __future__ import annotations
 

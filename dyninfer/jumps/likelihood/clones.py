@@ -145,7 +145,8 @@ def _is_before(begin: float, ancestor_time: float, paths: Paths) -> bool:
     """Whether a path begins before its ancestor lived, by more than rounding."""
     times = np.concatenate(paths.times)
     every_time = np.append(times, ancestor_time)
-    # Exact comparison would refuse 0.3 beside 0.1 * 3. A clock is ascending, and rounding is one time on it.
+    # Exact comparison would refuse 0.3 beside 0.1 * 3. A clock is ascending, and rounding is one
+    # time on it.
     clock = Clock.of(every_time)
     first, at_ancestor = clock.positions([begin, ancestor_time])
     return bool(first < at_ancestor)

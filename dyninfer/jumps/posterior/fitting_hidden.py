@@ -75,7 +75,10 @@ class HiddenProblem:
         return self.data.n_observed
 
     def start(self, generator: Tensor) -> Tensor:
-        """Parameters ``(..., p + r)`` of generators ``(..., S, S)``; first states equally likely."""
+        """Parameters ``(..., p + r)`` of generators ``(..., S, S)``.
+
+        All first states are equally likely.
+        """
         rates = self.scheme.parameters_of(generator.to(torch.float64))
         others = rates.new_zeros(self._n_logits)
         if self.fit_emission:

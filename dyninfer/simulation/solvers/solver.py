@@ -68,7 +68,8 @@ class Solver(Settings):
             value = getattr(self, name)
             if value is not None and not is_positive(value):
                 raise ValueError(
-                    f"{name} of {type(self).__name__} must be a positive number, found {brief(value)}"
+                    f"{name} of {type(self).__name__} must be a positive number, "
+                    f"found {brief(value)}"
                 )
         self.check_kinds(prefix=f"{type(self).__name__}.")
 
