@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from dyninfer.data import keys
 from dyninfer.data.paths import Paths
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.times import same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import PathEstimator
 from dyninfer.learning.random import numpy_stream
@@ -150,7 +151,7 @@ def check_simulates(model: PathEstimator) -> None:
     assert isinstance(run, Trajectories), "simulate does not return Trajectories"
     expected = (9, 4) if model.discrete else (9, 4, 2)
     assert tuple(run.states.shape) == expected, f"states have shape {tuple(run.states.shape)}"
-    assert np.allclose(np.asarray(run.times), times), "times are not those that were asked for"
+    assert same_times(run.times, times), "times are not those that were asked for"
     again = model.simulate(data, times, n_paths=9, seed=1)
     assert torch.equal(run.states, again.states), "one seed gives two simulations"
 

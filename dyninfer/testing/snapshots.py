@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from dyninfer.data import keys
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.times import same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import SnapshotEstimator
 from dyninfer.learning.random import numpy_stream
@@ -139,7 +140,7 @@ def check_simulates(model: SnapshotEstimator) -> None:
     assert isinstance(run, Trajectories), "simulate does not return Trajectories"
     assert tuple(run.states.shape) == expected, f"states have shape {tuple(run.states.shape)}"
     assert bool(torch.isfinite(run.states).all()), "states are not finite"
-    assert np.allclose(np.asarray(run.times), times), "times are not those that were asked for"
+    assert same_times(run.times, times), "times are not those that were asked for"
     assert list(run.origin) == list(names), "origin does not name the cells"
     again = model.simulate(data, times, seed=1)
     assert torch.equal(run.states, again.states), "one seed gives two simulations"
