@@ -30,8 +30,11 @@ except ImportError:  # Windows has other locks; there, age alone tells what is a
 _LONGEST_NAME, _LONGEST_REASON = 80, 110
 # Age in seconds of what is abandoned for sure, where the file system has no locks.
 _ABANDONED = 86_400
-# A folder that is replaced while it is read is read anew; a whole read takes milliseconds.
-_ATTEMPTS = 20
+# A folder that is replaced while it is read is read anew, for so many seconds: a read takes
+# milliseconds, but on a busy machine many in a row may be disturbed.
+_PATIENCE = 10.0
+# Where names cannot be exchanged, a folder is absent for a moment while it is replaced.
+_ABSENCE = 0.2
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -166,7 +169,8 @@ def read_folder(path: str | Path, kind: str = "folder") -> dict[str, bytes]:
     ValueError
         If it cannot be read.
     """
-    for _ in range(_ATTEMPTS):
+    started = time.monotonic()
+    while True:
         try:
             before = _version_of(path)
             files = _contents(Path(path))
@@ -176,9 +180,16 @@ def read_folder(path: str | Path, kind: str = "folder") -> dict[str, bytes]:
             pass
         except OSError as error:
             raise ValueError(f"{label(path)} cannot be read: {reason(error)}") from None
-        # Another process has just replaced it.
+        # Another process has just replaced it, or there is none.
+        seconds = time.monotonic() - started
+        if seconds > _ABSENCE and not os.path.exists(path):
+            raise FileNotFoundError(f"there is no {kind} {label(path)}")
+        if seconds > _PATIENCE:
+            raise ValueError(
+                f"{label(path)} cannot be read: it is replaced again and again; "
+                "load it when no process saves there"
+            )
         time.sleep(0.01)
-    raise FileNotFoundError(f"there is no {kind} {label(path)}")
 
 
 def reason(error: BaseException, longest: int = _LONGEST_REASON) -> str:

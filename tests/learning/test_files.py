@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from dyninfer.learning import digest
+from dyninfer.learning import digest, files
 from dyninfer.learning.files import label, read_file, read_folder, reason, write_file, write_folder
 
 OLD, NEW = b"old" * 1000, b"new" * 1000
@@ -112,8 +112,6 @@ def test_a_temporary_name_is_never_one_that_is_there(tmp_path, monkeypatch):
 
 
 def _partial_name(path, token):
-    from dyninfer.learning import files
-
     return f"{files._prefix(path)}{token}.partial"
 
 
@@ -153,6 +151,36 @@ def test_a_folder_is_replaced_where_names_cannot_be_exchanged(tmp_path, monkeypa
     write_folder(tmp_path / "folder", {"b": b"2"})
     assert read_folder(tmp_path / "folder") == {"b": b"2"}
     assert names(tmp_path) == ["folder"]
+
+
+def disturb_reads(monkeypatch, folder, n):
+    """Let another save replace the folder during each of the next n reads."""
+    really_read = files._contents
+    left = [n]
+
+    def read(path):
+        contents = really_read(path)
+        if left[0] > 0:
+            left[0] -= 1
+            write_folder(folder, {"a": b"2"})
+        return contents
+
+    monkeypatch.setattr(files, "_contents", read)
+    monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
+
+
+def test_a_folder_that_is_replaced_during_many_reads_is_read_in_the_end(tmp_path, monkeypatch):
+    write_folder(tmp_path / "folder", {"a": b"1"})
+    disturb_reads(monkeypatch, tmp_path / "folder", 50)
+    assert read_folder(tmp_path / "folder") == {"a": b"2"}
+
+
+def test_a_folder_that_is_replaced_without_end_is_not_called_absent(tmp_path, monkeypatch):
+    write_folder(tmp_path / "folder", {"a": b"1"})
+    disturb_reads(monkeypatch, tmp_path / "folder", 10**9)
+    monkeypatch.setattr(files, "_PATIENCE", 0.3)
+    with pytest.raises(ValueError, match="folder' cannot be read: it is replaced again and again"):
+        read_folder(tmp_path / "folder")
 
 
 def test_what_is_no_file_is_named(tmp_path):
