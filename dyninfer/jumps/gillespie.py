@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from dyninfer.jumps.alias import alias_tables
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.chain import off_diagonal
 from dyninfer.jumps.starting import Start
-from dyninfer.learning.random import stream
+from dyninfer.learning.random import stream, uniforms
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 
@@ -40,13 +41,15 @@ class Gillespie(Solver):
                 f"chunk_size={chunk_size} cannot be used: Gillespie() draws all paths together; "
                 "leave it out, or use Skeleton()"
             )
-        first, last = float(times[0]), float(times[-1])
+        first = float(times[0])
+        last = float(times[-1])
         generator = stream(seed, "events", device=process.generator.device)
         if first == last:
             # No time passes in which anything could jump.
             states = _first_states(process, start, generator)
             return states.reshape(*process.batch_shape, start.n_paths, 1)
-        return _draw_events(process, start, first, last, generator).at(times)
+        events = _draw_events(process, start, first, last, generator)
+        return events.at(times)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,23 +78,26 @@ class JumpEvents:
 
     def at(self, times: Any) -> Tensor:
         """States ``(..., path, time)`` at times within the span."""
-        times = torch.as_tensor(times, dtype=torch.float64, device=self.times.device)
-        if not bool(((times >= self.start) & (times <= self.stop)).all()):
+        begins = self.times.contiguous()
+        times = torch.as_tensor(times, dtype=torch.float64, device=begins.device)
+        is_within = (times >= self.start) & (times <= self.stop)
+        if not bool(is_within.all()):
             raise ValueError(
                 f"times must lie within the simulated span {self.start:g} to {self.stop:g}"
             )
-        times = times.expand(*self.times.shape[:-1], len(times)).contiguous()
-        visit = torch.searchsorted(self.times.contiguous(), times, right=True) - 1
-        return self.states.gather(-1, visit)
+        paths_shape = begins.shape[:-1]
+        of_paths = times.expand(*paths_shape, -1).contiguous()
+        n_begun = torch.searchsorted(begins, of_paths, right=True)
+        return self.states.gather(-1, n_begun - 1)
 
     def occupation_times(self, n_states: int) -> Tensor:
         """Time that each path was in each state ``(..., path, S)``."""
         begins = self.times.clamp(max=self.stop)
-        last = torch.full_like(begins[..., :1], self.stop)
+        paths_shape = begins.shape[:-1]
+        stop = begins.new_full((*paths_shape, 1), self.stop)
         # A visit ends when the next begins; padding is visited for no time.
-        dwell_times = torch.cat([begins, last], dim=-1).diff(dim=-1)
-        shape = *self.states.shape[:-1], n_states
-        occupation = dwell_times.new_zeros(shape)
+        dwell_times = begins.diff(dim=-1, append=stop)
+        occupation = begins.new_zeros(*paths_shape, n_states)
         return occupation.scatter_add(-1, self.states, dwell_times)
 
 
@@ -133,25 +139,25 @@ def simulate_events(
 def _draw_events(
     process: MarkovJump, start: Start, begin: float, end: float, generator: torch.Generator
 ) -> JumpEvents:
-    states = _first_states(process, start, generator)
-    times = [torch.full_like(states, begin, dtype=torch.float64)]
-    visited = [states]
-    inner_breaks = [b for b in process.breaks.tolist() if begin < b < end]
-    ends = [begin, *inner_breaks, end]
-    for low, high in zip(ends[:-1], ends[1:], strict=True):
-        q = process.at(low).generator.reshape(-1, process.n_states, process.n_states)
-        moments, targets = _Period(q, low, high).run(visited[-1], generator)
-        times += moments
-        visited += targets
-    all_times, all_states = torch.stack(times), torch.stack(visited)
+    first_states = _first_states(process, start, generator)
+    first_times = torch.full_like(first_states, begin, dtype=torch.float64)
+    visits = [(first_times, first_states)]
+    breaks = process.breaks
+    inner_breaks = breaks[(breaks > begin) & (breaks < end)].tolist()
+    for low, high in pairwise([begin, *inner_breaks, end]):
+        q = process.at(low).generator
+        period = _Period(q.reshape(-1, *q.shape[-2:]), low, high)
+        _, states = visits[-1]
+        visits += period.run(states, generator)
+    times, states = (torch.stack(values) for values in zip(*visits, strict=True))
     if inner_breaks:
-        all_times, all_states = _without_inner_padding(all_times, all_states)
-    is_visited = all_times.amin(1) < torch.inf
+        times, states = _without_inner_padding(times, states)
+    is_visited = times.amin(1) < torch.inf
     most_visits = int(is_visited.sum())
     shape = *process.batch_shape, start.n_paths, most_visits
     return JumpEvents(
-        times=all_times[:most_visits].T.reshape(shape),
-        states=all_states[:most_visits].T.reshape(shape),
+        times=times[:most_visits].T.reshape(shape),
+        states=states[:most_visits].T.reshape(shape),
         start=begin,
         stop=end,
     )
@@ -159,33 +165,34 @@ def _draw_events(
 
 def _first_states(process: MarkovJump, start: Start, generator: torch.Generator) -> Tensor:
     """First states ``(process · n,)``."""
-    device = process.generator.device
-    n_processes = process.batch_shape.numel()
-    owner = torch.arange(n_processes, device=device).repeat_interleave(start.n_paths)
-    u = torch.rand(len(owner), generator=generator, dtype=torch.float64, device=device)
+    owner = start.owners(process)
+    u = uniforms(generator, len(owner))
     return start.first_states(slice(None), owner, u)
 
 
 def _without_inner_padding(times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
     """Move the padding ``(visit, path)`` that every period ended with behind all visits."""
-    last = states[-1:]
+    last = states[-1]
+    # Padding has the time inf.
     times, order = times.sort(dim=0, stable=True)
-    states = states.gather(0, order)
-    return times, torch.where(times < torch.inf, states, last)
+    ordered = states.gather(0, order)
+    states = torch.where(times < torch.inf, ordered, last)
+    return times, states
 
 
 class _Period:
     """One period of time with constant generators ``(process, S, S)``."""
 
     def __init__(self, q: Tensor, begin: float, end: float):
-        self.begin, self.end = begin, end
-        self.n_processes, self.size = q.shape[0], q.shape[-1]
+        self.begin = begin
+        self.end = end
+        self.n_processes, self.size, _ = q.shape
         # A row for every state of every process.
         rates = off_diagonal(q).flatten(0, 1)
         self.mean_wait = 1 / rates.sum(-1)
         self.stay, self.other = alias_tables(rates)
 
-    def run(self, states: Tensor, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
+    def run(self, states: Tensor, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
         """Times and states ``(path,)`` of visit after visit, from the first states.
 
         A path that has ended has the time inf and its last state.
@@ -195,45 +202,56 @@ class _Period:
         never = torch.full_like(clock, torch.inf)
         first_row = self._first_rows(states)
         rows = None  # of the paths that are still going; None as long as all are
-        times, visited = [], []
+        visits = []
         while len(here):
-            shape = 2, _LOOK_EVERY, len(here)
-            u = torch.rand(shape, generator=generator, dtype=torch.float64, device=states.device)
-            # Negative exponential waits, and places on the alias tables.
-            waits, places = u[0].neg_().log1p_(), u[1].mul_(self.size)
-            for wait, place in zip(waits, places, strict=True):
-                row = here if first_row is None else first_row + here
-                clock = clock - wait * self.mean_wait.index_select(0, row)
+            for_waits, for_places = uniforms(generator, 2, _LOOK_EVERY, len(here))
+            negative_waits = for_waits.neg_().log1p_()
+            places = for_places.mul_(self.size)
+            for negative_wait, place in zip(negative_waits, places, strict=True):
+                row = first_row + here
+                mean_wait = self.mean_wait.index_select(0, row)
+                clock = clock - negative_wait * mean_wait
                 is_going = clock < self.end
                 target = self._target(row, place)
                 clock = torch.where(is_going, clock, torch.inf)
                 here = torch.where(is_going, target, here)
                 # Of paths that have ended, the time is inf and the state the last one.
-                times.append(_among_all(never, rows, clock))
-                visited.append(_among_all(states, rows, here))
-            remaining = is_going.nonzero()[:, 0]
-            states = visited[-1]
-            rows = remaining if rows is None else rows[remaining]
-            here, clock = here[remaining], clock[remaining]
-            if first_row is not None:
-                first_row = first_row[remaining]
-        return times, visited
+                visit = (
+                    _among_all(never, rows, clock),
+                    _among_all(states, rows, here),
+                )
+                visits.append(visit)
+            _, states = visits[-1]
+            (remaining,) = is_going.nonzero(as_tuple=True)
+            rows = _among(rows, remaining)
+            here = here[remaining]
+            clock = clock[remaining]
+            first_row = first_row[remaining]
+        return visits
 
-    def _first_rows(self, states: Tensor) -> Tensor | None:
-        """Row of state 0 of each path's process; None where there is one process."""
-        if self.n_processes == 1:
-            return None
+    def _first_rows(self, states: Tensor) -> Tensor:
+        """Row of state 0 of each path's process."""
         n_paths = len(states) // self.n_processes
-        owner = torch.arange(len(states), device=states.device) // n_paths
-        return owner * self.size
+        process = torch.arange(self.n_processes, device=states.device)
+        first_row = process * self.size
+        return first_row.repeat_interleave(n_paths)
 
     def _target(self, row: Tensor, place: Tensor) -> Tensor:
         """State that is jumped to, by one uniform number ``place`` in ``[0, S)``."""
         column = place.long()
         cell = row * self.size + column
         # The fraction of the place decides between the column and its alias.
-        stays = place - column < self.stay.index_select(0, cell)
-        return torch.where(stays, column, self.other.index_select(0, cell))
+        fraction = place - column
+        stays = fraction < self.stay.index_select(0, cell)
+        alias = self.other.index_select(0, cell)
+        return torch.where(stays, column, alias)
+
+
+def _among(rows: Tensor | None, part: Tensor) -> Tensor:
+    """A part of the rows of the paths that are still going, all of them if None."""
+    if rows is None:
+        return part
+    return rows[part]
 
 
 def _among_all(values: Tensor, rows: Tensor | None, new: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ def run_markov_jump(process: MarkovJump, x0: Any, times: Tensor, options: Option
             start, rows = _from_states(process, x0, options)
         states = solver.draw(process, start, times, options.seed, options.chunk_size)
     # Every process of a batch runs the same rows.
-    origin = rows.repeat(process.batch_shape.numel())
+    n_processes = process.batch_shape.numel()
+    origin = rows.repeat(n_processes)
     return Trajectories(
         states=states.reshape(-1, len(times)),
         times=times,
@@ -59,7 +60,8 @@ def _from_distribution(
             "n_paths is needed where the first states are drawn: "
             "simulate(process, None, times, n_paths=...)"
         )
-    return Start.of(process, n_paths, time), torch.arange(n_paths)
+    start = Start.of(process, n_paths, time)
+    return start, torch.arange(n_paths)
 
 
 def _from_states(process: MarkovJump, x0: Any, options: Options) -> tuple[Start, Tensor]:

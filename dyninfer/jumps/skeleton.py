@@ -10,13 +10,14 @@ from torch import Tensor
 
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.starting import Start, index_below
-from dyninfer.learning.random import stream
+from dyninfer.learning.random import stream, uniforms
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 
 _UNIFORMS = 2**21  # random numbers drawn at once
 _FEW_NUMBERS = 2**10  # of a step's transition probabilities: a call takes longer than its work
 _MAP_NUMBERS = 2**21  # transition probabilities in memory at a time: 16 MB
+_MANY_TIMES = 64  # below it a call for each step is no burden
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -34,22 +35,21 @@ class Skeleton(Solver):
         self, process: MarkovJump, start: Start, times: Tensor, seed: int, chunk_size: int | None
     ) -> Tensor:
         """Draw states ``(..., n, time)`` int64 at increasing times."""
-        device = process.generator.device
-        generator = stream(seed, "skeleton", device=device)
+        generator = stream(seed, "skeleton", device=process.generator.device)
         cumulative, table_of = _cumulative_transitions(process, times)
-        # Number of the process that each path is one of.
-        owner = torch.arange(len(cumulative), device=device).repeat_interleave(start.n_paths)
-        n_rows, n_times = len(owner), len(times)
-        states = torch.empty(n_rows, n_times, dtype=torch.int64, device=device)
+        owners = start.owners(process)
+        n_rows = len(owners)
+        n_times = len(times)
+        states = owners.new_empty(n_rows, n_times)
         chunk_size = chunk_size or max(1, _UNIFORMS // n_times)
         for first in range(0, n_rows, chunk_size):
             rows = slice(first, first + chunk_size)
+            owner = owners[rows]
             # Drawn path by path, so that a path does not depend on how many there are.
-            shape = len(owner[rows]), n_times
-            u = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
-            u = u.T.contiguous()
-            beginning = start.first_states(rows, owner[rows], u[0])
-            states[rows] = _walk(beginning, owner[rows], cumulative, table_of, u)
+            by_path = uniforms(generator, len(owner), n_times)
+            u = by_path.T.contiguous()
+            beginning = start.first_states(rows, owner, u[0])
+            states[rows] = _walk(beginning, owner, cumulative, table_of, u)
         return states.reshape(*process.batch_shape, start.n_paths, n_times)
 
 
@@ -74,8 +74,9 @@ def draw_skeletons(
     chunk_size : int, optional
         Paths drawn at once.
     """
+    first_time = float(times[0])
     with torch.no_grad():
-        beginning = Start.of(process, start, float(times[0]))
+        beginning = Start.of(process, start, first_time)
         return Skeleton().draw(process, beginning, times, seed, chunk_size)
 
 
@@ -92,15 +93,18 @@ def _cumulative_transitions(process: MarkovJump, times: Tensor) -> tuple[Tensor,
     gaps = times.diff()
     # One more dimension before the states, so that the intervals broadcast against the batch.
     if len(process.breaks):
-        between = MarkovJump(q[..., None, :, :, :], breaks=process.breaks)
-        p = between.transition(gaps.to(q.device), times[:-1].to(q.device))
+        between = MarkovJump(q.unsqueeze(-4), breaks=process.breaks)
+        begins = times[:-1].to(q.device)
+        p = between.transition(gaps.to(q.device), begins)
         table_of = torch.arange(len(gaps))
     else:
         distinct, table_of = _distinct_gaps(times, gaps)
-        p = MarkovJump(q[..., None, :, :]).transition(distinct.to(q.device))
-    shape = p.shape[-3], process.n_states, process.n_states
-    p = p.expand(*process.batch_shape, *shape)
-    cumulative = p.cumsum(-1).reshape(process.batch_shape.numel(), *shape)
+        between = MarkovJump(q.unsqueeze(-3))
+        p = between.transition(distinct.to(q.device))
+    own_shape = p.shape[-3:]
+    p = p.expand(*process.batch_shape, *own_shape)
+    n_processes = process.batch_shape.numel()
+    cumulative = p.cumsum(-1).reshape(n_processes, *own_shape)
     return cumulative, table_of
 
 
@@ -111,7 +115,10 @@ def _distinct_gaps(times: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
     """
     if len(gaps) == 0:
         return gaps, torch.zeros(0, dtype=torch.int64)
-    rounding = 4 * torch.finfo(times.dtype).eps * float(times.abs().max())
+    eps = torch.finfo(times.dtype).eps
+    latest = float(times.abs().max())
+    # Of each of the two times, and of their difference.
+    rounding = 4 * eps * latest
     whole = (gaps / rounding).round()
     values, table_of = whole.unique(return_inverse=True)
     # Any of the gaps that round alike stands for all of them.
@@ -123,17 +130,20 @@ def _walk(first: Tensor, owner: Tensor, cumulative: Tensor, table_of: Tensor, u:
     """States ``(n, time)`` from uniform numbers ``(time, n)``, of which the first is not used."""
     n_states = cumulative.shape[-1]
     n_times, n_paths = u.shape
+    numbers_of_step = n_paths * n_states**2
     # All destinations at once are S times the work, and a thousand times fewer calls.
-    if n_times > 64 and n_paths * n_states**2 <= _FEW_NUMBERS:
+    if n_times > _MANY_TIMES and numbers_of_step <= _FEW_NUMBERS:
         return _leap(first, owner, cumulative, table_of, u)
-    states = [first]
-    for k, table in enumerate(table_of.tolist()):
+    state = first
+    states = [state]
+    for table, u_k in zip(table_of.tolist(), u[1:], strict=True):
         # Rows of one table are looked up twice as fast as those of a table per process.
         if len(cumulative) == 1:
-            row = cumulative[0, table].index_select(0, states[-1])
+            row = cumulative[0, table].index_select(0, state)
         else:
-            row = cumulative[owner, table, states[-1]]
-        states.append(index_below(row, u[k + 1]))
+            row = cumulative[owner, table, state]
+        state = index_below(row, u_k)
+        states.append(state)
     return torch.stack(states, dim=1)
 
 
@@ -144,20 +154,30 @@ def _leap(first: Tensor, owner: Tensor, cumulative: Tensor, table_of: Tensor, u:
     steps are composed by doubling.
     """
     n_states = cumulative.shape[-1]
-    longest = max(1, _MAP_NUMBERS // (len(first) * n_states**2))
-    steps = torch.arange(len(table_of))
-    table_of = table_of.to(u.device)
-    states = [first[None]]
-    for part in steps.split(longest):
-        tables = table_of[part.to(u.device)]
-        rows = cumulative[owner, tables[:, None]]
-        height = u[part + 1][..., None] * rows[..., -1]
-        maps = (rows[..., :-1] <= height[..., None]).sum(-1)
-        step = 1
-        while step < len(maps):
-            later = maps[step:].gather(-1, maps[:-step])
-            maps = torch.cat([maps[:step], later])
-            step *= 2
-        here = states[-1][-1].expand(len(maps), -1)
-        states.append(maps.gather(-1, here[..., None])[..., 0])
+    numbers_of_step = len(first) * n_states**2
+    longest = max(1, _MAP_NUMBERS // numbers_of_step)
+    table_parts = table_of.to(u.device).split(longest)
+    u_parts = u[1:].split(longest)
+    here = first
+    states = [first.unsqueeze(0)]
+    for tables, u_part in zip(table_parts, u_parts, strict=True):
+        rows = cumulative[owner, tables.unsqueeze(1)]
+        maps = index_below(rows, u_part.unsqueeze(-1))
+        so_far = _composed(maps)
+        beginning = here.expand(len(maps), -1).unsqueeze(-1)
+        visited = so_far.gather(-1, beginning).squeeze(-1)
+        here = visited[-1]
+        states.append(visited)
     return torch.cat(states).T
+
+
+def _composed(maps: Tensor) -> Tensor:
+    """Maps of the states ``(step, n, S)``, each after all those before it."""
+    length = 1
+    # A map holds the last `length` steps; looked up in the one before them, it holds twice as many.
+    while length < len(maps):
+        earlier = maps[:-length]
+        later = maps[length:].gather(-1, earlier)
+        maps = torch.cat([maps[:length], later])
+        length *= 2
+    return maps

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.display import listed
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.learning.random import stream
-from dyninfer.learning.settings import check_count
+from dyninfer.learning.settings import brief, check_count
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,18 @@ class Start:
         """
         if isinstance(start, int | np.integer) and not isinstance(start, bool):
             n_paths = int(start)
-            return cls(n_paths, None, _distribution_at(process, n_paths, time))
+            distribution = _distribution_at(process, n_paths, time)
+            return cls(n_paths, None, distribution)
         states = as_state_numbers(process, start)
         states = states.expand(*process.batch_shape, -1)
-        return cls(states.shape[-1], states, None)
+        n_paths = states.shape[-1]
+        return cls(n_paths, states, None)
+
+    def owners(self, process: MarkovJump) -> Tensor:
+        """Number of the process of each path ``(process · n_paths,)``, process by process."""
+        n_processes = process.batch_shape.numel()
+        numbers = torch.arange(n_processes, device=process.generator.device)
+        return numbers.repeat_interleave(self.n_paths)
 
     def first_states(self, rows: slice, owner: Tensor, u: Tensor) -> Tensor:
         """First states ``(m,)`` of some paths, numbered process by process.
@@ -77,7 +86,8 @@ def drawn_states(distribution: Tensor, n_paths: int | None, seed: int) -> np.nda
         )
     n = check_count(n_paths, "n_paths")
     g = stream(seed, "first states")
-    return torch.multinomial(distribution, n, replacement=True, generator=g).numpy()
+    states = torch.multinomial(distribution, n, replacement=True, generator=g)
+    return states.numpy()
 
 
 def last_states(past: Paths, probability: Tensor, n_draws: int, seed: int) -> Tensor:
@@ -89,12 +99,15 @@ def last_states(past: Paths, probability: Tensor, n_draws: int, seed: int) -> Te
     every_path = torch.arange(len(past))
     last_row = torch.as_tensor(past.lengths) - 1
     last = probability[every_path, last_row]
-    is_impossible = (last.sum(-1) <= 0).numpy()
-    if is_impossible.any():
-        name = past.names[int(is_impossible.argmax())]
-        raise ValueError(f"path {name!r} is impossible in the learned process, at any time")
+    is_possible = last.sum(-1) > 0
+    for name, possible in zip(past.names, is_possible.tolist(), strict=True):
+        if not possible:
+            raise ValueError(
+                f"path {brief(name)} is impossible in the learned process, at any time"
+            )
     g = stream(seed, "states behind observations")
-    return torch.multinomial(last, n_draws, replacement=True, generator=g).flatten()
+    draws = torch.multinomial(last, n_draws, replacement=True, generator=g)
+    return draws.flatten()
 
 
 def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:
@@ -105,30 +118,31 @@ def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:
         if states.dtype.kind in "USO":
             states = _numbers_of(states, process.state_names)
     states = torch.as_tensor(states, device=process.generator.device)
-    if states.is_floating_point() or states.dtype == torch.bool or states.ndim < 1:
+    is_number = not states.is_floating_point() and states.dtype != torch.bool
+    if not is_number or states.ndim < 1:
         raise TypeError(
             "the states that paths start in must be integers or names (n,), found "
             f"{states.dtype} of shape {tuple(states.shape)}"
         )
     last = process.n_states - 1
-    if states.numel() == 0 or int(states.min()) < 0 or int(states.max()) > last:
-        raise ValueError(
-            f"paths must start in states 0 to {last}, found {states.unique().tolist()}"
-        )
+    exists = (states >= 0) & (states <= last)
+    if states.numel() == 0 or not bool(exists.all()):
+        numbers = states.unique().tolist()
+        raise ValueError(f"paths must start in states 0 to {last}, found {brief(numbers)}")
     return states.long()
 
 
 def index_below(cumulative: Tensor, u: Tensor) -> Tensor:
-    """Index ``(n,)`` of where ``u`` times their sum falls among cumulative weights ``(n, S)``."""
+    """Index ``(...)`` of where ``u`` times the sum falls among cumulative weights ``(..., S)``."""
     # Times their sum, which rounding may leave beside 1.
-    height = u * cumulative[:, -1]
-    return (cumulative[:, :-1] <= height[:, None]).sum(-1)
+    height = u * cumulative[..., -1]
+    is_below = cumulative[..., :-1] <= height.unsqueeze(-1)
+    return is_below.sum(-1)
 
 
 def _distribution_at(process: MarkovJump, n_paths: int, time: float) -> Tensor:
     """Distributions of the first states ``(process, S)``, one per process."""
-    if n_paths < 1:
-        raise ValueError(f"the number of paths must be positive, found {n_paths}")
+    check_count(n_paths, "n_paths")
     if time < 0 and process.initial is not None:
         raise ValueError(
             f"first states cannot be drawn at time {time:g}, as initial is the distribution at "
@@ -136,18 +150,20 @@ def _distribution_at(process: MarkovJump, n_paths: int, time: float) -> Tensor:
         )
     distribution = process.start_distribution()
     if time > 0:
-        distribution = process.marginal(torch.tensor(time, dtype=torch.float64))
-    return distribution.expand(*process.batch_shape, -1).reshape(-1, process.n_states)
+        distribution = process.marginal(time)
+    of_processes = distribution.expand(*process.batch_shape, -1)
+    return of_processes.reshape(-1, process.n_states)
 
 
 def _numbers_of(states: np.ndarray, state_names: Sequence[str]) -> np.ndarray:
     """Numbers of states that are given by name."""
-    number = {name: k for k, name in enumerate(state_names)}
-    unknown = sorted({str(name) for name in states.ravel()} - number.keys())
+    number_of = {name: number for number, name in enumerate(state_names)}
+    names = [str(name) for name in states.ravel()]
+    unknown = sorted(set(names) - number_of.keys())
     if unknown:
         raise ValueError(
-            f"x0 names the state {unknown[0]!r}, which does not exist; there are "
-            f"{', '.join(state_names)}"
+            f"x0 names the state {brief(unknown[0])}, which does not exist; there are "
+            f"{listed(state_names)}"
         )
-    numbers = [number[str(name)] for name in states.ravel()]
+    numbers = [number_of[name] for name in names]
     return np.array(numbers, dtype=np.int64).reshape(states.shape)

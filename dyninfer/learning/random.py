@@ -106,6 +106,16 @@ def stream(seed: int, *names: Name, device: torch.device | str = "cpu") -> torch
     return torch.Generator(device).manual_seed(subseed(seed, *names))
 
 
+def uniforms(generator: torch.Generator, *shape: int) -> torch.Tensor:
+    """Uniform numbers from 0 to 1, float64, on the device of their generator."""
+    return torch.rand(
+        shape,
+        generator=generator,
+        dtype=torch.float64,
+        device=generator.device,
+    )
+
+
 class NumberedStreams:
     """Streams of numbered pairs, such as blocks of paths and segments of time, of one purpose.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -44,9 +45,9 @@ class NormalMixtures:
         shift = x.unsqueeze(-1) - self.mean
         z = shift / self.std
         log_constant = self.std.log() + _LOG_ROOT_2PI
-        log_normal = -0.5 * z.square() - log_constant
-        log_mixture = torch.logsumexp(self.log_weight + log_normal, dim=-1)
-        return log_mixture.sum(-1)
+        log_normal = -z.square() / 2 - log_constant
+        log_joint = self.log_weight + log_normal
+        return log_joint.logsumexp(-1).sum(-1)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``."""
@@ -54,7 +55,8 @@ class NormalMixtures:
         component = torch.multinomial(weight, n, replacement=True, generator=generator)
         mean = self.mean.gather(1, component).T
         std = self.std.gather(1, component).T
-        z = torch.empty_like(mean).normal_(generator=generator)
+        z = torch.empty_like(mean)
+        z.normal_(generator=generator)
         return mean + std * z
 
     def part(self, mask: Tensor) -> NormalMixtures:
@@ -68,16 +70,18 @@ class NormalMixtures:
     def mixed(self, weight: float, mean: Tensor, std: Tensor) -> NormalMixtures:
         """The same with one more component, ``mean`` and ``std`` ``(p,)``, of this weight."""
         # On tensors: the logarithm of a weight of 0 is −inf, and leaves the component out.
-        log_old, log_new = mean.new_tensor([1 - weight, weight]).log()
-        log_added = log_new.expand(len(mean), 1)
-        log_weight = [self.log_weight + log_old, log_added]
-        means = [self.mean, mean.unsqueeze(1)]
-        stds = [self.std, std.unsqueeze(1)]
+        shares = mean.new_tensor([1 - weight, weight])
+        log_old, log_new = shares.log()
         return NormalMixtures(
-            log_weight=torch.cat(log_weight, dim=1),
-            mean=torch.cat(means, dim=1),
-            std=torch.cat(stds, dim=1),
+            log_weight=_appended(self.log_weight + log_old, log_new.expand_as(mean)),
+            mean=_appended(self.mean, mean),
+            std=_appended(self.std, std),
         )
+
+
+def _appended(columns: Tensor, column: Tensor) -> Tensor:
+    """The columns ``(p, component)`` and one more ``(p,)``."""
+    return torch.cat([columns, column.unsqueeze(1)], dim=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,25 +101,33 @@ class StudentT:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
-        p, nu = len(self.mean), _DEGREES
-        power = (nu + p) / 2
-        shift = (x - self.mean).unsqueeze(-1)
-        z = torch.linalg.solve_triangular(self.root, shift, upper=False)
-        distance = z.square().sum((-1, -2)) / nu
-        log_gammas = math.lgamma(power) - math.lgamma(nu / 2)
+        shift = x - self.mean
+        z = torch.linalg.solve_triangular(self.root, shift.unsqueeze(-1), upper=False)
+        distance = z.square().sum((-1, -2))
+        power = (_DEGREES + len(self.mean)) / 2
+        log_density = -power * torch.log1p(distance / _DEGREES)
+        return log_density + self._log_constant()
+
+    def _log_constant(self) -> Tensor:
+        """What makes the density integrate to one."""
+        p = len(self.mean)
+        nu = _DEGREES
+        log_gammas = math.lgamma((nu + p) / 2) - math.lgamma(nu / 2)
         log_sphere = p / 2 * math.log(nu * math.pi)
         log_volume = self.root.diagonal().log().sum()
-        log_constant = log_gammas - log_sphere - log_volume
-        return log_constant - power * torch.log1p(distance)
+        return log_gammas - log_sphere - log_volume
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``."""
-        p = len(self.mean)
-        z = self.mean.new_empty(n, p).normal_(generator=generator)
+        z = self._normals(n, len(self.mean), generator)
         # A normal vector over the root of a mean of squares of as many normal numbers as degrees.
-        chi = self.mean.new_empty(n, _DEGREES).normal_(generator=generator)
-        scale = chi.square().mean(-1).sqrt().unsqueeze(1)
-        return self.mean + z @ self.root.T / scale
+        chi = self._normals(n, _DEGREES, generator)
+        mean_square = chi.square().mean(-1, keepdim=True)
+        return self.mean + z @ self.root.T / mean_square.sqrt()
+
+    def _normals(self, n: int, size: int, generator: torch.Generator) -> Tensor:
+        numbers = self.mean.new_empty(n, size)
+        return numbers.normal_(generator=generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +148,9 @@ class Product:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
-        first, second = x[..., self.mask], x[..., ~self.mask]
-        return self.first.log_prob(first) + self.second.log_prob(second)
+        of_first = self.first.log_prob(x[..., self.mask])
+        of_second = self.second.log_prob(x[..., ~self.mask])
+        return of_first + of_second
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``."""
@@ -167,9 +180,9 @@ class Mixture:
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``: of every part as many as its share, which leaves less to chance."""
         draws = []
-        begin, total = 0, 0.0
-        for part, share in zip(self.parts, self.shares, strict=True):
-            total += share
+        begin = 0
+        # Rounded sums of shares, and not rounded shares, add up to n.
+        for part, total in zip(self.parts, accumulate(self.shares), strict=True):
             end = round(n * total)
             draws.append(part.sample(end - begin, generator))
             begin = end

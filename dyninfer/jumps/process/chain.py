@@ -26,7 +26,29 @@ def with_diagonal(rates: Tensor) -> Tensor:
 
 def off_diagonal(matrix: Tensor) -> Tensor:
     """The matrix ``(..., S, S)`` with zeros on its diagonal."""
-    return matrix - torch.diag_embed(torch.diagonal(matrix, dim1=-2, dim2=-1))
+    return matrix - torch.diag_embed(diagonal(matrix))
+
+
+def diagonal(matrix: Tensor) -> Tensor:
+    """Diagonal ``(..., S)`` of matrices ``(..., S, S)``."""
+    return torch.diagonal(matrix, dim1=-2, dim2=-1)
+
+
+def exit_rates(generator: Tensor) -> Tensor:
+    """Jumps out of each state per time unit ``(..., S)``."""
+    return -diagonal(generator)
+
+
+def identity(like: Tensor) -> Tensor:
+    """Unit matrix ``(S, S)`` of the size, dtype and device of ``like``."""
+    size = like.shape[-1]
+    return torch.eye(size, dtype=like.dtype, device=like.device)
+
+
+def is_diagonal(like: Tensor) -> Tensor:
+    """Which entries ``(S, S)`` bool lie on the diagonal of ``like``."""
+    size = like.shape[-1]
+    return torch.eye(size, dtype=torch.bool, device=like.device)
 
 
 def transition_matrix(generator: Tensor, dt: Tensor | float) -> Tensor:
@@ -51,16 +73,18 @@ def transition_matrix(generator: Tensor, dt: Tensor | float) -> Tensor:
     """
     dt = torch.as_tensor(dt, dtype=generator.dtype, device=generator.device)
     a = generator * dt[..., None, None]
-    eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    exit_rates = -torch.diagonal(a.detach(), dim1=-2, dim2=-1)
-    q = exit_rates.amax(-1)[..., None, None]
+    eye = identity(a)
+    fastest = exit_rates(a.detach()).amax(-1)
+    q = fastest[..., None, None]
     n_squarings = _squarings(q)
-    q = q / 2**n_squarings
-    p = torch.exp(-q) * _exponential(a / 2**n_squarings + q * eye, eye)
+    part = 2**n_squarings
+    q = q / part
+    p = torch.exp(-q) * _exponential(a / part + q * eye, eye)
     for _ in range(n_squarings):
         p = p @ p
         # Rows sum to one; left alone, rounding errors of the sums double with every squaring.
-        p = p / p.detach().sum(-1, keepdim=True)
+        row_sum = p.detach().sum(-1, keepdim=True)
+        p = p / row_sum
     return p
 
 
@@ -72,7 +96,8 @@ def _squarings(q: Tensor) -> int:
     largest = float(q.amax().nan_to_num(posinf=1e300))
     if largest <= 0:
         return 0
-    return min(max(0, math.ceil(math.log2(largest)) + 1), _MOST_SQUARINGS)
+    halvings = math.ceil(math.log2(largest)) + 1
+    return min(max(0, halvings), _MOST_SQUARINGS)
 
 
 def _exponential(a: Tensor, eye: Tensor) -> Tensor:
@@ -82,9 +107,11 @@ def _exponential(a: Tensor, eye: Tensor) -> Tensor:
     a3 = a2 @ a
     a4 = a2 @ a2
     total = c[16] * a4
+    # Horner's rule in the fourth power: four terms of the polynomial at a time.
     for k in (12, 8, 4, 0):
-        low = c[k] * eye + c[k + 1] * a
-        high = c[k + 2] * a2 + c[k + 3] * a3
+        c0, c1, c2, c3 = c[k : k + 4]
+        low = c0 * eye + c1 * a
+        high = c2 * a2 + c3 * a3
         total = total + low + high
         if k > 0:
             total = a4 @ total
@@ -100,18 +127,20 @@ def stationary_distribution(generator: Tensor) -> Tensor:
     """
     size = generator.shape[-1]
     order = _recurrent_first(generator)
-    rows = order[..., :, None].expand(generator.shape)
-    columns = order[..., None, :].expand(generator.shape)
-    a = generator.gather(-2, rows).gather(-1, columns)
+    a = _reordered(generator, order)
     inflows = []
+    # The last state leaves the chain first; its visits become jumps between the others.
     for k in range(size - 1, 0, -1):
-        inflow = a[..., :k, k] / a[..., k, :k].sum(-1, keepdim=True)
-        a = a[..., :k, :k] + inflow[..., :, None] * a[..., k, None, :k]
+        entering = a[..., :k, k]
+        leaving = a[..., k, :k]
+        inflow = entering / leaving.sum(-1, keepdim=True)
+        detours = inflow.unsqueeze(-1) * leaving.unsqueeze(-2)
+        a = a[..., :k, :k] + detours
         inflows.append(inflow)
     weights = torch.ones_like(a[..., 0])
     for inflow in reversed(inflows):
-        new = (weights * inflow).sum(-1, keepdim=True)
-        weights = torch.cat([weights, new], dim=-1)
+        weight = (weights * inflow).sum(-1, keepdim=True)
+        weights = torch.cat([weights, weight], dim=-1)
     distribution = weights / weights.sum(-1, keepdim=True)
     # The order swaps two states, so it is its own inverse.
     return distribution.gather(-1, order)
@@ -125,10 +154,18 @@ def _recurrent_first(generator: Tensor) -> Tensor:
     size = generator.shape[-1]
     is_recurrent = recurrent(generator)
     # The first one, as argmax takes the first of equals.
-    home = is_recurrent.int().argmax(-1)[..., None]
-    order = torch.arange(size, device=generator.device).expand_as(is_recurrent)
+    home = is_recurrent.int().argmax(-1, keepdim=True)
+    order = torch.arange(size, device=generator.device)
+    order = order.expand_as(is_recurrent)
     swapped = torch.where(order == home, 0, order)
     return torch.where(order == 0, home, swapped)
+
+
+def _reordered(matrix: Tensor, order: Tensor) -> Tensor:
+    """The matrix ``(..., S, S)`` with its rows and columns in an order ``(..., S)``."""
+    rows = order.unsqueeze(-1).expand_as(matrix)
+    columns = order.unsqueeze(-2).expand_as(matrix)
+    return matrix.gather(-2, rows).gather(-1, columns)
 
 
 def mean_first_passage(generator: Tensor, target: Tensor) -> Tensor:
@@ -137,33 +174,56 @@ def mean_first_passage(generator: Tensor, target: Tensor) -> Tensor:
     It is 0 inside of it, and infinite for a state from which the target may never be reached.
     """
     shape = torch.broadcast_shapes(generator.shape[:-1], target.shape)
-    generator, target = generator.expand(*shape, shape[-1]), target.expand(shape)
+    generator = generator.expand(*shape, shape[-1])
+    target = target.expand(shape)
     # Paths end where they enter the target.
-    stopped = generator * ~target[..., None]
+    stopped = generator * ~target.unsqueeze(-1)
     reach = reachable(stopped)
-    reaches_target = (reach & target[..., None, :]).any(-1)
-    is_trap = ~reaches_target
-    never = (reach & is_trap[..., None, :]).any(-1)
+    is_trap = ~_reaches(reach, target)
+    never = _reaches(reach, is_trap)
     is_fixed = target | never
-    eye = torch.eye(shape[-1], dtype=generator.dtype, device=generator.device)
-    # Q τ = −1 outside of the target, τ = 0 inside; over the exit rates, so that no unit matters.
-    exit_rates = -torch.diagonal(generator, dim1=-2, dim2=-1)
-    exit_rates = torch.where(is_fixed, 1.0, exit_rates)
-    matrix = torch.where(is_fixed[..., None], eye, generator / exit_rates[..., None])
-    right = (is_fixed.to(generator) - 1) / exit_rates
-    passage_time = torch.linalg.solve(matrix, right[..., None])[..., 0]
+    # Q τ = −1 outside of the target, τ = 0 inside.
+    right = is_fixed.to(generator) - 1
+    passage_time = solve_outside(generator, is_fixed, right)
     return passage_time.masked_fill(never, torch.inf)
+
+
+def _reaches(reach: Tensor, target: Tensor) -> Tensor:
+    """Which states ``(..., S)`` may reach one of the mask ``target``."""
+    return (reach & target.unsqueeze(-2)).any(-1)
+
+
+def solve_outside(generator: Tensor, is_fixed: Tensor, right: Tensor) -> Tensor:
+    """Solve ``Q u = right`` outside of the states ``is_fixed``, and ``u = right`` inside.
+
+    Parameters
+    ----------
+    generator : Tensor, ``(..., S, S)``
+        ``Q``, of which every state that is not fixed can be left.
+    is_fixed : Tensor of bool, ``(..., S)``
+        States whose value is given.
+    right : Tensor, ``(..., S)``
+        Right sides and given values.
+    """
+    # Over the exit rates: the next jump alone counts, so that no unit of time matters.
+    divisor = exit_rates(generator).masked_fill(is_fixed, 1.0)
+    jumps = generator / divisor.unsqueeze(-1)
+    matrix = torch.where(is_fixed.unsqueeze(-1), identity(generator), jumps)
+    scaled = right / divisor
+    return torch.linalg.solve(matrix, scaled.unsqueeze(-1)).squeeze(-1)
 
 
 def first_passage_matrix(generator: Tensor) -> Tensor:
     """Mean first-passage times ``(..., S, S)`` from row to column; 0 on the diagonal."""
-    targets = torch.eye(generator.shape[-1], dtype=torch.bool, device=generator.device)
-    return mean_first_passage(generator[..., None, :, :], targets).transpose(-1, -2)
+    # Every state is a target of its own: one more dimension before those of the states.
+    targets = is_diagonal(generator)
+    return mean_first_passage(generator.unsqueeze(-3), targets).mT
 
 
 def stationary_fluxes(generator: Tensor) -> Tensor:
     """Stationary jumps per time unit ``π_i Q_ij`` ``(..., S, S)``; 0 on the diagonal."""
-    return stationary_distribution(generator)[..., :, None] * off_diagonal(generator)
+    pi = stationary_distribution(generator)
+    return pi.unsqueeze(-1) * off_diagonal(generator)
 
 
 def entropy_production_rate(generator: Tensor) -> Tensor:
@@ -172,15 +232,18 @@ def entropy_production_rate(generator: Tensor) -> Tensor:
     A pair without flux either way counts as 0; a jump that is never undone makes the rate infinite.
     """
     forth = stationary_fluxes(generator)
-    back = forth.transpose(-1, -2)
-    is_one_way = (forth > 0) & (back == 0)
-    is_two_way = (forth > 0) & (back > 0)
+    back = forth.mT
+    happens = forth > 0
+    is_undone = back > 0
+    is_two_way = happens & is_undone
+    is_one_way = happens & ~is_undone
     # A ratio of 1 counts as 0, and leaves no NaN in the gradient.
     above = torch.where(is_two_way, forth, 1.0)
     below = torch.where(is_two_way, back, 1.0)
     production = forth * (above / below).log()
-    is_infinite = is_one_way.any(-1).any(-1)
-    return production.sum((-1, -2)).masked_fill(is_infinite, torch.inf)
+    total = production.sum((-1, -2))
+    is_infinite = is_one_way.flatten(-2).any(-1)
+    return total.masked_fill(is_infinite, torch.inf)
 
 
 def reachable(generator: Tensor) -> Tensor:
@@ -188,12 +251,13 @@ def reachable(generator: Tensor) -> Tensor:
 
     Every state reaches itself.
     """
-    size = generator.shape[-1]
-    eye = torch.eye(size, dtype=torch.bool, device=generator.device)
-    reach = (off_diagonal(generator.detach()) > 0) | eye
-    # Squaring doubles the number of jumps: log2(S) squarings reach everything.
-    for _ in range(max(1, math.ceil(math.log2(max(size, 2))))):
-        reach = (reach.float() @ reach.float()) > 0
+    jumps = off_diagonal(generator.detach()) > 0
+    reach = jumps | is_diagonal(generator)
+    # Squaring doubles the number of jumps, and no way to a state needs more than S − 1.
+    most_jumps = generator.shape[-1] - 1
+    for _ in range(most_jumps.bit_length()):
+        ways = reach.float()
+        reach = ways @ ways > 0
     return reach
 
 
@@ -203,13 +267,15 @@ def recurrent(generator: Tensor) -> Tensor:
     Then it can be reached from all that it reaches.
     """
     reach = reachable(generator)
-    return (~reach | reach.transpose(-1, -2)).all(-1)
+    return (~reach | reach.mT).all(-1)
 
 
 def n_closed_classes(generator: Tensor) -> Tensor:
     """Number of closed communicating classes ``(...)``, at least 1."""
     reach = reachable(generator)
-    together = reach & reach.transpose(-1, -2)
+    together = reach & reach.mT
+    # A class is counted at its first state.
+    first_of_class = together.int().argmax(-1)
     numbers = torch.arange(generator.shape[-1], device=generator.device)
-    is_first_of_class = together.int().argmax(-1) == numbers
-    return (recurrent(generator) & is_first_of_class).sum(-1)
+    counts = recurrent(generator) & (first_of_class == numbers)
+    return counts.sum(-1)

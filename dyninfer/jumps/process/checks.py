@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dyninfer.data.arrays import as_tensor
-from dyninfer.jumps.process.chain import with_diagonal
+from dyninfer.data.display import listed
+from dyninfer.jumps.process.chain import is_diagonal, with_diagonal
+from dyninfer.learning.settings import brief
 
 _SLACK = 1e-5  # rows may miss zero by this much of their exit rate: what float32 leaves
+# Sums of float32 probabilities miss 1 by up to about 1e-5.
+_PROBABILITY_SLACK = 1e-4
 
 
 def as_generator(generator: Any) -> Tensor:
@@ -24,24 +27,25 @@ def as_generator(generator: Any) -> Tensor:
         not sum to zero.
     """
     q = as_tensor(generator, "generator")
-    if q.ndim < 2 or q.shape[-1] != q.shape[-2] or q.shape[-1] < 1:
+    *_, n_rows, n_columns = (0, 0, *q.shape)
+    if n_rows != n_columns or n_rows < 1:
         raise ValueError(f"generator must be (S, S) or (..., S, S), got shape {tuple(q.shape)}")
     values = q.detach()
-    is_diagonal = torch.eye(q.shape[-1], dtype=torch.bool, device=q.device)
-    sums, largest = values.sum(-1), values.abs().amax(-1)
+    row_sum = values.sum(-1)
+    slack = _SLACK * values.abs().amax(-1)
     _refuse(
         ~values.isfinite(),
         values,
         "generator holds {value} at {place}; every rate must be a finite number",
     )
     _refuse(
-        (values < 0) & ~is_diagonal,
+        (values < 0) & ~is_diagonal(q),
         values,
         "generator has the negative rate {value} at {place}; rates are at least 0",
     )
     _refuse(
-        sums.abs() > _SLACK * largest,
-        sums,
+        row_sum.abs() > slack,
+        row_sum,
         "generator has a row that sums to {value}, row {place}; the diagonal must be minus the sum "
         "of the other entries (MarkovJump.from_rates fills it in)",
     )
@@ -53,8 +57,11 @@ def _refuse(is_wrong: Tensor, values: Tensor, message: str) -> None:
     if not bool(is_wrong.any()):
         return
     place = tuple(is_wrong.nonzero()[0].tolist())
-    where = place[0] if len(place) == 1 else place
-    raise ValueError(message.format(value=f"{float(values[place]):g}", place=where))
+    value = float(values[place])
+    where = ", ".join(map(str, place))
+    if len(place) > 1:
+        where = f"({where})"
+    raise ValueError(message.format(value=f"{value:g}", place=where))
 
 
 def as_distribution(initial: Any, like: Tensor) -> Tensor | None:
@@ -63,18 +70,18 @@ def as_distribution(initial: Any, like: Tensor) -> Tensor | None:
         return None
     distribution = as_tensor(initial, "initial").to(like.device)
     size = like.shape[-1]
-    if distribution.ndim < 1 or distribution.shape[-1] != size:
+    if distribution.shape[-1:] != (size,):
         raise ValueError(
             f"initial must hold {size} probabilities, got shape {tuple(distribution.shape)}"
         )
-    total = distribution.detach().sum(-1)
-    # Sums of float32 probabilities miss 1 by up to about 1e-5.
-    is_whole = bool(((total - 1).abs() < 1e-4).all())
-    if not is_whole or not bool((distribution >= 0).all()):
+    total = distribution.sum(-1, keepdim=True)
+    is_whole = (total - 1).abs() < _PROBABILITY_SLACK
+    is_possible = distribution >= 0
+    if not bool((is_whole & is_possible).all()):
         raise ValueError(
-            f"initial must be probabilities that sum to 1, found {distribution.tolist()!s:.120}"
+            f"initial must be probabilities that sum to 1, found {brief(distribution.tolist())}"
         )
-    return distribution / distribution.sum(-1, keepdim=True)
+    return distribution / total
 
 
 def as_breaks(breaks: Any, generator: Tensor) -> Tensor:
@@ -83,16 +90,19 @@ def as_breaks(breaks: Any, generator: Tensor) -> Tensor:
     Empty where there is one generator.
     """
     if breaks is None:
-        return torch.zeros(0, dtype=torch.float64, device=generator.device)
-    times = as_tensor(breaks, "breaks").to(generator.device).reshape(-1)
-    n = len(times)
-    if generator.ndim < 3 or generator.shape[-3] != n + 1:
+        return generator.new_zeros(0)
+    times = as_tensor(breaks, "breaks")
+    times = times.to(generator.device).reshape(-1)
+    n_periods = len(times) + 1
+    if generator.shape[-3:-2] != (n_periods,):
         raise ValueError(
-            f"breaks names {n} times, which need {n + 1} generators (..., {n + 1}, S, S); "
-            f"generator has shape {tuple(generator.shape)}"
+            f"breaks names {len(times)} times, which need {n_periods} generators "
+            f"(..., {n_periods}, S, S); generator has shape {tuple(generator.shape)}"
         )
-    if not bool((times.diff() > 0).all()) or not bool(times.isfinite().all()):
-        raise ValueError(f"breaks must be increasing finite times, found {times.tolist()}")
+    is_increasing = bool((times.diff() > 0).all())
+    is_finite = bool(times.isfinite().all())
+    if not is_increasing or not is_finite:
+        raise ValueError(f"breaks must be increasing finite times, found {brief(times.tolist())}")
     return times
 
 
@@ -100,10 +110,11 @@ def as_names(names: Sequence[str] | None, size: int) -> tuple[str, ...]:
     """One unique name per state; by default their numbers."""
     if names is None:
         return tuple(str(number) for number in range(size))
-    unique = tuple(str(name) for name in names)
-    if len(unique) != size or len(set(unique)) != size:
-        raise ValueError(f"state_names must be {size} different names, found {unique}")
-    return unique
+    texts = tuple(str(name) for name in names)
+    n_different = len(set(texts))
+    if len(texts) != size or n_different != size:
+        raise ValueError(f"state_names must be {size} different names, found {brief(texts)}")
+    return texts
 
 
 def as_numbers(states: Any, names: tuple[str, ...], argument: str) -> list[int]:
@@ -111,16 +122,18 @@ def as_numbers(states: Any, names: tuple[str, ...], argument: str) -> list[int]:
     if isinstance(states, str | int):
         states = [states]
     numbers = [_as_number(state, names, argument) for state in states]
-    if not numbers or len(set(numbers)) != len(numbers):
+    n_different = len(set(numbers))
+    if n_different == 0 or n_different < len(numbers):
         raise ValueError(
-            f"{argument} must name at least one state, and each once, found {states!r}"
+            f"{argument} must name at least one state, and each once, found {brief(states)}"
         )
     return numbers
 
 
 def _as_number(state: Any, names: tuple[str, ...], argument: str) -> int:
-    if isinstance(state, str) and state in names:
-        return names.index(state)
-    if isinstance(state, str) or not 0 <= int(state) < len(names):
-        raise ValueError(f"{argument} names the state {state!r}; there are {', '.join(names)}")
-    return int(state)
+    if isinstance(state, str):
+        if state in names:
+            return names.index(state)
+    elif 0 <= int(state) < len(names):
+        return int(state)
+    raise ValueError(f"{argument} names the state {brief(state)}; there are {listed(names)}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dyninfer.jumps.process import chain, checks
+from dyninfer.learning.settings import brief
 
 States = str | int | Sequence[str | int]
 
@@ -67,7 +68,8 @@ class MarkovJump(nn.Module):
     @classmethod
     def from_rates(cls, rates: Any, **keywords: Any) -> MarkovJump:
         """Make a process of jump rates ``(..., S, S)`` whose diagonal is to be filled in."""
-        return cls(chain.with_diagonal(torch.as_tensor(rates).to(torch.float64)), **keywords)
+        rates = torch.as_tensor(rates).to(torch.float64)
+        return cls(chain.with_diagonal(rates), **keywords)
 
     @property
     def n_states(self) -> int:
@@ -77,7 +79,10 @@ class MarkovJump(nn.Module):
     @property
     def batch_shape(self) -> torch.Size:
         """Leading dimensions: how many processes this is."""
-        return self.generator.shape[: -3 if len(self.breaks) else -2]
+        if len(self.breaks):
+            # The dimension of the periods is none of the batch.
+            return self.generator.shape[:-3]
+        return self.generator.shape[:-2]
 
     def at(self, t: float) -> MarkovJump:
         """Process with the generator that rules at time ``t``, constant in time.
@@ -86,8 +91,9 @@ class MarkovJump(nn.Module):
         """
         q = self.generator
         if len(self.breaks):
-            period = int((self.breaks <= t).sum())
-            q = q[..., period, :, :]
+            is_past = self.breaks <= t
+            period = int(is_past.sum())
+            q = q.select(-3, period)
         return MarkovJump(q, state_names=self.state_names)
 
     def transition(self, dt: Tensor | float, start: Tensor | float = 0.0) -> Tensor:
@@ -102,24 +108,29 @@ class MarkovJump(nn.Module):
         if not len(self.breaks):
             return chain.transition_matrix(self.generator, dt)
         start = torch.as_tensor(start, dtype=torch.float64, device=dt.device)
-        ends = [-torch.inf, *self.breaks.tolist(), torch.inf]
-        p = torch.eye(self.n_states, dtype=torch.float64, device=dt.device)
-        for k in range(len(ends) - 1):
-            first = start.clamp(min=ends[k])
-            last = (start + dt).clamp(max=ends[k + 1])
+        stop = start + dt
+        breaks = self.breaks.tolist()
+        lows = [-torch.inf, *breaks]
+        highs = [*breaks, torch.inf]
+        p = chain.identity(self.generator)
+        for q, low, high in zip(self.generator.unbind(-3), lows, highs, strict=True):
+            first = start.clamp(min=low)
+            last = stop.clamp(max=high)
             # Negative where none of the time lies in this period.
             dwell_time = (last - first).clamp(min=0)
-            q = self.generator[..., k, :, :]
             p = p @ chain.transition_matrix(q, dwell_time)
         return p
 
     def start_distribution(self) -> Tensor:
         """Distribution at time 0 ``(..., S)``: ``initial``, or the stationary one by default."""
-        return self.stationary() if self.initial is None else self.initial
+        if self.initial is None:
+            return self.stationary()
+        return self.initial
 
     def marginal(self, t: Tensor | float) -> Tensor:
         """Distribution at time ``t`` ``(..., S)``, ``t`` broadcast against the batch."""
-        return (self.start_distribution()[..., None, :] @ self.transition(t))[..., 0, :]
+        row = self.start_distribution().unsqueeze(-2)
+        return (row @ self.transition(t)).squeeze(-2)
 
     def stationary(self) -> Tensor:
         """Stationary distribution ``(..., S)``; states that are left for good have probability 0.
@@ -138,11 +149,13 @@ class MarkovJump(nn.Module):
         It is inf where that may never happen.
         """
         q = self._constant("mean_first_passage")
-        return chain.mean_first_passage(q, self._mask(target, "target"))
+        is_target = self._mask(target, "target")
+        return chain.mean_first_passage(q, is_target)
 
     def first_passage_matrix(self) -> Tensor:
         """Mean first-passage times ``(..., S, S)`` from row to column."""
-        return chain.first_passage_matrix(self._constant("first_passage_matrix"))
+        q = self._constant("first_passage_matrix")
+        return chain.first_passage_matrix(q)
 
     def relaxation_times(self) -> Tensor:
         """``−1 / Re λ`` of the eigenvalues but the first zero ``(..., S − 1)``, the slowest first.
@@ -151,12 +164,15 @@ class MarkovJump(nn.Module):
         infinite time.
         """
         q = self._constant("relaxation_times")
-        eigenvalues = torch.linalg.eigvals(q).real
-        decay_rates = -eigenvalues.sort(-1, descending=True).values[..., 1:]
-        n_infinite = chain.n_closed_classes(q)[..., None] - 1
+        eigenvalues = torch.linalg.eigvals(q)
+        slowest_first, _ = eigenvalues.real.sort(-1, descending=True)
+        decay_rates = -slowest_first[..., 1:]
+        times = 1 / decay_rates
         # By their number: rounding would make the zero eigenvalues slightly positive or negative.
-        is_infinite = torch.arange(self.n_states - 1, device=q.device) < n_infinite
-        return (1 / decay_rates).masked_fill(is_infinite, torch.inf)
+        n_infinite = chain.n_closed_classes(q) - 1
+        number = torch.arange(self.n_states - 1, device=q.device)
+        is_infinite = number < n_infinite.unsqueeze(-1)
+        return times.masked_fill(is_infinite, torch.inf)
 
     def committor(self, a: States, b: States) -> Tensor:
         """Probability ``(..., S)`` of entering ``b`` before ``a``.
@@ -167,21 +183,21 @@ class MarkovJump(nn.Module):
             If ``a`` and ``b`` overlap, or a state reaches neither.
         """
         q = self._constant("committor")
-        in_a, in_b = self._mask(a, "a"), self._mask(b, "b")
-        if bool((in_a & in_b).any()):
-            raise ValueError(f"a and b must have no state in common, found {a!r} and {b!r}")
-        ends = in_a | in_b
-        never = chain.mean_first_passage(q.detach(), ends).isinf()
+        in_a = self._mask(a, "a")
+        in_b = self._mask(b, "b")
+        in_both = in_a & in_b
+        if bool(in_both.any()):
+            raise ValueError(
+                f"a and b must have no state in common, found {brief(a)} and {brief(b)}"
+            )
+        is_end = in_a | in_b
+        duration = chain.mean_first_passage(q.detach(), is_end)
+        never = duration.isinf().reshape(-1, self.n_states)
         if bool(never.any()):
-            names = self._names(never.reshape(-1, self.n_states).any(0))
+            names = self._names(never.any(0))
             raise ValueError(f"committor does not exist for {names}, which may never reach a or b")
-        eye = torch.eye(self.n_states, dtype=q.dtype, device=q.device)
-        # The next jump alone counts, so that no unit of time matters.
-        exit_rates = -torch.diagonal(q, dim1=-2, dim2=-1)[..., None]
-        jumps = q / torch.where(ends[:, None], 1.0, exit_rates)
-        matrix = torch.where(ends[:, None], eye, jumps)
-        right = in_b.to(q).expand(q.shape[:-1])
-        return torch.linalg.solve(matrix, right[..., None])[..., 0]
+        # The probability is harmonic outside of both, 0 in a and 1 in b.
+        return chain.solve_outside(q, is_end, in_b.to(q))
 
     def fluxes(self) -> Tensor:
         """Stationary jumps per time unit ``π_i Q_ij`` ``(..., S, S)``; 0 on the diagonal."""
@@ -199,11 +215,12 @@ class MarkovJump(nn.Module):
     def detailed_balance_residual(self) -> Tensor:
         """Largest net flux ``|π_i Q_ij − π_j Q_ji|`` relative to the largest flux ``(...)``."""
         flux = self.fluxes()
+        net = flux - flux.mT
         largest = flux.amax((-1, -2))
-        net = flux - flux.transpose(-1, -2)
+        largest_net = net.abs().amax((-1, -2))
         # Where nothing ever jumps, nothing is out of balance.
         divisor = torch.where(largest > 0, largest, 1.0)
-        return net.abs().amax((-1, -2)) / divisor
+        return largest_net / divisor
 
     def is_detailed_balance(self, tolerance: float = 1e-9) -> Tensor:
         """Whether the stationary state looks the same in reversed time ``(...)`` bool."""
@@ -213,13 +230,15 @@ class MarkovJump(nn.Module):
         """Where the next jump goes ``(..., S, S)``: rows sum to one; an absorbing state stays."""
         off = chain.off_diagonal(self.generator)
         out = off.sum(-1, keepdim=True)
-        eye = torch.eye(self.n_states, dtype=off.dtype, device=off.device)
         is_absorbing = out == 0
-        return torch.where(is_absorbing, eye, off / torch.where(is_absorbing, 1.0, out))
+        stays = chain.identity(off)
+        # Divided by 1 and not by 0: the gradient of what is not taken must not be NaN.
+        leaves = off / out.masked_fill(is_absorbing, 1.0)
+        return torch.where(is_absorbing, stays, leaves)
 
     def holding_times(self) -> Tensor:
         """Mean time of a visit to each state ``(..., S)``; inf for an absorbing one."""
-        exit_rates = -torch.diagonal(self.generator, dim1=-2, dim2=-1)
+        exit_rates = chain.exit_rates(self.generator)
         # The diagonal of an absorbing state may be −0, of which the reciprocal would be −inf.
         return 1 / exit_rates.abs()
 
@@ -229,21 +248,29 @@ class MarkovJump(nn.Module):
         ``initial`` is conditioned on them.
         """
         numbers = checks.as_numbers(states, self.state_names, "states")
-        initial = self.initial
-        if initial is not None:
-            initial = initial[..., numbers]
-            total = initial.sum(-1, keepdim=True)
-            if not bool((total > 0).all()):
-                raise ValueError(
-                    "states hold no initial probability; set initial anew after restricting"
-                )
-            initial = initial / total
+        rows = self.generator[..., numbers, :]
+        breaks = None
+        if len(self.breaks):
+            breaks = self.breaks
         return MarkovJump.from_rates(
-            self.generator[..., numbers, :][..., numbers],
-            initial=initial,
-            state_names=[self.state_names[s] for s in numbers],
-            breaks=self.breaks if len(self.breaks) else None,
+            rates=rows[..., numbers],
+            initial=self._conditioned(numbers),
+            state_names=[self.state_names[number] for number in numbers],
+            breaks=breaks,
         )
+
+    def _conditioned(self, numbers: list[int]) -> Tensor | None:
+        """Initial probabilities of some states, given that it is one of them."""
+        if self.initial is None:
+            return None
+        initial = self.initial[..., numbers]
+        total = initial.sum(-1, keepdim=True)
+        is_possible = total > 0
+        if not bool(is_possible.all()):
+            raise ValueError(
+                "states hold no initial probability; set initial anew after restricting"
+            )
+        return initial / total
 
     def lump(
         self, groups: Sequence[States], state_names: Sequence[str] | None = None
@@ -258,21 +285,33 @@ class MarkovJump(nn.Module):
         ValueError
             If a state is in no group or in two, or a group is never visited.
         """
-        numbers = [checks.as_numbers(group, self.state_names, "groups") for group in groups]
-        if sorted(sum(numbers, [])) != list(range(self.n_states)):
-            raise ValueError(f"groups must hold every state once, found {groups!r}")
-        member = self.generator.new_zeros(len(numbers), self.n_states)
-        for row, group in zip(member, numbers, strict=True):
-            row[group] = 1.0
+        member = self._membership(groups)
         flux = member @ self.fluxes() @ member.T
         weight = self.stationary() @ member.T
-        if not bool((weight > 0).all()):
+        is_visited = weight > 0
+        if not bool(is_visited.all()):
             raise ValueError(
                 "groups hold a group whose stationary probability is 0; join it to another"
             )
-        initial = None if self.initial is None else self.initial @ member.T
-        rates = flux / weight[..., None]
-        return MarkovJump.from_rates(rates, initial=initial, state_names=state_names)
+        initial = None
+        if self.initial is not None:
+            initial = self.initial @ member.T
+        return MarkovJump.from_rates(
+            rates=flux / weight.unsqueeze(-1),
+            initial=initial,
+            state_names=state_names,
+        )
+
+    def _membership(self, groups: Sequence[States]) -> Tensor:
+        """1 where a group has a state ``(group, S)``, else 0."""
+        member = self.generator.new_zeros(len(groups), self.n_states)
+        for row, group in zip(member, groups, strict=True):
+            numbers = checks.as_numbers(group, self.state_names, "groups")
+            row[numbers] = 1.0
+        times_named = member.sum(0)
+        if not bool((times_named == 1).all()):
+            raise ValueError(f"groups must hold every state once, found {brief(groups)}")
+        return member
 
     def communicating_classes(self) -> list[tuple[tuple[int, ...], bool]]:
         """Classes of states that reach each other, each with whether it is closed (never left).
@@ -287,11 +326,14 @@ class MarkovJump(nn.Module):
             raise ValueError(
                 "communicating_classes looks at one process; take one: MarkovJump(generator[k])"
             )
-        reach, is_closed = chain.reachable(q), chain.recurrent(q)
+        reach = chain.reachable(q)
+        together = reach & reach.T
+        is_closed = chain.recurrent(q).tolist()
+        # Every state tells its class: the key makes one of them.
         classes = {}
-        for i, together in enumerate(reach & reach.T):
-            states = tuple(together.nonzero()[:, 0].tolist())
-            classes[states] = bool(is_closed[i])
+        for row, closed in zip(together, is_closed, strict=True):
+            states = tuple(_numbers(row))
+            classes[states] = closed
         return list(classes.items())
 
     def _constant(self, method: str) -> Tensor:
@@ -303,26 +345,35 @@ class MarkovJump(nn.Module):
 
     def _check_one_class(self, method: str) -> None:
         q = self._constant(method)
-        several = chain.n_closed_classes(q) > 1
-        if not bool(several.any()):
+        is_reducible = chain.n_closed_classes(q) > 1
+        if not bool(is_reducible.any()):
             return
-        place = several.nonzero()[0].tolist()
-        one = MarkovJump(q[tuple(place)], state_names=self.state_names)
-        names = []
+        place = is_reducible.nonzero()[0].tolist()
+        one = MarkovJump(q[tuple(place)])
+        classes = []
         for states, is_closed in one.communicating_classes():
             if is_closed:
-                names.append("{" + ", ".join(self.state_names[s] for s in states) + "}")
-        where = f" of process {place}" if place else ""
+                names = ", ".join(self.state_names[number] for number in states)
+                classes.append(f"{{{names}}}")
+        where = ""
+        if place:
+            where = f" of process {place}"
         raise ValueError(
-            f"{method} is not unique: the closed classes {', '.join(names)}{where} never reach "
+            f"{method} is not unique: the closed classes {', '.join(classes)}{where} never reach "
             "each other; restrict() to one of them, or give initial"
         )
 
     def _mask(self, states: States, argument: str) -> Tensor:
-        mask = torch.zeros(self.n_states, dtype=torch.bool, device=self.generator.device)
-        mask[checks.as_numbers(states, self.state_names, argument)] = True
+        numbers = checks.as_numbers(states, self.state_names, argument)
+        mask = self.generator.new_zeros(self.n_states, dtype=torch.bool)
+        mask[numbers] = True
         return mask
 
     def _names(self, mask: Tensor) -> str:
-        numbers = mask.nonzero()[:, 0].tolist()
-        return ", ".join(self.state_names[s] for s in numbers)
+        return ", ".join(self.state_names[number] for number in _numbers(mask))
+
+
+def _numbers(mask: Tensor) -> list[int]:
+    """Which entries of a mask ``(S,)`` are true."""
+    (numbers,) = mask.nonzero(as_tuple=True)
+    return numbers.tolist()
