@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock, Thread
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from dyninfer.learning.settings import brief
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
@@ -22,6 +25,8 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     ValueError
         If the device is not there; the message lists those that are.
     """
+    if not isinstance(device, str | torch.device):
+        raise TypeError(f"device must be text, such as 'cpu', found {brief(device)}")
     n_gpus = torch.cuda.device_count()
     available = ["cpu", *(f"cuda:{number}" for number in range(n_gpus))]
     if device == "auto":
@@ -30,13 +35,11 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         # Each process of a group takes a GPU of its own.
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         device = f"cuda:{local_rank % max(n_gpus, 1)}"
-    if not isinstance(device, str | torch.device):
-        raise TypeError(f"device must be text, such as 'cpu', found {type(device).__name__}")
     try:
         choice = torch.device(device)
     except RuntimeError:
         raise ValueError(
-            f"device {str(device)[:40]!r} is not known; available: auto, {', '.join(available)}"
+            f"device {brief(device)} is not known; available: auto, {', '.join(available)}"
         ) from None
     if choice.type == "mps":
         raise ValueError(
@@ -45,7 +48,7 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         )
     if str(choice) not in available and choice.type not in ("cpu", "meta"):
         raise ValueError(
-            f"device {device!r} is not on this machine; available: {', '.join(available)}"
+            f"device {brief(device)} is not on this machine; available: {', '.join(available)}"
         )
     return choice
 
@@ -144,10 +147,37 @@ def _every(batch: Any, first: int, stride: int) -> Any:
 
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
-    """Set the number of CPU threads for a while; None leaves it."""
+    """Set the number of CPU threads of the calling Python thread for a while; None leaves it."""
     before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
+    if number is None or number == before:
+        yield
+        return
+    _set_own(number)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _set_own(before)
+
+
+_SETTING_THREADS = Lock()
+
+
+def _set_own(number: int) -> None:
+    """Set the number of CPU threads of this Python thread, and of no other.
+
+    torch sets by the same call what Python threads begin with that start later: of two runs at
+    once, each would take the number of the other for the user's, and leave it behind.
+    """
+    with _SETTING_THREADS:
+        default = _in_new_thread(torch.get_num_threads)
+        torch.set_num_threads(number)
+        _in_new_thread(lambda: torch.set_num_threads(default))
+
+
+def _in_new_thread(function: Callable[[], Any]) -> Any:
+    """Call a function where no number of threads has been set yet."""
+    results: list[Any] = []
+    thread = Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]

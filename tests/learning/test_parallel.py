@@ -1,7 +1,10 @@
-"""Batches shared out over processes."""
+"""Devices, CPU threads, and batches shared out over processes."""
 
+from threading import Event, Thread
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -36,3 +39,60 @@ def test_shares_are_disjoint_whole_and_weighted_by_their_rows(three_processes):
         mean += portion * float(mine.t.mean()) / 3
     assert sorted(rows) == list(range(8))
     assert mean == pytest.approx(3.5)
+
+
+@pytest.mark.parametrize("device", [np.array(["cpu", "cpu"]), pd.NA, 3])
+def test_a_device_is_one_name(device):
+    with pytest.raises(TypeError, match="device must be text, such as 'cpu', found"):
+        parallel.pick_device(device)
+
+
+def in_new_thread(function):
+    results = []
+    thread = Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+@pytest.fixture
+def three_threads():
+    """Three CPU threads, here and in Python threads to come."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_number_of_threads_is_that_of_one_python_thread(three_threads):
+    with parallel.threads(1):
+        assert torch.get_num_threads() == 1
+        assert in_new_thread(torch.get_num_threads) == 3
+        with parallel.threads(2):
+            assert torch.get_num_threads() == 2
+            assert in_new_thread(torch.get_num_threads) == 3
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+    assert in_new_thread(torch.get_num_threads) == 3
+
+
+def test_runs_at_once_leave_the_number_of_threads_as_it_was(three_threads):
+    is_inside, may_end = Event(), Event()
+
+    def first():
+        with parallel.threads(1):
+            is_inside.set()
+            may_end.wait()
+
+    def second():
+        # Begins while the first is inside, and ends after it.
+        with parallel.threads(1):
+            may_end.set()
+            thread.join()
+        return torch.get_num_threads()
+
+    thread = Thread(target=first)
+    thread.start()
+    is_inside.wait()
+    assert in_new_thread(second) == 3
+    assert in_new_thread(torch.get_num_threads) == 3
