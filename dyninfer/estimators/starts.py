@@ -10,13 +10,18 @@ import torch
 from dyninfer.data.reading import Start
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.trajectories.ancestry import systematic
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import subseed
+from dyninfer.learning.settings import check_count
 from dyninfer.simulation.weights import effective_sample_size
 
 
 def drawn_by_weight(cells: Start, n_paths: int, seed: int) -> Start:
     """Cells drawn in proportion to their weights, so that all of them count alike."""
     assert cells.weights is not None
+    n_paths = check_count(n_paths, "n_paths")
+    # Before the rows are drawn: they are as many as the paths.
+    check_memory(8 * n_paths, f"{n_paths} paths", torch.device("cpu"))
     rows = systematic(cells.weights, n_paths, subseed(seed, "start"))
     names = rows if cells.names is None else cells.names[rows]
     conditions = None if cells.conditions is None else cells.conditions[rows]

@@ -1,7 +1,8 @@
-"""A bound on the memory of tensors that the settings of a file ask for."""
+"""Bounds on memory: of what a file asks for, and of what a run would fill."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -67,6 +68,37 @@ class MemoryBudget(TorchFunctionMode):
             if self.n_left < 0:
                 raise ValueError("its settings ask for a far larger model than its weights are of")
         return func(*args, **kwargs)
+
+
+def check_memory(n_bytes: int, what: str, device: torch.device) -> None:
+    """Raise a MemoryError before ``what`` fills more memory than there is on a device.
+
+    Left to itself, the system lends memory that it does not have, and kills the process later.
+
+    Parameters
+    ----------
+    n_bytes : int
+        What is needed at least.
+    what : str
+        Subject of the message, such as "100 paths at 3 times".
+    device : torch.device
+    """
+    n_there = _memory_of(device)
+    if n_there is not None and n_bytes > n_there:
+        raise MemoryError(
+            f"{what} take at least {n_bytes / 1e9:.3g} GB, but the memory here is "
+            f"{n_there / 1e9:.3g} GB; ask for fewer"
+        )
+
+
+def _memory_of(device: torch.device) -> int | None:
+    """Bytes of the whole memory of a device, or None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _size(value: Tensor) -> int:

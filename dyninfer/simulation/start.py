@@ -58,7 +58,7 @@ def starting_states(
             f"x0 holds values of size {largest:.3g}, but the process runs in {precision}, which "
             f"ends at {torch.finfo(precision).max:.3g}; give smaller units, or process.double()"
         )
-    x = x.to(_device_of(process, x.device), precision)
+    x = x.to(device_of(process, x.device), precision)
     rows = starting_rows(len(x), n_paths, seed)
     # Where every row is taken once, x itself stays, and its graph is short.
     if n_paths is not None and n_paths != len(x):
@@ -128,7 +128,7 @@ def _precision_of(process: nn.Module, default: torch.dtype) -> torch.dtype:
     return default
 
 
-def _device_of(process: nn.Module, default: torch.device) -> torch.device:
+def device_of(process: nn.Module, default: torch.device) -> torch.device:
     """Device of the process' tensors, or the default where it has none."""
     for tensor in (*process.parameters(), *process.buffers()):
         return tensor.device

@@ -22,6 +22,7 @@ from dyninfer.fractional.inference.series import Series
 from dyninfer.fractional.inference.starts import FirstStates
 from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.fractional.solver import FractionalEuler
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
 from dyninfer.simulation import simulate
@@ -86,6 +87,9 @@ class FittedEquation:
             raise ValueError(
                 "the content of a path is read from data; start from Paths, or set content_dim=0"
             )
+        # Before they are drawn: the run checks its own memory.
+        n_bytes = 4 * n_paths * len(self.scaling.shift)
+        check_memory(n_bytes, f"{n_paths} paths", torch.device("cpu"))
         x = self.model.prior.draw_states(n_paths, stream(seed, "start"))
         return x if self.is_latent else self.scaling.user_states(x)
 
