@@ -126,6 +126,21 @@ FIT_ERRORS = {
         ValueError,
         "no snapshot at time 2; the times are 0, 1, 3",
     ),
+    "a choice that is an array": (
+        lambda: {"resume": np.array([True, False])},
+        TypeError,
+        "resume must be True or False, found array([ True, False])",
+    ),
+    "a choice that is missing": (
+        lambda: {"progress": pd.NA},
+        TypeError,
+        "progress must be True or False, found <NA>",
+    ),
+    "a seed of thousands of digits": (
+        lambda: {"seed": 10**5000},
+        ValueError,
+        "seed must be smaller than 2**128, found <int>",
+    ),
     "everything held out": (
         lambda: {"hold_out": [0, 1]},
         ValueError,

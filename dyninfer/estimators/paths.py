@@ -318,7 +318,7 @@ class PathEstimator(Estimator):
             observation, held still.
         """
         self._check_fitted()
-        if by not in ("path", "time"):
+        if not isinstance(by, str) or by not in ("path", "time"):
             raise ValueError(f"by must be 'path' or 'time', found {brief(by)}")
         paths = self._as_paths(data)
 

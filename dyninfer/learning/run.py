@@ -9,7 +9,7 @@ import pandas as pd
 from torch import nn
 
 from dyninfer.learning.files import check_target
-from dyninfer.learning.settings import check_count, check_seed
+from dyninfer.learning.settings import check_count, check_seed, check_switch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +41,24 @@ class Run:
 
     def checked(self) -> Run:
         """The same run with plain numbers, or an error that names what cannot be."""
+        resume = check_switch(self.resume, "resume")
+        progress = check_switch(self.progress, "progress")
         max_steps = self.max_steps
         if max_steps is not None:
             max_steps = check_count(max_steps, "max_steps")
         if self.checkpoint is not None:
             check_target(self.checkpoint, "checkpoint")
-        elif self.resume:
+        elif resume:
             raise ValueError(
                 "resume=True needs the checkpoint file to resume from; give checkpoint="
             )
-        return replace(self, seed=check_seed(self.seed), max_steps=max_steps)
+        return replace(
+            self,
+            seed=check_seed(self.seed),
+            max_steps=max_steps,
+            progress=progress,
+            resume=resume,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

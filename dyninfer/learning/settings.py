@@ -56,7 +56,11 @@ def check_fields(owner: Any, prefix: str = "") -> None:
 
 def brief(value: Any) -> str:
     """A value in one short line, for a message."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    # Python refuses to write very long numbers, and lists that hold lists without end.
+    except (ValueError, RecursionError):
+        text = f"<{type(value).__name__}>"
     if len(text) > _LONGEST_VALUE:
         text = text[: _LONGEST_VALUE - 3] + "..."
     return text
@@ -67,8 +71,20 @@ def check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise TypeError(f"seed must be a whole number, found {brief(seed)}")
     if seed < 0:
-        raise ValueError(f"seed must not be negative, found {seed}")
+        raise ValueError(f"seed must not be negative, found {brief(seed)}")
+    if seed >= LARGEST_SEED:
+        raise ValueError(f"seed must be smaller than 2**128, found {brief(seed)}")
     return int(seed)
+
+
+def check_switch(value: Any, name: str) -> bool:
+    """Return a choice between yes and no as a bool, or raise an error that names it.
+
+    An array, a missing value or a word is neither, and Python would take most of them for a yes.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, found {brief(value)}")
+    return bool(value)
 
 
 def check_count(n: Any, name: str = "n_samples") -> int:
@@ -76,12 +92,14 @@ def check_count(n: Any, name: str = "n_samples") -> int:
     if isinstance(n, bool) or not isinstance(n, int | np.integer):
         raise TypeError(f"{name} must be a whole number, found {brief(n)}")
     if n < 1:
-        raise ValueError(f"{name} must be at least 1, found {n}")
+        raise ValueError(f"{name} must be at least 1, found {brief(n)}")
     return int(n)
 
 
 # Of the text of a value: a message has 300 characters, and a table or a model has pages.
 _LONGEST_VALUE = 80
+# As many bits as generators take; Python refuses to write numbers of thousands of digits.
+LARGEST_SEED = 2**128
 _SEQUENCES = (tuple, list, Sequence)
 _KINDS = {
     int: "a whole number",
@@ -107,7 +125,7 @@ def _is_of(value: Any, kind: Any) -> bool:
     if kind is int:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
     if kind is float:
-        return _is_number(value)
+        return is_number(value)
     if kind is str:
         return isinstance(value, str)
     if get_origin(kind) in _SEQUENCES:
@@ -117,7 +135,7 @@ def _is_of(value: Any, kind: Any) -> bool:
     return kind is not types.NoneType
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Whether a value is one real number; a tensor of one number serves as well."""
     if isinstance(value, bool | np.bool_ | complex):
         return False

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.parallel import threads
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import LARGEST_SEED, brief, check_switch
 from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.solvers.solver import Solver
+from dyninfer.simulation.start import device_of
 
 Noise = float | Callable[[torch.Tensor], Any]
 
@@ -94,7 +96,8 @@ def simulate(
     seed : int
         Everything random derives from it. The noise of path ``i`` of a diffusion, fractional or
         not, depends on ``(seed, i)`` alone, so neither ``chunk_size`` nor ``n_paths`` changes it.
-        (That of torchsde's adaptive steps, and of its log_ode, depends on all paths of a run.)
+        (That of torchsde's adaptive steps, and of its log_ode, depends on all paths of a run, which
+        therefore refuses ``chunk_size``.)
     chunk_size : int, optional
         Paths run at once; by default what fits a working set of 256 MiB, or 4 GiB on a GPU. It
         changes no path beyond rounding: products of matrices round differently in other sizes.
@@ -116,6 +119,8 @@ def simulate(
         If the process is of no known kind, or an argument is of the wrong type.
     ValueError
         If an argument has a value that cannot be run; the message names it and the remedy.
+    MemoryError
+        If the result alone would be larger than the memory of the machine.
     RuntimeError
         If one of torchdiffeq's adaptive methods gives up; the message names the time and the number
         of paths.
@@ -139,15 +144,16 @@ def simulate(
     options = Options(
         solver=solver,
         noise=noise,
-        backward=backward,
+        backward=check_switch(backward, "backward"),
         n_paths=n_paths,
         resample=resample,
         seed=_check_seed(seed),
         chunk_size=chunk_size,
-        progress=progress,
+        progress=check_switch(progress, "progress"),
     )
     _check_options(options)
-    times = check_times(times, backward)
+    times = check_times(times, options.backward)
+    _check_size(process, x0, n_paths, len(times))
     n_threads = 1 if _is_small(process, x0, n_paths) else None
     with threads(n_threads):
         return run(process, x0, times, options)
@@ -171,6 +177,23 @@ def _is_small(process: Any, x0: Any, n_paths: int | None) -> bool:
     return n_products < 50_000_000
 
 
+def _check_size(process: Any, x0: Any, n_paths: int | None, n_times: int) -> None:
+    """Refuse a run whose states alone would not fit into memory."""
+    n = n_paths or _n_rows(x0)
+    shape: Any = getattr(x0, "shape", ())
+    n_features = 1
+    if len(shape) == 2:
+        n_features = shape[1]
+    # Four bytes a number, and the row that a path starts from: precision may make it more.
+    n_bytes = n * (4 * n_features * n_times + 8)
+    device = torch.device("cpu")
+    if isinstance(x0, torch.Tensor):
+        device = x0.device
+    if isinstance(process, torch.nn.Module):
+        device = device_of(process, device)
+    check_memory(n_bytes, f"{n} paths at {n_times} times", device)
+
+
 def _n_rows(x0: Any) -> int:
     shape = getattr(x0, "shape", None)
     if shape:
@@ -184,20 +207,25 @@ def _n_rows(x0: Any) -> int:
 def _check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise TypeError(f"seed must be an integer, but it is {brief(seed)}")
+    if abs(int(seed)) >= LARGEST_SEED:
+        raise ValueError(f"seed must be smaller than 2**128, but it is {brief(seed)}")
     return int(seed)
 
 
 def _check_options(options: Options) -> None:
     for name in ("n_paths", "chunk_size"):
-        value = getattr(options, name)
+        value: Any = getattr(options, name)
         if value is None:
             continue
-        if not isinstance(value, int | np.integer) or value < 1:
+        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        # Beyond the largest number of rows that an array can have, it is a mistake.
+        if not is_whole or not 1 <= value < 2**63:
             raise ValueError(f"{name} must be a positive integer or None, but it is {brief(value)}")
-    fraction = options.resample
+    fraction: Any = options.resample
     if fraction is None:
         return
-    if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+    is_number = isinstance(fraction, int | float | np.number) and not isinstance(fraction, bool)
+    if not is_number or not 0 < fraction <= 1:
         raise ValueError(
             f"resample must be a fraction in (0, 1] or None, but it is {brief(fraction)}"
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import brief, is_number
 from dyninfer.simulation.fields import check_fields
 from dyninfer.simulation.kind import Kind
 
@@ -192,8 +193,10 @@ def _check_noise(noise: Any, times: Tensor) -> None:
         for t in times:
             _check_epsilon(_number_at(noise, t), f" at time {float(t):g}")
         return
-    if isinstance(noise, bool) or not isinstance(noise, Real):
-        raise TypeError(f"noise must be a number, a function of time or None, but it is {noise!r}")
+    if not isinstance(noise, Real) or not is_number(noise):
+        raise TypeError(
+            f"noise must be a number, a function of time or None, but it is {brief(noise)}"
+        )
     _check_epsilon(float(noise), "")
 
 
@@ -216,7 +219,7 @@ def _check_score(process: Diffusion, x: Tensor, t: float, noise: Noise, own: Equ
         time = own.time(torch.full((1,), t, dtype=torch.float64), x)
         score = process.score(time, x[:1].detach())
     if score is None:
-        option, remedy = f"noise={noise!r}", "leave noise=None for its own noise"
+        option, remedy = f"noise={brief(noise)}", "leave noise=None for its own noise"
         if noise is None:
             option, remedy = "backward=True", "simulate a process without diffusion"
         raise ValueError(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.random import subseed
-from dyninfer.learning.settings import brief, check_count
+from dyninfer.learning.settings import brief, check_count, check_seed
 from dyninfer.simulation.equation import Equation, Rates, probability_flow
 from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.noise import PathNoise
@@ -86,6 +86,7 @@ def log_density(
     tensor([-1.9189], dtype=torch.float64)
     """
     _check_arguments(process, base_log_density, trace, n_probes)
+    seed = check_seed(seed)
     span = check_times(times, backward=False)
     if len(span) != 2:
         raise ValueError(
@@ -133,8 +134,8 @@ def log_density(
 
 
 def _check_arguments(process: Any, base_log_density: Any, trace: str, n_probes: int) -> None:
-    if trace not in ("exact", "hutchinson"):
-        raise ValueError(f"trace must be 'exact' or 'hutchinson', but it is {trace!r}")
+    if not isinstance(trace, str) or trace not in ("exact", "hutchinson"):
+        raise ValueError(f"trace must be 'exact' or 'hutchinson', but it is {brief(trace)}")
     if not isinstance(process, Diffusion):
         raise TypeError(
             "process must be a Diffusion, such as process_ of a fitted model, but it is a "
@@ -142,10 +143,10 @@ def _check_arguments(process: Any, base_log_density: Any, trace: str, n_probes: 
         )
     if not callable(base_log_density):
         raise TypeError(
-            f"base_log_density must be a function of points (n, d), but it is {base_log_density!r}"
+            "base_log_density must be a function of points (n, d), but it is "
+            f"{brief(base_log_density)}"
         )
-    if n_probes < 1:
-        raise ValueError(f"n_probes must be at least 1, but it is {n_probes}")
+    check_count(n_probes, "n_probes")
 
 
 def _random_signs(points: Tensor, n_probes: int, seed: int) -> Tensor:

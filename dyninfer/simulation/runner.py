@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.random import stream
-from dyninfer.learning.settings import to_plain
+from dyninfer.learning.settings import brief, to_plain
 from dyninfer.simulation.dispatch import Options, run
 from dyninfer.simulation.equation import Equation, equation_of
 from dyninfer.simulation.grid import Grid
@@ -70,6 +70,7 @@ def run_equation(
         Checked to run this equation.
     options : Options
     """
+    _check_chunks(solver, options.chunk_size, len(states))
     grid = solver.grid(times)
     record = Record.of(states, len(times), start.states.shape[1], equation.grows)
     bar = tqdm(
@@ -88,6 +89,17 @@ def run_equation(
     _warn(record, times, solver)
     attrs = _provenance(solver, options, grid)
     return _trajectories(record, start, times, options, attrs)
+
+
+def _check_chunks(solver: Solver, chunk_size: int | None, n_paths: int) -> None:
+    """Refuse to divide what only all paths together can give."""
+    if chunk_size is None or chunk_size >= n_paths or not solver.needs_all_paths:
+        return
+    raise ValueError(
+        f"chunk_size={chunk_size} cannot be used with solver {brief(solver)}: noise and steps of "
+        "a path depend on all paths of a run, so another size would give other paths; leave it "
+        "out, or take a method such as srk with fixed steps"
+    )
 
 
 def _fill(record: Record, task: Task, solver: Solver, options: Options, bar: tqdm) -> None:

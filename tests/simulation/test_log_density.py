@@ -157,7 +157,7 @@ def test_points_that_cannot_be_followed_are_nan_with_one_warning():
             "process must be a Diffusion, such as process_ of a fitted model, but it is a str",
         ),
         ({"base_log_density": None}, "base_log_density must be a function"),
-        ({"trace": "hutchinson", "n_probes": 0}, "n_probes must be at least 1, but it is 0"),
+        ({"trace": "hutchinson", "n_probes": 0}, "n_probes must be at least 1, found 0"),
     ],
 )
 def test_wrong_arguments_are_named_in_a_sentence(change, message):

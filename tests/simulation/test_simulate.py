@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from simulation.spelled import spelled
@@ -9,7 +10,7 @@ from torch import nn
 from dyninfer.diffusions import Diffusion
 from dyninfer.learning.settings import from_plain
 from dyninfer.simulation import simulate
-from dyninfer.simulation.solvers import SRA1, Euler, RungeKutta4, TorchSDE, Tsit5
+from dyninfer.simulation.solvers import SRA1, Euler, RungeKutta4, TorchDiffEq, TorchSDE, Tsit5
 
 DECAY = Diffusion(drift=lambda t, x: -x)
 OU = Diffusion(drift=lambda t, x: -x, diffusion=0.5)
@@ -188,7 +189,28 @@ def test_arrays_record_no_gradients_even_for_a_trained_network():
         ),
         ({"n_paths": 0}, ValueError, "n_paths must be a positive integer"),
         ({"chunk_size": 2.5}, ValueError, "chunk_size must be a positive integer"),
+        ({"n_paths": True}, ValueError, "n_paths must be a positive integer"),
+        ({"n_paths": 10**400}, ValueError, "n_paths must be a positive integer"),
+        (
+            {"n_paths": 2**50},
+            MemoryError,
+            r"^1125899906842624 paths at 2 times take at least 2.7e\+07 GB",
+        ),
         ({"seed": 0.5}, TypeError, "seed must be an integer"),
+        ({"seed": 10**5000}, ValueError, r"smaller than 2\*\*128, but it is <int>$"),
+        ({"backward": np.array([True, False])}, TypeError, "backward must be True or False"),
+        ({"backward": pd.NA}, TypeError, "backward must be True or False, found <NA>$"),
+        ({"progress": "no"}, TypeError, "progress must be True or False, found 'no'$"),
+        (
+            {"process": OU, "solver": TorchSDE("srk", adaptive=True), "chunk_size": 1},
+            ValueError,
+            "chunk_size=1 cannot be used with solver TorchSDE.*depend on all paths",
+        ),
+        (
+            {"process": OU, "solver": TorchSDE("log_ode"), "chunk_size": 1},
+            ValueError,
+            "chunk_size=1 cannot be used with solver TorchSDE",
+        ),
         ({"resample": 1.5}, ValueError, "resample must be a fraction"),
         ({"solver": 4}, TypeError, "solver must be a solver such as"),
         (
@@ -255,6 +277,36 @@ def test_wrong_arguments_are_named_in_a_sentence(change, error, message):
     arguments = {"process": DECAY, "x0": torch.ones(2, 2), "times": [0.0, 1.0], **change}
     with pytest.raises(error, match=message):
         simulate(**arguments)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"noise": "loud\n" * 200},
+        {"noise": np.ones(500)},
+        {"noise": 10**5000},
+        {"solver": "x\ny" * 200},
+        {"solver": "rk4:" + "x" * 500},
+        {"solver": "torchsde:srk:" + "x" * 500},
+        {"solver": TorchSDE("x" * 500)},
+        {"solver": TorchDiffEq("x" * 500)},
+        {"solver": Euler("x" * 500)},
+    ],
+)
+def test_long_values_are_cut_short_in_messages(change):
+    arguments = {"process": DECAY, "x0": torch.ones(2, 2), "times": [0.0, 1.0], **change}
+    with pytest.raises((TypeError, ValueError)) as raised:
+        simulate(**arguments)
+    message = str(raised.value)
+    assert len(message) <= 300
+    assert "\n" not in message
+
+
+def test_all_paths_of_a_run_are_one_chunk_that_any_solver_takes():
+    x = torch.zeros(3, 1)
+    solver = TorchSDE("srk", adaptive=True)
+    whole = simulate(OU, x, [0.0, 1.0], solver=solver).states
+    assert torch.equal(simulate(OU, x, [0.0, 1.0], solver=solver, chunk_size=3).states, whole)
 
 
 def test_diffusion_that_depends_on_the_state_has_no_probability_flow():

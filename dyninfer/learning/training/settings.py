@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from dyninfer.learning.settings import Settings
+from dyninfer.learning.settings import Settings, brief
 
 Precision = Literal["float32", "float64", "bfloat16"]
 
@@ -123,7 +123,8 @@ class Training(Settings):
 
     def _require(self, name: str, fits: Any, must: str) -> None:
         if not fits:
-            raise ValueError(f"training.{name} must {must}, found {getattr(self, name)!r}")
+            value = brief(getattr(self, name))
+            raise ValueError(f"training.{name} must {must}, found {value}")
 
 
 def warmup_then_cosine(step: int, total: int, *, warmup: int = 0, final: float = 0.0) -> float:

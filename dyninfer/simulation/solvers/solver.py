@@ -42,9 +42,10 @@ class Solver(Settings):
     def spelled(cls, words: list[str]) -> Self:
         """Make the solver of a short spelling; ``words`` are what follows the first colon."""
         if words:
+            spelling = ":".join([cls.spelling, *words])
             raise ValueError(
-                f"solver {':'.join([cls.spelling, *words])!r} is not known: {cls.spelling!r} takes "
-                f"no further words; write di.solvers.{cls.__name__}(...) to change its settings"
+                f"solver {brief(spelling)} is not known: {cls.spelling!r} takes no further words; "
+                f"write di.solvers.{cls.__name__}(...) to change its settings"
             )
         return cls()
 
@@ -128,7 +129,7 @@ def as_solver(
     reason = solver.refusal(kind, equation)
     if reason is not None:
         raise ValueError(
-            f"solver {solver} cannot run this process: {reason}; use {alternatives(kind)}"
+            f"solver {brief(solver)} cannot run this process: {reason}; use {alternatives(kind)}"
         )
     return solver
 
@@ -148,7 +149,7 @@ def named(spelling: str) -> Solver:
     if not words and first in library.methods:
         return library.spelled([first])
     names = ", ".join(repr(name) for name in sorted(Solver.spellings) if name)
-    raise ValueError(f"solver {spelling!r} is not known; choose one of {names}")
+    raise ValueError(f"solver {brief(spelling)} is not known; choose one of {names}")
 
 
 def alternatives(kind: Kind) -> str:

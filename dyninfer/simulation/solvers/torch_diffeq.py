@@ -10,6 +10,7 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
+from dyninfer.learning.settings import brief
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
@@ -67,7 +68,7 @@ class TorchDiffEq(Solver):
         super().check()
         if self.method not in self.methods:
             raise ValueError(
-                f"{self.method!r} names no method of torchdiffeq; choose one of "
+                f"{brief(self.method)} names no method of torchdiffeq; choose one of "
                 f"{', '.join(self.methods)}"
             )
 

@@ -12,6 +12,7 @@ import torchsde
 from torch import Tensor
 
 from dyninfer.learning.random import subseed
+from dyninfer.learning.settings import brief
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.grid_motion import GridMotion
@@ -84,8 +85,9 @@ class TorchSDE(Solver):
         """Read ``"torchsde:<method>[:adaptive][:adjoint]"``."""
         flags = words[1:]
         if not words or not set(flags) <= set(FLAGS):
+            spelling = ":".join([cls.spelling, *words])
             raise ValueError(
-                f"solver {':'.join([cls.spelling, *words])!r} is not of the form "
+                f"solver {brief(spelling)} is not of the form "
                 "'torchsde:<method>[:adaptive][:adjoint]'; methods are " + ", ".join(cls.methods)
             )
         return cls(words[0], adaptive="adaptive" in flags, adjoint="adjoint" in flags)
@@ -95,7 +97,7 @@ class TorchSDE(Solver):
         super().check()
         if self.method not in self.methods:
             raise ValueError(
-                f"{self.method!r} names no method of torchsde; choose one of "
+                f"{brief(self.method)} names no method of torchsde; choose one of "
                 f"{', '.join(self.methods)}"
             )
 
