@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from dyninfer.fractional.memory import MemoryEquation
-from dyninfer.fractional.stepper import StepNoise, Stepper, check_explicit
+from dyninfer.fractional.stepper import StepNoise, Stepper
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.solvers.task import LogWeights, Outputs, Solution, Task
@@ -52,10 +52,6 @@ class FractionalEuler(Solver):
         layout = task.equation.layout
         grid = task.grid
         state, y, origin = layout.split(x)
-        if self.memory == "euler":
-            fastest = float(process.nodes.max())
-            longest = float(grid.lengths.abs().max())
-            check_explicit(fastest, longest, "Euler's rule for the memory")
         first, last = task.steps()
         starts = grid.starts[first:last]
         lengths = grid.lengths[first:last]

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from dyninfer.fractional import FractionalBrownianMotion, MarkovApproximation
+from dyninfer.fractional.controlled import run_controlled
 from dyninfer.fractional.process import FractionalDiffusion
-from dyninfer.fractional.simulation import solve_fractional
+from dyninfer.fractional.solver import FractionalEuler
 
 torch.set_num_threads(1)
 
@@ -137,8 +138,12 @@ def training(size: Size) -> None:
     process = FractionalDiffusion(model.h, noise, 0.5, diffusion=model.scale)
 
     def ours() -> None:
-        run = solve_fractional(
-            process, x0, [0.0, 1.0], control=lambda t, x, y: model.f(t, x), dt=1 / size.n_steps
+        run = run_controlled(
+            process,
+            x0,
+            [0.0, 1.0],
+            control=lambda t, x, y: model.f(t, x),
+            solver=FractionalEuler(1 / size.n_steps),
         )
         descend(model, (0.5 * (run.states[:, -1] - 1).square().sum(1) + run.energy).mean())
 

@@ -5,8 +5,9 @@ from scipy.integrate import quad
 from torch import nn
 
 from dyninfer.fractional import MarkovApproximation, multifractional_covariance
+from dyninfer.fractional.controlled import StartingMemory, run_controlled
 from dyninfer.fractional.process import FractionalDiffusion
-from dyninfer.fractional.simulation import solve_fractional
+from dyninfer.fractional.solver import FractionalEuler
 
 REFERENCE = [20.0**p for p in (-1, -0.5, 0, 0.5, 1)]
 DOUBLE = torch.float64
@@ -25,8 +26,11 @@ def noise_only(approximation, hurst, **settings):
 def test_paths_without_drift_have_the_covariance_of_the_approximation(kind, hurst):
     approximation = MarkovApproximation(6, kind=kind, dt=0.01)
     times = [0.0, 0.01, 0.13, 0.5, 1.0]
-    run = solve_fractional(
-        noise_only(approximation, hurst), torch.zeros(10_000, 1, dtype=DOUBLE), times, dt=0.1
+    run = run_controlled(
+        noise_only(approximation, hurst),
+        torch.zeros(10_000, 1, dtype=DOUBLE),
+        times,
+        solver=FractionalEuler(0.1),
     )
     x = run.states[..., 0]
     exact = approximation.covariance(times, hurst)
@@ -38,19 +42,22 @@ def test_step_length_does_not_change_the_law_of_the_noise_however_fast_the_nodes
     approximation = MarkovApproximation(nodes=[0.1, 10.0, 1e5])
     exact = approximation.covariance([1.0], 0.3).item()
     for dt in (1.0, 0.02):
-        run = solve_fractional(
-            noise_only(approximation, 0.3), torch.zeros(10_000, 1), [0, 1], dt=dt
+        run = run_controlled(
+            noise_only(approximation, 0.3),
+            torch.zeros(10_000, 1),
+            [0, 1],
+            solver=FractionalEuler(dt),
         )
         assert run.states[:, -1].var().item() == pytest.approx(exact, rel=0.05)
 
 
 def test_index_one_half_is_brownian_motion():
-    run = solve_fractional(
+    run = run_controlled(
         noise_only(MarkovApproximation(5), 0.5),
         torch.zeros(20_000, 2),
         [0.0, 0.5, 2.0],
-        dt=0.5,
         seed=2,
+        solver=FractionalEuler(0.5),
     )
     np.testing.assert_allclose(run.states.var(0)[1:], [[0.5] * 2, [2.0] * 2], rtol=0.04)
 
@@ -59,7 +66,7 @@ def test_index_one_half_is_brownian_motion():
 def test_fractional_ornstein_uhlenbeck_has_its_variance(hurst):
     approximation = MarkovApproximation(10, kind="I", horizon=2.0, dt=0.005, hurst_range=(0.3, 0.7))
     process = FractionalDiffusion(lambda t, x: -x, approximation, hurst=hurst)
-    run = solve_fractional(process, torch.zeros(10_000, 1), [0.0, 1.0], dt=0.005)
+    run = run_controlled(process, torch.zeros(10_000, 1), [0.0, 1.0], solver=FractionalEuler(0.005))
     density = lambda u: hurst * u ** (2 * hurst - 1) * (np.exp(-u) + np.exp(u - 2))  # noqa: E731
     assert run.states[:, -1].var().item() == pytest.approx(quad(density, 0, 1)[0], rel=0.05)
 
@@ -68,9 +75,9 @@ def test_fractional_ornstein_uhlenbeck_has_its_variance(hurst):
 def test_geometric_motion_matches_its_closed_form_path_by_path(calculus):
     approximation = MarkovApproximation(nodes=[0.1, 1.0, 10.0], normalize="kernel")
     mu, sigma, hurst, x0 = 0.3, 0.4, 0.6, torch.ones(200, 1, dtype=DOUBLE)
-    brown = solve_fractional(noise_only(approximation, hurst), 0 * x0, [0, 1], dt=1e-3).states[
-        :, -1
-    ]
+    brown = run_controlled(
+        noise_only(approximation, hurst), 0 * x0, [0, 1], solver=FractionalEuler(1e-3)
+    ).states[:, -1]
     correction = 0.0
     if calculus == "ito":
         correction = 0.5 * sigma**2 * approximation.weights(hurst).sum() ** 2
@@ -82,7 +89,7 @@ def test_geometric_motion_matches_its_closed_form_path_by_path(calculus):
         diffusion=lambda t, x: sigma * x,
         calculus=calculus,
     )
-    found = solve_fractional(process, x0, [0, 1], dt=1e-3).states[:, -1]
+    found = run_controlled(process, x0, [0, 1], solver=FractionalEuler(1e-3)).states[:, -1]
     assert ((found - exact).square().mean().sqrt() / exact.mean()) < 0.01
     other = torch.exp(
         mu + sigma * brown - (0.5 * sigma**2 * approximation.weights(hurst).sum() ** 2 - correction)
@@ -110,13 +117,12 @@ def test_bridge_on_the_references_grid_costs_what_the_closed_form_says(hurst, pu
     approximation = MarkovApproximation(
         nodes=REFERENCE, horizon=6.0, normalize="kernel", weights="single", zero_node=False
     )
-    run = solve_fractional(
+    run = run_controlled(
         noise_only(approximation, hurst),
         torch.zeros(5000, 1, dtype=DOUBLE),
         [0.0, 2.0],
         control=bridge_control(approximation, hurst, 2.0, 0.1),
-        dt=0.01,
-        method="euler",
+        solver=FractionalEuler(0.01, memory="euler"),
     )
     cost = run.energy + 0.5 * (run.states[:, -1, 0] / 0.1) ** 2
     assert (cost.mean() - published).abs() < 0.02 + 3.5 * cost.std() / 5000**0.5
@@ -127,25 +133,26 @@ def test_steps_refined_before_a_sharp_observation_close_the_gap_of_the_bridge():
         nodes=REFERENCE, horizon=6.0, normalize="kernel", weights="single", zero_node=False
     )
     costs = {}
-    for refine in ((), [2.0]):
-        run = solve_fractional(
+    halved = [2.0 - 0.01 * 0.5**k for k in range(9)]
+    for refined in ([], halved):
+        times = [0.0, *refined, 2.0]
+        run = run_controlled(
             noise_only(approximation, 0.3),
             torch.zeros(5000, 1, dtype=DOUBLE),
-            [0.0, 2.0],
+            times,
             control=bridge_control(approximation, 0.3, 2.0, 0.1),
-            dt=0.01,
-            refine_at=refine,
+            solver=FractionalEuler(0.01),
         )
-        costs[len(refine)] = (run.energy + 0.5 * (run.states[:, -1, 0] / 0.1) ** 2).mean().item()
+        costs[len(refined)] = (run.energy + 0.5 * (run.states[:, -1, 0] / 0.1) ** 2).mean().item()
     assert costs[0] > 4.0
-    assert costs[1] < 3.5  # 2.671 without a grid
+    assert costs[9] < 3.5  # 2.671 without a grid
 
 
 def test_control_that_is_zero_costs_nothing_and_changes_no_path():
     process = noise_only(MarkovApproximation(4), 0.7)
     x0 = torch.zeros(5, 2)
-    plain = solve_fractional(process, x0, [0, 1])
-    idle = solve_fractional(process, x0, [0, 1], control=lambda t, x, y: torch.zeros_like(x))
+    plain = run_controlled(process, x0, [0, 1])
+    idle = run_controlled(process, x0, [0, 1], control=lambda t, x, y: torch.zeros_like(x))
     assert (idle.energy == 0.0).all()
     assert torch.equal(plain.states, idle.states)
 
@@ -156,7 +163,9 @@ def test_constant_control_moves_the_mean_and_costs_its_square(method):
     process, x0 = noise_only(approximation, 0.7), torch.zeros(50, 2, dtype=DOUBLE)
     u = torch.tensor([1.0, -2.0], dtype=DOUBLE)
     runs = [
-        solve_fractional(process, x0, [0, 0.3, 2], control=c, method=method, dt=1e-2)
+        run_controlled(
+            process, x0, [0, 0.3, 2], control=c, solver=FractionalEuler(1e-2, memory=method)
+        )
         for c in (None, lambda t, x, y: u.expand_as(x))
     ]
     g, w = approximation.nodes, approximation.weights(0.7)
@@ -178,13 +187,13 @@ def test_gradients_reach_index_start_memory_and_control():
 
     def loss(hurst):
         process = FractionalDiffusion(lambda t, x: -x, approximation, hurst)
-        run = solve_fractional(
+        run = run_controlled(
             process,
             x0,
             [0, 1],
-            dt=0.1,
-            y0=y0 + 1,
             control=lambda t, x, y: push * torch.ones_like(x),
+            solver=FractionalEuler(0.1),
+            start=StartingMemory(y0 + 1),
         )
         return run.states.square().mean() + run.energy.mean()
 
@@ -199,11 +208,11 @@ def test_gradients_reach_index_start_memory_and_control():
 
 def test_noise_of_a_path_depends_on_the_seed_and_its_number_alone():
     process = noise_only(MarkovApproximation(4), 0.3)
-    many = solve_fractional(process, torch.zeros(100, 1), [0, 1], seed=5).states
-    few = solve_fractional(process, torch.zeros(10, 1), [0, 1], seed=5).states
+    many = run_controlled(process, torch.zeros(100, 1), [0, 1], seed=5).states
+    few = run_controlled(process, torch.zeros(10, 1), [0, 1], seed=5).states
     # Products of matrices round differently in batches of another size.
     torch.testing.assert_close(many[:10], few, rtol=0, atol=3e-6)
-    other = solve_fractional(process, torch.zeros(10, 1), [0, 1], seed=6).states
+    other = run_controlled(process, torch.zeros(10, 1), [0, 1], seed=6).states
     assert (few - other).abs().max() > 0.1
 
 
@@ -211,8 +220,15 @@ def test_run_goes_on_from_its_memory():
     approximation = MarkovApproximation(4)
     process = noise_only(approximation, 0.8)
     x0 = torch.zeros(10_000, 1, dtype=DOUBLE)
-    first = solve_fractional(process, x0, [0, 1], dt=0.5, seed=1)
-    second = solve_fractional(process, first.states[:, -1], [1, 2], dt=0.5, y0=first.memory, seed=2)
+    first = run_controlled(process, x0, [0, 1], seed=1, solver=FractionalEuler(0.5))
+    second = run_controlled(
+        process,
+        first.states[:, -1],
+        [1, 2],
+        seed=2,
+        solver=FractionalEuler(0.5),
+        start=StartingMemory(first.memory),
+    )
     exact = approximation.covariance([2.0], 0.8).item()
     assert second.states[:, -1].var().item() == pytest.approx(exact, rel=0.05)
 
@@ -220,29 +236,32 @@ def test_run_goes_on_from_its_memory():
 def test_euler_with_coarse_steps_is_refused_with_a_safe_step():
     process = noise_only(MarkovApproximation(nodes=[100.0]), 0.3)
     with pytest.raises(ValueError, match=r"dt=0.005"):
-        solve_fractional(process, torch.zeros(2, 1), [0, 1], dt=0.1, method="euler")
+        run_controlled(
+            process, torch.zeros(2, 1), [0, 1], solver=FractionalEuler(0.1, memory="euler")
+        )
     with pytest.warns(RuntimeWarning, match=r"dt=0.005"):
-        solve_fractional(process, torch.zeros(2, 1), [0, 1], dt=0.008, method="euler")
+        run_controlled(
+            process, torch.zeros(2, 1), [0, 1], solver=FractionalEuler(0.008, memory="euler")
+        )
 
 
 def test_one_time_alone_is_refused():
     with pytest.raises(ValueError, match="times"):
-        solve_fractional(noise_only(MarkovApproximation(3), 0.5), torch.zeros(2, 1), [1.0])
+        run_controlled(noise_only(MarkovApproximation(3), 0.5), torch.zeros(2, 1), [1.0])
 
 
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"method": "rk"}, "method"),
-        ({"y0": torch.zeros(2, 1, 3)}, "y0"),
-        ({"origin": torch.zeros(2, 1, 3)}, "origin"),
-        ({"refine_at": [2.0]}, "refine_at"),
-        ({"dt": -1.0}, "dt"),
+        ({"solver": FractionalEuler(memory="rk")}, "memory"),
+        ({"start": StartingMemory(torch.zeros(2, 1, 3))}, "memory"),
+        ({"start": StartingMemory(torch.zeros(2, 1, 4), torch.zeros(2, 1, 3))}, "origin"),
+        ({"solver": FractionalEuler(-1.0)}, "dt"),
     ],
 )
 def test_bad_arguments_are_named(settings, word):
     with pytest.raises(ValueError, match=word):
-        solve_fractional(
+        run_controlled(
             noise_only(MarkovApproximation(3), 0.5), torch.zeros(2, 1), [0, 1], **settings
         )
 
@@ -264,7 +283,9 @@ def test_function_that_is_constant_gives_the_paths_of_the_number(definition, met
     for hurst in (index, lambda t: index.expand(len(t), 2)):
         process = FractionalDiffusion(lambda t, x: -x, approximation, hurst, definition=definition)
         runs.append(
-            solve_fractional(process, x0, [0, 0.3, 1], control=push, dt=0.02, method=method)
+            run_controlled(
+                process, x0, [0, 0.3, 1], control=push, solver=FractionalEuler(0.02, memory=method)
+            )
         )
     np.testing.assert_allclose(runs[0].states, runs[1].states, atol=1e-12)
     assert torch.equal(runs[0].memory, runs[1].memory)
@@ -280,7 +301,7 @@ def test_moving_average_is_the_weighted_memory_at_every_step_length(kind, dt):
     times = [0.0, 0.1, 0.5, 1.0]
     process = FractionalDiffusion(still, approximation, falling)
     x0, y0 = torch.zeros(4, 1, dtype=DOUBLE), torch.zeros(4, 1, 7, dtype=DOUBLE)
-    run = solve_fractional(process, x0, times, dt=dt, y0=y0)
+    run = run_controlled(process, x0, times, solver=FractionalEuler(dt), start=StartingMemory(y0))
     w = approximation.weights(falling(1.0))
     np.testing.assert_allclose(run.states[:, -1, 0], (run.memory[:, 0] * w).sum(-1), atol=1e-10)
 
@@ -289,7 +310,11 @@ def test_moving_average_has_the_exact_multifractional_covariance():
     approximation = MarkovApproximation(12, kind="II", dt=0.05)
     times = np.linspace(0, 1, 6)
     process = FractionalDiffusion(still, approximation, falling)
-    x = solve_fractional(process, torch.zeros(20_000, 1), times, dt=0.5).states[:, 1:, 0].double()
+    x = (
+        run_controlled(process, torch.zeros(20_000, 1), times, solver=FractionalEuler(0.5))
+        .states[:, 1:, 0]
+        .double()
+    )
     exact = multifractional_covariance(times[1:], falling)
     scale = exact.diag().sqrt()
     error = ((x.T @ x / len(x) - exact) / scale[:, None] / scale).abs()
@@ -301,11 +326,11 @@ def test_integral_keeps_the_past_where_the_moving_average_weighs_it_anew():
     approximation, x0 = MarkovApproximation(4, kind="II"), torch.zeros(20_000, 1, dtype=DOUBLE)
     jump = lambda t: torch.where(t < 0.5, 0.7, 0.3).double()  # noqa: E731
     runs = {
-        name: solve_fractional(
+        name: run_controlled(
             FractionalDiffusion(still, approximation, jump, definition=name),
             x0,
             [0, 0.5, 1],
-            dt=0.25,
+            solver=FractionalEuler(0.25),
         ).states[..., 0]
         for name in DEFINITIONS
     }
@@ -339,7 +364,9 @@ def test_gradients_reach_the_function_of_the_index(definition):
         process = FractionalDiffusion(
             lambda t, x: -x, MarkovApproximation(4), Line(slope), definition=definition
         )
-        run = solve_fractional(process, torch.zeros(20, 1, dtype=DOUBLE), [0, 1], dt=0.1)
+        run = run_controlled(
+            process, torch.zeros(20, 1, dtype=DOUBLE), [0, 1], solver=FractionalEuler(0.1)
+        )
         return run.states.square().mean(), process
 
     value, process = loss(-0.25)
@@ -354,9 +381,16 @@ def test_moving_average_goes_on_from_its_memory_and_origin():
     process = FractionalDiffusion(still, approximation, falling)
     x0 = torch.zeros(3, 1, dtype=DOUBLE)
     y0 = torch.randn(3, 1, 5, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
-    first = solve_fractional(process, x0, [0, 0.5], dt=0.5, y0=y0)
-    second = solve_fractional(
-        process, first.states[:, -1], [0.5, 1], dt=0.5, y0=first.memory, origin=y0, seed=1
+    first = run_controlled(
+        process, x0, [0, 0.5], solver=FractionalEuler(0.5), start=StartingMemory(y0)
+    )
+    second = run_controlled(
+        process,
+        first.states[:, -1],
+        [0.5, 1],
+        seed=1,
+        solver=FractionalEuler(0.5),
+        start=StartingMemory(first.memory, origin=y0),
     )
     exact = ((second.memory - y0) * approximation.weights(falling(1.0))).sum(-1)
     np.testing.assert_allclose(second.states[:, -1], exact, atol=1e-12)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from dyninfer.fractional import MarkovApproximation
+from dyninfer.fractional.controlled import run_controlled
 from dyninfer.fractional.process import FractionalDiffusion
-from dyninfer.fractional.simulation import solve_fractional
 from dyninfer.simulation import simulate
 from dyninfer.simulation.solvers import FractionalEuler, RungeKutta4, TorchSDE, Tsit5
 
@@ -27,7 +27,7 @@ def test_a_plain_run_is_that_of_the_inner_interface():
     process = FractionalDiffusion(lambda t, x: -x, MarkovApproximation(5), hurst=0.7)
     x0, times = torch.ones(70, 2), [0.0, 0.3, 1.0]
     run = simulate(process, x0, times, solver=FractionalEuler(dt=0.02), seed=3)
-    inner = solve_fractional(process, x0, times, dt=0.02, seed=3)
+    inner = run_controlled(process, x0, times, seed=3, solver=FractionalEuler(0.02))
     torch.testing.assert_close(run.states, inner.states, rtol=0, atol=1e-5)
     assert run.attrs["longest_step"] == pytest.approx(0.02)
     assert run.log_weights is None
@@ -159,3 +159,11 @@ def test_gradients_reach_the_start_and_the_hurst_index():
         by_x, by_hurst = torch.autograd.grad(end.sum(), (x0, hurst))
         torch.testing.assert_close(by_x, torch.full_like(by_x, np.exp(-1)), rtol=0.06, atol=0)
         assert by_hurst.abs() > 0
+
+
+@pytest.mark.parametrize("solver", [FractionalEuler(0.008, memory="euler"), TorchSDE(dt=0.008)])
+def test_a_coarse_rule_is_warned_of_at_the_line_that_asked_for_it(solver):
+    process = FractionalDiffusion(still, MarkovApproximation(nodes=[100.0]), hurst=0.3)
+    with pytest.warns(RuntimeWarning, match=r"dt=0.005") as caught:
+        simulate(process, torch.zeros(2, 1), [0.0, 0.02], solver=solver)
+    assert caught[0].filename == __file__

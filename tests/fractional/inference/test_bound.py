@@ -9,6 +9,7 @@ import torch
 
 from dyninfer import Paths
 from dyninfer.fractional import FractionalBrownianMotion, MarkovApproximation
+from dyninfer.fractional.controlled import run_controlled
 from dyninfer.fractional.inference import (
     Control,
     Equation,
@@ -18,7 +19,7 @@ from dyninfer.fractional.inference import (
     guided_paths,
 )
 from dyninfer.fractional.process import FractionalDiffusion
-from dyninfer.fractional.simulation import solve_fractional
+from dyninfer.fractional.solver import FractionalEuler
 
 DOUBLE = torch.float64
 REFERENCE = [20.0**p for p in (-1, -0.5, 0, 0.5, 1)]
@@ -127,11 +128,11 @@ def test_weighted_likelihood_of_a_double_well_is_that_of_plain_simulation():
     series = seen([0.0, 0.5, 1.0], [0.0, 0.6, 0.9])
     equation = Equation(prior_of(noise, 0.7, 0.3), push)
     found = guided_paths(equation, series, 20_000, n_steps=25)
-    run = solve_fractional(
+    run = run_controlled(
         FractionalDiffusion(push, noise, 0.7),
         torch.zeros(20_000, 1, dtype=DOUBLE),
         [0, 0.5, 1],
-        dt=0.02,
+        solver=FractionalEuler(0.02),
     )
     error = (run.states[:, :, 0] - torch.tensor([0.0, 0.6, 0.9])) / 0.3
     density = (-0.5 * error.square() - math.log(0.3 * math.sqrt(2 * math.pi))).sum(1)

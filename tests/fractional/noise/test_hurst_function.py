@@ -12,9 +12,10 @@ from dyninfer.fractional import (
     multifractional_covariance,
     sample_multifractional,
 )
+from dyninfer.fractional.controlled import run_controlled
 from dyninfer.fractional.noise.interpolation import interpolated_weights, weights_of_many
 from dyninfer.fractional.process import FractionalDiffusion
-from dyninfer.fractional.simulation import solve_fractional
+from dyninfer.fractional.solver import FractionalEuler
 
 TIMES = np.linspace(0, 2, 129)
 
@@ -88,7 +89,7 @@ def test_weights_of_many_indices_and_their_slopes_are_those_of_each(low, high):
 def test_function_drives_a_process_and_its_coefficients_have_gradients():
     h = HurstFunction(0.0, 1.0)
     process = FractionalDiffusion(lambda t, x: -x, MarkovApproximation(4, kind="II"), h)
-    run = solve_fractional(process, torch.zeros(10, 1), [0, 1], dt=0.1)
+    run = run_controlled(process, torch.zeros(10, 1), [0, 1], solver=FractionalEuler(0.1))
     run.states[:, -1].square().mean().backward()
     assert (h.coefficients.grad.abs() > 0).all()
 
