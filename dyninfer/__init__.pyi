@@ -5,7 +5,7 @@ As in every stub, `as` with the same name exports what is imported.
 
 from dyninfer import datasets as datasets
 from dyninfer import metrics as metrics
-from dyninfer import plotting
+from dyninfer import plotting, tools
 from dyninfer import simulators as simulators
 from dyninfer import testing as testing
 from dyninfer.data.paths import Paths as Paths
@@ -64,5 +64,6 @@ from dyninfer.transport.lagrangians import UnbalancedTransport as UnbalancedTran
 
 # A name of its own is exported from a stub by assignment only.
 pl = plotting
+tl = tools
 
 __version__: str

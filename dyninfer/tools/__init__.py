@@ -1,0 +1,13 @@
+"""Tools: what a scientist asks of data and models, answered by way of the common API.
+
+Here belongs what calls `fit`, `simulate` and `evaluate` of any method to answer a question: which
+method predicts best, with which settings, and whether to believe it. No tool asks which method it
+was given. Distances are computed in ``metrics``, pictures are drawn in ``plotting``.
+"""
+
+from __future__ import annotations
+
+from dyninfer.tools.compare import compare
+from dyninfer.tools.recommend import Recommendation, recommend
+
+__all__ = ["Recommendation", "compare", "recommend"]

@@ -1,0 +1,125 @@
+"""Many independent scores, in turn or side by side, that survive a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm.auto import tqdm
+
+from dyninfer.learning.digest import sealed, unsealed
+from dyninfer.learning.files import as_path, label, read_file, write_file
+
+Row = dict[str, Any]
+
+
+class Task(NamedTuple):
+    """One score to be computed.
+
+    Attributes
+    ----------
+    identity : str
+        Everything that the score depends on, as text.
+    compute : callable
+        Without arguments; can be pickled where tasks run in other processes.
+    """
+
+    identity: str
+    compute: Callable[[], Row]
+
+
+class Store:
+    """Rows that are finished, one file each, in a folder.
+
+    A file is named by the digest of everything that its row depends on: other data, settings or
+    seeds have other files.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = as_path(folder, "checkpoint")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"checkpoint {label(self.folder)} is a file; name a folder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, task: Task) -> Row | None:
+        """Row of a task, or None where it is not there, or not whole."""
+        path = self._path(task)
+        if not path.exists():
+            return None
+        try:
+            content = unsealed(read_file(path))
+        except ValueError:
+            content = None
+        if content is None:
+            warnings.warn(f"{label(path)} is damaged; its score is computed again", stacklevel=4)
+            return None
+        return json.loads(bytes(content))
+
+    def put(self, task: Task, row: Row) -> None:
+        """Keep the row of a task."""
+        write_file(self._path(task), sealed(json.dumps(row).encode()))
+
+    def _path(self, task: Task) -> Path:
+        name = hashlib.sha256(task.identity.encode()).hexdigest()
+        return self.folder / f"{name[:32]}.json"
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    *,
+    executor: Executor | None = None,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+    label: str = "scores",
+) -> list[Row]:
+    """Compute all rows, in the order of the tasks.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    executor : concurrent.futures.Executor, optional
+        Where tasks run side by side; None runs one after another, here.
+    checkpoint : path, optional
+        Folder for rows that are finished. Those in it are not computed again.
+    progress : bool
+        Show a progress bar, called ``label``.
+    """
+    store = None if checkpoint is None else Store(checkpoint)
+    rows: list[Row | None] = [None] * len(tasks)
+    if store is not None:
+        rows = [store.get(task) for task in tasks]
+    missing = [number for number, row in enumerate(rows) if row is None]
+    bar = tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc=label)
+    bar.disable = bar.disable or not progress
+    with bar:
+        for number, row in _computed(tasks, missing, executor):
+            rows[number] = row
+            if store is not None:
+                store.put(tasks[number], row)
+            bar.update()
+    return [row for row in rows if row is not None]
+
+
+def _computed(
+    tasks: Sequence[Task], numbers: Sequence[int], executor: Executor | None
+) -> Iterator[tuple[int, Row]]:
+    """Numbers of tasks with their rows, each as soon as it is there."""
+    if executor is None:
+        for number in numbers:
+            yield number, tasks[number].compute()
+        return
+    futures: dict[Future[Row], int] = {}
+    for number in numbers:
+        futures[executor.submit(tasks[number].compute)] = number
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        # After an error or a key stroke, what has not begun would only keep the user waiting.
+        for future in futures:
+            future.cancel()

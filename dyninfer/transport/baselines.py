@@ -1,0 +1,59 @@
+"""What no model at all would predict for a time that was left out, from the times around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.transport.couplings import OTCoupling
+
+
+class Population(NamedTuple):
+    """A weighted sample of states."""
+
+    states: np.ndarray  # (n, feature)
+    weights: np.ndarray  # (n,) summing to one
+
+
+def still(data: Snapshots, k: int, seed: int) -> Population:
+    """Cells of the time before the ``k``-th, unmoved."""
+    before = data.times[k - 1]
+    return Population(data.at(before), data.weights_at(before))
+
+
+def following(data: Snapshots, k: int, seed: int) -> Population | None:
+    """Cells of the time after the ``k``-th; None where there is none."""
+    if k == data.n_times - 1:
+        return None
+    after = data.times[k + 1]
+    return Population(data.at(after), data.weights_at(after))
+
+
+def interpolated(data: Snapshots, k: int, seed: int) -> Population | None:
+    """Points on straight lines between cells paired by exact optimal transport.
+
+    The plan of squared Euclidean cost pairs the cells of the time before the ``k``-th with those of
+    the time after. None where there is no time after.
+    """
+    if k == data.n_times - 1:
+        return None
+    before, time, after = data.times[k - 1 : k + 2]
+    start, end = data.at(before), data.at(after)
+    plan = OTCoupling().plan(start, end, data.weights_at(before), data.weights_at(after), seed)
+    share = (time - before) / (after - before)
+    states = (1 - share) * start[plan.source] + share * end[plan.target]
+    return Population(states, plan.mass)
+
+
+Baseline = Callable[[Snapshots, int, int], Population | None]
+
+# Each is called with the snapshots, the number of the time that is predicted, at least 1, and a
+# seed. None of them looks at the cells of that time.
+BASELINES: dict[str, Baseline] = {
+    "still": still,
+    "next": following,
+    "ot": interpolated,
+}
