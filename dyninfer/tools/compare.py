@@ -23,6 +23,7 @@ from dyninfer.transport.baselines import BASELINES
 if TYPE_CHECKING:
     from anndata import AnnData
 
+# What every row has comes first, what explains it last; numbers stand between.
 COLUMNS = ("method", "time", "seed")
 LAST_COLUMNS = ("seconds", "in_sample", "status", "note", "settings")
 
@@ -124,9 +125,11 @@ def compare(
         max_samples=max_samples,
         max_steps=max_steps,
     )
+    # Consecutive, and not drawn: whoever reads the table can repeat a row by hand.
     seed = check_seed(seed)
     seeds = range(seed, seed + check_count(n_repeats, "n_repeats"))
     tasks = []
+    # Time by time: the first rows of a long comparison are whole.
     for time in times_to_hold_out(snapshots, hold_out):
         for one in seeds:
             tasks += [scoring.of_model(name, model, time, one) for name, model in models.items()]
@@ -156,6 +159,7 @@ def _named(estimators: Any) -> dict[str, Estimator]:
         listed = [estimators] if single else list(estimators)
         _check_models(listed)
         models = dict(zip(names_of(listed), listed, strict=True))
+    # Also those of a dict.
     _check_models(models.values())
     return models
 
@@ -188,11 +192,14 @@ def _as_text(model: Estimator) -> str:
 def _table(rows: list[Any], metrics: Sequence[str], settings: Mapping[str, str]) -> pd.DataFrame:
     columns = (*COLUMNS, *metrics, "mass", "mass_observed", "mass_error", "n_x", "n_y")
     table = pd.DataFrame(rows).reindex(columns=[*columns, *LAST_COLUMNS])
+    # As a share: masses come in any unit.
     table["mass_error"] = (table["mass"] / table["mass_observed"] - 1).abs()
+    # A fit that failed has seen nothing.
     table["in_sample"] = table["in_sample"].eq(True)
     for name in ("status", "note"):
         table[name] = table[name].fillna("")
     table["settings"] = table["method"].map(settings).fillna("")
     numbers = [*metrics, "mass", "mass_observed", "mass_error", "n_x", "n_y"]
+    # Columns without one number would be of kind object.
     table[numbers] = table[numbers].astype(np.float64)
     return table

@@ -64,9 +64,11 @@ class HeldOutTimes:
         return json.dumps([*known, *scoring, *others])
 
     def _score_model(self, name: str, model: Estimator, held_out: float, seed: int) -> Row:
+        # Wall time: what a user waits for.
         start = time.perf_counter()
         row: Row = {"method": name, "time": held_out, "seed": seed}
         data = self._for(model)
+        # The caller's own stays unfitted, and one method is never two threads' at once.
         model = clone(model)
         try:
             model.fit(data, hold_out=held_out, seed=seed, max_steps=self.max_steps, progress=False)
@@ -95,11 +97,13 @@ class HeldOutTimes:
         data = self._scorable(self.data, held_out)
         k = data.index(held_out)
         truth, weights = data.at(held_out), data.weights_at(held_out)
+        # The floor is of the observed sample alone; what it is compared with does not matter.
         if name == FLOOR:
             scores = self._compared(truth, weights, truth, weights, seed, floor=True)
             row |= {metric: scores[f"{metric}_floor"] for metric in self.metrics}
         else:
             population = BASELINES[name](data, k, seed)
+            # The last time has no neighbour behind it.
             if population is None:
                 row["note"] = "needs a later time"
             else:
@@ -129,6 +133,7 @@ class HeldOutTimes:
 
     def _for(self, model: Estimator) -> Snapshots:
         """The data without what a method would not learn from."""
+        # Fits by condition would refuse a method that cannot tell conditions apart.
         data = self.data
         uses: frozenset[str] = getattr(model, "uses", frozenset())
         if data.conditions is not None and "condition_key" not in uses:
@@ -186,6 +191,7 @@ def times_to_hold_out(data: Snapshots, hold_out: str | float | Iterable[float]) 
             f"hold_out holds the first time, {data.times[0]:g}, which nothing leads to; "
             "leave later times out"
         )
+    # Each once, in the order given.
     return [float(data.times[k]) for k in dict.fromkeys(numbers)]
 
 
@@ -193,6 +199,7 @@ def names_of(models: Sequence[Estimator]) -> list[str]:
     """Short names of methods, different for different settings."""
     short = [type(model).__name__ for model in models]
     names = []
+    # The settings only where the class alone does not tell: tables stay narrow.
     for model, name in zip(models, short, strict=True):
         names.append(name if short.count(name) == 1 else " ".join(repr(model).split()))
     repeated = {name for name in names if names.count(name) > 1}

@@ -80,17 +80,20 @@ def recommend(table: pd.DataFrame, *, metric: str = "w1") -> Recommendation:
     if metric not in table:
         raise ValueError(f"the table has no column {brief(metric)}")
     scores = table.pivot_table(index=["time", "seed"], columns="method", values=metric)
+    # Unbiased squared distances may be negative, and have no logarithm.
     if (scores.min() > 0).all():
         scores = np.log(scores)
         is_log = True
     else:
         is_log = False
     names = [name for name in table["method"].unique() if name not in (*BASELINES, FLOOR)]
+    # A method that failed at the hardest time must not win by its absence.
     complete = [name for name in names if name in scores and scores[name].notna().all()]
     if not complete:
         raise ValueError(
             f"no method of the table has a {metric} at every time; its column 'note' says why"
         )
+    # Stable, so that methods of equal score keep the order of the user.
     means = scores[complete].mean().sort_values(kind="stable")
     best = str(means.index[0])
     reasons = [f"Use {best}: its {metric} at held-out times is the lowest of {_count(complete)}."]

@@ -66,6 +66,7 @@ class Store:
 
     def _path(self, task: Task) -> Path:
         name = hashlib.sha256(task.identity.encode()).hexdigest()
+        # 128 bits: two tasks never meet, and names stay short.
         return self.folder / f"{name[:32]}.json"
 
 
@@ -93,12 +94,14 @@ def run_tasks(
     rows: list[Row | None] = [None] * len(tasks)
     if store is not None:
         rows = [store.get(task) for task in tasks]
+    # In the order of the tasks: the table is the same however often it was resumed.
     missing = [number for number, row in enumerate(rows) if row is None]
     bar = tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc=label)
     bar.disable = bar.disable or not progress
     with bar:
         for number, row in _computed(tasks, missing, executor):
             rows[number] = row
+            # At once: a kill later costs only what is running then.
             if store is not None:
                 store.put(tasks[number], row)
             bar.update()

@@ -43,6 +43,7 @@ def interpolated(data: Snapshots, k: int, seed: int) -> Population | None:
     before, time, after = data.times[k - 1 : k + 2]
     start, end = data.at(before), data.at(after)
     plan = OTCoupling().plan(start, end, data.weights_at(before), data.weights_at(after), seed)
+    # At constant speed, whatever the gaps.
     share = (time - before) / (after - before)
     states = (1 - share) * start[plan.source] + share * end[plan.target]
     return Population(states, plan.mass)
