@@ -140,6 +140,36 @@ def by_columns(frame: pd.DataFrame, features: Sequence[str], name: str) -> pd.Da
     return frame.iloc[:, order]
 
 
+def in_columns_of(values: Any, other: Any, name: str, other_name: str) -> Any:
+    """Values with their columns in the order of the other's, where both are DataFrames.
+
+    Raises
+    ------
+    ValueError
+        If one has a column that the other has not, or several of one name.
+    """
+    if not isinstance(values, pd.DataFrame) or not isinstance(other, pd.DataFrame):
+        return values
+    columns = values.columns.astype(str)
+    others = other.columns.astype(str)
+    if columns.equals(others):
+        return values
+    # Columns that are only numbered have no names: their order is the user's word.
+    is_named = column_names(values) is not None and column_names(other) is not None
+    differing = columns.symmetric_difference(others)
+    if len(differing) and not is_named:
+        return values
+    if len(differing):
+        raise ValueError(
+            f"{name} and {other_name} have different columns: {brief(differing[0])} is in one "
+            "only; give both the same features"
+        )
+    check_unique(tuple(columns), name)
+    check_unique(tuple(others), other_name)
+    order = columns.get_indexer(others)
+    return values.iloc[:, order]
+
+
 def default_features(n: int) -> tuple[str, ...]:
     """Names of features that were given none: ``x0, x1, ...``."""
     return tuple(f"x{i}" for i in range(n))

@@ -57,7 +57,7 @@ class Forecasts:
             "crps": _mean_of_present(by_feature),
             "crps_still": _mean_of_present(np.abs(error_still)),
             "energy_score": energy_score(self.draws, self.observed).numpy(),
-            "energy_score_still": np.linalg.norm(error_still, axis=1),
+            "energy_score_still": np.hypot.reduce(error_still, axis=1),
         }
         return pd.DataFrame(table)
 

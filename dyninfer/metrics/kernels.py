@@ -74,17 +74,17 @@ def mmd(
     .. [1] Gretton et al., A kernel two-sample test, JMLR 13 (2012).
     """
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
-    rates = _rates(bandwidth, gamma, b, seed)
+    widths = _widths(bandwidth, gamma, b, seed)
     a, b, unit = in_own_unit(a, b)
 
     def kernel(distance: Tensor) -> Tensor:
         total = torch.zeros_like(distance)
-        for rate in rates:
-            total += (distance * (rate * unit)).square_().neg_().exp_()
+        for width in widths:
+            total += (distance * (unit / width)).square_().neg_().exp_()
         return total
 
-    k_xx = _kernel_within(kernel, len(rates), a, "x", unbiased)
-    k_yy = _kernel_within(kernel, len(rates), b, "y", unbiased)
+    k_xx = _kernel_within(kernel, len(widths), a, "x", unbiased)
+    k_yy = _kernel_within(kernel, len(widths), b, "y", unbiased)
     return k_xx + k_yy - 2 * _mean_between(kernel, a, b)
 
 
@@ -100,9 +100,13 @@ def median_distance(y: Array, *, seed: int = 0) -> float:
     generator = stream(seed, "metrics", "median")
     rows = torch.randperm(len(points), generator=generator)[:MEDIAN_POINTS]
     points = points[rows.to(points.device)]
-    # Scaled, so that no square overflows or vanishes.
-    unit = power_of_two(points)
-    apart = torch.pdist(points / unit)
+    # Moved and scaled, so that no square overflows or vanishes.
+    outer = power_of_two(points)
+    scaled = points / outer
+    scaled = scaled - scaled.median(dim=0).values
+    inner = power_of_two(scaled)
+    unit = outer * inner
+    apart = torch.pdist(scaled / inner)
     apart = apart[apart > 0]
     if len(apart) == 0:
         raise UndefinedMetricError(
@@ -182,10 +186,10 @@ def _identity(distance: Tensor) -> Tensor:
     return distance
 
 
-def _rates(
+def _widths(
     bandwidth: float | None, gamma: float | Sequence[float] | None, reference: Sample, seed: int
 ) -> list[float]:
-    """Square roots of gamma, one for each kernel: gamma overflows before distances do."""
+    """Lengths ``1 / √gamma``, one for each kernel: gamma overflows before distances do."""
     if bandwidth is not None and gamma is not None:
         raise ValueError(
             "bandwidth and gamma are both given; gamma is 1 / (2 bandwidth²), so give one of them"
@@ -194,9 +198,9 @@ def _rates(
         bandwidth = median_distance(reference.points, seed=seed)
     if bandwidth is not None:
         h = float(_positive(bandwidth, "bandwidth"))
-        return [math.sqrt(0.5) / h]
+        return [math.sqrt(2) * h]
     gammas = np.atleast_1d(_positive(gamma, "gamma")).ravel().tolist()
-    return [math.sqrt(g) for g in gammas]
+    return [1 / math.sqrt(g) for g in gammas]
 
 
 def _positive(values: Any, name: str) -> np.ndarray:

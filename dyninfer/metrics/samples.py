@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from dyninfer.data.arrays import as_array
+from dyninfer.data.arrays import as_array, in_columns_of
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
 
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two samples in a unit of their own: around the mean of y, no coordinate far above one."""
+    """Two samples in a unit of their own: around the median of y, no coordinate far above one."""
 
     x: Sample
     y: Sample
@@ -52,7 +52,11 @@ def check_samples(
     max_samples: int | None,
     seed: int,
 ) -> tuple[Sample, Sample]:
-    """Both samples checked and capped, in float64 on the device of x."""
+    """Both samples checked and capped, in float64 on the device of x.
+
+    Columns of DataFrames are matched by name, in the order of those of y.
+    """
+    x = in_columns_of(x, y, "x", "y")
     a = check_sample(x, x_weights, "x")
     b = check_sample(y, y_weights, "y")
     n_x = a.points.shape[1]
@@ -78,7 +82,8 @@ def in_own_unit(a: Sample, b: Sample) -> Pair:
     outer = max(power_of_two(a.points), power_of_two(b.points))
     x = a.points / outer
     y = b.points / outer
-    origin = b.weights @ y
+    # A value that was observed: of a constant feature, a mean would leave its rounding.
+    origin = y.median(dim=0).values
     x = x - origin
     y = y - origin
     inner = max(power_of_two(x), power_of_two(y))

@@ -87,13 +87,18 @@ def energy_score(draws: Any, observed: Any) -> Tensor:
     draws, observed = _as_pair(draws, observed)
     m = len(draws)
     deviation = draws - observed
+    # Each forecast in a unit of its own, so that no square overflows or vanishes.
+    largest = deviation.abs().nan_to_num(nan=0.0).amax(dim=(0, -1))
+    unit = torch.where(largest > 0, largest, 1.0)
+    deviation = deviation / unit[..., None]
     error = deviation.norm(dim=-1).mean(0)
     # (forecast, draw, d)
     flat = deviation.reshape(m, -1, deviation.shape[-1]).transpose(0, 1)
     # From differences: products of matrices lose the digits of what is far from zero.
     apart = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
     spread = apart.sum((1, 2)) / (m * (m - 1))
-    return error - 0.5 * spread.reshape(error.shape)
+    score = error - 0.5 * spread.reshape(error.shape)
+    return unit * score
 
 
 def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:

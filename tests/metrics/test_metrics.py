@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import ot
+import pandas as pd
 import pytest
 import scipy.stats
 import torch
@@ -380,7 +381,7 @@ def test_a_metric_in_another_unit_is_the_same_length(name, unit):
     assert score(name, unit * x, unit * y, a) / unit == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", [1e-300, *UNITS])
 def test_mmd_does_not_depend_on_the_unit(unit):
     x, y = cloud(60, 3, 1), cloud(50, 3, 2, 0.5)
     assert mmd(unit * x, unit * y) == pytest.approx(mmd(x, y), rel=1e-9)
@@ -423,6 +424,35 @@ def test_masked_points_are_refused_and_never_the_value_beneath():
         energy_distance(
             cloud(5, 2, 0), cloud(5, 2, 1), x_weights=np.ma.array(np.ones(5), mask=x.mask[:, 0])
         )
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_columns_of_dataframes_are_matched_by_name(name):
+    x, y = cloud(60, 3, 1), cloud(50, 3, 2, [0.0, 1.0, 4.0])
+    frame = pd.DataFrame(x, columns=["a", "b", "c"])[["c", "a", "b"]]
+    reference = pd.DataFrame(y, columns=["a", "b", "c"])
+    expected = METRICS[name](x, y)
+    assert METRICS[name](frame, reference) == pytest.approx(expected, rel=1e-12)
+    # Numbers are names too, once they are out of order.
+    numbered = pd.DataFrame(x)[[2, 0, 1]]
+    assert METRICS[name](numbered, pd.DataFrame(y)) == pytest.approx(expected, rel=1e-12)
+    # The order of an array is the user's word, and so is that of columns without names.
+    assert METRICS[name](x, reference) == pytest.approx(expected, rel=1e-12)
+    assert METRICS[name](pd.DataFrame(x), reference) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="x and y have different columns: 'c' is in one only"):
+        METRICS[name](frame.rename(columns={"c": "d"}), reference)
+
+
+@pytest.mark.parametrize("far", [1e9, 1e160])
+@pytest.mark.parametrize("name", METRICS)
+def test_a_feature_that_never_changes_counts_for_nothing_however_large(name, far):
+    x, y = cloud(60, 2, 1), cloud(50, 2, 2, 0.5)
+
+    def beside(value):
+        return [np.column_stack([sample, np.full(len(sample), value)]) for sample in (x, y)]
+
+    expected = METRICS[name](*beside(0.0))
+    assert METRICS[name](*beside(far)) == pytest.approx(expected, rel=1e-12)
 
 
 # --- caps, floors, tables ---------------------------------------------------------------------------------------------

@@ -47,6 +47,19 @@ def test_energy_score_of_one_feature_is_the_crps():
     torch.testing.assert_close(ours, crps(draws, observed))
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-160, 1e160, 1e300])
+def test_scores_in_another_unit_are_the_same_length(unit):
+    generator = torch.Generator().manual_seed(4)
+    draws = torch.randn(7, 4, 3, generator=generator, dtype=torch.float64)
+    observed = torch.randn(4, 3, generator=generator, dtype=torch.float64)
+    # Forecasts of other sizes beside it change nothing.
+    units = torch.tensor([unit, 1.0, unit, 1e-9], dtype=torch.float64)[:, None]
+    ours = energy_score(draws * units, observed * units) / units[:, 0]
+    torch.testing.assert_close(ours, energy_score(draws, observed), rtol=1e-12, atol=0)
+    ours = crps(draws * units, observed * units) / units
+    torch.testing.assert_close(ours, crps(draws, observed), rtol=1e-12, atol=0)
+
+
 def test_a_certain_forecast_scores_its_distance():
     draws = torch.tensor([3.0, 4.0]).expand(5, 1, 2)
     assert float(energy_score(draws, torch.zeros(1, 2))) == pytest.approx(5.0)
