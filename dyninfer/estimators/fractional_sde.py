@@ -57,6 +57,7 @@ from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed, from_plain
 from dyninfer.learning.training import Training
+from dyninfer.simulation.start import as_states
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -386,8 +387,8 @@ class FractionalSDE(PathEstimator):
                 "latent coordinates start from None, an AnnData or Paths, not from an array"
             )
         # In double precision, as the memory is: its weights cancel.
-        states = torch.as_tensor(states).double()
-        if states.ndim != 2 or len(states) == 0 or states.shape[1] != n_states:
+        states = as_states(states, "start").double()
+        if states.shape[1] != n_states:
             raise ValueError(
                 f"start must be (n, {n_states}) finite states, "
                 f"but its shape is {tuple(states.shape)}"

@@ -93,6 +93,8 @@ def check_count(n: Any, name: str = "n_samples") -> int:
         raise TypeError(f"{name} must be a whole number, found {brief(n)}")
     if n < 1:
         raise ValueError(f"{name} must be at least 1, found {brief(n)}")
+    if n >= _TOO_MANY:
+        raise ValueError(f"{name} must be less than 2^63, found {brief(n)}")
     return int(n)
 
 
@@ -100,6 +102,8 @@ def check_count(n: Any, name: str = "n_samples") -> int:
 _LONGEST_VALUE = 80
 # As many bits as generators take; Python refuses to write numbers of thousands of digits.
 LARGEST_SEED = 2**128
+# Torch and files count in 64 bits.
+_TOO_MANY = 2**63
 _SEQUENCES = (tuple, list, Sequence)
 _KINDS = {
     int: "a whole number",
@@ -141,7 +145,7 @@ def is_number(value: Any) -> bool:
         return False
     if isinstance(value, int):
         # JSON and torch hold no others.
-        return abs(value) < 2**63
+        return abs(value) < _TOO_MANY
     return isinstance(value, float | np.number) or getattr(value, "shape", None) == ()
 
 

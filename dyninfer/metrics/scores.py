@@ -109,11 +109,14 @@ def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
     draws : integers ``(m, ...)``
         Independent draws; their frequencies are the forecast ``p``.
     observed : integers ``(...)``
+        A negative number marks a missing observation.
     n_states : int
+        States are numbered from 0 to ``n_states − 1``.
 
     Returns
     -------
     Tensor ``(...)`` float64
+        NaN where the observation is missing.
 
     References
     ----------
@@ -132,12 +135,17 @@ def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
             f"draws must be (draw, ...) of the shape of the observations, {tuple(observed.shape)}; "
             f"found {tuple(draws.shape)}"
         )
-    states = torch.arange(n_states, device=draws.device)
+    _check_states(draws, n_states, "draws", lowest=0)
+    # Also of missing observations.
+    _check_states(observed, n_states, "observed", lowest=-(2**53))
+    # A state that is nowhere adds nothing, and there may be many.
+    states = torch.cat([draws.flatten(), observed.flatten()]).unique()
     is_drawn = draws.unsqueeze(-1) == states
     is_observed = observed.unsqueeze(-1) == states
     probability = is_drawn.double().mean(0)
     difference = probability - is_observed.double()
-    return difference.square().sum(-1)
+    score = difference.square().sum(-1)
+    return torch.where(observed < 0, torch.nan, score)
 
 
 def hellinger_distance(p: Any, q: Any) -> Tensor:
@@ -181,6 +189,16 @@ def _as_numbers(values: Any, name: str) -> Tensor:
     if not bool((numbers.frac() == 0).all()) or not bool((numbers.abs() < 2**53).all()):
         raise ValueError(f"{name} must hold whole numbers of states")
     return numbers.long()
+
+
+def _check_states(numbers: Tensor, n_states: int, name: str, lowest: int) -> None:
+    is_state = (numbers >= lowest) & (numbers < n_states)
+    if not bool(is_state.all()):
+        example = int(numbers[~is_state][0])
+        raise ValueError(
+            f"{name} holds state {example}, but the {n_states} states are numbered from 0 to "
+            f"{n_states - 1}; give the right n_states"
+        )
 
 
 def _as_distribution(values: Any, name: str) -> Tensor:

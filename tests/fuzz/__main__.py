@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fuzz.damage import KINDS as FILES
 from fuzz.doors import DOORS
-from fuzz.worker import FAILURES
+from fuzz.judge import FAILURES
 
 COLUMNS = ("works", "sentence", "invalid", *FAILURES)
 

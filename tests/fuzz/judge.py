@@ -21,6 +21,8 @@ from fuzz.doors import DOORS, Door
 
 PACKAGE = str(Path(dyninfer.__file__).parent)
 LONGEST = 300  # characters of a message
+# How an input must not end; "heavy" is a file that takes far more memory than its size.
+FAILURES = ("raw", "silent", "hangs", "dies", "heavy")
 # What the package promises to raise, beside kinds of its own.
 KINDS = (ValueError, TypeError, KeyError, FileNotFoundError, MemoryError, NotImplementedError)
 # A warning that numpy or torch gives is no word of ours.
@@ -34,7 +36,7 @@ NAMES = {name: getattr(inputs, name) for name in dir(inputs) if not name.startsw
 
 @dataclass(frozen=True)
 class Ending:
-    """How an input ended: "works", "sentence", "raw", "silent", or "invalid" input code."""
+    """How an input ended: one of FAILURES, "works", "sentence", or "invalid" input code."""
 
     kind: str
     message: str = ""
@@ -42,7 +44,7 @@ class Ending:
 
     @property
     def fails(self) -> bool:
-        return self.kind in ("raw", "silent", "hangs", "dies")
+        return self.kind in FAILURES
 
 
 def odd_input(door: str, seed: int, number: int) -> dict[tuple[str, str], str]:

@@ -12,10 +12,7 @@ LONG = ("DataManifold", "MeanAcceleration", "WassersteinLagrangianFlow.fit", "Fr
 # What does not end in a sentence yet, by door and number.
 OPEN = {
     ("MarkovJumpInference.evaluate", 3),
-    ("FractionalSDE.simulate", 0),
     ("FractionalSDE.evaluate", 1),
-    ("distributions", 4),
-    ("EntropicOTCoupling", 3),
     ("GivenPairs", 0),
     ("GivenPairs", 4),
 }

@@ -17,7 +17,6 @@ from fuzz.doors import DOORS
 MEMORY = 12 * 2**30  # bytes of address space: a setting of 10**9 must not take the machine down
 PATIENCE = 30  # seconds that one input may take
 COUNTS = {"model files": 8, "trajectory files": 0.6, "checkpoints": 0.28}  # in inputs of a door
-FAILURES = ("raw", "silent", "hangs", "dies")
 
 
 @dataclass
@@ -32,7 +31,7 @@ class Tally:
     def add(self, line: dict) -> None:
         kind = line["kind"]
         self.counts[kind] += 1
-        if kind not in FAILURES:
+        if kind not in judge.FAILURES:
             return
         example = self.examples.setdefault(f"{kind} {line['where']}", line | {"times": 0})
         example["times"] += 1

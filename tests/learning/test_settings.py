@@ -9,7 +9,7 @@ import torch
 from sklearn.base import clone
 
 import dyninfer as di
-from dyninfer.learning.settings import Settings, from_plain, to_plain
+from dyninfer.learning.settings import Settings, brief, check_count, from_plain, to_plain
 from dyninfer.transport.couplings import OTCoupling, UnbalancedOTCoupling
 
 
@@ -106,3 +106,15 @@ def test_the_repr_shows_what_differs_from_the_defaults():
 def test_an_unknown_setting_is_refused_at_construction():
     with pytest.raises(TypeError, match="sgima"):
         di.ActionMatching(sgima=1)
+
+
+def test_any_value_has_a_short_line_for_messages():
+    assert len(brief("a\n" * 5000)) == 80
+    # Python itself refuses to write it.
+    assert brief(10**5000) == "<int>"
+
+
+def test_a_count_beyond_what_torch_counts_is_refused():
+    assert check_count(2**63 - 1) == 2**63 - 1
+    with pytest.raises(ValueError, match="n_samples must be less than 2\\^63, found 1000000"):
+        check_count(10**400)

@@ -86,6 +86,22 @@ def test_brier_score_of_frequencies():
     assert brier_score(draws, [0], n_states=3).tolist() == [0.375]
 
 
+def test_the_brier_score_needs_no_room_for_states_that_never_occur():
+    assert brier_score([[0], [2**31]], [0], n_states=2**40).tolist() == [0.5]
+
+
+def test_a_missing_state_has_no_brier_score():
+    scores = brier_score([[0, 0], [1, 0]], [-1, 0], n_states=2)
+    assert scores.isnan().tolist() == [True, False]
+    assert scores[1] == 0
+
+
+def test_states_beyond_the_number_of_states_are_refused():
+    for draws, observed in (([[2]], [0]), ([[0]], [2]), ([[-1]], [0])):
+        with pytest.raises(ValueError, match="holds state .* 2 states are numbered from 0 to 1"):
+            brier_score(draws, observed, n_states=2)
+
+
 def test_shapes_and_draws_that_cannot_be_scored_are_refused():
     with pytest.raises(ValueError, match="shape of the observations"):
         crps(torch.zeros(3, 2), torch.zeros(3))

@@ -71,7 +71,8 @@ def warn_if_small(
     if n <= size:
         return None
     large = min(n, max(1024, size // 2))
-    small = min(size, large // 4)
+    # Two or three samples have no quarter.
+    small = max(1, min(size, large // 4))
     rng = numpy_stream(seed, "block size")
     whole = cut(a, b, large, rng)[0]
     problem = whole.problem(x, y)

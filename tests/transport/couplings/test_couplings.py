@@ -292,6 +292,16 @@ def test_data_of_many_small_clusters_are_too_much_for_the_default_size():
         warn_if_small(x, y, weights(6000), weights(6000), 2048, 0)
 
 
+@pytest.mark.filterwarnings("ignore:batch_size=")
+@pytest.mark.parametrize("n", [2, 3])
+def test_blocks_of_one_pair_two_or_three_samples(n):
+    x, y = cloud(n), cloud(n, seed=1)
+    plan = OTCoupling(batch_size=1).plan(x, y, weights(n), weights(n), 0)
+    first, second = marginals(plan, n, n)
+    np.testing.assert_allclose(first, weights(n))
+    np.testing.assert_allclose(second, weights(n))
+
+
 # --- chains ---
 
 
