@@ -10,6 +10,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+try:
+    import resource
+except ImportError:  # Windows, which does not say how much memory there is either
+    resource = None  # type: ignore[assignment]
+
 _FACTORIES = frozenset(
     {
         torch.arange,
@@ -26,6 +31,7 @@ _FACTORIES = frozenset(
         torch.zeros,
     }
 )
+_CPU = torch.device("cpu")
 # Beyond the weights themselves: buffers that are computed and not saved, in bytes.
 _SPARE = 40_000_000
 # Of a tensor without entries, in bytes: the module around it costs far more than its numbers.
@@ -70,7 +76,7 @@ class MemoryBudget(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def check_memory(n_bytes: int, what: str, device: torch.device) -> None:
+def check_memory(n_bytes: int, what: str, device: torch.device = _CPU) -> None:
     """Raise a MemoryError before ``what`` fills more memory than there is on a device.
 
     Left to itself, the system lends memory that it does not have, and kills the process later.
@@ -96,9 +102,12 @@ def _memory_of(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+    # Clusters and containers may grant a process less.
+    granted, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return physical if granted == resource.RLIM_INFINITY else min(physical, granted)
 
 
 def _size(value: Tensor) -> int:

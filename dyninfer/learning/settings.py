@@ -141,12 +141,17 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is one real number; a tensor of one number serves as well."""
-    if isinstance(value, bool | np.bool_ | complex):
+    if isinstance(value, bool):
         return False
     if isinstance(value, int):
         # JSON and torch hold no others.
         return abs(value) < _TOO_MANY
-    return isinstance(value, float | np.number) or getattr(value, "shape", None) == ()
+    if isinstance(value, torch.Tensor):
+        is_real = not value.is_complex() and value.dtype != torch.bool
+        return value.ndim == 0 and is_real and value.device.type != "meta"
+    if isinstance(value, np.generic | np.ndarray):
+        return value.ndim == 0 and value.dtype.kind in "iuf"
+    return isinstance(value, float)
 
 
 def _are_of(values: Any, kinds: tuple[Any, ...]) -> bool:

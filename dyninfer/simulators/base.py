@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # More individuals than any computer holds.
 LARGEST = 10**9
+# Sizes of parameters whose products and powers double precision still holds.
+_LEAST_SIZE, _LARGEST_SIZE = 1e-50, 1e50
 
 
 class System:
@@ -33,10 +35,14 @@ class System:
         check_fields(self)
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
+            if getattr(value, "shape", None) == ():
+                # One number of NumPy or torch: formulas mix both.
+                value = value.item()
+                object.__setattr__(self, field.name, value)
             if isinstance(value, int) and abs(value) > LARGEST:
                 raise ValueError(f"{field.name} must be below {LARGEST}, found {brief(value)}")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{field.name} must be finite, found {value}")
+            if isinstance(value, float):
+                _check_size(value, field.name)
         self._check()
 
     def _check(self) -> None:
@@ -88,6 +94,16 @@ def _check_sample(sample: Tensor, time: float) -> None:
         raise ValueError(
             f"the states at time {time:g} are beyond what single precision holds; "
             "give earlier times, or smaller parameters"
+        )
+
+
+def _check_size(value: float, name: str) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, found {value}")
+    if value and not _LEAST_SIZE <= abs(value) <= _LARGEST_SIZE:
+        raise ValueError(
+            f"{name} must be zero or of a size between {_LEAST_SIZE:g} and {_LARGEST_SIZE:g}, "
+            f"found {value:g}; use other units"
         )
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import check_count
 from dyninfer.simulators.base import System, check_draw, check_positive, paths_of
 
 if TYPE_CHECKING:
@@ -84,6 +86,9 @@ class BouncingShapes(System):
 
         Each depends on the seed and its own number alone.
         """
+        check_draw(n, seed)
+        n_pixels = n * check_count(n_frames, "n_frames") * self.size**2
+        check_memory(4 * n_pixels, f"{n_frames} frames of {n} videos")
         shapes, centres = self.motion(n_frames, n, seed)
         frames = []
         # Frame by frame: all of them in float64 would take twice the memory.
@@ -103,8 +108,9 @@ class BouncingShapes(System):
             Centres of their boxes, down and to the right, in pixels from the upper left corner of
             the frame; float64.
         """
-        check_positive(n_frames=n_frames)
         check_draw(n, seed)
+        n_numbers = n * check_count(n_frames, "n_frames") * self.n_shapes * 2
+        check_memory(8 * n_numbers, f"centres in {n_frames} frames of {n} videos")
         # Uniform numbers fill a tensor in order: the first videos do not depend on how many follow.
         per_shape = (n, self.n_shapes)
         per_axis = (n, self.n_shapes, 2)

@@ -235,6 +235,11 @@ def branch(
         birth_after, death_after = rates(after)
         mean_birth = (birth + birth_after) / 2
         mean_death = (death + death_after) / 2
+        if not bool((mean_birth + mean_death).isfinite().all()):
+            raise ValueError(
+                f"the cells have left every range at time {time:g}: steps of {h:g} are too large "
+                "for these rates and this speed; make dt smaller"
+            )
         offspring = birth_death_offspring(mean_birth, mean_death, h, g)
         x = after.repeat_interleave(offspring, dim=0)
         clone = clone.repeat_interleave(offspring)

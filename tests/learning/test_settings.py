@@ -69,6 +69,9 @@ def test_numbers_of_numpy_and_torch_serve_as_settings():
         {"depth": 2.0},
         {"growth_penalty": "1"},
         {"sigma": None},
+        {"sigma": np.datetime64("2020-01-01")},
+        {"sigma": np.complex64(1)},
+        {"sigma": torch.tensor(True)},
     ):
         with pytest.raises(TypeError, match=f"{next(iter(bad))} must be a"):
             di.ActionMatching(**bad).check_kinds()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -85,3 +87,34 @@ def test_bad_draws_are_named(system):
         system.sample(0.0, 0)
     with pytest.raises(ValueError, match="seed must not be negative"):
         system.snapshots([0, 1], 3, seed=-1)
+
+
+def _numbers(kind):
+    """Names of the parameters that are one real number."""
+    return [field.name for field in dataclasses.fields(kind) if field.type == "float"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if _numbers(kind)])
+@pytest.mark.parametrize("size", [1e-308, -1e-60, 1e60, 1e308])
+def test_parameters_whose_powers_would_overflow_are_named(kind, size):
+    for name in _numbers(kind):
+        with pytest.raises(ValueError, match=f"{name} must be zero or of a size between 1e-50"):
+            kind(**{name: size})
+
+
+def test_one_number_of_any_library_is_a_parameter():
+    expected = simulators.DoubleWell(sigma=0.5).sample(0.2, 5)
+    for sigma in (np.array(0.5), np.float32(0.5), torch.tensor(0.5)):
+        assert torch.equal(simulators.DoubleWell(sigma=sigma).sample(0.2, 5), expected)
+
+
+def test_cells_that_leave_every_range_are_refused():
+    with pytest.raises(ValueError, match="left every range at time 0: .* make dt smaller"):
+        simulators.BranchingPopulation(speed=1e39).sample(0.2, 5)
+
+
+def test_videos_that_no_memory_holds_are_refused():
+    with pytest.raises(MemoryError, match="frames of 5 videos take at least"):
+        simulators.BouncingShapes().paths(2**31, 5)
+    with pytest.raises(TypeError, match="n_frames must be a whole number, found 0.5"):
+        simulators.BouncingShapes().paths(0.5, 5)
