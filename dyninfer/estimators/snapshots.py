@@ -148,6 +148,17 @@ class SnapshotEstimator(Estimator):
         )
         return self._fit(data, source, hold_out, run)
 
+    def search_space(self) -> dict[str, list[dict[str, Any]]]:
+        """Groups of settings worth trying on data, for :func:`dyninfer.tools.tune`.
+
+        Returns
+        -------
+        dict of lists
+            Alternatives by the name of their group, plainest first; each is the settings that it
+            changes. By default there are none.
+        """
+        return {}
+
     def simulate(
         self,
         start: AnnData | Snapshots | np.ndarray | Tensor,

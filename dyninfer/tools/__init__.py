@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from dyninfer.tools.compare import compare
 from dyninfer.tools.recommend import Recommendation, recommend
+from dyninfer.tools.tune import Tuned, tune
 
-__all__ = ["Recommendation", "compare", "recommend"]
+__all__ = ["Recommendation", "Tuned", "compare", "recommend", "tune"]

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dyninfer.data.reading import is_anndata, refuse_keys
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.estimators import Estimator
 from dyninfer.learning.settings import brief, check_count, check_seed, to_plain
 from dyninfer.metrics.populations import metric_names
-from dyninfer.tools.held_out_times import FLOOR, HeldOutTimes, names_of, times_to_hold_out
+from dyninfer.tools.held_out_times import (
+    FLOOR,
+    HeldOutTimes,
+    names_of,
+    read_every_time,
+    times_to_hold_out,
+)
 from dyninfer.tools.tasks import run_tasks
 from dyninfer.transport.baselines import BASELINES
 
@@ -116,7 +121,7 @@ def compare(
     }
     models = _named(estimators)
     settings = {name: _as_text(model) for name, model in models.items()}
-    snapshots = read_every_time(data, keys)
+    snapshots = read_every_time(data, keys, reader="compare")
     baselines = [baselines] if isinstance(baselines, str) else list(baselines)
     _check_baselines(baselines, models)
     scoring = HeldOutTimes(
@@ -138,16 +143,6 @@ def compare(
         tasks, executor=executor, checkpoint=checkpoint, progress=progress, label="comparing"
     )
     return _table(rows, scoring.metrics, settings)
-
-
-def read_every_time(data: Any, keys: dict[str, Any]) -> Snapshots:
-    """Snapshots of all times, with values at times that may be left out still unseen."""
-    if isinstance(data, Snapshots):
-        refuse_keys(keys, "Snapshots")
-        return data
-    if not is_anndata(data):
-        raise TypeError(f"compare takes an AnnData or Snapshots, not {type(data).__name__}")
-    return Snapshots.from_anndata(data, **keys, hold_out=None)
 
 
 def _named(estimators: Any) -> dict[str, Estimator]:

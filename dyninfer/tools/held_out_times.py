@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.base import clone
 
 import dyninfer
+from dyninfer.data.reading import is_anndata, refuse_keys
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import as_times
 from dyninfer.estimators import Estimator
@@ -159,6 +160,16 @@ class HeldOutTimes:
             if values is not None:
                 fields[name] = (*values[:k], values[k][is_whole], *values[k + 1 :])
         return replace(data, **fields)
+
+
+def read_every_time(data: Any, keys: dict[str, Any], reader: str) -> Snapshots:
+    """Snapshots of all times, with values at times that may be left out still unseen."""
+    if isinstance(data, Snapshots):
+        refuse_keys(keys, "Snapshots")
+        return data
+    if not is_anndata(data):
+        raise TypeError(f"{reader} takes an AnnData or Snapshots, not {type(data).__name__}")
+    return Snapshots.from_anndata(data, **keys, hold_out=None)
 
 
 def times_to_hold_out(data: Snapshots, hold_out: str | float | Iterable[float]) -> list[float]:

@@ -1,0 +1,124 @@
+"""Scores of candidates at times between those that are kept, with equally many points for all."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+
+import dyninfer
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.estimators import Estimator
+from dyninfer.learning.random import numpy_stream, subseed
+from dyninfer.learning.settings import fingerprint
+from dyninfer.metrics import compare_populations
+from dyninfer.tools.tasks import Row, Task
+from dyninfer.transport.couplings.draws import spread
+
+METRICS = ("w1", "energy")
+
+
+class Fold(NamedTuple):
+    """A time that is left out of one subsample of the data."""
+
+    time: float
+    subsample: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class InnerTimes:
+    """Scores of candidates at times between those that are kept.
+
+    Attributes
+    ----------
+    data : Snapshots
+        Without the times that are held out from tuning.
+    n_subsamples : int
+    max_cells : int
+        Cells of a subsample at each time.
+    max_steps : int or None
+        Training steps of a fit at most.
+    seed : int
+    """
+
+    data: Snapshots
+    n_subsamples: int
+    max_cells: int
+    max_steps: int | None
+    seed: int
+
+    def folds(self) -> list[Fold]:
+        """Every inner time of every subsample."""
+        times = [float(t) for t in self.data.times[1:-1]]
+        return [Fold(t, k) for t in times for k in range(self.n_subsamples)]
+
+    def task(self, model: Estimator, fold: Fold) -> Task:
+        """Score of a candidate in one fold."""
+        own = [dyninfer.__version__, self.data.digest(), type(model).__qualname__]
+        own += [fingerprint(model), repr(fold.time)]
+        numbers = [fold.subsample, self.max_cells, self.max_steps, self.seed]
+        identity = json.dumps(["tune", *own, *numbers])
+        return Task(identity, partial(self.score, model, fold))
+
+    def score(self, model: Estimator, fold: Fold) -> Row:
+        """Fit a candidate to a subsample without a time, and score its prediction."""
+        # Wall time: what a user waits for.
+        start = time.perf_counter()
+        row: Row = {"time": fold.time, "subsample": fold.subsample}
+        # All candidates see the same cells and the same seed, so that their differences are small.
+        seed = subseed(self.seed, "tune", fold.subsample)
+        data = self.data.subsample(self.max_cells, seed=seed)
+        model = clone(model)
+        try:
+            with warnings.catch_warnings():
+                # Of trial fits; the fit that is kept says them again.
+                warnings.simplefilter("ignore", UserWarning)
+                model.fit(
+                    data,
+                    hold_out=fold.time,
+                    seed=seed,
+                    max_steps=self.max_steps,
+                    progress=False,
+                )
+                row |= _even_scores(model, data, fold.time, seed)
+            row["status"] = model.status_
+        # A candidate that cannot be fitted is not taken; the others go on.
+        except (ValueError, RuntimeError, ArithmeticError) as error:
+            row |= {"status": "failed", "note": str(error)}
+        row["seconds"] = time.perf_counter() - start
+        return row
+
+
+def _even_scores(model: Any, data: Snapshots, held_out: float, seed: int) -> Row:
+    """Scores of a prediction, with as many points as cells: weights would add points for free."""
+    k = data.index(held_out)
+    begin, end = float(data.times[k - 1]), float(data.times[k])
+    # From the cells of the time before, as `evaluate` does.
+    run = model.simulate(data, [begin, end], seed=seed)
+    states = run.states[:, -1].cpu().numpy()
+    is_finite = np.isfinite(states).all(axis=1)
+    if not is_finite.any():
+        raise ValueError(f"all paths diverged before time {end:g}")
+    weights = is_finite / is_finite.sum()
+    if run.log_weights is not None:
+        log_weights = run.log_weights[:, -1].double().cpu().numpy()
+        log_weights = np.where(is_finite, log_weights, -np.inf)
+        # Relative to the largest: masses may be beyond what floats hold.
+        weights = np.exp(log_weights - log_weights.max())
+    rows = spread(weights, len(states), numpy_stream(seed, "tune", "resample"))
+    scores = compare_populations(
+        states[rows],
+        data.at(end),
+        y_weights=data.weights_at(end),
+        metrics=METRICS,
+        max_samples=None,
+        floor=False,
+        seed=seed,
+    )
+    return {name: float(scores[name]) for name in METRICS}

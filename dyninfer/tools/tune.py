@@ -1,0 +1,315 @@
+"""Settings that the data choose: times are left out in turn, but never the one to be reported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.estimators import Estimator
+from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
+from dyninfer.learning.settings import brief, check_count, check_seed, to_plain
+from dyninfer.tools.held_out_times import read_every_time
+from dyninfer.tools.inner_times import METRICS, Fold, InnerTimes
+from dyninfer.tools.tasks import Row, Task, run_tasks
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# With fewer folds the least of many scores is mostly luck: there, each change is tried on its own,
+# and only whether it helps is asked.
+ENOUGH_FOLDS = 3
+
+Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning chose, and every score behind the choice.
+
+    Attributes
+    ----------
+    best : Estimator
+        Unfitted, with the chosen settings.
+    table : DataFrame
+        A row for every candidate, time that was left out, and subsample: ``candidate``, its
+        ``settings`` as JSON, ``time``, ``subsample``, ``w1``, ``energy``, ``status``, ``seconds``.
+    settings_scored : int
+        Number of settings that were scored.
+    reasons : tuple of str
+        Sentences: what was tried, what it brought, and what was taken.
+    """
+
+    best: Estimator
+    table: pd.DataFrame
+    settings_scored: int
+    reasons: tuple[str, ...]
+
+    def fit(self, data: Any, **options: Any) -> Estimator:
+        """Fit the chosen settings; arguments as those of the method's own ``fit``."""
+        return clone(self.best).fit(data, **options)
+
+    def __str__(self) -> str:
+        return "\n".join(self.reasons)
+
+
+def tune(
+    data: AnnData | Snapshots,
+    estimator: Estimator | None = None,
+    *,
+    time_key: str | None = None,
+    use_rep: str | None = None,
+    mass_key: str | None = None,
+    weight_key: str | None = None,
+    condition_key: str | None = None,
+    hold_out: float | Iterable[float] | None = None,
+    search_space: Mapping[str, Sequence[Changes]] | None = None,
+    n_subsamples: int = 3,
+    max_cells: int = 1000,
+    max_steps: int | None = None,
+    seed: int = 0,
+    executor: Executor | None = None,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+) -> Tuned:
+    """Choose settings by leaving out times between those that are kept.
+
+    Candidates are fitted to subsamples without one inner time, and their predictions of it are
+    scored by the Wasserstein-1 and the energy distance, each with as many points as the subsample
+    has cells. Logarithms of W1 are averaged over times and subsamples.
+
+    With one or two inner times there is no search, but a gate: each change of the search space is
+    tried on its own, in order, and taken if it lowers log W1 on average without a clearly larger
+    energy distance. Searching a grid on so few folds picks extremes. With three inner times or
+    more, of each group of changes the first is taken that lies within one standard error of the
+    best of the group, so that settings stay plain where the data do not say otherwise.
+
+    Parameters
+    ----------
+    data : AnnData or Snapshots
+    estimator : Estimator, optional
+        Method to tune, with the settings from which to start; by default
+        :class:`~dyninfer.StochasticInterpolant`.
+    time_key, use_rep, mass_key, weight_key, condition_key : str, optional
+        Keys of an AnnData, as in ``fit``.
+    hold_out : float or list of floats, optional
+        Times removed before anything else: they play no part in the choice, so that what is
+        reported about them later is honest.
+    search_space : dict of lists of dicts, optional
+        Groups of alternatives by name, each alternative the settings that it changes, such as
+        ``{"coupling": [{"coupling": "unbalanced"}]}``; by default ``estimator.search_space()``.
+    n_subsamples : int
+        Subsamples over which scores are pooled: the choice on one alone often flips.
+    max_cells : int
+        Cells of a subsample at each time.
+    max_steps : int, optional
+        Training steps of a fit at most.
+    seed : int
+    executor : concurrent.futures.Executor, optional
+        Runs the fits side by side.
+    checkpoint : path, optional
+        Folder that keeps every score as soon as it is there; called again, ``tune`` computes only
+        what is missing.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Tuned
+        With ``best``, ``table``, ``settings_scored`` and ``reasons``. Where no inner time is left,
+        ``best`` has the settings that were given, and ``reasons`` say so.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a key, a name or a time is not as it must be; the message names it.
+    """
+    keys = {
+        "time_key": time_key,
+        "use_rep": use_rep,
+        "mass_key": mass_key,
+        "weight_key": weight_key,
+        "condition_key": condition_key,
+    }
+    start = StochasticInterpolant() if estimator is None else estimator
+    groups = _groups(start, search_space)
+    # Only what is kept is checked: a time that is held out may hold anything.
+    snapshots = read_every_time(data, keys, reader="tune").without(hold_out).check_finite()
+    scoring = InnerTimes(
+        data=snapshots,
+        n_subsamples=check_count(n_subsamples, "n_subsamples"),
+        max_cells=check_count(max_cells, "max_cells"),
+        max_steps=max_steps,
+        seed=check_seed(seed),
+    )
+
+    def run(tasks: list[Task], label: str) -> list[Row]:
+        return run_tasks(
+            tasks, executor=executor, checkpoint=checkpoint, progress=progress, label=label
+        )
+
+    return _Search(scoring, run).through(start, groups)
+
+
+class _Search:
+    """A walk through the groups of the search space, from the settings that were given."""
+
+    def __init__(self, scoring: InnerTimes, run: Callable[[list[Task], str], list[Row]]):
+        self.scoring = scoring
+        self.run = run
+        self.rows: dict[str, list[Row]] = {}
+        self.reasons: list[str] = []
+
+    def through(self, start: Estimator, groups: Mapping[str, Sequence[Changes]]) -> Tuned:
+        folds = self.scoring.folds()
+        best = clone(start)
+        if not folds:
+            first, last = self.scoring.data.times
+            self.reasons.append(
+                f"No time lies between {first:g} and {last:g}, so the data cannot choose; the "
+                "settings stay as they were given."
+            )
+            return Tuned(best, self._table(), 0, tuple(self.reasons))
+        # Subsamples of one time are no new evidence about other times.
+        n_times = len({fold.time for fold in folds})
+        choose = self._gate if n_times < ENOUGH_FOLDS else self._within_one_error
+        for name, group in groups.items():
+            candidates = [clone(best).set_params(**changes) for changes in group]
+            # All of a group at once, so that they can run side by side.
+            self._score([best, *candidates], folds, name)
+            best = choose(best, candidates)
+        n = len(self.rows)
+        self.reasons.append(
+            f"{n} settings were scored at {n_times} inner times of {self.scoring.n_subsamples} "
+            "subsamples."
+        )
+        return Tuned(clone(best), self._table(), n, tuple(self.reasons))
+
+    def _score(self, models: Sequence[Estimator], folds: list[Fold], label: str) -> None:
+        """Score those candidates that were not yet."""
+        # What stands was scored with the group before.
+        new = {}
+        for model in models:
+            if _name(model) not in self.rows:
+                new[_name(model)] = model
+        tasks = [self.scoring.task(model, fold) for model in new.values() for fold in folds]
+        rows = self.run(tasks, f"tuning {label}") if tasks else []
+        for number, name in enumerate(new):
+            first = number * len(folds)
+            own = rows[first : first + len(folds)]
+            self.rows[name] = [{"candidate": name, "settings": _text(new[name]), **r} for r in own]
+
+    def _gate(self, incumbent: Estimator, candidates: Sequence[Estimator]) -> Estimator:
+        """The candidates in turn, each taken if it is better than what stands."""
+        for candidate in candidates:
+            changes = self._changes(incumbent, candidate)
+            is_better = changes["log_w1"].mean(skipna=False) < 0
+            # W1 alone rewards predictions that are smoother than cells are.
+            energy = changes["energy"]
+            is_worse = energy.mean() > _standard_error(energy)
+            is_taken = bool(is_better and not is_worse)
+            self._explain(incumbent, candidate, is_taken)
+            if is_taken:
+                incumbent = candidate
+        return incumbent
+
+    def _within_one_error(self, incumbent: Estimator, candidates: Sequence[Estimator]) -> Estimator:
+        """The first, in the order of the group, within one standard error of the best."""
+        models = [incumbent, *candidates]
+        means = [self._mean_change(incumbent, model) for model in models]
+        # A candidate that failed has no mean, and is not the best.
+        best = models[int(np.argmin(np.nan_to_num(means, nan=np.inf)))]
+        choice = next(model for model in models if self._is_close(model, best))
+        for candidate in candidates:
+            self._explain(incumbent, candidate, candidate is choice)
+        return choice
+
+    def _is_close(self, model: Estimator, best: Estimator) -> bool:
+        excess = self._changes(best, model).groupby("time")["log_w1"].mean()
+        return bool(excess.mean() <= _standard_error(excess))
+
+    def _mean_change(self, before: Estimator, after: Estimator) -> float:
+        return float(self._changes(before, after)["log_w1"].mean(skipna=False))
+
+    def _changes(self, before: Estimator, after: Estimator) -> pd.DataFrame:
+        """Change of log W1 and of the energy distance in every fold; NaN where a fit failed."""
+        columns = ["time", *METRICS]
+        old = pd.DataFrame(self.rows[_name(before)]).reindex(columns=columns).astype(float)
+        new = pd.DataFrame(self.rows[_name(after)]).reindex(columns=columns).astype(float)
+        return pd.DataFrame(
+            {
+                "time": old["time"],
+                # Ratios: a far time must not outvote the near ones.
+                "log_w1": np.log(new["w1"] / old["w1"]),
+                "energy": new["energy"] - old["energy"],
+            }
+        )
+
+    def _explain(self, incumbent: Estimator, candidate: Estimator, is_taken: bool) -> None:
+        difference = _difference(incumbent, candidate)
+        mean = self._mean_change(incumbent, candidate)
+        if np.isnan(mean):
+            self.reasons.append(f"{difference}: failed at some time, and is not taken.")
+            return
+        verdict = "taken" if is_taken else "not taken"
+        self.reasons.append(f"{difference}: W1 {np.expm1(mean):+.1%} on average, {verdict}.")
+
+    def _table(self) -> pd.DataFrame:
+        # Columns stay, whether or not a fit failed.
+        columns = ["candidate", "settings", "time", "subsample", *METRICS]
+        rows = [row for rows in self.rows.values() for row in rows]
+        return pd.DataFrame(rows).reindex(columns=[*columns, "status", "note", "seconds"])
+
+
+def _groups(start: Estimator, search_space: Any) -> dict[str, list[Changes]]:
+    """The search space, checked against the settings of the method."""
+    if not hasattr(start, "get_params") or isinstance(start, type):
+        raise TypeError(
+            f"estimator must be a method such as ActionMatching(), found {brief(start)}"
+        )
+    if search_space is None:
+        search_space = start.search_space()
+    known = start.get_params(deep=False)
+    groups = {}
+    for name, group in search_space.items():
+        for changes in group:
+            unknown = sorted(set(changes) - set(known))
+            if unknown:
+                raise ValueError(
+                    f"search_space names {unknown[0]!r}, which {type(start).__name__} does not "
+                    f"have; its settings are {', '.join(known)}"
+                )
+        groups[str(name)] = list(group)
+    return groups
+
+
+def _standard_error(values: pd.Series) -> float:
+    """Standard error of the mean; zero for a single value, which says nothing about it."""
+    n = len(values)
+    return float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+
+
+def _difference(before: Estimator, after: Estimator) -> str:
+    """Settings in which two methods differ, in one line."""
+    old, new = before.get_params(deep=False), after.get_params(deep=False)
+    changed = [name for name in new if brief(new[name]) != brief(old[name])]
+    return ", ".join(f"{name}={brief(new[name])}" for name in changed) or "no change"
+
+
+def _name(model: Estimator) -> str:
+    return " ".join(repr(model).split())
+
+
+def _text(model: Estimator) -> str:
+    try:
+        return json.dumps(to_plain(model))
+    except TypeError:
+        return ""
