@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dyninfer.data.words import listed, quoted
 from dyninfer.learning.settings import brief
 
 if TYPE_CHECKING:
@@ -58,9 +59,33 @@ def as_tensor(values: Any, name: str) -> Tensor:
 
     if not isinstance(values, torch.Tensor):
         return torch.from_numpy(as_array(values, name).astype(np.float64))
+    return dense_tensor(values, name).to(torch.float64)
+
+
+def dense_tensor(values: Tensor, name: str) -> Tensor:
+    """A tensor of any layout with all of its numbers, on its device, with its graph.
+
+    Half precision widens to float32, which holds all of its numbers.
+
+    Raises
+    ------
+    TypeError
+        If the numbers are complex.
+    ValueError
+        If the tensor holds no numbers ("meta"), or rows that differ in length (nested).
+    """
+    if values.device.type == "meta":
+        raise ValueError(f"{name} is on the device 'meta', which holds no numbers")
+    if values.is_nested:
+        raise ValueError(f"{name} is a nested tensor, whose rows may differ in length; pad them")
     if values.is_complex():
-        raise TypeError(f"{name} is complex; give real numbers")
-    return values.to(torch.float64)
+        raise TypeError(f"{name} holds complex values; give their real and imaginary parts")
+    if values.is_quantized:
+        return values.dequantize()
+    # Eight bits and less can hardly be computed with, and NumPy has no bfloat16.
+    if values.is_floating_point() and values.dtype.itemsize < 4:
+        values = values.float()
+    return values.to_dense()
 
 
 def as_list(values: Any, name: str, members: str) -> list[Any]:
@@ -132,7 +157,7 @@ def by_columns(frame: pd.DataFrame, features: Sequence[str], name: str) -> pd.Da
     for feature in features:
         if feature not in position:
             raise ValueError(
-                f"{name} has no column {feature!r}; its columns are {', '.join(columns)}. "
+                f"{name} has no column {quoted(feature)}; its columns are {listed(columns)}. "
                 "Name the columns as the features, or give an array: to_numpy()"
             )
     check_unique(columns, name)
@@ -181,7 +206,7 @@ def check_unique(features: Sequence[str], name: str) -> None:
     for feature, count in counts.items():
         if count > 1:
             raise ValueError(
-                f"{name} has several features named {feature!r}; names must be unique: "
+                f"{name} has several features named {quoted(feature)}; names must be unique: "
                 "adata.var_names_make_unique() makes those of genes so"
             )
 
@@ -189,13 +214,8 @@ def check_unique(features: Sequence[str], name: str) -> None:
 def _plain(values: Any, name: str) -> np.ndarray:
     """An array of any dtype."""
     if hasattr(values, "detach"):
-        if values.device.type == "meta":
-            raise ValueError(f"{name} is on the device 'meta', which holds no numbers")
-        tensor = values.detach().to_dense().cpu()
-        if tensor.is_floating_point() and tensor.dtype.itemsize < 4:
-            # NumPy has no bfloat16.
-            tensor = tensor.float()
-        return tensor.numpy()
+        tensor = dense_tensor(values.detach(), name)
+        return tensor.cpu().numpy()
     if hasattr(values, "toarray"):
         values = values.toarray()
     if isinstance(values, np.ma.MaskedArray):

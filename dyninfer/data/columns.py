@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.times import as_times
-from dyninfer.learning.settings import brief
+from dyninfer.data.words import listed, quoted
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,21 +37,28 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
     ------
     KeyError
         If ``key`` is None or not a column; the message lists columns that would serve.
+    ValueError
+        If several columns have this name.
     """
     check_anndata(adata)
     if key is None:
         raise MissingKey(f"{role} is needed for an AnnData; {_suggestion(adata, role)}")
     if not isinstance(key, Hashable):
-        raise TypeError(f"{role} must be one name, found {brief(key)}")
+        raise TypeError(f"{role} must be one name, found {quoted(key)}")
     if key not in adata.obs:
         columns = [str(column) for column in adata.obs.columns]
         # Half of the letters must agree: fewer suggest columns that nobody meant.
         similar = difflib.get_close_matches(str(key), columns, n=1, cutoff=0.5)
         hint = _suggestion(adata, role)
         if similar:
-            hint = f"did you mean {similar[0]!r}? {hint}"
-        raise MissingKey(f"{role} {key!r} is not in adata.obs; {hint}")
-    return adata.obs[key]
+            hint = f"did you mean {quoted(similar[0])}? {hint}"
+        raise MissingKey(f"{role} {quoted(key)} is not in adata.obs; {hint}")
+    column = adata.obs[key]
+    if isinstance(column, pd.DataFrame):
+        raise ValueError(
+            f"adata.obs has several columns named {quoted(key)}; rename them, so that {role} is one"
+        )
+    return column
 
 
 def time_column(adata: AnnData, key: str | None) -> np.ndarray:
@@ -70,8 +77,8 @@ def label_column(
         n_missing = int(missing.sum())
         first = column.index[missing][0]
         raise ValueError(
-            f"{role} {key!r} is missing in {n_missing} of {len(column)} rows (first: {first!r}); "
-            f"drop them: adata[adata.obs[{key!r}].notna()]"
+            f"{role} {quoted(key)} is missing in {n_missing} of {len(column)} rows "
+            f"(first: {quoted(first)}); drop them: adata[adata.obs[{quoted(key)}].notna()]"
         )
     return as_labels(column, role)
 
@@ -86,19 +93,8 @@ def number_column(
     is_text = numbers.isna() & column.notna()
     text = column[is_text]
     if len(text):
-        raise ValueError(f"{role} {key!r} must hold numbers, found {text.iloc[0]!r}")
+        raise ValueError(f"{role} {quoted(key)} must hold numbers, found {quoted(text.iloc[0])}")
     return numbers.to_numpy(dtype=np.float64)
-
-
-def listed(names: Iterable[object], most: int = 8) -> str:
-    """Names in quotes with commas, the rest of a long list counted."""
-    quoted = [repr(str(name)) for name in names]
-    if not quoted:
-        return "none"
-    if len(quoted) <= most:
-        return ", ".join(quoted)
-    first = ", ".join(quoted[:most])
-    return f"{first}, ... ({len(quoted)} in all)"
 
 
 def _suggestion(adata: AnnData, role: str) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dyninfer.data.arrays import as_array
+from dyninfer.data.words import listed, quoted
+
 
 def as_labels(values: Any, name: str) -> np.ndarray:
     """Labels ``(n,)``: numbers stay numbers, everything else becomes text.
@@ -22,7 +25,7 @@ def as_labels(values: Any, name: str) -> np.ndarray:
         If a label is missing: masked, None, NaN or NA.
     """
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        values = as_array(values, name)
     if isinstance(values, np.ma.MaskedArray):
         # NumPy would use what is under the mask.
         mask = np.ma.getmaskarray(values)
@@ -104,18 +107,18 @@ class ConditionCode:
             number = np.nan
         # "nan" and "inf" are text that reads as numbers.
         if not np.isfinite(number):
-            raise ValueError(f"condition {label!r} is not a number, as those of the data are")
+            raise ValueError(f"condition {quoted(label)} is not a number, as those of the data are")
         return np.array([(number - self.centre) / self.spread])
 
     def _of_parts(self, label: str) -> np.ndarray:
         parts = label.split("+")
         for part in parts:
             if part not in self.parts:
-                every = ", ".join(self.parts)
-                example = "+".join(self.parts[:2])
+                every = listed(self.parts)
+                example = quoted("+".join(self.parts[:2]))
                 raise ValueError(
-                    f"condition {part!r} was not in the data; known are {every}, "
-                    f"and combinations such as '{example}'"
+                    f"condition {quoted(part)} was not in the data; known are {every}, "
+                    f"and combinations such as {example}"
                 )
         is_part = [part in parts for part in self.parts]
         return np.array(is_part, dtype=np.float64)

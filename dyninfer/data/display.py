@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dyninfer.data.words import as_text
+
 if TYPE_CHECKING:
     from dyninfer.data.trajectories import Trajectories
 
@@ -26,7 +28,7 @@ def rows(traj: Trajectories) -> dict[str, str]:
     """What there is to know at a glance, as label and value."""
     times = traj.times.detach().cpu()
     lines = {
-        "times": f"{times[0]:g} to {times[-1]:g}",
+        "times": f"{as_text(float(times[0]))} to {as_text(float(times[-1]))}",
         "features": listed(traj.features),
     }
     if traj.log_weights is not None:

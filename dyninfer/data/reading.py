@@ -22,6 +22,7 @@ from dyninfer.data.representation import check_finite, representation
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.snapshots.reading import position
 from dyninfer.data.times import Clock
+from dyninfer.data.words import as_text, quoted
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -218,10 +219,11 @@ def check_features(features: Sequence[str], provenance: Provenance) -> None:
     if tuple(features) == unnamed or tuple(provenance.features) == unnamed:
         return
     pairs = zip(features, provenance.features, strict=True)
-    differing = [f"{own!r} in place of {fitted!r}" for own, fitted in pairs if own != fitted]
+    differing = [(own, fitted) for own, fitted in pairs if own != fitted]
     if differing:
-        # Three show what happened, such as another order.
-        examples = ", ".join(differing[:3])
+        # Two show what happened, such as another order.
+        words = [f"{quoted(own)} in place of {quoted(fitted)}" for own, fitted in differing[:2]]
+        examples = ", ".join(words)
         raise ValueError(
             f"these data have other features than the model was fitted on: {examples}; "
             "give them in the same order"
@@ -273,7 +275,9 @@ def _normalised(weights: np.ndarray, time: float) -> np.ndarray:
     # One sum tells of NaN and infinity anywhere.
     total = weights.sum()
     if not np.isfinite(total) or (weights < 0).any() or total <= 0:
-        raise ValueError(f"weights at time {time:g} must be finite, non-negative and not all zero")
+        raise ValueError(
+            f"weights at time {as_text(time)} must be finite, non-negative and not all zero"
+        )
     return weights / total
 
 
@@ -290,7 +294,7 @@ def _warn_of_few(snapshots: Snapshots) -> None:
     few = []
     for t, n in zip(snapshots.times, snapshots.sizes, strict=True):
         if n < FEW_SAMPLES:
-            few.append(f"{t:g} ({n})")
+            few.append(f"{as_text(t)} ({n})")
     if few:
         times = ", ".join(few)
         warnings.warn(

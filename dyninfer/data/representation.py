@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dyninfer.data.columns import MissingKey, listed
+from dyninfer.data.columns import MissingKey
+from dyninfer.data.words import listed, quoted
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,7 +34,7 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
         # Distances between thousands of genes are mostly noise: components first.
         use_rep = DEFAULT_REP if DEFAULT_REP in adata.obsm else "X"
     if not isinstance(use_rep, Hashable):
-        raise TypeError(f"use_rep must be one name, found {use_rep!r}")
+        raise TypeError(f"use_rep must be one name, found {quoted(use_rep)}")
     if use_rep == "X":
         _check_filled(adata)
         return adata.X, tuple(str(name) for name in adata.var_names), "X"
@@ -45,9 +46,10 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
         return array.to_numpy(), columns, use_rep
     if not hasattr(array, "shape"):
         kind = type(array).__module__.partition(".")[0]
+        place = f"adata.obsm[{quoted(use_rep)}]"
         raise TypeError(
-            f"adata.obsm[{use_rep!r}] is an {kind} array, whose rows may differ in length; "
-            f"make it a matrix: adata.obsm[{use_rep!r}] = adata.obsm[{use_rep!r}].to_numpy()"
+            f"{place} is an {kind} array, whose rows may differ in length; "
+            f"make it a matrix: {place} = {place}.to_numpy()"
         )
     # As scanpy labels its axes: PCA1, UMAP2.
     stem = use_rep.removeprefix("X_").upper()
@@ -79,7 +81,7 @@ def check_finite(x: np.ndarray, name: str, row_names: Any = None) -> None:
     label = f"row {first}" if row_names is None else row_names[first]
     raise ValueError(
         f"{name} has NaN or infinite values in {int(invalid.sum())} of {len(x)} rows "
-        f"(first: {label!r}); remove or impute them"
+        f"(first: {quoted(label)}); remove or impute them"
     )
 
 
@@ -94,12 +96,11 @@ def _check_filled(adata: AnnData) -> None:
 def _absent(adata: AnnData, use_rep: str) -> str:
     if use_rep in adata.layers:
         return (
-            f"use_rep {use_rep!r} is not in adata.obsm but a layer; "
-            f"copy it: adata.obsm[{use_rep!r}] = adata.layers[{use_rep!r}]"
+            f"use_rep {quoted(use_rep)} is not in adata.obsm but a layer; "
+            f"copy it: adata.obsm[{quoted(use_rep)}] = adata.layers[{quoted(use_rep)}]"
         )
-    message = (
-        f"use_rep {use_rep!r} is not in adata.obsm; there are {listed([*adata.obsm.keys(), 'X'])}"
-    )
+    every = listed([*adata.obsm.keys(), "X"])
+    message = f"use_rep {quoted(use_rep)} is not in adata.obsm; there are {every}"
     if use_rep == DEFAULT_REP:
         message += "; compute it with sc.pp.pca(adata)"
     return message

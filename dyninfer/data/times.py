@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.arrays import as_array
+from dyninfer.data.words import as_text, quoted
 from dyninfer.learning.settings import brief
 
 SINGLE = 2 * float(np.finfo(np.float32).eps)  # a step of arithmetic, and the storing of its result
@@ -24,6 +25,8 @@ NEAR = 1e-3
 # Designs with gaps of 1 : 10,000 are real, so it must be below that.
 ALIKE = 5e-5
 
+# Whole numbers from here on are none of float64.
+_BEYOND_DOUBLE = 2**1024
 # What pandas calls values that are not times, and must not be read as numbers.
 _NOT_TIMES = ("boolean", "complex", "datetime", "datetime64", "date", "period", "interval")
 
@@ -55,10 +58,18 @@ def as_times(values: Any, name: str = "times") -> np.ndarray:
     invalid = np.flatnonzero(~np.isfinite(times))
     if len(invalid):
         raise ValueError(
-            f"{name!r} has {len(invalid)} missing or infinite times "
-            f"(first: row {column.index[invalid[0]]!r}); drop those rows or fill them in"
+            f"{quoted(name)} has {len(invalid)} missing or infinite times "
+            f"(first: row {quoted(column.index[invalid[0]])}); drop those rows or fill them in"
         )
     return times
+
+
+def as_time(time: Any) -> float:
+    """One time as a number; NaN, which is no time, stays."""
+    requested = _as_requested(time)
+    if len(requested) != 1:
+        raise ValueError(f"time must be one number, found {brief(time)}")
+    return float(requested[0])
 
 
 def requested_times(times: Any) -> np.ndarray:
@@ -125,9 +136,7 @@ class Clock:
 
     def nearest(self, time: float) -> int | None:
         """Position of ``time``; None where it is not there."""
-        positions = self.positions(time)
-        if len(positions) != 1:
-            raise ValueError(f"time must be one number, found {brief(time)}")
+        positions = self.positions(as_time(time))
         position = int(positions[0])
         if position < 0:
             return None
@@ -137,8 +146,8 @@ class Clock:
         """Position of ``time``; a ValueError lists the times there are."""
         position = self.nearest(time)
         if position is None:
-            number = float(_as_requested(time)[0])
-            raise ValueError(f"there is nothing at time {number:g}; the times are {self}")
+            number = as_text(as_time(time))
+            raise ValueError(f"there is nothing at time {number}; the times are {self}")
         return position
 
     def rows(self, column: Any, time: float) -> np.ndarray:
@@ -149,6 +158,8 @@ class Clock:
     def covers(self, times: Any) -> bool:
         """Whether ``times``, one or more, lie between the first and the last time."""
         requested = _as_requested(times)
+        if len(requested) == 0:
+            return True
         first = self._sorted[0] - self._slack[0]
         last = self._sorted[-1] + self._slack[-1]
         earliest = requested.min()
@@ -216,17 +227,42 @@ def _are_rounding(values: np.ndarray) -> np.ndarray:
     gaps = np.diff(values)
     largest = np.abs(values).max()
     in_double = gaps <= DOUBLE * largest
-    # One of the two is the other in single precision.
-    single = values.astype(np.float32).astype(np.float64)
-    first_is_rounded = single[1:] == values[:-1]
-    second_is_rounded = single[:-1] == values[1:]
-    suspect = in_double | first_is_rounded | second_is_rounded
+    suspect = in_double | _is_single_of_other(values)
     real_gaps = np.where(suspect, np.nan, gaps)
     gap_around = _gap_around(real_gaps)
     is_short = gaps <= ALIKE * gap_around
     # Without any other gap, only what float64 cannot tell apart is one time.
     is_rounding = np.where(np.isnan(gap_around), in_double, is_short)
     return suspect & is_rounding
+
+
+def repeats(times: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Rows ``(r,)`` at which a path is observed for the first of several times that are one.
+
+    Rows are sorted by their path, ``owner (n,)``, and then by time.
+    """
+    gaps = np.diff(times)
+    is_within = np.diff(owner) == 0
+    # Two steps of float64: the rounding of 0.1 * 3 and its like.
+    in_double = gaps <= 2 * np.spacing(np.abs(times[1:]))
+    suspect = _is_single_of_other(times)
+    real_gaps = np.where(suspect, np.nan, gaps)
+    # The gaps of a path end where the next begins.
+    real_gaps[~is_within] = np.inf
+    gap_around = _gap_around(real_gaps)
+    is_short = np.isfinite(gap_around) & (gaps <= ALIKE * gap_around)
+    is_repeated = in_double | (suspect & is_short)
+    return np.flatnonzero(is_repeated & is_within)
+
+
+def _is_single_of_other(values: np.ndarray) -> np.ndarray:
+    """Which neighbours ``(n - 1,)`` are one number, in single and in double precision."""
+    # Beyond what float32 holds, it is infinite, which no time is.
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32).astype(np.float64)
+    first_is_rounded = single[1:] == values[:-1]
+    second_is_rounded = single[:-1] == values[1:]
+    return first_is_rounded | second_is_rounded
 
 
 def _gap_around(gaps: np.ndarray) -> np.ndarray:
@@ -252,7 +288,7 @@ def _spelled(times: np.ndarray, most: int = 20) -> list[str]:
     """Times with as many digits as tell them apart."""
     # Six digits are what a reader expects, seventeen all that a number has.
     for digits in (6, 9, 12, 17):
-        words = [f"{time:.{digits}g}" for time in times]
+        words = [as_text(time, digits) for time in times]
         if len(set(words)) == len(words):
             break
     if len(words) <= most:
@@ -264,24 +300,53 @@ def _spelled(times: np.ndarray, most: int = 20) -> list[str]:
 def _as_series(values: Any, name: str) -> pd.Series:
     if isinstance(values, pd.Series):
         return values
-    if hasattr(values, "detach"):
-        values = as_array(values, name)
-    if isinstance(values, Set | Iterator):
-        # NumPy would make one object of them.
-        values = list(values)
-    if isinstance(values, np.ma.MaskedArray):
-        # NumPy would use what is under the mask.
-        filled: Any = values.astype(np.float64)
-        values = filled.filled(np.nan)
-    array = np.atleast_1d(np.asarray(values))
+    array = np.atleast_1d(times_array(values, name))
     if array.ndim > 1:
-        raise ValueError(f"{name!r} must be a flat list of numbers, found shape {array.shape}")
+        raise ValueError(
+            f"{quoted(name)} must be a flat list of numbers, found shape {array.shape}"
+        )
     # Pandas refuses the other order of bytes.
     native = array.dtype.newbyteorder("=")
     # A copy: Torch takes no reversed views.
     array = array.astype(native)
-    # Timedeltas may hide in an array of objects.
-    return pd.Series(array).infer_objects()
+    if array.dtype != object:
+        return pd.Series(array)
+    # As it is: pandas stumbles over whole numbers that no float holds.
+    column = pd.Series(array, dtype=object)
+    # Timedeltas may hide among the objects.
+    return column.map(_exact).infer_objects()
+
+
+def times_array(values: Any, name: str = "times") -> np.ndarray:
+    """Times of any kind as an array that may still hold text, timedeltas or None."""
+    if hasattr(values, "detach"):
+        return as_array(values, name)
+    if isinstance(values, Set | Iterator):
+        # NumPy would make one object of them.
+        values = list(values)
+    if isinstance(values, np.ma.MaskedArray):
+        return _unmasked(values)
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(
+            f"{quoted(name)} must be a flat list of numbers, found {brief(values)}"
+        ) from None
+
+
+def _unmasked(values: np.ma.MaskedArray) -> np.ndarray:
+    """Masked times as missing ones: NumPy would use what is under the mask."""
+    mask = np.ma.getmaskarray(values)
+    kind = values.dtype.kind
+    missing: float | str | None
+    if kind in "iuf":
+        plain, missing = values.data.astype(np.float64), np.nan
+    elif kind in "mM":
+        plain, missing = values.data.copy(), "NaT"
+    else:
+        plain, missing = values.data.astype(object), None
+    plain[mask] = missing
+    return plain
 
 
 def _category_times(column: pd.Series, name: str) -> np.ndarray:
@@ -312,6 +377,8 @@ def _number_times(column: pd.Series, values: Any, name: str) -> np.ndarray:
 
 def _exact(value: Any) -> Any:
     """Text as a number, where it is one: pandas would lose its last digit."""
+    if isinstance(value, int) and abs(value) >= _BEYOND_DOUBLE:
+        return np.inf
     if not isinstance(value, str):
         return value
     try:
@@ -330,7 +397,7 @@ def _check_whole_numbers(numbers: pd.Series, times: np.ndarray, name: str) -> No
         return
     if numbers.nunique() > len(np.unique(times)):
         raise ValueError(
-            f"{name!r} holds whole numbers up to {largest:g}, too large to be told apart in "
+            f"{quoted(name)} holds whole numbers up to {largest:g}, too large to be told apart in "
             "float64; count from the start: subtract the first time"
         )
 
@@ -338,12 +405,12 @@ def _check_whole_numbers(numbers: pd.Series, times: np.ndarray, name: str) -> No
 def _in_obs(values: Any, name: str) -> str:
     """How a user names the values: a Series is a column of ``obs``."""
     if isinstance(values, pd.Series):
-        return f"adata.obs[{name!r}]"
+        return f"adata.obs[{quoted(name)}]"
     return name
 
 
 def _kind_message(kind: str, values: Any, name: str) -> str:
-    message = f"{name!r} holds {kind} values; times must be numbers or timedeltas"
+    message = f"{quoted(name)} holds {kind} values; times must be numbers or timedeltas"
     if not kind.startswith("date"):
         return message
     dates = _in_obs(values, name)
@@ -351,7 +418,7 @@ def _kind_message(kind: str, values: Any, name: str) -> str:
 
 
 def _text_message(example: Any, values: Any, name: str) -> str:
-    message = f"{name!r} holds text ({str(example)!r}); times must be numbers"
+    message = f"{quoted(name)} holds text ({quoted(str(example))}); times must be numbers"
     if not isinstance(values, pd.Series):
         return f"{message}, such as 3.0 for 'day 3'"
     column = _in_obs(values, name)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from dyninfer.data.arrays import as_array, in_columns_of
+from dyninfer.data.arrays import as_array, dense_tensor, in_columns_of
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
 
@@ -177,9 +177,7 @@ def _as_tensor(values: Any, name: str) -> Tensor:
             array = array.astype(np.float64)
         # Torch takes no read-only arrays, and no negative strides.
         values = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    if values.is_complex():
-        raise TypeError(f"{name} is complex; give real numbers")
-    values = values.detach()
+    values = dense_tensor(values.detach(), name)
     # MPS has no float64.
     return values.cpu() if values.device.type == "mps" else values
 

@@ -77,7 +77,7 @@ def test_columns_are_read_by_name():
     assert column_names(frame) == ("a", "b", "c")
     assert column_names(pd.DataFrame(VALUES)) is None
     np.testing.assert_array_equal(by_columns(frame, ["c", "a"], "x"), VALUES[:, [2, 0]])
-    with pytest.raises(ValueError, match="x has no column 'd'; its columns are a, b, c"):
+    with pytest.raises(ValueError, match="x has no column 'd'; its columns are 'a', 'b', 'c'"):
         by_columns(frame, ["a", "d"], "x")
     frame.columns = ["a", "b", "a"]
     with pytest.raises(ValueError, match="x has several features named 'a'"):

@@ -341,7 +341,7 @@ def test_a_backed_file_is_read_without_its_matrix(tmp_path, how, monkeypatch):
             {},
             {"day": [2, 0, 2, 5, 1]},
             ValueError,
-            "path 'p' has 2 rows at day 2.*clones.*duplicated",
+            "path 'p' has several rows at time 2.*clones.*duplicated",
         ),
         (
             {},
@@ -488,7 +488,7 @@ def test_state_names_survive_a_selection_that_never_visits_them():
 
 def test_a_bad_selection_says_what_there_is():
     paths = random_paths(names=list("abcde"))
-    with pytest.raises(KeyError, match="no path is named 'f'; there are a, b, c, d, e"):
+    with pytest.raises(KeyError, match="no path is named 'f'; there are 'a', 'b', 'c', 'd', 'e'"):
         paths["f"]
     with pytest.raises(IndexError, match="cannot select paths of 5 by 7"):
         paths[7]
@@ -547,3 +547,22 @@ def test_repr_says_sizes_times_gaps_and_conditions():
     ):
         assert part in text
     assert "states  a, b, c, d" in repr(random_paths(discrete=True))
+
+
+def test_times_come_in_any_kind_of_tensor_or_are_refused_by_name():
+    t = torch.tensor([0.0, 1.0, 3.0])
+    for times in (t.bfloat16(), t.half(), t.to_sparse(), t.int()):
+        paths = Paths(times=[times], states=[[0.1, 0.2, 0.3]])
+        np.testing.assert_array_equal(paths.times[0], [0, 1, 3])
+    with pytest.raises(ValueError, match="'meta', which holds no numbers"):
+        Paths(times=[t.to("meta")], states=[[0.1, 0.2, 0.3]])
+    with pytest.raises(ValueError, match="'times' must be a flat list of numbers"):
+        Paths(times=[[0, [1, 2]]], states=[[0.1, 0.2]])
+
+
+def test_rows_of_a_table_that_differ_by_rounding_are_one_time():
+    adata = anndata.AnnData(np.arange(4.0)[:, None])
+    adata.obs["id"] = "a"
+    adata.obs["day"] = [0.0, 0.3, 0.1 * 3, 1.0]
+    with pytest.raises(ValueError, match="path 'a' has several rows at time 0.3"):
+        Paths.from_anndata(adata, time_key="day", path_key="id", use_rep="X")

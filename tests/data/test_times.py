@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dyninfer.data.times import Clock, as_times, same_times
+from dyninfer.data.times import Clock, as_times, repeats, same_times
 
 SECONDS = 1.7e9  # of the unix clock
 NANOSECONDS = 1.7e18
@@ -103,7 +103,7 @@ def test_positions_are_those_of_the_order_that_was_given():
 def test_a_time_that_is_not_there_is_answered_by_those_that_are():
     with pytest.raises(ValueError, match="nothing at time 2; the times are 0, 1, 3$"):
         Clock([0, 1, 3]).index(2)
-    with pytest.raises(ValueError, match=r"the times are 1.7e\+09, 1.70000001e\+09$"):
+    with pytest.raises(ValueError, match=r"the times are 1700000000, 1700000010$"):
         Clock([SECONDS, SECONDS + 10]).index(0)
     with pytest.raises(ValueError, match="the times are none"):
         Clock([]).index(0)
@@ -271,3 +271,50 @@ def test_nanoseconds_that_double_precision_merges_are_refused():
     assert as_times(np.array([start, start + 10**9])).tolist() == [start, start + 1e9]
     with pytest.raises(ValueError, match="too large to be told apart .* subtract the first time"):
         as_times(np.array([start, start + 1]))
+
+
+# --- two observations of one path ---
+
+
+@pytest.mark.parametrize(
+    ("times", "rows"),
+    [
+        ([0, 1, 1, 2], [1]),
+        ([0.3, 0.1 * 3, 1.0], [0]),
+        # The same time in single and in double precision.
+        ([0, 0.1, np.float32(0.1), 0.2], [1]),
+        ([SECONDS, SECONDS + 10], []),
+        ([NANOSECONDS, NANOSECONDS + 1000, NANOSECONDS + 2000], []),
+        # Both are numbers of single precision, and no other gap says that this one is short.
+        ([2.0**24, 2.0**24 + 1], []),
+        ([0, 1e-9, 2e-9], []),
+        ([0, 1, 1e39, 2e39], []),
+    ],
+)
+def test_two_times_of_a_path_are_one_where_they_differ_by_rounding(times, rows):
+    times = np.array(times, dtype=np.float64)
+    assert repeats(times, np.zeros(len(times))).tolist() == rows
+
+
+def test_times_of_different_paths_are_never_compared():
+    times = np.array([0.0, 1.0, 1.0, 2.0, 5.0, 5.0])
+    owner = np.array([0, 0, 1, 1, 1, 2])
+    assert repeats(times, owner).tolist() == []
+
+
+def test_a_whole_number_beyond_double_precision_is_an_infinite_time():
+    for times in ([0, 10**400], 10**400, [0, -(10**400)], pd.Series([0, 10**400], dtype=object)):
+        with pytest.raises(ValueError, match="1 missing or infinite times"):
+            as_times(times)
+    with pytest.raises(ValueError, match="missing or infinite"):
+        Clock([0.0, 1.0]).index(10**400)
+
+
+def test_masked_times_of_any_kind_are_missing():
+    days = np.array([1, 2, 3], dtype="m8[D]")
+    for values in (days, np.array(["1", "2", "3"]), np.array([1, 2, 3])):
+        masked = np.ma.masked_array(values, [False, True, False])
+        with pytest.raises(ValueError, match=r"1 missing or infinite times \(first: row 1"):
+            as_times(masked)
+        whole = np.ma.masked_array(values, [False, False, False])
+        np.testing.assert_array_equal(as_times(whole), [1, 2, 3])

@@ -609,7 +609,7 @@ X = np.zeros((4, 2))
         (
             lambda: energy_distance(torch.zeros(2, 2, dtype=torch.complex64), X),
             TypeError,
-            "x is complex",
+            "x holds complex",
         ),
         (
             lambda: energy_distance(X, X, x_weights=np.ones(3)),
@@ -653,3 +653,17 @@ def test_importing_metrics_loads_neither_torch_nor_pot():
     code = "import sys, dyninfer.metrics; print([m for m in ('torch', 'ot', 'scanpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_tensors_of_any_layout_are_read_or_refused_by_name(name):
+    x = torch.from_numpy(cloud(30, 3, 0)).relu()
+    y = torch.from_numpy(cloud(30, 3, 1))
+    expected = METRICS[name](x, y)
+    for other in (x.to_sparse(), x.to_sparse_csr(), x.to_sparse_csc()):
+        assert METRICS[name](other, y) == expected
+    assert METRICS[name](x.to(torch.float8_e4m3fn), y) == pytest.approx(expected, rel=0.1, abs=0.02)
+    with pytest.raises(ValueError, match="x is on the device 'meta', which holds no numbers"):
+        METRICS[name](x.to("meta"), y)
+    with pytest.raises(ValueError, match="y_weights is on the device 'meta'"):
+        METRICS[name](x, y, y_weights=torch.ones(30, device="meta"))

@@ -107,3 +107,15 @@ def test_shapes_and_draws_that_cannot_be_scored_are_refused():
         crps(torch.zeros(3, 2), torch.zeros(3))
     with pytest.raises(ValueError, match="at least two draws"):
         crps(torch.zeros(1, 2), torch.zeros(2))
+
+
+def test_sparse_draws_are_read_and_those_without_numbers_refused():
+    draws = torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 2.0]])
+    observed = torch.tensor([0.5, 1.5])
+    assert torch.equal(crps(draws.to_sparse(), observed), crps(draws, observed))
+    assert torch.equal(
+        hellinger_distance(draws.to_sparse_csr(), draws.flip(0)),
+        hellinger_distance(draws, draws.flip(0)),
+    )
+    with pytest.raises(ValueError, match="draws is on the device 'meta'"):
+        crps(draws.to("meta"), observed)

@@ -11,6 +11,7 @@ from dyninfer.data import display
 from dyninfer.data.arrays import as_list, check_unique, default_features
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.times import as_times
+from dyninfer.data.words import quoted
 
 MISSING = -1  # the integer state of an observation whose state is not known
 # Rates between this many states fill a gigabyte: larger numbers are names that look like numbers.
@@ -30,7 +31,7 @@ def as_names(names: Any, n: int) -> np.ndarray:
     unique, counts = np.unique(names, return_counts=True)
     repeated = unique[counts > 1]
     if len(repeated):
-        raise ValueError(f"names must be unique, found {repeated[0]!r} more than once")
+        raise ValueError(f"names must be unique, found {quoted(repeated[0])} more than once")
     return names
 
 
@@ -39,7 +40,7 @@ def same_kind(states: Sequence[np.ndarray], names: np.ndarray) -> list[np.ndarra
     for x, name in zip(states, names, strict=True):
         if x.ndim not in (1, 2):
             raise TypeError(
-                f"the states of path {name!r} are {x.dtype} of shape {x.shape}; "
+                f"the states of path {quoted(name)} are {x.dtype} of shape {x.shape}; "
                 "they must be floats (l, feature) or integers (l,)"
             )
     discrete = np.array([is_discrete(x) for x in states])
@@ -49,16 +50,16 @@ def same_kind(states: Sequence[np.ndarray], names: np.ndarray) -> list[np.ndarra
         whole = names[discrete][0]
         other = names[~discrete][0]
         raise TypeError(
-            f"path {whole!r} has integer states and path {other!r} has continuous ones; "
-            "make them floats for continuous paths"
+            f"path {quoted(whole)} has integer states and path {quoted(other)} has continuous "
+            "ones; make them floats for continuous paths"
         )
     columns = [_as_columns(x) for x in states]
     n_features = columns[0].shape[1]
     for x, name in zip(columns, names, strict=True):
         if x.shape[1] != n_features:
             raise ValueError(
-                f"path {name!r} has {x.shape[1]} features but path {names[0]!r} has {n_features}; "
-                "give the same features to all paths"
+                f"path {quoted(name)} has {x.shape[1]} features but path {quoted(names[0])} has "
+                f"{n_features}; give the same features to all paths"
             )
     return columns
 
@@ -70,11 +71,11 @@ def check_lengths(
     for t, x, name in zip(times, states, names, strict=True):
         if t.ndim != 1 or len(t) != len(x):
             raise ValueError(
-                f"path {name!r} has times of shape {t.shape} for {len(x)} states; "
+                f"path {quoted(name)} has times of shape {t.shape} for {len(x)} states; "
                 "give one per state"
             )
         if len(t) == 0:
-            raise ValueError(f"path {name!r} is empty; leave it out")
+            raise ValueError(f"path {quoted(name)} is empty; leave it out")
 
 
 def check_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
@@ -83,7 +84,9 @@ def check_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
         # By the name of the path: the number of a row in all paths would say nothing.
         is_invalid = ~np.isfinite(flat)
         first = owners[is_invalid][0]
-        raise ValueError(f"path {first!r} has missing or infinite times; drop those observations")
+        raise ValueError(
+            f"path {quoted(first)} has missing or infinite times; drop those observations"
+        )
     return as_times(flat)
 
 
@@ -104,7 +107,7 @@ def as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndar
     if blank.any():
         first = names[blank][0]
         raise ValueError(
-            f"path {first!r} has no observed value; leave it out ({blank.sum()} such paths)"
+            f"path {quoted(first)} has no observed value; leave it out ({blank.sum()} such paths)"
         )
     return flat
 
@@ -182,7 +185,7 @@ def _check_numbers(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
     infinite = np.isinf(flat).any(axis=1)
     if infinite.any():
         raise ValueError(
-            f"path {owners[infinite][0]!r} has infinite states; use NaN for a missing value"
+            f"path {quoted(owners[infinite][0])} has infinite states; use NaN for a missing value"
         )
     return flat
 
@@ -193,7 +196,8 @@ def _check_codes(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
     if flat.min() < MISSING:
         first = owners[flat < MISSING][0]
         raise ValueError(
-            f"path {first!r} has state {flat.min()}; states are 0, 1, 2, ... and -1 for missing"
+            f"path {quoted(first)} has state {flat.min()}; states are 0, 1, 2, ... and -1 for "
+            "missing"
         )
     return flat
 

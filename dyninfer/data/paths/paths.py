@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from dyninfer.data import display
-from dyninfer.data.arrays import as_list
+from dyninfer.data.arrays import as_array, as_list
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.paths import checks, reading
 from dyninfer.data.paths.states import are_labels, encode, read_states
-from dyninfer.data.times import Clock
+from dyninfer.data.times import Clock, as_time, repeats, times_array
+from dyninfer.data.words import as_text, listed, quoted
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief
 
@@ -106,7 +107,7 @@ class Paths:
 
     def _read(self, names: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Times and states of every path as arrays of one kind."""
-        times = [_array(t) for t in self.times]
+        times = [times_array(t) for t in self.times]
         if are_labels(self.states):
             states, state_names = encode(self.states, self.state_names)
             self._set("state_names", state_names)
@@ -202,10 +203,11 @@ class Paths:
         # The clock of all paths: the gaps between them say what rounding may be.
         clock = Clock.of(times)
         if clock.nearest(time) is None:
-            distance = np.abs(times - time)
-            nearest = times[distance.argmin()]
+            number = as_time(time)
+            distance = np.abs(times - number)
+            nearest = as_text(times[distance.argmin()])
             raise ValueError(
-                f"no path has an observation at time {time:g}; the nearest is at {nearest:g}"
+                f"no path has an observation at time {as_text(number)}; the nearest is at {nearest}"
             )
         return states[clock.rows(times, time)]
 
@@ -244,8 +246,8 @@ class Paths:
         ValueError
             If there is one path only, or ``fraction`` is not between 0 and 1.
         """
-        if not 0 < fraction < 1:
-            raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
+        if not isinstance(fraction, float | int) or not 0 < fraction < 1:
+            raise ValueError(f"fraction must be between 0 and 1, found {brief(fraction)}")
         if len(self) < 2:
             raise ValueError("one path cannot be split; give at least two paths")
         n = len(self)
@@ -262,7 +264,7 @@ class Paths:
             return self
         remaining = np.delete(np.arange(len(self)), self._numbers(paths))
         if len(remaining) == 0:
-            raise ValueError(f"leaving out {paths!r} leaves no path")
+            raise ValueError(f"leaving out {quoted(paths)} leaves no path")
         return self[remaining]
 
     def to_anndata(self) -> AnnData:
@@ -297,7 +299,8 @@ class Paths:
         lengths = self.lengths
         first = min(t[0] for t in self.times)
         last = max(t[-1] for t in self.times)
-        lines = {"times": f"{first:g} to {last:g}, {lengths.min()} to {lengths.max()} per path"}
+        extent = f"{as_text(first)} to {as_text(last)}"
+        lines = {"times": f"{extent}, {lengths.min()} to {lengths.max()} per path"}
         size = display.counted(len(self), "path")
         if self.discrete:
             lines["states"] = display.listed(self.state_names or ())
@@ -334,8 +337,8 @@ class Paths:
         position = {name: i for i, name in enumerate(self.names)}
         for name in names:
             if name not in position:
-                every = display.listed(self.names.tolist())
-                raise MissingKey(f"no path is named {str(name)!r}; there are {every}")
+                every = listed(self.names)
+                raise MissingKey(f"no path is named {quoted(str(name))}; there are {every}")
         numbers = [position[name] for name in names]
         return np.array(numbers)
 
@@ -344,9 +347,9 @@ class Paths:
 
 
 def _array(values: Any) -> np.ndarray:
-    """Values of any kind as a NumPy array on the CPU."""
+    """What selects paths as a NumPy array."""
     if isinstance(values, Tensor):
-        return values.detach().cpu().numpy()
+        return as_array(values, "paths")
     if isinstance(values, np.ma.MaskedArray):
         return np.ma.filled(values.astype(np.float64), np.nan)
     return np.asarray(values)
@@ -354,17 +357,13 @@ def _array(values: Any) -> np.ndarray:
 
 def _refuse_repeats(times: np.ndarray, owner: np.ndarray, names: np.ndarray) -> None:
     """Refuse two observations of one path at one time; rows are sorted by path and time."""
-    # Two steps of float64: the rounding of 0.1 * 3 and its like.
-    rounding = 2 * np.spacing(np.abs(times[1:]))
-    together = np.diff(times) <= rounding
-    same_path = np.diff(owner) == 0
-    again = np.flatnonzero(together & same_path)
+    again = repeats(times, owner)
     if len(again) == 0:
         return
     first = again[0]
     name = names[owner[first]]
     raise ValueError(
-        f"path {name!r} has several observations at time {times[first]:g}; a path "
+        f"path {quoted(name)} has several observations at time {as_text(times[first])}; a path "
         "is one individual: keep one observation per time, average them, or make separate paths "
         "of them"
     )

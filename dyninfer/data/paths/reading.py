@@ -10,6 +10,8 @@ import pandas as pd
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import check_anndata, label_column, obs_column, time_column
 from dyninfer.data.representation import representation, warn_if_counts
+from dyninfer.data.times import repeats
+from dyninfer.data.words import as_text, listed, quoted
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,7 +29,9 @@ def fields_from_anndata(
 ) -> dict[str, Any]:
     """Fields of the `Paths` in an AnnData; arguments as in `Paths.from_anndata`."""
     if use_rep is not None and state_key is not None:
-        raise ValueError(f"give use_rep={use_rep!r} or state_key={state_key!r}, not both")
+        raise ValueError(
+            f"give use_rep={quoted(use_rep)} or state_key={quoted(state_key)}, not both"
+        )
     check_anndata(adata)
     if adata.n_obs == 0:
         raise ValueError("the AnnData has no rows; paths need at least one")
@@ -88,8 +92,8 @@ def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
     if missing.any():
         first = column.index[missing][0]
         raise ValueError(
-            f"path_key {path_key!r} is missing in {missing.sum()} rows (first: {first!r}); "
-            f"drop them: adata[adata.obs['{path_key}'].notna()]"
+            f"path_key {quoted(path_key)} is missing in {missing.sum()} rows "
+            f"(first: {quoted(first)}); drop them: adata[adata.obs[{quoted(path_key)}].notna()]"
         )
     return owner, np.array([str(value) for value in values], dtype=object)
 
@@ -101,19 +105,17 @@ def _refuse_repeats(
     time_key: str | None,
     path_key: str | None,
 ) -> None:
-    same_time = np.diff(times) == 0
-    same_path = np.diff(owner) == 0
-    again = np.flatnonzero(same_time & same_path)
+    again = repeats(times, owner)
     if len(again) == 0:
         return
-    path, time = owner[again[0]], times[again[0]]
-    together = (owner == path) & (times == time)
-    keys = f"['{path_key}', '{time_key}']"
+    first = again[0]
+    path = owner[first]
+    time = as_text(times[first])
+    columns = f"[{quoted(path_key)}, {quoted(time_key)}]"
     raise ValueError(
-        f"path {names[path]!r} has {together.sum()} rows at {time_key} {time:g}; a path is one "
-        f"individual with one row per time. If {path_key!r} names groups of cells, such as "
-        "clones, keep one cell of each group and time, "
-        f"adata[~adata.obs.duplicated({keys})], or average them first"
+        f"path {quoted(names[path])} has several rows at time {time}; a path is one individual "
+        "with one row per time. Of clones, keep one cell at each time, "
+        f"adata[~adata.obs.duplicated({columns})], or average them first"
     )
 
 
@@ -122,8 +124,9 @@ def _codes(column: pd.Series, state_key: str) -> tuple[np.ndarray, tuple[str, ..
     present = column.dropna()
     # Whole numbers become floats in pandas as soon as one is missing.
     if column.dtype.kind == "f" and not (present % 1 == 0).all():
+        example = f"{present.iloc[0]:g}"
         raise ValueError(
-            f"state_key {state_key!r} holds continuous numbers (such as {present.iloc[0]:g}); "
+            f"state_key {quoted(state_key)} holds continuous numbers (such as {example}); "
             "give categories or whole numbers, or use_rep for continuous states"
         )
     if not isinstance(column.dtype, pd.CategoricalDtype):
@@ -149,9 +152,9 @@ def _conditions(adata: AnnData, key: str, owner: np.ndarray, names: np.ndarray) 
     if changed.any():
         path = owner[changed][0]
         of_path = np.unique(labels[owner == path])
-        several = ", ".join(repr(label) for label in of_path[:4].tolist())
+        several = listed(of_path, most=3)
         raise ValueError(
-            f"condition_key {key!r} changes within path {names[path]!r} ({several}); "
+            f"condition_key {quoted(key)} changes within path {quoted(names[path])} ({several}); "
             "give one label per path"
         )
     return of_first_row

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dyninfer.data.arrays import as_array, as_floats, by_columns, column_names
 from dyninfer.data.paths.checks import MISSING, is_discrete
+from dyninfer.data.words import listed, quoted
 
 
 def read_states(
@@ -25,7 +26,7 @@ def read_states(
         features = columns[0]
     arrays = []
     for x, own, name in zip(states, columns, names, strict=True):
-        what = f"the states of path {name!r}"
+        what = f"the states of path {quoted(name)}"
         if own is not None and features:
             x = by_columns(x, features, what)
         arrays.append(_as_states(x, what))
@@ -54,7 +55,7 @@ def encode(
     names = tuple(str(name) for name in state_names)
     unknown = sorted(set(present) - set(names))
     if unknown:
-        raise ValueError(f"state {unknown[0]!r} is not among state_names {list(names)}")
+        raise ValueError(f"state {quoted(unknown[0])} is not among state_names {listed(names)}")
     # Categories number their names in order, and a missing entry -1.
     text = every.where(every.isna(), every.astype(str))
     codes = pd.Categorical(text, categories=names).codes.astype(np.int64)

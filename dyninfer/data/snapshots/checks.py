@@ -18,6 +18,7 @@ from dyninfer.data.arrays import (
 )
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.times import Clock, as_times
+from dyninfer.data.words import as_text, quoted
 from dyninfer.learning.settings import brief
 
 
@@ -32,8 +33,8 @@ def check_times(values: Any, n_samples: int) -> np.ndarray:
         raise ValueError(f"snapshots need at least two times, found {times.tolist()}")
     if len(Clock.of(times)) < len(times):
         raise ValueError(
-            f"times must differ, found {times.tolist()}; join the samples of equal times into one "
-            "array"
+            f"times must differ, found {brief(times.tolist())}; join the samples of equal times "
+            "into one array"
         )
     return times
 
@@ -50,14 +51,14 @@ def as_samples(
     feature_names = tuple(str(name) for name in features)
     arrays = []
     for sample, own, t in zip(samples, columns, times, strict=True):
-        name = f"the sample at time {t:g}"
+        name = f"the sample at time {as_text(t)}"
         if own is not None:
             sample = by_columns(sample, feature_names, name)
         arrays.append(_as_sample(sample, name))
     widths = {array.shape[1] for array in arrays}
     if len(widths) > 1:
         raise ValueError(
-            f"samples differ in their number of features: {sorted(widths)}; "
+            f"samples differ in their number of features: {brief(sorted(widths))}; "
             "give the same features at all times"
         )
     n_features = widths.pop()
@@ -80,7 +81,7 @@ def as_masses(masses: Any, times: np.ndarray) -> np.ndarray | None:
             f"masses has shape {masses.shape}; give one mass for each of the {len(times)} times"
         )
     if not np.isfinite(masses).all() or (masses <= 0).any():
-        raise ValueError(f"masses must be positive and finite, found {masses.tolist()}")
+        raise ValueError(f"masses must be positive and finite, found {brief(masses.tolist())}")
     return masses
 
 
@@ -91,12 +92,14 @@ def as_weights(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) ->
     values = _one_for_each("weights", values, times)
     weights = []
     for value, sample, t in zip(values, samples, times, strict=True):
-        weight = _numbers(value, f"weights at time {t:g}")
+        weight = _numbers(value, f"weights at time {as_text(t)}")
         _check_length("weights", weight, sample, t)
         # One sum tells of NaN and infinity anywhere.
         total = weight.sum()
         if not np.isfinite(total) or (weight < 0).any() or total <= 0:
-            raise ValueError(f"weights at time {t:g} must be finite, non-negative and not all zero")
+            raise ValueError(
+                f"weights at time {as_text(t)} must be finite, non-negative and not all zero"
+            )
         weights.append(weight)
     return weights
 
@@ -108,7 +111,7 @@ def as_conditions(values: Any, samples: Sequence[np.ndarray], times: np.ndarray)
     values = _one_for_each("conditions", values, times)
     labels = []
     for value, sample, t in zip(values, samples, times, strict=True):
-        label = as_labels(value, f"conditions at time {t:g}")
+        label = as_labels(value, f"conditions at time {as_text(t)}")
         _check_length("conditions", label, sample, t)
         labels.append(label)
     common = np.result_type(*labels)
@@ -133,16 +136,16 @@ def _shared_columns(columns: list[tuple[str, ...] | None], times: np.ndarray) ->
     """Columns of the first DataFrame, which all must have; empty where no sample has names."""
     first = columns[0]
     for own, t in zip(columns, times, strict=True):
+        both = f"the samples at time {as_text(times[0])} and at time {as_text(t)}"
         if (own is None) != (first is None):
             raise ValueError(
-                f"the samples at time {times[0]:g} and at time {t:g} are a DataFrame and an array; "
-                "the order of an array's columns is not known: give DataFrames, or features"
+                f"{both} are a DataFrame and an array; the order of an array's columns is not "
+                "known: give DataFrames, or features"
             )
         if own is not None and set(own) != set(first or ()):
             differing = sorted(set(own) ^ set(first or ()))
             raise ValueError(
-                f"the samples at time {times[0]:g} and at time {t:g} have different columns: "
-                f"{differing[0]!r} is in one only"
+                f"{both} have different columns: {quoted(differing[0])} is in one only"
             )
     return first or ()
 
@@ -173,5 +176,6 @@ def _one_for_each(name: str, values: Any, times: np.ndarray) -> list[Any]:
 def _check_length(name: str, values: np.ndarray, sample: np.ndarray, time: float) -> None:
     if values.shape != (len(sample),):
         raise ValueError(
-            f"{name} at time {time:g} has shape {values.shape} but there are {len(sample)} samples"
+            f"{name} at time {as_text(time)} has shape {values.shape} but there are {len(sample)} "
+            "samples"
         )

@@ -11,7 +11,8 @@ import pandas as pd
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import label_column, number_column, time_column
 from dyninfer.data.representation import representation, warn_if_counts
-from dyninfer.data.times import Clock, as_times
+from dyninfer.data.times import Clock, as_time, as_times
+from dyninfer.data.words import as_text, quoted
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -36,7 +37,7 @@ def fields_from_anndata(
     times = times_without(clock.times, hold_out, f"hold_out ({time_key})")
     if len(times) < 2:
         raise ValueError(
-            f"need at least two times in adata.obs[{time_key!r}], found {times.tolist()}"
+            f"need at least two times in adata.obs[{quoted(time_key)}], found {times.tolist()}"
         )
     # Only these rows are read: what is held out may hold anything.
     rows = [clock.rows(column, t) for t in times]
@@ -84,7 +85,8 @@ def position(clock: Clock, time: float) -> int:
     """Position of a time among those of snapshots; a ValueError lists the times there are."""
     k = clock.nearest(time)
     if k is None:
-        raise ValueError(f"no snapshot at time {time:g}; the times are {clock}")
+        number = as_text(as_time(time))
+        raise ValueError(f"no snapshot at time {number}; the times are {clock}")
     return k
 
 
@@ -115,15 +117,15 @@ def _masses(adata: AnnData, key: str, rows: list[np.ndarray], times: np.ndarray)
         n_missing = int(np.isnan(values).sum())
         if n_missing:
             raise ValueError(
-                f"mass_key {key!r} is missing in {n_missing} of {len(values)} rows at time {t:g}; "
-                "give one value per time"
+                f"mass_key {quoted(key)} is missing in {n_missing} of {len(values)} rows at time "
+                f"{as_text(t)}; give one value per time"
             )
         low, high = values.min(), values.max()
         # One value in float32 and float64 differs by rounding; masses are positive.
         if high - low > 1e-6 * high:
             raise ValueError(
-                f"mass_key {key!r} has several values at time {t:g} ({low:g} to {high:g}); "
-                "give one per time"
+                f"mass_key {quoted(key)} has several values at time {as_text(t)} ({low:g} to "
+                f"{high:g}); give one per time"
             )
         masses.append(values[0])
     return np.array(masses)

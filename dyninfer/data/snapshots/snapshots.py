@@ -13,6 +13,7 @@ from dyninfer.data.arrays import as_list
 from dyninfer.data.representation import check_finite
 from dyninfer.data.snapshots import checks, reading
 from dyninfer.data.times import Clock
+from dyninfer.data.words import as_text
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief, check_count
 
@@ -202,7 +203,7 @@ class Snapshots:
         if n_part < 1:
             of_weight = "" if counts.all() else " of positive weight"
             raise ValueError(
-                f"time {self.times[k]:g} has {n} samples{of_weight}, too few to split; "
+                f"time {as_text(self.times[k])} has {n} samples{of_weight}, too few to split; "
                 "give more or set validation_fraction=0"
             )
         order = rng.permutation(np.flatnonzero(counts))
@@ -226,7 +227,7 @@ class Snapshots:
         rep = self.source.get("use_rep", "samples")
         names = self.names or [None] * self.n_times
         for k, t in enumerate(self.times):
-            where = f"{rep} at time {t:g}"
+            where = f"{rep} at time {as_text(t)}"
             check_finite(self.samples[k], where, names[k])
         return self
 
@@ -275,7 +276,7 @@ class Snapshots:
             f"Snapshots: {self.n_times} times, {n_samples} samples x {self.n_features} features"
         ]
         for k, n in enumerate(self.sizes):
-            line = f"    time {self.times[k]:g}: {n}"
+            line = f"    time {as_text(self.times[k])}: {n}"
             if self.masses is not None:
                 line += f", mass {self.masses[k]:g}"
             lines.append(line)

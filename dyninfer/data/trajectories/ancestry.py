@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.trajectories import population
+from dyninfer.data.words import as_text
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import check_count
 
@@ -76,14 +77,14 @@ def resampled(traj: Trajectories, n_paths: int, time: float, seed: int) -> Traje
         if population.locate(traj, time) != (traj.n_times - 1, 0):
             raise ValueError(
                 "rows were resampled on the way, so whole paths can be drawn at the last time "
-                f"only, not at {time:g}; cut first: traj[:, :k].resample()"
+                f"only, not at {as_text(time)}; cut first: traj[:, :k].resample()"
             )
         # The lines are the history of the population that the draw is from.
         traj = traj.lineages()
     log_weights = population.log_weights_at(traj, time)
     weights = torch.softmax(log_weights, dim=0).detach().cpu().numpy()
     if not np.isfinite(weights).all():
-        raise ValueError(f"no path has any mass left at time {time:g}, nothing can be drawn")
+        raise ValueError(f"no path has any mass left at time {as_text(time)}, nothing can be drawn")
     rows = systematic(weights, n_paths, seed)
     selection = traj[rows]
     if selection.log_weights is None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.arrays import as_list, as_tensor, default_features
+from dyninfer.data.words import quoted
 from dyninfer.learning.settings import brief
 
 Index = int | slice | Sequence[int] | np.ndarray | Tensor
@@ -106,7 +107,7 @@ def check_features(features: Sequence[str] | str | None, states: Tensor) -> tupl
         raise ValueError(f"features has {len(features)} names for {n_features} features of states")
     if len(set(features)) != n_features:
         repeated = next(name for name in features if features.count(name) > 1)
-        raise ValueError(f"feature names must be unique, found {repeated!r} more than once")
+        raise ValueError(f"feature names must be unique, found {quoted(repeated)} more than once")
     return features
 
 
@@ -144,4 +145,4 @@ def _numbers(index: Index, size: int, what: str) -> np.ndarray:
         # A copy: torch refuses the negative strides of a reversed view.
         return np.atleast_1d(np.arange(size)[index]).copy()
     except (IndexError, TypeError) as error:
-        raise IndexError(f"cannot select {what}s of {size} by {index!r}: {error}") from None
+        raise IndexError(f"cannot select {what}s of {size} by {quoted(index)}: {error}") from None

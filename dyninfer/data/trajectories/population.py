@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dyninfer.data.times import Clock
+from dyninfer.data.times import Clock, as_time
+from dyninfer.data.words import as_text
 
 if TYPE_CHECKING:
     from dyninfer.data.trajectories.trajectories import Trajectories
@@ -75,10 +76,10 @@ def locate(traj: Trajectories, t: float) -> tuple[int, float]:
     """
     times = traj.times.detach().cpu().numpy()
     clock = Clock(times)
+    t = as_time(t)
     if not clock.covers(t):
-        raise ValueError(
-            f"time {t:g} is outside the simulated range {times.min():g} to {times.max():g}"
-        )
+        simulated = f"{as_text(times.min())} to {as_text(times.max())}"
+        raise ValueError(f"time {as_text(t)} is outside the simulated range {simulated}")
     stored = clock.nearest(t)
     if stored is not None:
         return stored, 0.0

@@ -1,0 +1,42 @@
+"""Names and times as messages show them: as long as they say something, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dyninfer.learning.settings import brief
+
+# A message has 300 characters: several names, or one list of them, and a sentence around it.
+LONGEST_NAME = 40
+LONGEST_LIST = 120
+# Six digits are what a reader expects; from here on, those before the point alone are as many.
+MANY_DIGITS = 1e5
+
+
+def quoted(name: object) -> str:
+    """A name as Python writes it, cut where it is long."""
+    text = brief(name)
+    if len(text) <= LONGEST_NAME:
+        return text
+    return f"{text[: LONGEST_NAME - 3]}..."
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Names in quotes with commas, the rest of a long list counted."""
+    every = list(names)
+    if not every:
+        return "none"
+    first = [quoted(str(name)) for name in every[:most]]
+    while len(first) > 1 and len(", ".join(first)) > LONGEST_LIST:
+        first.pop()
+    text = ", ".join(first)
+    if len(first) == len(every):
+        return text
+    return f"{text}, ... ({len(every)} in all)"
+
+
+def as_text(time: float, digits: int = 6) -> str:
+    """A time with the digits that tell it from its neighbours, such as those of unix seconds."""
+    if abs(time) >= MANY_DIGITS:
+        digits = max(digits, 12)
+    return f"{time:.{digits}g}"
