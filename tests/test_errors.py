@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from sklearn.exceptions import NotFittedError
 
 import dyninfer as di
-from dyninfer.data.times import as_times
+from dyninfer.data.time_reading import as_times
 
 
 def cells(n_per_time=30, times=(0, 1, 3), d=3):
@@ -460,3 +460,14 @@ def test_evaluate_takes_the_kinds_of_times_that_fit_takes_and_flags_the_held_out
     days.obs["day"] = pd.to_timedelta(days.obs["day"], unit="D")
     one = fit(days).evaluate(days, times=pd.Timedelta(days=1), metrics=["energy"])
     assert one["time"].tolist() == [1.0]
+
+
+def test_a_view_that_anndata_cannot_copy_is_named_before_anything_is_written():
+    adata = cells()
+    adata.obsm["scores"] = pd.DataFrame(
+        np.zeros((adata.n_obs, 2)), columns=["u", "u"], index=adata.obs_names
+    )
+    fitted = fit(adata)
+    with pytest.raises(ValueError, match=r"a view, and adata.obsm\['scores'\] has several columns"):
+        fitted.annotate(adata[:10])
+    assert "dyninfer_velocity" in fitted.annotate(adata).obsm

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.conditions import as_labels
-from dyninfer.data.times import as_times
+from dyninfer.data.time_reading import as_times
 from dyninfer.data.words import listed, quoted
 
 if TYPE_CHECKING:
@@ -28,6 +28,26 @@ def check_anndata(adata: Any) -> None:
     """Raise a TypeError for what is no AnnData."""
     if not (hasattr(adata, "obs") and hasattr(adata, "obsm")):
         raise TypeError(f"adata must be an AnnData, found {type(adata).__name__}")
+
+
+def check_writable(adata: AnnData) -> None:
+    """Raise a ValueError for a view that AnnData could not copy, as it does when written into."""
+    if not getattr(adata, "is_view", False):
+        return
+    if adata.isbacked:
+        raise ValueError(
+            "this AnnData is a view of a file, which cannot be written into; load it first: "
+            "adata = adata.to_memory(), then annotate(adata)"
+        )
+    for key in adata.obsm:
+        try:
+            adata.obsm[key]
+        # AnnData cannot make a view of a table whose columns share a name.
+        except AttributeError:
+            raise ValueError(
+                f"this AnnData is a view, and adata.obsm[{quoted(key)}] has several columns of one "
+                "name, which AnnData cannot copy; rename them first"
+            ) from None
 
 
 def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -32,9 +33,9 @@ def rows(traj: Trajectories) -> dict[str, str]:
         "features": listed(traj.features),
     }
     if traj.log_weights is not None:
-        mass = traj.mass.detach().cpu()
+        mass = traj.log_mass.detach().cpu()
         ess = traj.ess.detach().cpu()
-        lines["mass"] = f"{mass[0]:.4g} to {mass[-1]:.4g}"
+        lines["mass"] = f"{_mass(float(mass[0]))} to {_mass(float(mass[-1]))}"
         lines["ESS"] = f"{ess.min():.4g} to {ess.max():.4g} of {traj.n_paths}"
     if traj.parents is not None:
         lines["parents"] = "rows were resampled; lineages() gives coherent paths"
@@ -182,6 +183,13 @@ def _finite(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     points = np.stack([x, y], axis=1)
     is_finite = np.isfinite(points).all(axis=1)
     return points[is_finite]
+
+
+def _mass(logarithm: float) -> str:
+    # Float64 holds no number far beyond e^±700.
+    if math.isfinite(logarithm) and abs(logarithm) > 700:
+        return f"e^{logarithm:.4g}"
+    return f"{math.exp(logarithm):.4g}"
 
 
 def _short(value: object) -> str:

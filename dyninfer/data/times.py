@@ -1,4 +1,4 @@
-"""Times: read as float64 in their own units, and compared relative to their own spacing.
+"""Comparison of times, relative to their own spacing.
 
 Wherever two times meet, a :class:`Clock` says whether they are one time. Times that differ by no
 more than the rounding of float32 or float64 are one. Far from zero, where that rounding is as
@@ -7,15 +7,13 @@ long as the gaps between times, the gaps decide, so that no time is taken for an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dyninfer.data.arrays import as_array
-from dyninfer.data.words import as_text, quoted
-from dyninfer.learning.settings import brief
+from dyninfer.data.time_reading import as_requested, as_time, as_times
+from dyninfer.data.words import as_text
 
 SINGLE = 2 * float(np.finfo(np.float32).eps)  # a step of arithmetic, and the storing of its result
 DOUBLE = 4 * float(np.finfo(np.float64).eps)  # a few steps, such as hours / 24 or 3 * 0.1
@@ -24,60 +22,6 @@ NEAR = 1e-3
 # Two numbers of one column are one time if they lie this close, in gaps to the next one.
 # Designs with gaps of 1 : 10,000 are real, so it must be below that.
 ALIKE = 5e-5
-
-# Whole numbers from here on are none of float64.
-_BEYOND_DOUBLE = 2**1024
-# What pandas calls values that are not times, and must not be read as numbers.
-_NOT_TIMES = ("boolean", "complex", "datetime", "datetime64", "date", "period", "interval")
-
-
-def as_times(values: Any, name: str = "times") -> np.ndarray:
-    """Convert times to float64 ``(n,)``, in their own units; timedeltas become days.
-
-    Parameters
-    ----------
-    values : Series, array, tensor, list, set or number
-        Numbers, numeric text, categories of them, or timedeltas.
-    name : str
-        What messages call the values: the argument, or the column of ``obs``.
-
-    Raises
-    ------
-    ValueError
-        For labels such as "day 3" (the message shows the line which turns them into numbers), for
-        dates and truth values, for missing or infinite times, and for whole numbers that are too
-        large to be told apart in float64.
-    """
-    column = _as_series(values, name)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        times = _category_times(column, name)
-    elif pd.api.types.is_timedelta64_dtype(column):
-        times = (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
-    else:
-        times = _number_times(column, values, name)
-    invalid = np.flatnonzero(~np.isfinite(times))
-    if len(invalid):
-        raise ValueError(
-            f"{quoted(name)} has {len(invalid)} missing or infinite times "
-            f"(first: row {quoted(column.index[invalid[0]])}); drop those rows or fill them in"
-        )
-    return times
-
-
-def as_time(time: Any) -> float:
-    """One time as a number; NaN, which is no time, stays."""
-    requested = _as_requested(time)
-    if len(requested) != 1:
-        raise ValueError(f"time must be one number, found {brief(time)}")
-    return float(requested[0])
-
-
-def requested_times(times: Any) -> np.ndarray:
-    """Times ``(q,)`` that a user asks for, at least one."""
-    requested = as_times(times)
-    if len(requested) == 0:
-        raise ValueError("times is empty; give one time at least")
-    return requested
 
 
 class Clock:
@@ -119,7 +63,7 @@ class Clock:
 
     def positions(self, times: Any) -> np.ndarray:
         """Position of each of ``times`` on the clock ``(n,)``, and -1 where it is not there."""
-        requested = _as_requested(times)
+        requested = as_requested(times)
         n = len(self)
         if n == 0:
             return np.full(len(requested), -1)
@@ -157,7 +101,7 @@ class Clock:
 
     def covers(self, times: Any) -> bool:
         """Whether ``times``, one or more, lie between the first and the last time."""
-        requested = _as_requested(times)
+        requested = as_requested(times)
         if len(requested) == 0:
             return True
         first = self._sorted[0] - self._slack[0]
@@ -168,18 +112,6 @@ class Clock:
 
     def __str__(self) -> str:
         return ", ".join(_spelled(self.times)) or "none"
-
-
-def _as_requested(times: Any) -> np.ndarray:
-    """One time or several as float64 ``(n,)``; NaN, which is no time, stays."""
-    try:
-        requested = np.atleast_1d(np.asarray(times, dtype=np.float64))
-    except (TypeError, ValueError, OverflowError):
-        # In the words for any other times.
-        requested = as_times(times, "times")
-    if requested.ndim > 1:
-        raise ValueError(f"times must be a flat list of numbers, found shape {requested.shape}")
-    return requested
 
 
 def same_times(a: Any, b: Any) -> bool:
@@ -295,133 +227,3 @@ def _spelled(times: np.ndarray, most: int = 20) -> list[str]:
         return words
     first = words[: most - 1]
     return [*first, "...", words[-1]]
-
-
-def _as_series(values: Any, name: str) -> pd.Series:
-    if isinstance(values, pd.Series):
-        return values
-    array = np.atleast_1d(times_array(values, name))
-    if array.ndim > 1:
-        raise ValueError(
-            f"{quoted(name)} must be a flat list of numbers, found shape {array.shape}"
-        )
-    # Pandas refuses the other order of bytes.
-    native = array.dtype.newbyteorder("=")
-    # A copy: Torch takes no reversed views.
-    array = array.astype(native)
-    if array.dtype != object:
-        return pd.Series(array)
-    # As it is: pandas stumbles over whole numbers that no float holds.
-    column = pd.Series(array, dtype=object)
-    # Timedeltas may hide among the objects.
-    return column.map(_exact).infer_objects()
-
-
-def times_array(values: Any, name: str = "times") -> np.ndarray:
-    """Times of any kind as an array that may still hold text, timedeltas or None."""
-    if hasattr(values, "detach"):
-        return as_array(values, name)
-    if isinstance(values, Set | Iterator):
-        # NumPy would make one object of them.
-        values = list(values)
-    if isinstance(values, np.ma.MaskedArray):
-        return _unmasked(values)
-    try:
-        return np.asarray(values)
-    except ValueError:
-        raise ValueError(
-            f"{quoted(name)} must be a flat list of numbers, found {brief(values)}"
-        ) from None
-
-
-def _unmasked(values: np.ma.MaskedArray) -> np.ndarray:
-    """Masked times as missing ones: NumPy would use what is under the mask."""
-    mask = np.ma.getmaskarray(values)
-    kind = values.dtype.kind
-    missing: float | str | None
-    if kind in "iuf":
-        plain, missing = values.data.astype(np.float64), np.nan
-    elif kind in "mM":
-        plain, missing = values.data.copy(), "NaT"
-    else:
-        plain, missing = values.data.astype(object), None
-    plain[mask] = missing
-    return plain
-
-
-def _category_times(column: pd.Series, name: str) -> np.ndarray:
-    # A category that no cell is in may be anything.
-    used = column.cat.remove_unused_categories().cat
-    categories = pd.Series(used.categories)
-    times = as_times(categories, name)
-    # The code of a missing entry is -1: it takes the last of these.
-    return np.append(times, np.nan)[used.codes]
-
-
-def _number_times(column: pd.Series, values: Any, name: str) -> np.ndarray:
-    kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in _NOT_TIMES:
-        raise ValueError(_kind_message(kind, values, name))
-    if not pd.api.types.is_numeric_dtype(column):
-        column = column.map(_exact)
-    numbers = pd.to_numeric(column, errors="coerce")
-    times = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-    is_missing = pd.isna(column).to_numpy()
-    is_text = np.isnan(times) & ~is_missing
-    if is_text.any():
-        example = column[is_text].iloc[0]
-        raise ValueError(_text_message(example, values, name))
-    _check_whole_numbers(numbers, times, name)
-    return times
-
-
-def _exact(value: Any) -> Any:
-    """Text as a number, where it is one: pandas would lose its last digit."""
-    if isinstance(value, int) and abs(value) >= _BEYOND_DOUBLE:
-        return np.inf
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value
-
-
-def _check_whole_numbers(numbers: pd.Series, times: np.ndarray, name: str) -> None:
-    """Refuse whole numbers, such as nanoseconds, that float64 merges."""
-    if not pd.api.types.is_integer_dtype(numbers) or len(times) == 0:
-        return
-    largest = np.abs(times).max()
-    # Up to here float64 holds every whole number.
-    if largest <= 2**53:
-        return
-    if numbers.nunique() > len(np.unique(times)):
-        raise ValueError(
-            f"{quoted(name)} holds whole numbers up to {largest:g}, too large to be told apart in "
-            "float64; count from the start: subtract the first time"
-        )
-
-
-def _in_obs(values: Any, name: str) -> str:
-    """How a user names the values: a Series is a column of ``obs``."""
-    if isinstance(values, pd.Series):
-        return f"adata.obs[{quoted(name)}]"
-    return name
-
-
-def _kind_message(kind: str, values: Any, name: str) -> str:
-    message = f"{quoted(name)} holds {kind} values; times must be numbers or timedeltas"
-    if not kind.startswith("date"):
-        return message
-    dates = _in_obs(values, name)
-    return f"{message}: subtract the start, as in {dates} - {dates}.min()"
-
-
-def _text_message(example: Any, values: Any, name: str) -> str:
-    message = f"{quoted(name)} holds text ({quoted(str(example))}); times must be numbers"
-    if not isinstance(values, pd.Series):
-        return f"{message}, such as 3.0 for 'day 3'"
-    column = _in_obs(values, name)
-    pattern = r"r'(\d+\.?\d*)'"
-    numbers = f"{column}.astype(str).str.extract({pattern})[0].astype(float)"
-    return f"{message}. Make them: {column} = {numbers}"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import dyninfer
 from dyninfer.data import keys
+from dyninfer.data.columns import check_writable
 from dyninfer.data.provenance import Provenance
 from dyninfer.data.reading import is_anndata
 from dyninfer.data.trajectories import Trajectories
@@ -163,11 +164,7 @@ class Estimator(Settings, ABC):
         self._check_fitted()
         if not is_anndata(adata):
             raise TypeError(f"annotate writes into an AnnData, not {type(adata).__name__}")
-        if getattr(adata, "is_view", False) and adata.isbacked:
-            raise ValueError(
-                "this AnnData is a view of a file, which cannot be written into; load it first: "
-                "adata = adata.to_memory(), then annotate(adata)"
-            )
+        check_writable(adata)
         for name, values in self.annotations(adata).items():
             place = adata.obsm if values.ndim == 2 else adata.obs
             place[name] = values

@@ -59,7 +59,7 @@ def warn_of_mass(
         masses = [1.0] * len(fitted)
     log_masses = np.log(np.asarray(masses))
     observed = np.interp(run.times.cpu().numpy(), fitted, log_masses)
-    simulated = run.mass.detach().log().cpu().numpy()
+    simulated = run.log_mass.detach().cpu().numpy()
     excess = np.abs((simulated - simulated[0]) - (observed - observed[0]))
     is_far = ~(excess <= np.log(_FAR))
     if not is_far.any():

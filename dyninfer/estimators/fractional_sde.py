@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.provenance import Provenance
-from dyninfer.data.times import requested_times
+from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
 from dyninfer.estimators.cautions import warn_beyond

@@ -15,7 +15,7 @@ from dyninfer.data import keys
 from dyninfer.data.columns import obs_column, time_column
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import past_of
-from dyninfer.data.times import requested_times
+from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
 from dyninfer.estimators.cautions import warn_beyond

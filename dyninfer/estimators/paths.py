@@ -18,7 +18,7 @@ from dyninfer.data.columns import time_column
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import digest, filled, last_values, observed_at
 from dyninfer.data.reading import is_anndata, read_features, read_paths, reread_paths
-from dyninfer.data.times import requested_times
+from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run

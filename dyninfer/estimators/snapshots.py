@@ -24,7 +24,8 @@ from dyninfer.data.reading import (
     source_of,
 )
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.data.times import Clock, as_times, same_times
+from dyninfer.data.time_reading import as_times
+from dyninfer.data.times import Clock, same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run

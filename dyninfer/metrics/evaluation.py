@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.words import as_text
 from dyninfer.metrics.populations import compare_populations, metric_names
 
 
@@ -46,11 +48,11 @@ def score_arrival(
     alive = (run.status == 0).cpu().numpy()
     if not alive.any():
         raise ValueError(
-            f"all {len(alive)} paths from time {begin:g} diverged before time {end:g}; "
-            "fit with a lower learning rate"
+            f"all {len(alive)} paths from time {as_text(begin)} diverged before time "
+            f"{as_text(end)}; fit with a lower learning rate"
         )
     # Paths carry the weights of their cells, and what grew or died on the way.
-    first_weights, weights = _masses(run, 0)[alive], _masses(run, -1)[alive]
+    weights = run.weights[:, -1].cpu().numpy()[alive]
     compare = partial(
         compare_populations,
         y=truth,
@@ -65,17 +67,24 @@ def score_arrival(
     still = compare(observed.at(begin), x_weights=start_weights, floor=False)
     for name in metrics:
         scores[f"{name}_still"] = still[name]
-    scores["mass"] = float(weights.sum() / first_weights.sum())
+    scores["mass"] = _growth(run)
     scores["mass_observed"] = _mass_ratio(observed, begin, end)
     scores["diverged"] = int((~alive).sum())
     return scores
 
 
-def _masses(run: Trajectories, k: int) -> np.ndarray:
-    """Mass of every path at the ``k``-th time ``(path,)``."""
-    if run.log_weights is None:
-        return np.ones(run.n_paths)
-    return run.log_weights[:, k].exp().cpu().numpy()
+def _growth(run: Trajectories) -> float:
+    """Simulated mass at the end, relative to that at the start."""
+    log_mass = run.log_mass
+    growth = log_mass[-1] - log_mass[0]
+    factor = float(growth.exp())
+    if math.isinf(factor):
+        raise ValueError(
+            f"the simulated mass grows by e^{float(growth):.4g} from time "
+            f"{as_text(float(run.times[0]))} to {as_text(float(run.times[-1]))}, more than float64 "
+            "holds; fit with a larger growth_penalty"
+        )
+    return factor
 
 
 def _mass_ratio(observed: Snapshots, begin: float, end: float) -> float:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dyninfer.data.storage import array
-from dyninfer.data.times import Clock, as_times
+from dyninfer.data.time_reading import as_times
+from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.random import numpy_stream
 from dyninfer.plotting import style

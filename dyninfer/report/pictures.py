@@ -81,7 +81,7 @@ def pictures(
         caption = "Training loss and validation; the weights of the marked step are the model."
         figures.append((caption, training))
     # Cells may start with weights, and keep them all the way.
-    mass = traj.mass
+    mass = traj.log_mass
     if bool((mass != mass[0]).any()):
         growth, ((left, right),) = canvas((9.4, 3.9), 1, 2)
         pl.growth(model, observed, time_unit=time_unit, ax=(left, right), seed=seed)

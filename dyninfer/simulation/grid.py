@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dyninfer.data.times import as_times
+from dyninfer.data.time_reading import as_times
 
 DEFAULT_STEPS = 100
 _SLACK = 1e-4  # a step may be this much longer than dt: times in float32 must not cost one more

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.arrays import as_tensor
-from dyninfer.data.times import as_times
+from dyninfer.data.time_reading import as_times
 from dyninfer.diffusions import Diffusion
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.settings import brief, check_count, check_fields, check_seed

@@ -16,7 +16,7 @@ from sklearn.base import clone
 import dyninfer
 from dyninfer.data.reading import is_anndata, refuse_keys
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.data.times import as_times
+from dyninfer.data.time_reading import as_times
 from dyninfer.estimators import Estimator
 from dyninfer.learning.settings import fingerprint
 from dyninfer.metrics import compare_populations

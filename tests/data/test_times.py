@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from dyninfer.data.times import Clock, as_times, repeats, same_times
+from dyninfer.data.time_reading import as_times
+from dyninfer.data.times import Clock, repeats, same_times
 
 SECONDS = 1.7e9  # of the unix clock
 NANOSECONDS = 1.7e18

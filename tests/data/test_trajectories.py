@@ -1,6 +1,7 @@
 """Trajectories: weights, selection, ancestry, doors and files."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -773,3 +774,17 @@ def test_everything_works_on_the_gpu(tmp_path, kind):
     there.save(tmp_path / "run.zarr")
     assert_same(here, Trajectories.load(tmp_path / "run.zarr"))
     repr(there), there._repr_html_()
+
+
+def test_a_mass_that_no_float_holds_is_a_sentence_and_its_logarithm_is_there():
+    rows = [[0.0, 400.0, 1000.0], [0.0, 400.0, 1000.0 + math.log(3)]]
+    log_weights = torch.tensor(rows, dtype=torch.float64)
+    traj = Trajectories(states=torch.zeros(2, 3, 1), times=[0, 1, 2], log_weights=log_weights)
+    np.testing.assert_allclose(traj.log_mass, [0, 400, 1000 + math.log(2)])
+    for door in (lambda: traj.mass, traj.to_snapshots):
+        with pytest.raises(ValueError, match=r"mass at time 2 is e\^1001, more than float64 holds"):
+            door()
+    assert "1 to e^1001" in repr(traj)
+    np.testing.assert_allclose(traj[:, :2].mass, [1, math.exp(400)])
+    # What matters to averages is relative, and stays.
+    np.testing.assert_allclose(traj.weights[:, 2], [0.25, 0.75])

@@ -10,7 +10,7 @@ import numpy as np
 from dyninfer.data import display
 from dyninfer.data.arrays import as_list, check_unique, default_features
 from dyninfer.data.conditions import as_labels
-from dyninfer.data.times import as_times
+from dyninfer.data.time_reading import as_times
 from dyninfer.data.words import quoted
 
 MISSING = -1  # the integer state of an observation whose state is not known

@@ -14,7 +14,8 @@ from dyninfer.data.arrays import as_array, as_list
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.paths import checks, reading
 from dyninfer.data.paths.states import are_labels, encode, read_states
-from dyninfer.data.times import Clock, as_time, repeats, times_array
+from dyninfer.data.time_reading import as_time, times_array
+from dyninfer.data.times import Clock, repeats
 from dyninfer.data.words import as_text, listed, quoted
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief

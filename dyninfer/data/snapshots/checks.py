@@ -17,7 +17,8 @@ from dyninfer.data.arrays import (
     default_features,
 )
 from dyninfer.data.conditions import as_labels
-from dyninfer.data.times import Clock, as_times
+from dyninfer.data.time_reading import as_times
+from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, quoted
 from dyninfer.learning.settings import brief
 

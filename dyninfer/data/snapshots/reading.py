@@ -11,7 +11,8 @@ import pandas as pd
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import label_column, number_column, time_column
 from dyninfer.data.representation import representation, warn_if_counts
-from dyninfer.data.times import Clock, as_time, as_times
+from dyninfer.data.time_reading import as_time, as_times
+from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, quoted
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dyninfer.data.times import Clock, as_time
+from dyninfer.data.time_reading import as_time
+from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text
 
 if TYPE_CHECKING:
@@ -29,6 +30,20 @@ def log_mass(traj: Trajectories) -> Tensor:
     """Logarithm of the mean mass of the paths that did not diverge ``(time,)``."""
     total = torch.logsumexp(log_weights(traj), dim=0)
     return total - log_n_alive(traj)
+
+
+def mass(traj: Trajectories) -> Tensor:
+    """Mean mass of the paths that did not diverge ``(time,)``, where float64 holds it."""
+    logarithm = log_mass(traj)
+    total = logarithm.exp()
+    if bool(total.isposinf().any()):
+        k = int(logarithm.argmax())
+        time = as_text(float(traj.times[k]))
+        raise ValueError(
+            f"the mass at time {time} is e^{float(logarithm[k]):.4g}, more than float64 holds; "
+            "use log_mass, or learn with a larger growth_penalty"
+        )
+    return total
 
 
 def log_n_alive(traj: Trajectories) -> Tensor:

@@ -141,9 +141,20 @@ class Trajectories:
         return 1 / self.weights.square().sum(dim=0)
 
     @property
+    def log_mass(self) -> Tensor:
+        """Logarithm of :attr:`mass` at each time ``(time,)``, whatever its size."""
+        return population.log_mass(self)
+
+    @property
     def mass(self) -> Tensor:
-        """Mean of ``exp(log_weights)`` at each time ``(time,)``; ones where mass is conserved."""
-        return population.log_mass(self).exp()
+        """Mean of ``exp(log_weights)`` at each time ``(time,)``; ones where mass is conserved.
+
+        Raises
+        ------
+        ValueError
+            If it is more than float64 holds; :attr:`log_mass` is there nonetheless.
+        """
+        return population.mass(self)
 
     def at(self, t: float) -> Tensor:
         """Population at time ``t``.

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.data.times import Clock, requested_times
+from dyninfer.data.time_reading import requested_times
+from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.fractional.inference.series import Series
 from dyninfer.learning.scaling import Scaling
