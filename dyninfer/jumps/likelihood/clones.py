@@ -12,6 +12,8 @@ from dyninfer.data.paths import Paths
 from dyninfer.data.times import Clock
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import Emission
+from dyninfer.jumps.process.chain import identity
+from dyninfer.learning.settings import brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +54,13 @@ class ClonePaths:
                 "Clones needs the clone of every path: give condition_key, the column of obs with "
                 "the clones, or Paths(conditions=...)"
             )
-        begins = np.array([times[0] for times in paths.times])
-        begin = float(begins.min())
+        begins = [float(times[0]) for times in paths.times]
+        begin = min(begins)
         if _is_before(begin, ancestor_time, paths):
-            earliest = paths.names[int(begins.argmin())]
+            earliest = paths.names[begins.index(begin)]
             raise ValueError(
-                f"path {earliest!r} begins at {begin:g}, before the ancestor_time={ancestor_time:g}"
+                f"path {brief(earliest)} begins at {begin:g}, before the "
+                f"ancestor_time={ancestor_time:g}"
             )
         # The earlier of the two, where they differ by rounding: no cell waits a negative time.
         hidden = HiddenPaths.of(paths, begin=min(begin, ancestor_time))
@@ -75,7 +78,8 @@ class ClonePaths:
 
         ``initial`` ``(..., S)`` is the distribution of the ancestors.
         """
-        return self._joint(generator, emission, initial).logsumexp(-2)
+        joint = self._joint(generator, emission, initial)
+        return joint.logsumexp(-2)
 
     @torch.no_grad()
     def smooth(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
@@ -101,20 +105,24 @@ class ClonePaths:
             Of them, of the ancestors and of the data.
         """
         # Given the ancestor's state, paths are independent: each is maximised alone.
-        states, values = [], []
+        states_by_ancestor = []
+        values_by_ancestor = []
         for ancestor in _certain(initial):
-            path_states, path_values = self.hidden.viterbi(generator, emission, ancestor)
-            states.append(path_states[:, 1:])
-            values.append(self._per_clone(path_values))
-        joint = torch.stack(values) + initial.log().unsqueeze(1)
-        best, ancestor = joint.max(0)
+            states, values = self.hidden.viterbi(generator, emission, ancestor)
+            states_by_ancestor.append(states[:, 1:])
+            values_by_ancestor.append(self._per_clone(values))
+        of_clones = torch.stack(values_by_ancestor)
+        log_initial = initial.log().unsqueeze(1)
+        best, ancestor = (of_clones + log_initial).max(0)
         of_path = ancestor[self.clone]
         every_path = torch.arange(len(of_path))
-        return torch.stack(states)[of_path, every_path], best
+        states = torch.stack(states_by_ancestor)
+        return states[of_path, every_path], best
 
     def ancestors(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
         """Probability ``(..., n_clones, S)`` of the ancestor's state, given its whole clone."""
-        return self._joint(generator, emission, initial).softmax(-2).mT
+        joint = self._joint(generator, emission, initial)
+        return joint.softmax(-2).mT
 
     def per_path(self, of_clones: Tensor) -> Tensor:
         """Numbers of clones ``(n_clones,)`` shared out evenly between their paths ``(n,)``."""
@@ -159,5 +167,4 @@ def _for_ancestors(tensor: Tensor) -> Tensor:
 
 def _certain(initial: Tensor) -> Tensor:
     """Distributions ``(S, S)`` that are certain of one state each."""
-    n_states = initial.shape[-1]
-    return torch.eye(n_states, dtype=torch.float64, device=initial.device)
+    return identity(initial.double())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,13 @@ from dyninfer.learning.settings import Settings
 
 # The share of a component that took no value still has a logarithm.
 _LEAST_SHARE = 1e-12
+
+
+class Moments(NamedTuple):
+    """Centres and standard deviations of states, each ``(S, d)``."""
+
+    centre: np.ndarray
+    spread: np.ndarray
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -39,8 +47,8 @@ class StateRule(Settings):
             )
 
     @abstractmethod
-    def centres(self, values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Centres and standard deviations of the states in values ``(n, d)``, each ``(S, d)``."""
+    def centres(self, values: np.ndarray, seed: int) -> Moments:
+        """Centres and standard deviations of the states in values ``(n, d)``."""
 
     @abstractmethod
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
@@ -69,8 +77,8 @@ class StateRule(Settings):
         order = np.argsort(centre[:, 0])
         features = [str(name) for name in paths.features]
         table = pd.DataFrame(centre[order], columns=features)
-        for k, name in enumerate(features):
-            table[f"{name}_std"] = spread[order, k]
+        spread_names = [f"{name}_std" for name in features]
+        table[spread_names] = spread[order]
         nearest = self.distances(values, table).argmin(1)
         sizes = np.bincount(nearest, minlength=self.n_states)
         table.insert(0, "share", sizes / len(nearest))
@@ -84,11 +92,11 @@ class StateRule(Settings):
         states = np.full(len(values), -1)
         distances = self.distances(values[is_complete], table)
         states[is_complete] = distances.argmin(1)
-        ends = np.cumsum(paths.lengths)[:-1]
-        state_names = tuple(str(number) for number in range(self.n_states))
+        begins = np.cumsum(paths.lengths)[:-1]
+        state_names = tuple(map(str, range(self.n_states)))
         return Paths(
             times=paths.times,
-            states=tuple(np.split(states, ends)),
+            states=tuple(np.split(states, begins)),
             names=paths.names,
             state_names=state_names,
             conditions=paths.conditions,
@@ -100,7 +108,7 @@ class StateRule(Settings):
 class KMeansStates(StateRule):
     """The nearest of the centres that k-means finds."""
 
-    def centres(self, values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def centres(self, values: np.ndarray, seed: int) -> Moments:
         """See :meth:`StateRule.centres`."""
         # Imported late: scikit-learn's clusters take a third of a second.
         from sklearn.cluster import KMeans
@@ -112,60 +120,64 @@ class KMeansStates(StateRule):
         shift = values.mean(0)
         model.fit((values - shift) / size)
         centre = shift + size * model.cluster_centers_
-        spread = np.empty_like(centre)
-        for k in range(self.n_states):
-            members = values[model.labels_ == k]
-            spread[k] = members.std(0)
-        return centre, spread
+        spreads = []
+        for number in range(self.n_states):
+            members = values[model.labels_ == number]
+            spreads.append(members.std(0))
+        return Moments(centre, np.stack(spreads))
 
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """Squared distance to the centre."""
         centre, _ = moments(table, values.shape[1])
         difference = values[:, None] - centre
-        return (difference**2).sum(2)
+        square = difference**2
+        return square.sum(2)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class MixtureStates(StateRule):
     """The most probable component of a Gaussian mixture with diagonal covariances."""
 
-    def centres(self, values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def centres(self, values: np.ndarray, seed: int) -> Moments:
         """See :meth:`StateRule.centres`."""
         from sklearn.mixture import GaussianMixture
 
-        # Each start is a run of k-means already, so half as many as there do.
-        random_state = subseed(seed, "mixture")
         # In units of each feature: what scikit-learn adds to every variance is in no unit.
         size = _spread_of(values)
         shift = values.mean(0)
+        # Each start is a run of k-means already, so half as many as there do.
         model = GaussianMixture(
-            self.n_states, covariance_type="diag", n_init=5, random_state=random_state
+            self.n_states,
+            covariance_type="diag",
+            n_init=5,
+            random_state=subseed(seed, "mixture"),
         )
         model.fit((values - shift) / size)
-        centre = shift + size * model.means_
-        spread = size * np.sqrt(model.covariances_)
-        return centre, spread
+        std = np.sqrt(model.covariances_)
+        return Moments(
+            centre=shift + size * model.means_,
+            spread=size * std,
+        )
 
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
         """Minus the logarithm of the component's density times its share."""
         centre, spread = moments(table, values.shape[1])
         # While the rule is learned the shares are what is asked for: equal ones stand in.
-        share = np.full(len(table), 1 / len(table))
-        if "share" in table:
-            share = table["share"].to_numpy()
+        share = table.get("share", 1 / len(table))
         difference = values[:, None] - centre
         z = difference / spread
         # Up to a constant, which no comparison of states needs.
-        minus_log_density = 0.5 * z**2 + np.log(spread)
+        minus_log_density = z**2 / 2 + np.log(spread)
         positive_share = np.maximum(share, _LEAST_SHARE)
-        return minus_log_density.sum(2) - np.log(positive_share)
+        log_share = np.log(np.asarray(positive_share))
+        return minus_log_density.sum(2) - log_share
 
 
-def moments(table: pd.DataFrame, n_features: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres and spreads ``(S, d)`` in a table that a rule made."""
-    values = table.drop(columns="share", errors="ignore").to_numpy()
-    centre, spread = np.split(values, [n_features], axis=1)
-    return centre, spread
+def moments(table: pd.DataFrame, n_features: int) -> Moments:
+    """Centres and spreads of the states in a table that a rule made."""
+    columns = table.drop(columns="share", errors="ignore")
+    centre, spread = np.hsplit(columns.to_numpy(), [n_features])
+    return Moments(centre, spread)
 
 
 def _spread_of(values: np.ndarray) -> np.ndarray:

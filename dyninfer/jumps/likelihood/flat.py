@@ -45,28 +45,32 @@ class FlatLabels:
     @property
     def has_next(self) -> np.ndarray:
         """Whether a label is followed by another of its path ``(n - 1,)`` bool."""
-        return self.path[1:] == self.path[:-1]
+        return np.diff(self.path) == 0
 
     @property
     def is_first(self) -> np.ndarray:
         """Whether a label is the first of its path ``(n,)`` bool."""
-        return np.concatenate([[True], ~self.has_next])
+        follows = np.append(False, self.has_next)
+        return ~follows
 
     def departures(self) -> np.ndarray:
         """Labels ``(m,)`` that were followed by another one in the same path."""
-        before, after = self.labels[:-1], self.labels[1:]
-        is_departure = self.has_next & (before != after)
+        is_departure = self.has_next & (np.diff(self.labels) != 0)
+        before = self.labels[:-1]
         return before[is_departure]
 
     def is_silent(self, n_states: int) -> np.ndarray:
         """States ``(S,)`` bool that no label names."""
-        return np.bincount(self.labels, minlength=n_states) == 0
+        n_labels = np.bincount(self.labels, minlength=n_states)
+        return n_labels == 0
 
     def is_never_left(self, n_states: int) -> np.ndarray:
         """States ``(S,)`` bool that some label names, and that no label was followed out of."""
         n_departures = np.bincount(self.departures(), minlength=n_states)
-        return (n_departures == 0) & ~self.is_silent(n_states)
+        is_left = n_departures > 0
+        return ~is_left & ~self.is_silent(n_states)
 
     def count_first(self, n_states: int) -> np.ndarray:
         """How many paths begin with each label ``(S,)``."""
-        return np.bincount(self.labels[self.is_first], minlength=n_states)
+        first_labels = self.labels[self.is_first]
+        return np.bincount(first_labels, minlength=n_states)

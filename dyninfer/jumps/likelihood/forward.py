@@ -33,16 +33,17 @@ def label_log_likelihood(
         Distribution of the first state.
     """
     p = transition_matrix(generator.unsqueeze(1), data.gaps)  # (B, G, S, S)
-    # Rows are labels; a last row of ones stands for "not observed".
-    one_more_row = (0, 0, 0, 1)
-    chance = torch.nn.functional.pad(confusion.mT, one_more_row, value=1.0)
+    n_models = len(p)
     n_states = confusion.shape[-1]
-    labels = torch.where(data.mask, data.observed, n_states).T
-    n_models, n_paths = len(p), labels.shape[1]
+    # Rows are labels; a last row of ones stands for "not observed".
+    of_missing = p.new_ones(n_models, 1, n_states)
+    chance = torch.cat([confusion.mT, of_missing], dim=1)
+    labels = data.observed.masked_fill(~data.mask, n_states)
+    n_paths = len(labels)
     state = initial.to(p).unsqueeze(-2)
     state = state.expand(n_models, n_paths, -1)
     total = p.new_zeros(n_models)
-    for k, label in enumerate(labels):
+    for k, label in enumerate(labels.T):
         if k > 0:
             state = data.propagate(state, p, k - 1)
         joint = state * chance[:, label]

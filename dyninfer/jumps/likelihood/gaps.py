@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 # Differences of times such as 0.1 k: ten million steps of rounding of the gap itself.
 ALIKE = 1e-9
@@ -32,13 +33,14 @@ def group_gaps(gaps: Tensor, tolerance: float = ALIKE) -> tuple[Tensor, Tensor]:
         return gaps, number
     shortest, longest = gaps.aminmax()
     # A regular grid is recognised without sorting, which costs as much as all that follows.
-    if bool(longest - shortest <= tolerance * shortest):
-        return gaps.mean().reshape(1), number
+    slack = tolerance * shortest
+    if bool(longest - shortest <= slack):
+        return gaps.mean(0, keepdim=True), number
     ordered, order = gaps.sort()
     group = _numbered(_new_groups(ordered, tolerance))
     number.scatter_(0, order, group)
     size = torch.bincount(group)
-    total = torch.zeros_like(size, dtype=ordered.dtype)
+    total = ordered.new_zeros(len(size))
     total.index_add_(0, group, ordered)
     return total / size, number
 
@@ -48,18 +50,19 @@ def _new_groups(ordered: Tensor, tolerance: float) -> Tensor:
     slack = tolerance * ordered[:-1]
     is_apart = ordered.diff() > slack
     chain = _numbered(is_apart)
-    is_first = torch.nn.functional.pad(is_apart, (1, 0), value=True)
-    shortest = ordered[is_first][chain]
+    is_first = pad(is_apart, (1, 0), value=True)
+    shortest_of_chain = ordered[is_first]
+    shortest = shortest_of_chain[chain]
     # Many irregular gaps lie so close that neighbours chain up: such a chain is cut into pieces
     # of one tolerance each, or the longest of it would count as the shortest.
-    divisor = shortest.clamp(min=_SMALLEST)
-    excess = (ordered - shortest) / divisor
-    tolerances = excess.log1p() / tolerance
+    excess = ordered - shortest
+    relative = excess / shortest.clamp(min=_SMALLEST)
+    tolerances = relative.log1p() / tolerance
     is_cut = tolerances.floor().diff() > 0
     return is_apart | is_cut
 
 
 def _numbered(is_new: Tensor) -> Tensor:
     """Group ``(n,)`` of each gap: the first opens group 0, and every new one the next."""
-    opened = is_new.long().cumsum(0)
-    return torch.nn.functional.pad(opened, (1, 0))
+    number = is_new.long().cumsum(0)
+    return pad(number, (1, 0))

@@ -101,9 +101,8 @@ class HiddenPaths:
     @property
     def has_exact_entries(self) -> bool:
         """Whether an entry into a state was observed at its exact time."""
-        if self.gap_number.numel() == 0:
-            return False
-        return int(self.gap_number.max()) >= len(self.gaps)
+        is_entry = self.gap_number >= len(self.gaps)
+        return bool(is_entry.any())
 
     def log_likelihood(
         self,
@@ -139,10 +138,10 @@ class HiddenPaths:
         chain = self._chain(generator, emission, initial, transition_matrix)
         p = chain.p
         e, _ = _scaled(chain.log_e)
-        alpha, scale = _forward(p, e, chain.initial, self)
+        past = _forward(p, e, chain.initial, self)
         # Weights only scale the slopes, which are not asked for.
-        weight = torch.ones_like(scale[0])
-        gamma, _, _ = _backward(p, e, alpha, scale, weight, self)
+        weight = torch.ones_like(past.scale[0])
+        gamma = _backward(p, e, past, weight, self).gamma
         own_shape = gamma.shape[1:]
         return gamma.reshape(*chain.batch, *own_shape)
 
@@ -175,8 +174,9 @@ class HiddenPaths:
             origins.append(origin)
         value, state = best.max(dim=1)
         states = [state]
+        every_path = torch.arange(len(state), device=state.device)
         for origin in reversed(origins):
-            state = origin.gather(1, state[:, None]).squeeze(1)
+            state = origin[every_path, state]
             states.append(state)
         states.reverse()
         return torch.stack(states, dim=1), value
@@ -199,7 +199,8 @@ class HiddenPaths:
         if self.has_exact_entries:
             # An entry into j after the time t has the density Σ_{k≠j} P_ik(t) Q_kj.
             jumps = off_diagonal(generator).unsqueeze(-3)
-            p = torch.cat([p, p @ jumps], dim=-3)
+            density = p @ jumps
+            p = torch.cat([p, density], dim=-3)
         log_e = emission.log_prob(self.observed, self.mask)
         batch = torch.broadcast_shapes(
             p.shape[:-3],
@@ -254,11 +255,11 @@ class _HiddenLikelihood(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, p: Tensor, log_e: Tensor, initial: Tensor, data: HiddenPaths) -> Tensor:
         e, shift = _scaled(log_e)
-        alpha, scale = _forward(p, e, initial, data)
-        ctx.save_for_backward(p, e, *alpha, *scale)
+        past = _forward(p, e, initial, data)
+        ctx.save_for_backward(p, e, *past.alpha, *past.scale)
         ctx.data = data
         # Probabilities of whole paths underflow; the logs of their factors do not.
-        log_scale = torch.stack(scale).log()
+        log_scale = torch.stack(past.scale).log()
         return log_scale.sum(0) + shift
 
     @staticmethod
@@ -266,13 +267,15 @@ class _HiddenLikelihood(torch.autograd.Function):
         p, e, *saved = ctx.saved_tensors
         # Autograd saves a flat list: a distribution for every time, then as many scales.
         n_times = len(saved) // 2
-        alpha = saved[:n_times]
-        scale = saved[n_times:]
+        past = _Past(
+            alpha=list(saved[:n_times]),
+            scale=list(saved[n_times:]),
+        )
         (weight,) = slopes
-        gamma, slope_p, slope_initial = _backward(p, e, alpha, scale, weight, ctx.data)
+        smoothed = _backward(p, e, past, weight, ctx.data)
         # Fisher's identity: the slope in a log-emission is the probability of its state.
-        slope_log_e = torch.einsum("bnls,bn->bnls", gamma, weight)
-        return slope_p, slope_log_e, slope_initial, None
+        slope_log_e = torch.einsum("bnls,bn->bnls", smoothed.gamma, weight)
+        return smoothed.slope_p, slope_log_e, smoothed.slope_initial, None
 
 
 def _scaled(log_e: Tensor) -> tuple[Tensor, Tensor]:
@@ -282,13 +285,14 @@ def _scaled(log_e: Tensor) -> tuple[Tensor, Tensor]:
     return e, largest.sum(-1)
 
 
-def _forward(
-    p: Tensor, e: Tensor, initial: Tensor, data: HiddenPaths
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Distribution of the state given the past, and probability of each new observation.
+class _Past(NamedTuple):
+    """What the forward recursion says, time by time."""
 
-    Both one a time: ``alpha`` ``(B, n, S)`` and ``scale`` ``(B, n)``.
-    """
+    alpha: list[Tensor]  # (B, n, S): distribution of the state given the past
+    scale: list[Tensor]  # (B, n): probability of the new observation
+
+
+def _forward(p: Tensor, e: Tensor, initial: Tensor, data: HiddenPaths) -> _Past:
     state = initial.unsqueeze(1)
     alpha: list[Tensor] = []
     scale: list[Tensor] = []
@@ -300,47 +304,50 @@ def _forward(
         state = joint / _positive(total)
         alpha.append(state)
         scale.append(total)
-    return alpha, scale
+    return _Past(alpha, scale)
 
 
-def _backward(
-    p: Tensor,
-    e: Tensor,
-    alpha: Sequence[Tensor],
-    scale: Sequence[Tensor],
-    weight: Tensor,
-    data: HiddenPaths,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Smoothed distributions ``(B, n, L, S)``, and slopes of ``Σ weight log L``.
+class _Smoothed(NamedTuple):
+    """What the whole data say of the states, and slopes of ``Σ weight log L``."""
 
-    The slopes are those in ``p`` and in the initial distribution.
-    """
+    gamma: Tensor  # (B, n, L, S): distribution of the state given all
+    slope_p: Tensor  # of the shape of p
+    slope_initial: Tensor  # (B, S)
+
+
+def _backward(p: Tensor, e: Tensor, past: _Past, weight: Tensor, data: HiddenPaths) -> _Smoothed:
     slope_p = torch.zeros_like(p)
     weight = weight.unsqueeze(-1)
     e_of = e.unbind(2)
+    alpha = past.alpha
+    divisor = [_positive(scale) for scale in past.scale]
     beta = torch.ones_like(alpha[0])
     gamma = [alpha[-1]]
     for k in range(len(alpha) - 1, 0, -1):
-        future = e_of[k] * beta / _positive(scale[k])
+        future = e_of[k] * beta / divisor[k]
         before = alpha[k - 1]
-        past = before * weight
+        weighted = before * weight
         shared = data.shared_gap[k - 1]
         if shared >= 0:
-            slope_p[:, shared] += past.mT @ future
+            slope_p[:, shared] += weighted.mT @ future
             beta = future @ p[:, shared].mT
         else:
             number = data.gap_number[k - 1]
-            outer = past.unsqueeze(-1) * future.unsqueeze(-2)
+            outer = weighted.unsqueeze(-1) * future.unsqueeze(-2)
             slope_p.index_add_(1, number, outer)
             of_path = p[:, number]
             beta = torch.einsum("bnij,bnj->bni", of_path, future)
         gamma.append(before * beta)
-    future = e_of[0] * beta / _positive(scale[0])
-    slope_initial = (weight * future).sum(1)
+    future = e_of[0] * beta / divisor[0]
     gamma.reverse()
-    return torch.stack(gamma, dim=2), slope_p, slope_initial
+    return _Smoothed(
+        gamma=torch.stack(gamma, dim=2),
+        slope_p=slope_p,
+        slope_initial=(weight * future).sum(1),
+    )
 
 
 def _positive(scale: Tensor) -> Tensor:
     """Divisors ``(B, n, 1)``: the probabilities, and 1 where data are impossible."""
-    return torch.where(scale > 0, scale, 1.0).unsqueeze(-1)
+    divisor = torch.where(scale > 0, scale, 1.0)
+    return divisor.unsqueeze(-1)

@@ -16,6 +16,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.process.chain import diagonal, is_diagonal
+from dyninfer.learning.settings import brief
+
 # No probability of a wrong label starts at 0 or 1, where its logit has no slope.
 _LEAST_CHANCE = 1e-6
 # Share of its first spread below which no state's spread is fitted: values that are all alike, as
@@ -100,12 +103,13 @@ class LabelNoise(Emission):
         is_chance = (rate >= 0) & (rate <= 1)
         if n_states < 2 or not bool(is_chance.all()):
             raise ValueError(
-                f"rate must be a probability, with at least 2 states, found {rate.tolist()}"
+                f"rate must be a probability, with at least 2 states, found {brief(rate.tolist())}"
             )
-        rate = rate[..., None, None]
-        eye = torch.eye(n_states, dtype=torch.float64, device=rate.device)
+        correct = 1 - rate
         each_other = rate / (n_states - 1)
-        return cls((1 - rate) * eye + each_other * (1 - eye))
+        confusion = each_other[..., None, None].expand(*rate.shape, n_states, n_states)
+        of_label = is_diagonal(confusion)
+        return cls(torch.where(of_label, correct[..., None, None], confusion))
 
     @property
     def n_states(self) -> int:
@@ -115,7 +119,7 @@ class LabelNoise(Emission):
     @property
     def error_rate(self) -> Tensor:
         """Chance of a wrong label ``(...)``, mean over the states."""
-        correct = torch.diagonal(self.confusion, dim1=-2, dim2=-1)
+        correct = diagonal(self.confusion)
         return 1 - correct.mean(-1)
 
     def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
@@ -132,8 +136,10 @@ class LabelNoise(Emission):
         is_possible = confusion > 0
         log = torch.where(is_possible, confusion, 1.0).log()
         log = log.masked_fill(~is_possible, -torch.inf)
-        log = log[..., observed].movedim(-3, -1)
-        return log.masked_fill(~mask.unsqueeze(-1), 0.0)
+        of_labels = log[..., observed]
+        by_state = of_labels.movedim(-3, -1)
+        is_missing = ~mask.unsqueeze(-1)
+        return by_state.masked_fill(is_missing, 0.0)
 
     def sample(self, states: Tensor, generator: torch.Generator) -> Tensor:
         """Labels ``(n, L)`` of states ``(n, L)``."""
@@ -177,23 +183,22 @@ class ConfusionMatrix(LabelNoise):
     def parameters(self) -> Tensor:
         """Logits of the rows but their diagonal, whose logit is 0: ``(S (S − 1),)``."""
         log = self.confusion.clamp(min=_LEAST_CHANCE).log()
-        correct = torch.diagonal(log, dim1=-2, dim2=-1)
+        correct = diagonal(log)
         logits = log - correct.unsqueeze(-1)
         return logits[..., self._is_error()]
 
     def with_parameters(self, theta: Tensor) -> Self:
         """Confusion matrix of the logits ``(..., S (S − 1))``."""
-        size = self.n_states
+        shape = self.confusion.shape[-2:]
         batch = theta.shape[:-1]
         is_error = self._is_error().flatten()
         (place,) = is_error.nonzero(as_tuple=True)
         place = place.to(theta.device)
         # Added and not assigned, so that the slope finds its way to theta.
-        logits = theta.new_zeros(*batch, size * size)
+        logits = theta.new_zeros(*batch, shape.numel())
         logits = logits.index_add(-1, place, theta)
-        rows = logits.unflatten(-1, (size, size))
-        confusion = rows.softmax(-1)
-        return type(self)(confusion)
+        rows = logits.unflatten(-1, shape)
+        return type(self)(rows.softmax(-1))
 
     def log_prior(self, weight: float = 10.0, correct: float = 0.9) -> Tensor:
         """Log-density ``(...)``, up to a constant, of a Dirichlet prior of the rows' logits.
@@ -206,7 +211,7 @@ class ConfusionMatrix(LabelNoise):
         return weight * terms.sum((-1, -2))
 
     def _is_error(self) -> Tensor:
-        return ~torch.eye(self.n_states, dtype=torch.bool)
+        return ~is_diagonal(self.confusion)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,8 +242,9 @@ class GaussianEmission(Emission):
             mean = mean[:, None]
         if std.ndim == 1:
             std = std[:, None]
-        if not bool((std > 0).all()):
-            raise ValueError(f"std must be positive, found {std.tolist()}")
+        is_positive = std > 0
+        if not bool(is_positive.all()):
+            raise ValueError(f"std must be positive, found {brief(std.tolist())}")
         return cls(mean, std.expand(mean.shape))
 
     @property
@@ -252,17 +258,16 @@ class GaussianEmission(Emission):
         Features that were not observed count as 0.
         """
         n_features = self.mean.shape[-1]
-        if observed.ndim != 3 or observed.shape[-1] != n_features:
+        if observed.shape[2:] != (n_features,):
             raise ValueError(
                 f"paths must have {n_features} continuous features, "
                 f"found shape {tuple(observed.shape)}"
             )
-        # Two more dimensions, before those of a state's features: the path and the time.
-        mean = self.mean.to(observed.device)[..., None, None, :, :]
-        std = self.std.to(observed.device)[..., None, None, :, :]
+        mean = _for_paths(self.mean, observed)
+        std = _for_paths(self.std, observed)
         x = observed.to(mean.dtype).unsqueeze(-2)
         z = (x - mean) / std
-        log = -0.5 * z.square() - std.log() - _LOG_ROOT_2PI
+        log = -z.square() / 2 - std.log() - _LOG_ROOT_2PI
         is_missing = ~mask.unsqueeze(-2)
         return log.masked_fill(is_missing, 0.0).sum(-1)
 
@@ -270,10 +275,11 @@ class GaussianEmission(Emission):
         """Vectors ``(n, L, d)`` of states ``(n, L)``."""
         mean = self.mean.to(states.device)
         std = self.std.to(states.device)
+        centre = mean[states]
         # Normal numbers of the precision of the model, on the device of the states.
-        z = torch.empty_like(mean[states])
+        z = torch.empty_like(centre)
         z.normal_(generator=generator)
-        return mean[states] + std[states] * z
+        return centre + std[states] * z
 
     def parameters(self) -> Tensor:
         """Shifts of the means and logs of the spreads, both relative to these: 0 ``(2 S d,)``."""
@@ -300,4 +306,11 @@ class GaussianEmission(Emission):
     def at_floor(self, start: GaussianEmission) -> Tensor:
         """States ``(S,)`` bool of which a feature spreads no more than a fit from there allows."""
         least = 1.01 * _LEAST_SPREAD * start.std
-        return (self.std <= least).any(-1)
+        is_least = self.std <= least
+        return is_least.any(-1)
+
+
+def _for_paths(of_states: Tensor, observed: Tensor) -> Tensor:
+    """Numbers of states ``(..., S, d)`` as ``(..., 1, 1, S, d)``: the same for paths and times."""
+    of_states = of_states.to(observed.device)
+    return of_states[..., None, None, :, :]

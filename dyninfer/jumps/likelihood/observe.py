@@ -59,7 +59,7 @@ def observe(
         state_names = None
     else:
         observations[is_lost] = -1
-        state_names = tuple(str(number) for number in range(emission.n_states))
+        state_names = tuple(map(str, range(emission.n_states)))
     grid = trajectories.times.cpu().numpy()
     rows = is_observed.cpu().numpy()
     values = observations.cpu().numpy()

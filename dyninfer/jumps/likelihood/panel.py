@@ -91,12 +91,14 @@ class PanelCounts:
         total = _sum_of_logs(self.pairs, p)
         if self.exact is not None:
             jumps = off_diagonal(generator).unsqueeze(-3)
-            total = total + _sum_of_logs(self.exact, p @ jumps)
+            density = p @ jumps
+            total = total + _sum_of_logs(self.exact, density)
         if self.censored is not None and self.sets is not None:
             of_set = p @ self.sets.T
             total = total + _sum_of_logs(self.censored, of_set)
         if initial is not None:
-            total = total + (self.starts * _safe_log(self.starts, initial)).sum(-1)
+            of_starts = self.starts * _safe_log(self.starts, initial)
+            total = total + of_starts.sum(-1)
         return total
 
     def crude_generator(self, jumps: Tensor | None = None, least: float = 0.0) -> Tensor:
@@ -120,9 +122,11 @@ class PanelCounts:
         gaps = self.gaps.unsqueeze(-1)
         dwell_time = (intervals * gaps).sum(-2)
         # A state that was never observed is given the longest gap, so that its rates are finite.
-        dwell_time = torch.where(dwell_time > 0, dwell_time, gaps.amax(-2))
+        longest_gap = gaps.amax(-2)
+        dwell_time = torch.where(dwell_time > 0, dwell_time, longest_gap)
         n_jumps = off_diagonal(transitions.sum(-3))
-        rates = n_jumps.clamp(min=least) / dwell_time.unsqueeze(-1)
+        n_jumps = n_jumps.clamp(min=least)
+        rates = n_jumps / dwell_time.unsqueeze(-1)
         if jumps is not None:
             rates = rates * jumps
         return with_diagonal(rates)
@@ -180,11 +184,12 @@ def panel_counts(
     codes = dict(censored or {})
     flat = FlatLabels.of(paths)
     is_code = np.isin(flat.labels, list(codes))
+    states = flat.labels[~is_code]
     if n_states is None and not codes:
         n_states = paths.n_states
     if n_states is None:
-        n_states = int(flat.labels[~is_code].max()) + 1
-    _check_states(flat.labels[~is_code], n_states)
+        n_states = int(states.max()) + 1
+    _check_states(states, n_states)
     _check_named_states(n_states, exact, codes)
     _check_codes_are_last(flat, is_code)
 
@@ -195,7 +200,7 @@ def panel_counts(
         )
     source = flat.labels[here]
     target = flat.labels[here + 1]
-    waits = flat.times[here + 1] - flat.times[here]
+    waits = np.diff(flat.times)[here]
     gaps, group = group_gaps(torch.from_numpy(waits), tolerance)
     row = group.numpy() * n_states + source
 
@@ -209,7 +214,8 @@ def panel_counts(
         return _double(total).reshape(shape)
 
     # Who was there already has not entered: one who stays dead dies once.
-    is_entry = np.isin(target, list(exact)) & (source != target)
+    is_exact = np.isin(target, list(exact))
+    is_entry = is_exact & (source != target)
     is_end = is_code[here + 1]
     counts = PanelCounts(
         gaps=gaps,
@@ -282,7 +288,8 @@ def _check_named_states(
 
 def _check_codes_are_last(flat: FlatLabels, is_code: np.ndarray) -> None:
     is_early = is_code[:-1] & flat.has_next
-    if is_early.any() or (is_code & flat.is_first).any():
+    is_alone = is_code & flat.is_first
+    if is_early.any() or is_alone.any():
         raise ValueError(
             "censored codes must be the last of at least two observations; "
             "use a hidden model instead"

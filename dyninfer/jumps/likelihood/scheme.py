@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
+
+from dyninfer.jumps.process.chain import is_diagonal
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +71,16 @@ class RateScheme:
             raise ValueError("jumps has one without its reverse, which detailed balance forbids")
         free = cls.free(mask)
         source, target = free.edges.T
-        low, high = mask.triu().nonzero().T
-        n_pairs = len(low)
-        pair_of = torch.zeros_like(mask, dtype=torch.int64)
-        pair_of[low, high] = torch.arange(n_pairs)
-        pair_of = pair_of + pair_of.T
-        of_pair = torch.eye(n_pairs, dtype=torch.float64)
-        of_state = torch.eye(len(mask), dtype=torch.float64)
-        pair = pair_of[source, target]
-        symmetric = of_pair[pair]
-        difference = of_state[target] - of_state[source]
+        # Both jumps of a pair of states share its number.
+        lower = torch.minimum(source, target)
+        higher = torch.maximum(source, target)
+        _, pair = torch.unique(lower * len(mask) + higher, return_inverse=True)
+        symmetric = one_hot(pair).double()
+        difference = one_hot(target, len(mask)) - one_hot(source, len(mask))
         # Only differences of f count, so that of the first state is left out.
-        half_difference = 0.5 * difference[:, 1:]
+        half_difference = difference[:, 1:].double() / 2
         design = torch.cat([symmetric, half_difference], dim=1)
-        return cls(len(mask), free.edges, design, free.offset)
+        return replace(free, design=design)
 
     @property
     def n_edges(self) -> int:
@@ -96,18 +95,21 @@ class RateScheme:
     @property
     def allowed(self) -> Tensor:
         """Mask ``(S, S)`` of the allowed jumps."""
-        return self.matrix(torch.ones(self.n_edges, dtype=torch.bool))
+        of_edges = torch.ones(self.n_edges, dtype=torch.bool)
+        return self.matrix(of_edges)
 
     def log_rates(self, theta: Tensor) -> Tensor:
         """Log-rates ``(..., E)`` of parameters ``(..., p)``."""
         design = self.design.to(theta)
-        return theta @ design.T + self.offset.to(theta)
+        offset = self.offset.to(theta)
+        return theta @ design.T + offset
 
     def generator(self, theta: Tensor) -> Tensor:
         """Generators ``(..., S, S)`` of parameters ``(..., p)``."""
         rates = self.log_rates(theta).exp()
-        flat = rates @ self._placement(theta).flatten(1)
-        return flat.unflatten(-1, (self.n_states, self.n_states))
+        placement = self._placement(theta)
+        flat = rates @ placement.flatten(1)
+        return flat.unflatten(-1, placement.shape[1:])
 
     def matrix(self, of_edges: Tensor) -> Tensor:
         """Matrices ``(..., S, S)`` of numbers of the allowed jumps ``(..., E)``, elsewhere 0."""
@@ -127,7 +129,8 @@ class RateScheme:
         """
         source, target = self.edges.T
         rates = generator[..., source, target]
-        if not bool((rates > 0).all()):
+        is_positive = rates > 0
+        if not bool(is_positive.all()):
             raise ValueError(
                 "start must have a positive rate for every allowed jump; a tiny one will do"
             )
@@ -157,8 +160,7 @@ def _as_mask(jumps: int | Tensor) -> Tensor:
         raise ValueError(
             f"jumps must be a number of states or a mask (S, S), got shape {tuple(mask.shape)}"
         )
-    is_no_jump = torch.eye(len(mask), dtype=torch.bool)
-    mask = mask & ~is_no_jump
+    mask = mask & ~is_diagonal(mask)
     if not bool(mask.any()):
         raise ValueError("jumps holds none; allow at least one between two different states")
     return mask

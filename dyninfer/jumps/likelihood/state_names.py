@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.display import listed
 from dyninfer.data.paths import Paths
+from dyninfer.learning.settings import brief
 
 
 def state_number(name: str, names: Sequence[str]) -> int:
     """Number of a state, or a ValueError that lists the states."""
     if name not in names:
-        raise ValueError(f"there is no state '{name}'; the states are {', '.join(names)}")
+        raise ValueError(f"there is no state {brief(name)}; the states are {listed(names)}")
     return list(names).index(name)
 
 
@@ -32,7 +34,7 @@ def jump_mask(jumps: Sequence[str], names: Sequence[str]) -> Tensor:
     for jump in jumps:
         source, arrow, target = jump.partition(">")
         if not arrow:
-            raise ValueError(f"jumps must be written 'from>to', found {jump!r}")
+            raise ValueError(f"jumps must be written 'from>to', found {brief(jump)}")
         row = state_number(source.strip(), names)
         column = state_number(target.strip(), names)
         mask[row, column] = True
@@ -48,18 +50,20 @@ def names_of(paths: Paths, n_states: int | None) -> tuple[str, ...]:
         If the data name more states than ``n_states``, or there is one state only.
     """
     names = tuple(paths.state_names or ())
-    size = len(names) if n_states is None else n_states
-    if max(len(names), size) < 2:
+    n_named = len(names)
+    if n_states is None:
+        n_states = n_named
+    if max(n_named, n_states) < 2:
         raise ValueError(
-            f"the data name one state only, {names[0]!r}, and nothing jumps; "
+            f"the data name one state only, {brief(names[0])}, and nothing jumps; "
             "give state_names or n_states if there are others"
         )
-    if size < len(names):
+    if n_states < n_named:
         raise ValueError(
-            f"n_states={size}, but the data name {len(names)} states: {', '.join(names)}"
+            f"n_states={n_states}, but the data name {n_named} states: {listed(names)}"
         )
-    unnamed = range(len(names), size)
-    return names + tuple(str(number) for number in unnamed)
+    unnamed = range(n_named, n_states)
+    return names + tuple(map(str, unnamed))
 
 
 def renumbered(paths: Paths, names: Sequence[str]) -> Paths:
@@ -76,14 +80,18 @@ def renumbered(paths: Paths, names: Sequence[str]) -> Paths:
     own_names = list(paths.state_names or ())
     n_own = len(own_names)
     first_names = list(names[:n_own])
-    is_prefix = own_names == first_names
     plain_numbers = [str(number) for number in range(n_own)]
+    is_prefix = own_names == first_names
     # Numbers that were never names mean the states in their order.
-    is_numbered = own_names == plain_numbers and n_own <= len(names)
-    if is_prefix or is_numbered:
+    is_numbered = own_names == plain_numbers
+    if is_prefix or (is_numbered and n_own <= len(names)):
         return replace(paths, state_names=tuple(names))
     numbers = [state_number(name, names) for name in own_names]
     numbers.append(-1)  # a missing state is -1, the last entry, and stays missing
     new_number = np.array(numbers)
-    states = tuple(new_number[states] for states in paths.states)
-    return replace(paths, states=states, state_names=tuple(names))
+    renumbered_states = map(new_number.__getitem__, paths.states)
+    return replace(
+        paths,
+        states=tuple(renumbered_states),
+        state_names=tuple(names),
+    )

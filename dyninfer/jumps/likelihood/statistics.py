@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.flat import FlatLabels
@@ -127,13 +128,15 @@ class JumpStatistics:
         for lag in _lags_below(length):
             gap = times[lag:] - times[:-lag]
             fine = _fine_bin(gap, unit)
-            of_bin = (fine * n_pairs).reshape(-1, 1, 1)
-            cell = source[:-lag] + labels[lag:] + of_bin
+            of_bin = fine * n_pairs
+            pair = source[:-lag] + labels[lag:]
+            cell = pair + of_bin.reshape(-1, 1, 1)
             total += torch.bincount(cell.flatten(), minlength=len(total))
             gap_sums.index_add_(0, fine, gap * n_paths)
-        first = torch.nn.functional.one_hot(labels[0], n_states)
-        is_change = labels[1:] != labels[:-1]
-        span = (times[-1] - times[0]) * n_paths
+        first = one_hot(labels[0], n_states)
+        is_change = labels.diff(dim=0) != 0
+        duration = times[-1] - times[0]
+        span = duration * n_paths
         n_steps = (length - 1) * n_paths
         ones = times.new_ones(batch)
         return cls(
@@ -188,8 +191,7 @@ class JumpStatistics:
         place = (octave + _OCTAVES_BELOW).floor().long()
         # Beyond the range all times are alike: far too short to jump, or long enough to forget.
         place = place.clamp(0, COARSE_BINS - 1)
-        member = torch.nn.functional.one_hot(place, COARSE_BINS)
-        member = member.to(self.counts.dtype)
+        member = one_hot(place, COARSE_BINS).to(self.counts.dtype)
         counts = torch.einsum("...fc,...fij->...cij", member, self.counts)
         gap_sums = torch.einsum("...fc,...f->...c", member, self.gap_sums)
         log_gap = (_mean_gap(gap_sums, counts) / tau).log()
@@ -239,8 +241,9 @@ def _double(value: Any) -> Tensor:
 
 def _mean_gap(gap_sums: Tensor, counts: Tensor) -> Tensor:
     """Mean time between the labels of a pair, by bin ``(..., F)``; positive in empty bins too."""
-    n_pairs = counts.sum((-1, -2)).clamp(min=1)
-    return (gap_sums / n_pairs).clamp(min=_SMALLEST)
+    n_pairs = counts.sum((-1, -2))
+    mean = gap_sums / n_pairs.clamp(min=1)
+    return mean.clamp(min=_SMALLEST)
 
 
 def _lags_below(length: int) -> list[int]:
@@ -263,12 +266,11 @@ def _count_pairs(flat: FlatLabels, n_states: int, unit: Tensor) -> tuple[Tensor,
     total = torch.zeros(n_cells, dtype=torch.float64)
     gap_sums = torch.zeros(FINE_BINS, dtype=torch.float64)
     for lag in _lags_below(len(flat.labels)):
-        here = slice(None, -lag)
-        there = slice(lag, None)
         # Rows of all paths follow one another: not every two of them are of one path.
-        is_pair = flat.path[here] == flat.path[there]
-        waits = flat.times[there] - flat.times[here]
-        pairs = flat.labels[here] * n_states + flat.labels[there]
+        is_pair = flat.path[:-lag] == flat.path[lag:]
+        waits = flat.times[lag:] - flat.times[:-lag]
+        sources = n_states * flat.labels[:-lag]
+        pairs = sources + flat.labels[lag:]
         gap = torch.from_numpy(waits[is_pair])
         pair = torch.from_numpy(pairs[is_pair])
         fine = _fine_bin(gap, unit)

@@ -90,21 +90,25 @@ class HiddenProblem:
 
     def model(self, theta: Tensor) -> tuple[Tensor, Emission, Tensor]:
         """Generator, observation model and initial distribution of parameters ``(..., p + r)``."""
-        n_rates, n_logits = self.scheme.n_parameters, self._n_logits
-        n_emission = theta.shape[-1] - n_rates - n_logits
-        sizes = [n_rates, n_emission, n_logits]
-        rates, of_emission, logits = theta.split(sizes, dim=-1)
-        emission, initial = self.emission, self.initial
+        n_rates = self.scheme.n_parameters
+        last_logits = theta.shape[-1] - self._n_logits
+        rates, of_emission, logits = theta.tensor_split([n_rates, last_logits], dim=-1)
+        generator = self.scheme.generator(rates)
+        emission = self.emission
         if self.fit_emission:
             emission = emission.with_parameters(of_emission)
+        initial = self.initial
         if initial is None:
             initial = distribution_of(logits)
-        return self.scheme.generator(rates), emission, initial
+        return generator, emission, initial
 
     @property
     def _n_logits(self) -> int:
         """Parameters of the initial distribution."""
-        return self.scheme.n_states - 1 if self.initial is None else 0
+        if self.initial is not None:
+            return 0
+        # The logit of the first state is 0.
+        return self.scheme.n_states - 1
 
     def log_likelihood(self, theta: Tensor) -> Tensor:
         """Log-likelihood ``(...)``."""
@@ -122,7 +126,8 @@ class HiddenProblem:
         if self.prior is None:
             return total
         rates = theta[..., : self.scheme.n_parameters]
-        return total + self.prior(self.scheme.log_rates(rates))
+        log_rates = self.scheme.log_rates(rates)
+        return total + self.prior(log_rates)
 
 
 def fit_hidden(problem: HiddenProblem, start: Tensor, max_iter: int = 300) -> HiddenFit:

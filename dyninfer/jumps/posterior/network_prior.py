@@ -15,6 +15,7 @@ from dyninfer.jumps.amortized.zero_shot import JumpEstimate
 from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
 from dyninfer.jumps.posterior.distributions import NormalMixtures
+from dyninfer.jumps.process.chain import is_diagonal
 
 ABSENT = 0.1  # jumps that one that never happens is taken to have made in all data
 _WIDE_WEIGHT = 0.2  # of the wide component beside the network's belief
@@ -101,10 +102,12 @@ class NetworkBelief:
         link = belief.link[off].unsqueeze(1)
         log_weight = belief.log_weight[off] + logsigmoid(link)
         # The network believes in rates times tau, the mean time between observed changes.
-        mean = belief.mean[off] - self.estimate.tau.log()
+        log_tau = self.estimate.tau.log()
+        mean = belief.mean[off] - log_tau
         std = belief.log_std[off].exp()
-        log_least = self.least_rates.log().unsqueeze(1)
-        absent_mean = log_least.expand(off.shape)[off].unsqueeze(1)
+        source, _ = off.nonzero(as_tuple=True)
+        log_least = self.least_rates.log()
+        absent_mean = log_least[source].unsqueeze(1)
         absent_std = torch.ones_like(absent_mean)
         return NormalMixtures(
             log_weight=torch.cat([log_weight, logsigmoid(-link)], dim=1),
@@ -143,10 +146,12 @@ def hardly_left(paths: Paths, n_states: int, error_rate: float) -> Tensor:
     flat = FlatLabels.of(paths)
     n_departures = np.bincount(flat.departures(), minlength=n_states)
     # A wrong label is left again; each state is the wrong one alike.
-    n_wrong = error_rate * len(flat.labels) / (n_states - 1)
+    n_others = n_states - 1
+    n_wrong = error_rate * len(flat.labels) / n_others
     is_hardly_left = n_departures - n_wrong < _LEAST_CHANGES
     return torch.from_numpy(is_hardly_left)
 
 
-def _off_diagonal(like: Tensor) -> Tensor:
-    return ~torch.eye(len(like), dtype=torch.bool, device=like.device)
+def _off_diagonal(of_states: Tensor) -> Tensor:
+    """Which entries ``(S, S)`` bool are jumps between two states."""
+    return ~is_diagonal(of_states)

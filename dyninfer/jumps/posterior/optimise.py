@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.process.chain import identity
 from dyninfer.learning.interruption import ends_on_interrupt
+from dyninfer.learning.settings import brief
 
 Objective = Callable[[Tensor], Tensor]
 
@@ -109,7 +111,8 @@ def maximise(
             if columns is not None and iteration - 1 in _CURVATURE_STEPS:
                 curvature = information(objective, point.theta, columns)
                 inverse, _ = floored_inverse(curvature, _LEAST_CURVATURE)
-            new = _search(objective, point, _direction(inverse, point.slope))
+            direction = _direction(inverse, point.slope)
+            new = _search(objective, point, direction)
             step = new.theta - point.theta
             bend = point.slope - new.slope
             is_first_guess = iteration == 1 and columns is None
@@ -118,10 +121,13 @@ def maximise(
             expected_gain = _quadratic(inverse, new.slope)
             is_flat = (expected_gain < tol) & (gain < tol)
             is_stuck = (step == 0).all(-1)
-            inverse = torch.where(_per_matrix(is_stuck), _unit_step(point), inverse)
+            anew = _unit_step(point)
+            inverse = torch.where(_per_matrix(is_stuck), anew, inverse)
             idle_steps = torch.where(gain < _IDLE_GAIN, idle_steps + 1, 0)
+            is_idle = idle_steps >= _IDLE_STEPS
             point = new
-            if bool((is_flat | is_stuck | (idle_steps >= _IDLE_STEPS)).all()):
+            ends = is_flat | is_stuck | is_idle
+            if bool(ends.all()):
                 break
         is_whole = True
     if not is_whole:
@@ -144,16 +150,17 @@ def information(objective: Objective, theta: Tensor, columns: int = 1) -> Tensor
 
     So many ``columns`` are computed in one call.
     """
-    shifts = _DIFFERENCE * _eye_like(theta)
+    shifts = _DIFFERENCE * identity(theta)
     rows = []
     for shift in shifts.unsqueeze(1).split(columns):
         both_sides = torch.cat([theta - shift, theta + shift])
         _, slope = value_and_slope(objective, both_sides)
         below, above = slope.split(len(shift))
-        rows.append((below - above) / (2 * _DIFFERENCE))
+        difference = below - above
+        rows.append(difference / (2 * _DIFFERENCE))
     full = torch.cat(rows).movedim(0, -1)
     # Differences of rounded slopes are symmetric but for rounding.
-    return 0.5 * (full + full.mT)
+    return (full + full.mT) / 2
 
 
 def floored_inverse(matrix: Tensor, floor: float = _FLAT) -> tuple[Tensor, Tensor]:
@@ -173,7 +180,7 @@ def _first_point(objective: Objective, start: Tensor) -> _Point:
     point = _Point.at(objective, start.detach().clone())
     if not bool(point.value.isfinite().all()):
         raise ValueError(
-            f"start has the log-likelihood {point.value.tolist()!s:.80}: the data are impossible "
+            f"start has the log-likelihood {brief(point.value.tolist())}: the data are impossible "
             "there; allow more jumps, or start from rates that are all positive"
         )
     return point
@@ -181,13 +188,9 @@ def _first_point(objective: Objective, start: Tensor) -> _Point:
 
 def _unit_step(point: _Point) -> Tensor:
     """First guess of the inverse curvature ``(B, p, p)``: a step up the slope, at most 1 long."""
-    length = point.slope.norm(dim=-1).clamp(min=1.0)
-    return _eye_like(point.theta) / _per_matrix(length)
-
-
-def _eye_like(theta: Tensor) -> Tensor:
-    n_parameters = theta.shape[-1]
-    return torch.eye(n_parameters, dtype=theta.dtype, device=theta.device)
+    length = point.slope.norm(dim=-1)
+    divisor = length.clamp(min=1.0)
+    return identity(point.theta) / _per_matrix(divisor)
 
 
 def _per_matrix(of_member: Tensor) -> Tensor:
@@ -203,7 +206,8 @@ def _quadratic(inverse: Tensor, slope: Tensor) -> Tensor:
 def _direction(inverse: Tensor, slope: Tensor) -> Tensor:
     step = torch.einsum("bij,bj->bi", inverse, slope)
     largest = step.abs().amax(-1, keepdim=True)
-    return step * (_LONGEST / largest.clamp(min=_LONGEST))
+    factor = _LONGEST / largest.clamp(min=_LONGEST)
+    return step * factor
 
 
 def _search(objective: Objective, point: _Point, step: Tensor) -> _Point:
@@ -215,9 +219,11 @@ def _search(objective: Objective, point: _Point, step: Tensor) -> _Point:
     length = torch.ones_like(point.value)
     searching = torch.ones_like(point.value, dtype=torch.bool)
     for _ in range(_REDUCTIONS):
-        reach = torch.where(searching, length, 0.0).unsqueeze(1)
-        trial = _Point.at(objective, point.theta + reach * step)
-        required = point.value + _ARMIJO * length * promise - slack
+        reach = torch.where(searching, length, 0.0)
+        theta = point.theta + reach.unsqueeze(1) * step
+        trial = _Point.at(objective, theta)
+        least_gain = _ARMIJO * length * promise
+        required = point.value + least_gain - slack
         is_usable = trial.slope.isfinite().all(-1)
         succeeds = searching & (trial.value >= required) & is_usable
         best = trial.where(succeeds, best)
@@ -234,19 +240,20 @@ def _updated(inverse: Tensor, step: Tensor, bend: Tensor, is_first_guess: bool) 
     ``bend`` is what the slope lost along the step. Members that saw no curvature stay as they are.
     """
     along = (step * bend).sum(-1)
-    lengths = step.norm(dim=-1) * bend.norm(dim=-1)
-    is_curved = along > _CURVED * lengths
+    step_length = step.norm(dim=-1)
+    bend_length = bend.norm(dim=-1)
+    is_curved = along > _CURVED * (step_length * bend_length)
     along = _per_matrix(torch.where(is_curved, along, 1.0))
     is_curved = _per_matrix(is_curved)
-    eye = _eye_like(step)
+    eye = identity(inverse)
     if is_first_guess:
         # Before the first update the guess is given the size of the curvature (ibid., eq. 6.20).
-        squared = bend.square().sum(-1).clamp(min=_SMALLEST)
-        size = along / _per_matrix(squared)
+        square = bend.square().sum(-1)
+        size = along / _per_matrix(square.clamp(min=_SMALLEST))
         inverse = torch.where(is_curved, eye * size, inverse)
     left = eye - _outer(step, bend) / along
-    new = left @ inverse @ left.mT
-    new = new + _outer(step, step) / along
+    right = _outer(step, step) / along
+    new = left @ inverse @ left.mT + right
     return torch.where(is_curved, new, inverse)
 
 
@@ -267,8 +274,9 @@ def _polished(
     for _ in range(newton_steps + 1):
         curvature = information(objective, point.theta, columns)
         inverse, _ = floored_inverse(curvature)
-        decrement = 0.5 * _quadratic(inverse, point.slope)
-        point = _search(objective, point, _direction(inverse, point.slope))
+        decrement = _quadratic(inverse, point.slope) / 2
+        direction = _direction(inverse, point.slope)
+        point = _search(objective, point, direction)
         if bool((decrement < tol).all()):
             break
     return Maximum(point.theta, point.value, curvature, decrement, iterations)

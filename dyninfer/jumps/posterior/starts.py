@@ -13,6 +13,7 @@ from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.gaps import group_gaps
 from dyninfer.jumps.likelihood.panel import PanelCounts, panel_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
+from dyninfer.jumps.process.chain import diagonal
 
 # Transitions that a jump counts at least: a rate of 0 has no logarithm.
 LEAST_JUMPS = 0.5
@@ -46,14 +47,16 @@ def crude_starts(labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
     generators = [counts.crude_generator(scheme.allowed, least=LEAST_JUMPS)]
     # Missing labels are left out first: every second frame may be one.
     observed = [states >= 0 for states in labels.states]
-    lengths = [int(is_observed.sum()) for is_observed in observed]
-    stride = max(2, int(np.median(lengths)) // _THINNED_LENGTH)
+    rows = [np.flatnonzero(is_observed) for is_observed in observed]
+    lengths = [len(of_path) for of_path in rows]
+    median_length = int(np.median(lengths))
+    stride = max(2, median_length // _THINNED_LENGTH)
     # A path that is thinned to one label would show no jump.
     if min(lengths) > stride:
-        rows = [np.flatnonzero(is_observed)[::stride] for is_observed in observed]
+        some_rows = [of_path[::stride] for of_path in rows]
         thinned = Paths(
-            times=tuple(map(np.take, labels.times, rows)),
-            states=tuple(map(np.take, labels.states, rows)),
+            times=tuple(map(np.take, labels.times, some_rows)),
+            states=tuple(map(np.take, labels.states, some_rows)),
             state_names=labels.state_names,
         )
         sparse = panel_counts(thinned, n_states)
@@ -65,18 +68,21 @@ def clone_starts(labels: Paths, n_states: int, scheme: RateScheme, ancestor_time
     """One crude generator of clones, as if an ancestor was in any state alike."""
     flat = FlatLabels.of(labels)
     # A cell may be as old as its ancestor, but for rounding.
-    ages = torch.from_numpy(flat.times - ancestor_time).clamp(min=0)
-    gaps, group = group_gaps(ages)
-    cell = group * n_states + torch.from_numpy(flat.labels)
+    ages = torch.from_numpy(flat.times - ancestor_time)
+    gaps, group = group_gaps(ages.clamp(min=0))
+    labels_of = torch.from_numpy(flat.labels)
     n_cells = len(gaps) * n_states
-    observed = torch.bincount(cell, minlength=n_cells).double()
+    observed = torch.bincount(group * n_states + labels_of, minlength=n_cells)
     # Each observation is shared out between all states that its ancestor may have had.
-    per_ancestor = observed.reshape(len(gaps), 1, n_states) / n_states
-    pairs = per_ancestor.expand(-1, n_states, -1)
-    starts = torch.ones(n_states, dtype=torch.float64)
-    counts = PanelCounts(gaps=gaps, pairs=pairs, starts=starts)
+    share = observed.double() / n_states
+    per_ancestor = share.reshape(-1, 1, n_states)
+    counts = PanelCounts(
+        gaps=gaps,
+        pairs=per_ancestor.expand(-1, n_states, -1),
+        starts=torch.ones(n_states, dtype=torch.float64),
+    )
     generator = counts.crude_generator(scheme.allowed, least=LEAST_JUMPS)
-    return Starts(generator[None], counts)
+    return Starts(generator.unsqueeze(0), counts)
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,8 @@ class LogRatePrior:
     def __call__(self, log_rates: Tensor) -> Tensor:
         """Log-density ``(...)``, up to a constant."""
         z = (log_rates - self.centre) / self.width
-        return -0.5 * z.square().sum(-1)
+        square = z.square().sum(-1)
+        return -square / 2
 
 
 def log_rate_prior(
@@ -109,10 +116,11 @@ def log_rate_prior(
     if width is None:
         return None
     intervals = counts.pairs.sum((-1, -2))
-    n_stays = counts.pairs.diagonal(dim1=-2, dim2=-1).sum()
+    n_stays = diagonal(counts.pairs).sum()
     # One change more than there were: no change at all leaves an upper bound of the rate.
     n_changes = counts.n_observed - n_stays + 1
     total_time = (intervals * counts.gaps).sum()
+    changes_per_time = n_changes / total_time
     n_targets = scheme.n_edges / scheme.n_states
-    centre = (n_changes / total_time / n_targets).log()
-    return LogRatePrior(float(centre), width)
+    centre = float((changes_per_time / n_targets).log())
+    return LogRatePrior(centre, width)
