@@ -14,6 +14,7 @@ from torch import Tensor
 from dyninfer.data.arrays import as_tensor
 from dyninfer.data.time_reading import as_times
 from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions.diffusion import Time
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.settings import brief, check_count, check_fields, check_seed
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LARGEST = 10**9
 # Sizes of parameters whose products and powers double precision still holds.
 _LEAST_SIZE, _LARGEST_SIZE = 1e-50, 1e50
+_NUMBERS = (int, float, np.integer, np.floating)
 
 
 class System:
@@ -47,6 +49,16 @@ class System:
 
     def _check(self) -> None:
         """Raise a ValueError naming a parameter that cannot be."""
+
+    def _check_positive(self, *names: str) -> None:
+        """Raise a ValueError naming the first of these parameters that is not positive."""
+        for name in names:
+            check_positive(**{name: getattr(self, name)})
+
+    def _check_not_negative(self, *names: str) -> None:
+        """Raise a ValueError naming the first of these parameters that is negative."""
+        for name in names:
+            check_not_negative(**{name: getattr(self, name)})
 
 
 class Simulator(System):
@@ -85,7 +97,8 @@ class Simulator(System):
             samples.append(sample.numpy())
         masses = None
         if self.grows:
-            masses = np.array([len(sample) / n for sample in samples])
+            sizes = np.array([len(sample) for sample in samples])
+            masses = sizes / n
         return Snapshots(times=times, samples=tuple(samples), masses=masses)
 
 
@@ -125,7 +138,7 @@ def check_not_negative(**values: float) -> None:
 
 
 def _check_number(value: Any, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         raise TypeError(f"{name} must be a number, found {brief(value)}")
 
 
@@ -146,6 +159,11 @@ def check_times(times: Iterable[float]) -> list[float]:
     if not values or values[0] < 0 or not increasing:
         raise ValueError(f"times must be increasing and not negative, found {brief(values)}")
     return values
+
+
+def time_like(t: Time, x: Tensor) -> Tensor:
+    """A time in the precision of the states ``x``, and on their device."""
+    return torch.as_tensor(t, dtype=x.dtype, device=x.device)
 
 
 def normals(seed: int, name: str, *shape: int) -> Tensor:

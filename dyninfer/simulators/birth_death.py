@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import LabelNoise
-from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.simulators.base import System, check_positive
+from dyninfer.jumps.process import MarkovJump
+from dyninfer.simulators.base import System
 from dyninfer.simulators.observed_jumps import observed_jumps
 
 
@@ -40,12 +40,14 @@ class BirthDeath(System):
     per_individual: bool = True
 
     def _check(self) -> None:
-        check_positive(birth=self.birth, death=self.death, largest=self.largest)
+        self._check_positive("birth", "death", "largest")
 
     def process(self) -> MarkovJump:
         """Return the true process, which starts in its stationary distribution."""
         up, down = self._rates
-        return MarkovJump(with_diagonal(torch.diag(up, 1) + torch.diag(down, -1)))
+        jumps_up = torch.diag(up, 1)
+        jumps_down = torch.diag(down, -1)
+        return MarkovJump.from_rates(jumps_up + jumps_down)
 
     def stationary(self) -> np.ndarray:
         """Stationary distribution ``(largest + 1,)``.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dyninfer.learning.budget import check_memory
-from dyninfer.learning.random import stream
+from dyninfer.learning.random import stream, uniforms
 from dyninfer.learning.settings import check_count
 from dyninfer.simulators.base import System, check_draw, check_positive, paths_of
 
@@ -62,7 +63,7 @@ class BouncingShapes(System):
     interval: float = 0.1
 
     def _check(self) -> None:
-        check_positive(interval=self.interval)
+        self._check_positive("interval")
         if self.size < 8:
             raise ValueError(f"size must be at least 8 pixels, found {self.size}")
         if self.n_shapes not in (1, 2):
@@ -115,8 +116,9 @@ class BouncingShapes(System):
         per_shape = (n, self.n_shapes)
         per_axis = (n, self.n_shapes, 2)
         per_bounce = (n, n_frames, self.n_shapes, 2)
-        shapes = torch.randint(len(SHAPES), per_shape, generator=stream(seed, "shapes"))
-        u = torch.rand(per_axis, generator=stream(seed, "starts"), dtype=torch.float64)
+        g = stream(seed, "shapes")
+        shapes = torch.randint(len(SHAPES), per_shape, generator=g)
+        u = uniforms(stream(seed, "starts"), *per_axis)
         low, high = self._walls
         centre = low + (high - low) * u
         velocity = self._velocities(-_FASTEST, per_axis, stream(seed, "first velocities"))
@@ -124,12 +126,14 @@ class BouncingShapes(System):
         away = self._velocities(1, per_bounce, stream(seed, "away from the wall"))
         along = self._velocities(-_FASTEST, per_bounce, stream(seed, "along the wall"))
         centres = [centre]
-        for k in range(n_frames - 1):
+        draws = zip(away.unbind(1), along.unbind(1), strict=True)
+        for away_now, along_now in islice(draws, n_frames - 1):
             centre = centre + velocity
-            # 1 at the first wall, −1 at the second, 0 between them.
-            wall = (centre <= low).double() - (centre >= high).double()
-            is_at_wall = wall != 0
-            bounced = torch.where(is_at_wall, wall * away[:, k], along[:, k])
+            is_at_first = centre <= low
+            is_at_second = centre >= high
+            is_at_wall = is_at_first | is_at_second
+            away_now = torch.where(is_at_first, away_now, -away_now)
+            bounced = torch.where(is_at_wall, away_now, along_now)
             bounces = is_at_wall.any(-1, keepdim=True)
             velocity = torch.where(bounces, bounced, velocity)
             # What overshot the wall begins again at it.
@@ -145,8 +149,8 @@ class BouncingShapes(System):
         Tensor, ``(..., size, size)``
             Grey values from 0 to 1.
         """
-        pixel = torch.arange(self.size, dtype=centres.dtype, device=centres.device)
-        middle = pixel + 0.5
+        pixel = torch.arange(self.size, device=centres.device)
+        middle = pixel.to(centres) + 0.5
         distance = middle - centres.unsqueeze(-1)
         y, x = distance.unbind(-2)  # (..., n_shapes, size) each
         cover = _coverage(y.unsqueeze(-1), x.unsqueeze(-2), self._half_width)
@@ -191,7 +195,8 @@ def _coverage(y: Tensor, x: Tensor, half: float) -> _Coverage:
     in_height = _inside(y.abs() - half)
     square = in_width * in_height
     # A side of the triangle rises by 2 in 1, so its normal has the length √5.
-    beyond_side = (2 * x.abs() - y - half) / math.sqrt(5)
+    along_normal = 2 * x.abs() - y - half
+    beyond_side = along_normal / math.sqrt(5)
     return _Coverage(
         disc=_inside(radius - half),
         square=square,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import Time
-from dyninfer.learning.random import stream, subseed
-from dyninfer.simulators.base import Simulator, check_draw, check_not_negative, check_positive
+from dyninfer.learning.random import stream, subseed, uniforms
+from dyninfer.simulators.base import Simulator, check_draw
 
 Field = Callable[[float, Tensor], Tensor]
 Rates = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -64,14 +64,10 @@ class BranchingPopulation(Simulator):
     grows = True
 
     def _check(self) -> None:
-        check_not_negative(
-            birth_upper=self.birth_upper,
-            birth_lower=self.birth_lower,
-            death_upper=self.death_upper,
-            death_lower=self.death_lower,
-            initial_std=self.initial_std,
+        self._check_not_negative(
+            "birth_upper", "birth_lower", "death_upper", "death_lower", "initial_std"
         )
-        check_positive(speed=self.speed, sigma=self.sigma, switch=self.switch, dt=self.dt)
+        self._check_positive("speed", "sigma", "switch", "dt")
         if self.dimension < 2:
             raise ValueError(f"dimension must be at least 2, found {self.dimension!r}")
 
@@ -230,7 +226,8 @@ def branch(
         slope = drift(time, x)
         predicted = x + h * slope + noise
         slope_after = drift(time + h, predicted)
-        after = x + h * (slope + slope_after) / 2 + noise
+        twice_slope = slope + slope_after
+        after = x + h * twice_slope / 2 + noise
         birth, death = rates(x)
         birth_after, death_after = rates(after)
         mean_birth = (birth + birth_after) / 2
@@ -259,12 +256,13 @@ def birth_death_offspring(birth: Tensor, death: Tensor, h: float, g: torch.Gener
     # (E − 1) / (bE − d) with both sides divided by (b − d) h; stays finite where b = d.
     net = (birth - death) * h
     is_balanced = net.abs() < 1e-8
-    quotient = torch.where(is_balanced, 1.0, torch.expm1(net) / net)
+    relative_growth = torch.expm1(net) / net
+    quotient = torch.where(is_balanced, 1.0, relative_growth)
     span = h * quotient
     r = span / (1 + birth * span)
     alpha = death * r
     beta = birth * r
-    u, v = torch.rand(2, len(birth), generator=g, dtype=torch.float64)
+    u, v = uniforms(g, 2, len(birth))
     # The rest of a geometric count, by inverting its distribution function.
     more = torch.log1p(-v) / torch.log(beta)
     count = 1 + more.floor().long()

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.display import listed
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.learning.random import stream
+from dyninfer.learning.random import stream, uniforms
+from dyninfer.learning.settings import brief
 from dyninfer.simulators.base import (
     System,
     check_draw,
@@ -93,14 +95,15 @@ class CellStates(System):
 
     def _check(self) -> None:
         for source, target, rate in self.jumps:
-            if source not in self.names or target not in self.names or source == target:
+            exist = source in self.names and target in self.names
+            if not exist or source == target:
                 raise ValueError(
-                    f"jumps has {source!r} to {target!r}; "
-                    f"both must be different states of {', '.join(self.names)}"
+                    f"jumps has {brief(source)} to {brief(target)}; "
+                    f"both must be different states of {listed(self.names)}"
                 )
             check_positive(**{f"the rate from {source} to {target}": rate})
         check_not_negative(birth=float(self._birth.min()), death=float(self._death.min()))
-        check_positive(cells_per_clone=self.cells_per_clone, noise=self.noise)
+        self._check_positive("cells_per_clone", "noise")
         if not 0 < self.capture <= 1:
             raise ValueError(f"capture must be a probability above 0, found {self.capture!r}")
         if len(self.centres) != len(self.names):
@@ -240,9 +243,10 @@ class CellStates(System):
         states = []
         clones = []
         while len(state) > 0:
-            u = torch.rand(len(state), generator=g, dtype=torch.float64)
+            u = uniforms(g, len(state))
+            exponential = -torch.log1p(-u)
             # A state without events waits for ever, by a division by zero.
-            waiting_time = -torch.log1p(-u) / total_rate[state]
+            waiting_time = exponential / total_rate[state]
             time_left = time_left - waiting_time
             goes_on = time_left > 0
             states.append(state[~goes_on])
@@ -253,8 +257,8 @@ class CellStates(System):
             if len(state) == 0:
                 break
             # Which event comes first does not depend on when.
-            event = torch.multinomial(rates[state], 1, generator=g)[:, 0]
-            state, copies = self._after(state, event)
+            event = torch.multinomial(rates[state], 1, generator=g)
+            state, copies = self._after(state, event.squeeze(1))
             state = state.repeat_interleave(copies)
             clone = clone.repeat_interleave(copies)
             time_left = time_left.repeat_interleave(copies)
@@ -275,7 +279,8 @@ class CellStates(System):
         is_division = event == n_states
         is_death = event == n_states + 1
         copies = 1 + is_division.long() - is_death.long()
-        return torch.where(event < n_states, event, state), copies
+        is_jump = event < n_states
+        return torch.where(is_jump, event, state), copies
 
 
 def _labels(word: str, numbers: Sequence[int]) -> np.ndarray:

@@ -17,12 +17,11 @@ from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import Time
-from dyninfer.learning.random import stream, subseed
+from dyninfer.learning.random import stream, subseed, uniforms
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
     check_not_negative,
-    check_positive,
     check_times,
     normals,
     paths_of,
@@ -75,8 +74,8 @@ class DoubleWell(Simulator):
     dimension: int = 2
 
     def _check(self) -> None:
-        check_positive(barrier=self.barrier, stiffness=self.stiffness, sigma=self.sigma)
-        check_positive(initial_std=self.initial_std, dimension=self.dimension)
+        self._check_positive("barrier", "stiffness", "sigma")
+        self._check_positive("initial_std", "dimension")
 
     def process(self) -> Diffusion:
         """Return the true process; the potential is ``−V``, whose gradient is the drift."""
@@ -103,16 +102,17 @@ class DoubleWell(Simulator):
     def stationary_log_density(self, x: Tensor) -> Tensor:
         """``log`` of the normalised stationary density ``∝ e^{−2V/σ²}``, shape ``(n,)``."""
         temperature = self.sigma**2 / 2
-        energy = self.energy(x[:, 0], x[:, 1:])
+        exponent = self._potential(0.0, x) / temperature
         # Each other coordinate is Gaussian with variance σ²/2b.
         variance = temperature / self.stiffness
-        log_norm = math.log(2 * math.pi * variance) / 2
         n_others = self.dimension - 1
-        return -energy / temperature - self._log_normaliser - n_others * log_norm
+        log_others = n_others * math.log(2 * math.pi * variance) / 2
+        return exponent - self._log_normaliser - log_others
 
     def stationary_score(self, x: Tensor) -> Tensor:
         """``∇ log`` of the stationary density, ``2 drift / σ²``, shape ``(n, d)``."""
-        return 2 * self.drift(0.0, x) / self.sigma**2
+        drift = self.drift(0.0, x)
+        return 2 * drift / self.sigma**2
 
     def marginal_density(self, t: float) -> tuple[np.ndarray, np.ndarray]:
         """Density of x₁ at time ``t``.
@@ -123,15 +123,15 @@ class DoubleWell(Simulator):
             Middles of the cells of the grid, and the averages of the density over them.
         """
         check_not_negative(t=t)
-        edges, up, down = self._grid
-        standardised = (edges - self.initial_mean) / self.initial_std
+        grid = self._grid
+        standardised = (grid.edges - self.initial_mean) / self.initial_std
         probability = np.diff(ndtr(standardised))
         if t > 0:
-            probability = exponential_of_generator(t * up, t * down, probability)
+            probability = exponential_of_generator(t * grid.up, t * grid.down, probability)
         # Rounding leaves a hair below zero in empty cells.
         probability = np.clip(probability, 0, None)
-        middles = (edges[1:] + edges[:-1]) / 2
-        return middles, probability / np.diff(edges)
+        density = probability / np.diff(grid.edges)
+        return _middles(grid.edges), density
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` samples of the distribution at ``t``, ``(n, d)`` float32.
@@ -220,8 +220,7 @@ class DoubleWell(Simulator):
         farthest_start = abs(self.initial_mean) + 8 * self.initial_std
         end = max(self._place_of(_EDGE), farthest_start)
         edges = np.linspace(-end, end, _CELLS + 1)
-        middles = (edges[1:] + edges[:-1]) / 2
-        climb = np.diff(self._exponent(middles))
+        climb = np.diff(self._exponent(_middles(edges)))
         width = edges[1] - edges[0]
         hop = self.sigma**2 / (2 * width**2)
         # Scharfetter and Gummel's rates, by a function that never overflows.
@@ -239,7 +238,7 @@ class DoubleWell(Simulator):
         below = np.concatenate([[0.0], np.cumsum(probability)])
         distribution = below / below[-1]
         g = stream(seed, "first coordinate")
-        u = torch.rand(n, 1, generator=g, dtype=torch.float64)
+        u = uniforms(g, n, 1)
         first = np.interp(u.numpy(), distribution, edges)
         return torch.from_numpy(first)
 
@@ -262,8 +261,8 @@ class DoubleWell(Simulator):
 
     def _place_of(self, exponent: float) -> float:
         """The positive x₁ outside the wells at which ``2V/σ²`` is ``exponent``."""
-        height = exponent * self.sigma**2 / (2 * self.barrier)
-        square = 1 + math.sqrt(height)
+        energy = exponent * self.sigma**2 / 2
+        square = 1 + math.sqrt(energy / self.barrier)
         return math.sqrt(square)
 
     @cached_property
@@ -274,6 +273,10 @@ class DoubleWell(Simulator):
         weight = np.exp(-self._exponent(x))
         integral = np.trapezoid(weight, x)
         return math.log(integral)
+
+
+def _middles(edges: np.ndarray) -> np.ndarray:
+    return (edges[1:] + edges[:-1]) / 2
 
 
 class _Grid(NamedTuple):

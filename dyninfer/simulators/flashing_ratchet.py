@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import LabelNoise
-from dyninfer.jumps.process import MarkovJump, with_diagonal
-from dyninfer.simulators.base import System, check_positive
+from dyninfer.jumps.process import MarkovJump
+from dyninfer.jumps.process.chain import diagonal, identity, off_diagonal
+from dyninfer.simulators.base import System
 from dyninfer.simulators.observed_jumps import observed_jumps
 
 _NAMES = ("on 0", "on 1", "on 2", "off 0", "off 1", "off 2")
@@ -41,19 +42,20 @@ class FlashingRatchet(System):
     off_rate: float = 1.0
 
     def _check(self) -> None:
-        check_positive(switch_rate=self.switch_rate, off_rate=self.off_rate)
+        self._check_positive("switch_rate", "off_rate")
 
     def process(self) -> MarkovJump:
         """Return the true process, which starts in its stationary distribution."""
         site = torch.arange(3, dtype=torch.float64)
         climb = self.potential * (site - site[:, None])
-        switch = self.switch_rate * torch.eye(3, dtype=torch.float64)
-        rates = torch.zeros(6, 6, dtype=torch.float64)
-        rates[:3, :3] = torch.exp(-climb / 2)
-        rates[3:, 3:] = self.off_rate
-        rates[:3, 3:] = switch
-        rates[3:, :3] = switch
-        return MarkovJump(with_diagonal(rates), state_names=_NAMES)
+        while_on = torch.exp(-climb / 2)
+        while_off = torch.full_like(while_on, self.off_rate)
+        # The site stays where it is when the potential is switched.
+        switch = self.switch_rate * identity(while_on)
+        from_on = torch.cat([while_on, switch], dim=1)
+        from_off = torch.cat([switch, while_off], dim=1)
+        rates = torch.cat([from_on, from_off])
+        return MarkovJump.from_rates(rates, state_names=_NAMES)
 
     def paths(
         self, times: Iterable[float], n: int, seed: int = 0, label_noise: float = 0.0
@@ -69,23 +71,18 @@ class FlashingRatchet(System):
         Each is the mean over the six rates that depend on it; of the potential, the mean of what
         every log-rate alone says.
         """
-        log_rate = generator[..., :3, :3].clamp(min=_SMALLEST_RATE).log()
-        downhill = torch.tril(log_rate, -1) - torch.triu(log_rate, 1).mT
+        from_on, from_off = generator.split(3, dim=-2)
+        while_on, switch_off = from_on.split(3, dim=-1)
+        switch_on, while_off = from_off.split(3, dim=-1)
+        log_rate = while_on.clamp(min=_SMALLEST_RATE).log()
+        downhill = log_rate - log_rate.mT
         # A neighbour's log-rate is half the potential, that between the ends the whole of it.
         neighbours = downhill[..., 1, 0] + downhill[..., 2, 1]
         ends = downhill[..., 2, 0]
-        switch_off = _diagonal(generator[..., :3, 3:])
-        switch_on = _diagonal(generator[..., 3:, :3])
-        switches = switch_off + switch_on
-        off = generator[..., 3:, 3:]
-        leaving = _diagonal(off)
-        jumps_while_off = off.sum((-1, -2)) - leaving.sum(-1)
+        switches = diagonal(switch_off) + diagonal(switch_on)
+        jumps_while_off = off_diagonal(while_off).sum((-1, -2))
         return {
             "potential": (2 * neighbours + ends) / 6,
             "switch_rate": switches.mean(-1) / 2,
             "off_rate": jumps_while_off / 6,
         }
-
-
-def _diagonal(matrices: Tensor) -> Tensor:
-    return torch.diagonal(matrices, dim1=-2, dim2=-1)

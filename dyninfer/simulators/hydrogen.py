@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import Time
-from dyninfer.learning.random import stream, subseed
+from dyninfer.learning.random import stream, subseed, uniforms
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
-    check_positive,
     check_times,
     paths_of,
+    time_like,
 )
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ class HydrogenSuperposition(Simulator):
     dimension = 3
 
     def _check(self) -> None:
-        check_positive(bohr_radius=self.bohr_radius, duration=self.duration)
+        self._check_positive("bohr_radius", "duration")
         n_different = len(set(self.states))
         if n_different == 0 or n_different < len(self.states):
             raise ValueError(f"states must be different (n, l, m), found {self.states!r}")
         for n, l, m in self.states:
-            is_possible = n >= 1 and 0 <= l < n and abs(m) <= l
-            if not is_possible:
+            # 0 <= |m| <= l < n: with them n >= 1.
+            if not abs(m) <= l < n:
                 raise ValueError(
                     f"states must have n >= 1, 0 <= l < n and |m| <= l, found {(n, l, m)}"
                 )
@@ -173,13 +173,14 @@ class HydrogenSuperposition(Simulator):
 
     def _value_and_gradient(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)``."""
-        t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+        t = time_like(t, x)
         psi = torch.zeros_like(x[:, 0])
         gradient = torch.zeros_like(x)
         # Equal parts of all states.
         share = 1 / math.sqrt(len(self.states))
         for state, energy in zip(self._eigenstates, self.energies, strict=True):
-            factor = share * torch.exp(-1j * energy * t)
+            phase = -1j * energy * t
+            factor = share * torch.exp(phase)
             value, slope = state(x)
             psi = psi + factor * value
             gradient = gradient + factor.unsqueeze(-1) * slope
@@ -204,14 +205,15 @@ class HydrogenSuperposition(Simulator):
             # One of K is accepted on average; a few more spare another round most of the time.
             n_proposals = n_states * n_missing + 100
             which = torch.randint(n_states, (n_proposals,), generator=g)
-            u = torch.rand(n_proposals, 4, generator=g, dtype=torch.float64)
+            u = uniforms(g, n_proposals, 4)
             for_place = u[:, :3]
             for_choice = u[:, 3]
             x = torch.empty_like(for_place)
             for k, state in enumerate(self._eigenstates):
                 is_of_state = which == k
                 x[is_of_state] = state.place(for_place[is_of_state])
-            is_accepted = for_choice * self._envelope(x) < self.density(t, x)
+            height = for_choice * self._envelope(x)
+            is_accepted = height < self.density(t, x)
             accepted.append(x[is_accepted])
             n_missing -= int(is_accepted.sum())
         return torch.cat(accepted)[:n]
@@ -226,7 +228,7 @@ class HydrogenSuperposition(Simulator):
 
     @cached_property
     def _eigenstates(self) -> tuple[Eigenstate, ...]:
-        return tuple(Eigenstate(n, l, m, self.bohr_radius) for n, l, m in self.states)
+        return tuple(Eigenstate(*numbers, self.bohr_radius) for numbers in self.states)
 
 
 class Eigenstate:
@@ -249,38 +251,48 @@ class Eigenstate:
         self.sign = 1 if m >= 0 else -1
         self.decay = 1 / (n * bohr_radius)
         # SciPy writes the highest power first, NumPy the lowest.
-        coefficients = genlaguerre(n - l - 1, 2 * l + 1).coef[::-1]
+        n_nodes = n - l - 1
+        coefficients = genlaguerre(n_nodes, 2 * l + 1).coef[::-1]
         scaled_radius = Polynomial([0, 2 * self.decay])
         self.laguerre = Polynomial(coefficients)(scaled_radius)  # of r
-        legendre_l = Polynomial(legendre.leg2poly([0] * l + [1]))
+        only_l = [0] * l + [1]
+        legendre_l = Polynomial(legendre.leg2poly(only_l))
         self.polar = legendre_l.deriv(self.order)  # of cos θ, without its factor sin^|m| θ
-        self.norm = self._radial_norm(n, l) * self._angular_norm(l, m)
+        radial_norm = self._radial_norm(n, l)
+        self.norm = radial_norm * self._angular_norm(l, m)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)`` at ``x`` ``(n, 3)``."""
-        z = x[:, 2]
+        x_0, x_1, z = x.unbind(1)
         square = x.square().sum(-1)
         # At the nucleus itself the gradient is taken a hair away from it.
-        r = square.sqrt().clamp_min(torch.finfo(x.dtype).tiny)
-        shell = self.norm * torch.exp(-self.decay * r)
-        slope = self.laguerre.deriv() - self.decay * self.laguerre
-        f = shell * _horner(self.laguerre, r)
-        df = shell * _horner(slope, r)
+        smallest = torch.finfo(x.dtype).tiny
+        r = square.sqrt().clamp_min(smallest)
+        f, df = self._radial(r)
         q, dq_dz, dq_ds = self._solid(z, square)
-        plane = torch.complex(x[:, 0], self.sign * x[:, 1])
+        plane = torch.complex(x_0, self.sign * x_1)
         turn = plane**self.order
         # The product rule: along x by r and r², along z by Q, in the plane by (x ± iy)^|m|.
-        radial = df * q / r + 2 * f * dq_ds
-        along_x = turn * radial
+        by_r = df * q / r
+        by_square = 2 * f * dq_ds
+        along_x = turn * (by_r + by_square)
         gradient = along_x.unsqueeze(-1) * x
         gradient[:, 2] += turn * f * dq_dz
         if self.order:
-            turn_slope = self.order * plane ** (self.order - 1)
-            in_plane = turn_slope * f * q
+            lower_turn = plane ** (self.order - 1)
+            in_plane = self.order * lower_turn * f * q
             gradient[:, 0] += in_plane
             gradient[:, 1] += 1j * self.sign * in_plane
         psi = turn * f * q
         return psi, gradient
+
+    def _radial(self, r: Tensor) -> tuple[Tensor, Tensor]:
+        """``F(r)`` and its derivative."""
+        shell = self.norm * torch.exp(-self.decay * r)
+        slope = self.laguerre.deriv() - self.decay * self.laguerre
+        f = shell * _horner(self.laguerre, r)
+        df = shell * _horner(slope, r)
+        return f, df
 
     def place(self, u: Tensor) -> Tensor:
         """Turn uniform numbers ``(n, 3)`` into samples of ``|ψ|²``, ``(n, 3)``.
@@ -300,15 +312,15 @@ class Eigenstate:
     def _radial_norm(self, n: int, l: int) -> float:
         """Makes ``∫ R² r² dr`` one."""
         scale = 2 * self.decay
-        factorials = math.factorial(n - l - 1) / math.factorial(n + l)
+        factorials = _factorial_ratio(n - l - 1, n + l)
         square = scale**3 * factorials / (2 * n)
         return math.sqrt(square) * scale**l
 
     def _angular_norm(self, l: int, m: int) -> float:
         """Makes ``∫ |Y|² dΩ`` one, with the Condon-Shortley phase."""
-        factorials = math.factorial(l - self.order) / math.factorial(l + self.order)
-        square = (2 * l + 1) / (4 * math.pi) * factorials
-        norm = math.sqrt(square)
+        factorials = _factorial_ratio(l - self.order, l + self.order)
+        per_solid_angle = (2 * l + 1) / (4 * math.pi)
+        norm = math.sqrt(per_solid_angle * factorials)
         is_odd = m % 2 == 1
         if m > 0 and is_odd:
             return -norm
@@ -336,25 +348,26 @@ class Eigenstate:
         return q, dq_dz, dq_ds
 
     @cached_property
-    def _radial_distribution(self) -> tuple[np.ndarray, np.ndarray]:
+    def _radial_distribution(self) -> _Table:
         """Distribution function of r, and r."""
         # Thirty decay lengths and more for every power of r: what lies beyond is below float64.
         power = self.laguerre.degree() + self.l
         farthest = (30 + 4 * power) / self.decay
         r = np.linspace(0, farthest, _POINTS)
-        polynomial = r ** (self.l + 1) * self.laguerre(r)
-        amplitude = polynomial * np.exp(-self.decay * r)
+        decay = np.exp(-self.decay * r)
+        power_of_r = r ** (self.l + 1)
+        amplitude = power_of_r * self.laguerre(r) * decay
         below = cumulative_simpson(amplitude**2, x=r, initial=0)
-        return _rising_to_one(below), r
+        return _Table(_rising_to_one(below), r)
 
     @cached_property
-    def _polar_distribution(self) -> tuple[np.ndarray, np.ndarray]:
+    def _polar_distribution(self) -> _Table:
         """Distribution function of cos θ, and cos θ."""
         sin_square = Polynomial([1, 0, -1])  # of cos θ
         density = sin_square**self.order * self.polar**2
         cos = np.linspace(-1, 1, _POINTS)
         integral = density.integ(lbnd=-1)
-        return _rising_to_one(integral(cos)), cos
+        return _Table(_rising_to_one(integral(cos)), cos)
 
 
 def _rising_to_one(below: np.ndarray) -> np.ndarray:
@@ -364,11 +377,21 @@ def _rising_to_one(below: np.ndarray) -> np.ndarray:
     return rising / below.max()
 
 
-def _inverted(distribution: tuple[np.ndarray, np.ndarray], u: Tensor) -> Tensor:
+class _Table(NamedTuple):
+    """A distribution function at some values."""
+
+    below: np.ndarray
+    values: np.ndarray
+
+
+def _inverted(table: _Table, u: Tensor) -> Tensor:
     """Values at which a tabulated distribution function is ``u``."""
-    below, values = distribution
-    inverse = np.interp(u.numpy(), below, values)
+    inverse = np.interp(u.numpy(), table.below, table.values)
     return torch.from_numpy(inverse)
+
+
+def _factorial_ratio(upper: int, lower: int) -> float:
+    return math.factorial(upper) / math.factorial(lower)
 
 
 def _horner(polynomial: Polynomial, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import GaussianEmission
-from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.jumps.process import MarkovJump
 from dyninfer.simulators.base import System, check_positive
 from dyninfer.simulators.observed_jumps import observed_jumps
 
@@ -42,7 +42,7 @@ class IonChannel(System):
             raise ValueError(
                 f"rates and levels must hold 6 and 3 numbers, found {self.rates} and {self.levels}"
             )
-        check_positive(noise=self.noise)
+        self._check_positive("noise")
         for k, rate in enumerate(self.rates):
             check_positive(**{f"rates[{k}]": rate})
 
@@ -52,7 +52,7 @@ class IonChannel(System):
         target = [1, 2, 0, 2, 0, 1]
         rates = torch.zeros(3, 3, dtype=torch.float64)
         rates[source, target] = torch.tensor(self.rates, dtype=torch.float64)
-        return MarkovJump(with_diagonal(rates))
+        return MarkovJump.from_rates(rates)
 
     def emission(self) -> GaussianEmission:
         """Return the true distribution of the current in each state."""

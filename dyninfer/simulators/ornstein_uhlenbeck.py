@@ -16,11 +16,10 @@ from dyninfer.diffusions.diffusion import Time
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
-    check_not_negative,
-    check_positive,
     check_times,
     normals,
     paths_of,
+    time_like,
     vector,
 )
 
@@ -69,8 +68,8 @@ class OrnsteinUhlenbeck(Simulator):
     dimension: int = 2
 
     def _check(self) -> None:
-        check_positive(rate=self.rate, sigma=self.sigma, dimension=self.dimension)
-        check_not_negative(initial_std=self.initial_std)
+        self._check_positive("rate", "sigma", "dimension")
+        self._check_not_negative("initial_std")
         vector(self.mean, self.dimension, "mean")
         vector(self.initial_mean, self.dimension, "initial_mean")
 
@@ -96,23 +95,25 @@ class OrnsteinUhlenbeck(Simulator):
 
     def score(self, t: Time, x: Tensor) -> Tensor:
         """``∇ log ρ_t(x) = −(x − m(t)) / v(t)``, shape ``(n, d)``."""
-        t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+        t = time_like(t, x)
         variance = self.marginal_variance(t)
         displacement = x - self.marginal_mean(t)
         return -displacement / variance.unsqueeze(-1)
 
     def probability_flow(self, t: Time, x: Tensor) -> Tensor:
         """Velocity without noise of the same marginals, ``drift − ½ σ² score``, ``(n, d)``."""
-        half_square = 0.5 * self.sigma**2
-        return self.drift(t, x) - half_square * self.score(t, x)
+        half_square = self.sigma**2 / 2
+        osmotic = half_square * self.score(t, x)
+        return self.drift(t, x) - osmotic
 
     def log_density(self, t: Time, x: Tensor) -> Tensor:
         """``log ρ_t(x)``, shape ``(n,)``."""
-        t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+        t = time_like(t, x)
         variance = self.marginal_variance(t)
         displacement = x - self.marginal_mean(t)
         square = displacement.square().sum(-1)
-        log_volume = self.dimension * torch.log(2 * math.pi * variance)
+        log_norm = torch.log(2 * math.pi * variance)
+        log_volume = self.dimension * log_norm
         return -(square / variance + log_volume) / 2
 
     def marginal_mean(self, t: Time) -> Tensor:
@@ -144,9 +145,10 @@ class OrnsteinUhlenbeck(Simulator):
 
     def autocovariance(self, s: float, t: float) -> float:
         """Covariance of one coordinate at two times, ``e^{−θ|t−s|} v(min(s, t))``."""
-        earlier = min(s, t)
-        decay = math.exp(-self.rate * abs(t - s))
-        return decay * self.marginal_variance(earlier).item()
+        gap = abs(t - s)
+        decay = math.exp(-self.rate * gap)
+        variance = self.marginal_variance(min(s, t))
+        return decay * variance.item()
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` exact samples of the distribution at time ``t``, ``(n, d)`` float32."""
@@ -163,8 +165,9 @@ class OrnsteinUhlenbeck(Simulator):
         noise = normals(seed, "paths", len(times), n, self.dimension)
         first, *kicks = noise
         mean = self._mean_like(noise)
-        std = self.marginal_variance(times[0]).sqrt()
-        x = self.marginal_mean(times[0]) + std * first
+        start = times[0]
+        std = self.marginal_variance(start).sqrt()
+        x = self.marginal_mean(start) + std * first
         states = [x]
         gaps = np.diff(times).tolist()
         for gap, kick in zip(gaps, kicks, strict=True):

@@ -15,12 +15,11 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import Time
 from dyninfer.jumps import LabelNoise, observe
-from dyninfer.learning.random import stream, subseed
+from dyninfer.learning.random import stream, subseed, uniforms
 from dyninfer.simulation import simulate, solvers
 from dyninfer.simulators.base import (
     System,
     check_draw,
-    check_not_negative,
     check_positive,
     check_times,
     paths_of,
@@ -56,8 +55,8 @@ class ProteinFolding(System):
     burn_in: int = 1000
 
     def _check(self) -> None:
-        check_positive(step=self.step)
-        check_not_negative(burn_in=self.burn_in)
+        self._check_positive("step")
+        self._check_not_negative("burn_in")
 
     def process(self) -> Diffusion:
         """Return the diffusion that the step approximates.
@@ -83,7 +82,8 @@ class ProteinFolding(System):
         outside = 1.5 * s.square() - 2 * s
         slope = torch.where(s < 0, inside, outside)
         # Zero over tiny is zero: at the origin no direction is better than another.
-        direction = x / r.clamp(min=torch.finfo(x.dtype).tiny)
+        smallest = torch.finfo(x.dtype).tiny
+        direction = x / r.clamp(min=smallest)
         return -slope * direction
 
     def positions(self, times: Iterable[float], n: int, seed: int = 0) -> Tensor:
@@ -118,7 +118,8 @@ class ProteinFolding(System):
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Radii of ``n`` particles at increasing multiples of the step; one continuous feature."""
         times = check_times(times)
-        radius = self.positions(times, n, seed).norm(dim=-1, keepdim=True)
+        positions = self.positions(times, n, seed)
+        radius = positions.norm(dim=-1, keepdim=True)
         return paths_of(times, radius)
 
     def labels(
@@ -136,8 +137,11 @@ class ProteinFolding(System):
         check_positive(threshold=threshold)
         times = check_times(times)
         radius = self.positions(times, n, seed).norm(dim=-1)
-        states = (radius >= threshold).long()
-        runs = Trajectories(states=states, times=torch.tensor(times, dtype=torch.float64))
+        is_unfolded = radius >= threshold
+        runs = Trajectories(
+            states=is_unfolded.long(),
+            times=torch.tensor(times, dtype=torch.float64),
+        )
         emission = LabelNoise.uniform(2, label_noise)
         paths = observe(runs, emission, seed=subseed(seed, "observations"))
         return replace(paths, state_names=_NAMES)
@@ -150,7 +154,7 @@ class ProteinFolding(System):
         # Uniform numbers fill a tensor in order, normal ones do not: a path's start must not depend
         # on how many there are.
         g = stream(seed, "starts")
-        u = torch.rand(n, _DIMENSION, generator=g, dtype=torch.float64)
+        u = uniforms(g, n, _DIMENSION)
         # Zero, which the generator may draw, has no normal quantile.
         smallest = torch.finfo(u.dtype).tiny
         normal = torch.special.ndtri(u.clamp(min=smallest))
@@ -161,7 +165,8 @@ class ProteinFolding(System):
         exact = np.array(times) / self.step
         steps = np.round(exact)
         # Times are often sums of steps, and rounding grows with their number.
-        is_between = np.abs(exact - steps) > 1e-6 * (1 + steps)
+        slack = 1e-6 * (1 + steps)
+        is_between = np.abs(exact - steps) > slack
         if is_between.any():
             first = times[int(is_between.argmax())]
             raise ValueError(f"times must be multiples of step = {self.step:g}, found {first:g}")

@@ -15,10 +15,10 @@ from dyninfer.diffusions.diffusion import Time
 from dyninfer.simulators.base import (
     Simulator,
     check_draw,
-    check_positive,
     check_times,
     normals,
     paths_of,
+    time_like,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class GaussianPacket(Simulator):
         The phase over m, up to a function of time.
         """
         at = self._local(t, x)
-        per_coordinate = at.speed * at.y + 0.5 * at.strain * at.y.square()
+        of_motion = at.speed * at.y
+        of_breathing = at.strain * at.y.square() / 2
+        per_coordinate = of_motion + of_breathing
         return per_coordinate.sum(-1)
 
     def score(self, t: Time, x: Tensor) -> Tensor:
@@ -107,8 +109,7 @@ class GaussianPacket(Simulator):
         return self.mean(t) + self.std(t) * xi
 
     def _local(self, t: Time, x: Tensor) -> _Local:
-        t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
-        t = t.unsqueeze(-1)  # one time for every row of x, or for all
+        t = time_like(t, x).unsqueeze(-1)  # one time for every row of x, or for all
         q, speed = self.center(t)
         variance, change = self.spread(t)
         return _Local(
@@ -157,8 +158,8 @@ class HarmonicWavePacket(GaussianPacket):
     dimension: int = 2
 
     def _check(self) -> None:
-        check_positive(frequency=self.frequency, mass=self.mass, hbar=self.hbar)
-        check_positive(width=self.width, dimension=self.dimension)
+        self._check_positive("frequency", "mass", "hbar")
+        self._check_positive("width", "dimension")
 
     @property
     def ground_width(self) -> float:
@@ -185,9 +186,10 @@ class HarmonicWavePacket(GaussianPacket):
         mean = (at_start + quarter_later) / 2
         swing = (at_start - quarter_later) / 2
         # Twice the frequency: the width is the same on both sides of the well.
-        phase = 2 * self.frequency * t
+        frequency = 2 * self.frequency
+        phase = frequency * t
         variance = mean + swing * torch.cos(phase)
-        change = -2 * self.frequency * swing * torch.sin(phase)
+        change = -frequency * swing * torch.sin(phase)
         return variance, change
 
 
@@ -215,7 +217,7 @@ class FreeWavePacket(GaussianPacket):
     dimension: int = 2
 
     def _check(self) -> None:
-        check_positive(mass=self.mass, hbar=self.hbar, width=self.width, dimension=self.dimension)
+        self._check_positive("mass", "hbar", "width", "dimension")
 
     def center(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``q(t)`` and ``q̇(t)``, each the shape of ``t``."""

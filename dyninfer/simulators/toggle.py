@@ -10,7 +10,7 @@ from torch import Tensor
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import Time
 from dyninfer.learning.random import stream, subseed
-from dyninfer.simulators.base import Simulator, check_draw, check_not_negative, check_positive
+from dyninfer.simulators.base import Simulator, check_draw
 from dyninfer.simulators.branching import branch
 
 
@@ -76,14 +76,10 @@ class ToggleWithGrowth(Simulator):
     grows = True
 
     def _check(self) -> None:
-        check_positive(production=self.production, decay=self.decay, threshold=self.threshold)
-        check_positive(sigma=self.sigma, dt=self.dt)
-        check_not_negative(
-            self_activation=self.self_activation,
-            inhibition=self.inhibition,
-            signal=self.signal,
-            division=self.division,
-            initial_std=self.initial_std,
+        self._check_positive("production", "decay", "threshold")
+        self._check_positive("sigma", "dt")
+        self._check_not_negative(
+            "self_activation", "inhibition", "signal", "division", "initial_std"
         )
         # An odd power of a level below zero would switch the sign of activation.
         if self.hill not in (2, 4, 6, 8):
