@@ -13,7 +13,7 @@ from torch import Tensor
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import stream, uniforms
 from dyninfer.learning.settings import check_count
-from dyninfer.simulators.base import System, check_draw, check_positive, paths_of
+from dyninfer.simulators.base import System, check_draw, paths_of
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
