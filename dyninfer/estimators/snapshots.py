@@ -325,7 +325,9 @@ class SnapshotEstimator(Estimator):
             digest=data.digest(),
             version=dyninfer.__version__,
         )
-        scaling = Scaling.from_samples(snapshots.times, list(snapshots.samples), self.scale)
+        scaling = Scaling.from_samples(
+            snapshots.times, snapshots.samples, self.scale, snapshots.weights
+        )
         masses = None if snapshots.masses is None else snapshots.masses.tolist()
         facts = {"masses": masses, **self.facts(snapshots, run.seed)}
         return Reading(data, scaling, facts, provenance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -71,19 +71,25 @@ class Scaling(nn.Module):
 
     @classmethod
     def from_samples(
-        cls, times: np.ndarray, samples: list[np.ndarray], mode: ScaleMode = "global"
+        cls,
+        times: np.ndarray,
+        samples: Sequence[np.ndarray],
+        mode: ScaleMode = "global",
+        weights: Sequence[np.ndarray] | None = None,
     ) -> Self:
         """Statistics of the pooled samples, each time counting equally.
 
         Parameters
         ----------
         times : array ``(K,)``
-        samples : list of arrays ``(n_k, feature)``
+        samples : sequence of arrays ``(n_k, feature)``
         mode : "global", "feature" or None
             One common scale (distances keep their proportions), one per feature (distances in
             standard deviations), or none (states are left as they are; time is still scaled).
+        weights : sequence of arrays ``(n_k,)``, optional
+            Weight of every sample within its time; a weight of two is a sample given twice.
         """
-        mean, variance = _mean_and_variance(samples)
+        mean, variance = _mean_and_variance(samples, weights)
         shift, unit = mean, 1.0
         if mode == "global":
             # Of features that are all constant, the unit is one of theirs.
@@ -234,16 +240,31 @@ class Scaling(nn.Module):
         return f"n_features={self.n_features}, {times}, unit={self.unit:g}"
 
 
-def _mean_and_variance(samples: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _mean_and_variance(
+    samples: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Of the pooled samples ``(feature,)``, each time counting equally, in double precision."""
-    means = [x.mean(0, dtype=np.float64) for x in samples]
+    every_weight: Sequence[np.ndarray | None] = [None] * len(samples)
+    if weights is not None:
+        every_weight = weights
+    means = []
+    for x, w in zip(samples, every_weight, strict=True):
+        means.append(_average(x, w))
     mean = np.mean(means, axis=0)
     variances = []
-    for x in samples:
+    for x, w in zip(samples, every_weight, strict=True):
         squares = (x - mean) ** 2
-        variances.append(squares.mean(0, dtype=np.float64))
+        variances.append(_average(squares, w))
     variance = np.mean(variances, axis=0)
     # A constant feature varies by its rounding only.
     rounding = 8 * np.finfo(samples[0].dtype).eps * mean
     variance[variance <= rounding**2] = 0.0
     return mean, variance
+
+
+def _average(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Of rows ``(n, feature)``, in double precision."""
+    if weights is None:
+        return values.mean(0, dtype=np.float64)
+    share = weights / weights.sum()
+    return share @ values.astype(np.float64)

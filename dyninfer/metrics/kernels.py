@@ -17,7 +17,7 @@ from dyninfer.metrics.samples import (
     Array,
     Sample,
     UndefinedMetricError,
-    check_points,
+    check_sample,
     check_samples,
     distances,
     in_own_unit,
@@ -88,32 +88,54 @@ def mmd(
     return k_xx + k_yy - 2 * _mean_between(kernel, a, b)
 
 
-def median_distance(y: Array, *, seed: int = 0) -> float:
+def median_distance(y: Array, *, y_weights: Array | None = None, seed: int = 0) -> float:
     """Median of the positive distances between the points of ``y``, over at most 2,000 of them.
+
+    With weights, a pair counts as often as the product of its two says.
 
     Raises
     ------
     UndefinedMetricError
         If no two points differ.
     """
-    points = check_points(y, "y").double()
+    return _median_distance(check_sample(y, y_weights, "y"), seed)
+
+
+def _median_distance(sample: Sample, seed: int) -> float:
+    points = sample.points.double()
     generator = stream(seed, "metrics", "median")
     rows = torch.randperm(len(points), generator=generator)[:MEDIAN_POINTS]
-    points = points[rows.to(points.device)]
+    rows = rows.to(points.device)
+    points = points[rows]
     # Moved and scaled, so that no square overflows or vanishes.
     outer = power_of_two(points)
     scaled = points / outer
     scaled = scaled - scaled.median(dim=0).values
     inner = power_of_two(scaled)
-    unit = outer * inner
     apart = torch.pdist(scaled / inner)
-    apart = apart[apart > 0]
-    if len(apart) == 0:
+    is_apart = apart > 0
+    if not bool(is_apart.any()):
         raise UndefinedMetricError(
             "all points of the reference y coincide, so there is no median distance; "
             "give a bandwidth"
         )
-    return unit * float(apart.median())
+    unit = outer * inner
+    if sample.uniform:
+        return unit * float(apart[is_apart].median())
+    # In the order of the distances: (0, 1), (0, 2), ..., (1, 2), ...
+    first, second = torch.triu_indices(len(rows), len(rows), offset=1, device=points.device)
+    weights = sample.weights[rows]
+    pair_weights = weights[first] * weights[second]
+    return unit * _weighted_median(apart[is_apart], pair_weights[is_apart])
+
+
+def _weighted_median(values: Tensor, weights: Tensor) -> float:
+    """Least value below which, itself included, lies half of the weight."""
+    ordered, order = values.sort()
+    below = weights[order].cumsum(0)
+    # Rounding must not skip a value that is at the half, as sums of whole numbers are.
+    half = 0.5 * below[-1] * (1 - 1e-12)
+    return float(ordered[torch.searchsorted(below, half)])
 
 
 def energy_distance(
@@ -195,7 +217,7 @@ def _widths(
             "bandwidth and gamma are both given; gamma is 1 / (2 bandwidth²), so give one of them"
         )
     if bandwidth is None and gamma is None:
-        bandwidth = median_distance(reference.points, seed=seed)
+        bandwidth = _median_distance(reference, seed)
     if bandwidth is not None:
         h = float(_positive(bandwidth, "bandwidth"))
         return [math.sqrt(2) * h]

@@ -15,6 +15,7 @@ from dyninfer.learning.settings import brief
 from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
 from dyninfer.metrics.samples import (
     Array,
+    Sample,
     UndefinedMetricError,
     check_count,
     check_sample,
@@ -125,7 +126,7 @@ def compare_populations(
     reference = check_sample(y, y_weights, "y")
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     if "mmd" in scores:
-        scores["mmd"] = _with_kernel_of(b.points, scores["mmd"], seed)
+        scores["mmd"] = _with_kernel_of(b, scores["mmd"], seed)
     n_used = max(len(a.points), len(b.points))
     # A floor of fewer samples than the comparison is too high, one of more too low.
     n_floor = min(n_used, len(reference.points) // 2)
@@ -148,10 +149,10 @@ def compare_populations(
 
 
 def _with_kernel_of(
-    reference: torch.Tensor, score: Callable[..., float], seed: int
+    reference: Sample, score: Callable[..., float], seed: int
 ) -> Callable[..., float]:
     """The score with the kernel of the comparison, so that its floor has the same."""
-    bandwidth = _or_nan(median_distance, reference, seed=seed)
+    bandwidth = _or_nan(median_distance, reference.points, y_weights=reference.weights, seed=seed)
     return partial(score, bandwidth=bandwidth) if bandwidth > 0 else score
 
 

@@ -151,6 +151,63 @@ def test_a_cell_of_weight_two_is_a_cell_given_twice(name):
     assert difference(by_weight, by_number) <= 2 * difference(other, by_number)
 
 
+def heavy_and_doubled():
+    """Snapshots with whole weights, and with as many copies of every cell instead."""
+    samples = cells()
+    counts = [1 + np.arange(len(x)) % 3 for x in samples]
+    doubled = [np.repeat(x, n, axis=0) for x, n in zip(samples, counts, strict=True)]
+    return snapshots(weights=counts), snapshots(samples=doubled)
+
+
+@pytest.mark.parametrize("name", SNAPSHOT_MODELS)
+def test_weights_and_copies_give_one_scaling_and_the_same_facts(name):
+    heavy, doubled = heavy_and_doubled()
+    by_weight = fit(name, data=heavy, n_steps=1)
+    by_number = fit(name, data=doubled, n_steps=1)
+    np.testing.assert_allclose(by_weight.scaling_.shift, by_number.scaling_.shift, rtol=1e-12)
+    np.testing.assert_allclose(by_weight.scaling_.scale, by_number.scaling_.scale, rtol=1e-12)
+    assert by_weight.facts_ == by_number.facts_
+
+
+@pytest.mark.parametrize("name", SNAPSHOT_MODELS)
+def test_a_cell_of_weight_two_scores_as_a_cell_given_twice(plain_models, name):
+    heavy, doubled = heavy_and_doubled()
+    distances = ["w1", "w2", "sliced_w2", "energy"]
+    options = {"metrics": distances, "max_samples": None}
+    by_weight = plain_models[name].evaluate(heavy, **options)
+    by_number = plain_models[name].evaluate(doubled, **options)
+    columns = [*(f"{metric}_still" for metric in distances), "mass"]
+    # Noise moves the copies of a cell apart, and its weight does not.
+    if name != "matching with noise":
+        columns += distances
+    # The states that are compared are float32.
+    np.testing.assert_allclose(by_weight[columns], by_number[columns], rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", SNAPSHOT_MODELS)
+def test_a_weight_changes_no_annotation_and_a_copy_has_that_of_its_cell(name):
+    heavy, doubled = heavy_and_doubled()
+    adata = heavy.to_anndata()
+    keys = {"time_key": "time", "weight_key": "weight", "use_rep": "X"}
+    model = SNAPSHOT_MODELS[name](PLAIN).fit(adata, max_steps=3, progress=False, **keys)
+    plain = adata.copy()
+    plain.obs["weight"] = 1.0
+    copies = doubled.to_anndata()
+    copies.obs["weight"] = 1.0
+    copy_of = np.repeat(np.arange(adata.n_obs), adata.obs["weight"].astype(int))
+    own = model.annotate(adata)
+    of_plain = model.annotate(plain)
+    of_copies = model.annotate(copies)
+    written = [f"obsm/{key}" for key in own.obsm] + [f"obs/{key}" for key in own.obs]
+    written = [key.split("/") for key in written if "dyninfer_" in key]
+    assert written
+    for place, key in written:
+        values = np.asarray(getattr(own, place)[key])
+        np.testing.assert_array_equal(values, np.asarray(getattr(of_plain, place)[key]))
+        copied = np.asarray(getattr(of_copies, place)[key])
+        np.testing.assert_allclose(copied, values[copy_of], rtol=1e-4, atol=1e-5)
+
+
 def labelled_paths(units=PLAIN, order=None):
     gate = di.MarkovJump([[-1.0, 1.0], [3.0, -3.0]], initial=[1.0, 0.0])
     run = di.simulate(gate, None, 0.3 * np.arange(30), n_paths=12, seed=0)

@@ -40,6 +40,26 @@ def test_every_time_counts_the_same_however_many_samples_it_has():
     assert Scaling.from_samples(TIMES, [few, many]).shift[0] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("mode", ["global", "feature"])
+def test_a_sample_of_weight_two_counts_as_one_given_twice(mode, unit):
+    rng = np.random.default_rng(0)
+    samples = [unit * rng.normal(5, 1 + k, (30, 3)) for k in range(2)]
+    counts = [rng.integers(1, 4, 30) for _ in samples]
+    doubled = [np.repeat(x, count, axis=0) for x, count in zip(samples, counts, strict=True)]
+    weighted = Scaling.from_samples(TIMES, samples, mode, weights=counts)
+    by_number = Scaling.from_samples(TIMES, doubled, mode)
+    np.testing.assert_allclose(weighted.shift, by_number.shift, rtol=1e-13)
+    np.testing.assert_allclose(weighted.scale, by_number.scale, rtol=1e-13)
+    assert weighted.common_scale == by_number.common_scale
+
+
+def test_a_sample_without_weight_has_no_part_in_the_scale():
+    samples = [np.array([[0.0], [2.0], [1e6]])] * 2
+    scaling = Scaling.from_samples(TIMES, samples, weights=[np.array([1.0, 1.0, 0.0])] * 2)
+    assert (float(scaling.shift), float(scaling.scale)) == (1.0, 1.0)
+
+
 def test_no_scale_leaves_states_alone_and_scales_time():
     scaling = Scaling.from_samples(TIMES, SAMPLES, None)
     np.testing.assert_array_equal(scaling.states(SAMPLES[0]), SAMPLES[0])

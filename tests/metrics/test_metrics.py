@@ -328,6 +328,17 @@ def test_a_weight_of_two_is_a_point_given_twice(name, data):
     assert one == pytest.approx(two, rel=1e-7, abs=ZERO)
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_the_median_distance_counts_a_point_of_weight_two_twice(unit):
+    y = unit * cloud(40, 2, 0)
+    count = np.arange(40) % 4 + 1
+    doubled = np.repeat(y, count, axis=0)
+    assert median_distance(y, y_weights=count) == pytest.approx(median_distance(doubled), rel=1e-14)
+    assert median_distance(y, y_weights=np.ones(40)) == median_distance(y)
+    # Of the positive distances 1, 2 and 3, that between the two heavy points has nearly all weight.
+    assert median_distance([[0.0], [1.0], [3.0]], y_weights=[1, 1e-9, 1]) == 3
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_metric_does_not_depend_on_the_size_of_blocks(name, monkeypatch):
     x, y, a = cloud(37, 3, 1), cloud(23, 3, 2, 0.3), weights(37, 3)

@@ -66,12 +66,16 @@ def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snap
 
 def check_standard_normal(data: Snapshots) -> None:
     """Raise a ValueError if the first snapshot is no standard normal sample."""
-    first = data.samples[0]
-    largest_mean = np.abs(first.mean(0)).max()
-    std = first.std(0)
+    first = data.samples[0].astype(np.float64)
+    weights = data.weights_at(data.times[0])
+    mean = weights @ first
+    variance = weights @ (first - mean) ** 2
+    std = np.sqrt(variance)
+    largest_mean = np.abs(mean).max()
     least_std, largest_std = std.min(), std.max()
-    # Six standard errors of a mean: with many features, the largest of them strays far.
-    slack = 6 / len(first) ** 0.5
+    # Six standard errors of a mean of so many equal cells: with many features, the largest strays.
+    effective_size = 1 / np.square(weights).sum()
+    slack = 6 / np.sqrt(effective_size)
     if largest_mean > slack or np.abs(std - 1).max() > slack:
         raise ValueError(
             f"a one-sided interpolant starts from a standard normal sample, but at time "
