@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,24 +47,41 @@ class Forecasts:
     still: np.ndarray
     n_states: int | None = None
 
+    @classmethod
+    def joined(cls, parts: Sequence[Forecasts]) -> Forecasts:
+        """Forecasts of several groups of paths as one."""
+        columns: dict[str, Any] = {}
+        for name in ("path", "time", "observed", "still"):
+            values = [getattr(part, name) for part in parts]
+            columns[name] = np.concatenate(values)
+        draws = [part.draws for part in parts]
+        return cls(
+            draws=np.concatenate(draws, axis=1),
+            n_states=parts[0].n_states,
+            **columns,
+        )
+
     def scores(self) -> pd.DataFrame:
         """Scores of every observation, each beside that of the last observation unmoved."""
         if self.n_states is not None:
             return self._state_scores(self.n_states)
-        by_feature = crps(self.draws, self.observed).numpy()
+        by_feature = crps(self.draws, self.observed)
+        energy = energy_score(self.draws, self.observed)
         error_still = self.still - self.observed
+        absolute_error = np.abs(error_still)
         table = {
-            "crps": _mean_of_present(by_feature),
-            "crps_still": _mean_of_present(np.abs(error_still)),
-            "energy_score": energy_score(self.draws, self.observed).numpy(),
+            "crps": _mean_of_present(by_feature.numpy()),
+            "crps_still": _mean_of_present(absolute_error),
+            "energy_score": energy.numpy(),
             "energy_score_still": np.hypot.reduce(error_still, axis=1),
         }
         return pd.DataFrame(table)
 
     def _state_scores(self, n_states: int) -> pd.DataFrame:
+        brier = brier_score(self.draws, self.observed, n_states)
         is_wrong = self.still != self.observed
         scores = {
-            "brier": brier_score(self.draws, self.observed, n_states).numpy(),
+            "brier": brier.numpy(),
             # A sure forecast of another state misses both of them.
             "brier_still": 2.0 * is_wrong,
         }
@@ -115,8 +132,11 @@ class Forecasts:
             return _state_distances(draws, observed, still, self.n_states)
         is_whole = ~np.isnan(observed).any(axis=1)
         observed = observed[is_whole]
-        draws = draws[:, is_whole].reshape(-1, observed.shape[1])
-        return _number_distances(draws, observed, still[is_whole], seed)
+        still = still[is_whole]
+        n_features = observed.shape[1]
+        draws = draws[:, is_whole]
+        draws = draws.reshape(-1, n_features)
+        return _number_distances(draws, observed, still, seed)
 
 
 def _number_distances(
@@ -222,14 +242,7 @@ def forecast_rest(
         group_seed = subseed(seed, "group", number)
         part = _forecast_group(paths, targets, draw, n_past, members, group_seed)
         parts.append(part)
-    return Forecasts(
-        path=np.concatenate([part.path for part in parts]),
-        time=np.concatenate([part.time for part in parts]),
-        draws=np.concatenate([part.draws for part in parts], axis=1),
-        observed=np.concatenate([part.observed for part in parts]),
-        still=np.concatenate([part.still for part in parts]),
-        n_states=targets.n_states,
-    )
+    return Forecasts.joined(parts)
 
 
 def _has_past(paths: Paths, n_past: np.ndarray) -> np.ndarray:
@@ -250,25 +263,35 @@ def _forecast_group(
     seed: int,
 ) -> Forecasts:
     """Forecasts for paths whose later times are the same."""
-    past_times, past_states, last, future = [], [], [], []
+    past_times = []
+    past_states = []
+    last = []
+    future = []
     for row in members:
         n = n_past[row]
+        observed = targets.states[row]
         past_times.append(paths.times[row][:n])
         past_states.append(paths.states[row][:n])
-        last.append(last_value(targets.states[row][:n]))
-        future.append(targets.states[row][n:])
-    past = replace(paths[members], times=tuple(past_times), states=tuple(past_states))
+        last.append(last_value(observed[:n]))
+        future.append(observed[n:])
+    selection = paths[members]
+    past = replace(selection, times=tuple(past_times), states=tuple(past_states))
     first = members[0]
-    times = paths.times[first][n_past[first] :]
+    first_future = n_past[first]
+    times = paths.times[first][first_future:]
     draws = draw(past, times, seed).cpu().numpy()
+    still = np.stack(last)
+    n_times = len(times)
+    n_members = len(members)
     # (path · draw, time, ...) to (draw, path, time, ...)
-    draws = draws.reshape(len(members), -1, *draws.shape[1:]).swapaxes(0, 1)
+    draws = draws.reshape(n_members, -1, *draws.shape[1:])
+    draws = draws.swapaxes(0, 1)
     return Forecasts(
-        path=np.repeat(members, len(times)),
-        time=np.tile(times, len(members)),
+        path=np.repeat(members, n_times),
+        time=np.tile(times, n_members),
         draws=draws.reshape(len(draws), -1, *draws.shape[3:]),
         observed=np.concatenate(future),
-        still=np.repeat(np.stack(last), len(times), axis=0),
+        still=np.repeat(still, n_times, axis=0),
         n_states=targets.n_states,
     )
 

@@ -39,10 +39,12 @@ def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np
     # means (Mahalanobis): one triangular system for both.
     columns = np.column_stack([root0, mean1 - mean0])
     ratio = np.linalg.solve(root1, columns)
-    trace_and_distance = (ratio**2).sum()
-    volume_ratio = np.diagonal(root1) / np.diagonal(root0)
-    log_volume = np.log(volume_ratio).sum()
-    return float((trace_and_distance - d) / 2 + log_volume)
+    trace_and_distance = np.square(ratio).sum()
+    diagonal0 = np.diagonal(root0)
+    diagonal1 = np.diagonal(root1)
+    log_volume = np.log(diagonal1 / diagonal0).sum()
+    divergence = (trace_and_distance - d) / 2 + log_volume
+    return float(divergence)
 
 
 def _finite(values: Any, name: str) -> np.ndarray:

@@ -183,7 +183,8 @@ def _mean_between(f: Callable[[Tensor], Tensor], a: Sample, b: Sample) -> float:
     total = a.weights.new_zeros(())
     for x, w in _tiles(a):
         for y, v in _tiles(b):
-            total += w @ f(distances(x, y)) @ v
+            block = f(distances(x, y))
+            total += w @ block @ v
     return float(total)
 
 
@@ -195,13 +196,18 @@ def _mean_within(f: Callable[[Tensor], Tensor], a: Sample) -> float:
         # Without the pairs of a point with itself: the kernel is one there, not zero.
         block = f(distances(x, x)).fill_diagonal_(0)
         total += w @ block @ w
-        for y, v in tiles[k + 1 :]:
-            total += 2 * (w @ f(distances(x, y)) @ v)
+        others = tiles[k + 1 :]
+        for y, v in others:
+            block = f(distances(x, y))
+            # Once for the pairs below the diagonal.
+            total += 2 * (w @ block @ v)
     return float(total)
 
 
 def _tiles(sample: Sample) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(sample.points.split(TILE), sample.weights.split(TILE), strict=True)
+    points = sample.points.split(TILE)
+    weights = sample.weights.split(TILE)
+    return zip(points, weights, strict=True)
 
 
 def _identity(distance: Tensor) -> Tensor:
@@ -219,17 +225,19 @@ def _widths(
     if bandwidth is None and gamma is None:
         bandwidth = _median_distance(reference, seed)
     if bandwidth is not None:
-        h = float(_positive(bandwidth, "bandwidth"))
+        lengths = _positive(bandwidth, "bandwidth")
+        if len(lengths) > 1:
+            raise ValueError(f"bandwidth is {brief(bandwidth)}; give one number, or several gamma")
+        h = float(lengths[0])
         return [math.sqrt(2) * h]
-    gammas = np.atleast_1d(_positive(gamma, "gamma")).ravel().tolist()
+    gammas = _positive(gamma, "gamma").tolist()
     return [1 / math.sqrt(g) for g in gammas]
 
 
 def _positive(values: Any, name: str) -> np.ndarray:
-    """Positive finite numbers; one for a bandwidth."""
+    """Positive finite numbers ``(n,)``, at least one."""
     numbers = as_array(values, name).astype(np.float64)
-    n_most = 1 if name == "bandwidth" else numbers.size
-    is_right = bool((np.isfinite(numbers) & (numbers > 0)).all())
-    if not is_right or not 0 < numbers.size <= n_most:
+    is_right = np.isfinite(numbers) & (numbers > 0)
+    if numbers.size == 0 or not is_right.all():
         raise ValueError(f"{name} is {brief(values)}; it must be positive and finite")
-    return numbers.reshape(()) if name == "bandwidth" else numbers
+    return numbers.ravel()

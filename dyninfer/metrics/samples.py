@@ -87,12 +87,14 @@ def in_own_unit(a: Sample, b: Sample) -> Pair:
     x = x - origin
     y = y - origin
     inner = max(power_of_two(x), power_of_two(y))
+    x = x / inner
+    y = y / inner
     unit = outer * inner
     if unit == 0 or math.isinf(unit):
         raise ValueError(
             f"samples of size {outer:g} differ by less than float64 holds; rescale them"
         )
-    return Pair(a._replace(points=x / inner), b._replace(points=y / inner), unit)
+    return Pair(a._replace(points=x), b._replace(points=y), unit)
 
 
 def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
@@ -164,7 +166,8 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 
 def check_count(name: str, value: int) -> int:
     """A whole number, at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or value < 1:
         raise ValueError(f"{name} is {brief(value)}; it must be a whole number, at least 1")
     return int(value)
 
@@ -176,7 +179,8 @@ def _as_tensor(values: Any, name: str) -> Tensor:
         if array.dtype not in (np.float32, np.float64):
             array = array.astype(np.float64)
         # Torch takes no read-only arrays, and no negative strides.
-        values = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        array = np.require(array, requirements=["C", "W"])
+        values = torch.from_numpy(array)
     values = dense_tensor(values.detach(), name)
     # MPS has no float64.
     return values.cpu() if values.device.type == "mps" else values
@@ -189,14 +193,17 @@ def _capped(sample: Sample, n: int, generator: Generator) -> Sample:
         return sample
     order = torch.randperm(size, generator=generator)
     start = torch.rand((), generator=generator, dtype=torch.float64)
-    cumulative = sample.weights.cpu()[order].cumsum(0)
-    level = (torch.arange(n, dtype=torch.float64) + start) / n
-    ranks = torch.searchsorted(cumulative, level * cumulative[-1], right=True)
+    weights = sample.weights.cpu()
+    cumulative = weights[order].cumsum(0)
+    steps = torch.arange(n, dtype=torch.float64)
+    share = (steps + start) / n
+    level = share * cumulative[-1]
+    ranks = torch.searchsorted(cumulative, level, right=True)
     # Rounding may lift the last level beyond the sum.
     ranks = ranks.clamp(max=size - 1)
     rows = order[ranks].to(sample.points.device)
-    weights = sample.weights.new_full((n,), 1 / n)
-    return Sample(sample.points[rows], weights, True)
+    equal = sample.weights.new_full((n,), 1 / n)
+    return Sample(sample.points[rows], equal, True)
 
 
 def power_of_two(points: Tensor) -> float:

@@ -46,15 +46,16 @@ def crps(draws: Any, observed: Any) -> Tensor:
     """
     draws, observed = _as_pair(draws, observed)
     m = len(draws)
+    n_pairs = m * (m - 1)
     # About the observation: sums of draws far from zero would lose the digits of their differences.
     deviation = draws - observed
     error = deviation.abs().mean(0)
     # Of all pairs, Σ |x_i − x_j|: among the sorted draws the i-th counts 2 i − m − 1 times.
     rank = torch.arange(1, m + 1, dtype=torch.float64, device=draws.device)
     factors = 2 * rank - m - 1
-    ordered = deviation.sort(dim=0).values
+    ordered, _ = deviation.sort(dim=0)
     total = 2 * torch.tensordot(factors, ordered, dims=1)
-    spread = total / (m * (m - 1))
+    spread = total / n_pairs
     return error - 0.5 * spread
 
 
@@ -93,11 +94,15 @@ def energy_score(draws: Any, observed: Any) -> Tensor:
     deviation = deviation / unit[..., None]
     error = deviation.norm(dim=-1).mean(0)
     # (forecast, draw, d)
-    flat = deviation.reshape(m, -1, deviation.shape[-1]).transpose(0, 1)
+    d = deviation.shape[-1]
+    flat = deviation.reshape(m, -1, d)
+    flat = flat.transpose(0, 1)
     # From differences: products of matrices lose the digits of what is far from zero.
     apart = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
-    spread = apart.sum((1, 2)) / (m * (m - 1))
-    score = error - 0.5 * spread.reshape(error.shape)
+    n_pairs = m * (m - 1)
+    spread = apart.sum((1, 2)) / n_pairs
+    spread = spread.reshape(error.shape)
+    score = error - 0.5 * spread
     return unit * score
 
 
@@ -174,19 +179,23 @@ def hellinger_distance(p: Any, q: Any) -> Tensor:
     """
     p = _as_distribution(p, "p")
     q = _as_distribution(q, "q")
-    if p.shape[-1] != q.shape[-1]:
-        raise ValueError(f"p has {p.shape[-1]} states and q has {q.shape[-1]}; give the same")
+    n_p = p.shape[-1]
+    n_q = q.shape[-1]
+    if n_p != n_q:
+        raise ValueError(f"p has {n_p} states and q has {n_q}; give the same")
     # As a sum of squares: 1 − Σ √(p q) would leave rounding of 1e-8 where p and q are equal.
     difference = p.sqrt() - q.sqrt()
-    squared = difference.square().sum(-1) / 2
-    return squared.sqrt()
+    squared = difference.square().sum(-1)
+    return (squared / 2).sqrt()
 
 
 def _as_numbers(values: Any, name: str) -> Tensor:
     """Numbers of states."""
     numbers = as_tensor(values, name)
-    # Of NaN and of infinity too.
-    if not bool((numbers.frac() == 0).all()) or not bool((numbers.abs() < 2**53).all()):
+    # The fraction of NaN, and of infinity, is no zero.
+    is_whole = numbers.frac() == 0
+    is_exact = numbers.abs() < 2**53
+    if not bool((is_whole & is_exact).all()):
         raise ValueError(f"{name} must hold whole numbers of states")
     return numbers.long()
 
@@ -207,8 +216,9 @@ def _as_distribution(values: Any, name: str) -> Tensor:
     if weights.ndim == 0:
         raise ValueError(f"{name} must be (..., S), found one number")
     total = weights.sum(-1, keepdim=True)
-    is_positive = bool((weights >= 0).all()) and bool((total > 0).all())
-    if not is_positive or not bool(total.isfinite().all()):
+    is_positive = (weights >= 0).all() & (total > 0).all()
+    is_usable = is_positive & total.isfinite().all()
+    if not bool(is_usable):
         raise ValueError(f"{name} must hold finite numbers, none negative and not all zero")
     return weights / total
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+EPSILON = float(np.finfo(np.float64).eps)
 ITERATIONS = 100_000_000  # minutes; the largest problems that fit need fewer
 # Costs that are this many times those of the plan leave it twelve digits. Beyond, they are cut off
 # at a few times the dearest pair of the plan, and the plan is made again.
@@ -89,27 +90,35 @@ def _simplex(cost: np.ndarray, bounded: np.ndarray, a: np.ndarray, b: np.ndarray
     mass = dense[rows, columns]
     smaller_end = np.minimum(a[rows], b[columns])
     is_flow = mass > ROUNDING * smaller_end
-    rows, columns = rows[is_flow], columns[is_flow]
+    rows = rows[is_flow]
+    columns = columns[is_flow]
     total = a.sum()
     mass = mass[is_flow] / total
-    potentials = unit * log["u"], unit * log["v"]
+    pair_costs = cost[rows, columns]
+    u = unit * log["u"]
+    v = unit * log["v"]
+    lower = _dual_bound(bounded, a / total, b / total, u, v)
     return OptimalPlan(
         rows=rows,
         columns=columns,
         mass=mass,
-        cost=float(mass @ cost[rows, columns]),
-        lower=_dual_bound(bounded, a / total, b / total, *potentials),
-        rounding=float(np.finfo(np.float64).eps * unit),
+        cost=float(mass @ pair_costs),
+        lower=lower,
+        rounding=EPSILON * unit,
     )
 
 
 def _whole_weights(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights of both sides with one sum; of uniform samples whole numbers, which never round."""
-    n, m = len(a), len(b)
-    if bool((a == a[0]).all()) and bool((b == b[0]).all()):
-        common = math.gcd(n, m)
-        return np.full(n, m / common), np.full(m, n / common)
-    return a, b
+    is_uniform = np.ptp(a) == 0 and np.ptp(b) == 0
+    if not is_uniform:
+        return a, b
+    n = len(a)
+    m = len(b)
+    common = math.gcd(n, m)
+    whole_a = np.full(n, m / common)
+    whole_b = np.full(m, n / common)
+    return whole_a, whole_b
 
 
 def _dual_bound(

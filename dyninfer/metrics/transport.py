@@ -135,11 +135,14 @@ def _transport_cost(pair: Pair, p: int) -> float:
             f"exact transport between {n:,} and {m:,} samples would take about "
             f"{gigabytes:.0f} GB; give max_samples (5,000, say), or use sliced_wasserstein"
         )
-    cost = distances(pair.x.points, pair.y.points).pow_(p).cpu().numpy()
-    plan = best_plan(cost, pair.x.weights.cpu().numpy(), pair.y.weights.cpu().numpy())
+    cost = distances(pair.x.points, pair.y.points).pow_(p)
+    x_weights = pair.x.weights.cpu()
+    y_weights = pair.y.weights.cpu()
+    plan = best_plan(cost.cpu().numpy(), x_weights.numpy(), y_weights.numpy())
     if not plan.is_optimal:
+        lower = max(plan.lower, 0)
         most = pair.unit * plan.cost ** (1 / p)
-        least = pair.unit * max(plan.lower, 0) ** (1 / p)
+        least = pair.unit * lower ** (1 / p)
         warnings.warn(
             "the transport problem was not solved, so the Wasserstein distance is not exact: "
             f"it is at most {most:.6g}, and at least {least:.6g}; lower max_samples",
@@ -162,8 +165,10 @@ def _line_costs(a: Sample, b: Sample, u: Tensor, v: Tensor, p: int) -> Tensor:
     order = _order(below)
     # Between neighbouring levels (k, n + m) both quantile functions are constant.
     level = below.gather(1, order)
-    width = level.diff(dim=1, prepend=level.new_zeros(k, 1))
-    from_u = order < below_u.shape[1]
+    start = level.new_zeros(k, 1)
+    width = level.diff(dim=1, prepend=start)
+    n_u = u.shape[1]
+    from_u = order < n_u
     pieces_u = _constant_pieces(u, from_u)
     pieces_v = _constant_pieces(v, ~from_u)
     gap = (pieces_u - pieces_v).abs()
@@ -181,10 +186,11 @@ def _quantiles(u: Tensor, sample: Sample) -> tuple[Tensor, Tensor]:
         mass = rank[None] / n
         return _sorted(u), mass
     order = _order(u)
+    ordered = u.gather(1, order)
     mass = sample.weights[order].cumsum(1)
     # Rounding must not leave the last level short of one.
-    mass = mass / mass[:, -1:]
-    return u.gather(1, order), mass
+    total = mass[:, -1:]
+    return ordered, mass / total
 
 
 def _constant_pieces(values: Tensor, own: Tensor) -> Tensor:
@@ -192,9 +198,11 @@ def _constant_pieces(values: Tensor, own: Tensor) -> Tensor:
 
     ``own (1 or k, q)`` says which of the levels are theirs.
     """
+    k, n = values.shape
     rank = own.cumsum(1) - own.long()
-    rank = rank.clamp(max=values.shape[1] - 1)
-    return values.gather(1, rank.expand(len(values), -1))
+    rank = rank.clamp(max=n - 1)
+    rank = rank.expand(k, -1)
+    return values.gather(1, rank)
 
 
 def _sorted(u: Tensor) -> Tensor:
@@ -202,14 +210,16 @@ def _sorted(u: Tensor) -> Tensor:
     if u.device.type != "cpu":
         return torch.sort(u, dim=1).values
     # NumPy's vectorised sort is ten times faster than torch's on a CPU.
-    return torch.from_numpy(np.sort(u.numpy(), axis=1))
+    ordered = np.sort(u.numpy(), axis=1)
+    return torch.from_numpy(ordered)
 
 
 def _order(u: Tensor) -> Tensor:
     """Indices that put rows in ascending order."""
     if u.device.type != "cpu":
         return torch.argsort(u, dim=1)
-    return torch.from_numpy(np.argsort(u.numpy(), axis=1))
+    order = np.argsort(u.numpy(), axis=1)
+    return torch.from_numpy(order)
 
 
 def _check_power(p: int) -> None:
