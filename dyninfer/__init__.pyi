@@ -48,12 +48,15 @@ from dyninfer.simulation import log_density as log_density
 from dyninfer.simulation import simulate as simulate
 from dyninfer.simulation import solvers as solvers
 from dyninfer.transport.couplings import ConeCoupling as ConeCoupling
+from dyninfer.transport.couplings import DensityRatio as DensityRatio
 from dyninfer.transport.couplings import EntropicOTCoupling as EntropicOTCoupling
 from dyninfer.transport.couplings import GivenPairs as GivenPairs
+from dyninfer.transport.couplings import GrowthFirstCoupling as GrowthFirstCoupling
 from dyninfer.transport.couplings import IndependentCoupling as IndependentCoupling
 from dyninfer.transport.couplings import OTCoupling as OTCoupling
 from dyninfer.transport.couplings import SparseOTCoupling as SparseOTCoupling
 from dyninfer.transport.couplings import UnbalancedOTCoupling as UnbalancedOTCoupling
+from dyninfer.transport.couplings import UnbalancedWeights as UnbalancedWeights
 from dyninfer.transport.curves import DensityCurve as DensityCurve
 from dyninfer.transport.lagrangians import DataManifold as DataManifold
 from dyninfer.transport.lagrangians import MeanAcceleration as MeanAcceleration

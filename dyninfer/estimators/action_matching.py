@@ -52,7 +52,7 @@ class ActionMatching(SnapshotEstimator):
     interpolation : {"linear", "cubic", "none"}
         How the density moves between snapshots: along straight lines between coupled cells, along
         smooth curves through all snapshots, or not at all (snapshots dense in time).
-    coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
+    coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
         Who is paired with whom; "auto" is "unbalanced" where mass may change and "ot" elsewhere.
     objective : {"auto", "velocity", "boundary"}
         Two forms of the same action. "boundary" is the formula with E[s_0] − E[s_1] and ∂s/∂t.

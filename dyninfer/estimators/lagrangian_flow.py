@@ -49,7 +49,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         What is known beforehand: :class:`OptimalTransport`, :class:`SchrodingerBridge`,
         :class:`UnbalancedTransport`, :class:`PhysicalPotential`, :class:`MeanAcceleration`,
         :class:`DataManifold`, or a sum of them.
-    coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
+    coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
         Who is paired with whom; "auto" solves the static problem of the Lagrangian without its
         potential: exact, entropic or Wasserstein-Fisher-Rao transport.
     curve_fraction : float, optional

@@ -77,7 +77,7 @@ class StochasticInterpolant(SnapshotEstimator):
         neighbours.
     gamma : {"auto", "none", "brownian", "quadratic", "sine"} or LatentNoise
         Latent noise γ(t), zero at the snapshots. "auto" is what the interpolant is made for.
-    coupling : {"auto", "ot", "unbalanced", "independent"} or Coupling
+    coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
         Who is paired with whom. "auto" is "ot" ("independent" for one-sided interpolants, which
         need it, and for bridges). With a coupling that changes mass, or with masses in the data, a
         growth rate is learned as well and weights are simulated.

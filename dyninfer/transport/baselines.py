@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.transport.couplings import OTCoupling
+from dyninfer.transport.couplings import Coupling, GrowthFirstCoupling, OTCoupling
 
 
 class Population(NamedTuple):
@@ -38,15 +38,31 @@ def interpolated(data: Snapshots, k: int, seed: int) -> Population | None:
     The plan of squared Euclidean cost pairs the cells of the time before the ``k``-th with those of
     the time after. None where there is no time after.
     """
+    return _on_lines(OTCoupling(), data, k, seed)
+
+
+def with_growth_first(data: Snapshots, k: int, seed: int) -> Population | None:
+    """Points on straight lines between cells that were reweighted by growth before they were paired.
+
+    Their weights are those of the pairs at the time in question, on the way from those of the time
+    before to those of the time after. None where there is no time after.
+    """
+    return _on_lines(GrowthFirstCoupling(), data, k, seed)
+
+
+def _on_lines(coupling: Coupling, data: Snapshots, k: int, seed: int) -> Population | None:
+    """Points at constant speed between paired cells, with weights that change at a constant rate."""
     if k == data.n_times - 1:
         return None
     before, time, after = data.times[k - 1 : k + 2]
     start, end = data.at(before), data.at(after)
-    plan = OTCoupling().plan(start, end, data.weights_at(before), data.weights_at(after), seed)
+    plan = coupling.plan(start, end, data.weights_at(before), data.weights_at(after), seed)
     # At constant speed, whatever the gaps.
     share = (time - before) / (after - before)
     states = (1 - share) * start[plan.source] + share * end[plan.target]
-    return Population(states, plan.mass)
+    log_weight = (1 - share) * plan.log_source + share * plan.log_target
+    weights = plan.mass * np.exp(log_weight)
+    return Population(states, weights / weights.sum())
 
 
 Baseline = Callable[[Snapshots, int, int], Population | None]
@@ -57,4 +73,5 @@ BASELINES: dict[str, Baseline] = {
     "still": still,
     "next": following,
     "ot": interpolated,
+    "growth_first": with_growth_first,
 }

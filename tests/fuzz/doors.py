@@ -390,11 +390,15 @@ def _couplings() -> dict[str, Door]:
         "SparseOTCoupling",
         "UnbalancedOTCoupling",
         "ConeCoupling",
+        "GrowthFirstCoupling",
     )
+    conserving = ("OTCoupling", "EntropicOTCoupling", "SparseOTCoupling")
     doors = {}
     for name in names:
         model = settings(getattr(di, name))
-        more = "growth_penalty=1.0, " if name in ("UnbalancedOTCoupling", "ConeCoupling") else ""
+        if "weigh" in model:
+            model["weigh"] = (None, _weighing)
+        more = "" if name in conserving else "growth_penalty=1.0, "
         fit = {
             "data": (
                 "snapshots()",
@@ -427,6 +431,12 @@ def _couplings() -> dict[str, Door]:
             {"a": model},
         )
     return doors
+
+
+def _weighing(rng: random.Random) -> str:
+    name = rng.choice(("UnbalancedWeights", "DensityRatio"))
+    setting = rng.choice(getattr(di, name)._get_param_names())
+    return f"di.{name}({setting}={values.scalar(rng)})"
 
 
 def _solvers() -> dict[str, Door]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dyninfer.transport.couplings.base import BlockCoupling, Coupling
 from dyninfer.transport.couplings.chains import Chains, sample_chains, sample_weighted_chains
 from dyninfer.transport.couplings.cone import ConeCoupling
+from dyninfer.transport.couplings.density_ratio import DensityRatio
 from dyninfer.transport.couplings.entropic import EntropicOTCoupling
 from dyninfer.transport.couplings.exact import OTCoupling
 from dyninfer.transport.couplings.given import GivenPairs
+from dyninfer.transport.couplings.growth_first import GrowthFirstCoupling
 from dyninfer.transport.couplings.independent import IndependentCoupling
 from dyninfer.transport.couplings.natural import natural_couplings
 from dyninfer.transport.couplings.plan import NOTHING, Plan
 from dyninfer.transport.couplings.problem import TransportProblem
+from dyninfer.transport.couplings.reweighting import UnbalancedWeights
 from dyninfer.transport.couplings.samples import Coupled, CoupledSamples, check_conserved
 from dyninfer.transport.couplings.sparse import SparseOTCoupling
 from dyninfer.transport.couplings.unbalanced import UnbalancedOTCoupling
@@ -27,6 +30,7 @@ COUPLINGS: dict[str, type[Coupling]] = {
     "entropic": EntropicOTCoupling,
     "sparse": SparseOTCoupling,
     "cone": ConeCoupling,
+    "growth_first": GrowthFirstCoupling,
 }
 
 
@@ -51,14 +55,17 @@ __all__ = [
     "Coupled",
     "CoupledSamples",
     "Coupling",
+    "DensityRatio",
     "EntropicOTCoupling",
     "GivenPairs",
+    "GrowthFirstCoupling",
     "IndependentCoupling",
     "OTCoupling",
     "Plan",
     "SparseOTCoupling",
     "TransportProblem",
     "UnbalancedOTCoupling",
+    "UnbalancedWeights",
     "as_coupling",
     "check_conserved",
     "natural_couplings",

@@ -87,7 +87,11 @@ def test_the_same_seed_gives_the_same_pairs(name):
     )
     for u, v in zip(first, again, strict=True):
         np.testing.assert_array_equal(u, v)
-    if name not in ("ot", "sparse"):  # one block of these has no randomness but its order
+    if name not in (
+        "ot",
+        "sparse",
+        "growth_first",
+    ):  # one block of these has no randomness but its order
         assert not np.array_equal(first.source, other.source)
 
 
@@ -381,7 +385,7 @@ def test_values_that_are_not_finite_stop_the_coupling():
     failed = pytest.raises(
         ValueError, match="optimal transport failed on these samples; check them for extreme"
     )
-    for name in ("ot", "unbalanced", "entropic", "sparse", "cone"):
+    for name in ("ot", "unbalanced", "entropic", "sparse", "cone", "growth_first"):
         with failed, np.errstate(all="ignore"):
             as_coupling(name).plan(x, cloud(5), weights(5), weights(5), 0)
 

@@ -5,7 +5,9 @@ import pytest
 
 from dyninfer.transport.couplings import (
     ConeCoupling,
+    DensityRatio,
     EntropicOTCoupling,
+    GrowthFirstCoupling,
     IndependentCoupling,
     OTCoupling,
     SparseOTCoupling,
@@ -21,6 +23,8 @@ MAKERS = {
     "sparse": lambda unit: SparseOTCoupling(),
     "cone": lambda unit: ConeCoupling(growth_penalty=0.5 / unit**2),
     "cone with noise": lambda unit: ConeCoupling(growth_penalty=0.5 / unit**2, sigma=0.7 * unit),
+    "growth first": lambda unit: GrowthFirstCoupling(axes=2),
+    "growth first by odds": lambda unit: GrowthFirstCoupling(weigh=DensityRatio(neighbors=10)),
 }
 
 
