@@ -74,8 +74,9 @@ def compare(
         be had again by ``fit(..., seed=...)``.
     baselines : sequence of str
         "still": the cells of the time before, unmoved; "next": the cells of the time after; "ot":
-        exact optimal transport between the two; "floor": another sample of the same population, as
-        far as it can be told from two halves of the observed one.
+        exact optimal transport between the two; "growth_first": the same between cells reweighted
+        by growth; "floor": another sample of the same population, as far as it can be told from
+        two halves of the observed one.
     metrics : sequence of str
         Names as in :mod:`dyninfer.metrics`.
     max_samples : int, optional

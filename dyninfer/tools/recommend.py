@@ -21,6 +21,7 @@ _PREDICTIONS_WITHOUT_MODEL = {
     "still": "cells that do not move",
     "next": "the cells of the next time",
     "ot": "straight lines between optimally paired cells",
+    "growth_first": "straight lines between cells reweighted by growth",
 }
 
 

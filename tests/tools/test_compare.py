@@ -44,8 +44,8 @@ def test_columns_rows_and_baselines():
         table.columns
     )
     assert list(table["time"].unique()) == [1.0, 2.0]
-    names = ["StochasticInterpolant", "still", "next", "ot", "floor"]
-    assert list(table["method"][:5]) == names
+    names = ["StochasticInterpolant", "still", "next", "ot", "growth_first", "floor"]
+    assert list(table["method"][:6]) == names
     assert not table["in_sample"].any()
     assert np.isfinite(table[["w1", "energy"]]).all(axis=None)
     at = table.set_index(["method", "time"])["w1"]
@@ -55,6 +55,7 @@ def test_columns_rows_and_baselines():
     # Straight lines are the truth here: their score is that of two samples of one population.
     assert at["ot", 2.0] < 0.3 * at["still", 2.0]
     assert at["ot", 2.0] < 2 * at["floor", 2.0]
+    assert at["growth_first", 2.0] < 0.5 * at["still", 2.0]
 
 
 def test_scores_are_those_of_a_fit_by_hand():
