@@ -42,7 +42,7 @@ def interpolated(data: Snapshots, k: int, seed: int) -> Population | None:
 
 
 def with_growth_first(data: Snapshots, k: int, seed: int) -> Population | None:
-    """Points on straight lines between cells that were reweighted by growth before they were paired.
+    """Points on straight lines between cells that were reweighted by growth, then paired.
 
     Their weights are those of the pairs at the time in question, on the way from those of the time
     before to those of the time after. None where there is no time after.
@@ -51,7 +51,7 @@ def with_growth_first(data: Snapshots, k: int, seed: int) -> Population | None:
 
 
 def _on_lines(coupling: Coupling, data: Snapshots, k: int, seed: int) -> Population | None:
-    """Points at constant speed between paired cells, with weights that change at a constant rate."""
+    """Points at constant speed between paired cells; their weights change at a constant rate."""
     if k == data.n_times - 1:
         return None
     before, time, after = data.times[k - 1 : k + 2]
