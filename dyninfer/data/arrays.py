@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.words import listed, quoted, texts
 from dyninfer.learning.settings import brief
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def as_array(values: Any, name: str) -> np.ndarray:
     if array.dtype == np.longdouble:
         # More digits than any method uses, or torch holds.
         array = array.astype(np.float64)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    native = array.dtype.newbyteorder("=")
+    array = array.astype(native, copy=False)
     if any(stride < 0 for stride in array.strides):
         # Torch takes no reversed views.
         array = array.copy()
@@ -141,7 +142,7 @@ def column_names(values: Any) -> tuple[str, ...] | None:
     """Names of the columns of a DataFrame; None for what has none, and for numbers 0, 1, 2, ..."""
     if not isinstance(values, pd.DataFrame) or isinstance(values.columns, pd.RangeIndex):
         return None
-    return tuple(str(name) for name in values.columns)
+    return texts(values.columns)
 
 
 def by_columns(frame: pd.DataFrame, features: Sequence[str], name: str) -> pd.DataFrame:
@@ -246,7 +247,8 @@ def _needs_double(array: np.ndarray) -> bool:
     if array.size == 0:
         return False
     # Of floats: the smallest integer has no absolute value of its own kind.
-    largest = np.abs(array.astype(np.float64)).max()
+    sizes = np.abs(array.astype(np.float64))
+    largest = sizes.max()
     return bool(largest > _EXACT_IN_SINGLE)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.words import listed, quoted, texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,7 +66,7 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
     if not isinstance(key, Hashable):
         raise TypeError(f"{role} must be one name, found {quoted(key)}")
     if key not in adata.obs:
-        columns = [str(column) for column in adata.obs.columns]
+        columns = texts(adata.obs.columns)
         # Half of the letters must agree: fewer suggest columns that nobody meant.
         similar = difflib.get_close_matches(str(key), columns, n=1, cutoff=0.5)
         hint = _suggestion(adata, role)
@@ -109,7 +109,8 @@ def number_column(
     """Numbers of some rows, float64, with NaN where they are missing; a ValueError shows text."""
     column = obs_column(adata, key, role).iloc[rows]
     # Categories of numbers are numbers here.
-    numbers = pd.to_numeric(column.astype(object), errors="coerce")
+    objects = column.astype(object)
+    numbers = pd.to_numeric(objects, errors="coerce")
     is_text = numbers.isna() & column.notna()
     text = column[is_text]
     if len(text):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.arrays import as_array
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.words import listed, quoted, texts
 
 
 def as_labels(values: Any, name: str) -> np.ndarray:
@@ -44,12 +44,12 @@ def as_labels(values: Any, name: str) -> np.ndarray:
             "drop those rows, or name what they are"
         )
     if _is_amount(values.dtype):
-        is_whole = values.dtype.kind in "iu"
-        return np.asarray(values, dtype=np.int64 if is_whole else np.float64)
+        dtype = np.int64 if values.dtype.kind in "iu" else np.float64
+        return np.asarray(values, dtype=dtype)
     # Every entry alone: numpy would spell 1 and 2.5 of one list as 1.0 and 2.5.
     entries = np.asarray(values, dtype=object)
-    text = [str(entry) for entry in entries.flat]
-    return np.array(text, dtype=str).reshape(entries.shape)
+    names = np.array(texts(entries.flat), dtype=str)
+    return names.reshape(entries.shape)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ class ConditionCode:
         # "nan" and "inf" are text that reads as numbers.
         if not np.isfinite(number):
             raise ValueError(f"condition {quoted(label)} is not a number, as those of the data are")
-        return np.array([(number - self.centre) / self.spread])
+        standardised = (number - self.centre) / self.spread
+        return np.array([standardised])
 
     def _of_parts(self, label: str) -> np.ndarray:
         parts = label.split("+")

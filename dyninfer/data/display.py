@@ -27,16 +27,16 @@ MOST_CHARACTERS = 70
 
 def rows(traj: Trajectories) -> dict[str, str]:
     """What there is to know at a glance, as label and value."""
-    times = traj.times.detach().cpu()
+    times = traj.times.tolist()
     lines = {
-        "times": f"{as_text(float(times[0]))} to {as_text(float(times[-1]))}",
+        "times": f"{as_text(times[0])} to {as_text(times[-1])}",
         "features": listed(traj.features),
     }
     if traj.log_weights is not None:
-        mass = traj.log_mass.detach().cpu()
-        ess = traj.ess.detach().cpu()
-        lines["mass"] = f"{_mass(float(mass[0]))} to {_mass(float(mass[-1]))}"
-        lines["ESS"] = f"{ess.min():.4g} to {ess.max():.4g} of {traj.n_paths}"
+        log_mass = traj.log_mass.tolist()
+        ess = traj.ess.tolist()
+        lines["mass"] = f"{_mass(log_mass[0])} to {_mass(log_mass[-1])}"
+        lines["ESS"] = f"{min(ess):.4g} to {max(ess):.4g} of {traj.n_paths}"
     if traj.parents is not None:
         lines["parents"] = "rows were resampled; lineages() gives coherent paths"
     diverged = int((traj.status != 0).sum())
@@ -67,9 +67,12 @@ def text(traj: Trajectories) -> str:
 
 def block(title: str, lines: Mapping[str, str]) -> str:
     """A title and indented, aligned lines below it."""
-    width = max(len(key) for key in lines)
-    indented = [f"    {key:<{width}}  {value}" for key, value in lines.items()]
-    return "\n".join([title, *indented])
+    longest = max(lines, key=len)
+    width = len(longest)
+    text = title
+    for key, value in lines.items():
+        text += f"\n    {key:<{width}}  {value}"
+    return text
 
 
 def counted(n: int, noun: str) -> str:
@@ -138,24 +141,28 @@ def _coordinates(traj: Trajectories) -> tuple[np.ndarray, np.ndarray, str]:
     # Half precision has no arrays of its own.
     states = traj.states.detach().double().cpu().numpy()
     if traj.n_features > 1:
+        x = states[..., 0]
+        y = states[..., 1]
         label = " and ".join(traj.features[:2])
-        return states[..., 0], states[..., 1], label
+        return x, y, label
     shape = (traj.n_paths, traj.n_times)
-    times = traj.times.detach().cpu().numpy()
-    times = np.broadcast_to(times, shape)
-    return times, states.reshape(shape), "state by time"
+    times = np.array(traj.times.tolist())
+    x = np.broadcast_to(times, shape)
+    y = states.reshape(shape)
+    return x, y, "state by time"
 
 
 def _scaled(values: np.ndarray, size: int) -> np.ndarray:
     """Values as pixels within the margins; all alike, they stand in the middle."""
-    finite = values[np.isfinite(values)]
+    is_finite = np.isfinite(values)
+    finite = values[is_finite]
     if len(finite) == 0:
         return np.full(values.shape, np.nan)
     low = finite.min()
     extent = finite.max() - low
     room = size - 2 * MARGIN
     if extent == 0:
-        share = np.where(np.isfinite(values), 0.5, np.nan)
+        share = np.where(is_finite, 0.5, np.nan)
         return MARGIN + share * room
     # Diverged states stay NaN or infinite, and are left out of the lines.
     with np.errstate(invalid="ignore"):
@@ -165,8 +172,9 @@ def _scaled(values: np.ndarray, size: int) -> np.ndarray:
 
 def _line(x: np.ndarray, y: np.ndarray) -> str:
     # A tenth of a pixel: more digits only make a notebook large.
-    points = [f"{a:.1f},{b:.1f}" for a, b in _finite(x, y)]
-    joined = " ".join(points)
+    points = _finite(x, y)
+    corners = [f"{a:.1f},{b:.1f}" for a, b in points]
+    joined = " ".join(corners)
     return f"<polyline points='{joined}'/>"
 
 

@@ -243,13 +243,15 @@ def _cells_at(adata: AnnData, time: float, provenance: Provenance) -> Start:
     clock = Clock.of(column, spacing=float(gaps.min()))
     position(clock, time)
     rows = clock.rows(column, time)
+    states = dense_rows(array, rows, rep)
     weights = conditions = None
     if "weight_key" in source:
-        weights = _normalised(number_column(adata, source["weight_key"], "weight_key", rows), time)
+        amounts = number_column(adata, source["weight_key"], "weight_key", rows)
+        weights = _normalised(amounts, time)
     if "condition_key" in source:
         conditions = label_column(adata, source["condition_key"], "condition_key", rows)
-    names = np.asarray(adata.obs_names, dtype=object)[rows]
-    return Start(dense_rows(array, rows, rep), names, weights, conditions)
+    names = np.asarray(adata.obs_names, dtype=object)
+    return Start(states, names[rows], weights, conditions)
 
 
 def _samples_at(snapshots: Snapshots, time: float) -> Start:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.columns import MissingKey
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.words import listed, quoted, texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,15 +37,16 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
         raise TypeError(f"use_rep must be one name, found {quoted(use_rep)}")
     if use_rep == "X":
         _check_filled(adata)
-        return adata.X, tuple(str(name) for name in adata.var_names), "X"
+        return adata.X, texts(adata.var_names), "X"
     if use_rep not in adata.obsm:
         raise MissingKey(_absent(adata, use_rep))
     array = adata.obsm[use_rep]
     if isinstance(array, pd.DataFrame):
-        columns = tuple(str(name) for name in array.columns)
+        columns = texts(array.columns)
         return array.to_numpy(), columns, use_rep
     if not hasattr(array, "shape"):
-        kind = type(array).__module__.partition(".")[0]
+        module = type(array).__module__
+        kind = module.split(".")[0]
         place = f"adata.obsm[{quoted(use_rep)}]"
         raise TypeError(
             f"{place} is an {kind} array, whose rows may differ in length; "
@@ -53,16 +54,19 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
         )
     # As scanpy labels its axes: PCA1, UMAP2.
     stem = use_rep.removeprefix("X_").upper()
-    features = tuple(f"{stem}{i + 1}" for i in range(array.shape[1]))
-    return array, features, use_rep
+    n_features = array.shape[1]
+    features = [f"{stem}{i + 1}" for i in range(n_features)]
+    return array, tuple(features), use_rep
 
 
 def warn_if_counts(x: np.ndarray, name: str) -> None:
     """Warn where a matrix looks like raw counts: whole numbers, none negative, some large."""
     head = x[:500]  # enough to tell, and quick
-    if head.size == 0 or head.min() < 0 or not np.array_equal(head, np.round(head)):
+    if head.size == 0 or head.min() < 0:
         return
-    if head.max() > 10:  # log-normalised expression and indicators stay below
+    rounded = np.round(head)
+    # Log-normalised expression and indicators stay below ten.
+    if np.array_equal(head, rounded) and head.max() > 10:
         warnings.warn(
             f"{name} looks like raw counts (whole numbers up to {head.max():.0f}); log-normalise "
             "it (sc.pp.normalize_total, sc.pp.log1p) or give a representation such as "
@@ -74,13 +78,17 @@ def warn_if_counts(x: np.ndarray, name: str) -> None:
 
 def check_finite(x: np.ndarray, name: str, row_names: Any = None) -> None:
     """Raise a ValueError that counts the rows with NaN or infinite values and names the first."""
-    invalid = ~np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
-    if not invalid.any():
+    features = tuple(range(1, x.ndim))
+    is_finite = np.isfinite(x).all(axis=features)
+    invalid = np.flatnonzero(~is_finite)
+    if len(invalid) == 0:
         return
-    first = int(np.flatnonzero(invalid)[0])
-    label = f"row {first}" if row_names is None else row_names[first]
+    first = int(invalid[0])
+    label = f"row {first}"
+    if row_names is not None:
+        label = row_names[first]
     raise ValueError(
-        f"{name} has NaN or infinite values in {int(invalid.sum())} of {len(x)} rows "
+        f"{name} has NaN or infinite values in {len(invalid)} of {len(x)} rows "
         f"(first: {quoted(label)}); remove or impute them"
     )
 

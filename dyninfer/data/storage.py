@@ -13,11 +13,12 @@ from torch import Tensor
 from dyninfer.data import keys
 from dyninfer.data.arrays import as_array
 from dyninfer.data.columns import MissingKey, obs_column
+from dyninfer.data.words import texts
 from dyninfer.learning.tensor_file import parse_json
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from xarray import Dataset
+    from xarray import DataArray, Dataset
 
     from dyninfer.data.snapshots import Snapshots
     from dyninfer.data.trajectories import Trajectories
@@ -27,28 +28,40 @@ def to_anndata(traj: Trajectories) -> AnnData:
     """One observation per path and time, the times of a path side by side."""
     from anndata import AnnData
 
-    n_paths, n_times = traj.n_paths, traj.n_times
-    path = np.repeat(np.arange(n_paths), n_times)
-    time = np.tile(np.arange(n_times), n_paths)
+    # Copies: functions that change an AnnData in place must not change the trajectories.
+    states = array(traj.states).copy()
+    times = array(traj.times).copy()
+    features = list(traj.features)
+    n_rows = traj.n_paths * traj.n_times
+    adata = AnnData(
+        X=states.reshape(n_rows, -1),
+        obs=_observations(traj, times),
+        var=pd.DataFrame(index=features),
+    )
+    adata.uns[keys.TRAJECTORIES] = {"times": times, **_plain_fields(traj)}
+    return adata
+
+
+def _observations(traj: Trajectories, times: np.ndarray) -> pd.DataFrame:
+    """One row per path and time, the times of a path side by side."""
+    paths = np.arange(traj.n_paths)
+    columns = np.arange(traj.n_times)
+    path = np.repeat(paths, traj.n_times)
+    column = np.tile(columns, traj.n_paths)
     founder = array(traj.founders()).ravel()
-    obs = pd.DataFrame({"path": path, "time": array(traj.times)[time]})
+    status = array(traj.status)
     origin = traj.origin.astype(str).astype(object)
+    obs = pd.DataFrame({"path": path, "time": times[column]})
     obs["origin"] = pd.Categorical(origin[founder])
-    obs["status"] = array(traj.status)[path]
+    obs["status"] = status[path]
     if traj.log_weights is not None:
         obs["log_weight"] = array(traj.log_weights).ravel()
         obs["weight"] = array(traj.weights).ravel()
     if traj.parents is not None:
         obs["parent"] = array(traj.parents).ravel()
-    row_names = [f"{i}-{k}" for i, k in zip(path, time, strict=True)]
+    row_names = [f"{i}-{k}" for i, k in zip(path, column, strict=True)]
     obs.index = pd.Index(row_names)
-    states = array(traj.states).reshape(n_paths * n_times, -1)
-    var = pd.DataFrame(index=list(traj.features))
-    # Copies: functions that change an AnnData in place must not change the trajectories.
-    adata = AnnData(X=states.copy(), obs=obs, var=var)
-    times = {"times": array(traj.times).copy()}
-    adata.uns[keys.TRAJECTORIES] = times | _plain_fields(traj)
-    return adata
+    return obs
 
 
 def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
@@ -78,14 +91,15 @@ def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
         "times": torch.from_numpy(times),
         "origin": columns["origin"][first_rows],
         "status": torch.from_numpy(status),
-        "features": tuple(str(name) for name in adata.var_names),
+        "features": texts(adata.var_names),
     }
     for name, column in (("log_weights", "log_weight"), ("parents", "parent")):
         if column in adata.obs:
             values = adata.obs[column].to_numpy()
             grid = values[order].reshape(shape)
             fields[name] = torch.from_numpy(grid)
-    _check_parents(fields.get("parents"), n_paths, len(stored) - len(times))
+    n_left_out = len(stored) - len(times)
+    _check_parents(fields.get("parents"), n_paths, n_left_out)
     return _restored(fields, uns)
 
 
@@ -117,17 +131,24 @@ def to_xarray(traj: Trajectories) -> Dataset:
 
 def fields_from_xarray(data: Dataset) -> dict[str, Any]:
     """Arguments of ``Trajectories`` from a Dataset that ``to_xarray`` made."""
-    plain = parse_json(_own(data.attrs, "Dataset", "attrs"))
+    text = _own(data.attrs, "Dataset", "attrs")
+    plain = parse_json(text)
+    features = np.atleast_1d(data["feature"].values)
     fields: dict[str, Any] = {
         "origin": data["origin"].values,
-        "features": tuple(str(name) for name in np.atleast_1d(data["feature"].values)),
+        "features": texts(features),
     }
-    fields["times"] = torch.from_numpy(np.array(data["time"].values))
+    fields["times"] = _copied(data["time"])
     for name in ("states", "log_weights", "status", "parents"):
         if name in data:
-            # A copy: what xarray holds may be read-only.
-            fields[name] = torch.from_numpy(np.array(data[name].values))
+            fields[name] = _copied(data[name])
     return _restored(fields, plain)
+
+
+def _copied(variable: DataArray) -> Tensor:
+    # What xarray holds may be read-only.
+    values = np.array(variable.values)
+    return torch.from_numpy(values)
 
 
 def to_snapshots(traj: Trajectories) -> Snapshots:
@@ -136,20 +157,23 @@ def to_snapshots(traj: Trajectories) -> Snapshots:
 
     if traj.discrete:
         raise TypeError("snapshots hold continuous states; these are integers")
-    alive = (traj.status == 0).cpu().numpy()
-    states = array(traj.states)[alive]
-    founders = traj.founders().cpu().numpy()[alive]
+    is_alive = array(traj.status == 0)
+    states = array(traj.states)[is_alive]
+    founders = array(traj.founders())[is_alive]
     origin = traj.origin.astype(str)
+    names = origin[founders]
     fields: dict[str, Any] = {}
     if traj.log_weights is not None:
-        weights = array(traj.weights)[alive]
+        weights = array(traj.weights)[is_alive]
         fields["weights"] = tuple(weights.T)
         fields["masses"] = array(traj.mass)
+    # By time and then path.
+    samples = states.swapaxes(0, 1)
     return Snapshots(
         times=array(traj.times),
-        samples=tuple(states.swapaxes(0, 1)),
+        samples=tuple(samples),
         features=traj.features,
-        names=tuple(origin[founders].T),
+        names=tuple(names.T),
         **fields,
     )
 
@@ -180,9 +204,10 @@ def _restored(fields: dict[str, Any], plain: dict[str, str]) -> dict[str, Any]:
     # Files of before have names only, and do not say so.
     if plain.get("origin") == "rows":
         origin = origin.astype(np.int64)
-    dtype = getattr(torch, str(plain["dtype"]), None)
+    name = str(plain["dtype"])
+    dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"there is no dtype {plain['dtype']!r:.40}")
+        raise ValueError(f"there is no dtype {name!r:.40}")
     states = fields["states"].to(dtype)
     attrs = parse_json(plain["attrs"])
     return fields | {"states": states, "origin": origin, "attrs": attrs}
@@ -224,11 +249,13 @@ def _grid_order(path: np.ndarray, time: np.ndarray, times: np.ndarray) -> tuple[
     ascending = np.argsort(times)
     rank = np.searchsorted(times, time, sorter=ascending)
     rank = np.minimum(rank, n_times - 1)
-    order = np.lexsort([ascending[rank], path])
+    column = ascending[rank]
+    order = np.lexsort([column, path])
     grid_path = np.repeat(paths, n_times)
     grid_time = np.tile(times, n_paths)
-    is_grid = np.array_equal(path[order], grid_path) and np.array_equal(time[order], grid_time)
-    if not is_grid:
+    has_paths = np.array_equal(path[order], grid_path)
+    has_times = np.array_equal(time[order], grid_time)
+    if not (has_paths and has_times):
         raise ValueError(
             f"the AnnData has {len(path)} rows for {n_paths} paths and {n_times} times; every path "
             "needs one row at every time: select whole paths or whole times, and do not "

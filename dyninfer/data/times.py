@@ -73,10 +73,14 @@ class Clock:
         below = np.maximum(above - 1, 0)
         distance_above = self._sorted[above] - requested
         distance_below = requested - self._sorted[below]
-        nearest = np.where(distance_above < distance_below, above, below)
-        distance = np.abs(self._sorted[nearest] - requested)
-        is_there = distance <= self._slack[nearest]
-        return np.where(is_there, self._order[nearest], -1)
+        is_above = distance_above < distance_below
+        nearest = np.where(is_above, above, below)
+        distance = np.where(is_above, distance_above, distance_below)
+        slack = self._slack[nearest]
+        position = self._order[nearest]
+        # Beyond the ends, one of the distances is negative.
+        is_there = np.abs(distance) <= slack
+        return np.where(is_there, position, -1)
 
     def nearest(self, time: float) -> int | None:
         """Position of ``time``; None where it is not there."""
@@ -97,7 +101,8 @@ class Clock:
     def rows(self, column: Any, time: float) -> np.ndarray:
         """Rows of a column of times at ``time``; a ValueError lists the times there are."""
         position = self.index(time)
-        return np.flatnonzero(self.positions(column) == position)
+        positions = self.positions(column)
+        return np.flatnonzero(positions == position)
 
     def covers(self, times: Any) -> bool:
         """Whether ``times``, one or more, lie between the first and the last time."""
@@ -121,7 +126,9 @@ def same_times(a: Any, b: Any) -> bool:
     if len(first) != len(second):
         return False
     clock = Clock.of(first)
-    return np.array_equal(clock.positions(first), clock.positions(second))
+    first_positions = clock.positions(first)
+    second_positions = clock.positions(second)
+    return np.array_equal(first_positions, second_positions)
 
 
 def _slack(times: np.ndarray, spacing: float | None) -> np.ndarray:
@@ -130,18 +137,20 @@ def _slack(times: np.ndarray, spacing: float | None) -> np.ndarray:
         return times
     if spacing is None:
         spacing = np.inf
-    gaps = np.concatenate([[spacing], np.diff(times), [spacing]])
-    before = gaps[:-1]
-    after = gaps[1:]
+    inner_gaps = np.diff(times)
+    before = np.append(spacing, inner_gaps)
+    after = np.append(inner_gaps, spacing)
     gap = np.minimum(before, after)
     # Close to zero, rounding is that of the times which were subtracted: as long as the gaps.
     size = np.abs(times)
     finite_gap = np.where(np.isinf(gap), 0, gap)
     in_single = SINGLE * np.maximum(size, finite_gap)
     # The farthest time has the coarsest grid, and differences inherit it.
-    in_double = 4 * DOUBLE * size.max()
+    farthest = size.max()
+    in_double = 4 * DOUBLE * farthest
     rounding = np.maximum(in_single, in_double)
-    return np.minimum(rounding, NEAR * gap)
+    near = NEAR * gap
+    return np.minimum(rounding, near)
 
 
 def _distinct(times: np.ndarray) -> np.ndarray:
@@ -149,15 +158,18 @@ def _distinct(times: np.ndarray) -> np.ndarray:
     values = np.unique(times)
     if len(values) == 0:
         return values
-    ends = np.flatnonzero(~_are_rounding(values))
-    groups = np.split(values, ends + 1)
-    return np.array([_shortest(group) for group in groups])
+    is_gap = ~_are_rounding(values)
+    cuts = np.flatnonzero(is_gap) + 1
+    groups = np.split(values, cuts)
+    distinct = [_shortest(group) for group in groups]
+    return np.array(distinct)
 
 
 def _are_rounding(values: np.ndarray) -> np.ndarray:
     """Which gaps ``(n - 1,)`` between ascending values are rounding."""
     gaps = np.diff(values)
-    largest = np.abs(values).max()
+    sizes = np.abs(values)
+    largest = sizes.max()
     in_double = gaps <= DOUBLE * largest
     suspect = in_double | _is_single_of_other(values)
     real_gaps = np.where(suspect, np.nan, gaps)
@@ -176,14 +188,18 @@ def repeats(times: np.ndarray, owner: np.ndarray) -> np.ndarray:
     gaps = np.diff(times)
     is_within = np.diff(owner) == 0
     # Two steps of float64: the rounding of 0.1 * 3 and its like.
-    in_double = gaps <= 2 * np.spacing(np.abs(times[1:]))
+    sizes = np.abs(times[1:])
+    step = np.spacing(sizes)
+    in_double = gaps <= 2 * step
     suspect = _is_single_of_other(times)
     real_gaps = np.where(suspect, np.nan, gaps)
     # The gaps of a path end where the next begins.
     real_gaps[~is_within] = np.inf
     gap_around = _gap_around(real_gaps)
-    is_short = np.isfinite(gap_around) & (gaps <= ALIKE * gap_around)
-    is_repeated = in_double | (suspect & is_short)
+    has_gap = np.isfinite(gap_around)
+    is_short = has_gap & (gaps <= ALIKE * gap_around)
+    in_single = suspect & is_short
+    is_repeated = in_double | in_single
     return np.flatnonzero(is_repeated & is_within)
 
 
@@ -191,7 +207,7 @@ def _is_single_of_other(values: np.ndarray) -> np.ndarray:
     """Which neighbours ``(n - 1,)`` are one number, in single and in double precision."""
     # Beyond what float32 holds, it is infinite, which no time is.
     with np.errstate(over="ignore"):
-        single = values.astype(np.float32).astype(np.float64)
+        single = values.astype(np.float32)
     first_is_rounded = single[1:] == values[:-1]
     second_is_rounded = single[:-1] == values[1:]
     return first_is_rounded | second_is_rounded
@@ -200,9 +216,9 @@ def _is_single_of_other(values: np.ndarray) -> np.ndarray:
 def _gap_around(gaps: np.ndarray) -> np.ndarray:
     """Nearest gap to the left or right that is not NaN, the shorter of the two."""
     column = pd.Series(gaps)
-    left = column.ffill().to_numpy()
-    right = column.bfill().to_numpy()
-    return np.fmin(left, right)
+    left = column.ffill()
+    right = column.bfill()
+    return np.fmin(left, right).to_numpy()
 
 
 def _shortest(group: np.ndarray) -> float:
@@ -221,7 +237,8 @@ def _spelled(times: np.ndarray, most: int = 20) -> list[str]:
     # Six digits are what a reader expects, seventeen all that a number has.
     for digits in (6, 9, 12, 17):
         words = [as_text(time, digits) for time in times]
-        if len(set(words)) == len(words):
+        n_distinct = len(set(words))
+        if n_distinct == len(words):
             break
     if len(words) <= most:
         return words

@@ -54,11 +54,14 @@ def save(traj: Trajectories, path: str | os.PathLike[str]) -> None:
     if foreign and not (suffix == ".zarr" and (path / _ROOT).exists()):
         raise FileExistsError(f"{label(path)} is there and holds other things; give another name")
     if suffix == ".zarr":
-        write_folder(path, _zarr_files(storage.to_xarray(traj)))
-    elif suffix == ".h5ad":
-        write_file(path, digest.sealed(h5ad_content(storage.to_anndata(traj))))
+        files = _zarr_files(storage.to_xarray(traj))
+        write_folder(path, files)
+        return
+    if suffix == ".h5ad":
+        content = h5ad_content(storage.to_anndata(traj))
     else:
-        write_file(path, digest.sealed(netcdf_content(storage.to_xarray(traj))))
+        content = netcdf_content(storage.to_xarray(traj))
+    write_file(path, digest.sealed(content))
 
 
 def load(path: str | os.PathLike[str], make: Callable[..., Made]) -> Made:
@@ -138,7 +141,8 @@ def _read_zarr(path: Path) -> dict[str, Any]:
     from zarr.storage import MemoryStore
 
     files = read_folder(path, "folder")
-    intact = digest.is_intact(files.get(_ROOT, b""), *_other_files(files))
+    root = files.get(_ROOT, b"")
+    intact = digest.is_intact(root, *_other_files(files))
     if intact is None:
         raise ValueError(_NO_DIGEST.format(library="xarray.open_zarr", door="from_xarray"))
     if not intact:
@@ -165,9 +169,11 @@ def _zarr_files(data: Dataset) -> dict[str, bytes]:
     data.to_zarr(MemoryStore(buffers), mode="w", consolidated=False)
     files = {name: buffer.to_bytes() for name, buffer in buffers.items()}
     root = parse_json(files[_ROOT])
-    root["attributes"][digest.NAME] = digest.EMPTY
-    text = json.dumps(root, indent=2).encode()
-    files[_ROOT] = digest.fill_in(text, *_other_files(files))
+    attributes = root["attributes"]
+    attributes[digest.NAME] = digest.EMPTY
+    text = json.dumps(root, indent=2)
+    others = _other_files(files)
+    files[_ROOT] = digest.fill_in(text.encode(), *others)
     return files
 
 

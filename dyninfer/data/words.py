@@ -40,3 +40,8 @@ def as_text(time: float, digits: int = 6) -> str:
     if abs(time) >= MANY_DIGITS:
         digits = max(digits, 12)
     return f"{time:.{digits}g}"
+
+
+def texts(values: Iterable[object]) -> tuple[str, ...]:
+    """Names as text, whatever they were: those of columns may be numbers."""
+    return tuple(str(value) for value in values)

@@ -11,7 +11,7 @@ from dyninfer.data import display
 from dyninfer.data.arrays import as_list, check_unique, default_features
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.words import quoted
+from dyninfer.data.words import quoted, texts
 
 MISSING = -1  # the integer state of an observation whose state is not known
 # Rates between this many states fill a gigabyte: larger numbers are names that look like numbers.
@@ -24,7 +24,7 @@ def as_names(names: Any, n: int) -> np.ndarray:
         raise ValueError("times is empty; give at least one path")
     if names is None:
         names = range(n)
-    text = [str(name) for name in names]
+    text = texts(names)
     names = np.array(text, dtype=object)
     if names.shape != (n,):
         raise ValueError(f"names has shape {names.shape}; give one name for each of the {n} paths")
@@ -131,7 +131,7 @@ def as_features(features: Sequence[str] | None, flat: np.ndarray) -> tuple[str, 
     names = as_list(() if features is None else features, "features", "one name per feature")
     if not names:
         return ("state",) if discrete else default_features(n_features)
-    features = tuple(str(name) for name in names)
+    features = texts(names)
     if len(features) != n_features:
         raise ValueError(
             f"features names {len(features)} features but the states have {n_features}"
@@ -152,7 +152,7 @@ def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple
         _check_default_names(flat)
         state_names = [str(state) for state in range(n_states)]
     # More names than states are fine: nobody may have been there.
-    names = tuple(str(name) for name in state_names)
+    names = texts(state_names)
     if len(names) < n_states:
         raise ValueError(
             f"state_names has {len(names)} names but the states go up to {n_states - 1}"

@@ -17,15 +17,16 @@ def observed_at(paths: Paths, time: float) -> np.ndarray:
     column = np.concatenate(paths.times)
     clock = Clock.of(column)
     rows = clock.rows(column, time)
-    states = np.concatenate(paths.states)[rows]
-    missing = is_missing(states)
+    states = np.concatenate(paths.states)
+    missing = is_missing(states[rows])
     # A discrete state is one feature.
     missing = missing.reshape(len(rows), -1)
     is_whole = ~missing.any(axis=1)
     whole_rows = rows[is_whole]
     numbers = np.arange(len(paths))
     owner = np.repeat(numbers, paths.lengths)
-    return np.isin(numbers, owner[whole_rows])
+    whole_paths = owner[whole_rows]
+    return np.isin(numbers, whole_paths)
 
 
 def last_values(paths: Paths, time: float) -> np.ndarray:
@@ -33,7 +34,8 @@ def last_values(paths: Paths, time: float) -> np.ndarray:
 
     The shape is ``(n, feature)``, or ``(n,)`` for discrete paths.
     """
-    values = [last_value(states) for states in past_of(paths, time).states]
+    past = past_of(paths, time)
+    values = [last_value(states) for states in past.states]
     return np.stack(values)
 
 
@@ -56,7 +58,8 @@ def filled(values: np.ndarray) -> np.ndarray:
     It is 0 for a feature that was never observed.
     """
     missing = np.isnan(values)
-    total = np.where(missing, 0, values).sum(0)
+    present = np.where(missing, 0, values)
+    total = present.sum(0)
     n_observed = (~missing).sum(0)
     mean = total / np.maximum(n_observed, 1)
     return np.where(missing, mean, values)
@@ -82,12 +85,13 @@ def digest(paths: Paths) -> str:
     """Fingerprint of times, states, names and conditions."""
     fingerprint = hashlib.sha256()
     labels = [] if paths.conditions is None else list(paths.conditions)
-    words = (list(paths.names), paths.state_names, labels)
-    fingerprint.update(repr(words).encode())
+    names = list(paths.names)
+    words = repr((names, paths.state_names, labels))
+    fingerprint.update(words.encode())
     for array in (*paths.times, *paths.states):
-        kind = (array.shape, array.dtype.str)
-        fingerprint.update(repr(kind).encode())
-        fingerprint.update(np.ascontiguousarray(array).tobytes())
+        kind = repr((array.shape, array.dtype.str))
+        fingerprint.update(kind.encode())
+        fingerprint.update(array.tobytes())
     return fingerprint.hexdigest()
 
 

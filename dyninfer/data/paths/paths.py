@@ -16,7 +16,7 @@ from dyninfer.data.paths import checks, reading
 from dyninfer.data.paths.states import are_labels, encode, read_states
 from dyninfer.data.time_reading import as_time, times_array
 from dyninfer.data.times import Clock, repeats
-from dyninfer.data.words import as_text, listed, quoted
+from dyninfer.data.words import as_text, listed, quoted, texts
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief
 
@@ -78,26 +78,30 @@ class Paths:
         self._set("times", as_list(self.times, "times", "one array per path"))
         self._set("states", as_list(self.states, "states", "one array per path"))
         n = len(self.times)
-        if n != len(self.states):
+        n_states = len(self.states)
+        if n != n_states:
             raise ValueError(
-                f"times has {n} paths but states has {len(self.states)}; "
-                "give one array of each per path"
+                f"times has {n} paths but states has {n_states}; give one array of each per path"
             )
         names = checks.as_names(self.names, n)
         times, states = self._read(names)
         lengths = [len(t) for t in times]
         owner = np.repeat(np.arange(n), lengths)
         # All paths in one array: checks cost the same for ten thousand short paths as for one long.
-        flat_times = checks.check_times(np.concatenate(times), names[owner])
-        flat_states = checks.as_states(np.concatenate(states), names, owner)
+        flat_times = np.concatenate(times)
+        flat_times = checks.check_times(flat_times, names[owner])
+        flat_states = np.concatenate(states)
+        flat_states = checks.as_states(flat_states, names, owner)
         order = np.lexsort([flat_times, owner])
         flat_times = flat_times[order]
         flat_states = flat_states[order]
         _refuse_repeats(flat_times, owner, names)
         # Sorted by path, rows stay within the lengths of the paths.
         cuts = np.cumsum(lengths)[:-1]
-        self._set("times", tuple(np.split(flat_times, cuts)))
-        self._set("states", tuple(np.split(flat_states, cuts)))
+        sorted_times = np.split(flat_times, cuts)
+        sorted_states = np.split(flat_states, cuts)
+        self._set("times", tuple(sorted_times))
+        self._set("states", tuple(sorted_states))
         self._set("names", names)
         features = checks.as_features(self.features, flat_states)
         state_names = checks.as_state_names(self.state_names, flat_states)
@@ -225,10 +229,12 @@ class Paths:
             True where a value was observed: neither past the end nor missing.
         """
         lengths = self.lengths
-        end = np.cumsum(lengths)
-        first_row = (end - lengths)[:, None]
-        last_row = (end - 1)[:, None]
-        row = first_row + np.arange(lengths.max())
+        longest = lengths.max()
+        # One row of the batch for each path.
+        end = np.cumsum(lengths)[:, None]
+        last_row = end - 1
+        first_row = end - lengths[:, None]
+        row = first_row + np.arange(longest)
         beyond = row > last_row
         row = np.minimum(row, last_row)
         times = np.concatenate(self.times)[row]
@@ -252,9 +258,11 @@ class Paths:
         if len(self) < 2:
             raise ValueError("one path cannot be split; give at least two paths")
         n = len(self)
+        n_second = round(n * fraction)
         # Neither part is empty.
-        n_second = min(max(round(n * fraction), 1), n - 1)
-        order = numpy_stream(seed, "paths", "split").permutation(n)
+        n_second = min(max(n_second, 1), n - 1)
+        rng = numpy_stream(seed, "paths", "split")
+        order = rng.permutation(n)
         second = np.sort(order[:n_second])
         first = np.sort(order[n_second:])
         return self[first], self[second]
@@ -297,10 +305,9 @@ class Paths:
         )
 
     def __repr__(self) -> str:
+        times = np.concatenate(self.times)
         lengths = self.lengths
-        first = min(t[0] for t in self.times)
-        last = max(t[-1] for t in self.times)
-        extent = f"{as_text(first)} to {as_text(last)}"
+        extent = f"{as_text(times.min())} to {as_text(times.max())}"
         lines = {"times": f"{extent}, {lengths.min()} to {lengths.max()} per path"}
         size = display.counted(len(self), "path")
         if self.discrete:
@@ -309,13 +316,15 @@ class Paths:
             lines["features"] = display.listed(self.features)
             features = display.counted(self.n_features, "feature")
             size += f" x {features}"
-        missing = checks.is_missing(np.concatenate(self.states))
+        states = np.concatenate(self.states)
+        missing = checks.is_missing(states)
         if missing.any():
             lines["missing"] = f"{missing.mean():.3g} of all values"
         if self.conditions is not None:
-            labels = [str(label) for label in np.unique(self.conditions)]
+            distinct = np.unique(self.conditions)
+            labels = texts(distinct)
             lines["conditions"] = display.listed(labels)
-        observations = display.counted(int(lengths.sum()), "observation")
+        observations = display.counted(len(times), "observation")
         return display.block(f"Paths: {size}, {observations}", lines)
 
     def _numbers(self, paths: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import check_anndata, label_column, obs_column, time_column
 from dyninfer.data.representation import representation, warn_if_counts
 from dyninfer.data.times import repeats
-from dyninfer.data.words import as_text, listed, quoted
+from dyninfer.data.words import as_text, listed, quoted, texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,18 +66,22 @@ def to_anndata(paths: Paths) -> AnnData:
     """One row per observation; see `Paths.to_anndata`."""
     from anndata import AnnData
 
-    owner = np.repeat(np.arange(len(paths)), paths.lengths)
+    numbers = np.arange(len(paths))
+    owner = np.repeat(numbers, paths.lengths)
     names = pd.Categorical(paths.names[owner], categories=paths.names)
-    obs = pd.DataFrame({"path": names, "time": np.concatenate(paths.times)})
+    times = np.concatenate(paths.times)
+    obs = pd.DataFrame({"path": names, "time": times})
     if paths.conditions is not None:
         obs["condition"] = paths.conditions[owner]
+    # Rows are named by their path and their number in it.
     steps = [np.arange(n) for n in paths.lengths]
     step = np.concatenate(steps)
     row_names = [f"{name}-{k}" for name, k in zip(names, step, strict=True)]
     obs.index = pd.Index(row_names)
     states = np.concatenate(paths.states)
     if not paths.discrete:
-        var = pd.DataFrame(index=list(paths.features))
+        features = list(paths.features)
+        var = pd.DataFrame(index=features)
         return AnnData(X=states, obs=obs, var=var)
     # Categories keep the states that nobody is in, and their order.
     categories = list(paths.state_names or ())
@@ -95,7 +99,7 @@ def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
             f"path_key {quoted(path_key)} is missing in {missing.sum()} rows "
             f"(first: {quoted(first)}); drop them: adata[adata.obs[{quoted(path_key)}].notna()]"
         )
-    return owner, np.array([str(value) for value in values], dtype=object)
+    return owner, np.array(texts(values), dtype=object)
 
 
 def _refuse_repeats(

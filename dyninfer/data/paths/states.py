@@ -10,7 +10,7 @@ import pandas as pd
 
 from dyninfer.data.arrays import as_array, as_floats, by_columns, column_names
 from dyninfer.data.paths.checks import MISSING, is_discrete
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.words import listed, quoted, texts
 
 
 def read_states(
@@ -46,22 +46,27 @@ def encode(
 
     Without ``state_names`` the names are those that occur, sorted.
     """
-    columns = [pd.Series(np.asarray(x, dtype=object)) for x in labels]
+    columns = []
+    for x in labels:
+        objects = np.asarray(x, dtype=object)
+        columns.append(pd.Series(objects))
     # Of all paths together: the states of one path are not those of the next.
     every = pd.concat(columns, ignore_index=True)
     present = every.dropna().astype(str)
+    occurring = set(present)
     if state_names is None:
-        state_names = sorted(set(present))
-    names = tuple(str(name) for name in state_names)
-    unknown = sorted(set(present) - set(names))
+        state_names = sorted(occurring)
+    names = texts(state_names)
+    unknown = sorted(occurring - set(names))
     if unknown:
         raise ValueError(f"state {quoted(unknown[0])} is not among state_names {listed(names)}")
     # Categories number their names in order, and a missing entry -1.
     text = every.where(every.isna(), every.astype(str))
-    codes = pd.Categorical(text, categories=names).codes.astype(np.int64)
+    states = pd.Categorical(text, categories=names)
+    codes = states.codes.astype(np.int64)
     lengths = [len(column) for column in columns]
-    ends = np.cumsum(lengths)
-    return np.split(codes, ends[:-1]), names
+    cuts = np.cumsum(lengths)[:-1]
+    return np.split(codes, cuts), names
 
 
 def _as_states(values: Any, name: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from dyninfer.data.arrays import (
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.time_reading import as_times
 from dyninfer.data.times import Clock
-from dyninfer.data.words import as_text, quoted
+from dyninfer.data.words import as_text, quoted, texts
 from dyninfer.learning.settings import brief
 
 
@@ -49,7 +49,7 @@ def as_samples(
     features = as_list(() if features is None else features, "features", "one name per feature")
     if not features:
         features = _shared_columns(columns, times)
-    feature_names = tuple(str(name) for name in features)
+    feature_names = texts(features)
     arrays = []
     for sample, own, t in zip(samples, columns, times, strict=True):
         name = f"the sample at time {as_text(t)}"
@@ -81,7 +81,8 @@ def as_masses(masses: Any, times: np.ndarray) -> np.ndarray | None:
         raise ValueError(
             f"masses has shape {masses.shape}; give one mass for each of the {len(times)} times"
         )
-    if not np.isfinite(masses).all() or (masses <= 0).any():
+    is_positive = np.isfinite(masses) & (masses > 0)
+    if not is_positive.all():
         raise ValueError(f"masses must be positive and finite, found {brief(masses.tolist())}")
     return masses
 

@@ -171,7 +171,8 @@ class Snapshots:
             raise ValueError(
                 f"hold_out leaves {remaining.tolist()}; at least two times must remain"
             )
-        return self._take([(self.index(t), slice(None)) for t in remaining])
+        picks = [(self.index(t), slice(None)) for t in remaining]
+        return self._take(picks)
 
     def split(self, fraction: float, seed: int = 0, least: int = 2) -> tuple[Snapshots, Snapshots]:
         """Split every snapshot at random into ``(1 − fraction, fraction)``.
@@ -197,20 +198,23 @@ class Snapshots:
         counts = np.full(self.sizes[k], True)
         if self.weights is not None:
             counts = self.weights[k] > 0
-        n = int(counts.sum())
+        rows = np.flatnonzero(counts)
+        # Validation on samples without weight would measure nothing.
+        weightless = np.flatnonzero(~counts)
+        n = len(rows)
+        n_part = round(n * fraction)
         # Both parts are distributions: two samples, at least, have a spread.
-        n_part = min(max(round(n * fraction), least), n - least)
+        n_part = min(max(n_part, least), n - least)
         if n_part < 1:
-            of_weight = "" if counts.all() else " of positive weight"
+            of_weight = " of positive weight" if len(weightless) else ""
             raise ValueError(
                 f"time {as_text(self.times[k])} has {n} samples{of_weight}, too few to split; "
                 "give more or set validation_fraction=0"
             )
-        order = rng.permutation(np.flatnonzero(counts))
-        # Validation on samples without weight would measure nothing.
-        weightless = np.flatnonzero(~counts)
-        rest = np.concatenate([order[n_part:], weightless])
-        return np.sort(rest), np.sort(order[:n_part])
+        order = rng.permutation(rows)
+        part = order[:n_part]
+        rest = np.append(order[n_part:], weightless)
+        return np.sort(rest), np.sort(part)
 
     def subsample(self, n: int, seed: int = 0) -> Snapshots:
         """At most ``n`` samples per time, drawn without replacement."""
@@ -244,9 +248,9 @@ class Snapshots:
                 fingerprint.update(b"None")
                 continue
             for array in arrays:
-                kind = (array.shape, array.dtype.str)
-                fingerprint.update(repr(kind).encode())
-                fingerprint.update(np.ascontiguousarray(array).tobytes())
+                kind = repr((array.shape, array.dtype.str))
+                fingerprint.update(kind.encode())
+                fingerprint.update(array.tobytes())
         return fingerprint.hexdigest()
 
     def to_anndata(self) -> AnnData:
@@ -280,7 +284,12 @@ class Snapshots:
             if self.masses is not None:
                 line += f", mass {self.masses[k]:g}"
             lines.append(line)
-        extras = [name for name in ("weights", "conditions") if getattr(self, name) is not None]
+        extras = []
+        if self.weights is not None:
+            extras.append("weights")
+        if self.conditions is not None:
+            extras.append("conditions")
         if extras:
-            lines.append("    with " + " and ".join(extras))
+            words = " and ".join(extras)
+            lines.append(f"    with {words}")
         return "\n".join(lines)

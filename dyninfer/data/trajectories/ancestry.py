@@ -40,7 +40,8 @@ def lines(traj: Trajectories, ends: Tensor) -> Trajectories:
     columns = torch.arange(traj.n_times, device=rows.device)
     log_weights = traj.log_weights
     if log_weights is not None:
-        log_weights = log_weights[ends, -1:].expand(-1, traj.n_times)
+        at_end = log_weights[ends, -1:]
+        log_weights = at_end.expand(-1, traj.n_times)
     return replace(
         traj,
         states=traj.states[rows, columns],
@@ -56,7 +57,8 @@ def at_times(traj: Trajectories, columns: np.ndarray) -> Trajectories:
     assert traj.parents is not None
     if (np.diff(columns) <= 0).any():
         raise ValueError("times of resampled trajectories can be selected in their own order only")
-    first_rows = founders(traj.parents)[:, columns[0]].cpu().numpy()
+    first = columns[0]
+    first_rows = founders(traj.parents)[:, first]
     log_weights = traj.log_weights
     if log_weights is not None:
         log_weights = log_weights[:, columns]
@@ -65,7 +67,7 @@ def at_times(traj: Trajectories, columns: np.ndarray) -> Trajectories:
         states=traj.states[:, columns],
         times=traj.times[columns],
         log_weights=log_weights,
-        origin=traj.origin[first_rows],
+        origin=traj.origin[first_rows.cpu().numpy()],
         parents=_composed(traj.parents, columns),
     )
 
@@ -74,7 +76,8 @@ def resampled(traj: Trajectories, n_paths: int, time: float, seed: int) -> Traje
     """Whole paths drawn by their weight at ``time``; see `Trajectories.resample`."""
     check_count(n_paths, "n_paths")
     if traj.parents is not None:
-        if population.locate(traj, time) != (traj.n_times - 1, 0):
+        end = (traj.n_times - 1, 0.0)
+        if population.locate(traj, time) != end:
             raise ValueError(
                 "rows were resampled on the way, so whole paths can be drawn at the last time "
                 f"only, not at {as_text(time)}; cut first: traj[:, :k].resample()"
@@ -82,17 +85,20 @@ def resampled(traj: Trajectories, n_paths: int, time: float, seed: int) -> Traje
         # The lines are the history of the population that the draw is from.
         traj = traj.lineages()
     log_weights = population.log_weights_at(traj, time)
-    weights = torch.softmax(log_weights, dim=0).detach().cpu().numpy()
+    shares = torch.softmax(log_weights, dim=0)
+    weights = shares.detach().cpu().numpy()
     if not np.isfinite(weights).all():
         raise ValueError(f"no path has any mass left at time {as_text(time)}, nothing can be drawn")
     rows = systematic(weights, n_paths, seed)
     selection = traj[rows]
     if selection.log_weights is None:
         return selection
-    log_mass = torch.logsumexp(log_weights, dim=0) - population.log_n_alive(traj)
+    log_total = torch.logsumexp(log_weights, dim=0)
+    log_mass = log_total - population.log_n_alive(traj)
     # Equal weights at this time, and the mass of the population at every time.
     at_time = log_weights[rows][:, None]
-    return replace(selection, log_weights=selection.log_weights - at_time + log_mass)
+    relative = selection.log_weights - at_time
+    return replace(selection, log_weights=relative + log_mass)
 
 
 def systematic(weights: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -101,13 +107,15 @@ def systematic(weights: np.ndarray, n: int, seed: int) -> np.ndarray:
     One random offset serves all rows (Kitagawa, 1996), which keeps the variance low.
     """
     generator = stream(seed, "trajectories", "resample")
-    offset = torch.rand((), dtype=torch.float64, generator=generator).item()
+    offset = torch.rand((), dtype=torch.float64, generator=generator)
     cumulative = np.cumsum(weights)
     total = cumulative[-1]
-    level = total * (np.arange(n) + offset) / n
+    steps = np.arange(n) + offset.item()
+    level = total * steps / n
     rows = np.searchsorted(cumulative, level, side="right")
     # Rounding may lift the last level beyond the sum; a row without weight is never drawn.
-    last = np.flatnonzero(weights)[-1]
+    with_weight = np.flatnonzero(weights)
+    last = with_weight[-1]
     return np.minimum(rows, last)
 
 

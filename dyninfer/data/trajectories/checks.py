@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.arrays import as_list, as_tensor, default_features
-from dyninfer.data.words import quoted
+from dyninfer.data.words import quoted, texts
 from dyninfer.learning.settings import brief
 
 Index = int | slice | Sequence[int] | np.ndarray | Tensor
@@ -49,7 +49,9 @@ def check_times(times: Any, n_times: int) -> Tensor:
     if not bool(times.isfinite().all()):
         raise ValueError("times must be finite, found NaN or inf")
     steps = times.detach().diff()
-    if not bool((steps > 0).all() | (steps < 0).all()):
+    is_ascending = (steps > 0).all()
+    is_descending = (steps < 0).all()
+    if not bool(is_ascending | is_descending):
         raise ValueError(
             f"times must be strictly ascending or strictly descending, got {times.tolist()[:6]}"
         )
@@ -72,11 +74,10 @@ def check_shape(name: str, array: Any, expected: Sequence[int], words: str) -> N
     """Refuse an array whose shape does not go with the states."""
     if not hasattr(array, "shape"):
         raise TypeError(f"{name} must be an array or a tensor {words}, found {brief(array)}")
-    if tuple(array.shape) != tuple(expected):
-        raise ValueError(
-            f"{name} must be {words} = {tuple(expected)} to match states, "
-            f"got shape {tuple(array.shape)}"
-        )
+    shape = tuple(array.shape)
+    expected = tuple(expected)
+    if shape != expected:
+        raise ValueError(f"{name} must be {words} = {expected} to match states, got shape {shape}")
 
 
 def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
@@ -85,9 +86,12 @@ def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
     if parents.dtype != torch.int64:
         raise TypeError(f"parents must be int64, got {str(parents.dtype).removeprefix('torch.')}")
     # Torch would take a negative row from the end without a word.
-    if int(parents.min()) < 0 or int(parents.max()) >= n_paths:
+    lowest = int(parents.min())
+    highest = int(parents.max())
+    if lowest < 0 or highest >= n_paths:
         raise ValueError(f"parents must be row numbers from 0 to {n_paths - 1}")
-    if not torch.equal(parents[:, 0], torch.arange(n_paths, device=parents.device)):
+    own_rows = torch.arange(n_paths, device=parents.device)
+    if not torch.equal(parents[:, 0], own_rows):
         raise ValueError(
             "parents[:, 0] must be 0, 1, 2, ...: rows at the first time have no earlier row"
         )
@@ -95,17 +99,23 @@ def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
 
 def check_features(features: Sequence[str] | str | None, states: Tensor) -> tuple[str, ...]:
     """One unique name for each feature; by default ``x0, x1, ...``, or ``state``."""
-    n_features = states.shape[2] if states.ndim == 3 else 1
+    is_discrete = states.ndim == 2
+    if features is None and is_discrete:
+        return ("state",)
+    n_features = 1
+    if not is_discrete:
+        n_features = states.shape[2]
     if features is None:
-        return default_features(n_features) if states.ndim == 3 else ("state",)
+        return default_features(n_features)
     # A single name would be taken apart into its letters.
     if isinstance(features, str):
         features = (features,)
     names = as_list(features, "features", "one name per feature")
-    features = tuple(str(name) for name in names)
-    if len(features) != n_features:
-        raise ValueError(f"features has {len(features)} names for {n_features} features of states")
-    if len(set(features)) != n_features:
+    features = texts(names)
+    n_names = len(features)
+    if n_names != n_features:
+        raise ValueError(f"features has {n_names} names for {n_features} features of states")
+    if len(set(features)) < n_names:
         repeated = next(name for name in features if features.count(name) > 1)
         raise ValueError(f"feature names must be unique, found {quoted(repeated)} more than once")
     return features

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dyninfer.data.trajectories.trajectories import Trajectories
 
@@ -25,16 +26,19 @@ def join_runs(runs: Sequence[Trajectories], rows: Sequence[np.ndarray]) -> Traje
     Trajectories
         With features and provenance of the first run; ``origin`` numbers the rows.
     """
-    order = torch.as_tensor(np.argsort(np.concatenate(rows)))
-    log_weights = None
-    if runs[0].log_weights is not None:
-        log_weights = torch.cat([run.log_weights for run in runs])[order]  # type: ignore[misc]
+    first = runs[0]
+    places = np.concatenate(rows)
+    order = torch.as_tensor(np.argsort(places))
+    columns: dict[str, Tensor] = {}
+    for name in ("states", "log_weights", "status"):
+        parts = [getattr(run, name) for run in runs]
+        # All runs have weights, or none.
+        if parts[0] is not None:
+            columns[name] = torch.cat(parts)[order]
     return Trajectories(
-        states=torch.cat([run.states for run in runs])[order],
-        times=runs[0].times,
-        log_weights=log_weights,
+        times=first.times,
         origin=np.arange(len(order)),
-        status=torch.cat([run.status for run in runs])[order],
-        features=runs[0].features,
-        attrs=runs[0].attrs,
+        features=first.features,
+        attrs=first.attrs,
+        **columns,
     )

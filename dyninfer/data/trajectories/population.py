@@ -21,9 +21,12 @@ def log_weights(traj: Trajectories) -> Tensor:
     weights = traj.log_weights
     if weights is None:
         shape = (traj.n_paths, traj.n_times)
-        weights = torch.zeros(shape, dtype=torch.float64, device=traj.states.device)
+        device = traj.states.device
+        weights = torch.zeros(shape, dtype=torch.float64, device=device)
     is_diverged = traj.status != 0
-    return weights.masked_fill(is_diverged[:, None], -torch.inf)
+    # At all times of a path.
+    is_diverged = is_diverged[:, None]
+    return weights.masked_fill(is_diverged, -torch.inf)
 
 
 def log_mass(traj: Trajectories) -> Tensor:
@@ -78,7 +81,8 @@ def log_weights_at(traj: Trajectories, t: float) -> Tensor:
     after = every[:, k + 1]
     # Weights start anew where rows were drawn by them.
     if _were_resampled(traj, k + 1):
-        before = log_mass(traj)[k].expand(traj.n_paths)
+        mean = log_mass(traj)[k]
+        before = mean.expand(traj.n_paths)
     between = torch.lerp(before, after, fraction)
     # −∞ must not meet −∞ inside lerp, which would give NaN.
     return torch.where(after.isneginf(), after, between)
@@ -98,10 +102,14 @@ def locate(traj: Trajectories, t: float) -> tuple[int, float]:
     stored = clock.nearest(t)
     if stored is not None:
         return stored, 0.0
-    is_ahead = times > t if is_ascending(traj) else times < t
-    k = int(is_ahead.argmax()) - 1
-    length = times[k + 1] - times[k]
-    return k, float((t - times[k]) / length)
+    is_ahead = times > t
+    if not is_ascending(traj):
+        is_ahead = times < t
+    after = int(is_ahead.argmax())
+    before = after - 1
+    elapsed = t - times[before]
+    length = times[after] - times[before]
+    return before, float(elapsed / length)
 
 
 def is_ascending(traj: Trajectories) -> bool:
