@@ -18,16 +18,20 @@ from dyninfer.testing.snapshots import example_data
 
 def checks_of(model: Estimator) -> Battery:
     """Checks that apply to a method, by name."""
-    return paths.CHECKS if isinstance(model, PathEstimator) else snapshots.CHECKS
+    if isinstance(model, PathEstimator):
+        return paths.CHECKS
+    return snapshots.CHECKS
 
 
 def check_estimator(model: Estimator) -> None:
     """Run every check on an unfitted estimator; an AssertionError names the one that fails."""
+    method = type(model).__name__
     for name, check in checks_of(model).items():
         try:
+            # A fresh one, so that no check sees what another has done.
             check(clone(model))
         except AssertionError as error:
-            raise AssertionError(f"{type(model).__name__} fails {name}: {error}") from error
+            raise AssertionError(f"{method} fails {name}: {error}") from error
 
 
 __all__ = ["check_estimator", "checks_of", "example_data", "example_paths"]

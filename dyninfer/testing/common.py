@@ -24,6 +24,7 @@ from dyninfer.estimators import Estimator, load
 from dyninfer.learning.model_file import write_model
 
 Check = Callable[[Any], None]
+Keys = dict[str, str]
 STEPS = 6  # of training: enough to move every weight, and done in a blink
 
 
@@ -42,7 +43,7 @@ class Example:
     """
 
     make: Callable[[], Any]
-    keys: Callable[[Any], dict[str, str]]
+    keys: Callable[[Any], Keys]
     hold_out: float | str
 
     def fit(self, model: Any, data: Any = None, **options: Any) -> Any:
@@ -66,7 +67,8 @@ class Battery(dict[str, Check]):
     def __init__(self, example: Example) -> None:
         super().__init__()
         for check in _OF_EVERY_METHOD:
-            self[_name(check)] = partial(check, example=example)
+            name = _name(check)
+            self[name] = partial(check, example=example)
 
     def add(self, function: Check) -> Check:
         """Take a function ``check_<name>`` in."""
@@ -78,7 +80,8 @@ def weights(model: Any) -> Tensor:
     """All numbers that were learned, one after another."""
     # Exact methods learn buffers and no parameters; the units are learned as well.
     tensors = model.process_.state_dict().values()
-    return torch.cat([tensor.double().reshape(-1) for tensor in tensors])
+    columns = [tensor.double().flatten() for tensor in tensors]
+    return torch.cat(columns)
 
 
 def check_parameters_round_trip(model: Estimator, example: Example) -> None:
@@ -87,7 +90,8 @@ def check_parameters_round_trip(model: Estimator, example: Example) -> None:
     again = type(model)(**params)
     params_again = again.get_params(deep=False)
     assert params_again == params, "get_params does not give back what the constructor took"
-    assert str(clone(model)) == str(model), "a clone prints differently"
+    text = str(clone(model))
+    assert text == str(model), "a clone prints differently"
     assert type(model).__name__ in repr(model), "the repr does not name the class"
 
 
@@ -113,9 +117,10 @@ def check_fit_returns_self_and_learns(model: Estimator, example: Example) -> Non
 def check_seed_fixes_everything(model: Estimator, example: Example) -> None:
     """The same seed gives the same to the last bit; global state is left alone."""
     state = torch.get_rng_state()
-    first = weights(example.fit_clone(model, seed=3))
-    second = weights(example.fit_clone(model, seed=3))
-    assert torch.equal(first, second), "two fits with one seed differ"
+    first = example.fit_clone(model, seed=3)
+    second = example.fit_clone(model, seed=3)
+    is_same = torch.equal(weights(first), weights(second))
+    assert is_same, "two fits with one seed differ"
     state_after = torch.get_rng_state()
     assert torch.equal(state, state_after), "fit moved torch's global random state"
 
@@ -127,10 +132,12 @@ def check_data_are_left_alone(model: Estimator, example: Example) -> None:
     example.fit(model, data)
     assert data.obs.equals(untouched.obs), "fit changed a column of obs"
     assert not data.uns, "fit wrote into uns"
-    is_same = np.array_equal(data.obsm["X_pca"], untouched.obsm["X_pca"])
+    states = data.obsm["X_pca"]
+    is_same = np.array_equal(states, untouched.obsm["X_pca"])
     assert is_same, "fit changed the representation"
     model.annotate(data)
-    json.loads(data.uns[keys.UNS]["model"])
+    written = data.uns[keys.UNS]
+    json.loads(written["model"])
     with tempfile.TemporaryDirectory() as folder:
         data.write_h5ad(Path(folder) / "annotated.h5ad")
 
@@ -140,9 +147,11 @@ def check_provenance_is_kept(model: Estimator, example: Example) -> None:
     hold_out = [example.hold_out]
     example.fit(model, hold_out=example.hold_out)
     provenance = model.provenance_
-    assert list(provenance.hold_out) == hold_out, f"hold_out is {provenance.hold_out}"
+    in_provenance = list(provenance.hold_out)
+    assert in_provenance == hold_out, f"hold_out is {in_provenance}"
     assert model.hold_out_ == hold_out, "hold_out_ is not what the provenance says"
-    assert provenance.version == dyninfer.__version__, f"version is {provenance.version}"
+    version = provenance.version
+    assert version == dyninfer.__version__, f"version is {version}"
     # SHA-256 in hexadecimal.
     assert len(provenance.digest) == 64, "digest is not a fingerprint of the data"
     features = provenance.features
@@ -157,7 +166,8 @@ def check_resumes(model: Estimator, example: Example) -> None:
         first = example.fit_clone(model, checkpoint=checkpoint)
         assert checkpoint.is_file(), "fit left no checkpoint"
         again = example.fit_clone(model, checkpoint=checkpoint, resume=True)
-        assert torch.equal(weights(first), weights(again)), "a resumed fit is another one"
+        is_same = torch.equal(weights(first), weights(again))
+        assert is_same, "a resumed fit is another one"
         status = again.status_
         assert status == first.status_, f"status_ is {status!r} when resumed"
         # Of another seed, so its state would lead to another model.
@@ -184,7 +194,8 @@ def check_failed_fit_leaves_the_old_model(model: Estimator, example: Example) ->
             example.fit(model)
         delattr(model, step)
         failure = f"a fit that fails in {step} changed"
-        assert torch.equal(weights(model), before), f"{failure} the model"
+        is_same = torch.equal(weights(model), before)
+        assert is_same, f"{failure} the model"
         assert model.provenance_ is provenance, f"{failure} the provenance"
 
 
@@ -198,9 +209,8 @@ def check_saves_and_loads(model: Any, example: Example) -> None:
         again = load(path, device="cpu")
         assert type(again) is type(model), "another class comes back"
         assert str(again) == str(model), "the settings do not come back"
-        assert _states(again, data).equal(_states(model, data)), (
-            "a loaded model simulates otherwise"
-        )
+        is_same = torch.equal(_states(again, data), _states(model, data))
+        assert is_same, "a loaded model simulates otherwise"
         assert again.history_.shape == model.history_.shape, "the history does not come back"
         assert again.provenance_ == model.provenance_, "the provenance does not come back"
         _check_failed_save(model, path)
@@ -210,7 +220,8 @@ def check_saves_and_loads(model: Any, example: Example) -> None:
 
 
 def _states(model: Any, data: Any) -> Tensor:
-    run = model.simulate(data, [0.0, 1.0], n_paths=5, seed=2)
+    times = [0.0, 1.0]
+    run = model.simulate(data, times, n_paths=5, seed=2)
     return run.states
 
 
@@ -228,7 +239,8 @@ def _check_failed_save(model: Any, path: Path) -> None:
 def _check_older_file(folder: Path) -> None:
     # Weights of another format would load, and mean something else.
     older = {"format": 1, "version": "0.1.0"}
-    path = write_model(folder / "older", {"x": torch.zeros(1)}, older)
+    tensors = {"x": torch.zeros(1)}
+    path = write_model(folder / "older", tensors, older)
     with raises(ValueError, "0.1.0"):
         load(path)
     path.unlink()
@@ -254,7 +266,8 @@ def _name(check: Callable[..., None]) -> str:
 def check_finite(table: Any, *columns: str) -> None:
     """Assert that the columns of a table hold finite numbers."""
     for column in columns:
-        assert np.isfinite(table[column]).all(), f"{column} is not finite"
+        is_finite = np.isfinite(table[column])
+        assert is_finite.all(), f"{column} is not finite"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from dyninfer.data.times import same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import PathEstimator
 from dyninfer.learning.random import numpy_stream
-from dyninfer.testing.common import Battery, Example, check_finite, raises, weights
+from dyninfer.testing.common import Battery, Example, Keys, check_finite, raises, weights
 
 
 def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> Any:
@@ -33,10 +33,13 @@ def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> A
     gaps = np.diff(days, axis=1, prepend=0.0)
     # Brownian motion, so that the gaps matter.
     scale = 0.5 * np.sqrt(gaps)
-    steps = scale[..., None] * rng.normal(size=(n, length, d))
-    x = steps.cumsum(axis=1).reshape(-1, d).astype(np.float32)
+    normals = rng.normal(size=(n, length, d))
+    steps = scale[..., None] * normals
+    positions = steps.cumsum(axis=1)
+    x = positions.reshape(-1, d).astype(np.float32)
     # About a third of all observations are in each state.
-    number = np.digitize(x[:, 0], [-0.2, 0.2])
+    first = x[:, 0]
+    number = np.digitize(first, [-0.2, 0.2])
     state = pd.Categorical.from_codes(number, ["low", "middle", "high"])
     tracks = [f"track{i}" for i in range(n)]
     track = np.repeat(tracks, length)
@@ -45,10 +48,11 @@ def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> A
     obs = pd.DataFrame(columns, index=names)
     # Rows of an AnnData come in any order.
     rows = rng.permutation(len(x))
-    return AnnData(obs=obs.iloc[rows], obsm={"X_pca": x[rows]})
+    obs, x = obs.iloc[rows], x[rows]
+    return AnnData(obs=obs, obsm={"X_pca": x})
 
 
-def _keys(model: PathEstimator) -> dict[str, str]:
+def _keys(model: PathEstimator) -> Keys:
     keys = {"time_key": "day", "path_key": "track"}
     if model.discrete:
         keys["state_key"] = "state"
@@ -71,9 +75,10 @@ def check_held_out_paths_are_never_seen(model: PathEstimator) -> None:
     # So far away that a single look at it would move every unit.
     other.obsm["X_pca"][rows] += 7.0
     other.obs.loc[rows, "state"] = "high"
-    first = weights(EXAMPLE.fit_clone(model, data, hold_out="track3"))
-    second = weights(EXAMPLE.fit_clone(model, other, hold_out="track3"))
-    assert torch.equal(first, second), "a held-out path changes what is learned"
+    first = EXAMPLE.fit_clone(model, data, hold_out="track3")
+    second = EXAMPLE.fit_clone(model, other, hold_out="track3")
+    is_same = torch.equal(weights(first), weights(second))
+    assert is_same, "a held-out path changes what is learned"
 
 
 @CHECKS.add
@@ -81,9 +86,10 @@ def check_rows_come_in_any_order(model: PathEstimator) -> None:
     """The shuffled rows of an AnnData, and the paths themselves, give one fit."""
     data = example_paths()
     paths = Paths.from_anndata(data, **_keys(model))
-    first = weights(EXAMPLE.fit_clone(model, data))
-    in_order = weights(EXAMPLE.fit_clone(model, paths))
-    assert torch.equal(first, in_order), "the same paths from an AnnData and as Paths give two fits"
+    first = EXAMPLE.fit_clone(model, data)
+    in_order = EXAMPLE.fit_clone(model, paths)
+    is_same = torch.equal(weights(first), weights(in_order))
+    assert is_same, "the same paths from an AnnData and as Paths give two fits"
 
 
 @CHECKS.add
@@ -95,7 +101,9 @@ def check_simulates(model: PathEstimator) -> None:
     run = model.simulate(data, times, n_paths=9, seed=1)
     assert isinstance(run, Trajectories), "simulate does not return Trajectories"
     # A state is one number, and a position is two.
-    expected = (9, 4) if model.discrete else (9, 4, 2)
+    expected: tuple[int, ...] = (9, 4, 2)
+    if model.discrete:
+        expected = (9, 4)
     shape = tuple(run.states.shape)
     assert shape == expected, f"states have shape {shape}"
     assert same_times(run.times, times), "times are not those that were asked for"
@@ -126,7 +134,8 @@ def check_evaluates_by_time(model: PathEstimator) -> None:
     data = example_paths()
     EXAMPLE.fit(model, data)
     table = model.evaluate(data, by="time", n_intervals=3)
-    assert len(table) == 3, f"there are {len(table)} rows for 3 intervals of time"
+    n_rows = len(table)
+    assert n_rows == 3, f"there are {n_rows} rows for 3 intervals of time"
     distance = "hellinger" if model.discrete else "w1"
     check_finite(table, distance, f"{distance}_floor")
 
@@ -142,8 +151,8 @@ def check_bad_input_is_refused_in_words(model: PathEstimator) -> None:
     del columns["path_key"]
     with raises(ValueError, "path_key"):
         clone(model).fit(data, **columns)
-    samples = np.zeros((3, 2)), np.ones((3, 2))
-    cells = Snapshots(times=np.arange(2.0), samples=samples)
+    sample = np.zeros((3, 2))
+    cells = Snapshots(times=np.arange(2.0), samples=(sample, sample + 1))
     with raises(TypeError, "snapshots"):
         clone(model).fit(cells)
     with raises(KeyError, "no path is named"):

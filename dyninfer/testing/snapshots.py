@@ -14,7 +14,7 @@ from dyninfer.data.times import same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import SnapshotEstimator
 from dyninfer.learning.random import numpy_stream
-from dyninfer.testing.common import Battery, Example, check_finite, raises, weights
+from dyninfer.testing.common import Battery, Example, Keys, check_finite, raises, weights
 
 
 def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> Any:
@@ -26,21 +26,23 @@ def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> An
     from anndata import AnnData
 
     rng = numpy_stream(seed, "example data")
-    days = np.array([0.0, 1.0, 2.0, 5.0])[:n_times]
+    days = [0.0, 1.0, 2.0, 5.0][:n_times]
     # All different, so that rows of one time cannot be taken for those of another.
     sizes = n + 3 * np.arange(n_times)
     samples = []
     for day, size in zip(days, sizes, strict=True):
-        mean, std = 0.4 * day, 1 + 0.1 * day
-        samples.append(rng.normal(mean, std, (size, d)))
-    x = np.concatenate(samples).astype(np.float32)
+        mean = 0.4 * day
+        std = 1 + 0.1 * day
+        sample = rng.normal(mean, std, (size, d))
+        samples.append(sample.astype(np.float32))
+    x = np.concatenate(samples)
     names = [f"cell{i}" for i in range(len(x))]
-    day = np.repeat(days, sizes)
-    obs = pd.DataFrame({"day": day}, index=names)
+    every_day = np.repeat(days, sizes)
+    obs = pd.DataFrame({"day": every_day}, index=names)
     return AnnData(obs=obs, obsm={"X_pca": x})
 
 
-def _keys(model: SnapshotEstimator) -> dict[str, str]:
+def _keys(model: SnapshotEstimator) -> Keys:
     return {"time_key": "day"}
 
 
@@ -60,14 +62,16 @@ def check_history_and_features(model: SnapshotEstimator) -> None:
 @CHECKS.add
 def check_seeds_differ(model: SnapshotEstimator) -> None:
     """Another seed gives another fit: weights are drawn, and not fixed in the code."""
-    third = _parameters(EXAMPLE.fit_clone(model, seed=3))
-    fourth = _parameters(EXAMPLE.fit_clone(model, seed=4))
-    assert not torch.equal(third, fourth), "two seeds give one fit"
+    third = EXAMPLE.fit_clone(model, seed=3)
+    fourth = EXAMPLE.fit_clone(model, seed=4)
+    is_same = torch.equal(_parameters(third), _parameters(fourth))
+    assert not is_same, "two seeds give one fit"
 
 
 def _parameters(model: SnapshotEstimator) -> torch.Tensor:
     """What training has moved: not the units, which depend on the data alone."""
-    return torch.cat([p.reshape(-1) for p in model.process_.parameters()])
+    parameters = model.process_.parameters()
+    return torch.cat([p.flatten() for p in parameters])
 
 
 @CHECKS.add
@@ -77,10 +81,12 @@ def check_held_out_cells_are_never_seen(model: SnapshotEstimator) -> None:
     spoiled = example_data()
     is_held_out = spoiled.obs["day"] == 2.0
     # One look at them would make everything NaN.
-    spoiled.obsm["X_pca"][is_held_out.to_numpy()] = np.nan
-    first = weights(EXAMPLE.fit_clone(model, data, hold_out=2.0))
-    second = weights(EXAMPLE.fit_clone(model, spoiled, hold_out=2.0))
-    assert torch.equal(first, second), "held-out cells change what is learned"
+    states = spoiled.obsm["X_pca"]
+    states[is_held_out.to_numpy()] = np.nan
+    first = EXAMPLE.fit_clone(model, data, hold_out=2.0)
+    second = EXAMPLE.fit_clone(model, spoiled, hold_out=2.0)
+    is_same = torch.equal(weights(first), weights(second))
+    assert is_same, "held-out cells change what is learned"
 
 
 @CHECKS.add
@@ -89,7 +95,8 @@ def check_annotates_a_velocity(model: SnapshotEstimator) -> None:
     data = example_data()
     EXAMPLE.fit(model, data)
     model.annotate(data)
-    velocity, states = data.obsm[keys.VELOCITY], data.obsm["X_pca"]
+    velocity = data.obsm[keys.VELOCITY]
+    states = data.obsm["X_pca"]
     assert velocity.shape == states.shape, "the velocity has another shape than the states"
 
 
@@ -104,8 +111,9 @@ def check_simulates(model: SnapshotEstimator) -> None:
     is_start = data.obs["day"] == 1.0
     names = data.obs_names[is_start]
     assert isinstance(run, Trajectories), "simulate does not return Trajectories"
+    expected = (len(names), 4, 3)
     shape = tuple(run.states.shape)
-    assert shape == (len(names), 4, 3), f"states have shape {shape}"
+    assert shape == expected, f"states have shape {shape}"
     assert bool(run.states.isfinite().all()), "states are not finite"
     assert same_times(run.times, times), "times are not those that were asked for"
     assert list(run.origin) == list(names), "origin does not name the cells"
@@ -123,19 +131,22 @@ def check_process_fields(model: SnapshotEstimator) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(9, 3, generator=generator)
     at_one = process.drift(1.0, x)
-    assert at_one.shape == x.shape, f"drift has shape {tuple(at_one.shape)}"
-    by_row = process.drift(torch.ones(9), x)
+    shape = tuple(at_one.shape)
+    assert shape == (9, 3), f"drift has shape {shape}"
+    one_by_row = torch.ones(9)
+    by_row = process.drift(one_by_row, x)
     assert torch.allclose(at_one, by_row), "scalar and per-row times differ"
+    few = process.drift(1.0, x[:4])
     # Products of matrices round differently in other sizes.
-    first_rows = process.drift(1.0, x[:4])
-    is_same = torch.allclose(at_one[:4], first_rows, atol=1e-5)
+    is_same = torch.allclose(at_one[:4], few, atol=1e-5)
     assert is_same, "rows are not independent of each other"
     y = x.clone().requires_grad_()
     total = process.drift(1.0, y).sum()
     (gradient,) = torch.autograd.grad(total, y)
     assert bool(gradient.isfinite().all()), "the drift is not differentiable"
     # Solvers with tight tolerances ask for double precision.
-    double = process.to(torch.float64).drift(1.0, x.double())
+    process.to(torch.float64)
+    double = process.drift(1.0, x.double())
     assert double.dtype == torch.float64, "a process of doubles has a drift of another precision"
     is_same = torch.allclose(double.float(), at_one, atol=1e-4)
     assert is_same, "float64 gives another drift"
@@ -158,7 +169,7 @@ def check_evaluates(model: SnapshotEstimator) -> None:
 def check_keys_are_used_or_refused(model: SnapshotEstimator) -> None:
     """A key in ``uses`` changes what is learned; another one is refused by its name."""
     data = _with_columns(example_data())
-    plain = _parameters(EXAMPLE.fit_clone(model, data))
+    plain = EXAMPLE.fit_clone(model, data)
     for key in ("weight_key", "mass_key", "condition_key"):
         column = {key: key.removesuffix("_key")}
         is_conserved = key == "mass_key" and model.conserves_mass
@@ -166,8 +177,9 @@ def check_keys_are_used_or_refused(model: SnapshotEstimator) -> None:
             with raises(ValueError, key):
                 EXAMPLE.fit_clone(model, data, **column)
             continue
-        other = _parameters(EXAMPLE.fit_clone(model, data, **column))
-        assert not torch.equal(plain, other), f"{key} is in uses, and changes nothing"
+        other = EXAMPLE.fit_clone(model, data, **column)
+        is_same = torch.equal(_parameters(plain), _parameters(other))
+        assert not is_same, f"{key} is in uses, and changes nothing"
 
 
 @CHECKS.add
@@ -181,16 +193,20 @@ def check_cells_start_with_their_weights(model: SnapshotEstimator) -> None:
     is_first = data.obs["day"] == 0.0
     share = data.obs["weight"][is_first].to_numpy()
     expected = torch.as_tensor(share / share.sum())
-    assert torch.allclose(run.weights[:, 0], expected), "cells do not start with their weights"
+    at_start = run.weights[:, 0]
+    is_same = torch.allclose(at_start, expected)
+    assert is_same, "cells do not start with their weights"
 
 
 def _with_columns(data: Any) -> Any:
     """The data with a weight, a mass and a condition for every cell."""
-    is_odd = np.arange(data.n_obs) % 2 == 1
-    data.obs["weight"] = np.where(is_odd, 1.0, 0.1)
+    obs = data.obs
+    number = np.arange(len(obs))
+    is_odd = number % 2 == 1
+    obs["weight"] = np.where(is_odd, 1.0, 0.1)
     # Not in proportion to the sizes of the samples, which a method might take for masses.
-    data.obs["mass"] = 1.0 + data.obs["day"]
-    data.obs["condition"] = np.where(is_odd, "a", "b")
+    obs["mass"] = 1.0 + obs["day"]
+    obs["condition"] = np.where(is_odd, "a", "b")
     return data
 
 
@@ -206,7 +222,8 @@ def check_bad_data_are_refused_in_words(model: SnapshotEstimator) -> None:
         EXAMPLE.fit_clone(model, data, use_rep="X_umap")
     # A number could be cut out of the text, but not by us: it may be a name.
     text = example_data()
-    labels = "day " + text.obs["day"].astype(str)
+    numbers = text.obs["day"].astype(str)
+    labels = "day " + numbers
     text.obs["day"] = labels.astype("category")
     with raises(ValueError, "str.extract"):
         EXAMPLE.fit_clone(model, text)
@@ -214,7 +231,8 @@ def check_bad_data_are_refused_in_words(model: SnapshotEstimator) -> None:
     with raises(ValueError, "at least two times"):
         EXAMPLE.fit_clone(model, one)
     spoiled = example_data()
-    spoiled.obsm["X_pca"][5, 1] = np.nan
+    states = spoiled.obsm["X_pca"]
+    states[5, 1] = np.nan
     with raises(ValueError, "cell5"):
         EXAMPLE.fit_clone(model, spoiled)
     with raises(ValueError, "no snapshot at time"):
