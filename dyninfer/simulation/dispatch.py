@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
-import numpy as np
 import torch
 
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.parallel import threads
-from dyninfer.learning.settings import LARGEST_SEED, brief, check_switch
+from dyninfer.learning.settings import LARGEST_SEED, brief, check_switch, is_number, is_whole
 from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.start import device_of
@@ -205,7 +204,7 @@ def _n_rows(x0: Any) -> int:
 
 
 def _check_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+    if not is_whole(seed):
         raise TypeError(f"seed must be an integer, but it is {brief(seed)}")
     if abs(int(seed)) >= LARGEST_SEED:
         raise ValueError(f"seed must be smaller than 2**128, but it is {brief(seed)}")
@@ -217,15 +216,13 @@ def _check_options(options: Options) -> None:
         value: Any = getattr(options, name)
         if value is None:
             continue
-        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         # Beyond the largest number of rows that an array can have, it is a mistake.
-        if not is_whole or not 1 <= value < 2**63:
+        if not is_whole(value) or not 1 <= value < 2**63:
             raise ValueError(f"{name} must be a positive integer or None, but it is {brief(value)}")
     fraction: Any = options.resample
     if fraction is None:
         return
-    is_number = isinstance(fraction, int | float | np.number) and not isinstance(fraction, bool)
-    if not is_number or not 0 < fraction <= 1:
+    if not is_number(fraction) or not 0 < fraction <= 1:
         raise ValueError(
             f"resample must be a fraction in (0, 1] or None, but it is {brief(fraction)}"
         )

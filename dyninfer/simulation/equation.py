@@ -17,7 +17,9 @@ from dyninfer.learning.settings import brief, is_number
 from dyninfer.simulation.fields import check_fields
 from dyninfer.simulation.kind import Kind
 
-Rates = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
+# Velocity (n, d) and growth (n,), or None where mass is conserved.
+Rate = tuple[Tensor, Tensor | None]
+Rates = Callable[[Tensor, Tensor], Rate]
 Field = Callable[..., Any]
 Noise = float | Callable[[Tensor], Any] | None
 
@@ -152,7 +154,8 @@ def _with_noise(process: Diffusion, own: Equation, noise: Any, backward: bool) -
         epsilon = sign * _epsilon(noise, t, x)
         if own.amplitude is None:
             return epsilon
-        return epsilon - 0.5 * own.amplitude(t, x).square()
+        own_epsilon = 0.5 * own.amplitude(t, x).square()
+        return epsilon - own_epsilon
 
     def amplitude(t: Tensor, x: Tensor) -> Tensor:
         return torch.sqrt(2 * _epsilon(noise, t, x))
@@ -169,16 +172,17 @@ def _with_noise(process: Diffusion, own: Equation, noise: Any, backward: bool) -
 def _shifted(process: Any, factor: Field) -> Rates:
     """Rates whose velocity is ``drift + factor · score``."""
 
-    def rates(t: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def rates(t: Tensor, x: Tensor) -> Rate:
         drift, growth, score = process.drift_growth_and_score(t, x)
-        return torch.addcmul(drift, factor(t, x), score), growth
+        velocity = torch.addcmul(drift, factor(t, x), score)
+        return velocity, growth
 
     return rates
 
 
 def _epsilon(noise: Any, t: Tensor, x: Tensor) -> Tensor:
     if not callable(noise):
-        return torch.full((), noise, dtype=x.dtype, device=x.device)
+        return x.new_full((), noise)
     if t.ndim == 1:
         # A table over times, one by one: the user's function need not be batched.
         rows = [_epsilon(noise, moment, x) for moment in t.unbind()]
@@ -191,7 +195,8 @@ def _check_noise(noise: Any, times: Tensor) -> None:
         return
     if callable(noise):
         for t in times:
-            _check_epsilon(_number_at(noise, t), f" at time {float(t):g}")
+            value = _number_at(noise, t)
+            _check_epsilon(value, f" at time {float(t):g}")
         return
     if not isinstance(noise, Real) or not is_number(noise):
         raise TypeError(
@@ -216,7 +221,8 @@ def _check_epsilon(value: float, where: str) -> None:
 
 def _check_score(process: Diffusion, x: Tensor, t: float, noise: Noise, own: Equation) -> None:
     with torch.no_grad():
-        time = own.time(torch.full((1,), t, dtype=torch.float64), x)
+        moment = torch.full((1,), t, dtype=torch.float64)
+        time = own.time(moment, x)
         score = process.score(time, x[:1].detach())
     if score is None:
         option, remedy = f"noise={brief(noise)}", "leave noise=None for its own noise"

@@ -50,7 +50,8 @@ def check_fields(process: Diffusion, x: Tensor, t: float) -> tuple[Tensor | None
         diffusion = process.diffusion(times, rows.requires_grad_(True))
     if diffusion is None:
         return growth, None
-    _check_shape("diffusion", diffusion, [(), (1,), (d,), (n, 1), (n, d)], rows)
+    shapes = [(), (1,), (d,), (n, 1), (n, d)]
+    _check_shape("diffusion", diffusion, shapes, rows)
     return growth, _is_additive(diffusion, rows)
 
 
@@ -77,7 +78,8 @@ def _is_additive(diffusion: Tensor, x: Tensor) -> bool:
     if diffusion.ndim < 2:
         return True
     if diffusion.requires_grad:
-        (slope,) = torch.autograd.grad(diffusion.sum(), x, allow_unused=True)
+        total = diffusion.sum()
+        (slope,) = torch.autograd.grad(total, x, allow_unused=True)
         if slope is not None:
             return False
     return bool((diffusion == diffusion[:1]).all())

@@ -39,8 +39,8 @@ class Grid:
             dt = abs(span) / DEFAULT_STEPS
         substeps = []
         for gap in torch.diff(times).abs().tolist():
-            n_steps = math.ceil(gap / dt * (1 - _SLACK))
-            substeps.append(max(1, n_steps))
+            n_steps = gap / dt * (1 - _SLACK)
+            substeps.append(max(1, math.ceil(n_steps)))
         return cls(times, tuple(substeps))
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor
 from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import brief, check_count, check_seed
-from dyninfer.simulation.equation import Equation, Rates, probability_flow
+from dyninfer.simulation.equation import Equation, Rate, Rates, probability_flow
 from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.noise import PathNoise
 from dyninfer.simulation.scale import Scale
@@ -100,7 +100,8 @@ def log_density(
     if chunk_size is not None:
         check_count(chunk_size, "chunk_size")
     is_fitted = scaling_of(process) is not None
-    points = starting_states(process, x, None, seed, keep_precision=is_fitted).states.detach()
+    start = starting_states(process, x, None, seed, keep_precision=is_fitted)
+    points = start.states.detach()
     d = points.shape[1]
     # From the points back to the base.
     span = span.flip(0)
@@ -117,10 +118,12 @@ def log_density(
             starts = torch.cat([points, signs], dim=1)
         scale = Scale.of(equation, starts, span)
         results = []
-        for rows in chunks(len(points), chunk_size or max(64, _ROWS // d)):
-            chunk = slice(rows.start, rows.stop)
+        if chunk_size is None:
+            chunk_size = max(64, _ROWS // d)
+        for rows in chunks(len(points), chunk_size):
             task = Task(equation, grid, seed, rows, grid.intervals, scale)
-            results.append(_follow(task, solver, starts[chunk], d, base_log_density))
+            part = starts[rows.start : rows.stop]
+            results.append(_follow(task, solver, part, d, base_log_density))
     result = torch.cat(results)
     n_lost = int((~result.isfinite()).sum())
     if n_lost:
@@ -152,8 +155,11 @@ def _check_arguments(process: Any, base_log_density: Any, trace: str, n_probes: 
 def _random_signs(points: Tensor, n_probes: int, seed: int) -> Tensor:
     """Signs ``(n, n_probes · d)``; those of a point depend on its number and the seed alone."""
     width = n_probes * points.shape[1]
-    normals = PathNoise(subseed(seed, "signs"), 1, width, like=points)
-    return normals.segment(range(len(points)), 0)[0].sign()
+    own_seed = subseed(seed, "signs")
+    noise = PathNoise(own_seed, 1, width, like=points)
+    # Of a single step.
+    (normals,) = noise.segment(range(len(points)), 0)
+    return normals.sign()
 
 
 def _follow(
@@ -199,14 +205,15 @@ def _with_divergence(process: Diffusion, flow: Equation, d: int) -> Rates:
     The signs ride along as coordinates that stay, so that each point keeps its own.
     """
 
-    def rates(t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def rates(t: Tensor, y: Tensor) -> Rate:
         signs = y[:, d:]
         with torch.enable_grad():
             x = y[:, :d].detach().requires_grad_(True)
             v, growth = flow.rates(t, x)
         divergence = None
         if signs.shape[1] > 0:
-            divergence = _hutchinson(v, x, signs.unflatten(1, (-1, d)))
+            probes = signs.unflatten(1, (-1, d))
+            divergence = _hutchinson(v, x, probes)
         elif flow.own_drift:
             divergence = process.divergence(t, x.detach())
         if divergence is None:
@@ -214,7 +221,8 @@ def _with_divergence(process: Diffusion, flow: Equation, d: int) -> Rates:
         rate = -divergence
         if growth is not None:
             rate = rate + growth.detach()
-        velocity = torch.cat([v.detach(), torch.zeros_like(signs)], dim=1)
+        at_rest = torch.zeros_like(signs)
+        velocity = torch.cat([v.detach(), at_rest], dim=1)
         return velocity, rate
 
     return rates
@@ -227,14 +235,19 @@ def _trace(v: Tensor, x: Tensor) -> Tensor:
     if not v.requires_grad:
         return total
     for first in range(0, d, _DIRECTIONS):
-        columns = torch.arange(first, min(first + _DIRECTIONS, d), device=x.device)
-        basis = torch.nn.functional.one_hot(columns, d).to(v)[:, None].expand(-1, n, -1)
+        last = min(first + _DIRECTIONS, d)
+        columns = torch.arange(first, last, device=x.device)
+        unit_vectors = torch.nn.functional.one_hot(columns, d).to(v)
+        # One for every point: (direction, n, d).
+        basis = unit_vectors[:, None].expand(-1, n, -1)
         (slopes,) = torch.autograd.grad(
             v, x, basis, retain_graph=True, is_grads_batched=True, allow_unused=True
         )
         if slopes is None:
             return total
-        own = slopes.gather(2, columns[:, None, None].expand(-1, n, 1)).squeeze(2)
+        # Of the slopes of a coordinate, the one along itself.
+        own_columns = columns[:, None, None].expand(-1, n, 1)
+        own = slopes.gather(2, own_columns).squeeze(2)
         total += own.double().sum(0)
     return total
 

@@ -68,8 +68,8 @@ class PathNoise:
         -------
         Tensor, ``(step, n, width)``
         """
-        n_before = segment * self.segment_length
-        length = min(self.segment_length, self.n_steps - n_before)
+        n_left = self.n_steps - segment * self.segment_length
+        length = min(self.segment_length, n_left)
         out = self._block.new_empty(length, len(rows), self.width)
         first_block = rows.start // BLOCK
         last_block = (rows.stop - 1) // BLOCK
@@ -80,7 +80,8 @@ class PathNoise:
             # All numbers of a block are drawn, so that a path's do not depend on ``rows``.
             stream = self.streams.at(block, segment)
             normals = self._block.normal_(generator=stream)
-            part = normals[:length, first - offset : last - offset]
-            place = out[:, first - rows.start : last - rows.start]
-            torch.mul(part, scale, out=place)
+            in_block = slice(first - offset, last - offset)
+            in_rows = slice(first - rows.start, last - rows.start)
+            part = normals[:length, in_block]
+            torch.mul(part, scale, out=out[:, in_rows])
         return out

@@ -50,7 +50,8 @@ class Record:
             log_weights = torch.zeros(n, n_times, dtype=torch.float64, device=device)
         diverged = torch.zeros(n, n_times, dtype=torch.bool, device=device)
         # Every path is its own parent until something is resampled.
-        parents = torch.arange(n, device=device)[:, None].expand(n, n_times)
+        numbers = torch.arange(n, device=device)
+        parents = numbers[:, None].expand(n, n_times)
         return cls(
             states=states,
             current=start,
@@ -91,22 +92,25 @@ class Record:
 
     def resample(self, k: int, threshold: float, generator: torch.Generator) -> None:
         """Draw the paths anew at output ``k`` if weights are too uneven or a path has diverged."""
-        n, diverged = len(self.states), self.diverged[:, k]
-        if self.log_weights is None:
-            w = torch.zeros(n, dtype=torch.float64, device=diverged.device)
-        else:
+        n = len(self.states)
+        diverged = self.diverged[:, k]
+        n_diverged = int(diverged.sum())
+        w = torch.zeros(n, dtype=torch.float64, device=diverged.device)
+        if self.log_weights is not None:
             w = self.log_weights[:, k]
         w = torch.where(diverged, -torch.inf, w)
         ess = float(effective_sample_size(w.detach()))
         self.ess.append(ess)
         is_uneven = ess < threshold * n
         # Nothing to draw from is left if all paths have diverged; the size is then NaN.
-        is_possible = ess > 0
-        if not is_possible or not (is_uneven or bool(diverged.any())):
+        if not ess > 0:
+            return
+        if not is_uneven and n_diverged == 0:
             return
         rows, mean_log_weight = systematic_resample(w, generator)
-        self.replaced[k] = int(diverged.sum())
-        self.states[:, k] = self.states[rows, k]
+        self.replaced[k] = n_diverged
+        states = self.states[:, k]
+        self.states[:, k] = states[rows]
         self.current = self.current[rows]
         self.parents[:, k] = rows
         self.diverged[:, k] = False

@@ -72,7 +72,8 @@ def run_equation(
     """
     _check_chunks(solver, options.chunk_size, len(states))
     grid = solver.grid(times)
-    record = Record.of(states, len(times), start.states.shape[1], equation.grows)
+    n_features = start.states.shape[1]
+    record = Record.of(states, len(times), n_features, equation.grows)
     bar = tqdm(
         total=0,
         unit="time",
@@ -80,7 +81,8 @@ def run_equation(
         disable=not options.progress,
     )
     scale = Scale.of(equation, states, times)
-    task = Task(equation, grid, options.seed, range(len(states)), grid.intervals, scale)
+    rows = range(len(states))
+    task = Task(equation, grid, options.seed, rows, grid.intervals, scale)
     if options.progress:
         task = replace(task, tick=bar.update)
     with torch.set_grad_enabled(start.is_differentiable), bar:
@@ -118,7 +120,8 @@ def _fill(record: Record, task: Task, solver: Solver, options: Options, bar: tqd
     record.ess.append(float(n_paths))
     generator = stream(options.seed, "resample")
     for k in intervals:
-        _cross(record, replace(task, intervals=range(k, k + 1)), solver, parts)
+        one_interval = replace(task, intervals=range(k, k + 1))
+        _cross(record, one_interval, solver, parts)
         record.resample(k + 1, options.resample, generator)
 
 
@@ -127,12 +130,14 @@ def _cross(record: Record, task: Task, solver: Solver, parts: list[range]) -> No
     ends = []
     for rows in parts:
         chunk = slice(rows.start, rows.stop)
+        own_task = replace(task, rows=rows)
         # Copies, since solvers may work in place.
         x = record.current[chunk].clone()
         w = None
         if record.log_weights is not None:
-            w = record.log_weights[chunk, task.intervals.start].clone()
-        states, w = solver.integrate(replace(task, rows=rows), x, w)
+            weights = record.log_weights[chunk]
+            w = weights[:, task.intervals.start].clone()
+        states, w = solver.integrate(own_task, x, w)
         record.enter(rows, task.intervals, states, w)
         ends.append(states[:, -1])
     record.current = torch.cat(ends)
@@ -168,8 +173,11 @@ def _warn(record: Record, times: Tensor, solver: Solver) -> None:
     is_lost = failed.any(dim=0).cpu() | (n_replaced > 0)
     if not bool(is_lost.any()):
         return
-    n_lost = int(failed[:, -1].sum()) + int(n_replaced.sum())
-    first = float(times[int(is_lost.int().argmax())])
+    n_failed = int(failed[:, -1].sum())
+    n_lost = n_failed + int(n_replaced.sum())
+    # argmax takes the first of equals.
+    first_output = int(is_lost.int().argmax())
+    first = float(times[first_output])
     consequence = "their states are NaN from there on and their status is 1"
     if n_replaced.any():
         consequence = "resampling replaced them"

@@ -42,7 +42,9 @@ class Scale:
             unit[:n_features] = equation.scaling.scale
         # A unit must not vanish, nor a state in it overflow, where single precision holds less.
         limits = torch.finfo(states.dtype)
-        unit = unit.clamp(min=limits.tiny / limits.eps, max=limits.max * limits.eps)
+        smallest = limits.tiny / limits.eps
+        largest = limits.max * limits.eps
+        unit = unit.clamp(smallest, largest)
         return cls(origin.to(states), unit.to(states))
 
 
@@ -51,27 +53,36 @@ def _of_states(equation: Equation, states: Tensor, times: Tensor) -> tuple[Tenso
     x = states.double()
     origin = x.median(dim=0).values
     deviations = (x - origin).abs()
-    # By medians, as one state that is far out must not loosen the tolerance of all others.
-    spread = deviations.median(dim=0).values
-    size = x.abs().median(dim=0).values
-    unit = _first_positive(spread, deviations.mean(dim=0), size, x.abs().mean(dim=0))
+    unit = _first_positive(*_typical(deviations), *_typical(x.abs()))
     # Of a single state, or equal ones, the size is all there is: it counts from zero.
-    origin = torch.where(deviations.amax(dim=0) > 0, origin, 0.0)
+    is_spread = deviations.amax(dim=0) > 0
+    origin = torch.where(is_spread, origin, 0.0)
     is_at_rest = unit == 0
     if bool(is_at_rest.any()):
-        unit = torch.where(is_at_rest, _of_motion(equation, states, times, unit), unit)
+        of_motion = _of_motion(equation, states, times, unit)
+        unit = torch.where(is_at_rest, of_motion, unit)
     return origin, unit
+
+
+def _typical(sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Median and mean of every coordinate ``(D,)``.
+
+    The median comes first, as one state that is far out must not loosen the tolerance of all
+    others; it is 0 where most states are.
+    """
+    return sizes.median(dim=0).values, sizes.mean(dim=0)
 
 
 def _of_motion(equation: Equation, states: Tensor, times: Tensor, unit: Tensor) -> Tensor:
     """Units ``(D,)`` of coordinates that start at zero: how far they move, or what others are."""
     few = states[:_FEW]
     # In the grad mode of the run, as equations keep what they compute once.
-    velocity, _ = equation.rates(equation.time(times[0], few), few)
+    start = equation.time(times[0], few)
+    velocity, _ = equation.rates(start, few)
+    speeds = velocity.detach().double().abs()
+    speed = _first_positive(*_typical(speeds))
     span = float((times[-1] - times[0]).abs())
-    speed = velocity.detach().double().abs()
-    typical = _first_positive(speed.median(dim=0).values, speed.mean(dim=0))
-    distance = typical * span / _RETURNS
+    distance = speed * span / _RETURNS
     distance = torch.where(distance.isfinite(), distance, 0.0)
     # What does not move either takes the unit of what does.
     largest = torch.maximum(unit.max(), distance.max())

@@ -100,7 +100,8 @@ def as_states(x: Any, name: str) -> Tensor:
 
 def chunks(n: int, size: int) -> list[range]:
     """Path numbers ``0 … n - 1`` in consecutive ranges of at most ``size``."""
-    return [range(first, min(first + size, n)) for first in range(0, n, size)]
+    numbers = range(n)
+    return [numbers[first : first + size] for first in numbers[::size]]
 
 
 def _as_tensor(x: Any, name: str) -> Tensor:
@@ -139,4 +140,6 @@ def _is_differentiable(process: nn.Module, x0: Any) -> bool:
     # An array cannot ask for gradients, and their memory is not spent on it.
     if not (torch.is_grad_enabled() and isinstance(x0, Tensor)):
         return False
-    return x0.requires_grad or any(p.requires_grad for p in process.parameters())
+    if x0.requires_grad:
+        return True
+    return any(p.requires_grad for p in process.parameters())

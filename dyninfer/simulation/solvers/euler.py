@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -27,8 +26,8 @@ class Euler(Solver):
 
     dt: float | None = field(default=None, kw_only=False)
 
-    spelling: ClassVar[str] = "euler"
-    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
+    spelling = "euler"
+    can_run = frozenset({Kind.FLOW})
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""

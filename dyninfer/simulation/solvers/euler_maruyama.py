@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -35,8 +34,8 @@ class EulerMaruyama(Solver):
 
     dt: float | None = field(default=None, kw_only=False)
 
-    spelling: ClassVar[str] = "euler_maruyama"
-    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.ADDITIVE, Kind.MULTIPLICATIVE})
+    spelling = "euler_maruyama"
+    can_run = frozenset({Kind.ADDITIVE, Kind.MULTIPLICATIVE})
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""

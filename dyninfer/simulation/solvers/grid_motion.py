@@ -32,7 +32,7 @@ class GridMotion(torchsde.BaseBrownian):
     def __init__(
         self, task: Task, weighted: Weighted, n_brownian: int, levy_area_approximation: str
     ):
-        self._like = weighted.start
+        self._like = like = weighted.start
         self._rows = task.rows
         self._levy_area_approximation = levy_area_approximation
         self._n_brownian = n_brownian
@@ -42,7 +42,8 @@ class GridMotion(torchsde.BaseBrownian):
         self._roots = lengths.abs().sqrt().tolist()
         self._lengths = lengths.abs().tolist()
         width = n_brownian * (2 if self.has_integrals else 1)
-        self._noise = PathNoise(task.seed, task.grid.n_steps, width, like=self._like.detach())
+        n_steps = task.grid.n_steps
+        self._noise = PathNoise(task.seed, n_steps, width, like=like.detach())
         self._current = -1
         self._segment = self._like
 
@@ -58,13 +59,15 @@ class GridMotion(torchsde.BaseBrownian):
         middle = 0.5 * (float(ta) + float(tb))
         k = bisect.bisect_right(self._starts, middle) - 1
         normals = self._normals(k)
-        w = self._roots[k] * normals[:, : self._n_brownian]
+        root = self._roots[k]
+        w = root * normals[:, : self._n_brownian]
         if not return_U:
             return w
         # The integral is h W / 2 in the mean, with the variance h³ / 12 around it.
-        deviation = self._roots[k] / 12**0.5 * normals[:, self._n_brownian :]
-        u = self._lengths[k] * (0.5 * w + deviation)
-        return w, u
+        others = normals[:, self._n_brownian :]
+        deviation = root / 12**0.5 * others
+        mean_position = 0.5 * w + deviation
+        return w, self._lengths[k] * mean_position
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape})"

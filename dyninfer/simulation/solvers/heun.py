@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -39,8 +38,8 @@ class Heun(Solver):
 
     dt: float | None = field(default=None, kw_only=False)
 
-    spelling: ClassVar[str] = "heun"
-    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW, Kind.ADDITIVE, Kind.MULTIPLICATIVE})
+    spelling = "heun"
+    can_run = frozenset({Kind.FLOW, Kind.ADDITIVE, Kind.MULTIPLICATIVE})
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
@@ -63,7 +62,8 @@ def heun_step(
     half = x.add(f0, alpha=h / 2)
     # The noise is the same in the predicted and in the final state, so it is added once.
     half = add_noise(equation, start, x, kick, half)
-    f1, r1 = equation.rates(end, half.add(f0, alpha=h / 2))
+    predicted = half.add(f0, alpha=h / 2)
+    f1, r1 = equation.rates(end, predicted)
     x = half.add_(f1, alpha=h / 2)
     w = add_growth(w, h / 2, r0)
     return x, add_growth(w, h / 2, r1)

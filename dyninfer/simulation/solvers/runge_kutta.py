@@ -40,7 +40,8 @@ def integrate_tableau(task: Task, x: Tensor, w: LogWeights, tableau: Tableau) ->
     outputs = Outputs(task)
     for interval in task.intervals:
         for k in task.grid.steps(interval):
-            x, w = runge_kutta_step(rates, nodes[k], x, w, lengths[k], tableau)
+            h = lengths[k]
+            x, w = runge_kutta_step(rates, nodes[k], x, w, h, tableau)
         outputs.enter(x, w)
     return outputs.solution()
 
@@ -62,7 +63,8 @@ def runge_kutta_step(
     # The first stage is at the start, and has no coefficients.
     stages = ((), *tableau.a)
     for t, a in zip(nodes, stages, strict=True):
-        f, r = rates(t, combine(x, h, a, slopes))
+        stage = combine(x, h, a, slopes)
+        f, r = rates(t, stage)
         slopes.append(f)
         if w is not None and r is not None:
             growths.append(r)

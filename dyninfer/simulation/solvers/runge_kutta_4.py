@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -31,8 +30,8 @@ class RungeKutta4(Solver):
 
     dt: float | None = field(default=None, kw_only=False)
 
-    spelling: ClassVar[str] = "rk4"
-    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
+    spelling = "rk4"
+    can_run = frozenset({Kind.FLOW})
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from torch import Tensor
 
-from dyninfer.learning.settings import Settings, brief
+from dyninfer.learning.settings import Settings, brief, is_number
 from dyninfer.simulation.equation import Equation
 from dyninfer.simulation.grid import Grid
 from dyninfer.simulation.kind import Kind
@@ -100,8 +99,7 @@ class Solver(Settings):
 
 def is_positive(value: Any) -> bool:
     """Whether a value is a finite number above zero."""
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return is_number and 0 < value < float("inf")
+    return is_number(value) and 0 < value < float("inf")
 
 
 def as_solver(
@@ -148,7 +146,9 @@ def named(spelling: str) -> Solver:
     library = Solver.spellings["torchdiffeq"]
     if not words and first in library.methods:
         return library.spelled([first])
-    names = ", ".join(repr(name) for name in sorted(Solver.spellings) if name)
+    # The base has an empty one.
+    spellings = filter(None, sorted(Solver.spellings))
+    names = ", ".join(map(repr, spellings))
     raise ValueError(f"solver {brief(spelling)} is not known; choose one of {names}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -29,8 +28,8 @@ class SRA1(Solver):
 
     dt: float | None = field(default=None, kw_only=False)
 
-    spelling: ClassVar[str] = "sra1"
-    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.ADDITIVE})
+    spelling = "sra1"
+    can_run = frozenset({Kind.ADDITIVE})
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
@@ -52,10 +51,12 @@ def sra1_step(
     total, inner = kick
     start, inside = nodes
     f0, r0 = equation.rates(start, x)
-    stage = x.add(f0, alpha=3 / 4 * h).add_(inner)
+    stage = x.add(f0, alpha=3 / 4 * h)
+    stage.add_(inner)
     f1, r1 = equation.rates(inside, stage)
     x = x.add(f0, alpha=h / 3)
-    x.add_(f1, alpha=2 / 3 * h).add_(total)
+    x.add_(f1, alpha=2 / 3 * h)
+    x.add_(total)
     w = add_growth(w, h / 3, r0)
     return x, add_growth(w, 2 / 3 * h, r1)
 

@@ -46,7 +46,8 @@ def integrate_scheme(task: Task, x: Tensor, w: LogWeights, scheme: Scheme) -> So
     outputs = Outputs(task)
     for interval in task.intervals:
         for k in task.grid.steps(interval):
-            x, w = scheme.step(equation, nodes[k], x, w, lengths[k], kicks.at(k))
+            h, kick = lengths[k], kicks.at(k)
+            x, w = scheme.step(equation, nodes[k], x, w, h, kick)
         outputs.enter(x, w)
     return outputs.solution()
 
@@ -60,8 +61,9 @@ class Kicks:
 
     def __init__(self, task: Task, scheme: Scheme, x: Tensor):
         self.task, self.scheme, self.x = task, scheme, x
+        self.grid, self.equation = task.grid, task.equation
         width = scheme.normals * x.shape[1]
-        self.noise = PathNoise(task.seed, task.grid.n_steps, width, like=x)
+        self.noise = PathNoise(task.seed, self.grid.n_steps, width, like=x)
         self.current = -1
         self.segment: Any = None
 
@@ -74,13 +76,14 @@ class Kicks:
         return self.segment[offset]
 
     def _segment(self, segment: int) -> Any:
-        first = segment * self.noise.segment_length
-        steps = slice(first, first + self.noise.segment_length)
-        starts = self.task.grid.starts[steps]
-        lengths = self.task.grid.lengths[steps]
+        n_steps = self.noise.segment_length
+        first = segment * n_steps
+        steps = slice(first, first + n_steps)
+        starts = self.grid.starts[steps]
+        lengths = self.grid.lengths[steps]
         root = lengths.abs().sqrt().to(self.x)
         root = root[:, None, None]
-        if not self.task.equation.additive:
+        if not self.equation.additive:
             return self._normals(segment, root)
         left = self._amplitudes(starts)
         if self.scheme.normals == 2:
@@ -99,7 +102,8 @@ class Kicks:
         dw, dz = normals.chunk(2, dim=2)
         # Of variance h / 3 and covariance h / 2 with ΔW, as the iterated integral over h.
         chi = 0.5 * (dw + dz / 3**0.5)
-        total = right * dw + (left - right) * chi
+        fall = left - right
+        total = right * dw + fall * chi
         inner = 1.5 * right * chi
         return list(zip(total, inner, strict=True))
 
@@ -109,9 +113,10 @@ class Kicks:
     def _amplitudes(self, times: Tensor) -> Tensor:
         """Amplitude at many times at once, ready to multiply ``(step, n, d)``."""
         # The amplitude does not depend on the state, so any state does.
-        x = self.x[:1].detach().expand(len(times), -1)
-        equation = self.task.equation
-        g = equation.amplitude(equation.time(times, x), x)
+        first = self.x[:1].detach()
+        x = first.expand(len(times), -1)
+        own_times = self.equation.time(times, x)
+        g = self.equation.amplitude(own_times, x)
         if g.ndim < 2:
             return g
         return g[:, None]

@@ -51,8 +51,9 @@ class Task:
 
     def times(self, like: Tensor) -> Tensor:
         """Start and ends of the intervals ``(interval + 1,)`` float64, where ``like`` is."""
-        first, last = self.intervals.start, self.intervals.stop
-        return self.grid.times[first : last + 1].to(like.device)
+        # Of the last interval, the start and the end.
+        reached = slice(self.intervals.start, self.intervals.stop + 1)
+        return self.grid.times[reached].to(like.device)
 
     def nodes(self, c: Sequence[float], like: Tensor) -> list[Nodes]:
         """Scalar times ``start + c · length`` of every step, as the process takes them.
@@ -60,8 +61,9 @@ class Task:
         One transfer a node for the whole run: inside the loop no time is copied to the device.
         """
         columns = []
+        starts, lengths = self.grid.starts, self.grid.lengths
         for fraction in c:
-            times = self.grid.starts + fraction * self.grid.lengths
+            times = starts + fraction * lengths
             columns.append(self.equation.time(times, like).unbind())
         return list(zip(*columns, strict=True))
 

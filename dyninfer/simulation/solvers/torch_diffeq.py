@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 import torchdiffeq
@@ -54,9 +54,9 @@ class TorchDiffEq(Solver):
     atol: float = 1e-5
     dt: float | None = None
 
-    spelling: ClassVar[str] = "torchdiffeq"
-    methods: ClassVar[tuple[str, ...]] = (*ADAPTIVE, *FIXED)
-    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
+    spelling = "torchdiffeq"
+    methods = (*ADAPTIVE, *FIXED)
+    can_run = frozenset({Kind.FLOW})
 
     @classmethod
     def spelled(cls, words: list[str]) -> Self:
@@ -115,7 +115,8 @@ class Velocity:
         t, y = self._last_finite_call()
         with torch.no_grad():
             velocity = self(t, y)
-        is_finite = y.isfinite().all(1) & velocity.isfinite().all(1)
+        both = torch.cat([y, velocity], dim=1)
+        is_finite = both.isfinite().all(1)
         # The small number, of states of size one, is for those at 0.
         size = y.norm(dim=1) + 1e-12
         # A path that would change ten-thousandfold within the span is running away.

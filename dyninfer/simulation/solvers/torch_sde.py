@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 import torchsde
@@ -64,9 +64,9 @@ class TorchSDE(Solver):
     rtol: float = 1e-4
     atol: float = 1e-5
 
-    spelling: ClassVar[str] = "torchsde"
-    methods: ClassVar[tuple[str, ...]] = (*ITO, *STRATONOVICH)
-    can_run: ClassVar[frozenset[Kind]] = frozenset(
+    spelling = "torchsde"
+    methods = (*ITO, *STRATONOVICH)
+    can_run = frozenset(
         {
             Kind.ADDITIVE,
             Kind.MULTIPLICATIVE,
@@ -90,7 +90,8 @@ class TorchSDE(Solver):
                 f"solver {brief(spelling)} is not of the form "
                 "'torchsde:<method>[:adaptive][:adjoint]'; methods are " + ", ".join(cls.methods)
             )
-        return cls(words[0], adaptive="adaptive" in flags, adjoint="adjoint" in flags)
+        adaptive, adjoint = (flag in flags for flag in FLAGS)
+        return cls(words[0], adaptive=adaptive, adjoint=adjoint)
 
     def check(self) -> None:
         """Raise a sentence if a setting has a value that cannot be used."""
@@ -141,9 +142,11 @@ class TorchSDE(Solver):
                 warnings.filterwarnings("ignore", message="Numerical solution is not guaranteed")
             for k, interval in enumerate(task.intervals):
                 ends = taus[k : k + 2]
-                step = float(ends[1] - ends[0]) / task.grid.substeps[interval]
+                length = float(ends[1] - ends[0])
                 # A hair beyond an even share: rounding must not cost one more, tiny step.
-                y = solve(motion, y, ends, dt=step * (1 + 1e-9), **options)[-1]
+                dt = length / task.grid.substeps[interval] * (1 + 1e-9)
+                both = solve(motion, y, ends, dt=dt, **options)
+                y = both[-1]
                 states.append(y)
                 task.passed()
         return weighted.solution(torch.stack(states, dim=1))
@@ -178,7 +181,8 @@ class Motion(torch.nn.Module):
         self.noise_type = _noise_type(task.equation)
         self.weighted = weighted
         # What the stochastic adjoint takes gradients by.
-        self.trained = tuple(p for p in task.equation.parameters if p.requires_grad)
+        parameters = task.equation.parameters
+        self.trained = tuple(p for p in parameters if p.requires_grad)
 
     def f(self, tau: Tensor, y: Tensor) -> Tensor:
         """Velocity."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dyninfer.simulation.equation import Rate
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.solvers.task import LogWeights, Solution, Task
@@ -45,13 +46,16 @@ class Tsit5(Solver):
     rtol: float = 1e-4
     atol: float = 1e-5
 
-    spelling: ClassVar[str] = "tsit5"
-    can_run: ClassVar[frozenset[Kind]] = frozenset({Kind.FLOW})
+    spelling = "tsit5"
+    can_run = frozenset({Kind.FLOW})
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
-        run = Run(task, self.rtol, self.atol, Clock.of(task.times(like=x)))
-        states = x.new_full((len(x), len(task.intervals), x.shape[1]), torch.nan)
+        clock = Clock.of(task.times(like=x))
+        run = Run(task, self.rtol, self.atol, clock)
+        n, d = x.shape
+        # What no step writes stays NaN: a path that fails is told by its states.
+        states = x.new_full((n, len(task.intervals), d), torch.nan)
         log_weights = None
         if w is not None:
             log_weights = w.new_full(states.shape[:2], torch.nan)
@@ -80,9 +84,11 @@ class Clock:
     @classmethod
     def of(cls, times: Tensor) -> Clock:
         """Clock of a start and output times, in either direction."""
-        outputs = (times[1:] - times[0]).abs()
-        sign = math.copysign(1.0, times[-1] - times[0])
-        return cls(float(times[0]), sign, outputs, float(outputs[-1]))
+        start = times[0]
+        ahead = times[1:] - start
+        sign = math.copysign(1.0, ahead[-1])
+        outputs = ahead.abs()
+        return cls(float(start), sign, outputs, float(outputs[-1]))
 
     def time(self, elapsed: Tensor) -> Tensor:
         """Time of the process, float64."""
@@ -98,29 +104,27 @@ class Run:
     atol: float
     clock: Clock
 
-    def rates(self, elapsed: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def rates(self, elapsed: Tensor, x: Tensor) -> Rate:
         """Velocity and growth at an elapsed time of each path."""
         equation = self.task.equation
-        return equation.rates(equation.time(self.clock.time(elapsed), x), x)
+        time = equation.time(self.clock.time(elapsed), x)
+        return equation.rates(time, x)
 
     def tolerance(self, before: Tensor, after: Tensor) -> Tensor:
         """``atol unit + rtol size`` of states ``(n, d)``."""
         scale = self.task.scale
-        largest = torch.maximum(before.abs(), after.abs())
-        centred = torch.maximum((before - scale.origin).abs(), (after - scale.origin).abs())
-        size = torch.minimum(largest, centred)
-        tolerance = torch.addcmul(self.rtol * size, scale.unit, self.atol_like(size))
+        largest = _larger(before, after)
+        from_origin = _larger(before - scale.origin, after - scale.origin)
+        size = torch.minimum(largest, from_origin)
+        atol = size.new_full((), self.atol)
+        tolerance = torch.addcmul(self.rtol * size, scale.unit, atol)
         # Below the rounding of the states themselves there is nothing to control.
         rounding = ROUNDINGS * torch.finfo(size.dtype).eps
         return torch.maximum(tolerance, rounding * largest)
 
-    def atol_like(self, x: Tensor) -> Tensor:
-        """Absolute tolerance as a scalar tensor."""
-        return torch.full((), self.atol, dtype=x.dtype, device=x.device)
-
     def weight_tolerance(self, before: Tensor, after: Tensor) -> Tensor:
         """``atol + rtol max(|before|, |after|)`` of log-weights, which have no unit."""
-        largest = torch.maximum(before.abs(), after.abs())
+        largest = _larger(before, after)
         return largest.mul_(self.rtol).add_(self.atol)
 
     def signed(self, h: Tensor, x: Tensor) -> Tensor:
@@ -176,6 +180,8 @@ def _start(run: Run, x: Tensor, w: LogWeights) -> Live:
     n, device = len(x), x.device
     elapsed = torch.zeros(n, dtype=torch.float64, device=device)
     f, r = run.rates(elapsed, x)
+    if w is None:
+        r = None
     with torch.no_grad():
         h = _first_step(run, x, f)
     return Live(
@@ -188,7 +194,7 @@ def _start(run: Run, x: Tensor, w: LogWeights) -> Live:
         x=x,
         f=f,
         w=w,
-        r=None if w is None else r,
+        r=r,
     )
 
 
@@ -200,16 +206,20 @@ def _first_step(run: Run, x: Tensor, f: Tensor) -> Tensor:
     """
     span = run.clock.span
     tolerance = run.tolerance(x, x)
-    size = _rms((x - run.task.scale.origin) / tolerance)
+    from_origin = x - run.task.scale.origin
+    size = _rms(from_origin / tolerance)
     # As large as the tolerance at least: a path at the very origin is no smaller than others.
     size = size.clamp(min=1.0)
     slope = _rms(f / tolerance) * span
     is_slow = slope < 1e-5
     h0 = torch.where(is_slow, 1e-6, 0.01 * size / slope)
     h0 = h0.clamp(max=1.0)
-    x1 = x + run.signed(h0 * span, x) * f
-    f1, _ = run.rates(h0 * span, x1)
-    bend = _rms((f1 - f) / tolerance) * span / h0
+    # One step of Euler's rule tells how fast the velocity changes.
+    elapsed = h0 * span
+    x1 = x + run.signed(elapsed, x) * f
+    f1, _ = run.rates(elapsed, x1)
+    change = (f1 - f) / tolerance
+    bend = _rms(change) * span / h0
     steepest = torch.maximum(slope, bend)
     is_straight = steepest <= 1e-15
     of_straight = (1e-3 * h0).clamp(min=1e-6)
@@ -226,30 +236,35 @@ def _step(run: Run, live: Live, states: Tensor, log_weights: Tensor | None) -> L
     """Try one step for every live path, write the outputs it crosses, and choose the next."""
     span = run.clock.span
     remaining = span - live.elapsed
-    trial = _stages(run, live, torch.minimum(live.h, remaining))
+    h = torch.minimum(live.h, remaining)
+    trial = _stages(run, live, h)
     with torch.no_grad():
         error = _error(run, live, trial)
         good = error <= 1
         # The last step lands on the end: adding it up would leave a rounding error.
-        ahead = torch.where(live.h >= remaining, span, live.elapsed + trial.h)
+        is_last = live.h >= remaining
+        ahead = torch.where(is_last, span, live.elapsed + h)
         elapsed = torch.where(good, ahead, live.elapsed)
         # A step that was lucky must not let the next one grow without bound.
         last_error = torch.where(good, error.clamp(min=1e-4), live.error)
-        next_h = trial.h * _factor(error, live, good)
+        next_h = h * _factor(error, live, good)
     _write(run.clock, live, elapsed, trial, states, log_weights)
     w, r = live.w, live.r
     if w is not None and r is not None and trial.w is not None:
         w = torch.where(good, trial.w, w)
         r = torch.where(good, trial.growths[-1], r)
+    row_is_good = good[:, None]
+    x = torch.where(row_is_good, trial.x, live.x)
+    # The last stage is at the step's end, so it is the first of the next step.
+    f = torch.where(row_is_good, trial.slopes[-1], live.f)
     return Live(
         index=live.index,
         elapsed=elapsed,
         h=next_h,
         error=last_error,
         retrying=~good,
-        x=torch.where(good[:, None], trial.x, live.x),
-        # The last stage is at the step's end, so it is the first of the next step.
-        f=torch.where(good[:, None], trial.slopes[-1], live.f),
+        x=x,
+        f=f,
         w=w,
         r=r,
     )
@@ -284,8 +299,9 @@ def _stages(run: Run, live: Live, h: Tensor) -> Trial:
             growths.append(r)
     if w is not None:
         # Log-weights are float64 whatever the precision of the states.
-        growth = _sum(A[-1], growths[:-1]).double()
-        w = torch.addcmul(w, run.clock.sign * h, growth)
+        growth = _sum(A[-1], growths[:-1])
+        signed_h = run.clock.sign * h
+        w = torch.addcmul(w, signed_h, growth.double())
     return Trial(h, signed, x, w, slopes, growths)
 
 
@@ -295,12 +311,14 @@ def _error(run: Run, live: Live, trial: Trial) -> Tensor:
     tolerance = run.tolerance(live.x, trial.x)
     error = _rms(gap.div_(tolerance))
     if trial.w is not None and live.w is not None:
-        gap = _sum(ERROR, trial.growths).mul_(trial.signed[:, 0])
+        h = trial.signed[:, 0]
+        gap = _sum(ERROR, trial.growths).mul_(h)
         tolerance = run.weight_tolerance(live.w, trial.w)
-        error = torch.maximum(error, (gap / tolerance).abs())
+        weight_error = gap / tolerance
+        error = torch.maximum(error, weight_error.abs())
     # The last slope has no part in the new state, but is where the next step begins.
-    is_defined = trial.slopes[-1].abs().amax(1).isfinite()
-    is_finite = error.isfinite() & is_defined
+    steepest = trial.slopes[-1].abs().amax(1)
+    is_finite = error.isfinite() & steepest.isfinite()
     return torch.where(is_finite, error, torch.inf)
 
 
@@ -320,11 +338,14 @@ def _write(
     rows = torch.repeat_interleave(counts)
     if len(rows) == 0:
         return
-    before = torch.cumsum(counts, 0) - counts
-    within = torch.arange(len(rows), device=rows.device) - before[rows]
+    n_before = torch.cumsum(counts, 0) - counts
+    number = torch.arange(len(rows), device=rows.device)
+    within = number - n_before[rows]
     columns = first[rows] + within
     h = trial.h[rows]
-    theta = (clock.outputs[columns] - live.elapsed[rows]) / h
+    # Where in the step an output lies, from 0 to 1.
+    since_start = clock.outputs[columns] - live.elapsed[rows]
+    theta = since_start / h
     powers = torch.stack([theta, theta**2, theta**3, theta**4])
     interpolant = torch.tensor(INTERPOLANT, dtype=torch.float64, device=rows.device)
     weights = interpolant @ powers
@@ -333,11 +354,18 @@ def _write(
     # In float64, as the terms have both signs: their rounding would be that of several steps.
     value = live.x[rows].double()
     for length, slope in zip(lengths, trial.slopes, strict=True):
-        value = torch.addcmul(value, length[:, None], slope[rows].double())
+        own_slope = slope[rows].double()
+        value = torch.addcmul(value, length[:, None], own_slope)
     states[place] = value.to(states.dtype)
     if log_weights is not None and live.w is not None:
         growths = torch.stack([growth[rows] for growth in trial.growths])
-        log_weights[place] = live.w[rows] + (lengths * growths).sum(0)
+        growth = (lengths * growths).sum(0)
+        log_weights[place] = live.w[rows] + growth
+
+
+def _larger(before: Tensor, after: Tensor) -> Tensor:
+    """Elementwise the larger of two sizes."""
+    return torch.maximum(before.abs(), after.abs())
 
 
 def _sum(coefficients: tuple[float, ...], terms: list[Tensor]) -> Tensor:

@@ -32,27 +32,35 @@ class Weighted:
             self.origin = task.scale.origin
         times = task.times(like=x)
         self.begin = float(times[0])
+        end = float(times[-1])
         # Negative where time runs down.
-        self.span = float(times[-1]) - self.begin
+        self.span = end - self.begin
         # What the library starts from, (n, d) or (n, d + 1).
         self.start = (x - self.origin) / self.unit
         if w is not None:
-            self.start = torch.cat([self.start, x.new_zeros(len(x), 1)], dim=1)
+            none_yet = x.new_zeros(len(x), 1)
+            self.start = torch.cat([self.start, none_yet], dim=1)
 
     def velocity(self, tau: Tensor, y: Tensor) -> Tensor:
         """Velocity of the state and growth of the weight."""
         x = self._state(y)
-        f, r = self.equation.rates(self._time(tau, y), x)
+        time = self._time(tau, y)
+        f, r = self.equation.rates(time, x)
+        # Units of the state per span.
         velocity = f * (self.span / self.unit)
         if self.w is None or r is None:
             return velocity
-        return torch.cat([velocity, self.span * r[:, None]], dim=1)
+        growth = self.span * r[:, None]
+        return torch.cat([velocity, growth], dim=1)
 
     def amplitude(self, tau: Tensor, y: Tensor) -> Tensor:
         """Amplitude of the noise, of which the weight has none."""
         x = self._state(y)
-        g = self.equation.amplitude(self._time(tau, y), x)
-        factor = abs(self.span) ** 0.5 / self.unit
+        time = self._time(tau, y)
+        g = self.equation.amplitude(time, x)
+        # Brownian motion grows as the root of time.
+        root = abs(self.span) ** 0.5
+        factor = root / self.unit
         if self.equation.n_brownian is not None:
             return g * factor[:, None]
         g = (g * factor).expand_as(x)
