@@ -11,7 +11,8 @@ from dyninfer.learning.budget import MemoryBudget
 from dyninfer.learning.files import label
 from dyninfer.learning.model_file import check_format, read_model, reading
 from dyninfer.learning.parallel import pick_device
-from dyninfer.learning.settings import from_plain
+from dyninfer.learning.settings import brief, from_plain
+from dyninfer.learning.training.checkpoint import differences
 
 
 def load(path: str | Path, device: str = "auto") -> Any:
@@ -67,21 +68,20 @@ def check_shapes(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> Non
     """Raise a ValueError where weights are not those of the settings."""
     different = sorted(expected.keys() ^ tensors.keys())
     if different:
-        raise ValueError(f"its settings and its weights differ in {different[0]!r}")
+        raise ValueError(f"its settings and its weights differ in {brief(different[0])}")
     for name, value in expected.items():
-        if value.shape != tensors[name].shape:
-            raise ValueError(
-                f"{name!r} is {tuple(tensors[name].shape)}, and its settings ask for "
-                f"{tuple(value.shape)}"
-            )
+        shape, saved_shape = tuple(value.shape), tuple(tensors[name].shape)
+        if saved_shape != shape:
+            raise ValueError(f"{name!r} is {saved_shape}, and its settings ask for {shape}")
 
 
 def check_identity(path: str | Path, saved: Any, identity: dict[str, str]) -> None:
     """Raise a ValueError that says by what a checkpoint is of another fit."""
-    entries = saved if isinstance(saved, dict) else {}
-    differing = [name for name, value in identity.items() if entries.get(name) != value]
+    if not isinstance(saved, dict):
+        saved = {}
+    differing = differences(saved, identity)
     if differing:
         raise ValueError(
-            f"checkpoint {label(path)} is of a run with other "
-            f"{' and '.join(differing)}; remove it, or give what it was made with"
+            f"checkpoint {label(path)} is of a run with other {differing}; "
+            "remove it, or give what it was made with"
         )

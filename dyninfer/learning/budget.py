@@ -56,7 +56,8 @@ class MemoryBudget(TorchFunctionMode):
 
     def __init__(self, tensors: Iterable[Tensor]):
         super().__init__()
-        self.n_left = _SPARE + 2 * sum(_size(value) for value in tensors)
+        n_bytes = sum(_size(value) for value in tensors)
+        self.n_left = _SPARE + 2 * n_bytes
 
     def __torch_function__(
         self,

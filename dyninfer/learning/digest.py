@@ -14,22 +14,26 @@ _MARK = b"dyninfer sha256:"
 _N_DIGEST = 32
 _N_SEAL = len(_MARK) + _N_DIGEST
 
+Bytes = bytes | memoryview
 
-def fill_in(text: bytes, *others: bytes | memoryview) -> bytes:
+
+def fill_in(text: bytes, *others: Bytes) -> bytes:
     """JSON with the digest of itself and of ``others`` in the place that ``EMPTY`` keeps for it."""
     place = _PLACE.search(text)
     if place is None:
         raise ValueError(f"the text has no place for a digest, {NAME!r}")
     start, end = place.span(1)
-    return text[:start] + _digest_around(text, start, others) + text[end:]
+    digest = _digest_around(text, start, others)
+    return text[:start] + digest + text[end:]
 
 
-def is_intact(text: bytes | memoryview, *others: bytes | memoryview) -> bool | None:
+def is_intact(text: Bytes, *others: Bytes) -> bool | None:
     """Whether JSON and ``others`` are as :func:`fill_in` left them; None without a digest."""
     place = _PLACE.search(text)
     if place is None:
         return None
-    return place.group(1) == _digest_around(text, place.start(1), others)
+    digest = _digest_around(text, place.start(1), others)
+    return digest == place.group(1)
 
 
 def sealed(content: bytes) -> bytes:
@@ -50,21 +54,24 @@ def unsealed(content: bytes) -> memoryview | None:
     """
     view = memoryview(content)
     end = len(view) - _N_SEAL
-    if end < 0 or view[end:-_N_DIGEST] != _MARK:
+    if end < 0:
         return None
-    if hashlib.sha256(view[:end]).digest() != view[-_N_DIGEST:]:
+    inside, mark, digest = view[:end], view[end:-_N_DIGEST], view[-_N_DIGEST:]
+    if mark != _MARK:
+        return None
+    if hashlib.sha256(inside).digest() != digest:
         raise ValueError("its content is not what its digest is of")
-    return view[:end]
+    return inside
 
 
-def _digest_around(
-    text: bytes | memoryview, start: int, others: tuple[bytes | memoryview, ...]
-) -> bytes:
+def _digest_around(text: Bytes, start: int, others: tuple[Bytes, ...]) -> bytes:
     digest = hashlib.sha256(text[:start])
     digest.update(EMPTY.encode())
-    digest.update(text[start + len(EMPTY) :])
+    end = start + len(EMPTY)
+    digest.update(text[end:])
     for other in others:
         # With its length: else a byte could move from one part into the next.
-        digest.update(len(other).to_bytes(8, "little"))
+        length = len(other).to_bytes(8, "little")
+        digest.update(length)
         digest.update(other)
     return digest.hexdigest().encode()

@@ -236,7 +236,9 @@ def _unused_path(target: Path) -> Path:
 @contextmanager
 def _partial_file(target: Path) -> Iterator[Partial]:
     """A new locked file beside the target, gone at the end unless it was moved."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | getattr(os, "O_BINARY", 0)
+    # Windows would otherwise write two bytes for every line feed.
+    binary = getattr(os, "O_BINARY", 0)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | binary
     while True:
         path = _unused_path(target)
         descriptor = os.open(path, flags, 0o666)

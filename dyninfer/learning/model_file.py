@@ -9,22 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import Tensor
 
 from dyninfer import __version__
 from dyninfer.learning.files import label, reason
-from dyninfer.learning.tensor_file import Kind, kinds_of, parse_json, read_tensors, write_tensors
+from dyninfer.learning.tensor_file import (
+    FileName,
+    Kind,
+    Tensors,
+    kinds_of,
+    parse_json,
+    read_tensors,
+    write_tensors,
+)
 
 # Raised whenever an older version could misread what is written. 1: before the number was written;
 # 2: before the digest.
 FORMAT = 3
+Metadata = dict[str, Any]
 KIND = Kind("dyninfer", "model file", "take it from a copy, or save it again")
 
 # The same in a checkpoint, of a fit that has no state between.
 RESULT = Kind(KIND.key, "checkpoint", "remove it to start anew")
 
 
-def write_model(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Path:
+def write_model(path: FileName, tensors: Tensors, metadata: Metadata) -> Path:
     """Write tensors and metadata to a file; a failed save leaves the old one.
 
     Raises
@@ -39,7 +47,7 @@ def write_model(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str
     return write_tensors(path, KIND, tensors, metadata)
 
 
-def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_model(path: FileName) -> tuple[Metadata, Tensors]:
     """Read the metadata and the tensors of a model file.
 
     Raises
@@ -53,7 +61,7 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return metadata, tensors
 
 
-def is_result(path: str | Path) -> bool:
+def is_result(path: FileName) -> bool:
     """Whether a checkpoint holds the result of a fit, and not the state of a training run.
 
     Raises
@@ -61,11 +69,13 @@ def is_result(path: str | Path) -> bool:
     ValueError
         If there is a file that is damaged, or not one that dyninfer wrote.
     """
-    return Path(path).exists() and KIND.key in kinds_of(path, RESULT)
+    if not Path(path).exists():
+        return False
+    return KIND.key in kinds_of(path, RESULT)
 
 
 @contextmanager
-def reading(path: str | Path) -> Iterator[None]:
+def reading(path: FileName) -> Iterator[None]:
     """Turn every error of rebuilding what a file holds into a sentence with the file's name."""
     try:
         yield
@@ -74,7 +84,7 @@ def reading(path: str | Path) -> Iterator[None]:
         raise ValueError(f"{label(path)} cannot be loaded: {reason(error, 180)}") from error
 
 
-def check_format(path: str | Path, metadata: dict[str, Any]) -> None:
+def check_format(path: FileName, metadata: Metadata) -> None:
     """Raise a ValueError where a model file was written in a format that is not read here."""
     if metadata.get("format") != FORMAT:
         version = str(metadata.get("version", "of an unknown version"))[:40]
@@ -88,8 +98,10 @@ def check_format(path: str | Path, metadata: dict[str, Any]) -> None:
 def table_to_text(table: pd.DataFrame) -> str:
     """A table as text that :func:`table_from_text` reads."""
     # Not DataFrame.to_json, which rounds to ten digits: a table comes back as it was.
-    values = table.astype(object).where(table.notna(), None).to_numpy().tolist()
-    return json.dumps({"columns": list(table.columns), "data": values, "attrs": table.attrs})
+    values = table.astype(object).where(table.notna(), None)
+    rows = values.to_numpy().tolist()
+    columns = list(table.columns)
+    return json.dumps({"columns": columns, "data": rows, "attrs": table.attrs})
 
 
 def table_from_text(text: str) -> pd.DataFrame:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dyninfer.learning.settings import brief
+
 SMOOTH_ACTIVATIONS = ("silu", "softplus", "tanh")
 # Time, and the sine and cosine of two frequencies of it.
 _TIME_FEATURES = 5
@@ -44,18 +46,14 @@ class PotentialNetwork(nn.Module):
 
     def __init__(self, n_features: int, width: int = 128, depth: int = 3, activation: str = "silu"):
         super().__init__()
-        if activation not in SMOOTH_ACTIVATIONS:
-            raise ValueError(
-                f"activation {activation!r} is not known to be smooth, which a potential must be; "
-                f"choose one of {', '.join(SMOOTH_ACTIVATIONS)}"
-            )
+        _check_activation(activation)
         self.activation = activation
         self.hidden = _hidden_layers(1 + n_features, width, depth)
         self.output = nn.Linear(width, 1)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """Potential ``(n,)`` at times ``(n,)`` and states ``(n, d)``."""
-        h = torch.cat([t[:, None], x], 1)
+        h = _with_time(t, x)
         for layer in self.hidden:
             h = activate(layer(h), self.activation)
         return self.output(h)[:, 0]
@@ -72,7 +70,7 @@ class PotentialNetwork(nn.Module):
             Laplacian, one random direction of signs (or of unit variance) per point gives
             Hutchinson's estimate.
         """
-        h = torch.cat([t[:, None], x], 1)
+        h = _with_time(t, x)
         slopes = []
         for layer in self.hidden:
             h, slope = _ActivationAndSlope.apply(layer(h), self.activation)
@@ -86,7 +84,9 @@ class PotentialNetwork(nn.Module):
         curvature = None
         if laplacian is not None:
             curvature = self.curvature(t, x, laplacian)
-        return Derivatives(value, gradient[:, 0], gradient[:, 1:], curvature)
+        in_time = gradient[:, 0]
+        in_space = gradient[:, 1:]
+        return Derivatives(value, in_time, in_space, curvature)
 
     def curvature(self, t: Tensor, x: Tensor, directions: Tensor) -> Tensor:
         """Sum of second derivatives ``Σ_k v_kᵀ (∇²s) v_k`` along some directions.
@@ -101,21 +101,25 @@ class PotentialNetwork(nn.Module):
         -------
         tensor ``(n,)``
         """
-        layers: Any = self.hidden
-        h = layers[0](torch.cat([t[:, None], x], 1))
+        first: Any = self.hidden[0]
+        h = first(_with_time(t, x))
         # The first column belongs to time.
-        along = directions @ layers[0].weight[:, 1:].T
+        of_state = first.weight[:, 1:]
+        along = directions @ of_state.T
         jac = along.expand(len(x), -1, -1)  # (n, k, width)
         second = torch.zeros_like(h)
-        for layer in layers[1:]:
+        others: Any = self.hidden[1:]
+        for layer in others:
             h, jac, second = _activate_second_order(h, jac, second, self.activation)
             # One product for value, first and second derivatives.
             stack = torch.cat([h[:, None], jac, second[:, None]], 1)
             product = stack @ layer.weight.T
             h = product[:, 0] + layer.bias
-            jac, second = product[:, 1:-1], product[:, -1]
+            jac = product[:, 1:-1]
+            second = product[:, -1]
         _, _, second = _activate_second_order(h, jac, second, self.activation)
-        return second @ self.output.weight[0]
+        (weight,) = self.output.weight
+        return second @ weight
 
 
 class VectorNetwork(nn.Module):
@@ -145,12 +149,11 @@ class VectorNetwork(nn.Module):
         n_conditions: int = 0,
     ):
         super().__init__()
-        if activation not in SMOOTH_ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {', '.join(SMOOTH_ACTIVATIONS)}, found {activation!r}"
-            )
-        self.activation, self.n_features = activation, n_features
-        self.hidden = _hidden_layers(_TIME_FEATURES + n_features + n_conditions, width, depth)
+        _check_activation(activation)
+        self.activation = activation
+        self.n_features = n_features
+        n_inputs = _TIME_FEATURES + n_features + n_conditions
+        self.hidden = _hidden_layers(n_inputs, width, depth)
         self.output = nn.Linear(width, n_outputs)
 
     def forward(self, t: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
@@ -171,15 +174,17 @@ class VectorNetwork(nn.Module):
         """Outputs ``(n, n_outputs)`` and their partial derivatives in time."""
         h = _inputs(t, x, c)
         rate = torch.cat(_phase_rates(t), 1)
-        layers: Any = self.hidden
         # Only the features of time change with it.
-        weight = layers[0].weight[:, :_TIME_FEATURES]
+        n_changing = _TIME_FEATURES
+        layers: Any = self.hidden
         for layer in layers:
-            if layer is not layers[0]:
-                weight = layer.weight
             h, slope = value_and_slope(layer(h), self.activation)
+            weight = layer.weight[:, :n_changing]
             rate = (rate @ weight.T) * slope
-        return self.output(h), rate @ self.output.weight.T
+            # Behind the first layer, every unit does.
+            n_changing = layer.out_features
+        rate = rate @ self.output.weight.T
+        return self.output(h), rate
 
     def divergence(
         self, t: Tensor, x: Tensor, directions: Tensor, c: Tensor | None = None
@@ -189,17 +194,22 @@ class VectorNetwork(nn.Module):
         Directions ``(k, d)`` or ``(n, k, d)``: the identity gives the exact divergence, random
         signs Hutchinson's estimate.
         """
-        layers: Any = self.hidden
-        of_state = slice(_TIME_FEATURES, _TIME_FEATURES + self.n_features)
-        h = layers[0](_inputs(t, x, c))
-        jac = directions @ layers[0].weight[:, of_state].T
-        for layer in layers[1:]:
+        first: Any = self.hidden[0]
+        h = first(_inputs(t, x, c))
+        # Behind the columns of time come those of the state.
+        end = _TIME_FEATURES + self.n_features
+        of_state = first.weight[:, _TIME_FEATURES:end]
+        jac = directions @ of_state.T
+        others: Any = self.hidden[1:]
+        for layer in others:
             value, slope = value_and_slope(h, self.activation)
             h = layer(value)
-            jac = (slope[:, None] * jac) @ layer.weight.T
+            jac = slope[:, None] * jac
+            jac = jac @ layer.weight.T
         _, slope = value_and_slope(h, self.activation)
+        jac = slope[:, None] * jac
         weight = self.output.weight[: self.n_features]
-        image = (slope[:, None] * jac) @ weight.T
+        image = jac @ weight.T
         return (image * directions).sum((1, 2))
 
 
@@ -222,7 +232,8 @@ def value_and_slope(h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
         return nn.functional.softplus(h), gate
     # Of h σ(h): σ + h σ (1 − σ).
     value = h * gate
-    return value, torch.addcmul(gate + value, value, gate, value=-1)
+    slope = torch.addcmul(gate + value, value, gate, value=-1)
+    return value, slope
 
 
 def _slope_and_bend(h: Tensor, activation: str) -> tuple[Tensor, Tensor]:
@@ -248,7 +259,10 @@ def _activate_second_order(
     value, slope = value_and_slope(h, activation)
     _, bend = _slope_and_bend(h, activation)
     squares = jac.square().sum(1)
-    return value, slope[:, None] * jac, slope * second + bend * squares
+    # The chain rule, twice.
+    second = slope * second + bend * squares
+    jac = slope[:, None] * jac
+    return value, jac, second
 
 
 class _ActivationAndSlope(torch.autograd.Function):
@@ -268,15 +282,29 @@ class _ActivationAndSlope(torch.autograd.Function):
         (h,) = ctx.saved_tensors
         slope, bend = _slope_and_bend(h, ctx.activation)
         of_value, of_slope = grads
-        return torch.addcmul(of_value * slope, of_slope, bend), None
+        gradient = torch.addcmul(of_value * slope, of_slope, bend)
+        return gradient, None
 
 
 def _hidden_layers(n_inputs: int, width: int, depth: int) -> nn.ModuleList:
     if width < 1 or depth < 1:
         raise ValueError(f"width and depth must be at least 1, found width={width}, depth={depth}")
-    layers = [nn.Linear(n_inputs, width)]
-    layers += [nn.Linear(width, width) for _ in range(depth - 1)]
-    return nn.ModuleList(layers)
+    sizes = [n_inputs] + [width] * depth
+    pairs = zip(sizes[:-1], sizes[1:], strict=True)
+    return nn.ModuleList(nn.Linear(n_before, n_after) for n_before, n_after in pairs)
+
+
+def _check_activation(activation: str) -> None:
+    if activation not in SMOOTH_ACTIVATIONS:
+        names = ", ".join(SMOOTH_ACTIVATIONS)
+        raise ValueError(
+            f"activation {brief(activation)} is not known to be smooth, as a network must be whose "
+            f"derivatives are looked at; choose one of {names}"
+        )
+
+
+def _with_time(t: Tensor, x: Tensor) -> Tensor:
+    return torch.cat([t[:, None], x], 1)
 
 
 def _inputs(t: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
@@ -289,12 +317,13 @@ def _inputs(t: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
 def _phases(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Time ``(n, 1)``, and sines and cosines of two frequencies ``(n, 2)``."""
     t = t[:, None]
-    phase = torch.cat([t, 2 * t], 1) * math.pi
+    both = torch.cat([t, 2 * t], 1)
+    phase = both * math.pi
     return t, phase.sin(), phase.cos()
 
 
 def _phase_rates(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives of :func:`_phases`."""
-    one, sin, cos = _phases(t)
-    frequency = torch.tensor([math.pi, 2 * math.pi], dtype=t.dtype).to(t)
-    return torch.ones_like(one), frequency * cos, -frequency * sin
+    column, sin, cos = _phases(t)
+    frequency = t.new_tensor([math.pi, 2 * math.pi])
+    return torch.ones_like(column), frequency * cos, -frequency * sin

@@ -133,13 +133,16 @@ def share(batch: Any) -> tuple[Any, float]:
         return batch, 1.0
     n = next(len(part) for part in batch if isinstance(part, Tensor))
     n_mine = len(range(number, n, n_processes))
-    return _every(batch, number, n_processes), n_mine * n_processes / n
+    mine = _every(batch, number, n_processes)
+    # One, where the batch divides evenly.
+    return mine, n_mine * n_processes / n
 
 
 def _every(batch: Any, first: int, stride: int) -> Any:
     """Every so many rows of a batch, and of the batches in it."""
     if isinstance(batch, tuple):
-        return type(batch)(*(_every(part, first, stride) for part in batch))
+        parts = [_every(part, first, stride) for part in batch]
+        return type(batch)(*parts)
     if batch is None:
         return None
     return batch[first::stride]

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from dyninfer.learning.settings import is_whole
+
 Name = str | int
 
 MASK64 = 2**64 - 1
@@ -71,7 +73,7 @@ def mix64(*words: int) -> int:
 
 def subseed(seed: int, *names: Name) -> int:
     """Seed ``0 <= s < 2**32`` of one purpose, for whatever takes a seed and not a generator."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+    if not is_whole(seed):
         raise TypeError(f"seed must be a whole number, found {type(seed).__name__}")
     words = [int(seed)]
     for name in names:

@@ -29,7 +29,8 @@ class Settings(BaseEstimator):
 
     def to_plain(self) -> dict[str, Any]:
         """Parameters as JSON can hold them."""
-        return {name: to_plain(value, name) for name, value in self.get_params(deep=False).items()}
+        values = self.get_params(deep=False)
+        return {name: to_plain(value, name) for name, value in values.items()}
 
     def check_kinds(self, prefix: str = "") -> None:
         """Raise a TypeError naming the first setting whose value is not of the declared kind."""
@@ -40,18 +41,27 @@ def check_fields(owner: Any, prefix: str = "") -> None:
     """Raise a TypeError naming the first field of a dataclass that is not of the declared kind."""
     try:
         hints = get_type_hints(type(owner))
-    except NameError:  # a class may name types that are there for type checkers only
+    # A class may name types that are there for type checkers only.
+    except NameError:
         return
-    for name in (field.name for field in fields(owner)):
-        value, hint = getattr(owner, name), hints[name]
-        is_union = get_origin(hint) in (Union, types.UnionType)
-        allowed = get_args(hint) if is_union else (hint,)
-        if value is None and types.NoneType in allowed:
+    for field in fields(owner):
+        name = field.name
+        value = getattr(owner, name)
+        kinds = _alternatives(hints[name])
+        if value is None and types.NoneType in kinds:
             continue
-        if any(_is_of(value, kind) for kind in allowed):
+        if any(_is_of(value, kind) for kind in kinds):
             continue
-        kinds = " or ".join(_called(kind) for kind in allowed)
-        raise TypeError(f"{prefix}{name} must be {kinds}, found {brief(value)}")
+        names = " or ".join(_called(kind) for kind in kinds)
+        raise TypeError(f"{prefix}{name} must be {names}, found {brief(value)}")
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """Kinds that a type hint allows."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return get_args(hint)
+    return (hint,)
 
 
 def brief(value: Any) -> str:
@@ -68,7 +78,7 @@ def brief(value: Any) -> str:
 
 def check_seed(seed: Any) -> int:
     """Return the seed as an int, or raise a sentence."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+    if not is_whole(seed):
         raise TypeError(f"seed must be a whole number, found {brief(seed)}")
     if seed < 0:
         raise ValueError(f"seed must not be negative, found {brief(seed)}")
@@ -89,7 +99,7 @@ def check_switch(value: Any, name: str) -> bool:
 
 def check_count(n: Any, name: str = "n_samples") -> int:
     """Return a number of things as an int, at least 1, or raise an error that names it."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+    if not is_whole(n):
         raise TypeError(f"{name} must be a whole number, found {brief(n)}")
     if n < 1:
         raise ValueError(f"{name} must be at least 1, found {brief(n)}")
@@ -105,6 +115,7 @@ LARGEST_SEED = 2**128
 # Torch and files count in 64 bits.
 _TOO_MANY = 2**63
 _SEQUENCES = (tuple, list, Sequence)
+PLAIN = (bool, int, float, str)
 _KINDS = {
     int: "a whole number",
     float: "a number",
@@ -117,9 +128,16 @@ _KINDS = {
 def _called(kind: Any) -> str:
     """What a message calls a kind."""
     if get_origin(kind) in _SEQUENCES:
-        members = [_called(member) for member in get_args(kind) if member is not Ellipsis]
-        return f"a list of {' and '.join(dict.fromkeys(members))}"
-    return _KINDS.get(kind, getattr(kind, "__name__", str(kind)))
+        members = []
+        for member in get_args(kind):
+            name = _called(member)
+            # A pair of numbers is a list of numbers, and dots say that there may be more.
+            if member is not Ellipsis and name not in members:
+                members.append(name)
+        return f"a list of {' and '.join(members)}"
+    if kind in _KINDS:
+        return _KINDS[kind]
+    return getattr(kind, "__name__", str(kind))
 
 
 def _is_of(value: Any, kind: Any) -> bool:
@@ -127,7 +145,7 @@ def _is_of(value: Any, kind: Any) -> bool:
     if kind is bool:
         return isinstance(value, bool | np.bool_)
     if kind is int:
-        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+        return is_whole(value)
     if kind is float:
         return is_number(value)
     if kind is str:
@@ -137,6 +155,13 @@ def _is_of(value: Any, kind: Any) -> bool:
     if isinstance(kind, type) and issubclass(kind, Settings):
         return isinstance(value, kind)
     return kind is not types.NoneType
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; True and False are not, though Python counts with them."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int | np.integer)
 
 
 def is_number(value: Any) -> bool:
@@ -161,10 +186,11 @@ def _are_of(values: Any, kinds: tuple[Any, ...]) -> bool:
     if isinstance(values, str) or not isinstance(values, Sequence):
         return False
     if Ellipsis in kinds or len(kinds) == 1:
-        return all(_is_of(value, kinds[0]) for value in values)
+        kinds = kinds[:1] * len(values)
     if len(values) != len(kinds):
         return False
-    return all(_is_of(value, kind) for value, kind in zip(values, kinds, strict=True))
+    pairs = zip(values, kinds, strict=True)
+    return all(_is_of(value, kind) for value, kind in pairs)
 
 
 def to_plain(value: Any, name: str = "value") -> Any:
@@ -176,14 +202,16 @@ def to_plain(value: Any, name: str = "value") -> Any:
         If a setting is a function or another object without a plain form.
     """
     if isinstance(value, Settings):
-        return {"class": type(value).__name__, "settings": value.to_plain()}
-    if isinstance(value, (list, tuple)):
+        class_name = type(value).__name__
+        return {"class": class_name, "settings": value.to_plain()}
+    if isinstance(value, list | tuple):
         return [to_plain(v, name) for v in value]
     if isinstance(value, torch.device):
         return str(value)
+    # Arrays, tensors and their numbers.
     if hasattr(value, "tolist"):
         return value.tolist()
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, PLAIN):
         return value
     raise TypeError(
         f"setting {name!r} is a {type(value).__name__}, which cannot be saved; "
@@ -196,8 +224,11 @@ def fingerprint(settings: Settings, skip: Collection[str] = ()) -> str:
 
     Of what has no plain form, such as a function, it holds the kind.
     """
-    texts = setting_texts(settings)
-    return ", ".join(f"{name}={text}" for name, text in texts.items() if name not in skip)
+    parts = []
+    for name, text in setting_texts(settings).items():
+        if name not in skip:
+            parts.append(f"{name}={text}")
+    return ", ".join(parts)
 
 
 def setting_texts(settings: Settings) -> dict[str, str]:
@@ -219,12 +250,18 @@ def from_plain(value: Any) -> Any:
     ValueError
         If the class is not known; a class of the user's own must be imported first.
     """
-    if isinstance(value, dict):
-        name = value["class"]
-        if name not in Settings.registry:
-            raise ValueError(
-                f"the file holds a {name!r}, which is not known here; import the module that "
-                f"defines it, then load again (known: {', '.join(sorted(Settings.registry))})"
-            )
-        return Settings.registry[name](**{k: from_plain(v) for k, v in value["settings"].items()})
-    return [from_plain(v) for v in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [from_plain(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    name = value["class"]
+    if name not in Settings.registry:
+        names = ", ".join(sorted(Settings.registry))
+        raise ValueError(
+            f"the file holds a {name!r}, which is not known here; import the module that "
+            f"defines it, then load again (known: {names})"
+        )
+    settings = {}
+    for key, plain in value["settings"].items():
+        settings[key] = from_plain(plain)
+    return Settings.registry[name](**settings)

@@ -23,6 +23,10 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _N_LENGTH = 8  # bytes at the beginning of a safetensors file, which hold the length of its header
 
 
+FileName = str | Path
+Tensors = dict[str, Tensor]
+
+
 class Kind(NamedTuple):
     """What a file holds."""
 
@@ -31,7 +35,7 @@ class Kind(NamedTuple):
     remedy: str  # where such a file is damaged
 
 
-def write_tensors(path: str | Path, kind: Kind, tensors: dict[str, Tensor], facts: Any) -> Path:
+def write_tensors(path: FileName, kind: Kind, tensors: Tensors, facts: Any) -> Path:
     """Write tensors and plain facts to a file; a failed save leaves the old one.
 
     Parameters
@@ -54,17 +58,20 @@ def write_tensors(path: str | Path, kind: Kind, tensors: dict[str, Tensor], fact
 
     path = check_target(path)
     # Before a file is opened: facts that JSON cannot hold must leave nothing behind.
-    texts = {kind.key: json.dumps(facts), digest.NAME: digest.EMPTY}
+    text = json.dumps(facts)
+    texts = {kind.key: text, digest.NAME: digest.EMPTY}
     plain = {}
     for name, value in tensors.items():
         # A copy: tensors that share memory are refused.
-        plain[name] = value.detach().cpu().clone().contiguous()
+        copy = value.detach().cpu().clone()
+        plain[name] = copy.contiguous()
     header, body = _parts(save(plain))
-    full_header = digest.fill_in(_header_with(texts, header), body)
+    full_header = _header_with(texts, header)
+    full_header = digest.fill_in(full_header, body)
     return write_file(path, b"".join([full_header, body]))
 
 
-def read_tensors(path: str | Path, kind: Kind) -> tuple[Any, dict[str, Tensor]]:
+def read_tensors(path: FileName, kind: Kind) -> tuple[Any, Tensors]:
     """Read the facts and the tensors of a file.
 
     Parameters
@@ -83,7 +90,8 @@ def read_tensors(path: str | Path, kind: Kind) -> tuple[Any, dict[str, Tensor]]:
     content = read_file(path, kind.name)
     texts = _checked_texts(content, path, kind)
     if kind.key not in texts:
-        raise ValueError(f"{label(path)} {_other_kind(texts, kind)}")
+        complaint = _other_kind(texts, kind)
+        raise ValueError(f"{label(path)} {complaint}")
     facts = _parsed(texts[kind.key], path, kind)
     try:
         return facts, safetensors.torch.load(content)
@@ -95,9 +103,10 @@ def read_tensors(path: str | Path, kind: Kind) -> tuple[Any, dict[str, Tensor]]:
         ) from error
 
 
-def kinds_of(path: str | Path, kind: Kind) -> set[str]:
+def kinds_of(path: FileName, kind: Kind) -> set[str]:
     """Keys of what an intact file holds; errors speak of ``kind``."""
-    return set(_checked_texts(read_file(path, kind.name), path, kind))
+    content = read_file(path, kind.name)
+    return set(_checked_texts(content, path, kind))
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -109,14 +118,15 @@ def parse_json(text: str | bytes) -> Any:
         If it is not JSON, or so deep or so crowded that it would cost far more than its size.
     """
     try:
-        raw = text.encode() if isinstance(text, str) else bytes(text)
-        _check_cost(raw)
-        return json.loads(raw)
+        if isinstance(text, str):
+            text = text.encode()
+        _check_cost(text)
+        return json.loads(text)
     except (ValueError, RecursionError, TypeError) as error:
         raise ValueError(f"its metadata are not JSON: {reason(error)}") from None
 
 
-def _parsed(text: str | bytes, path: str | Path, kind: Kind) -> Any:
+def _parsed(text: str | bytes, path: FileName, kind: Kind) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
@@ -125,10 +135,11 @@ def _parsed(text: str | bytes, path: str | Path, kind: Kind) -> Any:
         ) from None
 
 
-def _checked_texts(content: bytes, path: str | Path, kind: Kind) -> dict[str, str]:
+def _checked_texts(content: bytes, path: FileName, kind: Kind) -> dict[str, str]:
     """Texts of the header of an intact file, by name."""
     header, body = _parts(content)
-    if header[_N_LENGTH : _N_LENGTH + 1] != b"{":
+    json_text = bytes(header[_N_LENGTH:])
+    if not json_text.startswith(b"{"):
         raise ValueError(
             f"{label(path)} is not a {kind.name} that this version of dyninfer wrote, "
             f"or it was cut off; {kind.remedy}"
@@ -139,21 +150,28 @@ def _checked_texts(content: bytes, path: str | Path, kind: Kind) -> dict[str, st
             f"{kind.name} {label(path)} is damaged: its content is not what its digest is of; "
             f"{kind.remedy}"
         )
-    entries = _parsed(bytes(header[_N_LENGTH:]), path, kind)
-    texts = entries.get("__metadata__") if isinstance(entries, dict) else None
+    texts = _entry(_parsed(json_text, path, kind), "__metadata__")
     if not isinstance(texts, dict):
         texts = {}
     if intact is None:
-        raise ValueError(f"{label(path)} {_writer(texts, path, kind)}")
+        complaint = _without_digest(texts, path, kind)
+        raise ValueError(f"{label(path)} {complaint}")
     return texts
 
 
-def _writer(texts: dict[str, str], path: str | Path, kind: Kind) -> str:
+def _entry(facts: Any, name: str) -> Any:
+    """Entry of what should be a dictionary; None where it is not, or has none."""
+    if isinstance(facts, dict):
+        return facts.get(name)
+    return None
+
+
+def _without_digest(texts: dict[str, str], path: FileName, kind: Kind) -> str:
     """What is to be said of a file without a digest."""
     if kind.key not in texts:
         return _other_kind(texts, kind)
     facts = _parsed(texts[kind.key], path, kind)
-    version = facts.get("version") if isinstance(facts, dict) else None
+    version = _entry(facts, "version")
     writer = "an earlier version"
     if version is not None:
         writer = f"dyninfer {str(version)[:30]}"
@@ -164,7 +182,7 @@ def _writer(texts: dict[str, str], path: str | Path, kind: Kind) -> str:
 
 
 def _other_kind(texts: dict[str, str], kind: Kind) -> str:
-    names = sorted(name for name in texts if name != digest.NAME)
+    names = sorted(texts.keys() - {digest.NAME})
     content = ", ".join(names)[:60] or "without a name"
     return f"is a safetensors file but not a {kind.name} of dyninfer; what it holds is {content}"
 
@@ -193,7 +211,9 @@ def _parts(content: bytes) -> tuple[memoryview, memoryview]:
 
 def _check_cost(text: bytes) -> None:
     outside = _STRING.sub(b"", text)
-    n_containers = outside.count(b"[") + outside.count(b"{")
+    n_lists, n_dictionaries = outside.count(b"["), outside.count(b"{")
+    n_containers = n_lists + n_dictionaries
+    # Commas stand between entries, so there is one entry more.
     n_entries = outside.count(b",") + n_containers
     cost = _PER_CONTAINER * n_containers + _PER_ENTRY * n_entries
     if cost > 2 * len(text) + _SPARE_MEMORY:
@@ -206,6 +226,9 @@ def _depth(text: bytes) -> int:
     """Deepest nesting of brackets."""
     depth = deepest = 0
     for bracket in text.translate(None, _NO_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
+        if bracket in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
     return deepest

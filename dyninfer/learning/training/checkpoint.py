@@ -13,7 +13,8 @@ from torch import Tensor
 
 from dyninfer import __version__
 from dyninfer.learning.files import label, reason
-from dyninfer.learning.tensor_file import Kind, read_tensors, write_tensors
+from dyninfer.learning.settings import PLAIN
+from dyninfer.learning.tensor_file import Kind, Tensors, read_tensors, write_tensors
 
 # Of the layout of the file. Format 1 had none written in it, and format 2 was torch's own.
 FORMAT = 3
@@ -47,7 +48,7 @@ class CheckpointFile:
 
     def write(self, state: dict[str, Any]) -> None:
         """Replace the file; warn where that fails, as a full disk must not cost the fit."""
-        tensors: dict[str, Tensor] = {}
+        tensors: Tensors = {}
         try:
             facts = {
                 "format": FORMAT,
@@ -75,18 +76,18 @@ class CheckpointFile:
             return None
         facts, tensors = read_tensors(self.path, KIND)
         with self.restoring():
-            version, number = str(facts.get("version"))[:40], facts["format"]
+            version = str(facts.get("version"))[:40]
+            number = facts["format"]
         if number != FORMAT:
             raise ValueError(
                 f"checkpoint {label(self.path)} was written by dyninfer {version}, in a format "
                 f"that version {__version__} does not resume; remove it to start anew"
             )
         with self.restoring():
-            saved = facts["identity"]
-            other = [name for name, value in self.identity.items() if saved.get(name) != value]
-        if other:
+            differing = differences(facts["identity"], self.identity)
+        if differing:
             raise ValueError(
-                f"checkpoint {label(self.path)} is of a run with other {' and '.join(other)}; "
+                f"checkpoint {label(self.path)} is of a run with other {differing}; "
                 "remove it, or give what it was made with"
             )
         with self.restoring():
@@ -104,7 +105,13 @@ class CheckpointFile:
             ) from error
 
 
-def to_tree(value: Any, tensors: dict[str, Tensor]) -> Any:
+def differences(saved: dict[str, Any], identity: dict[str, str]) -> str:
+    """Names of what differs between two runs, for a message; empty where they are the same."""
+    names = [name for name, value in identity.items() if saved.get(name) != value]
+    return " and ".join(names)
+
+
+def to_tree(value: Any, tensors: Tensors) -> Any:
     """State as JSON can hold it, with its tensors put into ``tensors`` by name.
 
     JSON has no tuples and no numbers as keys, which the states of optimisers have.
@@ -119,12 +126,13 @@ def to_tree(value: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[key, to_tree(entry, tensors)] for key, entry in value.items()]}
+        pairs = [[key, to_tree(entry, tensors)] for key, entry in value.items()]
+        return {"dict": pairs}
     if isinstance(value, tuple):
         return {"tuple": [to_tree(entry, tensors) for entry in value]}
     if isinstance(value, list):
         return [to_tree(entry, tensors) for entry in value]
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, PLAIN):
         return value
     raise TypeError(
         f"a {type(value).__name__} in the state of a run cannot be saved; "
@@ -132,7 +140,7 @@ def to_tree(value: Any, tensors: dict[str, Tensor]) -> Any:
     )
 
 
-def from_tree(tree: Any, tensors: dict[str, Tensor], device: torch.device) -> Any:
+def from_tree(tree: Any, tensors: Tensors, device: torch.device) -> Any:
     """Undo :func:`to_tree`; tensors go to ``device``."""
     if isinstance(tree, list):
         return [from_tree(entry, tensors, device) for entry in tree]

@@ -36,7 +36,8 @@ class History:
     def close_row(self, step: int, **others: float) -> dict[str, float]:
         """Append a row with the means since the last one, over all processes; return the means."""
         # The one wait for the device: all terms come over together.
-        totals = torch.stack([total.double() for total in self.sums.values()])
+        sums = [total.double() for total in self.sums.values()]
+        totals = torch.stack(sums)
         mean_over_processes([totals])
         values = (totals / self.count).tolist()
         means = dict(zip(self.sums, values, strict=True))
@@ -47,9 +48,11 @@ class History:
 
     def note(self, name: str, value: float, *, step: int, seconds: float) -> None:
         """Write a value into the row of a step, or into one of its own."""
-        if not self.rows or self.rows[-1]["step"] != step:
-            self.rows.append({"step": step, "seconds": seconds})
-        self.rows[-1][name] = value
+        row = self.rows[-1] if self.rows else {}
+        if row.get("step") != step:
+            row = {"step": step, "seconds": seconds}
+            self.rows.append(row)
+        row[name] = value
 
     def table(self) -> pd.DataFrame:
         """All rows."""
@@ -62,7 +65,8 @@ class History:
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
         self.rows = state["rows"]
-        self.sums, self.count = state["sums"], state["count"]
+        self.sums = state["sums"]
+        self.count = state["count"]
 
 
 @contextmanager

@@ -135,11 +135,9 @@ class TrainingRun:
     def go(self, progress: bool = False) -> Result:
         """Make all steps that are left."""
         settings = self.settings
-        small = sum(p.numel() for p in self.optimizer.parameters) < SMALL_NETWORK
-        one_thread = small and self.device.type == "cpu"
         show = progress and rank() == 0
         with (
-            threads(settings.threads or (1 if one_thread else None)),
+            threads(self._n_threads()),
             progress_bar(show, settings.max_steps, self.step) as bar,
         ):
             try:
@@ -156,10 +154,18 @@ class TrainingRun:
         self.optimizer.zero_grad()
         return Result(self.history.table(), status)
 
+    def _n_threads(self) -> int | None:
+        """CPU threads of the run; None leaves their number as it is."""
+        if self.settings.threads is not None or self.device.type != "cpu":
+            return self.settings.threads
+        n_parameters = sum(p.numel() for p in self.optimizer.parameters)
+        return 1 if n_parameters < SMALL_NETWORK else None
+
     def update(self, loss_terms: LossTerms) -> dict[str, Tensor]:
         """Make one step; return the means of the terms, scalars on the device."""
         settings = self.settings
-        batch, portion = share(self.objective.batch(settings.batch_size, self.generator))
+        whole = self.objective.batch(settings.batch_size, self.generator)
+        batch, portion = share(whole)
         self.optimizer.zero_grad()
         autocast = settings.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=autocast):
@@ -169,8 +175,11 @@ class TrainingRun:
         norm = self.optimizer.step()
         # After the step, so that an inner game answers to the weights it led to.
         self.objective.observe(batch, terms)
-        means = {name: value.detach().mean() * portion for name, value in terms.items()}
-        return means | {"gradient_norm": norm}
+        means = {}
+        for name, value in terms.items():
+            means[name] = value.detach().mean() * portion
+        means["gradient_norm"] = norm
+        return means
 
     def resume(self, file: CheckpointFile) -> None:
         """Continue from a checkpoint, if there is one."""
@@ -188,7 +197,8 @@ class TrainingRun:
             self._restore(state)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        averages, best = state["optimizer"]["average"], state["best"]
+        averages = state["optimizer"]["average"]
+        best = state["best"]
         expected = _shapes(self.optimizer.parameters)
         if not _shapes(averages) == _shapes(best) == expected:
             raise ValueError("its averages have other shapes than its weights")
@@ -196,9 +206,11 @@ class TrainingRun:
         self.history.restore(state["history"])
         self.objective.restore(state["objective"])
         self.generator.set_state(state["generator"].cpu())
-        self.best, self.best_value = best, float(state["best_value"])
+        self.best = best
+        self.best_value = float(state["best_value"])
         self.stale_validations = int(state["stale_validations"])
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.step = int(state["step"])
+        self.seconds = float(state["seconds"])
 
     def _make_steps(self, bar: Any) -> str:
         settings = self.settings
@@ -224,7 +236,9 @@ class TrainingRun:
         return "finished"
 
     def _is_time_to(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.settings.max_steps
+        # The last step too, so that nothing at the end goes unseen.
+        is_last = self.step == self.settings.max_steps
+        return is_last or self.step % every == 0
 
     def _log(self, bar: Any) -> bool:
         """Append a row to the history; False where the loss is no longer finite."""
@@ -234,16 +248,16 @@ class TrainingRun:
         if math.isfinite(self.best_value):
             labels["val"] = f"{self.best_value:.4g}"
         bar.set_postfix(labels, refresh=False)
-        if math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"]):
+        if all(math.isfinite(row[name]) for name in ("loss", "gradient_norm")):
             return True
         self._warn_of_divergence(row)
         return False
 
     def _warn_of_divergence(self, row: dict[str, float]) -> None:
-        names = [name for name, value in row.items() if not math.isfinite(value)]
         settings = self.settings
+        names = ", ".join(name for name, value in row.items() if not math.isfinite(value))
         warnings.warn(
-            f"training diverged before step {self.step} ({', '.join(names)} not finite); "
+            f"training diverged before step {self.step} ({names} not finite); "
             "the best weights so far are kept. Lower training.learning_rate "
             f"(now {settings.learning_rate:g}) or training.gradient_clip "
             f"(now {settings.gradient_clip})",
@@ -287,7 +301,8 @@ class TrainingRun:
         )
 
     def _is_finite(self) -> bool:
-        return all(bool(values.isfinite().all()) for values in self.optimizer.average)
+        averages = self.optimizer.average
+        return all(bool(values.isfinite().all()) for values in averages)
 
     def _save(self) -> None:
         # Weights that are not finite would overwrite the last good ones.
@@ -319,11 +334,16 @@ def _optimizer(
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in process.named_parameters():
         if parameter.requires_grad:
-            pace = next((p for start, p in paces.items() if name.startswith(start)), 1.0)
+            own_paces = [p for start, p in paces.items() if name.startswith(start)]
+            pace = own_paces[0] if own_paces else 1.0
             groups.setdefault(pace, []).append(parameter)
-    device = next(iter(groups.values()))[0].device
+    first_group = next(iter(groups.values()))
+    device = first_group[0].device
+    options = []
+    for pace, group in groups.items():
+        options.append({"params": group, "lr": settings.learning_rate * pace})
     adam = torch.optim.AdamW(
-        [{"params": group, "lr": settings.learning_rate * p} for p, group in groups.items()],
+        options,
         weight_decay=settings.weight_decay,
         # Foreach and fused Adam give the same numbers; fused is one launch, where there is one.
         fused=device.type in ("cpu", "cuda"),

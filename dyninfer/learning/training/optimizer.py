@@ -135,7 +135,8 @@ class AveragedOptimizer:
         """Undo :meth:`state`; schedule and peaks stay those of this run."""
         self.put(state["parameters"])
         self.average = state["average"]
-        self.n_steps, self.slowdown = state["n_steps"], state["slowdown"]
+        self.n_steps = state["n_steps"]
+        self.slowdown = state["slowdown"]
         self.optimizer.load_state_dict(state["optimizer"])
         groups = self.optimizer.param_groups
         for group, peak in zip(groups, self.peaks, strict=True):

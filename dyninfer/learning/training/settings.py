@@ -146,5 +146,6 @@ def warmup_then_cosine(step: int, total: int, *, warmup: int = 0, final: float =
     # A run that is all warm-up has no cosine, and nothing to divide by.
     length = max(total - warmup, 1)
     progress = min((step - warmup) / length, 1.0)
-    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    angle = math.pi * progress
+    cosine = 0.5 * (1 + math.cos(angle))
     return final + (1 - final) * cosine
