@@ -136,6 +136,7 @@ class Estimator(Settings, ABC):
         """Train the process in place, by the training loop."""
         settings = self.training_ or Training()
         device = pick_device(settings.device)
+        # Before anything is drawn or moved: each process of a group has a device of its own.
         join_processes(device)
         process.to(device, settings.dtype)
         objective = self.make_objective(process, data, self.scaling_, run.seed)
@@ -165,10 +166,13 @@ class Estimator(Settings, ABC):
         if not is_anndata(adata):
             raise TypeError(f"annotate writes into an AnnData, not {type(adata).__name__}")
         check_writable(adata)
+        # All are computed before the first is written: an error leaves the AnnData as it was.
         for name, values in self.annotations(adata).items():
             place = adata.obsm if values.ndim == 2 else adata.obs
             place[name] = values
-        adata.uns[keys.UNS] = {"model": json.dumps(self._metadata())}
+        # As text: AnnData stores neither None nor lists of mixed kinds.
+        metadata = json.dumps(self._metadata())
+        adata.uns[keys.UNS] = {"model": metadata}
         return adata
 
     def save(self, path: str | Path) -> Path:
@@ -260,18 +264,22 @@ class Estimator(Settings, ABC):
     def _unfitted(self) -> Self:
         """A copy with the same settings, and nothing learned."""
         other = copy.copy(self)
-        for name in [name for name in vars(other) if name.endswith("_")]:
-            delattr(other, name)
+        # By scikit-learn's convention: what ends so was learned.
+        for name in list(vars(other)):
+            if name.endswith("_"):
+                delattr(other, name)
         return other
 
     def _training(self, max_steps: int | None) -> Training | None:
         """Settings of the training loop for one fit; None for a method without the setting."""
         if "training" not in self.get_params(deep=False):
             return None
-        settings = (getattr(self, "training", None) or self.default_training()).check()
+        settings = getattr(self, "training", None) or self.default_training()
         if max_steps is not None:
-            settings = Training(**{**settings.get_params(), "max_steps": max_steps}).check()
-        return settings
+            # A copy: the user's own settings stay as they are.
+            parameters = settings.check().get_params()
+            settings = Training(**(parameters | {"max_steps": max_steps}))
+        return settings.check()
 
     def default_training(self) -> Training:
         """Settings of the training loop where none are given."""
@@ -280,12 +288,14 @@ class Estimator(Settings, ABC):
     def _identity(self, provenance: Provenance) -> dict[str, str]:
         """What a fit is of, by name."""
         return {
+            # A resumed run may be trained longer, or on another device.
             "settings": fingerprint(self, {"training"}),
             "data": provenance.digest,
             "seed": str(provenance.seed),
         }
 
     def _built(self, data: Any, seed: int) -> nn.Module:
+        # Whatever seed others have set, the first weights are those of this one.
         with seeded_modules(seed, "modules"):
             return self.build(data, self.scaling_)
 
@@ -296,6 +306,7 @@ class Estimator(Settings, ABC):
 
     def _keep_result(self, run: Run) -> None:
         """Write the result into the checkpoint of a fit that has no state between."""
+        # One process writes: all of them have learned the same.
         if run.checkpoint is None or rank() > 0:
             return
         metadata = self._metadata() | self._tables() | {"identity": run.identity}
@@ -331,10 +342,9 @@ class Estimator(Settings, ABC):
 
     def _metadata(self) -> dict[str, Any]:
         """Everything of a fitted estimator that is not a tensor or a table, as plain data."""
-        scaling = {
-            name: to_plain(getattr(self.scaling_, name), name)
-            for name in ("shift", "scale", "start", "duration", "unit")
-        }
+        scaling = {}
+        for name in ("shift", "scale", "start", "duration", "unit"):
+            scaling[name] = to_plain(getattr(self.scaling_, name), name)
         return {
             "format": FORMAT,
             "version": dyninfer.__version__,
@@ -352,7 +362,8 @@ class Estimator(Settings, ABC):
         """Undo :meth:`_metadata`, :meth:`_tensors` and :meth:`_tables`."""
         self.scaling_ = Scaling(**metadata["scaling"])
         self.provenance_ = Provenance.from_plain(metadata["provenance"])
-        self.training_, self.facts_ = from_plain(metadata["training"]), metadata["facts"]
+        self.training_ = from_plain(metadata["training"])
+        self.facts_ = metadata["facts"]
         self.status_ = metadata["status"]
         for name in self.tables:
             setattr(self, name, table_from_text(metadata[name]))
@@ -382,6 +393,7 @@ class Estimator(Settings, ABC):
         fitted = self.fitted_settings_
         for name, text in setting_texts(self).items():
             if fitted.get(name) != text:
+                # A message has 300 characters, and a setting may be a long table.
                 before, now = fitted.get(name, "nothing")[:60], text[:60]
                 raise ValueError(
                     f"{name} was changed after fit, from {before} to {now}, so the file would hold "

@@ -80,7 +80,9 @@ class PathEstimator(Estimator):
         Tensor ``(path · draw, d)`` or ``(path · draw,)``
             The draws of one path after those of another.
         """
-        return torch.as_tensor(last_values(paths, time)).repeat_interleave(n_draws, dim=0)
+        last = torch.as_tensor(last_values(paths, time))
+        # Observations are exact here, so all draws are the same.
+        return last.repeat_interleave(n_draws, dim=0)
 
     def decode(self, states: Tensor) -> Tensor:
         """Features of states of the process ``(path, time, d)``; by default the same."""
@@ -161,11 +163,7 @@ class PathEstimator(Estimator):
             "condition_key": condition_key,
         }
         run = Run(
-            seed=seed,
-            max_steps=max_steps,
-            progress=progress,
-            checkpoint=checkpoint,
-            resume=resume,
+            seed=seed, max_steps=max_steps, progress=progress, checkpoint=checkpoint, resume=resume
         )
         return self._fit(data, source, hold_out, run)
 
@@ -219,6 +217,7 @@ class PathEstimator(Estimator):
             seed=seed,
             **solver_options,
         )
+        # Of plain arrays, the number of the row.
         origin = run.origin if names is None else names[run.origin]
         states = self.decode(run.states)
         return replace(run, states=states, origin=origin, features=self.decoded_features())
@@ -258,6 +257,7 @@ class PathEstimator(Estimator):
         self._check_fitted()
         paths, times = self._as_paths(data), requested_times(times)
         last = max(t[-1] for t in paths.times)
+        # What was observed is not forecast, even between two observations.
         if times.min() <= last:
             raise ValueError(
                 f"times of a forecast must lie after the last observation, at {last:g}; "
@@ -323,7 +323,9 @@ class PathEstimator(Estimator):
         paths = self._as_paths(data)
 
         def draw(past: Paths, times: np.ndarray, seed: int) -> Tensor:
-            run = self.forecast(past, times, n_samples=n_samples, seed=subseed(seed, "states"))
+            own_seed = subseed(seed, "states")
+            run = self.forecast(past, times, n_samples=n_samples, seed=own_seed)
+            # Compared with observations, so it has their noise.
             return self.observe(run.states, subseed(seed, "noise"))
 
         def forecasts() -> Forecasts:
@@ -344,15 +346,18 @@ class PathEstimator(Estimator):
         if likelihood is not None:
             table["log_likelihood"] = likelihood
             table["per_observation"] = likelihood / paths.lengths
-        if paths.lengths.max() == 1:  # single cells of clones: there is nothing to forecast
+        # Single cells of clones: there is nothing to forecast.
+        if paths.lengths.max() == 1:
             return table
         return table.join(forecasts().by_path(len(paths)))
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:
         """Velocity at every row, where the process moves in the space of the features."""
         paths = self._as_paths(adata)
+        # A velocity of hidden states would not point anywhere among the features.
         moves_features = type(self).decode is PathEstimator.decode
-        if paths.discrete or not moves_features or not hasattr(self.process_, "drift"):
+        has_velocity = moves_features and hasattr(self.process_, "drift")
+        if paths.discrete or not has_velocity:
             return {}
         times = time_column(adata, self.source_["time_key"])
         warn_beyond(self._covered_times(), times, "annotating")
@@ -368,21 +373,24 @@ class PathEstimator(Estimator):
             reader=f"{type(self).__name__}.fit",
             reason=self.reason_against_snapshots,
         )
+        # Before anything is computed: what is held out must not be seen.
         paths = every.without(hold_out)
-        absent = set(every.names) - set(paths.names)
+        remaining = set(paths.names)
+        absent = [str(name) for name in every.names if name not in remaining]
         begin = min(float(t[0]) for t in paths.times)
         end = max(float(t[-1]) for t in paths.times)
         provenance = Provenance(
             source=paths.source,
             features=paths.features,
             times=(begin, end),
-            sizes=tuple(int(n) for n in paths.lengths),
-            hold_out=tuple(str(name) for name in every.names if name in absent),
+            sizes=tuple(paths.lengths.tolist()),
+            hold_out=tuple(absent),
             seed=run.seed,
             digest=digest(paths),
             version=dyninfer.__version__,
         )
-        return Reading(paths, self._scaling(paths), self.facts(paths, run.seed), provenance)
+        facts = self.facts(paths, run.seed)
+        return Reading(paths, self._scaling(paths), facts, provenance)
 
     def _covered_times(self) -> np.ndarray:
         """Times of which something was learned: those between the first and the last of them."""
@@ -391,17 +399,22 @@ class PathEstimator(Estimator):
     def _scaling(self, paths: Paths) -> Scaling:
         times = np.concatenate(paths.times)
         if paths.discrete:
-            return Scaling.from_samples(times, [np.zeros((1, 1))], None)
+            # States have no unit: only that of time is learned.
+            no_values = np.zeros((1, 1))
+            return Scaling.from_samples(times, [no_values], None)
         values = np.concatenate(paths.states)
         return Scaling.from_samples(times, [filled(values)], self.scale)
 
     def _starting(self, start: Any, time: float, seed: int) -> tuple[Any, Any]:
         """Starting states of the process, and their names where they have some."""
-        if isinstance(start, Paths) or is_anndata(start):
-            paths = self._as_paths(start)
-            whole = observed_at(paths, time)
-            return self.states_at(paths[whole], time, subseed(seed, "states")), paths.names[whole]
-        return start, None
+        if not isinstance(start, Paths) and not is_anndata(start):
+            return start, None
+        paths = self._as_paths(start)
+        # A state with a gap in it is no state to start from.
+        is_whole = observed_at(paths, time)
+        own_seed = subseed(seed, "states")
+        states = self.states_at(paths[is_whole], time, own_seed)
+        return states, paths.names[is_whole]
 
     def _as_paths(self, data: Any) -> Paths:
         return reread_paths(data, self._known())

@@ -36,21 +36,28 @@ def run_on(model: Any, paths: Paths, times: np.ndarray, n_samples: int, seed: in
         ``n_samples`` rows per path, one path after another.
     """
     ends = np.array([path_times[-1] for path_times in paths.times])
+    draws = np.arange(n_samples)
     runs = []
-    order = []
+    places = []
     for number, end in enumerate(np.unique(ends)):
         rows = np.flatnonzero(ends == end)
         # Each draw of the future has a draw of its own of the state behind the past.
         own_seed = subseed(seed, "states", number)
         states = model.states_at(paths[rows], float(end), own_seed, n_samples)
         from_end = np.concatenate([[end], times])
-        run = model.simulate(states, from_end, seed=subseed(seed, "forecast", number))
-        runs.append(run.states[:, 1:])
-        place = rows[:, None] * n_samples + np.arange(n_samples)
-        order.append(place.ravel())
-    back = np.argsort(np.concatenate(order))
+        # Of another stream: else noise and starting states would be made of the same numbers.
+        run_seed = subseed(seed, "forecast", number)
+        run = model.simulate(states, from_end, seed=run_seed)
+        # Without the end of the past, which was not asked for.
+        future = run.states[:, 1:]
+        runs.append(future)
+        first_rows = rows * n_samples
+        place = first_rows[:, None] + draws
+        places.append(place.ravel())
+    order = np.argsort(np.concatenate(places))
+    states = torch.cat(runs)
     return Trajectories(
-        states=torch.cat(runs)[torch.as_tensor(back)],
+        states=states[torch.as_tensor(order)],
         times=torch.as_tensor(times),
         features=model.decoded_features(),
         origin=np.repeat(paths.names, n_samples),

@@ -84,21 +84,28 @@ def write_report(
     long_run_scores = None
     if long_run is not None:
         long_run_scores = tables.long_run_scores(long_run, metric, time_unit)
+    scores = {
+        "has_interpolation": f"{metric}_ot" in evaluation,
+        "main_scores": tables.main_scores(evaluation, metric, time_unit),
+        "other_scores": tables.other_scores(evaluation, metric, time_unit),
+        "long_run": long_run_scores,
+    }
+    # What a reader needs to make the page again.
+    origin = {
+        "facts": tables.facts(model, time_unit, seconds),
+        "settings": tables.settings(model),
+        "references": references,
+        "citation": model.cite(),
+        "versions": versions(),
+    }
     page = _template().render(
         title=title,
         method=type(model).__name__,
         introduction=introduction,
         verdict=verdict(model, evaluation, time_unit),
         figures=pictures,
-        has_interpolation=f"{metric}_ot" in evaluation,
-        main_scores=tables.main_scores(evaluation, metric, time_unit),
-        other_scores=tables.other_scores(evaluation, metric, time_unit),
-        long_run=long_run_scores,
-        facts=tables.facts(model, time_unit, seconds),
-        settings=tables.settings(model),
-        references=references,
-        citation=model.cite(),
-        versions=versions(),
+        **scores,
+        **origin,
     )
     return write_file(path, page.encode())
 
