@@ -278,7 +278,7 @@ class MarkovJumpInference(PathEstimator):
         """Rates with intervals, of ``posterior_``.
 
         One row per jump that can happen: ``source``, ``target``, ``rate``, ``low``, ``high``, and
-        ``flat`` where the data say nothing about it.
+        ``flat`` where the data say nothing about it, as where no path is seen to leave ``source``.
         """
         self._check_fitted()
         return self.posterior_.table(self.process_.state_names, level)

@@ -27,7 +27,7 @@ from dyninfer.estimators.running_on import run_on
 from dyninfer.estimators.unused import refuse_unused_condition
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import ScaleMode, Scaling
-from dyninfer.learning.settings import brief, check_count
+from dyninfer.learning.settings import brief, check_count, check_seed
 from dyninfer.metrics.forecasts import Forecasts, forecast_rest
 from dyninfer.simulation import simulate
 
@@ -255,6 +255,8 @@ class PathEstimator(Estimator):
             Features, without the noise of observations.
         """
         self._check_fitted()
+        n_samples = check_count(n_samples)
+        seed = check_seed(seed)
         paths, times = self._as_paths(data), requested_times(times)
         last = max(t[-1] for t in paths.times)
         # What was observed is not forecast, even between two observations.
@@ -366,7 +368,7 @@ class PathEstimator(Estimator):
 
     def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
         """Paths without those that are held out; see :meth:`Estimator.read`."""
-        refuse_unused_condition(self, source["condition_key"])
+        refuse_unused_condition(self, source["condition_key"], data)
         every = read_paths(
             data,
             source,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
+from dyninfer.data.paths import Paths
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.settings import brief
 
 # What a method does without the key, and what is to be done.
 _WITHOUT = {
@@ -63,11 +65,19 @@ class PathMethod(Protocol):
         """Keys that it learns from."""
 
 
-def refuse_unused_condition(method: PathMethod, condition_key: str | None) -> None:
-    """Raise a ValueError where a key of labels of paths would change nothing."""
-    if condition_key is None or "condition_key" in method.uses:
+def refuse_unused_condition(method: PathMethod, condition_key: str | None, data: Any) -> None:
+    """Raise a ValueError where labels of paths, by key or in the data, would change nothing."""
+    if "condition_key" in method.uses:
         return
-    raise ValueError(
-        f"condition_key={condition_key!r} cannot be used: {type(method).__name__} learns one "
-        "process of all paths; leave it out, and fit each group on its own where groups differ"
-    )
+    name = type(method).__name__
+    if condition_key is not None:
+        raise ValueError(
+            f"condition_key={brief(condition_key)} cannot be used: {name} learns one process of "
+            "all paths; leave it out, and fit each group on its own where groups differ"
+        )
+    if isinstance(data, Paths) and data.conditions is not None:
+        raise ValueError(
+            f"the paths have conditions, which {name} would mix: it learns one process of all "
+            "paths; fit each group on its own, or take them off: "
+            "dataclasses.replace(paths, conditions=None)"
+        )

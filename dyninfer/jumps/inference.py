@@ -7,8 +7,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from dyninfer.data import display
@@ -101,12 +104,16 @@ class JumpInference:
         seed : int
             Fixes the draws.
         """
+        never_left = None
         if paths.discrete:
             paths = renumbered(paths, names)
-            self._warn_of_silent_states(paths, names)
+            is_silent, is_stuck = self._prior_alone(paths, names)
+            _warn_of_prior(names, is_silent, is_stuck)
+            never_left = torch.from_numpy(is_silent | is_stuck)
         with watched() as interruption:
             result = self._inferred(paths, names, max_steps, seed)
-        return replace(result, interrupted=interruption.happened)
+        posterior = replace(cast(Any, result.posterior), never_left=never_left)
+        return replace(result, posterior=posterior, interrupted=interruption.happened)
 
     def _inferred(
         self, paths: Paths, names: Sequence[str], max_steps: int, seed: int
@@ -132,7 +139,8 @@ class JumpInference:
         history: pd.DataFrame,
     ) -> JumpResult:
         """A result from the tensors and facts that it was saved as."""
-        emission_class, scheme = self.observation.emission_class, self.jumps.scheme(names)
+        emission_class = self.observation.emission_class
+        scheme = self.jumps.scheme(names)
         return JumpResult.restored(emission_class, scheme, tensors, facts, history)
 
     def _maximise_hidden(
@@ -140,7 +148,8 @@ class JumpInference:
     ) -> JumpResult:
         n_states = len(names)
         scheme = self.jumps.scheme(names)
-        emission, labels = self.observation.start(paths, n_states, subseed(seed, "states"))
+        own_seed = subseed(seed, "states")
+        emission, labels = self.observation.start(paths, n_states, own_seed)
         if self.clones is None:
             starts = crude_starts(labels, n_states, scheme)
         else:
@@ -150,29 +159,38 @@ class JumpInference:
         self.observation.warn_of_fit(emission, result.emission, names)
         return result
 
-    def _warn_of_silent_states(self, paths: Paths, names: Sequence[str]) -> None:
-        """Warn of states of whose rates the labels say little or nothing."""
+    def _prior_alone(self, paths: Paths, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """States ``(S,)`` bool that no label names, and those that no path is seen to leave.
+
+        Of the rates out of them the labels say little or nothing.
+        """
         flat = FlatLabels.of(paths)
         n_states = len(names)
-        silent = list(compress(names, flat.is_silent(n_states)))
-        if silent:
-            warnings.warn(
-                f"no label names state {display.listed(silent)}: its rates are the prior's and not "
-                "the data's; leave it out of the states, or number the states from 0",
-                UserWarning,
-                stacklevel=6,
-            )
+        is_silent = flat.is_silent(n_states)
         # A cell of a clone is seen once, and need not be seen to leave.
         if self.clones is not None:
-            return
-        can_be_left = self.jumps.scheme(names).allowed.any(1).numpy()
-        never_left = can_be_left & flat.is_never_left(n_states)
-        stuck = list(compress(names, never_left))
-        if stuck:
-            warnings.warn(
-                f"no path is seen to leave state {display.listed(stuck)}: the rates out of it are "
-                "the prior's and not the data's; if it is absorbing, say which jumps can happen, "
-                "jumps=Only(['from>to', ...])",
-                UserWarning,
-                stacklevel=6,
-            )
+            return is_silent, np.zeros_like(is_silent)
+        allowed = self.jumps.scheme(names).allowed
+        can_be_left = allowed.any(1).numpy()
+        return is_silent, can_be_left & flat.is_never_left(n_states)
+
+
+def _warn_of_prior(names: Sequence[str], is_silent: np.ndarray, is_stuck: np.ndarray) -> None:
+    """Warn of states of which the labels say little or nothing."""
+    silent = list(compress(names, is_silent))
+    if silent:
+        warnings.warn(
+            f"no label names state {display.listed(silent)}: its rates are the prior's and not "
+            "the data's; leave it out of the states, or number the states from 0",
+            UserWarning,
+            stacklevel=7,
+        )
+    stuck = list(compress(names, is_stuck))
+    if stuck:
+        warnings.warn(
+            f"no path is seen to leave state {display.listed(stuck)}: the rates out of it are "
+            "the prior's and not the data's; if it is absorbing, say which jumps can happen, "
+            "jumps=Only(['from>to', ...])",
+            UserWarning,
+            stacklevel=7,
+        )

@@ -6,7 +6,7 @@ import torch
 
 import dyninfer as di
 from dyninfer.fractional.inference import maximum
-from dyninfer.jumps.posterior import optimise
+from dyninfer.jumps.posterior import optimise, refine
 from dyninfer.learning.interruption import ends_on_interrupt, watched
 
 
@@ -41,6 +41,17 @@ def test_an_interrupt_ends_the_loop_where_somebody_watches_and_goes_on_elsewhere
     assert interruption.happened
     with pytest.raises(KeyboardInterrupt), ends_on_interrupt():
         raise KeyboardInterrupt
+
+
+def test_an_interrupt_of_the_posterior_draws_keeps_the_maximum(monkeypatch):
+    whole = di.MarkovJumpInference().fit(labels(), progress=False)
+    assert whole.posterior_.kind == "importance sampling"
+    interrupt_at(monkeypatch, refine, "weighted_draws", 1)
+    model = di.MarkovJumpInference().fit(labels(), progress=False)
+    assert model.status_ == "interrupted"
+    assert (model.posterior_.kind, model.ess_) == ("Laplace", None)
+    np.testing.assert_array_equal(model.generator_, whole.generator_)
+    assert np.isfinite(model.confidence_intervals()["high"]).all()
 
 
 def test_an_interrupted_jump_fit_keeps_the_rates_so_far(monkeypatch, tmp_path):

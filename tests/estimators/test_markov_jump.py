@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -290,6 +291,57 @@ def test_rates_of_which_the_data_say_nothing_are_named_and_stay_finite():
     assert np.isfinite(with_prior["high"]).all()
     without = fitted(data, observation="exact", prior_width=None).confidence_intervals()
     assert without.loc[without["source"] == "c", "flat"].all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"prior_width": None}, "Laplace"),
+        ({"jumps": "reversible"}, "Laplace"),
+        ({}, "importance sampling"),
+        ({"refine": False}, "network"),
+    ],
+)
+def test_jumps_out_of_states_never_seen_to_be_left_are_flat_in_every_posterior(
+    settings, kind, tmp_path
+):
+    data = di.Paths(
+        times=[range(6)] * 4,
+        states=[[0, 1, 0, 1, 0, 0], [0, 1, 1, 1, 0, 1], [0, 1, 0, 1, 0, 2], [1, 0, 1, 0, 1, 0]],
+        state_names=["a", "b", "c", "d"],
+    )
+    model = fitted(data, observation="exact", **settings)
+    assert model.posterior_.kind == kind
+    table = model.confidence_intervals()
+    # Paths end in c, and d has no label: of both the data tell nothing of how they are left.
+    expected = table["source"].isin(["c", "d"])
+    assert table.loc[expected, "flat"].all()
+    left = table[~expected & table["target"].isin(["a", "b"])]
+    assert len(left) == 2
+    assert not left["flat"].any()
+    again = di.load(model.save(tmp_path / "model")).confidence_intervals()
+    pd.testing.assert_frame_equal(again, table)
+
+
+@pytest.mark.parametrize("n_samples", [0, -3, 2.5, True, "3", np.nan, None, [4], np.arange(2)])
+def test_forecasts_name_a_number_of_samples_that_cannot_be(n_samples):
+    data = seen(GATE, 4, GRID)
+    model = fitted(data, observation="exact")
+    with pytest.raises((TypeError, ValueError), match="n_samples must be"):
+        model.forecast(data, [9.0], n_samples=n_samples)
+
+
+def test_conditions_of_paths_are_refused_unless_they_name_clones():
+    data = seen(GATE, 4, GRID)
+    grouped = replace(data, conditions=np.array(["drug", "drug", "none", "none"]))
+    with pytest.raises(ValueError, match="the paths have conditions.*conditions=None"):
+        fitted(grouped, observation="exact")
+    clones = di.Clones(ancestor_time=-1.0)
+    assert fitted(grouped, observation="exact", clones=clones).status_ in (
+        "finished",
+        "stopped early",
+    )
 
 
 def test_a_short_recording_of_float32_is_no_special_case():

@@ -35,6 +35,7 @@ from dyninfer.jumps.posterior.result import (
     history_of,
 )
 from dyninfer.jumps.process import with_diagonal
+from dyninfer.learning.interruption import ends_on_interrupt
 
 LEAST_ESS = 10.0  # fewer effective draws say less of a tail than the curvature does
 MOST_PATHS, MOST_GROUPS = 15, 5  # that the network reads at once for a prior, and how often
@@ -108,7 +109,7 @@ class RefinementProblem:
         """Parameters of the posterior ``(..., p)``, and the initial distribution ``(..., S)``."""
         labels = self.posterior.labels
         n_own = labels.n_parameters
-        own, appended = theta[..., :n_own], theta[..., n_own:]
+        own, appended = theta.tensor_split([n_own], dim=-1)
         return own, labels.initial(appended)
 
     def log_likelihood(self, theta: Tensor) -> Tensor:
@@ -207,9 +208,11 @@ def pooled_posterior(
         # Data unlike those of the training are warned of once, of all paths.
         warnings.simplefilter("ignore", UserWarning)
         estimates = [infer(group) for group in groups]
-    priors = [replace(belief, estimate=estimate).soft_prior(width) for estimate in estimates]
+    beliefs = [replace(belief, estimate=estimate) for estimate in estimates]
+    priors = [of_group.soft_prior(width) for of_group in beliefs]
     steps = sum(float(group.steps) for group in groups)
-    share = steps / len(groups) / float(statistics.steps)
+    mean_steps = steps / len(groups)
+    share = mean_steps / float(statistics.steps)
     return PooledPosterior(tuple(priors), labels, weight=1 - share)
 
 
@@ -287,10 +290,13 @@ def _draw_posterior(
     def target(theta: Tensor) -> Tensor:
         return posterior.log_prob(theta, initial)
 
-    draws, weight = weighted_draws(target, proposal, n_draws, seed, at_once)
-    ess = effective_size(weight)
+    ess = None
+    # Whoever interrupts the draws has the maximum, and its curvature stands for them.
+    with ends_on_interrupt():
+        draws, weight = weighted_draws(target, proposal, n_draws, seed, at_once)
+        ess = effective_size(weight)
     detectable = 1 / belief.dwell_time
-    if ess < LEAST_ESS:
+    if ess is None or ess < LEAST_ESS:
         return NormalPosterior(generator, fit, detectable=detectable, ess=ess)
     generators = scheme.generator(draws[:, : scheme.n_edges])
     equally_likely = generators[resampled(weight, N_DRAWS, seed)]

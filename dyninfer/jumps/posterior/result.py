@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class GeneratorPosterior(ABC):
 
     kind: str
     ess: float | None
+    never_left: Tensor | None
 
     @abstractmethod
     def draw(self, n: int, seed: int = 0) -> Tensor:
@@ -59,6 +61,8 @@ class NormalPosterior(GeneratorPosterior):
         Rates out of each state that no data could tell from zero: a lower end below counts as 0.
     ess : float, optional
         Of weighted draws that were too few to be used.
+    never_left : Tensor, ``(S,)`` bool, optional
+        States that no path is seen to leave: the data say nothing of the rates out of them.
     """
 
     generator: Tensor
@@ -66,6 +70,7 @@ class NormalPosterior(GeneratorPosterior):
     detectable: Tensor | None = None
     ess: float | None = None
     kind: str = "Laplace"
+    never_left: Tensor | None = None
 
     def draw(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, S, S)``."""
@@ -90,6 +95,7 @@ class NormalPosterior(GeneratorPosterior):
         table["rate"] = self.generator[source, target].numpy()
         table["low"] = np.minimum(table["low"], table["rate"])
         table["high"] = np.maximum(table["high"], table["rate"])
+        table = _with_flat(table, names, self.never_left)
         if self.detectable is None:
             return table
         return _with_zeros(table, names, self.detectable)
@@ -111,6 +117,8 @@ class DrawnPosterior(GeneratorPosterior):
         "importance sampling" or "network".
     ess : float, optional
         Effective sample size of the weights that the draws were taken by.
+    never_left : Tensor, ``(S,)`` bool, optional
+        States that no path is seen to leave: the data say nothing of the rates out of them.
     """
 
     generator: Tensor
@@ -118,6 +126,7 @@ class DrawnPosterior(GeneratorPosterior):
     detectable: Tensor
     kind: str
     ess: float | None = None
+    never_left: Tensor | None = None
 
     def draw(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, S, S)``."""
@@ -129,6 +138,7 @@ class DrawnPosterior(GeneratorPosterior):
     def table(self, names: Sequence[str], level: float) -> pd.DataFrame:
         """Rates with intervals, one row per jump that can happen."""
         table = draws_table(self.generator, self.draws, names, level)
+        table = _with_flat(table, names, self.never_left)
         return _with_zeros(table, names, self.detectable)
 
 
@@ -196,7 +206,7 @@ class JumpResult:
         if self.fit is not None:
             for name in _FIT_TENSORS:
                 tensors[f"fit.{name}"] = getattr(self.fit, name)
-        for name in ("draws", "detectable"):
+        for name in ("draws", "detectable", "never_left"):
             part = getattr(self.posterior, name, None)
             if part is not None:
                 tensors[name] = part
@@ -222,7 +232,8 @@ class JumpResult:
     ) -> JumpResult:
         """Undo :meth:`tensors` and :meth:`facts`."""
         generator = tensors["generator"]
-        detectable, ess = tensors.get("detectable"), facts["ess"]
+        detectable = tensors.get("detectable")
+        common = {"ess": facts["ess"], "never_left": tensors.get("never_left")}
         fit = None
         if facts["iterations"] is not None:
             of_fit = _below("fit.", tensors)
@@ -230,10 +241,10 @@ class JumpResult:
         posterior: GeneratorPosterior
         if "draws" in tensors:
             posterior = DrawnPosterior(
-                generator, tensors["draws"], tensors["detectable"], facts["posterior"], ess
+                generator, tensors["draws"], tensors["detectable"], facts["posterior"], **common
             )
         elif fit is not None:
-            posterior = NormalPosterior(generator, fit, detectable, ess)
+            posterior = NormalPosterior(generator, fit, detectable, **common)
         return cls(
             generator=generator,
             initial=tensors["initial"],
@@ -265,6 +276,17 @@ def _with_zeros(table: pd.DataFrame, names: Sequence[str], detectable: Tensor) -
     is_zero = table["low"] < least
     table.loc[is_zero, "low"] = 0.0
     return table
+
+
+def _with_flat(
+    table: pd.DataFrame, names: Sequence[str], never_left: Tensor | None
+) -> pd.DataFrame:
+    """The table with all jumps out of the states that are never left marked as flat."""
+    if never_left is None:
+        return table
+    states = list(compress(names, never_left.tolist()))
+    is_flat = table["flat"] | table["source"].isin(states)
+    return table.assign(flat=is_flat)
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

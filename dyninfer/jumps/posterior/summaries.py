@@ -15,6 +15,7 @@ from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.posterior.fitting import JumpFit
 from dyninfer.jumps.process import MarkovJump
+from dyninfer.jumps.process.chain import is_diagonal
 
 Quantity = Callable[[MarkovJump], Tensor]
 
@@ -40,14 +41,10 @@ def rate_table(fit: JumpFit, names: Sequence[str], level: float) -> pd.DataFrame
 def draws_table(
     generator: Tensor, draws: Tensor, names: Sequence[str], level: float
 ) -> pd.DataFrame:
-    """The same of draws ``(D, S, S)`` of a posterior.
-
-    Of such a posterior no jump is flat: where the data are silent it is the prior's.
-    """
+    """The same of draws ``(D, S, S)`` of a posterior, which alone do not show a flat jump."""
     _check_level(level)
     low, high = torch.quantile(draws, _tails(level), dim=0)
-    is_diagonal = torch.eye(len(names), dtype=torch.bool)
-    edges = (~is_diagonal).nonzero()
+    edges = (~is_diagonal(generator)).nonzero()
     table = _jump_table(edges, names, generator, low, high)
     return table.assign(flat=False)
 
