@@ -17,6 +17,8 @@ from dyninfer.learning.random import stream, uniforms
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 
+Visit = tuple[Tensor, Tensor]  # of every path: when it began, and the state
+
 _LOOK_EVERY = 8  # jumps between two looks at which paths have ended: each look waits for the device
 
 
@@ -142,14 +144,14 @@ def _draw_events(
     first_states = _first_states(process, start, generator)
     first_times = torch.full_like(first_states, begin, dtype=torch.float64)
     visits = [(first_times, first_states)]
-    breaks = process.breaks
-    inner_breaks = breaks[(breaks > begin) & (breaks < end)].tolist()
+    inner_breaks = [moment for moment in process.breaks.tolist() if begin < moment < end]
     for low, high in pairwise([begin, *inner_breaks, end]):
-        q = process.at(low).generator
-        period = _Period(q.reshape(-1, *q.shape[-2:]), low, high)
+        period = _Period(process.at(low), low, high)
         _, states = visits[-1]
         visits += period.run(states, generator)
-    times, states = (torch.stack(values) for values in zip(*visits, strict=True))
+    every_times, every_states = zip(*visits, strict=True)
+    times = torch.stack(every_times)
+    states = torch.stack(every_states)
     if inner_breaks:
         times, states = _without_inner_padding(times, states)
     is_visited = times.amin(1) < torch.inf
@@ -181,18 +183,19 @@ def _without_inner_padding(times: Tensor, states: Tensor) -> tuple[Tensor, Tenso
 
 
 class _Period:
-    """One period of time with constant generators ``(process, S, S)``."""
+    """One period of time with constant generators."""
 
-    def __init__(self, q: Tensor, begin: float, end: float):
+    def __init__(self, process: MarkovJump, begin: float, end: float):
         self.begin = begin
         self.end = end
-        self.n_processes, self.size, _ = q.shape
+        self.n_processes = process.batch_shape.numel()
+        self.size = process.n_states
         # A row for every state of every process.
-        rates = off_diagonal(q).flatten(0, 1)
+        rates = off_diagonal(process.generator).reshape(-1, self.size)
         self.mean_wait = 1 / rates.sum(-1)
         self.stay, self.other = alias_tables(rates)
 
-    def run(self, states: Tensor, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+    def run(self, states: Tensor, generator: torch.Generator) -> list[Visit]:
         """Times and states ``(path,)`` of visit after visit, from the first states.
 
         A path that has ended has the time inf and its last state.

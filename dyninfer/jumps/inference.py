@@ -59,10 +59,9 @@ class JumpInference:
         for part in (self.observation, self.jumps, self.clones):
             if part is not None:
                 part.check()
-        if self.prior_width is not None and not 0 < self.prior_width < math.inf:
-            raise ValueError(
-                f"prior_width must be positive, or None for no prior; found {self.prior_width}"
-            )
+        width = self.prior_width
+        if width is not None and not 0 < width < math.inf:
+            raise ValueError(f"prior_width must be positive, or None for no prior; found {width}")
         if self.clones is not None and self.observation.has_entries:
             raise ValueError(
                 "exact entries are of paths that are followed, not of clones; leave out clones"
@@ -107,9 +106,7 @@ class JumpInference:
         never_left = None
         if paths.discrete:
             paths = renumbered(paths, names)
-            is_silent, is_stuck = self._prior_alone(paths, names)
-            _warn_of_prior(names, is_silent, is_stuck)
-            never_left = torch.from_numpy(is_silent | is_stuck)
+            never_left = torch.from_numpy(self._prior_alone(paths, names))
         with watched() as interruption:
             result = self._inferred(paths, names, max_steps, seed)
         posterior = replace(cast(Any, result.posterior), never_left=never_left)
@@ -159,24 +156,23 @@ class JumpInference:
         self.observation.warn_of_fit(emission, result.emission, names)
         return result
 
-    def _prior_alone(self, paths: Paths, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """States ``(S,)`` bool that no label names, and those that no path is seen to leave.
-
-        Of the rates out of them the labels say little or nothing.
-        """
+    def _prior_alone(self, paths: Paths, names: Sequence[str]) -> np.ndarray:
+        """States ``(S,)`` bool of which the labels say little or nothing, with a warning."""
         flat = FlatLabels.of(paths)
         n_states = len(names)
         is_silent = flat.is_silent(n_states)
         # A cell of a clone is seen once, and need not be seen to leave.
-        if self.clones is not None:
-            return is_silent, np.zeros_like(is_silent)
-        allowed = self.jumps.scheme(names).allowed
-        can_be_left = allowed.any(1).numpy()
-        return is_silent, can_be_left & flat.is_never_left(n_states)
+        is_stuck = np.zeros_like(is_silent)
+        if self.clones is None:
+            allowed = self.jumps.scheme(names).allowed
+            can_be_left = allowed.any(1).numpy()
+            is_stuck = can_be_left & flat.is_never_left(n_states)
+        _warn_of_prior(names, is_silent, is_stuck)
+        return is_silent | is_stuck
 
 
 def _warn_of_prior(names: Sequence[str], is_silent: np.ndarray, is_stuck: np.ndarray) -> None:
-    """Warn of states of which the labels say little or nothing."""
+    """Warn of states that no label names, and of those that no path is seen to leave."""
     silent = list(compress(names, is_silent))
     if silent:
         warnings.warn(

@@ -136,7 +136,8 @@ def index_below(cumulative: Tensor, u: Tensor) -> Tensor:
     """Index ``(...)`` of where ``u`` times the sum falls among cumulative weights ``(..., S)``."""
     # Times their sum, which rounding may leave beside 1.
     height = u * cumulative[..., -1]
-    is_below = cumulative[..., :-1] <= height.unsqueeze(-1)
+    thresholds = cumulative[..., :-1]
+    is_below = thresholds <= height.unsqueeze(-1)
     return is_below.sum(-1)
 
 

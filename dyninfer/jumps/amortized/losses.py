@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dyninfer.jumps.amortized.network import JumpBelief
+from dyninfer.jumps.process.chain import is_diagonal
 
 # A relative squared error above this says that a process was not read at all, not by how much.
 _LARGEST_ERROR = 10.0
@@ -60,8 +61,7 @@ def _surprise_by_rates(belief: JumpBelief, rates: Tensor) -> Tensor:
 
 def _off_diagonal(values: Tensor) -> Tensor:
     """Values ``(batch, S (S − 1))`` of the jumps among those of all pairs ``(batch, S, S)``."""
-    n_states = values.shape[-1]
-    is_jump = ~torch.eye(n_states, dtype=torch.bool, device=values.device)
+    is_jump = ~is_diagonal(values)
     return values[:, is_jump]
 
 
@@ -70,8 +70,9 @@ def _relative_error(rates: Tensor, truth: Tensor) -> Tensor:
     square = (rates - truth).square()
     error = square.sum((-1, -2))
     # Nothing jumps where the truth is 0.
-    size = truth.square().sum((-1, -2)).clamp(min=1e-12)
-    return (error / size).clamp(max=_LARGEST_ERROR)
+    size = truth.square().sum((-1, -2))
+    relative = error / size.clamp(min=1e-12)
+    return relative.clamp(max=_LARGEST_ERROR)
 
 
 def _divergence(truth: Tensor, log_belief: Tensor) -> Tensor:
@@ -87,7 +88,8 @@ def _noise_loss(belief: JumpBelief, noise: Tensor) -> Tensor:
     is_noisy = noise > 0
     # Any probability serves where there is no noise.
     probability = torch.where(is_noisy, noise, 0.5)
-    deviation = torch.logit(probability, eps=1e-6) - belief.noise_mean
+    logit = torch.logit(probability, eps=1e-6)
+    deviation = logit - belief.noise_mean
     z = deviation / belief.noise_log_std.exp()
     by_level = 0.5 * z.square() + belief.noise_log_std
     by_clean = _surprise_by_outcome(belief.clean, ~is_noisy)

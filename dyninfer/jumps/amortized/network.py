@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dyninfer.jumps.likelihood.statistics import COARSE_BINS, CoarseStatistics
+from dyninfer.jumps.process.chain import identity, is_diagonal
 
 COMPONENTS = 3
 _FEATURES_PER_BIN = 6
@@ -68,15 +69,13 @@ class JumpBelief:
 
     def point_rates(self) -> Tensor:
         """Rates times ``tau`` ``(..., S, S)`` with the least expected squared error; diagonal 0."""
-        n_states = self.point.shape[-1]
-        diagonal = torch.eye(n_states, device=self.point.device)
-        return self.point.exp() * (1 - diagonal)
+        return self.point.exp() * ~is_diagonal(self.point)
 
     def log_density(self, log_rate: Tensor) -> Tensor:
         """Log-density ``(..., S, S)`` of logarithms of rates times ``tau``, if jumps happen."""
         deviation = log_rate.unsqueeze(-1) - self.mean
         z = deviation / self.log_std.exp()
-        log_normal = -0.5 * z.square() - self.log_std - _LOG_ROOT_2_PI
+        log_normal = -z.square() / 2 - self.log_std - _LOG_ROOT_2_PI
         log_joint = self.log_weight + log_normal
         return log_joint.logsumexp(-1)
 
@@ -112,7 +111,8 @@ class PairNetwork(nn.Module):
         self.width = width
         self.depth = depth
         self.embed = _perceptron(_PAIR_FEATURES, 2 * width, width)
-        self.layers = nn.ModuleList(PairLayer(width) for _ in range(depth))
+        layers = [PairLayer(width) for _ in range(depth)]
+        self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(width)
         self.pair_head = _perceptron(width, width, sum(_PAIR_OUTPUTS))
         self.state_head = _perceptron(3 * width, 3 * width, 1)
@@ -121,31 +121,34 @@ class PairNetwork(nn.Module):
     def forward(self, statistics: CoarseStatistics) -> JumpBelief:
         """Beliefs of the processes ``(...)`` of a batch that shares its number of states."""
         batch_shape = statistics.steps.shape
-        n_states = statistics.counts.shape[-1]
         pairs = pair_features(statistics)
-        flat = pairs.features.reshape(-1, n_states, n_states, _PAIR_FEATURES)
-        token = self.embed(flat)
+        own_shape = pairs.features.shape[-3:]
+        token = self.embed(pairs.features.reshape(-1, *own_shape))
         for layer in self.layers:
             token = layer(token)
         token = self.norm(token)
         of_pairs = self._belief_of_pairs(token, pairs)
         of_states = self._belief_of_states(token)
-        fields = {}
-        for name, value in {**of_pairs, **of_states}.items():
-            fields[name] = value.reshape(batch_shape + value.shape[1:])
+        fields = of_pairs | of_states
+        for name, value in fields.items():
+            shape = batch_shape + value.shape[1:]
+            fields[name] = value.reshape(shape)
         return JumpBelief(**fields)
 
     def _belief_of_pairs(self, token: Tensor, pairs: PairFeatures) -> dict[str, Tensor]:
-        outputs = self.pair_head(token).split(_PAIR_OUTPUTS, dim=-1)
-        link, weight, shift, log_std, trust, point, choice = outputs
+        outputs = self.pair_head(token)
+        parts = outputs.split(_PAIR_OUTPUTS, dim=-1)
+        link, weight, shift, log_std, trust, point, choice = parts
         # A mixture of classical estimates, corrected as far as the network does not trust it.
         classical = _mixed_log_rate(choice, pairs)
         # Components start apart, or they would all learn the same.
         number = torch.arange(COMPONENTS, device=token.device)
         start = number - (COMPONENTS + 1) / 2
-        mean = trust.sigmoid() * classical + shift + start
+        trusted = trust.sigmoid() * classical
+        mean = trusted + shift + start
         point_trust, point_shift = point.split(1, dim=-1)
-        log_point = point_trust.sigmoid() * classical + point_shift - 1
+        trusted_point = point_trust.sigmoid() * classical
+        log_point = trusted_point + point_shift - 1
         log_point = log_point.clamp(*_LOG_POINT)
         return {
             "link": link.squeeze(-1),
@@ -162,7 +165,9 @@ class PairNetwork(nn.Module):
         entering = token.mean(1)
         state = torch.cat([own, leaving, entering], dim=-1)
         initial = self.state_head(state).squeeze(-1)
-        whole = torch.cat([own.mean(1), token.mean((1, 2))], dim=-1)
+        of_states = own.mean(1)
+        of_pairs = token.mean((1, 2))
+        whole = torch.cat([of_states, of_pairs], dim=-1)
         mean, log_std, clean = self.noise_head(whole).unbind(-1)
         return {
             "initial": initial.log_softmax(-1),
@@ -187,7 +192,8 @@ class PairLayer(nn.Module):
     def forward(self, token: Tensor) -> Tensor:
         """Update tokens ``(batch, S, S, width)``."""
         product = self._product(self.before_product(token))
-        token = token + self.gate * self.out(product)
+        change = self.out(product)
+        token = token + self.gate * change
         x = self.before_mlp(token)
         rows = x.mean(2, keepdim=True).expand_as(x)
         columns = x.mean(1, keepdim=True).expand_as(x)
@@ -217,7 +223,7 @@ def pair_features(statistics: CoarseStatistics) -> PairFeatures:
     by_bin = by_bin.flatten(-2)
     by_state = _features_of_states(statistics)
     of_process = _features_of_process(statistics)
-    is_same = torch.eye(counts.shape[-1], device=counts.device, dtype=counts.dtype)
+    is_same = identity(counts)
     others = [
         by_state.unsqueeze(-2),
         by_state.unsqueeze(-3),
@@ -227,7 +233,7 @@ def pair_features(statistics: CoarseStatistics) -> PairFeatures:
     pair_shape = by_bin.shape[:-1]
     parts = [by_bin]
     for part in others:
-        parts.append(part.expand(*pair_shape, part.shape[-1]))
+        parts.append(part.expand(*pair_shape, -1))
     return PairFeatures(
         features=torch.cat(parts, dim=-1),
         observed=bins.observed.movedim(-3, -1) > 0,
@@ -258,7 +264,8 @@ def _classical_log_rate(counts: Tensor, log_gap: Tensor) -> Tensor:
     n_states = counts.shape[-1]
     row = counts.sum(-1, keepdim=True)
     # Half a count is spread over a row, so that no share is zero.
-    share = (counts + 0.5 / n_states) / (row + 0.5)
+    smoothed = counts + 0.5 / n_states
+    share = smoothed / (row + 0.5)
     # Where none was counted, a fifth of a jump: the logarithm of the share may be negative there.
     least = 0.2 / (row + 1)
     log_p = _series_logarithm(share)
@@ -271,8 +278,9 @@ def _features_of_bins(bins: _Bins) -> Tensor:
     n_states = counts.shape[-1]
     row = counts.sum(-1, keepdim=True)
     # Half a count for every state: a state without a count is not an impossible one.
-    smoothed = (counts + 0.5) / (row + 0.5 * n_states)
-    log_share = smoothed.log() * bins.observed
+    smoothed_row = row + 0.5 * n_states
+    share = (counts + 0.5) / smoothed_row
+    log_share = share.log() * bins.observed
     log_share_per_time = log_share - bins.log_gap * bins.observed
     features = [
         torch.log1p(counts) / 4,
@@ -311,9 +319,7 @@ def _features_of_process(statistics: CoarseStatistics) -> Tensor:
 
 def _series_logarithm(p: Tensor) -> Tensor:
     """First terms of ``log P = −Σ_k (I − P)^k / k``."""
-    n_states = p.shape[-1]
-    eye = torch.eye(n_states, device=p.device, dtype=p.dtype)
-    away = eye - p
+    away = identity(p) - p
     # Horner's rule, from the last term on.
     total = away / _TERMS
     for k in reversed(range(1, _TERMS)):
@@ -326,8 +332,9 @@ def _mixed_log_rate(choice: Tensor, pairs: PairFeatures) -> Tensor:
     observed = pairs.observed.reshape(choice.shape)
     log_rate = pairs.log_rate.reshape(choice.shape)
     # Bins without any pair have no estimate.
-    weights = choice.masked_fill(~observed, -1e9).softmax(-1)
-    return (weights * log_rate).sum(-1, keepdim=True)
+    logits = choice.masked_fill(~observed, -1e9)
+    weighted = logits.softmax(-1) * log_rate
+    return weighted.sum(-1, keepdim=True)
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

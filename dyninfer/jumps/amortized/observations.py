@@ -80,8 +80,8 @@ def _thinned(rng: np.random.Generator) -> Grid:
 
 def _uneven(rng: np.random.Generator) -> Grid:
     """Waiting times over up to three decades."""
-    log_length = rng.uniform(np.log(8), np.log(FINE_POINTS))
-    n_points = int(np.exp(log_length))
+    shortest, longest = np.log([8, FINE_POINTS])
+    n_points = int(np.exp(rng.uniform(shortest, longest)))
     decades = rng.uniform(0.3, 3)
     exponents = -decades * rng.random(_DISTINCT_GAPS)
     gaps = 10**exponents
@@ -114,9 +114,10 @@ def simulate_on_grid(
     batch, n_states = initial.shape
     gaps = torch.from_numpy(grid.gaps).to(draws.device)
     thresholds = _thresholds(rates, gaps)
-    owner = torch.arange(batch, device=draws.device).repeat_interleave(n_paths)
-    cumulative = initial.cumsum(-1)[owner, :-1]
-    is_beyond = cumulative <= draws.uniform(len(owner), 1)
+    process = torch.arange(batch, device=draws.device)
+    owner = process.repeat_interleave(n_paths)
+    cumulative = initial.cumsum(-1)[:, :-1]
+    is_beyond = cumulative[owner] <= draws.uniform(len(owner), 1)
     state = is_beyond.sum(-1)
     observed = set(grid.observed.tolist())
     states = []
@@ -127,7 +128,7 @@ def simulate_on_grid(
             state = _next_state(thresholds[:, gap], row, draws)
         if point in observed:
             states.append(state)
-    return torch.stack(states).reshape(len(states), batch, n_paths)
+    return torch.stack(states).unflatten(1, (batch, n_paths))
 
 
 def _thresholds(rates: Tensor, gaps: Tensor) -> Tensor:
@@ -135,8 +136,8 @@ def _thresholds(rates: Tensor, gaps: Tensor) -> Tensor:
     generator = with_diagonal(rates.double())
     p = transition_matrix(generator[:, None], gaps)
     # The last one is 1 and never passed.
-    cumulative = p.cumsum(-1)[..., :-1].float()
-    by_next_state = cumulative.permute(3, 1, 0, 2)
+    cumulative = p.cumsum(-1)[..., :-1]
+    by_next_state = cumulative.float().permute(3, 1, 0, 2)
     # Rows of one gap side by side: paths look them up by number.
     return by_next_state.flatten(2).contiguous()
 

@@ -210,7 +210,8 @@ class JumpPrior:
             noise = draws.log_uniform(low, high, batch)
         # One number sorts every process into clean, fixed and drawn.
         u = draws.uniform(batch)
-        noise = torch.where(u < self.clean + self.fixed, _FIXED_NOISE, noise)
+        is_fixed = u < self.clean + self.fixed
+        noise = torch.where(is_fixed, _FIXED_NOISE, noise)
         return torch.where(u < self.clean, 0.0, noise)
 
 
@@ -235,6 +236,7 @@ def draw_from_mixture(
     weights = np.array([weight for weight, _ in priors])
     share = weights / weights.sum()
     rng = numpy_stream(seed, "prior of the mixture")
-    _, prior = priors[rng.choice(len(priors), p=share)]
+    number = rng.choice(len(priors), p=share)
+    _, prior = priors[number]
     draw_seed = subseed(seed, "draw of the mixture")
     return prior.draw(batch, draw_seed, device=device, most_numbers=most_numbers)

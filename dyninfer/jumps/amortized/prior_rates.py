@@ -25,20 +25,23 @@ def beta_rates(batch: int, n: int, draws: Draws) -> Tensor:
     ``a`` is in {1, 2} and ``b`` in {1, 3, 5, 10}. With uniform ``U, V``, ``1 − U^{1/b}`` is
     Beta(1, b) and ``1 − U^{1/b} V^{1/(b+1)}`` is Beta(2, b).
     """
+    shape = batch, n, n
     choices = torch.tensor(_BETA_B, device=draws.device)
-    index = draws.integers(len(_BETA_B), batch, n, n)
-    b = choices[index]
-    u, v = draws.uniform(2, batch, n, n)
+    b = choices[draws.integers(len(_BETA_B), *shape)]
+    u, v = draws.uniform(2, *shape)
+    # With a = 1 the first factor stands alone.
     first = u ** (1 / b)
     second = v ** (1 / (b + 1))
-    a_is_two = draws.happens(0.5, batch, n, n)
+    a_is_two = draws.happens(0.5, *shape)
     power = torch.where(a_is_two, first * second, first)
-    return (1 - power) * random_graph(batch, n, draws)
+    rates = 1 - power
+    return rates * random_graph(batch, n, draws)
 
 
 def log_uniform_rates(batch: int, n: int, draws: Draws) -> Tensor:
     """Rates whose logarithms are uniform over two to four decades, on random graphs."""
-    decades = 2 + 2 * draws.uniform(batch, 1, 1)
+    share = draws.uniform(batch, 1, 1)
+    decades = 2 + 2 * share
     rates = draws.below_one(decades, batch, n, n)
     return rates * random_graph(batch, n, draws)
 
@@ -51,7 +54,8 @@ def arrhenius_rates(batch: int, n: int, draws: Draws) -> Tensor:
     spread = 2 * draws.uniform(batch, 1, 1)
     energy = spread * draws.normal(batch, n, 1)
     mean_height = 0.5 + draws.uniform(batch, 1, 1)
-    exponential = -draws.uniform(batch, n, n).log()
+    u = draws.uniform(batch, n, n)
+    exponential = -u.log()
     upper = (mean_height * exponential).triu(1)
     # The same from both sides, above the higher of the two wells.
     height = upper + upper.mT
@@ -64,22 +68,28 @@ def arrhenius_rates(batch: int, n: int, draws: Draws) -> Tensor:
 
 def birth_death_rates(batch: int, n: int, draws: Draws) -> Tensor:
     """States in a row with log-uniform rates over two decades, jumps to neighbours only."""
-    place = torch.arange(n, device=draws.device)
-    distance = (place[:, None] - place).abs()
-    is_neighbour = distance == 1
-    return draws.below_one(2.0, batch, n, n) * is_neighbour
+    difference = _differences(n, draws)
+    is_neighbour = difference.abs() == 1
+    rates = draws.below_one(2.0, batch, n, n)
+    return rates * is_neighbour
 
 
 def ring_rates(batch: int, n: int, draws: Draws) -> Tensor:
     """States in a circle with faster jumps in one direction than in the other."""
-    place = torch.arange(n, device=draws.device)
-    steps = (place - place[:, None]) % n
+    steps = _differences(n, draws) % n
     ahead = (steps == 1).float()
     slower = draws.below_one(3.0, batch, 1, 1)
     back = slower * ahead.mT
     # Of two states, each is ahead of the other.
     circle = (ahead + back).clamp(max=1)
-    return circle * draws.below_one(1.0, batch, n, n)
+    rates = draws.below_one(1.0, batch, n, n)
+    return circle * rates
+
+
+def _differences(n: int, draws: Draws) -> Tensor:
+    """How far the column's place lies ahead of the row's ``(n, n)``."""
+    place = torch.arange(n, device=draws.device)
+    return place - place.unsqueeze(1)
 
 
 def metastable_rates(batch: int, n: int, draws: Draws) -> Tensor:
@@ -107,7 +117,8 @@ def random_graph(batch: int, n: int, draws: Draws) -> Tensor:
     All of them in half of the graphs; in the others, each with probability one half.
     """
     complete = 1 - torch.eye(n, device=draws.device)
-    tries = draws.happens(0.5, _TRIES, batch, n, n) * complete
+    happens = draws.happens(0.5, _TRIES, batch, n, n)
+    tries = happens * complete
     can_leave = tries.sum(-1) > 0
     can_enter = tries.sum(-2) > 0
     is_open = (can_leave & can_enter).all(-1)

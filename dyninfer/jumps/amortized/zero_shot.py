@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +17,10 @@ from dyninfer.data.shipped import shipped
 from dyninfer.jumps.amortized.network import JumpBelief, PairNetwork
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
 from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.jumps.process.chain import identity
 from dyninfer.learning.model_file import read_model
-from dyninfer.learning.random import stream
+from dyninfer.learning.random import stream, uniforms
+from dyninfer.learning.settings import brief
 
 # By what data are compared with those of the training, and whether the number is a logarithm.
 RANGES = (
@@ -85,13 +88,19 @@ class JumpEstimate:
 
     def process(self) -> MarkovJump:
         """The estimate as a process that can be simulated and asked for its properties."""
-        return MarkovJump(self.generator, initial=self.initial, state_names=self.state_names)
+        return MarkovJump(
+            self.generator,
+            initial=self.initial,
+            state_names=self.state_names,
+        )
 
     def quantile(self, q: Tensor | float) -> Tensor:
         """Quantiles ``(..., S, S)`` of every rate: 0 up to the probability that it is absent."""
         absent = 1 - self.link_probability
-        above = torch.as_tensor(q, dtype=torch.float64) - absent
-        level = above / self.link_probability.clamp(min=1e-300)
+        q = torch.as_tensor(q, dtype=torch.float64)
+        # Never divided by 0: the level of a jump that is surely absent is not used.
+        divisor = self.link_probability.clamp(min=1e-300)
+        level = (q - absent) / divisor
         rates = self._mixture_quantile(level)
         return torch.where(level > 0, rates, 0.0)
 
@@ -104,13 +113,16 @@ class JumpEstimate:
             If ``level`` is not between 0 and 1.
         """
         if not 0 < level < 1:
-            raise ValueError(f"level must be between 0 and 1, found {level!r}")
+            raise ValueError(f"level must be between 0 and 1, found {brief(level)}")
         tail = (1 - level) / 2
-        return self.quantile(tail), self.quantile(1 - tail)
+        low = self.quantile(tail)
+        high = self.quantile(1 - tail)
+        return low, high
 
     def interval_if_linked(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
         """Central intervals ``(low, high)`` of every rate, given that the jump happens."""
-        tail = torch.full_like(self.link_probability, (1 - level) / 2)
+        share = (1 - level) / 2
+        tail = torch.full_like(self.link_probability, share)
         low = self._mixture_quantile(tail)
         high = self._mixture_quantile(1 - tail)
         return low, high
@@ -118,26 +130,22 @@ class JumpEstimate:
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, ..., S, S)`` from the posterior, whose rates are independent."""
         shape = n, *self.rates.shape
-        device = self.rates.device
-        options: Any = {
-            "generator": stream(seed, "generators of the belief", device=device),
-            "dtype": torch.float64,
-            "device": device,
-        }
-        exists = torch.rand(shape, **options) < self.link_probability
-        component = self._draw_component(torch.rand(shape, **options))
+        g = stream(seed, "generators of the belief", device=self.rates.device)
+        exists = uniforms(g, *shape) < self.link_probability
+        component = self._draw_component(uniforms(g, *shape))
         mean = _of_component(self.belief.mean, component)
         log_std = _of_component(self.belief.log_std, component)
-        z = torch.randn(shape, **options)
+        z = torch.randn(shape, generator=g, dtype=torch.float64, device=g.device)
         log_rate = mean + log_std.exp() * z
         rates = self._per_time(log_rate.exp())
         return with_diagonal(torch.where(exists, rates, 0.0))
 
     def _draw_component(self, u: Tensor) -> Tensor:
         """Numbers of components of the mixture, for uniform numbers ``(n, ..., S, S)``."""
-        cumulative = self.belief.log_weight.exp().cumsum(-1)
+        weight = self.belief.log_weight.exp()
         # The last sum is one but for rounding, and must not be passed.
-        is_beyond = cumulative[..., :-1] <= u.unsqueeze(-1)
+        thresholds = weight.cumsum(-1)[..., :-1]
+        is_beyond = thresholds <= u.unsqueeze(-1)
         return is_beyond.sum(-1)
 
     def _mixture_quantile(self, level: Tensor) -> Tensor:
@@ -146,12 +154,13 @@ class JumpEstimate:
         std = self.belief.log_std.exp()
         weight = self.belief.log_weight.exp()
         # Nine deviations about every mean hold all of the mixture in double precision.
-        low = (mean - 9 * std).amin(-1)
-        high = (mean + 9 * std).amax(-1)
+        reach = 9 * std
+        low = (mean - reach).amin(-1)
+        high = (mean + reach).amax(-1)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            z = (middle.unsqueeze(-1) - mean) / std
-            by_component = weight * torch.special.ndtr(z)
+            deviation = middle.unsqueeze(-1) - mean
+            by_component = weight * torch.special.ndtr(deviation / std)
             is_below = by_component.sum(-1) < level
             low = torch.where(is_below, middle, low)
             high = torch.where(is_below, high, middle)
@@ -191,11 +200,11 @@ def infer(
     names = None
     if isinstance(data, Paths):
         statistics = JumpStatistics.of(data, n_states)
-        names = data.state_names
+        # More states than the data name have numbers for names.
+        if len(data.state_names or ()) == statistics.n_states:
+            names = data.state_names
     else:
         statistics = data
-    if names is not None and len(names) != statistics.n_states:
-        names = None
     file = str(weights or shipped_weights())
     trained = load_network(file, statistics.counts.device)
     belief = _belief_of(trained.network, statistics)
@@ -224,7 +233,9 @@ def _belief_of(network: PairNetwork, statistics: JumpStatistics) -> JumpBelief:
     """The network's belief in double precision, which quantiles and sums need."""
     with torch.inference_mode():
         raw = network(statistics.coarse())
-    fields = {name: value.double() for name, value in vars(raw).items()}
+    fields = {}
+    for name, value in vars(raw).items():
+        fields[name] = value.double()
     return JumpBelief(**fields)
 
 
@@ -291,17 +302,17 @@ def range_features(statistics: JumpStatistics, scaled_rates: Tensor) -> Tensor:
 def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
     """Sentences about the features ``(..., feature)`` that lie outside the training's ranges."""
     features = features.reshape(-1, len(RANGES))
-    smallest, largest = features.amin(0), features.amax(0)
+    smallest = features.amin(0)
+    largest = features.amax(0)
     too_large = largest > trained.high + _RANGE_TOLERANCE
     too_small = smallest < trained.low - _RANGE_TOLERANCE
     is_outside = (too_small | too_large).tolist()
     values = torch.where(too_large, largest, smallest)
     # One transfer from the device for all of them.
     table = torch.stack([values, trained.low, trained.high], dim=1).cpu()
+    rows = zip(RANGES, table, strict=True)
     sentences = []
-    for (name, is_logarithm), numbers, outside in zip(RANGES, table, is_outside, strict=True):
-        if not outside:
-            continue
+    for (name, is_logarithm), numbers in compress(rows, is_outside):
         if is_logarithm:
             numbers = numbers.exp()
         value, low, high = numbers.tolist()
@@ -311,10 +322,11 @@ def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
 
 def _mean_logistic(mean: Tensor, std: Tensor) -> Tensor:
     """Mean of ``sigmoid(z)`` over normal ``z``."""
-    number = torch.arange(_LOGISTIC_POINTS, dtype=mean.dtype, device=mean.device)
-    probability = (number + 0.5) / _LOGISTIC_POINTS
+    number = torch.arange(_LOGISTIC_POINTS, device=mean.device)
+    probability = (number.to(mean) + 0.5) / _LOGISTIC_POINTS
     points = torch.special.ndtri(probability)
-    z = mean.unsqueeze(-1) + std.unsqueeze(-1) * points
+    deviation = std.unsqueeze(-1) * points
+    z = mean.unsqueeze(-1) + deviation
     return torch.sigmoid(z).mean(-1)
 
 
@@ -327,5 +339,4 @@ def _of_component(values: Tensor, component: Tensor) -> Tensor:
 
 def _off_diagonal(rates: Tensor) -> Tensor:
     """Ones ``(S, S)`` with a diagonal of zeros."""
-    n_states = rates.shape[-1]
-    return 1 - torch.eye(n_states, dtype=torch.float64, device=rates.device)
+    return 1 - identity(rates)

@@ -176,8 +176,11 @@ class MixtureStates(StateRule):
 def moments(table: pd.DataFrame, n_features: int) -> Moments:
     """Centres and spreads of the states in a table that a rule made."""
     columns = table.drop(columns="share", errors="ignore")
-    centre, spread = np.hsplit(columns.to_numpy(), [n_features])
-    return Moments(centre, spread)
+    values = columns.to_numpy()
+    return Moments(
+        centre=values[:, :n_features],
+        spread=values[:, n_features:],
+    )
 
 
 def _spread_of(values: np.ndarray) -> np.ndarray:

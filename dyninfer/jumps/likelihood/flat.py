@@ -42,6 +42,10 @@ class FlatLabels:
             path=path[is_observed],
         )
 
+    def __getitem__(self, rows: slice) -> FlatLabels:
+        """Some of the labels."""
+        return FlatLabels(self.labels[rows], self.times[rows], self.path[rows])
+
     @property
     def has_next(self) -> np.ndarray:
         """Whether a label is followed by another of its path ``(n - 1,)`` bool."""
@@ -55,9 +59,9 @@ class FlatLabels:
 
     def departures(self) -> np.ndarray:
         """Labels ``(m,)`` that were followed by another one in the same path."""
-        is_departure = self.has_next & (np.diff(self.labels) != 0)
+        is_change = np.diff(self.labels) != 0
         before = self.labels[:-1]
-        return before[is_departure]
+        return before[is_change & self.has_next]
 
     def is_silent(self, n_states: int) -> np.ndarray:
         """States ``(S,)`` bool that no label names."""

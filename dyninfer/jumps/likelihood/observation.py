@@ -105,11 +105,10 @@ class LabelNoise(Emission):
             raise ValueError(
                 f"rate must be a probability, with at least 2 states, found {brief(rate.tolist())}"
             )
-        correct = 1 - rate
+        rate = rate[..., None, None]
+        eye = torch.eye(n_states, dtype=torch.bool, device=rate.device)
         each_other = rate / (n_states - 1)
-        confusion = each_other[..., None, None].expand(*rate.shape, n_states, n_states)
-        of_label = is_diagonal(confusion)
-        return cls(torch.where(of_label, correct[..., None, None], confusion))
+        return cls(torch.where(eye, 1 - rate, each_other))
 
     @property
     def n_states(self) -> int:

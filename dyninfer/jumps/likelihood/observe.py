@@ -48,7 +48,8 @@ def observe(
     states = trajectories.states.long()
     g = stream(seed, "observe", device=states.device)
     observations = emission.sample(states, g)
-    chances = torch.rand(2, *states.shape, generator=g, device=states.device)
+    shape = 2, *states.shape
+    chances = torch.rand(shape, generator=g, device=states.device)
     is_observed = chances[0] < keep
     is_lost = chances[1] < missing
     # Every path keeps its first observation: it must begin somewhere.

@@ -74,11 +74,14 @@ class RateScheme:
         # Both jumps of a pair of states share its number.
         lower = torch.minimum(source, target)
         higher = torch.maximum(source, target)
-        _, pair = torch.unique(lower * len(mask) + higher, return_inverse=True)
+        name = lower * len(mask) + higher
+        _, pair = name.unique(return_inverse=True)
         symmetric = one_hot(pair).double()
-        difference = one_hot(target, len(mask)) - one_hot(source, len(mask))
+        of_source = one_hot(source, len(mask)).double()
+        of_target = one_hot(target, len(mask)).double()
+        difference = of_target - of_source
         # Only differences of f count, so that of the first state is left out.
-        half_difference = difference[:, 1:].double() / 2
+        half_difference = difference[:, 1:] / 2
         design = torch.cat([symmetric, half_difference], dim=1)
         return replace(free, design=design)
 

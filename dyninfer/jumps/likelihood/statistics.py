@@ -267,10 +267,10 @@ def _count_pairs(flat: FlatLabels, n_states: int, unit: Tensor) -> tuple[Tensor,
     gap_sums = torch.zeros(FINE_BINS, dtype=torch.float64)
     for lag in _lags_below(len(flat.labels)):
         # Rows of all paths follow one another: not every two of them are of one path.
-        is_pair = flat.path[:-lag] == flat.path[lag:]
-        waits = flat.times[lag:] - flat.times[:-lag]
-        sources = n_states * flat.labels[:-lag]
-        pairs = sources + flat.labels[lag:]
+        before, after = flat[:-lag], flat[lag:]
+        is_pair = before.path == after.path
+        waits = after.times - before.times
+        pairs = n_states * before.labels + after.labels
         gap = torch.from_numpy(waits[is_pair])
         pair = torch.from_numpy(pairs[is_pair])
         fine = _fine_bin(gap, unit)

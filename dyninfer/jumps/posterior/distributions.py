@@ -112,10 +112,11 @@ class StudentT:
         """What makes the density integrate to one."""
         p = len(self.mean)
         nu = _DEGREES
-        log_gammas = math.lgamma((nu + p) / 2) - math.lgamma(nu / 2)
+        log_gamma = math.lgamma((nu + p) / 2)
+        log_gamma_of_one = math.lgamma(nu / 2)
         log_sphere = p / 2 * math.log(nu * math.pi)
         log_volume = self.root.diagonal().log().sum()
-        return log_gammas - log_sphere - log_volume
+        return log_gamma - log_gamma_of_one - log_sphere - log_volume
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws ``(n, p)``."""
@@ -123,7 +124,8 @@ class StudentT:
         # A normal vector over the root of a mean of squares of as many normal numbers as degrees.
         chi = self._normals(n, _DEGREES, generator)
         mean_square = chi.square().mean(-1, keepdim=True)
-        return self.mean + z @ self.root.T / mean_square.sqrt()
+        shift = z @ self.root.T / mean_square.sqrt()
+        return self.mean + shift
 
     def _normals(self, n: int, size: int, generator: torch.Generator) -> Tensor:
         numbers = self.mean.new_empty(n, size)
@@ -182,7 +184,8 @@ class Mixture:
         draws = []
         begin = 0
         # Rounded sums of shares, and not rounded shares, add up to n.
-        for part, total in zip(self.parts, accumulate(self.shares), strict=True):
+        totals = accumulate(self.shares)
+        for part, total in zip(self.parts, totals, strict=True):
             end = round(n * total)
             draws.append(part.sample(end - begin, generator))
             begin = end

@@ -163,7 +163,8 @@ class JumpFit:
     def bic(self) -> Tensor:
         """``k log n − 2 log L`` ``(...)``."""
         n_parameters = self.theta.shape[-1]
-        return n_parameters * self.n_observed.log() - 2 * self.log_likelihood
+        penalty = n_parameters * self.n_observed.log()
+        return penalty - 2 * self.log_likelihood
 
     @property
     def _rate_parameters(self) -> Tensor:
@@ -248,13 +249,16 @@ def fit_panel(
         jumps = scheme.allowed.to(counts.pairs.device)
         start = counts.crude_generator(jumps, least=LEAST_JUMPS)
     problem = PanelProblem(counts, scheme, prior)
-    batch = torch.broadcast_shapes(counts.gaps.shape[:-1], start.shape[:-2])
+    of_counts = counts.gaps.shape[:-1]
+    of_starts = start.shape[:-2]
+    batch = torch.broadcast_shapes(of_counts, of_starts)
     theta = scheme.parameters_of(start.to(torch.float64))
     theta = theta.expand(*batch, -1)
     theta = theta.reshape(batch.numel(), -1)
     n_gaps = counts.gaps.shape[-1]
     # Two gradients, one on either side, for every column of the curvature.
-    n_probabilities = batch.numel() * n_gaps * counts.n_states**2
+    n_matrices = batch.numel() * n_gaps
+    n_probabilities = n_matrices * counts.n_states**2
     columns = max(1, _AT_ONCE // (2 * n_probabilities))
     best = maximise(problem.log_posterior, theta, max_iter=max_iter, columns=columns)
     return JumpFit.of(problem, best, batch)

@@ -91,8 +91,9 @@ class HiddenProblem:
     def model(self, theta: Tensor) -> tuple[Tensor, Emission, Tensor]:
         """Generator, observation model and initial distribution of parameters ``(..., p + r)``."""
         n_rates = self.scheme.n_parameters
-        last_logits = theta.shape[-1] - self._n_logits
-        rates, of_emission, logits = theta.tensor_split([n_rates, last_logits], dim=-1)
+        before_logits = theta.shape[-1] - self._n_logits
+        ends = n_rates, before_logits
+        rates, of_emission, logits = theta.tensor_split(ends, dim=-1)
         generator = self.scheme.generator(rates)
         emission = self.emission
         if self.fit_emission:

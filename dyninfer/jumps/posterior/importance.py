@@ -46,9 +46,11 @@ def effective_size(weight: Tensor) -> float:
 
 def resampled(weight: Tensor, n: int, seed: int) -> Tensor:
     """Numbers ``(n,)`` of draws, each as often as its weight, up to rounding (Kitagawa 1996)."""
-    offset = torch.rand(1, generator=stream(seed, "resampling"), dtype=weight.dtype)
+    g = stream(seed, "resampling")
+    offset = torch.rand(1, generator=g, dtype=weight.dtype)
     place = (torch.arange(n) + offset) / n
-    number = torch.searchsorted(weight.cumsum(0), place)
+    cumulative = weight.cumsum(0)
+    number = torch.searchsorted(cumulative, place)
     # The sum of all weights may miss 1 by rounding.
     last = len(weight) - 1
     return number.clamp(max=last)

@@ -146,7 +146,8 @@ class NoisyLabelLikelihood(LabelLikelihood):
     def cost(self) -> float:
         """Multiplications of one likelihood: a product a label, an exponential a distinct gap."""
         n_states = self.scheme.n_states
-        n_labels, n_gaps = self.data.mask.numel(), len(self.data.gaps)
+        n_labels = self.data.mask.numel()
+        n_gaps = len(self.data.gaps)
         recursion = n_labels * n_states**2
         return recursion + _EXPM * n_gaps * n_states**3
 

@@ -81,7 +81,7 @@ def maximise_hidden(
     """
     n_states = scheme.n_states
     generators = starts.generators
-    uniform = torch.full((n_states,), 1 / n_states, dtype=torch.float64)
+    uniform = torch.ones(n_states, dtype=torch.float64) / n_states
     likelihood_before = data.log_likelihood(generators, emission, uniform).sum(-1)
     prior = log_rate_prior(starts.counts, scheme, width)
     problem = HiddenProblem(data, emission, scheme, prior=prior)

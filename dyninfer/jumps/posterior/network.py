@@ -44,7 +44,8 @@ def read_by_network(paths: Paths, n_states: int, noisy: bool, seed: int) -> Jump
         detectable=1 / dwell_time,
         kind="network",
     )
-    history = pd.DataFrame({"start": ["network"], "step": [0], "converged": [True]})
+    one_row = {"start": "network", "step": 0, "converged": True}
+    history = pd.DataFrame([one_row])
     # The network works in single precision: its shares sum to one but for that.
     initial = estimate.initial / estimate.initial.sum()
     return JumpResult(

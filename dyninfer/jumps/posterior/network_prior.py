@@ -87,7 +87,9 @@ class NetworkBelief:
         if self.noisy:
             mean[-1] = _NOISE_CENTRE
             std[-1] = _NOISE_WIDTH
-        weight = 1.0 if self.estimate.outside else _WIDE_WEIGHT
+        weight = _WIDE_WEIGHT
+        if self.estimate.outside:
+            weight = 1.0
         return belief.mixed(weight, mean, std)
 
     def doubtful(self, margin: float = 0.02) -> Tensor:
@@ -118,7 +120,8 @@ class NetworkBelief:
     def _of_noise(self, n_components: int) -> NormalMixtures:
         """Logit of the label noise: the first component if there is any, the last if none."""
         belief = self.estimate.belief
-        log_weight = self.dwell_time.new_full((1, n_components), -torch.inf)
+        shape = 1, n_components
+        log_weight = self.dwell_time.new_full(shape, -torch.inf)
         mean = torch.zeros_like(log_weight)
         std = torch.ones_like(log_weight)
         log_weight[0, 0] = logsigmoid(-belief.clean)

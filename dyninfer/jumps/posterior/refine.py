@@ -85,8 +85,9 @@ class PooledPosterior:
         ``initial`` ``(..., S)`` is the distribution of the first state.
         """
         beliefs = [prior.log_prob(theta) for prior in self.priors]
+        mean_belief = torch.stack(beliefs).mean(0)
         log_likelihood = self.labels.log_likelihood(theta, initial)
-        return torch.stack(beliefs).mean(0) + self.weight * log_likelihood
+        return mean_belief + self.weight * log_likelihood
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +204,9 @@ def pooled_posterior(
 ) -> PooledPosterior:
     """Let the network read groups of paths, and take its beliefs of them for priors."""
     n_states = labels.scheme.n_states
-    groups = [JumpStatistics.of(paths[group], n_states) for group in groups_of(paths)]
+    groups = []
+    for numbers in groups_of(paths):
+        groups.append(JumpStatistics.of(paths[numbers], n_states))
     with warnings.catch_warnings():
         # Data unlike those of the training are warned of once, of all paths.
         warnings.simplefilter("ignore", UserWarning)
@@ -267,7 +270,8 @@ def proposal_of(fit: JumpFit, belief: NormalMixtures, doubtful: Tensor) -> Mixtu
         return Mixture((near, belief), _TWO_SHARES)
     others = ~mask
     rest_covariance = covariance[others][:, others]
-    rest = StudentT(mean[others], torch.linalg.cholesky(rest_covariance))
+    root = torch.linalg.cholesky(rest_covariance)
+    rest = StudentT(mean[others], root)
     both = Product(mask, belief.part(mask), rest)
     return Mixture((both, near, belief), _THREE_SHARES)
 
@@ -284,7 +288,8 @@ def _draw_posterior(
     proposal = proposal_of(fit, belief.distribution(), belief.doubtful())
     _, initial = problem.split(fit.theta)
     cost = posterior.labels.cost
-    n_draws = int(np.clip(_MULTIPLICATIONS / cost, _LEAST_DRAWS, _MOST_DRAWS))
+    affordable = _MULTIPLICATIONS / cost
+    n_draws = int(np.clip(affordable, _LEAST_DRAWS, _MOST_DRAWS))
     at_once = int(np.clip(_AT_ONCE / cost, 1, 64))
 
     def target(theta: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -92,9 +91,10 @@ class NormalPosterior(GeneratorPosterior):
         table = rate_table(self.fit, names, level)
         # Where the fit says nothing and the network's rate stands, the interval reaches to that.
         source, target = self.fit.scheme.edges.T
-        table["rate"] = self.generator[source, target].numpy()
-        table["low"] = np.minimum(table["low"], table["rate"])
-        table["high"] = np.maximum(table["high"], table["rate"])
+        rate = self.generator[source, target].numpy()
+        table["rate"] = rate
+        table["low"] = table["low"].clip(upper=rate)
+        table["high"] = table["high"].clip(lower=rate)
         table = _with_flat(table, names, self.never_left)
         if self.detectable is None:
             return table
@@ -132,7 +132,8 @@ class DrawnPosterior(GeneratorPosterior):
         """Generators ``(n, S, S)``."""
         _check_number(n)
         g = stream(seed, "generators")
-        row = torch.randint(len(self.draws), (n,), generator=g)
+        n_draws = len(self.draws)
+        row = torch.randint(n_draws, (n,), generator=g)
         return self.draws[row]
 
     def table(self, names: Sequence[str], level: float) -> pd.DataFrame:

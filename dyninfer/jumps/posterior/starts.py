@@ -72,7 +72,8 @@ def clone_starts(labels: Paths, n_states: int, scheme: RateScheme, ancestor_time
     gaps, group = group_gaps(ages.clamp(min=0))
     labels_of = torch.from_numpy(flat.labels)
     n_cells = len(gaps) * n_states
-    observed = torch.bincount(group * n_states + labels_of, minlength=n_cells)
+    cell = group * n_states + labels_of
+    observed = torch.bincount(cell, minlength=n_cells)
     # Each observation is shared out between all states that its ancestor may have had.
     share = observed.double() / n_states
     per_ancestor = share.reshape(-1, 1, n_states)

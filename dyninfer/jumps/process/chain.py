@@ -73,13 +73,13 @@ def transition_matrix(generator: Tensor, dt: Tensor | float) -> Tensor:
     """
     dt = torch.as_tensor(dt, dtype=generator.dtype, device=generator.device)
     a = generator * dt[..., None, None]
-    eye = identity(a)
     fastest = exit_rates(a.detach()).amax(-1)
-    q = fastest[..., None, None]
-    n_squarings = _squarings(q)
+    n_squarings = _squarings(fastest)
     part = 2**n_squarings
-    q = q / part
-    p = torch.exp(-q) * _exponential(a / part + q * eye, eye)
+    q = fastest[..., None, None] / part
+    eye = identity(a)
+    positive = a / part + q * eye
+    p = torch.exp(-q) * _exponential(positive, eye)
     for _ in range(n_squarings):
         p = p @ p
         # Rows sum to one; left alone, rounding errors of the sums double with every squaring.
@@ -88,12 +88,12 @@ def transition_matrix(generator: Tensor, dt: Tensor | float) -> Tensor:
     return p
 
 
-def _squarings(q: Tensor) -> int:
+def _squarings(exit_rate: Tensor) -> int:
     """How often to halve the matrix so that its largest exit rate is at most a half."""
-    if not q.numel():
+    if not exit_rate.numel():
         return 0
     # Rates that overflowed are infinite, of which there is no logarithm to round.
-    largest = float(q.amax().nan_to_num(posinf=1e300))
+    largest = float(exit_rate.amax().nan_to_num(posinf=1e300))
     if largest <= 0:
         return 0
     halvings = math.ceil(math.log2(largest)) + 1
