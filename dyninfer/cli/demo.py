@@ -106,6 +106,7 @@ def run_demo(
     table = pd.concat([evaluation, long_run[1:]])
     write_file(folder / "metrics.csv", table.to_csv(index=False).encode())
 
+    # Last, as it is made of all the files before.
     report = write_report(
         folder / "report.html",
         model,

@@ -85,4 +85,5 @@ def _print_warning(message: Warning | str, *_: object) -> None:
 def _sentence(error: BaseException) -> str:
     # A KeyError prints its message in quotes.
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    # In one line, as of some errors of libraries; others have no text at all.
     return " ".join(str(text).split()) or type(error).__name__

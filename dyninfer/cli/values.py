@@ -171,7 +171,9 @@ def _is_settings(member: Any) -> bool:
 
 def _is_concrete(cls: type[Settings]) -> bool:
     """Whether nothing is derived from a class: a base is a common face, not a choice of its own."""
-    is_base = any(child in Settings.registry.values() for child in cls.__subclasses__())
+    registered = Settings.registry.values()
+    # A class that was replaced, as in a notebook, stays among the subclasses.
+    is_base = any(child in registered for child in cls.__subclasses__())
     return not is_base and not cls.__name__.startswith("_")
 
 

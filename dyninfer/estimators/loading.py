@@ -32,6 +32,7 @@ def load(path: str | Path, device: str = "auto") -> Any:
         here, or of a version whose files are not read any more.
     """
     metadata, tensors = read_model(path)
+    # First of all: what is unknown in a file of another format is no damage.
     check_format(path, metadata)
     with reading(path):
         model = from_plain(metadata["model"])
@@ -54,6 +55,7 @@ def restored(
     """
     target = pick_device(device)
     with reading(path):
+        # Settings of a coupling are settings as well, and no model.
         if not hasattr(model, "_restore"):
             raise ValueError(f"it holds a {type(model).__name__} and not a model")
         model.check_kinds()

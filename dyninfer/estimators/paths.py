@@ -265,6 +265,7 @@ class PathEstimator(Estimator):
                 f"times of a forecast must lie after the last observation, at {last:g}; "
                 f"found {times.min():g}"
             )
+        # All of the past says more than the last observation, where a method can ask it.
         posterior = getattr(self, "posterior", None)
         if posterior is not None:
             warn_beyond(self._covered_times(), times, "forecasting")
@@ -337,13 +338,9 @@ class PathEstimator(Estimator):
 
         if by == "time":
             return forecasts().by_time(check_count(n_intervals, "n_intervals"), seed)
-        table = pd.DataFrame(
-            {
-                "path": paths.names,
-                "held_out": np.isin(paths.names, self.hold_out_),
-                "observations": paths.lengths,
-            }
-        )
+        is_held_out = np.isin(paths.names, self.hold_out_)
+        columns = {"path": paths.names, "held_out": is_held_out, "observations": paths.lengths}
+        table = pd.DataFrame(columns)
         likelihood = self.log_likelihoods(paths, seed)
         if likelihood is not None:
             table["log_likelihood"] = likelihood
