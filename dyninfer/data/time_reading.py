@@ -161,7 +161,8 @@ def _exact(value: Any) -> Any:
     """Text as a number, where it is one: pandas would lose its last digit."""
     if isinstance(value, int) and abs(value) >= _BEYOND_DOUBLE:
         return np.inf
-    if not isinstance(value, str):
+    # Python reads 1_0 as 10; in a column it is the name of a plate or a run.
+    if not isinstance(value, str) or "_" in value:
         return value
     try:
         return float(value)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from pandas.api.types import infer_dtype
 from torch import Tensor
 
+from dyninfer.data.arrays import as_array
 from dyninfer.data.display import listed
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.process import MarkovJump
@@ -113,10 +115,7 @@ def last_states(past: Paths, probability: Tensor, n_draws: int, seed: int) -> Te
 def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:
     """Return states ``(..., n)``, given by number or by name, as int64 on the process' device."""
     if not isinstance(states, Tensor):
-        states = np.asarray(states)
-        # Text, and the objects that text is in tables.
-        if states.dtype.kind in "USO":
-            states = _numbers_of(states, process.state_names)
+        states = _as_numbers(states, process.state_names)
     states = torch.as_tensor(states, device=process.generator.device)
     is_number = not states.is_floating_point() and states.dtype != torch.bool
     if not is_number or states.ndim < 1:
@@ -154,6 +153,17 @@ def _distribution_at(process: MarkovJump, n_paths: int, time: float) -> Tensor:
         distribution = process.marginal(time)
     of_processes = distribution.expand(*process.batch_shape, -1)
     return of_processes.reshape(-1, process.n_states)
+
+
+def _as_numbers(states: Any, state_names: Sequence[str]) -> np.ndarray:
+    """Numbers of states, which tables may hold as objects too; NaN where one is masked."""
+    objects = np.asarray(states, dtype=object)
+    kind = infer_dtype(objects.ravel(), skipna=False)
+    if kind in ("string", "mixed"):
+        return _numbers_of(objects, state_names)
+    if kind == "integer" and not isinstance(states, np.ma.MaskedArray):
+        return objects.astype(np.int64)
+    return as_array(states, "x0")
 
 
 def _numbers_of(states: np.ndarray, state_names: Sequence[str]) -> np.ndarray:

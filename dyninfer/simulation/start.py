@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dyninfer.data.arrays import as_array
+from dyninfer.data.arrays import as_floats
 from dyninfer.learning.random import stream
 
 
@@ -82,8 +82,6 @@ def starting_rows(n: int, n_paths: int | None, seed: int) -> Tensor:
 def as_states(x: Any, name: str) -> Tensor:
     """Return ``x`` as a floating ``(n, d)`` tensor, or raise a sentence naming it."""
     states = _as_tensor(x, name)
-    if states.is_complex():
-        raise TypeError(f"{name} must be real, but its dtype is {states.dtype}")
     shape = tuple(states.shape)
     if states.ndim != 2:
         remedy = f"; for one state write {name}[None]" if states.ndim == 1 else ""
@@ -92,8 +90,6 @@ def as_states(x: Any, name: str) -> Tensor:
         raise ValueError(
             f"{name} must have at least one row and one column, but its shape is {shape}"
         )
-    if not states.dtype.is_floating_point:
-        states = states.to(torch.float32)
     _check_finite(states, name)
     return states
 
@@ -105,9 +101,13 @@ def chunks(n: int, size: int) -> list[range]:
 
 
 def _as_tensor(x: Any, name: str) -> Tensor:
-    if isinstance(x, Tensor):
-        return x
-    return torch.from_numpy(as_array(x, name))
+    """A floating tensor; one that is so already stays, with its graph."""
+    if isinstance(x, Tensor) and x.is_complex():
+        raise TypeError(f"{name} must be real, but its dtype is {x.dtype}")
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.is_meta:
+        # Whole numbers beyond what float32 holds become float64, and truth values are refused.
+        return torch.from_numpy(as_floats(x, name))
+    return x.to_dense()
 
 
 def _check_finite(states: Tensor, name: str) -> None:

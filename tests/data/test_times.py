@@ -238,6 +238,8 @@ def test_the_line_shown_for_dates_turns_them_into_days():
             ["day 1", "day 2"],
             "'day' holds text .'day 1'.; times must be numbers, such as 3.0 for 'day 3'",
         ),
+        # Python would read it as 12.
+        (["0", "1_2"], "'day' holds text .'1_2'.; times must be numbers"),
     ],
 )
 def test_what_is_not_a_time_is_refused_by_name(column, message):

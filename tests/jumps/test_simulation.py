@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.linalg import expm
@@ -127,6 +128,43 @@ def test_states_may_be_names_and_origin_says_where_paths_start():
     assert set(many.origin.tolist()) == {0, 1, 2}
     with pytest.raises(ValueError, match="x0 names the state 'z'.*there are a, b, c"):
         simulate(process, ["z"], times)
+
+
+@pytest.mark.parametrize(
+    "x0",
+    [
+        [0, 2, 1],
+        np.array([0, 2, 1], dtype=">i4"),
+        np.array([1, 2, 0], dtype=np.uint8)[::-1],
+        np.array([0, 2, 1], dtype=object),
+        pd.Series([0, 2, 1], dtype="Int64"),
+        pd.Categorical([0, 2, 1]),
+        torch.tensor([0, 2, 1]),
+    ],
+    ids=lambda x0: f"{type(x0).__name__} {getattr(x0, 'dtype', '')}",
+)
+def test_whole_numbers_are_numbers_of_states_whatever_holds_them(x0):
+    # Names that are numbers too, but not those of their states.
+    process = MarkovJump(generators(3, n=3), state_names=["1", "2", "3"])
+    assert simulate(process, x0, [0.0, 1.0]).states[:, 0].tolist() == [0, 2, 1]
+    assert simulate(process, ["1", "3"], [0.0, 1.0]).states[:, 0].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "x0",
+    [
+        np.ma.array([0, 1], mask=[False, True]),
+        pd.array([0, None], dtype="Int64"),
+        np.array([0, None]),
+        np.array([0.0, np.nan]),
+        [True, False],
+        [None, "b"],
+    ],
+)
+def test_missing_states_are_no_starts(x0):
+    process = MarkovJump(generators(3, n=3), state_names=list("abc"))
+    with pytest.raises((TypeError, ValueError), match="must be integers or names|names the state"):
+        simulate(process, x0, [0.0, 1.0])
 
 
 def test_first_states_are_drawn_from_the_distribution_of_the_first_time():

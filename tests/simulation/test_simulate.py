@@ -29,6 +29,28 @@ def test_arrays_lists_and_integers_start_in_float32():
         assert simulate(DECAY, x, [0, 1]).states.dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("x0", "start"),
+    [
+        (np.array([[2**24 + 1, -3]]), [[16777217.0, -3.0]]),
+        (torch.tensor([[2**24 + 1, -3]]), [[16777217.0, -3.0]]),
+        (torch.tensor([[1.0, 0.0]]).to_sparse(), [[1.0, 0.0]]),
+        (torch.tensor([[1.5, 2.0]], dtype=torch.bfloat16), [[1.5, 2.0]]),
+        (np.array([[1.5, 2.0]], dtype=np.float16), [[1.5, 2.0]]),
+    ],
+)
+def test_every_kind_of_number_starts_without_losing_a_digit(x0, start):
+    still = Diffusion(drift=lambda t, x: torch.zeros_like(x))
+    run = simulate(still, x0, [0.0, 1.0])
+    assert run.states[:, -1].tolist() == start
+
+
+@pytest.mark.parametrize("x0", [np.array([[True, False]]), torch.tensor([[True, False]])])
+def test_truth_values_are_no_states(x0):
+    with pytest.raises(TypeError, match="x0 holds bool values; it must hold numbers"):
+        simulate(Diffusion(drift=lambda t, x: x), x0, [0.0, 1.0])
+
+
 @pytest.mark.parametrize("solver", ["tsit5", "rk4", "dopri5"])
 def test_float64_start_gives_float64_accuracy(solver):
     x = np.random.default_rng(0).normal(size=(3, 2))
