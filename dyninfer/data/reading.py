@@ -6,7 +6,6 @@ the fit, and must have its features, by name wherever both sides have names.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.snapshots.reading import position
 from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, quoted
+from dyninfer.learning.warn import warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -299,8 +299,7 @@ def _warn_of_few(snapshots: Snapshots) -> None:
             few.append(f"{as_text(t)} ({n})")
     if few:
         times = ", ".join(few)
-        warnings.warn(
+        warn(
             f"fewer than {FEW_SAMPLES} samples at time {times}: what is learned there is uncertain",
             UserWarning,
-            stacklevel=4,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.words import listed, quoted, texts
+from dyninfer.learning.warn import warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -67,12 +67,11 @@ def warn_if_counts(x: np.ndarray, name: str) -> None:
     rounded = np.round(head)
     # Log-normalised expression and indicators stay below ten.
     if np.array_equal(head, rounded) and head.max() > 10:
-        warnings.warn(
+        warn(
             f"{name} looks like raw counts (whole numbers up to {head.max():.0f}); log-normalise "
             "it (sc.pp.normalize_total, sc.pp.log1p) or give a representation such as "
             "use_rep='X_pca'",
             UserWarning,
-            stacklevel=3,
         )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
+from inspect import isfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -44,7 +44,9 @@ from dyninfer.learning.settings import (
     setting_texts,
     to_plain,
 )
+from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.training import Training, train
+from dyninfer.learning.warn import warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -93,6 +95,13 @@ class Estimator(Settings, ABC):
 
     citation: ClassVar[str] = ""
     tables: ClassVar[tuple[str, ...]] = ("history_",)
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # Whatever a user calls, also of methods made elsewhere.
+        for name, member in list(vars(cls).items()):
+            if isfunction(member) and not name.startswith("_"):
+                setattr(cls, name, own_surroundings()(member))
 
     @abstractmethod
     def fit(self, *args: Any, **kwargs: Any) -> Self:
@@ -163,6 +172,8 @@ class Estimator(Settings, ABC):
         JSON, under ``uns["dyninfer"]``.
         """
         self._check_fitted()
+        # The settings are written too.
+        self._check_settings()
         if not is_anndata(adata):
             raise TypeError(f"annotate writes into an AnnData, not {type(adata).__name__}")
         check_writable(adata)
@@ -314,9 +325,8 @@ class Estimator(Settings, ABC):
             write_model(run.checkpoint, self._tensors(), metadata)
         # A full disk, or a setting without a plain form, must not cost the fit.
         except (OSError, TypeError) as error:
-            warnings.warn(
+            warn(
                 f"the fit is whole, but it left no checkpoint: {error}",
-                stacklevel=4,
             )
 
     def _resume_result(self, run: Run) -> bool:
@@ -389,15 +399,15 @@ class Estimator(Settings, ABC):
             )
 
     def _check_settings(self) -> None:
-        """Refuse to write settings that are not those of what was learned."""
+        """Refuse to use settings that are not those of what was learned."""
         fitted = self.fitted_settings_
         for name, text in setting_texts(self).items():
             if fitted.get(name) != text:
                 # A message has 300 characters, and a setting may be a long table.
                 before, now = fitted.get(name, "nothing")[:60], text[:60]
                 raise ValueError(
-                    f"{name} was changed after fit, from {before} to {now}, so the file would hold "
-                    "another model than was learned; fit again, or set it back"
+                    f"{name} was changed after fit, from {before} to {now}, so the settings "
+                    "are of another model than was learned; fit again, or set it back"
                 )
 
     def _known(self) -> Provenance:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.learning.warn import warn
 
 # Below this part of the starting cells, an average is that of a few of them.
 _FEW = 0.05
@@ -21,18 +21,17 @@ _CHANCE = 0.95
 _WITH_FLOOR = ("w1", "w2", "sliced_w2")
 
 
-def warn_beyond(fitted: np.ndarray, times: np.ndarray, doing: str, stacklevel: int = 3) -> None:
+def warn_beyond(fitted: np.ndarray, times: np.ndarray, doing: str) -> None:
     """Warn where times lie before the first or after the last time of the data."""
     if len(times) == 0 or Clock.of(fitted).covers(times):
         return
-    _warn(
+    warn(
         f"{doing} from {times.min():g} to {times.max():g}, beyond the data ({fitted.min():g} to "
         f"{fitted.max():g})",
-        stacklevel,
     )
 
 
-def warn_of_collapse(run: Trajectories, stacklevel: int = 3) -> None:
+def warn_of_collapse(run: Trajectories) -> None:
     """Warn where a few paths carry nearly all of the mass."""
     sizes = run.ess.detach().cpu().numpy()
     # NaN, where all mass is gone, is above nothing.
@@ -40,17 +39,14 @@ def warn_of_collapse(run: Trajectories, stacklevel: int = 3) -> None:
     if not collapsed.any():
         return
     k = int(collapsed.argmax())
-    _warn(
+    warn(
         f"the effective sample size falls from {sizes[0]:.4g} to {sizes[k]:.2g} of {run.n_paths} "
         f"paths by time {float(run.times[k]):g}: a few paths carry nearly all weight, and averages "
         "are theirs; a larger growth_penalty, more frequent times, or resample=0.5 may help",
-        stacklevel,
     )
 
 
-def warn_of_mass(
-    run: Trajectories, fitted: np.ndarray, masses: Sequence[float] | None, stacklevel: int = 3
-) -> None:
+def warn_of_mass(run: Trajectories, fitted: np.ndarray, masses: Sequence[float] | None) -> None:
     """Warn where the simulated mass strays from what was observed, as interpolated in time.
 
     Without masses, the populations of all times were learned from as of one mass.
@@ -67,32 +63,28 @@ def warn_of_mass(
     k = int(is_far.argmax())
     ratio = np.exp(simulated[k] - simulated[0])
     right = np.exp(observed[k] - observed[0])
-    _warn_of_masses([(float(run.times[k]), ratio, right)], stacklevel + 1)
+    _warn_of_masses([(float(run.times[k]), ratio, right)])
 
 
-def warn_of_scores(
-    table: pd.DataFrame, metrics: Iterable[str], n_features: int, stacklevel: int = 3
-) -> None:
+def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str], n_features: int) -> None:
     """Warn of scores that flatter, and of masses far from those observed."""
     if bool(table["in_sample"].all()):
-        _warn(
+        warn(
             f"the scores at {_listed(table['time'])} are in-sample: the model has learned from "
             "these cells, so that they flatter it; fit with hold_out, or evaluate other cells",
-            stacklevel,
         )
     low = _below_floor(table, metrics, n_features)
     if low:
-        _warn(
+        warn(
             f"below the floor: {_first(low)}. The simulated cells are nearer to the observed ones "
             "than other cells of that time would be: they are in-sample, or smoother than cells "
             "are; compare the energy distance",
-            stacklevel,
         )
     excess = (np.log(table["mass"]) - np.log(table["mass_observed"])).abs()
     far = table[excess > np.log(_FAR)]
     if len(far):
         rows = zip(far["time"], far["mass"], far["mass_observed"], strict=True)
-        _warn_of_masses(list(rows), stacklevel + 1)
+        _warn_of_masses(list(rows))
 
 
 def _below_floor(table: pd.DataFrame, metrics: Iterable[str], n_features: int) -> list[str]:
@@ -113,12 +105,11 @@ def _below_floor(table: pd.DataFrame, metrics: Iterable[str], n_features: int) -
     return low
 
 
-def _warn_of_masses(rows: list[tuple[float, float, float]], stacklevel: int) -> None:
+def _warn_of_masses(rows: list[tuple[float, float, float]]) -> None:
     far = [f"×{mass:.3g} by time {t:g} (the data: ×{right:.3g})" for t, mass, right in rows]
-    _warn(
+    warn(
         f"the simulated mass is far from that of the data: {_first(far)}; do not trust the growth "
-        "rates there; another growth_penalty may do better",
-        stacklevel + 1,
+        "rates there; another growth_penalty may do better"
     )
 
 
@@ -131,7 +122,3 @@ def _first(words: list[str], most: int = 3) -> str:
     if len(words) <= most:
         return ", ".join(words)
     return ", ".join(words[:most]) + f" and {len(words) - most} more"
-
-
-def _warn(message: str, stacklevel: int) -> None:
-    warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)

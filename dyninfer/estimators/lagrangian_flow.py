@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import seeded_modules, subseed
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.warn import warn
 from dyninfer.transport.couplings import (
     CoupledSamples,
     Coupling,
@@ -272,9 +272,8 @@ def _warn_in_place(samples: CoupledSamples, times: np.ndarray, penalty: Any) -> 
     k, share = samples.mass_in_place()
     if share > 0.1:
         reach = math.pi / penalty**0.5
-        warnings.warn(
+        warn(
             f"{share:.0%} of the mass between times {times[k]:g} and {times[k + 1]:g} is destroyed "
             "or created in place, where no simulated path leads to it: cells farther apart than "
             f"π/√λ = {reach:.3g} are not connected; a smaller growth_penalty reaches farther",
-            stacklevel=4,
         )

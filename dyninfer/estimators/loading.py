@@ -12,9 +12,11 @@ from dyninfer.learning.files import label
 from dyninfer.learning.model_file import check_format, read_model, reading
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.settings import brief, from_plain
+from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.training.checkpoint import differences
 
 
+@own_surroundings()
 def load(path: str | Path, device: str = "auto") -> Any:
     """Load a model that :meth:`~dyninfer.Estimator.save` wrote.
 

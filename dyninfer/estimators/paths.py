@@ -416,4 +416,6 @@ class PathEstimator(Estimator):
         return states, paths.names[is_whole]
 
     def _as_paths(self, data: Any) -> Paths:
+        # Settings say what an observation is: changed ones would read these data otherwise.
+        self._check_settings()
         return reread_paths(data, self._known())

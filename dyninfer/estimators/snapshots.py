@@ -302,7 +302,7 @@ class SnapshotEstimator(Estimator):
         """Velocity, and growth rate and potential where the process has them, of every cell."""
         key = self.source_.get("time_key", "time")
         times = time_column(adata, key)
-        warn_beyond(self.times_, times, "annotating", stacklevel=4)
+        warn_beyond(self.times_, times, "annotating")
         x = read_features(adata, self._known())
         fields = self._fields_at(adata, times, x)
         names = {"drift": keys.VELOCITY, "growth": keys.GROWTH, "potential": keys.POTENTIAL}
@@ -377,7 +377,7 @@ class SnapshotEstimator(Estimator):
                 "times is empty; give the time of the starting states and those to store"
             )
         cells = read_start(start, float(times[0]), self._known())
-        warn_beyond(self.times_, times, "simulating", stacklevel=4)
+        warn_beyond(self.times_, times, "simulating")
         # Weights that resampling looks at must be there from the start.
         is_drawn = n_paths is not None or options.get("resample") is not None
         if cells.weights is not None and is_drawn:

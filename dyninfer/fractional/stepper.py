@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from dyninfer.fractional.gaussian.matrices import covariance_root
 from dyninfer.fractional.noise.moments import integrated_decay, pair_sums
 from dyninfer.fractional.process import FractionalDiffusion
+from dyninfer.learning.warn import warn
 from dyninfer.simulation.noise import PathNoise
 
 Memory = Literal["exact", "euler"]
@@ -216,12 +216,11 @@ def check_explicit(fastest: float, step: float, rule: str) -> None:
             f"use dt={safe:.3g} or less, or FractionalEuler(memory='exact'), which has no bound"
         )
     if step > safe:
-        warnings.warn(
+        warn(
             f"{rule} is coarse for the fastest node {fastest:g}; use dt={safe:.3g} or "
             "FractionalEuler(memory='exact')",
             RuntimeWarning,
             # The line of the user that called simulate.
-            stacklevel=5,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -28,6 +27,7 @@ from dyninfer.jumps.posterior.starts import crude_starts
 from dyninfer.jumps.settings import Clones, ExactLabels, Jumps, Observation
 from dyninfer.learning.interruption import watched
 from dyninfer.learning.random import subseed
+from dyninfer.learning.warn import warn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,18 +175,16 @@ def _warn_of_prior(names: Sequence[str], is_silent: np.ndarray, is_stuck: np.nda
     """Warn of states that no label names, and of those that no path is seen to leave."""
     silent = list(compress(names, is_silent))
     if silent:
-        warnings.warn(
+        warn(
             f"no label names state {display.listed(silent)}: its rates are the prior's and not "
             "the data's; leave it out of the states, or number the states from 0",
             UserWarning,
-            stacklevel=7,
         )
     stuck = list(compress(names, is_stuck))
     if stuck:
-        warnings.warn(
+        warn(
             f"no path is seen to leave state {display.listed(stuck)}: the rates out of it are "
             "the prior's and not the data's; if it is absorbing, say which jumps can happen, "
             "jumps=Only(['from>to', ...])",
             UserWarning,
-            stacklevel=7,
         )

@@ -8,7 +8,6 @@ which setting it is.
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from dyninfer.jumps.posterior.labels import (
 )
 from dyninfer.jumps.posterior.starts import Starts, clone_starts
 from dyninfer.learning.settings import Settings
+from dyninfer.learning.warn import warn
 
 _NOISE_START = 0.02  # chance of a wrong label that a fit begins with
 
@@ -225,12 +225,11 @@ class Gaussian(Observation):
         at_floor = fitted.at_floor(start).tolist()
         alike = list(compress(names, at_floor))
         if alike:
-            warnings.warn(
+            warn(
                 f"values of state {display.listed(alike)} are all alike, so that the spread is a "
                 "lower bound and not learned; if the signal was idealised its levels are labels: "
                 "give them as integers, with observation=ExactLabels()",
                 UserWarning,
-                stacklevel=8,
             )
 
 

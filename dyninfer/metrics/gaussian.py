@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from dyninfer.data.arrays import as_array
+from dyninfer.learning.surroundings import own_surroundings
 
 
+@own_surroundings()
 def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np.ndarray) -> float:
     """Kullback-Leibler divergence ``KL(N(mean0, cov0) ‖ N(mean1, cov1))``, in nats.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from dyninfer.data.arrays import as_array
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
+from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.metrics.samples import (
     Array,
     Sample,
@@ -28,6 +29,7 @@ TILE = 512  # rows and columns of a block of pairs: 2 MB, which stays in the cac
 MEDIAN_POINTS = 2000  # two million pairs: the median is good to a thousandth
 
 
+@own_surroundings()
 def mmd(
     x: Array,
     y: Array,
@@ -88,6 +90,7 @@ def mmd(
     return k_xx + k_yy - 2 * _mean_between(kernel, a, b)
 
 
+@own_surroundings()
 def median_distance(y: Array, *, y_weights: Array | None = None, seed: int = 0) -> float:
     """Median of the positive distances between the points of ``y``, over at most 2,000 of them.
 
@@ -138,6 +141,7 @@ def _weighted_median(values: Tensor, weights: Tensor) -> float:
     return float(ordered[torch.searchsorted(below, half)])
 
 
+@own_surroundings()
 def energy_distance(
     x: Array,
     y: Array,

@@ -12,6 +12,7 @@ import torch
 from dyninfer.data.arrays import as_list
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
+from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
 from dyninfer.metrics.samples import (
     Array,
@@ -33,6 +34,7 @@ METRICS: dict[str, Callable[..., float]] = {
 }
 
 
+@own_surroundings()
 def finite_sample_floor(
     y: Array,
     metric: str | Callable[..., float],
@@ -84,6 +86,7 @@ def finite_sample_floor(
     return total / repeats
 
 
+@own_surroundings()
 def compare_populations(
     x: Array,
     y: Array,

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from dyninfer.data.arrays import as_tensor
 from dyninfer.learning.settings import check_count
+from dyninfer.learning.surroundings import own_surroundings
 
 
+@own_surroundings()
 def crps(draws: Any, observed: Any) -> Tensor:
     r"""Continuous ranked probability score of forecasts of single numbers, in their own units.
 
@@ -59,6 +61,7 @@ def crps(draws: Any, observed: Any) -> Tensor:
     return error - 0.5 * spread
 
 
+@own_surroundings()
 def energy_score(draws: Any, observed: Any) -> Tensor:
     r"""Energy score of forecasts of vectors: the CRPS with the Euclidean norm.
 
@@ -106,6 +109,7 @@ def energy_score(draws: Any, observed: Any) -> Tensor:
     return unit * score
 
 
+@own_surroundings()
 def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
     r"""Brier score of forecasts of states, ``Σ_s (p_s − 1[s = y])²``, from 0 to 2.
 
@@ -153,6 +157,7 @@ def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
     return torch.where(observed < 0, torch.nan, score)
 
 
+@own_surroundings()
 def hellinger_distance(p: Any, q: Any) -> Tensor:
     r"""Hellinger distance of distributions over states, from 0 (equal) to 1 (no state in common).
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
+from dyninfer.learning.surroundings import own_surroundings
+from dyninfer.learning.warn import warn
 from dyninfer.metrics.samples import (
     Array,
     Pair,
@@ -26,6 +26,7 @@ EMD_BYTES = 41  # of POT for each pair of points
 EMD_PAIRS = 400_000_000  # the most that are tried: 16 GB
 
 
+@own_surroundings()
 def wasserstein(
     x: Array,
     y: Array,
@@ -75,6 +76,7 @@ def wasserstein(
     return pair.unit * cost ** (1 / p)
 
 
+@own_surroundings()
 def sliced_wasserstein(
     x: Array,
     y: Array,
@@ -143,10 +145,9 @@ def _transport_cost(pair: Pair, p: int) -> float:
         lower = max(plan.lower, 0)
         most = pair.unit * plan.cost ** (1 / p)
         least = pair.unit * lower ** (1 / p)
-        warnings.warn(
+        warn(
             "the transport problem was not solved, so the Wasserstein distance is not exact: "
             f"it is at most {most:.6g}, and at least {least:.6g}; lower max_samples",
-            stacklevel=3,
         )
     return plan.cost
 

@@ -13,6 +13,7 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.parallel import threads
 from dyninfer.learning.settings import LARGEST_SEED, brief, check_switch, is_number, is_whole
+from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.start import device_of
@@ -42,6 +43,7 @@ class Options:
                 raise ValueError(f"{name}={brief(value)} cannot be used: {reason}; leave it out")
 
 
+@own_surroundings()
 def simulate(
     process: Any,
     x0: Any,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,8 @@ from torch import Tensor
 from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import brief, check_count, check_seed
+from dyninfer.learning.surroundings import own_surroundings
+from dyninfer.learning.warn import warn
 from dyninfer.simulation.equation import Equation, Rate, Rates, probability_flow
 from dyninfer.simulation.grid import check_times
 from dyninfer.simulation.noise import PathNoise
@@ -24,6 +25,7 @@ _ROWS = 65_536  # rows of one batched backward pass of the exact trace
 _DIRECTIONS = 16  # coordinates differentiated together
 
 
+@own_surroundings()
 def log_density(
     process: Diffusion,
     x: Any,
@@ -127,11 +129,10 @@ def log_density(
     result = torch.cat(results)
     n_lost = int((~result.isfinite()).sum())
     if n_lost:
-        warnings.warn(
+        warn(
             f"log_density could not follow {n_lost} of {len(result)} points back, or "
             "base_log_density is not finite there",
             RuntimeWarning,
-            stacklevel=2,
         )
     return result
 

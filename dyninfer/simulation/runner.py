@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief, to_plain
+from dyninfer.learning.warn import warn
 from dyninfer.simulation.dispatch import Options, run
 from dyninfer.simulation.equation import Equation, equation_of
 from dyninfer.simulation.grid import Grid
@@ -181,13 +181,12 @@ def _warn(record: Record, times: Tensor, solver: Solver) -> None:
     consequence = "their states are NaN from there on and their status is 1"
     if n_replaced.any():
         consequence = "resampling replaced them"
-    warnings.warn(
+    warn(
         f"{n_lost} of {len(failed)} paths diverged, the first by time {first:g}; {consequence} "
         f"(solver {solver}; smaller steps or tolerances may help, unless the process itself runs "
         "to infinity)",
         RuntimeWarning,
         # The line that called simulate.
-        stacklevel=6,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.time_reading import as_times
 from dyninfer.estimators import Estimator
 from dyninfer.learning.settings import fingerprint
+from dyninfer.learning.warn import warn
 from dyninfer.metrics import compare_populations
 from dyninfer.tools.tasks import Row, Task
 from dyninfer.transport.baselines import BASELINES
@@ -83,7 +83,7 @@ class HeldOutTimes:
             )
         # One method that fails at one time must not cost the table of all the others.
         except (ValueError, RuntimeError, ArithmeticError) as error:
-            warnings.warn(f"{name} failed at time {held_out:g}: {error}", stacklevel=2)
+            warn(f"{name} failed at time {held_out:g}: {error}")
             row["status"] = row.get("status", "failed")
             row["note"] = str(error)
         else:
@@ -149,10 +149,9 @@ class HeldOutTimes:
             return data
         if not is_whole.any():
             raise ValueError(f"no cell at time {held_out:g} holds numbers throughout")
-        warnings.warn(
+        warn(
             f"{(~is_whole).sum()} of {len(is_whole)} cells at time {held_out:g} hold NaN or "
             "infinity and are left out of its scores",
-            stacklevel=3,
         )
         fields: dict[str, Any] = {}
         for name in ("samples", "weights", "conditions", "names"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm.auto import tqdm
 
 from dyninfer.learning.digest import sealed, unsealed
 from dyninfer.learning.files import as_path, label, read_file, write_file
+from dyninfer.learning.warn import warn
 
 Row = dict[str, Any]
 
@@ -56,7 +56,7 @@ class Store:
         except ValueError:
             content = None
         if content is None:
-            warnings.warn(f"{label(path)} is damaged; its score is computed again", stacklevel=4)
+            warn(f"{label(path)} is damaged; its score is computed again")
             return None
         return json.loads(bytes(content))
 

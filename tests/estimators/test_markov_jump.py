@@ -603,3 +603,12 @@ def test_the_table_shows_the_rates_of_the_generator_also_of_states_that_were_har
     ]
     np.testing.assert_allclose(table["rate"], rates)
     assert ((table["low"] <= table["rate"]) & (table["rate"] <= table["high"])).all()
+
+
+def test_a_setting_changed_after_fit_reads_no_data_otherwise():
+    paths = seen(GATE, 20, 0.3 * np.arange(10))
+    model = fitted(paths, observation="exact")
+    model.observation = "label noise"
+    for use in (model.evaluate, model.posterior_states, model.log_likelihoods):
+        with pytest.raises(ValueError, match="^observation was changed after fit, from 'exact'"):
+            use(paths)

@@ -55,6 +55,65 @@ def test_gradients_that_are_switched_off_around_a_fit_change_no_weight(snapshots
     assert torch.equal(weights(snapshots, method), without.clone())
 
 
+@pytest.fixture
+def elsewhere():
+    """A default device that holds no numbers stands for a GPU, which not every machine has."""
+    torch.set_default_device("meta")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        yield
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_default_device_and_automatic_precision_change_no_result(snapshots, method, request):
+    adata = snapshots.to_anndata()
+
+    def results():
+        model = METHODS[method](width=16, depth=2)
+        model.fit(adata, time_key="time", max_steps=5, progress=False)
+        run = model.simulate(adata, [0, 1, 2], seed=1)
+        scores = model.evaluate(adata).drop(columns=["held_out", "in_sample"])
+        model.annotate(adata)
+        velocity = adata.obsm["dyninfer_velocity"]
+        return run.states.numpy(), scores.to_numpy(float), velocity
+
+    expected = results()
+    request.getfixturevalue("elsewhere")
+    for ours, theirs in zip(results(), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert torch.get_default_device().type == "meta"
+    assert torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        di.MarkovJumpInference(observation="exact"),
+        di.MarkovJumpInference(observation=di.Gaussian(2)),
+        di.FractionalSDE(noise=di.FractionalNoise(n_nodes=2)),
+    ],
+    ids=str,
+)
+def test_a_default_device_and_automatic_precision_change_no_result_of_paths(model, request):
+    gate = di.MarkovJump([[-1.0, 1.0], [3.0, -3.0]])
+    run = di.simulate(gate, None, 0.3 * np.arange(20), n_paths=8, seed=0)
+    states = run.states.numpy()
+    if getattr(model, "observation", None) != "exact":
+        states = states + 0.3 * np.random.default_rng(0).normal(size=states.shape)
+    paths = di.Paths(times=[run.times] * 8, states=list(states))
+
+    def results():
+        model.fit(paths, max_steps=5, progress=False)
+        states = model.simulate(paths, [0.0, 1.0, 3.0], seed=1).states
+        scores = model.evaluate(paths, n_samples=4).select_dtypes("number")
+        return states.double().numpy(), scores.to_numpy(float)
+
+    expected = results()
+    request.getfixturevalue("elsewhere")
+    for ours, theirs in zip(results(), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_thirty_six_fits_in_four_threads_give_the_weights_of_fits_alone(snapshots):
     alone = [weights(snapshots, "action", seed) for seed in range(4)]
     state = torch.get_rng_state()

@@ -189,5 +189,7 @@ def test_a_setting_changed_after_fit_is_refused_at_save(fitted, tmp_path, change
     for changed in (model, again):
         change(changed)
         with pytest.raises(ValueError, match=f"^{name} was changed after fit, from .*; fit again"):
+            changed.annotate(di.Snapshots(times=[0, 1], samples=[[[0.0]], [[0.0]]]).to_anndata())
+        with pytest.raises(ValueError, match=f"^{name} was changed after fit, from .*; fit again"):
             changed.save(tmp_path / "m.safetensors")
     assert (tmp_path / "m.safetensors").read_bytes() == old

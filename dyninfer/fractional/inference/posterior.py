@@ -16,6 +16,7 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.fractional.inference.series import Series
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed
+from dyninfer.learning.surroundings import own_surroundings
 
 # Steps of a forecast at most: an equation is stepped no finer than this over its whole length.
 _MOST_STEPS = 5000
@@ -42,6 +43,7 @@ class PathPosterior:
         self.scaling = scaling
         self.gap = gap
 
+    @own_surroundings()
     def draw(
         self,
         times: Sequence[float] | np.ndarray | None = None,

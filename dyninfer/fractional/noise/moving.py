@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
+
+from dyninfer.learning.warn import warn
 
 # Steps of rounding of the largest value, below which what is left of a path is no motion: trends
 # and transforms sum a few of them.
@@ -25,11 +26,10 @@ def moving(spread: np.ndarray, paths: Any) -> np.ndarray:
     moves = spread > rounding_of(paths)
     rests = np.flatnonzero(~moves)
     if len(rests):
-        warnings.warn(
+        warn(
             f"path {rests[0]} does not move about its trend, so that its Hurst index is NaN "
             f"({len(rests)} such paths)",
             UserWarning,
-            stacklevel=3,
         )
     return moves
 

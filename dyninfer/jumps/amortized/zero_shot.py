@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
@@ -21,6 +20,7 @@ from dyninfer.jumps.process.chain import identity
 from dyninfer.learning.model_file import read_model
 from dyninfer.learning.random import stream, uniforms
 from dyninfer.learning.settings import brief
+from dyninfer.learning.warn import warn
 
 # By what data are compared with those of the training, and whether the number is a logarithm.
 RANGES = (
@@ -212,7 +212,7 @@ def infer(
     features = range_features(statistics, scaled_rates)
     outside = _outside(features, trained)
     if outside:
-        warnings.warn(f"the network was never shown such data: {'; '.join(outside)}", stacklevel=2)
+        warn(f"the network was never shown such data: {'; '.join(outside)}")
     link_probability = torch.sigmoid(belief.link)
     clean_probability = torch.sigmoid(belief.clean)
     mean_noise = _mean_logistic(belief.noise_mean, belief.noise_log_std.exp())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from dyninfer import __version__
 from dyninfer.learning.files import label, reason
 from dyninfer.learning.settings import PLAIN
 from dyninfer.learning.tensor_file import Kind, Tensors, read_tensors, write_tensors
+from dyninfer.learning.warn import warn
 
 # Of the layout of the file. Format 1 had none written in it, and format 2 was torch's own.
 FORMAT = 3
@@ -58,10 +58,9 @@ class CheckpointFile:
             }
             write_tensors(self.path, KIND, tensors, facts)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
-            warnings.warn(
+            warn(
                 # The reason names the file, which may take half of a line.
                 f"training goes on without a new checkpoint: {reason(error, 200)}",
-                stacklevel=5,
             )
 
     def read(self, device: torch.device) -> dict[str, Any] | None:

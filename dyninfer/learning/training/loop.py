@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from dyninfer.learning.training.checkpoint import CheckpointFile
 from dyninfer.learning.training.history import History, progress_bar
 from dyninfer.learning.training.optimizer import AveragedOptimizer, copies
 from dyninfer.learning.training.settings import Training
+from dyninfer.learning.warn import warn
 
 logger = logging.getLogger("dyninfer")
 
@@ -256,14 +256,13 @@ class TrainingRun:
     def _warn_of_divergence(self, row: dict[str, float]) -> None:
         settings = self.settings
         names = ", ".join(name for name, value in row.items() if not math.isfinite(value))
-        warnings.warn(
+        warn(
             f"training diverged before step {self.step} ({names} not finite); "
             "the best weights so far are kept. Lower training.learning_rate "
             f"(now {settings.learning_rate:g}) or training.gradient_clip "
             f"(now {settings.gradient_clip})",
             RuntimeWarning,
             # Of the call of `train`.
-            stacklevel=6,
         )
 
     def _validate(self) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from dyninfer.learning.random import numpy_stream
+from dyninfer.learning.warn import warn
 from dyninfer.metrics.simplex import best_plan
 from dyninfer.transport.couplings.problem import TransportProblem, failed, squared_distances
 
@@ -85,12 +85,11 @@ def warn_if_small(
     # Ordinary data gain 3 to 7 % of this from 256 to 1024 samples, in 2 to 50 dimensions.
     if in_small - in_large > 0.1 * random:
         enough = min(n, 4 * max(size, large // 2))
-        warnings.warn(
+        warn(
             f"batch_size={size} is small for these {n} samples: partners lie at a mean squared "
             f"distance of {in_small:.3g} in blocks of {small}, of {in_large:.3g} in a block of "
             f"{large}, and of {random:.3g} at random; raise batch_size to {enough} or more",
             UserWarning,
-            stacklevel=2,
         )
     return in_small, in_large, random
 

@@ -6,12 +6,12 @@ import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from typing import Any
 
+from dyninfer.learning.warn import warn
 from dyninfer.metrics.simplex import OptimalPlan, best_plan
 from dyninfer.transport.couplings.problem import TransportProblem
 
@@ -92,9 +92,8 @@ def _worker_initializer() -> Callable[[int], None]:
 def _warn_unless_optimal(plan: OptimalPlan) -> None:
     if plan.is_optimal:
         return
-    warnings.warn(
+    warn(
         f"optimal transport was not solved: the pairs cost {plan.cost:.6g}, and their dual gap is "
         f"{plan.dual_gap:.2g}, so the least cost may be that much lower; lower batch_size",
         UserWarning,
-        stacklevel=3,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.learning.warn import warn
 from dyninfer.transport.couplings.problem import TransportProblem
 
 
@@ -112,11 +112,10 @@ class SinkhornSolution:
     def warn_unless_converged(self) -> None:
         """Say that the margins are not those of the samples, where they are not."""
         if not self.converged:
-            warnings.warn(
+            warn(
                 f"Sinkhorn's iteration stopped after {self.steps} steps with margins "
                 f"{self.change:.2g} (relative) from converged; raise the regularization",
                 UserWarning,
-                stacklevel=3,
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.random import numpy_stream, subseed
+from dyninfer.learning.warn import warn
 from dyninfer.transport.couplings.base import Coupling, intervals
 from dyninfer.transport.couplings.chains import sample_weighted_chains
 from dyninfer.transport.couplings.plan import Plan
@@ -84,10 +84,9 @@ def couple_all(
             else:
                 own += _pairs(data, run, plans, number)
         if not own:
-            warnings.warn(
+            warn(
                 f"condition {name!r} has samples at no two neighbouring times and is not learned "
                 "from; name a control whose samples stand in at earlier times",
-                stacklevel=3,
             )
         stretches += own
     _check_covered(data, stretches, chains)

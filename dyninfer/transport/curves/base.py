@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.warn import warn
 
 
 class DensityBatch(NamedTuple):
@@ -52,10 +52,9 @@ def conserving(data: Snapshots) -> Snapshots:
     """Take the masses off snapshots for a model whose mass cannot change, and say so."""
     if data.masses is None:
         return data
-    warnings.warn(
+    warn(
         "the masses of the snapshots are not used: this model conserves mass; let mass grow "
         "(growth_penalty, or an UnbalancedTransport) to follow them",
         UserWarning,
-        stacklevel=4,
     )
     return replace(data, masses=None)
