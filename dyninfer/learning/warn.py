@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from types import FrameType
 
 # What stands between two functions of the package: decorators, and dispatch by type.
 _BETWEEN = ("contextlib", "functools")
@@ -16,7 +17,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     what.
     """
     level = 1
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None and _is_inside(frame.f_globals.get("__name__", "")):
         level += 1
         frame = frame.f_back
