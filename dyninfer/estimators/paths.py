@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -35,13 +35,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class Posterior(Protocol):
-    """What lies behind observed paths, given all that is observed of each."""
-
-    def draw(self, times: Any, n_samples: int = 100, seed: int = 0) -> Trajectories:
-        """Draw ``n_samples`` rows per path at ``times`` ``(q,)``, one path after another."""
-
-
 @dataclass(kw_only=True, repr=False, eq=False)
 class PathEstimator(Estimator):
     """Base of the methods that learn from :class:`~dyninfer.Paths`, time series of individuals.
@@ -53,7 +46,8 @@ class PathEstimator(Estimator):
     * ``states_at(paths, time, seed, n_draws)``: states of the process behind observed paths;
     * ``decode(states)``: features of such states;
     * ``observe(states, seed)``: observations of such states, with their noise;
-    * ``posterior(data)``: a :class:`Posterior`, from which forecasts are then drawn;
+    * ``posterior(data)``: what lies behind observed paths, given all of each; its
+      ``draw(times, n_samples, seed)`` makes the forecasts, rows of one path after those of another;
     * ``log_likelihoods(paths, seed)``: one number for every path.
     """
 
