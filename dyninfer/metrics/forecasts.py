@@ -93,8 +93,10 @@ class Forecasts:
         """Number of observations that were forecast of each path, and their mean scores."""
         scores = self.scores()
         groups = scores.groupby(self.path)
+        # Paths without a forecast have no scores.
         table = groups.mean().reindex(range(n_paths))
-        table.insert(0, "forecasts", np.bincount(self.path, minlength=n_paths))
+        n_forecasts = np.bincount(self.path, minlength=n_paths)
+        table.insert(0, "forecasts", n_forecasts)
         return table
 
     def by_time(self, n_intervals: int, seed: int = 0) -> pd.DataFrame:
@@ -104,8 +106,10 @@ class Forecasts:
         other, at the very same times of the same paths.
         """
         levels = np.linspace(0, 1, n_intervals + 1)
+        quantiles = np.quantile(self.time, levels)
         # Times that many paths share make some of the edges equal.
-        edges = np.unique(np.quantile(self.time, levels))
+        edges = np.unique(quantiles)
+        # An edge belongs to the interval before it, the first edge to the first.
         interval = np.searchsorted(edges, self.time, side="left") - 1
         interval = np.maximum(interval, 0)
         scores = self.scores()
@@ -119,8 +123,9 @@ class Forecasts:
                 "end": float(times.max()),
                 "forecasts": len(times),
             }
+            mean_scores = scores[here].mean()
             row |= self._population_distances(here, seed)
-            row |= scores[here].mean().to_dict()
+            row |= mean_scores.to_dict()
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -221,22 +226,28 @@ def forecast_rest(
     lengths = paths.lengths
     n_past = np.ceil(share * lengths).astype(int)
     # One at least lies in the past, and one in the future.
-    n_past = np.clip(n_past, 1, np.maximum(lengths - 1, 1))
+    most = np.maximum(lengths - 1, 1)
+    n_past = np.clip(n_past, 1, most)
+    has_future = lengths > 1
     # Of a path whose past is missing there is nothing to forecast from.
-    rows = np.flatnonzero((lengths > 1) & _has_past(paths, n_past))
+    has_past = _has_past(paths, n_past)
+    rows = np.flatnonzero(has_future & has_past)
     if len(rows) == 0:
         raise ValueError(
             "no path has an observation to forecast from and one after it, so that nothing is left "
             "to forecast"
         )
     if max_paths is not None and len(rows) > max_paths:
-        order = numpy_stream(seed, "forecast").permutation(rows)
+        rng = numpy_stream(seed, "forecast")
+        order = rng.permutation(rows)
         rows = np.sort(order[:max_paths])
     # Paths with the same times to forecast are forecast together.
     groups: dict[bytes, list[int]] = {}
     for row in rows.tolist():
-        future = paths.times[row][n_past[row] :]
-        groups.setdefault(future.tobytes(), []).append(row)
+        first_future = n_past[row]
+        future = paths.times[row][first_future:]
+        group = groups.setdefault(future.tobytes(), [])
+        group.append(row)
     parts = []
     for number, members in enumerate(groups.values()):
         group_seed = subseed(seed, "group", number)
@@ -299,6 +310,9 @@ def _forecast_group(
 def _mean_of_present(values: np.ndarray) -> np.ndarray:
     """Mean over the features ``(n,)`` of what is not NaN; NaN where all is."""
     is_present = ~np.isnan(values)
-    total = np.where(is_present, values, 0).sum(axis=1)
+    present = np.where(is_present, values, 0)
+    total = present.sum(axis=1)
     count = is_present.sum(axis=1)
-    return total / np.where(count > 0, count, np.nan)
+    # No number, where nothing is present.
+    divisor = np.where(count > 0, count, np.nan)
+    return total / divisor

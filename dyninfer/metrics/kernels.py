@@ -85,9 +85,12 @@ def mmd(
             total += (distance * (unit / width)).square_().neg_().exp_()
         return total
 
-    k_xx = _kernel_within(kernel, len(widths), a, "x", unbiased)
-    k_yy = _kernel_within(kernel, len(widths), b, "y", unbiased)
-    return k_xx + k_yy - 2 * _mean_between(kernel, a, b)
+    # Each of the kernels is one at zero.
+    at_zero = len(widths)
+    k_xx = _kernel_within(kernel, at_zero, a, "x", unbiased)
+    k_yy = _kernel_within(kernel, at_zero, b, "y", unbiased)
+    k_xy = _mean_between(kernel, a, b)
+    return k_xx + k_yy - 2 * k_xy
 
 
 @own_surroundings()
@@ -163,7 +166,9 @@ def energy_distance(
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     a, b, unit = in_own_unit(a, b)
     between = _mean_between(_identity, a, b)
-    return unit * (2 * between - _mean_within(_identity, a) - _mean_within(_identity, b))
+    within_x = _mean_within(_identity, a)
+    within_y = _mean_within(_identity, b)
+    return unit * (2 * between - within_x - within_y)
 
 
 def _kernel_within(

@@ -70,10 +70,10 @@ def check_samples(
         a = _capped(a, max_samples, generator)
         b = _capped(b, max_samples, generator)
     device = a.points.device
-    a = a._replace(points=a.points.double())
+    a_points = a.points.double()
     b_points = b.points.to(device).double()
     b_weights = b.weights.to(device)
-    return a, Sample(b_points, b_weights, b.uniform)
+    return a._replace(points=a_points), b._replace(points=b_points, weights=b_weights)
 
 
 def in_own_unit(a: Sample, b: Sample) -> Pair:
@@ -136,10 +136,11 @@ def check_points(x: Array, name: str) -> Tensor:
             f"{name} has shape {tuple(points.shape)}; a sample is (n, d), n and d at least "
             f"one{hint}"
         )
-    invalid = ~torch.isfinite(points).all(1)
-    if bool(invalid.any()):
-        n_invalid = int(invalid.sum())
-        first = int(invalid.int().argmax())
+    is_finite = torch.isfinite(points).all(1)
+    if not bool(is_finite.all()):
+        invalid = (~is_finite).nonzero()
+        n_invalid = len(invalid)
+        first = int(invalid[0])
         raise ValueError(
             f"{name} has values that are not finite in {n_invalid} of {len(points)} rows, "
             f"first in row {first}; drop those rows or impute them"

@@ -139,16 +139,18 @@ def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
     check_count(n_states, "n_states")
     draws = _as_numbers(draws, "draws")
     observed = _as_numbers(observed, "observed").to(draws.device)
-    if draws.shape[1:] != observed.shape or draws.ndim == 0 or len(draws) == 0:
+    shape = tuple(draws.shape)
+    expected = tuple(observed.shape)
+    if shape[1:] != expected or len(shape) == 0 or shape[0] == 0:
         raise ValueError(
-            f"draws must be (draw, ...) of the shape of the observations, {tuple(observed.shape)}; "
-            f"found {tuple(draws.shape)}"
+            f"draws must be (draw, ...) of the shape of the observations, {expected}; found {shape}"
         )
     _check_states(draws, n_states, "draws", lowest=0)
     # Also of missing observations.
     _check_states(observed, n_states, "observed", lowest=-(2**53))
     # A state that is nowhere adds nothing, and there may be many.
-    states = torch.cat([draws.flatten(), observed.flatten()]).unique()
+    occurring = torch.cat([draws.flatten(), observed.flatten()])
+    states = occurring.unique()
     is_drawn = draws.unsqueeze(-1) == states
     is_observed = observed.unsqueeze(-1) == states
     probability = is_drawn.double().mean(0)
@@ -233,10 +235,12 @@ def _as_pair(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
     observed = as_tensor(observed, "observed").to(draws.device)
     if draws.ndim == 0:
         raise ValueError("draws must be (draw, ...), found one number")
-    if draws.shape[1:] != observed.shape:
+    shape = tuple(draws.shape)
+    expected = tuple(observed.shape)
+    if shape[1:] != expected:
         raise ValueError(
-            f"draws must have the shape of the observations, {tuple(observed.shape)}, after their "
-            f"number; found {tuple(draws.shape)}"
+            f"draws must have the shape of the observations, {expected}, after their number; "
+            f"found {shape}"
         )
     if len(draws) < 2:
         raise ValueError(f"a score needs at least two draws of a forecast, found {len(draws)}")

@@ -75,7 +75,7 @@ def past_of(paths: Paths, time: float) -> Paths:
     past_times = []
     past_states = []
     for times, states in zip(paths.times, paths.states, strict=True):
-        n_past = int(np.searchsorted(times, until, side="right"))
+        n_past = np.searchsorted(times, until, side="right")
         past_times.append(times[:n_past])
         past_states.append(states[:n_past])
     return replace(paths, times=tuple(past_times), states=tuple(past_states))
@@ -98,7 +98,8 @@ def digest(paths: Paths) -> str:
 def _last_rows(states: np.ndarray) -> np.ndarray:
     """Last row ``(feature,)`` at which each feature was observed; -1, the last of all, if never."""
     n = len(states)
-    missing = is_missing(states).reshape(n, -1)
+    missing = is_missing(states)
+    missing = missing.reshape(n, -1)
     row = np.arange(n)[:, None]
     observed_row = np.where(missing, -1, row)
     return observed_row.max(axis=0)

@@ -94,10 +94,11 @@ def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
     owner, values = pd.factorize(column)
     missing = owner < 0
     if missing.any():
-        first = column.index[missing][0]
+        key = quoted(path_key)
+        first = quoted(column.index[missing][0])
         raise ValueError(
-            f"path_key {quoted(path_key)} is missing in {missing.sum()} rows "
-            f"(first: {quoted(first)}); drop them: adata[adata.obs[{quoted(path_key)}].notna()]"
+            f"path_key {key} is missing in {missing.sum()} rows (first: {first}); "
+            f"drop them: adata[adata.obs[{key}].notna()]"
         )
     return owner, np.array(texts(values), dtype=object)
 
@@ -127,7 +128,8 @@ def _codes(column: pd.Series, state_key: str) -> tuple[np.ndarray, tuple[str, ..
     """Number of the state of every row, -1 where it is missing, and the names of the states."""
     present = column.dropna()
     # Whole numbers become floats in pandas as soon as one is missing.
-    if column.dtype.kind == "f" and not (present % 1 == 0).all():
+    is_whole = column.dtype.kind != "f" or (present % 1 == 0).all()
+    if not is_whole:
         example = f"{present.iloc[0]:g}"
         raise ValueError(
             f"state_key {quoted(state_key)} holds continuous numbers (such as {example}); "
@@ -136,8 +138,10 @@ def _codes(column: pd.Series, state_key: str) -> tuple[np.ndarray, tuple[str, ..
     if not isinstance(column.dtype, pd.CategoricalDtype):
         # Sorted, so that the numbers of the states do not depend on the order of the rows.
         column = column.astype("category")
-    names = tuple(_state_name(category) for category in column.cat.categories)
-    return column.cat.codes.to_numpy(dtype=np.int64), names
+    states = column.cat
+    names = [_state_name(category) for category in states.categories]
+    codes = states.codes.to_numpy(dtype=np.int64)
+    return codes, tuple(names)
 
 
 def _state_name(category: Any) -> str:

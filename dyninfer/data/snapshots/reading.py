@@ -96,7 +96,8 @@ def to_anndata(snapshots: Snapshots) -> AnnData:
     from anndata import AnnData
 
     sizes = snapshots.sizes
-    obs = pd.DataFrame({"time": np.repeat(snapshots.times, sizes)})
+    times = np.repeat(snapshots.times, sizes)
+    obs = pd.DataFrame({"time": times})
     if snapshots.weights is not None:
         obs["weight"] = np.concatenate(snapshots.weights)
     if snapshots.conditions is not None:
@@ -104,11 +105,13 @@ def to_anndata(snapshots: Snapshots) -> AnnData:
     if snapshots.masses is not None:
         obs["mass"] = np.repeat(snapshots.masses, sizes)
     if snapshots.names is not None:
-        obs.index = pd.Index(np.concatenate(snapshots.names).astype(str))
+        names = np.concatenate(snapshots.names)
+        obs.index = pd.Index(names.astype(str))
     else:
         obs.index = obs.index.astype(str)
-    var = pd.DataFrame(index=list(snapshots.features))
-    return AnnData(X=np.concatenate(snapshots.samples), obs=obs, var=var)
+    features = list(snapshots.features)
+    samples = np.concatenate(snapshots.samples)
+    return AnnData(X=samples, obs=obs, var=pd.DataFrame(index=features))
 
 
 def _masses(adata: AnnData, key: str, rows: list[np.ndarray], times: np.ndarray) -> np.ndarray:

@@ -416,12 +416,13 @@ class Trajectories:
     def _descent(self, paths: Index, times: Index) -> Trajectories:
         """Selection after resampling: whole lines where paths are chosen, rows where times are."""
         if isinstance(paths, slice) and paths == slice(None):
-            columns = np.arange(self.n_times)
             selection = indices(times, self.n_times, "time")
-            return ancestry.at_times(self, columns[selection])
+            columns = np.arange(self.n_times)[selection]
+            return ancestry.at_times(self, columns)
         rows = indices(paths, self.n_paths, "path")
         ends = population.numbers(self)[rows]
-        return ancestry.lines(self, ends)[:, times]
+        lines = ancestry.lines(self, ends)
+        return lines[:, times]
 
 
 def _set(frozen: Trajectories, name: str, value: Any) -> None:
