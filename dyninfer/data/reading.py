@@ -243,6 +243,7 @@ def _cells_at(adata: AnnData, time: float, provenance: Provenance) -> Start:
     clock = Clock.of(column, spacing=float(gaps.min()))
     position(clock, time)
     rows = clock.rows(column, time)
+    # Only these rows: the others may hold anything, or fill the memory.
     states = dense_rows(array, rows, rep)
     weights = conditions = None
     if "weight_key" in source:

@@ -109,6 +109,7 @@ def to_xarray(traj: Trajectories) -> Dataset:
 
     # Integer states have no features.
     dims = ("path", "time", "feature")[: traj.states.ndim]
+    # Copies, so that what xarray changes in place stays here as it is.
     states = array(traj.states).copy()
     status = array(traj.status).copy()
     variables: dict[str, Any] = {"states": (dims, states), "status": ("path", status)}

@@ -34,6 +34,7 @@ def last_values(paths: Paths, time: float) -> np.ndarray:
 
     The shape is ``(n, feature)``, or ``(n,)`` for discrete paths.
     """
+    # Feature by feature: the last row of a path may lack some of them.
     past = past_of(paths, time)
     values = [last_value(states) for states in past.states]
     return np.stack(values)
@@ -85,6 +86,7 @@ def digest(paths: Paths) -> str:
     """Fingerprint of times, states, names and conditions."""
     fingerprint = hashlib.sha256()
     labels = [] if paths.conditions is None else list(paths.conditions)
+    # Features are left out: their names change nothing that is learned.
     names = list(paths.names)
     words = repr((names, paths.state_names, labels))
     fingerprint.update(words.encode())

@@ -74,6 +74,7 @@ def _as_states(values: Any, name: str) -> np.ndarray:
     if whole is not None:
         return whole
     array = as_array(values, name)
+    # Flat whole numbers are states; with a second dimension they are counts.
     if is_discrete(array):
         return array
     return as_floats(array, name)

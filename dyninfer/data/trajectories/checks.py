@@ -74,6 +74,7 @@ def check_shape(name: str, array: Any, expected: Sequence[int], words: str) -> N
     """Refuse an array whose shape does not go with the states."""
     if not hasattr(array, "shape"):
         raise TypeError(f"{name} must be an array or a tensor {words}, found {brief(array)}")
+    # Tensors have sizes of a kind of their own, which print differently.
     shape = tuple(array.shape)
     expected = tuple(expected)
     if shape != expected:

@@ -37,6 +37,7 @@ def log_mass(traj: Trajectories) -> Tensor:
 
 def mass(traj: Trajectories) -> Tensor:
     """Mean mass of the paths that did not diverge ``(time,)``, where float64 holds it."""
+    # The sum is taken of logarithms, so that only the mass itself can overflow.
     logarithm = log_mass(traj)
     total = logarithm.exp()
     if bool(total.isposinf().any()):
@@ -154,6 +155,7 @@ def occupation(traj: Trajectories, n_states: int | None) -> Tensor:
     states = traj.states.long()
     if n_states is None:
         n_states = int(states.max()) + 1
+    # By state first: weights are added up along it.
     shape = (n_states, traj.n_times)
     fractions = torch.zeros(shape, dtype=torch.float64, device=states.device)
     fractions.scatter_add_(0, states, traj.weights)
