@@ -70,8 +70,9 @@ def read_snapshots(
     ----------
     data : AnnData or Snapshots
     keys : mapping
-        ``time_key``, ``use_rep``, ``mass_key``, ``weight_key``, ``condition_key``; None for those
-        that were not given. Snapshots have no keys, so that any key is refused.
+        ``time_key``, ``use_rep``, ``mass_key``, ``weight_key``, ``condition_key``,
+        ``growth_key``; None for those that were not given. Snapshots have no keys, so that any key
+        is refused.
     hold_out : float or list of floats, optional
         Times left out before anything else is read.
     reader, kinds : str

@@ -29,19 +29,15 @@ from dyninfer.data.times import Clock, same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
-from dyninfer.estimators.cautions import (
-    warn_beyond,
-    warn_of_collapse,
-    warn_of_mass,
-    warn_of_scores,
-)
+from dyninfer.estimators.cautions import warn_beyond, warn_of_collapse, warn_of_mass, warn_of_scores
 from dyninfer.estimators.starts import drawn_by_weight, with_origin, with_start_weights
-from dyninfer.estimators.unused import refuse_unused_conditions, refuse_unused_keys
+from dyninfer.estimators.unused import refuse_unused_columns, refuse_unused_keys
 from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.learning.settings import brief
 from dyninfer.learning.training import Training
 from dyninfer.metrics.evaluation import score_arrival
 from dyninfer.simulation import simulate
+from dyninfer.transport.couplings import uses_growth
 from dyninfer.transport.curves import DensityCurve
 
 if TYPE_CHECKING:
@@ -75,6 +71,11 @@ class SnapshotEstimator(Estimator):
         """Whether the settings rule out growth, so that masses would be of no use."""
         return "mass_key" not in self.uses
 
+    @property
+    def uses_growth(self) -> bool:
+        """Whether the coupling starts from the growth that the data expect of every cell."""
+        return uses_growth(getattr(self, "coupling", "auto"))
+
     def fit(
         self,
         data: AnnData | Snapshots | DensityCurve,
@@ -84,6 +85,7 @@ class SnapshotEstimator(Estimator):
         mass_key: str | None = None,
         weight_key: str | None = None,
         condition_key: str | None = None,
+        growth_key: str | None = None,
         hold_out: float | Iterable[float] | None = None,
         seed: int = 0,
         max_steps: int | None = None,
@@ -108,6 +110,8 @@ class SnapshotEstimator(Estimator):
             Column of ``obs`` with the weight of every cell within its time.
         condition_key : str, optional
             Column of ``obs`` with a label for every cell.
+        growth_key : str, optional
+            Column of ``obs`` with the log-growth per unit of time that is expected of every cell.
         hold_out : float or list of floats, optional
             Times removed before anything else is computed: scaling, couplings and validation never
             see them.
@@ -139,6 +143,7 @@ class SnapshotEstimator(Estimator):
             "mass_key": mass_key,
             "weight_key": weight_key,
             "condition_key": condition_key,
+            "growth_key": growth_key,
         }
         run = Run(
             seed=seed,
@@ -237,23 +242,20 @@ class SnapshotEstimator(Estimator):
         times : float or list of floats, optional
             Times to evaluate; by default all but the first.
         start : {"previous", "first"}
-            Whether all cells of the previous time, or those of the first, are simulated to each
-            time.
+            Whether all cells of the previous time, or of the first, are simulated to each time.
         metrics : sequence of str
             Names as in :mod:`dyninfer.metrics`.
         max_samples : int, optional
-            Cap on the samples a side, drawn at random; None keeps all. The numbers used stand in
-            the result.
+            Cap on the samples a side, drawn at random; None keeps all. The result says how many.
         seed : int
 
         Returns
         -------
         DataFrame
             Per time: ``held_out``; ``in_sample``, where the model has learned from these very
-            cells; the metrics, beside each its ``_floor`` (the same metric between
-            two halves of the observed sample) and ``_still`` (the starting cells themselves,
-            unmoved), the numbers of samples, and the simulated and observed ``mass`` relative to
-            the start.
+            cells; the metrics, beside each its ``_floor`` (the same between two halves of the
+            observed sample) and ``_still`` (the starting cells, unmoved); the numbers of samples;
+            and the simulated and observed ``mass`` relative to the start.
 
         Warns
         -----
@@ -284,15 +286,13 @@ class SnapshotEstimator(Estimator):
             scores = score_arrival(
                 observed, run, metrics=metrics, max_samples=max_samples, seed=seed
             )
-            rows.append(
-                {
-                    "time": float(observed.times[k]),
-                    "start": begin,
-                    "held_out": bool(is_held_out[k]),
-                    "in_sample": is_known and not is_held_out[k],
-                    **scores,
-                }
-            )
+            row = {
+                "time": float(observed.times[k]),
+                "start": begin,
+                "held_out": bool(is_held_out[k]),
+                "in_sample": is_known and not is_held_out[k],
+            }
+            rows.append(row | scores)
         table = pd.DataFrame(rows)
         if len(table):
             warn_of_scores(table, metrics, self.n_features_in_)
@@ -351,7 +351,7 @@ class SnapshotEstimator(Estimator):
             reader=f"{type(self).__name__}.fit",
             kinds="an AnnData, Snapshots or a DensityCurve",
         )
-        refuse_unused_conditions(self, snapshots)
+        refuse_unused_columns(self, snapshots)
         return snapshots, snapshots
 
     def _as_snapshots(self, data: Any) -> Snapshots:

@@ -31,6 +31,10 @@ class Method(Protocol):
     def conserves_mass(self) -> bool:
         """Whether its settings rule out growth."""
 
+    @property
+    def uses_growth(self) -> bool:
+        """Whether it starts from the growth that the data expect."""
+
 
 def refuse_unused_keys(method: Method, keys: Mapping[str, str | None]) -> None:
     """Raise a ValueError naming a key that the method, with its settings, would ignore."""
@@ -46,15 +50,20 @@ def refuse_unused_keys(method: Method, keys: Mapping[str, str | None]) -> None:
         )
 
 
-def refuse_unused_conditions(method: Method, snapshots: Snapshots) -> None:
-    """Raise a ValueError where snapshots have conditions that the method would mix."""
-    if snapshots.conditions is None or "condition_key" in method.uses:
-        return
-    raise ValueError(
-        f"the snapshots have conditions, which {type(method).__name__} would mix; fit one model "
-        "for each, use StochasticInterpolant, or take them off: "
-        "dataclasses.replace(snapshots, conditions=None)"
-    )
+def refuse_unused_columns(method: Method, snapshots: Snapshots) -> None:
+    """Raise a ValueError where snapshots have labels or rates that the method would ignore."""
+    name = type(method).__name__
+    if snapshots.growth is not None and not method.uses_growth:
+        raise ValueError(
+            f"{name} with these settings would ignore the expected growth (growth_key, or "
+            "Snapshots(growth=...)); use coupling='growth_first', or leave it out"
+        )
+    if snapshots.conditions is not None and "condition_key" not in method.uses:
+        raise ValueError(
+            f"the snapshots have conditions, which {name} would mix; fit one model for each, use "
+            "StochasticInterpolant, or take them off: dataclasses.replace(snapshots, "
+            "conditions=None)"
+        )
 
 
 class PathMethod(Protocol):

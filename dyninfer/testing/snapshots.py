@@ -180,6 +180,10 @@ def check_keys_are_used_or_refused(model: SnapshotEstimator) -> None:
         other = EXAMPLE.fit_clone(model, data, **column)
         is_same = torch.equal(_parameters(plain), _parameters(other))
         assert not is_same, f"{key} is in uses, and changes nothing"
+    if not model.uses_growth:
+        data.obs["growth"] = 0.1
+        with raises(ValueError, "growth_key"):
+            EXAMPLE.fit_clone(model, data, growth_key="growth")
 
 
 @CHECKS.add

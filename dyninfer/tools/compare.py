@@ -42,6 +42,7 @@ def compare(
     mass_key: str | None = None,
     weight_key: str | None = None,
     condition_key: str | None = None,
+    growth_key: str | None = None,
     hold_out: str | float | Iterable[float] = "each",
     n_repeats: int = 1,
     baselines: Sequence[str] = (*BASELINES, FLOOR),
@@ -64,9 +65,9 @@ def compare(
     data : AnnData or Snapshots
     estimators : Estimator, list, or dict of names and estimators
         Unfitted methods; they are copied, and stay as they are.
-    time_key, use_rep, mass_key, weight_key, condition_key : str, optional
-        Keys of an AnnData, as in ``fit``. Conditions are left out for a method that has no use for
-        them.
+    time_key, use_rep, mass_key, weight_key, condition_key, growth_key : str, optional
+        Keys of an AnnData, as in ``fit``. Conditions and expected growth are left out for a method
+        that has no use for them.
     hold_out : "each", float or list of floats
         Times that are left out, each on its own; "each" takes all between the first and the last.
     n_repeats : int
@@ -119,6 +120,7 @@ def compare(
         "mass_key": mass_key,
         "weight_key": weight_key,
         "condition_key": condition_key,
+        "growth_key": growth_key,
     }
     models = _named(estimators)
     settings = {name: _as_text(model) for name, model in models.items()}

@@ -139,6 +139,8 @@ class HeldOutTimes:
         uses: frozenset[str] = getattr(model, "uses", frozenset())
         if data.conditions is not None and "condition_key" not in uses:
             data = replace(data, conditions=None)
+        if data.growth is not None and not getattr(model, "uses_growth", False):
+            data = replace(data, growth=None)
         return data
 
     def _scorable(self, data: Snapshots, held_out: float) -> Snapshots:

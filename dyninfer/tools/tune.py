@@ -70,6 +70,7 @@ def tune(
     mass_key: str | None = None,
     weight_key: str | None = None,
     condition_key: str | None = None,
+    growth_key: str | None = None,
     hold_out: float | Iterable[float] | None = None,
     search_space: Mapping[str, Sequence[Changes]] | None = None,
     n_subsamples: int = 3,
@@ -98,7 +99,7 @@ def tune(
     estimator : Estimator, optional
         Method to tune, with the settings from which to start; by default
         :class:`~dyninfer.StochasticInterpolant`.
-    time_key, use_rep, mass_key, weight_key, condition_key : str, optional
+    time_key, use_rep, mass_key, weight_key, condition_key, growth_key : str, optional
         Keys of an AnnData, as in ``fit``.
     hold_out : float or list of floats, optional
         Times removed before anything else: they play no part in the choice, so that what is
@@ -138,6 +139,7 @@ def tune(
         "mass_key": mass_key,
         "weight_key": weight_key,
         "condition_key": condition_key,
+        "growth_key": growth_key,
     }
     start = StochasticInterpolant() if estimator is None else estimator
     groups = _groups(start, search_space)

@@ -77,7 +77,7 @@ def _training() -> Draw:
     return draw
 
 
-KEYS = of_kind(values.key, "mass_key weight_key condition_key")
+KEYS = of_kind(values.key, "mass_key weight_key condition_key growth_key")
 FIT = options("seed max_steps checkpoint resume hold_out", max_steps="2") | {
     "progress": ("False", values.scalar)
 }

@@ -106,6 +106,21 @@ def as_weights(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) ->
     return weights
 
 
+def as_growth(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:
+    """Log-growth ``(n_k,)`` per unit of time that every sample is expected to have, finite."""
+    if values is None:
+        return None
+    values = _one_for_each("growth", values, times)
+    growth = []
+    for value, sample, t in zip(values, samples, times, strict=True):
+        rate = _numbers(value, f"growth at time {as_text(t)}")
+        _check_length("growth", rate, sample, t)
+        if not np.isfinite(rate).all():
+            raise ValueError(f"growth at time {as_text(t)} must be finite")
+        growth.append(rate)
+    return growth
+
+
 def as_conditions(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:
     """Labels ``(n_k,)`` of every sample, none of them missing, of one kind at all times."""
     if values is None:

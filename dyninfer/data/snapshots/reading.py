@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,12 +25,13 @@ def fields_from_anndata(
     adata: AnnData,
     time_key: str | None,
     use_rep: str | None,
-    mass_key: str | None,
-    weight_key: str | None,
-    condition_key: str | None,
+    columns: Mapping[str, str | None],
     hold_out: float | Iterable[float] | None,
 ) -> dict[str, Any]:
-    """Fields of the `Snapshots` in an AnnData; arguments as in `Snapshots.from_anndata`."""
+    """Fields of the `Snapshots` in an AnnData; arguments as in `Snapshots.from_anndata`.
+
+    Keys of columns with a mass, a weight, a label and a growth of every cell are in ``columns``.
+    """
     column = time_column(adata, time_key)
     array, features, rep = representation(adata, use_rep)
     clock = Clock.of(column)
@@ -56,18 +57,25 @@ def fields_from_anndata(
         "names": names,
         "source": source,
     }
+    mass_key = columns["mass_key"]
     if mass_key is not None:
         fields["masses"] = _masses(adata, mass_key, rows, times)
         fields["source"]["mass_key"] = mass_key
+    weight_key = columns["weight_key"]
     if weight_key is not None:
         fields["weights"] = [number_column(adata, weight_key, "weight_key", row) for row in rows]
         fields["source"]["weight_key"] = weight_key
+    condition_key = columns["condition_key"]
     if condition_key is not None:
         # All times at once, so that the message counts what is missing in all of them.
         labels = label_column(adata, condition_key, "condition_key", np.concatenate(rows))
         ends = np.cumsum([len(row) for row in rows])
         fields["conditions"] = np.split(labels, ends[:-1])
         fields["source"]["condition_key"] = condition_key
+    growth_key = columns["growth_key"]
+    if growth_key is not None:
+        fields["growth"] = [number_column(adata, growth_key, "growth_key", row) for row in rows]
+        fields["source"]["growth_key"] = growth_key
     return fields
 
 
@@ -102,6 +110,8 @@ def to_anndata(snapshots: Snapshots) -> AnnData:
         obs["weight"] = np.concatenate(snapshots.weights)
     if snapshots.conditions is not None:
         obs["condition"] = np.concatenate(snapshots.conditions)
+    if snapshots.growth is not None:
+        obs["growth"] = np.concatenate(snapshots.growth)
     if snapshots.masses is not None:
         obs["mass"] = np.repeat(snapshots.masses, sizes)
     if snapshots.names is not None:

@@ -42,6 +42,9 @@ class Snapshots:
     conditions : sequence of K arrays ``(n_k,)``, optional
         Label of every sample (donor, dose, perturbation). Numbers are amounts, such as doses;
         categories and text are names. None may be missing.
+    growth : sequence of K arrays ``(n_k,)``, optional
+        Log-growth per unit of time that every sample is expected to have, birth less death: a
+        prior, which couplings that tell growth from motion start from.
     features : sequence of str, optional
         Unique names of the features; by default those of the columns of DataFrames, or ``x0, x1,
         ...``.
@@ -64,6 +67,7 @@ class Snapshots:
     masses: np.ndarray | None = None
     weights: tuple[np.ndarray, ...] | None = None
     conditions: tuple[np.ndarray, ...] | None = None
+    growth: tuple[np.ndarray, ...] | None = None
     features: tuple[str, ...] = ()
     names: tuple[np.ndarray, ...] | None = None
     source: dict[str, str] = field(default_factory=dict)  # the keys these snapshots were read by
@@ -76,6 +80,7 @@ class Snapshots:
             "samples": samples,
             "weights": checks.as_weights(self.weights, samples, times),
             "conditions": checks.as_conditions(self.conditions, samples, times),
+            "growth": checks.as_growth(self.growth, samples, times),
             "names": checks.as_names(self.names, samples, times),
         }
         masses = checks.as_masses(self.masses, times)
@@ -99,6 +104,7 @@ class Snapshots:
         mass_key: str | None = None,
         weight_key: str | None = None,
         condition_key: str | None = None,
+        growth_key: str | None = None,
         hold_out: float | Iterable[float] | None = None,
     ) -> Snapshots:
         """Read snapshots from an AnnData; nothing of it is changed.
@@ -117,6 +123,9 @@ class Snapshots:
         weight_key, condition_key : str, optional
             Columns of ``obs`` with a weight and a label for every cell. A column of numbers is an
             amount, such as a dose; a categorical one holds names, whatever they look like.
+        growth_key : str, optional
+            Column of ``obs`` with the log-growth per unit of time that is expected of every cell,
+            such as that of :func:`dyninfer.tools.score_growth`.
         hold_out : float or list of floats, optional
             Times whose cells are left out before anything else is read.
 
@@ -127,9 +136,13 @@ class Snapshots:
         ValueError
             If times are text or missing, a label is missing, or fewer than two times remain.
         """
-        fields = reading.fields_from_anndata(
-            adata, time_key, use_rep, mass_key, weight_key, condition_key, hold_out
-        )
+        columns = {
+            "mass_key": mass_key,
+            "weight_key": weight_key,
+            "condition_key": condition_key,
+            "growth_key": growth_key,
+        }
+        fields = reading.fields_from_anndata(adata, time_key, use_rep, columns, hold_out)
         return cls(**fields)
 
     @property
@@ -236,14 +249,18 @@ class Snapshots:
         return self
 
     def digest(self) -> str:
-        """Fingerprint of times, samples, masses, weights and conditions."""
+        """Fingerprint of times, samples, masses, weights, conditions and growth."""
         fingerprint = hashlib.sha256()
         conditions = None
         if self.conditions is not None:
             conditions = [labels.astype(str) for labels in self.conditions]
         masses = None if self.masses is None else [self.masses]
+        fields = [[self.times], self.samples, masses, self.weights, conditions]
+        # Only where there is one: data without keep the fingerprint that files hold.
+        if self.growth is not None:
+            fields.append(self.growth)
         # What is absent counts too: no weights are not weights of the shape of the next field.
-        for arrays in ([self.times], self.samples, masses, self.weights, conditions):
+        for arrays in fields:
             if arrays is None:
                 fingerprint.update(b"None")
                 continue
@@ -260,7 +277,7 @@ class Snapshots:
     def _take(self, picks: Sequence[tuple[int, Any]]) -> Snapshots:
         """Some rows of some times: pairs of the number of a time and what selects its rows."""
         columns: dict[str, Any] = {}
-        for name in ("samples", "weights", "conditions", "names"):
+        for name in ("samples", "weights", "conditions", "growth", "names"):
             values = getattr(self, name)
             if values is None:
                 continue
@@ -289,6 +306,8 @@ class Snapshots:
             extras.append("weights")
         if self.conditions is not None:
             extras.append("conditions")
+        if self.growth is not None:
+            extras.append("growth")
         if extras:
             words = " and ".join(extras)
             lines.append(f"    with {words}")

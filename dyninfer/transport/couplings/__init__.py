@@ -46,6 +46,11 @@ def as_coupling(coupling: str | Coupling) -> Coupling:
     return COUPLINGS[coupling]()
 
 
+def uses_growth(coupling: str | Coupling) -> bool:
+    """Whether a coupling, or one of this name, starts from the growth that the data expect."""
+    return coupling != "auto" and as_coupling(coupling).uses_growth
+
+
 __all__ = [
     "COUPLINGS",
     "NOTHING",
@@ -71,4 +76,5 @@ __all__ = [
     "natural_couplings",
     "sample_chains",
     "sample_weighted_chains",
+    "uses_growth",
 ]

@@ -39,6 +39,11 @@ class Coupling(Settings):
     # Whether every pair weighs the same at both ends, whatever the data.
     conserves_mass: ClassVar[bool] = False
 
+    @property
+    def uses_growth(self) -> bool:
+        """Whether plans start from the growth that the data expect of every sample."""
+        return False
+
     @abstractmethod
     def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
         """Pair two weighted samples.

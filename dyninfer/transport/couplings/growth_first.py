@@ -75,6 +75,11 @@ class GrowthFirstCoupling(BlockCoupling):
     axes: int = 5
     batch_size: int = 1024
 
+    @property
+    def uses_growth(self) -> bool:
+        """See :attr:`Coupling.uses_growth`; the ratio of two densities has no place for it."""
+        return isinstance(self.weigh, UnbalancedWeights)
+
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
         super().check()
@@ -92,7 +97,14 @@ class GrowthFirstCoupling(BlockCoupling):
 
     def plans(self, data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Plan]:
         """See :meth:`Coupling.plans`."""
-        return [self._plan(interval, None) for interval in intervals(data, samples, seed)]
+        plans = []
+        for k, interval in enumerate(intervals(data, samples, seed)):
+            growth = None
+            if data.growth is not None:
+                gap = data.times[k + 1] - data.times[k]
+                growth = data.growth[k] * gap
+            plans.append(self._plan(interval, growth))
+        return plans
 
     def _plan(self, interval: Interval, expected_growth: np.ndarray | None) -> Plan:
         """Plan of one interval, given the log-growth ``(n,)`` expected of its first sample."""

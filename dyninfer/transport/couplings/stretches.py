@@ -253,6 +253,7 @@ def _part(data: Snapshots, rows: list[np.ndarray], times: list[int]) -> Snapshot
         masses=masses,
         weights=pick(data.weights),
         conditions=pick(data.conditions),
+        growth=pick(data.growth),
         names=pick(data.names),
     )
 

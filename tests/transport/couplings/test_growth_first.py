@@ -210,3 +210,59 @@ def test_given_masses_set_the_mean_growth():
 def test_settings_that_cannot_be_are_named(coupling, message):
     with pytest.raises((TypeError, ValueError), match=message):
         coupling.plan(normal(5), normal(5), weights(5), weights(5), 0)
+
+
+# --- what is expected of growth ---
+
+
+def expecting(rates, gap=2.0, n=200):
+    """A population that stands still while half of its cells are expected to grow."""
+    x, y = normal(n), normal(n, seed=1)
+    growth = [np.where(x[:, 0] > 0, rates, 0.0), np.zeros(n)]
+    return Snapshots(times=[0, gap], samples=[x, y], growth=growth)
+
+
+def test_a_dear_correction_leaves_the_prior_as_it_is():
+    """Where the plan may change no mass, cells grow as expected: rate times duration."""
+    weigh = UnbalancedWeights(mass_penalty=1e6)
+    ends = Ends(
+        normal(200), normal(200, seed=1), weights(200), weights(200), np.linspace(0, 2, 200)
+    )
+    halfway = weigh.halfway(ends)
+    slope = np.polyfit(np.linspace(0, 2, 200), halfway.log_source, 1)[0]
+    assert slope == pytest.approx(1, abs=1e-3)
+    weigh = UnbalancedWeights(mass_penalty=1e6, prior_strength=0.5)
+    halfway = weigh.halfway(ends)
+    slope = np.polyfit(np.linspace(0, 2, 200), halfway.log_source, 1)[0]
+    assert slope == pytest.approx(0.5, abs=1e-3)
+
+
+def test_expected_growth_is_a_rate_and_moves_the_plan():
+    """Twice the time at half the rate is the same plan; no strength is the plan without it."""
+    data = expecting(1.0, gap=2.0)
+    plan = GrowthFirstCoupling().plans(data, list(data.samples), 0)[0]
+    slower = expecting(0.5, gap=4.0)
+    again = GrowthFirstCoupling().plans(slower, list(slower.samples), 0)[0]
+    np.testing.assert_allclose(again.log_source, plan.log_source)
+    weak = GrowthFirstCoupling(weigh=UnbalancedWeights(prior_strength=0.0))
+    without = weak.plans(data, list(data.samples), 0)[0]
+    plain = expecting(0.0)
+    expected = GrowthFirstCoupling().plans(plain, list(plain.samples), 0)[0]
+    np.testing.assert_allclose(without.log_source, expected.log_source)
+    grows = growth_of_sources(plan, 200) - growth_of_sources(expected, 200)
+    assert grows[data.samples[0][:, 0] > 0].mean() > grows[data.samples[0][:, 0] < 0].mean() + 0.3
+
+
+def test_extreme_expectations_are_weights_and_not_overflows():
+    data = expecting(1e5)
+    with np.errstate(all="raise", under="ignore"):
+        plan = GrowthFirstCoupling().plans(data, list(data.samples), 0)[0]
+    start, end = masses(plan)
+    np.testing.assert_allclose(np.bincount(plan.source, start, 200), 1 / 200, atol=1e-9)
+    np.testing.assert_allclose(np.bincount(plan.target, end, 200), 1 / 200, atol=1e-9)
+
+
+def test_the_density_ratio_refuses_an_expected_growth():
+    data = expecting(1.0)
+    with pytest.raises(ValueError, match="the density ratio takes no expected growth"):
+        GrowthFirstCoupling(weigh=DensityRatio()).plans(data, list(data.samples), 0)
