@@ -2,6 +2,7 @@
 
 VELOCITY = "dyninfer_velocity"  # obsm: velocity of every cell, features per time unit
 GROWTH = "dyninfer_growth"  # obs: growth rate of every cell, per time unit
+GROWTH_PRIOR = "dyninfer_growth_prior"  # obs: log-growth expected of every cell, per time unit
 POTENTIAL = "dyninfer_potential"  # obs: potential whose gradient is the velocity
 STATE = "dyninfer_state"  # obs: most probable discrete state of every row
 STATE_PROBABILITY = "dyninfer_state_probability"  # obs: its probability

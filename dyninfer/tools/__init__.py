@@ -8,7 +8,8 @@ was given. Distances are computed in ``metrics``, pictures are drawn in ``plotti
 from __future__ import annotations
 
 from dyninfer.tools.compare import compare
+from dyninfer.tools.growth_scores import score_growth
 from dyninfer.tools.recommend import Recommendation, recommend
 from dyninfer.tools.tune import Tuned, tune
 
-__all__ = ["Recommendation", "Tuned", "compare", "recommend", "tune"]
+__all__ = ["Recommendation", "Tuned", "compare", "recommend", "score_growth", "tune"]
