@@ -9,7 +9,7 @@ import torch
 
 from dyninfer.data.paths import Paths
 from dyninfer.jumps import LabelNoise
-from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.jumps.process import MarkovJump
 from dyninfer.simulators.base import System
 from dyninfer.simulators.observed_jumps import observed_jumps
 
@@ -43,7 +43,8 @@ class AlanineDipeptide(System):
 
     def process(self) -> MarkovJump:
         """Return the true process (rates per ns), which starts in its stationary distribution."""
-        return MarkovJump(with_diagonal(torch.tensor(_RATES, dtype=torch.float64)))
+        rates = torch.tensor(_RATES, dtype=torch.float64)
+        return MarkovJump.from_rates(rates)
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Observe ``n`` molecules at increasing times, in ns.

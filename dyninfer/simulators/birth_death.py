@@ -98,7 +98,7 @@ class BirthDeath(System):
     @property
     def _rates(self) -> tuple[Tensor, Tensor]:
         """Rates up from 0, 1, ..., and down to them, each ``(largest,)``."""
-        number = torch.arange(1, self.largest + 1, dtype=torch.float64)
+        number = torch.arange(self.largest, dtype=torch.float64) + 1
         up = torch.full_like(number, self.birth)
         if self.per_individual:
             return up, self.death * number

@@ -153,7 +153,9 @@ class BouncingShapes(System):
         middle = pixel.to(centres) + 0.5
         distance = middle - centres.unsqueeze(-1)
         y, x = distance.unbind(-2)  # (..., n_shapes, size) each
-        cover = _coverage(y.unsqueeze(-1), x.unsqueeze(-2), self._half_width)
+        rows = y.unsqueeze(-1)
+        columns = x.unsqueeze(-2)
+        cover = _coverage(rows, columns, self._half_width)
         number = shapes[..., None, None]
         angular = torch.where(number == 1, cover.square, cover.triangle)
         grey = torch.where(number == 0, cover.disc, angular)

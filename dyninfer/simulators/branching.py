@@ -101,7 +101,9 @@ class BranchingPopulation(Simulator):
         others = x[:, 2:]
         square = fate.square()
         along = (maturation - 2).square()
-        across = square.square() / 2 - (maturation - 1) * square
+        # One valley before the fork at maturation 1, and two after it.
+        steepness = maturation - 1
+        across = square.square() / 2 - steepness * square
         rest = others.square().sum(-1)
         energy = (along + across + rest) / 2
         return -self.speed * energy
@@ -123,7 +125,8 @@ class BranchingPopulation(Simulator):
     def founders(self, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` cells of the initial distribution, ``(n, d)`` float32."""
         check_draw(n, seed)
-        noise = torch.randn(n, self.dimension, generator=stream(seed, "founders"))
+        g = stream(seed, "founders")
+        noise = torch.randn(n, self.dimension, generator=g)
         return self.initial_std * noise
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
@@ -165,7 +168,9 @@ class BranchingPopulation(Simulator):
         return turnover * mean * (mean - 1)
 
     def _constant_rates(self) -> tuple[float, float]:
-        if self.birth_upper != self.birth_lower or self.death_upper != self.death_lower:
+        birth_is_constant = self.birth_upper == self.birth_lower
+        death_is_constant = self.death_upper == self.death_lower
+        if not birth_is_constant or not death_is_constant:
             raise ValueError(
                 "the count has a closed form for constant rates only; "
                 "set birth_upper = birth_lower and death_upper = death_lower"
@@ -215,7 +220,8 @@ def branch(
     if t == 0:
         return x, clone
     # A hair less, so that rounding in t / dt does not add a step.
-    n_steps = max(1, math.ceil(t / dt - 1e-9))
+    steps = t / dt - 1e-9
+    n_steps = max(1, math.ceil(steps))
     h = t / n_steps
     deviation = sigma * math.sqrt(h)
     for k in range(n_steps):
@@ -264,6 +270,7 @@ def birth_death_offspring(birth: Tensor, death: Tensor, h: float, g: torch.Gener
     beta = birth * r
     u, v = uniforms(g, 2, len(birth))
     # The rest of a geometric count, by inverting its distribution function.
-    more = torch.log1p(-v) / torch.log(beta)
+    log_above = torch.log1p(-v)
+    more = log_above / torch.log(beta)
     count = 1 + more.floor().long()
     return torch.where(u < alpha, 0, count)

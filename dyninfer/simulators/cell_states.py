@@ -36,7 +36,15 @@ _JUMPS = (
     ("right", "fate C", 0.5),
 )
 # In the plane the tree lies on its side, time to the right.
-_CENTRES = ((0.0, 0.0), (1.0, 0.7), (1.0, -0.7), (2.0, 1.2), (2.0, 0.3), (2.0, -0.9))
+# In the order of the names: two branches from the progenitor, one of which forks again.
+_CENTRES = (
+    (0.0, 0.0),
+    (1.0, 0.7),
+    (1.0, -0.7),
+    (2.0, 1.2),
+    (2.0, 0.3),
+    (2.0, -0.9),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +110,9 @@ class CellStates(System):
                     f"both must be different states of {listed(self.names)}"
                 )
             check_positive(**{f"the rate from {source} to {target}": rate})
-        check_not_negative(birth=float(self._birth.min()), death=float(self._death.min()))
+        lowest_birth = float(self._birth.min())
+        lowest_death = float(self._death.min())
+        check_not_negative(birth=lowest_birth, death=lowest_death)
         self._check_positive("cells_per_clone", "noise")
         if not 0 < self.capture <= 1:
             raise ValueError(f"capture must be a probability above 0, found {self.capture!r}")
@@ -168,8 +178,10 @@ class CellStates(System):
         all_clones = []
         all_states = []
         for day in check_times(days):
-            state, clone = self._grow(state, clone, day - now, g)
-            is_captured = torch.rand(len(state), generator=g) < self.capture
+            span = day - now
+            state, clone = self._grow(state, clone, span, g)
+            u = torch.rand(len(state), generator=g)
+            is_captured = u < self.capture
             captured = state[is_captured]
             all_states.append(captured)
             all_clones.append(clone[is_captured])
@@ -204,7 +216,8 @@ class CellStates(System):
         day, clone, state = self.cells(days, n, seed)
         centres = torch.tensor(self.centres, dtype=torch.float32)
         centre = centres[state]
-        noise = torch.randn(centre.shape, generator=stream(seed, "expression"))
+        g = stream(seed, "expression")
+        noise = torch.randn(centre.shape, generator=g)
         expression = centre + self.noise * noise
         cell = _labels("cell", range(len(day)))
         columns = {

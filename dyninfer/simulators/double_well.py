@@ -79,7 +79,11 @@ class DoubleWell(Simulator):
 
     def process(self) -> Diffusion:
         """Return the true process; the potential is ``−V``, whose gradient is the drift."""
-        return Diffusion(drift=self.drift, diffusion=self.sigma, potential=self._potential)
+        return Diffusion(
+            drift=self.drift,
+            diffusion=self.sigma,
+            potential=self._potential,
+        )
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """``−∇V``, shape ``(n, d)``."""
@@ -105,8 +109,9 @@ class DoubleWell(Simulator):
         exponent = self._potential(0.0, x) / temperature
         # Each other coordinate is Gaussian with variance σ²/2b.
         variance = temperature / self.stiffness
+        log_norm = math.log(2 * math.pi * variance) / 2
         n_others = self.dimension - 1
-        log_others = n_others * math.log(2 * math.pi * variance) / 2
+        log_others = n_others * log_norm
         return exponent - self._log_normaliser - log_others
 
     def stationary_score(self, x: Tensor) -> Tensor:
@@ -127,7 +132,9 @@ class DoubleWell(Simulator):
         standardised = (grid.edges - self.initial_mean) / self.initial_std
         probability = np.diff(ndtr(standardised))
         if t > 0:
-            probability = exponential_of_generator(t * grid.up, t * grid.down, probability)
+            up = t * grid.up
+            down = t * grid.down
+            probability = exponential_of_generator(up, down, probability)
         # Rounding leaves a hair below zero in empty cells.
         probability = np.clip(probability, 0, None)
         density = probability / np.diff(grid.edges)
@@ -190,12 +197,14 @@ class DoubleWell(Simulator):
         if start > target:
             start = -start
             target = -target
-        y = np.linspace(-self._place_of(_FAR), target, _POINTS)
+        far_left = -self._place_of(_FAR)
+        y = np.linspace(far_left, target, _POINTS)
         exponent = self._exponent(y)
         below = cumulative_simpson(np.exp(-exponent), x=y, initial=0)
         integrand = np.exp(exponent) * below
         integral = cumulative_simpson(integrand, x=y, initial=0)
-        from_start = integral[-1] - np.interp(start, y, integral)
+        until_start = np.interp(start, y, integral)
+        from_start = integral[-1] - until_start
         return float(2 / self.sigma**2 * from_start)
 
     @property
@@ -252,7 +261,9 @@ class DoubleWell(Simulator):
         return math.sqrt(variance) * noise
 
     def _potential(self, t: Time, x: Tensor) -> Tensor:
-        return -self.energy(x[:, 0], x[:, 1:])
+        first = x[:, 0]
+        rest = x[:, 1:]
+        return -self.energy(first, rest)
 
     def _exponent(self, first: np.ndarray) -> np.ndarray:
         """``2V/σ²`` along the first coordinate."""
@@ -325,7 +336,8 @@ def _talbot_contour(n: int) -> tuple[np.ndarray, np.ndarray]:
     real = 0.5017 * theta * cotangent - 0.6122
     nodes = n * (real + 0.2645j * theta)
     # d/dθ of θ cot 0.6407θ, and with it dz/dθ.
-    slope = cotangent - angle / np.sin(angle) ** 2
+    sin_square = np.sin(angle) ** 2
+    slope = cotangent - angle / sin_square
     velocity = 0.5017 * slope + 0.2645j
     weights = -2j * np.exp(nodes) * velocity
     return nodes, weights

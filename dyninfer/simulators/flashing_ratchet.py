@@ -47,7 +47,8 @@ class FlashingRatchet(System):
     def process(self) -> MarkovJump:
         """Return the true process, which starts in its stationary distribution."""
         site = torch.arange(3, dtype=torch.float64)
-        climb = self.potential * (site - site[:, None])
+        difference = site - site[:, None]
+        climb = self.potential * difference
         while_on = torch.exp(-climb / 2)
         while_off = torch.full_like(while_on, self.off_rate)
         # The site stays where it is when the potential is switched.

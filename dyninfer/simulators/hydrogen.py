@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
     from dyninfer.data.trajectories import Trajectories
 
+_QuantumNumbers = tuple[int, int, int]
 # Points at which distribution functions are tabulated; between them they are linear.
 _POINTS = 20_001
 # Relative and, in Bohr radii, absolute tolerance of the solver that follows particles.
@@ -76,7 +77,7 @@ class HydrogenSuperposition(Simulator):
     90.48
     """
 
-    states: tuple[tuple[int, int, int], ...] = ((3, 2, -1), (2, 1, 0))
+    states: tuple[_QuantumNumbers, ...] = ((3, 2, -1), (2, 1, 0))
     bohr_radius: float = 4 * math.pi
     duration: float = 14_000.0
 
@@ -163,7 +164,8 @@ class HydrogenSuperposition(Simulator):
     def _follow(self, times: list[float], n: int, seed: int) -> Trajectories:
         from dyninfer.simulation import simulate, solvers
 
-        start = self._draw(times[0], n, subseed(seed, "start"))
+        own_seed = subseed(seed, "start")
+        start = self._draw(times[0], n, own_seed)
         # Near the lines where ψ is zero particles are fast: steps follow them.
         solver = solvers.Tsit5(
             rtol=_TOLERANCE,
@@ -228,7 +230,10 @@ class HydrogenSuperposition(Simulator):
 
     @cached_property
     def _eigenstates(self) -> tuple[Eigenstate, ...]:
-        return tuple(Eigenstate(*numbers, self.bohr_radius) for numbers in self.states)
+        states = []
+        for n, l, m in self.states:
+            states.append(Eigenstate(n, l, m, self.bohr_radius))
+        return tuple(states)
 
 
 class Eigenstate:
@@ -289,7 +294,9 @@ class Eigenstate:
     def _radial(self, r: Tensor) -> tuple[Tensor, Tensor]:
         """``F(r)`` and its derivative."""
         shell = self.norm * torch.exp(-self.decay * r)
-        slope = self.laguerre.deriv() - self.decay * self.laguerre
+        # The product rule, with the slope of the exponential as one more polynomial.
+        faded = self.decay * self.laguerre
+        slope = self.laguerre.deriv() - faded
         f = shell * _horner(self.laguerre, r)
         df = shell * _horner(slope, r)
         return f, df

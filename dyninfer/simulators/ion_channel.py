@@ -38,7 +38,8 @@ class IonChannel(System):
     noise: float = 0.1
 
     def _check(self) -> None:
-        if len(self.rates) != 6 or len(self.levels) != 3:
+        sizes = len(self.rates), len(self.levels)
+        if sizes != (6, 3):
             raise ValueError(
                 f"rates and levels must hold 6 and 3 numbers, found {self.rates} and {self.levels}"
             )

@@ -33,5 +33,7 @@ def observed_jumps(
     """
     check_draw(n, seed)
     times = check_times(times)
-    runs = simulate(process, None, times, n_paths=n, seed=subseed(seed, "jumps"))
+    # Two streams: what is seen of the jumps does not change them.
+    of_jumps = subseed(seed, "jumps")
+    runs = simulate(process, None, times, n_paths=n, seed=of_jumps)
     return observe(runs, emission, seed=subseed(seed, "observations"))

@@ -128,6 +128,7 @@ class OrnsteinUhlenbeck(Simulator):
     def marginal_variance(self, t: Time) -> Tensor:
         """``v(t)`` of each coordinate, the shape of ``t``."""
         t = _time(t)
+        # Of the variance: twice the rate of the mean.
         decay = torch.exp(-2 * self.rate * t)
         remembered = decay * self.initial_std**2
         return remembered + self.transition_variance(t)
@@ -170,6 +171,7 @@ class OrnsteinUhlenbeck(Simulator):
         x = self.marginal_mean(start) + std * first
         states = [x]
         gaps = np.diff(times).tolist()
+        # The transitions are Gaussian, so that any gap is one exact step.
         for gap, kick in zip(gaps, kicks, strict=True):
             decay = math.exp(-self.rate * gap)
             expected = mean + decay * (x - mean)

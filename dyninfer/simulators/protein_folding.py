@@ -63,7 +63,11 @@ class ProteinFolding(System):
 
         The potential is ``−U``, whose gradient is the drift.
         """
-        return Diffusion(drift=self.drift, diffusion=math.sqrt(2.0), potential=self._potential)
+        return Diffusion(
+            drift=self.drift,
+            diffusion=math.sqrt(2.0),
+            potential=self._potential,
+        )
 
     @staticmethod
     def energy(r: Tensor) -> Tensor:
@@ -136,8 +140,8 @@ class ProteinFolding(System):
         """
         check_positive(threshold=threshold)
         times = check_times(times)
-        radius = self.positions(times, n, seed).norm(dim=-1)
-        is_unfolded = radius >= threshold
+        positions = self.positions(times, n, seed)
+        is_unfolded = positions.norm(dim=-1) >= threshold
         runs = Trajectories(
             states=is_unfolded.long(),
             times=torch.tensor(times, dtype=torch.float64),

@@ -45,7 +45,11 @@ class GaussianPacket(Simulator):
 
     def process(self) -> Diffusion:
         """Return the flow along the Bohmian velocity, with its score and potential."""
-        return Diffusion(drift=self.velocity, score=self.score, potential=self.potential)
+        return Diffusion(
+            drift=self.velocity,
+            score=self.score,
+            potential=self.potential,
+        )
 
     def velocity(self, t: Time, x: Tensor) -> Tensor:
         """``q̇ + (σ̇/σ) (x − q)``, shape ``(n, d)``."""
@@ -72,7 +76,8 @@ class GaussianPacket(Simulator):
         """``log |ψ(t, x)|²``, shape ``(n,)``."""
         at = self._local(t, x)
         log_norm = torch.log(2 * math.pi * at.variance)
-        per_coordinate = at.y.square() / at.variance + log_norm
+        distance = at.y.square() / at.variance
+        per_coordinate = distance + log_norm
         return -per_coordinate.sum(-1) / 2
 
     def mean(self, t: float) -> float:
@@ -106,7 +111,8 @@ class GaussianPacket(Simulator):
 
     def _carried(self, xi: Tensor, t: float) -> Tensor:
         """``q(t) + σ(t) ξ``."""
-        return self.mean(t) + self.std(t) * xi
+        deviation = self.std(t) * xi
+        return self.mean(t) + deviation
 
     def _local(self, t: Time, x: Tensor) -> _Local:
         t = time_like(t, x).unsqueeze(-1)  # one time for every row of x, or for all
@@ -227,8 +233,10 @@ class FreeWavePacket(GaussianPacket):
 
     def spread(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``σ(t)²`` and ``d σ²/dt``, each the shape of ``t``."""
+        # The spread of the momentum over the mass carries the packet's parts apart.
         speed = self.hbar / (2 * self.mass * self.width)
         square = speed**2
-        variance = self.width**2 + square * t.square()
+        growth = square * t.square()
+        variance = self.width**2 + growth
         change = 2 * square * t
         return variance, change

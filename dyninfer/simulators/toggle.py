@@ -87,7 +87,11 @@ class ToggleWithGrowth(Simulator):
 
     def process(self) -> Diffusion:
         """Return the expected density of cells as a weighted diffusion."""
-        return Diffusion(drift=self.drift, diffusion=self.sigma, growth=self.growth)
+        return Diffusion(
+            drift=self.drift,
+            diffusion=self.sigma,
+            growth=self.growth,
+        )
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """Production less decay of both genes, ``(n, 2)``."""
@@ -108,7 +112,8 @@ class ToggleWithGrowth(Simulator):
     def founders(self, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` cells of the initial distribution, ``(n, 2)`` float32."""
         check_draw(n, seed)
-        noise = torch.randn(n, 2, generator=stream(seed, "founders"))
+        g = stream(seed, "founders")
+        noise = torch.randn(n, 2, generator=g)
         return self.initial_mean + self.initial_std * noise
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:

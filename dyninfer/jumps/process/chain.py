@@ -209,8 +209,8 @@ def solve_outside(generator: Tensor, is_fixed: Tensor, right: Tensor) -> Tensor:
     divisor = exit_rates(generator).masked_fill(is_fixed, 1.0)
     jumps = generator / divisor.unsqueeze(-1)
     matrix = torch.where(is_fixed.unsqueeze(-1), identity(generator), jumps)
-    scaled = right / divisor
-    return torch.linalg.solve(matrix, scaled.unsqueeze(-1)).squeeze(-1)
+    column = (right / divisor).unsqueeze(-1)
+    return torch.linalg.solve(matrix, column).squeeze(-1)
 
 
 def first_passage_matrix(generator: Tensor) -> Tensor:
@@ -277,5 +277,6 @@ def n_closed_classes(generator: Tensor) -> Tensor:
     # A class is counted at its first state.
     first_of_class = together.int().argmax(-1)
     numbers = torch.arange(generator.shape[-1], device=generator.device)
-    counts = recurrent(generator) & (first_of_class == numbers)
-    return counts.sum(-1)
+    is_first = first_of_class == numbers
+    is_counted = is_first & recurrent(generator)
+    return is_counted.sum(-1)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dyninfer.data import display
 from dyninfer.jumps.process import chain, checks
 from dyninfer.learning.settings import brief
 
@@ -113,7 +114,8 @@ class MarkovJump(nn.Module):
         lows = [-torch.inf, *breaks]
         highs = [*breaks, torch.inf]
         p = chain.identity(self.generator)
-        for q, low, high in zip(self.generator.unbind(-3), lows, highs, strict=True):
+        generators = self.generator.unbind(-3)
+        for q, low, high in zip(generators, lows, highs, strict=True):
             first = start.clamp(min=low)
             last = stop.clamp(max=high)
             # Negative where none of the time lies in this period.
@@ -370,7 +372,8 @@ class MarkovJump(nn.Module):
         return mask
 
     def _names(self, mask: Tensor) -> str:
-        return ", ".join(self.state_names[number] for number in _numbers(mask))
+        names = [self.state_names[number] for number in _numbers(mask)]
+        return display.listed(names)
 
 
 def _numbers(mask: Tensor) -> list[int]:
