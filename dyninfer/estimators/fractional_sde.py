@@ -55,7 +55,7 @@ from dyninfer.fractional.settings import (
 from dyninfer.learning.model_file import check_format, read_model, reading
 from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
-from dyninfer.learning.settings import check_count, check_seed, from_plain
+from dyninfer.learning.settings import check_count, check_level, check_seed, from_plain
 from dyninfer.learning.training import Training
 from dyninfer.simulation.start import as_states
 
@@ -295,8 +295,7 @@ class FractionalSDE(PathEstimator):
         the Markov approximation is not in it: see ``process_.noise.report(hurst_)``.
         """
         self._check_fitted()
-        if not 0 < level < 1:
-            raise ValueError(f"level must lie between 0 and 1, found {level}")
+        check_level(level)
         if isinstance(self.model_, NeuralModel):
             raise ValueError(
                 "the interval comes from the curvature of an exact likelihood, which a model "

@@ -108,6 +108,17 @@ def check_count(n: Any, name: str = "n_samples") -> int:
     return int(n)
 
 
+def check_level(level: Any) -> float:
+    """Return the coverage of an interval as a float, or raise an error."""
+    is_number = isinstance(level, int | float | np.integer | np.floating)
+    if isinstance(level, bool) or not is_number:
+        raise TypeError(f"level must be a number between 0 and 1, found {brief(level)}")
+    # Not "level <= 0 or level >= 1", which a NaN would pass.
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, found {brief(level)}")
+    return float(level)
+
+
 # Of the text of a value: a message has 300 characters, and a table or a model has pages.
 _LONGEST_VALUE = 80
 # As many bits as generators take; Python refuses to write numbers of thousands of digits.

@@ -332,6 +332,18 @@ def test_forecasts_name_a_number_of_samples_that_cannot_be(n_samples):
         model.forecast(data, [9.0], n_samples=n_samples)
 
 
+@pytest.mark.parametrize("level", [0, 1.0, -0.5, True, "0.9", np.nan, None, [0.9], np.ones(2), 1j])
+def test_intervals_and_draws_name_what_cannot_be(level):
+    model = fitted(seen(GATE, 4, GRID), observation="exact")
+    with pytest.raises((TypeError, ValueError), match="level must"):
+        model.confidence_intervals(level)
+    with pytest.raises((TypeError, ValueError), match="level must"):
+        model.derived(level=level, n_samples=10)
+    for n in (0, level):
+        with pytest.raises((TypeError, ValueError), match="n must be"):
+            model.posterior_.draw(n)
+
+
 def test_conditions_of_paths_are_refused_unless_they_name_clones():
     data = seen(GATE, 4, GRID)
     grouped = replace(data, conditions=np.array(["drug", "drug", "none", "none"]))

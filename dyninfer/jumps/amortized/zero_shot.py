@@ -19,7 +19,7 @@ from dyninfer.jumps.process import MarkovJump, with_diagonal
 from dyninfer.jumps.process.chain import identity
 from dyninfer.learning.model_file import read_model
 from dyninfer.learning.random import stream, uniforms
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import check_count, check_level
 from dyninfer.learning.warn import warn
 
 # By what data are compared with those of the training, and whether the number is a logarithm.
@@ -112,16 +112,14 @@ class JumpEstimate:
         ValueError
             If ``level`` is not between 0 and 1.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level must be between 0 and 1, found {brief(level)}")
-        tail = (1 - level) / 2
+        tail = (1 - check_level(level)) / 2
         low = self.quantile(tail)
         high = self.quantile(1 - tail)
         return low, high
 
     def interval_if_linked(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
         """Central intervals ``(low, high)`` of every rate, given that the jump happens."""
-        share = (1 - level) / 2
+        share = (1 - check_level(level)) / 2
         tail = torch.full_like(self.link_probability, share)
         low = self._mixture_quantile(tail)
         high = self._mixture_quantile(1 - tail)
@@ -129,7 +127,7 @@ class JumpEstimate:
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, ..., S, S)`` from the posterior, whose rates are independent."""
-        shape = n, *self.rates.shape
+        shape = check_count(n, "n"), *self.rates.shape
         g = stream(seed, "generators of the belief", device=self.rates.device)
         exists = uniforms(g, *shape) < self.link_probability
         component = self._draw_component(uniforms(g, *shape))

@@ -17,6 +17,7 @@ from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.fitting import JumpFit
 from dyninfer.jumps.posterior.summaries import draws_table, rate_table
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import check_count
 
 N_DRAWS = 1000  # enough for quantiles of 5 and 95 % with an error of a tenth of a deviation
 _FIT_TENSORS = ("theta", "information", "log_likelihood", "n_observed", "converged")
@@ -73,7 +74,7 @@ class NormalPosterior(GeneratorPosterior):
 
     def draw(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, S, S)``."""
-        _check_number(n)
+        n = check_count(n, "n")
         scheme = self.fit.scheme
         n_rates = scheme.n_parameters
         mean = self.fit.theta[:n_rates]
@@ -130,7 +131,7 @@ class DrawnPosterior(GeneratorPosterior):
 
     def draw(self, n: int, seed: int = 0) -> Tensor:
         """Generators ``(n, S, S)``."""
-        _check_number(n)
+        n = check_count(n, "n")
         g = stream(seed, "generators")
         n_draws = len(self.draws)
         row = torch.randint(n_draws, (n,), generator=g)
@@ -297,8 +298,3 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if name.startswith(prefix):
             parts[name.removeprefix(prefix)] = part
     return parts
-
-
-def _check_number(n: int) -> None:
-    if n < 1:
-        raise ValueError(f"at least one draw is needed, found {n}")

@@ -16,6 +16,7 @@ from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.posterior.fitting import JumpFit
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.chain import is_diagonal
+from dyninfer.learning.settings import check_level
 
 Quantity = Callable[[MarkovJump], Tensor]
 
@@ -29,7 +30,7 @@ QUANTITIES: dict[str, Quantity] = {
 
 def rate_table(fit: JumpFit, names: Sequence[str], level: float) -> pd.DataFrame:
     """One row per allowed jump: its rate, the interval, and whether the data say nothing of it."""
-    _check_level(level)
+    check_level(level)
     low, high = fit.interval(level)
     edges = fit.scheme.edges.cpu()
     table = _jump_table(edges, names, fit.generator, low, high)
@@ -42,7 +43,7 @@ def draws_table(
     generator: Tensor, draws: Tensor, names: Sequence[str], level: float
 ) -> pd.DataFrame:
     """The same of draws ``(D, S, S)`` of a posterior, which alone do not show a flat jump."""
-    _check_level(level)
+    check_level(level)
     low, high = torch.quantile(draws, _tails(level), dim=0)
     edges = (~is_diagonal(generator)).nonzero()
     table = _jump_table(edges, names, generator, low, high)
@@ -53,7 +54,7 @@ def derived_table(
     process: MarkovJump, draws: MarkovJump, quantities: Mapping[str, Quantity], level: float
 ) -> pd.DataFrame:
     """Value and interval of quantities of one process, the interval from a batch of processes."""
-    _check_level(level)
+    check_level(level)
     parts = []
     for name, quantity in quantities.items():
         value = quantity(process).reshape(-1)
@@ -123,8 +124,3 @@ def _labels(name: str, n_values: int, state_names: Sequence[str]) -> list[str]:
 def _tails(level: float) -> Tensor:
     half = level / 2
     return torch.tensor([0.5 - half, 0.5 + half], dtype=torch.float64)
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, found {level}")

@@ -174,7 +174,7 @@ def test_reading_the_weights_leaves_the_global_random_state_alone(tasks):
 
 
 def test_an_impossible_level_is_refused(estimate):
-    with pytest.raises(ValueError, match="level must be between 0 and 1"):
+    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
         estimate.interval(90)
 
 
