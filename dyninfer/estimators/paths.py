@@ -27,7 +27,7 @@ from dyninfer.estimators.running_on import run_on
 from dyninfer.estimators.unused import refuse_unused_condition
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import ScaleMode, Scaling
-from dyninfer.learning.settings import brief, check_count, check_seed
+from dyninfer.learning.settings import brief, check_count
 from dyninfer.metrics.forecasts import Forecasts, forecast_rest
 from dyninfer.simulation import simulate
 
@@ -238,9 +238,8 @@ class PathEstimator(Estimator):
         data : AnnData or Paths
         times : sequence of float
             Increasing, after the last observation of all paths.
-        n_samples : int
+        n_samples, seed : int
             Draws per path.
-        seed : int
 
         Returns
         -------
@@ -249,8 +248,6 @@ class PathEstimator(Estimator):
             Features, without the noise of observations.
         """
         self._check_fitted()
-        n_samples = check_count(n_samples)
-        seed = check_seed(seed)
         paths, times = self._as_paths(data), requested_times(times)
         last = max(t[-1] for t in paths.times)
         # What was observed is not forecast, even between two observations.

@@ -10,6 +10,7 @@ import torch
 from dyninfer.data.paths import Paths
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.random import subseed
+from dyninfer.learning.settings import check_count, check_seed
 
 
 def run_on(model: Any, paths: Paths, times: np.ndarray, n_samples: int, seed: int) -> Trajectories:
@@ -35,6 +36,8 @@ def run_on(model: Any, paths: Paths, times: np.ndarray, n_samples: int, seed: in
     Trajectories
         ``n_samples`` rows per path, one path after another.
     """
+    n_samples = check_count(n_samples)
+    seed = check_seed(seed)
     ends = np.array([path_times[-1] for path_times in paths.times])
     draws = np.arange(n_samples)
     runs = []
