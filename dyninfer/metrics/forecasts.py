@@ -15,6 +15,7 @@ from dyninfer.data.paths.checks import is_missing
 from dyninfer.data.paths.observed import last_value
 from dyninfer.learning.random import numpy_stream, subseed
 from dyninfer.learning.settings import brief, check_count
+from dyninfer.learning.warn import warn
 from dyninfer.metrics.populations import compare_populations
 from dyninfer.metrics.scores import brier_score, crps, energy_score, hellinger_distance
 
@@ -95,6 +96,7 @@ class Forecasts:
         groups = scores.groupby(self.path)
         # Paths without a forecast have no scores.
         table = groups.mean().reindex(range(n_paths))
+        _warn_unless_whole(table, "paths")
         n_forecasts = np.bincount(self.path, minlength=n_paths)
         table.insert(0, "forecasts", n_forecasts)
         return table
@@ -127,7 +129,9 @@ class Forecasts:
             row |= self._population_distances(here, seed)
             row |= mean_scores.to_dict()
             rows.append(row)
-        return pd.DataFrame(rows)
+        table = pd.DataFrame(rows)
+        _warn_unless_whole(table, "intervals of time")
+        return table
 
     def _population_distances(self, here: np.ndarray, seed: int) -> dict[str, float]:
         draws = self.draws[:, here]
@@ -142,6 +146,19 @@ class Forecasts:
         draws = draws[:, is_whole]
         draws = draws.reshape(-1, n_features)
         return _number_distances(draws, observed, still, seed)
+
+
+def _warn_unless_whole(table: pd.DataFrame, rows: str) -> None:
+    """Say where a score of vectors is missing because no observation has all of its features."""
+    if "energy_score" not in table:
+        return
+    is_in_parts = table["crps"].notna() & table["energy_score"].isna()
+    n_in_parts = int(is_in_parts.sum())
+    if n_in_parts:
+        warn(
+            f"energy_score is NaN for {n_in_parts} of {len(table)} {rows}: it needs all features "
+            "at one time, and no forecast time there has them; crps scores each feature by itself"
+        )
 
 
 def _number_distances(

@@ -303,3 +303,20 @@ def test_a_limit_of_steps_on_the_command_line_leaves_the_training_of_few_paths(t
     history = load(out).history_
     assert list(history["step"]) == [1]
     assert "validation" not in history
+
+
+def test_a_score_of_vectors_that_no_observation_has_is_said_to_be_missing():
+    """Two features that are observed in turn, as by two instruments: no time has both of them."""
+    rng = np.random.default_rng(0)
+    times = [np.arange(10.0)] * 3
+    states = [rng.normal(size=(10, 2)).cumsum(0) for _ in times]
+    states[0][::2, 0] = np.nan
+    states[0][1::2, 1] = np.nan
+    paths = Paths(times=times, states=states)
+    model = FractionalSDE(noise=FractionalNoise(n_nodes=3))
+    model.fit(paths, progress=False, max_steps=3)
+    with pytest.warns(UserWarning, match="energy_score is NaN for 1 of 3 paths") as caught:
+        table = model.evaluate(paths, n_samples=4)
+    assert caught[0].filename == __file__
+    assert np.isnan(table["energy_score"]).tolist() == [True, False, False]
+    assert np.isfinite(table["crps"]).all()
