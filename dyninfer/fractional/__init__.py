@@ -7,14 +7,8 @@ between snapshots and jumps between states, which have rooms of their own.
 """
 
 from dyninfer.fractional.noise.displacement import MSDExponent, msd_exponent
-from dyninfer.fractional.noise.hurst import (
-    HurstEstimate,
-    hurst_dfa,
-    hurst_mle,
-    hurst_rs,
-    hurst_variogram,
-    hurst_whittle,
-)
+from dyninfer.fractional.noise.estimate import HurstEstimate
+from dyninfer.fractional.noise.hurst import hurst_mle, hurst_whittle
 from dyninfer.fractional.noise.hurst_function import (
     HurstFunction,
     MultifractionalFit,
@@ -28,6 +22,7 @@ from dyninfer.fractional.noise.multifractional import (
     multifractional_covariance,
     sample_multifractional,
 )
+from dyninfer.fractional.noise.scaling_laws import hurst_dfa, hurst_rs, hurst_variogram
 from dyninfer.fractional.simulation import run_fractional_diffusion
 
 __all__ = [

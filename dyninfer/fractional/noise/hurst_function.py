@@ -11,6 +11,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from dyninfer.fractional.noise.estimate import as_paths
 from dyninfer.fractional.noise.interpolation import interpolated_weights
 from dyninfer.fractional.noise.markov import MarkovApproximation
 from dyninfer.fractional.noise.motion import Kind
@@ -61,13 +62,16 @@ class HurstFunction(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         """``H`` at times ``(m,)``: ``(m,)``, with gradients in the coefficients."""
         c = self.coefficients
-        elapsed = t.clamp(self.start, self.stop) - self.start
-        share = elapsed / (self.stop - self.start)
+        inside = t.clamp(self.start, self.stop)
+        elapsed = inside - self.start
+        span = self.stop - self.start
         # One cubic spans four coefficients, so n of them have n − 3 intervals.
         n_intervals = len(c) - 3
-        position = share * n_intervals
-        knots = torch.arange(len(c), device=t.device) - 1
-        basis = _cubic_spline(position[:, None] - knots)
+        position = elapsed / span * n_intervals
+        numbers = torch.arange(len(c), device=t.device)
+        knots = numbers - 1
+        distance = position[:, None] - knots
+        basis = _cubic_spline(distance)
         logit = basis.to(c) @ c
         return torch.sigmoid(logit)
 
@@ -146,7 +150,12 @@ def fit_multifractional(
     )
     hurst = HurstFunction(start, horizon, n_coefficients)
     values = torch.from_numpy(x.T.copy())
-    likelihood = _Likelihood(noise, hurst, torch.from_numpy(t), values)
+    likelihood = _Likelihood(
+        noise=noise,
+        hurst=hurst,
+        times=torch.from_numpy(t),
+        values=values,
+    )
     result = minimize(
         likelihood.loss_and_slope,
         _best_constant(likelihood, n_coefficients),
@@ -186,7 +195,8 @@ class _Likelihood:
     def __call__(self) -> tuple[Tensor, Tensor]:
         """The log-likelihood, and the square of the amplitude."""
         n_paths = self.values.shape[1]
-        weights = self.weights(self.hurst(self.times))
+        indices = self.hurst(self.times)
+        weights = self.weights(indices)
         covariance = weighted_covariance(self.noise, self.times, weights)
         factor = torch.linalg.cholesky(covariance)
         white = torch.linalg.solve_triangular(factor, self.values, upper=False)
@@ -228,7 +238,8 @@ def _best_constant(likelihood: _Likelihood, n_coefficients: int) -> np.ndarray:
 def _cubic_spline(u: Tensor) -> Tensor:
     """The cubic B-spline ``β(u)``, which is 0 for ``|u| ≥ 2``."""
     u = u.abs()
-    inner = 2 / 3 - u.square() * (1 - 0.5 * u)
+    flattened = 1 - 0.5 * u
+    inner = 2 / 3 - u.square() * flattened
     remaining = (2 - u).clamp_min(0)
     outer = remaining**3 / 6
     return torch.where(u < 1, inner, outer)
@@ -236,20 +247,16 @@ def _cubic_spline(u: Tensor) -> Tensor:
 
 def _read(paths: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
     """Paths and times after time 0, float64."""
-    x = np.asarray(paths, dtype=np.float64)
+    x = as_paths(paths, least=4)
     t = np.asarray(times, dtype=np.float64)
-    is_long_enough = x.ndim == 2 and x.shape[1] >= 4
-    if not is_long_enough or not np.isfinite(x).all():
-        raise ValueError(
-            "paths must be finite, (n_paths, n_times) with at least 4 times, "
-            f"but its shape is {x.shape}"
-        )
+
     if t.shape != x.shape[1:] or t[0] < 0 or (np.diff(t) <= 0).any():
         raise ValueError(
             f"times must be {x.shape[1]} increasing numbers, not negative, one per column of paths"
         )
     if t[0] == 0:
-        x = x[:, 1:] - x[:, :1]
+        at_zero = x[:, :1]
+        x = x[:, 1:] - at_zero
         t = t[1:]
     if not x.any():
         raise ValueError("paths do not move, so nothing can be learned from them")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dyninfer.fractional import FractionalBrownianMotion
-from dyninfer.fractional.noise.hurst import (
+from dyninfer.fractional import (
+    FractionalBrownianMotion,
     hurst_dfa,
     hurst_mle,
     hurst_rs,
@@ -119,3 +119,24 @@ def test_rescaled_range_leaves_out_windows_in_which_a_path_rests():
     alone = hurst_rs(x).hurst.mean()
     x[:, 600:700] = x[:, [600]]
     assert hurst_rs(x).hurst.mean() == pytest.approx(alone, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "fewest"),
+    [
+        (hurst_rs, 65),  # 64 increments: four windows of 16, and eight of 8
+        (hurst_dfa, 64),
+        (lambda x: hurst_dfa(x, degree=3), 128),  # sixteen values for four coefficients
+    ],
+)
+def test_estimators_by_windows_say_how_many_values_they_need(estimate, fewest):
+    x = np.random.default_rng(0).normal(size=(2, fewest)).cumsum(1)
+    assert np.isfinite(estimate(x).hurst).all()
+    with pytest.raises(ValueError, match=f"at least {fewest} times"):
+        estimate(x[:, 1:])
+
+
+@pytest.mark.parametrize("degree", [-1, 1.5, True, "1"])
+def test_a_degree_that_is_no_whole_number_is_refused(degree):
+    with pytest.raises(ValueError, match="degree must be a whole number"):
+        hurst_dfa(np.eye(2, 100), degree=degree)
