@@ -34,7 +34,6 @@ from dyninfer.fractional.inference import (
     facts_of,
     fit_by_bound,
     hurst_information,
-    hurst_interval,
     maximise,
     scaling_of,
 )
@@ -171,12 +170,14 @@ class FractionalSDE(PathEstimator):
         if isinstance(inference, Variational):
             result = fit_by_bound(process, series, inference, self.training_, run)
             return Outcome(history=result.history, status=result.status, checkpointed=True)
-        fit = maximise(process.prior, series, run.max_steps or inference.max_steps)
+        max_steps = run.max_steps or inference.max_steps
+        fit = maximise(process.prior, series, max_steps)
         # Kept with the model: the interval of the index needs it when the data are gone.
         if self.noise.hurst is None:
             information = hurst_information(process.prior, series)
             self.facts_["information"] = information.tolist()
-        return Outcome(history=pd.DataFrame(fit.history), status=fit.status)
+        history = pd.DataFrame(fit.history)
+        return Outcome(history=history, status=fit.status)
 
     def log_likelihoods(
         self, paths: Paths, seed: int = 0, n_samples: int | None = None
@@ -187,13 +188,16 @@ class FractionalSDE(PathEstimator):
         by default: it tends to the truth from below.
         """
         weights = self._log_weights(paths, n_samples, seed)
-        return (weights.logsumexp(0) - math.log(len(weights))).numpy()
+        log_total = weights.logsumexp(0)
+        log_mean = log_total - math.log(len(weights))
+        return log_mean.numpy()
 
     def elbo(
         self, data: AnnData | Paths, *, n_samples: int | None = None, seed: int = 0
     ) -> np.ndarray:
         """Evidence lower bound of every path ``(n,)``, in nats and in the units of the data."""
-        return self._log_weights(data, n_samples, seed).mean(0).numpy()
+        weights = self._log_weights(data, n_samples, seed)
+        return weights.mean(0).numpy()
 
     def posterior(self, data: AnnData | Paths) -> PathPosterior:
         """What lies behind the noise of observed paths, given all that is observed of each.
@@ -244,7 +248,8 @@ class FractionalSDE(PathEstimator):
         options |= {"n_paths": n_paths, "seed": seed}
         run = self._fitted.simulate(self.process_, first, times, options)
         features = tuple(str(name) for name in self.feature_names_in_)
-        return replace(run, features=features, attrs={"method": type(self).__name__, "seed": seed})
+        attrs = {"method": type(self).__name__, "seed": seed}
+        return replace(run, features=features, attrs=attrs)
 
     def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
         """States of the process ``(path · draw, d)`` behind what is observed until ``time``.
@@ -263,9 +268,13 @@ class FractionalSDE(PathEstimator):
         """Observations of decoded states ``(path, time, feature)``, with their noise."""
         generator = stream(seed, "observation noise", device=states.device)
         normals = torch.randn(
-            states.shape, generator=generator, dtype=states.dtype, device=states.device
+            states.shape,
+            generator=generator,
+            dtype=states.dtype,
+            device=states.device,
         )
-        return states + normals * torch.as_tensor(self.observation_noise_).to(states)
+        deviation = torch.as_tensor(self.observation_noise_).to(states)
+        return states + normals * deviation
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:
         """Velocity at every row, where the coordinates are the features."""
@@ -277,10 +286,10 @@ class FractionalSDE(PathEstimator):
     def hurst_(self) -> float | np.ndarray:
         """The Hurst index, or one per coordinate."""
         self._check_fitted()
-        hurst = self.model_.prior.hurst.detach().numpy()
+        hurst = self.model_.prior.hurst.detach()
         if self.noise.per_dimension:
-            return hurst
-        return float(hurst[0])
+            return hurst.numpy()
+        return float(hurst)
 
     @property
     def observation_noise_(self) -> np.ndarray:
@@ -295,20 +304,10 @@ class FractionalSDE(PathEstimator):
         the Markov approximation is not in it: see ``process_.noise.report(hurst_)``.
         """
         self._check_fitted()
-        check_level(level)
-        if isinstance(self.model_, NeuralModel):
-            raise ValueError(
-                "the interval comes from the curvature of an exact likelihood, which a model "
-                "trained on its bound has not; compare fits with hurst fixed by their "
-                "log_likelihoods, or fit the linear model"
-            )
-        if "information" not in self.facts_:
-            raise ValueError(
-                "hurst was given and not learned, so it has no interval; fit with hurst=None"
-            )
-        information = np.asarray(self.facts_["information"])
-        interval = hurst_interval(self.model_.prior, information, level)
-        return interval if self.noise.per_dimension else interval[0]
+        interval = self._fitted.hurst_interval(level)
+        if self.noise.per_dimension:
+            return interval
+        return interval[0]
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", **modules: Any) -> Self:
@@ -375,10 +374,6 @@ class FractionalSDE(PathEstimator):
     def _first_states(self, start: Any, time: float, n_paths: int | None, seed: int) -> FirstStates:
         n_states = self.model_.prior.n_states
         if start is None:
-            if n_paths is None:
-                raise ValueError(
-                    "n_paths is needed to draw first states: simulate(None, times, n_paths=...)"
-                )
             return FirstStates(self._fitted.prior_states(n_paths, seed))
         states, names = self._starting(start, time, seed)
         if names is None and isinstance(self.state, Latent):
@@ -389,13 +384,14 @@ class FractionalSDE(PathEstimator):
         states = as_states(states, "start").double()
         if states.shape[1] != n_states:
             raise ValueError(
-                f"start must be (n, {n_states}) finite states, "
-                f"but its shape is {tuple(states.shape)}"
+                f"start must be (n, {n_states}) states, but its shape is {tuple(states.shape)}"
             )
         content = None
         if names is not None and self.model_.content_dim:
             paths = self._as_paths(start)
-            content = self.posterior(paths[np.isin(paths.names, names)]).content()
+            is_started = np.isin(paths.names, names)
+            posterior = self.posterior(paths[is_started])
+            content = posterior.content()
         return FirstStates(states, content, names)
 
     def _identity(self, provenance: Provenance) -> dict[str, str]:

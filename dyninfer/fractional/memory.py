@@ -51,13 +51,15 @@ class Layout:
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Undo :meth:`join`."""
         d = self.n_features
+        shape = d, self.n_nodes
         memory_end = d + d * self.n_nodes
         x = rows[:, :d]
-        y = rows[:, d:memory_end].unflatten(1, (d, self.n_nodes))
+        of_memory = rows[:, d:memory_end]
+        y = of_memory.unflatten(1, shape)
         if not self.has_origin:
             return x, y, torch.zeros_like(y)
-        origin = rows[:, memory_end:].unflatten(1, (d, self.n_nodes))
-        return x, y, origin
+        of_origin = rows[:, memory_end:]
+        return x, y, of_origin.unflatten(1, shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,9 @@ class MemoryEquation(Equation):
     @property
     def kind(self) -> Kind:
         """What a solver must be able to run."""
-        return Kind.FRACTIONAL_ADDITIVE if self.additive else Kind.FRACTIONAL_MULTIPLICATIVE
+        if self.additive:
+            return Kind.FRACTIONAL_ADDITIVE
+        return Kind.FRACTIONAL_MULTIPLICATIVE
 
 
 def memory_equation(process: FractionalDiffusion, n_features: int) -> MemoryEquation:
@@ -108,20 +112,24 @@ class Motion:
         x, y, origin = self.layout.split(rows)
         w = self.weights_at(t).to(rows)
         decay = process.nodes.to(rows) * y
-        of_noise = -(w * decay).sum(-1)
+        recall = w * decay
+        of_noise = -recall.sum(-1)
         if _turns(process):
             # The weights of a moving average change with time, of all of the past.
             turn = self._slope(t).to(rows)
             of_past = turn * (y - origin)
             of_noise = of_noise + of_past.sum(-1)
-        of_state = process.drift(t, x) + process.diffusion(t, x) * of_noise
+        drift = process.drift(t, x)
+        driven = process.diffusion(t, x) * of_noise
+        of_state = drift + driven
         at_rest = torch.zeros_like(origin)
         return self.layout.join(of_state, -decay, at_rest), None
 
     def amplitude(self, t: Tensor, rows: Tensor) -> Tensor:
         """Amplitude ``(n, D, d)``: a Brownian motion drives a coordinate, and all of its memory."""
         x, _, _ = self.layout.split(rows)
-        total_weight = self.weights_at(t).to(rows).sum(-1)
+        weights = self.weights_at(t).to(rows)
+        total_weight = weights.sum(-1)
         own = self.process.diffusion(t, x) * total_weight
         of_state = torch.diag_embed(own.expand_as(x))
         eye = torch.eye(self.n_features, dtype=rows.dtype, device=rows.device)
@@ -137,7 +145,8 @@ class Motion:
     def weights_at(self, t: Tensor) -> Tensor:
         """Weights ``(d, K + 1)`` float64 at a scalar time."""
         if self.process.multifractional:
-            return self.process.weights(self.n_features, t[None])[0]
+            (weights,) = self.process.weights(self.n_features, t[None])
+            return weights
         return self._constant_weights
 
     @cached_property
@@ -148,7 +157,8 @@ class Motion:
         """Derivative in time of the weights ``(d, K + 1)``, without a gradient of its own."""
         t = t.detach().double()
         with torch.enable_grad():
-            _, slope = torch.autograd.functional.jvp(self.weights_at, t, torch.ones_like(t))
+            one = torch.ones_like(t)
+            _, slope = torch.autograd.functional.jvp(self.weights_at, t, one)
         return slope.detach()
 
 

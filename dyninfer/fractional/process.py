@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dyninfer.diffusions.diffusion import Field, Time, batch_times
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.noise.interpolation import weights_of_many
+from dyninfer.learning.settings import brief
 
 Calculus = Literal["stratonovich", "ito"]
 Definition = Literal["moving-average", "integral"]
@@ -72,10 +73,10 @@ class FractionalDiffusion(nn.Module):
     ):
         super().__init__()
         if calculus not in ("stratonovich", "ito"):
-            raise ValueError(f"calculus must be 'stratonovich' or 'ito', found {calculus!r}")
+            raise ValueError(f"calculus must be 'stratonovich' or 'ito', found {brief(calculus)}")
         if definition not in ("moving-average", "integral"):
             raise ValueError(
-                f"definition must be 'moving-average' or 'integral', found {definition!r}"
+                f"definition must be 'moving-average' or 'integral', found {brief(definition)}"
             )
         self._drift = drift
         self.noise = noise
@@ -161,11 +162,14 @@ class FractionalDiffusion(nn.Module):
             weight = next(self.hurst.parameters(), times)
             times = times.to(weight.dtype)
         h = self.hurst(times)
-        if not isinstance(h, Tensor) or h.ndim not in (1, 2) or len(h) != len(times):
-            value = tuple(h.shape) if isinstance(h, Tensor) else repr(h)
+        is_right = isinstance(h, Tensor) and h.ndim in (1, 2) and len(h) == len(times)
+        if not is_right:
+            text = brief(h)
+            if isinstance(h, Tensor):
+                text = f"shape {tuple(h.shape)}"
             raise ValueError(
                 "hurst must return a tensor, (m,) or (m, d), for times "
-                f"(m,) = {tuple(times.shape)}; found {value}"
+                f"(m,) = {tuple(times.shape)}; found {text}"
             )
         return h
 
@@ -174,7 +178,7 @@ class FractionalDiffusion(nn.Module):
         if self.hurst.ndim > 1 or not bool(is_inside.all()):
             raise ValueError(
                 "hurst must be one number between 0 and 1, one per coordinate, or a function of "
-                f"time, found {hurst!r}"
+                f"time, found {brief(hurst)}"
             )
 
     def _own(self, name: str, value: float | Tensor) -> None:

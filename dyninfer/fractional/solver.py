@@ -62,7 +62,8 @@ class FractionalEuler(Solver):
         for interval in task.intervals:
             for k in grid.steps(interval):
                 z = noise.at(k, task.rows)
-                state, y = stepper.step(k - first, state, y, origin, z)
+                step = k - first
+                state, y = stepper.step(step, state, y, origin, z)
             rows = layout.join(state, y, origin)
             outputs.enter(rows, None)
         return outputs.solution()

@@ -54,7 +54,11 @@ class _Transition(NamedTuple):
 
     def at(self, lengths: list[int]) -> _Transition:
         """One row per step, of the length that it has."""
-        return _Transition(self.loss[lengths], self.gain[lengths], self.factor[lengths])
+        return _Transition(
+            loss=self.loss[lengths],
+            gain=self.gain[lengths],
+            factor=self.factor[lengths],
+        )
 
 
 class _Weights(NamedTuple):
@@ -109,7 +113,8 @@ class Stepper:
         if process.multifractional:
             # The weights change with time, so every step has a row of its own.
             transition = transition.at(self.row)
-            self.row = list(range(len(self.lengths)))
+            n_steps = len(self.lengths)
+            self.row = list(range(n_steps))
         self.rank = transition.factor.shape[-1]
         exact_lengths = torch.tensor(self.lengths, dtype=torch.float64)
         weights, turn = _weights(process, x.shape[1], starts, exact_lengths)
@@ -142,15 +147,21 @@ class Stepper:
         u : Tensor, ``(n, d)``, optional
             Control.
         """
-        c = self.table[self.row[k]]
-        change = _dot(z, c.kick) - _dot(y, c.recall)  # ΔB̂
+        row = self.row[k]
+        c = self.table[row]
+        kick = _dot(z, c.kick)
+        recall = _dot(y, c.recall)
+        change = kick - recall  # ΔB̂
         if self.turn is not None:
-            change = change + _dot(y - origin, self.turn[k])
+            past = y - origin
+            change = change + _dot(past, self.turn[k])
         noise = z @ c.factor.T
-        y = y - y * c.loss + noise
+        lost = y * c.loss
+        y = y - lost + noise
         if u is not None:
             change = change + u * c.push
-            y = y + u.unsqueeze(-1) * c.gain
+            gained = u.unsqueeze(-1) * c.gain
+            y = y + gained
         return self._move(k, x, change), y
 
     def _move(self, k: int, x: Tensor, change: Tensor) -> Tensor:
@@ -158,7 +169,8 @@ class Stepper:
         process = self.process
         t = self.times[k]
         h = self.lengths[k]
-        moved = x + process.drift(t, x) * h
+        rate = process.drift(t, x)
+        moved = x + rate * h
         s = process.diffusion(t, x)
         if not process.additive and process.calculus == "stratonovich":
             # Heun's rule: the mean of the amplitude here and where it leads to.
@@ -196,12 +208,14 @@ def noise_factors(nodes: Tensor, lengths: Tensor) -> Tensor:
     They are float64. Rounding makes the covariance singular, so its root is that of
     :func:`~dyninfer.fractional.gaussian.matrices.covariance_root`.
     """
-    covariance = integrated_decay(pair_sums(nodes), lengths[:, None, None])
+    sums = pair_sums(nodes)
+    covariance = integrated_decay(sums, lengths[:, None, None])
     root = covariance_root(covariance)
     variance = root.square().sum(-2)
     is_used = (variance > 0).any(0)
     # Eigenvalues ascend, so the columns that are 0 come first.
-    n_unused = len(is_used) - int(is_used.sum())
+    n_used = int(is_used.sum())
+    n_unused = len(is_used) - n_used
     return root[..., n_unused:]
 
 
@@ -254,7 +268,8 @@ def _table(transition: _Transition, weights: Tensor, like: Tensor) -> list[Coeff
         kick=weights @ factor,
     )
     columns = [values.to(like).unbind() for values in stacked]
-    return [Coefficients(*row) for row in zip(*columns, strict=True)]
+    rows = zip(*columns, strict=True)
+    return [Coefficients(*row) for row in rows]
 
 
 def _weights(
@@ -271,10 +286,15 @@ def _weights(
         middle = starts + 0.5 * lengths
         at_middle = process.weights(n_features, middle)
         return _Weights(_shared_row(at_middle), None)
-    end = starts[-1:] + lengths[-1:]
+    last_start = starts[-1:]
+    end = last_start + lengths[-1:]
     points = torch.cat([starts, end])
-    at_points = _shared_row(process.weights(n_features, points))
-    return _Weights(at_points[1:], at_points.diff(dim=0))
+    every_weight = process.weights(n_features, points)
+    at_points = _shared_row(every_weight)
+    return _Weights(
+        weights=at_points[1:],
+        turn=at_points.diff(dim=0),
+    )
 
 
 def _shared_row(weights: Tensor) -> Tensor:

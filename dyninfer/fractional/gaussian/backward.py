@@ -51,9 +51,10 @@ class ConditionalNoise(NamedTuple):
     def of(cls, root: Tensor, precision: Tensor) -> ConditionalNoise:
         """The noise of steps with roots ``N`` that end at times with the precision ``Λ``."""
         # V⁻¹ = L L', so T = L'⁻¹; V itself would lose digits where an observation is sharp.
-        eye = identity(root.shape[-1], root)
-        inverse_of_v = eye + root.mT @ precision @ root
-        factor = torch.linalg.cholesky(inverse_of_v)
+        rank = root.shape[-1]
+        eye = identity(rank, root)
+        of_noise = root.mT @ precision @ root
+        factor = torch.linalg.cholesky(eye + of_noise)
         spread = torch.linalg.solve_triangular(factor.mT, eye, upper=True)
         gain = spread @ (spread.mT @ root.mT)
         half_logs = half_log_determinant(factor)
@@ -88,7 +89,8 @@ class BackwardFilter:
     @classmethod
     def of(cls, chain: Chain, information: Tensor) -> BackwardFilter:
         """Condition on observations with ``information = C'R⁻¹C`` ``(L, P or 1, G, S, S)``."""
-        n_paths = max(information.shape[1], chain.transition.shape[1])
+        n_observed = information.shape[1]
+        n_paths = max(n_observed, chain.transition.shape[1])
         information = information.expand(-1, n_paths, -1, -1, -1)
         precision, carry = _precisions(chain, information)
         return cls(
@@ -115,7 +117,8 @@ class BackwardFilter:
         pulls = None
         if push is not None:
             by_first_state = self.precision[1:, ..., 0]
-            pulls = (by_first_state * push.unsqueeze(-1)).unbind(0)
+            pull = by_first_state * push.unsqueeze(-1)
+            pulls = pull.unbind(0)
         slopes = [rows[-1]]
         for n in reversed(range(len(carries))):
             late = slopes[-1]
@@ -129,14 +132,19 @@ class BackwardFilter:
     def drives(self, observed: Tensor, push: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``G η`` of the start ``(1, P, G, r)`` and of all steps ``(L − 1, P, G, r)``."""
         slopes = self.slopes(observed, push)
-        opening = apply(self.start.gain, slopes[:1])
-        drives = apply(self.steps.gain, slopes[1:])
+        first = slopes[:1]
+        later = slopes[1:]
+        opening = apply(self.start.gain, first)
+        drives = apply(self.steps.gain, later)
         return opening, drives
 
     def mean(self, observed: Tensor) -> Tensor:
         """Mean of the chain given the observations, ``(L, P, G, S)``."""
         opening, drives = self.drives(observed)
-        states = self._follow(opening.unsqueeze(-1), drives.unsqueeze(-1))
+        # A single run, by the mean of the noise.
+        opening = opening.unsqueeze(-1)
+        drives = drives.unsqueeze(-1)
+        states = self._follow(opening, drives)
         return states.squeeze(-1)
 
     def draw(self, observed: Tensor, n_samples: int, generator: torch.Generator) -> Tensor:
@@ -150,11 +158,14 @@ class BackwardFilter:
         """Run the chain with noise ``drive − D z̄``; drives ``(n, P, G, r, n_samples)``."""
         chain = self.chain
         ahead = chain.mean.unsqueeze(-1)
-        z = _end(ahead, chain.start_root, self.start.back[0], opening[0])
+        back = self.start.back[0]
+        z = _end(ahead, chain.start_root, back, opening[0])
         states = [z]
         for n, phi in enumerate(chain.transition):
             ahead = phi @ z
-            z = _end(ahead, chain.root[n], self.steps.back[n], drives[n])
+            root = chain.root[n]
+            back = self.steps.back[n]
+            z = _end(ahead, root, back, drives[n])
             states.append(z)
         return torch.stack(states)
 
@@ -175,8 +186,10 @@ def _precisions(chain: Chain, information: Tensor) -> tuple[Tensor, Tensor]:
         root = roots[n]
         pull = late @ root
         # The gradient of an inverse is two products, that of a factor many.
-        v = torch.linalg.inv(noise_eye + root.mT @ pull)
-        carry = phi.mT @ (state_eye - pull @ v @ root.mT)
+        of_noise = root.mT @ pull
+        v = torch.linalg.inv(noise_eye + of_noise)
+        absorbed = pull @ v @ root.mT
+        carry = phi.mT @ (state_eye - absorbed)
         early = symmetric(carry @ late @ phi)
         precisions.append(early + observed[n])
         carries.append(carry)
@@ -203,7 +216,8 @@ def _with_spread(
         dtype=drives.dtype,
         device=drives.device,
     )
-    return drives.unsqueeze(-1) + noise.spread @ normals
+    spread = noise.spread @ normals
+    return drives.unsqueeze(-1) + spread
 
 
 def _end(ahead: Tensor, root: Tensor, back: Tensor, drive: Tensor) -> Tensor:

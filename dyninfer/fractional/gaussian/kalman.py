@@ -50,12 +50,16 @@ def log_likelihood(
             covariance = carried + noise[step]
         now = observations.at(n)
         cross = covariance @ now.loading.mT
-        error = now.values - apply(now.loading, mean)
-        update = _innovation(now.loading @ cross, now.variance, cross, error)
+        spread = now.loading @ cross
+        expected = apply(now.loading, mean)
+        error = now.values - expected
+        update = _innovation(spread, now.variance, cross, error)
         mean = mean + apply(update.gain, error)
+        explained = update.gain @ cross.mT
         # Rounding would make the difference of two covariances lose its symmetry step by step.
-        covariance = symmetric(covariance - update.gain @ cross.mT)
-        deviance = update.squared_error + update.log_determinant + now.n_observed * _LOG_2PI
+        covariance = symmetric(covariance - explained)
+        constant = now.n_observed * _LOG_2PI
+        deviance = update.squared_error + update.log_determinant + constant
         total = total - 0.5 * deviance
     return total
 
@@ -80,7 +84,8 @@ def _innovation(spread: Tensor, variance: Tensor, cross: Tensor, error: Tensor) 
             squared_error=squared_error.squeeze(-1),
             log_determinant=scalar.log().squeeze(-1),
         )
-    factor = torch.linalg.cholesky(spread + torch.diag_embed(variance))
+    noise = torch.diag_embed(variance)
+    factor = torch.linalg.cholesky(spread + noise)
     gain = torch.cholesky_solve(cross.mT, factor)
     white = whiten(factor, error.unsqueeze(-1))
     return _Innovation(

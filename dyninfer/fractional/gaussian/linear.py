@@ -41,12 +41,14 @@ class LinearEquation(NamedTuple):
     @property
     def memory_rates(self) -> Tensor:
         """The positive nodes ``γ``, ``(K,)``."""
-        return self.nodes[self.nodes > 0]
+        is_memory = self.nodes > 0
+        return self.nodes[is_memory]
 
     @property
     def memory_weights(self) -> Tensor:
         """The weights of the positive nodes, ``(d, K)``."""
-        return self.weights[:, self.nodes > 0]
+        is_memory = self.nodes > 0
+        return self.weights[:, is_memory]
 
 
 def transitions(equation: LinearEquation, gaps: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,11 +70,13 @@ def transitions(equation: LinearEquation, gaps: Tensor) -> tuple[Tensor, Tensor]
     transition, noise : Tensor, ``(u, d, S, S)`` with ``S = 1 +`` the number of positive nodes
     """
     n_coordinates = len(equation.rate)
-    decay = torch.exp(-equation.memory_rates * gaps[:, None])
+    lengths = gaps.unsqueeze(1)
+    decay = torch.exp(-equation.memory_rates * lengths)
     # The state comes first; its row is filled in below.
     with_state = pad(decay, (1, 0))
     memory = torch.diag_embed(with_state)
-    transition = memory[:, None].repeat(1, n_coordinates, 1, 1)
+    of_each = memory.unsqueeze(1)
+    transition = of_each.repeat(1, n_coordinates, 1, 1)
     transition[:, :, 0] = _state_row(equation, gaps)
     noise = _noise(equation, gaps)
     return transition, noise
@@ -100,9 +104,10 @@ def state_covariance(equation: LinearEquation, start: Tensor, times: Tensor) -> 
         covariance = moved + noise[k]
         columns.append(covariance[:, :, 0])
     state_columns = torch.stack(columns, dim=1)  # (d, L, S)
-    distances = (times[:, None] - times).abs()
-    lags, lag = rounded_unique(distances)
-    rows = _state_row(equation, lags).transpose(0, 1)  # (d, u, S)
+    differences = times[:, None] - times
+    lags, lag = rounded_unique(differences.abs())
+    by_coordinate = _state_row(equation, lags)
+    rows = by_coordinate.transpose(0, 1)  # (d, u, S)
     by_lag = state_columns @ rows.mT  # (d, L, u)
     lag = lag.expand(len(start), -1, -1)
     # Row s, column t ≥ s.
@@ -116,8 +121,10 @@ def stationary_memory(nodes: Tensor, kind: Kind) -> Tensor:
     g = nodes[nodes > 0]
     if kind == "II":
         return g.new_zeros(len(g), len(g))
+    # √(2γ_i) √(2γ_j) / (γ_i + γ_j)
     products = g[:, None] * g
-    return 2 * products.sqrt() / pair_sums(g)
+    deviations = 2 * products.sqrt()
+    return deviations / pair_sums(g)
 
 
 def rounded_unique(gaps: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,8 +147,10 @@ def _state_row(equation: LinearEquation, gaps: Tensor) -> Tensor:
     h = gaps[:, None, None]
     # dX holds −γ_k w_k σ Y_k dt, and Z holds √(2γ_k) Y_k.
     per_unit_memory = (g / 2).sqrt()
-    pull = equation.scale[:, None] * equation.memory_weights * per_unit_memory
-    from_memory = -pull * _divided_difference(theta, g, h)
+    scale = equation.scale.unsqueeze(1)
+    pull = scale * equation.memory_weights * per_unit_memory
+    response = _divided_difference(theta, g, h)
+    from_memory = -pull * response
     from_state = torch.exp(-theta * h)  # (u, d, 1)
     return torch.cat([from_state, from_memory], dim=-1)
 
@@ -153,36 +162,47 @@ def _noise(equation: LinearEquation, gaps: Tensor) -> Tensor:
     of them appear in the response of ``X``; each memory responds with its own rate alone.
     """
     g = equation.memory_rates
-    per_coordinate = g.expand(len(equation.rate), -1)
-    theta = _apart_from(g, equation.rate[:, None])
+    rate = equation.rate.unsqueeze(1)
+    theta = _apart_from(g, rate)
     response = _impulse_response(equation, theta)
+    per_coordinate = g.expand(len(theta), -1)
     rates = torch.cat([per_coordinate, theta], dim=-1)
-    integrals = integrated_decay(pair_sums(rates), gaps[:, None, None, None])
+    sums = pair_sums(rates)
+    lengths = gaps[:, None, None, None]
+    integrals = integrated_decay(sums, lengths)
     return response @ integrals @ response.mT
 
 
 def _impulse_response(equation: LinearEquation, theta: Tensor) -> Tensor:
     """Coefficients ``(d, S, K + 1)`` of ``e^{−γ_1 r} … e^{−γ_K r}, e^{−θ r}`` in ``g(r)``."""
     g = equation.memory_rates
-    of_nodes = equation.memory_weights * g / (g - theta)
+    distance = g - theta
+    gains = equation.memory_weights * g
+    of_nodes = gains / distance
     # Right after the impulse the coefficients add up to all weights, that of the zero node too.
     at_once = equation.weights.sum(-1, keepdim=True)
-    of_theta = at_once - of_nodes.sum(-1, keepdim=True)
+    total = of_nodes.sum(-1, keepdim=True)
+    of_theta = at_once - total
     coefficients = torch.cat([of_nodes, of_theta], dim=-1)
-    state = equation.scale[:, None] * coefficients
-    unit = torch.diag((2 * g).sqrt())
-    memory = pad(unit, (0, 1)).expand(len(state), -1, -1)
-    return torch.cat([state[:, None], memory], dim=1)
+    scale = equation.scale.unsqueeze(1)
+    state = scale * coefficients
+    unit = (2 * g).sqrt()
+    of_memory = pad(unit.diag(), (0, 1))
+    memory = of_memory.expand(len(state), -1, -1)
+    row = state.unsqueeze(1)
+    return torch.cat([row, memory], dim=1)
 
 
 def _apart_from(g: Tensor, theta: Tensor) -> Tensor:
     """``θ`` ``(d, 1)``, moved away from a node that it is too close to."""
     distance = (g - theta).abs()
-    close = distance < _MEETING * g
+    is_close = distance < _MEETING * g
     beside = g * (1 + _MEETING)
-    aside = (close * beside).sum(-1, keepdim=True)
-    is_close = close.any(-1, keepdim=True)
-    return torch.where(is_close, aside, theta)
+    # Nodes lie far apart, so at most one of them is close.
+    of_close = is_close * beside
+    aside = of_close.sum(-1, keepdim=True)
+    is_any_close = is_close.any(-1, keepdim=True)
+    return torch.where(is_any_close, aside, theta)
 
 
 def _divided_difference(a: Tensor, b: Tensor, r: Tensor) -> Tensor:
@@ -192,5 +212,6 @@ def _divided_difference(a: Tensor, b: Tensor, r: Tensor) -> Tensor:
     # (1 − e^{−x})/x at x = |a − b| r, which tends to 1; 1e-12 stands for x = 0.
     distance = (a - b).abs()
     x = (distance * r).clamp_min(1e-12)
-    share = -torch.expm1(-x) / x
+    lost = -torch.expm1(-x)
+    share = lost / x
     return decay * r * share

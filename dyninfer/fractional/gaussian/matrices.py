@@ -12,12 +12,14 @@ _ROUNDING = 1e-14
 def apply(matrix: Tensor, vector: Tensor) -> Tensor:
     """``A v`` for matrices ``(..., m, n)`` and vectors ``(..., n)``."""
     column = vector.unsqueeze(-1)
-    return (matrix @ column).squeeze(-1)
+    product = matrix @ column
+    return product.squeeze(-1)
 
 
 def symmetric(matrix: Tensor) -> Tensor:
     """The symmetric part, which rounding takes from a covariance."""
-    return 0.5 * (matrix + matrix.mT)
+    total = matrix + matrix.mT
+    return 0.5 * total
 
 
 def identity(size: int, like: Tensor) -> Tensor:
@@ -46,9 +48,11 @@ def covariance_root(covariance: Tensor) -> Tensor:
     deviation = variance.sqrt()
     # A state without variance would divide by 0; its row of the root is 0 in any case.
     divisor = torch.where(deviation > 0, deviation, 1)
-    products = divisor.unsqueeze(-1) * divisor.unsqueeze(-2)
-    correlation = covariance / products
+    rows = divisor.unsqueeze(-1)
+    columns = divisor.unsqueeze(-2)
+    correlation = covariance / (rows * columns)
     values, vectors = torch.linalg.eigh(correlation)
-    values = torch.where(values > _ROUNDING, values, 0)
-    root = vectors * values.sqrt().unsqueeze(-2)
+    is_present = values > _ROUNDING
+    lengths = torch.where(is_present, values, 0).sqrt()
+    root = vectors * lengths.unsqueeze(-2)
     return deviation.unsqueeze(-1) * root

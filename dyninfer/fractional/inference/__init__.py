@@ -20,7 +20,7 @@ from dyninfer.fractional.inference.fitted import FittedEquation
 from dyninfer.fractional.inference.fitting import BoundObjective, fit_by_bound
 from dyninfer.fractional.inference.layout import Layout, Parts
 from dyninfer.fractional.inference.likelihood import exact_log_likelihood, exact_posterior
-from dyninfer.fractional.inference.maximum import hurst_information, hurst_interval, maximise
+from dyninfer.fractional.inference.maximum import hurst_information, maximise
 from dyninfer.fractional.inference.neural import NeuralModel
 from dyninfer.fractional.inference.posterior import PathPosterior
 from dyninfer.fractional.inference.prior import LinearPrior
@@ -56,7 +56,6 @@ __all__ = [
     "fit_by_bound",
     "guided_paths",
     "hurst_information",
-    "hurst_interval",
     "maximise",
     "scaling_of",
 ]

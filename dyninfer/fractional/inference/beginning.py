@@ -42,8 +42,10 @@ def _begin_latent(model: NeuralModel, series: Series) -> None:
     centred = rows - centre
     axes = _principal_axes(centred, prior.n_states)
     inverse = torch.linalg.pinv(axes).T
-    scores = (series.values - centre) @ inverse
-    explained = (centred @ inverse) @ axes.T
+    deviations = series.values - centre
+    scores = deviations @ inverse
+    row_scores = centred @ inverse
+    explained = row_scores @ axes.T
     residual = centred - explained
     with torch.no_grad():
         if prior.log_amplitude.requires_grad:
@@ -70,17 +72,22 @@ def _principal_axes(centred: Tensor, n_axes: int) -> Tensor:
     n_rows, n_features = centred.shape
     _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
     n_present = min(n_axes, len(singular))
-    deviation = singular[:n_present] / n_rows**0.5
+    lengths = singular[:n_present]
+    deviation = lengths / n_rows**0.5
     # An axis of no length could not be inverted.
     deviation = deviation.clamp_min(1e-3)
+    columns = directions[:n_present].T
     axes = centred.new_zeros(n_features, n_axes)
-    axes[:, :n_present] = directions[:n_present].T * deviation
+    axes[:, :n_present] = columns * deviation
     return axes
 
 
 def _mean_square_moves(scores: Tensor, is_observed: Tensor) -> Tensor:
     """Mean square of the moves between neighbouring observations, ``(d,)``."""
-    both = is_observed[:, 1:] & is_observed[:, :-1]
+    late = is_observed[:, 1:]
+    early = is_observed[:, :-1]
+    both = late & early
     squares = scores.diff(dim=1).square()
-    total = (squares * both.unsqueeze(-1)).sum((0, 1))
-    return total / both.sum().clamp_min(1)
+    of_pairs = squares * both.unsqueeze(-1)
+    n_pairs = both.sum().clamp_min(1)
+    return of_pairs.sum((0, 1)) / n_pairs

@@ -68,8 +68,8 @@ class Guided(NamedTuple):
     @property
     def log_likelihood(self) -> Tensor:
         """Importance-weighted log-likelihood ``(P,)``; it tends to the truth from below."""
-        n_samples = len(self.log_weights)
-        return self.log_weights.logsumexp(0) - math.log(n_samples)
+        log_total = self.log_weights.logsumexp(0)
+        return log_total - math.log(len(self.log_weights))
 
 
 def guided_paths(
@@ -118,7 +118,8 @@ def guided_paths(
     if readout is None:
         pseudo = PseudoObservations.of(prior, series)
         readout = Readout(pseudo, lambda x: normal_fit(prior, series, x))
-    guide = GuidedEquation(equation, series.refined(n_steps), readout.pseudo, n_steps)
+    fine = series.refined(n_steps)
+    guide = GuidedEquation(equation, fine, readout.pseudo, n_steps)
     steering = None
     if control is not None:
         steering = Steering(control, guide.fine.times, n_steps)
@@ -137,6 +138,7 @@ def normal_fit(prior: LinearPrior, series: Series, means: Tensor) -> Tensor:
     precision_root = (-prior.log_noise).exp()
     error = (series.values - means) * precision_root
     log_normalisation = prior.log_noise + 0.5 * _LOG_2PI
-    density = -0.5 * error.square() - log_normalisation
-    observed = density * series.mask
+    exponent = -0.5 * error.square()
+    # Of what is missing nothing is said.
+    observed = (exponent - log_normalisation) * series.mask
     return observed.sum((-1, -2))

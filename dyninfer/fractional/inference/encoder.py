@@ -90,18 +90,22 @@ class RecurrentEncoder(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor, times: Tensor) -> Encoding:
         """Read values ``(P, L, F)``, 0 where ``mask`` is 0, at times ``(P, L)``."""
-        numbers = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-        is_observed = mask.any(-1)
-        lengths = (is_observed * numbers).amax(1).clamp_min(1)
-        gap = times.diff(dim=1, prepend=times[:, :1])
+        n_times = mask.shape[1]
+        numbers = torch.arange(1, n_times + 1, device=mask.device)
+        # A path ends where it is observed last.
+        observed_numbers = mask.any(-1) * numbers
+        lengths = observed_numbers.amax(1).clamp_min(1)
+        first_time = times[:, :1]
+        gap = times.diff(dim=1, prepend=first_time)
         # In logarithms: gaps of irregular paths span orders of magnitude.
-        log_gap = torch.log1p(gap / self.tau)
-        rows = torch.cat([values, mask, log_gap.unsqueeze(-1)], dim=-1)
+        log_gap = torch.log1p(gap / self.tau).unsqueeze(-1)
+        rows = torch.cat([values, mask, log_gap], dim=-1)
         context = self._read(rows, lengths)
         content = None
         if self.content is not None:
             is_inside = numbers <= lengths.unsqueeze(1)
-            content = self.content(_mean_over_times(context, is_inside))
+            mean = _mean_over_times(context, is_inside)
+            content = self.content(mean)
         if self.skip is None or self.head is None:
             empty = context[..., :0]
             return Encoding(empty, empty, context, content)
@@ -117,12 +121,18 @@ class RecurrentEncoder(nn.Module):
         """Context ``(P, L, c)``; beyond its end, a path's context stays."""
         n_times = rows.shape[1]
         # Packed, so that the backward pass of the units begins at the end of each path.
-        packed = pack_padded_sequence(rows, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(
+            rows,
+            lengths.cpu(),
+            batch_first=True,
+            enforce_sorted=False,
+        )
         output, _ = self.reader(packed)
         context, _ = pad_packed_sequence(output, batch_first=True, total_length=n_times)
-        at = torch.arange(n_times, device=rows.device)
+        position = torch.arange(n_times, device=rows.device)
         end = lengths.unsqueeze(1) - 1
-        return rows_at(context, torch.minimum(at, end))
+        inside = torch.minimum(position, end)
+        return rows_at(context, inside)
 
 
 def _mean_over_times(context: Tensor, is_inside: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dyninfer.data.paths import Paths
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import brief
 
 # A horizon of more gaps than this needs no faster nodes: they cost more than they explain.
 _MOST_GAPS = 1e5
@@ -33,18 +34,24 @@ def check_moving(paths: Paths, every_feature: bool = True) -> None:
         raise ValueError(
             "every path has one observation only; fractional noise needs paths with several"
         )
-    # NaN where a path has no value of a feature.
-    ranges = [np.fmax.reduce(x) - np.fmin.reduce(x) for x in paths.states]
+    ranges = []
+    for states in paths.states:
+        # NaN where a path has no value of a feature.
+        highest = np.fmax.reduce(states)
+        lowest = np.fmin.reduce(states)
+        ranges.append(highest - lowest)
     widest = np.fmax.reduce(ranges)
     is_missing = np.isnan(widest)
     if is_missing.any():
-        name = paths.features[int(is_missing.argmax())]
-        raise ValueError(f"feature {name!r} is missing in every path; leave it out")
+        first = int(is_missing.argmax())
+        name = brief(paths.features[first])
+        raise ValueError(f"feature {name} is missing in every path; leave it out")
     is_still = widest == 0
     if is_still.all() or (every_feature and is_still.any()):
-        name = paths.features[int(is_still.argmax())]
+        first = int(is_still.argmax())
+        name = brief(paths.features[first])
         raise ValueError(
-            f"feature {name!r} never changes within a path, so nothing can be learned about it; "
+            f"feature {name} never changes within a path, so nothing can be learned about it; "
             "leave it out"
         )
 
@@ -59,10 +66,17 @@ def facts_of(paths: Paths) -> dict[str, Any]:
         gap, that of the fast moves; ``gap``, the usual one; ``free_start``, whether there are paths
         enough to learn where they start.
     """
-    gaps = np.concatenate([np.diff(times) for times in paths.times])
-    starts = [float(times[0]) for times in paths.times]
-    lengths = [float(times[-1] - times[0]) for times in paths.times]
+    starts = []
+    lengths = []
+    gaps_of_paths = []
+    for times in paths.times:
+        start = float(times[0])
+        end = float(times[-1])
+        starts.append(start)
+        lengths.append(end - start)
+        gaps_of_paths.append(np.diff(times))
     horizon = max(lengths)
+    gaps = np.concatenate(gaps_of_paths)
     # A tenth of the gaps is shorter; the shortest of all may be two detections at once.
     short_gap = float(np.quantile(gaps, 0.1))
     usual_gap = float(np.median(gaps))
@@ -81,8 +95,10 @@ def scaling_of(paths: Paths, *, one_scale: bool) -> Scaling:
     shift = np.nanmean(values, axis=0)
     scale = np.nanstd(values, axis=0)
     if one_scale:
-        shift = np.full_like(shift, np.nanmean(values))
-        scale = np.full_like(scale, np.nanstd(values))
+        mean = np.nanmean(values)
+        deviation = np.nanstd(values)
+        shift = np.full_like(shift, mean)
+        scale = np.full_like(scale, deviation)
     # A feature that never changes is left out, or follows the others.
     scale = np.where(scale > 0, scale, 1.0)
     return Scaling(shift=shift, scale=scale, start=0.0, duration=1.0, unit=1.0)

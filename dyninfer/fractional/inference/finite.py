@@ -101,7 +101,8 @@ def _check_slope(value: Tensor, arguments: Arguments, when: str) -> None:
     x = arguments[1]
     if x is None or not (value.requires_grad and x.requires_grad):
         return
-    (slope,) = torch.autograd.grad(value.sum(), x, retain_graph=True, allow_unused=True)
+    total = value.sum()
+    (slope,) = torch.autograd.grad(total, x, retain_graph=True, allow_unused=True)
     if slope is not None and not _is_finite(slope):
         raise ValueError(
             f"drift has a slope of NaN or infinity {when}{_place('drift', slope, arguments)}, "
@@ -112,15 +113,17 @@ def _check_slope(value: Tensor, arguments: Arguments, when: str) -> None:
 
 def _place(setting: str, output: Tensor, arguments: Arguments) -> str:
     """How many rows are not finite, and the arguments of the first of them."""
-    is_finite = output.isfinite().reshape(len(output), -1)
+    n_rows = len(output)
+    is_finite = output.isfinite().reshape(n_rows, -1)
     is_bad = ~is_finite.all(1)
-    place = f" in {int(is_bad.sum())} of {len(is_bad)} rows"
+    n_bad = int(is_bad.sum())
+    place = f" in {n_bad} of {n_rows} rows"
     names = _SHOWN_ARGUMENTS.get(setting, ())
     texts = []
     for name, x in zip(names, arguments, strict=False):
         if x is not None:
-            first_bad = x[is_bad][0]
-            texts.append(f"{name} = {_text(first_bad)}")
+            first_bad = _text(x[is_bad][0])
+            texts.append(f"{name} = {first_bad}")
     if texts:
         place += f", at {', '.join(texts)}"
     return place
@@ -129,7 +132,8 @@ def _place(setting: str, output: Tensor, arguments: Arguments) -> str:
 def _check_parameters(model: Any, when: str) -> None:
     if all(_is_finite(p) for p in model.parameters()):
         return
-    names = " or ".join(sorted(setting_of(name) for name in model.own))
+    settings = sorted(setting_of(name) for name in model.own)
+    names = " or ".join(settings)
     hint = ""
     if names:
         hint = f", or see where {names} has no finite gradient: a root at 0, for one"
@@ -152,7 +156,8 @@ def _is_finite(x: Tensor) -> bool:
 
 
 def _text(x: Tensor) -> str:
-    numbers = [f"{value:.4g}" for value in x.flatten()[:_SHOWN_NUMBERS].tolist()]
+    first = x.flatten()[:_SHOWN_NUMBERS]
+    numbers = [f"{value:.4g}" for value in first.tolist()]
     if x.ndim == 0:
         return numbers[0]
     if x.numel() > _SHOWN_NUMBERS:

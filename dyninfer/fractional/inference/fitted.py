@@ -15,6 +15,7 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.fractional.inference.exact import ExactModel
 from dyninfer.fractional.inference.finite import traced
 from dyninfer.fractional.inference.layout import unit_scaling
+from dyninfer.fractional.inference.maximum import hurst_interval
 from dyninfer.fractional.inference.neural import NeuralModel
 from dyninfer.fractional.inference.posterior import PathPosterior
 from dyninfer.fractional.inference.process import process_of
@@ -25,6 +26,7 @@ from dyninfer.fractional.solver import FractionalEuler
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import brief
 from dyninfer.simulation import simulate
 
 
@@ -62,6 +64,30 @@ class FittedEquation:
         deviation = self.model.prior.log_noise.detach().exp()
         return self.scaling.user_displacements(deviation).numpy()
 
+    def hurst_interval(self, level: float) -> np.ndarray:
+        """Interval of every index, ``(1, 2)`` or ``(d, 2)``, where the likelihood has a curvature.
+
+        Raises
+        ------
+        ValueError
+            If ``level`` does not lie between 0 and 1, the model was trained on its bound, or the
+            index was given.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie between 0 and 1, found {brief(level)}")
+        if not isinstance(self.model, ExactModel):
+            raise ValueError(
+                "the interval comes from the curvature of an exact likelihood, which a model "
+                "trained on its bound has not; compare fits with hurst fixed by their "
+                "log_likelihoods, or fit the linear model"
+            )
+        if "information" not in self.facts:
+            raise ValueError(
+                "hurst was given and not learned, so it has no interval; fit with hurst=None"
+            )
+        information = np.asarray(self.facts["information"])
+        return hurst_interval(self.model.prior, information, level)
+
     def posterior(self, paths: Paths) -> PathPosterior:
         """What lies behind observed paths."""
         return PathPosterior(self.model, paths, self.scaling, self.facts["gap"])
@@ -69,7 +95,8 @@ class FittedEquation:
     def log_weights(self, paths: Paths, n_samples: int, seed: int) -> Tensor:
         """``log p(o, path) − log q(path)`` of draws, ``(n_samples, path)``."""
         series = Series.of(paths)
-        weights = self.model.log_weights(series.scaled(self.scaling), n_samples, seed)
+        standardised = series.scaled(self.scaling)
+        weights = self.model.log_weights(standardised, n_samples, seed)
         # A density per user's unit: one factor of the scale for every observed value.
         log_scale = self.scaling.scale.log()
         log_units = series.mask * log_scale
@@ -79,10 +106,15 @@ class FittedEquation:
         """Features of states ``(path, time, d)``, of paths with content ``(path, content_dim)``."""
         if not self.is_latent:
             return states
-        return self.scaling.user_states(self.model.decode(states, content))
+        means = self.model.decode(states, content)
+        return self.scaling.user_states(means)
 
-    def prior_states(self, n_paths: int, seed: int) -> Tensor:
+    def prior_states(self, n_paths: int | None, seed: int) -> Tensor:
         """First states from their learned distribution, ``(n_paths, d)``."""
+        if n_paths is None:
+            raise ValueError(
+                "n_paths is needed to draw first states: simulate(None, times, n_paths=...)"
+            )
         if self.model.content_dim:
             raise ValueError(
                 "the content of a path is read from data; start from Paths, or set content_dim=0"
@@ -90,8 +122,11 @@ class FittedEquation:
         # Before they are drawn: the run checks its own memory.
         n_bytes = 4 * n_paths * len(self.scaling.shift)
         check_memory(n_bytes, f"{n_paths} paths", torch.device("cpu"))
-        x = self.model.prior.draw_states(n_paths, stream(seed, "start"))
-        return x if self.is_latent else self.scaling.user_states(x)
+        generator = stream(seed, "start")
+        states = self.model.prior.draw_states(n_paths, generator)
+        if self.is_latent:
+            return states
+        return self.scaling.user_states(states)
 
     @torch.no_grad()
     def simulate(
@@ -108,7 +143,8 @@ class FittedEquation:
         ValueError
             If a module of the user's own returns numbers that are not finite.
         """
-        options = {"solver": FractionalEuler(self._longest_step(times)), **options}
+        solver = FractionalEuler(self._longest_step(times))
+        options = {"solver": solver, **options}
 
         def run() -> Trajectories:
             result = simulate(process, first.states, times, **options)
@@ -134,5 +170,6 @@ class FittedEquation:
         """A hundredth of the span, or the short gap of the data if that is less."""
         span = float(times[-1] - times[0])
         # No finer than 5000 steps, however short the gaps of the data.
-        shortest = max(self.facts["tau"], span / 5000)
+        finest = span / 5000
+        shortest = max(self.facts["tau"], finest)
         return min(span / 100, shortest) or None

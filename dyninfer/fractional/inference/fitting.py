@@ -62,18 +62,25 @@ class BoundObjective(Objective):
         self.seed = seed
         self.step = 0
         self.longest = series.times.shape[1]
-        self.shortest = min(settings.window or self.longest, self.longest)
+        self.shortest = self.longest
+        if settings.window is not None:
+            self.shortest = min(settings.window, self.longest)
+        # The number of the last observed time is the length of a path.
         numbers = torch.arange(1, self.longest + 1, device=series.times.device)
-        self.lengths = (series.is_observed * numbers).amax(1)
+        observed_numbers = series.is_observed * numbers
+        self.lengths = observed_numbers.amax(1)
 
     def batch(self, n: int, generator: torch.Generator) -> Batch:
         """Draw paths without replacement, and a window of each."""
-        draw: Any = {"generator": generator, "device": self.series.times.device}
-        rows = torch.randperm(len(self.series), **draw)[:n]
+        device = self.series.times.device
+        draw: Any = {"generator": generator, "device": device}
+        order = torch.randperm(len(self.series), **draw)
+        rows = order[:n]
         n_rows = len(rows)
-        n_starts = self.lengths[rows] - self._length() + 1
+        last_start = self.lengths[rows] - self._length()
+        n_starts = (last_start + 1).clamp_min(1)
         share = torch.rand(n_rows, dtype=torch.float64, **draw)
-        start = share * n_starts.clamp_min(1)
+        start = share * n_starts
         # One seed a row, as entries of a batch have one dimension; the first is that of the step.
         seed = torch.randint(2**62, (n_rows,), **draw)
         return Batch(rows, start.long(), seed)
@@ -85,10 +92,12 @@ class BoundObjective(Objective):
             series = self.series.window(batch.rows, batch.start, length)
         else:
             series = self.series[batch.rows]
-        guided, _ = process.guided(series, self.settings.n_samples, int(batch.seed[0]))
+        seed = int(batch.seed[0])
+        guided, _ = process.guided(series, self.settings.n_samples, seed)
         # Per observed value, so that a learning rate means the same for any number of them.
         count = series.full_mask.sum()
-        fit = guided.fits.mean(0).sum() / count
+        of_paths = guided.fits.mean(0)
+        fit = of_paths.sum() / count
         log_ratio = guided.path_weights.mean(0).sum()
         divergence = -log_ratio / count
         return {
@@ -109,7 +118,8 @@ class BoundObjective(Objective):
             return None
         # The same noise in every validation: differences are then those of the model.
         weights = process.log_weights(self.validation_set, self.settings.n_samples, self.seed)
-        return -float(weights.mean(0).sum()) / self.validation_set.count
+        bounds = weights.mean(0)
+        return -float(bounds.sum()) / self.validation_set.count
 
     def state(self) -> dict[str, Tensor]:
         """The number of steps."""
@@ -124,13 +134,16 @@ class BoundObjective(Objective):
         if not self.settings.grow:
             return self.shortest
         share = min(1.0, self.step / self.settings.grow)
-        return self.shortest + round(share * (self.longest - self.shortest))
+        whole_growth = self.longest - self.shortest
+        growth = round(share * whole_growth)
+        return self.shortest + growth
 
     def _annealed(self) -> float:
         """Weight of the divergence in this step."""
         if not self.settings.anneal:
             return 1.0
-        return min(1.0, (self.step + 1) / self.settings.anneal)
+        share = (self.step + 1) / self.settings.anneal
+        return min(1.0, share)
 
 
 def fit_by_bound(
@@ -143,7 +156,13 @@ def fit_by_bound(
     model.to(device)
     if validation_set is not None:
         validation_set = validation_set.to(device)
-    objective = BoundObjective(model.prior, series.to(device), settings, validation_set, run.seed)
+    objective = BoundObjective(
+        prior=model.prior,
+        series=series.to(device),
+        settings=settings,
+        validation_set=validation_set,
+        seed=run.seed,
+    )
     paces = {"prior.": _PRIOR_PACE}
     if model.latent:
         # The readout makes up for scale and noise, so their pace gains nothing.
@@ -169,5 +188,8 @@ def _split(series: Series, fraction: float, seed: int) -> tuple[Series, Series |
     n_validation = math.ceil(fraction * n_paths)
     if n_validation == 0 or n_paths == 1:
         return series, None
-    order = torch.randperm(n_paths, generator=stream(seed, "validation paths"))
-    return series[order[n_validation:]], series[order[:n_validation]]
+    generator = stream(seed, "validation paths")
+    order = torch.randperm(n_paths, generator=generator)
+    validation_rows = order[:n_validation]
+    training_rows = order[n_validation:]
+    return series[training_rows], series[validation_rows]

@@ -51,8 +51,10 @@ class PseudoObservations(NamedTuple):
         """Number of the last time at which anything is observed, 0 where nothing is."""
         is_observed = self.precision > 0
         at_any_path = is_observed.any(-1).any(0)
-        numbers = torch.arange(len(at_any_path), device=at_any_path.device)
-        return int((at_any_path * numbers).max())
+        (numbers,) = at_any_path.nonzero(as_tuple=True)
+        if len(numbers) == 0:
+            return 0
+        return int(numbers[-1])
 
 
 @dataclass(frozen=True)
@@ -103,27 +105,37 @@ def _euler_transition(prior: LinearPrior, lengths: Tensor) -> Tensor:
     # The zero node is the Brownian motion itself: it is in the kick and remembers nothing.
     is_memory = nodes > 0
     rates = nodes[is_memory]
-    loss = -torch.expm1(-lengths * rates)
+    exponent = -lengths * rates
+    loss = -torch.expm1(exponent)
     # dX = … + σ Σ_k w_k dY_k, and the chain holds √(2γ_k) Y_k.
-    amplitude = prior.scale[:, None] * prior.weights[:, is_memory]
-    pull = -amplitude * loss[:, None] / _memory_unit(rates)
+    scale = prior.scale.unsqueeze(1)
+    amplitude = scale * prior.weights[:, is_memory]
+    pull = -amplitude * loss.unsqueeze(1) / _memory_unit(rates)
     stay = 1 - prior.rate * lengths
     first_row = torch.cat([stay.unsqueeze(-1), pull], dim=-1)
     decays = pad(1 - loss, (1, 0))
-    memory_rows = torch.diag_embed(decays)[:, 1:]
-    memory_rows = memory_rows.unsqueeze(1).expand(-1, prior.n_states, -1, -1)
-    return torch.cat([first_row.unsqueeze(2), memory_rows], dim=2)
+    with_first = torch.diag_embed(decays)
+    return _stacked_rows(first_row, with_first[:, 1:])
 
 
 def _euler_root(prior: LinearPrior, factor: Tensor) -> Tensor:
     """``N`` ``(u, d, S, r)`` from the roots ``(u, K + 1, r)`` of the noise of the memory."""
-    is_memory = prior.noise.nodes > 0
-    unit = _memory_unit(prior.noise.nodes[is_memory])
-    amplitude = prior.scale[:, None] * prior.weights
+    nodes = prior.noise.nodes
+    is_memory = nodes > 0
+    unit = _memory_unit(nodes[is_memory]).unsqueeze(1)
+    scale = prior.scale.unsqueeze(1)
+    amplitude = scale * prior.weights
     kick = amplitude @ factor  # (u, d, r)
-    memory = unit[:, None] * factor[:, is_memory]
-    memory = memory.unsqueeze(1).expand(-1, prior.n_states, -1, -1)
-    return torch.cat([kick.unsqueeze(2), memory], dim=2)
+    memory = unit * factor[:, is_memory]
+    return _stacked_rows(kick, memory)
+
+
+def _stacked_rows(first: Tensor, others: Tensor) -> Tensor:
+    """Matrices of a first row ``(u, d, n)`` and of rows ``(u, K, n)`` that coordinates share."""
+    n_states = first.shape[1]
+    of_each = others.unsqueeze(1).expand(-1, n_states, -1, -1)
+    row = first.unsqueeze(2)
+    return torch.cat([row, of_each], dim=2)
 
 
 def _memory_unit(rates: Tensor) -> Tensor:
@@ -135,19 +147,21 @@ def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
     """The chain with the slope of a drift and an amplitude in its steps ``(P or 1, L − 1)``."""
     transition = chain.transition
     root = chain.root
-    first_state = torch.zeros_like(transition[0, 0, 0])
+    n_states, n_noises = root.shape[-2:]
+    first_state = root.new_zeros(n_states, n_states)
     first_state[0, 0] = 1
     if frozen.amplitude is not None:
         # The amplitude scales what the noise does to the state: first row, less its own entry.
         change = _for_matrices(frozen.amplitude) - 1
         recall = torch.zeros_like(first_state)
         recall[0, 1:] = 1
-        kick = torch.zeros_like(root[0, 0, 0])
+        kick = root.new_zeros(n_states, n_noises)
         kick[0] = 1
         transition = transition * (1 + change * recall)
         root = root * (1 + change * kick)
     # As Euler's rule has it: over a step the drift adds its slope times the length.
-    growth = _for_matrices(frozen.slope * lengths.unsqueeze(-1))
+    change_of_state = frozen.slope * lengths.unsqueeze(-1)
+    growth = _for_matrices(change_of_state)
     transition = transition + growth * first_state
     return chain._replace(transition=transition, root=root)
 
@@ -155,7 +169,9 @@ def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
 def of_first_state(x: Tensor, n_states: int) -> Tensor:
     """``(P, L, d)`` as the first of the states of a chain: ``(L, P, d, S)``, the others 0."""
     by_time = x.transpose(0, 1)
-    return pad(by_time.unsqueeze(-1), (0, n_states - 1))
+    state = by_time.unsqueeze(-1)
+    n_others = n_states - 1
+    return pad(state, (0, n_others))
 
 
 def _for_matrices(x: Tensor) -> Tensor:
@@ -167,8 +183,12 @@ def _for_matrices(x: Tensor) -> Tensor:
 def _start_root(prior: LinearPrior) -> Tensor:
     """Root of the covariance of state and memory at the first time, ``(d, S, S)``."""
     noise = prior.noise
-    memory = covariance_root(stationary_memory(noise.nodes, noise.kind))
+    covariance = stationary_memory(noise.nodes, noise.kind)
+    memory = covariance_root(covariance)
     size = len(memory)
     deviation = prior.log_start.exp()
-    state = pad(deviation[:, None, None], (0, size, 0, size))
-    return state + pad(memory, (1, 0, 1, 0))
+    of_state = deviation[:, None, None]
+    # The state in the first row and column, its memory in the others.
+    with_state = pad(of_state, (0, size, 0, size))
+    with_memory = pad(memory, (1, 0, 1, 0))
+    return with_state + with_memory

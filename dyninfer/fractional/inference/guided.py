@@ -42,30 +42,41 @@ class GuidedEquation:
     def _guide(self, pseudo: PseudoObservations) -> tuple[BackwardFilter, tuple[Tensor, Tensor]]:
         """The backward filter of the guided steps, and what it drives them by."""
         chain = self.chain.first(self.n_guided)
-        level = self.level[:, : self.n_guided + 1]
-        precision = pseudo.precision[:, : self.n_guided + 1]
-        values = pseudo.values[:, : self.n_guided + 1]
+        n_times = self.n_guided + 1
+        level = self.level[:, :n_times]
+        precision = pseudo.precision[:, :n_times]
+        values = pseudo.values[:, :n_times]
         # The chain counts from the level.
         target = precision * (values - level)
         size = chain.mean.shape[-1]
         observed = of_first_state(target, size)
-        information = torch.diag_embed(of_first_state(precision, size))
+        precisions = of_first_state(precision, size)
+        information = torch.diag_embed(precisions)
         if self.n_guided == 0 or self.equation.is_linear:
             linear = BackwardFilter.of(chain, information)
             return linear, linear.drives(observed)
         # The fields are frozen along the likely path, which carries no gradient itself.
         with torch.no_grad():
             linear = BackwardFilter.of(chain, information)
-            mean = linear.mean(observed)[:-1, ..., 0]
-            likely = mean.transpose(0, 1) + level[:, :-1]
+            mean = linear.mean(observed)
+            before_steps = mean[:-1, ..., 0]
+            likely = before_steps.transpose(0, 1) + level[:, :-1]
         times = self.fine.times[:, : self.n_guided]
         lengths = self.lengths[:, : self.n_guided]
-        frozen = Frozen.along(likely, times, self.equation.drift, self.equation.amplitude)
+        frozen = Frozen.along(
+            path=likely,
+            times=times,
+            drift=self.equation.drift,
+            amplitude=self.equation.amplitude,
+        )
         # The frozen drift does not count from the level.
-        rate = frozen.push + frozen.slope * level[:, :-1]
+        at_level = frozen.slope * level[:, :-1]
+        rate = frozen.push + at_level
         push = rate * lengths.unsqueeze(-1)
-        guide = BackwardFilter.of(frozen_chain(chain, lengths, frozen), information)
-        return guide, guide.drives(observed, push.transpose(0, 1))
+        steps = frozen_chain(chain, lengths, frozen)
+        guide = BackwardFilter.of(steps, information)
+        drives = guide.drives(observed, push.transpose(0, 1))
+        return guide, drives
 
     def draw(
         self,
@@ -82,16 +93,19 @@ class GuidedEquation:
         # Unbound once: the gradient of an index is a whole tensor of zeros at every step.
         noise = [*drives.unbind(0), *free.unbind(0)]
         by_time = self.level.transpose(0, 1)
-        level = by_time.unsqueeze(-1).unbind(0)
+        first_level, *levels = by_time.unsqueeze(-1).unbind(0)
         walk = _Walk(self, steering)
-        states = [z[:, :, 0] + level[0]]
+        x = _state_of(z) + first_level
+        states = [x]
         shocks = []
-        for n, drive in enumerate(noise):
-            z, epsilon = walk.step(n, states[-1], z, drive, level[n + 1])
+        for n, level in enumerate(levels):
+            z, epsilon = walk.step(n, x, z, noise[n], level)
+            x = _state_of(z) + level
             shocks.append(epsilon)
-            states.append(z[:, :, 0] + level[n + 1])
+            states.append(x)
         if shocks:
-            weights = weights - _half_square(torch.stack(shocks))
+            all_shocks = torch.stack(shocks)
+            weights = weights - _half_square(all_shocks)
         stacked = torch.stack(states, dim=1)
         return stacked.permute(3, 0, 1, 2), weights.T
 
@@ -105,11 +119,13 @@ class GuidedEquation:
         noise = self.filter.start
         drive, weights = _noise(noise, opening, n_samples, generator)
         ahead = self.chain.mean.unsqueeze(-1)
-        epsilon = drive[0] - noise.back[0] @ ahead
-        z = ahead + self.chain.start_root @ epsilon
+        pull_back = noise.back[0] @ ahead
+        epsilon = drive[0] - pull_back
+        kick = self.chain.start_root @ epsilon
         # Subtracted here and not with the steps': so the weights of noise that nothing guides are
         # exactly 0.
-        return z, weights - _half_square(epsilon.unsqueeze(0))
+        cost = _half_square(epsilon.unsqueeze(0))
+        return ahead + kick, weights - cost
 
     def _free_noise(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Standard normals of the steps that nothing guides."""
@@ -139,36 +155,42 @@ class _Walk:
         self, n: int, x: Tensor, z: Tensor, drive: Tensor, next_level: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The chain after a step, and the noise of the step; ``x`` is the state of ``z``."""
+        t = self.times[n]
         phi = self.transition[n]
         ahead = phi @ z
-        memory = ahead[:, :, 1:]
-        line = phi[..., 0, 0].unsqueeze(-1) * z[:, :, 0]
-        recall = ahead[:, :, 0] - line  # what the memory alone adds to σ ΔB̂
+        memory = _memory_of(ahead)
+        stay = phi[..., 0, 0].unsqueeze(-1)
+        line = stay * _state_of(z)
+        recall = _state_of(ahead) - line  # what the memory alone adds to σ ΔB̂
         if self.drift is not None:
-            rate = _on(self.drift, self.times[n], x)
-            line = line + rate * self.lengths[n][:, None, None]
+            rate = _on(self.drift, t, x)
+            length = self.lengths[n][:, None, None]
+            line = line + rate * length
         scale = None
         expected = line + recall
         if self.amplitude is not None:
-            scale = _on(self.amplitude, self.times[n], x)
+            scale = _on(self.amplitude, t, x)
             expected = line + scale * recall
         epsilon = drive
         # What the guide subtracts is evaluated at the path itself, so no linearisation enters.
         if n < self.n_guided:
             end = _with_state(expected, memory)
-            epsilon = epsilon - self.back[n] @ end
+            pull_back = self.back[n] @ end
+            epsilon = epsilon - pull_back
         if self.steering is not None:
-            u = self.steering(n, x, z[:, :, 1:])
+            u = self.steering(n, x, _memory_of(z))
             along = self.along[n][:, None, :, None]
             epsilon = epsilon + along * u.unsqueeze(2)
         change = self.root[n] @ epsilon
-        kick = recall + change[:, :, 0]  # σ ΔB̂
+        kick = recall + _state_of(change)  # σ ΔB̂
         if self.amplitude is not None and scale is not None:
             # Heun's rule for the noise: the mean of the amplitude here and where it leads to.
             guess = line + scale * kick + next_level
-            next_scale = _on(self.amplitude, self.times[n + 1], guess)
-            kick = 0.5 * (scale + next_scale) * kick
-        memory = memory + change[:, :, 1:]
+            next_t = self.times[n + 1]
+            next_scale = _on(self.amplitude, next_t, guess)
+            mean_scale = 0.5 * (scale + next_scale)
+            kick = mean_scale * kick
+        memory = memory + _memory_of(change)
         return _with_state(line + kick, memory), epsilon
 
 
@@ -191,15 +213,17 @@ class Steering:
     def __call__(self, n: int, x: Tensor, y: Tensor) -> Tensor:
         """``u`` ``(P, d, n_samples)`` at such states and memory ``(P, d, K, n_samples)``."""
         n_samples = x.shape[-1]
-        t = self.times[:, n].repeat(n_samples)
-        arguments = [t, _rows(x), _rows(y)]
+        times = self.times[:, n]
+        arguments = [times.repeat(n_samples), _rows(x), _rows(y)]
         if self.context is not None:
-            context = self.context[n].repeat(n_samples, 1)
-            arguments.append(context)
-        u = _samples_last(self.residual(*arguments), n_samples)
+            context = self.context[n]
+            arguments.append(context.repeat(n_samples, 1))
+        control = self.residual(*arguments)
+        u = _samples_last(control, n_samples)
         if self.active is None:
             return u
-        return u * self.active[:, n, None, None]
+        is_active = self.active[:, n, None, None]
+        return u * is_active
 
 
 def _noise(
@@ -220,7 +244,9 @@ def _noise(
         device=drives.device,
     )
     weights = noise.cost.unsqueeze(-1) + _half_square(normals)
-    return drives.unsqueeze(-1) + noise.spread @ normals, weights
+    mean = drives.unsqueeze(-1)
+    spread = noise.spread @ normals
+    return mean + spread, weights
 
 
 def _interpolated(x: Tensor, n_steps: int) -> Tensor:
@@ -230,7 +256,8 @@ def _interpolated(x: Tensor, n_steps: int) -> Tensor:
     early = x[:, :-1].unsqueeze(2)
     change = x.diff(dim=1).unsqueeze(2)
     inner = early + change * share
-    return torch.cat([inner.flatten(1, 2), x[:, -1:]], dim=1)
+    last = x[:, -1:]
+    return torch.cat([inner.flatten(1, 2), last], dim=1)
 
 
 def _half_square(x: Tensor) -> Tensor:
@@ -239,23 +266,37 @@ def _half_square(x: Tensor) -> Tensor:
     return 0.5 * total
 
 
+def _state_of(z: Tensor) -> Tensor:
+    """The state ``(P, d, n_samples)`` of a chain ``(P, d, S, n_samples)``."""
+    return z[:, :, 0]
+
+
+def _memory_of(z: Tensor) -> Tensor:
+    """The memory ``(P, d, K, n_samples)`` of a chain ``(P, d, S, n_samples)``."""
+    return z[:, :, 1:]
+
+
 def _with_state(state: Tensor, memory: Tensor) -> Tensor:
     """A chain ``(P, d, S, n_samples)`` of its state and its memory."""
-    return torch.cat([state.unsqueeze(2), memory], dim=2)
+    row = state.unsqueeze(2)
+    return torch.cat([row, memory], dim=2)
 
 
 def _on(field: Field, t: Tensor, x: Tensor) -> Tensor:
     """Apply a field of ``(n,), (n, d)`` to times ``(P,)`` and states ``(P, d, n_samples)``."""
     n_samples = x.shape[-1]
-    values = field(t.repeat(n_samples), _rows(x))
+    times = t.repeat(n_samples)
+    values = field(times, _rows(x))
     return _samples_last(values, n_samples)
 
 
 def _rows(x: Tensor) -> Tensor:
     """``(P, …, n_samples)`` to ``(n_samples · P, …)``."""
-    return x.movedim(-1, 0).flatten(0, 1)
+    by_sample = x.movedim(-1, 0)
+    return by_sample.flatten(0, 1)
 
 
 def _samples_last(x: Tensor, n_samples: int) -> Tensor:
     """Undo :func:`_rows`."""
-    return x.unflatten(0, (n_samples, -1)).movedim(0, -1)
+    by_sample = x.unflatten(0, (n_samples, -1))
+    return by_sample.movedim(0, -1)

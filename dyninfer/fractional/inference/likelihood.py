@@ -31,14 +31,16 @@ def exact_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     Where all paths share even times and are observed coordinate by coordinate, one Cholesky factor
     serves all; else the filter takes the times one by one.
     """
-    is_even = len(series.gap) == 1 and len(series.gaps) == 1
+    has_one_row = len(series.gap) == 1
+    is_even = len(series.gaps) == 1
     is_short = series.times.shape[1] <= _DENSE
-    if is_even and is_short and not prior.latent:
+    if has_one_row and is_even and is_short and not prior.latent:
         return _dense_log_likelihood(prior, series)
     transition, noise = prior.transitions(series.gaps)
     observations = prior.observations(series)
-    groups = log_likelihood(prior.start(), transition, noise, series.gap, observations)
-    return groups.sum(-1)
+    start = prior.start()
+    of_groups = log_likelihood(start, transition, noise, series.gap, observations)
+    return of_groups.sum(-1)
 
 
 def exact_posterior(prior: LinearPrior, series: Series, n_samples: int, seed: int) -> Tensor:
@@ -48,7 +50,8 @@ def exact_posterior(prior: LinearPrior, series: Series, n_samples: int, seed: in
         draws = []
         for k, rows in enumerate(pieces):
             generator = stream(seed, "posterior", k, device=series.times.device)
-            draws.append(_draw(prior, series[rows], n_samples, generator))
+            piece = series[rows]
+            draws.append(_draw(prior, piece, n_samples, generator))
     return torch.cat(draws, dim=1)
 
 
@@ -58,15 +61,19 @@ def _draw(
     n_samples: int,
     generator: torch.Generator,
 ) -> Tensor:
+    start = prior.start()
     transition, noise = prior.transitions(series.gaps)
-    chain = Chain.of(prior.start(), transition, noise, series.gap)
-    information, slope = prior.observations(series).information()
+    chain = Chain.of(start, transition, noise, series.gap)
+    observations = prior.observations(series)
+    information, slope = observations.information()
     posterior = BackwardFilter.of(chain, information)
     z = posterior.draw(slope, n_samples, generator)  # (L, P, G, S, n_samples)
     # Of every coordinate the first number is the state, the others its memory.
-    by_coordinate = z.flatten(2, 3).unflatten(2, (prior.n_states, -1))
+    numbers = z.flatten(2, 3)
+    by_coordinate = numbers.unflatten(2, (prior.n_states, -1))
     x = by_coordinate[:, :, :, 0]
-    return x.permute(3, 1, 0, 2) + prior.mean(series.times)
+    mean = prior.mean(series.times)
+    return x.permute(3, 1, 0, 2) + mean
 
 
 def _pieces(prior: LinearPrior, series: Series, n_samples: int) -> tuple[Tensor, ...]:
@@ -82,7 +89,8 @@ def _pieces(prior: LinearPrior, series: Series, n_samples: int) -> tuple[Tensor,
         per_time += _MATRICES * matrix_size
     per_path = per_time * series.times.shape[1]
     n_together = max(1, _NUMBERS // per_path)
-    return torch.arange(len(series)).split(n_together)
+    rows = torch.arange(len(series))
+    return rows.split(n_together)
 
 
 def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
@@ -91,20 +99,25 @@ def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     observations = prior.observations(series)
     times = series.times[0]
     mask = observations.mask[0, :, :, 0].T  # (d, L)
-    both = mask.unsqueeze(-1) & mask.unsqueeze(-2)
+    rows = mask.unsqueeze(-1)
+    columns = mask.unsqueeze(-2)
+    both = rows & columns
     of_state = state_covariance(prior.equation, start.covariance, times)
+    observed = of_state * both
     # What is missing becomes a number of variance one that is independent of all others.
     noise = torch.where(mask, observations.variance, 1)
-    covariance = of_state * both + torch.diag_embed(noise)
+    covariance = observed + torch.diag_embed(noise)
     factor = torch.linalg.cholesky(covariance)
-    elapsed = times - times[0]
-    decay = torch.exp(-prior.rate * elapsed[:, None])
+    elapsed = (times - times[0]).unsqueeze(1)
+    decay = torch.exp(-prior.rate * elapsed)
     mean = decay * start.mean[:, 0]
     values = observations.values[..., 0]
     error = (values - mean) * mask.T
-    white = whiten(factor, error.permute(2, 1, 0))
+    by_coordinate = error.permute(2, 1, 0)
+    white = whiten(factor, by_coordinate)
     squares = white.square().sum((0, 1))
     # A count times a number would be in single precision, torch's default.
     n_observed = mask.sum().to(squares)
     deviance = squares + n_observed * _LOG_2PI
-    return -0.5 * deviance - half_log_determinant(factor).sum()
+    half_logs = half_log_determinant(factor)
+    return -0.5 * deviance - half_logs.sum()

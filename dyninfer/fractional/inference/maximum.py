@@ -17,7 +17,7 @@ from dyninfer.learning.interruption import ends_on_interrupt, watched
 
 # Indices and deviations of the noise among which the start is chosen: the likelihood may have two
 # maxima, one of which takes what is rough for noise.
-_STARTS = [(h, noise) for h in (0.2, 0.5, 0.8) for noise in (0.1, 0.5)]
+_STARTS = ((0.2, 0.1), (0.2, 0.5), (0.5, 0.1), (0.5, 0.5), (0.8, 0.1), (0.8, 0.5))
 # Nats that a further start must gain to be worth another: less says nothing about the parameters.
 _NO_GAIN = 1e-2
 # Step of the differences of the gradient that make the curvature.
@@ -72,7 +72,8 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
                 options={"maxiter": n_left, "ftol": 1e-11, "gtol": 1e-7},
             )
             objective.load(result.x)
-            gain = (least - result.fun) * objective.count
+            fall = least - result.fun
+            gain = fall * objective.count
             is_finished = bool(result.success) and gain < _NO_GAIN
             n_left -= max(result.nit, 1)
             least = result.fun
@@ -80,8 +81,9 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
         # The last step that was whole, not a trial of the next.
         objective.load(reached)
         return Fit(history, "interrupted")
-    status = "finished" if is_finished else "stopped early"
-    return Fit(history, status)
+    if is_finished:
+        return Fit(history, "finished")
+    return Fit(history, "stopped early")
 
 
 def hurst_information(prior: LinearPrior, series: Series) -> np.ndarray:
@@ -106,9 +108,12 @@ def hurst_interval(prior: LinearPrior, information: np.ndarray, level: float) ->
     with np.errstate(divide="ignore"):
         error = 1 / np.sqrt(positive)
     logit = prior.hurst_logit.detach().numpy()
-    half_width = norm.ppf(0.5 + level / 2) * error
-    ends = np.stack([logit - half_width, logit + half_width], axis=1)
-    return 1 / (1 + np.exp(-ends))
+    upper_tail = 0.5 + level / 2
+    half_width = norm.ppf(upper_tail) * error
+    low = logit - half_width
+    high = logit + half_width
+    odds_against = np.exp(-np.stack([low, high], axis=1))
+    return 1 / (1 + odds_against)
 
 
 class ExactObjective:
@@ -119,10 +124,11 @@ class ExactObjective:
         self.series = series
         self.parameters = {name: p for name, p in prior.named_parameters() if p.requires_grad}
         self.slices: dict[str, slice] = {}
-        end = 0
+        begin = 0
         for name, parameter in self.parameters.items():
-            self.slices[name] = slice(end, end + parameter.numel())
-            end += parameter.numel()
+            end = begin + parameter.numel()
+            self.slices[name] = slice(begin, end)
+            begin = end
         self.count = series.count
         self.value = math.inf
         self._slope_at_maximum: np.ndarray | None = None
@@ -130,9 +136,10 @@ class ExactObjective:
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient at a vector of parameters, which are set to it."""
         self.load(x)
-        log_likelihood = exact_log_likelihood(self.prior, self.series).sum()
-        loss = -log_likelihood / self.count
-        slopes = torch.autograd.grad(loss, list(self.parameters.values()))
+        of_paths = exact_log_likelihood(self.prior, self.series)
+        loss = -of_paths.sum() / self.count
+        parameters = list(self.parameters.values())
+        slopes = torch.autograd.grad(loss, parameters)
         gradient = torch.cat([slope.flatten() for slope in slopes])
         self.value = float(loss.detach())
         return self.value, gradient.cpu().numpy()
@@ -146,7 +153,8 @@ class ExactObjective:
     def load(self, x: np.ndarray) -> None:
         """Set the parameters."""
         for name, parameter in self.parameters.items():
-            value = torch.from_numpy(x[self.slices[name]])
+            where = self.slices[name]
+            value = torch.from_numpy(x[where])
             parameter.copy_(value.view_as(parameter))
 
     def bounds(self) -> list[Bounds]:
@@ -154,7 +162,8 @@ class ExactObjective:
         by_name = self.prior.bounds()
         bounds: list[Bounds] = []
         for name, parameter in self.parameters.items():
-            bounds += [by_name.get(name, (None, None))] * parameter.numel()
+            of_each = by_name.get(name, (None, None))
+            bounds += [of_each] * parameter.numel()
         return bounds
 
     def is_free(self, x: np.ndarray) -> np.ndarray:
@@ -169,7 +178,8 @@ class ExactObjective:
         """Second derivative of minus the log-likelihood times ``direction``; ``x`` is a maximum."""
         if self._slope_at_maximum is None:
             _, self._slope_at_maximum = self(x)
-        _, slope_ahead = self(x + _STEP * direction)
+        ahead = x + _STEP * direction
+        _, slope_ahead = self(ahead)
         self.load(x)
         change = slope_ahead - self._slope_at_maximum
         # The slope is per observed value.
@@ -185,9 +195,11 @@ class ExactObjective:
             x = base.copy()
             # A fixed index, or known noise, is not among the parameters.
             if "hurst_logit" in self.slices:
-                x[self.slices["hurst_logit"]] += math.log(hurst / (1 - hurst))
+                odds = hurst / (1 - hurst)
+                x[self.slices["hurst_logit"]] += math.log(odds)
             if "log_noise" in self.slices:
-                x[self.slices["log_noise"]] += math.log(noise / FIRST_NOISE)
+                factor = noise / FIRST_NOISE
+                x[self.slices["log_noise"]] += math.log(factor)
             self.load(x)
             log_likelihood = exact_log_likelihood(self.prior, self.series)
             loss = -float(log_likelihood.sum())
@@ -198,19 +210,22 @@ class ExactObjective:
 
 
 def _information_jointly(objective: ExactObjective, x: np.ndarray, free: np.ndarray) -> np.ndarray:
-    columns = [objective.curvature(x, direction) for direction in np.eye(len(x))]
+    n = len(x)
+    columns = [objective.curvature(x, direction) for direction in np.eye(n)]
     curvature = np.stack(columns, axis=1)
     # Differences of the gradient are symmetric but for rounding.
     curvature = 0.5 * (curvature + curvature.T)
-    index = np.arange(len(x))[objective.slices["hurst_logit"]]
-    others = np.setdiff1d(np.flatnonzero(free), index)
+    where = objective.slices["hurst_logit"]
+    index = np.arange(n)[where]
+    free_numbers = np.flatnonzero(free)
+    others = np.setdiff1d(free_numbers, index)
     of_index = curvature[np.ix_(index, index)]
     cross = curvature[np.ix_(index, others)]
     of_others = curvature[np.ix_(others, others)]
     # A latent state may be scaled and turned: its flat directions are left out.
     inverse = np.linalg.pinv(of_others, rcond=1e-8, hermitian=True)
-    profiled = of_index - cross @ inverse @ cross.T
-    covariance = np.linalg.inv(profiled)
+    explained = cross @ inverse @ cross.T
+    covariance = np.linalg.inv(of_index - explained)
     return 1 / np.diag(covariance)
 
 
@@ -222,7 +237,9 @@ def _information_by_coordinate(
     slices = objective.slices
     columns = {}
     for name, where in slices.items():
-        columns[name] = objective.curvature(x, _indicator(x, where))
+        direction = np.zeros_like(x)
+        direction[where] = 1.0
+        columns[name] = objective.curvature(x, direction)
     by_index = columns["hurst_logit"]
     information = by_index[slices["hurst_logit"]]
     others = [name for name in slices if name != "hurst_logit"]
@@ -231,20 +248,17 @@ def _information_by_coordinate(
         names = [name for name in others if free[slices[name]][i]]
         if not names:
             continue
-        block = np.zeros((len(names), len(names)))
-        for row, name in enumerate(names):
-            for column, other in enumerate(names):
-                block[row, column] = columns[other][slices[name]][i]
-        symmetric = 0.5 * (block + block.T)
-        cross = np.array([by_index[slices[name]][i] for name in names])
-        loss[i] = cross @ np.linalg.solve(symmetric, cross)
+        block = []
+        cross = []
+        for name in names:
+            where = slices[name]
+            block.append([columns[other][where][i] for other in names])
+            cross.append(by_index[where][i])
+        curvature = np.array(block)
+        symmetric = 0.5 * (curvature + curvature.T)
+        step = np.linalg.solve(symmetric, cross)
+        loss[i] = np.dot(cross, step)
     if len(information) == 1:
         # One index for all: every coordinate takes its share.
         return information - loss.sum()
     return information - loss
-
-
-def _indicator(x: np.ndarray, where: slice) -> np.ndarray:
-    direction = np.zeros(len(x))
-    direction[where] = 1.0
-    return direction

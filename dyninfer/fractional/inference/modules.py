@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dyninfer.learning.settings import brief
+
 
 def perceptron(n_inputs: int, n_outputs: int, width: int, depth: int) -> nn.Sequential:
     """SiLU network whose last layer begins at 0."""
@@ -50,10 +52,11 @@ class CoordinateAmplitude(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """``exp Σ_k h_k tanh(a_k x_i + b_k)``."""
-        units = torch.tanh(x.unsqueeze(-1) * self.slope + self.shift)
-        log_amplitude = (units * self.height).sum(-1)
+        scaled = x.unsqueeze(-1) * self.slope
+        units = torch.tanh(scaled + self.shift)
+        terms = units * self.height
         # An exponential is positive, and its logarithm learns relative changes.
-        return log_amplitude.exp()
+        return terms.sum(-1).exp()
 
 
 class ResidualControl(nn.Module):
@@ -84,16 +87,19 @@ class ResidualControl(nn.Module):
         super().__init__()
         self.horizon = horizon
         self.unit = unit
-        n_inputs = 1 + n_states * (1 + n_memory) + n_context
+        # Time, then every coordinate and its memory, then the context.
+        n_numbers = n_states * (1 + n_memory)
+        n_inputs = 1 + n_numbers + n_context
         self.network = perceptron(n_inputs, n_states, width, depth)
 
     def forward(self, t: Tensor, x: Tensor, y: Tensor, context: Tensor) -> Tensor:
         """``u``, per root of ``unit``; times count from the first of the data."""
-        time = t / self.horizon
+        time = (t / self.horizon).unsqueeze(-1)
         memory = y.flatten(1)
-        inputs = torch.cat([time.unsqueeze(-1), x, memory, context], dim=1)
+        inputs = torch.cat([time, x, memory, context], dim=1)
         u = self.network(inputs)
-        return u / self.unit**0.5
+        root = self.unit**0.5
+        return u / root
 
 
 class Decoder(nn.Module):
@@ -111,8 +117,9 @@ class Decoder(nn.Module):
     def begin(self, axes: Tensor, centre: Tensor) -> None:
         """Start at ``centre + axes x``, whatever the content."""
         n_states = axes.shape[1]
-        self.line.weight.zero_()
-        self.line.weight[:, :n_states] = axes.to(self.line.weight)
+        weight = self.line.weight
+        weight.zero_()
+        weight[:, :n_states] = axes.to(weight)
         self.line.bias.copy_(centre)
 
     def forward(self, x: Tensor, content: Tensor | None) -> Tensor:
@@ -155,12 +162,13 @@ def shaped(name: str, output: Any, shape: Sequence[int]) -> Tensor:
         If it has another shape than what is needed: broadcasting would make numbers of it that
         nobody meant.
     """
-    if isinstance(output, Tensor) and tuple(output.shape) == tuple(shape):
-        return output
-    text = repr(output)
+    right_shape = tuple(shape)
+    text = brief(output)
     if isinstance(output, Tensor):
+        if output.shape == right_shape:
+            return output
         text = f"shape {tuple(output.shape)}"
-    raise ValueError(f"{name} must return a tensor of shape {tuple(shape)} here, found {text}")
+    raise ValueError(f"{name} must return a tensor of shape {right_shape} here, found {text}")
 
 
 def _as_double(output: Any) -> Any:

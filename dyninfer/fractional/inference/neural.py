@@ -68,16 +68,20 @@ class NeuralModel(nn.Module):
         d = self.prior.n_states
         size = {"width": layout.width, "depth": layout.depth}
         # A unit of time between the typical gap and the horizon suits drifts of either scale.
-        unit = (self.prior.tau * layout.horizon) ** 0.5
-        self.drift = _part(parts.drift, partial(StateDrift, d, unit=unit, **size))
-        self.amplitude = _part(parts.amplitude, partial(CoordinateAmplitude, d, layout.width))
+        square = self.prior.tau * layout.horizon
+        unit = square**0.5
+        new_drift = partial(StateDrift, d, unit=unit, **size)
+        new_amplitude = partial(CoordinateAmplitude, d, layout.width)
+        self.drift = _part(parts.drift, new_drift)
+        self.amplitude = _part(parts.amplitude, new_amplitude)
         self.encoder = None
         if layout.latent or parts.control is not None:
             self.encoder = _part(parts.encoder, self._new_encoder)
         self.decoder = None
         if layout.latent:
             is_linear = parts.decoder == "linear"
-            self.decoder = _part(parts.decoder, partial(self._new_decoder, is_linear))
+            new_decoder = partial(self._new_decoder, is_linear)
+            self.decoder = _part(parts.decoder, new_decoder)
         n_context = getattr(self.encoder, "n_context", None)
         if parts.control == "network" and n_context is None:
             raise ValueError(
@@ -130,7 +134,8 @@ class NeuralModel(nn.Module):
     def begin(self, axes: Tensor, centre: Tensor) -> None:
         """Start encoder and decoder from a linear readout: ``axes (F, d)`` and ``centre (F,)``."""
         if isinstance(self.encoder, RecurrentEncoder):
-            variance = (2 * self.prior.log_noise.detach()).exp()
+            log_deviation = self.prior.log_noise.detach()
+            variance = (2 * log_deviation).exp()
             self.encoder.begin(axes, variance)
         if isinstance(self.decoder, Decoder):
             self.decoder.begin(axes, centre)
@@ -138,18 +143,20 @@ class NeuralModel(nn.Module):
     @property
     def equation(self) -> Equation:
         """The equation with the fields that stand beside its linear part."""
-        equation = Equation(self.prior)
+        drift = None
         if self.drift is not None:
-            equation = equation._replace(drift=partial(self.field, "drift"))
+            drift = partial(self.field, "drift")
+        amplitude = None
         if self.amplitude is not None:
-            equation = equation._replace(amplitude=partial(self.field, "amplitude"))
-        return equation
+            amplitude = partial(self.field, "amplitude")
+        return Equation(self.prior, drift, amplitude)
 
     def field(self, name: str, t: Tensor, x: Tensor) -> Tensor:
         """A standardised field: "drift", beside the linear one, or "amplitude"."""
         if name not in self.own:
             return self._evaluate(name, t, x)
-        value = self._evaluate(name, t, self.scaling.user_states(x))
+        states = self.scaling.user_states(x)
+        value = self._evaluate(name, t, states)
         value = shaped(setting_of(name), value, x.shape)
         if name == "amplitude":
             # A factor, which has no unit.
@@ -181,10 +188,11 @@ class NeuralModel(nn.Module):
         rows = x.flatten(0, -2)
         content_rows = None
         if content is not None:
-            at_all_times = content.unsqueeze(1).expand(*shape, content.shape[-1])
+            at_all_times = content.unsqueeze(1).expand(*shape, -1)
             content_rows = at_all_times.flatten(0, -2)
         means = self._evaluate("decoder", rows, content_rows)
-        means = shaped("decoder", means, (len(rows), self.layout.n_features))
+        shape_of_means = len(rows), self.layout.n_features
+        means = shaped("decoder", means, shape_of_means)
         return means.unflatten(0, shape)
 
     def encode(self, series: Series) -> Encoding | None:
@@ -198,7 +206,8 @@ class NeuralModel(nn.Module):
         if "encoder" not in self.own:
             elapsed = times - self.layout.begin
             return self._evaluate("encoder", values, mask, elapsed)
-        encoding = Encoding(*self._evaluate("encoder", values, mask, times))
+        output = self._evaluate("encoder", values, mask, times)
+        encoding = Encoding(*output)
         self._check_encoding(encoding, times.shape)
         return encoding
 
@@ -241,10 +250,12 @@ class NeuralModel(nn.Module):
         states = []
         means = []
         for k, rows in enumerate(self.pieces(series, n_samples)):
+            piece = series[rows]
             piece_seed = subseed(seed, "piece", k)
-            guided, content = self.guided(series[rows], n_samples, piece_seed)
+            guided, content = self.guided(piece, n_samples, piece_seed)
+            mean = self.decode(guided.states, content)
             states.append(guided.states)
-            means.append(self.decode(guided.states, content))
+            means.append(mean)
         return torch.cat(states, dim=1), torch.cat(means, dim=1)
 
     @torch.no_grad()
@@ -252,8 +263,9 @@ class NeuralModel(nn.Module):
         """``log p(o, path) − log q(path)`` of draws, ``(n_samples, P)``."""
         weights = []
         for k, rows in enumerate(self.pieces(series, n_samples)):
+            piece = series[rows]
             piece_seed = subseed(seed, "piece", k)
-            guided, _ = self.guided(series[rows], n_samples, piece_seed)
+            guided, _ = self.guided(piece, n_samples, piece_seed)
             weights.append(guided.log_weights)
         return torch.cat(weights, dim=1)
 
@@ -263,7 +275,8 @@ class NeuralModel(nn.Module):
         # What a draw needs at a time: normals of its steps, about eight a coordinate, or what is
         # decoded.
         n_normals = 8 * self.layout.n_steps * self.prior.n_states
-        per_path = n_samples * n_times * max(n_normals, n_features)
+        per_time = max(n_normals, n_features)
+        per_path = n_samples * n_times * per_time
         n_together = max(1, _NUMBERS // per_path)
         rows = torch.arange(len(series))
         return list(rows.split(n_together))
@@ -276,7 +289,8 @@ class NeuralModel(nn.Module):
         pseudo = self._pseudo_observations(series, encoding)
 
         def likelihood(x: Tensor) -> Tensor:
-            return normal_fit(self.prior, series, self.decode(x, content))
+            means = self.decode(x, content)
+            return normal_fit(self.prior, series, means)
 
         guided = guided_paths(
             self.equation,
@@ -304,7 +318,8 @@ class NeuralModel(nn.Module):
 
     def _evaluate(self, name: str, *arguments: Tensor | None) -> Any:
         """What a module returns."""
-        output = call(getattr(self, name), *arguments)
+        module = getattr(self, name)
+        output = call(module, *arguments)
         if self.suspected is not None and name in self.own:
             check_finite(setting_of(name), output, arguments, self.suspected)
         return output
@@ -321,39 +336,47 @@ class NeuralModel(nn.Module):
             shaped("the encoder's log_variance", encoding.log_variance, states)
         if isinstance(self.control, ResidualControl):
             n_context: Any = getattr(self.encoder, "n_context", None)
-            shaped("the encoder's context", encoding.context, (*shape, n_context))
+            contexts = *shape, n_context
+            shaped("the encoder's context", encoding.context, contexts)
         if self.content_dim:
-            shaped("the encoder's content", encoding.content, (shape[0], self.content_dim))
+            contents = shape[0], self.content_dim
+            shaped("the encoder's content", encoding.content, contents)
 
     def _readable(self, series: Series) -> Series:
         """The series with what encoder and guide may read of it."""
         if self.layout.read_first is None:
             return series
         n_times = series.times.shape[1]
-        n_read = min(self.layout.read_first, series.placed.shape[1])
-        last_position = series.placed[:, n_read - 1]
+        n_own_times = series.placed.shape[1]
+        last_read = min(self.layout.read_first, n_own_times) - 1
+        last_position = series.placed[:, last_read]
         position = torch.arange(n_times, device=last_position.device)
         is_early = position <= last_position.unsqueeze(1)
-        if bool((last_position == last_position[0]).all()):
+        is_same = last_position == last_position[0]
+        if bool(is_same.all()):
             # One row for all, so that paths with one mask keep one.
             is_early = is_early[:1]
         mask = series.mask & is_early.unsqueeze(-1)
-        return replace(series, values=series.values * mask, mask=mask)
+        values = series.values * mask
+        return replace(series, values=values, mask=mask)
 
     def _pseudo_observations(self, series: Series, encoding: Encoding | None) -> PseudoObservations:
         readable = self._readable(series)
         if not self.latent or encoding is None:
             return PseudoObservations.of(self.prior, readable)
         n_states = encoding.mean.shape[-1]
-        rows = readable.placed.unsqueeze(-1).expand(-1, -1, n_states)
+        placed = readable.placed.unsqueeze(-1)
+        rows = placed.expand(-1, -1, n_states)
         blank = encoding.mean.new_zeros(*readable.times.shape, n_states)
         log_precision = -encoding.log_variance
         precision = log_precision.clamp(max=_LARGEST_LOG_PRECISION).exp()
+        values_at_all_times = blank.scatter(1, rows, encoding.mean)
+        precision_at_all_times = blank.scatter(1, rows, precision)
         # An encoder says something of every time, but without observations it does not count.
         is_observed = readable.is_observed.unsqueeze(-1)
         return PseudoObservations(
-            values=blank.scatter(1, rows, encoding.mean) * is_observed,
-            precision=blank.scatter(1, rows, precision) * is_observed,
+            values=values_at_all_times * is_observed,
+            precision=precision_at_all_times * is_observed,
         )
 
 

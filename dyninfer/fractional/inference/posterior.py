@@ -90,7 +90,8 @@ class PathPosterior:
 
     def states_at(self, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
         """Draws of the standardised state of every path at a time, ``(path · draw, d)``."""
-        states, _ = self._draw(np.array([time]), n_draws, seed)
+        times = np.array([time])
+        states, _ = self._draw(times, n_draws, seed)
         return states[:, 0]
 
     @torch.no_grad()
@@ -98,23 +99,27 @@ class PathPosterior:
         """What stays the same along every path, ``(P, content_dim)``, where a decoder needs it."""
         if not self.model.content_dim:
             return None
-        return self.model.content(Series.of(self.paths).scaled(self.scaling))
+        series = Series.of(self.paths)
+        return self.model.content(series.scaled(self.scaling))
 
     def _draw(self, times: np.ndarray, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
         """States ``(path · sample, time, d)``, and their readout, standardised."""
         n_samples = check_count(n_samples)
         seed = check_seed(seed)
         # The times that were asked for come first, so that they can be told from the others.
-        query = np.concatenate([times, self._steps_between(times)])
+        steps = self._steps_between(times)
+        query = np.concatenate([times, steps])
         series = Series.of(self.paths, query)
         positions = series.queried[:, : len(times)]
-        states, means = self.model.draw(series.scaled(self.scaling), n_samples, seed)
+        standardised = series.scaled(self.scaling)
+        states, means = self.model.draw(standardised, n_samples, seed)
         return _at_positions(states, positions), _at_positions(means, positions)
 
     def _observed_times(self) -> np.ndarray:
         """All times of the data from where the last path begins."""
         begin = max(times[0] for times in self.paths.times)
-        every = Clock.of(np.concatenate(self.paths.times)).times
+        own_times = np.concatenate(self.paths.times)
+        every = Clock.of(own_times).times
         return every[every >= begin]
 
     def _steps_between(self, times: np.ndarray) -> np.ndarray:
@@ -127,13 +132,16 @@ class PathPosterior:
         last_begin = max(float(own[0]) for own in self.paths.times)
         begin = max(first_end, last_begin)
         finest = (end - begin) / _MOST_STEPS
-        return np.arange(begin, end, max(self.gap, finest))
+        step = max(self.gap, finest)
+        return np.arange(begin, end, step)
 
 
 def _at_positions(x: Tensor, positions: Tensor) -> Tensor:
     """``(n_samples, P, L, d)`` at positions ``(P, time)``: ``(P · n_samples, time, d)``."""
     n_samples, *_, d = x.shape
-    index = positions[None, ..., None].expand(n_samples, -1, -1, d)
+    of_each = positions[None, ..., None]
+    index = of_each.expand(n_samples, -1, -1, d)
+    draws = x.gather(2, index)
     # Draws of one path lie together.
-    by_path = x.gather(2, index).transpose(0, 1)
+    by_path = draws.transpose(0, 1)
     return by_path.flatten(0, 1)

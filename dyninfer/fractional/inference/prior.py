@@ -128,17 +128,21 @@ class LinearPrior(nn.Module):
     @property
     def n_memory(self) -> int:
         """Memory of every coordinate, the zero node left out, which feeds nothing back."""
-        return int((self.noise.nodes > 0).sum())
+        is_memory = self.noise.nodes > 0
+        return int(is_memory.sum())
 
     @property
     def weights(self) -> Tensor:
         """Weights of the memory, ``(d, K + 1)``."""
-        return self.noise.weights(self.hurst).expand(self.n_states, -1)
+        weights = self.noise.weights(self.hurst)
+        return weights.expand(self.n_states, -1)
 
     @property
     def scale(self) -> Tensor:
         """``σ``, per time unit to the power ``H``: ``(d,)``."""
-        return self.log_amplitude.exp() * self.tau**-self.hurst
+        # The amplitude is that of a move over the short gap.
+        per_unit = self.tau**-self.hurst
+        return self.log_amplitude.exp() * per_unit
 
     @property
     def rate(self) -> Tensor:
@@ -150,7 +154,12 @@ class LinearPrior(nn.Module):
     @property
     def equation(self) -> LinearEquation:
         """The equation about its mean."""
-        return LinearEquation(self.noise.nodes, self.weights, self.rate, self.scale)
+        return LinearEquation(
+            nodes=self.noise.nodes,
+            weights=self.weights,
+            rate=self.rate,
+            scale=self.scale,
+        )
 
     def drift(self, t: Tensor, x: Tensor) -> Tensor:
         """``a − θ x``.
@@ -160,7 +169,8 @@ class LinearPrior(nn.Module):
         if self.drift_kind == "none":
             return torch.zeros_like(x)
         if self.drift_kind == "constant":
-            return (self.level / self.noise.horizon).expand_as(x)
+            velocity = self.level / self.noise.horizon
+            return velocity.expand_as(x)
         return -self.rate * (x - self.level)
 
     def bounds(self) -> dict[str, Bounds]:
@@ -200,8 +210,8 @@ class LinearPrior(nn.Module):
         if not self.latent:
             return Start(mean, covariance)
         # Latent coordinates are observed together, so they are one group.
-        together = _blocks(covariance[None])
-        return Start(mean.flatten()[None], together[0])
+        (together,) = _blocks(covariance[None])
+        return Start(mean.view(1, -1), together)
 
     def draw_states(self, n: int, generator: torch.Generator) -> Tensor:
         """First states from their distribution, ``(n, d)``."""
@@ -244,7 +254,8 @@ class LinearPrior(nn.Module):
             )
         # One group: all features are observed of all coordinates together.
         loading = self.loading.unsqueeze(-1) * unit
-        values = series.values - self.offset - mean @ self.loading.T
+        expected = mean @ self.loading.T
+        values = series.values - self.offset - expected
         return Observations(
             values=values.unsqueeze(-2),
             mask=series.mask.unsqueeze(-2),
@@ -270,5 +281,7 @@ class LinearPrior(nn.Module):
 def _blocks(matrices: Tensor) -> Tensor:
     """``(u, d, S, S)`` on the diagonal of ``(u, 1, dS, dS)``."""
     u, d, s, _ = matrices.shape
-    blocks = torch.einsum("uist,ij->uisjt", matrices, identity(d, matrices))
-    return blocks.reshape(u, 1, d * s, d * s)
+    eye = identity(d, matrices)
+    blocks = torch.einsum("uist,ij->uisjt", matrices, eye)
+    size = d * s
+    return blocks.reshape(u, 1, size, size)

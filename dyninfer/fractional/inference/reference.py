@@ -52,7 +52,11 @@ class Frozen(NamedTuple):
         scale = None
         if amplitude is not None:
             scale = amplitude(t, x).view_as(path)
-        return cls(push.view_as(path), slope.view_as(path), scale)
+        return cls(
+            push=push.view_as(path),
+            slope=slope.view_as(path),
+            amplitude=scale,
+        )
 
 
 def _with_slope(field: Field, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +68,8 @@ def _with_slope(field: Field, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         if not value.requires_grad:
             # A constant.
             return value, torch.zeros_like(value)
-        slopes = [_slope(value, x, i, is_learning) for i in range(x.shape[1])]
+        n_states = x.shape[1]
+        slopes = [_slope(value, x, i, is_learning) for i in range(n_states)]
     slope = torch.stack(slopes, dim=1)
     if is_learning:
         return value, slope

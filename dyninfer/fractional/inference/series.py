@@ -62,7 +62,8 @@ class Series:
         further = torch.as_tensor(queried).reshape(-1)
         if len(further):
             _check_begun(paths, float(further.min()))
-        all_times = torch.cat([own_times, further.expand(n_paths, -1)], dim=1)
+        further_times = further.expand(n_paths, -1)
+        all_times = torch.cat([own_times, further_times], dim=1)
         # Stable: of equal times, that with an observation comes first.
         times, order = all_times.sort(dim=1, stable=True)
         rank = order.argsort(dim=1)
@@ -71,7 +72,8 @@ class Series:
         values = pad(values.double(), after)
         mask = pad(mask, after)
         gaps, gap = rounded_unique(times.diff(dim=1))
-        gap, mask = _shared(gap, rows_at(mask, order))
+        mask = rows_at(mask, order)
+        gap, mask = _shared(gap, mask)
         return cls(
             times=times,
             values=rows_at(values, order),
@@ -128,9 +130,13 @@ class Series:
         offsets = torch.arange(length, device=start.device)
         at = start.unsqueeze(1) + offsets
         row = rows.unsqueeze(1)
+        # A gap follows every time but the last.
         every_gap = self.gap.expand(n_paths, -1)
+        gap_at = at[:, :-1]
+        gap = every_gap[row, gap_at]
         every_mask = self.mask.expand(n_paths, -1, -1)
-        gap, mask = _shared(every_gap[row, at[:, :-1]], every_mask[row, at])
+        mask = every_mask[row, at]
+        gap, mask = _shared(gap, mask)
         return replace(
             self,
             times=self.times[row, at],
@@ -145,7 +151,8 @@ class Series:
         """The same series on another device."""
         moved_tensors = {}
         for field in fields(self):
-            moved_tensors[field.name] = getattr(self, field.name).to(device)
+            tensor = getattr(self, field.name)
+            moved_tensors[field.name] = tensor.to(device)
         return Series(**moved_tensors)
 
     def refined(self, n_steps: int) -> Series:
@@ -154,7 +161,8 @@ class Series:
         share = step / n_steps
         early = self.times[:, :-1].unsqueeze(-1)
         lengths = self.times.diff(dim=1).unsqueeze(-1)
-        inner = early + lengths * share
+        elapsed = lengths * share
+        inner = early + elapsed
         last = self.times[:, -1:]
         return Series(
             times=torch.cat([inner.flatten(1), last], dim=1),
@@ -170,7 +178,8 @@ class Series:
 
 def rows_at(x: Tensor, positions: Tensor) -> Tensor:
     """``(P, L, c)`` at positions ``(P, l)`` of every path: ``(P, l, c)``."""
-    index = positions.unsqueeze(-1).expand(-1, -1, x.shape[-1])
+    n_columns = x.shape[-1]
+    index = positions.unsqueeze(-1).expand(-1, -1, n_columns)
     return x.gather(1, index)
 
 
@@ -185,10 +194,12 @@ def spread_out(x: Tensor, n_steps: int) -> Tensor:
 
 def _shared(gap: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """One row for all paths where all have the same: precisions are then computed once."""
-    has_one_gap = bool((gap == gap[:1]).all())
-    has_one_mask = bool((mask == mask[:1]).all())
-    if has_one_gap and has_one_mask:
-        return gap[:1], mask[:1]
+    first_gap = gap[:1]
+    first_mask = mask[:1]
+    is_same_gap = gap == first_gap
+    is_same_mask = mask == first_mask
+    if bool(is_same_gap.all() and is_same_mask.all()):
+        return first_gap, first_mask
     return gap, mask
 
 

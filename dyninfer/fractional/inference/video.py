@@ -76,7 +76,8 @@ class FrameEncoder(nn.Module):
                 nn.SiLU(),
             ]
         n_smallest = widths[-1] * side**2
-        self.frames = nn.Sequential(*layers, nn.Flatten(), nn.Linear(n_smallest, n_features))
+        last = nn.Linear(n_smallest, n_features)
+        self.frames = nn.Sequential(*layers, nn.Flatten(), last)
         self.content = None
         if content_dim:
             self.content = nn.Sequential(
@@ -99,12 +100,13 @@ class FrameEncoder(nn.Module):
         features = self.frames(frames).view(n_paths, n_times, -1)
         # Missing frames stay 0, as beyond the end of a video.
         features = features * is_observed
-        near = nn.functional.silu(self.near(features.mT))
+        of_neighbours = self.near(features.mT)
+        near = nn.functional.silu(of_neighbours)
         near = near * is_observed.mT
         context = self.wide(near).mT
         # A frame says where the state is; its neighbours say how surely.
-        head = self.head(torch.cat([features, context], dim=-1))
-        mean, log_variance = head.chunk(2, dim=-1)
+        both = torch.cat([features, context], dim=-1)
+        mean, log_variance = self.head(both).chunk(2, dim=-1)
         content = None
         if self.content is not None:
             observed = torch.where(is_observed, features, math.nan)

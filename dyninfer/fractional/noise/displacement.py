@@ -92,13 +92,17 @@ def msd_exponent(
     if not 0 < dt < np.inf:
         raise ValueError(f"dt must be positive, found {dt!r}")
     msd = _mean_squared_displacement(x, n_lags, pooled)
-    lags = dt * np.arange(1, n_lags + 1)
+    frames = np.arange(1, n_lags + 1)
+    lags = dt * frames
     # A displacement of 0 is no power of any lag.
-    stands_still = (msd == 0).any(1)
-    too_short = (~np.isnan(msd)).sum(1) < fewest_lags
-    has_fit = ~stands_still & ~too_short
+    is_zero = msd == 0
+    stands_still = is_zero.any(1)
+    has_lag = ~np.isnan(msd)
+    is_long_enough = has_lag.sum(1) >= fewest_lags
+    has_fit = is_long_enough & ~stands_still
     # Rows without a fit are fitted to 1, and what comes out is thrown away.
-    fitted = fit(lags, np.where(has_fit[:, None], msd, 1.0))
+    fittable = np.where(has_fit[:, None], msd, 1.0)
+    fitted = fit(lags, fittable)
     for values in fitted:
         values[~has_fit] = np.nan
     return MSDExponent(
@@ -122,7 +126,8 @@ def _as_tracks(tracks: Any, fewest_lags: int) -> np.ndarray:
     x = np.asarray(tracks, dtype=np.float64)
     if x.ndim == 2:
         x = x[..., None]
-    is_long_enough = x.ndim == 3 and x.shape[1] > fewest_lags
+    is_table = x.ndim == 3
+    is_long_enough = is_table and x.shape[1] > fewest_lags
     if not is_long_enough or np.isinf(x).any():
         raise ValueError(
             f"tracks must be (n, time) or (n, time, d) with more than {fewest_lags} times, "
@@ -145,10 +150,12 @@ def _mean_squared_displacement(x: np.ndarray, n_lags: int, pooled: bool) -> np.n
     totals = []
     counts = []
     for lag in range(1, n_lags + 1):
-        displacement = x[:, lag:] - x[:, :-lag]
-        square = (displacement**2).sum(-1)
-        is_observed = ~np.isnan(square)
-        totals.append(np.nansum(square, axis=1))
+        late = x[:, lag:]
+        early = x[:, :-lag]
+        squares = (late - early) ** 2
+        distance = squares.sum(-1)
+        is_observed = ~np.isnan(distance)
+        totals.append(np.nansum(distance, axis=1))
         counts.append(is_observed.sum(1))
     total = np.stack(totals, axis=1)
     count = np.stack(counts, axis=1)
@@ -165,11 +172,14 @@ def _fit_power_law(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     v = np.log(msd)
     has_lag = ~np.isnan(v)
     n_lags = has_lag.sum(1)
-    mean_u = (u * has_lag).sum(1) / n_lags
+    sum_u = (u * has_lag).sum(1)
+    mean_u = sum_u / n_lags
     mean_v = np.nansum(v, axis=1) / n_lags
-    centred = np.where(has_lag, u - mean_u[:, None], 0.0)
+    distance = u - mean_u[:, None]
+    centred = np.where(has_lag, distance, 0.0)
+    squares = centred**2
     covariance = np.nansum(v * centred, axis=1)
-    slope = covariance / (centred**2).sum(1)
+    slope = covariance / squares.sum(1)
     intercept = mean_v - slope * mean_u
     return _Fit(
         exponent=slope,
@@ -193,14 +203,17 @@ def _fit_with_constant(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     ya = a.sum(-1)
     yb = b.sum(-1)
     determinant = aa * bb - ab * ab
-    constant = (aa * yb - ab * ya) / determinant
-    constant = np.maximum(constant, 0)
+    numerator = aa * yb - ab * ya
+    constant = np.maximum(numerator / determinant, 0)
     coefficient = (ya - ab * constant) / aa
-    fitted = coefficient[..., None] * a + constant[..., None] * b
+    power_law = coefficient[..., None] * a
+    fitted = power_law + constant[..., None] * b
+    squares = (fitted - 1) ** 2
     # What weighs nothing adds 1 to the error of every exponent alike.
-    error = ((fitted - 1) ** 2).sum(-1)
+    error = squares.sum(-1)
     is_possible = (coefficient > 0) & ~np.isnan(error)
-    best = np.where(is_possible, error, np.inf).argmin(1)
+    possible_error = np.where(is_possible, error, np.inf)
+    best = possible_error.argmin(1)
     track = np.arange(len(msd))
     return _Fit(
         exponent=_EXPONENTS[best],

@@ -37,22 +37,26 @@ def gamma_p(a: Tensor, z: Tensor) -> Tensor:
     """
     a, z = _as_float64(a, z)
     low, high = _branches(z)
-    small = torch.exp(-low) * _scaled_series(a, low)
-    large = 1 - torch.exp(-high) * _laguerre(a, high)
-    return torch.where(z <= SPLIT, small, large)
+    decay = torch.exp(-low)
+    small = decay * _scaled_series(a, low)
+    decay = torch.exp(-high)
+    upper = decay * _laguerre(a, high)
+    return torch.where(z <= SPLIT, small, 1 - upper)
 
 
 def gamma_q(a: Tensor, z: Tensor) -> Tensor:
     """Upper regularised incomplete gamma function ``Q = 1 − P``; see :func:`gamma_p`."""
     z = torch.as_tensor(z, dtype=torch.float64)
-    return torch.exp(-z) * scaled_gamma_q(a, z)
+    decay = torch.exp(-z)
+    return decay * scaled_gamma_q(a, z)
 
 
 def scaled_gamma_q(a: Tensor, z: Tensor) -> Tensor:
     """``e^z Q(a, z)``, finite where ``e^z`` itself overflows; arguments as in :func:`gamma_p`."""
     a, z = _as_float64(a, z)
     low, high = _branches(z)
-    small = torch.exp(low) - _scaled_series(a, low)
+    growth = torch.exp(low)
+    small = growth - _scaled_series(a, low)
     large = _laguerre(a, high)
     return torch.where(z <= SPLIT, small, large)
 
@@ -63,15 +67,17 @@ def power_series(a: Tensor, z: Tensor, growth: float = 0.0) -> Tensor:
     Float64, for ``|z| ≤ 4``.
     """
     k = torch.arange(_TERMS, dtype=torch.float64, device=z.device)
-    log_z = z.clamp_min(TINY).log()
-    log_power = k * log_z.unsqueeze(-1)
-    log_gamma = torch.lgamma(a.unsqueeze(-1) + k + 1)
+    log_z = z.clamp_min(TINY).log().unsqueeze(-1)
+    log_power = k * log_z
+    order = a.unsqueeze(-1) + k
+    log_gamma = torch.lgamma(order + 1)
     terms = torch.exp(log_power - log_gamma)
     factors = 1 + growth * k
     return (terms * factors).sum(-1)
 
 
 def _as_float64(a: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    # Not by way of the default dtype, which would round plain numbers to single precision.
     z = torch.as_tensor(z, dtype=torch.float64)
     a = torch.as_tensor(a, dtype=torch.float64, device=z.device)
     return torch.broadcast_tensors(a, z)
@@ -98,8 +104,12 @@ def _laguerre(a: Tensor, z: Tensor) -> Tensor:
     weights = _WEIGHTS.to(z.device)
     power = a - 1
     # (1 + x/z)^{a−1} in logarithms, which keep the digits of a small x/z.
-    log_base = torch.log1p(nodes / z.unsqueeze(-1))
-    integrand = torch.exp(power.unsqueeze(-1) * log_base)
-    integral = (weights * integrand).sum(-1)
-    log_factor = power * z.log() - torch.lgamma(a)
-    return torch.exp(log_factor) * integral
+    ratio = nodes / z.unsqueeze(-1)
+    log_base = torch.log1p(ratio)
+    log_integrand = power.unsqueeze(-1) * log_base
+    integrand = log_integrand.exp()
+    terms = weights * integrand
+    log_power = power * z.log()
+    log_gamma = torch.lgamma(a)
+    factor = torch.exp(log_power - log_gamma)
+    return factor * terms.sum(-1)

@@ -40,20 +40,25 @@ def weights_of_many(noise: MarkovApproximation, hurst: Tensor) -> Tensor:
 
 def interpolated_weights(noise: MarkovApproximation) -> Weights:
     """Weights ``(m, K + 1)`` of indices ``(m,)`` in [0.015, 0.985], with gradients."""
-    order = torch.arange(_DEGREE, dtype=torch.float64, device=noise.nodes.device)
-    angle = (order + 0.5) * math.pi / _DEGREE
+    order = torch.arange(_DEGREE, device=noise.nodes.device).double()
+    half_orders = order + 0.5
+    angle = half_orders * math.pi / _DEGREE
     # Chebyshev's nodes lie in [−1, 1], and are moved into the range of indices.
     share = 0.5 * (1 + angle.cos())
-    values = noise.weights(_LOW + _WIDTH * share)
-    cosines = torch.cos(order[:, None] * angle)
-    coefficients = 2 / _DEGREE * cosines @ values
+    indices = _LOW + _WIDTH * share
+    values = noise.weights(indices)
+    angles = order[:, None] * angle
+    # The discrete cosine transform of the values at the nodes.
+    coefficients = 2 / _DEGREE * angles.cos() @ values
     # The constant polynomial has twice the norm of the others.
     coefficients[0] /= 2
 
     def weights(hurst: Tensor) -> Tensor:
-        x = (2 * hurst - _LOW - _HIGH) / _WIDTH
-        angle = torch.acos(x)
-        polynomials = torch.cos(order.to(x) * angle[:, None])
+        from_middle = 2 * hurst - _LOW - _HIGH
+        x = from_middle / _WIDTH
+        angle = torch.acos(x).unsqueeze(1)
+        # Chebyshev's polynomials: T_n(x) = cos(n arccos x).
+        polynomials = torch.cos(order.to(x) * angle)
         return polynomials @ coefficients.to(x)
 
     return weights

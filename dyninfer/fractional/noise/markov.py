@@ -103,7 +103,8 @@ class MarkovApproximation(nn.Module):
         self.dt = self.horizon / 1000
         if dt is not None:
             self.dt = float(dt)
-        self._problem = WeightProblem(kind, weights, self.dt / self.horizon)
+        shortest = self.dt / self.horizon
+        self._problem = WeightProblem(kind, weights, shortest)
         if nodes is None:
             rates = _default_grid(self._problem, n_nodes, hurst_range, zero_node)
         else:
@@ -132,7 +133,9 @@ class MarkovApproximation(nn.Module):
         """
         h = self._hurst(hurst)
         unit_weights = self._unit_weights(h)
-        scale = self._amplitude(h) * self.horizon ** (h - 0.5)
+        amplitude = self._amplitude(h)
+        # The motion scales like time to the power H, that of the nodes like the root of time.
+        scale = amplitude * self.horizon ** (h - 0.5)
         return unit_weights * scale.unsqueeze(-1)
 
     def relative_error(self, hurst: Any) -> Tensor:
@@ -159,7 +162,8 @@ class MarkovApproximation(nn.Module):
         variances = []
         for lag in lags:
             covariance = self.covariance([float(lag)], hurst)
-            variances.append(covariance[..., 0, 0])
+            variance = covariance[..., 0, 0]
+            variances.append(variance)
         return torch.stack(variances, dim=-1)
 
     def report(self, hurst: Any, lags: Sequence[float] | None = None) -> pd.DataFrame:
@@ -180,17 +184,22 @@ class MarkovApproximation(nn.Module):
         """
         h = torch.atleast_1d(self._hurst(hurst))
         if lags is None:
-            lags = (self.dt, 10 * self.dt, self.horizon / 10, self.horizon)
+            short = 10 * self.dt
+            long = self.horizon / 10
+            lags = (self.dt, short, long, self.horizon)
         with torch.no_grad():
             w = self.weights(h)
             brownian = w.sum(-1, keepdim=True)
             exact = self._exact_variance(h[:, None], lags)
-            variance_error = self.variogram(lags, h) / exact - 1
-            relative_error = self.relative_error(h)[:, None]
-            table = torch.cat([relative_error, brownian, w, variance_error], dim=1)
+            ratio = self.variogram(lags, h) / exact
+            error = self.relative_error(h)
+            columns = [error[:, None], brownian, w, ratio - 1]
+            table = torch.cat(columns, dim=1)
         names = [("relative error", ""), ("Brownian coefficient", "")]
-        names += [("weight", f"{g:.4g}") for g in self.nodes.tolist()]
-        names += [("variance error", f"{lag:.4g}") for lag in lags]
+        for g in self.nodes.tolist():
+            names.append(("weight", f"{g:.4g}"))
+        for lag in lags:
+            names.append(("variance error", f"{lag:.4g}"))
         return pd.DataFrame(
             table.numpy(),
             index=pd.Index(h.tolist(), name="hurst"),
@@ -206,40 +215,48 @@ class MarkovApproximation(nn.Module):
         if self.kind == "II":
             return torch.zeros_like(covariance)
         moving = self.nodes > 0
-        return torch.where(moving[:, None] & moving, covariance, 0)
+        both_move = moving[:, None] & moving
+        return torch.where(both_move, covariance, 0)
 
     def _covariance_with_past(self, t: Tensor, w: Tensor) -> Tensor:
         """``Σ_ij w_i w_j [e^{−γ_i(t−s)} − e^{−γ_i t} − e^{−γ_i s} + 1]/(γ_i+γ_j)``, ``s ≤ t``."""
-        g = self.nodes
-        early = torch.minimum(t[:, None], t)
-        late = torch.maximum(t[:, None], t)
-        lag = late - early
-        inverse = inverse_or_zero(pair_sums(g))
+        rows = t.unsqueeze(1)
+        early = torch.minimum(rows, t)
+        late = torch.maximum(rows, t)
+        inverse = inverse_or_zero(pair_sums(self.nodes))
         share = w * (w @ inverse)
-        # expm1 in place of exp: the ones cancel.
-        by_lag = torch.expm1(-g * lag[..., None])
-        by_late = torch.expm1(-g * late[..., None])
-        by_early = torch.expm1(-g * early[..., None])
+        # What decays less 1, as the ones of the formula cancel.
+        by_lag = self._decay_less_one(late - early)
+        by_late = self._decay_less_one(late)
+        by_early = self._decay_less_one(early)
         decays = by_lag - by_late - by_early
         terms = decays * share[..., None, None, :]
         covariance = terms.sum(-1)
         if not self.zero_node:
             return covariance
-        brownian = w[..., 0, None, None] ** 2 * early
+        of_zero = w[..., 0, None, None]
+        brownian = of_zero**2 * early
         return covariance + brownian
+
+    def _decay_less_one(self, time: Tensor) -> Tensor:
+        """``e^{−γ t} − 1`` of every node, ``(..., K + 1)``."""
+        exponent = -self.nodes * time.unsqueeze(-1)
+        return torch.expm1(exponent)
 
     def _covariance_from_zero(self, t: Tensor, w: Tensor) -> Tensor:
         """``Σ_i w_i e^{−γ_i(t−s)} Cov(Y_i(s), B̂(s))`` for ``s ≤ t``."""
         # Cov(Y_i, Y_j) and w_i Cov(Y_i, B̂) at every time.
-        memory = integrated_decay(pair_sums(self.nodes), t[:, None, None])
+        sums = pair_sums(self.nodes)
+        memory = integrated_decay(sums, t[:, None, None])
         with_motion = torch.einsum("nij,...j->...ni", memory, w)
-        carried = w[..., None, :] * with_motion
+        carried = w.unsqueeze(-2) * with_motion
         order = t.argsort()
         rank = order.argsort()
         earlier_rank = torch.minimum(rank[:, None], rank)
         early = order[earlier_rank]
-        lag = (t[:, None] - t).abs()
-        decay = torch.exp(-self.nodes * lag[..., None])
+        difference = t[:, None] - t
+        lag = difference.abs().unsqueeze(-1)
+        decay = torch.exp(-self.nodes * lag)
         terms = decay * carried[..., early, :]
         return terms.sum(-1)
 
@@ -259,8 +276,10 @@ class MarkovApproximation(nn.Module):
     def _exact_variance(self, h: Tensor, lags: Sequence[float]) -> Tensor:
         """``Var B`` after each lag, ``(..., lag)`` for indices ``(..., 1)``."""
         lag = torch.as_tensor(lags, dtype=torch.float64)
-        unit = kernel_variance(h, self.kind) * self._amplitude(h) ** 2
-        return lag ** (2 * h) * unit
+        amplitude = self._amplitude(h)
+        unit = kernel_variance(h, self.kind) * amplitude**2
+        growth = lag ** (2 * h)
+        return growth * unit
 
 
 def _default_grid(
@@ -286,7 +305,8 @@ def _default_grid(
 def _as_rates(nodes: Sequence[float]) -> Tensor:
     rates = torch.as_tensor(nodes, dtype=torch.float64)
     is_list = rates.ndim == 1 and len(rates) > 0
-    is_rate = (rates > 0) & rates.isfinite()
+    is_positive = rates > 0
+    is_rate = is_positive & rates.isfinite()
     if not is_list or not bool(is_rate.all()):
         raise ValueError(
             f"nodes must be positive rates (the zero node is added by itself), found {nodes!r}"

@@ -38,7 +38,8 @@ def gram(nodes: Tensor, kind: Kind) -> Tensor:
         # Nothing lies before the start.
         return _mean_decay(sums)
     shares = nodes * _mean_decay(nodes)
-    moving = pair_sums(shares) * inverse_or_zero(sums)
+    inverse = inverse_or_zero(sums)
+    moving = pair_sums(shares) * inverse
     # Of two zero nodes, E W(t)² = t, whose mean is ½.
     return torch.where(sums > 0, moving, 0.5)
 
@@ -56,7 +57,8 @@ def cross(hurst: Tensor, nodes: Tensor, kind: Kind) -> Tensor:
     -------
     Tensor, the shape of both broadcast; differentiable in ``hurst``.
     """
-    a, g = torch.broadcast_tensors(hurst + 0.5, nodes)
+    order = hurst + 0.5
+    a, g = torch.broadcast_tensors(order, nodes)
     # The closed forms cancel for slow nodes, so those have power series.
     slow = g.clamp_max(SPLIT)
     fast = g.clamp_min(SPLIT)
@@ -71,12 +73,15 @@ def cross(hurst: Tensor, nodes: Tensor, kind: Kind) -> Tensor:
 
 def power(hurst: Tensor, kind: Kind) -> Tensor:
     """``c = ∫_0^1 Var B(t) dt`` for the motion of the kernel normalisation."""
-    return kernel_variance(hurst, kind) / (2 * hurst + 1)
+    at_one = kernel_variance(hurst, kind)
+    return at_one / (2 * hurst + 1)
 
 
 def pair_sums(nodes: Tensor) -> Tensor:
     """``γ_i + γ_j``: ``(..., K)`` gives ``(..., K, K)``."""
-    return nodes.unsqueeze(-1) + nodes.unsqueeze(-2)
+    rows = nodes.unsqueeze(-1)
+    columns = nodes.unsqueeze(-2)
+    return rows + columns
 
 
 def inverse_or_zero(x: Tensor) -> Tensor:
@@ -89,7 +94,8 @@ def inverse_or_zero(x: Tensor) -> Tensor:
 
 def integrated_decay(rates: Tensor, time: Tensor | float) -> Tensor:
     """``∫_0^t e^{−γ r} dr = (1 − e^{−γ t})/γ``, and ``t`` for ``γ = 0``."""
-    lost = -torch.expm1(-rates * time)
+    exponent = -rates * time
+    lost = -torch.expm1(exponent)
     decayed = lost * inverse_or_zero(rates)
     return torch.where(rates > 0, decayed, time)
 
@@ -100,21 +106,28 @@ def _slow_cross_ii(a: Tensor, g: Tensor) -> Tensor:
 
 
 def _fast_cross_ii(a: Tensor, g: Tensor) -> Tensor:
-    correction = a / g * gamma_p(a + 1, g)
-    return g**-a * (gamma_p(a, g) - correction)
+    ratio = a / g
+    correction = ratio * gamma_p(a + 1, g)
+    falling = g**-a
+    difference = gamma_p(a, g) - correction
+    return falling * difference
 
 
 def _slow_cross_i(a: Tensor, g: Tensor) -> Tensor:
-    power_of_node = g.clamp_min(TINY) ** (2 - a)
+    positive = g.clamp_min(TINY)
+    power_of_node = positive ** (2 - a)
     past = power_of_node * _odd_series(g)
-    return power_series(a + 1, g) - 2 * past
+    series = power_series(a + 1, g)
+    return series - 2 * past
 
 
 def _fast_cross_i(a: Tensor, g: Tensor) -> Tensor:
-    difference = torch.exp(-g) - scaled_gamma_q(a, g)
+    decay = torch.exp(-g)
+    difference = decay - scaled_gamma_q(a, g)
     log_gamma = torch.lgamma(a + 1)
     early = torch.exp(-log_gamma) / g
-    late = (2 + difference / g) * g**-a
+    factor = 2 + difference / g
+    late = factor * g**-a
     return late - early
 
 
@@ -135,7 +148,8 @@ def _mean_decay(x: Tensor) -> Tensor:
 def _odd_series(x: Tensor) -> Tensor:
     """``(sinh x − x) / x³ = Σ_j x^{2j} / (2j + 3)!``."""
     # Sixteen terms are exact in float64 for x ≤ 4.
-    exponents = 2 * torch.arange(16, dtype=x.dtype, device=x.device)
+    numbers = torch.arange(16, dtype=x.dtype, device=x.device)
+    exponents = 2 * numbers
     powers = x.unsqueeze(-1) ** exponents
     log_factorial = torch.lgamma(exponents + 4)
     coefficients = torch.exp(-log_factorial)

@@ -66,7 +66,8 @@ class FractionalBrownianMotion:
     def variance(self, t: Any) -> Tensor:
         """``Var B(t) = Var B(1) t^{2H}`` for times of any shape, float64."""
         times = torch.as_tensor(t, dtype=torch.float64)
-        return self.scale * times ** (2 * self.hurst)
+        exponent = 2 * self.hurst
+        return self.scale * times**exponent
 
     def covariance(self, times: Any) -> Tensor:
         """Covariance of ``B`` at ``times`` ``(n,)``, not negative: returns ``(n, n)`` float64."""
@@ -78,8 +79,10 @@ class FractionalBrownianMotion:
             # ½ (t^{2H} + s^{2H} − |t − s|^{2H})
             exponent = 2 * self.hurst
             variances = t**exponent
-            lags = np.abs(t[:, None] - t)
-            covariance = 0.5 * (variances[:, None] + variances - lags**exponent)
+            differences = t[:, None] - t
+            of_lags = np.abs(differences) ** exponent
+            total = variances[:, None] + variances
+            covariance = 0.5 * (total - of_lags)
         return torch.from_numpy(self.scale * covariance)
 
     def sample(
@@ -120,7 +123,8 @@ class FractionalBrownianMotion:
         if n_features is not None:
             n_rows *= n_features
         generator = stream(seed, "fractional motion", device=device)
-        rows = self._rows(t[t > 0], _even_step(t), n_rows, generator, dtype)
+        positive = t[t > 0]
+        rows = self._rows(positive, _even_step(t), n_rows, generator, dtype)
         if t[0] == 0:
             zero = rows.new_zeros(n_rows, 1)
             rows = torch.cat([zero, rows], dim=1)
@@ -140,9 +144,11 @@ class FractionalBrownianMotion:
         """Independent paths ``(n_rows, n)`` at positive times."""
         if self.kind == "I" and even_step is not None:
             noise = _circulant_noise(self.hurst, (n_rows, len(t)), generator, dtype)
-            deviation = math.sqrt(self.scale) * even_step**self.hurst
+            growth = even_step**self.hurst
+            deviation = math.sqrt(self.scale) * growth
             return noise.cumsum(1).mul_(deviation)
-        factor = torch.linalg.cholesky(self.covariance(t))
+        covariance = self.covariance(t)
+        factor = torch.linalg.cholesky(covariance)
         normals = torch.randn(
             (n_rows, len(t)),
             generator=generator,
@@ -158,9 +164,11 @@ def kernel_variance(hurst: Any, kind: Kind) -> Tensor:
     if kind == "I":
         log_gamma = torch.lgamma(2 * h + 1)
         sine = torch.sin(torch.pi * h)
-        return 1 / (log_gamma.exp() * sine)
-    log_square = 2 * torch.lgamma(h + 0.5)
-    return 1 / (2 * h * log_square.exp())
+        inverse = log_gamma.exp() * sine
+    else:
+        log_square = 2 * torch.lgamma(h + 0.5)
+        inverse = 2 * h * log_square.exp()
+    return 1 / inverse
 
 
 def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.ndarray:
@@ -178,7 +186,8 @@ def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.nda
     -------
     ndarray, ``(n, n)`` float64
     """
-    rows, columns = np.tril_indices(len(times))
+    n_times = len(times)
+    rows, columns = np.tril_indices(n_times)
     in_order = times[rows] >= times[columns]
     late = np.where(in_order, rows, columns)
     early = np.where(in_order, columns, rows)
@@ -191,16 +200,21 @@ def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.nda
     # Rounding may leave the share above 1, where the function is not defined.
     share = np.minimum(s / safe, 1.0)
     hypergeometric = hyp2f1(1 - alpha, 1, 1 + beta, share)
-    powers = safe ** (alpha - 1) * s**beta
-    integral = powers / beta * hypergeometric
+    power_of_late = safe ** (alpha - 1)
+    powers = power_of_late * s**beta
+    first_term = powers / beta
+    integral = first_term * hypergeometric
     # The kernel's variance at time 1 is 1/(2H Γ(H+½)²): this deviation makes it one.
-    deviation = np.sqrt(2 * hurst) * gamma(hurst + 0.5)
+    root = np.sqrt(2 * hurst)
+    deviation = root * gamma(hurst + 0.5)
     scale = deviation[late] * deviation[early]
-    values = integral * scale / (gamma(alpha) * gamma(beta))
-    covariance = np.zeros((len(times), len(times)))
+    normalisation = gamma(alpha) * gamma(beta)
+    values = integral * scale / normalisation
+    covariance = np.zeros((n_times, n_times))
     covariance[rows, columns] = values
     covariance[columns, rows] = values
-    np.fill_diagonal(covariance, times ** (2 * hurst))
+    variances = times ** (2 * hurst)
+    np.fill_diagonal(covariance, variances)
     return covariance
 
 
@@ -211,7 +225,8 @@ def noise_autocovariance(hurst: Any, n: int) -> Tensor:
     exponent = 2 * index.unsqueeze(-1)
     after = (lag + 1) ** exponent
     before = (lag - 1).abs() ** exponent
-    return 0.5 * (after + before) - lag**exponent
+    neighbours = 0.5 * (after + before)
+    return neighbours - lag**exponent
 
 
 def check_names(kind: str, normalize: str) -> None:
@@ -248,28 +263,34 @@ def _circulant_noise(
         device=generator.device,
         dtype=dtype,
     )
-    coefficients = torch.view_as_complex(normals.mul_(amplitude[:, None]))
+    scaled = normals.mul_(amplitude[:, None])
+    coefficients = torch.view_as_complex(scaled)
     noise = torch.fft.irfft(coefficients, n=2 * half)
     return noise[:, :n]
 
 
 def _even_step(t: np.ndarray) -> float | None:
     """Step of an even grid that starts at 0 or one step after it, else None."""
-    if len(t) < 2:
-        return float(t[0]) if t[0] > 0 else None
-    step = float(t[-1] - t[0]) / (len(t) - 1)
+    first = float(t[0])
+    n_gaps = len(t) - 1
+    if n_gaps == 0:
+        # A single time is one step from 0, unless it is 0.
+        return first or None
+    span = float(t[-1]) - first
+    step = span / n_gaps
     # A millionth of a step moves a path by less than single precision shows.
     slack = 1e-6 * step
     error = np.abs(np.diff(t) - step)
     is_even = bool((error <= slack).all())
-    starts_at_zero = t[0] == 0 or abs(t[0] - step) <= slack
-    if is_even and starts_at_zero:
+    starts_one_step_late = abs(first - step) <= slack
+    if is_even and (first == 0 or starts_one_step_late):
         return step
     return None
 
 
 def _check_times(times: Any) -> np.ndarray:
     t = np.asarray(times, dtype=np.float64)
-    if t.ndim != 1 or len(t) == 0 or not np.isfinite(t).all() or t.min() < 0:
+    is_list = t.ndim == 1 and len(t) > 0
+    if not is_list or not np.isfinite(t).all() or t.min() < 0:
         raise ValueError("times must be one list of finite numbers that are not negative")
     return t

@@ -41,5 +41,6 @@ def rounding_of(paths: Any) -> np.ndarray:
     # Numbers are as exact as they were stored, whatever they are converted to.
     if stored.dtype.kind == "f":
         step = max(step, np.finfo(stored.dtype).eps)
-    largest = np.abs(stored.astype(np.float64)).max(1)
+    sizes = np.abs(stored.astype(np.float64))
+    largest = sizes.max(1)
     return _STEPS * step * largest

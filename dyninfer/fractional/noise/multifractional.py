@@ -41,8 +41,11 @@ def multifractional_covariance(times: Any, hurst: Callable[[np.ndarray], Any]) -
     h = np.broadcast_to(index, t.shape)
     is_inside = (h > 0) & (h < 1)
     if not is_inside.all():
-        raise ValueError(f"hurst must stay between 0 and 1, found {h.min():g} to {h.max():g}")
-    return torch.from_numpy(riemann_liouville_covariance(t, h))
+        lowest = h.min()
+        highest = h.max()
+        raise ValueError(f"hurst must stay between 0 and 1, found {lowest:g} to {highest:g}")
+    covariance = riemann_liouville_covariance(t, h)
+    return torch.from_numpy(covariance)
 
 
 def sample_multifractional(
@@ -55,11 +58,14 @@ def sample_multifractional(
     """Draw exact paths ``(n_paths, n)``, float64, of :func:`multifractional_covariance`."""
     covariance = multifractional_covariance(times, hurst)
     # At time 0 the motion is 0, and its covariance has no factor.
-    moving = torch.as_tensor(np.asarray(times) > 0)
-    factor = torch.linalg.cholesky(covariance[moving][:, moving])
+    t = torch.as_tensor(times, dtype=torch.float64)
+    moving = t > 0
+    of_moving = covariance[moving][:, moving]
+    factor = torch.linalg.cholesky(of_moving)
     generator = stream(seed, "multifractional motion")
-    normals = torch.randn(n_paths, len(factor), generator=generator, dtype=torch.float64)
-    paths = torch.zeros(n_paths, len(covariance), dtype=torch.float64)
+    normals = torch.empty(n_paths, len(factor), dtype=torch.float64)
+    normals.normal_(generator=generator)
+    paths = normals.new_zeros(n_paths, len(t))
     paths[:, moving] = normals @ factor.T
     return paths
 
@@ -87,7 +93,8 @@ def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor
 def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor) -> Tensor:
     """The covariance of :func:`approximate_covariance` from weights ``(n, K + 1)`` at each time."""
     t = torch.as_tensor(times, dtype=torch.float64, device=noise.nodes.device)
-    is_increasing = bool((t.diff() > 0).all())
+    gaps = t.diff()
+    is_increasing = bool((gaps > 0).all())
     if weights.shape[:-1] != t.shape or not is_increasing:
         raise ValueError(f"times must increase, one for each of the {len(weights)} values of hurst")
     if noise.kind == "I":
@@ -105,25 +112,32 @@ def _with_past(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
     g = noise.nodes
     inverse = inverse_or_zero(pair_sums(g))
     share = w @ inverse
-    fallen = w * torch.expm1(-t[:, None] * g)
-    by_lag = torch.expm1(_lags(t) * -g)
+    decay = -t[:, None] * g
+    fallen = w * torch.expm1(decay)
+    decay_of_lag = _lags(t) * -g
+    by_lag = torch.expm1(decay_of_lag)
     of_lags = torch.einsum("tk,tsk,sk->ts", w, by_lag, share)
     of_late = fallen @ share.T
-    of_early = w @ (fallen @ inverse).T
+    early_share = fallen @ inverse
+    of_early = w @ early_share.T
     covariance = of_lags - of_late - of_early
     if not noise.zero_node:
         return covariance
-    brownian = w[:, :1] * w[:, 0] * t
+    # The zero node is a Brownian motion, and t the earlier of the two times.
+    of_zero = w[:, 0]
+    brownian = of_zero[:, None] * of_zero * t
     return covariance + brownian
 
 
 def _from_zero(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
     """Kind II, right for ``t ≥ s`` in row ``t`` and column ``s``."""
     g = noise.nodes
-    memory = integrated_decay(pair_sums(g), t[:, None, None])
+    sums = pair_sums(g)
+    memory = integrated_decay(sums, t[:, None, None])
     # Cov(B̂(s), Y_k(s))
     carried = torch.einsum("skl,sk->sl", memory, w)
-    decay = torch.exp(-g * _lags(t))
+    lags = _lags(t)
+    decay = torch.exp(-g * lags)
     return torch.einsum("tk,tsk,sk->ts", w, decay, carried)
 
 

@@ -61,39 +61,50 @@ class WeightProblem:
         """
         horizons = self._horizons(nodes)
         h = hurst.unsqueeze(-1)
-        share = 1 / (power(h, self.kind) * len(horizons))
-        matrix_share = share * horizons ** (1 - 2 * h)
-        vector_share = share * horizons ** (0.5 - h)
-        vectors = cross(h.unsqueeze(-1), self._rescaled(nodes), self.kind)
-        matrices = matrix_share[..., None, None] * grams
-        vectors = vector_share.unsqueeze(-1) * vectors
-        return matrices.sum(-3), vectors.sum(-2)
+        total = power(h, self.kind) * len(horizons)
+        share = 1 / total
+        matrix_growth = horizons ** (1 - 2 * h)
+        matrix_share = share * matrix_growth
+        vector_growth = horizons ** (0.5 - h)
+        vector_share = share * vector_growth
+        rescaled = self._rescaled(nodes)
+        vectors = cross(h.unsqueeze(-1), rescaled, self.kind)
+        shared_matrices = matrix_share[..., None, None] * grams
+        shared_vectors = vector_share.unsqueeze(-1) * vectors
+        matrix = shared_matrices.sum(-3)
+        vector = shared_vectors.sum(-2)
+        return matrix, vector
 
     def solve(self, hurst: Tensor, nodes: Tensor, grams: Tensor, ridge: float) -> Tensor:
         """Optimal weights of the kernel's motion over the unit horizon, ``(..., K)``."""
         matrix, vector = self.system(hurst, nodes, grams)
         # The entries span many powers of ten; of unit diagonal, the system is well conditioned.
         unit, scale = _unit_diagonal(matrix)
-        eye = torch.eye(unit.shape[-1], dtype=unit.dtype, device=unit.device)
-        solution = torch.linalg.solve(unit + ridge * eye, scale * vector)
+        diagonal = torch.full_like(vector, ridge)
+        regular = unit + torch.diag_embed(diagonal)
+        solution = torch.linalg.solve(regular, scale * vector)
         return scale * solution
 
     def relative_error(self, hurst: Tensor, nodes: Tensor, gram: Tensor, w: Tensor) -> Tensor:
         """``∫_0^1 E (B − B̂)² dt / c = (w'Aw − 2 b'w + c) / c`` over the whole horizon."""
-        vector = cross(hurst.unsqueeze(-1), nodes, self.kind)
+        h = hurst.unsqueeze(-1)
+        vector = cross(h, nodes, self.kind)
         column = w.unsqueeze(-1)
         product = (gram @ column).squeeze(-1)
-        change = w * (product - 2 * vector)
-        total = change.sum(-1)
-        return 1 + total / power(hurst, self.kind)
+        slope = product - 2 * vector
+        total = (w * slope).sum(-1)
+        relative = total / power(hurst, self.kind)
+        return 1 + relative
 
     def ridge(self, nodes: Tensor, grams: Tensor) -> float:
         """What the system of these nodes needs on its diagonal: nothing, unless it is singular."""
         middle = torch.tensor(0.5, dtype=torch.float64)
         matrix, _ = self.system(middle, nodes, grams)
         unit, _ = _unit_diagonal(matrix)
-        smallest = float(torch.linalg.eigvalsh(unit)[0])
-        return RIDGE if smallest < _SINGULAR else 0.0
+        eigenvalues = torch.linalg.eigvalsh(unit)
+        if float(eigenvalues[0]) < _SINGULAR:
+            return RIDGE
+        return 0.0
 
     def _horizons(self, like: Tensor) -> Tensor:
         if self.weighting == "single":
@@ -109,7 +120,8 @@ class WeightProblem:
     def _rescaled(self, nodes: Tensor) -> Tensor:
         """Nodes in units of the inverse of every horizon, ``(..., horizon, K)``."""
         horizons = self._horizons(nodes)
-        return nodes.unsqueeze(-2) * horizons[:, None]
+        each = nodes.unsqueeze(-2)
+        return each * horizons.unsqueeze(1)
 
 
 def best_grid(
@@ -125,7 +137,7 @@ def best_grid(
         nodes = with_zero(rates)
     grams = problem.grams(nodes)
     whole_horizon = grams[:, -1]
-    worst = torch.zeros(len(rates), dtype=torch.float64)
+    worst = rates.new_zeros(len(rates))
     for h in torch.linspace(*hurst_range, _N_INDICES, dtype=torch.float64):
         hurst = h.expand(len(rates))
         w = problem.solve(hurst, nodes, grams, RIDGE)
@@ -147,21 +159,25 @@ def _candidates(n_nodes: int, dt: float) -> Tensor:
     high = reach / dt
     widest = _RATIO ** (n_nodes - 1)
     is_dense = high / low <= widest
-    is_candidate = (reach <= _FASTEST) | is_dense
-    log_low = low[is_candidate].log()
-    log_high = high[is_candidate].log()
+    is_slow = reach <= _FASTEST
+    is_candidate = is_slow | is_dense
+    log_low = low[is_candidate].log().unsqueeze(-1)
+    log_high = high[is_candidate].log().unsqueeze(-1)
+    share = torch.linspace(0, 1, n_nodes, dtype=torch.float64)
     if n_nodes == 1:
-        share = torch.full((1,), 0.5, dtype=torch.float64)
-    else:
-        share = torch.linspace(0, 1, n_nodes, dtype=torch.float64)
-    from_low = log_low.unsqueeze(-1) * (1 - share)
-    from_high = log_high.unsqueeze(-1) * share
-    return torch.exp(from_low + from_high)
+        # A single node lies in the middle.
+        share = share + 0.5
+    from_low = log_low * (1 - share)
+    from_high = log_high * share
+    log_rates = from_low + from_high
+    return log_rates.exp()
 
 
 def _unit_diagonal(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """A matrix scaled to unit diagonal, and the scale of its rows and columns."""
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
     scale = diagonal.rsqrt()
-    products = scale.unsqueeze(-1) * scale.unsqueeze(-2)
+    rows = scale.unsqueeze(-1)
+    columns = scale.unsqueeze(-2)
+    products = rows * columns
     return matrix * products, scale
