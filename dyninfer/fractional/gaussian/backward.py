@@ -93,12 +93,14 @@ class BackwardFilter:
         n_paths = max(n_observed, chain.transition.shape[1])
         information = information.expand(-1, n_paths, -1, -1, -1)
         precision, carry = _precisions(chain, information)
+        at_start = precision[:1]
+        after_steps = precision[1:]
         return cls(
             chain=chain,
             precision=precision,
             carry=carry,
-            start=ConditionalNoise.of(chain.start_root, precision[:1]),
-            steps=ConditionalNoise.of(chain.root, precision[1:]),
+            start=ConditionalNoise.of(chain.start_root, at_start),
+            steps=ConditionalNoise.of(chain.root, after_steps),
         )
 
     def slopes(self, observed: Tensor, push: Tensor | None = None) -> Tensor:

@@ -38,8 +38,10 @@ def log_likelihood(
     observations : Observations
     """
     n_paths, n_times = observations.values.shape[:2]
-    mean = start.mean.expand(n_paths, *start.mean.shape)
-    covariance = start.covariance.expand(len(gap), *start.covariance.shape)
+    # One row where all paths share their times and what is missing.
+    n_rows = len(gap)
+    mean = start.mean.expand(n_paths, -1, -1)
+    covariance = start.covariance.expand(n_rows, -1, -1, -1)
     total = mean.new_zeros(mean.shape[:2])
     for n in range(n_times):
         if n > 0:

@@ -71,13 +71,15 @@ def transitions(equation: LinearEquation, gaps: Tensor) -> tuple[Tensor, Tensor]
     """
     n_coordinates = len(equation.rate)
     lengths = gaps.unsqueeze(1)
-    decay = torch.exp(-equation.memory_rates * lengths)
+    exponent = -equation.memory_rates * lengths
+    decay = torch.exp(exponent)
     # The state comes first; its row is filled in below.
     with_state = pad(decay, (1, 0))
     memory = torch.diag_embed(with_state)
     of_each = memory.unsqueeze(1)
     transition = of_each.repeat(1, n_coordinates, 1, 1)
-    transition[:, :, 0] = _state_row(equation, gaps)
+    state_row = _state_row(equation, gaps)
+    transition[:, :, 0] = state_row
     noise = _noise(equation, gaps)
     return transition, noise
 
@@ -100,7 +102,8 @@ def state_covariance(equation: LinearEquation, start: Tensor, times: Tensor) -> 
     covariance = start
     columns = [covariance[:, :, 0]]
     for k in gap.tolist():
-        moved = phi[k] @ covariance @ phi[k].mT
+        carried = phi[k] @ covariance
+        moved = carried @ phi[k].mT
         covariance = moved + noise[k]
         columns.append(covariance[:, :, 0])
     state_columns = torch.stack(columns, dim=1)  # (d, L, S)
@@ -109,7 +112,8 @@ def state_covariance(equation: LinearEquation, start: Tensor, times: Tensor) -> 
     by_coordinate = _state_row(equation, lags)
     rows = by_coordinate.transpose(0, 1)  # (d, u, S)
     by_lag = state_columns @ rows.mT  # (d, L, u)
-    lag = lag.expand(len(start), -1, -1)
+    n_coordinates = len(start)
+    lag = lag.expand(n_coordinates, -1, -1)
     # Row s, column t ≥ s.
     upper = by_lag.gather(2, lag).triu()
     above_diagonal = upper.triu(1)
@@ -120,7 +124,8 @@ def stationary_memory(nodes: Tensor, kind: Kind) -> Tensor:
     """Covariance of the scaled memory ``√(2γ) Y`` at the start, ``(K, K)``: 0 for kind II."""
     g = nodes[nodes > 0]
     if kind == "II":
-        return g.new_zeros(len(g), len(g))
+        n = len(g)
+        return g.new_zeros(n, n)
     # √(2γ_i) √(2γ_j) / (γ_i + γ_j)
     products = g[:, None] * g
     deviations = 2 * products.sqrt()

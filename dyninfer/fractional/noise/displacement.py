@@ -101,7 +101,8 @@ def msd_exponent(
     is_long_enough = has_lag.sum(1) >= fewest_lags
     has_fit = is_long_enough & ~stands_still
     # Rows without a fit are fitted to 1, and what comes out is thrown away.
-    fittable = np.where(has_fit[:, None], msd, 1.0)
+    rows = has_fit[:, None]
+    fittable = np.where(rows, msd, 1.0)
     fitted = fit(lags, fittable)
     for values in fitted:
         values[~has_fit] = np.nan
@@ -162,7 +163,8 @@ def _mean_squared_displacement(x: np.ndarray, n_lags: int, pooled: bool) -> np.n
     if pooled:
         total = total.sum(0, keepdims=True)
         count = count.sum(0, keepdims=True)
-    total = np.where(count > 0, total, np.nan)
+    # Of no displacements there is no mean.
+    total[count == 0] = np.nan
     return total / np.maximum(count, 1)
 
 
@@ -191,7 +193,8 @@ def _fit_power_law(lags: np.ndarray, msd: np.ndarray) -> _Fit:
 def _fit_with_constant(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     """Least squares of ``(C τ^α + b)/MSD − 1`` with ``b ≥ 0``: linear for every ``α`` of a grid."""
     # A lag that a row has not weighs nothing: as if its displacement was infinite.
-    weighty = np.where(np.isnan(msd), np.inf, msd)
+    has_no_lag = np.isnan(msd)
+    weighty = np.where(has_no_lag, np.inf, msd)
     relative = weighty[:, None]  # (n, 1, lag)
     power = lags ** _EXPONENTS[:, None]
     a = power / relative  # (n, exponent, lag)
@@ -207,13 +210,13 @@ def _fit_with_constant(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     constant = np.maximum(numerator / determinant, 0)
     coefficient = (ya - ab * constant) / aa
     power_law = coefficient[..., None] * a
-    fitted = power_law + constant[..., None] * b
-    squares = (fitted - 1) ** 2
+    level = constant[..., None] * b
+    squares = (power_law + level - 1) ** 2
     # What weighs nothing adds 1 to the error of every exponent alike.
     error = squares.sum(-1)
-    is_possible = (coefficient > 0) & ~np.isnan(error)
-    possible_error = np.where(is_possible, error, np.inf)
-    best = possible_error.argmin(1)
+    is_impossible = np.isnan(error) | ~(coefficient > 0)
+    error[is_impossible] = np.inf
+    best = error.argmin(1)
     track = np.arange(len(msd))
     return _Fit(
         exponent=_EXPONENTS[best],

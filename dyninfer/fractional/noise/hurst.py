@@ -193,11 +193,12 @@ class _Likelihood:
         values, vectors = eigh(covariance, white)
         projected = vectors.T @ self.increments
         squares = projected**2
+        log_of_white = np.log(n + 1)
         log_likelihoods = []
         for ratio in _NOISE_RATIOS:
             variance = values + ratio
             logs = np.log(variance)
-            log_determinant = logs.sum() + np.log(n + 1)
+            log_determinant = logs.sum() + log_of_white
             scaled = squares / variance[:, None]
             log_likelihood = self._gaussian(scaled.sum(0), log_determinant)
             log_likelihoods.append(log_likelihood)

@@ -230,7 +230,8 @@ def _best_constant(likelihood: _Likelihood, n_coefficients: int) -> np.ndarray:
     """Coefficients of the likeliest of a few constant indices."""
     starts = []
     for hurst in _STARTS:
-        logit = math.log(hurst / (1 - hurst))
+        odds = hurst / (1 - hurst)
+        logit = math.log(odds)
         starts.append(np.full(n_coefficients, logit))
     return min(starts, key=likelihood.loss)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.fractional.noise.markov import MarkovApproximation
+from dyninfer.fractional.noise.moments import as_double
 
 Weights = Callable[[Tensor], Tensor]
 
@@ -40,7 +41,7 @@ def weights_of_many(noise: MarkovApproximation, hurst: Tensor) -> Tensor:
 
 def interpolated_weights(noise: MarkovApproximation) -> Weights:
     """Weights ``(m, K + 1)`` of indices ``(m,)`` in [0.015, 0.985], with gradients."""
-    order = torch.arange(_DEGREE, device=noise.nodes.device).double()
+    order = as_double(range(_DEGREE), like=noise.nodes)
     half_orders = order + 0.5
     angle = half_orders * math.pi / _DEGREE
     # Chebyshev's nodes lie in [−1, 1], and are moved into the range of indices.
@@ -49,7 +50,8 @@ def interpolated_weights(noise: MarkovApproximation) -> Weights:
     values = noise.weights(indices)
     angles = order[:, None] * angle
     # The discrete cosine transform of the values at the nodes.
-    coefficients = 2 / _DEGREE * angles.cos() @ values
+    cosines = 2 / _DEGREE * angles.cos()
+    coefficients = cosines @ values
     # The constant polynomial has twice the norm of the others.
     coefficients[0] /= 2
 
@@ -58,7 +60,7 @@ def interpolated_weights(noise: MarkovApproximation) -> Weights:
         x = from_middle / _WIDTH
         angle = torch.acos(x).unsqueeze(1)
         # Chebyshev's polynomials: T_n(x) = cos(n arccos x).
-        polynomials = torch.cos(order.to(x) * angle)
-        return polynomials @ coefficients.to(x)
+        angles = order.to(x) * angle
+        return angles.cos() @ coefficients.to(x)
 
     return weights

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dyninfer.fractional.noise.moments import (
+    as_double,
     integrated_decay,
     inverse_or_zero,
     pair_sums,
@@ -123,7 +124,8 @@ class MarkovApproximation(nn.Module):
         """Follow the module to another device, but stay in float64: less ruins the weights."""
         for name, buffer in self._buffers.items():
             if buffer is not None:
-                self._buffers[name] = buffer.to(fn(buffer).device)
+                device = fn(buffer).device
+                self._buffers[name] = buffer.to(device)
         return self
 
     def weights(self, hurst: Any) -> Tensor:
@@ -151,7 +153,7 @@ class MarkovApproximation(nn.Module):
 
     def covariance(self, times: Any, hurst: Any) -> Tensor:
         """Covariance of ``B̂`` at ``times`` ``(n,)``: ``(..., n, n)`` float64, in closed form."""
-        t = torch.as_tensor(times, dtype=torch.float64, device=self.nodes.device)
+        t = as_double(times, like=self.nodes)
         w = self.weights(hurst)
         if self.kind == "I":
             return self._covariance_with_past(t, w)
@@ -192,9 +194,8 @@ class MarkovApproximation(nn.Module):
             brownian = w.sum(-1, keepdim=True)
             exact = self._exact_variance(h[:, None], lags)
             ratio = self.variogram(lags, h) / exact
-            error = self.relative_error(h)
-            columns = [error[:, None], brownian, w, ratio - 1]
-            table = torch.cat(columns, dim=1)
+            error = self.relative_error(h).unsqueeze(1)
+            table = torch.cat([error, brownian, w, ratio - 1], dim=1)
         names = [("relative error", ""), ("Brownian coefficient", "")]
         for g in self.nodes.tolist():
             names.append(("weight", f"{g:.4g}"))
@@ -230,7 +231,8 @@ class MarkovApproximation(nn.Module):
         by_late = self._decay_less_one(late)
         by_early = self._decay_less_one(early)
         decays = by_lag - by_late - by_early
-        terms = decays * share[..., None, None, :]
+        share_at_all_times = share[..., None, None, :]
+        terms = decays * share_at_all_times
         covariance = terms.sum(-1)
         if not self.zero_node:
             return covariance
@@ -252,16 +254,18 @@ class MarkovApproximation(nn.Module):
         carried = w.unsqueeze(-2) * with_motion
         order = t.argsort()
         rank = order.argsort()
-        earlier_rank = torch.minimum(rank[:, None], rank)
+        rows = rank.unsqueeze(1)
+        earlier_rank = torch.minimum(rows, rank)
         early = order[earlier_rank]
         difference = t[:, None] - t
         lag = difference.abs().unsqueeze(-1)
         decay = torch.exp(-self.nodes * lag)
-        terms = decay * carried[..., early, :]
+        carried_from_early = carried[..., early, :]
+        terms = decay * carried_from_early
         return terms.sum(-1)
 
     def _hurst(self, hurst: Any) -> Tensor:
-        h = torch.as_tensor(hurst, dtype=torch.float64, device=self.nodes.device)
+        h = as_double(hurst, like=self.nodes)
         is_inside = (h > 0) & (h < 1)
         if not bool(is_inside.all()):
             raise ValueError(f"hurst must lie between 0 and 1, found {hurst!r}")
@@ -275,9 +279,9 @@ class MarkovApproximation(nn.Module):
 
     def _exact_variance(self, h: Tensor, lags: Sequence[float]) -> Tensor:
         """``Var B`` after each lag, ``(..., lag)`` for indices ``(..., 1)``."""
-        lag = torch.as_tensor(lags, dtype=torch.float64)
-        amplitude = self._amplitude(h)
-        unit = kernel_variance(h, self.kind) * amplitude**2
+        lag = as_double(lags, like=h)
+        square = self._amplitude(h) ** 2
+        unit = kernel_variance(h, self.kind) * square
         growth = lag ** (2 * h)
         return growth * unit
 

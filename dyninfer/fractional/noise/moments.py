@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +85,12 @@ def pair_sums(nodes: Tensor) -> Tensor:
     return rows + columns
 
 
+def as_double(x: Any, like: Tensor) -> Tensor:
+    """Numbers in float64 on the device of ``like``."""
+    # Not by way of the default dtype, which would round plain numbers to single precision.
+    return torch.as_tensor(x, dtype=torch.float64, device=like.device)
+
+
 def inverse_or_zero(x: Tensor) -> Tensor:
     """``1/x``, and 0 where ``x`` is not positive, with finite gradients."""
     is_positive = x > 0
@@ -125,7 +132,8 @@ def _fast_cross_i(a: Tensor, g: Tensor) -> Tensor:
     decay = torch.exp(-g)
     difference = decay - scaled_gamma_q(a, g)
     log_gamma = torch.lgamma(a + 1)
-    early = torch.exp(-log_gamma) / g
+    inverse_gamma = torch.exp(-log_gamma)
+    early = inverse_gamma / g
     factor = 2 + difference / g
     late = factor * g**-a
     return late - early
@@ -140,7 +148,8 @@ def _mean_decay(x: Tensor) -> Tensor:
     for n in reversed(range(18)):
         coefficient = 1 / math.factorial(n + 2)
         series = coefficient - small * series
-    numerator = large + torch.expm1(-large)
+    lost = torch.expm1(-large)
+    numerator = large + lost
     closed = numerator / large.square()
     return torch.where(x < 1, series, closed)
 
@@ -148,8 +157,7 @@ def _mean_decay(x: Tensor) -> Tensor:
 def _odd_series(x: Tensor) -> Tensor:
     """``(sinh x − x) / x³ = Σ_j x^{2j} / (2j + 3)!``."""
     # Sixteen terms are exact in float64 for x ≤ 4.
-    numbers = torch.arange(16, dtype=x.dtype, device=x.device)
-    exponents = 2 * numbers
+    exponents = as_double(range(0, 32, 2), like=x)
     powers = x.unsqueeze(-1) ** exponents
     log_factorial = torch.lgamma(exponents + 4)
     coefficients = torch.exp(-log_factorial)

@@ -61,7 +61,8 @@ class FractionalBrownianMotion:
         """``Var B(1)``."""
         if self.normalize == "unit":
             return 1.0
-        return float(kernel_variance(self.hurst, self.kind))
+        variance = kernel_variance(self.hurst, self.kind)
+        return float(variance)
 
     def variance(self, t: Any) -> Tensor:
         """``Var B(t) = Var B(1) t^{2H}`` for times of any shape, float64."""
@@ -143,7 +144,8 @@ class FractionalBrownianMotion:
     ) -> Tensor:
         """Independent paths ``(n_rows, n)`` at positive times."""
         if self.kind == "I" and even_step is not None:
-            noise = _circulant_noise(self.hurst, (n_rows, len(t)), generator, dtype)
+            shape = n_rows, len(t)
+            noise = _circulant_noise(self.hurst, shape, generator, dtype)
             growth = even_step**self.hurst
             deviation = math.sqrt(self.scale) * growth
             return noise.cumsum(1).mul_(deviation)
@@ -188,9 +190,9 @@ def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.nda
     """
     n_times = len(times)
     rows, columns = np.tril_indices(n_times)
-    in_order = times[rows] >= times[columns]
-    late = np.where(in_order, rows, columns)
-    early = np.where(in_order, columns, rows)
+    is_in_order = times[rows] >= times[columns]
+    late = np.where(is_in_order, rows, columns)
+    early = np.where(is_in_order, columns, rows)
     t = times[late]
     s = times[early]
     alpha = hurst[late] + 0.5
@@ -248,7 +250,8 @@ def _circulant_noise(
     # A length of small prime factors, for which transforms are fast.
     half = next_fast_len(max(n, 2), real=True)
     covariance = noise_autocovariance(hurst, half + 1)
-    mirrored = covariance[1:-1].flip(0)
+    inner = covariance[1:-1]
+    mirrored = inner.flip(0)
     circulant = torch.cat([covariance, mirrored])
     spectrum = torch.fft.rfft(circulant).real
     # The exact spectrum is positive for every index; rounding may leave a negative zero.
@@ -280,7 +283,8 @@ def _even_step(t: np.ndarray) -> float | None:
     step = span / n_gaps
     # A millionth of a step moves a path by less than single precision shows.
     slack = 1e-6 * step
-    error = np.abs(np.diff(t) - step)
+    gaps = np.diff(t)
+    error = np.abs(gaps - step)
     is_even = bool((error <= slack).all())
     starts_one_step_late = abs(first - step) <= slack
     if is_even and (first == 0 or starts_one_step_late):

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from dyninfer.fractional.noise.markov import MarkovApproximation
-from dyninfer.fractional.noise.moments import integrated_decay, inverse_or_zero, pair_sums
+from dyninfer.fractional.noise.moments import (
+    as_double,
+    integrated_decay,
+    inverse_or_zero,
+    pair_sums,
+)
 from dyninfer.fractional.noise.motion import riemann_liouville_covariance
 from dyninfer.learning.random import stream
 
@@ -58,10 +63,10 @@ def sample_multifractional(
     """Draw exact paths ``(n_paths, n)``, float64, of :func:`multifractional_covariance`."""
     covariance = multifractional_covariance(times, hurst)
     # At time 0 the motion is 0, and its covariance has no factor.
-    t = torch.as_tensor(times, dtype=torch.float64)
-    moving = t > 0
-    of_moving = covariance[moving][:, moving]
-    factor = torch.linalg.cholesky(of_moving)
+    t = as_double(times, like=covariance)
+    (moving,) = torch.nonzero(t > 0, as_tuple=True)
+    rows = covariance[moving]
+    factor = torch.linalg.cholesky(rows[:, moving])
     generator = stream(seed, "multifractional motion")
     normals = torch.empty(n_paths, len(factor), dtype=torch.float64)
     normals.normal_(generator=generator)
@@ -92,7 +97,7 @@ def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor
 
 def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor) -> Tensor:
     """The covariance of :func:`approximate_covariance` from weights ``(n, K + 1)`` at each time."""
-    t = torch.as_tensor(times, dtype=torch.float64, device=noise.nodes.device)
+    t = as_double(times, like=noise.nodes)
     gaps = t.diff()
     is_increasing = bool((gaps > 0).all())
     if weights.shape[:-1] != t.shape or not is_increasing:
@@ -112,10 +117,10 @@ def _with_past(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
     g = noise.nodes
     inverse = inverse_or_zero(pair_sums(g))
     share = w @ inverse
-    decay = -t[:, None] * g
-    fallen = w * torch.expm1(decay)
-    decay_of_lag = _lags(t) * -g
-    by_lag = torch.expm1(decay_of_lag)
+    exponent = -t.unsqueeze(1) * g
+    fallen = w * torch.expm1(exponent)
+    exponent_of_lag = _lags(t) * -g
+    by_lag = torch.expm1(exponent_of_lag)
     of_lags = torch.einsum("tk,tsk,sk->ts", w, by_lag, share)
     of_late = fallen @ share.T
     early_share = fallen @ inverse
@@ -125,7 +130,8 @@ def _with_past(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
         return covariance
     # The zero node is a Brownian motion, and t the earlier of the two times.
     of_zero = w[:, 0]
-    brownian = of_zero[:, None] * of_zero * t
+    products = of_zero[:, None] * of_zero
+    brownian = products * t
     return covariance + brownian
 
 

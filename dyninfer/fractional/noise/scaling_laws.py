@@ -139,9 +139,10 @@ def _rescaled_range(windows: np.ndarray, rounding: np.ndarray) -> tuple[np.ndarr
     # A window in which the path rests has a range of 0 / 0, and is left out.
     is_moving = spread > rounding[:, None]
     divisor = np.where(is_moving, spread, 1.0)
-    ratio = np.where(is_moving, reach / divisor, 0.0)
+    ratio = reach / divisor
+    total = ratio.sum(-1, where=is_moving)
     n_moving = is_moving.sum(-1)
-    rescaled = ratio.sum(-1) / np.maximum(n_moving, 1)
+    rescaled = total / np.maximum(n_moving, 1)
     return rescaled, spread.max(-1)
 
 
@@ -150,17 +151,21 @@ def _white_rescaled_range(size: int) -> float:
     k = np.arange(1, size)
     # Γ((n−1)/2) / Γ(n/2) in logarithms: neither is finite alone for long windows.
     half = size / 2
-    log_ratio = gammaln(half - 0.5) - gammaln(half)
-    ratio = np.exp(log_ratio) / np.sqrt(np.pi)
-    terms = np.sqrt(size / k - 1)
-    return terms.sum() * ratio
+    log_above = gammaln(half - 0.5)
+    log_below = gammaln(half)
+    ratio = np.exp(log_above - log_below)
+    factor = ratio / np.sqrt(np.pi)
+    odds = size / k - 1
+    terms = np.sqrt(odds)
+    return terms.sum() * factor
 
 
 def _slope(sizes: Any, values: list[np.ndarray], moves: np.ndarray) -> np.ndarray:
     """Least-squares slope in logarithms ``(n,)``; NaN for paths that do not move."""
     u = np.log(np.array(sizes, dtype=float))
     # What does not move has no logarithm.
-    positive = np.where(moves, np.stack(values), 1.0)
+    table = np.stack(values)
+    positive = np.where(moves, table, 1.0)
     v = np.log(positive)
     centred = u - u.mean()
     spread = centred @ centred

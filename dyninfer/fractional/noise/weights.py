@@ -68,7 +68,8 @@ class WeightProblem:
         vector_growth = horizons ** (0.5 - h)
         vector_share = share * vector_growth
         rescaled = self._rescaled(nodes)
-        vectors = cross(h.unsqueeze(-1), rescaled, self.kind)
+        of_nodes = h.unsqueeze(-1)
+        vectors = cross(of_nodes, rescaled, self.kind)
         shared_matrices = matrix_share[..., None, None] * grams
         shared_vectors = vector_share.unsqueeze(-1) * vectors
         matrix = shared_matrices.sum(-3)
@@ -161,8 +162,10 @@ def _candidates(n_nodes: int, dt: float) -> Tensor:
     is_dense = high / low <= widest
     is_slow = reach <= _FASTEST
     is_candidate = is_slow | is_dense
-    log_low = low[is_candidate].log().unsqueeze(-1)
-    log_high = high[is_candidate].log().unsqueeze(-1)
+    lows = low[is_candidate].unsqueeze(-1)
+    highs = high[is_candidate].unsqueeze(-1)
+    log_low = lows.log()
+    log_high = highs.log()
     share = torch.linspace(0, 1, n_nodes, dtype=torch.float64)
     if n_nodes == 1:
         # A single node lies in the middle.
