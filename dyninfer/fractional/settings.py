@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dyninfer.fractional.noise.motion import Kind
-from dyninfer.learning.settings import Settings
+from dyninfer.learning.settings import Settings, brief
 from dyninfer.learning.training import Training
 
 LINEAR_DRIFTS = ("linear", "none", "constant")
@@ -51,7 +51,7 @@ class FractionalNoise(Settings):
                 "noise.per_dimension says how hurst is learned; leave one of the two out"
             )
         if self.kind not in ("I", "II"):
-            raise ValueError(f"noise.kind must be one of I, II, found {self.kind!r}")
+            raise ValueError(f"noise.kind must be one of I, II, found {brief(self.kind)}")
         check_at_least(self, "noise.", {"n_nodes": 1})
 
 
@@ -289,7 +289,7 @@ def check_at_least(settings: Settings, prefix: str, least: dict[str, int]) -> No
     for name, bound in least.items():
         value = getattr(settings, name)
         if value is not None and value < bound:
-            raise ValueError(f"{prefix}{name} must be at least {bound}, found {value}")
+            raise ValueError(f"{prefix}{name} must be at least {bound}, found {brief(value)}")
 
 
 def check_part(name: str, value: Any, choices: Collection[str]) -> None:
@@ -301,4 +301,6 @@ def check_part(name: str, value: Any, choices: Collection[str]) -> None:
         )
     if callable(value) or value in choices:
         return
-    raise ValueError(f"{name} must be one of {', '.join(choices)}, or a module; found {value!r}")
+    raise ValueError(
+        f"{name} must be one of {', '.join(choices)}, or a module; found {brief(value)}"
+    )

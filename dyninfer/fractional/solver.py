@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dyninfer.fractional.memory import MemoryEquation
 from dyninfer.fractional.stepper import StepNoise, Stepper
+from dyninfer.learning.settings import brief
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.solvers.task import LogWeights, Outputs, Solution, Task
@@ -43,7 +44,7 @@ class FractionalEuler(Solver):
         """Raise a sentence if a setting has a value that cannot be used."""
         super().check()
         if self.memory not in ("exact", "euler"):
-            raise ValueError(f"memory must be 'exact' or 'euler', found {self.memory!r}")
+            raise ValueError(f"memory must be 'exact' or 'euler', found {brief(self.memory)}")
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """Solve for state and memory ``(n, D)``; see :meth:`Solver.integrate`."""

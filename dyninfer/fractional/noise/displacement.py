@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyninfer.learning.settings import brief
+
 # Exponents that are tried where a constant is fitted beside the power law: 0.005 apart.
 _EXPONENTS = np.linspace(0.005, 2.0, 400)
 # Most lags of a fit, unless the caller asks for more: long lags have few displacements, which
@@ -90,7 +92,7 @@ def msd_exponent(
     _, n_times, n_coordinates = x.shape
     n_lags = _number_of_lags(n_times, max_lag, fewest_lags)
     if not 0 < dt < np.inf:
-        raise ValueError(f"dt must be positive, found {dt!r}")
+        raise ValueError(f"dt must be positive, found {brief(dt)}")
     msd = _mean_squared_displacement(x, n_lags, pooled)
     frames = np.arange(1, n_lags + 1)
     lags = dt * frames
@@ -142,7 +144,9 @@ def _number_of_lags(n_times: int, max_lag: int | None, fewest: int) -> int:
         quarter = n_times // 4
         return max(min(quarter, _MOST_LAGS), 4)
     if not fewest <= max_lag < n_times:
-        raise ValueError(f"max_lag must be {fewest} to {n_times - 1} frames, found {max_lag!r}")
+        raise ValueError(
+            f"max_lag must be {fewest} to {n_times - 1} frames, found {brief(max_lag)}"
+        )
     return max_lag
 
 

@@ -16,6 +16,7 @@ from dyninfer.fractional.noise.interpolation import interpolated_weights
 from dyninfer.fractional.noise.markov import MarkovApproximation
 from dyninfer.fractional.noise.motion import Kind
 from dyninfer.fractional.noise.multifractional import weighted_covariance
+from dyninfer.learning.settings import brief
 
 _LOG_2PI = math.log(2 * math.pi)
 # Constant indices, of which the likeliest is the start.
@@ -50,10 +51,11 @@ class HurstFunction(nn.Module):
         super().__init__()
         if n_coefficients < 4:
             raise ValueError(
-                f"n_coefficients must be at least 4, those of one cubic, found {n_coefficients}"
+                "n_coefficients must be at least 4, those of one cubic, "
+                f"found {brief(n_coefficients)}"
             )
         if not start < stop:
-            raise ValueError(f"start must lie before stop, found {start!r} and {stop!r}")
+            raise ValueError(f"start must lie before stop, found {brief(start)} and {brief(stop)}")
         self.start = float(start)
         self.stop = float(stop)
         logit = torch.tensor(hurst, dtype=torch.float64).logit()

@@ -18,6 +18,7 @@ from dyninfer.fractional.noise.moments import (
 )
 from dyninfer.fractional.noise.motion import Kind, Normalization, check_names, kernel_variance
 from dyninfer.fractional.noise.weights import Weighting, WeightProblem, best_grid, with_zero
+from dyninfer.learning.settings import brief
 
 # Default grids on the unit horizon. Each costs a tenth of a second, and is used again and again.
 _GRIDS: dict[tuple[Any, ...], Tensor] = {}
@@ -268,7 +269,7 @@ class MarkovApproximation(nn.Module):
         h = as_double(hurst, like=self.nodes)
         is_inside = (h > 0) & (h < 1)
         if not bool(is_inside.all()):
-            raise ValueError(f"hurst must lie between 0 and 1, found {hurst!r}")
+            raise ValueError(f"hurst must lie between 0 and 1, found {brief(hurst)}")
         return h
 
     def _amplitude(self, h: Tensor) -> Tensor:
@@ -313,7 +314,7 @@ def _as_rates(nodes: Sequence[float]) -> Tensor:
     is_rate = is_positive & rates.isfinite()
     if not is_list or not bool(is_rate.all()):
         raise ValueError(
-            f"nodes must be positive rates (the zero node is added by itself), found {nodes!r}"
+            f"nodes must be positive rates (the zero node is added by itself), found {brief(nodes)}"
         )
     return rates.sort().values
 
@@ -326,16 +327,16 @@ def _check(
     hurst_range: tuple[float, float],
 ) -> None:
     if n_nodes < 1:
-        raise ValueError(f"n_nodes must be at least 1, found {n_nodes!r}")
+        raise ValueError(f"n_nodes must be at least 1, found {brief(n_nodes)}")
     if not 0 < horizon < np.inf:
-        raise ValueError(f"horizon must be positive, found {horizon!r}")
+        raise ValueError(f"horizon must be positive, found {brief(horizon)}")
     if dt is not None and not 0 < dt <= horizon:
         raise ValueError(
-            f"dt must be positive and no longer than the horizon {horizon:g}, found {dt!r}"
+            f"dt must be positive and no longer than the horizon {horizon:g}, found {brief(dt)}"
         )
     if weights not in ("multi", "single"):
-        raise ValueError(f"weights must be 'multi' or 'single', found {weights!r}")
+        raise ValueError(f"weights must be 'multi' or 'single', found {brief(weights)}")
     if not 0 < hurst_range[0] <= hurst_range[1] < 1:
         raise ValueError(
-            f"hurst_range must be two indices between 0 and 1 in order, found {hurst_range!r}"
+            f"hurst_range must be two indices between 0 and 1 in order, found {brief(hurst_range)}"
         )

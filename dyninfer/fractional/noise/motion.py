@@ -13,6 +13,7 @@ from scipy.special import gamma, hyp2f1
 from torch import Tensor
 
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import brief
 
 Kind = Literal["I", "II"]
 Normalization = Literal["unit", "kernel"]
@@ -53,7 +54,7 @@ class FractionalBrownianMotion:
 
     def __post_init__(self) -> None:
         if not 0 < self.hurst < 1:
-            raise ValueError(f"hurst must lie between 0 and 1, found {self.hurst!r}")
+            raise ValueError(f"hurst must lie between 0 and 1, found {brief(self.hurst)}")
         check_names(self.kind, self.normalize)
 
     @property
@@ -234,9 +235,9 @@ def noise_autocovariance(hurst: Any, n: int) -> Tensor:
 def check_names(kind: str, normalize: str) -> None:
     """Raise a ValueError unless both are known names."""
     if kind not in ("I", "II"):
-        raise ValueError(f"kind must be 'I' or 'II', found {kind!r}")
+        raise ValueError(f"kind must be 'I' or 'II', found {brief(kind)}")
     if normalize not in ("unit", "kernel"):
-        raise ValueError(f"normalize must be 'unit' or 'kernel', found {normalize!r}")
+        raise ValueError(f"normalize must be 'unit' or 'kernel', found {brief(normalize)}")
 
 
 def _circulant_noise(
