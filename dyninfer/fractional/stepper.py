@@ -187,7 +187,8 @@ class StepNoise:
         n_features = x.shape[1]
         self.shape = n_features, rank
         width = n_features * rank
-        self.normals = PathNoise(seed, n_steps, width, like=x.detach())
+        states = x.detach()
+        self.normals = PathNoise(seed, n_steps, width, like=states)
         # No segment yet.
         self.current = -1
         self.segment: Tensor

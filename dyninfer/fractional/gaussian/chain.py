@@ -96,11 +96,12 @@ class Observations:
 
     def information(self) -> tuple[Tensor, Tensor]:
         """``C'R⁻¹C`` ``(L, P or 1, G, S, S)`` and ``C'R⁻¹o`` ``(L, P, G, S)`` at every time."""
+        loading = self.loading
         # A missing value has precision 0.
         precision = self.mask / self.variance
         weighted = precision * self.values
-        information = torch.einsum("gpi,nlgp,gpj->lngij", self.loading, precision, self.loading)
-        slope = torch.einsum("gpi,nlgp->lngi", self.loading, weighted)
+        information = torch.einsum("gpi,nlgp,gpj->lngij", loading, precision, loading)
+        slope = torch.einsum("gpi,nlgp->lngi", loading, weighted)
         return information, slope
 
 

@@ -83,7 +83,11 @@ class BoundObjective(Objective):
         start = share * n_starts
         # One seed a row, as entries of a batch have one dimension; the first is that of the step.
         seed = torch.randint(2**62, (n_rows,), **draw)
-        return Batch(rows, start.long(), seed)
+        return Batch(
+            rows=rows,
+            start=start.long(),
+            seed=seed,
+        )
 
     def loss(self, process: Any, batch: Batch) -> dict[str, Tensor]:
         """The loss, with the fit and the divergence it is made of, per observed value."""

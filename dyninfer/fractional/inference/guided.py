@@ -14,7 +14,7 @@ from dyninfer.fractional.inference.guide import (
     of_first_state,
 )
 from dyninfer.fractional.inference.reference import Field, Frozen
-from dyninfer.fractional.inference.series import Series
+from dyninfer.fractional.inference.series import Series, interpolated
 
 
 class GuidedEquation:
@@ -206,7 +206,7 @@ class Steering:
             is_active = times < control.rests.unsqueeze(1)
             self.active = is_active.to(times)
         if control.context is not None:
-            fine = _interpolated(control.context, n_steps)
+            fine = interpolated(control.context, n_steps)
             # In rows: the gradient of an index is a whole tensor of zeros at every step.
             self.context = fine.unbind(1)
 
@@ -247,17 +247,6 @@ def _noise(
     mean = drives.unsqueeze(-1)
     spread = noise.spread @ normals
     return mean + spread, weights
-
-
-def _interpolated(x: Tensor, n_steps: int) -> Tensor:
-    """``(P, L, c)`` at ``n_steps`` even steps in every gap."""
-    step = torch.arange(n_steps, dtype=x.dtype, device=x.device)
-    share = step[:, None] / n_steps
-    early = x[:, :-1].unsqueeze(2)
-    change = x.diff(dim=1).unsqueeze(2)
-    inner = early + change * share
-    last = x[:, -1:]
-    return torch.cat([inner.flatten(1, 2), last], dim=1)
 
 
 def _half_square(x: Tensor) -> Tensor:

@@ -137,6 +137,7 @@ class ExactObjective:
         """Value and gradient at a vector of parameters, which are set to it."""
         self.load(x)
         of_paths = exact_log_likelihood(self.prior, self.series)
+        # Per observed value, so that tolerances do not depend on the size of the data.
         loss = -of_paths.sum() / self.count
         parameters = list(self.parameters.values())
         slopes = torch.autograd.grad(loss, parameters)
@@ -225,7 +226,8 @@ def _information_jointly(objective: ExactObjective, x: np.ndarray, free: np.ndar
     # A latent state may be scaled and turned: its flat directions are left out.
     inverse = np.linalg.pinv(of_others, rcond=1e-8, hermitian=True)
     explained = cross @ inverse @ cross.T
-    covariance = np.linalg.inv(of_index - explained)
+    information = of_index - explained
+    covariance = np.linalg.inv(information)
     return 1 / np.diag(covariance)
 
 

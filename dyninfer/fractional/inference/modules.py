@@ -14,10 +14,12 @@ from dyninfer.learning.settings import brief
 
 def perceptron(n_inputs: int, n_outputs: int, width: int, depth: int) -> nn.Sequential:
     """SiLU network whose last layer begins at 0."""
-    sizes = [n_inputs, *[width] * depth]
+    hidden = [width] * depth
+    sizes = [n_inputs, *hidden]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.SiLU()]
+        layers.append(nn.Linear(before, after))
+        layers.append(nn.SiLU())
     # A network that begins as nothing leaves the closed forms as they are.
     last = nn.Linear(sizes[-1], n_outputs)
     nn.init.zeros_(last.weight)
@@ -46,9 +48,13 @@ class CoordinateAmplitude(nn.Module):
 
     def __init__(self, n_states: int, width: int):
         super().__init__()
-        self.slope = nn.Parameter(torch.randn(n_states, width))
-        self.shift = nn.Parameter(torch.randn(n_states, width))
-        self.height = nn.Parameter(torch.zeros(n_states, width))
+        slope = torch.randn(n_states, width)
+        shift = torch.randn(n_states, width)
+        # Heights of 0 make an amplitude of 1, and slopes and shifts that differ let them learn.
+        height = torch.zeros(n_states, width)
+        self.slope = nn.Parameter(slope)
+        self.shift = nn.Parameter(shift)
+        self.height = nn.Parameter(height)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """``exp Σ_k h_k tanh(a_k x_i + b_k)``."""

@@ -117,20 +117,22 @@ class PathPosterior:
 
     def _observed_times(self) -> np.ndarray:
         """All times of the data from where the last path begins."""
-        begin = max(times[0] for times in self.paths.times)
+        begins = [times[0] for times in self.paths.times]
         own_times = np.concatenate(self.paths.times)
         every = Clock.of(own_times).times
-        return every[every >= begin]
+        is_begun = every >= max(begins)
+        return every[is_begun]
 
     def _steps_between(self, times: np.ndarray) -> np.ndarray:
         """Further times of a nonlinear equation, where a forecast has longer gaps than the data."""
         end = float(times.max())
-        first_end = min(float(own[-1]) for own in self.paths.times)
+        begins = [float(own[0]) for own in self.paths.times]
+        ends = [float(own[-1]) for own in self.paths.times]
+        first_end = min(ends)
         if not self.model.needs_steps or end <= first_end:
             return np.zeros(0)
         # No path may be asked for before it begins.
-        last_begin = max(float(own[0]) for own in self.paths.times)
-        begin = max(first_end, last_begin)
+        begin = max(first_end, max(begins))
         finest = (end - begin) / _MOST_STEPS
         step = max(self.gap, finest)
         return np.arange(begin, end, step)

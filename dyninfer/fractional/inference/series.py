@@ -157,15 +157,8 @@ class Series:
 
     def refined(self, n_steps: int) -> Series:
         """The same series with ``n_steps`` even steps in every gap; nothing is observed between."""
-        step = torch.arange(n_steps, dtype=self.times.dtype, device=self.times.device)
-        share = step / n_steps
-        early = self.times[:, :-1].unsqueeze(-1)
-        lengths = self.times.diff(dim=1).unsqueeze(-1)
-        elapsed = lengths * share
-        inner = early + elapsed
-        last = self.times[:, -1:]
         return Series(
-            times=torch.cat([inner.flatten(1), last], dim=1),
+            times=interpolated(self.times, n_steps),
             values=spread_out(self.values, n_steps),
             mask=spread_out(self.mask, n_steps),
             gaps=self.gaps / n_steps,
@@ -181,6 +174,19 @@ def rows_at(x: Tensor, positions: Tensor) -> Tensor:
     n_columns = x.shape[-1]
     index = positions.unsqueeze(-1).expand(-1, -1, n_columns)
     return x.gather(1, index)
+
+
+def interpolated(x: Tensor, n_steps: int) -> Tensor:
+    """``(P, L, …)`` at ``n_steps`` even steps in every gap, linear between the times."""
+    step = torch.arange(n_steps, dtype=x.dtype, device=x.device)
+    # One axis of steps, before those of the values.
+    n_axes_after = x.ndim - 2
+    share = (step / n_steps).view(-1, *[1] * n_axes_after)
+    early = x[:, :-1].unsqueeze(2)
+    change = x.diff(dim=1).unsqueeze(2)
+    inner = early + change * share
+    last = x[:, -1:]
+    return torch.cat([inner.flatten(1, 2), last], dim=1)
 
 
 def spread_out(x: Tensor, n_steps: int) -> Tensor:

@@ -206,8 +206,10 @@ class _Likelihood:
         square = white.square().mean()
         half_log_determinant = factor.diagonal().log().sum()
         deviance = square.log() + 1 + _LOG_2PI
-        log_density = -0.5 * self.values.numel() * deviance
-        return log_density - n_paths * half_log_determinant, square
+        n_values = self.values.numel()
+        log_density = -0.5 * n_values * deviance
+        log_volume = n_paths * half_log_determinant
+        return log_density - log_volume, square
 
     @torch.no_grad()
     def load(self, coefficients: np.ndarray) -> None:
@@ -217,9 +219,11 @@ class _Likelihood:
         self.load(coefficients)
         log_likelihood, _ = self()
         # Per value, so that the tolerances of the optimiser do not depend on the data's size.
-        loss = -log_likelihood / self.values.numel()
+        n_values = self.values.numel()
+        loss = -log_likelihood / n_values
         (slope,) = torch.autograd.grad(loss, self.hurst.coefficients)
-        return float(loss.detach()), slope.numpy()
+        value = float(loss.detach())
+        return value, slope.numpy()
 
     @torch.no_grad()
     def loss(self, coefficients: np.ndarray) -> float:

@@ -224,10 +224,12 @@ def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.nda
 def noise_autocovariance(hurst: Any, n: int) -> Tensor:
     """Autocovariance of unit fractional Gaussian noise at lags ``0 … n − 1``, ``(..., n)``."""
     lag = torch.arange(n, dtype=torch.float64)
-    index = torch.as_tensor(hurst, dtype=torch.float64)
-    exponent = 2 * index.unsqueeze(-1)
+    index = torch.as_tensor(hurst, dtype=torch.float64).unsqueeze(-1)
+    exponent = 2 * index
+    # ½ (|k + 1|^{2H} + |k − 1|^{2H}) − k^{2H}
     after = (lag + 1) ** exponent
-    before = (lag - 1).abs() ** exponent
+    distance_before = (lag - 1).abs()
+    before = distance_before**exponent
     neighbours = 0.5 * (after + before)
     return neighbours - lag**exponent
 
