@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyninfer.learning.settings import brief
+from dyninfer.fractional.noise.checks import as_numbers, check_positive
+from dyninfer.learning.settings import brief, check_count, check_switch
 
 # Exponents that are tried where a constant is fitted beside the power law: 0.005 apart.
 _EXPONENTS = np.linspace(0.005, 2.0, 400)
@@ -85,14 +86,14 @@ def msd_exponent(
     # As many lags as the fit has parameters, and one more.
     fewest_lags = 3
     fit = _fit_power_law
-    if localisation_noise:
+    if check_switch(localisation_noise, "localisation_noise"):
         fewest_lags = 4
         fit = _fit_with_constant
     x = _as_tracks(tracks, fewest_lags)
     _, n_times, n_coordinates = x.shape
     n_lags = _number_of_lags(n_times, max_lag, fewest_lags)
-    if not 0 < dt < np.inf:
-        raise ValueError(f"dt must be positive, found {brief(dt)}")
+    check_positive(dt, "dt")
+    pooled = check_switch(pooled, "pooled")
     msd = _mean_squared_displacement(x, n_lags, pooled)
     frames = np.arange(1, n_lags + 1)
     lags = dt * frames
@@ -126,7 +127,7 @@ class _Fit(NamedTuple):
 
 
 def _as_tracks(tracks: Any, fewest_lags: int) -> np.ndarray:
-    x = np.asarray(tracks, dtype=np.float64)
+    x = as_numbers(tracks, "tracks")
     if x.ndim == 2:
         x = x[..., None]
     is_table = x.ndim == 3
@@ -134,7 +135,7 @@ def _as_tracks(tracks: Any, fewest_lags: int) -> np.ndarray:
     if not is_long_enough or np.isinf(x).any():
         raise ValueError(
             f"tracks must be (n, time) or (n, time, d) with more than {fewest_lags} times, "
-            f"without infinities; found shape {np.shape(tracks)}"
+            f"without infinities; found shape {x.shape}"
         )
     return x
 
@@ -143,7 +144,7 @@ def _number_of_lags(n_times: int, max_lag: int | None, fewest: int) -> int:
     if max_lag is None:
         quarter = n_times // 4
         return max(min(quarter, _MOST_LAGS), 4)
-    if not fewest <= max_lag < n_times:
+    if not fewest <= check_count(max_lag, "max_lag") < n_times:
         raise ValueError(
             f"max_lag must be {fewest} to {n_times - 1} frames, found {brief(max_lag)}"
         )

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dyninfer.fractional.noise.checks import as_numbers
+from dyninfer.learning.settings import brief
+
 
 @dataclass(frozen=True)
 class HurstEstimate:
@@ -30,11 +33,11 @@ class HurstEstimate:
 
 def as_paths(paths: Any, least: int) -> np.ndarray:
     """Paths ``(n_paths, n_times)`` float64, or a ValueError if they are short or not finite."""
-    x = np.asarray(paths, dtype=np.float64)
+    x = as_numbers(paths, "paths")
     is_table = x.ndim == 2
     if not is_table or x.shape[1] < least:
         raise ValueError(
-            f"paths must be (n_paths, n_times) with at least {least} times, "
+            f"paths must be (n_paths, n_times) with at least {brief(least)} times, "
             f"but its shape is {x.shape}"
         )
     if not np.isfinite(x).all():

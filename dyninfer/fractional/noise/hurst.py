@@ -11,9 +11,11 @@ from scipy.interpolate import CubicSpline
 from scipy.linalg import eigh, solve_triangular
 from scipy.special import zeta
 
+from dyninfer.fractional.noise.checks import as_increasing
 from dyninfer.fractional.noise.estimate import HurstEstimate, as_paths
 from dyninfer.fractional.noise.motion import FractionalBrownianMotion
 from dyninfer.fractional.noise.moving import moving
+from dyninfer.learning.settings import check_switch
 
 # Indices at which a profile is computed; a cubic spline through them is exact to 1e-4.
 _GRID = np.linspace(0.005, 0.995, 67)
@@ -56,7 +58,12 @@ def hurst_mle(
     HurstEstimate
     """
     x = as_paths(paths, least=4)
-    t = _as_times(times, x.shape[1])
+    n_times = x.shape[1]
+    if times is None:
+        times = np.arange(n_times)
+    t = as_increasing(times, n_times)
+    pooled = check_switch(pooled, "pooled")
+    observation_noise = check_switch(observation_noise, "observation_noise")
     # In units of the mean step, one grid of noise ratios serves all time scales.
     elapsed = t - t[0]
     mean_step = np.diff(t).mean()
@@ -88,6 +95,7 @@ def hurst_whittle(paths: Any, *, pooled: bool = False) -> HurstEstimate:
     :func:`hurst_mle`; even times only.
     """
     x = as_paths(paths, least=8)
+    pooled = check_switch(pooled, "pooled")
     increments = np.diff(x, axis=1)
     # The mean, which is a trend of the path, has the frequency 0, which is left out.
     mean = increments.mean(1, keepdims=True)
@@ -264,12 +272,3 @@ def _interval(values: np.ndarray) -> np.ndarray:
     last = len(_FINE) - 1 - backwards.argmax(1)
     ends = np.stack([first, last], axis=1)
     return _FINE[ends]
-
-
-def _as_times(times: Any, n: int) -> np.ndarray:
-    if times is None:
-        return np.arange(n, dtype=np.float64)
-    t = np.asarray(times, dtype=np.float64)
-    if t.shape != (n,) or (np.diff(t) <= 0).any():
-        raise ValueError(f"times must be {n} increasing numbers, one per column of paths")
-    return t

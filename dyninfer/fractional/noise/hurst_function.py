@@ -11,12 +11,13 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from dyninfer.fractional.noise.checks import as_increasing, check_index
 from dyninfer.fractional.noise.estimate import as_paths
 from dyninfer.fractional.noise.interpolation import interpolated_weights
 from dyninfer.fractional.noise.markov import MarkovApproximation
 from dyninfer.fractional.noise.motion import Kind
 from dyninfer.fractional.noise.multifractional import weighted_covariance
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import brief, check_count, is_number
 
 _LOG_2PI = math.log(2 * math.pi)
 # Constant indices, of which the likeliest is the start.
@@ -49,12 +50,14 @@ class HurstFunction(nn.Module):
 
     def __init__(self, start: float, stop: float, n_coefficients: int = 6, hurst: float = 0.5):
         super().__init__()
-        if n_coefficients < 4:
+        if check_count(n_coefficients, "n_coefficients") < 4:
             raise ValueError(
                 "n_coefficients must be at least 4, those of one cubic, "
                 f"found {brief(n_coefficients)}"
             )
-        if not start < stop:
+        check_index(hurst)
+        are_numbers = is_number(start) and is_number(stop)
+        if not are_numbers or not -math.inf < start < stop < math.inf:
             raise ValueError(f"start must lie before stop, found {brief(start)} and {brief(stop)}")
         self.start = float(start)
         self.stop = float(stop)
@@ -140,6 +143,7 @@ def fit_multifractional(
         If paths and times do not fit, or the paths do not move.
     """
     x, t = _read(paths, times)
+    max_steps = check_count(max_steps, "max_steps")
     start = float(t[0])
     horizon = float(t[-1])
     shortest_step = float(np.diff(t).min())
@@ -255,12 +259,9 @@ def _cubic_spline(u: Tensor) -> Tensor:
 def _read(paths: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
     """Paths and times after time 0, float64."""
     x = as_paths(paths, least=4)
-    t = np.asarray(times, dtype=np.float64)
-
-    if t.shape != x.shape[1:] or t[0] < 0 or (np.diff(t) <= 0).any():
-        raise ValueError(
-            f"times must be {x.shape[1]} increasing numbers, not negative, one per column of paths"
-        )
+    t = as_increasing(times, x.shape[1])
+    if t[0] < 0:
+        raise ValueError(f"times must not be negative, as the motion starts at 0; found {t[0]:g}")
     if t[0] == 0:
         at_zero = x[:, :1]
         x = x[:, 1:] - at_zero

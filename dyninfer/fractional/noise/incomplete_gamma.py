@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.arrays import as_tensor
+
 # Up to here the power series converges fast; above, the quadrature does.
 SPLIT = 4.0
 # Eighty terms of the series at z = 4 leave less than 1e-16.
@@ -46,7 +48,7 @@ def gamma_p(a: Tensor, z: Tensor) -> Tensor:
 
 def gamma_q(a: Tensor, z: Tensor) -> Tensor:
     """Upper regularised incomplete gamma function ``Q = 1 − P``; see :func:`gamma_p`."""
-    z = torch.as_tensor(z, dtype=torch.float64)
+    z = as_tensor(z, "z")
     decay = torch.exp(-z)
     return decay * scaled_gamma_q(a, z)
 
@@ -77,9 +79,8 @@ def power_series(a: Tensor, z: Tensor, growth: float = 0.0) -> Tensor:
 
 
 def _as_float64(a: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    # Not by way of the default dtype, which would round plain numbers to single precision.
-    z = torch.as_tensor(z, dtype=torch.float64)
-    a = torch.as_tensor(a, dtype=torch.float64, device=z.device)
+    z = as_tensor(z, "z")
+    a = as_tensor(a, "a").to(z.device)
     return torch.broadcast_tensors(a, z)
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from dyninfer.data.arrays import as_list, as_tensor
+from dyninfer.fractional.noise.checks import as_times, check_positive
 from dyninfer.fractional.noise.moments import (
     as_double,
     integrated_decay,
@@ -18,7 +20,7 @@ from dyninfer.fractional.noise.moments import (
 )
 from dyninfer.fractional.noise.motion import Kind, Normalization, check_names, kernel_variance
 from dyninfer.fractional.noise.weights import Weighting, WeightProblem, best_grid, with_zero
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import brief, check_count, check_switch, is_number
 
 # Default grids on the unit horizon. Each costs a tenth of a second, and is used again and again.
 _GRIDS: dict[tuple[Any, ...], Tensor] = {}
@@ -96,6 +98,7 @@ class MarkovApproximation(nn.Module):
     ):
         super().__init__()
         check_names(kind, normalize)
+        zero_node = check_switch(zero_node, "zero_node")
         _check(n_nodes, horizon, dt, weights, hurst_range)
         self.kind = kind
         self.normalize = normalize
@@ -154,7 +157,9 @@ class MarkovApproximation(nn.Module):
 
     def covariance(self, times: Any, hurst: Any) -> Tensor:
         """Covariance of ``B̂`` at ``times`` ``(n,)``: ``(..., n, n)`` float64, in closed form."""
-        t = as_double(times, like=self.nodes)
+        t = as_tensor(times, "times").to(self.nodes.device)
+        if t.ndim != 1:
+            raise ValueError(f"times must be one list, but its shape is {tuple(t.shape)}")
         w = self.weights(hurst)
         if self.kind == "I":
             return self._covariance_with_past(t, w)
@@ -163,8 +168,8 @@ class MarkovApproximation(nn.Module):
     def variogram(self, lags: Any, hurst: Any) -> Tensor:
         """Mean square of the increments over ``lags (n,)`` from time 0: ``(..., n)`` float64."""
         variances = []
-        for lag in lags:
-            covariance = self.covariance([float(lag)], hurst)
+        for lag in as_times(lags):
+            covariance = self.covariance([lag], hurst)
             variance = covariance[..., 0, 0]
             variances.append(variance)
         return torch.stack(variances, dim=-1)
@@ -190,17 +195,18 @@ class MarkovApproximation(nn.Module):
             short = 10 * self.dt
             long = self.horizon / 10
             lags = (self.dt, short, long, self.horizon)
+        lag_times = as_times(lags)
         with torch.no_grad():
             w = self.weights(h)
             brownian = w.sum(-1, keepdim=True)
-            exact = self._exact_variance(h[:, None], lags)
-            ratio = self.variogram(lags, h) / exact
+            exact = self._exact_variance(h[:, None], lag_times)
+            ratio = self.variogram(lag_times, h) / exact
             error = self.relative_error(h).unsqueeze(1)
             table = torch.cat([error, brownian, w, ratio - 1], dim=1)
         names = [("relative error", ""), ("Brownian coefficient", "")]
         for g in self.nodes.tolist():
             names.append(("weight", f"{g:.4g}"))
-        for lag in lags:
+        for lag in lag_times:
             names.append(("variance error", f"{lag:.4g}"))
         return pd.DataFrame(
             table.numpy(),
@@ -266,7 +272,7 @@ class MarkovApproximation(nn.Module):
         return terms.sum(-1)
 
     def _hurst(self, hurst: Any) -> Tensor:
-        h = as_double(hurst, like=self.nodes)
+        h = as_tensor(hurst, "hurst").to(self.nodes.device)
         is_inside = (h > 0) & (h < 1)
         if not bool(is_inside.all()):
             raise ValueError(f"hurst must lie between 0 and 1, found {brief(hurst)}")
@@ -278,7 +284,7 @@ class MarkovApproximation(nn.Module):
             return kernel_variance(h, self.kind).rsqrt()
         return torch.ones_like(h)
 
-    def _exact_variance(self, h: Tensor, lags: Sequence[float]) -> Tensor:
+    def _exact_variance(self, h: Tensor, lags: np.ndarray) -> Tensor:
         """``Var B`` after each lag, ``(..., lag)`` for indices ``(..., 1)``."""
         lag = as_double(lags, like=h)
         square = self._amplitude(h) ** 2
@@ -308,7 +314,7 @@ def _default_grid(
 
 
 def _as_rates(nodes: Sequence[float]) -> Tensor:
-    rates = torch.as_tensor(nodes, dtype=torch.float64)
+    rates = as_tensor(nodes, "nodes")
     is_list = rates.ndim == 1 and len(rates) > 0
     is_positive = rates > 0
     is_rate = is_positive & rates.isfinite()
@@ -326,17 +332,15 @@ def _check(
     weights: str,
     hurst_range: tuple[float, float],
 ) -> None:
-    if n_nodes < 1:
-        raise ValueError(f"n_nodes must be at least 1, found {brief(n_nodes)}")
-    if not 0 < horizon < np.inf:
-        raise ValueError(f"horizon must be positive, found {brief(horizon)}")
-    if dt is not None and not 0 < dt <= horizon:
-        raise ValueError(
-            f"dt must be positive and no longer than the horizon {horizon:g}, found {brief(dt)}"
-        )
+    check_count(n_nodes, "n_nodes")
+    check_positive(horizon, "horizon")
+    if dt is not None and check_positive(dt, "dt") > horizon:
+        raise ValueError(f"dt must be no longer than the horizon {horizon:g}, found {brief(dt)}")
     if weights not in ("multi", "single"):
         raise ValueError(f"weights must be 'multi' or 'single', found {brief(weights)}")
-    if not 0 < hurst_range[0] <= hurst_range[1] < 1:
+    indices = as_list(hurst_range, "hurst_range", "two Hurst indices")
+    are_indices = all(is_number(h) and 0 < h < 1 for h in indices)
+    if len(indices) != 2 or not are_indices or indices[0] > indices[1]:
         raise ValueError(
             f"hurst_range must be two indices between 0 and 1 in order, found {brief(hurst_range)}"
         )

@@ -12,8 +12,10 @@ from scipy.fft import next_fast_len
 from scipy.special import gamma, hyp2f1
 from torch import Tensor
 
+from dyninfer.data.arrays import as_tensor
+from dyninfer.fractional.noise.checks import as_times, check_index
 from dyninfer.learning.random import stream
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import brief, check_count
 
 Kind = Literal["I", "II"]
 Normalization = Literal["unit", "kernel"]
@@ -53,8 +55,7 @@ class FractionalBrownianMotion:
     normalize: Normalization = "unit"
 
     def __post_init__(self) -> None:
-        if not 0 < self.hurst < 1:
-            raise ValueError(f"hurst must lie between 0 and 1, found {brief(self.hurst)}")
+        check_index(self.hurst)
         check_names(self.kind, self.normalize)
 
     @property
@@ -67,13 +68,13 @@ class FractionalBrownianMotion:
 
     def variance(self, t: Any) -> Tensor:
         """``Var B(t) = Var B(1) t^{2H}`` for times of any shape, float64."""
-        times = torch.as_tensor(t, dtype=torch.float64)
+        times = as_tensor(t, "t")
         exponent = 2 * self.hurst
         return self.scale * times**exponent
 
     def covariance(self, times: Any) -> Tensor:
         """Covariance of ``B`` at ``times`` ``(n,)``, not negative: returns ``(n, n)`` float64."""
-        t = _check_times(times)
+        t = as_times(times)
         if self.kind == "II":
             hurst = np.full(len(t), self.hurst)
             covariance = riemann_liouville_covariance(t, hurst)
@@ -118,12 +119,13 @@ class FractionalBrownianMotion:
         -------
         Tensor, ``(n_paths, n)`` or ``(n_paths, n, n_features)``
         """
-        t = _check_times(times)
+        t = as_times(times)
+        n_paths = check_count(n_paths, "n_paths")
         if (np.diff(t) <= 0).any():
             raise ValueError("times must strictly increase; sort them and remove repeats")
         n_rows = n_paths
         if n_features is not None:
-            n_rows *= n_features
+            n_rows *= check_count(n_features, "n_features")
         generator = stream(seed, "fractional motion", device=device)
         positive = t[t > 0]
         rows = self._rows(positive, _even_step(t), n_rows, generator, dtype)
@@ -293,11 +295,3 @@ def _even_step(t: np.ndarray) -> float | None:
     if is_even and (first == 0 or starts_one_step_late):
         return step
     return None
-
-
-def _check_times(times: Any) -> np.ndarray:
-    t = np.asarray(times, dtype=np.float64)
-    is_list = t.ndim == 1 and len(t) > 0
-    if not is_list or not np.isfinite(t).all() or t.min() < 0:
-        raise ValueError("times must be one list of finite numbers that are not negative")
-    return t

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dyninfer.data.arrays import as_array
 from dyninfer.learning.warn import warn
 
 # Steps of rounding of the largest value, below which what is left of a path is no motion: trends
@@ -36,7 +37,7 @@ def moving(spread: np.ndarray, paths: Any) -> np.ndarray:
 
 def rounding_of(paths: Any) -> np.ndarray:
     """Size ``(n,)`` of what is rounding in each path."""
-    stored = np.asarray(paths)
+    stored = as_array(paths, "paths")
     step = np.finfo(np.float64).eps
     # Numbers are as exact as they were stored, whatever they are converted to.
     if stored.dtype.kind == "f":

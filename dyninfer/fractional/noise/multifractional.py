@@ -9,15 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.data.arrays import as_tensor
+from dyninfer.fractional.noise.checks import as_numbers, as_times
 from dyninfer.fractional.noise.markov import MarkovApproximation
 from dyninfer.fractional.noise.moments import (
-    as_double,
     integrated_decay,
     inverse_or_zero,
     pair_sums,
 )
 from dyninfer.fractional.noise.motion import riemann_liouville_covariance
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import check_count
 
 
 def multifractional_covariance(times: Any, hurst: Callable[[np.ndarray], Any]) -> Tensor:
@@ -41,8 +43,10 @@ def multifractional_covariance(times: Any, hurst: Callable[[np.ndarray], Any]) -
     ValueError
         If an index leaves (0, 1).
     """
-    t = np.asarray(times, dtype=np.float64)
-    index = np.asarray(hurst(t), dtype=np.float64)
+    t = as_times(times)
+    index = as_numbers(hurst(t), "hurst(times)")
+    if index.shape not in ((), t.shape):
+        raise ValueError(f"hurst(times) must be {t.shape} as the times, found {index.shape}")
     h = np.broadcast_to(index, t.shape)
     is_inside = (h > 0) & (h < 1)
     if not is_inside.all():
@@ -61,9 +65,10 @@ def sample_multifractional(
     seed: int = 0,
 ) -> Tensor:
     """Draw exact paths ``(n_paths, n)``, float64, of :func:`multifractional_covariance`."""
+    n_paths = check_count(n_paths, "n_paths")
     covariance = multifractional_covariance(times, hurst)
     # At time 0 the motion is 0, and its covariance has no factor.
-    t = as_double(times, like=covariance)
+    t = torch.from_numpy(as_times(times))
     (moving,) = torch.nonzero(t > 0, as_tuple=True)
     rows = covariance[moving]
     factor = torch.linalg.cholesky(rows[:, moving])
@@ -97,7 +102,7 @@ def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor
 
 def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor) -> Tensor:
     """The covariance of :func:`approximate_covariance` from weights ``(n, K + 1)`` at each time."""
-    t = as_double(times, like=noise.nodes)
+    t = as_tensor(times, "times").to(noise.nodes.device)
     gaps = t.diff()
     is_increasing = bool((gaps > 0).all())
     if weights.shape[:-1] != t.shape or not is_increasing:

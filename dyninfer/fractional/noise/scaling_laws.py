@@ -9,7 +9,7 @@ from scipy.special import gammaln
 
 from dyninfer.fractional.noise.estimate import HurstEstimate, as_paths
 from dyninfer.fractional.noise.moving import moving, rounding_of
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import brief, check_count
 
 # Lags of the variogram: the shortest say most of the index.
 _VARIOGRAM_LAGS = (1, 2, 4, 8)
@@ -32,7 +32,7 @@ def hurst_variogram(paths: Any, *, order: int = 2) -> HurstEstimate:
         Differences ``x(t + l) − x(t)``, or second differences, whose error stays Gaussian for
         ``H > ¾`` (Istas & Lang, Ann. IHP B 33:407, 1997).
     """
-    if order not in (1, 2):
+    if check_count(order, "order") > 2:
         raise ValueError(f"order must be 1 or 2, found {brief(order)}")
     x = as_paths(paths, least=8)
     n_times = x.shape[1]

@@ -1,0 +1,47 @@
+"""What arguments of fractional noise may be: one sentence for each that cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyninfer.data.arrays import as_array
+from dyninfer.learning.settings import brief, is_number
+
+
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """Numbers in an array, a tensor or a list, of any shape, as float64."""
+    array = as_array(values, name)
+    return array.astype(np.float64)
+
+
+def as_times(times: Any) -> np.ndarray:
+    """Times ``(n,)`` float64 of a motion that starts at time 0, or a ValueError."""
+    t = as_numbers(times, "times")
+    is_list = t.ndim == 1 and len(t) > 0
+    if not is_list or not np.isfinite(t).all() or t.min() < 0:
+        raise ValueError("times must be one list of finite numbers that are not negative")
+    return t
+
+
+def as_increasing(times: Any, n: int) -> np.ndarray:
+    """Increasing times ``(n,)`` float64, one for every column of paths, or a ValueError."""
+    t = as_numbers(times, "times")
+    is_right = t.shape == (n,) and np.isfinite(t).all()
+    if not is_right or (np.diff(t) <= 0).any():
+        raise ValueError(f"times must be {n} increasing numbers, one per column of paths")
+    return t
+
+
+def check_positive(value: Any, name: str) -> float:
+    """Return a finite number above 0, or raise a ValueError that names it."""
+    if not is_number(value) or not 0 < value < np.inf:
+        raise ValueError(f"{name} must be positive, found {brief(value)}")
+    return float(value)
+
+
+def check_index(value: Any, name: str = "hurst") -> None:
+    """Raise a ValueError unless a value is one Hurst index."""
+    if not is_number(value) or not 0 < value < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, found {brief(value)}")

@@ -1,0 +1,110 @@
+"""Arguments that cannot be are named in one sentence of ours, at every door of the noise."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import dyninfer
+from dyninfer.fractional import (
+    FractionalBrownianMotion,
+    HurstFunction,
+    MarkovApproximation,
+    fit_multifractional,
+    gamma_p,
+    hurst_dfa,
+    hurst_mle,
+    hurst_rs,
+    hurst_variogram,
+    hurst_whittle,
+    msd_exponent,
+    multifractional_covariance,
+    sample_multifractional,
+)
+
+PACKAGE = str(Path(dyninfer.__file__).parent)
+PATHS = np.random.default_rng(0).normal(size=(3, 70)).cumsum(1)
+BAD = {
+    "text": "a",
+    "long text": "x" * 5000,
+    "a huge number": 10**400,
+    "a complex number": 1j,
+    "a table of names": {"a": 1},
+    "an array of text": np.array("a"),
+    "a tensor without numbers": torch.empty(2, device="meta"),
+    "a sparse tensor": torch.zeros(2, 2).to_sparse(),
+}
+DOORS = {
+    "hurst": FractionalBrownianMotion,
+    "kind": lambda bad: FractionalBrownianMotion(0.5, bad),
+    "times of a covariance": FractionalBrownianMotion(0.5).covariance,
+    "times of a sample": lambda bad: FractionalBrownianMotion(0.5).sample(bad, 2),
+    "n_paths": lambda bad: FractionalBrownianMotion(0.5).sample([0, 1], bad),
+    "n_nodes": MarkovApproximation,
+    "horizon": lambda bad: MarkovApproximation(3, horizon=bad),
+    "dt": lambda bad: MarkovApproximation(3, dt=bad),
+    "hurst_range": lambda bad: MarkovApproximation(3, hurst_range=bad),
+    "zero_node": lambda bad: MarkovApproximation(3, zero_node=bad),
+    "nodes": lambda bad: MarkovApproximation(3, nodes=bad),
+    "hurst of weights": lambda bad: MarkovApproximation(3).weights(bad),
+    "times of an approximation": lambda bad: MarkovApproximation(3).covariance(bad, 0.5),
+    "lags of a report": lambda bad: MarkovApproximation(3).report(0.5, bad),
+    "paths, likelihood": hurst_mle,
+    "paths, periodogram": hurst_whittle,
+    "paths, variogram": hurst_variogram,
+    "paths, range": hurst_rs,
+    "paths, fluctuations": hurst_dfa,
+    "times of paths": lambda bad: hurst_mle(PATHS, bad),
+    "pooled": lambda bad: hurst_mle(PATHS, pooled=bad),
+    "order": lambda bad: hurst_variogram(PATHS, order=bad),
+    "degree": lambda bad: hurst_dfa(PATHS, degree=bad),
+    "tracks": msd_exponent,
+    "max_lag": lambda bad: msd_exponent(PATHS, bad),
+    "dt of tracks": lambda bad: msd_exponent(PATHS, dt=bad),
+    "localisation_noise": lambda bad: msd_exponent(PATHS, localisation_noise=bad),
+    "start": lambda bad: HurstFunction(bad, 1.0),
+    "n_coefficients": lambda bad: HurstFunction(0.0, 1.0, bad),
+    "times of H(t)": lambda bad: multifractional_covariance(bad, lambda t: 0.5),
+    "H(t)": lambda bad: multifractional_covariance([0, 1, 2], lambda t: bad),
+    "n_paths of H(t)": lambda bad: sample_multifractional([0, 1], lambda t: 0.5, bad),
+    "paths of H(t)": lambda bad: fit_multifractional(bad, [1, 2, 3, 4]),
+    "max_steps": lambda bad: fit_multifractional(PATHS[:, :4], [1, 2, 3, 4], max_steps=bad),
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+def test_what_cannot_be_is_refused_in_a_sentence(door, bad):
+    with pytest.raises((ValueError, TypeError)) as refusal:
+        door(bad)
+    assert len(str(refusal.value)) <= 300
+    # Raised by a check of ours, not by the library that ran into it.
+    assert refusal.traceback[-1].path.is_relative_to(PACKAGE)
+
+
+def test_tensors_of_every_kind_are_read_as_numbers():
+    """Bfloat16 is no dtype of NumPy, and a graph must not stand in the way."""
+    for values in (torch.tensor(PATHS), torch.tensor(PATHS).requires_grad_(True)):
+        np.testing.assert_array_equal(hurst_variogram(values).hurst, hurst_variogram(PATHS).hurst)
+    coarse = torch.tensor(PATHS).bfloat16()
+    rounded = coarse.float().numpy()
+    np.testing.assert_array_equal(hurst_variogram(coarse).hurst, hurst_variogram(rounded).hurst)
+
+
+def test_missing_times_are_refused_and_not_taken_for_increasing():
+    times = np.arange(70.0)
+    times[3] = np.nan
+    with pytest.raises(ValueError, match="times must be 70 increasing numbers"):
+        hurst_mle(PATHS, times)
+
+
+def test_an_index_outside_its_range_makes_no_function_of_nan():
+    with pytest.raises(ValueError, match="hurst must lie between 0 and 1, found 1.5"):
+        HurstFunction(0.0, 1.0, hurst=1.5)
+
+
+def test_plain_numbers_keep_their_digits():
+    assert (
+        gamma_p(0.3, 0.1).item() == gamma_p(*torch.tensor([0.3, 0.1], dtype=torch.float64)).item()
+    )
