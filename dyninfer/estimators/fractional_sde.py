@@ -54,7 +54,7 @@ from dyninfer.fractional.settings import (
 from dyninfer.learning.model_file import check_format, read_model, reading
 from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
-from dyninfer.learning.settings import check_count, check_level, check_seed, from_plain
+from dyninfer.learning.settings import check_count, check_seed, from_plain
 from dyninfer.learning.training import Training
 from dyninfer.simulation.start import as_states
 

@@ -26,7 +26,7 @@ from dyninfer.fractional.solver import FractionalEuler
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import check_level
 from dyninfer.simulation import simulate
 
 
@@ -73,8 +73,7 @@ class FittedEquation:
             If ``level`` does not lie between 0 and 1, the model was trained on its bound, or the
             index was given.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level must lie between 0 and 1, found {brief(level)}")
+        check_level(level)
         if not isinstance(self.model, ExactModel):
             raise ValueError(
                 "the interval comes from the curvature of an exact likelihood, which a model "
