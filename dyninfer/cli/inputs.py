@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -26,14 +27,14 @@ def find_method(text: str) -> type[Estimator]:
         methods = registry()
         if text not in methods:
             raise ValueError(
-                f"method {text!r} is not known; {did_you_mean(text, methods)}"
+                f"method {label(text)} is not known; {did_you_mean(text, methods)}"
                 f"there are {', '.join(methods)}"
             )
         return methods[text]
     cls = getattr(_import_file(Path(f"{stem}.py")), class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, Estimator)):
         raise ValueError(
-            f"{stem}.py has no estimator {class_name!r}; "
+            f"{label(stem + '.py')} has no estimator {label(class_name)}; "
             "it must be a class derived from dyninfer.Estimator"
         )
     return cls
@@ -54,11 +55,12 @@ def read_data(text: str) -> AnnData:
 
     # A file of that name goes before a data set.
     path = Path(text)
-    if not path.exists():
+    # Not Path.exists, which fails for a name that is too long to be one.
+    if not os.path.exists(path):
         if text in TABLE:
             return load_dataset(text)
         raise FileNotFoundError(
-            f"there is no file {text!r}, and no data set of that name; "
+            f"there is no file {label(text)}, and no data set of that name; "
             f"{did_you_mean(text, TABLE)}data sets: {', '.join(TABLE)}"
         )
     readers = {".h5ad": anndata.read_h5ad, ".zarr": anndata.read_zarr}
@@ -68,7 +70,7 @@ def read_data(text: str) -> AnnData:
             return readers[path.suffix](path)
         except Exception as error:
             raise ValueError(f"{label(path)} cannot be read: {reason(error)}") from error
-    raise ValueError(f"cannot read {text!r}: give an .h5ad or .zarr file that AnnData wrote")
+    raise ValueError(f"cannot read {label(text)}: give an .h5ad or .zarr file that AnnData wrote")
 
 
 def load_dataset(name: str) -> AnnData:
@@ -78,16 +80,21 @@ def load_dataset(name: str) -> AnnData:
 
     if name not in TABLE:
         raise ValueError(
-            f"there is no data set {name!r}; {did_you_mean(name, TABLE)}"
+            f"there is no data set {label(name)}; {did_you_mean(name, TABLE)}"
             f"there are {', '.join(TABLE)}"
         )
     return getattr(dyninfer.datasets, name)()
 
 
 def check_folder(path: Path | None) -> None:
-    """Fail before the work, not after it, where the folder of a result does not exist."""
-    if path is not None and not path.parent.is_dir():
-        raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
+    """Fail before the work, not after it, where a result cannot be written."""
+    if path is None:
+        return
+    if not os.path.isdir(path.parent):
+        raise FileNotFoundError(f"folder {label(path.parent)} does not exist; make it first")
+    # A zarr is a folder, which a new one may replace.
+    if os.path.isdir(path) and path.suffix != ".zarr":
+        raise ValueError(f"{label(path)} is a folder; name a file in it")
 
 
 def did_you_mean(name: str, choices: Collection[str]) -> str:
@@ -105,12 +112,12 @@ def _import_file(path: Path) -> Any:
     """Import a file of the user's as a module."""
     import importlib.util
 
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no file {label(path)}")
     name = f"dyninfer_method_{path.stem}"  # a file called numpy.py must not replace numpy
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{str(path)!r} cannot be imported; give a Python file")
+        raise ValueError(f"{label(path)} cannot be imported; give a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up by name
     spec.loader.exec_module(module)

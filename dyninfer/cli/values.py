@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from dyninfer.cli.inputs import did_you_mean
-from dyninfer.learning.settings import Settings
+from dyninfer.learning.settings import Settings, brief
 
 # The narrowest first: a text becomes the first that it can be.
 KINDS = {
@@ -76,9 +76,9 @@ def read_settings(text: str) -> Any:
     try:
         return _evaluate(ast.parse(text, mode="eval").body)
     except SyntaxError:
-        raise ValueError(f"{text!r} cannot be read; write Name(key=value, ...)") from None
+        raise ValueError(f"{brief(text)} cannot be read; write Name(key=value, ...)") from None
     except TypeError as error:
-        raise ValueError(f"{text!r} cannot be made: {error}") from None
+        raise ValueError(f"{brief(text)} cannot be made: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Reader:
                 except ValueError:
                     continue
         words = [KINDS[kind][1] for kind in self.kinds]
-        raise argparse.ArgumentTypeError(f"{text!r} is not {' or '.join(words)}")
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not {' or '.join(words)}")
 
     def _names_settings(self, text: str) -> bool:
         is_bare_name = text in Settings.registry
@@ -128,7 +128,7 @@ class Reader:
             fits = isinstance(value, self.classes)
         if not fits:
             names = [cls.__name__ for cls in settings_classes(Union[self.classes])]  # noqa: UP007
-            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(names)}")
+            raise argparse.ArgumentTypeError(f"{brief(text)} is not one of {', '.join(names)}")
         return value
 
 
@@ -182,7 +182,7 @@ def _evaluate(node: ast.expr) -> Any:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         terms = _evaluate(node.left), _evaluate(node.right)
         if not all(isinstance(term, Settings) for term in terms):
-            raise ValueError(f"{ast.unparse(node)!r} cannot be added; both must be settings")
+            raise ValueError(f"{brief(ast.unparse(node))} cannot be added; both must be settings")
         return terms[0] + terms[1]  # type: ignore[operator]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         cls = _registered(node.func.id)
@@ -198,7 +198,7 @@ def _evaluate(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except ValueError:
         raise ValueError(
-            f"{ast.unparse(node)!r} cannot be read; write Name(key=value, ...)"
+            f"{brief(ast.unparse(node))} cannot be read; write Name(key=value, ...)"
         ) from None
 
 
@@ -206,7 +206,7 @@ def _registered(name: str) -> Callable[..., Any]:
     if name not in Settings.registry:
         names = sorted(name for name in Settings.registry if not name.startswith("_"))
         raise ValueError(
-            f"{name!r} is not known; {did_you_mean(name, names)}there are {', '.join(names)}"
+            f"{brief(name)} is not known; {did_you_mean(name, names)}there are {', '.join(names)}"
         )
     return Settings.registry[name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np
     Raises
     ------
     ValueError
-        If the shapes disagree or a covariance is not positive definite.
+        If the shapes disagree, a covariance is not positive definite, or the divergence overflows.
     """
     mean0 = _finite(mean0, "mean0")
     mean1 = _finite(mean1, "mean1")
@@ -40,13 +41,20 @@ def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np
     # |root1⁻¹ root0|² is the trace of cov1⁻¹ cov0, |root1⁻¹ (mean1 − mean0)|² the distance of the
     # means (Mahalanobis): one triangular system for both.
     columns = np.column_stack([root0, mean1 - mean0])
-    ratio = np.linalg.solve(root1, columns)
-    trace_and_distance = np.square(ratio).sum()
+    # What overflows here is said below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio = np.linalg.solve(root1, columns)
+        trace_and_distance = np.square(ratio).sum()
     diagonal0 = np.diagonal(root0)
     diagonal1 = np.diagonal(root1)
     log_volume = np.log(diagonal1 / diagonal0).sum()
-    divergence = (trace_and_distance - d) / 2 + log_volume
-    return float(divergence)
+    divergence = float((trace_and_distance - d) / 2 + log_volume)
+    if not math.isfinite(divergence):
+        raise ValueError(
+            "the divergence is beyond what double precision holds: the Gaussians are too far apart "
+            "for their widths"
+        )
+    return divergence
 
 
 def _finite(values: Any, name: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -72,8 +73,8 @@ def finite_sample_floor(
     if size < 1 or 2 * size > available:
         needed = max(size, 1)
         raise UndefinedMetricError(
-            f"a floor at n={needed} needs {2 * needed} samples of positive weight and y has "
-            f"{available}; lower n or give more samples"
+            f"a floor at n={brief(needed)} needs {brief(2 * needed)} samples of positive weight "
+            f"and y has {available}; lower n or give more samples"
         )
     generator = stream(seed, "metrics", "floor")
     total = 0.0
@@ -120,7 +121,7 @@ def compare_populations(
         number ``n_used`` that neither side exceeded in the comparison, and with floors ``n_floor``,
         the samples of each part: less than ``n_used`` (and the floor a little high) where the
         reference is too small to be split. A value that does not exist, such as the floor of a
-        single sample, is NaN.
+        single sample, is NaN, and a warning names it.
     """
     names = metric_names(metrics)
     scores: dict[str, Callable[..., float]] = {
@@ -145,6 +146,14 @@ def compare_populations(
                 seed=seed,
                 y_weights=reference.weights,
             )
+    absent = [name for name, value in row.items() if math.isnan(value)]
+    if absent:
+        warnings.warn(
+            f"{', '.join(absent)} do not exist for samples of {len(a.points)} and {len(b.points)} "
+            "such points, and are NaN",
+            UserWarning,
+            stacklevel=2,
+        )
     row |= {"n_x": len(x), "n_y": len(y), "n_used": n_used}
     if floor:
         row["n_floor"] = n_floor

@@ -5,6 +5,7 @@ Each score is proper: on average nobody does better than by forecasting what the
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -51,6 +52,8 @@ def crps(draws: Any, observed: Any) -> Tensor:
     n_pairs = m * (m - 1)
     # About the observation: sums of draws far from zero would lose the digits of their differences.
     deviation = draws - observed
+    unit = _unit(deviation.abs(), (0,))
+    deviation = deviation / unit
     error = deviation.abs().mean(0)
     # Of all pairs, Σ |x_i − x_j|: among the sorted draws the i-th counts 2 i − m − 1 times.
     rank = torch.arange(1, m + 1, dtype=torch.float64, device=draws.device)
@@ -58,7 +61,7 @@ def crps(draws: Any, observed: Any) -> Tensor:
     ordered, _ = deviation.sort(dim=0)
     total = 2 * torch.tensordot(factors, ordered, dims=1)
     spread = total / n_pairs
-    return error - 0.5 * spread
+    return unit * (error - 0.5 * spread)
 
 
 @own_surroundings()
@@ -91,9 +94,7 @@ def energy_score(draws: Any, observed: Any) -> Tensor:
     draws, observed = _as_pair(draws, observed)
     m = len(draws)
     deviation = draws - observed
-    # Each forecast in a unit of its own, so that no square overflows or vanishes.
-    largest = deviation.abs().nan_to_num(nan=0.0).amax(dim=(0, -1))
-    unit = torch.where(largest > 0, largest, 1.0)
+    unit = _unit(deviation.abs(), (0, -1))
     deviation = deviation / unit[..., None]
     error = deviation.norm(dim=-1).mean(0)
     # (forecast, draw, d)
@@ -244,4 +245,20 @@ def _as_pair(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
         )
     if len(draws) < 2:
         raise ValueError(f"a score needs at least two draws of a forecast, found {len(draws)}")
+    n_bad = int((~draws.isfinite()).sum())
+    if n_bad:
+        warnings.warn(
+            f"{n_bad} of {draws.numel()} numbers of the draws are not finite; forecasts that hold "
+            "one have no score, and are NaN",
+            UserWarning,
+            stacklevel=3,
+        )
     return draws, observed
+
+
+def _unit(size: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """For each forecast about the largest size, so that no sum or square overflows or vanishes."""
+    largest = size.nan_to_num(nan=0.0).amax(dim=dims)
+    # A power of two, by which division is exact.
+    exponent = torch.frexp(largest).exponent - 1
+    return torch.ldexp(torch.ones_like(largest), exponent)

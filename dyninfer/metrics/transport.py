@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
 from dyninfer.learning.surroundings import own_surroundings
@@ -115,6 +118,7 @@ def sliced_wasserstein(
     # Drawn on the CPU, so that every device sees the same directions.
     generator = stream(seed, "metrics", "projections")
     shape = (n_projections, a.points.shape[1])
+    check_memory(8 * math.prod(shape), f"{n_projections} directions")
     theta = torch.randn(shape, generator=generator, dtype=torch.float64)
     theta = theta / theta.norm(dim=1, keepdim=True)
     theta = theta.to(a.points.device)

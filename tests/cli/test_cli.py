@@ -245,6 +245,8 @@ def test_ctrl_c_elsewhere_ends_with_130_and_no_traceback(folder, monkeypatch, ca
         (["fit", "mesc_retinoic_acids", "--time-key", "day"], "did you mean 'mesc_retinoic_acid'"),
         ([*FIT, "--hold-out", "9"], "the times are 0, 1, 2, 3"),
         ([*FIT, "--out", "no/model.safetensors"], "folder 'no' does not exist"),
+        ([*FIT, "--out", ""], "'.' is a folder; name a file in it"),
+        (["fit", "x" * 400, "--time-key", "day"], "there is no file '…xxx"),
         ([*FIT, "--method", "ActionMatch"], "did you mean 'ActionMatching'"),
         ([*FIT, "--method", f"{TOY}:Nothing"], "no estimator 'Nothing'"),
         ([*FIT, "--method", "none.py:Nothing"], "no file 'none.py'"),

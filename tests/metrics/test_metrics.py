@@ -580,6 +580,25 @@ def test_compare_populations_leaves_what_does_not_exist_as_nan():
     assert np.isnan(compare_populations(cloud(20, 2, 0), np.ones((30, 2)))["mmd"])
 
 
+def test_gaussians_too_far_apart_for_a_number_are_refused():
+    eye = np.eye(2)
+    with pytest.raises(ValueError, match="divergence is beyond what double precision holds"):
+        gaussian_kl([0, 1e300], eye, [0, 0], eye)
+    assert gaussian_kl([0, 1e150], eye, [0, 0], eye) == pytest.approx(5e299)
+
+
+def test_metrics_that_do_not_exist_for_a_sample_are_said():
+    with pytest.warns(UserWarning, match="mmd do not exist for samples of 1 and 24 such points"):
+        row = compare_populations(cloud(1, 2, 1), cloud(24, 2, 2))
+    assert np.isnan(row["mmd"])
+    assert np.isfinite(row["mmd_floor"])
+
+
+def test_directions_that_no_memory_holds_are_refused():
+    with pytest.raises(MemoryError, match="directions take at least"):
+        sliced_wasserstein(cloud(5, 2, 1), cloud(5, 2, 2), n_projections=2**40)
+
+
 def test_gaussian_kl_matches_torch_distributions():
     rng = np.random.default_rng(0)
     m0, m1, r0, r1 = (

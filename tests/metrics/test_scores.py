@@ -119,3 +119,22 @@ def test_sparse_draws_are_read_and_those_without_numbers_refused():
     )
     with pytest.raises(ValueError, match="draws is on the device 'meta'"):
         crps(draws.to("meta"), observed)
+
+
+@pytest.mark.parametrize("score", [crps, energy_score])
+@pytest.mark.parametrize("size", [2.0**-960, 2.0**-40, 2.0**40, 2.0**1020])
+def test_scores_are_in_the_unit_of_the_forecasts_whatever_it_is(score, size):
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(20, 5, 3, generator=generator, dtype=torch.float64)
+    observed = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    assert torch.equal(score(size * draws, size * observed), size * score(draws, observed))
+
+
+@pytest.mark.parametrize("score", [crps, energy_score])
+def test_draws_that_are_not_finite_are_said(score):
+    draws = torch.zeros(3, 2, 2)
+    draws[0, 0, 0] = math.inf
+    with pytest.warns(UserWarning, match="1 of 12 numbers of the draws are not finite"):
+        scores = score(draws, torch.zeros(2, 2))
+    assert scores[0].isnan().any()
+    assert (scores[1] == 0).all()

@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     # It imports torch, for which a list need not wait.
     from dyninfer.data.trajectory_file import h5ad_content
 
-    adata = load_dataset(arguments.name)
     check_folder(out)
+    adata = load_dataset(arguments.name)
     write_file(out, h5ad_content(adata))
     source = adata.uns["source"]
     print(f"{adata}\n{source['reference']}\nlicence: {source['licence']}\nwritten to {out}")
