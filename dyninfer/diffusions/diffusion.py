@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from dyninfer.data.arrays import as_tensor
+from dyninfer.learning.settings import brief
 
 Field = Callable[[Tensor, Tensor], Tensor]
 # A scalar, or one time for every state: (n,).
@@ -38,6 +42,11 @@ class Diffusion(nn.Module):
     potential : callable, ``(n,), (n, d) -> (n,)``, optional
         Function whose gradient is the drift.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is no function of two arguments, or the diffusion no number either.
+
     Examples
     --------
     >>> import torch
@@ -59,6 +68,13 @@ class Diffusion(nn.Module):
         potential: Field | None = None,
     ):
         super().__init__()
+        functions = {"drift": drift, "growth": growth, "score": score, "potential": potential}
+        for name, field in functions.items():
+            _check_field(field, name)
+        if callable(diffusion):
+            _check_field(diffusion, "diffusion")
+        elif diffusion is not None:
+            as_tensor(diffusion, "diffusion")
         # Plain attributes: functions are no modules, and hold no parameters that move.
         self._drift, self._diffusion = drift, diffusion
         self._growth, self._score, self._potential = growth, score, potential
@@ -99,7 +115,7 @@ class Diffusion(nn.Module):
             If the process knows none.
         """
         raise ValueError(
-            f"the process knows no conditions, so {condition!r} means nothing to it; "
+            f"the process knows no conditions, so {brief(condition)} means nothing to it; "
             "fit with condition_key, or with Snapshots(conditions=...)"
         )
 
@@ -117,6 +133,26 @@ class Diffusion(nn.Module):
     def divergence(self, t: Time, x: Tensor) -> Tensor | None:
         """Divergence of the drift ``(n,)`` where the process knows it cheaply, else None."""
         return None
+
+
+def _check_field(field: Any, name: str) -> None:
+    """Raise a TypeError for what cannot be called with a time and states."""
+    if field is None:
+        return
+    # A class, such as int, can be called as well.
+    is_function = callable(field) and not isinstance(field, type)
+    # The call of a module takes any arguments, and hands them to its forward.
+    called = field.forward if isinstance(field, nn.Module) else field
+    if is_function:
+        try:
+            inspect.signature(called).bind(None, None)
+        except TypeError:
+            is_function = False
+        except ValueError:
+            # Functions written in C may not tell their arguments.
+            pass
+    if not is_function:
+        raise TypeError(f"{name} must be a function of (t, x), found {brief(field)}")
 
 
 def _values(field: Field | None, t: Time, x: Tensor) -> Tensor | None:

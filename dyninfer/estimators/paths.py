@@ -25,6 +25,7 @@ from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.estimators.cautions import warn_beyond
 from dyninfer.estimators.running_on import run_on
 from dyninfer.estimators.unused import refuse_unused_condition
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.learning.settings import brief, check_count
@@ -256,6 +257,10 @@ class PathEstimator(Estimator):
                 f"times of a forecast must lie after the last observation, at {last:g}; "
                 f"found {times.min():g}"
             )
+        n_draws = check_count(n_samples, "n_samples") * len(paths)
+        check_seed(seed)
+        # Eight bytes for each draw of the state, at least.
+        check_memory(8 * n_draws * len(times), f"{brief(n_draws)} draws at {len(times)} times")
         # All of the past says more than the last observation, where a method can ask it.
         posterior = getattr(self, "posterior", None)
         if posterior is not None:

@@ -36,6 +36,7 @@ from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.learning.settings import brief
 from dyninfer.learning.training import Training
 from dyninfer.metrics.evaluation import score_arrival
+from dyninfer.metrics.populations import metric_names
 from dyninfer.simulation import simulate
 from dyninfer.transport.couplings import uses_growth
 from dyninfer.transport.curves import DensityCurve
@@ -264,9 +265,9 @@ class SnapshotEstimator(Estimator):
             weight, or the simulated mass is far from the observed.
         """
         self._check_fitted()
-        if start not in ("previous", "first"):
+        if not isinstance(start, str) or start not in ("previous", "first"):
             raise ValueError(f"start must be 'previous' or 'first', found {brief(start)}")
-        metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+        metrics = metric_names(metrics)
         observed = self._as_snapshots(data).check_finite()
         is_held_out = self._held_out(observed)
         is_known = self._was_fitted(observed, is_held_out)

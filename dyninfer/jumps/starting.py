@@ -116,19 +116,24 @@ def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:
     """Return states ``(..., n)``, given by number or by name, as int64 on the process' device."""
     if not isinstance(states, Tensor):
         states = _as_numbers(states, process.state_names)
-    states = torch.as_tensor(states, device=process.generator.device)
-    is_number = not states.is_floating_point() and states.dtype != torch.bool
-    if not is_number or states.ndim < 1:
+    numbers = as_array(states, "the states that paths start in")
+    if numbers.dtype.kind not in "iu" or numbers.ndim < 1:
         raise TypeError(
             "the states that paths start in must be integers or names (n,), found "
-            f"{states.dtype} of shape {tuple(states.shape)}"
+            f"{numbers.dtype} of shape {numbers.shape}"
+        )
+    batch = tuple(process.batch_shape)
+    if numbers.ndim > 1 and numbers.shape[:-1] != batch:
+        raise ValueError(
+            "the states that paths start in must be (n,), or have a row for each process; found "
+            f"shape {numbers.shape}"
         )
     last = process.n_states - 1
-    exists = (states >= 0) & (states <= last)
-    if states.numel() == 0 or not bool(exists.all()):
-        numbers = states.unique().tolist()
-        raise ValueError(f"paths must start in states 0 to {last}, found {brief(numbers)}")
-    return states.long()
+    exists = (numbers >= 0) & (numbers <= last)
+    if numbers.size == 0 or not exists.all():
+        every = np.unique(numbers).tolist()
+        raise ValueError(f"paths must start in states 0 to {last}, found {brief(every)}")
+    return torch.as_tensor(numbers.astype(np.int64), device=process.generator.device)
 
 
 def index_below(cumulative: Tensor, u: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dyninfer.data.arrays import as_array
 from dyninfer.learning.random import stream
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import brief, check_switch
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.metrics.samples import (
     Array,
@@ -77,6 +77,7 @@ def mmd(
     """
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     widths = _widths(bandwidth, gamma, b, seed)
+    unbiased = check_switch(unbiased, "unbiased")
     a, b, unit = in_own_unit(a, b)
 
     def kernel(distance: Tensor) -> Tensor:

@@ -154,10 +154,16 @@ def compare_populations(
             UserWarning,
             stacklevel=2,
         )
-    row |= {"n_x": len(x), "n_y": len(y), "n_used": n_used}
+    row |= {"n_x": _n_rows(x), "n_y": _n_rows(y), "n_used": n_used}
     if floor:
         row["n_floor"] = n_floor
     return row
+
+
+def _n_rows(x: Array) -> int:
+    """Number of samples, also of a sparse matrix, which has no length."""
+    shape = getattr(x, "shape", None)
+    return int(shape[0]) if shape else len(x)
 
 
 def _with_kernel_of(

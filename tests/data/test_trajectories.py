@@ -1,5 +1,6 @@
 """Trajectories: weights, selection, ancestry, doors and files."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -748,6 +749,17 @@ def test_notebook_view_of_many_diverged_paths_is_small_and_finite():
 
 
 # --- devices ---
+
+
+def test_a_path_that_overflows_in_a_lower_precision_has_failed_from_there_on():
+    traj = make(dtype=torch.float64)
+    states = traj.states.clone()
+    states[1, 1:, 0] = 1e39
+    with pytest.warns(UserWarning, match="states of 1 of .* paths overflow in torch.float32"):
+        single = dataclasses.replace(traj, states=states).to(dtype=torch.float32)
+    assert single.status.tolist() == [0, 1] + [0] * (traj.n_paths - 2)
+    assert single.states[1, 1:].isnan().all()
+    assert torch.equal(single.states[1, 0], states[1, 0].float())
 
 
 def test_to_changes_the_precision_of_states_only():

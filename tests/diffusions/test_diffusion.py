@@ -95,3 +95,18 @@ def test_a_scalar_time_becomes_a_view_for_every_row():
     assert t.stride() == (0,)
     own = torch.rand(5, dtype=X.dtype)
     assert batch_times(own, X) is own
+
+
+@pytest.mark.parametrize("field", [2, int, len, lambda x: x, torch.nn.Linear(2, 2)])
+def test_fields_that_take_no_time_and_state_are_refused_by_name(field):
+    for name in ("growth", "score", "potential"):
+        with pytest.raises(TypeError, match=rf"{name} must be a function of \(t, x\), found"):
+            Diffusion(drift=lambda t, x: -x, **{name: field})
+    with pytest.raises(TypeError, match=r"drift must be a function of \(t, x\), found"):
+        Diffusion(drift=field)
+
+
+def test_a_diffusion_that_is_no_number_is_refused():
+    for amplitude in ("wide", object()):
+        with pytest.raises(TypeError, match="diffusion holds"):
+            Diffusion(drift=lambda t, x: -x, diffusion=amplitude)

@@ -624,3 +624,12 @@ def test_a_setting_changed_after_fit_reads_no_data_otherwise():
     for use in (model.evaluate, model.posterior_states, model.log_likelihoods):
         with pytest.raises(ValueError, match="^observation was changed after fit, from 'exact'"):
             use(paths)
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 1j, 2**40, 10**400])
+def test_forecasts_of_odd_numbers_of_draws_are_refused(n_samples):
+    times = [np.arange(6.0)] * 4
+    paths = di.Paths(times=times, states=[np.arange(6) % 2] * 4)
+    model = di.MarkovJumpInference().fit(paths, progress=False)
+    with pytest.raises((TypeError, ValueError, MemoryError), match="n_samples must|draws at"):
+        model.forecast(paths, [7.0], n_samples=n_samples)

@@ -29,8 +29,8 @@ KINDS = (ValueError, TypeError, KeyError, FileNotFoundError, MemoryError, NotImp
 FOREIGN = re.compile(
     r"encountered in|divide by zero|Mean of empty|Degrees of freedom|invalid value"
 )
-# Columns of `evaluate` that are empty where the data have no masses, or their method no such score.
-EMPTY = ("mass_observed", "mass_simulated", "brier", "crps", "brier_still", "crps_still")
+# Columns of `evaluate` that are empty where the data have no masses.
+EMPTY = ("mass_observed", "mass_simulated")
 NAMES = {name: getattr(inputs, name) for name in dir(inputs) if not name.startswith("__")}
 
 
@@ -172,6 +172,9 @@ def numbers(result: Any, name: str = "result") -> Iterator[tuple[str, np.ndarray
         if np.asarray(result).dtype.kind in "fiu":
             yield name, np.asarray(result)
     elif isinstance(result, pd.DataFrame):
+        if "forecasts" in result:
+            # Of a path without a forecast there is no score.
+            result = result[result["forecasts"] > 0]
         for column in result.select_dtypes("number"):
             if column in EMPTY:
                 continue

@@ -23,6 +23,7 @@ from dyninfer.data.trajectories.checks import (
     indices,
     plain,
 )
+from dyninfer.data.trajectories.precision import without_overflow
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.settings import brief
 
@@ -312,7 +313,8 @@ class Trajectories:
     ) -> Trajectories:
         """Move to a device, or change the precision of continuous states.
 
-        Log-weights and times stay float64.
+        Log-weights and times stay float64. A path whose states overflow in a lower precision is
+        NaN from there on, with status 1, and a warning tells.
         """
         if device is not None:
             device = pick_device(device)
@@ -324,7 +326,8 @@ class Trajectories:
             tensor = getattr(self, name)
             if tensor is not None:
                 tensors[name] = tensor.to(device=device)
-        return replace(self, **tensors)
+        moved = replace(self, **tensors)
+        return without_overflow(moved, before=self.states)
 
     def to_anndata(self) -> AnnData:
         """Copy into an AnnData with one observation per path and time.

@@ -154,11 +154,8 @@ class FittedEquation:
 
         result = self._traced(run)
         # Single precision is enough for what is looked at, and half as large.
-        return replace(
-            result,
-            states=result.states.float(),
-            origin=first.origin_of(result.origin),
-        )
+        single = result.to(dtype=torch.float32)
+        return replace(single, origin=first.origin_of(result.origin))
 
     def _traced(self, run: Callable[[], Trajectories]) -> Trajectories:
         if isinstance(self.model, ExactModel):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dyninfer.data.arrays import as_tensor
+from dyninfer.data.arrays import as_list, as_tensor
 from dyninfer.data.display import listed
 from dyninfer.jumps.process.chain import is_diagonal, with_diagonal
 from dyninfer.learning.settings import brief
@@ -110,7 +110,7 @@ def as_names(names: Sequence[str] | None, size: int) -> tuple[str, ...]:
     """One unique name per state; by default their numbers."""
     if names is None:
         return tuple(str(number) for number in range(size))
-    texts = tuple(str(name) for name in names)
+    texts = tuple(str(name) for name in as_list(names, "state_names", "a name for each state"))
     n_different = len(set(texts))
     if len(texts) != size or n_different != size:
         raise ValueError(f"state_names must be {size} different names, found {brief(texts)}")
