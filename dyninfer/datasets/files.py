@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from dyninfer.datasets.table import TABLE, Dataset, File
+from dyninfer.learning.files import label
 
 # The environment variable that names the user's folder of data.
 DATA_FOLDER = "DYNINFER_DATA"
@@ -50,8 +51,11 @@ def _data_folder() -> Path | None:
     # Shells can set a variable to nothing.
     if not value:
         return None
-    if not Path(value).is_dir():
-        raise ValueError(f"{DATA_FOLDER} is {value!r}, which is not a folder; correct or unset it")
+    # Not Path.is_dir, which fails for a name that is too long to be one.
+    if not os.path.isdir(value):
+        raise ValueError(
+            f"{DATA_FOLDER} is {label(value)}, which is not a folder; correct or unset it"
+        )
     return Path(value)
 
 

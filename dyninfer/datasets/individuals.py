@@ -50,7 +50,7 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     import pandas as pd
 
     # It imports torch, for which a list of the data sets need not wait.
-    from dyninfer.learning.settings import check_count
+    from dyninfer.learning.settings import brief, check_count
 
     check_count(min_length, "min_length")
     table = pd.read_csv(shipped("single_particle_tracks", "tracks.csv.gz"))
@@ -58,7 +58,8 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     table = table[length >= min_length].sort_values(["trajectory", "frame"])
     if table.empty:
         raise ValueError(
-            f"min_length={min_length}: the longest of these tracks has {length.max()} detections"
+            f"min_length={brief(min_length)}: the longest of these tracks has {length.max()} "
+            "detections"
         )
     pixels = table[["y", "x"]].to_numpy(dtype=np.float64)
     position = pixels * _MICROMETRES_PER_PIXEL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -41,7 +42,17 @@ def fields_at(
             for part, field in zip(parts.values(), (drift, growth, potential), strict=True):
                 if field is not None:
                     part.append(field.cpu().numpy())
-    return {name: np.concatenate(part) for name, part in parts.items() if part}
+    fields = {name: np.concatenate(part) for name, part in parts.items() if part}
+    for name, values in fields.items():
+        n_lost = int((~np.isfinite(values)).reshape(len(values), -1).any(1).sum())
+        if n_lost:
+            warnings.warn(
+                f"the {name} is not finite in {n_lost} of {len(values)} states, which lie too far "
+                "from the data of the fit for single precision",
+                UserWarning,
+                stacklevel=4,
+            )
+    return fields
 
 
 def scaling_of(process: Any) -> Scaling | None:

@@ -36,6 +36,7 @@ def run_fractional_diffusion(
     if _is_flow(process) and not isinstance(options.solver, FractionalEuler | None):
         return run_diffusion(Diffusion(drift=process.drift), x0, times, options)
     start = starting_states(process, x0, options.n_paths, options.seed, keep_precision=True)
+    _check_features(process, start.states, float(times[0]))
     equation = memory_equation(process, start.states.shape[1])
     solver = as_solver(options.solver, FractionalEuler(), equation.kind, equation)
     if _is_explicit(solver) and len(times) > 1:
@@ -48,6 +49,19 @@ def run_fractional_diffusion(
         # The run begins where the memory does, so this is its origin too.
         states = equation.layout.join(start.states, memory, memory)
     return run_equation(equation, start, states, times, solver, options)
+
+
+def _check_features(process: FractionalDiffusion, states: Tensor, time: float) -> None:
+    """Raise a ValueError where the drift is not one of states ``(n, d)`` of so many features."""
+    few = states[:2].detach()
+    with torch.no_grad():
+        drift = process.drift(time, few)
+    # A drift of several features takes one as well, and moves it into all of them.
+    if drift.shape != few.shape:
+        raise ValueError(
+            f"the drift of states of shape {tuple(few.shape)} has shape {tuple(drift.shape)}; "
+            "give x0 as many features as the process has"
+        )
 
 
 def _is_explicit(solver: Solver) -> bool:

@@ -61,6 +61,11 @@ class Scaling(nn.Module):
         super().__init__()
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64))
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float64))
+        if not bool((self.shift.isfinite() & self.scale.isfinite()).all()):
+            raise ValueError(
+                "the mean or the spread of the data is beyond what double precision holds; "
+                "give them in larger units"
+            )
         # Numbers, so that no arithmetic with them waits for a device.
         self.start = float(start)
         self.duration = float(duration)

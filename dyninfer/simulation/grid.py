@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.time_reading import as_times
+from dyninfer.learning.budget import check_memory
 
 DEFAULT_STEPS = 100
 _SLACK = 1e-4  # a step may be this much longer than dt: times in float32 must not cost one more
+# More than any computer takes.
+_MOST_STEPS = 10**15
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,13 @@ class Grid:
         substeps = []
         for gap in torch.diff(times).abs().tolist():
             n_steps = gap / dt * (1 - _SLACK)
+            if n_steps > _MOST_STEPS:
+                raise ValueError(
+                    f"steps of {dt:g} are too short for an interval of {gap:g}; take longer ones"
+                )
             substeps.append(max(1, math.ceil(n_steps)))
+        # The start and the length of every step, and what they are made of.
+        check_memory(4 * 8 * sum(substeps), f"{sum(substeps):.3g} steps of {dt:g}")
         return cls(times, tuple(substeps))
 
     @property

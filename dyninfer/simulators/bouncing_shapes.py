@@ -88,7 +88,8 @@ class BouncingShapes(System):
         Each depends on the seed and its own number alone.
         """
         check_draw(n, seed)
-        n_pixels = n * check_count(n_frames, "n_frames") * self.size**2
+        # Python's own numbers, which do not overflow.
+        n_pixels = int(n) * check_count(n_frames, "n_frames") * int(self.size) ** 2
         check_memory(4 * n_pixels, f"{n_frames} frames of {n} videos")
         shapes, centres = self.motion(n_frames, n, seed)
         frames = []
@@ -110,7 +111,7 @@ class BouncingShapes(System):
             the frame; float64.
         """
         check_draw(n, seed)
-        n_numbers = n * check_count(n_frames, "n_frames") * self.n_shapes * 2
+        n_numbers = int(n) * check_count(n_frames, "n_frames") * self.n_shapes * 2
         check_memory(8 * n_numbers, f"centres in {n_frames} frames of {n} videos")
         # Uniform numbers fill a tensor in order: the first videos do not depend on how many follow.
         per_shape = (n, self.n_shapes)

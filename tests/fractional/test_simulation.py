@@ -8,6 +8,7 @@ from dyninfer.fractional import MarkovApproximation, multifractional_covariance
 from dyninfer.fractional.controlled import StartingMemory, run_controlled
 from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.fractional.solver import FractionalEuler
+from dyninfer.simulation import simulate
 
 REFERENCE = [20.0**p for p in (-1, -0.5, 0, 0.5, 1)]
 DOUBLE = torch.float64
@@ -394,3 +395,12 @@ def test_moving_average_goes_on_from_its_memory_and_origin():
     )
     exact = ((second.memory - y0) * approximation.weights(falling(1.0))).sum(-1)
     np.testing.assert_allclose(second.states[:, -1], exact, atol=1e-12)
+
+
+def test_starts_with_fewer_features_than_the_process_are_refused():
+    drift = nn.Linear(2, 2)
+    process = FractionalDiffusion(
+        lambda t, x: drift(x.expand(-1, 2)), MarkovApproximation(2, dt=0.1), 0.3
+    )
+    with pytest.raises(ValueError, match=r"shape \(2, 1\) has shape \(2, 2\); give x0"):
+        simulate(process, torch.zeros(3, 1), [0.0, 1.0])

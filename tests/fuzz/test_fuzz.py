@@ -11,8 +11,6 @@ COUNT = 5  # inputs a door: they take less than a minute in all
 LONG = ("DataManifold", "MeanAcceleration", "WassersteinLagrangianFlow.fit", "FractionalSDE.fit")
 # What does not end in a sentence yet, by door and number.
 OPEN = {
-    ("MarkovJumpInference.evaluate", 3),
-    ("FractionalSDE.evaluate", 1),
     ("GivenPairs", 0),
     ("GivenPairs", 4),
 }

@@ -218,3 +218,9 @@ def test_a_first_use_in_inference_mode_leaves_gradients_possible():
     x.requires_grad_()
     scaling.states(x).square().sum().backward()
     assert x.grad.item() == pytest.approx(2.0)
+
+
+def test_a_spread_that_overflows_is_refused():
+    samples = [np.array([[-1e200], [1e200]])]
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="spread of the data is beyond"):
+        Scaling.from_samples(np.array([0.0, 1.0]), samples)

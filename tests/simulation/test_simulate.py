@@ -359,3 +359,19 @@ def test_flows_agree_between_devices(solver):
     here = simulate(DECAY, x, [0.0, 1.0, 2.0], solver=solver).states
     there = simulate(DECAY, x.cuda(), [0.0, 1.0, 2.0], solver=solver).states
     assert torch.allclose(here, there.cpu(), atol=1e-5)
+
+
+@pytest.mark.parametrize("dt", [1e-308, 1e-17])
+def test_steps_without_number_are_refused(dt):
+    process = Diffusion(drift=lambda t, x: -x)
+    with pytest.raises(ValueError, match=f"steps of {dt:g} are too short for an interval of 1"):
+        simulate(process, torch.ones(2, 1), [0.0, 1.0], solver=Euler(dt=dt))
+    with pytest.raises(MemoryError, match=r"1e\+14 steps of 1e-14 take at least"):
+        simulate(process, torch.ones(2, 1), [0.0, 1.0], solver=Euler(dt=1e-14))
+
+
+@pytest.mark.parametrize("noise", [1e39, float("inf"), float("nan"), -1.0])
+def test_noise_that_single_precision_does_not_hold_is_refused(noise):
+    process = Diffusion(drift=lambda t, x: -x, score=lambda t, x: -x)
+    with pytest.raises(ValueError, match="noise must be finite and not negative"):
+        simulate(process, torch.ones(2, 1), [0.0, 1.0], noise=noise)
