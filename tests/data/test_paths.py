@@ -566,3 +566,20 @@ def test_rows_of_a_table_that_differ_by_rounding_are_one_time():
     adata.obs["day"] = [0.0, 0.3, 0.1 * 3, 1.0]
     with pytest.raises(ValueError, match="path 'a' has several rows at time 0.3"):
         Paths.from_anndata(adata, time_key="day", path_key="id", use_rep="X")
+
+
+@pytest.mark.parametrize("name", ["names", "features", "state_names"])
+@pytest.mark.parametrize("value", [pd.NA, np.bool_(True), 3, "ab"])
+def test_names_that_are_no_list_are_refused(name, value):
+    states = [[0, 1, 1], [1, 1, 0]]
+    if name == "features":
+        states = [np.eye(3, 2), np.ones((3, 2))]
+    with pytest.raises(TypeError, match=f"{name} must be a list with one name per"):
+        Paths(times=[[0, 1, 2], [0, 1, 2]], states=states, **{name: value})
+
+
+def test_times_of_two_kinds_are_refused():
+    spans = pd.to_timedelta([0, 1, 2], unit="D")
+    for other in (spans, ["0", "1", "2"]):
+        with pytest.raises(TypeError, match="times of path '1' are numbers and those of path '0'"):
+            Paths(times=[other, [0, 1, 2]], states=[np.eye(3), np.eye(3)])

@@ -697,7 +697,11 @@ def test_a_store_of_something_else_is_a_sentence(tmp_path):
             ValueError,
             "unique, found 'a' more than once",
         ),
-        ({"attrs": {"model": object()}}, TypeError, "attrs must hold plain values, found object"),
+        (
+            {"attrs": {"model": object()}},
+            TypeError,
+            "attrs must hold plain values, found <object object",
+        ),
     ],
 )
 def test_a_field_that_does_not_fit_is_refused_by_name(fields, error, message):

@@ -24,7 +24,7 @@ def as_names(names: Any, n: int) -> np.ndarray:
         raise ValueError("times is empty; give at least one path")
     if names is None:
         names = range(n)
-    text = texts(names)
+    text = texts(as_list(names, "names", "one name per path"))
     names = np.array(text, dtype=object)
     if names.shape != (n,):
         raise ValueError(f"names has shape {names.shape}; give one name for each of the {n} paths")
@@ -76,6 +76,19 @@ def check_lengths(
             )
         if len(t) == 0:
             raise ValueError(f"path {quoted(name)} is empty; leave it out")
+
+
+def check_kinds(times: Sequence[np.ndarray], names: np.ndarray) -> None:
+    """Raise a TypeError where the times of some paths are numbers and those of others are not."""
+    are_numbers = np.array([t.dtype.kind in "fiu" for t in times])
+    if are_numbers.all() or not are_numbers.any():
+        return
+    first = names[are_numbers][0]
+    other = names[~are_numbers][0]
+    raise TypeError(
+        f"the times of path {quoted(first)} are numbers and those of path {quoted(other)} are not; "
+        "give all in one way"
+    )
 
 
 def check_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
@@ -152,7 +165,7 @@ def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple
         _check_default_names(flat)
         state_names = [str(state) for state in range(n_states)]
     # More names than states are fine: nobody may have been there.
-    names = texts(state_names)
+    names = texts(as_list(state_names, "state_names", "one name per state"))
     if len(names) < n_states:
         raise ValueError(
             f"state_names has {len(names)} names but the states go up to {n_states - 1}"

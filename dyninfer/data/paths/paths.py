@@ -113,6 +113,7 @@ class Paths:
     def _read(self, names: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Times and states of every path as arrays of one kind."""
         times = [times_array(t) for t in self.times]
+        checks.check_kinds(times, names)
         if are_labels(self.states):
             states, state_names = encode(self.states, self.state_names)
             self._set("state_names", state_names)

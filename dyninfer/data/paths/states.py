@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dyninfer.data.arrays import as_array, as_floats, by_columns, column_names
+from dyninfer.data.arrays import as_array, as_floats, as_list, by_columns, column_names
 from dyninfer.data.paths.checks import MISSING, is_discrete
 from dyninfer.data.words import listed, quoted, texts
 
@@ -20,6 +20,7 @@ def read_states(
 
     Whole numbers stay whole, with -1 where one is masked or NA.
     """
+    features = as_list(() if features is None else features, "features", "one name per feature")
     columns = [column_names(x) for x in states]
     # Without other names, those of the first path hold for all.
     if not features:
@@ -56,7 +57,7 @@ def encode(
     occurring = set(present)
     if state_names is None:
         state_names = sorted(occurring)
-    names = texts(state_names)
+    names = texts(as_list(state_names, "state_names", "one name per state"))
     unknown = sorted(occurring - set(names))
     if unknown:
         raise ValueError(f"state {quoted(unknown[0])} is not among state_names {listed(names)}")

@@ -128,9 +128,7 @@ def plain(attrs: dict[str, Any]) -> dict[str, Any]:
     def convert(value: Any) -> Any:
         if isinstance(value, np.ndarray | np.generic | Tensor):
             return value.tolist()
-        raise TypeError(
-            f"attrs must hold plain values, found {type(value).__name__} ({value!r:.60})"
-        )
+        raise TypeError(f"attrs must hold plain values, found {brief(value)}")
 
     text = json.dumps(attrs, default=convert)
     return json.loads(text)

@@ -1,16 +1,39 @@
-"""What becomes of states that a lower precision does not hold."""
+"""Trajectories on another device, or in another precision, which may not hold their states."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from dyninfer.learning.parallel import pick_device
+from dyninfer.learning.settings import brief
+
 if TYPE_CHECKING:
     from dyninfer.data.trajectories import Trajectories
+
+
+def moved(
+    run: Trajectories, device: torch.device | str | None, dtype: torch.dtype | None
+) -> Trajectories:
+    """See :meth:`Trajectories.to`."""
+    if device is not None:
+        device = pick_device(device)
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise TypeError(f"dtype must be one of torch, found {brief(dtype)}")
+    states_dtype = None if run.discrete else dtype
+    tensors: dict[str, Any] = {"states": run.states.to(device=device, dtype=states_dtype)}
+    for name in ("times", "log_weights", "status", "parents"):
+        tensor = getattr(run, name)
+        if tensor is not None:
+            tensors[name] = tensor.to(device=device)
+    result = replace(run, **tensors)
+    if states_dtype is None:
+        return result
+    return without_overflow(result, before=run.states)
 
 
 def without_overflow(run: Trajectories, before: Tensor) -> Trajectories:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data import display, storage, trajectory_file
-from dyninfer.data.trajectories import ancestry, population
+from dyninfer.data.trajectories import ancestry, population, precision
 from dyninfer.data.trajectories.checks import (
     Index,
     check_features,
@@ -23,9 +23,6 @@ from dyninfer.data.trajectories.checks import (
     indices,
     plain,
 )
-from dyninfer.data.trajectories.precision import without_overflow
-from dyninfer.learning.parallel import pick_device
-from dyninfer.learning.settings import brief
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -316,18 +313,7 @@ class Trajectories:
         Log-weights and times stay float64. A path whose states overflow in a lower precision is
         NaN from there on, with status 1, and a warning tells.
         """
-        if device is not None:
-            device = pick_device(device)
-        if dtype is not None and not isinstance(dtype, torch.dtype):
-            raise TypeError(f"dtype must be one of torch, found {brief(dtype)}")
-        states_dtype = None if self.discrete else dtype
-        tensors: dict[str, Any] = {"states": self.states.to(device=device, dtype=states_dtype)}
-        for name in ("times", "log_weights", "status", "parents"):
-            tensor = getattr(self, name)
-            if tensor is not None:
-                tensors[name] = tensor.to(device=device)
-        moved = replace(self, **tensors)
-        return without_overflow(moved, before=self.states)
+        return precision.moved(self, device, dtype)
 
     def to_anndata(self) -> AnnData:
         """Copy into an AnnData with one observation per path and time.
