@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.learning import digest
 from dyninfer.learning.files import check_target, label, read_file, reason, write_file
+from dyninfer.learning.settings import brief
 
 # Deeper than any settings; Python itself gives up at a thousand.
 _DEEPEST = 100
@@ -117,6 +118,9 @@ def parse_json(text: str | bytes) -> Any:
     ValueError
         If it is not JSON, or so deep or so crowded that it would cost far more than its size.
     """
+    # Not bytes(text) of whatever it is: of a number, that is so many bytes.
+    if not isinstance(text, str | bytes):
+        raise ValueError(f"its metadata are not JSON: {brief(text)} is no text")
     try:
         if isinstance(text, str):
             text = text.encode()

@@ -159,6 +159,13 @@ def test_deep_and_crowded_json_is_refused_before_it_is_read(text):
         parse_json(text)
 
 
+@pytest.mark.parametrize("value", [10**15, None, [1], True])
+def test_what_is_no_text_is_no_json(value):
+    # A number of bytes would be taken from memory.
+    with pytest.raises(ValueError, match="metadata are not JSON: .* is no text"):
+        parse_json(value)
+
+
 def test_brackets_in_text_are_not_nested():
     assert parse_json(json.dumps({"a": "[" * 1000 + '"]\\'})) == {"a": "[" * 1000 + '"]\\'}
 
