@@ -100,7 +100,8 @@ def as_list(values: Any, name: str, members: str) -> list[Any]:
     if not isinstance(values, str | bytes | Mapping | Set):
         try:
             return list(values)
-        except (TypeError, KeyError):
+        # The last is of memory with several dimensions.
+        except (TypeError, KeyError, NotImplementedError):
             pass
     raise TypeError(f"{name} must be a list with {members}, found {brief(values)}")
 

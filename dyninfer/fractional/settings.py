@@ -299,7 +299,8 @@ def check_part(name: str, value: Any, choices: Collection[str]) -> None:
             f"{name} is the class {value.__name__}; "
             f"give a module of it: {name.rpartition('.')[2]}={value.__name__}(...)"
         )
-    if callable(value) or value in choices:
+    is_choice = isinstance(value, str) and value in choices
+    if callable(value) or is_choice:
         return
     raise ValueError(
         f"{name} must be one of {', '.join(choices)}, or a module; found {brief(value)}"

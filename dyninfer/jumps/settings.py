@@ -36,7 +36,7 @@ from dyninfer.jumps.posterior.labels import (
     NoisyLabelLikelihood,
 )
 from dyninfer.jumps.posterior.starts import Starts, clone_starts
-from dyninfer.learning.settings import Settings
+from dyninfer.learning.settings import Settings, brief
 from dyninfer.learning.warn import warn
 
 _NOISE_START = 0.02  # chance of a wrong label that a fit begins with
@@ -400,7 +400,7 @@ def _are_whole_numbers(paths: Paths) -> bool:
 
 
 def _by_name(setting: str, value: Any, classes: dict[str, Any], also: str) -> Any:
-    if value not in classes:
+    if not isinstance(value, str) or value not in classes:
         spellings = ", ".join(repr(name) for name in classes)
-        raise ValueError(f"{setting} must be one of {spellings}, or {also}; found {value!r}")
+        raise ValueError(f"{setting} must be one of {spellings}, or {also}; found {brief(value)}")
     return classes[value]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -146,6 +146,8 @@ def _called(kind: Any) -> str:
             if member is not Ellipsis and name not in members:
                 members.append(name)
         return f"a list of {' and '.join(members)}"
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
     if kind in _KINDS:
         return _KINDS[kind]
     return getattr(kind, "__name__", str(kind))
@@ -159,7 +161,8 @@ def _is_of(value: Any, kind: Any) -> bool:
         return is_whole(value)
     if kind is float:
         return is_number(value)
-    if kind is str:
+    # Which of the words it is, the class itself asks.
+    if kind is str or get_origin(kind) is Literal:
         return isinstance(value, str)
     if get_origin(kind) in _SEQUENCES:
         return _are_of(value, get_args(kind))

@@ -583,3 +583,13 @@ def test_times_of_two_kinds_are_refused():
     for other in (spans, ["0", "1", "2"]):
         with pytest.raises(TypeError, match="times of path '1' are numbers and those of path '0'"):
             Paths(times=[other, [0, 1, 2]], states=[np.eye(3), np.eye(3)])
+
+
+@pytest.mark.parametrize("value", [1.5, 1j, np.inf, object()])
+def test_what_chooses_no_paths_is_refused(value):
+    paths = Paths(times=[[0, 1, 2], [0, 1, 2]], states=[[0, 1, 1], [1, 1, 0]])
+    for choose in (paths.without, paths.__getitem__):
+        with pytest.raises((TypeError, KeyError), match="paths are chosen by|no path is named"):
+            choose(value)
+    with pytest.raises(ValueError, match="cannot select paths of 2 by 7"):
+        paths.without(7)

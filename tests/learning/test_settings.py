@@ -121,3 +121,9 @@ def test_a_count_beyond_what_torch_counts_is_refused():
     assert check_count(2**63 - 1) == 2**63 - 1
     with pytest.raises(ValueError, match="n_samples must be less than 2\\^63, found 1000000"):
         check_count(10**400)
+
+
+@pytest.mark.parametrize("value", [np.zeros(0), 3, ["linear"]])
+def test_a_choice_that_is_no_text_is_refused_with_the_words_there_are(value):
+    with pytest.raises(TypeError, match="interpolation must be one of linear, cubic, none, found"):
+        di.ActionMatching(interpolation=value).check_kinds()

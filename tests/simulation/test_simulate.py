@@ -375,3 +375,13 @@ def test_noise_that_single_precision_does_not_hold_is_refused(noise):
     process = Diffusion(drift=lambda t, x: -x, score=lambda t, x: -x)
     with pytest.raises(ValueError, match="noise must be finite and not negative"):
         simulate(process, torch.ones(2, 1), [0.0, 1.0], noise=noise)
+
+
+def test_starts_of_any_layout_are_read_and_those_without_numbers_refused():
+    process = Diffusion(drift=lambda t, x: -x)
+    x = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
+    expected = simulate(process, x, [0.0, 1.0]).states
+    for start in (x.to_sparse(), x.bfloat16(), x.numpy().astype(np.uint16)):
+        assert torch.equal(simulate(process, start, [0.0, 1.0]).states, expected)
+    with pytest.raises(ValueError, match="x0 is on the device 'meta', which holds no numbers"):
+        simulate(process, x.to("meta"), [0.0, 1.0])

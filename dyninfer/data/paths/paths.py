@@ -23,6 +23,8 @@ from dyninfer.learning.settings import brief
 if TYPE_CHECKING:
     from anndata import AnnData
 
+_SELECTED_BY = "paths are chosen by their numbers, their names or a mask, found {}"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Paths:
@@ -272,7 +274,12 @@ class Paths:
         """Leave paths out, by name or number; None leaves out none."""
         if paths is None:
             return self
-        remaining = np.delete(np.arange(len(self)), self._numbers(paths))
+        try:
+            numbers = self._numbers(paths)
+        except IndexError as error:
+            # An index error is the answer to paths[...] only.
+            raise ValueError(str(error)) from None
+        remaining = np.delete(np.arange(len(self)), numbers)
         if len(remaining) == 0:
             raise ValueError(f"leaving out {quoted(paths)} leaves no path")
         return self[remaining]
@@ -338,6 +345,8 @@ class Paths:
             elif len(selection) == 0:
                 # An empty list is an array of floats, which select nothing.
                 selection = selection.astype(int)
+            elif selection.dtype.kind not in "biu":
+                raise TypeError(_SELECTED_BY.format(brief(paths)))
         n = len(self)
         try:
             return np.arange(n)[selection]
@@ -363,7 +372,10 @@ def _array(values: Any) -> np.ndarray:
         return as_array(values, "paths")
     if isinstance(values, np.ma.MaskedArray):
         return np.ma.filled(values.astype(np.float64), np.nan)
-    return np.asarray(values)
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):
+        raise TypeError(_SELECTED_BY.format(brief(values))) from None
 
 
 def _refuse_repeats(times: np.ndarray, owner: np.ndarray, names: np.ndarray) -> None:
