@@ -8,17 +8,20 @@ from functools import cache
 from pathlib import Path
 
 import anndata
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
 
 import dyninfer as di
+from dyninfer import fractional
 from dyninfer.cli.main import main
 from dyninfer.datasets import files
 
-__all__ = ["Path", "anndata", "di", "np", "pd", "sp", "torch"]
+__all__ = ["Path", "anndata", "di", "fractional", "np", "pd", "sp", "torch"]
 
+mpl.use("agg")  # pictures without a screen
 N = 24  # cells at a time: more than the number below which a fit warns
 QUICK = {"width": 4, "depth": 1}
 unsplit = di.Training(validation_fraction=0)
@@ -191,6 +194,21 @@ def shipped(name, folder):
         os.environ.pop(files.DATA_FOLDER)
         if before is not None:
             os.environ[files.DATA_FOLDER] = before
+
+
+def chain():
+    """A jump process of three states."""
+    return di.MarkovJump([[-1.0, 1.0, 0.0], [2.0, -3.0, 1.0], [0.0, 1.0, -1.0]])
+
+
+def walks(n=4, length=200):
+    """Paths of a Brownian motion at even times."""
+    return np.random.default_rng(5).normal(size=(n, length)).cumsum(1)
+
+
+@cache
+def scores():
+    return fitted("ActionMatching").evaluate(snapshots())
 
 
 def changed(X_pca=None, day=None):

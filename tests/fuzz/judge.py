@@ -11,20 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 
 import dyninfer
 from fuzz import inputs
-from fuzz.doors import DOORS, Door
+from fuzz.door import Door
+from fuzz.doors import DOORS
 
 PACKAGE = str(Path(dyninfer.__file__).parent)
 LONGEST = 300  # characters of a message
 # How an input must not end; "heavy" is a file that takes far more memory than its size.
 FAILURES = ("raw", "silent", "hangs", "dies", "heavy")
 # What the package promises to raise, beside kinds of its own.
-KINDS = (ValueError, TypeError, KeyError, FileNotFoundError, MemoryError, NotImplementedError)
+KINDS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    FileNotFoundError,
+    MemoryError,
+    NotImplementedError,
+)
 # A warning that numpy or torch gives is no word of ours.
 FOREIGN = re.compile(
     r"encountered in|divide by zero|Mean of empty|Degrees of freedom|invalid value"
@@ -66,6 +76,7 @@ def run(code: str) -> Ending:
             return of_error(error)
         finally:
             torch.set_default_dtype(torch.float32)
+            plt.close("all")
         words = [str(w.message) for w in messages]
     has_warned = any(not FOREIGN.search(text) for text in words)
     if has_warned:
