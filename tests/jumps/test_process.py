@@ -231,3 +231,18 @@ def test_bad_arguments_are_named():
         queue().transition(-1.0)
     with pytest.raises(ValueError, match="need 3 generators"):
         MarkovJump(queue().generator, breaks=[1.0, 2.0])
+
+
+def test_times_and_states_that_are_none_are_refused():
+    process = queue()
+    for dt in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="dt must be finite"):
+            process.transition(dt)
+    with pytest.raises(ValueError, match="too many for double precision; ask stationary"):
+        process.transition(1e39)
+    for state in (0.5, None, 1j):
+        with pytest.raises(ValueError, match="target names the state"):
+            process.mean_first_passage([state])
+    with pytest.raises(ValueError, match=r"rates must be \(S, S\)"):
+        MarkovJump.from_rates(3.0)
+    assert torch.equal(process.mean_first_passage({0, 1}), process.mean_first_passage([1, 0]))

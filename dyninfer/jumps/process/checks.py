@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Sequence, Set
 from typing import Any
 
 from torch import Tensor
 
 from dyninfer.data.arrays import as_list, as_tensor
 from dyninfer.data.display import listed
-from dyninfer.jumps.process.chain import is_diagonal, with_diagonal
+from dyninfer.jumps.process.chain import exit_rates, is_diagonal, with_diagonal
 from dyninfer.learning.settings import brief
 
 _SLACK = 1e-5  # rows may miss zero by this much of their exit rate: what float32 leaves
 # Sums of float32 probabilities miss 1 by up to about 1e-5.
 _PROBABILITY_SLACK = 1e-4
+# As many halvings as a transition matrix is made by.
+_MOST_JUMPS = 2.0**60
 
 
 def as_generator(generator: Any) -> Tensor:
@@ -26,10 +29,7 @@ def as_generator(generator: Any) -> Tensor:
         If it is not square, or has a negative rate, a value that is not finite, or a row that does
         not sum to zero.
     """
-    q = as_tensor(generator, "generator")
-    *_, n_rows, n_columns = (0, 0, *q.shape)
-    if n_rows != n_columns or n_rows < 1:
-        raise ValueError(f"generator must be (S, S) or (..., S, S), got shape {tuple(q.shape)}")
+    q = as_square(generator, "generator")
     values = q.detach()
     row_sum = values.sum(-1)
     slack = _SLACK * values.abs().amax(-1)
@@ -50,6 +50,34 @@ def as_generator(generator: Any) -> Tensor:
         "of the other entries (MarkovJump.from_rates fills it in)",
     )
     return with_diagonal(q)
+
+
+def as_square(matrix: Any, name: str) -> Tensor:
+    """Float64 matrices ``(..., S, S)``, or an error that names them."""
+    square = as_tensor(matrix, name)
+    *_, n_rows, n_columns = (0, 0, *square.shape)
+    if n_rows != n_columns or n_rows < 1:
+        raise ValueError(f"{name} must be (S, S) or (..., S, S), got shape {tuple(square.shape)}")
+    return square
+
+
+def as_finite(values: Any, name: str, like: Tensor) -> Tensor:
+    """Finite float64 numbers on the device of ``like``, or an error that names them."""
+    numbers = as_tensor(values, name).to(like.device)
+    if not bool(numbers.isfinite().all()):
+        raise ValueError(f"{name} must be finite, found {brief(values)}")
+    return numbers
+
+
+def check_jumps(generator: Tensor, dt: Tensor) -> None:
+    """Raise a ValueError for a time with more jumps than double precision tells apart."""
+    fastest = float(exit_rates(generator.detach()).max())
+    longest = float(dt.detach().max())
+    if fastest * longest > _MOST_JUMPS:
+        raise ValueError(
+            f"{longest:g} time units with {fastest:g} jumps each are too many for double "
+            "precision; ask stationary() for where the process ends"
+        )
 
 
 def _refuse(is_wrong: Tensor, values: Tensor, message: str) -> None:
@@ -121,6 +149,8 @@ def as_numbers(states: Any, names: tuple[str, ...], argument: str) -> list[int]:
     """Numbers of states given by number or name, one or several."""
     if isinstance(states, str | int):
         states = [states]
+    elif not isinstance(states, Set):
+        states = as_list(states, argument, "names or numbers of states")
     numbers = [_as_number(state, names, argument) for state in states]
     n_different = len(set(numbers))
     if n_different == 0 or n_different < len(numbers):
@@ -134,6 +164,12 @@ def _as_number(state: Any, names: tuple[str, ...], argument: str) -> int:
     if isinstance(state, str):
         if state in names:
             return names.index(state)
-    elif 0 <= int(state) < len(names):
-        return int(state)
+    else:
+        try:
+            number = operator.index(state)
+        except TypeError:
+            # Half a state, or none.
+            number = -1
+        if 0 <= number < len(names):
+            return number
     raise ValueError(f"{argument} names the state {brief(state)}; there are {listed(names)}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dyninfer.data import display
+from dyninfer.data.arrays import as_list
 from dyninfer.jumps.process import chain, checks
 from dyninfer.learning.settings import brief
 
@@ -69,8 +70,8 @@ class MarkovJump(nn.Module):
     @classmethod
     def from_rates(cls, rates: Any, **keywords: Any) -> MarkovJump:
         """Make a process of jump rates ``(..., S, S)`` whose diagonal is to be filled in."""
-        rates = torch.as_tensor(rates).to(torch.float64)
-        return cls(chain.with_diagonal(rates), **keywords)
+        square = checks.as_square(rates, "rates")
+        return cls(chain.with_diagonal(square), **keywords)
 
     @property
     def n_states(self) -> int:
@@ -91,6 +92,7 @@ class MarkovJump(nn.Module):
         It starts from its stationary distribution.
         """
         q = self.generator
+        t = checks.as_finite(t, "t", q)
         if len(self.breaks):
             is_past = self.breaks <= t
             period = int(is_past.sum())
@@ -103,12 +105,13 @@ class MarkovJump(nn.Module):
         Row ``i`` starts in ``i``. ``dt`` and ``start`` broadcast against the batch; ``start``
         matters only where the generator changes in time.
         """
-        dt = torch.as_tensor(dt, dtype=torch.float64, device=self.generator.device)
+        dt = checks.as_finite(dt, "dt", self.generator)
         if not bool((dt >= 0).all()):
             raise ValueError(f"dt must not be negative, found {float(dt.min()):g}")
+        checks.check_jumps(self.generator, dt)
         if not len(self.breaks):
             return chain.transition_matrix(self.generator, dt)
-        start = torch.as_tensor(start, dtype=torch.float64, device=dt.device)
+        start = checks.as_finite(start, "start", dt)
         stop = start + dt
         breaks = self.breaks.tolist()
         lows = [-torch.inf, *breaks]
@@ -306,6 +309,7 @@ class MarkovJump(nn.Module):
 
     def _membership(self, groups: Sequence[States]) -> Tensor:
         """1 where a group has a state ``(group, S)``, else 0."""
+        groups = as_list(groups, "groups", "a group of states each")
         member = self.generator.new_zeros(len(groups), self.n_states)
         for row, group in zip(member, groups, strict=True):
             numbers = checks.as_numbers(group, self.state_names, "groups")
