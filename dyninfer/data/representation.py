@@ -40,7 +40,14 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
         return adata.X, texts(adata.var_names), "X"
     if use_rep not in adata.obsm:
         raise MissingKey(_absent(adata, use_rep))
-    array = adata.obsm[use_rep]
+    try:
+        array = adata.obsm[use_rep]
+    except AttributeError:
+        # What AnnData stumbles over.
+        raise ValueError(
+            f"this AnnData is a view, and adata.obsm[{quoted(use_rep)}] has several columns of "
+            "one name; rename them first"
+        ) from None
     if isinstance(array, pd.DataFrame):
         columns = texts(array.columns)
         return array.to_numpy(), columns, use_rep

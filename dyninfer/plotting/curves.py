@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from dyninfer.data.arrays import as_list
 from dyninfer.data.storage import array
+from dyninfer.learning.settings import brief
 from dyninfer.plotting import style
 
 if TYPE_CHECKING:
@@ -46,7 +48,10 @@ def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = N
     KeyError
         If the history has no such column; the message lists those it has.
     """
+    if not hasattr(model, "history_"):
+        raise TypeError(f"model must be a fitted estimator, found {brief(model)}")
     rows = model.history_
+    terms = as_list(terms, "terms", "names of columns of the history")
     _check_terms(rows, terms)
     ax = style.axes(ax, (5.2, 3.4))
     settled = []
@@ -73,9 +78,9 @@ def _check_terms(rows: pd.DataFrame, terms: Sequence[str]) -> None:
     from dyninfer.data.columns import MissingKey
 
     for name in terms:
-        if name not in rows:
+        if not isinstance(name, str) or name not in rows:
             columns = ", ".join(map(repr, rows.columns))
-            raise MissingKey(f"the history has no column {name!r}; it has {columns}")
+            raise MissingKey(f"the history has no column {brief(name)}; it has {columns}")
 
 
 def mass(
@@ -99,6 +104,13 @@ def mass(
     ax : Axes, optional
         Where to draw; by default a new figure.
     """
+    from dyninfer.data.snapshots import Snapshots
+    from dyninfer.data.trajectories import Trajectories
+
+    if not isinstance(traj, Trajectories):
+        raise TypeError(f"traj must be Trajectories, found {brief(traj)}")
+    if data is not None and not isinstance(data, Snapshots):
+        raise TypeError(f"data must be Snapshots, found {brief(data)}")
     times = array(traj.times)
     simulated = array(traj.mass)
     ax = style.axes(ax, (4.8, 3.4))
@@ -193,9 +205,11 @@ def evaluation(
 def _check_metric(table: pd.DataFrame, metric: str) -> None:
     from dyninfer.data.columns import MissingKey
 
-    if metric not in table:
+    if not hasattr(table, "columns"):
+        raise TypeError(f"table must be what evaluate returned, found {brief(table)}")
+    if not isinstance(metric, str) or metric not in table:
         names = ", ".join(map(repr, _metrics(table)))
-        raise MissingKey(f"the table has no metric {metric!r}; it has {names}")
+        raise MissingKey(f"the table has no metric {brief(metric)}; it has {names}")
 
 
 def _draw_validation(ax: Axes, line: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.times import Clock
+from dyninfer.learning.settings import brief, is_number
 from dyninfer.plotting import style
 from dyninfer.plotting.curves import mass
 from dyninfer.plotting.plane import Cells, plane_of
@@ -189,6 +190,8 @@ def stream(
     ax : Axes, optional
         Where to draw; by default a new figure.
     """
+    if not is_number(density) or not density > 0:
+        raise ValueError(f"density must be a positive number, found {brief(density)}")
     cells = _cells(model, data)
     time = _time(cells, time)
     near = _around(cells.times, time)
@@ -308,10 +311,14 @@ def _snapshots(model: SnapshotEstimator, data: AnnData | Snapshots) -> Snapshots
 
 def _time(cells: Cells, time: float | None) -> float:
     """Check a time, or take the middle of the data."""
+    if len(cells.times) == 0:
+        raise ValueError("there are no cells to draw")
     low = float(cells.times.min())
     high = float(cells.times.max())
     if time is None:
         return (low + high) / 2
+    if not is_number(time):
+        raise TypeError(f"time must be a number, found {brief(time)}")
     if not low <= time <= high:
         raise ValueError(f"time {time:g} is outside the data, {low:g} to {high:g}")
     return float(time)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyninfer.data.arrays import dense_rows
+from dyninfer.data.arrays import as_list, dense_rows
 from dyninfer.data.columns import MissingKey, time_column
 from dyninfer.data.reading import is_anndata
 from dyninfer.data.representation import representation
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.settings import brief
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -122,8 +123,10 @@ def _embedded(
     """Two coordinates of an embedding; None if the basis has the simulated features."""
     if isinstance(data, Snapshots):
         raise ValueError(
-            f"basis={basis!r} is a key of an AnnData, but Snapshots were given; leave it out"
+            f"basis={brief(basis)} is a key of an AnnData, but Snapshots were given; leave it out"
         )
+    if not isinstance(basis, str):
+        raise TypeError(f"basis must be a key of adata.obsm, found {brief(basis)}")
     # "umap" is short for "X_umap".
     if basis not in data.obsm and f"X_{basis}" in data.obsm:
         basis = f"X_{basis}"
@@ -223,10 +226,11 @@ def _check_width(width: int, features: Sequence[str] | np.ndarray, name: str) ->
 
 
 def _check_components(components: Any, n: int, name: str) -> None:
-    is_inside = all(0 <= c < n for c in components)
-    if len(components) != 2 or not is_inside:
+    numbers = as_list(components, "components", "two whole numbers")
+    is_inside = all(isinstance(c, int | np.integer) and 0 <= c < n for c in numbers)
+    if len(numbers) != 2 or not is_inside:
         raise ValueError(
-            f"components must be two of 0 to {n - 1} for {name}, found {tuple(components)}"
+            f"components must be two of 0 to {n - 1} for {name}, found {brief(tuple(numbers))}"
         )
 
 

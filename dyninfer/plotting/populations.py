@@ -12,6 +12,7 @@ from dyninfer.data.time_reading import as_times
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.random import numpy_stream
+from dyninfer.learning.settings import check_count
 from dyninfer.plotting import style
 from dyninfer.plotting.plane import Cells, Plane, plane_of
 
@@ -333,8 +334,7 @@ def _marginal_times(
 
 def _some_paths(traj: Trajectories, n: int, seed: int) -> Trajectories:
     """At most ``n`` coherent paths that did not diverge."""
-    if n < 1:
-        raise ValueError(f"n_paths must be at least 1, found {n}")
+    check_count(n, "n_paths")
     is_finished = (traj.status == 0).cpu().numpy()
     finished = np.flatnonzero(is_finished)
     if len(finished) == 0:

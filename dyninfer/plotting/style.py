@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dyninfer.learning.settings import brief
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
@@ -167,6 +169,8 @@ def dot_size(n: int) -> float:
 
 def with_unit(name: str, unit: str) -> str:
     """Label of an axis: "time (h)", or the name alone where no unit was given."""
+    if not isinstance(unit, str):
+        raise TypeError(f"a unit must be text, found {brief(unit)}")
     if not unit:
         return name
     return f"{name} ({unit})"

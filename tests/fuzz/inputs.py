@@ -207,6 +207,12 @@ def walks(n=4, length=200):
 
 
 @cache
+def runs():
+    """What a model that was fitted on an AnnData simulates."""
+    return read_by_keys("ActionMatching").simulate(adata(), [0, 1, 3])
+
+
+@cache
 def scores():
     return fitted("ActionMatching").evaluate(snapshots())
 

@@ -85,12 +85,12 @@ def _pictures() -> dict[str, Door]:
         "evaluation": {"0": ("scores()", values.scalar)} | options("metric time_unit"),
         "history": {"0": (model, values.scalar), "terms": (None, values.times)},
         "mass": {"0": run, "data": ("snapshots()", values.scalar)} | options("time_unit"),
-        "marginals": {"0": cells, "1": run}
+        "marginals": {"0": cells, "1": ("runs()", values.scalar)}
         | {"times": (None, values.times), "basis": ("'pca'", values.key)}
         | options("hold_out components time_unit")
         | of_kind(values.key, "time_key", "'day'"),
-        "trajectories": {"0": cells, "1": run, "basis": ("'pca'", values.key)}
-        | options("components n_paths seed"),
+        "trajectories": {"0": cells, "1": ("runs()", values.scalar), "basis": ("'pca'", values.key)}
+        | options("components n_paths seed time_key", time_key="'day'"),
         "stream": {"0": (model, values.scalar), "1": cells} | options("time components density"),
         "potential": {"0": (model, values.scalar), "1": cells, "basis": ("'pca'", values.key)}
         | options("time components"),

@@ -298,3 +298,12 @@ def test_nothing_imports_matplotlib_before_a_picture_is_drawn():
 
     code = "import sys, dyninfer.plotting; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_what_cannot_be_drawn_is_named():
+    with pytest.raises(TypeError, match="table must be what evaluate returned, found 1"):
+        di.pl.evaluation(1)
+    with pytest.raises(TypeError, match="model must be a fitted estimator, found 7"):
+        di.pl.history(7)
+    with pytest.raises(TypeError, match="traj must be Trajectories, found 3"):
+        di.pl.mass(3)
