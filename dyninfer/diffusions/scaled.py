@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.warn import warn
 
 
 def fields_at(
@@ -46,11 +46,9 @@ def fields_at(
     for name, values in fields.items():
         n_lost = int((~np.isfinite(values)).reshape(len(values), -1).any(1).sum())
         if n_lost:
-            warnings.warn(
+            warn(
                 f"the {name} is not finite in {n_lost} of {len(values)} states, which lie too far "
-                "from the data of the fit for single precision",
-                UserWarning,
-                stacklevel=4,
+                "from the data of the fit for single precision"
             )
     return fields
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from dyninfer.data.arrays import as_list
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
 from dyninfer.learning.surroundings import own_surroundings
+from dyninfer.learning.warn import warn
 from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
 from dyninfer.metrics.samples import (
     Array,
@@ -148,11 +148,9 @@ def compare_populations(
             )
     absent = [name for name, value in row.items() if math.isnan(value)]
     if absent:
-        warnings.warn(
+        warn(
             f"{', '.join(absent)} do not exist for samples of {len(a.points)} and {len(b.points)} "
-            "such points, and are NaN",
-            UserWarning,
-            stacklevel=2,
+            "such points, and are NaN"
         )
     row |= {"n_x": _n_rows(x), "n_y": _n_rows(y), "n_used": n_used}
     if floor:

@@ -5,7 +5,6 @@ Each score is proper: on average nobody does better than by forecasting what the
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from dyninfer.data.arrays import as_tensor
 from dyninfer.learning.settings import check_count
 from dyninfer.learning.surroundings import own_surroundings
+from dyninfer.learning.warn import warn
 
 
 @own_surroundings()
@@ -247,11 +247,9 @@ def _as_pair(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
         raise ValueError(f"a score needs at least two draws of a forecast, found {len(draws)}")
     n_bad = int((~draws.isfinite()).sum())
     if n_bad:
-        warnings.warn(
+        warn(
             f"{n_bad} of {draws.numel()} numbers of the draws are not finite; forecasts that hold "
-            "one have no score, and are NaN",
-            UserWarning,
-            stacklevel=3,
+            "one have no score, and are NaN"
         )
     return draws, observed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.settings import brief
+from dyninfer.learning.warn import warn
 
 if TYPE_CHECKING:
     from dyninfer.data.trajectories import Trajectories
@@ -53,11 +53,9 @@ def without_overflow(run: Trajectories, before: Tensor) -> Trajectories:
     n_lost = int(is_lost.sum())
     if n_lost == 0:
         return run
-    warnings.warn(
+    warn(
         f"states of {n_lost} of {run.n_paths} paths overflow in {run.states.dtype}; they are NaN "
-        "from there on and their status is 1",
-        UserWarning,
-        stacklevel=3,
+        "from there on and their status is 1"
     )
     states = run.states.masked_fill(failed[:, :, None], torch.nan)
     status = run.status.masked_fill(is_lost, 1)

@@ -92,9 +92,9 @@ class MarkovJump(nn.Module):
         It starts from its stationary distribution.
         """
         q = self.generator
-        t = checks.as_finite(t, "t", q)
+        moment = checks.as_finite(t, "t", q)
         if len(self.breaks):
-            is_past = self.breaks <= t
+            is_past = self.breaks <= moment
             period = int(is_past.sum())
             q = q.select(-3, period)
         return MarkovJump(q, state_names=self.state_names)
