@@ -28,7 +28,7 @@ from dyninfer.estimators.unused import refuse_unused_condition
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import ScaleMode, Scaling
-from dyninfer.learning.settings import brief, check_count
+from dyninfer.learning.settings import brief, check_count, check_seed
 from dyninfer.metrics.forecasts import Forecasts, forecast_rest
 from dyninfer.simulation import simulate
 

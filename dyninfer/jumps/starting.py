@@ -116,7 +116,7 @@ def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:
     """Return states ``(..., n)``, given by number or by name, as int64 on the process' device."""
     if not isinstance(states, Tensor):
         states = _as_numbers(states, process.state_names)
-    numbers = as_array(states, "the states that paths start in")
+    numbers = as_array(states, "x0")
     if numbers.dtype.kind not in "iu" or numbers.ndim < 1:
         raise TypeError(
             "the states that paths start in must be integers or names (n,), found "
@@ -167,7 +167,8 @@ def _as_numbers(states: Any, state_names: Sequence[str]) -> np.ndarray:
     if kind in ("string", "mixed"):
         return _numbers_of(objects, state_names)
     if kind == "integer" and not isinstance(states, np.ma.MaskedArray):
-        return objects.astype(np.int64)
+        # Not int64: a number that it does not hold is no state, and is told below.
+        return np.asarray(objects.tolist())
     return as_array(states, "x0")
 
 
