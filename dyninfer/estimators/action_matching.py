@@ -103,6 +103,7 @@ class ActionMatching(SnapshotEstimator):
     )
 
     uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key"})
+    with_units: ClassVar[tuple[str, ...]] = ("sigma", "growth_penalty")
 
     sigma: float = 0.0
     growth_penalty: float | None = None

@@ -95,6 +95,7 @@ class Estimator(Settings, ABC):
 
     citation: ClassVar[str] = ""
     tables: ClassVar[tuple[str, ...]] = ("history_",)
+    with_units: ClassVar[tuple[str, ...]] = ()  # settings in units of the data, by name
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

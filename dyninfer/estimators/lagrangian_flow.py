@@ -129,6 +129,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
     tables: ClassVar[tuple[str, ...]] = ("history_", "diagnostics_")
 
     uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key"})
+    with_units: ClassVar[tuple[str, ...]] = ("lagrangian",)
 
     lagrangian: Lagrangian = OptimalTransport()
     coupling: str | Coupling = "auto"

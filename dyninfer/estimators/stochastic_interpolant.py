@@ -134,6 +134,7 @@ class StochasticInterpolant(SnapshotEstimator):
     )
 
     uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key", "condition_key"})
+    with_units: ClassVar[tuple[str, ...]] = ("bridge_sigma",)
 
     interpolant: str | Interpolant = "linear"
     gamma: str | LatentNoise = "auto"

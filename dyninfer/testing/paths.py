@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import PathEstimator
 from dyninfer.learning.random import numpy_stream
 from dyninfer.testing.common import Battery, Example, Keys, check_finite, raises, weights
+from dyninfer.testing.units import PLAIN, Units, check_same, units_for
 
 
 def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> Any:
@@ -79,6 +81,41 @@ def check_held_out_paths_are_never_seen(model: PathEstimator) -> None:
     second = EXAMPLE.fit_clone(model, other, hold_out="track3")
     is_same = torch.equal(weights(first), weights(second))
     assert is_same, "a held-out path changes what is learned"
+
+
+@CHECKS.add
+def check_units_change_nothing(model: PathEstimator) -> None:
+    """Units and origins of states and times change no simulated path but by rounding."""
+    expected = _simulated_in(PLAIN, model)
+    for units in units_for(model):
+        check_same(expected, _simulated_in(units, model), f"in {units}")
+
+
+@CHECKS.add
+def check_chunks_change_nothing(model: PathEstimator) -> None:
+    """Paths that are run by threes are those that are run at once, but for rounding."""
+    expected = _simulated_in(PLAIN, model)
+    check_same(expected, _simulated_in(PLAIN, model, chunk_size=3), "in chunks")
+
+
+def _paths_in(units: Units, model: PathEstimator) -> Paths:
+    """The example paths, in double precision so that no unit rounds them."""
+    plain = Paths.from_anndata(example_paths(), **_keys(model))
+    times = [units.times(t) for t in plain.times]
+    if model.discrete:
+        return replace(plain, times=times)
+    states = [units.states(x.astype(np.float64)) for x in plain.states]
+    return replace(plain, times=times, states=states)
+
+
+def _simulated_in(units: Units, model: PathEstimator, **options: Any) -> np.ndarray:
+    """Simulated paths ``(path, time, ...)`` of a fit in these units, in plain units again."""
+    paths = _paths_in(units, model)
+    fitted = EXAMPLE.fit_clone(model, paths)
+    times = units.times(np.array([0.0, 0.5, 2.0, 5.0]))
+    run = fitted.simulate(paths, times, n_paths=9, seed=1, **options)
+    states = run.states.double().numpy()
+    return states if model.discrete else units.plain_states(states)
 
 
 @CHECKS.add

@@ -10,11 +10,13 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from dyninfer.data import keys
+from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import SnapshotEstimator
 from dyninfer.learning.random import numpy_stream
 from dyninfer.testing.common import Battery, Example, Keys, check_finite, raises, weights
+from dyninfer.testing.units import PLAIN, Units, check_same, units_for
 
 
 def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> Any:
@@ -72,6 +74,53 @@ def _parameters(model: SnapshotEstimator) -> torch.Tensor:
     """What training has moved: not the units, which depend on the data alone."""
     parameters = model.process_.parameters()
     return torch.cat([p.flatten() for p in parameters])
+
+
+@CHECKS.add
+def check_units_change_nothing(model: SnapshotEstimator) -> None:
+    """Units and origins of states and times change no path but by rounding."""
+    expected = _paths_in(PLAIN, model)
+    for units in units_for(model):
+        check_same(expected, _paths_in(units, model), f"in {units}")
+
+
+@CHECKS.add
+def check_chunks_change_nothing(model: SnapshotEstimator) -> None:
+    """Paths that are run by threes are those that are run at once, but for rounding."""
+    expected = _paths_in(PLAIN, model)
+    check_same(expected, _paths_in(PLAIN, model, chunk_size=3), "in chunks")
+
+
+@CHECKS.add
+def check_order_of_times_changes_nothing(model: SnapshotEstimator) -> None:
+    """What is learned is bit-identical in whatever order the times are given."""
+    data = _snapshots_in(PLAIN)
+    times = data.times[::-1]
+    samples = data.samples[::-1]
+    backward = Snapshots(times=times, samples=samples, features=data.features)
+    first = EXAMPLE.fit_clone(model, data)
+    second = EXAMPLE.fit_clone(model, backward)
+    is_same = torch.equal(weights(first), weights(second))
+    assert is_same, "the order of the times changes what is learned"
+
+
+def _snapshots_in(units: Units) -> Snapshots:
+    """The example data, in double precision so that no unit rounds them."""
+    plain = Snapshots.from_anndata(example_data(), time_key="day")
+    samples = [units.states(x.astype(np.float64)) for x in plain.samples]
+    times = units.times(plain.times)
+    return Snapshots(times=times, samples=samples, features=plain.features)
+
+
+def _paths_in(units: Units, model: SnapshotEstimator, **options: Any) -> np.ndarray:
+    """Simulated paths ``(path, time, feature)`` of a fit in these units, in plain units again."""
+    data = _snapshots_in(units)
+    fitted = EXAMPLE.fit_clone(model, data)
+    # Four chunks of three, the last of them smaller.
+    start = data.samples[0][:10]
+    times = units.times(np.array([0.0, 0.5, 2.0, 5.0]))
+    run = fitted.simulate(start, times, seed=1, **options)
+    return units.plain_states(run.states.double().numpy())
 
 
 @CHECKS.add
