@@ -77,9 +77,14 @@ class ConditionCode:
         """Learn the code of labels; see :func:`as_labels` for which of them are numbers."""
         distinct = np.unique(as_labels(labels, "conditions"))
         if distinct.dtype.kind in "iuf":
+            # A power of two is exact; without it squares overflow, or vanish.
+            doses = distinct.astype(np.float64)
+            _, exponent = np.frexp(np.abs(doses).max())
+            scaled = np.ldexp(doses, -exponent)
             # A single number has no spread, and any unit does.
-            spread = float(distinct.std()) or 1.0
-            return cls(centre=float(distinct.mean()), spread=spread)
+            spread = float(np.ldexp(scaled.std(), exponent)) or 1.0
+            centre = float(np.ldexp(scaled.mean(), exponent))
+            return cls(centre=centre, spread=spread)
         parts: set[str] = set()
         for label in distinct:
             parts.update(str(label).split("+"))
