@@ -101,10 +101,10 @@ def check_chunks_change_nothing(model: PathEstimator) -> None:
 def _paths_in(units: Units, model: PathEstimator) -> Paths:
     """The example paths, in double precision so that no unit rounds them."""
     plain = Paths.from_anndata(example_paths(), **_keys(model))
-    times = [units.times(t) for t in plain.times]
+    times: Any = [units.times(t) for t in plain.times]
     if model.discrete:
         return replace(plain, times=times)
-    states = [units.states(x.astype(np.float64)) for x in plain.states]
+    states: Any = [units.states(x.astype(np.float64)) for x in plain.states]
     return replace(plain, times=times, states=states)
 
 

@@ -107,7 +107,7 @@ def check_order_of_times_changes_nothing(model: SnapshotEstimator) -> None:
 def _snapshots_in(units: Units) -> Snapshots:
     """The example data, in double precision so that no unit rounds them."""
     plain = Snapshots.from_anndata(example_data(), time_key="day")
-    samples = [units.states(x.astype(np.float64)) for x in plain.samples]
+    samples: Any = [units.states(x.astype(np.float64)) for x in plain.samples]
     times = units.times(plain.times)
     return Snapshots(times=times, samples=samples, features=plain.features)
 
