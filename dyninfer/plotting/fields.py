@@ -46,6 +46,9 @@ def growth(
 ) -> np.ndarray:
     """Draw where cells grow and die, each at its own time, and the mass over time.
 
+    Snapshots alone cannot tell growth from drift: cells that moved look like cells that died here
+    and were born there. Rates of single cells are hypotheses.
+
     Parameters
     ----------
     model : SnapshotEstimator

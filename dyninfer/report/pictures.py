@@ -85,7 +85,10 @@ def pictures(
     if bool((mass != mass[0]).any()):
         growth, ((left, right),) = canvas((9.4, 3.9), 1, 2)
         pl.growth(model, observed, time_unit=time_unit, ax=(left, right), seed=seed)
-        caption = "Growth rate of every cell at its own time, and the mass of the population."
+        caption = (
+            "Growth rate of every cell at its own time, and the mass of the population. Snapshots "
+            "alone cannot tell growth from drift: rates of single cells are hypotheses."
+        )
         figures.append((caption, growth))
     return figures
 

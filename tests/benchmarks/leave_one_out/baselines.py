@@ -48,6 +48,17 @@ def exact_ot_midpoint(gap: Interval, seed: int) -> Prediction:
     return exact_ot(gap._replace(fraction=0.5), seed)
 
 
+def growth_first_midpoint(gap: Interval, seed: int) -> Prediction:
+    """Interpolate half way between all cells, reweighted by growth before they are paired."""
+    x, y = gap.problem.data.samples[gap.before], gap.problem.data.samples[gap.after]
+    coupling = di.GrowthFirstCoupling(batch_size=max(len(x), len(y)))
+    plan = coupling.plan(x, y, np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y)), seed)
+    weights = plan.mass * np.exp(0.5 * (plan.log_source + plan.log_target))
+    points = 0.5 * (x[plan.source] + y[plan.target])
+    mass = weights.sum() * steady_growth(gap._replace(fraction=0.5))
+    return Prediction(points, weights / weights.sum(), mass)
+
+
 def published_midpoint(gap: Interval, seed: int) -> Prediction:
     """Half way from every cell to its largest partner in the exact plan with Euclidean cost, as the papers compute it."""
     i, j, mass = exact_plan(gap.problem, gap.before, gap.after, "euclidean")
@@ -73,6 +84,7 @@ PREDICTIONS: dict[str, Callable[[Interval, int], Prediction]] = {
     "previous time, unmoved": previous,
     "exact OT, true fraction": exact_ot,
     "exact OT, midpoint": exact_ot_midpoint,
+    "growth first, midpoint": growth_first_midpoint,
     "midpoint of largest partners, Euclidean cost": published_midpoint,
     "independent midpoint": independent_midpoint,
 }

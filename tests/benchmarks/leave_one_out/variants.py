@@ -96,6 +96,12 @@ VARIANTS: dict[str, Variant] = {
     "si:OT, noise 0.1": Variant(
         estimator("StochasticInterpolant", coupling="ot"), simulate={"noise": 0.1}
     ),
+    "si:growth first, no noise": Variant(
+        estimator("StochasticInterpolant", coupling="growth_first", gamma="none"), grows=True
+    ),
+    "am:growth first": Variant(
+        estimator("ActionMatching", growth_penalty=1.0, coupling="growth_first"), grows=True
+    ),
     "si:unbalanced": Variant(estimator("StochasticInterpolant", coupling="unbalanced"), grows=True),
 }
 

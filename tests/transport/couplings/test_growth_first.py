@@ -122,6 +122,20 @@ def test_a_population_that_stands_still_keeps_its_mass(weigh):
     assert middle.sum() == pytest.approx(1, abs=0.01)
 
 
+def test_a_drift_reads_as_growth_by_as_much_as_the_docstring_says():
+    """Two standard deviations in five dimensions, and nobody is born or dies."""
+    x, y, w = normal(800, 5), normal(800, 5, seed=1), weights(800)
+    y[:, 0] += 2
+    for weigh, lost in (
+        (UnbalancedWeights(), 0.14),
+        (DensityRatio(), 0.09),
+        (DensityRatio(least_sample=0.01), 0.25),
+    ):
+        plan = GrowthFirstCoupling(weigh=weigh).plan(x, y, w, w, 0)
+        middle = plan.mass * np.exp(0.5 * (plan.log_source + plan.log_target))
+        assert 1 - middle.sum() == pytest.approx(lost, abs=0.03)
+
+
 def test_what_has_no_counterpart_dies_where_it_is():
     x, y, w = normal(300), normal(300, seed=1), weights(300)
     x[:3] += 1e3
