@@ -25,6 +25,7 @@ from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings import CoupledSamples, Coupling, GivenPairs, as_coupling
 from dyninfer.transport.couplings.stretches import keep_apart
 from dyninfer.transport.curves import DensityCurve, conserving
@@ -36,7 +37,7 @@ from dyninfer.transport.interpolants import (
     as_interpolant,
     as_latent_noise,
 )
-from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion
+from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion, SecondNetwork
 from dyninfer.transport.objectives import BridgeObjective, MatchingObjective, SameRows, kl_bound
 from dyninfer.transport.objectives.bound import check_bounded
 from dyninfer.transport.objectives.rows import carried, check_standard_normal
@@ -153,14 +154,14 @@ class StochasticInterpolant(SnapshotEstimator):
         self._check_bridge(interpolant)
         if self.second not in get_args(Second):
             raise ValueError(
-                f"second must be one of {', '.join(get_args(Second))}, found {self.second!r}"
+                f"second must be one of {', '.join(get_args(Second))}, found {brief(self.second)}"
             )
         if self.coupling != "auto":
             as_coupling(self.coupling)
         if interpolant.gaussian_base and self.coupling not in ("auto", "independent"):
             raise ValueError(
                 f"a {type(interpolant).__name__} draws its start afresh, independently of the "
-                f"data; leave coupling='auto' (found {self.coupling!r})"
+                f"data; leave coupling='auto' (found {brief(self.coupling)})"
             )
 
     def _check_bridge(self, interpolant: Interpolant) -> None:
@@ -178,7 +179,7 @@ class StochasticInterpolant(SnapshotEstimator):
         ):
             if not fits:
                 raise ValueError(
-                    f"bridge_sigma needs {name}={needed}, found {getattr(self, name)!r}; "
+                    f"bridge_sigma needs {name}={needed}, found {brief(getattr(self, name))}; "
                     "leave one of the two out"
                 )
 
@@ -200,6 +201,7 @@ class StochasticInterpolant(SnapshotEstimator):
         """Return the untrained process."""
         code = self._code()
         schedule = self._schedule(scaling)
+        # Without noise the density has no score that could be learned.
         head = self.second if schedule.noisy and self.second != "none" else None
         grows, d = self.facts_["grows"], scaling.n_features
         n_conditions = 0 if code is None else code.size
@@ -212,7 +214,7 @@ class StochasticInterpolant(SnapshotEstimator):
         motion = network(d, d + grows)  # the growth rate is one more output
         second = bend = base = None
         if head is not None:
-            second = network(d, d)
+            second = SecondNetwork(network(d, d), head)
         if self.bridge_sigma is not None:
             # It corrects straight lines, for which two layers are enough.
             bend = network(2 * d, d, depth=2)
@@ -224,7 +226,6 @@ class StochasticInterpolant(SnapshotEstimator):
             motion,
             schedule,
             second=second,
-            head=head,
             grows=grows,
             code=code,
             bend=bend,
@@ -333,6 +334,7 @@ class StochasticInterpolant(SnapshotEstimator):
             raise ValueError(
                 "rectify needs an interpolant between two samples; use interpolant='linear'"
             )
+        # Without noise, where every sample has one arrival.
         run = self.simulate(observed, times, seed=seed)
         pairs = carried(observed, run, conditions=self._has_conditions())
         again = clone(self).set_params(coupling=SameRows(grows=self.facts_["grows"]))
@@ -403,6 +405,7 @@ class StochasticInterpolant(SnapshotEstimator):
     def _coupling(self) -> Coupling:
         if self.coupling != "auto":
             return as_coupling(self.coupling)
+        # Noise knows no partner, and a bridge finds its own coupling.
         alone = as_interpolant(self.interpolant).gaussian_base or self.bridge_sigma is not None
         return as_coupling("independent" if alone else "ot")
 

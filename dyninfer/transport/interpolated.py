@@ -24,6 +24,13 @@ class GaussianBase(NamedTuple):
     std: Tensor
 
 
+class SecondNetwork(NamedTuple):
+    """The network beside that of the velocity, and which field its outputs are."""
+
+    network: VectorNetwork
+    head: Literal["score", "denoiser"]
+
+
 class InterpolatedDiffusion(Diffusion):
     r"""Velocity ``b``, score ``s`` and denoiser ``η`` of an interpolant.
 
@@ -31,7 +38,7 @@ class InterpolatedDiffusion(Diffusion):
     s) dt + √(2ε) dW`` has the same marginals for every ε(t) ≥ 0, forward and backward in time.
 
     The score is ``s = −η/γ``, and γ is zero at every snapshot. Where the network's output is the
-    score itself (``head="score"``), it is finite there and nothing is divided. Where it is the
+    score itself (``head`` "score"), it is finite there and nothing is divided. Where it is the
     denoiser, the score within the first and last two hundredths of an interval is that of the
     nearest time inside, ``score_margin``; it tends to the same limit as the margin goes to zero,
     if the network is exact.
@@ -42,11 +49,9 @@ class InterpolatedDiffusion(Diffusion):
         Its outputs are the velocity, then (with growth) the growth rate.
     schedule : Schedule
         The interpolant over the times of the snapshots.
-    second : VectorNetwork, optional
+    second : SecondNetwork, optional
         Network of the score or the denoiser. It shares no layer with the first: near narrow
         populations its gradients would drown those of the velocity.
-    head : {"score", "denoiser"} or None
-        What the second network is.
     grows : bool
         Whether there is a growth rate.
     code : ConditionCode, optional
@@ -69,8 +74,7 @@ class InterpolatedDiffusion(Diffusion):
         network: VectorNetwork,
         schedule: Schedule,
         *,
-        second: VectorNetwork | None = None,
-        head: Literal["score", "denoiser"] | None = None,
+        second: SecondNetwork | None = None,
         grows: bool = False,
         code: ConditionCode | None = None,
         bend: VectorNetwork | None = None,
@@ -78,10 +82,13 @@ class InterpolatedDiffusion(Diffusion):
     ):
         super().__init__()
         self.network = network
-        self.second = second
+        # Files know the weights by these names.
+        self.second: VectorNetwork | None = None
+        self.head: str | None = None
+        if second is not None:
+            self.second, self.head = second
         self.schedule = schedule
         self.bend = bend
-        self.head = head
         self.grows = grows
         self.code = code
         self.condition: Tensor | None = None

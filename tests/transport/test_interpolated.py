@@ -11,7 +11,7 @@ from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.interpolants import BrownianNoise, LinearInterpolant, OneSidedInterpolant
-from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion
+from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion, SecondNetwork
 from dyninfer.transport.schedule import Schedule
 
 SCALING = Scaling(
@@ -28,13 +28,15 @@ def process(head="score", grows=True, code=None, interpolant=None, scaling=SCALI
     knots = np.array([0.0, 1.0]) if interpolant.gaussian_base else KNOTS
     told = code.size if code else 0
     network = VectorNetwork(2, 2 + grows, 16, 2, n_conditions=told)
-    second = VectorNetwork(2, 2, 16, 2, n_conditions=told) if head else None
+    second = None
+    if head:
+        second = SecondNetwork(VectorNetwork(2, 2, 16, 2, n_conditions=told), head)
     schedule = Schedule(interpolant, noise, knots, a=0.5)
     base = None
     if interpolant.gaussian_base:  # standard normal in the units of the data
         base = GaussianBase(-scaling.shift / scaling.scale, 1 / scaling.scale)
     inner = InterpolatedDiffusion(
-        network, schedule, second=second, head=head, grows=grows, code=code, base=base
+        network, schedule, second=second, grows=grows, code=code, base=base
     )
     return ScaledDiffusion(inner, scaling).double()
 
