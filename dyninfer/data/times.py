@@ -116,7 +116,7 @@ class Clock:
         return bool(first <= earliest and latest <= last)
 
     def __str__(self) -> str:
-        return ", ".join(_spelled(self.times)) or "none"
+        return ", ".join(_shortened(spelled(self.times))) or "none"
 
 
 def same_times(a: Any, b: Any) -> bool:
@@ -232,14 +232,27 @@ def _n_digits(number: float) -> int:
     return len(repr(number))
 
 
-def _spelled(times: np.ndarray, most: int = 20) -> list[str]:
-    """Times with as many digits as tell them apart."""
+def spelled(times: Any, among: Any = ()) -> list[str]:
+    """Times as a message names them, with the digits that tell them from all others.
+
+    Parameters
+    ----------
+    times : array ``(n,)`` or number
+    among : array ``(m,)``, optional
+        Further times from which they differ, such as those of the data.
+    """
+    requested = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    everything = np.unique(np.append(requested, among))
     # Six digits are what a reader expects, seventeen all that a number has.
     for digits in (6, 9, 12, 17):
-        words = [as_text(time, digits) for time in times]
+        words = [as_text(time, digits) for time in everything]
         n_distinct = len(set(words))
         if n_distinct == len(words):
             break
+    return [as_text(time, digits) for time in requested]
+
+
+def _shortened(words: list[str], most: int = 20) -> list[str]:
     if len(words) <= most:
         return words
     first = words[: most - 1]

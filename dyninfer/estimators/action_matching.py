@@ -12,6 +12,7 @@ from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings import Coupling, as_coupling, check_conserved
 from dyninfer.transport.curves import (
     Curve,
@@ -117,6 +118,7 @@ class ActionMatching(SnapshotEstimator):
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
+        # Zero is a flow, which solvers of ordinary equations run.
         if not 0 <= self.sigma < math.inf:
             raise ValueError(f"sigma must not be negative or infinite, found {self.sigma}")
         if self.growth_penalty is not None and not 0 < self.growth_penalty < math.inf:
@@ -124,14 +126,15 @@ class ActionMatching(SnapshotEstimator):
                 "growth_penalty must be positive, or None to conserve mass; "
                 f"found {self.growth_penalty}"
             )
-        for name, allowed in (
+        for name, choices in (
             ("interpolation", ("linear", "cubic", "none")),
             ("objective", ("auto", "velocity", "boundary")),
             ("time_sampling", ("adaptive", "uniform")),
         ):
-            if getattr(self, name) not in allowed:
+            value = getattr(self, name)
+            if value not in choices:
                 raise ValueError(
-                    f"{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}"
+                    f"{name} must be one of {', '.join(choices)}, found {brief(value)}"
                 )
         if self.coupling != "auto":
             as_coupling(self.coupling)
@@ -144,6 +147,7 @@ class ActionMatching(SnapshotEstimator):
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
         network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
+        # Settings are in the user's units, and the network sees scaled ones.
         penalty = self.growth_penalty
         inner = PotentialDiffusion(
             network,

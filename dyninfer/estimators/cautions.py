@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
-from dyninfer.data.times import Clock
+from dyninfer.data.times import Clock, spelled
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.warn import warn
 
@@ -25,9 +26,10 @@ def warn_beyond(fitted: np.ndarray, times: np.ndarray, doing: str) -> None:
     """Warn where times lie before the first or after the last time of the data."""
     if len(times) == 0 or Clock.of(fitted).covers(times):
         return
+    first, last = spelled([times.min(), times.max()], fitted)
+    data_first, data_last = spelled([fitted.min(), fitted.max()], times)
     warn(
-        f"{doing} from {times.min():g} to {times.max():g}, beyond the data ({fitted.min():g} to "
-        f"{fitted.max():g})",
+        f"{doing} from {first} to {last}, beyond the data ({data_first} to {data_last})",
     )
 
 
@@ -35,13 +37,15 @@ def warn_of_collapse(run: Trajectories) -> None:
     """Warn where a few paths carry nearly all of the mass."""
     sizes = run.ess.detach().cpu().numpy()
     # NaN, where all mass is gone, is above nothing.
-    collapsed = ~(sizes >= _FEW * sizes[0])
-    if not collapsed.any():
+    least = _FEW * sizes[0]
+    is_collapsed = ~(sizes >= least)
+    if not is_collapsed.any():
         return
-    k = int(collapsed.argmax())
+    k = int(is_collapsed.argmax())
+    time = _spelled_at(run.times, k)
     warn(
         f"the effective sample size falls from {sizes[0]:.4g} to {sizes[k]:.2g} of {run.n_paths} "
-        f"paths by time {float(run.times[k]):g}: a few paths carry nearly all weight, and averages "
+        f"paths by time {time}: a few paths carry nearly all weight, and averages "
         "are theirs; a larger growth_penalty, more frequent times, or resample=0.5 may help",
     )
 
@@ -54,16 +58,21 @@ def warn_of_mass(run: Trajectories, fitted: np.ndarray, masses: Sequence[float] 
     if masses is None:
         masses = [1.0] * len(fitted)
     log_masses = np.log(np.asarray(masses))
-    observed = np.interp(run.times.cpu().numpy(), fitted, log_masses)
+    times = run.times.cpu().numpy()
+    # In logarithms, as mass grows at a rate; relative to the start, whose size is the user's.
+    observed = np.interp(times, fitted, log_masses)
+    observed = observed - observed[0]
     simulated = run.log_mass.detach().cpu().numpy()
-    excess = np.abs((simulated - simulated[0]) - (observed - observed[0]))
+    simulated = simulated - simulated[0]
+    excess = np.abs(simulated - observed)
+    # The reverse would be false for a mass that is not a number.
     is_far = ~(excess <= np.log(_FAR))
     if not is_far.any():
         return
     k = int(is_far.argmax())
-    ratio = np.exp(simulated[k] - simulated[0])
-    right = np.exp(observed[k] - observed[0])
-    _warn_of_masses([(float(run.times[k]), ratio, right)])
+    ratio = np.exp(simulated[k])
+    right = np.exp(observed[k])
+    _warn_of_masses([(_spelled_at(run.times, k), ratio, right)])
 
 
 def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str], n_features: int) -> None:
@@ -80,10 +89,12 @@ def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str], n_features: int)
             "than other cells of that time would be: they are in-sample, or smoother than cells "
             "are; compare the energy distance",
         )
-    excess = (np.log(table["mass"]) - np.log(table["mass_observed"])).abs()
-    far = table[excess > np.log(_FAR)]
+    log_ratio = np.log(table["mass"]) - np.log(table["mass_observed"])
+    is_far = log_ratio.abs() > np.log(_FAR)
+    far = table[is_far]
     if len(far):
-        rows = zip(far["time"], far["mass"], far["mass_observed"], strict=True)
+        far_times = spelled(far["time"], table["time"])
+        rows = zip(far_times, far["mass"], far["mass_observed"], strict=True)
         _warn_of_masses(list(rows))
 
 
@@ -94,27 +105,34 @@ def _below_floor(table: pd.DataFrame, metrics: Iterable[str], n_features: int) -
     fall as n^(-1/d), and as n^(-1/2) below three features (Fournier & Guillin, 2015).
     """
     rate = 1 / max(2, n_features)
-    shrinkage = (table["n_floor"] / table["n_used"]) ** rate
+    size_ratio = table["n_floor"] / table["n_used"]
+    shrinkage = size_ratio**rate
     low = []
     for name in metrics:
         if name not in _WITH_FLOOR:
             continue
         floor = table[f"{name}_floor"] * shrinkage
-        below = table[table[name] < _CHANCE * floor]
-        low += [f"{name} at time {time:g}" for time in below["time"]]
+        is_below = table[name] < _CHANCE * floor
+        below = table[is_below]
+        low += [f"{name} at time {time}" for time in spelled(below["time"], table["time"])]
     return low
 
 
-def _warn_of_masses(rows: list[tuple[float, float, float]]) -> None:
-    far = [f"×{mass:.3g} by time {t:g} (the data: ×{right:.3g})" for t, mass, right in rows]
+def _warn_of_masses(rows: list[tuple[str, float, float]]) -> None:
+    far = [f"×{mass:.3g} by time {time} (the data: ×{right:.3g})" for time, mass, right in rows]
     warn(
         f"the simulated mass is far from that of the data: {_first(far)}; do not trust the growth "
         "rates there; another growth_penalty may do better"
     )
 
 
-def _listed(times: Iterable[float]) -> str:
-    return "time " + _first([f"{time:g}" for time in times])
+def _listed(times: pd.Series) -> str:
+    return "time " + _first(spelled(times))
+
+
+def _spelled_at(times: Tensor, k: int) -> str:
+    """One of the times of a run, told from the others."""
+    return spelled(times.detach().cpu())[k]
 
 
 def _first(words: list[str], most: int = 3) -> str:

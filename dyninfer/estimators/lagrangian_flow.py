@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.times import spelled
 from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import seeded_modules, subseed
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import brief
 from dyninfer.learning.warn import warn
 from dyninfer.transport.couplings import (
     CoupledSamples,
@@ -148,8 +150,9 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         if not isinstance(self.lagrangian, Lagrangian):
             raise TypeError(
                 "lagrangian must be a Lagrangian such as OptimalTransport(), "
-                f"found {self.lagrangian!r}"
+                f"found {brief(self.lagrangian)}"
             )
+        # Its own settings first: the sentence then names the term and not the sum.
         self.lagrangian.check()
         if self.curve_fraction is not None and not 0 <= self.curve_fraction <= 1:
             raise ValueError(f"curve_fraction must lie in [0, 1], found {self.curve_fraction}")
@@ -175,6 +178,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
         network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
+        # Settings are in the user's units, and the network sees scaled ones.
         penalty = self.lagrangian.penalty
         inner = PotentialDiffusion(
             network,
@@ -198,6 +202,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
             )
         if self.conserves_mass:
             data = conserving(data)
+        # Split before anything is computed: potentials found in the data must not see the rest.
         settings = self.training_
         train, validation = data, None
         if settings.validation_fraction:
@@ -212,6 +217,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         if validation is not None:
             own_seed = subseed(seed, "validation pairs")
             validation_samples = self._coupled(process, validation, lagrangian, own_seed)
+        # A stream of its own: the potential's weights stay the same whatever the curve's width.
         with seeded_modules(seed, "curve"):
             curve = LearnedCurve(samples, lagrangian, self.curve_width)
         game = Game(
@@ -230,6 +236,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         scaling, like = process.scaling, next(process.parameters())
         coupling: Coupling | list[Coupling]
         if self.coupling == "auto":
+            # The static problem of the Lagrangian itself: its pairs need no game.
             gaps = np.diff(scaling.times(data.times))
             coupling = natural_couplings(lagrangian.sigma, lagrangian.growth_penalty, gaps)
         else:
@@ -243,7 +250,10 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         # A prescribed mass that changes makes haste while it is small, and the arcs of the
         # sphere, along which the curve begins, do not.
         uneven = curve.lagrangian.constrained and bool(curve.samples.log_mass.any())
-        return 0.6 if self.coupling != "auto" or uneven else 0.0
+        if self.coupling == "auto" and not uneven:
+            return 0.0
+        # The rest belongs to the potential alone, which must settle on the last curve.
+        return 0.6
 
     def finish(self, objective: DualObjective) -> None:
         """Keep the diagnostics of the solution."""
@@ -271,10 +281,12 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
 def _warn_in_place(samples: CoupledSamples, times: np.ndarray, penalty: Any) -> None:
     """Warn where much of the mass is destroyed or created, which no simulated path reaches."""
     k, share = samples.mass_in_place()
+    # A few outliers always are: a tenth of the mass is more than these.
     if share > 0.1:
         reach = math.pi / penalty**0.5
+        start, end = spelled(times)[k : k + 2]
         warn(
-            f"{share:.0%} of the mass between times {times[k]:g} and {times[k + 1]:g} is destroyed "
-            "or created in place, where no simulated path leads to it: cells farther apart than "
+            f"{share:.0%} of the mass between times {start} and {end} is destroyed or "
+            "created in place, where no simulated path leads to it: cells farther apart than "
             f"π/√λ = {reach:.3g} are not connected; a smaller growth_penalty reaches farther",
         )

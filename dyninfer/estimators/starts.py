@@ -22,10 +22,18 @@ def drawn_by_weight(cells: Start, n_paths: int, seed: int) -> Start:
     n_paths = check_count(n_paths, "n_paths")
     # Before the rows are drawn: they are as many as the paths.
     check_memory(8 * n_paths, f"{n_paths} paths", torch.device("cpu"))
-    rows = systematic(cells.weights, n_paths, subseed(seed, "start"))
-    names = rows if cells.names is None else cells.names[rows]
-    conditions = None if cells.conditions is None else cells.conditions[rows]
-    return Start(cells.states[rows], names, None, conditions)
+    # Systematic draws: every cell is within one path of its share, so that little is left to luck.
+    own_seed = subseed(seed, "start")
+    rows = systematic(cells.weights, n_paths, own_seed)
+    # Cells without names are told apart by their rows.
+    names = rows
+    if cells.names is not None:
+        names = cells.names[rows]
+    conditions = None
+    if cells.conditions is not None:
+        conditions = cells.conditions[rows]
+    states = cells.states[rows]
+    return Start(states, names, None, conditions)
 
 
 def with_start_weights(run: Trajectories, weights: np.ndarray) -> Trajectories:
@@ -33,19 +41,24 @@ def with_start_weights(run: Trajectories, weights: np.ndarray) -> Trajectories:
 
     The masses at the start have mean 1, as those of cells without weights do.
     """
-    masses = torch.as_tensor(weights * len(weights), dtype=torch.float64)
+    relative = weights * len(weights)
+    masses = torch.as_tensor(relative, dtype=torch.float64)
     # A cell of weight zero has the logarithm −∞, which counts for nothing everywhere.
-    log_start = masses.log().to(run.states.device)[:, None]
+    log_masses = masses.log().to(run.states.device)
+    log_start = log_masses[:, None]
     growth = run.log_weights
     if growth is None:
-        growth = torch.zeros(run.n_paths, run.n_times).to(log_start)
+        growth = log_start.new_zeros(run.n_paths, run.n_times)
     log_weights = log_start + growth
-    ess = effective_sample_size(log_weights.detach()).tolist()
-    return replace(run, log_weights=log_weights, attrs={**run.attrs, "ess": ess})
+    # Anew: that of the run counts all cells alike.
+    ess = effective_sample_size(log_weights.detach())
+    attrs = {**run.attrs, "ess": ess.tolist()}
+    return replace(run, log_weights=log_weights, attrs=attrs)
 
 
 def with_origin(run: Trajectories, cells: Start) -> Trajectories:
     """The run, each path with the name of the cell that it starts from."""
     if cells.names is None:
         return run
-    return replace(run, origin=np.asarray(cells.names)[run.origin])
+    names = np.asarray(cells.names)
+    return replace(run, origin=names[run.origin])

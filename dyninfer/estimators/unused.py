@@ -39,14 +39,16 @@ class Method(Protocol):
 def refuse_unused_keys(method: Method, keys: Mapping[str, str | None]) -> None:
     """Raise a ValueError naming a key that the method, with its settings, would ignore."""
     name = type(method).__name__
+    # Any value counts, also of a column that is constant: whoever names it expects an effect.
     for key, reason in _WITHOUT.items():
         if keys.get(key) is not None and key not in method.uses:
-            raise ValueError(f"{key}={keys[key]!r} cannot be used: {name} {reason}")
+            raise ValueError(f"{key}={brief(keys[key])} cannot be used: {name} {reason}")
+    # Some methods learn growth by some of their settings only.
     mass_key = keys.get("mass_key")
     if mass_key is not None and method.conserves_mass:
         raise ValueError(
-            f"mass_key={mass_key!r} cannot be used: {name} conserves mass with these settings; "
-            "let it grow (growth_penalty, or an UnbalancedTransport), or leave mass_key out"
+            f"mass_key={brief(mass_key)} cannot be used: {name} conserves mass with these "
+            "settings; let it grow (growth_penalty, or an UnbalancedTransport), or leave it out"
         )
 
 

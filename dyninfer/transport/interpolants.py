@@ -12,11 +12,11 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
-from dyninfer.learning.settings import Settings
+from dyninfer.learning.settings import Settings, brief
 from dyninfer.transport.splines import natural_splines
 
 
@@ -57,8 +57,8 @@ class LatentNoise(Settings):
         """Raise a ValueError if the amplitude cannot be."""
         if self.a is not None and not 0 < self.a < math.inf:
             raise ValueError(
-                f"a of {type(self).__name__} must be positive, found {self.a}; use gamma='none' "
-                "for no noise"
+                f"a of {type(self).__name__} must be positive, found {brief(self.a)}; use "
+                "gamma='none' for no noise"
             )
 
 
@@ -111,7 +111,7 @@ class Interpolant(Settings):
     def coefficients(self, t: Tensor) -> Coefficients:
         """α, β and their derivatives at times ``(n,)`` in [0, 1]."""
 
-    def cardinal(self, times: np.ndarray) -> np.ndarray | None:
+    def cardinal(self, times: ndarray) -> ndarray | None:
         """Coefficients ``(power, interval, knot)`` of cubics through all ``K`` times.
 
         None where an interpolant lies between neighbours.
@@ -218,7 +218,7 @@ class SplineInterpolant(Interpolant):
         """See :meth:`Interpolant.coefficients`."""
         return _linear(t)
 
-    def cardinal(self, times: np.ndarray) -> np.ndarray:
+    def cardinal(self, times: ndarray) -> ndarray:
         """Coefficients ``(power, interval, knot)`` of the cardinal splines, highest power first."""
         return natural_splines(times)
 
@@ -246,7 +246,7 @@ def as_interpolant(interpolant: str | Interpolant) -> Interpolant:
     if not isinstance(interpolant, str) or interpolant not in INTERPOLANTS:
         names = ", ".join(INTERPOLANTS)
         raise ValueError(
-            f"interpolant {interpolant!r} is not known; choose one of {names}, "
+            f"interpolant {brief(interpolant)} is not known; choose one of {names}, "
             "or give an Interpolant"
         )
     return INTERPOLANTS[interpolant]()
@@ -266,11 +266,12 @@ def _refuse_own_curves(interpolant: Interpolant) -> None:
 def as_latent_noise(gamma: str | LatentNoise, interpolant: Interpolant) -> LatentNoise | None:
     """Turn a name or a noise into a noise, None for "none"; "auto" is the interpolant's own."""
     if isinstance(gamma, LatentNoise):
+        gamma.check_kinds(f"{type(gamma).__name__}.")
         gamma.check()
         if interpolant.gaussian_base:
             raise ValueError(
                 f"gamma must be 'auto' or 'none' for a {type(interpolant).__name__}, whose "
-                f"Gaussian start is its noise; found {gamma}"
+                f"Gaussian start is its noise; found {brief(gamma)}"
             )
         return gamma
     name = gamma
@@ -281,7 +282,7 @@ def as_latent_noise(gamma: str | LatentNoise, interpolant: Interpolant) -> Laten
     if name not in NOISES:
         names = ", ".join(["auto", "none", *NOISES])
         raise ValueError(
-            f"gamma {gamma!r} is not known; choose one of {names}, or give a LatentNoise"
+            f"gamma {brief(gamma)} is not known; choose one of {names}, or give a LatentNoise"
         )
     return as_latent_noise(NOISES[name](), interpolant)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.times import Clock, repeats, same_times
+from dyninfer.data.times import Clock, repeats, same_times, spelled
 
 SECONDS = 1.7e9  # of the unix clock
 NANOSECONDS = 1.7e18
@@ -321,3 +321,18 @@ def test_masked_times_of_any_kind_are_missing():
             as_times(masked)
         whole = np.ma.masked_array(values, [False, False, False])
         np.testing.assert_array_equal(as_times(whole), [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("times", "among", "words"),
+    [
+        ([0.1, 2, 1 / 3], (), ["0.1", "2", "0.333333"]),
+        (1.7e9, (), ["1700000000"]),
+        ([1.7e9, 1.7e9 + 3600], (), ["1700000000", "1700003600"]),
+        (0.123456789, [0.123456788], ["0.123456789"]),
+        ([1e-9, 1e18], (), ["1e-09", "1e+18"]),
+        ([5.0, 5.0], [5.0], ["5", "5"]),
+    ],
+)
+def test_times_are_spelled_with_the_digits_that_tell_them_apart(times, among, words):
+    assert spelled(times, among) == words

@@ -6,6 +6,7 @@ objectives draw from. How a pair moves in between belongs to ``interpolants`` an
 
 from __future__ import annotations
 
+from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings.base import BlockCoupling, Coupling
 from dyninfer.transport.couplings.chains import Chains, sample_chains, sample_weighted_chains
 from dyninfer.transport.couplings.cone import ConeCoupling
@@ -39,9 +40,9 @@ def as_coupling(coupling: str | Coupling) -> Coupling:
     if isinstance(coupling, Coupling):
         return coupling
     if not isinstance(coupling, str) or coupling not in COUPLINGS:
+        names = ", ".join(COUPLINGS)
         raise ValueError(
-            f"coupling {coupling!r} is not known; choose one of {', '.join(COUPLINGS)}, or give a "
-            "Coupling"
+            f"coupling {brief(coupling)} is not known; choose one of {names}, or give a Coupling"
         )
     return COUPLINGS[coupling]()
 

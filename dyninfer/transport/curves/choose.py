@@ -6,6 +6,7 @@ import torch
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings import CoupledSamples, Coupling
 from dyninfer.transport.curves.base import Curve
 from dyninfer.transport.curves.dense import DenseCurve
@@ -30,7 +31,7 @@ def choose_curve(
         return DenseCurve(data, scaling, device, dtype)
     if interpolation not in ("linear", "cubic"):
         raise ValueError(
-            f"interpolation {interpolation!r} is not known; choose 'linear', 'cubic' or 'none'"
+            f"interpolation {brief(interpolation)} is not known; choose 'linear', 'cubic' or 'none'"
         )
     # A natural cubic spline through two points is the straight line.
     if interpolation == "linear" or data.n_times == 2:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.random import borrowed_generator
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import brief
 from dyninfer.transport.curves.base import Curve, DensityBatch
 
 
@@ -44,7 +45,9 @@ class DensityCurve:
 
     def __post_init__(self) -> None:
         if np.shape(self.times) != (2,) or not self.times[0] < self.times[1]:
-            raise ValueError(f"times must be (first, last) with first < last, found {self.times}")
+            raise ValueError(
+                f"times must be (first, last) with first < last, found {brief(self.times)}"
+            )
 
     def sample(self, t: Tensor) -> Tensor:
         """Samples ``(n, d)`` at times ``(n,)``; a ValueError tells what the sampler did wrong."""
@@ -87,7 +90,7 @@ class SampledCurve(Curve):
         self.scaling = scaling
         self.like = torch.empty(0, device=device, dtype=dtype)
 
-    def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
+    def draw(self, t: Tensor, density: Tensor, generator: Generator) -> DensityBatch:
         """See :meth:`Curve.draw`."""
         start = torch.zeros_like(t)
         end = torch.ones_like(t)

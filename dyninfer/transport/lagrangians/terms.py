@@ -208,7 +208,8 @@ class UnbalancedTransport(Lagrangian):
             )
         if self.mass not in ("free", "constrained"):
             raise ValueError(
-                f"UnbalancedTransport.mass must be 'free' or 'constrained', found {self.mass!r}"
+                f"UnbalancedTransport.mass must be 'free' or 'constrained', "
+                f"found {brief(self.mass)}"
             )
 
 
@@ -243,14 +244,16 @@ class PhysicalPotential(Lagrangian):
     def check(self) -> None:
         """Raise a TypeError where V is neither a function nor, in a loaded model, its name."""
         if not callable(self.V) and not isinstance(self.V, str):
-            raise TypeError(f"PhysicalPotential.V must be a function of (t, x), found {self.V!r}")
+            raise TypeError(
+                f"PhysicalPotential.V must be a function of (t, x), found {brief(self.V)}"
+            )
 
     def potential(self, data: Snapshots, scaling: Scaling) -> Potential:
         """V in scaled units: ``V T² / unit²``; a TypeError where its code is not at hand."""
         if isinstance(self.V, str):
             raise TypeError(
-                f"PhysicalPotential.V is the name {self.V!r}: a loaded model does not hold the "
-                "code of its potential; give the function itself to fit again"
+                f"PhysicalPotential.V is the name {brief(self.V)}: a loaded model does not hold "
+                "the code of its potential; give the function itself to fit again"
             )
         return _Rescaled(self.V, scaling)
 
