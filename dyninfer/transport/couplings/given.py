@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
+from dyninfer.data.times import spelled
+from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings.base import Coupling, Interval, intervals
 from dyninfer.transport.couplings.exact import OTCoupling
 from dyninfer.transport.couplings.plan import Plan, weighted
@@ -66,15 +69,17 @@ class GivenPairs(Coupling):
         from dyninfer.data.columns import obs_column
 
         labels = obs_column(adata, clone_key, "clone_key")
-        present = labels.notna() & (labels.astype(str) != "")
-        present = present.to_numpy()
-        cells = adata.obs_names[present].astype(str)
-        table = zip(cells, labels[present].astype(str), strict=True)
+        texts = labels.astype(str)
+        # Tables of text have empty cells where tables of objects have NaN.
+        has_label = labels.notna() & (texts != "")
+        has_label = has_label.to_numpy()
+        cells = adata.obs_names[has_label].astype(str)
+        table = zip(cells, texts[has_label], strict=True)
         return cls(clones=list(table), unpaired=unpaired)
 
     @classmethod
     def from_rows(
-        cls, data: Snapshots, rows: Sequence[np.ndarray], *, unpaired: str = "transport"
+        cls, data: Snapshots, rows: Sequence[ndarray], *, unpaired: str = "transport"
     ) -> Self:
         """Take pairs as rows of snapshots, which must have names.
 
@@ -87,36 +92,48 @@ class GivenPairs(Coupling):
         """
         if data.names is None:
             raise ValueError("pairs are kept by the names of the cells; give Snapshots(names=...)")
-        if len(rows) != data.n_times - 1:
+        n_intervals = data.n_times - 1
+        if len(rows) != n_intervals:
             raise ValueError(
-                f"rows has {len(rows)} arrays but the data have {data.n_times - 1} intervals; "
+                f"rows has {len(rows)} arrays but the data have {n_intervals} intervals; "
                 "give one for each"
             )
         pairs: list[tuple[str, str]] = []
         for k, table in enumerate(map(np.asarray, rows)):
             _check_rows(data, k, table)
-            cells = data.names[k][table[:, 0]]
-            partners = data.names[k + 1][table[:, 1]]
-            pairs += zip(map(str, cells), map(str, partners), strict=True)
+            sources, targets = table.T
+            cells = data.names[k][sources]
+            partners = data.names[k + 1][targets]
+            names = map(str, cells)
+            partner_names = map(str, partners)
+            pairs += zip(names, partner_names, strict=True)
         return cls(pairs=pairs, unpaired=unpaired)
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
-        if (self.pairs is None) == (self.clones is None):
+        has_pairs = self.pairs is not None
+        has_clones = self.clones is not None
+        if has_pairs == has_clones:
             raise ValueError("give GivenPairs either pairs or clones")
-        if self.unpaired not in ("transport", "drop"):
+        # An array, which might be given by mistake, answers "in" with an error of its own.
+        is_text = isinstance(self.unpaired, str)
+        if not (is_text and self.unpaired in ("transport", "drop")):
             raise ValueError(
-                f"GivenPairs.unpaired must be 'transport' or 'drop', found {self.unpaired!r}"
+                f"GivenPairs.unpaired must be 'transport' or 'drop', found {brief(self.unpaired)}"
             )
+        if self.pairs is not None:
+            _check_table("pairs", "(name, name)", self.pairs)
+        if self.clones is not None:
+            _check_table("clones", "(name, label)", self.clones)
 
-    def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
+    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """Refused: two arrays do not say which cells they hold."""
         raise ValueError(
             "GivenPairs must know the cells by name; call plans(data, samples, seed) with "
             "Snapshots that have names"
         )
 
-    def plans(self, data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Plan]:
+    def plans(self, data: Snapshots, samples: list[ndarray], seed: int) -> list[Plan]:
         """See :meth:`Coupling.plans`; a ValueError tells between which times no pair is known."""
         self.check()
         names = _unique_names(data)
@@ -127,20 +144,28 @@ class GivenPairs(Coupling):
                 rows, columns = _clone_mates(table, names[k], names[k + 1])
             else:
                 rows, columns = _partners(table, names, k)
-            has_mass = (interval.a[rows] > 0) & (interval.b[columns] > 0)
+            # A cell of weight zero is in no pair: what it carries could not be divided.
+            source_mass = interval.a[rows]
+            target_mass = interval.b[columns]
+            has_mass = (source_mass > 0) & (target_mass > 0)
             if not has_mass.any():
                 raise _no_pair(data, k, table, names[k])
-            plan = self._with_the_rest(rows[has_mass], columns[has_mass], interval)
+            rows = rows[has_mass]
+            columns = columns[has_mass]
+            plan = self._with_the_rest(rows, columns, interval)
             plans.append(plan)
         return plans
 
     def _table(self) -> pd.DataFrame:
         """Pairs or clones, with columns ``cell`` and ``other``, the partner or the label."""
-        table = self.clones if self.pairs is None else self.pairs
-        rows = [tuple(map(str, row)) for row in table or ()]
+        table: Any = self.pairs
+        if table is None:
+            table = self.clones
+        # Names of a DataFrame may be numbers, where those of the cells are text.
+        rows = [tuple(map(str, row)) for row in table]
         return pd.DataFrame(rows, columns=["cell", "other"])
 
-    def _with_the_rest(self, rows: np.ndarray, columns: np.ndarray, interval: Interval) -> Plan:
+    def _with_the_rest(self, rows: ndarray, columns: ndarray, interval: Interval) -> Plan:
         """Plan of the given pairs, and of the cells that have none."""
         x, y, a, b, seed = interval
         start = _shared(a, rows)
@@ -149,32 +174,56 @@ class GivenPairs(Coupling):
         free_b = _unpaired(b, columns)
         mass_a = free_a.sum()
         mass_b = free_b.sum()
-        if self.unpaired == "drop" or mass_a + mass_b == 0:
+        nothing_left = mass_a + mass_b == 0
+        if self.unpaired == "drop" or nothing_left:
             return weighted(rows, columns, start, end)
         # A side with no cell left stands in as a whole: the others vanish or appear beside it.
-        rest_a = free_a / mass_a if mass_a else a
-        rest_b = free_b / mass_b if mass_b else b
+        rest_a, rest_b = a, b
+        if mass_a:
+            rest_a = free_a / mass_a
+        if mass_b:
+            rest_b = free_b / mass_b
         rest = OTCoupling().plan(x, y, rest_a, rest_b, seed)
+        rest_start = mass_a * rest.mass
+        rest_end = mass_b * rest.mass
         rows = np.concatenate([rows, rest.source])
         columns = np.concatenate([columns, rest.target])
-        start = np.concatenate([start, mass_a * rest.mass])
-        end = np.concatenate([end, mass_b * rest.mass])
+        start = np.concatenate([start, rest_start])
+        end = np.concatenate([end, rest_end])
         return weighted(rows, columns, start, end)
 
 
 def _no_pair(data: Snapshots, k: int, table: pd.DataFrame, names: pd.Index) -> ValueError:
     """Return the error of an interval that no given pair crosses."""
-    start, end = data.times[k], data.times[k + 1]
-    example = table.cell.iloc[0] if len(table) else None
+    times = spelled(data.times)
+    start, end = times[k], times[k + 1]
+    example = None
+    if len(table):
+        example = table.cell.iloc[0]
     return ValueError(
-        f"no given pair leads from time {start:g} to time {end:g}: the {len(table)} names such as "
-        f"{example!r} were looked up among cells such as {names[0]!r}"
+        f"no given pair leads from time {start} to time {end}: the {len(table)} names such as "
+        f"{brief(example)} were looked up among cells such as {brief(names[0])}"
     )
 
 
-def _check_rows(data: Snapshots, k: int, table: np.ndarray) -> None:
+def _check_table(setting: str, kind: str, table: Any) -> None:
+    """Raise an error unless the table is a list of pairs."""
+    # A name is a sequence too, and a table of pandas yields the names of its columns.
+    if not isinstance(table, list | tuple | ndarray):
+        raise TypeError(f"GivenPairs.{setting} must be a list of {kind}, found {brief(table)}")
+    for row in table:
+        is_list = isinstance(row, list | tuple | ndarray)
+        if not (is_list and len(row) == 2):
+            raise ValueError(
+                f"every entry of GivenPairs.{setting} must be {kind}, found {brief(row)}"
+            )
+
+
+def _check_rows(data: Snapshots, k: int, table: ndarray) -> None:
     """Raise a ValueError unless the table holds rows of snapshots ``k`` and ``k + 1``."""
-    if table.ndim != 2 or table.shape[1] != 2 or table.dtype.kind not in "iu":
+    has_two_columns = table.ndim == 2 and table.shape[1] == 2
+    is_whole = table.dtype.kind in "iu"
+    if not (has_two_columns and is_whole):
         raise ValueError(
             f"rows of interval {k} must be whole numbers of shape (n, 2), found {table.shape}"
         )
@@ -185,9 +234,11 @@ def _check_rows(data: Snapshots, k: int, table: np.ndarray) -> None:
         high = table[:, side].max()
         size = data.sizes[k + side]
         if low < 0 or high >= size:
+            times = spelled(data.times)
+            time = times[k + side]
             raise ValueError(
                 f"rows of interval {k} reach from {low} to {high}, but the snapshot at time "
-                f"{data.times[k + side]:g} has {size} samples"
+                f"{time} has {size} samples"
             )
 
 
@@ -198,13 +249,15 @@ def _unique_names(data: Snapshots) -> list[pd.Index]:
             "GivenPairs needs the names of the cells; give Snapshots(names=...) or an AnnData"
         )
     names = []
-    for own_names, t in zip(data.names, data.times, strict=True):
-        index = pd.Index(np.asarray(own_names).astype(str))
+    times = spelled(data.times)
+    for own_names, time in zip(data.names, times, strict=True):
+        texts = np.asarray(own_names).astype(str)
+        index = pd.Index(texts)
         if not index.is_unique:
             twice = index[index.duplicated()][0]
             raise ValueError(
-                f"the name {twice!r} occurs twice at time {t:g}; GivenPairs needs a name for every "
-                "cell"
+                f"the name {brief(twice)} occurs twice at time {time}; GivenPairs needs a name "
+                "for every cell"
             )
         names.append(index)
     return names
@@ -212,11 +265,14 @@ def _unique_names(data: Snapshots) -> list[pd.Index]:
 
 def _clone_mates(
     table: pd.DataFrame, names: pd.Index, next_names: pd.Index
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[ndarray, ndarray]:
     """All pairs of cells of one clone at two times."""
     here = _rows_in(table, names)
     there = _rows_in(table, next_names)
-    sizes = here.other.value_counts() * there.other.value_counts()
+    n_here = here.other.value_counts()
+    n_there = there.other.value_counts()
+    # Clones that are at one of the times alone are NaN, which a sum leaves out.
+    sizes = n_here * n_there
     n_pairs = int(sizes.sum())
     if n_pairs > MOST_PAIRS:
         raise ValueError(
@@ -224,7 +280,9 @@ def _clone_mates(
             "largest ones out"
         )
     pairs = here.merge(there, on="other", suffixes=("", "_next"))
-    return pairs["row"].to_numpy(), pairs["row_next"].to_numpy()
+    rows = pairs["row"].to_numpy()
+    columns = pairs["row_next"].to_numpy()
+    return rows, columns
 
 
 def _rows_in(table: pd.DataFrame, names: pd.Index) -> pd.DataFrame:
@@ -233,33 +291,36 @@ def _rows_in(table: pd.DataFrame, names: pd.Index) -> pd.DataFrame:
     return table.assign(row=row)[row >= 0]
 
 
-def _partners(table: pd.DataFrame, names: list[pd.Index], k: int) -> tuple[np.ndarray, np.ndarray]:
+def _partners(table: pd.DataFrame, names: list[pd.Index], k: int) -> tuple[ndarray, ndarray]:
     """Pairs from snapshot ``k`` to the next, also through cells that are in no snapshot."""
-    present = np.concatenate(names)
-    links = table[table.cell.isin(names[k])]
+    everyone = np.concatenate(names)
+    here = names[k]
+    there = names[k + 1]
+    links = table[table.cell.isin(here)]
     arrived = []
     for _ in range(len(table) + 1):  # no chain of links is longer
-        direct = links[links.other.isin(names[k + 1])]
-        arrived.append(direct)
-        absent = links[~links.other.isin(present)]
+        arrives = links.other.isin(there)
+        arrived.append(links[arrives])
+        is_present = links.other.isin(everyone)
+        absent = links[~is_present]
         onward = absent.merge(table, left_on="other", right_on="cell", suffixes=("", "_then"))
         links = onward[["cell", "other_then"]].drop_duplicates()
         links = links.set_axis(["cell", "other"], axis=1)
         if links.empty:
             break
     pairs = pd.concat(arrived).drop_duplicates()
-    rows = names[k].get_indexer(pairs.cell)
-    columns = names[k + 1].get_indexer(pairs.other)
+    rows = here.get_indexer(pairs.cell)
+    columns = there.get_indexer(pairs.other)
     return rows, columns
 
 
-def _shared(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _shared(weights: ndarray, rows: ndarray) -> ndarray:
     """Weight of every pair ``(pairs,)``: a cell's own, in equal parts."""
     n_pairs = np.bincount(rows, minlength=len(weights))
     return weights[rows] / n_pairs[rows]
 
 
-def _unpaired(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _unpaired(weights: ndarray, rows: ndarray) -> ndarray:
     """Weights of the cells that are in no pair, and zero for the others."""
     n_pairs = np.bincount(rows, minlength=len(weights))
     return np.where(n_pairs > 0, 0.0, weights)

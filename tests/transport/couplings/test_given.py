@@ -183,3 +183,19 @@ def test_settings_and_data_that_cannot_be_are_named():
         GivenPairs(pairs=links(data)).plan(*data.samples[:2], np.ones(12) / 12, np.ones(12) / 12, 0)
     with pytest.raises(KeyError, match="did you mean 'clone'"):
         GivenPairs.from_clones(clones(), "clones")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pairs": 1}, "GivenPairs.pairs must be a list of .name, name., found 1"),
+        ({"pairs": "ab"}, "GivenPairs.pairs must be a list"),
+        ({"pairs": ["ab", "cd"]}, "every entry of GivenPairs.pairs must be .name, name., found"),
+        ({"clones": [("a",)]}, "every entry of GivenPairs.clones must be .name, label."),
+        ({"clones": {"a": "b"}}, "GivenPairs.clones must be a list"),
+        ({"pairs": [("a", "b")], "unpaired": 3}, "GivenPairs.unpaired must be"),
+    ],
+)
+def test_pairs_that_are_none_are_refused_in_a_sentence(settings, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        GivenPairs(**settings).check()
