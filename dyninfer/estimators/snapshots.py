@@ -25,11 +25,12 @@ from dyninfer.data.reading import (
 )
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.times import Clock, same_times
+from dyninfer.data.times import Clock, spelled
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.estimators.cautions import warn_beyond, warn_of_collapse, warn_of_mass, warn_of_scores
+from dyninfer.estimators.fitted_cells import are_fitted, fingerprints_by_time
 from dyninfer.estimators.starts import drawn_by_weight, with_origin, with_start_weights
 from dyninfer.estimators.unused import refuse_unused_columns, refuse_unused_keys
 from dyninfer.learning.scaling import ScaleMode, Scaling
@@ -270,17 +271,19 @@ class SnapshotEstimator(Estimator):
         metrics = metric_names(metrics)
         observed = self._as_snapshots(data).check_finite()
         is_held_out = self._held_out(observed)
-        is_known = self._was_fitted(observed, is_held_out)
+        in_sample = are_fitted(observed, self.times_, self.facts_.get("cells"))
         requested = observed.times[1:] if times is None else as_times(times)
         rows = []
         for time in requested:
             k = observed.index(time)
             if k == 0:
                 raise ValueError(
-                    f"time {time:g} is the first of the data, which nothing leads to; "
+                    f"time {spelled(time)[0]} is the first of the data, which nothing leads to; "
                     "evaluate later times"
                 )
-            begin = float(observed.times[k - 1 if start == "previous" else 0])
+            before = k - 1 if start == "previous" else 0
+            begin = float(observed.times[before])
+            # One seed for all: a time alone is scored as it is among others.
             run = self._simulated(observed, [begin, observed.times[k]], seed=seed)
             if self._grows(run):
                 warn_of_collapse(run)
@@ -291,10 +294,11 @@ class SnapshotEstimator(Estimator):
                 "time": float(observed.times[k]),
                 "start": begin,
                 "held_out": bool(is_held_out[k]),
-                "in_sample": is_known and not is_held_out[k],
+                "in_sample": bool(in_sample[k]),
             }
             rows.append(row | scores)
         table = pd.DataFrame(rows)
+        # Once for the whole table: a warning for every row would not be read.
         if len(table):
             warn_of_scores(table, metrics, self.n_features_in_)
         return table
@@ -311,6 +315,7 @@ class SnapshotEstimator(Estimator):
 
     def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
         """Snapshots or a density path without what is held out; see :meth:`Estimator.read`."""
+        # Plain numbers, which a file can hold.
         held_out_times: tuple[float, ...] = ()
         if hold_out is not None:
             hold_out = as_times(hold_out, "hold_out")
@@ -330,7 +335,11 @@ class SnapshotEstimator(Estimator):
             snapshots.times, snapshots.samples, self.scale, snapshots.weights
         )
         masses = None if snapshots.masses is None else snapshots.masses.tolist()
-        facts = {"masses": masses, **self.facts(snapshots, run.seed)}
+        cells = None
+        # A curve is sampled anew for every batch, so that no cell is met twice.
+        if isinstance(data, Snapshots):
+            cells = fingerprints_by_time(snapshots)
+        facts = {"masses": masses, "cells": cells, **self.facts(snapshots, run.seed)}
         return Reading(data, scaling, facts, provenance)
 
     def _read(
@@ -405,16 +414,6 @@ class SnapshotEstimator(Estimator):
         """Whether each time of some data was held out ``(time,)``."""
         positions = Clock(observed.times).positions(self.hold_out_)
         return np.isin(np.arange(observed.n_times), positions)
-
-    def _was_fitted(self, observed: Snapshots, is_held_out: np.ndarray) -> bool:
-        """Whether data, without what was held out, are those that the model has learned from."""
-        rest = observed.times[~is_held_out]
-        if not same_times(rest, self.times_):
-            return False
-        if is_held_out.any():
-            observed = observed.without(observed.times[is_held_out])
-        # To the bit: other cells of the same times are a fair test.
-        return observed.digest() == self._known().digest
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         return fields_at(self.process_, times, x)

@@ -150,6 +150,37 @@ def test_scores_of_the_cells_of_the_fit_are_called_in_sample():
     assert not model.evaluate(other)["in_sample"].any()
 
 
+def test_cells_of_the_fit_are_known_in_any_order_part_and_number_format():
+    samples = [cloud(k, 300) for k in range(3)]
+    data = di.Snapshots(times=[0, 1, 2], samples=samples)
+    model = fitted(data)
+    rng = np.random.default_rng(0)
+    shuffled = [sample[rng.permutation(300)] for sample in samples]
+    half = [sample[:150].astype(np.float64) for sample in shuffled]
+    for times, cells in (([0, 1, 2], shuffled), ([0, 1, 2], half), ([0, 2], samples[::2])):
+        table = model.evaluate(di.Snapshots(times=times, samples=cells), metrics=["w1"])
+        assert table["in_sample"].all()
+    # One time is of the fit, the other has cells of its own.
+    mixed = di.Snapshots(times=[0, 1, 2], samples=[samples[0], cloud(9, 300), samples[2]])
+    assert model.evaluate(mixed, metrics=["w1"])["in_sample"].tolist() == [False, True]
+
+
+def test_what_was_learned_from_is_known_after_a_file(tmp_path):
+    data = snapshots(False)
+    path = fitted(data).save(tmp_path / "model.safetensors")
+    assert di.load(path).evaluate(data, metrics=["w1"])["in_sample"].all()
+
+
+def test_times_of_a_warning_can_be_told_apart():
+    start = 1_700_000_000
+    data = replace(snapshots(False), times=[start, start + 3600])
+    model = fitted(data)
+    beyond = messages(lambda: model.simulate(data, [start, start + 7200]))
+    assert "from 1700000000 to 1700007200, beyond the data (1700000000 to" in beyond[0]
+    in_sample = messages(lambda: model.evaluate(data, metrics=["w1"]))
+    assert any("the scores at time 1700003600 are in-sample" in message for message in in_sample)
+
+
 def test_a_score_below_the_floor_is_called_so():
     near = snapshots(False, features=("a", "b"))
     model = fitted(di.Snapshots(times=[0, 1], samples=[near.samples[0], near.samples[0]]))
