@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
 
+from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings.base import BlockCoupling, require_positive
+from dyninfer.transport.couplings.cone_value import value_of_plan, warn_unless_optimal
 from dyninfer.transport.couplings.draws import TINY, unbalanced_pairs
 from dyninfer.transport.couplings.plan import Plan
 from dyninfer.transport.couplings.problem import TransportProblem, squared_distances
-from dyninfer.transport.couplings.sinkhorn import rows_to, sinkhorn
+from dyninfer.transport.couplings.sinkhorn import SinkhornSolution, rows_to, sinkhorn
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -67,12 +71,13 @@ class ConeCoupling(BlockCoupling):
         )
         if self.duration is not None:
             require_positive(self, duration=self.duration)
-        if not (np.isfinite(self.sigma) and self.sigma >= 0):
+        is_finite = np.isfinite(self.sigma)
+        if not (is_finite and self.sigma >= 0):
             raise ValueError(
-                f"ConeCoupling.sigma must be finite and not negative, found {self.sigma}"
+                f"ConeCoupling.sigma must be finite and not negative, found {brief(self.sigma)}"
             )
 
-    def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
+    def solve(self, problem: TransportProblem, rng: Generator) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
         squared, a, b = problem
         n, m = squared.shape
@@ -90,22 +95,29 @@ class ConeCoupling(BlockCoupling):
         b = np.append(b, 0.0)
         n_draws = self.draws * (n + m)
         with np.errstate(divide="ignore"):
-            log_rows = rows_to(np.log(by_row), a)
-            log_columns = rows_to(np.log(by_column.T), b).T
+            log_by_row = np.log(by_row)
+            log_by_column = np.log(by_column)
+            log_rows = rows_to(log_by_row, a)
+            log_columns = rows_to(log_by_column.T, b).T
             pairs = unbalanced_pairs(log_rows, log_columns, a, b, n_draws, rng)
         # What has no partner is put beside the nearest sample of the other side.
-        nearest_source = squared.argmin(0)[pairs.target % m]
-        nearest_target = squared.argmin(1)[pairs.source % n]
-        source = np.where(pairs.source < n, pairs.source, nearest_source)
-        target = np.where(pairs.target < m, pairs.target, nearest_target)
+        has_source = pairs.source < n
+        has_target = pairs.target < m
+        nearest_source = squared.argmin(0)
+        nearest_target = squared.argmin(1)
+        # The number of no sample, n or m, is taken for the first: it is not used.
+        beside_source = nearest_target[pairs.source % n]
+        beside_target = nearest_source[pairs.target % m]
+        source = np.where(has_source, pairs.source, beside_target)
+        target = np.where(has_target, pairs.target, beside_source)
         return pairs._replace(source=source, target=target)
 
     def value(
         self,
-        x: np.ndarray,
-        y: np.ndarray,
-        a: np.ndarray | None = None,
-        b: np.ndarray | None = None,
+        x: ndarray,
+        y: ndarray,
+        a: ndarray | None = None,
+        b: ndarray | None = None,
         masses: tuple[float, float] = (1.0, 1.0),
     ) -> float:
         """HK² between two weighted samples, from above and within 0.3 %.
@@ -131,48 +143,62 @@ class ConeCoupling(BlockCoupling):
         polish = 10 * self.polish
         regularization = 0.2 * self.regularization
         plan = self._plan(problem, polish, regularization)
-        plan_mass = 1 - 0.5 * _primal(problem, plan)
+        plan_mass = 1 - 0.5 * value_of_plan(problem, plan)
         # Scaling either sample scales the plan, and the minimum is m₀ + m₁ − 2 |π|.
         m0, m1 = masses
-        shared_mass = np.sqrt(m0 * m1) * plan_mass
-        return float(m0 + m1 - 2 * shared_mass)
+        factor = np.sqrt(m0 * m1)
+        shared_mass = factor * plan_mass
+        value = m0 + m1 - 2 * shared_mass
+        return float(value)
 
-    def _plan(self, problem: TransportProblem, polish: int, regularization: float) -> np.ndarray:
+    def _plan(self, problem: TransportProblem, polish: int, regularization: float) -> ndarray:
         """Plan ``(n, m)``: zero in the rows and columns of samples that nothing can reach."""
         cost, a, b = problem
         plan = np.zeros(cost.shape)
-        rows = np.flatnonzero(np.isfinite(cost).any(1))
-        columns = np.flatnonzero(np.isfinite(cost).any(0))
+        in_reach = np.isfinite(cost)
+        rows = np.flatnonzero(in_reach.any(1))
+        columns = np.flatnonzero(in_reach.any(0))
         if len(rows) == 0:
             return plan
         inside = np.ix_(rows, columns)
-        reachable = TransportProblem(cost[inside], a[rows], b[columns])
+        reachable = TransportProblem(
+            cost=cost[inside],
+            a=a[rows],
+            b=b[columns],
+        )
         if self.sigma:
             plan[inside] = self._entropic_plan(reachable)
-        else:
-            plan[inside] = _polished(_rough_plan(reachable, regularization), reachable, polish)
+            return plan
+        rough = _rough_solution(reachable, regularization)
+        rough_plan = np.exp(rough.log_plan)
+        polished = _polished(rough_plan, reachable, polish)
+        warn_unless_optimal(reachable, polished, rough.f.numpy())
+        plan[inside] = polished
         return plan
 
-    def _entropic_plan(self, problem: TransportProblem) -> np.ndarray:
+    def _entropic_plan(self, problem: TransportProblem) -> ndarray:
         duration = self.duration or 1.0
-        epsilon = 0.5 * self.sigma**2 * self.growth_penalty * duration
+        variance = self.sigma**2
+        epsilon = 0.5 * variance * self.growth_penalty * duration
         solution = sinkhorn(problem, epsilon, 1.0)
         solution.warn_unless_converged()
         return np.exp(solution.log_plan)
 
 
-def _with_mass(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _with_mass(x: ndarray, weights: ndarray | None) -> tuple[ndarray, ndarray]:
     """Samples whose weight is not zero, and the weights: uniform where there are none."""
     if weights is None:
         n = len(x)
-        return x, np.full(n, 1 / n)
+        equal = np.full(n, 1 / n)
+        return x, equal
     positive = weights > 0
     return x[positive], weights[positive]
 
 
-def cone_cost(squared: np.ndarray, growth_penalty: float) -> np.ndarray:
+def cone_cost(squared: ndarray, growth_penalty: float) -> ndarray:
     """Cost ``−2 log cos θ`` of pairs at squared distances; infinite from ``θ = π/2`` on."""
-    theta = 0.5 * np.sqrt(growth_penalty * squared)
+    length = np.sqrt(growth_penalty * squared)
+    theta = 0.5 * length
     near = theta < 0.5 * np.pi
     angle = np.where(near, theta, 0.0)
     cosine = np.cos(angle)
@@ -180,22 +206,22 @@ def cone_cost(squared: np.ndarray, growth_penalty: float) -> np.ndarray:
     return np.where(near, cost, np.inf)
 
 
-def _rough_plan(problem: TransportProblem, regularization: float) -> np.ndarray:
-    """Entropic plan from which the unregularised problem is descended."""
+def _rough_solution(problem: TransportProblem, regularization: float) -> SinkhornSolution:
+    """Solution of the entropic problem from which the unregularised problem is descended."""
     cost, a, b = problem
     bounded_cost = np.minimum(cost, 1.0)
     mass = a.sum() * b.sum()
-    unit = float(a @ bounded_cost @ b) / mass
+    total = float(a @ bounded_cost @ b)
+    unit = total / mass
     if unit == 0:
-        return np.exp(sinkhorn(problem, regularization, 1.0).log_plan)
+        return sinkhorn(problem, regularization, 1.0)
     # An error of the margins costs half its square: it must stay small beside the transport.
     tolerance = min(1e-2, 0.03 * np.sqrt(unit))
     epsilon = regularization * unit
-    solution = sinkhorn(problem, epsilon, 1.0, tolerance=tolerance)
-    return np.exp(solution.log_plan)
+    return sinkhorn(problem, epsilon, 1.0, tolerance=tolerance)
 
 
-def _polished(plan: np.ndarray, problem: TransportProblem, steps: int) -> np.ndarray:
+def _polished(plan: ndarray, problem: TransportProblem, steps: int) -> ndarray:
     """Descend without entropy, never upwards.
 
     Majorisation-minimisation (Chapel et al. 2021, arXiv 2106.04145).
@@ -207,23 +233,6 @@ def _polished(plan: np.ndarray, problem: TransportProblem, steps: int) -> np.nda
         column_mass = np.maximum(plan.sum(0), TINY)
         row_factor = np.sqrt(a / row_mass)
         column_factor = np.sqrt(b / column_mass)
-        plan = plan * kernel * row_factor[:, None] * column_factor
+        row_factor = row_factor[:, None]
+        plan = plan * kernel * row_factor * column_factor
     return plan
-
-
-def _primal(problem: TransportProblem, plan: np.ndarray) -> float:
-    """``⟨c, π⟩ + KL(π1 | a) + KL(πᵀ1 | b)``."""
-    cost, a, b = problem
-    # Where the cost is infinite the plan is zero.
-    reachable = np.isfinite(cost)
-    transport = float(np.sum(plan[reachable] * cost[reachable]))
-    source_growth = _divergence(plan.sum(1), a)
-    target_growth = _divergence(plan.sum(0), b)
-    return transport + source_growth + target_growth
-
-
-def _divergence(p: np.ndarray, q: np.ndarray) -> float:
-    """Kullback-Leibler divergence of unnormalised masses; ``0 log 0`` is zero."""
-    log_ratio = np.log(np.maximum(p, 1e-300) / q)
-    entropy = np.where(p > 0, p * log_ratio, 0.0)
-    return float(np.sum(entropy - p + q))

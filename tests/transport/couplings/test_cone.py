@@ -4,8 +4,9 @@ import numpy as np
 import ot
 import pytest
 
-from dyninfer.transport.couplings import ConeCoupling
+from dyninfer.transport.couplings import ConeCoupling, TransportProblem
 from dyninfer.transport.couplings.cone import cone_cost
+from dyninfer.transport.couplings.cone_value import lower_bound
 from dyninfer.transport.couplings.problem import squared_distances
 
 
@@ -166,3 +167,26 @@ def test_noise_and_dear_growth_give_the_schrodinger_bridge():
     np.add.at(drawn, (plan.source, plan.target), plan.mass)
     assert np.abs(drawn - reference).sum() < 0.1
     assert np.abs(plan.log_target - plan.log_source).max() < 0.1
+
+
+def test_a_plan_far_from_the_best_tells_its_dual_gap(recwarn):
+    x, y = clouds()
+    coupling = ConeCoupling()
+    coupling.plan(x, y, uniform(100), uniform(80), 0)
+    assert not recwarn.list
+    coarse = ConeCoupling(regularization=10.0)
+    coarse.polish = 1
+    with pytest.warns(UserWarning, match="cone was not solved.*dual gap is"):
+        coarse.plan(x, y, uniform(100), uniform(80), 0)
+
+
+@pytest.mark.parametrize("penalty", [1e-4, 0.05, 1.0, 30.0])
+def test_potentials_bound_the_value_from_below(penalty):
+    x, y = clouds(40, 30)
+    cost = cone_cost(squared_distances(x, y), penalty)
+    problem = TransportProblem(cost, uniform(40), uniform(30))
+    value = ConeCoupling(growth_penalty=penalty).value(x, y)
+    rng = np.random.default_rng(0)
+    for size in (0.0, 0.1, 10.0):
+        potential = size * rng.normal(size=40)
+        assert lower_bound(problem, potential) <= value * (1 + 1e-9)

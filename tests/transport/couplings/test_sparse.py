@@ -45,3 +45,10 @@ def test_too_few_partners_are_an_error_with_the_missing_mass():
 def test_a_bound_below_one_is_named():
     with pytest.raises(ValueError, match=r"SparseOTCoupling.max_nz must be positive"):
         SparseOTCoupling(max_nz=0).plan(*problem(5, 5), 0)
+
+
+def test_a_value_that_may_be_far_above_the_least_tells_the_dual_gap():
+    # Two partners at most, where the quadratic term asks for many: the bound has a true gap.
+    x, y, a, b = problem(40, 40)
+    with pytest.warns(UserWarning, match="sparse transport was not solved.*dual gap is"):
+        SparseOTCoupling(max_nz=2, regularization=30.0).plan(x, y, a, b, 0)
