@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy import ndarray
 
 from dyninfer.metrics.samples import distances
 
@@ -13,9 +14,9 @@ from dyninfer.metrics.samples import distances
 class TransportProblem(NamedTuple):
     """Cost between two weighted samples."""
 
-    cost: np.ndarray  # (n, m)
-    a: np.ndarray  # (n,) positive weights of the first sample, summing to one
-    b: np.ndarray  # (m,) positive weights of the second sample, summing to one
+    cost: ndarray  # (n, m)
+    a: ndarray  # (n,) positive weights of the first sample, summing to one
+    b: ndarray  # (m,) positive weights of the second sample, summing to one
 
     @property
     def mean_cost(self) -> float:
@@ -23,14 +24,12 @@ class TransportProblem(NamedTuple):
         return float(self.a @ self.cost @ self.b) or 1.0
 
 
-def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def squared_distances(x: ndarray, y: ndarray) -> ndarray:
     """Squared Euclidean distances ``(n, m)`` in double precision, short ones beside long ones."""
-    x = x.astype(np.float64)
-    y = y.astype(np.float64)
-    # Distances far from the origin would drown in rounding.
-    middle = x.mean(0)
-    x, y = x - middle, y - middle
-    lengths = distances(torch.from_numpy(x), torch.from_numpy(y))
+    # Not moved to their middle: beside a group far away, that would round the short distances.
+    points = torch.from_numpy(x.astype(np.float64))
+    others = torch.from_numpy(y.astype(np.float64))
+    lengths = distances(points, others)
     return lengths.square_().numpy()
 
 
