@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor, nn
 
 from dyninfer.data.arrays import as_tensor
@@ -16,6 +16,10 @@ from dyninfer.learning.settings import brief
 Field = Callable[[Tensor, Tensor], Tensor]
 # A scalar, or one time for every state: (n,).
 Time = Tensor | float
+# Drift (n, d), and the growth rate (n,) where mass changes.
+Motion = tuple[Tensor, Tensor | None]
+# The same, and the score (n, d) where there is one.
+MotionAndScore = tuple[Tensor, Tensor | None, Tensor | None]
 
 
 class Diffusion(nn.Module):
@@ -76,23 +80,29 @@ class Diffusion(nn.Module):
         elif diffusion is not None:
             as_tensor(diffusion, "diffusion")
         # Plain attributes: functions are no modules, and hold no parameters that move.
-        self._drift, self._diffusion = drift, diffusion
-        self._growth, self._score, self._potential = growth, score, potential
+        self._drift = drift
+        self._diffusion = diffusion
+        self._growth = growth
+        self._score = score
+        self._potential = potential
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """Drift ``(n, d)`` at time ``t``, scalar or ``(n,)``, and state ``x``, ``(n, d)``."""
         if self._drift is None:
             raise NotImplementedError(f"{type(self).__name__} must define drift(t, x)")
-        return self._drift(batch_times(t, x), x)
+        times = batch_times(t, x)
+        return self._drift(times, x)
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
         """Noise amplitude: a scalar tensor, a diagonal ``(d,)`` or ``(n, d)``, or None."""
-        if self._diffusion is None:
+        amplitude = self._diffusion
+        if amplitude is None:
             return None
+        if callable(amplitude):
+            times = batch_times(t, x)
+            return amplitude(times, x)
         # Additive noise stays a scalar, by which solvers recognise it.
-        if callable(self._diffusion):
-            return self._diffusion(batch_times(t, x), x)
-        return torch.as_tensor(self._diffusion, dtype=x.dtype, device=x.device)
+        return torch.as_tensor(amplitude, dtype=x.dtype, device=x.device)
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
@@ -119,16 +129,17 @@ class Diffusion(nn.Module):
             "fit with condition_key, or with Snapshots(conditions=...)"
         )
 
-    def drift_and_growth(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def drift_and_growth(self, t: Time, x: Tensor) -> Motion:
         """Both fields at once, for processes that share the work between them."""
-        return self.drift(t, x), self.growth(t, x)
+        drift = self.drift(t, x)
+        growth = self.growth(t, x)
+        return drift, growth
 
-    def drift_growth_and_score(
-        self, t: Time, x: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def drift_growth_and_score(self, t: Time, x: Tensor) -> MotionAndScore:
         """All that an equation with chosen noise needs, for processes that share the work."""
         drift, growth = self.drift_and_growth(t, x)
-        return drift, growth, self.score(t, x)
+        score = self.score(t, x)
+        return drift, growth, score
 
     def divergence(self, t: Time, x: Tensor) -> Tensor | None:
         """Divergence of the drift ``(n,)`` where the process knows it cheaply, else None."""
@@ -159,12 +170,15 @@ def _values(field: Field | None, t: Time, x: Tensor) -> Tensor | None:
     """Values of a field that may not be there."""
     if field is None:
         return None
-    return field(batch_times(t, x), x)
+    times = batch_times(t, x)
+    return field(times, x)
 
 
-def batch_times(t: Time | np.ndarray, x: Tensor) -> Tensor:
+def batch_times(t: Time | ndarray, x: Tensor) -> Tensor:
     """Times ``(n,)`` of the dtype and device of ``x``, a view where ``t`` is a scalar."""
-    t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
-    if t.ndim == 0:
-        return t.expand(len(x))
-    return t
+    times = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+    if times.ndim > 0:
+        return times
+    # Expanded, not repeated: solvers give one time to a million states.
+    n = len(x)
+    return times.expand(n)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
+from dyninfer.diffusions.diffusion import Diffusion, Motion, Time, batch_times
 from dyninfer.learning.networks import PotentialNetwork
 
 
@@ -36,11 +36,13 @@ class PotentialDiffusion(Diffusion):
     ):
         super().__init__()
         self.network = network
-        self.sigma, self.growth_penalty = float(sigma), growth_penalty
+        self.sigma = float(sigma)
+        self.growth_penalty = growth_penalty
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """``∇s``."""
-        s = self.network.derivatives(batch_times(t, x), x)
+        times = batch_times(t, x)
+        s = self.network.derivatives(times, x)
         return s.gradient
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
@@ -48,7 +50,7 @@ class PotentialDiffusion(Diffusion):
         # None, and not zero: solvers of ordinary equations take it then.
         if not self.sigma:
             return None
-        return torch.full((), self.sigma, dtype=x.dtype, device=x.device)
+        return x.new_full((), self.sigma)
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """``λ s``."""
@@ -58,17 +60,22 @@ class PotentialDiffusion(Diffusion):
 
     def potential(self, t: Time, x: Tensor) -> Tensor:
         """``s(t, x)``; without growth it is known up to a function of time."""
-        return self.network(batch_times(t, x), x)
+        times = batch_times(t, x)
+        return self.network(times, x)
 
-    def drift_and_growth(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def drift_and_growth(self, t: Time, x: Tensor) -> Motion:
         """Both fields from one pass through the network."""
-        s = self.network.derivatives(batch_times(t, x), x)
+        times = batch_times(t, x)
+        s = self.network.derivatives(times, x)
         if self.growth_penalty is None:
             return s.gradient, None
-        return s.gradient, self.growth_penalty * s.value
+        growth = self.growth_penalty * s.value
+        return s.gradient, growth
 
     def divergence(self, t: Time, x: Tensor) -> Tensor:
         """Exact divergence of the drift, ``Δs``."""
         # All axes at once: with many features, this is what takes memory.
-        axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        return self.network.curvature(batch_times(t, x), x, axes)
+        d = x.shape[1]
+        axes = torch.eye(d).to(x)
+        times = batch_times(t, x)
+        return self.network.curvature(times, x, axes)

@@ -7,16 +7,17 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
-from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
+from dyninfer.diffusions.diffusion import Diffusion, Motion, MotionAndScore, Time, batch_times
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.warn import warn
 
 
 def fields_at(
-    process: Diffusion, times: np.ndarray, x: np.ndarray, chunk: int = 65536
-) -> dict[str, np.ndarray]:
+    process: Diffusion, times: ndarray, x: ndarray, chunk: int = 65536
+) -> dict[str, ndarray]:
     """Drift, growth and potential, those that there are, at every row.
 
     Parameters
@@ -28,29 +29,42 @@ def fields_at(
         Rows computed at once.
     """
     device = next(process.parameters()).device
-    parts: dict[str, list[np.ndarray]] = {"drift": [], "growth": [], "potential": []}
+    names = ("drift", "growth", "potential")
+    parts: dict[str, list[ndarray]] = {}
     with torch.no_grad():
         # In chunks: the layers of a network hold a hundred numbers for each of a state's.
-        for first in range(0, len(x), chunk):
-            rows = slice(first, first + chunk)
+        n = len(x)
+        for first in range(0, n, chunk):
+            last = first + chunk
+            rows = slice(first, last)
             state = torch.as_tensor(x[rows], device=device)
             t = torch.as_tensor(times[rows], device=device)
             if scaling_of(process) is None:
                 t = t.to(state.dtype)
             drift, growth = process.drift_and_growth(t, state)
             potential = process.potential(t, state)
-            for part, field in zip(parts.values(), (drift, growth, potential), strict=True):
+            fields = (drift, growth, potential)
+            for name, field in zip(names, fields, strict=True):
+                # A process has a field at all times or at none.
                 if field is not None:
-                    part.append(field.cpu().numpy())
-    fields = {name: np.concatenate(part) for name, part in parts.items() if part}
-    for name, values in fields.items():
-        n_lost = int((~np.isfinite(values)).reshape(len(values), -1).any(1).sum())
-        if n_lost:
-            warn(
-                f"the {name} is not finite in {n_lost} of {len(values)} states, which lie too far "
-                "from the data of the fit for single precision"
-            )
-    return fields
+                    values = field.cpu().numpy()
+                    parts.setdefault(name, []).append(values)
+    whole = {name: np.concatenate(part) for name, part in parts.items()}
+    for name, values in whole.items():
+        _warn_of_overflow(name, values)
+    return whole
+
+
+def _warn_of_overflow(name: str, values: ndarray) -> None:
+    """Warn where a field ``(n,)`` or ``(n, d)`` is not finite."""
+    n = len(values)
+    is_finite = np.isfinite(values).reshape(n, -1)
+    n_lost = n - int(is_finite.all(1).sum())
+    if n_lost:
+        warn(
+            f"the {name} is not finite in {n_lost} of {n} states, which lie too far from the data "
+            "of the fit for single precision"
+        )
 
 
 def scaling_of(process: Any) -> Scaling | None:
@@ -80,12 +94,13 @@ class ScaledDiffusion(Diffusion):
 
     def __init__(self, inner: Diffusion, scaling: Scaling):
         super().__init__()
-        self.inner, self.scaling = inner, scaling
+        self.inner = inner
+        self.scaling = scaling
         # Empty: it follows the number format of the weights, in which the inner process computes.
         precision = None
-        for weight in inner.parameters():
+        weight = next(inner.parameters(), None)
+        if weight is not None:
             precision = torch.empty(0, dtype=weight.dtype)
-            break
         self.register_buffer("precision", precision, persistent=False)
 
     def given(self, condition: Any) -> Self:
@@ -99,27 +114,32 @@ class ScaledDiffusion(Diffusion):
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """Drift ``(n, d)``, in state units per time unit."""
         tau, z = self._scaled(t, x)
-        return self._user_velocity(self.inner.drift(tau, z), x)
+        drift = self.inner.drift(tau, z)
+        return self._user_velocity(drift, x)
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
         """Noise amplitude: a scalar, ``(d,)`` or ``(n, d)``, in state units per root of time."""
-        dtype = x.dtype
+        tau, z = t, x
+        # What depends on neither needs no conversion, which costs as much as a small network.
         if not self.inner.constant_noise:
-            t, x = self._scaled(t, x)
-        amplitude = self.inner.diffusion(t, x)
+            tau, z = self._scaled(t, x)
+        amplitude = self.inner.diffusion(tau, z)
         if amplitude is None:
             return None
-        return self.scaling.user_amplitudes(amplitude.to(dtype))
+        amplitude = amplitude.to(x.dtype)
+        return self.scaling.user_amplitudes(amplitude)
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, per time unit."""
         tau, z = self._scaled(t, x)
-        return self._user_rate(self.inner.growth(tau, z), x)
+        growth = self.inner.growth(tau, z)
+        return self._user_rate(growth, x)
 
     def score(self, t: Time, x: Tensor) -> Tensor | None:
         """Gradient of the log-density ``(n, d)``, per state unit."""
         tau, z = self._scaled(t, x)
-        return self._user_score(self.inner.score(tau, z), x)
+        score = self.inner.score(tau, z)
+        return self._user_score(score, x)
 
     def potential(self, t: Time, x: Tensor) -> Tensor | None:
         """Potential ``(n,)``, whose gradient is the drift.
@@ -130,26 +150,32 @@ class ScaledDiffusion(Diffusion):
         potential = self.inner.potential(tau, z)
         if potential is None:
             return None
-        return self.scaling.user_potentials(potential.to(x.dtype))
+        potential = potential.to(x.dtype)
+        return self.scaling.user_potentials(potential)
 
-    def drift_and_growth(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def drift_and_growth(self, t: Time, x: Tensor) -> Motion:
         """Both fields at once."""
         tau, z = self._scaled(t, x)
         drift, growth = self.inner.drift_and_growth(tau, z)
-        return self._user_velocity(drift, x), self._user_rate(growth, x)
+        drift = self._user_velocity(drift, x)
+        growth = self._user_rate(growth, x)
+        return drift, growth
 
-    def drift_growth_and_score(
-        self, t: Time, x: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def drift_growth_and_score(self, t: Time, x: Tensor) -> MotionAndScore:
         """All three fields at once."""
         tau, z = self._scaled(t, x)
         drift, growth, score = self.inner.drift_growth_and_score(tau, z)
-        return self._user_velocity(drift, x), self._user_rate(growth, x), self._user_score(score, x)
+        drift = self._user_velocity(drift, x)
+        growth = self._user_rate(growth, x)
+        score = self._user_score(score, x)
+        return drift, growth, score
 
     def divergence(self, t: Time, x: Tensor) -> Tensor | None:
         """Divergence of the drift ``(n,)``, per time unit, where the inner process knows it."""
         tau, z = self._scaled(t, x)
-        return self._user_rate(self.inner.divergence(tau, z), x)
+        # A rate, too, by which a volume of states grows or shrinks.
+        divergence = self.inner.divergence(tau, z)
+        return self._user_rate(divergence, x)
 
     def _scaled(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
         # In the precision of the states: in that of the weights, a shift might round them.
@@ -157,17 +183,21 @@ class ScaledDiffusion(Diffusion):
         if self.precision is not None:
             z = z.to(self.precision.dtype)
         tau = self.scaling.times(t)
-        return batch_times(tau, z), z
+        tau = batch_times(tau, z)
+        return tau, z
 
     def _user_velocity(self, drift: Tensor, x: Tensor) -> Tensor:
-        return self.scaling.user_velocities(drift.to(x.dtype))
+        drift = drift.to(x.dtype)
+        return self.scaling.user_velocities(drift)
 
     def _user_rate(self, rate: Tensor | None, x: Tensor) -> Tensor | None:
         if rate is None:
             return None
-        return self.scaling.user_rates(rate.to(x.dtype))
+        rate = rate.to(x.dtype)
+        return self.scaling.user_rates(rate)
 
     def _user_score(self, score: Tensor | None, x: Tensor) -> Tensor | None:
         if score is None:
             return None
-        return self.scaling.user_scores(score.to(x.dtype))
+        score = score.to(x.dtype)
+        return self.scaling.user_scores(score)

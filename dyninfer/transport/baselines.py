@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.transport.couplings import Coupling, GrowthFirstCoupling, OTCoupling
@@ -14,8 +15,8 @@ from dyninfer.transport.couplings import Coupling, GrowthFirstCoupling, OTCoupli
 class Population(NamedTuple):
     """A weighted sample of states."""
 
-    states: np.ndarray  # (n, feature)
-    weights: np.ndarray  # (n,) summing to one
+    states: ndarray  # (n, feature)
+    weights: ndarray  # (n,) summing to one
 
 
 def still(data: Snapshots, k: int, seed: int) -> Population:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.learning.scaling import Scaling
@@ -43,7 +44,7 @@ class Schedule(torch.nn.Module):
     """
 
     def __init__(
-        self, interpolant: Interpolant, noise: LatentNoise | None, knots: np.ndarray, a: float = 0.0
+        self, interpolant: Interpolant, noise: LatentNoise | None, knots: ndarray, a: float = 0.0
     ):
         super().__init__()
         self.interpolant = interpolant
@@ -68,7 +69,7 @@ class Schedule(torch.nn.Module):
     @classmethod
     def over(
         cls,
-        times: np.ndarray,
+        times: ndarray,
         interpolant: Interpolant,
         noise: LatentNoise | None,
         scaling: Scaling,
@@ -83,10 +84,12 @@ class Schedule(torch.nn.Module):
         if noise is None:
             return cls(interpolant, None, knots)
         if noise.a is not None:
-            return cls(interpolant, noise, knots, noise.a / scaling.action_unit)
+            a = noise.a / scaling.action_unit
+            return cls(interpolant, noise, knots, a)
         # In the middle of a gap of average length the noise is what the interpolant is made for.
         mean_gap = np.diff(knots).mean()
-        return cls(interpolant, noise, knots, interpolant.default_variance / mean_gap)
+        a = interpolant.default_variance / mean_gap
+        return cls(interpolant, noise, knots, a)
 
     @property
     def noisy(self) -> bool:
@@ -109,9 +112,12 @@ class Schedule(torch.nn.Module):
         s = s.clamp(self.margin, 1 - self.margin)
         weights, slopes = self._coefficients(k, s, gap)
         if self.interpolant.gaussian_base:
-            return Moment(k, weights, slopes, weights[:, 0], slopes[:, 0])
+            # z is the first of the two ends.
+            gamma = weights[:, 0]
+            gamma_slope = slopes[:, 0]
+            return Moment(k, weights, slopes, gamma, gamma_slope)
         if self.noise is None:
-            return Moment(k, weights, slopes, None, None)
+            return Moment(k, weights, slopes, gamma=None, gamma_slope=None)
         shape, shape_slope = self.noise.shape(s)
         amplitude = (self.a * gap).sqrt()
         gamma = amplitude * shape
@@ -128,7 +134,8 @@ class Schedule(torch.nn.Module):
         high = 1 - margin
         if self.interpolant.gaussian_base:
             low = 0.0
-        clamped = self.knots[k] + s.clamp(low, high) * gap
+        elapsed = s.clamp(low, high) * gap
+        clamped = self.knots[k] + elapsed
         outside = (s < low) | (s > high)
         return torch.where(outside, clamped, tau)
 
@@ -148,5 +155,7 @@ class Schedule(torch.nn.Module):
         # One time for all states comes as an expanded view.
         k = torch.searchsorted(self.inner_knots, tau.contiguous(), right=True)
         start = self.knots[k]
-        gap = self.knots[k + 1] - start
-        return k, (tau - start) / gap, gap
+        end = self.knots[k + 1]
+        gap = end - start
+        part = (tau - start) / gap
+        return k, part, gap

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy import ndarray
 from torch import Tensor
 
 
-def natural_splines(times: np.ndarray) -> np.ndarray:
+def natural_splines(times: ndarray) -> ndarray:
     """Cardinal natural cubic splines over ``K`` times.
 
     Returns

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
 
 from dyninfer.data.arrays import as_array
 from dyninfer.learning.random import numpy_stream, subseed
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 class Interval(NamedTuple):
     """Two neighbouring snapshots: the arguments of :meth:`Coupling.plan`."""
 
-    x: np.ndarray  # (n, d)
-    y: np.ndarray  # (m, d)
-    a: np.ndarray  # (n,)
-    b: np.ndarray  # (m,)
+    x: ndarray  # (n, d)
+    y: ndarray  # (m, d)
+    a: ndarray  # (n,)
+    b: ndarray  # (m,)
     seed: int
 
 
@@ -45,7 +47,7 @@ class Coupling(Settings):
         return False
 
     @abstractmethod
-    def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
+    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """Pair two weighted samples.
 
         Parameters
@@ -56,7 +58,7 @@ class Coupling(Settings):
         seed : int
         """
 
-    def plans(self, data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Plan]:
+    def plans(self, data: Snapshots, samples: list[ndarray], seed: int) -> list[Plan]:
         """Pair every snapshot with the next.
 
         Parameters
@@ -71,7 +73,7 @@ class Coupling(Settings):
         return [self.plan(*interval) for interval in intervals(data, samples, seed)]
 
 
-def intervals(data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Interval]:
+def intervals(data: Snapshots, samples: list[ndarray], seed: int) -> list[Interval]:
     """Return the arguments of :meth:`Coupling.plan` for every interval."""
     weights = [data.weights_at(t) for t in data.times]
     problems = []
@@ -101,7 +103,7 @@ class BlockCoupling(Coupling):
     batch_size: int = 1024
 
     @abstractmethod
-    def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
+    def solve(self, problem: TransportProblem, rng: Generator) -> Plan:
         """Pair one block, given squared distances and positive weights."""
 
     def check(self) -> None:
@@ -109,10 +111,10 @@ class BlockCoupling(Coupling):
         self.check_kinds(f"{type(self).__name__}.")
         if self.batch_size < 1:
             raise ValueError(
-                f"{type(self).__name__}.batch_size must be positive, found {self.batch_size}"
+                f"{type(self).__name__}.batch_size must be positive, found {brief(self.batch_size)}"
             )
 
-    def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
+    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
         self.check()
         blocks = cut(a, b, self.batch_size, numpy_stream(seed, "blocks"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
 
 from dyninfer.learning.random import numpy_stream
 from dyninfer.transport.couplings.draws import spread
@@ -17,8 +19,8 @@ class Chains(NamedTuple):
     Weighted by ``exp(log_weights[:, k])``, the rows in column ``k`` reproduce sample ``k``.
     """
 
-    rows: np.ndarray  # (n, K)
-    log_weights: np.ndarray  # (n, K); zero where no plan changes mass
+    rows: ndarray  # (n, K)
+    log_weights: ndarray  # (n, K); zero where no plan changes mass
 
 
 def sample_weighted_chains(plans: list[Plan], sizes: list[int], n: int, seed: int) -> Chains:
@@ -49,7 +51,8 @@ def sample_weighted_chains(plans: list[Plan], sizes: list[int], n: int, seed: in
     rng = numpy_stream(seed, "chains")
     first = plans[0]
     carried = first.mass * np.exp(first.log_source)
-    rows = first.source[spread(carried, n, rng)]
+    pairs = spread(carried, n, rng)
+    rows = first.source[pairs]
     log_weight = np.zeros(n)
     columns = [rows]
     log_weights = [log_weight]
@@ -60,10 +63,13 @@ def sample_weighted_chains(plans: list[Plan], sizes: list[int], n: int, seed: in
         log_weight = log_weight + gain[pairs]
         columns.append(rows)
         log_weights.append(log_weight)
-    return Chains(np.stack(columns, 1), np.stack(log_weights, 1))
+    return Chains(
+        rows=np.stack(columns, 1),
+        log_weights=np.stack(log_weights, 1),
+    )
 
 
-def sample_chains(plans: list[Plan], sizes: list[int], n: int, seed: int) -> np.ndarray:
+def sample_chains(plans: list[Plan], sizes: list[int], n: int, seed: int) -> ndarray:
     """Chains of rows ``(n, K)`` through ``K`` samples, drawn by the Markov composition of plans.
 
     Every column has the weights of its sample only where all plans conserve mass; see
@@ -75,6 +81,7 @@ def sample_chains(plans: list[Plan], sizes: list[int], n: int, seed: int) -> np.
 def _check_nothing_created(plan: Plan, k: int) -> None:
     carried = plan.mass * np.exp(plan.log_target)
     share = float(carried[plan.created].sum())
+    # Less is what rounding leaves of mass that is carried.
     if share > 1e-6:
         raise ValueError(
             f"{share:.1%} of the mass of sample {k + 1} is created in place, where no chain leads; "
@@ -82,15 +89,15 @@ def _check_nothing_created(plan: Plan, k: int) -> None:
         )
 
 
-def _next_pairs(
-    plan: Plan, rows: np.ndarray, size: int, k: int, rng: np.random.Generator
-) -> np.ndarray:
+def _next_pairs(plan: Plan, rows: ndarray, size: int, k: int, rng: Generator) -> ndarray:
     """Draw a pair that starts from each of the rows: indices into the plan."""
     order = np.argsort(plan.source, kind="stable")
     carried = plan.mass * np.exp(plan.log_source)
     mass = carried[order]
-    row_mass = np.bincount(plan.source[order], weights=mass, minlength=size)
-    ended = float(np.mean(row_mass[rows] == 0))
+    source = plan.source[order]
+    row_mass = np.bincount(source, weights=mass, minlength=size)
+    has_ended = row_mass[rows] == 0
+    ended = float(has_ended.mean())
     # Fewer are samples too light to be drawn, which leave their share to the rest.
     if ended > 0.01:
         raise ValueError(
@@ -98,8 +105,13 @@ def _next_pairs(
             "use a coupling that pairs every sample"
         )
     # Pairs sorted by row share one cumulative sum, in which every row owns a stretch.
-    edges = np.concatenate([[0.0], np.cumsum(row_mass)])
+    edges = np.append(0.0, np.cumsum(row_mass))
+    cumulative = np.cumsum(mass)
     part = rng.random(len(rows))
-    level = edges[rows] + part * row_mass[rows]
-    index = np.searchsorted(np.cumsum(mass), level, side="right")
-    return order[index.clip(0, len(mass) - 1)]
+    offset = part * row_mass[rows]
+    level = edges[rows] + offset
+    index = np.searchsorted(cumulative, level, side="right")
+    # Rounding may lift the last level beyond the sum.
+    last = len(mass) - 1
+    index = index.clip(0, last)
+    return order[index]

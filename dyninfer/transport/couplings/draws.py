@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
 
 from dyninfer.transport.couplings.plan import NOTHING, Plan
 
 TINY = np.finfo(float).tiny  # keeps a division by no mass finite
 
 
-def spread(
-    weights: np.ndarray, n: int, rng: np.random.Generator, *, even: bool = True
-) -> np.ndarray:
+def spread(weights: ndarray, n: int, rng: Generator, *, even: bool = True) -> ndarray:
     """``n`` indices drawn by weight, one from each n-th of the whole, in random order.
 
     Evenly spaced draws give every index within one of its expected count; where the weights have a
     period (rows of a plan), each draw must fall at random within its part.
     """
     # One offset for all, or one for each.
-    offset = rng.random(1 if even else n)
+    n_offsets = 1 if even else n
+    offset = rng.random(n_offsets)
     level = (np.arange(n) + offset) / n
     cumulative = np.cumsum(weights)
-    index = np.searchsorted(cumulative, level * cumulative[-1], side="right")
-    return rng.permutation(index.clip(0, len(weights) - 1))
+    total = cumulative[-1]
+    index = np.searchsorted(cumulative, level * total, side="right")
+    # Rounding may lift the last level to the total itself.
+    last = len(weights) - 1
+    index = index.clip(0, last)
+    return rng.permutation(index)
 
 
-def pairs_of(
-    log_plan: np.ndarray, n: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def pairs_of(log_plan: ndarray, n: int, rng: Generator) -> tuple[ndarray, ndarray]:
     """Draw pairs from a plan, every row within two of its expected count."""
-    flat = spread(np.exp(log_plan).ravel(), n, rng, even=False)
-    rows, columns = np.unravel_index(flat, log_plan.shape)
+    plan = np.exp(log_plan)
+    flat = spread(plan.ravel(), n, rng, even=False)
+    rows, columns = np.unravel_index(flat, plan.shape)
     return rows, columns
 
 
 def pairs_from_both_ends(
-    by_row: np.ndarray, by_column: np.ndarray, n: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    by_row: ndarray, by_column: ndarray, n: int, rng: Generator
+) -> tuple[ndarray, ndarray]:
     """``2n`` pairs: half by the rows' partners, half by the columns'.
 
     No sample of either side is missed.
@@ -49,12 +53,12 @@ def pairs_from_both_ends(
 
 
 def unbalanced_pairs(
-    by_row: np.ndarray,
-    by_column: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
+    by_row: ndarray,
+    by_column: ndarray,
+    a: ndarray,
+    b: ndarray,
     n: int,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> Plan:
     """Draw pairs from a plan that changes mass.
 
@@ -71,9 +75,12 @@ def unbalanced_pairs(
     rng : numpy.random.Generator
     """
     rows, columns = pairs_from_both_ends(by_row, by_column, n, rng)
-    mass = np.full(len(rows), 1 / len(rows))
+    n_pairs = len(rows)
+    mass = np.full(n_pairs, 1 / n_pairs)
     # Log-weight gained along the pair; it was drawn by the mean of the weights at its two ends.
-    gain = by_column[rows, columns] - by_row[rows, columns]
+    log_start = by_row[rows, columns]
+    log_end = by_column[rows, columns]
+    gain = log_end - log_start
     log_two = np.log(2)
     log_source = log_two - np.logaddexp(0, gain)
     log_target = log_two - np.logaddexp(0, -gain)
@@ -83,13 +90,13 @@ def unbalanced_pairs(
 
 
 def fit_margins(
-    rows: np.ndarray,
-    columns: np.ndarray,
-    mass: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
+    rows: ndarray,
+    columns: ndarray,
+    mass: ndarray,
+    a: ndarray,
+    b: ndarray,
     max_iterations: int = 100,
-) -> tuple[np.ndarray, float]:
+) -> tuple[ndarray, float]:
     """Scale the masses of listed pairs by rows and by columns until they reproduce ``a`` and ``b``.
 
     Returns
@@ -100,40 +107,48 @@ def fit_margins(
     """
     row_share = _share_in_pairs(a, rows)
     column_share = _share_in_pairs(b, columns)
-    row_mass = np.bincount(rows, mass, len(a))
+    n = len(a)
+    m = len(b)
+    # Relative to the largest share: the unit of the weights must not matter.
+    tolerance = 1e-11 * row_share.max()
+    row_mass = np.bincount(rows, mass, n)
     for _ in range(max_iterations):
         row_factor = row_share / np.maximum(row_mass, TINY)
         mass = mass * row_factor[rows]
-        column_mass = np.bincount(columns, mass, len(b))
+        column_mass = np.bincount(columns, mass, m)
         column_factor = column_share / np.maximum(column_mass, TINY)
         mass = mass * column_factor[columns]
-        row_mass = np.bincount(rows, mass, len(a))
-        error = np.abs(row_mass - row_share).max()
-        if error < 1e-11 * row_share.max():
+        row_mass = np.bincount(rows, mass, n)
+        error = np.abs(row_mass - row_share)
+        if error.max() < tolerance:
             break
     margin = row_mass / row_mass.sum()
-    misplaced = 0.5 * np.abs(margin - a).sum()
-    return mass / mass.sum(), float(misplaced)
+    difference = np.abs(margin - a)
+    # What one sample lacks another has too much of.
+    misplaced = 0.5 * difference.sum()
+    mass = mass / mass.sum()
+    return mass, float(misplaced)
 
 
-def _share_in_pairs(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _share_in_pairs(weights: ndarray, rows: ndarray) -> ndarray:
     """Weights of the samples that are in a pair; the others leave their share to these."""
     n_pairs = np.bincount(rows, minlength=len(weights))
     share = np.where(n_pairs > 0, weights, 0.0)
     return share / share.sum()
 
 
-def _corrected(
-    log_weight: np.ndarray, rows: np.ndarray, mass: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def _corrected(log_weight: ndarray, rows: ndarray, mass: ndarray, weights: ndarray) -> ndarray:
     """Correct log-weights for the luck of the draw: the weighted pairs reproduce ``weights``."""
     carried = mass * np.exp(log_weight)
-    row_mass = np.bincount(rows, carried, len(weights))
+    n = len(weights)
+    row_mass = np.bincount(rows, carried, n)
     row_mass = np.maximum(row_mass, TINY)
     log_mass = np.log(row_mass)
     log_factor = np.log(weights) - log_mass
     corrected = log_weight + log_factor[rows]
-    corrected = np.where(log_weight <= NOTHING, NOTHING, corrected)
+    is_nothing = log_weight <= NOTHING
+    corrected = np.where(is_nothing, NOTHING, corrected)
     # A sample too light to be drawn leaves its share to the rest.
     total = np.sum(mass * np.exp(corrected))
-    return np.maximum(corrected - np.log(total), NOTHING)
+    corrected = corrected - np.log(total)
+    return np.maximum(corrected, NOTHING)

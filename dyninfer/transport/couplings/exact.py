@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
 
 from dyninfer.learning.random import numpy_stream
+from dyninfer.learning.settings import brief
 from dyninfer.metrics.simplex import OptimalPlan
 from dyninfer.transport.couplings.base import BlockCoupling, Interval, intervals, joined
 from dyninfer.transport.couplings.blocks import Block, cut, warn_if_small
@@ -50,17 +52,17 @@ class OTCoupling(BlockCoupling):
         """Raise a ValueError naming a setting that cannot be."""
         super().check()
         if self.workers is not None and self.workers < 1:
-            raise ValueError(f"OTCoupling.workers must be positive, found {self.workers}")
+            raise ValueError(f"OTCoupling.workers must be positive, found {brief(self.workers)}")
 
-    def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
+    def solve(self, problem: TransportProblem, rng: Generator) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
         return _plan(emd(problem))
 
-    def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
+    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
         return self._plans([Interval(x, y, a, b, seed)])[0]
 
-    def plans(self, data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Plan]:
+    def plans(self, data: Snapshots, samples: list[ndarray], seed: int) -> list[Plan]:
         """See :meth:`Coupling.plans`."""
         return self._plans(intervals(data, samples, seed))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.learning.random import numpy_stream
 from dyninfer.transport.couplings.base import Coupling
@@ -27,7 +28,7 @@ class IndependentCoupling(Coupling):
 
     pairs_per_sample: int = 16
 
-    def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
+    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
         rng = numpy_stream(seed, "pairs")
         n = max(len(x), len(y))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from numpy import ndarray
 
 from dyninfer.transport.couplings.base import Coupling
 from dyninfer.transport.couplings.cone import ConeCoupling
@@ -10,9 +10,7 @@ from dyninfer.transport.couplings.entropic import EntropicOTCoupling
 from dyninfer.transport.couplings.exact import OTCoupling
 
 
-def natural_couplings(
-    sigma: float, growth_penalty: float | None, gaps: np.ndarray
-) -> list[Coupling]:
+def natural_couplings(sigma: float, growth_penalty: float | None, gaps: ndarray) -> list[Coupling]:
     """Static problems of a Lagrangian without its potential, one for every interval.
 
     Least kinetic energy is optimal transport; with noise, entropic transport with kernel

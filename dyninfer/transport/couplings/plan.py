@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
 # Log-weight that stands for no mass; finite, so that interpolating it stays finite.
 NOTHING = -60.0
@@ -22,30 +23,30 @@ class Plan(NamedTuple):
     place has such a ``log_source``.
     """
 
-    source: np.ndarray  # (pairs,) row of the first sample
-    target: np.ndarray  # (pairs,) row of the second sample
-    mass: np.ndarray  # (pairs,) summing to one
-    log_source: np.ndarray  # (pairs,)
-    log_target: np.ndarray  # (pairs,)
+    source: ndarray  # (pairs,) row of the first sample
+    target: ndarray  # (pairs,) row of the second sample
+    mass: ndarray  # (pairs,) summing to one
+    log_source: ndarray  # (pairs,)
+    log_target: ndarray  # (pairs,)
 
     @property
-    def destroyed(self) -> np.ndarray:
+    def destroyed(self) -> ndarray:
         """Whether the pair ``(pairs,)`` ends with no mass."""
         return self.log_target <= NOTHING / 2
 
     @property
-    def created(self) -> np.ndarray:
+    def created(self) -> ndarray:
         """Whether the pair ``(pairs,)`` begins with no mass."""
         return self.log_source <= NOTHING / 2
 
 
-def balanced(source: np.ndarray, target: np.ndarray, mass: np.ndarray) -> Plan:
+def balanced(source: ndarray, target: ndarray, mass: ndarray) -> Plan:
     """Return a plan that conserves mass."""
     zero = np.zeros(len(source))
     return Plan(source, target, mass / mass.sum(), zero, zero)
 
 
-def weighted(source: np.ndarray, target: np.ndarray, start: np.ndarray, end: np.ndarray) -> Plan:
+def weighted(source: ndarray, target: ndarray, start: ndarray, end: ndarray) -> Plan:
     """Return a plan of pairs that carry mass ``start`` at one end and ``end`` at the other.
 
     Pairs are drawn by the mean of the two.

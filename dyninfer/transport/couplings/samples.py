@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy import ndarray
+from torch import Generator, Tensor
 
 from dyninfer.data.conditions import ConditionCode
 from dyninfer.data.snapshots import Snapshots
@@ -135,30 +136,43 @@ class CoupledSamples:
         end = self.times[interval + 1]
         return start, end - start
 
-    def pick(self, interval: Tensor, generator: torch.Generator) -> Tensor:
+    def pick(self, interval: Tensor, generator: Generator) -> Tensor:
         """Draw numbers of coupled samples ``(n,)`` for the intervals ``(n,)``, by mass."""
-        n, device = len(interval), interval.device
-        level = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
+        # Double precision: single tells no more than 16 million pairs apart.
+        level = torch.rand(
+            len(interval),
+            generator=generator,
+            device=interval.device,
+            dtype=torch.float64,
+        )
         if not self.chains:
             level = level + interval
         pick = torch.searchsorted(self.cumulative, level)
         # The sum ends at one but for rounding.
-        return pick.clamp_(max=len(self.rows) - 1)
+        last = len(self.rows) - 1
+        return pick.clamp_(max=last)
 
-    def draw(self, interval: Tensor, generator: torch.Generator) -> Coupled:
+    def draw(self, interval: Tensor, generator: Generator) -> Coupled:
         """Draw coupled samples for the intervals ``(n,)``."""
         pick = self.pick(interval, generator)
-        knots = self.states[self.rows[pick]]
+        rows = self.rows[pick]
+        knots = self.states[rows]
         code = None
         if self.codes is not None:
             code = self.codes[self.condition[pick]]
         if not self.weighted:
             zero = self.states.new_zeros(len(interval))
             return Coupled(interval, knots, zero, zero, code)
+        # A chain has a weight at every time, a pair at two.
         before = interval if self.chains else torch.zeros_like(interval)
-        log_start = self.log_weights[pick, before]
-        log_end = self.log_weights[pick, before + 1]
-        return Coupled(interval, knots, log_start, log_end, code)
+        after = before + 1
+        return Coupled(
+            interval=interval,
+            knots=knots,
+            log_start=self.log_weights[pick, before],
+            log_end=self.log_weights[pick, after],
+            code=code,
+        )
 
     def pairs_in(self, k: int) -> tuple[Coupled, Tensor]:
         """All pairs of interval ``k``, and their mass, summing to one."""
@@ -166,7 +180,8 @@ class CoupledSamples:
         last = first + self.counts[k]
         inside = slice(first, last)
         interval = torch.full_like(self.condition[inside], k)
-        knots = self.states[self.rows[inside]]
+        rows = self.rows[inside]
+        knots = self.states[rows]
         log_start, log_end = self.log_weights[inside].unbind(1)
         pairs = Coupled(interval, knots, log_start, log_end, code=None)
         return pairs, self.mass[inside]
@@ -185,21 +200,25 @@ class CoupledSamples:
         return worst, shares[worst]
 
 
-def placer(device: torch.device, dtype: torch.dtype) -> Callable[[np.ndarray], Tensor]:
+def placer(device: torch.device, dtype: torch.dtype) -> Callable[[ndarray], Tensor]:
     """Return what puts arrays on a device, in a dtype."""
 
-    def to_device(array: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.asarray(array), device=device).to(dtype)
+    def to_device(array: ndarray) -> Tensor:
+        tensor = torch.as_tensor(np.asarray(array), device=device)
+        return tensor.to(dtype)
 
     return to_device
 
 
-def cumulative_sums(distributions: Sequence[np.ndarray]) -> np.ndarray:
+def cumulative_sums(distributions: Sequence[ndarray]) -> ndarray:
     """Cumulative sums of several distributions in one array, so that one search serves all.
 
     The k-th of them owns the stretch from ``k`` to ``k + 1``.
     """
-    sums = [k + np.cumsum(masses) for k, masses in enumerate(distributions)]
+    sums = []
+    for k, masses in enumerate(distributions):
+        own = np.cumsum(masses)
+        sums.append(k + own)
     return np.concatenate(sums)
 
 
@@ -213,7 +232,7 @@ def check_conserved(weighted: bool) -> None:
         )
 
 
-def _mass_in_interval(stretches: list[Stretch]) -> list[np.ndarray]:
+def _mass_in_interval(stretches: list[Stretch]) -> list[ndarray]:
     """Mass of the coupled samples of every interval, summing to one in each."""
     masses = []
     for k in sorted({stretch.interval for stretch in stretches}):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.learning.warn import warn
@@ -34,19 +35,26 @@ class LogSums:
     def __call__(self, p: Tensor, eps: float) -> Tensor:
         """Log-sums ``(n,)`` at potentials ``(m,)``."""
         offset = p - self.built_at
-        if eps != self.eps or float(offset.abs().max()) > self.reach * eps:
+        distance = float(offset.abs().max())
+        # Farther, exp(offset / ε) would lose the small entries of the kernel beside the large.
+        if eps != self.eps or distance > self.reach * eps:
             self._build(p, eps)
             return self.base
         growth = (offset / eps).exp()
-        return self.base + (self.kernel @ growth).log()
+        sums = self.kernel @ growth
+        return self.base + sums.log()
 
     def _build(self, p: Tensor, eps: float) -> None:
-        z = (p / eps + self.log_weight) - self.cost / eps
+        column = p / eps + self.log_weight
+        z = column - self.cost / eps
+        # The largest entry of a row is made one, so that its exponentials neither vanish nor
+        # overflow.
         top = z.amax(1, keepdim=True)
         kernel = z.sub_(top).exp_()
         total = kernel.sum(1, keepdim=True)
         self.kernel = kernel.div_(total)
-        self.base = (top + total.log())[:, 0]
+        log_sums = top + total.log()
+        self.base = log_sums[:, 0]
         self.built_at = p
         self.eps = eps
 
@@ -79,13 +87,14 @@ class SinkhornSolution:
     converged: bool
 
     @property
-    def log_plan(self) -> np.ndarray:
+    def log_plan(self) -> ndarray:
         """Log of the plan ``(n, m)``."""
         cost, a, b = _tensors(self.problem)
         eps = self.epsilon
         rows = self.f / eps + a.log()
         columns = self.g / eps + b.log()
-        log_plan = rows[:, None] + columns - cost / eps
+        potentials = rows[:, None] + columns
+        log_plan = potentials - cost / eps
         return log_plan.numpy()
 
     @property
@@ -104,7 +113,8 @@ class SinkhornSolution:
         # ⟨c, π⟩ + ε KL(π | a ⊗ b) less its conjugate is ⟨f, π1⟩ + ⟨g, πᵀ1⟩ at this plan.
         value = float(rows @ f + columns @ g)
         if np.isinf(rho):
-            return value - float(a @ f + b @ g)
+            dual_value = float(a @ f + b @ g)
+            return value - dual_value
         row_gap = _conjugate_gap(rows, a, f / rho)
         column_gap = _conjugate_gap(columns, b, g / rho)
         return value + rho * (row_gap + column_gap)
@@ -152,7 +162,10 @@ def sinkhorn(
     """
     c, a, b = _tensors(problem)
     iteration = _Iteration(c, a.log(), b.log(), mass_penalty)
-    eps = max(float(c[c.isfinite()].mean()), epsilon)
+    # From the mean cost down: a small ε alone needs as many steps as costs are larger than it.
+    finite_costs = c[c.isfinite()]
+    mean_cost = float(finite_costs.mean())
+    eps = max(mean_cost, epsilon)
     while eps > epsilon:
         # On the way, a rough solution is start enough for the next ε.
         iteration.run(eps, 0.1, 300)
@@ -193,15 +206,17 @@ class _Iteration:
 
     def _step(self, eps: float) -> float:
         before = self.f
-        damped = -eps / (1 + eps / self.mass_penalty)
-        self.f = damped * self.rows(self.g, eps)
-        self.g = damped * self.columns(self.f, eps)
+        damping = 1 + eps / self.mass_penalty
+        factor = -eps / damping
+        self.f = factor * self.rows(self.g, eps)
+        self.g = factor * self.columns(self.f, eps)
         if np.isfinite(self.mass_penalty):
             shift = self._shift()
             self.f = self.f + shift
             self.g = self.g - shift
-        change = (self.f - before).abs().max()
-        return float(change) / eps
+        difference = self.f - before
+        change = float(difference.abs().max())
+        return change / eps
 
     def _shift(self) -> Tensor:
         """Best constant to move from one potential to the other: it settles the total mass."""
@@ -221,16 +236,17 @@ def _tensors(problem: TransportProblem) -> tuple[Tensor, Tensor, Tensor]:
     return cost, a, b
 
 
-def _conjugate_gap(margin: np.ndarray, weights: np.ndarray, potential: np.ndarray) -> float:
+def _conjugate_gap(margin: ndarray, weights: ndarray, potential: ndarray) -> float:
     """Divergence of a margin from the weights, plus its convex conjugate at a potential."""
     log_ratio = np.log(margin / weights)
-    densities = margin * log_ratio - margin + weights
+    entropy = margin * log_ratio
+    densities = entropy - margin + weights
     divergence = densities.sum()
     conjugate = weights @ np.expm1(-potential)
     return float(divergence + conjugate)
 
 
-def rows_to(log_plan: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def rows_to(log_plan: ndarray, weights: ndarray) -> ndarray:
     """Scale the rows of a log-plan to ``weights``; a row of no mass stays so."""
     plan = torch.as_tensor(log_plan)
     total = torch.logsumexp(plan, 1).nan_to_num(neginf=0.0)

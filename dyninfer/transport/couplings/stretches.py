@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.times import spelled
 from dyninfer.learning.random import numpy_stream, subseed
+from dyninfer.learning.settings import brief
 from dyninfer.learning.warn import warn
 from dyninfer.transport.couplings.base import Coupling, intervals
 from dyninfer.transport.couplings.chains import sample_weighted_chains
@@ -24,9 +27,9 @@ class Stretch(NamedTuple):
     """Coupled rows over one interval (or, for chains, over all) under one condition."""
 
     interval: int
-    rows: np.ndarray  # (p, 2) or (p, K), numbered over all snapshots together
-    mass: np.ndarray  # (p,)
-    log_weights: np.ndarray  # of the shape of the rows
+    rows: ndarray  # (p, 2) or (p, K), numbered over all snapshots together
+    mass: ndarray  # (p,)
+    log_weights: ndarray  # of the shape of the rows
     condition: int
 
 
@@ -34,13 +37,13 @@ class _Run(NamedTuple):
     """Consecutive times at which one condition has samples."""
 
     times: list[int]  # indices of the times
-    rows: list[np.ndarray]  # rows of the condition in each of these snapshots
+    rows: list[ndarray]  # rows of the condition in each of these snapshots
     share: list[float]  # part of each snapshot's weight that they have
 
 
 def couple_all(
     data: Snapshots,
-    samples: list[np.ndarray],
+    samples: list[ndarray],
     coupling: Coupling | Sequence[Coupling],
     seed: int,
     *,
@@ -72,21 +75,25 @@ def couple_all(
         names = condition_names(data)
     stretches = []
     for number, name in enumerate(names):
-        rows = _rows_of(labels, name, None if name == control else control)
+        # A control stands in for others, and not for itself.
+        stand_in = None if name == control else control
+        rows = _rows_of(labels, name, stand_in)
         own_seed = subseed(seed, "condition", number)
         own: list[Stretch] = []
         for run in _runs(data, rows):
-            if len(run.times) < 2 or (chains and len(run.times) < data.n_times):
+            least = data.n_times if chains else 2
+            if len(run.times) < least:
                 continue
             plans = _plans(data, samples, run, coupling, own_seed)
             if chains:
-                own.append(_chains(data, run, plans, number, own_seed))
+                stretch = _chains(data, run, plans, number, own_seed)
+                own.append(stretch)
             else:
                 own += _pairs(data, run, plans, number)
         if not own:
             warn(
-                f"condition {name!r} has samples at no two neighbouring times and is not learned "
-                "from; name a control whose samples stand in at earlier times",
+                f"condition {brief(name)} has samples at no two neighbouring times and is not "
+                "learned from; name a control whose samples stand in at earlier times",
             )
         stretches += own
     _check_covered(data, stretches, chains)
@@ -116,16 +123,21 @@ def keep_apart(data: Snapshots, fraction: float, seed: int) -> tuple[Snapshots, 
             rows = np.flatnonzero(labels == name)
             if len(rows) < LEAST_TO_SPLIT:
                 return data, None
+            # Two, for which a spread can be computed.
             n_apart = max(2, round(len(rows) * fraction))
-            apart.append(rng.permutation(rows)[:n_apart])
+            shuffled = rng.permutation(rows)
+            apart.append(shuffled[:n_apart])
         own = np.sort(np.concatenate(apart))
+        everyone = np.arange(len(labels))
         validation.append(own)
-        train.append(np.setdiff1d(np.arange(len(labels)), own))
+        train.append(np.setdiff1d(everyone, own))
     every_time = list(range(data.n_times))
-    return _part(data, train, every_time), _part(data, validation, every_time)
+    train_part = _part(data, train, every_time)
+    validation_part = _part(data, validation, every_time)
+    return train_part, validation_part
 
 
-def _labels(data: Snapshots) -> list[np.ndarray]:
+def _labels(data: Snapshots) -> list[ndarray]:
     if data.conditions is None:
         raise ValueError(
             "the data have no conditions; give condition_key, or Snapshots(conditions=...)"
@@ -133,7 +145,7 @@ def _labels(data: Snapshots) -> list[np.ndarray]:
     return [np.asarray(labels).astype(str) for labels in data.conditions]
 
 
-def _rows_of(labels: list[np.ndarray], name: Any, control: str | None) -> list[np.ndarray]:
+def _rows_of(labels: list[ndarray], name: Any, control: str | None) -> list[ndarray]:
     """Rows of one condition at every time; before its first time, those of the control."""
     rows = [np.flatnonzero(at == name) for at in labels]
     if control is None:
@@ -144,7 +156,7 @@ def _rows_of(labels: list[np.ndarray], name: Any, control: str | None) -> list[n
     return stand_in + rows[first:]
 
 
-def _runs(data: Snapshots, rows: list[np.ndarray]) -> Iterator[_Run]:
+def _runs(data: Snapshots, rows: list[ndarray]) -> Iterator[_Run]:
     """Maximal runs of consecutive times at which a condition has samples that weigh something."""
     times: list[int] = []
     share: list[float] = []
@@ -163,13 +175,15 @@ def _runs(data: Snapshots, rows: list[np.ndarray]) -> Iterator[_Run]:
 
 def _plans(
     data: Snapshots,
-    samples: list[np.ndarray],
+    samples: list[ndarray],
     run: _Run,
     coupling: Coupling | Sequence[Coupling],
     seed: int,
 ) -> list[Plan]:
     """Plan of every interval of a run, rows in the numbering of the run."""
-    states = [samples[k][rows] for k, rows in zip(run.times, run.rows, strict=True)]
+    states = []
+    for k, rows in zip(run.times, run.rows, strict=True):
+        states.append(samples[k][rows])
     sizes = [len(rows) for rows in run.rows]
     part = data
     if sizes != list(data.sizes):
@@ -177,8 +191,11 @@ def _plans(
     if isinstance(coupling, Coupling):
         return coupling.plans(part, states, seed)
     plans = []
-    for k, interval in zip(run.times, intervals(part, states, seed), strict=False):
-        plans.append(coupling[k].plan(*interval))
+    problems = intervals(part, states, seed)
+    # There is one time more than intervals.
+    for k, interval in zip(run.times, problems, strict=False):
+        plan = coupling[k].plan(*interval)
+        plans.append(plan)
     return plans
 
 
@@ -190,7 +207,9 @@ def _pairs(data: Snapshots, run: _Run, plans: list[Plan], condition: int) -> lis
         k = run.times[j]
         source = rows[j][plan.source]
         target = rows[j + 1][plan.target]
-        share = 0.5 * (run.share[j] + run.share[j + 1])
+        # Shares of a condition differ between times; its pairs are drawn by the mean.
+        share_before, share_after = run.share[j : j + 2]
+        share = 0.5 * (share_before + share_after)
         log_source = plan.log_source + log_mass[k]
         log_target = plan.log_target + log_mass[k + 1]
         stretch = Stretch(
@@ -209,8 +228,8 @@ def _chains(data: Snapshots, run: _Run, plans: list[Plan], condition: int, seed:
     n = max(LEAST_CHAINS, 2 * max(sizes))
     chains = sample_weighted_chains(plans, sizes, n, seed)
     columns = []
-    for j, rows in enumerate(_numbered(data, run)):
-        columns.append(rows[chains.rows[:, j]])
+    for rows, own in zip(_numbered(data, run), chains.rows.T, strict=True):
+        columns.append(rows[own])
     return Stretch(
         interval=0,
         rows=np.stack(columns, 1),
@@ -220,20 +239,24 @@ def _chains(data: Snapshots, run: _Run, plans: list[Plan], condition: int, seed:
     )
 
 
-def _numbered(data: Snapshots, run: _Run) -> list[np.ndarray]:
+def _numbered(data: Snapshots, run: _Run) -> list[ndarray]:
     """Rows of a run, numbered over all snapshots together."""
-    offsets = np.concatenate([[0], np.cumsum(data.sizes)])
-    return [rows + offsets[k] for k, rows in zip(run.times, run.rows, strict=True)]
+    offsets = np.append(0, np.cumsum(data.sizes))
+    numbered = []
+    for k, rows in zip(run.times, run.rows, strict=True):
+        numbered.append(rows + offsets[k])
+    return numbered
 
 
-def log_masses(data: Snapshots) -> np.ndarray:
+def log_masses(data: Snapshots) -> ndarray:
     """Log-masses ``(K,)`` relative to their mean, which keeps the size of a loss; or zeros."""
     if data.masses is None:
         return np.zeros(data.n_times)
-    return np.log(data.masses / data.masses.mean())
+    relative = data.masses / data.masses.mean()
+    return np.log(relative)
 
 
-def _part(data: Snapshots, rows: list[np.ndarray], times: list[int]) -> Snapshots:
+def _part(data: Snapshots, rows: list[ndarray], times: list[int]) -> Snapshots:
     """Snapshots of some rows at some times; there is one array of rows for each of the times."""
 
     def pick(values: Any) -> Any:
@@ -268,9 +291,10 @@ def _check_covered(data: Snapshots, stretches: list[Stretch], chains: bool) -> N
             )
         return
     covered = {stretch.interval for stretch in stretches}
+    times = spelled(data.times)
     for k in range(data.n_times - 1):
         if k not in covered:
             raise ValueError(
-                f"no condition has samples at both time {data.times[k]:g} and time "
-                f"{data.times[k + 1]:g}; name a control whose samples stand in at earlier times"
+                f"no condition has samples at both time {times[k]} and time {times[k + 1]}; "
+                "name a control whose samples stand in at earlier times"
             )

@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
-import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.warn import warn
@@ -44,7 +43,7 @@ class Curve(ABC):
     weighted: bool = False  # whether its samples carry mass that changes
 
     @abstractmethod
-    def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
+    def draw(self, t: Tensor, density: Tensor, generator: Generator) -> DensityBatch:
         """Draw samples at times ``(n,)``, which were drawn from ``density`` ``(n,)``."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
@@ -35,7 +35,7 @@ class DenseCurve(Curve):
         self.mass = to_device(masses)
         self.weighted = data.masses is not None
 
-    def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
+    def draw(self, t: Tensor, density: Tensor, generator: Generator) -> DensityBatch:
         """Draw samples at the snapshots.
 
         The times ``t`` choose among them, with trapezoidal probabilities where they are uniform.
@@ -62,9 +62,14 @@ class DenseCurve(Curve):
         if not self.weighted:
             return batch
         mass = self.mass
-        return batch._replace(weight=mass[k], start_weight=mass[first], end_weight=mass[last])
+        return batch._replace(
+            weight=mass[k],
+            start_weight=mass[first],
+            end_weight=mass[last],
+        )
 
     def _states(self, k: Tensor, u: Tensor) -> Tensor:
         """Samples of the snapshots ``k``, chosen by levels ``u`` in [0, 1)."""
         row = torch.searchsorted(self.cumulative, k + u)
-        return self.states[row.clamp(max=len(self.states) - 1)]
+        last = len(self.states) - 1
+        return self.states[row.clamp(max=last)]

@@ -36,17 +36,23 @@ def diagnose(
         Rows of the table.
     """
     time = batch.time.cpu().numpy()
-    row = (time * bins).astype(int).clip(0, bins - 1)
-    count = np.bincount(row, minlength=bins).clip(min=1)
+    row = (time * bins).astype(int)
+    # The last moment belongs to the last row.
+    row = row.clip(0, bins - 1)
+    count = np.bincount(row, minlength=bins)
+    count = count.clip(min=1)
     mean = {}
-    for name, density in _densities(network, curve, batch, directions).items():
+    densities = _densities(network, curve, batch, directions)
+    for name, density in densities.items():
         values = density.detach().double().cpu().numpy()
-        mean[name] = np.bincount(row, values, bins) / count
+        total = np.bincount(row, values, bins)
+        mean[name] = total / count
     # Of the moving mass, where the energies are of all.
     mass = np.maximum(mean["mass"], 1e-12)
     residual = mean["residual"] / mass
     residual_square = mean["residual_square"] / mass
-    residual_variance = np.maximum(residual_square - residual**2, 0)
+    residual_variance = residual_square - residual**2
+    residual_variance = np.maximum(residual_variance, 0)
     residual_std = np.sqrt(residual_variance)
     speed = np.sqrt(mean["speed_square"] / mass)
     acceleration = np.sqrt(mean["acceleration_square"] / mass)
@@ -60,16 +66,19 @@ def diagnose(
     table["potential"] = mean["potential"] * energy
     table["residual_mean"] = residual * energy
     table["residual_std"] = residual_std * energy
-    table["speed"] = speed * scaling.unit / duration
-    table["acceleration"] = acceleration * scaling.unit / duration**2
+    length = scaling.unit
+    table["speed"] = speed * length / duration
+    table["acceleration"] = acceleration * length / duration**2
     action = table["kinetic"] + table["growth"] - table["potential"]
     action_unit = energy * duration
+    dual_value = mean["dual"].mean() * action_unit
+    pair_action = mean["pair_action"].mean() * action_unit
     table.attrs["action"] = float(action.mean() * duration)
-    table.attrs["dual_value"] = float(mean["dual"].mean() * action_unit)
+    table.attrs["dual_value"] = float(dual_value)
     # With noise, the pairs' paths are bridges, and their action is of their means alone.
     table.attrs["pair_action"] = None
     if not curve.lagrangian.sigma:
-        table.attrs["pair_action"] = float(mean["pair_action"].mean() * action_unit)
+        table.attrs["pair_action"] = float(pair_action)
     return table
 
 
@@ -84,18 +93,23 @@ def _densities(
     x = point.state.requires_grad_()
     weight = point.weight
     s = network.derivatives(batch.time, x, directions)
-    residual = s.time + lagrangian.hamiltonian(batch.time, x, s)
-    kinetic = 0.5 * s.gradient.square().sum(1)
+    H = lagrangian.hamiltonian(batch.time, x, s)
+    residual = s.time + H
+    squared_speed = s.gradient.square().sum(1)
+    kinetic = 0.5 * squared_speed
     # Along a ray, d/dt ∇s is the gradient of ∂s/∂t + ½|∇s|².
-    (acceleration,) = torch.autograd.grad((s.time + kinetic).sum(), x)
+    free_residual = s.time + kinetic
+    (acceleration,) = torch.autograd.grad(free_residual.sum(), x)
     growth = torch.zeros_like(weight)
     potential = torch.zeros_like(weight)
-    if lagrangian.growth_penalty is not None:
-        growth = 0.5 * lagrangian.growth_penalty * s.value.square()
+    penalty = lagrangian.growth_penalty
+    if penalty is not None:
+        growth = 0.5 * penalty * s.value.square()
     if lagrangian.potential is not None:
         potential = lagrangian.potential(batch.time, x)
     # d/dt of E[w s] along the curve stands for the boundary terms and ∂s/∂t of the dual problem.
-    advance = (s.gradient * point.velocity).sum(1) * weight
+    along_paths = (s.gradient * point.velocity).sum(1)
+    advance = along_paths * weight
     if curve.weighted:
         advance = advance + point.weight_rate * s.value
     energy = kinetic + growth + potential
@@ -106,7 +120,7 @@ def _densities(
         "potential": weight * potential,
         "residual": weight * residual,
         "residual_square": weight * residual.square(),
-        "speed_square": weight * 2 * kinetic,
+        "speed_square": weight * squared_speed,
         "acceleration_square": weight * acceleration.square().sum(1),
         "dual": advance - weight * energy,
         "pair_action": pair_action,

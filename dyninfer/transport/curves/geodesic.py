@@ -19,8 +19,12 @@ class Arc(NamedTuple):
 
 def straight(beta: Tensor, x0: Tensor, x1: Tensor) -> Arc:
     """Straight line at constant speed, of constant mass one."""
-    position = torch.lerp(x0, x1, beta[:, None])
-    return Arc(position, x1 - x0, torch.ones_like(beta), torch.zeros_like(beta))
+    return Arc(
+        position=torch.lerp(x0, x1, beta[:, None]),
+        velocity=x1 - x0,
+        mass=torch.ones_like(beta),
+        mass_rate=torch.zeros_like(beta),
+    )
 
 
 def cone_arc(
@@ -36,25 +40,35 @@ def cone_arc(
     mass at both ends.
     """
     # The clamps keep gradients finite where the two points are one.
-    distance = (x1 - x0).norm(dim=1).clamp_min(1e-6)
-    theta = (0.5 * penalty**0.5 * distance).clamp(1e-4, 0.5 * torch.pi)
+    displacement = x1 - x0
+    distance = displacement.norm(dim=1).clamp_min(1e-6)
+    half_root = 0.5 * penalty**0.5
+    theta = half_root * distance
+    theta = theta.clamp(1e-4, 0.5 * torch.pi)
     cos = theta.cos()
     sin = theta.sin()
     r0 = (0.5 * log_m0).exp()
     r1 = (0.5 * log_m1).exp()
     # The line in the plane, with x0 on the first axis.
-    along = (1 - beta) * r0 + beta * r1 * cos
+    rest = 1 - beta
+    along = rest * r0 + beta * r1 * cos
     across = beta * r1 * sin
     mass = along.square() + across.square()
-    mass = mass.clamp_min(torch.finfo(beta.dtype).tiny)
+    tiny = torch.finfo(beta.dtype).tiny
+    mass = mass.clamp_min(tiny)
     fraction = torch.atan2(across, along) / theta
     fraction_rate = r0 * r1 * sin / (mass * theta)
-    position = torch.lerp(x0, x1, fraction[:, None])
-    velocity = (x1 - x0) * fraction_rate[:, None]
     # Half of dm/dβ, term by term of the formula.
-    half_rate = beta * r1.square() - (1 - beta) * r0.square()
-    half_rate = half_rate + (1 - 2 * beta) * r0 * r1 * cos
-    return Arc(position, velocity, mass, 2 * half_rate)
+    source_rate = rest * r0.square()
+    target_rate = beta * r1.square()
+    shared_rate = (1 - 2 * beta) * r0 * r1 * cos
+    half_rate = target_rate - source_rate + shared_rate
+    return Arc(
+        position=torch.lerp(x0, x1, fraction[:, None]),
+        velocity=displacement * fraction_rate[:, None],
+        mass=mass,
+        mass_rate=2 * half_rate,
+    )
 
 
 class SphereTime(NamedTuple):
@@ -77,9 +91,12 @@ def sphere_time(tau: Tensor, angle: Tensor) -> SphereTime:
     angle = angle.clamp_min(1e-3)
     sin = angle.sin()
     up = (tau * angle).sin()
-    down = ((1 - tau) * angle).sin()
+    rest = 1 - tau
+    down = (rest * angle).sin()
     total = up + down
-    beta = up / total
-    speed = angle * sin / total.square()
-    total_mass = (sin / total).square()
-    return SphereTime(beta, speed, total_mass)
+    ratio = sin / total
+    return SphereTime(
+        beta=up / total,
+        speed=angle * sin / total.square(),
+        total_mass=ratio.square(),
+    )

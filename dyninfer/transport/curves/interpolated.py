@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.curves.base import Curve, DensityBatch
@@ -30,7 +30,7 @@ class InterpolatedCurve(Curve):
         self.samples = samples
         self.weighted = samples.weighted
 
-    def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
+    def draw(self, t: Tensor, density: Tensor, generator: Generator) -> DensityBatch:
         """See :meth:`Curve.draw`."""
         interval = self.samples.interval(t)
         pairs = self.samples.draw(interval, generator)

@@ -74,12 +74,19 @@ class LearnedCurve(nn.Module):
         self.grows = lagrangian.growth_penalty is not None
         self.weighted = self.grows or samples.weighted
         d = samples.states.shape[1]
-        # t, τ, both ends, and their log-weights.
-        n_inputs = 2 + 2 * d + 2 * self.grows
-        self.hidden = nn.ModuleList([nn.Linear(n_inputs, width)])
+        # t, τ and both ends.
+        n_inputs = 2 + 2 * d
+        n_outputs = d
+        if self.grows:
+            # The log-weights of both ends, and the correction of that in between.
+            n_inputs += 2
+            n_outputs += 1
+        first = nn.Linear(n_inputs, width)
+        self.hidden = nn.ModuleList([first])
         for _ in range(depth - 1):
-            self.hidden.append(nn.Linear(width, width))
-        self.output = nn.Linear(width, d + self.grows)
+            layer = nn.Linear(width, width)
+            self.hidden.append(layer)
+        self.output = nn.Linear(width, n_outputs)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         self.to(samples.states)
@@ -91,7 +98,12 @@ class LearnedCurve(nn.Module):
         arc = self._arc(tau, batch.pairs)
         velocity = arc.velocity / gap[:, None]
         mass_rate = arc.mass_rate / gap
-        point = CurvePoint(arc.position, velocity, arc.mass, mass_rate)
+        point = CurvePoint(
+            state=arc.position,
+            velocity=velocity,
+            weight=arc.mass,
+            weight_rate=mass_rate,
+        )
         point = self._corrected(point, batch, tau, gap)
         if batch.noise is None:
             return point
@@ -115,19 +127,30 @@ class LearnedCurve(nn.Module):
             # What is prescribed is not this action's to choose.
             weight = weight.detach()
             weight_rate = weight_rate.detach()
-        action = 0.5 * weight * mean.velocity.square().sum(1)
+        squared_speed = mean.velocity.square().sum(1)
+        action = 0.5 * weight * squared_speed
         if penalty is not None:
-            positive = weight.clamp_min(torch.finfo(weight.dtype).tiny)
-            action = action + weight_rate.square() / (2 * penalty * positive)
+            tiny = torch.finfo(weight.dtype).tiny
+            positive = weight.clamp_min(tiny)
+            growth_energy = weight_rate.square() / (2 * penalty * positive)
+            action = action + growth_energy
         if lagrangian.potential is not None:
-            state = mean.state if batch.noise is None else self.point(batch).state
-            action = action - weight * lagrangian.potential(batch.time, state)
+            point = mean
+            # The potential, unlike the motion, is felt where the noise has brought the sample.
+            if batch.noise is not None:
+                point = self.point(batch)
+            potential = lagrangian.potential(batch.time, point.state)
+            action = action - weight * potential
         return action
 
     def _place(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Part ``τ`` of the interval that has passed at the batch's times, and its length."""
-        start, gap = self.samples.span(batch.pairs.interval)
-        tau = ((batch.time - start) / gap).clamp(0, 1)
+        interval = batch.pairs.interval
+        start, gap = self.samples.span(interval)
+        elapsed = batch.time - start
+        tau = elapsed / gap
+        # The last time of an interval lies beyond it by its rounding.
+        tau = tau.clamp(0, 1)
         return tau, gap
 
     def _log_masses(self, pairs: Coupled) -> tuple[Tensor, Tensor]:
@@ -145,14 +168,18 @@ class LearnedCurve(nn.Module):
         log_m0 = pairs.log_start
         log_m1 = pairs.log_end
         if penalty is not None and self.angle is not None:
-            return self._sphere_arc(tau, pairs, self.angle[pairs.interval], penalty)
+            angle = self.angle[pairs.interval]
+            return self._sphere_arc(tau, pairs, angle, penalty)
         if penalty is not None:
             return cone_arc(tau, x0, x1, log_m0, log_m1, penalty)
         arc = straight(tau, x0, x1)
         if not self.samples.weighted:
             return arc
-        mass = torch.lerp(log_m0, log_m1, tau).exp()
-        return arc._replace(mass=mass, mass_rate=mass * (log_m1 - log_m0))
+        log_mass = torch.lerp(log_m0, log_m1, tau)
+        mass = log_mass.exp()
+        growth = log_m1 - log_m0
+        mass_rate = mass * growth
+        return arc._replace(mass=mass, mass_rate=mass_rate)
 
     def _sphere_arc(self, tau: Tensor, pairs: Coupled, angle: Tensor, penalty: float) -> Arc:
         """Cone geodesics, normalised so that all together have the prescribed mass."""
@@ -161,25 +188,37 @@ class LearnedCurve(nn.Module):
         log_start, log_end = self._log_masses(pairs)
         log_m0 = pairs.log_start - log_start
         log_m1 = pairs.log_end - log_end
-        arc = cone_arc(beta, pairs.source, pairs.target, log_m0, log_m1, penalty)
+        x0 = pairs.source
+        x1 = pairs.target
+        arc = cone_arc(beta, x0, x1, log_m0, log_m1, penalty)
         velocity = arc.velocity * speed[:, None]
         # M(β) = 1 − 2β(1 − β)(1 − cos Φ), and its derivative in β.
         cosine = angle.clamp_min(1e-3).cos()
-        total_rate = 2 * (2 * beta - 1) * (1 - cosine)
+        slope = 2 * (2 * beta - 1)
+        total_rate = slope * (1 - cosine)
         # m(β(τ)) / M(β(τ)), and its derivative in τ.
         share = arc.mass / total
-        share_rate = speed * (arc.mass_rate - share * total_rate) / total
-        prescribed = torch.lerp(log_start, log_end, tau).exp()
-        mass_rate = prescribed * (share_rate + share * (log_end - log_start))
-        return Arc(arc.position, velocity, prescribed * share, mass_rate)
+        excess_rate = arc.mass_rate - share * total_rate
+        share_rate = speed * excess_rate / total
+        log_prescribed = torch.lerp(log_start, log_end, tau)
+        prescribed = log_prescribed.exp()
+        growth = log_end - log_start
+        mass_rate = prescribed * (share_rate + share * growth)
+        return Arc(
+            position=arc.position,
+            velocity=velocity,
+            mass=prescribed * share,
+            mass_rate=mass_rate,
+        )
 
     def _corrected(
         self, point: CurvePoint, batch: PairBatch, tau: Tensor, gap: Tensor
     ) -> CurvePoint:
         """Add ``4τ(1 − τ) f`` to the states, and to the log-masses where they may change."""
-        f, f_rate = self._correction(batch.time, tau, gap, batch.pairs)
+        f, f_rate = self._correction(batch, tau, gap)
         hump = 4 * tau * (1 - tau)
-        hump_rate = 4 * (1 - 2 * tau) / gap
+        hump_slope = 4 * (1 - 2 * tau)
+        hump_rate = hump_slope / gap
         hump = hump[:, None]
         hump_rate = hump_rate[:, None]
         shift = hump * f
@@ -189,11 +228,17 @@ class LearnedCurve(nn.Module):
         weight_rate = point.weight_rate
         if self.grows:
             factor = shift[:, d].exp()
-            weight_rate = (weight_rate + weight * shift_rate[:, d]) * factor
+            log_rate = shift_rate[:, d]
+            weight_rate = (weight_rate + weight * log_rate) * factor
             weight = weight * factor
-        state = point.state + shift[:, :d]
-        velocity = point.velocity + shift_rate[:, :d]
-        return CurvePoint(state, velocity, weight, weight_rate)
+        state_shift = shift[:, :d]
+        velocity_shift = shift_rate[:, :d]
+        return CurvePoint(
+            state=point.state + state_shift,
+            velocity=point.velocity + velocity_shift,
+            weight=weight,
+            weight_rate=weight_rate,
+        )
 
     def _noisy(self, point: CurvePoint, noise: Tensor, tau: Tensor, gap: Tensor) -> CurvePoint:
         """Add a Brownian bridge, and its pull towards the second snapshot."""
@@ -203,35 +248,42 @@ class LearnedCurve(nn.Module):
         squared_pull = tau / (rest * gap)
         spread = sigma * variance.sqrt()
         pull = sigma * squared_pull.sqrt()
-        state = point.state + spread[:, None] * noise
-        velocity = point.velocity - pull[:, None] * noise
+        spread = spread[:, None]
+        pull = pull[:, None]
+        state = point.state + spread * noise
+        velocity = point.velocity - pull * noise
         return point._replace(state=state, velocity=velocity)
 
-    def _correction(
-        self, t: Tensor, tau: Tensor, gap: Tensor, pairs: Coupled
-    ) -> tuple[Tensor, Tensor]:
+    def _correction(self, batch: PairBatch, tau: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
         """``f`` and its derivative in time, carried forward together."""
-        columns = [t[:, None], tau[:, None], pairs.source, pairs.target]
+        pairs = batch.pairs
+        columns = [batch.time[:, None], tau[:, None], pairs.source, pairs.target]
         if self.grows:
             # What vanishes has a log-weight of −60, which would saturate the network.
             for log_weight in (pairs.log_start, pairs.log_end):
-                columns.append(log_weight.clamp(-5, 5)[:, None])
+                bounded = log_weight.clamp(-5, 5)
+                columns.append(bounded[:, None])
+        inputs = torch.cat(columns, 1)
         first, *others = self.hidden
+        h = first(inputs)
+        # Of the inputs, t and τ alone move with time, and τ by one over the gap.
         weight: Any = first.weight
-        h = first(torch.cat(columns, 1))
-        rate = weight[:, 0] + weight[:, 1] / gap[:, None]
+        by_time, by_part = weight[:, 0], weight[:, 1]
+        rate = by_time + by_part / gap[:, None]
         layer: Any
         for layer in others:
             h, slope = value_and_slope(h, "silu")
             h = layer(h)
             rate = (slope * rate) @ layer.weight.T
         h, slope = value_and_slope(h, "silu")
+        f = self.output(h)
         f_rate = (slope * rate) @ self.output.weight.T
-        return self.output(h), f_rate
+        return f, f_rate
 
     def _angles(self) -> Tensor:
         """Angle of every interval's two snapshots on the sphere of probability measures."""
-        half_root = 0.5 * (self.lagrangian.growth_penalty or 0.0) ** 0.5
+        penalty = self.lagrangian.growth_penalty or 0.0
+        half_root = 0.5 * penalty**0.5
         log_mass = self.samples.log_mass
         angles = []
         for k in range(len(log_mass) - 1):
@@ -239,9 +291,12 @@ class LearnedCurve(nn.Module):
             log_m0 = pairs.log_start - log_mass[k]
             log_m1 = pairs.log_end - log_mass[k + 1]
             log_root_mass = 0.5 * (log_m0 + log_m1)
-            distance = (pairs.target - pairs.source).norm(dim=1)
-            theta = (half_root * distance).clamp(max=0.5 * torch.pi)
+            displacement = pairs.target - pairs.source
+            theta = half_root * displacement.norm(dim=1)
+            theta = theta.clamp(max=0.5 * torch.pi)
             overlap = log_root_mass.exp() * theta.cos()
             cosine = (mass * overlap).sum()
-            angles.append(cosine.clamp(-1, 1).arccos())
+            # Rounding carries the cosine of equal snapshots above one.
+            angle = cosine.clamp(-1, 1).arccos()
+            angles.append(angle)
         return torch.stack(angles)

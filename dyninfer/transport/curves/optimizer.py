@@ -77,14 +77,17 @@ class CurveOptimizer:
     @property
     def measures(self) -> bool:
         """Whether the residual is measured in this step: where the curve moves, or soon will."""
-        soon = self.alone - self.check_every <= self.steps and self.alone < self.last
-        return soon and self._may_move_or_measure()
+        first = self.alone - self.check_every
+        will_move = self.alone < self.last
+        is_soon = first <= self.steps and will_move
+        return is_soon and self._may_move_or_measure()
 
     @property
     def part_left(self) -> float:
         """Part of the curve's steps that is still to come."""
         length = max(1, self.last - self.alone)
-        return max(0.0, 1 - (self.steps - self.alone) / length)
+        part = (self.steps - self.alone) / length
+        return max(0.0, 1 - part)
 
     @property
     def finished(self) -> bool:
@@ -127,7 +130,11 @@ class CurveOptimizer:
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as tensors and numbers."""
         progress = {name: getattr(self, name) for name in self._progress}
-        return progress | {"moved": self.updates.state(), "residual": self.residual.state()}
+        return {
+            **progress,
+            "moved": self.updates.state(),
+            "residual": self.residual.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
@@ -145,14 +152,16 @@ class CurveOptimizer:
         residual.unit = residual.kinetic.clone()
         # Zero where nothing was measured.
         self.best_spread = float(residual.spread) or math.inf
-        room = self.limit * torch.maximum(residual.unit, residual.pair_action.abs())
+        size = torch.maximum(residual.unit, residual.pair_action.abs())
+        room = self.limit * size
         self.action_bound = float(residual.pair_action + room)
 
     def _schedule(self, move: int) -> float:
         """Multiple of the learning rate: a cosine over all moves."""
         part = min(1.0, move / self.n_moves)
         cosine = 0.5 * (1 + math.cos(math.pi * part))
-        return self.final_rate + (1 - self.final_rate) * cosine
+        falling = 1 - self.final_rate
+        return self.final_rate + falling * cosine
 
     def _guard(self) -> None:
         """Keep the curve if it is the best so far, and put it back if it ran away."""

@@ -44,6 +44,7 @@ class ResidualStatistics:
     stiffness = 20.0
 
     def __init__(self, device: torch.device):
+        # Double precision: squares are subtracted from each other.
         zero = torch.zeros((), device=device, dtype=torch.float64)
         self.moments = zero.new_zeros(4, self.bins)
         self.kinetic = zero.clone()
@@ -58,16 +59,22 @@ class ResidualStatistics:
         mean = total / counted
         variance = squares / counted - mean.square()
         variance = variance.clamp_min(0)
-        mean_variance = (variance * mass).sum() / mass.sum().clamp_min(LEAST)
-        energy = torch.where(self.unit > 0, self.unit, self.kinetic)
-        return mean_variance.sqrt() / energy.clamp_min(LEAST)
+        total_mass = mass.sum().clamp_min(LEAST)
+        total_variance = (variance * mass).sum()
+        mean_variance = total_variance / total_mass
+        # Before the curve moves there is no unit yet.
+        has_unit = self.unit > 0
+        energy = torch.where(has_unit, self.unit, self.kinetic)
+        energy = energy.clamp_min(LEAST)
+        return mean_variance.sqrt() / energy
 
     def mass_price(self, t: Tensor) -> Tensor:
         """Price of mass at times ``(n,)`` that keeps it at what is prescribed."""
         mass, total, _, prescribed = self.moments
         excess = mass / prescribed.clamp_min(LEAST) - 1
         mean_residual = total / mass.clamp_min(LEAST)
-        price = mean_residual + self.stiffness * self.kinetic * excess
+        unit_price = self.stiffness * self.kinetic
+        price = mean_residual + unit_price * excess
         price = price.to(t.dtype)
         return price[self._bin(t)]
 
@@ -81,7 +88,8 @@ class ResidualStatistics:
         second = mass * residual.square()
         moments = torch.stack([mass, first, second, prescribed])
         new = torch.zeros_like(self.moments)
-        new.index_add_(1, self._bin(measurement.time), moments)
+        rows = self._bin(measurement.time)
+        new.index_add_(1, rows, moments)
         sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
         kinetic = measurement.kinetic.double().mean()
@@ -91,7 +99,8 @@ class ResidualStatistics:
         running = torch.stack([self.kinetic, self.pair_action])
         running = torch.lerp(running, fresh, 1 - self.memory)
         # The first batch is not averaged with the zeros it finds.
-        self.kinetic, self.pair_action = torch.where(self.kinetic > 0, running, fresh)
+        has_begun = self.kinetic > 0
+        self.kinetic, self.pair_action = torch.where(has_begun, running, fresh)
 
     def forget(self) -> None:
         """Begin anew, but for the unit."""
@@ -115,4 +124,6 @@ class ResidualStatistics:
         self.unit = state["unit"]
 
     def _bin(self, t: Tensor) -> Tensor:
-        return (t * self.bins).long().clamp(0, self.bins - 1)
+        last = self.bins - 1
+        row = (t * self.bins).long()
+        return row.clamp(0, last)

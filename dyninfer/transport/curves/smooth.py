@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.curves.base import Curve, DensityBatch
@@ -39,7 +39,7 @@ class SmoothCurve(Curve):
         cubics = torch.as_tensor(natural_splines(times))
         self.cardinal = cubics.to(samples.times)
 
-    def draw(self, t: Tensor, density: Tensor, generator: torch.Generator) -> DensityBatch:
+    def draw(self, t: Tensor, density: Tensor, generator: Generator) -> DensityBatch:
         """See :meth:`Curve.draw`."""
         interval = self.samples.interval(t)
         chains = self.samples.draw(interval, generator)

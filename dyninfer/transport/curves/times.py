@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.learning.parallel import sum_over_processes
 
@@ -32,34 +32,41 @@ class TimeSampler:
         self.adaptive = adaptive
         self.bins = bins
         # Count, sum and sum of squares: in double precision, as sums of squares cancel.
-        self.moments = torch.zeros(3, bins, device=device, dtype=torch.float64)
+        zeros = torch.zeros(3, bins, dtype=torch.float64)
+        self.moments = zeros.to(device)
         self.density = torch.ones(bins, device=device, dtype=dtype)
 
-    def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Times ``(n,)`` and the density they were drawn from, ``(n,)``."""
-        device = self.density.device
-        shift = torch.rand(1, generator=generator, device=device, dtype=torch.float64)
-        steps = torch.arange(n, device=device, dtype=torch.float64)
-        u = (shift + steps * 2**0.5) % 1
+        like = self.moments
+        shift = torch.rand(1, generator=generator, device=like.device, dtype=like.dtype)
+        steps = torch.arange(n).to(like)
+        # The multiples of √2 fill [0, 1) as evenly as those of any number.
+        offsets = steps * 2**0.5
+        u = (shift + offsets) % 1
         u = u.to(self.density.dtype)
-        if not self.adaptive:
-            return u, torch.ones_like(u)
-        return self._by_density(u)
+        if self.adaptive:
+            return self._by_density(u)
+        density = torch.ones_like(u)
+        return u, density
 
     @torch.no_grad()
     def observe(self, t: Tensor, integrand: Tensor) -> None:
         """Update the density with the integrand ``(n,)`` at times ``(n,)``."""
         if not self.adaptive:
             return
-        k = (t * self.bins).long().clamp(0, self.bins - 1)
+        last = self.bins - 1
+        k = (t * self.bins).long().clamp(0, last)
         value = integrand.to(self.moments.dtype)
-        one = torch.ones_like(value)
-        powers = torch.stack([one, value, value.square()])
+        count = torch.ones_like(value)
+        square = value.square()
+        powers = torch.stack([count, value, square])
         new = torch.zeros_like(self.moments)
         new.index_add_(1, k, powers)
         sum_over_processes([new])
         self.moments.mul_(self.memory).add_(new)
-        self.density = self._density().to(self.density.dtype)
+        density = self._density()
+        self.density = density.to(self.density.dtype)
 
     def state(self) -> dict[str, Tensor]:
         """What a resumed run needs."""
@@ -73,14 +80,17 @@ class TimeSampler:
     def _by_density(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Push uniform ``u`` through the inverse distribution function: times and density."""
         cumulative = self.density.cumsum(0) / self.bins
-        edges = torch.cat([self.density.new_zeros(1), cumulative])
+        zero = self.density.new_zeros(1)
+        edges = torch.cat([zero, cumulative])
+        last = self.bins - 1
         k = torch.searchsorted(edges, u, right=True) - 1
-        k = k.clamp(0, self.bins - 1)
+        k = k.clamp(0, last)
         low = edges[k]
         high = edges[k + 1]
         part = (u - low) / (high - low)
         t = (k + part) / self.bins
-        return t.clamp(0, 1), self.density[k]
+        t = t.clamp(0, 1)
+        return t, self.density[k]
 
     def _density(self) -> Tensor:
         """Density of the times, after the moments."""
@@ -98,6 +108,8 @@ class TimeSampler:
         average = (std * counted).sum() / n_counted
         # Bins that were hardly met count as average; where nothing varies, all times are alike.
         comparable = (counted > 0) & (average > 0)
-        relative = torch.where(comparable, std / average, torch.ones_like(std))
+        ratio = std / average
+        relative = torch.where(comparable, ratio, 1.0)
         profile = relative / relative.mean()
-        return (1 - self.floor) * profile + self.floor
+        adaptive_share = 1 - self.floor
+        return adaptive_share * profile + self.floor

@@ -8,10 +8,12 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import brief
 from dyninfer.transport.lagrangians.hamiltonian import Potential
 from dyninfer.transport.lagrangians.terms import Lagrangian
 
@@ -51,32 +53,41 @@ class MeanAcceleration(Lagrangian):
         t = scaling.times(data.times)
         means = [weights @ states for weights, states in _weighted_states(data, scaling)]
         m = np.stack(means)
-        gap = np.diff(t)
-        velocity = np.diff(m, axis=0) / gap[:, None]
-        # Between the midpoints of neighbouring intervals.
-        gap = 0.5 * (t[2:] - t[:-2])
-        acceleration = np.diff(velocity, axis=0) / gap[:, None]
-        force = _Curve(t[1:-1], self.strength * acceleration)
-        return _LinearForce(force, origin=_Curve(t, m))
+        velocity = _slopes(m, np.diff(t))
+        # Velocities are those of the midpoints of neighbouring intervals.
+        between_midpoints = 0.5 * (t[2:] - t[:-2])
+        acceleration = _slopes(velocity, between_midpoints)
+        inner_times = t[1:-1]
+        force = _Curve(inner_times, self.strength * acceleration)
+        mean = _Curve(t, m)
+        return _LinearForce(force, origin=mean)
+
+
+def _slopes(values: ndarray, gaps: ndarray) -> ndarray:
+    """Differences of neighbouring rows ``(n, d)`` over their gaps ``(n − 1,)``."""
+    return np.diff(values, axis=0) / gaps[:, None]
 
 
 class _Curve:
     """Piecewise linear curve ``(K,), (K, d)``, constant beyond its ends."""
 
-    def __init__(self, times: np.ndarray, values: np.ndarray):
+    def __init__(self, times: ndarray, values: ndarray):
         self.times = torch.as_tensor(times)
         self.values = torch.as_tensor(values)
 
     def __call__(self, t: Tensor) -> Tensor:
         times = self.times.to(t)
         values = self.values.to(t)
-        if len(times) == 1:
+        last = len(times) - 1
+        if last == 0:
             return values.expand(len(t), -1)
         after = torch.searchsorted(times, t.contiguous())
-        after = after.clamp(1, len(times) - 1)
+        after = after.clamp(1, last)
         before = after - 1
-        gap = times[after] - times[before]
-        part = (t - times[before]) / gap
+        start = times[before]
+        gap = times[after] - start
+        part = (t - start) / gap
+        # Constant beyond the ends: an acceleration that went on would carry everything away.
         part = part.clamp(0, 1)
         return torch.lerp(values[before], values[after], part[:, None])
 
@@ -90,7 +101,8 @@ class _LinearForce:
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         displacement = x - self.origin(t)
-        return -(self.force(t) * displacement).sum(1)
+        work = self.force(t) * displacement
+        return -work.sum(1)
 
 
 @dataclass(repr=False, eq=False)
@@ -139,7 +151,7 @@ class DataManifold(Lagrangian):
                 raise ValueError(f"DataManifold.{name} must be positive, found {value}")
         if self.kernel not in ("rbf", "gaussian"):
             raise ValueError(
-                f"DataManifold.kernel must be 'rbf' or 'gaussian', found {self.kernel!r}"
+                f"DataManifold.kernel must be 'rbf' or 'gaussian', found {brief(self.kernel)}"
             )
         if self.n_landmarks < 2:
             raise ValueError(
@@ -151,33 +163,41 @@ class DataManifold(Lagrangian):
         from sklearn.cluster import MiniBatchKMeans
 
         weights, states = zip(*_weighted_states(data, scaling), strict=True)
-        x = np.concatenate(states).astype(np.float64)
-        weight = np.concatenate(weights) / data.n_times
+        x = np.concatenate(states)
+        x = x.astype(np.float64)
+        weight = np.concatenate(weights)
+        weight = weight / data.n_times
         # Fewer cells a landmark would make its width zero.
-        n = min(self.n_landmarks, max(2, len(x) // 8))
+        most = max(2, len(x) // 8)
+        n = min(self.n_landmarks, most)
         # A seed of its own would make the same data two landscapes.
         clusters = MiniBatchKMeans(n, random_state=0, n_init=1, batch_size=2048)
         # k-means takes weights that are one on average.
-        clusters.fit(x, sample_weight=weight * len(x))
+        sample_weight = weight * len(x)
+        clusters.fit(x, sample_weight=sample_weight)
         label = clusters.labels_
         centre = clusters.cluster_centers_
-        mass = np.bincount(label, weight, len(centre))
+        n_centres = len(centre)
+        mass = np.bincount(label, weight, n_centres)
         deviation = x - centre[label]
         squared = (deviation**2).sum(1)
-        spread = np.bincount(label, weight * squared, len(centre))
+        spread = np.bincount(label, weight * squared, n_centres)
         mean_square = spread.sum() / mass.sum()
         # A cluster of few cells borrows from the mean, so that no kernel is a spike.
         prior = mass.mean()
-        variance = (spread + prior * mean_square) / (mass + prior)
+        total = spread + prior * mean_square
+        variance = total / (mass + prior)
         width = np.sqrt(variance)
         if self.kernel == "gaussian":
-            width = np.full_like(width, np.sqrt(mean_square))
-        width = np.maximum(self.bandwidth * width, 1e-3)
+            width[:] = np.sqrt(mean_square)
+        width = self.bandwidth * width
+        # A thousandth of a standard deviation: duplicated cells would make a kernel a spike.
+        width = np.maximum(width, 1e-3)
         kernels = _Kernels(centre, width, mass)
         return _LogDensity(self.strength, kernels, self.floor, x)
 
 
-def _weighted_states(data: Snapshots, scaling: Scaling) -> list[tuple[np.ndarray, np.ndarray]]:
+def _weighted_states(data: Snapshots, scaling: Scaling) -> list[tuple[ndarray, ndarray]]:
     """Weights ``(n,)`` and scaled states ``(n, d)`` of every snapshot."""
     pairs = []
     for t, sample in zip(data.times, data.samples, strict=True):
@@ -190,11 +210,14 @@ def _weighted_states(data: Snapshots, scaling: Scaling) -> list[tuple[np.ndarray
 class _Kernels:
     """Sum of Gaussian kernels ``p(x) = Σ w exp(−|x − c|² / 2h²)``."""
 
-    def __init__(self, centre: np.ndarray, width: np.ndarray, mass: np.ndarray):
-        self.centre = torch.as_tensor(centre)
-        self.precision = torch.as_tensor(1 / width**2)
+    def __init__(self, centre: ndarray, width: ndarray, mass: ndarray):
+        precision = 1 / width**2
+        # A cluster of no mass has the logarithm −∞, which adds nothing to a sum.
         with np.errstate(divide="ignore"):
-            self.log_mass = torch.as_tensor(np.log(mass))
+            log_mass = np.log(mass)
+        self.centre = torch.as_tensor(centre)
+        self.precision = torch.as_tensor(precision)
+        self.log_mass = torch.as_tensor(log_mass)
 
     def log_density(self, x: Tensor) -> Tensor:
         """``log p`` ``(n,)``."""
@@ -203,29 +226,34 @@ class _Kernels:
         log_mass = self.log_mass.to(x)
         x_norm = x.square().sum(1)
         centre_norm = centre.square().sum(1)
-        squared = x_norm[:, None] + centre_norm - 2 * x @ centre.T
+        norms = x_norm[:, None] + centre_norm
+        products = 2 * x @ centre.T
         # Rounding makes differences of squares negative.
-        exponent = -0.5 * squared.clamp_min(0) * precision
+        squared = (norms - products).clamp_min(0)
+        exponent = -0.5 * squared * precision
         return torch.logsumexp(log_mass + exponent, 1)
 
 
 class _LogDensity:
     """κ log of a kernel density, bounded below, and zero on average over the data."""
 
-    def __init__(self, strength: float, kernels: _Kernels, floor: float, x: np.ndarray):
+    def __init__(self, strength: float, kernels: _Kernels, floor: float, x: ndarray):
         self.strength = strength
         self.kernels = kernels
         # A few thousand cells say where the mean is.
         step = max(1, len(x) // 4096)
         sample = torch.as_tensor(x[::step])
         log_density = kernels.log_density(sample)
-        log_mean = float(torch.logsumexp(log_density, 0)) - math.log(len(sample))
+        log_sum = float(torch.logsumexp(log_density, 0))
+        log_mean = log_sum - math.log(len(sample))
         self.log_floor = log_mean + math.log(floor)
-        self.offset = float(self._floored(log_density).mean())
+        floored = self._floored(log_density)
+        self.offset = float(floored.mean())
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        log_density = self._floored(self.kernels.log_density(x))
-        return self.strength * (log_density - self.offset)
+        log_density = self.kernels.log_density(x)
+        excess = self._floored(log_density) - self.offset
+        return self.strength * excess
 
     def _floored(self, log_density: Tensor) -> Tensor:
         log_floor = torch.full_like(log_density, self.log_floor)

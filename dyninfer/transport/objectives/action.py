@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.objective import Objective
@@ -63,7 +63,7 @@ class ActionObjective(Objective):
         self.lagrangian = ScaledLagrangian(inner.sigma, inner.growth_penalty)
         self.action_unit = scaling.action_unit
         self.n_features = scaling.n_features
-        self.axes = torch.eye(self.n_features, device=like.device, dtype=like.dtype)
+        self.axes = torch.eye(self.n_features).to(like)
         self.times = TimeSampler(adaptive_times, like.device, like.dtype)
         self.validation_batch: DensityBatch | None = None
         if validation_curve is not None:
@@ -73,7 +73,7 @@ class ActionObjective(Objective):
                 validation_curve, even, self.validation_size, generator
             )
 
-    def batch(self, n: int, generator: torch.Generator) -> DensityBatch:
+    def batch(self, n: int, generator: Generator) -> DensityBatch:
         """Draw ``n`` samples of the curve."""
         return self._draw(self.curve, self.times, n, generator)
 
@@ -89,14 +89,17 @@ class ActionObjective(Objective):
 
     def observe(self, batch: DensityBatch, terms: dict[str, Tensor]) -> None:
         """Tell the time sampler how the integrand varied."""
-        self.times.observe(batch.time, terms.pop("integrand"))
+        integrand = terms.pop("integrand")
+        self.times.observe(batch.time, integrand)
 
     def validation(self, process: ScaledDiffusion) -> float | None:
         """Action on the samples that were kept apart, always at the same times."""
-        if self.validation_batch is None:
+        batch = self.validation_batch
+        if batch is None:
             return None
         with torch.no_grad():
-            return float(self.action_density(process, self.validation_batch).mean())
+            density = self.action_density(process, batch)
+        return float(density.mean())
 
     def state(self) -> dict[str, Tensor]:
         """Moments of the adaptive times."""
@@ -109,13 +112,15 @@ class ActionObjective(Objective):
     def action_density(self, process: ScaledDiffusion, batch: DensityBatch) -> Tensor:
         """Integrand of the action ``(n,)``, by whichever form."""
         network = process.inner.network
-        s = network.derivatives(batch.time, batch.state, self._directions(batch))
+        directions = self._directions(batch)
+        s = network.derivatives(batch.time, batch.state, directions)
         energy = self.lagrangian.hamiltonian(batch.time, batch.state, s)
         if self.by_velocity and batch.velocity is not None:
             # d/dt E[w s(t, x_t)] along the curve replaces ∂s/∂t and the boundary terms.
             advance = (s.gradient * batch.velocity).sum(1)
             if batch.growth is not None:
-                advance = advance + batch.growth * s.value
+                by_growth = batch.growth * s.value
+                advance = advance + by_growth
             density = energy - advance
             if batch.weight is not None:
                 density = batch.weight * density
@@ -128,25 +133,30 @@ class ActionObjective(Objective):
             first = first * batch.start_weight
             last = last * batch.end_weight
             interior = interior * batch.weight
-        return (first - last) / batch.gap + interior
+        boundary = (first - last) / batch.gap
+        return boundary + interior
 
     def _directions(self, batch: DensityBatch) -> Tensor | None:
         """Along which the Laplacian is summed, where noise makes it part of the Hamiltonian."""
         if not self.lagrangian.sigma:
             return None
-        return self.axes if batch.probe is None else batch.probe
+        if batch.probe is None:
+            return self.axes
+        return batch.probe
 
-    def _draw(
-        self, curve: Curve, times: TimeSampler, n: int, generator: torch.Generator
-    ) -> DensityBatch:
+    def _draw(self, curve: Curve, times: TimeSampler, n: int, generator: Generator) -> DensityBatch:
         t, density = times.draw(n, generator)
         batch = curve.draw(t, density, generator)
-        if self.lagrangian.sigma and self.n_features > self.exact_laplacian_up_to:
-            batch = batch._replace(probe=random_signs(t, self.n_features, generator))
+        has_many_features = self.n_features > self.exact_laplacian_up_to
+        if self.lagrangian.sigma and has_many_features:
+            signs = random_signs(t, self.n_features, generator)
+            batch = batch._replace(probe=signs)
         return batch
 
 
-def random_signs(t: Tensor, n_features: int, generator: torch.Generator) -> Tensor:
+def random_signs(t: Tensor, n_features: int, generator: Generator) -> Tensor:
     """Rademacher direction ``(n, 1, d)`` for each of the times ``(n,)``."""
-    u = torch.rand(len(t), 1, n_features, generator=generator, device=t.device, dtype=t.dtype)
-    return (u < 0.5).to(t.dtype) * 2 - 1
+    shape = (len(t), 1, n_features)
+    u = torch.rand(shape, generator=generator, device=t.device, dtype=t.dtype)
+    is_positive = (u < 0.5).to(t.dtype)
+    return 2 * is_positive - 1

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.random import stream
+from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.interpolated import InterpolatedDiffusion
 from dyninfer.transport.objectives.matching import normal_like
@@ -65,38 +66,54 @@ def kl_bound(
         except the gaps.
     """
     generator = stream(seed, "kl bound", device=samples.states.device)
-    knots, scaling = process.inner.schedule.knots, process.scaling
-    integrals = {"path": _Integral(), "velocity": _Integral(), "score": _Integral()}
-    for k in range(len(knots) - 1):
-        gap = knots[k + 1] - knots[k]
+    knots = process.inner.schedule.knots
+    scaling = process.scaling
+    integrals = {
+        "path": _Integral(),
+        "velocity": _Integral(),
+        "score": _Integral(),
+    }
+    gaps = knots.diff()
+    for start, gap in zip(knots, gaps, strict=False):
         duration = float(gap) * scaling.duration / n_times
-        for part in range(n_times):
-            tau = knots[k] + (part + 0.5) / n_times * gap
+        for number in range(n_times):
+            # The midpoint rule: at the ends of an interval the targets are infinite.
+            part = (number + 0.5) / n_times
+            tau = start + part * gap
             epsilon: Any = noise
             if callable(noise):
                 epsilon = noise(float(scaling.user_times(tau)))
             if not epsilon > 0:
                 raise ValueError(
-                    f"noise must be positive for a bound on the divergence, found {epsilon}"
+                    f"noise must be positive for a bound on the divergence, found {brief(epsilon)}"
                 )
             residuals = _residuals(process, samples, tau, n_points, generator)
-            b, s = residuals.velocity, residuals.score
+            b = residuals.velocity
+            s = residuals.score
             forward = b + epsilon * s
-            integrals["path"].add(residuals.products(forward), duration / (4 * epsilon))
-            integrals["velocity"].add(residuals.products(b), duration / 2)
-            integrals["score"].add(residuals.products(s), duration / 2)
-    bound = {name: integral.value for name, integral in integrals.items()}
-    bound |= {f"{name}_error": integral.error for name, integral in integrals.items()}
+            b_products = residuals.products(b)
+            s_products = residuals.products(s)
+            forward_products = residuals.products(forward)
+            integrals["path"].add(forward_products, duration / (4 * epsilon))
+            integrals["velocity"].add(b_products, duration / 2)
+            integrals["score"].add(s_products, duration / 2)
+    bound = {}
+    for name, integral in integrals.items():
+        bound[name] = integral.value
+        bound[f"{name}_error"] = integral.error
     bound["split"] = np.nan
     if not callable(noise):
-        bound["split"] = bound["velocity"] / noise + noise * bound["score"]
+        by_velocity = bound["velocity"] / noise
+        by_score = noise * bound["score"]
+        bound["split"] = by_velocity + by_score
     return bound
 
 
 def check_bounded(process: InterpolatedDiffusion) -> None:
     """Raise a ValueError if there is no bound for such a process."""
-    latent_noise = not process.schedule.interpolant.gaussian_base
-    if process.head is None or not latent_noise or process.code is not None:
+    has_base = process.schedule.interpolant.gaussian_base
+    has_score = process.head is not None and not has_base
+    if not has_score or process.code is not None:
         raise ValueError("kl_bound needs a learned score, a latent noise γ, and no conditions")
     if process.grows or process.bend is not None:
         raise ValueError(
@@ -132,9 +149,11 @@ class _Integral:
 
     def add(self, values: Tensor, duration: float) -> None:
         """Add the mean of the values times the duration."""
-        mean, std = float(values.mean()), float(values.std())
+        mean = float(values.mean())
+        std = float(values.std())
         self.value += duration * mean
-        self.variance += (duration * std) ** 2 / len(values)
+        squared_spread = (duration * std) ** 2
+        self.variance += squared_spread / len(values)
 
 
 def _residuals(
@@ -142,26 +161,35 @@ def _residuals(
     samples: CoupledSamples,
     tau: Tensor,
     n: int,
-    generator: torch.Generator,
+    generator: Generator,
 ) -> _Residuals:
     """Residuals at ``n`` points of one time, and pairs of neighbours among these."""
     scaling = process.scaling
     times = tau.to(samples.states).repeat(n)
     moment: Any = process.inner.schedule.moment(times)
-    rows = samples.rows[samples.pick(moment.interval, generator)]
-    line, velocity = moment.line(samples.states[rows])
+    picked = samples.pick(moment.interval, generator)
+    rows = samples.rows[picked]
+    knots = samples.states[rows]
+    line, velocity = moment.line(knots)
     z = normal_like(line, generator)
     gamma = moment.gamma[:, None]
     gamma_slope = moment.gamma_slope[:, None]
-    x = scaling.user_states(line + gamma * z)
+    points = line + gamma * z
+    x = scaling.user_states(points)
     user_time = scaling.user_times(tau.double())
     b, _, s = process.drift_growth_and_score(user_time, x)
-    b_target = scaling.user_velocities(velocity + gamma_slope * z)
+    point_velocities = velocity + gamma_slope * z
+    b_target = scaling.user_velocities(point_velocities)
     s_target = scaling.user_scores(-z / gamma)
     first, second = _neighbours(x, rows)
     velocity_residual = b - b_target
     score_residual = s - s_target  # type: ignore[operator]
-    return _Residuals(velocity_residual, score_residual, first, second)
+    return _Residuals(
+        velocity=velocity_residual,
+        score=score_residual,
+        first=first,
+        second=second,
+    )
 
 
 def _neighbours(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,11 +202,13 @@ def _neighbours(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     points = x.cpu().numpy()
     ends = rows.cpu().numpy()
     k = min(N_NEIGHBOURS, len(points))
-    _, nearest = cKDTree(points).query(points, k=k)
-    apart = (ends[nearest] != ends[:, None]).all(2)
+    tree = cKDTree(points)
+    _, nearest = tree.query(points, k=k)
+    differs = ends[nearest] != ends[:, None]
+    apart = differs.all(2)
     first = np.flatnonzero(apart.any(1))
     # Neighbours are sorted by distance: the first that is apart is the nearest.
     choice = apart[first].argmax(1)
     second = nearest[first, choice]
-    pairs = torch.as_tensor(np.stack([first, second]), device=x.device)
-    return pairs[0], pairs[1]
+    device = x.device
+    return torch.as_tensor(first, device=device), torch.as_tensor(second, device=device)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.func import functional_call
 
 from dyninfer.diffusions import ScaledDiffusion
@@ -64,7 +64,7 @@ class BridgeObjective(Objective):
         widths = field_widths(process.inner, process.scaling.n_features)
         self.mean = field_means(widths, like)
 
-    def batch(self, n: int, generator: torch.Generator) -> BridgeBatch:
+    def batch(self, n: int, generator: Generator) -> BridgeBatch:
         """Draw ``n`` pairs of points, at even times: the energy is an integral over time."""
         tau, _ = self.times.draw(n, generator)
         moment: Any = self.schedule.moment(tau)
@@ -93,9 +93,9 @@ class BridgeObjective(Objective):
         state, velocity = self._bent(inner, batch)
         noise = batch.gamma * batch.z
         # Both signs of every z, as in the losses of the fields.
-        points = torch.cat([state + noise, state - noise])
+        points = _both_signs(state, noise)
         b_noise = batch.gamma_slope * batch.z
-        b_target = torch.cat([velocity + b_noise, velocity - b_noise])
+        b_target = _both_signs(velocity, b_noise)
         s_noise = batch.z / batch.gamma
         s_target = torch.cat([-s_noise, s_noise])
         times = torch.cat([batch.time, batch.time])
@@ -103,7 +103,8 @@ class BridgeObjective(Objective):
         if code is not None:
             code = torch.cat([code, code])
         fields = inner.fields(times, points.detach(), code)
-        target = torch.cat([b_target, s_target], 1).detach()
+        target = torch.cat([b_target, s_target], 1)
+        target = target.detach()
         squares = (0.5 * fields - target) * fields
         matching = (squares @ self.mean).sum(1)
         # The same fields as fixed functions: what is left depends on the interpolant alone.
@@ -111,8 +112,10 @@ class BridgeObjective(Objective):
         s = _fixed(inner.second)(times, points, code)
         u = b + self.epsilon * s
         drift = b_target + self.epsilon * s_target
-        value = ((0.5 * u - drift) * u).mean(1)
-        energy = 0.5 * u.detach().square().sum(1)
+        products = (0.5 * u - drift) * u
+        value = products.mean(1)
+        squared_drift = u.detach().square().sum(1)
+        energy = 0.5 * squared_drift
         return {
             "loss": _over_signs(matching - value),
             "energy": _over_signs(energy),
@@ -124,17 +127,26 @@ class BridgeObjective(Objective):
             raise ValueError(
                 "the process has no network that bends its interpolant; build it with bend="
             )
-        f, f_rate = inner.bend.with_rate(batch.time, batch.ends.flatten(1), batch.code)
+        ends = batch.ends.flatten(1)
+        f, f_rate = inner.bend.with_rate(batch.time, ends, batch.code)
         f = self.pace * f
         f_rate = self.pace * f_rate
         state = batch.line + batch.bend * f
-        velocity = batch.line_velocity + batch.bend_rate * f + batch.bend * f_rate
+        by_bend = batch.bend_rate * f
+        by_network = batch.bend * f_rate
+        velocity = batch.line_velocity + by_bend + by_network
         return state, velocity
+
+
+def _both_signs(middle: Tensor, noise: Tensor) -> Tensor:
+    """Points ``(2n, d)`` on either side of ``(n, d)``."""
+    return torch.cat([middle + noise, middle - noise])
 
 
 def _over_signs(values: Tensor) -> Tensor:
     """Mean ``(n,)`` over the two signs of the noise, of values ``(2n,)``."""
-    return values.unflatten(0, (2, -1)).mean(0)
+    by_sign = values.unflatten(0, (2, -1))
+    return by_sign.mean(0)
 
 
 def _fixed(network: Any) -> Callable[..., Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.networks import Derivatives
@@ -22,6 +22,7 @@ from dyninfer.transport.curves.optimizer import CurveOptimizer
 from dyninfer.transport.curves.residual import Measurement
 from dyninfer.transport.lagrangians import ScaledLagrangian
 from dyninfer.transport.objectives.action import random_signs
+from dyninfer.transport.objectives.matching import normal_like
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +94,22 @@ class DualObjective(Objective):
         self.scaling = process.scaling
         self.lagrangian = curve.lagrangian
         states = curve.samples.states
-        device, dtype = states.device, states.dtype
+        device = states.device
+        dtype = states.dtype
         every = 1
         if self.lagrangian.sigma:
             every = self.noisy_every
-        first_step = min(self.alone, game.last_step)
-        self.opponent = CurveOptimizer(curve, game.learning_rate, first_step, game.last_step, every)
+        self.opponent = CurveOptimizer(
+            curve,
+            game.learning_rate,
+            alone=min(self.alone, game.last_step),
+            last=game.last_step,
+            every=every,
+        )
         self.times = TimeSampler(True, device, dtype)
         self.even_times = TimeSampler(False, device, dtype)
-        self.axes = torch.eye(states.shape[1], device=device, dtype=dtype)
+        d = states.shape[1]
+        self.axes = torch.eye(d, device=device, dtype=dtype)
         self.validation_batch: PairBatch | None = None
         if validation_samples is not None:
             generator = stream(seed, "validation", device=device)
@@ -111,9 +119,10 @@ class DualObjective(Objective):
         if self.lagrangian.potential is not None and self.warm_steps:
             self._warm_up()
 
-    def batch(self, n: int, generator: torch.Generator) -> PairBatch:
+    def batch(self, n: int, generator: Generator) -> PairBatch:
         """Draw ``n`` pairs and times; with noise, every draw of it is used with both signs."""
-        return self._draw(self.curve.samples, self.times, n, generator)
+        samples = self.curve.samples
+        return self._draw(samples, self.times, n, generator)
 
     def loss(self, process: ScaledDiffusion, batch: PairBatch) -> dict[str, Tensor]:
         """Loss of the potential per sample; the gradient of a curve that moves rides along."""
@@ -125,7 +134,8 @@ class DualObjective(Objective):
 
     def observe(self, batch: PairBatch, terms: dict[str, Tensor]) -> None:
         """Let the curve make its step, and tell the time sampler how the integrand varied."""
-        self.times.observe(batch.time, terms.pop("integrand"))
+        integrand = terms.pop("integrand")
+        self.times.observe(batch.time, integrand)
         measurement = None
         if "residual" in terms:
             measurement = Measurement(
@@ -137,21 +147,28 @@ class DualObjective(Objective):
                 pair_action=terms.pop("pair_action"),
             )
         self.opponent.step(measurement)
-        terms["residual_std"] = self.opponent.spread.detach().clone()
+        spread = self.opponent.spread
+        # A copy: the statistics change in place.
+        terms["residual_std"] = spread.detach().clone()
 
     def validation(self, process: ScaledDiffusion) -> float | None:
         """Loss on the pairs that were kept apart, once the curve stands still."""
         # Before, losses are of different problems.
-        if self.validation_batch is None or not self.opponent.finished:
+        batch = self.validation_batch
+        if batch is None or not self.opponent.finished:
             return None
         with torch.no_grad():
-            point = self.curve.point(self.validation_batch)
-            loss = self._potential_loss(process, self.validation_batch, point)["loss"]
-        return float(loss.mean())
+            point = self.curve.point(batch)
+            terms = self._potential_loss(process, batch, point)
+        loss = terms["loss"].mean()
+        return float(loss)
 
     def state(self) -> dict[str, Any]:
         """Moments of the adaptive times, and the curve with its optimiser."""
-        return {"times": self.times.state(), "opponent": self.opponent.state()}
+        return {
+            "times": self.times.state(),
+            "opponent": self.opponent.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
@@ -160,8 +177,10 @@ class DualObjective(Objective):
 
     def diagnostics(self) -> pd.DataFrame:
         """Averages over fresh samples of the curve; see :func:`diagnose`."""
-        generator = stream(self.seed, "diagnostics", device=self.axes.device)
-        batch = self._draw(self.curve.samples, self.even_times, self.diagnosis_size, generator)
+        device = self.axes.device
+        generator = stream(self.seed, "diagnostics", device=device)
+        samples = self.curve.samples
+        batch = self._draw(samples, self.even_times, self.diagnosis_size, generator)
         network = self.process.inner.network
         directions = self._directions(batch)
         table = diagnose(network, self.curve, batch, directions, self.scaling)
@@ -199,7 +218,9 @@ class DualObjective(Objective):
         point = self.curve.point(batch)
         fixed = CurvePoint(*(value.detach() for value in point))
         state = fixed.state.requires_grad_()
-        s = process.inner.network.derivatives(batch.time, state, self._directions(batch))
+        network = process.inner.network
+        directions = self._directions(batch)
+        s = network.derivatives(batch.time, state, directions)
         H = self.lagrangian.hamiltonian(batch.time, state, s)
         residual = s.time + H
         (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
@@ -207,15 +228,19 @@ class DualObjective(Objective):
         terms = self._potential_loss(process, batch, fixed, s)
         # The curve ascends w (∂s/∂t + H): through its states by the slope, through its weights by
         # the value.
-        excess = residual - self.opponent.mass_price(batch.time)
-        rise_by_state = fixed.weight * (slope * point.state).sum(1)
+        price = self.opponent.mass_price(batch.time)
+        excess = residual - price
+        along_slope = (slope * point.state).sum(1)
+        rise_by_state = fixed.weight * along_slope
         rise = rise_by_state + excess * point.weight
         action = self.curve.pair_action(batch)
         damping = self.game.damping * self.opponent.part_left
-        descent = damping * action - (1 - damping) * rise
+        game_share = 1 - damping
+        descent = damping * action - game_share * rise
         # The value of the loss stays that of the potential.
         only_gradient = descent - descent.detach()
-        terms["loss"] = terms["loss"] + only_gradient / batch.density
+        curve_loss = only_gradient / batch.density
+        terms["loss"] = terms["loss"] + curve_loss
         terms["residual"] = residual
         terms["mass"] = fixed.weight
         terms["pair_action"] = action.detach() / batch.density
@@ -232,16 +257,20 @@ class DualObjective(Objective):
         if self.game.refinement_steps and torch.is_grad_enabled():
             return self._refined_loss(process, batch, point)
         if s is None:
-            s = process.inner.network.derivatives(batch.time, point.state)
+            network = process.inner.network
+            s = network.derivatives(batch.time, point.state)
         weight = point.weight
-        kinetic = 0.5 * weight * s.gradient.square().sum(1)
+        squared_speed = s.gradient.square().sum(1)
+        kinetic = 0.5 * weight * squared_speed
         along_paths = (s.gradient * point.velocity).sum(1)
         density = kinetic - weight * along_paths
         penalty = self.lagrangian.growth_penalty
         if penalty is not None:
-            density = density + 0.5 * penalty * weight * s.value.square()
+            growth_energy = 0.5 * penalty * weight * s.value.square()
+            density = density + growth_energy
         if self.curve.weighted:
-            density = density - point.weight_rate * s.value
+            along_weights = point.weight_rate * s.value
+            density = density - along_weights
         return self._terms(density, kinetic, batch, point)
 
     def _refined_loss(
@@ -251,11 +280,16 @@ class DualObjective(Objective):
         network = process.inner.network
         pairs = batch.pairs
         start, gap = self.curve.samples.span(pairs.interval)
-        tau = (batch.time - start) / gap
+        elapsed = batch.time - start
+        tau = elapsed / gap
         state = self._refined(network, batch, point.state, tau)
-        s = network.derivatives(batch.time, state, self._directions(batch))
+        directions = self._directions(batch)
+        s = network.derivatives(batch.time, state, directions)
         # Without the potential energy, in which s does not occur.
-        plain = ScaledLagrangian(self.lagrangian.sigma, self.lagrangian.growth_penalty)
+        plain = ScaledLagrangian(
+            sigma=self.lagrangian.sigma,
+            growth_penalty=self.lagrangian.growth_penalty,
+        )
         H = plain.hamiltonian(batch.time, state, s)
         interior = point.weight * (s.time + H)
         end = start + gap
@@ -265,21 +299,28 @@ class DualObjective(Objective):
         if self.curve.weighted:
             first = first * pairs.log_start.exp()
             last = last * pairs.log_end.exp()
-        density = (first - last) / gap + interior
-        kinetic = 0.5 * point.weight * s.gradient.square().sum(1)
-        return self._terms(density, kinetic, batch, point._replace(state=state))
+        boundary = (first - last) / gap
+        density = boundary + interior
+        squared_speed = s.gradient.square().sum(1)
+        kinetic = 0.5 * point.weight * squared_speed
+        refined_point = point._replace(state=state)
+        return self._terms(density, kinetic, batch, refined_point)
 
     def _refined(self, network: Any, batch: PairBatch, state: Tensor, tau: Tensor) -> Tensor:
         """Samples moved up the gradient of the residual, but at the snapshots."""
-        length = 2 * self.game.refinement_size * tau * (1 - tau)
+        step_size = 2 * self.game.refinement_size
+        length = step_size * tau * (1 - tau)
         reach = length[:, None]
+        directions = self._directions(batch)
         for _ in range(self.game.refinement_steps):
             state = state.detach().requires_grad_()
-            s = network.derivatives(batch.time, state, self._directions(batch))
+            s = network.derivatives(batch.time, state, directions)
             H = self.lagrangian.hamiltonian(batch.time, state, s)
             residual = s.time + H
             (slope,) = torch.autograd.grad(residual.sum(), state)
-            state = state + reach * slope.clamp(-1, 1)
+            # Bounded: far from the data the residual of a young potential is steep.
+            step = reach * slope.clamp(-1, 1)
+            state = state + step
         return state.detach()
 
     def _terms(
@@ -289,7 +330,8 @@ class DualObjective(Objective):
         if self.lagrangian.potential is not None:
             with torch.no_grad():
                 energy = self.lagrangian.potential(batch.time, point.state)
-            value = value - point.weight.detach() * energy
+            weight = point.weight.detach()
+            value = value - weight * energy
         action_unit = self.scaling.energy_unit * self.scaling.duration
         return {
             "loss": density / batch.density,
@@ -302,27 +344,44 @@ class DualObjective(Objective):
         """Along which the Laplacian is summed, where noise makes it part of the Hamiltonian."""
         if not self.lagrangian.sigma:
             return None
-        return self.axes if batch.probe is None else batch.probe
+        if batch.probe is None:
+            return self.axes
+        return batch.probe
 
     def _draw(
-        self, samples: CoupledSamples, times: TimeSampler, n: int, generator: torch.Generator
+        self, samples: CoupledSamples, times: TimeSampler, n: int, generator: Generator
     ) -> PairBatch:
         if not self.lagrangian.sigma:
             t, density = times.draw(n, generator)
-            pairs = samples.draw(samples.interval(t), generator)
-            return PairBatch(t, density, pairs, None, None)
+            interval = samples.interval(t)
+            pairs = samples.draw(interval, generator)
+            return PairBatch(
+                time=t,
+                density=density,
+                pairs=pairs,
+                noise=None,
+                probe=None,
+            )
         # Every draw of the noise serves with both signs: what is singular near a snapshot cancels.
-        t, density = times.draw((n + 1) // 2, generator)
-        pairs = samples.draw(samples.interval(t), generator)
-        d = len(self.axes)
-        noise = torch.randn(len(t), d, generator=generator, device=t.device, dtype=t.dtype)
-        noise = torch.cat([noise, -noise])[:n]
+        half = (n + 1) // 2
+        t, density = times.draw(half, generator)
+        interval = samples.interval(t)
+        pairs = samples.draw(interval, generator)
+        noise = normal_like(pairs.source, generator)
+        both_signs = torch.cat([noise, -noise])
         t = t.repeat(2)[:n]
         density = density.repeat(2)[:n]
+        d = len(self.axes)
         probe = None
         if d > self.exact_laplacian_up_to:
             probe = random_signs(t, d, generator)
-        return PairBatch(t, density, pairs.twice(n), noise, probe)
+        return PairBatch(
+            time=t,
+            density=density,
+            pairs=pairs.twice(n),
+            noise=both_signs[:n],
+            probe=probe,
+        )
 
 
 class _PairAction(Objective):
@@ -333,7 +392,7 @@ class _PairAction(Objective):
         self.samples = samples
         self.times = times
 
-    def batch(self, n: int, generator: torch.Generator) -> PairBatch:
+    def batch(self, n: int, generator: Generator) -> PairBatch:
         """Draw ``n`` pairs at even times."""
         return self.draw(self.samples, self.times, n, generator)
 

@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.objective import Objective
@@ -85,11 +85,13 @@ class MatchingObjective(Objective):
             self.base = inner.base_mean
         self.head = inner.head
         self.grows = inner.grows
+        # What is infinite at the ends cancels between the two signs of the noise.
         self.antithetic = inner.schedule.singular or inner.head == "score"
         widths = field_widths(inner, process.scaling.n_features)
         self.names = list(widths)
         self.mean = field_means(widths, like)
-        self.squares = torch.zeros(len(self.names)).to(like)
+        n_fields = len(widths)
+        self.squares = torch.zeros(n_fields).to(like)
         self.steps = 0
         # Mean squares at the first validation: the same for all of a run, or they could not be
         # compared.
@@ -99,7 +101,7 @@ class MatchingObjective(Objective):
             generator = stream(seed, "validation", device=like.device)
             self.validation_batch = self._draw(validation_samples, self.validation_size, generator)
 
-    def batch(self, n: int, generator: torch.Generator) -> MatchingBatch:
+    def batch(self, n: int, generator: Generator) -> MatchingBatch:
         """Draw ``n`` points of the interpolant, or ``n`` pairs of points."""
         return self._draw(self.samples, n, generator)
 
@@ -114,9 +116,15 @@ class MatchingObjective(Objective):
         # The score of a narrow population would leave nothing to the velocity.
         balance = 1 / (1 + self.squares)
         loss = terms @ balance
-        squares = (2 * half * fields).detach() @ self.mean
-        by_name = dict(zip(self.names, terms.detach().unbind(1), strict=True))
-        return {"loss": loss, **by_name, "squares": squares.mean(0)}
+        weighted_squares = 2 * half * fields
+        squares = weighted_squares.detach() @ self.mean
+        columns = terms.detach().unbind(1)
+        by_name = dict(zip(self.names, columns, strict=True))
+        return {
+            "loss": loss,
+            **by_name,
+            "squares": squares.mean(0),
+        }
 
     def observe(self, batch: MatchingBatch, terms: dict[str, Tensor]) -> None:
         """Follow the mean squares of the fields, by which their losses are brought to one size."""
@@ -135,13 +143,17 @@ class MatchingObjective(Objective):
             self.validation_squares = self.squares.clone()
         with torch.no_grad():
             terms = self.loss(process, self.validation_batch)
-        means = torch.stack([terms[name].mean() for name in self.names])
-        balanced = means / (1 + self.validation_squares)
+        means = [terms[name].mean() for name in self.names]
+        balance = 1 + self.validation_squares
+        balanced = torch.stack(means) / balance
         return float(balanced.sum())
 
     def state(self) -> dict[str, Tensor]:
         """Mean squares of the fields, now and at the first validation."""
-        state = {"squares": self.squares, "steps": torch.tensor(self.steps)}
+        state = {
+            "squares": self.squares,
+            "steps": torch.tensor(self.steps),
+        }
         if self.validation_squares is not None:
             state["validation_squares"] = self.validation_squares
         return state
@@ -152,7 +164,7 @@ class MatchingObjective(Objective):
         self.steps = int(state["steps"])
         self.validation_squares = state.get("validation_squares")
 
-    def _draw(self, samples: CoupledSamples, n: int, generator: torch.Generator) -> MatchingBatch:
+    def _draw(self, samples: CoupledSamples, n: int, generator: Generator) -> MatchingBatch:
         tau = self._times(n, generator)
         draw = self._interpolants(samples, tau, generator)
         if draw.gamma is None:
@@ -160,33 +172,35 @@ class MatchingObjective(Objective):
         z = normal_like(draw.line, generator)
         if not self.antithetic:
             return self._points(draw, z)
-        return _joined(self._points(draw, z), self._points(draw, -z))
+        one = self._points(draw, z)
+        other = self._points(draw, -z)
+        return _joined(one, other)
 
-    def _times(self, n: int, generator: torch.Generator) -> Tensor:
+    def _times(self, n: int, generator: Generator) -> Tensor:
         """Scaled times ``(n,)``: even, but half of them denser towards the ends of an interval."""
         tau, _ = self.times.draw(n, generator)
         if not self.schedule.noisy:
             return tau
         # Noise makes the ends hard: there γ falls to zero.
         k, s, gap = self.schedule.locate(tau)
-        s = 0.5 - 0.5 * torch.cos(math.pi * s)
+        angle = math.pi * s
+        s = 0.5 - 0.5 * torch.cos(angle)
         start = self.schedule.knots[k]
         to_the_ends = start + s * gap
-        even = torch.arange(n, device=tau.device) % 2 == 0
-        return torch.where(even, tau, to_the_ends)
+        number = torch.arange(n, device=tau.device)
+        is_even = number % 2 == 0
+        return torch.where(is_even, tau, to_the_ends)
 
     def _interpolants(
-        self, samples: CoupledSamples, tau: Tensor, generator: torch.Generator
+        self, samples: CoupledSamples, tau: Tensor, generator: Generator
     ) -> InterpolantDraw:
         moment = self.schedule.moment(tau)
         coupled = samples.draw(moment.interval, generator)
         if self.base is not None:
             coupled.knots[:, 0] = self.base
         line, velocity = moment.line(coupled.knots)
-        gamma = gamma_slope = None
-        if moment.gamma is not None and moment.gamma_slope is not None:
-            gamma = moment.gamma[:, None] * self.noise_length
-            gamma_slope = moment.gamma_slope[:, None] * self.noise_length
+        gamma = self._by_feature(moment.gamma)
+        gamma_slope = self._by_feature(moment.gamma_slope)
         weight = weight_rate = None
         if samples.weighted or self.grows:
             weight, weight_rate = self._mass(tau, coupled)
@@ -201,9 +215,16 @@ class MatchingObjective(Objective):
             code=coupled.code,
         )
 
+    def _by_feature(self, gamma: Tensor | None) -> Tensor | None:
+        """``γ`` of times ``(n,)``, or its slope, of every feature."""
+        if gamma is None:
+            return None
+        return gamma[:, None] * self.noise_length
+
     def _points(self, draw: InterpolantDraw, z: Tensor | None) -> MatchingBatch:
         """Points ``I + γ z`` and their targets."""
-        state, velocity = draw.line, draw.velocity
+        state = draw.line
+        velocity = draw.velocity
         second = None
         if z is not None and draw.gamma is not None and draw.gamma_slope is not None:
             state = state + draw.gamma * z
@@ -219,8 +240,13 @@ class MatchingObjective(Objective):
             targets = [draw.weight * target for target in targets]
             if self.grows and draw.weight_rate is not None:
                 targets.insert(1, draw.weight_rate)
-        target = torch.cat(targets, 1)
-        return MatchingBatch(draw.time, state, target, draw.weight, draw.code)
+        return MatchingBatch(
+            time=draw.time,
+            state=state,
+            target=torch.cat(targets, 1),
+            weight=draw.weight,
+            code=draw.code,
+        )
 
     def _mass(self, tau: Tensor, coupled: Coupled) -> tuple[Tensor, Tensor]:
         """Mass of every point and its derivative in time, ``(n, 1)`` each.
@@ -231,7 +257,8 @@ class MatchingObjective(Objective):
         _, s, gap = self.schedule.locate(tau)
         first = coupled.log_start
         last = coupled.log_end
-        steady = torch.lerp(first, last, s).exp()
+        log_steady = torch.lerp(first, last, s)
+        steady = log_steady.exp()
         steady_rate = steady * (last - first)
         start = first.exp()
         end = last.exp()
@@ -240,11 +267,12 @@ class MatchingObjective(Objective):
         least = torch.minimum(first, last)
         fades = least < NOTHING / 2
         weight = torch.where(fades, straight, steady)
-        rate = torch.where(fades, straight_rate, steady_rate) / gap
+        slope = torch.where(fades, straight_rate, steady_rate)
+        rate = slope / gap
         return weight[:, None], rate[:, None]
 
 
-def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
+def normal_like(x: Tensor, generator: Generator) -> Tensor:
     """Standard normal draws of the shape of ``x``."""
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
@@ -261,8 +289,11 @@ def field_widths(process: InterpolatedDiffusion, n_features: int) -> dict[str, i
 
 def field_means(widths: dict[str, int], like: Tensor) -> Tensor:
     """Matrix ``(outputs, fields)`` that averages over the features of every field."""
-    blocks = [torch.full((width, 1), 1 / width, dtype=like.dtype) for width in widths.values()]
-    return torch.block_diag(*blocks).to(like)
+    blocks = []
+    for width in widths.values():
+        equal = like.new_full((width, 1), 1 / width)
+        blocks.append(equal)
+    return torch.block_diag(*blocks)
 
 
 def _joined(first: MatchingBatch, second: MatchingBatch) -> MatchingBatch:

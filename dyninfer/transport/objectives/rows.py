@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.times import spelled
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.transport.couplings import Coupling, Plan
 from dyninfer.transport.couplings.plan import balanced, weighted
@@ -29,7 +31,7 @@ class SameRows(Coupling):
         """Whether a growth rate is not to be learned."""
         return not self.grows
 
-    def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
+    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
         rows = np.arange(len(x))
         if self.grows:
@@ -51,6 +53,7 @@ def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snap
         # These hold the weights at the start already.
         weights = run.log_weights.exp().cpu().numpy()[alive]
     labels = None
+    # A path keeps the condition that it starts under.
     if conditions and observed.conditions is not None:
         own_labels = observed.conditions[first][alive]
         labels = (own_labels,) * len(times)
@@ -77,8 +80,9 @@ def check_standard_normal(data: Snapshots) -> None:
     effective_size = 1 / np.square(weights).sum()
     slack = 6 / np.sqrt(effective_size)
     if largest_mean > slack or np.abs(std - 1).max() > slack:
+        first_time = spelled(data.times)[0]
         raise ValueError(
             f"a one-sided interpolant starts from a standard normal sample, but at time "
-            f"{data.times[0]:g} the means reach {largest_mean:.3g} and the standard deviations "
+            f"{first_time} the means reach {largest_mean:.3g} and the standard deviations "
             f"lie in [{least_std:.3g}, {largest_std:.3g}]"
         )
