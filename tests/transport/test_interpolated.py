@@ -167,7 +167,7 @@ def test_code_of_numbers_is_standardised_and_takes_any_number():
 def test_code_of_combinations_is_the_sum_of_their_parts():
     code = ConditionCode.of(["control", "A", "B"])
     np.testing.assert_array_equal(code.encode(["A+B"]), code.encode(["A"]) + code.encode(["B"]))
-    with pytest.raises(ValueError, match="'C' was not in the data; known are A, B, control"):
+    with pytest.raises(ValueError, match="'C' was not in the data; known are 'A', 'B', 'control'"):
         code.encode(["A+C"])
 
 
