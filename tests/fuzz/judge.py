@@ -114,13 +114,13 @@ def of_error(error: Exception) -> Ending:
     is_kind = isinstance(error, KINDS) or type(error).__module__.startswith("dyninfer")
     is_kind = is_kind or type(error).__name__ == "NotFittedError"
     fault = None
-    if not is_own:
+    if "unexpected keyword argument" in text:
+        # Python's own sentence names the argument.
+        fault = None
+    elif not is_own:
         fault = f"from {Path(last).name}"
     elif not is_kind:
         fault = "of another kind"
-    elif "unexpected keyword argument" in text:
-        # Python's own sentence names the argument.
-        fault = None
     elif not _is_raised(own[-1]):
         fault = "raised by no line of ours"
     elif "\n" in text:
