@@ -16,6 +16,18 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     return array.astype(np.float64)
 
 
+def check_squares(values: np.ndarray, name: str) -> None:
+    """Raise a ValueError where squares of numbers would overflow, or lose their digits."""
+    sizes = np.abs(values[np.isfinite(values)])
+    largest = sizes.max(initial=0)
+    # Doubles end at 1e308 and 1e-308; steps are far shorter than what they are steps of.
+    if largest > 0 and not 1e-140 < largest < 1e150:
+        raise ValueError(
+            f"{name} are of size {largest:.3g}, and their squares beyond what double precision "
+            "holds; give them in another unit"
+        )
+
+
 def as_times(times: Any) -> np.ndarray:
     """Times ``(n,)`` float64 of a motion that starts at time 0, or a ValueError."""
     t = as_numbers(times, "times")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyninfer.fractional.noise.checks import as_numbers, check_positive
+from dyninfer.fractional.noise.checks import as_numbers, check_positive, check_squares
 from dyninfer.learning.settings import brief, check_count, check_switch
 
 # Exponents that are tried where a constant is fitted beside the power law: 0.005 apart.
@@ -137,6 +137,7 @@ def _as_tracks(tracks: Any, fewest_lags: int) -> np.ndarray:
             f"tracks must be (n, time) or (n, time, d) with more than {fewest_lags} times, "
             f"without infinities; found shape {x.shape}"
         )
+    check_squares(x, "tracks")
     return x
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dyninfer.fractional.noise.checks import as_numbers
+from dyninfer.fractional.noise.checks import as_numbers, check_squares
 from dyninfer.learning.settings import brief
 
 
@@ -42,4 +42,5 @@ def as_paths(paths: Any, least: int) -> np.ndarray:
         )
     if not np.isfinite(x).all():
         raise ValueError("paths must be finite; leave out paths with missing values")
+    check_squares(x, "paths")
     return x

@@ -108,3 +108,27 @@ def test_plain_numbers_keep_their_digits():
     assert (
         gamma_p(0.3, 0.1).item() == gamma_p(*torch.tensor([0.3, 0.1], dtype=torch.float64)).item()
     )
+
+
+ESTIMATES = {
+    "mle": lambda x: hurst_mle(x).hurst,
+    "whittle": lambda x: hurst_whittle(x).hurst,
+    "variogram": lambda x: hurst_variogram(x).hurst,
+    "rs": lambda x: hurst_rs(x).hurst,
+    "dfa": lambda x: hurst_dfa(x).hurst,
+    "msd": lambda x: msd_exponent(x).exponent,
+}
+
+
+@pytest.mark.parametrize("unit", [1e-130, 1e-12, -1.0, 1e12, 1e140])
+@pytest.mark.parametrize("name", ESTIMATES)
+def test_an_index_is_the_same_in_every_unit(name, unit):
+    expected = ESTIMATES[name](PATHS)
+    np.testing.assert_allclose(ESTIMATES[name](unit * PATHS), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-160, 1e160])
+@pytest.mark.parametrize("name", ESTIMATES)
+def test_a_unit_whose_squares_no_double_holds_is_refused(name, unit):
+    with pytest.raises(ValueError, match="are of size .*; give them in another unit"):
+        ESTIMATES[name](unit * PATHS)
