@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from dyninfer.data.columns import MissingKey, check_anndata, check_writable
 from dyninfer.data.representation import check_finite, warn_if_counts
 from dyninfer.data.words import listed, quoted
 from dyninfer.learning.settings import brief, is_number
+from dyninfer.learning.warn import warn
 from dyninfer.tools.gene_sets import APOPTOSIS, FORMER, ORGANISMS, PROLIFERATION, symbols_in
 
 if TYPE_CHECKING:
@@ -177,11 +177,10 @@ def _columns_of(genes: list[str], symbols: pd.Index, name: str, organism: str) -
             f"{listed(missing, 4)}); {_remedy(symbols, organism)}"
         )
     if n_there < 0.5 * len(genes):
-        warnings.warn(
+        warn(
             f"only {n_there} of the {len(genes)} genes of {name} are in the data (missing: "
             f"{listed(missing, 4)}); score before genes are selected",
             UserWarning,
-            stacklevel=3,
         )
     return np.flatnonzero(is_there)
 
