@@ -16,7 +16,6 @@ from dyninfer.data.columns import label_column
 from dyninfer.data.conditions import ConditionCode
 from dyninfer.data.reading import Start
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.data.times import same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.estimators.conditions import fields_by_condition, run_by_condition
@@ -26,7 +25,13 @@ from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
-from dyninfer.transport.couplings import CoupledSamples, Coupling, GivenPairs, as_coupling
+from dyninfer.transport.couplings import (
+    CoupledSamples,
+    Coupling,
+    GivenPairs,
+    OTCoupling,
+    as_coupling,
+)
 from dyninfer.transport.couplings.stretches import keep_apart
 from dyninfer.transport.curves import DensityCurve, conserving
 from dyninfer.transport.interpolants import (
@@ -39,7 +44,7 @@ from dyninfer.transport.interpolants import (
 )
 from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion, SecondNetwork
 from dyninfer.transport.objectives import BridgeObjective, MatchingObjective, SameRows, kl_bound
-from dyninfer.transport.objectives.bound import check_bounded
+from dyninfer.transport.objectives.bound import check_bounded, check_times
 from dyninfer.transport.objectives.rows import carried, check_standard_normal
 from dyninfer.transport.schedule import Schedule
 
@@ -187,6 +192,11 @@ class StochasticInterpolant(SnapshotEstimator):
     def conserves_mass(self) -> bool:
         """Whether no growth is learned: a bridge knows none."""
         return self.bridge_sigma is not None
+
+    def search_space(self) -> dict[str, list[dict[str, Any]]]:
+        """Growth before transport, where pairs are those of optimal transport."""
+        is_optimal = isinstance(self._coupling(), OTCoupling)
+        return {"coupling": [{"coupling": "growth_first"}]} if is_optimal else {}
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
         """Times, whether mass changes, and the code of the conditions."""
@@ -368,11 +378,7 @@ class StochasticInterpolant(SnapshotEstimator):
         process: Any = self.process_
         check_bounded(process.inner)
         observed = self._as_snapshots(data).check_finite()
-        if not same_times(self.times_, observed.times):
-            raise ValueError(
-                f"the data must have the times of the fit, {self.times_.tolist()}; "
-                f"found {observed.times.tolist()}"
-            )
+        check_times(self.times_, observed.times)
         samples = self._coupled(process, observed, seed)
         return kl_bound(process, samples, noise, seed=seed, **options)
 

@@ -82,12 +82,11 @@ def recommend(table: pd.DataFrame, *, metric: str = "w1") -> Recommendation:
         raise ValueError(f"the table has no column {brief(metric)}")
     scores = table.pivot_table(index=["time", "seed"], columns="method", values=metric)
     # Unbiased squared distances may be negative, and have no logarithm.
-    if (scores.min() > 0).all():
+    is_log = bool((scores.min() > 0).all())
+    if is_log:
         scores = np.log(scores)
-        is_log = True
-    else:
-        is_log = False
-    names = [name for name in table["method"].unique() if name not in (*BASELINES, FLOOR)]
+    without_model = {*BASELINES, FLOOR}
+    names = [name for name in table["method"].unique() if name not in without_model]
     # A method that failed at the hardest time must not win by its absence.
     complete = [name for name in names if name in scores and scores[name].notna().all()]
     if not complete:
@@ -105,8 +104,8 @@ def recommend(table: pd.DataFrame, *, metric: str = "w1") -> Recommendation:
             difference, error = _difference(scores, best, name)
             reasons.append(_beside_baseline(difference, error, words, is_log))
             weaker.append(difference < 0)
-    n_times = scores.index.get_level_values("time").nunique()
-    n_seeds = scores.index.get_level_values("seed").nunique()
+    n_times = table["time"].nunique()
+    n_seeds = table["seed"].nunique()
     reasons.append(f"This rests on {n_times} held-out times and {n_seeds} seeds.")
     settings = table.loc[table["method"] == best, "settings"].iloc[0]
     if not isinstance(settings, str) or not settings:
@@ -127,9 +126,9 @@ def _difference(scores: pd.DataFrame, one: str, other: str) -> tuple[float, floa
     differences = (scores[one] - scores[other]).dropna()
     # Repeats of one time are no new evidence about other times.
     by_time = differences.groupby("time").mean()
-    n = len(by_time)
-    error = float(by_time.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
-    return float(by_time.mean()), error
+    # Of one time alone it is NaN.
+    error = by_time.sem()
+    return float(by_time.mean()), float(error)
 
 
 def _rivals(scores: pd.DataFrame, best: str, others: list[str], is_log: bool) -> list[str]:

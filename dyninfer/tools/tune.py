@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,7 @@ class _Search:
             candidates = [clone(best).set_params(**changes) for changes in group]
             # All of a group at once, so that they can run side by side.
             self._score([best, *candidates], folds, name)
+            self._check_start(best)
             best = choose(best, candidates)
         n = len(self.rows)
         self.reasons.append(
@@ -202,22 +204,27 @@ class _Search:
         for model in models:
             if _name(model) not in self.rows:
                 new[_name(model)] = model
-        tasks = [self.scoring.task(model, fold) for model in new.values() for fold in folds]
-        rows = self.run(tasks, f"tuning {label}") if tasks else []
-        for number, name in enumerate(new):
-            first = number * len(folds)
-            own = rows[first : first + len(folds)]
-            self.rows[name] = [{"candidate": name, "settings": _text(new[name]), **r} for r in own]
+        tasks = []
+        for model in new.values():
+            tasks += [self.scoring.task(model, fold) for fold in folds]
+        rows = iter(self.run(tasks, f"tuning {label}"))
+        for name, model in new.items():
+            known = {"candidate": name, "settings": _text(model)}
+            self.rows[name] = [known | row for row in islice(rows, len(folds))]
+
+    def _check_start(self, model: Estimator) -> None:
+        """Raise a ValueError where the settings to start from could not be fitted."""
+        for row in self.rows[_name(model)]:
+            if row["status"] == "failed":
+                raise ValueError(
+                    f"the settings to start from failed without time {row['time']:g}: {row['note']}"
+                )
 
     def _gate(self, incumbent: Estimator, candidates: Sequence[Estimator]) -> Estimator:
         """The candidates in turn, each taken if it is better than what stands."""
         for candidate in candidates:
-            changes = self._changes(incumbent, candidate)
-            is_better = changes["log_w1"].mean(skipna=False) < 0
-            # W1 alone rewards predictions that are smoother than cells are.
-            energy = changes["energy"]
-            is_worse = energy.mean() > _standard_error(energy)
-            is_taken = bool(is_better and not is_worse)
+            is_better = self._mean_change(incumbent, candidate) < 0
+            is_taken = is_better and self._keeps_energy(incumbent, candidate)
             self._explain(incumbent, candidate, is_taken)
             if is_taken:
                 incumbent = candidate
@@ -225,14 +232,20 @@ class _Search:
 
     def _within_one_error(self, incumbent: Estimator, candidates: Sequence[Estimator]) -> Estimator:
         """The first, in the order of the group, within one standard error of the best."""
-        models = [incumbent, *candidates]
-        means = [self._mean_change(incumbent, model) for model in models]
-        # A candidate that failed has no mean, and is not the best.
-        best = models[int(np.argmin(np.nan_to_num(means, nan=np.inf)))]
+        models = [incumbent]
+        models += [model for model in candidates if self._keeps_energy(incumbent, model)]
+        best = min(models, key=lambda model: self._mean_change(incumbent, model))
         choice = next(model for model in models if self._is_close(model, best))
         for candidate in candidates:
             self._explain(incumbent, candidate, candidate is choice)
         return choice
+
+    def _keeps_energy(self, incumbent: Estimator, candidate: Estimator) -> bool:
+        """Whether the energy distance is not clearly larger; False where a fit failed."""
+        # W1 alone rewards predictions that are smoother than cells are.
+        energy = self._changes(incumbent, candidate)["energy"]
+        mean = energy.mean(skipna=False)
+        return bool(mean <= _standard_error(energy))
 
     def _is_close(self, model: Estimator, best: Estimator) -> bool:
         excess = self._changes(best, model).groupby("time")["log_w1"].mean()
@@ -243,17 +256,20 @@ class _Search:
 
     def _changes(self, before: Estimator, after: Estimator) -> pd.DataFrame:
         """Change of log W1 and of the energy distance in every fold; NaN where a fit failed."""
-        columns = ["time", *METRICS]
-        old = pd.DataFrame(self.rows[_name(before)]).reindex(columns=columns).astype(float)
-        new = pd.DataFrame(self.rows[_name(after)]).reindex(columns=columns).astype(float)
-        return pd.DataFrame(
-            {
-                "time": old["time"],
-                # Ratios: a far time must not outvote the near ones.
-                "log_w1": np.log(new["w1"] / old["w1"]),
-                "energy": new["energy"] - old["energy"],
-            }
-        )
+        old = self._scores(before)
+        new = self._scores(after)
+        changes = {
+            "time": old["time"],
+            # Ratios: a far time must not outvote the near ones.
+            "log_w1": np.log(new["w1"] / old["w1"]),
+            "energy": new["energy"] - old["energy"],
+        }
+        return pd.DataFrame(changes)
+
+    def _scores(self, model: Estimator) -> pd.DataFrame:
+        rows = pd.DataFrame(self.rows[_name(model)])
+        # A fit that failed has no scores.
+        return rows.reindex(columns=["time", *METRICS]).astype(np.float64)
 
     def _explain(self, incumbent: Estimator, candidate: Estimator, is_taken: bool) -> None:
         difference = _difference(incumbent, candidate)
@@ -261,14 +277,16 @@ class _Search:
         if np.isnan(mean):
             self.reasons.append(f"{difference}: failed at some time, and is not taken.")
             return
+        share = np.expm1(mean)
         verdict = "taken" if is_taken else "not taken"
-        self.reasons.append(f"{difference}: W1 {np.expm1(mean):+.1%} on average, {verdict}.")
+        self.reasons.append(f"{difference}: W1 {share:+.1%} on average, {verdict}.")
 
     def _table(self) -> pd.DataFrame:
         # Columns stay, whether or not a fit failed.
-        columns = ["candidate", "settings", "time", "subsample", *METRICS]
-        rows = [row for rows in self.rows.values() for row in rows]
-        return pd.DataFrame(rows).reindex(columns=[*columns, "status", "note", "seconds"])
+        first = ["candidate", "settings", "time", "subsample"]
+        columns = [*first, *METRICS, "status", "note", "seconds"]
+        table = pd.DataFrame(list(chain.from_iterable(self.rows.values())))
+        return table.reindex(columns=columns)
 
 
 def _groups(start: Estimator, search_space: Any) -> dict[str, list[Changes]]:
@@ -295,15 +313,20 @@ def _groups(start: Estimator, search_space: Any) -> dict[str, list[Changes]]:
 
 def _standard_error(values: pd.Series) -> float:
     """Standard error of the mean; zero for a single value, which says nothing about it."""
-    n = len(values)
-    return float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    if len(values) == 1:
+        return 0.0
+    return float(values.sem())
 
 
 def _difference(before: Estimator, after: Estimator) -> str:
     """Settings in which two methods differ, in one line."""
-    old, new = before.get_params(deep=False), after.get_params(deep=False)
-    changed = [name for name in new if brief(new[name]) != brief(old[name])]
-    return ", ".join(f"{name}={brief(new[name])}" for name in changed) or "no change"
+    old = before.get_params(deep=False)
+    changes = []
+    for name, value in after.get_params(deep=False).items():
+        text = brief(value)
+        if text != brief(old[name]):
+            changes.append(f"{name}={text}")
+    return ", ".join(changes) or "no change"
 
 
 def _name(model: Estimator) -> str:

@@ -102,6 +102,31 @@ def test_a_candidate_that_fails_is_not_taken():
     assert set(tuned.table["status"]) == {"finished", "failed"}
 
 
+def test_settings_to_start_from_must_fit():
+    with pytest.raises(ValueError, match="settings to start from failed without time 1: told to"):
+        run(moving([0.0, 1.0, 2.0]), Drift(fails_after=2.0))
+
+
+def test_a_clearly_larger_energy_distance_is_not_taken(monkeypatch):
+    def scores(self, model, fold):
+        # Half the W1, for twice the energy distance.
+        gain = 1 + (model.speed == 2.0)
+        return {
+            "time": fold.time,
+            "subsample": fold.subsample,
+            "w1": 1 / gain,
+            "energy": 0.1 * gain,
+            "status": "finished",
+            "seconds": 0.0,
+        }
+
+    monkeypatch.setattr("dyninfer.tools.inner_times.InnerTimes.score", scores)
+    for times in ([0.0, 1.0, 2.0], [0.0, 1.0, 2.0, 3.0, 4.0]):
+        tuned = run(moving(times), search_space={"speed": [{"speed": 2.0}]})
+        assert tuned.best.speed == 0.0
+        assert "speed=2.0: W1 -50.0% on average, not taken" in str(tuned)
+
+
 def test_scores_are_kept_and_not_computed_again(tmp_path, monkeypatch):
     data = moving([0.0, 1.0, 2.0])
     first = run(data, checkpoint=tmp_path)
@@ -131,3 +156,9 @@ def test_what_cannot_be_is_refused():
         run(data, Drift)
     with pytest.raises(ValueError, match="n_subsamples must be at least 1"):
         run(data, n_subsamples=0)
+
+
+@pytest.mark.parametrize("settings", [{"interpolant": "one-sided"}, {"bridge_sigma": 0.5}])
+def test_pairs_that_theory_fixes_are_not_searched(settings):
+    assert di.StochasticInterpolant(**settings).search_space() == {}
+    assert di.StochasticInterpolant().search_space() == {"coupling": [{"coupling": "growth_first"}]}

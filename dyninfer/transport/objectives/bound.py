@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from dyninfer.data.times import same_times
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
@@ -118,6 +119,14 @@ def check_bounded(process: InterpolatedDiffusion) -> None:
     if process.grows or process.bend is not None:
         raise ValueError(
             "kl_bound is for populations of constant mass and interpolants that are not bent"
+        )
+
+
+def check_times(times: np.ndarray, observed: np.ndarray) -> None:
+    """Raise a ValueError if data do not have the times of the fit."""
+    if not same_times(times, observed):
+        raise ValueError(
+            f"the data must have the times of the fit, {times.tolist()}; found {observed.tolist()}"
         )
 
 
