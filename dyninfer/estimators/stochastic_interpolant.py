@@ -375,12 +375,11 @@ class StochasticInterpolant(SnapshotEstimator):
             ``n_points``, ``n_times``.
         """
         self._check_fitted()
-        process: Any = self.process_
-        check_bounded(process.inner)
+        check_bounded(self.process_.inner)
         observed = self._as_snapshots(data).check_finite()
         check_times(self.times_, observed.times)
-        samples = self._coupled(process, observed, seed)
-        return kl_bound(process, samples, noise, seed=seed, **options)
+        samples = self._coupled(self.process_, observed, seed)
+        return kl_bound(self.process_, samples, noise, seed=seed, **options)
 
     def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
         process: Any = self.process_
