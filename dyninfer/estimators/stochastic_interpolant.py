@@ -233,13 +233,7 @@ class StochasticInterpolant(SnapshotEstimator):
             zero, one = torch.zeros(d).double(), torch.ones(d).double()
             base = GaussianBase(scaling.states(zero), scaling.displacements(one))
         inner = InterpolatedDiffusion(
-            motion,
-            schedule,
-            second=second,
-            grows=grows,
-            code=code,
-            bend=bend,
-            base=base,
+            motion, schedule, second=second, grows=grows, code=code, bend=bend, base=base
         )
         return ScaledDiffusion(inner, scaling)
 
@@ -382,8 +376,7 @@ class StochasticInterpolant(SnapshotEstimator):
         return kl_bound(self.process_, samples, noise, seed=seed, **options)
 
     def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
-        process: Any = self.process_
-        if not self._has_conditions() or process.inner.condition is not None:
+        if not self._has_conditions() or self.process_.inner.condition is not None:
             return super()._run(cells, times, **options)
         n_paths, seed = options.pop("n_paths"), options.pop("seed")
 
@@ -393,9 +386,8 @@ class StochasticInterpolant(SnapshotEstimator):
         return run_by_condition(cells, run_one, seed, n_paths)
 
     def _under(self, condition: Any) -> Self:
-        process: Any = self.process_
         model = copy.copy(self)
-        model.process_ = process.given(condition)
+        model.process_ = self.process_.given(condition)
         return model
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
