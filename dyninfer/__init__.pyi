@@ -10,6 +10,7 @@ from dyninfer import simulators as simulators
 from dyninfer import testing as testing
 from dyninfer.data.paths import Paths as Paths
 from dyninfer.data.snapshots import Snapshots as Snapshots
+from dyninfer.data.time_labels import read_times as read_times
 from dyninfer.data.trajectories import Trajectories as Trajectories
 from dyninfer.diffusions import Diffusion as Diffusion
 from dyninfer.estimators import Estimator as Estimator

@@ -69,7 +69,8 @@ FIT_ERRORS = {
             "data": spoilt(lambda a: a.obs.__setitem__("day", "E" + a.obs["day"].astype(str)))
         },
         ValueError,
-        "'day' holds text ('E0'); times must be numbers. Make them: adata.obs['day'] =",
+        "'day' holds text ('E0'); times must be numbers: in d, 'E0' is 0, 'E1' is 1, 'E3' is 3. Make "
+        "them: adata.obs['day'] = di.read_times(adata.obs['day'], 'd')",
     ),
     "one time": (
         lambda: {"data": cells(times=(8.5,))},

@@ -16,28 +16,34 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 DEFAULT_REP = "X_pca"
+# From here on, distances between cells are mostly noise, and nobody fits so many on purpose
+# without saying it.
+MANY_GENES = 1000
 
 
 def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tuple[str, ...], str]:
     """Find the array of features: ``(array, names of the features, name of the representation)``.
 
-    ``use_rep`` is a key of ``adata.obsm`` or ``"X"``; None takes ``obsm["X_pca"]``, then ``X``. The
-    array comes as it is stored (sparse, backed); :func:`~dyninfer.data.arrays.dense_rows` reads
-    rows of it.
+    ``use_rep`` is a key of ``adata.obsm``, a layer, or ``"X"``; None takes ``obsm["X_pca"]``, then
+    ``X``. The array comes as it is stored (sparse, backed);
+    :func:`~dyninfer.data.arrays.dense_rows` reads rows of it.
 
     Raises
     ------
     KeyError
         If the representation is not there; the message lists those that are.
+    ValueError
+        If none is named, there is no ``obsm["X_pca"]``, and there are a thousand genes or more.
     """
     if use_rep is None:
-        # Distances between thousands of genes are mostly noise: components first.
-        use_rep = DEFAULT_REP if DEFAULT_REP in adata.obsm else "X"
+        use_rep = _default(adata)
     if not isinstance(use_rep, Hashable):
         raise TypeError(f"use_rep must be one name, found {quoted(use_rep)}")
     if use_rep == "X":
         _check_filled(adata)
         return adata.X, texts(adata.var_names), "X"
+    if use_rep not in adata.obsm and use_rep in adata.layers:
+        return adata.layers[use_rep], texts(adata.var_names), use_rep
     if use_rep not in adata.obsm:
         raise MissingKey(_absent(adata, use_rep))
     try:
@@ -82,6 +88,15 @@ def warn_if_counts(x: np.ndarray, name: str) -> None:
         )
 
 
+def warn_of_counts(adata: AnnData, rep: str, x: np.ndarray) -> None:
+    """Warn where values ``x`` of a representation are genes, and look like raw counts."""
+    if rep == "X":
+        warn_if_counts(x, "adata.X")
+    # What is in obsm is taken before a layer of the same name.
+    elif rep in adata.layers and rep not in adata.obsm:
+        warn_if_counts(x, f"adata.layers[{quoted(rep)}]")
+
+
 def check_finite(x: np.ndarray, name: str, row_names: Any = None) -> None:
     """Raise a ValueError that counts the rows with NaN or infinite values and names the first."""
     features = tuple(range(1, x.ndim))
@@ -107,13 +122,21 @@ def _check_filled(adata: AnnData) -> None:
     raise MissingKey(f"adata.X is empty; give use_rep, one of {listed(adata.obsm)}")
 
 
-def _absent(adata: AnnData, use_rep: str) -> str:
-    if use_rep in adata.layers:
-        return (
-            f"use_rep {quoted(use_rep)} is not in adata.obsm but a layer; "
-            f"copy it: adata.obsm[{quoted(use_rep)}] = adata.layers[{quoted(use_rep)}]"
+def _default(adata: AnnData) -> str:
+    """Representation where none was named."""
+    if DEFAULT_REP in adata.obsm:
+        return DEFAULT_REP
+    if adata.X is not None and adata.n_vars >= MANY_GENES:
+        raise ValueError(
+            f"there are {adata.n_vars} genes and no adata.obsm['X_pca'], and distances between so "
+            "many genes are mostly noise. Make components: sc.pp.pca(adata, n_comps=30), then fit "
+            "with use_rep='X_pca'; or take all genes with use_rep='X'"
         )
-    every = listed([*adata.obsm.keys(), "X"])
+    return "X"
+
+
+def _absent(adata: AnnData, use_rep: str) -> str:
+    every = listed([*adata.obsm, "X", *adata.layers])
     message = f"use_rep {quoted(use_rep)} is not in adata.obsm; there are {every}"
     if use_rep == DEFAULT_REP:
         message += "; compute it with sc.pp.pca(adata)"

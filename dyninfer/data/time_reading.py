@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.arrays import as_array
+from dyninfer.data.time_labels import remedy
 from dyninfer.data.words import quoted
 from dyninfer.learning.settings import brief
 
@@ -31,7 +32,8 @@ def as_times(values: Any, name: str = "times") -> np.ndarray:
     Raises
     ------
     ValueError
-        For labels such as "day 3" (the message shows the line which turns them into numbers), for
+        For labels such as "day 3" (the message shows what each would become, and the line which
+        makes them so, by :func:`read_times`), for
         dates and truth values, for missing or infinite times, and for whole numbers that are too
         large to be told apart in float64.
     """
@@ -151,8 +153,12 @@ def _number_times(column: pd.Series, values: Any, name: str) -> np.ndarray:
     is_missing = pd.isna(column).to_numpy()
     is_text = np.isnan(times) & ~is_missing
     if is_text.any():
-        example = column[is_text].iloc[0]
-        raise ValueError(_text_message(example, values, name))
+        # All of them: units show only beside each other.
+        example = str(column[is_text].iloc[0])
+        advice = remedy(column[~is_missing], _in_obs(values, name))
+        raise ValueError(
+            f"{quoted(name)} holds text ({quoted(example)}); times must be numbers: {advice}"
+        )
     _check_whole_numbers(numbers, times, name)
     return times
 
@@ -198,13 +204,3 @@ def _kind_message(kind: str, values: Any, name: str) -> str:
         return message
     dates = _in_obs(values, name)
     return f"{message}: subtract the start, as in {dates} - {dates}.min()"
-
-
-def _text_message(example: Any, values: Any, name: str) -> str:
-    message = f"{quoted(name)} holds text ({quoted(str(example))}); times must be numbers"
-    if not isinstance(values, pd.Series):
-        return f"{message}, such as 3.0 for 'day 3'"
-    column = _in_obs(values, name)
-    pattern = r"r'(\d+\.?\d*)'"
-    numbers = f"{column}.astype(str).str.extract({pattern})[0].astype(float)"
-    return f"{message}. Make them: {column} = {numbers}"

@@ -122,8 +122,8 @@ class PathEstimator(Estimator):
             Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is
             a gap.
         use_rep : str, optional
-            Key of ``obsm``, or "X", with continuous states; by default ``obsm["X_pca"]`` if
-            present, else ``X``.
+            Key of ``obsm``, a layer, or "X", with continuous states; by default
+            ``obsm["X_pca"]`` if present, else ``X``.
         condition_key : str, optional
             Column of ``obs`` with a label for every path, for a method that uses it.
         hold_out : str or list of str, optional

@@ -105,7 +105,7 @@ class SnapshotEstimator(Estimator):
             Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or
             timedeltas.
         use_rep : str, optional
-            Key of ``obsm``, or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
+            Key of ``obsm``, a layer, or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
         mass_key : str, optional
             Column of ``obs`` with the total mass at each cell's time.
         weight_key : str, optional

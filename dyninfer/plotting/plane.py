@@ -207,6 +207,8 @@ def _representation_with(adata: AnnData, features: Sequence[str] | np.ndarray) -
     names = list(adata.obsm.keys())
     if adata.X is not None:
         names.append("X")
+    # Layers have the names of X, which is the one that methods take by themselves.
+    names.extend(adata.layers)
     for name in names:
         _, columns, _ = representation(adata, name)
         if tuple(columns) == simulated:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import dyninfer as di
 from dyninfer.data.representation import check_finite, representation, warn_if_counts
 
 
@@ -52,13 +53,31 @@ def test_an_empty_x_says_what_else_there_is():
         representation(adata)
 
 
-def test_a_layer_is_no_representation_and_the_line_that_makes_it_one_is_shown():
+def test_a_layer_is_a_representation_with_the_names_of_the_genes():
     adata = cells()
-    adata.layers["Ms"] = adata.X.copy()
-    with pytest.raises(KeyError, match="not in adata.obsm but a layer; copy it: ") as error:
-        representation(adata, "Ms")
-    exec(str(error.value).split("copy it: ")[1], {"adata": adata})
-    assert representation(adata, "Ms")[0].shape == (4, 3)
+    adata.layers["Ms"] = 2 * adata.X
+    array, names, rep = representation(adata, "Ms")
+    assert (names, rep) == (tuple(adata.var_names), "Ms")
+    np.testing.assert_array_equal(array, adata.layers["Ms"])
+    # What is in obsm comes first.
+    adata.obsm["Ms"] = np.zeros((4, 2))
+    assert representation(adata, "Ms")[0].shape == (4, 2)
+
+
+def test_counts_in_a_layer_are_warned_about():
+    adata = cells(day=np.arange(40) % 2)
+    adata.layers["counts"] = np.random.default_rng(0).poisson(30.0, (40, 3))
+    with pytest.warns(UserWarning, match=r"adata.layers\['counts'\] looks like raw counts"):
+        di.Snapshots.from_anndata(adata, time_key="day", use_rep="counts")
+
+
+def test_thousands_of_genes_without_components_are_a_question():
+    obs = pd.DataFrame({"day": [0, 0, 1, 1]}, index=list("abcd"))
+    adata = anndata.AnnData(np.ones((4, 1000), dtype=np.float32), obs=obs)
+    with pytest.raises(ValueError, match="there are 1000 genes and no adata.obsm.*sc.pp.pca.*use_"):
+        representation(adata)
+    assert representation(adata, "X")[0].shape == (4, 1000)
+    assert representation(adata[:, :999])[0].shape == (4, 999)
 
 
 def test_raw_counts_are_warned_about_and_normalised_values_are_not(recwarn):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+import dyninfer as di
 from dyninfer.data.time_reading import as_times
 from dyninfer.data.times import Clock, repeats, same_times, spelled
 
@@ -191,7 +192,9 @@ def test_numbers_numeric_text_categories_and_timedeltas_are_times(column, times)
         (("day 3", "day 12"), (3, 12)),
         (("E8.5", "E9.25"), (8.5, 9.25)),
         (("0h", "6h"), (0, 6)),
-        (("P21_ctrl", "3"), (21, 3)),
+        (("12h", "2d"), (12, 48)),
+        (("1,5", "2"), (1.5, 2)),
+        (("P21_ctrl", "P3_ctrl"), (21, 3)),
     ],
 )
 def test_the_line_shown_for_text_times_turns_them_into_numbers(labels, times, kind):
@@ -203,7 +206,7 @@ def test_the_line_shown_for_text_times_turns_them_into_numbers(labels, times, ki
     ) as error:
         as_times(adata.obs["my day's"], "my day's")
     line = str(error.value).split("Make them: ")[1]
-    exec(line, {"adata": adata})
+    exec(line, {"adata": adata, "di": di})
     np.testing.assert_array_equal(as_times(adata.obs["my day's"], "my day's"), times)
 
 
@@ -236,7 +239,8 @@ def test_the_line_shown_for_dates_turns_them_into_days():
         (pd.Series([1, np.nan], index=["a", "b"]), "first: row 'b'"),
         (
             ["day 1", "day 2"],
-            "'day' holds text .'day 1'.; times must be numbers, such as 3.0 for 'day 3'",
+            "'day' holds text .'day 1'.; times must be numbers: in d, 'day 1' is 1, 'day 2' is 2. "
+            r"Make them: day = di.read_times\(day, 'd'\)",
         ),
         # Python would read it as 12.
         (["0", "1_2"], "'day' holds text .'1_2'.; times must be numbers"),

@@ -152,7 +152,7 @@ class Paths:
         path_key : str
             Column of ``obs`` that names the path of each row.
         use_rep : str, optional
-            Key of ``obsm`` or "X" with continuous states; by default ``obsm["X_pca"]`` if present,
+            Key of ``obsm``, a layer, or "X" with continuous states; by default ``obsm["X_pca"]`` if
             else ``X``.
         state_key : str, optional
             Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import check_anndata, label_column, obs_column, time_column
-from dyninfer.data.representation import representation, warn_if_counts
+from dyninfer.data.representation import representation, warn_of_counts
 from dyninfer.data.times import repeats
 from dyninfer.data.words import as_text, listed, quoted, texts
 
@@ -52,8 +52,7 @@ def fields_from_anndata(
     else:
         array, fields["features"], rep = representation(adata, use_rep)
         values = dense_rows(array, np.arange(adata.n_obs), rep)
-        if rep == "X":
-            warn_if_counts(values, "adata.X")
+        warn_of_counts(adata, rep, values)
         source["use_rep"] = rep
     fields["states"] = np.split(values[order], cuts)
     if condition_key is not None:

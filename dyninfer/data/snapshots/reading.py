@@ -10,7 +10,7 @@ import pandas as pd
 
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import label_column, number_column, time_column
-from dyninfer.data.representation import representation, warn_if_counts
+from dyninfer.data.representation import representation, warn_of_counts
 from dyninfer.data.time_reading import as_time, as_times
 from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, quoted
@@ -44,8 +44,7 @@ def fields_from_anndata(
     # Only these rows are read: what is held out may hold anything.
     rows = [clock.rows(column, t) for t in times]
     samples = [dense_rows(array, row, rep) for row in rows]
-    if rep == "X":
-        warn_if_counts(samples[0], "adata.X")
+    warn_of_counts(adata, rep, samples[0])
     cell_names = np.asarray(adata.obs_names, dtype=object)
     names = [cell_names[row] for row in rows]
     # The representation by its name: data that are read later may have another default.

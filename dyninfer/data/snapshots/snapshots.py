@@ -117,7 +117,7 @@ class Snapshots:
             Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas
             (become days).
         use_rep : str, optional
-            Key of ``obsm`` or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
+            Key of ``obsm``, a layer, or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
         mass_key : str, optional
             Column of ``obs`` with the total mass at the time of each cell (one value per time).
         weight_key, condition_key : str, optional

@@ -1,0 +1,254 @@
+"""Labels of times as people write them: "12h", "2d", "day 3", "E8.5", "P14", "30 min", "1,5"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data.words import LONGEST_LIST, listed, quoted
+from dyninfer.learning.settings import brief, is_number
+
+# How long a unit is: in seconds, or, since no month is a number of seconds, in months.
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+MONTHS = {"month": 1, "year": 12}
+# "m" is left out: it is a minute to one laboratory and a month to the next.
+SPELLINGS = {
+    "s": "s sec secs second seconds",
+    "min": "min mins minute minutes",
+    "h": "h hr hrs hour hours hpf",
+    "d": "d day days dpf",
+    "w": "w wk wks week weeks",
+    "month": "mo mos month months",
+    "year": "y yr yrs year years",
+}
+UNITS = {word: unit for unit, words in SPELLINGS.items() for word in words.split()}
+# Days that are counted from an event, which stands before the number.
+STARTS = {"e": "conception", "p": "birth"}
+# Words before a number that give it no unit.
+PLAIN = ("t", "time")
+
+# A sign belongs to a number at the start of a word only: "day-3" is day 3 to some, and to others
+# three days before the first.
+_NUMBER = r"(?:(?<!\S)[+-]\s*)?\d+(?:[.,]\d+)?"
+_LABEL = re.compile(
+    rf"(?<![a-z0-9.,+-])(?:(?P<before>[a-z]+)[\s_]*)?(?P<number>{_NUMBER})"
+    r"(?:[\s_-]*(?P<after>[a-z]+))?(?![a-z0-9.,])"
+)
+# "1,500" is a thousand and a half, or one and a half.
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One label: its number, its unit (None without one), and the event it counts from."""
+
+    number: Fraction
+    unit: str | None = None
+    start: str | None = None
+
+    def within(self, unit: str | None, birth: float | None) -> float:
+        """Number in another unit; days after birth become days after conception."""
+        if self.unit is None or unit is None:
+            return float(self.number)
+        sizes = SECONDS if unit in SECONDS else MONTHS
+        number = self.number
+        if birth is not None and self.start == "birth":
+            number += Fraction(birth)
+        # As fractions: a tenth of an hour is six minutes, and not 5.999999.
+        return float(number * Fraction(sizes[self.unit], sizes[unit]))
+
+
+def read_times(labels: Any, unit: str | None = None, *, birth: float | None = None) -> Any:
+    """Numbers of labels such as "12h", "2d", "day 3", "E8.5", "P14", "30 min" or "1,5".
+
+    Parameters
+    ----------
+    labels : Series, array or list of str ``(n,)``
+        Labels; numbers stay as they are, and so do missing values. Other words around one time
+        with its unit ("12h_control") are passed over.
+    unit : {"s", "min", "h", "d", "w", "month", "year"}, optional
+        Unit of the result. It must be given where labels have several.
+    birth : float, optional
+        Day of birth, counted from conception: needed where some labels count from conception
+        ("E8.5") and others from birth ("P0").
+
+    Returns
+    -------
+    Series or array ``(n,)``
+        Float64; a Series where one was given, with its index.
+
+    Raises
+    ------
+    ValueError
+        If a label cannot be read, or may mean several things: units that differ, numbers without a
+        unit beside others with one, months beside days, "1,500", "day-3", "3m". The message says
+        what each label would become, or which cannot be read.
+
+    Examples
+    --------
+    >>> from dyninfer import read_times
+    >>> read_times(["0h", "12h", "2d"], "h").tolist()
+    [0.0, 12.0, 48.0]
+    """
+    column = labels if isinstance(labels, pd.Series) else pd.Series(list(np.atleast_1d(labels)))
+    objects = column.astype(object)
+    distinct = objects.dropna().unique()
+    readings = _readings(distinct)
+    if birth is not None and not (is_number(birth) and np.isfinite(birth)):
+        raise ValueError(f"birth must be a day, such as 19.5 for mice, found {brief(birth)}")
+    _check_starts(readings, birth)
+    unit = _common_unit(readings, unit, birth)
+    numbers = {label: reading.within(unit, birth) for label, reading in readings.items()}
+    times = objects.map(numbers).astype(np.float64)
+    if isinstance(labels, pd.Series):
+        return times
+    return times.to_numpy()
+
+
+def remedy(labels: Iterable[Any], column: str) -> str:
+    """What labels would become, and the line that makes numbers of a column; for a message."""
+    distinct = list(dict.fromkeys(labels))
+    try:
+        readings = _readings(distinct)
+        _check_starts(readings, None)
+        units = _units(readings)
+        # The shortest: what is a whole number of hours need not be one of days.
+        unit = min(units, key=(SECONDS | MONTHS).__getitem__, default=None)
+        _common_unit(readings, unit, None)
+    except ValueError as error:
+        return str(error)
+    argument = "" if unit is None else f", {unit!r}"
+    return f"{_spelled(readings, unit)}. Make them: {column} = di.read_times({column}{argument})"
+
+
+def _readings(labels: Iterable[Any]) -> dict[Any, Reading]:
+    """Reading of every label; a ValueError lists those that cannot be read."""
+    readings = {}
+    unread = []
+    for label in labels:
+        reading = _read(str(label))
+        if reading is None:
+            unread.append(label)
+        else:
+            readings[label] = reading
+    if unread:
+        raise ValueError(
+            f"times cannot be read from {listed(unread, 6)}; give their numbers: "
+            f"column.map({{{quoted(str(unread[0]))}: 0, ...}}), or labels such as '12h' or 'day 3'"
+        )
+    return readings
+
+
+def _read(label: str) -> Reading | None:
+    """Number and unit of a label; None where it has none, or may mean several things."""
+    # The minus sign of typesetters, which spreadsheets put in.
+    text = label.strip().lower().replace("\N{MINUS SIGN}", "-")
+    readings = []
+    for match in _LABEL.finditer(text):
+        reading = _matched(match, is_all=match.group() == text)
+        if reading is not None:
+            readings.append(reading)
+    if len(readings) != 1:
+        return None
+    return readings[0]
+
+
+def _matched(match: re.Match[str], is_all: bool) -> Reading | None:
+    """Reading of a number and the words beside it; None where they make no time of it."""
+    digits = re.sub(r"\s", "", match["number"])
+    if _THOUSANDS.fullmatch(digits):
+        return None
+    number = Fraction(digits.replace(",", "."))
+    before, after = match["before"], match["after"]
+    unit_before = UNITS.get(before)
+    unit_after = UNITS.get(after)
+    if before in STARTS and unit_after is None:
+        return Reading(number, "d", STARTS[before])
+    if unit_before is not None and unit_after is not None:
+        return None
+    unit = unit_before or unit_after
+    # Without a unit, another word says that the number counts something else: plates, replicates.
+    is_bare = is_all and after is None and (before is None or before in PLAIN)
+    if unit is None and not is_bare:
+        return None
+    return Reading(number, unit)
+
+
+def _units(readings: dict[Any, Reading]) -> list[str]:
+    """Units of the labels, each once."""
+    units = {reading.unit: None for reading in readings.values()}
+    return [unit for unit in units if unit is not None]
+
+
+def _check_starts(readings: dict[Any, Reading], birth: float | None) -> None:
+    """Refuse times that are counted from different events."""
+    examples: dict[str | None, Any] = {}
+    for label, reading in readings.items():
+        examples.setdefault(reading.start, label)
+    if len(examples) < 2:
+        return
+    words = [f"{quoted(str(label))} from {start}" for start, label in examples.items() if start]
+    if None in examples:
+        raise ValueError(
+            f"{' and '.join(words)}, and {quoted(str(examples[None]))} from where is not said; "
+            "count all from one event"
+        )
+    if birth is None:
+        raise ValueError(
+            f"labels count {' and '.join(words)}; say the day of birth, as in "
+            "di.read_times(column, 'd', birth=19.5) for mice"
+        )
+
+
+def _common_unit(readings: dict[Any, Reading], unit: str | None, birth: float | None) -> str | None:
+    """Unit of the result; a ValueError where it is not one, or must be named."""
+    if unit is not None:
+        name = UNITS.get(str(unit).lower())
+        if name is None:
+            raise ValueError(f"unit must be one of {listed(SPELLINGS)}, found {brief(unit)}")
+        unit = name
+    units = _units(readings)
+    sizes = SECONDS if (unit or next(iter(units), "s")) in SECONDS else MONTHS
+    other_kind = [name for name in units if name not in sizes]
+    if other_kind:
+        raise ValueError(
+            f"a {other_kind[0]} is no fixed number of {next(iter(sizes))}; "
+            "write all labels in days, or all in months"
+        )
+    # Zero is zero in any unit.
+    bare = [label for label, r in readings.items() if r.unit is None and r.number != 0]
+    if units and bare:
+        raise ValueError(
+            f"{quoted(str(bare[0]))} has no unit beside others with one ({', '.join(units)}); "
+            "write it with its unit"
+        )
+    if unit is None and len(units) > 1:
+        shortest = min(units, key=sizes.__getitem__)
+        raise ValueError(
+            f"labels have several units ({', '.join(units)}); name one, such as "
+            f"unit={shortest!r}: {_spelled(readings, shortest, birth)}"
+        )
+    return unit or next(iter(units), None)
+
+
+def _spelled(readings: dict[Any, Reading], unit: str | None, birth: float | None = None) -> str:
+    """Labels and their numbers, as many as a message holds."""
+    words = []
+    for label, reading in readings.items():
+        number = reading.within(unit, birth)
+        words.append(f"{quoted(str(label))} is {number:g}")
+    n_shown = len(words)
+    while n_shown > 1 and len(", ".join(words[:n_shown])) > LONGEST_LIST:
+        n_shown -= 1
+    text = ", ".join(words[:n_shown])
+    if n_shown < len(words):
+        text += f", ... ({len(words)} in all)"
+    if unit is None:
+        return text
+    return f"in {unit}, {text}"
