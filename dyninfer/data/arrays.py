@@ -224,7 +224,8 @@ def _plain(values: Any, name: str) -> np.ndarray:
         return _unmasked(values)
     try:
         return np.asarray(values)
-    except (TypeError, ValueError):
+    # The last is of lists of tensors that are being learned.
+    except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{name} must be a rectangular array, found {brief(values)}") from None
 
 

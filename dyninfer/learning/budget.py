@@ -91,6 +91,8 @@ def check_memory(n_bytes: int, what: str, device: torch.device = _CPU) -> None:
     device : torch.device
     """
     n_there = _memory_of(device)
+    # A float holds no larger number of bytes.
+    n_bytes = min(n_bytes, 10**300)
     if n_there is not None and n_bytes > n_there:
         raise MemoryError(
             f"{what} take at least {n_bytes / 1e9:.3g} GB, but the memory here is "

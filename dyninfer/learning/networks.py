@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.settings import brief
 
 SMOOTH_ACTIVATIONS = ("silu", "softplus", "tanh")
@@ -289,6 +290,9 @@ class _ActivationAndSlope(torch.autograd.Function):
 def _hidden_layers(n_inputs: int, width: int, depth: int) -> nn.ModuleList:
     if width < 1 or depth < 1:
         raise ValueError(f"width and depth must be at least 1, found width={width}, depth={depth}")
+    # Its square counts only where one hidden layer follows another.
+    n_weights = width * (n_inputs + (depth - 1) * width)
+    check_memory(4 * n_weights, f"networks of width {brief(width)} and depth {brief(depth)}")
     sizes = [n_inputs] + [width] * depth
     pairs = zip(sizes[:-1], sizes[1:], strict=True)
     return nn.ModuleList(nn.Linear(n_before, n_after) for n_before, n_after in pairs)

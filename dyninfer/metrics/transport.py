@@ -118,7 +118,7 @@ def sliced_wasserstein(
     # Drawn on the CPU, so that every device sees the same directions.
     generator = stream(seed, "metrics", "projections")
     shape = (n_projections, a.points.shape[1])
-    check_memory(8 * math.prod(shape), f"{n_projections} directions")
+    check_memory(8 * math.prod(shape), f"{brief(n_projections)} directions")
     theta = torch.randn(shape, generator=generator, dtype=torch.float64)
     theta = theta / theta.norm(dim=1, keepdim=True)
     theta = theta.to(a.points.device)

@@ -581,7 +581,7 @@ def test_names_that_are_no_list_are_refused(name, value):
 def test_times_of_two_kinds_are_refused():
     spans = pd.to_timedelta([0, 1, 2], unit="D")
     for other in (spans, ["0", "1", "2"]):
-        with pytest.raises(TypeError, match="times of path '1' are numbers and those of path '0'"):
+        with pytest.raises(TypeError, match="times of path '0' are of kind .* of kind number"):
             Paths(times=[other, [0, 1, 2]], states=[np.eye(3), np.eye(3)])
 
 

@@ -235,3 +235,8 @@ def test_silu_at_zero_has_its_known_derivatives():
         [0, 0.5, 0.5]
     )
     assert float(s.time.detach()) == 0
+
+
+def test_a_network_that_no_memory_holds_is_refused_before_it_is_made():
+    with pytest.raises(MemoryError, match="networks of width 1073741824 and depth 2 take at least"):
+        PotentialNetwork(2, width=2**30, depth=2)

@@ -16,6 +16,8 @@ from dyninfer.data.words import quoted, texts
 MISSING = -1  # the integer state of an observation whose state is not known
 # Rates between this many states fill a gigabyte: larger numbers are names that look like numbers.
 MOST_STATES = 10_000
+# What a message calls the kinds of NumPy.
+_TIME_KINDS = dict.fromkeys("fiu", "number") | {"m": "timedelta", "M": "datetime"}
 
 
 def as_names(names: Any, n: int) -> np.ndarray:
@@ -79,15 +81,14 @@ def check_lengths(
 
 
 def check_kinds(times: Sequence[np.ndarray], names: np.ndarray) -> None:
-    """Raise a TypeError where the times of some paths are numbers and those of others are not."""
-    are_numbers = np.array([t.dtype.kind in "fiu" for t in times])
-    if are_numbers.all() or not are_numbers.any():
+    """Raise a TypeError where the times of the paths are not all numbers, or all of one kind."""
+    kinds = np.array([_TIME_KINDS.get(t.dtype.kind, "text") for t in times])
+    differs = kinds != kinds[0]
+    if not differs.any():
         return
-    first = names[are_numbers][0]
-    other = names[~are_numbers][0]
     raise TypeError(
-        f"the times of path {quoted(first)} are numbers and those of path {quoted(other)} are not; "
-        "give all in one way"
+        f"the times of path {quoted(names[0])} are of kind {kinds[0]} and those of path "
+        f"{quoted(names[differs][0])} of kind {kinds[differs][0]}; give all in one way"
     )
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from dyninfer.data.trajectories import population
 from dyninfer.data.words import as_text
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import stream
-from dyninfer.learning.settings import check_count
+from dyninfer.learning.settings import brief, check_count
 
 if TYPE_CHECKING:
     from dyninfer.data.trajectories.trajectories import Trajectories
@@ -106,6 +107,8 @@ def systematic(weights: np.ndarray, n: int, seed: int) -> np.ndarray:
 
     One random offset serves all rows (Kitagawa, 1996), which keeps the variance low.
     """
+    # The steps, their levels, and the rows.
+    check_memory(3 * 8 * n, f"{brief(n)} rows")
     generator = stream(seed, "trajectories", "resample")
     offset = torch.rand((), dtype=torch.float64, generator=generator)
     cumulative = np.cumsum(weights)
