@@ -1,6 +1,9 @@
 """Names under which results are written into an AnnData."""
 
 VELOCITY = "dyninfer_velocity"  # obsm: velocity of every cell, features per time unit
+EXPRESSION = "dyninfer_expression"  # layer: decoded expression, which the velocity moves
+TIME = "dyninfer_time"  # obs: time at which a state like the cell's is expected
+TIME_SD = "dyninfer_time_sd"  # obs: its standard deviation
 GROWTH = "dyninfer_growth"  # obs: growth rate of every cell, per time unit
 GROWTH_PRIOR = "dyninfer_growth_prior"  # obs: log-growth expected of every cell, per time unit
 POTENTIAL = "dyninfer_potential"  # obs: potential whose gradient is the velocity

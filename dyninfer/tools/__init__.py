@@ -9,7 +9,22 @@ from __future__ import annotations
 
 from dyninfer.tools.compare import compare
 from dyninfer.tools.growth_scores import score_growth
+from dyninfer.tools.real_time import time, time_to_fate
 from dyninfer.tools.recommend import Recommendation, recommend
+from dyninfer.tools.transitions import transition_matrix
 from dyninfer.tools.tune import Tuned, tune
+from dyninfer.tools.velocity import velocity_embedding, velocity_layer
 
-__all__ = ["Recommendation", "Tuned", "compare", "recommend", "score_growth", "tune"]
+__all__ = [
+    "Recommendation",
+    "Tuned",
+    "compare",
+    "recommend",
+    "score_growth",
+    "time",
+    "time_to_fate",
+    "transition_matrix",
+    "tune",
+    "velocity_embedding",
+    "velocity_layer",
+]

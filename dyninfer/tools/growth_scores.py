@@ -15,6 +15,7 @@ from dyninfer.data.representation import check_finite, warn_if_counts
 from dyninfer.data.words import listed, quoted
 from dyninfer.learning.settings import brief, is_number
 from dyninfer.learning.warn import warn
+from dyninfer.tools.expression import Expression
 from dyninfer.tools.gene_sets import APOPTOSIS, FORMER, ORGANISMS, PROLIFERATION, symbols_in
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def score_growth(
         )
     if not is_number(days_per_unit) or not 0 < days_per_unit < np.inf:
         raise ValueError(f"days_per_unit must be positive and finite, found {brief(days_per_unit)}")
-    expression = _expression(adata, layer)
+    expression = Expression.of(adata, layer).matrix
     symbols = _symbols(adata, gene_key)
     scores = {}
     for name, genes, default in (
@@ -127,19 +128,6 @@ def score_growth(
     table["growth"] = table["birth"] - table["death"]
     adata.obs[keys.GROWTH_PRIOR] = table["growth"]
     return table
-
-
-def _expression(adata: AnnData, layer: str | None) -> Any:
-    """Matrix ``(cells, genes)`` as it is stored."""
-    if layer is None:
-        if adata.X is None:
-            raise MissingKey("adata.X is empty; give the layer that holds the expression")
-        return adata.X
-    if layer not in adata.layers:
-        raise MissingKey(
-            f"layer {quoted(layer)} is not in adata.layers; there are {listed(adata.layers)}"
-        )
-    return adata.layers[layer]
 
 
 def _symbols(adata: AnnData, gene_key: str | None) -> pd.Index:

@@ -1,0 +1,230 @@
+"""From states to genes: by the components' loadings, a decoder of the user's, or as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data.arrays import as_array
+from dyninfer.data.columns import MissingKey
+from dyninfer.data.words import listed, quoted
+from dyninfer.learning.warn import warn
+from dyninfer.tools.expression import Expression, gene_columns
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+LOADINGS = "PCs"
+# Cells that the mean and the fit of a decoder are measured on: enough, and quick.
+MOST_CELLS = 2000
+# Explained variance that is certainly wrong. Components of the matrix itself explain none of a gene
+# at worst; below that, by more than a choice of cells makes, they are of another matrix.
+LEAST_EXPLAINED = -0.1
+# Step of a derivative, in spreads of the states: decoders in single precision have three digits
+# left, and curvature costs the square of it.
+STEP = 1e-3
+
+
+class Decoder(Protocol):
+    """What carries states ``(n, feature)`` and velocities into genes ``(n, gene)``."""
+
+    @property
+    def genes(self) -> pd.Index:
+        """Names of the genes."""
+
+    def values(self, states: np.ndarray) -> np.ndarray:
+        """Expression of the genes."""
+        ...
+
+    def rates(self, states: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+        """Change of the expression per time unit, where states move with a velocity."""
+        ...
+
+
+@dataclass(frozen=True)
+class Selection:
+    """States that are genes: some of their columns."""
+
+    genes: pd.Index
+    columns: np.ndarray
+
+    def values(self, states: np.ndarray) -> np.ndarray:
+        """Levels of the genes."""
+        return states[:, self.columns]
+
+    def rates(self, states: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+        """Velocities of the genes."""
+        return velocity[:, self.columns]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Components: ``offset + states @ loadings``, with loadings ``(feature, gene)``."""
+
+    genes: pd.Index
+    loadings: np.ndarray
+    offset: np.ndarray
+
+    def values(self, states: np.ndarray) -> np.ndarray:
+        """Expression of the genes."""
+        return self.offset + states @ self.loadings
+
+    def rates(self, states: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+        """Velocities of the genes; the offset does not move."""
+        return velocity @ self.loadings
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of states, of which some columns are taken."""
+
+    genes: pd.Index
+    columns: np.ndarray
+    decode: Callable[[np.ndarray], np.ndarray]
+
+    def values(self, states: np.ndarray) -> np.ndarray:
+        """Expression of the genes."""
+        return self.decode(states)[:, self.columns]
+
+    def rates(self, states: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+        """Jacobian of the function times the velocity, by central differences."""
+        speed = np.abs(velocity).max()
+        if speed == 0:
+            return np.zeros((len(states), len(self.columns)))
+        spread = states.std(0).max() or 1.0
+        duration = STEP * spread / speed
+        ahead = self.values(states + duration * velocity)
+        behind = self.values(states - duration * velocity)
+        return (ahead - behind) / (2 * duration)
+
+
+def decoder_of(
+    adata: AnnData,
+    rep: str,
+    genes: Sequence[str] | str | None = None,
+    decoder: str | Callable[[np.ndarray], Any] | None = None,
+    layer: str | None = None,
+) -> Decoder:
+    """Decoder of the features of a representation into genes.
+
+    Parameters
+    ----------
+    adata : AnnData
+    rep : str
+        Representation that the states have: "X", a layer, or a key of ``obsm``.
+    genes : sequence of str, optional
+        Genes to decode; by default all.
+    decoder : str or callable, optional
+        Key of ``varm`` with loadings ``(gene, feature)``, or a function that maps states
+        ``(n, feature)`` to the genes of ``var_names``, or to a DataFrame with genes as columns.
+        By default ``varm["PCs"]`` decodes ``obsm["X_pca"]``, and genes are themselves.
+    layer : str, optional
+        Layer that the components were made of, by default ``X``: their mean is taken from it.
+
+    Raises
+    ------
+    KeyError
+        If a gene, the loadings or the layer are not there.
+    ValueError
+        If there is no decoder for the representation, or it has another number of features.
+    """
+    if callable(decoder):
+        return _function(adata, rep, genes, decoder)
+    if decoder is None and rep not in adata.obsm:
+        # States that are genes need none.
+        columns = gene_columns(adata.var_names.astype(str), genes, quoted(rep))
+        return Selection(adata.var_names[columns].astype(str), columns)
+    if decoder is None and rep != "X_pca":
+        raise ValueError(
+            f"nothing says how {quoted(rep)} becomes genes; give decoder, a function from states "
+            "to genes or the key of varm with its loadings"
+        )
+    return _linear(adata, rep, genes, decoder or LOADINGS, layer)
+
+
+def states_of(adata: AnnData, rep: str, rows: np.ndarray) -> np.ndarray:
+    """States of some cells ``(n, feature)`` float64."""
+    from dyninfer.data.arrays import dense_rows
+    from dyninfer.data.representation import representation
+
+    array, _, name = representation(adata, rep)
+    return dense_rows(array, rows, name).astype(np.float64)
+
+
+def _function(
+    adata: AnnData,
+    rep: str,
+    genes: Sequence[str] | str | None,
+    function: Callable[[np.ndarray], Any],
+) -> Function:
+    # One cell shows what the function returns.
+    trial = function(states_of(adata, rep, np.arange(min(2, adata.n_obs))))
+    names = adata.var_names
+    if isinstance(trial, pd.DataFrame):
+        names = trial.columns
+    n_genes = as_array(trial, "decoder").shape[-1]
+    if n_genes != len(names):
+        raise ValueError(
+            f"decoder returns {n_genes} genes, and adata.var_names has {len(names)}; return a "
+            "DataFrame whose columns are the genes"
+        )
+
+    def decode(states: np.ndarray) -> np.ndarray:
+        return as_array(function(states), "decoder").astype(np.float64)
+
+    names = names.astype(str)
+    columns = gene_columns(names, genes, "what decoder returns")
+    return Function(names[columns], columns, decode)
+
+
+def _linear(
+    adata: AnnData, rep: str, genes: Sequence[str] | str | None, key: str, layer: str | None
+) -> Linear:
+    if key not in adata.varm:
+        raise MissingKey(
+            f"loadings {quoted(key)} are not in adata.varm (there are {listed(adata.varm)}); "
+            "sc.pp.pca(adata) makes them, or give decoder"
+        )
+    names = adata.var_names.astype(str)
+    columns = gene_columns(names, genes, "adata.var_names")
+    loadings = as_array(adata.varm[key], f"varm[{key!r}]").astype(np.float64)[columns]
+    rows = np.linspace(0, adata.n_obs - 1, min(MOST_CELLS, adata.n_obs)).astype(int)
+    states = states_of(adata, rep, rows)
+    n_features = states.shape[1]
+    # Fewer components may be used than were computed; they come in the same order.
+    if loadings.shape[1] < n_features:
+        raise ValueError(
+            f"adata.varm[{quoted(key)}] has loadings of {loadings.shape[1]} components, "
+            f"{quoted(rep)} has {n_features}; give decoder"
+        )
+    loadings = loadings[:, :n_features].T
+    is_silent = (loadings == 0).all(0)
+    if genes is not None and is_silent.any():
+        raise ValueError(
+            f"{listed(names[columns[is_silent]], 4)} took no part in the components "
+            f"(varm[{quoted(key)}] is zero); choose highly variable genes, or give decoder"
+        )
+    offset = _offset(Expression.of(adata, layer), columns, rows, states @ loadings)
+    return Linear(names[columns], loadings, offset)
+
+
+def _offset(
+    expression: Expression, columns: np.ndarray, rows: np.ndarray, decoded: np.ndarray
+) -> np.ndarray:
+    """Mean that was subtracted before the components ``(gene,)``; warns of another matrix."""
+    values = expression.values(columns, rows)
+    # The mean of what is left, so that cells that were chosen later decode right on average.
+    offset = (values - decoded).mean(0)
+    residual = values - decoded - offset
+    total = np.square(values - values.mean(0)).sum()
+    explained = 1 - np.square(residual).sum() / (total or 1.0)
+    if total > 0 and explained < LEAST_EXPLAINED:
+        warn(
+            f"the components are not of {expression.place}, which they explain worse than its mean "
+            f"does (explained variance {explained:.1f}); name the layer that they were made of"
+        )
+    return offset

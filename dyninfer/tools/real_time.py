@@ -1,0 +1,339 @@
+"""Time as a coordinate of states: when such a cell is expected, and how far it is to a fate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data import keys
+from dyninfer.data.columns import (
+    MissingKey,
+    check_anndata,
+    check_writable,
+    obs_column,
+    time_column,
+)
+from dyninfer.data.reading import read_features, source_of
+from dyninfer.data.representation import check_finite
+from dyninfer.data.times import Clock
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.words import listed, quoted
+from dyninfer.learning.random import subseed
+from dyninfer.learning.settings import check_count, check_seed
+from dyninfer.tools.decoding import states_of
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# States of one time that neighbours are looked for among; more only cost time.
+MOST_STATES = 2000
+
+
+class _Reference(NamedTuple):
+    """States whose times are known."""
+
+    states: np.ndarray  # (m, feature)
+    times: np.ndarray  # (m,)
+    rows: np.ndarray  # (m,) row of an observed cell, -1 for a simulated one
+
+
+def time(
+    model: Any,
+    adata: AnnData,
+    *,
+    time_key: str | None = None,
+    use_rep: str | None = None,
+    n_neighbors: int = 30,
+    n_between: int = 4,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Time at which a state like a cell's is expected, and its uncertainty.
+
+    A coordinate like pseudotime, in the units of the data: mean and standard deviation of the times
+    of the ``n_neighbors`` nearest states, without the cell itself. States of all times count alike,
+    however many cells were taken. With a model, states between the observed times are simulated, so
+    that the coordinate runs on between them; without one (None), only observed cells count. At both
+    ends of the data neighbours lie on one side only, which pulls the mean inwards.
+
+    Parameters
+    ----------
+    model : fitted estimator or None
+        Fitted on an AnnData, whose keys read this one.
+    adata : AnnData
+        Gets ``obs["dyninfer_time"]`` and ``obs["dyninfer_time_sd"]``.
+    time_key, use_rep : str, optional
+        Where there is no model: the column of the times and the representation.
+    n_neighbors : int
+        States that a mean is taken over.
+    n_between : int
+        Times between two observed ones at which states are simulated.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        ``time`` and ``sd`` of every cell.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a key, a time or a value in the data is not as it must be.
+    """
+    check_anndata(adata)
+    check_writable(adata)
+    check_seed(seed)
+    n_neighbors = check_count(n_neighbors, "n_neighbors")
+    if model is None:
+        times, states = _observed(adata, time_key, use_rep)
+    else:
+        if time_key is not None or use_rep is not None:
+            raise ValueError("time_key and use_rep are those of the model's fit; leave them out")
+        source = source_of(model.provenance_, "time_key", "an AnnData to fit")
+        times = time_column(adata, source["time_key"])
+        states = read_features(adata, model.provenance_).astype(np.float64)
+    clock = Clock.of(times)
+    if len(clock) < 2:
+        raise ValueError(f"an expected time needs two times at least, found {clock}")
+    references = [_reference_cells(clock, times, states, seed)]
+    if model is not None and n_between > 0:
+        references += _simulated(model, adata, clock, n_between, seed)
+    columns = zip(*references, strict=True)
+    reference = _Reference(*map(np.concatenate, columns))
+    mean, deviation = _expected(states, reference, n_neighbors)
+    adata.obs[keys.TIME] = mean
+    adata.obs[keys.TIME_SD] = deviation
+    return pd.DataFrame({"time": mean, "sd": deviation}, index=adata.obs_names)
+
+
+def _observed(
+    adata: AnnData, time_key: str | None, use_rep: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times and states by the user's keys."""
+    from dyninfer.data.representation import representation
+
+    times = time_column(adata, time_key)
+    _, _, rep = representation(adata, use_rep)
+    states = states_of(adata, rep, np.arange(adata.n_obs))
+    check_finite(states, rep, np.asarray(adata.obs_names))
+    return times, states
+
+
+def _reference_cells(clock: Clock, times: np.ndarray, states: np.ndarray, seed: int) -> _Reference:
+    """Observed cells, of every time so many at most."""
+    rows_of_times = []
+    for k, moment in enumerate(clock.times):
+        rows = clock.rows(times, moment)
+        if len(rows) > MOST_STATES:
+            generator = np.random.default_rng(subseed(seed, "reference", k))
+            rows = generator.choice(rows, MOST_STATES, replace=False)
+        rows_of_times.append(rows)
+    sizes = [len(rows) for rows in rows_of_times]
+    rows = np.concatenate(rows_of_times)
+    moments = np.repeat(clock.times, sizes)
+    return _Reference(states[rows], moments, rows)
+
+
+def _simulated(
+    model: Any, adata: AnnData, clock: Clock, n_between: int, seed: int
+) -> list[_Reference]:
+    """States at times between the observed ones, each from the cells of the time before."""
+    column = time_column(adata, model.source_["time_key"])
+    references = []
+    for k, (first, last) in enumerate(pairwise(clock.times)):
+        grid = np.linspace(first, last, n_between + 2)
+        rows = clock.rows(column, first)[:MOST_STATES]
+        # Without the end: what was observed there is better than what is predicted.
+        run = model.simulate(adata[rows], grid[:-1], seed=subseed(seed, "between", k))
+        states = _states(run)
+        is_whole = run.status.cpu().numpy() == 0
+        for j in range(1, n_between + 1):
+            now = states[is_whole, j]
+            n_states = len(now)
+            moments = np.full(n_states, grid[j])
+            no_rows = np.full(n_states, -1)
+            references.append(_Reference(now, moments, no_rows))
+    return references
+
+
+def _states(run: Trajectories) -> np.ndarray:
+    """States of paths ``(path, time, feature)`` float64."""
+    if run.discrete:
+        raise TypeError("an expected time needs states that move continuously, and these jump")
+    return run.states.detach().double().cpu().numpy()
+
+
+def _expected(
+    states: np.ndarray, reference: _Reference, n_neighbors: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation ``(n,)`` of the times of the nearest states."""
+    from sklearn.neighbors import NearestNeighbors
+
+    _, kind, counts = np.unique(reference.times, return_inverse=True, return_counts=True)
+    # Of a time with many states, each counts less.
+    weight = 1 / counts[kind]
+    # One more, since a cell finds itself.
+    k = min(n_neighbors + 1, len(reference.states))
+    search = NearestNeighbors(n_neighbors=k).fit(reference.states)
+    near = search.kneighbors(states, return_distance=False)
+    weights = weight[near]
+    own_row = np.arange(len(states))[:, None]
+    is_self = reference.rows[near] == own_row
+    weights[is_self] = 0
+    # A cell that is no reference has one neighbour too many: the farthest.
+    is_apart = ~is_self.any(1)
+    weights[is_apart, -1] = 0
+    weights /= weights.sum(1, keepdims=True)
+    times = reference.times[near]
+    mean = (weights * times).sum(1)
+    deviation = times - mean[:, None]
+    variance = (weights * deviation**2).sum(1)
+    return mean, np.sqrt(variance)
+
+
+def time_to_fate(
+    model: Any,
+    adata: AnnData,
+    label_key: str,
+    fate: str | Sequence[str],
+    *,
+    at: float | None = None,
+    n_draws: int = 20,
+    n_times: int = 20,
+    n_neighbors: int = 10,
+    noise: float | Callable[[float], float] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How long cells take to reach a fate, of the paths that reach it and stay.
+
+    A path has reached the fate at the first of ``n_times`` times from which on most of its nearest
+    observed cells have the label.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        Fitted on an AnnData, whose keys read this one.
+    adata : AnnData
+    label_key : str
+        Column of ``obs`` with the labels.
+    fate : str or list of str
+        Label, or labels that count as one.
+    at : float, optional
+        Time at which paths end; by default the last one.
+    n_draws : int
+        Paths of a cell.
+    n_times : int
+        Times, from a cell's own to the end, at which paths are looked at.
+    n_neighbors : int
+        Cells that are asked for their label.
+    noise : float or callable, optional
+        ε of the simulation, for models with a score.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        For every cell the ``mean`` and ``sd`` of the time, NaN where no path reaches the fate, and
+        the ``share`` of its paths that do.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If a label is not there; the message has those that are.
+    """
+    check_anndata(adata)
+    check_seed(seed)
+    n_draws = check_count(n_draws, "n_draws")
+    n_times = check_count(n_times, "n_times")
+    n_neighbors = check_count(n_neighbors, "n_neighbors")
+    is_fate = _has_label(adata, label_key, fate)
+    source = source_of(model.provenance_, "time_key", "an AnnData to fit")
+    column = time_column(adata, source["time_key"])
+    states = read_features(adata, model.provenance_).astype(np.float64)
+    clock = Clock.of(column)
+    end = len(clock) - 1 if at is None else clock.index(at)
+    is_there = _majority(states, is_fate, n_neighbors)
+    options = {} if noise is None else {"noise": noise}
+    table = pd.DataFrame(np.nan, index=adata.obs_names, columns=["mean", "sd", "share"])
+    for k in range(end):
+        start = clock.times[k]
+        rows = clock.rows(column, start)
+        grid = np.linspace(start, clock.times[end], n_times + 1)
+        cells = adata[rows]
+        durations = np.empty((n_draws, len(rows)))
+        for draw in range(n_draws):
+            draw_seed = subseed(seed, "to fate", k, draw)
+            run = model.simulate(cells, grid, seed=draw_seed, **options)
+            durations[draw] = _arrival(run, is_there, grid) - start
+        table.iloc[rows] = _summary(durations)
+    return table
+
+
+def fate_names(fate: str | Sequence[str]) -> list[str]:
+    """One name, or several, as a list."""
+    if isinstance(fate, str):
+        return [fate]
+    return [str(name) for name in fate]
+
+
+def _has_label(adata: AnnData, label_key: str, fate: str | Sequence[str]) -> np.ndarray:
+    labels = obs_column(adata, label_key, "label_key").astype(object)
+    names = fate_names(fate)
+    every_name = labels.dropna().astype(str).unique()
+    for name in names:
+        if name not in every_name:
+            raise MissingKey(
+                f"no cell has the label {quoted(name)} in adata.obs[{quoted(label_key)}]; "
+                f"there are {listed(sorted(every_name))}"
+            )
+    return labels.astype(str).isin(names).to_numpy()
+
+
+def _majority(
+    states: np.ndarray, is_fate: np.ndarray, n_neighbors: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Whether most cells around states have a label."""
+    from sklearn.neighbors import NearestNeighbors
+
+    k = min(n_neighbors, len(states))
+    search = NearestNeighbors(n_neighbors=k).fit(states)
+
+    def is_there(points: np.ndarray) -> np.ndarray:
+        near = search.kneighbors(points, return_distance=False)
+        return is_fate[near].mean(1) > 0.5
+
+    return is_there
+
+
+def _arrival(
+    run: Trajectories, is_there: Callable[[np.ndarray], np.ndarray], grid: np.ndarray
+) -> np.ndarray:
+    """First time from which on paths have the label ``(n,)``; NaN where they end without."""
+    states = _states(run)
+    is_lost = run.status.cpu().numpy() != 0
+    # Lost paths are anywhere; what is said of them is struck out.
+    states[is_lost] = 0
+    arrival = np.full(len(states), np.nan)
+    stays = ~is_lost
+    # Backwards: a path that leaves the fate again had not reached it.
+    for j in reversed(range(len(grid))):
+        stays = stays & is_there(states[:, j])
+        arrival[stays] = grid[j]
+    return arrival
+
+
+def _summary(durations: np.ndarray) -> np.ndarray:
+    """Mean, standard deviation and share ``(n, 3)`` of the draws ``(draw, n)`` that arrive."""
+    arrives = np.isfinite(durations)
+    n_arrived = arrives.sum(0)
+    total = np.where(arrives, durations, 0).sum(0)
+    # No arrival has no mean: NaN.
+    with np.errstate(invalid="ignore"):
+        mean = total / n_arrived
+        deviation = np.where(arrives, durations - mean, 0)
+        variance = np.square(deviation).sum(0) / n_arrived
+    share = n_arrived / len(durations)
+    return np.stack([mean, np.sqrt(variance), share], axis=1)

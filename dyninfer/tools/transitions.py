@@ -1,0 +1,199 @@
+"""Transitions between observed cells, as CellRank's PrecomputedKernel takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix, csr_matrix
+
+from dyninfer.data.columns import check_anndata, time_column
+from dyninfer.data.reading import read_features, source_of
+from dyninfer.data.times import Clock
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.learning.random import subseed
+from dyninfer.learning.settings import check_count, check_seed
+from dyninfer.learning.warn import warn
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# Probabilities are counted in parts of 2⁻⁴⁰: sums of such numbers are exact in float64, in any
+# order, so that rows sum to one and not to one less rounding.
+PARTS = 2.0**40
+
+
+def transition_matrix(
+    model: Any,
+    adata: AnnData,
+    *,
+    n_draws: int = 20,
+    n_neighbors: int = 10,
+    noise: float | Callable[[float], float] | None = None,
+    seed: int = 0,
+) -> csr_matrix:
+    """Probabilities that a cell becomes like another: of the next time, or of the last.
+
+    From every cell, ``n_draws`` paths run to the next observed time; each spreads over the
+    ``n_neighbors`` cells of that time that are nearest to its end, and counts by the mass it has
+    gained. Cells of the last time step to their nearest neighbours, themselves among them.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        Fitted on an AnnData, whose keys read this one.
+    adata : AnnData
+        Two times at least.
+    n_draws : int
+        Paths of a cell. Of a deterministic model one is run: the others would be the same.
+    n_neighbors : int
+        Cells that the end of a path is spread over.
+    noise : float or callable, optional
+        ε of the simulation, for models with a score.
+    seed : int
+
+    Returns
+    -------
+    csr_matrix ``(n, n)``
+        Float64, in the order of ``adata``; rows sum to one exactly.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model cannot be run from these cells, or there is one time only.
+
+    Warns
+    -----
+    UserWarning
+        If all paths of some cells were lost; these cells stay where they are.
+
+    Examples
+    --------
+    In CellRank::
+
+        kernel = cellrank.kernels.PrecomputedKernel(
+            di.tl.transition_matrix(model, adata), adata=adata
+        )
+    """
+    check_anndata(adata)
+    check_seed(seed)
+    n_draws = check_count(n_draws, "n_draws")
+    n_neighbors = check_count(n_neighbors, "n_neighbors")
+    source = source_of(model.provenance_, "time_key", "an AnnData to fit")
+    column = time_column(adata, source["time_key"])
+    clock = Clock.of(column)
+    times = clock.times
+    if len(times) < 2:
+        raise ValueError(f"transitions need two times at least, found {clock}")
+    states = read_features(adata, model.provenance_)
+    rows = [clock.rows(column, time) for time in times]
+    options = {} if noise is None else {"noise": noise}
+    triples = []
+    for k, (source_rows, target_rows) in enumerate(pairwise(rows)):
+        target_states = states[target_rows]
+        arrivals = _Arrivals(source_rows, target_rows, target_states, n_neighbors)
+        interval = times[k : k + 2].tolist()
+        cells = adata[source_rows]
+        interval_seed = subseed(seed, "interval", k)
+        for run in _draws(model, cells, interval, n_draws, interval_seed, options):
+            triples.append(arrivals.of_run(run))
+    # The last time has nowhere to go: a walk on its neighbours keeps its cells apart.
+    last_rows = rows[-1]
+    last_states = states[last_rows]
+    walk = _Arrivals(last_rows, last_rows, last_states, n_neighbors)
+    alike = np.ones(len(last_rows))
+    triples.append(walk.spread(last_states, alike))
+    return _normalised(triples, adata.n_obs)
+
+
+def _draws(
+    model: Any,
+    cells: AnnData,
+    interval: list[float],
+    n_draws: int,
+    seed: int,
+    options: dict[str, Any],
+) -> Iterator[Trajectories]:
+    """Runs over an interval, one path of every cell in each; one run where all are the same."""
+    first = model.simulate(cells, interval, seed=subseed(seed, 0), **options)
+    yield first
+    for draw in range(1, n_draws):
+        run = model.simulate(cells, interval, seed=subseed(seed, draw), **options)
+        # To the digit, whatever the seed: the model is deterministic. Lost paths are NaN twice.
+        is_same = torch.allclose(run.states, first.states, rtol=0, atol=0, equal_nan=True)
+        if is_same:
+            return
+        yield run
+
+
+Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Arrivals:
+    """Cells of one time, and those of the next that their paths arrive at."""
+
+    sources: np.ndarray  # (n,) rows
+    targets: np.ndarray  # (m,) rows
+    states: np.ndarray  # (m, feature) of the targets
+    n_neighbors: int
+
+    def of_run(self, run: Trajectories) -> Triple:
+        """Source, target and weight of every step of one path per source."""
+        if run.discrete:
+            raise TypeError("transitions need states that move continuously, and these jump")
+        ends = run.states[:, -1].detach().double().cpu().numpy()
+        weights = np.ones(len(ends))
+        if run.log_weights is not None:
+            # What a path has gained: starts of unequal weight are rows of their own.
+            gain = run.log_weights[:, -1] - run.log_weights[:, 0]
+            weights = np.exp(gain.detach().cpu().numpy())
+        is_lost = run.status.cpu().numpy() != 0
+        weights[is_lost] = 0
+        return self.spread(ends, weights)
+
+    def spread(self, ends: np.ndarray, weights: np.ndarray) -> Triple:
+        """Weights of ends, in equal parts on their nearest targets."""
+        from sklearn.neighbors import NearestNeighbors
+
+        arrived = np.flatnonzero(weights > 0)
+        if len(arrived) == 0:
+            nowhere = np.zeros(0, dtype=np.int64)
+            return nowhere, nowhere, np.zeros(0)
+        k = min(self.n_neighbors, len(self.targets))
+        search = NearestNeighbors(n_neighbors=k).fit(self.states)
+        near = search.kneighbors(ends[arrived], return_distance=False)
+        sources = np.repeat(self.sources[arrived], k)
+        targets = self.targets[near.ravel()]
+        parts = np.repeat(weights[arrived] / k, k)
+        return sources, targets, parts
+
+
+def _normalised(triples: list[Triple], n: int) -> csr_matrix:
+    """Matrix whose rows sum to one; a row without any weight stays where it is."""
+    sources, targets, weights = map(np.concatenate, zip(*triples, strict=True))
+    totals = np.bincount(sources, weights, n)
+    lost = np.flatnonzero(totals == 0)
+    if len(lost):
+        warn(f"all paths of {len(lost)} cells were lost; their transitions are to themselves")
+        sources = np.append(sources, lost)
+        targets = np.append(targets, lost)
+        weights = np.append(weights, np.ones(len(lost)))
+        totals[lost] = 1.0
+    shares = weights / totals[sources]
+    matrix = coo_matrix((shares, (sources, targets)), shape=(n, n)).tocsr()
+    lengths = np.diff(matrix.indptr)
+    row_of = np.repeat(np.arange(n), lengths)
+    parts = np.rint(PARTS * matrix.data)
+    missing = PARTS - np.bincount(row_of, parts, n)
+    # The rest goes to the largest of a row, which feels it least.
+    order = np.lexsort([parts, row_of])
+    ends_of_rows = matrix.indptr[1:] - 1
+    largest = order[ends_of_rows]
+    parts[largest] += missing
+    matrix.data = parts / PARTS
+    return matrix

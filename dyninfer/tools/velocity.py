@@ -1,0 +1,216 @@
+"""Velocities for the eye and for other packages: on any basis, and in genes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dyninfer.data import keys
+from dyninfer.data.columns import MissingKey, check_anndata, check_writable
+from dyninfer.data.representation import check_finite, representation
+from dyninfer.data.words import quoted
+from dyninfer.learning.settings import is_whole
+from dyninfer.tools.decoding import Decoder, decoder_of, states_of
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# Cells regressed at a time: some megabytes of neighbours.
+ROWS = 512
+# A plane through fewer points follows their noise.
+FEWEST_NEIGHBORS = 30
+# Directions in which neighbours spread less than this part of the widest are no direction of the
+# cloud: an embedding says nothing about them.
+THINNEST = 0.01
+
+
+def cell_velocity(model: Any, adata: AnnData) -> np.ndarray:
+    """Velocity of every cell ``(n, feature)`` float64, at its own time.
+
+    Raises
+    ------
+    TypeError
+        If the model's states do not move continuously.
+    """
+    fields = model.annotations(adata)
+    if keys.VELOCITY not in fields:
+        raise TypeError(
+            f"{type(model).__name__} has no velocity: its states jump; take a method of snapshots, "
+            "such as ActionMatching"
+        )
+    return np.asarray(fields[keys.VELOCITY], dtype=np.float64)
+
+
+def velocity_layer(
+    model: Any,
+    adata: AnnData,
+    *,
+    decoder: str | Callable[[np.ndarray], Any] | None = None,
+    layer: str | None = None,
+) -> AnnData:
+    """Velocity of every gene as a layer, as scVelo reads it.
+
+    Writes ``layers["dyninfer_velocity"]``, the decoded expression that moves with it as
+    ``layers["dyninfer_expression"]``, and ``var["dyninfer_velocity_genes"]``, which says what genes
+    can move at all.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        One with velocities.
+    adata : AnnData
+        Read by the keys of the fit.
+    decoder : str or callable, optional
+        Key of ``varm`` with loadings, or a function from states ``(n, feature)`` to the genes of
+        ``var_names``; by default ``varm["PCs"]`` decodes ``obsm["X_pca"]``.
+    layer : str, optional
+        Layer that the components were made of; by default ``X``.
+
+    Returns
+    -------
+    AnnData
+        The one that was given.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the model has no velocity, or its states cannot be decoded.
+
+    Examples
+    --------
+    In scVelo::
+
+        di.tl.velocity_layer(model, adata)
+        names = {"vkey": "dyninfer_velocity", "xkey": "dyninfer_expression"}
+        scv.tl.velocity_graph(adata, **names)
+    """
+    check_anndata(adata)
+    check_writable(adata)
+    velocity = cell_velocity(model, adata)
+    rep = model.source_["use_rep"]
+    decode = decoder_of(adata, rep, decoder=decoder, layer=layer)
+    if len(decode.genes) != adata.n_vars:
+        raise ValueError(
+            f"decoder returns {len(decode.genes)} genes, a layer needs all {adata.n_vars}"
+        )
+    values, rates = _in_genes(decode, states_of(adata, rep, np.arange(adata.n_obs)), velocity)
+    adata.layers[keys.VELOCITY] = rates
+    adata.layers[keys.EXPRESSION] = values
+    adata.var[f"{keys.VELOCITY}_genes"] = (rates != 0).any(0)
+    return adata
+
+
+def _in_genes(
+    decode: Decoder, states: np.ndarray, velocity: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expression and its rates, each ``(n, gene)`` float32, a few cells at a time."""
+    shape = (len(states), len(decode.genes))
+    values = np.empty(shape, dtype=np.float32)
+    rates = np.empty(shape, dtype=np.float32)
+    for first in range(0, len(states), ROWS):
+        rows = slice(first, first + ROWS)
+        values[rows] = decode.values(states[rows])
+        rates[rows] = decode.rates(states[rows], velocity[rows])
+    return values, rates
+
+
+def velocity_embedding(
+    adata: AnnData,
+    basis: str = "umap",
+    *,
+    use_rep: str | None = None,
+    n_neighbors: int | None = None,
+) -> np.ndarray:
+    """Arrows of the velocity on any embedding of the cells.
+
+    Around every cell the embedding is a plane: positions of the nearest cells in it are regressed
+    on their states, and the slope times the velocity is the arrow, in units of the basis per unit
+    of time. On a basis that is a linear map of the states, arrows are exact. Written to
+    ``obsm["dyninfer_velocity_<basis>"]``, where scVelo and scanpy look for arrows.
+
+    Parameters
+    ----------
+    adata : AnnData
+        With the velocity that ``model.annotate(adata)`` writes.
+    basis : str
+        Key of ``obsm``, with or without ``X_``.
+    use_rep : str, optional
+        Representation that the velocity moves in; by default that of the annotation.
+    n_neighbors : int, optional
+        Cells of a regression; by default 30, or twice the number of features where that is more.
+
+    Returns
+    -------
+    array ``(n, coordinate)``
+
+    Raises
+    ------
+    KeyError
+        If the velocity or the basis is not there.
+    ValueError
+        If there are too few cells, or values that are not finite.
+    """
+    check_anndata(adata)
+    check_writable(adata)
+    if keys.VELOCITY not in adata.obsm:
+        raise MissingKey("adata has no velocity; call model.annotate(adata) first")
+    if use_rep is None:
+        use_rep = _annotated(adata)
+    if basis not in adata.obsm and f"X_{basis}" in adata.obsm:
+        basis = f"X_{basis}"
+    representation(adata, basis)
+    every_row = np.arange(adata.n_obs)
+    states = states_of(adata, use_rep, every_row)
+    positions = states_of(adata, basis, every_row)
+    velocity = np.asarray(adata.obsm[keys.VELOCITY], dtype=np.float64)
+    if velocity.shape != states.shape:
+        raise ValueError(
+            f"the velocity has {velocity.shape[1]} features, {quoted(use_rep)} has "
+            f"{states.shape[1]}; give the use_rep that the model was fitted on"
+        )
+    for name, values in ((use_rep, states), (basis, positions), (keys.VELOCITY, velocity)):
+        check_finite(values, name, np.asarray(adata.obs_names))
+    arrows = _pushed(states, positions, velocity, n_neighbors)
+    stem = basis.removeprefix("X_")
+    adata.obsm[f"{keys.VELOCITY}_{stem}"] = arrows
+    return arrows
+
+
+def _annotated(adata: AnnData) -> str:
+    """Representation of the model that annotated."""
+    metadata = json.loads(adata.uns.get(keys.UNS, {}).get("model", "{}"))
+    rep = metadata.get("provenance", {}).get("source", {}).get("use_rep")
+    if rep is None:
+        raise ValueError("nothing says which representation the velocity moves in; give use_rep")
+    return rep
+
+
+def _pushed(
+    states: np.ndarray, positions: np.ndarray, velocity: np.ndarray, n_neighbors: int | None
+) -> np.ndarray:
+    """Velocity through the slope of the embedding at every cell ``(n, coordinate)``."""
+    from sklearn.neighbors import NearestNeighbors
+
+    n_cells, n_features = states.shape
+    if n_neighbors is None:
+        # Twice as many equations as unknowns.
+        n_neighbors = max(FEWEST_NEIGHBORS, 2 * n_features)
+    if not is_whole(n_neighbors) or n_neighbors < 3:
+        raise ValueError(f"n_neighbors must be a whole number from 3 on, found {n_neighbors!r}")
+    if n_cells < 3:
+        raise ValueError(f"arrows need three cells at least, found {n_cells}")
+    index = NearestNeighbors(n_neighbors=min(n_neighbors, n_cells)).fit(states)
+    arrows = np.empty((n_cells, positions.shape[1]))
+    for first in range(0, n_cells, ROWS):
+        rows = slice(first, first + ROWS)
+        near = index.kneighbors(states[rows], return_distance=False)
+        around = states[near]
+        around = around - around.mean(1, keepdims=True)
+        seen_at = positions[near]
+        seen_at = seen_at - seen_at.mean(1, keepdims=True)
+        slope = np.linalg.pinv(around, rcond=THINNEST) @ seen_at
+        arrows[rows] = np.einsum("nd,ndc->nc", velocity[rows], slope)
+    return arrows
