@@ -8,6 +8,8 @@ was given. Distances are computed in ``metrics``, pictures are drawn in ``plotti
 from __future__ import annotations
 
 from dyninfer.tools.compare import compare
+from dyninfer.tools.fate_scores import score_fates
+from dyninfer.tools.fates import fates
 from dyninfer.tools.growth_scores import score_growth
 from dyninfer.tools.real_time import time, time_to_fate
 from dyninfer.tools.recommend import Recommendation, recommend
@@ -19,7 +21,9 @@ __all__ = [
     "Recommendation",
     "Tuned",
     "compare",
+    "fates",
     "recommend",
+    "score_fates",
     "score_growth",
     "time",
     "time_to_fate",

@@ -1,0 +1,90 @@
+"""Fates in an AnnData: tables that can be saved, names in one order, and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data import keys
+from dyninfer.data.columns import MissingKey, check_anndata
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# Okabe and Ito's palette without black, for every kind of colour vision.
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442")
+
+
+def as_stored(values: np.ndarray, names: Sequence[str], index: pd.Index) -> Any:
+    """A DataFrame ``(n, fate)``, or an array where a name holds a slash.
+
+    Files are trees whose branches are parted by slashes: AnnData warns of such a column.
+    """
+    if any("/" in name for name in names):
+        return values
+    return pd.DataFrame(values, index=index, columns=list(names))
+
+
+def stored_fates(adata: AnnData, key: str = keys.FATES) -> pd.DataFrame:
+    """Fates as they were written, as a DataFrame with the names of the fates.
+
+    Raises
+    ------
+    KeyError
+        If they are not there.
+    """
+    check_anndata(adata)
+    if key not in adata.obsm or keys.FATES not in adata.uns:
+        raise MissingKey(f"adata has no fates in obsm[{key!r}]; call tl.fates(model, adata) first")
+    values = np.asarray(adata.obsm[key], dtype=np.float64)
+    names = [str(name) for name in adata.uns[keys.FATES]["names"]]
+    return pd.DataFrame(values, index=adata.obs_names, columns=names)
+
+
+def most_probable(fates: np.ndarray, names: Sequence[str]) -> pd.Categorical:
+    """Most probable fate of every cell; missing where it has none."""
+    is_there = np.isfinite(fates).all(1)
+    codes = np.where(is_there, np.nan_to_num(fates).argmax(1), -1)
+    return pd.Categorical.from_codes(codes, list(names))
+
+
+def entropy(fates: np.ndarray) -> np.ndarray:
+    """Entropy ``(n,)`` in nats: 0 for a certain fate, the log of their number for any."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(fates == 0, 0, fates * np.log(fates))
+    # Without this, a certain fate would have the entropy -0.
+    return np.abs(terms.sum(1))
+
+
+def write_colors(
+    adata: AnnData, label_key: str | None, groups: Mapping[str, Sequence[str]]
+) -> None:
+    """Colours of the fates: those of the labels where they have some."""
+    place = f"{keys.FATE}_colors"
+    colors = _colors_of(adata, label_key)
+    own_colors = [colors.get(labels[0]) for labels in groups.values()]
+    if None not in own_colors:
+        adata.uns[place] = own_colors
+    elif len(groups) <= len(PALETTE):
+        adata.uns[place] = list(PALETTE[: len(groups)])
+    else:
+        # Those of former fates would be wrong; pictures choose their own where there are none.
+        adata.uns.pop(place, None)
+
+
+def _colors_of(adata: AnnData, label_key: str | None) -> dict[str, str]:
+    """Colours of labels, as scanpy keeps them: in the order of the categories."""
+    if label_key is None or f"{label_key}_colors" not in adata.uns:
+        return {}
+    column = adata.obs[label_key]
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return {}
+    categories = [str(category) for category in column.cat.categories]
+    colors = [str(color) for color in adata.uns[f"{label_key}_colors"]]
+    # Of another number of categories: which colour belongs to which is not known.
+    if len(colors) != len(categories):
+        return {}
+    return dict(zip(categories, colors, strict=True))

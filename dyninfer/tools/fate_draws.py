@@ -1,0 +1,234 @@
+"""Paths from every cell to the end time, and what they say about its fate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.learning.random import subseed
+from dyninfer.tools.fate_ends import Ends
+
+# Paths of one call of `simulate`, whatever the user's chunk: the noise of a cell depends on it.
+PATHS_A_RUN = 20_000
+# Cells that show whether paths from one place part.
+FEW = 16
+# Of the spread of the states: rounding of single precision grows along a path, but not so far.
+NO_SPREAD = 1e-4
+# Two-sided 95 % of a normal.
+QUANTILE = 1.959964
+
+
+class Sources(NamedTuple):
+    """Cells of one time, as ``simulate`` takes them."""
+
+    time: float
+    states: np.ndarray  # (n, feature)
+    start: Any  # a function of the rows (paths,), which gives what to start from
+
+
+@dataclass
+class Drawing:
+    """How paths are drawn.
+
+    Parameters
+    ----------
+    at : float
+        End time.
+    n_draws : int
+        Paths of a cell.
+    n_neighbors : int
+        End cells whose labels an arrival takes.
+    is_weighted : bool
+        Whether a path counts by its mass at the end.
+    noise : float, callable or None
+    chunk : int or None
+        Paths run at once.
+    seed : int
+    """
+
+    at: float
+    n_draws: int
+    n_neighbors: int
+    is_weighted: bool
+    noise: Any
+    chunk: int | None
+    seed: int
+    n_paths: int = field(default=0, init=False)
+    n_lost: int = field(default=0, init=False)
+
+    def simulate(self, model: Any, sources: Sources, rows: np.ndarray, seed: int) -> Trajectories:
+        """Paths from some cells to the end time."""
+        options: dict[str, Any] = {}
+        # Left out where they were not given: not every method need know them.
+        if self.noise is not None:
+            options["noise"] = self.noise
+        if self.chunk is not None:
+            options["chunk_size"] = self.chunk
+        times = [sources.time, self.at]
+        return model.simulate(sources.start(rows), times, seed=seed, **options)
+
+
+class Estimate(NamedTuple):
+    """Fates of some cells, each ``(n, fate)``; NaN where no path arrived."""
+
+    fates: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def is_deterministic(model: Any, drawing: Drawing, sources: Sources, ends: Ends) -> bool:
+    """Whether two paths from one cell arrive at one place."""
+    n_cells = min(FEW, len(sources.states))
+    rows = np.tile(np.arange(n_cells), 2)
+    seed = subseed(drawing.seed, "probe")
+    run = drawing.simulate(model, sources, rows, seed)
+    arrivals = _arrivals(run)
+    apart = np.abs(arrivals[:n_cells] - arrivals[n_cells:])
+    spread = ends.states.std(0).max()
+    # NaN, of a path that was lost, is no sign of noise.
+    parts = apart > NO_SPREAD * spread
+    return not parts.any()
+
+
+def drawn_fates(
+    models: Sequence[Any], drawing: Drawing, sources: Sources, ends: Ends, is_certain: bool
+) -> Estimate:
+    """Fates of the cells of one time, over all draws and refits."""
+    # Another draw of a certainty is the same path again.
+    n_draws = 1 if is_certain else drawing.n_draws
+    every_fate = []
+    sizes = np.zeros(len(sources.states))
+    for number, model in enumerate(models):
+        tally = _Tally.empty(len(sources.states), len(ends.names))
+        seed = subseed(drawing.seed, "fates", f"{sources.time!r}", number)
+        _draw(model, drawing, sources, ends, tally, n_draws, seed)
+        every_fate.append(tally.fates)
+        sizes += tally.effective_size
+    by_refit = np.stack(every_fate)
+    # Of a cell whose paths were all lost in one refit, the others speak.
+    is_there = np.isfinite(by_refit).all(2, keepdims=True)
+    n_refits = is_there.sum(0)
+    with np.errstate(invalid="ignore"):
+        fates = np.where(is_there, by_refit, 0).sum(0) / n_refits
+    deviation = np.where(is_there, by_refit - fates, 0)
+    squares = (deviation**2).sum(0)
+    # Of a single refit, nothing is known about others.
+    spread = np.sqrt(squares / np.maximum(n_refits - 1, 1))
+    if is_certain and len(models) == 1:
+        unknown = np.full(fates.shape, np.nan)
+        return Estimate(fates, unknown, unknown)
+    low, high = fates, fates
+    if not is_certain:
+        low, high = _wilson(fates, sizes[:, None])
+    return Estimate(fates, *_widened(fates, low, high, spread))
+
+
+@dataclass
+class _Tally:
+    """Sums over draws: all that is kept of the paths, so that memory does not grow with them."""
+
+    weights: np.ndarray  # (n,)
+    squares: np.ndarray  # (n,) of the weights
+    shares: np.ndarray  # (n, fate)
+
+    @classmethod
+    def empty(cls, n_cells: int, n_fates: int) -> _Tally:
+        return cls(np.zeros(n_cells), np.zeros(n_cells), np.zeros((n_cells, n_fates)))
+
+    def add(self, cells: np.ndarray, weights: np.ndarray, shares: np.ndarray) -> None:
+        """Count paths: their cells, their masses, and the labels around their ends."""
+        n_cells = len(self.weights)
+        self.weights += np.bincount(cells, weights, n_cells)
+        self.squares += np.bincount(cells, weights**2, n_cells)
+        for fate, column in enumerate(shares.T):
+            self.shares[:, fate] += np.bincount(cells, weights * column, n_cells)
+
+    @property
+    def fates(self) -> np.ndarray:
+        """Weighted mean of the shares; NaN where nothing arrived."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.shares / self.shares.sum(1, keepdims=True)
+
+    @property
+    def effective_size(self) -> np.ndarray:
+        """Number of paths of equal weight that would be as sure (Kish)."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            size = self.weights**2 / self.squares
+        return np.nan_to_num(size)
+
+
+def _draw(
+    model: Any,
+    drawing: Drawing,
+    sources: Sources,
+    ends: Ends,
+    tally: _Tally,
+    n_draws: int,
+    seed: int,
+) -> None:
+    """Run the paths of one model, a few draws of all cells at a time."""
+    n_cells = len(sources.states)
+    draws_a_run = max(1, PATHS_A_RUN // n_cells)
+    for first in range(0, n_draws, draws_a_run):
+        n_now = min(draws_a_run, n_draws - first)
+        rows = np.tile(np.arange(n_cells), n_now)
+        run = drawing.simulate(model, sources, rows, subseed(seed, "draws", first))
+        arrivals = _arrivals(run)
+        weights = _weights(run, drawing.is_weighted)
+        is_whole = np.isfinite(arrivals).all(1) & np.isfinite(weights)
+        whole = np.flatnonzero(is_whole)
+        drawing.n_paths += len(rows)
+        drawing.n_lost += len(rows) - len(whole)
+        shares = ends.nearest(arrivals[whole], drawing.n_neighbors)
+        tally.add(rows[whole], weights[whole], shares)
+
+
+def _arrivals(run: Trajectories) -> np.ndarray:
+    """States at the end ``(path, feature)``; NaN for paths that were lost."""
+    if run.discrete:
+        raise TypeError(
+            "the model's states are discrete, so that its own states are the fates; "
+            "see the committors of model.process_"
+        )
+    states = run.states[:, -1].detach().double().cpu().numpy()
+    is_lost = run.status.cpu().numpy() != 0
+    return np.where(is_lost[:, None], np.nan, states)
+
+
+def _weights(run: Trajectories, is_weighted: bool) -> np.ndarray:
+    """Mass at the end of every path, of one that starts with mass 1."""
+    if not is_weighted or run.log_weights is None:
+        return np.ones(run.n_paths)
+    first = run.log_weights[:, 0]
+    last = run.log_weights[:, -1]
+    growth = (last - first).detach().cpu()
+    return np.exp(growth.numpy())
+
+
+def _wilson(share: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a share of so many draws (Wilson 1927): none of fifty is not surely none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correction = QUANTILE**2 / size
+        shrinkage = 1 + correction
+        center = (share + correction / 2) / shrinkage
+        binomial = share * (1 - share) / size
+        variance = binomial + correction / (4 * size)
+        half = QUANTILE * np.sqrt(variance) / shrinkage
+    return center - half, center + half
+
+
+def _widened(
+    fates: np.ndarray, low: np.ndarray, high: np.ndarray, spread: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of the draws, wider by how far one refit lies from another."""
+    # The spread of refits is not divided by their number: they share their data and their bias.
+    of_refits = QUANTILE * spread
+    below = np.hypot(fates - low, of_refits)
+    above = np.hypot(high - fates, of_refits)
+    lowest = fates - below
+    highest = fates + above
+    return lowest.clip(0, 1), highest.clip(0, 1)

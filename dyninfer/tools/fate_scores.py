@@ -1,0 +1,316 @@
+"""Fates against clones: what cells of one barcode became."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from dyninfer.data import keys
+from dyninfer.data.columns import MissingKey, obs_column, time_column
+from dyninfer.data.times import Clock
+from dyninfer.data.words import listed, quoted
+from dyninfer.learning.random import numpy_stream
+from dyninfer.learning.settings import check_count, check_seed
+from dyninfer.tools.fate_columns import stored_fates
+from dyninfer.tools.fate_ends import label_texts
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# What is scored, where it is there, by the name of its row.
+PREDICTIONS = {
+    "fates": keys.FATES,
+    "neighbors": f"{keys.FATES}_neighbors",
+    "transport": f"{keys.FATES}_transport",
+}
+# Parts of the shares that are tried when mixing.
+PARTS = np.linspace(0, 1, 21)
+# Of its cells at the end, what a clone must have of a fate to count as one that has it.
+HALF = 0.5
+
+
+class _Truth(NamedTuple):
+    """What became of the clones of some cells."""
+
+    rows: np.ndarray  # (n,) of the cells
+    clones: np.ndarray  # (n,) numbers
+    shares: np.ndarray  # (n, fate)
+
+
+def score_fates(
+    adata: AnnData,
+    clone_key: str,
+    *,
+    start: float | None = None,
+    states: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+    ranked: Sequence[str] | None = None,
+    n_resamples: int = 500,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Score the fates that :func:`fates` wrote against the fates of clones.
+
+    The truth of a cell is the shares of the fates among the cells of its clone at the end. A clone
+    is a sample too: the best score to be had is not zero. No fate has seen the clones, unless the
+    model was fitted on them.
+
+    Parameters
+    ----------
+    adata : AnnData
+        With fates.
+    clone_key : str
+        Column of ``obs`` with the clone of every cell, missing or empty where it is not known; or
+        key of ``obsm`` with a matrix ``(cell, clone)`` of members.
+    start : float, optional
+        Time of the cells that are scored; by default all before the end.
+    states : list of str, optional
+        Fates that count; the others are dropped from truth and prediction, which are made to sum to
+        one again. By default all.
+    sources : list of labels, optional
+        Score cells with these labels only, such as those that are not yet committed.
+    ranked : list of str, optional
+        Fates over which ``spearman`` and ``auroc`` are averaged, such as those that many clones
+        have; by default all that count.
+    n_resamples : int
+        Resamples of the clones for the 95 % intervals.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        A row for the fates, for each baseline that was asked for, and for the shares of the fates
+        at the end, which are the same for all cells. ``brier``: mean of ``Σ (p − share)²``;
+        ``brier_mixed``: the same after mixing with the shares by the part ``mix`` that does best on
+        the other clones; ``spearman`` and ``auroc`` (cells half of whose clone has the fate,
+        against others): means over fates; each with ``_low`` and ``_high``. ``n_cells`` and
+        ``n_clones`` are behind them.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If there are no fates, or no clone has cells both before and at the end.
+    """
+    fates = stored_fates(adata)
+    check_count(n_resamples, "n_resamples")
+    seed = check_seed(seed)
+    facts = adata.uns[keys.FATES]
+    names = _chosen(states, list(fates.columns))
+    columns = fates.columns.get_indexer(names)
+    ranked_columns = pd.Index(names).get_indexer(_chosen(ranked, names))
+    at_end, is_start = _times(adata, facts, start)
+    if sources is not None:
+        is_start &= _has_label(adata, facts, sources)
+    # Without a whole row there is nothing to score.
+    is_start &= np.isfinite(fates).all(axis=1).to_numpy()
+    own = _own_fates(adata, facts, fates)[at_end]
+    truth = _truth(adata, clone_key, is_start, at_end, own[:, columns])
+    counts = own[:, columns].sum(0)
+    shares = counts / counts.sum()
+    predictions = {}
+    for name, key in PREDICTIONS.items():
+        if key in adata.obsm:
+            table = stored_fates(adata, key)[names]
+            predictions[name] = _to_one(table.to_numpy()[truth.rows], shares)
+    predictions["shares"] = np.tile(shares, (len(truth.rows), 1))
+    rows = {}
+    for name, prediction in predictions.items():
+        # The same seed: the same clones are drawn for all of them.
+        scoring = _Scoring(prediction, truth, shares, ranked_columns)
+        rows[name] = scoring.with_intervals(n_resamples, seed)
+    return pd.DataFrame(rows).T.rename_axis("prediction")
+
+
+def _chosen(states: Sequence[str] | None, names: list[str]) -> list[str]:
+    if states is None:
+        return names
+    chosen = [states] if isinstance(states, str) else [str(state) for state in states]
+    for name in chosen:
+        if name not in names:
+            raise ValueError(f"{quoted(name)} is no fate; there are {listed(names)}")
+    return chosen
+
+
+def _times(adata: AnnData, facts: Any, start: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Which cells are of the end ``(n,)``, and which of the start."""
+    column = time_column(adata, facts["time_key"])
+    clock = Clock.of(column)
+    positions = clock.positions(column)
+    end = clock.index(float(facts["at"]))
+    if start is None:
+        return positions == end, positions < end
+    first = clock.index(start)
+    if first >= end:
+        raise ValueError(f"start must be before the end, time {facts['at']:g}, found {start:g}")
+    return positions == end, positions == first
+
+
+def _own_fates(adata: AnnData, facts: Any, fates: pd.DataFrame) -> np.ndarray:
+    """Ones ``(cell, fate)`` for the fate whose label a cell has; zeros where it has none."""
+    if not facts["label_key"]:
+        # Of clusters: a cell of the end is in one, and its fate is certain.
+        return np.nan_to_num(fates.to_numpy()) == 1
+    column = obs_column(adata, facts["label_key"], "label_key")
+    labels, _ = label_texts(column)
+    texts = labels.astype(str)
+    groups = json.loads(facts["labels"])
+    is_fate = [np.isin(texts, groups[name]) for name in fates.columns]
+    return np.stack(is_fate, 1)
+
+
+def _has_label(adata: AnnData, facts: Any, sources: Sequence[str]) -> np.ndarray:
+    if not facts["label_key"]:
+        raise ValueError("sources names labels, but the fates are clusters; leave it out")
+    column = obs_column(adata, facts["label_key"], "label_key")
+    labels, order = label_texts(column)
+    chosen = _chosen(sources, order)
+    return np.isin(labels.astype(str), chosen)
+
+
+def _members(adata: AnnData, clone_key: str) -> Any:
+    """Matrix ``(cell, clone)`` of ones for members."""
+    from scipy import sparse
+
+    if clone_key in adata.obsm:
+        matrix = sparse.csr_matrix(adata.obsm[clone_key])
+        # Whatever they count: a cell is a member, or it is not.
+        return (matrix != 0).astype(np.float64)
+    if clone_key not in adata.obs:
+        raise MissingKey(
+            f"clone_key {quoted(clone_key)} is neither in adata.obs nor in adata.obsm; columns of "
+            f"obs: {listed(adata.obs.columns)}"
+        )
+    labels, _ = label_texts(obs_column(adata, clone_key, "clone_key"))
+    has_clone = np.array([label not in (None, "") for label in labels])
+    rows = np.flatnonzero(has_clone)
+    codes, clones = pd.factorize(labels[has_clone])
+    shape = (len(labels), len(clones))
+    return sparse.csr_matrix((np.ones(len(rows)), (rows, codes)), shape=shape)
+
+
+def _truth(
+    adata: AnnData, clone_key: str, is_start: np.ndarray, at_end: np.ndarray, fates: np.ndarray
+) -> _Truth:
+    """Shares of the fates among the sisters of every starting cell that has some."""
+    members = _members(adata, clone_key)
+    counts = members[at_end].T @ fates
+    of_start = members[is_start]
+    # A cell of several clones, as of two barcodes, has the sisters of all.
+    sisters = of_start @ counts
+    has_sisters = np.asarray(sisters.sum(1)).ravel() > 0
+    if not has_sisters.any():
+        raise ValueError(
+            f"no clone of {quoted(clone_key)} has both a cell before the end and one at the end "
+            "with these fates"
+        )
+    sisters = np.asarray(sisters)[has_sisters]
+    clones = np.asarray(of_start[has_sisters].argmax(1)).ravel()
+    _, numbers = np.unique(clones, return_inverse=True)
+    rows = np.flatnonzero(is_start)[has_sisters]
+    return _Truth(rows, numbers, sisters / sisters.sum(1, keepdims=True))
+
+
+def _to_one(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Rows that sum to one; those without any of the chosen fates get the shares of all."""
+    totals = values.sum(1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled = values / totals
+    return np.where(totals > 0, scaled, shares)
+
+
+class _Scoring:
+    """Scores of one prediction, of any of its cells."""
+
+    def __init__(
+        self, prediction: np.ndarray, truth: _Truth, shares: np.ndarray, ranked: np.ndarray
+    ) -> None:
+        self.clones = truth.clones
+        self.prediction = prediction[:, ranked]
+        self.truth = truth.shares[:, ranked]
+        by_part = []
+        for part in PARTS:
+            mixed = (1 - part) * prediction + part * shares
+            by_part.append(((mixed - truth.shares) ** 2).sum(1))
+        errors = np.stack(by_part, 1)  # (n, part)
+        best = _best_part(errors, truth.clones)
+        self.parts = PARTS[best]
+        self.errors = errors[:, 0]
+        self.mixed_errors = errors[np.arange(len(errors)), best]
+
+    def of(self, rows: np.ndarray) -> dict[str, float]:
+        """Scores of some cells."""
+        truth = self.truth[rows]
+        ranks = rankdata(self.prediction[rows], axis=0)
+        truth_ranks = rankdata(truth, axis=0)
+        scores: dict[str, float] = {}
+        scores["brier"] = self.errors[rows].mean()
+        scores["brier_mixed"] = self.mixed_errors[rows].mean()
+        scores["spearman"] = _mean(_spearman(ranks, truth_ranks))
+        scores["auroc"] = _mean(_auroc(ranks, truth >= HALF))
+        return scores
+
+    def with_intervals(self, n_resamples: int, seed: int) -> dict[str, float]:
+        """Scores of all cells, with 95 % intervals by resampling clones."""
+        rng = numpy_stream(seed, "clones")
+        order = np.argsort(self.clones, kind="stable")
+        sizes = np.bincount(self.clones)
+        members = np.split(order, np.cumsum(sizes)[:-1])
+        resampled = []
+        for _ in range(n_resamples):
+            # Cells of a clone share their truth: they are drawn together.
+            drawn = rng.integers(len(members), size=len(members))
+            rows = np.concatenate([members[clone] for clone in drawn])
+            resampled.append(self.of(rows))
+        table = pd.DataFrame(resampled)
+        scores: dict[str, float] = {}
+        for name, value in self.of(order).items():
+            scores[name] = value
+            scores[f"{name}_low"] = table[name].quantile(0.025)
+            scores[f"{name}_high"] = table[name].quantile(0.975)
+        scores["mix"] = self.parts.mean()
+        scores["n_cells"] = len(order)
+        scores["n_clones"] = len(members)
+        return scores
+
+
+def _best_part(errors: np.ndarray, clones: np.ndarray) -> np.ndarray:
+    """Number of the part ``(n,)`` that is best on all other clones."""
+    n_clones = clones.max() + 1
+    by_clone = np.zeros((n_clones, errors.shape[1]))
+    np.add.at(by_clone, clones, errors)
+    others = by_clone.sum(0) - by_clone
+    return others.argmin(1)[clones]
+
+
+def _mean(scores: np.ndarray) -> float:
+    """Mean over the fates that some of the clones have, and not all; NaN where there is none."""
+    there = scores[np.isfinite(scores)]
+    return float(there.mean()) if len(there) else np.nan
+
+
+def _spearman(ranks: np.ndarray, truth_ranks: np.ndarray) -> np.ndarray:
+    """Correlation of the ranks by fate: 0 of a constant prediction, NaN of a constant truth."""
+    middle = (len(ranks) + 1) / 2
+    first = ranks - middle
+    second = truth_ranks - middle
+    product = (first * second).sum(0)
+    truth_square = (second**2).sum(0)
+    squares = (first**2).sum(0) * truth_square
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = product / np.sqrt(squares)
+    correlation = np.where(squares > 0, correlation, 0)
+    return np.where(truth_square > 0, correlation, np.nan)
+
+
+def _auroc(ranks: np.ndarray, has_fate: np.ndarray) -> np.ndarray:
+    """Probability that a cell whose clone has a fate is ranked above one whose has not, by fate."""
+    n_with = has_fate.sum(0)
+    n_without = len(ranks) - n_with
+    lowest = n_with * (n_with + 1) / 2
+    rank_sum = (ranks * has_fate).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (rank_sum - lowest) / (n_with * n_without)

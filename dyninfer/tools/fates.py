@@ -1,0 +1,319 @@
+"""What becomes of every cell: probabilities of the labels of a later time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data import keys
+from dyninfer.data.columns import check_anndata, check_writable
+from dyninfer.data.times import Clock
+from dyninfer.learning.settings import brief, check_count, check_seed, check_switch, is_number
+from dyninfer.learning.warn import warn
+from dyninfer.tools.fate_baselines import pulled_back, unmoved
+from dyninfer.tools.fate_cells import Cells
+from dyninfer.tools.fate_columns import as_stored, entropy, most_probable, write_colors
+from dyninfer.tools.fate_draws import Drawing, drawn_fates, is_deterministic
+from dyninfer.tools.fate_ends import (
+    Ends,
+    Labelling,
+    Merged,
+    by_clusters,
+    by_labels,
+    nothing_at,
+)
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+KINDS = ("descendants", "lineage")
+
+
+def fates(
+    model: Any,
+    adata: AnnData,
+    label_key: str | None = None,
+    at: float | None = None,
+    *,
+    states: Merged | None = None,
+    of: Literal["descendants", "lineage"] = "descendants",
+    n_draws: int = 50,
+    noise: Any = None,
+    n_neighbors: int = 10,
+    mix: float = 0.0,
+    baselines: bool = False,
+    seed: int = 0,
+    chunk: int | None = None,
+) -> pd.DataFrame:
+    """Probability that a cell of any time ends with each label of the end time.
+
+    From every cell before the end, paths are simulated to the end; an arrival takes the shares of
+    labels among the end cells nearest to it. Cells of the end time have the label that is theirs.
+
+    There are two questions. The share of a fate among a cell's surviving **descendants** weighs a
+    path by its growth: a clone shows this. The fate of one **lineage** is that of a cell followed
+    through its divisions, one daughter at random; it does not know growth.
+
+    Parameters
+    ----------
+    model : fitted estimator, or list of them
+        Fitted on an AnnData. Refits, of other seeds or of resampled cells, widen the intervals by
+        how far they lie apart.
+    adata : AnnData
+        With the columns and the representation that the model was fitted on; written into.
+    label_key : str, optional
+        Column of ``obs`` with labels; by default the clusters of the cells at the end.
+    at : float, optional
+        End time; by default the last of the data.
+    states : list of labels, or dict of fates and their labels, optional
+        Labels that are fates, in this order; those of a dict are merged. Cells with another label
+        are left out of the end. By default all labels there, in the order of their categories.
+    of : {"descendants", "lineage"}
+        Which question is answered.
+    n_draws : int
+        Paths of a cell. Their number alone leaves an error of ``√(p (1 − p) / n_draws)``.
+    noise : float or callable, optional
+        Noise of the simulation, as in ``model.simulate``. Without noise a path has one end, and
+        nothing is probable: a fate is the labels around that one place.
+    n_neighbors : int
+        End cells around an arrival.
+    mix : float in [0, 1]
+        Part of the answer that is the shares of the labels at the end, whatever the cell: less
+        sharp, and often better. :func:`score_fates` chooses it by clones.
+    baselines : bool
+        Also fates of 50 unmoved neighbours, and those pulled back along transport plans, under
+        ``obsm["dyninfer_fates_neighbors"]`` and ``obsm["dyninfer_fates_transport"]``.
+    seed : int
+    chunk : int, optional
+        Paths run at once; it changes memory, and nothing else beyond rounding.
+
+    Returns
+    -------
+    DataFrame
+        Fates ``(cell, fate)``: rows sum to one, or are NaN where a cell has none: after the end,
+        with missing values, or with all paths lost. Also written, as an array where a label holds
+        a slash, to ``obsm["dyninfer_fates"]``, with the 95 % interval over draws and refits in
+        ``obsm["dyninfer_fates_low"]`` and ``obsm["dyninfer_fates_high"]``; the most probable to
+        ``obs["dyninfer_fate"]``, with colours; the entropy to ``obs["dyninfer_fate_entropy"]``; the
+        names, how they were found and how many paths were lost to ``uns["dyninfer_fates"]``.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a key, a label or a time is not in the data, or an option cannot be.
+
+    Warns
+    -----
+    UserWarning
+        If fates are certainties, or paths were lost.
+    """
+    models = _fitted(model)
+    _check_options(of, mix)
+    n_draws = check_count(n_draws, "n_draws")
+    n_neighbors = check_count(n_neighbors, "n_neighbors")
+    baselines = check_switch(baselines, "baselines")
+    seed = check_seed(seed)
+    check_anndata(adata)
+    check_writable(adata)
+    cells = Cells.of(adata, models[0])
+    at = cells.end(at)
+    labelling = _read_fates(adata, cells, at, label_key, states, seed)
+    ends = _ends(cells, at, labelling)
+    drawing = Drawing(
+        at=at,
+        n_draws=n_draws,
+        n_neighbors=n_neighbors,
+        is_weighted=of == "descendants",
+        noise=noise,
+        chunk=chunk,
+        seed=seed,
+    )
+    answer = _Answer.empty(adata.n_obs, len(labelling.names))
+    is_certain = _simulate_all(models, cells, drawing, ends, answer)
+    answer.mix_with(ends.shares, mix)
+    _fill_end(answer, cells, at, labelling, ends, n_neighbors)
+    _warn_of(drawing, is_certain, len(models))
+    tables = {keys.FATES: answer.fates}
+    tables[f"{keys.FATES}_low"] = answer.low
+    tables[f"{keys.FATES}_high"] = answer.high
+    if baselines:
+        tables |= _baselines(models[0], cells, drawing, ends, answer)
+    for key, values in tables.items():
+        adata.obsm[key] = as_stored(values, labelling.names, adata.obs_names)
+    adata.obs[keys.FATE] = most_probable(answer.fates, labelling.names)
+    adata.obs[keys.FATE_ENTROPY] = entropy(answer.fates)
+    write_colors(adata, label_key, labelling.groups)
+    adata.uns[keys.FATES] = {
+        "names": np.array(labelling.names, dtype=object),
+        # As text: a name may hold a slash, which no key of uns may.
+        "labels": json.dumps(labelling.groups),
+        "label_key": label_key or "",
+        "time_key": cells.time_key,
+        "at": at,
+        "of": of,
+        "kind": "certainties" if is_certain else "probabilities",
+        "n_draws": 1 if is_certain else n_draws,
+        "n_refits": len(models),
+        "noise": brief(noise),
+        "mix": float(mix),
+        "paths": drawing.n_paths,
+        "lost_paths": drawing.n_lost,
+    }
+    return pd.DataFrame(answer.fates, index=adata.obs_names, columns=list(labelling.names))
+
+
+@dataclass
+class _Answer:
+    """Fates of all cells with their intervals, each ``(n, fate)``."""
+
+    fates: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def empty(cls, n_cells: int, n_fates: int) -> _Answer:
+        """No cell has a fate yet."""
+        missing = np.full((n_cells, n_fates), np.nan)
+        return cls(missing, missing.copy(), missing.copy())
+
+    def put(self, rows: np.ndarray, fates: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        """Set the fates of some cells."""
+        self.fates[rows] = fates
+        self.low[rows] = low
+        self.high[rows] = high
+
+    def mix_with(self, shares: np.ndarray, part: float) -> None:
+        """Draw all fates towards those that any cell has."""
+        for values in (self.fates, self.low, self.high):
+            values *= 1 - part
+            values += part * shares
+
+
+def _fitted(model: Any) -> list[Any]:
+    """Models of one and the same reading of the data."""
+    models = list(model) if isinstance(model, list | tuple) else [model]
+    if not models:
+        raise ValueError("model is an empty list; give one fitted model at least")
+    for one in models:
+        if isinstance(one, type) or not hasattr(one, "simulate"):
+            raise TypeError(f"model must be a fitted estimator, found {brief(one)}")
+        # Of one that is not fitted, this says so.
+        if one.source_ != models[0].source_:
+            raise ValueError(
+                "the models were fitted with different keys, so that their fates cannot be "
+                "averaged; fit all with the same time_key and use_rep"
+            )
+    return models
+
+
+def _check_options(of: str, mix: float) -> None:
+    if of not in KINDS:
+        raise ValueError(f"of must be 'descendants' or 'lineage', found {brief(of)}")
+    if not is_number(mix) or not 0 <= mix <= 1:
+        raise ValueError(f"mix must lie between 0 and 1, found {brief(mix)}")
+
+
+def _read_fates(
+    adata: AnnData,
+    cells: Cells,
+    at: float,
+    label_key: str | None,
+    states: Merged | None,
+    seed: int,
+) -> Labelling:
+    rows = cells.rows(at)
+    if label_key is not None:
+        return by_labels(adata, label_key, states, rows)
+    if states is not None:
+        raise ValueError("states names labels, so the column of labels is needed: label_key=...")
+    whole = rows[cells.is_whole(rows)]
+    if len(whole) == 0:
+        raise nothing_at(at)
+    return by_clusters(cells.states[whole], whole, adata.n_obs, seed)
+
+
+def _ends(cells: Cells, at: float, labelling: Labelling) -> Ends:
+    rows = cells.rows(at)
+    has_fate = labelling.codes[rows] >= 0
+    rows = rows[has_fate & cells.is_whole(rows)]
+    if len(rows) == 0:
+        raise nothing_at(at)
+    return Ends(labelling.names, cells.states[rows], labelling.codes[rows])
+
+
+def _simulate_all(
+    models: Sequence[Any], cells: Cells, drawing: Drawing, ends: Ends, answer: _Answer
+) -> bool:
+    """Simulate the cells of every time; returns whether all fates are certainties."""
+    is_certain = None
+    for time in cells.before(drawing.at):
+        rows = cells.rows(time)
+        is_whole = cells.is_whole(rows)
+        # A time that was held out may be missing as a whole.
+        if not is_whole.any():
+            continue
+        sources = cells.sources(time)
+        if is_certain is None:
+            is_certain = all(is_deterministic(one, drawing, sources, ends) for one in models)
+        estimate = drawn_fates(models, drawing, sources, ends, is_certain)
+        whole = [values[is_whole] for values in estimate]
+        answer.put(rows[is_whole], *whole)
+    return bool(is_certain)
+
+
+def _fill_end(
+    answer: _Answer, cells: Cells, at: float, labelling: Labelling, ends: Ends, n_neighbors: int
+) -> None:
+    """Give cells of the end time their own fate, or that of their neighbours if they have none."""
+    rows = cells.rows(at)
+    has_fate = labelling.codes[rows] >= 0
+    known = rows[has_fate]
+    own = ends.indicators(labelling.codes[known])
+    answer.put(known, own, own, own)
+    other = rows[~has_fate & cells.is_whole(rows)]
+    if len(other):
+        shares = ends.nearest(cells.states[other], n_neighbors)
+        unknown = np.full(shares.shape, np.nan)
+        answer.put(other, shares, unknown, unknown)
+
+
+def _warn_of(drawing: Drawing, is_certain: bool, n_models: int) -> None:
+    if is_certain and n_models == 1:
+        warn(
+            "fates are certainties: without noise every cell has one path. For probabilities give "
+            "noise (methods with a score), fit a method with noise (sigma), or give a list of "
+            "refits of other seeds"
+        )
+    if drawing.n_lost:
+        warn(
+            f"{drawing.n_lost} of {drawing.n_paths} paths were lost on the way and count for no "
+            "fate; smaller steps of the solver may keep them"
+        )
+
+
+def _baselines(
+    model: Any, cells: Cells, drawing: Drawing, ends: Ends, answer: _Answer
+) -> dict[str, np.ndarray]:
+    """Fates without a model, of all cells that have some with it."""
+    # Cells of the end keep their label.
+    still, transported = answer.fates.copy(), answer.fates.copy()
+    populations, rows_of = {}, {}
+    for time in cells.before(drawing.at):
+        rows = cells.rows(time)
+        rows = rows[cells.is_whole(rows)]
+        if len(rows):
+            rows_of[time] = rows
+            populations[time] = cells.states[rows]
+            still[rows] = unmoved(cells.states[rows], ends)
+    # What a model has not seen, its rival does not see either.
+    is_hidden = Clock(list(populations)).positions(model.hold_out_)
+    steps = [time for k, time in enumerate(populations) if k not in is_hidden]
+    fates_at = pulled_back(populations, steps, ends, drawing.is_weighted, drawing.seed)
+    for time, rows in rows_of.items():
+        transported[rows] = fates_at[time]
+    return {f"{keys.FATES}_neighbors": still, f"{keys.FATES}_transport": transported}

@@ -1,0 +1,217 @@
+"""Fates of barcoded blood cells, and of simulated cells whose fates are known.
+
+Clones (``larry_clones``): methods see states, days and the labels of day 6, never the clones. Sources are the day-4 cells whose
+clone has cells at day 6; the truth is the shares of labels among those. "Committed" drops cells that are not yet
+differentiated at day 6 from truth and prediction; "undifferentiated" are those of the sources that are not at day 4.
+
+    DYNINFER_DATA=... python tests/benchmarks/science_fates.py clones --seed 0
+    python tests/benchmarks/science_fates.py simulated --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+
+import dyninfer as di
+from dyninfer.learning.random import stream
+from dyninfer.simulators.branching import branch
+
+# Labels with few cells are one: their order is that of the table of results.
+LABELS = ("Monocyte", "Neutrophil", "Baso", "Mast", "Meg", "undiff", "other")
+COMMITTED = [label for label in LABELS if label != "undiff"]
+# Those that enough clones have for a ranking.
+RANKED = list(LABELS[:4])
+COMPONENTS = 20
+# Per day, where the largest component has standard deviation one.
+NOISE = 0.2
+# Simulators, times, and the column that the second one is compared with to tell one fate from the other.
+SIMULATED = {
+    "BranchingPopulation": (di.simulators.BranchingPopulation(), [1.0, 2.0, 3.0, 4.0], None),
+    "ToggleWithGrowth": (di.simulators.ToggleWithGrowth(), [1.5, 3.0, 4.5, 6.0], 0),
+}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("clones", "simulated"), nargs="?", default="simulated")
+    parser.add_argument("--steps", type=int, help="training steps at most")
+    parser.add_argument("--draws", type=int, default=50)
+    parser.add_argument("--cells", type=int, default=1000, help="simulated founders a snapshot")
+    parser.add_argument("--sources", type=int, default=300, help="simulated cells that are scored")
+    parser.add_argument("--clones", type=int, default=400, help="descendants behind a true fate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smallest", action="store_true", help="does it run? numbers mean nothing")
+    options = parser.parse_args(arguments)
+    if options.smallest:
+        options.steps, options.draws, options.cells = 3, 2, 40
+        options.sources, options.clones = 10, 5
+    return options
+
+
+def methods() -> dict[str, tuple[Any, Any]]:
+    """Estimators and the noise of their simulation."""
+    return {
+        "interpolant": (di.StochasticInterpolant(), NOISE),
+        "interpolant, growth first": (di.StochasticInterpolant(coupling="growth_first"), NOISE),
+        "interpolant, unbalanced": (di.StochasticInterpolant(coupling="unbalanced"), NOISE),
+    }
+
+
+def blood_cells() -> AnnData:
+    """Barcoded cells with states of unit size and labels without the rare ones."""
+    adata = di.datasets.larry_clones()
+    states = np.asarray(adata.obsm["X_pca"])[:, :COMPONENTS]
+    adata.obsm["X_scaled"] = states / states.std(0).max()
+    labels = adata.obs["state_info"].astype(str)
+    labels = labels.where(labels.isin(LABELS), "other")
+    adata.obs["label"] = pd.Categorical(labels, categories=LABELS)
+    return adata
+
+
+def score_clones(options: argparse.Namespace) -> pd.DataFrame:
+    """Scores of every method and baseline on both tasks."""
+    adata = blood_cells()
+    rows = []
+    for name, (estimator, noise) in methods().items():
+        begin = time.process_time()
+        model = estimator.fit(
+            adata,
+            time_key="day",
+            use_rep="X_scaled",
+            seed=options.seed,
+            max_steps=options.steps,
+            progress=False,
+        )
+        di.tl.fates(
+            model,
+            adata,
+            "label",
+            n_draws=options.draws,
+            noise=noise,
+            baselines=True,
+            seed=options.seed,
+        )
+        seconds = time.process_time() - begin
+        for task, sources in (("committed", None), ("undifferentiated", ["undiff"])):
+            scores = di.tl.score_fates(
+                adata, "X_clone", start=4, states=COMMITTED, sources=sources, ranked=RANKED
+            )
+            scores.insert(0, "task", task)
+            scores["seconds"] = seconds
+            rows.append(scores.rename({"fates": name}).reset_index())
+            print(rows[-1].round(3).to_string(), flush=True)
+    return pd.concat(rows).drop_duplicates(["prediction", "task"])
+
+
+def is_upper(states: np.ndarray, other: int | None) -> np.ndarray:
+    """Whether cells have the fate whose second coordinate is high."""
+    border = 0.0 if other is None else states[:, other]
+    return states[:, 1] > border
+
+
+def rates(simulator: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Division and death rates of cells."""
+    if hasattr(simulator, "rates"):
+        return simulator.rates(x)
+    # Without deaths, growth is division.
+    return simulator.growth(0.0, x), torch.zeros(len(x))
+
+
+def true_fates(
+    simulator: Any, cells: np.ndarray, span: float, other: int | None, n: int, seed: int
+) -> np.ndarray:
+    """Share of the descendants that have the upper fate, from ``n`` copies of every cell."""
+    founders = torch.as_tensor(cells).repeat_interleave(n, 0)
+    ends, founder = branch(
+        simulator.drift,
+        simulator.sigma,
+        partial(rates, simulator),
+        founders,
+        span,
+        simulator.dt,
+        stream(seed, "true fates"),
+    )
+    cell = (founder // n).numpy()
+    upper = is_upper(ends.numpy(), other)
+    counts = np.bincount(cell, minlength=len(cells))
+    return np.bincount(cell, upper, len(cells)) / counts
+
+
+def simulated_cells(options: argparse.Namespace, name: str) -> AnnData:
+    """Snapshots of a simulator with fates as labels."""
+    simulator, times, other = SIMULATED[name]
+    snapshots = simulator.snapshots(times, n=options.cells, seed=options.seed)
+    states = np.concatenate(snapshots.samples)
+    time_of = np.repeat(snapshots.times, snapshots.sizes)
+    obs = pd.DataFrame({"time": time_of}, index=np.arange(len(states)).astype(str))
+    obs["label"] = np.where(is_upper(states, other), "upper", "lower")
+    obs["mass"] = np.repeat(snapshots.masses, snapshots.sizes)
+    return AnnData(states, obs=obs)
+
+
+def score_simulated(options: argparse.Namespace) -> pd.DataFrame:
+    """Mean squared error of the share of one fate among descendants."""
+    rows = []
+    for name, (simulator, times, other) in SIMULATED.items():
+        adata = simulated_cells(options, name)
+        is_first = (adata.obs["time"] == times[0]).to_numpy()
+        sources = np.flatnonzero(is_first)[: options.sources]
+        span = times[-1] - times[0]
+        states = np.asarray(adata.X)[sources]
+        truth = true_fates(simulator, states, span, other, options.clones, options.seed)
+        # What so many draws of the true probability would miss it by.
+        floor = (truth * (1 - truth)).mean() / options.draws
+        for coupling, mass_key in (
+            ("auto", None),
+            ("growth_first", "mass"),
+            ("unbalanced", "mass"),
+        ):
+            model = di.StochasticInterpolant(coupling=coupling).fit(
+                adata,
+                time_key="time",
+                use_rep="X",
+                mass_key=mass_key,
+                seed=options.seed,
+                max_steps=options.steps,
+                progress=False,
+            )
+            di.tl.fates(
+                model,
+                adata,
+                "label",
+                n_draws=options.draws,
+                # The noise of the simulator itself.
+                noise=simulator.sigma**2 / 2,
+                baselines=True,
+                seed=options.seed,
+            )
+            keys = {f"interpolant, coupling {coupling}": "dyninfer_fates"}
+            for baseline in ("neighbors", "transport"):
+                keys[baseline] = f"dyninfer_fates_{baseline}"
+            for prediction, key in keys.items():
+                values = adata.obsm[key]["upper"].to_numpy()[sources]
+                mse = ((values - truth) ** 2).mean()
+                rows.append({"cells": name, "prediction": prediction, "mse": mse, "floor": floor})
+                print(rows[-1], flush=True)
+    return pd.DataFrame(rows).drop_duplicates(["cells", "prediction"])
+
+
+def main(arguments: list[str] | None = None) -> pd.DataFrame:
+    options = parse(arguments)
+    table = score_clones(options) if options.what == "clones" else score_simulated(options)
+    print(table.round(4).to_string(index=False))
+    return table
+
+
+if __name__ == "__main__":
+    main()
