@@ -105,4 +105,6 @@ class Cells:
         # Where the model looks for it.
         if self.rep in self.adata.obsm:
             cells.obsm[self.rep] = states
+        elif self.rep in self.adata.layers:
+            cells.layers[self.rep] = states
         return cells
