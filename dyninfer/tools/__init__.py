@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dyninfer.tools.compare import compare
 from dyninfer.tools.fate_scores import score_fates
+from dyninfer.tools.fate_table import transition_table
 from dyninfer.tools.fates import fates
 from dyninfer.tools.growth_scores import score_growth
 from dyninfer.tools.real_time import time, time_to_fate
@@ -28,6 +29,7 @@ __all__ = [
     "time",
     "time_to_fate",
     "transition_matrix",
+    "transition_table",
     "tune",
     "velocity_embedding",
     "velocity_layer",

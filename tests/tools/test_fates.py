@@ -17,7 +17,7 @@ from dyninfer.diffusions import Diffusion
 from dyninfer.estimators import SnapshotEstimator
 from dyninfer.learning.run import Outcome
 from dyninfer.simulators.branching import branch
-from dyninfer.tools import fates
+from dyninfer.tools import fates, transition_table
 
 CERTAIN = pytest.mark.filterwarnings("ignore:fates are certainties")
 pytestmark = [
@@ -375,3 +375,14 @@ def without_growth(x):
     # Rates of next to nothing: of zero, the number of descendants would be 0/0.
     rate = torch.full((len(x),), 1e-9)
     return rate, rate / 2
+
+
+def test_a_table_of_transitions_has_the_mean_fates_of_groups(adata):
+    adata.obs["side"] = np.where(adata.obsm["X_pca"][:, 0] > 0, "plus", "minus")
+    table = fates(fitted(adata), adata, "label")
+    by_side = transition_table(adata, "side")
+    assert list(by_side.index) == [(t, side) for t in (0.0, 1.0) for side in ("minus", "plus")]
+    assert (by_side["n_cells"] == 3).all()
+    np.testing.assert_allclose(by_side.loc[(1.0, "plus"), "right"], table["right"][9:12].mean())
+    np.testing.assert_allclose(by_side[["left", "right"]].sum(axis=1), 1)
+    assert list(transition_table(adata).index) == [(0.0, "early"), (1.0, "early")]

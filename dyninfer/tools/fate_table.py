@@ -1,0 +1,62 @@
+"""Fates of groups of cells: from the labels of one time to those of a later one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from dyninfer.data import keys
+from dyninfer.data.columns import obs_column, time_column
+from dyninfer.data.times import Clock
+from dyninfer.tools.fate_columns import stored_fates
+from dyninfer.tools.fate_ends import label_texts
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def transition_table(adata: AnnData, label_key: str | None = None) -> pd.DataFrame:
+    """Mean fates of the cells of every time and label, as :func:`fates` wrote them.
+
+    Parameters
+    ----------
+    adata : AnnData
+        With fates.
+    label_key : str, optional
+        Column of ``obs`` with labels of the cells; by default that of the fates.
+
+    Returns
+    -------
+    DataFrame
+        A row for every time before the end and label that is there, with ``n_cells`` and a column
+        for each fate; its fates sum to one. Cells without a fate or a label are left out, and all
+        others count alike.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If there are no fates, or no column of labels.
+    """
+    fates = stored_fates(adata)
+    facts = adata.uns[keys.FATES]
+    # Of clusters there is no column: the user must name one.
+    key = label_key or facts["label_key"] or None
+    column = obs_column(adata, key, "label_key")
+    labels, order = label_texts(column)
+    times = time_column(adata, facts["time_key"])
+    clock = Clock.of(times)
+    positions = clock.positions(times)
+    end = clock.index(float(facts["at"]))
+    has_fate = np.isfinite(fates).all(axis=1).to_numpy()
+    rows = {}
+    for k, time in enumerate(clock.times[:end]):
+        for label in order:
+            is_group = has_fate & (positions == k) & (labels == label)
+            if is_group.any():
+                group = fates[is_group]
+                rows[float(time), label] = {"n_cells": len(group), **group.mean()}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["time", "label"])
+    return table.astype({"n_cells": int})
