@@ -79,7 +79,7 @@ def _carried(
         largest = log_plan.max(1, keepdims=True)
         # A cell far from all others leaves next to nothing, and that has fates too.
         scale = np.exp(np.maximum(largest, NOTHING))
-        plan = scale * np.exp(log_plan - largest)
+        plan = np.exp(log_plan - largest) * scale
         # Cells on the border of two blocks have a part of their mass in each.
         carried[block.rows] += plan @ onward[block.columns]
         arrived[block.rows] += plan.sum(1, keepdims=True)

@@ -36,12 +36,22 @@ class Cells:
     def of(cls, adata: AnnData, model: Any) -> Cells:
         """Read the cells by the keys of the model's fit."""
         source = source_of(model.provenance_, "time_key", "an AnnData to fit")
-        array, features, rep = representation(adata, source.get("use_rep"))
+        time_key = source["time_key"]
+        use_rep = source.get("use_rep")
+        array, features, rep = representation(adata, use_rep)
         check_features(features, model.provenance_)
-        states = dense_rows(array, np.arange(adata.n_obs), rep)
-        column = time_column(adata, source["time_key"])
-        clock = Clock.of(column, source["time_key"])
-        return cls(adata, source, states, features, rep, clock, clock.positions(column))
+        every_row = np.arange(adata.n_obs)
+        times = time_column(adata, time_key)
+        clock = Clock.of(times, time_key)
+        return cls(
+            adata=adata,
+            source=source,
+            states=dense_rows(array, every_row, rep),
+            features=features,
+            rep=rep,
+            clock=clock,
+            positions=clock.positions(times),
+        )
 
     @property
     def time_key(self) -> str:
@@ -61,7 +71,8 @@ class Cells:
 
     def rows(self, time: float) -> np.ndarray:
         """Rows of the cells of a time."""
-        return np.flatnonzero(self.positions == self.clock.index(time))
+        k = self.clock.index(time)
+        return np.flatnonzero(self.positions == k)
 
     def before(self, at: float) -> list[float]:
         """Times before the end."""
@@ -81,8 +92,10 @@ class Cells:
         place = np.arange(len(rows))
         if is_whole.any():
             place = np.where(is_whole, place, is_whole.argmax())
-        states = self.states[rows[place]]
-        return Sources(time, states, self._starts(time, rows[place], states))
+        own_rows = rows[place]
+        states = self.states[own_rows]
+        start = self._starts(time, own_rows, states)
+        return Sources(time, states, start)
 
     def _starts(self, time: float, rows: np.ndarray, states: np.ndarray) -> Callable[..., Any]:
         if self.source.get("condition_key") is None:
@@ -93,15 +106,19 @@ class Cells:
         """An AnnData of some cells, each under its own condition."""
         import anndata as ad
 
-        column = obs_column(self.adata, self.source["condition_key"], "condition_key")
-        names = np.arange(len(rows)).astype(str)
-        obs = pd.DataFrame({self.time_key: time}, index=names)
-        obs[self.source["condition_key"]] = column.iloc[rows].array
-        if "weight_key" in self.source:
+        condition_key = self.source["condition_key"]
+        column = obs_column(self.adata, condition_key, "condition_key")
+        numbers = np.arange(len(rows))
+        obs = pd.DataFrame(index=numbers.astype(str))
+        obs[self.time_key] = time
+        obs[condition_key] = column.iloc[rows].array
+        weight_key = self.source.get("weight_key")
+        if weight_key is not None:
             # Weights of cells cancel in shares of their own paths.
-            obs[self.source["weight_key"]] = 1.0
+            obs[weight_key] = 1.0
         states = self.states[rows]
-        cells = ad.AnnData(states, obs=obs, var=pd.DataFrame(index=list(self.features)))
+        var = pd.DataFrame(index=list(self.features))
+        cells = ad.AnnData(states, obs=obs, var=var)
         # Where the model looks for it.
         if self.rep in self.adata.obsm:
             cells.obsm[self.rep] = states

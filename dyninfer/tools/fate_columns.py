@@ -10,6 +10,7 @@ import pandas as pd
 
 from dyninfer.data import keys
 from dyninfer.data.columns import MissingKey, check_anndata
+from dyninfer.data.words import texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,7 +26,11 @@ def as_stored(values: np.ndarray, names: Sequence[str], index: pd.Index) -> Any:
     """
     if any("/" in name for name in names):
         return values
-    return pd.DataFrame(values, index=index, columns=list(names))
+    return pd.DataFrame(
+        values,
+        index=index,
+        columns=list(names),
+    )
 
 
 def stored_fates(adata: AnnData, key: str = keys.FATES) -> pd.DataFrame:
@@ -39,22 +44,30 @@ def stored_fates(adata: AnnData, key: str = keys.FATES) -> pd.DataFrame:
     check_anndata(adata)
     if key not in adata.obsm or keys.FATES not in adata.uns:
         raise MissingKey(f"adata has no fates in obsm[{key!r}]; call tl.fates(model, adata) first")
+    facts = adata.uns[keys.FATES]
     values = np.asarray(adata.obsm[key], dtype=np.float64)
-    names = [str(name) for name in adata.uns[keys.FATES]["names"]]
-    return pd.DataFrame(values, index=adata.obs_names, columns=names)
+    return pd.DataFrame(
+        values,
+        index=adata.obs_names,
+        columns=texts(facts["names"]),
+    )
 
 
 def most_probable(fates: np.ndarray, names: Sequence[str]) -> pd.Categorical:
     """Most probable fate of every cell; missing where it has none."""
     is_there = np.isfinite(fates).all(1)
-    codes = np.where(is_there, np.nan_to_num(fates).argmax(1), -1)
+    largest = np.nan_to_num(fates).argmax(1)
+    # The code of a missing category.
+    codes = np.where(is_there, largest, -1)
     return pd.Categorical.from_codes(codes, list(names))
 
 
 def entropy(fates: np.ndarray) -> np.ndarray:
     """Entropy ``(n,)`` in nats: 0 for a certain fate, the log of their number for any."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(fates == 0, 0, fates * np.log(fates))
+        terms = fates * np.log(fates)
+    # The limit of what is 0 times infinity.
+    terms = np.where(fates == 0, 0, terms)
     # Without this, a certain fate would have the entropy -0.
     return np.abs(terms.sum(1))
 
@@ -77,13 +90,14 @@ def write_colors(
 
 def _colors_of(adata: AnnData, label_key: str | None) -> dict[str, str]:
     """Colours of labels, as scanpy keeps them: in the order of the categories."""
-    if label_key is None or f"{label_key}_colors" not in adata.uns:
+    place = f"{label_key}_colors"
+    if label_key is None or place not in adata.uns:
         return {}
     column = adata.obs[label_key]
     if not isinstance(column.dtype, pd.CategoricalDtype):
         return {}
-    categories = [str(category) for category in column.cat.categories]
-    colors = [str(color) for color in adata.uns[f"{label_key}_colors"]]
+    categories = texts(column.cat.categories)
+    colors = texts(adata.uns[place])
     # Of another number of categories: which colour belongs to which is not known.
     if len(colors) != len(categories):
         return {}

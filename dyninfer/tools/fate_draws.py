@@ -100,24 +100,16 @@ def drawn_fates(
     """Fates of the cells of one time, over all draws and refits."""
     # Another draw of a certainty is the same path again.
     n_draws = 1 if is_certain else drawing.n_draws
+    n_cells = len(sources.states)
     every_fate = []
-    sizes = np.zeros(len(sources.states))
+    sizes = np.zeros(n_cells)
     for number, model in enumerate(models):
-        tally = _Tally.empty(len(sources.states), len(ends.names))
-        seed = subseed(drawing.seed, "fates", f"{sources.time!r}", number)
+        tally = _Tally.empty(n_cells, len(ends.names))
+        seed = subseed(drawing.seed, "fates", repr(sources.time), number)
         _draw(model, drawing, sources, ends, tally, n_draws, seed)
         every_fate.append(tally.fates)
         sizes += tally.effective_size
-    by_refit = np.stack(every_fate)
-    # Of a cell whose paths were all lost in one refit, the others speak.
-    is_there = np.isfinite(by_refit).all(2, keepdims=True)
-    n_refits = is_there.sum(0)
-    with np.errstate(invalid="ignore"):
-        fates = np.where(is_there, by_refit, 0).sum(0) / n_refits
-    deviation = np.where(is_there, by_refit - fates, 0)
-    squares = (deviation**2).sum(0)
-    # Of a single refit, nothing is known about others.
-    spread = np.sqrt(squares / np.maximum(n_refits - 1, 1))
+    fates, spread = _over_refits(np.stack(every_fate))
     if is_certain and len(models) == 1:
         unknown = np.full(fates.shape, np.nan)
         return Estimate(fates, unknown, unknown)
@@ -125,6 +117,21 @@ def drawn_fates(
     if not is_certain:
         low, high = _wilson(fates, sizes[:, None])
     return Estimate(fates, *_widened(fates, low, high, spread))
+
+
+def _over_refits(by_refit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation ``(n, fate)`` over refits ``(refit, n, fate)``."""
+    # Of a cell whose paths were all lost in one refit, the others speak.
+    is_there = np.isfinite(by_refit).all(2, keepdims=True)
+    n_refits = is_there.sum(0)
+    total = np.where(is_there, by_refit, 0).sum(0)
+    with np.errstate(invalid="ignore"):
+        mean = total / n_refits
+    deviation = np.where(is_there, by_refit - mean, 0)
+    squares = (deviation**2).sum(0)
+    # Of a single refit, nothing is known about others.
+    n_free = np.maximum(n_refits - 1, 1)
+    return mean, np.sqrt(squares / n_free)
 
 
 @dataclass
@@ -137,21 +144,27 @@ class _Tally:
 
     @classmethod
     def empty(cls, n_cells: int, n_fates: int) -> _Tally:
-        return cls(np.zeros(n_cells), np.zeros(n_cells), np.zeros((n_cells, n_fates)))
+        return cls(
+            weights=np.zeros(n_cells),
+            squares=np.zeros(n_cells),
+            shares=np.zeros((n_cells, n_fates)),
+        )
 
     def add(self, cells: np.ndarray, weights: np.ndarray, shares: np.ndarray) -> None:
         """Count paths: their cells, their masses, and the labels around their ends."""
         n_cells = len(self.weights)
         self.weights += np.bincount(cells, weights, n_cells)
         self.squares += np.bincount(cells, weights**2, n_cells)
-        for fate, column in enumerate(shares.T):
-            self.shares[:, fate] += np.bincount(cells, weights * column, n_cells)
+        weighted = weights[:, None] * shares
+        for fate, column in enumerate(weighted.T):
+            self.shares[:, fate] += np.bincount(cells, column, n_cells)
 
     @property
     def fates(self) -> np.ndarray:
         """Weighted mean of the shares; NaN where nothing arrived."""
+        total = self.shares.sum(1, keepdims=True)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.shares / self.shares.sum(1, keepdims=True)
+            return self.shares / total
 
     @property
     def effective_size(self) -> np.ndarray:

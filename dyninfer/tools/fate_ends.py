@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.columns import obs_column
-from dyninfer.data.words import as_text, listed, quoted
+from dyninfer.data.words import as_text, listed, quoted, texts
 from dyninfer.learning.random import numpy_stream, subseed
 
 if TYPE_CHECKING:
@@ -48,26 +48,32 @@ class Ends:
     @property
     def shares(self) -> np.ndarray:
         """Part of the cells that each fate has ``(fate,)``."""
-        counts = np.bincount(self.codes, minlength=len(self.names))
+        n_fates = len(self.names)
+        counts = np.bincount(self.codes, minlength=n_fates)
         return counts / counts.sum()
 
     def indicators(self, codes: np.ndarray) -> np.ndarray:
         """Ones and zeros ``(..., fate)`` of numbered fates."""
-        return np.eye(len(self.names))[codes]
+        identity = np.eye(len(self.names))
+        return identity[codes]
 
     def nearest(self, states: np.ndarray, n_neighbors: int) -> np.ndarray:
         """Share of each fate among the cells nearest to every state ``(n, fate)``."""
         # A tenth of a second to import, which only this needs.
         from sklearn.neighbors import NearestNeighbors
 
-        n_neighbors = min(n_neighbors, len(self.states))
-        search = NearestNeighbors(n_neighbors=n_neighbors).fit(self.states)
-        shares = np.empty((len(states), len(self.names)))
-        for first in range(0, len(states), ROWS_AT_ONCE):
+        search = NearestNeighbors(n_neighbors=min(n_neighbors, len(self.states)))
+        search.fit(self.states)
+        n_states = len(states)
+        shares = np.empty((n_states, len(self.names)))
+        for first in range(0, n_states, ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
-            neighbors = search.kneighbors(states[rows], return_distance=False)
-            own_codes = self.codes[neighbors]
-            shares[rows] = self.indicators(own_codes).mean(1)
+            neighbors = search.kneighbors(
+                states[rows],
+                return_distance=False,
+            )
+            neighbor_codes = self.codes[neighbors]
+            shares[rows] = self.indicators(neighbor_codes).mean(1)
         return shares
 
 
@@ -106,12 +112,15 @@ def by_labels(adata: AnnData, label_key: str, states: Merged | None, rows: np.nd
     KeyError, ValueError
         If a column or a label is not there.
     """
-    labels, order = label_texts(obs_column(adata, label_key, "label_key"))
-    at_end = set(labels[rows]) - {None}
+    column = obs_column(adata, label_key, "label_key")
+    labels, order = label_texts(column)
+    at_end = set(labels[rows])
     present = [label for label in order if label in at_end]
     if not present:
         raise ValueError(f"no cell at the end has a label in adata.obs[{quoted(label_key)}]")
-    groups = _groups(present if states is None else states)
+    if states is None:
+        states = present
+    groups = _groups(states)
     fate_of: dict[str, int] = {}
     for number, members in enumerate(groups.values()):
         for label in members:
@@ -139,17 +148,21 @@ def by_clusters(states: np.ndarray, rows: np.ndarray, n_obs: int, seed: int) -> 
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
-    few = numpy_stream(seed, "clusters").permutation(len(states))[:CELLS_TO_CHOOSE]
-    best_score, best = -np.inf, np.zeros(len(states), dtype=int)
+    n_cells = len(states)
+    rng = numpy_stream(seed, "clusters")
+    few = rng.permutation(n_cells)[:CELLS_TO_CHOOSE]
+    best_score = -np.inf
+    best = np.zeros(n_cells, dtype=int)
     # At least ten cells each: a smaller cluster is no fate.
-    most = min(MOST_CLUSTERS, len(states) // 10)
+    most = min(MOST_CLUSTERS, n_cells // 10)
     for n_clusters in range(2, most + 1):
         state = subseed(seed, "k-means", n_clusters)
-        means = KMeans(n_clusters, n_init=5, random_state=state).fit(states)
-        clusters = means.labels_
+        means = KMeans(n_clusters, n_init=5, random_state=state)
+        clusters = means.fit(states).labels_
         score = silhouette_score(states[few], clusters[few])
         if score > best_score:
-            best_score, best = score, clusters
+            best_score = score
+            best = clusters
     sizes = np.bincount(best)
     largest_first = np.argsort(-sizes, kind="stable")
     rank = np.argsort(largest_first)
@@ -167,11 +180,11 @@ def label_texts(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     """
     if not isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype("category")
-    order = [str(category) for category in column.cat.categories]
+    order = list(texts(column.cat.categories))
     codes = column.cat.codes.to_numpy()
     # The code of a missing label is -1: it takes the last of these.
-    texts = np.array([*order, None], dtype=object)
-    return texts[codes], order
+    labels = np.array([*order, None], dtype=object)
+    return labels[codes], order
 
 
 def _groups(states: Any) -> dict[str, list[str]]:
@@ -180,19 +193,23 @@ def _groups(states: Any) -> dict[str, list[str]]:
     if isinstance(states, str):
         states = [states]
     if not isinstance(states, Mapping):
-        states = {str(label): str(label) for label in states}
+        states = dict.fromkeys(states)
     for name, members in states.items():
-        if isinstance(members, str):
-            members = [members]
-        groups[str(name)] = [str(label) for label in members]
+        # A fate that is one label.
+        if members is None or isinstance(members, str):
+            members = [members or name]
+        groups[str(name)] = list(texts(members))
     if not groups:
         raise ValueError("states is empty; name one label at least, or leave it out")
     return groups
 
 
 def _absent(label: str, present: list[str], label_key: str) -> str:
+    hint = ""
+    # Half of the letters must agree: fewer suggest labels that nobody meant.
     similar = difflib.get_close_matches(label, present, n=1, cutoff=0.5)
-    hint = f"did you mean {quoted(similar[0])}? " if similar else ""
+    if similar:
+        hint = f"did you mean {quoted(similar[0])}? "
     return (
         f"no cell of the end time has the label {quoted(label)} in adata.obs[{quoted(label_key)}]; "
         f"{hint}labels there: {listed(present)}"

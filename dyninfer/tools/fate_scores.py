@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from dyninfer.data import keys
 from dyninfer.data.columns import MissingKey, obs_column, time_column
 from dyninfer.data.times import Clock
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.words import listed, quoted, texts
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import check_count, check_seed
 from dyninfer.tools.fate_columns import stored_fates
@@ -96,27 +96,31 @@ def score_fates(
         If there are no fates, or no clone has cells both before and at the end.
     """
     fates = stored_fates(adata)
-    check_count(n_resamples, "n_resamples")
+    n_resamples = check_count(n_resamples, "n_resamples")
     seed = check_seed(seed)
     facts = adata.uns[keys.FATES]
     names = _chosen(states, list(fates.columns))
     columns = fates.columns.get_indexer(names)
-    ranked_columns = pd.Index(names).get_indexer(_chosen(ranked, names))
+    ranked = _chosen(ranked, names)
+    ranked_columns = pd.Index(names).get_indexer(ranked)
     at_end, is_start = _times(adata, facts, start)
     if sources is not None:
         is_start &= _has_label(adata, facts, sources)
     # Without a whole row there is nothing to score.
     is_start &= np.isfinite(fates).all(axis=1).to_numpy()
-    own = _own_fates(adata, facts, fates)[at_end]
-    truth = _truth(adata, clone_key, is_start, at_end, own[:, columns])
-    counts = own[:, columns].sum(0)
+    own = _own_fates(adata, facts, fates)
+    own = own[at_end][:, columns]
+    truth = _truth(adata, clone_key, is_start, at_end, own)
+    counts = own.sum(0)
     shares = counts / counts.sum()
     predictions = {}
     for name, key in PREDICTIONS.items():
         if key in adata.obsm:
             table = stored_fates(adata, key)[names]
-            predictions[name] = _to_one(table.to_numpy()[truth.rows], shares)
-    predictions["shares"] = np.tile(shares, (len(truth.rows), 1))
+            values = table.to_numpy()
+            predictions[name] = _to_one(values[truth.rows], shares)
+    n_cells = len(truth.rows)
+    predictions["shares"] = np.tile(shares, (n_cells, 1))
     rows = {}
     for name, prediction in predictions.items():
         # The same seed: the same clones are drawn for all of them.
@@ -128,7 +132,9 @@ def score_fates(
 def _chosen(states: Sequence[str] | None, names: list[str]) -> list[str]:
     if states is None:
         return names
-    chosen = [states] if isinstance(states, str) else [str(state) for state in states]
+    if isinstance(states, str):
+        states = [states]
+    chosen = list(texts(states))
     for name in chosen:
         if name not in names:
             raise ValueError(f"{quoted(name)} is no fate; there are {listed(names)}")
@@ -140,26 +146,31 @@ def _times(adata: AnnData, facts: Any, start: float | None) -> tuple[np.ndarray,
     column = time_column(adata, facts["time_key"])
     clock = Clock.of(column)
     positions = clock.positions(column)
-    end = clock.index(float(facts["at"]))
+    at = float(facts["at"])
+    end = clock.index(at)
     if start is None:
         return positions == end, positions < end
     first = clock.index(start)
     if first >= end:
-        raise ValueError(f"start must be before the end, time {facts['at']:g}, found {start:g}")
+        raise ValueError(f"start must be before the end, time {at:g}, found {start:g}")
     return positions == end, positions == first
 
 
 def _own_fates(adata: AnnData, facts: Any, fates: pd.DataFrame) -> np.ndarray:
     """Ones ``(cell, fate)`` for the fate whose label a cell has; zeros where it has none."""
-    if not facts["label_key"]:
+    label_key = facts["label_key"]
+    if not label_key:
         # Of clusters: a cell of the end is in one, and its fate is certain.
-        return np.nan_to_num(fates.to_numpy()) == 1
-    column = obs_column(adata, facts["label_key"], "label_key")
+        values = fates.to_numpy()
+        return values == 1
+    column = obs_column(adata, label_key, "label_key")
     labels, _ = label_texts(column)
-    texts = labels.astype(str)
+    every_label = labels.astype(str)
     groups = json.loads(facts["labels"])
-    is_fate = [np.isin(texts, groups[name]) for name in fates.columns]
-    return np.stack(is_fate, 1)
+    is_fate = {}
+    for name in fates.columns:
+        is_fate[name] = np.isin(every_label, groups[name])
+    return pd.DataFrame(is_fate).to_numpy()
 
 
 def _has_label(adata: AnnData, facts: Any, sources: Sequence[str]) -> np.ndarray:
@@ -234,12 +245,15 @@ class _Scoring:
         by_part = []
         for part in PARTS:
             mixed = (1 - part) * prediction + part * shares
-            by_part.append(((mixed - truth.shares) ** 2).sum(1))
+            deviation = mixed - truth.shares
+            squares = deviation**2
+            by_part.append(squares.sum(1))
         errors = np.stack(by_part, 1)  # (n, part)
         best = _best_part(errors, truth.clones)
+        cells = np.arange(len(errors))
         self.parts = PARTS[best]
         self.errors = errors[:, 0]
-        self.mixed_errors = errors[np.arange(len(errors)), best]
+        self.mixed_errors = errors[cells, best]
 
     def of(self, rows: np.ndarray) -> dict[str, float]:
         """Scores of some cells."""
@@ -258,38 +272,46 @@ class _Scoring:
         rng = numpy_stream(seed, "clones")
         order = np.argsort(self.clones, kind="stable")
         sizes = np.bincount(self.clones)
-        members = np.split(order, np.cumsum(sizes)[:-1])
+        borders = np.cumsum(sizes)[:-1]
+        members = np.split(order, borders)
+        n_clones = len(members)
         resampled = []
         for _ in range(n_resamples):
             # Cells of a clone share their truth: they are drawn together.
-            drawn = rng.integers(len(members), size=len(members))
+            drawn = rng.integers(n_clones, size=n_clones)
             rows = np.concatenate([members[clone] for clone in drawn])
             resampled.append(self.of(rows))
         table = pd.DataFrame(resampled)
         scores: dict[str, float] = {}
         for name, value in self.of(order).items():
+            column = table[name]
             scores[name] = value
-            scores[f"{name}_low"] = table[name].quantile(0.025)
-            scores[f"{name}_high"] = table[name].quantile(0.975)
+            scores[f"{name}_low"] = column.quantile(0.025)
+            scores[f"{name}_high"] = column.quantile(0.975)
         scores["mix"] = self.parts.mean()
         scores["n_cells"] = len(order)
-        scores["n_clones"] = len(members)
+        scores["n_clones"] = n_clones
         return scores
 
 
 def _best_part(errors: np.ndarray, clones: np.ndarray) -> np.ndarray:
     """Number of the part ``(n,)`` that is best on all other clones."""
     n_clones = clones.max() + 1
-    by_clone = np.zeros((n_clones, errors.shape[1]))
+    n_parts = errors.shape[1]
+    by_clone = np.zeros((n_clones, n_parts))
     np.add.at(by_clone, clones, errors)
-    others = by_clone.sum(0) - by_clone
-    return others.argmin(1)[clones]
+    of_all = by_clone.sum(0)
+    of_others = of_all - by_clone
+    best = of_others.argmin(1)
+    return best[clones]
 
 
 def _mean(scores: np.ndarray) -> float:
     """Mean over the fates that some of the clones have, and not all; NaN where there is none."""
-    there = scores[np.isfinite(scores)]
-    return float(there.mean()) if len(there) else np.nan
+    is_there = np.isfinite(scores)
+    if not is_there.any():
+        return np.nan
+    return float(scores[is_there].mean())
 
 
 def _spearman(ranks: np.ndarray, truth_ranks: np.ndarray) -> np.ndarray:

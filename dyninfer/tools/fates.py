@@ -122,6 +122,7 @@ def fates(
     check_writable(adata)
     cells = Cells.of(adata, models[0])
     at = cells.end(at)
+    # Everything is computed before the first is written: an error leaves the AnnData as it was.
     labelling = _read_fates(adata, cells, at, label_key, states, seed)
     ends = _ends(cells, at, labelling)
     drawing = Drawing(
@@ -135,6 +136,7 @@ def fates(
     )
     answer = _Answer.empty(adata.n_obs, len(labelling.names))
     is_certain = _simulate_all(models, cells, drawing, ends, answer)
+    # Before the end is filled: its cells are what they are.
     answer.mix_with(ends.shares, mix)
     _fill_end(answer, cells, at, labelling, ends, n_neighbors)
     _warn_of(drawing, is_certain, len(models))
@@ -202,7 +204,7 @@ def _fitted(model: Any) -> list[Any]:
     for one in models:
         if isinstance(one, type) or not hasattr(one, "simulate"):
             raise TypeError(f"model must be a fitted estimator, found {brief(one)}")
-        # Of one that is not fitted, this says so.
+        # Of a model that is not fitted, `source_` says so.
         if one.source_ != models[0].source_:
             raise ValueError(
                 "the models were fitted with different keys, so that their fates cannot be "
@@ -240,7 +242,9 @@ def _read_fates(
 def _ends(cells: Cells, at: float, labelling: Labelling) -> Ends:
     rows = cells.rows(at)
     has_fate = labelling.codes[rows] >= 0
-    rows = rows[has_fate & cells.is_whole(rows)]
+    # Without all of its values, a cell is near to none.
+    is_end = has_fate & cells.is_whole(rows)
+    rows = rows[is_end]
     if len(rows) == 0:
         raise nothing_at(at)
     return Ends(labelling.names, cells.states[rows], labelling.codes[rows])
@@ -283,6 +287,7 @@ def _fill_end(
 
 
 def _warn_of(drawing: Drawing, is_certain: bool, n_models: int) -> None:
+    # Several refits disagree where one is sure.
     if is_certain and n_models == 1:
         warn(
             "fates are certainties: without noise every cell has one path. For probabilities give "
@@ -301,15 +306,19 @@ def _baselines(
 ) -> dict[str, np.ndarray]:
     """Fates without a model, of all cells that have some with it."""
     # Cells of the end keep their label.
-    still, transported = answer.fates.copy(), answer.fates.copy()
-    populations, rows_of = {}, {}
+    still = answer.fates.copy()
+    transported = answer.fates.copy()
+    populations = {}
+    rows_of = {}
     for time in cells.before(drawing.at):
         rows = cells.rows(time)
         rows = rows[cells.is_whole(rows)]
-        if len(rows):
-            rows_of[time] = rows
-            populations[time] = cells.states[rows]
-            still[rows] = unmoved(cells.states[rows], ends)
+        if len(rows) == 0:
+            continue
+        states = cells.states[rows]
+        still[rows] = unmoved(states, ends)
+        populations[time] = states
+        rows_of[time] = rows
     # What a model has not seen, its rival does not see either.
     is_hidden = Clock(list(populations)).positions(model.hold_out_)
     steps = [time for k, time in enumerate(populations) if k not in is_hidden]

@@ -32,6 +32,9 @@ RANKED = list(LABELS[:4])
 COMPONENTS = 20
 # Per day, where the largest component has standard deviation one.
 NOISE = 0.2
+SIGMA = 0.5
+# Of plans, in units of the mean squared distance: what fates without a model are pulled back by.
+REGULARIZATION = 0.1
 # Simulators, times, and the column that the second one is compared with to tell one fate from the other.
 SIMULATED = {
     "BranchingPopulation": (di.simulators.BranchingPopulation(), [1.0, 2.0, 3.0, 4.0], None),
@@ -50,6 +53,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sources", type=int, default=300, help="simulated cells that are scored")
     parser.add_argument("--clones", type=int, default=400, help="descendants behind a true fate")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="methods of the clones to run; default: all")
     parser.add_argument("--smallest", action="store_true", help="does it run? numbers mean nothing")
     options = parser.parse_args(arguments)
     if options.smallest:
@@ -62,8 +66,17 @@ def methods() -> dict[str, tuple[Any, Any]]:
     """Estimators and the noise of their simulation."""
     return {
         "interpolant": (di.StochasticInterpolant(), NOISE),
-        "interpolant, growth first": (di.StochasticInterpolant(coupling="growth_first"), NOISE),
-        "interpolant, unbalanced": (di.StochasticInterpolant(coupling="unbalanced"), NOISE),
+        "interpolant, unbalanced": (
+            di.StochasticInterpolant(
+                coupling=di.UnbalancedOTCoupling(regularization=REGULARIZATION)
+            ),
+            NOISE,
+        ),
+        "interpolant, entropic": (
+            di.StochasticInterpolant(coupling=di.EntropicOTCoupling(regularization=REGULARIZATION)),
+            NOISE,
+        ),
+        "action matching": (di.ActionMatching(sigma=SIGMA), None),
     }
 
 
@@ -83,6 +96,8 @@ def score_clones(options: argparse.Namespace) -> pd.DataFrame:
     adata = blood_cells()
     rows = []
     for name, (estimator, noise) in methods().items():
+        if options.only and name not in options.only:
+            continue
         begin = time.process_time()
         model = estimator.fit(
             adata,
@@ -92,24 +107,26 @@ def score_clones(options: argparse.Namespace) -> pd.DataFrame:
             max_steps=options.steps,
             progress=False,
         )
-        di.tl.fates(
-            model,
-            adata,
-            "label",
-            n_draws=options.draws,
-            noise=noise,
-            baselines=True,
-            seed=options.seed,
-        )
-        seconds = time.process_time() - begin
-        for task, sources in (("committed", None), ("undifferentiated", ["undiff"])):
-            scores = di.tl.score_fates(
-                adata, "X_clone", start=4, states=COMMITTED, sources=sources, ranked=RANKED
+        for of in ("descendants", "lineage"):
+            di.tl.fates(
+                model,
+                adata,
+                "label",
+                of=of,
+                n_draws=options.draws,
+                noise=noise,
+                baselines=True,
+                seed=options.seed,
             )
-            scores.insert(0, "task", task)
-            scores["seconds"] = seconds
-            rows.append(scores.rename({"fates": name}).reset_index())
-            print(rows[-1].round(3).to_string(), flush=True)
+            seconds = time.process_time() - begin
+            for task, sources in (("committed", None), ("undifferentiated", ["undiff"])):
+                scores = di.tl.score_fates(
+                    adata, "X_clone", start=4, states=COMMITTED, sources=sources, ranked=RANKED
+                )
+                scores.insert(0, "task", task)
+                scores["seconds"] = seconds
+                rows.append(scores.rename({"fates": f"{name}: {of}"}).reset_index())
+                print(rows[-1].round(3).to_string(), flush=True)
     return pd.concat(rows).drop_duplicates(["prediction", "task"])
 
 
