@@ -16,7 +16,7 @@ from dyninfer.learning.warn import warn
 _FEW = 0.05
 # Counts of cells are hardly better known than that.
 _FAR = 1.5
-# Floors, averages over three splits, vary by a few per cent.
+# Floors, averages over a few splits, vary by a few per cent.
 _CHANCE = 0.95
 # Distances that only sampling lifts above zero, so that a floor is the least to be had.
 _WITH_FLOOR = ("w1", "w2", "sliced_w2")
@@ -75,14 +75,14 @@ def warn_of_mass(run: Trajectories, fitted: np.ndarray, masses: Sequence[float] 
     _warn_of_masses([(_spelled_at(run.times, k), ratio, right)])
 
 
-def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str], n_features: int) -> None:
+def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str]) -> None:
     """Warn of scores that flatter, and of masses far from those observed."""
     if bool(table["in_sample"].all()):
         warn(
             f"the scores at {_listed(table['time'])} are in-sample: the model has learned from "
             "these cells, so that they flatter it; fit with hold_out, or evaluate other cells",
         )
-    low = _below_floor(table, metrics, n_features)
+    low = _below_floor(table, metrics)
     if low:
         warn(
             f"below the floor: {_first(low)}. The simulated cells are nearer to the observed ones "
@@ -98,21 +98,13 @@ def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str], n_features: int)
         _warn_of_masses(list(rows))
 
 
-def _below_floor(table: pd.DataFrame, metrics: Iterable[str], n_features: int) -> list[str]:
-    """Scores lower than a perfect model's, in words.
-
-    A floor of fewer samples is higher: Wasserstein distances between samples of one distribution
-    fall as n^(-1/d), and as n^(-1/2) below three features (Fournier & Guillin, 2015).
-    """
-    rate = 1 / max(2, n_features)
-    size_ratio = table["n_floor"] / table["n_used"]
-    shrinkage = size_ratio**rate
+def _below_floor(table: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
+    """Scores lower than a perfect model's, in words."""
     low = []
     for name in metrics:
         if name not in _WITH_FLOOR:
             continue
-        floor = table[f"{name}_floor"] * shrinkage
-        is_below = table[name] < _CHANCE * floor
+        is_below = table[name] < _CHANCE * table[f"{name}_floor"]
         below = table[is_below]
         low += [f"{name} at time {time}" for time in spelled(below["time"], table["time"])]
     return low

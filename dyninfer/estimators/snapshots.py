@@ -255,9 +255,9 @@ class SnapshotEstimator(Estimator):
         -------
         DataFrame
             Per time: ``held_out``; ``in_sample``, where the model has learned from these very
-            cells; the metrics, beside each its ``_floor`` (the same between two halves of the
-            observed sample) and ``_still`` (the starting cells, unmoved); the numbers of samples;
-            and the simulated and observed ``mass`` relative to the start.
+            cells; the metrics, beside each its ``_floor`` (what another sample of the observed
+            population would score) and ``_still`` (the starting cells, unmoved); the numbers of
+            samples; and the simulated and observed ``mass`` relative to the start.
 
         Warns
         -----
@@ -300,7 +300,7 @@ class SnapshotEstimator(Estimator):
         table = pd.DataFrame(rows)
         # Once for the whole table: a warning for every row would not be read.
         if len(table):
-            warn_of_scores(table, metrics, self.n_features_in_)
+            warn_of_scores(table, metrics)
         return table
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:

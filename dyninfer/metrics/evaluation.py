@@ -37,8 +37,8 @@ def score_arrival(
     Returns
     -------
     dict
-        Each metric, its ``_floor`` between two halves of the observed sample and its ``_still`` of
-        the starting samples unmoved; the sample sizes; ``mass`` simulated and ``mass_observed``,
+        Each metric, its ``_floor`` of other samples of the observed population and its ``_still``
+        of the starting samples unmoved; the sample sizes; ``mass`` simulated and ``mass_observed``,
         relative to the start; ``diverged`` paths.
     """
     metrics = metric_names(metrics)

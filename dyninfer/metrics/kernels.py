@@ -172,6 +172,24 @@ def energy_distance(
     return unit * (2 * between - within_x - within_y)
 
 
+def mean_distance(sample: Sample) -> float:
+    """``E|y−y′|`` between different points of a sample, by weight.
+
+    Raises
+    ------
+    UndefinedMetricError
+        If the sample has one point only.
+    """
+    itself = float(sample.weights.square().sum())
+    if len(sample.points) == 1:
+        raise UndefinedMetricError(
+            "y has one point of positive weight, so there is no distance within it"
+        )
+    double = sample._replace(points=sample.points.double())
+    own, _, unit = in_own_unit(double, double)
+    return unit * _mean_within(_identity, own) / (1 - itself)
+
+
 def _kernel_within(
     kernel: Callable[[Tensor], Tensor], at_zero: float, sample: Sample, name: str, unbiased: bool
 ) -> float:

@@ -14,7 +14,15 @@ from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.warn import warn
-from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
+from dyninfer.metrics.floors import (
+    KNOWN_FLOORS,
+    Score,
+    Sides,
+    floor_by_splits,
+    measured_at,
+    sides_of_comparison,
+)
+from dyninfer.metrics.kernels import energy_distance, mmd
 from dyninfer.metrics.samples import (
     Array,
     Sample,
@@ -26,13 +34,15 @@ from dyninfer.metrics.samples import (
 from dyninfer.metrics.transport import sliced_wasserstein, wasserstein
 
 # Every entry is called as metric(x, y, x_weights=, y_weights=, seed=).
-METRICS: dict[str, Callable[..., float]] = {
+METRICS: dict[str, Score] = {
     "w1": partial(wasserstein, p=1),
     "w2": partial(wasserstein, p=2),
     "sliced_w2": sliced_wasserstein,
     "mmd": mmd,
     "energy": energy_distance,
 }
+# Ten million pairs: the mean distance is good to a thousandth.
+MOST_PAIRED = 4500
 
 
 @own_surroundings()
@@ -40,51 +50,73 @@ def finite_sample_floor(
     y: Array,
     metric: str | Callable[..., float],
     *,
-    n: int | None = None,
-    repeats: int = 3,
+    n: int | tuple[int, int] | None = None,
+    repeats: int | None = None,
     seed: int = 0,
     y_weights: Array | None = None,
 ) -> float:
-    """Metric between two disjoint random parts of ``y``: what a perfect model would score.
+    """Mean metric between two samples of the population of ``y``: what a perfect model would score.
+
+    It is measured between disjoint random parts of ``y``. Where these are smaller than ``n``, the
+    power law that halves and quarters show is followed to ``n``: ``f(n/2)² / f(n/4)`` for all of
+    ``y``. The mean of the energy distance is known, ``2 E|y−y′| / n``, and that of the unbiased MMD
+    is zero.
 
     Parameters
     ----------
     y : array ``(m, d)``
+        Independent draws: points that are there twice because a sample was drawn from another
+        with replacement lower the floor.
     metric : str or callable
         A name of :data:`METRICS`, or a function called as ``metric(x, y, x_weights=...,
         y_weights=...)``.
-    n : int, optional
-        Samples of each part; half of ``y`` when left out.
-    repeats : int
-        Random splits, drawn with ``seed``, to average over.
+    n : int or pair of int, optional
+        Samples a side of the comparison, or of its two sides; ``m`` when left out. A side of
+        more than four times the other counts as one of four times.
+    repeats : int, optional
+        Random splits, drawn with ``seed``, to average over; the more the smaller the parts when
+        left out, between 3 and 30.
 
     Raises
     ------
     UndefinedMetricError
-        If ``y`` has fewer than ``2 n``, or fewer than two, samples of positive weight.
+        If ``y`` has fewer than four, or fewer than ``n / 2``, samples of positive weight.
     """
-    check_count("repeats", repeats)
+    if repeats is not None:
+        check_count("repeats", repeats)
     score = _metric(metric) if isinstance(metric, str) else metric
     if not callable(score):
         raise TypeError(f"metric must be a name or a function, found {brief(metric)}")
     sample = check_sample(y, y_weights, "y")
-    available = len(sample.points)
-    size = available // 2 if n is None else check_count("n", n)
-    if size < 1 or 2 * size > available:
-        needed = max(size, 1)
-        raise UndefinedMetricError(
-            f"a floor at n={brief(needed)} needs {brief(2 * needed)} samples of positive weight "
-            f"and y has {available}; lower n or give more samples"
-        )
+    name = metric if isinstance(metric, str) else ""
+    sides = _sides(n, len(sample.points))
+    return _floor(name, score, sample, sides, repeats, seed)
+
+
+def _sides(n: int | tuple[int, int] | None, available: int) -> Sides:
+    if n is None:
+        n = available
+    pair = n if isinstance(n, tuple) else (n, n)
+    if len(pair) != 2:
+        raise ValueError(f"n is {brief(n)}; give one number, or one for each of two sides")
+    n_x = check_count("n", pair[0])
+    n_y = check_count("n", pair[1])
+    return Sides(n_x, n_y)
+
+
+def _floor(
+    name: str, score: Score, sample: Sample, sides: Sides, repeats: int | None, seed: int
+) -> float:
+    """Floor of a metric at these sizes; the name is empty for a function of the user."""
     generator = stream(seed, "metrics", "floor")
-    total = 0.0
-    # Disjoint parts of one order: samples with replacement would share points and score too low.
-    for _ in range(repeats):
-        order = torch.randperm(available, generator=generator).to(sample.points.device)
-        one = sample.take(order[:size])
-        two = sample.take(order[size : 2 * size])
-        total += score(one.points, two.points, x_weights=one.weights, y_weights=two.weights)
-    return total / repeats
+    if name not in KNOWN_FLOORS:
+        return floor_by_splits(score, sample, sides, repeats, generator)
+    size = len(sample.points)
+    if size > MOST_PAIRED:
+        order = torch.randperm(size, generator=generator)
+        rows = order[:MOST_PAIRED].to(sample.points.device)
+        sample = sample.take(rows)
+    return KNOWN_FLOORS[name](sample, sides)
 
 
 @own_surroundings()
@@ -111,41 +143,29 @@ def compare_populations(
         Samples kept a side; all metrics see the same ones. None keeps all. The default keeps memory
         below 1 GB.
     floor : bool
-        Add ``<name>_floor``, the :func:`finite_sample_floor` of the reference, with the kernel of
-        the comparison.
+        Add ``<name>_floor``, the :func:`finite_sample_floor` of the reference at the sizes of the
+        comparison.
 
     Returns
     -------
     dict
         ``<name>`` and ``<name>_floor`` for every metric, the sample sizes ``n_x`` and ``n_y``, the
         number ``n_used`` that neither side exceeded in the comparison, and with floors ``n_floor``,
-        the samples of each part: less than ``n_used`` (and the floor a little high) where the
-        reference is too small to be split. A value that does not exist, such as the floor of a
-        single sample, is NaN, and a warning names it.
+        the most samples a side that floors were measured with: where the reference is too small to
+        be split at the size of the comparison, they were extrapolated from there. A value that does
+        not exist, such as the floor of fewer than four samples, is NaN, and a warning names it.
     """
     names = metric_names(metrics)
-    scores: dict[str, Callable[..., float]] = {
-        name: partial(_metric(name), seed=seed) for name in names
-    }
+    scores: dict[str, Score] = {name: partial(_metric(name), seed=seed) for name in names}
     reference = check_sample(y, y_weights, "y")
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
-    if "mmd" in scores:
-        scores["mmd"] = _with_kernel_of(b, scores["mmd"], seed)
     n_used = max(len(a.points), len(b.points))
-    # A floor of fewer samples than the comparison is too high, one of more too low.
-    n_floor = min(n_used, len(reference.points) // 2)
+    sides = sides_of_comparison(a, b, reference)
     row: dict[str, float] = {}
     for name, score in scores.items():
         row[name] = _or_nan(score, a.points, b.points, x_weights=a.weights, y_weights=b.weights)
         if floor:
-            row[f"{name}_floor"] = _or_nan(
-                finite_sample_floor,
-                reference.points,
-                score,
-                n=max(n_floor, 1),
-                seed=seed,
-                y_weights=reference.weights,
-            )
+            row[f"{name}_floor"] = _or_nan(_floor, name, score, reference, sides, None, seed)
     absent = [name for name, value in row.items() if math.isnan(value)]
     if absent:
         warn(
@@ -154,7 +174,8 @@ def compare_populations(
         )
     row |= {"n_x": _n_rows(x), "n_y": _n_rows(y), "n_used": n_used}
     if floor:
-        row["n_floor"] = n_floor
+        parts = measured_at(len(reference.points), sides)
+        row["n_floor"] = int(max(parts))
     return row
 
 
@@ -162,14 +183,6 @@ def _n_rows(x: Array) -> int:
     """Number of samples, also of a sparse matrix, which has no length."""
     shape = getattr(x, "shape", None)
     return int(shape[0]) if shape else len(x)
-
-
-def _with_kernel_of(
-    reference: Sample, score: Callable[..., float], seed: int
-) -> Callable[..., float]:
-    """The score with the kernel of the comparison, so that its floor has the same."""
-    bandwidth = _or_nan(median_distance, reference.points, y_weights=reference.weights, seed=seed)
-    return partial(score, bandwidth=bandwidth) if bandwidth > 0 else score
 
 
 def _metric(name: str) -> Callable[..., float]:

@@ -157,9 +157,9 @@ def evaluation(
     """Draw how far the simulated population is from the observed one, at every time.
 
     Beside the model stand the unmoved starting cells (what no dynamics at all would score), the
-    distance between two halves of the observed cells (what a perfect model would score with that
-    few cells) and, where the table has a column ``<metric>_ot``, interpolation by optimal
-    transport. Held-out times are marked.
+    floor (what another sample of the observed population, and so a perfect model, would score) and,
+    where the table has a column ``<metric>_ot``, interpolation by optimal transport. Held-out times
+    are marked.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def _draw_baselines(ax: Axes, table: pd.DataFrame, metric: str) -> None:
         floor = table[f"{metric}_floor"].to_numpy()
         bottom = min(0.0, floor.min())
         ax.fill_between(times, bottom, floor, color="#ededed", linewidth=0, zorder=0)
-        label = "two halves of the observed cells (floor)"
+        label = "another observed sample (floor)"
         ax.plot(times, floor, color="#a8a8a8", linewidth=1, label=label)
     thin: dict[str, Any] = DASHED | {"linewidth": 1.1, "markersize": 4}
     if f"{metric}_still" in table:

@@ -167,12 +167,13 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
     sentences.append(
         f"The cells of {start} themselves, unmoved, are {_short(unmoved)} away: {comparison}."
     )
-    sentences.append(
-        f"Two halves of the observed cells are {_short(floor)} apart, "
-        "which is about the best score that so few cells allow."
-    )
+    if np.isfinite(floor):
+        sentences.append(
+            f"Another sample of the observed population would be about {_short(floor)} away, "
+            "the best score that so few cells allow."
+        )
     # Where unmoved cells score as well as the floor, there was nothing to gain.
-    if unmoved > floor > 0:
+    if unmoved > floor >= 0:
         gain = (unmoved - score) / (unmoved - floor)
         sentences.append(
             f"So the model gains {100 * gain:.0f} % of what could be gained over no movement."

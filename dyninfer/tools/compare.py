@@ -76,8 +76,8 @@ def compare(
     baselines : sequence of str
         "still": the cells of the time before, unmoved; "next": the cells of the time after; "ot":
         exact optimal transport between the two; "growth_first": the same between cells reweighted
-        by growth; "floor": another sample of the same population, as far as it can be told from
-        two halves of the observed one.
+        by growth; "floor": another sample of the same population, as many cells as start at the
+        time before (:func:`~dyninfer.metrics.finite_sample_floor`).
     metrics : sequence of str
         Names as in :mod:`dyninfer.metrics`.
     max_samples : int, optional

@@ -98,9 +98,11 @@ class HeldOutTimes:
         data = self._scorable(self.data, held_out)
         k = data.index(held_out)
         truth, weights = data.at(held_out), data.weights_at(held_out)
-        # The floor is of the observed sample alone; what it is compared with does not matter.
         if name == FLOOR:
-            scores = self._compared(truth, weights, truth, weights, seed, floor=True)
+            # At the size that predictions have: as many cells as start at the time before.
+            before = data.times[k - 1]
+            x, x_weights = data.at(before), data.weights_at(before)
+            scores = self._compared(x, x_weights, truth, weights, seed, floor=True)
             row |= {metric: scores[f"{metric}_floor"] for metric in self.metrics}
         else:
             population = BASELINES[name](data, k, seed)

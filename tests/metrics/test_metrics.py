@@ -510,7 +510,7 @@ def test_the_two_sides_are_drawn_independently():
 
 
 def test_the_floor_of_a_population_is_what_independent_samples_of_it_score():
-    floor = finite_sample_floor(cloud(1000, 5, 0), "w1", repeats=4)
+    floor = finite_sample_floor(cloud(1000, 5, 0), "w1", n=500, repeats=4)
     fresh = np.mean(
         [wasserstein(cloud(500, 5, s), cloud(500, 5, s + 100), p=1) for s in range(1, 5)]
     )
@@ -527,7 +527,7 @@ def test_the_floor_splits_into_disjoint_parts_and_takes_functions():
         return float(len(seen))
 
     y = np.arange(1.0, 11.0)[:, None]
-    assert finite_sample_floor(y, record, repeats=3, y_weights=y[:, 0]) == 2.0
+    assert finite_sample_floor(y, record, n=5, repeats=3, y_weights=y[:, 0]) == 2.0
     for a, b in seen:
         assert sorted(torch.cat([a, b]).tolist()) == list(range(1, 11))
     assert len({tuple(a.tolist()) for a, _ in seen}) > 1
@@ -666,9 +666,9 @@ X = np.zeros((4, 2))
         (lambda: mmd(X, X), UndefinedMetricError, "all points of the reference y coincide"),
         (lambda: mmd(X[:1], X, gamma=1.0), UndefinedMetricError, "x has one point.*unbiased=False"),
         (
-            lambda: finite_sample_floor(X, "w1", n=3),
+            lambda: finite_sample_floor(X, "w1", n=9),
             UndefinedMetricError,
-            "needs 6 samples.*y has 4",
+            "needs 5 samples.*y has 4",
         ),
         (lambda: finite_sample_floor(X, "w3"), ValueError, "'w3' is not known; choose from w1, w2"),
         (lambda: compare_populations(X, X, metrics=("w3",)), ValueError, "'w3' is not known"),

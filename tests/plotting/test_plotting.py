@@ -239,9 +239,7 @@ def test_evaluation_draws_model_floor_and_unmoved_start_and_rings_the_held_out_t
     drawn = {line.get_label(): line for line in di.pl.evaluation(table, time_unit="d").get_lines()}
     np.testing.assert_allclose(drawn["model"].get_xydata(), [[1, 0.4], [2, 0.5]])
     np.testing.assert_allclose(drawn["starting cells, unmoved"].get_ydata(), [2.0, 1.0])
-    np.testing.assert_allclose(
-        drawn["two halves of the observed cells (floor)"].get_ydata(), [0.2, 0.1]
-    )
+    np.testing.assert_allclose(drawn["another observed sample (floor)"].get_ydata(), [0.2, 0.1])
     np.testing.assert_allclose(drawn["model, time held out"].get_xydata(), [[1, 0.4]])
 
 
