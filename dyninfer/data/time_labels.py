@@ -113,7 +113,8 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
 
 def remedy(labels: Iterable[Any], column: str) -> str:
     """What labels would become, and the line that makes numbers of a column; for a message."""
-    distinct = list(dict.fromkeys(labels))
+    # By their text: what a user took for a time may have no hash.
+    distinct = list(dict.fromkeys(map(str, labels)))
     try:
         readings = _readings(distinct)
         _check_starts(readings, None)

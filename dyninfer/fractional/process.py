@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dyninfer.diffusions.diffusion import Field, Time, batch_times
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.noise.interpolation import weights_of_many
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import brief, check_word
 
 Calculus = Literal["stratonovich", "ito"]
 Definition = Literal["moving-average", "integral"]
@@ -72,12 +72,8 @@ class FractionalDiffusion(nn.Module):
         definition: Definition = "moving-average",
     ):
         super().__init__()
-        if calculus not in ("stratonovich", "ito"):
-            raise ValueError(f"calculus must be 'stratonovich' or 'ito', found {brief(calculus)}")
-        if definition not in ("moving-average", "integral"):
-            raise ValueError(
-                f"definition must be 'moving-average' or 'integral', found {brief(definition)}"
-            )
+        check_word(calculus, "calculus", ("stratonovich", "ito"))
+        check_word(definition, "definition", ("moving-average", "integral"))
         self._drift = drift
         self.noise = noise
         self.calculus = calculus

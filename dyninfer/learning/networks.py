@@ -49,7 +49,7 @@ class PotentialNetwork(nn.Module):
         super().__init__()
         _check_activation(activation)
         self.activation = activation
-        self.hidden = _hidden_layers(1 + n_features, width, depth)
+        self.hidden = hidden_layers(1 + n_features, width, depth)
         self.output = nn.Linear(width, 1)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class VectorNetwork(nn.Module):
         self.activation = activation
         self.n_features = n_features
         n_inputs = _TIME_FEATURES + n_features + n_conditions
-        self.hidden = _hidden_layers(n_inputs, width, depth)
+        self.hidden = hidden_layers(n_inputs, width, depth)
         self.output = nn.Linear(width, n_outputs)
 
     def forward(self, t: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
@@ -287,7 +287,16 @@ class _ActivationAndSlope(torch.autograd.Function):
         return gradient, None
 
 
-def _hidden_layers(n_inputs: int, width: int, depth: int) -> nn.ModuleList:
+def hidden_layers(n_inputs: int, width: int, depth: int) -> nn.ModuleList:
+    """Linear layers ``n_inputs → width → … → width``, or an error where they cannot be.
+
+    Raises
+    ------
+    ValueError
+        If the width or the depth is less than 1.
+    MemoryError
+        If their weights would not fit into the memory.
+    """
     if width < 1 or depth < 1:
         raise ValueError(f"width and depth must be at least 1, found width={width}, depth={depth}")
     # Its square counts only where one hidden layer follows another.

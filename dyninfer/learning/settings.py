@@ -97,6 +97,16 @@ def check_switch(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def check_word(value: Any, name: str, words: Collection[str]) -> None:
+    """Raise a ValueError that names a setting unless it is one of a few words."""
+    # Not every value compares with a word: a missing value does not, nor a table of cells.
+    if isinstance(value, str) and value in words:
+        return
+    *others, last = map(repr, words)
+    choice = f"{', '.join(others)} or {last}"
+    raise ValueError(f"{name} must be {choice}, found {brief(value)}")
+
+
 def check_count(n: Any, name: str = "n_samples") -> int:
     """Return a number of things as an int, at least 1, or raise an error that names it."""
     if not is_whole(n):

@@ -316,6 +316,8 @@ def _marginal_times(
     """Times that were asked for, or up to six of the observed ones within the simulation."""
     if times is not None:
         times = as_times(times)
+        if len(times) == 0:
+            raise ValueError("times is empty; give at least one observed time, or leave it out")
         is_unknown = clock.positions(times) < 0
         if is_unknown.any():
             first = times[is_unknown][0]

@@ -585,7 +585,7 @@ def test_times_of_two_kinds_are_refused():
             Paths(times=[other, [0, 1, 2]], states=[np.eye(3), np.eye(3)])
 
 
-@pytest.mark.parametrize("value", [1.5, 1j, np.inf, object()])
+@pytest.mark.parametrize("value", [1.5, 1j, np.inf, object(), {0, 1}, {}, [{}]])
 def test_what_chooses_no_paths_is_refused(value):
     paths = Paths(times=[[0, 1, 2], [0, 1, 2]], states=[[0, 1, 1], [1, 1, 0]])
     for choose in (paths.without, paths.__getitem__):

@@ -340,3 +340,9 @@ def test_masked_times_of_any_kind_are_missing():
 )
 def test_times_are_spelled_with_the_digits_that_tell_them_apart(times, among, words):
     assert spelled(times, among) == words
+
+
+@pytest.mark.parametrize("time", [{"a": 1}, [{"a": 1}]])
+def test_what_has_no_hash_is_named_as_no_time(time):
+    with pytest.raises(ValueError, match="times cannot be read from"):
+        as_times(time)

@@ -67,7 +67,10 @@ def _memory() -> dict[str, Door]:
         "fractional.approximate_covariance(fractional.MarkovApproximation({a}), {b})",
         {
             "a": approximation,
-            "b": {"0": ("[0.1, 0.5]", values.times), "1": ("torch.tensor(0.3)", values.scalar)},
+            "b": {
+                "0": ("[0.1, 0.5]", values.times),
+                "1": ("torch.tensor([0.3, 0.3])", values.scalar),
+            },
         },
     )
     made["FractionalBrownianMotion"] = Door(

@@ -9,15 +9,10 @@ SEED = 1
 COUNT = 5  # inputs a door: they take less than a minute in all
 # Doors whose first input takes longer than all the rest.
 LONG = ("DataManifold", "MeanAcceleration", "WassersteinLagrangianFlow.fit", "FractionalSDE.fit")
-# Doors where some inputs do not end in a sentence yet.
-OPEN = (
-    *("hurst_dfa", "hurst_mle", "hurst_rs", "hurst_variogram", "hurst_whittle", "msd_exponent"),
-    *("MarkovApproximation", "FractionalBrownianMotion", "GivenPairs"),
-)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", [name for name in DOORS if name not in LONG + OPEN])
+@pytest.mark.parametrize("name", [name for name in DOORS if name not in LONG])
 def test_odd_inputs_work_or_end_in_one_sentence(name, tmp_path, monkeypatch):
     # Some odd inputs are names of files, and some doors write them.
     monkeypatch.chdir(tmp_path)

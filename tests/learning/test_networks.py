@@ -1,9 +1,11 @@
 """The written-out derivatives of the potential against automatic differentiation."""
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd.functional import hessian, jacobian
 
+import dyninfer as di
 from dyninfer.learning.networks import SMOOTH_ACTIVATIONS, PotentialNetwork
 
 D, N = 3, 7
@@ -235,6 +237,13 @@ def test_silu_at_zero_has_its_known_derivatives():
         [0, 0.5, 0.5]
     )
     assert float(s.time.detach()) == 0
+
+
+def test_a_curve_that_no_memory_holds_is_refused_before_it_is_made():
+    samples = [np.random.default_rng(k).normal(k, 1, (30, 2)) for k in range(2)]
+    model = di.WassersteinLagrangianFlow(width=4, depth=1, curve_width=2**30)
+    with pytest.raises(MemoryError, match="networks of width 1073741824 .* take at least"):
+        model.fit(di.Snapshots(times=[0, 1], samples=samples), max_steps=1, progress=False)
 
 
 def test_a_network_that_no_memory_holds_is_refused_before_it_is_made():

@@ -4,12 +4,20 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
 
 import dyninfer as di
-from dyninfer.learning.settings import Settings, brief, check_count, from_plain, to_plain
+from dyninfer.learning.settings import (
+    Settings,
+    brief,
+    check_count,
+    check_word,
+    from_plain,
+    to_plain,
+)
 from dyninfer.transport.couplings import OTCoupling, UnbalancedOTCoupling
 
 
@@ -121,6 +129,12 @@ def test_a_count_beyond_what_torch_counts_is_refused():
     assert check_count(2**63 - 1) == 2**63 - 1
     with pytest.raises(ValueError, match="n_samples must be less than 2\\^63, found 1000000"):
         check_count(10**400)
+
+
+@pytest.mark.parametrize("value", ["c", None, pd.NA, np.array(["a", "b"]), ["a"], 10**400])
+def test_what_is_none_of_the_words_is_refused_with_all_of_them(value):
+    with pytest.raises(ValueError, match="setting must be 'a', 'b' or 'd', found"):
+        check_word(value, "setting", ("a", "b", "d"))
 
 
 @pytest.mark.parametrize("value", [np.zeros(0), 3, ["linear"]])

@@ -265,6 +265,11 @@ def test_evaluation_draws_model_floor_and_unmoved_start_and_rings_the_held_out_t
         ),
         (lambda c, m: di.pl.marginals(c, paths()), KeyError, "time_key is needed"),
         (
+            lambda c, m: di.pl.marginals(c, paths(), set(), time_key="day"),
+            ValueError,
+            "times is empty; give at least one observed time",
+        ),
+        (
             lambda c, m: di.pl.marginals(c, paths(), [0.3], time_key="day"),
             ValueError,
             "nothing was observed at time 0.3",

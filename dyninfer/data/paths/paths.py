@@ -356,6 +356,9 @@ class Paths:
     def _numbers_of_names(self, names: np.ndarray) -> np.ndarray:
         position = {name: i for i, name in enumerate(self.names)}
         for name in names:
+            # A set or a table in place of a name has no place in the index at all.
+            if not isinstance(name, str):
+                raise TypeError(_SELECTED_BY.format(brief(name)))
             if name not in position:
                 every = listed(self.names)
                 raise MissingKey(f"no path is named {quoted(str(name))}; there are {every}")

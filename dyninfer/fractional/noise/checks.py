@@ -13,6 +13,8 @@ from dyninfer.learning.settings import brief, is_number
 def as_numbers(values: Any, name: str) -> np.ndarray:
     """Numbers in an array, a tensor or a list, of any shape, as float64."""
     array = as_array(values, name)
+    if array.dtype.kind == "b":
+        raise TypeError(f"{name} holds truth values; it must hold numbers")
     return array.astype(np.float64)
 
 

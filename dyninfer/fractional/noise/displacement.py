@@ -9,6 +9,7 @@ import numpy as np
 
 from dyninfer.fractional.noise.checks import as_numbers, check_positive, check_squares
 from dyninfer.learning.settings import brief, check_count, check_switch
+from dyninfer.learning.warn import warn
 
 # Exponents that are tried where a constant is fitted beside the power law: 0.005 apart.
 _EXPONENTS = np.linspace(0.005, 2.0, 400)
@@ -24,8 +25,8 @@ class MSDExponent:
     Attributes
     ----------
     exponent : ndarray, ``(n,)``
-        ``α``; twice the Hurst index of fractional Brownian motion. NaN where a track is too short
-        or stands still.
+        ``α``; twice the Hurst index of fractional Brownian motion. NaN, with a warning, where a
+        track is too short or stands still.
     coefficient : ndarray, ``(n,)``
         ``C``, in squared units of the tracks per time unit to the power ``α``.
     noise_variance : ndarray, ``(n,)``
@@ -92,11 +93,10 @@ def msd_exponent(
     x = _as_tracks(tracks, fewest_lags)
     _, n_times, n_coordinates = x.shape
     n_lags = _number_of_lags(n_times, max_lag, fewest_lags)
-    check_positive(dt, "dt")
+    dt = check_positive(dt, "dt")
     pooled = check_switch(pooled, "pooled")
     msd = _mean_squared_displacement(x, n_lags, pooled)
     frames = np.arange(1, n_lags + 1)
-    lags = dt * frames
     # A displacement of 0 is no power of any lag.
     is_zero = msd == 0
     stands_still = is_zero.any(1)
@@ -106,16 +106,45 @@ def msd_exponent(
     # Rows without a fit are fitted to 1, and what comes out is thrown away.
     rows = has_fit[:, None]
     fittable = np.where(rows, msd, 1.0)
-    fitted = fit(lags, fittable)
+    # In frames and in units of each track's own displacements, no power of them overflows.
+    _, doublings = np.frexp(np.nanmax(fittable, axis=1))
+    unit = np.ldexp(1.0, doublings)
+    fitted = fit(frames, fittable / unit[:, None])
     for values in fitted:
         values[~has_fit] = np.nan
+    _warn_without_fit(has_fit)
     return MSDExponent(
         exponent=fitted.exponent,
-        coefficient=fitted.coefficient,
-        noise_variance=fitted.constant / (2 * n_coordinates),
-        lags=lags,
+        coefficient=_per_time(unit * fitted.coefficient, fitted.exponent, dt),
+        noise_variance=unit * fitted.constant / (2 * n_coordinates),
+        lags=dt * frames,
         msd=msd,
     )
+
+
+def _warn_without_fit(has_fit: np.ndarray) -> None:
+    """Name the first of the rows ``(n,)`` whose exponent is NaN."""
+    rows = np.flatnonzero(~has_fit)
+    if len(rows):
+        warn(
+            f"track {rows[0]} is too short or stands still, so that its exponent is NaN "
+            f"({len(rows)} of {len(has_fit)} such)",
+            UserWarning,
+        )
+
+
+def _per_time(coefficient: np.ndarray, exponent: np.ndarray, dt: float) -> np.ndarray:
+    """Coefficients per frame to the power ``α`` as such per time, or a ValueError."""
+    # What overflows is told below, in words of ours.
+    with np.errstate(all="ignore"):
+        scaled = coefficient / dt**exponent
+    has_lost = np.isinf(scaled) | (scaled == 0)
+    if has_lost.any():
+        raise ValueError(
+            f"with dt={dt:g}, the coefficient of the exponent is beyond what double precision "
+            "holds; give dt in another unit"
+        )
+    return scaled
 
 
 class _Fit(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dyninfer.fractional.noise.checks import as_numbers, check_squares
+from dyninfer.fractional.noise.checks import as_numbers
 from dyninfer.learning.settings import brief
 
 
@@ -42,5 +42,23 @@ def as_paths(paths: Any, least: int) -> np.ndarray:
         )
     if not np.isfinite(x).all():
         raise ValueError("paths must be finite; leave out paths with missing values")
-    check_squares(x, "paths")
     return x
+
+
+def in_unit(x: np.ndarray, pooled: bool = False) -> np.ndarray:
+    """Paths in a unit of about their largest value: an index does not depend on it.
+
+    Squares of very large values would overflow, and those of very small ones be lost. The unit is
+    a power of two, by which numbers are divided without rounding.
+
+    Parameters
+    ----------
+    x : array, ``(n_paths, n_times)``
+    pooled : bool
+        One unit for all paths, whose amplitudes are then compared; else each path has its own.
+    """
+    largest = np.abs(x).max(1, keepdims=True)
+    if pooled:
+        largest = largest.max(keepdims=True)
+    _, exponent = np.frexp(largest)
+    return np.ldexp(x, -exponent)

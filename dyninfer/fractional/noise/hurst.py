@@ -12,7 +12,7 @@ from scipy.linalg import eigh, solve_triangular
 from scipy.special import zeta
 
 from dyninfer.fractional.noise.checks import as_increasing
-from dyninfer.fractional.noise.estimate import HurstEstimate, as_paths
+from dyninfer.fractional.noise.estimate import HurstEstimate, as_paths, in_unit
 from dyninfer.fractional.noise.motion import FractionalBrownianMotion
 from dyninfer.fractional.noise.moving import moving
 from dyninfer.learning.settings import check_switch
@@ -81,9 +81,10 @@ def hurst_mle(
         profiles = [at_index(h) for h in _GRID]
         return _maximum(profiles)
 
+    x = in_unit(x, pooled)
     increments = np.diff(x, axis=1)
     spread = _root_mean_square(increments)
-    moves = moving(spread, paths)
+    moves = moving(spread, x, paths)
     return _of_moving(increments, moves, pooled, estimate)
 
 
@@ -96,12 +97,13 @@ def hurst_whittle(paths: Any, *, pooled: bool = False) -> HurstEstimate:
     """
     x = as_paths(paths, least=8)
     pooled = check_switch(pooled, "pooled")
+    x = in_unit(x, pooled)
     increments = np.diff(x, axis=1)
     # The mean, which is a trend of the path, has the frequency 0, which is left out.
     mean = increments.mean(1, keepdims=True)
     centred = increments - mean
     spread = _root_mean_square(centred)
-    moves = moving(spread, paths)
+    moves = moving(spread, x, paths)
 
     def estimate(rows: np.ndarray) -> HurstEstimate:
         profiles = _whittle_profiles(rows, pooled)

@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from dyninfer.fractional.noise.checks import as_increasing, check_index
+from dyninfer.fractional.noise.checks import as_increasing, check_index, check_squares
 from dyninfer.fractional.noise.estimate import as_paths
 from dyninfer.fractional.noise.interpolation import interpolated_weights
 from dyninfer.fractional.noise.markov import MarkovApproximation
@@ -259,6 +259,8 @@ def _cubic_spline(u: Tensor) -> Tensor:
 def _read(paths: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
     """Paths and times after time 0, float64."""
     x = as_paths(paths, least=4)
+    # The amplitude is told in the units of the paths.
+    check_squares(x, "paths")
     t = as_increasing(times, x.shape[1])
     if t[0] < 0:
         raise ValueError(f"times must not be negative, as the motion starts at 0; found {t[0]:g}")

@@ -20,7 +20,7 @@ from dyninfer.fractional.noise.moments import (
 )
 from dyninfer.fractional.noise.motion import Kind, Normalization, check_names, kernel_variance
 from dyninfer.fractional.noise.weights import Weighting, WeightProblem, best_grid, with_zero
-from dyninfer.learning.settings import brief, check_count, check_switch, is_number
+from dyninfer.learning.settings import brief, check_count, check_switch, check_word, is_number
 
 # Default grids on the unit horizon. Each costs a tenth of a second, and is used again and again.
 _GRIDS: dict[tuple[Any, ...], Tensor] = {}
@@ -336,8 +336,7 @@ def _check(
     check_positive(horizon, "horizon")
     if dt is not None and check_positive(dt, "dt") > horizon:
         raise ValueError(f"dt must be no longer than the horizon {horizon:g}, found {brief(dt)}")
-    if weights not in ("multi", "single"):
-        raise ValueError(f"weights must be 'multi' or 'single', found {brief(weights)}")
+    check_word(weights, "weights", ("multi", "single"))
     indices = as_list(hurst_range, "hurst_range", "two Hurst indices")
     are_indices = all(is_number(h) and 0 < h < 1 for h in indices)
     if len(indices) != 2 or not are_indices or indices[0] > indices[1]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from dyninfer.data.arrays import as_tensor
 from dyninfer.fractional.noise.checks import as_times, check_index
 from dyninfer.learning.random import stream
-from dyninfer.learning.settings import brief, check_count
+from dyninfer.learning.settings import check_count, check_word
 
 Kind = Literal["I", "II"]
 Normalization = Literal["unit", "kernel"]
@@ -238,10 +238,8 @@ def noise_autocovariance(hurst: Any, n: int) -> Tensor:
 
 def check_names(kind: str, normalize: str) -> None:
     """Raise a ValueError unless both are known names."""
-    if kind not in ("I", "II"):
-        raise ValueError(f"kind must be 'I' or 'II', found {brief(kind)}")
-    if normalize not in ("unit", "kernel"):
-        raise ValueError(f"normalize must be 'unit' or 'kernel', found {brief(normalize)}")
+    check_word(kind, "kind", ("I", "II"))
+    check_word(normalize, "normalize", ("unit", "kernel"))
 
 
 def _circulant_noise(

@@ -14,17 +14,19 @@ from dyninfer.learning.warn import warn
 _STEPS = 16
 
 
-def moving(spread: np.ndarray, paths: Any) -> np.ndarray:
+def moving(spread: np.ndarray, x: np.ndarray, paths: Any) -> np.ndarray:
     """Which paths spread by more than rounding ``(n,)`` bool; a warning names the others.
 
     Parameters
     ----------
     spread : array ``(n,)``
         Size of what an estimator reads of each path.
+    x : array ``(n, time)``
+        The paths in the unit of ``spread``.
     paths : array ``(n, time)``
         The paths as they were given.
     """
-    moves = spread > rounding_of(paths)
+    moves = spread > rounding_of(x, paths)
     rests = np.flatnonzero(~moves)
     if len(rests):
         warn(
@@ -35,13 +37,12 @@ def moving(spread: np.ndarray, paths: Any) -> np.ndarray:
     return moves
 
 
-def rounding_of(paths: Any) -> np.ndarray:
-    """Size ``(n,)`` of what is rounding in each path."""
+def rounding_of(x: np.ndarray, paths: Any) -> np.ndarray:
+    """Size ``(n,)`` of what is rounding in each path ``x``, which was given as one of ``paths``."""
     stored = as_array(paths, "paths")
     step = np.finfo(np.float64).eps
     # Numbers are as exact as they were stored, whatever they are converted to.
     if stored.dtype.kind == "f":
         step = max(step, np.finfo(stored.dtype).eps)
-    sizes = np.abs(stored.astype(np.float64))
-    largest = sizes.max(1)
+    largest = np.abs(x).max(1)
     return _STEPS * step * largest

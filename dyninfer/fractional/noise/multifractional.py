@@ -103,10 +103,16 @@ def approximate_covariance(noise: MarkovApproximation, times: Any, hurst: Tensor
 def weighted_covariance(noise: MarkovApproximation, times: Any, weights: Tensor) -> Tensor:
     """The covariance of :func:`approximate_covariance` from weights ``(n, K + 1)`` at each time."""
     t = as_tensor(times, "times").to(noise.nodes.device)
-    gaps = t.diff()
-    is_increasing = bool((gaps > 0).all())
-    if weights.shape[:-1] != t.shape or not is_increasing:
-        raise ValueError(f"times must increase, one for each of the {len(weights)} values of hurst")
+    shape = tuple(weights.shape[:-1])
+    is_list = t.ndim == 1 and len(t) > 0
+    # NaN is in no order, so that the first and the last time bound the rest.
+    is_increasing = is_list and bool((t.diff() > 0).all())
+    is_inside = is_increasing and bool(t[0] >= 0) and bool(t[-1] < torch.inf)
+    if not is_inside or shape != t.shape:
+        raise ValueError(
+            "times must be one increasing list of numbers from 0 on, and hurst one value for each; "
+            f"found shapes {tuple(t.shape)} and {shape}"
+        )
     if noise.kind == "I":
         covariance = _with_past(noise, t, weights)
     else:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
-from dyninfer.fractional.noise.estimate import HurstEstimate, as_paths
+from dyninfer.fractional.noise.estimate import HurstEstimate, as_paths, in_unit
 from dyninfer.fractional.noise.moving import moving, rounding_of
 from dyninfer.learning.settings import brief, check_count
 
@@ -34,7 +34,7 @@ def hurst_variogram(paths: Any, *, order: int = 2) -> HurstEstimate:
     """
     if check_count(order, "order") > 2:
         raise ValueError(f"order must be 1 or 2, found {brief(order)}")
-    x = as_paths(paths, least=8)
+    x = in_unit(as_paths(paths, least=8))
     n_times = x.shape[1]
     lags = []
     mean_squares = []
@@ -53,7 +53,7 @@ def hurst_variogram(paths: Any, *, order: int = 2) -> HurstEstimate:
         mean_squares.append(squares.mean(1))
     smallest = np.min(mean_squares, axis=0)
     spread = np.sqrt(smallest)
-    moves = moving(spread, paths)
+    moves = moving(spread, x, paths)
     # The mean square grows like the lag to the power 2H.
     slope = _slope(lags, mean_squares, moves)
     return HurstEstimate(0.5 * slope)
@@ -66,10 +66,10 @@ def hurst_rs(paths: Any) -> HurstEstimate:
     that ``H = ½`` is unbiased; far from it the estimate is biased towards ½. Even times only.
     """
     # One more than the increments, of which windows are made.
-    x = as_paths(paths, least=_fewest_values(_SMALLEST_WINDOW) + 1)
+    x = in_unit(as_paths(paths, least=_fewest_values(_SMALLEST_WINDOW) + 1))
     increments = np.diff(x, axis=1)
     sizes = _window_sizes(increments.shape[1], _SMALLEST_WINDOW)
-    rounding = rounding_of(paths)
+    rounding = rounding_of(x, paths)
     ratios = []
     largest_spreads = []
     for size in sizes:
@@ -79,7 +79,7 @@ def hurst_rs(paths: Any) -> HurstEstimate:
         ratios.append(rescaled / of_white_noise)
         largest_spreads.append(spread)
     smallest = np.min(largest_spreads, axis=0)
-    moves = moving(smallest, paths)
+    moves = moving(smallest, x, paths)
     slope = _slope(sizes, ratios, moves)
     return HurstEstimate(0.5 + slope)
 
@@ -102,7 +102,7 @@ def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
     # A window needs several times as many values as its trend has coefficients.
     n_coefficients = degree + 1
     smallest = max(_SMALLEST_WINDOW, 4 * n_coefficients)
-    x = as_paths(paths, least=_fewest_values(smallest))
+    x = in_unit(as_paths(paths, least=_fewest_values(smallest)))
     sizes = _window_sizes(x.shape[1], smallest)
     spreads = []
     for size in sizes:
@@ -117,7 +117,7 @@ def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
         variance = squares.mean((1, 2))
         spreads.append(np.sqrt(variance))
     smallest_spread = np.min(spreads, axis=0)
-    moves = moving(smallest_spread, paths)
+    moves = moving(smallest_spread, x, paths)
     slope = _slope(sizes, spreads, moves)
     return HurstEstimate(slope)
 

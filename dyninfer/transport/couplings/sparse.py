@@ -13,6 +13,9 @@ from dyninfer.transport.couplings.draws import fit_margins
 from dyninfer.transport.couplings.plan import Plan, balanced
 from dyninfer.transport.couplings.problem import TransportProblem
 
+# How SciPy's L-BFGS says that its steps did not suffice.
+_OUT_OF_STEPS = 1
+
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class SparseOTCoupling(BlockCoupling):
@@ -75,23 +78,37 @@ class SparseOTCoupling(BlockCoupling):
         rows, columns = np.nonzero(plan > 0)
         mass = plan[rows, columns]
         mass, misplaced = fit_margins(rows, columns, mass, a, b, max_iterations=2000)
+        solution = log["res"]
+        remedy = self._remedy(kind, ran_out=solution.status == _OUT_OF_STEPS)
         if misplaced > self.most_misplaced:
             raise ValueError(
                 f"with max_nz={self.max_nz} and regularization={self.regularization:g}, pairs miss "
-                f"{misplaced:.1%} of the mass; raise max_nz, or change the regularization"
+                f"{misplaced:.1%} of the mass; {remedy}"
             )
         transport = mass @ scaled[rows, columns]
         value = float(transport + 0.5 * self.regularization * mass @ mass)
         # The solver minimises the dual value with its sign turned.
-        self._warn_unless_optimal(value, lower=-float(log["res"].fun))
+        self._warn_unless_optimal(value, -float(solution.fun), remedy)
         return balanced(rows, columns, mass)
 
-    def _warn_unless_optimal(self, value: float, lower: float) -> None:
+    def _remedy(self, kind: str, ran_out: bool) -> str:
+        """What to do about pairs that are not a solution."""
+        # Fewer samples have fewer unknowns, and a stronger term a rounder valley.
+        if ran_out:
+            return (
+                f"its solver ran out of {self.solver_steps} steps: raise the regularization, or "
+                "lower batch_size"
+            )
+        if kind == "l2":
+            return "raise the regularization"
+        return "raise max_nz, or change the regularization"
+
+    def _warn_unless_optimal(self, value: float, lower: float, remedy: str) -> None:
         """Warn where the value of the pairs may be far above the least one."""
         gap = value - lower
         if gap > self.most_gap * value:
             warn(
                 f"sparse transport was not solved: the value of the pairs is {value:.4g} of the "
                 f"mean cost, and their dual gap is {gap:.2g}, so the least value may be that much "
-                "lower; raise max_nz, or change the regularization",
+                f"lower; {remedy}",
             )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dyninfer.learning.networks import value_and_slope
+from dyninfer.learning.networks import hidden_layers, value_and_slope
 from dyninfer.transport.couplings import Coupled, CoupledSamples
 from dyninfer.transport.curves.geodesic import Arc, cone_arc, sphere_time, straight
 from dyninfer.transport.lagrangians import ScaledLagrangian
@@ -81,11 +81,7 @@ class LearnedCurve(nn.Module):
             # The log-weights of both ends, and the correction of that in between.
             n_inputs += 2
             n_outputs += 1
-        first = nn.Linear(n_inputs, width)
-        self.hidden = nn.ModuleList([first])
-        for _ in range(depth - 1):
-            layer = nn.Linear(width, width)
-            self.hidden.append(layer)
+        self.hidden = hidden_layers(n_inputs, width, depth)
         self.output = nn.Linear(width, n_outputs)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.time_reading import as_requested
 from dyninfer.learning.random import borrowed_generator
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
@@ -44,10 +45,17 @@ class DensityCurve:
     features: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if np.shape(self.times) != (2,) or not self.times[0] < self.times[1]:
+        if not callable(self.sampler):
+            raise TypeError(f"sampler must be a function (t, n) -> x, found {brief(self.sampler)}")
+        times = as_requested(self.times)
+        # NaN is not before any time, and infinity is none.
+        is_pair = len(times) == 2 and times[0] < times[1]
+        if not is_pair or not np.isfinite(times).all():
             raise ValueError(
                 f"times must be (first, last) with first < last, found {brief(self.times)}"
             )
+        first, last = times.tolist()
+        object.__setattr__(self, "times", (first, last))
 
     def sample(self, t: Tensor) -> Tensor:
         """Samples ``(n, d)`` at times ``(n,)``; a ValueError tells what the sampler did wrong."""
@@ -75,8 +83,11 @@ class DensityCurve:
             for t in times:
                 x = self.sample(t.expand(n).float())
                 samples.append(x.detach().cpu().numpy())
-        features = tuple(self.features)
-        snapshots = Snapshots(times=times.numpy(), samples=tuple(samples), features=features)
+        snapshots = Snapshots(
+            times=times.numpy(),
+            samples=tuple(samples),
+            features=self.features,
+        )
         return snapshots.check_finite()
 
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from dyninfer.fractional import (
     FractionalBrownianMotion,
     HurstFunction,
     MarkovApproximation,
+    approximate_covariance,
     fit_multifractional,
     gamma_p,
     hurst_dfa,
@@ -25,6 +28,8 @@ from dyninfer.fractional import (
 
 PACKAGE = str(Path(dyninfer.__file__).parent)
 PATHS = np.random.default_rng(0).normal(size=(3, 70)).cumsum(1)
+NOISE = MarkovApproximation(3)
+HALF = torch.tensor([0.5, 0.5])
 BAD = {
     "text": "a",
     "long text": "x" * 5000,
@@ -34,6 +39,10 @@ BAD = {
     "an array of text": np.array("a"),
     "a tensor without numbers": torch.empty(2, device="meta"),
     "a sparse tensor": torch.zeros(2, 2).to_sparse(),
+    "a missing value": pd.NA,
+    "a table of cells": anndata.AnnData(np.zeros((2, 2))),
+    "no number": torch.tensor(torch.nan),
+    "truth values": PATHS > 0,
 }
 DOORS = {
     "hurst": FractionalBrownianMotion,
@@ -55,6 +64,9 @@ DOORS = {
     "paths, variogram": hurst_variogram,
     "paths, range": hurst_rs,
     "paths, fluctuations": hurst_dfa,
+    "normalize": lambda bad: FractionalBrownianMotion(0.5, normalize=bad),
+    "weights": lambda bad: MarkovApproximation(3, weights=bad),
+    "times of an approximation of H(t)": lambda bad: approximate_covariance(NOISE, bad, HALF),
     "times of paths": lambda bad: hurst_mle(PATHS, bad),
     "pooled": lambda bad: hurst_mle(PATHS, pooled=bad),
     "order": lambda bad: hurst_variogram(PATHS, order=bad),
@@ -117,7 +129,11 @@ ESTIMATES = {
     "rs": lambda x: hurst_rs(x).hurst,
     "dfa": lambda x: hurst_dfa(x).hurst,
     "msd": lambda x: msd_exponent(x).exponent,
+    "msd with noise": lambda x: msd_exponent(x, localisation_noise=True).exponent,
 }
+
+
+INDICES = {name: estimate for name, estimate in ESTIMATES.items() if "msd" not in name}
 
 
 @pytest.mark.parametrize("unit", [1e-130, 1e-12, -1.0, 1e12, 1e140])
@@ -127,8 +143,51 @@ def test_an_index_is_the_same_in_every_unit(name, unit):
     np.testing.assert_allclose(ESTIMATES[name](unit * PATHS), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", INDICES)
+def test_an_index_needs_no_squares_in_the_unit_of_the_paths(name):
+    expected = INDICES[name](PATHS)
+    # Each path in its own unit, up to the ends of double precision.
+    units = np.array([[2.0**-1000], [1.0], [2.0**1000]])
+    np.testing.assert_allclose(INDICES[name](units * PATHS), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("estimate", [hurst_mle, hurst_whittle])
+def test_one_index_of_all_paths_needs_no_squares_in_their_unit(estimate):
+    expected = estimate(PATHS, pooled=True).hurst
+    huge = estimate(2.0**1000 * PATHS, pooled=True).hurst
+    np.testing.assert_allclose(huge, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("unit", [1e-160, 1e160])
-@pytest.mark.parametrize("name", ESTIMATES)
-def test_a_unit_whose_squares_no_double_holds_is_refused(name, unit):
+@pytest.mark.parametrize("name", ["msd", "msd with noise"])
+def test_squared_displacements_that_no_double_holds_are_refused(name, unit):
     with pytest.raises(ValueError, match="are of size .*; give them in another unit"):
         ESTIMATES[name](unit * PATHS)
+
+
+@pytest.mark.parametrize("has_noise", [False, True])
+@pytest.mark.parametrize("dt", [1e-120, 1e-9, 1e120])
+def test_an_exponent_is_the_same_in_every_unit_of_time(dt, has_noise):
+    per_frame = msd_exponent(PATHS, localisation_noise=has_noise)
+    per_time = msd_exponent(PATHS, localisation_noise=has_noise, dt=dt)
+    np.testing.assert_array_equal(per_time.exponent, per_frame.exponent)
+    coefficient = per_time.coefficient * dt**per_time.exponent
+    np.testing.assert_allclose(coefficient, per_frame.coefficient, rtol=1e-9)
+
+
+def test_a_time_step_of_one_number_in_a_tensor_is_a_number():
+    whole = msd_exponent(PATHS, dt=0.5)
+    single = msd_exponent(PATHS, dt=torch.tensor(0.5))
+    np.testing.assert_array_equal(single.lags, whole.lags)
+    np.testing.assert_array_equal(single.coefficient, whole.coefficient)
+
+
+def test_a_coefficient_that_no_double_holds_is_refused():
+    with pytest.raises(ValueError, match="with dt=1e-308.*give dt in another unit"):
+        msd_exponent(np.arange(70.0)[None], dt=1e-308)
+
+
+def test_a_track_that_stands_still_is_named():
+    with pytest.warns(UserWarning, match=r"track 1 .* stands still.*NaN \(1 of 2 such\)"):
+        exponent = msd_exponent([PATHS[0], np.zeros(70)]).exponent
+    assert np.isfinite(exponent).tolist() == [True, False]

@@ -50,7 +50,8 @@ def test_frames_not_seen_are_left_out_of_the_mean():
 def test_tracks_that_are_too_short_have_no_exponent(localisation_noise):
     x = tracks_of(1.0, n=3, length=20)
     x[1, 3:] = np.nan
-    found = msd_exponent(x, 5, localisation_noise=localisation_noise).exponent
+    with pytest.warns(UserWarning, match="track 1 is too short or stands still"):
+        found = msd_exponent(x, 5, localisation_noise=localisation_noise).exponent
     assert np.isnan(found).tolist() == [False, True, False]
 
 
@@ -87,6 +88,7 @@ def test_too_few_lags_and_tracks_that_stand_still_have_no_exponent():
     tracks[0, 1:] = np.nan
     tracks[1] = 0.1
     tracks[2, 4:] = np.nan
-    exponent = msd_exponent(tracks, 8).exponent
+    with pytest.warns(UserWarning, match=r"track 0 .* NaN \(2 of 3 such\)"):
+        exponent = msd_exponent(tracks, 8).exponent
     # The third has the lags 1, 2, 3.
     assert np.isnan(exponent).tolist() == [True, True, False]

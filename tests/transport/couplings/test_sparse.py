@@ -42,6 +42,13 @@ def test_too_few_partners_are_an_error_with_the_missing_mass():
         SparseOTCoupling(max_nz=1).plan(x, y, a, np.array([0.9] + [0.1 / 30] * 30), 0)
 
 
+def test_a_solver_that_ran_out_of_steps_is_not_put_down_to_the_bound(monkeypatch):
+    monkeypatch.setattr(SparseOTCoupling, "solver_steps", 2)
+    remedy = "its solver ran out of 2 steps: raise the regularization, or lower batch_size"
+    with pytest.raises(ValueError, match=f"pairs miss .*% of the mass; {remedy}"):
+        SparseOTCoupling(max_nz=2, regularization=0.01).plan(*problem(40, 40), 0)
+
+
 def test_a_bound_below_one_is_named():
     with pytest.raises(ValueError, match=r"SparseOTCoupling.max_nz must be positive"):
         SparseOTCoupling(max_nz=0).plan(*problem(5, 5), 0)

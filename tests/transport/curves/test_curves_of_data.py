@@ -386,6 +386,22 @@ def test_times_that_are_no_interval_are_refused(times):
         DensityCurve(lambda t, n: torch.zeros(n, 1), times=times)
 
 
+@pytest.mark.parametrize("times", [("a", "b"), (0, 10**400), (None, None), (0, math.inf)])
+def test_ends_of_an_interval_that_are_no_times_are_refused(times):
+    with pytest.raises(ValueError, match="times"):
+        DensityCurve(lambda t, n: torch.zeros(n, 1), times=times)
+
+
+def test_ends_of_an_interval_may_be_any_numbers():
+    curve = DensityCurve(lambda t, n: torch.zeros(n, 1), times=torch.tensor([0, 2]))
+    assert curve.times == (0.0, 2.0)
+
+
+def test_a_sampler_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match="sampler must be a function"):
+        DensityCurve(np.zeros((3, 2)), times=(0, 1))
+
+
 def test_an_unknown_interpolation_is_refused():
     with pytest.raises(
         ValueError, match="interpolation 'spline' is not known; choose 'linear', 'cubic' or 'none'"
