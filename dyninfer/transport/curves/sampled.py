@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from dyninfer.data.arrays import as_list
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.time_reading import as_requested
 from dyninfer.learning.random import borrowed_generator
@@ -56,6 +57,8 @@ class DensityCurve:
             )
         first, last = times.tolist()
         object.__setattr__(self, "times", (first, last))
+        names = as_list(self.features, "features", "names of features")
+        object.__setattr__(self, "features", tuple(names))
 
     def sample(self, t: Tensor) -> Tensor:
         """Samples ``(n, d)`` at times ``(n,)``; a ValueError tells what the sampler did wrong."""
@@ -86,7 +89,7 @@ class DensityCurve:
         snapshots = Snapshots(
             times=times.numpy(),
             samples=tuple(samples),
-            features=self.features,
+            features=tuple(self.features),
         )
         return snapshots.check_finite()
 
