@@ -22,6 +22,12 @@ def two_groups(factors, n=300, seed=0):
 METHODS = {
     "interpolant": di.StochasticInterpolant(coupling="growth_first", gamma="none", width=48),
     "action": di.ActionMatching(growth_penalty=1.0, coupling="growth_first", width=48),
+    "flow": di.WassersteinLagrangianFlow(
+        lagrangian=di.UnbalancedTransport(growth_penalty=1.0),
+        coupling="growth_first",
+        width=32,
+        curve_width=16,
+    ),
 }
 
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import erfinv
+from sklearn.base import clone
 
 from dyninfer import Snapshots
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import from_plain, to_plain
 from dyninfer.transport.couplings import (
     CoupledSamples,
     DensityRatio,
@@ -280,3 +282,11 @@ def test_the_density_ratio_refuses_an_expected_growth():
     data = expecting(1.0)
     with pytest.raises(ValueError, match="the density ratio takes no expected growth"):
         GrowthFirstCoupling(weigh=DensityRatio()).plans(data, list(data.samples), 0)
+
+
+def test_settings_survive_a_copy_and_a_file():
+    coupling = GrowthFirstCoupling(weigh=DensityRatio(exponent=0.5), axes=3)
+    for again in (clone(coupling), from_plain(to_plain(coupling))):
+        assert again.axes == 3
+        assert again.weigh.exponent == 0.5
+    assert from_plain(to_plain(GrowthFirstCoupling())).weigh.mass_penalty == 0.2
