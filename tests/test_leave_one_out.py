@@ -109,7 +109,7 @@ def test_masses_are_shown_to_variants_whose_mass_can_change_and_to_no_others():
     np.testing.assert_array_equal(problem.shown(False, with_masses=True).masses, problem.masses)
     assert problem.shown(False, with_masses=False).masses is None
     for name, variant in variants.VARIANTS.items():
-        assert variant.grows == bool(re.search("unbalanced|both|UOT", name)), name
+        assert variant.grows == bool(re.search("unbalanced|growth first|both|UOT", name)), name
 
 
 # ---- coordinates --------------------------------------------------------------------------------------------------
