@@ -52,6 +52,11 @@ class Reading:
     unit: str | None = None
     start: str | None = None
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether the number means nothing beside others with a unit."""
+        return self.unit is None and self.number != 0
+
     def within(self, unit: str | None, birth: float | None) -> float:
         """Number in another unit; days after birth become days after conception."""
         if self.unit is None or unit is None:
@@ -96,7 +101,9 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
     >>> read_times(["0h", "12h", "2d"], "h").tolist()
     [0.0, 12.0, 48.0]
     """
-    column = labels if isinstance(labels, pd.Series) else pd.Series(list(np.atleast_1d(labels)))
+    column = labels
+    if not isinstance(labels, pd.Series):
+        column = pd.Series(list(np.atleast_1d(labels)))
     objects = column.astype(object)
     distinct = objects.dropna().unique()
     readings = _readings(distinct)
@@ -124,8 +131,10 @@ def remedy(labels: Iterable[Any], column: str) -> str:
         _common_unit(readings, unit, None)
     except ValueError as error:
         return str(error)
-    argument = "" if unit is None else f", {unit!r}"
-    return f"{_spelled(readings, unit)}. Make them: {column} = di.read_times({column}{argument})"
+    arguments = column
+    if unit is not None:
+        arguments = f"{column}, {unit!r}"
+    return f"{_spelled(readings, unit)}. Make them: {column} = di.read_times({arguments})"
 
 
 def _readings(labels: Iterable[Any]) -> dict[Any, Reading]:
@@ -194,15 +203,17 @@ def _check_starts(readings: dict[Any, Reading], birth: float | None) -> None:
         examples.setdefault(reading.start, label)
     if len(examples) < 2:
         return
-    words = [f"{quoted(str(label))} from {start}" for start, label in examples.items() if start]
+    words = []
+    for start, label in examples.items():
+        if start is not None:
+            words.append(f"{quoted(str(label))} from {start}")
+    origins = " and ".join(words)
     if None in examples:
-        raise ValueError(
-            f"{' and '.join(words)}, and {quoted(str(examples[None]))} from where is not said; "
-            "count all from one event"
-        )
+        other = quoted(str(examples[None]))
+        raise ValueError(f"{origins}, and {other} from where is not said; count all from one event")
     if birth is None:
         raise ValueError(
-            f"labels count {' and '.join(words)}; say the day of birth, as in "
+            f"labels count {origins}; say the day of birth, as in "
             "di.read_times(column, 'd', birth=19.5) for mice"
         )
 
@@ -215,7 +226,10 @@ def _common_unit(readings: dict[Any, Reading], unit: str | None, birth: float | 
             raise ValueError(f"unit must be one of {listed(SPELLINGS)}, found {brief(unit)}")
         unit = name
     units = _units(readings)
-    sizes = SECONDS if (unit or next(iter(units), "s")) in SECONDS else MONTHS
+    every_unit = [unit, *units] if unit else units
+    sizes = SECONDS
+    if every_unit and every_unit[0] in MONTHS:
+        sizes = MONTHS
     other_kind = [name for name in units if name not in sizes]
     if other_kind:
         raise ValueError(
@@ -223,19 +237,23 @@ def _common_unit(readings: dict[Any, Reading], unit: str | None, birth: float | 
             "write all labels in days, or all in months"
         )
     # Zero is zero in any unit.
-    bare = [label for label, r in readings.items() if r.unit is None and r.number != 0]
+    bare = [label for label, reading in readings.items() if reading.is_bare]
+    spelled_units = ", ".join(units)
     if units and bare:
         raise ValueError(
-            f"{quoted(str(bare[0]))} has no unit beside others with one ({', '.join(units)}); "
+            f"{quoted(str(bare[0]))} has no unit beside others with one ({spelled_units}); "
             "write it with its unit"
         )
     if unit is None and len(units) > 1:
         shortest = min(units, key=sizes.__getitem__)
+        example = _spelled(readings, shortest, birth)
         raise ValueError(
-            f"labels have several units ({', '.join(units)}); name one, such as "
-            f"unit={shortest!r}: {_spelled(readings, shortest, birth)}"
+            f"labels have several units ({spelled_units}); name one, such as "
+            f"unit={shortest!r}: {example}"
         )
-    return unit or next(iter(units), None)
+    if every_unit:
+        return every_unit[0]
+    return None
 
 
 def _spelled(readings: dict[Any, Reading], unit: str | None, birth: float | None = None) -> str:
@@ -244,12 +262,13 @@ def _spelled(readings: dict[Any, Reading], unit: str | None, birth: float | None
     for label, reading in readings.items():
         number = reading.within(unit, birth)
         words.append(f"{quoted(str(label))} is {number:g}")
-    n_shown = len(words)
-    while n_shown > 1 and len(", ".join(words[:n_shown])) > LONGEST_LIST:
-        n_shown -= 1
-    text = ", ".join(words[:n_shown])
-    if n_shown < len(words):
-        text += f", ... ({len(words)} in all)"
+    n_labels = len(words)
+    text = ", ".join(words)
+    while len(words) > 1 and len(text) > LONGEST_LIST:
+        words.pop()
+        text = ", ".join(words)
+    if len(words) < n_labels:
+        text += f", ... ({n_labels} in all)"
     if unit is None:
         return text
     return f"in {unit}, {text}"

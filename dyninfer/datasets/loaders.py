@@ -244,14 +244,15 @@ def larry_clones() -> AnnData:
 
 
 def dyngen_velocity() -> AnnData:
-    """Simulated bifurcating differentiation whose true RNA velocities and times are known.
+    """Simulated bifurcating differentiation whose true times and branches are known.
 
     Returns
     -------
     AnnData
         1,000 cells x 250 genes. ``obs["global_time"]``: true time, continuous, 0 to 4 in units of
         the simulation (``obs["time"]`` starts again at 0 on every segment: not a time to fit with);
-        ``layers["velocity"]`` (cell, gene) true velocity; ``obs["lineage"]`` the branch.
+        ``obs["lineage"]`` the branch. What the file calls true velocities is left out: none is
+        negative, and hundreds are infinite, where nothing is spliced.
 
     Raises
     ------
@@ -267,8 +268,8 @@ def dyngen_velocity() -> AnnData:
     Nature Communications 12:3942, doi 10.1038/s41467-021-24152-2.
     """
     adata = _read_h5ad("dyngen_velocity")
-    # One velocity for every entry of X, which is where a layer belongs.
-    adata.layers["velocity"] = adata.uns.pop("gt_velocities")
+    # A velocity that is never negative, and infinite where nothing is spliced, is none.
+    adata.uns.pop("gt_velocities", None)
     return adata
 
 

@@ -14,6 +14,7 @@ from dyninfer.simulators.branching import BranchingPopulation
 from dyninfer.simulators.cell_states import CellStates
 from dyninfer.simulators.double_well import DoubleWell
 from dyninfer.simulators.flashing_ratchet import FlashingRatchet
+from dyninfer.simulators.gene_network import BranchingNetwork
 from dyninfer.simulators.hydrogen import HydrogenSuperposition
 from dyninfer.simulators.ion_channel import IonChannel
 from dyninfer.simulators.ornstein_uhlenbeck import OrnsteinUhlenbeck
@@ -25,6 +26,7 @@ __all__ = [
     "AlanineDipeptide",
     "BirthDeath",
     "BouncingShapes",
+    "BranchingNetwork",
     "BranchingPopulation",
     "CellStates",
     "DoubleWell",

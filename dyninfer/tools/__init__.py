@@ -8,6 +8,7 @@ was given. Distances are computed in ``metrics``, pictures are drawn in ``plotti
 from __future__ import annotations
 
 from dyninfer.tools.compare import compare
+from dyninfer.tools.drivers import drivers
 from dyninfer.tools.fate_scores import score_fates
 from dyninfer.tools.fate_table import transition_table
 from dyninfer.tools.fates import fates
@@ -15,6 +16,7 @@ from dyninfer.tools.growth_scores import score_growth
 from dyninfer.tools.real_time import time, time_to_fate
 from dyninfer.tools.recommend import Recommendation, recommend
 from dyninfer.tools.transitions import transition_matrix
+from dyninfer.tools.trends import trends
 from dyninfer.tools.tune import Tuned, tune
 from dyninfer.tools.velocity import velocity_embedding, velocity_layer
 
@@ -22,6 +24,7 @@ __all__ = [
     "Recommendation",
     "Tuned",
     "compare",
+    "drivers",
     "fates",
     "recommend",
     "score_fates",
@@ -30,6 +33,7 @@ __all__ = [
     "time_to_fate",
     "transition_matrix",
     "transition_table",
+    "trends",
     "tune",
     "velocity_embedding",
     "velocity_layer",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
-from dyninfer.data.arrays import as_array
+from dyninfer.data.arrays import as_array, dense_rows
 from dyninfer.data.columns import MissingKey
+from dyninfer.data.representation import representation
 from dyninfer.data.words import listed, quoted
 from dyninfer.learning.warn import warn
 from dyninfer.tools.expression import Expression, gene_columns
@@ -136,8 +137,9 @@ def decoder_of(
         return _function(adata, rep, genes, decoder)
     if decoder is None and rep not in adata.obsm:
         # States that are genes need none.
-        columns = gene_columns(adata.var_names.astype(str), genes, quoted(rep))
-        return Selection(adata.var_names[columns].astype(str), columns)
+        names = adata.var_names.astype(str)
+        columns = gene_columns(names, genes, quoted(rep))
+        return Selection(names[columns], columns)
     if decoder is None and rep != "X_pca":
         raise ValueError(
             f"nothing says how {quoted(rep)} becomes genes; give decoder, a function from states "
@@ -146,13 +148,13 @@ def decoder_of(
     return _linear(adata, rep, genes, decoder or LOADINGS, layer)
 
 
-def states_of(adata: AnnData, rep: str, rows: np.ndarray) -> np.ndarray:
-    """States of some cells ``(n, feature)`` float64."""
-    from dyninfer.data.arrays import dense_rows
-    from dyninfer.data.representation import representation
-
+def states_of(adata: AnnData, rep: str, rows: np.ndarray | None = None) -> np.ndarray:
+    """States of all cells, or of some, ``(n, feature)`` float64."""
     array, _, name = representation(adata, rep)
-    return dense_rows(array, rows, name).astype(np.float64)
+    if rows is None:
+        rows = np.arange(adata.n_obs)
+    states = dense_rows(array, rows, name)
+    return states.astype(np.float64)
 
 
 def _function(
@@ -162,7 +164,8 @@ def _function(
     function: Callable[[np.ndarray], Any],
 ) -> Function:
     # One cell shows what the function returns.
-    trial = function(states_of(adata, rep, np.arange(min(2, adata.n_obs))))
+    first_rows = np.arange(min(2, adata.n_obs))
+    trial = function(states_of(adata, rep, first_rows))
     names = adata.var_names
     if isinstance(trial, pd.DataFrame):
         names = trial.columns
@@ -191,8 +194,12 @@ def _linear(
         )
     names = adata.var_names.astype(str)
     columns = gene_columns(names, genes, "adata.var_names")
-    loadings = as_array(adata.varm[key], f"varm[{key!r}]").astype(np.float64)[columns]
-    rows = np.linspace(0, adata.n_obs - 1, min(MOST_CELLS, adata.n_obs)).astype(int)
+    loadings = as_array(adata.varm[key], key).astype(np.float64)
+    loadings = loadings[columns]
+    n_cells = min(MOST_CELLS, adata.n_obs)
+    # From all over the table, which is often sorted by time.
+    spread_out = np.linspace(0, adata.n_obs - 1, n_cells)
+    rows = spread_out.astype(np.int64)
     states = states_of(adata, rep, rows)
     n_features = states.shape[1]
     # Fewer components may be used than were computed; they come in the same order.
@@ -204,27 +211,31 @@ def _linear(
     loadings = loadings[:, :n_features].T
     is_silent = (loadings == 0).all(0)
     if genes is not None and is_silent.any():
+        silent = names[columns[is_silent]]
         raise ValueError(
-            f"{listed(names[columns[is_silent]], 4)} took no part in the components "
+            f"{listed(silent, 4)} took no part in the components "
             f"(varm[{quoted(key)}] is zero); choose highly variable genes, or give decoder"
         )
-    offset = _offset(Expression.of(adata, layer), columns, rows, states @ loadings)
+    expression = Expression.of(adata, layer)
+    values = expression.values(columns, rows)
+    offset = _offset(values, states @ loadings, expression.place)
     return Linear(names[columns], loadings, offset)
 
 
-def _offset(
-    expression: Expression, columns: np.ndarray, rows: np.ndarray, decoded: np.ndarray
-) -> np.ndarray:
+def _offset(values: np.ndarray, decoded: np.ndarray, place: str) -> np.ndarray:
     """Mean that was subtracted before the components ``(gene,)``; warns of another matrix."""
-    values = expression.values(columns, rows)
-    # The mean of what is left, so that cells that were chosen later decode right on average.
-    offset = (values - decoded).mean(0)
-    residual = values - decoded - offset
+    residual = values - decoded
+    # The mean of what is left, so that cells decode right on average.
+    offset = residual.mean(0)
+    unexplained = np.square(residual - offset).sum()
     total = np.square(values - values.mean(0)).sum()
-    explained = 1 - np.square(residual).sum() / (total or 1.0)
-    if total > 0 and explained < LEAST_EXPLAINED:
+    # Of genes that do not vary, there is nothing to explain.
+    if total == 0:
+        return offset
+    explained = 1 - unexplained / total
+    if explained < LEAST_EXPLAINED:
         warn(
-            f"the components are not of {expression.place}, which they explain worse than its mean "
-            f"does (explained variance {explained:.1f}); name the layer that they were made of"
+            f"the components are not of {place}, which they explain worse than its mean does "
+            f"(explained variance {explained:.1f}); name the layer that they were made of"
         )
     return offset

@@ -70,8 +70,18 @@ class Expression:
         matrix = self.matrix
         if rows is not None:
             matrix = matrix[rows]
-        every_row = np.arange(matrix.shape[0])
-        return dense_rows(matrix[:, columns], every_row, self.place).astype(np.float64)
+        block = matrix[:, columns]
+        every_row = np.arange(block.shape[0])
+        values = dense_rows(block, every_row, self.place)
+        # Sums over many cells lose digits in single precision.
+        return values.astype(np.float64)
+
+
+def as_names(names: Iterable[str] | str) -> list[str]:
+    """One name, or several, as a list."""
+    if isinstance(names, str):
+        return [names]
+    return [str(name) for name in names]
 
 
 def gene_columns(
@@ -86,11 +96,11 @@ def gene_columns(
     """
     if genes is None:
         return np.arange(len(names))
-    genes = [genes] if isinstance(genes, str) else [str(gene) for gene in genes]
-    if not genes:
+    requested = as_names(genes)
+    if not requested:
         raise ValueError("genes is empty; name one at least")
     columns = []
-    for gene in genes:
+    for gene in requested:
         positions = np.flatnonzero(names == gene)
         if len(positions) == 0:
             raise MissingKey(f"gene {quoted(gene)} is not in {place}{_hint(gene, names)}")
@@ -105,8 +115,11 @@ def gene_columns(
 
 def _hint(gene: str, names: pd.Index) -> str:
     """The name that was probably meant: symbols of human and mouse differ by their case."""
-    is_same = names.str.lower() == gene.lower()
-    similar = list(names[is_same]) or difflib.get_close_matches(gene, list(names), n=1)
+    lower = gene.lower()
+    is_same = names.str.lower() == lower
+    similar = list(names[is_same])
+    if not similar:
+        similar = difflib.get_close_matches(gene, list(names), n=1)
     if similar:
         return f"; did you mean {quoted(similar[0])}?"
     return f"; its {len(names)} genes begin with {listed(names, 3)}"

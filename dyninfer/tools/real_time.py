@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data import keys
+from dyninfer.data.arrays import as_array
 from dyninfer.data.columns import (
     MissingKey,
     check_anndata,
@@ -18,13 +19,14 @@ from dyninfer.data.columns import (
     time_column,
 )
 from dyninfer.data.reading import read_features, source_of
-from dyninfer.data.representation import check_finite
+from dyninfer.data.representation import check_finite, representation
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.words import listed, quoted
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import check_count, check_seed
 from dyninfer.tools.decoding import states_of
+from dyninfer.tools.expression import as_names
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -113,11 +115,9 @@ def _observed(
     adata: AnnData, time_key: str | None, use_rep: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Times and states by the user's keys."""
-    from dyninfer.data.representation import representation
-
     times = time_column(adata, time_key)
     _, _, rep = representation(adata, use_rep)
-    states = states_of(adata, rep, np.arange(adata.n_obs))
+    states = states_of(adata, rep)
     check_finite(states, rep, np.asarray(adata.obs_names))
     return times, states
 
@@ -147,9 +147,11 @@ def _simulated(
         grid = np.linspace(first, last, n_between + 2)
         rows = clock.rows(column, first)[:MOST_STATES]
         # Without the end: what was observed there is better than what is predicted.
-        run = model.simulate(adata[rows], grid[:-1], seed=subseed(seed, "between", k))
+        inner = grid[:-1]
+        run_seed = subseed(seed, "between", k)
+        run = model.simulate(adata[rows], inner, seed=run_seed)
         states = _states(run)
-        is_whole = run.status.cpu().numpy() == 0
+        is_whole = as_array(run.status, "status") == 0
         for j in range(1, n_between + 1):
             now = states[is_whole, j]
             n_states = len(now)
@@ -163,7 +165,7 @@ def _states(run: Trajectories) -> np.ndarray:
     """States of paths ``(path, time, feature)`` float64."""
     if run.discrete:
         raise TypeError("an expected time needs states that move continuously, and these jump")
-    return run.states.detach().double().cpu().numpy()
+    return as_array(run.states, "states").astype(np.float64)
 
 
 def _expected(
@@ -272,16 +274,9 @@ def time_to_fate(
     return table
 
 
-def fate_names(fate: str | Sequence[str]) -> list[str]:
-    """One name, or several, as a list."""
-    if isinstance(fate, str):
-        return [fate]
-    return [str(name) for name in fate]
-
-
 def _has_label(adata: AnnData, label_key: str, fate: str | Sequence[str]) -> np.ndarray:
     labels = obs_column(adata, label_key, "label_key").astype(object)
-    names = fate_names(fate)
+    names = as_names(fate)
     every_name = labels.dropna().astype(str).unique()
     for name in names:
         if name not in every_name:
@@ -313,7 +308,7 @@ def _arrival(
 ) -> np.ndarray:
     """First time from which on paths have the label ``(n,)``; NaN where they end without."""
     states = _states(run)
-    is_lost = run.status.cpu().numpy() != 0
+    is_lost = as_array(run.status, "status") != 0
     # Lost paths are anywhere; what is said of them is struck out.
     states[is_lost] = 0
     arrival = np.full(len(states), np.nan)

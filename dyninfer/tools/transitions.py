@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.sparse import coo_matrix, csr_matrix
 
+from dyninfer.data.arrays import as_array
 from dyninfer.data.columns import check_anndata, time_column
 from dyninfer.data.reading import read_features, source_of
 from dyninfer.data.times import Clock
@@ -146,13 +147,13 @@ class _Arrivals:
         """Source, target and weight of every step of one path per source."""
         if run.discrete:
             raise TypeError("transitions need states that move continuously, and these jump")
-        ends = run.states[:, -1].detach().double().cpu().numpy()
+        ends = as_array(run.states[:, -1], "states")
         weights = np.ones(len(ends))
         if run.log_weights is not None:
             # What a path has gained: starts of unequal weight are rows of their own.
-            gain = run.log_weights[:, -1] - run.log_weights[:, 0]
-            weights = np.exp(gain.detach().cpu().numpy())
-        is_lost = run.status.cpu().numpy() != 0
+            log_weights = as_array(run.log_weights, "log_weights")
+            weights = np.exp(log_weights[:, -1] - log_weights[:, 0])
+        is_lost = as_array(run.status, "status") != 0
         weights[is_lost] = 0
         return self.spread(ends, weights)
 
@@ -182,7 +183,8 @@ def _normalised(triples: list[Triple], n: int) -> csr_matrix:
         warn(f"all paths of {len(lost)} cells were lost; their transitions are to themselves")
         sources = np.append(sources, lost)
         targets = np.append(targets, lost)
-        weights = np.append(weights, np.ones(len(lost)))
+        ones = np.ones(len(lost))
+        weights = np.append(weights, ones)
         totals[lost] = 1.0
     shares = weights / totals[sources]
     matrix = coo_matrix((shares, (sources, targets)), shape=(n, n)).tocsr()

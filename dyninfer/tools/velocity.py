@@ -10,7 +10,7 @@ import numpy as np
 
 from dyninfer.data import keys
 from dyninfer.data.columns import MissingKey, check_anndata, check_writable
-from dyninfer.data.representation import check_finite, representation
+from dyninfer.data.representation import check_finite
 from dyninfer.data.words import quoted
 from dyninfer.learning.settings import is_whole
 from dyninfer.tools.decoding import Decoder, decoder_of, states_of
@@ -96,10 +96,12 @@ def velocity_layer(
         raise ValueError(
             f"decoder returns {len(decode.genes)} genes, a layer needs all {adata.n_vars}"
         )
-    values, rates = _in_genes(decode, states_of(adata, rep, np.arange(adata.n_obs)), velocity)
+    states = states_of(adata, rep)
+    values, rates = _in_genes(decode, states, velocity)
     adata.layers[keys.VELOCITY] = rates
     adata.layers[keys.EXPRESSION] = values
-    adata.var[f"{keys.VELOCITY}_genes"] = (rates != 0).any(0)
+    moves = (rates != 0).any(0)
+    adata.var[f"{keys.VELOCITY}_genes"] = moves
     return adata
 
 
@@ -161,18 +163,18 @@ def velocity_embedding(
         use_rep = _annotated(adata)
     if basis not in adata.obsm and f"X_{basis}" in adata.obsm:
         basis = f"X_{basis}"
-    representation(adata, basis)
-    every_row = np.arange(adata.n_obs)
-    states = states_of(adata, use_rep, every_row)
-    positions = states_of(adata, basis, every_row)
+    states = states_of(adata, use_rep)
+    positions = states_of(adata, basis)
     velocity = np.asarray(adata.obsm[keys.VELOCITY], dtype=np.float64)
     if velocity.shape != states.shape:
         raise ValueError(
             f"the velocity has {velocity.shape[1]} features, {quoted(use_rep)} has "
             f"{states.shape[1]}; give the use_rep that the model was fitted on"
         )
-    for name, values in ((use_rep, states), (basis, positions), (keys.VELOCITY, velocity)):
-        check_finite(values, name, np.asarray(adata.obs_names))
+    cell_names = np.asarray(adata.obs_names)
+    check_finite(states, use_rep, cell_names)
+    check_finite(positions, basis, cell_names)
+    check_finite(velocity, keys.VELOCITY, cell_names)
     arrows = _pushed(states, positions, velocity, n_neighbors)
     stem = basis.removeprefix("X_")
     adata.obsm[f"{keys.VELOCITY}_{stem}"] = arrows
@@ -181,8 +183,12 @@ def velocity_embedding(
 
 def _annotated(adata: AnnData) -> str:
     """Representation of the model that annotated."""
-    metadata = json.loads(adata.uns.get(keys.UNS, {}).get("model", "{}"))
-    rep = metadata.get("provenance", {}).get("source", {}).get("use_rep")
+    annotation = adata.uns.get(keys.UNS, {})
+    metadata = json.loads(annotation.get("model", "{}"))
+    provenance = metadata.get("provenance", {})
+    source = provenance.get("source", {})
+    rep = source.get("use_rep")
+    # A model of arrays has no keys.
     if rep is None:
         raise ValueError("nothing says which representation the velocity moves in; give use_rep")
     return rep
@@ -202,11 +208,12 @@ def _pushed(
         raise ValueError(f"n_neighbors must be a whole number from 3 on, found {n_neighbors!r}")
     if n_cells < 3:
         raise ValueError(f"arrows need three cells at least, found {n_cells}")
-    index = NearestNeighbors(n_neighbors=min(n_neighbors, n_cells)).fit(states)
+    k = min(n_neighbors, n_cells)
+    search = NearestNeighbors(n_neighbors=k).fit(states)
     arrows = np.empty((n_cells, positions.shape[1]))
     for first in range(0, n_cells, ROWS):
         rows = slice(first, first + ROWS)
-        near = index.kneighbors(states[rows], return_distance=False)
+        near = search.kneighbors(states[rows], return_distance=False)
         around = states[near]
         around = around - around.mean(1, keepdims=True)
         seen_at = positions[near]
