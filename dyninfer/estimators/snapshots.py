@@ -25,7 +25,7 @@ from dyninfer.data.reading import (
 )
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.times import Clock, spelled
+from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
@@ -36,9 +36,10 @@ from dyninfer.estimators.unused import refuse_unused_columns, refuse_unused_keys
 from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.learning.settings import brief
 from dyninfer.learning.training import Training
-from dyninfer.metrics.evaluation import score_arrival
+from dyninfer.metrics.evaluation import arrivals, score_arrival
 from dyninfer.metrics.populations import metric_names
 from dyninfer.simulation import simulate
+from dyninfer.transport.baselines import baseline_names, predictions
 from dyninfer.transport.couplings import uses_growth
 from dyninfer.transport.curves import DensityCurve
 
@@ -233,6 +234,7 @@ class SnapshotEstimator(Estimator):
         start: str = "previous",
         metrics: Sequence[str] = ("w1", "w2", "sliced_w2", "mmd", "energy"),
         max_samples: int | None = 4500,
+        baselines: Sequence[str] = ("still",),
         seed: int = 0,
     ) -> pd.DataFrame:
         """Compare simulated with observed populations, one row per time after the first.
@@ -249,6 +251,10 @@ class SnapshotEstimator(Estimator):
             Names as in :mod:`dyninfer.metrics`.
         max_samples : int, optional
             Cap on the samples a side, drawn at random; None keeps all. The result says how many.
+        baselines : sequence of str
+            Predictions without a model: "still", the starting cells; "next", those of the time
+            after; "ot", exact optimal transport between the times before and after;
+            "growth_first", the same between reweighted cells.
         seed : int
 
         Returns
@@ -256,8 +262,8 @@ class SnapshotEstimator(Estimator):
         DataFrame
             Per time: ``held_out``; ``in_sample``, where the model has learned from these very
             cells; the metrics, beside each its ``_floor`` (what another sample of the observed
-            population would score) and ``_still`` (the starting cells, unmoved); the numbers of
-            samples; and the simulated and observed ``mass`` relative to the start.
+            population would score) and those of the baselines (``w1_still``; NaN where one needs a
+            later time); numbers of samples; simulated and observed ``mass`` relative to the start.
 
         Warns
         -----
@@ -269,26 +275,21 @@ class SnapshotEstimator(Estimator):
         if not isinstance(start, str) or start not in ("previous", "first"):
             raise ValueError(f"start must be 'previous' or 'first', found {brief(start)}")
         metrics = metric_names(metrics)
+        baselines = baseline_names(baselines)
         observed = self._as_snapshots(data).check_finite()
         is_held_out = self._held_out(observed)
         in_sample = are_fitted(observed, self.times_, self.facts_.get("cells"))
-        requested = observed.times[1:] if times is None else as_times(times)
         rows = []
-        for time in requested:
-            k = observed.index(time)
-            if k == 0:
-                raise ValueError(
-                    f"time {spelled(time)[0]} is the first of the data, which nothing leads to; "
-                    "evaluate later times"
-                )
+        for k in arrivals(observed, times):
             before = k - 1 if start == "previous" else 0
             begin = float(observed.times[before])
             # One seed for all: a time alone is scored as it is among others.
             run = self._simulated(observed, [begin, observed.times[k]], seed=seed)
             if self._grows(run):
                 warn_of_collapse(run)
+            others = predictions(baselines, observed, k, before, seed)
             scores = score_arrival(
-                observed, run, metrics=metrics, max_samples=max_samples, seed=seed
+                observed, run, others, metrics=metrics, max_samples=max_samples, seed=seed
             )
             row = {
                 "time": float(observed.times[k]),

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.time_reading import as_times
+from dyninfer.data.times import spelled
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.words import as_text
 from dyninfer.metrics.populations import compare_populations, metric_names
 
 
+def arrivals(observed: Snapshots, times: Any) -> list[int]:
+    """Numbers of the times that are scored: all but the first, or those that were asked for."""
+    if times is None:
+        return list(range(1, observed.n_times))
+    numbers = []
+    for time in as_times(times):
+        k = observed.index(time)
+        if k == 0:
+            raise ValueError(
+                f"time {spelled(time)[0]} is the first of the data, which nothing leads to; "
+                "evaluate later times"
+            )
+        numbers.append(k)
+    return numbers
+
+
 def score_arrival(
     observed: Snapshots,
     run: Trajectories,
+    baselines: Mapping[str, tuple[ndarray, ndarray] | None],
     *,
     metrics: Sequence[str],
     max_samples: int | None,
@@ -31,20 +51,22 @@ def score_arrival(
         Holds the times at which the simulation starts and ends.
     run : Trajectories
         From the samples of the snapshot it starts from, with their weights.
+    baselines : dict
+        States ``(n, feature)`` and weights that others than the model predict, by name; None where
+        one predicts nothing.
     metrics, max_samples, seed
         As in :func:`dyninfer.metrics.compare_populations`.
 
     Returns
     -------
     dict
-        Each metric, its ``_floor`` of other samples of the observed population and its ``_still``
-        of the starting samples unmoved; the sample sizes; ``mass`` simulated and ``mass_observed``,
-        relative to the start; ``diverged`` paths.
+        Each metric, its ``_floor`` of other samples of the observed population and
+        ``<metric>_<name>`` of every baseline; the sample sizes; ``mass`` simulated and
+        ``mass_observed``, relative to the start; ``diverged`` paths.
     """
     metrics = metric_names(metrics)
     begin, end = float(run.times[0]), float(run.times[-1])
     truth = observed.at(end)
-    start_weights = observed.weights_at(begin)
     alive = (run.status == 0).cpu().numpy()
     if not alive.any():
         raise ValueError(
@@ -64,9 +86,13 @@ def score_arrival(
     arrived = run.states[:, -1].cpu().numpy()[alive]
     scores: dict[str, Any] = compare(arrived, x_weights=weights, floor=True)
     # What no model at all would score: better than this, or the model has learned nothing.
-    still = compare(observed.at(begin), x_weights=start_weights, floor=False)
-    for name in metrics:
-        scores[f"{name}_still"] = still[name]
+    for baseline, prediction in baselines.items():
+        others: dict[str, Any] = dict.fromkeys(metrics, math.nan)
+        if prediction is not None:
+            states, state_weights = prediction
+            others = compare(states, x_weights=state_weights, floor=False)
+        for name in metrics:
+            scores[f"{name}_{baseline}"] = others[name]
     scores["mass"] = _growth(run)
     scores["mass_observed"] = _mass_ratio(observed, begin, end)
     scores["diverged"] = int((~alive).sum())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dyninfer.report.page import write_report
 from dyninfer.report.pictures import pictures
-from dyninfer.report.verdict import add_interpolation, verdict
+from dyninfer.report.verdict import verdict
 from dyninfer.report.versions import versions
 
-__all__ = ["add_interpolation", "pictures", "verdict", "versions", "write_report"]
+__all__ = ["pictures", "verdict", "versions", "write_report"]

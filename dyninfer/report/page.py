@@ -47,8 +47,8 @@ def write_report(
     model : SnapshotEstimator
         Fitted.
     evaluation : DataFrame
-        From ``model.evaluate``, with the columns of :func:`add_interpolation` if there are any.
-        Whether the model beats a baseline is said from these numbers.
+        From ``model.evaluate``, with any of its baselines. Whether the model beats a baseline is
+        said from these numbers.
     figures : pairs of caption and matplotlib Figure, or path of a PNG
         Pictures in the order of the report.
     title : str
@@ -86,6 +86,7 @@ def write_report(
         long_run_scores = tables.long_run_scores(long_run, metric, time_unit)
     scores = {
         "has_interpolation": f"{metric}_ot" in evaluation,
+        "has_energy": "energy" in tables.leading(evaluation, metric)[1:],
         "main_scores": tables.main_scores(evaluation, metric, time_unit),
         "other_scores": tables.other_scores(evaluation, metric, time_unit),
         "long_run": long_run_scores,

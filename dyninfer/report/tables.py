@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
     from dyninfer.estimators import SnapshotEstimator
 
+# What a table of `evaluate` may hold beside a metric, in the order of the page.
+BESIDE = {
+    "floor": "floor",
+    "still": "unmoved",
+    "ot": "OT",
+    "next": "time after",
+    "growth_first": "OT after growth",
+}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -32,27 +41,20 @@ class Table:
 
 
 def main_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table:
-    """Scores of one metric beside its baselines, with where each simulation started."""
-    headings = {
-        "start": "from",
-        "n_y": "cells",
-        metric: METRICS[metric],
-        f"{metric}_floor": "floor",
-        f"{metric}_still": "unmoved",
-    }
-    if f"{metric}_ot" in evaluation:
-        headings[f"{metric}_ot"] = "OT"
+    """Scores of the main metric, and energy distances, with where each simulation started."""
+    headings = {"start": "from", "n_y": "cells"}
+    for name in leading(evaluation, metric):
+        headings |= _with_baselines(evaluation, name)
     return _table(evaluation, headings, time_unit)
 
 
 def other_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table | None:
-    """Scores of all other metrics with floor and unmoved cells; None where there are none."""
+    """Scores of all other metrics with their baselines; None where there are none."""
+    shown = leading(evaluation, metric)
     headings: dict[str, str] = {}
-    for name, label in METRICS.items():
-        if name in evaluation and name != metric:
-            headings[name] = label
-            headings[f"{name}_floor"] = "floor"
-            headings[f"{name}_still"] = "unmoved"
+    for name in METRICS:
+        if name in evaluation and name not in shown:
+            headings |= _with_baselines(evaluation, name)
     if not headings:
         return None
     return _table(evaluation, headings, time_unit)
@@ -61,12 +63,30 @@ def other_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table
 def long_run_scores(long_run: pd.DataFrame, metric: str, time_unit: str) -> dict[str, Any]:
     """Scores of simulations that all start at one time: that time, and their table."""
     start = written_time(long_run["start"].iloc[0], time_unit)
-    headings = {
-        metric: METRICS[metric],
-        f"{metric}_floor": "floor",
-        f"{metric}_still": f"cells of {start}, unmoved",
-    }
+    headings: dict[str, str] = {}
+    for name in leading(long_run, metric):
+        headings |= _with_baselines(long_run, name)
+        if f"{name}_still" in headings:
+            headings[f"{name}_still"] = f"cells of {start}, unmoved"
     return {"start": start, "scores": _table(long_run, headings, time_unit)}
+
+
+def leading(evaluation: pd.DataFrame, metric: str) -> list[str]:
+    """The main metric, and the energy distance beside it, which smoothing does not lower."""
+    names = [metric]
+    if metric != "energy" and "energy" in evaluation:
+        names.append("energy")
+    return names
+
+
+def _with_baselines(evaluation: pd.DataFrame, metric: str) -> dict[str, str]:
+    """Headings of a metric and of what stands beside it."""
+    headings = {metric: METRICS[metric]}
+    for name, label in BESIDE.items():
+        column = f"{metric}_{name}"
+        if column in evaluation:
+            headings[column] = label
+    return headings
 
 
 def facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> dict[str, str]:

@@ -9,7 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dyninfer.data.snapshots import Snapshots
     from dyninfer.estimators import SnapshotEstimator
 
 # In the order of preference: the first that a table holds is the one that the report speaks of.
@@ -24,71 +23,6 @@ METRICS = {
 EQUAL_WITHIN = 0.02
 
 
-def add_interpolation(
-    table: pd.DataFrame, data: Snapshots, *, max_samples: int | None = 4500, seed: int = 0
-) -> pd.DataFrame:
-    """Score interpolation by exact optimal transport between the neighbours of every time.
-
-    The plan of squared Euclidean cost pairs the cells of the time before with those of the time
-    after; the pairs move on straight lines. It is the common baseline for a time that was held out,
-    and uses cells from both sides of it, so it has no value at the last time.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From ``model.evaluate``.
-    data : Snapshots
-        What was evaluated.
-    max_samples, seed
-        As given to ``evaluate``, with the same default.
-
-    Returns
-    -------
-    DataFrame
-        A copy of the table with columns ``<metric>_ot``.
-    """
-    from dyninfer.metrics import compare_populations
-
-    table = table.copy()
-    names = [name for name in METRICS if name in table]
-    columns = [f"{name}_ot" for name in names]
-    table[columns] = np.nan
-    for row, time in table["time"].items():
-        k = data.index(time)
-        # The ends have a neighbour on one side only.
-        if k == 0 or k == data.n_times - 1:
-            continue
-        points, mass = _interpolated(data, k, seed)
-        scores = compare_populations(
-            points,
-            data.at(time),
-            x_weights=mass,
-            y_weights=data.weights_at(time),
-            metrics=names,
-            max_samples=max_samples,
-            # The floor is that of the data, and in the table already.
-            floor=False,
-            seed=seed,
-        )
-        table.loc[row, columns] = [scores[name] for name in names]
-    return table
-
-
-def _interpolated(data: Snapshots, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points at the ``k``-th time between coupled cells of its neighbours, and their mass."""
-    from dyninfer.transport.couplings import OTCoupling
-
-    before, time, after = data.times[k - 1 : k + 2]
-    x = data.at(before)
-    y = data.at(after)
-    plan = OTCoupling().plan(x, y, data.weights_at(before), data.weights_at(after), seed)
-    start = x[plan.source]
-    end = y[plan.target]
-    share = (time - before) / (after - before)
-    points = (1 - share) * start + share * end
-    return points, plan.mass
-
-
 def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") -> list[str]:
     """Say in sentences, from the numbers, what the model is worth at the held-out times.
 
@@ -97,8 +31,7 @@ def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") 
     model : SnapshotEstimator
         Fitted.
     table : DataFrame
-        From ``model.evaluate``; columns ``<metric>_ot`` of :func:`add_interpolation` are spoken of
-        where they are there.
+        From ``model.evaluate``, with ``baselines=("still", "ot")`` for all that can be said.
     time_unit : str
         Unit of time.
 
@@ -116,11 +49,13 @@ def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") 
     is_held_out = table["held_out"].astype(bool)
     rows = table[is_held_out]
     if len(rows) == 0:
+        no_time = "No time was held out, so these scores are of times that the model was fitted to."
+        if f"{metric}_still" not in table:
+            return [no_time]
         is_closer = table[metric] < table[f"{metric}_still"]
         return [
-            "No time was held out, so these scores are of times that the model was fitted to. "
-            "The simulated population is closer to the observed one than the unmoved starting "
-            f"cells at {int(is_closer.sum())} of {len(table)} times."
+            f"{no_time} The simulated population is closer to the observed one than the unmoved "
+            f"starting cells at {int(is_closer.sum())} of {len(table)} times."
         ]
     space = _space(model)
     return [_verdict_at(row, metric, time_unit, space) for _, row in rows.iterrows()]
@@ -153,7 +88,7 @@ def written_time(value: Any, unit: str) -> str:
 def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
     """A paragraph on one held-out time."""
     score = float(row[metric])
-    unmoved = float(row[f"{metric}_still"])
+    unmoved = float(row.get(f"{metric}_still", np.nan))
     floor = float(row[f"{metric}_floor"])
     interpolation = float(row.get(f"{metric}_ot", np.nan))
     time = written_time(row["time"], time_unit)
@@ -163,10 +98,11 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
         f"Time {time} was held out. "
         f"Started from the cells of {start}, the simulated population is {distance}."
     ]
-    comparison = _against(score, unmoved)
-    sentences.append(
-        f"The cells of {start} themselves, unmoved, are {_short(unmoved)} away: {comparison}."
-    )
+    if np.isfinite(unmoved):
+        comparison = _against(score, unmoved)
+        sentences.append(
+            f"The cells of {start} themselves, unmoved, are {_short(unmoved)} away: {comparison}."
+        )
     if np.isfinite(floor):
         sentences.append(
             f"Another sample of the observed population would be about {_short(floor)} away, "
@@ -184,7 +120,21 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
             "Straight-line interpolation by exact optimal transport between the cells before and "
             f"after is {_short(interpolation)} away: {comparison}."
         )
+    if metric.startswith("w") and "energy" in row:
+        sentences.append(_energy_beside(row))
     return " ".join(sentences)
+
+
+def _energy_beside(row: Any) -> str:
+    """The energy distance in words: exact transport rewards what is smoother than cells are."""
+    words = f"The energy distance, which smoothing does not lower, is {_short(row['energy'])}"
+    floor = float(row.get("energy_floor", np.nan))
+    unmoved = float(row.get("energy_still", np.nan))
+    if np.isfinite(floor):
+        words += f", where another sample would have {_short(floor)}"
+    if np.isfinite(unmoved):
+        words += f" and the unmoved cells {_short(unmoved)}"
+    return f"{words}."
 
 
 def _against(score: float, baseline: float) -> str:

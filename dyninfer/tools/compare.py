@@ -23,7 +23,7 @@ from dyninfer.tools.held_out_times import (
     times_to_hold_out,
 )
 from dyninfer.tools.tasks import run_tasks
-from dyninfer.transport.baselines import BASELINES
+from dyninfer.transport.baselines import BASELINES, baseline_names
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -125,8 +125,8 @@ def compare(
     models = _named(estimators)
     settings = {name: _as_text(model) for name, model in models.items()}
     snapshots = read_every_time(data, keys, reader="compare")
-    baselines = [baselines] if isinstance(baselines, str) else list(baselines)
-    _check_baselines(baselines, models)
+    baselines = baseline_names(baselines, (FLOOR,))
+    _check_names(baselines, models)
     scoring = HeldOutTimes(
         data=snapshots,
         metrics=tuple(metric_names(metrics)),
@@ -170,11 +170,8 @@ def _check_models(models: Iterable[Any]) -> None:
             )
 
 
-def _check_baselines(names: Sequence[str], models: Mapping[str, Estimator]) -> None:
-    known = (*BASELINES, FLOOR)
-    for name in names:
-        if name not in known:
-            raise ValueError(f"baseline {brief(name)} is not known; choose from {', '.join(known)}")
+def _check_names(baselines: Iterable[str], models: Mapping[str, Estimator]) -> None:
+    for name in baselines:
         if name in models:
             raise ValueError(f"{name!r} names a baseline; give the estimator another name")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy import ndarray
 
+from dyninfer.data.arrays import as_list
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings import Coupling, GrowthFirstCoupling, OTCoupling
 
 
@@ -76,3 +78,29 @@ BASELINES: dict[str, Baseline] = {
     "ot": interpolated,
     "growth_first": with_growth_first,
 }
+
+
+def baseline_names(names: str | Iterable[str], others: Sequence[str] = ()) -> list[str]:
+    """One name, or several, of :data:`BASELINES` or of ``others``, as a list."""
+    listed = [names] if isinstance(names, str) else as_list(names, "baselines", "names")
+    known = (*BASELINES, *others)
+    for name in listed:
+        if not isinstance(name, str) or name not in known:
+            raise ValueError(f"baseline {brief(name)} is not known; choose from {', '.join(known)}")
+    return listed
+
+
+def predictions(
+    names: Iterable[str], data: Snapshots, k: int, start: int, seed: int
+) -> dict[str, Population | None]:
+    """What baselines predict for the ``k``-th time, by name.
+
+    Whatever stands still does so from the ``start``-th time on, as the model does that it is
+    compared with.
+    """
+    predicted = {}
+    for name in names:
+        # The time before the one after the start: that of the start.
+        number = start + 1 if name == "still" else k
+        predicted[name] = BASELINES[name](data, number, seed)
+    return predicted

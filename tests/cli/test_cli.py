@@ -110,6 +110,8 @@ def test_evaluate_caps_samples_as_python_does_unless_told_otherwise(folder, monk
     assert main(asked) == main([*asked, "--max-samples", "30"]) == 0
     assert "max_samples" not in calls[0]
     assert calls[1]["max_samples"] == 30
+    assert main([*asked, "--baselines", "still", "next"]) == 0
+    assert calls[2]["baselines"] == ["still", "next"]
 
 
 def test_a_method_for_paths_is_fitted_with_settings_in_parts(folder, capsys):

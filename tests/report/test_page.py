@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import dyninfer as di
-from dyninfer.report import add_interpolation, pictures, write_report
+from dyninfer.report import pictures, write_report
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def model(data):
 
 @pytest.fixture(scope="module")
 def evaluation(model, data):
-    return add_interpolation(model.evaluate(data), data)
+    return model.evaluate(data, baselines=["still", "ot"])
 
 
 def page(tmp_path, *arguments, **options):

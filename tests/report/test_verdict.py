@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 import dyninfer as di
-from dyninfer.metrics import wasserstein
-from dyninfer.report import add_interpolation, verdict
+from dyninfer.report import verdict
 
 
 @pytest.fixture(scope="module")
@@ -45,26 +44,14 @@ def test_verdict_without_a_held_out_time_says_so(model):
     assert "1 of 2 times" in text
 
 
-def test_interpolation_of_a_translation_is_exact_and_has_no_value_at_the_end():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(30, 2))
-    data = di.Snapshots(times=[0, 1, 3], samples=[x, x + 1, x + 3])
-    table = add_interpolation(
-        pd.DataFrame({"time": [1.0, 3.0], "w1": [9.0, 9.0], "mmd": [9.0, 9.0]}), data
-    )
-    assert table["w1_ot"][0] == pytest.approx(0, abs=1e-6)
-    assert np.isnan(table["w1_ot"][1])
-    assert "energy_ot" not in table
+def test_the_energy_distance_stands_beside_exact_transport(model):
+    text = line(model, w1=1.0, w1_still=2.0, w1_floor=0.5, energy=0.2, energy_floor=0.01)
+    assert "smoothing does not lower, is 0.200, where another sample would have 0.0100." in text
 
 
-def test_interpolation_is_that_of_an_independent_assignment():
-    from scipy.optimize import linear_sum_assignment
-    from scipy.spatial.distance import cdist
-
-    rng = np.random.default_rng(1)
-    x, y, z = rng.normal(size=(3, 25, 2))
-    data = di.Snapshots(times=[0, 1, 4], samples=[x, y, z + 2])
-    i, j = linear_sum_assignment(cdist(x, z + 2, "sqeuclidean"))
-    expected = wasserstein(0.75 * x[i] + 0.25 * (z + 2)[j], y)
-    table = add_interpolation(pd.DataFrame({"time": [1.0], "w1": [0.0]}), data)
-    assert table["w1_ot"][0] == pytest.approx(expected, rel=1e-5)
+def test_a_table_without_baselines_or_a_floor_has_a_verdict_too(model):
+    text = line(model, w1=1.0, w1_floor=np.nan)
+    assert "is 1.00 from the observed one" in text
+    assert "nan" not in text
+    table = pd.DataFrame({"time": [1], "held_out": [False], "w1": [1.0]})
+    assert len(verdict(model, table)) == 1

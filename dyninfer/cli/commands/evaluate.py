@@ -21,6 +21,8 @@ SUMMARY = "compare what the model simulates with what was observed"
 EXAMPLES = ["dyninfer evaluate model.safetensors cells.h5ad --out metrics.csv --report report.html"]
 # Those of ``compare_populations``; written out, since importing them would import torch.
 METRICS = ("w1", "w2", "sliced_w2", "mmd", "energy")
+# Those of ``transport.baselines``.
+BASELINES = ("still", "next", "ot", "growth_first")
 
 
 def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -39,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--metrics", nargs="+", choices=METRICS, default=METRICS, help="distances (default: all)"
+    )
+    parser.add_argument(
+        "--baselines",
+        nargs="+",
+        choices=BASELINES,
+        help="predictions without a model, scored beside it: unmoved cells, cells of the next "
+        "time, optimal transport between neighbours, the same after growth (default: still; for a "
+        "report still and ot)",
     )
     parser.add_argument(
         "--max-samples", type=positive, metavar="INT", help="cells compared at a time, at most"
@@ -63,6 +73,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.max_samples is not None:
         options["max_samples"] = arguments.max_samples
     if isinstance(model, SnapshotEstimator):
+        if arguments.baselines is not None:
+            options["baselines"] = arguments.baselines
+        elif arguments.report is not None and arguments.start == "previous":
+            options["baselines"] = ("still", "ot")
         table = model.evaluate(data, start=arguments.start, metrics=arguments.metrics, **options)
     elif arguments.report is None:
         table = model.evaluate(data, seed=arguments.seed)
@@ -73,7 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     _print_table(table)
     if arguments.report is not None:
-        table = _write_report(arguments, cast(Any, model), data, table, options)
+        _write_report(arguments, cast(Any, model), data, table)
     if arguments.out is not None:
         write_file(arguments.out, table.to_csv(index=False).encode())
         print(f"written to {arguments.out}")
@@ -94,18 +108,14 @@ def _write_report(
     model: SnapshotEstimator,
     data: AnnData,
     table: pd.DataFrame,
-    options: dict[str, Any],
-) -> pd.DataFrame:
-    """Write the report; the table comes back with the interpolation baseline."""
+) -> None:
+    """Write the report."""
     from dyninfer.data.snapshots import Snapshots
-    from dyninfer.report import add_interpolation, pictures, write_report
+    from dyninfer.report import pictures, write_report
 
     observed = Snapshots.from_anndata(data, **cast(Any, model.source_))
-    if arguments.start == "previous":
-        table = add_interpolation(table, observed, **options)
     unit = arguments.time_unit
     figures = pictures(model, observed, table, time_unit=unit, seed=arguments.seed)
     title = f"{type(model).__name__} on {arguments.data}"
     write_report(arguments.report, model, table, figures, title=title, time_unit=unit)
     print(f"written to {arguments.report}")
-    return table
