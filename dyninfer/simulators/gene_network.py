@@ -117,6 +117,7 @@ class BranchingNetwork(Simulator):
         rising = x[:, RISING : RISING + 1]
         of_falling = -self.pace * falling
         of_rising = self.pace * (1 - rising)
+        # Half of the most at a master of one, between its two stable levels.
         response = 2 * square / (1 + square)
         # Wandering genes return to one, whatever the others do.
         level = torch.ones_like(rising)
@@ -148,6 +149,7 @@ class BranchingNetwork(Simulator):
         """Cells at time ``t``, ``(n, gene)`` float32."""
         check_draw(n, seed, t)
         start = self.founders(n, subseed(seed, "cells"))
+        # No time to simulate.
         if t == 0:
             return start
         solver = SRA1(dt=self.dt)

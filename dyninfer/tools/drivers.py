@@ -98,6 +98,7 @@ def drivers(
     Lange et al. CellRank for directed single-cell fate mapping. Nature Methods 19, 159 (2022).
     """
     level = check_level(level)
+    # Before anything is computed: a key that is not there is told at once.
     fates = stored_fates(adata, key)
     expression = Expression.of(adata, layer, use_raw)
     columns = expression.columns(genes)

@@ -46,6 +46,7 @@ class Expression:
             if adata.X is None:
                 raise MissingKey("adata.X is empty; give the layer that holds the expression")
             return cls(adata.X, genes, "adata.X")
+        # The names of layers are few: all are shown, rather than the nearest one.
         if layer not in adata.layers:
             raise MissingKey(
                 f"layer {quoted(layer)} is not in adata.layers; there are {listed(adata.layers)}"
@@ -100,6 +101,7 @@ def gene_columns(
     if not requested:
         raise ValueError("genes is empty; name one at least")
     columns = []
+    # One after the other, so that the first that is wrong is the one that is named.
     for gene in requested:
         positions = np.flatnonzero(names == gene)
         if len(positions) == 0:

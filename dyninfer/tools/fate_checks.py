@@ -19,6 +19,7 @@ def with_fates(fates: pd.DataFrame) -> np.ndarray:
 
 def check_fates(names: Sequence[str], fates: pd.DataFrame) -> None:
     """Raise a KeyError with the fates that there are, where one is none of them."""
+    # All that there are: fates are few, and their names are the user's.
     for name in names:
         if name not in fates.columns:
             raise MissingKey(f"{quoted(name)} is no fate; there are {listed(fates.columns)}")

@@ -98,6 +98,7 @@ def time(
         times = time_column(adata, source["time_key"])
         states = read_features(adata, model.provenance_).astype(np.float64)
     clock = Clock.of(times)
+    # Of one time, every state is expected at it.
     if len(clock) < 2:
         raise ValueError(f"an expected time needs two times at least, found {clock}")
     references = [_reference_cells(clock, times, states, seed)]
@@ -239,7 +240,7 @@ def time_to_fate(
     -------
     DataFrame
         For every cell the ``mean`` and ``sd`` of the time, NaN where no path reaches the fate, and
-        the ``share`` of its paths that do.
+        the ``share`` of its paths that do; NaN for cells of the end and after.
 
     Raises
     ------
@@ -265,6 +266,7 @@ def time_to_fate(
         rows = clock.rows(column, start)
         grid = np.linspace(start, clock.times[end], n_times + 1)
         cells = adata[rows]
+        # Draw by draw, so that memory does not grow with the paths.
         durations = np.empty((n_draws, len(rows)))
         for draw in range(n_draws):
             draw_seed = subseed(seed, "to fate", k, draw)

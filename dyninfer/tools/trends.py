@@ -166,6 +166,7 @@ def _end_fates(
     """Shares of fates at the ends of paths ``(path, fate)``, from their nearest cells."""
     from sklearn.neighbors import NearestNeighbors
 
+    # As for the fates of cells: labels of one neighbour alone are noisy.
     k = min(n_neighbors, len(states))
     search = NearestNeighbors(n_neighbors=k).fit(states)
     ends = as_array(traj.states[:, -1], "states")
@@ -205,11 +206,13 @@ def _curves(
     shape = (len(times), len(decode.genes))
     columns = {name: np.empty(shape) for name in ("mean", "error", "low", "high", "paths")}
     tail = (1 - level) / 2
+    # One time after the other: all states in genes at once would not fit.
     for k in range(len(times)):
         weight = weights[:, k]
         values = decode.values(states[:, k])
         mean = weight @ values
         variance = weight @ (values - mean) ** 2
+        # Kish's number: so many paths of equal weight would be as sure.
         n_paths = 1 / np.square(weight).sum()
         columns["mean"][k] = mean
         # Of the mean: the spread of the paths is the band.

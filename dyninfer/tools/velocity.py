@@ -92,6 +92,7 @@ def velocity_layer(
     velocity = cell_velocity(model, adata)
     rep = model.source_["use_rep"]
     decode = decoder_of(adata, rep, decoder=decoder, layer=layer)
+    # A layer has a column for every gene of the table.
     if len(decode.genes) != adata.n_vars:
         raise ValueError(
             f"decoder returns {len(decode.genes)} genes, a layer needs all {adata.n_vars}"
