@@ -5,7 +5,8 @@ belongs to :mod:`dyninfer.simulation`, and what they are learned by to the metho
 """
 
 from dyninfer.diffusions.diffusion import Diffusion
+from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.diffusions.potential import PotentialDiffusion
 from dyninfer.diffusions.scaled import ScaledDiffusion, scaling_of
 
-__all__ = ["Diffusion", "PotentialDiffusion", "ScaledDiffusion", "scaling_of"]
+__all__ = ["BoundedGrowth", "Diffusion", "PotentialDiffusion", "ScaledDiffusion", "scaling_of"]

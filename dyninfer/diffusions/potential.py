@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions.diffusion import Diffusion, Motion, Time, batch_times
+from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.learning.networks import PotentialNetwork
 
 
@@ -20,6 +21,8 @@ class PotentialDiffusion(Diffusion):
         Noise amplitude σ; 0 for a deterministic flow.
     growth_penalty : float, optional
         λ of the growth rate λs; None conserves mass.
+    law : BoundedGrowth, optional
+        What is known of the growth rate, and its bounds; None leaves it λ times the network.
 
     See Also
     --------
@@ -33,11 +36,13 @@ class PotentialDiffusion(Diffusion):
         network: PotentialNetwork,
         sigma: float = 0.0,
         growth_penalty: float | None = None,
+        law: BoundedGrowth | None = None,
     ):
         super().__init__()
         self.network = network
         self.sigma = float(sigma)
         self.growth_penalty = growth_penalty
+        self.law = law
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """``∇s``."""
@@ -53,15 +58,20 @@ class PotentialDiffusion(Diffusion):
         return x.new_full((), self.sigma)
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
-        """``λ s``."""
+        """``λ s``, within the bounds."""
         if self.growth_penalty is None:
             return None
-        return self.growth_penalty * self.potential(t, x)
+        times = batch_times(t, x)
+        return self._bounded_rate(times, self.network(times, x))
 
     def potential(self, t: Time, x: Tensor) -> Tensor:
         """``s(t, x)``; without growth it is known up to a function of time."""
         times = batch_times(t, x)
-        return self.network(times, x)
+        s = self.network(times, x)
+        if self.law is None or self.growth_penalty is None:
+            return s
+        # What all states share moves nothing, but growth is read off the potential.
+        return s + self.law.mean(times) / self.growth_penalty
 
     def drift_and_growth(self, t: Time, x: Tensor) -> Motion:
         """Both fields from one pass through the network."""
@@ -69,8 +79,7 @@ class PotentialDiffusion(Diffusion):
         s = self.network.derivatives(times, x)
         if self.growth_penalty is None:
             return s.gradient, None
-        growth = self.growth_penalty * s.value
-        return s.gradient, growth
+        return s.gradient, self._bounded_rate(times, s.value)
 
     def divergence(self, t: Time, x: Tensor) -> Tensor:
         """Exact divergence of the drift, ``Δs``."""
@@ -79,3 +88,19 @@ class PotentialDiffusion(Diffusion):
         axes = torch.eye(d).to(x)
         times = batch_times(t, x)
         return self.network.curvature(times, x, axes)
+
+    def settle_growth(self, time: Tensor, state: Tensor, weight: Tensor | None) -> None:
+        """Set mean and bounds of the growth by weighted samples ``(n, d)`` of the density."""
+        if self.law is None or self.growth_penalty is None:
+            return
+        with torch.no_grad():
+            value = self.growth_penalty * self.network(time, state)
+        self.law.settle(time, value, weight)
+
+    def _bounded_rate(self, times: Tensor, s: Tensor) -> Tensor:
+        """Growth rate for values of the network ``(n,)``."""
+        assert self.growth_penalty is not None
+        rate = self.growth_penalty * s
+        if self.law is None:
+            return rate
+        return self.law(times, rate)

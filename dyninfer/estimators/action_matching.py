@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
+from dyninfer.diffusions import BoundedGrowth, PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import subseed
@@ -148,11 +148,15 @@ class ActionMatching(SnapshotEstimator):
         """Return the untrained process."""
         network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
         # Settings are in the user's units, and the network sees scaled ones.
-        penalty = self.growth_penalty
+        penalty, law = self.growth_penalty, None
+        if penalty is not None:
+            penalty = scaling.growth_penalty(penalty)
+            law = BoundedGrowth.between(self.times_, self.facts_["masses"], scaling)
         inner = PotentialDiffusion(
             network,
             sigma=scaling.amplitude(self.sigma),
-            growth_penalty=None if penalty is None else scaling.growth_penalty(penalty),
+            growth_penalty=penalty,
+            law=law,
         )
         return ScaledDiffusion(inner, scaling)
 
@@ -164,9 +168,10 @@ class ActionMatching(SnapshotEstimator):
         seed: int,
     ) -> ActionObjective:
         """Return the action of the density curve that the data and the settings define."""
-        # Masses that the model cannot follow must not weigh one time more than another.
-        if self.conserves_mass and isinstance(data, Snapshots):
-            data = conserving(data)
+        # Masses must not weigh one time more than another: those that the model follows are a
+        # known mean of its growth.
+        if isinstance(data, Snapshots):
+            data = conserving(data) if self.conserves_mass else replace(data, masses=None)
         fraction = self.training_.validation_fraction
         # A curve that is sampled has no rows to set apart: fresh draws of it validate.
         train, validation = data, data

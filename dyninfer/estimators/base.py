@@ -164,7 +164,8 @@ class Estimator(Settings, ABC):
         return Outcome(history=result.history, status=result.status, checkpointed=True)
 
     def finish(self, objective: Any) -> None:
-        """Keep what the objective learned beside the process, as DataFrames named in ``tables``."""
+        """Settle the process, and keep DataFrames named in ``tables`` that the objective holds."""
+        objective.settle()
 
     def annotate(self, adata: AnnData) -> AnnData:
         """Write what was learned into an AnnData, at every row's own time, and return it.

@@ -17,7 +17,7 @@ from dyninfer.data.conditions import ConditionCode
 from dyninfer.data.reading import Start
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.diffusions import ScaledDiffusion
+from dyninfer.diffusions import BoundedGrowth, ScaledDiffusion
 from dyninfer.estimators.conditions import fields_by_condition, run_by_condition
 from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import VectorNetwork
@@ -222,7 +222,9 @@ class StochasticInterpolant(SnapshotEstimator):
             )
 
         motion = network(d, d + grows)  # the growth rate is one more output
-        second = bend = base = None
+        second = bend = base = law = None
+        if grows:
+            law = BoundedGrowth.between(self.times_, self.facts_["masses"], scaling)
         if head is not None:
             second = SecondNetwork(network(d, d), head)
         if self.bridge_sigma is not None:
@@ -233,7 +235,7 @@ class StochasticInterpolant(SnapshotEstimator):
             zero, one = torch.zeros(d).double(), torch.ones(d).double()
             base = GaussianBase(scaling.states(zero), scaling.displacements(one))
         inner = InterpolatedDiffusion(
-            motion, schedule, second=second, grows=grows, code=code, bend=bend, base=base
+            motion, schedule, second=second, law=law, code=code, bend=bend, base=base
         )
         return ScaledDiffusion(inner, scaling)
 
@@ -273,7 +275,7 @@ class StochasticInterpolant(SnapshotEstimator):
         """Coupled samples, within the conditions that the process knows."""
         inner, like = process.inner, next(process.parameters())
         return CoupledSamples(
-            data,
+            replace(data, masses=None),  # they are the mean of the growth, and weigh no time
             process.scaling,
             self._coupling(),
             seed,

@@ -62,7 +62,7 @@ class Objective(ABC):
         The mean of the entry "loss" is minimised; the means of all entries go into the history.
         """
 
-    # Empty on purpose, as is `restore`: most methods have nothing to do here.
+    # Empty on purpose, as are `settle` and `restore`: most methods have nothing to do here.
     def observe(self, batch: Batch, terms: dict[str, Tensor]) -> None:  # noqa: B027
         """Learn from a step that was made; nothing by default.
 
@@ -72,6 +72,9 @@ class Objective(ABC):
     def validation(self, process: Any) -> float | None:
         """Value that decides about early stopping, lower is better; None never stops."""
         return None
+
+    def settle(self) -> None:  # noqa: B027
+        """Set what is computed of the trained process rather than learned; nothing by default."""
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that a resumed run needs to continue bit for bit."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dyninfer.data.conditions import ConditionCode
 from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
+from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.transport.schedule import Moment, Schedule
 
@@ -52,8 +53,8 @@ class InterpolatedDiffusion(Diffusion):
     second : SecondNetwork, optional
         Network of the score or the denoiser. It shares no layer with the first: near narrow
         populations its gradients would drown those of the velocity.
-    grows : bool
-        Whether there is a growth rate.
+    law : BoundedGrowth, optional
+        What is known of the growth rate, and its bounds; None where there is no growth.
     code : ConditionCode, optional
         Code of the conditions that the network was told; see :meth:`given`.
     bend : VectorNetwork, optional
@@ -75,7 +76,7 @@ class InterpolatedDiffusion(Diffusion):
         schedule: Schedule,
         *,
         second: SecondNetwork | None = None,
-        grows: bool = False,
+        law: BoundedGrowth | None = None,
         code: ConditionCode | None = None,
         bend: VectorNetwork | None = None,
         base: GaussianBase | None = None,
@@ -89,7 +90,8 @@ class InterpolatedDiffusion(Diffusion):
             self.second, self.head = second
         self.schedule = schedule
         self.bend = bend
-        self.grows = grows
+        self.grows = law is not None
+        self.law = law
         self.code = code
         self.condition: Tensor | None = None
         if base is None:
@@ -169,9 +171,9 @@ class InterpolatedDiffusion(Diffusion):
         """Velocity ``(n, d)`` and growth rate ``(n,)``."""
         outputs = self.network(t, x, self._code(x))
         velocity = outputs[:, : x.shape[1]]
-        if not self.grows:
+        if self.law is None:
             return velocity, None
-        return velocity, outputs[:, -1]
+        return velocity, self.law(t, outputs[:, -1])
 
     def _code(self, x: Tensor) -> Tensor | None:
         if self.code is None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dyninfer.data.conditions import ConditionCode
-from dyninfer.diffusions import ScaledDiffusion
+from dyninfer.diffusions import BoundedGrowth, ScaledDiffusion
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.interpolants import BrownianNoise, LinearInterpolant, OneSidedInterpolant
@@ -35,9 +35,8 @@ def process(head="score", grows=True, code=None, interpolant=None, scaling=SCALI
     base = None
     if interpolant.gaussian_base:  # standard normal in the units of the data
         base = GaussianBase(-scaling.shift / scaling.scale, 1 / scaling.scale)
-    inner = InterpolatedDiffusion(
-        network, schedule, second=second, grows=grows, code=code, base=base
-    )
+    law = BoundedGrowth(knots, np.zeros(len(knots))) if grows else None
+    inner = InterpolatedDiffusion(network, schedule, second=second, law=law, code=code, base=base)
     return ScaledDiffusion(inner, scaling).double()
 
 

@@ -11,6 +11,10 @@ from dyninfer.learning.random import stream
 from dyninfer.transport.curves import Curve, DensityBatch, TimeSampler
 from dyninfer.transport.lagrangians import ScaledLagrangian
 
+# Samples by which a learned growth is settled: the mean of a rate of size one is then known within
+# half a per cent, which is what mass is off by.
+SETTLING_SIZE = 65536
+
 
 class ActionObjective(Objective):
     r"""The action of a potential ``s`` along a density curve ``q``, in scaled units.
@@ -58,7 +62,9 @@ class ActionObjective(Objective):
         like = next(process.parameters())
         inner = process.inner
         scaling = process.scaling
+        self.process = process
         self.curve = curve
+        self.seed = seed
         self.by_velocity = curve.knows_velocity and form != "boundary"
         self.lagrangian = ScaledLagrangian(inner.sigma, inner.growth_penalty)
         self.action_unit = scaling.action_unit
@@ -100,6 +106,16 @@ class ActionObjective(Objective):
         with torch.no_grad():
             density = self.action_density(process, batch)
         return float(density.mean())
+
+    def settle(self) -> None:
+        """Set mean and bounds of the growth by what was learned, on fresh samples of the curve."""
+        if self.lagrangian.growth_penalty is None:
+            return
+        like = self.axes
+        even = TimeSampler(False, like.device, like.dtype)
+        generator = stream(self.seed, "settled growth", device=like.device)
+        batch = self._draw(self.curve, even, SETTLING_SIZE, generator)
+        self.process.inner.settle_growth(batch.time, batch.state, batch.weight)
 
     def state(self) -> dict[str, Tensor]:
         """Moments of the adaptive times."""

@@ -16,6 +16,9 @@ from dyninfer.transport.couplings import NOTHING, Coupled, CoupledSamples
 from dyninfer.transport.curves import TimeSampler
 from dyninfer.transport.interpolated import InterpolatedDiffusion
 
+# Points by which a learned growth is settled, see there.
+SETTLING_SIZE = 65536
+
 
 class MatchingBatch(NamedTuple):
     """Points of the interpolant in scaled units, and what the network shall say there."""
@@ -76,6 +79,8 @@ class MatchingObjective(Objective):
     ):
         inner: InterpolatedDiffusion = process.inner
         like = samples.states
+        self.process = process
+        self.seed = seed
         self.samples = samples
         self.schedule = inner.schedule
         self.times = TimeSampler(False, like.device, like.dtype)
@@ -147,6 +152,20 @@ class MatchingObjective(Objective):
         balance = 1 + self.validation_squares
         balanced = torch.stack(means) / balance
         return float(balanced.sum())
+
+    def settle(self) -> None:
+        """Set mean and bounds of the growth by what was learned, on fresh points."""
+        inner: InterpolatedDiffusion = self.process.inner
+        if inner.law is None:
+            return
+        generator = stream(self.seed, "settled growth", device=self.mean.device)
+        points = self._draw(self.samples, SETTLING_SIZE, generator)
+        with torch.no_grad():
+            outputs = inner.network(points.time, points.state, points.code)
+        weight = None
+        if points.weight is not None:
+            weight = points.weight[:, 0]
+        inner.law.settle(points.time, outputs[:, -1], weight)
 
     def state(self) -> dict[str, Tensor]:
         """Mean squares of the fields, now and at the first validation."""

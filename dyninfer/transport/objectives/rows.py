@@ -49,9 +49,11 @@ def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snap
     alive = (run.status == 0).cpu().numpy()
     weights = observed.weights_at(times[0])[alive]
     weights = np.repeat(weights[:, None], len(times), 1)
+    masses = None
     if run.log_weights is not None:
         # These hold the weights at the start already.
         weights = run.log_weights.exp().cpu().numpy()[alive]
+        masses = weights.mean(0)
     labels = None
     # A path keeps the condition that it starts under.
     if conditions and observed.conditions is not None:
@@ -61,6 +63,7 @@ def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snap
     return Snapshots(
         times=times,
         samples=tuple(states.swapaxes(0, 1)),
+        masses=masses,
         weights=tuple(weights.T),
         conditions=labels,
         features=observed.features,

@@ -1,0 +1,145 @@
+"""Growth rates: their mean is known, their differences are learned and bounded off the data."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dyninfer.learning.scaling import Scaling
+
+# Part of the shorter of two intervals, on either side of their common time, over which the rate
+# passes from one to the other: a jump would make solvers reject their steps.
+_RAMP = 0.01
+# Rates that no learned growth reaches: before the data have set a bound, there is none.
+_UNBOUNDED = 1e6
+# A range of zero, of a growth that is the same everywhere, has no reach to divide by.
+_LEAST_REACH = 1e-3
+# Parts of an interval in which averages are taken: the mass may dip between two snapshots.
+_BINS = 8
+# Outer parts of the learned rates that set no bound: a few draws are in corners of the data.
+_TAIL = 1e-3
+
+
+class BoundedGrowth(nn.Module):
+    r"""The rate ``g`` that belongs to what a network says, ``u``, in scaled units.
+
+    .. math:: g(t, x) = r_k + f_k\big(u(t, x)\big), \qquad
+        r_k = \frac{\log (M_{k+1} / M_k)}{t_{k+1} - t_k} - \bar u_k
+
+    in the interval k. The first part of r is what the masses M of the snapshots say, and is not
+    learned. Of the network only the deviation from its own mean ū over the interval counts: the
+    total is that of the data for cells that stay on the density of the data.
+
+    The function f is the identity in the range ``[ℓ, h]`` that u has on the data, and saturates
+    half a range beyond: ``h + ρ tanh((u − h)/ρ)`` above, with ``ρ = (h − ℓ)/2``, and likewise
+    below. Away from the data a fitted potential may have any value, and its exponential any size.
+
+    Parameters
+    ----------
+    knots : array ``(K,)``
+        Scaled times of the snapshots.
+    log_masses : array ``(K,)``
+        Logarithms of their masses.
+    """
+
+    nodes: Tensor
+    rate: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, knots: Any, log_masses: Any):
+        super().__init__()
+        knots = torch.as_tensor(knots, dtype=torch.float64)
+        log_masses = torch.as_tensor(log_masses, dtype=torch.float64)
+        gaps = knots.diff()
+        ramps = _RAMP * torch.minimum(gaps[1:], gaps[:-1])
+        inner = knots[1:-1]
+        around = torch.stack([inner - ramps, inner + ramps], 1)
+        # Two nodes for every interval, between which nothing changes.
+        nodes = torch.cat([knots[:1], around.flatten(), knots[-1:]])
+        rate = (log_masses.diff() / gaps).repeat_interleave(2)
+        self.register_buffer("nodes", nodes.float())
+        self.register_buffer("rate", rate.float())
+        self.register_buffer("low", torch.full_like(self.rate, -_UNBOUNDED))
+        self.register_buffer("high", torch.full_like(self.rate, _UNBOUNDED))
+
+    @classmethod
+    def between(cls, times: Any, masses: Any, scaling: Scaling) -> Self:
+        """Growth between snapshots of known masses ``(K,)``, or None, at the user's times."""
+        if masses is None:
+            masses = np.ones(len(times))
+        return cls(scaling.times(times), np.log(masses))
+
+    def forward(self, t: Tensor, value: Tensor) -> Tensor:
+        """Growth rate ``(n,)`` for the network's values ``(n,)`` at times ``(n,)``."""
+        low = self._at(t, self.low)
+        high = self._at(t, self.high)
+        reach = 0.5 * (high - low)
+        reach = reach.clamp_min(_LEAST_REACH)
+        inside = torch.minimum(torch.maximum(value, low), high)
+        beyond = value - inside
+        bounded = inside + reach * torch.tanh(beyond / reach)
+        return self.mean(t) + bounded
+
+    def mean(self, t: Tensor) -> Tensor:
+        """Part of the rate ``(n,)`` that is the same for all states."""
+        return self._at(t, self.rate)
+
+    @torch.no_grad()
+    def settle(self, time: Tensor, value: Tensor, weight: Tensor | None = None) -> None:
+        """Set mean and bounds by the network's values on samples of the density, ``(n,)`` each.
+
+        Parameters
+        ----------
+        time : Tensor
+            Even over the intervals.
+        value : Tensor
+        weight : Tensor, optional
+            Mass of every sample; None where all are one.
+        """
+        # Of a run that diverged nothing can be said.
+        if not bool(value.isfinite().all()):
+            return
+        if weight is None:
+            weight = torch.ones_like(value)
+        # The middle of the ramp between two intervals is the time that they share.
+        middles = 0.5 * (self.nodes[1:-1:2] + self.nodes[2:-1:2])
+        interval = torch.searchsorted(middles, time.contiguous(), right=True)
+        edges = torch.cat([self.nodes[:1], middles, self.nodes[-1:]])
+        for k in range(len(edges) - 1):
+            own = interval == k
+            if not bool(own.any()):
+                continue
+            # Of samples that weigh next to nothing the network has learned nothing.
+            own &= weight > _TAIL * weight[own].mean()
+            part = (time[own] - edges[k]) / (edges[k + 1] - edges[k])
+            both = slice(2 * k, 2 * k + 2)
+            self.rate[both] -= _time_average(part, value[own], weight[own])
+            # Quantiles of torch take no more than some millions.
+            ordered = value[own].sort().values
+            last = len(ordered) - 1
+            outer = round(_TAIL * last)
+            self.low[both] = ordered[outer]
+            self.high[both] = ordered[last - outer]
+
+    def _at(self, t: Tensor, values: Tensor) -> Tensor:
+        """Values ``(nodes,)`` at times ``(n,)``, along straight lines between the nodes."""
+        nodes = self.nodes.to(t.dtype)
+        values = values.to(t.dtype)
+        left = torch.searchsorted(nodes[1:-1].contiguous(), t.contiguous(), right=True)
+        start = nodes[left]
+        part = (t - start) / (nodes[left + 1] - start)
+        return torch.lerp(values[left], values[left + 1], part.clamp(0, 1))
+
+
+def _time_average(part: Tensor, value: Tensor, weight: Tensor) -> Tensor:
+    """Average over an interval of the weighted means at each of its times."""
+    row = (part * _BINS).long().clamp(0, _BINS - 1)
+    zero = torch.zeros(_BINS, dtype=torch.float64, device=value.device)
+    mass = zero.index_add(0, row, weight.double())
+    total = zero.index_add(0, row, (weight * value).double())
+    is_met = mass > 0
+    return (total[is_met] / mass[is_met]).mean()
