@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from benchmarks import science_hydrogen, science_interpolants, science_leave_one_out
+from benchmarks import science_fates, science_hydrogen, science_interpolants, science_leave_one_out
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +23,17 @@ def test_held_out_days_of_blood_stem_cells_are_met_no_worse_than_the_bar():
     data = science_leave_one_out.load("cite_hspc", 5)
     scores = [science_leave_one_out.predict(data, day, {}, 0, False, None)[0] for day in (3.0, 4.0)]
     assert np.mean(scores) <= 0.85
+
+
+@pytest.mark.skipif(
+    "DYNINFER_DATA" not in os.environ, reason="needs DYNINFER_DATA, a folder with the data sets"
+)
+def test_fates_of_barcoded_cells_are_pulled_back_no_worse_than_the_bar():
+    # One step: the plans do not know the model.
+    arguments = ["clones", "--genes", "--steps", "1", "--draws", "1", "--only", "interpolant"]
+    table = science_fates.main(arguments).set_index(["task", "prediction"])
+    for task in ("committed", "undifferentiated"):
+        assert table.loc[(task, "transport"), "brier"] <= 0.45
 
 
 def test_a_vortex_is_followed_better_along_splines_than_piecewise():
