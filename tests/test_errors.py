@@ -98,6 +98,16 @@ FIT_ERRORS = {
         KeyError,
         "compute it with sc.pp.pca(adata)",
     ),
+    "genes without components": (
+        lambda: {
+            "data": anndata.AnnData(
+                sp.csr_matrix((60, 3000), dtype=np.float32),
+                obs=pd.DataFrame({"day": np.arange(60) % 2}, index=np.arange(60).astype(str)),
+            )
+        },
+        ValueError,
+        "there are 3000 genes and no adata.obsm['X_pca'], and distances between so many genes are",
+    ),
     "matrix too large": (
         lambda: {
             "data": anndata.AnnData(
@@ -105,7 +115,8 @@ FIT_ERRORS = {
                 obs=pd.DataFrame(
                     {"day": np.arange(200_000) % 2}, index=np.arange(200_000).astype(str)
                 ),
-            )
+            ),
+            "use_rep": "X",
         },
         MemoryError,
         "X as a dense 100000 x 60000 array takes 24.0 GB; reduce it first (sc.pp.pca(adata)) and give use_rep='X_pca'",
