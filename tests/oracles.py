@@ -230,3 +230,36 @@ def fisher_rao_share(t: Tensor, p0: float, p1: float) -> Tensor:
 def fisher_rao_action(p0: float, p1: float, penalty: float) -> float:
     """``(2/λ)(f1 − f0)²``, ``f = arcsin √p``."""
     return 2 / penalty * (math.asin(math.sqrt(p1)) - math.asin(math.sqrt(p0))) ** 2
+
+
+def grid_bridge(V, sigma: float, first, last, t: float, grid) -> Tensor:
+    """Density on a grid at part ``t`` (in 256ths) of unit time of the 1-D Schrödinger bridge in the potential ``V(x)``.
+
+    The reference has the generator ``½σ² Δ + V/σ²`` (Feynman-Kac). With its kernel ``K_t`` the density is
+    ``q_t = (K_t φ)(K_{1−t} ψ)``, where ``φ K_1 ψ = q_0`` and ``ψ K_1 φ = q_1`` fix φ and ψ: Sinkhorn's iteration.
+    The kernel is a product of steps of half a potential, a normal and half a potential: all entries are positive, and none is rounding.
+    """
+    x = torch.as_tensor(grid, dtype=torch.float64)
+    h, dt = float(x[1] - x[0]), 1 / 256
+    half = (0.5 * dt * V(x) / sigma**2).exp()
+    spread = sigma * math.sqrt(dt)
+    walk = (
+        (-((x[:, None] - x) ** 2) / (2 * spread**2)).exp() * h / (spread * math.sqrt(2 * math.pi))
+    )
+    step = half[:, None] * walk * half
+
+    def kernel(time: float) -> Tensor:
+        return torch.linalg.matrix_power(step, round(time / dt))
+
+    q0, q1 = (torch.as_tensor(q(x), dtype=torch.float64) for q in (first, last))
+    whole, psi = kernel(1.0), torch.ones_like(x)
+    for _ in range(500):
+        phi = q0 / (whole @ psi).clamp_min(1e-300)
+        psi = q1 / (whole @ phi).clamp_min(1e-300)
+    density = (kernel(t) @ phi) * (kernel(1 - t) @ psi)
+    return density / (density.sum() * h)
+
+
+def gaussian_density(x: Tensor) -> Tensor:
+    """Density of the standard normal in one dimension."""
+    return torch.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)

@@ -27,7 +27,12 @@ from dyninfer.transport.couplings import (
 )
 from dyninfer.transport.curves import DensityCurve, conserving
 from dyninfer.transport.curves.learned import LearnedCurve
-from dyninfer.transport.lagrangians import Lagrangian, OptimalTransport, ScaledLagrangian
+from dyninfer.transport.lagrangians import (
+    Lagrangian,
+    OptimalTransport,
+    ScaledLagrangian,
+    with_bridge,
+)
 from dyninfer.transport.objectives import DualObjective, Game
 
 
@@ -207,7 +212,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         train, validation = data, None
         if settings.validation_fraction:
             train, validation = data.split(settings.validation_fraction, seed)
-        lagrangian = self.lagrangian.scaled(train, scaling)
+        lagrangian = self._with_bridge(process, train, seed)
         samples = self._coupled(process, train, lagrangian, subseed(seed, "training pairs"))
         if lagrangian.growth_penalty is None:
             check_conserved(samples.weighted)
@@ -229,6 +234,17 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         )
         return DualObjective(process, curve, validation_samples, game, seed)
 
+    def _with_bridge(
+        self, process: ScaledDiffusion, data: Snapshots, seed: int
+    ) -> ScaledLagrangian:
+        """The Lagrangian in scaled units, and the bridges of its noise in its potential."""
+        scaling = process.scaling
+        samples = [scaling.states(sample) for sample in data.samples]
+        times = scaling.times(data.times)
+        like = next(process.parameters())
+        lagrangian = self.lagrangian.scaled(data, scaling)
+        return with_bridge(lagrangian, samples, times, like, seed)
+
     def _coupled(
         self, process: ScaledDiffusion, data: Snapshots, lagrangian: ScaledLagrangian, seed: int
     ) -> CoupledSamples:
@@ -238,7 +254,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         if self.coupling == "auto":
             # The static problem of the Lagrangian itself: its pairs need no game.
             gaps = np.diff(scaling.times(data.times))
-            coupling = natural_couplings(lagrangian.sigma, lagrangian.growth_penalty, gaps)
+            coupling = natural_couplings(lagrangian, gaps)
         else:
             coupling = as_coupling(self.coupling)
         return CoupledSamples(data, scaling, coupling, seed, like.device, like.dtype)

@@ -16,6 +16,8 @@ from oracles import (
     exact_gaussian,
     fisher_rao_action,
     fisher_rao_share,
+    gaussian_density,
+    grid_bridge,
     relative_error,
 )
 from sklearn.base import clone
@@ -143,6 +145,36 @@ def test_a_bridge_between_gaussians_on_the_line_has_the_closed_form_variance_dri
     assert drift_error(model, truth) < 0.02
     assert model.report().attrs["action"] == pytest.approx(0.32693, rel=0.04)
     assert model.report().attrs["dual_value"] == pytest.approx(0.32693, rel=0.05)
+
+
+WELLS = {
+    "wide": lambda x: -x.square(),
+    "stiff": lambda x: -4 * x.square(),
+    # Not quadratic: near its solution, and said to be only that.
+    "quartic": lambda x: -x.pow(4) / 4,
+}
+
+
+@pytest.mark.filterwarnings("ignore:the potential is not quadratic")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("wide", marks=pytest.mark.slow),
+        "stiff",
+        pytest.param("quartic", marks=pytest.mark.slow),
+    ],
+)
+def test_a_bridge_in_a_well_is_as_narrow_as_a_grid_solution(name):
+    grid = torch.linspace(-4.5, 4.5, 289, dtype=torch.float64)
+    q = grid_bridge(WELLS[name], 1.0, gaussian_density, gaussian_density, 0.5, grid)
+    right = float(q @ grid**2) * float(grid[1] - grid[0])
+    rng = np.random.default_rng(0)
+    well = PhysicalPotential(lambda t, x: WELLS[name](x[:, 0]))
+    model = flow(800, SchrodingerBridge(1.0) + well)
+    model.fit(two(*rng.normal(size=(2, 1500, 1))), progress=False)
+    run = model.simulate(rng.normal(size=(8000, 1)), [0.0, 0.5, 1.0], seed=1).states
+    assert float(run[:, 1].var()) == pytest.approx(right, rel=0.04)
+    assert float(run[:, 2].var()) == pytest.approx(1.0, rel=0.08)
 
 
 def test_a_bridge_in_five_dimensions_is_within_two_hundredths_of_the_true_one_at_every_time():

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.transport.couplings.base import BlockCoupling, require_positive
 from dyninfer.transport.couplings.draws import fit_margins, pairs_from_both_ends
 from dyninfer.transport.couplings.plan import Plan, balanced
 from dyninfer.transport.couplings.problem import TransportProblem
 from dyninfer.transport.couplings.sinkhorn import SinkhornSolution, rows_to, sinkhorn
+
+if TYPE_CHECKING:
+    from dyninfer.transport.lagrangians import QuadraticBridge
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -72,3 +76,25 @@ class EntropicOTCoupling(BlockCoupling):
         if self.sigma is not None:
             return sinkhorn(problem, 2 * self.sigma**2 * self.duration)
         return sinkhorn(problem, self.regularization * problem.mean_cost)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class BridgeCoupling(EntropicOTCoupling):
+    """The static Schrödinger problem in a quadratic potential.
+
+    Parameters
+    ----------
+    bridge : QuadraticBridge
+        In whose coordinates the problem is that of Brownian motion in unit time.
+    gap : float
+        Time between the samples.
+    """
+
+    bridge: QuadraticBridge
+    gap: float
+
+    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
+        """See :meth:`Coupling.plan`."""
+        start = self.bridge.coordinates(x, self.gap)
+        end = self.bridge.coordinates(y, self.gap)
+        return super().plan(start, end, a, b, seed)

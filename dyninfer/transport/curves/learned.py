@@ -47,7 +47,8 @@ class LearnedCurve(nn.Module):
     corrects its logarithm in the same way. The velocity is the drift of the Brownian bridge,
     ``(x_1 − x_t)/(t_1 − t)`` for a straight arc, whose average over all pairs at a point is the
     drift of the mixture of bridges (arXiv 2303.16852, 2307.03672); the Laplacian of a potential is
-    then not needed to fit one.
+    then not needed to fit one. In a potential, arc and noise are those of
+    :class:`~dyninfer.transport.lagrangians.QuadraticBridge`.
 
     Parameters
     ----------
@@ -169,6 +170,11 @@ class LearnedCurve(nn.Module):
         if penalty is not None:
             return cone_arc(tau, x0, x1, log_m0, log_m1, penalty)
         arc = straight(tau, x0, x1)
+        bridge = self.lagrangian.bridge
+        if bridge is not None:
+            _, gap = self.samples.span(pairs.interval)
+            position, velocity = bridge.mean(tau * gap, gap, x0, x1)
+            arc = arc._replace(position=position, velocity=velocity * gap[:, None])
         if not self.samples.weighted:
             return arc
         log_mass = torch.lerp(log_m0, log_m1, tau)
@@ -237,7 +243,14 @@ class LearnedCurve(nn.Module):
         )
 
     def _noisy(self, point: CurvePoint, noise: Tensor, tau: Tensor, gap: Tensor) -> CurvePoint:
-        """Add a Brownian bridge, and its pull towards the second snapshot."""
+        """Add the noise of a bridge, and its pull towards the second snapshot."""
+        bridge = self.lagrangian.bridge
+        if bridge is not None:
+            displacement, drift = bridge.noise(tau * gap, gap, noise)
+            return point._replace(
+                state=point.state + displacement,
+                velocity=point.velocity + drift,
+            )
         sigma = self.lagrangian.sigma
         rest = (1 - tau).clamp_min(self.closest)
         variance = tau * (1 - tau) * gap

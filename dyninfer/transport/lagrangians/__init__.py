@@ -6,6 +6,11 @@ pose between two snapshots belong to ``couplings``.
 
 from dyninfer.transport.lagrangians.from_data import DataManifold, MeanAcceleration
 from dyninfer.transport.lagrangians.hamiltonian import Potential, ScaledLagrangian, hamiltonian
+from dyninfer.transport.lagrangians.quadratic import (
+    QuadraticBridge,
+    nearest_quadratic,
+    with_bridge,
+)
 from dyninfer.transport.lagrangians.terms import (
     Lagrangian,
     LagrangianSum,
@@ -23,8 +28,11 @@ __all__ = [
     "OptimalTransport",
     "PhysicalPotential",
     "Potential",
+    "QuadraticBridge",
     "ScaledLagrangian",
     "SchrodingerBridge",
     "UnbalancedTransport",
     "hamiltonian",
+    "nearest_quadratic",
+    "with_bridge",
 ]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from dyninfer.learning.networks import Derivatives
+
+if TYPE_CHECKING:
+    from dyninfer.transport.lagrangians.quadratic import QuadraticBridge
 
 Potential = Callable[[Tensor, Tensor], Tensor]
 
@@ -64,12 +68,22 @@ class ScaledLagrangian:
         Whether the total mass is prescribed at every time, and not at the snapshots only.
     potential : callable or None
         Potential energy ``V(t, x)``, ``(n,), (n, d) -> (n,)``.
+    bridge : QuadraticBridge or None
+        Bridges of the noise in the potential, where there are both and mass is conserved.
     """
 
     sigma: float = 0.0
     growth_penalty: float | None = None
     constrained: bool = False
     potential: Potential | None = None
+    bridge: QuadraticBridge | None = None
+
+    @property
+    def bends(self) -> bool:
+        """Whether a potential moves pairs away from the ways that are known in closed form."""
+        if self.potential is None:
+            return False
+        return self.bridge is None or not self.bridge.solved
 
     def hamiltonian(self, t: Tensor, x: Tensor, s: Derivatives) -> Tensor:
         """H at times ``(n,)`` and states ``(n, d)``; see :func:`hamiltonian`."""

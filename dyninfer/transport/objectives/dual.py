@@ -116,7 +116,7 @@ class DualObjective(Objective):
             self.validation_batch = self._draw(
                 validation_samples, self.even_times, self.validation_size, generator
             )
-        if self.lagrangian.potential is not None and self.warm_steps:
+        if self.lagrangian.bends and self.warm_steps:
             self._warm_up()
 
     def batch(self, n: int, generator: Generator) -> PairBatch:

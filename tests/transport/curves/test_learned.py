@@ -35,7 +35,7 @@ def made(kind, bent=True, coupling=None):
     scaling = Scaling.from_samples(data.times, samples)
     lagrangian = ScaledLagrangian(**settings)
     gaps = np.diff(scaling.times(data.times))
-    found = natural_couplings(lagrangian.sigma, lagrangian.growth_penalty, gaps)
+    found = natural_couplings(lagrangian, gaps)
     if coupling is not None:
         found = as_coupling(coupling)
     torch.manual_seed(0)
