@@ -278,7 +278,7 @@ def check_bad_data_are_refused_in_words(model: SnapshotEstimator) -> None:
     numbers = text.obs["day"].astype(str)
     labels = "day " + numbers
     text.obs["day"] = labels.astype("category")
-    with raises(ValueError, "str.extract"):
+    with raises(ValueError, "read_times"):
         EXAMPLE.fit_clone(model, text)
     one = data[:40]
     with raises(ValueError, "at least two times"):
