@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
+from dyninfer.data.arrays import as_array, as_list
 from dyninfer.data.words import LONGEST_LIST, listed, quoted
 from dyninfer.learning.settings import brief, is_number
 
@@ -101,9 +103,7 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
     >>> read_times(["0h", "12h", "2d"], "h").tolist()
     [0.0, 12.0, 48.0]
     """
-    column = labels
-    if not isinstance(labels, pd.Series):
-        column = pd.Series(list(np.atleast_1d(labels)))
+    column = _as_column(labels)
     objects = column.astype(object)
     distinct = objects.dropna().unique()
     readings = _readings(distinct)
@@ -116,6 +116,21 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
     if isinstance(labels, pd.Series):
         return times
     return times.to_numpy()
+
+
+def _as_column(labels: Any) -> pd.Series:
+    """Labels as a Series, or a TypeError where they cannot be looked up."""
+    if isinstance(labels, pd.Series):
+        return labels
+    if isinstance(labels, Tensor):
+        labels = np.atleast_1d(as_array(labels, "labels"))
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        labels = [labels]
+    column = pd.Series(as_list(labels, "labels", "texts or numbers"), dtype=object)
+    for label in column:
+        if not isinstance(label, Hashable):
+            raise TypeError(f"labels must be texts or numbers, found {brief(label)}")
+    return column
 
 
 def remedy(labels: Iterable[Any], column: str) -> str:

@@ -9,9 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyninfer.learning.files import write_file
+from dyninfer.learning.files import as_path, write_file
+from dyninfer.learning.settings import brief, is_number
 from dyninfer.report import tables
-from dyninfer.report.verdict import main_metric, verdict
+from dyninfer.report.checks import (
+    check_figures,
+    check_model,
+    check_scores,
+    check_text,
+    check_texts,
+)
+from dyninfer.report.verdict import verdict
 from dyninfer.report.versions import versions
 
 if TYPE_CHECKING:
@@ -71,18 +79,28 @@ def write_report(
     Raises
     ------
     FileNotFoundError
-        If the folder does not exist.
+        If the folder or a picture does not exist.
+    KeyError, TypeError, ValueError
+        If the model is not fitted, or another argument is not of its kind.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
+    check_model(model)
+    check_text(title, "title")
+    check_text(time_unit, "time_unit")
+    introduction = check_texts(introduction, "introduction")
+    references = check_texts(references, "references")
+    if seconds is not None and not is_number(seconds):
+        raise TypeError(f"seconds must be a number, found {brief(seconds)}")
     # One metric leads through the page; the others are folded away.
-    metric = main_metric(evaluation)
+    metric = check_scores(evaluation, "evaluation")
     pictures = []
-    for caption, picture in figures:
+    for caption, picture in check_figures(figures):
         pictures.append({"caption": caption, "png": _base64_png(picture)})
     long_run_scores = None
     if long_run is not None:
+        check_scores(long_run, "long_run")
         long_run_scores = tables.long_run_scores(long_run, metric, time_unit)
     scores = {
         "has_interpolation": f"{metric}_ot" in evaluation,

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dyninfer.learning.settings import check_seed
+from dyninfer.report.checks import check_model, check_scores, check_snapshots, check_text
 from dyninfer.report.tables import leading
-from dyninfer.report.verdict import main_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,10 +50,20 @@ def pictures(
     Returns
     -------
     list of (caption, Figure)
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the model is not fitted, or the data or the scores are none.
     """
     from dyninfer import plotting as pl
     from dyninfer.plotting.style import canvas
 
+    check_model(model)
+    check_snapshots(observed, "observed")
+    metric = check_scores(evaluation, "evaluation")
+    check_text(time_unit, "time_unit")
+    check_seed(seed)
     first, last = observed.times[[0, -1]]
     # Every observed time too: the populations are drawn there.
     times = np.union1d(np.linspace(first, last, N_TIMES), observed.times)
@@ -61,10 +72,10 @@ def pictures(
     trajectories, ((ax,),) = canvas((6.4, 4.6), 1, 1)
     pl.trajectories(observed, traj, time_unit=time_unit, ax=ax)
     # The energy distance too: exact transport rewards what is smoother than cells are.
-    metrics = leading(evaluation, main_metric(evaluation))
+    metrics = leading(evaluation, metric)
     scores, (panels,) = canvas((1.6 + 4.6 * len(metrics), 4.0), 1, len(metrics))
-    for ax, metric in zip(panels, metrics, strict=True):
-        pl.evaluation(evaluation, metric, time_unit=time_unit, ax=ax)
+    for ax, name in zip(panels, metrics, strict=True):
+        pl.evaluation(evaluation, name, time_unit=time_unit, ax=ax)
 
     figures = [
         (

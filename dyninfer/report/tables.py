@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from dyninfer.report.verdict import METRICS, written_time
+from dyninfer.report.checks import METRICS
+from dyninfer.report.verdict import written_time
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dyninfer.learning.settings import check_seed
+from dyninfer.report.checks import (
+    METRICS,
+    check_model,
+    check_scores,
+    check_snapshots,
+    check_table,
+    check_text,
+)
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from dyninfer.estimators import SnapshotEstimator
 
-# In the order of preference: the first that a table holds is the one that the report speaks of.
-METRICS = {
-    "w1": "Wasserstein-1",
-    "w2": "Wasserstein-2",
-    "sliced_w2": "sliced Wasserstein-2",
-    "mmd": "MMD²",
-    "energy": "energy distance",
-}
 # Scores as close as this count as equal: a few cells more or less change them as much.
 EQUAL_WITHIN = 0.02
 
@@ -42,10 +44,12 @@ def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") 
 
     Raises
     ------
-    KeyError
-        If the table holds no metric.
+    KeyError, TypeError, ValueError
+        If the model is not fitted, or the table holds no metric or lacks a column of one.
     """
-    metric = main_metric(table)
+    check_model(model)
+    metric = check_scores(table, "table")
+    check_text(time_unit, "time_unit")
     is_held_out = table["held_out"].astype(bool)
     rows = table[is_held_out]
     if len(rows) == 0:
@@ -59,25 +63,6 @@ def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") 
         ]
     space = _space(model)
     return [_verdict_at(row, metric, time_unit, space) for _, row in rows.iterrows()]
-
-
-def main_metric(table: pd.DataFrame) -> str:
-    """First metric of the table, in the order of :data:`METRICS`.
-
-    Raises
-    ------
-    KeyError
-        If the table holds none.
-    """
-    from dyninfer.data.columns import MissingKey
-
-    for name in METRICS:
-        if name in table:
-            return name
-    choices = ", ".join(METRICS)
-    raise MissingKey(
-        f"the evaluation has no metric, one of {choices}; give what model.evaluate returned"
-    )
 
 
 def written_time(value: Any, unit: str) -> str:

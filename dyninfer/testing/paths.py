@@ -15,7 +15,9 @@ from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import PathEstimator
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import numpy_stream
+from dyninfer.learning.settings import check_count
 from dyninfer.testing.common import Battery, Example, Keys, check_finite, raises, weights
 from dyninfer.testing.units import PLAIN, Units, check_same, units_for
 
@@ -28,6 +30,10 @@ def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> A
     import pandas as pd
     from anndata import AnnData
 
+    n = check_count(n, "n")
+    length = check_count(length, "length")
+    d = check_count(d, "d")
+    check_memory(8 * n * length * d, f"{n} paths of {length} times and {d} features")
     rng = numpy_stream(seed, "example paths")
     days = rng.uniform(0, 5, (n, length))
     days.sort(axis=1)

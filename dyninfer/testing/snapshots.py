@@ -14,9 +14,14 @@ from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import same_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators import SnapshotEstimator
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import numpy_stream
+from dyninfer.learning.settings import brief, check_count
 from dyninfer.testing.common import Battery, Example, Keys, check_finite, raises, weights
 from dyninfer.testing.units import PLAIN, Units, check_same, units_for
+
+# Their gaps differ, as those of data do.
+_DAYS = [0.0, 1.0, 2.0, 5.0]
 
 
 def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> Any:
@@ -27,8 +32,13 @@ def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> An
     import pandas as pd
     from anndata import AnnData
 
+    n = check_count(n, "n")
+    d = check_count(d, "d")
+    if check_count(n_times, "n_times") > len(_DAYS):
+        raise ValueError(f"n_times must be 1 to {len(_DAYS)}, found {brief(n_times)}")
+    check_memory(8 * n * d, f"{n} cells of {d} features")
     rng = numpy_stream(seed, "example data")
-    days = [0.0, 1.0, 2.0, 5.0][:n_times]
+    days = _DAYS[:n_times]
     # All different, so that rows of one time cannot be taken for those of another.
     sizes = n + 3 * np.arange(n_times)
     samples = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dyninfer.data.arrays import as_list
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.estimators import Estimator
 from dyninfer.learning.settings import brief, check_count, check_seed, to_plain
@@ -127,6 +128,8 @@ def compare(
     snapshots = read_every_time(data, keys, reader="compare")
     baselines = baseline_names(baselines, (FLOOR,))
     _check_names(baselines, models)
+    if max_steps is not None:
+        check_count(max_steps, "max_steps")
     scoring = HeldOutTimes(
         data=snapshots,
         metrics=tuple(metric_names(metrics)),
@@ -154,7 +157,9 @@ def _named(estimators: Any) -> dict[str, Estimator]:
         models = {str(name): model for name, model in estimators.items()}
     else:
         single = hasattr(estimators, "fit")
-        listed = [estimators] if single else list(estimators)
+        listed = [estimators]
+        if not single:
+            listed = as_list(estimators, "estimators", "methods such as ActionMatching()")
         _check_models(listed)
         models = dict(zip(names_of(listed), listed, strict=True))
     # Also those of a dict.

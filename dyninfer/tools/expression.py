@@ -47,7 +47,7 @@ class Expression:
                 raise MissingKey("adata.X is empty; give the layer that holds the expression")
             return cls(adata.X, genes, "adata.X")
         # The names of layers are few: all are shown, rather than the nearest one.
-        if layer not in adata.layers:
+        if not isinstance(layer, str) or layer not in adata.layers:
             raise MissingKey(
                 f"layer {quoted(layer)} is not in adata.layers; there are {listed(adata.layers)}"
             )

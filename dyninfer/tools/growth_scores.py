@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from dyninfer.data import keys
-from dyninfer.data.arrays import dense_rows
+from dyninfer.data.arrays import as_list, dense_rows
 from dyninfer.data.columns import MissingKey, check_anndata, check_writable
 from dyninfer.data.representation import check_finite, warn_if_counts
 from dyninfer.data.words import listed, quoted
@@ -102,7 +102,7 @@ def score_growth(
     """
     check_anndata(adata)
     check_writable(adata)
-    if organism not in ORGANISMS:
+    if not isinstance(organism, str) or organism not in ORGANISMS:
         raise ValueError(
             f"organism must be one of {', '.join(ORGANISMS)}, found {brief(organism)}; for "
             "another, give its genes as proliferation and apoptosis"
@@ -118,7 +118,7 @@ def score_growth(
     ):
         if genes is None:
             genes = _default_genes(symbols, default, organism)
-        columns = _columns_of(list(genes), symbols, name, organism)
+        columns = _columns_of(_as_genes(genes, name), symbols, name, organism)
         scores[name] = _mean_z_score(expression, columns)
     table = pd.DataFrame(scores, index=adata.obs_names)
     birth = _rate(table["proliferation"], BIRTH_CENTER, BIRTH_WIDTH)
@@ -130,11 +130,23 @@ def score_growth(
     return table
 
 
+def _as_genes(genes: Iterable[str], name: str) -> list[str]:
+    """Symbols of genes as a list, or a TypeError that names what is none."""
+    # The order of the genes does not matter, so that a set serves as well.
+    if isinstance(genes, Set):
+        genes = list(genes)
+    symbols = as_list(genes, name, "symbols of genes")
+    for symbol in symbols:
+        if not isinstance(symbol, str):
+            raise TypeError(f"{name} must be symbols of genes, found {brief(symbol)}")
+    return symbols
+
+
 def _symbols(adata: AnnData, gene_key: str | None) -> pd.Index:
     """Symbol of every gene."""
     if gene_key is None:
         return adata.var_names.astype(str)
-    if gene_key not in adata.var:
+    if not isinstance(gene_key, str) or gene_key not in adata.var:
         raise MissingKey(
             f"gene_key {quoted(gene_key)} is not in adata.var; there are {listed(adata.var)}"
         )

@@ -78,8 +78,13 @@ def recommend(table: pd.DataFrame, *, metric: str = "w1") -> Recommendation:
     ValueError
         If the table has no method with a score at every time.
     """
-    if metric not in table:
-        raise ValueError(f"the table has no column {brief(metric)}")
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"table must be what compare returned, found {brief(table)}")
+    for column in ("method", "time", "seed", "settings", metric):
+        if not isinstance(column, str) or column not in table:
+            raise ValueError(f"the table has no column {brief(column)}; give what compare returned")
+    if not pd.api.types.is_numeric_dtype(table[metric]):
+        raise TypeError(f"column {brief(metric)} of the table must hold numbers")
     scores = table.pivot_table(index=["time", "seed"], columns="method", values=metric)
     # Unbiased squared distances may be negative, and have no logarithm.
     is_log = bool((scores.min() > 0).all())

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from dyninfer.learning.digest import sealed, unsealed
 from dyninfer.learning.files import as_path, label, read_file, write_file
+from dyninfer.learning.settings import brief, check_switch
 from dyninfer.learning.warn import warn
 
 Row = dict[str, Any]
@@ -90,6 +91,11 @@ def run_tasks(
     progress : bool
         Show a progress bar, called ``label``.
     """
+    check_switch(progress, "progress")
+    if executor is not None and not hasattr(executor, "submit"):
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor, or None, found {brief(executor)}"
+        )
     store = None if checkpoint is None else Store(checkpoint)
     rows: list[Row | None] = [None] * len(tasks)
     if store is not None:

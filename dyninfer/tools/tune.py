@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from dyninfer.data.arrays import as_list
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.estimators import Estimator
 from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
@@ -146,6 +147,8 @@ def tune(
     groups = _groups(start, search_space)
     # Only what is kept is checked: a time that is held out may hold anything.
     snapshots = read_every_time(data, keys, reader="tune").without(hold_out).check_finite()
+    if max_steps is not None:
+        check_count(max_steps, "max_steps")
     scoring = InnerTimes(
         data=snapshots,
         n_subsamples=check_count(n_subsamples, "n_subsamples"),
@@ -299,15 +302,26 @@ def _groups(start: Estimator, search_space: Any) -> dict[str, list[Changes]]:
         search_space = start.search_space()
     known = start.get_params(deep=False)
     groups = {}
+    if not isinstance(search_space, Mapping):
+        raise TypeError(
+            "search_space must be a dict such as {'sigma': [{'sigma': 0.1}]}, "
+            f"found {brief(search_space)}"
+        )
     for name, group in search_space.items():
+        group = as_list(group, f"group {brief(name)} of search_space", "dicts of settings")
         for changes in group:
-            unknown = sorted(set(changes) - set(known))
+            if not isinstance(changes, Mapping):
+                raise TypeError(
+                    f"group {brief(name)} of search_space must hold dicts of settings, found "
+                    f"{brief(changes)}"
+                )
+            unknown = [setting for setting in changes if setting not in known]
             if unknown:
                 raise ValueError(
                     f"search_space names {unknown[0]!r}, which {type(start).__name__} does not "
                     f"have; its settings are {', '.join(known)}"
                 )
-        groups[str(name)] = list(group)
+        groups[str(name)] = group
     return groups
 
 

@@ -15,11 +15,11 @@ import scipy.sparse as sp
 import torch
 
 import dyninfer as di
-from dyninfer import fractional
+from dyninfer import fractional, report, testing
 from dyninfer.cli.main import main
 from dyninfer.datasets import files
 
-__all__ = ["Path", "anndata", "di", "fractional", "np", "pd", "sp", "torch"]
+__all__ = ["Path", "anndata", "di", "fractional", "np", "pd", "report", "sp", "testing", "torch"]
 
 mpl.use("agg")  # pictures without a screen
 N = 24  # cells at a time: more than the number below which a fit warns
@@ -215,6 +215,24 @@ def runs():
 @cache
 def scores():
     return fitted("ActionMatching").evaluate(snapshots())
+
+
+@cache
+def compared():
+    """What `compare` says of one method and one baseline."""
+    model = di.ActionMatching(**QUICK)
+    return di.tl.compare(
+        snapshots(), model, baselines="still", metrics="w1", max_steps=2, progress=False
+    )
+
+
+def genes():
+    """Cells with a few genes of both sets of the growth scores."""
+    from dyninfer.tools import gene_sets
+
+    names = [*gene_sets.PROLIFERATION[:12], *gene_sets.APOPTOSIS[:12]]
+    x = np.random.default_rng(6).random((N, len(names)))
+    return anndata.AnnData(x, var=pd.DataFrame(index=names))
 
 
 def changed(X_pca=None, day=None):

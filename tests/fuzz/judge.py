@@ -39,8 +39,9 @@ KINDS = (
 FOREIGN = re.compile(
     r"encountered in|divide by zero|Mean of empty|Degrees of freedom|invalid value"
 )
-# Columns of `evaluate` that are empty where the data have no masses.
-EMPTY = ("mass_observed", "mass_simulated")
+# Columns of tables that are empty where the data have no masses, or where a score has its reason
+# beside it.
+EMPTY = ("mass", "mass_error", "mass_observed", "mass_simulated", "note")
 NAMES = {name: getattr(inputs, name) for name in dir(inputs) if not name.startswith("__")}
 
 

@@ -106,12 +106,14 @@ class UnbalancedWeights(Reweighting):
         cost = squared_distances(ends.x, ends.y)
         problem = TransportProblem(cost, ends.a * np.exp(log_prior), ends.b)
         in_units = problem._replace(cost=cost / problem.mean_cost)
-        solution = sinkhorn(in_units, self.regularization, self.mass_penalty)
+        # A tensor of one number is a number, but NumPy's arrays do not mix with it.
+        penalty = float(self.mass_penalty)
+        solution = sinkhorn(in_units, float(self.regularization), penalty)
         solution.warn_unless_converged()
         # At the optimum the margins of the plan are the weights times these factors. Its own sums
         # differ by what the iteration leaves, which no penalty would take away.
-        log_source = log_prior - solution.f.numpy() / self.mass_penalty
-        log_target = solution.g.numpy() / self.mass_penalty
+        log_source = log_prior - solution.f.numpy() / penalty
+        log_target = solution.g.numpy() / penalty
         plan = torch.as_tensor(solution.log_plan)
         # A cell has half of its own growth, and half of that of its partners.
         log_a = np.log(ends.a) + 0.5 * log_source + _log_mean(plan, log_target)

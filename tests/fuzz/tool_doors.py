@@ -1,0 +1,127 @@
+"""Doors of what calls fits for a question: tools, weighing of cells, report, checks of estimators."""
+
+import dyninfer as di
+from fuzz import values
+from fuzz.door import Argument, Door, of_kind, options, settings
+
+KEYS = of_kind(values.key, "mass_key weight_key condition_key growth_key")
+MODEL = "di.ActionMatching(width=4, depth=1)"
+
+
+def doors() -> dict[str, Door]:
+    return _tools() | _weighing() | _report() | _testing() | _reading()
+
+
+def _scored() -> dict[str, Argument]:
+    """Arguments that compare and tune share."""
+    data = {"data": ("snapshots()", values.cells), "time_key": (None, values.key)}
+    plain = {"max_steps": "1", "progress": "False"}
+    names = "max_steps seed executor checkpoint progress hold_out"
+    return data | {"use_rep": (None, values.representation)} | KEYS | options(names, **plain)
+
+
+def _tools() -> dict[str, Door]:
+    compared = _scored() | options(
+        "estimators n_repeats baselines metrics max_samples",
+        estimators=MODEL,
+        baselines="['still']",
+        metrics="['w1']",
+    )
+    tuned = _scored() | options(
+        "estimator search_space n_subsamples max_cells",
+        estimator=MODEL,
+        search_space="{'sigma': [{'sigma': 0.1}]}",
+        n_subsamples="1",
+    )
+    table = {"0": ("compared()", _table), "metric": (None, values.scalar)}
+    growth = {"0": ("genes()", values.cells)} | options(
+        "organism proliferation apoptosis layer gene_key days_per_unit"
+    )
+    return {
+        "tools.compare": Door("di.tl.compare({a})", {"a": compared}),
+        "tools.tune": Door("di.tl.tune({a}).table", {"a": tuned}),
+        "tools.recommend": Door("str(di.tl.recommend({a}))", {"a": table}),
+        "tools.score_growth": Door("di.tl.score_growth({a})", {"a": growth}),
+    }
+
+
+def _table(rng):
+    """A table of scores in an odd form, or what is none."""
+    column = rng.choice(("method", "time", "seed", "w1", "settings", "held_out", "w1_still"))
+    forms = (
+        "{t}.iloc[:0]",
+        "{t}.iloc[:1]",
+        "{t}[['w1']]",
+        f"{{t}}.drop(columns={column!r}, errors='ignore')",
+        f"{{t}}.assign({column}={values.scalar(rng)})",
+        f"{{t}}.assign({column}=float('nan'))",
+        f"{{t}}.assign({column}=1)",
+        f"{{t}}.assign({column}='a')",
+        "{t}.astype(str)",
+        "{t}.T",
+        "{t}.to_dict()",
+        "pd.concat([{t}, {t}])",
+        "pd.DataFrame()",
+    )
+    name = rng.choice(("compared()", "scores()"))
+    return rng.choice(forms).format(t=name) if rng.random() < 0.8 else values.scalar(rng)
+
+
+def _weighing() -> dict[str, Door]:
+    code = (
+        "di.ActionMatching(width=4, depth=1, growth_penalty=1.0, "
+        "coupling=di.GrowthFirstCoupling(weigh=di.{name}({{a}}))).fit(adata(), time_key='day', "
+        "max_steps=1, progress=False, {{b}})"
+    )
+    keys = {"growth_key": (None, values.key), "weight_key": (None, values.key)}
+    made = {}
+    for name in ("DensityRatio", "UnbalancedWeights"):
+        groups = {"a": settings(getattr(di, name)), "b": keys}
+        made[name] = Door(code.format(name=name), groups)
+    return made
+
+
+def _report() -> dict[str, Door]:
+    model, data = ("fitted('ActionMatching')", values.scalar), ("snapshots()", values.cells)
+    table = ("scores()", _table)
+    page = {"0": ("'page.html'", values.file), "1": model, "2": table} | options(
+        "figures title introduction long_run time_unit references seconds"
+    )
+    shown = {"0": model, "1": data, "2": table} | options("time_unit seed")
+    judged = {"0": model, "1": table} | options("time_unit")
+    scored = {"0": table, "1": data} | options("max_samples seed")
+    return {
+        "report.write_report": Door("str(report.write_report({a}))", {"a": page}),
+        "report.pictures": Door("len(report.pictures({a}))", {"a": shown}),
+        "report.verdict": Door("report.verdict({a})", {"a": judged}),
+        "report.add_interpolation": Door("report.add_interpolation({a}).dropna()", {"a": scored}),
+    }
+
+
+def _testing() -> dict[str, Door]:
+    size = options("seed n d")
+    return {
+        # The whole battery of checks takes minutes; which of them apply is asked first.
+        "testing.checks_of": Door(
+            "len(testing.checks_of({a}))", {"a": {"0": (MODEL, values.scalar)}}
+        ),
+        "testing.examples": Door(
+            "[testing.example_data({a}), testing.example_paths({b})]",
+            {"a": size, "b": size | options("length")},
+        ),
+    }
+
+
+def _reading() -> dict[str, Door]:
+    curve = {"0": ("lambda t, n: t[:, None] + torch.zeros(n, 2)", values.scalar)}
+    curve |= {"times": ("(0, 1)", values.times)} | options("features")
+    return {
+        "DensityCurve": Door(
+            f"{MODEL}.fit(di.DensityCurve({{a}}), max_steps=1, progress=False)",
+            {"a": curve},
+        ),
+        "read_times": Door(
+            "di.read_times({a})",
+            {"a": {"0": ("['day 1', 'day 3']", values.times)} | options("unit birth")},
+        ),
+    }
