@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from dyninfer.data.arrays import as_array, as_list
 from dyninfer.data.words import LONGEST_LIST, listed, quoted
@@ -122,7 +121,7 @@ def _as_column(labels: Any) -> pd.Series:
     """Labels as a Series, or a TypeError where they cannot be looked up."""
     if isinstance(labels, pd.Series):
         return labels
-    if isinstance(labels, Tensor):
+    if hasattr(labels, "detach"):
         labels = np.atleast_1d(as_array(labels, "labels"))
     if isinstance(labels, str) or not isinstance(labels, Iterable):
         labels = [labels]
