@@ -111,7 +111,8 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
     _check_starts(readings, birth)
     unit = _common_unit(readings, unit, birth)
     numbers = {label: reading.within(unit, birth) for label, reading in readings.items()}
-    times = objects.map(numbers).astype(np.float64)
+    # One by one: pandas has no index of half precision. Missing values have no number.
+    times = objects.map(lambda label: numbers.get(label, np.nan)).astype(np.float64)
     if isinstance(labels, pd.Series):
         return times
     return times.to_numpy()

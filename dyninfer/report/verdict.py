@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyninfer.learning.settings import check_seed
-from dyninfer.report.checks import (
-    METRICS,
-    check_model,
-    check_scores,
-    check_snapshots,
-    check_table,
-    check_text,
-)
+from dyninfer.report.checks import METRICS, check_model, check_scores, check_text
 
 if TYPE_CHECKING:
     import pandas as pd

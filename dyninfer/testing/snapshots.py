@@ -283,7 +283,7 @@ def check_bad_data_are_refused_in_words(model: SnapshotEstimator) -> None:
         clone(model).fit(data)
     with raises(KeyError, "X_umap"):
         EXAMPLE.fit_clone(model, data, use_rep="X_umap")
-    # A number could be cut out of the text, but not by us: it may be a name.
+    # A number could be cut out of the text, but not unasked: it may be a name.
     text = example_data()
     numbers = text.obs["day"].astype(str)
     labels = "day " + numbers

@@ -109,6 +109,7 @@ def score_growth(
         )
     if not is_number(days_per_unit) or not 0 < days_per_unit < np.inf:
         raise ValueError(f"days_per_unit must be positive and finite, found {brief(days_per_unit)}")
+    days_per_unit = float(days_per_unit)
     expression = Expression.of(adata, layer).matrix
     symbols = _symbols(adata, gene_key)
     scores = {}

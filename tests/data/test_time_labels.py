@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import dyninfer as di
 
@@ -78,3 +79,18 @@ def test_the_message_of_many_labels_says_how_many_there_are():
 def test_a_fit_says_what_labels_would_become_in_one_unit():
     with pytest.raises(ValueError, match="'12h' is 12, '2d' is 48. Make them: times = di.read_"):
         di.Snapshots(times=["12h", "2d"], samples=[np.zeros((30, 2))] * 2)
+
+
+@pytest.mark.parametrize("labels", [{0: 1}, {"1h", "2h"}, [{0: 1}], [[1], [1, 2]], 1j])
+def test_what_is_no_list_of_labels_is_refused(labels):
+    with pytest.raises((TypeError, ValueError), match="labels must be|times cannot be read from"):
+        di.read_times(labels)
+
+
+def test_tensors_of_times_are_read_as_their_numbers():
+    halves = torch.tensor([0.5, 1.0], dtype=torch.bfloat16)
+    np.testing.assert_array_equal(di.read_times(halves), [0.5, 1.0])
+
+
+def test_numbers_of_half_precision_stay_as_they_are():
+    np.testing.assert_array_equal(di.read_times(np.array([0.5, 1], "float16")), [0.5, 1.0])

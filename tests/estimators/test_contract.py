@@ -8,7 +8,7 @@ from toy_estimator import StraightFlow
 
 from dyninfer import FractionalNoise
 from dyninfer.estimators import registry
-from dyninfer.testing import check_estimator, checks_of
+from dyninfer.testing import check_estimator, checks_of, example_data, example_paths
 
 OUTSIDE = (StraightFlow, KramersMoyal, LatentODE)  # registered by the import of their files
 # Its own defaults take seconds a fit.
@@ -60,3 +60,18 @@ def test_the_battery_fails_an_estimator_that_forgets_its_model_when_a_fit_fails(
     monkeypatch.setattr(StraightFlow, "fit", forget)
     with pytest.raises((AssertionError, AttributeError)):
         checks_of(StraightFlow())["failed_fit_leaves_the_old_model"](StraightFlow(width=8))
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "kind", "message"),
+    [
+        (example_data, {"n_times": 5}, ValueError, "n_times must be 1 to 4, found 5"),
+        (example_data, {"d": []}, TypeError, "d must be a whole number"),
+        (example_data, {"n": 2**40}, MemoryError, "cells of 3 features take at least"),
+        (example_paths, {"length": 0}, ValueError, "length must be at least 1"),
+        (example_paths, {"n": 2**40}, MemoryError, "paths of 15 times .* take at least"),
+    ],
+)
+def test_sizes_that_examples_cannot_have_are_named(make, options, kind, message):
+    with pytest.raises(kind, match=message):
+        make(**options)

@@ -195,7 +195,7 @@ def _fitted() -> dict[str, Door]:
         )
         doors[f"{name}.simulate"] = Door(f"fitted({name!r}).simulate({{a}})", {"a": start})
         score = {"data": ("snapshots()", cells_of), "times": (None, values.times)}
-        score |= options("start metrics max_samples seed")
+        score |= options("start metrics baselines max_samples seed")
         doors[f"{name}.evaluate"] = Door(f"fitted({name!r}).evaluate({{a}})", {"a": score})
     doors["annotate"] = Door(
         "read_by_keys('ActionMatching').annotate({a})",

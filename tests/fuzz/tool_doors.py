@@ -89,12 +89,10 @@ def _report() -> dict[str, Door]:
     )
     shown = {"0": model, "1": data, "2": table} | options("time_unit seed")
     judged = {"0": model, "1": table} | options("time_unit")
-    scored = {"0": table, "1": data} | options("max_samples seed")
     return {
         "report.write_report": Door("str(report.write_report({a}))", {"a": page}),
         "report.pictures": Door("len(report.pictures({a}))", {"a": shown}),
         "report.verdict": Door("report.verdict({a})", {"a": judged}),
-        "report.add_interpolation": Door("report.add_interpolation({a}).dropna()", {"a": scored}),
     }
 
 
@@ -121,7 +119,7 @@ def _reading() -> dict[str, Door]:
             {"a": curve},
         ),
         "read_times": Door(
-            "di.read_times({a})",
+            "len(di.read_times({a}))",
             {"a": {"0": ("['day 1', 'day 3']", values.times)} | options("unit birth")},
         ),
     }

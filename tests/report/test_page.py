@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import dyninfer as di
-from dyninfer.report import pictures, write_report
+from dyninfer.report import pictures, verdict, write_report
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +118,60 @@ def test_report_into_a_missing_folder_is_an_error(model, evaluation, tmp_path):
 def test_only_the_page_is_left_in_its_folder(model, evaluation, tmp_path):
     page(tmp_path, model, evaluation)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"title": 3}, TypeError, "title must be text, found 3"),
+        ({"introduction": "One."}, TypeError, "introduction must be a list with texts"),
+        ({"references": [3]}, TypeError, "every one of references must be text, found 3"),
+        ({"figures": [("no picture", 3)]}, TypeError, "figures must be pairs of a caption"),
+        ({"figures": ["ab"]}, TypeError, "figures must be pairs of a caption"),
+        ({"figures": [("a", Path("no.png"))]}, FileNotFoundError, "there is no picture 'no.png'"),
+        ({"long_run": ()}, TypeError, "long_run must be what model.evaluate returned"),
+        ({"seconds": "3"}, TypeError, "seconds must be a number, found '3'"),
+        ({"time_unit": 1}, TypeError, "time_unit must be text, found 1"),
+    ],
+)
+def test_what_a_page_cannot_hold_is_named(model, evaluation, tmp_path, options, kind, message):
+    with pytest.raises(kind, match=message):
+        page(tmp_path, model, evaluation, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (lambda t: t.iloc[:0], ValueError, "has no rows"),
+        (lambda t: t.to_dict(), TypeError, "must be what model.evaluate returned"),
+        (lambda t: t.drop(columns="held_out"), KeyError, "has no column 'held_out'"),
+        (lambda t: t.drop(columns="energy_floor"), KeyError, "has no column 'energy_floor'"),
+        (lambda t: t.assign(w1="a"), TypeError, "column 'w1' of .* must hold one number"),
+        (lambda t: t.assign(time=np.nan), ValueError, "has a time that is missing or infinite"),
+        (lambda t: t[["time", "start"]], KeyError, "has no metric, one of w1"),
+    ],
+)
+def test_scores_of_another_kind_are_refused_everywhere(
+    model, data, evaluation, change, kind, message
+):
+    table = change(evaluation)
+    for call in (
+        lambda: verdict(model, table),
+        lambda: pictures(model, data, table),
+        lambda: write_report("page.html", model, table),
+    ):
+        with pytest.raises(kind, match=message):
+            call()
+
+
+def test_what_is_no_model_or_no_data_is_refused(model, data, evaluation):
+    for call in (
+        lambda: verdict(3, evaluation),
+        lambda: pictures(di.ActionMatching(), data, evaluation),
+        lambda: write_report("page.html", None, evaluation),
+    ):
+        with pytest.raises(TypeError, match="model must be a fitted method of snapshots"):
+            call()
+    with pytest.raises(TypeError, match="observed must be Snapshots, found 3"):
+        pictures(model, 3, evaluation)

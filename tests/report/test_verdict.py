@@ -39,6 +39,7 @@ def test_verdict_without_a_held_out_time_says_so(model):
     table = pd.DataFrame(
         {"time": [1, 2], "held_out": [False] * 2, "w1": [1.0, 3.0], "w1_still": [2.0, 2.0]}
     )
+    table = table.assign(start=[0, 1], w1_floor=0.5)
     (text,) = verdict(model, table)
     assert "No time was held out" in text
     assert "1 of 2 times" in text

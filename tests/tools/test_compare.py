@@ -160,6 +160,12 @@ def test_what_cannot_be_is_refused():
         (lambda: run(data, [method(), method()]), ValueError, "among the estimators twice"),
         (lambda: run(data, {"ot": method()}), ValueError, "'ot' names a baseline"),
         (lambda: run(data, [di.ActionMatching]), TypeError, "methods such as ActionMatching()"),
+        (lambda: run(data, 3), TypeError, "estimators must be a list with methods"),
+        (lambda: run(data, method(), baselines=3), TypeError, "baselines must be a list"),
+        (lambda: run(data, method(), max_steps="a"), TypeError, "max_steps must be a whole"),
+        (lambda: run(data, method(), executor="a"), TypeError, "concurrent.futures.Executor"),
+        (lambda: recommend(3), TypeError, "table must be what compare returned"),
+        (lambda: recommend(pd.DataFrame()), ValueError, "no column 'method'; give what compare"),
         (lambda: run(data, method(), time_key="time"), ValueError, "time_key"),
         (lambda: run(np.zeros((5, 2)), method()), TypeError, "takes an AnnData or Snapshots"),
     ]

@@ -122,6 +122,10 @@ def test_a_gene_that_nobody_expresses_counts_for_nothing():
         (cells(), {"layer": "log"}, KeyError, "layer 'log' is not in adata.layers"),
         (cells(), {"gene_key": "symbol"}, KeyError, "gene_key 'symbol' is not in adata.var"),
         (cells(), {"days_per_unit": 0}, ValueError, "days_per_unit must be positive and finite"),
+        (cells(), {"layer": np.array([1])}, KeyError, "is not in adata.layers"),
+        (cells(), {"apoptosis": 3}, TypeError, "apoptosis must be a list with symbols of genes"),
+        (cells(), {"apoptosis": [3]}, TypeError, "apoptosis must be symbols of genes, found 3"),
+        (cells(), {"proliferation": "TOP2A"}, TypeError, "proliferation must be a list"),
         (np.zeros((3, 3)), {}, TypeError, "AnnData"),
     ],
 )

@@ -152,6 +152,9 @@ def test_what_cannot_be_is_refused():
     data = moving([0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match="search_space names 'sped', which Drift does not have"):
         run(data, search_space={"speed": [{"sped": 1.0}]})
+    for space in (3, {"speed": 3}, {"speed": [3]}, [{"speed": 1.0}]):
+        with pytest.raises(TypeError, match="search_space must .*found"):
+            run(data, search_space=space)
     with pytest.raises(TypeError, match="method such as ActionMatching"):
         run(data, Drift)
     with pytest.raises(ValueError, match="n_subsamples must be at least 1"):
