@@ -37,7 +37,7 @@ def check_snapshots(data: Any, name: str) -> None:
         raise TypeError(f"{name} must be Snapshots, found {brief(data)}")
 
 
-def check_scores(table: Any, name: str) -> str:
+def check_scores(table: Any, name: str, is_whole: bool = True) -> str:
     """Return the metric that leads through a table of scores, or raise an error.
 
     Parameters
@@ -46,6 +46,8 @@ def check_scores(table: Any, name: str) -> str:
         From ``model.evaluate``.
     name : str
         What a message calls it.
+    is_whole : bool
+        Whether starts and floors must be there too; else they are looked at where they are.
 
     Raises
     ------
@@ -54,15 +56,21 @@ def check_scores(table: Any, name: str) -> str:
     """
     check_table(table, name)
     metric = main_metric(table)
-    columns = ["time", "start", "held_out"]
+    needed = ["time", "held_out"]
+    # Baselines are there if they were asked for.
+    optional = []
     for other in METRICS:
         if other in table:
-            columns += [other, f"{other}_floor"]
-            # Baselines are there if they were asked for.
-            columns += [name for name in (f"{other}_still", f"{other}_ot") if name in table]
-    for column in columns:
+            needed.append(other)
+            optional += [f"{other}_still", f"{other}_ot"]
+            (needed if is_whole else optional).append(f"{other}_floor")
+    (needed if is_whole else optional).append("start")
+    for column in needed:
         _check_numbers(table, column, name)
-    times = table[["time", "start"]].to_numpy(dtype=np.float64)
+    for column in optional:
+        if column in table:
+            _check_numbers(table, column, name)
+    times = table.filter(["time", "start"]).to_numpy(dtype=np.float64)
     if not np.isfinite(times).all():
         raise ValueError(f"{name} has a time that is missing or infinite; leave that row out")
     return metric

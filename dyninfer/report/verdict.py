@@ -40,7 +40,7 @@ def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") 
         If the model is not fitted, or the table holds no metric or lacks a column of one.
     """
     check_model(model)
-    metric = check_scores(table, "table")
+    metric = check_scores(table, "table", is_whole=False)
     check_text(time_unit, "time_unit")
     is_held_out = table["held_out"].astype(bool)
     rows = table[is_held_out]
@@ -53,6 +53,8 @@ def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") 
             f"{no_time} The simulated population is closer to the observed one than the unmoved "
             f"starting cells at {int(is_closer.sum())} of {len(table)} times."
         ]
+    # A held-out time is judged from where its cells started, and by the floor.
+    check_scores(table, "table")
     space = _space(model)
     return [_verdict_at(row, metric, time_unit, space) for _, row in rows.iterrows()]
 

@@ -118,8 +118,23 @@ def recommend(table: pd.DataFrame, *, metric: str = "w1") -> Recommendation:
             f"the table does not hold the settings of {best}, which have no plain form; fit it "
             "yourself"
         )
-    estimator = from_plain(json.loads(settings))
+    estimator = _model_of(settings, best)
     return Recommendation(best, estimator, tuple(reasons), all(weaker))
+
+
+def _model_of(settings: str, name: str) -> Estimator:
+    """The method with these settings, or a ValueError where they are none."""
+    try:
+        plain = json.loads(settings)
+    except json.JSONDecodeError:
+        plain = None
+    # What `to_plain` makes of a method.
+    if not isinstance(plain, dict) or not {"class", "settings"} <= plain.keys():
+        raise ValueError(
+            f"the settings of {brief(name)} in the table cannot be read; give the table as compare "
+            "returned it"
+        )
+    return from_plain(plain)
 
 
 def _count(names: list[str]) -> str:

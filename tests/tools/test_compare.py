@@ -151,6 +151,8 @@ def test_observed_mass_beside_simulated():
 def test_what_cannot_be_is_refused():
     data = moving()
     two = di.Snapshots(times=[0, 1], samples=data.samples[:2])
+    columns = {"method": ["works"], "time": [1.0], "seed": [0], "w1": [1.0], "settings": ["a"]}
+    unreadable = pd.DataFrame(columns)
     cases = [
         (lambda: run(two, method()), ValueError, "have 2 times; leaving one out takes three"),
         (lambda: run(data, method(), hold_out=0.0), ValueError, "the first time, 0"),
@@ -166,6 +168,7 @@ def test_what_cannot_be_is_refused():
         (lambda: run(data, method(), executor="a"), TypeError, "concurrent.futures.Executor"),
         (lambda: recommend(3), TypeError, "table must be what compare returned"),
         (lambda: recommend(pd.DataFrame()), ValueError, "no column 'method'; give what compare"),
+        (lambda: recommend(unreadable), ValueError, "the settings of 'works' in the table cannot"),
         (lambda: run(data, method(), time_key="time"), ValueError, "time_key"),
         (lambda: run(np.zeros((5, 2)), method()), TypeError, "takes an AnnData or Snapshots"),
     ]
