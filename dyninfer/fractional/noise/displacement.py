@@ -173,7 +173,9 @@ def _as_tracks(tracks: Any, fewest_lags: int) -> np.ndarray:
 def _number_of_lags(n_times: int, max_lag: int | None, fewest: int) -> int:
     if max_lag is None:
         quarter = n_times // 4
-        return max(min(quarter, _MOST_LAGS), 4)
+        usual = max(min(quarter, _MOST_LAGS), 4)
+        # No two frames of four lie four apart.
+        return min(usual, n_times - 1)
     if not fewest <= check_count(max_lag, "max_lag") < n_times:
         raise ValueError(
             f"max_lag must be {fewest} to {n_times - 1} frames, found {brief(max_lag)}"

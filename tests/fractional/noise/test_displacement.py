@@ -92,3 +92,9 @@ def test_too_few_lags_and_tracks_that_stand_still_have_no_exponent():
         exponent = msd_exponent(tracks, 8).exponent
     # The third has the lags 1, 2, 3.
     assert np.isnan(exponent).tolist() == [True, True, False]
+
+
+def test_four_frames_have_three_lags():
+    found = msd_exponent(np.arange(8.0).reshape(2, 4))
+    np.testing.assert_array_equal(found.lags, [1, 2, 3])
+    np.testing.assert_allclose(found.exponent, 2.0)
