@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import BoundedGrowth, PotentialDiffusion, ScaledDiffusion
@@ -13,7 +15,13 @@ from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
-from dyninfer.transport.couplings import Coupling, as_coupling, check_conserved
+from dyninfer.transport.couplings import (
+    Coupling,
+    as_coupling,
+    check_conserved,
+    priced_couplings,
+    suggested_growth_penalty,
+)
 from dyninfer.transport.curves import (
     Curve,
     DensityCurve,
@@ -47,14 +55,17 @@ class ActionMatching(SnapshotEstimator):
     sigma : float
         Noise amplitude σ of the stochastic dynamics ``dX = ∇s dt + σ dW``, in state units per
         square root of time; 0 for a deterministic flow.
-    growth_penalty : float, optional
+    growth_penalty : float or "auto", optional
         λ > 0 lets cells grow and die at rate λs: the larger, the cheaper growth is against motion.
-        In inverse squared state units. None conserves mass.
+        In inverse squared state units. "auto" takes 4/D, with D the mean squared distance between
+        neighbouring snapshots: replacing a cell then costs as much as carrying it to a random cell
+        of the next time. None conserves mass.
     interpolation : {"linear", "cubic", "none"}
         How the density moves between snapshots: along straight lines between coupled cells, along
         smooth curves through all snapshots, or not at all (snapshots dense in time).
     coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
-        Who is paired with whom; "auto" is "unbalanced" where mass may change and "ot" elsewhere.
+        Who is paired with whom; "auto" is "unbalanced" at the price that λ sets where mass may
+        change along straight lines, and "ot" elsewhere.
     objective : {"auto", "velocity", "boundary"}
         Two forms of the same action. "boundary" is the formula with E[s_0] − E[s_1] and ∂s/∂t.
         "velocity" uses the velocity and growth of the interpolating curve, known for
@@ -77,6 +88,8 @@ class ActionMatching(SnapshotEstimator):
     process_ : ScaledDiffusion
         Of a PotentialDiffusion.
         What was learned, in the units of the data.
+    growth_penalty_ : float or None
+        λ as it was used.
     history_ : DataFrame
         One row per logged step; ``action`` is the loss in the units of the data.
 
@@ -107,7 +120,7 @@ class ActionMatching(SnapshotEstimator):
     with_units: ClassVar[tuple[str, ...]] = ("sigma", "growth_penalty")
 
     sigma: float = 0.0
-    growth_penalty: float | None = None
+    growth_penalty: float | Literal["auto"] | None = None
     interpolation: Literal["linear", "cubic", "none"] = "linear"
     coupling: str | Coupling = "auto"
     objective: Literal["auto", "velocity", "boundary"] = "auto"
@@ -121,11 +134,7 @@ class ActionMatching(SnapshotEstimator):
         # Zero is a flow, which solvers of ordinary equations run.
         if not 0 <= self.sigma < math.inf:
             raise ValueError(f"sigma must not be negative or infinite, found {self.sigma}")
-        if self.growth_penalty is not None and not 0 < self.growth_penalty < math.inf:
-            raise ValueError(
-                "growth_penalty must be positive, or None to conserve mass; "
-                f"found {self.growth_penalty}"
-            )
+        self._check_growth_penalty()
         for name, choices in (
             ("interpolation", ("linear", "cubic", "none")),
             ("objective", ("auto", "velocity", "boundary")),
@@ -139,6 +148,33 @@ class ActionMatching(SnapshotEstimator):
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
+    def _check_growth_penalty(self) -> None:
+        penalty = self.growth_penalty
+        if isinstance(penalty, str):
+            if penalty != "auto":
+                raise ValueError(
+                    f"growth_penalty must be a number, 'auto' or None, found {brief(penalty)}"
+                )
+        elif penalty is not None and not 0 < penalty < math.inf:
+            raise ValueError(
+                f"growth_penalty must be positive, or None to conserve mass; found {penalty}"
+            )
+
+    @property
+    def growth_penalty_(self) -> float | None:
+        """λ as it was used; None where mass is conserved."""
+        self._check_fitted()
+        return self.facts_.get("growth_penalty")
+
+    def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
+        """λ, found by the scale of the data where it is left to them."""
+        penalty = self.growth_penalty
+        if penalty == "auto":
+            scaling = Scaling.from_samples(data.times, data.samples, self.scale, data.weights)
+            suggested = suggested_growth_penalty(*_scaled(data, scaling))
+            penalty = scaling.user_growth_penalty(suggested)
+        return {"growth_penalty": penalty}
+
     @property
     def conserves_mass(self) -> bool:
         """Whether no growth is learned."""
@@ -148,7 +184,7 @@ class ActionMatching(SnapshotEstimator):
         """Return the untrained process."""
         network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
         # Settings are in the user's units, and the network sees scaled ones.
-        penalty, law = self.growth_penalty, None
+        penalty, law = self.facts_.get("growth_penalty"), None
         if penalty is not None:
             penalty = scaling.growth_penalty(penalty)
             law = BoundedGrowth.between(self.times_, self.facts_["masses"], scaling)
@@ -195,17 +231,29 @@ class ActionMatching(SnapshotEstimator):
 
     def _curve(self, process: ScaledDiffusion, data: Snapshots | DensityCurve, seed: int) -> Curve:
         """Density curve through the data, in the units of the process."""
-        coupling = self.coupling
-        if coupling == "auto":
-            coupling = default_coupling(self.growth_penalty is not None, self.interpolation)
+        penalty = process.inner.growth_penalty
+        name = self.coupling
+        if name == "auto":
+            name = default_coupling(penalty is not None, self.interpolation)
+        coupling: Coupling | list[Coupling] = as_coupling(name)
+        if self.coupling == "auto" and name == "unbalanced" and isinstance(data, Snapshots):
+            # One price: pairs change their mass for what the potential pays for growth.
+            coupling = priced_couplings(penalty, *_scaled(data, process.scaling))
         # The curve is drawn where the network is, so that no batch is copied to a device.
         like = next(process.parameters())
         return choose_curve(
             data,
             process.scaling,
             self.interpolation,
-            as_coupling(coupling),
+            coupling,
             seed,
             like.device,
             like.dtype,
         )
+
+
+def _scaled(data: Snapshots, scaling: Scaling) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Samples in scaled units, and their weights, at every time."""
+    samples = [scaling.states(sample) for sample in data.samples]
+    weights = [data.weights_at(time) for time in data.times]
+    return samples, weights

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import spelled
-from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
+from dyninfer.diffusions import BoundedGrowth, PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import seeded_modules, subseed
@@ -53,9 +53,10 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
     Parameters
     ----------
     lagrangian : Lagrangian
-        What is known beforehand: :class:`OptimalTransport`, :class:`SchrodingerBridge`,
-        :class:`UnbalancedTransport`, :class:`PhysicalPotential`, :class:`MeanAcceleration`,
-        :class:`DataManifold`, or a sum of them.
+        What is known beforehand. By default nothing: :class:`OptimalTransport`, with which the flow
+        is the model that :class:`ActionMatching` is by default. Others:
+        :class:`SchrodingerBridge`, :class:`UnbalancedTransport`, :class:`PhysicalPotential`,
+        :class:`MeanAcceleration`, :class:`DataManifold`, or a sum of them.
     coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
         Who is paired with whom; "auto" solves the static problem of the Lagrangian without its
         potential: exact, entropic or Wasserstein-Fisher-Rao transport.
@@ -184,11 +185,15 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         """Return the untrained process."""
         network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
         # Settings are in the user's units, and the network sees scaled ones.
-        penalty = self.lagrangian.penalty
+        penalty, law = self.lagrangian.penalty, None
+        if penalty is not None:
+            penalty = scaling.growth_penalty(penalty)
+            law = BoundedGrowth.between(self.times_, self.facts_["masses"], scaling)
         inner = PotentialDiffusion(
             network,
             sigma=scaling.amplitude(self.lagrangian.noise),
-            growth_penalty=None if penalty is None else scaling.growth_penalty(penalty),
+            growth_penalty=penalty,
+            law=law,
         )
         return ScaledDiffusion(inner, scaling)
 
@@ -272,7 +277,8 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         return 0.6
 
     def finish(self, objective: DualObjective) -> None:
-        """Keep the diagnostics of the solution."""
+        """Settle the growth, and keep the diagnostics of the solution."""
+        super().finish(objective)
         self.diagnostics_ = objective.diagnostics()
 
     def report(self) -> pd.DataFrame:

@@ -167,6 +167,10 @@ class Scaling(nn.Module):
 
     # --- back into the user's units ---
 
+    def user_growth_penalty(self, penalty: float) -> float:
+        """λ of a growth rate ``λ s``, in inverse squared units of length."""
+        return penalty / self.unit**2
+
     def user_states(self, z: Tensor) -> Tensor:
         """``shift + scale z`` of scaled states ``(..., feature)``."""
         constants = self._constants(z)

@@ -56,3 +56,59 @@ def test_growth_far_from_the_data_is_bounded_by_twice_its_range_there():
     half = 0.5 * (high - low)
     assert float(growth.max()) <= rate + high + half + 1e-3
     assert float(growth.min()) >= rate + low - half - 1e-3
+
+
+def two_groups(seed, n=200):
+    """Both move alike; the upper one grows fourfold a time, the lower one not at all."""
+    rng = np.random.default_rng(seed)
+    samples, rates = [], []
+    for k in range(3):
+        is_upper = rng.random(n) < 4**k / (4**k + 1)
+        x = rng.normal(size=(n, 2)) * 0.5 + (2.0 * k, 0.0)
+        x[is_upper, 1] += 6
+        samples.append(x)
+        rates.append(np.where(is_upper, np.log(4), 0.0))
+    masses = [(4**k + 1) / 2 for k in range(3)]
+    return di.Snapshots(times=TIMES[:3], samples=samples, masses=masses), rates
+
+
+def flow(**settings):
+    return di.WassersteinLagrangianFlow(lagrangian=di.UnbalancedTransport(0.1), **settings)
+
+
+def interpolant(**settings):
+    return di.StochasticInterpolant(coupling="unbalanced", **settings)
+
+
+def suggested(**settings):
+    return di.ActionMatching(growth_penalty="auto", **settings)
+
+
+@pytest.mark.parametrize("method", [suggested, interpolant, flow])
+@pytest.mark.filterwarnings("ignore:the scores at", "ignore:below the floor")
+def test_growth_of_two_groups_is_known_cell_by_cell(method):
+    data, rates = two_groups(0)
+    model = fitted(method(width=32, depth=2), data, 400)
+    growth = []
+    for time, x in zip(data.times, data.samples, strict=True):
+        x = torch.as_tensor(x, dtype=torch.float32)
+        growth.append(model.process_.growth(float(time), x).numpy())
+    assert np.corrcoef(np.concatenate(growth), np.concatenate(rates))[0, 1] > 0.85
+    table = model.evaluate(data, metrics=["w1"])
+    np.testing.assert_allclose(table.mass, table.mass_observed, rtol=0.1)
+
+
+def test_the_suggested_price_is_kept_with_the_model(tmp_path):
+    data = snapshots([1.0, 2.0, 4.0, 8.0])
+    model = fitted(suggested(width=16, depth=1), data, 10)
+    # Neighbours are three apart, in two features of standard deviation 0.3.
+    assert model.growth_penalty_ == pytest.approx(4 / (9 + 4 * 0.09), rel=0.05)
+    again = di.load(model.save(tmp_path / "model.safetensors"))
+    x = torch.as_tensor(data.samples[0])
+    torch.testing.assert_close(again.process_.growth(0.5, x), model.process_.growth(0.5, x))
+    assert again.growth_penalty_ == model.growth_penalty_
+
+
+def test_a_price_of_growth_in_another_word_is_refused():
+    with pytest.raises(ValueError, match="growth_penalty must be a number, 'auto' or None"):
+        di.ActionMatching(growth_penalty="free").fit(snapshots(None), progress=False)

@@ -18,6 +18,7 @@ from dyninfer.transport.couplings.growth_first import GrowthFirstCoupling
 from dyninfer.transport.couplings.independent import IndependentCoupling
 from dyninfer.transport.couplings.natural import natural_couplings
 from dyninfer.transport.couplings.plan import NOTHING, Plan
+from dyninfer.transport.couplings.priced import priced_couplings, suggested_growth_penalty
 from dyninfer.transport.couplings.problem import TransportProblem
 from dyninfer.transport.couplings.reweighting import UnbalancedWeights
 from dyninfer.transport.couplings.samples import Coupled, CoupledSamples, check_conserved
@@ -75,6 +76,8 @@ __all__ = [
     "as_coupling",
     "check_conserved",
     "natural_couplings",
+    "priced_couplings",
+    "suggested_growth_penalty",
     "sample_chains",
     "sample_weighted_chains",
     "uses_growth",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from dyninfer.data.snapshots import Snapshots
@@ -19,7 +21,7 @@ def choose_curve(
     data: Snapshots | DensityCurve,
     scaling: Scaling,
     interpolation: str,
-    coupling: Coupling,
+    coupling: Coupling | Sequence[Coupling],
     seed: int,
     device: torch.device,
     dtype: torch.dtype,

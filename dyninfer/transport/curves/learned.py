@@ -112,6 +112,11 @@ class LearnedCurve(nn.Module):
         log_start, log_end = self._log_masses(batch.pairs)
         return torch.lerp(log_start, log_end, tau).exp()
 
+    def interval_mass(self, batch: PairBatch) -> Tensor:
+        """Geometric mean ``(n,)`` of the total masses at the two ends of the batch's intervals."""
+        log_start, log_end = self._log_masses(batch.pairs)
+        return (0.5 * (log_start + log_end)).exp()
+
     def pair_action(self, batch: PairBatch) -> Tensor:
         """Action of the pairs' own paths ``(n,)``: kinetic and growth energy less the potential."""
         lagrangian = self.lagrangian

@@ -21,7 +21,7 @@ from dyninfer.transport.curves.learned import CurvePoint, LearnedCurve, PairBatc
 from dyninfer.transport.curves.optimizer import CurveOptimizer
 from dyninfer.transport.curves.residual import Measurement
 from dyninfer.transport.lagrangians import ScaledLagrangian
-from dyninfer.transport.objectives.action import random_signs
+from dyninfer.transport.objectives.action import SETTLING_SIZE, random_signs
 from dyninfer.transport.objectives.matching import normal_like
 
 
@@ -163,6 +163,16 @@ class DualObjective(Objective):
         loss = terms["loss"].mean()
         return float(loss)
 
+    def settle(self) -> None:
+        """Set mean and bounds of the growth by what was learned, on fresh samples of the curve."""
+        if self.lagrangian.growth_penalty is None:
+            return
+        generator = stream(self.seed, "settled growth", device=self.axes.device)
+        batch = self._draw(self.curve.samples, self.even_times, SETTLING_SIZE, generator)
+        with torch.no_grad():
+            point = self.curve.point(batch)
+        self.process.inner.settle_growth(batch.time, point.state, point.weight)
+
     def state(self) -> dict[str, Any]:
         """Moments of the adaptive times, and the curve with its optimiser."""
         return {
@@ -239,7 +249,7 @@ class DualObjective(Objective):
         descent = damping * action - game_share * rise
         # The value of the loss stays that of the potential.
         only_gradient = descent - descent.detach()
-        curve_loss = only_gradient / batch.density
+        curve_loss = only_gradient / (batch.density * self.curve.interval_mass(batch))
         terms["loss"] = terms["loss"] + curve_loss
         terms["residual"] = residual
         terms["mass"] = fixed.weight
@@ -334,7 +344,8 @@ class DualObjective(Objective):
             value = value - weight * energy
         action_unit = self.scaling.energy_unit * self.scaling.duration
         return {
-            "loss": density / batch.density,
+            # An interval counts for no more because it is heavier.
+            "loss": density / (batch.density * self.curve.interval_mass(batch)),
             "action": value / batch.density * action_unit,
             "kinetic": kinetic.detach() / batch.density,
             "integrand": density.detach(),
