@@ -165,7 +165,7 @@ def _readings(labels: Iterable[Any]) -> dict[Any, Reading]:
     if unread:
         raise ValueError(
             f"times cannot be read from {listed(unread, 6)}; give their numbers: "
-            f"column.map({{{quoted(str(unread[0]))}: 0, ...}}), or labels such as '12h' or 'day 3'"
+            f"column.map({{{quoted(str(unread[0]))}: 0, ...}}), or labels such as '12h'"
         )
     return readings
 

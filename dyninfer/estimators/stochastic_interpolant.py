@@ -335,15 +335,15 @@ class StochasticInterpolant(SnapshotEstimator):
         """
         self._check_fitted()
         observed = self._as_snapshots(data).check_finite()
-        times = self.times_
         if as_interpolant(self.interpolant).gaussian_base:
             raise ValueError(
                 "rectify needs an interpolant between two samples; use interpolant='linear'"
             )
         # Without noise, where every sample has one arrival.
-        run = self.simulate(observed, times, seed=seed)
-        pairs = carried(observed, run, conditions=self._has_conditions())
-        again = clone(self).set_params(coupling=SameRows(grows=self.facts_["grows"]))
+        run = self.simulate(observed, self.times_, seed=seed)
+        grows = self.facts_["grows"]
+        pairs = carried(observed, run, conditions=self._has_conditions(), grows=grows)
+        again = clone(self).set_params(coupling=SameRows(grows=grows))
         again.fit(pairs, seed=seed, **fit_options)
         again.provenance_ = replace(again.provenance_, source=self.source_)
         return again

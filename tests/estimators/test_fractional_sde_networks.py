@@ -352,10 +352,13 @@ def test_a_class_in_place_of_a_module_is_named():
 
 def test_a_fit_that_fails_leaves_the_old_model_in_its_units():
     data = irregular()
-    model = quick(data, drift="network").set_params(inference__training=Training(device="nowhere"))
+    model = quick(data, drift="network")
     before = model.log_likelihoods(data)
+    training = model.inference.training
+    model.set_params(inference__training=Training(device="nowhere"))
     with pytest.raises(ValueError, match="nowhere"):
         model.fit(Paths(times=data.times, states=[100 * x for x in data.states]), progress=False)
+    model.set_params(inference__training=training)
     assert np.array_equal(model.log_likelihoods(data), before)
 
 

@@ -29,7 +29,7 @@ def drift():
         (gate, lambda model, paths: model.simulate(paths, [0, 50]), "beyond the data"),
         (gate, lambda model, paths: model.forecast(paths, [50]), "beyond the data"),
         (drift, lambda model, data: model.simulate(data, [0, 5]), "beyond the data"),
-        (drift, lambda model, data: model.evaluate(data), "in-sample"),
+        (drift, lambda model, data: model.evaluate(data), "are in-sample: the model"),
         (drift, lambda model, data: model.simulate(data.at(0) * 1e39, [0, 1]), "diverged"),
     ],
 )

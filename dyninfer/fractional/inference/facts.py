@@ -25,15 +25,20 @@ def check_continuous(paths: Paths) -> None:
         )
 
 
+def check_several(paths: Paths) -> None:
+    """Raise a ValueError where every path has one observation."""
+    if paths.lengths.max() < 2:
+        raise ValueError(
+            "every path has one observation only; fractional noise needs paths with several"
+        )
+
+
 def check_moving(paths: Paths, every_feature: bool = True) -> None:
     """Raise a ValueError where paths say nothing about a motion.
 
     That is the case where every path has one observation, or where a feature never changes.
     """
-    if paths.lengths.max() < 2:
-        raise ValueError(
-            "every path has one observation only; fractional noise needs paths with several"
-        )
+    check_several(paths)
     ranges = []
     for states in paths.states:
         # NaN where a path has no value of a feature.
@@ -66,6 +71,8 @@ def facts_of(paths: Paths) -> dict[str, Any]:
         gap, that of the fast moves; ``gap``, the usual one; ``free_start``, whether there are paths
         enough to learn where they start.
     """
+    # Without a gap there is no time scale.
+    check_several(paths)
     starts = []
     lengths = []
     gaps_of_paths = []

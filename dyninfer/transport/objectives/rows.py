@@ -39,7 +39,7 @@ class SameRows(Coupling):
         return balanced(rows, rows, a)
 
 
-def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snapshots:
+def carried(observed: Snapshots, run: Trajectories, *, conditions: bool, grows: bool) -> Snapshots:
     """Snapshots of the paths of a run that began with all samples of its first time.
 
     Row i is path i at every time; paths that ended early are left out.
@@ -53,6 +53,8 @@ def carried(observed: Snapshots, run: Trajectories, *, conditions: bool) -> Snap
     if run.log_weights is not None:
         # These hold the weights at the start already.
         weights = run.log_weights.exp().cpu().numpy()[alive]
+    # Weights of cells alone are no masses: they stay as they were.
+    if grows:
         masses = weights.mean(0)
     labels = None
     # A path keeps the condition that it starts under.

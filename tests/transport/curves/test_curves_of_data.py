@@ -421,6 +421,7 @@ def action_objective(data, form, **settings):
     model = di.ActionMatching(objective=form, width=16, depth=2, activation="tanh", **settings)
     model.training_ = di.Training(validation_fraction=0, precision="float64")
     scaling = Scaling.from_samples(data.times, list(data.samples))
+    model.scaling_, model.facts_ = scaling, model.facts(data)
     torch.manual_seed(4)
     process = model.build(data, scaling).double()
     with torch.no_grad():
