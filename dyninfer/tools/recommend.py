@@ -38,7 +38,7 @@ class Recommendation:
     reasons : tuple of str
         Sentences.
     is_worthwhile : bool
-        Whether it predicts better than every baseline of the table that is none of its own floor.
+        Whether it predicts better than every baseline of the table.
     """
 
     method: str
@@ -156,23 +156,25 @@ def _rivals(scores: pd.DataFrame, best: str, others: list[str], is_log: bool) ->
     for name in others:
         difference, error = _difference(scores, best, name)
         distance = _amount(difference, is_log)
-        if np.isnan(error):
-            doubt = "one time cannot say whether that is more than chance"
-        elif abs(difference) > _STANDARD_ERRORS * error:
-            doubt = "more than twice the standard error over times"
-        else:
-            doubt = "which chance alone may explain"
+        doubt = _doubt(difference, error)
         sentences.append(f"It is {distance} below {name}, {doubt}.")
     return sentences
+
+
+def _doubt(difference: float, error: float) -> str:
+    """Whether a difference is more than chance, in words."""
+    if np.isnan(error):
+        return "one time cannot say whether that is more than chance"
+    if abs(difference) > _STANDARD_ERRORS * error:
+        return "more than twice the standard error over times"
+    return "which chance alone may explain"
 
 
 def _beside_baseline(difference: float, error: float, words: str, is_log: bool) -> str:
     distance = _amount(difference, is_log)
     if difference >= 0:
         return f"It is no better than {words} ({distance} above): do not rely on it."
-    if abs(difference) <= _STANDARD_ERRORS * error:
-        return f"It is {distance} below {words}, which chance alone may explain."
-    return f"It is {distance} below {words}."
+    return f"It is {distance} below {words}, {_doubt(difference, error)}."
 
 
 def _amount(difference: float, is_log: bool) -> str:
