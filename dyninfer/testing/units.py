@@ -34,6 +34,11 @@ class Units:
         """States in these units as they would be in units of one."""
         return (x - self.shift) / self.scale
 
+    @property
+    def noise(self) -> float:
+        """A noise amplitude of 1, in state units per square root of time."""
+        return self.scale / self.duration**0.5
+
 
 PLAIN = Units()
 # From picometres to light years, and from picoseconds to the age of the earth.

@@ -4,12 +4,11 @@ Every fit is of a few steps: that the model is good is proved elsewhere. Differe
 the spread of the data, of which the tolerances of the solvers are 1e-4.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
 import dyninfer as di
+from dyninfer.testing.units import PLAIN, Units
 
 TIMES = np.array([0.0, 1.0, 2.0, 4.0])
 SMALL = {"width": 16, "depth": 2}
@@ -17,28 +16,6 @@ SMALL = {"width": 16, "depth": 2}
 SINGLE = 5e-4
 
 
-@dataclass(frozen=True)
-class Units:
-    """A state of 1 becomes ``shift + scale``, and a time of 1 ``start + duration``."""
-
-    scale: float = 1.0
-    shift: float = 0.0
-    duration: float = 1.0
-    start: float = 0.0
-
-    def states(self, x):
-        return self.shift + self.scale * x
-
-    def times(self, t):
-        return self.start + self.duration * t
-
-    @property
-    def noise(self):
-        """A noise amplitude of 1, in state units per square root of time."""
-        return self.scale / self.duration**0.5
-
-
-PLAIN = Units()
 STATES = [Units(scale=1e-12), Units(scale=1e12), Units(shift=1e3)]
 DURATIONS = [Units(duration=1e-12), Units(duration=1e12)]
 STARTS = [Units(start=-1e3), Units(start=1.7e9)]
