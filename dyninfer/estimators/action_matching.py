@@ -164,16 +164,16 @@ class ActionMatching(SnapshotEstimator):
     def growth_penalty_(self) -> float | None:
         """λ as it was used; None where mass is conserved."""
         self._check_fitted()
-        return self.facts_.get("growth_penalty")
+        return self.facts_["growth_penalty"]
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
-        """λ, found by the scale of the data where it is left to them."""
+        """Times, masses, and λ, found by the scale of the data where it is left to them."""
         penalty = self.growth_penalty
         if penalty == "auto":
             scaling = Scaling.from_samples(data.times, data.samples, self.scale, data.weights)
             suggested = suggested_growth_penalty(*_scaled(data, scaling))
             penalty = scaling.user_growth_penalty(suggested)
-        return {"growth_penalty": penalty}
+        return super().facts(data, seed) | {"growth_penalty": penalty}
 
     @property
     def conserves_mass(self) -> bool:
@@ -184,10 +184,10 @@ class ActionMatching(SnapshotEstimator):
         """Return the untrained process."""
         network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
         # Settings are in the user's units, and the network sees scaled ones.
-        penalty, law = self.facts_.get("growth_penalty"), None
+        penalty, law = self.facts_["growth_penalty"], None
         if penalty is not None:
             penalty = scaling.growth_penalty(penalty)
-            law = BoundedGrowth.between(self.times_, self.facts_["masses"], scaling)
+            law = BoundedGrowth.between(self.facts_["times"], self.facts_["masses"], scaling)
         inner = PotentialDiffusion(
             network,
             sigma=scaling.amplitude(self.sigma),

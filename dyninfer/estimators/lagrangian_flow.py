@@ -188,7 +188,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         penalty, law = self.lagrangian.penalty, None
         if penalty is not None:
             penalty = scaling.growth_penalty(penalty)
-            law = BoundedGrowth.between(self.times_, self.facts_["masses"], scaling)
+            law = BoundedGrowth.between(self.facts_["times"], self.facts_["masses"], scaling)
         inner = PotentialDiffusion(
             network,
             sigma=scaling.amplitude(self.lagrangian.noise),

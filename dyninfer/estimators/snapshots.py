@@ -304,6 +304,11 @@ class SnapshotEstimator(Estimator):
             warn_of_scores(table, metrics)
         return table
 
+    def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
+        """Times and masses, which growth must know; methods add theirs to these."""
+        masses = None if data.masses is None else data.masses.tolist()
+        return {"times": data.times.tolist(), "masses": masses}
+
     def annotations(self, adata: AnnData) -> dict[str, Any]:
         """Velocity, and growth rate and potential where the process has them, of every cell."""
         key = self.source_.get("time_key", "time")
@@ -316,18 +321,15 @@ class SnapshotEstimator(Estimator):
 
     def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
         """Snapshots or a density path without what is held out; see :meth:`Estimator.read`."""
-        # Plain numbers, which a file can hold.
-        held_out_times: tuple[float, ...] = ()
         if hold_out is not None:
             hold_out = as_times(hold_out, "hold_out")
-            held_out_times = tuple(hold_out.tolist())
         data, snapshots = self._read(data, source, hold_out, run.seed)
         provenance = Provenance(
             source=snapshots.source,
             features=snapshots.features,
             times=tuple(snapshots.times.tolist()),
             sizes=tuple(int(n) for n in snapshots.sizes),
-            hold_out=held_out_times,
+            hold_out=() if hold_out is None else tuple(hold_out.tolist()),
             seed=run.seed,
             digest=data.digest(),
             version=dyninfer.__version__,
@@ -335,12 +337,9 @@ class SnapshotEstimator(Estimator):
         scaling = Scaling.from_samples(
             snapshots.times, snapshots.samples, self.scale, snapshots.weights
         )
-        masses = None if snapshots.masses is None else snapshots.masses.tolist()
-        cells = None
         # A curve is sampled anew for every batch, so that no cell is met twice.
-        if isinstance(data, Snapshots):
-            cells = fingerprints_by_time(snapshots)
-        facts = {"masses": masses, "cells": cells, **self.facts(snapshots, run.seed)}
+        cells = fingerprints_by_time(snapshots) if isinstance(data, Snapshots) else None
+        facts = {"cells": cells, **self.facts(snapshots, run.seed)}
         return Reading(data, scaling, facts, provenance)
 
     def _read(

@@ -199,13 +199,13 @@ class StochasticInterpolant(SnapshotEstimator):
         return {"coupling": [{"coupling": "growth_first"}]} if is_optimal else {}
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
-        """Times, whether mass changes, and the code of the conditions."""
+        """Times, masses, whether mass changes, and the code of the conditions."""
         conditions = None
         if data.conditions is not None:
             conditions = asdict(ConditionCode.of(np.concatenate(data.conditions)))
         mass_changes = data.masses is not None or not self._coupling().conserves_mass
         grows = mass_changes and not self.conserves_mass
-        return {"times": data.times.tolist(), "grows": grows, "conditions": conditions}
+        return super().facts(data, seed) | {"grows": grows, "conditions": conditions}
 
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
@@ -224,7 +224,7 @@ class StochasticInterpolant(SnapshotEstimator):
         motion = network(d, d + grows)  # the growth rate is one more output
         second = bend = base = law = None
         if grows:
-            law = BoundedGrowth.between(self.times_, self.facts_["masses"], scaling)
+            law = BoundedGrowth.between(self.facts_["times"], self.facts_["masses"], scaling)
         if head is not None:
             second = SecondNetwork(network(d, d), head)
         if self.bridge_sigma is not None:

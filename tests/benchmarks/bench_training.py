@@ -73,6 +73,7 @@ def training_step(
     )
     model.training_ = di.Training(batch_size=batch)
     scaling = Scaling.from_samples(data.times, list(data.samples))
+    model.facts_ = model.facts(data)
     process = model.build(data, scaling).float()
     run = TrainingRun(process, model.make_objective(process, data, scaling, 0), model.training_)
     loss = torch.compile(run.objective.loss) if compiled else run.objective.loss

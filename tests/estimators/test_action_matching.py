@@ -222,8 +222,10 @@ def test_loss_exceeds_the_least_action_by_half_the_squared_error_of_the_gradient
     scaling = Scaling(shift=np.zeros(2), scale=np.ones(2), start=0.0, duration=1.0, unit=1.0)
     model = di.ActionMatching(time_sampling="uniform")
     model.training_ = di.Training(validation_fraction=0)
-    dummy = model.build(None, scaling)
-    objective = model.make_objective(dummy, di.DensityCurve(BRIDGE.sample, (0.0, 1.0)), scaling, 0)
+    curve = di.DensityCurve(BRIDGE.sample, (0.0, 1.0))
+    model.facts_ = model.facts(curve.pilot(0))
+    dummy = model.build(curve, scaling)
+    objective = model.make_objective(dummy, curve, scaling, 0)
     fixed = Quadratic(scaling)
     generator = torch.Generator().manual_seed(0)
     losses = torch.cat(

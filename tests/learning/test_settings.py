@@ -75,7 +75,6 @@ def test_numbers_of_numpy_and_torch_serve_as_settings():
         {"sigma": True},
         {"width": True},
         {"depth": 2.0},
-        {"growth_penalty": "1"},
         {"sigma": None},
         {"sigma": np.datetime64("2020-01-01")},
         {"sigma": np.complex64(1)},

@@ -8,7 +8,6 @@ import torch
 from scipy.interpolate import CubicSpline
 
 import dyninfer as di
-from dyninfer.data.provenance import Provenance
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings import (
@@ -422,19 +421,7 @@ def action_objective(data, form, **settings):
     model = di.ActionMatching(objective=form, width=16, depth=2, activation="tanh", **settings)
     model.training_ = di.Training(validation_fraction=0, precision="float64")
     scaling = Scaling.from_samples(data.times, list(data.samples))
-    masses = None if data.masses is None else data.masses.tolist()
-    model.scaling_, model.facts_ = scaling, {"masses": masses, **model.facts(data)}
-    # Known growth lies between the times of the fit.
-    model.provenance_ = Provenance(
-        source={},
-        features=data.features,
-        times=tuple(data.times.tolist()),
-        sizes=tuple(data.sizes),
-        hold_out=(),
-        seed=0,
-        digest="",
-        version="",
-    )
+    model.scaling_, model.facts_ = scaling, model.facts(data)
     torch.manual_seed(4)
     process = model.build(data, scaling).double()
     with torch.no_grad():

@@ -47,6 +47,7 @@ def objective_of(lagrangian, monkeypatch, **settings):
     )
     model.training_ = di.Training(max_steps=1000, validation_fraction=0, precision="float64")
     scaling = Scaling.from_samples(data.times, samples)
+    model.facts_ = model.facts(data)
     torch.manual_seed(1)
     process = model.build(data, scaling).double()
     objective = model.make_objective(process, data, scaling, 0)
