@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.jumps.likelihood.forward_backward import Chain, log_likelihoods, smoothed
 from dyninfer.jumps.likelihood.gaps import ALIKE, group_gaps
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.process.chain import off_diagonal, transition_matrix
 
 Exponential = Callable[[Tensor, Tensor], Tensor]
-
-# Below it log-emissions are cut, so that an impossible observation divides out as a finite number.
-_LEAST_LOG = -1e300
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,7 +97,13 @@ class HiddenPaths:
         """Number of observed values."""
         return self.mask.sum().to(torch.float64)
 
-    @property
+    @cached_property
+    def incoming_gap(self) -> np.ndarray:
+        """Which waiting time leads to each time ``(n, L)``, path after path; 0 for a first one."""
+        number = self.gap_number.T
+        return torch.nn.functional.pad(number, (1, 0)).numpy()
+
+    @cached_property
     def has_exact_entries(self) -> bool:
         """Whether an entry into a state was observed at its exact time."""
         is_entry = self.gap_number >= len(self.gaps)
@@ -129,19 +134,14 @@ class HiddenPaths:
             Transition probabilities of generators and times.
         """
         chain = self._chain(generator, emission, initial, exponential)
-        value = _HiddenLikelihood.apply(chain.p, chain.log_e, chain.initial, self)
+        value = log_likelihoods(chain, self)
         return value.reshape(*chain.batch, -1)
 
     @torch.no_grad()
     def smooth(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
         """Probability of every state at every time given the whole path ``(..., n, L, S)``."""
         chain = self._chain(generator, emission, initial, transition_matrix)
-        p = chain.p
-        e, _ = _scaled(chain.log_e)
-        past = _forward(p, e, chain.initial, self)
-        # Weights only scale the slopes, which are not asked for.
-        weight = torch.ones_like(past.scale[0])
-        gamma = _backward(p, e, past, weight, self).gamma
+        gamma = smoothed(chain, self)
         own_shape = gamma.shape[1:]
         return gamma.reshape(*chain.batch, *own_shape)
 
@@ -194,7 +194,7 @@ class HiddenPaths:
 
     def _chain(
         self, generator: Tensor, emission: Emission, initial: Tensor, exponential: Exponential
-    ) -> _Chain:
+    ) -> Chain:
         p = exponential(generator.unsqueeze(-3), self.gaps)
         if self.has_exact_entries:
             # An entry into j after the time t has the density Σ_{k≠j} P_ik(t) Q_kj.
@@ -207,21 +207,12 @@ class HiddenPaths:
             log_e.shape[:-3],
             initial.shape[:-1],
         )
-        return _Chain(
+        return Chain(
             p=_flat_batch(p, batch, 3),
             log_e=_flat_batch(log_e, batch, 3).to(p),
             initial=_flat_batch(initial, batch, 1).to(p),
             batch=batch,
         )
-
-
-class _Chain(NamedTuple):
-    """A hidden Markov chain in discrete time, its models in one leading dimension ``B``."""
-
-    p: Tensor  # (B, G or 2 G, S, S): transitions, and densities of exact entries after them
-    log_e: Tensor  # (B, n, L, S): log-emissions
-    initial: Tensor  # (B, S)
-    batch: torch.Size
 
 
 def _flat_batch(tensor: Tensor, batch: torch.Size, n_own: int) -> Tensor:
@@ -247,107 +238,3 @@ def _preceded(tensor: Tensor, value: float) -> Tensor:
     """The tensor ``(n, L, ...)`` with one more time before all others."""
     first = torch.full_like(tensor[:, :1], value)
     return torch.cat([first, tensor], dim=1)
-
-
-class _HiddenLikelihood(torch.autograd.Function):
-    """Log-likelihoods ``(B, n)`` whose gradient is the backward recursion."""
-
-    @staticmethod
-    def forward(ctx: Any, p: Tensor, log_e: Tensor, initial: Tensor, data: HiddenPaths) -> Tensor:
-        e, shift = _scaled(log_e)
-        past = _forward(p, e, initial, data)
-        ctx.save_for_backward(p, e, *past.alpha, *past.scale)
-        ctx.data = data
-        # Probabilities of whole paths underflow; the logs of their factors do not.
-        log_scale = torch.stack(past.scale).log()
-        return log_scale.sum(0) + shift
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        p, e, *saved = ctx.saved_tensors
-        # Autograd saves a flat list: a distribution for every time, then as many scales.
-        n_times = len(saved) // 2
-        past = _Past(
-            alpha=list(saved[:n_times]),
-            scale=list(saved[n_times:]),
-        )
-        (weight,) = slopes
-        smoothed = _backward(p, e, past, weight, ctx.data)
-        # Fisher's identity: the slope in a log-emission is the probability of its state.
-        slope_log_e = torch.einsum("bnls,bn->bnls", smoothed.gamma, weight)
-        return smoothed.slope_p, slope_log_e, smoothed.slope_initial, None
-
-
-def _scaled(log_e: Tensor) -> tuple[Tensor, Tensor]:
-    """Emissions divided by the largest of each time, and the log ``(B, n)`` of what was divided."""
-    largest = log_e.amax(-1).clamp(min=_LEAST_LOG)
-    e = (log_e - largest.unsqueeze(-1)).exp()
-    return e, largest.sum(-1)
-
-
-class _Past(NamedTuple):
-    """What the forward recursion says, time by time."""
-
-    alpha: list[Tensor]  # (B, n, S): distribution of the state given the past
-    scale: list[Tensor]  # (B, n): probability of the new observation
-
-
-def _forward(p: Tensor, e: Tensor, initial: Tensor, data: HiddenPaths) -> _Past:
-    state = initial.unsqueeze(1)
-    alpha: list[Tensor] = []
-    scale: list[Tensor] = []
-    for k, e_k in enumerate(e.unbind(2)):
-        if k > 0:
-            state = data.propagate(state, p, k - 1)
-        joint = state * e_k
-        total = joint.sum(-1)
-        state = joint / _positive(total)
-        alpha.append(state)
-        scale.append(total)
-    return _Past(alpha, scale)
-
-
-class _Smoothed(NamedTuple):
-    """What the whole data say of the states, and slopes of ``Σ weight log L``."""
-
-    gamma: Tensor  # (B, n, L, S): distribution of the state given all
-    slope_p: Tensor  # of the shape of p
-    slope_initial: Tensor  # (B, S)
-
-
-def _backward(p: Tensor, e: Tensor, past: _Past, weight: Tensor, data: HiddenPaths) -> _Smoothed:
-    slope_p = torch.zeros_like(p)
-    weight = weight.unsqueeze(-1)
-    e_of = e.unbind(2)
-    alpha = past.alpha
-    divisor = [_positive(scale) for scale in past.scale]
-    beta = torch.ones_like(alpha[0])
-    gamma = [alpha[-1]]
-    for k in range(len(alpha) - 1, 0, -1):
-        future = e_of[k] * beta / divisor[k]
-        before = alpha[k - 1]
-        weighted = before * weight
-        shared = data.shared_gap[k - 1]
-        if shared >= 0:
-            slope_p[:, shared] += weighted.mT @ future
-            beta = future @ p[:, shared].mT
-        else:
-            number = data.gap_number[k - 1]
-            outer = weighted.unsqueeze(-1) * future.unsqueeze(-2)
-            slope_p.index_add_(1, number, outer)
-            of_path = p[:, number]
-            beta = torch.einsum("bnij,bnj->bni", of_path, future)
-        gamma.append(before * beta)
-    future = e_of[0] * beta / divisor[0]
-    gamma.reverse()
-    return _Smoothed(
-        gamma=torch.stack(gamma, dim=2),
-        slope_p=slope_p,
-        slope_initial=(weight * future).sum(1),
-    )
-
-
-def _positive(scale: Tensor) -> Tensor:
-    """Divisors ``(B, n, 1)``: the probabilities, and 1 where data are impossible."""
-    divisor = torch.where(scale > 0, scale, 1.0)
-    return divisor.unsqueeze(-1)
