@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.words import listed, quoted, texts
 from dyninfer.learning.settings import brief
@@ -22,7 +23,7 @@ _EXACT_IN_SINGLE = 2**24
 _NUMBERS = ("floating", "integer", "mixed-integer-float", "decimal", "empty")
 
 
-def as_array(values: Any, name: str) -> np.ndarray:
+def as_array(values: Any, name: str) -> ndarray:
     """Tensor, sparse matrix, DataFrame, masked array or nested list as an array in memory.
 
     Masked, None and NA entries become NaN. Bytes come in the order of this machine.
@@ -106,7 +107,7 @@ def as_list(values: Any, name: str, members: str) -> list[Any]:
     raise TypeError(f"{name} must be a list with {members}, found {brief(values)}")
 
 
-def as_floats(values: Any, name: str) -> np.ndarray:
+def as_floats(values: Any, name: str) -> ndarray:
     """Numbers as float32, or float64 where float32 would not hold them.
 
     Float64 and long double become float64, and so do whole numbers beyond 2²⁴; the rest is float32.
@@ -118,7 +119,7 @@ def as_floats(values: Any, name: str) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
-def dense_rows(array: Any, rows: np.ndarray, name: str = "X") -> np.ndarray:
+def dense_rows(array: Any, rows: ndarray, name: str = "X") -> ndarray:
     """Rows of a dense, sparse or backed matrix as floats; see :func:`as_floats`.
 
     Raises
@@ -213,7 +214,7 @@ def check_unique(features: Sequence[str], name: str) -> None:
             )
 
 
-def _plain(values: Any, name: str) -> np.ndarray:
+def _plain(values: Any, name: str) -> ndarray:
     """An array of any dtype."""
     if hasattr(values, "detach"):
         tensor = dense_tensor(values.detach(), name)
@@ -229,7 +230,7 @@ def _plain(values: Any, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be a rectangular array, found {brief(values)}") from None
 
 
-def _unmasked(values: np.ma.MaskedArray) -> np.ndarray:
+def _unmasked(values: np.ma.MaskedArray) -> ndarray:
     mask = np.ma.getmaskarray(values)
     if not mask.any():
         return values.data
@@ -242,7 +243,7 @@ def _unmasked(values: np.ma.MaskedArray) -> np.ndarray:
     return plain
 
 
-def _needs_double(array: np.ndarray) -> bool:
+def _needs_double(array: ndarray) -> bool:
     """Whether float32 would lose digits of the numbers."""
     if array.dtype.kind == "f":
         return array.dtype.itemsize >= 8
@@ -254,7 +255,7 @@ def _needs_double(array: np.ndarray) -> bool:
     return bool(largest > _EXACT_IN_SINGLE)
 
 
-def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
+def _from_objects(array: ndarray, name: str) -> ndarray:
     kind = pd.api.types.infer_dtype(array.ravel(), skipna=True)
     # Text such as "1.5" would become a number without a word.
     if kind not in _NUMBERS:

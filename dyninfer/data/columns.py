@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.time_reading import as_times
@@ -81,14 +82,14 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
     return column
 
 
-def time_column(adata: AnnData, key: str | None) -> np.ndarray:
+def time_column(adata: AnnData, key: str | None) -> ndarray:
     """Times of all rows ``(n,)`` float64; errors as in :func:`as_times`."""
     return as_times(obs_column(adata, key, "time_key"), str(key))
 
 
 def label_column(
-    adata: AnnData, key: str, role: str, rows: np.ndarray | slice = slice(None)
-) -> np.ndarray:
+    adata: AnnData, key: str, role: str, rows: ndarray | slice = slice(None)
+) -> ndarray:
     """Labels of some rows; a ValueError counts those that are missing."""
     # Only of these rows: what is held out may be missing.
     column = obs_column(adata, key, role).iloc[rows]
@@ -104,8 +105,8 @@ def label_column(
 
 
 def number_column(
-    adata: AnnData, key: str, role: str, rows: np.ndarray | slice = slice(None)
-) -> np.ndarray:
+    adata: AnnData, key: str, role: str, rows: ndarray | slice = slice(None)
+) -> ndarray:
     """Numbers of some rows, float64, with NaN where they are missing; a ValueError shows text."""
     column = obs_column(adata, key, role).iloc[rows]
     # Categories of numbers are numbers here.

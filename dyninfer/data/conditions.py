@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_array
 from dyninfer.data.words import listed, quoted, texts
 
 
-def as_labels(values: Any, name: str) -> np.ndarray:
+def as_labels(values: Any, name: str) -> ndarray:
     """Labels ``(n,)``: numbers stay numbers, everything else becomes text.
 
     Numbers are amounts, such as doses: they can be ordered and interpolated. Categories, truth
@@ -100,12 +101,12 @@ class ConditionCode:
         """Length of the vectors."""
         return len(self.parts) or 1
 
-    def encode(self, labels: Iterable[Any]) -> np.ndarray:
+    def encode(self, labels: Iterable[Any]) -> ndarray:
         """Vectors ``(n, size)``; a ValueError names a label that has none."""
         vector = self._of_parts if self.parts else self._of_number
         return np.stack([vector(str(label)) for label in labels])
 
-    def _of_number(self, label: str) -> np.ndarray:
+    def _of_number(self, label: str) -> ndarray:
         try:
             number = float(label)
         except ValueError:
@@ -116,7 +117,7 @@ class ConditionCode:
         standardised = (number - self.centre) / self.spread
         return np.array([standardised])
 
-    def _of_parts(self, label: str) -> np.ndarray:
+    def _of_parts(self, label: str) -> ndarray:
         parts = label.split("+")
         for part in parts:
             if part not in self.parts:

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.words import as_text
 
@@ -130,13 +131,13 @@ def thumbnail(traj: Trajectories) -> str:
     )
 
 
-def _spread(n: int, most: int) -> np.ndarray:
+def _spread(n: int, most: int) -> ndarray:
     """At most so many of ``n`` numbers, evenly spread."""
     spread = np.linspace(0, n - 1, most)
     return np.unique(spread.astype(int))
 
 
-def _coordinates(traj: Trajectories) -> tuple[np.ndarray, np.ndarray, str]:
+def _coordinates(traj: Trajectories) -> tuple[ndarray, ndarray, str]:
     """Horizontal and vertical values ``(path, time)``, and what they are."""
     # Half precision has no arrays of its own.
     states = traj.states.detach().double().cpu().numpy()
@@ -152,7 +153,7 @@ def _coordinates(traj: Trajectories) -> tuple[np.ndarray, np.ndarray, str]:
     return x, y, "state by time"
 
 
-def _scaled(values: np.ndarray, size: int) -> np.ndarray:
+def _scaled(values: ndarray, size: int) -> ndarray:
     """Values as pixels within the margins; all alike, they stand in the middle."""
     is_finite = np.isfinite(values)
     finite = values[is_finite]
@@ -170,7 +171,7 @@ def _scaled(values: np.ndarray, size: int) -> np.ndarray:
         return MARGIN + share * room
 
 
-def _line(x: np.ndarray, y: np.ndarray) -> str:
+def _line(x: ndarray, y: ndarray) -> str:
     # A tenth of a pixel: more digits only make a notebook large.
     points = _finite(x, y)
     corners = [f"{a:.1f},{b:.1f}" for a, b in points]
@@ -178,7 +179,7 @@ def _line(x: np.ndarray, y: np.ndarray) -> str:
     return f"<polyline points='{joined}'/>"
 
 
-def _end(x: np.ndarray, y: np.ndarray) -> str:
+def _end(x: ndarray, y: ndarray) -> str:
     """A dot at the last finite point of a path; nothing where there is none."""
     points = _finite(x, y)
     if len(points) == 0:
@@ -187,7 +188,7 @@ def _end(x: np.ndarray, y: np.ndarray) -> str:
     return f"<circle cx='{a:.1f}' cy='{b:.1f}' r='1.6'/>"
 
 
-def _finite(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _finite(x: ndarray, y: ndarray) -> ndarray:
     points = np.stack([x, y], axis=1)
     is_finite = np.isfinite(points).all(axis=1)
     return points[is_finite]

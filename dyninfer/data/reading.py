@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_array, by_columns, column_names, default_features, dense_rows
 from dyninfer.data.columns import label_column, number_column, time_column
@@ -47,9 +48,9 @@ class Start:
     """
 
     states: Any
-    names: np.ndarray | None = None
-    weights: np.ndarray | None = None
-    conditions: np.ndarray | None = None
+    names: ndarray | None = None
+    weights: ndarray | None = None
+    conditions: ndarray | None = None
 
 
 def is_anndata(data: Any) -> bool:
@@ -184,7 +185,7 @@ def read_start(start: Any, time: float, provenance: Provenance) -> Start:
     return Start(start, names)
 
 
-def read_features(adata: AnnData, provenance: Provenance) -> np.ndarray:
+def read_features(adata: AnnData, provenance: Provenance) -> ndarray:
     """Features of all cells ``(n, feature)``, finite, by the keys of the fit."""
     use_rep = provenance.source.get("use_rep")
     array, features, rep = representation(adata, use_rep)
@@ -268,14 +269,14 @@ def _samples_at(snapshots: Snapshots, time: float) -> Start:
     return Start(snapshots.samples[k], **columns)
 
 
-def _row_names(frame: pd.DataFrame) -> np.ndarray | None:
+def _row_names(frame: pd.DataFrame) -> ndarray | None:
     """Names of the rows; None where they are only numbered."""
     if isinstance(frame.index, pd.RangeIndex):
         return None
     return np.asarray(frame.index)
 
 
-def _normalised(weights: np.ndarray, time: float) -> np.ndarray:
+def _normalised(weights: ndarray, time: float) -> ndarray:
     # One sum tells of NaN and infinity anywhere.
     total = weights.sum()
     if not np.isfinite(total) or (weights < 0).any() or total <= 0:

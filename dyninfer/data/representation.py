@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.words import listed, quoted, texts
@@ -72,7 +73,7 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
     return array, tuple(features), use_rep
 
 
-def warn_if_counts(x: np.ndarray, name: str) -> None:
+def warn_if_counts(x: ndarray, name: str) -> None:
     """Warn where a matrix looks like raw counts: whole numbers, none negative, some large."""
     head = x[:500]  # enough to tell, and quick
     if head.size == 0 or head.min() < 0:
@@ -88,7 +89,7 @@ def warn_if_counts(x: np.ndarray, name: str) -> None:
         )
 
 
-def warn_of_counts(adata: AnnData, rep: str, x: np.ndarray) -> None:
+def warn_of_counts(adata: AnnData, rep: str, x: ndarray) -> None:
     """Warn where values ``x`` of a representation are genes, and look like raw counts."""
     if rep == "X":
         warn_if_counts(x, "adata.X")
@@ -97,7 +98,7 @@ def warn_of_counts(adata: AnnData, rep: str, x: np.ndarray) -> None:
         warn_if_counts(x, f"adata.layers[{quoted(rep)}]")
 
 
-def check_finite(x: np.ndarray, name: str, row_names: Any = None) -> None:
+def check_finite(x: ndarray, name: str, row_names: Any = None) -> None:
     """Raise a ValueError that counts the rows with NaN or infinite values and names the first."""
     features = tuple(range(1, x.ndim))
     is_finite = np.isfinite(x).all(axis=features)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data import keys
@@ -42,7 +43,7 @@ def to_anndata(traj: Trajectories) -> AnnData:
     return adata
 
 
-def _observations(traj: Trajectories, times: np.ndarray) -> pd.DataFrame:
+def _observations(traj: Trajectories, times: ndarray) -> pd.DataFrame:
     """One row per path and time, the times of a path side by side."""
     paths = np.arange(traj.n_paths)
     columns = np.arange(traj.n_times)
@@ -179,7 +180,7 @@ def to_snapshots(traj: Trajectories) -> Snapshots:
     )
 
 
-def array(x: Tensor) -> np.ndarray:
+def array(x: Tensor) -> ndarray:
     """Tensor as an array; half precision, which files do not hold, widens to float32."""
     x = x.detach().cpu()
     if x.dtype in (torch.float16, torch.bfloat16):
@@ -214,7 +215,7 @@ def _restored(fields: dict[str, Any], plain: dict[str, str]) -> dict[str, Any]:
     return fields | {"states": states, "origin": origin, "attrs": attrs}
 
 
-def _check_time_kind(time: np.ndarray) -> None:
+def _check_time_kind(time: ndarray) -> None:
     """Refuse times that a round trip through text has changed."""
     if time.dtype.kind not in "fiu":
         raise TypeError(
@@ -243,7 +244,7 @@ def _own(holder: Any, kind: str, where: str) -> Any:
     return holder[keys.TRAJECTORIES]
 
 
-def _grid_order(path: np.ndarray, time: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, int]:
+def _grid_order(path: ndarray, time: ndarray, times: ndarray) -> tuple[ndarray, int]:
     """Order of the rows by path, then by the order of ``times``; and the number of paths."""
     paths = np.unique(path)
     n_paths, n_times = len(paths), len(times)

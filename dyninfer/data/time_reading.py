@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_array
 from dyninfer.data.time_labels import remedy
@@ -19,7 +20,7 @@ _BEYOND_DOUBLE = 2**1024
 _NOT_TIMES = ("boolean", "complex", "datetime", "datetime64", "date", "period", "interval")
 
 
-def as_times(values: Any, name: str = "times") -> np.ndarray:
+def as_times(values: Any, name: str = "times") -> ndarray:
     """Convert times to float64 ``(n,)``, in their own units; timedeltas become days.
 
     Parameters
@@ -61,7 +62,7 @@ def as_time(time: Any) -> float:
     return float(requested[0])
 
 
-def requested_times(times: Any) -> np.ndarray:
+def requested_times(times: Any) -> ndarray:
     """Times ``(q,)`` that a user asks for, at least one."""
     requested = as_times(times)
     if len(requested) == 0:
@@ -69,7 +70,7 @@ def requested_times(times: Any) -> np.ndarray:
     return requested
 
 
-def as_requested(times: Any) -> np.ndarray:
+def as_requested(times: Any) -> ndarray:
     """One time or several as float64 ``(n,)``; NaN, which is no time, stays."""
     try:
         requested = np.atleast_1d(np.asarray(times, dtype=np.float64))
@@ -101,7 +102,7 @@ def _as_series(values: Any, name: str) -> pd.Series:
     return column.map(_exact).infer_objects()
 
 
-def times_array(values: Any, name: str = "times") -> np.ndarray:
+def times_array(values: Any, name: str = "times") -> ndarray:
     """Times of any kind as an array that may still hold text, timedeltas or None."""
     if hasattr(values, "detach"):
         return as_array(values, name)
@@ -118,7 +119,7 @@ def times_array(values: Any, name: str = "times") -> np.ndarray:
         ) from None
 
 
-def _unmasked(values: np.ma.MaskedArray) -> np.ndarray:
+def _unmasked(values: np.ma.MaskedArray) -> ndarray:
     """Masked times as missing ones: NumPy would use what is under the mask."""
     mask = np.ma.getmaskarray(values)
     kind = values.dtype.kind
@@ -133,7 +134,7 @@ def _unmasked(values: np.ma.MaskedArray) -> np.ndarray:
     return plain
 
 
-def _category_times(column: pd.Series, name: str) -> np.ndarray:
+def _category_times(column: pd.Series, name: str) -> ndarray:
     # A category that no cell is in may be anything.
     used = column.cat.remove_unused_categories().cat
     categories = pd.Series(used.categories)
@@ -142,7 +143,7 @@ def _category_times(column: pd.Series, name: str) -> np.ndarray:
     return np.append(times, np.nan)[used.codes]
 
 
-def _number_times(column: pd.Series, values: Any, name: str) -> np.ndarray:
+def _number_times(column: pd.Series, values: Any, name: str) -> ndarray:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind in _NOT_TIMES:
         raise ValueError(_kind_message(kind, values, name))
@@ -176,7 +177,7 @@ def _exact(value: Any) -> Any:
         return value
 
 
-def _check_whole_numbers(numbers: pd.Series, times: np.ndarray, name: str) -> None:
+def _check_whole_numbers(numbers: pd.Series, times: ndarray, name: str) -> None:
     """Refuse whole numbers, such as nanoseconds, that float64 merges."""
     if not pd.api.types.is_integer_dtype(numbers) or len(times) == 0:
         return

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.time_reading import as_requested, as_time, as_times
 from dyninfer.data.words import as_text
@@ -61,7 +62,7 @@ class Clock:
     def __len__(self) -> int:
         return len(self.times)
 
-    def positions(self, times: Any) -> np.ndarray:
+    def positions(self, times: Any) -> ndarray:
         """Position of each of ``times`` on the clock ``(n,)``, and -1 where it is not there."""
         requested = as_requested(times)
         n = len(self)
@@ -98,7 +99,7 @@ class Clock:
             raise ValueError(f"there is nothing at time {number}; the times are {self}")
         return position
 
-    def rows(self, column: Any, time: float) -> np.ndarray:
+    def rows(self, column: Any, time: float) -> ndarray:
         """Rows of a column of times at ``time``; a ValueError lists the times there are."""
         position = self.index(time)
         positions = self.positions(column)
@@ -131,7 +132,7 @@ def same_times(a: Any, b: Any) -> bool:
     return np.array_equal(first_positions, second_positions)
 
 
-def _slack(times: np.ndarray, spacing: float | None) -> np.ndarray:
+def _slack(times: ndarray, spacing: float | None) -> ndarray:
     """How far a number may lie from each of the ascending ``times`` to be that time."""
     if len(times) == 0:
         return times
@@ -153,7 +154,7 @@ def _slack(times: np.ndarray, spacing: float | None) -> np.ndarray:
     return np.minimum(rounding, near)
 
 
-def _distinct(times: np.ndarray) -> np.ndarray:
+def _distinct(times: ndarray) -> ndarray:
     """Ascending distinct times; of numbers that differ by rounding, the one with fewest digits."""
     values = np.unique(times)
     if len(values) == 0:
@@ -165,7 +166,7 @@ def _distinct(times: np.ndarray) -> np.ndarray:
     return np.array(distinct)
 
 
-def _are_rounding(values: np.ndarray) -> np.ndarray:
+def _are_rounding(values: ndarray) -> ndarray:
     """Which gaps ``(n - 1,)`` between ascending values are rounding."""
     gaps = np.diff(values)
     sizes = np.abs(values)
@@ -180,7 +181,7 @@ def _are_rounding(values: np.ndarray) -> np.ndarray:
     return suspect & is_rounding
 
 
-def repeats(times: np.ndarray, owner: np.ndarray) -> np.ndarray:
+def repeats(times: ndarray, owner: ndarray) -> ndarray:
     """Rows ``(r,)`` at which a path is observed for the first of several times that are one.
 
     Rows are sorted by their path, ``owner (n,)``, and then by time.
@@ -203,7 +204,7 @@ def repeats(times: np.ndarray, owner: np.ndarray) -> np.ndarray:
     return np.flatnonzero(is_repeated & is_within)
 
 
-def _is_single_of_other(values: np.ndarray) -> np.ndarray:
+def _is_single_of_other(values: ndarray) -> ndarray:
     """Which neighbours ``(n - 1,)`` are one number, in single and in double precision."""
     # Beyond what float32 holds, it is infinite, which no time is.
     with np.errstate(over="ignore"):
@@ -213,7 +214,7 @@ def _is_single_of_other(values: np.ndarray) -> np.ndarray:
     return first_is_rounded | second_is_rounded
 
 
-def _gap_around(gaps: np.ndarray) -> np.ndarray:
+def _gap_around(gaps: ndarray) -> ndarray:
     """Nearest gap to the left or right that is not NaN, the shorter of the two."""
     column = pd.Series(gaps)
     left = column.ffill()
@@ -221,7 +222,7 @@ def _gap_around(gaps: np.ndarray) -> np.ndarray:
     return np.fmin(left, right).to_numpy()
 
 
-def _shortest(group: np.ndarray) -> float:
+def _shortest(group: ndarray) -> float:
     """Number that is spelled with the fewest digits."""
     if len(group) == 1:
         return float(group[0])

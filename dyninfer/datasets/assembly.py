@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.datasets.table import TABLE
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def annotated(name: str, x: np.ndarray, obs: pd.DataFrame, features: Sequence[str]) -> AnnData:
+def annotated(name: str, x: ndarray, obs: pd.DataFrame, features: Sequence[str]) -> AnnData:
     """AnnData of states ``(n, feature)`` in float32, with the source of the data set."""
     import anndata as ad
     import pandas as pd
@@ -26,7 +27,7 @@ def annotated(name: str, x: np.ndarray, obs: pd.DataFrame, features: Sequence[st
     return adata
 
 
-def of_representation(name: str, x: np.ndarray, obs: pd.DataFrame, key: str, stem: str) -> AnnData:
+def of_representation(name: str, x: ndarray, obs: pd.DataFrame, key: str, stem: str) -> AnnData:
     """AnnData of cells of which there is nothing but a representation.
 
     It is in ``obsm[key]`` and, as features ``<stem>1``, ``<stem>2``, ..., in ``X``: many tools ask
@@ -41,7 +42,7 @@ def of_representation(name: str, x: np.ndarray, obs: pd.DataFrame, key: str, ste
 
 def of_snapshots(
     name: str,
-    samples: Sequence[np.ndarray],
+    samples: Sequence[ndarray],
     times: Sequence[float],
     time_key: str,
     key: str,

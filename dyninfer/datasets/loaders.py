@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.shipped import shipped
 from dyninfer.datasets.assembly import of_representation, of_snapshots
@@ -116,7 +117,7 @@ def embryoid_body() -> AnnData:
     """
     import pandas as pd
 
-    pieces: dict[str, list[np.ndarray]] = {"X": [], "v": [], "ts": [], "idx": [], "part": []}
+    pieces: dict[str, list[ndarray]] = {"X": [], "v": [], "ts": [], "idx": [], "part": []}
     for path in paths("embryoid_body"):
         part_name, _, _ = path.name.partition("_")
         with np.load(path) as arrays:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
@@ -179,9 +180,7 @@ class FractionalSDE(PathEstimator):
         history = pd.DataFrame(fit.history)
         return Outcome(history=history, status=fit.status)
 
-    def log_likelihoods(
-        self, paths: Paths, seed: int = 0, n_samples: int | None = None
-    ) -> np.ndarray:
+    def log_likelihoods(self, paths: Paths, seed: int = 0, n_samples: int | None = None) -> ndarray:
         """Log-likelihood of every path ``(n,)``, in nats and in the units of the data.
 
         Exact in the linear model; else weighed by ``n_samples`` draws, ten times those of training
@@ -194,7 +193,7 @@ class FractionalSDE(PathEstimator):
 
     def elbo(
         self, data: AnnData | Paths, *, n_samples: int | None = None, seed: int = 0
-    ) -> np.ndarray:
+    ) -> ndarray:
         """Evidence lower bound of every path ``(n,)``, in nats and in the units of the data."""
         weights = self._log_weights(data, n_samples, seed)
         return weights.mean(0).numpy()
@@ -210,7 +209,7 @@ class FractionalSDE(PathEstimator):
     def simulate(
         self,
         start: Any,
-        times: Sequence[float] | np.ndarray,
+        times: Sequence[float] | ndarray,
         *,
         n_paths: int | None = None,
         seed: int = 0,
@@ -283,7 +282,7 @@ class FractionalSDE(PathEstimator):
         return super().annotations(adata)
 
     @property
-    def hurst_(self) -> float | np.ndarray:
+    def hurst_(self) -> float | ndarray:
         """The Hurst index, or one per coordinate."""
         self._check_fitted()
         hurst = self.model_.prior.hurst.detach()
@@ -292,12 +291,12 @@ class FractionalSDE(PathEstimator):
         return float(hurst)
 
     @property
-    def observation_noise_(self) -> np.ndarray:
+    def observation_noise_(self) -> ndarray:
         """Standard deviation of the observations around the state ``(feature,)``, in data units."""
         self._check_fitted()
         return self._fitted.observation_noise
 
-    def hurst_interval(self, level: float = 0.95) -> np.ndarray:
+    def hurst_interval(self, level: float = 0.95) -> ndarray:
         """Interval of the Hurst index ``(2,)``, or ``(d, 2)``.
 
         It is normal in the logit of the index, from the curvature of the likelihood. The error of

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy import ndarray
 
 from dyninfer.data.reading import Start
 from dyninfer.data.trajectories import Trajectories
@@ -36,7 +37,7 @@ def drawn_by_weight(cells: Start, n_paths: int, seed: int) -> Start:
     return Start(states, names, None, conditions)
 
 
-def with_start_weights(run: Trajectories, weights: np.ndarray) -> Trajectories:
+def with_start_weights(run: Trajectories, weights: ndarray) -> Trajectories:
     """A run of all cells, not resampled, whose paths begin with the cells' weights.
 
     The masses at the start have mean 1, as those of cells without weights do.

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data import display
@@ -156,7 +157,7 @@ class JumpInference:
         self.observation.warn_of_fit(emission, result.emission, names)
         return result
 
-    def _prior_alone(self, paths: Paths, names: Sequence[str]) -> np.ndarray:
+    def _prior_alone(self, paths: Paths, names: Sequence[str]) -> ndarray:
         """States ``(S,)`` bool of which the labels say little or nothing, with a warning."""
         flat = FlatLabels.of(paths)
         n_states = len(names)
@@ -171,7 +172,7 @@ class JumpInference:
         return is_silent | is_stuck
 
 
-def _warn_of_prior(names: Sequence[str], is_silent: np.ndarray, is_stuck: np.ndarray) -> None:
+def _warn_of_prior(names: Sequence[str], is_silent: ndarray, is_stuck: ndarray) -> None:
     """Warn of states that no label names, and of those that no path is seen to leave."""
     silent = list(compress(names, is_silent))
     if silent:

@@ -15,6 +15,7 @@ from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data import display
 from dyninfer.data.paths import Paths
@@ -336,7 +337,7 @@ class Clones(Settings):
         """Raise a TypeError where the time is no number."""
         self.check_kinds("Clones.")
 
-    def age_at(self, time: float, data_times: np.ndarray) -> float:
+    def age_at(self, time: float, data_times: ndarray) -> float:
         """Time since the ancestors lived; 0 where the two are one time of the data's clock."""
         clock = Clock.of([*data_times, self.ancestor_time, time])
         at_time, at_ancestor = clock.positions([time, self.ancestor_time])

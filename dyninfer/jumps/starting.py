@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from pandas.api.types import infer_dtype
 from torch import Tensor
 
@@ -80,7 +81,7 @@ class Start:
         return index_below(cumulative[owner], u)
 
 
-def drawn_states(distribution: Tensor, n_paths: int | None, seed: int) -> np.ndarray:
+def drawn_states(distribution: Tensor, n_paths: int | None, seed: int) -> ndarray:
     """First states ``(n_paths,)``, drawn from a distribution ``(S,)``."""
     if n_paths is None:
         raise ValueError(
@@ -160,7 +161,7 @@ def _distribution_at(process: MarkovJump, n_paths: int, time: float) -> Tensor:
     return of_processes.reshape(-1, process.n_states)
 
 
-def _as_numbers(states: Any, state_names: Sequence[str]) -> np.ndarray:
+def _as_numbers(states: Any, state_names: Sequence[str]) -> ndarray:
     """Numbers of states, which tables may hold as objects too; NaN where one is masked."""
     objects = np.asarray(states, dtype=object)
     kind = infer_dtype(objects.ravel(), skipna=False)
@@ -172,7 +173,7 @@ def _as_numbers(states: Any, state_names: Sequence[str]) -> np.ndarray:
     return as_array(states, "x0")
 
 
-def _numbers_of(states: np.ndarray, state_names: Sequence[str]) -> np.ndarray:
+def _numbers_of(states: ndarray, state_names: Sequence[str]) -> ndarray:
     """Numbers of states that are given by name."""
     number_of = {name: number for number, name in enumerate(state_names)}
     names = [str(name) for name in states.ravel()]

@@ -8,10 +8,11 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor, nn
 
 ScaleMode = Literal["global", "feature"] | None
-Array = TypeVar("Array", np.ndarray, Tensor)
+Array = TypeVar("Array", ndarray, Tensor)
 
 
 class _Constants(NamedTuple):
@@ -77,10 +78,10 @@ class Scaling(nn.Module):
     @classmethod
     def from_samples(
         cls,
-        times: np.ndarray,
-        samples: Sequence[np.ndarray],
+        times: ndarray,
+        samples: Sequence[ndarray],
         mode: ScaleMode = "global",
-        weights: Sequence[np.ndarray] | None = None,
+        weights: Sequence[ndarray] | None = None,
     ) -> Self:
         """Statistics of the pooled samples, each time counting equally.
 
@@ -250,10 +251,10 @@ class Scaling(nn.Module):
 
 
 def _mean_and_variance(
-    samples: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None
-) -> tuple[np.ndarray, np.ndarray]:
+    samples: Sequence[ndarray], weights: Sequence[ndarray] | None
+) -> tuple[ndarray, ndarray]:
     """Of the pooled samples ``(feature,)``, each time counting equally, in double precision."""
-    every_weight: Sequence[np.ndarray | None] = [None] * len(samples)
+    every_weight: Sequence[ndarray | None] = [None] * len(samples)
     if weights is not None:
         every_weight = weights
     means = []
@@ -271,7 +272,7 @@ def _mean_and_variance(
     return mean, variance
 
 
-def _average(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+def _average(values: ndarray, weights: ndarray | None) -> ndarray:
     """Of rows ``(n, feature)``, in double precision."""
     if weights is None:
         return values.mean(0, dtype=np.float64)

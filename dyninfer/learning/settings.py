@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 
 import numpy as np
 import torch
+from numpy import ndarray
 from sklearn.base import BaseEstimator
 
 
@@ -198,14 +199,14 @@ def is_number(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         is_real = not value.is_complex() and value.dtype != torch.bool
         return value.ndim == 0 and is_real and value.device.type != "meta"
-    if isinstance(value, np.generic | np.ndarray):
+    if isinstance(value, np.generic | ndarray):
         return value.ndim == 0 and value.dtype.kind in "iuf"
     return isinstance(value, float)
 
 
 def _are_of(values: Any, kinds: tuple[Any, ...]) -> bool:
     """Whether a value is a sequence with members of these kinds."""
-    if isinstance(values, np.ndarray):
+    if isinstance(values, ndarray):
         values = values.tolist()
     if isinstance(values, str) or not isinstance(values, Sequence):
         return False

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_list
 from dyninfer.data.storage import array
@@ -130,13 +131,13 @@ def mass(
 def _draw_observed_mass(
     ax: Axes,
     data: Snapshots,
-    times: np.ndarray,
-    simulated: np.ndarray,
+    times: ndarray,
+    simulated: ndarray,
 ) -> None:
     """Draw the masses of the data within the simulated range, at the scale of the simulation."""
     is_inside = (data.times >= times.min()) & (data.times <= times.max())
     observed_times = data.times[is_inside]
-    masses = cast(np.ndarray, data.masses)[is_inside]
+    masses = cast(ndarray, data.masses)[is_inside]
     # Backward runs have falling times, which interpolation does not take.
     order = np.argsort(times)
     at_first = np.interp(observed_times[0], times[order], simulated[order])
@@ -297,7 +298,7 @@ def _metrics(table: pd.DataFrame) -> list[str]:
     return names
 
 
-def _zoom(ax: Axes, values: np.ndarray) -> None:
+def _zoom(ax: Axes, values: ndarray) -> None:
     """Limit the vertical axis to what comes after the first fall of the loss."""
     values = values[np.isfinite(values)]
     if len(values) == 0:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.times import Clock
@@ -43,7 +44,7 @@ def growth(
     n_neighbors: int = 15,
     seed: int = 0,
     ax: Any = None,
-) -> np.ndarray:
+) -> ndarray:
     """Draw where cells grow and die, each at its own time, and the mass over time.
 
     Snapshots alone cannot tell growth from drift: cells that moved look like cells that died here
@@ -202,7 +203,7 @@ def stream(
     plane = plane_of(data, cells, model.feature_names_in_, None, components, 1)
     # Every process has a drift.
     drift = _field(model.process_, "drift", np.full(len(states), time), states)
-    velocity = plane.project(cast(np.ndarray, drift))
+    velocity = plane.project(cast(ndarray, drift))
     grid = _on_grid(plane.cells[near], velocity)
     ax = style.axes(ax)
     size = style.dot_size(len(cells.states))
@@ -230,13 +231,13 @@ def stream(
 class _Grid(NamedTuple):
     """A velocity on a regular grid."""
 
-    x: np.ndarray  # (grid,)
-    y: np.ndarray  # (grid,)
+    x: ndarray  # (grid,)
+    y: ndarray  # (grid,)
     u: np.ma.MaskedArray  # (y, x), along x
     v: np.ma.MaskedArray  # (y, x), along y
 
 
-def _on_grid(points: np.ndarray, velocity: np.ndarray) -> _Grid:
+def _on_grid(points: ndarray, velocity: ndarray) -> _Grid:
     """Kernel average of a velocity, masked where there are no points."""
     points = points.astype(np.float64)
     x, in_x = _axis_kernel(points[:, 0])
@@ -254,7 +255,7 @@ def _on_grid(points: np.ndarray, velocity: np.ndarray) -> _Grid:
     return _Grid(x, y, u, v)
 
 
-def _axis_kernel(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _axis_kernel(points: ndarray) -> tuple[ndarray, ndarray]:
     """Grid along one axis, and Gaussian weights ``(grid, point)`` on it."""
     low = points.min()
     high = points.max()
@@ -269,7 +270,7 @@ def _axis_kernel(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return grid, weights
 
 
-def _field(process: Any, name: str, times: np.ndarray, x: np.ndarray) -> np.ndarray | None:
+def _field(process: Any, name: str, times: ndarray, x: ndarray) -> ndarray | None:
     """One field of the process at every row, or None where it has no such field."""
     function: Callable[[Tensor, Tensor], Tensor | None] = getattr(process, name)
     # Its precision and device.
@@ -327,7 +328,7 @@ def _time(cells: Cells, time: float | None) -> float:
     return float(time)
 
 
-def _around(times: np.ndarray, time: float) -> np.ndarray:
+def _around(times: ndarray, time: float) -> ndarray:
     """Mask of the cells of the observed times just before and after, or at, ``time``."""
     clock = Clock.of(times)
     position = clock.nearest(time)

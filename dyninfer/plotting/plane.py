@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_list, dense_rows
 from dyninfer.data.columns import MissingKey, time_column
@@ -29,14 +30,14 @@ class Cells:
     States ``(n, d)``, and times ``(n,)`` that are NaN where there are none.
     """
 
-    states: np.ndarray
-    times: np.ndarray
+    states: ndarray
+    times: ndarray
 
     @classmethod
     def of(
         cls,
         data: AnnData | Snapshots,
-        features: Sequence[str] | np.ndarray,
+        features: Sequence[str] | ndarray,
         use_rep: str | None = None,
         time_key: str | None = None,
         *,
@@ -74,14 +75,14 @@ class Plane:
     """Two coordinates: their names, the observed cells ``(n, 2)``, and how states get there."""
 
     labels: tuple[str, str]
-    cells: np.ndarray
-    project: Callable[[np.ndarray], np.ndarray]
+    cells: ndarray
+    project: Callable[[ndarray], ndarray]
 
 
 def plane_of(
     data: AnnData | Snapshots,
     cells: Cells,
-    features: Sequence[str] | np.ndarray,
+    features: Sequence[str] | ndarray,
     basis: str | None,
     components: tuple[int, int],
     n_neighbors: int,
@@ -102,7 +103,7 @@ def plane_of(
     _check_components(components, len(features), "the simulated features")
     i, j = components
 
-    def project(states: np.ndarray) -> np.ndarray:
+    def project(states: ndarray) -> ndarray:
         return states[..., [i, j]]
 
     return Plane(
@@ -115,7 +116,7 @@ def plane_of(
 def _embedded(
     data: AnnData | Snapshots,
     cells: Cells,
-    features: Sequence[str] | np.ndarray,
+    features: Sequence[str] | ndarray,
     basis: str,
     components: tuple[int, int],
     n_neighbors: int,
@@ -145,8 +146,8 @@ def _embedded(
 
 
 def neighbor_projection(
-    cells: np.ndarray, embedding: np.ndarray, n_neighbors: int = 15
-) -> Callable[[np.ndarray], np.ndarray]:
+    cells: ndarray, embedding: ndarray, n_neighbors: int = 15
+) -> Callable[[ndarray], ndarray]:
     """Carry states into an embedding that is known at the cells only.
 
     A state lands on the mean of the embeddings of its nearest cells, with weights
@@ -175,7 +176,7 @@ def neighbor_projection(
         raise ValueError(f"n_neighbors must be at least 1, found {n_neighbors}")
     index = NearestNeighbors(n_neighbors=k).fit(cells)
 
-    def project(states: np.ndarray) -> np.ndarray:
+    def project(states: ndarray) -> ndarray:
         *shape, n_features = states.shape
         flat = states.reshape(-1, n_features)
         projected = np.full((len(flat), 2), np.nan)
@@ -191,7 +192,7 @@ def neighbor_projection(
     return project
 
 
-def _neighbor_weights(distance: np.ndarray) -> np.ndarray:
+def _neighbor_weights(distance: ndarray) -> ndarray:
     """Weights ``(n, neighbour)`` that fall with the distance, and sum to one."""
     median = np.median(distance, axis=1, keepdims=True)
     # Zero where most of the neighbours are copies of the state.
@@ -201,7 +202,7 @@ def _neighbor_weights(distance: np.ndarray) -> np.ndarray:
     return weight / weight.sum(axis=1, keepdims=True)
 
 
-def _representation_with(adata: AnnData, features: Sequence[str] | np.ndarray) -> str:
+def _representation_with(adata: AnnData, features: Sequence[str] | ndarray) -> str:
     """Name of the representation whose features have these names."""
     simulated = tuple(map(str, features))
     names = list(adata.obsm.keys())
@@ -219,7 +220,7 @@ def _representation_with(adata: AnnData, features: Sequence[str] | np.ndarray) -
     )
 
 
-def _check_width(width: int, features: Sequence[str] | np.ndarray, name: str) -> None:
+def _check_width(width: int, features: Sequence[str] | ndarray, name: str) -> None:
     if width != len(features):
         raise ValueError(
             f"{len(features)} features were simulated but {name} has {width}; "

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.storage import array
 from dyninfer.data.time_reading import as_times
@@ -112,7 +113,7 @@ def trajectories(
 def marginals(
     data: AnnData | Snapshots,
     traj: Trajectories,
-    times: Sequence[float] | np.ndarray | None = None,
+    times: Sequence[float] | ndarray | None = None,
     basis: str | None = None,
     *,
     hold_out: float | Iterable[float] | None = None,
@@ -122,7 +123,7 @@ def marginals(
     time_unit: str = "",
     n_neighbors: int = 15,
     ax: Any = None,
-) -> np.ndarray:
+) -> ndarray:
     """Draw the observed population above the simulated one, a column for every time.
 
     Parameters
@@ -153,7 +154,7 @@ def marginals(
     cells = Cells.of(data, traj.features, use_rep, time_key, need_times=True)
     clock = Clock.of(cells.times)
     times = _marginal_times(clock, traj, times)
-    held_out: np.ndarray | list[int] = []
+    held_out: ndarray | list[int] = []
     if hold_out is not None:
         held_out = clock.positions(as_times(hold_out, "hold_out"))
     plane = None
@@ -195,9 +196,9 @@ def _head(above: Axes, below: Axes, title: str, *, held_out: bool) -> None:
 
 def _draw_paths(
     ax: Axes,
-    lines: np.ndarray,
-    times: np.ndarray,
-    opacity: np.ndarray,
+    lines: ndarray,
+    times: ndarray,
+    opacity: ndarray,
     scale: Any,
 ) -> None:
     """Draw one segment per path and step.
@@ -224,7 +225,7 @@ def _draw_paths(
     _draw_ends(ax, lines[:, -1], last, "white", opacity[:, -1], "end")
 
 
-def _segment_colors(times: np.ndarray, opacity: np.ndarray, scale: Any) -> np.ndarray:
+def _segment_colors(times: ndarray, opacity: ndarray, scale: Any) -> ndarray:
     """Colour of every step by its middle time, ``(path, step, 4)``."""
     before = opacity[:, :-1]
     after = opacity[:, 1:]
@@ -239,10 +240,10 @@ def _segment_colors(times: np.ndarray, opacity: np.ndarray, scale: Any) -> np.nd
 
 def _draw_ends(
     ax: Axes,
-    points: np.ndarray,
+    points: ndarray,
     face: Any,
     edge: Any,
-    opacity: np.ndarray,
+    opacity: ndarray,
     label: str,
 ) -> None:
     # A light path still shows where it begins and ends.
@@ -259,7 +260,7 @@ def _draw_ends(
     )
 
 
-def _faded(color: Any, opacity: np.ndarray) -> np.ndarray:
+def _faded(color: Any, opacity: ndarray) -> ndarray:
     """One colour in several opacities, ``(n, 4)``."""
     from matplotlib.colors import to_rgba_array
 
@@ -272,8 +273,8 @@ def _draw_population(
     ax: Axes,
     cells: Cells,
     plane: Plane | None,
-    x: np.ndarray,
-    weights: np.ndarray,
+    x: ndarray,
+    weights: ndarray,
     color: Any,
 ) -> None:
     """Draw one panel: all cells in grey and a weighted sample in colour.
@@ -300,7 +301,7 @@ def _draw_population(
     style.tidy(ax, ticks=False)
 
 
-def _label_rows(panels: np.ndarray, label: str) -> None:
+def _label_rows(panels: ndarray, label: str) -> None:
     above, below = panels
     above[0].set_ylabel("observed", fontsize=10.5, color=style.INK)
     below[0].set_ylabel("simulated", fontsize=10.5, color=style.INK)
@@ -311,8 +312,8 @@ def _label_rows(panels: np.ndarray, label: str) -> None:
 def _marginal_times(
     clock: Clock,
     traj: Trajectories,
-    times: Sequence[float] | np.ndarray | None,
-) -> np.ndarray:
+    times: Sequence[float] | ndarray | None,
+) -> ndarray:
     """Times that were asked for, or up to six of the observed ones within the simulation."""
     if times is not None:
         times = as_times(times)
@@ -346,7 +347,7 @@ def _some_paths(traj: Trajectories, n: int, seed: int) -> Trajectories:
     return traj[rows]
 
 
-def _opacity(paths: Trajectories) -> np.ndarray:
+def _opacity(paths: Trajectories) -> ndarray:
     """Opacity ``(path, time)`` of paths."""
     if paths.log_weights is None:
         return np.ones(paths.states.shape[:2])
@@ -354,7 +355,7 @@ def _opacity(paths: Trajectories) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _relative(weights: np.ndarray) -> np.ndarray:
+def _relative(weights: ndarray) -> ndarray:
     """Weights relative to the 95th percentile, between 0.05 and 1."""
     heavy = np.quantile(weights, 0.95)
     if heavy <= 0:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.learning.settings import brief
 
@@ -44,7 +45,7 @@ def grid_of_axes(
     shape: tuple[int, int],
     size: tuple[float, float],
     **kwargs: Any,
-) -> np.ndarray:
+) -> ndarray:
     """Return the given axes in a grid, or those of a new figure.
 
     Raises
@@ -110,7 +111,7 @@ def time_colors() -> Colormap:
     return ListedColormap(colors, name="dyninfer_time")
 
 
-def time_scale(times: Sequence[float] | np.ndarray) -> ScalarMappable:
+def time_scale(times: Sequence[float] | ndarray) -> ScalarMappable:
     """Colours for the range of ``times``."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -120,7 +121,7 @@ def time_scale(times: Sequence[float] | np.ndarray) -> ScalarMappable:
     return ScalarMappable(Normalize(first, last), time_colors())
 
 
-def diverging_scale(values: np.ndarray) -> ScalarMappable:
+def diverging_scale(values: ndarray) -> ScalarMappable:
     """Red above zero and blue below, white at zero, up to the 98th percentile of the magnitudes."""
     import matplotlib as mpl
     from matplotlib.cm import ScalarMappable
@@ -135,7 +136,7 @@ def diverging_scale(values: np.ndarray) -> ScalarMappable:
 
 def colorbar(
     scale: ScalarMappable,
-    ax: Axes | Sequence[Axes] | np.ndarray,
+    ax: Axes | Sequence[Axes] | ndarray,
     label: str,
     **kwargs: Any,
 ) -> None:
@@ -154,7 +155,7 @@ def colorbar(
     bar.set_label(label, fontsize=LABELS, color=INK)
 
 
-def dots(ax: Axes, points: np.ndarray, **kwargs: Any) -> Any:
+def dots(ax: Axes, points: ndarray, **kwargs: Any) -> Any:
     """Scatter ``(n, 2)`` points, without edges unless asked for."""
     x, y = points.T
     kwargs.setdefault("linewidths", 0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
@@ -49,7 +50,7 @@ class BirthDeath(System):
         jumps_down = torch.diag(down, -1)
         return MarkovJump.from_rates(jumps_up + jumps_down)
 
-    def stationary(self) -> np.ndarray:
+    def stationary(self) -> ndarray:
         """Stationary distribution ``(largest + 1,)``.
 
         Products of births over deaths, by detailed balance.

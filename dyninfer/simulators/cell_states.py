@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.display import listed
@@ -296,5 +297,5 @@ class CellStates(System):
         return torch.where(is_jump, event, state), copies
 
 
-def _labels(word: str, numbers: Sequence[int]) -> np.ndarray:
+def _labels(word: str, numbers: Sequence[int]) -> ndarray:
     return np.array([f"{word} {k}" for k in numbers])

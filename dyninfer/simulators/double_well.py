@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from numpy import ndarray
 from scipy.integrate import cumulative_simpson
 from scipy.linalg import eigvalsh_tridiagonal, solve_banded
 from scipy.special import exprel, ndtr
@@ -119,7 +120,7 @@ class DoubleWell(Simulator):
         drift = self.drift(0.0, x)
         return 2 * drift / self.sigma**2
 
-    def marginal_density(self, t: float) -> tuple[np.ndarray, np.ndarray]:
+    def marginal_density(self, t: float) -> tuple[ndarray, ndarray]:
         """Density of x₁ at time ``t``.
 
         Returns
@@ -265,7 +266,7 @@ class DoubleWell(Simulator):
         rest = x[:, 1:]
         return -self.energy(first, rest)
 
-    def _exponent(self, first: np.ndarray) -> np.ndarray:
+    def _exponent(self, first: ndarray) -> ndarray:
         """``2V/σ²`` along the first coordinate."""
         energy = self.energy(torch.from_numpy(first)).numpy()
         return 2 * energy / self.sigma**2
@@ -286,19 +287,19 @@ class DoubleWell(Simulator):
         return math.log(integral)
 
 
-def _middles(edges: np.ndarray) -> np.ndarray:
+def _middles(edges: ndarray) -> ndarray:
     return (edges[1:] + edges[:-1]) / 2
 
 
 class _Grid(NamedTuple):
     """Cells along the first coordinate, and the rates of hopping between neighbours."""
 
-    edges: np.ndarray  # (m + 1,)
-    up: np.ndarray  # (m − 1,)
-    down: np.ndarray  # (m − 1,)
+    edges: ndarray  # (m + 1,)
+    up: ndarray  # (m − 1,)
+    down: ndarray  # (m − 1,)
 
 
-def exponential_of_generator(up: np.ndarray, down: np.ndarray, start: np.ndarray) -> np.ndarray:
+def exponential_of_generator(up: ndarray, down: ndarray, start: ndarray) -> ndarray:
     """Probabilities one time unit after ``start``, for hops between neighbours.
 
     ``e^A = (1/2πi) ∫ e^z (z − A)^{−1} dz`` by the trapezoidal rule on Talbot's contour with 20
@@ -325,7 +326,7 @@ def exponential_of_generator(up: np.ndarray, down: np.ndarray, start: np.ndarray
     return total
 
 
-def _talbot_contour(n: int) -> tuple[np.ndarray, np.ndarray]:
+def _talbot_contour(n: int) -> tuple[ndarray, ndarray]:
     """Nodes and weights of half the contour; the other half is its conjugate.
 
     ``z(θ) = n (0.5017 θ cot 0.6407θ − 0.6122 + 0.2645 i θ)``, the best such contour (same paper).
@@ -343,7 +344,7 @@ def _talbot_contour(n: int) -> tuple[np.ndarray, np.ndarray]:
     return nodes, weights
 
 
-def _leaving(up: np.ndarray, down: np.ndarray) -> np.ndarray:
+def _leaving(up: ndarray, down: ndarray) -> ndarray:
     """Rate of leaving each cell; no hop leads beyond the ends."""
     from_below = np.append(up, 0.0)
     from_above = np.append(0.0, down)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
@@ -90,7 +91,7 @@ class BranchingNetwork(Simulator):
             raise ValueError(f"master must be 'A' or 'B', found {master!r}")
         return (master, *_numbered(master, self.n_targets))
 
-    def fates(self, x: Tensor) -> np.ndarray:
+    def fates(self, x: Tensor) -> ndarray:
         """Fate of cells ``(n,)``, after the split: the master that is higher."""
         is_a = x[:, A] > x[:, B]
         return np.where(is_a.cpu().numpy(), "A", "B")

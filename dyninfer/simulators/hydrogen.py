@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from numpy import ndarray
 from numpy.polynomial import Polynomial, legendre
 from scipy.integrate import cumulative_simpson
 from scipy.special import genlaguerre
@@ -377,7 +378,7 @@ class Eigenstate:
         return _Table(_rising_to_one(integral(cos)), cos)
 
 
-def _rising_to_one(below: np.ndarray) -> np.ndarray:
+def _rising_to_one(below: ndarray) -> ndarray:
     """A distribution function from an integral of its density."""
     # Simpson's rule may fall by a rounding error, and an inverse needs a rising function.
     rising = np.maximum.accumulate(below)
@@ -387,8 +388,8 @@ def _rising_to_one(below: np.ndarray) -> np.ndarray:
 class _Table(NamedTuple):
     """A distribution function at some values."""
 
-    below: np.ndarray
-    values: np.ndarray
+    below: ndarray
+    values: ndarray
 
 
 def _inverted(table: _Table, u: Tensor) -> Tensor:

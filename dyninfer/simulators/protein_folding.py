@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
@@ -164,7 +165,7 @@ class ProteinFolding(System):
         normal = torch.special.ndtri(u.clamp(min=smallest))
         return (2 * normal - 1).float()
 
-    def _steps(self, times: list[float]) -> np.ndarray:
+    def _steps(self, times: list[float]) -> ndarray:
         """Times as whole numbers of steps."""
         exact = np.array(times) / self.step
         steps = np.round(exact)

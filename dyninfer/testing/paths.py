@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -114,7 +115,7 @@ def _paths_in(units: Units, model: PathEstimator) -> Paths:
     return replace(plain, times=times, states=states)
 
 
-def _simulated_in(units: Units, model: PathEstimator, **options: Any) -> np.ndarray:
+def _simulated_in(units: Units, model: PathEstimator, **options: Any) -> ndarray:
     """Simulated paths ``(path, time, ...)`` of a fit in these units, in plain units again."""
     paths = _paths_in(units, model)
     fitted = EXAMPLE.fit_clone(model, paths)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -132,7 +133,7 @@ def _snapshots_in(units: Units) -> Snapshots:
     return Snapshots(times=times, samples=samples, features=plain.features)
 
 
-def _paths_in(units: Units, model: SnapshotEstimator, **options: Any) -> np.ndarray:
+def _paths_in(units: Units, model: SnapshotEstimator, **options: Any) -> ndarray:
     """Simulated paths ``(path, time, feature)`` of a fit in these units, in plain units again."""
     data = _snapshots_in(units)
     fitted = EXAMPLE.fit_clone(model, data)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.estimators import Estimator
 
@@ -62,7 +63,7 @@ def units_for(model: Estimator) -> tuple[Units, ...]:
     return SCALES + ORIGINS
 
 
-def check_same(one: np.ndarray, two: np.ndarray, where: str) -> None:
+def check_same(one: ndarray, two: ndarray, where: str) -> None:
     """Refuse states that differ by more than rounding, in spreads of all of them."""
     spread = float(np.std(one))
     apart = float(np.abs(one - two).max()) / spread

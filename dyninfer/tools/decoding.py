@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_array, dense_rows
 from dyninfer.data.columns import MissingKey
@@ -37,11 +38,11 @@ class Decoder(Protocol):
     def genes(self) -> pd.Index:
         """Names of the genes."""
 
-    def values(self, states: np.ndarray) -> np.ndarray:
+    def values(self, states: ndarray) -> ndarray:
         """Expression of the genes."""
         ...
 
-    def rates(self, states: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    def rates(self, states: ndarray, velocity: ndarray) -> ndarray:
         """Change of the expression per time unit, where states move with a velocity."""
         ...
 
@@ -51,13 +52,13 @@ class Selection:
     """States that are genes: some of their columns."""
 
     genes: pd.Index
-    columns: np.ndarray
+    columns: ndarray
 
-    def values(self, states: np.ndarray) -> np.ndarray:
+    def values(self, states: ndarray) -> ndarray:
         """Levels of the genes."""
         return states[:, self.columns]
 
-    def rates(self, states: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    def rates(self, states: ndarray, velocity: ndarray) -> ndarray:
         """Velocities of the genes."""
         return velocity[:, self.columns]
 
@@ -67,14 +68,14 @@ class Linear:
     """Components: ``offset + states @ loadings``, with loadings ``(feature, gene)``."""
 
     genes: pd.Index
-    loadings: np.ndarray
-    offset: np.ndarray
+    loadings: ndarray
+    offset: ndarray
 
-    def values(self, states: np.ndarray) -> np.ndarray:
+    def values(self, states: ndarray) -> ndarray:
         """Expression of the genes."""
         return self.offset + states @ self.loadings
 
-    def rates(self, states: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    def rates(self, states: ndarray, velocity: ndarray) -> ndarray:
         """Velocities of the genes; the offset does not move."""
         return velocity @ self.loadings
 
@@ -84,14 +85,14 @@ class Function:
     """A function of states, of which some columns are taken."""
 
     genes: pd.Index
-    columns: np.ndarray
-    decode: Callable[[np.ndarray], np.ndarray]
+    columns: ndarray
+    decode: Callable[[ndarray], ndarray]
 
-    def values(self, states: np.ndarray) -> np.ndarray:
+    def values(self, states: ndarray) -> ndarray:
         """Expression of the genes."""
         return self.decode(states)[:, self.columns]
 
-    def rates(self, states: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    def rates(self, states: ndarray, velocity: ndarray) -> ndarray:
         """Jacobian of the function times the velocity, by central differences."""
         speed = np.abs(velocity).max()
         if speed == 0:
@@ -107,7 +108,7 @@ def decoder_of(
     adata: AnnData,
     rep: str,
     genes: Sequence[str] | str | None = None,
-    decoder: str | Callable[[np.ndarray], Any] | None = None,
+    decoder: str | Callable[[ndarray], Any] | None = None,
     layer: str | None = None,
 ) -> Decoder:
     """Decoder of the features of a representation into genes.
@@ -148,7 +149,7 @@ def decoder_of(
     return _linear(adata, rep, genes, decoder or LOADINGS, layer)
 
 
-def states_of(adata: AnnData, rep: str, rows: np.ndarray | None = None) -> np.ndarray:
+def states_of(adata: AnnData, rep: str, rows: ndarray | None = None) -> ndarray:
     """States of all cells, or of some, ``(n, feature)`` float64."""
     array, _, name = representation(adata, rep)
     if rows is None:
@@ -161,7 +162,7 @@ def _function(
     adata: AnnData,
     rep: str,
     genes: Sequence[str] | str | None,
-    function: Callable[[np.ndarray], Any],
+    function: Callable[[ndarray], Any],
 ) -> Function:
     # One cell shows what the function returns.
     first_rows = np.arange(min(2, adata.n_obs))
@@ -176,7 +177,7 @@ def _function(
             "DataFrame whose columns are the genes"
         )
 
-    def decode(states: np.ndarray) -> np.ndarray:
+    def decode(states: ndarray) -> ndarray:
         return as_array(function(states), "decoder").astype(np.float64)
 
     names = names.astype(str)
@@ -222,7 +223,7 @@ def _linear(
     return Linear(names[columns], loadings, offset)
 
 
-def _offset(values: np.ndarray, decoded: np.ndarray, place: str) -> np.ndarray:
+def _offset(values: ndarray, decoded: ndarray, place: str) -> ndarray:
     """Mean that was subtracted before the components ``(gene,)``; warns of another matrix."""
     residual = values - decoded
     # The mean of what is left, so that cells decode right on average.

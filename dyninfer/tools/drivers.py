@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.columns import MissingKey
@@ -36,10 +37,10 @@ def drivers(
     fate: str | Sequence[str] | None = None,
     *,
     genes: Sequence[str] | None = None,
-    cells: np.ndarray | Sequence[Any] | None = None,
+    cells: ndarray | Sequence[Any] | None = None,
     layer: str | None = None,
     use_raw: bool = False,
-    decoder: str | Callable[[np.ndarray], Any] | None = None,
+    decoder: str | Callable[[ndarray], Any] | None = None,
     decoder_layer: str | None = None,
     level: float = 0.95,
     key: str = keys.FATES,
@@ -123,7 +124,7 @@ def drivers(
     return pd.concat(tables)
 
 
-def _rows(adata: AnnData, cells: Any) -> np.ndarray:
+def _rows(adata: AnnData, cells: Any) -> ndarray:
     """Rows of the cells that are asked for."""
     if cells is None:
         return np.arange(adata.n_obs)
@@ -172,8 +173,8 @@ def _check_spread(shares: pd.DataFrame, n_fates: int) -> None:
 
 
 def _correlations(
-    expression: Expression, columns: np.ndarray, rows: np.ndarray, shares: np.ndarray
-) -> np.ndarray:
+    expression: Expression, columns: ndarray, rows: ndarray, shares: ndarray
+) -> ndarray:
     """Correlation of genes with probabilities ``(gene, fate)``; NaN where a gene is constant."""
     shares = shares - shares.mean(0)
     shares = shares / np.linalg.norm(shares, axis=0)
@@ -193,7 +194,7 @@ def _correlations(
     return np.clip(correlation, -1, 1)
 
 
-def _with_intervals(correlation: np.ndarray, n_cells: int, level: float) -> pd.DataFrame:
+def _with_intervals(correlation: ndarray, n_cells: int, level: float) -> pd.DataFrame:
     """Fisher's interval and test of correlations, and q-values."""
     from scipy.stats import norm
 
@@ -214,7 +215,7 @@ def _with_intervals(correlation: np.ndarray, n_cells: int, level: float) -> pd.D
     return pd.DataFrame(columns)
 
 
-def _add_rise(table: pd.DataFrame, rates: np.ndarray, share: np.ndarray) -> None:
+def _add_rise(table: pd.DataFrame, rates: ndarray, share: ndarray) -> None:
     """Mean rates of the cells bound for a fate, and how far above those of the others."""
     other = 1 - share
     rise = share @ rates / share.sum()
@@ -223,7 +224,7 @@ def _add_rise(table: pd.DataFrame, rates: np.ndarray, share: np.ndarray) -> None
     table["rise_over_rest"] = rise - rest
 
 
-def q_values(pvalues: np.ndarray) -> np.ndarray:
+def q_values(pvalues: ndarray) -> ndarray:
     """Smallest false-discovery rate at which each is accepted (Benjamini and Hochberg 1995).
 
     NaN is no test, and stays.
@@ -244,9 +245,9 @@ def _rates(
     model: Any,
     cells: AnnData,
     names: pd.Index,
-    decoder: str | Callable[[np.ndarray], Any] | None,
+    decoder: str | Callable[[ndarray], Any] | None,
     layer: str | None,
-) -> np.ndarray:
+) -> ndarray:
     """Velocity of genes in cells ``(cell, gene)``; NaN for genes that no state says anything of."""
     velocity = cell_velocity(model, cells)
     rep = model.source_["use_rep"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import MissingKey, check_anndata
@@ -62,11 +63,11 @@ class Expression:
         # Raw often has more genes than X: its own names count.
         return cls(adata.raw.X, adata.raw.var_names.astype(str), "adata.raw.X")
 
-    def columns(self, genes: Sequence[str] | str | None) -> np.ndarray:
+    def columns(self, genes: Sequence[str] | str | None) -> ndarray:
         """Columns of the genes; all for None. A KeyError has the nearest name of an unknown one."""
         return gene_columns(self.genes, genes, self.place)
 
-    def values(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    def values(self, columns: ndarray, rows: ndarray | None = None) -> ndarray:
         """Dense values ``(cell, gene)`` float64 of some genes, in all cells or in some rows."""
         matrix = self.matrix
         if rows is not None:
@@ -87,7 +88,7 @@ def as_names(names: Iterable[str] | str) -> list[str]:
 
 def gene_columns(
     names: pd.Index, genes: Iterable[str] | str | None, place: str = "the data"
-) -> np.ndarray:
+) -> ndarray:
     """Positions of genes among names; all for None.
 
     Raises

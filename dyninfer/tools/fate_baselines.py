@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.learning.random import numpy_stream
 from dyninfer.tools.fate_ends import Ends
@@ -22,18 +23,18 @@ MASS_PENALTY = 1.0
 BLOCK = 2000
 
 
-def unmoved(states: np.ndarray, ends: Ends) -> np.ndarray:
+def unmoved(states: ndarray, ends: Ends) -> ndarray:
     """Fates ``(n, fate)`` of cells that stay where they are."""
     return ends.nearest(states, NEIGHBORS)
 
 
 def pulled_back(
-    populations: Mapping[float, np.ndarray],
+    populations: Mapping[float, ndarray],
     steps: Sequence[float],
     ends: Ends,
     is_weighted: bool,
     seed: int,
-) -> dict[float, np.ndarray]:
+) -> dict[float, ndarray]:
     """Fates by time, carried back from one time to the one before by unbalanced entropic plans.
 
     Parameters
@@ -62,9 +63,7 @@ def pulled_back(
     return fates
 
 
-def _carried(
-    x: np.ndarray, y: np.ndarray, onward: np.ndarray, is_weighted: bool, seed: int
-) -> np.ndarray:
+def _carried(x: ndarray, y: ndarray, onward: ndarray, is_weighted: bool, seed: int) -> ndarray:
     """What cells ``(n,)`` leave of each fate, given what those of the next time leave."""
     a = np.full(len(x), 1 / len(x))
     b = np.full(len(y), 1 / len(y))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import obs_column, time_column
@@ -26,11 +27,11 @@ class Cells:
 
     adata: AnnData
     source: dict[str, Any]
-    states: np.ndarray  # (n, feature), NaN where a cell has missing values
+    states: ndarray  # (n, feature), NaN where a cell has missing values
     features: tuple[str, ...]
     rep: str
     clock: Clock
-    positions: np.ndarray  # (n,) number of each cell's time
+    positions: ndarray  # (n,) number of each cell's time
 
     @classmethod
     def of(cls, adata: AnnData, model: Any) -> Cells:
@@ -69,7 +70,7 @@ class Cells:
             )
         return float(times[k])
 
-    def rows(self, time: float) -> np.ndarray:
+    def rows(self, time: float) -> ndarray:
         """Rows of the cells of a time."""
         k = self.clock.index(time)
         return np.flatnonzero(self.positions == k)
@@ -78,7 +79,7 @@ class Cells:
         """Times before the end."""
         return [float(time) for time in self.clock.times if time < at]
 
-    def is_whole(self, rows: np.ndarray) -> np.ndarray:
+    def is_whole(self, rows: ndarray) -> ndarray:
         """Whether cells have all of their values."""
         return np.isfinite(self.states[rows]).all(1)
 
@@ -97,12 +98,12 @@ class Cells:
         start = self._starts(time, own_rows, states)
         return Sources(time, states, start)
 
-    def _starts(self, time: float, rows: np.ndarray, states: np.ndarray) -> Callable[..., Any]:
+    def _starts(self, time: float, rows: ndarray, states: ndarray) -> Callable[..., Any]:
         if self.source.get("condition_key") is None:
             return lambda numbers: states[numbers]
         return lambda numbers: self._with_conditions(time, rows[numbers])
 
-    def _with_conditions(self, time: float, rows: np.ndarray) -> AnnData:
+    def _with_conditions(self, time: float, rows: ndarray) -> AnnData:
         """An AnnData of some cells, each under its own condition."""
         import anndata as ad
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.words import listed, quoted
 
 
-def with_fates(fates: pd.DataFrame) -> np.ndarray:
+def with_fates(fates: pd.DataFrame) -> ndarray:
     """Which cells have fates ``(cell,)``: those after the last time, and lost ones, have none."""
     is_known = np.isfinite(fates.to_numpy())
     return is_known.all(1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.columns import MissingKey, check_anndata
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442")
 
 
-def as_stored(values: np.ndarray, names: Sequence[str], index: pd.Index) -> Any:
+def as_stored(values: ndarray, names: Sequence[str], index: pd.Index) -> Any:
     """A DataFrame ``(n, fate)``, or an array where a name holds a slash.
 
     Files are trees whose branches are parted by slashes: AnnData warns of such a column.
@@ -53,7 +54,7 @@ def stored_fates(adata: AnnData, key: str = keys.FATES) -> pd.DataFrame:
     )
 
 
-def most_probable(fates: np.ndarray, names: Sequence[str]) -> pd.Categorical:
+def most_probable(fates: ndarray, names: Sequence[str]) -> pd.Categorical:
     """Most probable fate of every cell; missing where it has none."""
     is_there = np.isfinite(fates).all(1)
     largest = np.nan_to_num(fates).argmax(1)
@@ -62,7 +63,7 @@ def most_probable(fates: np.ndarray, names: Sequence[str]) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, list(names))
 
 
-def entropy(fates: np.ndarray) -> np.ndarray:
+def entropy(fates: ndarray) -> ndarray:
     """Entropy ``(n,)`` in nats: 0 for a certain fate, the log of their number for any."""
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = fates * np.log(fates)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.random import subseed
@@ -26,7 +27,7 @@ class Sources(NamedTuple):
     """Cells of one time, as ``simulate`` takes them."""
 
     time: float
-    states: np.ndarray  # (n, feature)
+    states: ndarray  # (n, feature)
     start: Any  # a function of the rows (paths,), which gives what to start from
 
 
@@ -60,7 +61,7 @@ class Drawing:
     n_paths: int = field(default=0, init=False)
     n_lost: int = field(default=0, init=False)
 
-    def simulate(self, model: Any, sources: Sources, rows: np.ndarray, seed: int) -> Trajectories:
+    def simulate(self, model: Any, sources: Sources, rows: ndarray, seed: int) -> Trajectories:
         """Paths from some cells to the end time."""
         options: dict[str, Any] = {}
         # Left out where they were not given: not every method need know them.
@@ -75,9 +76,9 @@ class Drawing:
 class Estimate(NamedTuple):
     """Fates of some cells, each ``(n, fate)``; NaN where no path arrived."""
 
-    fates: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    fates: ndarray
+    low: ndarray
+    high: ndarray
 
 
 def is_deterministic(model: Any, drawing: Drawing, sources: Sources, ends: Ends) -> bool:
@@ -119,7 +120,7 @@ def drawn_fates(
     return Estimate(fates, *_widened(fates, low, high, spread))
 
 
-def _over_refits(by_refit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _over_refits(by_refit: ndarray) -> tuple[ndarray, ndarray]:
     """Mean and standard deviation ``(n, fate)`` over refits ``(refit, n, fate)``."""
     # Of a cell whose paths were all lost in one refit, the others speak.
     is_there = np.isfinite(by_refit).all(2, keepdims=True)
@@ -138,9 +139,9 @@ def _over_refits(by_refit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class _Tally:
     """Sums over draws: all that is kept of the paths, so that memory does not grow with them."""
 
-    weights: np.ndarray  # (n,)
-    squares: np.ndarray  # (n,) of the weights
-    shares: np.ndarray  # (n, fate)
+    weights: ndarray  # (n,)
+    squares: ndarray  # (n,) of the weights
+    shares: ndarray  # (n, fate)
 
     @classmethod
     def empty(cls, n_cells: int, n_fates: int) -> _Tally:
@@ -150,7 +151,7 @@ class _Tally:
             shares=np.zeros((n_cells, n_fates)),
         )
 
-    def add(self, cells: np.ndarray, weights: np.ndarray, shares: np.ndarray) -> None:
+    def add(self, cells: ndarray, weights: ndarray, shares: ndarray) -> None:
         """Count paths: their cells, their masses, and the labels around their ends."""
         n_cells = len(self.weights)
         self.weights += np.bincount(cells, weights, n_cells)
@@ -160,14 +161,14 @@ class _Tally:
             self.shares[:, fate] += np.bincount(cells, column, n_cells)
 
     @property
-    def fates(self) -> np.ndarray:
+    def fates(self) -> ndarray:
         """Weighted mean of the shares; NaN where nothing arrived."""
         total = self.shares.sum(1, keepdims=True)
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.shares / total
 
     @property
-    def effective_size(self) -> np.ndarray:
+    def effective_size(self) -> ndarray:
         """Number of paths of equal weight that would be as sure (Kish)."""
         with np.errstate(invalid="ignore", divide="ignore"):
             size = self.weights**2 / self.squares
@@ -200,7 +201,7 @@ def _draw(
         tally.add(rows[whole], weights[whole], shares)
 
 
-def _arrivals(run: Trajectories) -> np.ndarray:
+def _arrivals(run: Trajectories) -> ndarray:
     """States at the end ``(path, feature)``; NaN for paths that were lost."""
     if run.discrete:
         raise TypeError(
@@ -212,7 +213,7 @@ def _arrivals(run: Trajectories) -> np.ndarray:
     return np.where(is_lost[:, None], np.nan, states)
 
 
-def _weights(run: Trajectories, is_weighted: bool) -> np.ndarray:
+def _weights(run: Trajectories, is_weighted: bool) -> ndarray:
     """Mass at the end of every path, of one that starts with mass 1."""
     if not is_weighted or run.log_weights is None:
         return np.ones(run.n_paths)
@@ -222,7 +223,7 @@ def _weights(run: Trajectories, is_weighted: bool) -> np.ndarray:
     return np.exp(growth.numpy())
 
 
-def _wilson(share: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _wilson(share: ndarray, size: ndarray) -> tuple[ndarray, ndarray]:
     """Interval of a share of so many draws (Wilson 1927): none of fifty is not surely none."""
     with np.errstate(invalid="ignore", divide="ignore"):
         correction = QUANTILE**2 / size
@@ -235,8 +236,8 @@ def _wilson(share: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _widened(
-    fates: np.ndarray, low: np.ndarray, high: np.ndarray, spread: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    fates: ndarray, low: ndarray, high: ndarray, spread: ndarray
+) -> tuple[ndarray, ndarray]:
     """Interval of the draws, wider by how far one refit lies from another."""
     # The spread of refits is not divided by their number: they share their data and their bias.
     of_refits = QUANTILE * spread

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.columns import obs_column
 from dyninfer.data.words import as_text, listed, quoted, texts
@@ -42,22 +43,22 @@ class Ends:
     """
 
     names: tuple[str, ...]
-    states: np.ndarray
-    codes: np.ndarray
+    states: ndarray
+    codes: ndarray
 
     @property
-    def shares(self) -> np.ndarray:
+    def shares(self) -> ndarray:
         """Part of the cells that each fate has ``(fate,)``."""
         n_fates = len(self.names)
         counts = np.bincount(self.codes, minlength=n_fates)
         return counts / counts.sum()
 
-    def indicators(self, codes: np.ndarray) -> np.ndarray:
+    def indicators(self, codes: ndarray) -> ndarray:
         """Ones and zeros ``(..., fate)`` of numbered fates."""
         identity = np.eye(len(self.names))
         return identity[codes]
 
-    def nearest(self, states: np.ndarray, n_neighbors: int) -> np.ndarray:
+    def nearest(self, states: ndarray, n_neighbors: int) -> ndarray:
         """Share of each fate among the cells nearest to every state ``(n, fate)``."""
         # A tenth of a second to import, which only this needs.
         from sklearn.neighbors import NearestNeighbors
@@ -91,11 +92,11 @@ class Labelling:
     """
 
     names: tuple[str, ...]
-    codes: np.ndarray
+    codes: ndarray
     groups: dict[str, list[str]]
 
 
-def by_labels(adata: AnnData, label_key: str, states: Merged | None, rows: np.ndarray) -> Labelling:
+def by_labels(adata: AnnData, label_key: str, states: Merged | None, rows: ndarray) -> Labelling:
     """Read fates from a column of labels.
 
     Parameters
@@ -133,7 +134,7 @@ def by_labels(adata: AnnData, label_key: str, states: Merged | None, rows: np.nd
     return Labelling(tuple(groups), codes, groups)
 
 
-def by_clusters(states: np.ndarray, rows: np.ndarray, n_obs: int, seed: int) -> Labelling:
+def by_clusters(states: ndarray, rows: ndarray, n_obs: int, seed: int) -> Labelling:
     """Clusters of the cells of the end time, in place of labels.
 
     k-means, with as many clusters as give the highest silhouette; "cluster 1" is the largest.
@@ -173,7 +174,7 @@ def by_clusters(states: np.ndarray, rows: np.ndarray, n_obs: int, seed: int) -> 
     return Labelling(tuple(names), codes, groups)
 
 
-def label_texts(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+def label_texts(column: pd.Series) -> tuple[ndarray, list[str]]:
     """Labels as text ``(n,)``, None where they are missing; and all of them in their order.
 
     The order is that of the categories, else that of the values: 2 comes before 10.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 from scipy.stats import rankdata
 
 from dyninfer.data import keys
@@ -37,9 +38,9 @@ HALF = 0.5
 class _Truth(NamedTuple):
     """What became of the clones of some cells."""
 
-    rows: np.ndarray  # (n,) of the cells
-    clones: np.ndarray  # (n,) numbers
-    shares: np.ndarray  # (n, fate)
+    rows: ndarray  # (n,) of the cells
+    clones: ndarray  # (n,) numbers
+    shares: ndarray  # (n, fate)
 
 
 def score_fates(
@@ -141,7 +142,7 @@ def _chosen(states: Sequence[str] | None, names: list[str]) -> list[str]:
     return chosen
 
 
-def _times(adata: AnnData, facts: Any, start: float | None) -> tuple[np.ndarray, np.ndarray]:
+def _times(adata: AnnData, facts: Any, start: float | None) -> tuple[ndarray, ndarray]:
     """Which cells are of the end ``(n,)``, and which of the start."""
     column = time_column(adata, facts["time_key"])
     clock = Clock.of(column)
@@ -156,7 +157,7 @@ def _times(adata: AnnData, facts: Any, start: float | None) -> tuple[np.ndarray,
     return positions == end, positions == first
 
 
-def _own_fates(adata: AnnData, facts: Any, fates: pd.DataFrame) -> np.ndarray:
+def _own_fates(adata: AnnData, facts: Any, fates: pd.DataFrame) -> ndarray:
     """Ones ``(cell, fate)`` for the fate whose label a cell has; zeros where it has none."""
     label_key = facts["label_key"]
     if not label_key:
@@ -173,7 +174,7 @@ def _own_fates(adata: AnnData, facts: Any, fates: pd.DataFrame) -> np.ndarray:
     return pd.DataFrame(is_fate).to_numpy()
 
 
-def _has_label(adata: AnnData, facts: Any, sources: Sequence[str]) -> np.ndarray:
+def _has_label(adata: AnnData, facts: Any, sources: Sequence[str]) -> ndarray:
     if not facts["label_key"]:
         raise ValueError("sources names labels, but the fates are clusters; leave it out")
     column = obs_column(adata, facts["label_key"], "label_key")
@@ -204,7 +205,7 @@ def _members(adata: AnnData, clone_key: str) -> Any:
 
 
 def _truth(
-    adata: AnnData, clone_key: str, is_start: np.ndarray, at_end: np.ndarray, fates: np.ndarray
+    adata: AnnData, clone_key: str, is_start: ndarray, at_end: ndarray, fates: ndarray
 ) -> _Truth:
     """Shares of the fates among the sisters of every starting cell that has some."""
     members = _members(adata, clone_key)
@@ -225,7 +226,7 @@ def _truth(
     return _Truth(rows, numbers, sisters / sisters.sum(1, keepdims=True))
 
 
-def _to_one(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def _to_one(values: ndarray, shares: ndarray) -> ndarray:
     """Rows that sum to one; those without any of the chosen fates get the shares of all."""
     totals = values.sum(1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -237,7 +238,7 @@ class _Scoring:
     """Scores of one prediction, of any of its cells."""
 
     def __init__(
-        self, prediction: np.ndarray, truth: _Truth, shares: np.ndarray, ranked: np.ndarray
+        self, prediction: ndarray, truth: _Truth, shares: ndarray, ranked: ndarray
     ) -> None:
         self.clones = truth.clones
         self.prediction = prediction[:, ranked]
@@ -255,7 +256,7 @@ class _Scoring:
         self.errors = errors[:, 0]
         self.mixed_errors = errors[cells, best]
 
-    def of(self, rows: np.ndarray) -> dict[str, float]:
+    def of(self, rows: ndarray) -> dict[str, float]:
         """Scores of some cells."""
         truth = self.truth[rows]
         ranks = rankdata(self.prediction[rows], axis=0)
@@ -294,7 +295,7 @@ class _Scoring:
         return scores
 
 
-def _best_part(errors: np.ndarray, clones: np.ndarray) -> np.ndarray:
+def _best_part(errors: ndarray, clones: ndarray) -> ndarray:
     """Number of the part ``(n,)`` that is best on all other clones."""
     n_clones = clones.max() + 1
     n_parts = errors.shape[1]
@@ -306,7 +307,7 @@ def _best_part(errors: np.ndarray, clones: np.ndarray) -> np.ndarray:
     return best[clones]
 
 
-def _mean(scores: np.ndarray) -> float:
+def _mean(scores: ndarray) -> float:
     """Mean over the fates that some of the clones have, and not all; NaN where there is none."""
     is_there = np.isfinite(scores)
     if not is_there.any():
@@ -314,7 +315,7 @@ def _mean(scores: np.ndarray) -> float:
     return float(scores[is_there].mean())
 
 
-def _spearman(ranks: np.ndarray, truth_ranks: np.ndarray) -> np.ndarray:
+def _spearman(ranks: ndarray, truth_ranks: ndarray) -> ndarray:
     """Correlation of the ranks by fate: 0 of a constant prediction, NaN of a constant truth."""
     middle = (len(ranks) + 1) / 2
     first = ranks - middle
@@ -328,7 +329,7 @@ def _spearman(ranks: np.ndarray, truth_ranks: np.ndarray) -> np.ndarray:
     return np.where(truth_square > 0, correlation, np.nan)
 
 
-def _auroc(ranks: np.ndarray, has_fate: np.ndarray) -> np.ndarray:
+def _auroc(ranks: ndarray, has_fate: ndarray) -> ndarray:
     """Probability that a cell whose clone has a fate is ranked above one whose has not, by fate."""
     n_with = has_fate.sum(0)
     n_without = len(ranks) - n_with

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.columns import check_anndata, check_writable
@@ -173,9 +174,9 @@ def fates(
 class _Answer:
     """Fates of all cells with their intervals, each ``(n, fate)``."""
 
-    fates: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    fates: ndarray
+    low: ndarray
+    high: ndarray
 
     @classmethod
     def empty(cls, n_cells: int, n_fates: int) -> _Answer:
@@ -183,13 +184,13 @@ class _Answer:
         missing = np.full((n_cells, n_fates), np.nan)
         return cls(missing, missing.copy(), missing.copy())
 
-    def put(self, rows: np.ndarray, fates: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    def put(self, rows: ndarray, fates: ndarray, low: ndarray, high: ndarray) -> None:
         """Set the fates of some cells."""
         self.fates[rows] = fates
         self.low[rows] = low
         self.high[rows] = high
 
-    def mix_with(self, shares: np.ndarray, part: float) -> None:
+    def mix_with(self, shares: ndarray, part: float) -> None:
         """Draw all fates towards those that any cell has."""
         for values in (self.fates, self.low, self.high):
             values *= 1 - part
@@ -303,7 +304,7 @@ def _warn_of(drawing: Drawing, is_certain: bool, n_models: int) -> None:
 
 def _baselines(
     model: Any, cells: Cells, drawing: Drawing, ends: Ends, answer: _Answer
-) -> dict[str, np.ndarray]:
+) -> dict[str, ndarray]:
     """Fates without a model, of all cells that have some with it."""
     # Cells of the end keep their label.
     still = answer.fates.copy()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.arrays import as_list, dense_rows
@@ -164,7 +165,7 @@ def _default_genes(symbols: pd.Index, genes: Iterable[str], organism: str) -> li
     return names
 
 
-def _columns_of(genes: list[str], symbols: pd.Index, name: str, organism: str) -> np.ndarray:
+def _columns_of(genes: list[str], symbols: pd.Index, name: str, organism: str) -> ndarray:
     """Columns of the genes that are there; says by name which are not."""
     if not genes:
         return np.zeros(0, dtype=np.int64)
@@ -197,7 +198,7 @@ def _remedy(symbols: pd.Index, organism: str) -> str:
     return "score before genes are selected, or give genes of your own"
 
 
-def _mean_z_score(expression: Any, columns: np.ndarray) -> np.ndarray:
+def _mean_z_score(expression: Any, columns: ndarray) -> ndarray:
     """Mean over genes of their standardised expression ``(cells,)``."""
     n_cells = expression.shape[0]
     if len(columns) == 0:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.arrays import as_array
@@ -38,9 +39,9 @@ MOST_STATES = 2000
 class _Reference(NamedTuple):
     """States whose times are known."""
 
-    states: np.ndarray  # (m, feature)
-    times: np.ndarray  # (m,)
-    rows: np.ndarray  # (m,) row of an observed cell, -1 for a simulated one
+    states: ndarray  # (m, feature)
+    times: ndarray  # (m,)
+    rows: ndarray  # (m,) row of an observed cell, -1 for a simulated one
 
 
 def time(
@@ -112,9 +113,7 @@ def time(
     return pd.DataFrame({"time": mean, "sd": deviation}, index=adata.obs_names)
 
 
-def _observed(
-    adata: AnnData, time_key: str | None, use_rep: str | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _observed(adata: AnnData, time_key: str | None, use_rep: str | None) -> tuple[ndarray, ndarray]:
     """Times and states by the user's keys."""
     times = time_column(adata, time_key)
     _, _, rep = representation(adata, use_rep)
@@ -123,7 +122,7 @@ def _observed(
     return times, states
 
 
-def _reference_cells(clock: Clock, times: np.ndarray, states: np.ndarray, seed: int) -> _Reference:
+def _reference_cells(clock: Clock, times: ndarray, states: ndarray, seed: int) -> _Reference:
     """Observed cells, of every time so many at most."""
     rows_of_times = []
     for k, moment in enumerate(clock.times):
@@ -162,16 +161,14 @@ def _simulated(
     return references
 
 
-def _states(run: Trajectories) -> np.ndarray:
+def _states(run: Trajectories) -> ndarray:
     """States of paths ``(path, time, feature)`` float64."""
     if run.discrete:
         raise TypeError("an expected time needs states that move continuously, and these jump")
     return as_array(run.states, "states").astype(np.float64)
 
 
-def _expected(
-    states: np.ndarray, reference: _Reference, n_neighbors: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _expected(states: ndarray, reference: _Reference, n_neighbors: int) -> tuple[ndarray, ndarray]:
     """Mean and standard deviation ``(n,)`` of the times of the nearest states."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -276,7 +273,7 @@ def time_to_fate(
     return table
 
 
-def _has_label(adata: AnnData, label_key: str, fate: str | Sequence[str]) -> np.ndarray:
+def _has_label(adata: AnnData, label_key: str, fate: str | Sequence[str]) -> ndarray:
     labels = obs_column(adata, label_key, "label_key").astype(object)
     names = as_names(fate)
     every_name = labels.dropna().astype(str).unique()
@@ -289,25 +286,21 @@ def _has_label(adata: AnnData, label_key: str, fate: str | Sequence[str]) -> np.
     return labels.astype(str).isin(names).to_numpy()
 
 
-def _majority(
-    states: np.ndarray, is_fate: np.ndarray, n_neighbors: int
-) -> Callable[[np.ndarray], np.ndarray]:
+def _majority(states: ndarray, is_fate: ndarray, n_neighbors: int) -> Callable[[ndarray], ndarray]:
     """Whether most cells around states have a label."""
     from sklearn.neighbors import NearestNeighbors
 
     k = min(n_neighbors, len(states))
     search = NearestNeighbors(n_neighbors=k).fit(states)
 
-    def is_there(points: np.ndarray) -> np.ndarray:
+    def is_there(points: ndarray) -> ndarray:
         near = search.kneighbors(points, return_distance=False)
         return is_fate[near].mean(1) > 0.5
 
     return is_there
 
 
-def _arrival(
-    run: Trajectories, is_there: Callable[[np.ndarray], np.ndarray], grid: np.ndarray
-) -> np.ndarray:
+def _arrival(run: Trajectories, is_there: Callable[[ndarray], ndarray], grid: ndarray) -> ndarray:
     """First time from which on paths have the label ``(n,)``; NaN where they end without."""
     states = _states(run)
     is_lost = as_array(run.status, "status") != 0
@@ -322,7 +315,7 @@ def _arrival(
     return arrival
 
 
-def _summary(durations: np.ndarray) -> np.ndarray:
+def _summary(durations: ndarray) -> ndarray:
     """Mean, standard deviation and share ``(n, 3)`` of the draws ``(draw, n)`` that arrive."""
     arrives = np.isfinite(durations)
     n_arrived = arrives.sum(0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from scipy.sparse import coo_matrix, csr_matrix
 
 from dyninfer.data.arrays import as_array
@@ -131,16 +132,16 @@ def _draws(
         yield run
 
 
-Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
+Triple = tuple[ndarray, ndarray, ndarray]
 
 
 @dataclass(frozen=True)
 class _Arrivals:
     """Cells of one time, and those of the next that their paths arrive at."""
 
-    sources: np.ndarray  # (n,) rows
-    targets: np.ndarray  # (m,) rows
-    states: np.ndarray  # (m, feature) of the targets
+    sources: ndarray  # (n,) rows
+    targets: ndarray  # (m,) rows
+    states: ndarray  # (m, feature) of the targets
     n_neighbors: int
 
     def of_run(self, run: Trajectories) -> Triple:
@@ -157,7 +158,7 @@ class _Arrivals:
         weights[is_lost] = 0
         return self.spread(ends, weights)
 
-    def spread(self, ends: np.ndarray, weights: np.ndarray) -> Triple:
+    def spread(self, ends: ndarray, weights: ndarray) -> Triple:
         """Weights of ends, in equal parts on their nearest targets."""
         from sklearn.neighbors import NearestNeighbors
 

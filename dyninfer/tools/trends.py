@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.arrays import as_array
@@ -34,7 +35,7 @@ def trends(
     genes: Sequence[str] | str,
     fate: str | Sequence[str] | None = None,
     *,
-    decoder: str | Callable[[np.ndarray], Any] | None = None,
+    decoder: str | Callable[[ndarray], Any] | None = None,
     layer: str | None = None,
     use_rep: str | None = None,
     time_key: str | None = None,
@@ -145,7 +146,7 @@ def _simulated_rep(adata: AnnData, traj: Trajectories, use_rep: str | None) -> s
     )
 
 
-def _end_cells(adata: AnnData, traj: Trajectories, time_key: str | None, key: str) -> np.ndarray:
+def _end_cells(adata: AnnData, traj: Trajectories, time_key: str | None, key: str) -> ndarray:
     """Rows of the cells that say the fates of paths."""
     has_fates = with_fates(stored_fates(adata, key))
     rows = np.flatnonzero(has_fates)
@@ -161,7 +162,7 @@ def _end_cells(adata: AnnData, traj: Trajectories, time_key: str | None, key: st
 
 
 def _end_fates(
-    fates: pd.DataFrame, states: np.ndarray, traj: Trajectories, n_neighbors: int
+    fates: pd.DataFrame, states: ndarray, traj: Trajectories, n_neighbors: int
 ) -> pd.DataFrame:
     """Shares of fates at the ends of paths ``(path, fate)``, from their nearest cells."""
     from sklearn.neighbors import NearestNeighbors
@@ -175,7 +176,7 @@ def _end_fates(
     return pd.DataFrame(shares, columns=fates.columns)
 
 
-def _towards(share: pd.Series, traj: Trajectories) -> np.ndarray:
+def _towards(share: pd.Series, traj: Trajectories) -> ndarray:
     """Weights ``(path, time)`` of the paths that end in a fate."""
     # The weight at the end, at all times: the history of those that arrive.
     mass = as_array(traj.weights[:, -1], "weights")
@@ -197,9 +198,9 @@ def _towards(share: pd.Series, traj: Trajectories) -> np.ndarray:
 def _curves(
     fate: str,
     decode: Decoder,
-    states: np.ndarray,
-    times: np.ndarray,
-    weights: np.ndarray,
+    states: ndarray,
+    times: ndarray,
+    weights: ndarray,
     level: float,
 ) -> pd.DataFrame:
     """Curves of all genes, one below the other."""
@@ -230,9 +231,7 @@ def _curves(
     return pd.DataFrame(keys_of_rows | flat)
 
 
-def weighted_quantiles(
-    values: np.ndarray, weight: np.ndarray, levels: Sequence[float]
-) -> np.ndarray:
+def weighted_quantiles(values: ndarray, weight: ndarray, levels: Sequence[float]) -> ndarray:
     """Quantiles ``(level, gene)`` of values ``(path, gene)`` whose weights sum to one.
 
     Linear between the values, each of which stands at the middle of its own weight.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.columns import MissingKey, check_anndata, check_writable
@@ -27,7 +28,7 @@ FEWEST_NEIGHBORS = 30
 THINNEST = 0.01
 
 
-def cell_velocity(model: Any, adata: AnnData) -> np.ndarray:
+def cell_velocity(model: Any, adata: AnnData) -> ndarray:
     """Velocity of every cell ``(n, feature)`` float64, at its own time.
 
     Raises
@@ -48,7 +49,7 @@ def velocity_layer(
     model: Any,
     adata: AnnData,
     *,
-    decoder: str | Callable[[np.ndarray], Any] | None = None,
+    decoder: str | Callable[[ndarray], Any] | None = None,
     layer: str | None = None,
 ) -> AnnData:
     """Velocity of every gene as a layer, as scVelo reads it.
@@ -106,9 +107,7 @@ def velocity_layer(
     return adata
 
 
-def _in_genes(
-    decode: Decoder, states: np.ndarray, velocity: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _in_genes(decode: Decoder, states: ndarray, velocity: ndarray) -> tuple[ndarray, ndarray]:
     """Expression and its rates, each ``(n, gene)`` float32, a few cells at a time."""
     shape = (len(states), len(decode.genes))
     values = np.empty(shape, dtype=np.float32)
@@ -126,7 +125,7 @@ def velocity_embedding(
     *,
     use_rep: str | None = None,
     n_neighbors: int | None = None,
-) -> np.ndarray:
+) -> ndarray:
     """Arrows of the velocity on any embedding of the cells.
 
     Around every cell the embedding is a plane: positions of the nearest cells in it are regressed
@@ -196,8 +195,8 @@ def _annotated(adata: AnnData) -> str:
 
 
 def _pushed(
-    states: np.ndarray, positions: np.ndarray, velocity: np.ndarray, n_neighbors: int | None
-) -> np.ndarray:
+    states: ndarray, positions: ndarray, velocity: ndarray, n_neighbors: int | None
+) -> ndarray:
     """Velocity through the slope of the embedding at every cell ``(n, coordinate)``."""
     from sklearn.neighbors import NearestNeighbors
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data import display
 from dyninfer.data.arrays import as_list, check_unique, default_features
@@ -20,7 +21,7 @@ MOST_STATES = 10_000
 _TIME_KINDS = dict.fromkeys("fiu", "number") | {"m": "timedelta", "M": "datetime"}
 
 
-def as_names(names: Any, n: int) -> np.ndarray:
+def as_names(names: Any, n: int) -> ndarray:
     """One unique name ``(n,)`` for each path; by default their numbers."""
     if n == 0:
         raise ValueError("times is empty; give at least one path")
@@ -37,7 +38,7 @@ def as_names(names: Any, n: int) -> np.ndarray:
     return names
 
 
-def same_kind(states: Sequence[np.ndarray], names: np.ndarray) -> list[np.ndarray]:
+def same_kind(states: Sequence[ndarray], names: ndarray) -> list[ndarray]:
     """All states as integer ``(l,)`` or all as ``(l, feature)``."""
     for x, name in zip(states, names, strict=True):
         if x.ndim not in (1, 2):
@@ -66,9 +67,7 @@ def same_kind(states: Sequence[np.ndarray], names: np.ndarray) -> list[np.ndarra
     return columns
 
 
-def check_lengths(
-    times: Sequence[np.ndarray], states: Sequence[np.ndarray], names: np.ndarray
-) -> None:
+def check_lengths(times: Sequence[ndarray], states: Sequence[ndarray], names: ndarray) -> None:
     """Refuse a path that is empty or has not one time for every state."""
     for t, x, name in zip(times, states, names, strict=True):
         if t.ndim != 1 or len(t) != len(x):
@@ -80,7 +79,7 @@ def check_lengths(
             raise ValueError(f"path {quoted(name)} is empty; leave it out")
 
 
-def check_kinds(times: Sequence[np.ndarray], names: np.ndarray) -> None:
+def check_kinds(times: Sequence[ndarray], names: ndarray) -> None:
     """Raise a TypeError where the times of the paths are not all numbers, or all of one kind."""
     kinds = np.array([_TIME_KINDS.get(t.dtype.kind, "text") for t in times])
     differs = kinds != kinds[0]
@@ -92,7 +91,7 @@ def check_kinds(times: Sequence[np.ndarray], names: np.ndarray) -> None:
     )
 
 
-def check_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
+def check_times(flat: ndarray, owners: ndarray) -> ndarray:
     """Finite float64 times ``(row,)`` of all paths, whose names are ``owners``."""
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
         # By the name of the path: the number of a row in all paths would say nothing.
@@ -104,7 +103,7 @@ def check_times(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
     return as_times(flat)
 
 
-def as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndarray:
+def as_states(flat: ndarray, names: ndarray, owner: ndarray) -> ndarray:
     """States of all paths ``(row, feature)`` float or ``(row,)`` int64, finite or missing.
 
     ``owner`` is the number of the path of each row. No path may be missing from end to end.
@@ -126,19 +125,19 @@ def as_states(flat: np.ndarray, names: np.ndarray, owner: np.ndarray) -> np.ndar
     return flat
 
 
-def is_missing(states: np.ndarray) -> np.ndarray:
+def is_missing(states: ndarray) -> ndarray:
     """Where nothing was observed: NaN, or the integer -1."""
     if states.dtype.kind == "f":
         return np.isnan(states)
     return states == MISSING
 
 
-def is_discrete(states: np.ndarray) -> bool:
+def is_discrete(states: ndarray) -> bool:
     """Whether states are integers ``(l,)``."""
     return states.ndim == 1 and states.dtype.kind != "f"
 
 
-def as_features(features: Sequence[str] | None, flat: np.ndarray) -> tuple[str, ...]:
+def as_features(features: Sequence[str] | None, flat: ndarray) -> tuple[str, ...]:
     """One name for each feature; by default ``x0, x1, ...``, or ``state``."""
     discrete = flat.ndim == 1
     n_features = 1 if discrete else flat.shape[1]
@@ -154,7 +153,7 @@ def as_features(features: Sequence[str] | None, flat: np.ndarray) -> tuple[str, 
     return features
 
 
-def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple[str, ...] | None:
+def as_state_names(state_names: Sequence[str] | None, flat: ndarray) -> tuple[str, ...] | None:
     """Unique names of the integer states; by default their numbers. None for continuous states."""
     if flat.ndim == 2:
         if state_names is not None:
@@ -176,7 +175,7 @@ def as_state_names(state_names: Sequence[str] | None, flat: np.ndarray) -> tuple
     return names
 
 
-def as_conditions(conditions: Any, n: int) -> np.ndarray | None:
+def as_conditions(conditions: Any, n: int) -> ndarray | None:
     """One label ``(n,)`` for each path, none of them missing."""
     if conditions is None:
         return None
@@ -188,14 +187,14 @@ def as_conditions(conditions: Any, n: int) -> np.ndarray | None:
     return labels
 
 
-def _as_columns(states: np.ndarray) -> np.ndarray:
+def _as_columns(states: ndarray) -> ndarray:
     """States ``(l, feature)``; numbers ``(l,)`` are one feature."""
     if states.ndim == 1:
         return states[:, None]
     return states
 
 
-def _check_numbers(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
+def _check_numbers(flat: ndarray, owners: ndarray) -> ndarray:
     infinite = np.isinf(flat).any(axis=1)
     if infinite.any():
         raise ValueError(
@@ -204,7 +203,7 @@ def _check_numbers(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
     return flat
 
 
-def _check_codes(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
+def _check_codes(flat: ndarray, owners: ndarray) -> ndarray:
     # One width for all: small unsigned integers have no -1.
     flat = flat.astype(np.int64)
     if flat.min() < MISSING:
@@ -216,7 +215,7 @@ def _check_codes(flat: np.ndarray, owners: np.ndarray) -> np.ndarray:
     return flat
 
 
-def _check_default_names(flat: np.ndarray) -> None:
+def _check_default_names(flat: ndarray) -> None:
     largest = int(flat.max())
     if largest >= MOST_STATES:
         n_distinct = len(np.unique(flat[flat != MISSING]))

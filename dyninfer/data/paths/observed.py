@@ -6,13 +6,14 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.paths.checks import is_missing
 from dyninfer.data.paths.paths import Paths
 from dyninfer.data.times import Clock
 
 
-def observed_at(paths: Paths, time: float) -> np.ndarray:
+def observed_at(paths: Paths, time: float) -> ndarray:
     """Which paths ``(n,)`` have an observation at ``time`` with nothing missing."""
     column = np.concatenate(paths.times)
     clock = Clock.of(column)
@@ -29,7 +30,7 @@ def observed_at(paths: Paths, time: float) -> np.ndarray:
     return np.isin(numbers, whole_paths)
 
 
-def last_values(paths: Paths, time: float) -> np.ndarray:
+def last_values(paths: Paths, time: float) -> ndarray:
     """Last observation of each path until ``time``, feature by feature.
 
     The shape is ``(n, feature)``, or ``(n,)`` for discrete paths.
@@ -40,7 +41,7 @@ def last_values(paths: Paths, time: float) -> np.ndarray:
     return np.stack(values)
 
 
-def last_value(states: np.ndarray) -> np.ndarray:
+def last_value(states: ndarray) -> ndarray:
     """Last value of one path that is not missing, feature by feature.
 
     The shape is ``(feature,)``, or ``()`` for a discrete path; missing where all values are.
@@ -53,7 +54,7 @@ def last_value(states: np.ndarray) -> np.ndarray:
     return row.reshape(states.shape[1:])
 
 
-def filled(values: np.ndarray) -> np.ndarray:
+def filled(values: ndarray) -> ndarray:
     """Values ``(row, feature)`` with the mean of its feature for a missing one.
 
     It is 0 for a feature that was never observed.
@@ -97,7 +98,7 @@ def digest(paths: Paths) -> str:
     return fingerprint.hexdigest()
 
 
-def _last_rows(states: np.ndarray) -> np.ndarray:
+def _last_rows(states: ndarray) -> ndarray:
     """Last row ``(feature,)`` at which each feature was observed; -1, the last of all, if never."""
     n = len(states)
     missing = is_missing(states)

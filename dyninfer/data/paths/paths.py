@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data import display
@@ -68,12 +69,12 @@ class Paths:
         features  x0
     """
 
-    times: tuple[np.ndarray, ...]
-    states: tuple[np.ndarray, ...]
-    names: np.ndarray = None  # type: ignore[assignment]
+    times: tuple[ndarray, ...]
+    states: tuple[ndarray, ...]
+    names: ndarray = None  # type: ignore[assignment]
     features: tuple[str, ...] = ()
     state_names: tuple[str, ...] | None = None
-    conditions: np.ndarray | None = None
+    conditions: ndarray | None = None
     source: dict[str, str] = field(default_factory=dict)  # the keys these paths were read by
 
     def __post_init__(self) -> None:
@@ -112,7 +113,7 @@ class Paths:
         self._set("state_names", state_names)
         self._set("conditions", conditions)
 
-    def _read(self, names: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _read(self, names: ndarray) -> tuple[list[ndarray], list[ndarray]]:
         """Times and states of every path as arrays of one kind."""
         times = [times_array(t) for t in self.times]
         checks.check_kinds(times, names)
@@ -194,11 +195,11 @@ class Paths:
         return len(self.state_names)
 
     @property
-    def lengths(self) -> np.ndarray:
+    def lengths(self) -> ndarray:
         """Number of observations of each path ``(n,)``."""
         return np.array([len(t) for t in self.times])
 
-    def at(self, time: float) -> np.ndarray:
+    def at(self, time: float) -> ndarray:
         """States ``(m, feature)`` or ``(m,)`` of the paths that have an observation at ``time``.
 
         Raises
@@ -335,7 +336,7 @@ class Paths:
         observations = display.counted(len(times), "observation")
         return display.block(f"Paths: {size}, {observations}", lines)
 
-    def _numbers(self, paths: Any) -> np.ndarray:
+    def _numbers(self, paths: Any) -> ndarray:
         """Numbers of the paths that a slice, mask, or list of numbers or names selects."""
         selection = paths
         if not isinstance(paths, slice):
@@ -353,7 +354,7 @@ class Paths:
         except IndexError as error:
             raise IndexError(f"cannot select paths of {n} by {brief(paths)}: {error}") from None
 
-    def _numbers_of_names(self, names: np.ndarray) -> np.ndarray:
+    def _numbers_of_names(self, names: ndarray) -> ndarray:
         position = {name: i for i, name in enumerate(self.names)}
         for name in names:
             # A set or a table in place of a name has no place in the index at all.
@@ -369,7 +370,7 @@ class Paths:
         object.__setattr__(self, name, value)
 
 
-def _array(values: Any) -> np.ndarray:
+def _array(values: Any) -> ndarray:
     """What selects paths as a NumPy array."""
     if isinstance(values, Tensor):
         return as_array(values, "paths")
@@ -381,7 +382,7 @@ def _array(values: Any) -> np.ndarray:
         raise TypeError(_SELECTED_BY.format(brief(values))) from None
 
 
-def _refuse_repeats(times: np.ndarray, owner: np.ndarray, names: np.ndarray) -> None:
+def _refuse_repeats(times: ndarray, owner: ndarray, names: ndarray) -> None:
     """Refuse two observations of one path at one time; rows are sorted by path and time."""
     again = repeats(times, owner)
     if len(again) == 0:

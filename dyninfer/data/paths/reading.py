@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import check_anndata, label_column, obs_column, time_column
@@ -88,7 +89,7 @@ def to_anndata(paths: Paths) -> AnnData:
     return AnnData(obs=obs)
 
 
-def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
+def _owners(column: pd.Series, path_key: str) -> tuple[ndarray, ndarray]:
     """Number of the path of every row, in order of appearance, and the paths' names."""
     owner, values = pd.factorize(column)
     missing = owner < 0
@@ -103,9 +104,9 @@ def _owners(column: pd.Series, path_key: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _refuse_repeats(
-    times: np.ndarray,
-    owner: np.ndarray,
-    names: np.ndarray,
+    times: ndarray,
+    owner: ndarray,
+    names: ndarray,
     time_key: str | None,
     path_key: str | None,
 ) -> None:
@@ -123,7 +124,7 @@ def _refuse_repeats(
     )
 
 
-def _codes(column: pd.Series, state_key: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _codes(column: pd.Series, state_key: str) -> tuple[ndarray, tuple[str, ...]]:
     """Number of the state of every row, -1 where it is missing, and the names of the states."""
     present = column.dropna()
     # Whole numbers become floats in pandas as soon as one is missing.
@@ -150,7 +151,7 @@ def _state_name(category: Any) -> str:
     return str(category)
 
 
-def _conditions(adata: AnnData, key: str, owner: np.ndarray, names: np.ndarray) -> np.ndarray:
+def _conditions(adata: AnnData, key: str, owner: ndarray, names: ndarray) -> ndarray:
     """Label of every path ``(path,)``, which all of its rows must share."""
     labels = label_column(adata, key, "condition_key")
     _, first = np.unique(owner, return_index=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_array, as_floats, as_list, by_columns, column_names
 from dyninfer.data.paths.checks import MISSING, is_discrete
@@ -14,8 +15,8 @@ from dyninfer.data.words import listed, quoted, texts
 
 
 def read_states(
-    states: Sequence[Any], names: np.ndarray, features: Sequence[str] | None
-) -> tuple[list[np.ndarray], Sequence[str] | None]:
+    states: Sequence[Any], names: ndarray, features: Sequence[str] | None
+) -> tuple[list[ndarray], Sequence[str] | None]:
     """States of every path as an array, and names of the features where their columns have some.
 
     Whole numbers stay whole, with -1 where one is masked or NA.
@@ -42,7 +43,7 @@ def are_labels(states: Sequence[Any]) -> bool:
 
 def encode(
     labels: Sequence[Any], state_names: Sequence[str] | None
-) -> tuple[list[np.ndarray], tuple[str, ...]]:
+) -> tuple[list[ndarray], tuple[str, ...]]:
     """Labels of every path as integers, and the names of the states in the order of the integers.
 
     Without ``state_names`` the names are those that occur, sorted.
@@ -70,7 +71,7 @@ def encode(
     return np.split(codes, cuts), names
 
 
-def _as_states(values: Any, name: str) -> np.ndarray:
+def _as_states(values: Any, name: str) -> ndarray:
     whole = _whole_numbers(values)
     if whole is not None:
         return whole
@@ -81,7 +82,7 @@ def _as_states(values: Any, name: str) -> np.ndarray:
     return as_floats(array, name)
 
 
-def _whole_numbers(values: Any) -> np.ndarray | None:
+def _whole_numbers(values: Any) -> ndarray | None:
     """Whole numbers that have gaps; None for other values."""
     dtype = getattr(values, "dtype", None)
     if isinstance(values, np.ma.MaskedArray):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.arrays import (
     as_array,
@@ -23,7 +24,7 @@ from dyninfer.data.words import as_text, quoted, texts
 from dyninfer.learning.settings import brief
 
 
-def check_times(values: Any, n_samples: int) -> np.ndarray:
+def check_times(values: Any, n_samples: int) -> ndarray:
     """At least two distinct times, one for each sample."""
     times = as_times(values)
     if len(times) != n_samples:
@@ -41,8 +42,8 @@ def check_times(values: Any, n_samples: int) -> np.ndarray:
 
 
 def as_samples(
-    samples: Sequence[Any], times: np.ndarray, features: Sequence[str]
-) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    samples: Sequence[Any], times: ndarray, features: Sequence[str]
+) -> tuple[list[ndarray], tuple[str, ...]]:
     """Samples ``(n_k, feature)`` with the same features in the same order, and their names."""
     columns = [column_names(sample) for sample in samples]
     # Names that were given choose among the columns; else all samples must have the same.
@@ -72,7 +73,7 @@ def as_samples(
     return arrays, feature_names
 
 
-def as_masses(masses: Any, times: np.ndarray) -> np.ndarray | None:
+def as_masses(masses: Any, times: ndarray) -> ndarray | None:
     """One positive mass ``(time,)`` for each time."""
     if masses is None:
         return None
@@ -87,7 +88,7 @@ def as_masses(masses: Any, times: np.ndarray) -> np.ndarray | None:
     return masses
 
 
-def as_weights(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:
+def as_weights(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
     """Weights ``(n_k,)`` of every sample, finite, non-negative and not all zero at any time."""
     if values is None:
         return None
@@ -106,7 +107,7 @@ def as_weights(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) ->
     return weights
 
 
-def as_growth(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:
+def as_growth(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
     """Log-growth ``(n_k,)`` per unit of time that every sample is expected to have, finite."""
     if values is None:
         return None
@@ -121,7 +122,7 @@ def as_growth(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> 
     return growth
 
 
-def as_conditions(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:
+def as_conditions(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
     """Labels ``(n_k,)`` of every sample, none of them missing, of one kind at all times."""
     if values is None:
         return None
@@ -138,7 +139,7 @@ def as_conditions(values: Any, samples: Sequence[np.ndarray], times: np.ndarray)
     return [label.astype(common) for label in labels]
 
 
-def as_names(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> Any:
+def as_names(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
     """Names ``(n_k,)`` of every sample."""
     if values is None:
         return None
@@ -149,7 +150,7 @@ def as_names(values: Any, samples: Sequence[np.ndarray], times: np.ndarray) -> A
     return names
 
 
-def _shared_columns(columns: list[tuple[str, ...] | None], times: np.ndarray) -> tuple[str, ...]:
+def _shared_columns(columns: list[tuple[str, ...] | None], times: ndarray) -> tuple[str, ...]:
     """Columns of the first DataFrame, which all must have; empty where no sample has names."""
     first = columns[0]
     for own, t in zip(columns, times, strict=True):
@@ -167,7 +168,7 @@ def _shared_columns(columns: list[tuple[str, ...] | None], times: np.ndarray) ->
     return first or ()
 
 
-def _as_sample(values: Any, name: str) -> np.ndarray:
+def _as_sample(values: Any, name: str) -> ndarray:
     array = as_array(values, name)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"{name} has shape {array.shape}; it must be (samples, features)")
@@ -176,21 +177,21 @@ def _as_sample(values: Any, name: str) -> np.ndarray:
     return as_floats(array, name)
 
 
-def _numbers(values: Any, name: str) -> np.ndarray:
+def _numbers(values: Any, name: str) -> ndarray:
     try:
         return as_array(values, name).astype(np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be numbers, found {brief(values)}") from None
 
 
-def _one_for_each(name: str, values: Any, times: np.ndarray) -> list[Any]:
+def _one_for_each(name: str, values: Any, times: ndarray) -> list[Any]:
     values = as_list(values, name, "one array per time")
     if len(values) != len(times):
         raise ValueError(f"{name} has {len(values)} entries but there are {len(times)} times")
     return values
 
 
-def _check_length(name: str, values: np.ndarray, sample: np.ndarray, time: float) -> None:
+def _check_length(name: str, values: ndarray, sample: ndarray, time: float) -> None:
     if values.shape != (len(sample),):
         raise ValueError(
             f"{name} at time {as_text(time)} has shape {values.shape} but there are {len(sample)} "

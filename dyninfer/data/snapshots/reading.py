@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import label_column, number_column, time_column
@@ -78,9 +79,7 @@ def fields_from_anndata(
     return fields
 
 
-def times_without(
-    times: np.ndarray, left_out: float | Iterable[float] | None, name: str
-) -> np.ndarray:
+def times_without(times: ndarray, left_out: float | Iterable[float] | None, name: str) -> ndarray:
     """Times that remain; a ValueError lists them where one that is to go is not among them."""
     if left_out is None:
         return times
@@ -123,7 +122,7 @@ def to_anndata(snapshots: Snapshots) -> AnnData:
     return AnnData(X=samples, obs=obs, var=pd.DataFrame(index=features))
 
 
-def _masses(adata: AnnData, key: str, rows: list[np.ndarray], times: np.ndarray) -> np.ndarray:
+def _masses(adata: AnnData, key: str, rows: list[ndarray], times: ndarray) -> ndarray:
     masses = []
     for row, t in zip(rows, times, strict=True):
         values = number_column(adata, key, "mass_key", row)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_list
 from dyninfer.data.representation import check_finite
@@ -62,14 +63,14 @@ class Snapshots:
         time 4: 6
     """
 
-    times: np.ndarray
-    samples: tuple[np.ndarray, ...]
-    masses: np.ndarray | None = None
-    weights: tuple[np.ndarray, ...] | None = None
-    conditions: tuple[np.ndarray, ...] | None = None
-    growth: tuple[np.ndarray, ...] | None = None
+    times: ndarray
+    samples: tuple[ndarray, ...]
+    masses: ndarray | None = None
+    weights: tuple[ndarray, ...] | None = None
+    conditions: tuple[ndarray, ...] | None = None
+    growth: tuple[ndarray, ...] | None = None
     features: tuple[str, ...] = ()
-    names: tuple[np.ndarray, ...] | None = None
+    names: tuple[ndarray, ...] | None = None
     source: dict[str, str] = field(default_factory=dict)  # the keys these snapshots were read by
 
     def __post_init__(self) -> None:
@@ -164,11 +165,11 @@ class Snapshots:
         """Position of ``time`` among the times; a ValueError lists the times there are."""
         return reading.position(Clock(self.times), time)
 
-    def at(self, time: float) -> np.ndarray:
+    def at(self, time: float) -> ndarray:
         """Samples ``(n, feature)`` at one of the times."""
         return self.samples[self.index(time)]
 
-    def weights_at(self, time: float) -> np.ndarray:
+    def weights_at(self, time: float) -> ndarray:
         """Weights ``(n,)`` at one of the times, summing to one."""
         k = self.index(time)
         if self.weights is None:
@@ -206,7 +207,7 @@ class Snapshots:
 
     def _split_rows(
         self, k: int, fraction: float, least: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[ndarray, ndarray]:
         """Rows of one time in two parts; those without weight go to the first."""
         counts = np.full(self.sizes[k], True)
         if self.weights is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.trajectories import population
@@ -53,7 +54,7 @@ def lines(traj: Trajectories, ends: Tensor) -> Trajectories:
     )
 
 
-def at_times(traj: Trajectories, columns: np.ndarray) -> Trajectories:
+def at_times(traj: Trajectories, columns: ndarray) -> Trajectories:
     """Resampled rows at some times only: steps over the times left out are composed."""
     assert traj.parents is not None
     if (np.diff(columns) <= 0).any():
@@ -102,7 +103,7 @@ def resampled(traj: Trajectories, n_paths: int, time: float, seed: int) -> Traje
     return replace(selection, log_weights=relative + log_mass)
 
 
-def systematic(weights: np.ndarray, n: int, seed: int) -> np.ndarray:
+def systematic(weights: ndarray, n: int, seed: int) -> ndarray:
     """Draw ``n`` rows in proportion to ``weights``: row i comes ⌊n wᵢ⌋ or ⌈n wᵢ⌉ times.
 
     One random offset serves all rows (Kitagawa, 1996), which keeps the variance low.
@@ -133,7 +134,7 @@ def _line_rows(parents: Tensor, ends: Tensor) -> Tensor:
     return torch.stack(rows, dim=1)
 
 
-def _composed(parents: Tensor, columns: np.ndarray) -> Tensor:
+def _composed(parents: Tensor, columns: ndarray) -> Tensor:
     """Parents ``(path, m)`` when only the times ``columns`` are stored."""
     own = parents[:, 0]
     composed = [own]

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.arrays import as_list, as_tensor, default_features
 from dyninfer.data.words import quoted, texts
 from dyninfer.learning.settings import brief
 
-Index = int | slice | Sequence[int] | np.ndarray | Tensor
+Index = int | slice | Sequence[int] | ndarray | Tensor
 
 
 def check_states(states: Tensor) -> int:
@@ -58,7 +59,7 @@ def check_times(times: Any, n_times: int) -> Tensor:
     return times
 
 
-def check_origin(origin: Any, n_paths: int) -> np.ndarray:
+def check_origin(origin: Any, n_paths: int) -> ndarray:
     """Names ``(path,)`` as text, or numbers of rows as they are; by default the paths' numbers."""
     if origin is None:
         return np.arange(n_paths).astype(str)
@@ -126,7 +127,7 @@ def plain(attrs: dict[str, Any]) -> dict[str, Any]:
     """Attributes as they read back from JSON, so that saving changes nothing."""
 
     def convert(value: Any) -> Any:
-        if isinstance(value, np.ndarray | np.generic | Tensor):
+        if isinstance(value, ndarray | np.generic | Tensor):
             return value.tolist()
         raise TypeError(f"attrs must hold plain values, found {brief(value)}")
 
@@ -134,10 +135,10 @@ def plain(attrs: dict[str, Any]) -> dict[str, Any]:
     return json.loads(text)
 
 
-def indices(index: Index, size: int, what: str) -> slice | np.ndarray:
+def indices(index: Index, size: int, what: str) -> slice | ndarray:
     """Index as a forward slice (a view) or an array of numbers."""
     if isinstance(index, slice) and (index.step is None or index.step > 0):
-        selection: slice | np.ndarray = index
+        selection: slice | ndarray = index
         n_chosen = len(range(size)[index])
     else:
         selection = _numbers(index, size, what)
@@ -147,7 +148,7 @@ def indices(index: Index, size: int, what: str) -> slice | np.ndarray:
     return selection
 
 
-def _numbers(index: Index, size: int, what: str) -> np.ndarray:
+def _numbers(index: Index, size: int, what: str) -> ndarray:
     if isinstance(index, Tensor):
         index = index.cpu().numpy()
     try:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.trajectories.trajectories import Trajectories
 
 
-def join_runs(runs: Sequence[Trajectories], rows: Sequence[np.ndarray]) -> Trajectories:
+def join_runs(runs: Sequence[Trajectories], rows: Sequence[ndarray]) -> Trajectories:
     """Put runs at the same times together, the paths of each at their own rows.
 
     Parameters

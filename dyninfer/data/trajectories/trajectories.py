@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data import display, storage, trajectory_file
@@ -80,7 +81,7 @@ class Trajectories:
     states: Tensor
     times: Tensor
     log_weights: Tensor | None = None
-    origin: np.ndarray = None  # type: ignore[assignment]
+    origin: ndarray = None  # type: ignore[assignment]
     status: Tensor = None  # type: ignore[assignment]
     parents: Tensor | None = None
     features: tuple[str, ...] = None  # type: ignore[assignment]

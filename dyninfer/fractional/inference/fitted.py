@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor, nn
 
 from dyninfer.data.paths import Paths
@@ -59,12 +60,12 @@ class FittedEquation:
         return process_of(self.model, scaling, per_dimension)
 
     @property
-    def observation_noise(self) -> np.ndarray:
+    def observation_noise(self) -> ndarray:
         """Standard deviation of the observations around the state, ``(feature,)``."""
         deviation = self.model.prior.log_noise.detach().exp()
         return self.scaling.user_displacements(deviation).numpy()
 
-    def hurst_interval(self, level: float) -> np.ndarray:
+    def hurst_interval(self, level: float) -> ndarray:
         """Interval of every index, ``(1, 2)`` or ``(d, 2)``, where the likelihood has a curvature.
 
         Raises
@@ -132,7 +133,7 @@ class FittedEquation:
         self,
         process: nn.Module,
         first: FirstStates,
-        times: np.ndarray,
+        times: ndarray,
         options: dict[str, Any],
     ) -> Trajectories:
         """Run the process and read the features out; ``options`` are those of ``simulate``.
@@ -162,7 +163,7 @@ class FittedEquation:
             return run()
         return traced(self.model, run, lambda result: result.states, lambda: "in a simulation")
 
-    def _longest_step(self, times: np.ndarray) -> float | None:
+    def _longest_step(self, times: ndarray) -> float | None:
         """A hundredth of the span, or the short gap of the data if that is less."""
         span = float(times[-1] - times[0])
         # No finer than 5000 steps, however short the gaps of the data.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy import ndarray
 from scipy.optimize import minimize
 from scipy.stats import norm
 
@@ -44,7 +45,7 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
     history: list[dict[str, float]] = []
     reached = objective.vector()
 
-    def record(x: np.ndarray) -> None:
+    def record(x: ndarray) -> None:
         nonlocal reached
         reached = x.copy()
         row = {
@@ -86,7 +87,7 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
     return Fit(history, "stopped early")
 
 
-def hurst_information(prior: LinearPrior, series: Series) -> np.ndarray:
+def hurst_information(prior: LinearPrior, series: Series) -> ndarray:
     """Observed information of the logit of each index, all other parameters profiled out.
 
     ``(1,)`` or ``(d,)``. Second derivatives are differences of the gradient. Coordinates that are
@@ -101,7 +102,7 @@ def hurst_information(prior: LinearPrior, series: Series) -> np.ndarray:
     return _information_by_coordinate(objective, x, free)
 
 
-def hurst_interval(prior: LinearPrior, information: np.ndarray, level: float) -> np.ndarray:
+def hurst_interval(prior: LinearPrior, information: ndarray, level: float) -> ndarray:
     """Interval of every index ``(n, 2)``, normal in its logit."""
     positive = np.maximum(information, 0)
     # Data that say nothing about the index leave all of (0, 1).
@@ -131,9 +132,9 @@ class ExactObjective:
             begin = end
         self.count = series.count
         self.value = math.inf
-        self._slope_at_maximum: np.ndarray | None = None
+        self._slope_at_maximum: ndarray | None = None
 
-    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+    def __call__(self, x: ndarray) -> tuple[float, ndarray]:
         """Value and gradient at a vector of parameters, which are set to it."""
         self.load(x)
         of_paths = exact_log_likelihood(self.prior, self.series)
@@ -145,13 +146,13 @@ class ExactObjective:
         self.value = float(loss.detach())
         return self.value, gradient.cpu().numpy()
 
-    def vector(self) -> np.ndarray:
+    def vector(self) -> ndarray:
         """Parameters as they are."""
         flat = [p.detach().flatten() for p in self.parameters.values()]
         return torch.cat(flat).cpu().numpy()
 
     @torch.no_grad()
-    def load(self, x: np.ndarray) -> None:
+    def load(self, x: ndarray) -> None:
         """Set the parameters."""
         for name, parameter in self.parameters.items():
             where = self.slices[name]
@@ -167,7 +168,7 @@ class ExactObjective:
             bounds += [of_each] * parameter.numel()
         return bounds
 
-    def is_free(self, x: np.ndarray) -> np.ndarray:
+    def is_free(self, x: ndarray) -> ndarray:
         """Whether each number lies inside its bounds."""
         bounds = np.array(self.bounds(), dtype=float)  # None becomes NaN, which nothing is beyond
         low, high = bounds.T
@@ -175,7 +176,7 @@ class ExactObjective:
         at_high = x >= high - _AT_BOUND
         return ~(at_low | at_high)
 
-    def curvature(self, x: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    def curvature(self, x: ndarray, direction: ndarray) -> ndarray:
         """Second derivative of minus the log-likelihood times ``direction``; ``x`` is a maximum."""
         if self._slope_at_maximum is None:
             _, self._slope_at_maximum = self(x)
@@ -187,7 +188,7 @@ class ExactObjective:
         return change * self.count / _STEP
 
     @torch.no_grad()
-    def best_start(self) -> np.ndarray:
+    def best_start(self) -> ndarray:
         """The likeliest of a few indices and shares of the noise; all else as it is."""
         base = self.vector()
         best = base
@@ -210,7 +211,7 @@ class ExactObjective:
         return best
 
 
-def _information_jointly(objective: ExactObjective, x: np.ndarray, free: np.ndarray) -> np.ndarray:
+def _information_jointly(objective: ExactObjective, x: ndarray, free: ndarray) -> ndarray:
     n = len(x)
     columns = [objective.curvature(x, direction) for direction in np.eye(n)]
     curvature = np.stack(columns, axis=1)
@@ -233,9 +234,9 @@ def _information_jointly(objective: ExactObjective, x: np.ndarray, free: np.ndar
 
 def _information_by_coordinate(
     objective: ExactObjective,
-    x: np.ndarray,
-    free: np.ndarray,
-) -> np.ndarray:
+    x: ndarray,
+    free: ndarray,
+) -> ndarray:
     slices = objective.slices
     columns = {}
     for name, where in slices.items():

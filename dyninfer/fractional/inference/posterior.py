@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
@@ -46,7 +47,7 @@ class PathPosterior:
     @own_surroundings()
     def draw(
         self,
-        times: Sequence[float] | np.ndarray | None = None,
+        times: Sequence[float] | ndarray | None = None,
         n_samples: int = 100,
         seed: int = 0,
     ) -> Trajectories:
@@ -102,7 +103,7 @@ class PathPosterior:
         series = Series.of(self.paths)
         return self.model.content(series.scaled(self.scaling))
 
-    def _draw(self, times: np.ndarray, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, times: ndarray, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
         """States ``(path · sample, time, d)``, and their readout, standardised."""
         n_samples = check_count(n_samples)
         seed = check_seed(seed)
@@ -115,7 +116,7 @@ class PathPosterior:
         states, means = self.model.draw(standardised, n_samples, seed)
         return _at_positions(states, positions), _at_positions(means, positions)
 
-    def _observed_times(self) -> np.ndarray:
+    def _observed_times(self) -> ndarray:
         """All times of the data from where the last path begins."""
         begins = [times[0] for times in self.paths.times]
         own_times = np.concatenate(self.paths.times)
@@ -123,7 +124,7 @@ class PathPosterior:
         is_begun = every >= max(begins)
         return every[is_begun]
 
-    def _steps_between(self, times: np.ndarray) -> np.ndarray:
+    def _steps_between(self, times: ndarray) -> ndarray:
         """Further times of a nonlinear equation, where a forecast has longer gaps than the data."""
         end = float(times.max())
         begins = [float(own[0]) for own in self.paths.times]

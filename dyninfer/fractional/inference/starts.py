@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 
@@ -22,15 +22,15 @@ class FirstStates(NamedTuple):
 
     states: Tensor
     content: Tensor | None = None
-    names: np.ndarray | None = None
+    names: ndarray | None = None
 
-    def content_of(self, rows: np.ndarray) -> Tensor | None:
+    def content_of(self, rows: ndarray) -> Tensor | None:
         """Content of the paths that start from some rows."""
         if self.content is None:
             return None
         return self.content[torch.as_tensor(rows)]
 
-    def origin_of(self, rows: np.ndarray) -> np.ndarray:
+    def origin_of(self, rows: ndarray) -> ndarray:
         """Names of such paths, or their rows where they have no names."""
         if self.names is None:
             return rows

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_array
 from dyninfer.learning.settings import brief, is_number
 
 
-def as_numbers(values: Any, name: str) -> np.ndarray:
+def as_numbers(values: Any, name: str) -> ndarray:
     """Numbers in an array, a tensor or a list, of any shape, as float64."""
     array = as_array(values, name)
     if array.dtype.kind == "b":
@@ -18,7 +19,7 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def check_squares(values: np.ndarray, name: str) -> None:
+def check_squares(values: ndarray, name: str) -> None:
     """Raise a ValueError where squares of numbers would overflow, or lose their digits."""
     sizes = np.abs(values[np.isfinite(values)])
     largest = sizes.max(initial=0)
@@ -30,7 +31,7 @@ def check_squares(values: np.ndarray, name: str) -> None:
         )
 
 
-def as_times(times: Any) -> np.ndarray:
+def as_times(times: Any) -> ndarray:
     """Times ``(n,)`` float64 of a motion that starts at time 0, or a ValueError."""
     t = as_numbers(times, "times")
     is_list = t.ndim == 1 and len(t) > 0
@@ -39,7 +40,7 @@ def as_times(times: Any) -> np.ndarray:
     return t
 
 
-def as_increasing(times: Any, n: int) -> np.ndarray:
+def as_increasing(times: Any, n: int) -> ndarray:
     """Increasing times ``(n,)`` float64, one for every column of paths, or a ValueError."""
     t = as_numbers(times, "times")
     is_right = t.shape == (n,) and np.isfinite(t).all()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.fractional.noise.checks import as_numbers, check_positive, check_squares
 from dyninfer.learning.settings import brief, check_count, check_switch
@@ -36,11 +37,11 @@ class MSDExponent:
     msd : ndarray, ``(n, lag)``
     """
 
-    exponent: np.ndarray
-    coefficient: np.ndarray
-    noise_variance: np.ndarray
-    lags: np.ndarray
-    msd: np.ndarray
+    exponent: ndarray
+    coefficient: ndarray
+    noise_variance: ndarray
+    lags: ndarray
+    msd: ndarray
 
 
 def msd_exponent(
@@ -122,7 +123,7 @@ def msd_exponent(
     )
 
 
-def _warn_without_fit(has_fit: np.ndarray) -> None:
+def _warn_without_fit(has_fit: ndarray) -> None:
     """Name the first of the rows ``(n,)`` whose exponent is NaN."""
     rows = np.flatnonzero(~has_fit)
     if len(rows):
@@ -133,7 +134,7 @@ def _warn_without_fit(has_fit: np.ndarray) -> None:
         )
 
 
-def _per_time(coefficient: np.ndarray, exponent: np.ndarray, dt: float) -> np.ndarray:
+def _per_time(coefficient: ndarray, exponent: ndarray, dt: float) -> ndarray:
     """Coefficients per frame to the power ``α`` as such per time, or a ValueError."""
     # What overflows is told below, in words of ours.
     with np.errstate(all="ignore"):
@@ -150,12 +151,12 @@ def _per_time(coefficient: np.ndarray, exponent: np.ndarray, dt: float) -> np.nd
 class _Fit(NamedTuple):
     """``C τ^α + b`` of every row of ``msd``."""
 
-    exponent: np.ndarray
-    coefficient: np.ndarray
-    constant: np.ndarray
+    exponent: ndarray
+    coefficient: ndarray
+    constant: ndarray
 
 
-def _as_tracks(tracks: Any, fewest_lags: int) -> np.ndarray:
+def _as_tracks(tracks: Any, fewest_lags: int) -> ndarray:
     x = as_numbers(tracks, "tracks")
     if x.ndim == 2:
         x = x[..., None]
@@ -183,7 +184,7 @@ def _number_of_lags(n_times: int, max_lag: int | None, fewest: int) -> int:
     return max_lag
 
 
-def _mean_squared_displacement(x: np.ndarray, n_lags: int, pooled: bool) -> np.ndarray:
+def _mean_squared_displacement(x: ndarray, n_lags: int, pooled: bool) -> ndarray:
     """``(n, lag)``; NaN where no two frames of a track lie that far apart."""
     totals = []
     counts = []
@@ -205,7 +206,7 @@ def _mean_squared_displacement(x: np.ndarray, n_lags: int, pooled: bool) -> np.n
     return total / np.maximum(count, 1)
 
 
-def _fit_power_law(lags: np.ndarray, msd: np.ndarray) -> _Fit:
+def _fit_power_law(lags: ndarray, msd: ndarray) -> _Fit:
     """A line through the logarithms, of the lags that each row has."""
     u = np.log(lags)
     v = np.log(msd)
@@ -227,7 +228,7 @@ def _fit_power_law(lags: np.ndarray, msd: np.ndarray) -> _Fit:
     )
 
 
-def _fit_with_constant(lags: np.ndarray, msd: np.ndarray) -> _Fit:
+def _fit_with_constant(lags: ndarray, msd: ndarray) -> _Fit:
     """Least squares of ``(C τ^α + b)/MSD − 1`` with ``b ≥ 0``: linear for every ``α`` of a grid."""
     # A lag that a row has not weighs nothing: as if its displacement was infinite.
     has_no_lag = np.isnan(msd)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.fractional.noise.checks import as_numbers
 from dyninfer.learning.settings import brief
@@ -26,12 +27,12 @@ class HurstEstimate:
         Where the profile log-likelihood is within 1.92 of its maximum: 95 %. None for scaling laws.
     """
 
-    hurst: np.ndarray
-    standard_error: np.ndarray | None = None
-    interval: np.ndarray | None = None
+    hurst: ndarray
+    standard_error: ndarray | None = None
+    interval: ndarray | None = None
 
 
-def as_paths(paths: Any, least: int) -> np.ndarray:
+def as_paths(paths: Any, least: int) -> ndarray:
     """Paths ``(n_paths, n_times)`` float64, or a ValueError if they are short or not finite."""
     x = as_numbers(paths, "paths")
     is_table = x.ndim == 2
@@ -45,7 +46,7 @@ def as_paths(paths: Any, least: int) -> np.ndarray:
     return x
 
 
-def in_unit(x: np.ndarray, pooled: bool = False) -> np.ndarray:
+def in_unit(x: ndarray, pooled: bool = False) -> ndarray:
     """Paths in a unit of about their largest value: an index does not depend on it.
 
     Squares of very large values would overflow, and those of very small ones be lost. The unit is

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from scipy.interpolate import CubicSpline
 from scipy.linalg import eigh, solve_triangular
 from scipy.special import zeta
@@ -69,7 +70,7 @@ def hurst_mle(
     mean_step = np.diff(t).mean()
     steps = elapsed / mean_step
 
-    def estimate(increments: np.ndarray) -> HurstEstimate:
+    def estimate(increments: ndarray) -> HurstEstimate:
         likelihood = _Likelihood(
             times=steps,
             increments=increments.T,
@@ -105,14 +106,14 @@ def hurst_whittle(paths: Any, *, pooled: bool = False) -> HurstEstimate:
     spread = _root_mean_square(centred)
     moves = moving(spread, x, paths)
 
-    def estimate(rows: np.ndarray) -> HurstEstimate:
+    def estimate(rows: ndarray) -> HurstEstimate:
         profiles = _whittle_profiles(rows, pooled)
         return _maximum(profiles)
 
     return _of_moving(centred, moves, pooled, estimate)
 
 
-def _whittle_profiles(increments: np.ndarray, pooled: bool) -> list[np.ndarray]:
+def _whittle_profiles(increments: ndarray, pooled: bool) -> list[ndarray]:
     """Whittle's log-likelihood of paths at every index of the grid, the amplitude at its best."""
     n_paths, n = increments.shape
     # Frequencies between 0, where the mean sits, and Nyquist's.
@@ -138,16 +139,16 @@ def _whittle_profiles(increments: np.ndarray, pooled: bool) -> list[np.ndarray]:
     return profiles
 
 
-def _root_mean_square(rows: np.ndarray) -> np.ndarray:
+def _root_mean_square(rows: ndarray) -> ndarray:
     squares = rows**2
     return np.sqrt(squares.mean(1))
 
 
 def _of_moving(
-    increments: np.ndarray,
-    moves: np.ndarray,
+    increments: ndarray,
+    moves: ndarray,
     pooled: bool,
-    estimate: Callable[[np.ndarray], HurstEstimate],
+    estimate: Callable[[ndarray], HurstEstimate],
 ) -> HurstEstimate:
     """The estimate of the paths that move; NaN for the others, and where none moves."""
     if moves.all() or (pooled and moves.any()):
@@ -178,11 +179,11 @@ class _Likelihood:
         One amplitude for all paths.
     """
 
-    times: np.ndarray
-    increments: np.ndarray
+    times: ndarray
+    increments: ndarray
     pooled: bool
 
-    def without_noise(self, h: float) -> np.ndarray:
+    def without_noise(self, h: float) -> ndarray:
         """``(path,)`` at the index ``h``; one value where paths are pooled."""
         covariance = self._covariance(h)
         factor = np.linalg.cholesky(covariance)
@@ -192,7 +193,7 @@ class _Likelihood:
         half_log_determinant = logs.sum()
         return self._gaussian(squares.sum(0), 2 * half_log_determinant)
 
-    def with_noise(self, h: float) -> np.ndarray:
+    def with_noise(self, h: float) -> ndarray:
         """The best over the ratio ρ of the noise: ``R + ρ D`` is diagonal in one basis."""
         n = len(self.increments)
         # D: covariance of the increments of white noise, whose determinant is n + 1.
@@ -214,14 +215,14 @@ class _Likelihood:
             log_likelihoods.append(log_likelihood)
         return np.max(log_likelihoods, axis=0)
 
-    def _covariance(self, h: float) -> np.ndarray:
+    def _covariance(self, h: float) -> ndarray:
         """Covariance ``(n, n)`` of the increments, of amplitude one."""
         motion = FractionalBrownianMotion(h)
         covariance = motion.covariance(self.times)
         between_rows = np.diff(covariance.numpy(), axis=0)
         return np.diff(between_rows, axis=1)
 
-    def _gaussian(self, squares: np.ndarray, log_determinant: float) -> np.ndarray:
+    def _gaussian(self, squares: ndarray, log_determinant: float) -> ndarray:
         """Log-likelihood with the amplitude at its best, less constants."""
         n = len(self.increments)
         n_rows = 1
@@ -234,7 +235,7 @@ class _Likelihood:
         return -0.5 * n_rows * deviance
 
 
-def _spectrum(h: float, frequencies: np.ndarray) -> np.ndarray:
+def _spectrum(h: float, frequencies: ndarray) -> ndarray:
     exponent = 2 * h + 1
     ahead = zeta(exponent, frequencies)
     behind = zeta(exponent, 1 - frequencies)
@@ -243,7 +244,7 @@ def _spectrum(h: float, frequencies: np.ndarray) -> np.ndarray:
     return filtered * (ahead + behind)
 
 
-def _maximum(profiles: list[np.ndarray]) -> HurstEstimate:
+def _maximum(profiles: list[ndarray]) -> HurstEstimate:
     """Maximum, curvature and 95 % interval of profiles over the grid."""
     values_on_grid = np.stack(profiles, axis=-1)
     spline = CubicSpline(_GRID, values_on_grid, axis=1)
@@ -264,7 +265,7 @@ def _maximum(profiles: list[np.ndarray]) -> HurstEstimate:
     )
 
 
-def _interval(values: np.ndarray) -> np.ndarray:
+def _interval(values: ndarray) -> ndarray:
     """First and last index ``(n, 2)`` of profiles ``(n, fine)`` that is not far below the best."""
     best = values.max(1, keepdims=True)
     is_inside = values >= best - _DROP

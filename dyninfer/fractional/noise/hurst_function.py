@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
@@ -216,10 +217,10 @@ class _Likelihood:
         return log_density - log_volume, square
 
     @torch.no_grad()
-    def load(self, coefficients: np.ndarray) -> None:
+    def load(self, coefficients: ndarray) -> None:
         self.hurst.coefficients.copy_(torch.from_numpy(coefficients))
 
-    def loss_and_slope(self, coefficients: np.ndarray) -> tuple[float, np.ndarray]:
+    def loss_and_slope(self, coefficients: ndarray) -> tuple[float, ndarray]:
         self.load(coefficients)
         log_likelihood, _ = self()
         # Per value, so that the tolerances of the optimiser do not depend on the data's size.
@@ -230,13 +231,13 @@ class _Likelihood:
         return value, slope.numpy()
 
     @torch.no_grad()
-    def loss(self, coefficients: np.ndarray) -> float:
+    def loss(self, coefficients: ndarray) -> float:
         self.load(coefficients)
         log_likelihood, _ = self()
         return -float(log_likelihood)
 
 
-def _best_constant(likelihood: _Likelihood, n_coefficients: int) -> np.ndarray:
+def _best_constant(likelihood: _Likelihood, n_coefficients: int) -> ndarray:
     """Coefficients of the likeliest of a few constant indices."""
     starts = []
     for hurst in _STARTS:
@@ -256,7 +257,7 @@ def _cubic_spline(u: Tensor) -> Tensor:
     return torch.where(u < 1, inner, outer)
 
 
-def _read(paths: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
+def _read(paths: Any, times: Any) -> tuple[ndarray, ndarray]:
     """Paths and times after time 0, float64."""
     x = as_paths(paths, least=4)
     # The amplitude is told in the units of the paths.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
+from numpy import ndarray
 from torch import Tensor, nn
 
 from dyninfer.data.arrays import as_list, as_tensor
@@ -284,7 +284,7 @@ class MarkovApproximation(nn.Module):
             return kernel_variance(h, self.kind).rsqrt()
         return torch.ones_like(h)
 
-    def _exact_variance(self, h: Tensor, lags: np.ndarray) -> Tensor:
+    def _exact_variance(self, h: Tensor, lags: ndarray) -> Tensor:
         """``Var B`` after each lag, ``(..., lag)`` for indices ``(..., 1)``."""
         lag = as_double(lags, like=h)
         square = self._amplitude(h) ** 2

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy import ndarray
 from scipy.fft import next_fast_len
 from scipy.special import gamma, hyp2f1
 from torch import Tensor
@@ -139,7 +140,7 @@ class FractionalBrownianMotion:
 
     def _rows(
         self,
-        t: np.ndarray,
+        t: ndarray,
         even_step: float | None,
         n_rows: int,
         generator: torch.Generator,
@@ -176,7 +177,7 @@ def kernel_variance(hurst: Any, kind: Kind) -> Tensor:
     return 1 / inverse
 
 
-def riemann_liouville_covariance(times: np.ndarray, hurst: np.ndarray) -> np.ndarray:
+def riemann_liouville_covariance(times: ndarray, hurst: ndarray) -> ndarray:
     """Covariance of kind II, of variance ``t^{2H(t)}``, where the index may differ between times.
 
     With ``α = H(t) + ½``, ``β = H(s) + ½`` and ``s ≤ t``, ``∫_0^s (t−r)^{α−1} (s−r)^{β−1} dr =
@@ -275,7 +276,7 @@ def _circulant_noise(
     return noise[:, :n]
 
 
-def _even_step(t: np.ndarray) -> float | None:
+def _even_step(t: ndarray) -> float | None:
     """Step of an even grid that starts at 0 or one step after it, else None."""
     first = float(t[0])
     n_gaps = len(t) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.arrays import as_array
 from dyninfer.learning.warn import warn
@@ -14,7 +15,7 @@ from dyninfer.learning.warn import warn
 _STEPS = 16
 
 
-def moving(spread: np.ndarray, x: np.ndarray, paths: Any) -> np.ndarray:
+def moving(spread: ndarray, x: ndarray, paths: Any) -> ndarray:
     """Which paths spread by more than rounding ``(n,)`` bool; a warning names the others.
 
     Parameters
@@ -37,7 +38,7 @@ def moving(spread: np.ndarray, x: np.ndarray, paths: Any) -> np.ndarray:
     return moves
 
 
-def rounding_of(x: np.ndarray, paths: Any) -> np.ndarray:
+def rounding_of(x: ndarray, paths: Any) -> ndarray:
     """Size ``(n,)`` of what is rounding in each path ``x``, which was given as one of ``paths``."""
     stored = as_array(paths, "paths")
     step = np.finfo(np.float64).eps

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.arrays import as_tensor
@@ -22,7 +23,7 @@ from dyninfer.learning.random import stream
 from dyninfer.learning.settings import check_count
 
 
-def multifractional_covariance(times: Any, hurst: Callable[[np.ndarray], Any]) -> Tensor:
+def multifractional_covariance(times: Any, hurst: Callable[[ndarray], Any]) -> Tensor:
     """Covariance of the moving average ``B(t) ∝ ∫_0^t (t−s)^{H(t)−½} dW_s``.
 
     It is scaled to ``Var B(t) = t^{2H(t)}``.
@@ -59,7 +60,7 @@ def multifractional_covariance(times: Any, hurst: Callable[[np.ndarray], Any]) -
 
 def sample_multifractional(
     times: Any,
-    hurst: Callable[[np.ndarray], Any],
+    hurst: Callable[[ndarray], Any],
     n_paths: int,
     *,
     seed: int = 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from scipy.special import gammaln
 
 from dyninfer.fractional.noise.estimate import HurstEstimate, as_paths, in_unit
@@ -122,7 +123,7 @@ def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
     return HurstEstimate(slope)
 
 
-def _rescaled_range(windows: np.ndarray, rounding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rescaled_range(windows: ndarray, rounding: ndarray) -> tuple[ndarray, ndarray]:
     """Mean range of sums over deviation ``(n,)``, and the largest deviation of a window ``(n,)``.
 
     Parameters
@@ -160,7 +161,7 @@ def _white_rescaled_range(size: int) -> float:
     return terms.sum() * factor
 
 
-def _slope(sizes: Any, values: list[np.ndarray], moves: np.ndarray) -> np.ndarray:
+def _slope(sizes: Any, values: list[ndarray], moves: ndarray) -> ndarray:
     """Least-squares slope in logarithms ``(n,)``; NaN for paths that do not move."""
     u = np.log(np.array(sizes, dtype=float))
     # What does not move has no logarithm.
@@ -188,7 +189,7 @@ def _window_sizes(n: int, smallest: int) -> list[int]:
     return sizes
 
 
-def _windows(x: np.ndarray, size: int) -> np.ndarray:
+def _windows(x: ndarray, size: int) -> ndarray:
     """Windows without overlap, ``(n, window, size)``."""
     n_paths, n_values = x.shape
     count = n_values // size

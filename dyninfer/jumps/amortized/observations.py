@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.jumps.amortized.draws import Draws
@@ -23,9 +24,9 @@ _DISTINCT_GAPS = 8
 class Grid(NamedTuple):
     """Times at which paths step, and those of them that are observed."""
 
-    gaps: np.ndarray  # (G,) distinct waiting times
-    gap_of_step: np.ndarray  # (steps,) which of them each step takes
-    observed: np.ndarray  # (L,) numbers of the points that are observed
+    gaps: ndarray  # (G,) distinct waiting times
+    gap_of_step: ndarray  # (steps,) which of them each step takes
+    observed: ndarray  # (L,) numbers of the points that are observed
 
     @property
     def n_points(self) -> int:
@@ -33,7 +34,7 @@ class Grid(NamedTuple):
         return len(self.gap_of_step) + 1
 
     @property
-    def times(self) -> np.ndarray:
+    def times(self) -> ndarray:
         """Times of observation ``(L,)``."""
         steps = self.gaps[self.gap_of_step]
         points = np.concatenate([[0.0], np.cumsum(steps)])

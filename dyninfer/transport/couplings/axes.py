@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.transport.couplings.problem import failed
 
 
 def on_leading_axes(
-    x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, n_axes: int
-) -> tuple[np.ndarray, np.ndarray]:
+    x: ndarray, y: ndarray, a: ndarray, b: ndarray, n_axes: int
+) -> tuple[ndarray, ndarray]:
     """Coordinates of two weighted samples on their common principal axes, in a unit of their own.
 
     Either sample has half of the weight. Where there are no more features than axes, these are the
@@ -49,7 +50,7 @@ def on_leading_axes(
     return centred[:n], centred[n:]
 
 
-def _principal_axes(scatter: np.ndarray, n_axes: int) -> np.ndarray:
+def _principal_axes(scatter: ndarray, n_axes: int) -> ndarray:
     """Leading right singular vectors ``(d, k)`` of a table ``(n, d)``."""
     from scipy.linalg import eigh
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.transport.couplings.base import require_positive
 from dyninfer.transport.couplings.reweighting import Ends, Halfway, Reweighting, log_normalised
@@ -67,7 +68,7 @@ class DensityRatio(Reweighting):
             log_target=log_target,
         )
 
-    def _exponent(self, ends: Ends, log_odds_x: np.ndarray, log_odds_y: np.ndarray) -> float:
+    def _exponent(self, ends: Ends, log_odds_x: ndarray, log_odds_y: ndarray) -> float:
         """Largest exponent up to the one asked for that leaves both samples large enough."""
 
         def smaller_share(exponent: float) -> float:
@@ -90,7 +91,7 @@ class DensityRatio(Reweighting):
         return low
 
 
-def log_odds(ends: Ends, neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+def log_odds(ends: Ends, neighbors: int) -> tuple[ndarray, ndarray]:
     """Log-odds of the second sample around every cell of the first ``(n,)`` and second ``(m,)``.
 
     Each sample weighs one in all.
@@ -116,7 +117,7 @@ def log_odds(ends: Ends, neighbors: int) -> tuple[np.ndarray, np.ndarray]:
     return odds[:n], odds[n:]
 
 
-def _share_around(weights: np.ndarray, around: np.ndarray, pseudo: float) -> np.ndarray:
+def _share_around(weights: ndarray, around: ndarray, pseudo: float) -> ndarray:
     """Share of a sample that is among the neighbours ``(cells, neighbors)`` of every cell."""
     inside = weights[around].sum(1)
     # Without the cell itself, the rest of its sample stands for the whole.
@@ -124,7 +125,7 @@ def _share_around(weights: np.ndarray, around: np.ndarray, pseudo: float) -> np.
     return inside / rest + pseudo
 
 
-def effective_share(weights: np.ndarray, log_factor: np.ndarray) -> float:
+def effective_share(weights: ndarray, log_factor: ndarray) -> float:
     """Effective size of a sample whose weights are multiplied, as a share of what it was.
 
     Parameters

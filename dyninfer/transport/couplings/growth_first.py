@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.learning.random import numpy_stream
 from dyninfer.transport.couplings.axes import on_leading_axes
@@ -92,11 +93,11 @@ class GrowthFirstCoupling(BlockCoupling):
         """Refused: squared distances do not say where the cells are."""
         raise ValueError("GrowthFirstCoupling must know the states; call plan(x, y, a, b, seed)")
 
-    def plan(self, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> Plan:
+    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
         return self._plan(Interval(x, y, a, b, seed), None)
 
-    def plans(self, data: Snapshots, samples: list[np.ndarray], seed: int) -> list[Plan]:
+    def plans(self, data: Snapshots, samples: list[ndarray], seed: int) -> list[Plan]:
         """See :meth:`Coupling.plans`."""
         plans = []
         for k, interval in enumerate(intervals(data, samples, seed)):
@@ -107,7 +108,7 @@ class GrowthFirstCoupling(BlockCoupling):
             plans.append(self._plan(interval, growth))
         return plans
 
-    def _plan(self, interval: Interval, expected_growth: np.ndarray | None) -> Plan:
+    def _plan(self, interval: Interval, expected_growth: ndarray | None) -> Plan:
         """Plan of one interval, given the log-growth ``(n,)`` expected of its first sample."""
         self.check()
         x, y, a, b, seed = interval
@@ -131,10 +132,10 @@ class GrowthFirstCoupling(BlockCoupling):
 class _Pairs(NamedTuple):
     """Pairs, and their mass at both ends; every entry has one row for each."""
 
-    source: np.ndarray
-    target: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
+    source: ndarray
+    target: ndarray
+    start: ndarray
+    end: ndarray
 
     def backwards(self) -> _Pairs:
         """The same pairs with time reversed."""
@@ -144,8 +145,8 @@ class _Pairs(NamedTuple):
 class _Side(NamedTuple):
     """Cells of one sample that are worth something halfway, and their weights there."""
 
-    rows: np.ndarray
-    weights: np.ndarray
+    rows: ndarray
+    weights: ndarray
 
 
 def _pairs(problem: TransportProblem, halfway: Halfway) -> Plan:
@@ -173,14 +174,14 @@ def _pairs(problem: TransportProblem, halfway: Halfway) -> Plan:
     return weighted(*map(np.concatenate, columns))
 
 
-def _worth_something(log_halfway: np.ndarray, weights: np.ndarray) -> _Side:
+def _worth_something(log_halfway: ndarray, weights: ndarray) -> _Side:
     log_share = log_halfway - np.log(weights)
     rows = np.flatnonzero(log_share > np.log(LEAST_SHARE))
     remaining = np.exp(log_halfway[rows])
     return _Side(rows, remaining / remaining.sum())
 
 
-def _in_place(cost: np.ndarray, weights: np.ndarray, moving: np.ndarray) -> _Pairs:
+def _in_place(cost: ndarray, weights: ndarray, moving: ndarray) -> _Pairs:
     """Cells of the first sample that do not move, each beside the nearest of the other side."""
     stays = np.ones(len(weights), dtype=bool)
     stays[moving] = False
@@ -189,7 +190,7 @@ def _in_place(cost: np.ndarray, weights: np.ndarray, moving: np.ndarray) -> _Pai
     return _Pairs(rows, nearest, weights[rows], np.zeros(len(rows)))
 
 
-def _shared(log_share: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _shared(log_share: ndarray, rows: ndarray, weights: ndarray) -> ndarray:
     """Weights of the pairs ``(pairs,)``: every row's own, in proportion to the shares."""
     largest = np.full(len(weights), -np.inf)
     np.maximum.at(largest, rows, log_share)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.learning.settings import Settings
@@ -22,12 +23,12 @@ LEAST_LOG_PRIOR = -300.0
 class Ends(NamedTuple):
     """Two weighted samples, on the axes on which growth is told from motion."""
 
-    x: np.ndarray  # (n, k)
-    y: np.ndarray  # (m, k)
-    a: np.ndarray  # (n,) positive weights, summing to one
-    b: np.ndarray  # (m,) positive weights, summing to one
+    x: ndarray  # (n, k)
+    y: ndarray  # (m, k)
+    a: ndarray  # (n,) positive weights, summing to one
+    b: ndarray  # (m,) positive weights, summing to one
     # (n,) log-growth that the cells of the first sample are expected to have; None where unknown
-    expected_growth: np.ndarray | None = None
+    expected_growth: ndarray | None = None
 
 
 class Halfway(NamedTuple):
@@ -37,10 +38,10 @@ class Halfway(NamedTuple):
     all pairs.
     """
 
-    log_a: np.ndarray  # (n,) log-weights of the first sample
-    log_b: np.ndarray  # (m,) log-weights of the second sample
-    log_source: np.ndarray  # (n,) log-growth on the side of the first sample
-    log_target: np.ndarray  # (m,) log-growth on the side of the second sample
+    log_a: ndarray  # (n,) log-weights of the first sample
+    log_b: ndarray  # (m,) log-weights of the second sample
+    log_source: ndarray  # (n,) log-growth on the side of the first sample
+    log_target: ndarray  # (m,) log-growth on the side of the second sample
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -125,7 +126,7 @@ class UnbalancedWeights(Reweighting):
             log_target=log_target,
         )
 
-    def _log_prior(self, ends: Ends) -> np.ndarray:
+    def _log_prior(self, ends: Ends) -> ndarray:
         """Logs ``(n,)`` of the factors by which the first sample is expected to grow."""
         if ends.expected_growth is None:
             return np.zeros(len(ends.a))
@@ -137,7 +138,7 @@ class UnbalancedWeights(Reweighting):
         return log_prior - np.log(total)
 
 
-def _log_mean(log_plan: Tensor, log_growth: np.ndarray) -> np.ndarray:
+def _log_mean(log_plan: Tensor, log_growth: ndarray) -> ndarray:
     """Log of the mean of ``exp(growth/2)`` over the partners of every row ``(n,)``."""
     half = 0.5 * torch.as_tensor(log_growth)
     total = torch.logsumexp(log_plan, 1)
@@ -145,7 +146,7 @@ def _log_mean(log_plan: Tensor, log_growth: np.ndarray) -> np.ndarray:
     return (with_growth - total).numpy()
 
 
-def log_normalised(log_weights: np.ndarray) -> np.ndarray:
+def log_normalised(log_weights: ndarray) -> ndarray:
     """Log-weights whose weights sum to one."""
     relative = log_weights - log_weights.max()
     total = np.exp(relative).sum()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.learning.random import numpy_stream
@@ -140,7 +141,7 @@ class QuadraticBridge:
         drift = -back * displacement
         return self._across(displacement, z), self._across(drift, z)
 
-    def coordinates(self, states: np.ndarray, gap: float) -> np.ndarray:
+    def coordinates(self, states: ndarray, gap: float) -> ndarray:
         """States ``(n, d)`` in which the static problem is that of Brownian motion in unit time.
 
         Of the cost of a way only its product term counts, ``−ω x y / sinh ωT``: what depends on one
@@ -238,8 +239,8 @@ def nearest_quadratic(
 
 def with_bridge(
     lagrangian: ScaledLagrangian,
-    samples: list[np.ndarray],
-    times: np.ndarray,
+    samples: list[ndarray],
+    times: ndarray,
     like: Tensor,
     seed: int,
 ) -> ScaledLagrangian:
@@ -293,9 +294,9 @@ def with_bridge(
 
 def _likely_states(
     bridge: QuadraticBridge,
-    t: np.ndarray,
-    samples: list[np.ndarray],
-    times: np.ndarray,
+    t: ndarray,
+    samples: list[ndarray],
+    times: ndarray,
     rng: np.random.Generator,
 ) -> Tensor:
     """States ``(n, d)`` at times ``(n,)`` of bridges between random samples."""
@@ -307,7 +308,7 @@ def _likely_states(
             states[rows] = sample[rng.integers(len(sample), size=len(rows))]
     z = rng.normal(size=ends[0].shape)
 
-    def placed(values: np.ndarray) -> Tensor:
+    def placed(values: ndarray) -> Tensor:
         return torch.from_numpy(values).to(bridge.axes)
 
     elapsed = placed(t - times[interval])
