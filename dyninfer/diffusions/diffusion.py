@@ -116,6 +116,13 @@ class Diffusion(nn.Module):
         """Potential ``(n,)``, or None where the drift is not given by one."""
         return _values(self._potential, t, x)
 
+    def breaks(self) -> Tensor:
+        """Times ``(k,)`` float64 at which a field bends sharply; none where all are smooth.
+
+        A solver that chooses its own steps ends one at each of them.
+        """
+        return torch.zeros(0, dtype=torch.float64)
+
     def given(self, condition: Any) -> Self:
         """Return the same process under one condition, for processes that know conditions.
 

@@ -84,6 +84,10 @@ class BoundedGrowth(nn.Module):
         bounded = inside + reach * torch.tanh(beyond / reach)
         return self.mean(t) + bounded
 
+    def breaks(self) -> Tensor:
+        """Times ``(k,)`` float64 where the rate bends: the ends of its ramps."""
+        return self.nodes[1:-1].double()
+
     def mean(self, t: Tensor) -> Tensor:
         """Part of the rate ``(n,)`` that is the same for all states."""
         return self._at(t, self.rate)

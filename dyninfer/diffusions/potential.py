@@ -73,6 +73,10 @@ class PotentialDiffusion(Diffusion):
         # What all states share moves nothing, but growth is read off the potential.
         return s + self.law.mean(times) / self.growth_penalty
 
+    def breaks(self) -> Tensor:
+        """Times where the growth bends; see :meth:`Diffusion.breaks`."""
+        return super().breaks() if self.law is None else self.law.breaks()
+
     def drift_and_growth(self, t: Time, x: Tensor) -> Motion:
         """Both fields from one pass through the network."""
         times = batch_times(t, x)

@@ -153,6 +153,10 @@ class ScaledDiffusion(Diffusion):
         potential = potential.to(x.dtype)
         return self.scaling.user_potentials(potential)
 
+    def breaks(self) -> Tensor:
+        """Times at which a field bends sharply, in the user's."""
+        return self.scaling.user_times(self.inner.breaks())
+
     def drift_and_growth(self, t: Time, x: Tensor) -> Motion:
         """Both fields at once."""
         tau, z = self._scaled(t, x)

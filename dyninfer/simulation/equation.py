@@ -51,6 +51,8 @@ class Equation:
         Whether ``f`` is the drift in the sense of Stratonovich.
     scaling : Scaling, optional
         Units of the data that the process was fitted to. Such a process takes float64 times.
+    breaks : Tensor ``(k,)``, optional
+        Times at which the rates bend sharply.
     """
 
     rates: Rates
@@ -62,6 +64,7 @@ class Equation:
     n_brownian: int | None = None
     stratonovich: bool = False
     scaling: Scaling | None = None
+    breaks: Tensor | None = None
 
     def time(self, t: Tensor, like: Tensor) -> Tensor:
         """Times as the process takes them, on the device of states.
@@ -133,6 +136,7 @@ def _own_equation(process: Diffusion, x: Tensor, t: float) -> Equation:
         own_drift=True,
         parameters=tuple(process.parameters()),
         scaling=scaling_of(process),
+        breaks=process.breaks(),
     )
 
 

@@ -113,7 +113,9 @@ def log_density(
         signs = _random_signs(points, n_probes, seed)
     with torch.no_grad():
         rates = _with_divergence(process, flow, d)
-        equation = Equation(rates, None, additive=True, grows=True, scaling=flow.scaling)
+        equation = Equation(
+            rates, None, additive=True, grows=True, scaling=flow.scaling, breaks=flow.breaks
+        )
         grid = solver.grid(span)
         starts = points
         if signs is not None:

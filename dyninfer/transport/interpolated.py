@@ -122,6 +122,10 @@ class InterpolatedDiffusion(Diffusion):
         velocity, _ = self._motion(batch_times(t, x), x)
         return velocity
 
+    def breaks(self) -> Tensor:
+        """Times where the growth bends; see :meth:`Diffusion.breaks`."""
+        return super().breaks() if self.law is None else self.law.breaks()
+
     def score(self, t: Time, x: Tensor) -> Tensor | None:
         """``∇ log ρ_t`` ``(n, d)``, or None for an interpolant without noise."""
         if self.second is None:

@@ -64,13 +64,6 @@ def paths_of(model, units=PLAIN, **options):
     return np.concatenate([states, weights], axis=2)
 
 
-def tolerance_of(name):
-    """Largest difference of paths and log-weights that rounding may make."""
-    # Growth changes quickly where two intervals meet: rounding moves the solver's steps there, and
-    # log-weights differ by its tolerance.
-    return 2 * SINGLE if name == "matching with growth" else SINGLE
-
-
 @pytest.fixture(scope="module")
 def plain_models():
     return {name: fit(name) for name in SNAPSHOT_MODELS}
@@ -81,7 +74,7 @@ def plain_models():
 def test_units_and_origins_change_no_path(plain_models, name, units):
     expected = paths_of(plain_models[name])
     paths = paths_of(fit(name, units), units)
-    assert np.abs(paths - expected).max() < tolerance_of(name)
+    assert np.abs(paths - expected).max() < SINGLE
 
 
 @pytest.mark.parametrize("units", [STATES[0], STATES[1], STARTS[1]], ids=str)
@@ -103,7 +96,7 @@ def test_the_order_of_times_changes_nothing(plain_models, name):
 def test_chunks_change_no_path_beyond_rounding(plain_models, name, chunk_size):
     model = plain_models[name]
     difference = np.abs(paths_of(model, chunk_size=chunk_size) - paths_of(model))
-    assert difference.max() < tolerance_of(name)
+    assert difference.max() < SINGLE
 
 
 def difference(one, two):

@@ -24,6 +24,35 @@ def test_log_weights_of_a_flow_match_closed_form(solver):
     assert (run.log_weights - exact).abs().max() < 1e-4
 
 
+class Ramps(Diffusion):
+    """Still cells whose growth rate falls from 1 to −2 within .01 of time 1, and rises at 3."""
+
+    def drift(self, t, x):
+        return 0 * x
+
+    def growth(self, t, x):
+        fall = (100 * (torch.as_tensor(t) - 1)).clamp(0, 1)
+        rise = (100 * (torch.as_tensor(t) - 3)).clamp(0, 1)
+        return (1 - 3 * fall + 3 * rise).expand(len(x)).to(x)
+
+    def breaks(self):
+        return torch.tensor([3.01, 1.0, 7.0, 3.0, 1.01], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("end", [0.0, 4.0])
+def test_a_growth_that_bends_is_exact_where_the_process_says_when(end):
+    times = torch.linspace(4 - end, end, 9, dtype=torch.float64)
+    run = simulate(Ramps(), torch.ones(5, 2), times, backward=end == 0, solver=Tsit5())
+
+    def area(u):
+        """Integral of a ramp that begins at 0."""
+        return 50 * u.clamp(0, 0.01).square() + (u - 0.01).clamp(min=0)
+
+    grown = times - 3 * area(times - 1) + 3 * area(times - 3)
+    # Times of a plain function are in single precision, like its states.
+    assert (run.log_weights - (grown - grown[0])).abs().max() < 1e-5
+
+
 def test_log_weights_run_backward_with_the_same_sign():
     run = simulate(
         GROWING_DECAY,

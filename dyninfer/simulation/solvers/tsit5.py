@@ -51,7 +51,7 @@ class Tsit5(Solver):
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
-        clock = Clock.of(task.times(like=x))
+        clock = Clock.of(task.times(like=x), task.equation.breaks)
         run = Run(task, self.rtol, self.atol, clock)
         n, d = x.shape
         # What no step writes stays NaN: a path that fails is told by its states.
@@ -74,21 +74,34 @@ class Tsit5(Solver):
 
 @dataclass(frozen=True)
 class Clock:
-    """Time of the run against elapsed time: where it starts, its sign, and the outputs."""
+    """Time of the run against elapsed time: where it starts, its sign, outputs and stops."""
 
     start: float
     sign: float
     outputs: Tensor  # elapsed time at each output, float64
     span: float  # elapsed time at the last output
+    stops: Tensor  # elapsed times at which a step must end; the last is the span
 
     @classmethod
-    def of(cls, times: Tensor) -> Clock:
-        """Clock of a start and output times, in either direction."""
+    def of(cls, times: Tensor, breaks: Tensor | None) -> Clock:
+        """Clock of a start and output times, in either direction, past breaks of the process."""
         start = times[0]
         ahead = times[1:] - start
         sign = math.copysign(1.0, ahead[-1])
         outputs = ahead.abs()
-        return cls(float(start), sign, outputs, float(outputs[-1]))
+        end = outputs[-1:]
+        stops = end
+        if breaks is not None:
+            stops = sign * (breaks.to(start) - start)
+            # What is closer to an end than rounding would leave no step.
+            least = MIN_STEP * end
+            is_inside = (stops > least) & (stops < end - least)
+            stops = torch.cat([stops[is_inside].sort().values, end])
+        return cls(float(start), sign, outputs, float(end), stops)
+
+    def next_stop(self, elapsed: Tensor) -> Tensor:
+        """Elapsed time of the first stop ahead of each path ``(n,)``, which is before the end."""
+        return self.stops[torch.searchsorted(self.stops, elapsed, right=True)]
 
     def time(self, elapsed: Tensor) -> Tensor:
         """Time of the process, float64."""
@@ -234,20 +247,22 @@ def _first_step(run: Run, x: Tensor, f: Tensor) -> Tensor:
 
 def _step(run: Run, live: Live, states: Tensor, log_weights: Tensor | None) -> Live:
     """Try one step for every live path, write the outputs it crosses, and choose the next."""
-    span = run.clock.span
-    remaining = span - live.elapsed
+    stop = run.clock.next_stop(live.elapsed)
+    remaining = stop - live.elapsed
     h = torch.minimum(live.h, remaining)
     trial = _stages(run, live, h)
     with torch.no_grad():
         error = _error(run, live, trial)
         good = error <= 1
-        # The last step lands on the end: adding it up would leave a rounding error.
-        is_last = live.h >= remaining
-        ahead = torch.where(is_last, span, live.elapsed + h)
+        # It lands on the stop: adding it up would leave a rounding error.
+        is_cut = live.h >= remaining
+        ahead = torch.where(is_cut, stop, live.elapsed + h)
         elapsed = torch.where(good, ahead, live.elapsed)
         # A step that was lucky must not let the next one grow without bound.
         last_error = torch.where(good, error.clamp(min=1e-4), live.error)
         next_h = h * _factor(error, live, good)
+        # A step that was cut short for a stop tells nothing against the length it had before.
+        next_h = torch.where(is_cut & good, torch.maximum(next_h, live.h), next_h)
     _write(run.clock, live, elapsed, trial, states, log_weights)
     w, r = live.w, live.r
     if w is not None and r is not None and trial.w is not None:

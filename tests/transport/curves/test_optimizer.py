@@ -176,7 +176,9 @@ def game(steps=600, **settings):
     )
 
 
-def test_a_runaway_is_put_back_and_what_returns_is_no_worse_than_a_curve_that_stood_still(caplog):
+def test_a_runaway_is_put_back_and_what_returns_is_the_transport_of_a_curve_that_stood_still(
+    caplog,
+):
     data = di.Snapshots(times=[0, 1], samples=GAUSSIANS.samples(1000))
     with caplog.at_level(logging.WARNING, "dyninfer"):
         wild = game(900, curve_fraction=0.6, curve_learning_rate=1.0, damping=0.0).fit(
@@ -185,7 +187,9 @@ def test_a_runaway_is_put_back_and_what_returns_is_no_worse_than_a_curve_that_st
     still = game(900, curve_fraction=0.0).fit(data, progress=False)
     assert wild.report().attrs["runaways"] >= 1
     assert "the density curve ran away" in caplog.text
-    assert gaussian_error(wild) < 1.5 * gaussian_error(still) + 1e-3
+    # Relative to the squared drift; what had run away was off by many times the drift itself.
+    assert gaussian_error(still) < 0.005
+    assert gaussian_error(wild) < 0.01
 
 
 class Stop:
