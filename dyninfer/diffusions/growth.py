@@ -118,12 +118,16 @@ class BoundedGrowth(nn.Module):
             if not bool(own.any()):
                 continue
             # Of samples that weigh next to nothing the network has learned nothing.
-            own &= weight > _TAIL * weight[own].mean()
-            part = (time[own] - edges[k]) / (edges[k + 1] - edges[k])
+            least = _TAIL * weight[own].mean()
+            own &= weight > least
+            own_value = value[own]
+            length = edges[k + 1] - edges[k]
+            part = (time[own] - edges[k]) / length
+            average = _time_average(part, own_value, weight[own])
             both = slice(2 * k, 2 * k + 2)
-            self.rate[both] -= _time_average(part, value[own], weight[own])
+            self.rate[both] -= average
             # Quantiles of torch take no more than some millions.
-            ordered = value[own].sort().values
+            ordered = own_value.sort().values
             last = len(ordered) - 1
             outer = round(_TAIL * last)
             self.low[both] = ordered[outer]
@@ -133,17 +137,24 @@ class BoundedGrowth(nn.Module):
         """Values ``(nodes,)`` at times ``(n,)``, along straight lines between the nodes."""
         nodes = self.nodes.to(t.dtype)
         values = values.to(t.dtype)
-        left = torch.searchsorted(nodes[1:-1].contiguous(), t.contiguous(), right=True)
-        start = nodes[left]
-        part = (t - start) / (nodes[left + 1] - start)
-        return torch.lerp(values[left], values[left + 1], part.clamp(0, 1))
+        inner = nodes[1:-1].contiguous()
+        left = torch.searchsorted(inner, t.contiguous(), right=True)
+        right = left + 1
+        length = nodes[right] - nodes[left]
+        part = (t - nodes[left]) / length
+        # Before the first node and after the last, the rate is that of the end.
+        part = part.clamp(0, 1)
+        return torch.lerp(values[left], values[right], part)
 
 
 def _time_average(part: Tensor, value: Tensor, weight: Tensor) -> Tensor:
     """Average over an interval of the weighted means at each of its times."""
-    row = (part * _BINS).long().clamp(0, _BINS - 1)
+    row = (part * _BINS).long()
+    row = row.clamp(0, _BINS - 1)
     zero = torch.zeros(_BINS, dtype=torch.float64, device=value.device)
-    mass = zero.index_add(0, row, weight.double())
-    total = zero.index_add(0, row, (weight * value).double())
+    weight = weight.double()
+    mass = zero.index_add(0, row, weight)
+    total = zero.index_add(0, row, weight * value)
     is_met = mass > 0
-    return (total[is_met] / mass[is_met]).mean()
+    means = total[is_met] / mass[is_met]
+    return means.mean()
