@@ -60,10 +60,19 @@ class InnerTimes:
 
     def task(self, model: Estimator, fold: Fold) -> Task:
         """Score of a candidate in one fold."""
-        own = [dyninfer.__version__, self.data.digest(), type(model).__qualname__]
-        own += [fingerprint(model), repr(fold.time)]
-        numbers = [fold.subsample, self.max_cells, self.max_steps, self.seed]
-        identity = json.dumps(["tune", *own, *numbers])
+        parts = [
+            "tune",
+            dyninfer.__version__,
+            self.data.digest(),
+            type(model).__qualname__,
+            fingerprint(model),
+            repr(fold.time),
+            fold.subsample,
+            self.max_cells,
+            self.max_steps,
+            self.seed,
+        ]
+        identity = json.dumps(parts)
         return Task(identity, partial(self.score, model, fold))
 
     def score(self, model: Estimator, fold: Fold) -> Row:

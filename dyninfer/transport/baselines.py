@@ -62,10 +62,12 @@ def _on_lines(coupling: Coupling, data: Snapshots, k: int, seed: int) -> Populat
     plan = coupling.plan(start, end, data.weights_at(before), data.weights_at(after), seed)
     # At constant speed, whatever the gaps.
     share = (time - before) / (after - before)
-    states = (1 - share) * start[plan.source] + share * end[plan.target]
-    log_weight = (1 - share) * plan.log_source + share * plan.log_target
+    rest = 1 - share
+    states = rest * start[plan.source] + share * end[plan.target]
+    log_weight = rest * plan.log_source + share * plan.log_target
     weights = plan.mass * np.exp(log_weight)
-    return Population(states, weights / weights.sum())
+    weights /= weights.sum()
+    return Population(states, weights)
 
 
 Baseline = Callable[[Snapshots, int, int], Population | None]
