@@ -1,4 +1,20 @@
-"""Names under which results are written into an AnnData."""
+"""Names of what is read from an AnnData, and names under which results are written into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Arguments that say where in an AnnData something is, of `fit` and of every tool that fits.
+SNAPSHOT_KEYS = (
+    "time_key",
+    "use_rep",
+    "mass_key",
+    "weight_key",
+    "condition_key",
+    "growth_key",
+)
+PATH_KEYS = ("time_key", "path_key", "state_key", "use_rep", "condition_key")
 
 VELOCITY = "dyninfer_velocity"  # obsm: velocity of every cell, features per time unit
 EXPRESSION = "dyninfer_expression"  # layer: decoded expression, which the velocity moves
@@ -14,3 +30,14 @@ FATE = "dyninfer_fate"  # obs: most probable fate of every cell
 FATE_ENTROPY = "dyninfer_fate_entropy"  # obs: entropy of its fates, in nats
 UNS = "dyninfer"  # uns: settings and provenance, as JSON
 TRAJECTORIES = "dyninfer_trajectories"  # uns: what trajectories need to be read back
+
+
+def chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Keys among the arguments of a function, such as its ``locals()``; None where not given.
+
+    Examples
+    --------
+    >>> chosen({"data": 0, "time_key": "day", "path_key": None}, ["time_key", "path_key"])
+    {'time_key': 'day', 'path_key': None}
+    """
+    return {name: arguments[name] for name in names}

@@ -23,13 +23,13 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.estimators.cautions import warn_beyond
-from dyninfer.estimators.running_on import run_on
+from dyninfer.estimators.running_on import backtest, run_on
 from dyninfer.estimators.unused import refuse_unused_condition
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.learning.settings import brief, check_count, check_seed
-from dyninfer.metrics.forecasts import Forecasts, forecast_rest
+from dyninfer.metrics.forecasts import Forecasts
 from dyninfer.simulation import simulate
 
 if TYPE_CHECKING:
@@ -150,13 +150,7 @@ class PathEstimator(Estimator):
         KeyError, TypeError, ValueError
             If a key, a time or a value in the data is not as it must be; the message names it.
         """
-        source = {
-            "time_key": time_key,
-            "path_key": path_key,
-            "state_key": state_key,
-            "use_rep": use_rep,
-            "condition_key": condition_key,
-        }
+        source = keys.chosen(locals(), keys.PATH_KEYS)
         run = Run(
             seed=seed, max_steps=max_steps, progress=progress, checkpoint=checkpoint, resume=resume
         )
@@ -314,23 +308,16 @@ class PathEstimator(Estimator):
 
             Scores are ``crps`` (mean over the features) and ``energy_score`` of values, in their
             units, and ``brier`` of states. What ends in ``_still`` scores the last given
-            observation, held still.
+            observation, held still. ``coverage`` is the share of observations within the central
+            90 % of their forecasts: about 0.9 where these are as sure as they may be.
         """
         self._check_fitted()
         if not isinstance(by, str) or by not in ("path", "time"):
             raise ValueError(f"by must be 'path' or 'time', found {brief(by)}")
         paths = self._as_paths(data)
 
-        def draw(past: Paths, times: np.ndarray, seed: int) -> Tensor:
-            own_seed = subseed(seed, "states")
-            run = self.forecast(past, times, n_samples=n_samples, seed=own_seed)
-            # Compared with observations, so it has their noise.
-            return self.observe(run.states, subseed(seed, "noise"))
-
         def forecasts() -> Forecasts:
-            return forecast_rest(
-                paths, self.observations(paths), draw, past_fraction, max_paths, seed
-            )
+            return backtest(self, paths, past_fraction, n_samples, max_paths, seed)
 
         if by == "time":
             return forecasts().by_time(check_count(n_intervals, "n_intervals"), seed)

@@ -1,4 +1,4 @@
-"""Forecasts of a process that runs on from where paths end."""
+"""Forecasts from where paths end, and of their later parts from the earlier ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import check_count, check_seed
+from dyninfer.metrics.forecasts import Forecasts, forecast_rest
 
 
 def run_on(model: Any, paths: Paths, times: np.ndarray, n_samples: int, seed: int) -> Trajectories:
@@ -66,3 +68,38 @@ def run_on(model: Any, paths: Paths, times: np.ndarray, n_samples: int, seed: in
         origin=np.repeat(paths.names, n_samples),
         attrs={"method": type(model).__name__, "seed": seed},
     )
+
+
+def backtest(
+    model: Any,
+    paths: Paths,
+    past_fraction: float,
+    n_samples: int,
+    max_paths: int | None,
+    seed: int,
+) -> Forecasts:
+    """Forecast the later observations of each path from the earlier ones, with their noise.
+
+    Parameters
+    ----------
+    model : PathEstimator
+        Fitted.
+    paths : Paths
+        As the model reads them.
+    past_fraction, n_samples, max_paths, seed
+        As in ``PathEstimator.evaluate``.
+
+    Returns
+    -------
+    Forecasts
+        Draws beside what was observed.
+    """
+
+    def draw(past: Paths, times: np.ndarray, seed: int) -> Tensor:
+        own_seed = subseed(seed, "states")
+        run = model.forecast(past, times, n_samples=n_samples, seed=own_seed)
+        # Compared with observations, so it has their noise.
+        return model.observe(run.states, subseed(seed, "noise"))
+
+    targets = model.observations(paths)
+    return forecast_rest(paths, targets, draw, past_fraction, max_paths, seed)

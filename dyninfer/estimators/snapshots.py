@@ -140,14 +140,7 @@ class SnapshotEstimator(Estimator):
         KeyError, ValueError
             If a key, a time or a value in the data is not as it must be; the message names it.
         """
-        source = {
-            "time_key": time_key,
-            "use_rep": use_rep,
-            "mass_key": mass_key,
-            "weight_key": weight_key,
-            "condition_key": condition_key,
-            "growth_key": growth_key,
-        }
+        source = keys.chosen(locals(), keys.SNAPSHOT_KEYS)
         run = Run(
             seed=seed,
             max_steps=max_steps,

@@ -2,9 +2,10 @@
 
 Every distance takes ``x (n, d)`` and a reference ``y (m, d)``, arrays or tensors, with optional
 weights, and gives a float, in the units of the samples. The work is done in float64 on the device
-of ``x``. Scores of forecasts (CRPS, energy and Brier score) take draws and what was then observed;
-the Hellinger distance is one between distributions of states. The exact transport problem
-(``simplex``) is here, as couplings build on it too. Nothing here knows a process or an estimator.
+of ``x``. Scores of forecasts (CRPS, energy and Brier score) and their coverage take draws and what
+was then observed; the Hellinger distance is one between distributions of states. The exact
+transport problem (``simplex``) is here, as couplings build on it too. Nothing here knows a process
+or an estimator.
 
 Names are loaded when they are first used, so that importing the room loads neither torch nor POT.
 """
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dyninfer.metrics.calibration import coverage, state_coverage
     from dyninfer.metrics.gaussian import gaussian_kl
     from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
     from dyninfer.metrics.populations import METRICS, compare_populations, finite_sample_floor
@@ -27,6 +29,7 @@ __all__ = [
     "UndefinedMetricError",
     "brier_score",
     "compare_populations",
+    "coverage",
     "crps",
     "energy_distance",
     "energy_score",
@@ -36,6 +39,7 @@ __all__ = [
     "median_distance",
     "mmd",
     "sliced_wasserstein",
+    "state_coverage",
     "wasserstein",
 ]
 
@@ -44,6 +48,7 @@ _MODULES = {
     "UndefinedMetricError": "samples",
     "brier_score": "scores",
     "compare_populations": "populations",
+    "coverage": "calibration",
     "crps": "scores",
     "energy_distance": "kernels",
     "energy_score": "scores",
@@ -53,6 +58,7 @@ _MODULES = {
     "median_distance": "kernels",
     "mmd": "kernels",
     "sliced_wasserstein": "transport",
+    "state_coverage": "calibration",
     "wasserstein": "transport",
 }
 

@@ -16,6 +16,7 @@ from dyninfer.data.paths.observed import last_value
 from dyninfer.learning.random import numpy_stream, subseed
 from dyninfer.learning.settings import brief, check_count
 from dyninfer.learning.warn import warn
+from dyninfer.metrics.calibration import LEVEL, LEVELS, coverage, state_coverage
 from dyninfer.metrics.populations import compare_populations
 from dyninfer.metrics.scores import brier_score, crps, energy_score, hellinger_distance
 
@@ -75,8 +76,28 @@ class Forecasts:
             "crps_still": _mean_of_present(absolute_error),
             "energy_score": energy.numpy(),
             "energy_score_still": np.hypot.reduce(error_still, axis=1),
+            "coverage": self.coverage(),
         }
         return pd.DataFrame(table)
+
+    def coverage(self, level: float = LEVEL) -> np.ndarray:
+        """Whether each observation ``(n,)`` lies within its forecast, mean over the features."""
+        if self.n_states is not None:
+            inside = state_coverage(self.draws, self.observed, self.n_states, level)
+            return inside.numpy()
+        by_feature = coverage(self.draws, self.observed, level)
+        return _mean_of_present(by_feature.numpy())
+
+    def calibration_error(self) -> float:
+        """Mean distance between the coverage of central regions and their levels.
+
+        0 for forecasts that are as sure as they may be, up to the chance of few observations.
+        """
+        distances = []
+        for level in LEVELS:
+            inside = self.coverage(level)
+            distances.append(abs(np.nanmean(inside) - level))
+        return float(np.mean(distances))
 
     def _state_scores(self, n_states: int) -> pd.DataFrame:
         brier = brier_score(self.draws, self.observed, n_states)
@@ -85,6 +106,7 @@ class Forecasts:
             "brier": brier.numpy(),
             # A sure forecast of another state misses both of them.
             "brier_still": 2.0 * is_wrong,
+            "coverage": self.coverage(),
         }
         table = pd.DataFrame(scores)
         table[self.observed < 0] = np.nan

@@ -15,6 +15,8 @@ from dyninfer.learning.settings import check_count
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.warn import warn
 
+_MOST_DISTANCES = 2**23  # between draws at once: 64 MiB
+
 
 @own_surroundings()
 def crps(draws: Any, observed: Any) -> Tensor:
@@ -47,7 +49,7 @@ def crps(draws: Any, observed: Any) -> Tensor:
     >>> float(crps([[5.0], [5.0]], [2.0]))
     3.0
     """
-    draws, observed = _as_pair(draws, observed)
+    draws, observed = as_forecasts(draws, observed)
     m = len(draws)
     n_pairs = m * (m - 1)
     # About the observation: sums of draws far from zero would lose the digits of their differences.
@@ -91,7 +93,7 @@ def energy_score(draws: Any, observed: Any) -> Tensor:
     >>> float(energy_score([[[3.0, 4.0]], [[3.0, 4.0]]], [[0.0, 0.0]]))
     5.0
     """
-    draws, observed = _as_pair(draws, observed)
+    draws, observed = as_forecasts(draws, observed)
     m = len(draws)
     deviation = draws - observed
     unit = _unit(deviation.abs(), (0, -1))
@@ -101,11 +103,15 @@ def energy_score(draws: Any, observed: Any) -> Tensor:
     d = deviation.shape[-1]
     flat = deviation.reshape(m, -1, d)
     flat = flat.transpose(0, 1)
-    # From differences: products of matrices lose the digits of what is far from zero.
-    apart = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
     n_pairs = m * (m - 1)
-    spread = apart.sum((1, 2)) / n_pairs
-    spread = spread.reshape(error.shape)
+    # In blocks: all distances of many forecasts at once would fill the memory.
+    block = max(1, _MOST_DISTANCES // m**2)
+    spreads = []
+    for part in flat.split(block):
+        # From differences: products of matrices lose the digits of what is far from zero.
+        apart = torch.cdist(part, part, compute_mode="donot_use_mm_for_euclid_dist")
+        spreads.append(apart.sum((1, 2)) / n_pairs)
+    spread = torch.cat(spreads).reshape(error.shape)
     score = error - 0.5 * spread
     return unit * score
 
@@ -137,18 +143,7 @@ def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
     >>> float(brier_score([[0], [1]], [0], n_states=2))
     0.5
     """
-    check_count(n_states, "n_states")
-    draws = _as_numbers(draws, "draws")
-    observed = _as_numbers(observed, "observed").to(draws.device)
-    shape = tuple(draws.shape)
-    expected = tuple(observed.shape)
-    if shape[1:] != expected or len(shape) == 0 or shape[0] == 0:
-        raise ValueError(
-            f"draws must be (draw, ...) of the shape of the observations, {expected}; found {shape}"
-        )
-    _check_states(draws, n_states, "draws", lowest=0)
-    # Also of missing observations.
-    _check_states(observed, n_states, "observed", lowest=-(2**53))
+    draws, observed = as_state_forecasts(draws, observed, n_states)
     # A state that is nowhere adds nothing, and there may be many.
     occurring = torch.cat([draws.flatten(), observed.flatten()])
     states = occurring.unique()
@@ -197,6 +192,23 @@ def hellinger_distance(p: Any, q: Any) -> Tensor:
     return (squared / 2).sqrt()
 
 
+def as_state_forecasts(draws: Any, observed: Any, n_states: int) -> tuple[Tensor, Tensor]:
+    """Numbers of states that were drawn ``(m, ...)`` and observed ``(...)``, on one device."""
+    check_count(n_states, "n_states")
+    draws = _as_numbers(draws, "draws")
+    observed = _as_numbers(observed, "observed").to(draws.device)
+    shape = tuple(draws.shape)
+    expected = tuple(observed.shape)
+    if shape[1:] != expected or len(shape) == 0 or shape[0] == 0:
+        raise ValueError(
+            f"draws must be (draw, ...) of the shape of the observations, {expected}; found {shape}"
+        )
+    _check_states(draws, n_states, "draws", lowest=0)
+    # Also of missing observations.
+    _check_states(observed, n_states, "observed", lowest=-(2**53))
+    return draws, observed
+
+
 def _as_numbers(values: Any, name: str) -> Tensor:
     """Numbers of states."""
     numbers = as_tensor(values, name)
@@ -231,7 +243,8 @@ def _as_distribution(values: Any, name: str) -> Tensor:
     return weights / total
 
 
-def _as_pair(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
+def as_forecasts(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
+    """Draws ``(m, ...)``, two at least, and what was observed ``(...)``, in float64."""
     draws = as_tensor(draws, "draws")
     observed = as_tensor(observed, "observed").to(draws.device)
     if draws.ndim == 0:

@@ -12,10 +12,14 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.arrays import as_list
+from dyninfer.data.keys import PATH_KEYS, SNAPSHOT_KEYS, chosen
+from dyninfer.data.paths import Paths
+from dyninfer.data.reading import read_paths
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.estimators import Estimator
+from dyninfer.estimators import Estimator, PathEstimator
 from dyninfer.learning.settings import brief, check_count, check_seed, to_plain
 from dyninfer.metrics.populations import metric_names
+from dyninfer.tools.held_out_paths import HeldOutPaths, path_folds, score_names
 from dyninfer.tools.held_out_times import (
     FLOOR,
     HeldOutTimes,
@@ -23,6 +27,7 @@ from dyninfer.tools.held_out_times import (
     read_every_time,
     times_to_hold_out,
 )
+from dyninfer.tools.path_baselines import path_baseline_names
 from dyninfer.tools.tasks import run_tasks
 from dyninfer.transport.baselines import BASELINES, baseline_names
 
@@ -30,12 +35,19 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # What every row has comes first, what explains it last; numbers stand between.
-COLUMNS = ("method", "time", "seed")
+TIME_COLUMNS = ("method", "time", "seed")
+PATH_COLUMNS = ("method", "fold", "seed")
 LAST_COLUMNS = ("seconds", "in_sample", "status", "note", "settings")
+MASSES = ("mass", "mass_observed", "mass_error", "n_x", "n_y")
+COUNTS = ("n_paths", "observations", "forecasts")
+METRICS = ("w1", "w2", "energy", "sliced_w2", "mmd")
+# Exact transport of more samples takes minutes; a forecast of more paths says little more.
+MOST_SAMPLES = 4500
+MOST_PATHS = 100
 
 
 def compare(
-    data: AnnData | Snapshots,
+    data: AnnData | Snapshots | Paths,
     estimators: Estimator | Sequence[Estimator] | Mapping[str, Estimator],
     *,
     time_key: str | None = None,
@@ -44,45 +56,61 @@ def compare(
     weight_key: str | None = None,
     condition_key: str | None = None,
     growth_key: str | None = None,
-    hold_out: str | float | Iterable[float] = "each",
+    path_key: str | None = None,
+    state_key: str | None = None,
+    hold_out: str | float | Iterable[Any] = "each",
+    n_folds: int | None = None,
     n_repeats: int = 1,
-    baselines: Sequence[str] = (*BASELINES, FLOOR),
-    metrics: Sequence[str] = ("w1", "w2", "energy", "sliced_w2", "mmd"),
-    max_samples: int | None = 4500,
+    baselines: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    max_samples: int | str | None = "auto",
     max_steps: int | None = None,
     seed: int = 0,
     executor: Executor | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Leave times out one by one, predict each with every method, and score the predictions.
+    """Leave times, or paths, out in turn, predict them with every method, and score that.
 
-    Every fit sees the data without the time it is scored at: scaling, couplings, growth and early
-    stopping too. A prediction starts from the cells of the time before. What was computed before,
-    such as principal components of all cells, is the caller's affair.
+    Every fit sees the data without what it is scored at: scaling, couplings, growth and early
+    stopping too. A prediction of a time starts from the cells of the time before; of a path that
+    was left out, its later half is forecast from the earlier. What was computed before, such as
+    principal components of all cells, is the caller's affair.
 
     Parameters
     ----------
-    data : AnnData or Snapshots
+    data : AnnData, Snapshots or Paths
     estimators : Estimator, list, or dict of names and estimators
-        Unfitted methods; they are copied, and stay as they are.
+        Unfitted methods, all for snapshots or all for paths; they are copied, and stay as they are.
     time_key, use_rep, mass_key, weight_key, condition_key, growth_key : str, optional
         Keys of an AnnData, as in ``fit``. Conditions and expected growth are left out for a method
         that has no use for them.
-    hold_out : "each", float or list of floats
+    path_key, state_key : str, optional
+        Keys of an AnnData of paths, as in the ``fit`` of a method for paths.
+    hold_out : "each", float, list of floats or list of str
         Times that are left out, each on its own; "each" takes all between the first and the last.
+        Of paths, "each" leaves every path out once; names of paths are left out together.
+    n_folds : int, optional
+        Of paths: random folds that are left out in turn; by default five, or as many as there are
+        paths. Where a method tells conditions apart, such as clones, paths of one condition stay
+        together.
     n_repeats : int
-        Fits of every method at every time, with the seeds ``seed``, ``seed + 1``, ...: any row can
-        be had again by ``fit(..., seed=...)``.
-    baselines : sequence of str
-        "still": the cells of the time before, unmoved; "next": the cells of the time after; "ot":
-        exact optimal transport between the two; "growth_first": the same between cells reweighted
-        by growth; "floor": another sample of the same population, as many cells as start at the
-        time before (:func:`~dyninfer.metrics.finite_sample_floor`).
-    metrics : sequence of str
-        Names as in :mod:`dyninfer.metrics`.
+        Fits of every method at every time or fold, with the seeds ``seed``, ``seed + 1``, ...: any
+        row can be had again by ``fit(..., seed=...)``.
+    baselines : sequence of str, optional
+        By default all. "still": the cells of the time before, unmoved; "next": the cells of the
+        time after; "ot": exact optimal transport between the two; "growth_first": the same between
+        cells reweighted by growth; "floor": another sample of the same population, as many cells
+        as start at the time before (:func:`~dyninfer.metrics.finite_sample_floor`).
+
+        Of paths, "still": the last value held still; "independent": observations that do not depend
+        on each other; of numbers "random_walk" and "ou", an Ornstein-Uhlenbeck process, both
+        feature by feature; of states "chain", a Markov chain from observation to observation.
+    metrics : sequence of str, optional
+        Names as in :mod:`dyninfer.metrics`; of paths, columns as below. By default all.
     max_samples : int, optional
-        Cap on the samples a side of a comparison; None keeps all.
+        Cap on the samples a side of a comparison, by default 4500, or on the paths of a fold that
+        are forecast, by default 100. None keeps all.
     max_steps : int, optional
         Training steps of a fit at most.
     seed : int
@@ -105,6 +133,13 @@ def compare(
         ``in_sample``; ``status`` of the fit, and in ``note`` why a score is missing; the
         ``settings`` of the method as JSON.
 
+        Of paths, ``fold`` in place of ``time``, and of the paths that were left out their
+        ``log_likelihood`` in nats and that ``per_observation``, where a method has one, the first
+        observation included; of forecasts ``crps`` and ``energy_score`` of numbers or ``brier`` of
+        states (less is better), ``coverage`` by regions that should hold 90 %, and
+        ``calibration_error``, the mean distance of coverage from level; ``n_paths``,
+        ``observations`` and ``forecasts``, the numbers behind them.
+
     Raises
     ------
     KeyError, TypeError, ValueError
@@ -115,40 +150,83 @@ def compare(
     UserWarning
         If a fit fails, which leaves NaN and a note in its row.
     """
-    keys = {
-        "time_key": time_key,
-        "use_rep": use_rep,
-        "mass_key": mass_key,
-        "weight_key": weight_key,
-        "condition_key": condition_key,
-        "growth_key": growth_key,
-    }
+    arguments = locals()
     models = _named(estimators)
     settings = {name: _as_text(model) for name, model in models.items()}
-    snapshots = read_every_time(data, keys, reader="compare")
-    baselines = baseline_names(baselines, (FLOOR,))
-    _check_names(baselines, models)
     if max_steps is not None:
         check_count(max_steps, "max_steps")
-    scoring = HeldOutTimes(
-        data=snapshots,
-        metrics=tuple(metric_names(metrics)),
-        max_samples=max_samples,
-        max_steps=max_steps,
-    )
+    scoring: Any
+    folds: Sequence[Any]
+    if _are_for_paths(data, models, path_key):
+        _refuse_given(arguments, ("mass_key", "weight_key", "growth_key"), "paths")
+        paths = read_paths(data, chosen(arguments, PATH_KEYS), reader="compare")
+        baselines = path_baseline_names(baselines, paths)
+        by_condition = any("condition_key" in model.uses for model in models.values())
+        folds = path_folds(paths, hold_out, n_folds, by_condition=by_condition, seed=seed)
+        scoring = HeldOutPaths(
+            data=paths,
+            metrics=tuple(score_names(metrics, paths)),
+            max_paths=_cap(max_samples, MOST_PATHS),
+            max_steps=max_steps,
+        )
+    else:
+        _refuse_given(arguments, ("path_key", "state_key", "n_folds"), "snapshots")
+        snapshots = read_every_time(data, chosen(arguments, SNAPSHOT_KEYS), reader="compare")
+        every = (*BASELINES, FLOOR)
+        baselines = baseline_names(every if baselines is None else baselines, (FLOOR,))
+        folds = times_to_hold_out(snapshots, hold_out)
+        scoring = HeldOutTimes(
+            data=snapshots,
+            metrics=tuple(metric_names(METRICS if metrics is None else metrics)),
+            max_samples=_cap(max_samples, MOST_SAMPLES),
+            max_steps=max_steps,
+        )
+    _check_names(baselines, models)
     # Consecutive, and not drawn: whoever reads the table can repeat a row by hand.
     seed = check_seed(seed)
     seeds = range(seed, seed + check_count(n_repeats, "n_repeats"))
     tasks = []
-    # Time by time: the first rows of a long comparison are whole.
-    for time in times_to_hold_out(snapshots, hold_out):
+    # Fold by fold: the first rows of a long comparison are whole.
+    for fold in folds:
         for one in seeds:
-            tasks += [scoring.of_model(name, model, time, one) for name, model in models.items()]
-            tasks += [scoring.of_baseline(name, time, one) for name in baselines]
+            tasks += [scoring.of_model(name, model, fold, one) for name, model in models.items()]
+            tasks += [scoring.of_baseline(name, fold, one) for name in baselines]
     rows = run_tasks(
         tasks, executor=executor, checkpoint=checkpoint, progress=progress, label="comparing"
     )
-    return _table(rows, scoring.metrics, settings)
+    if isinstance(scoring, HeldOutPaths):
+        return _table_of_paths(rows, scoring.metrics, settings)
+    return _table_of_times(rows, scoring.metrics, settings)
+
+
+def _are_for_paths(data: Any, models: Mapping[str, Any], path_key: str | None) -> bool:
+    """Whether the methods, or the data where there are none, are for paths; all must agree."""
+    for_paths = [name for name, model in models.items() if isinstance(model, PathEstimator)]
+    others = [name for name in models if name not in for_paths]
+    if for_paths and others:
+        raise TypeError(
+            f"{brief(for_paths[0])} learns from paths and {brief(others[0])} from snapshots; "
+            "compare methods of one kind at a time"
+        )
+    if not models:
+        return isinstance(data, Paths) or path_key is not None
+    return bool(for_paths)
+
+
+def _refuse_given(arguments: Mapping[str, Any], names: Iterable[str], kind: str) -> None:
+    for name in names:
+        if arguments[name] is not None:
+            raise ValueError(
+                f"{name} cannot be used where {kind} are compared; leave it out, or give methods "
+                "that use it"
+            )
+
+
+def _cap(value: Any, default: int) -> int | None:
+    """Number of samples at most; ``value`` may be "auto"."""
+    if isinstance(value, str) and value == "auto":
+        return default
+    return None if value is None else check_count(value, "max_samples")
 
 
 def _named(estimators: Any) -> dict[str, Estimator]:
@@ -189,17 +267,30 @@ def _as_text(model: Estimator) -> str:
         return ""
 
 
-def _table(rows: list[Any], metrics: Sequence[str], settings: Mapping[str, str]) -> pd.DataFrame:
-    columns = (*COLUMNS, *metrics, "mass", "mass_observed", "mass_error", "n_x", "n_y")
-    table = pd.DataFrame(rows).reindex(columns=[*columns, *LAST_COLUMNS])
+def _table_of_times(
+    rows: list[Any], metrics: Sequence[str], settings: Mapping[str, str]
+) -> pd.DataFrame:
+    table = pd.DataFrame(rows).reindex(columns=[*TIME_COLUMNS, *metrics, *MASSES, *LAST_COLUMNS])
     # As a share: masses come in any unit.
     table["mass_error"] = (table["mass"] / table["mass_observed"] - 1).abs()
+    return _completed(table, [*metrics, *MASSES], settings)
+
+
+def _table_of_paths(
+    rows: list[Any], metrics: Sequence[str], settings: Mapping[str, str]
+) -> pd.DataFrame:
+    table = pd.DataFrame(rows).reindex(columns=[*PATH_COLUMNS, *metrics, *COUNTS, *LAST_COLUMNS])
+    return _completed(table, [*metrics, *COUNTS], settings)
+
+
+def _completed(
+    table: pd.DataFrame, numbers: list[str], settings: Mapping[str, str]
+) -> pd.DataFrame:
     # A fit that failed has seen nothing.
     table["in_sample"] = table["in_sample"].eq(True)
     for name in ("status", "note"):
         table[name] = table[name].fillna("")
     table["settings"] = table["method"].map(settings).fillna("")
-    numbers = [*metrics, "mass", "mass_observed", "mass_error", "n_x", "n_y"]
     # Columns without one number would be of kind object.
     table[numbers] = table[numbers].astype(np.float64)
     return table

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from dyninfer.estimators import Estimator
 from dyninfer.learning.settings import brief, from_plain
 from dyninfer.tools.held_out_times import FLOOR
+from dyninfer.tools.path_baselines import WORDS
 from dyninfer.transport.baselines import BASELINES
 
 # Two-sided, of a normal: the spread over times and seeds is estimated from few of them.
@@ -23,6 +24,8 @@ _PREDICTIONS_WITHOUT_MODEL = {
     "ot": "straight lines between optimally paired cells",
     "growth_first": "straight lines between cells reweighted by growth",
 }
+# More of these is better; the other columns are distances.
+_GAINS = ("log_likelihood", "per_observation")
 
 
 @dataclass(frozen=True)
@@ -54,19 +57,20 @@ class Recommendation:
         return "\n".join(self.reasons)
 
 
-def recommend(table: pd.DataFrame, *, metric: str = "w1") -> Recommendation:
+def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendation:
     """Read the table of :func:`compare`.
 
-    Methods are compared at the same times and seeds, by the mean of the logarithm of their scores,
-    so that every time counts alike whatever its distances.
+    Methods are compared at the same times, or folds of paths, and seeds, by the mean of the
+    logarithm of their scores, so that every time counts alike whatever its distances.
 
     Parameters
     ----------
     table : DataFrame
         From :func:`compare`, or read back from CSV.
-    metric : str
-        A column of distances, such as "w1". "energy" and "mmd" may be negative, and are compared by
-        their plain mean.
+    metric : str, optional
+        A column of distances, by default "w1"; of paths, by default "per_observation", the
+        log-likelihood, where all methods have one, else "energy_score" or "brier". Log-likelihoods,
+        and "energy" and "mmd" where they are negative, are compared by their plain mean.
 
     Returns
     -------
@@ -76,42 +80,48 @@ def recommend(table: pd.DataFrame, *, metric: str = "w1") -> Recommendation:
     Raises
     ------
     ValueError
-        If the table has no method with a score at every time.
+        If the table has no method with a score at every time or in every fold.
     """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table must be what compare returned, found {brief(table)}")
-    for column in ("method", "time", "seed", "settings", metric):
+    is_of_paths = "fold" in table and "time" not in table
+    folds = "fold" if is_of_paths else "time"
+    if metric is None:
+        metric = _metric_of_paths(table) if is_of_paths else "w1"
+    for column in ("method", folds, "seed", "settings", metric):
         if not isinstance(column, str) or column not in table:
             raise ValueError(f"the table has no column {brief(column)}; give what compare returned")
     if not pd.api.types.is_numeric_dtype(table[metric]):
         raise TypeError(f"column {brief(metric)} of the table must hold numbers")
-    scores = table.pivot_table(index=["time", "seed"], columns="method", values=metric)
-    # Unbiased squared distances may be negative, and have no logarithm.
-    is_log = bool((scores.min() > 0).all())
-    if is_log:
-        scores = np.log(scores)
-    without_model = {*BASELINES, FLOOR}
+    scores = table.pivot_table(index=[folds, "seed"], columns="method", values=metric)
+    scale = _Scale.of(metric, scores)
+    costs = scale.costs(scores)
+    known = WORDS if is_of_paths else _PREDICTIONS_WITHOUT_MODEL
+    without_model = set(known) if is_of_paths else {*BASELINES, FLOOR}
     names = [name for name in table["method"].unique() if name not in without_model]
     # A method that failed at the hardest time must not win by its absence.
-    complete = [name for name in names if name in scores and scores[name].notna().all()]
+    complete = [name for name in names if name in costs and costs[name].notna().all()]
+    places = "in every fold" if is_of_paths else "at every time"
     if not complete:
         raise ValueError(
-            f"no method of the table has a {metric} at every time; its column 'note' says why"
+            f"no method of the table has a {metric} {places}; its column 'note' says why"
         )
     # Stable, so that methods of equal score keep the order of the user.
-    means = scores[complete].mean().sort_values(kind="stable")
+    means = costs[complete].mean().sort_values(kind="stable")
     best = str(means.index[0])
-    reasons = [f"Use {best}: its {metric} at held-out times is the lowest of {_count(complete)}."]
-    reasons += _rivals(scores, best, list(means.index[1:]), is_log)
+    held_out = "held-out paths" if is_of_paths else "held-out times"
+    reasons = [f"Use {best}: its {metric} at {held_out} is the {scale.best} of {_count(complete)}."]
+    reasons += _rivals(costs, best, list(means.index[1:]), scale)
     weaker = []
-    for name, words in _PREDICTIONS_WITHOUT_MODEL.items():
-        if name in scores:
-            difference, error = _difference(scores, best, name)
-            reasons.append(_beside_baseline(difference, error, words, is_log))
+    for name, words in known.items():
+        if name in costs and costs[name].notna().any():
+            difference, error = _difference(costs, best, name)
+            reasons.append(_beside_baseline(difference, error, words, scale))
             weaker.append(difference < 0)
-    n_times = table["time"].nunique()
+    n_folds = table[folds].nunique()
     n_seeds = table["seed"].nunique()
-    reasons.append(f"This rests on {n_times} held-out times and {n_seeds} seeds.")
+    counted = f"{n_folds} folds of paths" if is_of_paths else f"{n_folds} held-out times"
+    reasons.append(f"This rests on {counted} and {n_seeds} seeds.")
     settings = table.loc[table["method"] == best, "settings"].iloc[0]
     if not isinstance(settings, str) or not settings:
         raise ValueError(
@@ -120,6 +130,72 @@ def recommend(table: pd.DataFrame, *, metric: str = "w1") -> Recommendation:
         )
     estimator = _model_of(settings, best)
     return Recommendation(best, estimator, tuple(reasons), all(weaker))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How scores are compared, and what differences of them are called.
+
+    Attributes
+    ----------
+    is_log : bool
+        By their ratios, and not by their differences.
+    is_gain : bool
+        Whether more is better.
+    """
+
+    is_log: bool
+    is_gain: bool
+    folds: str
+
+    @classmethod
+    def of(cls, metric: str, scores: pd.DataFrame) -> _Scale:
+        is_gain = metric in _GAINS
+        # Unbiased squared distances may be negative, and have no logarithm.
+        is_positive = bool((scores.min() > 0).all())
+        # A log-likelihood is a logarithm already.
+        folds = "folds" if scores.index.names[0] == "fold" else "times"
+        return cls(is_positive and not is_gain, is_gain, folds)
+
+    @property
+    def best(self) -> str:
+        return "highest" if self.is_gain else "lowest"
+
+    @property
+    def better(self) -> str:
+        return "above" if self.is_gain else "below"
+
+    @property
+    def worse(self) -> str:
+        return "below" if self.is_gain else "above"
+
+    def costs(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """Scores of which less is better."""
+        if self.is_log:
+            return np.log(scores)
+        return -scores if self.is_gain else scores
+
+    def amount(self, difference: float) -> str:
+        """A difference in words, without its sign."""
+        if self.is_log:
+            share = abs(np.expm1(difference))
+            return f"{share:.1%}"
+        return f"{abs(difference):.3g}"
+
+
+def _metric_of_paths(table: pd.DataFrame) -> str:
+    """The log-likelihood where every method that was fitted has one, else a score of forecasts."""
+    score = "brier" if "brier" in table else "energy_score"
+    if "per_observation" not in table or "method" not in table:
+        return score
+    is_method = ~table["method"].isin(list(WORDS))
+    has_one = table["per_observation"].notna().groupby(table["method"]).any()
+    methods = table.loc[is_method, "method"].unique()
+    # A method that failed everywhere has neither, and decides nothing.
+    if "status" in table:
+        failed = table["status"].eq("failed").groupby(table["method"]).all()
+        methods = [name for name in methods if not failed[name]]
+    return "per_observation" if all(has_one[name] for name in methods) else score
 
 
 def _model_of(settings: str, name: str) -> Estimator:
@@ -145,41 +221,36 @@ def _difference(scores: pd.DataFrame, one: str, other: str) -> tuple[float, floa
     """Mean difference of two methods at the same times and seeds, and its standard error."""
     differences = (scores[one] - scores[other]).dropna()
     # Repeats of one time are no new evidence about other times.
-    by_time = differences.groupby("time").mean()
+    by_time = differences.groupby(level=0).mean()
     # Of one time alone it is NaN.
     error = by_time.sem()
     return float(by_time.mean()), float(error)
 
 
-def _rivals(scores: pd.DataFrame, best: str, others: list[str], is_log: bool) -> list[str]:
+def _rivals(costs: pd.DataFrame, best: str, others: list[str], scale: _Scale) -> list[str]:
     sentences = []
     for name in others:
-        difference, error = _difference(scores, best, name)
-        distance = _amount(difference, is_log)
-        doubt = _doubt(difference, error)
-        sentences.append(f"It is {distance} below {name}, {doubt}.")
+        difference, error = _difference(costs, best, name)
+        distance = scale.amount(difference)
+        doubt = _doubt(difference, error, scale)
+        sentences.append(f"It is {distance} {scale.better} {name}, {doubt}.")
     return sentences
 
 
-def _doubt(difference: float, error: float) -> str:
+def _doubt(difference: float, error: float, scale: _Scale) -> str:
     """Whether a difference is more than chance, in words."""
     if np.isnan(error):
-        return "one time cannot say whether that is more than chance"
+        one = scale.folds.removesuffix("s")
+        return f"one {one} cannot say whether that is more than chance"
     if abs(difference) > _STANDARD_ERRORS * error:
-        return "more than twice the standard error over times"
+        return f"more than twice the standard error over {scale.folds}"
     return "which chance alone may explain"
 
 
-def _beside_baseline(difference: float, error: float, words: str, is_log: bool) -> str:
-    distance = _amount(difference, is_log)
+def _beside_baseline(difference: float, error: float, words: str, scale: _Scale) -> str:
+    distance = scale.amount(difference)
     if difference >= 0:
-        return f"It is no better than {words} ({distance} above): do not rely on it."
-    return f"It is {distance} below {words}, {_doubt(difference, error)}."
-
-
-def _amount(difference: float, is_log: bool) -> str:
-    """A difference in words, without its sign."""
-    if is_log:
-        share = abs(np.expm1(difference))
-        return f"{share:.1%}"
-    return f"{abs(difference):.3g}"
+        # Of paths, what it is no better than is mostly a process too, and a plainer one.
+        advice = "prefer what is plainer" if scale.folds == "folds" else "do not rely on it"
+        return f"It is no better than {words} ({distance} {scale.worse}): {advice}."
+    return f"It is {distance} {scale.better} {words}, {_doubt(difference, error, scale)}."

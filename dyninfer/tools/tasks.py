@@ -102,9 +102,10 @@ def run_tasks(
         rows = [store.get(task) for task in tasks]
     # In the order of the tasks: the table is the same however often it was resumed.
     missing = [number for number, row in enumerate(rows) if row is None]
-    bar = tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc=label)
-    bar.disable = bar.disable or not progress
-    with bar:
+    # Given only where it is off: else what the environment says of bars would not count.
+    silence = {} if progress else {"disable": True}
+    n_finished = len(tasks) - len(missing)
+    with tqdm(total=len(tasks), initial=n_finished, desc=label, **silence) as bar:
         for number, row in _computed(tasks, missing, executor):
             rows[number] = row
             # At once: a kill later costs only what is running then.

@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from dyninfer.data.arrays import as_list
+from dyninfer.data.keys import SNAPSHOT_KEYS, chosen
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.estimators import Estimator
 from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
@@ -135,14 +136,7 @@ def tune(
     KeyError, TypeError, ValueError
         If a key, a name or a time is not as it must be; the message names it.
     """
-    keys = {
-        "time_key": time_key,
-        "use_rep": use_rep,
-        "mass_key": mass_key,
-        "weight_key": weight_key,
-        "condition_key": condition_key,
-        "growth_key": growth_key,
-    }
+    keys = chosen(locals(), SNAPSHOT_KEYS)
     start = StochasticInterpolant() if estimator is None else estimator
     groups = _groups(start, search_space)
     # Only what is kept is checked: a time that is held out may hold anything.

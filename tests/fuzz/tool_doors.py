@@ -22,10 +22,16 @@ def _scored() -> dict[str, Argument]:
 
 def _tools() -> dict[str, Door]:
     compared = _scored() | options(
-        "estimators n_repeats baselines metrics max_samples",
+        "estimators n_repeats n_folds path_key baselines metrics max_samples",
         estimators=MODEL,
         baselines="['still']",
         metrics="['w1']",
+    )
+    of_paths = {"data": ("paths()", values.scalar)} | options(
+        "n_folds hold_out baselines metrics max_samples seed state_key condition_key mass_key",
+        n_folds="2",
+        baselines="['random_walk']",
+        metrics="['crps']",
     )
     tuned = _scored() | options(
         "estimator search_space n_subsamples max_cells",
@@ -39,6 +45,7 @@ def _tools() -> dict[str, Door]:
     )
     return {
         "tools.compare": Door("di.tl.compare({a})", {"a": compared}),
+        "tools.compare paths": Door("di.tl.compare(estimators=[], {a})", {"a": of_paths}),
         "tools.tune": Door("di.tl.tune({a}).table", {"a": tuned}),
         "tools.recommend": Door("str(di.tl.recommend({a}))", {"a": table}),
         "tools.score_growth": Door("di.tl.score_growth({a})", {"a": growth}),
