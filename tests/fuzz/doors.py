@@ -280,6 +280,12 @@ def _metrics() -> dict[str, Door]:
         ),
         {"a": draws},
     )
+    coverage = {
+        "draws": draws["draws"],
+        "observed": draws["observed"],
+        "level": ("0.9", values.scalar),
+    }
+    doors["coverage"] = Door("di.metrics.coverage({a})", {"a": coverage})
     doors["distributions"] = Door(
         "[di.metrics.hellinger_distance({a}), di.metrics.brier_score({b})]",
         {
