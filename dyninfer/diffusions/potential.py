@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dyninfer.diffusions.diffusion import Diffusion, Motion, Time, batch_times
+from dyninfer.data.conditions import ConditionCode
+from dyninfer.diffusions.conditioned import ConditionedDiffusion
+from dyninfer.diffusions.diffusion import Motion, Time, batch_times
 from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.learning.networks import PotentialNetwork
 
 
-class PotentialDiffusion(Diffusion):
+class PotentialDiffusion(ConditionedDiffusion):
     """Drift ∇s, noise σ and growth λs of one potential ``s(t, x)``.
 
     Parameters
@@ -23,6 +25,8 @@ class PotentialDiffusion(Diffusion):
         λ of the growth rate λs; None conserves mass.
     law : BoundedGrowth, optional
         What is known of the growth rate, and its bounds; None leaves it λ times the network.
+    code : ConditionCode, optional
+        Code of the conditions that the network was told; see :meth:`given`.
 
     See Also
     --------
@@ -37,8 +41,9 @@ class PotentialDiffusion(Diffusion):
         sigma: float = 0.0,
         growth_penalty: float | None = None,
         law: BoundedGrowth | None = None,
+        code: ConditionCode | None = None,
     ):
-        super().__init__()
+        super().__init__(code)
         self.network = network
         self.sigma = float(sigma)
         self.growth_penalty = growth_penalty
@@ -47,7 +52,7 @@ class PotentialDiffusion(Diffusion):
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """``∇s``."""
         times = batch_times(t, x)
-        s = self.network.derivatives(times, x)
+        s = self.network.derivatives(times, x, c=self._code(x))
         return s.gradient
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
@@ -62,12 +67,12 @@ class PotentialDiffusion(Diffusion):
         if self.growth_penalty is None:
             return None
         times = batch_times(t, x)
-        return self._bounded_rate(times, self.network(times, x))
+        return self._bounded_rate(times, self.network(times, x, self._code(x)))
 
     def potential(self, t: Time, x: Tensor) -> Tensor:
         """``s(t, x)``; without growth it is known up to a function of time."""
         times = batch_times(t, x)
-        s = self.network(times, x)
+        s = self.network(times, x, self._code(x))
         if self.law is None or self.growth_penalty is None:
             return s
         # What all states share moves nothing, but growth is read off the potential.
@@ -80,7 +85,7 @@ class PotentialDiffusion(Diffusion):
     def drift_and_growth(self, t: Time, x: Tensor) -> Motion:
         """Both fields from one pass through the network."""
         times = batch_times(t, x)
-        s = self.network.derivatives(times, x)
+        s = self.network.derivatives(times, x, c=self._code(x))
         if self.growth_penalty is None:
             return s.gradient, None
         return s.gradient, self._bounded_rate(times, s.value)
@@ -91,14 +96,19 @@ class PotentialDiffusion(Diffusion):
         d = x.shape[1]
         axes = torch.eye(d).to(x)
         times = batch_times(t, x)
-        return self.network.curvature(times, x, axes)
+        return self.network.curvature(times, x, axes, self._code(x))
 
-    def settle_growth(self, time: Tensor, state: Tensor, weight: Tensor | None) -> None:
-        """Set mean and bounds of the growth by weighted samples ``(n, d)`` of the density."""
+    def settle_growth(
+        self, time: Tensor, state: Tensor, weight: Tensor | None, code: Tensor | None
+    ) -> None:
+        """Set mean and bounds of the growth by weighted samples ``(n, d)`` of the density.
+
+        ``code`` ``(n, m)`` holds the conditions of the samples, where there are conditions.
+        """
         if self.law is None or self.growth_penalty is None:
             return
         with torch.no_grad():
-            value = self.growth_penalty * self.network(time, state)
+            value = self.growth_penalty * self.network(time, state, code)
         self.law.settle(time, value, weight)
 
     def _bounded_rate(self, times: Tensor, s: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import BoundedGrowth, PotentialDiffusion, ScaledDiffusion
-from dyninfer.estimators.snapshots import SnapshotEstimator
+from dyninfer.estimators.conditions import ConditionedEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling
@@ -22,6 +22,7 @@ from dyninfer.transport.couplings import (
     priced_couplings,
     suggested_growth_penalty,
 )
+from dyninfer.transport.couplings.stretches import keep_apart
 from dyninfer.transport.curves import (
     Curve,
     DensityCurve,
@@ -33,7 +34,7 @@ from dyninfer.transport.objectives import ActionObjective
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class ActionMatching(SnapshotEstimator):
+class ActionMatching(ConditionedEstimator):
     r"""Action Matching: plain, entropic, unbalanced, or both.
 
     Learns a potential ``s(t, x)`` such that the continuity equation
@@ -73,6 +74,9 @@ class ActionMatching(SnapshotEstimator):
         variance near the solution.
     time_sampling : {"adaptive", "uniform"}
         Whether times are drawn more densely where the integrand varies more.
+    control : str, optional
+        Condition whose samples stand in for the others at times before these first appear, where
+        conditions are given.
     width, depth : int
         Units of a hidden layer, and number of hidden layers, of the potential network.
     activation : {"silu", "softplus", "tanh"}
@@ -116,7 +120,6 @@ class ActionMatching(SnapshotEstimator):
         "  year={2023},\n  note={arXiv:2210.06662}\n}"
     )
 
-    uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key"})
     with_units: ClassVar[tuple[str, ...]] = ("sigma", "growth_penalty")
 
     sigma: float = 0.0
@@ -167,7 +170,7 @@ class ActionMatching(SnapshotEstimator):
         return self.facts_["growth_penalty"]
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
-        """Times, masses, and λ, found by the scale of the data where it is left to them."""
+        """Times, masses, conditions, and λ, found by the scale of the data where left to them."""
         penalty = self.growth_penalty
         if penalty == "auto":
             scaling = Scaling.from_samples(data.times, data.samples, self.scale, data.weights)
@@ -182,7 +185,9 @@ class ActionMatching(SnapshotEstimator):
 
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
-        network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
+        network = PotentialNetwork(
+            scaling.n_features, self.width, self.depth, self.activation, self._n_conditions()
+        )
         # Settings are in the user's units, and the network sees scaled ones.
         penalty, law = self.facts_["growth_penalty"], None
         if penalty is not None:
@@ -193,6 +198,7 @@ class ActionMatching(SnapshotEstimator):
             sigma=scaling.amplitude(self.sigma),
             growth_penalty=penalty,
             law=law,
+            code=self._code(),
         )
         return ScaledDiffusion(inner, scaling)
 
@@ -210,14 +216,15 @@ class ActionMatching(SnapshotEstimator):
             data = conserving(data) if self.conserves_mass else replace(data, masses=None)
         fraction = self.training_.validation_fraction
         # A curve that is sampled has no rows to set apart: fresh draws of it validate.
-        train, validation = data, data
+        train: Snapshots | DensityCurve = data
+        validation: Snapshots | DensityCurve | None = data
         if fraction and isinstance(data, Snapshots):
-            train, validation = data.split(fraction, seed)
+            train, validation = keep_apart(data, fraction, seed)
         curve = self._curve(process, train, subseed(seed, "training pairs"))
         if self.conserves_mass:
             check_conserved(curve.weighted)
         validation_curve = None
-        if fraction:
+        if fraction and validation is not None:
             # Pairs of their own: those of training would be learned by heart and look too good.
             validation_curve = self._curve(process, validation, subseed(seed, "validation pairs"))
         return ActionObjective(
@@ -249,6 +256,8 @@ class ActionMatching(SnapshotEstimator):
             seed,
             like.device,
             like.dtype,
+            code=process.inner.code,
+            control=self.control,
         )
 
 

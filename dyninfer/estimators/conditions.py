@@ -2,17 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from dyninfer.data.columns import label_column
+from dyninfer.data.conditions import ConditionCode
 from dyninfer.data.reading import Start
+from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.trajectories.join import join_runs
+from dyninfer.data.words import listed
 from dyninfer.diffusions.scaled import fields_at
+from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.random import subseed
+from dyninfer.learning.settings import brief
+from dyninfer.transport.couplings.stretches import condition_names
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class ConditionedEstimator(SnapshotEstimator):
+    """Base of the snapshot methods whose networks can be told a condition.
+
+    Samples are paired within their condition only. What is learned may be asked for a condition
+    that was not in the data: a new number, or a new combination ``"A+B"`` of known parts.
+
+    Parameters
+    ----------
+    control : str, optional
+        Condition whose samples stand in for the others at times before these first appear (a
+        perturbation's untreated start), where conditions are given.
+    """
+
+    uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key", "condition_key"})
+
+    control: str | None = None
+
+    def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
+        """Times, masses, and the code of the conditions."""
+        conditions = None
+        if data.conditions is not None:
+            code = ConditionCode.of(np.concatenate(data.conditions))
+            conditions = asdict(code)
+        self._check_control(data)
+        return super().facts(data, seed) | {"conditions": conditions}
+
+    def simulate(
+        self,
+        start: Any,
+        times: Sequence[float] | np.ndarray,
+        *,
+        condition: Any = None,
+        n_paths: int | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Trajectories:
+        """Run the learned process; as :meth:`SnapshotEstimator.simulate`, and under a condition.
+
+        Parameters
+        ----------
+        condition : str or number, optional
+            Condition to simulate all starting states under, seen or not: a new number, or a new
+            combination ``"A+B"`` of known parts. By default every cell of an AnnData or of
+            snapshots keeps its own.
+        start, times, n_paths, seed, **options
+            As there.
+
+        Returns
+        -------
+        Trajectories
+        """
+        self._check_fitted()
+        model = self if condition is None else self._under(condition)
+        options |= {"n_paths": n_paths, "seed": seed}
+        return super(ConditionedEstimator, model).simulate(start, times, **options)
+
+    def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
+        if not self._has_conditions() or self.process_.inner.condition is not None:
+            return super()._run(cells, times, **options)
+        n_paths, seed = options.pop("n_paths"), options.pop("seed")
+
+        def run_one(label: str, part: Start, own_seed: int) -> Trajectories:
+            return self._under(label)._run(part, times, n_paths=None, seed=own_seed, **options)
+
+        return run_by_condition(cells, run_one, seed, n_paths)
+
+    def _under(self, condition: Any) -> Self:
+        model = copy.copy(self)
+        model.process_ = self.process_.given(condition)
+        return model
+
+    def _fields_at(self, adata: Any, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+        if not self._has_conditions():
+            return super()._fields_at(adata, times, x)
+        labels = label_column(adata, self.source_["condition_key"], "condition_key")
+        return fields_by_condition(self.process_, labels.astype(str), times, x)
+
+    def _has_conditions(self) -> bool:
+        return self.facts_.get("conditions") is not None
+
+    def _code(self) -> ConditionCode | None:
+        saved = self.facts_.get("conditions")
+        return None if saved is None else ConditionCode.from_plain(saved)
+
+    def _n_conditions(self) -> int:
+        """Length of the vectors that networks are told; 0 without conditions."""
+        code = self._code()
+        return 0 if code is None else code.size
+
+    def _check_control(self, data: Snapshots) -> None:
+        """Raise a ValueError where the control is no condition of the data."""
+        if self.control is None:
+            return
+        if data.conditions is None:
+            raise ValueError(
+                f"control={brief(self.control)} is a condition, and the data have none; give "
+                "condition_key, or leave control out"
+            )
+        names = condition_names(data)
+        if self.control not in names:
+            raise ValueError(
+                f"control={brief(self.control)} is none of the conditions of the data, which are "
+                f"{listed(names)}"
+            )
 
 
 def run_by_condition(

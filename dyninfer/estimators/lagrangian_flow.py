@@ -12,7 +12,7 @@ import pandas as pd
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import spelled
 from dyninfer.diffusions import BoundedGrowth, PotentialDiffusion, ScaledDiffusion
-from dyninfer.estimators.snapshots import SnapshotEstimator
+from dyninfer.estimators.conditions import ConditionedEstimator
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.random import seeded_modules, subseed
 from dyninfer.learning.scaling import Scaling
@@ -25,6 +25,7 @@ from dyninfer.transport.couplings import (
     check_conserved,
     natural_couplings,
 )
+from dyninfer.transport.couplings.stretches import keep_apart
 from dyninfer.transport.curves import DensityCurve, conserving
 from dyninfer.transport.curves.learned import LearnedCurve
 from dyninfer.transport.lagrangians import (
@@ -37,7 +38,7 @@ from dyninfer.transport.objectives import DualObjective, Game
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class WassersteinLagrangianFlow(SnapshotEstimator):
+class WassersteinLagrangianFlow(ConditionedEstimator):
     r"""Wasserstein Lagrangian flow: transport, a bridge, growth, a potential, or a sum of them.
 
     Among all density curves through the snapshots, the one of least action, found from the dual
@@ -77,6 +78,9 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         curve.
     refinement_size : float
         Length of such a step, in units of the scaled problem.
+    control : str, optional
+        Condition whose samples stand in for the others at times before these first appear, where
+        conditions are given.
     width, depth : int
         Units of a hidden layer, and number of hidden layers, of the potential network.
     activation : {"silu", "softplus", "tanh"}
@@ -136,7 +140,6 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
 
     tables: ClassVar[tuple[str, ...]] = ("history_", "diagnostics_")
 
-    uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key"})
     with_units: ClassVar[tuple[str, ...]] = ("lagrangian",)
 
     lagrangian: Lagrangian = OptimalTransport()
@@ -176,6 +179,15 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
         if self.coupling != "auto":
             as_coupling(self.coupling)
 
+    def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
+        """Times, masses and conditions."""
+        if data.conditions is not None and self.lagrangian.constrained:
+            raise ValueError(
+                "the mass that UnbalancedTransport(mass='constrained') prescribes is that of all "
+                "conditions together; use mass='free', or fit one model for each condition"
+            )
+        return super().facts(data, seed)
+
     @property
     def conserves_mass(self) -> bool:
         """Whether no growth is learned."""
@@ -183,7 +195,9 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
 
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
-        network = PotentialNetwork(scaling.n_features, self.width, self.depth, self.activation)
+        network = PotentialNetwork(
+            scaling.n_features, self.width, self.depth, self.activation, self._n_conditions()
+        )
         # Settings are in the user's units, and the network sees scaled ones.
         penalty, law = self.lagrangian.penalty, None
         if penalty is not None:
@@ -194,6 +208,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
             sigma=scaling.amplitude(self.lagrangian.noise),
             growth_penalty=penalty,
             law=law,
+            code=self._code(),
         )
         return ScaledDiffusion(inner, scaling)
 
@@ -214,9 +229,7 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
             data = conserving(data)
         # Split before anything is computed: potentials found in the data must not see the rest.
         settings = self.training_
-        train, validation = data, None
-        if settings.validation_fraction:
-            train, validation = data.split(settings.validation_fraction, seed)
+        train, validation = keep_apart(data, settings.validation_fraction, seed)
         lagrangian = self._with_bridge(process, train, seed)
         samples = self._coupled(process, train, lagrangian, subseed(seed, "training pairs"))
         if lagrangian.growth_penalty is None:
@@ -262,7 +275,16 @@ class WassersteinLagrangianFlow(SnapshotEstimator):
             coupling = natural_couplings(lagrangian, gaps)
         else:
             coupling = as_coupling(self.coupling)
-        return CoupledSamples(data, scaling, coupling, seed, like.device, like.dtype)
+        return CoupledSamples(
+            data,
+            scaling,
+            coupling,
+            seed,
+            like.device,
+            like.dtype,
+            code=process.inner.code,
+            control=self.control,
+        )
 
     def _curve_part(self, curve: LearnedCurve) -> float:
         """Part of the steps in which the curve moves."""

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
 from sklearn.base import clone
 
-from dyninfer.data.columns import label_column
-from dyninfer.data.conditions import ConditionCode
-from dyninfer.data.reading import Start
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import BoundedGrowth, ScaledDiffusion
-from dyninfer.estimators.conditions import fields_by_condition, run_by_condition
-from dyninfer.estimators.snapshots import SnapshotEstimator
+from dyninfer.estimators.conditions import ConditionedEstimator
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import subseed
@@ -55,7 +49,7 @@ Second = Literal["score", "denoiser", "none"]
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class StochasticInterpolant(SnapshotEstimator):
+class StochasticInterpolant(ConditionedEstimator):
     r"""Stochastic interpolants between snapshots, flow matching and rectified flow among them.
 
     Between coupled samples ``x_0, x_1`` of neighbouring snapshots lies the interpolant ``x_t = I(t,
@@ -139,7 +133,6 @@ class StochasticInterpolant(SnapshotEstimator):
         "  journal={arXiv:2303.08797},\n  year={2023}\n}"
     )
 
-    uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key", "condition_key"})
     with_units: ClassVar[tuple[str, ...]] = ("bridge_sigma",)
 
     interpolant: str | Interpolant = "linear"
@@ -147,7 +140,6 @@ class StochasticInterpolant(SnapshotEstimator):
     coupling: str | Coupling = "auto"
     second: Second = "score"
     bridge_sigma: float | None = None
-    control: str | None = None
     width: int = 128
     depth: int = 3
     activation: str = "silu"
@@ -200,12 +192,9 @@ class StochasticInterpolant(SnapshotEstimator):
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
         """Times, masses, whether mass changes, and the code of the conditions."""
-        conditions = None
-        if data.conditions is not None:
-            conditions = asdict(ConditionCode.of(np.concatenate(data.conditions)))
         mass_changes = data.masses is not None or not self._coupling().conserves_mass
         grows = mass_changes and not self.conserves_mass
-        return super().facts(data, seed) | {"grows": grows, "conditions": conditions}
+        return super().facts(data, seed) | {"grows": grows}
 
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
@@ -214,7 +203,7 @@ class StochasticInterpolant(SnapshotEstimator):
         # Without noise the density has no score that could be learned.
         head = self.second if schedule.noisy and self.second != "none" else None
         grows, d = self.facts_["grows"], scaling.n_features
-        n_conditions = 0 if code is None else code.size
+        n_conditions = self._n_conditions()
 
         def network(n_inputs: int, n_outputs: int, depth: int = self.depth) -> VectorNetwork:
             return VectorNetwork(
@@ -286,36 +275,6 @@ class StochasticInterpolant(SnapshotEstimator):
             control=self.control,
         )
 
-    def simulate(
-        self,
-        start: Any,
-        times: Sequence[float] | np.ndarray,
-        *,
-        condition: Any = None,
-        n_paths: int | None = None,
-        seed: int = 0,
-        **options: Any,
-    ) -> Trajectories:
-        """Run the learned process; as :meth:`SnapshotEstimator.simulate`, and under a condition.
-
-        Parameters
-        ----------
-        condition : str or number, optional
-            Condition to simulate all starting states under, seen or not: a new number, or a new
-            combination ``"A+B"`` of known parts. By default every cell of an AnnData or of
-            snapshots keeps its own.
-        start, times, n_paths, seed, **options
-            As there; without noise, the deterministic flow is run.
-
-        Returns
-        -------
-        Trajectories
-        """
-        self._check_fitted()
-        model = self if condition is None else self._under(condition)
-        options |= {"n_paths": n_paths, "seed": seed}
-        return super(StochasticInterpolant, model).simulate(start, times, **options)
-
     def rectify(self, data: AnnData | Snapshots, *, seed: int = 0, **fit_options: Any) -> Self:
         """Fit a copy on the pairs of the learned flow map: one step of rectified flow.
 
@@ -377,40 +336,12 @@ class StochasticInterpolant(SnapshotEstimator):
         samples = self._coupled(self.process_, observed, seed)
         return kl_bound(self.process_, samples, noise, seed=seed, **options)
 
-    def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
-        if not self._has_conditions() or self.process_.inner.condition is not None:
-            return super()._run(cells, times, **options)
-        n_paths, seed = options.pop("n_paths"), options.pop("seed")
-
-        def run_one(label: str, part: Start, own_seed: int) -> Trajectories:
-            return self._under(label)._run(part, times, n_paths=None, seed=own_seed, **options)
-
-        return run_by_condition(cells, run_one, seed, n_paths)
-
-    def _under(self, condition: Any) -> Self:
-        model = copy.copy(self)
-        model.process_ = self.process_.given(condition)
-        return model
-
-    def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
-        if not self._has_conditions():
-            return super()._fields_at(adata, times, x)
-        labels = label_column(adata, self.source_["condition_key"], "condition_key")
-        return fields_by_condition(self.process_, labels.astype(str), times, x)
-
-    def _has_conditions(self) -> bool:
-        return self.facts_["conditions"] is not None
-
     def _coupling(self) -> Coupling:
         if self.coupling != "auto":
             return as_coupling(self.coupling)
         # Noise knows no partner, and a bridge finds its own coupling.
         alone = as_interpolant(self.interpolant).gaussian_base or self.bridge_sigma is not None
         return as_coupling("independent" if alone else "ot")
-
-    def _code(self) -> ConditionCode | None:
-        saved = self.facts_["conditions"]
-        return None if saved is None else ConditionCode.from_plain(saved)
 
     def _schedule(self, scaling: Scaling) -> Schedule:
         interpolant = as_interpolant(self.interpolant)

@@ -26,7 +26,7 @@ class Derivatives(NamedTuple):
 
 
 class PotentialNetwork(nn.Module):
-    """Scalar potential ``s(t, x)``: a smooth perceptron of ``(t, x)``, free at every point.
+    """Scalar potential ``s(t, x, c)``: a smooth perceptron, free at every point.
 
     Parameters
     ----------
@@ -36,6 +36,8 @@ class PotentialNetwork(nn.Module):
         Units of a hidden layer, and number of hidden layers.
     activation : {"silu", "softplus", "tanh"}
         Must be smooth: ∇s of a ReLU network is piecewise constant and its Laplacian zero.
+    n_conditions : int
+        Length of the vector ``c`` that is given beside time and state.
 
     Notes
     -----
@@ -45,21 +47,30 @@ class PotentialNetwork(nn.Module):
     derivatives along the axes (or along a random direction), ``L ← φ'(h) L + φ''(h) Σ_k J_k²``.
     """
 
-    def __init__(self, n_features: int, width: int = 128, depth: int = 3, activation: str = "silu"):
+    def __init__(
+        self,
+        n_features: int,
+        width: int = 128,
+        depth: int = 3,
+        activation: str = "silu",
+        n_conditions: int = 0,
+    ):
         super().__init__()
         _check_activation(activation)
         self.activation = activation
-        self.hidden = hidden_layers(1 + n_features, width, depth)
+        self.hidden = hidden_layers(1 + n_features + n_conditions, width, depth)
         self.output = nn.Linear(width, 1)
 
-    def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        """Potential ``(n,)`` at times ``(n,)`` and states ``(n, d)``."""
-        h = _with_time(t, x)
+    def forward(self, t: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Potential ``(n,)`` at times ``(n,)`` and states ``(n, d)``, given ``c`` ``(n, m)``."""
+        h = _with_time(t, x, c)
         for layer in self.hidden:
             h = activate(layer(h), self.activation)
         return self.output(h)[:, 0]
 
-    def derivatives(self, t: Tensor, x: Tensor, laplacian: Tensor | None = None) -> Derivatives:
+    def derivatives(
+        self, t: Tensor, x: Tensor, laplacian: Tensor | None = None, c: Tensor | None = None
+    ) -> Derivatives:
         """Value, ∂s/∂t, ∇s and, along the given directions, the Laplacian.
 
         Parameters
@@ -70,8 +81,10 @@ class PotentialNetwork(nn.Module):
             Directions over which second derivatives are summed: the identity gives the exact
             Laplacian, one random direction of signs (or of unit variance) per point gives
             Hutchinson's estimate.
+        c : tensor ``(n, m)``, optional
+            The condition.
         """
-        h = _with_time(t, x)
+        h = _with_time(t, x, c)
         slopes = []
         for layer in self.hidden:
             h, slope = _ActivationAndSlope.apply(layer(h), self.activation)
@@ -84,12 +97,16 @@ class PotentialNetwork(nn.Module):
         gradient = delta @ layers[0].weight
         curvature = None
         if laplacian is not None:
-            curvature = self.curvature(t, x, laplacian)
+            curvature = self.curvature(t, x, laplacian, c)
         in_time = gradient[:, 0]
-        in_space = gradient[:, 1:]
+        # Behind the state comes the condition.
+        end = 1 + x.shape[1]
+        in_space = gradient[:, 1:end]
         return Derivatives(value, in_time, in_space, curvature)
 
-    def curvature(self, t: Tensor, x: Tensor, directions: Tensor) -> Tensor:
+    def curvature(
+        self, t: Tensor, x: Tensor, directions: Tensor, c: Tensor | None = None
+    ) -> Tensor:
         """Sum of second derivatives ``Σ_k v_kᵀ (∇²s) v_k`` along some directions.
 
         Parameters
@@ -97,15 +114,18 @@ class PotentialNetwork(nn.Module):
         t : tensor ``(n,)``
         x : tensor ``(n, d)``
         directions : tensor ``(k, d)`` or ``(n, k, d)``
+        c : tensor ``(n, m)``, optional
+            The condition.
 
         Returns
         -------
         tensor ``(n,)``
         """
         first: Any = self.hidden[0]
-        h = first(_with_time(t, x))
-        # The first column belongs to time.
-        of_state = first.weight[:, 1:]
+        h = first(_with_time(t, x, c))
+        # The first column belongs to time, the last to the condition.
+        end = 1 + x.shape[1]
+        of_state = first.weight[:, 1:end]
         along = directions @ of_state.T
         jac = along.expand(len(x), -1, -1)  # (n, k, width)
         second = torch.zeros_like(h)
@@ -316,8 +336,11 @@ def _check_activation(activation: str) -> None:
         )
 
 
-def _with_time(t: Tensor, x: Tensor) -> Tensor:
-    return torch.cat([t[:, None], x], 1)
+def _with_time(t: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
+    parts = [t[:, None], x]
+    if c is not None:
+        parts.append(c)
+    return torch.cat(parts, 1)
 
 
 def _inputs(t: Tensor, x: Tensor, c: Tensor | None) -> Tensor:

@@ -5,14 +5,14 @@ Velocity and growth come from one network, the score from another.
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dyninfer.data.conditions import ConditionCode
-from dyninfer.diffusions.diffusion import Diffusion, Time, batch_times
+from dyninfer.diffusions.conditioned import ConditionedDiffusion
+from dyninfer.diffusions.diffusion import Time, batch_times
 from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.transport.schedule import Moment, Schedule
@@ -32,7 +32,7 @@ class SecondNetwork(NamedTuple):
     head: Literal["score", "denoiser"]
 
 
-class InterpolatedDiffusion(Diffusion):
+class InterpolatedDiffusion(ConditionedDiffusion):
     r"""Velocity ``b``, score ``s`` and denoiser ``η`` of an interpolant.
 
     ``drift`` is the velocity of the probability flow ``dX = b dt``. With the score, ``dX = (b ± ε
@@ -81,7 +81,7 @@ class InterpolatedDiffusion(Diffusion):
         bend: VectorNetwork | None = None,
         base: GaussianBase | None = None,
     ):
-        super().__init__()
+        super().__init__(code)
         self.network = network
         # Files know the weights by these names.
         self.second: VectorNetwork | None = None
@@ -92,8 +92,6 @@ class InterpolatedDiffusion(Diffusion):
         self.bend = bend
         self.grows = law is not None
         self.law = law
-        self.code = code
-        self.condition: Tensor | None = None
         if base is None:
             d = network.n_features
             base = GaussianBase(torch.zeros(d), torch.ones(d))
@@ -102,20 +100,6 @@ class InterpolatedDiffusion(Diffusion):
         self.register_buffer("base_mean", base.mean.clone(), persistent=False)
         # Length of the noise z of every feature: it is of unit size in these units, but for a base.
         self.register_buffer("noise_length", base.std.clone(), persistent=False)
-
-    def given(self, condition: Any) -> Self:
-        """Return the same process under one condition; parameters are shared, not copied.
-
-        Raises
-        ------
-        ValueError
-            If the process knows no conditions, or not this one.
-        """
-        if self.code is None:
-            return super().given(condition)
-        process = copy.copy(self)
-        process.condition = torch.as_tensor(self.code.encode([condition]))
-        return process
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """Velocity ``b`` ``(n, d)``."""
@@ -178,16 +162,6 @@ class InterpolatedDiffusion(Diffusion):
         if self.law is None:
             return velocity, None
         return velocity, self.law(t, outputs[:, -1])
-
-    def _code(self, x: Tensor) -> Tensor | None:
-        if self.code is None:
-            return None
-        if self.condition is None:
-            raise ValueError(
-                "the process was learned under conditions; name one: process.given(condition), "
-                "or simulate(..., condition=...)"
-            )
-        return self.condition.to(x).expand(len(x), -1)
 
     def _gamma(self, moment: Moment) -> Tensor:
         """γ of every feature ``(n, d)``."""

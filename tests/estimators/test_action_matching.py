@@ -211,7 +211,7 @@ class Quadratic(torch.nn.Module):
     def __call__(self, t, x):
         return 0.35 * x.square().sum(1) + t * x[:, 0] + 0.2 * t**2
 
-    def derivatives(self, t, x, laplacian=None):
+    def derivatives(self, t, x, laplacian=None, c=None):
         from dyninfer.learning.networks import Derivatives
 
         gradient = 0.7 * x + torch.stack([t, torch.zeros_like(t)], 1)

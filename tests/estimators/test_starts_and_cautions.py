@@ -82,14 +82,6 @@ def test_rectified_growth_follows_the_process_and_not_the_weights_of_cells():
     assert not again.facts_["grows"]
 
 
-def test_conditions_that_a_method_would_mix_are_refused():
-    data = snapshots(False, conditions=[np.tile(["a", "b"], 30)] * 2)
-    for method in (di.ActionMatching, di.WassersteinLagrangianFlow):
-        with pytest.raises(ValueError, match="conditions, which .* would mix"):
-            method(**SMALL).fit(data, progress=False)
-    fitted(replace(data, conditions=None))
-
-
 def test_keys_are_refused_for_a_density_curve():
     curve = di.DensityCurve(lambda t, n: t[:, None] + torch.randn(n, 1), times=(0.0, 1.0))
     with pytest.raises(ValueError, match="weight_key names a key"):

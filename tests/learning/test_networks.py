@@ -71,6 +71,22 @@ def test_curvature_along_directions_of_each_point_is_the_quadratic_form_of_the_h
     torch.testing.assert_close(net.curvature(t, x, v), expected, rtol=1e-11, atol=1e-12)
 
 
+def test_a_condition_shifts_the_first_layer_and_is_no_direction_of_the_state():
+    """With weights W_c of the condition, s(t, x, c) is the potential whose bias is b + W_c c."""
+    torch.manual_seed(0)
+    net = PotentialNetwork(D, width=16, depth=3, n_conditions=2).double()
+    t, x = points()
+    c = torch.tensor([[0.5, -1.0]]).double()
+    plain = PotentialNetwork(D, width=16, depth=3).double()
+    plain.load_state_dict({**net.state_dict(), "hidden.0.weight": net.hidden[0].weight[:, : 1 + D]})
+    with torch.no_grad():
+        plain.hidden[0].bias += net.hidden[0].weight[:, 1 + D :] @ c[0]
+    axes = torch.eye(D, dtype=x.dtype)
+    found = net.derivatives(t, x, axes, c.expand(N, -1))
+    torch.testing.assert_close(found, plain.derivatives(t, x, axes), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(net(t, x, c.expand(N, -1)), found.value)
+
+
 @each_network
 def test_parameter_gradients_through_derivatives_equal_double_backward(activation, depth):
     net, (t, x) = network(activation, depth), points()

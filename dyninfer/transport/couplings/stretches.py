@@ -286,8 +286,8 @@ def _check_covered(data: Snapshots, stretches: list[Stretch], chains: bool) -> N
     if chains:
         if not stretches:
             raise ValueError(
-                "interpolant='spline' needs a condition that has samples at every time; "
-                "there is none"
+                "curves through all times (interpolant='spline', interpolation='cubic') need a "
+                "condition that has samples at every time; there is none"
             )
         return
     covered = {stretch.interval for stretch in stretches}

@@ -33,6 +33,7 @@ class DensityBatch(NamedTuple):
     weight: Tensor | None = None  # (n,) mass carried by the sample; None where all are one
     start_weight: Tensor | None = None
     end_weight: Tensor | None = None
+    code: Tensor | None = None  # (n, m) the condition, where there are conditions
     probe: Tensor | None = None  # (n, 1, d) random signs for Hutchinson's estimate of the Laplacian
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -25,21 +26,31 @@ def choose_curve(
     seed: int,
     device: torch.device,
     dtype: torch.dtype,
+    **options: Any,
 ) -> Curve:
-    """Choose the curve by the data and the name of the interpolation."""
+    """Choose the curve by the data and the name of the interpolation.
+
+    Options ``code`` and ``control`` are those of :class:`CoupledSamples`.
+    """
     if isinstance(data, DensityCurve):
         return SampledCurve(data, scaling, device, dtype)
     if interpolation == "none":
+        if options.get("code") is not None:
+            raise ValueError(
+                "interpolation='none' pairs no samples, so it cannot keep conditions apart; use "
+                "interpolation='linear', or fit one model for each condition"
+            )
         return DenseCurve(data, scaling, device, dtype)
     if interpolation not in ("linear", "cubic"):
         raise ValueError(
             f"interpolation {brief(interpolation)} is not known; choose 'linear', 'cubic' or 'none'"
         )
     # A natural cubic spline through two points is the straight line.
-    if interpolation == "linear" or data.n_times == 2:
-        return InterpolatedCurve(CoupledSamples(data, scaling, coupling, seed, device, dtype))
-    chains = CoupledSamples(data, scaling, coupling, seed, device, dtype, chains=True)
-    return SmoothCurve(chains)
+    chains = interpolation == "cubic" and data.n_times > 2
+    samples = CoupledSamples(data, scaling, coupling, seed, device, dtype, chains=chains, **options)
+    if chains:
+        return SmoothCurve(samples)
+    return InterpolatedCurve(samples)
 
 
 def default_coupling(unbalanced: bool, interpolation: str) -> str:

@@ -92,7 +92,7 @@ def _densities(
         pair_action = curve.pair_action(batch)
     x = point.state.requires_grad_()
     weight = point.weight
-    s = network.derivatives(batch.time, x, directions)
+    s = network.derivatives(batch.time, x, directions, batch.pairs.code)
     H = lagrangian.hamiltonian(batch.time, x, s)
     residual = s.time + H
     squared_speed = s.gradient.square().sum(1)

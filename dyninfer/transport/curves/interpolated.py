@@ -50,6 +50,7 @@ class InterpolatedCurve(Curve):
             end_state=x1,
             gap=gap,
             velocity=velocity,
+            code=pairs.code,
         )
         if not self.weighted:
             return batch

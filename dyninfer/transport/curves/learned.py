@@ -82,6 +82,8 @@ class LearnedCurve(nn.Module):
             # The log-weights of both ends, and the correction of that in between.
             n_inputs += 2
             n_outputs += 1
+        if samples.codes is not None:
+            n_inputs += samples.codes.shape[1]
         self.hidden = hidden_layers(n_inputs, width, depth)
         self.output = nn.Linear(width, n_outputs)
         nn.init.zeros_(self.output.weight)
@@ -277,6 +279,8 @@ class LearnedCurve(nn.Module):
             for log_weight in (pairs.log_start, pairs.log_end):
                 bounded = log_weight.clamp(-5, 5)
                 columns.append(bounded[:, None])
+        if pairs.code is not None:
+            columns.append(pairs.code)
         inputs = torch.cat(columns, 1)
         first, *others = self.hidden
         h = first(inputs)

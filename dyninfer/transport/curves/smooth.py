@@ -62,6 +62,7 @@ class SmoothCurve(Curve):
             end_time=start + gap,
             end_state=after,
             gap=gap,
+            code=chains.code,
         )
         if not self.weighted:
             return batch

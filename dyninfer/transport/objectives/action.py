@@ -115,7 +115,7 @@ class ActionObjective(Objective):
         even = TimeSampler(False, like.device, like.dtype)
         generator = stream(self.seed, "settled growth", device=like.device)
         batch = self._draw(self.curve, even, SETTLING_SIZE, generator)
-        self.process.inner.settle_growth(batch.time, batch.state, batch.weight)
+        self.process.inner.settle_growth(batch.time, batch.state, batch.weight, batch.code)
 
     def state(self) -> dict[str, Tensor]:
         """Moments of the adaptive times."""
@@ -129,7 +129,7 @@ class ActionObjective(Objective):
         """Integrand of the action ``(n,)``, by whichever form."""
         network = process.inner.network
         directions = self._directions(batch)
-        s = network.derivatives(batch.time, batch.state, directions)
+        s = network.derivatives(batch.time, batch.state, directions, batch.code)
         energy = self.lagrangian.hamiltonian(batch.time, batch.state, s)
         if self.by_velocity and batch.velocity is not None:
             # d/dt E[w s(t, x_t)] along the curve replaces ∂s/∂t and the boundary terms.
@@ -143,7 +143,7 @@ class ActionObjective(Objective):
             return density
         times = torch.cat([batch.start_time, batch.end_time])
         states = torch.cat([batch.start_state, batch.end_state])
-        first, last = network(times, states).chunk(2)
+        first, last = network(times, states, twice(batch.code)).chunk(2)
         interior = energy + s.time
         if batch.weight is not None:
             first = first * batch.start_weight
@@ -168,6 +168,13 @@ class ActionObjective(Objective):
             signs = random_signs(t, self.n_features, generator)
             batch = batch._replace(probe=signs)
         return batch
+
+
+def twice(code: Tensor | None) -> Tensor | None:
+    """Conditions ``(2n, m)`` of the first and the last end of ``n`` stretches."""
+    if code is None:
+        return None
+    return torch.cat([code, code])
 
 
 def random_signs(t: Tensor, n_features: int, generator: Generator) -> Tensor:

@@ -21,7 +21,7 @@ from dyninfer.transport.curves.learned import CurvePoint, LearnedCurve, PairBatc
 from dyninfer.transport.curves.optimizer import CurveOptimizer
 from dyninfer.transport.curves.residual import Measurement
 from dyninfer.transport.lagrangians import ScaledLagrangian
-from dyninfer.transport.objectives.action import SETTLING_SIZE, random_signs
+from dyninfer.transport.objectives.action import SETTLING_SIZE, random_signs, twice
 from dyninfer.transport.objectives.matching import normal_like
 
 
@@ -171,7 +171,8 @@ class DualObjective(Objective):
         batch = self._draw(self.curve.samples, self.even_times, SETTLING_SIZE, generator)
         with torch.no_grad():
             point = self.curve.point(batch)
-        self.process.inner.settle_growth(batch.time, point.state, point.weight)
+        code = batch.pairs.code
+        self.process.inner.settle_growth(batch.time, point.state, point.weight, code)
 
     def state(self) -> dict[str, Any]:
         """Moments of the adaptive times, and the curve with its optimiser."""
@@ -230,7 +231,7 @@ class DualObjective(Objective):
         state = fixed.state.requires_grad_()
         network = process.inner.network
         directions = self._directions(batch)
-        s = network.derivatives(batch.time, state, directions)
+        s = network.derivatives(batch.time, state, directions, batch.pairs.code)
         H = self.lagrangian.hamiltonian(batch.time, state, s)
         residual = s.time + H
         (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
@@ -268,7 +269,7 @@ class DualObjective(Objective):
             return self._refined_loss(process, batch, point)
         if s is None:
             network = process.inner.network
-            s = network.derivatives(batch.time, point.state)
+            s = network.derivatives(batch.time, point.state, c=batch.pairs.code)
         weight = point.weight
         squared_speed = s.gradient.square().sum(1)
         kinetic = 0.5 * weight * squared_speed
@@ -294,7 +295,7 @@ class DualObjective(Objective):
         tau = elapsed / gap
         state = self._refined(network, batch, point.state, tau)
         directions = self._directions(batch)
-        s = network.derivatives(batch.time, state, directions)
+        s = network.derivatives(batch.time, state, directions, batch.pairs.code)
         # Without the potential energy, in which s does not occur.
         plain = ScaledLagrangian(
             sigma=self.lagrangian.sigma,
@@ -305,7 +306,7 @@ class DualObjective(Objective):
         end = start + gap
         times = torch.cat([start, end])
         states = torch.cat([pairs.source, pairs.target])
-        first, last = network(times, states).chunk(2)
+        first, last = network(times, states, twice(pairs.code)).chunk(2)
         if self.curve.weighted:
             first = first * pairs.log_start.exp()
             last = last * pairs.log_end.exp()
@@ -324,7 +325,7 @@ class DualObjective(Objective):
         directions = self._directions(batch)
         for _ in range(self.game.refinement_steps):
             state = state.detach().requires_grad_()
-            s = network.derivatives(batch.time, state, directions)
+            s = network.derivatives(batch.time, state, directions, batch.pairs.code)
             H = self.lagrangian.hamiltonian(batch.time, state, s)
             residual = s.time + H
             (slope,) = torch.autograd.grad(residual.sum(), state)
