@@ -20,11 +20,14 @@ from dyninfer.jumps.process.chain import diagonal, is_diagonal
 from dyninfer.learning.settings import brief
 
 # No probability of a wrong label starts at 0 or 1, where its logit has no slope.
-_LEAST_CHANCE = 1e-6
+LEAST_CHANCE = 1e-6
 # Share of its first spread below which no state's spread is fitted: values that are all alike, as
 # of a recording that was idealised, would else have an infinite density.
-_LEAST_SPREAD = 0.01
-_LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+LEAST_SPREAD = 0.01
+LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+# A confusion matrix has the prior of so many observations of every state, most of them correct.
+PRIOR_WEIGHT = 10.0
+PRIOR_CORRECT = 0.9
 
 
 class Emission(ABC):
@@ -34,6 +37,10 @@ class Emission(ABC):
     @abstractmethod
     def n_states(self) -> int:
         """Number of states S."""
+
+    @abstractmethod
+    def check_observed(self, observed: Tensor) -> None:
+        """Raise an error where the model is of other observations."""
 
     @abstractmethod
     def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
@@ -121,8 +128,8 @@ class LabelNoise(Emission):
         correct = diagonal(self.confusion)
         return 1 - correct.mean(-1)
 
-    def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
-        """Log-probability of labels ``(n, L)`` in every state ``(..., n, L, S)``."""
+    def check_observed(self, observed: Tensor) -> None:
+        """Raise an error where labels ``(n, L)`` are no integers, or too large."""
         if observed.is_floating_point():
             raise TypeError(
                 "labels must be integers; use GaussianEmission for continuous observations"
@@ -130,6 +137,10 @@ class LabelNoise(Emission):
         largest = int(observed.max())
         if largest >= self.n_states:
             raise ValueError(f"paths has the label {largest}, but there are {self.n_states} states")
+
+    def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
+        """Log-probability of labels ``(n, L)`` in every state ``(..., n, L, S)``."""
+        self.check_observed(observed)
         confusion = self.confusion.to(observed.device)
         # Labels that never happen: the logarithm's gradient at 0 must not be asked for.
         is_possible = confusion > 0
@@ -153,7 +164,7 @@ class LabelNoise(Emission):
 
     def parameters(self) -> Tensor:
         """Logit of the chance of a wrong label ``(1,)``."""
-        chance = self.error_rate.clamp(_LEAST_CHANCE, 1 - _LEAST_CHANCE)
+        chance = self.error_rate.clamp(LEAST_CHANCE, 1 - LEAST_CHANCE)
         return torch.logit(chance).unsqueeze(-1)
 
     def with_parameters(self, theta: Tensor) -> Self:
@@ -181,7 +192,7 @@ class ConfusionMatrix(LabelNoise):
 
     def parameters(self) -> Tensor:
         """Logits of the rows but their diagonal, whose logit is 0: ``(S (S − 1),)``."""
-        log = self.confusion.clamp(min=_LEAST_CHANCE).log()
+        log = self.confusion.clamp(min=LEAST_CHANCE).log()
         correct = diagonal(log)
         logits = log - correct.unsqueeze(-1)
         return logits[..., self._is_error()]
@@ -199,7 +210,7 @@ class ConfusionMatrix(LabelNoise):
         rows = logits.unflatten(-1, shape)
         return type(self)(rows.softmax(-1))
 
-    def log_prior(self, weight: float = 10.0, correct: float = 0.9) -> Tensor:
+    def log_prior(self, weight: float = PRIOR_WEIGHT, correct: float = PRIOR_CORRECT) -> Tensor:
         """Log-density ``(...)``, up to a constant, of a Dirichlet prior of the rows' logits.
 
         It counts as ``weight`` observations of each state: a share ``correct`` of them has the
@@ -251,22 +262,26 @@ class GaussianEmission(Emission):
         """Number of states S."""
         return self.mean.shape[-2]
 
-    def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
-        """Log-density of vectors ``(n, L, d)`` in every state ``(..., n, L, S)``.
-
-        Features that were not observed count as 0.
-        """
+    def check_observed(self, observed: Tensor) -> None:
+        """Raise an error where vectors ``(n, L, d)`` have another number of features."""
         n_features = self.mean.shape[-1]
         if observed.shape[2:] != (n_features,):
             raise ValueError(
                 f"paths must have {n_features} continuous features, "
                 f"found shape {tuple(observed.shape)}"
             )
+
+    def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
+        """Log-density of vectors ``(n, L, d)`` in every state ``(..., n, L, S)``.
+
+        Features that were not observed count as 0.
+        """
+        self.check_observed(observed)
         mean = _for_paths(self.mean, observed)
         std = _for_paths(self.std, observed)
         x = observed.to(mean.dtype).unsqueeze(-2)
         z = (x - mean) / std
-        log = -z.square() / 2 - std.log() - _LOG_ROOT_2PI
+        log = -z.square() / 2 - std.log() - LOG_ROOT_2PI
         is_missing = ~mask.unsqueeze(-2)
         return log.masked_fill(is_missing, 0.0).sum(-1)
 
@@ -296,7 +311,7 @@ class GaussianEmission(Emission):
         shift, log_ratio = theta.chunk(2, dim=-1)
         shift = shift.unflatten(-1, shape)
         log_ratio = log_ratio.unflatten(-1, shape)
-        ratio = log_ratio.exp().clamp(min=_LEAST_SPREAD)
+        ratio = log_ratio.exp().clamp(min=LEAST_SPREAD)
         return type(self)(
             mean=self.mean + self.std * shift,
             std=self.std * ratio,
@@ -304,7 +319,7 @@ class GaussianEmission(Emission):
 
     def at_floor(self, start: GaussianEmission) -> Tensor:
         """States ``(S,)`` bool of which a feature spreads no more than a fit from there allows."""
-        least = 1.01 * _LEAST_SPREAD * start.std
+        least = 1.01 * LEAST_SPREAD * start.std
         is_least = self.std <= least
         return is_least.any(-1)
 

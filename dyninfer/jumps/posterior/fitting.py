@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.jumps.likelihood.panel import PanelCounts
 from dyninfer.jumps.likelihood.scheme import RateScheme
+from dyninfer.jumps.posterior.curvature import Curvature
 from dyninfer.jumps.posterior.optimise import Maximum, floored_inverse, maximise
 from dyninfer.jumps.posterior.starts import LEAST_JUMPS
 from dyninfer.jumps.process import MarkovJump
@@ -53,8 +54,8 @@ class JumpFit:
         fitted.
     log_likelihood : Tensor, ``(...)``
         At ``theta``, without the prior.
-    information : Tensor, ``(..., p + r, p + r)``
-        Minus the second derivatives of the log-posterior.
+    curvature : Curvature
+        Minus the second derivatives of the log-posterior, where they are asked for.
     n_observed : Tensor, ``(...)``
         Observations, as counted by ``bic``.
     converged : Tensor, ``(...)`` bool
@@ -66,7 +67,7 @@ class JumpFit:
     scheme: RateScheme
     theta: Tensor
     log_likelihood: Tensor
-    information: Tensor
+    curvature: Curvature
     n_observed: Tensor
     converged: Tensor
     iterations: int
@@ -83,7 +84,7 @@ class JumpFit:
             scheme=problem.scheme,
             theta=theta,
             log_likelihood=log_likelihood,
-            information=information,
+            curvature=Curvature(information),
             n_observed=problem.n_observed,
             converged=best.converged.reshape(batch),
             iterations=best.iterations,
@@ -95,9 +96,14 @@ class JumpFit:
             self,
             theta=self.theta[k],
             log_likelihood=self.log_likelihood[k],
-            information=self.information[k],
+            curvature=self.curvature.member(k),
             converged=self.converged[k],
         )
+
+    @property
+    def information(self) -> Tensor:
+        """Minus the second derivatives of the log-posterior ``(..., p + r, p + r)``."""
+        return self.curvature.information
 
     @property
     def generator(self) -> Tensor:

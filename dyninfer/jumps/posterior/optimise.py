@@ -22,13 +22,13 @@ _ARMIJO = 1e-4  # share of the promised gain that a step must make (Nocedal and 
 _REDUCTIONS = 20  # 2 / 3^20 is below every tolerance: no step is left
 # Where rates run away the likelihood creeps up for ever: a few idle steps in a row end it.
 _IDLE_GAIN, _IDLE_STEPS = 1e-6, 5
-_DIFFERENCE = 1e-4  # of parameters: rounding and third derivatives err alike, about 1e-8
+DIFFERENCE = 1e-4  # of parameters: rounding and third derivatives err alike, about 1e-8
 _CURVATURE_STEPS = (0, 3, 6, 10)  # steps before which the true curvature is taken, where asked for
 _LEAST_CURVATURE = 1e-4  # during the search: a flat direction is no reason for a huge step
-_FLAT = 1e-2  # curvature of a standard deviation of 10 in a log-rate: nothing was learned
+FLAT = 1e-2  # curvature of a standard deviation of 10 in a log-rate: nothing was learned
 _CURVED = 1e-10  # cosine of step and bend above which the curvature is no rounding noise
 _SMALLEST = 1e-300  # keeps the size of a slope that did not bend from being divided by
-_CONVERGED = 1e-4  # in log-likelihood, far below any statistical meaning
+CONVERGED = 1e-4  # in log-likelihood, far below any statistical meaning
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Maximum:
     @property
     def converged(self) -> Tensor:
         """Whether no step would gain more than 1e-4 ``(B,)`` bool, outside of flat directions."""
-        return self.decrement < _CONVERGED
+        return self.decrement < CONVERGED
 
 
 @dataclass(frozen=True)
@@ -150,20 +150,20 @@ def information(objective: Objective, theta: Tensor, columns: int = 1) -> Tensor
 
     So many ``columns`` are computed in one call.
     """
-    shifts = _DIFFERENCE * identity(theta)
+    shifts = DIFFERENCE * identity(theta)
     rows = []
     for shift in shifts.unsqueeze(1).split(columns):
         both_sides = torch.cat([theta - shift, theta + shift])
         _, slope = value_and_slope(objective, both_sides)
         below, above = slope.split(len(shift))
         difference = below - above
-        rows.append(difference / (2 * _DIFFERENCE))
+        rows.append(difference / (2 * DIFFERENCE))
     full = torch.cat(rows).movedim(0, -1)
     # Differences of rounded slopes are symmetric but for rounding.
     return (full + full.mT) / 2
 
 
-def floored_inverse(matrix: Tensor, floor: float = _FLAT) -> tuple[Tensor, Tensor]:
+def floored_inverse(matrix: Tensor, floor: float = FLAT) -> tuple[Tensor, Tensor]:
     """Inverse ``(..., p, p)`` of symmetric matrices, and their eigenvalues.
 
     Eigenvalues below ``floor`` are lifted to it before they are inverted.
@@ -174,15 +174,25 @@ def floored_inverse(matrix: Tensor, floor: float = _FLAT) -> tuple[Tensor, Tenso
     return scaled @ vectors.mT, values
 
 
-def _first_point(objective: Objective, start: Tensor) -> _Point:
+def check_start(start: Tensor) -> None:
+    """Raise a ValueError where parameters to start from are not finite."""
     if not bool(start.isfinite().all()):
         raise ValueError("start holds values that are not finite")
-    point = _Point.at(objective, start.detach().clone())
-    if not bool(point.value.isfinite().all()):
+
+
+def check_possible(value: Tensor) -> None:
+    """Raise a ValueError where an objective is not finite at the start."""
+    if not bool(value.isfinite().all()):
         raise ValueError(
-            f"start has the log-likelihood {brief(point.value.tolist())}: the data are impossible "
+            f"start has the log-likelihood {brief(value.tolist())}: the data are impossible "
             "there; allow more jumps, or start from rates that are all positive"
         )
+
+
+def _first_point(objective: Objective, start: Tensor) -> _Point:
+    check_start(start)
+    point = _Point.at(objective, start.detach().clone())
+    check_possible(point.value)
     return point
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.likelihood.scheme import RateScheme
+from dyninfer.jumps.posterior.curvature import Curvature
 from dyninfer.jumps.posterior.fitting import JumpFit
 from dyninfer.jumps.posterior.summaries import draws_table, rate_table
 from dyninfer.learning.random import stream
@@ -239,7 +240,13 @@ class JumpResult:
         fit = None
         if facts["iterations"] is not None:
             of_fit = _below("fit.", tensors)
-            fit = JumpFit(scheme=scheme, iterations=facts["iterations"], **of_fit)
+            curvature = Curvature(of_fit.pop("information"))
+            fit = JumpFit(
+                scheme=scheme,
+                iterations=facts["iterations"],
+                curvature=curvature,
+                **of_fit,
+            )
         posterior: GeneratorPosterior
         if "draws" in tensors:
             posterior = DrawnPosterior(

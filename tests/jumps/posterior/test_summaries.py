@@ -5,6 +5,7 @@ import torch
 from scipy.stats import norm
 
 from dyninfer.jumps import JumpFit, RateScheme
+from dyninfer.jumps.posterior.curvature import Curvature
 from dyninfer.jumps.posterior.result import NormalPosterior
 from dyninfer.jumps.posterior.summaries import (
     QUANTITIES,
@@ -18,11 +19,12 @@ NAMES = ("closed", "open")
 
 def fit(information):
     rates = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    matrix = torch.as_tensor(information, dtype=torch.float64)
     return JumpFit(
         scheme=RateScheme.free(2),
         theta=rates.log(),
         log_likelihood=torch.tensor(-1.0, dtype=torch.float64),
-        information=torch.as_tensor(information, dtype=torch.float64),
+        curvature=Curvature(matrix),
         n_observed=torch.tensor(10.0, dtype=torch.float64),
         converged=torch.tensor(True),
         iterations=3,

@@ -1,0 +1,240 @@
+"""Log-posterior of hidden paths with slopes and steps of EM by compiled recursions, in NumPy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy import ndarray
+from scipy.linalg import block_diag
+from scipy.special import softmax
+
+from dyninfer.jumps.likelihood.compiled.flat import FlatObservations
+from dyninfer.jumps.likelihood.compiled.loading import can_run_on
+from dyninfer.jumps.likelihood.hidden import HiddenPaths
+from dyninfer.jumps.likelihood.spectral import Spectrum
+from dyninfer.jumps.posterior.hidden_emissions import Expectation, coordinates_of, covariance_of
+from dyninfer.jumps.posterior.starts import LogRatePrior
+from dyninfer.jumps.process.chain import reachable, transition_matrix
+
+if TYPE_CHECKING:
+    from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem
+
+# Newton steps of the rates' part of EM: it is concave, and need not be exact.
+_NEWTON_STEPS = 3
+_LONGEST = 2.0  # no log-rate moves further in one of them
+# Expected jumps below which a log-rate is held: with none it would run away.
+_LEAST_JUMPS = 1e-8
+
+
+class Moment(NamedTuple):
+    """The log-posterior at some parameters, its slope, and what is expected there."""
+
+    theta: ndarray
+    value: float
+    slope: ndarray
+    log_likelihood: float
+    jumps: ndarray  # (E,): expected numbers of jumps along the edges
+    dwell_times: ndarray  # (E,): expected times in the states that the edges leave
+    expectation: Expectation
+
+
+class HiddenObjective:
+    """Log-posterior of a problem that compiled recursions can read.
+
+    Parameters
+    ----------
+    problem : HiddenProblem
+        One for which :meth:`can_read` is true.
+    """
+
+    def __init__(self, problem: HiddenProblem):
+        data = problem.data
+        assert isinstance(data, HiddenPaths)
+        problem.emission.check_observed(data.observed)
+        self.observations = FlatObservations.of(data)
+        self.n_paths = len(self.observations.offsets) - 1
+        self.gaps = data.gaps.numpy()
+        self.has_entries = data.has_exact_entries
+        self.emission = coordinates_of(problem.emission, problem.fit_emission)
+        self.prior = cast(LogRatePrior | None, problem.prior)
+        self.initial = problem.initial
+        scheme = problem.scheme
+        self.n_states = scheme.n_states
+        self.source, self.target = scheme.edges.T.numpy()
+        self.design = scheme.design.numpy()
+        self.offset = scheme.offset.numpy()
+        # Transitions that no sequence of allowed jumps makes are impossible, not just rare.
+        self.is_reachable = reachable(scheme.allowed.double()).numpy()
+        n_rates = scheme.n_parameters
+        before_logits = n_rates + self.emission.size
+        self.ends = n_rates, before_logits
+
+    @staticmethod
+    def can_read(problem: HiddenProblem) -> bool:
+        """Whether the data are paths on the CPU, and the prior is one whose slope is known."""
+        data = problem.data
+        if not isinstance(data, HiddenPaths):
+            return False
+        if not isinstance(problem.prior, LogRatePrior | None):
+            return False
+        tensors = vars(problem.emission).values()
+        is_single = all(tensor.ndim == 2 for tensor in tensors)
+        return is_single and can_run_on(data.gaps)
+
+    def at(self, theta: ndarray) -> Moment:
+        """Log-posterior, slope and expectations at parameters ``(p + r,)``."""
+        of_rates, of_emission, logits = np.split(theta, self.ends)
+        log_rates = self.design @ of_rates + self.offset
+        rates = np.exp(log_rates)
+        transitions = _Transitions(self, rates)
+        initial = self._initial(logits)
+        expectation = self.emission.expect(of_emission, transitions.p, initial, self.observations)
+        slope_q = transitions.slope(expectation.slope_p)
+        # Fisher's identity: slopes in the entries of a generator are expectations.
+        jumps = rates * slope_q[self.source, self.target]
+        dwell_times = slope_q[self.source, self.source]
+        slope_log_rates = jumps - rates * dwell_times
+        value = expectation.log_likelihood + self.emission.log_prior(of_emission)
+        if self.prior is not None:
+            width = self.prior.width
+            z = (log_rates - self.prior.centre) / width
+            value -= z @ z / 2
+            slope_log_rates = slope_log_rates - z / width
+        of_first = expectation.first - self.n_paths * initial
+        slope = [
+            slope_log_rates @ self.design,
+            self.emission.slope(of_emission, expectation.observations),
+            self._of_logits(of_first),
+        ]
+        return Moment(
+            theta=theta,
+            value=value,
+            slope=np.concatenate(slope),
+            log_likelihood=expectation.log_likelihood,
+            jumps=np.maximum(jumps, 0.0),
+            dwell_times=np.maximum(dwell_times, 0.0),
+            expectation=expectation,
+        )
+
+    def maximised(self, moment: Moment) -> ndarray:
+        """Parameters ``(p + r,)`` after one step of EM, which loses nothing."""
+        of_rates, of_emission, _ = np.split(moment.theta, self.ends)
+        observations = moment.expectation.observations
+        first = np.maximum(moment.expectation.first, _LEAST_JUMPS)
+        log_first = np.log(first)
+        parts = [
+            self._maximised_rates(of_rates, moment),
+            self.emission.maximised(of_emission, observations),
+            self._of_logits(log_first - log_first[0]),
+        ]
+        return np.concatenate(parts)
+
+    def complete_information(self, moment: Moment) -> ndarray:
+        """Curvature ``(p + r, p + r)`` if the states were known at every moment."""
+        of_rates, of_emission, logits = np.split(moment.theta, self.ends)
+        weight = moment.jumps
+        if self.prior is not None:
+            weight = weight + self.prior.width**-2
+        weighted = weight[:, None] * self.design
+        observations = moment.expectation.observations
+        initial = self._initial(logits)
+        covariance = covariance_of(self._of_logits(initial))
+        return block_diag(
+            self.design.T @ weighted,
+            self.emission.information(of_emission, observations),
+            self.n_paths * covariance,
+        )
+
+    def _of_logits(self, of_states: ndarray) -> ndarray:
+        """Numbers of the states that have a logit: none where the distribution is given."""
+        if self.initial is not None:
+            return of_states[:0]
+        return of_states[1:]
+
+    def _initial(self, logits: ndarray) -> ndarray:
+        """Distribution ``(S,)`` of the first state."""
+        if self.initial is not None:
+            return self.initial.to(torch.float64).numpy()
+        every_logit = np.append(0.0, logits)
+        return softmax(every_logit)
+
+    def _maximised_rates(self, theta: ndarray, moment: Moment) -> ndarray:
+        """Maximise ``Σ E[N] log Q − E[T] Q`` with the prior, by Newton's method."""
+        for _ in range(_NEWTON_STEPS):
+            log_rates = self.design @ theta + self.offset
+            rates = np.exp(log_rates)
+            expected = moment.dwell_times * rates
+            slope = moment.jumps - expected
+            curvature = np.maximum(expected, moment.jumps)
+            curvature = curvature + _LEAST_JUMPS
+            if self.prior is not None:
+                precision = self.prior.width**-2
+                excess = log_rates - self.prior.centre
+                slope = slope - precision * excess
+                curvature = curvature + precision
+            weighted = curvature[:, None] * self.design
+            matrix = self.design.T @ weighted
+            right = self.design.T @ slope
+            # By least squares: parameters may be tied.
+            step, *_ = np.linalg.lstsq(matrix, right)
+            theta = theta + np.clip(step, -_LONGEST, _LONGEST)
+        return theta
+
+
+class _Transitions:
+    """Transition probabilities of one generator for all waiting times, and their adjoint."""
+
+    def __init__(self, objective: HiddenObjective, rates: ndarray):
+        n_states = objective.n_states
+        source = objective.source
+        self.gaps = objective.gaps
+        self.off = np.zeros((n_states, n_states))
+        self.off[source, objective.target] = rates
+        self.generator = self.off - np.diag(self.off.sum(1))
+        self.has_entries = objective.has_entries
+        self.spectrum = Spectrum.of(self.generator)
+        self.of_jumps = self._by_eigenvectors(objective.is_reachable)
+        self.p = self.of_jumps
+        if self.has_entries:
+            # An entry into j after the time t has the density Σ_{k≠j} P_ik(t) Q_kj.
+            density = self.of_jumps @ self.off
+            self.p = np.concatenate([self.of_jumps, density])
+
+    def slope(self, slope_p: ndarray) -> ndarray:
+        """Slope ``(S, S)`` in the entries of the generator, as if its rows need not sum to zero."""
+        direct = np.zeros_like(self.generator)
+        if self.has_entries:
+            n_gaps = len(self.gaps)
+            of_density = slope_p[n_gaps:]
+            of_gaps = self.of_jumps.mT @ of_density
+            direct = of_gaps.sum(0)
+            np.fill_diagonal(direct, 0.0)
+            through_p = of_density @ self.off.T
+            slope_p = slope_p[:n_gaps] + through_p
+        if self.spectrum is not None:
+            return direct + self.spectrum.slope(slope_p, self.gaps)
+        generator = torch.from_numpy(self.generator)
+        generator.requires_grad_()
+        gaps = torch.from_numpy(self.gaps)
+        weight = torch.from_numpy(slope_p)
+        with torch.enable_grad():
+            p = transition_matrix(generator, gaps)
+            (slope,) = torch.autograd.grad(p, generator, weight)
+        return direct + slope.numpy()
+
+    def _by_eigenvectors(self, is_reachable: ndarray) -> ndarray:
+        """Transition probabilities ``(G, S, S)``, by a slower way where eigenvectors err."""
+        if self.spectrum is not None:
+            p = self.spectrum.transitions(self.gaps)
+            p = p * is_reachable
+            passes = self.gaps > 0
+            is_possible = is_reachable & passes[:, None, None]
+            smallest = p[is_possible].min(initial=1.0)
+            if self.spectrum.keeps_digits_of(smallest):
+                return p
+        self.spectrum = None
+        generator = torch.from_numpy(self.generator)
+        gaps = torch.from_numpy(self.gaps)
+        return transition_matrix(generator, gaps).numpy()
