@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from dyninfer.cli.docstrings import parameter_texts
+from dyninfer.cli.spelling import option_text
 from dyninfer.cli.values import argument_options, settings_classes, written
 from dyninfer.learning.settings import Settings
 
@@ -136,17 +137,6 @@ def compose(base: type | Settings, values: dict[str, Any]) -> Any:
     if isinstance(base, type):
         return base(**keywords)
     return dataclasses.replace(base, **keywords)  # type: ignore[type-var]
-
-
-def option_text(argv: Sequence[str], option: str) -> str | None:
-    """Text that ``argv`` gives for an option, before there is a parser that knows it."""
-    text = None
-    for k, word in enumerate(argv):
-        if word == option:
-            text = argv[k + 1] if k + 1 < len(argv) else None
-        elif word.startswith(f"{option}="):
-            text = word.removeprefix(f"{option}=")
-    return text
 
 
 def _type_hints(documented: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,30 @@ def find_method(text: str) -> type[Estimator]:
             "it must be a class derived from dyninfer.Estimator"
         )
     return cls
+
+
+def read_methods(texts: Sequence[str]) -> list[Estimator]:
+    """Methods by name, or with settings as in Python: ``ActionMatching(sigma=0.1)``."""
+    from dyninfer.cli.values import read_settings
+    from dyninfer.estimators import Estimator
+
+    methods = []
+    for text in texts:
+        has_settings = "(" in text
+        method = read_settings(text) if has_settings else find_method(text)()
+        if not isinstance(method, Estimator):
+            raise ValueError(f"{label(text)} is no method; name one such as ActionMatching")
+        methods.append(method)
+    return methods
+
+
+def executor_of(workers: int) -> Any:
+    """Processes that run fits side by side; None for one at a time."""
+    if workers == 1:
+        return None
+    from joblib.externals.loky import get_reusable_executor
+
+    return get_reusable_executor(workers)
 
 
 def load_model(path: str, method: str | None) -> Estimator:

@@ -11,6 +11,7 @@ import dyninfer
 from dyninfer.cli.arguments import Parser
 from dyninfer.cli.commands import COMMANDS
 from dyninfer.cli.signals import as_interrupts
+from dyninfer.cli.spelling import unrecognized
 
 # Mistakes in the request, and what a machine may run out of; anything else is a fault of ours and
 # ends with a traceback.
@@ -28,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings(), as_interrupts() as signals:
         warnings.showwarning = _print_warning  # type: ignore[assignment]
         try:
-            arguments = make_parser(words).parse_args(words)
+            arguments, rest = make_parser(words).parse_known_args(words)
+            if rest:
+                # By the parser of the command, which knows what may have been meant.
+                arguments.parser.error(unrecognized(rest, arguments.parser.options()))
             arguments.run(arguments)
         except KeyboardInterrupt:
             print("dyninfer: interrupted", file=sys.stderr)
@@ -73,7 +77,7 @@ def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             epilog="\n  ".join([title, *module.EXAMPLES]),
         )
-        parser.set_defaults(run=module.run)
+        parser.set_defaults(run=module.run, parser=parser)
         module.add_arguments(parser, argv)
     return top
 

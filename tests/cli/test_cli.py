@@ -17,6 +17,7 @@ import pytest
 
 import dyninfer as di
 from dyninfer.cli import arguments, flags
+from dyninfer.cli.commands import COMMANDS
 from dyninfer.cli.commands.simulate import read_solver
 from dyninfer.cli.main import main
 from dyninfer.cli.values import read_settings
@@ -326,7 +327,7 @@ def test_torch_is_not_imported_for(argv):
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["demo", "fit", "simulate", "evaluate", "datasets", "info"])
+@pytest.mark.parametrize("command", list(COMMANDS))
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from dyninfer.cli.commands import datasets, demo, evaluate, fit, info, simulate
+from dyninfer.cli.commands import (
+    compare,
+    datasets,
+    demo,
+    evaluate,
+    fates,
+    fit,
+    info,
+    report,
+    simulate,
+    tune,
+)
 
 # In the order of ``dyninfer --help``, which is that of first use.
 COMMANDS: dict[str, ModuleType] = {
@@ -15,6 +26,10 @@ COMMANDS: dict[str, ModuleType] = {
     "fit": fit,
     "simulate": simulate,
     "evaluate": evaluate,
+    "report": report,
+    "compare": compare,
+    "tune": tune,
+    "fates": fates,
     "datasets": datasets,
     "info": info,
 }

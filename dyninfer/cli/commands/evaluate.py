@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dyninfer.cli.arguments import add_data, add_model, add_seed, positive
 from dyninfer.cli.inputs import check_folder, load_model, read_data
+from dyninfer.cli.output import add_json, print_json, print_table
 from dyninfer.learning.files import write_file
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from dyninfer.estimators import SnapshotEstimator
+    from dyninfer.estimators import Estimator, SnapshotEstimator
 
 SUMMARY = "compare what the model simulates with what was observed"
 EXAMPLES = ["dyninfer evaluate model.safetensors cells.h5ad --out metrics.csv --report report.html"]
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         "--time-unit", default="", metavar="TEXT", help="unit of time, for the report"
     )
     add_seed(parser)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -81,41 +84,49 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.report is None:
         table = model.evaluate(data, seed=arguments.seed)
     else:
-        raise ValueError(
-            f"--report compares populations, which a {type(model).__name__} has none of; "
-            "leave it out"
-        )
-    _print_table(table)
-    if arguments.report is not None:
-        _write_report(arguments, cast(Any, model), data, table)
+        for_snapshots(model, "--report")
     if arguments.out is not None:
         write_file(arguments.out, table.to_csv(index=False).encode())
+    if arguments.json:
+        print_json({"table": table})
+    else:
+        print_table(table)
+    if arguments.report is not None:
+        write_page(arguments.report, cast(Any, model), data, table, arguments)
+    if arguments.out is not None and not arguments.json:
         print(f"written to {arguments.out}")
 
 
-def _print_table(table: pd.DataFrame) -> None:
-    """Print the columns that say something; sizes of samples are in the file."""
-    columns = []
-    for name in table:
-        is_size = str(name).startswith("n_")
-        if not is_size and not table[name].isna().all():
-            columns.append(name)
-    print(table[columns].to_string(index=False, float_format="{:.4g}".format))
+def for_snapshots(model: Estimator, what: str) -> SnapshotEstimator:
+    """The model, or a ValueError where it has no populations to compare."""
+    from dyninfer.estimators import SnapshotEstimator
+
+    if not isinstance(model, SnapshotEstimator):
+        raise ValueError(
+            f"{what} compares populations, which a {type(model).__name__} has none of; "
+            "use 'dyninfer evaluate' without it"
+        )
+    return model
 
 
-def _write_report(
-    arguments: argparse.Namespace,
+def write_page(
+    path: Path,
     model: SnapshotEstimator,
     data: AnnData,
     table: pd.DataFrame,
+    arguments: argparse.Namespace,
 ) -> None:
-    """Write the report."""
+    """Write the report, titled by the file of the data unless a title is given."""
     from dyninfer.data.snapshots import Snapshots
     from dyninfer.report import pictures, write_report
 
     observed = Snapshots.from_anndata(data, **cast(Any, model.source_))
     unit = arguments.time_unit
     figures = pictures(model, observed, table, time_unit=unit, seed=arguments.seed)
-    title = f"{type(model).__name__} on {arguments.data}"
-    write_report(arguments.report, model, table, figures, title=title, time_unit=unit)
-    print(f"written to {arguments.report}")
+    # The folders that lead to a file are nobody's business.
+    title = f"{type(model).__name__} on {Path(arguments.data).name}"
+    title = getattr(arguments, "title", None) or title
+    write_report(path, model, table, figures, title=title, time_unit=unit)
+    # Beside JSON, to people.
+    stream = sys.stderr if getattr(arguments, "json", False) else sys.stdout
+    print(f"written to {path}", file=stream)

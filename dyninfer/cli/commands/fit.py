@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dyninfer.cli.arguments import add_data, by_prefix
 from dyninfer.cli.inputs import check_folder, find_method, read_data
+from dyninfer.cli.spelling import names_for_fit, option_text, unknown_flag
 
 SUMMARY = "fit a method to data and save the model"
 EXAMPLES = [
@@ -41,7 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     # The other commands have no use for a method, and importing one takes a second.
     words = [word for word in argv if not word.startswith("-")]
     if words[:1] == ["fit"]:
+        _check_spelling(parser, argv)
         _add_method(parser, argv)
+
+
+def _check_spelling(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Tell of a misspelt flag before the method is imported."""
+    names = names_for_fit(option_text(argv, "--method") or METHOD)
+    if names is None:
+        return
+    everywhere = {"data", "method", "out", "help", "traceback", "version"}
+    message = unknown_flag(argv, names | everywhere)
+    if message is not None:
+        parser.error(message)
 
 
 def _add_method(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -52,7 +65,7 @@ def _add_method(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     from dyninfer.estimators import PathEstimator
     from dyninfer.learning.training import Training
 
-    cls = find_method(flags.option_text(argv, "--method") or METHOD)
+    cls = find_method(option_text(argv, "--method") or METHOD)
     reader = Paths if issubclass(cls, PathEstimator) else Snapshots
     data = flags.of_signature(cls.fit, explained_by=[reader.from_anndata])
     own = flags.of_fields(cls, skip=["training"])
