@@ -9,13 +9,10 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
-import dyninfer
-
-PACKAGE = Path(dyninfer.__file__).parent
-TRAINING = PACKAGE / "learning" / "training" / "settings.py"
 # Before a name that two groups of flags share.
 _PREFIXES = ("own.", "fit.", "training.")
 
@@ -40,8 +37,10 @@ class Definition(NamedTuple):
 def names_for_fit(method: str) -> set[str] | None:
     """Names of all flags of a method, dashes as underscores; None where it is not one of ours."""
     definitions: dict[str, Definition] = {}
-    for file in sorted((PACKAGE / "estimators").glob("*.py")):
-        definitions |= _definitions(file)
+    package = files("dyninfer")
+    for file in (package / "estimators").iterdir():
+        if file.name.endswith(".py"):
+            definitions |= _definitions(file)
     if method not in definitions:
         return None
     names: set[str] = set()
@@ -59,7 +58,8 @@ def names_for_fit(method: str) -> set[str] | None:
             has_fit = True
         waiting += definition.bases
     if "training" in names:
-        names |= _definitions(TRAINING)["Training"].fields
+        settings = package / "learning" / "training" / "settings.py"
+        names |= _definitions(settings)["Training"].fields
     return names
 
 
@@ -106,7 +106,7 @@ def _setting(word: str) -> str:
     return name.removeprefix("no_")
 
 
-def _definitions(file: Path) -> dict[str, Definition]:
+def _definitions(file: Traversable) -> dict[str, Definition]:
     """Classes of a file by name."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
