@@ -221,7 +221,7 @@ def stream(
         arrowsize=0.9,
     )
     unit = time_unit or "unit of time"
-    style.colorbar(lines.lines, ax, f"speed at time {time:g} (per {unit})")
+    style.colorbar(lines.lines, ax, f"speed at time {time:g} (1 / {unit})")
     # Stream lines end at the grid, and would cut the axes there.
     ax.use_sticky_edges = False
     ax.autoscale_view()
