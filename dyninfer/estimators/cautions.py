@@ -33,6 +33,14 @@ def warn_beyond(fitted: np.ndarray, times: np.ndarray, doing: str) -> None:
     )
 
 
+def grew(run: Trajectories) -> bool:
+    """Whether mass changed on the way, and not only differs between the starting cells."""
+    if run.log_weights is None:
+        return False
+    first = run.log_weights[:, :1]
+    return bool((run.log_weights != first).any())
+
+
 def warn_of_collapse(run: Trajectories) -> None:
     """Warn where a few paths carry nearly all of the mass."""
     sizes = run.ess.detach().cpu().numpy()

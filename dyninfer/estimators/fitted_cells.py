@@ -51,6 +51,12 @@ def are_fitted(data: Snapshots, times: np.ndarray, texts: list[str] | None) -> n
     return is_fitted
 
 
+def are_held_out(data: Snapshots, hold_out: np.ndarray) -> np.ndarray:
+    """Whether each time of some data was held out of a fit ``(time,)``."""
+    positions = Clock(data.times).positions(hold_out)
+    return np.isin(np.arange(data.n_times), positions)
+
+
 def _share_of(text: str, sample: np.ndarray) -> float:
     """Share of the cells that were learned from, by those whose fingerprints would be kept."""
     fitted = np.frombuffer(bytes.fromhex(text), dtype=">u8")

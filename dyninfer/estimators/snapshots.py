@@ -25,12 +25,18 @@ from dyninfer.data.reading import (
 )
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
-from dyninfer.estimators.cautions import warn_beyond, warn_of_collapse, warn_of_mass, warn_of_scores
-from dyninfer.estimators.fitted_cells import are_fitted, fingerprints_by_time
+from dyninfer.estimators.cautions import (
+    grew,
+    warn_beyond,
+    warn_of_collapse,
+    warn_of_mass,
+    warn_of_scores,
+)
+from dyninfer.estimators.fitted_cells import are_fitted, are_held_out, fingerprints_by_time
+from dyninfer.estimators.moves import score_moves, stops_between
 from dyninfer.estimators.starts import drawn_by_weight, with_origin, with_start_weights
 from dyninfer.estimators.unused import refuse_unused_columns, refuse_unused_keys
 from dyninfer.learning.scaling import ScaleMode, Scaling
@@ -214,7 +220,7 @@ class SnapshotEstimator(Estimator):
             seed=seed,
             **solver_options,
         )
-        if self._grows(run):
+        if grew(run):
             warn_of_collapse(run)
             warn_of_mass(run, self.times_, self.facts_.get("masses"))
         return run
@@ -256,7 +262,9 @@ class SnapshotEstimator(Estimator):
             Per time: ``held_out``; ``in_sample``, where the model has learned from these very
             cells; the metrics, beside each its ``_floor`` (what another sample of the observed
             population would score) and those of the baselines (``w1_still``; NaN where one needs a
-            later time); numbers of samples; simulated and observed ``mass`` relative to the start.
+            later time); numbers of samples; simulated and observed ``mass`` relative to the start;
+            ``action``, ``straightness_gap``, ``monge_gap`` and ``monge_gap_upper``: what a flow
+            costs beyond what it must (NaN with noise or growth).
 
         Warns
         -----
@@ -270,15 +278,18 @@ class SnapshotEstimator(Estimator):
         metrics = metric_names(metrics)
         baselines = baseline_names(baselines)
         observed = self._as_snapshots(data).check_finite()
-        is_held_out = self._held_out(observed)
+        is_held_out = are_held_out(observed, self.hold_out_)
         in_sample = are_fitted(observed, self.times_, self.facts_.get("cells"))
         rows = []
         for k in arrivals(observed, times):
             before = k - 1 if start == "previous" else 0
             begin = float(observed.times[before])
+            stops = stops_between(self.process_, observed, before, k)
             # One seed for all: a time alone is scored as it is among others.
-            run = self._simulated(observed, [begin, observed.times[k]], seed=seed)
-            if self._grows(run):
+            run = self._simulated(observed, stops, seed=seed)
+            moves = score_moves(run, seed)
+            run = run[:, [0, -1]]
+            if grew(run):
                 warn_of_collapse(run)
             others = predictions(baselines, observed, k, before, seed)
             scores = score_arrival(
@@ -290,7 +301,7 @@ class SnapshotEstimator(Estimator):
                 "held_out": bool(is_held_out[k]),
                 "in_sample": bool(in_sample[k]),
             }
-            rows.append(row | scores)
+            rows.append(row | scores | moves)
         table = pd.DataFrame(rows)
         # Once for the whole table: a warning for every row would not be read.
         if len(table):
@@ -395,18 +406,6 @@ class SnapshotEstimator(Estimator):
     def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
         """Run the process from cells; ``origin`` numbers them."""
         return simulate(self.process_, cells.states, times, **options)
-
-    def _grows(self, run: Trajectories) -> bool:
-        """Whether mass changed on the way, and not only differs between the starting cells."""
-        if run.log_weights is None:
-            return False
-        first = run.log_weights[:, :1]
-        return bool((run.log_weights != first).any())
-
-    def _held_out(self, observed: Snapshots) -> np.ndarray:
-        """Whether each time of some data was held out ``(time,)``."""
-        positions = Clock(observed.times).positions(self.hold_out_)
-        return np.isin(np.arange(observed.n_times), positions)
 
     def _fields_at(self, adata: AnnData, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         return fields_at(self.process_, times, x)

@@ -3,9 +3,9 @@
 Every distance takes ``x (n, d)`` and a reference ``y (m, d)``, arrays or tensors, with optional
 weights, and gives a float, in the units of the samples. The work is done in float64 on the device
 of ``x``. Scores of forecasts (CRPS, energy and Brier score) and their coverage take draws and what
-was then observed; the Hellinger distance is one between distributions of states. The exact
-transport problem (``simplex``) is here, as couplings build on it too. Nothing here knows a process
-or an estimator.
+was then observed; the Hellinger distance is one between distributions of states; the Monge gap
+takes points and their images under a map. The exact transport problem (``simplex``) is here, as
+couplings build on it too. Nothing here knows a process or an estimator.
 
 Names are loaded when they are first used, so that importing the room loads neither torch nor POT.
 """
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dyninfer.metrics.calibration import coverage, state_coverage
     from dyninfer.metrics.gaussian import gaussian_kl
     from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
+    from dyninfer.metrics.monge import MongeGap, monge_gap
     from dyninfer.metrics.populations import METRICS, compare_populations, finite_sample_floor
     from dyninfer.metrics.samples import UndefinedMetricError
     from dyninfer.metrics.scores import brier_score, crps, energy_score, hellinger_distance
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METRICS",
+    "MongeGap",
     "UndefinedMetricError",
     "brier_score",
     "compare_populations",
@@ -38,6 +40,7 @@ __all__ = [
     "hellinger_distance",
     "median_distance",
     "mmd",
+    "monge_gap",
     "sliced_wasserstein",
     "state_coverage",
     "wasserstein",
@@ -45,6 +48,7 @@ __all__ = [
 
 _MODULES = {
     "METRICS": "populations",
+    "MongeGap": "monge",
     "UndefinedMetricError": "samples",
     "brier_score": "scores",
     "compare_populations": "populations",
@@ -57,6 +61,7 @@ _MODULES = {
     "hellinger_distance": "scores",
     "median_distance": "kernels",
     "mmd": "kernels",
+    "monge_gap": "monge",
     "sliced_wasserstein": "transport",
     "state_coverage": "calibration",
     "wasserstein": "transport",

@@ -67,8 +67,8 @@ def check_samples(
         check_count("max_samples", max_samples)
         # One stream for both, so that a sample against itself is drawn twice.
         generator = stream(seed, "metrics", "cap")
-        a = _capped(a, max_samples, generator)
-        b = _capped(b, max_samples, generator)
+        a = capped(a, max_samples, generator)
+        b = capped(b, max_samples, generator)
     device = a.points.device
     a_points = a.points.double()
     b_points = b.points.to(device).double()
@@ -187,7 +187,7 @@ def _as_tensor(values: Any, name: str) -> Tensor:
     return values.cpu() if values.device.type == "mps" else values
 
 
-def _capped(sample: Sample, n: int, generator: Generator) -> Sample:
+def capped(sample: Sample, n: int, generator: Generator) -> Sample:
     """At most n points, drawn by weight: systematically, each within one of its expected count."""
     size = len(sample.points)
     if size <= n:

@@ -68,7 +68,7 @@ def wasserstein(
 
     .. [1] Flamary et al., POT: Python Optimal Transport, JMLR 22 (2021).
     """
-    _check_power(p)
+    check_power(p)
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     pair = in_own_unit(a, b)
     if a.points.shape[1] == 1:
@@ -111,7 +111,7 @@ def sliced_wasserstein(
     .. [1] Bonneel et al., Sliced and Radon Wasserstein barycenters of measures, J. Math. Imaging
        Vis. 51 (2015).
     """
-    _check_power(p)
+    check_power(p)
     check_count("n_projections", n_projections)
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     a, b, unit = in_own_unit(a, b)
@@ -227,6 +227,7 @@ def _order(u: Tensor) -> Tensor:
     return torch.from_numpy(order)
 
 
-def _check_power(p: int) -> None:
+def check_power(p: int) -> None:
+    """Refuse a power for which no distance is computed."""
     if not isinstance(p, int | float) or p not in (1, 2):
         raise ValueError(f"p is {brief(p)}; Wasserstein distances are computed for p=1 and p=2")

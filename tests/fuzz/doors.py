@@ -266,6 +266,10 @@ def _metrics() -> dict[str, Door]:
         ),
         "observed": ("cells(0, 3, 1)", values.array),
     }
+    doors["monge_gap"] = Door(
+        "di.metrics.monge_gap({a})",
+        {"a": samples | of_kind(_weights, "x_weights") | options("p max_samples seed")},
+    )
     doors["finite_sample_floor"] = Door(
         "di.metrics.finite_sample_floor({a})",
         {

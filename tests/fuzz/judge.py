@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 import dyninfer
+from dyninfer.metrics import monge
 from fuzz import inputs
 from fuzz.door import Door
 from fuzz.doors import DOORS
@@ -39,9 +40,9 @@ KINDS = (
 FOREIGN = re.compile(
     r"encountered in|divide by zero|Mean of empty|Degrees of freedom|invalid value"
 )
-# Columns of tables that are empty where the data have no masses, or where a score has its reason
-# beside it.
-EMPTY = ("mass", "mass_error", "mass_observed", "mass_simulated", "note")
+# Columns of tables that are empty where the data have no masses, where noise or growth leaves no
+# map, or where a score has its reason beside it.
+EMPTY = ("mass", "mass_error", "mass_observed", "mass_simulated", "note", *monge.COLUMNS)
 NAMES = {name: getattr(inputs, name) for name in dir(inputs) if not name.startswith("__")}
 
 
