@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def are_fitted(data: Snapshots, times: np.ndarray, texts: list[str] | None) -> n
     return is_fitted
 
 
-def are_held_out(data: Snapshots, hold_out: np.ndarray) -> np.ndarray:
+def are_held_out(data: Snapshots, hold_out: Sequence[float]) -> np.ndarray:
     """Whether each time of some data was held out of a fit ``(time,)``."""
     positions = Clock(data.times).positions(hold_out)
     return np.isin(np.arange(data.n_times), positions)
