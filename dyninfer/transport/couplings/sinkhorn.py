@@ -12,6 +12,10 @@ from torch import Tensor
 from dyninfer.learning.warn import warn
 from dyninfer.transport.couplings.problem import TransportProblem
 
+# Of the mean cost: below it the rounding of potentials alone is a hundredth of ε. Not larger, as a
+# few outliers may raise the mean by many orders.
+LEAST_EPSILON = 1e-14
+
 
 class LogSums:
     r"""Log-sums of the rows of a plan for potentials ``p`` that change.
@@ -159,12 +163,24 @@ def sinkhorn(
         Change of a potential, in ε, below which the iteration has converged.
     max_steps : int
         Most steps at the last ε.
+
+    Raises
+    ------
+    ValueError
+        If ε is below 1e-14 of the mean cost, which double precision does not resolve.
     """
     c, a, b = _tensors(problem)
     iteration = _Iteration(c, a.log(), b.log(), mass_penalty)
     # From the mean cost down: a small ε alone needs as many steps as costs are larger than it.
     finite_costs = c[c.isfinite()]
     mean_cost = float(finite_costs.mean())
+    if epsilon < LEAST_EPSILON * mean_cost:
+        share = epsilon / mean_cost
+        raise ValueError(
+            f"entropy is priced at {share:.2g} of the mean cost, less than Sinkhorn's iteration "
+            f"resolves ({LEAST_EPSILON:g}); raise the regularization (or sigma), or use a coupling "
+            "without entropy, such as OTCoupling"
+        )
     eps = max(mean_cost, epsilon)
     while eps > epsilon:
         # On the way, a rough solution is start enough for the next ε.

@@ -109,6 +109,24 @@ def test_an_iteration_that_does_not_converge_says_so():
         sinkhorn(TransportProblem(cost, a, b), 1e-3, max_steps=2).warn_unless_converged()
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_an_entropy_below_the_rounding_of_the_cost_is_refused_in_any_unit(scale):
+    x, y, a, b, _ = problem(30, 30)
+    x, y = scale * x, scale * y
+    refused = [
+        UnbalancedOTCoupling(regularization=1e-46),
+        EntropicOTCoupling(regularization=1e-15),
+        EntropicOTCoupling(sigma=1e-9 * scale),
+    ]
+    for coupling in refused:
+        with pytest.raises(ValueError, match="of the mean cost, .* or use a coupling without ent"):
+            coupling.plan(x, y, a, b, 0)
+    # A group a million spreads away is no reason to refuse the noise of the others.
+    x[0] += 1e6 * scale
+    plan = EntropicOTCoupling(sigma=0.5 * scale).plan(x, y, a, b, 0)
+    np.testing.assert_allclose(np.bincount(plan.source, plan.mass, 30), a, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", [EntropicOTCoupling, UnbalancedOTCoupling])
 def test_far_outliers_leave_the_plan_finite(kind):
     x, y, a, b, _ = problem(100, 100)
