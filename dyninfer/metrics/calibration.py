@@ -36,7 +36,7 @@ def coverage(draws: Any, observed: Any, level: float = LEVEL) -> Tensor:
     -------
     Tensor ``(...)`` float64
         1 inside, 0 outside, a fraction where a rank lies across the edge; NaN where the observation
-        is missing, or a draw is not finite.
+        is missing.
 
     References
     ----------
@@ -60,8 +60,7 @@ def coverage(draws: Any, observed: Any, level: float = LEVEL) -> Tensor:
     first = (distance - 1).clamp(min=0) / (m + 1)
     last = (distance + 1) / (m + 1)
     inside = _share_inside(first, last, level)
-    is_known = draws.isfinite().all(0) & observed.isfinite()
-    return torch.where(is_known, inside, torch.nan)
+    return torch.where(observed.isnan(), torch.nan, inside)
 
 
 @own_surroundings()

@@ -63,6 +63,22 @@ class Forecasts:
             **columns,
         )
 
+    def without_diverged(self) -> Forecasts:
+        """The same with nothing observed where a draw diverged, as no score is true there."""
+        if self.n_states is not None:
+            return self
+        is_lost = ~np.isfinite(self.draws).all(axis=(0, 2))
+        if not is_lost.any():
+            return self
+        warn(
+            f"draws of {int(is_lost.sum())} of {len(is_lost)} forecasts diverged; their scores are "
+            "NaN, and left out of every mean"
+        )
+        lost = is_lost[:, None]
+        draws = np.where(lost, 0.0, self.draws)
+        observed = np.where(lost, np.nan, self.observed)
+        return replace(self, draws=draws, observed=observed)
+
     def scores(self) -> pd.DataFrame:
         """Scores of every observation, each beside that of the last observation unmoved."""
         if self.n_states is not None:
@@ -292,7 +308,7 @@ def forecast_rest(
         group_seed = subseed(seed, "group", number)
         part = _forecast_group(paths, targets, draw, n_past, members, group_seed)
         parts.append(part)
-    return Forecasts.joined(parts)
+    return Forecasts.joined(parts).without_diverged()
 
 
 def _has_past(paths: Paths, n_past: np.ndarray) -> np.ndarray:

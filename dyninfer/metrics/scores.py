@@ -13,7 +13,6 @@ from torch import Tensor
 from dyninfer.data.arrays import as_tensor
 from dyninfer.learning.settings import check_count
 from dyninfer.learning.surroundings import own_surroundings
-from dyninfer.learning.warn import warn
 
 _MOST_DISTANCES = 2**23  # between draws at once: 64 MiB
 
@@ -36,6 +35,11 @@ def crps(draws: Any, observed: Any) -> Tensor:
     -------
     Tensor ``(...)`` float64
         NaN where the observation is. The mean over draws is unbiased, whatever their number.
+
+    Raises
+    ------
+    ValueError
+        If a draw is not finite, or the shapes do not fit.
 
     References
     ----------
@@ -82,6 +86,11 @@ def energy_score(draws: Any, observed: Any) -> Tensor:
     -------
     Tensor ``(...)`` float64
         NaN where a part of the observation is. The mean over draws is unbiased.
+
+    Raises
+    ------
+    ValueError
+        If a draw is not finite, or the shapes do not fit.
 
     References
     ----------
@@ -260,10 +269,12 @@ def as_forecasts(draws: Any, observed: Any) -> tuple[Tensor, Tensor]:
         raise ValueError(f"a score needs at least two draws of a forecast, found {len(draws)}")
     n_bad = int((~draws.isfinite()).sum())
     if n_bad:
-        warn(
-            f"{n_bad} of {draws.numel()} numbers of the draws are not finite; forecasts that hold "
-            "one have no score, and are NaN"
+        raise ValueError(
+            f"{n_bad} of {draws.numel()} numbers of draws are NaN or infinite; leave out the draws "
+            "that diverged, or the forecasts that hold them"
         )
+    if bool(observed.isinf().any()):
+        raise ValueError("observed holds infinity; mark what was not observed by NaN")
     return draws, observed
 
 

@@ -41,11 +41,12 @@ def test_shape_device_and_gaps():
     draws = torch.randn(9, 4, 2)
     observed = torch.zeros(4, 2)
     observed[1, 0] = torch.nan
-    draws[3, 2, 1] = torch.inf
-    with pytest.warns(UserWarning, match="not finite"):
-        inside = coverage(draws, observed)
+    inside = coverage(draws, observed)
     assert inside.shape == (4, 2)
-    assert inside.isnan().nonzero().tolist() == [[1, 0], [2, 1]]
+    assert inside.isnan().nonzero().tolist() == [[1, 0]]
+    draws[3, 2, 1] = torch.inf
+    with pytest.raises(ValueError, match="1 of 72 numbers of draws are NaN or infinite"):
+        coverage(draws, observed)
     missing = state_coverage([[0, 1], [0, 1]], [0, -1], 2)
     assert missing.isnan().tolist() == [False, True]
 

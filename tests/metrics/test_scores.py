@@ -8,6 +8,7 @@ import torch
 from scipy.stats import norm, poisson
 
 from dyninfer.metrics import brier_score, crps, energy_score, hellinger_distance
+from dyninfer.metrics.forecasts import Forecasts
 
 
 @pytest.mark.parametrize("y", [-1.5, 0.0, 2.0])
@@ -131,10 +132,38 @@ def test_scores_are_in_the_unit_of_the_forecasts_whatever_it_is(score, size):
 
 
 @pytest.mark.parametrize("score", [crps, energy_score])
-def test_draws_that_are_not_finite_are_said(score):
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_draws_that_are_not_finite_are_refused_by_name(score, odd):
     draws = torch.zeros(3, 2, 2)
-    draws[0, 0, 0] = math.inf
-    with pytest.warns(UserWarning, match="1 of 12 numbers of the draws are not finite"):
-        scores = score(draws, torch.zeros(2, 2))
-    assert scores[0].isnan().any()
-    assert (scores[1] == 0).all()
+    draws[0, 0, 0] = odd
+    with pytest.raises(ValueError, match="1 of 12 numbers of draws are NaN or infinite"):
+        score(draws, torch.zeros(2, 2))
+    with pytest.raises(ValueError, match="observed holds infinity"):
+        score(torch.zeros(3, 2, 2), torch.tensor([[math.inf, 0.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("score", [crps, energy_score])
+def test_what_was_not_observed_has_no_score_and_the_rest_has(score):
+    observed = torch.tensor([[math.nan, 1.0], [3.0, 4.0]])
+    scores = score(torch.zeros(3, 2, 2), observed)
+    expected = [[math.nan, 1.0], [3.0, 4.0]] if score is crps else [math.nan, 5.0]
+    torch.testing.assert_close(scores, torch.tensor(expected, dtype=torch.float64), equal_nan=True)
+
+
+def test_forecasts_that_diverged_are_left_out_of_means_and_said():
+    draws = np.zeros((3, 4, 1))
+    draws[1, 2] = np.nan
+    forecasts = Forecasts(
+        path=np.array([0, 0, 1, 1]),
+        time=np.arange(4.0),
+        draws=draws,
+        observed=np.array([[1.0], [3.0], [5.0], [7.0]]),
+        still=np.zeros((4, 1)),
+    )
+    with pytest.warns(UserWarning, match="draws of 1 of 4 forecasts diverged"):
+        forecasts = forecasts.without_diverged()
+    table = forecasts.by_path(2)
+    assert table["crps"].tolist() == [2.0, 7.0]
+    by_time = forecasts.by_time(1)
+    # Zeros, and observations of 1, 3 and 7.
+    assert by_time["w1"].item() == pytest.approx(11 / 3)
