@@ -68,7 +68,10 @@ def test_worked_example_carries_one_gaussian_into_another(straight_flow):
     assert model.simulate(first, [1, 2]).at(2).mean(0)[0].item() == pytest.approx(straight, abs=0.1)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/index.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "docs/getting-started.md", "docs/index.md", "docs/guide/own-network.md"],
+)
 def test_example_runs(page, quick):
     for code in blocks(page):
         exec(code, {"__name__": "example"})

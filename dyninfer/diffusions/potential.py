@@ -10,6 +10,7 @@ from dyninfer.diffusions.conditioned import ConditionedDiffusion
 from dyninfer.diffusions.diffusion import Motion, Time, batch_times
 from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.learning.networks import PotentialNetwork
+from dyninfer.learning.own_networks import OwnPotential
 
 
 class PotentialDiffusion(ConditionedDiffusion):
@@ -17,7 +18,7 @@ class PotentialDiffusion(ConditionedDiffusion):
 
     Parameters
     ----------
-    network : PotentialNetwork
+    network : PotentialNetwork or OwnPotential
         The potential.
     sigma : float
         Noise amplitude σ; 0 for a deterministic flow.
@@ -37,7 +38,7 @@ class PotentialDiffusion(ConditionedDiffusion):
 
     def __init__(
         self,
-        network: PotentialNetwork,
+        network: PotentialNetwork | OwnPotential,
         sigma: float = 0.0,
         growth_penalty: float | None = None,
         law: BoundedGrowth | None = None,

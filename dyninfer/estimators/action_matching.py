@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from torch import nn
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import BoundedGrowth, PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.conditions import ConditionedEstimator
-from dyninfer.learning.networks import PotentialNetwork
+from dyninfer.estimators.own_network import check_potential, potential_network
 from dyninfer.learning.random import subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
@@ -77,6 +78,12 @@ class ActionMatching(ConditionedEstimator):
     control : str, optional
         Condition whose samples stand in for the others at times before these first appear, where
         conditions are given.
+    network : torch module, optional
+        Network of your own for the potential: ``(t (n,), x (n, d)) -> (n,)``, with the vector of
+        the condition ``c (n, m)`` as a third argument where there are conditions. It sees times
+        from 0 to 1 and standardised states, and must be smooth. Every fit trains a copy, which
+        begins with the module's weights whatever the seed. Files hold its weights and no code:
+        ``di.load(path, network=...)``.
     width, depth : int
         Units of a hidden layer, and number of hidden layers, of the potential network.
     activation : {"silu", "softplus", "tanh"}
@@ -128,6 +135,7 @@ class ActionMatching(ConditionedEstimator):
     coupling: str | Coupling = "auto"
     objective: Literal["auto", "velocity", "boundary"] = "auto"
     time_sampling: Literal["adaptive", "uniform"] = "adaptive"
+    network: nn.Module | None = None
     width: int = 128
     depth: int = 3
     activation: str = "silu"
@@ -150,6 +158,7 @@ class ActionMatching(ConditionedEstimator):
                 )
         if self.coupling != "auto":
             as_coupling(self.coupling)
+        check_potential(self)
 
     def _check_growth_penalty(self) -> None:
         penalty = self.growth_penalty
@@ -185,9 +194,7 @@ class ActionMatching(ConditionedEstimator):
 
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
-        network = PotentialNetwork(
-            scaling.n_features, self.width, self.depth, self.activation, self._n_conditions()
-        )
+        network = potential_network(self, scaling.n_features, self._n_conditions())
         # Settings are in the user's units, and the network sees scaled ones.
         penalty, law = self.facts_["growth_penalty"], None
         if penalty is not None:

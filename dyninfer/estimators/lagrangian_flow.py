@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import spelled
 from dyninfer.diffusions import BoundedGrowth, PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.conditions import ConditionedEstimator
-from dyninfer.learning.networks import PotentialNetwork
+from dyninfer.estimators.own_network import check_potential, potential_network
 from dyninfer.learning.random import seeded_modules, subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
@@ -81,6 +82,12 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
     control : str, optional
         Condition whose samples stand in for the others at times before these first appear, where
         conditions are given.
+    network : torch module, optional
+        Network of your own for the potential: ``(t (n,), x (n, d)) -> (n,)``, with the vector of
+        the condition ``c (n, m)`` as a third argument where there are conditions. It sees times
+        from 0 to 1 and standardised states, and must be smooth. Every fit trains a copy, which
+        begins with the module's weights whatever the seed. Files hold its weights and no code:
+        ``di.load(path, network=...)``.
     width, depth : int
         Units of a hidden layer, and number of hidden layers, of the potential network.
     activation : {"silu", "softplus", "tanh"}
@@ -149,6 +156,7 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
     damping: float = 0.5
     refinement_steps: int = 0
     refinement_size: float = 0.02
+    network: nn.Module | None = None
     width: int = 128
     depth: int = 3
     activation: str = "silu"
@@ -178,6 +186,7 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
             )
         if self.coupling != "auto":
             as_coupling(self.coupling)
+        check_potential(self)
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
         """Times, masses and conditions."""
@@ -195,9 +204,7 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
 
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
-        network = PotentialNetwork(
-            scaling.n_features, self.width, self.depth, self.activation, self._n_conditions()
-        )
+        network = potential_network(self, scaling.n_features, self._n_conditions())
         # Settings are in the user's units, and the network sees scaled ones.
         penalty, law = self.lagrangian.penalty, None
         if penalty is not None:

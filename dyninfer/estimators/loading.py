@@ -11,13 +11,13 @@ from dyninfer.learning.budget import MemoryBudget
 from dyninfer.learning.files import label
 from dyninfer.learning.model_file import check_format, read_model, reading
 from dyninfer.learning.parallel import pick_device
-from dyninfer.learning.settings import brief, from_plain
+from dyninfer.learning.settings import brief, from_plain, with_modules
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.training.checkpoint import differences
 
 
 @own_surroundings()
-def load(path: str | Path, device: str = "auto") -> Any:
+def load(path: str | Path, device: str = "auto", **modules: Any) -> Any:
     """Load a model that :meth:`~dyninfer.Estimator.save` wrote.
 
     Parameters
@@ -26,18 +26,24 @@ def load(path: str | Path, device: str = "auto") -> Any:
         A safetensors file; it holds numbers and text, and loading it runs no code from it.
     device : str
         Where to put the process.
+    **modules
+        Modules of the user's own that the model was made with, by the names of their settings, such
+        as ``network=``: a file holds their weights, and no code.
 
     Raises
     ------
     FileNotFoundError, ValueError
         If there is no such file, or it is not a dyninfer model, or of a class that is not known
-        here, or of a version whose files are not read any more.
+        here, or of a version whose files are not read any more, or if it needs a module.
+    TypeError
+        If a module is given that the file has no place for.
     """
     metadata, tensors = read_model(path)
     # First of all: what is unknown in a file of another format is no damage.
     check_format(path, metadata)
     with reading(path):
         model = from_plain(metadata["model"])
+    with_modules(model, modules)
     return restored(model, path, metadata, tensors, device)
 
 
@@ -70,13 +76,16 @@ def restored(
 
 def check_shapes(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
     """Raise a ValueError where weights are not those of the settings."""
+    hint = ""
+    if any(".module." in name for name in expected):
+        hint = "; a network of your own must be given as it was fitted"
     different = sorted(expected.keys() ^ tensors.keys())
     if different:
-        raise ValueError(f"its settings and its weights differ in {brief(different[0])}")
+        raise ValueError(f"its settings and its weights differ in {brief(different[0])}{hint}")
     for name, value in expected.items():
         shape, saved_shape = tuple(value.shape), tuple(tensors[name].shape)
         if saved_shape != shape:
-            raise ValueError(f"{name!r} is {saved_shape}, and its settings ask for {shape}")
+            raise ValueError(f"{name!r} is {saved_shape}, and its settings ask for {shape}{hint}")
 
 
 def check_identity(path: str | Path, saved: Any, identity: dict[str, str]) -> None:

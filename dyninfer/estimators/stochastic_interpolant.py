@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 import numpy as np
 import torch
 from sklearn.base import clone
+from torch import nn
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.diffusions import BoundedGrowth, ScaledDiffusion
 from dyninfer.estimators.conditions import ConditionedEstimator
+from dyninfer.estimators.own_network import vector_network
+from dyninfer.learning.network_checks import check_module
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import subseed
@@ -93,8 +96,15 @@ class StochasticInterpolant(ConditionedEstimator):
     control : str, optional
         Condition whose samples stand in for the others at times before these first appear (a
         perturbation's untreated start), where conditions are given.
+    network : torch module, optional
+        Network of your own for the velocity, and once more for the score or the denoiser:
+        ``(t (n,), x (n, d)) -> (n, d)``, with the vector of the condition ``c (n, m)`` as a third
+        argument where there are conditions. It sees times from 0 to 1 and standardised states.
+        Every fit trains copies, which begin with the module's weights whatever the seed. Files hold
+        their weights and no code: ``di.load(path, network=...)``.
     width, depth : int
-        Units of a hidden layer, and number of hidden layers, of the network.
+        Units of a hidden layer, and number of hidden layers, of the networks that are ours: beside
+        one of your own, those of growth and of a bridge's interpolant.
     activation : {"silu", "softplus", "tanh"}
         Activation of the network.
     scale : {"global", "feature"} or None
@@ -140,6 +150,7 @@ class StochasticInterpolant(ConditionedEstimator):
     coupling: str | Coupling = "auto"
     second: Second = "score"
     bridge_sigma: float | None = None
+    network: nn.Module | None = None
     width: int = 128
     depth: int = 3
     activation: str = "silu"
@@ -155,6 +166,8 @@ class StochasticInterpolant(ConditionedEstimator):
             )
         if self.coupling != "auto":
             as_coupling(self.coupling)
+        if self.network is not None:
+            check_module(self.network)
         if interpolant.gaussian_base and self.coupling not in ("auto", "independent"):
             raise ValueError(
                 f"a {type(interpolant).__name__} draws its start afresh, independently of the "
@@ -205,20 +218,15 @@ class StochasticInterpolant(ConditionedEstimator):
         grows, d = self.facts_["grows"], scaling.n_features
         n_conditions = self._n_conditions()
 
-        def network(n_inputs: int, n_outputs: int, depth: int = self.depth) -> VectorNetwork:
-            return VectorNetwork(
-                n_inputs, n_outputs, self.width, depth, self.activation, n_conditions
-            )
-
-        motion = network(d, d + grows)  # the growth rate is one more output
+        motion = vector_network(self, d, n_conditions, grows)
         second = bend = base = law = None
         if grows:
             law = BoundedGrowth.between(self.facts_["times"], self.facts_["masses"], scaling)
         if head is not None:
-            second = SecondNetwork(network(d, d), head)
+            second = SecondNetwork(vector_network(self, d, n_conditions), head)
         if self.bridge_sigma is not None:
             # It corrects straight lines, for which two layers are enough.
-            bend = network(2 * d, d, depth=2)
+            bend = VectorNetwork(2 * d, d, self.width, 2, self.activation, n_conditions)
         if schedule.interpolant.gaussian_base:
             # It is standard normal in the units of the data.
             zero, one = torch.zeros(d).double(), torch.ones(d).double()

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from dyninfer.learning.settings import OWN_MODULE
+
 Model = TypeVar("Model")
 
-# Stands in a file for a module of the user's own.
-_OWN_MODULE = "own module: "
 # Settings that take a module, and the settings object of the model that they are in.
 _OWNERS = {
     "drift": None,
@@ -66,15 +66,15 @@ def without_modules(model: Model) -> Model:
     kinds = {}
     for name, part in parts_of(model).items():
         if callable(part):
-            kinds[name] = _OWN_MODULE + type(part).__name__
+            kinds[name] = OWN_MODULE + type(part).__name__
     return with_parts(model, kinds)
 
 
 def check_present(model: Any) -> None:
     """Raise a ValueError naming a module that a file could not hold, and how to give it again."""
     for name, part in parts_of(model).items():
-        if isinstance(part, str) and part.startswith(_OWN_MODULE):
-            kind = part.removeprefix(_OWN_MODULE)
+        if isinstance(part, str) and part.startswith(OWN_MODULE):
+            kind = part.removeprefix(OWN_MODULE)
             raise ValueError(
                 f"the model has a {name} of its user's own ({kind}), which no file holds: "
                 f"load it by {type(model).__name__}.load(path, {name}=...)"

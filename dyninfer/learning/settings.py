@@ -11,6 +11,10 @@ import numpy as np
 import torch
 from numpy import ndarray
 from sklearn.base import BaseEstimator
+from torch import nn
+
+# In a file, stands for a module of the user's own, which is code and has no place there.
+OWN_MODULE = "own module: "
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -236,12 +240,58 @@ def to_plain(value: Any, name: str = "value") -> Any:
     # Arrays, tensors and their numbers.
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, nn.Module):
+        return OWN_MODULE + _sized(value)
     if value is None or isinstance(value, PLAIN):
         return value
     raise TypeError(
         f"setting {name!r} is a {type(value).__name__}, which cannot be saved; "
         "use numbers, text or named settings"
     )
+
+
+def _sized(module: nn.Module) -> str:
+    """Kind of a module and how many weights it has, by which two are told apart."""
+    # Lazy layers have none yet.
+    weights = [p for p in module.parameters() if not nn.parameter.is_lazy(p)]
+    n_weights = sum(weight.numel() for weight in weights)
+    return f"{type(module).__name__} of {n_weights} weights"
+
+
+def with_modules(settings: Settings, modules: dict[str, Any]) -> None:
+    """Put modules of the user's own where a file left their places, wherever in the settings.
+
+    Parameters
+    ----------
+    settings : Settings
+        As :func:`from_plain` makes them; changed in place.
+    modules : dict
+        By the names of their settings.
+
+    Raises
+    ------
+    TypeError
+        If a name has no such place.
+    """
+    places = _places(settings)
+    for name, module in modules.items():
+        if name not in places:
+            among = ", ".join(places) or "none"
+            raise TypeError(
+                f"{name} is no module that the file leaves to its user; those are: {among}"
+            )
+        setattr(places[name], name, module)
+
+
+def _places(settings: Settings) -> dict[str, Settings]:
+    """Settings objects that lack a module, by the name of the setting."""
+    places: dict[str, Settings] = {}
+    for name, value in settings.get_params(deep=False).items():
+        if isinstance(value, Settings):
+            places |= _places(value)
+        elif isinstance(value, str) and value.startswith(OWN_MODULE):
+            places[name] = settings
+    return places
 
 
 def fingerprint(settings: Settings, skip: Collection[str] = ()) -> str:

@@ -15,6 +15,7 @@ from dyninfer.diffusions.conditioned import ConditionedDiffusion
 from dyninfer.diffusions.diffusion import Time, batch_times
 from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.learning.networks import VectorNetwork
+from dyninfer.learning.own_networks import OwnVectorNetwork
 from dyninfer.transport.schedule import Moment, Schedule
 
 
@@ -28,7 +29,7 @@ class GaussianBase(NamedTuple):
 class SecondNetwork(NamedTuple):
     """The network beside that of the velocity, and which field its outputs are."""
 
-    network: VectorNetwork
+    network: VectorNetwork | OwnVectorNetwork
     head: Literal["score", "denoiser"]
 
 
@@ -46,7 +47,7 @@ class InterpolatedDiffusion(ConditionedDiffusion):
 
     Parameters
     ----------
-    network : VectorNetwork
+    network : VectorNetwork or OwnVectorNetwork
         Its outputs are the velocity, then (with growth) the growth rate.
     schedule : Schedule
         The interpolant over the times of the snapshots.
@@ -72,7 +73,7 @@ class InterpolatedDiffusion(ConditionedDiffusion):
 
     def __init__(
         self,
-        network: VectorNetwork,
+        network: VectorNetwork | OwnVectorNetwork,
         schedule: Schedule,
         *,
         second: SecondNetwork | None = None,
@@ -84,7 +85,7 @@ class InterpolatedDiffusion(ConditionedDiffusion):
         super().__init__(code)
         self.network = network
         # Files know the weights by these names.
-        self.second: VectorNetwork | None = None
+        self.second: VectorNetwork | OwnVectorNetwork | None = None
         self.head: str | None = None
         if second is not None:
             self.second, self.head = second

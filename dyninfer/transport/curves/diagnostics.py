@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from dyninfer.learning.networks import PotentialNetwork
+from dyninfer.learning.own_networks import OwnPotential
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.curves.learned import LearnedCurve, PairBatch
 
 
 def diagnose(
-    network: PotentialNetwork,
+    network: PotentialNetwork | OwnPotential,
     curve: LearnedCurve,
     batch: PairBatch,
     directions: Tensor | None,
@@ -24,7 +25,7 @@ def diagnose(
 
     Parameters
     ----------
-    network : PotentialNetwork
+    network : PotentialNetwork or OwnPotential
         The potential, in scaled units.
     curve : LearnedCurve
     batch : PairBatch
@@ -83,7 +84,10 @@ def diagnose(
 
 
 def _densities(
-    network: PotentialNetwork, curve: LearnedCurve, batch: PairBatch, directions: Tensor | None
+    network: PotentialNetwork | OwnPotential,
+    curve: LearnedCurve,
+    batch: PairBatch,
+    directions: Tensor | None,
 ) -> dict[str, Tensor]:
     """What is averaged, at every sample ``(n,)``, in scaled units and times its mass."""
     lagrangian = curve.lagrangian
