@@ -12,6 +12,7 @@ import pandas as pd
 
 from dyninfer import __version__
 from dyninfer.learning.files import label, reason
+from dyninfer.learning.settings import brief
 from dyninfer.learning.tensor_file import (
     FileName,
     Kind,
@@ -22,9 +23,9 @@ from dyninfer.learning.tensor_file import (
     write_tensors,
 )
 
-# Raised whenever an older version could misread what is written. 1: before the number was written;
-# 2: before the digest.
-FORMAT = 3
+# Raised whenever another version could misread what is written. 1: before the number was written;
+# 2: before the digest; 3: before growth was bounded and conditions were a part of potentials.
+FORMAT = 4
 Metadata = dict[str, Any]
 KIND = Kind("dyninfer", "model file", "take it from a copy, or save it again")
 
@@ -86,13 +87,18 @@ def reading(path: FileName) -> Iterator[None]:
 
 def check_format(path: FileName, metadata: Metadata) -> None:
     """Raise a ValueError where a model file was written in a format that is not read here."""
-    if metadata.get("format") != FORMAT:
-        version = str(metadata.get("version", "of an unknown version"))[:40]
-        raise ValueError(
-            f"{label(path)} was written by dyninfer {version}, "
-            f"whose model files version {__version__} does not read; load it with that version, "
-            "or fit and save again"
-        )
+    number = metadata.get("format")
+    if number == FORMAT:
+        return
+    version = str(metadata.get("version", "of an unknown version"))[:40]
+    advice = "load it with that version, or fit and save again"
+    if version == __version__:
+        # A state of the source between two releases.
+        advice = "fit and save again"
+    raise ValueError(
+        f"{label(path)} was written by dyninfer {version} in format {brief(number)[:20]}, and "
+        f"version {__version__} reads format {FORMAT} only; {advice}"
+    )
 
 
 def table_to_text(table: pd.DataFrame) -> str:

@@ -23,13 +23,22 @@ from dyninfer.learning.tensor_file import parse_json, write_tensors
 from dyninfer.learning.training.checkpoint import KIND as STATE
 
 
-@pytest.mark.parametrize("format_number", [None, 1, 99])
+@pytest.mark.parametrize("format_number", [None, 1, 3, 99])
 def test_a_file_of_another_format_is_refused_by_the_version_that_wrote_it(tmp_path, format_number):
     metadata = {"version": "0.1.0"}
     if format_number is not None:
         metadata["format"] = format_number
     path = write_model(tmp_path / "model.safetensors", {"x": torch.zeros(1)}, metadata)
-    with pytest.raises(ValueError, match="was written by dyninfer 0.1.0, whose model files"):
+    with pytest.raises(ValueError, match="by dyninfer 0.1.0 in format .* load it with that"):
+        di.load(path)
+
+
+def test_a_file_of_this_version_in_an_earlier_format_asks_for_a_new_fit(fitted, tmp_path):
+    path = fitted.save(tmp_path / "model.safetensors")
+    metadata, tensors = read_model(path)
+    metadata["format"] = 3
+    write_model(path, tensors, metadata)
+    with pytest.raises(ValueError, match=r"in format 3, and .* format 4 only; fit and save again$"):
         di.load(path)
 
 
