@@ -22,7 +22,6 @@ from dyninfer.metrics.samples import (
     check_samples,
     distances,
     in_own_unit,
-    power_of_two,
 )
 
 TILE = 512  # rows and columns of a block of pairs: 2 MB, which stays in the cache
@@ -109,28 +108,22 @@ def median_distance(y: Array, *, y_weights: Array | None = None, seed: int = 0) 
 
 
 def _median_distance(sample: Sample, seed: int) -> float:
-    points = sample.points.double()
     generator = stream(seed, "metrics", "median")
-    rows = torch.randperm(len(points), generator=generator)[:MEDIAN_POINTS]
-    rows = rows.to(points.device)
-    points = points[rows]
-    # Moved and scaled, so that no square overflows or vanishes.
-    outer = power_of_two(points)
-    scaled = points / outer
-    scaled = scaled - scaled.median(dim=0).values
-    inner = power_of_two(scaled)
-    apart = torch.pdist(scaled / inner)
+    rows = torch.randperm(len(sample.points), generator=generator)[:MEDIAN_POINTS]
+    rows = rows.to(sample.points.device)
+    some = sample._replace(points=sample.points[rows].double())
+    some, _, unit = in_own_unit(some, some)
+    apart = torch.pdist(some.points)
     is_apart = apart > 0
     if not bool(is_apart.any()):
         raise UndefinedMetricError(
             "all points of the reference y coincide, so there is no median distance; "
             "give a bandwidth"
         )
-    unit = outer * inner
     if sample.uniform:
         return unit * float(apart[is_apart].median())
     # In the order of the distances: (0, 1), (0, 2), ..., (1, 2), ...
-    first, second = torch.triu_indices(len(rows), len(rows), offset=1, device=points.device)
+    first, second = torch.triu_indices(len(rows), len(rows), offset=1, device=apart.device)
     weights = sample.weights[rows]
     pair_weights = weights[first] * weights[second]
     return unit * _weighted_median(apart[is_apart], pair_weights[is_apart])

@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two samples in a unit of their own: around the median of y, no coordinate far above one."""
+    """Two samples in a unit of their own, in which no difference is far above one."""
 
     x: Sample
     y: Sample
@@ -77,18 +77,21 @@ def check_samples(
 
 
 def in_own_unit(a: Sample, b: Sample) -> Pair:
-    """Samples moved and scaled, so that no square overflows, and none is lost beside an offset."""
-    # Twice: subtracting may overflow in the user's unit, and leave little of the first unit.
+    """Samples in units of their widest feature, so that no square overflows or vanishes.
+
+    Only features that never change are moved, to zero: to move others would round short distances
+    beside a group far away.
+    """
+    # Twice: differences may overflow in the user's unit, and leave little of the first unit.
     outer = max(power_of_two(a.points), power_of_two(b.points))
     x = a.points / outer
     y = b.points / outer
-    # A value that was observed: of a constant feature, a mean would leave its rounding.
-    origin = y.median(dim=0).values
-    x = x - origin
-    y = y - origin
-    inner = max(power_of_two(x), power_of_two(y))
-    x = x / inner
-    y = y / inner
+    low = torch.minimum(x.amin(0), y.amin(0))
+    high = torch.maximum(x.amax(0), y.amax(0))
+    origin = torch.where(low == high, low, 0.0)
+    inner = power_of_two(high - low)
+    x = (x - origin) / inner
+    y = (y - origin) / inner
     unit = outer * inner
     if unit == 0 or math.isinf(unit):
         raise ValueError(
@@ -155,11 +158,16 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     beside long ones; where there are any, the differences themselves are taken.
     """
     if x.shape[1] >= MANY_FEATURES:
-        x_norms = x.square().sum(1, keepdim=True)
-        y_norms = y.square().sum(1)
+        # An offset that both share would drown all distances. A value that is there: of a constant
+        # feature, a mean would leave its rounding.
+        origin = y.median(dim=0).values
+        x_moved = x - origin
+        y_moved = y - origin
+        x_norms = x_moved.square().sum(1, keepdim=True)
+        y_norms = y_moved.square().sum(1)
         norms = x_norms + y_norms
         largest = norms.max()
-        squared = norms.addmm_(x, y.T, alpha=-2)
+        squared = norms.addmm_(x_moved, y_moved.T, alpha=-2)
         if bool(squared.min() > SHORT * largest):
             return squared.sqrt_()
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")

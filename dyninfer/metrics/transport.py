@@ -106,6 +106,11 @@ def sliced_wasserstein(
     x_weights, y_weights, max_samples
         As in :func:`wasserstein`.
 
+    Notes
+    -----
+    In two dimensions and more, lengths below 1e-16 of the spread of the samples are lost in the
+    rounding of projections.
+
     References
     ----------
     .. [1] Bonneel et al., Sliced and Radon Wasserstein barycenters of measures, J. Math. Imaging
@@ -115,6 +120,11 @@ def sliced_wasserstein(
     check_count("n_projections", n_projections)
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     a, b, unit = in_own_unit(a, b)
+    if a.points.shape[1] > 1:
+        # Projections of an offset that both share would round what differs.
+        origin = b.points.median(dim=0).values
+        a = a._replace(points=a.points - origin)
+        b = b._replace(points=b.points - origin)
     # Drawn on the CPU, so that every device sees the same directions.
     generator = stream(seed, "metrics", "projections")
     shape = (n_projections, a.points.shape[1])

@@ -21,6 +21,7 @@ from dyninfer.metrics import (
     energy_score,
     gaussian_kl,
     hellinger_distance,
+    median_distance,
     mmd,
     sliced_wasserstein,
     wasserstein,
@@ -188,6 +189,27 @@ def test_wasserstein_within_groups_is_exact_beside_a_group_far_away(p, scale, fa
     y[3:] += offset
     parts = [cost_of_best_assignment(x[k], y[k], p) for k in (slice(3), slice(3, 6))]
     same(wasserstein(x, y, p=p), root(sum(parts) / 2, p), rel=1e-11)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 9])
+@pytest.mark.parametrize("far", [1.0, 1e8])
+def test_what_most_points_share_takes_no_digit_from_the_others(p, d, far):
+    # The median is the far point: moved there, the others would all be one.
+    x, y = few(6, d, 21, 1e-9), few(6, d, 22, 1e-9)
+    x[2:], y[2:] = far, far
+    reference = root(cost_of_best_assignment(x[:2], y[:2], p) / 3, p)
+    same(wasserstein(x, y, p=p), reference, rel=1e-11)
+    if d == 1:
+        same(sliced_wasserstein(x, y, p=p), reference, rel=1e-11)
+
+
+def test_the_median_distance_counts_short_distances_beside_a_group_far_away():
+    y = np.array([[0.0], [1e-9], [3e-9], [1e8], [1e8]])
+    # Positive distances: 1, 2 and 3 billionths, and six far ones.
+    assert median_distance(y) == pytest.approx(1e8, rel=1e-15)
+    y = np.array([[0.0], [1e-9], [3e-9], [8e-9], [1e8]])
+    assert median_distance(y) == pytest.approx(7e-9, rel=1e-12)
 
 
 @pytest.mark.parametrize("scale", SCALES)
