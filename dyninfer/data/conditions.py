@@ -11,7 +11,7 @@ import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data.arrays import as_array
-from dyninfer.data.words import listed, quoted, texts
+from dyninfer.data.words import listed, quoted, refuse_missing_words, texts
 
 
 def as_labels(values: Any, name: str) -> ndarray:
@@ -23,7 +23,7 @@ def as_labels(values: Any, name: str) -> ndarray:
     Raises
     ------
     ValueError
-        If a label is missing: masked, None, NaN or NA.
+        If a label is missing: masked, None, NaN or NA; or text that says so, such as "nan".
     """
     if hasattr(values, "detach"):
         values = as_array(values, name)
@@ -50,6 +50,7 @@ def as_labels(values: Any, name: str) -> ndarray:
     # Every entry alone: numpy would spell 1 and 2.5 of one list as 1.0 and 2.5.
     entries = np.asarray(values, dtype=object)
     names = np.array(texts(entries.flat), dtype=str)
+    refuse_missing_words(np.unique(names).tolist(), name, "or rename it if it is a condition")
     return names.reshape(entries.shape)
 
 

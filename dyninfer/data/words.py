@@ -9,6 +9,9 @@ from dyninfer.learning.settings import brief
 # A message has 300 characters: several names, or one list of them, and a sentence around it.
 LONGEST_NAME = 40
 LONGEST_LIST = 120
+# What other programs write, as text, where nothing is known. "None" and "null" are no such words:
+# they are names of treatments and of genotypes.
+MISSING_WORDS = frozenset({"", "nan", "<na>", "na", "n/a", "nat"})
 # Six digits are what a reader expects; from here on, those before the point alone are as many.
 MANY_DIGITS = 1e5
 
@@ -45,3 +48,13 @@ def as_text(time: float, digits: int = 6) -> str:
 def texts(values: Iterable[object]) -> tuple[str, ...]:
     """Names as text, whatever they were: those of columns may be numbers."""
     return tuple(str(value) for value in values)
+
+
+def refuse_missing_words(names: Iterable[str], what: str, remedy: str) -> None:
+    """Raise a ValueError where a name reads as a missing value, which would count as a group."""
+    for name in names:
+        if name.strip().casefold() in MISSING_WORDS:
+            raise ValueError(
+                f"{what} holds the text {quoted(name)}, which reads as a missing value; write None "
+                f"or NaN where nothing is known, {remedy}"
+            )

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data.columns import obs_column
-from dyninfer.data.words import as_text, listed, quoted, texts
+from dyninfer.data.words import as_text, listed, quoted, refuse_missing_words, texts
 from dyninfer.learning.random import numpy_stream, subseed
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def by_labels(adata: AnnData, label_key: str, states: Merged | None, rows: ndarr
         raise ValueError(f"no cell at the end has a label in adata.obs[{quoted(label_key)}]")
     if states is None:
         states = present
+        what = f"adata.obs[{quoted(label_key)}]"
+        refuse_missing_words(present, what, "or name the fates by states=")
     groups = _groups(states)
     fate_of: dict[str, int] = {}
     for number, members in enumerate(groups.values()):

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from dyninfer.data import keys
 from dyninfer.data.columns import MissingKey, obs_column, time_column
 from dyninfer.data.times import Clock
-from dyninfer.data.words import listed, quoted, texts
+from dyninfer.data.words import listed, quoted, refuse_missing_words, texts
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import check_count, check_seed
 from dyninfer.tools.fate_columns import stored_fates
@@ -200,6 +200,8 @@ def _members(adata: AnnData, clone_key: str) -> Any:
     has_clone = np.array([label not in (None, "") for label in labels])
     rows = np.flatnonzero(has_clone)
     codes, clones = pd.factorize(labels[has_clone])
+    what = f"clone_key {quoted(clone_key)}"
+    refuse_missing_words(clones, what, "or rename it if it is a clone")
     shape = (len(labels), len(clones))
     return sparse.csr_matrix((np.ones(len(rows)), (rows, codes)), shape=shape)
 

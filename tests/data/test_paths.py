@@ -181,6 +181,31 @@ def test_text_and_categories_are_states_with_names():
     assert named.n_states == 3
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "", " ", "NA", "N/A", "<NA>", "NaT"])
+def test_text_that_means_nothing_is_known_is_no_state(word):
+    labels = [["open", word, "closed"]]
+    with pytest.raises(ValueError, match="states holds the text .* list it in state_names"):
+        Paths(times=[[0, 1, 2]], states=labels)
+    # Sodium may well be a state.
+    named = Paths(times=[[0, 1, 2]], states=labels, state_names=["closed", word, "open"])
+    assert named.states[0].tolist() == [2, 1, 0]
+    column = ["open", word, "closed", word, "open"]
+    keys = {"time_key": "day", "path_key": "who", "state_key": "type"}
+    for kind in (column, pd.Categorical(column)):
+        with pytest.raises(ValueError, match="state_key 'type' holds the text"):
+            Paths.from_anndata(cells(type=kind), **keys)
+    # A category that nobody is in says nothing.
+    unused = pd.Categorical(list("BAAAB"), categories=["A", "B", word])
+    assert Paths.from_anndata(cells(type=unused), **keys).state_names == ("A", "B", word)
+
+
+def test_none_and_null_are_names_as_others():
+    paths = Paths(times=[[0, 1]], states=[["none", "null"]], conditions=["None"])
+    assert paths.state_names == ("none", "null")
+    with pytest.raises(ValueError, match="conditions holds the text 'nan'"):
+        Paths(times=[[0, 1]], states=[["a", "b"]], conditions=["nan"])
+
+
 @pytest.mark.parametrize(
     "states",
     [

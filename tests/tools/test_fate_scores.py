@@ -128,10 +128,13 @@ def test_sources_are_chosen_by_label():
         ({"start": 0.5}, "the times are 0, 1"),
         ({"sources": ["d"]}, "'d'"),
         ({"n_resamples": 0}, "n_resamples must be at least 1"),
+        ({"clone_key": "lost"}, "clone_key 'lost' holds the text 'nan'"),
     ],
 )
 def test_what_cannot_be_is_said(options, sentence):
     adata = with_fates(*drawn(10))
+    # As a column of text becomes that was numbers with gaps.
+    adata.obs["lost"] = "nan"
     with pytest.raises((KeyError, ValueError)) as error:
         score_fates(adata, **({"clone_key": "clone"} | options))
     assert sentence in str(error.value)

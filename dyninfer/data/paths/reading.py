@@ -12,7 +12,7 @@ from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import check_anndata, label_column, obs_column, time_column
 from dyninfer.data.representation import representation, warn_of_counts
 from dyninfer.data.times import repeats
-from dyninfer.data.words import as_text, listed, quoted, texts
+from dyninfer.data.words import as_text, listed, quoted, refuse_missing_words, texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -141,6 +141,10 @@ def _codes(column: pd.Series, state_key: str) -> tuple[ndarray, tuple[str, ...]]
     states = column.cat
     names = [_state_name(category) for category in states.categories]
     codes = states.codes.to_numpy(dtype=np.int64)
+    occurring = np.unique(codes[codes >= 0])
+    column_name = f"state_key {quoted(state_key)}"
+    occurring_names = [names[code] for code in occurring]
+    refuse_missing_words(occurring_names, column_name, "or rename it if it is a state")
     return codes, tuple(names)
 
 

@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from dyninfer.data.arrays import as_array, as_floats, as_list, by_columns, column_names
 from dyninfer.data.paths.checks import MISSING, is_discrete
-from dyninfer.data.words import listed, quoted, texts
+from dyninfer.data.words import listed, quoted, refuse_missing_words, texts
 
 
 def read_states(
@@ -58,6 +58,7 @@ def encode(
     occurring = set(present)
     if state_names is None:
         state_names = sorted(occurring)
+        refuse_missing_words(state_names, "states", "or list it in state_names if it is a state")
     names = texts(as_list(state_names, "state_names", "one name per state"))
     unknown = sorted(occurring - set(names))
     if unknown:
