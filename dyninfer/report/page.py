@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dyninfer.learning.files import as_path, write_file
 from dyninfer.learning.settings import brief, is_number
 from dyninfer.report import tables
+from dyninfer.report.belief import belief
 from dyninfer.report.checks import (
     check_figures,
     check_model,
@@ -121,12 +122,20 @@ def write_report(
         title=title,
         method=type(model).__name__,
         introduction=introduction,
-        verdict=verdict(model, evaluation, time_unit),
+        belief=belief(model, evaluation, time_unit),
+        verdict=_details(model, evaluation, time_unit),
         figures=pictures,
         **scores,
         **origin,
     )
     return write_file(path, page.encode())
+
+
+def _details(model: SnapshotEstimator, evaluation: pd.DataFrame, time_unit: str) -> list[str]:
+    """A paragraph on every held-out time; where there is none, the first sentences said it all."""
+    if not evaluation["held_out"].any():
+        return []
+    return verdict(model, evaluation, time_unit)
 
 
 def _template() -> Template:

@@ -72,7 +72,7 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
     interpolation = float(row.get(f"{metric}_ot", np.nan))
     time = written_time(row["time"], time_unit)
     start = written_time(row["start"], time_unit)
-    distance = f"{_short(score)} from the observed one ({METRICS[metric]}{space})"
+    distance = f"{short(score)} from the observed one ({METRICS[metric]}{space})"
     sentences = [
         f"Time {time} was held out. "
         f"Started from the cells of {start}, the simulated population is {distance}."
@@ -80,11 +80,11 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
     if np.isfinite(unmoved):
         comparison = _against(score, unmoved)
         sentences.append(
-            f"The cells of {start} themselves, unmoved, are {_short(unmoved)} away: {comparison}."
+            f"The cells of {start} themselves, unmoved, are {short(unmoved)} away: {comparison}."
         )
     if np.isfinite(floor):
         sentences.append(
-            f"Another sample of the observed population would be about {_short(floor)} away, "
+            f"Another sample of the observed population would be about {short(floor)} away, "
             "the best score that so few cells allow."
         )
     # Where unmoved cells score as well as the floor, there was nothing to gain.
@@ -97,7 +97,7 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
         comparison = _against(score, interpolation)
         sentences.append(
             "Straight-line interpolation by exact optimal transport between the cells before and "
-            f"after is {_short(interpolation)} away: {comparison}."
+            f"after is {short(interpolation)} away: {comparison}."
         )
     if metric.startswith("w") and "energy" in row:
         sentences.append(_energy_beside(row))
@@ -106,13 +106,13 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
 
 def _energy_beside(row: Any) -> str:
     """The energy distance in words: exact transport rewards what is smoother than cells are."""
-    words = f"The energy distance, which smoothing does not lower, is {_short(row['energy'])}"
+    words = f"The energy distance, which smoothing does not lower, is {short(row['energy'])}"
     floor = float(row.get("energy_floor", np.nan))
     unmoved = float(row.get("energy_still", np.nan))
     if np.isfinite(floor):
-        words += f", where another sample would have {_short(floor)}"
+        words += f", where another sample would have {short(floor)}"
     if np.isfinite(unmoved):
-        words += f" and the unmoved cells {_short(unmoved)}"
+        words += f" and the unmoved cells {short(unmoved)}"
     return f"{words}."
 
 
@@ -130,7 +130,8 @@ def _against(score: float, baseline: float) -> str:
     return f"the model does not beat this baseline, being {percent:.0f} % further away"
 
 
-def _short(distance: float) -> str:
+def short(distance: float) -> str:
+    """Three digits of a distance."""
     return f"{distance:#.3g}"
 
 

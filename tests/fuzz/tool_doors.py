@@ -100,6 +100,7 @@ def _report() -> dict[str, Door]:
         "report.write_report": Door("str(report.write_report({a}))", {"a": page}),
         "report.pictures": Door("len(report.pictures({a}))", {"a": shown}),
         "report.verdict": Door("report.verdict({a})", {"a": judged}),
+        "report.belief": Door("report.belief({a})", {"a": judged}),
     }
 
 
