@@ -68,7 +68,8 @@ class PotentialDiffusion(ConditionedDiffusion):
         if self.growth_penalty is None:
             return None
         times = batch_times(t, x)
-        return self._bounded_rate(times, self.network(times, x, self._code(x)))
+        value = self.network(times, x, self._code(x))
+        return self._bounded_rate(times, value)
 
     def potential(self, t: Time, x: Tensor) -> Tensor:
         """``s(t, x)``; without growth it is known up to a function of time."""
@@ -77,7 +78,8 @@ class PotentialDiffusion(ConditionedDiffusion):
         if self.law is None or self.growth_penalty is None:
             return s
         # What all states share moves nothing, but growth is read off the potential.
-        return s + self.law.mean(times) / self.growth_penalty
+        mean_growth = self.law.mean(times)
+        return s + mean_growth / self.growth_penalty
 
     def breaks(self) -> Tensor:
         """Times where the growth bends; see :meth:`Diffusion.breaks`."""

@@ -128,10 +128,12 @@ def run_controlled(
         for k in grid.steps(interval):
             u = None
             if control is not None:
-                t = stepper.times[k].expand(len(x))
+                time = stepper.times[k]
+                t = time.expand(len(x))
                 u = control(t, x, y)
                 power = u.square().sum(1)
-                energy = energy + 0.5 * stepper.lengths[k] * power
+                length = stepper.lengths[k]
+                energy = energy + 0.5 * length * power
             z = noise.at(k, rows)
             x, y = stepper.step(k, x, y, origin, z, u)
         states.append(x)
@@ -165,7 +167,8 @@ def _first_memory(
 
 def _fitting(memory: Tensor, x: Tensor, process: FractionalDiffusion, name: str) -> Tensor:
     """Memory in the dtype and on the device of the states, or a ValueError."""
-    shape = *x.shape, len(process.nodes)
+    n_nodes = len(process.nodes)
+    shape = *x.shape, n_nodes
     if tuple(memory.shape) != shape:
         raise ValueError(
             f"{name} must be (n, d, K + 1) = {shape}, but its shape is {tuple(memory.shape)}"

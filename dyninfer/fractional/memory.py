@@ -130,7 +130,8 @@ class Motion:
         x, _, _ = self.layout.split(rows)
         weights = self.weights_at(t).to(rows)
         total_weight = weights.sum(-1)
-        own = self.process.diffusion(t, x) * total_weight
+        amplitude = self.process.diffusion(t, x)
+        own = amplitude * total_weight
         of_state = torch.diag_embed(own.expand_as(x))
         eye = torch.eye(self.n_features, dtype=rows.dtype, device=rows.device)
         # Every node of a coordinate's memory moves with its Brownian motion.
@@ -145,7 +146,8 @@ class Motion:
     def weights_at(self, t: Tensor) -> Tensor:
         """Weights ``(d, K + 1)`` float64 at a scalar time."""
         if self.process.multifractional:
-            (weights,) = self.process.weights(self.n_features, t[None])
+            time = t[None]
+            (weights,) = self.process.weights(self.n_features, time)
             return weights
         return self._constant_weights
 
@@ -180,7 +182,8 @@ def prior_memory(process: FractionalDiffusion, x: Tensor, seed: int) -> Tensor:
         like=x.detach(),
     )
     (normals,) = noise.segment(range(n), 0)
-    return normals.view(n, d, n_nodes) @ factor.T
+    shaped = normals.view(n, d, n_nodes)
+    return shaped @ factor.T
 
 
 def _turns(process: FractionalDiffusion) -> bool:

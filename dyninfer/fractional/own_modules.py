@@ -83,7 +83,8 @@ def check_present(model: Any) -> None:
 
 def load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Load what a file holds; a ValueError names the first tensor that does not fit."""
-    built = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    own_state = model.state_dict()
+    built = {name: tensor.shape for name, tensor in own_state.items()}
     saved = {name: tensor.shape for name, tensor in tensors.items()}
     for name in sorted(built.keys() | saved.keys()):
         if built.get(name) != saved.get(name):

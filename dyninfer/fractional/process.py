@@ -132,7 +132,8 @@ class FractionalDiffusion(nn.Module):
             )
         w = weights_of_many(self.noise, h)
         # Expanded and not copied: the stride of 0 says that the coordinates share their weights.
-        return w.expand(*w.shape[:-2], n_features, -1)
+        leading = w.shape[:-2]
+        return w.expand(*leading, n_features, -1)
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """``b`` at time ``t``, scalar or ``(n,)``, and state ``(n, d)``: returns ``(n, d)``."""
@@ -170,7 +171,9 @@ class FractionalDiffusion(nn.Module):
         return h
 
     def _check_hurst(self, hurst: Any) -> None:
-        is_inside = (self.hurst > 0) & (self.hurst < 1)
+        is_positive = self.hurst > 0
+        is_below_one = self.hurst < 1
+        is_inside = is_positive & is_below_one
         if self.hurst.ndim > 1 or not bool(is_inside.all()):
             raise ValueError(
                 "hurst must be one number between 0 and 1, one per coordinate, or a function of "

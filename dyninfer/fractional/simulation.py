@@ -34,11 +34,15 @@ def run_fractional_diffusion(
         "noise", "backward", reason="fractional noise remembers, so it runs forward, and as it is"
     )
     if _is_flow(process) and not isinstance(options.solver, FractionalEuler | None):
-        return run_diffusion(Diffusion(drift=process.drift), x0, times, options)
+        flow = Diffusion(drift=process.drift)
+        return run_diffusion(flow, x0, times, options)
     start = starting_states(process, x0, options.n_paths, options.seed, keep_precision=True)
-    _check_features(process, start.states, float(times[0]))
-    equation = memory_equation(process, start.states.shape[1])
-    solver = as_solver(options.solver, FractionalEuler(), equation.kind, equation)
+    first_time = float(times[0])
+    _check_features(process, start.states, first_time)
+    n_features = start.states.shape[1]
+    equation = memory_equation(process, n_features)
+    default = FractionalEuler()
+    solver = as_solver(options.solver, default, equation.kind, equation)
     if _is_explicit(solver) and len(times) > 1:
         grid = solver.grid(times)
         longest = float(grid.lengths.max())

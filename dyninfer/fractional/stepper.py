@@ -117,7 +117,8 @@ class Stepper:
             self.row = list(range(n_steps))
         self.rank = transition.factor.shape[-1]
         exact_lengths = torch.tensor(self.lengths, dtype=torch.float64)
-        weights, turn = _weights(process, x.shape[1], starts, exact_lengths)
+        n_features = x.shape[1]
+        weights, turn = _weights(process, n_features, starts, exact_lengths)
         self.table = _table(transition, weights, like=x)
         self.turn = None
         if turn is not None:
@@ -154,13 +155,15 @@ class Stepper:
         change = kick - recall  # ΔB̂
         if self.turn is not None:
             past = y - origin
-            change = change + _dot(past, self.turn[k])
+            turned = _dot(past, self.turn[k])
+            change = change + turned
         noise = z @ c.factor.T
         lost = y * c.loss
         y = y - lost + noise
         if u is not None:
             change = change + u * c.push
-            gained = u.unsqueeze(-1) * c.gain
+            push = u.unsqueeze(-1)
+            gained = push * c.gain
             y = y + gained
         return self._move(k, x, change), y
 
@@ -210,7 +213,8 @@ def noise_factors(nodes: Tensor, lengths: Tensor) -> Tensor:
     :func:`~dyninfer.fractional.gaussian.matrices.covariance_root`.
     """
     sums = pair_sums(nodes)
-    covariance = integrated_decay(sums, lengths[:, None, None])
+    spans = lengths[:, None, None]
+    covariance = integrated_decay(sums, spans)
     root = covariance_root(covariance)
     variance = root.square().sum(-2)
     is_used = (variance > 0).any(0)

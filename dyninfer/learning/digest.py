@@ -41,7 +41,8 @@ def sealed(content: bytes) -> bytes:
 
     HDF5 says itself where it ends, so every program reads such a file.
     """
-    return content + _MARK + hashlib.sha256(content).digest()
+    seal = hashlib.sha256(content).digest()
+    return content + _MARK + seal
 
 
 def unsealed(content: bytes) -> memoryview | None:

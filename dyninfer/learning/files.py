@@ -144,12 +144,14 @@ def read_file(path: str | Path, kind: str = "file") -> bytes:
     path = as_path(path)
     try:
         # A pipe must not be waited for.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        nonblocking = getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, os.O_RDONLY | nonblocking)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no {kind} {label(path)}") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{label(path)} cannot be read: {reason(error)}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
         raise ValueError(f"{label(path)} is not a file but a folder, a device or a pipe")
     with os.fdopen(descriptor, "rb") as file:
@@ -225,12 +227,14 @@ def _target_of(path: Path) -> Path:
 
 def _prefix(target: Path) -> str:
     # A fingerprint of the name, as the name itself may be as long as a name can be.
-    fingerprint = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
+    name = os.fsencode(target.name)
+    fingerprint = hashlib.sha256(name).hexdigest()[:12]
     return f".dyninfer-{fingerprint}-"
 
 
 def _unused_path(target: Path) -> Path:
-    return target.parent / f"{_prefix(target)}{secrets.token_hex(8)}.partial"
+    suffix = secrets.token_hex(8)
+    return target.parent / f"{_prefix(target)}{suffix}.partial"
 
 
 @contextmanager
@@ -286,7 +290,8 @@ def _lock(descriptor: int) -> bool | None:
 
 def _remove_abandoned(target: Path) -> None:
     """Remove what killed saves of the same target have left."""
-    pattern = re.compile(re.escape(_prefix(target)) + r"[0-9a-f]{16}\.partial")
+    prefix = re.escape(_prefix(target))
+    pattern = re.compile(prefix + r"[0-9a-f]{16}\.partial")
     for name in os.listdir(target.parent):
         if pattern.fullmatch(name):
             # Another save may be faster, and what is another user's is not ours to remove.
@@ -295,11 +300,13 @@ def _remove_abandoned(target: Path) -> None:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0))
+    nonblocking = getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW | nonblocking)
     try:
         is_free = _lock(descriptor)
         if is_free is None:
-            is_free = time.time() - os.fstat(descriptor).st_mtime > _ABANDONED
+            age = time.time() - os.fstat(descriptor).st_mtime
+            is_free = age > _ABANDONED
         if not is_free:
             return
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
@@ -314,7 +321,8 @@ def _write_all(descriptor: int, content: bytes | memoryview) -> None:
     rest = memoryview(content)
     while len(rest):
         # A disk that fills up takes a part first, and refuses the next.
-        rest = rest[os.write(descriptor, rest) :]
+        n_written = os.write(descriptor, rest)
+        rest = rest[n_written:]
 
 
 def _write_inside(path: Path, content: bytes) -> None:
@@ -328,7 +336,8 @@ def _write_inside(path: Path, content: bytes) -> None:
 def _copy_mode(target: Path, partial: Path) -> None:
     # A new file has the mode that the user's mask gives.
     with suppress(FileNotFoundError):
-        os.chmod(partial, stat.S_IMODE(target.stat().st_mode))
+        mode = stat.S_IMODE(target.stat().st_mode)
+        os.chmod(partial, mode)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -381,5 +390,6 @@ def _contents(folder: Path) -> dict[str, bytes]:
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            files[path.relative_to(folder).as_posix()] = path.read_bytes()
+            name = path.relative_to(folder).as_posix()
+            files[name] = path.read_bytes()
     return files

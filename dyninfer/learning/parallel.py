@@ -58,10 +58,12 @@ def sum_over_processes(tensors: list[Tensor]) -> None:
     if world() == 1:
         return
     # One message for all: many small ones would mostly wait.
-    flat = torch.cat([t.reshape(-1) for t in tensors])
+    rows = [t.reshape(-1) for t in tensors]
+    flat = torch.cat(rows)
     dist.all_reduce(flat)
     sizes = [t.numel() for t in tensors]
-    for t, part in zip(tensors, flat.split(sizes), strict=True):
+    parts = flat.split(sizes)
+    for t, part in zip(tensors, parts, strict=True):
         t.copy_(part.view_as(t))
 
 

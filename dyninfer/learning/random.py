@@ -105,7 +105,8 @@ def stream(seed: int, *names: Name, device: torch.device | str = "cpu") -> torch
     >>> bool((one == torch.rand(3, generator=stream(0, "batches"))).any())
     False
     """
-    return torch.Generator(device).manual_seed(subseed(seed, *names))
+    own_seed = subseed(seed, *names)
+    return torch.Generator(device).manual_seed(own_seed)
 
 
 def uniforms(generator: torch.Generator, *shape: int) -> torch.Tensor:
@@ -135,12 +136,14 @@ class NumberedStreams:
     def __init__(self, seed: int, *names: Name, device: torch.device | str = "cpu"):
         self._shift = subseed(seed, *names, "shift")
         # Odd, so that multiplying by it modulo 2^32 loses nothing.
-        self._factor = subseed(seed, *names, "factor") | 1
+        number = subseed(seed, *names, "factor")
+        self._factor = number | 1
         self._generator = torch.Generator(device)
 
     def at(self, row: int, column: int) -> torch.Generator:
         """Generator of a pair, until the next call."""
-        return self._generator.manual_seed(self.seed(row, column))
+        own_seed = self.seed(row, column)
+        return self._generator.manual_seed(own_seed)
 
     def seed(self, row: int, column: int) -> int:
         """Seed of a pair by a keyed bijection of 32-bit numbers, as torch keeps only 32 bits."""
@@ -153,7 +156,8 @@ class NumberedStreams:
 
 def numpy_stream(seed: int, *names: Name) -> np.random.Generator:
     """NumPy generator of one purpose; see :func:`stream`."""
-    return np.random.default_rng(subseed(seed, *names))
+    own_seed = subseed(seed, *names)
+    return np.random.default_rng(own_seed)
 
 
 @contextmanager

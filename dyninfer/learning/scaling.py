@@ -62,7 +62,8 @@ class Scaling(nn.Module):
         super().__init__()
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64))
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float64))
-        if not bool((self.shift.isfinite() & self.scale.isfinite()).all()):
+        is_finite = self.shift.isfinite() & self.scale.isfinite()
+        if not bool(is_finite.all()):
             raise ValueError(
                 "the mean or the spread of the data is beyond what double precision holds; "
                 "give them in larger units"
@@ -73,7 +74,8 @@ class Scaling(nn.Module):
         self.unit = float(unit)
         self._cast: dict[tuple[torch.dtype, torch.device], _Constants] = {}
         # Asked once and kept: on a GPU the question waits for the device.
-        self.common_scale = bool((self.scale == self.unit).all())
+        is_unit = self.scale == self.unit
+        self.common_scale = bool(is_unit.all())
 
     @classmethod
     def from_samples(
@@ -99,7 +101,8 @@ class Scaling(nn.Module):
         shift, unit = mean, 1.0
         if mode == "global":
             # Of features that are all constant, the unit is one of theirs.
-            unit = float(np.sqrt(variance.mean())) or 1.0
+            deviation = np.sqrt(variance.mean())
+            unit = float(deviation) or 1.0
             scale = np.full_like(mean, unit)
         elif mode == "feature":
             scale = np.where(variance > 0, np.sqrt(variance), 1.0)
@@ -108,7 +111,8 @@ class Scaling(nn.Module):
         else:
             raise ValueError(f"scale must be 'global', 'feature' or None, not {mode!r}")
         start, end = float(np.min(times)), float(np.max(times))
-        return cls(shift=shift, scale=scale, start=start, duration=end - start, unit=unit)
+        duration = end - start
+        return cls(shift=shift, scale=scale, start=start, duration=duration, unit=unit)
 
     @property
     def n_features(self) -> int:
@@ -195,8 +199,10 @@ class Scaling(nn.Module):
         A scalar stays one where all features have one scale, and becomes ``(feature,)`` elsewhere.
         """
         if amplitude.ndim == 0 and self.common_scale:
-            return amplitude * (self.unit / math.sqrt(self.duration))
-        return amplitude * self._constants(amplitude).scale / math.sqrt(self.duration)
+            per_root_time = self.unit / math.sqrt(self.duration)
+            return amplitude * per_root_time
+        scale = self._constants(amplitude).scale
+        return amplitude * scale / math.sqrt(self.duration)
 
     def user_rates(self, rate: Any) -> Any:
         """Growth rates, divergences and other rates, per time unit; a number or a tensor."""

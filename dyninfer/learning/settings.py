@@ -162,7 +162,8 @@ def _called(kind: Any) -> str:
                 members.append(name)
         return f"a list of {' and '.join(members)}"
     if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(str, get_args(kind)))}"
+        choices = map(str, get_args(kind))
+        return f"one of {', '.join(choices)}"
     if kind in _KINDS:
         return _KINDS[kind]
     return getattr(kind, "__name__", str(kind))

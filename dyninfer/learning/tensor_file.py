@@ -219,7 +219,9 @@ def _check_cost(text: bytes) -> None:
     n_containers = n_lists + n_dictionaries
     # Commas stand between entries, so there is one entry more.
     n_entries = outside.count(b",") + n_containers
-    cost = _PER_CONTAINER * n_containers + _PER_ENTRY * n_entries
+    cost_of_containers = _PER_CONTAINER * n_containers
+    cost_of_entries = _PER_ENTRY * n_entries
+    cost = cost_of_containers + cost_of_entries
     if cost > 2 * len(text) + _SPARE_MEMORY:
         raise ValueError("it would need far more memory than its size")
     if _depth(outside) > _DEEPEST:

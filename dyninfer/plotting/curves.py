@@ -123,7 +123,9 @@ def mass(
     low, high = ax.get_ylim()
     # A mass that hardly changes must not look as if it did.
     if high - low < 0.1:
-        ax.set_ylim(min(low, 0.9), max(high, 1.1))
+        low_end = min(low, 0.9)
+        high_end = max(high, 1.1)
+        ax.set_ylim(low_end, high_end)
     time_label = style.with_unit("time", time_unit)
     return style.tidy(ax, time_label, "mass relative to the start")
 
@@ -135,12 +137,15 @@ def _draw_observed_mass(
     simulated: ndarray,
 ) -> None:
     """Draw the masses of the data within the simulated range, at the scale of the simulation."""
-    is_inside = (data.times >= times.min()) & (data.times <= times.max())
+    has_begun = data.times >= times.min()
+    is_before_end = data.times <= times.max()
+    is_inside = has_begun & is_before_end
     observed_times = data.times[is_inside]
     masses = cast(ndarray, data.masses)[is_inside]
     # Backward runs have falling times, which interpolation does not take.
     order = np.argsort(times)
-    at_first = np.interp(observed_times[0], times[order], simulated[order])
+    ordered_times = times[order]
+    at_first = np.interp(observed_times[0], ordered_times, simulated[order])
     scale = at_first / masses[0]
     ax.plot(
         observed_times,
@@ -200,7 +205,8 @@ def evaluation(
     ax.set_xticks(table["time"].to_numpy())
     style.legend(ax)
     time_label = style.with_unit("time", time_unit)
-    return style.tidy(ax, time_label, METRIC_NAMES.get(metric, metric))
+    label = METRIC_NAMES.get(metric, metric)
+    return style.tidy(ax, time_label, label)
 
 
 def _check_metric(table: pd.DataFrame, metric: str) -> None:

@@ -83,7 +83,8 @@ def growth(
             f"this {type(model).__name__} conserves mass, so it has no growth to draw; "
             "fit it with growth (growth_penalty=...)"
         )
-    ((left, right),) = style.grid_of_axes(ax, (1, 2), (9.4, 3.9), width_ratios=(1.25, 1))
+    widths = (1.25, 1)
+    ((left, right),) = style.grid_of_axes(ax, (1, 2), (9.4, 3.9), width_ratios=widths)
     plane = plane_of(data, cells, model.feature_names_in_, basis, components, n_neighbors)
     scale = style.diverging_scale(rate)
     # The strongest growth and death on top of the rest.
@@ -98,7 +99,8 @@ def growth(
         linewidths=0.15,
     )
     unit = time_unit or "time"
-    style.colorbar(scale, left, f"growth rate (1 / {unit})", extend="both")
+    label = f"growth rate (1 / {unit})"
+    style.colorbar(scale, left, label, extend="both")
     style.tidy(left, *plane.labels, ticks=basis is None)
     snapshots = _snapshots(model, data)
     first, last = snapshots.times[[0, -1]]
@@ -145,7 +147,8 @@ def potential(
     plane = plane_of(data, cells, model.feature_names_in_, basis, components, n_neighbors)
     ax = style.axes(ax)
     size = style.dot_size(len(cells.states))
-    style.dots(ax, plane.cells[~near], s=size, c=style.CELLS)
+    other = plane.cells[~near]
+    style.dots(ax, other, s=size, c=style.CELLS)
     # A few far cells would otherwise take most of the colours.
     low, high = np.quantile(value, [0.02, 0.98])
     dots = style.dots(
@@ -157,7 +160,8 @@ def potential(
         vmin=low,
         vmax=high,
     )
-    style.colorbar(dots, ax, f"potential at time {time:g}", extend="both")
+    label = f"potential at time {time:g}"
+    style.colorbar(dots, ax, label, extend="both")
     return style.tidy(ax, *plane.labels, ticks=basis is None)
 
 
@@ -202,7 +206,8 @@ def stream(
     states = cells.states[near]
     plane = plane_of(data, cells, model.feature_names_in_, None, components, 1)
     # Every process has a drift.
-    drift = _field(model.process_, "drift", np.full(len(states), time), states)
+    same_time = np.full(len(states), time)
+    drift = _field(model.process_, "drift", same_time, states)
     velocity = plane.project(cast(ndarray, drift))
     grid = _on_grid(plane.cells[near], velocity)
     ax = style.axes(ax)
@@ -221,7 +226,8 @@ def stream(
         arrowsize=0.9,
     )
     unit = time_unit or "unit of time"
-    style.colorbar(lines.lines, ax, f"speed at time {time:g} (1 / {unit})")
+    label = f"speed at time {time:g} (1 / {unit})"
+    style.colorbar(lines.lines, ax, label)
     # Stream lines end at the grid, and would cut the axes there.
     ax.use_sticky_edges = False
     ax.autoscale_view()
@@ -240,8 +246,9 @@ class _Grid(NamedTuple):
 def _on_grid(points: ndarray, velocity: ndarray) -> _Grid:
     """Kernel average of a velocity, masked where there are no points."""
     points = points.astype(np.float64)
-    x, in_x = _axis_kernel(points[:, 0])
-    y, in_y = _axis_kernel(points[:, 1])
+    x_of_points, y_of_points = points.T
+    x, in_x = _axis_kernel(x_of_points)
+    y, in_y = _axis_kernel(y_of_points)
     count = in_y @ in_x.T
     is_empty = count < FEWEST_CELLS
     # Far from all points the count is zero; these places are masked.
@@ -262,11 +269,14 @@ def _axis_kernel(points: ndarray) -> tuple[ndarray, ndarray]:
     margin = 0.1 * (high - low)
     grid = np.linspace(low - margin, high + margin, GRID)
     # Scott's rule in two dimensions.
-    width = points.std() * len(points) ** (-1 / 6)
+    bandwidth = len(points) ** (-1 / 6)
+    width = points.std() * bandwidth
     # Cells that all lie on a line have no width across it.
     width = max(width, 1e-12)
-    distance = (grid[:, None] - points) / width
-    weights = np.exp(-0.5 * distance**2)
+    deviation = grid[:, None] - points
+    distance = deviation / width
+    exponent = -0.5 * distance**2
+    weights = np.exp(exponent)
     return grid, weights
 
 

@@ -136,7 +136,8 @@ def _embedded(
         return None
     _check_components(components, len(names), basis)
     i, j = components
-    coordinates = dense_rows(array, np.arange(data.n_obs), basis)
+    every_row = np.arange(data.n_obs)
+    coordinates = dense_rows(array, every_row, basis)
     embedding = coordinates[:, [i, j]]
     return Plane(
         labels=(names[i], names[j]),
@@ -196,9 +197,11 @@ def _neighbor_weights(distance: ndarray) -> ndarray:
     """Weights ``(n, neighbour)`` that fall with the distance, and sum to one."""
     median = np.median(distance, axis=1, keepdims=True)
     # Zero where most of the neighbours are copies of the state.
-    unit = np.maximum(median, np.finfo(np.float32).tiny)
+    tiny = np.finfo(np.float32).tiny
+    unit = np.maximum(median, tiny)
     scaled = distance / unit
-    weight = np.exp(-0.5 * scaled**2)
+    exponent = -0.5 * scaled**2
+    weight = np.exp(exponent)
     return weight / weight.sum(axis=1, keepdims=True)
 
 

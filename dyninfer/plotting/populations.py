@@ -93,8 +93,10 @@ def trajectories(
         # A single feature is drawn over time.
         values = states[..., 0]
         labels = (time_label, traj.features[0])
-        observed = np.stack([cells.times, cells.states[:, 0]], axis=1)
-        lines = np.stack([np.broadcast_to(times, values.shape), values], axis=-1)
+        first_feature = cells.states[:, 0]
+        observed = np.stack([cells.times, first_feature], axis=1)
+        every_time = np.broadcast_to(times, values.shape)
+        lines = np.stack([every_time, values], axis=-1)
     else:
         plane = plane_of(data, cells, traj.features, basis, components, n_neighbors)
         labels = plane.labels
@@ -104,7 +106,8 @@ def trajectories(
     scale = style.time_scale(times)
     size = style.dot_size(len(observed))
     style.dots(ax, observed, s=size, c=style.CELLS, label="observed", zorder=1)
-    _draw_paths(ax, lines, times, _opacity(paths), scale)
+    opacity = _opacity(paths)
+    _draw_paths(ax, lines, times, opacity, scale)
     style.colorbar(scale, ax, time_label)
     style.legend(ax, loc="best")
     return style.tidy(ax, *labels, ticks=basis is None)
@@ -162,11 +165,13 @@ def marginals(
     if traj.n_features > 1 or basis is not None:
         plane = plane_of(data, cells, traj.features, basis, components, n_neighbors)
         label = " and ".join(plane.labels)
-    size = (1.9 * len(times) + 0.6, 4.0)
+    width = 1.9 * len(times) + 0.6
+    size = (width, 4.0)
     panels = style.grid_of_axes(ax, (2, len(times)), size, sharex=True, sharey=True)
     scale = style.time_scale(cells.times)
     finished = (traj.status == 0).cpu().numpy()
-    for column, time in zip(panels.T, times, strict=True):
+    columns = zip(panels.T, times, strict=True)
+    for column, time in columns:
         above, below = column
         color = scale.to_rgba(time)
         rows = clock.rows(cells.times, time)
@@ -191,7 +196,8 @@ def _head(above: Axes, below: Axes, title: str, *, held_out: bool) -> None:
     color = style.HELD_OUT
     above.set_title(f"{title}, held out", fontsize=style.LABELS, color=color, weight="bold")
     for panel in (above, below):
-        panel.spines[["left", "bottom"]].set(color=color, linewidth=1.6)
+        edges = panel.spines[["left", "bottom"]]
+        edges.set(color=color, linewidth=1.6)
 
 
 def _draw_paths(
@@ -207,7 +213,9 @@ def _draw_paths(
     """
     from matplotlib.collections import LineCollection
 
-    segments = np.stack([lines[:, :-1], lines[:, 1:]], axis=2)  # (path, step, end, 2)
+    before = lines[:, :-1]
+    after = lines[:, 1:]
+    segments = np.stack([before, after], axis=2)  # (path, step, end, 2)
     colors = _segment_colors(times, opacity, scale)
     collection = LineCollection(
         list(segments.reshape(-1, 2, 2)),
@@ -229,7 +237,8 @@ def _segment_colors(times: ndarray, opacity: ndarray, scale: Any) -> ndarray:
     """Colour of every step by its middle time, ``(path, step, 4)``."""
     before = opacity[:, :-1]
     after = opacity[:, 1:]
-    middles = (times[:-1] + times[1:]) / 2
+    ends = times[:-1] + times[1:]
+    middles = ends / 2
     colors = np.empty((*before.shape, 4))
     colors[:] = scale.to_rgba(middles)
     mean_opacity = (before + after) / 2
@@ -328,10 +337,13 @@ def _marginal_times(
     low = simulated.min()
     high = simulated.max()
     observed = clock.times
-    inside = observed[(observed >= low) & (observed <= high)]
+    is_inside = (observed >= low) & (observed <= high)
+    inside = observed[is_inside]
     if len(inside) == 0:
         raise ValueError(f"no observed time lies in the simulated range, {low:g} to {high:g}")
-    evenly = np.linspace(0, len(inside) - 1, MOST_COLUMNS).round().astype(int)
+    last = len(inside) - 1
+    positions = np.linspace(0, last, MOST_COLUMNS)
+    evenly = positions.round().astype(int)
     return inside[np.unique(evenly)]
 
 

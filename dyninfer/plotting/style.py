@@ -107,7 +107,8 @@ def time_colors() -> Colormap:
     import matplotlib as mpl
     from matplotlib.colors import ListedColormap
 
-    colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, 256))
+    levels = np.linspace(0, 0.9, 256)
+    colors = mpl.colormaps["viridis"](levels)
     return ListedColormap(colors, name="dyninfer_time")
 
 
@@ -127,11 +128,13 @@ def diverging_scale(values: ndarray) -> ScalarMappable:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    limit = float(np.quantile(np.abs(values), SATURATION))
+    sizes = np.abs(values)
+    limit = float(np.quantile(sizes, SATURATION))
     # Where all are zero, any limit shows white.
     if limit == 0:
         limit = 1.0
-    return ScalarMappable(Normalize(-limit, limit), mpl.colormaps["RdBu_r"])
+    scale = Normalize(-limit, limit)
+    return ScalarMappable(scale, mpl.colormaps["RdBu_r"])
 
 
 def colorbar(
@@ -141,7 +144,8 @@ def colorbar(
     **kwargs: Any,
 ) -> None:
     """Add a narrow colour bar without a frame."""
-    first = np.ravel(np.asarray(ax, dtype=object))[0]
+    panels = np.asarray(ax, dtype=object)
+    first = np.ravel(panels)[0]
     bar = first.figure.colorbar(
         scale,
         ax=ax,
@@ -165,7 +169,8 @@ def dots(ax: Axes, points: ndarray, **kwargs: Any) -> Any:
 def dot_size(n: int) -> float:
     """Area of a marker in square points, smaller for more of them."""
     # However many there are, the dots together cover the same small share of a picture.
-    return float(np.clip(9000 / max(n, 1), 2.5, 14))
+    area = 9000 / max(n, 1)
+    return float(np.clip(area, 2.5, 14))
 
 
 def with_unit(name: str, unit: str) -> str:

@@ -70,7 +70,8 @@ def check_scores(table: Any, name: str, is_whole: bool = True) -> str:
     for column in optional:
         if column in table:
             _check_numbers(table, column, name)
-    times = table.filter(["time", "start"]).to_numpy(dtype=np.float64)
+    columns = table.filter(["time", "start"])
+    times = columns.to_numpy(dtype=np.float64)
     if not np.isfinite(times).all():
         raise ValueError(f"{name} has a time that is missing or infinite; leave that row out")
     return metric

@@ -66,14 +66,16 @@ def pictures(
     check_seed(seed)
     first, last = observed.times[[0, -1]]
     # Every observed time too: the populations are drawn there.
-    times = np.union1d(np.linspace(first, last, N_TIMES), observed.times)
+    evenly = np.linspace(first, last, N_TIMES)
+    times = np.union1d(evenly, observed.times)
     traj = model.simulate(observed, times, seed=seed)
 
     trajectories, ((ax,),) = canvas((6.4, 4.6), 1, 1)
     pl.trajectories(observed, traj, time_unit=time_unit, ax=ax)
     # The energy distance too: exact transport rewards what is smoother than cells are.
     metrics = leading(evaluation, metric)
-    scores, (panels,) = canvas((1.6 + 4.6 * len(metrics), 4.0), 1, len(metrics))
+    width = 1.6 + 4.6 * len(metrics)
+    scores, (panels,) = canvas((width, 4.0), 1, len(metrics))
     for ax, name in zip(panels, metrics, strict=True):
         pl.evaluation(evaluation, name, time_unit=time_unit, ax=ax)
 
@@ -115,7 +117,8 @@ def _populations(
     from dyninfer import plotting as pl
     from dyninfer.plotting.style import canvas
 
-    evenly = np.linspace(0, observed.n_times - 1, N_PANELS).round().astype(int)
+    last = observed.n_times - 1
+    evenly = np.linspace(0, last, N_PANELS).round().astype(int)
     times = observed.times[np.unique(evenly)]
     width = 1.9 * len(times) + 0.6
     figure, panels = canvas((width, 4.0), 2, len(times), sharex=True, sharey=True)

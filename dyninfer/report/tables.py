@@ -63,7 +63,8 @@ def other_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table
 
 def long_run_scores(long_run: pd.DataFrame, metric: str, time_unit: str) -> dict[str, Any]:
     """Scores of simulations that all start at one time: that time, and their table."""
-    start = written_time(long_run["start"].iloc[0], time_unit)
+    first = long_run["start"].iloc[0]
+    start = written_time(first, time_unit)
     headings: dict[str, str] = {}
     for name in leading(long_run, metric):
         headings |= _with_baselines(long_run, name)
@@ -94,7 +95,8 @@ def facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> di
     """What the model was fitted to, and how the training went."""
     provenance = model.provenance_
     sizes = []
-    for time, size in zip(provenance.times, provenance.sizes, strict=True):
+    sizes_at_times = zip(provenance.times, provenance.sizes, strict=True)
+    for time, size in sizes_at_times:
         sizes.append(f"{written_time(time, time_unit)}: {size}")
     hold_out = [written_time(time, time_unit) for time in provenance.hold_out]
     n_features = len(provenance.features)

@@ -67,9 +67,11 @@ def written_time(value: Any, unit: str) -> str:
 def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
     """A paragraph on one held-out time."""
     score = float(row[metric])
-    unmoved = float(row.get(f"{metric}_still", np.nan))
+    score_still = row.get(f"{metric}_still", np.nan)
+    unmoved = float(score_still)
     floor = float(row[f"{metric}_floor"])
-    interpolation = float(row.get(f"{metric}_ot", np.nan))
+    score_ot = row.get(f"{metric}_ot", np.nan)
+    interpolation = float(score_ot)
     time = written_time(row["time"], time_unit)
     start = written_time(row["start"], time_unit)
     distance = f"{short(score)} from the observed one ({METRICS[metric]}{space})"
@@ -89,7 +91,8 @@ def _verdict_at(row: Any, metric: str, time_unit: str, space: str) -> str:
         )
     # Where unmoved cells score as well as the floor, there was nothing to gain.
     if unmoved > floor >= 0:
-        gain = (unmoved - score) / (unmoved - floor)
+        reachable = unmoved - floor
+        gain = (unmoved - score) / reachable
         sentences.append(
             f"So the model gains {100 * gain:.0f} % of what could be gained over no movement."
         )

@@ -186,7 +186,8 @@ def _check_size(process: Any, x0: Any, n_paths: int | None, n_times: int) -> Non
     if len(shape) == 2:
         n_features = shape[1]
     # Four bytes a number, and the row that a path starts from: precision may make it more.
-    n_bytes = n * (4 * n_features * n_times + 8)
+    bytes_per_path = 4 * n_features * n_times + 8
+    n_bytes = n * bytes_per_path
     device = torch.device("cpu")
     if isinstance(x0, torch.Tensor):
         device = x0.device

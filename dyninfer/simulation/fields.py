@@ -82,7 +82,8 @@ def _is_additive(diffusion: Tensor, x: Tensor) -> bool:
         (slope,) = torch.autograd.grad(total, x, allow_unused=True)
         if slope is not None:
             return False
-    return bool((diffusion == diffusion[:1]).all())
+    is_same = diffusion == diffusion[:1]
+    return bool(is_same.all())
 
 
 def _check_shape(name: str, value: Any, shapes: list[tuple[int, ...]], x: Tensor) -> None:

@@ -49,7 +49,8 @@ class Grid:
                 )
             substeps.append(max(1, math.ceil(n_steps)))
         # The start and the length of every step, and what they are made of.
-        check_memory(4 * 8 * sum(substeps), f"{sum(substeps):.3g} steps of {dt:g}")
+        n_all = sum(substeps)
+        check_memory(4 * 8 * n_all, f"{n_all:.3g} steps of {dt:g}")
         return cls(times, tuple(substeps))
 
     @property

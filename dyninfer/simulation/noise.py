@@ -21,7 +21,8 @@ def segment_length(n_steps: int, width: int, like: Tensor) -> int:
     """
     numbers = _GPU_NUMBERS if like.is_cuda else _CPU_NUMBERS
     # Of less than 16 steps, the seeding of a block would cost as much as its numbers.
-    longest = max(16, numbers // (BLOCK * width))
+    numbers_per_block = BLOCK * width
+    longest = max(16, numbers // numbers_per_block)
     n_segments = math.ceil(n_steps / longest)
     return math.ceil(n_steps / n_segments)
 
@@ -68,7 +69,8 @@ class PathNoise:
         -------
         Tensor, ``(step, n, width)``
         """
-        n_left = self.n_steps - segment * self.segment_length
+        n_before = segment * self.segment_length
+        n_left = self.n_steps - n_before
         length = min(self.segment_length, n_left)
         out = self._block.new_empty(length, len(rows), self.width)
         first_block = rows.start // BLOCK
@@ -83,5 +85,6 @@ class PathNoise:
             in_block = slice(first - offset, last - offset)
             in_rows = slice(first - rows.start, last - rows.start)
             part = normals[:length, in_block]
-            torch.mul(part, scale, out=out[:, in_rows])
+            place = out[:, in_rows]
+            torch.mul(part, scale, out=place)
         return out

@@ -74,7 +74,8 @@ class Record:
         n_features = self.states.shape[2]
         self.states[paths, times] = states[..., :n_features]
         # The largest is finite only if all are; their sum may overflow where none of them does.
-        largest = states.detach().abs().amax(-1)
+        sizes = states.detach().abs()
+        largest = sizes.amax(-1)
         is_finite = largest.isfinite()
         if self.log_weights is not None and log_weights is not None:
             self.log_weights[paths, times] = log_weights
@@ -87,7 +88,8 @@ class Record:
         if dtype == self.states.dtype:
             return
         self.states = self.states.to(dtype)
-        overflows = self.states.detach().isinf().any(-1)
+        is_beyond = self.states.detach().isinf()
+        overflows = is_beyond.any(-1)
         self.diverged = self.diverged | overflows
 
     def resample(self, k: int, threshold: float, generator: torch.Generator) -> None:

@@ -120,7 +120,8 @@ def _fill(record: Record, task: Task, solver: Solver, options: Options, bar: tqd
     record.ess.append(float(n_paths))
     generator = stream(options.seed, "resample")
     for k in intervals:
-        one_interval = replace(task, intervals=range(k, k + 1))
+        interval = range(k, k + 1)
+        one_interval = replace(task, intervals=interval)
         _cross(record, one_interval, solver, parts)
         record.resample(k + 1, options.resample, generator)
 
@@ -136,7 +137,8 @@ def _cross(record: Record, task: Task, solver: Solver, parts: list[range]) -> No
         w = None
         if record.log_weights is not None:
             weights = record.log_weights[chunk]
-            w = weights[:, task.intervals.start].clone()
+            first = task.intervals.start
+            w = weights[:, first].clone()
         states, w = solver.integrate(own_task, x, w)
         record.enter(rows, task.intervals, states, w)
         ends.append(states[:, -1])

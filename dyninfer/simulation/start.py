@@ -52,18 +52,21 @@ def starting_states(
     precision = dtype
     if not keep_precision:
         precision = _precision_of(process, dtype)
-    largest = float(x.detach().abs().max())
+    sizes = x.detach().abs()
+    largest = float(sizes.max())
     if largest > torch.finfo(precision).max:
         raise ValueError(
             f"x0 holds values of size {largest:.3g}, but the process runs in {precision}, which "
             f"ends at {torch.finfo(precision).max:.3g}; give smaller units, or process.double()"
         )
-    x = x.to(device_of(process, x.device), precision)
+    device = device_of(process, x.device)
+    x = x.to(device, precision)
     rows = starting_rows(len(x), n_paths, seed)
     # Where every row is taken once, x itself stays, and its graph is short.
     if n_paths is not None and n_paths != len(x):
         x = x[rows.to(x.device)]
-    return Start(x, rows, dtype, _is_differentiable(process, x0))
+    is_differentiable = _is_differentiable(process, x0)
+    return Start(x, rows, dtype, is_differentiable)
 
 
 def starting_rows(n: int, n_paths: int | None, seed: int) -> Tensor:
@@ -111,7 +114,8 @@ def _as_tensor(x: Any, name: str) -> Tensor:
 
 
 def _check_finite(states: Tensor, name: str) -> None:
-    is_bad = ~states.detach().isfinite().all(dim=1)
+    is_finite = states.detach().isfinite()
+    is_bad = ~is_finite.all(dim=1)
     if not is_bad.any():
         return
     first = int(torch.nonzero(is_bad)[0])

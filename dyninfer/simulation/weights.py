@@ -45,7 +45,8 @@ def systematic_resample(log_weights: Tensor, generator: torch.Generator) -> tupl
     cumulative = torch.softmax(log_weights, 0).cumsum(0)
     rows = torch.searchsorted(cumulative, positions, right=True)
     # Rounding may leave the sum below 1: the last row with weight takes what is beyond it.
-    with_weight = torch.nonzero(log_weights > -torch.inf)
+    has_weight = log_weights > -torch.inf
+    with_weight = torch.nonzero(has_weight)
     last = with_weight.max()
     rows = rows.clamp(max=last)
     log_total = torch.logsumexp(log_weights, 0)

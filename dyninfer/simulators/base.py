@@ -92,7 +92,8 @@ class Simulator(System):
         times = as_times(times)
         samples = []
         for k, t in enumerate(times.tolist()):
-            sample = self.sample(t, n, subseed(seed, "snapshot", k))
+            own_seed = subseed(seed, "snapshot", k)
+            sample = self.sample(t, n, own_seed)
             _check_sample(sample, t)
             samples.append(sample.numpy())
         masses = None
@@ -113,7 +114,8 @@ def _check_sample(sample: Tensor, time: float) -> None:
 def _check_size(value: float, name: str) -> None:
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite, found {value}")
-    if value and not _LEAST_SIZE <= abs(value) <= _LARGEST_SIZE:
+    is_in_range = _LEAST_SIZE <= abs(value) <= _LARGEST_SIZE
+    if value and not is_in_range:
         raise ValueError(
             f"{name} must be zero or of a size between {_LEAST_SIZE:g} and {_LARGEST_SIZE:g}, "
             f"found {value:g}; use other units"

@@ -89,7 +89,8 @@ class BouncingShapes(System):
         """
         check_draw(n, seed)
         # Python's own numbers, which do not overflow.
-        n_pixels = int(n) * check_count(n_frames, "n_frames") * int(self.size) ** 2
+        n_images = int(n) * check_count(n_frames, "n_frames")
+        n_pixels = n_images * int(self.size) ** 2
         check_memory(4 * n_pixels, f"{n_frames} frames of {n} videos")
         shapes, centres = self.motion(n_frames, n, seed)
         frames = []
@@ -111,7 +112,8 @@ class BouncingShapes(System):
             the frame; float64.
         """
         check_draw(n, seed)
-        n_numbers = int(n) * check_count(n_frames, "n_frames") * self.n_shapes * 2
+        n_images = int(n) * check_count(n_frames, "n_frames")
+        n_numbers = n_images * self.n_shapes * 2
         check_memory(8 * n_numbers, f"centres in {n_frames} frames of {n} videos")
         # Uniform numbers fill a tensor in order: the first videos do not depend on how many follow.
         per_shape = (n, self.n_shapes)
@@ -122,10 +124,12 @@ class BouncingShapes(System):
         u = uniforms(stream(seed, "starts"), *per_axis)
         low, high = self._walls
         centre = low + (high - low) * u
-        velocity = self._velocities(-_FASTEST, per_axis, stream(seed, "first velocities"))
+        first_draws = stream(seed, "first velocities")
+        velocity = self._velocities(-_FASTEST, per_axis, first_draws)
         # One of each for every frame, used or not, so that no draw depends on an earlier one.
         away = self._velocities(1, per_bounce, stream(seed, "away from the wall"))
-        along = self._velocities(-_FASTEST, per_bounce, stream(seed, "along the wall"))
+        wall_draws = stream(seed, "along the wall")
+        along = self._velocities(-_FASTEST, per_bounce, wall_draws)
         centres = [centre]
         draws = zip(away.unbind(1), along.unbind(1), strict=True)
         for away_now, along_now in islice(draws, n_frames - 1):

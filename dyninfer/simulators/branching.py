@@ -113,8 +113,12 @@ class BranchingPopulation(Simulator):
         fate = x[:, 1]
         upper = torch.sigmoid(fate / self.switch)
         lower = 1 - upper
-        birth = upper * self.birth_upper + lower * self.birth_lower
-        death = upper * self.death_upper + lower * self.death_lower
+        birth_above = upper * self.birth_upper
+        birth_below = lower * self.birth_lower
+        birth = birth_above + birth_below
+        death_above = upper * self.death_upper
+        death_below = lower * self.death_lower
+        death = death_above + death_below
         return birth, death
 
     def growth(self, t: Time, x: Tensor) -> Tensor:
@@ -228,12 +232,14 @@ def branch(
         time = k * h
         # The same noise in both stages: with a noise that does not depend on the state, the
         # average of the two slopes is then of second order.
-        noise = deviation * torch.randn(x.shape, generator=g)
+        normals = torch.randn(x.shape, generator=g)
+        noise = deviation * normals
         slope = drift(time, x)
         predicted = x + h * slope + noise
         slope_after = drift(time + h, predicted)
         twice_slope = slope + slope_after
-        after = x + h * twice_slope / 2 + noise
+        change = h * twice_slope / 2
+        after = x + change + noise
         birth, death = rates(x)
         birth_after, death_after = rates(after)
         mean_birth = (birth + birth_after) / 2

@@ -130,7 +130,8 @@ class DoubleWell(Simulator):
         """
         check_not_negative(t=t)
         grid = self._grid
-        standardised = (grid.edges - self.initial_mean) / self.initial_std
+        deviation = grid.edges - self.initial_mean
+        standardised = deviation / self.initial_std
         probability = np.diff(ndtr(standardised))
         if t > 0:
             up = t * grid.up
@@ -157,7 +158,8 @@ class DoubleWell(Simulator):
         from dyninfer.simulation import simulate, solvers
 
         times = check_times(times)
-        start = self.sample(times[0], n, subseed(seed, "start"))
+        start_seed = subseed(seed, "start")
+        start = self.sample(times[0], n, start_seed)
         solver = solvers.SRA1(dt=dt)
         motion = subseed(seed, "motion")
         runs = simulate(self.process(), start, times, solver=solver, seed=motion)
@@ -171,7 +173,8 @@ class DoubleWell(Simulator):
         """
         in_well = 8 * self.barrier  # V''(±1)
         on_top = 4 * self.barrier  # |V''(0)|
-        attempts = math.sqrt(in_well * on_top) / (2 * math.pi)
+        curvature = math.sqrt(in_well * on_top)
+        attempts = curvature / (2 * math.pi)
         exponent = 2 * self.barrier / self.sigma**2
         return attempts * math.exp(-exponent)
 
@@ -201,7 +204,8 @@ class DoubleWell(Simulator):
         far_left = -self._place_of(_FAR)
         y = np.linspace(far_left, target, _POINTS)
         exponent = self._exponent(y)
-        below = cumulative_simpson(np.exp(-exponent), x=y, initial=0)
+        density = np.exp(-exponent)
+        below = cumulative_simpson(density, x=y, initial=0)
         integrand = np.exp(exponent) * below
         integral = cumulative_simpson(integrand, x=y, initial=0)
         until_start = np.interp(start, y, integral)
@@ -245,7 +249,8 @@ class DoubleWell(Simulator):
         edges = self._grid.edges
         _, density = self.marginal_density(t)
         probability = density * np.diff(edges)
-        below = np.concatenate([[0.0], np.cumsum(probability)])
+        cumulative = np.cumsum(probability)
+        below = np.concatenate([[0.0], cumulative])
         distribution = below / below[-1]
         g = stream(seed, "first coordinate")
         u = uniforms(g, n, 1)
@@ -274,7 +279,8 @@ class DoubleWell(Simulator):
     def _place_of(self, exponent: float) -> float:
         """The positive x₁ outside the wells at which ``2V/σ²`` is ``exponent``."""
         energy = exponent * self.sigma**2 / 2
-        square = 1 + math.sqrt(energy / self.barrier)
+        root = math.sqrt(energy / self.barrier)
+        square = 1 + root
         return math.sqrt(square)
 
     @cached_property
@@ -288,7 +294,8 @@ class DoubleWell(Simulator):
 
 
 def _middles(edges: ndarray) -> ndarray:
-    return (edges[1:] + edges[:-1]) / 2
+    ends = edges[1:] + edges[:-1]
+    return ends / 2
 
 
 class _Grid(NamedTuple):
@@ -331,7 +338,8 @@ def _talbot_contour(n: int) -> tuple[ndarray, ndarray]:
 
     ``z(θ) = n (0.5017 θ cot 0.6407θ − 0.6122 + 0.2645 i θ)``, the best such contour (same paper).
     """
-    theta = np.pi * np.arange(1, n, 2) / n
+    odd = np.arange(1, n, 2)
+    theta = np.pi * odd / n
     angle = 0.6407 * theta
     cotangent = 1 / np.tan(angle)
     real = 0.5017 * theta * cotangent - 0.6122
@@ -340,7 +348,8 @@ def _talbot_contour(n: int) -> tuple[ndarray, ndarray]:
     sin_square = np.sin(angle) ** 2
     slope = cotangent - angle / sin_square
     velocity = 0.5017 * slope + 0.2645j
-    weights = -2j * np.exp(nodes) * velocity
+    exponential = np.exp(nodes)
+    weights = -2j * exponential * velocity
     return nodes, weights
 
 

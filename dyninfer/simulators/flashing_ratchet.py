@@ -78,10 +78,13 @@ class FlashingRatchet(System):
         log_rate = while_on.clamp(min=_SMALLEST_RATE).log()
         downhill = log_rate - log_rate.mT
         # A neighbour's log-rate is half the potential, that between the ends the whole of it.
-        neighbours = downhill[..., 1, 0] + downhill[..., 2, 1]
+        one_to_zero = downhill[..., 1, 0]
+        two_to_one = downhill[..., 2, 1]
+        neighbours = one_to_zero + two_to_one
         ends = downhill[..., 2, 0]
         switches = diagonal(switch_off) + diagonal(switch_on)
-        jumps_while_off = off_diagonal(while_off).sum((-1, -2))
+        jumps = off_diagonal(while_off)
+        jumps_while_off = jumps.sum((-1, -2))
         return {
             "potential": (2 * neighbours + ends) / 6,
             "switch_rate": switches.mean(-1) / 2,

@@ -98,9 +98,11 @@ class BranchingNetwork(Simulator):
 
     def process(self) -> Diffusion:
         """Return the drift and the noise of every gene."""
-        noise = torch.full((len(self.genes),), self.sigma)
+        n_genes = len(self.genes)
+        noise = torch.full((n_genes,), self.sigma)
         # At a decay of one, noise √2 s spreads a gene over s.
-        noise[-self.n_bystanders :] = 2**0.5 * self.wandering
+        wandering = 2**0.5 * self.wandering
+        noise[-self.n_bystanders :] = wandering
         return Diffusion(
             drift=self.drift,
             diffusion=lambda t, x: noise.to(x),
@@ -112,7 +114,8 @@ class BranchingNetwork(Simulator):
         square = masters**2
         other_square = square.flip(1)
         activation = square + 0.5
-        share = activation / (1 + activation + 4 * other_square)
+        inhibition = 4 * other_square
+        share = activation / (1 + activation + inhibition)
         of_masters = 2.5 * share - masters
         falling = x[:, FALLING : FALLING + 1]
         rising = x[:, RISING : RISING + 1]
@@ -124,23 +127,28 @@ class BranchingNetwork(Simulator):
         level = torch.ones_like(rising)
         levels = torch.cat([response, falling, rising, level], dim=1)
         followers = x[:, RISING + 1 :]
-        of_followers = levels[:, self._leaders()] - followers
+        of_leaders = levels[:, self._leaders()]
+        of_followers = of_leaders - followers
         return torch.cat([of_masters, of_falling, of_rising, of_followers], dim=1)
 
     def _leaders(self) -> Tensor:
         """Number of the level that each gene after the first four follows."""
-        counts = [self.n_targets] * 2 + [self.n_bystanders] * 3
+        of_targets = [self.n_targets] * 2
+        of_bystanders = [self.n_bystanders] * 3
+        counts = of_targets + of_bystanders
         every_level = torch.arange(5)
         return every_level.repeat_interleave(torch.tensor(counts))
 
     def founders(self, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` cells of the initial distribution, ``(n, gene)`` float32."""
         check_draw(n, seed)
-        noise = torch.randn(n, len(self.genes), generator=stream(seed, "founders"))
+        n_genes = len(self.genes)
+        noise = torch.randn(n, n_genes, generator=stream(seed, "founders"))
         # The falling clock and what follows it start high, the rising ones at zero.
         is_high = [name.startswith(("falling", "wandering")) for name in self.genes]
         mean = torch.tensor(is_high).float()
-        spread = torch.full((len(self.genes),), self.sigma / 2**0.5)
+        deviation = self.sigma / 2**0.5
+        spread = torch.full((n_genes,), deviation)
         spread[-self.n_bystanders :] = self.wandering
         spread[:FALLING] = self.initial_std
         mean[:FALLING] = 0.3
@@ -155,12 +163,14 @@ class BranchingNetwork(Simulator):
             return start
         solver = SRA1(dt=self.dt)
         path_seed = subseed(seed, "noise")
-        run = simulate(self.process(), start, [0.0, t], solver=solver, seed=path_seed)
+        process = self.process()
+        run = simulate(process, start, [0.0, t], solver=solver, seed=path_seed)
         return run.states[:, -1]
 
     def snapshots(self, times: Iterable[float], n: int, seed: int = 0) -> Snapshots:
         """Sample ``n`` cells at each time, with the names of the genes."""
-        return replace(super().snapshots(times, n, seed), features=self.genes)
+        plain = super().snapshots(times, n, seed)
+        return replace(plain, features=self.genes)
 
 
 def _numbered(stem: str, n: int) -> list[str]:

@@ -181,7 +181,8 @@ class HydrogenSuperposition(Simulator):
         gradient = torch.zeros_like(x)
         # Equal parts of all states.
         share = 1 / math.sqrt(len(self.states))
-        for state, energy in zip(self._eigenstates, self.energies, strict=True):
+        terms = zip(self._eigenstates, self.energies, strict=True)
+        for state, energy in terms:
             phase = -1j * energy * t
             factor = share * torch.exp(phase)
             value, slope = state(x)
@@ -258,7 +259,8 @@ class Eigenstate:
         self.decay = 1 / (n * bohr_radius)
         # SciPy writes the highest power first, NumPy the lowest.
         n_nodes = n - l - 1
-        coefficients = genlaguerre(n_nodes, 2 * l + 1).coef[::-1]
+        order = 2 * l + 1
+        coefficients = genlaguerre(n_nodes, order).coef[::-1]
         scaled_radius = Polynomial([0, 2 * self.decay])
         self.laguerre = Polynomial(coefficients)(scaled_radius)  # of r
         only_l = [0] * l + [1]
@@ -286,7 +288,8 @@ class Eigenstate:
         gradient[:, 2] += turn * f * dq_dz
         if self.order:
             lower_turn = plane ** (self.order - 1)
-            in_plane = self.order * lower_turn * f * q
+            lowered = self.order * lower_turn
+            in_plane = lowered * f * q
             gradient[:, 0] += in_plane
             gradient[:, 1] += 1j * self.sign * in_plane
         psi = turn * f * q
@@ -294,7 +297,8 @@ class Eigenstate:
 
     def _radial(self, r: Tensor) -> tuple[Tensor, Tensor]:
         """``F(r)`` and its derivative."""
-        shell = self.norm * torch.exp(-self.decay * r)
+        decay = torch.exp(-self.decay * r)
+        shell = self.norm * decay
         # The product rule, with the slope of the exponential as one more polynomial.
         faded = self.decay * self.laguerre
         slope = self.laguerre.deriv() - faded
@@ -394,7 +398,8 @@ class _Table(NamedTuple):
 
 def _inverted(table: _Table, u: Tensor) -> Tensor:
     """Values at which a tabulated distribution function is ``u``."""
-    inverse = np.interp(u.numpy(), table.below, table.values)
+    levels = u.numpy()
+    inverse = np.interp(levels, table.below, table.values)
     return torch.from_numpy(inverse)
 
 

@@ -52,7 +52,8 @@ class IonChannel(System):
         source = [0, 0, 1, 1, 2, 2]
         target = [1, 2, 0, 2, 0, 1]
         rates = torch.zeros(3, 3, dtype=torch.float64)
-        rates[source, target] = torch.tensor(self.rates, dtype=torch.float64)
+        own_rates = torch.tensor(self.rates, dtype=torch.float64)
+        rates[source, target] = own_rates
         return MarkovJump.from_rates(rates)
 
     def emission(self) -> GaussianEmission:

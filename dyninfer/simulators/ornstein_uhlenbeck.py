@@ -163,7 +163,8 @@ class OrnsteinUhlenbeck(Simulator):
         """Draw ``n`` individuals at increasing times by the exact transitions: no time stepping."""
         times = check_times(times)
         check_draw(n, seed)
-        noise = normals(seed, "paths", len(times), n, self.dimension)
+        n_times = len(times)
+        noise = normals(seed, "paths", n_times, n, self.dimension)
         first, *kicks = noise
         mean = self._mean_like(noise)
         start = times[0]

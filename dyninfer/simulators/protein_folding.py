@@ -103,7 +103,8 @@ class ProteinFolding(System):
         """
         check_draw(n, seed)
         start = self._start(n, seed)
-        steps = self.burn_in + self._steps(check_times(times))
+        n_steps = self._steps(check_times(times))
+        steps = self.burn_in + n_steps
         # Each time once, and the start before all: the simulation begins there.
         with_start = np.concatenate([[0], steps])
         stored, column = np.unique(with_start, return_inverse=True)

@@ -63,7 +63,8 @@ class GaussianPacket(Simulator):
         """
         at = self._local(t, x)
         of_motion = at.speed * at.y
-        of_breathing = at.strain * at.y.square() / 2
+        square = at.y.square()
+        of_breathing = at.strain * square / 2
         per_coordinate = of_motion + of_breathing
         return per_coordinate.sum(-1)
 
@@ -234,7 +235,8 @@ class FreeWavePacket(GaussianPacket):
     def spread(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``σ(t)²`` and ``d σ²/dt``, each the shape of ``t``."""
         # The spread of the momentum over the mass carries the packet's parts apart.
-        speed = self.hbar / (2 * self.mass * self.width)
+        inertia = 2 * self.mass * self.width
+        speed = self.hbar / inertia
         square = speed**2
         growth = square * t.square()
         variance = self.width**2 + growth

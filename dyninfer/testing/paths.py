@@ -119,7 +119,8 @@ def _simulated_in(units: Units, model: PathEstimator, **options: Any) -> ndarray
     """Simulated paths ``(path, time, ...)`` of a fit in these units, in plain units again."""
     paths = _paths_in(units, model)
     fitted = EXAMPLE.fit_clone(model, paths)
-    times = units.times(np.array([0.0, 0.5, 2.0, 5.0]))
+    moments = np.array([0.0, 0.5, 2.0, 5.0])
+    times = units.times(moments)
     run = fitted.simulate(paths, times, n_paths=9, seed=1, **options)
     states = run.states.double().numpy()
     return states if model.discrete else units.plain_states(states)

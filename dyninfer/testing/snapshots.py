@@ -41,7 +41,8 @@ def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> An
     rng = numpy_stream(seed, "example data")
     days = _DAYS[:n_times]
     # All different, so that rows of one time cannot be taken for those of another.
-    sizes = n + 3 * np.arange(n_times)
+    extra = 3 * np.arange(n_times)
+    sizes = n + extra
     samples = []
     for day, size in zip(days, sizes, strict=True):
         mean = 0.4 * day
@@ -139,7 +140,8 @@ def _paths_in(units: Units, model: SnapshotEstimator, **options: Any) -> ndarray
     fitted = EXAMPLE.fit_clone(model, data)
     # Four chunks of three, the last of them smaller.
     start = data.samples[0][:10]
-    times = units.times(np.array([0.0, 0.5, 2.0, 5.0]))
+    moments = np.array([0.0, 0.5, 2.0, 5.0])
+    times = units.times(moments)
     run = fitted.simulate(start, times, seed=1, **options)
     return units.plain_states(run.states.double().numpy())
 

@@ -66,5 +66,6 @@ def units_for(model: Estimator) -> tuple[Units, ...]:
 def check_same(one: ndarray, two: ndarray, where: str) -> None:
     """Refuse states that differ by more than rounding, in spreads of all of them."""
     spread = float(np.std(one))
-    apart = float(np.abs(one - two).max()) / spread
+    gap = np.abs(one - two)
+    apart = float(gap.max()) / spread
     assert apart < SAME, f"paths differ by {apart:.2g} of their spread {where}"

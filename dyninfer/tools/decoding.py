@@ -99,8 +99,9 @@ class Function:
             return np.zeros((len(states), len(self.columns)))
         spread = states.std(0).max() or 1.0
         duration = STEP * spread / speed
-        ahead = self.values(states + duration * velocity)
-        behind = self.values(states - duration * velocity)
+        step = duration * velocity
+        ahead = self.values(states + step)
+        behind = self.values(states - step)
         return (ahead - behind) / (2 * duration)
 
 
@@ -199,7 +200,8 @@ def _linear(
     loadings = loadings[columns]
     n_cells = min(MOST_CELLS, adata.n_obs)
     # From all over the table, which is often sorted by time.
-    spread_out = np.linspace(0, adata.n_obs - 1, n_cells)
+    last = adata.n_obs - 1
+    spread_out = np.linspace(0, last, n_cells)
     rows = spread_out.astype(np.int64)
     states = states_of(adata, rep, rows)
     n_features = states.shape[1]
@@ -219,7 +221,8 @@ def _linear(
         )
     expression = Expression.of(adata, layer)
     values = expression.values(columns, rows)
-    offset = _offset(values, states @ loadings, expression.place)
+    estimate = states @ loadings
+    offset = _offset(values, estimate, expression.place)
     return Linear(names[columns], loadings, offset)
 
 
@@ -228,8 +231,10 @@ def _offset(values: ndarray, decoded: ndarray, place: str) -> ndarray:
     residual = values - decoded
     # The mean of what is left, so that cells decode right on average.
     offset = residual.mean(0)
-    unexplained = np.square(residual - offset).sum()
-    total = np.square(values - values.mean(0)).sum()
+    error = residual - offset
+    unexplained = np.square(error).sum()
+    deviation = values - values.mean(0)
+    total = np.square(deviation).sum()
     # Of genes that do not vary, there is nothing to explain.
     if total == 0:
         return offset

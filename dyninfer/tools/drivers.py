@@ -114,7 +114,8 @@ def drivers(
         rates = _rates(model, adata[rows], names, decoder, decoder_layer)
     correlations = _correlations(expression, columns, rows, shares.to_numpy())
     tables = []
-    for name, correlation in zip(shares, correlations.T, strict=True):
+    columns_of_fates = zip(shares, correlations.T, strict=True)
+    for name, correlation in columns_of_fates:
         table = _with_intervals(correlation, len(rows), level)
         table.index = pd.Index(names, name="gene")
         table.insert(0, "fate", name)
@@ -138,7 +139,8 @@ def _rows(adata: AnnData, cells: Any) -> ndarray:
         return np.flatnonzero(requested)
     if requested.dtype.kind in "iu":
         return requested
-    rows = adata.obs_names.get_indexer(requested.astype(str))
+    names = requested.astype(str)
+    rows = adata.obs_names.get_indexer(names)
     missing = requested[rows < 0]
     if len(missing):
         raise MissingKey(f"cells {listed(missing, 3)} are not in adata.obs_names")
@@ -190,7 +192,8 @@ def _correlations(
         # Relative to the gene: the mean of equal numbers is rounded.
         is_constant = spread <= NO_SPREAD * size
         spread[is_constant] = np.nan
-        correlation[block] = (values / spread).T @ shares
+        standardised = values / spread
+        correlation[block] = standardised.T @ shares
     return np.clip(correlation, -1, 1)
 
 
@@ -204,7 +207,8 @@ def _with_intervals(correlation: ndarray, n_cells: int, level: float) -> pd.Data
         z = np.arctanh(correlation)
     upper_tail = (1 + level) / 2
     half = norm.ppf(upper_tail) * error
-    pvalue = 2 * norm.sf(np.abs(z) / error)
+    distance = np.abs(z) / error
+    pvalue = 2 * norm.sf(distance)
     columns = {
         "corr": correlation,
         "ci_low": np.tanh(z - half),
@@ -232,7 +236,8 @@ def q_values(pvalues: ndarray) -> ndarray:
     q = np.full(len(pvalues), np.nan)
     tests = np.flatnonzero(np.isfinite(pvalues))
     # From the worst to the best.
-    order = tests[np.argsort(-pvalues[tests])]
+    descending = np.argsort(-pvalues[tests])
+    order = tests[descending]
     n_tests = len(tests)
     rank = np.arange(n_tests, 0, -1)
     expected = pvalues[order] * n_tests / rank

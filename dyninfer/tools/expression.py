@@ -52,7 +52,8 @@ class Expression:
             raise MissingKey(
                 f"layer {quoted(layer)} is not in adata.layers; there are {listed(adata.layers)}"
             )
-        return cls(adata.layers[layer], genes, f"adata.layers[{quoted(layer)}]")
+        place = f"adata.layers[{quoted(layer)}]"
+        return cls(adata.layers[layer], genes, place)
 
     @classmethod
     def _raw(cls, adata: AnnData, layer: str | None) -> Expression:
@@ -61,7 +62,8 @@ class Expression:
         if adata.raw is None:
             raise MissingKey("adata.raw is empty; leave use_raw out to take adata.X")
         # Raw often has more genes than X: its own names count.
-        return cls(adata.raw.X, adata.raw.var_names.astype(str), "adata.raw.X")
+        names = adata.raw.var_names.astype(str)
+        return cls(adata.raw.X, names, "adata.raw.X")
 
     def columns(self, genes: Sequence[str] | str | None) -> ndarray:
         """Columns of the genes; all for None. A KeyError has the nearest name of an unknown one."""

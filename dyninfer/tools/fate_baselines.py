@@ -69,7 +69,8 @@ def _carried(x: ndarray, y: ndarray, onward: ndarray, is_weighted: bool, seed: i
     b = np.full(len(y), 1 / len(y))
     carried = np.zeros((len(x), onward.shape[1]))
     arrived = np.zeros((len(x), 1))
-    for block in cut(a, b, BLOCK, numpy_stream(seed, "fates", "blocks")):
+    rng = numpy_stream(seed, "fates", "blocks")
+    for block in cut(a, b, BLOCK, rng):
         problem = block.problem(x, y)
         in_units = problem._replace(cost=problem.cost / problem.mean_cost)
         solution = sinkhorn(in_units, REGULARIZATION, MASS_PENALTY)
@@ -77,8 +78,10 @@ def _carried(x: ndarray, y: ndarray, onward: ndarray, is_weighted: bool, seed: i
         log_plan = solution.log_plan
         largest = log_plan.max(1, keepdims=True)
         # A cell far from all others leaves next to nothing, and that has fates too.
-        scale = np.exp(np.maximum(largest, NOTHING))
-        plan = np.exp(log_plan - largest) * scale
+        log_scale = np.maximum(largest, NOTHING)
+        scale = np.exp(log_scale)
+        relative = np.exp(log_plan - largest)
+        plan = relative * scale
         # Cells on the border of two blocks have a part of their mass in each.
         carried[block.rows] += plan @ onward[block.columns]
         arrived[block.rows] += plan.sum(1, keepdims=True)

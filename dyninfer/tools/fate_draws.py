@@ -110,14 +110,16 @@ def drawn_fates(
         _draw(model, drawing, sources, ends, tally, n_draws, seed)
         every_fate.append(tally.fates)
         sizes += tally.effective_size
-    fates, spread = _over_refits(np.stack(every_fate))
+    by_refit = np.stack(every_fate)
+    fates, spread = _over_refits(by_refit)
     if is_certain and len(models) == 1:
         unknown = np.full(fates.shape, np.nan)
         return Estimate(fates, unknown, unknown)
     low, high = fates, fates
     if not is_certain:
         low, high = _wilson(fates, sizes[:, None])
-    return Estimate(fates, *_widened(fates, low, high, spread))
+    bounds = _widened(fates, low, high, spread)
+    return Estimate(fates, *bounds)
 
 
 def _over_refits(by_refit: ndarray) -> tuple[ndarray, ndarray]:
@@ -190,10 +192,12 @@ def _draw(
     for first in range(0, n_draws, draws_a_run):
         n_now = min(draws_a_run, n_draws - first)
         rows = np.tile(np.arange(n_cells), n_now)
-        run = drawing.simulate(model, sources, rows, subseed(seed, "draws", first))
+        own_seed = subseed(seed, "draws", first)
+        run = drawing.simulate(model, sources, rows, own_seed)
         arrivals = _arrivals(run)
         weights = _weights(run, drawing.is_weighted)
-        is_whole = np.isfinite(arrivals).all(1) & np.isfinite(weights)
+        has_arrived = np.isfinite(arrivals).all(1)
+        is_whole = has_arrived & np.isfinite(weights)
         whole = np.flatnonzero(is_whole)
         drawing.n_paths += len(rows)
         drawing.n_lost += len(rows) - len(whole)

@@ -63,7 +63,8 @@ class Ends:
         # A tenth of a second to import, which only this needs.
         from sklearn.neighbors import NearestNeighbors
 
-        search = NearestNeighbors(n_neighbors=min(n_neighbors, len(self.states)))
+        n_nearest = min(n_neighbors, len(self.states))
+        search = NearestNeighbors(n_neighbors=n_nearest)
         search.fit(self.states)
         n_states = len(states)
         shares = np.empty((n_states, len(self.names)))

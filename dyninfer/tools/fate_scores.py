@@ -196,14 +196,16 @@ def _members(adata: AnnData, clone_key: str) -> Any:
             f"clone_key {quoted(clone_key)} is neither in adata.obs nor in adata.obsm; columns of "
             f"obs: {listed(adata.obs.columns)}"
         )
-    labels, _ = label_texts(obs_column(adata, clone_key, "clone_key"))
+    column = obs_column(adata, clone_key, "clone_key")
+    labels, _ = label_texts(column)
     has_clone = np.array([label not in (None, "") for label in labels])
     rows = np.flatnonzero(has_clone)
     codes, clones = pd.factorize(labels[has_clone])
     what = f"clone_key {quoted(clone_key)}"
     refuse_missing_words(clones, what, "or rename it if it is a clone")
     shape = (len(labels), len(clones))
-    return sparse.csr_matrix((np.ones(len(rows)), (rows, codes)), shape=shape)
+    ones = np.ones(len(rows))
+    return sparse.csr_matrix((ones, (rows, codes)), shape=shape)
 
 
 def _truth(
@@ -215,7 +217,8 @@ def _truth(
     of_start = members[is_start]
     # A cell of several clones, as of two barcodes, has the sisters of all.
     sisters = of_start @ counts
-    has_sisters = np.asarray(sisters.sum(1)).ravel() > 0
+    n_sisters = sisters.sum(1)
+    has_sisters = np.asarray(n_sisters).ravel() > 0
     if not has_sisters.any():
         raise ValueError(
             f"no clone of {quoted(clone_key)} has both a cell before the end and one at the end "
@@ -225,7 +228,8 @@ def _truth(
     clones = np.asarray(of_start[has_sisters].argmax(1)).ravel()
     _, numbers = np.unique(clones, return_inverse=True)
     rows = np.flatnonzero(is_start)[has_sisters]
-    return _Truth(rows, numbers, sisters / sisters.sum(1, keepdims=True))
+    totals = sisters.sum(1, keepdims=True)
+    return _Truth(rows, numbers, sisters / totals)
 
 
 def _to_one(values: ndarray, shares: ndarray) -> ndarray:
@@ -267,7 +271,8 @@ class _Scoring:
         scores["brier"] = self.errors[rows].mean()
         scores["brier_mixed"] = self.mixed_errors[rows].mean()
         scores["spearman"] = _mean(_spearman(ranks, truth_ranks))
-        scores["auroc"] = _mean(_auroc(ranks, truth >= HALF))
+        is_likely = truth >= HALF
+        scores["auroc"] = _mean(_auroc(ranks, is_likely))
         return scores
 
     def with_intervals(self, n_resamples: int, seed: int) -> dict[str, float]:

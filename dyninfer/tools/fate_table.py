@@ -53,7 +53,9 @@ def transition_table(adata: AnnData, label_key: str | None = None) -> pd.DataFra
     rows = {}
     for k, time in enumerate(clock.times[:end]):
         for label in order:
-            is_group = has_fate & (positions == k) & (labels == label)
+            is_here = positions == k
+            has_label = labels == label
+            is_group = has_fate & is_here & has_label
             if is_group.any():
                 group = fates[is_group]
                 rows[float(time), label] = {"n_cells": len(group), **group.mean()}

@@ -147,7 +147,8 @@ def fates(
     if baselines:
         tables |= _baselines(models[0], cells, drawing, ends, answer)
     for key, values in tables.items():
-        adata.obsm[key] = as_stored(values, labelling.names, adata.obs_names)
+        stored = as_stored(values, labelling.names, adata.obs_names)
+        adata.obsm[key] = stored
     adata.obs[keys.FATE] = most_probable(answer.fates, labelling.names)
     adata.obs[keys.FATE_ENTROPY] = entropy(answer.fates)
     write_colors(adata, label_key, labelling.groups)
@@ -167,7 +168,8 @@ def fates(
         "paths": drawing.n_paths,
         "lost_paths": drawing.n_lost,
     }
-    return pd.DataFrame(answer.fates, index=adata.obs_names, columns=list(labelling.names))
+    names = list(labelling.names)
+    return pd.DataFrame(answer.fates, index=adata.obs_names, columns=names)
 
 
 @dataclass
@@ -280,9 +282,11 @@ def _fill_end(
     known = rows[has_fate]
     own = ends.indicators(labelling.codes[known])
     answer.put(known, own, own, own)
-    other = rows[~has_fate & cells.is_whole(rows)]
+    is_whole = cells.is_whole(rows)
+    other = rows[~has_fate & is_whole]
     if len(other):
-        shares = ends.nearest(cells.states[other], n_neighbors)
+        other_states = cells.states[other]
+        shares = ends.nearest(other_states, n_neighbors)
         unknown = np.full(shares.shape, np.nan)
         answer.put(other, shares, unknown, unknown)
 
@@ -321,7 +325,8 @@ def _baselines(
         populations[time] = states
         rows_of[time] = rows
     # What a model has not seen, its rival does not see either.
-    is_hidden = Clock(list(populations)).positions(model.hold_out_)
+    clock = Clock(list(populations))
+    is_hidden = clock.positions(model.hold_out_)
     steps = [time for k, time in enumerate(populations) if k not in is_hidden]
     fates_at = pulled_back(populations, steps, ends, drawing.is_weighted, drawing.seed)
     for time, rows in rows_of.items():

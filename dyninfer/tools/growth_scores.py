@@ -120,7 +120,8 @@ def score_growth(
     ):
         if genes is None:
             genes = _default_genes(symbols, default, organism)
-        columns = _columns_of(_as_genes(genes, name), symbols, name, organism)
+        own_genes = _as_genes(genes, name)
+        columns = _columns_of(own_genes, symbols, name, organism)
         scores[name] = _mean_z_score(expression, columns)
     table = pd.DataFrame(scores, index=adata.obs_names)
     birth = _rate(table["proliferation"], BIRTH_CENTER, BIRTH_WIDTH)
@@ -212,12 +213,14 @@ def _mean_z_score(expression: Any, columns: ndarray) -> ndarray:
     varies = spread > 0
     if not varies.any():
         return np.zeros(n_cells)
-    z = (values[:, varies] - values[:, varies].mean(0)) / spread[varies]
+    deviation = values[:, varies] - values[:, varies].mean(0)
+    z = deviation / spread[varies]
     return z.clip(-LARGEST_Z, LARGEST_Z).mean(1)
 
 
 def _rate(score: pd.Series, center: float, width: float) -> pd.Series:
     """Rate per day: a logistic curve of the score, from the slowest to the fastest."""
     steepness = 4 / width
-    rise = 1 / (1 + np.exp(-steepness * (score - center)))
+    exponent = -steepness * (score - center)
+    rise = 1 / (1 + np.exp(exponent))
     return SLOWEST + (FASTEST - SLOWEST) * rise

@@ -118,7 +118,8 @@ def _observed(adata: AnnData, time_key: str | None, use_rep: str | None) -> tupl
     times = time_column(adata, time_key)
     _, _, rep = representation(adata, use_rep)
     states = states_of(adata, rep)
-    check_finite(states, rep, np.asarray(adata.obs_names))
+    names = np.asarray(adata.obs_names)
+    check_finite(states, rep, names)
     return times, states
 
 
@@ -128,7 +129,8 @@ def _reference_cells(clock: Clock, times: ndarray, states: ndarray, seed: int) -
     for k, moment in enumerate(clock.times):
         rows = clock.rows(times, moment)
         if len(rows) > MOST_STATES:
-            generator = np.random.default_rng(subseed(seed, "reference", k))
+            own_seed = subseed(seed, "reference", k)
+            generator = np.random.default_rng(own_seed)
             rows = generator.choice(rows, MOST_STATES, replace=False)
         rows_of_times.append(rows)
     sizes = [len(rows) for rows in rows_of_times]
@@ -261,14 +263,16 @@ def time_to_fate(
     for k in range(end):
         start = clock.times[k]
         rows = clock.rows(column, start)
-        grid = np.linspace(start, clock.times[end], n_times + 1)
+        end_time = clock.times[end]
+        grid = np.linspace(start, end_time, n_times + 1)
         cells = adata[rows]
         # Draw by draw, so that memory does not grow with the paths.
         durations = np.empty((n_draws, len(rows)))
         for draw in range(n_draws):
             draw_seed = subseed(seed, "to fate", k, draw)
             run = model.simulate(cells, grid, seed=draw_seed, **options)
-            durations[draw] = _arrival(run, is_there, grid) - start
+            arrival = _arrival(run, is_there, grid)
+            durations[draw] = arrival - start
         table.iloc[rows] = _summary(durations)
     return table
 
@@ -319,11 +323,13 @@ def _summary(durations: ndarray) -> ndarray:
     """Mean, standard deviation and share ``(n, 3)`` of the draws ``(draw, n)`` that arrive."""
     arrives = np.isfinite(durations)
     n_arrived = arrives.sum(0)
-    total = np.where(arrives, durations, 0).sum(0)
+    arrival = np.where(arrives, durations, 0)
+    total = arrival.sum(0)
     # No arrival has no mean: NaN.
     with np.errstate(invalid="ignore"):
         mean = total / n_arrived
         deviation = np.where(arrives, durations - mean, 0)
-        variance = np.square(deviation).sum(0) / n_arrived
+        square = np.square(deviation)
+        variance = square.sum(0) / n_arrived
     share = n_arrived / len(durations)
     return np.stack([mean, np.sqrt(variance), share], axis=1)

@@ -121,10 +121,12 @@ def _draws(
     options: dict[str, Any],
 ) -> Iterator[Trajectories]:
     """Runs over an interval, one path of every cell in each; one run where all are the same."""
-    first = model.simulate(cells, interval, seed=subseed(seed, 0), **options)
+    first_seed = subseed(seed, 0)
+    first = model.simulate(cells, interval, seed=first_seed, **options)
     yield first
     for draw in range(1, n_draws):
-        run = model.simulate(cells, interval, seed=subseed(seed, draw), **options)
+        draw_seed = subseed(seed, draw)
+        run = model.simulate(cells, interval, seed=draw_seed, **options)
         # To the digit, whatever the seed: the model is deterministic. Lost paths are NaN twice.
         is_same = torch.allclose(run.states, first.states, rtol=0, atol=0, equal_nan=True)
         if is_same:
@@ -153,7 +155,8 @@ class _Arrivals:
         if run.log_weights is not None:
             # What a path has gained: starts of unequal weight are rows of their own.
             log_weights = as_array(run.log_weights, "log_weights")
-            weights = np.exp(log_weights[:, -1] - log_weights[:, 0])
+            change = log_weights[:, -1] - log_weights[:, 0]
+            weights = np.exp(change)
         is_lost = as_array(run.status, "status") != 0
         weights[is_lost] = 0
         return self.spread(ends, weights)
@@ -171,13 +174,15 @@ class _Arrivals:
         near = search.kneighbors(ends[arrived], return_distance=False)
         sources = np.repeat(self.sources[arrived], k)
         targets = self.targets[near.ravel()]
-        parts = np.repeat(weights[arrived] / k, k)
+        share = weights[arrived] / k
+        parts = np.repeat(share, k)
         return sources, targets, parts
 
 
 def _normalised(triples: list[Triple], n: int) -> csr_matrix:
     """Matrix whose rows sum to one; a row without any weight stays where it is."""
-    sources, targets, weights = map(np.concatenate, zip(*triples, strict=True))
+    columns = zip(*triples, strict=True)
+    sources, targets, weights = map(np.concatenate, columns)
     totals = np.bincount(sources, weights, n)
     lost = np.flatnonzero(totals == 0)
     if len(lost):
@@ -188,11 +193,14 @@ def _normalised(triples: list[Triple], n: int) -> csr_matrix:
         weights = np.append(weights, ones)
         totals[lost] = 1.0
     shares = weights / totals[sources]
-    matrix = coo_matrix((shares, (sources, targets)), shape=(n, n)).tocsr()
+    entries = (shares, (sources, targets))
+    matrix = coo_matrix(entries, shape=(n, n)).tocsr()
     lengths = np.diff(matrix.indptr)
-    row_of = np.repeat(np.arange(n), lengths)
+    every_row = np.arange(n)
+    row_of = np.repeat(every_row, lengths)
     parts = np.rint(PARTS * matrix.data)
-    missing = PARTS - np.bincount(row_of, parts, n)
+    total = np.bincount(row_of, parts, n)
+    missing = PARTS - total
     # The rest goes to the largest of a row, which feels it least.
     order = np.lexsort([parts, row_of])
     ends_of_rows = matrix.indptr[1:] - 1

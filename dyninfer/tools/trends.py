@@ -170,7 +170,8 @@ def _end_fates(
     # As for the fates of cells: labels of one neighbour alone are noisy.
     k = min(n_neighbors, len(states))
     search = NearestNeighbors(n_neighbors=k).fit(states)
-    ends = as_array(traj.states[:, -1], "states")
+    last = traj.states[:, -1]
+    ends = as_array(last, "states")
     near = search.kneighbors(ends, return_distance=False)
     shares = fates.to_numpy()[near].mean(1)
     return pd.DataFrame(shares, columns=fates.columns)
@@ -184,7 +185,8 @@ def _towards(share: pd.Series, traj: Trajectories) -> ndarray:
     total = weight.sum()
     n_paths = 0.0
     if total > 0:
-        n_paths = total**2 / np.square(weight).sum()
+        squares = np.square(weight)
+        n_paths = total**2 / squares.sum()
     if n_paths < FEWEST_PATHS:
         name = quoted(str(share.name))
         raise ValueError(
@@ -217,8 +219,10 @@ def _curves(
         n_paths = 1 / np.square(weight).sum()
         columns["mean"][k] = mean
         # Of the mean: the spread of the paths is the band.
-        columns["error"][k] = np.sqrt(variance / n_paths)
-        low, high = weighted_quantiles(values, weight, [tail, 1 - tail])
+        variance_of_mean = variance / n_paths
+        columns["error"][k] = np.sqrt(variance_of_mean)
+        tails = [tail, 1 - tail]
+        low, high = weighted_quantiles(values, weight, tails)
         columns["low"][k] = low
         columns["high"][k] = high
         columns["paths"][k] = n_paths

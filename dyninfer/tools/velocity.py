@@ -114,8 +114,9 @@ def _in_genes(decode: Decoder, states: ndarray, velocity: ndarray) -> tuple[ndar
     rates = np.empty(shape, dtype=np.float32)
     for first in range(0, len(states), ROWS):
         rows = slice(first, first + ROWS)
-        values[rows] = decode.values(states[rows])
-        rates[rows] = decode.rates(states[rows], velocity[rows])
+        own = states[rows]
+        values[rows] = decode.values(own)
+        rates[rows] = decode.rates(own, velocity[rows])
     return values, rates
 
 

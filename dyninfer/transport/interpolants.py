@@ -93,7 +93,9 @@ class SineNoise(LatentNoise):
     def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`LatentNoise.shape`."""
         angle = math.pi * t
-        return torch.sin(angle).square(), math.pi * torch.sin(2 * angle)
+        square = torch.sin(angle).square()
+        slope = math.pi * torch.sin(2 * angle)
+        return square, slope
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -179,7 +181,8 @@ class OneSidedInterpolant(Interpolant):
         """See :meth:`Interpolant.coefficients`."""
         if self.schedule == "vp":
             alpha = (1 - t * t).sqrt()
-            return Coefficients(alpha, t, -t / alpha, torch.ones_like(t))
+            one = torch.ones_like(t)
+            return Coefficients(alpha, t, -t / alpha, one)
         if self.schedule == "trigonometric":
             return _trigonometric(t)
         return _linear(t)
@@ -202,7 +205,8 @@ class MirrorInterpolant(Interpolant):
     def coefficients(self, t: Tensor) -> Coefficients:
         """See :meth:`Interpolant.coefficients`."""
         zero = torch.zeros_like(t)
-        return Coefficients(zero, torch.ones_like(t), zero, zero)
+        one = torch.ones_like(t)
+        return Coefficients(zero, one, zero, zero)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

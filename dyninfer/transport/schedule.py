@@ -26,7 +26,8 @@ class Moment(NamedTuple):
     def line(self, knots: Tensor) -> tuple[Tensor, Tensor]:
         """``I`` and ``∂I/∂t`` ``(n, d)`` through knots ``(n, 2, d)`` or ``(n, K, d)``."""
         coefficients = torch.stack([self.weights, self.slopes], 1)
-        position, velocity = torch.bmm(coefficients, knots).unbind(1)
+        both = torch.bmm(coefficients, knots)
+        position, velocity = both.unbind(1)
         return position, velocity
 
 
@@ -55,7 +56,8 @@ class Schedule(torch.nn.Module):
         self.cardinal: Tensor | None
         knots_tensor = torch.as_tensor(knots, dtype=torch.float64)
         self.register_buffer("knots", knots_tensor, persistent=False)
-        self.register_buffer("inner_knots", knots_tensor[1:-1].clone(), persistent=False)
+        inner_knots = knots_tensor[1:-1]
+        self.register_buffer("inner_knots", inner_knots.clone(), persistent=False)
         cubics = interpolant.cardinal(knots)
         cardinal = None
         if cubics is not None:
@@ -109,7 +111,8 @@ class Schedule(torch.nn.Module):
         Times nearer to a snapshot than the noise's margin are moved off it.
         """
         k, s, gap = self.locate(tau)
-        s = s.clamp(self.margin, 1 - self.margin)
+        last = 1 - self.margin
+        s = s.clamp(self.margin, last)
         weights, slopes = self._coefficients(k, s, gap)
         if self.interpolant.gaussian_base:
             # z is the first of the two ends.
@@ -136,7 +139,9 @@ class Schedule(torch.nn.Module):
             low = 0.0
         elapsed = s.clamp(low, high) * gap
         clamped = self.knots[k] + elapsed
-        outside = (s < low) | (s > high)
+        is_early = s < low
+        is_late = s > high
+        outside = is_early | is_late
         return torch.where(outside, clamped, tau)
 
     def _coefficients(self, k: Tensor, s: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,7 +150,8 @@ class Schedule(torch.nn.Module):
             c = self.interpolant.coefficients(s)
             weights = torch.stack([c.alpha, c.beta], 1)
             slopes = torch.stack([c.alpha_slope, c.beta_slope], 1)
-            return weights, slopes / gap[:, None]
+            rates = slopes / gap[:, None]
+            return weights, rates
         cubics = self.cardinal[:, k]
         elapsed = s * gap
         return spline_weights(cubics, elapsed)
@@ -153,7 +159,8 @@ class Schedule(torch.nn.Module):
     def locate(self, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Interval of each scaled time ``(n,)``, the part of it that has passed, and its length."""
         # One time for all states comes as an expanded view.
-        k = torch.searchsorted(self.inner_knots, tau.contiguous(), right=True)
+        moments = tau.contiguous()
+        k = torch.searchsorted(self.inner_knots, moments, right=True)
         start = self.knots[k]
         end = self.knots[k + 1]
         gap = end - start

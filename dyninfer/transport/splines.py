@@ -19,7 +19,8 @@ def natural_splines(times: ndarray) -> ndarray:
     from scipy.interpolate import CubicSpline
 
     if len(times) > 2:
-        return CubicSpline(times, np.eye(len(times)), bc_type="natural").c
+        unit_values = np.eye(len(times))
+        return CubicSpline(times, unit_values, bc_type="natural").c
     # Through two points, the straight line.
     coefficients = np.zeros((4, 1, 2))
     gap = times[1] - times[0]

@@ -56,7 +56,8 @@ class ConditionalNoise(NamedTuple):
         of_noise = root.mT @ precision @ root
         factor = torch.linalg.cholesky(eye + of_noise)
         spread = torch.linalg.solve_triangular(factor.mT, eye, upper=True)
-        gain = spread @ (spread.mT @ root.mT)
+        spread_of_root = spread.mT @ root.mT
+        gain = spread @ spread_of_root
         half_logs = half_log_determinant(factor)
         return cls(
             spread=spread,
@@ -90,7 +91,8 @@ class BackwardFilter:
     def of(cls, chain: Chain, information: Tensor) -> BackwardFilter:
         """Condition on observations with ``information = C'R⁻¹C`` ``(L, P or 1, G, S, S)``."""
         n_observed = information.shape[1]
-        n_paths = max(n_observed, chain.transition.shape[1])
+        n_chains = chain.transition.shape[1]
+        n_paths = max(n_observed, n_chains)
         information = information.expand(-1, n_paths, -1, -1, -1)
         precision, carry = _precisions(chain, information)
         at_start = precision[:1]

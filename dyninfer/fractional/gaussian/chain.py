@@ -120,5 +120,6 @@ def pick(table: Tensor, gap: Tensor) -> Tensor:
         # One row for all needs no copies.
         n_times = gap.shape[1]
         row_shape = table.shape[1:]
-        return table.unsqueeze(0).expand(n_times, 1, *row_shape)
+        one = table.unsqueeze(0)
+        return one.expand(n_times, 1, *row_shape)
     return table[gap.T]

@@ -69,7 +69,8 @@ class Guided(NamedTuple):
     def log_likelihood(self) -> Tensor:
         """Importance-weighted log-likelihood ``(P,)``; it tends to the truth from below."""
         log_total = self.log_weights.logsumexp(0)
-        return log_total - math.log(len(self.log_weights))
+        n_draws = len(self.log_weights)
+        return log_total - math.log(n_draws)
 
 
 def guided_paths(

@@ -98,7 +98,8 @@ class RecurrentEncoder(nn.Module):
         first_time = times[:, :1]
         gap = times.diff(dim=1, prepend=first_time)
         # In logarithms: gaps of irregular paths span orders of magnitude.
-        log_gap = torch.log1p(gap / self.tau).unsqueeze(-1)
+        share = gap / self.tau
+        log_gap = torch.log1p(share).unsqueeze(-1)
         rows = torch.cat([values, mask, log_gap], dim=-1)
         context = self._read(rows, lengths)
         content = None
@@ -109,7 +110,8 @@ class RecurrentEncoder(nn.Module):
         if self.skip is None or self.head is None:
             empty = context[..., :0]
             return Encoding(empty, empty, context, content)
-        shift, log_variance = self.head(context).chunk(2, dim=-1)
+        both = self.head(context)
+        shift, log_variance = both.chunk(2, dim=-1)
         return Encoding(
             mean=self.skip(values) + shift,
             log_variance=log_variance,

@@ -98,7 +98,8 @@ def facts_of(paths: Paths) -> dict[str, Any]:
 
 def scaling_of(paths: Paths, *, one_scale: bool) -> Scaling:
     """Mean and deviation of every feature, or of all alike; time is left as it is."""
-    values = np.concatenate(paths.states).astype(np.float64)
+    states = np.concatenate(paths.states)
+    values = states.astype(np.float64)
     shift = np.nanmean(values, axis=0)
     scale = np.nanstd(values, axis=0)
     if one_scale:

@@ -62,7 +62,8 @@ class FittedEquation:
     @property
     def observation_noise(self) -> ndarray:
         """Standard deviation of the observations around the state, ``(feature,)``."""
-        deviation = self.model.prior.log_noise.detach().exp()
+        log_noise = self.model.prior.log_noise.detach()
+        deviation = log_noise.exp()
         return self.scaling.user_displacements(deviation).numpy()
 
     def hurst_interval(self, level: float) -> ndarray:
@@ -90,7 +91,8 @@ class FittedEquation:
 
     def posterior(self, paths: Paths) -> PathPosterior:
         """What lies behind observed paths."""
-        return PathPosterior(self.model, paths, self.scaling, self.facts["gap"])
+        gap = self.facts["gap"]
+        return PathPosterior(self.model, paths, self.scaling, gap)
 
     def log_weights(self, paths: Paths, n_samples: int, seed: int) -> Tensor:
         """``log p(o, path) − log q(path)`` of draws, ``(n_samples, path)``."""
@@ -120,7 +122,8 @@ class FittedEquation:
                 "the content of a path is read from data; start from Paths, or set content_dim=0"
             )
         # Before they are drawn: the run checks its own memory.
-        n_bytes = 4 * n_paths * len(self.scaling.shift)
+        n_states = len(self.scaling.shift)
+        n_bytes = 4 * n_paths * n_states
         check_memory(n_bytes, f"{n_paths} paths", torch.device("cpu"))
         generator = stream(seed, "start")
         states = self.model.prior.draw_states(n_paths, generator)

@@ -66,7 +66,8 @@ class BoundObjective(Objective):
         if settings.window is not None:
             self.shortest = min(settings.window, self.longest)
         # The number of the last observed time is the length of a path.
-        numbers = torch.arange(1, self.longest + 1, device=series.times.device)
+        device = series.times.device
+        numbers = torch.arange(1, self.longest + 1, device=device)
         observed_numbers = series.is_observed * numbers
         self.lengths = observed_numbers.amax(1)
 
@@ -77,7 +78,8 @@ class BoundObjective(Objective):
         order = torch.randperm(len(self.series), **draw)
         rows = order[:n]
         n_rows = len(rows)
-        last_start = self.lengths[rows] - self._length()
+        lengths = self.lengths[rows]
+        last_start = lengths - self._length()
         n_starts = (last_start + 1).clamp_min(1)
         share = torch.rand(n_rows, dtype=torch.float64, **draw)
         start = share * n_starts
@@ -97,7 +99,8 @@ class BoundObjective(Objective):
         else:
             series = self.series[batch.rows]
         seed = int(batch.seed[0])
-        guided, _ = process.guided(series, self.settings.n_samples, seed)
+        n_samples = self.settings.n_samples
+        guided, _ = process.guided(series, n_samples, seed)
         # Per observed value, so that a learning rate means the same for any number of them.
         count = series.full_mask.sum()
         of_paths = guided.fits.mean(0)
@@ -121,9 +124,11 @@ class BoundObjective(Objective):
         if self.validation_set is None:
             return None
         # The same noise in every validation: differences are then those of the model.
-        weights = process.log_weights(self.validation_set, self.settings.n_samples, self.seed)
+        n_samples = self.settings.n_samples
+        weights = process.log_weights(self.validation_set, n_samples, self.seed)
         bounds = weights.mean(0)
-        return -float(bounds.sum()) / self.validation_set.count
+        total = float(bounds.sum())
+        return -total / self.validation_set.count
 
     def state(self) -> dict[str, Tensor]:
         """The number of steps."""
@@ -155,7 +160,8 @@ def fit_by_bound(
 ) -> Result:
     """Train a model in place, on the device of the training; it ends on the CPU."""
     device = pick_device(training.device)
-    series, validation_set = _split(series, training.validation_fraction, run.seed)
+    fraction = training.validation_fraction
+    series, validation_set = _split(series, fraction, run.seed)
     begin(model, series)
     model.to(device)
     if validation_set is not None:

@@ -109,10 +109,12 @@ def _euler_transition(prior: LinearPrior, lengths: Tensor) -> Tensor:
     loss = -torch.expm1(exponent)
     # dX = … + σ Σ_k w_k dY_k, and the chain holds √(2γ_k) Y_k.
     scale = prior.scale.unsqueeze(1)
-    amplitude = scale * prior.weights[:, is_memory]
+    of_memory = prior.weights[:, is_memory]
+    amplitude = scale * of_memory
     pull = -amplitude * loss.unsqueeze(1) / _memory_unit(rates)
     stay = 1 - prior.rate * lengths
-    first_row = torch.cat([stay.unsqueeze(-1), pull], dim=-1)
+    column = stay.unsqueeze(-1)
+    first_row = torch.cat([column, pull], dim=-1)
     decays = pad(1 - loss, (1, 0))
     with_first = torch.diag_embed(decays)
     return _stacked_rows(first_row, with_first[:, 1:])
@@ -133,7 +135,8 @@ def _euler_root(prior: LinearPrior, factor: Tensor) -> Tensor:
 def _stacked_rows(first: Tensor, others: Tensor) -> Tensor:
     """Matrices of a first row ``(u, d, n)`` and of rows ``(u, K, n)`` that coordinates share."""
     n_states = first.shape[1]
-    of_each = others.unsqueeze(1).expand(-1, n_states, -1, -1)
+    one = others.unsqueeze(1)
+    of_each = one.expand(-1, n_states, -1, -1)
     row = first.unsqueeze(2)
     return torch.cat([row, of_each], dim=2)
 
@@ -160,7 +163,8 @@ def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
         transition = transition * (1 + change * recall)
         root = root * (1 + change * kick)
     # As Euler's rule has it: over a step the drift adds its slope times the length.
-    change_of_state = frozen.slope * lengths.unsqueeze(-1)
+    spans = lengths.unsqueeze(-1)
+    change_of_state = frozen.slope * spans
     growth = _for_matrices(change_of_state)
     transition = transition + growth * first_state
     return chain._replace(transition=transition, root=root)

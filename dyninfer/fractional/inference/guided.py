@@ -33,11 +33,13 @@ class GuidedEquation:
         self.level = prior.mean(fine.times)  # (P, L, d)
         self.lengths = fine.gaps[fine.gap]  # (P or 1, L − 1)
         steps = EulerSteps.of(prior, fine.gaps)
-        self.along = steps.along[fine.gap].unbind(1)
+        along = steps.along[fine.gap]
+        self.along = along.unbind(1)
         self.chain = steps.chain(prior, fine.gap)
         # Later steps know of nothing that is observed after them.
         self.n_guided = n_steps * pseudo.last()
-        self.filter, self.drives = self._guide(pseudo.refined(n_steps))
+        refined = pseudo.refined(n_steps)
+        self.filter, self.drives = self._guide(refined)
 
     def _guide(self, pseudo: PseudoObservations) -> tuple[BackwardFilter, tuple[Tensor, Tensor]]:
         """The backward filter of the guided steps, and what it drives them by."""
@@ -60,7 +62,8 @@ class GuidedEquation:
             linear = BackwardFilter.of(chain, information)
             mean = linear.mean(observed)
             before_steps = mean[:-1, ..., 0]
-            likely = before_steps.transpose(0, 1) + level[:, :-1]
+            before = before_steps.transpose(0, 1)
+            likely = before + level[:, :-1]
         times = self.fine.times[:, : self.n_guided]
         lengths = self.lengths[:, : self.n_guided]
         frozen = Frozen.along(
@@ -70,12 +73,14 @@ class GuidedEquation:
             amplitude=self.equation.amplitude,
         )
         # The frozen drift does not count from the level.
-        at_level = frozen.slope * level[:, :-1]
+        level_before = level[:, :-1]
+        at_level = frozen.slope * level_before
         rate = frozen.push + at_level
         push = rate * lengths.unsqueeze(-1)
         steps = frozen_chain(chain, lengths, frozen)
         guide = BackwardFilter.of(steps, information)
-        drives = guide.drives(observed, push.transpose(0, 1))
+        by_path = push.transpose(0, 1)
+        drives = guide.drives(observed, by_path)
         return guide, drives
 
     def draw(
@@ -87,13 +92,15 @@ class GuidedEquation:
         """States at all fine times ``(n_samples, P, L, d)``, and ``log p(ε) − log q(ε)``."""
         opening, steps = self.drives
         z, start_weights = self._start(opening, n_samples, generator)
-        drives, step_weights = _noise(self.filter.steps, steps, n_samples, generator)
+        guide_steps = self.filter.steps
+        drives, step_weights = _noise(guide_steps, steps, n_samples, generator)
         free = self._free_noise(n_samples, generator)
         weights = start_weights + step_weights + _half_square(free)
         # Unbound once: the gradient of an index is a whole tensor of zeros at every step.
         noise = [*drives.unbind(0), *free.unbind(0)]
         by_time = self.level.transpose(0, 1)
-        first_level, *levels = by_time.unsqueeze(-1).unbind(0)
+        columns = by_time.unsqueeze(-1)
+        first_level, *levels = columns.unbind(0)
         walk = _Walk(self, steering)
         x = _state_of(z) + first_level
         states = [x]
@@ -159,7 +166,8 @@ class _Walk:
         phi = self.transition[n]
         ahead = phi @ z
         memory = _memory_of(ahead)
-        stay = phi[..., 0, 0].unsqueeze(-1)
+        first = phi[..., 0, 0]
+        stay = first.unsqueeze(-1)
         line = stay * _state_of(z)
         recall = _state_of(ahead) - line  # what the memory alone adds to σ ΔB̂
         if self.drift is not None:
@@ -214,7 +222,8 @@ class Steering:
         """``u`` ``(P, d, n_samples)`` at such states and memory ``(P, d, K, n_samples)``."""
         n_samples = x.shape[-1]
         times = self.times[:, n]
-        arguments = [times.repeat(n_samples), _rows(x), _rows(y)]
+        repeated = times.repeat(n_samples)
+        arguments = [repeated, _rows(x), _rows(y)]
         if self.context is not None:
             context = self.context[n]
             arguments.append(context.repeat(n_samples, 1))
@@ -243,7 +252,8 @@ def _noise(
         dtype=drives.dtype,
         device=drives.device,
     )
-    weights = noise.cost.unsqueeze(-1) + _half_square(normals)
+    cost = noise.cost.unsqueeze(-1)
+    weights = cost + _half_square(normals)
     mean = drives.unsqueeze(-1)
     spread = noise.spread @ normals
     return mean + spread, weights

@@ -39,7 +39,8 @@ def exact_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     transition, noise = prior.transitions(series.gaps)
     observations = prior.observations(series)
     start = prior.start()
-    of_groups = log_likelihood(start, transition, noise, series.gap, observations)
+    gap = series.gap
+    of_groups = log_likelihood(start, transition, noise, gap, observations)
     return of_groups.sum(-1)
 
 
@@ -49,7 +50,8 @@ def exact_posterior(prior: LinearPrior, series: Series, n_samples: int, seed: in
         pieces = _pieces(prior, series, n_samples)
         draws = []
         for k, rows in enumerate(pieces):
-            generator = stream(seed, "posterior", k, device=series.times.device)
+            device = series.times.device
+            generator = stream(seed, "posterior", k, device=device)
             piece = series[rows]
             draws.append(_draw(prior, piece, n_samples, generator))
     return torch.cat(draws, dim=1)
@@ -109,8 +111,10 @@ def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     covariance = observed + torch.diag_embed(noise)
     factor = torch.linalg.cholesky(covariance)
     elapsed = (times - times[0]).unsqueeze(1)
-    decay = torch.exp(-prior.rate * elapsed)
-    mean = decay * start.mean[:, 0]
+    exponent = -prior.rate * elapsed
+    decay = torch.exp(exponent)
+    start_mean = start.mean[:, 0]
+    mean = decay * start_mean
     values = observations.values[..., 0]
     error = (values - mean) * mask.T
     by_coordinate = error.permute(2, 1, 0)

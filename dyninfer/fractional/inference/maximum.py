@@ -113,7 +113,8 @@ def hurst_interval(prior: LinearPrior, information: ndarray, level: float) -> nd
     half_width = norm.ppf(upper_tail) * error
     low = logit - half_width
     high = logit + half_width
-    odds_against = np.exp(-np.stack([low, high], axis=1))
+    ends = np.stack([low, high], axis=1)
+    odds_against = np.exp(-ends)
     return 1 / (1 + odds_against)
 
 
@@ -142,13 +143,15 @@ class ExactObjective:
         loss = -of_paths.sum() / self.count
         parameters = list(self.parameters.values())
         slopes = torch.autograd.grad(loss, parameters)
-        gradient = torch.cat([slope.flatten() for slope in slopes])
+        columns = [slope.flatten() for slope in slopes]
+        gradient = torch.cat(columns)
         self.value = float(loss.detach())
         return self.value, gradient.cpu().numpy()
 
     def vector(self) -> ndarray:
         """Parameters as they are."""
-        flat = [p.detach().flatten() for p in self.parameters.values()]
+        parameters = self.parameters.values()
+        flat = [p.detach().flatten() for p in parameters]
         return torch.cat(flat).cpu().numpy()
 
     @torch.no_grad()
@@ -213,7 +216,8 @@ class ExactObjective:
 
 def _information_jointly(objective: ExactObjective, x: ndarray, free: ndarray) -> ndarray:
     n = len(x)
-    columns = [objective.curvature(x, direction) for direction in np.eye(n)]
+    directions = np.eye(n)
+    columns = [objective.curvature(x, direction) for direction in directions]
     curvature = np.stack(columns, axis=1)
     # Differences of the gradient are symmetric but for rounding.
     curvature = 0.5 * (curvature + curvature.T)

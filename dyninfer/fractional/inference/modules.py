@@ -58,7 +58,8 @@ class CoordinateAmplitude(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """``exp Σ_k h_k tanh(a_k x_i + b_k)``."""
-        scaled = x.unsqueeze(-1) * self.slope
+        column = x.unsqueeze(-1)
+        scaled = column * self.slope
         units = torch.tanh(scaled + self.shift)
         terms = units * self.height
         # An exponential is positive, and its logarithm learns relative changes.
@@ -100,7 +101,8 @@ class ResidualControl(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor, y: Tensor, context: Tensor) -> Tensor:
         """``u``, per root of ``unit``; times count from the first of the data."""
-        time = (t / self.horizon).unsqueeze(-1)
+        share = t / self.horizon
+        time = share.unsqueeze(-1)
         memory = y.flatten(1)
         inputs = torch.cat([time, x, memory, context], dim=1)
         u = self.network(inputs)

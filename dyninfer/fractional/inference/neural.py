@@ -188,7 +188,8 @@ class NeuralModel(nn.Module):
         rows = x.flatten(0, -2)
         content_rows = None
         if content is not None:
-            at_all_times = content.unsqueeze(1).expand(*shape, -1)
+            at_one_time = content.unsqueeze(1)
+            at_all_times = at_one_time.expand(*shape, -1)
             content_rows = at_all_times.flatten(0, -2)
         means = self._evaluate("decoder", rows, content_rows)
         shape_of_means = len(rows), self.layout.n_features
@@ -249,7 +250,8 @@ class NeuralModel(nn.Module):
         """Posterior states ``(n_samples, P, L, d)``, and their readout ``(n_samples, P, L, F)``."""
         states = []
         means = []
-        for k, rows in enumerate(self.pieces(series, n_samples)):
+        pieces = self.pieces(series, n_samples)
+        for k, rows in enumerate(pieces):
             piece = series[rows]
             piece_seed = subseed(seed, "piece", k)
             guided, content = self.guided(piece, n_samples, piece_seed)
@@ -274,7 +276,8 @@ class NeuralModel(nn.Module):
         n_times, n_features = series.values.shape[1:]
         # What a draw needs at a time: normals of its steps, about eight a coordinate, or what is
         # decoded.
-        n_normals = 8 * self.layout.n_steps * self.prior.n_states
+        n_states = self.prior.n_states
+        n_normals = 8 * self.layout.n_steps * n_states
         per_time = max(n_normals, n_features)
         per_path = n_samples * n_times * per_time
         n_together = max(1, _NUMBERS // per_path)
@@ -321,7 +324,8 @@ class NeuralModel(nn.Module):
         module = getattr(self, name)
         output = call(module, *arguments)
         if self.suspected is not None and name in self.own:
-            check_finite(setting_of(name), output, arguments, self.suspected)
+            setting = setting_of(name)
+            check_finite(setting, output, arguments, self.suspected)
         return output
 
     def _moment(self) -> str:
@@ -348,7 +352,8 @@ class NeuralModel(nn.Module):
             return series
         n_times = series.times.shape[1]
         n_own_times = series.placed.shape[1]
-        last_read = min(self.layout.read_first, n_own_times) - 1
+        n_read = min(self.layout.read_first, n_own_times)
+        last_read = n_read - 1
         last_position = series.placed[:, last_read]
         position = torch.arange(n_times, device=last_position.device)
         is_early = position <= last_position.unsqueeze(1)
@@ -356,7 +361,8 @@ class NeuralModel(nn.Module):
         if bool(is_same.all()):
             # One row for all, so that paths with one mask keep one.
             is_early = is_early[:1]
-        mask = series.mask & is_early.unsqueeze(-1)
+        columns = is_early.unsqueeze(-1)
+        mask = series.mask & columns
         values = series.values * mask
         return replace(series, values=values, mask=mask)
 
@@ -367,7 +373,8 @@ class NeuralModel(nn.Module):
         n_states = encoding.mean.shape[-1]
         placed = readable.placed.unsqueeze(-1)
         rows = placed.expand(-1, -1, n_states)
-        blank = encoding.mean.new_zeros(*readable.times.shape, n_states)
+        shape = readable.times.shape
+        blank = encoding.mean.new_zeros(*shape, n_states)
         log_precision = -encoding.log_variance
         precision = log_precision.clamp(max=_LARGEST_LOG_PRECISION).exp()
         values_at_all_times = blank.scatter(1, rows, encoding.mean)

@@ -101,7 +101,8 @@ class PathPosterior:
         if not self.model.content_dim:
             return None
         series = Series.of(self.paths)
-        return self.model.content(series.scaled(self.scaling))
+        scaled = series.scaled(self.scaling)
+        return self.model.content(scaled)
 
     def _draw(self, times: ndarray, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
         """States ``(path · sample, time, d)``, and their readout, standardised."""
@@ -111,10 +112,13 @@ class PathPosterior:
         steps = self._steps_between(times)
         query = np.concatenate([times, steps])
         series = Series.of(self.paths, query)
-        positions = series.queried[:, : len(times)]
+        n_times = len(times)
+        positions = series.queried[:, :n_times]
         standardised = series.scaled(self.scaling)
         states, means = self.model.draw(standardised, n_samples, seed)
-        return _at_positions(states, positions), _at_positions(means, positions)
+        states_at = _at_positions(states, positions)
+        means_at = _at_positions(means, positions)
+        return states_at, means_at
 
     def _observed_times(self) -> ndarray:
         """All times of the data from where the last path begins."""

@@ -91,7 +91,8 @@ class LinearPrior(nn.Module):
         zeros = torch.zeros(n_states)
         logit = torch.zeros(1, dtype=torch.float64)
         if hurst is not None:
-            logit = torch.tensor([hurst], dtype=torch.float64).logit()
+            index = torch.tensor([hurst], dtype=torch.float64)
+            logit = index.logit()
         if not shared:
             logit = logit.repeat(n_states)
         self._own("hurst_logit", logit, free=hurst is None)
@@ -110,9 +111,11 @@ class LinearPrior(nn.Module):
         deviation = observation_noise
         if deviation is None:
             deviation = torch.full((n_features,), FIRST_NOISE)
-        self._own("log_noise", deviation.log(), free=observation_noise is None)
+        is_free = observation_noise is None
+        self._own("log_noise", deviation.log(), free=is_free)
         if latent:
-            self._own("loading", torch.eye(n_features, n_states), free=True)
+            eye = torch.eye(n_features, n_states)
+            self._own("loading", eye, free=True)
             self._own("offset", torch.zeros(n_features), free=True)
 
     @property
@@ -171,7 +174,8 @@ class LinearPrior(nn.Module):
         if self.drift_kind == "constant":
             velocity = self.level / self.noise.horizon
             return velocity.expand_as(x)
-        return -self.rate * (x - self.level)
+        deviation = x - self.level
+        return -self.rate * deviation
 
     def bounds(self) -> dict[str, Bounds]:
         """Where the likelihood may look, by the name of the parameter."""
@@ -202,10 +206,12 @@ class LinearPrior(nn.Module):
         if self.drift_kind == "linear":
             # The chain counts from the level.
             state_mean = state_mean - self.level
-        mean = pad(state_mean[:, None], (0, n_memory))
+        column = state_mean[:, None]
+        mean = pad(column, (0, n_memory))
         size = 1 + n_memory
         covariance = memory.new_zeros(self.n_states, size, size)
-        covariance[:, 0, 0] = (2 * self.log_start).exp()
+        log_variance = 2 * self.log_start
+        covariance[:, 0, 0] = log_variance.exp()
         covariance[:, 1:, 1:] = memory
         if not self.latent:
             return Start(mean, covariance)
@@ -235,7 +241,8 @@ class LinearPrior(nn.Module):
         if self.drift_kind == "constant":
             elapsed = times - times[:, :1]
             velocity = self.level / self.noise.horizon
-            return zero + elapsed.unsqueeze(-1) * velocity
+            spans = elapsed.unsqueeze(-1)
+            return zero + spans * velocity
         return zero
 
     def observations(self, series: Series) -> Observations:
@@ -243,7 +250,8 @@ class LinearPrior(nn.Module):
         mean = self.mean(series.times)
         variance = (2 * self.log_noise).exp()
         # Of a coordinate and its memory, the coordinate alone is observed.
-        unit = pad(mean.new_ones(1), (0, self.n_memory))
+        one = mean.new_ones(1)
+        unit = pad(one, (0, self.n_memory))
         if not self.latent:
             values = series.values - mean
             return Observations(
@@ -253,7 +261,8 @@ class LinearPrior(nn.Module):
                 variance=variance[:, None],
             )
         # One group: all features are observed of all coordinates together.
-        loading = self.loading.unsqueeze(-1) * unit
+        columns = self.loading.unsqueeze(-1)
+        loading = columns * unit
         expected = mean @ self.loading.T
         values = series.values - self.offset - expected
         return Observations(
@@ -267,7 +276,8 @@ class LinearPrior(nn.Module):
         """What would be observed of states ``(..., d)`` without noise: ``(..., F)``."""
         if not self.latent:
             return x
-        return x @ self.loading.T + self.offset
+        values = x @ self.loading.T
+        return values + self.offset
 
     def _own(self, name: str, value: Tensor, *, free: bool) -> None:
         """Keep a parameter that is learned, or a buffer."""

@@ -71,7 +71,8 @@ class Series:
         after = (0, 0, 0, len(further))
         values = pad(values.double(), after)
         mask = pad(mask, after)
-        gaps, gap = rounded_unique(times.diff(dim=1))
+        steps = times.diff(dim=1)
+        gaps, gap = rounded_unique(steps)
         mask = rows_at(mask, order)
         gap, mask = _shared(gap, mask)
         return cls(
@@ -172,7 +173,8 @@ class Series:
 def rows_at(x: Tensor, positions: Tensor) -> Tensor:
     """``(P, L, c)`` at positions ``(P, l)`` of every path: ``(P, l, c)``."""
     n_columns = x.shape[-1]
-    index = positions.unsqueeze(-1).expand(-1, -1, n_columns)
+    columns = positions.unsqueeze(-1)
+    index = columns.expand(-1, -1, n_columns)
     return x.gather(1, index)
 
 
@@ -181,12 +183,15 @@ def interpolated(x: Tensor, n_steps: int) -> Tensor:
     step = torch.arange(n_steps, dtype=x.dtype, device=x.device)
     # One axis of steps, before those of the values.
     n_axes_after = x.ndim - 2
-    share = (step / n_steps).view(-1, *[1] * n_axes_after)
-    early = x[:, :-1].unsqueeze(2)
+    fraction = step / n_steps
+    share = fraction.view(-1, *[1] * n_axes_after)
+    before = x[:, :-1]
+    early = before.unsqueeze(2)
     change = x.diff(dim=1).unsqueeze(2)
     inner = early + change * share
     last = x[:, -1:]
-    return torch.cat([inner.flatten(1, 2), last], dim=1)
+    flat = inner.flatten(1, 2)
+    return torch.cat([flat, last], dim=1)
 
 
 def spread_out(x: Tensor, n_steps: int) -> Tensor:

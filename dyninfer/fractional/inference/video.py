@@ -75,7 +75,8 @@ class FrameEncoder(nn.Module):
                 _normalisation(after),
                 nn.SiLU(),
             ]
-        n_smallest = widths[-1] * side**2
+        area = side**2
+        n_smallest = widths[-1] * area
         last = nn.Linear(n_smallest, n_features)
         self.frames = nn.Sequential(*layers, nn.Flatten(), last)
         self.content = None
@@ -87,7 +88,8 @@ class FrameEncoder(nn.Module):
             )
         self.near = nn.Conv1d(n_features, n_context, 3, padding=1)
         self.wide = nn.Conv1d(n_context, n_context, 3, padding=1)
-        self.head = nn.Linear(n_features + n_context, 2 * latent_dim)
+        n_both = n_features + n_context
+        self.head = nn.Linear(n_both, 2 * latent_dim)
         with torch.no_grad():
             # Surer than the prior, so that decoder and encoder can agree on places.
             self.head.bias[latent_dim:] = math.log(0.1)
@@ -97,7 +99,8 @@ class FrameEncoder(nn.Module):
         n_paths, n_times = values.shape[:2]
         frames = values.reshape(n_paths * n_times, 1, self.size, self.size)
         is_observed = mask.any(-1, keepdim=True)
-        features = self.frames(frames).view(n_paths, n_times, -1)
+        rows = self.frames(frames)
+        features = rows.view(n_paths, n_times, -1)
         # Missing frames stay 0, as beyond the end of a video.
         features = features * is_observed
         of_neighbours = self.near(features.mT)
@@ -106,7 +109,8 @@ class FrameEncoder(nn.Module):
         context = self.wide(near).mT
         # A frame says where the state is; its neighbours say how surely.
         both = torch.cat([features, context], dim=-1)
-        mean, log_variance = self.head(both).chunk(2, dim=-1)
+        numbers = self.head(both)
+        mean, log_variance = numbers.chunk(2, dim=-1)
         content = None
         if self.content is not None:
             observed = torch.where(is_observed, features, math.nan)
@@ -185,7 +189,8 @@ class FrameDecoder(nn.Module):
         self.shift = float(shift)
         self.scale = float(scale)
         n_inputs = latent_dim + content_dim
-        n_smallest = widths[-1] * side**2
+        area = side**2
+        n_smallest = widths[-1] * area
         layers: list[nn.Module] = [
             nn.Linear(n_inputs, n_smallest),
             nn.Unflatten(1, (widths[-1], side, side)),
@@ -200,7 +205,8 @@ class FrameDecoder(nn.Module):
             ]
         last = _convolution(widths[0], 1)
         # At first every pixel has the mean grey of the data.
-        logit = math.log(shift / (1 - shift))
+        odds = shift / (1 - shift)
+        logit = math.log(odds)
         nn.init.constant_(last.bias, logit)  # type: ignore[arg-type]
         layers += [
             _convolution(widths[0], widths[0]),

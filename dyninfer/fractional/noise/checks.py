@@ -21,7 +21,8 @@ def as_numbers(values: Any, name: str) -> ndarray:
 
 def check_squares(values: ndarray, name: str) -> None:
     """Raise a ValueError where squares of numbers would overflow, or lose their digits."""
-    sizes = np.abs(values[np.isfinite(values)])
+    finite = values[np.isfinite(values)]
+    sizes = np.abs(finite)
     largest = sizes.max(initial=0)
     # Doubles end at 1e308 and 1e-308; steps are far shorter than what they are steps of.
     if largest > 0 and not 1e-140 < largest < 1e150:

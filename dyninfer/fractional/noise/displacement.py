@@ -108,9 +108,11 @@ def msd_exponent(
     rows = has_fit[:, None]
     fittable = np.where(rows, msd, 1.0)
     # In frames and in units of each track's own displacements, no power of them overflows.
-    _, doublings = np.frexp(np.nanmax(fittable, axis=1))
+    largest = np.nanmax(fittable, axis=1)
+    _, doublings = np.frexp(largest)
     unit = np.ldexp(1.0, doublings)
-    fitted = fit(frames, fittable / unit[:, None])
+    in_unit = fittable / unit[:, None]
+    fitted = fit(frames, in_unit)
     for values in fitted:
         values[~has_fit] = np.nan
     _warn_without_fit(has_fit)
@@ -246,13 +248,15 @@ def _fit_with_constant(lags: ndarray, msd: ndarray) -> _Fit:
     determinant = aa * bb - ab * ab
     numerator = aa * yb - ab * ya
     constant = np.maximum(numerator / determinant, 0)
-    coefficient = (ya - ab * constant) / aa
+    rest = ya - ab * constant
+    coefficient = rest / aa
     power_law = coefficient[..., None] * a
     level = constant[..., None] * b
     squares = (power_law + level - 1) ** 2
     # What weighs nothing adds 1 to the error of every exponent alike.
     error = squares.sum(-1)
-    is_impossible = np.isnan(error) | ~(coefficient > 0)
+    is_positive = coefficient > 0
+    is_impossible = np.isnan(error) | ~is_positive
     error[is_impossible] = np.inf
     best = error.argmin(1)
     track = np.arange(len(msd))

@@ -134,7 +134,8 @@ def _whittle_profiles(increments: ndarray, pooled: bool) -> list[ndarray]:
         if pooled:
             scale = scale.mean(keepdims=True)
         log_spectrum = np.log(spectrum)
-        level = np.log(scale) + log_spectrum.mean()
+        mean_log = log_spectrum.mean()
+        level = np.log(scale) + mean_log
         profiles.append(-count * level)
     return profiles
 
@@ -191,7 +192,8 @@ class _Likelihood:
         squares = white**2
         logs = np.log(np.diag(factor))
         half_log_determinant = logs.sum()
-        return self._gaussian(squares.sum(0), 2 * half_log_determinant)
+        squares_in_all = squares.sum(0)
+        return self._gaussian(squares_in_all, 2 * half_log_determinant)
 
     def with_noise(self, h: float) -> ndarray:
         """The best over the ratio ρ of the noise: ``R + ρ D`` is diagonal in one basis."""
@@ -272,6 +274,7 @@ def _interval(values: ndarray) -> ndarray:
     backwards = is_inside[:, ::-1]
     # ``argmax`` takes the first of equals.
     first = is_inside.argmax(1)
-    last = len(_FINE) - 1 - backwards.argmax(1)
+    n_beyond = backwards.argmax(1)
+    last = len(_FINE) - 1 - n_beyond
     ends = np.stack([first, last], axis=1)
     return _FINE[ends]

@@ -62,7 +62,8 @@ class HurstFunction(nn.Module):
             raise ValueError(f"start must lie before stop, found {brief(start)} and {brief(stop)}")
         self.start = float(start)
         self.stop = float(stop)
-        logit = torch.tensor(hurst, dtype=torch.float64).logit()
+        start_value = torch.tensor(hurst, dtype=torch.float64)
+        logit = start_value.logit()
         self.coefficients = nn.Parameter(logit.repeat(n_coefficients))
 
     def forward(self, t: Tensor) -> Tensor:
@@ -206,7 +207,8 @@ class _Likelihood:
         weights = self.weights(indices)
         covariance = weighted_covariance(self.noise, self.times, weights)
         factor = torch.linalg.cholesky(covariance)
-        white = torch.linalg.solve_triangular(factor, self.values, upper=False)
+        values = self.values
+        white = torch.linalg.solve_triangular(factor, values, upper=False)
         # Divided by the best amplitude, the whitened values have variance one.
         square = white.square().mean()
         half_log_determinant = factor.diagonal().log().sum()
@@ -218,7 +220,8 @@ class _Likelihood:
 
     @torch.no_grad()
     def load(self, coefficients: ndarray) -> None:
-        self.hurst.coefficients.copy_(torch.from_numpy(coefficients))
+        numbers = torch.from_numpy(coefficients)
+        self.hurst.coefficients.copy_(numbers)
 
     def loss_and_slope(self, coefficients: ndarray) -> tuple[float, ndarray]:
         self.load(coefficients)
@@ -226,7 +229,8 @@ class _Likelihood:
         # Per value, so that the tolerances of the optimiser do not depend on the data's size.
         n_values = self.values.numel()
         loss = -log_likelihood / n_values
-        (slope,) = torch.autograd.grad(loss, self.hurst.coefficients)
+        parameters = self.hurst.coefficients
+        (slope,) = torch.autograd.grad(loss, parameters)
         value = float(loss.detach())
         return value, slope.numpy()
 
@@ -251,7 +255,8 @@ def _cubic_spline(u: Tensor) -> Tensor:
     """The cubic B-spline ``β(u)``, which is 0 for ``|u| ≥ 2``."""
     u = u.abs()
     flattened = 1 - 0.5 * u
-    inner = 2 / 3 - u.square() * flattened
+    bend = u.square() * flattened
+    inner = 2 / 3 - bend
     remaining = (2 - u).clamp_min(0)
     outer = remaining**3 / 6
     return torch.where(u < 1, inner, outer)

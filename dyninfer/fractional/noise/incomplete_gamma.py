@@ -43,7 +43,8 @@ def gamma_p(a: Tensor, z: Tensor) -> Tensor:
     small = decay * _scaled_series(a, low)
     decay = torch.exp(-high)
     upper = decay * _laguerre(a, high)
-    return torch.where(z <= SPLIT, small, 1 - upper)
+    lower = 1 - upper
+    return torch.where(z <= SPLIT, small, lower)
 
 
 def gamma_q(a: Tensor, z: Tensor) -> Tensor:
@@ -69,7 +70,8 @@ def power_series(a: Tensor, z: Tensor, growth: float = 0.0) -> Tensor:
     Float64, for ``|z| ≤ 4``.
     """
     k = torch.arange(_TERMS, dtype=torch.float64, device=z.device)
-    log_z = z.clamp_min(TINY).log().unsqueeze(-1)
+    positive = z.clamp_min(TINY)
+    log_z = positive.log().unsqueeze(-1)
     log_power = k * log_z
     order = a.unsqueeze(-1) + k
     log_gamma = torch.lgamma(order + 1)

@@ -30,7 +30,8 @@ def weights_of_many(noise: MarkovApproximation, hurst: Tensor) -> Tensor:
     """
     is_inside = (hurst >= _LOW) & (hurst <= _HIGH)
     # Fewer indices than polynomials are cheaper to solve for.
-    if hurst.numel() < _DEGREE or not bool(is_inside.all()):
+    is_small = hurst.numel() < _DEGREE
+    if is_small or not bool(is_inside.all()):
         return noise.weights(hurst)
     if noise not in _INTERPOLATED:
         with torch.inference_mode(False):

@@ -141,7 +141,8 @@ class MarkovApproximation(nn.Module):
         unit_weights = self._unit_weights(h)
         amplitude = self._amplitude(h)
         # The motion scales like time to the power H, that of the nodes like the root of time.
-        scale = amplitude * self.horizon ** (h - 0.5)
+        exponent = h - 0.5
+        scale = amplitude * self.horizon**exponent
         return unit_weights * scale.unsqueeze(-1)
 
     def relative_error(self, hurst: Any) -> Tensor:
@@ -202,7 +203,8 @@ class MarkovApproximation(nn.Module):
             exact = self._exact_variance(h[:, None], lag_times)
             ratio = self.variogram(lag_times, h) / exact
             error = self.relative_error(h).unsqueeze(1)
-            table = torch.cat([error, brownian, w, ratio - 1], dim=1)
+            excess = ratio - 1
+            table = torch.cat([error, brownian, w, excess], dim=1)
         names = [("relative error", ""), ("Brownian coefficient", "")]
         for g in self.nodes.tolist():
             names.append(("weight", f"{g:.4g}"))
@@ -249,14 +251,16 @@ class MarkovApproximation(nn.Module):
 
     def _decay_less_one(self, time: Tensor) -> Tensor:
         """``e^{−γ t} − 1`` of every node, ``(..., K + 1)``."""
-        exponent = -self.nodes * time.unsqueeze(-1)
+        spans = time.unsqueeze(-1)
+        exponent = -self.nodes * spans
         return torch.expm1(exponent)
 
     def _covariance_from_zero(self, t: Tensor, w: Tensor) -> Tensor:
         """``Σ_i w_i e^{−γ_i(t−s)} Cov(Y_i(s), B̂(s))`` for ``s ≤ t``."""
         # Cov(Y_i, Y_j) and w_i Cov(Y_i, B̂) at every time.
         sums = pair_sums(self.nodes)
-        memory = integrated_decay(sums, t[:, None, None])
+        spans = t[:, None, None]
+        memory = integrated_decay(sums, spans)
         with_motion = torch.einsum("nij,...j->...ni", memory, w)
         carried = w.unsqueeze(-2) * with_motion
         order = t.argsort()
@@ -309,7 +313,8 @@ def _default_grid(
         round(problem.dt, 12),
     )
     if key not in _GRIDS:
-        _GRIDS[key] = best_grid(problem, n_nodes, hurst_range, zero_node)
+        grid = best_grid(problem, n_nodes, hurst_range, zero_node)
+        _GRIDS[key] = grid
     return _GRIDS[key]
 
 

@@ -114,7 +114,8 @@ def _slow_cross_ii(a: Tensor, g: Tensor) -> Tensor:
 
 def _fast_cross_ii(a: Tensor, g: Tensor) -> Tensor:
     ratio = a / g
-    correction = ratio * gamma_p(a + 1, g)
+    part = gamma_p(a + 1, g)
+    correction = ratio * part
     falling = g**-a
     difference = gamma_p(a, g) - correction
     return falling * difference

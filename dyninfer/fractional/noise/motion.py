@@ -77,7 +77,8 @@ class FractionalBrownianMotion:
         """Covariance of ``B`` at ``times`` ``(n,)``, not negative: returns ``(n, n)`` float64."""
         t = as_times(times)
         if self.kind == "II":
-            hurst = np.full(len(t), self.hurst)
+            n_times = len(t)
+            hurst = np.full(n_times, self.hurst)
             covariance = riemann_liouville_covariance(t, hurst)
         else:
             # ½ (t^{2H} + s^{2H} − |t − s|^{2H})
@@ -129,13 +130,15 @@ class FractionalBrownianMotion:
             n_rows *= check_count(n_features, "n_features")
         generator = stream(seed, "fractional motion", device=device)
         positive = t[t > 0]
-        rows = self._rows(positive, _even_step(t), n_rows, generator, dtype)
+        step = _even_step(t)
+        rows = self._rows(positive, step, n_rows, generator, dtype)
         if t[0] == 0:
             zero = rows.new_zeros(n_rows, 1)
             rows = torch.cat([zero, rows], dim=1)
         if n_features is None:
             return rows
-        paths = rows.view(n_paths, n_features, len(t))
+        n_times = len(t)
+        paths = rows.view(n_paths, n_features, n_times)
         return paths.transpose(1, 2)
 
     def _rows(
@@ -260,7 +263,8 @@ def _circulant_noise(
     spectrum = torch.fft.rfft(circulant).real
     # The exact spectrum is positive for every index; rounding may leave a negative zero.
     variance = spectrum.clamp_min(0) * half
-    amplitude = variance.sqrt().to(generator.device, dtype)
+    deviation = variance.sqrt()
+    amplitude = deviation.to(generator.device, dtype)
     # Both ends of the half spectrum are real, so their one normal carries twice the variance.
     amplitude[[0, -1]] *= math.sqrt(2)
     # Real and imaginary parts side by side.

@@ -74,7 +74,8 @@ def sample_multifractional(
     rows = covariance[moving]
     factor = torch.linalg.cholesky(rows[:, moving])
     generator = stream(seed, "multifractional motion")
-    normals = torch.empty(n_paths, len(factor), dtype=torch.float64)
+    n_moving = len(factor)
+    normals = torch.empty(n_paths, n_moving, dtype=torch.float64)
     normals.normal_(generator=generator)
     paths = normals.new_zeros(n_paths, len(t))
     paths[:, moving] = normals @ factor.T
@@ -151,7 +152,8 @@ def _from_zero(noise: MarkovApproximation, t: Tensor, w: Tensor) -> Tensor:
     """Kind II, right for ``t ≥ s`` in row ``t`` and column ``s``."""
     g = noise.nodes
     sums = pair_sums(g)
-    memory = integrated_decay(sums, t[:, None, None])
+    spans = t[:, None, None]
+    memory = integrated_decay(sums, spans)
     # Cov(B̂(s), Y_k(s))
     carried = torch.einsum("skl,sk->sl", memory, w)
     lags = _lags(t)

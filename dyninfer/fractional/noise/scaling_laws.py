@@ -67,7 +67,8 @@ def hurst_rs(paths: Any) -> HurstEstimate:
     that ``H = ½`` is unbiased; far from it the estimate is biased towards ½. Even times only.
     """
     # One more than the increments, of which windows are made.
-    x = in_unit(as_paths(paths, least=_fewest_values(_SMALLEST_WINDOW) + 1))
+    least = _fewest_values(_SMALLEST_WINDOW) + 1
+    x = in_unit(as_paths(paths, least=least))
     increments = np.diff(x, axis=1)
     sizes = _window_sizes(increments.shape[1], _SMALLEST_WINDOW)
     rounding = rounding_of(x, paths)
@@ -103,7 +104,8 @@ def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
     # A window needs several times as many values as its trend has coefficients.
     n_coefficients = degree + 1
     smallest = max(_SMALLEST_WINDOW, 4 * n_coefficients)
-    x = in_unit(as_paths(paths, least=_fewest_values(smallest)))
+    least = _fewest_values(smallest)
+    x = in_unit(as_paths(paths, least=least))
     sizes = _window_sizes(x.shape[1], smallest)
     spreads = []
     for size in sizes:
@@ -163,7 +165,8 @@ def _white_rescaled_range(size: int) -> float:
 
 def _slope(sizes: Any, values: list[ndarray], moves: ndarray) -> ndarray:
     """Least-squares slope in logarithms ``(n,)``; NaN for paths that do not move."""
-    u = np.log(np.array(sizes, dtype=float))
+    windows = np.array(sizes, dtype=float)
+    u = np.log(windows)
     # What does not move has no logarithm.
     table = np.stack(values)
     positive = np.where(moves, table, 1.0)

@@ -61,7 +61,8 @@ class WeightProblem:
         """
         horizons = self._horizons(nodes)
         h = hurst.unsqueeze(-1)
-        total = power(h, self.kind) * len(horizons)
+        powers = power(h, self.kind)
+        total = powers * len(horizons)
         share = 1 / total
         matrix_growth = horizons ** (1 - 2 * h)
         matrix_share = share * matrix_growth
@@ -83,7 +84,8 @@ class WeightProblem:
         unit, scale = _unit_diagonal(matrix)
         diagonal = torch.full_like(vector, ridge)
         regular = unit + torch.diag_embed(diagonal)
-        solution = torch.linalg.solve(regular, scale * vector)
+        right_side = scale * vector
+        solution = torch.linalg.solve(regular, right_side)
         return scale * solution
 
     def relative_error(self, hurst: Tensor, nodes: Tensor, gram: Tensor, w: Tensor) -> Tensor:

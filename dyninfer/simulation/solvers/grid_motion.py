@@ -56,7 +56,8 @@ class GridMotion(torchsde.BaseBrownian):
         self, ta: Tensor, tb: Tensor, return_U: bool = False, return_A: bool = False
     ) -> Increments:
         """Increment ``W`` over the step from ``ta`` to ``tb`` and, if asked, ``U = ∫ W dt``."""
-        middle = 0.5 * (float(ta) + float(tb))
+        total = float(ta) + float(tb)
+        middle = 0.5 * total
         k = bisect.bisect_right(self._starts, middle) - 1
         normals = self._normals(k)
         root = self._roots[k]

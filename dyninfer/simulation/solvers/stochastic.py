@@ -81,7 +81,8 @@ class Kicks:
         steps = slice(first, first + n_steps)
         starts = self.grid.starts[steps]
         lengths = self.grid.lengths[steps]
-        root = lengths.abs().sqrt().to(self.x)
+        roots = lengths.abs().sqrt()
+        root = roots.to(self.x)
         root = root[:, None, None]
         if not self.equation.additive:
             return self._normals(segment, root)
@@ -101,7 +102,8 @@ class Kicks:
         normals = self._normals(segment, root)
         dw, dz = normals.chunk(2, dim=2)
         # Of variance h / 3 and covariance h / 2 with ΔW, as the iterated integral over h.
-        chi = 0.5 * (dw + dz / 3**0.5)
+        independent = dz / 3**0.5
+        chi = 0.5 * (dw + independent)
         fall = left - right
         total = right * dw + fall * chi
         inner = 1.5 * right * chi

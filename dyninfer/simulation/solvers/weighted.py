@@ -36,7 +36,8 @@ class Weighted:
         # Negative where time runs down.
         self.span = end - self.begin
         # What the library starts from, (n, d) or (n, d + 1).
-        self.start = (x - self.origin) / self.unit
+        deviation = x - self.origin
+        self.start = deviation / self.unit
         if w is not None:
             none_yet = x.new_zeros(len(x), 1)
             self.start = torch.cat([self.start, none_yet], dim=1)
@@ -47,7 +48,8 @@ class Weighted:
         time = self._time(tau, y)
         f, r = self.equation.rates(time, x)
         # Units of the state per span.
-        velocity = f * (self.span / self.unit)
+        factor = self.span / self.unit
+        velocity = f * factor
         if self.w is None or r is None:
             return velocity
         growth = self.span * r[:, None]
@@ -87,7 +89,8 @@ class Weighted:
         return x, self.w[:, None] + growth
 
     def _time(self, tau: Tensor, like: Tensor) -> Tensor:
-        time = self.begin + self.span * tau.double()
+        elapsed = self.span * tau.double()
+        time = self.begin + elapsed
         return self.equation.time(time, like)
 
     def _state(self, y: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ def on_leading_axes(
     ValueError
         If a value is not finite.
     """
-    points = np.concatenate([x, y]).astype(np.float64)
+    both = np.concatenate([x, y])
+    points = both.astype(np.float64)
     weights = 0.5 * np.concatenate([a, b])
     centred = points - weights @ points
     unit = np.abs(centred).max() or 1.0
@@ -65,5 +66,6 @@ def _principal_axes(scatter: ndarray, n_axes: int) -> ndarray:
         return axes
     products = scatter @ scatter.T
     _, scores = eigh(products, subset_by_index=largest)
-    axes, _ = np.linalg.qr(scatter.T @ scores)
+    product = scatter.T @ scores
+    axes, _ = np.linalg.qr(product)
     return axes

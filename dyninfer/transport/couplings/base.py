@@ -141,7 +141,8 @@ def joined(blocks: list[Block], plans: list[Plan]) -> Plan:
         target = block.columns[plan.target]
         renumbered.append(plan._replace(source=source, target=target))
     columns = zip(*renumbered, strict=True)
-    whole = Plan(*map(np.concatenate, columns))
+    whole_columns = map(np.concatenate, columns)
+    whole = Plan(*whole_columns)
     # Each block's plan sums to one but for rounding.
     total = sum(plan.mass.sum() for plan in plans)
     return whole._replace(mass=whole.mass / total)

@@ -83,7 +83,8 @@ def warn_if_small(
     n = max(len(x), len(y))
     if n <= size:
         return None
-    large = min(n, max(1024, size // 2))
+    half = size // 2
+    large = min(n, max(1024, half))
     # Two or three samples have no quarter.
     small = max(1, min(size, large // 4))
     rng = numpy_stream(seed, "block size")
@@ -98,7 +99,8 @@ def warn_if_small(
     random = problem.mean_cost
     # Ordinary data gain 3 to 7 % of this from 256 to 1024 samples, in 2 to 50 dimensions.
     if in_small - in_large > 0.1 * random:
-        enough = min(n, 4 * max(size, large // 2))
+        wide = max(size, large // 2)
+        enough = min(n, 4 * wide)
         warn(
             f"batch_size={size} is small for these {n} samples: partners lie at a mean squared "
             f"distance of {in_small:.3g} in blocks of {small}, of {in_large:.3g} in a block of "
@@ -139,7 +141,9 @@ def _equal_parts(weights: ndarray, n_parts: int, rng: Generator) -> list[_Part]:
         last_inside = np.minimum(end, k + 1)
         overlap = last_inside - first_inside
         # A sample that is wholly inside keeps its weight free of rounding.
-        is_inside = (begin >= k) & (end <= k + 1)
+        is_after = begin >= k
+        is_before = end <= k + 1
+        is_inside = is_after & is_before
         share = np.where(is_inside, length, overlap)
         # Less is the rounding of the sum, and would be a pair of its own.
         rows = np.flatnonzero(share > 1e-12)

@@ -79,8 +79,10 @@ def sample_chains(plans: list[Plan], sizes: list[int], n: int, seed: int) -> nda
 
 
 def _check_nothing_created(plan: Plan, k: int) -> None:
-    carried = plan.mass * np.exp(plan.log_target)
-    share = float(carried[plan.created].sum())
+    gain = np.exp(plan.log_target)
+    carried = plan.mass * gain
+    created = carried[plan.created]
+    share = float(created.sum())
     # Less is what rounding leaves of mass that is carried.
     if share > 1e-6:
         raise ValueError(
@@ -92,7 +94,8 @@ def _check_nothing_created(plan: Plan, k: int) -> None:
 def _next_pairs(plan: Plan, rows: ndarray, size: int, k: int, rng: Generator) -> ndarray:
     """Draw a pair that starts from each of the rows: indices into the plan."""
     order = np.argsort(plan.source, kind="stable")
-    carried = plan.mass * np.exp(plan.log_source)
+    gain = np.exp(plan.log_source)
+    carried = plan.mass * gain
     mass = carried[order]
     source = plan.source[order]
     row_mass = np.bincount(source, weights=mass, minlength=size)

@@ -179,7 +179,8 @@ class ConeCoupling(BlockCoupling):
     def _entropic_plan(self, problem: TransportProblem) -> ndarray:
         duration = self.duration or 1.0
         variance = self.sigma**2
-        epsilon = 0.5 * variance * self.growth_penalty * duration
+        half_variance = 0.5 * variance
+        epsilon = half_variance * self.growth_penalty * duration
         solution = sinkhorn(problem, epsilon, 1.0)
         solution.warn_unless_converged()
         return np.exp(solution.log_plan)
@@ -216,7 +217,8 @@ def _rough_solution(problem: TransportProblem, regularization: float) -> Sinkhor
     if unit == 0:
         return sinkhorn(problem, regularization, 1.0)
     # An error of the margins costs half its square: it must stay small beside the transport.
-    tolerance = min(1e-2, 0.03 * np.sqrt(unit))
+    root = np.sqrt(unit)
+    tolerance = min(1e-2, 0.03 * root)
     epsilon = regularization * unit
     return sinkhorn(problem, epsilon, 1.0, tolerance=tolerance)
 

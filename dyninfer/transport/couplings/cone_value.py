@@ -21,7 +21,8 @@ def value_of_plan(problem: TransportProblem, plan: ndarray) -> float:
     cost, a, b = problem
     # Where the cost is infinite the plan is zero.
     reachable = np.isfinite(cost)
-    transport = float(np.sum(plan[reachable] * cost[reachable]))
+    costs = plan[reachable] * cost[reachable]
+    transport = float(np.sum(costs))
     source_growth = _divergence(plan.sum(1), a)
     target_growth = _divergence(plan.sum(0), b)
     return transport + source_growth + target_growth
@@ -36,7 +37,8 @@ def lower_bound(problem: TransportProblem, potential: ndarray) -> float:
     ``f`` beside that ``g``.
     """
     cost, a, b = problem
-    largest_g = (cost - potential[:, None]).min(0)
+    slack = cost - potential[:, None]
+    largest_g = slack.min(0)
     # Infinite where nothing is in reach; beyond this, exp(−g) is zero as well.
     largest_g = np.minimum(largest_g, 1e3)
     largest_f = (cost - largest_g).min(1)
@@ -50,7 +52,8 @@ def warn_unless_optimal(
 ) -> None:
     """Warn where the plan may be far from the best, with its dual gap."""
     source = problem.a
-    plan_potential = np.log(source) - np.log(np.maximum(plan.sum(1), TINY))
+    row_mass = np.maximum(plan.sum(1), TINY)
+    plan_potential = np.log(source) - np.log(row_mass)
     # The plan's own potential is the better one where much mass grows, the entropic one where
     # growth is dear and the plan's margins differ from the samples by little but rounding.
     by_plan = lower_bound(problem, plan_potential)
@@ -60,7 +63,8 @@ def warn_unless_optimal(
     lower = max(by_plan, by_entropy, 0.0)
     gap = value - lower
     # The reverse would be false for a value that is not a number.
-    if not gap <= MOST_GAP * value + ROUNDING:
+    allowance = MOST_GAP * value + ROUNDING
+    if not gap <= allowance:
         warn(
             f"transport on the cone was not solved: the value of the plan is {value:.4g}, and its "
             f"dual gap is {gap:.2g}, so the least value may be that much lower; lower "
@@ -70,6 +74,8 @@ def warn_unless_optimal(
 
 def _divergence(p: ndarray, q: ndarray) -> float:
     """Kullback-Leibler divergence of unnormalised masses; ``0 log 0`` is zero."""
-    log_ratio = np.log(np.maximum(p, 1e-300) / q)
+    positive = np.maximum(p, 1e-300)
+    log_ratio = np.log(positive / q)
     entropy = np.where(p > 0, p * log_ratio, 0.0)
-    return float(np.sum(entropy - p + q))
+    excess = entropy - p + q
+    return float(np.sum(excess))

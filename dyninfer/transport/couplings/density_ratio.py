@@ -74,7 +74,8 @@ class DensityRatio(Reweighting):
         def smaller_share(exponent: float) -> float:
             half = 0.5 * exponent
             first = effective_share(ends.a, half * log_odds_x)
-            second = effective_share(ends.b, -half * log_odds_y)
+            change = -half * log_odds_y
+            second = effective_share(ends.b, change)
             return min(first, second)
 
         if smaller_share(self.exponent) >= self.least_sample:
@@ -101,7 +102,8 @@ def log_odds(ends: Ends, neighbors: int) -> tuple[ndarray, ndarray]:
     n = len(ends.a)
     n_cells = n + len(ends.b)
     points = np.concatenate([ends.x, ends.y])
-    search = NearestNeighbors(n_neighbors=min(neighbors, n_cells - 1))
+    k = min(neighbors, n_cells - 1)
+    search = NearestNeighbors(n_neighbors=k)
     search.fit(points)
     # Not asked about new points, it leaves every point out of its own neighbours.
     around = search.kneighbors(return_distance=False)
@@ -111,8 +113,10 @@ def log_odds(ends: Ends, neighbors: int) -> tuple[ndarray, ndarray]:
     second[n:] = ends.b
     # Half a neighbour more of either sample: a count of none would make the odds infinite.
     pseudo = 1 / n_cells
-    log_share = np.log(_share_around(first, around, pseudo))
-    log_other = np.log(_share_around(second, around, pseudo))
+    share = _share_around(first, around, pseudo)
+    log_share = np.log(share)
+    other = _share_around(second, around, pseudo)
+    log_other = np.log(other)
     odds = log_other - log_share
     return odds[:n], odds[n:]
 
@@ -134,6 +138,8 @@ def effective_share(weights: ndarray, log_factor: ndarray) -> float:
         Summing to one.
     log_factor : array ``(n,)``
     """
-    log_weights = log_normalised(np.log(weights) + log_factor)
+    log_product = np.log(weights) + log_factor
+    log_weights = log_normalised(log_product)
     after = np.exp(log_weights)
-    return float((weights @ weights) / (after @ after))
+    square = weights @ weights
+    return float(square / (after @ after))

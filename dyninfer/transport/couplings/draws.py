@@ -20,10 +20,12 @@ def spread(weights: ndarray, n: int, rng: Generator, *, even: bool = True) -> nd
     # One offset for all, or one for each.
     n_offsets = 1 if even else n
     offset = rng.random(n_offsets)
-    level = (np.arange(n) + offset) / n
+    number = np.arange(n) + offset
+    level = number / n
     cumulative = np.cumsum(weights)
     total = cumulative[-1]
-    index = np.searchsorted(cumulative, level * total, side="right")
+    targets = level * total
+    index = np.searchsorted(cumulative, targets, side="right")
     # Rounding may lift the last level to the total itself.
     last = len(weights) - 1
     index = index.clip(0, last)
@@ -33,7 +35,8 @@ def spread(weights: ndarray, n: int, rng: Generator, *, even: bool = True) -> nd
 def pairs_of(log_plan: ndarray, n: int, rng: Generator) -> tuple[ndarray, ndarray]:
     """Draw pairs from a plan, every row within two of its expected count."""
     plan = np.exp(log_plan)
-    flat = spread(plan.ravel(), n, rng, even=False)
+    masses = plan.ravel()
+    flat = spread(masses, n, rng, even=False)
     rows, columns = np.unravel_index(flat, plan.shape)
     return rows, columns
 
@@ -83,7 +86,8 @@ def unbalanced_pairs(
     gain = log_end - log_start
     log_two = np.log(2)
     log_source = log_two - np.logaddexp(0, gain)
-    log_target = log_two - np.logaddexp(0, -gain)
+    excess = np.logaddexp(0, -gain)
+    log_target = log_two - excess
     log_source = _corrected(log_source, rows, mass, a)
     log_target = _corrected(log_target, columns, mass, b)
     return Plan(rows, columns, mass, log_source, log_target)
@@ -149,6 +153,7 @@ def _corrected(log_weight: ndarray, rows: ndarray, mass: ndarray, weights: ndarr
     is_nothing = log_weight <= NOTHING
     corrected = np.where(is_nothing, NOTHING, corrected)
     # A sample too light to be drawn leaves its share to the rest.
-    total = np.sum(mass * np.exp(corrected))
+    masses = mass * np.exp(corrected)
+    total = np.sum(masses)
     corrected = corrected - np.log(total)
     return np.maximum(corrected, NOTHING)

@@ -65,16 +65,19 @@ class EntropicOTCoupling(BlockCoupling):
         log_plan = solution.log_plan
         by_row = rows_to(log_plan, a)
         by_column = rows_to(log_plan.T, b).T
-        n = self.draws * (len(a) + len(b))
+        n_cells = len(a) + len(b)
+        n = self.draws * n_cells
         rows, columns = pairs_from_both_ends(by_row, by_column, n, rng)
-        equal = np.full(len(rows), 1 / len(rows))
+        n_pairs = len(rows)
+        equal = np.full(n_pairs, 1 / n_pairs)
         mass, _ = fit_margins(rows, columns, equal, a, b)
         return balanced(rows, columns, mass)
 
     def solution(self, problem: TransportProblem) -> SinkhornSolution:
         """Solve for the whole plan, given squared distances and positive weights."""
         if self.sigma is not None:
-            return sinkhorn(problem, 2 * self.sigma**2 * self.duration)
+            epsilon = 2 * self.sigma**2 * self.duration
+            return sinkhorn(problem, epsilon)
         return sinkhorn(problem, self.regularization * problem.mean_cost)
 
 

@@ -60,7 +60,8 @@ class OTCoupling(BlockCoupling):
 
     def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
-        return self._plans([Interval(x, y, a, b, seed)])[0]
+        interval = Interval(x, y, a, b, seed)
+        return self._plans([interval])[0]
 
     def plans(self, data: Snapshots, samples: list[ndarray], seed: int) -> list[Plan]:
         """See :meth:`Coupling.plans`."""
@@ -82,7 +83,8 @@ class OTCoupling(BlockCoupling):
                 for block in parts:
                     yield block.problem(interval.x, interval.y)
 
-        solutions = iter(emd_all(tasks(), self._workers(sizes)))
+        n_workers = self._workers(sizes)
+        solutions = iter(emd_all(tasks(), n_workers))
         plans = []
         for parts in blocks:
             own = [_plan(solution) for solution in islice(solutions, len(parts))]

@@ -99,7 +99,8 @@ class GivenPairs(Coupling):
                 "give one for each"
             )
         pairs: list[tuple[str, str]] = []
-        for k, table in enumerate(map(np.asarray, rows)):
+        tables = map(np.asarray, rows)
+        for k, table in enumerate(tables):
             _check_rows(data, k, table)
             sources, targets = table.T
             cells = data.names[k][sources]
@@ -139,9 +140,11 @@ class GivenPairs(Coupling):
         names = _unique_names(data)
         table = self._table()
         plans = []
-        for k, interval in enumerate(intervals(data, samples, seed)):
+        every_interval = intervals(data, samples, seed)
+        for k, interval in enumerate(every_interval):
             if self.pairs is None:
-                rows, columns = _clone_mates(table, names[k], names[k + 1])
+                names_after = names[k + 1]
+                rows, columns = _clone_mates(table, names[k], names_after)
             else:
                 rows, columns = _partners(table, names, k)
             # A cell of weight zero is in no pair: what it carries could not be divided.
@@ -183,7 +186,8 @@ class GivenPairs(Coupling):
             rest_a = free_a / mass_a
         if mass_b:
             rest_b = free_b / mass_b
-        rest = OTCoupling().plan(x, y, rest_a, rest_b, seed)
+        transport = OTCoupling()
+        rest = transport.plan(x, y, rest_a, rest_b, seed)
         rest_start = mass_a * rest.mass
         rest_end = mass_b * rest.mass
         rows = np.concatenate([rows, rest.source])

@@ -95,12 +95,14 @@ class GrowthFirstCoupling(BlockCoupling):
 
     def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
-        return self._plan(Interval(x, y, a, b, seed), None)
+        interval = Interval(x, y, a, b, seed)
+        return self._plan(interval, None)
 
     def plans(self, data: Snapshots, samples: list[ndarray], seed: int) -> list[Plan]:
         """See :meth:`Coupling.plans`."""
         plans = []
-        for k, interval in enumerate(intervals(data, samples, seed)):
+        every_interval = intervals(data, samples, seed)
+        for k, interval in enumerate(every_interval):
             growth = None
             if data.growth is not None:
                 gap = data.times[k + 1] - data.times[k]
@@ -118,9 +120,12 @@ class GrowthFirstCoupling(BlockCoupling):
         u, v = on_leading_axes(x, y, a, b, self.axes)
         plans = []
         for block in blocks:
-            ends = Ends(x=u[block.rows], y=v[block.columns], a=block.a, b=block.b)
+            x_in_block = u[block.rows]
+            y_in_block = v[block.columns]
+            ends = Ends(x=x_in_block, y=y_in_block, a=block.a, b=block.b)
             if expected_growth is not None:
-                ends = ends._replace(expected_growth=expected_growth[block.rows])
+                growth = expected_growth[block.rows]
+                ends = ends._replace(expected_growth=growth)
             problem = block.problem(x, y)
             halfway = self.weigh.halfway(ends)
             plans.append(_pairs(problem, halfway))
@@ -163,20 +168,25 @@ def _pairs(problem: TransportProblem, halfway: Halfway) -> Plan:
     source = left.rows[transport.rows]
     target = right.rows[transport.columns]
     log_mass = np.log(transport.mass)
-    growth = halfway.log_source[source] + halfway.log_target[target]
-    start = _shared(log_mass - 0.5 * growth, source, a)
-    end = _shared(log_mass + 0.5 * growth, target, b)
+    growth_before = halfway.log_source[source]
+    growth_after = halfway.log_target[target]
+    growth = growth_before + growth_after
+    half = 0.5 * growth
+    start = _shared(log_mass - half, source, a)
+    end = _shared(log_mass + half, target, b)
     moving = _Pairs(source, target, start, end)
     vanishing = _in_place(cost, a, left.rows)
     # Seen backwards in time, what appears vanishes.
-    appearing = _in_place(cost.T, b, right.rows).backwards()
+    turned = _in_place(cost.T, b, right.rows)
+    appearing = turned.backwards()
     columns = zip(moving, vanishing, appearing, strict=True)
     return weighted(*map(np.concatenate, columns))
 
 
 def _worth_something(log_halfway: ndarray, weights: ndarray) -> _Side:
     log_share = log_halfway - np.log(weights)
-    rows = np.flatnonzero(log_share > np.log(LEAST_SHARE))
+    threshold = np.log(LEAST_SHARE)
+    rows = np.flatnonzero(log_share > threshold)
     remaining = np.exp(log_halfway[rows])
     return _Side(rows, remaining / remaining.sum())
 
@@ -187,16 +197,18 @@ def _in_place(cost: ndarray, weights: ndarray, moving: ndarray) -> _Pairs:
     stays[moving] = False
     rows = np.flatnonzero(stays)
     nearest = cost[rows].argmin(1)
-    return _Pairs(rows, nearest, weights[rows], np.zeros(len(rows)))
+    zero = np.zeros(len(rows))
+    return _Pairs(rows, nearest, weights[rows], zero)
 
 
 def _shared(log_share: ndarray, rows: ndarray, weights: ndarray) -> ndarray:
     """Weights of the pairs ``(pairs,)``: every row's own, in proportion to the shares."""
-    largest = np.full(len(weights), -np.inf)
+    n = len(weights)
+    largest = np.full(n, -np.inf)
     np.maximum.at(largest, rows, log_share)
     # Relative to the largest of the row, where exponentials neither overflow nor all vanish.
     relative = log_share - largest[rows]
     share = np.exp(relative)
-    total = np.bincount(rows, share, len(weights))
+    total = np.bincount(rows, share, n)
     part = share / total[rows]
     return weights[rows] * part

@@ -43,7 +43,8 @@ class Plan(NamedTuple):
 def balanced(source: ndarray, target: ndarray, mass: ndarray) -> Plan:
     """Return a plan that conserves mass."""
     zero = np.zeros(len(source))
-    return Plan(source, target, mass / mass.sum(), zero, zero)
+    share = mass / mass.sum()
+    return Plan(source, target, share, zero, zero)
 
 
 def weighted(source: ndarray, target: ndarray, start: ndarray, end: ndarray) -> Plan:
@@ -60,6 +61,7 @@ def weighted(source: ndarray, target: ndarray, start: ndarray, end: ndarray) -> 
     log_source = np.maximum(log_source, NOTHING)
     log_target = np.maximum(log_target, NOTHING)
     # Weights that differ by their rounding alone are none.
-    if np.abs([log_source, log_target]).max() < 1e-9:
+    sizes = np.abs([log_source, log_target])
+    if sizes.max() < 1e-9:
         return balanced(source, target, mass)
     return Plan(source, target, mass, log_source, log_target)

@@ -37,7 +37,8 @@ def priced_couplings(
         penalty = _CONSERVING
         # Snapshots of a single state have no distance to be dear in.
         if squared > 0:
-            penalty = min(penalty, 4 / (growth_penalty * squared))
+            growth_cost = growth_penalty * squared
+            penalty = min(penalty, 4 / growth_cost)
         couplings.append(UnbalancedOTCoupling(mass_penalty=penalty))
     return couplings
 
@@ -48,7 +49,8 @@ def suggested_growth_penalty(samples: Sequence[ndarray], weights: Sequence[ndarr
     With D the mean squared distance of neighbouring snapshots it is ``4/D``, the default price of
     :class:`UnbalancedOTCoupling`; units are those of :func:`priced_couplings`.
     """
-    mean = float(np.mean(mean_squared_distances(samples, weights)))
+    squared = mean_squared_distances(samples, weights)
+    mean = float(np.mean(squared))
     return 4 / mean if mean > 0 else 1.0
 
 
@@ -58,7 +60,8 @@ def mean_squared_distances(samples: Sequence[ndarray], weights: Sequence[ndarray
     for sample, weight in zip(samples, weights, strict=True):
         x = sample.astype(np.float64)
         mean = weight @ x
-        variance = weight @ np.square(x - mean)
+        squares = np.square(x - mean)
+        variance = weight @ squares
         means.append(mean)
         spreads.append(variance.sum())
     squared = []

@@ -21,14 +21,17 @@ class TransportProblem(NamedTuple):
     @property
     def mean_cost(self) -> float:
         """Mean cost of random pairs; one where all costs are zero, so that it can be a unit."""
-        return float(self.a @ self.cost @ self.b) or 1.0
+        mean = self.a @ self.cost @ self.b
+        return float(mean) or 1.0
 
 
 def squared_distances(x: ndarray, y: ndarray) -> ndarray:
     """Squared Euclidean distances ``(n, m)`` in double precision, short ones beside long ones."""
     # Not moved to their middle: beside a group far away, that would round the short distances.
-    points = torch.from_numpy(x.astype(np.float64))
-    others = torch.from_numpy(y.astype(np.float64))
+    x_double = x.astype(np.float64)
+    points = torch.from_numpy(x_double)
+    y_double = y.astype(np.float64)
+    others = torch.from_numpy(y_double)
     lengths = distances(points, others)
     return lengths.square_().numpy()
 

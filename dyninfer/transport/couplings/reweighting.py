@@ -105,20 +105,26 @@ class UnbalancedWeights(Reweighting):
         """See :meth:`Reweighting.halfway`."""
         log_prior = self._log_prior(ends)
         cost = squared_distances(ends.x, ends.y)
-        problem = TransportProblem(cost, ends.a * np.exp(log_prior), ends.b)
-        in_units = problem._replace(cost=cost / problem.mean_cost)
+        prior = ends.a * np.exp(log_prior)
+        problem = TransportProblem(cost, prior, ends.b)
+        scaled_cost = cost / problem.mean_cost
+        in_units = problem._replace(cost=scaled_cost)
         # A tensor of one number is a number, but NumPy's arrays do not mix with it.
         penalty = float(self.mass_penalty)
-        solution = sinkhorn(in_units, float(self.regularization), penalty)
+        epsilon = float(self.regularization)
+        solution = sinkhorn(in_units, epsilon, penalty)
         solution.warn_unless_converged()
         # At the optimum the margins of the plan are the weights times these factors. Its own sums
         # differ by what the iteration leaves, which no penalty would take away.
-        log_source = log_prior - solution.f.numpy() / penalty
+        f = solution.f.numpy()
+        log_source = log_prior - f / penalty
         log_target = solution.g.numpy() / penalty
         plan = torch.as_tensor(solution.log_plan)
         # A cell has half of its own growth, and half of that of its partners.
-        log_a = np.log(ends.a) + 0.5 * log_source + _log_mean(plan, log_target)
-        log_b = np.log(ends.b) - 0.5 * log_target + _log_mean(plan.T, -log_source)
+        log_from_target = _log_mean(plan, log_target)
+        log_a = np.log(ends.a) + 0.5 * log_source + log_from_target
+        log_from_source = _log_mean(plan.T, -log_source)
+        log_b = np.log(ends.b) - 0.5 * log_target + log_from_source
         return Halfway(
             log_a=log_normalised(log_a),
             log_b=log_normalised(log_b),

@@ -95,8 +95,10 @@ class SinkhornSolution:
         """Log of the plan ``(n, m)``."""
         cost, a, b = _tensors(self.problem)
         eps = self.epsilon
-        rows = self.f / eps + a.log()
-        columns = self.g / eps + b.log()
+        scaled_f = self.f / eps
+        rows = scaled_f + a.log()
+        scaled_g = self.g / eps
+        columns = scaled_g + b.log()
         potentials = rows[:, None] + columns
         log_plan = potentials - cost / eps
         return log_plan.numpy()
@@ -207,7 +209,8 @@ class _Iteration:
         self.log_b = log_b
         self.mass_penalty = mass_penalty
         self.rows = LogSums(cost, log_b)
-        self.columns = LogSums(cost.T.contiguous(), log_a)
+        transposed = cost.T.contiguous()
+        self.columns = LogSums(transposed, log_a)
         self.f = torch.zeros_like(log_a)
         self.g = torch.zeros_like(log_b)
 

@@ -57,7 +57,8 @@ class SparseOTCoupling(BlockCoupling):
         cost, a, b = problem
         # The bound is on columns; those of the smaller side could not hold all the rows.
         if len(a) > len(b):
-            transposed = TransportProblem(np.ascontiguousarray(cost.T), b, a)
+            turned = np.ascontiguousarray(cost.T)
+            transposed = TransportProblem(turned, b, a)
             flipped = self.solve(transposed, rng)
             return flipped._replace(source=flipped.target, target=flipped.source)
         # Equal samples would all choose the same partners.
@@ -75,20 +76,25 @@ class SparseOTCoupling(BlockCoupling):
             numItermax=self.solver_steps,
             log=True,
         )
-        rows, columns = np.nonzero(plan > 0)
+        is_pair = plan > 0
+        rows, columns = np.nonzero(is_pair)
         mass = plan[rows, columns]
         mass, misplaced = fit_margins(rows, columns, mass, a, b, max_iterations=2000)
         solution = log["res"]
-        remedy = self._remedy(kind, ran_out=solution.status == _OUT_OF_STEPS)
+        ran_out = solution.status == _OUT_OF_STEPS
+        remedy = self._remedy(kind, ran_out=ran_out)
         if misplaced > self.most_misplaced:
             raise ValueError(
                 f"with max_nz={self.max_nz} and regularization={self.regularization:g}, pairs miss "
                 f"{misplaced:.1%} of the mass; {remedy}"
             )
-        transport = mass @ scaled[rows, columns]
-        value = float(transport + 0.5 * self.regularization * mass @ mass)
+        costs = scaled[rows, columns]
+        transport = mass @ costs
+        penalty = 0.5 * self.regularization * mass @ mass
+        value = float(transport + penalty)
         # The solver minimises the dual value with its sign turned.
-        self._warn_unless_optimal(value, -float(solution.fun), remedy)
+        bound = -float(solution.fun)
+        self._warn_unless_optimal(value, bound, remedy)
         return balanced(rows, columns, mass)
 
     def _remedy(self, kind: str, ran_out: bool) -> str:

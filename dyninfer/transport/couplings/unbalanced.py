@@ -43,11 +43,13 @@ class UnbalancedOTCoupling(BlockCoupling):
     def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
         """See :meth:`BlockCoupling.solve`."""
         cost, a, b = problem
-        in_units = problem._replace(cost=cost / problem.mean_cost)
+        scaled_cost = cost / problem.mean_cost
+        in_units = problem._replace(cost=scaled_cost)
         solution = sinkhorn(in_units, self.regularization, self.mass_penalty)
         solution.warn_unless_converged()
         log_plan = solution.log_plan
         by_row = rows_to(log_plan, a)
         by_column = rows_to(log_plan.T, b).T
-        n = self.draws * (len(a) + len(b))
+        n_cells = len(a) + len(b)
+        n = self.draws * n_cells
         return unbalanced_pairs(by_row, by_column, a, b, n, rng)

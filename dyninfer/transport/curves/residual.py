@@ -71,7 +71,8 @@ class ResidualStatistics:
     def mass_price(self, t: Tensor) -> Tensor:
         """Price of mass at times ``(n,)`` that keeps it at what is prescribed."""
         mass, total, _, prescribed = self.moments
-        excess = mass / prescribed.clamp_min(LEAST) - 1
+        ratio = mass / prescribed.clamp_min(LEAST)
+        excess = ratio - 1
         mean_residual = total / mass.clamp_min(LEAST)
         unit_price = self.stiffness * self.kinetic
         price = mean_residual + unit_price * excess
@@ -97,7 +98,8 @@ class ResidualStatistics:
         fresh = torch.stack([kinetic, pair_action])
         mean_over_processes([fresh])
         running = torch.stack([self.kinetic, self.pair_action])
-        running = torch.lerp(running, fresh, 1 - self.memory)
+        share = 1 - self.memory
+        running = torch.lerp(running, fresh, share)
         # The first batch is not averaged with the zeros it finds.
         has_begun = self.kinetic > 0
         self.kinetic, self.pair_action = torch.where(has_begun, running, fresh)

@@ -56,7 +56,8 @@ class TimeSampler:
         if not self.adaptive:
             return
         last = self.bins - 1
-        k = (t * self.bins).long().clamp(0, last)
+        cell = (t * self.bins).long()
+        k = cell.clamp(0, last)
         value = integrand.to(self.moments.dtype)
         count = torch.ones_like(value)
         square = value.square()
@@ -83,11 +84,13 @@ class TimeSampler:
         zero = self.density.new_zeros(1)
         edges = torch.cat([zero, cumulative])
         last = self.bins - 1
-        k = torch.searchsorted(edges, u, right=True) - 1
+        after = torch.searchsorted(edges, u, right=True)
+        k = after - 1
         k = k.clamp(0, last)
         low = edges[k]
         high = edges[k + 1]
-        part = (u - low) / (high - low)
+        width = high - low
+        part = (u - low) / width
         t = (k + part) / self.bins
         t = t.clamp(0, 1)
         return t, self.density[k]

@@ -51,11 +51,13 @@ class MeanAcceleration(Lagrangian):
                 f"have {data.n_times}; leave it out, or hold out fewer times"
             )
         t = scaling.times(data.times)
-        means = [weights @ states for weights, states in _weighted_states(data, scaling)]
+        states_by_time = _weighted_states(data, scaling)
+        means = [weights @ states for weights, states in states_by_time]
         m = np.stack(means)
         velocity = _slopes(m, np.diff(t))
         # Velocities are those of the midpoints of neighbouring intervals.
-        between_midpoints = 0.5 * (t[2:] - t[:-2])
+        between = t[2:] - t[:-2]
+        between_midpoints = 0.5 * between
         acceleration = _slopes(velocity, between_midpoints)
         inner_times = t[1:-1]
         force = _Curve(inner_times, self.strength * acceleration)
@@ -65,7 +67,8 @@ class MeanAcceleration(Lagrangian):
 
 def _slopes(values: ndarray, gaps: ndarray) -> ndarray:
     """Differences of neighbouring rows ``(n, d)`` over their gaps ``(n − 1,)``."""
-    return np.diff(values, axis=0) / gaps[:, None]
+    steps = np.diff(values, axis=0)
+    return steps / gaps[:, None]
 
 
 class _Curve:
@@ -89,7 +92,8 @@ class _Curve:
         part = (t - start) / gap
         # Constant beyond the ends: an acceleration that went on would carry everything away.
         part = part.clamp(0, 1)
-        return torch.lerp(values[before], values[after], part[:, None])
+        columns = part[:, None]
+        return torch.lerp(values[before], values[after], columns)
 
 
 class _LinearForce:
@@ -162,7 +166,8 @@ class DataManifold(Lagrangian):
         """V in scaled units, from landmarks of ``data``."""
         from sklearn.cluster import MiniBatchKMeans
 
-        weights, states = zip(*_weighted_states(data, scaling), strict=True)
+        states_by_time = _weighted_states(data, scaling)
+        weights, states = zip(*states_by_time, strict=True)
         x = np.concatenate(states)
         x = x.astype(np.float64)
         weight = np.concatenate(weights)
@@ -181,7 +186,8 @@ class DataManifold(Lagrangian):
         mass = np.bincount(label, weight, n_centres)
         deviation = x - centre[label]
         squared = (deviation**2).sum(1)
-        spread = np.bincount(label, weight * squared, n_centres)
+        moments = weight * squared
+        spread = np.bincount(label, moments, n_centres)
         mean_square = spread.sum() / mass.sum()
         # A cluster of few cells borrows from the mean, so that no kernel is a spike.
         prior = mass.mean()
@@ -200,7 +206,8 @@ class DataManifold(Lagrangian):
 def _weighted_states(data: Snapshots, scaling: Scaling) -> list[tuple[ndarray, ndarray]]:
     """Weights ``(n,)`` and scaled states ``(n, d)`` of every snapshot."""
     pairs = []
-    for t, sample in zip(data.times, data.samples, strict=True):
+    every_time = zip(data.times, data.samples, strict=True)
+    for t, sample in every_time:
         weights = data.weights_at(t)
         states = scaling.states(sample)
         pairs.append((weights, states))
@@ -245,7 +252,8 @@ class _LogDensity:
         sample = torch.as_tensor(x[::step])
         log_density = kernels.log_density(sample)
         log_sum = float(torch.logsumexp(log_density, 0))
-        log_mean = log_sum - math.log(len(sample))
+        log_size = math.log(len(sample))
+        log_mean = log_sum - log_size
         self.log_floor = log_mean + math.log(floor)
         floored = self._floored(log_density)
         self.offset = float(floored.mean())

@@ -95,10 +95,14 @@ class QuadraticBridge:
         from_start = _sinh_ratio(omega, rest, T)
         from_end = _sinh_ratio(omega, t, T)
         lift = 1 - from_start - from_end
-        shift = self.slope * lift / self._k
+        push = self.slope * lift
+        shift = push / self._k
         # sinh ωt · sinh ωr / (ω sinh ωT), in exponentials that do not overflow.
-        both_ways = _fall(omega, t) * _fall(omega, rest)
-        whole_way = 2 * omega * _fall(omega, T)
+        early = _fall(omega, t)
+        late = _fall(omega, rest)
+        both_ways = early * late
+        whole = _fall(omega, T)
+        whole_way = 2 * omega * whole
         variance = (both_ways / whole_way).real
         # At the very ends its rounding can be negative.
         deviation = variance.clamp_min(0).sqrt()
@@ -115,7 +119,8 @@ class QuadraticBridge:
         back = _times_coth(omega, r)
         to_end = _inverse_length(omega, r)
         excess = back - to_end
-        push = self.slope * excess / self._k
+        rise = self.slope * excess
+        push = rise / self._k
         return Pull(to_end.real, push.real, back.real)
 
     def mean(self, elapsed: Tensor, gap: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,19 +132,25 @@ class QuadraticBridge:
         from_end = moments.from_end * end
         position = from_start + from_end + moments.shift
         # Seen from the farther end, whose pull is finite; from the other the way is run backwards.
-        onward = self._drift(position, end, gap - elapsed, gap)
+        left = gap - elapsed
+        onward = self._drift(position, end, left, gap)
         homeward = self._drift(position, start, elapsed, gap)
         is_early = elapsed < 0.5 * gap
         velocity = torch.where(is_early[:, None], onward, -homeward)
-        return self._across(position, x), self._across(velocity, x)
+        mean_position = self._across(position, x)
+        mean_velocity = self._across(velocity, x)
+        return mean_position, mean_velocity
 
     def noise(self, elapsed: Tensor, gap: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Displacement ``(n, d)`` by standard normals ``z``, and what it adds to the drift."""
         spread = self.moments(elapsed, gap).spread
         displacement = spread * z.double()
-        back = self.pull(_open(gap - elapsed, gap)).back
+        rest = _open(gap - elapsed, gap)
+        back = self.pull(rest).back
         drift = -back * displacement
-        return self._across(displacement, z), self._across(drift, z)
+        noise_position = self._across(displacement, z)
+        noise_velocity = self._across(drift, z)
+        return noise_position, noise_velocity
 
     def coordinates(self, states: ndarray, gap: float) -> ndarray:
         """States ``(n, d)`` in which the static problem is that of Brownian motion in unit time.
@@ -148,7 +159,8 @@ class QuadraticBridge:
         end alone is the same for all partners.
         """
         points = torch.from_numpy(states)
-        along = points.to(self.axes) @ self.axes
+        own = points.to(self.axes)
+        along = own @ self.axes
         rest = along.new_tensor([gap])
         unit = self.pull(rest).to_end.sqrt()
         scaled = along * unit
@@ -169,7 +181,8 @@ class QuadraticBridge:
 
     def _complex(self, elapsed: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``ω`` ``(d,)``, which is imaginary where k is negative, and times ``(n, 1)``."""
-        omega = self._k.to(torch.complex128).sqrt()
+        k = self._k.to(torch.complex128)
+        omega = k.sqrt()
         t = elapsed.double()
         T = gap.double()
         return omega, t[:, None], T[:, None]
@@ -178,7 +191,8 @@ class QuadraticBridge:
         return states.double() @ self.axes
 
     def _across(self, states: Tensor, like: Tensor) -> Tensor:
-        return (states @ self.axes.T).to(like.dtype)
+        turned = states @ self.axes.T
+        return turned.to(like.dtype)
 
 
 def nearest_quadratic(
@@ -300,22 +314,27 @@ def _likely_states(
     rng: np.random.Generator,
 ) -> Tensor:
     """States ``(n, d)`` at times ``(n,)`` of bridges between random samples."""
-    interval = np.searchsorted(times[1:-1], t, side="right")
-    ends = np.empty((2, len(t), samples[0].shape[1]))
+    inner_times = times[1:-1]
+    interval = np.searchsorted(inner_times, t, side="right")
+    n_features = samples[0].shape[1]
+    ends = np.empty((2, len(t), n_features))
     for k in range(len(samples) - 1):
         rows = np.flatnonzero(interval == k)
         for states, sample in zip(ends, samples[k : k + 2], strict=True):
-            states[rows] = sample[rng.integers(len(sample), size=len(rows))]
+            n_here = len(rows)
+            states[rows] = sample[rng.integers(len(sample), size=n_here)]
     z = rng.normal(size=ends[0].shape)
 
     def placed(values: ndarray) -> Tensor:
         return torch.from_numpy(values).to(bridge.axes)
 
     elapsed = placed(t - times[interval])
-    gap = placed(np.diff(times)[interval])
+    gaps = np.diff(times)
+    gap = placed(gaps[interval])
     start, end = map(placed, ends)
     mean, _ = bridge.mean(elapsed, gap, start, end)
-    displacement, _ = bridge.noise(elapsed, gap, placed(z))
+    normals = placed(z)
+    displacement, _ = bridge.noise(elapsed, gap, normals)
     return mean + displacement
 
 
@@ -342,21 +361,25 @@ def _open(rest: Tensor, gap: Tensor) -> Tensor:
 
 def _fall(omega: Tensor, u: Tensor) -> Tensor:
     """``1 − exp(−2ωu)``: exponentials of large ``ωu`` vanish here and do not overflow."""
-    return -torch.expm1(-2 * omega * u)
+    exponent = -2 * omega * u
+    return -torch.expm1(exponent)
 
 
 def _sinh_ratio(omega: Tensor, u: Tensor, w: Tensor) -> Tensor:
     """``sinh ωu / sinh ωw``."""
-    decay = torch.exp(omega * (u - w))
+    exponent = omega * (u - w)
+    decay = torch.exp(exponent)
     return decay * _fall(omega, u) / _fall(omega, w)
 
 
 def _inverse_length(omega: Tensor, r: Tensor) -> Tensor:
     """``ω / sinh ωr``."""
     decay = torch.exp(-omega * r)
-    return 2 * omega * decay / _fall(omega, r)
+    rate = 2 * omega * decay
+    return rate / _fall(omega, r)
 
 
 def _times_coth(omega: Tensor, r: Tensor) -> Tensor:
     """``ω coth ωr``."""
-    return omega * (2 - _fall(omega, r)) / _fall(omega, r)
+    fall = _fall(omega, r)
+    return omega * (2 - fall) / fall

@@ -74,7 +74,8 @@ class Lagrangian(Settings):
     def __add__(self, other: Any) -> LagrangianSum:
         if not isinstance(other, Lagrangian):
             return NotImplemented
-        return LagrangianSum(terms=[*self.parts, *other.parts])
+        terms = [*self.parts, *other.parts]
+        return LagrangianSum(terms=terms)
 
 
 @dataclass(repr=False, eq=False)
@@ -279,7 +280,8 @@ class _Rescaled:
         else:
             energy = self._first(user_t, user_x)
             self.checked = True
-        return energy.to(x.dtype) / self.scaling.energy_unit
+        numbers = energy.to(x.dtype)
+        return numbers / self.scaling.energy_unit
 
     def _first(self, t: Tensor, x: Tensor) -> Tensor:
         """Call the user's function, and say what is wrong with it or with what it returns."""
