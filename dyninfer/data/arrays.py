@@ -60,7 +60,8 @@ def as_tensor(values: Any, name: str) -> Tensor:
     import torch
 
     if not isinstance(values, torch.Tensor):
-        return torch.from_numpy(as_array(values, name).astype(np.float64))
+        array = as_array(values, name)
+        return torch.from_numpy(array.astype(np.float64))
     return dense_tensor(values, name).to(torch.float64)
 
 
@@ -129,7 +130,8 @@ def dense_rows(array: Any, rows: ndarray, name: str = "X") -> ndarray:
     TypeError
         If the values are not numbers.
     """
-    columns = int(np.prod(array.shape[1:]))
+    shape = array.shape[1:]
+    columns = int(np.prod(shape))
     # Four bytes a number.
     gigabytes = 4 * len(rows) * columns / 1e9
     if gigabytes > DENSE_LIMIT_GB:
@@ -256,7 +258,8 @@ def _needs_double(array: ndarray) -> bool:
 
 
 def _from_objects(array: ndarray, name: str) -> ndarray:
-    kind = pd.api.types.infer_dtype(array.ravel(), skipna=True)
+    flat = array.ravel()
+    kind = pd.api.types.infer_dtype(flat, skipna=True)
     # Text such as "1.5" would become a number without a word.
     if kind not in _NUMBERS:
         raise TypeError(f"{name} holds {kind} values; it must hold numbers")

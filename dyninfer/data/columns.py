@@ -69,10 +69,12 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
     if key not in adata.obs:
         columns = texts(adata.obs.columns)
         # Half of the letters must agree: fewer suggest columns that nobody meant.
-        similar = difflib.get_close_matches(str(key), columns, n=1, cutoff=0.5)
+        name = str(key)
+        similar = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
         hint = _suggestion(adata, role)
         if similar:
-            hint = f"did you mean {quoted(similar[0])}? {hint}"
+            guess = quoted(similar[0])
+            hint = f"did you mean {guess}? {hint}"
         raise MissingKey(f"{role} {quoted(key)} is not in adata.obs; {hint}")
     column = adata.obs[key]
     if isinstance(column, pd.DataFrame):
@@ -84,7 +86,8 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
 
 def time_column(adata: AnnData, key: str | None) -> ndarray:
     """Times of all rows ``(n,)`` float64; errors as in :func:`as_times`."""
-    return as_times(obs_column(adata, key, "time_key"), str(key))
+    column = obs_column(adata, key, "time_key")
+    return as_times(column, str(key))
 
 
 def label_column(
@@ -115,7 +118,8 @@ def number_column(
     is_text = numbers.isna() & column.notna()
     text = column[is_text]
     if len(text):
-        raise ValueError(f"{role} {quoted(key)} must hold numbers, found {quoted(text.iloc[0])}")
+        example = quoted(text.iloc[0])
+        raise ValueError(f"{role} {quoted(key)} must hold numbers, found {example}")
     return numbers.to_numpy(dtype=np.float64)
 
 
@@ -139,5 +143,6 @@ def _looks_like_times(column: pd.Series) -> bool:
     except (ValueError, TypeError):
         return False
     # More than a hundred, or fewer than three cells each, are measurements rather than times.
-    most = min(100, max(2, len(column) // 3))
+    third = len(column) // 3
+    most = min(100, max(2, third))
     return 2 <= distinct <= most

@@ -81,11 +81,14 @@ class ConditionCode:
         if distinct.dtype.kind in "iuf":
             # A power of two is exact; without it squares overflow, or vanish.
             doses = distinct.astype(np.float64)
-            _, exponent = np.frexp(np.abs(doses).max())
+            largest = np.abs(doses).max()
+            _, exponent = np.frexp(largest)
             scaled = np.ldexp(doses, -exponent)
             # A single number has no spread, and any unit does.
-            spread = float(np.ldexp(scaled.std(), exponent)) or 1.0
-            centre = float(np.ldexp(scaled.mean(), exponent))
+            deviation = np.ldexp(scaled.std(), exponent)
+            spread = float(deviation) or 1.0
+            mean = np.ldexp(scaled.mean(), exponent)
+            centre = float(mean)
             return cls(centre=centre, spread=spread)
         parts: set[str] = set()
         for label in distinct:
@@ -95,7 +98,8 @@ class ConditionCode:
     @classmethod
     def from_plain(cls, saved: dict[str, Any]) -> ConditionCode:
         """Undo ``dataclasses.asdict`` after JSON, which knows lists only."""
-        return cls(**{**saved, "parts": tuple(saved["parts"])})
+        parts = tuple(saved["parts"])
+        return cls(**{**saved, "parts": parts})
 
     @property
     def size(self) -> int:
@@ -115,7 +119,8 @@ class ConditionCode:
         # "nan" and "inf" are text that reads as numbers.
         if not np.isfinite(number):
             raise ValueError(f"condition {quoted(label)} is not a number, as those of the data are")
-        standardised = (number - self.centre) / self.spread
+        deviation = number - self.centre
+        standardised = deviation / self.spread
         return np.array([standardised])
 
     def _of_parts(self, label: str) -> ndarray:
@@ -133,6 +138,7 @@ class ConditionCode:
 
 
 def _is_amount(dtype: Any) -> bool:
-    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
+    is_category = isinstance(dtype, pd.CategoricalDtype)
+    if is_category or pd.api.types.is_bool_dtype(dtype):
         return False
     return pd.api.types.is_numeric_dtype(dtype)

@@ -36,8 +36,12 @@ def rows(traj: Trajectories) -> dict[str, str]:
     if traj.log_weights is not None:
         log_mass = traj.log_mass.tolist()
         ess = traj.ess.tolist()
-        lines["mass"] = f"{_mass(log_mass[0])} to {_mass(log_mass[-1])}"
-        lines["ESS"] = f"{min(ess):.4g} to {max(ess):.4g} of {traj.n_paths}"
+        first = _mass(log_mass[0])
+        last = _mass(log_mass[-1])
+        lines["mass"] = f"{first} to {last}"
+        least = min(ess)
+        most = max(ess)
+        lines["ESS"] = f"{least:.4g} to {most:.4g} of {traj.n_paths}"
     if traj.parents is not None:
         lines["parents"] = "rows were resampled; lineages() gives coherent paths"
     diverged = int((traj.status != 0).sum())
@@ -58,7 +62,8 @@ def title(traj: Trajectories) -> str:
     if not traj.discrete:
         features = counted(traj.n_features, "feature")
         size += f" x {features}"
-    return f"Trajectories: {size} ({dtype}, {traj.states.device})"
+    device = traj.states.device
+    return f"Trajectories: {size} ({dtype}, {device})"
 
 
 def text(traj: Trajectories) -> str:
@@ -97,7 +102,8 @@ def html(traj: Trajectories) -> str:
     table = ""
     for key, value in rows(traj).items():
         label = f"{cell}<b>{escape(key)}</b></td>"
-        table += f"<tr>{label}{cell}{escape(value)}</td></tr>"
+        cell_text = escape(value)
+        table += f"<tr>{label}{cell}{cell_text}</td></tr>"
     head = f"<b>{escape(title(traj))}</b>"
     picture = thumbnail(traj)
     return (

@@ -144,7 +144,8 @@ def reread_snapshots(data: Any, provenance: Provenance) -> Snapshots:
     if isinstance(data, Snapshots):
         snapshots = data
     elif is_anndata(data):
-        snapshots = Snapshots.from_anndata(data, **source_of(provenance, "time_key", "Snapshots"))
+        own_keys = source_of(provenance, "time_key", "Snapshots")
+        snapshots = Snapshots.from_anndata(data, **own_keys)
     else:
         raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
     check_features(snapshots.features, provenance)
@@ -156,7 +157,8 @@ def reread_paths(data: Any, provenance: Provenance) -> Paths:
     if isinstance(data, Paths):
         paths = data
     elif is_anndata(data):
-        paths = Paths.from_anndata(data, **source_of(provenance, "path_key", "Paths"))
+        own_keys = source_of(provenance, "path_key", "Paths")
+        paths = Paths.from_anndata(data, **own_keys)
     else:
         raise TypeError(f"data must be an AnnData or Paths, not {type(data).__name__}")
     check_features(paths.features, provenance)
@@ -192,7 +194,8 @@ def read_features(adata: AnnData, provenance: Provenance) -> ndarray:
     check_features(features, provenance)
     every_row = np.arange(adata.n_obs)
     x = dense_rows(array, every_row, rep)
-    check_finite(x, rep, np.asarray(adata.obs_names))
+    names = np.asarray(adata.obs_names)
+    check_finite(x, rep, names)
     return x
 
 
@@ -238,11 +241,14 @@ def _cells_at(adata: AnnData, time: float, provenance: Provenance) -> Start:
     column = time_column(adata, source["time_key"])
     if len(column) == 0:
         raise ValueError("the AnnData has no cells to start from")
-    array, features, rep = representation(adata, source.get("use_rep"))
+    rep_key = source.get("use_rep")
+    array, features, rep = representation(adata, rep_key)
     check_features(features, provenance)
     # Cells of a single time do not show how far apart times are: the fit knows.
-    gaps = np.diff(np.unique(provenance.times))
-    clock = Clock.of(column, spacing=float(gaps.min()))
+    distinct = np.unique(provenance.times)
+    gaps = np.diff(distinct)
+    spacing = float(gaps.min())
+    clock = Clock.of(column, spacing=spacing)
     position(clock, time)
     rows = clock.rows(column, time)
     # Only these rows: the others may hold anything, or fill the memory.
@@ -297,7 +303,8 @@ def refuse_keys(keys: Mapping[str, str | None], kind: str) -> None:
 
 def _warn_of_few(snapshots: Snapshots) -> None:
     few = []
-    for t, n in zip(snapshots.times, snapshots.sizes, strict=True):
+    rows = zip(snapshots.times, snapshots.sizes, strict=True)
+    for t, n in rows:
         if n < FEW_SAMPLES:
             few.append(f"{as_text(t)} ({n})")
     if few:

@@ -137,7 +137,8 @@ def _default(adata: AnnData) -> str:
 
 
 def _absent(adata: AnnData, use_rep: str) -> str:
-    every = listed([*adata.obsm, "X", *adata.layers])
+    places = [*adata.obsm, "X", *adata.layers]
+    every = listed(places)
     message = f"use_rep {quoted(use_rep)} is not in adata.obsm; there are {every}"
     if use_rep == DEFAULT_REP:
         message += "; compute it with sc.pp.pca(adata)"

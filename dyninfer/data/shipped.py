@@ -18,7 +18,8 @@ def shipped(name: str, file: str) -> Path:
     """
     package = Path(str(resources.files("dyninfer"))).resolve()
     # A clone first: there the file may just have been made anew.
-    for folder in (package.parent / "datasets", package / "_data"):
+    of_repository = package.parent / "datasets"
+    for folder in (of_repository, package / "_data"):
         path = folder / name / file
         if path.is_file():
             return path

@@ -39,7 +39,8 @@ def to_anndata(traj: Trajectories) -> AnnData:
         obs=_observations(traj, times),
         var=pd.DataFrame(index=features),
     )
-    adata.uns[keys.TRAJECTORIES] = {"times": times, **_plain_fields(traj)}
+    fields = _plain_fields(traj)
+    adata.uns[keys.TRAJECTORIES] = {"times": times, **fields}
     return adata
 
 
@@ -53,14 +54,16 @@ def _observations(traj: Trajectories, times: ndarray) -> pd.DataFrame:
     status = array(traj.status)
     origin = traj.origin.astype(str).astype(object)
     obs = pd.DataFrame({"path": path, "time": times[column]})
-    obs["origin"] = pd.Categorical(origin[founder])
+    own_origin = origin[founder]
+    obs["origin"] = pd.Categorical(own_origin)
     obs["status"] = status[path]
     if traj.log_weights is not None:
         obs["log_weight"] = array(traj.log_weights).ravel()
         obs["weight"] = array(traj.weights).ravel()
     if traj.parents is not None:
         obs["parent"] = array(traj.parents).ravel()
-    row_names = [f"{i}-{k}" for i, k in zip(path, column, strict=True)]
+    cells = zip(path, column, strict=True)
+    row_names = [f"{i}-{k}" for i, k in cells]
     obs.index = pd.Index(row_names)
     return obs
 
@@ -83,7 +86,8 @@ def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
     if adata.isbacked:
         # Rows of a file are read in ascending order only.
         adata = adata.to_memory()
-    values = as_array(adata.X[order], "adata.X").reshape(*shape, -1)
+    ordered = adata.X[order]
+    values = as_array(ordered, "adata.X").reshape(*shape, -1)
     if values.dtype.kind != "f":
         values = values[..., 0]
     status = columns["status"][first_rows]
@@ -117,7 +121,8 @@ def to_xarray(traj: Trajectories) -> Dataset:
     for name in ("log_weights", "parents"):
         values = getattr(traj, name)
         if values is not None:
-            variables[name] = (("path", "time"), array(values).copy())
+            table = array(values).copy()
+            variables[name] = (("path", "time"), table)
     # Objects become strings of any length in a file; fixed widths would be cut at the next append.
     features = np.array(traj.features, dtype=object)
     origin = traj.origin.astype(str).astype(object)

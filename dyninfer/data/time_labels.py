@@ -67,7 +67,8 @@ class Reading:
         if birth is not None and self.start == "birth":
             number += Fraction(birth)
         # As fractions: a tenth of an hour is six minutes, and not 5.999999.
-        return float(number * Fraction(sizes[self.unit], sizes[unit]))
+        factor = Fraction(sizes[self.unit], sizes[unit])
+        return float(number * factor)
 
 
 def read_times(labels: Any, unit: str | None = None, *, birth: float | None = None) -> Any:
@@ -106,7 +107,8 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
     objects = column.astype(object)
     distinct = objects.dropna().unique()
     readings = _readings(distinct)
-    if birth is not None and not (is_number(birth) and np.isfinite(birth)):
+    is_finite = is_number(birth) and np.isfinite(birth)
+    if birth is not None and not is_finite:
         raise ValueError(f"birth must be a day, such as 19.5 for mice, found {brief(birth)}")
     _check_starts(readings, birth)
     unit = _common_unit(readings, unit, birth)
@@ -126,7 +128,8 @@ def _as_column(labels: Any) -> pd.Series:
         labels = np.atleast_1d(as_array(labels, "labels"))
     if isinstance(labels, str) or not isinstance(labels, Iterable):
         labels = [labels]
-    column = pd.Series(as_list(labels, "labels", "texts or numbers"), dtype=object)
+    entries = as_list(labels, "labels", "texts or numbers")
+    column = pd.Series(entries, dtype=object)
     for label in column:
         if not isinstance(label, Hashable):
             raise TypeError(f"labels must be texts or numbers, found {brief(label)}")
@@ -136,7 +139,8 @@ def _as_column(labels: Any) -> pd.Series:
 def remedy(labels: Iterable[Any], column: str) -> str:
     """What labels would become, and the line that makes numbers of a column; for a message."""
     # By their text: what a user took for a time may have no hash.
-    distinct = list(dict.fromkeys(map(str, labels)))
+    every_text = map(str, labels)
+    distinct = list(dict.fromkeys(every_text))
     try:
         readings = _readings(distinct)
         _check_starts(readings, None)
@@ -149,7 +153,8 @@ def remedy(labels: Iterable[Any], column: str) -> str:
     arguments = column
     if unit is not None:
         arguments = f"{column}, {unit!r}"
-    return f"{_spelled(readings, unit)}. Make them: {column} = di.read_times({arguments})"
+    reading = _spelled(readings, unit)
+    return f"{reading}. Make them: {column} = di.read_times({arguments})"
 
 
 def _readings(labels: Iterable[Any]) -> dict[Any, Reading]:
@@ -176,7 +181,8 @@ def _read(label: str) -> Reading | None:
     text = label.strip().lower().replace("\N{MINUS SIGN}", "-")
     readings = []
     for match in _LABEL.finditer(text):
-        reading = _matched(match, is_all=match.group() == text)
+        is_all = match.group() == text
+        reading = _matched(match, is_all=is_all)
         if reading is not None:
             readings.append(reading)
     if len(readings) != 1:
@@ -221,7 +227,8 @@ def _check_starts(readings: dict[Any, Reading], birth: float | None) -> None:
     words = []
     for start, label in examples.items():
         if start is not None:
-            words.append(f"{quoted(str(label))} from {start}")
+            example = quoted(str(label))
+            words.append(f"{example} from {start}")
     origins = " and ".join(words)
     if None in examples:
         other = quoted(str(examples[None]))
@@ -276,7 +283,8 @@ def _spelled(readings: dict[Any, Reading], unit: str | None, birth: float | None
     words = []
     for label, reading in readings.items():
         number = reading.within(unit, birth)
-        words.append(f"{quoted(str(label))} is {number:g}")
+        example = quoted(str(label))
+        words.append(f"{example} is {number:g}")
     n_labels = len(words)
     text = ", ".join(words)
     while len(words) > 1 and len(text) > LONGEST_LIST:

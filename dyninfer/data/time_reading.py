@@ -42,10 +42,12 @@ def as_times(values: Any, name: str = "times") -> ndarray:
     if isinstance(column.dtype, pd.CategoricalDtype):
         times = _category_times(column, name)
     elif pd.api.types.is_timedelta64_dtype(column):
-        times = (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
+        days = column / pd.Timedelta(days=1)
+        times = days.to_numpy(dtype=np.float64)
     else:
         times = _number_times(column, values, name)
-    invalid = np.flatnonzero(~np.isfinite(times))
+    is_finite = np.isfinite(times)
+    invalid = np.flatnonzero(~is_finite)
     if len(invalid):
         raise ValueError(
             f"{quoted(name)} has {len(invalid)} missing or infinite times "
@@ -73,7 +75,8 @@ def requested_times(times: Any) -> ndarray:
 def as_requested(times: Any) -> ndarray:
     """One time or several as float64 ``(n,)``; NaN, which is no time, stays."""
     try:
-        requested = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        array = np.asarray(times, dtype=np.float64)
+        requested = np.atleast_1d(array)
     except (TypeError, ValueError, OverflowError):
         # In the words for any other times.
         requested = as_times(times, "times")
@@ -140,7 +143,8 @@ def _category_times(column: pd.Series, name: str) -> ndarray:
     categories = pd.Series(used.categories)
     times = as_times(categories, name)
     # The code of a missing entry is -1: it takes the last of these.
-    return np.append(times, np.nan)[used.codes]
+    with_gap = np.append(times, np.nan)
+    return with_gap[used.codes]
 
 
 def _number_times(column: pd.Series, values: Any, name: str) -> ndarray:
@@ -155,8 +159,10 @@ def _number_times(column: pd.Series, values: Any, name: str) -> ndarray:
     is_text = np.isnan(times) & ~is_missing
     if is_text.any():
         # All of them: units show only beside each other.
-        example = str(column[is_text].iloc[0])
-        advice = remedy(column[~is_missing], _in_obs(values, name))
+        first = column[is_text].iloc[0]
+        example = str(first)
+        place = _in_obs(values, name)
+        advice = remedy(column[~is_missing], place)
         raise ValueError(
             f"{quoted(name)} holds text ({quoted(example)}); times must be numbers: {advice}"
         )
@@ -185,7 +191,8 @@ def _check_whole_numbers(numbers: pd.Series, times: ndarray, name: str) -> None:
     # Up to here float64 holds every whole number.
     if largest <= 2**53:
         return
-    if numbers.nunique() > len(np.unique(times)):
+    n_distinct = len(np.unique(times))
+    if numbers.nunique() > n_distinct:
         raise ValueError(
             f"{quoted(name)} holds whole numbers up to {largest:g}, too large to be told apart in "
             "float64; count from the start: subtract the first time"

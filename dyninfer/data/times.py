@@ -117,7 +117,8 @@ class Clock:
         return bool(first <= earliest and latest <= last)
 
     def __str__(self) -> str:
-        return ", ".join(_shortened(spelled(self.times))) or "none"
+        texts = _shortened(spelled(self.times))
+        return ", ".join(texts) or "none"
 
 
 def same_times(a: Any, b: Any) -> bool:
@@ -144,7 +145,8 @@ def _slack(times: ndarray, spacing: float | None) -> ndarray:
     gap = np.minimum(before, after)
     # Close to zero, rounding is that of the times which were subtracted: as long as the gaps.
     size = np.abs(times)
-    finite_gap = np.where(np.isinf(gap), 0, gap)
+    is_infinite = np.isinf(gap)
+    finite_gap = np.where(is_infinite, 0, gap)
     in_single = SINGLE * np.maximum(size, finite_gap)
     # The farthest time has the coarsest grid, and differences inherit it.
     farthest = size.max()
@@ -177,7 +179,8 @@ def _are_rounding(values: ndarray) -> ndarray:
     gap_around = _gap_around(real_gaps)
     is_short = gaps <= ALIKE * gap_around
     # Without any other gap, only what float64 cannot tell apart is one time.
-    is_rounding = np.where(np.isnan(gap_around), in_double, is_short)
+    has_no_gap_around = np.isnan(gap_around)
+    is_rounding = np.where(has_no_gap_around, in_double, is_short)
     return suspect & is_rounding
 
 
@@ -198,7 +201,8 @@ def repeats(times: ndarray, owner: ndarray) -> ndarray:
     real_gaps[~is_within] = np.inf
     gap_around = _gap_around(real_gaps)
     has_gap = np.isfinite(gap_around)
-    is_short = has_gap & (gaps <= ALIKE * gap_around)
+    limit = ALIKE * gap_around
+    is_short = has_gap & (gaps <= limit)
     in_single = suspect & is_short
     is_repeated = in_double | in_single
     return np.flatnonzero(is_repeated & is_within)
@@ -242,8 +246,10 @@ def spelled(times: Any, among: Any = ()) -> list[str]:
     among : array ``(m,)``, optional
         Further times from which they differ, such as those of the data.
     """
-    requested = np.atleast_1d(np.asarray(times, dtype=np.float64))
-    everything = np.unique(np.append(requested, among))
+    array = np.asarray(times, dtype=np.float64)
+    requested = np.atleast_1d(array)
+    together = np.append(requested, among)
+    everything = np.unique(together)
     # Six digits are what a reader expects, seventeen all that a number has.
     for digits in (6, 9, 12, 17):
         words = [as_text(time, digits) for time in everything]

@@ -123,7 +123,8 @@ def _read_anndata(path: Path) -> dict[str, Any]:
     from anndata.io import read_elem
 
     content = _unsealed(path, "anndata.read_h5ad", "from_anndata")
-    with h5py.File(io.BytesIO(content), "r") as file:
+    buffer = io.BytesIO(content)
+    with h5py.File(buffer, "r") as file:
         return storage.fields_from_anndata(read_elem(file))
 
 
@@ -131,7 +132,8 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
     import xarray as xr
 
     content = _unsealed(path, "xarray.open_dataset", "from_xarray")
-    with xr.open_dataset(io.BytesIO(content), engine="h5netcdf") as data:
+    buffer = io.BytesIO(content)
+    with xr.open_dataset(buffer, engine="h5netcdf") as data:
         return storage.fields_from_xarray(data.load())
 
 
@@ -142,13 +144,15 @@ def _read_zarr(path: Path) -> dict[str, Any]:
 
     files = read_folder(path, "folder")
     root = files.get(_ROOT, b"")
-    intact = digest.is_intact(root, *_other_files(files))
+    others = _other_files(files)
+    intact = digest.is_intact(root, *others)
     if intact is None:
         raise ValueError(_NO_DIGEST.format(library="xarray.open_zarr", door="from_xarray"))
     if not intact:
         raise ValueError("its content is not what its digest is of")
     from_bytes = default_buffer_prototype().buffer.from_bytes
-    store = MemoryStore({name: from_bytes(content) for name, content in files.items()})
+    buffers = {name: from_bytes(content) for name, content in files.items()}
+    store = MemoryStore(buffers)
     with xr.open_zarr(store, chunks=None, consolidated=False) as data:
         return storage.fields_from_xarray(data.load())
 

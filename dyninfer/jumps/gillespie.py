@@ -81,8 +81,11 @@ class JumpEvents:
     def at(self, times: Any) -> Tensor:
         """States ``(..., path, time)`` at times within the span."""
         begins = self.times.contiguous()
-        times = torch.as_tensor(times, dtype=torch.float64, device=begins.device)
-        is_within = (times >= self.start) & (times <= self.stop)
+        device = begins.device
+        times = torch.as_tensor(times, dtype=torch.float64, device=device)
+        has_started = times >= self.start
+        is_before_stop = times <= self.stop
+        is_within = has_started & is_before_stop
         if not bool(is_within.all()):
             raise ValueError(
                 f"times must lie within the simulated span {self.start:g} to {self.stop:g}"
@@ -145,7 +148,8 @@ def _draw_events(
     first_times = torch.full_like(first_states, begin, dtype=torch.float64)
     visits = [(first_times, first_states)]
     inner_breaks = [moment for moment in process.breaks.tolist() if begin < moment < end]
-    for low, high in pairwise([begin, *inner_breaks, end]):
+    moments = [begin, *inner_breaks, end]
+    for low, high in pairwise(moments):
         period = _Period(process.at(low), low, high)
         _, states = visits[-1]
         visits += period.run(states, generator)
@@ -178,7 +182,8 @@ def _without_inner_padding(times: Tensor, states: Tensor) -> tuple[Tensor, Tenso
     # Padding has the time inf.
     times, order = times.sort(dim=0, stable=True)
     ordered = states.gather(0, order)
-    states = torch.where(times < torch.inf, ordered, last)
+    is_event = times < torch.inf
+    states = torch.where(is_event, ordered, last)
     return times, states
 
 
@@ -207,7 +212,8 @@ class _Period:
         rows = None  # of the paths that are still going; None as long as all are
         visits = []
         while len(here):
-            for_waits, for_places = uniforms(generator, 2, _LOOK_EVERY, len(here))
+            n_paths = len(here)
+            for_waits, for_places = uniforms(generator, 2, _LOOK_EVERY, n_paths)
             negative_waits = for_waits.neg_().log1p_()
             places = for_places.mul_(self.size)
             for negative_wait, place in zip(negative_waits, places, strict=True):

@@ -126,7 +126,8 @@ class JumpInference:
             return refine(paths, labels, width, max_steps, seed)
         if is_exact and self.clones is None:
             entries = self.observation.entries_among(names)
-            return maximise_exact(paths, self.jumps.scheme(names), entries, width, max_steps)
+            scheme = self.jumps.scheme(names)
+            return maximise_exact(paths, scheme, entries, width, max_steps)
         return self._maximise_hidden(paths, names, max_steps, seed)
 
     def restored(

@@ -163,7 +163,8 @@ class ExactLabels(Observation):
 
     def entries_among(self, names: Sequence[str]) -> list[int]:
         """Numbers of the states whose entry is observed when it happens."""
-        return [state_number(name, names) for name in self.entries or ()]
+        entries = self.entries or ()
+        return [state_number(name, names) for name in entries]
 
     def start(self, paths: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
         """See :meth:`Observation.start`."""
@@ -219,7 +220,8 @@ class Gaussian(Observation):
         rule = MixtureStates(n_states=n_states)
         table = rule.learn(paths, seed)
         mean, std = moments(table, paths.n_features)
-        return GaussianEmission.of(mean, std), rule.label(paths, table)
+        emission = GaussianEmission.of(mean, std)
+        return emission, rule.label(paths, table)
 
     def warn_of_fit(self, start: Any, fitted: Any, names: Sequence[str]) -> None:
         """Warn of states whose values are all alike, where both are a ``GaussianEmission``."""
@@ -339,7 +341,8 @@ class Clones(Settings):
 
     def age_at(self, time: float, data_times: ndarray) -> float:
         """Time since the ancestors lived; 0 where the two are one time of the data's clock."""
-        clock = Clock.of([*data_times, self.ancestor_time, time])
+        moments = [*data_times, self.ancestor_time, time]
+        clock = Clock.of(moments)
         at_time, at_ancestor = clock.positions([time, self.ancestor_time])
         if at_time < at_ancestor:
             raise ValueError(

@@ -29,10 +29,12 @@ def run_markov_jump(process: MarkovJump, x0: Any, times: Tensor, options: Option
     """
     reason = "a MarkovJump is drawn exactly, forward in time"
     options.refuse("noise", "backward", "resample", reason=reason)
-    solver: Skeleton | Gillespie = as_solver(options.solver, Skeleton(), Kind.JUMPS)
+    default = Skeleton()
+    solver: Skeleton | Gillespie = as_solver(options.solver, default, Kind.JUMPS)
     with torch.no_grad():
         if x0 is None:
-            start, rows = _from_distribution(process, options.n_paths, float(times[0]))
+            first_time = float(times[0])
+            start, rows = _from_distribution(process, options.n_paths, first_time)
         else:
             start, rows = _from_states(process, x0, options)
         states = solver.draw(process, start, times, options.seed, options.chunk_size)
@@ -67,7 +69,9 @@ def _from_distribution(
 def _from_states(process: MarkovJump, x0: Any, options: Options) -> tuple[Start, Tensor]:
     """Paths that start in states of the user's, and the row of ``x0`` of each."""
     states = as_state_numbers(process, x0)
-    rows = starting_rows(states.shape[-1], options.n_paths, options.seed)
-    states = states[..., rows.to(states.device)]
+    n_starts = states.shape[-1]
+    rows = starting_rows(n_starts, options.n_paths, options.seed)
+    own_rows = rows.to(states.device)
+    states = states[..., own_rows]
     states = states.expand(*process.batch_shape, -1)
     return Start(len(rows), states, None), rows

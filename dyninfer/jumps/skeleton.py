@@ -93,9 +93,11 @@ def _cumulative_transitions(process: MarkovJump, times: Tensor) -> tuple[Tensor,
     gaps = times.diff()
     # One more dimension before the states, so that the intervals broadcast against the batch.
     if len(process.breaks):
-        between = MarkovJump(q.unsqueeze(-4), breaks=process.breaks)
+        every_generator = q.unsqueeze(-4)
+        between = MarkovJump(every_generator, breaks=process.breaks)
         begins = times[:-1].to(q.device)
-        p = between.transition(gaps.to(q.device), begins)
+        own_gaps = gaps.to(q.device)
+        p = between.transition(own_gaps, begins)
         table_of = torch.arange(len(gaps))
     else:
         distinct, table_of = _distinct_gaps(times, gaps)
@@ -136,7 +138,8 @@ def _walk(first: Tensor, owner: Tensor, cumulative: Tensor, table_of: Tensor, u:
         return _leap(first, owner, cumulative, table_of, u)
     state = first
     states = [state]
-    for table, u_k in zip(table_of.tolist(), u[1:], strict=True):
+    steps = zip(table_of.tolist(), u[1:], strict=True)
+    for table, u_k in steps:
         # Rows of one table are looked up twice as fast as those of a table per process.
         if len(cumulative) == 1:
             row = cumulative[0, table].index_select(0, state)
@@ -164,7 +167,8 @@ def _leap(first: Tensor, owner: Tensor, cumulative: Tensor, table_of: Tensor, u:
         rows = cumulative[owner, tables.unsqueeze(1)]
         maps = index_below(rows, u_part.unsqueeze(-1))
         so_far = _composed(maps)
-        beginning = here.expand(len(maps), -1).unsqueeze(-1)
+        every_map = here.expand(len(maps), -1)
+        beginning = every_map.unsqueeze(-1)
         visited = so_far.gather(-1, beginning).squeeze(-1)
         here = visited[-1]
         states.append(visited)

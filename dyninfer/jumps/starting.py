@@ -134,7 +134,8 @@ def as_state_numbers(process: MarkovJump, states: Any) -> Tensor:
     if numbers.size == 0 or not exists.all():
         every = np.unique(numbers).tolist()
         raise ValueError(f"paths must start in states 0 to {last}, found {brief(every)}")
-    return torch.as_tensor(numbers.astype(np.int64), device=process.generator.device)
+    whole = numbers.astype(np.int64)
+    return torch.as_tensor(whole, device=process.generator.device)
 
 
 def index_below(cumulative: Tensor, u: Tensor) -> Tensor:
@@ -184,4 +185,5 @@ def _numbers_of(states: ndarray, state_names: Sequence[str]) -> ndarray:
             f"{listed(state_names)}"
         )
     numbers = [number_of[name] for name in names]
-    return np.array(numbers, dtype=np.int64).reshape(states.shape)
+    array = np.array(numbers, dtype=np.int64)
+    return array.reshape(states.shape)

@@ -69,7 +69,8 @@ def same_kind(states: Sequence[ndarray], names: ndarray) -> list[ndarray]:
 
 def check_lengths(times: Sequence[ndarray], states: Sequence[ndarray], names: ndarray) -> None:
     """Refuse a path that is empty or has not one time for every state."""
-    for t, x, name in zip(times, states, names, strict=True):
+    rows = zip(times, states, names, strict=True)
+    for t, x, name in rows:
         if t.ndim != 1 or len(t) != len(x):
             raise ValueError(
                 f"path {quoted(name)} has times of shape {t.shape} for {len(x)} states; "
@@ -115,7 +116,8 @@ def as_states(flat: ndarray, names: ndarray, owner: ndarray) -> ndarray:
     else:
         flat = _check_codes(flat, names[owner])
         observed = ~is_missing(flat)
-    n_observed = np.bincount(owner, weights=observed, minlength=len(names))
+    n_paths = len(names)
+    n_observed = np.bincount(owner, weights=observed, minlength=n_paths)
     blank = n_observed == 0
     if blank.any():
         first = names[blank][0]

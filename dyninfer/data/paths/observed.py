@@ -76,7 +76,8 @@ def past_of(paths: Paths, time: float) -> Paths:
     until = column[at_time].max()
     past_times = []
     past_states = []
-    for times, states in zip(paths.times, paths.states, strict=True):
+    rows = zip(paths.times, paths.states, strict=True)
+    for times, states in rows:
         n_past = np.searchsorted(times, until, side="right")
         past_times.append(times[:n_past])
         past_states.append(states[:n_past])
@@ -92,7 +93,8 @@ def digest(paths: Paths) -> str:
     words = repr((names, paths.state_names, labels))
     fingerprint.update(words.encode())
     for array in (*paths.times, *paths.states):
-        kind = repr((array.shape, array.dtype.str))
+        layout = (array.shape, array.dtype.str)
+        kind = repr(layout)
         fingerprint.update(kind.encode())
         fingerprint.update(array.tobytes())
     return fingerprint.hexdigest()

@@ -197,7 +197,8 @@ class Paths:
     @property
     def lengths(self) -> ndarray:
         """Number of observations of each path ``(n,)``."""
-        return np.array([len(t) for t in self.times])
+        lengths = [len(t) for t in self.times]
+        return np.array(lengths)
 
     def at(self, time: float) -> ndarray:
         """States ``(m, feature)`` or ``(m,)`` of the paths that have an observation at ``time``.
@@ -280,7 +281,8 @@ class Paths:
         except IndexError as error:
             # An index error is the answer to paths[...] only.
             raise ValueError(str(error)) from None
-        remaining = np.delete(np.arange(len(self)), numbers)
+        every_number = np.arange(len(self))
+        remaining = np.delete(every_number, numbers)
         if len(remaining) == 0:
             raise ValueError(f"leaving out {quoted(paths)} leaves no path")
         return self[remaining]
@@ -316,7 +318,9 @@ class Paths:
     def __repr__(self) -> str:
         times = np.concatenate(self.times)
         lengths = self.lengths
-        extent = f"{as_text(times.min())} to {as_text(times.max())}"
+        first = as_text(times.min())
+        last = as_text(times.max())
+        extent = f"{first} to {last}"
         lines = {"times": f"{extent}, {lengths.min()} to {lengths.max()} per path"}
         size = display.counted(len(self), "path")
         if self.discrete:
@@ -334,7 +338,8 @@ class Paths:
             labels = texts(distinct)
             lines["conditions"] = display.listed(labels)
         observations = display.counted(len(times), "observation")
-        return display.block(f"Paths: {size}, {observations}", lines)
+        first_line = f"Paths: {size}, {observations}"
+        return display.block(first_line, lines)
 
     def _numbers(self, paths: Any) -> ndarray:
         """Numbers of the paths that a slice, mask, or list of numbers or names selects."""
@@ -375,7 +380,8 @@ def _array(values: Any) -> ndarray:
     if isinstance(values, Tensor):
         return as_array(values, "paths")
     if isinstance(values, np.ma.MaskedArray):
-        return np.ma.filled(values.astype(np.float64), np.nan)
+        double = values.astype(np.float64)
+        return np.ma.filled(double, np.nan)
     try:
         return np.asarray(values)
     except (TypeError, ValueError):

@@ -40,11 +40,12 @@ def fields_from_anndata(
     owner, names = _owners(obs_column(adata, path_key, "path_key"), str(path_key))
     # By path and then time; rows of an AnnData come in any order.
     order = np.lexsort([times, owner])
-    _refuse_repeats(times[order], owner[order], names, time_key, path_key)
+    ordered_times = times[order]
+    _refuse_repeats(ordered_times, owner[order], names, time_key, path_key)
     ends = np.cumsum(np.bincount(owner))
     cuts = ends[:-1]
     source = {"time_key": time_key, "path_key": path_key}
-    fields: dict[str, Any] = {"times": np.split(times[order], cuts), "names": names}
+    fields: dict[str, Any] = {"times": np.split(ordered_times, cuts), "names": names}
     if state_key is not None:
         column = obs_column(adata, state_key, "state_key")
         values, fields["state_names"] = _codes(column, state_key)
@@ -52,10 +53,12 @@ def fields_from_anndata(
         source["state_key"] = state_key
     else:
         array, fields["features"], rep = representation(adata, use_rep)
-        values = dense_rows(array, np.arange(adata.n_obs), rep)
+        every_row = np.arange(adata.n_obs)
+        values = dense_rows(array, every_row, rep)
         warn_of_counts(adata, rep, values)
         source["use_rep"] = rep
-    fields["states"] = np.split(values[order], cuts)
+    ordered_values = values[order]
+    fields["states"] = np.split(ordered_values, cuts)
     if condition_key is not None:
         fields["conditions"] = _conditions(adata, condition_key, owner, names)
         source["condition_key"] = condition_key
@@ -76,7 +79,8 @@ def to_anndata(paths: Paths) -> AnnData:
     # Rows are named by their path and their number in it.
     steps = [np.arange(n) for n in paths.lengths]
     step = np.concatenate(steps)
-    row_names = [f"{name}-{k}" for name, k in zip(names, step, strict=True)]
+    rows = zip(names, step, strict=True)
+    row_names = [f"{name}-{k}" for name, k in rows]
     obs.index = pd.Index(row_names)
     states = np.concatenate(paths.states)
     if not paths.discrete:
@@ -95,12 +99,14 @@ def _owners(column: pd.Series, path_key: str) -> tuple[ndarray, ndarray]:
     missing = owner < 0
     if missing.any():
         key = quoted(path_key)
-        first = quoted(column.index[missing][0])
+        labels = column.index[missing]
+        first = quoted(labels[0])
         raise ValueError(
             f"path_key {key} is missing in {missing.sum()} rows (first: {first}); "
             f"drop them: adata[adata.obs[{key}].notna()]"
         )
-    return owner, np.array(texts(values), dtype=object)
+    names = texts(values)
+    return owner, np.array(names, dtype=object)
 
 
 def _refuse_repeats(
@@ -163,7 +169,8 @@ def _conditions(adata: AnnData, key: str, owner: ndarray, names: ndarray) -> nda
     changed = labels != of_first_row[owner]
     if changed.any():
         path = owner[changed][0]
-        of_path = np.unique(labels[owner == path])
+        own_labels = labels[owner == path]
+        of_path = np.unique(own_labels)
         several = listed(of_path, most=3)
         raise ValueError(
             f"condition_key {quoted(key)} changes within path {quoted(names[path])} ({several}); "

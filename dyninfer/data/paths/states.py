@@ -27,7 +27,8 @@ def read_states(
     if not features:
         features = columns[0]
     arrays = []
-    for x, own, name in zip(states, columns, names, strict=True):
+    rows = zip(states, columns, names, strict=True)
+    for x, own, name in rows:
         what = f"the states of path {quoted(name)}"
         if own is not None and features:
             x = by_columns(x, features, what)
@@ -64,7 +65,8 @@ def encode(
     if unknown:
         raise ValueError(f"state {quoted(unknown[0])} is not among state_names {listed(names)}")
     # Categories number their names in order, and a missing entry -1.
-    text = every.where(every.isna(), every.astype(str))
+    every_text = every.astype(str)
+    text = every.where(every.isna(), every_text)
     states = pd.Categorical(text, categories=names)
     codes = states.codes.astype(np.int64)
     lengths = [len(column) for column in columns]
@@ -89,7 +91,8 @@ def _whole_numbers(values: Any) -> ndarray | None:
     if isinstance(values, np.ma.MaskedArray):
         if values.dtype.kind not in "iu" or values.ndim != 1:
             return None
-        return np.ma.filled(values.astype(np.int64), MISSING)
+        whole = values.astype(np.int64)
+        return np.ma.filled(whole, MISSING)
     if isinstance(values, pd.Series | pd.api.extensions.ExtensionArray):
         if not pd.api.types.is_integer_dtype(dtype):
             return None

@@ -33,7 +33,8 @@ def check_times(values: Any, n_samples: int) -> ndarray:
         )
     if len(times) < 2:
         raise ValueError(f"snapshots need at least two times, found {times.tolist()}")
-    if len(Clock.of(times)) < len(times):
+    clock = Clock.of(times)
+    if len(clock) < len(times):
         raise ValueError(
             f"times must differ, found {brief(times.tolist())}; join the samples of equal times "
             "into one array"
@@ -52,7 +53,8 @@ def as_samples(
         features = _shared_columns(columns, times)
     feature_names = texts(features)
     arrays = []
-    for sample, own, t in zip(samples, columns, times, strict=True):
+    rows = zip(samples, columns, times, strict=True)
+    for sample, own, t in rows:
         name = f"the sample at time {as_text(t)}"
         if own is not None:
             sample = by_columns(sample, feature_names, name)
@@ -82,7 +84,8 @@ def as_masses(masses: Any, times: ndarray) -> ndarray | None:
         raise ValueError(
             f"masses has shape {masses.shape}; give one mass for each of the {len(times)} times"
         )
-    is_positive = np.isfinite(masses) & (masses > 0)
+    is_finite = np.isfinite(masses)
+    is_positive = is_finite & (masses > 0)
     if not is_positive.all():
         raise ValueError(f"masses must be positive and finite, found {brief(masses.tolist())}")
     return masses
@@ -94,7 +97,8 @@ def as_weights(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
         return None
     values = _one_for_each("weights", values, times)
     weights = []
-    for value, sample, t in zip(values, samples, times, strict=True):
+    rows = zip(values, samples, times, strict=True)
+    for value, sample, t in rows:
         weight = _numbers(value, f"weights at time {as_text(t)}")
         _check_length("weights", weight, sample, t)
         # One sum tells of NaN and infinity anywhere.
@@ -113,7 +117,8 @@ def as_growth(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
         return None
     values = _one_for_each("growth", values, times)
     growth = []
-    for value, sample, t in zip(values, samples, times, strict=True):
+    rows = zip(values, samples, times, strict=True)
+    for value, sample, t in rows:
         rate = _numbers(value, f"growth at time {as_text(t)}")
         _check_length("growth", rate, sample, t)
         if not np.isfinite(rate).all():
@@ -128,7 +133,8 @@ def as_conditions(values: Any, samples: Sequence[ndarray], times: ndarray) -> An
         return None
     values = _one_for_each("conditions", values, times)
     labels = []
-    for value, sample, t in zip(values, samples, times, strict=True):
+    rows = zip(values, samples, times, strict=True)
+    for value, sample, t in rows:
         label = as_labels(value, f"conditions at time {as_text(t)}")
         _check_length("conditions", label, sample, t)
         labels.append(label)
@@ -145,7 +151,8 @@ def as_names(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
         return None
     values = _one_for_each("names", values, times)
     names = [np.asarray(value) for value in values]
-    for name, sample, t in zip(names, samples, times, strict=True):
+    rows = zip(names, samples, times, strict=True)
+    for name, sample, t in rows:
         _check_length("names", name, sample, t)
     return names
 

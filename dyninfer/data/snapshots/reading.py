@@ -68,8 +68,10 @@ def fields_from_anndata(
     condition_key = columns["condition_key"]
     if condition_key is not None:
         # All times at once, so that the message counts what is missing in all of them.
-        labels = label_column(adata, condition_key, "condition_key", np.concatenate(rows))
-        ends = np.cumsum([len(row) for row in rows])
+        every_row = np.concatenate(rows)
+        labels = label_column(adata, condition_key, "condition_key", every_row)
+        sizes = [len(row) for row in rows]
+        ends = np.cumsum(sizes)
         fields["conditions"] = np.split(labels, ends[:-1])
         fields["source"]["condition_key"] = condition_key
     growth_key = columns["growth_key"]
@@ -84,7 +86,8 @@ def times_without(times: ndarray, left_out: float | Iterable[float] | None, name
     if left_out is None:
         return times
     clock = Clock(times)
-    positions = [position(clock, t) for t in as_times(left_out, name)]
+    requested = as_times(left_out, name)
+    positions = [position(clock, t) for t in requested]
     return np.delete(times, positions)
 
 
@@ -111,15 +114,18 @@ def to_anndata(snapshots: Snapshots) -> AnnData:
     if snapshots.growth is not None:
         obs["growth"] = np.concatenate(snapshots.growth)
     if snapshots.masses is not None:
-        obs["mass"] = np.repeat(snapshots.masses, sizes)
+        masses = np.repeat(snapshots.masses, sizes)
+        obs["mass"] = masses
     if snapshots.names is not None:
         names = np.concatenate(snapshots.names)
-        obs.index = pd.Index(names.astype(str))
+        row_names = names.astype(str)
+        obs.index = pd.Index(row_names)
     else:
         obs.index = obs.index.astype(str)
     features = list(snapshots.features)
     samples = np.concatenate(snapshots.samples)
-    return AnnData(X=samples, obs=obs, var=pd.DataFrame(index=features))
+    var = pd.DataFrame(index=features)
+    return AnnData(X=samples, obs=obs, var=var)
 
 
 def _masses(adata: AnnData, key: str, rows: list[ndarray], times: ndarray) -> ndarray:

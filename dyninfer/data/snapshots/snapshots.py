@@ -75,7 +75,8 @@ class Snapshots:
 
     def __post_init__(self) -> None:
         arrays = as_list(self.samples, "samples", "one array per time")
-        times = checks.check_times(self.times, len(arrays))
+        n_times = len(arrays)
+        times = checks.check_times(self.times, n_times)
         samples, features = checks.as_samples(arrays, times, self.features)
         columns = {
             "samples": samples,
@@ -266,7 +267,8 @@ class Snapshots:
                 fingerprint.update(b"None")
                 continue
             for array in arrays:
-                kind = repr((array.shape, array.dtype.str))
+                layout = (array.shape, array.dtype.str)
+                kind = repr(layout)
                 fingerprint.update(kind.encode())
                 fingerprint.update(array.tobytes())
         return fingerprint.hexdigest()
@@ -287,7 +289,8 @@ class Snapshots:
         numbers = [k for k, _ in picks]
         if self.masses is not None:
             columns["masses"] = self.masses[numbers]
-        return replace(self, times=self.times[numbers], **columns)
+        times = self.times[numbers]
+        return replace(self, times=times, **columns)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -298,7 +301,8 @@ class Snapshots:
             f"Snapshots: {self.n_times} times, {n_samples} samples x {self.n_features} features"
         ]
         for k, n in enumerate(self.sizes):
-            line = f"    time {as_text(self.times[k])}: {n}"
+            time = as_text(self.times[k])
+            line = f"    time {time}: {n}"
             if self.masses is not None:
                 line += f", mass {self.masses[k]:g}"
             lines.append(line)

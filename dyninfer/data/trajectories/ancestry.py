@@ -60,7 +60,8 @@ def at_times(traj: Trajectories, columns: ndarray) -> Trajectories:
     if (np.diff(columns) <= 0).any():
         raise ValueError("times of resampled trajectories can be selected in their own order only")
     first = columns[0]
-    first_rows = founders(traj.parents)[:, first]
+    rows = founders(traj.parents)
+    first_rows = rows[:, first]
     log_weights = traj.log_weights
     if log_weights is not None:
         log_weights = log_weights[:, columns]
@@ -109,12 +110,14 @@ def systematic(weights: ndarray, n: int, seed: int) -> ndarray:
     One random offset serves all rows (Kitagawa, 1996), which keeps the variance low.
     """
     # The steps, their levels, and the rows.
-    check_memory(3 * 8 * n, f"{brief(n)} rows")
+    n_bytes = 3 * 8 * n
+    check_memory(n_bytes, f"{brief(n)} rows")
     generator = stream(seed, "trajectories", "resample")
     offset = torch.rand((), dtype=torch.float64, generator=generator)
     cumulative = np.cumsum(weights)
     total = cumulative[-1]
-    steps = np.arange(n) + offset.item()
+    shift = offset.item()
+    steps = np.arange(n) + shift
     level = total * steps / n
     rows = np.searchsorted(cumulative, level, side="right")
     # Rounding may lift the last level beyond the sum; a row without weight is never drawn.
@@ -127,7 +130,8 @@ def _line_rows(parents: Tensor, ends: Tensor) -> Tensor:
     """Rows ``(m, time)`` that the lines pass through, from the last time back."""
     row = ends
     rows = [row]
-    for k in range(parents.shape[1] - 1, 0, -1):
+    last = parents.shape[1] - 1
+    for k in range(last, 0, -1):
         row = parents[row, k]
         rows.append(row)
     rows.reverse()
@@ -138,7 +142,8 @@ def _composed(parents: Tensor, columns: ndarray) -> Tensor:
     """Parents ``(path, m)`` when only the times ``columns`` are stored."""
     own = parents[:, 0]
     composed = [own]
-    for earlier, later in zip(columns[:-1], columns[1:], strict=True):
+    neighbours = zip(columns[:-1], columns[1:], strict=True)
+    for earlier, later in neighbours:
         rows = own
         for k in range(later, earlier, -1):
             rows = parents[rows, k]

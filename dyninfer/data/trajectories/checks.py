@@ -86,14 +86,16 @@ def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
     """Refuse parents that are not int64 rows ``(path, time)``, own rows at the first time."""
     check_shape("parents", parents, (n_paths, n_times), "(path, time)")
     if parents.dtype != torch.int64:
-        raise TypeError(f"parents must be int64, got {str(parents.dtype).removeprefix('torch.')}")
+        dtype = str(parents.dtype)
+        raise TypeError(f"parents must be int64, got {dtype.removeprefix('torch.')}")
     # Torch would take a negative row from the end without a word.
     lowest = int(parents.min())
     highest = int(parents.max())
     if lowest < 0 or highest >= n_paths:
         raise ValueError(f"parents must be row numbers from 0 to {n_paths - 1}")
     own_rows = torch.arange(n_paths, device=parents.device)
-    if not torch.equal(parents[:, 0], own_rows):
+    first = parents[:, 0]
+    if not torch.equal(first, own_rows):
         raise ValueError(
             "parents[:, 0] must be 0, 1, 2, ...: rows at the first time have no earlier row"
         )
@@ -118,7 +120,8 @@ def check_features(features: Sequence[str] | str | None, states: Tensor) -> tupl
     if n_names != n_features:
         raise ValueError(f"features has {n_names} names for {n_features} features of states")
     if len(set(features)) < n_names:
-        repeated = next(name for name in features if features.count(name) > 1)
+        repeats = (name for name in features if features.count(name) > 1)
+        repeated = next(repeats)
         raise ValueError(f"feature names must be unique, found {quoted(repeated)} more than once")
     return features
 
@@ -153,6 +156,7 @@ def _numbers(index: Index, size: int, what: str) -> ndarray:
         index = index.cpu().numpy()
     try:
         # A copy: torch refuses the negative strides of a reversed view.
-        return np.atleast_1d(np.arange(size)[index]).copy()
+        selected = np.arange(size)[index]
+        return np.atleast_1d(selected).copy()
     except (IndexError, TypeError) as error:
         raise IndexError(f"cannot select {what}s of {size} by {quoted(index)}: {error}") from None

@@ -35,7 +35,8 @@ def join_runs(runs: Sequence[Trajectories], rows: Sequence[ndarray]) -> Trajecto
         parts = [getattr(run, name) for run in runs]
         # All runs have weights, or none.
         if parts[0] is not None:
-            columns[name] = torch.cat(parts)[order]
+            column = torch.cat(parts)
+            columns[name] = column[order]
     return Trajectories(
         times=first.times,
         origin=np.arange(len(order)),

@@ -42,7 +42,8 @@ def mass(traj: Trajectories) -> Tensor:
     total = logarithm.exp()
     if bool(total.isposinf().any()):
         k = int(logarithm.argmax())
-        time = as_text(float(traj.times[k]))
+        moment = float(traj.times[k])
+        time = as_text(moment)
         raise ValueError(
             f"the mass at time {time} is e^{float(logarithm[k]):.4g}, more than float64 holds; "
             "use log_mass, or learn with a larger growth_penalty"
@@ -98,7 +99,9 @@ def locate(traj: Trajectories, t: float) -> tuple[int, float]:
     clock = Clock(times)
     t = as_time(t)
     if not clock.covers(t):
-        simulated = f"{as_text(times.min())} to {as_text(times.max())}"
+        first = as_text(times.min())
+        last = as_text(times.max())
+        simulated = f"{first} to {last}"
         raise ValueError(f"time {as_text(t)} is outside the simulated range {simulated}")
     stored = clock.nearest(t)
     if stored is not None:
@@ -141,7 +144,8 @@ def average(traj: Trajectories, f: Callable[[int, Tensor], Tensor]) -> Tensor:
     averages = []
     # One time at a time: float64 sums without a float64 copy of all states.
     for k in range(traj.n_times):
-        values = f(k, states[:, k].double())
+        double = states[:, k].double()
+        values = f(k, double)
         averages.append(weights[:, k] @ values)
     return torch.stack(averages).to(states.dtype)
 
@@ -166,4 +170,5 @@ def _were_resampled(traj: Trajectories, k: int) -> bool:
     """Whether rows at time ``k`` descend from others than themselves."""
     if traj.parents is None:
         return False
-    return not torch.equal(traj.parents[:, k], numbers(traj))
+    own_rows = numbers(traj)
+    return not torch.equal(traj.parents[:, k], own_rows)

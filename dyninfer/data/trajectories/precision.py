@@ -25,7 +25,8 @@ def moved(
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype must be one of torch, found {brief(dtype)}")
     states_dtype = None if run.discrete else dtype
-    tensors: dict[str, Any] = {"states": run.states.to(device=device, dtype=states_dtype)}
+    states = run.states.to(device=device, dtype=states_dtype)
+    tensors: dict[str, Any] = {"states": states}
     for name in ("times", "log_weights", "status", "parents"):
         tensor = getattr(run, name)
         if tensor is not None:
@@ -46,9 +47,11 @@ def without_overflow(run: Trajectories, before: Tensor) -> Trajectories:
     UserWarning
         If there are any.
     """
-    was_finite = before.isfinite().to(run.states.device)
+    is_finite = before.isfinite()
+    was_finite = is_finite.to(run.states.device)
     overflows = run.states.isinf() & was_finite
-    failed = overflows.any(-1).cummax(dim=1).values
+    overflowing = overflows.any(-1)
+    failed = overflowing.cummax(dim=1).values
     is_lost = failed[:, -1]
     n_lost = int(is_lost.sum())
     if n_lost == 0:

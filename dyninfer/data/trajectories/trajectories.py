@@ -95,16 +95,19 @@ class Trajectories:
         if self.log_weights is not None:
             check_shape("log_weights", self.log_weights, (n, n_times), "(path, time)")
             # Masses of e²⁰ and their differences need more digits than states do.
-            _set(self, "log_weights", self.log_weights.to(torch.float64))
+            log_weights = self.log_weights.to(torch.float64)
+            _set(self, "log_weights", log_weights)
         _set(self, "origin", check_origin(self.origin, n))
         status = self.status
         if status is None:
-            status = torch.zeros(n, dtype=torch.int8, device=self.states.device)
+            device = self.states.device
+            status = torch.zeros(n, dtype=torch.int8, device=device)
         check_shape("status", status, (n,), "(path,)")
         _set(self, "status", status.to(torch.int8))
         if self.parents is not None:
             check_parents(self.parents, n, n_times)
-        _set(self, "features", check_features(self.features, self.states))
+        features = check_features(self.features, self.states)
+        _set(self, "features", features)
         _set(self, "attrs", plain(self.attrs))
 
     @property
@@ -191,7 +194,8 @@ class Trajectories:
         ValueError
             If ``t`` is outside the simulated range.
         """
-        return torch.softmax(population.log_weights_at(self, t), dim=0)
+        log_weights = population.log_weights_at(self, t)
+        return torch.softmax(log_weights, dim=0)
 
     def mean(self) -> Tensor:
         """Weighted mean of the population at each time ``(time, feature)``.
@@ -303,7 +307,8 @@ class Trajectories:
     def founders(self) -> Tensor:
         """Row at the first time from which each row descends ``(path, time)``, int64."""
         if self.parents is None:
-            return population.numbers(self)[:, None].expand(-1, self.n_times)
+            rows = population.numbers(self)
+            return rows[:, None].expand(-1, self.n_times)
         return ancestry.founders(self.parents)
 
     def to(

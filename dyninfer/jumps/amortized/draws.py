@@ -29,12 +29,14 @@ class Draws:
         """Numbers whose logarithms are uniform."""
         log_low = math.log(low)
         log_range = math.log(high) - log_low
-        exponent = log_low + log_range * self.uniform(*shape)
+        uniform = self.uniform(*shape)
+        exponent = log_low + log_range * uniform
         return exponent.exp()
 
     def below_one(self, decades: Tensor | float, *shape: int) -> Tensor:
         """Numbers below 1 whose logarithms are uniform over ``decades`` decades."""
-        exponent = -decades * self.uniform(*shape)
+        uniform = self.uniform(*shape)
+        exponent = -decades * uniform
         return 10**exponent
 
     def normal(self, *shape: int) -> Tensor:

@@ -70,7 +70,8 @@ def _relative_error(rates: Tensor, truth: Tensor) -> Tensor:
     square = (rates - truth).square()
     error = square.sum((-1, -2))
     # Nothing jumps where the truth is 0.
-    size = truth.square().sum((-1, -2))
+    squares = truth.square()
+    size = squares.sum((-1, -2))
     relative = error / size.clamp(min=1e-12)
     return relative.clamp(max=_LARGEST_ERROR)
 
@@ -78,7 +79,8 @@ def _relative_error(rates: Tensor, truth: Tensor) -> Tensor:
 def _divergence(truth: Tensor, log_belief: Tensor) -> Tensor:
     """``KL(truth | belief)`` of distributions over the states ``(batch,)``."""
     # States of probability 0 count nothing; 1 keeps their logarithm finite.
-    log_truth = torch.where(truth > 0, truth, 1.0).log()
+    positive = torch.where(truth > 0, truth, 1.0)
+    log_truth = positive.log()
     surprise = truth * (log_truth - log_belief)
     return surprise.sum(-1)
 
@@ -91,7 +93,8 @@ def _noise_loss(belief: JumpBelief, noise: Tensor) -> Tensor:
     logit = torch.logit(probability, eps=1e-6)
     deviation = logit - belief.noise_mean
     z = deviation / belief.noise_log_std.exp()
-    by_level = 0.5 * z.square() + belief.noise_log_std
+    half_square = 0.5 * z.square()
+    by_level = half_square + belief.noise_log_std
     by_clean = _surprise_by_outcome(belief.clean, ~is_noisy)
     return torch.where(is_noisy, by_level, 0.0) + by_clean
 

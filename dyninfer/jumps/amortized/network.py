@@ -69,11 +69,13 @@ class JumpBelief:
 
     def point_rates(self) -> Tensor:
         """Rates times ``tau`` ``(..., S, S)`` with the least expected squared error; diagonal 0."""
-        return self.point.exp() * ~is_diagonal(self.point)
+        is_own = is_diagonal(self.point)
+        return self.point.exp() * ~is_own
 
     def log_density(self, log_rate: Tensor) -> Tensor:
         """Log-density ``(..., S, S)`` of logarithms of rates times ``tau``, if jumps happen."""
-        deviation = log_rate.unsqueeze(-1) - self.mean
+        columns = log_rate.unsqueeze(-1)
+        deviation = columns - self.mean
         z = deviation / self.log_std.exp()
         log_normal = -z.square() / 2 - self.log_std - _LOG_ROOT_2_PI
         log_joint = self.log_weight + log_normal
@@ -114,7 +116,8 @@ class PairNetwork(nn.Module):
         layers = [PairLayer(width) for _ in range(depth)]
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(width)
-        self.pair_head = _perceptron(width, width, sum(_PAIR_OUTPUTS))
+        n_outputs = sum(_PAIR_OUTPUTS)
+        self.pair_head = _perceptron(width, width, n_outputs)
         self.state_head = _perceptron(3 * width, 3 * width, 1)
         self.noise_head = _perceptron(2 * width, 2 * width, 3)
 
@@ -123,7 +126,8 @@ class PairNetwork(nn.Module):
         batch_shape = statistics.steps.shape
         pairs = pair_features(statistics)
         own_shape = pairs.features.shape[-3:]
-        token = self.embed(pairs.features.reshape(-1, *own_shape))
+        features = pairs.features.reshape(-1, *own_shape)
+        token = self.embed(features)
         for layer in self.layers:
             token = layer(token)
         token = self.norm(token)
@@ -168,7 +172,8 @@ class PairNetwork(nn.Module):
         of_states = own.mean(1)
         of_pairs = token.mean((1, 2))
         whole = torch.cat([of_states, of_pairs], dim=-1)
-        mean, log_std, clean = self.noise_head(whole).unbind(-1)
+        outputs = self.noise_head(whole)
+        mean, log_std, clean = outputs.unbind(-1)
         return {
             "initial": initial.log_softmax(-1),
             "noise_mean": mean + _NOISE_START,
@@ -186,7 +191,8 @@ class PairLayer(nn.Module):
         self.before_mlp = nn.LayerNorm(width)
         self.factors = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
-        self.gate = nn.Parameter(torch.full((width,), 0.5))
+        half = torch.full((width,), 0.5)
+        self.gate = nn.Parameter(half)
         self.mlp = _perceptron(4 * width, 2 * width, width)
 
     def forward(self, token: Tensor) -> Tensor:
@@ -205,7 +211,8 @@ class PairLayer(nn.Module):
         """``1/S Σ_k a_ik ⊙ b_kj`` of linear maps ``a`` and ``b`` of the tokens."""
         n_states = x.shape[1]
         # Features first: a product of matrices for each of them.
-        factors = self.factors(x).movedim(-1, 1)
+        every_factor = self.factors(x)
+        factors = every_factor.movedim(-1, 1)
         a, b = factors.chunk(2, dim=1)
         product = a.contiguous() @ b.contiguous()
         return product.movedim(1, -1) / n_states
@@ -219,7 +226,8 @@ def pair_features(statistics: CoarseStatistics) -> PairFeatures:
     """
     counts = statistics.counts
     bins = _bins_of(statistics)
-    by_bin = _features_of_bins(bins).movedim(-4, -2)
+    of_bins = _features_of_bins(bins)
+    by_bin = of_bins.movedim(-4, -2)
     by_bin = by_bin.flatten(-2)
     by_state = _features_of_states(statistics)
     of_process = _features_of_process(statistics)
@@ -254,7 +262,8 @@ def _bins_of(statistics: CoarseStatistics) -> _Bins:
     counts = statistics.counts
     log_gap = statistics.log_gap[..., None, None].expand_as(counts)
     pairs_in_bin = counts.sum((-1, -2), keepdim=True)
-    observed = (pairs_in_bin > 0).to(counts).expand_as(counts)
+    has_pairs = pairs_in_bin > 0
+    observed = has_pairs.to(counts).expand_as(counts)
     log_rate = _classical_log_rate(counts, log_gap)
     return _Bins(counts, log_gap, observed, log_rate * observed)
 
@@ -269,7 +278,8 @@ def _classical_log_rate(counts: Tensor, log_gap: Tensor) -> Tensor:
     # Where none was counted, a fifth of a jump: the logarithm of the share may be negative there.
     least = 0.2 / (row + 1)
     log_p = _series_logarithm(share)
-    return torch.maximum(log_p, least).log() - log_gap
+    bounded = torch.maximum(log_p, least)
+    return bounded.log() - log_gap
 
 
 def _features_of_bins(bins: _Bins) -> Tensor:
@@ -281,7 +291,8 @@ def _features_of_bins(bins: _Bins) -> Tensor:
     smoothed_row = row + 0.5 * n_states
     share = (counts + 0.5) / smoothed_row
     log_share = share.log() * bins.observed
-    log_share_per_time = log_share - bins.log_gap * bins.observed
+    log_gap = bins.log_gap * bins.observed
+    log_share_per_time = log_share - log_gap
     features = [
         torch.log1p(counts) / 4,
         _shares(counts),
@@ -323,7 +334,8 @@ def _series_logarithm(p: Tensor) -> Tensor:
     # Horner's rule, from the last term on.
     total = away / _TERMS
     for k in reversed(range(1, _TERMS)):
-        total = away / k + away @ total
+        power = away @ total
+        total = away / k + power
     return -total
 
 

@@ -37,7 +37,8 @@ class Grid(NamedTuple):
     def times(self) -> ndarray:
         """Times of observation ``(L,)``."""
         steps = self.gaps[self.gap_of_step]
-        points = np.concatenate([[0.0], np.cumsum(steps)])
+        elapsed = np.cumsum(steps)
+        points = np.concatenate([[0.0], elapsed])
         return points[self.observed]
 
 
@@ -82,7 +83,8 @@ def _thinned(rng: np.random.Generator) -> Grid:
 def _uneven(rng: np.random.Generator) -> Grid:
     """Waiting times over up to three decades."""
     shortest, longest = np.log([8, FINE_POINTS])
-    n_points = int(np.exp(rng.uniform(shortest, longest)))
+    log_points = rng.uniform(shortest, longest)
+    n_points = int(np.exp(log_points))
     decades = rng.uniform(0.3, 3)
     exponents = -decades * rng.random(_DISTINCT_GAPS)
     gaps = 10**exponents
@@ -118,7 +120,8 @@ def simulate_on_grid(
     process = torch.arange(batch, device=draws.device)
     owner = process.repeat_interleave(n_paths)
     cumulative = initial.cumsum(-1)[:, :-1]
-    is_beyond = cumulative[owner] <= draws.uniform(len(owner), 1)
+    uniform = draws.uniform(len(owner), 1)
+    is_beyond = cumulative[owner] <= uniform
     state = is_beyond.sum(-1)
     observed = set(grid.observed.tolist())
     states = []
@@ -126,10 +129,12 @@ def simulate_on_grid(
         if point > 0:
             gap = grid.gap_of_step[point - 1]
             row = owner * n_states + state
-            state = _next_state(thresholds[:, gap], row, draws)
+            row_thresholds = thresholds[:, gap]
+            state = _next_state(row_thresholds, row, draws)
         if point in observed:
             states.append(state)
-    return torch.stack(states).unflatten(1, (batch, n_paths))
+    states_in_time = torch.stack(states)
+    return states_in_time.unflatten(1, (batch, n_paths))
 
 
 def _thresholds(rates: Tensor, gaps: Tensor) -> Tensor:
@@ -163,6 +168,7 @@ def with_wrong_labels(states: Tensor, noise: Tensor, n_states: int, draws: Draws
     # Below `noise`, the same number says by how much the label is off.
     share = u / noise.clamp(min=1e-30)
     offset = (share * (n_states - 1)).long()
-    shift = 1 + offset.clamp(max=n_states - 2)
+    below = offset.clamp(max=n_states - 2)
+    shift = 1 + below
     other = (states + shift) % n_states
     return torch.where(is_wrong, other, states)

@@ -196,7 +196,8 @@ class JumpPrior:
             n_jumps = draws.log_uniform(*self.jumps, batch, 1, 1)
             total = rates.sum((-1, -2), keepdim=True)
             mean_exit = total / n_states
-            factor = n_jumps / HORIZON / mean_exit.clamp(min=1e-6)
+            exits = mean_exit.clamp(min=1e-6)
+            factor = n_jumps / HORIZON / exits
             return rates * factor
         factor = draws.log_uniform(*self.scale, batch, 1, 1)
         is_scaled = draws.happens(0.5, batch, 1, 1)
@@ -210,9 +211,11 @@ class JumpPrior:
             noise = draws.log_uniform(low, high, batch)
         # One number sorts every process into clean, fixed and drawn.
         u = draws.uniform(batch)
-        is_fixed = u < self.clean + self.fixed
+        share = self.clean + self.fixed
+        is_fixed = u < share
         noise = torch.where(is_fixed, _FIXED_NOISE, noise)
-        return torch.where(u < self.clean, 0.0, noise)
+        is_clean = u < self.clean
+        return torch.where(is_clean, 0.0, noise)
 
 
 def _draw_initial(rates: Tensor, draws: Draws) -> Tensor:
@@ -233,7 +236,8 @@ def draw_from_mixture(
     most_numbers: int = 2**23,
 ) -> Tasks:
     """Tasks from one of several priors, chosen with their weights; see :meth:`JumpPrior.draw`."""
-    weights = np.array([weight for weight, _ in priors])
+    every_weight = [weight for weight, _ in priors]
+    weights = np.array(every_weight)
     share = weights / weights.sum()
     rng = numpy_stream(seed, "prior of the mixture")
     number = rng.choice(len(priors), p=share)

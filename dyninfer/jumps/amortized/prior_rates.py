@@ -27,13 +27,15 @@ def beta_rates(batch: int, n: int, draws: Draws) -> Tensor:
     """
     shape = batch, n, n
     choices = torch.tensor(_BETA_B, device=draws.device)
-    b = choices[draws.integers(len(_BETA_B), *shape)]
+    number = draws.integers(len(_BETA_B), *shape)
+    b = choices[number]
     u, v = draws.uniform(2, *shape)
     # With a = 1 the first factor stands alone.
     first = u ** (1 / b)
     second = v ** (1 / (b + 1))
     a_is_two = draws.happens(0.5, *shape)
-    power = torch.where(a_is_two, first * second, first)
+    product = first * second
+    power = torch.where(a_is_two, product, first)
     rates = 1 - power
     return rates * random_graph(batch, n, draws)
 
@@ -52,7 +54,8 @@ def arrhenius_rates(batch: int, n: int, draws: Draws) -> Tensor:
     Wells ``E``, and a barrier ``B_ij = B_ji`` above both of them.
     """
     spread = 2 * draws.uniform(batch, 1, 1)
-    energy = spread * draws.normal(batch, n, 1)
+    normal = draws.normal(batch, n, 1)
+    energy = spread * normal
     mean_height = 0.5 + draws.uniform(batch, 1, 1)
     u = draws.uniform(batch, n, n)
     exponential = -u.log()
@@ -95,7 +98,9 @@ def _differences(n: int, draws: Draws) -> Tensor:
 def metastable_rates(batch: int, n: int, draws: Draws) -> Tensor:
     """Two groups of states with one to three decades between the rates within and across them."""
     group = draws.integers(2, batch, n)
-    is_across = group.unsqueeze(2) != group.unsqueeze(1)
+    own = group.unsqueeze(2)
+    other = group.unsqueeze(1)
+    is_across = own != other
     slower = 0.1 * draws.below_one(2.0, batch, 1, 1)
     factor = torch.where(is_across, slower, 1.0)
     return factor * beta_rates(batch, n, draws)
@@ -116,7 +121,8 @@ def random_graph(batch: int, n: int, draws: Draws) -> Tensor:
 
     All of them in half of the graphs; in the others, each with probability one half.
     """
-    complete = 1 - torch.eye(n, device=draws.device)
+    eye = torch.eye(n, device=draws.device)
+    complete = 1 - eye
     happens = draws.happens(0.5, _TRIES, batch, n, n)
     tries = happens * complete
     can_leave = tries.sum(-1) > 0
@@ -136,7 +142,8 @@ def long_run_distribution(rates: Tensor) -> Tensor:
     All states are equally likely at first.
     """
     n = rates.shape[-1]
-    fastest = rates.sum(-1).amax(-1)
+    exits = rates.sum(-1)
+    fastest = exits.amax(-1)
     # So short a step that even the fastest state may be stayed in, and nothing oscillates.
     length = 1 / (1.1 * fastest + 1e-30)
     move = rates * length[:, None, None]
@@ -146,7 +153,8 @@ def long_run_distribution(rates: Tensor) -> Tensor:
     for _ in range(_SQUARINGS):
         p = p @ p
         # Rounding would add up over the powers.
-        p = p / p.sum(-1, keepdim=True)
+        total = p.sum(-1, keepdim=True)
+        p = p / total
     return p.sum(-2).float() / n
 
 

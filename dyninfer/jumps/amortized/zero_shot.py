@@ -129,8 +129,10 @@ class JumpEstimate:
         """Generators ``(n, ..., S, S)`` from the posterior, whose rates are independent."""
         shape = check_count(n, "n"), *self.rates.shape
         g = stream(seed, "generators of the belief", device=self.rates.device)
-        exists = uniforms(g, *shape) < self.link_probability
-        component = self._draw_component(uniforms(g, *shape))
+        u = uniforms(g, *shape)
+        exists = u < self.link_probability
+        level = uniforms(g, *shape)
+        component = self._draw_component(level)
         mean = _of_component(self.belief.mean, component)
         log_std = _of_component(self.belief.log_std, component)
         z = torch.randn(shape, generator=g, dtype=torch.float64, device=g.device)
@@ -142,7 +144,8 @@ class JumpEstimate:
         """Numbers of components of the mixture, for uniform numbers ``(n, ..., S, S)``."""
         weight = self.belief.log_weight.exp()
         # The last sum is one but for rounding, and must not be passed.
-        thresholds = weight.cumsum(-1)[..., :-1]
+        cumulative = weight.cumsum(-1)
+        thresholds = cumulative[..., :-1]
         is_beyond = thresholds <= u.unsqueeze(-1)
         return is_beyond.sum(-1)
 
@@ -158,7 +161,8 @@ class JumpEstimate:
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
             deviation = middle.unsqueeze(-1) - mean
-            by_component = weight * torch.special.ndtr(deviation / std)
+            below = torch.special.ndtr(deviation / std)
+            by_component = weight * below
             is_below = by_component.sum(-1) < level
             low = torch.where(is_below, middle, low)
             high = torch.where(is_below, high, middle)
@@ -213,7 +217,8 @@ def infer(
         warn(f"the network was never shown such data: {'; '.join(outside)}")
     link_probability = torch.sigmoid(belief.link)
     clean_probability = torch.sigmoid(belief.clean)
-    mean_noise = _mean_logistic(belief.noise_mean, belief.noise_log_std.exp())
+    noise_std = belief.noise_log_std.exp()
+    mean_noise = _mean_logistic(belief.noise_mean, noise_std)
     return JumpEstimate(
         rates=scaled_rates / statistics.tau[..., None, None],
         link_probability=link_probability * _off_diagonal(scaled_rates),
@@ -307,10 +312,12 @@ def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
     is_outside = (too_small | too_large).tolist()
     values = torch.where(too_large, largest, smallest)
     # One transfer from the device for all of them.
-    table = torch.stack([values, trained.low, trained.high], dim=1).cpu()
+    columns = torch.stack([values, trained.low, trained.high], dim=1)
+    table = columns.cpu()
     rows = zip(RANGES, table, strict=True)
     sentences = []
-    for (name, is_logarithm), numbers in compress(rows, is_outside):
+    beyond = compress(rows, is_outside)
+    for (name, is_logarithm), numbers in beyond:
         if is_logarithm:
             numbers = numbers.exp()
         value, low, high = numbers.tolist()
@@ -321,7 +328,8 @@ def _outside(features: Tensor, trained: TrainedNetwork) -> tuple[str, ...]:
 def _mean_logistic(mean: Tensor, std: Tensor) -> Tensor:
     """Mean of ``sigmoid(z)`` over normal ``z``."""
     number = torch.arange(_LOGISTIC_POINTS, device=mean.device)
-    probability = (number.to(mean) + 0.5) / _LOGISTIC_POINTS
+    middle = number.to(mean) + 0.5
+    probability = middle / _LOGISTIC_POINTS
     points = torch.special.ndtri(probability)
     deviation = std.unsqueeze(-1) * points
     z = mean.unsqueeze(-1) + deviation
@@ -330,8 +338,10 @@ def _mean_logistic(mean: Tensor, std: Tensor) -> Tensor:
 
 def _of_component(values: Tensor, component: Tensor) -> Tensor:
     """Values ``(n, ..., S, S)`` of one component each, among ``(..., S, S, component)``."""
-    of_all = values.expand(*component.shape, -1)
-    of_one = of_all.gather(-1, component.unsqueeze(-1))
+    shape = component.shape
+    of_all = values.expand(*shape, -1)
+    index = component.unsqueeze(-1)
+    of_one = of_all.gather(-1, index)
     return of_one.squeeze(-1)
 
 

@@ -21,7 +21,8 @@ def with_diagonal(rates: Tensor) -> Tensor:
     Whatever the diagonal was, it becomes minus the sum of its row.
     """
     off = off_diagonal(rates)
-    return off - torch.diag_embed(off.sum(-1))
+    total = off.sum(-1)
+    return off - torch.diag_embed(total)
 
 
 def off_diagonal(matrix: Tensor) -> Tensor:
@@ -71,15 +72,18 @@ def transition_matrix(generator: Tensor, dt: Tensor | float) -> Tensor:
     Tensor, ``(..., S, S)``
         Row ``i`` is the distribution after ``dt`` of a path that starts in ``i``.
     """
-    dt = torch.as_tensor(dt, dtype=generator.dtype, device=generator.device)
+    device = generator.device
+    dt = torch.as_tensor(dt, dtype=generator.dtype, device=device)
     a = generator * dt[..., None, None]
-    fastest = exit_rates(a.detach()).amax(-1)
+    exits = exit_rates(a.detach())
+    fastest = exits.amax(-1)
     n_squarings = _squarings(fastest)
     part = 2**n_squarings
     q = fastest[..., None, None] / part
     eye = identity(a)
     positive = a / part + q * eye
-    p = torch.exp(-q) * _exponential(positive, eye)
+    scale = torch.exp(-q)
+    p = scale * _exponential(positive, eye)
     for _ in range(n_squarings):
         p = p @ p
         # Rows sum to one; left alone, rounding errors of the sums double with every squaring.
@@ -96,7 +100,8 @@ def _squarings(exit_rate: Tensor) -> int:
     largest = float(exit_rate.amax().nan_to_num(posinf=1e300))
     if largest <= 0:
         return 0
-    halvings = math.ceil(math.log2(largest)) + 1
+    doublings = math.log2(largest)
+    halvings = math.ceil(doublings) + 1
     return min(max(0, halvings), _MOST_SQUARINGS)
 
 
@@ -134,14 +139,19 @@ def stationary_distribution(generator: Tensor) -> Tensor:
         entering = a[..., :k, k]
         leaving = a[..., k, :k]
         inflow = entering / leaving.sum(-1, keepdim=True)
-        detours = inflow.unsqueeze(-1) * leaving.unsqueeze(-2)
-        a = a[..., :k, :k] + detours
+        rows = inflow.unsqueeze(-1)
+        columns = leaving.unsqueeze(-2)
+        detours = rows * columns
+        smaller = a[..., :k, :k]
+        a = smaller + detours
         inflows.append(inflow)
     weights = torch.ones_like(a[..., 0])
     for inflow in reversed(inflows):
-        weight = (weights * inflow).sum(-1, keepdim=True)
+        entering_mass = weights * inflow
+        weight = entering_mass.sum(-1, keepdim=True)
         weights = torch.cat([weights, weight], dim=-1)
-    distribution = weights / weights.sum(-1, keepdim=True)
+    total = weights.sum(-1, keepdim=True)
+    distribution = weights / total
     # The order swaps two states, so it is its own inverse.
     return distribution.gather(-1, order)
 
@@ -157,7 +167,8 @@ def _recurrent_first(generator: Tensor) -> Tensor:
     home = is_recurrent.int().argmax(-1, keepdim=True)
     order = torch.arange(size, device=generator.device)
     order = order.expand_as(is_recurrent)
-    swapped = torch.where(order == home, 0, order)
+    is_home = order == home
+    swapped = torch.where(is_home, 0, order)
     return torch.where(order == 0, home, swapped)
 
 
@@ -165,7 +176,8 @@ def _reordered(matrix: Tensor, order: Tensor) -> Tensor:
     """The matrix ``(..., S, S)`` with its rows and columns in an order ``(..., S)``."""
     rows = order.unsqueeze(-1).expand_as(matrix)
     columns = order.unsqueeze(-2).expand_as(matrix)
-    return matrix.gather(-2, rows).gather(-1, columns)
+    by_row = matrix.gather(-2, rows)
+    return by_row.gather(-1, columns)
 
 
 def mean_first_passage(generator: Tensor, target: Tensor) -> Tensor:
@@ -173,11 +185,14 @@ def mean_first_passage(generator: Tensor, target: Tensor) -> Tensor:
 
     It is 0 inside of it, and infinite for a state from which the target may never be reached.
     """
-    shape = torch.broadcast_shapes(generator.shape[:-1], target.shape)
-    generator = generator.expand(*shape, shape[-1])
+    leading = generator.shape[:-1]
+    shape = torch.broadcast_shapes(leading, target.shape)
+    size = shape[-1]
+    generator = generator.expand(*shape, size)
     target = target.expand(shape)
     # Paths end where they enter the target.
-    stopped = generator * ~target.unsqueeze(-1)
+    outside = ~target.unsqueeze(-1)
+    stopped = generator * outside
     reach = reachable(stopped)
     is_trap = ~_reaches(reach, target)
     never = _reaches(reach, is_trap)
@@ -190,7 +205,8 @@ def mean_first_passage(generator: Tensor, target: Tensor) -> Tensor:
 
 def _reaches(reach: Tensor, target: Tensor) -> Tensor:
     """Which states ``(..., S)`` may reach one of the mask ``target``."""
-    return (reach & target.unsqueeze(-2)).any(-1)
+    hits = reach & target.unsqueeze(-2)
+    return hits.any(-1)
 
 
 def solve_outside(generator: Tensor, is_fixed: Tensor, right: Tensor) -> Tensor:
@@ -208,9 +224,12 @@ def solve_outside(generator: Tensor, is_fixed: Tensor, right: Tensor) -> Tensor:
     # Over the exit rates: the next jump alone counts, so that no unit of time matters.
     divisor = exit_rates(generator).masked_fill(is_fixed, 1.0)
     jumps = generator / divisor.unsqueeze(-1)
-    matrix = torch.where(is_fixed.unsqueeze(-1), identity(generator), jumps)
+    rows = is_fixed.unsqueeze(-1)
+    eye = identity(generator)
+    matrix = torch.where(rows, eye, jumps)
     column = (right / divisor).unsqueeze(-1)
-    return torch.linalg.solve(matrix, column).squeeze(-1)
+    solution = torch.linalg.solve(matrix, column)
+    return solution.squeeze(-1)
 
 
 def first_passage_matrix(generator: Tensor) -> Tensor:
@@ -242,7 +261,8 @@ def entropy_production_rate(generator: Tensor) -> Tensor:
     below = torch.where(is_two_way, back, 1.0)
     production = forth * (above / below).log()
     total = production.sum((-1, -2))
-    is_infinite = is_one_way.flatten(-2).any(-1)
+    one_way_jumps = is_one_way.flatten(-2)
+    is_infinite = one_way_jumps.any(-1)
     return total.masked_fill(is_infinite, torch.inf)
 
 
@@ -267,7 +287,8 @@ def recurrent(generator: Tensor) -> Tensor:
     Then it can be reached from all that it reaches.
     """
     reach = reachable(generator)
-    return (~reach | reach.mT).all(-1)
+    returns = ~reach | reach.mT
+    return returns.all(-1)
 
 
 def n_closed_classes(generator: Tensor) -> Tensor:
@@ -276,7 +297,8 @@ def n_closed_classes(generator: Tensor) -> Tensor:
     together = reach & reach.mT
     # A class is counted at its first state.
     first_of_class = together.int().argmax(-1)
-    numbers = torch.arange(generator.shape[-1], device=generator.device)
+    n_states = generator.shape[-1]
+    numbers = torch.arange(n_states, device=generator.device)
     is_first = first_of_class == numbers
     is_counted = is_first & recurrent(generator)
     return is_counted.sum(-1)

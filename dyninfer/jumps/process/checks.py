@@ -32,7 +32,8 @@ def as_generator(generator: Any) -> Tensor:
     q = as_square(generator, "generator")
     values = q.detach()
     row_sum = values.sum(-1)
-    slack = _SLACK * values.abs().amax(-1)
+    largest = values.abs().amax(-1)
+    slack = _SLACK * largest
     _refuse(
         ~values.isfinite(),
         values,
@@ -57,7 +58,8 @@ def as_square(matrix: Any, name: str) -> Tensor:
     square = as_tensor(matrix, name)
     *_, n_rows, n_columns = (0, 0, *square.shape)
     if n_rows != n_columns or n_rows < 1:
-        raise ValueError(f"{name} must be (S, S) or (..., S, S), got shape {tuple(square.shape)}")
+        shape = tuple(square.shape)
+        raise ValueError(f"{name} must be (S, S) or (..., S, S), got shape {shape}")
     return square
 
 
@@ -73,7 +75,8 @@ def check_jumps(generator: Tensor, dt: Tensor) -> None:
     """Raise a ValueError for a time with more jumps than double precision tells apart."""
     if not dt.numel():
         return
-    fastest = float(exit_rates(generator.detach()).max())
+    rates = exit_rates(generator.detach())
+    fastest = float(rates.max())
     longest = float(dt.detach().max())
     if fastest * longest > _MOST_JUMPS:
         raise ValueError(
@@ -86,12 +89,14 @@ def _refuse(is_wrong: Tensor, values: Tensor, message: str) -> None:
     """Raise the message about the first wrong value, if there is one."""
     if not bool(is_wrong.any()):
         return
-    place = tuple(is_wrong.nonzero()[0].tolist())
+    first = is_wrong.nonzero()[0]
+    place = tuple(first.tolist())
     value = float(values[place])
     where = ", ".join(map(str, place))
     if len(place) > 1:
         where = f"({where})"
-    raise ValueError(message.format(value=f"{value:g}", place=where))
+    number = f"{value:g}"
+    raise ValueError(message.format(value=number, place=where))
 
 
 def as_distribution(initial: Any, like: Tensor) -> Tensor | None:
@@ -129,7 +134,8 @@ def as_breaks(breaks: Any, generator: Tensor) -> Tensor:
             f"breaks names {len(times)} times, which need {n_periods} generators "
             f"(..., {n_periods}, S, S); generator has shape {tuple(generator.shape)}"
         )
-    is_increasing = bool((times.diff() > 0).all())
+    steps = times.diff()
+    is_increasing = bool((steps > 0).all())
     is_finite = bool(times.isfinite().all())
     if not is_increasing or not is_finite:
         raise ValueError(f"breaks must be increasing finite times, found {brief(times.tolist())}")
@@ -140,7 +146,8 @@ def as_names(names: Sequence[str] | None, size: int) -> tuple[str, ...]:
     """One unique name per state; by default their numbers."""
     if names is None:
         return tuple(str(number) for number in range(size))
-    texts = tuple(str(name) for name in as_list(names, "state_names", "a name for each state"))
+    every_name = as_list(names, "state_names", "a name for each state")
+    texts = tuple(str(name) for name in every_name)
     n_different = len(set(texts))
     if len(texts) != size or n_different != size:
         raise ValueError(f"state_names must be {size} different names, found {brief(texts)}")
@@ -174,4 +181,5 @@ def _as_number(state: Any, names: tuple[str, ...], argument: str) -> int:
             number = -1
         if 0 <= number < len(names):
             return number
-    raise ValueError(f"{argument} names the state {brief(state)}; there are {listed(names)}")
+    every = listed(names)
+    raise ValueError(f"{argument} names the state {brief(state)}; there are {every}")

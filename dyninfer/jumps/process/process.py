@@ -65,7 +65,8 @@ class MarkovJump(nn.Module):
         self.register_buffer("generator", q)
         self.register_buffer("breaks", checks.as_breaks(breaks, q))
         self.register_buffer("initial", checks.as_distribution(initial, q))
-        self.state_names = checks.as_names(state_names, q.shape[-1])
+        n_states = q.shape[-1]
+        self.state_names = checks.as_names(state_names, n_states)
 
     @classmethod
     def from_rates(cls, rates: Any, **keywords: Any) -> MarkovJump:
@@ -107,7 +108,8 @@ class MarkovJump(nn.Module):
         """
         dt = checks.as_finite(dt, "dt", self.generator)
         if not bool((dt >= 0).all()):
-            raise ValueError(f"dt must not be negative, found {float(dt.min()):g}")
+            least = float(dt.min())
+            raise ValueError(f"dt must not be negative, found {least:g}")
         checks.check_jumps(self.generator, dt)
         if not len(self.breaks):
             return chain.transition_matrix(self.generator, dt)
@@ -118,7 +120,8 @@ class MarkovJump(nn.Module):
         highs = [*breaks, torch.inf]
         p = chain.identity(self.generator)
         generators = self.generator.unbind(-3)
-        for q, low, high in zip(generators, lows, highs, strict=True):
+        periods = zip(generators, lows, highs, strict=True)
+        for q, low, high in periods:
             first = start.clamp(min=low)
             last = stop.clamp(max=high)
             # Negative where none of the time lies in this period.
@@ -135,7 +138,8 @@ class MarkovJump(nn.Module):
     def marginal(self, t: Tensor | float) -> Tensor:
         """Distribution at time ``t`` ``(..., S)``, ``t`` broadcast against the batch."""
         row = self.start_distribution().unsqueeze(-2)
-        return (row @ self.transition(t)).squeeze(-2)
+        p = self.transition(t)
+        return (row @ p).squeeze(-2)
 
     def stationary(self) -> Tensor:
         """Stationary distribution ``(..., S)``; states that are left for good have probability 0.
@@ -170,12 +174,14 @@ class MarkovJump(nn.Module):
         """
         q = self._constant("relaxation_times")
         eigenvalues = torch.linalg.eigvals(q)
-        slowest_first, _ = eigenvalues.real.sort(-1, descending=True)
+        decay = eigenvalues.real
+        slowest_first, _ = decay.sort(-1, descending=True)
         decay_rates = -slowest_first[..., 1:]
         times = 1 / decay_rates
         # By their number: rounding would make the zero eigenvalues slightly positive or negative.
         n_infinite = chain.n_closed_classes(q) - 1
-        number = torch.arange(self.n_states - 1, device=q.device)
+        n_modes = self.n_states - 1
+        number = torch.arange(n_modes, device=q.device)
         is_infinite = number < n_infinite.unsqueeze(-1)
         return times.masked_fill(is_infinite, torch.inf)
 
@@ -197,12 +203,14 @@ class MarkovJump(nn.Module):
             )
         is_end = in_a | in_b
         duration = chain.mean_first_passage(q.detach(), is_end)
-        never = duration.isinf().reshape(-1, self.n_states)
+        is_endless = duration.isinf()
+        never = is_endless.reshape(-1, self.n_states)
         if bool(never.any()):
             names = self._names(never.any(0))
             raise ValueError(f"committor does not exist for {names}, which may never reach a or b")
         # The probability is harmonic outside of both, 0 in a and 1 in b.
-        return chain.solve_outside(q, is_end, in_b.to(q))
+        boundary_value = in_b.to(q)
+        return chain.solve_outside(q, is_end, boundary_value)
 
     def fluxes(self) -> Tensor:
         """Stationary jumps per time unit ``π_i Q_ij`` ``(..., S, S)``; 0 on the diagonal."""
@@ -222,7 +230,8 @@ class MarkovJump(nn.Module):
         flux = self.fluxes()
         net = flux - flux.mT
         largest = flux.amax((-1, -2))
-        largest_net = net.abs().amax((-1, -2))
+        sizes = net.abs()
+        largest_net = sizes.amax((-1, -2))
         # Where nothing ever jumps, nothing is out of balance.
         divisor = torch.where(largest > 0, largest, 1.0)
         return largest_net / divisor
@@ -291,7 +300,8 @@ class MarkovJump(nn.Module):
             If a state is in no group or in two, or a group is never visited.
         """
         member = self._membership(groups)
-        flux = member @ self.fluxes() @ member.T
+        fluxes = self.fluxes()
+        flux = member @ fluxes @ member.T
         weight = self.stationary() @ member.T
         is_visited = weight > 0
         if not bool(is_visited.all()):
@@ -310,7 +320,8 @@ class MarkovJump(nn.Module):
     def _membership(self, groups: Sequence[States]) -> Tensor:
         """1 where a group has a state ``(group, S)``, else 0."""
         groups = as_list(groups, "groups", "a group of states each")
-        member = self.generator.new_zeros(len(groups), self.n_states)
+        n_groups = len(groups)
+        member = self.generator.new_zeros(n_groups, self.n_states)
         for row, group in zip(member, groups, strict=True):
             numbers = checks.as_numbers(group, self.state_names, "groups")
             row[numbers] = 1.0
@@ -376,7 +387,8 @@ class MarkovJump(nn.Module):
         return mask
 
     def _names(self, mask: Tensor) -> str:
-        names = [self.state_names[number] for number in _numbers(mask)]
+        numbers = _numbers(mask)
+        names = [self.state_names[number] for number in numbers]
         return display.listed(names)
 
 
