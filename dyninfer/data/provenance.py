@@ -44,5 +44,6 @@ class Provenance:
         """Undo ``dataclasses.asdict`` after JSON, which knows lists only."""
         fields: dict[str, Any] = {}
         for name, value in saved.items():
-            fields[name] = tuple(value) if isinstance(value, list) else value
+            is_list = isinstance(value, list)
+            fields[name] = tuple(value) if is_list else value
         return cls(**fields)

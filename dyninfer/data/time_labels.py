@@ -107,8 +107,7 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
     objects = column.astype(object)
     distinct = objects.dropna().unique()
     readings = _readings(distinct)
-    is_finite = is_number(birth) and np.isfinite(birth)
-    if birth is not None and not is_finite:
+    if birth is not None and not (is_number(birth) and np.isfinite(birth)):
         raise ValueError(f"birth must be a day, such as 19.5 for mice, found {brief(birth)}")
     _check_starts(readings, birth)
     unit = _common_unit(readings, unit, birth)

@@ -83,7 +83,8 @@ def check_shapes(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> Non
     if different:
         raise ValueError(f"its settings and its weights differ in {brief(different[0])}{hint}")
     for name, value in expected.items():
-        shape, saved_shape = tuple(value.shape), tuple(tensors[name].shape)
+        shape = tuple(value.shape)
+        saved_shape = tuple(tensors[name].shape)
         if saved_shape != shape:
             raise ValueError(f"{name!r} is {saved_shape}, and its settings ask for {shape}{hint}")
 

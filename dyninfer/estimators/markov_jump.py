@@ -11,15 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dyninfer.data import keys
-from dyninfer.data.columns import obs_column, time_column
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import past_of
 from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
-from dyninfer.estimators.cautions import warn_beyond
 from dyninfer.estimators.paths import PathEstimator
+from dyninfer.estimators.state_columns import state_columns
 from dyninfer.jumps.inference import JumpInference
 from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.discretize import StateRule
@@ -178,6 +176,7 @@ class MarkovJumpInference(PathEstimator):
         """Rule of the states, if there is one, and names of the states."""
         rule = None
         if self.states is not None:
+            # Facts go into the model file, which holds lists and no tables.
             rule = self.states.learn(data, subseed(seed, "states")).to_dict("list")
         labels = self._observed(data, rule)
         n_states = as_observation(self.observation).n_states
@@ -187,6 +186,7 @@ class MarkovJumpInference(PathEstimator):
         """Return a process with all jumps at one rate per time unit."""
         names = self.facts_["state_names"]
         n_states = len(names)
+        # A place to start from only: what is learned replaces the whole process.
         rates = torch.ones(n_states, n_states)
         initial = torch.full((n_states,), 1 / n_states)
         return MarkovJump.from_rates(rates, initial=initial, state_names=names)
@@ -247,6 +247,7 @@ class MarkovJumpInference(PathEstimator):
         if start is None:
             first_time = float(requested_times(times)[0])
             start = drawn_states(self._distribution_at(first_time), n_paths, seed)
+            # The states are as many as the paths already: one path of each.
             n_paths = None
         return super().simulate(start, times, n_paths=n_paths, seed=seed, **options)
 
@@ -256,6 +257,7 @@ class MarkovJumpInference(PathEstimator):
         Drawn given all that was observed of each until then; a ValueError names a path of which
         that is impossible.
         """
+        # At the end of a path smoothing is filtering: all that is known is the past.
         past = past_of(paths, time)
         probability = self._prepared(past).smooth(*self._model())
         return last_states(past, probability, n_draws, seed)
@@ -263,6 +265,7 @@ class MarkovJumpInference(PathEstimator):
     def observations(self, paths: Paths) -> Paths:
         """Paths as they are learned from: labels by the numbers of the process, or numbers."""
         observed = self._observed(paths, self.facts_["states"])
+        # Other paths may lack a state, and number the others differently.
         return renumbered(observed, self.process_.state_names) if observed.discrete else observed
 
     def decoded_features(self) -> tuple[str, ...]:
@@ -321,6 +324,7 @@ class MarkovJumpInference(PathEstimator):
         self._check_fitted()
         quantities = QUANTITIES
         if quantity is not None:
+            # A partial function, say, has no name of its own.
             quantities = {getattr(quantity, "__name__", "quantity"): quantity}
         draws = self.sample_processes(check_count(n_samples, "n_samples"), seed)
         return derived_table(self.process_, draws, quantities, level)
@@ -338,13 +342,9 @@ class MarkovJumpInference(PathEstimator):
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:
         """The most probable state of every row, and its probability beside it."""
-        table = self.posterior_states(adata).set_index(["path", "time"])
-        times = time_column(adata, self.source_["time_key"])
-        warn_beyond(self._covered_times(), times, "annotating")
-        owner = obs_column(adata, self.source_["path_key"], "path_key").astype(str)
-        rows = table.loc[list(zip(owner, times, strict=True))]
-        states = pd.Categorical(rows["state"], categories=list(self.process_.state_names))
-        return {keys.STATE: states, keys.STATE_PROBABILITY: rows["probability"].to_numpy()}
+        table = self.posterior_states(adata)
+        names = self.process_.state_names
+        return state_columns(table, adata, self.source_, names, self._covered_times())
 
     @property
     def states_(self) -> pd.DataFrame | None:
@@ -397,6 +397,7 @@ class MarkovJumpInference(PathEstimator):
         """Distribution ``(S,)`` of first observed states, or of descendants of ancestors."""
         if self.clones is None:
             return self.result_.initial
+        # The process starts with the ancestor, and its descendants have jumped since.
         age = self.clones.age_at(time, self.times_)
         return self.process_.marginal(age)
 
@@ -410,8 +411,7 @@ class MarkovJumpInference(PathEstimator):
         self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> None:
         names = self.facts_["state_names"]
-        inference = self._inference()
-        result = inference.restored(names, tensors, metadata["result"], self.history_)
+        result = self._inference().restored(names, tensors, metadata["result"], self.history_)
         self._take(result)
         self._keep(_process_of(result, names))
 

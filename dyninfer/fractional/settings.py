@@ -288,8 +288,9 @@ def check_at_least(settings: Settings, prefix: str, least: dict[str, int]) -> No
     """Raise a ValueError naming the first number below its bound; None is no number."""
     for name, bound in least.items():
         value = getattr(settings, name)
-        if value is not None and value < bound:
-            raise ValueError(f"{prefix}{name} must be at least {bound}, found {brief(value)}")
+        if value is None or value >= bound:
+            continue
+        raise ValueError(f"{prefix}{name} must be at least {bound}, found {brief(value)}")
 
 
 def check_part(name: str, value: Any, choices: Collection[str]) -> None:

@@ -56,9 +56,6 @@ def pictures(
     KeyError, TypeError, ValueError
         If the model is not fitted, or the data or the scores are none.
     """
-    from dyninfer import plotting as pl
-    from dyninfer.plotting.style import canvas
-
     check_model(model)
     check_snapshots(observed, "observed")
     metric = check_scores(evaluation, "evaluation")
@@ -69,45 +66,77 @@ def pictures(
     evenly = np.linspace(first, last, N_TIMES)
     times = np.union1d(evenly, observed.times)
     traj = model.simulate(observed, times, seed=seed)
-
-    trajectories, ((ax,),) = canvas((6.4, 4.6), 1, 1)
-    pl.trajectories(observed, traj, time_unit=time_unit, ax=ax)
     # The energy distance too: exact transport rewards what is smoother than cells are.
     metrics = leading(evaluation, metric)
-    width = 1.6 + 4.6 * len(metrics)
-    scores, (panels,) = canvas((width, 4.0), 1, len(metrics))
-    for ax, name in zip(panels, metrics, strict=True):
-        pl.evaluation(evaluation, name, time_unit=time_unit, ax=ax)
-
     figures = [
         (
             "Simulated trajectories from the cells of the first time, over all observed cells "
             "(grey).",
-            trajectories,
+            _trajectories(observed, traj, time_unit),
         ),
         (
             "Observed (top) and simulated (bottom) populations; every simulated cell started at "
             "the first time.",
             _populations(model, observed, traj, time_unit),
         ),
-        ("Distance between simulated and observed population at every time.", scores),
+        (
+            "Distance between simulated and observed population at every time.",
+            _scores(evaluation, metrics, time_unit),
+        ),
     ]
     if "loss" in model.history_:
-        training, ((ax,),) = canvas((6.4, 3.6), 1, 1)
-        pl.history(model, ax=ax)
         caption = "Training loss and validation; the weights of the marked step are the model."
-        figures.append((caption, training))
+        figures.append((caption, _training(model)))
     # Cells may start with weights, and keep them all the way.
     mass = traj.log_mass
-    if bool((mass != mass[0]).any()):
-        growth, ((left, right),) = canvas((9.4, 3.9), 1, 2)
-        pl.growth(model, observed, time_unit=time_unit, ax=(left, right), seed=seed)
+    has_growth = bool((mass != mass[0]).any())
+    if has_growth:
         caption = (
             "Growth rate of every cell at its own time, and the mass of the population. Snapshots "
             "alone cannot tell growth from drift: rates of single cells are hypotheses."
         )
-        figures.append((caption, growth))
+        figures.append((caption, _growth(model, observed, time_unit, seed)))
     return figures
+
+
+def _trajectories(observed: Snapshots, traj: Trajectories, time_unit: str) -> Figure:
+    from dyninfer import plotting as pl
+    from dyninfer.plotting.style import canvas
+
+    figure, ((ax,),) = canvas((6.4, 4.6), 1, 1)
+    pl.trajectories(observed, traj, time_unit=time_unit, ax=ax)
+    return figure
+
+
+def _scores(evaluation: pd.DataFrame, metrics: list[str], time_unit: str) -> Figure:
+    """Draw each metric over time, side by side."""
+    from dyninfer import plotting as pl
+    from dyninfer.plotting.style import canvas
+
+    n_panels = len(metrics)
+    width = 1.6 + 4.6 * n_panels
+    figure, (panels,) = canvas((width, 4.0), 1, n_panels)
+    for ax, name in zip(panels, metrics, strict=True):
+        pl.evaluation(evaluation, name, time_unit=time_unit, ax=ax)
+    return figure
+
+
+def _training(model: SnapshotEstimator) -> Figure:
+    from dyninfer import plotting as pl
+    from dyninfer.plotting.style import canvas
+
+    figure, ((ax,),) = canvas((6.4, 3.6), 1, 1)
+    pl.history(model, ax=ax)
+    return figure
+
+
+def _growth(model: SnapshotEstimator, observed: Snapshots, time_unit: str, seed: int) -> Figure:
+    from dyninfer import plotting as pl
+    from dyninfer.plotting.style import canvas
+
+    figure, ((left, right),) = canvas((9.4, 3.9), 1, 2)
+    pl.growth(model, observed, time_unit=time_unit, ax=(left, right), seed=seed)
+    return figure
 
 
 def _populations(

@@ -65,7 +65,9 @@ class Grid:
 
     def steps(self, interval: int) -> range:
         """Numbers of the steps of one interval."""
-        return range(self._first[interval], self._first[interval + 1])
+        first = self._first[interval]
+        stop = self._first[interval + 1]
+        return range(first, stop)
 
     @cached_property
     def lengths(self) -> Tensor:
@@ -76,10 +78,12 @@ class Grid:
     @cached_property
     def starts(self) -> Tensor:
         """Time at which every step starts ``(step,)`` float64."""
-        first = torch.tensor(self._first[:-1], dtype=torch.int64)
-        number = torch.arange(self.n_steps)
-        number -= torch.repeat_interleave(first, self._counts)
-        begin = torch.repeat_interleave(self.times[:-1], self._counts)
+        first_step = torch.tensor(self._first[:-1], dtype=torch.int64)
+        first = torch.repeat_interleave(first_step, self._counts)
+        # Within its interval, each step counts from zero.
+        number = torch.arange(self.n_steps) - first
+        last_output = self.times[:-1]
+        begin = torch.repeat_interleave(last_output, self._counts)
         # From the output before, not from step to step: rounding errors do not add up.
         return begin + number * self.lengths
 

@@ -47,7 +47,8 @@ class PathNoise:
     """
 
     def __init__(self, seed: int, n_steps: int, width: int, like: Tensor):
-        self.width, self.n_steps = width, n_steps
+        self.width = width
+        self.n_steps = n_steps
         self.segment_length = segment_length(n_steps, width, like)
         self.streams = NumberedStreams(seed, "paths", device=like.device)
         # Every block fills the same memory, which stays in cache.
@@ -71,14 +72,16 @@ class PathNoise:
         """
         n_before = segment * self.segment_length
         n_left = self.n_steps - n_before
+        # The last segment may be shorter than the others.
         length = min(self.segment_length, n_left)
-        out = self._block.new_empty(length, len(rows), self.width)
+        n_paths = len(rows)
+        out = self._block.new_empty(length, n_paths, self.width)
         first_block = rows.start // BLOCK
         last_block = (rows.stop - 1) // BLOCK
         for block in range(first_block, last_block + 1):
             offset = block * BLOCK
-            first = max(offset, rows.start)
-            last = min(offset + BLOCK, rows.stop)
+            first = max(rows.start, offset)
+            last = min(rows.stop, offset + BLOCK)
             # All numbers of a block are drawn, so that a path's do not depend on ``rows``.
             stream = self.streams.at(block, segment)
             normals = self._block.normal_(generator=stream)

@@ -44,7 +44,8 @@ def run_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Options) 
     x = start.states
     equation = equation_of(process, x, times, options.noise, options.backward)
     kind = equation.kind
-    solver = as_solver(options.solver, _DEFAULTS[kind](), kind, equation)
+    default = _DEFAULTS[kind]()
+    solver = as_solver(options.solver, default, kind, equation)
     return run_equation(equation, start, x, times, solver, options)
 
 
@@ -106,10 +107,12 @@ def _check_chunks(solver: Solver, chunk_size: int | None, n_paths: int) -> None:
 
 def _fill(record: Record, task: Task, solver: Solver, options: Options, bar: tqdm) -> None:
     """Solve chunk by chunk; with resampling, which looks at all paths, interval by interval."""
-    n_paths, intervals = len(record.states), task.grid.intervals
+    n_paths = len(record.states)
+    intervals = task.grid.intervals
     chunk_size = options.chunk_size or _chunk_size(record.current, task, solver)
     parts = chunks(n_paths, chunk_size)
-    bar.reset(total=len(intervals) * len(parts))
+    n_crossings = len(intervals) * len(parts)
+    bar.reset(total=n_crossings)
     if len(intervals) == 0:
         return
     if options.resample is None:

@@ -80,13 +80,16 @@ def _of_motion(equation: Equation, states: Tensor, times: Tensor, unit: Tensor) 
     start = equation.time(times[0], few)
     velocity, _ = equation.rates(start, few)
     speeds = velocity.detach().double().abs()
-    speed = _first_positive(*_typical(speeds))
-    span = float((times[-1] - times[0]).abs())
-    distance = speed * span / _RETURNS
+    median, mean = _typical(speeds)
+    speed = _first_positive(median, mean)
+    duration = (times[-1] - times[0]).abs()
+    distance = speed * float(duration) / _RETURNS
     distance = torch.where(distance.isfinite(), distance, 0.0)
     # What does not move either takes the unit of what does.
     largest = torch.maximum(unit.max(), distance.max())
-    return _first_positive(distance, largest.expand_as(unit), torch.ones_like(unit))
+    of_others = largest.expand_as(unit)
+    one = torch.ones_like(unit)
+    return _first_positive(distance, of_others, one)
 
 
 def _first_positive(*candidates: Tensor) -> Tensor:

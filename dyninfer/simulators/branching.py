@@ -149,7 +149,8 @@ class BranchingPopulation(Simulator):
             Number of the founder each cell descends from.
         """
         check_draw(n, seed, t)
-        founders = self.founders(n, subseed(seed, "culture"))
+        culture_seed = subseed(seed, "culture")
+        founders = self.founders(n, culture_seed)
         g = stream(seed, "growth")
         return branch(self.drift, self.sigma, self.rates, founders, t, self.dt, g)
 

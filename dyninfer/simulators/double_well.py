@@ -259,11 +259,13 @@ class DoubleWell(Simulator):
 
     def _sample_rest(self, t: float, n: int, seed: int) -> Tensor:
         """The other coordinates ``(n, d − 1)``, Ornstein-Uhlenbeck processes around zero."""
-        decay = math.exp(-2 * self.stiffness * t)
-        stationary = self.sigma**2 / (2 * self.stiffness)
+        rate = 2 * self.stiffness
+        decay = math.exp(-rate * t)
+        stationary = self.sigma**2 / rate
         remembered = decay * self.initial_std**2
         variance = remembered + (1 - decay) * stationary
-        noise = normals(seed, "other coordinates", n, self.dimension - 1)
+        n_others = self.dimension - 1
+        noise = normals(seed, "other coordinates", n, n_others)
         return math.sqrt(variance) * noise
 
     def _potential(self, t: Time, x: Tensor) -> Tensor:

@@ -319,22 +319,26 @@ class Eigenstate:
         x = sin * torch.cos(phi)
         y = sin * torch.sin(phi)
         direction = torch.stack([x, y, cos], dim=1)
-        return r.unsqueeze(-1) * direction
+        radius = r.unsqueeze(-1)
+        return radius * direction
 
     def _radial_norm(self, n: int, l: int) -> float:
         """Makes ``∫ R² r² dr`` one."""
         scale = 2 * self.decay
-        factorials = _factorial_ratio(n - l - 1, n + l)
+        n_nodes = n - l - 1
+        factorials = _factorial_ratio(n_nodes, n + l)
         square = scale**3 * factorials / (2 * n)
+        # R holds (scale · r)^l, whose r^l is part of the solid harmonic.
         return math.sqrt(square) * scale**l
 
     def _angular_norm(self, l: int, m: int) -> float:
         """Makes ``∫ |Y|² dΩ`` one, with the Condon-Shortley phase."""
-        factorials = _factorial_ratio(l - self.order, l + self.order)
+        upper = l - self.order
+        lower = l + self.order
+        factorials = _factorial_ratio(upper, lower)
         per_solid_angle = (2 * l + 1) / (4 * math.pi)
         norm = math.sqrt(per_solid_angle * factorials)
-        is_odd = m % 2 == 1
-        if m > 0 and is_odd:
+        if m > 0 and m % 2 == 1:
             return -norm
         return norm
 
@@ -369,7 +373,8 @@ class Eigenstate:
         decay = np.exp(-self.decay * r)
         power_of_r = r ** (self.l + 1)
         amplitude = power_of_r * self.laguerre(r) * decay
-        below = cumulative_simpson(amplitude**2, x=r, initial=0)
+        density = amplitude**2
+        below = cumulative_simpson(density, x=r, initial=0)
         return _Table(_rising_to_one(below), r)
 
     @cached_property

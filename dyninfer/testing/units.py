@@ -57,8 +57,8 @@ def units_for(model: Estimator) -> tuple[Units, ...]:
         return STARTS
     defaults = type(model)().get_params(deep=False)
     # A noise amplitude, say, would have to change with the units.
-    has_units = any(settings[name] != defaults[name] for name in model.with_units)
-    if has_units:
+    is_set = [settings[name] != defaults[name] for name in model.with_units]
+    if any(is_set):
         return ORIGINS
     return SCALES + ORIGINS
 
@@ -67,5 +67,6 @@ def check_same(one: ndarray, two: ndarray, where: str) -> None:
     """Refuse states that differ by more than rounding, in spreads of all of them."""
     spread = float(np.std(one))
     gap = np.abs(one - two)
-    apart = float(gap.max()) / spread
+    largest = float(gap.max())
+    apart = largest / spread
     assert apart < SAME, f"paths differ by {apart:.2g} of their spread {where}"

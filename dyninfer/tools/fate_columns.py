@@ -57,7 +57,8 @@ def stored_fates(adata: AnnData, key: str = keys.FATES) -> pd.DataFrame:
 def most_probable(fates: ndarray, names: Sequence[str]) -> pd.Categorical:
     """Most probable fate of every cell; missing where it has none."""
     is_there = np.isfinite(fates).all(1)
-    largest = np.nan_to_num(fates).argmax(1)
+    without_gaps = np.nan_to_num(fates)
+    largest = without_gaps.argmax(1)
     # The code of a missing category.
     codes = np.where(is_there, largest, -1)
     return pd.Categorical.from_codes(codes, list(names))

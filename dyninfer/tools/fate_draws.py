@@ -84,11 +84,15 @@ class Estimate(NamedTuple):
 def is_deterministic(model: Any, drawing: Drawing, sources: Sources, ends: Ends) -> bool:
     """Whether two paths from one cell arrive at one place."""
     n_cells = min(FEW, len(sources.states))
-    rows = np.tile(np.arange(n_cells), 2)
+    cells = np.arange(n_cells)
+    # Two draws of every cell, one block after the other.
+    rows = np.tile(cells, 2)
     seed = subseed(drawing.seed, "probe")
     run = drawing.simulate(model, sources, rows, seed)
     arrivals = _arrivals(run)
-    apart = np.abs(arrivals[:n_cells] - arrivals[n_cells:])
+    first = arrivals[:n_cells]
+    second = arrivals[n_cells:]
+    apart = np.abs(first - second)
     spread = ends.states.std(0).max()
     # NaN, of a path that was lost, is no sign of noise.
     parts = apart > NO_SPREAD * spread
@@ -100,12 +104,15 @@ def drawn_fates(
 ) -> Estimate:
     """Fates of the cells of one time, over all draws and refits."""
     # Another draw of a certainty is the same path again.
-    n_draws = 1 if is_certain else drawing.n_draws
+    n_draws = drawing.n_draws
+    if is_certain:
+        n_draws = 1
     n_cells = len(sources.states)
+    n_fates = len(ends.names)
     every_fate = []
     sizes = np.zeros(n_cells)
     for number, model in enumerate(models):
-        tally = _Tally.empty(n_cells, len(ends.names))
+        tally = _Tally.empty(n_cells, n_fates)
         seed = subseed(drawing.seed, "fates", repr(sources.time), number)
         _draw(model, drawing, sources, ends, tally, n_draws, seed)
         every_fate.append(tally.fates)
@@ -125,9 +132,11 @@ def drawn_fates(
 def _over_refits(by_refit: ndarray) -> tuple[ndarray, ndarray]:
     """Mean and standard deviation ``(n, fate)`` over refits ``(refit, n, fate)``."""
     # Of a cell whose paths were all lost in one refit, the others speak.
-    is_there = np.isfinite(by_refit).all(2, keepdims=True)
+    is_finite = np.isfinite(by_refit)
+    is_there = is_finite.all(2, keepdims=True)
     n_refits = is_there.sum(0)
-    total = np.where(is_there, by_refit, 0).sum(0)
+    present = np.where(is_there, by_refit, 0)
+    total = present.sum(0)
     with np.errstate(invalid="ignore"):
         mean = total / n_refits
     deviation = np.where(is_there, by_refit - mean, 0)
@@ -188,10 +197,11 @@ def _draw(
 ) -> None:
     """Run the paths of one model, a few draws of all cells at a time."""
     n_cells = len(sources.states)
+    cells = np.arange(n_cells)
     draws_a_run = max(1, PATHS_A_RUN // n_cells)
     for first in range(0, n_draws, draws_a_run):
         n_now = min(draws_a_run, n_draws - first)
-        rows = np.tile(np.arange(n_cells), n_now)
+        rows = np.tile(cells, n_now)
         own_seed = subseed(seed, "draws", first)
         run = drawing.simulate(model, sources, rows, own_seed)
         arrivals = _arrivals(run)
@@ -201,7 +211,8 @@ def _draw(
         whole = np.flatnonzero(is_whole)
         drawing.n_paths += len(rows)
         drawing.n_lost += len(rows) - len(whole)
-        shares = ends.nearest(arrivals[whole], drawing.n_neighbors)
+        places = arrivals[whole]
+        shares = ends.nearest(places, drawing.n_neighbors)
         tally.add(rows[whole], weights[whole], shares)
 
 
@@ -212,8 +223,10 @@ def _arrivals(run: Trajectories) -> ndarray:
             "the model's states are discrete, so that its own states are the fates; "
             "see the committors of model.process_"
         )
-    states = run.states[:, -1].detach().double().cpu().numpy()
-    is_lost = run.status.cpu().numpy() != 0
+    last = run.states[:, -1].detach().cpu()
+    states = last.double().numpy()
+    status = run.status.cpu().numpy()
+    is_lost = status != 0
     return np.where(is_lost[:, None], np.nan, states)
 
 
@@ -232,10 +245,12 @@ def _wilson(share: ndarray, size: ndarray) -> tuple[ndarray, ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         correction = QUANTILE**2 / size
         shrinkage = 1 + correction
-        center = (share + correction / 2) / shrinkage
+        raised = share + correction / 2
+        center = raised / shrinkage
         binomial = share * (1 - share) / size
         variance = binomial + correction / (4 * size)
-        half = QUANTILE * np.sqrt(variance) / shrinkage
+        deviation = np.sqrt(variance)
+        half = QUANTILE * deviation / shrinkage
     return center - half, center + half
 
 

@@ -141,16 +141,10 @@ def fates(
     answer.mix_with(ends.shares, mix)
     _fill_end(answer, cells, at, labelling, ends, n_neighbors)
     _warn_of(drawing, is_certain, len(models))
-    tables = {keys.FATES: answer.fates}
-    tables[f"{keys.FATES}_low"] = answer.low
-    tables[f"{keys.FATES}_high"] = answer.high
+    tables = answer.tables()
     if baselines:
         tables |= _baselines(models[0], cells, drawing, ends, answer)
-    for key, values in tables.items():
-        stored = as_stored(values, labelling.names, adata.obs_names)
-        adata.obsm[key] = stored
-    adata.obs[keys.FATE] = most_probable(answer.fates, labelling.names)
-    adata.obs[keys.FATE_ENTROPY] = entropy(answer.fates)
+    _write(adata, tables, labelling)
     write_colors(adata, label_key, labelling.groups)
     adata.uns[keys.FATES] = {
         "names": np.array(labelling.names, dtype=object),
@@ -198,10 +192,30 @@ class _Answer:
             values *= 1 - part
             values += part * shares
 
+    def tables(self) -> dict[str, ndarray]:
+        """Fates and the ends of their intervals, by their keys in ``obsm``."""
+        return {
+            keys.FATES: self.fates,
+            f"{keys.FATES}_low": self.low,
+            f"{keys.FATES}_high": self.high,
+        }
+
+
+def _write(adata: AnnData, tables: dict[str, ndarray], labelling: Labelling) -> None:
+    """Write tables of fates, the most probable fate of every cell, and the entropy."""
+    names = labelling.names
+    for key, values in tables.items():
+        adata.obsm[key] = as_stored(values, names, adata.obs_names)
+    fates = tables[keys.FATES]
+    adata.obs[keys.FATE] = most_probable(fates, names)
+    adata.obs[keys.FATE_ENTROPY] = entropy(fates)
+
 
 def _fitted(model: Any) -> list[Any]:
     """Models of one and the same reading of the data."""
-    models = list(model) if isinstance(model, list | tuple) else [model]
+    models = [model]
+    if isinstance(model, list | tuple):
+        models = list(model)
     if not models:
         raise ValueError("model is an empty list; give one fitted model at least")
     for one in models:
@@ -239,7 +253,8 @@ def _read_fates(
     whole = rows[cells.is_whole(rows)]
     if len(whole) == 0:
         raise nothing_at(at)
-    return by_clusters(cells.states[whole], whole, adata.n_obs, seed)
+    states_at_end = cells.states[whole]
+    return by_clusters(states_at_end, whole, adata.n_obs, seed)
 
 
 def _ends(cells: Cells, at: float, labelling: Labelling) -> Ends:
@@ -265,8 +280,10 @@ def _simulate_all(
         if not is_whole.any():
             continue
         sources = cells.sources(time)
+        # Asked once: whether a path is certain is a matter of the noise, not of the cell.
         if is_certain is None:
-            is_certain = all(is_deterministic(one, drawing, sources, ends) for one in models)
+            certainties = (is_deterministic(one, drawing, sources, ends) for one in models)
+            is_certain = all(certainties)
         estimate = drawn_fates(models, drawing, sources, ends, is_certain)
         whole = [values[is_whole] for values in estimate]
         answer.put(rows[is_whole], *whole)

@@ -60,10 +60,14 @@ class Kicks:
     """
 
     def __init__(self, task: Task, scheme: Scheme, x: Tensor):
-        self.task, self.scheme, self.x = task, scheme, x
-        self.grid, self.equation = task.grid, task.equation
+        self.task = task
+        self.scheme = scheme
+        self.x = x
+        self.grid = task.grid
+        self.equation = task.equation
         width = scheme.normals * x.shape[1]
-        self.noise = PathNoise(task.seed, self.grid.n_steps, width, like=x)
+        n_steps = self.grid.n_steps
+        self.noise = PathNoise(task.seed, n_steps, width, like=x)
         self.current = -1
         self.segment: Any = None
 
@@ -93,7 +97,8 @@ class Kicks:
         # Scaling while drawing saves a pass over memory, but records no gradient.
         if left.requires_grad:
             return left * self._normals(segment, root)
-        return self._normals(segment, root * left)
+        deviation = root * left
+        return self._normals(segment, deviation)
 
     def _pairs(
         self, segment: int, root: Tensor, left: Tensor, right: Tensor
