@@ -146,8 +146,7 @@ class Motion:
     def weights_at(self, t: Tensor) -> Tensor:
         """Weights ``(d, K + 1)`` float64 at a scalar time."""
         if self.process.multifractional:
-            time = t[None]
-            (weights,) = self.process.weights(self.n_features, time)
+            (weights,) = self.process.weights(self.n_features, t[None])
             return weights
         return self._constant_weights
 
@@ -182,8 +181,7 @@ def prior_memory(process: FractionalDiffusion, x: Tensor, seed: int) -> Tensor:
         like=x.detach(),
     )
     (normals,) = noise.segment(range(n), 0)
-    shaped = normals.view(n, d, n_nodes)
-    return shaped @ factor.T
+    return normals.view(n, d, n_nodes) @ factor.T
 
 
 def _turns(process: FractionalDiffusion) -> bool:

@@ -162,8 +162,7 @@ class Stepper:
         y = y - lost + noise
         if u is not None:
             change = change + u * c.push
-            push = u.unsqueeze(-1)
-            gained = push * c.gain
+            gained = u.unsqueeze(-1) * c.gain
             y = y + gained
         return self._move(k, x, change), y
 

@@ -52,4 +52,5 @@ class AlanineDipeptide(System):
         ``0.001 * np.arange(100)`` are frames of 1 ps.
         """
         emission = LabelNoise.uniform(6, self.label_noise)
-        return observed_jumps(self.process(), emission, times, n, seed)
+        process = self.process()
+        return observed_jumps(process, emission, times, n, seed)

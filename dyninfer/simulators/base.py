@@ -98,7 +98,8 @@ class Simulator(System):
             samples.append(sample.numpy())
         masses = None
         if self.grows:
-            sizes = np.array([len(sample) for sample in samples])
+            counts = [len(sample) for sample in samples]
+            sizes = np.array(counts)
             masses = sizes / n
         return Snapshots(times=times, samples=tuple(samples), masses=masses)
 
@@ -157,7 +158,8 @@ def check_times(times: Iterable[float]) -> list[float]:
     """Return increasing times from zero on as floats, or raise a ValueError."""
     values = as_times(times).tolist()
     # Not "not any(<= 0)", which a NaN would pass.
-    increasing = all(np.diff(values) > 0)
+    steps = np.diff(values)
+    increasing = all(steps > 0)
     if not values or values[0] < 0 or not increasing:
         raise ValueError(f"times must be increasing and not negative, found {brief(values)}")
     return values
@@ -179,7 +181,8 @@ def normals(seed: int, name: str, *shape: int) -> Tensor:
 
 def paths_of(times: Sequence[float], states: Tensor) -> Paths:
     """Collect individuals ``(path, time, feature)`` observed at the same times, as float32."""
-    _check_sample(states.float(), times[-1])
+    numbers = states.float()
+    _check_sample(numbers, times[-1])
     from dyninfer.data.paths import Paths
 
     shared_times = np.asarray(times)

@@ -57,7 +57,8 @@ class BirthDeath(System):
         """
         up, down = self._rates
         ratios = (up / down).numpy()
-        weight = np.concatenate([[1.0], np.cumprod(ratios)])
+        products = np.cumprod(ratios)
+        weight = np.concatenate([[1.0], products])
         return weight / weight.sum()
 
     def mean_passage_time(self, start: int = 0, target: int | None = None) -> float:
@@ -86,21 +87,26 @@ class BirthDeath(System):
         # From each number to the next: on the way up, none is left out.
         time = 0.0
         for k in range(start, target):
-            at_most_k = stationary[: k + 1].sum()
+            up_to_k = stationary[: k + 1]
+            at_most_k = up_to_k.sum()
             flux = stationary[k] * birth[k]
             time += at_most_k / flux
         return float(time)
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Observe ``n`` individuals at increasing times, without error."""
-        emission = LabelNoise.perfect(self.largest + 1)
-        return observed_jumps(self.process(), emission, times, n, seed)
+        n_states = self.largest + 1
+        emission = LabelNoise.perfect(n_states)
+        process = self.process()
+        return observed_jumps(process, emission, times, n, seed)
 
     @property
     def _rates(self) -> tuple[Tensor, Tensor]:
         """Rates up from 0, 1, ..., and down to them, each ``(largest,)``."""
-        number = torch.arange(self.largest, dtype=torch.float64) + 1
+        counts = torch.arange(self.largest, dtype=torch.float64)
+        number = counts + 1
         up = torch.full_like(number, self.birth)
         if self.per_individual:
             return up, self.death * number
-        return up, torch.full_like(number, self.death)
+        down = torch.full_like(number, self.death)
+        return up, down

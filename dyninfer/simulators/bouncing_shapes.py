@@ -121,17 +121,22 @@ class BouncingShapes(System):
         per_bounce = (n, n_frames, self.n_shapes, 2)
         g = stream(seed, "shapes")
         shapes = torch.randint(len(SHAPES), per_shape, generator=g)
-        u = uniforms(stream(seed, "starts"), *per_axis)
+        start_draws = stream(seed, "starts")
+        u = uniforms(start_draws, *per_axis)
         low, high = self._walls
-        centre = low + (high - low) * u
+        room = high - low
+        centre = low + room * u
         first_draws = stream(seed, "first velocities")
         velocity = self._velocities(-_FASTEST, per_axis, first_draws)
         # One of each for every frame, used or not, so that no draw depends on an earlier one.
-        away = self._velocities(1, per_bounce, stream(seed, "away from the wall"))
+        away_draws = stream(seed, "away from the wall")
+        away = self._velocities(1, per_bounce, away_draws)
         wall_draws = stream(seed, "along the wall")
         along = self._velocities(-_FASTEST, per_bounce, wall_draws)
         centres = [centre]
-        draws = zip(away.unbind(1), along.unbind(1), strict=True)
+        away_by_bounce = away.unbind(1)
+        along_by_bounce = along.unbind(1)
+        draws = zip(away_by_bounce, along_by_bounce, strict=True)
         for away_now, along_now in islice(draws, n_frames - 1):
             centre = centre + velocity
             is_at_first = centre <= low
@@ -156,7 +161,8 @@ class BouncingShapes(System):
         """
         pixel = torch.arange(self.size, device=centres.device)
         middle = pixel.to(centres) + 0.5
-        distance = middle - centres.unsqueeze(-1)
+        own_centres = centres.unsqueeze(-1)
+        distance = middle - own_centres
         y, x = distance.unbind(-2)  # (..., n_shapes, size) each
         rows = y.unsqueeze(-1)
         columns = x.unsqueeze(-2)
@@ -198,8 +204,10 @@ def _coverage(y: Tensor, x: Tensor, half: float) -> _Coverage:
     From the distances of a pixel's middle to the sides of the shape.
     """
     radius = torch.hypot(x, y)
-    in_width = _inside(x.abs() - half)
-    in_height = _inside(y.abs() - half)
+    beyond_width = x.abs() - half
+    in_width = _inside(beyond_width)
+    beyond_height = y.abs() - half
+    in_height = _inside(beyond_height)
     square = in_width * in_height
     # A side of the triangle rises by 2 in 1, so its normal has the length √5.
     along_normal = 2 * x.abs() - y - half

@@ -169,7 +169,8 @@ class BranchingPopulation(Simulator):
         if birth == death:
             return 2 * birth * t
         mean = self.count_mean(t)
-        turnover = (birth + death) / (birth - death)
+        net = birth - death
+        turnover = (birth + death) / net
         return turnover * mean * (mean - 1)
 
     def _constant_rates(self) -> tuple[float, float]:
@@ -245,7 +246,8 @@ def branch(
         birth_after, death_after = rates(after)
         mean_birth = (birth + birth_after) / 2
         mean_death = (death + death_after) / 2
-        if not bool((mean_birth + mean_death).isfinite().all()):
+        mean_events = mean_birth + mean_death
+        if not bool(mean_events.isfinite().all()):
             raise ValueError(
                 f"the cells have left every range at time {time:g}: steps of {h:g} are too large "
                 "for these rates and this speed; make dt smaller"
@@ -272,7 +274,8 @@ def birth_death_offspring(birth: Tensor, death: Tensor, h: float, g: torch.Gener
     relative_growth = torch.expm1(net) / net
     quotient = torch.where(is_balanced, 1.0, relative_growth)
     span = h * quotient
-    r = span / (1 + birth * span)
+    growth = birth * span
+    r = span / (1 + growth)
     alpha = death * r
     beta = birth * r
     u, v = uniforms(g, 2, len(birth))

@@ -135,7 +135,8 @@ class CellStates(System):
             rates[row, column] = rate
         initial = self.initial
         if initial is None:
-            initial = (1.0,) + (0.0,) * (n_states - 1)
+            zeros = (0.0,) * (n_states - 1)
+            initial = (1.0,) + zeros
         return MarkovJump(with_diagonal(rates), initial=initial, state_names=self.names)
 
     def mean_counts(self, t: float) -> Tensor:
@@ -145,7 +146,8 @@ class CellStates(System):
         been taken out.
         """
         check_not_negative(t=t)
-        growth = torch.diag(self._birth - self._death)
+        net = self._birth - self._death
+        growth = torch.diag(net)
         generator = self.process().generator + growth
         return torch.linalg.matrix_exp(generator * t)
 
@@ -173,7 +175,8 @@ class CellStates(System):
         initial = self.process().start_distribution()
         first = torch.multinomial(initial, n, replacement=True, generator=g)
         state = first.repeat_interleave(self.cells_per_clone)
-        clone = torch.arange(n).repeat_interleave(self.cells_per_clone)
+        founders = torch.arange(n)
+        clone = founders.repeat_interleave(self.cells_per_clone)
         now = 0.0
         all_days = []
         all_clones = []
@@ -181,7 +184,8 @@ class CellStates(System):
         for day in check_times(days):
             span = day - now
             state, clone = self._grow(state, clone, span, g)
-            u = torch.rand(len(state), generator=g)
+            n_cells = len(state)
+            u = torch.rand(n_cells, generator=g)
             is_captured = u < self.capture
             captured = state[is_captured]
             all_states.append(captured)
@@ -220,23 +224,27 @@ class CellStates(System):
         g = stream(seed, "expression")
         noise = torch.randn(centre.shape, generator=g)
         expression = centre + self.noise * noise
-        cell = _labels("cell", range(len(day)))
+        numbers = range(len(day))
+        cell = _labels("cell", numbers)
         columns = {
             "cell": cell,
             "day": day.numpy(),
             "clone": _labels("clone", clone.tolist()),
             "state": pd.Categorical.from_codes(state.numpy(), categories=list(self.names)),
         }
-        obs = pd.DataFrame(columns, index=pd.Index(cell))
+        index = pd.Index(cell)
+        obs = pd.DataFrame(columns, index=index)
         return ad.AnnData(X=expression.numpy(), obs=obs)
 
     @property
     def _birth(self) -> Tensor:
-        return vector(self.birth, len(self.names), "birth")
+        n_states = len(self.names)
+        return vector(self.birth, n_states, "birth")
 
     @property
     def _death(self) -> Tensor:
-        return vector(self.death, len(self.names), "death")
+        n_states = len(self.names)
+        return vector(self.death, n_states, "death")
 
     def _grow(
         self,
@@ -271,7 +279,8 @@ class CellStates(System):
             if len(state) == 0:
                 break
             # Which event comes first does not depend on when.
-            event = torch.multinomial(rates[state], 1, generator=g)
+            own_rates = rates[state]
+            event = torch.multinomial(own_rates, 1, generator=g)
             state, copies = self._after(state, event.squeeze(1))
             state = state.repeat_interleave(copies)
             clone = clone.repeat_interleave(copies)
@@ -282,7 +291,8 @@ class CellStates(System):
 
     def _event_rates(self) -> Tensor:
         """Rates ``(S, S + 2)`` of a jump to every state, then of a division and of a death."""
-        jumps = self.process().generator.clamp(min=0)
+        generator = self.process().generator
+        jumps = generator.clamp(min=0)
         birth = self._birth[:, None]
         death = self._death[:, None]
         return torch.cat([jumps, birth, death], dim=1)
@@ -294,8 +304,10 @@ class CellStates(System):
         is_death = event == n_states + 1
         copies = 1 + is_division.long() - is_death.long()
         is_jump = event < n_states
-        return torch.where(is_jump, event, state), copies
+        after = torch.where(is_jump, event, state)
+        return after, copies
 
 
 def _labels(word: str, numbers: Sequence[int]) -> ndarray:
-    return np.array([f"{word} {k}" for k in numbers])
+    names = [f"{word} {k}" for k in numbers]
+    return np.array(names)

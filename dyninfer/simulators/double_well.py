@@ -107,7 +107,8 @@ class DoubleWell(Simulator):
     def stationary_log_density(self, x: Tensor) -> Tensor:
         """``log`` of the normalised stationary density ``∝ e^{−2V/σ²}``, shape ``(n,)``."""
         temperature = self.sigma**2 / 2
-        exponent = self._potential(0.0, x) / temperature
+        energy = self._potential(0.0, x)
+        exponent = energy / temperature
         # Each other coordinate is Gaussian with variance σ²/2b.
         variance = temperature / self.stiffness
         log_norm = math.log(2 * math.pi * variance) / 2
@@ -139,7 +140,8 @@ class DoubleWell(Simulator):
             probability = exponential_of_generator(up, down, probability)
         # Rounding leaves a hair below zero in empty cells.
         probability = np.clip(probability, 0, None)
-        density = probability / np.diff(grid.edges)
+        widths = np.diff(grid.edges)
+        density = probability / widths
         return _middles(grid.edges), density
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
@@ -151,7 +153,8 @@ class DoubleWell(Simulator):
         check_draw(n, seed, t)
         first = self._sample_first(t, n, seed)
         rest = self._sample_rest(t, n, seed)
-        return torch.cat([first, rest], dim=1).float()
+        x = torch.cat([first, rest], dim=1)
+        return x.float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0, dt: float = 1e-3) -> Paths:
         """Simulate ``n`` individuals with steps of ``dt`` and record them at increasing times."""
@@ -162,7 +165,8 @@ class DoubleWell(Simulator):
         start = self.sample(times[0], n, start_seed)
         solver = solvers.SRA1(dt=dt)
         motion = subseed(seed, "motion")
-        runs = simulate(self.process(), start, times, solver=solver, seed=motion)
+        process = self.process()
+        runs = simulate(process, start, times, solver=solver, seed=motion)
         return paths_of(times, runs.states)
 
     @property
@@ -231,10 +235,12 @@ class DoubleWell(Simulator):
     @cached_property
     def _grid(self) -> _Grid:
         # Eight standard deviations hold all of the start that float64 can tell from nothing.
-        farthest_start = abs(self.initial_mean) + 8 * self.initial_std
+        beyond_start = 8 * self.initial_std
+        farthest_start = abs(self.initial_mean) + beyond_start
         end = max(self._place_of(_EDGE), farthest_start)
         edges = np.linspace(-end, end, _CELLS + 1)
-        climb = np.diff(self._exponent(_middles(edges)))
+        exponent = self._exponent(_middles(edges))
+        climb = np.diff(exponent)
         width = edges[1] - edges[0]
         hop = self.sigma**2 / (2 * width**2)
         # Scharfetter and Gummel's rates, by a function that never overflows.
@@ -254,7 +260,8 @@ class DoubleWell(Simulator):
         distribution = below / below[-1]
         g = stream(seed, "first coordinate")
         u = uniforms(g, n, 1)
-        first = np.interp(u.numpy(), distribution, edges)
+        levels = u.numpy()
+        first = np.interp(levels, distribution, edges)
         return torch.from_numpy(first)
 
     def _sample_rest(self, t: float, n: int, seed: int) -> Tensor:
@@ -275,7 +282,8 @@ class DoubleWell(Simulator):
 
     def _exponent(self, first: ndarray) -> ndarray:
         """``2V/σ²`` along the first coordinate."""
-        energy = self.energy(torch.from_numpy(first)).numpy()
+        x = torch.from_numpy(first)
+        energy = self.energy(x).numpy()
         return 2 * energy / self.sigma**2
 
     def _place_of(self, exponent: float) -> float:
@@ -290,7 +298,8 @@ class DoubleWell(Simulator):
         """``log ∫ e^{−2V/σ²} dx₁``."""
         end = self._place_of(_EDGE)
         x = np.linspace(-end, end, _POINTS)
-        weight = np.exp(-self._exponent(x))
+        exponent = self._exponent(x)
+        weight = np.exp(-exponent)
         integral = np.trapezoid(weight, x)
         return math.log(integral)
 
@@ -324,11 +333,13 @@ def exponential_of_generator(up: ndarray, down: ndarray, start: ndarray) -> ndar
     nodes, weights = _talbot_contour(20)
     leaving = _leaving(up, down)
     # z − A in SciPy's form for banded matrices: above, on and below the diagonal.
-    bands = np.zeros((3, len(start)), dtype=complex)
+    n_cells = len(start)
+    bands = np.zeros((3, n_cells), dtype=complex)
     bands[0, 1:] = -down
     bands[2, :-1] = -up
     total = np.zeros(len(start))
-    for node, weight in zip(nodes, weights, strict=True):
+    contour = zip(nodes, weights, strict=True)
+    for node, weight in contour:
         bands[1] = node + leaving
         resolvent = solve_banded((1, 1), bands, start)
         total += (weight * resolvent).real

@@ -63,7 +63,8 @@ class FlashingRatchet(System):
     ) -> Paths:
         """Observe ``n`` individuals at increasing times; a share of the labels may be wrong."""
         emission = LabelNoise.uniform(6, label_noise)
-        return observed_jumps(self.process(), emission, times, n, seed)
+        process = self.process()
+        return observed_jumps(process, emission, times, n, seed)
 
     @staticmethod
     def parameters_of(generator: Tensor) -> dict[str, Tensor]:
@@ -82,7 +83,9 @@ class FlashingRatchet(System):
         two_to_one = downhill[..., 2, 1]
         neighbours = one_to_zero + two_to_one
         ends = downhill[..., 2, 0]
-        switches = diagonal(switch_off) + diagonal(switch_on)
+        turning_off = diagonal(switch_off)
+        turning_on = diagonal(switch_on)
+        switches = turning_off + turning_on
         jumps = off_diagonal(while_off)
         jumps_while_off = jumps.sum((-1, -2))
         return {

@@ -94,7 +94,8 @@ class BranchingNetwork(Simulator):
     def fates(self, x: Tensor) -> ndarray:
         """Fate of cells ``(n,)``, after the split: the master that is higher."""
         is_a = x[:, A] > x[:, B]
-        return np.where(is_a.cpu().numpy(), "A", "B")
+        is_a_on_cpu = is_a.cpu().numpy()
+        return np.where(is_a_on_cpu, "A", "B")
 
     def process(self) -> Diffusion:
         """Return the drift and the noise of every gene."""
@@ -157,7 +158,8 @@ class BranchingNetwork(Simulator):
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Cells at time ``t``, ``(n, gene)`` float32."""
         check_draw(n, seed, t)
-        start = self.founders(n, subseed(seed, "cells"))
+        own_seed = subseed(seed, "cells")
+        start = self.founders(n, own_seed)
         # No time to simulate.
         if t == 0:
             return start

@@ -115,7 +115,8 @@ class HydrogenSuperposition(Simulator):
         levels = sorted(set(self.energies))
         if len(levels) == 1:
             return math.inf
-        smallest_gap = float(np.diff(levels).min())
+        gaps = np.diff(levels)
+        smallest_gap = float(gaps.min())
         return 2 * math.pi / smallest_gap
 
     def wavefunction(self, t: Time, x: Tensor) -> Tensor:
@@ -134,11 +135,13 @@ class HydrogenSuperposition(Simulator):
 
     def score(self, t: Time, x: Tensor) -> Tensor:
         """``∇ log |ψ|² = 2 Re(∇ψ/ψ)``, shape ``(n, 3)``."""
-        return 2 * self._log_gradient(t, x).real
+        gradient = self._log_gradient(t, x)
+        return 2 * gradient.real
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` independent samples of ``|ψ(t)|²``, ``(n, 3)`` float32."""
-        return self._draw(t, n, seed).float()
+        samples = self._draw(t, n, seed)
+        return samples.float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Follow ``n`` particles and record them at increasing times."""
@@ -172,7 +175,8 @@ class HydrogenSuperposition(Simulator):
             rtol=_TOLERANCE,
             atol=_TOLERANCE * self.bohr_radius,
         )
-        return simulate(self.process(), start, times, solver=solver)
+        process = self.process()
+        return simulate(process, start, times, solver=solver)
 
     def _value_and_gradient(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)``."""
@@ -180,7 +184,8 @@ class HydrogenSuperposition(Simulator):
         psi = torch.zeros_like(x[:, 0])
         gradient = torch.zeros_like(x)
         # Equal parts of all states.
-        share = 1 / math.sqrt(len(self.states))
+        n_states = len(self.states)
+        share = 1 / math.sqrt(n_states)
         terms = zip(self._eigenstates, self.energies, strict=True)
         for state, energy in terms:
             phase = -1j * energy * t
@@ -215,9 +220,11 @@ class HydrogenSuperposition(Simulator):
             x = torch.empty_like(for_place)
             for k, state in enumerate(self._eigenstates):
                 is_of_state = which == k
-                x[is_of_state] = state.place(for_place[is_of_state])
+                own_numbers = for_place[is_of_state]
+                x[is_of_state] = state.place(own_numbers)
             height = for_choice * self._envelope(x)
-            is_accepted = height < self.density(t, x)
+            density = self.density(t, x)
+            is_accepted = height < density
             accepted.append(x[is_accepted])
             n_missing -= int(is_accepted.sum())
         return torch.cat(accepted)[:n]
@@ -267,7 +274,8 @@ class Eigenstate:
         legendre_l = Polynomial(legendre.leg2poly(only_l))
         self.polar = legendre_l.deriv(self.order)  # of cos θ, without its factor sin^|m| θ
         radial_norm = self._radial_norm(n, l)
-        self.norm = radial_norm * self._angular_norm(l, m)
+        angular_norm = self._angular_norm(l, m)
+        self.norm = radial_norm * angular_norm
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)`` at ``x`` ``(n, 3)``."""
@@ -368,7 +376,8 @@ class Eigenstate:
         """Distribution function of r, and r."""
         # Thirty decay lengths and more for every power of r: what lies beyond is below float64.
         power = self.laguerre.degree() + self.l
-        farthest = (30 + 4 * power) / self.decay
+        lengths = 30 + 4 * power
+        farthest = lengths / self.decay
         r = np.linspace(0, farthest, _POINTS)
         decay = np.exp(-self.decay * r)
         power_of_r = r ** (self.l + 1)

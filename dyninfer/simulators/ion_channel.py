@@ -65,4 +65,5 @@ class IonChannel(System):
 
         The current is the one, continuous feature.
         """
-        return observed_jumps(self.process(), self.emission(), times, n, seed)
+        process = self.process()
+        return observed_jumps(process, self.emission(), times, n, seed)

@@ -36,4 +36,5 @@ def observed_jumps(
     # Two streams: what is seen of the jumps does not change them.
     of_jumps = subseed(seed, "jumps")
     runs = simulate(process, None, times, n_paths=n, seed=of_jumps)
-    return observe(runs, emission, seed=subseed(seed, "observations"))
+    of_labels = subseed(seed, "observations")
+    return observe(runs, emission, seed=of_labels)

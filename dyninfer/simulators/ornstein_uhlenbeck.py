@@ -103,7 +103,8 @@ class OrnsteinUhlenbeck(Simulator):
     def probability_flow(self, t: Time, x: Tensor) -> Tensor:
         """Velocity without noise of the same marginals, ``drift − ½ σ² score``, ``(n, d)``."""
         half_square = self.sigma**2 / 2
-        osmotic = half_square * self.score(t, x)
+        score = self.score(t, x)
+        osmotic = half_square * score
         return self.drift(t, x) - osmotic
 
     def log_density(self, t: Time, x: Tensor) -> Tensor:
@@ -135,7 +136,8 @@ class OrnsteinUhlenbeck(Simulator):
 
     def transition_variance(self, gap: Time) -> Tensor:
         """Variance of ``X_{s+gap}`` given ``X_s``, ``σ²/2θ (1 − e^{−2θ gap})``."""
-        exponent = -2 * self.rate * _time(gap)
+        duration = _time(gap)
+        exponent = -2 * self.rate * duration
         # expm1, so that short gaps do not lose their digits.
         return -self.stationary_variance * torch.expm1(exponent)
 
@@ -148,7 +150,8 @@ class OrnsteinUhlenbeck(Simulator):
         """Covariance of one coordinate at two times, ``e^{−θ|t−s|} v(min(s, t))``."""
         gap = abs(t - s)
         decay = math.exp(-self.rate * gap)
-        variance = self.marginal_variance(min(s, t))
+        earlier = min(s, t)
+        variance = self.marginal_variance(earlier)
         return decay * variance.item()
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
@@ -156,7 +159,8 @@ class OrnsteinUhlenbeck(Simulator):
         check_draw(n, seed, t)
         noise = normals(seed, "sample", n, self.dimension)
         std = self.marginal_variance(t).sqrt()
-        x = self.marginal_mean(t) + std * noise
+        mean = self.marginal_mean(t)
+        x = mean + std * noise
         return x.float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
@@ -169,17 +173,20 @@ class OrnsteinUhlenbeck(Simulator):
         mean = self._mean_like(noise)
         start = times[0]
         std = self.marginal_variance(start).sqrt()
-        x = self.marginal_mean(start) + std * first
+        mean_at_start = self.marginal_mean(start)
+        x = mean_at_start + std * first
         states = [x]
         gaps = np.diff(times).tolist()
         # The transitions are Gaussian, so that any gap is one exact step.
-        for gap, kick in zip(gaps, kicks, strict=True):
+        steps = zip(gaps, kicks, strict=True)
+        for gap, kick in steps:
             decay = math.exp(-self.rate * gap)
             expected = mean + decay * (x - mean)
             std = self.transition_variance(gap).sqrt()
             x = expected + std * kick
             states.append(x)
-        return paths_of(times, torch.stack(states, dim=1))
+        in_time = torch.stack(states, dim=1)
+        return paths_of(times, in_time)
 
     def _mean_like(self, x: Tensor) -> Tensor:
         return vector(self.mean, self.dimension, "mean").to(x)

@@ -88,7 +88,8 @@ class ProteinFolding(System):
         slope = torch.where(s < 0, inside, outside)
         # Zero over tiny is zero: at the origin no direction is better than another.
         smallest = torch.finfo(x.dtype).tiny
-        direction = x / r.clamp(min=smallest)
+        distance = r.clamp(min=smallest)
+        direction = x / distance
         return -slope * direction
 
     def positions(self, times: Iterable[float], n: int, seed: int = 0) -> Tensor:
@@ -143,17 +144,20 @@ class ProteinFolding(System):
         check_positive(threshold=threshold)
         times = check_times(times)
         positions = self.positions(times, n, seed)
-        is_unfolded = positions.norm(dim=-1) >= threshold
+        distance = positions.norm(dim=-1)
+        is_unfolded = distance >= threshold
         runs = Trajectories(
             states=is_unfolded.long(),
             times=torch.tensor(times, dtype=torch.float64),
         )
         emission = LabelNoise.uniform(2, label_noise)
-        paths = observe(runs, emission, seed=subseed(seed, "observations"))
+        of_labels = subseed(seed, "observations")
+        paths = observe(runs, emission, seed=of_labels)
         return replace(paths, state_names=_NAMES)
 
     def _potential(self, t: Time, x: Tensor) -> Tensor:
-        return -self.energy(x.norm(dim=-1))
+        distance = x.norm(dim=-1)
+        return -self.energy(distance)
 
     def _start(self, n: int, seed: int) -> Tensor:
         """``2 (N(0, I) − ½)``, ``(n, 5)`` float32, as the benchmark starts."""
@@ -163,7 +167,8 @@ class ProteinFolding(System):
         u = uniforms(g, n, _DIMENSION)
         # Zero, which the generator may draw, has no normal quantile.
         smallest = torch.finfo(u.dtype).tiny
-        normal = torch.special.ndtri(u.clamp(min=smallest))
+        inner = u.clamp(min=smallest)
+        normal = torch.special.ndtri(inner)
         return (2 * normal - 1).float()
 
     def _steps(self, times: list[float]) -> ndarray:
@@ -172,7 +177,8 @@ class ProteinFolding(System):
         steps = np.round(exact)
         # Times are often sums of steps, and rounding grows with their number.
         slack = 1e-6 * (1 + steps)
-        is_between = np.abs(exact - steps) > slack
+        departure = np.abs(exact - steps)
+        is_between = departure > slack
         if is_between.any():
             first = times[int(is_between.argmax())]
             raise ValueError(f"times must be multiples of step = {self.step:g}, found {first:g}")

@@ -77,7 +77,8 @@ class GaussianPacket(Simulator):
         """``log |ψ(t, x)|²``, shape ``(n,)``."""
         at = self._local(t, x)
         log_norm = torch.log(2 * math.pi * at.variance)
-        distance = at.y.square() / at.variance
+        square = at.y.square()
+        distance = square / at.variance
         per_coordinate = distance + log_norm
         return -per_coordinate.sum(-1) / 2
 
@@ -108,7 +109,8 @@ class GaussianPacket(Simulator):
         check_draw(n, seed)
         xi = normals(seed, "paths", n, self.dimension)
         states = [self._carried(xi, t) for t in times]
-        return paths_of(times, torch.stack(states, dim=1))
+        in_time = torch.stack(states, dim=1)
+        return paths_of(times, in_time)
 
     def _carried(self, xi: Tensor, t: float) -> Tensor:
         """``q(t) + σ(t) ξ``."""
@@ -116,7 +118,8 @@ class GaussianPacket(Simulator):
         return self.mean(t) + deviation
 
     def _local(self, t: Time, x: Tensor) -> _Local:
-        t = time_like(t, x).unsqueeze(-1)  # one time for every row of x, or for all
+        one_time = time_like(t, x)
+        t = one_time.unsqueeze(-1)  # one time for every row of x, or for all
         q, speed = self.center(t)
         variance, change = self.spread(t)
         return _Local(
@@ -179,7 +182,8 @@ class HarmonicWavePacket(GaussianPacket):
         phase = self.frequency * t
         cos = torch.cos(phase)
         sin = torch.sin(phase)
-        swing = self.momentum / (self.mass * self.frequency)
+        inertia = self.mass * self.frequency
+        swing = self.momentum / inertia
         center = self.position * cos + swing * sin
         slope = swing * cos - self.position * sin
         return center, self.frequency * slope
@@ -228,7 +232,8 @@ class FreeWavePacket(GaussianPacket):
 
     def center(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``q(t)`` and ``q̇(t)``, each the shape of ``t``."""
-        speed = torch.full_like(t, self.momentum / self.mass)
+        velocity = self.momentum / self.mass
+        speed = torch.full_like(t, velocity)
         center = self.position + speed * t
         return center, speed
 

@@ -107,14 +107,16 @@ class ToggleWithGrowth(Simulator):
         """Division rate, ``(n,)``."""
         level = x[:, 1].pow(self.hill)
         half = self.threshold**self.hill
-        return self.division * level / (half + level)
+        capacity = half + level
+        return self.division * level / capacity
 
     def founders(self, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` cells of the initial distribution, ``(n, 2)`` float32."""
         check_draw(n, seed)
         g = stream(seed, "founders")
         noise = torch.randn(n, 2, generator=g)
-        return self.initial_mean + self.initial_std * noise
+        deviation = self.initial_std * noise
+        return self.initial_mean + deviation
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Grow a culture from ``n`` founders: all cells alive at ``t``, ``(n_t, 2)`` float32."""

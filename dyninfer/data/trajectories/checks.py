@@ -94,8 +94,7 @@ def check_parents(parents: Tensor, n_paths: int, n_times: int) -> None:
     if lowest < 0 or highest >= n_paths:
         raise ValueError(f"parents must be row numbers from 0 to {n_paths - 1}")
     own_rows = torch.arange(n_paths, device=parents.device)
-    first = parents[:, 0]
-    if not torch.equal(first, own_rows):
+    if not torch.equal(parents[:, 0], own_rows):
         raise ValueError(
             "parents[:, 0] must be 0, 1, 2, ...: rows at the first time have no earlier row"
         )

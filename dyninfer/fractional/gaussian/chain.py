@@ -120,6 +120,5 @@ def pick(table: Tensor, gap: Tensor) -> Tensor:
         # One row for all needs no copies.
         n_times = gap.shape[1]
         row_shape = table.shape[1:]
-        one = table.unsqueeze(0)
-        return one.expand(n_times, 1, *row_shape)
+        return table.unsqueeze(0).expand(n_times, 1, *row_shape)
     return table[gap.T]

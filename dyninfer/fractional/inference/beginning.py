@@ -78,8 +78,7 @@ def _principal_axes(centred: Tensor, n_axes: int) -> Tensor:
     deviation = deviation.clamp_min(1e-3)
     columns = directions[:n_present].T
     axes = centred.new_zeros(n_features, n_axes)
-    scaled = columns * deviation
-    axes[:, :n_present] = scaled
+    axes[:, :n_present] = columns * deviation
     return axes
 
 

@@ -113,8 +113,7 @@ def _euler_transition(prior: LinearPrior, lengths: Tensor) -> Tensor:
     amplitude = scale * of_memory
     pull = -amplitude * loss.unsqueeze(1) / _memory_unit(rates)
     stay = 1 - prior.rate * lengths
-    column = stay.unsqueeze(-1)
-    first_row = torch.cat([column, pull], dim=-1)
+    first_row = torch.cat([stay.unsqueeze(-1), pull], dim=-1)
     decays = pad(1 - loss, (1, 0))
     with_first = torch.diag_embed(decays)
     return _stacked_rows(first_row, with_first[:, 1:])
@@ -135,8 +134,7 @@ def _euler_root(prior: LinearPrior, factor: Tensor) -> Tensor:
 def _stacked_rows(first: Tensor, others: Tensor) -> Tensor:
     """Matrices of a first row ``(u, d, n)`` and of rows ``(u, K, n)`` that coordinates share."""
     n_states = first.shape[1]
-    one = others.unsqueeze(1)
-    of_each = one.expand(-1, n_states, -1, -1)
+    of_each = others.unsqueeze(1).expand(-1, n_states, -1, -1)
     row = first.unsqueeze(2)
     return torch.cat([row, of_each], dim=2)
 

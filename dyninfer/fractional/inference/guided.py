@@ -99,8 +99,7 @@ class GuidedEquation:
         # Unbound once: the gradient of an index is a whole tensor of zeros at every step.
         noise = [*drives.unbind(0), *free.unbind(0)]
         by_time = self.level.transpose(0, 1)
-        columns = by_time.unsqueeze(-1)
-        first_level, *levels = columns.unbind(0)
+        first_level, *levels = by_time.unsqueeze(-1).unbind(0)
         walk = _Walk(self, steering)
         x = _state_of(z) + first_level
         states = [x]
@@ -252,8 +251,7 @@ def _noise(
         dtype=drives.dtype,
         device=drives.device,
     )
-    cost = noise.cost.unsqueeze(-1)
-    weights = cost + _half_square(normals)
+    weights = noise.cost.unsqueeze(-1) + _half_square(normals)
     mean = drives.unsqueeze(-1)
     spread = noise.spread @ normals
     return mean + spread, weights

@@ -58,8 +58,7 @@ class CoordinateAmplitude(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """``exp Σ_k h_k tanh(a_k x_i + b_k)``."""
-        column = x.unsqueeze(-1)
-        scaled = column * self.slope
+        scaled = x.unsqueeze(-1) * self.slope
         units = torch.tanh(scaled + self.shift)
         terms = units * self.height
         # An exponential is positive, and its logarithm learns relative changes.

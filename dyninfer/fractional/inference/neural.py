@@ -188,8 +188,7 @@ class NeuralModel(nn.Module):
         rows = x.flatten(0, -2)
         content_rows = None
         if content is not None:
-            at_one_time = content.unsqueeze(1)
-            at_all_times = at_one_time.expand(*shape, -1)
+            at_all_times = content.unsqueeze(1).expand(*shape, -1)
             content_rows = at_all_times.flatten(0, -2)
         means = self._evaluate("decoder", rows, content_rows)
         shape_of_means = len(rows), self.layout.n_features
@@ -361,8 +360,7 @@ class NeuralModel(nn.Module):
         if bool(is_same.all()):
             # One row for all, so that paths with one mask keep one.
             is_early = is_early[:1]
-        columns = is_early.unsqueeze(-1)
-        mask = series.mask & columns
+        mask = series.mask & is_early.unsqueeze(-1)
         values = series.values * mask
         return replace(series, values=values, mask=mask)
 

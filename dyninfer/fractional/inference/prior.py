@@ -261,8 +261,7 @@ class LinearPrior(nn.Module):
                 variance=variance[:, None],
             )
         # One group: all features are observed of all coordinates together.
-        columns = self.loading.unsqueeze(-1)
-        loading = columns * unit
+        loading = self.loading.unsqueeze(-1) * unit
         expected = mean @ self.loading.T
         values = series.values - self.offset - expected
         return Observations(

@@ -173,8 +173,7 @@ class Series:
 def rows_at(x: Tensor, positions: Tensor) -> Tensor:
     """``(P, L, c)`` at positions ``(P, l)`` of every path: ``(P, l, c)``."""
     n_columns = x.shape[-1]
-    columns = positions.unsqueeze(-1)
-    index = columns.expand(-1, -1, n_columns)
+    index = positions.unsqueeze(-1).expand(-1, -1, n_columns)
     return x.gather(1, index)
 
 

@@ -99,8 +99,7 @@ class FrameEncoder(nn.Module):
         n_paths, n_times = values.shape[:2]
         frames = values.reshape(n_paths * n_times, 1, self.size, self.size)
         is_observed = mask.any(-1, keepdim=True)
-        rows = self.frames(frames)
-        features = rows.view(n_paths, n_times, -1)
+        features = self.frames(frames).view(n_paths, n_times, -1)
         # Missing frames stay 0, as beyond the end of a video.
         features = features * is_observed
         of_neighbours = self.near(features.mT)

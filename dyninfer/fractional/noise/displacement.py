@@ -141,7 +141,8 @@ def _per_time(coefficient: ndarray, exponent: ndarray, dt: float) -> ndarray:
     # What overflows is told below, in words of ours.
     with np.errstate(all="ignore"):
         scaled = coefficient / dt**exponent
-    has_lost = np.isinf(scaled) | (scaled == 0)
+    is_zero = scaled == 0
+    has_lost = np.isinf(scaled) | is_zero
     if has_lost.any():
         raise ValueError(
             f"with dt={dt:g}, the coefficient of the exponent is beyond what double precision "
@@ -220,7 +221,8 @@ def _fit_power_law(lags: ndarray, msd: ndarray) -> _Fit:
     distance = u - mean_u[:, None]
     centred = np.where(has_lag, distance, 0.0)
     squares = centred**2
-    covariance = np.nansum(v * centred, axis=1)
+    moments = v * centred
+    covariance = np.nansum(moments, axis=1)
     slope = covariance / squares.sum(1)
     intercept = mean_v - slope * mean_u
     return _Fit(
@@ -247,12 +249,14 @@ def _fit_with_constant(lags: ndarray, msd: ndarray) -> _Fit:
     yb = b.sum(-1)
     determinant = aa * bb - ab * ab
     numerator = aa * yb - ab * ya
-    constant = np.maximum(numerator / determinant, 0)
+    ratio = numerator / determinant
+    constant = np.maximum(ratio, 0)
     rest = ya - ab * constant
     coefficient = rest / aa
     power_law = coefficient[..., None] * a
     level = constant[..., None] * b
-    squares = (power_law + level - 1) ** 2
+    misfit = power_law + level - 1
+    squares = misfit**2
     # What weighs nothing adds 1 to the error of every exponent alike.
     error = squares.sum(-1)
     is_positive = coefficient > 0

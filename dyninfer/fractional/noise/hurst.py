@@ -119,7 +119,8 @@ def _whittle_profiles(increments: ndarray, pooled: bool) -> list[ndarray]:
     # Frequencies between 0, where the mean sits, and Nyquist's.
     n_frequencies = (n - 1) // 2
     end = n_frequencies + 1
-    frequencies = np.arange(1, end) / n
+    numbers = np.arange(1, end)
+    frequencies = numbers / n
     transform = np.fft.rfft(increments, axis=1)
     oscillations = transform[:, 1:end]
     power = np.abs(oscillations) ** 2
@@ -190,7 +191,8 @@ class _Likelihood:
         factor = np.linalg.cholesky(covariance)
         white = solve_triangular(factor, self.increments, lower=True, check_finite=False)
         squares = white**2
-        logs = np.log(np.diag(factor))
+        pivots = np.diag(factor)
+        logs = np.log(pivots)
         half_log_determinant = logs.sum()
         squares_in_all = squares.sum(0)
         return self._gaussian(squares_in_all, 2 * half_log_determinant)
@@ -213,7 +215,8 @@ class _Likelihood:
             logs = np.log(variance)
             log_determinant = logs.sum() + log_of_white
             scaled = squares / variance[:, None]
-            log_likelihood = self._gaussian(scaled.sum(0), log_determinant)
+            total = scaled.sum(0)
+            log_likelihood = self._gaussian(total, log_determinant)
             log_likelihoods.append(log_likelihood)
         return np.max(log_likelihoods, axis=0)
 
@@ -221,7 +224,8 @@ class _Likelihood:
         """Covariance ``(n, n)`` of the increments, of amplitude one."""
         motion = FractionalBrownianMotion(h)
         covariance = motion.covariance(self.times)
-        between_rows = np.diff(covariance.numpy(), axis=0)
+        rows = covariance.numpy()
+        between_rows = np.diff(rows, axis=0)
         return np.diff(between_rows, axis=1)
 
     def _gaussian(self, squares: ndarray, log_determinant: float) -> ndarray:
@@ -259,7 +263,8 @@ def _maximum(profiles: list[ndarray]) -> HurstEstimate:
         curvature = bend(h)[row]
         # A maximum at an end of the grid may be no maximum of the likelihood, and has no error.
         if curvature < 0:
-            error[row] = 1 / np.sqrt(-curvature)
+            information = -curvature
+            error[row] = 1 / np.sqrt(information)
     return HurstEstimate(
         hurst=hurst,
         standard_error=error,

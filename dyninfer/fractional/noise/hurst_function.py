@@ -64,7 +64,8 @@ class HurstFunction(nn.Module):
         self.stop = float(stop)
         start_value = torch.tensor(hurst, dtype=torch.float64)
         logit = start_value.logit()
-        self.coefficients = nn.Parameter(logit.repeat(n_coefficients))
+        coefficients = logit.repeat(n_coefficients)
+        self.coefficients = nn.Parameter(coefficients)
 
     def forward(self, t: Tensor) -> Tensor:
         """``H`` at times ``(m,)``: ``(m,)``, with gradients in the coefficients."""
@@ -75,7 +76,8 @@ class HurstFunction(nn.Module):
         # One cubic spans four coefficients, so n of them have n − 3 intervals.
         n_intervals = len(c) - 3
         position = elapsed / span * n_intervals
-        numbers = torch.arange(len(c), device=t.device)
+        n_knots = len(c)
+        numbers = torch.arange(n_knots, device=t.device)
         knots = numbers - 1
         distance = position[:, None] - knots
         basis = _cubic_spline(distance)
@@ -148,7 +150,8 @@ def fit_multifractional(
     max_steps = check_count(max_steps, "max_steps")
     start = float(t[0])
     horizon = float(t[-1])
-    shortest_step = float(np.diff(t).min())
+    steps = np.diff(t)
+    shortest_step = float(steps.min())
     noise = MarkovApproximation(
         n_nodes,
         horizon=horizon,
@@ -157,7 +160,8 @@ def fit_multifractional(
         kind=kind,
     )
     hurst = HurstFunction(start, horizon, n_coefficients)
-    values = torch.from_numpy(x.T.copy())
+    columns = x.T.copy()
+    values = torch.from_numpy(columns)
     likelihood = _Likelihood(
         noise=noise,
         hurst=hurst,

@@ -98,7 +98,8 @@ def _branches(z: Tensor) -> tuple[Tensor, Tensor]:
 
 def _scaled_series(a: Tensor, z: Tensor) -> Tensor:
     """``e^z P(a, z) = z^a Σ_k z^k / Γ(a + k + 1)``."""
-    return z**a * power_series(a, z)
+    series = power_series(a, z)
+    return z**a * series
 
 
 def _laguerre(a: Tensor, z: Tensor) -> Tensor:

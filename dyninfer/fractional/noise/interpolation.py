@@ -36,7 +36,8 @@ def weights_of_many(noise: MarkovApproximation, hurst: Tensor) -> Tensor:
     if noise not in _INTERPOLATED:
         with torch.inference_mode(False):
             _INTERPOLATED[noise] = interpolated_weights(noise)
-    weights = _INTERPOLATED[noise](hurst.flatten())
+    flat = hurst.flatten()
+    weights = _INTERPOLATED[noise](flat)
     return weights.unflatten(0, hurst.shape)
 
 

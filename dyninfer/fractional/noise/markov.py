@@ -191,7 +191,8 @@ class MarkovApproximation(nn.Module):
             ``("weight", γ_k)`` per node, and ``("variance error", lag)``: relative error of the
             variance of an increment from time 0 over each lag.
         """
-        h = torch.atleast_1d(self._hurst(hurst))
+        index = self._hurst(hurst)
+        h = torch.atleast_1d(index)
         if lags is None:
             short = 10 * self.dt
             long = self.horizon / 10
@@ -201,7 +202,8 @@ class MarkovApproximation(nn.Module):
             w = self.weights(h)
             brownian = w.sum(-1, keepdim=True)
             exact = self._exact_variance(h[:, None], lag_times)
-            ratio = self.variogram(lag_times, h) / exact
+            variogram = self.variogram(lag_times, h)
+            ratio = variogram / exact
             error = self.relative_error(h).unsqueeze(1)
             excess = ratio - 1
             table = torch.cat([error, brownian, w, excess], dim=1)
@@ -313,8 +315,7 @@ def _default_grid(
         round(problem.dt, 12),
     )
     if key not in _GRIDS:
-        grid = best_grid(problem, n_nodes, hurst_range, zero_node)
-        _GRIDS[key] = grid
+        _GRIDS[key] = best_grid(problem, n_nodes, hurst_range, zero_node)
     return _GRIDS[key]
 
 

@@ -74,8 +74,7 @@ class JumpBelief:
 
     def log_density(self, log_rate: Tensor) -> Tensor:
         """Log-density ``(..., S, S)`` of logarithms of rates times ``tau``, if jumps happen."""
-        columns = log_rate.unsqueeze(-1)
-        deviation = columns - self.mean
+        deviation = log_rate.unsqueeze(-1) - self.mean
         z = deviation / self.log_std.exp()
         log_normal = -z.square() / 2 - self.log_std - _LOG_ROOT_2_PI
         log_joint = self.log_weight + log_normal

@@ -92,8 +92,7 @@ class _Curve:
         part = (t - start) / gap
         # Constant beyond the ends: an acceleration that went on would carry everything away.
         part = part.clamp(0, 1)
-        columns = part[:, None]
-        return torch.lerp(values[before], values[after], columns)
+        return torch.lerp(values[before], values[after], part[:, None])
 
 
 class _LinearForce:
