@@ -13,7 +13,8 @@ __version__ = "0.2.0"
 def _places() -> dict[str, tuple[str, str]]:
     """Module of every public name, and its name there, as the stub beside this file says."""
     stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    imported, public = {}, {}
+    imported = {}
+    public = {}
     for node in stub.body:
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:

@@ -213,7 +213,8 @@ def check_features(features: Sequence[str], provenance: Provenance) -> None:
 
     Features without names of their own are compared by their number.
     """
-    n, n_fitted = len(features), len(provenance.features)
+    n = len(features)
+    n_fitted = len(provenance.features)
     if n != n_fitted:
         raise ValueError(
             f"the model was fitted on {n_fitted} features, these data have {n}; "

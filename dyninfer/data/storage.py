@@ -252,7 +252,8 @@ def _own(holder: Any, kind: str, where: str) -> Any:
 def _grid_order(path: ndarray, time: ndarray, times: ndarray) -> tuple[ndarray, int]:
     """Order of the rows by path, then by the order of ``times``; and the number of paths."""
     paths = np.unique(path)
-    n_paths, n_times = len(paths), len(times)
+    n_paths = len(paths)
+    n_times = len(times)
     ascending = np.argsort(times)
     rank = np.searchsorted(times, time, sorter=ascending)
     rank = np.minimum(rank, n_times - 1)

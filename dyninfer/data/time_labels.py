@@ -195,7 +195,8 @@ def _matched(match: re.Match[str], is_all: bool) -> Reading | None:
     if _THOUSANDS.fullmatch(digits):
         return None
     number = Fraction(digits.replace(",", "."))
-    before, after = match["before"], match["after"]
+    before = match["before"]
+    after = match["after"]
     unit_before = UNITS.get(before)
     unit_after = UNITS.get(after)
     if before in STARTS and unit_after is None:

@@ -128,11 +128,14 @@ def _unmasked(values: np.ma.MaskedArray) -> ndarray:
     kind = values.dtype.kind
     missing: float | str | None
     if kind in "iuf":
-        plain, missing = values.data.astype(np.float64), np.nan
+        plain = values.data.astype(np.float64)
+        missing = np.nan
     elif kind in "mM":
-        plain, missing = values.data.copy(), "NaT"
+        plain = values.data.copy()
+        missing = "NaT"
     else:
-        plain, missing = values.data.astype(object), None
+        plain = values.data.astype(object)
+        missing = None
     plain[mask] = missing
     return plain
 

@@ -57,7 +57,9 @@ def unsealed(content: bytes) -> memoryview | None:
     end = len(view) - _N_SEAL
     if end < 0:
         return None
-    inside, mark, digest = view[:end], view[end:-_N_DIGEST], view[-_N_DIGEST:]
+    inside = view[:end]
+    mark = view[end:-_N_DIGEST]
+    digest = view[-_N_DIGEST:]
     if mark != _MARK:
         return None
     if hashlib.sha256(inside).digest() != digest:

@@ -27,7 +27,8 @@ except ImportError:  # Windows has other locks; there, age alone tells what is a
     fcntl = None  # type: ignore[assignment]
 
 # Longer names and reasons are cut in messages, which stay below 300 characters.
-_LONGEST_NAME, _LONGEST_REASON = 80, 110
+_LONGEST_NAME = 80
+_LONGEST_REASON = 110
 # Age in seconds of what is abandoned for sure, where the file system has no locks.
 _ABANDONED = 86_400
 # A folder that is replaced while it is read is read anew, for so many seconds: a read takes

@@ -130,7 +130,8 @@ def share(batch: Any) -> tuple[Any, float]:
     batch : NamedTuple
         Of tensors with the same first dimension, of further such batches, or of None.
     """
-    number, n_processes = rank(), world()
+    number = rank()
+    n_processes = world()
     if n_processes == 1:
         return batch, 1.0
     n = next(len(part) for part in batch if isinstance(part, Tensor))

@@ -24,7 +24,8 @@ MASK64 = 2**64 - 1
 # Torch's CPU generator keeps the lower 32 bits of a seed and drops the others without a word.
 MASK32 = 2**32 - 1
 # Marks the beginning of a name, above every byte, so that ("ab",) and ("a", "b") differ.
-_TEXT, _NUMBER = 256, 257
+_TEXT = 256
+_NUMBER = 257
 # What draws numbers when layers are made.
 _DRAWS = frozenset(
     {

@@ -98,7 +98,8 @@ class Scaling(nn.Module):
             Weight of every sample within its time; a weight of two is a sample given twice.
         """
         mean, variance = _mean_and_variance(samples, weights)
-        shift, unit = mean, 1.0
+        shift = mean
+        unit = 1.0
         if mode == "global":
             # Of features that are all constant, the unit is one of theirs.
             deviation = np.sqrt(variance.mean())
@@ -107,10 +108,12 @@ class Scaling(nn.Module):
         elif mode == "feature":
             scale = np.where(variance > 0, np.sqrt(variance), 1.0)
         elif mode is None:
-            shift, scale = np.zeros_like(mean), np.ones_like(mean)
+            shift = np.zeros_like(mean)
+            scale = np.ones_like(mean)
         else:
             raise ValueError(f"scale must be 'global', 'feature' or None, not {mode!r}")
-        start, end = float(np.min(times)), float(np.max(times))
+        start = float(np.min(times))
+        end = float(np.max(times))
         duration = end - start
         return cls(shift=shift, scale=scale, start=start, duration=duration, unit=unit)
 
@@ -230,7 +233,8 @@ class Scaling(nn.Module):
         if key not in self._cast:
             # What is made in inference mode could not be differentiated through later.
             with torch.inference_mode(False):
-                shift, scale = self.shift.to(like), self.scale.to(like)
+                shift = self.shift.to(like)
+                scale = self.scale.to(like)
                 self._cast[key] = _Constants(shift, scale, scale / self.duration)
         return self._cast[key]
 

@@ -16,7 +16,8 @@ from dyninfer.learning.settings import brief
 # Deeper than any settings; Python itself gives up at a thousand.
 _DEEPEST = 100
 # Bytes that Python needs for a list or a dictionary, and for each entry of one, at least.
-_PER_CONTAINER, _PER_ENTRY = 72, 32
+_PER_CONTAINER = 72
+_PER_ENTRY = 32
 # What JSON may need beyond twice its own size, in bytes.
 _SPARE_MEMORY = 50_000_000
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -215,7 +216,8 @@ def _parts(content: bytes) -> tuple[memoryview, memoryview]:
 
 def _check_cost(text: bytes) -> None:
     outside = _STRING.sub(b"", text)
-    n_lists, n_dictionaries = outside.count(b"["), outside.count(b"{")
+    n_lists = outside.count(b"[")
+    n_dictionaries = outside.count(b"{")
     n_containers = n_lists + n_dictionaries
     # Commas stand between entries, so there is one entry more.
     n_entries = outside.count(b",") + n_containers

@@ -123,7 +123,8 @@ def _check_order(times: Tensor, backward: bool) -> None:
         )
     order = "increase"
     if backward:
-        order, gaps = "decrease", -gaps
+        order = "decrease"
+        gaps = -gaps
     is_wrong = gaps <= 0
     if not is_wrong.any():
         return

@@ -11,7 +11,8 @@ from dyninfer.learning.random import NumberedStreams
 
 BLOCK = 64  # paths that share one generator
 # Normals drawn by one call for one block: what stays in cache on a CPU, few launches on a GPU.
-_CPU_NUMBERS, _GPU_NUMBERS = 2**18, 2**20
+_CPU_NUMBERS = 2**18
+_GPU_NUMBERS = 2**20
 
 
 def segment_length(n_steps: int, width: int, like: Tensor) -> int:

@@ -42,7 +42,8 @@ class Record:
     @classmethod
     def of(cls, start: Tensor, n_times: int, n_features: int, grows: bool) -> Record:
         """Allocate the record and enter the start ``(n, D)``."""
-        n, device = len(start), start.device
+        n = len(start)
+        device = start.device
         states = start.new_empty(n, n_times, n_features)
         states[:, 0] = start[:, :n_features]
         log_weights = None

@@ -29,7 +29,8 @@ from dyninfer.simulation.solvers.tsit5 import Tsit5
 from dyninfer.simulation.start import Start, chunks, starting_states
 from dyninfer.simulation.weights import effective_sample_size
 
-_CPU_BUDGET, _GPU_BUDGET = 256 * 2**20, 4 * 2**30  # bytes of a chunk's working set
+_CPU_BUDGET = 256 * 2**20
+_GPU_BUDGET = 4 * 2**30  # bytes of a chunk's working set
 _ACTIVATIONS = 2048  # numbers per path that a network is assumed to hold at once
 
 _DEFAULTS = {Kind.FLOW: Tsit5, Kind.ADDITIVE: SRA1, Kind.MULTIPLICATIVE: EulerMaruyama}
@@ -151,7 +152,8 @@ def _cross(record: Record, task: Task, solver: Solver, parts: list[range]) -> No
 def _trajectories(
     record: Record, start: Start, times: Tensor, options: Options, attrs: dict[str, Any]
 ) -> Trajectories:
-    states, log_weights = record.states, record.log_weights
+    states = record.states
+    log_weights = record.log_weights
     failed = record.failed()
     if bool(failed.any()):
         states = states.masked_fill(failed[:, :, None], torch.nan)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 # More individuals than any computer holds.
 LARGEST = 10**9
 # Sizes of parameters whose products and powers double precision still holds.
-_LEAST_SIZE, _LARGEST_SIZE = 1e-50, 1e50
+_LEAST_SIZE = 1e-50
+_LARGEST_SIZE = 1e50
 _NUMBERS = (int, float, np.integer, np.floating)
 
 

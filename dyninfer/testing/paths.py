@@ -57,7 +57,8 @@ def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> A
     obs = pd.DataFrame(columns, index=names)
     # Rows of an AnnData come in any order.
     rows = rng.permutation(len(x))
-    obs, x = obs.iloc[rows], x[rows]
+    obs = obs.iloc[rows]
+    x = x[rows]
     return AnnData(obs=obs, obsm={"X_pca": x})
 
 

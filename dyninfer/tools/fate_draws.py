@@ -122,7 +122,8 @@ def drawn_fates(
     if is_certain and len(models) == 1:
         unknown = np.full(fates.shape, np.nan)
         return Estimate(fates, unknown, unknown)
-    low, high = fates, fates
+    low = fates
+    high = fates
     if not is_certain:
         low, high = _wilson(fates, sizes[:, None])
     bounds = _widened(fates, low, high, spread)

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 # Rates per day of a cell that does not divide, or die, and of one that does as fast as it can; as
 # Waddington-OT has them. A doubling in ten hours is a rate of 1.7.
-SLOWEST, FASTEST = 0.3, 1.7
+SLOWEST = 0.3
+FASTEST = 1.7
 # Score at which a rate is halfway between the two, and how far around it most of the rise is. Death
 # shows in few genes, and weakly.
-BIRTH_CENTER, BIRTH_WIDTH = 0.25, 0.5
-DEATH_CENTER, DEATH_WIDTH = 0.1, 0.2
+BIRTH_CENTER = 0.25
+BIRTH_WIDTH = 0.5
+DEATH_CENTER = 0.1
+DEATH_WIDTH = 0.2
 # A few cells with one gene very high must not carry a score.
 LARGEST_Z = 5.0
 # A mean over fewer genes is their noise.

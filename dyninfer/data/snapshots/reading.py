@@ -138,7 +138,8 @@ def _masses(adata: AnnData, key: str, rows: list[ndarray], times: ndarray) -> nd
                 f"mass_key {quoted(key)} is missing in {n_missing} of {len(values)} rows at time "
                 f"{as_text(t)}; give one value per time"
             )
-        low, high = values.min(), values.max()
+        low = values.min()
+        high = values.max()
         # One value in float32 and float64 differs by rounding; masses are positive.
         if high - low > 1e-6 * high:
             raise ValueError(

@@ -43,7 +43,8 @@ class History:
         means = dict(zip(self.sums, values, strict=True))
         row = {"step": step} | means | others
         self.rows.append(row)
-        self.sums, self.count = {}, 0
+        self.sums = {}
+        self.count = 0
         return means
 
     def note(self, name: str, value: float, *, step: int, seconds: float) -> None:

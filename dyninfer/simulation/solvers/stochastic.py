@@ -46,7 +46,8 @@ def integrate_scheme(task: Task, x: Tensor, w: LogWeights, scheme: Scheme) -> So
     outputs = Outputs(task)
     for interval in task.intervals:
         for k in task.grid.steps(interval):
-            h, kick = lengths[k], kicks.at(k)
+            h = lengths[k]
+            kick = kicks.at(k)
             x, w = scheme.step(equation, nodes[k], x, w, h, kick)
         outputs.enter(x, w)
     return outputs.solution()

@@ -61,7 +61,8 @@ class Task:
         One transfer a node for the whole run: inside the loop no time is copied to the device.
         """
         columns = []
-        starts, lengths = self.grid.starts, self.grid.lengths
+        starts = self.grid.starts
+        lengths = self.grid.lengths
         for fraction in c:
             times = starts + fraction * lengths
             columns.append(self.equation.time(times, like).unbind())

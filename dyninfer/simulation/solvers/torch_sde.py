@@ -107,9 +107,11 @@ class TorchSDE(Solver):
         reason = super().refusal(kind, equation)
         if reason is not None or equation is None or equation.additive:
             return reason
-        sense, methods = "Itô", ITO
+        sense = "Itô"
+        methods = ITO
         if equation.stratonovich:
-            sense, methods = "Stratonovich", STRATONOVICH
+            sense = "Stratonovich"
+            methods = STRATONOVICH
         if equation.n_brownian is not None and equation.n_brownian > 1:
             methods = tuple(method for method in methods if method in GENERAL_NOISE)
         if self.method in methods:

@@ -25,7 +25,8 @@ class Weighted:
     """
 
     def __init__(self, task: Task, x: Tensor, w: LogWeights):
-        self.equation, self.w = task.equation, w
+        self.equation = task.equation
+        self.w = w
         self.unit = task.scale.unit
         self.origin = torch.zeros_like(self.unit)
         if self.equation.scaling is not None:

@@ -181,7 +181,8 @@ class GivenPairs(Coupling):
         if self.unpaired == "drop" or nothing_left:
             return weighted(rows, columns, start, end)
         # A side with no cell left stands in as a whole: the others vanish or appear beside it.
-        rest_a, rest_b = a, b
+        rest_a = a
+        rest_b = b
         if mass_a:
             rest_a = free_a / mass_a
         if mass_b:
@@ -200,7 +201,8 @@ class GivenPairs(Coupling):
 def _no_pair(data: Snapshots, k: int, table: pd.DataFrame, names: pd.Index) -> ValueError:
     """Return the error of an interval that no given pair crosses."""
     times = spelled(data.times)
-    start, end = times[k], times[k + 1]
+    start = times[k]
+    end = times[k + 1]
     example = None
     if len(table):
         example = table.cell.iloc[0]

@@ -56,7 +56,8 @@ def suggested_growth_penalty(samples: Sequence[ndarray], weights: Sequence[ndarr
 
 def mean_squared_distances(samples: Sequence[ndarray], weights: Sequence[ndarray]) -> list[float]:
     """Mean squared distance of random pairs of neighbouring snapshots, one for every interval."""
-    means, spreads = [], []
+    means = []
+    spreads = []
     for sample, weight in zip(samples, weights, strict=True):
         x = sample.astype(np.float64)
         mean = weight @ x
