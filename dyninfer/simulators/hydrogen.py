@@ -135,13 +135,11 @@ class HydrogenSuperposition(Simulator):
 
     def score(self, t: Time, x: Tensor) -> Tensor:
         """``∇ log |ψ|² = 2 Re(∇ψ/ψ)``, shape ``(n, 3)``."""
-        gradient = self._log_gradient(t, x)
-        return 2 * gradient.real
+        return 2 * self._log_gradient(t, x).real
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` independent samples of ``|ψ(t)|²``, ``(n, 3)`` float32."""
-        samples = self._draw(t, n, seed)
-        return samples.float()
+        return self._draw(t, n, seed).float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Follow ``n`` particles and record them at increasing times."""
@@ -175,8 +173,7 @@ class HydrogenSuperposition(Simulator):
             rtol=_TOLERANCE,
             atol=_TOLERANCE * self.bohr_radius,
         )
-        process = self.process()
-        return simulate(process, start, times, solver=solver)
+        return simulate(self.process(), start, times, solver=solver)
 
     def _value_and_gradient(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)``."""
@@ -220,8 +217,7 @@ class HydrogenSuperposition(Simulator):
             x = torch.empty_like(for_place)
             for k, state in enumerate(self._eigenstates):
                 is_of_state = which == k
-                own_numbers = for_place[is_of_state]
-                x[is_of_state] = state.place(own_numbers)
+                x[is_of_state] = state.place(for_place[is_of_state])
             height = for_choice * self._envelope(x)
             density = self.density(t, x)
             is_accepted = height < density
@@ -266,16 +262,14 @@ class Eigenstate:
         self.decay = 1 / (n * bohr_radius)
         # SciPy writes the highest power first, NumPy the lowest.
         n_nodes = n - l - 1
-        order = 2 * l + 1
-        coefficients = genlaguerre(n_nodes, order).coef[::-1]
+        coefficients = genlaguerre(n_nodes, 2 * l + 1).coef[::-1]
         scaled_radius = Polynomial([0, 2 * self.decay])
         self.laguerre = Polynomial(coefficients)(scaled_radius)  # of r
         only_l = [0] * l + [1]
         legendre_l = Polynomial(legendre.leg2poly(only_l))
         self.polar = legendre_l.deriv(self.order)  # of cos θ, without its factor sin^|m| θ
         radial_norm = self._radial_norm(n, l)
-        angular_norm = self._angular_norm(l, m)
-        self.norm = radial_norm * angular_norm
+        self.norm = radial_norm * self._angular_norm(l, m)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``ψ`` complex ``(n,)`` and ``∇ψ`` complex ``(n, 3)`` at ``x`` ``(n, 3)``."""
@@ -296,8 +290,7 @@ class Eigenstate:
         gradient[:, 2] += turn * f * dq_dz
         if self.order:
             lower_turn = plane ** (self.order - 1)
-            lowered = self.order * lower_turn
-            in_plane = lowered * f * q
+            in_plane = self.order * lower_turn * f * q
             gradient[:, 0] += in_plane
             gradient[:, 1] += 1j * self.sign * in_plane
         psi = turn * f * q
@@ -327,8 +320,7 @@ class Eigenstate:
         x = sin * torch.cos(phi)
         y = sin * torch.sin(phi)
         direction = torch.stack([x, y, cos], dim=1)
-        radius = r.unsqueeze(-1)
-        return radius * direction
+        return r.unsqueeze(-1) * direction
 
     def _radial_norm(self, n: int, l: int) -> float:
         """Makes ``∫ R² r² dr`` one."""
@@ -376,8 +368,7 @@ class Eigenstate:
         """Distribution function of r, and r."""
         # Thirty decay lengths and more for every power of r: what lies beyond is below float64.
         power = self.laguerre.degree() + self.l
-        lengths = 30 + 4 * power
-        farthest = lengths / self.decay
+        farthest = (30 + 4 * power) / self.decay
         r = np.linspace(0, farthest, _POINTS)
         decay = np.exp(-self.decay * r)
         power_of_r = r ** (self.l + 1)
@@ -412,8 +403,7 @@ class _Table(NamedTuple):
 
 def _inverted(table: _Table, u: Tensor) -> Tensor:
     """Values at which a tabulated distribution function is ``u``."""
-    levels = u.numpy()
-    inverse = np.interp(levels, table.below, table.values)
+    inverse = np.interp(u.numpy(), table.below, table.values)
     return torch.from_numpy(inverse)
 
 

@@ -56,9 +56,10 @@ class Still:
 
     def draw(self, past: Paths, times: ndarray, n_samples: int, seed: int) -> ndarray:
         """Draws that are all alike."""
-        last = np.stack([last_value(states) for states in past.states])
-        held = np.repeat(last[:, None], len(times), axis=1)
-        return np.repeat(held, n_samples, axis=0)
+        last_values = [last_value(states) for states in past.states]
+        last = np.stack(last_values)
+        at_all_times = np.repeat(last[:, None], len(times), axis=1)
+        return np.repeat(at_all_times, n_samples, axis=0)
 
 
 @dataclass(frozen=True)
@@ -95,31 +96,41 @@ class Relaxation:
                 raise ValueError(f"feature {quoted(name)} has no two observations on two paths")
             if (steps.after == steps.before).all():
                 raise ValueError(f"feature {quoted(name)} changes on no path; leave it out")
-            own_rate = _best_rate(steps) if rate is None else rate
+            own_rate = rate
+            if own_rate is None:
+                own_rate = _best_rate(steps)
             level, scale = _level_and_scale(steps, own_rate)
             mean, deviation = _first_law(paths, feature)
             # Paths that all start at one value would make any other start impossible.
             typical_gap = float(np.median(steps.gap))
-            least = _NARROWEST * scale * np.sqrt(_spread(own_rate, typical_gap))
-            columns.append((own_rate, level, scale, mean, max(deviation, least)))
-        return cls(*np.array(columns).T)
+            variance = _spread(own_rate, typical_gap)
+            least = _NARROWEST * scale * np.sqrt(variance)
+            deviation = max(deviation, least)
+            columns.append((own_rate, level, scale, mean, deviation))
+        table = np.array(columns)
+        return cls(*table.T)
 
     def log_likelihoods(self, paths: Paths) -> ndarray:
         """Log-likelihood of every path ``(n,)``: a normal density, value by value."""
         total = np.zeros(len(paths))
         for feature in range(paths.n_features):
             owner, first = first_values(paths, feature)
-            start = _log_normal(first, self.first_mean[feature], self.first_deviation[feature])
-            np.add.at(total, owner, start)
+            first_mean = self.first_mean[feature]
+            first_deviation = self.first_deviation[feature]
+            of_starts = _log_normal(first, first_mean, first_deviation)
+            np.add.at(total, owner, of_starts)
             steps = steps_of(paths, feature)
             mean, deviation = self._next(steps.before, steps.gap, feature)
-            np.add.at(total, steps.owner, _log_normal(steps.after, mean, deviation))
+            of_steps = _log_normal(steps.after, mean, deviation)
+            np.add.at(total, steps.owner, of_steps)
         return total
 
     def draw(self, past: Paths, times: ndarray, n_samples: int, seed: int) -> ndarray:
         """Draws ``(path · draw, q, d)`` from the last value of every feature on."""
         rng = numpy_stream(seed, "baseline")
-        draws = np.empty((len(past), n_samples, len(times), past.n_features))
+        n_paths = len(past)
+        n_times = len(times)
+        draws = np.empty((n_paths, n_samples, n_times, past.n_features))
         for feature in range(past.n_features):
             value, clock = _last_values(past, feature)
             never = np.isnan(value)
@@ -127,17 +138,22 @@ class Relaxation:
             value[never] = self.first_mean[feature]
             x = np.repeat(value[:, None], n_samples, axis=1)
             for k, time in enumerate(times):
-                mean, deviation = self._next(x, (time - clock)[:, None], feature)
-                x = mean + deviation * rng.normal(size=x.shape)
-                clock = np.full(len(past), time)
+                gap = time - clock
+                mean, deviation = self._next(x, gap[:, None], feature)
+                normals = rng.normal(size=x.shape)
+                x = mean + deviation * normals
+                clock = np.full(n_paths, time)
                 draws[:, :, k, feature] = x
-        return draws.reshape(-1, len(times), past.n_features)
+        return draws.reshape(-1, n_times, past.n_features)
 
     def _next(self, x: ndarray, gap: ndarray, feature: int) -> tuple[ndarray, ndarray]:
         """Mean and deviation a gap later."""
-        rate, level = self.rate[feature], self.level[feature]
-        mean = level + (x - level) * _decay(rate, gap)
-        return mean, self.scale[feature] * np.sqrt(_spread(rate, gap))
+        rate = self.rate[feature]
+        level = self.level[feature]
+        distance = (x - level) * _decay(rate, gap)
+        variance = _spread(rate, gap)
+        deviation = self.scale[feature] * np.sqrt(variance)
+        return level + distance, deviation
 
 
 @dataclass(frozen=True)
@@ -165,17 +181,20 @@ class Chain:
         pairs = np.zeros((n, n))
         np.add.at(pairs, (steps.before, steps.after), 1)
         if not depends:
-            pairs = np.tile(pairs.sum(0), (n, 1))
+            of_next = pairs.sum(0)
+            pairs = np.tile(of_next, (n, 1))
         return cls(_shares(starts), _shares(pairs))
 
     def log_likelihoods(self, paths: Paths) -> ndarray:
         """Log-likelihood of every path ``(n,)``."""
         total = np.zeros(len(paths))
         owner, first = first_values(paths, 0)
-        np.add.at(total, owner, np.log(self.first[first]))
+        of_starts = np.log(self.first[first])
+        np.add.at(total, owner, of_starts)
         steps = steps_of(paths, 0)
         probability = self.transition[steps.before, steps.after]
-        np.add.at(total, steps.owner, np.log(probability))
+        of_steps = np.log(probability)
+        np.add.at(total, steps.owner, of_steps)
         return total
 
     def draw(self, past: Paths, times: ndarray, n_samples: int, seed: int) -> ndarray:
@@ -186,10 +205,14 @@ class Chain:
         # The last entry, for rounding, is above every draw.
         levels = np.cumsum(self.transition, axis=1)
         levels[:, -1] = 1.0
-        draws = np.empty((len(state), len(times)), dtype=np.int64)
-        for k in range(len(times)):
-            u = rng.random((len(state), 1))
-            state = (u >= levels[state]).sum(axis=1)
+        n_draws = len(state)
+        n_times = len(times)
+        draws = np.empty((n_draws, n_times), dtype=np.int64)
+        for k in range(n_times):
+            u = rng.random((n_draws, 1))
+            # As many levels as the number has reached are states below the drawn one.
+            is_reached = u >= levels[state]
+            state = is_reached.sum(axis=1)
             draws[:, k] = state
         return draws
 
@@ -222,18 +245,20 @@ def baselines_for(paths: Paths) -> dict[str, Callable[[Paths], PathBaseline]]:
 
 def path_baseline_names(names: str | Iterable[str] | None, paths: Paths) -> list[str]:
     """Names as a list; None takes all that fit the paths."""
-    known = list(baselines_for(paths))
+    fitting = list(baselines_for(paths))
     if names is None:
-        return known
-    listed = [names] if isinstance(names, str) else as_list(names, "baselines", "names")
-    for name in listed:
-        if not isinstance(name, str) or name not in known:
+        return fitting
+    if isinstance(names, str):
+        names = [names]
+    requested = as_list(names, "baselines", "names")
+    for name in requested:
+        if not isinstance(name, str) or name not in fitting:
             kind = "states" if paths.discrete else "numbers"
             raise ValueError(
                 f"baseline {brief(name)} is not known for paths of {kind}; choose from "
-                f"{', '.join(known)}"
+                f"{', '.join(fitting)}"
             )
-    return listed
+    return requested
 
 
 def first_values(paths: Paths, feature: int) -> tuple[ndarray, ndarray]:
@@ -246,9 +271,17 @@ def first_values(paths: Paths, feature: int) -> tuple[ndarray, ndarray]:
 def steps_of(paths: Paths, feature: int) -> Steps:
     """Each observed value of a feature after the first of its path, gaps skipped."""
     owner, values, times = _observed(paths, feature)
-    same = owner[1:] == owner[:-1]
-    gap = np.diff(times)[same]
-    return Steps(owner[1:][same], values[:-1][same], values[1:][same], gap)
+    # A step leads from a row to the next, where both are of one path.
+    is_step = owner[1:] == owner[:-1]
+    before = values[:-1]
+    after = values[1:]
+    gap = np.diff(times)
+    return Steps(
+        owner=owner[1:][is_step],
+        before=before[is_step],
+        after=after[is_step],
+        gap=gap[is_step],
+    )
 
 
 def _observed(paths: Paths, feature: int) -> tuple[ndarray, ndarray, ndarray]:
@@ -256,7 +289,8 @@ def _observed(paths: Paths, feature: int) -> tuple[ndarray, ndarray, ndarray]:
     values = np.concatenate(paths.states)
     if not paths.discrete:
         values = values[:, feature].astype(np.float64)
-    owner = np.repeat(np.arange(len(paths)), paths.lengths)
+    numbers = np.arange(len(paths))
+    owner = np.repeat(numbers, paths.lengths)
     times = np.concatenate(paths.times)
     is_observed = ~is_missing(values)
     return owner[is_observed], values[is_observed], times[is_observed]
@@ -265,8 +299,10 @@ def _observed(paths: Paths, feature: int) -> tuple[ndarray, ndarray, ndarray]:
 def _last_values(paths: Paths, feature: int) -> tuple[ndarray, ndarray]:
     """Last observed value of every path ``(n,)`` with its time; NaN, and the end, if never."""
     owner, values, times = _observed(paths, feature)
-    ends = np.array([t[-1] for t in paths.times])
-    last = np.full(len(paths), -1) if paths.discrete else np.full(len(paths), np.nan)
+    last_times = [t[-1] for t in paths.times]
+    ends = np.array(last_times)
+    never = -1 if paths.discrete else np.nan
+    last = np.full(len(paths), never)
     # Rows are in the order of time: the last one written stays.
     last[owner] = values
     ends[owner] = times
@@ -286,7 +322,8 @@ def _spread(rate: float, gap: ndarray | float) -> ndarray:
         return np.ones_like(gap)
     if rate == 0:
         return np.asarray(gap, dtype=np.float64)
-    return -np.expm1(-2 * rate * np.asarray(gap)) / (2 * rate)
+    exponent = -2 * rate * np.asarray(gap)
+    return -np.expm1(exponent) / (2 * rate)
 
 
 def _level_and_scale(steps: Steps, rate: float) -> tuple[float, float]:
@@ -296,10 +333,16 @@ def _level_and_scale(steps: Steps, rate: float) -> tuple[float, float]:
     # after − decay · before = (1 − decay) μ + noise; of a walk no level is left.
     pull = 1 - decay
     rest = steps.after - decay * steps.before
-    power = (pull**2 / spread).sum()
-    level = 0.0 if power == 0 else (pull * rest / spread).sum() / power
-    variance = ((rest - pull * level) ** 2 / spread).mean()
-    return float(level), float(np.sqrt(variance))
+    squares = pull**2 / spread
+    power = squares.sum()
+    level = 0.0
+    if power != 0:
+        products = pull * rest / spread
+        level = products.sum() / power
+    noise = rest - pull * level
+    relative = noise**2 / spread
+    deviation = np.sqrt(relative.mean())
+    return float(level), float(deviation)
 
 
 def _best_rate(steps: Steps) -> float:
@@ -309,7 +352,8 @@ def _best_rate(steps: Steps) -> float:
         rate = float(np.exp(log_rate))
         _, scale = _level_and_scale(steps, rate)
         # Up to constants, minus twice the mean log-likelihood: the squares sum to their number.
-        return float(np.log(scale**2 * _spread(rate, steps.gap)).mean())
+        variance = scale**2 * _spread(rate, steps.gap)
+        return float(np.log(variance).mean())
 
     # A hundredth of a decay over all that was observed, and one to 1e-13 within the least gap.
     lowest = np.log(0.01 / steps.gap.sum())
@@ -317,9 +361,11 @@ def _best_rate(steps: Steps) -> float:
     grid = np.linspace(lowest, highest, _N_RATES)
     costs = [cost(log_rate) for log_rate in grid]
     best = int(np.argmin(costs))
-    around = (grid[max(best - 1, 0)], grid[min(best + 1, _N_RATES - 1)])
-    found = minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
+    before = max(best - 1, 0)
+    after = min(best + 1, _N_RATES - 1)
+    around = (grid[before], grid[after])
+    result = minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(result.x))
 
 
 def _first_law(paths: Paths, feature: int) -> tuple[float, float]:

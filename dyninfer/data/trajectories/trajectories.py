@@ -95,8 +95,7 @@ class Trajectories:
         if self.log_weights is not None:
             check_shape("log_weights", self.log_weights, (n, n_times), "(path, time)")
             # Masses of e²⁰ and their differences need more digits than states do.
-            log_weights = self.log_weights.to(torch.float64)
-            _set(self, "log_weights", log_weights)
+            _set(self, "self.log_weights.to(torch.float64)", self.log_weights.to(torch.float64))
         _set(self, "origin", check_origin(self.origin, n))
         status = self.status
         if status is None:
@@ -106,8 +105,11 @@ class Trajectories:
         _set(self, "status", status.to(torch.int8))
         if self.parents is not None:
             check_parents(self.parents, n, n_times)
-        features = check_features(self.features, self.states)
-        _set(self, "features", features)
+        _set(
+            self,
+            "check_features(self.features, self.states)",
+            check_features(self.features, self.states),
+        )
         _set(self, "attrs", plain(self.attrs))
 
     @property
@@ -194,8 +196,7 @@ class Trajectories:
         ValueError
             If ``t`` is outside the simulated range.
         """
-        log_weights = population.log_weights_at(self, t)
-        return torch.softmax(log_weights, dim=0)
+        return torch.softmax(population.log_weights_at(self, t), dim=0)
 
     def mean(self) -> Tensor:
         """Weighted mean of the population at each time ``(time, feature)``.
@@ -307,8 +308,7 @@ class Trajectories:
     def founders(self) -> Tensor:
         """Row at the first time from which each row descends ``(path, time)``, int64."""
         if self.parents is None:
-            rows = population.numbers(self)
-            return rows[:, None].expand(-1, self.n_times)
+            return population.numbers(self)[:, None].expand(-1, self.n_times)
         return ancestry.founders(self.parents)
 
     def to(
