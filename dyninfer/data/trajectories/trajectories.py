@@ -95,7 +95,7 @@ class Trajectories:
         if self.log_weights is not None:
             check_shape("log_weights", self.log_weights, (n, n_times), "(path, time)")
             # Masses of e²⁰ and their differences need more digits than states do.
-            _set(self, "self.log_weights.to(torch.float64)", self.log_weights.to(torch.float64))
+            _set(self, "log_weights", self.log_weights.to(torch.float64))
         _set(self, "origin", check_origin(self.origin, n))
         status = self.status
         if status is None:
@@ -105,11 +105,7 @@ class Trajectories:
         _set(self, "status", status.to(torch.int8))
         if self.parents is not None:
             check_parents(self.parents, n, n_times)
-        _set(
-            self,
-            "check_features(self.features, self.states)",
-            check_features(self.features, self.states),
-        )
+        _set(self, "features", check_features(self.features, self.states))
         _set(self, "attrs", plain(self.attrs))
 
     @property
