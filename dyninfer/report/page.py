@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dyninfer.learning.files import as_path, write_file
 from dyninfer.learning.settings import brief, is_number
@@ -99,17 +99,7 @@ def write_report(
     pictures = []
     for caption, picture in check_figures(figures):
         pictures.append({"caption": caption, "png": _base64_png(picture)})
-    long_run_scores = None
-    if long_run is not None:
-        check_scores(long_run, "long_run")
-        long_run_scores = tables.long_run_scores(long_run, metric, time_unit)
-    scores = {
-        "has_interpolation": f"{metric}_ot" in evaluation,
-        "has_energy": "energy" in tables.leading(evaluation, metric)[1:],
-        "main_scores": tables.main_scores(evaluation, metric, time_unit),
-        "other_scores": tables.other_scores(evaluation, metric, time_unit),
-        "long_run": long_run_scores,
-    }
+    scores = _scores(evaluation, long_run, metric, time_unit)
     # What a reader needs to make the page again.
     origin = {
         "facts": tables.facts(model, time_unit, seconds),
@@ -136,6 +126,24 @@ def _details(model: SnapshotEstimator, evaluation: pd.DataFrame, time_unit: str)
     if not evaluation["held_out"].any():
         return []
     return verdict(model, evaluation, time_unit)
+
+
+def _scores(
+    evaluation: pd.DataFrame, long_run: pd.DataFrame | None, metric: str, time_unit: str
+) -> dict[str, Any]:
+    """Tables of scores, and what the page says of them."""
+    long_run_scores = None
+    if long_run is not None:
+        check_scores(long_run, "long_run")
+        long_run_scores = tables.long_run_scores(long_run, metric, time_unit)
+    beside_the_main = tables.leading(evaluation, metric)[1:]
+    return {
+        "has_interpolation": f"{metric}_ot" in evaluation,
+        "has_energy": "energy" in beside_the_main,
+        "main_scores": tables.main_scores(evaluation, metric, time_unit),
+        "other_scores": tables.other_scores(evaluation, metric, time_unit),
+        "long_run": long_run_scores,
+    }
 
 
 def _template() -> Template:

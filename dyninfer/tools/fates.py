@@ -147,20 +147,12 @@ def fates(
     _write(adata, tables, labelling)
     write_colors(adata, label_key, labelling.groups)
     adata.uns[keys.FATES] = {
-        "names": np.array(labelling.names, dtype=object),
-        # As text: a name may hold a slash, which no key of uns may.
-        "labels": json.dumps(labelling.groups),
         "label_key": label_key or "",
         "time_key": cells.time_key,
-        "at": at,
         "of": of,
-        "kind": "certainties" if is_certain else "probabilities",
-        "n_draws": 1 if is_certain else n_draws,
         "n_refits": len(models),
-        "noise": brief(noise),
         "mix": float(mix),
-        "paths": drawing.n_paths,
-        "lost_paths": drawing.n_lost,
+        **_facts(labelling, drawing, is_certain),
     }
     names = list(labelling.names)
     return pd.DataFrame(answer.fates, index=adata.obs_names, columns=names)
@@ -209,6 +201,21 @@ def _write(adata: AnnData, tables: dict[str, ndarray], labelling: Labelling) -> 
     fates = tables[keys.FATES]
     adata.obs[keys.FATE] = most_probable(fates, names)
     adata.obs[keys.FATE_ENTROPY] = entropy(fates)
+
+
+def _facts(labelling: Labelling, drawing: Drawing, is_certain: bool) -> dict[str, Any]:
+    """What the fates are, and how their paths were drawn, as ``uns`` can hold it."""
+    return {
+        "names": np.array(labelling.names, dtype=object),
+        # As text: a name may hold a slash, which no key of uns may.
+        "labels": json.dumps(labelling.groups),
+        "at": drawing.at,
+        "kind": "certainties" if is_certain else "probabilities",
+        "n_draws": 1 if is_certain else drawing.n_draws,
+        "noise": brief(drawing.noise),
+        "paths": drawing.n_paths,
+        "lost_paths": drawing.n_lost,
+    }
 
 
 def _fitted(model: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,13 +57,25 @@ def fields_from_anndata(
         "names": names,
         "source": source,
     }
+    _add_columns(fields, adata, columns, rows)
+    return fields
+
+
+def _add_columns(
+    fields: dict[str, Any],
+    adata: AnnData,
+    columns: Mapping[str, str | None],
+    rows: Sequence[ndarray],
+) -> None:
+    """Add masses, weights, conditions and growth where they have a column, and its key."""
     mass_key = columns["mass_key"]
     if mass_key is not None:
-        fields["masses"] = _masses(adata, mass_key, rows, times)
+        fields["masses"] = _masses(adata, mass_key, rows, fields["times"])
         fields["source"]["mass_key"] = mass_key
     weight_key = columns["weight_key"]
     if weight_key is not None:
-        fields["weights"] = [number_column(adata, weight_key, "weight_key", row) for row in rows]
+        weights = [number_column(adata, weight_key, "weight_key", row) for row in rows]
+        fields["weights"] = weights
         fields["source"]["weight_key"] = weight_key
     condition_key = columns["condition_key"]
     if condition_key is not None:
@@ -76,9 +88,9 @@ def fields_from_anndata(
         fields["source"]["condition_key"] = condition_key
     growth_key = columns["growth_key"]
     if growth_key is not None:
-        fields["growth"] = [number_column(adata, growth_key, "growth_key", row) for row in rows]
+        growth = [number_column(adata, growth_key, "growth_key", row) for row in rows]
+        fields["growth"] = growth
         fields["source"]["growth_key"] = growth_key
-    return fields
 
 
 def times_without(times: ndarray, left_out: float | Iterable[float] | None, name: str) -> ndarray:

@@ -67,14 +67,7 @@ class FrameEncoder(nn.Module):
         side = _smallest_side(size, widths)
         self.size = size
         self.n_context = n_context
-        layers: list[nn.Module] = []
-        for before, after in pairwise([1, *widths]):
-            layers += [
-                _convolution(before, after),
-                nn.MaxPool2d(2),
-                _normalisation(after),
-                nn.SiLU(),
-            ]
+        layers = _shrinking(widths)
         area = side**2
         n_smallest = widths[-1] * area
         last = nn.Linear(n_smallest, n_features)
@@ -194,14 +187,7 @@ class FrameDecoder(nn.Module):
             nn.Linear(n_inputs, n_smallest),
             nn.Unflatten(1, (widths[-1], side, side)),
         ]
-        upwards = [*widths[::-1], widths[0]]
-        for before, after in pairwise(upwards):
-            layers += [
-                _convolution(before, after),
-                _normalisation(after),
-                nn.Upsample(scale_factor=2),
-                nn.SiLU(),
-            ]
+        layers += _growing(widths)
         last = _convolution(widths[0], 1)
         # At first every pixel has the mean grey of the data.
         odds = shift / (1 - shift)
@@ -220,6 +206,33 @@ class FrameDecoder(nn.Module):
         """Standardised frames."""
         grey = self.network(with_content(x, content))
         return (grey - self.shift) / self.scale
+
+
+def _shrinking(widths: Sequence[int]) -> list[nn.Module]:
+    """Layers that halve a frame once for every width."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise([1, *widths]):
+        layers += [
+            _convolution(before, after),
+            nn.MaxPool2d(2),
+            _normalisation(after),
+            nn.SiLU(),
+        ]
+    return layers
+
+
+def _growing(widths: Sequence[int]) -> list[nn.Module]:
+    """Layers that double a frame once for every width, from the last width to the first."""
+    layers: list[nn.Module] = []
+    upwards = [*widths[::-1], widths[0]]
+    for before, after in pairwise(upwards):
+        layers += [
+            _convolution(before, after),
+            _normalisation(after),
+            nn.Upsample(scale_factor=2),
+            nn.SiLU(),
+        ]
+    return layers
 
 
 def _convolution(before: int, after: int) -> nn.Conv2d:
