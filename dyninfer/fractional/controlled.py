@@ -115,6 +115,7 @@ def run_controlled(
     solver.check()
     grid = solver.grid(output_times)
     if solver.memory == "euler":
+        # An explicit step oscillates where the fastest node forgets within it.
         fastest = float(process.nodes.max())
         longest = float(grid.lengths.max())
         check_explicit(fastest, longest, f"solver {solver}")
@@ -132,6 +133,7 @@ def run_controlled(
                 t = time.expand(len(x))
                 u = control(t, x, y)
                 power = u.square().sum(1)
+                # ½ ∫ |u|² dt, with u held over the step as the scheme holds it.
                 length = stepper.lengths[k]
                 energy = energy + 0.5 * length * power
             z = noise.at(k, rows)
@@ -160,6 +162,7 @@ def _first_memory(
         origin = start.origin
     if origin is not None:
         return y, _fitting(origin, x, process, "origin")
+    # Kind I counts from the memory at the start, kind II from none.
     if process.noise.kind == "I":
         return y, y
     return y, torch.zeros_like(y)

@@ -67,6 +67,7 @@ class JumpInference:
             raise ValueError(
                 "exact entries are of paths that are followed, not of clones; leave out clones"
             )
+        # Without refining, nothing beside the network could take such a setting.
         untrained = self.beyond_network()
         if not self.refine and untrained is not None:
             raise ValueError(
@@ -147,6 +148,7 @@ class JumpInference:
     ) -> JumpResult:
         n_states = len(names)
         scheme = self.jumps.scheme(names)
+        # Of its own, so that learning a mixture moves no other draw.
         own_seed = subseed(seed, "states")
         emission, labels = self.observation.start(paths, n_states, own_seed)
         if self.clones is None:

@@ -217,6 +217,7 @@ class Gaussian(Observation):
 
     def start(self, paths: Paths, n_states: int, seed: int) -> tuple[Emission, Paths]:
         """See :meth:`Observation.start`: the components of a Gaussian mixture."""
+        # A mixture does not know which observation came first: a start, and not the fit.
         rule = MixtureStates(n_states=n_states)
         table = rule.learn(paths, seed)
         mean, std = moments(table, paths.n_features)
@@ -341,6 +342,7 @@ class Clones(Settings):
 
     def age_at(self, time: float, data_times: ndarray) -> float:
         """Time since the ancestors lived; 0 where the two are one time of the data's clock."""
+        # On one clock, so that rounding makes no cell older than its ancestor.
         moments = [*data_times, self.ancestor_time, time]
         clock = Clock.of(moments)
         at_time, at_ancestor = clock.positions([time, self.ancestor_time])
@@ -349,6 +351,7 @@ class Clones(Settings):
                 f"first states cannot be drawn at {time:g}, before the "
                 f"ancestor_time={self.ancestor_time:g}"
             )
+        # One time of the clock may still be two numbers, a hair apart.
         return max(time - self.ancestor_time, 0.0)
 
     def prepare(self, paths: Paths) -> ClonePaths:
@@ -374,6 +377,7 @@ def as_observation(value: Observation | str) -> Observation:
     """
     if isinstance(value, Observation):
         return value
+    # No number of states could be right by default.
     if value == "gaussian":
         raise ValueError(
             "observation='gaussian' lacks the number of hidden states; write Gaussian(n_states=3)"

@@ -47,6 +47,7 @@ class Start:
         TypeError, ValueError
             If it is neither, or a state does not exist.
         """
+        # To Python True is a number, and it is none of paths.
         if isinstance(start, int | np.integer) and not isinstance(start, bool):
             n_paths = int(start)
             distribution = _distribution_at(process, n_paths, time)
@@ -102,6 +103,7 @@ def last_states(past: Paths, probability: Tensor, n_draws: int, seed: int) -> Te
     every_path = torch.arange(len(past))
     last_row = torch.as_tensor(past.lengths) - 1
     last = probability[every_path, last_row]
+    # Torch refuses a row of zeros too, but knows no names.
     is_possible = last.sum(-1) > 0
     for name, possible in zip(past.names, is_possible.tolist(), strict=True):
         if not possible:

@@ -72,6 +72,7 @@ class Lagrangian(Settings):
         return ScaledLagrangian(sigma, growth_penalty, self.constrained, potential)
 
     def __add__(self, other: Any) -> LagrangianSum:
+        # Python then asks the other operand, and says what cannot be added.
         if not isinstance(other, Lagrangian):
             return NotImplemented
         terms = [*self.parts, *other.parts]
@@ -114,6 +115,7 @@ class LagrangianSum(Lagrangian):
 
     def potential(self, data: Snapshots, scaling: Scaling) -> Potential | None:
         """Sum of the terms' potentials."""
+        # Made once and not in every call: a potential of data, such as a density, is dear.
         potentials = [term.potential(data, scaling) for term in self.terms]
         parts = [V for V in potentials if V is not None]
         return lambda t, x: torch.stack([V(t, x) for V in parts]).sum(0)
@@ -126,6 +128,7 @@ class LagrangianSum(Lagrangian):
             if not isinstance(term, Lagrangian):
                 raise TypeError(f"only Lagrangians can be added up, found {brief(term)}")
             term.check()
+        # Of potentials there may be several: energies add up.
         quantities = {"noise": SchrodingerBridge, "growth": UnbalancedTransport}
         for quantity, kind in quantities.items():
             same = [repr(term) for term in self.terms if isinstance(term, kind)]
@@ -261,6 +264,7 @@ class PhysicalPotential(Lagrangian):
     def _name(self) -> str:
         if isinstance(self.V, str):
             return self.V
+        # A torch module has no name of its own, and its class stands for it.
         return getattr(self.V, "__name__", type(self.V).__name__)
 
 
@@ -275,6 +279,7 @@ class _Rescaled:
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         user_t = self.scaling.user_times(t)
         user_x = self.scaling.user_states(x)
+        # Shapes are asked for once: the question would cost every step of a fit.
         if self.checked:
             energy = self.function(user_t, user_x)
         else:
