@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +65,7 @@ def _add_columns(
     fields: dict[str, Any],
     adata: AnnData,
     columns: Mapping[str, str | None],
-    rows: Sequence[ndarray],
+    rows: list[ndarray],
 ) -> None:
     """Add masses, weights, conditions and growth where they have a column, and its key."""
     mass_key = columns["mass_key"]
