@@ -28,6 +28,8 @@ STATE_PROBABILITY = "dyninfer_state_probability"  # obs: its probability
 FATES = "dyninfer_fates"  # obsm: probability of every fate; uns: names and settings
 FATE = "dyninfer_fate"  # obs: most probable fate of every cell
 FATE_ENTROPY = "dyninfer_fate_entropy"  # obs: entropy of its fates, in nats
+DESCENDANTS = "dyninfer_descendants"  # obs: share of each cell among descendants of some cells
+ANCESTORS = "dyninfer_ancestors"  # obs: probability that a cell is an ancestor of some cells
 UNS = "dyninfer"  # uns: settings and provenance, as JSON
 TRAJECTORIES = "dyninfer_trajectories"  # uns: what trajectories need to be read back
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.arrays import as_array, as_list
+from dyninfer.data.time_bins import binned
 from dyninfer.data.words import LONGEST_LIST, listed, quoted
 from dyninfer.learning.settings import brief, is_number
 
@@ -71,8 +72,17 @@ class Reading:
         return float(number * factor)
 
 
-def read_times(labels: Any, unit: str | None = None, *, birth: float | None = None) -> Any:
+def read_times(
+    labels: Any,
+    unit: str | None = None,
+    *,
+    birth: float | None = None,
+    n_bins: int | None = None,
+) -> Any:
     """Numbers of labels such as "12h", "2d", "day 3", "E8.5", "P14", "30 min" or "1,5".
+
+    With ``n_bins``, continuous times, such as a pseudotime or minutes of collection, become those
+    of snapshots.
 
     Parameters
     ----------
@@ -84,6 +94,8 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
     birth : float, optional
         Day of birth, counted from conception: needed where some labels count from conception
         ("E8.5") and others from birth ("P0").
+    n_bins : int, optional
+        Bins of about equally many cells, each at the mean of its times; by default none.
 
     Returns
     -------
@@ -95,13 +107,15 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
     ValueError
         If a label cannot be read, or may mean several things: units that differ, numbers without a
         unit beside others with one, months beside days, "1,500", "day-3", "3m". The message says
-        what each label would become, or which cannot be read.
+        what each label would become, or which cannot be read. If ``n_bins`` bins cannot be filled.
 
     Examples
     --------
     >>> from dyninfer import read_times
     >>> read_times(["0h", "12h", "2d"], "h").tolist()
     [0.0, 12.0, 48.0]
+    >>> read_times([0.1, 0.3, 7.2, 7.4], n_bins=2).round(3).tolist()
+    [0.2, 0.2, 7.3, 7.3]
     """
     column = _as_column(labels)
     objects = column.astype(object)
@@ -114,6 +128,8 @@ def read_times(labels: Any, unit: str | None = None, *, birth: float | None = No
     numbers = {label: reading.within(unit, birth) for label, reading in readings.items()}
     # One by one: pandas has no index of half precision. Missing values have no number.
     times = objects.map(lambda label: numbers.get(label, np.nan)).astype(np.float64)
+    if n_bins is not None:
+        times[:] = binned(times.to_numpy(), n_bins)
     if isinstance(labels, pd.Series):
         return times
     return times.to_numpy()

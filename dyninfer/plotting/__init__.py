@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dyninfer.plotting.curves import evaluation, history, mass
 from dyninfer.plotting.fields import growth, potential, stream
+from dyninfer.plotting.flows import sankey
 from dyninfer.plotting.populations import marginals, trajectories
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "marginals",
     "mass",
     "potential",
+    "sankey",
     "stream",
     "trajectories",
 ]

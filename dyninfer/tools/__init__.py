@@ -13,6 +13,7 @@ from dyninfer.tools.fate_scores import score_fates
 from dyninfer.tools.fate_table import transition_table
 from dyninfer.tools.fates import fates
 from dyninfer.tools.growth_scores import score_growth
+from dyninfer.tools.lineages import ancestors, descendants, flows
 from dyninfer.tools.real_time import time, time_to_fate
 from dyninfer.tools.recommend import Recommendation, recommend
 from dyninfer.tools.transitions import transition_matrix
@@ -23,9 +24,12 @@ from dyninfer.tools.velocity import velocity_embedding, velocity_layer
 __all__ = [
     "Recommendation",
     "Tuned",
+    "ancestors",
     "compare",
+    "descendants",
     "drivers",
     "fates",
+    "flows",
     "recommend",
     "score_fates",
     "score_growth",

@@ -10,14 +10,12 @@ import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data import keys
+from dyninfer.data.colors import PALETTE
 from dyninfer.data.columns import MissingKey, check_anndata
 from dyninfer.data.words import texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-# Okabe and Ito's palette without black, for every kind of colour vision.
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442")
 
 
 def as_stored(values: ndarray, names: Sequence[str], index: pd.Index) -> Any:

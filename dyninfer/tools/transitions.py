@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from dyninfer.data.reading import read_features, source_of
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.random import subseed
-from dyninfer.learning.settings import check_count, check_seed
+from dyninfer.learning.settings import brief, check_count, check_seed
 from dyninfer.learning.warn import warn
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 # Probabilities are counted in parts of 2⁻⁴⁰: sums of such numbers are exact in float64, in any
 # order, so that rows sum to one and not to one less rounding.
 PARTS = 2.0**40
+
+Triple = tuple[ndarray, ndarray, ndarray]
 
 
 def transition_matrix(
@@ -83,33 +84,100 @@ def transition_matrix(
     """
     check_anndata(adata)
     check_seed(seed)
-    n_draws = check_count(n_draws, "n_draws")
-    n_neighbors = check_count(n_neighbors, "n_neighbors")
-    source = source_of(model.provenance_, "time_key", "an AnnData to fit")
-    column = time_column(adata, source["time_key"])
-    clock = Clock.of(column)
-    times = clock.times
-    if len(times) < 2:
-        raise ValueError(f"transitions need two times at least, found {clock}")
-    states = read_features(adata, model.provenance_)
-    rows = [clock.rows(column, time) for time in times]
-    options = {} if noise is None else {"noise": noise}
+    steps = Steps.of(
+        model,
+        adata,
+        n_draws=check_count(n_draws, "n_draws"),
+        n_neighbors=check_count(n_neighbors, "n_neighbors"),
+        noise=noise,
+    )
+    n_times = len(steps.rows)
+    if n_times < 2:
+        raise ValueError(f"transitions need two times at least, found {steps.clock}")
     triples = []
-    for k, (source_rows, target_rows) in enumerate(pairwise(rows)):
-        target_states = states[target_rows]
-        arrivals = _Arrivals(source_rows, target_rows, target_states, n_neighbors)
-        interval = times[k : k + 2].tolist()
-        cells = adata[source_rows]
-        interval_seed = subseed(seed, "interval", k)
-        for run in _draws(model, cells, interval, n_draws, interval_seed, options):
-            triples.append(arrivals.of_run(run))
+    for k in range(n_times - 1):
+        triples += steps.triples(k, k + 1, subseed(seed, "interval", k))
     # The last time has nowhere to go: a walk on its neighbours keeps its cells apart.
-    last_rows = rows[-1]
-    last_states = states[last_rows]
-    walk = _Arrivals(last_rows, last_rows, last_states, n_neighbors)
+    last_rows = steps.rows[-1]
+    walk = steps.arrivals(last_rows, n_times - 1)
     alike = np.ones(len(last_rows))
-    triples.append(walk.spread(last_states, alike))
+    triples.append(walk.spread(steps.states[last_rows], alike))
     return _normalised(triples, adata.n_obs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Paths from cells of one time to cells of another.
+
+    Attributes
+    ----------
+    model : fitted estimator
+    adata : AnnData
+    source : dict
+        Keys of the fit.
+    clock : Clock
+    positions : array ``(n,)``
+        Number of each cell's time.
+    rows : list of arrays
+        Rows of the cells of each time.
+    states : array ``(n, feature)``
+    n_draws, n_neighbors : int
+    options : dict
+        Of ``model.simulate``.
+    """
+
+    model: Any
+    adata: AnnData
+    source: dict[str, Any]
+    clock: Clock
+    positions: ndarray
+    rows: list[ndarray]
+    states: ndarray
+    n_draws: int
+    n_neighbors: int
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, model: Any, adata: AnnData, *, n_draws: int, n_neighbors: int, noise: Any) -> Steps:
+        """Read the cells by the keys of the model's fit."""
+        if isinstance(model, type) or not hasattr(model, "simulate"):
+            raise TypeError(f"model must be a fitted estimator, found {brief(model)}")
+        source = source_of(model.provenance_, "time_key", "an AnnData to fit")
+        column = time_column(adata, source["time_key"])
+        clock = Clock.of(column)
+        positions = clock.positions(column)
+        return cls(
+            model=model,
+            adata=adata,
+            source=source,
+            clock=clock,
+            positions=positions,
+            rows=[np.flatnonzero(positions == k) for k in range(len(clock))],
+            states=read_features(adata, model.provenance_),
+            n_draws=n_draws,
+            n_neighbors=n_neighbors,
+            options={} if noise is None else {"noise": noise},
+        )
+
+    def arrivals(self, sources: ndarray, end: int) -> _Arrivals:
+        """How paths from some rows are spread over the cells of the ``end``-th time."""
+        targets = self.rows[end]
+        return _Arrivals(sources, targets, self.states[targets], self.n_neighbors)
+
+    def triples(
+        self, begin: int, end: int, seed: int, sources: ndarray | None = None
+    ) -> list[Triple]:
+        """Source, target and weight of all steps between two times, by their numbers.
+
+        They start from all cells of the first, or from some rows of it.
+        """
+        if sources is None:
+            sources = self.rows[begin]
+        arrivals = self.arrivals(sources, end)
+        interval = self.clock.times[[begin, end]].tolist()
+        cells = self.adata[sources]
+        runs = _draws(self.model, cells, interval, self.n_draws, seed, self.options)
+        return [arrivals.of_run(run) for run in runs]
 
 
 def _draws(
@@ -132,9 +200,6 @@ def _draws(
         if is_same:
             return
         yield run
-
-
-Triple = tuple[ndarray, ndarray, ndarray]
 
 
 @dataclass(frozen=True)

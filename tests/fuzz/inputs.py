@@ -226,6 +226,12 @@ def compared():
     )
 
 
+@cache
+def label_flows():
+    model = read_by_keys("ActionMatching")
+    return di.tl.flows(model, adata(), "state", n_draws=2, n_neighbors=2)
+
+
 def genes():
     """Cells with a few genes of both sets of the growth scores."""
     from dyninfer.tools import gene_sets

@@ -95,6 +95,7 @@ def _pictures() -> dict[str, Door]:
         "trajectories": {"0": cells, "1": ("runs()", values.scalar), "basis": ("'pca'", values.key)}
         | options("components n_paths seed time_key", time_key="'day'"),
         "stream": {"0": (model, values.scalar), "1": cells} | options("time components density"),
+        "sankey": {"0": ("label_flows()", values.scalar)} | options("colors min_share time_unit"),
         "potential": {"0": (model, values.scalar), "1": cells, "basis": ("'pca'", values.key)}
         | options("time components"),
     }.items():

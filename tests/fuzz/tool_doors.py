@@ -43,10 +43,20 @@ def _tools() -> dict[str, Door]:
     growth = {"0": ("genes()", values.cells)} | options(
         "organism proliferation apoptosis layer gene_key days_per_unit"
     )
+    model = "read_by_keys('ActionMatching')"
+    lineage = {
+        "0": (model, values.scalar),
+        "1": ("adata()", values.cells),
+        "2": ("adata().obs['day'] == 1", values.scalar),
+    } | options("at n_draws n_neighbors noise seed", n_draws="2")
+    flows = lineage | {"2": ("'state'", values.key)}
     return {
         "tools.compare": Door("di.tl.compare({a})", {"a": compared}),
         "tools.compare paths": Door("di.tl.compare(estimators=[], {a})", {"a": of_paths}),
         "tools.tune": Door("di.tl.tune({a}).table", {"a": tuned}),
+        "tools.descendants": Door("di.tl.descendants({a})", {"a": lineage}),
+        "tools.ancestors": Door("di.tl.ancestors({a})", {"a": lineage}),
+        "tools.flows": Door("di.tl.flows({a})", {"a": flows}),
         "tools.recommend": Door("str(di.tl.recommend({a}))", {"a": table}),
         "tools.score_growth": Door("di.tl.score_growth({a})", {"a": growth}),
     }

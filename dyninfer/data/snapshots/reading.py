@@ -12,6 +12,7 @@ from numpy import ndarray
 from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import label_column, number_column, time_column
 from dyninfer.data.representation import representation, warn_of_counts
+from dyninfer.data.time_bins import refuse_continuous
 from dyninfer.data.time_reading import as_time, as_times
 from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, quoted
@@ -42,6 +43,7 @@ def fields_from_anndata(
         raise ValueError(
             f"need at least two times in adata.obs[{quoted(time_key)}], found {times.tolist()}"
         )
+    refuse_continuous(column, clock.times, time_key)
     # Only these rows are read: what is held out may hold anything.
     rows = [clock.rows(column, t) for t in times]
     samples = [dense_rows(array, row, rep) for row in rows]

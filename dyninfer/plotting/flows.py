@@ -1,0 +1,195 @@
+"""What becomes of labels from time to time, as ribbons between stacked bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy import ndarray
+
+from dyninfer.data.colors import PALETTE
+from dyninfer.data.words import as_text
+from dyninfer.learning.settings import brief, is_number
+from dyninfer.plotting import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = (
+    "time",
+    "next_time",
+    "source",
+    "target",
+    "source_share",
+    "target_share",
+    "of_source",
+    "of_target",
+)
+BAR = 0.06  # width of a bar, in intervals between times
+GAP = 0.02  # between the bars of one time, of all of its height
+N_POINTS = 60  # of the edge of a ribbon: more could not be told apart
+
+
+def sankey(
+    flows: pd.DataFrame,
+    *,
+    colors: Mapping[str, str] | None = None,
+    min_share: float = 0.01,
+    time_unit: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the flows of labels from time to time.
+
+    The bars of a time are the shares of its labels among the observed cells. A ribbon has the
+    colour of its source, leaves it with its part of the descendants of that bar, and arrives with
+    its part of what the other bar descends from: where it widens, the label grows by it.
+
+    Parameters
+    ----------
+    flows : DataFrame
+        From :func:`dyninfer.tl.flows`.
+    colors : dict, optional
+        Colours by label; by default a palette for every kind of colour vision, which repeats after
+        seven labels.
+    min_share : float
+        Ribbons thinner than this at both ends are left out; they are part of the table.
+    time_unit : str
+        Unit of time, for labels.
+    ax : Axes, optional
+        Where to draw; by default a new figure.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the table is another, or a label has no colour.
+    """
+    _check(flows, min_share)
+    steps = flows[["time", "next_time"]].drop_duplicates()
+    times = [*steps["time"], steps["next_time"].iloc[-1]]
+    if list(steps["next_time"][:-1]) != list(steps["time"][1:]):
+        raise ValueError("the intervals of flows must follow each other; give one table as it is")
+    palette = _palette(flows, colors)
+    ax = style.axes(ax, (1.7 * len(times) + 2.0, 4.4))
+    stacks = _stacks(flows, times)
+    for place, stack in enumerate(stacks):
+        for label, (bottom, top) in stack.items():
+            ax.bar(
+                place,
+                top - bottom,
+                BAR,
+                bottom,
+                color=palette[label],
+                linewidth=0,
+                zorder=3,
+            )
+    for place, ((_, flow), here, there) in enumerate(
+        zip(flows.groupby("time", sort=True), stacks[:-1], stacks[1:], strict=True)
+    ):
+        _draw_ribbons(ax, place, flow, here, there, palette, min_share)
+    _name_bars(ax, stacks)
+    style.tidy(ax, style.with_unit("time", time_unit))
+    ax.set_xticks(range(len(times)), [as_text(time) for time in times])
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+Stack = dict[str, tuple[float, float]]
+
+
+def _check(flows: Any, min_share: Any) -> None:
+    if not isinstance(flows, pd.DataFrame):
+        raise TypeError(f"flows must be what tl.flows returned, found {brief(flows)}")
+    for column in COLUMNS:
+        if column not in flows:
+            raise ValueError(f"flows has no column {column!r}; give what tl.flows returned")
+    if len(flows) == 0:
+        raise ValueError("flows is empty; give what tl.flows returned")
+    if not is_number(min_share) or not 0 <= min_share <= 1:
+        raise ValueError(f"min_share must lie between 0 and 1, found {brief(min_share)}")
+
+
+def _palette(flows: pd.DataFrame, colors: Mapping[str, str] | None) -> dict[str, str]:
+    labels = list(dict.fromkeys([*flows["source"], *flows["target"]]))
+    if colors is None:
+        every = PALETTE
+        return {label: every[k % len(every)] for k, label in enumerate(labels)}
+    if not isinstance(colors, Mapping):
+        raise TypeError(f"colors must be a dict of colours by label, found {brief(colors)}")
+    missing = [label for label in labels if label not in colors]
+    if missing:
+        raise ValueError(f"colors has no colour for label {brief(missing[0])}")
+    return dict(colors)
+
+
+def _stacks(flows: pd.DataFrame, times: list[float]) -> list[Stack]:
+    """Bottom and top of the bar of every label, time by time."""
+    stacks = []
+    for time in times[:-1]:
+        here = flows[flows["time"] == time]
+        stacks.append(_stack(here.groupby("source", sort=False)["source_share"].first()))
+    last = flows[flows["next_time"] == times[-1]]
+    stacks.append(_stack(last.groupby("target", sort=False)["target_share"].first()))
+    return stacks
+
+
+def _stack(shares: pd.Series) -> Stack:
+    stack = {}
+    bottom = 0.0
+    for label, share in shares.items():
+        stack[str(label)] = (bottom, bottom + share)
+        bottom += share + GAP
+    return stack
+
+
+def _draw_ribbons(
+    ax: Axes,
+    place: int,
+    flow: pd.DataFrame,
+    here: Stack,
+    there: Stack,
+    palette: Mapping[str, str],
+    min_share: float,
+) -> None:
+    """Ribbons of one interval, in the order of the bars at either end."""
+    leaving = {label: bottom for label, (bottom, _) in here.items()}
+    arriving = {label: bottom for label, (bottom, _) in there.items()}
+    for row in flow.to_dict("records"):
+        source, target = row["source"], row["target"]
+        left = row["source_share"] * row["of_source"]
+        right = row["target_share"] * row["of_target"]
+        start, end = leaving[source], arriving[target]
+        leaving[source] += left
+        arriving[target] += right
+        if max(left, right) < min_share or max(left, right) == 0:
+            continue
+        x, rise = _curve(place + BAR / 2, place + 1 - BAR / 2)
+        low = start + (end - start) * rise
+        high = start + left + (end + right - start - left) * rise
+        ax.fill_between(x, low, high, color=palette[source], alpha=0.45, linewidth=0, zorder=2)
+
+
+def _curve(first: float, last: float) -> tuple[ndarray, ndarray]:
+    """Places along a ribbon, and how far it has risen: level at both ends."""
+    way = np.linspace(0, 1, N_POINTS)
+    return first + (last - first) * way, way**2 * (3 - 2 * way)
+
+
+def _name_bars(ax: Axes, stacks: list[Stack]) -> None:
+    """Names of the labels outside of the first and the last bars."""
+    for place, stack, side in ((0, stacks[0], "right"), (len(stacks) - 1, stacks[-1], "left")):
+        away = -BAR if side == "right" else BAR
+        for label, (bottom, top) in stack.items():
+            ax.text(
+                place + away,
+                (bottom + top) / 2,
+                label,
+                ha=side,
+                va="center",
+                fontsize=style.TICKS,
+                color=style.INK,
+            )
+    # Room for the names on either side.
+    ax.set_xlim(-0.6, len(stacks) - 0.4)

@@ -1,0 +1,382 @@
+"""Where cells come from and go to: distributions over cells of other times, and flows of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy import ndarray
+from scipy.sparse import coo_matrix, csr_matrix
+
+from dyninfer.data import keys
+from dyninfer.data.columns import check_anndata, check_writable, number_column, obs_column
+from dyninfer.data.time_reading import as_times
+from dyninfer.data.words import as_text
+from dyninfer.learning.random import subseed
+from dyninfer.learning.settings import brief, check_count, check_seed
+from dyninfer.learning.warn import warn
+from dyninfer.tools.fate_ends import label_texts
+from dyninfer.tools.transitions import Steps
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Noise = float | Callable[[float], float] | None
+
+
+def descendants(
+    model: Any,
+    adata: AnnData,
+    cells: Any,
+    *,
+    at: float | Sequence[float] | None = None,
+    n_draws: int = 20,
+    n_neighbors: int = 10,
+    noise: Noise = None,
+    seed: int = 0,
+) -> pd.Series:
+    """Cells of later times that resemble the descendants of some cells.
+
+    Paths run from the chosen cells to every later time; each spreads over the cells of that time
+    nearest to its end, and counts by the mass it has gained.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        Fitted on an AnnData, whose keys read this one.
+    adata : AnnData
+        Written into.
+    cells : mask ``(n,)`` or names
+        Cells of one time, such as ``adata.obs["cell_type"] == "HSC"`` and the time; they count by
+        their weights, where the model was fitted with ``weight_key``.
+    at : float or list of floats, optional
+        Later times of the data; by default all.
+    n_draws : int
+        Paths of a cell. Of a deterministic model one is run: the others would be the same.
+    n_neighbors : int
+        Cells that the end of a path is spread over.
+    noise : float or callable, optional
+        ε of the simulation, for models with a score.
+    seed : int
+
+    Returns
+    -------
+    Series ``(n,)``
+        By name of the cell. At each time asked for it sums to one; at the time of the chosen cells
+        it is their own distribution; NaN at other times. Also in ``obs["dyninfer_descendants"]``.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the cells are of several times, or no time is later.
+
+    Warns
+    -----
+    UserWarning
+        If no path arrives at a time, which leaves NaN there.
+    """
+    course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
+    rows, k = course.chosen(cells)
+    later = course.times_beyond(at, k, 1)
+    own = course.weights(rows)
+    answer = np.full(adata.n_obs, np.nan)
+    course.write(answer, k, rows, own)
+    start = np.zeros(adata.n_obs)
+    start[rows] = own
+    for number, matrix in course.runs(k, rows, later):
+        course.write(answer, number, None, start @ matrix)
+    return course.stored(answer, keys.DESCENDANTS)
+
+
+def ancestors(
+    model: Any,
+    adata: AnnData,
+    cells: Any,
+    *,
+    at: float | Sequence[float] | None = None,
+    n_draws: int = 20,
+    n_neighbors: int = 10,
+    noise: Noise = None,
+    seed: int = 0,
+) -> pd.Series:
+    r"""Cells of earlier times whose descendants resemble some cells.
+
+    By Bayes' rule, with paths that run forward from all cells ``i`` of an earlier time, of weight
+    ``w_i``: the ancestor of a chosen cell is ``i`` with probability
+
+    .. math:: P(i) \propto w_i \sum_{j \in \text{cells}} m_{ij},
+
+    where ``m_ij`` is the mass that arrives near ``j``.
+
+    Parameters
+    ----------
+    model, adata, cells, n_draws, n_neighbors, noise, seed
+        As in :func:`descendants`.
+    at : float or list of floats, optional
+        Earlier times of the data; by default all.
+
+    Returns
+    -------
+    Series ``(n,)``
+        By name of the cell. At each time asked for it sums to one; at the time of the chosen cells
+        it is their own distribution; NaN at other times. Also in ``obs["dyninfer_ancestors"]``.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the cells are of several times, or no time is earlier.
+
+    Warns
+    -----
+    UserWarning
+        If no path from a time arrives at the cells, which leaves NaN there.
+    """
+    course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
+    rows, k = course.chosen(cells)
+    earlier = course.times_beyond(at, k, -1)
+    answer = np.full(adata.n_obs, np.nan)
+    course.write(answer, k, rows, course.weights(rows))
+    is_chosen = np.zeros(adata.n_obs)
+    is_chosen[rows] = 1
+    for number in earlier:
+        sources = course.steps.rows[number]
+        ((_, matrix),) = course.runs(number, sources, [k])
+        arriving = matrix @ is_chosen
+        prior = np.zeros(adata.n_obs)
+        prior[sources] = course.weights(sources)
+        course.write(answer, number, None, prior * arriving)
+    return course.stored(answer, keys.ANCESTORS)
+
+
+def flows(
+    model: Any,
+    adata: AnnData,
+    label_key: str,
+    *,
+    at: Sequence[float] | None = None,
+    n_draws: int = 20,
+    n_neighbors: int = 10,
+    noise: Noise = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """What becomes of the labels of one time at the next: the numbers behind a Sankey diagram.
+
+    Parameters
+    ----------
+    model, adata, n_draws, n_neighbors, noise, seed
+        As in :func:`descendants`; the AnnData is left as it is.
+    label_key : str
+        Column of ``obs`` with labels; cells without one are left out.
+    at : list of floats, optional
+        Times of the data between which flows are taken; by default all.
+
+    Returns
+    -------
+    DataFrame
+        A row for every two times that follow each other and every pair of labels there, with
+        ``time``, ``next_time``, ``source``, ``target``; ``source_share`` and ``target_share``, the
+        shares of the labels among the observed cells; ``flow``, the part of all descendants that
+        goes this way; ``of_source``, the part of the descendants of the source, and
+        ``of_target``, the part of those that arrive at the target, 0 where none do. :func:`dyninfer.pl.sankey`
+        draws it.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a key or a time is not in the data, or there are fewer than two times.
+    """
+    course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
+    labels, order = label_texts(obs_column(adata, label_key, "label_key"))
+    is_labelled = pd.notna(labels)
+    numbers = course.numbers(at)
+    if len(numbers) < 2:
+        raise ValueError("flows need two times at least")
+    rows = []
+    for begin, end in pairwise(numbers):
+        sources = course.labelled(begin, is_labelled)
+        targets = course.labelled(end, is_labelled)
+        ((_, matrix),) = course.runs(begin, sources, [end])
+        weights = course.weights(sources)
+        # (source, target) between cells, weighed by the mass that each source stands for.
+        between = csr_matrix(matrix[sources][:, targets].multiply(weights[:, None]))
+        first = pd.Categorical(labels[sources], list(order)).remove_unused_categories()
+        second = pd.Categorical(labels[targets], list(order)).remove_unused_categories()
+        flow = _membership(first).T @ between @ _membership(second)
+        if flow.sum() == 0:
+            raise ValueError(
+                f"no path from time {as_text(course.times[begin])} arrives at a labelled cell of "
+                f"time {as_text(course.times[end])}; label more cells, or leave the time out: at=..."
+            )
+        table = _tidy(flow, first, second, weights, course.weights(targets))
+        table.insert(0, "time", course.times[begin])
+        table.insert(1, "next_time", course.times[end])
+        rows.append(table)
+    return pd.concat(rows, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """Cells by time, and paths between them."""
+
+    adata: AnnData
+    steps: Steps
+    weight_key: str | None
+    seed: int
+
+    @classmethod
+    def of(
+        cls, model: Any, adata: AnnData, n_draws: int, n_neighbors: int, noise: Noise, seed: int
+    ) -> _Course:
+        check_anndata(adata)
+        check_writable(adata)
+        steps = Steps.of(
+            model,
+            adata,
+            n_draws=check_count(n_draws, "n_draws"),
+            n_neighbors=check_count(n_neighbors, "n_neighbors"),
+            noise=noise,
+        )
+        return cls(adata, steps, steps.source.get("weight_key"), check_seed(seed))
+
+    @property
+    def times(self) -> ndarray:
+        return self.steps.clock.times
+
+    def chosen(self, cells: Any) -> tuple[ndarray, int]:
+        """Rows of the chosen cells, and the number of their time."""
+        rows = _rows_of(self.adata, cells)
+        numbers = np.unique(self.steps.positions[rows])
+        if len(numbers) > 1:
+            found = ", ".join(as_text(time) for time in self.times[numbers][:5])
+            raise ValueError(
+                f"cells are of {len(numbers)} times ({found}); choose cells of one time, such as "
+                "(label == ...) & (time == ...)"
+            )
+        return rows, int(numbers[0])
+
+    def numbers(self, at: Any) -> list[int]:
+        """Numbers of times, ascending; by default of all."""
+        if at is None:
+            return list(range(len(self.times)))
+        return sorted({self.steps.clock.index(time) for time in as_times(at, "at")})
+
+    def times_beyond(self, at: Any, k: int, direction: int) -> list[int]:
+        """Numbers of times after the ``k``-th, or before it."""
+        beyond = [number for number in self.numbers(at) if (number - k) * direction > 0]
+        side = "later" if direction > 0 else "earlier"
+        n_asked = len(self.times) if at is None else len(self.numbers(at))
+        if not beyond or (at is not None and len(beyond) < n_asked):
+            raise ValueError(
+                f"the cells are of time {as_text(self.times[k])}, and every time of at must be "
+                f"{side}; the times are {self.steps.clock}"
+            )
+        return beyond
+
+    def labelled(self, number: int, is_labelled: ndarray) -> ndarray:
+        rows = self.steps.rows[number]
+        rows = rows[is_labelled[rows]]
+        if len(rows) == 0:
+            raise ValueError(f"no cell at time {as_text(self.times[number])} has a label")
+        return rows
+
+    def weights(self, rows: ndarray) -> ndarray:
+        """Weights of cells, which sum to one."""
+        if self.weight_key is None:
+            return np.full(len(rows), 1 / len(rows))
+        weights = number_column(self.adata, self.weight_key, "weight_key", rows)
+        if not weights.sum() > 0:
+            raise ValueError(f"the chosen cells have no weight in obs[{brief(self.weight_key)}]")
+        return weights / weights.sum()
+
+    def runs(
+        self, begin: int, rows: ndarray, ends: Sequence[int]
+    ) -> Iterator[tuple[int, csr_matrix]]:
+        """Mass ``(n, n)`` that goes from cells of one time to those of others."""
+        for end in ends:
+            seed = subseed(self.seed, "lineage", begin, end)
+            triples = self.steps.triples(begin, end, seed, sources=rows)
+            sources, targets, parts = map(np.concatenate, zip(*triples, strict=True))
+            n = self.adata.n_obs
+            yield end, coo_matrix((parts, (sources, targets)), shape=(n, n)).tocsr()
+
+    def write(self, answer: ndarray, number: int, rows: ndarray | None, values: ndarray) -> None:
+        """Put a distribution over the cells of a time into the answer."""
+        every_row = self.steps.rows[number]
+        if rows is not None:
+            answer[every_row] = 0
+            answer[rows] = values
+            return
+        mass = values[every_row]
+        total = mass.sum()
+        if total == 0:
+            time = as_text(self.times[number])
+            warn(f"no path joins these cells and time {time}; the answer is NaN there")
+            return
+        answer[every_row] = mass / total
+
+    def stored(self, answer: ndarray, key: str) -> pd.Series:
+        self.adata.obs[key] = answer
+        return pd.Series(answer, index=self.adata.obs_names, name=key)
+
+
+def _rows_of(adata: AnnData, cells: Any) -> ndarray:
+    """Rows of a mask or of names."""
+    chosen = np.atleast_1d(np.asarray(cells))
+    if chosen.dtype == bool:
+        if chosen.shape != (adata.n_obs,):
+            raise ValueError(
+                f"the mask of cells has shape {chosen.shape}, but there are {adata.n_obs} cells"
+            )
+        rows = np.flatnonzero(chosen)
+    elif chosen.ndim == 1 and all(isinstance(name, str) for name in chosen.tolist()):
+        rows = adata.obs_names.get_indexer(chosen)
+        if (rows < 0).any():
+            raise KeyError(f"no cell is named {brief(str(chosen[rows < 0][0]))}")
+    else:
+        raise TypeError(f"cells must be a mask or names of cells, found {brief(cells)}")
+    if len(rows) == 0:
+        raise ValueError("no cell is chosen; give a mask with at least one True")
+    # A name given twice is one cell.
+    return np.unique(rows)
+
+
+def _membership(labels: pd.Categorical) -> csr_matrix:
+    """Which cell has which label ``(n, label)``."""
+    n = len(labels)
+    shape = (n, len(labels.categories))
+    return csr_matrix((np.ones(n), (np.arange(n), labels.codes)), shape=shape)
+
+
+def _tidy(
+    flow: Any,
+    first: pd.Categorical,
+    second: pd.Categorical,
+    first_weights: ndarray,
+    second_weights: ndarray,
+) -> pd.DataFrame:
+    """A row for every pair of labels."""
+    mass = flow.toarray()
+    shape = mass.shape
+    source_share = np.bincount(first.codes, first_weights, shape[0])
+    target_share = np.bincount(second.codes, second_weights, shape[1])
+    # Where nothing leaves or arrives, every part of it is 0.
+    leaving = np.where(mass.sum(1, keepdims=True) > 0, mass.sum(1, keepdims=True), 1)
+    arriving = np.where(mass.sum(0, keepdims=True) > 0, mass.sum(0, keepdims=True), 1)
+    parts = {
+        "flow": mass / mass.sum(),
+        "of_source": mass / leaving,
+        "of_target": mass / arriving,
+    }
+    table = {
+        "source": np.repeat(list(first.categories), shape[1]),
+        "target": np.tile(list(second.categories), shape[0]),
+        "source_share": np.repeat(source_share, shape[1]),
+        "target_share": np.tile(target_share, shape[0]),
+    }
+    for name, values in parts.items():
+        table[name] = values.ravel()
+    return pd.DataFrame(table)
