@@ -181,8 +181,8 @@ def flows(
         ``time``, ``next_time``, ``source``, ``target``; ``source_share`` and ``target_share``, the
         shares of the labels among the observed cells; ``flow``, the part of all descendants that
         goes this way; ``of_source``, the part of the descendants of the source, and
-        ``of_target``, the part of those that arrive at the target, 0 where none do. :func:`dyninfer.pl.sankey`
-        draws it.
+        ``of_target``, the part of those that arrive at the target, 0 where none do.
+        :func:`dyninfer.pl.sankey` draws it.
 
     Raises
     ------
@@ -207,9 +207,10 @@ def flows(
         second = pd.Categorical(labels[targets], list(order)).remove_unused_categories()
         flow = _membership(first).T @ between @ _membership(second)
         if flow.sum() == 0:
+            between_times = " to ".join(as_text(time) for time in course.times[[begin, end]])
             raise ValueError(
-                f"no path from time {as_text(course.times[begin])} arrives at a labelled cell of "
-                f"time {as_text(course.times[end])}; label more cells, or leave the time out: at=..."
+                f"no path from time {between_times} arrives at a labelled cell; label more cells, "
+                "or leave the time out: at=..."
             )
         table = _tidy(flow, first, second, weights, course.weights(targets))
         table.insert(0, "time", course.times[begin])
