@@ -55,6 +55,10 @@ class Objective(ABC):
             Tensors with the same first dimension, or None.
         """
 
+    def n_drawn(self, n: int) -> int:
+        """Number of samples in a batch of ``n``; less where there are no more to be drawn."""
+        return n
+
     @abstractmethod
     def loss(self, process: Any, batch: Batch) -> dict[str, Tensor]:
         """Terms of the loss, each per sample ``(n,)`` or a scalar.

@@ -22,7 +22,7 @@ from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.random import stream
 from dyninfer.learning.tensor_file import read_tensors, write_tensors
-from dyninfer.learning.training import AveragedOptimizer, Training, train
+from dyninfer.learning.training import AveragedOptimizer, Training, TrainingRun, train
 from dyninfer.learning.training.checkpoint import KIND, from_tree, to_tree
 from dyninfer.transport.objectives import ActionObjective
 
@@ -549,6 +549,28 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_in_a_sentence_that_names_
     rewrite(path, lambda facts, state: facts.update(format=1, version="0.0.9"))
     with pytest.raises(ValueError, match="was written by dyninfer 0.0.9, in a format that version"):
         run(checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize(("width", "batch_size"), [(100, 40), (10, 1_000_000)])
+def test_steps_that_no_memory_holds_are_refused_before_the_first(monkeypatch, width, batch_size):
+    network = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, width))
+    n_weights = 2 * width + width * width + width
+    # Weights, gradients, two moments and two averages; what two layers put out.
+    n_bytes = 4 * (6 * n_weights + batch_size * 2 * width)
+    settings = Training(batch_size=batch_size)
+    monkeypatch.setattr("dyninfer.learning.budget._memory_of", lambda device: n_bytes)
+    TrainingRun(network, Regression(), settings)
+    monkeypatch.setattr("dyninfer.learning.budget._memory_of", lambda device: n_bytes - 1)
+    with pytest.raises(MemoryError, match="steps of .* weights on batches of .* take at least"):
+        TrainingRun(network, Regression(), settings)
+
+
+def test_paths_are_drawn_once_whatever_the_size_of_a_batch():
+    paths = di.Paths(times=[[0, 1, 2]] * 3, states=np.random.default_rng(0).normal(size=(3, 3, 1)))
+    training = Training(batch_size=10**15, max_steps=1)
+    inference = di.Variational(n_steps=2, width=4, depth=1, training=training)
+    model = di.FractionalSDE(inference=inference)
+    assert model.fit(paths, progress=False).status_ == "finished"
 
 
 def test_a_model_is_no_checkpoint_and_a_checkpoint_is_no_model(tmp_path):

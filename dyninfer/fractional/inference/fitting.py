@@ -71,6 +71,10 @@ class BoundObjective(Objective):
         observed_numbers = series.is_observed * numbers
         self.lengths = observed_numbers.amax(1)
 
+    def n_drawn(self, n: int) -> int:
+        """At most every path once."""
+        return min(n, len(self.series))
+
     def batch(self, n: int, generator: torch.Generator) -> Batch:
         """Draw paths without replacement, and a window of each."""
         device = self.series.times.device

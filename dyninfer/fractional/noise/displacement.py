@@ -115,7 +115,7 @@ def msd_exponent(
     fitted = fit(frames, in_unit)
     for values in fitted:
         values[~has_fit] = np.nan
-    _warn_without_fit(has_fit)
+    _warn_without_fit(has_fit, pooled)
     return MSDExponent(
         exponent=fitted.exponent,
         coefficient=_per_time(unit * fitted.coefficient, fitted.exponent, dt),
@@ -125,15 +125,22 @@ def msd_exponent(
     )
 
 
-def _warn_without_fit(has_fit: ndarray) -> None:
-    """Name the first of the rows ``(n,)`` whose exponent is NaN."""
+def _warn_without_fit(has_fit: ndarray, pooled: bool) -> None:
+    """Name the first of the rows ``(n,)`` whose exponent is NaN; the row of all if pooled."""
     rows = np.flatnonzero(~has_fit)
-    if len(rows):
+    if len(rows) == 0:
+        return
+    if pooled:
         warn(
-            f"track {rows[0]} is too short or stands still, so that its exponent is NaN "
-            f"({len(rows)} of {len(has_fit)} such)",
+            "the tracks together are too short or stand still, so that their exponent is NaN",
             UserWarning,
         )
+        return
+    warn(
+        f"track {rows[0]} is too short or stands still, so that its exponent is NaN "
+        f"({len(rows)} of {len(has_fit)} such)",
+        UserWarning,
+    )
 
 
 def _per_time(coefficient: ndarray, exponent: ndarray, dt: float) -> ndarray:

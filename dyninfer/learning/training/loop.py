@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.files import label
 from dyninfer.learning.objective import Batch, Objective
 from dyninfer.learning.parallel import mean_over_processes, rank, share, threads, world
@@ -27,6 +28,8 @@ logger = logging.getLogger("dyninfer")
 
 # Below this many parameters a second thread gains nothing, and loses much where cores are shared.
 SMALL_NETWORK = 300_000
+# Of every weight: itself, its gradient, two moments, its running mean and the best of these.
+COPIES = 6
 
 LossTerms = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
@@ -121,6 +124,7 @@ class TrainingRun:
         paces: dict[str, float] | None = None,
     ):
         self.process, self.objective, self.settings = process, objective, settings
+        _check_memory(process, objective.n_drawn(settings.batch_size))
         self.optimizer = _optimizer(process, settings, paces or {})
         self.device = self.optimizer.parameters[0].device
         self.generator = stream(seed, "batches", device=self.device)
@@ -324,6 +328,24 @@ class TrainingRun:
 
 def _shapes(values: list[Tensor]) -> list[tuple[int, ...]]:
     return [tuple(value.shape) for value in values]
+
+
+def _check_memory(process: nn.Module, n_drawn: int) -> None:
+    """Raise a MemoryError where steps would take more memory than there is."""
+    learning = [p for p in process.parameters() if p.requires_grad]
+    if not learning:
+        return
+    n_weights = sum(p.numel() for p in learning)
+    # What every layer puts out is kept for the way back.
+    n_outputs = 0
+    for module in process.modules():
+        if isinstance(module, nn.Linear):
+            n_outputs += module.out_features
+    n_rows = n_drawn // world()
+    n_numbers = COPIES * n_weights + n_rows * n_outputs
+    n_bytes = learning[0].element_size() * n_numbers
+    what = f"steps of {n_weights:.3g} weights on batches of {n_drawn:.3g}"
+    check_memory(n_bytes, what, learning[0].device)
 
 
 def _optimizer(
