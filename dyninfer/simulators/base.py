@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import Time
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.settings import brief, check_count, check_fields, check_seed
+from dyninfer.learning.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
@@ -32,7 +34,16 @@ _NUMBERS = (int, float, np.integer, np.floating)
 
 
 class System:
-    """A system whose parameters, the fields of a frozen dataclass, are checked when it is made."""
+    """A system whose parameters, the fields of a frozen dataclass, are checked when it is made.
+
+    Its public methods leave the default device of the program aside, as every door does.
+    """
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        for name, member in list(vars(cls).items()):
+            if isfunction(member) and not name.startswith("_"):
+                setattr(cls, name, own_surroundings()(member))
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -130,7 +130,7 @@ class BranchingPopulation(Simulator):
         """Draw ``n`` cells of the initial distribution, ``(n, d)`` float32."""
         check_draw(n, seed)
         g = stream(seed, "founders")
-        noise = torch.randn(n, self.dimension, generator=g)
+        noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float32)
         return self.initial_std * noise
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
@@ -234,7 +234,7 @@ def branch(
         time = k * h
         # The same noise in both stages: with a noise that does not depend on the state, the
         # average of the two slopes is then of second order.
-        normals = torch.randn(x.shape, generator=g)
+        normals = torch.randn(x.shape, generator=g, dtype=x.dtype)
         noise = deviation * normals
         slope = drift(time, x)
         predicted = x + h * slope + noise

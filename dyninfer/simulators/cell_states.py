@@ -185,7 +185,7 @@ class CellStates(System):
             span = day - now
             state, clone = self._grow(state, clone, span, g)
             n_cells = len(state)
-            u = torch.rand(n_cells, generator=g)
+            u = torch.rand(n_cells, generator=g, dtype=torch.float32)
             is_captured = u < self.capture
             captured = state[is_captured]
             all_states.append(captured)
@@ -222,7 +222,7 @@ class CellStates(System):
         centres = torch.tensor(self.centres, dtype=torch.float32)
         centre = centres[state]
         g = stream(seed, "expression")
-        noise = torch.randn(centre.shape, generator=g)
+        noise = torch.randn(centre.shape, generator=g, dtype=torch.float32)
         expression = centre + self.noise * noise
         numbers = range(len(day))
         cell = _labels("cell", numbers)

@@ -100,7 +100,7 @@ class BranchingNetwork(Simulator):
     def process(self) -> Diffusion:
         """Return the drift and the noise of every gene."""
         n_genes = len(self.genes)
-        noise = torch.full((n_genes,), self.sigma)
+        noise = torch.full((n_genes,), self.sigma, dtype=torch.float64)
         # At a decay of one, noise √2 s spreads a gene over s.
         wandering = 2**0.5 * self.wandering
         noise[-self.n_bystanders :] = wandering
@@ -144,12 +144,13 @@ class BranchingNetwork(Simulator):
         """Draw ``n`` cells of the initial distribution, ``(n, gene)`` float32."""
         check_draw(n, seed)
         n_genes = len(self.genes)
-        noise = torch.randn(n, n_genes, generator=stream(seed, "founders"))
+        g = stream(seed, "founders")
+        noise = torch.randn(n, n_genes, generator=g, dtype=torch.float32)
         # The falling clock and what follows it start high, the rising ones at zero.
         is_high = [name.startswith(("falling", "wandering")) for name in self.genes]
         mean = torch.tensor(is_high).float()
         deviation = self.sigma / 2**0.5
-        spread = torch.full((n_genes,), deviation)
+        spread = torch.full_like(mean, deviation)
         spread[-self.n_bystanders :] = self.wandering
         spread[:FALLING] = self.initial_std
         mean[:FALLING] = 0.3

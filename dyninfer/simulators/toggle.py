@@ -114,7 +114,7 @@ class ToggleWithGrowth(Simulator):
         """Draw ``n`` cells of the initial distribution, ``(n, 2)`` float32."""
         check_draw(n, seed)
         g = stream(seed, "founders")
-        noise = torch.randn(n, 2, generator=g)
+        noise = torch.randn(n, 2, generator=g, dtype=torch.float32)
         deviation = self.initial_std * noise
         return self.initial_mean + deviation
 

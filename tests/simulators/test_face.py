@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -118,3 +119,51 @@ def test_videos_that_no_memory_holds_are_refused():
         simulators.BouncingShapes().paths(2**31, 5)
     with pytest.raises(TypeError, match="n_frames must be a whole number, found 0.5"):
         simulators.BouncingShapes().paths(0.5, 5)
+
+
+# Everything that draws; what each takes follows from the names of its arguments.
+DRAWS = (
+    "sample",
+    "snapshots",
+    "paths",
+    "founders",
+    "grow",
+    "cells",
+    "frames",
+    "motion",
+    "positions",
+)
+GIVEN = {"t": 0.5, "times": [0.0, 0.5, 1.0], "days": [0.0, 0.5, 1.0], "n_frames": 4, "n": 6}
+
+
+def drawn(kind):
+    """What every method of a system draws, as arrays by the name of the method."""
+    system = kind()
+    arrays = {}
+    for name in DRAWS:
+        method = getattr(system, name, None)
+        if method is None:
+            continue
+        arguments = [GIVEN[key] for key in inspect.signature(method).parameters if key in GIVEN]
+        drawn = method(*arguments)
+        parts = getattr(drawn, "samples", getattr(drawn, "states", drawn))
+        parts = [parts] if isinstance(parts, torch.Tensor) else parts
+        arrays[name] = [np.asarray(part) for part in parts]
+    return arrays
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_program_has_set_elsewhere_changes_no_draw(kind):
+    plain = drawn(kind)
+    assert plain
+    torch.set_default_dtype(torch.float64)
+    try:
+        # A device that holds no numbers stands for a GPU.
+        with torch.device("meta"):
+            elsewhere = drawn(kind)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, arrays in plain.items():
+        for ours, theirs in zip(arrays, elsewhere[name], strict=True):
+            assert ours.dtype == theirs.dtype, name
+            np.testing.assert_array_equal(ours, theirs, name)

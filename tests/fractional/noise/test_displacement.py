@@ -53,6 +53,9 @@ def test_tracks_that_are_too_short_have_no_exponent(localisation_noise):
     with pytest.warns(UserWarning, match="track 1 is too short or stands still"):
         found = msd_exponent(x, 5, localisation_noise=localisation_noise).exponent
     assert np.isnan(found).tolist() == [False, True, False]
+    with pytest.warns(UserWarning, match="^the tracks together are too short or stand still"):
+        pooled = msd_exponent(x[1:2], 5, localisation_noise=localisation_noise, pooled=True)
+    assert np.isnan(pooled.exponent).all()
 
 
 @pytest.mark.parametrize(
