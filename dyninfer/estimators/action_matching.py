@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from torch import nn
 
 from dyninfer.data.snapshots import Snapshots
@@ -20,8 +19,9 @@ from dyninfer.transport.couplings import (
     Coupling,
     as_coupling,
     check_conserved,
+    growth_penalty_of,
     priced_couplings,
-    suggested_growth_penalty,
+    scaled_samples,
 )
 from dyninfer.transport.couplings.stretches import keep_apart
 from dyninfer.transport.curves import (
@@ -182,9 +182,7 @@ class ActionMatching(ConditionedEstimator):
         """Times, masses, conditions, and λ, found by the scale of the data where left to them."""
         penalty = self.growth_penalty
         if penalty == "auto":
-            scaling = Scaling.from_samples(data.times, data.samples, self.scale, data.weights)
-            suggested = suggested_growth_penalty(*_scaled(data, scaling))
-            penalty = scaling.user_growth_penalty(suggested)
+            penalty = growth_penalty_of(data, self.scale)
         return super().facts(data, seed) | {"growth_penalty": penalty}
 
     @property
@@ -252,7 +250,7 @@ class ActionMatching(ConditionedEstimator):
         coupling: Coupling | list[Coupling] = as_coupling(name)
         if self.coupling == "auto" and name == "unbalanced" and isinstance(data, Snapshots):
             # One price: pairs change their mass for what the potential pays for growth.
-            coupling = priced_couplings(penalty, *_scaled(data, process.scaling))
+            coupling = priced_couplings(penalty, *scaled_samples(data, process.scaling))
         # The curve is drawn where the network is, so that no batch is copied to a device.
         like = next(process.parameters())
         return choose_curve(
@@ -266,10 +264,3 @@ class ActionMatching(ConditionedEstimator):
             code=process.inner.code,
             control=self.control,
         )
-
-
-def _scaled(data: Snapshots, scaling: Scaling) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Samples in scaled units, and their weights, at every time."""
-    samples = [scaling.states(sample) for sample in data.samples]
-    weights = [data.weights_at(time) for time in data.times]
-    return samples, weights

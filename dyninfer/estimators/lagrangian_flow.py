@@ -24,6 +24,7 @@ from dyninfer.transport.couplings import (
     Coupling,
     as_coupling,
     check_conserved,
+    growth_penalty_of,
     natural_couplings,
 )
 from dyninfer.transport.couplings.stretches import keep_apart
@@ -109,6 +110,8 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         data.
     diagnostics_ : DataFrame
         One row per time; see :meth:`report`.
+    growth_penalty_ : float or None
+        λ as it was used.
 
     References
     ----------
@@ -189,13 +192,22 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         check_potential(self)
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
-        """Times, masses and conditions."""
+        """Times, masses, conditions, and λ, found by the scale of the data where left to them."""
         if data.conditions is not None and self.lagrangian.constrained:
             raise ValueError(
                 "the mass that UnbalancedTransport(mass='constrained') prescribes is that of all "
                 "conditions together; use mass='free', or fit one model for each condition"
             )
-        return super().facts(data, seed)
+        penalty = self.lagrangian.penalty
+        if penalty == "auto":
+            penalty = growth_penalty_of(data, self.scale)
+        return super().facts(data, seed) | {"growth_penalty": penalty}
+
+    @property
+    def growth_penalty_(self) -> float | None:
+        """λ as it was used; None where mass is conserved."""
+        self._check_fitted()
+        return self.facts_["growth_penalty"]
 
     @property
     def conserves_mass(self) -> bool:
@@ -206,7 +218,7 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         """Return the untrained process."""
         network = potential_network(self, scaling.n_features, self._n_conditions())
         # Settings are in the user's units, and the network sees scaled ones.
-        penalty, law = self.lagrangian.penalty, None
+        penalty, law = self.facts_["growth_penalty"], None
         if penalty is not None:
             penalty = scaling.growth_penalty(penalty)
             law = BoundedGrowth.between(self.facts_["times"], self.facts_["masses"], scaling)
@@ -242,7 +254,7 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         if lagrangian.growth_penalty is None:
             check_conserved(samples.weighted)
         else:
-            _warn_in_place(samples, data.times, self.lagrangian.penalty)
+            _warn_in_place(samples, data.times, self.facts_["growth_penalty"])
         validation_samples = None
         if validation is not None:
             own_seed = subseed(seed, "validation pairs")
@@ -267,7 +279,8 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         samples = [scaling.states(sample) for sample in data.samples]
         times = scaling.times(data.times)
         like = next(process.parameters())
-        lagrangian = self.lagrangian.scaled(data, scaling)
+        priced = self.lagrangian.priced(self.facts_["growth_penalty"])
+        lagrangian = priced.scaled(data, scaling)
         return with_bridge(lagrangian, samples, times, like, seed)
 
     def _coupled(

@@ -84,6 +84,10 @@ def suggested(**settings):
     return di.ActionMatching(growth_penalty="auto", **settings)
 
 
+def suggested_flow(**settings):
+    return di.WassersteinLagrangianFlow(lagrangian=di.UnbalancedTransport("auto"), **settings)
+
+
 @pytest.mark.parametrize("method", [suggested, interpolant, flow])
 @pytest.mark.filterwarnings("ignore:the scores at", "ignore:below the floor")
 def test_growth_of_two_groups_is_known_cell_by_cell(method):
@@ -98,15 +102,36 @@ def test_growth_of_two_groups_is_known_cell_by_cell(method):
     np.testing.assert_allclose(table.mass, table.mass_observed, rtol=0.1)
 
 
-def test_the_suggested_price_is_kept_with_the_model(tmp_path):
+@pytest.mark.parametrize("method", [suggested, suggested_flow])
+def test_the_suggested_price_is_kept_with_the_model(tmp_path, method):
     data = snapshots([1.0, 2.0, 4.0, 8.0])
-    model = fitted(suggested(width=16, depth=1), data, 10)
+    model = fitted(method(width=16, depth=1), data, 10)
     # Neighbours are three apart, in two features of standard deviation 0.3.
     assert model.growth_penalty_ == pytest.approx(4 / (9 + 4 * 0.09), rel=0.05)
     again = di.load(model.save(tmp_path / "model.safetensors"))
     x = torch.as_tensor(data.samples[0])
     torch.testing.assert_close(again.process_.growth(0.5, x), model.process_.growth(0.5, x))
     assert again.growth_penalty_ == model.growth_penalty_
+
+
+@pytest.mark.parametrize("scale", ["global", "feature"])
+def test_a_flow_at_the_suggested_price_is_the_flow_at_that_number(scale):
+    data = snapshots([1.0, 2.0, 4.0, 8.0])
+    noise = di.SchrodingerBridge(0.3)
+
+    def learned(growth_penalty):
+        lagrangian = noise + di.UnbalancedTransport(growth_penalty)
+        model = di.WassersteinLagrangianFlow(lagrangian=lagrangian, width=8, depth=1, scale=scale)
+        return fitted(model, data, 3)
+
+    left_to_data = learned("auto")
+    given = learned(left_to_data.growth_penalty_)
+    assert given.growth_penalty_ == left_to_data.growth_penalty_
+    x = torch.as_tensor(data.samples[0])
+    assert torch.equal(given.process_.growth(0.5, x), left_to_data.process_.growth(0.5, x))
+    assert repr(left_to_data.lagrangian).endswith("UnbalancedTransport(growth_penalty='auto')")
+    matching = fitted(di.ActionMatching(growth_penalty="auto", width=8, scale=scale), data, 1)
+    assert matching.growth_penalty_ == left_to_data.growth_penalty_
 
 
 def test_a_price_of_growth_in_another_word_is_refused():

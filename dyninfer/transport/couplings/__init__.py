@@ -18,7 +18,12 @@ from dyninfer.transport.couplings.growth_first import GrowthFirstCoupling
 from dyninfer.transport.couplings.independent import IndependentCoupling
 from dyninfer.transport.couplings.natural import natural_couplings
 from dyninfer.transport.couplings.plan import NOTHING, Plan
-from dyninfer.transport.couplings.priced import priced_couplings, suggested_growth_penalty
+from dyninfer.transport.couplings.priced import (
+    growth_penalty_of,
+    priced_couplings,
+    scaled_samples,
+    suggested_growth_penalty,
+)
 from dyninfer.transport.couplings.problem import TransportProblem
 from dyninfer.transport.couplings.reweighting import UnbalancedWeights
 from dyninfer.transport.couplings.samples import Coupled, CoupledSamples, check_conserved
@@ -75,10 +80,12 @@ __all__ = [
     "UnbalancedWeights",
     "as_coupling",
     "check_conserved",
+    "growth_penalty_of",
     "natural_couplings",
     "priced_couplings",
-    "suggested_growth_penalty",
     "sample_chains",
     "sample_weighted_chains",
+    "scaled_samples",
+    "suggested_growth_penalty",
     "uses_growth",
 ]

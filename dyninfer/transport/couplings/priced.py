@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy import ndarray
 
+from dyninfer.data.snapshots import Snapshots
+from dyninfer.learning.scaling import ScaleMode, Scaling
 from dyninfer.transport.couplings.base import Coupling
 from dyninfer.transport.couplings.unbalanced import UnbalancedOTCoupling
 
@@ -52,6 +54,20 @@ def suggested_growth_penalty(samples: Sequence[ndarray], weights: Sequence[ndarr
     squared = mean_squared_distances(samples, weights)
     mean = float(np.mean(squared))
     return 4 / mean if mean > 0 else 1.0
+
+
+def growth_penalty_of(data: Snapshots, scale: ScaleMode) -> float:
+    """The same of snapshots that are standardised as a method does, in the units of the data."""
+    scaling = Scaling.from_samples(data.times, data.samples, scale, data.weights)
+    suggested = suggested_growth_penalty(*scaled_samples(data, scaling))
+    return scaling.user_growth_penalty(suggested)
+
+
+def scaled_samples(data: Snapshots, scaling: Scaling) -> tuple[list[ndarray], list[ndarray]]:
+    """Samples in scaled units, and their weights, at every time."""
+    samples = [scaling.states(sample) for sample in data.samples]
+    weights = [data.weights_at(time) for time in data.times]
+    return samples, weights
 
 
 def mean_squared_distances(samples: Sequence[ndarray], weights: Sequence[ndarray]) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -36,9 +36,13 @@ class Lagrangian(Settings):
         return 0.0
 
     @property
-    def penalty(self) -> float | None:
+    def penalty(self) -> float | Literal["auto"] | None:
         """Growth penalty λ, in inverse squared state units, or None where mass is conserved."""
         return None
+
+    def priced(self, growth_penalty: float | None) -> Lagrangian:
+        """The same with a number for a growth penalty that was left to the data."""
+        return self
 
     @property
     def constrained(self) -> bool:
@@ -64,6 +68,8 @@ class Lagrangian(Settings):
     def scaled(self, data: Snapshots, scaling: Scaling) -> ScaledLagrangian:
         """The same Lagrangian in scaled units, its potential found from ``data``."""
         growth_penalty = potential = None
+        if self.penalty == "auto":
+            raise ValueError("growth_penalty='auto' has no value yet; take one by priced(...)")
         if self.penalty is not None:
             growth_penalty = scaling.growth_penalty(self.penalty)
         if self.has_potential:
@@ -104,9 +110,13 @@ class LagrangianSum(Lagrangian):
         return next((t.noise for t in self.terms if t.noise), 0.0)
 
     @property
-    def penalty(self) -> float | None:
+    def penalty(self) -> float | Literal["auto"] | None:
         """Growth penalty of the term that has one."""
         return next((t.penalty for t in self.terms if t.penalty is not None), None)
+
+    def priced(self, growth_penalty: float | None) -> LagrangianSum:
+        """The sum of the terms, each with a number for a growth penalty left to the data."""
+        return LagrangianSum(terms=[term.priced(growth_penalty) for term in self.terms])
 
     @property
     def constrained(self) -> bool:
@@ -182,21 +192,29 @@ class UnbalancedTransport(Lagrangian):
 
     Parameters
     ----------
-    growth_penalty : float
-        λ, in inverse squared state units: the larger, the cheaper growth is against motion.
+    growth_penalty : float or "auto"
+        λ, in inverse squared state units: the larger, the cheaper growth is against motion. "auto"
+        takes 4/D, as :class:`~dyninfer.ActionMatching` does, with D the mean squared distance
+        between neighbouring snapshots.
     mass : {"free", "constrained"}
         "free" prescribes the total mass at the snapshots only (between them some of it dips, as the
         Wasserstein-Fisher-Rao geodesic does); "constrained" prescribes it at every time,
         interpolated exponentially: the spherical problem.
     """
 
-    growth_penalty: float
+    growth_penalty: float | Literal["auto"]
     mass: Literal["free", "constrained"] = "free"
 
     @property
-    def penalty(self) -> float:
+    def penalty(self) -> float | Literal["auto"]:
         """The growth penalty λ."""
         return self.growth_penalty
+
+    def priced(self, growth_penalty: float | None) -> UnbalancedTransport:
+        """The same with this λ, where it was left to the data."""
+        if self.growth_penalty != "auto" or growth_penalty is None:
+            return self
+        return replace(self, growth_penalty=growth_penalty)
 
     @property
     def constrained(self) -> bool:
@@ -206,9 +224,16 @@ class UnbalancedTransport(Lagrangian):
     def check(self) -> None:
         """Raise a ValueError where λ is not positive or ``mass`` is not known."""
         super().check()
-        if not 0 < self.growth_penalty < math.inf:
+        penalty = self.growth_penalty
+        if isinstance(penalty, str):
+            if penalty != "auto":
+                raise ValueError(
+                    "UnbalancedTransport.growth_penalty must be a number or 'auto', found "
+                    f"{brief(penalty)}"
+                )
+        elif not 0 < penalty < math.inf:
             raise ValueError(
-                f"UnbalancedTransport.growth_penalty must be positive, found {self.growth_penalty}"
+                f"UnbalancedTransport.growth_penalty must be positive, found {penalty}"
             )
         if self.mass not in ("free", "constrained"):
             raise ValueError(

@@ -134,6 +134,7 @@ def test_something_else_cannot_be_added():
         (OptimalTransport(), "OptimalTransport()"),
         (SchrodingerBridge(0.3), "SchrodingerBridge(sigma=0.3)"),
         (UnbalancedTransport(0.1), "UnbalancedTransport(growth_penalty=0.1)"),
+        (UnbalancedTransport("auto"), "UnbalancedTransport(growth_penalty='auto')"),
         (
             UnbalancedTransport(0.1, mass="constrained"),
             "UnbalancedTransport(growth_penalty=0.1, mass='constrained')",
@@ -190,6 +191,11 @@ def test_text_may_leave_out_the_names_of_first_settings():
             UnbalancedTransport(-1.0),
             ValueError,
             r"UnbalancedTransport.growth_penalty must be positive, found -1",
+        ),
+        (
+            UnbalancedTransport("free"),
+            ValueError,
+            r"UnbalancedTransport.growth_penalty must be a number or 'auto', found 'free'",
         ),
         (
             UnbalancedTransport(1.0, mass="fixed"),
