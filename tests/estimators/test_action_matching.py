@@ -208,7 +208,7 @@ class Quadratic(torch.nn.Module):
         self.scaling = scaling
         self.network = self.inner = self
 
-    def __call__(self, t, x):
+    def __call__(self, t, x, c=None):
         return 0.35 * x.square().sum(1) + t * x[:, 0] + 0.2 * t**2
 
     def derivatives(self, t, x, laplacian=None, c=None):
