@@ -43,6 +43,7 @@ from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion,
 from dyninfer.transport.objectives import BridgeObjective, MatchingObjective, SameRows, kl_bound
 from dyninfer.transport.objectives.bound import check_bounded, check_times
 from dyninfer.transport.objectives.rows import carried, check_standard_normal
+from dyninfer.transport.own_curves import check_own_curve
 from dyninfer.transport.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class StochasticInterpolant(ConditionedEstimator):
         "linear", "trigonometric", "encoder-decoder", "one-sided", "mirror" or "spline".
         How a point moves between coupled samples: :mod:`dyninfer.transport.interpolants`. "spline"
         passes smoothly through chains of samples of all snapshots, the others lie between
-        neighbours.
+        neighbours. An interpolant of your own is a class with ``coefficients(t)``, or with any
+        ``position(t, x0, x1)`` that begins at ``x0`` and ends at ``x1``, in the units of the data.
     gamma : {"auto", "none", "brownian", "quadratic", "sine"} or LatentNoise
         Latent noise γ(t), zero at the snapshots. "auto" is what the interpolant is made for.
     coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
@@ -181,9 +183,11 @@ class StochasticInterpolant(ConditionedEstimator):
         if not 0 < sigma < math.inf:
             raise ValueError(f"bridge_sigma must be positive, or None for no bridge; found {sigma}")
         is_conserving = self._coupling().conserves_mass
+        is_linear = isinstance(interpolant, LinearInterpolant)
+        is_straight = is_linear and not interpolant.is_own_curve
         for name, needed, fits in (
             ("coupling", "'auto' or another that conserves mass", is_conserving),
-            ("interpolant", "'linear'", isinstance(interpolant, LinearInterpolant)),
+            ("interpolant", "'linear'", is_straight),
             ("gamma", "'auto'", self.gamma == "auto"),
             ("second", "'score'", self.second == "score"),
         ):
@@ -262,6 +266,9 @@ class StochasticInterpolant(ConditionedEstimator):
         fraction = 0.0 if whole else self.training_.validation_fraction
         train, validation = keep_apart(data, fraction, seed)
         samples = self._coupled(process, train, training_seed)
+        if inner.schedule.scaling is not None:
+            pairs, _ = samples.pairs_in(0)
+            check_own_curve(inner.schedule.interpolant, scaling, pairs.knots)
         validation_samples = None
         if validation is not None:
             own_seed = subseed(seed, "validation pairs")

@@ -100,7 +100,12 @@ class SineNoise(LatentNoise):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Interpolant(Settings):
-    """Base of the interpolants; a new one is a class with ``coefficients``."""
+    """Base of the interpolants.
+
+    A new one that is linear in both end points is a class with ``coefficients``. Any other defines
+    :meth:`position`, in the units of the data; its velocity is found by differentiation where
+    :meth:`velocity` does not say it.
+    """
 
     default_noise: ClassVar[str] = "brownian"
     # a·Δ where ``a`` is None, in units of the variance of the data: enough for a score, and little
@@ -112,6 +117,33 @@ class Interpolant(Settings):
     @abstractmethod
     def coefficients(self, t: Tensor) -> Coefficients:
         """α, β and their derivatives at times ``(n,)`` in [0, 1]."""
+
+    def position(self, t: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
+        """Point ``I(t, x_0, x_1)`` ``(n, d)`` of every pair.
+
+        Parameters
+        ----------
+        t : tensor ``(n,)``
+            Part of the interval that has passed, in [0, 1].
+        x0, x1 : tensors ``(n, d)``
+            Samples of the snapshots before and after.
+        """
+        c = self.coefficients(t)
+        return c.alpha[:, None] * x0 + c.beta[:, None] * x1
+
+    def velocity(self, t: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
+        """Derivative ``∂I/∂t`` ``(n, d)``, per interval; see :meth:`position`."""
+        if type(self).position is not Interpolant.position:
+            return derivative(self, t, x0, x1)
+        c = self.coefficients(t)
+        return c.alpha_slope[:, None] * x0 + c.beta_slope[:, None] * x1
+
+    @property
+    def is_own_curve(self) -> bool:
+        """Whether points move by a :meth:`position` or :meth:`velocity` of the class's own."""
+        kind = type(self)
+        moves_alike = kind.position is Interpolant.position
+        return not (moves_alike and kind.velocity is Interpolant.velocity)
 
     def cardinal(self, times: ndarray) -> ndarray | None:
         """Coefficients ``(power, interval, knot)`` of cubics through all ``K`` times.
@@ -256,15 +288,31 @@ def as_interpolant(interpolant: str | Interpolant) -> Interpolant:
     return INTERPOLANTS[interpolant]()
 
 
+def derivative(interpolant: Interpolant, t: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
+    """``∂I/∂t`` ``(n, d)`` of an interpolant, by automatic differentiation."""
+
+    def position(s: Tensor) -> Tensor:
+        return interpolant.position(s, x0, x1)
+
+    outputs = torch.func.jvp(position, (t,), (torch.ones_like(t),))
+    return outputs[1]
+
+
 def _refuse_own_curves(interpolant: Interpolant) -> None:
     """Raise a ValueError where a class defines a curve that would be ignored."""
+    if not interpolant.is_own_curve:
+        return
     kind = type(interpolant)
-    for name in ("position", "velocity"):
-        if hasattr(kind, name):
-            raise ValueError(
-                f"{kind.__name__} defines {name}, which learning would ignore: an interpolant is "
-                "a combination α(t) x0 + β(t) x1; say what it is by coefficients"
-            )
+    if kind.position is Interpolant.position:
+        raise ValueError(
+            f"{kind.__name__} defines velocity and no position, along which samples are drawn; "
+            "define position, whose derivative is the velocity"
+        )
+    if interpolant.gaussian_base or isinstance(interpolant, SplineInterpolant):
+        raise ValueError(
+            f"{kind.__name__} defines position, which learning would ignore: it does not lie "
+            "between two samples; derive it from LinearInterpolant"
+        )
 
 
 def as_latent_noise(gamma: str | LatentNoise, interpolant: Interpolant) -> LatentNoise | None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.interpolants import Interpolant, LatentNoise
+from dyninfer.transport.own_curves import Line, own_line
 from dyninfer.transport.splines import spline_weights
 
 
@@ -22,9 +23,12 @@ class Moment(NamedTuple):
     slopes: Tensor  # their derivatives in time
     gamma: Tensor | None  # (n,) what multiplies z; None without noise
     gamma_slope: Tensor | None
+    own_line: Line | None = None  # of an interpolant that is no combination of the knots
 
     def line(self, knots: Tensor) -> tuple[Tensor, Tensor]:
         """``I`` and ``∂I/∂t`` ``(n, d)`` through knots ``(n, 2, d)`` or ``(n, K, d)``."""
+        if self.own_line is not None:
+            return self.own_line(knots)
         coefficients = torch.stack([self.weights, self.slopes], 1)
         both = torch.bmm(coefficients, knots)
         position, velocity = both.unbind(1)
@@ -42,12 +46,21 @@ class Schedule(torch.nn.Module):
         Scaled times of the snapshots.
     a : float
         Squared amplitude of the noise in scaled units; ignored without noise.
+    scaling : Scaling, optional
+        Units of the data, in which an interpolant with a curve of its own speaks.
     """
 
     def __init__(
-        self, interpolant: Interpolant, noise: LatentNoise | None, knots: ndarray, a: float = 0.0
+        self,
+        interpolant: Interpolant,
+        noise: LatentNoise | None,
+        knots: ndarray,
+        a: float = 0.0,
+        scaling: Scaling | None = None,
     ):
         super().__init__()
+        # In a tuple: the units are a part of the process around this, and stand in files once.
+        self._units = (scaling if interpolant.is_own_curve else None,)
         self.interpolant = interpolant
         self.noise = noise
         self.a = float(a)
@@ -84,14 +97,19 @@ class Schedule(torch.nn.Module):
                 f"times, found {len(knots)}"
             )
         if noise is None:
-            return cls(interpolant, None, knots)
+            return cls(interpolant, None, knots, scaling=scaling)
         if noise.a is not None:
             a = noise.a / scaling.action_unit
-            return cls(interpolant, noise, knots, a)
+            return cls(interpolant, noise, knots, a, scaling)
         # In the middle of a gap of average length the noise is what the interpolant is made for.
         mean_gap = np.diff(knots).mean()
         a = interpolant.default_variance / mean_gap
-        return cls(interpolant, noise, knots, a)
+        return cls(interpolant, noise, knots, a, scaling)
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """Units of the data, where the interpolant has a curve of its own."""
+        return self._units[0]
 
     @property
     def noisy(self) -> bool:
@@ -114,18 +132,21 @@ class Schedule(torch.nn.Module):
         last = 1 - self.margin
         s = s.clamp(self.margin, last)
         weights, slopes = self._coefficients(k, s, gap)
+        line = None
+        if self.scaling is not None:
+            line = own_line(self.interpolant, self.scaling, s, gap)
         if self.interpolant.gaussian_base:
             # z is the first of the two ends.
             gamma = weights[:, 0]
             gamma_slope = slopes[:, 0]
             return Moment(k, weights, slopes, gamma, gamma_slope)
         if self.noise is None:
-            return Moment(k, weights, slopes, gamma=None, gamma_slope=None)
+            return Moment(k, weights, slopes, gamma=None, gamma_slope=None, own_line=line)
         shape, shape_slope = self.noise.shape(s)
         amplitude = (self.a * gap).sqrt()
         gamma = amplitude * shape
         gamma_slope = amplitude * shape_slope / gap
-        return Moment(k, weights, slopes, gamma, gamma_slope)
+        return Moment(k, weights, slopes, gamma, gamma_slope, line)
 
     def inside(self, tau: Tensor, margin: float) -> Tensor:
         """Scaled times moved to where γ is not small.

@@ -10,7 +10,6 @@ import torch
 
 import dyninfer as di
 from dyninfer.estimators.cautions import warn_of_collapse
-from dyninfer.transport.interpolants import LinearInterpolant
 
 SMALL = {"width": 16, "depth": 2}
 
@@ -94,13 +93,6 @@ def test_a_bridge_that_is_given_masses_leaves_them_out_in_words():
         di.StochasticInterpolant(bridge_sigma=0.5, **SMALL).fit(data, max_steps=5, progress=False)
     with pytest.raises(ValueError, match="bridge_sigma needs coupling="):
         di.StochasticInterpolant(bridge_sigma=0.5, coupling="unbalanced").fit(data)
-
-
-@pytest.mark.parametrize("name", ["position", "velocity"])
-def test_an_interpolant_whose_own_curve_would_be_ignored_is_refused(name):
-    own = type("Bent", (LinearInterpolant,), {name: lambda self, t, x0, x1: x0})
-    with pytest.raises(ValueError, match=f"Bent defines {name}"):
-        di.StochasticInterpolant(interpolant=own()).fit(snapshots(False))
 
 
 def test_fields_beyond_the_times_of_the_data_are_warned_of():
