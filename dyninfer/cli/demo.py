@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dyninfer.data.trajectories import Trajectories
     from dyninfer.estimators import SnapshotEstimator
+    from dyninfer.report import Scene
 
 # The exit from pluripotency: of the three times that the card of the data set finds informative,
 # the one that lies between an early and a late state. It was chosen knowing the scores at 24 h and
@@ -111,7 +112,7 @@ def run_demo(
         folder / "report.html",
         model,
         evaluation,
-        _pictures(folder, adata, traj, evaluation, hold_out),
+        [_scene(adata, traj), *_pictures(folder, adata, traj, evaluation, hold_out)],
         title="Mouse embryonic stem cells under retinoic acid: learned dynamics",
         introduction=_introduction(adata, hold_out),
         long_run=long_run,
@@ -138,6 +139,20 @@ def _introduction(adata: AnnData, hold_out: float) -> list[str]:
         f"{hold_out:g} h cells were withheld from everything the model computed. (The principal "
         "components were computed once, with the data set, from all cells.)",
     ]
+
+
+def _scene(adata: AnnData, traj: Trajectories) -> tuple[str, Scene]:
+    """Cells and paths in the UMAP, with a marker of every population as a colour."""
+    from dyninfer.report import Scene
+
+    caption = (
+        "Observed cells and simulated paths, placed in the UMAP of the cells. Slide through time, "
+        "choose a colour (Pou5f1 marks pluripotent cells, Pax6 neuroectoderm, Gata6 endoderm), "
+        "and move over cells and paths to read what they are; dark dots are the simulated cells."
+    )
+    markers = ["Pou5f1", "Pax6", "Gata6"]
+    scene = Scene.of(adata, traj, "X_umap", color=markers, time_key="time", time_unit="h")
+    return caption, scene
 
 
 def _pictures(

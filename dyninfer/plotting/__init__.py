@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from dyninfer.plotting.curves import evaluation, history, mass
 from dyninfer.plotting.fields import growth, potential, stream
-from dyninfer.plotting.flows import sankey
+from dyninfer.plotting.forecasts import forecasts, rates
 from dyninfer.plotting.populations import marginals, trajectories
 
 __all__ = [
     "evaluation",
+    "forecasts",
     "growth",
     "history",
     "marginals",
     "mass",
     "potential",
-    "sankey",
+    "rates",
     "stream",
     "trajectories",
 ]

@@ -234,6 +234,12 @@ def stream(
     return style.tidy(ax, *plane.labels)
 
 
+def growth_rates(model: SnapshotEstimator, data: AnnData | Snapshots) -> ndarray | None:
+    """Growth rate of every cell at its own time ``(n,)``; None where mass is conserved."""
+    cells = _cells(model, data)
+    return _field(model.process_, "growth", cells.times, cells.states)
+
+
 class _Grid(NamedTuple):
     """A velocity on a regular grid."""
 

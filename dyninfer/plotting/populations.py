@@ -85,32 +85,45 @@ def trajectories(
     """
     _check_continuous(traj)
     cells = Cells.of(data, traj.features, use_rep, time_key)
-    paths = _some_paths(traj, n_paths, seed)
+    paths = some_paths(traj, n_paths, seed)
     times = array(paths.times)
-    states = array(paths.states)
-    time_label = style.with_unit("time", time_unit)
-    if traj.n_features == 1 and basis is None:
-        # A single feature is drawn over time.
-        values = states[..., 0]
-        labels = (time_label, traj.features[0])
-        first_feature = cells.states[:, 0]
-        observed = np.stack([cells.times, first_feature], axis=1)
-        every_time = np.broadcast_to(times, values.shape)
-        lines = np.stack([every_time, values], axis=-1)
-    else:
-        plane = plane_of(data, cells, traj.features, basis, components, n_neighbors)
-        labels = plane.labels
-        observed = plane.cells
-        lines = plane.project(states)
+    observed, lines, labels = in_plane(
+        data, cells, paths, basis, components, n_neighbors, time_unit
+    )
     ax = style.axes(ax)
     scale = style.time_scale(times)
     size = style.dot_size(len(observed))
     style.dots(ax, observed, s=size, c=style.CELLS, label="observed", zorder=1)
     opacity = _opacity(paths)
     _draw_paths(ax, lines, times, opacity, scale)
-    style.colorbar(scale, ax, time_label)
+    style.colorbar(scale, ax, style.with_unit("time", time_unit))
     style.legend(ax, loc="best")
     return style.tidy(ax, *labels, ticks=basis is None)
+
+
+def in_plane(
+    data: AnnData | Snapshots,
+    cells: Cells,
+    paths: Trajectories,
+    basis: str | None,
+    components: tuple[int, int],
+    n_neighbors: int,
+    time_unit: str,
+) -> tuple[ndarray, ndarray, tuple[str, str]]:
+    """Cells ``(n, 2)`` and paths ``(path, time, 2)`` in one plane, and the names of its axes.
+
+    A single feature is drawn over time.
+    """
+    states = array(paths.states)
+    if paths.n_features > 1 or basis is not None:
+        plane = plane_of(data, cells, paths.features, basis, components, n_neighbors)
+        return plane.cells, plane.project(states), plane.labels
+    values = states[..., 0]
+    first_feature = cells.states[:, 0]
+    observed = np.stack([cells.times, first_feature], axis=1)
+    times = np.broadcast_to(array(paths.times), values.shape)
+    lines = np.stack([times, values], axis=-1)
+    return observed, lines, (style.with_unit("time", time_unit), str(paths.features[0]))
 
 
 def marginals(
@@ -347,8 +360,9 @@ def _marginal_times(
     return inside[np.unique(evenly)]
 
 
-def _some_paths(traj: Trajectories, n: int, seed: int) -> Trajectories:
+def some_paths(traj: Trajectories, n: int, seed: int) -> Trajectories:
     """At most ``n`` coherent paths that did not diverge."""
+    _check_continuous(traj)
     check_count(n, "n_paths")
     is_finished = (traj.status == 0).cpu().numpy()
     finished = np.flatnonzero(is_finished)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import ndarray
 
-from dyninfer.learning.settings import brief
+from dyninfer.learning.files import as_path, write_file
+from dyninfer.learning.settings import brief, check_switch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +29,8 @@ INK = "#333333"
 # Sizes of text in points that stay readable at the width of a page.
 TICKS = 8.5
 LABELS = 9.5
+# Dots per inch of a file: sharp in print at the width of a column.
+DPI = 200
 # Share of the magnitudes that the colours of a diverging scale tell apart; the rest is saturated.
 SATURATION = 0.98
 
@@ -191,3 +196,60 @@ def legend(ax: Axes, **kwargs: Any) -> None:
         handletextpad=0.5,
         **kwargs,
     )
+
+
+def finish(ax: Any, *, show: bool, save: str | os.PathLike[str] | None) -> Any:
+    """Save and show the figure of the axes where asked, and return the axes.
+
+    The ending of the file says its format.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    TypeError, ValueError
+        If ``show`` is no switch, ``save`` no path, or no format has its ending.
+    """
+    show = check_switch(show, "show")
+    first = np.ravel(np.asarray(ax, dtype=object))[0]
+    figure = first.get_figure()
+    if save is not None:
+        path = as_path(save)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
+        ending = path.suffix.removeprefix(".").lower()
+        formats = figure.canvas.get_supported_filetypes()
+        if ending not in formats:
+            raise ValueError(
+                f"save must end in a format of pictures ({', '.join(sorted(formats))}), "
+                f"found {brief(path.name)}"
+            )
+        buffer = io.BytesIO()
+        # Legends may stand beside the axes: the page is as wide as they need.
+        figure.savefig(buffer, format=ending, dpi=DPI, bbox_inches="tight")
+        write_file(path, buffer.getvalue())
+    if show:
+        import matplotlib.pyplot as plt
+
+        plt.show()
+    return ax
+
+
+def log_axis(axis: Any) -> None:
+    """A logarithmic axis with plain numbers: 0.5, 1, 2 and not powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax = axis.axes
+    is_horizontal = axis.axis_name == "x"
+    if is_horizontal:
+        ax.set_xscale("log")
+    else:
+        ax.set_yscale("log")
+    low, high = axis.get_view_interval()
+    # Over many decades, ticks between their ends would overlap.
+    parts: tuple[float, ...] = (1.0, 2.0, 5.0)
+    if high / low > 300:
+        parts = (1.0,)
+    axis.set_major_locator(LogLocator(subs=parts))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

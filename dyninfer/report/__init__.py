@@ -11,7 +11,8 @@ from __future__ import annotations
 from dyninfer.report.belief import belief
 from dyninfer.report.page import write_report
 from dyninfer.report.pictures import pictures
+from dyninfer.report.scene import Scene
 from dyninfer.report.verdict import verdict
 from dyninfer.report.versions import versions
 
-__all__ = ["belief", "pictures", "verdict", "versions", "write_report"]
+__all__ = ["Scene", "belief", "pictures", "verdict", "versions", "write_report"]

@@ -1,19 +1,16 @@
-"""Whether to believe a model of snapshots: three sentences, from the numbers of an evaluation."""
+"""Whether to believe a model: three sentences, from the numbers of an evaluation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from dyninfer.report.checks import METRICS, check_model, check_scores, check_text
+from dyninfer.report.path_belief import path_belief
 from dyninfer.report.verdict import EQUAL_WITHIN, short, written_time
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from dyninfer.estimators import SnapshotEstimator
 
 # What a prediction must beat, by the ending of its column, and its name in a sentence.
 BASELINES = {
@@ -24,15 +21,16 @@ BASELINES = {
 }
 
 
-def belief(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") -> list[str]:
+def belief(model: Any, table: pd.DataFrame, time_unit: str = "") -> list[str]:
     """Say in three sentences whether to believe the model: the answer, its numbers, its limits.
 
     Parameters
     ----------
-    model : SnapshotEstimator
-        Fitted.
+    model : Estimator
+        Fitted, to snapshots or to paths.
     table : DataFrame
-        From ``model.evaluate``, with ``baselines=("still", "ot")`` for all that can be said.
+        From ``model.evaluate``; of snapshots with ``baselines=("still", "ot")`` for all that can be
+        said.
     time_unit : str
         Unit of time.
 
@@ -47,6 +45,8 @@ def belief(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") -
         If the model is not fitted, or the table holds no metric or lacks a column of one.
     """
     check_model(model)
+    if isinstance(table, pd.DataFrame) and "path" in table:
+        return path_belief(table)
     metric = check_scores(table, "table", is_whole=False)
     check_text(time_unit, "time_unit")
     is_held_out = table["held_out"].astype(bool)

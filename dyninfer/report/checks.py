@@ -13,6 +13,7 @@ from dyninfer.data.columns import MissingKey
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.words import quoted
 from dyninfer.learning.settings import brief
+from dyninfer.report.scene import Scene
 
 # In the order of preference: the first that a table holds is the one that the report speaks of.
 METRICS = {
@@ -25,10 +26,10 @@ METRICS = {
 
 
 def check_model(model: Any) -> None:
-    """Raise a TypeError for what is no fitted method of snapshots."""
+    """Raise a TypeError for what is no fitted method."""
     # Not by class: a method of the user's own may be none of ours.
     if not hasattr(model, "source_") or not hasattr(model, "simulate"):
-        raise TypeError(f"model must be a fitted method of snapshots, found {brief(model)}")
+        raise TypeError(f"model must be a fitted method, found {brief(model)}")
 
 
 def check_snapshots(data: Any, name: str) -> None:
@@ -145,11 +146,11 @@ def check_figures(figures: Any) -> list[tuple[str, Any]]:
     for figure in as_list(figures, "figures", "pairs of a caption and a picture"):
         is_pair = isinstance(figure, tuple | list) and len(figure) == 2
         caption, picture = figure if is_pair else (None, None)
-        is_picture = isinstance(picture, Path) or hasattr(picture, "savefig")
+        is_picture = isinstance(picture, Path | Scene) or hasattr(picture, "savefig")
         if not isinstance(caption, str) or not is_picture:
             raise TypeError(
-                "figures must be pairs of a caption and a matplotlib Figure or the Path of a PNG, "
-                f"found {brief(figure)}"
+                "figures must be pairs of a caption and a matplotlib Figure, the Path of a PNG or "
+                f"a Scene, found {brief(figure)}"
             )
         if isinstance(picture, Path) and not picture.is_file():
             raise FileNotFoundError(f"there is no picture {brief(str(picture))}; draw it first")

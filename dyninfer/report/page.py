@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dyninfer.learning.files import as_path, write_file
 from dyninfer.learning.settings import brief, is_number
-from dyninfer.report import tables
+from dyninfer.report import path_tables, tables
 from dyninfer.report.belief import belief
 from dyninfer.report.checks import (
     check_figures,
@@ -20,6 +20,7 @@ from dyninfer.report.checks import (
     check_text,
     check_texts,
 )
+from dyninfer.report.scene import Scene
 from dyninfer.report.verdict import verdict
 from dyninfer.report.versions import versions
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
 
-    from dyninfer.estimators import SnapshotEstimator
+    from dyninfer.estimators import Estimator
 
 # Three pixels or so for every point of the page's width: sharp on screens of double density too.
 DPI = 140
@@ -36,9 +37,9 @@ DPI = 140
 
 def write_report(
     path: str | os.PathLike[str],
-    model: SnapshotEstimator,
+    model: Estimator,
     evaluation: pd.DataFrame,
-    figures: Sequence[tuple[str, Figure | Path]] = (),
+    figures: Sequence[tuple[str, Figure | Path | Scene]] = (),
     *,
     title: str = "What was learned, and how good it is",
     introduction: Sequence[str] = (),
@@ -53,13 +54,15 @@ def write_report(
     ----------
     path : path
         The HTML file; nothing else is needed to read it, no network either.
-    model : SnapshotEstimator
-        Fitted.
+    model : Estimator
+        Fitted, to snapshots or to paths. Of paths, the page has forecasts, and rates or the memory
+        of the noise with their intervals.
     evaluation : DataFrame
         From ``model.evaluate``, with any of its baselines. Whether the model beats a baseline is
         said from these numbers.
-    figures : pairs of caption and matplotlib Figure, or path of a PNG
-        Pictures in the order of the report.
+    figures : pairs of caption and matplotlib Figure, path of a PNG, or Scene
+        Pictures in the order of the report; a :class:`~dyninfer.report.Scene` answers to the
+        pointer, and has a slider of time.
     title : str
     introduction : sequence of str
         Paragraphs on the data and the question.
@@ -94,12 +97,22 @@ def write_report(
     references = check_texts(references, "references")
     if seconds is not None and not is_number(seconds):
         raise TypeError(f"seconds must be a number, found {brief(seconds)}")
-    # One metric leads through the page; the others are folded away.
-    metric = check_scores(evaluation, "evaluation")
     pictures = []
     for caption, picture in check_figures(figures):
-        pictures.append({"caption": caption, "png": _base64_png(picture)})
-    scores = _scores(evaluation, long_run, metric, time_unit)
+        shown = {"caption": caption, "scene": None, "png": None}
+        if isinstance(picture, Scene):
+            shown["scene"] = picture.json()
+        else:
+            shown["png"] = _base64_png(picture)
+        pictures.append(shown)
+    # The whole table is checked before anything is written of it.
+    sentences = belief(model, evaluation, time_unit)
+    if tables.is_of_paths(model):
+        if long_run is not None:
+            raise ValueError("long_run is of snapshots, and this model is of paths; leave it out")
+        scores = _path_scores(model, evaluation)
+    else:
+        scores = _population_scores(model, evaluation, long_run, time_unit)
     # What a reader needs to make the page again.
     origin = {
         "facts": tables.facts(model, time_unit, seconds),
@@ -112,37 +125,49 @@ def write_report(
         title=title,
         method=type(model).__name__,
         introduction=introduction,
-        belief=belief(model, evaluation, time_unit),
-        verdict=_details(model, evaluation, time_unit),
+        belief=sentences,
         figures=pictures,
+        has_scene=any(picture["scene"] for picture in pictures),
         **scores,
         **origin,
     )
     return write_file(path, page.encode())
 
 
-def _details(model: SnapshotEstimator, evaluation: pd.DataFrame, time_unit: str) -> list[str]:
-    """A paragraph on every held-out time; where there is none, the first sentences said it all."""
-    if not evaluation["held_out"].any():
-        return []
-    return verdict(model, evaluation, time_unit)
-
-
-def _scores(
-    evaluation: pd.DataFrame, long_run: pd.DataFrame | None, metric: str, time_unit: str
+def _population_scores(
+    model: Any, evaluation: pd.DataFrame, long_run: pd.DataFrame | None, time_unit: str
 ) -> dict[str, Any]:
-    """Tables of scores, and what the page says of them."""
+    """What the page says of distances between populations."""
+    # One metric leads through the page; the others are folded away.
+    metric = check_scores(evaluation, "evaluation")
     long_run_scores = None
     if long_run is not None:
         check_scores(long_run, "long_run")
         long_run_scores = tables.long_run_scores(long_run, metric, time_unit)
     beside_the_main = tables.leading(evaluation, metric)[1:]
+    # A paragraph on every held-out time; without one, the first sentences said it all.
+    details = []
+    if evaluation["held_out"].any():
+        details = verdict(model, evaluation, time_unit)
     return {
+        "is_of_paths": False,
+        "verdict": details,
         "has_interpolation": f"{metric}_ot" in evaluation,
         "has_energy": "energy" in beside_the_main,
         "main_scores": tables.main_scores(evaluation, metric, time_unit),
         "other_scores": tables.other_scores(evaluation, metric, time_unit),
         "long_run": long_run_scores,
+    }
+
+
+def _path_scores(model: Any, evaluation: pd.DataFrame) -> dict[str, Any]:
+    """What the page says of forecasts of paths, and of what was learned."""
+    return {
+        "is_of_paths": True,
+        "verdict": [],
+        "main_scores": path_tables.path_scores(evaluation),
+        "n_left_out": max(0, len(evaluation) - path_tables.MOST_PATHS),
+        "learned": path_tables.learned(model),
     }
 
 

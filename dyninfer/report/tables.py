@@ -91,25 +91,34 @@ def _with_baselines(evaluation: pd.DataFrame, metric: str) -> dict[str, str]:
     return headings
 
 
-def facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> dict[str, str]:
+def facts(model: Any, time_unit: str, seconds: float | None) -> dict[str, str]:
     """What the model was fitted to, and how the training went."""
     provenance = model.provenance_
-    sizes = []
-    sizes_at_times = zip(provenance.times, provenance.sizes, strict=True)
-    for time, size in sizes_at_times:
-        sizes.append(f"{written_time(time, time_unit)}: {size}")
-    hold_out = [written_time(time, time_unit) for time in provenance.hold_out]
+    if is_of_paths(model):
+        first, last = provenance.times[0], provenance.times[-1]
+        data = {
+            "paths of the fit": str(len(provenance.sizes)),
+            "observations of the fit": f"{sum(provenance.sizes)}, from time "
+            f"{written_time(first, time_unit)} to {written_time(last, time_unit)}",
+        }
+        hold_out = [str(name) for name in provenance.hold_out]
+    else:
+        sizes = []
+        for time, size in zip(provenance.times, provenance.sizes, strict=True):
+            sizes.append(f"{written_time(time, time_unit)}: {size}")
+        data = {"cells at each time of the fit": ", ".join(sizes)}
+        hold_out = [written_time(time, time_unit) for time in provenance.hold_out]
     n_features = len(provenance.features)
     representation = provenance.source.get("use_rep", "as given")
     training = model.status_
     # Methods without a training loop have a history of their own, or none.
     history = cast(Any, model.history_)
-    if "step" in history:
+    if history is not None and "step" in history:
         n_steps = history["step"].max()
         training += f" after {n_steps:.0f} steps"
     lines = {
         "method": type(model).__name__,
-        "cells at each time of the fit": ", ".join(sizes),
+        **data,
         "held out before anything was computed": ", ".join(hold_out) or "none",
         "features": f"{n_features} ({representation})",
         "data": f"{provenance.digest} (fingerprint of what was fitted)",
@@ -117,12 +126,18 @@ def facts(model: SnapshotEstimator, time_unit: str, seconds: float | None) -> di
         "seed": str(provenance.seed),
         "fitted with": f"dyninfer {provenance.version}",
     }
-    if "seconds" in history:
+    if history is not None and "seconds" in history:
         training_seconds = history["seconds"].max()
         lines["time for training"] = f"{training_seconds:.0f} s"
     if seconds is not None:
         lines["time for everything"] = f"{seconds:.0f} s"
     return lines
+
+
+def is_of_paths(model: Any) -> bool:
+    """Whether a fitted method learned from paths, and not from snapshots."""
+    # Not by class: a method of the user's own may be none of ours.
+    return hasattr(model, "forecast")
 
 
 def settings(model: SnapshotEstimator) -> dict[str, str]:
@@ -151,17 +166,18 @@ def _table(evaluation: pd.DataFrame, headings: dict[str, str], time_unit: str) -
             if column == "start":
                 cells.append(written_time(scores[column], time_unit))
             else:
-                cells.append(_number(scores[column]))
+                cells.append(number(scores[column]))
         rows.append(Row(cells, held_out))
     return Table(["time", *headings.values()], rows)
 
 
-def _number(value: Any) -> str:
-    number = float(value)
+def number(value: Any) -> str:
+    """Three decimals; a dash where there is no value."""
+    value = float(value)
     # A time may lack a baseline, as the last one lacks interpolation.
-    if not np.isfinite(number):
+    if not np.isfinite(value):
         return "–"
     # Counts of cells; a distance of ten or more is rarely whole.
-    if number >= 10 and number == round(number):
-        return f"{number:.0f}"
-    return f"{number:.3f}"
+    if value >= 10 and value == round(value):
+        return f"{value:.0f}"
+    return f"{value:.3f}"

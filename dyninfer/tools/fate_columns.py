@@ -10,7 +10,7 @@ import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data import keys
-from dyninfer.data.colors import PALETTE
+from dyninfer.data.colors import PALETTE, stored_colors
 from dyninfer.data.columns import MissingKey, check_anndata
 from dyninfer.data.words import texts
 
@@ -77,7 +77,7 @@ def write_colors(
 ) -> None:
     """Colours of the fates: those of the labels where they have some."""
     place = f"{keys.FATE}_colors"
-    colors = _colors_of(adata, label_key)
+    colors = stored_colors(adata, label_key)
     own_colors = [colors.get(labels[0]) for labels in groups.values()]
     if None not in own_colors:
         adata.uns[place] = own_colors
@@ -86,19 +86,3 @@ def write_colors(
     else:
         # Those of former fates would be wrong; pictures choose their own where there are none.
         adata.uns.pop(place, None)
-
-
-def _colors_of(adata: AnnData, label_key: str | None) -> dict[str, str]:
-    """Colours of labels, as scanpy keeps them: in the order of the categories."""
-    place = f"{label_key}_colors"
-    if label_key is None or place not in adata.uns:
-        return {}
-    column = adata.obs[label_key]
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        return {}
-    categories = texts(column.cat.categories)
-    colors = texts(adata.uns[place])
-    # Of another number of categories: which colour belongs to which is not known.
-    if len(colors) != len(categories):
-        return {}
-    return dict(zip(categories, colors, strict=True))

@@ -171,7 +171,7 @@ def test_what_is_no_model_or_no_data_is_refused(model, data, evaluation):
         lambda: pictures(di.ActionMatching(), data, evaluation),
         lambda: write_report("page.html", None, evaluation),
     ):
-        with pytest.raises(TypeError, match="model must be a fitted method of snapshots"):
+        with pytest.raises(TypeError, match="model must be a fitted method"):
             call()
     with pytest.raises(TypeError, match="observed must be Snapshots, found 3"):
         pictures(model, 3, evaluation)

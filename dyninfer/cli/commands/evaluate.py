@@ -117,12 +117,10 @@ def write_page(
     arguments: argparse.Namespace,
 ) -> None:
     """Write the report, titled by the file of the data unless a title is given."""
-    from dyninfer.data.snapshots import Snapshots
     from dyninfer.report import pictures, write_report
 
-    observed = Snapshots.from_anndata(data, **cast(Any, model.source_))
     unit = arguments.time_unit
-    figures = pictures(model, observed, table, time_unit=unit, seed=arguments.seed)
+    figures = pictures(model, data, table, time_unit=unit, seed=arguments.seed)
     # The folders that lead to a file are nobody's business.
     title = f"{type(model).__name__} on {Path(arguments.data).name}"
     title = getattr(arguments, "title", None) or title
