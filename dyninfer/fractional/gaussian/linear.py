@@ -115,7 +115,8 @@ def state_covariance(equation: LinearEquation, start: Tensor, times: Tensor) -> 
     n_coordinates = len(start)
     lag = lag.expand(n_coordinates, -1, -1)
     # Row s, column t ≥ s.
-    upper = by_lag.gather(2, lag).triu()
+    square = by_lag.gather(2, lag)
+    upper = square.triu()
     above_diagonal = upper.triu(1)
     return upper + above_diagonal.mT
 

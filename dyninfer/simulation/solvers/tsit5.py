@@ -101,7 +101,8 @@ class Clock:
 
     def next_stop(self, elapsed: Tensor) -> Tensor:
         """Elapsed time of the first stop ahead of each path ``(n,)``, which is before the end."""
-        return self.stops[torch.searchsorted(self.stops, elapsed, right=True)]
+        ahead = torch.searchsorted(self.stops, elapsed, right=True)
+        return self.stops[ahead]
 
     def time(self, elapsed: Tensor) -> Tensor:
         """Time of the process, float64."""
@@ -127,7 +128,9 @@ class Run:
         """``atol unit + rtol size`` of states ``(n, d)``."""
         scale = self.task.scale
         largest = _larger(before, after)
-        from_origin = _larger(before - scale.origin, after - scale.origin)
+        before_from_origin = before - scale.origin
+        after_from_origin = after - scale.origin
+        from_origin = _larger(before_from_origin, after_from_origin)
         size = torch.minimum(largest, from_origin)
         atol = size.new_full((), self.atol)
         tolerance = torch.addcmul(self.rtol * size, scale.unit, atol)
@@ -190,7 +193,8 @@ class Trial:
 
 
 def _start(run: Run, x: Tensor, w: LogWeights) -> Live:
-    n, device = len(x), x.device
+    n = len(x)
+    device = x.device
     elapsed = torch.zeros(n, dtype=torch.float64, device=device)
     f, r = run.rates(elapsed, x)
     if w is None:
@@ -259,12 +263,15 @@ def _step(run: Run, live: Live, states: Tensor, log_weights: Tensor | None) -> L
         ahead = torch.where(is_cut, stop, live.elapsed + h)
         elapsed = torch.where(good, ahead, live.elapsed)
         # A step that was lucky must not let the next one grow without bound.
-        last_error = torch.where(good, error.clamp(min=1e-4), live.error)
+        bounded_error = error.clamp(min=1e-4)
+        last_error = torch.where(good, bounded_error, live.error)
         next_h = h * _factor(error, live, good)
         # A step that was cut short for a stop tells nothing against the length it had before.
-        next_h = torch.where(is_cut & good, torch.maximum(next_h, live.h), next_h)
+        at_least_before = torch.maximum(next_h, live.h)
+        next_h = torch.where(is_cut & good, at_least_before, next_h)
     _write(run.clock, live, elapsed, trial, states, log_weights)
-    w, r = live.w, live.r
+    w = live.w
+    r = live.r
     if w is not None and r is not None and trial.w is not None:
         w = torch.where(good, trial.w, w)
         r = torch.where(good, trial.growths[-1], r)
@@ -295,15 +302,19 @@ def _factor(error: Tensor, live: Live, good: Tensor) -> Tensor:
     factor = SAFETY * error**-PROPORTIONAL * memory
     factor = factor.clamp(SHRINK, STRETCH)
     is_cautious = live.retrying | ~good
-    return torch.where(is_cautious, factor.clamp(max=1.0), factor)
+    not_longer = factor.clamp(max=1.0)
+    return torch.where(is_cautious, not_longer, factor)
 
 
 def _stages(run: Run, live: Live, h: Tensor) -> Trial:
     """Seven stages, of which the first is known from the step before."""
-    x, w = live.x, live.w
+    x = live.x
+    w = live.w
     signed = run.signed(h, x)
     slopes = [live.f]
-    growths = [] if live.r is None else [live.r]
+    growths = []
+    if live.r is not None:
+        growths.append(live.r)
     for c, a in zip(C, A, strict=True):
         mean_slope = _sum(a, slopes)
         x = torch.addcmul(live.x, signed, mean_slope)
@@ -322,6 +333,7 @@ def _stages(run: Run, live: Live, h: Tensor) -> Trial:
 
 def _error(run: Run, live: Live, trial: Trial) -> Tensor:
     """Error of a step over the tolerance ``(n,)`` float64; inf where anything is not finite."""
+    # The difference of the two solutions of the pair, of orders five and four.
     gap = _sum(ERROR, trial.slopes).mul_(trial.signed)
     tolerance = run.tolerance(live.x, trial.x)
     error = _rms(gap.div_(tolerance))
@@ -373,9 +385,9 @@ def _write(
         value = torch.addcmul(value, length[:, None], own_slope)
     states[place] = value.to(states.dtype)
     if log_weights is not None and live.w is not None:
-        growths = torch.stack([growth[rows] for growth in trial.growths])
-        growth = (lengths * growths).sum(0)
-        log_weights[place] = live.w[rows] + growth
+        own_growths = [growth[rows] for growth in trial.growths]
+        gains = lengths * torch.stack(own_growths)
+        log_weights[place] = live.w[rows] + gains.sum(0)
 
 
 def _larger(before: Tensor, after: Tensor) -> Tensor:
