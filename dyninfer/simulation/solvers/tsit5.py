@@ -308,9 +308,8 @@ def _factor(error: Tensor, live: Live, good: Tensor) -> Tensor:
 
 def _stages(run: Run, live: Live, h: Tensor) -> Trial:
     """Seven stages, of which the first is known from the step before."""
-    x = live.x
     w = live.w
-    signed = run.signed(h, x)
+    signed = run.signed(h, live.x)
     slopes = [live.f]
     growths = []
     if live.r is not None:
@@ -385,9 +384,9 @@ def _write(
         value = torch.addcmul(value, length[:, None], own_slope)
     states[place] = value.to(states.dtype)
     if log_weights is not None and live.w is not None:
-        own_growths = [growth[rows] for growth in trial.growths]
-        gains = lengths * torch.stack(own_growths)
-        log_weights[place] = live.w[rows] + gains.sum(0)
+        growths = torch.stack([growth[rows] for growth in trial.growths])
+        growth = (lengths * growths).sum(0)
+        log_weights[place] = live.w[rows] + growth
 
 
 def _larger(before: Tensor, after: Tensor) -> Tensor:
