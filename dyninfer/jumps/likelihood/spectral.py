@@ -35,15 +35,16 @@ class Spectrum:
     def of(cls, generator: ndarray) -> Spectrum | None:
         """Decompose a generator ``(S, S)``; None where it has too few eigenvectors."""
         w, v = np.linalg.eig(generator)
-        # None grows, whatever rounding says; where rates are huge it would overflow.
-        w = np.where(w.real > 0, w - w.real, w)
+        if w.dtype == np.float64:
+            # None grows, whatever rounding says; where rates are huge it would overflow.
+            w = np.minimum(w, 0.0)
         try:
             inverse = np.linalg.inv(v)
         except np.linalg.LinAlgError:
             return None
-        size = np.abs(v).sum(1).max()
-        inverse_size = np.abs(inverse).sum(1).max()
-        return cls(w, v, inverse, error=_EPS * size * inverse_size)
+        # Eigenvectors have the length 1, so that the inverse alone says how far they are apart.
+        error = _EPS * len(w) * np.abs(inverse).max()
+        return cls(w, v, inverse, error)
 
     def keeps_digits_of(self, smallest: float) -> bool:
         """Whether the smallest transition probability is right to eight digits."""
@@ -51,9 +52,8 @@ class Spectrum:
 
     def transitions(self, times: ndarray) -> ndarray:
         """Transition probabilities ``(G, S, S)`` after times ``(G,)``."""
-        exponents = np.multiply.outer(times, self.w)
-        e = np.exp(exponents)
-        scaled = self.v * e[:, None, :]
+        e = np.exp(times[:, None, None] * self.w)
+        scaled = self.v * e
         p = scaled @ self.inverse
         return np.maximum(p.real, 0.0)
 
@@ -83,7 +83,7 @@ def divided_differences(w: ndarray, times: ndarray) -> ndarray:
     difference = faster - slower
     t = times[:, None, None]
     is_equal = difference == 0
-    divisor = np.where(is_equal, 1.0, difference)
-    lost = np.expm1(t * difference)
-    ratio = np.where(is_equal, t, lost / divisor)
+    divisor = difference + is_equal
+    ratio = np.expm1(t * difference) / divisor
+    ratio = ratio + t * is_equal
     return np.exp(t * slower) * ratio

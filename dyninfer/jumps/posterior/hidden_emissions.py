@@ -252,8 +252,10 @@ class _Numbers(EmissionCoordinates):
         from dyninfer.jumps.likelihood.compiled.expectations import expect_numbers
 
         mean, std = self._normal(theta)
-        at_mean = -np.log(std) - LOG_ROOT_2PI
-        normal = np.stack([mean, 1 / std, at_mean])
+        normal = np.empty((3, *mean.shape))
+        normal[0] = mean
+        normal[1] = 1 / std
+        normal[2] = -np.log(std) - LOG_ROOT_2PI
         parts = expect_numbers(
             p,
             initial,
@@ -273,8 +275,8 @@ class _Numbers(EmissionCoordinates):
         # Below its floor a spread does not change.
         is_free = std > LEAST_SPREAD * self.std
         of_log_ratio = (squares - n) * is_free
-        slopes = np.stack([of_shift, of_log_ratio])
-        return slopes.ravel()
+        slopes = of_shift.ravel(), of_log_ratio.ravel()
+        return np.concatenate(slopes)
 
     def maximised(self, theta: ndarray, observations: ndarray) -> ndarray:
         if not self.is_fitted:

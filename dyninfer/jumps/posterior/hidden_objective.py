@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 import torch
 from numpy import ndarray
-from scipy.linalg import block_diag
-from scipy.special import softmax
 
 from dyninfer.jumps.likelihood.compiled.flat import FlatObservations
 from dyninfer.jumps.likelihood.compiled.loading import can_run_on
@@ -22,8 +20,9 @@ if TYPE_CHECKING:
     from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem
 
 # Newton steps of the rates' part of EM: it is concave, and need not be exact.
-_NEWTON_STEPS = 3
+_NEWTON_STEPS = 2
 _LONGEST = 2.0  # no log-rate moves further in one of them
+_MORE = 1 + 1e-9  # of the curvature, so that it has an inverse
 # Expected jumps below which a log-rate is held: with none it would run away.
 _LEAST_JUMPS = 1e-8
 
@@ -66,7 +65,10 @@ class HiddenObjective:
         self.design = scheme.design.numpy()
         self.offset = scheme.offset.numpy()
         # Transitions that no sequence of allowed jumps makes are impossible, not just rare.
-        self.is_reachable = reachable(scheme.allowed.double()).numpy()
+        is_reachable = reachable(scheme.allowed.double()).numpy()
+        passes = self.gaps > 0
+        self.is_possible = is_reachable & passes[:, None, None]
+        self.is_reachable = is_reachable
         n_rates = scheme.n_parameters
         before_logits = n_rates + self.emission.size
         self.ends = n_rates, before_logits
@@ -85,7 +87,7 @@ class HiddenObjective:
 
     def at(self, theta: ndarray) -> Moment:
         """Log-posterior, slope and expectations at parameters ``(p + r,)``."""
-        of_rates, of_emission, logits = np.split(theta, self.ends)
+        of_rates, of_emission, logits = self._parts(theta)
         log_rates = self.design @ of_rates + self.offset
         rates = np.exp(log_rates)
         transitions = _Transitions(self, rates)
@@ -120,7 +122,7 @@ class HiddenObjective:
 
     def maximised(self, moment: Moment) -> ndarray:
         """Parameters ``(p + r,)`` after one step of EM, which loses nothing."""
-        of_rates, of_emission, _ = np.split(moment.theta, self.ends)
+        of_rates, of_emission, _ = self._parts(moment.theta)
         observations = moment.expectation.observations
         first = np.maximum(moment.expectation.first, _LEAST_JUMPS)
         log_first = np.log(first)
@@ -133,7 +135,7 @@ class HiddenObjective:
 
     def complete_information(self, moment: Moment) -> ndarray:
         """Curvature ``(p + r, p + r)`` if the states were known at every moment."""
-        of_rates, of_emission, logits = np.split(moment.theta, self.ends)
+        of_rates, of_emission, logits = self._parts(moment.theta)
         weight = moment.jumps
         if self.prior is not None:
             weight = weight + self.prior.width**-2
@@ -141,11 +143,14 @@ class HiddenObjective:
         observations = moment.expectation.observations
         initial = self._initial(logits)
         covariance = covariance_of(self._of_logits(initial))
-        return block_diag(
-            self.design.T @ weighted,
-            self.emission.information(of_emission, observations),
-            self.n_paths * covariance,
-        )
+        first, second = self.ends
+        size = len(moment.theta)
+        matrix = np.zeros((size, size))
+        matrix[:first, :first] = self.design.T @ weighted
+        of_observations = self.emission.information(of_emission, observations)
+        matrix[first:second, first:second] = of_observations
+        matrix[second:, second:] = self.n_paths * covariance
+        return matrix
 
     def _of_logits(self, of_states: ndarray) -> ndarray:
         """Numbers of the states that have a logit: none where the distribution is given."""
@@ -153,12 +158,20 @@ class HiddenObjective:
             return of_states[:0]
         return of_states[1:]
 
+    def _parts(self, theta: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+        """Parameters of the rates, of the observation model, and of the first state."""
+        first, second = self.ends
+        return theta[:first], theta[first:second], theta[second:]
+
     def _initial(self, logits: ndarray) -> ndarray:
         """Distribution ``(S,)`` of the first state."""
         if self.initial is not None:
             return self.initial.to(torch.float64).numpy()
-        every_logit = np.append(0.0, logits)
-        return softmax(every_logit)
+        odds = np.ones(self.n_states)
+        largest = max(logits.max(), 0.0)
+        odds[0] = np.exp(-largest)
+        odds[1:] = np.exp(logits - largest)
+        return odds / odds.sum()
 
     def _maximised_rates(self, theta: ndarray, moment: Moment) -> ndarray:
         """Maximise ``Σ E[N] log Q − E[T] Q`` with the prior, by Newton's method."""
@@ -177,8 +190,9 @@ class HiddenObjective:
             weighted = curvature[:, None] * self.design
             matrix = self.design.T @ weighted
             right = self.design.T @ slope
-            # By least squares: parameters may be tied.
-            step, *_ = np.linalg.lstsq(matrix, right)
+            # A little more than there is: parameters may be tied.
+            np.fill_diagonal(matrix, _MORE * matrix.diagonal())
+            step = np.linalg.solve(matrix, right)
             theta = theta + np.clip(step, -_LONGEST, _LONGEST)
         return theta
 
@@ -192,10 +206,11 @@ class _Transitions:
         self.gaps = objective.gaps
         self.off = np.zeros((n_states, n_states))
         self.off[source, objective.target] = rates
-        self.generator = self.off - np.diag(self.off.sum(1))
+        self.generator = self.off.copy()
+        np.fill_diagonal(self.generator, -self.off.sum(1))
         self.has_entries = objective.has_entries
         self.spectrum = Spectrum.of(self.generator)
-        self.of_jumps = self._by_eigenvectors(objective.is_reachable)
+        self.of_jumps = self._by_eigenvectors(objective)
         self.p = self.of_jumps
         if self.has_entries:
             # An entry into j after the time t has the density Σ_{k≠j} P_ik(t) Q_kj.
@@ -224,14 +239,12 @@ class _Transitions:
             (slope,) = torch.autograd.grad(p, generator, weight)
         return direct + slope.numpy()
 
-    def _by_eigenvectors(self, is_reachable: ndarray) -> ndarray:
+    def _by_eigenvectors(self, objective: HiddenObjective) -> ndarray:
         """Transition probabilities ``(G, S, S)``, by a slower way where eigenvectors err."""
         if self.spectrum is not None:
             p = self.spectrum.transitions(self.gaps)
-            p = p * is_reachable
-            passes = self.gaps > 0
-            is_possible = is_reachable & passes[:, None, None]
-            smallest = p[is_possible].min(initial=1.0)
+            p = p * objective.is_reachable
+            smallest = p.min(initial=1.0, where=objective.is_possible)
             if self.spectrum.keeps_digits_of(smallest):
                 return p
         self.spectrum = None
