@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.jumps.alias import alias_tables
+from dyninfer.jumps.compiled.loading import can_run_on, compiled_module
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.chain import off_diagonal
 from dyninfer.jumps.starting import Start
@@ -17,9 +18,11 @@ from dyninfer.learning.random import stream, uniforms
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.solvers.solver import Solver
 
-Visit = tuple[Tensor, Tensor]  # of every path: when it began, and the state
+# Visit after visit of every path (visit, path): when they began, and their states.
+Visits = tuple[Tensor, Tensor]
 
 _LOOK_EVERY = 8  # jumps between two looks at which paths have ended: each look waits for the device
+_FIRST_BLOCKS, _MOST_BLOCKS = 2**7, 2**14  # of so many jumps drawn ahead for a path that is alone
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -146,16 +149,17 @@ def _draw_events(
 ) -> JumpEvents:
     first_states = _first_states(process, start, generator)
     first_times = torch.full_like(first_states, begin, dtype=torch.float64)
-    visits = [(first_times, first_states)]
+    visits = [(first_times.unsqueeze(0), first_states.unsqueeze(0))]
+    blocks = _Blocks(generator)
     inner_breaks = [moment for moment in process.breaks.tolist() if begin < moment < end]
     moments = [begin, *inner_breaks, end]
     for low, high in pairwise(moments):
         period = _Period(process.at(low), low, high)
         _, states = visits[-1]
-        visits += period.run(states, generator)
+        visits += period.run(states[-1], blocks)
     every_times, every_states = zip(*visits, strict=True)
-    times = torch.stack(every_times)
-    states = torch.stack(every_states)
+    times = torch.cat(every_times)
+    states = torch.cat(every_states)
     if inner_breaks:
         times, states = _without_inner_padding(times, states)
     is_visited = times.amin(1) < torch.inf
@@ -187,6 +191,31 @@ def _without_inner_padding(times: Tensor, states: Tensor) -> tuple[Tensor, Tenso
     return times, states
 
 
+class _Blocks:
+    """Uniform numbers for the waits and the places of ``_LOOK_EVERY`` jumps, block after block."""
+
+    def __init__(self, generator: torch.Generator):
+        self.generator = generator
+        self.n_ahead = _FIRST_BLOCKS
+        self.ahead = uniforms(generator, 0, 2, _LOOK_EVERY)
+
+    def next(self, n_paths: int) -> Tensor:
+        """The next block ``(2, _LOOK_EVERY, n)``."""
+        return uniforms(self.generator, 2, _LOOK_EVERY, n_paths)
+
+    def take_ahead(self) -> Tensor:
+        """Many of the next blocks of one path ``(block, 2, _LOOK_EVERY)``, the same numbers."""
+        blocks = self.ahead
+        if len(blocks) == 0:
+            blocks = uniforms(self.generator, self.n_ahead, 2, _LOOK_EVERY)
+            self.n_ahead = min(2 * self.n_ahead, _MOST_BLOCKS)
+        return blocks
+
+    def give_back(self, blocks: Tensor) -> None:
+        """Keep those that were not needed."""
+        self.ahead = blocks
+
+
 class _Period:
     """One period of time with constant generators."""
 
@@ -200,11 +229,13 @@ class _Period:
         self.mean_wait = 1 / rates.sum(-1)
         self.stay, self.other = alias_tables(rates)
 
-    def run(self, states: Tensor, generator: torch.Generator) -> list[Visit]:
+    def run(self, states: Tensor, blocks: _Blocks) -> list[Visits]:
         """Times and states ``(path,)`` of visit after visit, from the first states.
 
         A path that has ended has the time inf and its last state.
         """
+        if len(states) == 1 and can_run_on(states):
+            return self._run_alone(states, blocks)
         here = states
         clock = torch.full_like(states, self.begin, dtype=torch.float64)
         never = torch.full_like(clock, torch.inf)
@@ -212,8 +243,7 @@ class _Period:
         rows = None  # of the paths that are still going; None as long as all are
         visits = []
         while len(here):
-            n_paths = len(here)
-            for_waits, for_places = uniforms(generator, 2, _LOOK_EVERY, n_paths)
+            for_waits, for_places = blocks.next(len(here))
             negative_waits = for_waits.neg_().log1p_()
             places = for_places.mul_(self.size)
             for negative_wait, place in zip(negative_waits, places, strict=True):
@@ -225,17 +255,52 @@ class _Period:
                 clock = torch.where(is_going, clock, torch.inf)
                 here = torch.where(is_going, target, here)
                 # Of paths that have ended, the time is inf and the state the last one.
-                visit = (
-                    _among_all(never, rows, clock),
-                    _among_all(states, rows, here),
-                )
+                every_clock = _among_all(never, rows, clock)
+                every_state = _among_all(states, rows, here)
+                visit = every_clock.unsqueeze(0), every_state.unsqueeze(0)
                 visits.append(visit)
-            _, states = visits[-1]
+            states = every_state
             (remaining,) = is_going.nonzero(as_tuple=True)
             rows = _among(rows, remaining)
             here = here[remaining]
             clock = clock[remaining]
             first_row = first_row[remaining]
+        return visits
+
+    def _run_alone(self, states: Tensor, blocks: _Blocks) -> list[Visits]:
+        """The same for one path, compiled: no call of torch a jump."""
+        walking = compiled_module("walking")
+        assert walking is not None
+        here = int(states)
+        clock = self.begin
+        visits = []
+        tables = (self.mean_wait.numpy(), self.stay.numpy(), self.other.numpy())
+        while clock < self.end:
+            ahead = blocks.take_ahead()
+            for_waits, for_places = ahead.unbind(1)
+            negative_waits = torch.log1p(-for_waits).flatten()
+            places = (for_places * self.size).flatten()
+            times = torch.empty_like(negative_waits)
+            visited = torch.empty_like(times, dtype=torch.int64)
+            walking.jump(
+                here,
+                clock,
+                self.end,
+                (negative_waits.numpy(), places.numpy()),
+                tables,
+                times.numpy(),
+                visited.numpy(),
+            )
+            n_inside = int(times.isfinite().sum())
+            # Whole blocks, up to the one in which the path ended.
+            n_blocks = min(n_inside // _LOOK_EVERY + 1, len(ahead))
+            blocks.give_back(ahead[n_blocks:])
+            n_jumps = n_blocks * _LOOK_EVERY
+            times = times[:n_jumps]
+            visited = visited[:n_jumps]
+            visits.append((times.unsqueeze(1), visited.unsqueeze(1)))
+            clock = float(times[-1])
+            here = int(visited[-1])
         return visits
 
     def _first_rows(self, states: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.compiled.loading import can_run_on, compiled_module
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.starting import Start, index_below
 from dyninfer.learning.random import stream, uniforms
@@ -18,6 +19,9 @@ _UNIFORMS = 2**21  # random numbers drawn at once
 _FEW_NUMBERS = 2**10  # of a step's transition probabilities: a call takes longer than its work
 _MAP_NUMBERS = 2**21  # transition probabilities in memory at a time: 16 MB
 _MANY_TIMES = 64  # below it a call for each step is no burden
+_MANY_NUMBERS = (
+    10_000  # draws above which numba, which takes a fifth of a second to load, saves time
+)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -42,14 +46,16 @@ class Skeleton(Solver):
         n_times = len(times)
         states = owners.new_empty(n_rows, n_times)
         chunk_size = chunk_size or max(1, _UNIFORMS // n_times)
+        walk = _walk
+        if n_rows * n_times > _MANY_NUMBERS and can_run_on(cumulative):
+            walk = _compiled_walk
         for first in range(0, n_rows, chunk_size):
             rows = slice(first, first + chunk_size)
             owner = owners[rows]
             # Drawn path by path, so that a path does not depend on how many there are.
-            by_path = uniforms(generator, len(owner), n_times)
-            u = by_path.T.contiguous()
-            beginning = start.first_states(rows, owner, u[0])
-            states[rows] = _walk(beginning, owner, cumulative, table_of, u)
+            u = uniforms(generator, len(owner), n_times)
+            beginning = start.first_states(rows, owner, u[:, 0])
+            states[rows] = walk(beginning, owner, cumulative, table_of, u)
         return states.reshape(*process.batch_shape, start.n_paths, n_times)
 
 
@@ -128,17 +134,30 @@ def _distinct_gaps(times: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
     return distinct, table_of
 
 
+def _compiled_walk(
+    first: Tensor, owner: Tensor, cumulative: Tensor, table_of: Tensor, u: Tensor
+) -> Tensor:
+    """The same as :func:`_walk`, compiled."""
+    walking = compiled_module("walking")
+    assert walking is not None
+    parts = first, owner, cumulative, table_of, u
+    arrays = [part.contiguous().numpy() for part in parts]
+    states = walking.walk(*arrays)
+    return torch.from_numpy(states)
+
+
 def _walk(first: Tensor, owner: Tensor, cumulative: Tensor, table_of: Tensor, u: Tensor) -> Tensor:
-    """States ``(n, time)`` from uniform numbers ``(time, n)``, of which the first is not used."""
+    """States ``(n, time)`` from uniform numbers ``(n, time)``, of which the first is not used."""
     n_states = cumulative.shape[-1]
-    n_times, n_paths = u.shape
+    n_paths, n_times = u.shape
+    by_time = u.T.contiguous()
     numbers_of_step = n_paths * n_states**2
     # All destinations at once are S times the work, and a thousand times fewer calls.
     if n_times > _MANY_TIMES and numbers_of_step <= _FEW_NUMBERS:
-        return _leap(first, owner, cumulative, table_of, u)
+        return _leap(first, owner, cumulative, table_of, by_time)
     state = first
     states = [state]
-    steps = zip(table_of.tolist(), u[1:], strict=True)
+    steps = zip(table_of.tolist(), by_time[1:], strict=True)
     for table, u_k in steps:
         # Rows of one table are looked up twice as fast as those of a table per process.
         if len(cumulative) == 1:
@@ -151,7 +170,7 @@ def _walk(first: Tensor, owner: Tensor, cumulative: Tensor, table_of: Tensor, u:
 
 
 def _leap(first: Tensor, owner: Tensor, cumulative: Tensor, table_of: Tensor, u: Tensor) -> Tensor:
-    """The same states as :func:`_walk`, for few paths at many times.
+    """The same states as :func:`_walk`, for few paths at many times and numbers ``(time, n)``.
 
     A uniform number tells, for every state, where it goes: a map of the states. The maps of many
     steps are composed by doubling.

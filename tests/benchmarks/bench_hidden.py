@@ -57,7 +57,9 @@ def hidden(rounds: int, smallest: bool) -> None:
     from hmmlearn.hmm import GaussianHMM
 
     warnings.filterwarnings("ignore", module="hmmlearn")
-    print("\n| states | recording | ours, ms | hmmlearn, ms | ratio | log L, ours | ours − hmmlearn |")
+    print(
+        "\n| states | recording | ours, ms | hmmlearn, ms | ratio | log L, ours | ours − hmmlearn |"
+    )
     print("|---|---|---|---|---|---|---|")
     for n_states in (2,) if smallest else (2, 3, 6):
         for n, length in SHAPES[:1] if smallest else SHAPES:
@@ -106,7 +108,9 @@ TABLES = {"hidden": hidden}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("tables", nargs="*", default=list(TABLES), help=f"of {', '.join(TABLES)}")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--smallest", action="store_true", help="does it run? numbers mean nothing")

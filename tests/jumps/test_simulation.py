@@ -21,6 +21,13 @@ from dyninfer.simulation.solvers import SRA1
 SURE = 20.5  # chi-square with 5 degrees of freedom exceeds it once in a thousand
 
 
+def seconds(call):
+    """CPU seconds of a call."""
+    began = time.process_time()
+    call()
+    return time.process_time() - began
+
+
 def generators(seed, *batch, n=6):
     g = torch.Generator().manual_seed(seed)
     return with_diagonal(torch.rand(*batch, n, n, generator=g, dtype=torch.float64))
@@ -216,11 +223,6 @@ def test_a_hundred_thousand_paths_beat_a_loop_forty_times():
     q, times = generators(8), np.linspace(0, 5, 21)
     process, n, few = MarkovJump(q), 100_000, 300
 
-    def seconds(call):
-        began = time.process_time()
-        call()
-        return time.process_time() - began
-
     def loop():
         rng, rates = np.random.default_rng(0), np.clip(q.numpy(), 0, None)
         for _ in range(few):
@@ -240,13 +242,56 @@ def test_a_hundred_thousand_paths_beat_a_loop_forty_times():
 def test_one_long_path_is_the_same_leaped_as_walked(n_paths, monkeypatch):
     ring = MarkovJump([[-1.5, 1.0, 0.5], [0.4, -1.2, 0.8], [1.2, 0.3, -1.5]])
     times = 0.1 * torch.arange(700)
+    monkeypatch.setattr("dyninfer.jumps.skeleton._MANY_NUMBERS", 0)
+    compiled = di.simulate(ring, None, times, n_paths=n_paths).states
+    monkeypatch.setattr("dyninfer.jumps.skeleton.can_run_on", lambda tensor: False)
     leaped = di.simulate(ring, None, times, n_paths=n_paths).states
     monkeypatch.setattr("dyninfer.jumps.skeleton._MAP_NUMBERS", 500)
     in_parts = di.simulate(ring, None, times, n_paths=n_paths).states
     monkeypatch.setattr("dyninfer.jumps.skeleton._FEW_NUMBERS", 0)
     walked = di.simulate(ring, None, times, n_paths=n_paths).states
+    assert torch.equal(compiled, walked)
     assert torch.equal(leaped, walked)
     assert torch.equal(in_parts, walked)
+
+
+@pytest.mark.parametrize("breaks", [None, [3.0, 50.0]])
+def test_one_path_jumps_alike_compiled_and_in_torch(breaks, monkeypatch):
+    """Also over breaks, after which the numbers that were drawn ahead go on."""
+    ring = torch.tensor([[-1.5, 1.0, 0.5], [0.4, -1.2, 0.8], [1.2, 0.3, -1.5]])
+    generators = ring
+    if breaks is not None:
+        generators = torch.stack([ring, 3 * ring, ring / 2])
+    process = MarkovJump(generators, initial=[0.2, 0.3, 0.5], breaks=breaks)
+    monkeypatch.setattr("dyninfer.jumps.gillespie._FIRST_BLOCKS", 3)
+    compiled = simulate_events(process, 1, 200.0, seed=3)
+    monkeypatch.setattr("dyninfer.jumps.gillespie.can_run_on", lambda tensor: False)
+    in_torch = simulate_events(process, 1, 200.0, seed=3)
+    assert int(compiled.n_jumps) > 150
+    assert torch.equal(compiled.times, in_torch.times)
+    assert torch.equal(compiled.states, in_torch.states)
+
+
+def test_one_long_path_takes_no_longer_than_a_plain_loop():
+    """A hundred thousand steps, beside a loop that does nothing but look up where it goes."""
+    rates = torch.tensor([[-1.0, 1.0], [3.0, -3.0]])
+    gate = MarkovJump(rates)
+    times = 0.1 * torch.arange(100_000)
+    stays = torch.linalg.matrix_exp(0.1 * rates).diagonal().tolist()
+
+    def loop():
+        state = 0
+        states = []
+        for u in np.random.default_rng(0).random(100_000).tolist():
+            if u > stays[state]:
+                state = 1 - state
+            states.append(state)
+
+    # Once before the clock: compiled code is loaded.
+    di.simulate(gate, None, times, n_paths=1)
+    ours = min(seconds(lambda: di.simulate(gate, None, times, n_paths=1)) for _ in range(5))
+    looped = min(seconds(loop) for _ in range(5))
+    assert ours < 2 * looped, (ours, looped)
 
 
 def test_equal_gaps_are_exponentiated_once(monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyninfer.jumps.likelihood.compiled.loading import can_run_on, recursions
+from dyninfer.jumps.compiled.loading import can_run_on, compiled_module
 
 if TYPE_CHECKING:
     from dyninfer.jumps.likelihood.hidden import HiddenPaths
@@ -111,7 +111,7 @@ class _CompiledPast(NamedTuple):
 
 
 def _compiled_forward(p: Tensor, e: Tensor, initial: Tensor, data: HiddenPaths) -> _CompiledPast:
-    compiled = recursions()
+    compiled = compiled_module("recursion")
     assert compiled is not None
     alpha = torch.empty_like(e, memory_format=torch.contiguous_format)
     scale = e.new_empty(e.shape[:3])
@@ -129,7 +129,7 @@ def _compiled_forward(p: Tensor, e: Tensor, initial: Tensor, data: HiddenPaths) 
 def _compiled_backward(
     p: Tensor, e: Tensor, past: _CompiledPast, weight: Tensor, data: HiddenPaths
 ) -> _Smoothed:
-    compiled = recursions()
+    compiled = compiled_module("recursion")
     assert compiled is not None
     slope_p = torch.zeros_like(p, memory_format=torch.contiguous_format)
     # The recursion overwrites it, and the graph may be walked once more.

@@ -14,7 +14,7 @@ from numpy import ndarray
 from scipy.linalg import block_diag
 from scipy.special import expit, logit, softmax
 
-from dyninfer.jumps.likelihood.compiled.flat import FlatObservations
+from dyninfer.jumps.likelihood.flat_observations import FlatObservations
 from dyninfer.jumps.likelihood.observation import (
     LEAST_CHANCE,
     LEAST_SPREAD,
@@ -111,7 +111,7 @@ class _KnownLabels(EmissionCoordinates):
         data: FlatObservations,
     ) -> Expectation:
         # Imported late: numba takes a fifth of a second.
-        from dyninfer.jumps.likelihood.compiled.expectations import expect_labels
+        from dyninfer.jumps.compiled.expectations import expect_labels
 
         # A last row of ones stands for "not observed", which is label -1.
         of_missing = np.ones((1, self.n_states))
@@ -249,7 +249,7 @@ class _Numbers(EmissionCoordinates):
         data: FlatObservations,
     ) -> Expectation:
         # Imported late: numba takes a fifth of a second.
-        from dyninfer.jumps.likelihood.compiled.expectations import expect_numbers
+        from dyninfer.jumps.compiled.expectations import expect_numbers
 
         mean, std = self._normal(theta)
         normal = np.empty((3, *mean.shape))

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from dyninfer.jumps.likelihood.compiled.flat import FlatObservations
-from dyninfer.jumps.likelihood.compiled.loading import can_run_on
+from dyninfer.jumps.compiled.loading import can_run_on
+from dyninfer.jumps.likelihood.flat_observations import FlatObservations
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.spectral import Spectrum
 from dyninfer.jumps.posterior.hidden_emissions import Expectation, coordinates_of, covariance_of

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyninfer.jumps.likelihood.compiled.recursion import backward, compiled, forward
+from dyninfer.jumps.compiled.recursion import backward, compiled, forward
 
 
 @compiled
