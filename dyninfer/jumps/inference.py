@@ -21,6 +21,7 @@ from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.state_names import renumbered
 from dyninfer.jumps.posterior.maximum import maximise_exact, maximise_hidden
+from dyninfer.jumps.posterior.memory import warn_without_memory
 from dyninfer.jumps.posterior.network import read_by_network
 from dyninfer.jumps.posterior.refine import groups_of, refine
 from dyninfer.jumps.posterior.result import JumpResult
@@ -111,6 +112,8 @@ class JumpInference:
             never_left = torch.from_numpy(self._prior_alone(paths, names))
         with watched() as interruption:
             result = self._inferred(paths, names, max_steps, seed)
+        if self.clones is None and not self.observation.has_entries:
+            self._warn_without_memory(result, paths)
         posterior = replace(cast(Any, result.posterior), never_left=never_left)
         return replace(result, posterior=posterior, interrupted=interruption.happened)
 
@@ -159,6 +162,14 @@ class JumpInference:
         result = maximise_hidden(data, emission, starts, scheme, self.prior_width, max_steps)
         self.observation.warn_of_fit(emission, result.emission, names)
         return result
+
+    def _warn_without_memory(self, result: JumpResult, paths: Paths) -> None:
+        """Warn where the gaps are too long to tell the rates."""
+        data = None
+        if not paths.discrete:
+            data = HiddenPaths.of(paths)
+        is_exact = isinstance(self.observation, ExactLabels)
+        warn_without_memory(result, paths, data, is_exact)
 
     def _prior_alone(self, paths: Paths, names: Sequence[str]) -> ndarray:
         """States ``(S,)`` bool of which the labels say little or nothing, with a warning."""

@@ -194,3 +194,47 @@ def test_a_path_whose_past_is_missing_is_scored_without_a_forecast():
     assert table["log_likelihood"].notna().all()
     assert np.isnan(table["brier"][3])
     assert table["brier"].drop(3).notna().all()
+
+
+def gate_labels(gap, wrong=0.05, seed=0):
+    """A gate that stays one time unit in either state, looked at every ``gap``."""
+    gate = di.MarkovJump([[-1.0, 1.0], [1.0, -1.0]])
+    times = gap * np.arange(100)
+    states = di.simulate(gate, None, times, n_paths=50, seed=seed).states.numpy()
+    is_wrong = np.random.default_rng(seed).random(states.shape) < wrong
+    labels = np.where(is_wrong, 1 - states, states)
+    return di.Paths(times=[times] * 50, states=list(labels), state_names=("a", "b"))
+
+
+@pytest.mark.parametrize("gap", [0.01, 0.3])
+def test_gaps_within_the_memory_tell_the_rates(gap):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        rates = fitted(gate_labels(gap)).confidence_intervals()["rate"]
+    np.testing.assert_allclose(rates, 1.0, rtol=0.3)
+
+
+@pytest.mark.parametrize("observation", ["label noise", "exact"])
+@pytest.mark.parametrize("gap", [3.0, 100.0])
+def test_gaps_beyond_the_memory_are_named(gap, observation):
+    """Chance alone would give a hundredth of the rate, with an interval far from it."""
+    paths = gate_labels(gap, wrong=0.05 * (observation == "label noise"))
+    with pytest.warns(UserWarning, match="none remembers the one before.*shorter gaps"):
+        fitted(paths, observation=observation)
+
+
+def gate_signal(gap):
+    """The gate as a noisy signal."""
+    labels = gate_labels(gap, wrong=0.0)
+    noise = 0.2 * np.random.default_rng(1).normal(size=(50, 100))
+    signal = [states + z for states, z in zip(labels.states, noise, strict=True)]
+    return di.Paths(times=labels.times, states=signal)
+
+
+def test_gaps_of_a_signal_beyond_the_memory_are_named():
+    two = di.Gaussian(n_states=2)
+    with pytest.warns(UserWarning, match="none remembers the one before"):
+        fitted(gate_signal(30.0), observation=two)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fitted(gate_signal(0.3), observation=two)
