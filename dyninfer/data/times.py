@@ -196,6 +196,8 @@ def repeats(times: ndarray, owner: ndarray) -> ndarray:
     step = np.spacing(sizes)
     in_double = gaps <= 2 * step
     suspect = _is_single_of_other(times)
+    if not suspect.any():
+        return np.flatnonzero(in_double & is_within)
     real_gaps = np.where(suspect, np.nan, gaps)
     # The gaps of a path end where the next begins.
     real_gaps[~is_within] = np.inf

@@ -12,6 +12,7 @@ from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import ConfusionMatrix, GaussianEmission, LabelNoise
 from dyninfer.jumps.likelihood.observe import observe
+from dyninfer.jumps.likelihood.pairs import PanelPairs
 from dyninfer.jumps.likelihood.panel import PanelCounts, panel_counts, stack_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.likelihood.statistics import JumpStatistics
@@ -32,6 +33,7 @@ __all__ = [
     "JumpStatistics",
     "LabelNoise",
     "PanelCounts",
+    "PanelPairs",
     "RateScheme",
     "em_label_noise",
     "em_panel",

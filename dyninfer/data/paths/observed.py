@@ -96,7 +96,7 @@ def digest(paths: Paths) -> str:
         layout = (array.shape, array.dtype.str)
         kind = repr(layout)
         fingerprint.update(kind.encode())
-        fingerprint.update(array.tobytes())
+        fingerprint.update(np.ascontiguousarray(array).data)
     return fingerprint.hexdigest()
 
 

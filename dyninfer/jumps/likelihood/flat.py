@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from dyninfer.data.paths import Paths
+
+# Paths do not change: what was read of them serves as long as they live.
+_READ: WeakKeyDictionary[Paths, FlatLabels] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +34,23 @@ class FlatLabels:
 
     @classmethod
     def of(cls, paths: Paths) -> FlatLabels:
-        """Read them from discrete paths."""
-        labels = np.concatenate(paths.states).astype(np.int64)
+        """Read them from discrete paths, once for all that look at the same paths."""
+        flat = _READ.get(paths)
+        if flat is None:
+            flat = cls._read(paths)
+            _READ[paths] = flat
+        return flat
+
+    @classmethod
+    def _read(cls, paths: Paths) -> FlatLabels:
+        labels = np.concatenate(paths.states).astype(np.int64, copy=False)
         times = np.concatenate(paths.times)
         number = np.arange(len(paths))
         path = np.repeat(number, paths.lengths)
         # A missing label is passed over: its neighbours are then one longer gap apart.
         is_observed = labels >= 0
+        if is_observed.all():
+            return cls(labels, times, path)
         return cls(
             labels=labels[is_observed],
             times=times[is_observed],
@@ -46,7 +61,7 @@ class FlatLabels:
         """Some of the labels."""
         return FlatLabels(self.labels[rows], self.times[rows], self.path[rows])
 
-    @property
+    @cached_property
     def has_next(self) -> np.ndarray:
         """Whether a label is followed by another of its path ``(n - 1,)`` bool."""
         return np.diff(self.path) == 0

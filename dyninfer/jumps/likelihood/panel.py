@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.gaps import ALIKE, group_gaps
-from dyninfer.jumps.process.chain import off_diagonal, transition_matrix, with_diagonal
+from dyninfer.jumps.process.chain import diagonal, off_diagonal, transition_matrix, with_diagonal
 
 if TYPE_CHECKING:
     from dyninfer.data.paths import Paths
@@ -65,6 +65,17 @@ class PanelCounts:
         if self.censored is not None:
             total = total + _total(self.censored)
         return total
+
+    @property
+    def n_stays(self) -> Tensor:
+        """Number of pairs of one state, those with exact times left out, of one panel."""
+        return diagonal(self.pairs).sum()
+
+    @property
+    def total_time(self) -> Tensor:
+        """Sum of the waiting times of the pairs, of one panel."""
+        intervals = self.pairs.sum((-1, -2))
+        return (intervals * self.gaps).sum()
 
     def to(self, device: torch.device | str) -> PanelCounts:
         """Move to a device."""
@@ -121,15 +132,29 @@ class PanelCounts:
             intervals = intervals + self.censored.sum(-1)
         gaps = self.gaps.unsqueeze(-1)
         dwell_time = (intervals * gaps).sum(-2)
-        # A state that was never observed is given the longest gap, so that its rates are finite.
         longest_gap = gaps.amax(-2)
-        dwell_time = torch.where(dwell_time > 0, dwell_time, longest_gap)
-        n_jumps = off_diagonal(transitions.sum(-3))
-        n_jumps = n_jumps.clamp(min=least)
-        rates = n_jumps / dwell_time.unsqueeze(-1)
-        if jumps is not None:
-            rates = rates * jumps
-        return with_diagonal(rates)
+        return crude_rates(transitions.sum(-3), dwell_time, longest_gap, jumps, least)
+
+
+def crude_rates(
+    transitions: Tensor,
+    dwell_time: Tensor,
+    longest_gap: Tensor,
+    jumps: Tensor | None,
+    least: float,
+) -> Tensor:
+    """Generators ``(..., S, S)`` of transitions ``(..., S, S)`` over dwell times ``(..., S)``.
+
+    See :meth:`PanelCounts.crude_generator`.
+    """
+    # A state that was never observed is given the longest gap, so that its rates are finite.
+    dwell_time = torch.where(dwell_time > 0, dwell_time, longest_gap)
+    n_jumps = off_diagonal(transitions)
+    n_jumps = n_jumps.clamp(min=least)
+    rates = n_jumps / dwell_time.unsqueeze(-1)
+    if jumps is not None:
+        rates = rates * jumps
+    return with_diagonal(rates)
 
 
 def _sum_of_logs(counts: Tensor, p: Tensor) -> Tensor:
@@ -184,7 +209,9 @@ def panel_counts(
     codes = dict(censored or {})
     flat = FlatLabels.of(paths)
     is_code = np.isin(flat.labels, list(codes))
-    states = flat.labels[~is_code]
+    states = flat.labels
+    if codes:
+        states = states[~is_code]
     if n_states is None and not codes:
         n_states = paths.n_states
     if n_states is None:
@@ -193,14 +220,7 @@ def panel_counts(
     _check_named_states(n_states, exact, codes)
     _check_codes_are_last(flat, is_code)
 
-    here = np.flatnonzero(flat.has_next)
-    if len(here) == 0:
-        raise ValueError(
-            "paths has no path with two observed states, which a panel likelihood needs"
-        )
-    source = flat.labels[here]
-    target = flat.labels[here + 1]
-    waits = np.diff(flat.times)[here]
+    source, target, waits, is_end = _neighbours(flat, is_code)
     gaps, group = group_gaps(torch.from_numpy(waits), tolerance)
     row = group.numpy() * n_states + source
 
@@ -209,14 +229,15 @@ def panel_counts(
         shape = (len(gaps), n_states, width)
         # Each cell of the table as one number.
         place = row * width + column
+        if not selection.all():
+            place = place[selection]
         n_cells = math.prod(shape)
-        total = np.bincount(place[selection], minlength=n_cells)
+        total = np.bincount(place, minlength=n_cells)
         return _double(total).reshape(shape)
 
     # Who was there already has not entered: one who stays dead dies once.
     is_exact = np.isin(target, list(exact))
     is_entry = is_exact & (source != target)
-    is_end = is_code[here + 1]
     counts = PanelCounts(
         gaps=gaps,
         pairs=count(~is_entry & ~is_end, target, n_states),
@@ -233,6 +254,23 @@ def panel_counts(
         code_number[target == code] = number
     last_codes = count(is_end, code_number, len(codes))
     return replace(counts, censored=last_codes, sets=sets)
+
+
+def _neighbours(flat: FlatLabels, is_code: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Labels ``(m,)`` and the next of their path, the waits, and whether the next is a code."""
+    has_next = flat.has_next
+    if not has_next.any():
+        raise ValueError(
+            "paths has no path with two observed states, which a panel likelihood needs"
+        )
+    source = flat.labels[:-1]
+    target = flat.labels[1:]
+    waits = np.diff(flat.times)
+    is_end = is_code[1:]
+    if has_next.all():
+        # One path: a choice of all would copy millions of frames four times.
+        return source, target, waits, is_end
+    return source[has_next], target[has_next], waits[has_next], is_end[has_next]
 
 
 def stack_counts(several: Sequence[PanelCounts]) -> PanelCounts:

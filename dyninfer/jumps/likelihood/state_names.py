@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -85,7 +86,10 @@ def renumbered(paths: Paths, names: Sequence[str]) -> Paths:
     # Numbers that were never names mean the states in their order.
     is_numbered = own_names == plain_numbers
     if is_prefix or (is_numbered and n_own <= len(names)):
-        return replace(paths, state_names=tuple(names))
+        # All else was checked when the paths were made, and stays.
+        same = copy(paths)
+        object.__setattr__(same, "state_names", tuple(names))
+        return same
     numbers = [state_number(name, names) for name in own_names]
     numbers.append(-1)  # a missing state is -1, the last entry, and stays missing
     new_number = np.array(numbers)

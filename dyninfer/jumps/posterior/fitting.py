@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.likelihood.pairs import PanelPairs
 from dyninfer.jumps.likelihood.panel import PanelCounts
 from dyninfer.jumps.likelihood.scheme import RateScheme
+from dyninfer.jumps.posterior.ascent import Ascendable, ascend, information
 from dyninfer.jumps.posterior.curvature import Curvature
-from dyninfer.jumps.posterior.optimise import Maximum, floored_inverse, maximise
-from dyninfer.jumps.posterior.starts import LEAST_JUMPS
+from dyninfer.jumps.posterior.optimise import (
+    Maximum,
+    check_possible,
+    check_start,
+    floored_inverse,
+    maximise,
+)
+from dyninfer.jumps.posterior.panel_objective import PanelObjective
+from dyninfer.jumps.posterior.starts import LEAST_JUMPS, LogRatePrior
 from dyninfer.jumps.process import MarkovJump
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -177,6 +188,36 @@ class JumpFit:
         return self.theta[..., : self.scheme.n_parameters]
 
 
+def ascended(
+    objective: Ascendable,
+    scheme: RateScheme,
+    starts: Tensor,
+    batch: torch.Size,
+    n_observed: Tensor,
+    max_iter: int,
+) -> JumpFit:
+    """Fits of an objective from starts ``(B, p + r)`` of a batch, one after the other."""
+    check_start(starts)
+    places = [objective.at(start) for start in starts.numpy()]
+    values = [place.value for place in places]
+    check_possible(torch.tensor(values))
+    summits = [ascend(objective, place, max_iter) for place in places]
+    parameters = np.stack([summit.place.theta for summit in summits])
+    theta = torch.from_numpy(parameters).reshape(*batch, -1)
+    log_likelihoods = [summit.place.log_likelihood for summit in summits]
+    log_likelihood = torch.tensor(log_likelihoods, dtype=torch.float64)
+    converged = torch.tensor([summit.converged for summit in summits])
+    return JumpFit(
+        scheme=scheme,
+        theta=theta,
+        log_likelihood=log_likelihood.reshape(batch),
+        curvature=Curvature.later(partial(information, objective), theta),
+        n_observed=n_observed,
+        converged=converged.reshape(batch),
+        iterations=max(summit.iterations for summit in summits),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class PanelProblem:
     """Panels, and the generators that are to explain them.
@@ -213,7 +254,7 @@ class PanelProblem:
 
 
 def fit_panel(
-    counts: PanelCounts,
+    counts: PanelCounts | PanelPairs,
     scheme: RateScheme | None = None,
     start: Tensor | None = None,
     prior: LogDensity | None = None,
@@ -223,8 +264,9 @@ def fit_panel(
 
     Parameters
     ----------
-    counts : PanelCounts
-        One panel, or a batch of them, each with a fit of its own.
+    counts : PanelCounts or PanelPairs
+        One panel, or a batch of them, each with a fit of its own. Pairs, for waiting times that
+        are nearly all different, take a prior of :class:`LogRatePrior` or none.
     scheme : RateScheme, optional
         Which jumps are allowed and how their rates hang together; by default all, each with its own
         rate.
@@ -252,8 +294,9 @@ def fit_panel(
     if scheme is None:
         scheme = RateScheme.free(counts.n_states)
     if start is None:
-        jumps = scheme.allowed.to(counts.pairs.device)
-        start = counts.crude_generator(jumps, least=LEAST_JUMPS)
+        start = counts.crude_generator(scheme.allowed, least=LEAST_JUMPS)
+    if isinstance(counts, PanelPairs):
+        return _fit_pairs(counts, scheme, start, prior, max_iter)
     problem = PanelProblem(counts, scheme, prior)
     of_counts = counts.gaps.shape[:-1]
     of_starts = start.shape[:-2]
@@ -268,3 +311,18 @@ def fit_panel(
     columns = max(1, _AT_ONCE // (2 * n_probabilities))
     best = maximise(problem.log_posterior, theta, max_iter=max_iter, columns=columns)
     return JumpFit.of(problem, best, batch)
+
+
+def _fit_pairs(
+    pairs: PanelPairs, scheme: RateScheme, start: Tensor, prior: LogDensity | None, max_iter: int
+) -> JumpFit:
+    if not isinstance(prior, LogRatePrior | None):
+        raise TypeError(
+            f"prior must be a LogRatePrior, or None, where counts are PanelPairs; found "
+            f"{type(prior).__name__}"
+        )
+    objective = PanelObjective(pairs, scheme, prior)
+    theta = scheme.parameters_of(start.to(torch.float64))
+    batch = theta.shape[:-1]
+    theta = theta.reshape(batch.numel(), -1)
+    return ascended(objective, scheme, theta, batch, pairs.n_observed, max_iter)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,11 +12,9 @@ from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.likelihood.scheme import RateScheme
-from dyninfer.jumps.posterior.ascent import ascend, information
-from dyninfer.jumps.posterior.curvature import Curvature
-from dyninfer.jumps.posterior.fitting import JumpFit, LogDensity
+from dyninfer.jumps.posterior.fitting import JumpFit, LogDensity, ascended
 from dyninfer.jumps.posterior.hidden_objective import HiddenObjective
-from dyninfer.jumps.posterior.optimise import check_possible, check_start, maximise
+from dyninfer.jumps.posterior.optimise import maximise
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -153,37 +149,15 @@ def fit_hidden(problem: HiddenProblem, start: Tensor, max_iter: int = 300) -> Hi
     batch = theta.shape[:-1]
     theta = theta.reshape(batch.numel(), -1)
     if HiddenObjective.can_read(problem):
-        fit = _ascended(problem, theta, batch, max_iter)
+        objective = HiddenObjective(problem)
+        n_observed = problem.n_observed
+        fit = ascended(objective, problem.scheme, theta, batch, n_observed, max_iter)
     else:
         best = maximise(problem.log_posterior, theta, max_iter=max_iter)
         fit = JumpFit.of(problem, best, batch)
     # Of the same parameters as the fit: a bounded spread, say, is bounded here too.
     _, fitted_emission, fitted_initial = problem.model(fit.theta)
     return HiddenFit(**vars(fit), emission=fitted_emission, initial=fitted_initial)
-
-
-def _ascended(problem: HiddenProblem, starts: Tensor, batch: torch.Size, max_iter: int) -> JumpFit:
-    """Fits from starts ``(B, p + r)``, one after the other by compiled recursions."""
-    check_start(starts)
-    objective = HiddenObjective(problem)
-    places = [objective.at(start) for start in starts.numpy()]
-    values = [place.value for place in places]
-    check_possible(torch.tensor(values))
-    summits = [ascend(objective, place, max_iter) for place in places]
-    parameters = np.stack([summit.place.theta for summit in summits])
-    theta = torch.from_numpy(parameters).reshape(*batch, -1)
-    log_likelihoods = [summit.place.log_likelihood for summit in summits]
-    log_likelihood = torch.tensor(log_likelihoods, dtype=torch.float64)
-    converged = torch.tensor([summit.converged for summit in summits])
-    return JumpFit(
-        scheme=problem.scheme,
-        theta=theta,
-        log_likelihood=log_likelihood.reshape(batch),
-        curvature=Curvature.later(partial(information, objective), theta),
-        n_observed=problem.n_observed,
-        converged=converged.reshape(batch),
-        iterations=max(summit.iterations for summit in summits),
-    )
 
 
 def distribution_of(logits: Tensor) -> Tensor:

@@ -13,18 +13,15 @@ from dyninfer.jumps.likelihood.flat_observations import FlatObservations
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.spectral import Spectrum
 from dyninfer.jumps.posterior.hidden_emissions import Expectation, coordinates_of, covariance_of
+from dyninfer.jumps.posterior.rate_coordinates import Jumps, RateCoordinates
 from dyninfer.jumps.posterior.starts import LogRatePrior
-from dyninfer.jumps.process.chain import reachable, transition_matrix
+from dyninfer.jumps.process.chain import transition_matrix
 
 if TYPE_CHECKING:
     from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem
 
-# Newton steps of the rates' part of EM: it is concave, and need not be exact.
-_NEWTON_STEPS = 2
-_LONGEST = 2.0  # no log-rate moves further in one of them
-_MORE = 1 + 1e-9  # of the curvature, so that it has an inverse
-# Expected jumps below which a log-rate is held: with none it would run away.
-_LEAST_JUMPS = 1e-8
+# Expected paths that begin in a state, at least: a logit has an end.
+_LEAST_PATHS = 1e-8
 
 
 class Moment(NamedTuple):
@@ -34,8 +31,7 @@ class Moment(NamedTuple):
     value: float
     slope: ndarray
     log_likelihood: float
-    jumps: ndarray  # (E,): expected numbers of jumps along the edges
-    dwell_times: ndarray  # (E,): expected times in the states that the edges leave
+    jumps: Jumps
     expectation: Expectation
 
 
@@ -57,19 +53,13 @@ class HiddenObjective:
         self.gaps = data.gaps.numpy()
         self.has_entries = data.has_exact_entries
         self.emission = coordinates_of(problem.emission, problem.fit_emission)
-        self.prior = cast(LogRatePrior | None, problem.prior)
+        prior = cast(LogRatePrior | None, problem.prior)
+        self.rates = RateCoordinates(problem.scheme, prior)
         self.initial = problem.initial
-        scheme = problem.scheme
-        self.n_states = scheme.n_states
-        self.source, self.target = scheme.edges.T.numpy()
-        self.design = scheme.design.numpy()
-        self.offset = scheme.offset.numpy()
-        # Transitions that no sequence of allowed jumps makes are impossible, not just rare.
-        is_reachable = reachable(scheme.allowed.double()).numpy()
+        self.n_states = problem.scheme.n_states
         passes = self.gaps > 0
-        self.is_possible = is_reachable & passes[:, None, None]
-        self.is_reachable = is_reachable
-        n_rates = scheme.n_parameters
+        self.is_possible = self.rates.is_reachable & passes[:, None, None]
+        n_rates = self.rates.size
         before_logits = n_rates + self.emission.size
         self.ends = n_rates, before_logits
 
@@ -88,35 +78,26 @@ class HiddenObjective:
     def at(self, theta: ndarray) -> Moment:
         """Log-posterior, slope and expectations at parameters ``(p + r,)``."""
         of_rates, of_emission, logits = self._parts(theta)
-        log_rates = self.design @ of_rates + self.offset
+        log_rates = self.rates.log_rates(of_rates)
         rates = np.exp(log_rates)
         transitions = _Transitions(self, rates)
         initial = self._initial(logits)
         expectation = self.emission.expect(of_emission, transitions.p, initial, self.observations)
         slope_q = transitions.slope(expectation.slope_p)
-        # Fisher's identity: slopes in the entries of a generator are expectations.
-        jumps = rates * slope_q[self.source, self.target]
-        dwell_times = slope_q[self.source, self.source]
-        slope_log_rates = jumps - rates * dwell_times
-        value = expectation.log_likelihood + self.emission.log_prior(of_emission)
-        if self.prior is not None:
-            width = self.prior.width
-            z = (log_rates - self.prior.centre) / width
-            value -= z @ z / 2
-            slope_log_rates = slope_log_rates - z / width
         of_first = expectation.first - self.n_paths * initial
         slope = [
-            slope_log_rates @ self.design,
+            self.rates.slope(log_rates, slope_q),
             self.emission.slope(of_emission, expectation.observations),
             self._of_logits(of_first),
         ]
+        log_prior = self.rates.log_prior(log_rates)
+        log_prior += self.emission.log_prior(of_emission)
         return Moment(
             theta=theta,
-            value=value,
+            value=expectation.log_likelihood + log_prior,
             slope=np.concatenate(slope),
             log_likelihood=expectation.log_likelihood,
-            jumps=np.maximum(jumps, 0.0),
-            dwell_times=np.maximum(dwell_times, 0.0),
+            jumps=self.rates.jumps(rates, slope_q),
             expectation=expectation,
         )
 
@@ -124,10 +105,10 @@ class HiddenObjective:
         """Parameters ``(p + r,)`` after one step of EM, which loses nothing."""
         of_rates, of_emission, _ = self._parts(moment.theta)
         observations = moment.expectation.observations
-        first = np.maximum(moment.expectation.first, _LEAST_JUMPS)
+        first = np.maximum(moment.expectation.first, _LEAST_PATHS)
         log_first = np.log(first)
         parts = [
-            self._maximised_rates(of_rates, moment),
+            self.rates.maximised(of_rates, moment.jumps),
             self.emission.maximised(of_emission, observations),
             self._of_logits(log_first - log_first[0]),
         ]
@@ -135,18 +116,14 @@ class HiddenObjective:
 
     def complete_information(self, moment: Moment) -> ndarray:
         """Curvature ``(p + r, p + r)`` if the states were known at every moment."""
-        of_rates, of_emission, logits = self._parts(moment.theta)
-        weight = moment.jumps
-        if self.prior is not None:
-            weight = weight + self.prior.width**-2
-        weighted = weight[:, None] * self.design
+        _, of_emission, logits = self._parts(moment.theta)
         observations = moment.expectation.observations
         initial = self._initial(logits)
         covariance = covariance_of(self._of_logits(initial))
         first, second = self.ends
         size = len(moment.theta)
         matrix = np.zeros((size, size))
-        matrix[:first, :first] = self.design.T @ weighted
+        matrix[:first, :first] = self.rates.information(moment.jumps)
         of_observations = self.emission.information(of_emission, observations)
         matrix[first:second, first:second] = of_observations
         matrix[second:, second:] = self.n_paths * covariance
@@ -173,48 +150,20 @@ class HiddenObjective:
         odds[1:] = np.exp(logits - largest)
         return odds / odds.sum()
 
-    def _maximised_rates(self, theta: ndarray, moment: Moment) -> ndarray:
-        """Maximise ``Σ E[N] log Q − E[T] Q`` with the prior, by Newton's method."""
-        for _ in range(_NEWTON_STEPS):
-            log_rates = self.design @ theta + self.offset
-            rates = np.exp(log_rates)
-            expected = moment.dwell_times * rates
-            slope = moment.jumps - expected
-            curvature = np.maximum(expected, moment.jumps)
-            curvature = curvature + _LEAST_JUMPS
-            if self.prior is not None:
-                precision = self.prior.width**-2
-                excess = log_rates - self.prior.centre
-                slope = slope - precision * excess
-                curvature = curvature + precision
-            weighted = curvature[:, None] * self.design
-            matrix = self.design.T @ weighted
-            right = self.design.T @ slope
-            # A little more than there is: parameters may be tied.
-            np.fill_diagonal(matrix, _MORE * matrix.diagonal())
-            step = np.linalg.solve(matrix, right)
-            theta = theta + np.clip(step, -_LONGEST, _LONGEST)
-        return theta
-
 
 class _Transitions:
     """Transition probabilities of one generator for all waiting times, and their adjoint."""
 
     def __init__(self, objective: HiddenObjective, rates: ndarray):
-        n_states = objective.n_states
-        source = objective.source
         self.gaps = objective.gaps
-        self.off = np.zeros((n_states, n_states))
-        self.off[source, objective.target] = rates
-        self.generator = self.off.copy()
-        np.fill_diagonal(self.generator, -self.off.sum(1))
+        self.generator = objective.rates.generator(rates)
         self.has_entries = objective.has_entries
         self.spectrum = Spectrum.of(self.generator)
         self.of_jumps = self._by_eigenvectors(objective)
         self.p = self.of_jumps
         if self.has_entries:
             # An entry into j after the time t has the density Σ_{k≠j} P_ik(t) Q_kj.
-            density = self.of_jumps @ self.off
+            density = self.of_jumps @ self._off_diagonal()
             self.p = np.concatenate([self.of_jumps, density])
 
     def slope(self, slope_p: ndarray) -> ndarray:
@@ -226,7 +175,7 @@ class _Transitions:
             of_gaps = self.of_jumps.mT @ of_density
             direct = of_gaps.sum(0)
             np.fill_diagonal(direct, 0.0)
-            through_p = of_density @ self.off.T
+            through_p = of_density @ self._off_diagonal().T
             slope_p = slope_p[:n_gaps] + through_p
         if self.spectrum is not None:
             return direct + self.spectrum.slope(slope_p, self.gaps)
@@ -239,11 +188,16 @@ class _Transitions:
             (slope,) = torch.autograd.grad(p, generator, weight)
         return direct + slope.numpy()
 
+    def _off_diagonal(self) -> ndarray:
+        off = self.generator.copy()
+        np.fill_diagonal(off, 0.0)
+        return off
+
     def _by_eigenvectors(self, objective: HiddenObjective) -> ndarray:
         """Transition probabilities ``(G, S, S)``, by a slower way where eigenvectors err."""
         if self.spectrum is not None:
             p = self.spectrum.transitions(self.gaps)
-            p = p * objective.is_reachable
+            p = p * objective.rates.is_reachable
             smallest = p.min(initial=1.0, where=objective.is_possible)
             if self.spectrum.keeps_digits_of(smallest):
                 return p

@@ -10,7 +10,8 @@ from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import Emission, LabelNoise
-from dyninfer.jumps.likelihood.panel import panel_counts
+from dyninfer.jumps.likelihood.pairs import PanelPairs
+from dyninfer.jumps.likelihood.panel import PanelCounts, panel_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.fitting import fit_panel
 from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem, fit_hidden
@@ -36,12 +37,13 @@ def maximise_exact(
     max_steps : int
         Most steps of the maximisation.
     """
-    counts = panel_counts(paths, scheme.n_states, entries)
+    counts = _counted(paths, scheme.n_states, entries)
     start = counts.crude_generator(scheme.allowed, least=LEAST_JUMPS)
     # Half a first observation of every state: none of them is impossible.
     initial = counts.starts + 0.5
     theta = scheme.parameters_of(start)
-    likelihood_before = float(counts.log_likelihood(scheme.generator(theta)))
+    generator = scheme.generator(theta)
+    likelihood_before = float(counts.log_likelihood(generator))
     prior = log_rate_prior(counts, scheme, width)
     fit = fit_panel(counts, scheme, start, prior, max_steps)
     return JumpResult(
@@ -52,6 +54,15 @@ def maximise_exact(
         posterior=NormalPosterior(fit.generator, fit),
         fit=fit,
     )
+
+
+def _counted(paths: Paths, n_states: int, entries: Sequence[int]) -> PanelCounts | PanelPairs:
+    """Transitions by their waiting times, or one by one where those are nearly all different."""
+    if not entries:
+        pairs = PanelPairs.of(paths, n_states)
+        if pairs.is_cheaper:
+            return pairs
+    return panel_counts(paths, n_states, entries)
 
 
 def maximise_hidden(

@@ -178,6 +178,8 @@ def groups_of(paths: Paths) -> list[np.ndarray]:
 
     Groups of at most half of the paths with two labels, spread evenly.
     """
+    if len(paths) < 2:
+        return []
     # By name: the groups must not depend on the order in which the paths come.
     order = np.argsort(paths.names.astype(str), kind="stable")
     # One label alone shows no jump, nor that there was none.

@@ -11,9 +11,9 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.gaps import group_gaps
+from dyninfer.jumps.likelihood.pairs import PanelPairs
 from dyninfer.jumps.likelihood.panel import PanelCounts, panel_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
-from dyninfer.jumps.process.chain import diagonal
 
 # Transitions that a jump counts at least: a rate of 0 has no logarithm.
 LEAST_JUMPS = 0.5
@@ -107,7 +107,7 @@ class LogRatePrior:
 
 
 def log_rate_prior(
-    counts: PanelCounts, scheme: RateScheme, width: float | None
+    counts: PanelCounts | PanelPairs, scheme: RateScheme, width: float | None
 ) -> LogRatePrior | None:
     """Prior around one jump per mean time between observed changes.
 
@@ -116,12 +116,9 @@ def log_rate_prior(
     """
     if width is None:
         return None
-    intervals = counts.pairs.sum((-1, -2))
-    n_stays = diagonal(counts.pairs).sum()
     # One change more than there were: no change at all leaves an upper bound of the rate.
-    n_changes = counts.n_observed - n_stays + 1
-    total_time = (intervals * counts.gaps).sum()
-    changes_per_time = n_changes / total_time
+    n_changes = counts.n_observed - counts.n_stays + 1
+    changes_per_time = n_changes / counts.total_time
     n_targets = scheme.n_edges / scheme.n_states
     centre = float((changes_per_time / n_targets).log())
     return LogRatePrior(centre, width)
