@@ -179,7 +179,8 @@ def _check_rows(module: nn.Module, inputs: list[Tensor]) -> None:
 def _check_bend(module: nn.Module, inputs: list[Tensor]) -> None:
     """Refuse a potential without second derivatives, as those of ReLU are."""
     x = inputs[1]
-    (gradient,) = torch.autograd.grad(module(*inputs).sum(), x, create_graph=True)
+    total = module(*inputs).sum()
+    (gradient,) = torch.autograd.grad(total, x, create_graph=True)
     bend = None
     if gradient.requires_grad:
         (bend,) = torch.autograd.grad(gradient.sum(), x, allow_unused=True)

@@ -103,7 +103,8 @@ class OwnVectorNetwork(nn.Module):
         field = called(self.module, t, x, c)
         if self.growth is None:
             return field
-        return torch.cat([field, self.growth(t, x, c)], 1)
+        rate = self.growth(t, x, c)
+        return torch.cat([field, rate], 1)
 
     def divergence(
         self, t: Tensor, x: Tensor, directions: Tensor, c: Tensor | None = None

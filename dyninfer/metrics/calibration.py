@@ -96,15 +96,18 @@ def state_coverage(draws: Any, observed: Any, n_states: int, level: float = LEVE
     draws, observed = as_state_forecasts(draws, observed, n_states)
     m = len(draws)
     # A state that is nowhere counts nothing, and there may be many.
-    states = torch.cat([draws.flatten(), observed.flatten()]).unique()
+    both = torch.cat([draws.flatten(), observed.flatten()])
+    states = both.unique()
     is_observed = observed.unsqueeze(-1) == states
     is_drawn = draws.unsqueeze(-1) == states
     # The observation counts with the draws: only then are all m + 1 alike.
     count = is_drawn.double().sum(0) + is_observed.double()
     own_count = (count * is_observed).sum(-1, keepdim=True)
     # States of equal count share their place.
-    n_before = torch.where(count > own_count, count, 0).sum(-1)
-    n_until = torch.where(count >= own_count, count, 0).sum(-1)
+    above = torch.where(count > own_count, count, 0)
+    n_before = above.sum(-1)
+    not_below = torch.where(count >= own_count, count, 0)
+    n_until = not_below.sum(-1)
     inside = _share_inside(n_before / (m + 1), n_until / (m + 1), level)
     return torch.where(observed < 0, torch.nan, inside)
 

@@ -74,7 +74,8 @@ def score_arrival(
             f"{as_text(end)}; fit with a lower learning rate"
         )
     # Paths carry the weights of their cells, and what grew or died on the way.
-    weights = run.weights[:, -1].cpu().numpy()[alive]
+    last_weights = run.weights[:, -1].cpu()
+    weights = last_weights.numpy()[alive]
     compare = partial(
         compare_populations,
         y=truth,
@@ -83,7 +84,8 @@ def score_arrival(
         max_samples=max_samples,
         seed=seed,
     )
-    arrived = run.states[:, -1].cpu().numpy()[alive]
+    last_states = run.states[:, -1].cpu()
+    arrived = last_states.numpy()[alive]
     scores: dict[str, Any] = compare(arrived, x_weights=weights, floor=True)
     # What no model at all would score: better than this, or the model has learned nothing.
     for baseline, prediction in baselines.items():

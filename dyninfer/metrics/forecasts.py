@@ -67,7 +67,8 @@ class Forecasts:
         """The same with nothing observed where a draw diverged, as no score is true there."""
         if self.n_states is not None:
             return self
-        is_lost = ~np.isfinite(self.draws).all(axis=(0, 2))
+        is_finite = np.isfinite(self.draws)
+        is_lost = ~is_finite.all(axis=(0, 2))
         if not is_lost.any():
             return self
         warn(
@@ -112,7 +113,8 @@ class Forecasts:
         distances = []
         for level in LEVELS:
             inside = self.coverage(level)
-            distances.append(abs(np.nanmean(inside) - level))
+            share = np.nanmean(inside)
+            distances.append(abs(share - level))
         return float(np.mean(distances))
 
     def _state_scores(self, n_states: int) -> pd.DataFrame:
@@ -190,7 +192,8 @@ def _warn_unless_whole(table: pd.DataFrame, rows: str) -> None:
     """Say where a score of vectors is missing because no observation has all of its features."""
     if "energy_score" not in table:
         return
-    is_in_parts = table["crps"].notna() & table["energy_score"].isna()
+    has_no_energy = table["energy_score"].isna()
+    is_in_parts = table["crps"].notna() & has_no_energy
     n_in_parts = int(is_in_parts.sum())
     if n_in_parts:
         warn(
@@ -229,7 +232,8 @@ def _state_distances(
     if n_observed == 0:
         return {"hellinger": np.nan, "hellinger_floor": np.nan, "hellinger_still": np.nan}
     frequencies = np.bincount(observed[is_present], minlength=n_states)
-    forecast = np.bincount(draws[:, is_present].ravel(), minlength=n_states)
+    states = draws[:, is_present].ravel()
+    forecast = np.bincount(states, minlength=n_states)
     # Of a path of which nothing was given there is no state to hold still.
     is_held = is_present & (still >= 0)
     idle = np.bincount(still[is_held], minlength=n_states)

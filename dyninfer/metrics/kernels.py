@@ -111,7 +111,8 @@ def _median_distance(sample: Sample, seed: int) -> float:
     generator = stream(seed, "metrics", "median")
     rows = torch.randperm(len(sample.points), generator=generator)[:MEDIAN_POINTS]
     rows = rows.to(sample.points.device)
-    some = sample._replace(points=sample.points[rows].double())
+    points = sample.points[rows]
+    some = sample._replace(points=points.double())
     some, _, unit = in_own_unit(some, some)
     apart = torch.pdist(some.points)
     is_apart = apart > 0
@@ -126,7 +127,9 @@ def _median_distance(sample: Sample, seed: int) -> float:
     first, second = torch.triu_indices(len(rows), len(rows), offset=1, device=apart.device)
     weights = sample.weights[rows]
     pair_weights = weights[first] * weights[second]
-    return unit * _weighted_median(apart[is_apart], pair_weights[is_apart])
+    values = apart[is_apart]
+    own_weights = pair_weights[is_apart]
+    return unit * _weighted_median(values, own_weights)
 
 
 def _weighted_median(values: Tensor, weights: Tensor) -> float:

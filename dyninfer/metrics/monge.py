@@ -176,8 +176,11 @@ def cost_of_moves(run: Trajectories, seed: int = 0) -> dict[str, float]:
     # Chords miss a part of the action that falls with the square of their length. What is added
     # is never negative, as chords of chords are shorter.
     action = fine + (fine - coarse) / 3
-    displacement = _polygon_action(states[:, [0, -1]], weights)
-    pairs = _as_pairs(states[:, 0], states[:, -1], weights)
+    ends = states[:, [0, -1]]
+    displacement = _polygon_action(ends, weights)
+    first = states[:, 0]
+    last = states[:, -1]
+    pairs = _as_pairs(first, last, weights)
     pairs = capped(pairs, PAIRS_OF_A_RUN, stream(seed, "metrics", "monge gap"))
     moved = _gap(pairs, 2)
     return {
@@ -248,13 +251,16 @@ def _gap_of_squares(x: Tensor, y: Tensor, weights: Tensor) -> MongeGap:
     displacement, optimal = _costs(x, y, weights, p=2)
     gap = displacement - optimal
     # displacement = tr Σ_x + tr Σ_y − 2 tr Σ_xy, so that the two traces cancel.
-    upper = 2 * (_best_covariance(x, y, weights) - _covariance(x, y, weights))
+    best = _best_covariance(x, y, weights)
+    own = _covariance(x, y, weights)
+    upper = 2 * (best - own)
     return MongeGap(displacement + shared, optimal + shared, gap, max(upper, gap))
 
 
 def _costs(x: Tensor, y: Tensor, weights: Tensor, p: int) -> tuple[float, float]:
     """Cost of the pairs as they are, and of the best ones."""
-    displacement = float(weights @ (y - x).norm(dim=1).pow(p))
+    moves = (y - x).norm(dim=1)
+    displacement = float(weights @ moves.pow(p))
     distance = wasserstein(x, y, p=p, x_weights=weights, y_weights=weights)
     # Rounding may lift the best pairing above the map's own.
     return displacement, min(distance**p, displacement)
@@ -273,7 +279,8 @@ def _best_covariance(x: Tensor, y: Tensor, weights: Tensor) -> float:
     roots = weights.sqrt()[:, None]
     _, a = torch.linalg.qr(roots * x, mode="r")
     _, b = torch.linalg.qr(roots * y, mode="r")
-    return float(torch.linalg.svdvals(a @ b.T).sum())
+    values = torch.linalg.svdvals(a @ b.T)
+    return float(values.sum())
 
 
 def _polygon_action(states: Tensor, weights: Tensor) -> float:

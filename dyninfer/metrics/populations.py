@@ -159,7 +159,9 @@ def compare_populations(
     scores: dict[str, Score] = {name: partial(_metric(name), seed=seed) for name in names}
     reference = check_sample(y, y_weights, "y")
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
-    n_used = max(len(a.points), len(b.points))
+    n_x = len(a.points)
+    n_y = len(b.points)
+    n_used = max(n_x, n_y)
     sides = sides_of_comparison(a, b, reference)
     row: dict[str, float] = {}
     for name, score in scores.items():

@@ -33,7 +33,8 @@ class Sample(NamedTuple):
     def take(self, rows: Tensor) -> Sample:
         """The points of ``rows``, their weights again summing to one."""
         weights = self.weights[rows]
-        return Sample(self.points[rows], weights / weights.sum(), self.uniform)
+        share = weights / weights.sum()
+        return Sample(self.points[rows], share, self.uniform)
 
 
 class Pair(NamedTuple):
@@ -83,7 +84,9 @@ def in_own_unit(a: Sample, b: Sample) -> Pair:
     beside a group far away.
     """
     # Twice: differences may overflow in the user's unit, and leave little of the first unit.
-    outer = max(power_of_two(a.points), power_of_two(b.points))
+    size_of_x = power_of_two(a.points)
+    size_of_y = power_of_two(b.points)
+    outer = max(size_of_x, size_of_y)
     x = a.points / outer
     y = b.points / outer
     low = torch.minimum(x.amin(0), y.amin(0))

@@ -124,14 +124,18 @@ class JumpStatistics:
         gap_sums = times.new_zeros(FINE_BINS)
         # Cell (process, bin, i, j) as one number; the bin's part is added lag by lag.
         process = torch.arange(batch, device=labels.device)
-        source = labels * n_states + n_cells * process.unsqueeze(1)
+        number_of_process = process.unsqueeze(1)
+        source = labels * n_states + n_cells * number_of_process
         for lag in _lags_below(length):
-            gap = times[lag:] - times[:-lag]
+            earlier_times = times[:-lag]
+            gap = times[lag:] - earlier_times
             fine = _fine_bin(gap, unit)
             of_bin = fine * n_pairs
-            pair = source[:-lag] + labels[lag:]
+            target = labels[lag:]
+            pair = source[:-lag] + target
             cell = pair + of_bin.reshape(-1, 1, 1)
-            total += torch.bincount(cell.flatten(), minlength=len(total))
+            flat = cell.flatten()
+            total += torch.bincount(flat, minlength=len(total))
             gap_sums.index_add_(0, fine, gap * n_paths)
         first = one_hot(labels[0], n_states)
         is_change = labels.diff(dim=0) != 0

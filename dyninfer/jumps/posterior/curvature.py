@@ -43,7 +43,8 @@ class Curvature:
         if self._information is None:
             assert self._compute is not None
             assert self._theta is not None
-            rows = self._theta.reshape(-1, self._theta.shape[-1])
+            n_coordinates = self._theta.shape[-1]
+            rows = self._theta.reshape(-1, n_coordinates)
             matrices = [self._compute(row) for row in rows.numpy()]
             stacked = torch.from_numpy(np.stack(matrices))
             self._information = stacked.reshape(*self._theta.shape, -1)

@@ -102,10 +102,12 @@ class StudentT:
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
         shift = x - self.mean
-        z = torch.linalg.solve_triangular(self.root, shift.unsqueeze(-1), upper=False)
+        column = shift.unsqueeze(-1)
+        z = torch.linalg.solve_triangular(self.root, column, upper=False)
         distance = z.square().sum((-1, -2))
         power = (_DEGREES + len(self.mean)) / 2
-        log_density = -power * torch.log1p(distance / _DEGREES)
+        log_scaled = torch.log1p(distance / _DEGREES)
+        log_density = -power * log_scaled
         return log_density + self._log_constant()
 
     def _log_constant(self) -> Tensor:
@@ -124,7 +126,8 @@ class StudentT:
         # A normal vector over the root of a mean of squares of as many normal numbers as degrees.
         chi = self._normals(n, _DEGREES, generator)
         mean_square = chi.square().mean(-1, keepdim=True)
-        shift = z @ self.root.T / mean_square.sqrt()
+        scale = mean_square.sqrt()
+        shift = z @ self.root.T / scale
         return self.mean + shift
 
     def _normals(self, n: int, size: int, generator: torch.Generator) -> Tensor:
@@ -150,8 +153,10 @@ class Product:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
-        of_first = self.first.log_prob(x[..., self.mask])
-        of_second = self.second.log_prob(x[..., ~self.mask])
+        own = x[..., self.mask]
+        of_first = self.first.log_prob(own)
+        other = x[..., ~self.mask]
+        of_second = self.second.log_prob(other)
         return of_first + of_second
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -174,7 +179,8 @@ class Mixture:
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``(...)`` of ``x`` ``(..., p)``."""
         terms = []
-        for part, share in zip(self.parts, self.shares, strict=True):
+        components = zip(self.parts, self.shares, strict=True)
+        for part, share in components:
             log_prob = part.log_prob(x)
             terms.append(log_prob + math.log(share))
         return torch.logsumexp(torch.stack(terms), dim=0)

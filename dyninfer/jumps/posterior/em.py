@@ -113,7 +113,8 @@ def em_label_noise(
         # The maximum of a share is the mean of the probabilities that it is a share of.
         smoothed = data.smooth(generator, emission, initial)
         chance_correct = smoothed.gather(-1, label)[..., 0]
-        rate = 1 - float(chance_correct[data.mask].mean())
+        correct = chance_correct[data.mask]
+        rate = 1 - float(correct.mean())
         initial = smoothed[:, 0].mean(0)
         generator = _maximised(jumps, dwell_times)
     return generator, rate, initial, torch.stack(values)

@@ -140,7 +140,9 @@ class NoisyLabelLikelihood(LabelLikelihood):
     @classmethod
     def of(cls, paths: Paths, n_states: int) -> NoisyLabelLikelihood:
         """Prepare paths."""
-        return cls(paths, HiddenPaths.of(paths), RateScheme.free(n_states))
+        data = HiddenPaths.of(paths)
+        scheme = RateScheme.free(n_states)
+        return cls(paths, data, scheme)
 
     @property
     def cost(self) -> float:
@@ -159,7 +161,8 @@ class NoisyLabelLikelihood(LabelLikelihood):
         noise = LabelNoise.uniform(self.scheme.n_states, error_rate)
         # Without a slope to follow, the recursion need not keep what happened at every time.
         if theta.requires_grad:
-            return self.data.log_likelihood(generator, noise, initial).sum(-1)
+            of_paths = self.data.log_likelihood(generator, noise, initial)
+            return of_paths.sum(-1)
         return label_log_likelihood(self.data, generator, noise.confusion, initial)
 
     def initial(self, logits: Tensor) -> Tensor:
@@ -176,8 +179,10 @@ class NoisyLabelLikelihood(LabelLikelihood):
 
     def starts(self, estimate: JumpEstimate, rates: Tensor) -> Tensor:
         """See :meth:`LabelLikelihood.starts`."""
-        crude = crude_starts(self.paths, self.scheme.n_states, self.scheme)
-        generators = torch.cat([rates.unsqueeze(0), crude.generators])
+        n_states = self.scheme.n_states
+        crude = crude_starts(self.paths, n_states, self.scheme)
+        by_network = rates.unsqueeze(0)
+        generators = torch.cat([by_network, crude.generators])
         theta = self.scheme.parameters_of(generators)
         error_rate = estimate.noise.clamp(*_NOISE_RANGE)
         noise = torch.logit(error_rate).reshape(1)

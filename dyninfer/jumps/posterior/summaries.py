@@ -44,7 +44,8 @@ def draws_table(
 ) -> pd.DataFrame:
     """The same of draws ``(D, S, S)`` of a posterior, which alone do not show a flat jump."""
     check_level(level)
-    low, high = torch.quantile(draws, _tails(level), dim=0)
+    tails = _tails(level)
+    low, high = torch.quantile(draws, tails, dim=0)
     edges = (~is_diagonal(generator)).nonzero()
     table = _jump_table(edges, names, generator, low, high)
     return table.assign(flat=False)
@@ -59,7 +60,8 @@ def derived_table(
     for name, quantity in quantities.items():
         value = quantity(process).reshape(-1)
         of_draws = quantity(draws).reshape(-1, len(value))
-        low, high = torch.quantile(of_draws, _tails(level), dim=0)
+        tails = _tails(level)
+        low, high = torch.quantile(of_draws, tails, dim=0)
         columns = {
             "quantity": _labels(name, len(value), process.state_names),
             "value": value.numpy(),
