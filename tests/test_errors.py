@@ -168,11 +168,6 @@ FIT_ERRORS = {
         TypeError,
         "ActionMatching.fit takes an AnnData, Snapshots or a DensityCurve, not ndarray",
     ),
-    "too few to split": (
-        lambda: {"data": cells(n_per_time=1)},
-        ValueError,
-        "time 0 has 1 samples, too few to split; give more or set validation_fraction=0",
-    ),
     "negative noise": (
         lambda: {"model": di.ActionMatching(sigma=-1)},
         ValueError,

@@ -81,8 +81,8 @@ _ = di.pl.history(model)
 # %% [markdown]
 # The loss of Action Matching is not a distance to anything: it falls towards minus the kinetic energy of the motion, and its
 # absolute value says nothing about the quality of the fit. On the cells that train the network it falls
-# for ever, because the network begins to learn these very cells; on the cells kept apart it turns up, and the weights from
-# that turning point are the model. Quality is measured below, on populations.
+# for ever, because the network begins to learn these very cells; on the pairs that are held out it turns up. From the
+# turning point the model makes a few steps more on all pairs. Quality is measured below, on populations.
 #
 # ## Simulate
 #

@@ -23,7 +23,6 @@ from dyninfer.transport.couplings import (
     priced_couplings,
     scaled_samples,
 )
-from dyninfer.transport.couplings.stretches import keep_apart
 from dyninfer.transport.curves import (
     Curve,
     DensityCurve,
@@ -219,23 +218,12 @@ class ActionMatching(ConditionedEstimator):
         # known mean of its growth.
         if isinstance(data, Snapshots):
             data = conserving(data) if self.conserves_mass else replace(data, masses=None)
-        fraction = self.training_.validation_fraction
-        # A curve that is sampled has no rows to set apart: fresh draws of it validate.
-        train: Snapshots | DensityCurve = data
-        validation: Snapshots | DensityCurve | None = data
-        if fraction and isinstance(data, Snapshots):
-            train, validation = keep_apart(data, fraction, seed)
-        curve = self._curve(process, train, subseed(seed, "training pairs"))
+        curve = self._curve(process, data, subseed(seed, "training pairs"))
         if self.conserves_mass:
             check_conserved(curve.weighted)
-        validation_curve = None
-        if fraction and validation is not None:
-            # Pairs of their own: those of training would be learned by heart and look too good.
-            validation_curve = self._curve(process, validation, subseed(seed, "validation pairs"))
         return ActionObjective(
             process,
-            curve,
-            validation_curve,
+            curve.folds(self.training_.validation_fraction, seed),
             form=self.objective,
             adaptive_times=self.time_sampling == "adaptive",
             seed=seed,

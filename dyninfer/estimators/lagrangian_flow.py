@@ -27,7 +27,6 @@ from dyninfer.transport.couplings import (
     growth_penalty_of,
     natural_couplings,
 )
-from dyninfer.transport.couplings.stretches import keep_apart
 from dyninfer.transport.curves import DensityCurve, conserving
 from dyninfer.transport.curves.learned import LearnedCurve
 from dyninfer.transport.lagrangians import (
@@ -246,22 +245,17 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
             )
         if self.conserves_mass:
             data = conserving(data)
-        # Split before anything is computed: potentials found in the data must not see the rest.
-        settings = self.training_
-        train, validation = keep_apart(data, settings.validation_fraction, seed)
-        lagrangian = self._with_bridge(process, train, seed)
-        samples = self._coupled(process, train, lagrangian, subseed(seed, "training pairs"))
+        lagrangian = self._with_bridge(process, data, seed)
+        samples = self._coupled(process, data, lagrangian, subseed(seed, "training pairs"))
         if lagrangian.growth_penalty is None:
             check_conserved(samples.weighted)
         else:
             _warn_in_place(samples, data.times, self.facts_["growth_penalty"])
-        validation_samples = None
-        if validation is not None:
-            own_seed = subseed(seed, "validation pairs")
-            validation_samples = self._coupled(process, validation, lagrangian, own_seed)
+        settings = self.training_
+        folds = samples.folds(settings.validation_fraction, seed)
         # A stream of its own: the potential's weights stay the same whatever the curve's width.
         with seeded_modules(seed, "curve"):
-            curve = LearnedCurve(samples, lagrangian, self.curve_width)
+            curve = LearnedCurve(folds.training, lagrangian, self.curve_width)
         game = Game(
             last_step=round(self._curve_part(curve) * settings.max_steps),
             learning_rate=self.curve_learning_rate,
@@ -269,7 +263,9 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
             refinement_steps=self.refinement_steps,
             refinement_size=self.refinement_size,
         )
-        return DualObjective(process, curve, validation_samples, game, seed)
+        objective = DualObjective(process, curve, folds, game, seed)
+        objective.warm_up()
+        return objective
 
     def _with_bridge(
         self, process: ScaledDiffusion, data: Snapshots, seed: int

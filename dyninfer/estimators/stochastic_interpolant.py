@@ -25,11 +25,9 @@ from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings import (
     CoupledSamples,
     Coupling,
-    GivenPairs,
     OTCoupling,
     as_coupling,
 )
-from dyninfer.transport.couplings.stretches import keep_apart
 from dyninfer.transport.curves import DensityCurve, conserving
 from dyninfer.transport.interpolants import (
     BrownianNoise,
@@ -261,19 +259,12 @@ class StochasticInterpolant(ConditionedEstimator):
             samples = self._coupled(process, conserving(data), training_seed)
             epsilon = 0.5 * scaling.amplitude(self.bridge_sigma) ** 2
             return BridgeObjective(process, samples, epsilon)
-        # Pairs that are known are not torn apart: all are learned from, none kept for validation.
-        whole = isinstance(self._coupling(), GivenPairs | SameRows)
-        fraction = 0.0 if whole else self.training_.validation_fraction
-        train, validation = keep_apart(data, fraction, seed)
-        samples = self._coupled(process, train, training_seed)
+        samples = self._coupled(process, data, training_seed)
         if inner.schedule.scaling is not None:
             pairs, _ = samples.pairs_in(0)
             check_own_curve(inner.schedule.interpolant, scaling, pairs.knots)
-        validation_samples = None
-        if validation is not None:
-            own_seed = subseed(seed, "validation pairs")
-            validation_samples = self._coupled(process, validation, own_seed)
-        return MatchingObjective(process, samples, validation_samples, seed)
+        folds = samples.folds(self.training_.validation_fraction, seed)
+        return MatchingObjective(process, folds, seed)
 
     def _coupled(self, process: ScaledDiffusion, data: Snapshots, seed: int) -> CoupledSamples:
         """Coupled samples, within the conditions that the process knows."""

@@ -38,6 +38,10 @@ class Objective(ABC):
     'finished'
     """
 
+    # Part of the data that validates until `learn_from_all`; where there is none, training ends
+    # with the step that validates best.
+    held_out: float = 0.0
+
     @abstractmethod
     def batch(self, n: int, generator: torch.Generator) -> Batch:
         """Draw the samples of one step.
@@ -66,7 +70,7 @@ class Objective(ABC):
         The mean of the entry "loss" is minimised; the means of all entries go into the history.
         """
 
-    # Empty on purpose, as are `settle` and `restore`: most methods have nothing to do here.
+    # Empty on purpose, as are others below: most methods have nothing to do here.
     def observe(self, batch: Batch, terms: dict[str, Tensor]) -> None:  # noqa: B027
         """Learn from a step that was made; nothing by default.
 
@@ -76,6 +80,16 @@ class Objective(ABC):
     def validation(self, process: Any) -> float | None:
         """Value that decides about early stopping, lower is better; None never stops."""
         return None
+
+    def companions(self) -> list[tuple[Any, Objective]]:
+        """The same problem with other parts of the data held out, each with a module of its own.
+
+        They are trained beside this one, and the mean of all validations decides; none by default.
+        """
+        return []
+
+    def learn_from_all(self) -> None:  # noqa: B027
+        """Learn from now on from what was held out too; nothing by default."""
 
     def settle(self) -> None:  # noqa: B027
         """Set what is computed of the trained process rather than learned; nothing by default."""

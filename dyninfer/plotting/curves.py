@@ -33,7 +33,7 @@ DASHED: dict[str, Any] = {"linestyle": (0, (4, 3))}
 
 
 def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = None) -> Axes:
-    """Draw the training loss, the validation and the step whose weights were kept.
+    """Draw the training loss, the validation and the step that was best.
 
     Parameters
     ----------

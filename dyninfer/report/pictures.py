@@ -129,7 +129,7 @@ def _of_snapshots(
         ),
     ]
     if "loss" in model.history_:
-        caption = "Training loss and validation; the weights of the marked step are the model."
+        caption = "Training loss and validation; the model goes on from the marked step, the best."
         figures.append((caption, _training(model)))
     # Cells may start with weights, and keep them all the way.
     mass = traj.log_mass

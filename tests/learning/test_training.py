@@ -261,6 +261,82 @@ def test_without_validation_the_last_average_is_the_result():
     assert model.weight.item() == pytest.approx(reference(33)[0], rel=1e-9)
 
 
+# --- what is held out is learned from in the end ---
+
+
+class Shared(Regression):
+    """A quarter of its samples is held out; batches are the same in every step."""
+
+    held_out = 0.25
+
+    def __init__(self, validation, others=()):
+        super().__init__(validation)
+        self.others, self.learns_from_all_at = others, None
+
+    def batch(self, n, generator):
+        self.steps += 1
+        x = torch.linspace(-1, 1, n, dtype=F64)[:, None]
+        return Points(x, 3 * x)
+
+    def companions(self):
+        return [(line(dtype=F64), Shared(validation)) for validation in self.others]
+
+    def learn_from_all(self):
+        self.learns_from_all_at = self.steps
+
+
+def test_steps_that_validation_chose_are_made_again_for_what_was_held_out():
+    objective = Shared([4.0, 2.0, 3.0, 3.5, 9.0])
+    model, result = run(objective, line(dtype=F64), max_steps=400, patience=2, precision="float64")
+    assert result.status == "stopped early"
+    assert objective.learns_from_all_at == 40
+    # A third of the 20 steps that were best, from where they ended.
+    assert result.history["step"].iloc[-1] == 47
+    rates = result.history.set_index("step")["learning_rate"]
+    schedule = brief(max_steps=400)
+    assert rates[47] == schedule.learning_rate_at(26) != rates[45] == schedule.learning_rate_at(24)
+    unbroken = Shared(None)
+    unbroken.held_out = 0.0
+    other = line(dtype=F64)
+    run_of = train_steps(other, unbroken, 27, of=400)
+    assert model.weight.item() == pytest.approx(run_of, rel=1e-12)
+
+
+def train_steps(model, objective, n, of):
+    """Averaged weight after the first ``n`` steps of a run of ``of``."""
+    settings = brief(max_steps=of, precision="float64")
+    one = TrainingRun(model, objective, settings)
+    for _ in range(n):
+        one.update(objective.loss)
+    return one.optimizer.average[0].item()
+
+
+def test_a_run_that_is_never_stopped_makes_its_steps_and_no_more():
+    objective = Shared([4.0, 3.0, 2.0])
+    model, result = run(objective, line(dtype=F64), max_steps=40, precision="float64")
+    assert result.status == "finished"
+    assert objective.learns_from_all_at == 30
+    assert result.history["step"].iloc[-1] == 40
+    whole = Shared(None)
+    whole.held_out = 0.0
+    assert model.weight.item() == train_steps(line(dtype=F64), whole, 40, of=40)
+
+
+def test_nothing_is_held_out_where_a_single_validation_would_choose_nothing():
+    objective = Shared([])
+    run(objective, line(dtype=F64), max_steps=12, precision="float64")
+    assert objective.learns_from_all_at == 0
+    assert objective.asked == 0
+
+
+def test_the_mean_of_the_validations_of_all_runs_decides():
+    objective = Shared([1.0, 4.0, 2.0], others=([5.0, 1.0, 4.5], [3.0, 1.0, 5.5]))
+    _, result = run(objective, line(dtype=F64), max_steps=40, patience=1, precision="float64")
+    found = result.history.set_index("step")["validation"].dropna()
+    assert found.to_dict() == {10: 3.0, 20: 2.0, 30: 4.0}
+    assert result.history["step"].iloc[-1] == 30 + round(20 / 3)
+
+
 # --- interruption and divergence ---
 
 
@@ -358,7 +434,8 @@ def assert_same_fit(a, b):
     )
 
 
-@pytest.mark.parametrize("stop", [20, 30])
+# Of five runs of 48 steps that choose, and one of 12 more.
+@pytest.mark.parametrize("stop", [20, 130, 243])
 @pytest.mark.parametrize("time_sampling", ["adaptive", "uniform"])
 def test_a_resumed_fit_equals_an_uninterrupted_one_to_the_last_bit(
     tmp_path, monkeypatch, stop, time_sampling

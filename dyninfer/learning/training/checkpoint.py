@@ -16,9 +16,9 @@ from dyninfer.learning.settings import PLAIN
 from dyninfer.learning.tensor_file import Kind, Tensors, read_tensors, write_tensors
 from dyninfer.learning.warn import warn
 
-# Of the layout of the file. Format 1 had none written in it, format 2 was torch's own, and the
-# networks of format 3 had growth without bounds.
-FORMAT = 4
+# Of the layout of the file. Format 1 had none written in it, format 2 was torch's own, the networks
+# of format 3 had growth without bounds, and runs of format 4 knew no stages.
+FORMAT = 5
 KIND = Kind("dyninfer_checkpoint", "checkpoint", "remove it to start anew")
 
 

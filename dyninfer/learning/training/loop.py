@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,23 +14,22 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from dyninfer.learning.budget import check_memory
 from dyninfer.learning.files import label
 from dyninfer.learning.objective import Batch, Objective
 from dyninfer.learning.parallel import mean_over_processes, rank, share, threads, world
 from dyninfer.learning.random import stream
 from dyninfer.learning.training.checkpoint import CheckpointFile
 from dyninfer.learning.training.history import History, progress_bar
-from dyninfer.learning.training.optimizer import AveragedOptimizer, copies
+from dyninfer.learning.training.memory import check_step_memory
+from dyninfer.learning.training.optimizer import copies, optimizer_for
 from dyninfer.learning.training.settings import Training
+from dyninfer.learning.training.stage import Stage
 from dyninfer.learning.warn import warn
 
 logger = logging.getLogger("dyninfer")
 
 # Below this many parameters a second thread gains nothing, and loses much where cores are shared.
 SMALL_NETWORK = 300_000
-# Of every weight: itself, its gradient, two moments, its running mean and the best of these.
-COPIES = 6
 
 LossTerms = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
@@ -124,8 +124,8 @@ class TrainingRun:
         paces: dict[str, float] | None = None,
     ):
         self.process, self.objective, self.settings = process, objective, settings
-        _check_memory(process, objective.n_drawn(settings.batch_size))
-        self.optimizer = _optimizer(process, settings, paces or {})
+        check_step_memory(process, objective.n_drawn(settings.batch_size))
+        self.optimizer = optimizer_for(process, settings, paces or {})
         self.device = self.optimizer.parameters[0].device
         self.generator = stream(seed, "batches", device=self.device)
         # Of a run that diverges at once, the weights that it began with.
@@ -135,6 +135,18 @@ class TrainingRun:
         self.history = History()
         self.step, self.seconds = 0, 0.0
         self.file: CheckpointFile | None = None
+        # Steps are left for what is held out, as many for each sample as the others had.
+        n_shared = round((1 - objective.held_out) * settings.max_steps)
+        self.stage = Stage(last_step=max(1, n_shared))
+        self.at_best: dict[str, Any] | None = None
+        self.companions: list[TrainingRun] = []
+        # A single validation would choose nothing.
+        if objective.held_out and n_shared <= settings.validate_every:
+            self._learn_from_all()
+        if not self.stage.learns_from_all:
+            for module, other in objective.companions():
+                companion = TrainingRun(module, other, settings, seed=seed, paces=paces)
+                self.companions.append(companion)
 
     def go(self, progress: bool = False) -> Result:
         """Make all steps that are left."""
@@ -152,8 +164,9 @@ class TrainingRun:
         if status in ("finished", "stopped early"):
             self._save()
         # Without a validation the averaged weights of the last step are the result.
-        unvalidated = math.isinf(self.best_value) and status != "diverged"
-        self.optimizer.put(self.optimizer.average if unvalidated else self.best)
+        unvalidated = math.isinf(self.best_value) or self.stage.learns_from_all
+        is_last = unvalidated and status != "diverged"
+        self.optimizer.put(self.optimizer.average if is_last else self.best)
         # What is trained on must not begin with the gradient of the last step.
         self.optimizer.zero_grad()
         return Result(self.history.table(), status)
@@ -200,12 +213,44 @@ class TrainingRun:
         with file.restoring():
             self._restore(state)
 
+    def _state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            "optimizer": self.optimizer.state(),
+            "history": self.history.state(),
+            "objective": self.objective.state(),
+            "generator": self.generator.get_state(),
+            "best": self.best,
+            "best_value": self.best_value,
+            "stale_validations": self.stale_validations,
+            "step": self.step,
+            "seconds": self.seconds,
+            "max_steps": self.settings.max_steps,
+            "stage": asdict(self.stage),
+            "at_best": self.at_best,
+            "companions": [companion._state() for companion in self.companions],
+        }
+
     def _restore(self, state: dict[str, Any]) -> None:
         averages = state["optimizer"]["average"]
         best = state["best"]
         expected = _shapes(self.optimizer.parameters)
         if not _shapes(averages) == _shapes(best) == expected:
             raise ValueError("its averages have other shapes than its weights")
+        stage = Stage(**state["stage"])
+        if stage.learns_from_all and not self.stage.learns_from_all:
+            self.objective.learn_from_all()
+            self.companions = []
+        # A run that was ended by its steps may be given more now.
+        max_steps = self.settings.max_steps
+        if max_steps == state["max_steps"] or stage.stopped_early:
+            self.stage = stage
+        elif stage.learns_from_all:
+            self.stage = replace(stage, last_step=max_steps)
+        self.at_best = state["at_best"]
+        # There are none where so few steps are left that nothing is to be chosen.
+        for companion, own_state in zip(self.companions, state["companions"], strict=False):
+            companion._restore(own_state)
         self.optimizer.restore(state["optimizer"])
         self.history.restore(state["history"])
         self.objective.restore(state["objective"])
@@ -217,36 +262,68 @@ class TrainingRun:
         self.seconds = float(state["seconds"])
 
     def _make_steps(self, bar: Any) -> str:
-        settings = self.settings
         loss_terms: LossTerms = self.objective.loss
-        if settings.compile:
+        if self.settings.compile:
             loss_terms = torch.compile(loss_terms)
+        if not self._steps_of_stage(bar, loss_terms):
+            return "diverged"
+        if self.objective.held_out and not self.stage.learns_from_all:
+            self._learn_from_all()
+            if not self._steps_of_stage(bar, loss_terms):
+                return "diverged"
+        return "stopped early" if self.stage.stopped_early else "finished"
+
+    def _steps_of_stage(self, bar: Any, loss_terms: LossTerms) -> bool:
+        """Make the steps that are left of the stage; False where the loss is no longer finite."""
+        settings = self.settings
         # Seconds go on counting where a resumed run was left.
         begin = time.perf_counter() - self.seconds
-        while self.step < settings.max_steps:
-            if settings.patience is not None and self.stale_validations >= settings.patience:
+        while self.step < self.stage.last_step:
+            if self._is_stale():
                 self._report_early_stop()
-                return "stopped early"
+                self.stage = replace(self.stage, stopped_early=True)
+                return True
             self.history.add(self.update(loss_terms))
             self.step += 1
             self.seconds = time.perf_counter() - begin
             bar.update(1)
             if self._is_time_to(settings.log_every) and not self._log(bar):
-                return "diverged"
-            if self._is_time_to(settings.validate_every):
+                return False
+            if self._is_time_to(settings.validate_every) and not self.stage.learns_from_all:
                 self._validate()
             if self.step % settings.checkpoint_every == 0:
                 self._save()
-        return "finished"
+        return True
+
+    def _is_stale(self) -> bool:
+        patience = self.settings.patience
+        if patience is None or self.stage.learns_from_all:
+            return False
+        return self.stale_validations >= patience
+
+    def _learn_from_all(self) -> None:
+        """Go on from where the validation was best, with what was held out as well."""
+        if self.at_best is not None:
+            self.optimizer.restore(self.at_best)
+        n_steps = self.optimizer.n_steps
+        n_more = self.settings.max_steps
+        if n_steps:
+            share = self.objective.held_out
+            n_more = round(n_steps * share / (1 - share))
+        self.objective.learn_from_all()
+        self.companions = []
+        self.at_best = None
+        last_step = min(self.step + n_more, self.settings.max_steps)
+        self.stage = replace(self.stage, last_step=last_step, learns_from_all=True)
 
     def _is_time_to(self, every: int) -> bool:
         # The last step too, so that nothing at the end goes unseen.
-        is_last = self.step == self.settings.max_steps
+        is_last = self.step == self.stage.last_step
         return is_last or self.step % every == 0
 
     def _log(self, bar: Any) -> bool:
         """Append a row to the history; False where the loss is no longer finite."""
-        rate = self.settings.learning_rate_at(self.step - 1)
+        rate = self.settings.learning_rate_at(self.optimizer.n_steps - 1)
         row = self.history.close_row(self.step, learning_rate=rate, seconds=self.seconds)
         labels = {"loss": f"{row['loss']:.4g}"}
         if math.isfinite(self.best_value):
@@ -271,8 +348,7 @@ class TrainingRun:
 
     def _validate(self) -> None:
         """Validate the averaged weights and keep them if they are the best so far."""
-        with self.optimizer.averaged():
-            value = self.objective.validation(self.process)
+        value = self._validation()
         if value is None:
             # Nothing says which weights are best: the latest that are finite.
             if self._is_finite():
@@ -283,8 +359,27 @@ class TrainingRun:
         if value < self.best_value:
             self.best_value, self.stale_validations = value, 0
             self.best = copies(self.optimizer.average)
+            if self.objective.held_out:
+                self.at_best = self.optimizer.snapshot()
         else:
             self.stale_validations += 1
+
+    def _validation(self) -> float | None:
+        """Validation of the averaged weights; with companions, the mean at the same step."""
+        with self.optimizer.averaged():
+            value = self.objective.validation(self.process)
+        values = [value]
+        for companion in self.companions:
+            while companion.step < self.step:
+                companion.update(companion.objective.loss)
+                companion.step += 1
+            values.append(companion._validation())
+        total = 0.0
+        for own in values:
+            if own is None:
+                return None
+            total += own
+        return total / len(values)
 
     def _agreed(self, value: float) -> float:
         """Mean over all processes, so that all of them stop at the same step."""
@@ -311,67 +406,8 @@ class TrainingRun:
         # Weights that are not finite would overwrite the last good ones.
         if self.file is None or rank() > 0 or not self._is_finite():
             return
-        self.file.write(
-            {
-                "optimizer": self.optimizer.state(),
-                "history": self.history.state(),
-                "objective": self.objective.state(),
-                "generator": self.generator.get_state(),
-                "best": self.best,
-                "best_value": self.best_value,
-                "stale_validations": self.stale_validations,
-                "step": self.step,
-                "seconds": self.seconds,
-            }
-        )
+        self.file.write(self._state())
 
 
 def _shapes(values: list[Tensor]) -> list[tuple[int, ...]]:
     return [tuple(value.shape) for value in values]
-
-
-def _check_memory(process: nn.Module, n_drawn: int) -> None:
-    """Raise a MemoryError where steps would take more memory than there is."""
-    learning = [p for p in process.parameters() if p.requires_grad]
-    if not learning:
-        return
-    n_weights = sum(p.numel() for p in learning)
-    # What every layer puts out is kept for the way back.
-    n_outputs = 0
-    for module in process.modules():
-        if isinstance(module, nn.Linear):
-            n_outputs += module.out_features
-    n_rows = n_drawn // world()
-    n_numbers = COPIES * n_weights + n_rows * n_outputs
-    n_bytes = learning[0].element_size() * n_numbers
-    what = f"steps of {n_weights:.3g} weights on batches of {n_drawn:.3g}"
-    check_memory(n_bytes, what, learning[0].device)
-
-
-def _optimizer(
-    process: nn.Module, settings: Training, paces: dict[str, float]
-) -> AveragedOptimizer:
-    """AdamW over the parameters that learn, grouped by their multiple of the learning rate."""
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in process.named_parameters():
-        if parameter.requires_grad:
-            own_paces = [p for start, p in paces.items() if name.startswith(start)]
-            pace = own_paces[0] if own_paces else 1.0
-            groups.setdefault(pace, []).append(parameter)
-    first_group = next(iter(groups.values()))
-    device = first_group[0].device
-    options = []
-    for pace, group in groups.items():
-        options.append({"params": group, "lr": settings.learning_rate * pace})
-    adam = torch.optim.AdamW(
-        options,
-        weight_decay=settings.weight_decay,
-        # Foreach and fused Adam give the same numbers; fused is one launch, where there is one.
-        fused=device.type in ("cpu", "cuda"),
-    )
-    return AveragedOptimizer(
-        adam,
-        settings.schedule,
-        gradient_clip=settings.gradient_clip,
-        ema_decay=settings.ema_decay,
-    )

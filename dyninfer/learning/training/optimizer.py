@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dyninfer.learning.parallel import mean_over_processes
+from dyninfer.learning.training.settings import Training
 
 
 class AveragedOptimizer:
@@ -121,6 +123,10 @@ class AveragedOptimizer:
         finally:
             self.put(own)
 
+    def snapshot(self) -> dict[str, Any]:
+        """Like :meth:`state`, in copies that further steps leave as they are."""
+        return copy.deepcopy(self.state())
+
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as tensors and numbers."""
         return {
@@ -152,3 +158,32 @@ class AveragedOptimizer:
 def copies(values: Sequence[Tensor]) -> list[Tensor]:
     """Copies that no gradient flows to."""
     return [value.detach().clone() for value in values]
+
+
+def optimizer_for(
+    process: nn.Module, settings: Training, paces: dict[str, float]
+) -> AveragedOptimizer:
+    """AdamW over the parameters that learn, grouped by their multiple of the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in process.named_parameters():
+        if parameter.requires_grad:
+            own_paces = [p for start, p in paces.items() if name.startswith(start)]
+            pace = own_paces[0] if own_paces else 1.0
+            groups.setdefault(pace, []).append(parameter)
+    first_group = next(iter(groups.values()))
+    device = first_group[0].device
+    options = []
+    for pace, group in groups.items():
+        options.append({"params": group, "lr": settings.learning_rate * pace})
+    adam = torch.optim.AdamW(
+        options,
+        weight_decay=settings.weight_decay,
+        # Foreach and fused Adam give the same numbers; fused is one launch, where there is one.
+        fused=device.type in ("cpu", "cuda"),
+    )
+    return AveragedOptimizer(
+        adam,
+        settings.schedule,
+        gradient_clip=settings.gradient_clip,
+        ema_decay=settings.ema_decay,
+    )

@@ -38,7 +38,10 @@ class Training(Settings):
         Decay of the averaged weights, which are the result; it rises to this value as
         ``(1 + n) / (10 + n)``.
     validation_fraction : float
-        Part of every snapshot kept for early stopping; 0 trains on everything for ``max_steps``.
+        Part of the data held out to choose the number of steps: of the pairs of a plan, all of a
+        cell together, or of the paths. Where fewer than fifty cells would be held out, all are, in
+        up to five runs, whose mean decides. The pairs that were held out are then learned from as
+        well, for as many steps more as they are more. 0 learns from everything for ``max_steps``.
     validate_every : int
         Steps between two validations.
     patience : int or None

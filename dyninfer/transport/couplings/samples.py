@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -14,9 +15,9 @@ from dyninfer.data.conditions import ConditionCode
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings.base import Coupling
+from dyninfer.transport.couplings.folds import Folds, fold_numbers, folds_of
 from dyninfer.transport.couplings.plan import NOTHING
 from dyninfer.transport.couplings.stretches import (
-    Stretch,
     condition_names,
     couple_all,
     log_masses,
@@ -110,20 +111,19 @@ class CoupledSamples:
         self.inner_times = self.times[1:-1].contiguous()
         self.states = to_device(np.concatenate(samples))
         self.log_mass = to_device(log_masses(data))
+        sizes = [len(stretch.mass) for stretch in stretches]
         rows = np.concatenate([stretch.rows for stretch in stretches])
         self.rows = torch.as_tensor(rows, device=device)
         log_weights = np.concatenate([stretch.log_weights for stretch in stretches])
         self.weighted = bool(log_weights.any())
         self.log_weights = to_device(log_weights)
-        masses = _mass_in_interval(stretches)
-        self.cumulative = torch.as_tensor(cumulative_sums(masses), device=device)
-        self.mass = to_device(np.concatenate(masses))
-        self.counts = [len(mass) for mass in masses]
+        self.stretch = np.repeat(np.arange(len(stretches)), sizes)
+        self.intervals = np.array([stretch.interval for stretch in stretches])
+        self._weigh(np.concatenate([stretch.mass for stretch in stretches]))
         self.codes: Tensor | None = None
         if code is not None:
             self.codes = to_device(code.encode(condition_names(data)))
         conditions = [stretch.condition for stretch in stretches]
-        sizes = [len(stretch.mass) for stretch in stretches]
         self.condition = torch.as_tensor(np.repeat(conditions, sizes), device=device)
 
     def interval(self, t: Tensor) -> Tensor:
@@ -186,6 +186,42 @@ class CoupledSamples:
         pairs = Coupled(interval, knots, log_start, log_end, code=None)
         return pairs, self.mass[inside]
 
+    def folds(self, fraction: float, seed: int) -> Folds[CoupledSamples]:
+        """Hold pairs of the plan out, all of a cell together; see :func:`fold_numbers`."""
+        rows = self.rows.cpu().numpy()
+        groups = []
+        for number in range(len(self.intervals)):
+            own = rows[self.stretch == number]
+            # By the side with more cells: of a single cell, all pairs would be one group.
+            n_cells = [len(np.unique(column)) for column in own.T]
+            groups.append(own[:, np.argmax(n_cells)])
+        numbers, share = fold_numbers(groups, self.intervals.tolist(), fraction, seed)
+        return folds_of(self, numbers, share, self._part)
+
+    def _part(self, mask: ndarray) -> CoupledSamples:
+        """Some of the coupled samples, by a mask ``(rows,)``; they have the whole mass."""
+        part = copy.copy(self)
+        inside = torch.as_tensor(mask, device=self.rows.device)
+        part.rows = self.rows[inside]
+        part.log_weights = self.log_weights[inside]
+        part.condition = self.condition[inside]
+        part.stretch = self.stretch[mask]
+        part._weigh(self.pair_mass[mask])
+        return part
+
+    def _weigh(self, pair_mass: ndarray) -> None:
+        """Set the masses ``(rows,)`` by which coupled samples are drawn, one in every interval."""
+        self.pair_mass = pair_mass
+        own_interval = self.intervals[self.stretch]
+        masses = []
+        for k in np.unique(own_interval):
+            own = pair_mass[own_interval == k]
+            masses.append(own / own.sum())
+        cumulative = cumulative_sums(masses)
+        self.cumulative = torch.as_tensor(cumulative, device=self.states.device)
+        self.mass = torch.as_tensor(np.concatenate(masses)).to(self.states)
+        self.counts = [len(mass) for mass in masses]
+
     def mass_in_place(self) -> tuple[int, float]:
         """Interval in which the largest share of the mass is destroyed or created in place."""
         shares = []
@@ -230,16 +266,6 @@ def check_conserved(weighted: bool) -> None:
             "the coupling changes the mass of pairs, but this model conserves mass; use "
             "coupling='ot', or let mass grow (growth_penalty, or an UnbalancedTransport)"
         )
-
-
-def _mass_in_interval(stretches: list[Stretch]) -> list[ndarray]:
-    """Mass of the coupled samples of every interval, summing to one in each."""
-    masses = []
-    for k in sorted({stretch.interval for stretch in stretches}):
-        parts = [stretch.mass for stretch in stretches if stretch.interval == k]
-        mass = np.concatenate(parts)
-        masses.append(mass / mass.sum())
-    return masses
 
 
 def _share_without(mass: Tensor, log_other: Tensor) -> float:

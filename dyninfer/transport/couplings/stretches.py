@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.times import spelled
-from dyninfer.learning.random import numpy_stream, subseed
+from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import brief
 from dyninfer.learning.warn import warn
 from dyninfer.transport.couplings.base import Coupling, intervals
@@ -19,8 +19,6 @@ from dyninfer.transport.couplings.plan import Plan
 
 # Chains are drawn, where pairs are listed: enough that the luck of the draw is small.
 LEAST_CHAINS = 8192
-# Fewer samples of a condition at a time are too few to split.
-LEAST_TO_SPLIT = 10
 
 
 class Stretch(NamedTuple):
@@ -104,37 +102,6 @@ def condition_names(data: Snapshots) -> list[str]:
     """Names of the conditions, sorted: their numbers are the places in this list."""
     labels = np.concatenate(_labels(data))
     return np.unique(labels).tolist()
-
-
-def keep_apart(data: Snapshots, fraction: float, seed: int) -> tuple[Snapshots, Snapshots | None]:
-    """Split samples off for validation, within each condition.
-
-    Nothing is split off where a condition has fewer than ten samples at any time.
-    """
-    if not fraction:
-        return data, None
-    if data.conditions is None:
-        return data.split(fraction, seed)
-    rng = numpy_stream(seed, "validation split")
-    train, validation = [], []
-    for labels in _labels(data):
-        apart = []
-        for name in np.unique(labels):
-            rows = np.flatnonzero(labels == name)
-            if len(rows) < LEAST_TO_SPLIT:
-                return data, None
-            # Two, for which a spread can be computed.
-            n_apart = max(2, round(len(rows) * fraction))
-            shuffled = rng.permutation(rows)
-            apart.append(shuffled[:n_apart])
-        own = np.sort(np.concatenate(apart))
-        everyone = np.arange(len(labels))
-        validation.append(own)
-        train.append(np.setdiff1d(everyone, own))
-    every_time = list(range(data.n_times))
-    train_part = _part(data, train, every_time)
-    validation_part = _part(data, validation, every_time)
-    return train_part, validation_part
 
 
 def _labels(data: Snapshots) -> list[ndarray]:

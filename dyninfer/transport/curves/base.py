@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
@@ -10,6 +11,8 @@ from torch import Generator, Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.warn import warn
+from dyninfer.transport.couplings import CoupledSamples
+from dyninfer.transport.couplings.folds import Folds
 
 
 class DensityBatch(NamedTuple):
@@ -46,6 +49,36 @@ class Curve(ABC):
     @abstractmethod
     def draw(self, t: Tensor, density: Tensor, generator: Generator) -> DensityBatch:
         """Draw samples at times ``(n,)``, which were drawn from ``density`` ``(n,)``."""
+
+    @abstractmethod
+    def folds(self, fraction: float, seed: int) -> Folds[Curve]:
+        """Hold a part of what the curve is made of out."""
+
+
+class PairCurve(Curve):
+    """A curve made of coupled samples.
+
+    Parameters
+    ----------
+    samples : CoupledSamples
+    """
+
+    def __init__(self, samples: CoupledSamples):
+        self.samples = samples
+        self.weighted = samples.weighted
+
+    def folds(self, fraction: float, seed: int) -> Folds[Curve]:
+        """See :meth:`Curve.folds`: the same curve of a part of the coupled samples."""
+        folds = self.samples.folds(fraction, seed)
+        parts: list[tuple[Curve, Curve]] = []
+        for training, validation in folds.parts:
+            parts.append((self._of(training), self._of(validation)))
+        return Folds(self, parts, folds.share)
+
+    def _of(self, samples: CoupledSamples) -> Curve:
+        curve = copy.copy(self)
+        curve.samples = samples
+        return curve
 
 
 def conserving(data: Snapshots) -> Snapshots:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
+from dyninfer.transport.couplings.folds import Folds, fold_numbers, folds_of
 from dyninfer.transport.couplings.samples import cumulative_sums, placer
 from dyninfer.transport.couplings.stretches import log_masses
 from dyninfer.transport.curves.base import Curve, DensityBatch
@@ -31,6 +34,7 @@ class DenseCurve(Curve):
         self.times = to_device(times)
         self.levels = torch.as_tensor(levels, device=device)
         self.states = to_device(np.concatenate(states))
+        self.row_weights = weights
         self.cumulative = torch.as_tensor(cumulative_sums(weights), device=device)
         self.mass = to_device(masses)
         self.weighted = data.masses is not None
@@ -67,6 +71,28 @@ class DenseCurve(Curve):
             start_weight=mass[first],
             end_weight=mass[last],
         )
+
+    def folds(self, fraction: float, seed: int) -> Folds[Curve]:
+        """See :meth:`Curve.folds`: samples of every snapshot, for there are no pairs."""
+        groups = [np.flatnonzero(own > 0) for own in self.row_weights]
+        numbers, share = fold_numbers(groups, range(len(groups)), fraction, seed)
+        return folds_of(self, numbers, share, self._part)
+
+    def _part(self, mask: np.ndarray) -> Curve:
+        """The same curve of some samples, by a mask over those that weigh something."""
+        weights = []
+        begin = 0
+        for own in self.row_weights:
+            rows = np.flatnonzero(own > 0)
+            end = begin + len(rows)
+            part = np.zeros_like(own)
+            part[rows] = own[rows] * mask[begin:end]
+            weights.append(part / part.sum())
+            begin = end
+        curve = copy.copy(self)
+        cumulative = torch.as_tensor(cumulative_sums(weights))
+        curve.cumulative = cumulative.to(self.cumulative)
+        return curve
 
     def _states(self, k: Tensor, u: Tensor) -> Tensor:
         """Samples of the snapshots ``k``, chosen by levels ``u`` in [0, 1)."""

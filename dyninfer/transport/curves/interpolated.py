@@ -7,11 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from dyninfer.transport.couplings import CoupledSamples
-from dyninfer.transport.curves.base import Curve, DensityBatch
+from dyninfer.transport.curves.base import DensityBatch, PairCurve
 
 
-class InterpolatedCurve(Curve):
+class InterpolatedCurve(PairCurve):
     """Straight lines between coupled samples of neighbouring snapshots, each carrying mass.
 
     A pair ``(x_k, x_{k+1})`` moves at constant velocity, and its mass changes at a constant rate
@@ -25,10 +24,6 @@ class InterpolatedCurve(Curve):
     """
 
     knows_velocity: ClassVar[bool] = True
-
-    def __init__(self, samples: CoupledSamples):
-        self.samples = samples
-        self.weighted = samples.weighted
 
     def draw(self, t: Tensor, density: Tensor, generator: Generator) -> DensityBatch:
         """See :meth:`Curve.draw`."""

@@ -5,6 +5,7 @@ Every pair's optimal arc, a correction that vanishes at the snapshots, and a Bro
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -89,7 +90,22 @@ class LearnedCurve(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         self.to(samples.states)
-        self.angle = self._angles() if lagrangian.constrained else None
+        self.use(samples)
+
+    def use(self, samples: CoupledSamples) -> None:
+        """Go through other pairs of the same snapshots from now on."""
+        self.samples = samples
+        self.angle: Tensor | None = None
+        if self.lagrangian.constrained:
+            self.angle = self._angles()
+
+    def through(self, samples: CoupledSamples) -> LearnedCurve:
+        """A copy through other pairs of the same snapshots."""
+        # What is not learned is shared: pairs are many, and a potential may be any function.
+        shared = {id(value): value for value in (self.samples, self.lagrangian)}
+        curve = copy.deepcopy(self, shared)
+        curve.use(samples)
+        return curve
 
     def point(self, batch: PairBatch) -> CurvePoint:
         """State and motion of the pairs at the batch's times; differentiable in the parameters."""

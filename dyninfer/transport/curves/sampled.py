@@ -15,6 +15,7 @@ from dyninfer.data.time_reading import as_requested
 from dyninfer.learning.random import borrowed_generator
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
+from dyninfer.transport.couplings.folds import Folds
 from dyninfer.transport.curves.base import Curve, DensityBatch
 
 
@@ -124,6 +125,13 @@ class SampledCurve(Curve):
             end_state=end_state,
             gap=end,
         )
+
+    def folds(self, fraction: float, seed: int) -> Folds[Curve]:
+        """See :meth:`Curve.folds`: nothing is held out, for fresh draws validate."""
+        parts: list[tuple[Curve, Curve]] = []
+        if fraction:
+            parts.append((self, self))
+        return Folds(self, parts, share=0.0)
 
     def _states(self, t: Tensor) -> Tensor:
         user_times = self.scaling.user_times(t)

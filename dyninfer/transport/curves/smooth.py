@@ -8,12 +8,12 @@ import torch
 from torch import Generator, Tensor
 
 from dyninfer.transport.couplings import CoupledSamples
-from dyninfer.transport.curves.base import Curve, DensityBatch
+from dyninfer.transport.curves.base import DensityBatch, PairCurve
 from dyninfer.transport.curves.interpolated import with_weights
 from dyninfer.transport.splines import natural_splines, spline_weights
 
 
-class SmoothCurve(Curve):
+class SmoothCurve(PairCurve):
     """Natural cubic splines through chains of coupled samples, one of every snapshot in each.
 
     The velocity is continuous in time, unlike that of straight lines; unequal gaps are respected.
@@ -33,8 +33,7 @@ class SmoothCurve(Curve):
                 "interpolation='cubic' needs a coupling that conserves mass; use coupling='ot', or "
                 "interpolation='linear'"
             )
-        self.samples = samples
-        self.weighted = samples.weighted
+        super().__init__(samples)
         times = samples.times.double().cpu().numpy()
         cubics = torch.as_tensor(natural_splines(times))
         self.cardinal = cubics.to(samples.times)

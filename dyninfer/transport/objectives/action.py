@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from torch import Generator, Tensor
 
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import stream
+from dyninfer.transport.couplings.folds import Folds
 from dyninfer.transport.curves import Curve, DensityBatch, TimeSampler
 from dyninfer.transport.lagrangians import ScaledLagrangian
 
@@ -29,9 +33,8 @@ class ActionObjective(Objective):
     ----------
     process : ScaledDiffusion
         Of a PotentialDiffusion, whose noise and growth penalty make the Hamiltonian.
-    curve : Curve
-    validation_curve : Curve, optional
-        Curve on which the validation is computed.
+    folds : Folds of a Curve
+        Curve that is learned from, and those by which the number of steps is chosen.
     form : {"auto", "velocity", "boundary"}
         Which of the two formulas; "auto" is "velocity" where the curve knows its own.
     adaptive_times : bool
@@ -47,13 +50,13 @@ class ActionObjective(Objective):
     def __init__(
         self,
         process: ScaledDiffusion,
-        curve: Curve,
-        validation_curve: Curve | None = None,
+        folds: Folds[Curve],
         *,
         form: str = "auto",
         adaptive_times: bool = True,
         seed: int = 0,
     ):
+        curve = folds.training
         if form == "velocity" and not curve.knows_velocity:
             raise ValueError(
                 "objective='velocity' needs a curve whose velocity is known; use "
@@ -63,7 +66,10 @@ class ActionObjective(Objective):
         inner = process.inner
         scaling = process.scaling
         self.process = process
+        self.folds = folds
         self.curve = curve
+        self.held_out = folds.share
+        self.form = form
         self.seed = seed
         self.by_velocity = curve.knows_velocity and form != "boundary"
         self.lagrangian = ScaledLagrangian(inner.sigma, inner.growth_penalty)
@@ -72,11 +78,11 @@ class ActionObjective(Objective):
         self.axes = torch.eye(self.n_features).to(like)
         self.times = TimeSampler(adaptive_times, like.device, like.dtype)
         self.validation_batch: DensityBatch | None = None
-        if validation_curve is not None:
+        if folds.validation is not None:
             even = TimeSampler(False, like.device, like.dtype)
             generator = stream(seed, "validation", device=like.device)
             self.validation_batch = self._draw(
-                validation_curve, even, self.validation_size, generator
+                folds.validation, even, self.validation_size, generator
             )
 
     def batch(self, n: int, generator: Generator) -> DensityBatch:
@@ -99,13 +105,32 @@ class ActionObjective(Objective):
         self.times.observe(batch.time, integrand)
 
     def validation(self, process: ScaledDiffusion) -> float | None:
-        """Action on the samples that were kept apart, always at the same times."""
+        """Action on what is held out, always at the same times."""
         batch = self.validation_batch
         if batch is None:
             return None
         with torch.no_grad():
             density = self.action_density(process, batch)
         return float(density.mean())
+
+    def companions(self) -> list[tuple[Any, Objective]]:
+        """The same action with other pairs held out."""
+        others: list[tuple[Any, Objective]] = []
+        for folds in self.folds.others():
+            process = copy.deepcopy(self.process)
+            objective = ActionObjective(
+                process,
+                folds,
+                form=self.form,
+                adaptive_times=self.times.adaptive,
+                seed=self.seed,
+            )
+            others.append((process, objective))
+        return others
+
+    def learn_from_all(self) -> None:
+        """Draw from the whole curve from now on."""
+        self.curve = self.folds.whole
 
     def settle(self) -> None:
         """Set mean and bounds of the growth by what was learned, on fresh samples of the curve."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.training import Training, train
 from dyninfer.transport.couplings import CoupledSamples
+from dyninfer.transport.couplings.folds import Folds
 from dyninfer.transport.curves import TimeSampler
 from dyninfer.transport.curves.diagnostics import diagnose
 from dyninfer.transport.curves.learned import CurvePoint, LearnedCurve, PairBatch
@@ -22,32 +23,8 @@ from dyninfer.transport.curves.optimizer import CurveOptimizer
 from dyninfer.transport.curves.residual import Measurement
 from dyninfer.transport.lagrangians import ScaledLagrangian
 from dyninfer.transport.objectives.action import SETTLING_SIZE, random_signs, twice
+from dyninfer.transport.objectives.game import Game, PairAction
 from dyninfer.transport.objectives.matching import normal_like
-
-
-@dataclass(frozen=True, kw_only=True)
-class Game:
-    """How the curve is played against the potential.
-
-    Attributes
-    ----------
-    last_step : int
-        Step after which the curve stands still; 0 where it never moves.
-    learning_rate : float
-        Peak learning rate of the curve.
-    damping : float
-        Share of the pairs' own action in what the curve descends, when it begins to move.
-    refinement_steps : int
-        Steps in which samples ascend the residual before the potential meets them.
-    refinement_size : float
-        Length of such a step.
-    """
-
-    last_step: int
-    learning_rate: float = 1e-3
-    damping: float = 0.5
-    refinement_steps: int = 0
-    refinement_size: float = 0.02
 
 
 class DualObjective(Objective):
@@ -63,8 +40,9 @@ class DualObjective(Objective):
     process : ScaledDiffusion
         Of a PotentialDiffusion.
     curve : LearnedCurve
-    validation_samples : CoupledSamples or None
-        Pairs that were kept apart.
+        Through the pairs of ``folds`` that are learned from.
+    folds : Folds of CoupledSamples
+        Pairs that are learned from, and those by which the number of steps is chosen.
     game : Game
     seed : int
     """
@@ -83,12 +61,14 @@ class DualObjective(Objective):
         self,
         process: ScaledDiffusion,
         curve: LearnedCurve,
-        validation_samples: CoupledSamples | None,
+        folds: Folds[CoupledSamples],
         game: Game,
         seed: int,
     ):
         self.process = process
         self.curve = curve
+        self.folds = folds
+        self.held_out = folds.share
         self.game = game
         self.seed = seed
         self.scaling = process.scaling
@@ -111,13 +91,11 @@ class DualObjective(Objective):
         d = states.shape[1]
         self.axes = torch.eye(d, device=device, dtype=dtype)
         self.validation_batch: PairBatch | None = None
-        if validation_samples is not None:
+        if folds.validation is not None:
             generator = stream(seed, "validation", device=device)
             self.validation_batch = self._draw(
-                validation_samples, self.even_times, self.validation_size, generator
+                folds.validation, self.even_times, self.validation_size, generator
             )
-        if self.lagrangian.bends and self.warm_steps:
-            self._warm_up()
 
     def batch(self, n: int, generator: Generator) -> PairBatch:
         """Draw ``n`` pairs and times; with noise, every draw of it is used with both signs."""
@@ -152,7 +130,7 @@ class DualObjective(Objective):
         terms["residual_std"] = spread.detach().clone()
 
     def validation(self, process: ScaledDiffusion) -> float | None:
-        """Loss on the pairs that were kept apart, once the curve stands still."""
+        """Loss on the pairs that are held out, once the curve stands still."""
         # Before, losses are of different problems.
         batch = self.validation_batch
         if batch is None or not self.opponent.finished:
@@ -162,6 +140,20 @@ class DualObjective(Objective):
             terms = self._potential_loss(process, batch, point)
         loss = terms["loss"].mean()
         return float(loss)
+
+    def companions(self) -> list[tuple[Any, Objective]]:
+        """The same problem with other pairs held out."""
+        others: list[tuple[Any, Objective]] = []
+        for folds in self.folds.others():
+            process = copy.deepcopy(self.process)
+            curve = self.curve.through(folds.training)
+            objective = DualObjective(process, curve, folds, self.game, self.seed)
+            others.append((process, objective))
+        return others
+
+    def learn_from_all(self) -> None:
+        """Draw from all pairs from now on."""
+        self.curve.use(self.folds.whole)
 
     def settle(self) -> None:
         """Set mean and bounds of the growth by what was learned, on fresh samples of the curve."""
@@ -198,8 +190,10 @@ class DualObjective(Objective):
         table.attrs["runaways"] = self.opponent.runaways
         return table
 
-    def _warm_up(self) -> None:
-        """Bend the pairs' paths by their own action, before the game."""
+    def warm_up(self) -> None:
+        """Bend the pairs' paths by their own action, before the game; without a force, nothing."""
+        if not (self.lagrangian.bends and self.warm_steps):
+            return
         settings = Training(
             max_steps=self.warm_steps,
             batch_size=self.warm_size,
@@ -212,7 +206,7 @@ class DualObjective(Objective):
             validate_every=self.warm_steps,
             device=str(self.axes.device),
         )
-        objective = _PairAction(self._draw, self.curve.samples, self.even_times)
+        objective = PairAction(self._draw, self.curve.samples, self.even_times)
         result = train(
             self.curve,
             objective,
@@ -394,20 +388,3 @@ class DualObjective(Objective):
             noise=both_signs[:n],
             probe=probe,
         )
-
-
-class _PairAction(Objective):
-    """Action of the pairs' own paths, as a function of the curve's network."""
-
-    def __init__(self, draw: Any, samples: CoupledSamples, times: TimeSampler):
-        self.draw = draw
-        self.samples = samples
-        self.times = times
-
-    def batch(self, n: int, generator: Generator) -> PairBatch:
-        """Draw ``n`` pairs at even times."""
-        return self.draw(self.samples, self.times, n, generator)
-
-    def loss(self, process: LearnedCurve, batch: PairBatch) -> dict[str, Tensor]:
-        """Action per sample ``(n,)``."""
-        return {"loss": process.pair_action(batch)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import mean_over_processes
 from dyninfer.learning.random import stream
 from dyninfer.transport.couplings import NOTHING, Coupled, CoupledSamples
+from dyninfer.transport.couplings.folds import Folds
 from dyninfer.transport.curves import TimeSampler
 from dyninfer.transport.interpolated import InterpolatedDiffusion
 
@@ -62,9 +64,8 @@ class MatchingObjective(Objective):
     ----------
     process : ScaledDiffusion
         Of an InterpolatedDiffusion.
-    samples : CoupledSamples
-    validation_samples : CoupledSamples, optional
-        Samples kept apart, on which the validation is computed.
+    folds : Folds of CoupledSamples
+        Samples that are learned from, and those by which the number of steps is chosen.
     seed : int
     """
 
@@ -73,15 +74,17 @@ class MatchingObjective(Objective):
     def __init__(
         self,
         process: ScaledDiffusion,
-        samples: CoupledSamples,
-        validation_samples: CoupledSamples | None,
+        folds: Folds[CoupledSamples],
         seed: int,
     ):
+        samples = folds.training
         inner: InterpolatedDiffusion = process.inner
         like = samples.states
         self.process = process
         self.seed = seed
+        self.folds = folds
         self.samples = samples
+        self.held_out = folds.share
         self.schedule = inner.schedule
         self.times = TimeSampler(False, like.device, like.dtype)
         self.noise_length = inner.noise_length
@@ -102,9 +105,9 @@ class MatchingObjective(Objective):
         # compared.
         self.validation_squares: Tensor | None = None
         self.validation_batch: MatchingBatch | None = None
-        if validation_samples is not None:
+        if folds.validation is not None:
             generator = stream(seed, "validation", device=like.device)
-            self.validation_batch = self._draw(validation_samples, self.validation_size, generator)
+            self.validation_batch = self._draw(folds.validation, self.validation_size, generator)
 
     def batch(self, n: int, generator: Generator) -> MatchingBatch:
         """Draw ``n`` points of the interpolant, or ``n`` pairs of points."""
@@ -141,7 +144,7 @@ class MatchingObjective(Objective):
         self.squares = torch.lerp(self.squares, squares, part)
 
     def validation(self, process: ScaledDiffusion) -> float | None:
-        """Loss on the samples that were kept apart, always at the same points."""
+        """Loss on the samples that are held out, always at the same points."""
         if self.validation_batch is None:
             return None
         if self.validation_squares is None:
@@ -152,6 +155,18 @@ class MatchingObjective(Objective):
         balance = 1 + self.validation_squares
         balanced = torch.stack(means) / balance
         return float(balanced.sum())
+
+    def companions(self) -> list[tuple[Any, Objective]]:
+        """The same losses with other pairs held out."""
+        others: list[tuple[Any, Objective]] = []
+        for folds in self.folds.others():
+            process = copy.deepcopy(self.process)
+            others.append((process, MatchingObjective(process, folds, self.seed)))
+        return others
+
+    def learn_from_all(self) -> None:
+        """Draw from all samples from now on."""
+        self.samples = self.folds.whole
 
     def settle(self) -> None:
         """Set mean and bounds of the growth by what was learned, on fresh points."""

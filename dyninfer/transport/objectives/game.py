@@ -1,0 +1,62 @@
+"""How a density curve is played against a potential, and how it is bent before that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Generator, Tensor
+
+from dyninfer.learning.objective import Objective
+from dyninfer.transport.couplings import CoupledSamples
+from dyninfer.transport.curves import TimeSampler
+from dyninfer.transport.curves.learned import LearnedCurve, PairBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Game:
+    """How the curve is played against the potential.
+
+    Attributes
+    ----------
+    last_step : int
+        Step after which the curve stands still; 0 where it never moves.
+    learning_rate : float
+        Peak learning rate of the curve.
+    damping : float
+        Share of the pairs' own action in what the curve descends, when it begins to move.
+    refinement_steps : int
+        Steps in which samples ascend the residual before the potential meets them.
+    refinement_size : float
+        Length of such a step.
+    """
+
+    last_step: int
+    learning_rate: float = 1e-3
+    damping: float = 0.5
+    refinement_steps: int = 0
+    refinement_size: float = 0.02
+
+
+class PairAction(Objective):
+    """Action of the pairs' own paths, as a function of the curve's network.
+
+    Parameters
+    ----------
+    draw : callable, ``(samples, times, n, generator) -> PairBatch``
+    samples : CoupledSamples
+    times : TimeSampler
+    """
+
+    def __init__(self, draw: Any, samples: CoupledSamples, times: TimeSampler):
+        self.draw = draw
+        self.samples = samples
+        self.times = times
+
+    def batch(self, n: int, generator: Generator) -> PairBatch:
+        """Draw ``n`` pairs at even times."""
+        return self.draw(self.samples, self.times, n, generator)
+
+    def loss(self, process: LearnedCurve, batch: PairBatch) -> dict[str, Tensor]:
+        """Action per sample ``(n,)``."""
+        return {"loss": process.pair_action(batch)}
