@@ -49,6 +49,11 @@ class BoundedGrowth(nn.Module):
     rate: Tensor
     low: Tensor
     high: Tensor
+    known_rate: Tensor
+    moments: Tensor
+    own_mean: Tensor
+
+    bins_per_interval = _BINS
 
     def __init__(self, knots: Any, log_masses: Any):
         super().__init__()
@@ -63,6 +68,14 @@ class BoundedGrowth(nn.Module):
         rate = (log_masses.diff() / gaps).repeat_interleave(2)
         self.register_buffer("nodes", nodes.float())
         self.register_buffer("rate", rate.float())
+        # The mean over simulated cells is not constant within an interval.
+        parts = torch.arange(_BINS) / _BINS
+        starts = knots[:-1, None]
+        within = starts + gaps[:, None] * parts
+        moments = torch.cat([within.flatten(), knots[-1:]])
+        self.register_buffer("known_rate", rate.float())
+        self.register_buffer("moments", moments.float())
+        self.register_buffer("own_mean", torch.zeros_like(self.moments))
         self.register_buffer("low", torch.full_like(self.rate, -_UNBOUNDED))
         self.register_buffer("high", torch.full_like(self.rate, _UNBOUNDED))
 
@@ -90,7 +103,21 @@ class BoundedGrowth(nn.Module):
 
     def mean(self, t: Tensor) -> Tensor:
         """Part of the rate ``(n,)`` that is the same for all states."""
-        return self._at(t, self.rate)
+        own_mean = _interpolated(t, self.moments, self.own_mean)
+        return self._at(t, self.rate) - own_mean
+
+    def known(self, t: Tensor) -> Tensor:
+        """Part of the rate ``(n,)`` that the masses of the data say."""
+        return self._at(t, self.known_rate)
+
+    def forget_mean(self) -> None:
+        """Take the mean of the network for zero until it is set."""
+        self.rate.copy_(self.known_rate)
+        self.own_mean.zero_()
+
+    def set_mean(self, mean: Tensor) -> None:
+        """Set the mean of the network over the population at every one of ``moments``."""
+        self.own_mean.copy_(mean)
 
     @torch.no_grad()
     def settle(self, time: Tensor, value: Tensor, weight: Tensor | None = None) -> None:
@@ -135,16 +162,21 @@ class BoundedGrowth(nn.Module):
 
     def _at(self, t: Tensor, values: Tensor) -> Tensor:
         """Values ``(nodes,)`` at times ``(n,)``, along straight lines between the nodes."""
-        nodes = self.nodes.to(t.dtype)
-        values = values.to(t.dtype)
-        inner = nodes[1:-1].contiguous()
-        left = torch.searchsorted(inner, t.contiguous(), right=True)
-        right = left + 1
-        length = nodes[right] - nodes[left]
-        part = (t - nodes[left]) / length
-        # Before the first node and after the last, the rate is that of the end.
-        part = part.clamp(0, 1)
-        return torch.lerp(values[left], values[right], part)
+        return _interpolated(t, self.nodes, values)
+
+
+def _interpolated(t: Tensor, nodes: Tensor, values: Tensor) -> Tensor:
+    """Values at times ``(n,)``, along straight lines between nodes."""
+    nodes = nodes.to(t.dtype)
+    values = values.to(t.dtype)
+    inner = nodes[1:-1].contiguous()
+    left = torch.searchsorted(inner, t.contiguous(), right=True)
+    right = left + 1
+    length = nodes[right] - nodes[left]
+    part = (t - nodes[left]) / length
+    # Before the first node and after the last, the rate is that of the end.
+    part = part.clamp(0, 1)
+    return torch.lerp(values[left], values[right], part)
 
 
 def _time_average(part: Tensor, value: Tensor, weight: Tensor) -> Tensor:

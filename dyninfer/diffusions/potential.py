@@ -14,7 +14,7 @@ from dyninfer.learning.own_networks import OwnPotential
 
 
 class PotentialDiffusion(ConditionedDiffusion):
-    """Drift ∇s, noise σ and growth λs of one potential ``s(t, x)``.
+    """Drift ∇s, noise σ and growth λs of one potential ``s(t, x)``, and the score of another.
 
     Parameters
     ----------
@@ -28,6 +28,9 @@ class PotentialDiffusion(ConditionedDiffusion):
         What is known of the growth rate, and its bounds; None leaves it λ times the network.
     code : ConditionCode, optional
         Code of the conditions that the network was told; see :meth:`given`.
+    second : PotentialNetwork or OwnPotential, optional
+        ψ, the logarithm of the density up to a function of time: ∇ψ is the score. With noise, it
+        is what runs the process backward, or with other noise.
 
     See Also
     --------
@@ -43,9 +46,11 @@ class PotentialDiffusion(ConditionedDiffusion):
         growth_penalty: float | None = None,
         law: BoundedGrowth | None = None,
         code: ConditionCode | None = None,
+        second: PotentialNetwork | OwnPotential | None = None,
     ):
         super().__init__(code)
         self.network = network
+        self.second = second
         self.sigma = float(sigma)
         self.growth_penalty = growth_penalty
         self.law = law
@@ -62,6 +67,14 @@ class PotentialDiffusion(ConditionedDiffusion):
         if not self.sigma:
             return None
         return x.new_full((), self.sigma)
+
+    def score(self, t: Time, x: Tensor) -> Tensor | None:
+        """``∇ψ``, or None where no second potential was learned."""
+        if self.second is None:
+            return None
+        times = batch_times(t, x)
+        psi = self.second.derivatives(times, x, c=self._code(x))
+        return psi.gradient
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """``λ s``, within the bounds."""

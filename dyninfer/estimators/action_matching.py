@@ -191,7 +191,12 @@ class ActionMatching(ConditionedEstimator):
 
     def build(self, data: Snapshots | DensityCurve | None, scaling: Scaling) -> ScaledDiffusion:
         """Return the untrained process."""
-        network = potential_network(self, scaling.n_features, self._n_conditions())
+        n_conditions = self._n_conditions()
+        network = potential_network(self, scaling.n_features, n_conditions)
+        # A flow without noise is run either way as it is.
+        second = None
+        if self.sigma:
+            second = potential_network(self, scaling.n_features, n_conditions)
         # Settings are in the user's units, and the network sees scaled ones.
         penalty, law = self.facts_["growth_penalty"], None
         if penalty is not None:
@@ -203,6 +208,7 @@ class ActionMatching(ConditionedEstimator):
             growth_penalty=penalty,
             law=law,
             code=self._code(),
+            second=second,
         )
         return ScaledDiffusion(inner, scaling)
 

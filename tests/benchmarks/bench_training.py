@@ -3,7 +3,8 @@
 The floor is the products alone, forward, reverse and their parameter gradients: 6 forwards' worth for the
 interior batch and 3 for each of the two boundary batches, and one fused Adam step. Everything else is
 overhead: drawing the batch, activations, clipping, averaging the weights. The step measured is the training
-loop's own, whole.
+loop's own, whole. A second table has the steps of methods with noise, which learn a score as well, against the
+plain step of the same method.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/bench_training.py [--compile] [--smallest]
 """
@@ -64,13 +65,32 @@ class Launches(TorchDispatchMode):
 
 
 def training_step(
-    batch: int, d: int, width: int, objective: str, *, compiled: bool = False
+    batch: int, d: int, width: int, objective: str, *, compiled: bool = False, sigma: float = 0.0
+) -> Step:
+    model = di.ActionMatching(
+        width=width,
+        depth=3,
+        objective=objective,
+        coupling="independent",
+        time_sampling="uniform",
+        sigma=sigma,
+    )
+    return step_of(model, batch, d, compiled=compiled)
+
+
+def bridge_step(batch: int, d: int, width: int, sigma: float) -> Step:
+    lagrangian = di.SchrodingerBridge(sigma) if sigma else di.OptimalTransport()
+    model = di.WassersteinLagrangianFlow(
+        lagrangian=lagrangian, width=width, depth=3, coupling="independent", curve_fraction=0.0
+    )
+    return step_of(model, batch, d)
+
+
+def step_of(
+    model: di.estimators.SnapshotEstimator, batch: int, d: int, *, compiled: bool = False
 ) -> Step:
     rng = np.random.default_rng(0)
     data = di.Snapshots(times=[0, 1, 2], samples=[rng.normal(k, 1, (2000, d)) for k in range(3)])
-    model = di.ActionMatching(
-        width=width, depth=3, objective=objective, coupling="independent", time_sampling="uniform"
-    )
     model.training_ = di.Training(batch_size=batch)
     scaling = Scaling.from_samples(data.times, list(data.samples))
     model.facts_ = model.facts(data)
@@ -148,6 +168,22 @@ def row(size: tuple[int, int, int], objective: str, options: argparse.Namespace)
     return f"| {' | '.join(cells)} |"
 
 
+def noisy_row(size: tuple[int, int, int], name: str, options: argparse.Namespace) -> str:
+    """Steps with noise and a score against plain ones."""
+    batch, d, width = size
+    steps: dict[str, Step] = {}
+    for kind, sigma in (("plain", 0.0), ("noisy", 0.5)):
+        if name == "bridge":
+            steps[kind] = bridge_step(*size, sigma)
+        else:
+            steps[kind] = training_step(*size, name, sigma=sigma)
+    repeat = 1 if options.smallest else max(2, 4_000_000 // (batch * width * 16))
+    times = milliseconds(steps, options.rounds, repeat)
+    pairs = zip(times["noisy"], times["plain"], strict=True)
+    ratio = statistics.median(a / b for a, b in pairs)
+    return f"| {name}, batch {batch}, {d} features, width {width} | {ratio:.2f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -165,6 +201,10 @@ def main() -> None:
     for size in sizes:
         for objective in ("boundary", "velocity"):
             print(row(size, objective, options), flush=True)
+    print("\n| step with noise and score | / plain |\n|---|---|")
+    for size in sizes:
+        for name in ("velocity", "boundary", "bridge"):
+            print(noisy_row(size, name, options), flush=True)
 
 
 if __name__ == "__main__":

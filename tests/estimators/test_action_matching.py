@@ -7,7 +7,7 @@ from oracles import GaussianBridge, relative_error
 
 import dyninfer as di
 from dyninfer.learning.scaling import Scaling
-from dyninfer.transport.objectives import ActionObjective
+from dyninfer.simulation import log_density
 
 BRIDGE = GaussianBridge()
 SMALL = {"width": 64, "depth": 3}
@@ -64,16 +64,47 @@ def test_potential_differs_from_the_true_one_by_a_function_of_time_alone(plain):
         assert float(gap.std()) < 0.12 * float(true.std())
 
 
-@pytest.mark.parametrize("laplacian", ["exact", "hutchinson"])
-def test_entropic_drift_matches_closed_form_on_gaussian_curve(monkeypatch, laplacian):
-    if laplacian == "hutchinson":
-        monkeypatch.setattr(ActionObjective, "exact_laplacian_up_to", 0)
-    model = fitted(sigma=1.0)
+@pytest.fixture(scope="module")
+def entropic():
+    return fitted(sigma=1.0)
+
+
+def test_entropic_drift_matches_closed_form_on_gaussian_curve(entropic):
     t, x = BRIDGE.points()
-    assert relative_error(model.process_.drift(t, x), BRIDGE.velocity(t, x, 1.0)) < (
-        5e-3 if laplacian == "exact" else 1e-2
+    drift = entropic.process_.drift(t, x)
+    assert relative_error(drift, BRIDGE.velocity(t, x, 1.0)) < 1e-2
+    assert action(entropic) == pytest.approx(-3.935, rel=0.01)
+
+
+def test_entropic_score_matches_closed_form_on_gaussian_curve(entropic):
+    t, x = BRIDGE.points()
+    _, variance, _, y = BRIDGE._parts(t, x)
+    assert relative_error(entropic.process_.score(t, x), -y / variance[:, None]) < 1e-2
+
+
+@pytest.mark.parametrize("noise", [None, 0.0, 1.0])
+def test_entropic_model_runs_backward_to_where_the_curve_began(entropic, noise):
+    end = 0.5 * torch.randn(20_000, 2, generator=torch.Generator().manual_seed(5))
+    end = end + torch.tensor([2.0, 0.0])
+    run = entropic.simulate(end, [1.0, 0.5, 0.0], backward=True, noise=noise, seed=1)
+    middle, start = run.states[:, 1], run.states[:, 2]
+    # Independent pairs of the two normals: in the middle the variance is 0.5² + 0.25².
+    np.testing.assert_allclose(middle.mean(0), [1.0, 0.0], atol=0.04)
+    np.testing.assert_allclose(torch.cov(middle.T), 0.3125 * np.eye(2), atol=0.03)
+    np.testing.assert_allclose(start.mean(0), [0.0, 0.0], atol=0.06)
+    np.testing.assert_allclose(torch.cov(start.T), np.eye(2), atol=0.1)
+
+
+def test_entropic_model_knows_the_log_density_of_the_end(entropic):
+    first, last = (torch.distributions.Normal(0.0, scale) for scale in (1.0, 0.5))
+    x = torch.tensor([2.0, 0.0]) + 0.5 * torch.randn(
+        200, 2, generator=torch.Generator().manual_seed(0)
     )
-    assert action(model) == pytest.approx(-3.935, rel=0.01)
+    found = log_density(
+        entropic.process_, x, (0.0, 1.0), lambda start: first.log_prob(start).sum(1)
+    )
+    true = last.log_prob(x - torch.tensor([2.0, 0.0])).sum(1)
+    assert float((found - true).abs().mean()) < 0.05
 
 
 def test_entropic_drift_of_an_ornstein_uhlenbeck_process_is_its_own():

@@ -130,7 +130,7 @@ def test_the_game_finds_the_transport_plan_from_independent_pairs(damping):
 # --- Schrödinger bridges ---
 
 
-def test_a_bridge_between_gaussians_on_the_line_has_the_closed_form_variance_drift_and_action():
+def test_a_bridge_between_gaussians_on_the_line_has_its_closed_forms_either_way():
     truth = GaussianFlow(
         torch.zeros(1), torch.zeros(1), torch.ones(1, 1), 0.36 * torch.ones(1, 1), 0.8
     )
@@ -144,6 +144,16 @@ def test_a_bridge_between_gaussians_on_the_line_has_the_closed_form_variance_dri
     assert float((run.var(0) / true - 1).abs().max()) < 0.05
     assert drift_error(model, truth) < 0.02
     assert model.report().attrs["action"] == pytest.approx(0.32693, rel=0.04)
+    x = torch.linspace(-2, 2, 41)[:, None]
+    for t in (0.1, 0.5, 0.9):
+        score = model.process_.score(t, x * truth.covariance(t).sqrt())
+        assert relative_error(score, -x / truth.covariance(t).sqrt()) < 0.02
+    # With its own noise, and without any, time running down.
+    for noise in (None, 0.0):
+        back = model.simulate(
+            truth.samples(20_000)[1], times[::-1], backward=True, noise=noise, seed=1
+        ).states[:, :, 0]
+        assert float((back.var(0) / true.flip(0) - 1).abs().max()) < 0.06
     assert model.report().attrs["dual_value"] == pytest.approx(0.32693, rel=0.05)
 
 

@@ -186,6 +186,18 @@ class CoupledSamples:
         pairs = Coupled(interval, knots, log_start, log_end, code=None)
         return pairs, self.mass[inside]
 
+    def first_snapshot(self) -> tuple[Tensor, Tensor]:
+        """Cells ``(n, d)`` of the first snapshot that weigh something, and their weights ``(n,)``.
+
+        Mass that is created in place on the way is not among them.
+        """
+        last = self.counts[0]
+        carried = self.mass[:last] * self.log_weights[:last, 0].exp()
+        cells, number = self.rows[:last, 0].unique(return_inverse=True)
+        weight = carried.new_zeros(len(cells)).index_add(0, number, carried)
+        has_weight = weight > 0
+        return self.states[cells[has_weight]], weight[has_weight]
+
     def folds(self, fraction: float, seed: int) -> Folds[CoupledSamples]:
         """Hold pairs of the plan out, all of a cell together; see :func:`fold_numbers`."""
         rows = self.rows.cpu().numpy()

@@ -37,7 +37,7 @@ class DensityBatch(NamedTuple):
     start_weight: Tensor | None = None
     end_weight: Tensor | None = None
     code: Tensor | None = None  # (n, m) the condition, where there are conditions
-    probe: Tensor | None = None  # (n, 1, d) random signs for Hutchinson's estimate of the Laplacian
+    probe: Tensor | None = None  # (n, d) short way to either side, over which slopes are compared
 
 
 class Curve(ABC):

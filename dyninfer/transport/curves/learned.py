@@ -34,6 +34,17 @@ class CurvePoint(NamedTuple):
     velocity: Tensor  # (n, d) forward drift of the pair's own process
     weight: Tensor  # (n,)
     weight_rate: Tensor  # (n,)
+    score: Tensor | None = None  # (n, d) ∇ log of its density given the pair; None without noise
+
+    def detach(self) -> CurvePoint:
+        """The same without the graph of the curve."""
+        return CurvePoint(
+            state=self.state.detach(),
+            velocity=self.velocity.detach(),
+            weight=self.weight.detach(),
+            weight_rate=self.weight_rate.detach(),
+            score=None if self.score is None else self.score.detach(),
+        )
 
 
 class LearnedCurve(nn.Module):
@@ -269,14 +280,16 @@ class LearnedCurve(nn.Module):
         """Add the noise of a bridge, and its pull towards the second snapshot."""
         bridge = self.lagrangian.bridge
         if bridge is not None:
-            displacement, drift = bridge.noise(tau * gap, gap, noise)
+            displacement, drift, score = bridge.noise(tau * gap, gap, noise)
             return point._replace(
                 state=point.state + displacement,
                 velocity=point.velocity + drift,
+                score=score,
             )
         sigma = self.lagrangian.sigma
         rest = (1 - tau).clamp_min(self.closest)
-        variance = tau * (1 - tau) * gap
+        both_ways = tau * (1 - tau)
+        variance = both_ways * gap
         squared_pull = tau / (rest * gap)
         spread = sigma * variance.sqrt()
         pull = sigma * squared_pull.sqrt()
@@ -284,7 +297,10 @@ class LearnedCurve(nn.Module):
         pull = pull[:, None]
         state = point.state + spread * noise
         velocity = point.velocity - pull * noise
-        return point._replace(state=state, velocity=velocity)
+        # At a snapshot itself there is no density, and no score.
+        least_variance = both_ways.clamp_min(self.closest) * gap
+        width = sigma * least_variance.sqrt()
+        return point._replace(state=state, velocity=velocity, score=-noise / width[:, None])
 
     def _correction(self, batch: PairBatch, tau: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
         """``f`` and its derivative in time, carried forward together."""

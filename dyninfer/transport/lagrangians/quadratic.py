@@ -141,16 +141,24 @@ class QuadraticBridge:
         mean_velocity = self._across(velocity, x)
         return mean_position, mean_velocity
 
-    def noise(self, elapsed: Tensor, gap: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement ``(n, d)`` by standard normals ``z``, and what it adds to the drift."""
+    def noise(self, elapsed: Tensor, gap: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Displacement ``(n, d)`` by standard normals ``z``, what it adds to the drift, its score.
+
+        The score is that of the bridge's density; towards its ends, where that vanishes, it stops
+        to grow.
+        """
         spread = self.moments(elapsed, gap).spread
         displacement = spread * z.double()
+        least_variance = CLOSEST * gap.double()
+        least = self.sigma * least_variance.sqrt()
+        width = torch.maximum(spread, least[:, None])
+        score = -z.double() / width
         rest = _open(gap - elapsed, gap)
         back = self.pull(rest).back
         drift = -back * displacement
         noise_position = self._across(displacement, z)
         noise_velocity = self._across(drift, z)
-        return noise_position, noise_velocity
+        return noise_position, noise_velocity, self._across(score, z)
 
     def coordinates(self, states: ndarray, gap: float) -> ndarray:
         """States ``(n, d)`` in which the static problem is that of Brownian motion in unit time.
@@ -334,7 +342,7 @@ def _likely_states(
     start, end = map(placed, ends)
     mean, _ = bridge.mean(elapsed, gap, start, end)
     normals = placed(z)
-    displacement, _ = bridge.noise(elapsed, gap, normals)
+    displacement, _, _ = bridge.noise(elapsed, gap, normals)
     return mean + displacement
 
 

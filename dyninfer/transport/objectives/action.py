@@ -11,9 +11,12 @@ from torch import Generator, Tensor
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import stream
+from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.couplings.folds import Folds
 from dyninfer.transport.curves import Curve, DensityBatch, TimeSampler
 from dyninfer.transport.lagrangians import ScaledLagrangian
+from dyninfer.transport.objectives.score import ScoreMatching, ScorePoints
+from dyninfer.transport.objectives.settling import settle_total_mass
 
 # Samples by which a learned growth is settled: the mean of a rate of size one is then known within
 # half a per cent, which is what mass is off by.
@@ -29,6 +32,11 @@ class ActionObjective(Objective):
     or, where the velocity ``v`` and the growth rate ``g`` of the curve are known,
     ``∫ E[H − ∇s·v − g s] dt``, which is the same number (arXiv 2210.06662).
 
+    With noise, the curve is looked at through a very narrow kernel: every sample is moved by ``± h
+    e`` with random signs e. Given a sample, the score of that is ``∓ e/h``, and ``−½σ² ∇s·score``
+    takes the place of ``½σ² Δs``, whose mean over both sides it is (Hutchinson's estimate, by a
+    central difference). The same two points teach a second potential the score of the curve.
+
     Parameters
     ----------
     process : ScaledDiffusion
@@ -42,9 +50,8 @@ class ActionObjective(Objective):
     seed : int
     """
 
-    # Features up to which the Laplacian is exact: its cost grows with their number, and the noise
-    # of one random direction per sample (Hutchinson), taken above, does not.
-    exact_laplacian_up_to = 10
+    # h, in scaled units: rounding in single precision is a ten-thousandth of a slope over it.
+    kernel_width = 0.02
     validation_size = 4096
 
     def __init__(
@@ -76,6 +83,7 @@ class ActionObjective(Objective):
         self.action_unit = scaling.action_unit
         self.n_features = scaling.n_features
         self.axes = torch.eye(self.n_features).to(like)
+        self.score = ScoreMatching(self.axes) if inner.second is not None else None
         self.times = TimeSampler(adaptive_times, like.device, like.dtype)
         self.validation_batch: DensityBatch | None = None
         if folds.validation is not None:
@@ -86,23 +94,33 @@ class ActionObjective(Objective):
             )
 
     def batch(self, n: int, generator: Generator) -> DensityBatch:
-        """Draw ``n`` samples of the curve."""
+        """Draw ``n`` samples of the curve; with noise, half of them, which are used twice."""
         return self._draw(self.curve, self.times, n, generator)
 
     def loss(self, process: ScaledDiffusion, batch: DensityBatch) -> dict[str, Tensor]:
         """Action per sample ``(n,)``: its mean is the action of the scaled problem."""
-        density = self.action_density(process, batch)
+        points = both_sides(batch)
+        density = self._action_density(process, batch, points)
         action = density / batch.density
-        return {
+        terms = {
             "loss": action,
             "action": action.detach() * self.action_unit,
             "integrand": density.detach(),
         }
+        if self.score is not None:
+            score_density, square = self._score_density(process, batch, points)
+            score = score_density / batch.density
+            terms["loss"] = action + self.score.balanced(score)
+            terms["score"] = score.detach()
+            terms["score_square"] = square
+        return terms
 
     def observe(self, batch: DensityBatch, terms: dict[str, Tensor]) -> None:
         """Tell the time sampler how the integrand varied."""
         integrand = terms.pop("integrand")
         self.times.observe(batch.time, integrand)
+        if self.score is not None:
+            self.score.observe(terms.pop("score_square"))
 
     def validation(self, process: ScaledDiffusion) -> float | None:
         """Action on what is held out, always at the same times."""
@@ -110,8 +128,12 @@ class ActionObjective(Objective):
         if batch is None:
             return None
         with torch.no_grad():
-            density = self.action_density(process, batch)
-        return float(density.mean())
+            points = both_sides(batch)
+            value = self._action_density(process, batch, points).mean()
+            if self.score is not None:
+                score_density, _ = self._score_density(process, batch, points)
+                value = value + self.score.validation(score_density)
+        return float(value)
 
     def companions(self) -> list[tuple[Any, Objective]]:
         """The same action with other pairs held out."""
@@ -141,65 +163,125 @@ class ActionObjective(Objective):
         generator = stream(self.seed, "settled growth", device=like.device)
         batch = self._draw(self.curve, even, SETTLING_SIZE, generator)
         self.process.inner.settle_growth(batch.time, batch.state, batch.weight, batch.code)
+        samples = getattr(self.curve, "samples", None)
+        if isinstance(samples, CoupledSamples) and batch.code is None:
+            settle_total_mass(self.process, samples, self.seed)
 
-    def state(self) -> dict[str, Tensor]:
-        """Moments of the adaptive times."""
-        return self.times.state()
+    def state(self) -> dict[str, Any]:
+        """Moments of the adaptive times, and of the score."""
+        state: dict[str, Any] = {"times": self.times.state()}
+        if self.score is not None:
+            state["score"] = self.score.state()
+        return state
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
-        self.times.restore(state)
+        self.times.restore(state["times"])
+        if self.score is not None:
+            self.score.restore(state["score"])
 
     def action_density(self, process: ScaledDiffusion, batch: DensityBatch) -> Tensor:
-        """Integrand of the action ``(n,)``, by whichever form."""
+        """Integrand of the action ``(n,)``, by whichever form; exact where there is no probe."""
+        return self._action_density(process, batch, both_sides(batch))
+
+    def _action_density(
+        self, process: ScaledDiffusion, batch: DensityBatch, points: DensityBatch
+    ) -> Tensor:
+        """Integrand ``(n,)`` of a batch whose samples were moved to ``points``."""
         network = process.inner.network
-        directions = self._directions(batch)
-        s = network.derivatives(batch.time, batch.state, directions, batch.code)
-        energy = self.lagrangian.hamiltonian(batch.time, batch.state, s)
-        if self.by_velocity and batch.velocity is not None:
+        directions = None
+        if self.lagrangian.sigma and batch.probe is None:
+            directions = self.axes
+        s = network.derivatives(points.time, points.state, directions, points.code)
+        if points.probe is not None:
+            along = (s.gradient * points.probe).sum(1)
+            s = s._replace(laplacian=along / self.kernel_width**2)
+        energy = self.lagrangian.hamiltonian(points.time, points.state, s)
+        if self.by_velocity and points.velocity is not None:
             # d/dt E[w s(t, x_t)] along the curve replaces ∂s/∂t and the boundary terms.
-            advance = (s.gradient * batch.velocity).sum(1)
-            if batch.growth is not None:
-                by_growth = batch.growth * s.value
+            advance = (s.gradient * points.velocity).sum(1)
+            if points.growth is not None:
+                by_growth = points.growth * s.value
                 advance = advance + by_growth
             density = energy - advance
-            if batch.weight is not None:
-                density = batch.weight * density
-            return density
+            if points.weight is not None:
+                density = points.weight * density
+            return over_sides(density, batch)
+        interior = energy + s.time
+        if points.weight is not None:
+            interior = interior * points.weight
+        boundary = self._boundary(network, batch)
+        return boundary + over_sides(interior, batch)
+
+    def _boundary(self, network: Any, batch: DensityBatch) -> Tensor:
+        """Boundary terms ``(n,)`` of the stretches that the samples lie on."""
         times = torch.cat([batch.start_time, batch.end_time])
         states = torch.cat([batch.start_state, batch.end_state])
         first, last = network(times, states, twice(batch.code)).chunk(2)
-        interior = energy + s.time
         if batch.weight is not None:
             first = first * batch.start_weight
             last = last * batch.end_weight
-            interior = interior * batch.weight
-        boundary = (first - last) / batch.gap
-        return boundary + interior
+        return (first - last) / batch.gap
 
-    def _directions(self, batch: DensityBatch) -> Tensor | None:
-        """Along which the Laplacian is summed, where noise makes it part of the Hamiltonian."""
-        if not self.lagrangian.sigma:
-            return None
-        if batch.probe is None:
-            return self.axes
-        return batch.probe
+    def _score_density(
+        self, process: ScaledDiffusion, batch: DensityBatch, points: DensityBatch
+    ) -> tuple[Tensor, Tensor]:
+        """Integrand ``(n,)`` of the loss of the score, and the mean square of the score."""
+        assert self.score is not None
+        assert points.probe is not None
+        score_points = ScorePoints(
+            time=points.time,
+            state=points.state,
+            target=points.probe / -(self.kernel_width**2),
+            weight=points.weight,
+            code=points.code,
+        )
+        density, square = self.score.loss(process.inner.second, score_points)
+        return over_sides(density, batch), square
 
     def _draw(self, curve: Curve, times: TimeSampler, n: int, generator: Generator) -> DensityBatch:
-        t, density = times.draw(n, generator)
+        if not self.lagrangian.sigma:
+            t, density = times.draw(n, generator)
+            return curve.draw(t, density, generator)
+        n_used_twice = (n + 1) // 2
+        t, density = times.draw(n_used_twice, generator)
         batch = curve.draw(t, density, generator)
-        has_many_features = self.n_features > self.exact_laplacian_up_to
-        if self.lagrangian.sigma and has_many_features:
-            signs = random_signs(t, self.n_features, generator)
-            batch = batch._replace(probe=signs)
+        signs = random_signs(t, self.n_features, generator)
+        return batch._replace(probe=self.kernel_width * signs[:, 0])
+
+
+def both_sides(batch: DensityBatch) -> DensityBatch:
+    """Every sample of ``n`` moved to either side by its probe: ``2n`` rows, without their ends.
+
+    Where there is no probe, the batch as it is.
+    """
+    if batch.probe is None:
         return batch
+    way = torch.cat([batch.probe, -batch.probe])
+    return batch._replace(
+        time=torch.cat([batch.time, batch.time]),
+        state=torch.cat([batch.state, batch.state]) + way,
+        velocity=twice(batch.velocity),
+        growth=twice(batch.growth),
+        weight=twice(batch.weight),
+        code=twice(batch.code),
+        probe=way,
+    )
 
 
-def twice(code: Tensor | None) -> Tensor | None:
-    """Conditions ``(2n, m)`` of the first and the last end of ``n`` stretches."""
-    if code is None:
+def over_sides(values: Tensor, batch: DensityBatch) -> Tensor:
+    """Mean ``(n,)`` over both sides of values ``(2n,)``, where the batch has sides."""
+    if batch.probe is None:
+        return values
+    by_side = values.unflatten(0, (2, -1))
+    return by_side.mean(0)
+
+
+def twice(values: Tensor | None) -> Tensor | None:
+    """Rows ``(2n, ...)`` for both ends, or both sides, of ``n``."""
+    if values is None:
         return None
-    return torch.cat([code, code])
+    return torch.cat([values, values])
 
 
 def random_signs(t: Tensor, n_features: int, generator: Generator) -> Tensor:

@@ -23,8 +23,9 @@ from dyninfer.transport.curves.optimizer import CurveOptimizer
 from dyninfer.transport.curves.residual import Measurement
 from dyninfer.transport.lagrangians import ScaledLagrangian
 from dyninfer.transport.objectives.action import SETTLING_SIZE, random_signs, twice
-from dyninfer.transport.objectives.game import Game, PairAction
-from dyninfer.transport.objectives.matching import normal_like
+from dyninfer.transport.objectives.game import Game, PairAction, draw_pairs
+from dyninfer.transport.objectives.score import ScoreMatching, ScorePoints
+from dyninfer.transport.objectives.settling import settle_total_mass
 
 
 class DualObjective(Objective):
@@ -86,6 +87,8 @@ class DualObjective(Objective):
             last=game.last_step,
             every=every,
         )
+        has_score = process.inner.second is not None
+        self.score = ScoreMatching(states) if has_score else None
         self.times = TimeSampler(True, device, dtype)
         self.even_times = TimeSampler(False, device, dtype)
         d = states.shape[1]
@@ -108,12 +111,15 @@ class DualObjective(Objective):
             return self._losses_of_both(process, batch)
         with torch.no_grad():
             point = self.curve.point(batch)
-        return self._potential_loss(process, batch, point)
+        terms = self._potential_loss(process, batch, point)
+        return self._with_score(terms, process, batch, point)
 
     def observe(self, batch: PairBatch, terms: dict[str, Tensor]) -> None:
         """Let the curve make its step, and tell the time sampler how the integrand varied."""
         integrand = terms.pop("integrand")
         self.times.observe(batch.time, integrand)
+        if self.score is not None:
+            self.score.observe(terms.pop("score_square"))
         measurement = None
         if "residual" in terms:
             measurement = Measurement(
@@ -138,8 +144,11 @@ class DualObjective(Objective):
         with torch.no_grad():
             point = self.curve.point(batch)
             terms = self._potential_loss(process, batch, point)
-        loss = terms["loss"].mean()
-        return float(loss)
+            value = terms["loss"].mean()
+            if self.score is not None:
+                score, _ = self._score_loss(process, batch, point)
+                value = value + self.score.validation(score)
+        return float(value)
 
     def companions(self) -> list[tuple[Any, Objective]]:
         """The same problem with other pairs held out."""
@@ -165,18 +174,26 @@ class DualObjective(Objective):
             point = self.curve.point(batch)
         code = batch.pairs.code
         self.process.inner.settle_growth(batch.time, point.state, point.weight, code)
+        # A condition has no run of its own here.
+        if code is None:
+            settle_total_mass(self.process, self.curve.samples, self.seed)
 
     def state(self) -> dict[str, Any]:
-        """Moments of the adaptive times, and the curve with its optimiser."""
-        return {
+        """Moments of the adaptive times and of the score, and the curve with its optimiser."""
+        state = {
             "times": self.times.state(),
             "opponent": self.opponent.state(),
         }
+        if self.score is not None:
+            state["score"] = self.score.state()
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
         self.times.restore(state["times"])
         self.opponent.restore(state["opponent"])
+        if self.score is not None:
+            self.score.restore(state["score"])
 
     def diagnostics(self) -> pd.DataFrame:
         """Averages over fresh samples of the curve; see :func:`diagnose`."""
@@ -221,7 +238,7 @@ class DualObjective(Objective):
     def _losses_of_both(self, process: ScaledDiffusion, batch: PairBatch) -> dict[str, Tensor]:
         """Loss of the potential, with the gradient of the curve, and what is measured of it."""
         point = self.curve.point(batch)
-        fixed = CurvePoint(*(value.detach() for value in point))
+        fixed = point.detach()
         state = fixed.state.requires_grad_()
         network = process.inner.network
         directions = self._directions(batch)
@@ -231,6 +248,7 @@ class DualObjective(Objective):
         (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
         residual = residual.detach()
         terms = self._potential_loss(process, batch, fixed, s)
+        terms = self._with_score(terms, process, batch, fixed.detach())
         # The curve ascends w (∂s/∂t + H): through its states by the slope, through its weights by
         # the value.
         price = self.opponent.mass_price(batch.time)
@@ -250,6 +268,38 @@ class DualObjective(Objective):
         terms["mass"] = fixed.weight
         terms["pair_action"] = action.detach() / batch.density
         return terms
+
+    def _with_score(
+        self,
+        terms: dict[str, Tensor],
+        process: ScaledDiffusion,
+        batch: PairBatch,
+        point: CurvePoint,
+    ) -> dict[str, Tensor]:
+        """Terms of the potential and, where a score is learned, of that."""
+        if self.score is None:
+            return terms
+        score, square = self._score_loss(process, batch, point)
+        terms["loss"] = terms["loss"] + self.score.balanced(score)
+        terms["score"] = score.detach()
+        terms["score_square"] = square
+        return terms
+
+    def _score_loss(
+        self, process: ScaledDiffusion, batch: PairBatch, point: CurvePoint
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of the score per sample ``(n,)``, and the mean square of the score."""
+        assert self.score is not None
+        assert point.score is not None
+        points = ScorePoints(
+            time=batch.time,
+            state=point.state,
+            target=point.score,
+            weight=point.weight,
+            code=batch.pairs.code,
+        )
+        density, square = self.score.loss(process.inner.second, points)
+        return density / (batch.density * self.curve.interval_mass(batch)), square
 
     def _potential_loss(
         self,
@@ -357,34 +407,10 @@ class DualObjective(Objective):
     def _draw(
         self, samples: CoupledSamples, times: TimeSampler, n: int, generator: Generator
     ) -> PairBatch:
-        if not self.lagrangian.sigma:
-            t, density = times.draw(n, generator)
-            interval = samples.interval(t)
-            pairs = samples.draw(interval, generator)
-            return PairBatch(
-                time=t,
-                density=density,
-                pairs=pairs,
-                noise=None,
-                probe=None,
-            )
-        # Every draw of the noise serves with both signs: what is singular near a snapshot cancels.
-        half = (n + 1) // 2
-        t, density = times.draw(half, generator)
-        interval = samples.interval(t)
-        pairs = samples.draw(interval, generator)
-        noise = normal_like(pairs.source, generator)
-        both_signs = torch.cat([noise, -noise])
-        t = t.repeat(2)[:n]
-        density = density.repeat(2)[:n]
+        is_noisy = bool(self.lagrangian.sigma)
+        batch = draw_pairs(samples, times, n, generator, noisy=is_noisy)
         d = len(self.axes)
-        probe = None
-        if d > self.exact_laplacian_up_to:
-            probe = random_signs(t, d, generator)
-        return PairBatch(
-            time=t,
-            density=density,
-            pairs=pairs.twice(n),
-            noise=both_signs[:n],
-            probe=probe,
-        )
+        if is_noisy and d > self.exact_laplacian_up_to:
+            signs = random_signs(batch.time, d, generator)
+            batch = batch._replace(probe=signs)
+        return batch

@@ -1,16 +1,18 @@
-"""How a density curve is played against a potential, and how it is bent before that."""
+"""The game of a density curve against a potential: how it is played, on which draws."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 
 from dyninfer.learning.objective import Objective
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.curves import TimeSampler
 from dyninfer.transport.curves.learned import LearnedCurve, PairBatch
+from dyninfer.transport.objectives.matching import normal_like
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +62,25 @@ class PairAction(Objective):
     def loss(self, process: LearnedCurve, batch: PairBatch) -> dict[str, Tensor]:
         """Action per sample ``(n,)``."""
         return {"loss": process.pair_action(batch)}
+
+
+def draw_pairs(
+    samples: CoupledSamples, times: TimeSampler, n: int, generator: Generator, *, noisy: bool
+) -> PairBatch:
+    """Draw ``n`` pairs and times between them; with noise, half of them, which are used twice."""
+    # Every draw of the noise serves with both signs: what is singular near a snapshot cancels.
+    n_draws = (n + 1) // 2 if noisy else n
+    t, density = times.draw(n_draws, generator)
+    interval = samples.interval(t)
+    pairs = samples.draw(interval, generator)
+    if not noisy:
+        return PairBatch(time=t, density=density, pairs=pairs, noise=None, probe=None)
+    noise = normal_like(pairs.source, generator)
+    both_signs = torch.cat([noise, -noise])
+    return PairBatch(
+        time=t.repeat(2)[:n],
+        density=density.repeat(2)[:n],
+        pairs=pairs.twice(n),
+        noise=both_signs[:n],
+        probe=None,
+    )

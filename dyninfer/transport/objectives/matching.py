@@ -17,6 +17,7 @@ from dyninfer.transport.couplings import NOTHING, Coupled, CoupledSamples
 from dyninfer.transport.couplings.folds import Folds
 from dyninfer.transport.curves import TimeSampler
 from dyninfer.transport.interpolated import InterpolatedDiffusion
+from dyninfer.transport.objectives.settling import settle_total_mass
 
 # Points by which a learned growth is settled, see there.
 SETTLING_SIZE = 65536
@@ -181,6 +182,9 @@ class MatchingObjective(Objective):
         if points.weight is not None:
             weight = points.weight[:, 0]
         inner.law.settle(points.time, outputs[:, -1], weight)
+        # A condition has no run of its own here, and a Gaussian base no cells.
+        if points.code is None and self.base is None:
+            settle_total_mass(self.process, self.samples, self.seed)
 
     def state(self) -> dict[str, Tensor]:
         """Mean squares of the fields, now and at the first validation."""

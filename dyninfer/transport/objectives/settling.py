@@ -1,0 +1,66 @@
+"""The total mass of simulated populations: that of the data, whatever the fit has missed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dyninfer.diffusions import ScaledDiffusion
+from dyninfer.diffusions.growth import BoundedGrowth
+from dyninfer.learning.random import stream
+from dyninfer.simulation import simulate
+from dyninfer.transport.couplings import CoupledSamples
+
+# Cells of a snapshot that are followed: with more, no mass would be off by less.
+_MOST_CELLS = 4096
+
+
+@torch.no_grad()
+def settle_total_mass(process: ScaledDiffusion, samples: CoupledSamples, seed: int) -> None:
+    """Set the mean of the growth by a run of the process from the first snapshot.
+
+    A potential that is not quite at its solution carries cells a little past the density of the
+    data, where its growth has another mean, which would add up. What counts for the total is the
+    mean over the cells as they are carried, by what they weigh then.
+
+    Parameters
+    ----------
+    process : ScaledDiffusion
+        Of an inner process with ``law``, whose bounds are settled.
+    samples : CoupledSamples
+        With whose first snapshot the run begins.
+    seed : int
+        Of the noise, where there is some.
+    """
+    inner = process.inner
+    law: BoundedGrowth = inner.law
+    by_curve = law.rate.clone()
+    law.forget_mean()
+    cells, weight = _first_snapshot(samples, seed)
+    run = simulate(inner, cells, law.moments.double(), seed=seed)
+    assert run.log_weights is not None
+    log_weight = run.log_weights + weight.double().log()[:, None]
+    share = log_weight.softmax(0)
+    means = []
+    for column, moment in enumerate(law.moments):
+        t = moment.to(cells).expand(len(cells))
+        growth = inner.growth(t, run.states[:, column].to(cells))
+        excess = growth - law.known(t)
+        means.append((share[:, column] * excess).sum())
+    mean = torch.stack(means)
+    # Of a run that diverged nothing can be said.
+    if bool(mean.isfinite().all()):
+        law.set_mean(mean)
+    else:
+        law.rate.copy_(by_curve)
+
+
+def _first_snapshot(samples: CoupledSamples, seed: int) -> tuple[Tensor, Tensor]:
+    """Cells ``(n, d)`` of the first snapshot, not too many, and their weights ``(n,)``."""
+    cells, weight = samples.first_snapshot()
+    if len(cells) <= _MOST_CELLS:
+        return cells, weight
+    generator = stream(seed, "settled mass", device=cells.device)
+    order = torch.randperm(len(cells), generator=generator, device=cells.device)
+    rows = order[:_MOST_CELLS]
+    return cells[rows], weight[rows]
