@@ -15,10 +15,20 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.linalg import expm
+from scipy.linalg import expm, logm
 
 import dyninfer as di
-from dyninfer.jumps import GaussianEmission, HiddenPaths, HiddenProblem, RateScheme, fit_hidden
+from dyninfer.jumps import (
+    GaussianEmission,
+    HiddenPaths,
+    HiddenProblem,
+    PanelPairs,
+    RateScheme,
+    fit_hidden,
+    fit_panel,
+    panel_counts,
+)
+from dyninfer.jumps.posterior.panel_objective import PanelObjective
 
 torch.set_num_threads(1)
 
@@ -104,7 +114,111 @@ def hidden(rounds: int, smallest: bool) -> None:
             )
 
 
-TABLES = {"hidden": hidden}
+def frames(rounds: int, smallest: bool) -> None:
+    """A generator from equal frames of one path, whose transitions deeptime counts too."""
+    from deeptime.markov import TransitionCountEstimator
+    from deeptime.markov.msm import MaximumLikelihoodMSM
+
+    n_frames = 10_000 if smallest else 1_000_000
+    times = GAP * np.arange(n_frames)
+    process = di.MarkovJump(rates_of(3))
+    states = di.simulate(process, None, times, n_paths=1, seed=0).states.numpy()[0]
+    paths = di.Paths(times=[times], states=[states])
+    labels = states.astype(np.int32)
+
+    def ours() -> float:
+        model = di.MarkovJumpInference(observation=di.ExactLabels())
+        return float(model.fit(paths, progress=False).generator_[0, 1])
+
+    def counted() -> float:
+        return float(fit_panel(panel_counts(paths)).generator[0, 1])
+
+    def theirs() -> float:
+        counts = TransitionCountEstimator(lagtime=1, count_mode="sliding").fit_fetch(labels)
+        msm = MaximumLikelihoodMSM(reversible=False).fit_fetch(counts)
+        return float(logm(msm.transition_matrix)[0, 1].real / GAP)
+
+    variants = {"the estimator": ours, "panel_counts and fit_panel": counted, "deeptime": theirs}
+    seconds, value = interleaved(variants, rounds)
+    print(f"\n| {n_frames:,} frames, 3 states | ms | / deeptime | rate 0 → 1 |")
+    print("|---|---|---|---|")
+    for name, of_variant in seconds.items():
+        ratio = np.median(of_variant / seconds["deeptime"])
+        milliseconds = 1e3 * np.median(of_variant)
+        print(f"| {name} | {milliseconds:.1f} | {ratio:.2f} | {value[name]:.6f} |")
+
+
+def pairs(rounds: int, smallest: bool) -> None:
+    """A birth-death process of 50 states whose waiting times are all different."""
+    n_states, n_paths, length = (5, 5, 20) if smallest else (50, 200, 99)
+    scheme = RateScheme.birth_death(n_states)
+    process = di.MarkovJump(scheme.generator(torch.zeros(scheme.n_parameters).double()))
+    rng = np.random.default_rng(0)
+    times = [np.cumsum(rng.uniform(0.05, 1.0, length)) for _ in range(n_paths)]
+    runs = [di.simulate(process, None, t, n_paths=1, seed=k) for k, t in enumerate(times)]
+    states = [run.states.numpy()[0] for run in runs]
+    paths = di.Paths(times=times, states=states, state_names=process.state_names)
+    one_by_one = PanelPairs.of(paths, n_states)
+    objective = PanelObjective(one_by_one, scheme, None)
+    start = one_by_one.crude_generator(scheme.allowed, least=0.5)
+    theta = scheme.parameters_of(start).numpy()
+    variants = {
+        "one gradient": lambda: objective.at(theta).value,
+        "fit": lambda: float(fit_panel(one_by_one, scheme).log_likelihood),
+    }
+    seconds, value = interleaved(variants, rounds)
+    print(f"\n| {len(one_by_one.wait):,} pairs, {n_states} states | ms | log L |")
+    print("|---|---|---|")
+    for name, of_variant in seconds.items():
+        print(f"| {name} | {1e3 * np.median(of_variant):.0f} | {value[name]:.4f} |")
+
+
+def simulation(rounds: int, smallest: bool) -> None:
+    """One long path beside a plain loop in Python that does the least there is to do."""
+    n_steps = 1_000 if smallest else 100_000
+    rates = rates_of(2)
+    process = di.MarkovJump(rates)
+    times = GAP * np.arange(n_steps)
+    stays = np.diagonal(expm(GAP * rates)).tolist()
+    waits = (-1 / np.diagonal(rates)).tolist()
+
+    def steps() -> float:
+        state, states = 0, []
+        for u in np.random.default_rng(0).random(n_steps).tolist():
+            if u > stays[state]:
+                state = 1 - state
+            states.append(state)
+        return float(np.mean(states))
+
+    def jumps() -> float:
+        rng = np.random.default_rng(0)
+        state, clock, clocks = 0, 0.0, []
+        for wait in rng.exponential(size=2 * n_steps).tolist():
+            clock += wait * waits[state]
+            if clock > times[-1]:
+                break
+            state = 1 - state
+            clocks.append(clock)
+        return float(len(clocks))
+
+    def ours(solver: str) -> float:
+        run = di.simulate(process, None, times, n_paths=1, seed=0, solver=solver)
+        return float(run.states.double().mean())
+
+    variants = {
+        "Skeleton()": lambda: ours("skeleton"),
+        "a loop over the steps": steps,
+        "Gillespie()": lambda: ours("gillespie"),
+        "a loop over the jumps": jumps,
+    }
+    seconds, _ = interleaved(variants, rounds)
+    print(f"\n| one path, {n_steps:,} times | ms |")
+    print("|---|---|")
+    for name, of_variant in seconds.items():
+        print(f"| {name} | {1e3 * np.median(of_variant):.1f} |")
+
+
+TABLES = {"hidden": hidden, "frames": frames, "pairs": pairs, "simulation": simulation}
 
 
 def main() -> None:

@@ -66,6 +66,11 @@ class FlatLabels:
         """Whether a label is followed by another of its path ``(n - 1,)`` bool."""
         return np.diff(self.path) == 0
 
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How often each label occurs, up to the largest."""
+        return np.bincount(self.labels)
+
     @property
     def is_first(self) -> np.ndarray:
         """Whether a label is the first of its path ``(n,)`` bool."""
@@ -74,13 +79,14 @@ class FlatLabels:
 
     def departures(self) -> np.ndarray:
         """Labels ``(m,)`` that were followed by another one in the same path."""
-        is_change = np.diff(self.labels) != 0
         before = self.labels[:-1]
+        is_change = before != self.labels[1:]
         return before[is_change & self.has_next]
 
     def is_silent(self, n_states: int) -> np.ndarray:
         """States ``(S,)`` bool that no label names."""
-        n_labels = np.bincount(self.labels, minlength=n_states)
+        n_labels = np.zeros(n_states, dtype=np.int64)
+        n_labels[: len(self.counts)] = self.counts
         return n_labels == 0
 
     def is_never_left(self, n_states: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.gaps import group_gaps
-from dyninfer.jumps.likelihood.panel import crude_rates
+from dyninfer.jumps.likelihood.panel import crude_rates, neighbours
 from dyninfer.jumps.likelihood.spectral import Spectrum
 from dyninfer.jumps.process.chain import transition_matrix
 
@@ -50,12 +50,13 @@ class PanelPairs:
     def of(cls, paths: Paths, n_states: int) -> PanelPairs:
         """Read the pairs of discrete paths; missing states are passed over."""
         flat = FlatLabels.of(paths)
-        has_next = flat.has_next
+        no_codes = np.zeros(len(flat.labels), dtype=bool)
+        source, target, wait, _ = neighbours(flat, no_codes)
         starts = flat.count_first(n_states)
         return cls(
-            source=flat.labels[:-1][has_next],
-            target=flat.labels[1:][has_next],
-            wait=np.diff(flat.times)[has_next],
+            source=source,
+            target=target,
+            wait=wait,
             starts=torch.from_numpy(starts).double(),
         )
 

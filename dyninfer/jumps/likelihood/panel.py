@@ -220,7 +220,7 @@ def panel_counts(
     _check_named_states(n_states, exact, codes)
     _check_codes_are_last(flat, is_code)
 
-    source, target, waits, is_end = _neighbours(flat, is_code)
+    source, target, waits, is_end = neighbours(flat, is_code)
     gaps, group = group_gaps(torch.from_numpy(waits), tolerance)
     row = group.numpy() * n_states + source
 
@@ -256,7 +256,7 @@ def panel_counts(
     return replace(counts, censored=last_codes, sets=sets)
 
 
-def _neighbours(flat: FlatLabels, is_code: np.ndarray) -> tuple[np.ndarray, ...]:
+def neighbours(flat: FlatLabels, is_code: np.ndarray) -> tuple[np.ndarray, ...]:
     """Labels ``(m,)`` and the next of their path, the waits, and whether the next is a code."""
     has_next = flat.has_next
     if not has_next.any():

@@ -66,10 +66,10 @@ def warn_without_memory(
 
 def _shares(flat: FlatLabels, without_first: bool) -> ndarray:
     """How often each label was observed; without the first of every path where asked."""
-    labels = flat.labels
+    counts = flat.counts
     if without_first:
-        labels = labels[~flat.is_first]
-    return np.bincount(labels)
+        counts = counts - flat.count_first(len(counts))
+    return counts
 
 
 @torch.no_grad()
