@@ -74,9 +74,9 @@ class Diffusion(nn.Module):
         super().__init__()
         functions = {"drift": drift, "growth": growth, "score": score, "potential": potential}
         for name, field in functions.items():
-            _check_field(field, name)
+            check_field(field, name)
         if callable(diffusion):
-            _check_field(diffusion, "diffusion")
+            check_field(diffusion, "diffusion")
         elif diffusion is not None:
             as_tensor(diffusion, "diffusion")
         # Plain attributes: functions are no modules, and hold no parameters that move.
@@ -153,7 +153,7 @@ class Diffusion(nn.Module):
         return None
 
 
-def _check_field(field: Any, name: str) -> None:
+def check_field(field: Any, name: str) -> None:
     """Raise a TypeError for what cannot be called with a time and states."""
     if field is None:
         return

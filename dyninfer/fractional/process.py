@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dyninfer.diffusions.diffusion import Field, Time, batch_times
+from dyninfer.data.arrays import as_tensor
+from dyninfer.diffusions.diffusion import Field, Time, batch_times, check_field
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.noise.interpolation import weights_of_many
 from dyninfer.learning.settings import brief, check_word
@@ -72,6 +73,9 @@ class FractionalDiffusion(nn.Module):
         definition: Definition = "moving-average",
     ):
         super().__init__()
+        check_field(drift, "drift")
+        if not isinstance(noise, MarkovApproximation):
+            raise TypeError(f"noise must be a MarkovApproximation, found {brief(noise)}")
         check_word(calculus, "calculus", ("stratonovich", "ito"))
         check_word(definition, "definition", ("moving-average", "integral"))
         self._drift = drift
@@ -183,7 +187,7 @@ class FractionalDiffusion(nn.Module):
     def _own(self, name: str, value: float | Tensor) -> None:
         """Keep a Parameter as one, another tensor as a buffer, a number in float64."""
         if not isinstance(value, Tensor):
-            value = torch.tensor(value, dtype=torch.float64)
+            value = as_tensor(value, name.strip("_"))
         if isinstance(value, nn.Parameter):
             self.register_parameter(name, value)
         else:

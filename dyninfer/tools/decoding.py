@@ -14,6 +14,7 @@ from dyninfer.data.arrays import as_array, dense_rows
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.representation import representation
 from dyninfer.data.words import listed, quoted
+from dyninfer.learning.settings import brief
 from dyninfer.learning.warn import warn
 from dyninfer.tools.expression import Expression, gene_columns
 
@@ -147,7 +148,10 @@ def decoder_of(
             f"nothing says how {quoted(rep)} becomes genes; give decoder, a function from states "
             "to genes or the key of varm with its loadings"
         )
-    return _linear(adata, rep, genes, decoder or LOADINGS, layer)
+    key = LOADINGS if decoder is None else decoder
+    if not isinstance(key, str):
+        raise TypeError(f"decoder must be a function or a key of varm, found {brief(decoder)}")
+    return _linear(adata, rep, genes, key, layer)
 
 
 def states_of(adata: AnnData, rep: str, rows: ndarray | None = None) -> ndarray:
@@ -179,7 +183,10 @@ def _function(
         )
 
     def decode(states: ndarray) -> ndarray:
-        return as_array(function(states), "decoder").astype(np.float64)
+        values = as_array(function(states), "decoder").astype(np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("decoder returns values that are not finite, of states that are")
+        return values
 
     names = names.astype(str)
     columns = gene_columns(names, genes, "what decoder returns")

@@ -10,10 +10,11 @@ import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data import keys
+from dyninfer.data.arrays import as_list
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.representation import check_finite
 from dyninfer.data.words import listed, quoted
-from dyninfer.learning.settings import check_level
+from dyninfer.learning.settings import brief, check_level
 from dyninfer.tools.decoding import decoder_of, states_of
 from dyninfer.tools.expression import Expression, as_names
 from dyninfer.tools.fate_checks import check_fates, with_fates
@@ -129,7 +130,9 @@ def _rows(adata: AnnData, cells: Any) -> ndarray:
     """Rows of the cells that are asked for."""
     if cells is None:
         return np.arange(adata.n_obs)
-    requested = np.asarray(cells)
+    requested = np.asarray(as_list(cells, "cells", "names or numbers of cells"))
+    if requested.ndim != 1:
+        raise TypeError(f"cells must be names, numbers or a mask, found {brief(cells)}")
     if requested.dtype == bool:
         if len(requested) != adata.n_obs:
             raise ValueError(
@@ -138,6 +141,10 @@ def _rows(adata: AnnData, cells: Any) -> ndarray:
             )
         return np.flatnonzero(requested)
     if requested.dtype.kind in "iu":
+        is_there = (requested >= -adata.n_obs) & (requested < adata.n_obs)
+        if not is_there.all():
+            wrong = int(requested[~is_there][0])
+            raise ValueError(f"cells has the number {wrong}, and adata has {adata.n_obs} cells")
         return requested
     names = requested.astype(str)
     rows = adata.obs_names.get_indexer(names)

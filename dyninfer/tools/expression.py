@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from dyninfer.data.arrays import dense_rows
+from dyninfer.data.arrays import as_list, dense_rows
 from dyninfer.data.columns import MissingKey, check_anndata
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.words import listed, quoted, texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,7 +85,7 @@ def as_names(names: Iterable[str] | str) -> list[str]:
     """One name, or several, as a list."""
     if isinstance(names, str):
         return [names]
-    return [str(name) for name in names]
+    return list(texts(as_list(names, "names", "text")))
 
 
 def gene_columns(

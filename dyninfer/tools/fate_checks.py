@@ -1,8 +1,9 @@
-"""What tools ask of fates in an AnnData: which cells have them, and whether one exists."""
+"""What tools ask of models and of fates: whether they are some, and which cells have them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,13 @@ from numpy import ndarray
 
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.words import listed, quoted
+from dyninfer.learning.settings import brief
+
+
+def check_model(model: Any) -> None:
+    """Raise a TypeError for what is no estimator, which alone can say whether it is fitted."""
+    if isinstance(model, type) or not hasattr(model, "simulate"):
+        raise TypeError(f"model must be a fitted estimator, found {brief(model)}")
 
 
 def with_fates(fates: pd.DataFrame) -> ndarray:

@@ -12,7 +12,7 @@ from numpy import ndarray
 from dyninfer.data import keys
 from dyninfer.data.colors import PALETTE, stored_colors
 from dyninfer.data.columns import MissingKey, check_anndata
-from dyninfer.data.words import texts
+from dyninfer.data.words import quoted, texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -41,6 +41,8 @@ def stored_fates(adata: AnnData, key: str = keys.FATES) -> pd.DataFrame:
         If they are not there.
     """
     check_anndata(adata)
+    if not isinstance(key, str):
+        raise TypeError(f"key must be a key of obsm, found {quoted(key)}")
     if key not in adata.obsm or keys.FATES not in adata.uns:
         raise MissingKey(f"adata has no fates in obsm[{key!r}]; call tl.fates(model, adata) first")
     facts = adata.uns[keys.FATES]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
+from dyninfer.data.arrays import as_list
 from dyninfer.data.columns import obs_column
 from dyninfer.data.words import as_text, listed, quoted, refuse_missing_words, texts
 from dyninfer.learning.random import numpy_stream, subseed
@@ -197,12 +198,14 @@ def _groups(states: Any) -> dict[str, list[str]]:
     if isinstance(states, str):
         states = [states]
     if not isinstance(states, Mapping):
-        states = dict.fromkeys(states)
+        names = as_list(states, "states", "labels")
+        states = dict.fromkeys(texts(names))
     for name, members in states.items():
         # A fate that is one label.
         if members is None or isinstance(members, str):
             members = [members or name]
-        groups[str(name)] = list(texts(members))
+        labels = as_list(members, f"states[{quoted(name)}]", "labels")
+        groups[str(name)] = list(texts(labels))
     if not groups:
         raise ValueError("states is empty; name one label at least, or leave it out")
     return groups

@@ -12,6 +12,7 @@ from numpy import ndarray
 from scipy.stats import rankdata
 
 from dyninfer.data import keys
+from dyninfer.data.arrays import as_array, as_list
 from dyninfer.data.columns import MissingKey, obs_column, time_column
 from dyninfer.data.times import Clock
 from dyninfer.data.words import listed, quoted, refuse_missing_words, texts
@@ -88,7 +89,8 @@ def score_fates(
         at the end, which are the same for all cells. ``brier``: mean of ``Σ (p − share)²``;
         ``brier_mixed``: the same after mixing with the shares by the part ``mix`` that does best on
         the other clones; ``spearman`` and ``auroc`` (cells half of whose clone has the fate,
-        against others): means over fates; each with ``_low`` and ``_high``. ``n_cells`` and
+        against others): means over fates, NaN where one
+        fate is all there is; each with ``_low`` and ``_high``. ``n_cells`` and
         ``n_clones`` are behind them.
 
     Raises
@@ -100,9 +102,9 @@ def score_fates(
     n_resamples = check_count(n_resamples, "n_resamples")
     seed = check_seed(seed)
     facts = adata.uns[keys.FATES]
-    names = _chosen(states, list(fates.columns))
+    names = _chosen(states, list(fates.columns), "states")
     columns = fates.columns.get_indexer(names)
-    ranked = _chosen(ranked, names)
+    ranked = _chosen(ranked, names, "ranked")
     ranked_columns = pd.Index(names).get_indexer(ranked)
     at_end, is_start = _times(adata, facts, start)
     if sources is not None:
@@ -130,12 +132,12 @@ def score_fates(
     return pd.DataFrame(rows).T.rename_axis("prediction")
 
 
-def _chosen(states: Sequence[str] | None, names: list[str]) -> list[str]:
+def _chosen(states: Sequence[str] | None, names: list[str], argument: str) -> list[str]:
     if states is None:
         return names
     if isinstance(states, str):
         states = [states]
-    chosen = list(texts(states))
+    chosen = list(texts(as_list(states, argument, "names")))
     for name in chosen:
         if name not in names:
             raise ValueError(f"{quoted(name)} is no fate; there are {listed(names)}")
@@ -179,7 +181,7 @@ def _has_label(adata: AnnData, facts: Any, sources: Sequence[str]) -> ndarray:
         raise ValueError("sources names labels, but the fates are clusters; leave it out")
     column = obs_column(adata, facts["label_key"], "label_key")
     labels, order = label_texts(column)
-    chosen = _chosen(sources, order)
+    chosen = _chosen(sources, order, "sources")
     return np.isin(labels.astype(str), chosen)
 
 
@@ -188,7 +190,10 @@ def _members(adata: AnnData, clone_key: str) -> Any:
     from scipy import sparse
 
     if clone_key in adata.obsm:
-        matrix = sparse.csr_matrix(adata.obsm[clone_key])
+        members = adata.obsm[clone_key]
+        if not sparse.issparse(members):
+            members = as_array(members, f"adata.obsm[{quoted(clone_key)}]") != 0
+        matrix = sparse.csr_matrix(members)
         # Whatever they count: a cell is a member, or it is not.
         return (matrix != 0).astype(np.float64)
     if clone_key not in adata.obs:

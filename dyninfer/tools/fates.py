@@ -18,6 +18,7 @@ from dyninfer.learning.settings import brief, check_count, check_seed, check_swi
 from dyninfer.learning.warn import warn
 from dyninfer.tools.fate_baselines import pulled_back, unmoved
 from dyninfer.tools.fate_cells import Cells
+from dyninfer.tools.fate_checks import check_model
 from dyninfer.tools.fate_columns import as_stored, entropy, most_probable, write_colors
 from dyninfer.tools.fate_draws import Drawing, drawn_fates, is_deterministic
 from dyninfer.tools.fate_ends import (
@@ -226,8 +227,7 @@ def _fitted(model: Any) -> list[Any]:
     if not models:
         raise ValueError("model is an empty list; give one fitted model at least")
     for one in models:
-        if isinstance(one, type) or not hasattr(one, "simulate"):
-            raise TypeError(f"model must be a fitted estimator, found {brief(one)}")
+        check_model(one)
         # Of a model that is not fitted, `source_` says so.
         if one.source_ != models[0].source_:
             raise ValueError(
@@ -238,7 +238,7 @@ def _fitted(model: Any) -> list[Any]:
 
 
 def _check_options(of: str, mix: float) -> None:
-    if of not in KINDS:
+    if not isinstance(of, str) or of not in KINDS:
         raise ValueError(f"of must be 'descendants' or 'lineage', found {brief(of)}")
     if not is_number(mix) or not 0 <= mix <= 1:
         raise ValueError(f"mix must lie between 0 and 1, found {brief(mix)}")

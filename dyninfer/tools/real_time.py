@@ -25,9 +25,10 @@ from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.words import listed, quoted
 from dyninfer.learning.random import subseed
-from dyninfer.learning.settings import check_count, check_seed
+from dyninfer.learning.settings import check_count, check_seed, is_whole
 from dyninfer.tools.decoding import states_of
 from dyninfer.tools.expression import as_names
+from dyninfer.tools.fate_checks import check_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -90,11 +91,14 @@ def time(
     check_writable(adata)
     check_seed(seed)
     n_neighbors = check_count(n_neighbors, "n_neighbors")
+    if not is_whole(n_between) or n_between != 0:
+        n_between = check_count(n_between, "n_between")
     if model is None:
         times, states = _observed(adata, time_key, use_rep)
     else:
         if time_key is not None or use_rep is not None:
             raise ValueError("time_key and use_rep are those of the model's fit; leave them out")
+        check_model(model)
         source = source_of(model.provenance_, "time_key", "an AnnData to fit")
         times = time_column(adata, source["time_key"])
         states = read_features(adata, model.provenance_).astype(np.float64)
@@ -252,6 +256,7 @@ def time_to_fate(
     n_times = check_count(n_times, "n_times")
     n_neighbors = check_count(n_neighbors, "n_neighbors")
     is_fate = _has_label(adata, label_key, fate)
+    check_model(model)
     source = source_of(model.provenance_, "time_key", "an AnnData to fit")
     column = time_column(adata, source["time_key"])
     states = read_features(adata, model.provenance_).astype(np.float64)

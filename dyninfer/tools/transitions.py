@@ -17,8 +17,9 @@ from dyninfer.data.reading import read_features, source_of
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.random import subseed
-from dyninfer.learning.settings import brief, check_count, check_seed
+from dyninfer.learning.settings import check_count, check_seed
 from dyninfer.learning.warn import warn
+from dyninfer.tools.fate_checks import check_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -140,8 +141,7 @@ class Steps:
     @classmethod
     def of(cls, model: Any, adata: AnnData, *, n_draws: int, n_neighbors: int, noise: Any) -> Steps:
         """Read the cells by the keys of the model's fit."""
-        if isinstance(model, type) or not hasattr(model, "simulate"):
-            raise TypeError(f"model must be a fitted estimator, found {brief(model)}")
+        check_model(model)
         source = source_of(model.provenance_, "time_key", "an AnnData to fit")
         column = time_column(adata, source["time_key"])
         clock = Clock.of(column)

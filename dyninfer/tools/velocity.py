@@ -15,6 +15,7 @@ from dyninfer.data.representation import check_finite
 from dyninfer.data.words import quoted
 from dyninfer.learning.settings import is_whole
 from dyninfer.tools.decoding import Decoder, decoder_of, states_of
+from dyninfer.tools.fate_checks import check_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -36,6 +37,7 @@ def cell_velocity(model: Any, adata: AnnData) -> ndarray:
     TypeError
         If the model's states do not move continuously.
     """
+    check_model(model)
     fields = model.annotations(adata)
     if keys.VELOCITY not in fields:
         raise TypeError(
@@ -162,6 +164,8 @@ def velocity_embedding(
         raise MissingKey("adata has no velocity; call model.annotate(adata) first")
     if use_rep is None:
         use_rep = _annotated(adata)
+    if not isinstance(basis, str):
+        raise TypeError(f"basis must be a key of obsm, found {quoted(basis)}")
     if basis not in adata.obsm and f"X_{basis}" in adata.obsm:
         basis = f"X_{basis}"
     states = states_of(adata, use_rep)

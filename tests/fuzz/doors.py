@@ -5,7 +5,7 @@ import random
 from functools import partial
 
 import dyninfer as di
-from fuzz import more_doors, tool_doors, values
+from fuzz import fate_doors, more_doors, tool_doors, values
 from fuzz.door import Argument, Door, Draw, of_kind, options, settings
 
 SNAPSHOT_METHODS = ("ActionMatching", "StochasticInterpolant", "WassersteinLagrangianFlow")
@@ -575,4 +575,5 @@ DOORS: dict[str, Door] = (
     | _command()
     | more_doors.doors()
     | tool_doors.doors()
+    | fate_doors.doors()
 )

@@ -18,8 +18,21 @@ import dyninfer as di
 from dyninfer import fractional, report, testing
 from dyninfer.cli.main import main
 from dyninfer.datasets import files
+from dyninfer.fractional.process import FractionalDiffusion
 
-__all__ = ["Path", "anndata", "di", "fractional", "np", "pd", "report", "sp", "testing", "torch"]
+__all__ = [
+    "FractionalDiffusion",
+    "Path",
+    "anndata",
+    "di",
+    "fractional",
+    "np",
+    "pd",
+    "report",
+    "sp",
+    "testing",
+    "torch",
+]
 
 mpl.use("agg")  # pictures without a screen
 N = 24  # cells at a time: more than the number below which a fit warns
@@ -230,6 +243,22 @@ def compared():
 def label_flows():
     model = read_by_keys("ActionMatching")
     return di.tl.flows(model, adata(), "state", n_draws=2, n_neighbors=2)
+
+
+def fated():
+    """Cells with genes, loadings, velocities and fates; clones are tracks."""
+    return _fated().copy()
+
+
+@cache
+def _fated():
+    made = adata()
+    made.var_names = ["g0", "g1"]
+    made.varm["PCs"] = np.eye(2)
+    model = read_by_keys("ActionMatching")
+    model.annotate(made)
+    di.tl.fates(model, made, "state", n_draws=2)
+    return made
 
 
 def genes():

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dyninfer.data.paths import Paths
 from dyninfer.learning.random import subseed
-from dyninfer.learning.settings import Settings
+from dyninfer.learning.settings import Settings, brief
 
 # The share of a component that took no value still has a logarithm.
 _LEAST_SHARE = 1e-12
@@ -72,7 +72,8 @@ class StateRule(Settings):
             raise TypeError("the paths have discrete states already; leave the rule out")
         values = _complete_values(paths)
         if len(np.unique(values, axis=0)) < self.n_states:
-            raise ValueError(f"the paths have fewer than n_states={self.n_states} different values")
+            n_states = brief(self.n_states)
+            raise ValueError(f"the paths have fewer than n_states={n_states} different values")
         centre, spread = self.centres(values, seed)
         order = np.argsort(centre[:, 0])
         features = [str(name) for name in paths.features]
