@@ -66,6 +66,14 @@ def _check_features(process: FractionalDiffusion, states: Tensor, time: float) -
             f"the drift of states of shape {tuple(few.shape)} has shape {tuple(drift.shape)}; "
             "give x0 as many features as the process has"
         )
+    amplitude = process.diffusion(time, few)
+    n_features = few.shape[1]
+    is_number = amplitude.ndim == 0
+    if process.additive and not is_number and amplitude.shape != (n_features,):
+        raise ValueError(
+            f"diffusion has shape {tuple(amplitude.shape)}, and states have {n_features} features; "
+            "give one number, or one for every feature"
+        )
 
 
 def _is_explicit(solver: Solver) -> bool:

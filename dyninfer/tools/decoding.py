@@ -157,6 +157,8 @@ def decoder_of(
 def states_of(adata: AnnData, rep: str, rows: ndarray | None = None) -> ndarray:
     """States of all cells, or of some, ``(n, feature)`` float64."""
     array, _, name = representation(adata, rep)
+    if array.ndim != 2:
+        raise ValueError(f"{name} has shape {array.shape}; it must be (cell, feature)")
     if rows is None:
         rows = np.arange(adata.n_obs)
     states = dense_rows(array, rows, name)

@@ -14,6 +14,7 @@ from numpy import ndarray
 from dyninfer.data.arrays import as_list, dense_rows
 from dyninfer.data.columns import MissingKey, check_anndata
 from dyninfer.data.words import listed, quoted, texts
+from dyninfer.learning.settings import check_switch
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -40,7 +41,7 @@ class Expression:
     def of(cls, adata: AnnData, layer: str | None = None, use_raw: bool = False) -> Expression:
         """Take ``X``, or what is named; a KeyError lists the layers there are."""
         check_anndata(adata)
-        if use_raw:
+        if check_switch(use_raw, "use_raw"):
             return cls._raw(adata, layer)
         genes = adata.var_names.astype(str)
         if layer is None:

@@ -189,6 +189,8 @@ def _members(adata: AnnData, clone_key: str) -> Any:
     """Matrix ``(cell, clone)`` of ones for members."""
     from scipy import sparse
 
+    if not isinstance(clone_key, str):
+        raise TypeError(f"clone_key must be a key of obs or obsm, found {quoted(clone_key)}")
     if clone_key in adata.obsm:
         members = adata.obsm[clone_key]
         if not sparse.issparse(members):

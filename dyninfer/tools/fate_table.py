@@ -42,7 +42,9 @@ def transition_table(adata: AnnData, label_key: str | None = None) -> pd.DataFra
     fates = stored_fates(adata)
     facts = adata.uns[keys.FATES]
     # Of clusters there is no column: the user must name one.
-    key = label_key or facts["label_key"] or None
+    key = facts["label_key"] or None
+    if label_key is not None:
+        key = label_key
     column = obs_column(adata, key, "label_key")
     labels, order = label_texts(column)
     times = time_column(adata, facts["time_key"])

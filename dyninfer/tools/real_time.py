@@ -24,6 +24,7 @@ from dyninfer.data.representation import check_finite, representation
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.words import listed, quoted
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import check_count, check_seed, is_whole
 from dyninfer.tools.decoding import states_of
@@ -272,6 +273,7 @@ def time_to_fate(
         grid = np.linspace(start, end_time, n_times + 1)
         cells = adata[rows]
         # Draw by draw, so that memory does not grow with the paths.
+        check_memory(8 * n_draws * len(rows), f"{n_draws} draws of {len(rows)} cells")
         durations = np.empty((n_draws, len(rows)))
         for draw in range(n_draws):
             draw_seed = subseed(seed, "to fate", k, draw)

@@ -16,7 +16,7 @@ from dyninfer.data.representation import representation
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.words import listed, quoted, texts
-from dyninfer.learning.settings import check_count, check_level
+from dyninfer.learning.settings import brief, check_count, check_level
 from dyninfer.tools.decoding import Decoder, decoder_of, states_of
 from dyninfer.tools.expression import as_names
 from dyninfer.tools.fate_checks import check_fates, with_fates
@@ -94,6 +94,8 @@ def trends(
     check_anndata(adata)
     level = check_level(level)
     n_neighbors = check_count(n_neighbors, "n_neighbors")
+    if not isinstance(traj, Trajectories):
+        raise TypeError(f"traj must be Trajectories, found {brief(traj)}")
     if traj.discrete:
         raise TypeError("trends need states that move continuously, and these jump")
     rep = _simulated_rep(adata, traj, use_rep)
