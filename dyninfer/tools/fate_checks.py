@@ -14,9 +14,12 @@ from dyninfer.data.words import listed, quoted
 from dyninfer.learning.settings import brief
 
 
-def check_model(model: Any) -> None:
-    """Raise a TypeError for what is no estimator, which alone can say whether it is fitted."""
-    if isinstance(model, type) or not hasattr(model, "simulate"):
+def check_model(model: Any, method: str = "simulate") -> None:
+    """Raise a TypeError for what is no estimator, which alone can say whether it is fitted.
+
+    Not by class: a method of the user's own may be none of ours.
+    """
+    if isinstance(model, type) or not hasattr(model, method):
         raise TypeError(f"model must be a fitted estimator, found {brief(model)}")
 
 

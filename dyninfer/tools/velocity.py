@@ -37,7 +37,7 @@ def cell_velocity(model: Any, adata: AnnData) -> ndarray:
     TypeError
         If the model's states do not move continuously.
     """
-    check_model(model)
+    check_model(model, "annotations")
     fields = model.annotations(adata)
     if keys.VELOCITY not in fields:
         raise TypeError(

@@ -58,7 +58,7 @@ def test_paths_keep_irregular_times_and_their_own_lengths():
 
 def test_one_dimensional_floats_are_one_feature():
     paths = Paths(times=[[0, 1]], states=[[0.5, 1.5]])
-    assert paths.states[0].shape == (2, 1)
+    assert paths.states[0].tolist() == [[0.5], [1.5]]
 
 
 def test_one_dimensional_integers_are_discrete_states():
@@ -85,7 +85,8 @@ def test_float64_stays_and_other_numbers_become_float32():
 
 def test_tensors_are_accepted():
     paths = Paths(times=[torch.tensor([0.0, 1.0])], states=[torch.ones(2, 3, requires_grad=True)])
-    assert paths.states[0].shape == (2, 3)
+    assert paths.states[0].tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert paths.times[0].tolist() == [0, 1]
 
 
 def test_unsorted_times_are_sorted_with_their_states():

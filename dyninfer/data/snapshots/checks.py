@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,19 +95,14 @@ def as_weights(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
     """Weights ``(n_k,)`` of every sample, finite, non-negative and not all zero at any time."""
     if values is None:
         return None
-    values = _one_for_each("weights", values, times)
-    weights = []
-    rows = zip(values, samples, times, strict=True)
-    for value, sample, t in rows:
-        weight = _numbers(value, f"weights at time {as_text(t)}")
-        _check_length("weights", weight, sample, t)
+    weights = _columns("weights", values, samples, times, _numbers)
+    for weight, t in zip(weights, times, strict=True):
         # One sum tells of NaN and infinity anywhere.
         total = weight.sum()
         if not np.isfinite(total) or (weight < 0).any() or total <= 0:
             raise ValueError(
                 f"weights at time {as_text(t)} must be finite, non-negative and not all zero"
             )
-        weights.append(weight)
     return weights
 
 
@@ -115,15 +110,10 @@ def as_growth(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
     """Log-growth ``(n_k,)`` per unit of time that every sample is expected to have, finite."""
     if values is None:
         return None
-    values = _one_for_each("growth", values, times)
-    growth = []
-    rows = zip(values, samples, times, strict=True)
-    for value, sample, t in rows:
-        rate = _numbers(value, f"growth at time {as_text(t)}")
-        _check_length("growth", rate, sample, t)
+    growth = _columns("growth", values, samples, times, _numbers)
+    for rate, t in zip(growth, times, strict=True):
         if not np.isfinite(rate).all():
             raise ValueError(f"growth at time {as_text(t)} must be finite")
-        growth.append(rate)
     return growth
 
 
@@ -131,13 +121,7 @@ def as_conditions(values: Any, samples: Sequence[ndarray], times: ndarray) -> An
     """Labels ``(n_k,)`` of every sample, none of them missing, of one kind at all times."""
     if values is None:
         return None
-    values = _one_for_each("conditions", values, times)
-    labels = []
-    rows = zip(values, samples, times, strict=True)
-    for value, sample, t in rows:
-        label = as_labels(value, f"conditions at time {as_text(t)}")
-        _check_length("conditions", label, sample, t)
-        labels.append(label)
+    labels = _columns("conditions", values, samples, times, as_labels)
     common = np.result_type(*labels)
     if common.kind not in "iuf":
         # Where one time has text, numbers of other times are names too.
@@ -149,12 +133,7 @@ def as_names(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
     """Names ``(n_k,)`` of every sample."""
     if values is None:
         return None
-    values = _one_for_each("names", values, times)
-    names = [np.asarray(value) for value in values]
-    rows = zip(names, samples, times, strict=True)
-    for name, sample, t in rows:
-        _check_length("names", name, sample, t)
-    return names
+    return _columns("names", values, samples, times, lambda value, what: np.asarray(value))
 
 
 def _shared_columns(columns: list[tuple[str, ...] | None], times: ndarray) -> tuple[str, ...]:
@@ -189,6 +168,23 @@ def _numbers(values: Any, name: str) -> ndarray:
         return as_array(values, name).astype(np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be numbers, found {brief(values)}") from None
+
+
+def _columns(
+    name: str,
+    values: Any,
+    samples: Sequence[ndarray],
+    times: ndarray,
+    read: Callable[[Any, str], ndarray],
+) -> list[ndarray]:
+    """One entry ``(n_k,)`` for every sample of each time, as ``read(value, what)`` gives it."""
+    values = _one_for_each(name, values, times)
+    columns = []
+    for value, sample, t in zip(values, samples, times, strict=True):
+        column = read(value, f"{name} at time {as_text(t)}")
+        _check_length(name, column, sample, t)
+        columns.append(column)
+    return columns
 
 
 def _one_for_each(name: str, values: Any, times: ndarray) -> list[Any]:
