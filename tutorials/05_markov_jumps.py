@@ -73,6 +73,8 @@ axes[1].set_xticks(
     place, [f"{i}→{j}" for i, j in zip(rates["source"], rates["target"], strict=True)]
 )
 axes[1].set(yscale="log", ylabel="per second", title="rates")
+axes[1].set_yticks([2, 5, 10, 20, 40], ["2", "5", "10", "20", "40"])
+axes[1].minorticks_off()
 _ = axes[1].legend()
 
 # %% [markdown]

@@ -86,6 +86,9 @@ axes[1].loglog(line.lags, line.msd[0], "o", color="black", ms=4, label="data")
 for fit, colour, name in ((line, blue, "line"), (bent, orange, "line and a constant")):
     curve = fit.coefficient[0] * line.lags ** fit.exponent[0] + 4 * fit.noise_variance[0]
     axes[1].loglog(line.lags, curve, color=colour, label=f"{name}, α = {fit.exponent[0]:.2f}")
+axes[1].set_xticks([0.01, 0.02, 0.05], ["0.01", "0.02", "0.05"])
+axes[1].set_yticks([0.05, 0.1, 0.2, 0.4], ["0.05", "0.1", "0.2", "0.4"])
+axes[1].minorticks_off()
 axes[1].set(xlabel="lag (s)", ylabel="mean squared displacement (µm²)", title="all tracks together")
 _ = axes[1].legend()
 
