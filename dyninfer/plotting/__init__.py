@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dyninfer.plotting.curves import evaluation, history, mass
 from dyninfer.plotting.fields import growth, potential, stream
+from dyninfer.plotting.flows import sankey
 from dyninfer.plotting.forecasts import forecasts, rates
 from dyninfer.plotting.populations import marginals, trajectories
 
@@ -25,6 +26,7 @@ __all__ = [
     "mass",
     "potential",
     "rates",
+    "sankey",
     "stream",
     "trajectories",
 ]
