@@ -179,3 +179,57 @@ def backward_all(p, e, number, alpha, scale, weight, slope_p):
             )
             slope_initial[b] += of_path * slope
     return slope_initial
+
+
+@compiled
+def label_likelihoods(p, chance, initial, labels, number):
+    """Log-likelihoods ``(B,)`` of all paths of labels together, in many models.
+
+    Parameters
+    ----------
+    p : array ``(B, G, S, S)``
+        Transition probabilities.
+    chance : array ``(B, O, S)``
+        Probability of every label in every state.
+    initial : array ``(B, S)``
+        Distribution of the first state.
+    labels : array ``(n, L)`` int64
+        Labels of all paths.
+    number : array ``(n, L)``
+        Matrix that leads to each time.
+    """
+    n_models, n_states = initial.shape
+    n_paths, n_times = labels.shape
+    total_of = np.empty(n_models)
+    state = np.empty(n_states)
+    after = np.empty(n_states)
+    for b in range(n_models):
+        log_likelihood = 0.0
+        product = 1.0
+        for path in range(n_paths):
+            state[:] = initial[b]
+            for k in range(n_times):
+                label = labels[path, k]
+                step = number[path, k]
+                total = 0.0
+                for j in range(n_states):
+                    before = state[j]
+                    if k > 0:
+                        before = 0.0
+                        for i in range(n_states):
+                            before += state[i] * p[b, step, i, j]
+                    joint = before * chance[b, label, j]
+                    after[j] = joint
+                    total += joint
+                if not total > 0.0:
+                    log_likelihood += np.log(total)
+                    total = 1.0
+                inverse = 1.0 / total
+                for j in range(n_states):
+                    state[j] = after[j] * inverse
+                product *= total
+                if not _SMALL < product < _LARGE:
+                    log_likelihood += np.log(product)
+                    product = 1.0
+        total_of[b] = log_likelihood + np.log(product)
+    return total_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.compiled.loading import can_run_on, compiled_module
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.process.chain import transition_matrix
 
@@ -40,6 +41,14 @@ def label_log_likelihood(
     chance = torch.cat([confusion.mT, of_missing], dim=1)
     labels = data.observed.masked_fill(~data.mask, n_states)
     n_paths = len(labels)
+    if can_run_on(p):
+        compiled = compiled_module("recursion")
+        assert compiled is not None
+        first = initial.to(p).expand(n_models, -1)
+        parts = p, chance, first, labels
+        arrays = [part.contiguous().numpy() for part in parts]
+        of_models = compiled.label_likelihoods(*arrays, data.incoming_gap)
+        return torch.from_numpy(of_models)
     state = initial.to(p).unsqueeze(-2)
     state = state.expand(n_models, n_paths, -1)
     total = p.new_zeros(n_models)

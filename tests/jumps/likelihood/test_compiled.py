@@ -11,7 +11,7 @@ import torch
 from jumps import cases
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps.likelihood import forward_backward
+from dyninfer.jumps.likelihood import forward, forward_backward
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import GaussianEmission, LabelNoise
 
@@ -116,3 +116,17 @@ def test_hidden_states_are_fitted_without_numba_too():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     exact = np.log(0.25 * (1 - np.exp(-2.0)))
     assert float(out.stdout) == pytest.approx(exact, abs=1e-14)
+
+
+def test_likelihoods_of_many_models_of_labels_agree_with_those_of_each(monkeypatch):
+    data = HiddenPaths.of(ragged())
+    q = cases.random_generator(4, 5, N_MODELS)
+    rates = torch.tensor([0.01, 0.1, 0.3], dtype=torch.float64)
+    noise = LabelNoise.uniform(4, rates)
+    initial = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    together = forward.label_log_likelihood(data, q, noise.confusion, initial)
+    of_paths = data.log_likelihood(q, noise, initial)
+    torch.testing.assert_close(together, of_paths.sum(-1), rtol=1e-12, atol=1e-12)
+    monkeypatch.setattr(forward, "can_run_on", lambda tensor: False)
+    in_torch = forward.label_log_likelihood(data, q, noise.confusion, initial)
+    torch.testing.assert_close(together, in_torch, rtol=1e-12, atol=1e-12)
