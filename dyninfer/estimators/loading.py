@@ -11,7 +11,7 @@ from dyninfer.learning.budget import MemoryBudget
 from dyninfer.learning.files import label
 from dyninfer.learning.model_file import check_format, read_model, reading
 from dyninfer.learning.parallel import pick_device
-from dyninfer.learning.settings import brief, from_plain, with_modules
+from dyninfer.learning.settings import Settings, brief, from_plain, with_modules
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.training.checkpoint import differences
 
@@ -43,7 +43,9 @@ def load(path: str | Path, device: str = "auto", **modules: Any) -> Any:
     check_format(path, metadata)
     with reading(path):
         model = from_plain(metadata["model"])
-    with_modules(model, modules)
+    if isinstance(model, Settings):
+        # Whatever else is no model is told below.
+        with_modules(model, modules)
     return restored(model, path, metadata, tensors, device)
 
 

@@ -186,9 +186,9 @@ def test_a_signal_during_fit_saves_the_model_so_far_and_the_exit_status_names_it
 
 
 def test_a_signal_during_an_exact_fit_saves_the_model_so_far(folder, monkeypatch):
-    from dyninfer.jumps.posterior import optimise
+    from dyninfer.jumps.posterior import ascent
 
-    calls, search = [], optimise._search
+    calls, search = [], ascent._search
 
     def interrupted(*args):
         calls.append(1)
@@ -201,7 +201,7 @@ def test_a_signal_during_an_exact_fit_saves_the_model_so_far(folder, monkeypatch
     obs["state"] = pd.Categorical([("on", "off")[state] for state in states])
     obs.index = obs.index.astype(str)
     anndata.AnnData(X=np.zeros((40, 1), dtype=np.float32), obs=obs).write_h5ad("paths.h5ad")
-    monkeypatch.setattr(optimise, "_search", interrupted)
+    monkeypatch.setattr(ascent, "_search", interrupted)
     keys = ["--time-key", "time", "--path-key", "path", "--state-key", "state"]
     method = ["--method", "MarkovJumpInference", "--jumps", "BirthDeath"]
     assert main(["fit", "paths.h5ad", *method, *keys]) == 143

@@ -6,7 +6,7 @@ import torch
 
 import dyninfer as di
 from dyninfer.fractional.inference import maximum
-from dyninfer.jumps.posterior import optimise, refine
+from dyninfer.jumps.posterior import ascent, refine
 from dyninfer.learning.interruption import ends_on_interrupt, watched
 
 
@@ -57,7 +57,7 @@ def test_an_interrupt_of_the_posterior_draws_keeps_the_maximum(monkeypatch):
 def test_an_interrupted_jump_fit_keeps_the_rates_so_far(monkeypatch, tmp_path):
     settings = {"jumps": di.BirthDeath()}
     whole = di.MarkovJumpInference(**settings).fit(labels(), progress=False)
-    interrupt_at(monkeypatch, optimise, "_search", 3)
+    interrupt_at(monkeypatch, ascent, "_search", 3)
     model = di.MarkovJumpInference(**settings)
     model.fit(labels(), progress=False, checkpoint=tmp_path / "run")
     assert model.status_ == "interrupted"
