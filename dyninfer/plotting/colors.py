@@ -102,10 +102,12 @@ class CellColors:
             style.colorbar(self.scale(), ax, self.name, extend="both")
             return
         # Beside the picture: inside, it would lie on cells.
+        handles = []
         for label, color in zip(self.labels, self.palette, strict=True):
-            ax.scatter([], [], s=26, color=color, label=label)
+            handles.append(ax.scatter([], [], s=26, color=color, label=label))
         style.legend(
             ax,
+            handles=handles,
             title=self.name,
             loc="center left",
             bbox_to_anchor=(1.01, 0.5),

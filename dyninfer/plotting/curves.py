@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,7 +33,14 @@ TERM_COLORS = (style.SIMULATED, style.BASELINE, "#cc79a7", "#56b4e9", "#e69f00")
 DASHED: dict[str, Any] = {"linestyle": (0, (4, 3))}
 
 
-def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = None) -> Axes:
+def history(
+    model: Any,
+    terms: Sequence[str] = ("loss",),
+    *,
+    ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
     """Draw the training loss, the validation and the step that was best.
 
     Parameters
@@ -43,6 +51,8 @@ def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = N
         Columns of ``model.history_`` to draw beside the validation.
     ax : Axes, optional
         Where to draw; by default a new figure.
+    show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
 
     Raises
     ------
@@ -72,7 +82,8 @@ def history(model: Any, terms: Sequence[str] = ("loss",), *, ax: Axes | None = N
     _zoom(ax, np.concatenate(settled))
     ax.set_xlim(0, None)
     style.legend(ax)
-    return style.tidy(ax, "training step", "loss (standardised units)")
+    style.tidy(ax, "training step", "loss (standardised units)")
+    return style.finish(ax, show=show, save=save)
 
 
 def _check_terms(rows: pd.DataFrame, terms: Sequence[str]) -> None:
@@ -90,6 +101,8 @@ def mass(
     *,
     time_unit: str = "",
     ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
 ) -> Axes:
     """Draw the mass of the simulated population over time, relative to its first time.
 
@@ -104,6 +117,8 @@ def mass(
         Unit of time, for the label.
     ax : Axes, optional
         Where to draw; by default a new figure.
+    show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
     """
     from dyninfer.data.snapshots import Snapshots
     from dyninfer.data.trajectories import Trajectories
@@ -127,7 +142,8 @@ def mass(
         high_end = max(high, 1.1)
         ax.set_ylim(low_end, high_end)
     time_label = style.with_unit("time", time_unit)
-    return style.tidy(ax, time_label, "mass relative to the start")
+    style.tidy(ax, time_label, "mass relative to the start")
+    return style.finish(ax, show=show, save=save)
 
 
 def _draw_observed_mass(
@@ -158,7 +174,13 @@ def _draw_observed_mass(
 
 
 def evaluation(
-    table: pd.DataFrame, metric: str = "w1", *, time_unit: str = "", ax: Axes | None = None
+    table: pd.DataFrame,
+    metric: str = "w1",
+    *,
+    time_unit: str = "",
+    ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
 ) -> Axes:
     """Draw how far the simulated population is from the observed one, at every time.
 
@@ -177,6 +199,8 @@ def evaluation(
         Unit of time, for the label.
     ax : Axes, optional
         Where to draw; by default a new figure.
+    show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
 
     Raises
     ------
@@ -206,7 +230,8 @@ def evaluation(
     style.legend(ax)
     time_label = style.with_unit("time", time_unit)
     label = METRIC_NAMES.get(metric, metric)
-    return style.tidy(ax, time_label, label)
+    style.tidy(ax, time_label, label)
+    return style.finish(ax, show=show, save=save)
 
 
 def _check_metric(table: pd.DataFrame, metric: str) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy import ndarray
 from torch import Tensor
 
+from dyninfer.data.embedding import pushed_forward
 from dyninfer.data.times import Clock
 from dyninfer.learning.settings import brief, is_number
 from dyninfer.plotting import style
 from dyninfer.plotting.curves import mass
-from dyninfer.plotting.plane import Cells, plane_of
+from dyninfer.plotting.grid import averaged_on_grid
+from dyninfer.plotting.plane import Cells, Plane, plane_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,10 +28,6 @@ if TYPE_CHECKING:
 
 # States evaluated at a time, so that networks of any width fit into memory.
 ROWS = 65_536
-# Points of the velocity grid along an axis; stream lines bend smoothly between them.
-GRID = 36
-# Cells, counted by the kernel, below which a place is empty and no stream line is drawn.
-FEWEST_CELLS = 0.75
 # Grey of the cells whose velocity is drawn, darker than that of the others.
 NEAR_CELLS = "#8c8c8c"
 
@@ -44,6 +43,8 @@ def growth(
     n_neighbors: int = 15,
     seed: int = 0,
     ax: Any = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
 ) -> ndarray:
     """Draw where cells grow and die, each at its own time, and the mass over time.
 
@@ -66,6 +67,8 @@ def growth(
         Fixes the simulation.
     ax : pair of Axes, optional
         Where to draw; by default a new figure.
+    show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
 
     Returns
     -------
@@ -107,7 +110,7 @@ def growth(
     times = np.linspace(first, last, n_times)
     run = model.simulate(snapshots, times, seed=seed)
     mass(run, snapshots, time_unit=time_unit, ax=right)
-    return np.array([left, right])
+    return style.finish(np.array([left, right]), show=show, save=save)
 
 
 def potential(
@@ -119,11 +122,50 @@ def potential(
     components: tuple[int, int] = (0, 1),
     n_neighbors: int = 15,
     ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
 ) -> Axes:
     """Draw the learned potential ``s(t, x)`` at one time, on the cells observed around that time.
 
     Cells climb it: the velocity is its gradient. Where mass is conserved only differences have a
     meaning, and the mean is subtracted. Parameters as in :func:`stream`.
+
+    Raises
+    ------
+    ValueError
+        If the process has no potential.
+    """
+    value, plane, near, time = potential_at(model, data, time, basis, components, n_neighbors)
+    ax = style.axes(ax)
+    size = style.dot_size(len(plane.cells))
+    other = plane.cells[~near]
+    style.dots(ax, other, s=size, c=style.CELLS)
+    # A few far cells would otherwise take most of the colours.
+    low, high = np.quantile(value, [0.02, 0.98])
+    dots = style.dots(
+        ax,
+        plane.cells[near],
+        s=2 * size,
+        c=value,
+        cmap="cividis",
+        vmin=low,
+        vmax=high,
+    )
+    label = f"potential at time {time:g}"
+    style.colorbar(dots, ax, label, extend="both")
+    style.tidy(ax, *plane.labels, ticks=basis is None)
+    return style.finish(ax, show=show, save=save)
+
+
+def potential_at(
+    model: SnapshotEstimator,
+    data: AnnData | Snapshots,
+    time: float | None,
+    basis: str | None,
+    components: tuple[int, int],
+    n_neighbors: int,
+) -> tuple[ndarray, Plane, ndarray, float]:
+    """The potential at the cells around a time, the plane, which cells these are, and the time.
 
     Raises
     ------
@@ -145,37 +187,23 @@ def potential(
     if growth_rate is None:
         value = value - value.mean()
     plane = plane_of(data, cells, model.feature_names_in_, basis, components, n_neighbors)
-    ax = style.axes(ax)
-    size = style.dot_size(len(cells.states))
-    other = plane.cells[~near]
-    style.dots(ax, other, s=size, c=style.CELLS)
-    # A few far cells would otherwise take most of the colours.
-    low, high = np.quantile(value, [0.02, 0.98])
-    dots = style.dots(
-        ax,
-        plane.cells[near],
-        s=2 * size,
-        c=value,
-        cmap="cividis",
-        vmin=low,
-        vmax=high,
-    )
-    label = f"potential at time {time:g}"
-    style.colorbar(dots, ax, label, extend="both")
-    return style.tidy(ax, *plane.labels, ticks=basis is None)
+    return value, plane, near, time
 
 
 def stream(
     model: SnapshotEstimator,
     data: AnnData | Snapshots,
     time: float | None = None,
+    basis: str | None = None,
     *,
     components: tuple[int, int] = (0, 1),
     density: float = 1.1,
     time_unit: str = "",
     ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw the velocity at one time as stream lines on two features.
+    """Draw the velocity at one time as stream lines, on two features or any embedding.
 
     The velocity is computed in all features at the cells observed around that time (those of the
     observed times just before and after it, in dark grey), averaged over cells that lie near each
@@ -189,14 +217,20 @@ def stream(
         What it was fitted on.
     time : float, optional
         By default the middle of the data.
+    basis : str, optional
+        Key of ``obsm``, such as "X_umap". Arrows are carried into it by the slope of its
+        coordinates around every cell (:func:`dyninfer.tl.velocity_embedding`). By default two
+        features.
     components : pair of ints
-        Which two features.
+        Which two coordinates.
     density : float
         Density of the stream lines.
     time_unit : str
         Unit of time, for labels.
     ax : Axes, optional
         Where to draw; by default a new figure.
+    show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
     """
     if not is_number(density) or not density > 0:
         raise ValueError(f"density must be a positive number, found {brief(density)}")
@@ -204,22 +238,25 @@ def stream(
     time = _time(cells, time)
     near = _around(cells.times, time)
     states = cells.states[near]
-    plane = plane_of(data, cells, model.feature_names_in_, None, components, 1)
+    plane = plane_of(data, cells, model.feature_names_in_, basis, components, 1)
     # Every process has a drift.
     same_time = np.full(len(states), time)
-    drift = _field(model.process_, "drift", same_time, states)
-    velocity = plane.project(cast(ndarray, drift))
-    grid = _on_grid(plane.cells[near], velocity)
+    drift = cast(ndarray, _field(model.process_, "drift", same_time, states))
+    if plane.is_embedding:
+        velocity = pushed_forward(cells.states, plane.cells, drift, at=states)
+    else:
+        velocity = plane.project(drift)
+    x, y, (u, v) = averaged_on_grid(plane.cells[near], velocity)
     ax = style.axes(ax)
     size = style.dot_size(len(cells.states))
     style.dots(ax, plane.cells[~near], s=size, c=style.CELLS)
     style.dots(ax, plane.cells[near], s=size, c=NEAR_CELLS)
     lines = ax.streamplot(
-        grid.x,
-        grid.y,
-        grid.u,
-        grid.v,
-        color=np.hypot(grid.u, grid.v),
+        x,
+        y,
+        u,
+        v,
+        color=np.hypot(u, v),
         cmap=style.time_colors(),
         density=density,
         linewidth=1.1,
@@ -231,59 +268,14 @@ def stream(
     # Stream lines end at the grid, and would cut the axes there.
     ax.use_sticky_edges = False
     ax.autoscale_view()
-    return style.tidy(ax, *plane.labels)
+    style.tidy(ax, *plane.labels, ticks=basis is None)
+    return style.finish(ax, show=show, save=save)
 
 
 def growth_rates(model: SnapshotEstimator, data: AnnData | Snapshots) -> ndarray | None:
     """Growth rate of every cell at its own time ``(n,)``; None where mass is conserved."""
     cells = _cells(model, data)
     return _field(model.process_, "growth", cells.times, cells.states)
-
-
-class _Grid(NamedTuple):
-    """A velocity on a regular grid."""
-
-    x: ndarray  # (grid,)
-    y: ndarray  # (grid,)
-    u: np.ma.MaskedArray  # (y, x), along x
-    v: np.ma.MaskedArray  # (y, x), along y
-
-
-def _on_grid(points: ndarray, velocity: ndarray) -> _Grid:
-    """Kernel average of a velocity, masked where there are no points."""
-    points = points.astype(np.float64)
-    x_of_points, y_of_points = points.T
-    x, in_x = _axis_kernel(x_of_points)
-    y, in_y = _axis_kernel(y_of_points)
-    count = in_y @ in_x.T
-    is_empty = count < FEWEST_CELLS
-    # Far from all points the count is zero; these places are masked.
-    divisor = np.maximum(count, 1e-300)
-    averages = []
-    for component in velocity.T:
-        total = (in_y * component) @ in_x.T
-        average = np.ma.array(total / divisor, mask=is_empty)
-        averages.append(average)
-    u, v = averages
-    return _Grid(x, y, u, v)
-
-
-def _axis_kernel(points: ndarray) -> tuple[ndarray, ndarray]:
-    """Grid along one axis, and Gaussian weights ``(grid, point)`` on it."""
-    low = points.min()
-    high = points.max()
-    margin = 0.1 * (high - low)
-    grid = np.linspace(low - margin, high + margin, GRID)
-    # Scott's rule in two dimensions.
-    bandwidth = len(points) ** (-1 / 6)
-    width = points.std() * bandwidth
-    # Cells that all lie on a line have no width across it.
-    width = max(width, 1e-12)
-    deviation = grid[:, None] - points
-    distance = deviation / width
-    exponent = -0.5 * distance**2
-    weights = np.exp(exponent)
-    return grid, weights
 
 
 def _field(process: Any, name: str, times: ndarray, x: ndarray) -> ndarray | None:

@@ -209,7 +209,7 @@ def _draw_states(ax: Axes, path: _Forecast, names: Any, is_first: bool) -> None:
     later = path.times[path.cut :]
     states = np.arange(n_states)
     share = (path.draws[..., None] == states).mean(axis=0)  # (time, state)
-    edges = _edges(path.times)[path.cut :]
+    edges = style.edges(path.times)[path.cut :]
     ax.pcolormesh(
         edges,
         np.arange(n_states + 1) - 0.5,
@@ -225,9 +225,3 @@ def _draw_states(ax: Axes, path: _Forecast, names: Any, is_first: bool) -> None:
         ax.set_yticks(states, labels)
     ax.set_ylim(-0.6, n_states - 0.4)
     ax.set_xlim(path.times[0], later[-1])
-
-
-def _edges(times: ndarray) -> ndarray:
-    """Borders between times, and before the first and after the last."""
-    middles = (times[1:] + times[:-1]) / 2
-    return np.concatenate([times[:1], middles, times[-1:]])

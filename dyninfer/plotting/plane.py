@@ -72,11 +72,15 @@ class Cells:
 
 @dataclass(frozen=True)
 class Plane:
-    """Two coordinates: their names, the observed cells ``(n, 2)``, and how states get there."""
+    """Two coordinates: their names, the observed cells ``(n, 2)``, and how states get there.
+
+    In an embedding, states are placed by their nearest cells; else they are two of the features.
+    """
 
     labels: tuple[str, str]
     cells: ndarray
     project: Callable[[ndarray], ndarray]
+    is_embedding: bool = False
 
 
 def plane_of(
@@ -143,6 +147,7 @@ def _embedded(
         labels=(names[i], names[j]),
         cells=embedding,
         project=neighbor_projection(cells.states, embedding, n_neighbors),
+        is_embedding=True,
     )
 
 

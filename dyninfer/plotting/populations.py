@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import check_count
 from dyninfer.plotting import style
+from dyninfer.plotting.colors import CellColors
+from dyninfer.plotting.lines import draw_paths, nearest_cells, opacity_of, relative
 from dyninfer.plotting.plane import Cells, Plane, plane_of
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 # Observed times that are drawn where the caller names none: more columns would be too small.
 MOST_COLUMNS = 6
+# Opacity of cells under paths of the same colours.
+PALE = 0.35
 
 
 def trajectories(
@@ -39,9 +44,12 @@ def trajectories(
     time_unit: str = "",
     n_neighbors: int = 15,
     seed: int = 0,
+    color: str | None = None,
     ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw simulated paths, coloured by time, over the observed cells.
+    """Draw simulated paths, coloured by time or by what cells are, over the observed cells.
 
     Every path starts at a ring and ends at a disc; its opacity is its weight at that time, relative
     to the heaviest paths. Paths that diverged are left out. With one feature the picture shows it
@@ -73,8 +81,15 @@ def trajectories(
         Nearest cells that place a state in another embedding.
     seed : int
         Fixes the choice of paths.
+    color : str, optional
+        Column of ``obs`` or gene that colours the cells; a path has the colour of the cell that is
+        nearest to it in the simulated features. By default paths are coloured by time.
     ax : Axes, optional
         Where to draw; by default a new figure.
+    show : bool
+        Open the figure on the screen.
+    save : path, optional
+        File to save the figure in; its ending says the format (.png, .pdf, .svg).
 
     Raises
     ------
@@ -91,14 +106,24 @@ def trajectories(
         data, cells, paths, basis, components, n_neighbors, time_unit
     )
     ax = style.axes(ax)
-    scale = style.time_scale(times)
     size = style.dot_size(len(observed))
-    style.dots(ax, observed, s=size, c=style.CELLS, label="observed", zorder=1)
-    opacity = _opacity(paths)
-    _draw_paths(ax, lines, times, opacity, scale)
-    style.colorbar(scale, ax, style.with_unit("time", time_unit))
-    style.legend(ax, loc="best")
-    return style.tidy(ax, *labels, ticks=basis is None)
+    opacity = opacity_of(paths)
+    if color is None:
+        scale = style.time_scale(times)
+        style.dots(ax, observed, s=size, c=style.CELLS, label="observed", zorder=1)
+        at_times = scale.to_rgba(times)
+        draw_paths(ax, lines, np.broadcast_to(at_times, (len(lines), *at_times.shape)), opacity)
+        style.colorbar(scale, ax, style.with_unit("time", time_unit))
+        style.legend(ax, loc="best")
+    else:
+        colors = CellColors.of(data, color)
+        of_cells = colors.rgba()
+        style.dots(ax, observed, s=size, c=of_cells, alpha=PALE, zorder=1)
+        nearest = nearest_cells(cells.states, array(paths.states))
+        draw_paths(ax, lines, of_cells[nearest], opacity)
+        colors.explain(ax)
+    style.tidy(ax, *labels, ticks=basis is None)
+    return style.finish(ax, show=show, save=save)
 
 
 def in_plane(
@@ -139,6 +164,8 @@ def marginals(
     time_unit: str = "",
     n_neighbors: int = 15,
     ax: Any = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
 ) -> ndarray:
     """Draw the observed population above the simulated one, a column for every time.
 
@@ -160,6 +187,8 @@ def marginals(
         Unit of time, for the titles.
     ax : array of ``2 × len(times)`` axes, optional
         Where to draw; by default a new figure.
+    show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
 
     Returns
     -------
@@ -198,7 +227,7 @@ def marginals(
         is_held_out = clock.index(time) in held_out
         _head(above, below, title, held_out=is_held_out)
     _label_rows(panels, label)
-    return panels
+    return style.finish(panels, show=show, save=save)
 
 
 def _head(above: Axes, below: Axes, title: str, *, held_out: bool) -> None:
@@ -211,84 +240,6 @@ def _head(above: Axes, below: Axes, title: str, *, held_out: bool) -> None:
     for panel in (above, below):
         edges = panel.spines[["left", "bottom"]]
         edges.set(color=color, linewidth=1.6)
-
-
-def _draw_paths(
-    ax: Axes,
-    lines: ndarray,
-    times: ndarray,
-    opacity: ndarray,
-    scale: Any,
-) -> None:
-    """Draw one segment per path and step.
-
-    ``lines`` is ``(path, time, 2)``, ``opacity`` is ``(path, time)``.
-    """
-    from matplotlib.collections import LineCollection
-
-    before = lines[:, :-1]
-    after = lines[:, 1:]
-    segments = np.stack([before, after], axis=2)  # (path, step, end, 2)
-    colors = _segment_colors(times, opacity, scale)
-    collection = LineCollection(
-        list(segments.reshape(-1, 2, 2)),
-        colors=colors.reshape(-1, 4),
-        linewidths=0.9,
-        # Round ends of neighbouring segments would overlap and show as dots.
-        capstyle="butt",
-        zorder=2,
-    )
-    ax.add_collection(collection)
-    ax.autoscale_view()
-    first = scale.to_rgba(times[0])
-    last = scale.to_rgba(times[-1])
-    _draw_ends(ax, lines[:, 0], "white", first, opacity[:, 0], "start")
-    _draw_ends(ax, lines[:, -1], last, "white", opacity[:, -1], "end")
-
-
-def _segment_colors(times: ndarray, opacity: ndarray, scale: Any) -> ndarray:
-    """Colour of every step by its middle time, ``(path, step, 4)``."""
-    before = opacity[:, :-1]
-    after = opacity[:, 1:]
-    ends = times[:-1] + times[1:]
-    middles = ends / 2
-    colors = np.empty((*before.shape, 4))
-    colors[:] = scale.to_rgba(middles)
-    mean_opacity = (before + after) / 2
-    # Lines are many and lie over each other: even the heaviest let something through.
-    colors[..., 3] = 0.75 * mean_opacity
-    return colors
-
-
-def _draw_ends(
-    ax: Axes,
-    points: ndarray,
-    face: Any,
-    edge: Any,
-    opacity: ndarray,
-    label: str,
-) -> None:
-    # A light path still shows where it begins and ends.
-    fade = np.where(opacity < 1, 0.2 + 0.8 * opacity, 1.0)
-    style.dots(
-        ax,
-        points,
-        s=15,
-        facecolors=_faded(face, fade),
-        edgecolors=_faded(edge, fade),
-        linewidths=0.7,
-        label=label,
-        zorder=3,
-    )
-
-
-def _faded(color: Any, opacity: ndarray) -> ndarray:
-    """One colour in several opacities, ``(n, 4)``."""
-    from matplotlib.colors import to_rgba_array
-
-    colors = np.tile(to_rgba_array(color), (len(opacity), 1))
-    colors[:, 3] = opacity
-    return colors
 
 
 def _draw_population(
@@ -317,7 +268,7 @@ def _draw_population(
         # As for three times as many: panels are small.
         s=style.dot_size(3 * len(x)),
         color=color,
-        alpha=_relative(weights),
+        alpha=relative(weights),
         zorder=2,
     )
     style.tidy(ax, ticks=False)
@@ -371,22 +322,6 @@ def some_paths(traj: Trajectories, n: int, seed: int) -> Trajectories:
     shuffled = numpy_stream(seed, "paths of a picture").permutation(finished)
     rows = np.sort(shuffled[:n])
     return traj[rows]
-
-
-def _opacity(paths: Trajectories) -> ndarray:
-    """Opacity ``(path, time)`` of paths."""
-    if paths.log_weights is None:
-        return np.ones(paths.states.shape[:2])
-    columns = [_relative(weights) for weights in array(paths.weights).T]
-    return np.stack(columns, axis=1)
-
-
-def _relative(weights: ndarray) -> ndarray:
-    """Weights relative to the 95th percentile, between 0.05 and 1."""
-    heavy = np.quantile(weights, 0.95)
-    if heavy <= 0:
-        return np.ones(len(weights))
-    return np.clip(weights / heavy, 0.05, 1.0)
 
 
 def _check_continuous(traj: Any) -> None:

@@ -31,6 +31,7 @@ TICKS = 8.5
 LABELS = 9.5
 # Dots per inch of a file: sharp in print at the width of a column.
 DPI = 200
+SCREEN_DPI = 110
 # Share of the magnitudes that the colours of a diverging scale tell apart; the rest is saturated.
 SATURATION = 0.98
 
@@ -253,3 +254,13 @@ def log_axis(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=parts))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def edges(times: ndarray) -> ndarray:
+    """Borders between times, and half a step before the first and after the last."""
+    if len(times) == 1:
+        return np.array([times[0] - 0.5, times[0] + 0.5])
+    middles = (times[1:] + times[:-1]) / 2
+    first = 2 * times[0] - middles[0]
+    last = 2 * times[-1] - middles[-1]
+    return np.concatenate([[first], middles, [last]])

@@ -12,13 +12,13 @@ from numpy import ndarray
 from dyninfer.data import keys
 from dyninfer.data.arrays import as_list
 from dyninfer.data.columns import MissingKey
+from dyninfer.data.fates import stored_fates
 from dyninfer.data.representation import check_finite
 from dyninfer.data.words import listed, quoted
 from dyninfer.learning.settings import brief, check_level
 from dyninfer.tools.decoding import decoder_of, states_of
 from dyninfer.tools.expression import Expression, as_names
 from dyninfer.tools.fate_checks import check_fates, with_fates
-from dyninfer.tools.fate_columns import stored_fates
 from dyninfer.tools.velocity import cell_velocity
 
 if TYPE_CHECKING:

@@ -11,8 +11,6 @@ from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.colors import PALETTE, stored_colors
-from dyninfer.data.columns import MissingKey, check_anndata
-from dyninfer.data.words import quoted, texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -29,28 +27,6 @@ def as_stored(values: ndarray, names: Sequence[str], index: pd.Index) -> Any:
         values,
         index=index,
         columns=list(names),
-    )
-
-
-def stored_fates(adata: AnnData, key: str = keys.FATES) -> pd.DataFrame:
-    """Fates as they were written, as a DataFrame with the names of the fates.
-
-    Raises
-    ------
-    KeyError
-        If they are not there.
-    """
-    check_anndata(adata)
-    if not isinstance(key, str):
-        raise TypeError(f"key must be a key of obsm, found {quoted(key)}")
-    if key not in adata.obsm or keys.FATES not in adata.uns:
-        raise MissingKey(f"adata has no fates in obsm[{key!r}]; call tl.fates(model, adata) first")
-    facts = adata.uns[keys.FATES]
-    values = np.asarray(adata.obsm[key], dtype=np.float64)
-    return pd.DataFrame(
-        values,
-        index=adata.obs_names,
-        columns=texts(facts["names"]),
     )
 
 

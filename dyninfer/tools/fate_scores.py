@@ -14,11 +14,11 @@ from scipy.stats import rankdata
 from dyninfer.data import keys
 from dyninfer.data.arrays import as_array, as_list
 from dyninfer.data.columns import MissingKey, obs_column, time_column
+from dyninfer.data.fates import stored_fates
 from dyninfer.data.times import Clock
 from dyninfer.data.words import listed, quoted, refuse_missing_words, texts
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import check_count, check_seed
-from dyninfer.tools.fate_columns import stored_fates
 from dyninfer.tools.fate_ends import label_texts
 
 if TYPE_CHECKING:

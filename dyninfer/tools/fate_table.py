@@ -9,8 +9,8 @@ import pandas as pd
 
 from dyninfer.data import keys
 from dyninfer.data.columns import obs_column, time_column
+from dyninfer.data.fates import stored_fates
 from dyninfer.data.times import Clock
-from dyninfer.tools.fate_columns import stored_fates
 from dyninfer.tools.fate_ends import label_texts
 
 if TYPE_CHECKING:

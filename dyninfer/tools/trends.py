@@ -12,6 +12,7 @@ from numpy import ndarray
 from dyninfer.data import keys
 from dyninfer.data.arrays import as_array
 from dyninfer.data.columns import MissingKey, check_anndata, time_column
+from dyninfer.data.fates import stored_fates
 from dyninfer.data.representation import representation
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
@@ -20,7 +21,6 @@ from dyninfer.learning.settings import brief, check_count, check_level
 from dyninfer.tools.decoding import Decoder, decoder_of, states_of
 from dyninfer.tools.expression import as_names
 from dyninfer.tools.fate_checks import check_fates, with_fates
-from dyninfer.tools.fate_columns import stored_fates
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -11,22 +11,17 @@ from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.columns import MissingKey, check_anndata, check_writable
+from dyninfer.data.embedding import pushed_forward
 from dyninfer.data.representation import check_finite
 from dyninfer.data.words import quoted
-from dyninfer.learning.settings import is_whole
 from dyninfer.tools.decoding import Decoder, decoder_of, states_of
 from dyninfer.tools.fate_checks import check_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-# Cells regressed at a time: some megabytes of neighbours.
+# Cells decoded at a time: some megabytes of genes.
 ROWS = 512
-# A plane through fewer points follows their noise.
-FEWEST_NEIGHBORS = 30
-# Directions in which neighbours spread less than this part of the widest are no direction of the
-# cloud: an embedding says nothing about them.
-THINNEST = 0.01
 
 
 def cell_velocity(model: Any, adata: AnnData) -> ndarray:
@@ -180,7 +175,7 @@ def velocity_embedding(
     check_finite(states, use_rep, cell_names)
     check_finite(positions, basis, cell_names)
     check_finite(velocity, keys.VELOCITY, cell_names)
-    arrows = _pushed(states, positions, velocity, n_neighbors)
+    arrows = pushed_forward(states, positions, velocity, n_neighbors)
     stem = basis.removeprefix("X_")
     adata.obsm[f"{keys.VELOCITY}_{stem}"] = arrows
     return arrows
@@ -197,32 +192,3 @@ def _annotated(adata: AnnData) -> str:
     if rep is None:
         raise ValueError("nothing says which representation the velocity moves in; give use_rep")
     return rep
-
-
-def _pushed(
-    states: ndarray, positions: ndarray, velocity: ndarray, n_neighbors: int | None
-) -> ndarray:
-    """Velocity through the slope of the embedding at every cell ``(n, coordinate)``."""
-    from sklearn.neighbors import NearestNeighbors
-
-    n_cells, n_features = states.shape
-    if n_neighbors is None:
-        # Twice as many equations as unknowns.
-        n_neighbors = max(FEWEST_NEIGHBORS, 2 * n_features)
-    if not is_whole(n_neighbors) or n_neighbors < 3:
-        raise ValueError(f"n_neighbors must be a whole number from 3 on, found {n_neighbors!r}")
-    if n_cells < 3:
-        raise ValueError(f"arrows need three cells at least, found {n_cells}")
-    k = min(n_neighbors, n_cells)
-    search = NearestNeighbors(n_neighbors=k).fit(states)
-    arrows = np.empty((n_cells, positions.shape[1]))
-    for first in range(0, n_cells, ROWS):
-        rows = slice(first, first + ROWS)
-        near = search.kneighbors(states[rows], return_distance=False)
-        around = states[near]
-        around = around - around.mean(1, keepdims=True)
-        seen_at = positions[near]
-        seen_at = seen_at - seen_at.mean(1, keepdims=True)
-        slope = np.linalg.pinv(around, rcond=THINNEST) @ seen_at
-        arrows[rows] = np.einsum("nd,ndc->nc", velocity[rows], slope)
-    return arrows

@@ -94,7 +94,13 @@ def _pictures() -> dict[str, Door]:
         | of_kind(values.key, "time_key", "'day'"),
         "trajectories": {"0": cells, "1": ("runs()", values.scalar), "basis": ("'pca'", values.key)}
         | options("components n_paths seed time_key", time_key="'day'"),
-        "stream": {"0": (model, values.scalar), "1": cells} | options("time components density"),
+        "stream": {"0": (model, values.scalar), "1": cells, "basis": ("'pca'", values.key)}
+        | options("time components density"),
+        "landscape": {"0": (model, values.scalar), "1": cells, "basis": ("'pca'", values.key)}
+        | options("time components kind"),
+        "fan": {"0": run} | options("feature color time_unit"),
+        "predicted": {"0": cells, "1": ("runs()", values.scalar), "2": ("1.0", values.scalar)}
+        | of_kind(values.key, "time_key", "'day'"),
         "sankey": {"0": ("label_flows()", values.scalar)} | options("colors min_share time_unit"),
         "potential": {"0": (model, values.scalar), "1": cells, "basis": ("'pca'", values.key)}
         | options("time components"),

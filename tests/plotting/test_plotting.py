@@ -194,10 +194,10 @@ def test_potential_colors_the_cells_around_its_time(conserving, cells):
 
 
 def test_stream_shows_a_uniform_drift_as_it_is(cells):
-    from dyninfer.plotting.fields import _on_grid
+    from dyninfer.plotting.grid import averaged_on_grid
 
     points = cells.obsm["X_pca"][:, :2]
-    _, _, u, v = _on_grid(points, np.tile([2.0, -1.0], (120, 1)))
+    _, _, (u, v) = averaged_on_grid(points, np.tile([2.0, -1.0], (120, 1)))
     np.testing.assert_allclose(u.compressed(), 2.0)
     np.testing.assert_allclose(v.compressed(), -1.0)
     assert 0 < u.mask.sum() < u.size
@@ -310,3 +310,60 @@ def test_what_cannot_be_drawn_is_named():
         di.pl.history(7)
     with pytest.raises(TypeError, match="traj must be Trajectories, found 3"):
         di.pl.mass(3)
+
+
+def test_colour_by_label_is_that_of_the_nearest_cell_and_stands_in_the_legend(cells):
+    adata = cells.copy()
+    adata.obs["kind"] = pd.Categorical(["a", "b", "a"] * 40)
+    adata.uns["kind_colors"] = ["#ff0000", "#0000ff"]
+    states = torch.as_tensor(adata.obsm["X_pca"][:6])[:, None].repeat(1, 3, 1)
+    traj = di.Trajectories(states=states, times=[0, 1, 2], features=["PCA1", "PCA2", "PCA3"])
+    ax = di.pl.trajectories(adata, traj, color="kind")
+    colors = lines(ax).get_colors()[:, :3].reshape(6, 2, 3)
+    expected = np.where(np.arange(6)[:, None] % 3 == 1, [0, 0, 1], [1, 0, 0])
+    np.testing.assert_allclose(colors, np.repeat(expected[:, None], 2, axis=1))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    observed = scatters(ax)[0].get_facecolors()
+    np.testing.assert_allclose(observed[:3, 2], [0, 1, 0])
+
+
+def test_colour_by_a_number_has_a_bar_and_grey_where_it_is_missing(cells):
+    adata = cells.copy()
+    adata.obs["dose"] = np.r_[np.nan, np.linspace(0, 1, 119)]
+    ax = di.pl.trajectories(adata, paths(), color="dose")
+    observed = scatters(ax)[0].get_facecolors()
+    assert observed[0, 0] == observed[0, 1] == observed[0, 2]
+    assert ax.figure.axes[-1].get_ylabel() == "dose"
+
+
+def test_save_writes_the_format_of_its_ending(cells, tmp_path):
+    ax = di.pl.trajectories(cells, paths(), save=tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    di.pl.mass(paths(), save=tmp_path / "b.pdf")
+    assert (tmp_path / "b.pdf").read_bytes()[:4] == b"%PDF"
+    with pytest.raises(ValueError, match="save must end in a format of pictures"):
+        di.pl.mass(paths(), save=tmp_path / "c.xyz")
+    with pytest.raises(FileNotFoundError, match="make it first"):
+        di.pl.mass(paths(), save=tmp_path / "no" / "c.png")
+    assert ax.figure is not None
+
+
+def test_show_opens_the_figure_once(cells, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(1))
+    di.pl.mass(paths())
+    assert shown == []
+    di.pl.mass(paths(), show=True)
+    assert shown == [1]
+    with pytest.raises(TypeError, match="show"):
+        di.pl.mass(paths(), show="yes")
+
+
+def test_every_picture_takes_the_same_keys():
+    import inspect
+
+    for name in di.pl.__all__:
+        parameters = inspect.signature(getattr(di.pl, name)).parameters
+        assert {"show", "save"} <= set(parameters), name
+        assert parameters["show"].default is False
+        assert parameters["save"].default is None

@@ -1,0 +1,72 @@
+"""Velocities carried into an embedding of the cells."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy import ndarray
+
+from dyninfer.learning.settings import is_whole
+
+# Cells regressed at a time: some megabytes of neighbours.
+ROWS = 512
+# A plane through fewer points follows their noise.
+FEWEST_NEIGHBORS = 30
+# Directions in which neighbours spread less than this part of the widest are no direction of the
+# cloud: an embedding says nothing about them.
+THINNEST = 0.01
+
+
+def pushed_forward(
+    states: ndarray,
+    positions: ndarray,
+    velocity: ndarray,
+    n_neighbors: int | None = None,
+    at: ndarray | None = None,
+) -> ndarray:
+    """Velocity through the slope of an embedding.
+
+    Positions of the nearest cells are regressed on their states; the slope times the velocity is
+    the arrow.
+
+    Parameters
+    ----------
+    states : array ``(n, d)``
+        Cells.
+    positions : array ``(n, coordinate)``
+        The same cells in the embedding.
+    velocity : array ``(m, d)``
+        At the states ``at``.
+    n_neighbors : int, optional
+        Cells of a regression; by default 30, or twice the number of features where that is more.
+    at : array ``(m, d)``, optional
+        Where the velocity is; by default at all cells.
+
+    Returns
+    -------
+    array ``(m, coordinate)``
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    n_cells, n_features = states.shape
+    if n_neighbors is None:
+        # Twice as many equations as unknowns.
+        n_neighbors = max(FEWEST_NEIGHBORS, 2 * n_features)
+    if not is_whole(n_neighbors) or n_neighbors < 3:
+        raise ValueError(f"n_neighbors must be a whole number from 3 on, found {n_neighbors!r}")
+    if n_cells < 3:
+        raise ValueError(f"arrows need three cells at least, found {n_cells}")
+    k = min(n_neighbors, n_cells)
+    search = NearestNeighbors(n_neighbors=k).fit(states)
+    if at is None:
+        at = states
+    arrows = np.empty((len(at), positions.shape[1]))
+    for first in range(0, len(at), ROWS):
+        rows = slice(first, first + ROWS)
+        near = search.kneighbors(at[rows], return_distance=False)
+        around = states[near]
+        around = around - around.mean(1, keepdims=True)
+        seen_at = positions[near]
+        seen_at = seen_at - seen_at.mean(1, keepdims=True)
+        slope = np.linalg.pinv(around, rcond=THINNEST) @ seen_at
+        arrows[rows] = np.einsum("nd,ndc->nc", velocity[rows], slope)
+    return arrows

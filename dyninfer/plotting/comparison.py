@@ -1,0 +1,214 @@
+"""Methods beside each other, and predictions beside what was observed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy import ndarray
+
+from dyninfer.data.columns import MissingKey
+from dyninfer.data.storage import array
+from dyninfer.data.times import Clock
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.words import listed, quoted, texts
+from dyninfer.learning.settings import brief, is_number
+from dyninfer.plotting import style
+from dyninfer.plotting.curves import METRIC_NAMES
+from dyninfer.plotting.plane import Cells
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+    from dyninfer.data.snapshots import Snapshots
+
+FLOOR = "floor"
+# More of these is better; of all other scores, less.
+MORE_IS_BETTER = ("log_likelihood", "per_observation", "coverage")
+# Scores that differ by more than this factor are drawn on a logarithmic axis.
+WIDE = 15
+# Features whose names are written: those that are predicted worst.
+N_NAMED = 3
+
+
+def comparison(
+    table: pd.DataFrame,
+    metric: str = "w1",
+    *,
+    ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
+    """Draw the scores of methods and baselines, the best at the top.
+
+    A large mark is the mean over held-out times (or folds) and seeds, its bar one standard error of
+    that mean; small marks are the single scores. Methods are blue discs, predictions without a
+    model grey squares, and the grey area ends at the floor, which another sample of the observed
+    population would score.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`dyninfer.tl.compare`.
+    metric : str
+        Column of the table.
+    ax, show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is no such table, or has no such metric or no score of it.
+    """
+    if not isinstance(table, pd.DataFrame) or "method" not in table or "settings" not in table:
+        raise TypeError(f"table must be what tl.compare returned, found {brief(table)}")
+    if not isinstance(metric, str) or metric not in table:
+        raise MissingKey(f"the table has no metric {brief(metric)}; it has {listed(table.columns)}")
+    scored = table[table[metric].notna()]
+    floor = scored.loc[scored["method"] == FLOOR, metric].mean()
+    scored = scored[scored["method"] != FLOOR]
+    if len(scored) == 0:
+        raise ValueError(f"the table has no score {quoted(metric)} of any method")
+    by_method = scored.groupby("method")[metric]
+    means = by_method.mean().sort_values(ascending=metric not in MORE_IS_BETTER)
+    errors = by_method.sem().fillna(0.0)
+    is_method = scored.groupby("method")["settings"].agg(lambda texts: (texts != "").any())
+    ax = style.axes(ax, (6.0, 0.42 * len(means) + 1.3))
+    for place, (name, mean) in enumerate(means.items()):
+        look: dict[str, Any] = {"color": style.OBSERVED, "marker": "s"}
+        if is_method[name]:
+            look = {"color": style.SIMULATED, "marker": "o"}
+        single = by_method.get_group(name)
+        same_place = np.full(len(single), place)
+        ax.plot(single, same_place, linestyle="none", markersize=3, alpha=0.4, **look)
+        ax.errorbar(
+            mean, place, xerr=errors[name], markersize=7.5, capsize=3, linewidth=1.5, **look
+        )
+    ax.set_yticks(range(len(means)), [str(name) for name in means.index])
+    ax.set_ylim(len(means) - 0.5, -0.5)
+    _scale(ax, scored[metric].to_numpy(), floor)
+    if np.isfinite(floor):
+        left = ax.get_xlim()[0]
+        ax.axvspan(left, floor, color="#ededed", linewidth=0, zorder=0)
+        ax.axvline(floor, color="#a8a8a8", linewidth=1, zorder=0)
+        # Above the picture: inside, it could lie on a mark.
+        ax.text(
+            floor,
+            1.01,
+            FLOOR,
+            transform=ax.get_xaxis_transform(),
+            ha="center",
+            fontsize=style.TICKS,
+            color=style.OBSERVED,
+        )
+        ax.set_xlim(left=left)
+    style.tidy(ax, METRIC_NAMES.get(metric, metric.replace("_", " ")))
+    return style.finish(ax, show=show, save=save)
+
+
+def _scale(ax: Axes, values: ndarray, floor: float) -> None:
+    """A logarithmic axis where scores differ by an order, else one that holds zero."""
+    every = values
+    if np.isfinite(floor):
+        every = np.append(values, floor)
+    low, high = every.min(), every.max()
+    if low > 0 and high / low > WIDE:
+        style.log_axis(ax.xaxis)
+        ax.set_xlim(low / 1.3, high * 1.3)
+    elif low >= 0:
+        ax.set_xlim(0, 1.08 * high or 1.0)
+
+
+def predicted(
+    data: AnnData | Snapshots,
+    traj: Trajectories,
+    time: float,
+    *,
+    use_rep: str | None = None,
+    time_key: str | None = None,
+    time_unit: str = "",
+    ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
+    """Draw mean and standard deviation of every feature, simulated against observed, at one time.
+
+    On the line they agree. Simulated cells count by their weights; the features that are furthest
+    from the line have their names.
+
+    Parameters
+    ----------
+    data : AnnData or Snapshots
+        The observed cells.
+    traj : Trajectories
+        Continuous states, at the time.
+    time : float
+        An observed time.
+    use_rep, time_key, time_unit
+        As in :func:`~dyninfer.plotting.marginals`.
+    ax, show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the states jump, or nothing was observed or simulated at the time.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import dyninfer as di
+    >>> data = di.Snapshots(times=[0, 1], samples=[[[0.0], [1.0]], [[2.0], [3.0]]])
+    >>> traj = di.Trajectories(states=torch.tensor([[[0.0], [2.5]]]), times=[0, 1], features=["x0"])
+    >>> ax = di.pl.predicted(data, traj, time=1)
+    """
+    if not isinstance(traj, Trajectories) or traj.discrete:
+        raise TypeError(f"traj must be Trajectories of continuous states, found {brief(traj)}")
+    if not is_number(time):
+        raise TypeError(f"time must be a number, found {brief(time)}")
+    cells = Cells.of(data, traj.features, use_rep, time_key, need_times=True)
+    clock = Clock.of(cells.times)
+    if clock.positions(np.array([time]))[0] < 0:
+        raise ValueError(f"nothing was observed at time {time:g}; the times are {clock}")
+    observed = cells.states[clock.rows(cells.times, time)].astype(np.float64)
+    is_whole = array(traj.status) == 0
+    simulated = array(traj.at(time))[is_whole].astype(np.float64)
+    weights = array(traj.weights_at(time))[is_whole]
+    mean = np.average(simulated, axis=0, weights=weights)
+    spread = np.sqrt(np.average((simulated - mean) ** 2, axis=0, weights=weights))
+    pairs = {
+        "mean": (observed.mean(axis=0), mean, style.SIMULATED, "o"),
+        "standard deviation": (observed.std(axis=0), spread, style.BASELINE, "^"),
+    }
+    ax = style.axes(ax, (4.4, 4.2))
+    for label, (x, y, color, marker) in pairs.items():
+        style.dots(ax, np.stack([x, y], axis=1), s=24, c=color, marker=marker, label=label)
+    values = np.concatenate([np.concatenate(pair[:2]) for pair in pairs.values()])
+    ends = np.array([values.min(), values.max()])
+    ends = ends + 0.06 * (ends[1] - ends[0]) * np.array([-1, 1])
+    ax.plot(ends, ends, color=style.CELLS, linewidth=1, zorder=0)
+    _name_worst(ax, observed.mean(axis=0), mean, texts(traj.features))
+    ax.set_aspect("equal")
+    style.legend(ax)
+    when = f"{time:g} {time_unit}".strip()
+    style.tidy(ax, f"observed at {when}", f"simulated at {when}")
+    return style.finish(ax, show=show, save=save)
+
+
+def _name_worst(ax: Axes, observed: ndarray, simulated: ndarray, names: Any) -> None:
+    """Write the names of the features whose means differ most."""
+    error = np.abs(simulated - observed)
+    for k in np.argsort(-error)[:N_NAMED]:
+        # A feature that is met needs no name.
+        if error[k] > 0.1 * np.ptp(observed):
+            ax.annotate(
+                names[k],
+                (observed[k], simulated[k]),
+                xytext=(5, -3),
+                textcoords="offset points",
+                fontsize=style.TICKS,
+                color=style.INK,
+            )

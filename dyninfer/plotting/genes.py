@@ -1,0 +1,165 @@
+"""Genes along simulated paths: curves with bands, and many of them as a map."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy import ndarray
+
+from dyninfer.data.columns import MissingKey
+from dyninfer.data.words import listed, quoted
+from dyninfer.learning.settings import brief
+from dyninfer.plotting import style
+from dyninfer.plotting.colors import label_palette
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = ("fate", "gene", "time", "mean", "low", "high")
+# Panels in a row.
+MOST_COLUMNS = 4
+
+
+def trends(
+    table: pd.DataFrame,
+    *,
+    time_unit: str = "",
+    ax: Any = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+) -> ndarray:
+    """Draw the expression of genes along simulated paths, a panel for every gene.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`dyninfer.tl.trends`: the line is the mean over paths, the band what it says.
+    time_unit : str
+        Unit of time, for labels.
+    ax : array of Axes, optional
+        One for every gene; by default a new figure.
+    show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
+
+    Returns
+    -------
+    array ``(row, column)`` of Axes
+        Those that no gene is left for are empty.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is no such table.
+    """
+    _check(table)
+    genes = list(table["gene"].unique())
+    fates = list(table["fate"].unique())
+    n_columns = min(len(genes), MOST_COLUMNS)
+    n_rows = -(-len(genes) // n_columns)
+    if ax is not None:
+        # As many as there are genes, however they are laid out.
+        n_rows, n_columns = 1, len(genes)
+    size = (2.7 * n_columns + 0.9, 2.3 * n_rows + 0.3)
+    panels = style.grid_of_axes(ax, (n_rows, n_columns), size, sharex=True)
+    palette: tuple[str, ...] = (style.SIMULATED,)
+    if len(fates) > 1:
+        palette = label_palette(len(fates))
+    for panel in panels.flat[len(genes) :]:
+        panel.set_axis_off()
+    for gene, panel in zip(genes, panels.flat, strict=False):
+        for fate, color in zip(fates, palette, strict=True):
+            is_curve = (table["gene"] == gene) & (table["fate"] == fate)
+            curve = table[is_curve].sort_values("time")
+            times = curve["time"]
+            panel.fill_between(
+                times, curve["low"], curve["high"], color=color, alpha=0.2, linewidth=0
+            )
+            panel.plot(times, curve["mean"], color=color, linewidth=1.7, label=str(fate))
+        panel.set_title(str(gene), fontsize=style.LABELS, color=style.INK)
+        style.tidy(panel)
+    for panel in panels[-1]:
+        panel.set_xlabel(style.with_unit("time", time_unit), fontsize=style.LABELS)
+    for panel in panels[:, 0]:
+        panel.set_ylabel("expression", fontsize=style.LABELS)
+    if len(fates) > 1:
+        last = panels.flat[min(len(genes), n_columns) - 1]
+        style.legend(last, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return style.finish(panels, show=show, save=save)
+
+
+def heatmap(
+    table: pd.DataFrame,
+    fate: str | None = None,
+    *,
+    time_unit: str = "",
+    ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
+    """Draw the trends of many genes as a map, in the order of their peaks.
+
+    Every gene is shifted and scaled to mean zero and standard deviation one over time; a gene that
+    does not change is zero throughout.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`dyninfer.tl.trends`.
+    fate : str, optional
+        Needed where the table has several.
+    time_unit : str
+        Unit of time, for labels.
+    ax, show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is no such table, or the fate is not there.
+    """
+    _check(table)
+    fates = list(table["fate"].unique())
+    if fate is None and len(fates) == 1:
+        fate = fates[0]
+    if fate not in fates:
+        raise MissingKey(f"fate must be one of {listed(fates)}, found {brief(fate)}")
+    curves = table[table["fate"] == fate].pivot(index="gene", columns="time", values="mean")
+    values = curves.to_numpy(dtype=np.float64)
+    spread = values.std(axis=1, keepdims=True)
+    is_constant = spread <= 1e-12 * np.abs(values).max(axis=1, keepdims=True)
+    scaled = (values - values.mean(axis=1, keepdims=True)) / np.where(is_constant, 1.0, spread)
+    order = np.argsort(scaled.argmax(axis=1), kind="stable")
+    scaled = scaled[order]
+    genes = [str(gene) for gene in curves.index[order]]
+    times = curves.columns.to_numpy(dtype=np.float64)
+    ax = style.axes(ax, (5.6, 0.19 * len(genes) + 1.2))
+    scale = style.diverging_scale(scaled)
+    ax.pcolormesh(
+        style.edges(times),
+        np.arange(len(genes) + 1) - 0.5,
+        scaled,
+        cmap=scale.get_cmap(),
+        norm=cast(Any, scale.norm),
+        rasterized=True,
+    )
+    # Names of more genes than these would lie over each other.
+    if len(genes) <= 120:
+        ax.set_yticks(range(len(genes)), genes)
+    ax.set_ylim(len(genes) - 0.5, -0.5)
+    style.colorbar(scale, ax, "expression (standardised over time)", extend="both")
+    style.tidy(ax, style.with_unit("time", time_unit))
+    ax.tick_params(axis="y", labelsize=7.5, length=0)
+    return style.finish(ax, show=show, save=save)
+
+
+def _check(table: Any) -> None:
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"table must be what tl.trends returned, found {brief(table)}")
+    for column in COLUMNS:
+        if column not in table:
+            raise MissingKey(f"table has no column {quoted(column)}; give what tl.trends returned")
+    if len(table) == 0:
+        raise ValueError("table has no rows; give what tl.trends returned")

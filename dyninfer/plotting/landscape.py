@@ -1,0 +1,127 @@
+"""The learned potential as a landscape: a map from above, or hills and valleys."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy import ndarray
+
+from dyninfer.learning.settings import brief
+from dyninfer.plotting import style
+from dyninfer.plotting.fields import potential_at
+from dyninfer.plotting.grid import averaged_on_grid
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+    from dyninfer.data.snapshots import Snapshots
+    from dyninfer.estimators import SnapshotEstimator
+
+KINDS = ("2d", "3d")
+N_LEVELS = 14
+
+
+def landscape(
+    model: SnapshotEstimator,
+    data: AnnData | Snapshots,
+    time: float | None = None,
+    basis: str | None = None,
+    *,
+    kind: str = "2d",
+    components: tuple[int, int] = (0, 1),
+    n_neighbors: int = 15,
+    ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
+    """Draw the height ``−s(t, x)`` of the learned potential over a plane; cells run downhill.
+
+    The potential is computed in all features at the cells observed around the time, averaged over
+    cells that lie near each other in the picture, and drawn only where there are such cells. What
+    runs downhill in all features need not do so in two of them.
+
+    Parameters
+    ----------
+    model : SnapshotEstimator
+        Fitted, with a drift that a potential gives.
+    data : AnnData or Snapshots
+        What it was fitted on.
+    time : float, optional
+        By default the middle of the data.
+    basis, components, n_neighbors
+        As in :func:`~dyninfer.plotting.trajectories`.
+    kind : {"2d", "3d"}
+        A map with lines of equal height, or a surface.
+    ax : Axes, optional
+        Where to draw, of the projection "3d" for a surface; by default a new figure.
+    show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
+
+    Raises
+    ------
+    ValueError
+        If the process has no potential, or ``kind`` or the axes are of another kind.
+    """
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"kind must be '2d' or '3d', found {brief(kind)}")
+    value, plane, near, time = potential_at(model, data, time, basis, components, n_neighbors)
+    points = plane.cells[near]
+    x, y, (height,) = averaged_on_grid(points, -value[:, None])
+    # A slope out of the picture is no news: heights are told from the lowest place.
+    height = height - height.min()
+    label = f"−potential at time {time:g}"
+    if kind == "2d":
+        ax = style.axes(ax)
+        _draw_map(ax, x, y, height, label)
+        style.dots(ax, points, s=3, c=style.INK, alpha=0.35)
+        style.tidy(ax, *plane.labels, ticks=basis is None)
+        return style.finish(ax, show=show, save=save)
+    surface = _surface_axes(ax)
+    _draw_surface(surface, x, y, height)
+    surface.set_xlabel(plane.labels[0], fontsize=style.LABELS, color=style.INK)
+    surface.set_ylabel(plane.labels[1], fontsize=style.LABELS, color=style.INK)
+    surface.set_zlabel(label, fontsize=style.LABELS, color=style.INK)
+    surface.tick_params(colors=style.INK, labelsize=style.TICKS)
+    return style.finish(surface, show=show, save=save)
+
+
+def _draw_map(ax: Axes, x: ndarray, y: ndarray, height: Any, label: str) -> None:
+    filled = ax.contourf(x, y, height, levels=N_LEVELS, cmap="cividis")
+    ax.contour(x, y, height, levels=N_LEVELS, colors="white", linewidths=0.4, alpha=0.6)
+    style.colorbar(filled, ax, label)
+
+
+def _draw_surface(ax: Any, x: ndarray, y: ndarray, height: Any) -> None:
+    across, up = np.meshgrid(x, y)
+    # A surface has no masks; what is NaN is left open.
+    open_height = height.filled(np.nan)
+    ax.plot_surface(
+        across,
+        up,
+        open_height,
+        cmap="cividis",
+        vmin=float(np.nanmin(open_height)),
+        vmax=float(np.nanmax(open_height)),
+        rstride=1,
+        cstride=1,
+        linewidth=0.15,
+        edgecolor=(1, 1, 1, 0.35),
+    )
+
+
+def _surface_axes(ax: Any) -> Any:
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(
+            figsize=(6.2, 5.0), subplot_kw={"projection": "3d"}, layout="constrained"
+        )
+        # From the side and a little above, hills do not hide valleys.
+        ax.view_init(elev=38, azim=-60)
+        ax.set_box_aspect(None, zoom=0.88)
+    if not hasattr(ax, "plot_surface"):
+        raise ValueError('kind="3d" needs axes of the projection "3d"; give those, or leave ax out')
+    return ax
