@@ -255,11 +255,11 @@ def _quantile(values: ndarray, weights: ndarray, level: float) -> ndarray:
 def _known(fates: Sequence[str], names: list[str]) -> list[str]:
     if isinstance(fates, str):
         raise TypeError(f"fates must be a list of fates, found {brief(fates)}")
-    chosen = list(fates)
-    for fate in chosen:
+    names_in_order = list(fates)
+    for fate in names_in_order:
         if fate not in names:
             raise MissingKey(f"there is no fate {quoted(fate)}; there are {listed(names)}")
-    return chosen
+    return names_in_order
 
 
 def _corners(n: int) -> ndarray:

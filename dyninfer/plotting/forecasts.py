@@ -87,26 +87,26 @@ def forecasts(
         data = Paths.from_anndata(data, **model.source_)
     if paths is None:
         paths = held_out_first(model, data, MOST_PATHS)
-    chosen = data[paths]
-    if chosen.lengths.min() < 2:
+    few = data[paths]
+    if few.lengths.min() < 2:
         raise ValueError("a path of one observation has no later part to forecast; leave it out")
-    targets = model.observations(chosen)
-    width = min(3.4 * len(chosen) + 0.6, 12.0)
-    panels = style.grid_of_axes(ax, (1, len(chosen)), (width, 3.0), sharey=True)
+    targets = model.observations(few)
+    width = min(3.4 * len(few) + 0.6, 12.0)
+    panels = style.grid_of_axes(ax, (1, len(few)), (width, 3.0), sharey=True)
     for k, panel in enumerate(panels[0]):
-        cut = max(1, int(past_fraction * chosen.lengths[k]))
-        times = chosen.times[k]
-        past = past_of(chosen[[k]], float(times[cut - 1]))
+        cut = max(1, int(past_fraction * few.lengths[k]))
+        times = few.times[k]
+        past = past_of(few[[k]], float(times[cut - 1]))
         run = model.forecast(past, times[cut:], n_samples=n_samples, seed=seed)
         draws = array(model.observe(run.states, seed))
-        shown = _Forecast(times, targets.states[k], cut, draws)
+        path = _Forecast(times, targets.states[k], cut, draws)
         if targets.discrete:
-            _draw_states(panel, shown, cast(Any, targets).state_names or (), k == 0)
+            _draw_states(panel, path, cast(Any, targets).state_names or (), k == 0)
         else:
-            _draw_fan(panel, shown, feature)
+            _draw_fan(panel, path, feature)
         panel.axvline(times[cut - 1], color=style.HELD_OUT, linewidth=1, zorder=1)
-        title = str(chosen.names[k])
-        if chosen.names[k] in np.asarray(model.hold_out_):
+        title = str(few.names[k])
+        if few.names[k] in np.asarray(model.hold_out_):
             title = f"{title}, held out"
         panel.set_title(title, fontsize=style.LABELS, color=style.INK)
         style.tidy(panel, style.with_unit("time", time_unit))

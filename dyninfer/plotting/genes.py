@@ -80,8 +80,10 @@ def trends(
             panel.plot(times, curve["mean"], color=color, linewidth=1.7, label=str(fate))
         panel.set_title(str(gene), fontsize=style.LABELS, color=style.INK)
         style.tidy(panel)
-    for panel in panels[-1]:
+    # The lowest of every column: the last row may not be full.
+    for panel in panels.flat[max(0, len(genes) - n_columns) : len(genes)]:
         panel.set_xlabel(style.with_unit("time", time_unit), fontsize=style.LABELS)
+        panel.tick_params(labelbottom=True)
     for panel in panels[:, 0]:
         panel.set_ylabel("expression", fontsize=style.LABELS)
     if len(fates) > 1:

@@ -90,17 +90,17 @@ def animation(
     size = style.dot_size(len(observed))
     if color is None:
         scale = style.time_scale(times)
-        shown = np.tile(scale.to_rgba(times), (len(lines), 1, 1))
+        tints = np.tile(scale.to_rgba(times), (len(lines), 1, 1))
         style.dots(ax, observed, s=size, c=style.CELLS, zorder=1)
     else:
         colors = CellColors.of(data, color)
         of_cells = colors.rgba()
         style.dots(ax, observed, s=size, c=of_cells, alpha=0.25, zorder=1)
-        shown = of_cells[nearest_cells(cells.states, array(paths.states))]
+        tints = of_cells[nearest_cells(cells.states, array(paths.states))]
         colors.explain(ax)
     tails = LineCollection([], linewidths=0.9, zorder=2)
     ax.add_collection(tails)
-    heads = style.dots(ax, lines[:, 0], s=16, c=shown[:, 0], zorder=3)
+    heads = style.dots(ax, lines[:, 0], s=16, c=tints[:, 0], zorder=3)
     # All frames have one range: a picture that zooms hides what moves.
     ax.update_datalim(lines.reshape(-1, 2))
     ax.autoscale_view()
@@ -109,9 +109,9 @@ def animation(
     def frame(k: int) -> list[Any]:
         first = max(0, k - TAIL)
         heads.set_offsets(lines[:, k])
-        heads.set_facecolors(shown[:, k])
+        heads.set_facecolors(tints[:, k])
         tails.set_segments(list(lines[:, first : k + 1]))
-        faint = shown[:, k].copy()
+        faint = tints[:, k].copy()
         faint[:, 3] = 0.5
         tails.set_color(list(faint))
         ax.set_title(f"{times[k]:g} {time_unit}".strip(), fontsize=style.LABELS, color=style.INK)

@@ -99,12 +99,12 @@ def write_report(
         raise TypeError(f"seconds must be a number, found {brief(seconds)}")
     pictures = []
     for caption, picture in check_figures(figures):
-        shown = {"caption": caption, "scene": None, "png": None}
+        entry = {"caption": caption, "scene": None, "png": None}
         if isinstance(picture, Scene):
-            shown["scene"] = picture.json()
+            entry["scene"] = picture.json()
         else:
-            shown["png"] = _base64_png(picture)
-        pictures.append(shown)
+            entry["png"] = _base64_png(picture)
+        pictures.append(entry)
     # The whole table is checked before anything is written of it.
     sentences = belief(model, evaluation, time_unit)
     if tables.is_of_paths(model):

@@ -29,10 +29,10 @@ MOST_PATHS = 40
 def path_scores(evaluation: pd.DataFrame) -> Table:
     """Scores of the first paths, those that were held out first."""
     order = np.argsort(~evaluation["held_out"].to_numpy(dtype=bool), kind="stable")
-    shown = evaluation.iloc[order[:MOST_PATHS]]
+    first_rows = evaluation.iloc[order[:MOST_PATHS]]
     columns = [name for name in HEADINGS if name in evaluation]
     rows = []
-    for _, scores in shown.iterrows():
+    for _, scores in first_rows.iterrows():
         held_out = bool(scores["held_out"])
         name = str(scores["path"])
         if held_out:

@@ -186,9 +186,9 @@ def _of_paths(
     figures: list[tuple[str, Figure | Scene]] = []
     if (observed.lengths >= 2).any():
         # Held-out paths first: only these say anything.
-        chosen = held_out_first(model, observed, N_PATHS)
-        figure, panels = canvas((3.2 * len(chosen) + 0.6, 3.0), 1, len(chosen), sharey=True)
-        pl.forecasts(model, observed, chosen, time_unit=time_unit, seed=seed, ax=panels)
+        paths = held_out_first(model, observed, N_PATHS)
+        figure, panels = canvas((3.2 * len(paths) + 0.6, 3.0), 1, len(paths), sharey=True)
+        pl.forecasts(model, observed, paths, time_unit=time_unit, seed=seed, ax=panels)
         caption = (
             "Forecasts of the later half of some paths from the half before the orange line (blue: "
             "bands of 50 and 90 %, or the probability of a state), and what was observed (dots)."

@@ -86,7 +86,7 @@ class Scene:
         color : sequence of str
             Columns of ``obs`` and genes that cells can be coloured by, beside their time.
         n_paths, n_cells : int
-            Paths and cells at most, chosen at random: a page must open on a phone.
+            Paths and cells at most, shuffled at random: a page must open on a phone.
         seed : int
             Fixes the choice.
 
@@ -108,8 +108,8 @@ class Scene:
         observed, lines, labels = in_plane(
             data, cells, paths, basis, components, n_neighbors, time_unit
         )
-        chosen = numpy_stream(seed, "cells of a scene").permutation(len(observed))
-        rows = np.sort(chosen[:n_cells])
+        shuffled = numpy_stream(seed, "cells of a scene").permutation(len(observed))
+        rows = np.sort(shuffled[:n_cells])
         window = _Window.around(observed[rows], lines)
         clock = Clock.of(cells.times)
         colors = []

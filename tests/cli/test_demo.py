@@ -56,7 +56,10 @@ def test_report_refers_to_nothing_outside_itself(demo):
     sources = re.findall(r"(?:src|href)\s*=\s*[\"']([^\"']*)[\"']", text)
     assert len(sources) == 3
     assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert not re.search(r"<script|<link|@import|url\(|https?://", text)
+    assert not re.search(r"<link|@import|url\(|https?://|fetch\(|XMLHttp|import ", text)
+    # The data of the picture and its script, both written into the page.
+    assert re.findall(r"<script[^>]*>", text) == ['<script type="application/json">', "<script>"]
+    assert (demo.folder / "report.html").stat().st_size < 5e6
 
 
 def test_report_and_summary_state_the_held_out_score_with_its_baselines(demo):

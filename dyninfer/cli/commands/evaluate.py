@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from dyninfer.cli.arguments import add_data, add_model, add_seed, positive
 from dyninfer.cli.inputs import check_folder, load_model, read_data
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from dyninfer.estimators import Estimator, SnapshotEstimator
+    from dyninfer.estimators import Estimator
 
 SUMMARY = "compare what the model simulates with what was observed"
 EXAMPLES = ["dyninfer evaluate model.safetensors cells.h5ad --out metrics.csv --report report.html"]
@@ -81,10 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
         elif arguments.report is not None and arguments.start == "previous":
             options["baselines"] = ("still", "ot")
         table = model.evaluate(data, start=arguments.start, metrics=arguments.metrics, **options)
-    elif arguments.report is None:
-        table = model.evaluate(data, seed=arguments.seed)
     else:
-        for_snapshots(model, "--report")
+        table = model.evaluate(data, seed=arguments.seed)
     if arguments.out is not None:
         write_file(arguments.out, table.to_csv(index=False).encode())
     if arguments.json:
@@ -92,26 +90,14 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         print_table(table)
     if arguments.report is not None:
-        write_page(arguments.report, cast(Any, model), data, table, arguments)
+        write_page(arguments.report, model, data, table, arguments)
     if arguments.out is not None and not arguments.json:
         print(f"written to {arguments.out}")
 
 
-def for_snapshots(model: Estimator, what: str) -> SnapshotEstimator:
-    """The model, or a ValueError where it has no populations to compare."""
-    from dyninfer.estimators import SnapshotEstimator
-
-    if not isinstance(model, SnapshotEstimator):
-        raise ValueError(
-            f"{what} compares populations, which a {type(model).__name__} has none of; "
-            "use 'dyninfer evaluate' without it"
-        )
-    return model
-
-
 def write_page(
     path: Path,
-    model: SnapshotEstimator,
+    model: Estimator,
     data: AnnData,
     table: pd.DataFrame,
     arguments: argparse.Namespace,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dyninfer.cli.arguments import add_data, add_model, add_seed
-from dyninfer.cli.commands.evaluate import for_snapshots, write_page
+from dyninfer.cli.commands.evaluate import write_page
 from dyninfer.cli.inputs import check_folder, load_model, read_data
 
 SUMMARY = "write one page that says what was learned, and whether to believe it"
@@ -32,8 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate the model beside baselines, and write the page."""
+    from dyninfer.estimators import SnapshotEstimator
+
     check_folder(arguments.out)
-    model = for_snapshots(load_model(arguments.model, arguments.method), "a report")
+    model = load_model(arguments.model, arguments.method)
     data = read_data(arguments.data)
-    table = model.evaluate(data, baselines=("still", "ot"), seed=arguments.seed)
+    options: dict[str, Any] = {"seed": arguments.seed}
+    # Methods of paths score the last value, held still, by themselves.
+    if isinstance(model, SnapshotEstimator):
+        options["baselines"] = ("still", "ot")
+    table = model.evaluate(data, **options)
     write_page(arguments.out, model, data, table, arguments)
