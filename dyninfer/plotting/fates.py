@@ -11,6 +11,7 @@ import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data import keys
+from dyninfer.data.arrays import as_list
 from dyninfer.data.colors import stored_colors
 from dyninfer.data.columns import MissingKey, check_anndata
 from dyninfer.data.fates import stored_fates
@@ -232,11 +233,13 @@ def _groups(traj: Trajectories, color: Any) -> pd.Categorical:
     """The label of every path; one for all where none was given."""
     if color is None:
         return pd.Categorical(["all"] * traj.n_paths)
-    labels = pd.Series(color)
+    labels = as_list(color, "color", "one label for each path")
     if len(labels) != traj.n_paths:
         raise ValueError(
             f"color must be one label for each of {traj.n_paths} paths, found {len(labels)}"
         )
+    if any(isinstance(label, np.ndarray) for label in labels):
+        raise ValueError("color must be one label for each path, found an array for each")
     return pd.Categorical(labels)
 
 

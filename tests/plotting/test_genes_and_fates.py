@@ -98,6 +98,13 @@ def test_a_fan_holds_the_quantiles_of_every_group():
     np.testing.assert_allclose(heights, [1.8, 1.0, 1.8, 1.0], atol=0.02)
 
 
+@pytest.mark.parametrize("color", [{"a", "b"}, ["a"], "ab", np.zeros((2, 1))])
+def test_labels_of_a_fan_are_one_for_every_path(color):
+    traj = di.Trajectories(states=torch.zeros(2, 2, 1), times=[0, 1], features=["x"])
+    with pytest.raises((TypeError, ValueError), match="color must be"):
+        di.pl.fan(traj, color=color)
+
+
 def test_heavy_paths_move_the_median_of_a_fan():
     states = torch.tensor([0.0, 1.0, 2.0])[:, None, None].repeat(1, 2, 1)
     log_weights = torch.tensor([0.0, 0.0, 9.0])[:, None].repeat(1, 2)

@@ -159,3 +159,19 @@ def test_what_cannot_be_forecast_or_drawn_is_named(model, data):
         di.pl.rates(model.confidence_intervals().drop(columns="flat"))
     with pytest.raises(TypeError, match="found 3"):
         di.pl.rates(3)
+
+
+def test_the_shell_writes_the_page_of_a_method_of_paths(data, tmp_path, monkeypatch):
+    from dyninfer.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    data.to_anndata().write_h5ad("cells.h5ad")
+    keys = {"time_key": "time", "path_key": "path", "state_key": "state"}
+    model = di.MarkovJumpInference()
+    model.fit(data.to_anndata(), **keys, hold_out=["cell 4"], progress=False)
+    model.save("model.safetensors")
+    assert main(["report", "model.safetensors", "cells.h5ad", "--time-unit", "s"]) == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<title>MarkovJumpInference on cells.h5ad</title>" in text
+    assert "the later half of 1 held-out path" in text
+    assert text.count("data:image/png") == 2
