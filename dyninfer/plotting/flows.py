@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ def sankey(
     min_share: float = 0.01,
     time_unit: str = "",
     ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
 ) -> Axes:
     """Draw the flows of labels from time to time.
 
@@ -59,6 +62,8 @@ def sankey(
         Unit of time, for labels.
     ax : Axes, optional
         Where to draw; by default a new figure.
+    show, save
+        As in :func:`~dyninfer.plotting.trajectories`.
 
     Raises
     ------
@@ -93,7 +98,7 @@ def sankey(
     ax.set_xticks(range(len(times)), [as_text(time) for time in times])
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
-    return ax
+    return style.finish(ax, show=show, save=save)
 
 
 Stack = dict[str, tuple[float, float]]
