@@ -172,6 +172,13 @@ class ActionMatching(ConditionedEstimator):
             )
 
     @property
+    def uses(self) -> frozenset[str]:  # type: ignore[override]
+        """Keys that it learns from: without pairs, conditions cannot be kept apart."""
+        if self.interpolation == "none":
+            return ConditionedEstimator.uses - {"condition_key"}
+        return ConditionedEstimator.uses
+
+    @property
     def growth_penalty_(self) -> float | None:
         """λ as it was used; None where mass is conserved."""
         self._check_fitted()

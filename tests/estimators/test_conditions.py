@@ -133,7 +133,7 @@ def test_both_forms_of_the_action_are_one_number_under_conditions(interpolation)
     curve = choose_curve(data, process.scaling, interpolation, OTCoupling(), 0, *to, code=code)
     means, errors = [], []
     for form in ("velocity", "boundary"):
-        objective = ActionObjective(process, curve, form=form, adaptive_times=False)
+        objective = ActionObjective(process, curve.folds(0.0, 0), form=form, adaptive_times=False)
         batch = objective.batch(40_000, torch.Generator().manual_seed(0))
         with torch.no_grad():
             action = objective.loss(process, batch)["loss"]
@@ -179,7 +179,7 @@ def test_the_control_stands_in_for_what_has_no_start_of_its_own():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (di.ActionMatching(interpolation="none"), "interpolation='none' pairs no samples"),
+        (di.ActionMatching(interpolation="none"), "conditions, which ActionMatching would mix"),
         (di.ActionMatching(control="c"), "control='c' is none of the conditions"),
         (
             di.WassersteinLagrangianFlow(lagrangian=di.UnbalancedTransport(1.0, "constrained")),
