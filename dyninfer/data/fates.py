@@ -27,7 +27,9 @@ def stored_fates(adata: AnnData, key: str = keys.FATES) -> pd.DataFrame:
     if not isinstance(key, str):
         raise TypeError(f"key must be a key of obsm, found {quoted(key)}")
     if key not in adata.obsm or keys.FATES not in adata.uns:
-        raise MissingKey(f"adata has no fates in obsm[{key!r}]; call tl.fates(model, adata) first")
+        raise MissingKey(
+            f"adata has no fates in obsm[{quoted(key)}]; call tl.fates(model, adata) first"
+        )
     facts = adata.uns[keys.FATES]
     values = np.asarray(adata.obsm[key], dtype=np.float64)
     return pd.DataFrame(

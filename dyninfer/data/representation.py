@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +37,7 @@ def representation(adata: AnnData, use_rep: str | None = None) -> tuple[Any, tup
     """
     if use_rep is None:
         use_rep = _default(adata)
-    if not isinstance(use_rep, Hashable):
+    if not isinstance(use_rep, str):
         raise TypeError(f"use_rep must be one name, found {quoted(use_rep)}")
     if use_rep == "X":
         _check_filled(adata)

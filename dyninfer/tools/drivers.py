@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,7 +131,9 @@ def _rows(adata: AnnData, cells: Any) -> ndarray:
     """Rows of the cells that are asked for."""
     if cells is None:
         return np.arange(adata.n_obs)
-    requested = np.asarray(as_list(cells, "cells", "names or numbers of cells"))
+    items = as_list(cells, "cells", "names or numbers of cells")
+    are_plain = all(isinstance(cell, str | Integral | np.bool_) for cell in items)
+    requested = np.asarray(items) if are_plain else np.zeros((0, 0))
     if requested.ndim != 1:
         raise TypeError(f"cells must be names, numbers or a mask, found {brief(cells)}")
     if requested.dtype == bool:

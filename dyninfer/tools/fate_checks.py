@@ -30,7 +30,14 @@ def with_fates(fates: pd.DataFrame) -> ndarray:
 
 
 def check_fates(names: Sequence[str], fates: pd.DataFrame) -> None:
-    """Raise a KeyError with the fates that there are, where one is none of them."""
+    """Raise an error with the fates that there are, where one is none of them, or none is named.
+
+    Raises
+    ------
+    KeyError, ValueError
+    """
+    if not names:
+        raise ValueError(f"fate names no fate; there are {listed(fates.columns)}")
     # All that there are: fates are few, and their names are the user's.
     for name in names:
         if name not in fates.columns:

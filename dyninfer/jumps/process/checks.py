@@ -6,6 +6,7 @@ import operator
 from collections.abc import Sequence, Set
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dyninfer.data.arrays import as_list, as_tensor
@@ -116,7 +117,10 @@ def as_distribution(initial: Any, like: Tensor) -> Tensor | None:
         raise ValueError(
             f"initial must be probabilities that sum to 1, found {brief(distribution.tolist())}"
         )
-    return distribution / total
+    # What sums to one but for rounding stays to the bit, so that files give back what they took.
+    rounding = size * torch.finfo(torch.float64).eps
+    is_normal = (total - 1).abs() <= rounding
+    return torch.where(is_normal, distribution, distribution / total)
 
 
 def as_breaks(breaks: Any, generator: Tensor) -> Tensor:
