@@ -50,10 +50,6 @@ class BoundedGrowth(nn.Module):
     low: Tensor
     high: Tensor
     known_rate: Tensor
-    moments: Tensor
-    own_mean: Tensor
-
-    bins_per_interval = _BINS
 
     def __init__(self, knots: Any, log_masses: Any):
         super().__init__()
@@ -68,14 +64,7 @@ class BoundedGrowth(nn.Module):
         rate = (log_masses.diff() / gaps).repeat_interleave(2)
         self.register_buffer("nodes", nodes.float())
         self.register_buffer("rate", rate.float())
-        # The mean over simulated cells is not constant within an interval.
-        parts = torch.arange(_BINS) / _BINS
-        starts = knots[:-1, None]
-        within = starts + gaps[:, None] * parts
-        moments = torch.cat([within.flatten(), knots[-1:]])
         self.register_buffer("known_rate", rate.float())
-        self.register_buffer("moments", moments.float())
-        self.register_buffer("own_mean", torch.zeros_like(self.moments))
         self.register_buffer("low", torch.full_like(self.rate, -_UNBOUNDED))
         self.register_buffer("high", torch.full_like(self.rate, _UNBOUNDED))
 
@@ -103,21 +92,21 @@ class BoundedGrowth(nn.Module):
 
     def mean(self, t: Tensor) -> Tensor:
         """Part of the rate ``(n,)`` that is the same for all states."""
-        own_mean = _interpolated(t, self.moments, self.own_mean)
-        return self._at(t, self.rate) - own_mean
+        return self._at(t, self.rate)
 
-    def known(self, t: Tensor) -> Tensor:
-        """Part of the rate ``(n,)`` that the masses of the data say."""
-        return self._at(t, self.known_rate)
+    def knots(self) -> Tensor:
+        """Times ``(K,)`` of the snapshots: the ends, and the middles of the ramps."""
+        middles = 0.5 * (self.nodes[1:-1:2] + self.nodes[2:-1:2])
+        return torch.cat([self.nodes[:1], middles, self.nodes[-1:]])
 
-    def forget_mean(self) -> None:
-        """Take the mean of the network for zero until it is set."""
-        self.rate.copy_(self.known_rate)
-        self.own_mean.zero_()
+    def set_total(self, log_mass: Tensor) -> None:
+        """Let the total be the known one, where it was ``log_mass`` ``(K,)`` with today's rates.
 
-    def set_mean(self, mean: Tensor) -> None:
-        """Set the mean of the network over the population at every one of ``moments``."""
-        self.own_mean.copy_(mean)
+        Of each interval one number is taken: how the total changes within it is learned.
+        """
+        grown = log_mass.diff() / self.knots().diff()
+        excess = grown.repeat_interleave(2).to(self.rate) - self.known_rate
+        self.rate -= excess
 
     @torch.no_grad()
     def settle(self, time: Tensor, value: Tensor, weight: Tensor | None = None) -> None:
@@ -136,10 +125,8 @@ class BoundedGrowth(nn.Module):
             return
         if weight is None:
             weight = torch.ones_like(value)
-        # The middle of the ramp between two intervals is the time that they share.
-        middles = 0.5 * (self.nodes[1:-1:2] + self.nodes[2:-1:2])
-        interval = torch.searchsorted(middles, time.contiguous(), right=True)
-        edges = torch.cat([self.nodes[:1], middles, self.nodes[-1:]])
+        edges = self.knots()
+        interval = torch.searchsorted(edges[1:-1].contiguous(), time.contiguous(), right=True)
         for k in range(len(edges) - 1):
             own = interval == k
             if not bool(own.any()):

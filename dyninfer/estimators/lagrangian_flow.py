@@ -190,13 +190,15 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
             as_coupling(self.coupling)
         check_potential(self)
 
+    @property
+    def uses(self) -> frozenset[str]:  # type: ignore[override]
+        """Keys that it learns from: a prescribed mass is that of all conditions together."""
+        if self.lagrangian.constrained:
+            return ConditionedEstimator.uses - {"condition_key"}
+        return ConditionedEstimator.uses
+
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
         """Times, masses, conditions, and λ, found by the scale of the data where left to them."""
-        if data.conditions is not None and self.lagrangian.constrained:
-            raise ValueError(
-                "the mass that UnbalancedTransport(mass='constrained') prescribes is that of all "
-                "conditions together; use mass='free', or fit one model for each condition"
-            )
         penalty = self.lagrangian.penalty
         if penalty == "auto":
             penalty = growth_penalty_of(data, self.scale)

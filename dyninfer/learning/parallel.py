@@ -67,6 +67,14 @@ def sum_over_processes(tensors: list[Tensor]) -> None:
         t.copy_(part.view_as(t))
 
 
+def mean_of_rows(rows: Tensor) -> Tensor:
+    """Mean over the rows ``(n, ...)`` of all processes, whose numbers may differ by one."""
+    total = rows.sum(0)
+    number = rows.new_tensor(float(len(rows)))
+    sum_over_processes([total, number])
+    return total / number
+
+
 def mean_over_processes(tensors: list[Tensor]) -> None:
     """Average tensors over all processes in place.
 

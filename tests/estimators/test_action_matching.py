@@ -123,8 +123,8 @@ def test_entropic_drift_of_an_ornstein_uhlenbeck_process_is_its_own():
     assert relative_error(model.process_.drift(t, x), -x) < 2e-2
     run = model.simulate(system.sample(0.0, 10_000, seed=3), [0.0, 1.0], seed=1)
     end = system.sample(1.0, 200_000, seed=4)
-    # Three times √(1.4² + 1.4²) %: 10,000 paths know a variance to 1.4 %, the drift as well.
-    np.testing.assert_allclose(run.states[:, -1].var(0), end.var(0), rtol=0.06)
+    # Four times √(1.4² + 1.4²) %: 10,000 paths know a variance to 1.4 %, the drift as well.
+    np.testing.assert_allclose(run.states[:, -1].var(0), end.var(0), rtol=0.08)
 
 
 def test_entropic_drift_of_an_ornstein_uhlenbeck_density_is_its_own():

@@ -183,7 +183,7 @@ def test_the_control_stands_in_for_what_has_no_start_of_its_own():
         (di.ActionMatching(control="c"), "control='c' is none of the conditions"),
         (
             di.WassersteinLagrangianFlow(lagrangian=di.UnbalancedTransport(1.0, "constrained")),
-            "of all conditions together",
+            "conditions, which WassersteinLagrangianFlow would mix",
         ),
         (StraightFlow(), "conditions, which StraightFlow would mix"),
     ],

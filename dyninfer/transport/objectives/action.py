@@ -226,7 +226,7 @@ class ActionObjective(Objective):
     def _score_density(
         self, process: ScaledDiffusion, batch: DensityBatch, points: DensityBatch
     ) -> tuple[Tensor, Tensor]:
-        """Integrand ``(n,)`` of the loss of the score, and the mean square of the score."""
+        """Integrand ``(n,)`` of the loss of the score, and its squares at the points."""
         assert self.score is not None
         assert points.probe is not None
         score_points = ScorePoints(

@@ -288,7 +288,7 @@ class DualObjective(Objective):
     def _score_loss(
         self, process: ScaledDiffusion, batch: PairBatch, point: CurvePoint
     ) -> tuple[Tensor, Tensor]:
-        """Loss of the score per sample ``(n,)``, and the mean square of the score."""
+        """Loss of the score per sample ``(n,)``, and its squares at the points."""
         assert self.score is not None
         assert point.score is not None
         points = ScorePoints(

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.objective import Objective
-from dyninfer.learning.parallel import mean_over_processes
+from dyninfer.learning.parallel import mean_of_rows
 from dyninfer.learning.random import stream
 from dyninfer.transport.couplings import NOTHING, Coupled, CoupledSamples
 from dyninfer.transport.couplings.folds import Folds
@@ -132,13 +132,12 @@ class MatchingObjective(Objective):
         return {
             "loss": loss,
             **by_name,
-            "squares": squares.mean(0),
+            "squares": squares,
         }
 
     def observe(self, batch: MatchingBatch, terms: dict[str, Tensor]) -> None:
         """Follow the mean squares of the fields, by which their losses are brought to one size."""
-        squares = terms.pop("squares")
-        mean_over_processes([squares])
+        squares = mean_of_rows(terms.pop("squares"))
         self.steps += 1
         # A plain mean over the first hundred steps, then one that forgets.
         part = max(0.01, 1 / self.steps)

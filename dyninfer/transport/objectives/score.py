@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dyninfer.learning.networks import PotentialNetwork
 from dyninfer.learning.own_networks import OwnPotential
-from dyninfer.learning.parallel import mean_over_processes
+from dyninfer.learning.parallel import mean_of_rows
 
 
 class ScorePoints(NamedTuple):
@@ -43,7 +43,7 @@ class ScoreMatching:
     def loss(
         self, network: PotentialNetwork | OwnPotential, points: ScorePoints
     ) -> tuple[Tensor, Tensor]:
-        """Loss per point ``(n,)``, not yet divided, and the mean square of the score."""
+        """Loss per point ``(n,)``, not yet divided, and the square of the score there ``(n,)``."""
         psi = network.derivatives(points.time, points.state, c=points.code)
         square = psi.gradient.square().sum(1)
         along = (psi.gradient * points.target).sum(1)
@@ -51,15 +51,15 @@ class ScoreMatching:
         if points.weight is not None:
             loss = points.weight * loss
             square = points.weight * square
-        return loss, square.detach().mean()
+        return loss, square.detach()
 
     def observe(self, square: Tensor) -> None:
-        """Follow the mean square of the score."""
-        mean_over_processes([square])
+        """Follow the mean of the squares ``(n,)`` of the score."""
+        mean = mean_of_rows(square)
         self.steps += 1
         # A plain mean over the first hundred steps, then one that forgets.
         part = max(0.01, 1 / self.steps)
-        self.square = torch.lerp(self.square, square.to(self.square), part)
+        self.square = torch.lerp(self.square, mean.to(self.square), part)
 
     def balanced(self, loss: Tensor) -> Tensor:
         """The loss in the size that it has beside others."""

@@ -17,11 +17,11 @@ _MOST_CELLS = 4096
 
 @torch.no_grad()
 def settle_total_mass(process: ScaledDiffusion, samples: CoupledSamples, seed: int) -> None:
-    """Set the mean of the growth by a run of the process from the first snapshot.
+    """Set the mean of the growth in each interval by a run of the process from the first snapshot.
 
     A potential that is not quite at its solution carries cells a little past the density of the
-    data, where its growth has another mean, which would add up. What counts for the total is the
-    mean over the cells as they are carried, by what they weigh then.
+    data, where its growth has another mean, which would add up. At every snapshot the total of the
+    run becomes the known one; between two of them it changes as was learned.
 
     Parameters
     ----------
@@ -34,25 +34,14 @@ def settle_total_mass(process: ScaledDiffusion, samples: CoupledSamples, seed: i
     """
     inner = process.inner
     law: BoundedGrowth = inner.law
-    by_curve = law.rate.clone()
-    law.forget_mean()
     cells, weight = _first_snapshot(samples, seed)
-    run = simulate(inner, cells, law.moments.double(), seed=seed)
+    run = simulate(inner, cells, law.knots().double(), seed=seed)
     assert run.log_weights is not None
     log_weight = run.log_weights + weight.double().log()[:, None]
-    share = log_weight.softmax(0)
-    means = []
-    for column, moment in enumerate(law.moments):
-        t = moment.to(cells).expand(len(cells))
-        growth = inner.growth(t, run.states[:, column].to(cells))
-        excess = growth - law.known(t)
-        means.append((share[:, column] * excess).sum())
-    mean = torch.stack(means)
+    log_mass = log_weight.logsumexp(0)
     # Of a run that diverged nothing can be said.
-    if bool(mean.isfinite().all()):
-        law.set_mean(mean)
-    else:
-        law.rate.copy_(by_curve)
+    if bool(log_mass.isfinite().all()):
+        law.set_total(log_mass)
 
 
 def _first_snapshot(samples: CoupledSamples, seed: int) -> tuple[Tensor, Tensor]:
