@@ -30,8 +30,8 @@ class BoundedGrowth(nn.Module):
         r_k = \frac{\log (M_{k+1} / M_k)}{t_{k+1} - t_k} - \bar u_k
 
     in the interval k. The first part of r is what the masses M of the snapshots say, and is not
-    learned. Of the network only the deviation from its own mean ū over the interval counts: the
-    total is that of the data for cells that stay on the density of the data.
+    learned. Of the network only the deviation from a mean ū of the interval counts: that over the
+    data (:meth:`settle`), or that with which a run has the known total (:meth:`set_total`).
 
     The function f is the identity in the range ``[ℓ, h]`` that u has on the data, and saturates
     half a range beyond: ``h + ρ tanh((u − h)/ρ)`` above, with ``ρ = (h − ℓ)/2``, and likewise
