@@ -115,29 +115,30 @@ class Scene:
         colors = []
         for key in as_list(color, "color", "columns of obs or genes"):
             colors.append(_color(data, key, rows))
-        steps = _steps()
-        return cls(
-            {
-                "unit": time_unit,
-                "labels": list(labels),
-                "observed": clock.times.tolist(),
-                "times": array(paths.times).tolist(),
-                "n_left_out": len(observed) - len(rows),
-                "cells": {
-                    "x": window.x(observed[rows, 0]),
-                    "y": window.y(observed[rows, 1]),
-                    "time": clock.positions(cells.times[rows]).tolist(),
-                    "name": _names(data, rows),
-                },
-                "paths": {
-                    "x": window.x(lines[..., 0]),
-                    "y": window.y(lines[..., 1]),
-                    "name": list(texts(paths.origin)),
-                },
-                "colors": colors,
-                "steps": steps,
-            }
-        )
+        shown = observed[rows]
+        dots = {
+            "x": window.x(shown[:, 0]),
+            "y": window.y(shown[:, 1]),
+            "time": clock.positions(cells.times[rows]).tolist(),
+            "name": _names(data, rows),
+        }
+        curves = {
+            "x": window.x(lines[..., 0]),
+            "y": window.y(lines[..., 1]),
+            "name": list(texts(paths.origin)),
+        }
+        content = {
+            "unit": time_unit,
+            "labels": list(labels),
+            "observed": clock.times.tolist(),
+            "times": array(paths.times).tolist(),
+            "n_left_out": len(observed) - len(rows),
+            "cells": dots,
+            "paths": curves,
+            "colors": colors,
+            "steps": _steps(),
+        }
+        return cls(content)
 
     def json(self) -> str:
         """The content as text that an HTML page can hold: no ``<`` of it can end its element."""
