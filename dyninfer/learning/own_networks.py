@@ -197,7 +197,18 @@ def ordinary(x: Any) -> Any:
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """A copy to be trained; the user's own stays as it is, so that every fit begins alike."""
+    """A copy to be trained; the user's own stays as it is, so that every fit begins alike.
+
+    Raises
+    ------
+    ValueError
+        If its weights hold no numbers.
+    """
     if not isinstance(module, nn.Module):
         return module
+    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        raise ValueError(
+            f"network ({type(module).__name__}) has weights on the device meta, which holds no "
+            "numbers; build it on the CPU"
+        )
     return copy.deepcopy(module).cpu()

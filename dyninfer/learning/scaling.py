@@ -11,6 +11,8 @@ import torch
 from numpy import ndarray
 from torch import Tensor, nn
 
+from dyninfer.learning.settings import brief
+
 ScaleMode = Literal["global", "feature"] | None
 Array = TypeVar("Array", ndarray, Tensor)
 
@@ -111,7 +113,7 @@ class Scaling(nn.Module):
             shift = np.zeros_like(mean)
             scale = np.ones_like(mean)
         else:
-            raise ValueError(f"scale must be 'global', 'feature' or None, not {mode!r}")
+            raise ValueError(f"scale must be 'global', 'feature' or None, not {brief(mode)}")
         start = float(np.min(times))
         end = float(np.max(times))
         duration = end - start

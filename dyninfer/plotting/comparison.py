@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from dyninfer.data.columns import MissingKey
 from dyninfer.data.storage import array
+from dyninfer.data.tables import Column, read_table
 from dyninfer.data.times import Clock
 from dyninfer.data.trajectories import Trajectories
-from dyninfer.data.words import listed, quoted, texts
+from dyninfer.data.words import quoted, texts
 from dyninfer.learning.settings import brief, is_number
 from dyninfer.plotting import style
-from dyninfer.plotting.curves import METRIC_NAMES
+from dyninfer.plotting.curves import METRIC_NAMES, check_metric
 from dyninfer.plotting.plane import Cells
 
 if TYPE_CHECKING:
@@ -63,10 +63,12 @@ def comparison(
     KeyError, TypeError, ValueError
         If it is no such table, or has no such metric or no score of it.
     """
-    if not isinstance(table, pd.DataFrame) or "method" not in table or "settings" not in table:
-        raise TypeError(f"table must be what tl.compare returned, found {brief(table)}")
-    if not isinstance(metric, str) or metric not in table:
-        raise MissingKey(f"the table has no metric {brief(metric)}; it has {listed(table.columns)}")
+    check_metric(metric, table, list)
+    if isinstance(table, pd.DataFrame):
+        # A CSV file does not tell empty text, the settings of a baseline, from what is missing.
+        table = table.fillna({"settings": ""})
+    columns = {"method": Column.LABEL, "settings": Column.LABEL, metric: Column.SCORE}
+    table = read_table(table, columns, "tl.compare")
     scored = table[table[metric].notna()]
     floor = scored.loc[scored["method"] == FLOOR, metric].mean()
     scored = scored[scored["method"] != FLOOR]
@@ -193,7 +195,7 @@ def predicted(
     _name_worst(ax, observed.mean(axis=0), mean, texts(traj.features))
     ax.set_aspect("equal")
     style.legend(ax)
-    when = f"{time:g} {time_unit}".strip()
+    when = style.at_time(time, time_unit)
     style.tidy(ax, f"observed at {when}", f"simulated at {when}")
     return style.finish(ax, show=show, save=save)
 

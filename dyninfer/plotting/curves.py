@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data.arrays import as_list
 from dyninfer.data.storage import array
+from dyninfer.data.tables import Column, read_table
+from dyninfer.data.words import listed, quoted
 from dyninfer.learning.settings import brief
 from dyninfer.plotting import style
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
     from dyninfer.data.snapshots import Snapshots
@@ -63,6 +65,8 @@ def history(
         raise TypeError(f"model must be a fitted estimator, found {brief(model)}")
     rows = model.history_
     terms = as_list(terms, "terms", "names of columns of the history")
+    if not terms:
+        raise ValueError("terms is empty; name one column of the history at least")
     _check_terms(rows, terms)
     ax = style.axes(ax, (5.2, 3.4))
     settled = []
@@ -207,8 +211,8 @@ def evaluation(
     KeyError
         If the table has no such metric; the message lists those it has.
     """
-    _check_metric(table, metric)
-    table = table.sort_values("time")
+    check_metric(metric, table, _metrics)
+    table = _read(table, metric).sort_values("time")
     ax = style.axes(ax, (5.6, 3.6))
     _draw_baselines(ax, table, metric)
     ax.plot(
@@ -221,8 +225,7 @@ def evaluation(
         markersize=5,
     )
     if "held_out" in table:
-        is_held_out = table["held_out"].astype(bool)
-        _mark_held_out(ax, table[is_held_out], metric)
+        _mark_held_out(ax, table[table["held_out"]], metric)
     # Zero is in the picture, so that heights compare; an unbiased MMD² may lie below it.
     lowest = float(np.nanmin(table[metric]))
     ax.set_ylim(bottom=min(0.0, 1.1 * lowest))
@@ -234,14 +237,31 @@ def evaluation(
     return style.finish(ax, show=show, save=save)
 
 
-def _check_metric(table: pd.DataFrame, metric: str) -> None:
+def _read(table: Any, metric: str) -> pd.DataFrame:
+    """Scores at their times, with what stands beside them."""
+    columns = {"time": Column.NUMBER, metric: Column.SCORE}
+    if isinstance(table, pd.DataFrame):
+        for beside in ("floor", "still", "ot"):
+            name = f"{metric}_{beside}"
+            if name in table:
+                columns[name] = Column.SCORE
+        if "held_out" in table:
+            columns["held_out"] = Column.FLAG
+    table = read_table(table, columns, "evaluate")
+    if table[metric].isna().all():
+        raise ValueError(f"the table has no score {brief(metric)} at any time")
+    return table
+
+
+def check_metric(metric: Any, table: Any, choices: Callable[[pd.DataFrame], list[str]]) -> None:
+    """Raise a KeyError with the choices that a table leaves where this metric is not in it."""
     from dyninfer.data.columns import MissingKey
 
-    if not hasattr(table, "columns"):
-        raise TypeError(f"table must be what evaluate returned, found {brief(table)}")
-    if not isinstance(metric, str) or metric not in table:
-        names = ", ".join(map(repr, _metrics(table)))
-        raise MissingKey(f"the table has no metric {brief(metric)}; it has {names}")
+    if not isinstance(metric, str):
+        raise TypeError(f"metric must be the name of a column, found {brief(metric)}")
+    if isinstance(table, pd.DataFrame) and metric not in table:
+        names = listed(choices(table))
+        raise MissingKey(f"the table has no metric {quoted(metric)}; it has {names}")
 
 
 def _draw_validation(ax: Axes, line: pd.DataFrame) -> None:
@@ -278,7 +298,7 @@ def _draw_baselines(ax: Axes, table: pd.DataFrame, metric: str) -> None:
     times = table["time"].to_numpy()
     if f"{metric}_floor" in table:
         floor = table[f"{metric}_floor"].to_numpy()
-        bottom = min(0.0, floor.min())
+        bottom = min(0.0, np.nanmin(floor, initial=0.0))
         ax.fill_between(times, bottom, floor, color="#ededed", linewidth=0, zorder=0)
         label = "another observed sample (floor)"
         ax.plot(times, floor, color="#a8a8a8", linewidth=1, label=label)
@@ -324,7 +344,8 @@ def _metrics(table: pd.DataFrame) -> list[str]:
     """Metrics of a table of ``evaluate``, each of which has a floor."""
     names = []
     for column in table.columns:
-        if column.endswith("_floor") and column != "n_floor":
+        is_floor = isinstance(column, str) and column.endswith("_floor")
+        if is_floor and column != "n_floor":
             names.append(column.removesuffix("_floor"))
     return names
 

@@ -16,6 +16,7 @@ from dyninfer.data.colors import stored_colors
 from dyninfer.data.columns import MissingKey, check_anndata
 from dyninfer.data.fates import stored_fates
 from dyninfer.data.storage import array
+from dyninfer.data.tables import Column, read_table
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.words import listed, quoted, texts
 from dyninfer.learning.settings import brief
@@ -78,7 +79,7 @@ def fate_triangle(
     is_placed = np.isfinite(total[:, 0]) & (total[:, 0] > 0)
     corners = _corners(len(names))
     points = (shares[is_placed] / total[is_placed]) @ corners
-    colors = CellColors.of(adata, color or keys.FATE)
+    colors = CellColors.of(adata, keys.FATE if color is None else color)
     ax = style.axes(ax, (5.6, 4.6))
     outline = np.concatenate([corners, corners[:1]])
     ax.plot(*outline.T, color=style.CELLS, linewidth=1, zorder=0)
@@ -128,10 +129,7 @@ def fate_bars(
     KeyError, TypeError, ValueError
         If it is no such table, or a fate has no colour.
     """
-    if not isinstance(table, pd.DataFrame) or "n_cells" not in table:
-        raise TypeError(f"table must be what tl.transition_table returned, found {brief(table)}")
-    if len(table) == 0:
-        raise ValueError("table has no rows; give what tl.transition_table returned")
+    table = _read_table(table)
     shares = table.drop(columns="n_cells")
     palette = _palette(list(shares.columns), color)
     ax = style.axes(ax, (6.4, 0.3 * len(table) + 1.3))
@@ -143,14 +141,27 @@ def fate_bars(
         left = left + width
     labels = []
     for (time, label), n_cells in table["n_cells"].items():
-        when = f"{time:g} {time_unit}".strip()
-        labels.append(f"{when}, {label} ({n_cells})")
+        when = style.at_time(time, time_unit)
+        labels.append(f"{when}, {label} ({n_cells:.0f})")
     ax.set_yticks(places, labels)
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlim(0, 1)
     style.legend(ax, loc="center left", bbox_to_anchor=(1.01, 0.5))
     style.tidy(ax, "mean probability of the fate")
     return style.finish(ax, show=show, save=save)
+
+
+def _read_table(table: Any) -> pd.DataFrame:
+    """Shares of fates and numbers of cells, by time and label."""
+    source = "tl.transition_table"
+    columns = {"n_cells": Column.NUMBER}
+    if isinstance(table, pd.DataFrame):
+        columns |= dict.fromkeys(table.columns, Column.NUMBER)
+    table = read_table(table, columns, source)
+    times = table.index.get_level_values(0)
+    if table.index.nlevels != 2 or not pd.api.types.is_numeric_dtype(times):
+        raise TypeError(f"rows of table must have a time and a label; give what {source} returned")
+    return table
 
 
 def fan(
@@ -202,7 +213,7 @@ def fan(
     names = texts(traj.features)
     if feature is None:
         feature = names[0]
-    if feature not in names:
+    if not isinstance(feature, str) or feature not in names:
         raise MissingKey(f"feature {quoted(feature)} was not simulated; there are {listed(names)}")
     values = array(traj.states)[..., names.index(feature)].astype(np.float64)
     times = array(traj.times)
@@ -256,11 +267,9 @@ def _quantile(values: ndarray, weights: ndarray, level: float) -> ndarray:
 
 
 def _known(fates: Sequence[str], names: list[str]) -> list[str]:
-    if isinstance(fates, str):
-        raise TypeError(f"fates must be a list of fates, found {brief(fates)}")
-    names_in_order = list(fates)
+    names_in_order = as_list(fates, "fates", "names of fates")
     for fate in names_in_order:
-        if fate not in names:
+        if not isinstance(fate, str) or fate not in names:
             raise MissingKey(f"there is no fate {quoted(fate)}; there are {listed(names)}")
     return names_in_order
 

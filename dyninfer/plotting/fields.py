@@ -12,8 +12,10 @@ from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.embedding import pushed_forward
+from dyninfer.data.reading import reread_snapshots
 from dyninfer.data.times import Clock
-from dyninfer.learning.settings import brief, is_number
+from dyninfer.learning.budget import check_memory
+from dyninfer.learning.settings import brief, check_count, is_number
 from dyninfer.plotting import style
 from dyninfer.plotting.curves import mass
 from dyninfer.plotting.grid import averaged_on_grid
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 # States evaluated at a time, so that networks of any width fit into memory.
 ROWS = 65_536
+# Stream lines that are denser run into each other: at 1, thirty of them would cross a picture.
+MOST_DENSE = 20
 # Grey of the cells whose velocity is drawn, darker than that of the others.
 NEAR_CELLS = "#8c8c8c"
 
@@ -79,6 +83,8 @@ def growth(
     ValueError
         If the process has no growth.
     """
+    n_times = check_count(n_times, "n_times")
+    check_memory(8 * n_times, f"{brief(n_times)} times")
     cells = _cells(model, data)
     rate = _field(model.process_, "growth", cells.times, cells.states)
     if rate is None:
@@ -101,11 +107,10 @@ def growth(
         edgecolors="#b0b0b0",
         linewidths=0.15,
     )
-    unit = time_unit or "time"
-    label = f"growth rate (1 / {unit})"
+    label = style.with_unit("growth rate", style.per(time_unit))
     style.colorbar(scale, left, label, extend="both")
     style.tidy(left, *plane.labels, ticks=basis is None)
-    snapshots = _snapshots(model, data)
+    snapshots = reread_snapshots(data, model.provenance_)
     first, last = snapshots.times[[0, -1]]
     times = np.linspace(first, last, n_times)
     run = model.simulate(snapshots, times, seed=seed)
@@ -232,8 +237,10 @@ def stream(
     show, save
         As in :func:`~dyninfer.plotting.trajectories`.
     """
-    if not is_number(density) or not density > 0:
-        raise ValueError(f"density must be a positive number, found {brief(density)}")
+    if not is_number(density) or not 0 < density <= MOST_DENSE:
+        raise ValueError(
+            f"density must be a number above 0, at most {MOST_DENSE}, found {brief(density)}"
+        )
     cells = _cells(model, data)
     time = _time(cells, time)
     near = _around(cells.times, time)
@@ -262,8 +269,7 @@ def stream(
         linewidth=1.1,
         arrowsize=0.9,
     )
-    unit = time_unit or "unit of time"
-    label = f"speed at time {time:g} (1 / {unit})"
+    label = style.with_unit(f"speed at time {time:g}", style.per(time_unit))
     style.colorbar(lines.lines, ax, label)
     # Stream lines end at the grid, and would cut the axes there.
     ax.use_sticky_edges = False
@@ -297,34 +303,24 @@ def _field(process: Any, name: str, times: ndarray, x: ndarray) -> ndarray | Non
 
 
 def _cells(model: SnapshotEstimator, data: AnnData | Snapshots) -> Cells:
-    from sklearn.exceptions import NotFittedError
-
-    if not hasattr(model, "process_"):
-        raise NotFittedError(
-            f"this {type(model).__name__} is not fitted yet; call fit(data, ...) first"
-        )
+    if isinstance(model, type) or not hasattr(model, "simulate"):
+        raise TypeError(f"model must be a fitted estimator, found {brief(model)}")
+    # Of a model that is not fitted, `source_` says so.
     source = model.source_
-    return Cells.of(
+    cells = Cells.of(
         data,
         model.feature_names_in_,
         source.get("use_rep"),
         source.get("time_key"),
         need_times=True,
     )
-
-
-def _snapshots(model: SnapshotEstimator, data: AnnData | Snapshots) -> Snapshots:
-    from dyninfer.data.snapshots import Snapshots
-
-    if isinstance(data, Snapshots):
-        return data
-    return Snapshots.from_anndata(data, **cast(Any, model.source_))
+    if len(cells.times) == 0:
+        raise ValueError("there are no cells to draw")
+    return cells
 
 
 def _time(cells: Cells, time: float | None) -> float:
     """Check a time, or take the middle of the data."""
-    if len(cells.times) == 0:
-        raise ValueError("there are no cells to draw")
     low = float(cells.times.min())
     high = float(cells.times.max())
     if time is None:

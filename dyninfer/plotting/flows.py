@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data.colors import PALETTE
+from dyninfer.data.tables import Column, read_table
 from dyninfer.data.words import as_text
 from dyninfer.learning.settings import brief, is_number
 from dyninfer.plotting import style
@@ -18,16 +19,16 @@ from dyninfer.plotting import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = (
-    "time",
-    "next_time",
-    "source",
-    "target",
-    "source_share",
-    "target_share",
-    "of_source",
-    "of_target",
-)
+COLUMNS = {
+    "time": Column.NUMBER,
+    "next_time": Column.NUMBER,
+    "source": Column.LABEL,
+    "target": Column.LABEL,
+    "source_share": Column.NUMBER,
+    "target_share": Column.NUMBER,
+    "of_source": Column.NUMBER,
+    "of_target": Column.NUMBER,
+}
 BAR = 0.06  # width of a bar, in intervals between times
 GAP = 0.02  # between the bars of one time, of all of its height
 N_POINTS = 60  # of the edge of a ribbon: more could not be told apart
@@ -70,7 +71,9 @@ def sankey(
     TypeError, ValueError
         If the table is another, or a label has no colour.
     """
-    _check(flows, min_share)
+    flows = read_table(flows, COLUMNS, "tl.flows", rows=("time", "source", "target"))
+    if not is_number(min_share) or not 0 <= min_share <= 1:
+        raise ValueError(f"min_share must lie between 0 and 1, found {brief(min_share)}")
     steps = flows[["time", "next_time"]].drop_duplicates()
     times = [*steps["time"], steps["next_time"].iloc[-1]]
     if list(steps["next_time"][:-1]) != list(steps["time"][1:]):
@@ -102,18 +105,6 @@ def sankey(
 
 
 Stack = dict[str, tuple[float, float]]
-
-
-def _check(flows: Any, min_share: Any) -> None:
-    if not isinstance(flows, pd.DataFrame):
-        raise TypeError(f"flows must be what tl.flows returned, found {brief(flows)}")
-    for column in COLUMNS:
-        if column not in flows:
-            raise ValueError(f"flows has no column {column!r}; give what tl.flows returned")
-    if len(flows) == 0:
-        raise ValueError("flows is empty; give what tl.flows returned")
-    if not is_number(min_share) or not 0 <= min_share <= 1:
-        raise ValueError(f"min_share must lie between 0 and 1, found {brief(min_share)}")
 
 
 def _palette(flows: pd.DataFrame, colors: Mapping[str, str] | None) -> dict[str, str]:

@@ -9,17 +9,27 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from dyninfer.data.columns import MissingKey
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import past_of
+from dyninfer.data.reading import reread_paths
 from dyninfer.data.storage import array
-from dyninfer.learning.settings import brief, check_count, check_seed, is_number
+from dyninfer.data.tables import Column, read_table
+from dyninfer.data.words import listed
+from dyninfer.learning.settings import brief, check_count, check_seed, is_number, is_whole
 from dyninfer.plotting import style
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
+COLUMNS = {
+    "source": Column.LABEL,
+    "target": Column.LABEL,
+    "rate": Column.NUMBER,
+    "low": Column.NUMBER,
+    "high": Column.BOUND,
+    "flat": Column.FLAG,
+}
 # Parts of the draws that a fan holds, from the widest.
 LEVELS = (0.9, 0.5)
 # Paths that are drawn where the caller names none.
@@ -77,20 +87,21 @@ def forecasts(
     TypeError, ValueError
         If the model does not forecast, or a path has fewer than two observations.
     """
-    if not hasattr(model, "forecast") or not hasattr(model, "source_"):
+    if not hasattr(model, "forecast") or not hasattr(model, "provenance_"):
         raise TypeError(f"model must be a fitted method of paths, found {brief(model)}")
     if not is_number(past_fraction) or not 0 < past_fraction < 1:
         raise ValueError(f"past_fraction must lie between 0 and 1, found {brief(past_fraction)}")
     check_seed(seed)
     check_count(n_samples, "n_samples")
-    if not isinstance(data, Paths):
-        data = Paths.from_anndata(data, **model.source_)
+    data = reread_paths(data, model.provenance_)
     if paths is None:
         paths = held_out_first(model, data, MOST_PATHS)
     few = data[paths]
     if few.lengths.min() < 2:
         raise ValueError("a path of one observation has no later part to forecast; leave it out")
     targets = model.observations(few)
+    if not targets.discrete:
+        _check_feature(feature, list(targets.features))
     width = min(3.4 * len(few) + 0.6, 12.0)
     panels = style.grid_of_axes(ax, (1, len(few)), (width, 3.0), sharey=True)
     for k, panel in enumerate(panels[0]):
@@ -144,11 +155,7 @@ def rates(
     KeyError, TypeError, ValueError
         If it is no such table, or has no rate above zero.
     """
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"table must be what confidence_intervals returned, found {brief(table)}")
-    for column in ("source", "target", "rate", "low", "high", "flat"):
-        if column not in table:
-            raise MissingKey(f"table has no column {column!r}; give model.confidence_intervals()")
+    table = read_table(table, COLUMNS, "model.confidence_intervals")
     positive = table[["rate", "low", "high"]].to_numpy(dtype=np.float64)
     positive = positive[np.isfinite(positive) & (positive > 0)]
     if len(positive) == 0:
@@ -168,9 +175,16 @@ def rates(
     ax.set_yticks(range(len(table)), labels)
     ax.set_ylim(len(table) - 0.5, -0.5)
     style.log_axis(ax.xaxis)
-    unit = time_unit or "time"
-    style.tidy(ax, f"rate (1 / {unit})")
+    style.tidy(ax, style.with_unit("rate", style.per(time_unit)))
     return style.finish(ax, show=show, save=save)
+
+
+def _check_feature(feature: Any, features: list[str]) -> None:
+    if not is_whole(feature) or not 0 <= feature < len(features):
+        raise ValueError(
+            f"feature must be the number of one of the features, 0 to {len(features) - 1} "
+            f"({listed(features, 4)}), found {brief(feature)}"
+        )
 
 
 class _Forecast(NamedTuple):

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data.columns import MissingKey
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.tables import Column, read_table
+from dyninfer.data.words import listed
 from dyninfer.learning.settings import brief
 from dyninfer.plotting import style
 from dyninfer.plotting.colors import label_palette
@@ -18,7 +19,14 @@ from dyninfer.plotting.colors import label_palette
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = ("fate", "gene", "time", "mean", "low", "high")
+COLUMNS = {
+    "fate": Column.LABEL,
+    "gene": Column.LABEL,
+    "time": Column.NUMBER,
+    "mean": Column.NUMBER,
+    "low": Column.NUMBER,
+    "high": Column.NUMBER,
+}
 # Panels in a row.
 MOST_COLUMNS = 4
 
@@ -54,7 +62,7 @@ def trends(
     KeyError, TypeError, ValueError
         If it is no such table.
     """
-    _check(table)
+    table = _read(table)
     genes = list(table["gene"].unique())
     fates = list(table["fate"].unique())
     n_columns = min(len(genes), MOST_COLUMNS)
@@ -122,11 +130,11 @@ def heatmap(
     KeyError, TypeError, ValueError
         If it is no such table, or the fate is not there.
     """
-    _check(table)
+    table = _read(table)
     fates = list(table["fate"].unique())
     if fate is None and len(fates) == 1:
         fate = fates[0]
-    if fate not in fates:
+    if not isinstance(fate, str) or fate not in fates:
         raise MissingKey(f"fate must be one of {listed(fates)}, found {brief(fate)}")
     curves = table[table["fate"] == fate].pivot(index="gene", columns="time", values="mean")
     values = curves.to_numpy(dtype=np.float64)
@@ -157,11 +165,5 @@ def heatmap(
     return style.finish(ax, show=show, save=save)
 
 
-def _check(table: Any) -> None:
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"table must be what tl.trends returned, found {brief(table)}")
-    for column in COLUMNS:
-        if column not in table:
-            raise MissingKey(f"table has no column {quoted(column)}; give what tl.trends returned")
-    if len(table) == 0:
-        raise ValueError("table has no rows; give what tl.trends returned")
+def _read(table: Any) -> pd.DataFrame:
+    return read_table(table, COLUMNS, "tl.trends", rows=("fate", "gene", "time"))

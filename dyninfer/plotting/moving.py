@@ -80,8 +80,8 @@ def animation(
     path = None
     if save is not None:
         path = _check_file(save)
-    cells = Cells.of(data, traj.features, use_rep, time_key)
     paths = some_paths(traj, n_paths, seed)
+    cells = Cells.of(data, paths.features, use_rep, time_key)
     observed, lines, labels = in_plane(
         data, cells, paths, basis, components, n_neighbors, time_unit
     )
@@ -114,7 +114,7 @@ def animation(
         faint = tints[:, k].copy()
         faint[:, 3] = 0.5
         tails.set_color(list(faint))
-        ax.set_title(f"{times[k]:g} {time_unit}".strip(), fontsize=style.LABELS, color=style.INK)
+        ax.set_title(style.at_time(times[k], time_unit), fontsize=style.LABELS, color=style.INK)
         return [heads, tails]
 
     figure = cast(Any, ax.figure)

@@ -14,7 +14,7 @@ from dyninfer.data.columns import MissingKey, time_column
 from dyninfer.data.reading import is_anndata
 from dyninfer.data.representation import representation
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import brief, check_count
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -60,14 +60,16 @@ class Cells:
             raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
         if use_rep is None:
             use_rep = _representation_with(data, features)
-        array, _, use_rep = representation(data, use_rep)
-        width = int(np.prod(array.shape[1:]))
+        array, names, use_rep = representation(data, use_rep)
+        width = len(names)
         _check_width(width, features, repr(use_rep))
         times = np.full(data.n_obs, np.nan)
         if need_times or time_key is not None:
             times = time_column(data, time_key)
         rows = np.arange(data.n_obs)
-        return cls(dense_rows(array, rows, use_rep), times)
+        # Of more axes than two, all but the first are one.
+        states = dense_rows(array, rows, use_rep).reshape(data.n_obs, width)
+        return cls(states, times)
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _embedded(
     _check_components(components, len(names), basis)
     i, j = components
     every_row = np.arange(data.n_obs)
-    coordinates = dense_rows(array, every_row, basis)
+    coordinates = dense_rows(array, every_row, basis).reshape(data.n_obs, len(names))
     embedding = coordinates[:, [i, j]]
     return Plane(
         labels=(names[i], names[j]),
@@ -177,9 +179,7 @@ def neighbor_projection(
     """
     from sklearn.neighbors import NearestNeighbors
 
-    k = min(n_neighbors, len(cells))
-    if k < 1:
-        raise ValueError(f"n_neighbors must be at least 1, found {n_neighbors}")
+    k = min(check_count(n_neighbors, "n_neighbors"), len(cells))
     index = NearestNeighbors(n_neighbors=k).fit(cells)
 
     def project(states: ndarray) -> ndarray:

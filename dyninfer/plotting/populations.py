@@ -223,7 +223,7 @@ def marginals(
         simulated = array(traj.at(time))[finished]
         weights = array(traj.weights_at(time))[finished]
         _draw_population(below, cells, plane, simulated, weights, color)
-        title = f"{time:g} {time_unit}".strip()
+        title = style.at_time(time, time_unit)
         is_held_out = clock.index(time) in held_out
         _head(above, below, title, held_out=is_held_out)
     _label_rows(panels, label)

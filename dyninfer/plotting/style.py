@@ -181,11 +181,25 @@ def dot_size(n: int) -> float:
 
 def with_unit(name: str, unit: str) -> str:
     """Label of an axis: "time (h)", or the name alone where no unit was given."""
-    if not isinstance(unit, str):
-        raise TypeError(f"a unit must be text, found {brief(unit)}")
-    if not unit:
+    if not _unit(unit):
         return name
     return f"{name} ({unit})"
+
+
+def per(unit: str) -> str:
+    """Unit of a rate: "1 / h", or "1 / time" where no unit was given."""
+    return f"1 / {_unit(unit) or 'time'}"
+
+
+def at_time(time: float, unit: str) -> str:
+    """A time with its unit, if there is one: "24 h"."""
+    return f"{time:g} {_unit(unit)}".strip()
+
+
+def _unit(unit: Any) -> str:
+    if not isinstance(unit, str):
+        raise TypeError(f"a unit must be text, found {brief(unit)}")
+    return unit
 
 
 def legend(ax: Axes, **kwargs: Any) -> None:

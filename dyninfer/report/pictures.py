@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from dyninfer.data.reading import is_anndata
+from dyninfer.data.reading import is_anndata, reread_paths, reread_snapshots
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.settings import brief, check_seed
 from dyninfer.report.checks import check_model, check_scores, check_snapshots, check_text
@@ -76,7 +76,7 @@ def pictures(
     metric = check_scores(evaluation, "evaluation")
     snapshots = observed
     if is_anndata(observed):
-        snapshots = Snapshots.from_anndata(observed, **cast(Any, model.source_))
+        snapshots = reread_snapshots(observed, model.provenance_)
     check_snapshots(snapshots, "observed")
     run = _run(model, cast(Any, snapshots), seed)
     caption = (
@@ -180,7 +180,7 @@ def _of_paths(
     from dyninfer.plotting.style import canvas
 
     if is_anndata(observed):
-        observed = Paths.from_anndata(observed, **model.source_)
+        observed = reread_paths(observed, model.provenance_)
     if not isinstance(observed, Paths):
         raise TypeError(f"observed must be Paths, found {brief(observed)}")
     figures: list[tuple[str, Figure | Scene]] = []

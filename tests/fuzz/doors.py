@@ -5,7 +5,7 @@ import random
 from functools import partial
 
 import dyninfer as di
-from fuzz import fate_doors, more_doors, tool_doors, values
+from fuzz import fate_doors, more_doors, network_doors, picture_doors, tool_doors, values
 from fuzz.door import Argument, Door, Draw, of_kind, options, settings
 
 SNAPSHOT_METHODS = ("ActionMatching", "StochasticInterpolant", "WassersteinLagrangianFlow")
@@ -576,4 +576,6 @@ DOORS: dict[str, Door] = (
     | more_doors.doors()
     | tool_doors.doors()
     | fate_doors.doors()
+    | picture_doors.doors()
+    | network_doors.doors()
 )

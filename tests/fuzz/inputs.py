@@ -245,6 +245,48 @@ def label_flows():
     return di.tl.flows(model, adata(), "state", n_draws=2, n_neighbors=2)
 
 
+@cache
+def growing():
+    """A model that grows, fitted on an AnnData."""
+    model = di.ActionMatching(**QUICK, growth_penalty=1.0)
+    return model.fit(
+        adata(), time_key="day", use_rep="X_pca", mass_key="mass", progress=False, max_steps=3
+    )
+
+
+@cache
+def fate_table():
+    return di.tl.transition_table(fated(), "state")
+
+
+@cache
+def gene_trends():
+    return di.tl.trends(fated(), runs(), ["g0", "g1"])
+
+
+@cache
+def rate_table():
+    return fitted("MarkovJumpInference").confidence_intervals()
+
+
+class Potential(torch.nn.Module):
+    """A network of a user: ``(t, x) -> (n,)``, or ``(n, d)``."""
+
+    def __init__(self, n_out=None, change=None, dtype=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.n_out, self.change = n_out, change
+        self.inner = torch.nn.Linear(3, 4, dtype=dtype)
+        self.outer = torch.nn.Linear(4, n_out or 1, dtype=dtype)
+
+    def forward(self, t, x):
+        inputs = torch.cat([t[:, None], x], 1)
+        values = self.outer(torch.nn.functional.silu(self.inner(inputs)))
+        if self.n_out is None:
+            values = values[:, 0]
+        return values if self.change is None else self.change(values)
+
+
 def fated():
     """Cells with genes, loadings, velocities and fates; clones are tracks."""
     return _fated().copy()

@@ -1,13 +1,13 @@
-"""Doors beside those of fits and runs: questions to a process, estimates of memory, pictures."""
+"""Doors beside those of fits and runs: questions to a process, estimates of memory."""
 
 from functools import partial
 
 from fuzz import values
-from fuzz.door import Door, of_kind, options
+from fuzz.door import Door, options
 
 
 def doors() -> dict[str, Door]:
-    return _paths() | _jumps() | _memory() | _pictures()
+    return _paths() | _jumps() | _memory()
 
 
 def _paths() -> dict[str, Door]:
@@ -77,33 +77,4 @@ def _memory() -> dict[str, Door]:
         "fractional.FractionalBrownianMotion({a}).covariance({b})",
         {"a": motion, "b": {"0": ("[0.1, 0.5]", values.times)}},
     )
-    return made
-
-
-def _pictures() -> dict[str, Door]:
-    model, cells = "read_by_keys('ActionMatching')", ("adata()", values.cells)
-    run = ("trajectories()", values.scalar)
-    made = {}
-    for name, group in {
-        "evaluation": {"0": ("scores()", values.scalar)} | options("metric time_unit"),
-        "history": {"0": (model, values.scalar), "terms": (None, values.times)},
-        "mass": {"0": run, "data": ("snapshots()", values.scalar)} | options("time_unit"),
-        "marginals": {"0": cells, "1": ("runs()", values.scalar)}
-        | {"times": (None, values.times), "basis": ("'pca'", values.key)}
-        | options("hold_out components time_unit")
-        | of_kind(values.key, "time_key", "'day'"),
-        "trajectories": {"0": cells, "1": ("runs()", values.scalar), "basis": ("'pca'", values.key)}
-        | options("components n_paths seed time_key", time_key="'day'"),
-        "stream": {"0": (model, values.scalar), "1": cells, "basis": ("'pca'", values.key)}
-        | options("time components density"),
-        "landscape": {"0": (model, values.scalar), "1": cells, "basis": ("'pca'", values.key)}
-        | options("time components kind"),
-        "fan": {"0": run} | options("feature color time_unit"),
-        "predicted": {"0": cells, "1": ("runs()", values.scalar), "2": ("1.0", values.scalar)}
-        | of_kind(values.key, "time_key", "'day'"),
-        "sankey": {"0": ("label_flows()", values.scalar)} | options("colors min_share time_unit"),
-        "potential": {"0": (model, values.scalar), "1": cells, "basis": ("'pca'", values.key)}
-        | options("time components"),
-    }.items():
-        made[f"plotting.{name}"] = Door(f"str(di.pl.{name}({{a}}))", {"a": group})
     return made

@@ -39,7 +39,7 @@ def _tools() -> dict[str, Door]:
         search_space="{'sigma': [{'sigma': 0.1}]}",
         n_subsamples="1",
     )
-    table = {"0": ("compared()", _table), "metric": (None, values.scalar)}
+    table = {"0": ("compared()", values.table), "metric": (None, values.scalar)}
     growth = {"0": ("genes()", values.cells)} | options(
         "organism proliferation apoptosis layer gene_key days_per_unit"
     )
@@ -62,28 +62,6 @@ def _tools() -> dict[str, Door]:
     }
 
 
-def _table(rng):
-    """A table of scores in an odd form, or what is none."""
-    column = rng.choice(("method", "time", "seed", "w1", "settings", "held_out", "w1_still"))
-    forms = (
-        "{t}.iloc[:0]",
-        "{t}.iloc[:1]",
-        "{t}[['w1']]",
-        f"{{t}}.drop(columns={column!r}, errors='ignore')",
-        f"{{t}}.assign({column}={values.scalar(rng)})",
-        f"{{t}}.assign({column}=float('nan'))",
-        f"{{t}}.assign({column}=1)",
-        f"{{t}}.assign({column}='a')",
-        "{t}.astype(str)",
-        "{t}.T",
-        "{t}.to_dict()",
-        "pd.concat([{t}, {t}])",
-        "pd.DataFrame()",
-    )
-    name = rng.choice(("compared()", "scores()"))
-    return rng.choice(forms).format(t=name) if rng.random() < 0.8 else values.scalar(rng)
-
-
 def _weighing() -> dict[str, Door]:
     code = (
         "di.ActionMatching(width=4, depth=1, growth_penalty=1.0, "
@@ -100,7 +78,7 @@ def _weighing() -> dict[str, Door]:
 
 def _report() -> dict[str, Door]:
     model, data = ("fitted('ActionMatching')", values.scalar), ("snapshots()", values.cells)
-    table = ("scores()", _table)
+    table = ("scores()", values.table)
     page = {"0": ("'page.html'", values.file), "1": model, "2": table} | options(
         "figures title introduction long_run time_unit references seconds"
     )

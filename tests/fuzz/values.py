@@ -1,5 +1,11 @@
 """Odd values, as code."""
 
+import random
+import re
+from collections.abc import Callable
+
+Draw = Callable[[random.Random], str]
+
 
 def words(text: str) -> list[str]:
     return text.split()
@@ -255,3 +261,41 @@ def word(rng):
     )
     kinds += ("'-'", "'x' * 400", "'a\\nb'", "'day'", "'state'", "'ActionMatching'", "'é'", "'1.5'")
     return rng.choice(kinds) if rng.random() < 0.6 else file(rng)
+
+
+def table(rng):
+    """A table of scores in an odd form, or what is none."""
+    return odd_table(rng, rng.choice(("compared()", "scores()")))
+
+
+# What is done to a table `T` and its column `C`; `V` is an odd value.
+TABLE_FORMS = (
+    "T.iloc[:0]",
+    "T.iloc[:1]",
+    "T.iloc[:, :1]",
+    "T.iloc[::-1]",
+    "T.drop(columns=C)",
+    "T.assign(**{C: V})",
+    "T.assign(**{C: float('nan')})",
+    "T.assign(**{C: float('inf')})",
+    "T.assign(**{C: 1})",
+    "T.assign(**{C: 'a'})",
+    "T.astype({C: 'category'})",
+    "T.astype(str)",
+    "T.T",
+    "T.to_dict()",
+    "pd.concat([T, T])",
+    "pd.concat([T, T], axis=1)",
+    "pd.DataFrame()",
+)
+
+
+def odd_table(rng, plain):
+    """A table in an odd form, or what is none; ``plain`` is the code of a whole one."""
+    if rng.random() < 0.2:
+        return scalar(rng)
+    # Tables of all kinds have a few columns.
+    column = f"T.columns[{rng.randrange(8)} % T.shape[1]]"
+    form = re.sub(r"\bC\b", column, rng.choice(TABLE_FORMS))
+    form = re.sub(r"(?<!\.)\bT\b", plain, form)
+    return re.sub(r"\bV\b", lambda _: scalar(rng), form)

@@ -176,6 +176,7 @@ def normalised(t, x, y):
         (Answer(body=layers(nn.BatchNorm1d(8))), r"BatchNorm1d \('body.1'\).*GroupNorm"),
         (Answer(body=layers(nn.Dropout(0.1))), r"Dropout \('body.1'\), which draws at random"),
         (nn.Identity(), "no weights that could be learned"),
+        (nn.Linear(3, 2, device="meta"), "device meta, which holds no numbers"),
     ],
 )
 def test_fields_that_cannot_be_trained_are_refused_by_name(module, message):

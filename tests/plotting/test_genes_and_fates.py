@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -228,6 +230,13 @@ def test_a_comparison_has_means_with_standard_errors_the_best_on_top_and_the_flo
     assert ax.get_xlim()[0] == 0
 
 
+def test_a_comparison_read_back_from_csv_tells_baselines_from_methods():
+    """A file holds the empty settings of a baseline as what is missing."""
+    table = pd.read_csv(io.StringIO(compared().to_csv(index=False)))
+    ax = di.pl.comparison(table)
+    assert [container.lines[0].get_marker() for container in ax.containers] == ["o", "s", "o"]
+
+
 def test_more_of_a_likelihood_is_better():
     table = compared().rename(columns={"w1": "log_likelihood"})
     ax = di.pl.comparison(table, "log_likelihood")
@@ -294,6 +303,15 @@ def test_edges_lie_between_times_and_half_a_step_beyond():
         (lambda a: di.pl.comparison(3), TypeError, "tl.compare returned, found 3"),
         (lambda a: di.pl.comparison(compared(), "w7"), KeyError, "no metric 'w7'"),
         (lambda a: di.pl.predicted(a, 3, 1), TypeError, "traj must be Trajectories"),
+        (lambda a: di.pl.comparison(compared(), ["w1"]), TypeError, "metric must be the name"),
+        (lambda a: di.pl.comparison(compared().astype(str)), TypeError, "'w1' .* a finite number"),
+        (
+            lambda a: di.pl.fate_bars(pd.DataFrame({"n_cells": [1]})),
+            TypeError,
+            "a time and a label",
+        ),
+        (lambda a: di.pl.fate_triangle(a, color=pd.NA), TypeError, "color must be"),
+        (lambda a: di.pl.animation(a, 3), TypeError, "traj must be the Trajectories"),
     ],
 )
 def test_a_mistake_is_named(fated, draw, error, says):

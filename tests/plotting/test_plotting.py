@@ -282,7 +282,10 @@ def test_evaluation_draws_model_floor_and_unmoved_start_and_rings_the_held_out_t
         (lambda c, m: di.pl.growth(m, c), ValueError, "conserves mass"),
         (lambda c, m: di.pl.stream(m, c, 5.0), ValueError, "outside the data"),
         (lambda c, m: di.pl.stream(di.ActionMatching(), c), ValueError, "not fitted"),
+        (lambda c, m: di.pl.stream(m, c, density=1e6), ValueError, "at most 20"),
+        (lambda c, m: di.pl.landscape(None, None), TypeError, "fitted estimator, found None"),
         (lambda c, m: di.pl.history(m, ["lss"]), KeyError, "'loss'"),
+        (lambda c, m: di.pl.history(m, []), ValueError, "terms is empty"),
         (
             lambda c, m: di.pl.evaluation(pd.DataFrame({"time": [1], "w1_floor": [1]}), "w3"),
             KeyError,
