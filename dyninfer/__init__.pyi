@@ -30,6 +30,7 @@ from dyninfer.fractional.process import FractionalDiffusion as FractionalDiffusi
 from dyninfer.fractional.settings import Exact as Exact
 from dyninfer.fractional.settings import FractionalNoise as FractionalNoise
 from dyninfer.fractional.settings import Latent as Latent
+from dyninfer.fractional.settings import Localisation as Localisation
 from dyninfer.fractional.settings import Observed as Observed
 from dyninfer.fractional.settings import Variational as Variational
 from dyninfer.jumps.likelihood.discretize import KMeansStates as KMeansStates

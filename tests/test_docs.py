@@ -84,6 +84,10 @@ def test_examples_of_the_data_page_run(quick):
             exec(code, {"__name__": "example"})
 
 
+def test_examples_of_the_tracks_page_run_one_after_another():
+    exec("".join(blocks("docs/guide/tracks.md")), {"__name__": "example"})
+
+
 def test_every_page_that_is_linked_exists():
     missing = []
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:

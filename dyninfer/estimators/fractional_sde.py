@@ -37,6 +37,8 @@ from dyninfer.fractional.inference import (
     hurst_information,
     maximise,
     scaling_of,
+    track_facts_of,
+    track_scaling_of,
 )
 from dyninfer.fractional.own_modules import (
     check_present,
@@ -49,6 +51,7 @@ from dyninfer.fractional.settings import (
     Exact,
     FractionalNoise,
     Latent,
+    Localisation,
     Observed,
     Variational,
 )
@@ -99,9 +102,9 @@ class FractionalSDE(PathEstimator):
         Whether the coordinates are the features, or hidden ones that are read out.
     inference : Exact or Variational, optional
         By default exact where all is linear, else variational.
-    observation_noise : float, optional
+    observation_noise : float or Localisation, optional
         Standard deviation of the observations around the state, in the units of the data, positive;
-        None learns one for every feature.
+        None learns one for every feature. ``Localisation`` adds the blur of an exposure.
 
     Attributes
     ----------
@@ -149,7 +152,7 @@ class FractionalSDE(PathEstimator):
     diffusion: str | Callable[..., Any] = "constant"
     state: Observed | Latent = field(default_factory=Observed)
     inference: Exact | Variational | None = None
-    observation_noise: float | None = None
+    observation_noise: float | Localisation | None = None
 
     def check(self) -> None:
         """Raise a ValueError or TypeError naming a setting that cannot be."""
@@ -158,7 +161,10 @@ class FractionalSDE(PathEstimator):
 
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
         """Horizon and gaps of the paths."""
-        return facts_of(data)
+        facts = facts_of(data)
+        if self._equation.localisation is not None:
+            facts |= track_facts_of(data)
+        return facts
 
     def build(self, data: Paths | None, scaling: Scaling) -> ExactModel | NeuralModel:
         """Return the untrained model, standardised."""
@@ -346,6 +352,8 @@ class FractionalSDE(PathEstimator):
         check_continuous(paths)
         one_scale = self._equation.has_one_scale
         check_moving(paths, every_feature=not one_scale)
+        if self._equation.localisation is not None:
+            return track_scaling_of(paths)
         return scaling_of(paths, one_scale=one_scale)
 
     def _training(self, max_steps: int | None) -> Training | None:

@@ -6,6 +6,7 @@ estimator that a user fits does not: it is ``estimators/fractional_sde.py``. Nor
 between snapshots and jumps between states, which have rooms of their own.
 """
 
+from dyninfer.fractional.noise.blur import blurred_covariance
 from dyninfer.fractional.noise.displacement import MSDExponent, msd_exponent
 from dyninfer.fractional.noise.estimate import HurstEstimate
 from dyninfer.fractional.noise.hurst import hurst_mle, hurst_whittle
@@ -33,6 +34,7 @@ __all__ = [
     "MarkovApproximation",
     "MultifractionalFit",
     "approximate_covariance",
+    "blurred_covariance",
     "fit_multifractional",
     "gamma_p",
     "gamma_q",

@@ -112,6 +112,55 @@ class Latent(Settings):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
+class Localisation(Settings):
+    """How a camera sees a moving particle: blurred by its exposure, and with an error.
+
+    A position is the mean of the path over an exposure around its time, plus independent noise.
+    Blur takes from short displacements what the error adds, so that either alone bends the index.
+
+    Parameters
+    ----------
+    exposure : float
+        Part of a frame during which the shutter is open, from 0 to 1.
+    error : float, optional
+        Standard deviation of the noise of a position, in the units of the data; None learns one for
+        every feature.
+    frame : float, optional
+        Time of a frame; None takes the shortest gap of the data. It is needed where all gaps are
+        longer than a frame.
+    """
+
+    exposure: float = 0.0
+    error: float | None = None
+    frame: float | None = None
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+        prefix = "observation_noise."
+        self.check_kinds(prefix)
+        if not 0 <= self.exposure <= 1:
+            raise ValueError(
+                f"{prefix}exposure is a part of a frame, 0 to 1; found {brief(self.exposure)}"
+            )
+        for name in ("error", "frame"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{prefix}{name} must be positive, or None; found {brief(value)}")
+
+    def time_of(self, least_gap: float) -> float:
+        """Time of an exposure, or a ValueError where it is longer than the gap of two positions."""
+        frame = self.frame or least_gap
+        exposure = self.exposure * frame
+        # A gap of one frame may differ from it by rounding.
+        if exposure > least_gap * (1 + 1e-6):
+            raise ValueError(
+                f"an exposure takes {exposure:g}, but two positions of a path are {least_gap:g} "
+                "apart; give observation_noise.frame in the unit of the times"
+            )
+        return exposure
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
 class Exact(Settings):
     """Maximum of the exact likelihood, by L-BFGS: where drift and readout are linear.
 
@@ -202,7 +251,19 @@ class EquationSettings:
     diffusion: str | Callable[..., Any]
     state: Observed | Latent
     inference: Exact | Variational | None
-    observation_noise: float | None
+    observation_noise: float | Localisation | None
+
+    @property
+    def localisation(self) -> Localisation | None:
+        """How positions are seen, where exposures count."""
+        noise = self.observation_noise
+        return noise if isinstance(noise, Localisation) else None
+
+    @property
+    def error(self) -> float | None:
+        """Known deviation of the observations, in the units of the data."""
+        noise = self.observation_noise
+        return noise.error if isinstance(noise, Localisation) else noise
 
     @property
     def chosen_inference(self) -> Exact | Variational:
@@ -246,12 +307,32 @@ class EquationSettings:
         check_part("diffusion", self.diffusion, ("constant", "network"))
         if self.inference is not None:
             self.inference.check()
-        deviation = self.observation_noise
+        if self.localisation is not None:
+            self.localisation.check()
+            self._check_localisation()
+        deviation = self.error
         if deviation is not None and not 0 < deviation < math.inf:
             raise ValueError(
                 f"observation_noise must be positive, or None to be learned; found {deviation}"
             )
         self._check_together()
+
+    def _check_localisation(self) -> None:
+        """Raise a ValueError unless averages of the motion have a closed form."""
+        reason = self.nonlinear_part()
+        if self.drift == "linear":
+            reason = "drift is 'linear'; give drift='none' or 'constant'"
+        elif isinstance(self.state, Latent):
+            reason = "state is latent"
+        elif self.noise.kind == "II":
+            reason = "noise.kind is 'II'"
+        elif isinstance(self.inference, Variational):
+            reason = "inference is Variational"
+        if reason is not None:
+            raise ValueError(
+                "observation_noise=Localisation(...) is for free fractional motion of the "
+                f"features, fitted exactly, but {reason}"
+            )
 
     def _check_together(self) -> None:
         inference = self.chosen_inference

@@ -15,6 +15,9 @@ from dyninfer.fractional.noise.markov import MarkovApproximation
 from dyninfer.fractional.settings import LINEAR_DRIFTS, EquationSettings, Exact, Latent, Variational
 from dyninfer.learning.scaling import Scaling
 
+# Deviation of a start that is not learned, in that of the data: wide beside them.
+_START_WIDTH = 3.0
+
 
 def build_model(
     settings: EquationSettings, facts: dict[str, Any], scaling: Scaling
@@ -42,9 +45,16 @@ def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) 
         kind=noise.kind,
     )
     deviation = None
-    if settings.observation_noise is not None:
-        deviation = torch.full((n_features,), settings.observation_noise, dtype=torch.float64)
+    error = settings.error
+    if error is not None:
+        deviation = torch.full((n_features,), error, dtype=torch.float64)
         deviation = scaling.displacements(deviation)
+    exposure = None
+    start_width = _START_WIDTH
+    if settings.localisation is not None:
+        exposure = settings.localisation.time_of(facts["least_gap"])
+        # Displacements are the unit of tracks, and what the positions of a few say nothing of.
+        start_width = _START_WIDTH * facts["reach"]
     n_states = n_features
     latent = False
     if isinstance(settings.state, Latent):
@@ -66,6 +76,8 @@ def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) 
         observation_noise=deviation,
         latent=latent,
         free_start=facts["free_start"],
+        exposure=exposure,
+        start_width=start_width,
     )
 
 

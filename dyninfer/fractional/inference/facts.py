@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.paths import Paths
 from dyninfer.learning.scaling import Scaling
@@ -94,6 +95,52 @@ def facts_of(paths: Paths) -> dict[str, Any]:
         "gap": usual_gap or horizon,
         "free_start": len(paths) >= _ENOUGH_STARTS,
     }
+
+
+def track_facts_of(paths: Paths) -> dict[str, float]:
+    """What an exposure and the start of tracks depend on, as plain numbers.
+
+    Returns
+    -------
+    dict
+        ``least_gap``, the shortest time between two observations; ``reach``, the deviation of the
+        positions in units of their displacements.
+    """
+    gaps = [np.diff(times) for times in paths.times]
+    values = np.concatenate(paths.states).astype(np.float64)
+    deviation = np.nanstd(values, axis=0)
+    reach = deviation / _displacements(paths)
+    return {
+        "least_gap": float(np.concatenate(gaps).min()),
+        "reach": float(reach.max()),
+    }
+
+
+def track_scaling_of(paths: Paths) -> Scaling:
+    """Mean of every feature, and its displacement between two observations; time is left as it is.
+
+    Tracks lie as far apart as the field of view is wide, which says nothing about their motion.
+    """
+    values = np.concatenate(paths.states).astype(np.float64)
+    shift = np.nanmean(values, axis=0)
+    scale = _displacements(paths)
+    return Scaling(shift=shift, scale=scale, start=0.0, duration=1.0, unit=1.0)
+
+
+def _displacements(paths: Paths) -> ndarray:
+    """Root mean square ``(feature,)`` of the displacements between neighbouring observations."""
+    sizes = []
+    for feature in range(len(paths.features)):
+        squares = []
+        for states in paths.states:
+            column = states[:, feature].astype(np.float64)
+            observed = column[~np.isnan(column)]
+            squares.append(np.diff(observed) ** 2)
+        every = np.concatenate(squares)
+        total = every.sum()
+        # A feature that never moves is refused later; here it has a unit all the same.
+        sizes.append(np.sqrt(total / len(every)) if total > 0 else 1.0)
+    return np.array(sizes)
 
 
 def scaling_of(paths: Paths, *, one_scale: bool) -> Scaling:

@@ -14,6 +14,7 @@ from dyninfer.fractional.gaussian.linear import state_covariance
 from dyninfer.fractional.gaussian.matrices import half_log_determinant, whiten
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
+from dyninfer.fractional.inference.tracks import blurred_log_likelihood, blurred_posterior
 from dyninfer.learning.random import stream
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -29,8 +30,11 @@ def exact_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     """Log-likelihood of every path ``(P,)`` of a standardised series, with gradients.
 
     Where all paths share even times and are observed coordinate by coordinate, one Cholesky factor
-    serves all; else the filter takes the times one by one.
+    serves all; else the filter takes the times one by one. Tracks with an exposure have a
+    covariance in closed form.
     """
+    if prior.exposure is not None:
+        return blurred_log_likelihood(prior, series)
     has_one_row = len(series.gap) == 1
     is_even = len(series.gaps) == 1
     is_short = series.times.shape[1] <= _DENSE
@@ -46,6 +50,8 @@ def exact_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
 
 def exact_posterior(prior: LinearPrior, series: Series, n_samples: int, seed: int) -> Tensor:
     """Draw states given all that is observed, ``(n_samples, P, L, d)``, exactly."""
+    if prior.exposure is not None:
+        return blurred_posterior(prior, series, n_samples, seed)
     with torch.no_grad():
         pieces = _pieces(prior, series, n_samples)
         draws = []

@@ -57,6 +57,11 @@ class LinearPrior(nn.Module):
         amplitude of a latent coordinate is one.
     free_start : bool
         Whether the distribution of the first state is learned; else it is wide.
+    exposure : float, optional
+        Time of an exposure, over which observations are means of the state; the motion is then
+        fractional Brownian motion itself. None is the approximation, seen at once.
+    start_width : float
+        Deviation of a start that is not learned.
     """
 
     hurst_logit: Tensor
@@ -82,12 +87,15 @@ class LinearPrior(nn.Module):
         observation_noise: Tensor | None,
         latent: bool,
         free_start: bool,
+        exposure: float | None = None,
+        start_width: float = _WIDE_START,
     ):
         super().__init__()
         self.noise = noise
         self.drift_kind = drift
         self.latent = latent
         self.tau = tau
+        self.exposure = exposure
         zeros = torch.zeros(n_states)
         logit = torch.zeros(1, dtype=torch.float64)
         if hurst is not None:
@@ -105,7 +113,7 @@ class LinearPrior(nn.Module):
             self._own("level", zeros, free=not latent or drift == "constant")
         log_start = zeros
         if not free_start:
-            log_start = zeros + math.log(_WIDE_START)
+            log_start = zeros + math.log(start_width)
         self._own("start_mean", zeros, free=free_start)
         self._own("log_start", log_start, free=free_start)
         deviation = observation_noise
@@ -187,7 +195,8 @@ class LinearPrior(nn.Module):
             # From a thousandth per horizon to twenty per shortest gap: the data tell no more.
             "log_rate": (math.log(1e-3), math.log(n_gaps) + 3),
             "log_noise": (least_noise, 3.0),
-            "log_start": (least_noise, 5.0),
+            # Tracks begin anywhere in a field of view, many of their steps wide.
+            "log_start": (least_noise, 5.0 if self.exposure is None else 14.0),
         }
 
     @torch.no_grad()

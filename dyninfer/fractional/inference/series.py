@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn.functional import pad
 from dyninfer.data.paths import Paths
 from dyninfer.data.times import Clock
 from dyninfer.fractional.gaussian.linear import rounded_unique
+from dyninfer.fractional.inference.groups import Batch, batches_of
 from dyninfer.learning.scaling import Scaling
 
 
@@ -116,6 +118,11 @@ class Series:
     def count(self) -> int:
         """Number of observed values."""
         return int(self.full_mask.sum())
+
+    @cached_property
+    def batches(self) -> list[Batch]:
+        """Values feature by feature, in groups of paths that share their times."""
+        return batches_of(self.times, self.values, self.full_mask)
 
     def scaled(self, scaling: Scaling) -> Series:
         """The same series with scaled values, 0 where nothing was observed."""
