@@ -31,14 +31,11 @@ from dyninfer.fractional.inference import (
     Series,
     build_model,
     check_continuous,
-    check_moving,
     facts_of,
     fit_by_bound,
     hurst_information,
     maximise,
     scaling_of,
-    track_facts_of,
-    track_scaling_of,
 )
 from dyninfer.fractional.own_modules import (
     check_present,
@@ -161,10 +158,7 @@ class FractionalSDE(PathEstimator):
 
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
         """Horizon and gaps of the paths."""
-        facts = facts_of(data)
-        if self._equation.localisation is not None:
-            facts |= track_facts_of(data)
-        return facts
+        return facts_of(data, of_tracks=self._equation.localisation is not None)
 
     def build(self, data: Paths | None, scaling: Scaling) -> ExactModel | NeuralModel:
         """Return the untrained model, standardised."""
@@ -349,12 +343,7 @@ class FractionalSDE(PathEstimator):
         return paths
 
     def _scaling(self, paths: Paths) -> Scaling:
-        check_continuous(paths)
-        one_scale = self._equation.has_one_scale
-        check_moving(paths, every_feature=not one_scale)
-        if self._equation.localisation is not None:
-            return track_scaling_of(paths)
-        return scaling_of(paths, one_scale=one_scale)
+        return scaling_of(paths, self._equation)
 
     def _training(self, max_steps: int | None) -> Training | None:
         return self._equation.training(max_steps)

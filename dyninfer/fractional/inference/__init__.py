@@ -15,8 +15,6 @@ from dyninfer.fractional.inference.facts import (
     check_moving,
     facts_of,
     scaling_of,
-    track_facts_of,
-    track_scaling_of,
 )
 from dyninfer.fractional.inference.fitted import FittedEquation
 from dyninfer.fractional.inference.fitting import BoundObjective, fit_by_bound
@@ -60,6 +58,4 @@ __all__ = [
     "hurst_information",
     "maximise",
     "scaling_of",
-    "track_facts_of",
-    "track_scaling_of",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy import ndarray
 
 from dyninfer.data.paths import Paths
+from dyninfer.fractional.settings import EquationSettings
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
 
@@ -62,8 +63,8 @@ def check_moving(paths: Paths, every_feature: bool = True) -> None:
         )
 
 
-def facts_of(paths: Paths) -> dict[str, Any]:
-    """Times of the paths as plain numbers.
+def facts_of(paths: Paths, *, of_tracks: bool = False) -> dict[str, Any]:
+    """Times of the paths as plain numbers, and what exposures of tracks depend on beside them.
 
     Returns
     -------
@@ -88,16 +89,19 @@ def facts_of(paths: Paths) -> dict[str, Any]:
     # A tenth of the gaps is shorter; the shortest of all may be two detections at once.
     short_gap = float(np.quantile(gaps, 0.1))
     usual_gap = float(np.median(gaps))
-    return {
+    facts = {
         "begin": min(starts),
         "horizon": horizon,
         "tau": max(short_gap, horizon / _MOST_GAPS),
         "gap": usual_gap or horizon,
         "free_start": len(paths) >= _ENOUGH_STARTS,
     }
+    if of_tracks:
+        facts |= _track_facts(paths)
+    return facts
 
 
-def track_facts_of(paths: Paths) -> dict[str, float]:
+def _track_facts(paths: Paths) -> dict[str, float]:
     """What an exposure and the start of tracks depend on, as plain numbers.
 
     Returns
@@ -116,7 +120,7 @@ def track_facts_of(paths: Paths) -> dict[str, float]:
     }
 
 
-def track_scaling_of(paths: Paths) -> Scaling:
+def _track_scaling(paths: Paths) -> Scaling:
     """Mean of every feature, and its displacement between two observations; time is left as it is.
 
     Tracks lie as far apart as the field of view is wide, which says nothing about their motion.
@@ -143,7 +147,23 @@ def _displacements(paths: Paths) -> ndarray:
     return np.array(sizes)
 
 
-def scaling_of(paths: Paths, *, one_scale: bool) -> Scaling:
+def scaling_of(paths: Paths, equation: EquationSettings) -> Scaling:
+    """Units of the features; time is left as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the paths say nothing about a motion.
+    """
+    check_continuous(paths)
+    one_scale = equation.has_one_scale
+    check_moving(paths, every_feature=not one_scale)
+    if equation.localisation is not None:
+        return _track_scaling(paths)
+    return _value_scaling(paths, one_scale)
+
+
+def _value_scaling(paths: Paths, one_scale: bool) -> Scaling:
     """Mean and deviation of every feature, or of all alike; time is left as it is."""
     states = np.concatenate(paths.states)
     values = states.astype(np.float64)

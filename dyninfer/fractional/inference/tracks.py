@@ -78,7 +78,7 @@ def _conditional(
     observed_times = elapsed[is_observed]
     covariance = _observed_covariance(prior, feature, observed_times)
     factor = torch.linalg.cholesky(covariance)
-    cross = start + variance * cross_covariance(elapsed, observed_times, hurst, prior.exposure)
+    cross = start + variance * cross_covariance(elapsed, observed_times, hurst, _exposure(prior))
     of_points = start + variance * covariance_of_means(elapsed, hurst, 0.0)
     error = values - _mean(prior, feature, observed_times)
     white_cross = whiten(factor, cross.T)
@@ -95,7 +95,7 @@ def _conditional(
 def _observed_covariance(prior: LinearPrior, feature: Tensor, elapsed: Tensor) -> Tensor:
     """Covariance ``(..., n, n)`` of what is observed at elapsed times, of features ``(...)``."""
     hurst, variance, start = _parameters(prior, feature)
-    motion = covariance_of_means(elapsed, hurst, prior.exposure)
+    motion = covariance_of_means(elapsed, hurst, _exposure(prior))
     error_variance = (2 * prior.log_noise[feature]).exp()
     noise = error_variance.unsqueeze(-1).expand_as(elapsed)
     return start + variance * motion + noise.diag_embed()
@@ -119,3 +119,7 @@ def _mean(prior: LinearPrior, feature: Tensor, elapsed: Tensor) -> Tensor:
         return start.expand_as(elapsed)
     velocity = prior.level[feature].unsqueeze(-1) / prior.noise.horizon
     return start + velocity * elapsed
+
+
+def _exposure(prior: LinearPrior) -> float:
+    return prior.exposure or 0.0
