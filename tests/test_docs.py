@@ -71,7 +71,13 @@ def test_worked_example_carries_one_gaussian_into_another(straight_flow):
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/getting-started.md", "docs/index.md", "docs/guide/own-network.md"],
+    [
+        "README.md",
+        "docs/getting-started.md",
+        "docs/index.md",
+        "docs/guide/own-network.md",
+        "docs/methods/markov_jump.md",
+    ],
 )
 def test_example_runs(page, quick):
     for code in blocks(page):

@@ -44,7 +44,7 @@ def as_labels(values: Any, name: str) -> ndarray:
             f"{name} is missing in {n_missing} of {len(values)} rows (first: row {first}); "
             "drop those rows, or name what they are"
         )
-    if _is_amount(values.dtype):
+    if is_amount(values.dtype):
         dtype = np.int64 if values.dtype.kind in "iu" else np.float64
         return np.asarray(values, dtype=dtype)
     # Every entry alone: numpy would spell 1 and 2.5 of one list as 1.0 and 2.5.
@@ -137,7 +137,8 @@ class ConditionCode:
         return np.array(is_part, dtype=np.float64)
 
 
-def _is_amount(dtype: Any) -> bool:
+def is_amount(dtype: Any) -> bool:
+    """Whether values of this kind are numbers, and not names that may look like numbers."""
     is_category = isinstance(dtype, pd.CategoricalDtype)
     if is_category or pd.api.types.is_bool_dtype(dtype):
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,25 +12,21 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.data.paths.observed import past_of
 from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
-from dyninfer.estimators.paths import PathEstimator
-from dyninfer.estimators.state_columns import state_columns
+from dyninfer.estimators.covariate_runs import refuse_covariates, run_with_covariates
+from dyninfer.estimators.jump_estimator import JumpEstimator
+from dyninfer.jumps.covariates import Effects
+from dyninfer.jumps.formula import levels_of
 from dyninfer.jumps.inference import JumpInference
-from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.discretize import StateRule
-from dyninfer.jumps.likelihood.hidden import HiddenPaths
-from dyninfer.jumps.likelihood.observation import Emission
-from dyninfer.jumps.likelihood.state_names import names_of, renumbered
-from dyninfer.jumps.posterior.result import JumpResult
-from dyninfer.jumps.posterior.summaries import QUANTITIES, Quantity, derived_table, state_table
+from dyninfer.jumps.likelihood.state_names import names_of
+from dyninfer.jumps.posterior.summaries import QUANTITIES, Quantity, derived_table
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.settings import (
     AllJumps,
     Clones,
-    Confusion,
     Gaussian,
     Jumps,
     Labels,
@@ -38,19 +34,19 @@ from dyninfer.jumps.settings import (
     as_jumps,
     as_observation,
 )
-from dyninfer.jumps.starting import drawn_states, last_states
+from dyninfer.jumps.starting import drawn_states
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed
 
 if TYPE_CHECKING:
-    from anndata import AnnData
+    pass
 
 _MAX_STEPS = 300  # of BFGS; fits that converge take 10 to 60
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class MarkovJumpInference(PathEstimator):
+class MarkovJumpInference(JumpEstimator):
     r"""Generator of a Markov jump process, from states observed now and then, perhaps wrongly.
 
     .. math:: L(Q) = \prod_{\text{paths}} \sum_{x_1 \ldots x_L} p_{x_1} e_{x_1}(o_1)
@@ -82,6 +78,11 @@ class MarkovJumpInference(PathEstimator):
         Standard deviation of the prior of every log-rate, around one jump per mean time between
         observed changes, shared out between the targets; None is plain maximum likelihood. With
         ``refine`` it is the wide part of the prior.
+    covariates : Effects, optional
+        What rates depend on: :class:`~dyninfer.Covariates` by a formula, :class:`~dyninfer.Periods`
+        of time, or a sum of them. ``generator_`` is then that of the first period where all
+        covariates are 0 and all categories the first of their levels; ``prior_width`` holds for
+        rates at the mean covariates and for effects of a standard deviation.
     refine : bool
         False takes the rates that a trained network reads off counted transitions (Berghaus et al.,
         2024), and nothing is fitted: for all jumps, of labels that are exact or wrong alike. True
@@ -108,6 +109,8 @@ class MarkovJumpInference(PathEstimator):
         were too few effective draws or the network was not asked; or "network", its own mixtures.
     ess_ : float or None
         Effective number of the weighted draws; below 10 they are not used.
+    effects_ : CovariateEffects or None
+        Of covariates: ``table()`` of hazard ratios, ``wald_tests()``, ``process(covariates)``.
     states_ : DataFrame or None
         What the rule learned, one row per state.
     process_ : MarkovJump
@@ -152,6 +155,7 @@ class MarkovJumpInference(PathEstimator):
     jumps: Jumps | str = field(default_factory=AllJumps)
     clones: Clones | None = None
     states: StateRule | None = None
+    covariates: Effects | None = None
     prior_width: float | None = 2.5
     refine: bool = True
 
@@ -180,7 +184,10 @@ class MarkovJumpInference(PathEstimator):
             rule = self.states.learn(data, subseed(seed, "states")).to_dict("list")
         labels = self._observed(data, rule)
         n_states = as_observation(self.observation).n_states
-        return {"states": rule, "state_names": list(names_of(labels, n_states))}
+        facts = {"states": rule, "state_names": list(names_of(labels, n_states))}
+        if self.covariates is not None:
+            facts["covariates"] = levels_of(data.covariates, self.covariates.columns)
+        return facts
 
     def build(self, data: Paths | None, scaling: Scaling) -> MarkovJump:
         """Return a process with all jumps at one rate per time unit."""
@@ -198,20 +205,7 @@ class MarkovJumpInference(PathEstimator):
         max_steps = _MAX_STEPS if run.max_steps is None else run.max_steps
         result = self._inference().infer(paths, names, max_steps, run.seed)
         self._take(result)
-        inferred = _process_of(result, names)
-        return Outcome(history=result.history, status=result.status, process=inferred)
-
-    def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray:
-        """Log-likelihood of every path ``(n,)``, its first observation included.
-
-        −inf where a path is impossible. That of a clone is shared out evenly between its paths.
-        """
-        self._check_fitted()
-        data = self._prepared(self._as_paths(paths))
-        likelihood = data.log_likelihood(*self._model())
-        if isinstance(data, ClonePaths):
-            likelihood = data.per_path(likelihood)
-        return likelihood.numpy()
+        return Outcome(history=result.history, status=result.status, process=self._process())
 
     def simulate(
         self,
@@ -219,6 +213,7 @@ class MarkovJumpInference(PathEstimator):
         times: Sequence[float] | np.ndarray,
         *,
         n_paths: int | None = None,
+        covariates: Any = None,
         seed: int = 0,
         **options: Any,
     ) -> Trajectories:
@@ -234,6 +229,9 @@ class MarkovJumpInference(PathEstimator):
             Times to store, in the user's units.
         n_paths : int, optional
             Number of paths, drawn from the starting states; by default one of each.
+        covariates : mapping or DataFrame, optional
+            A value of every covariate of the model, or a row for every starting state, which stay
+            as they are; by default, of an AnnData or of paths, those at ``times[0]``.
         seed, **options
             See :func:`dyninfer.simulate`.
 
@@ -244,33 +242,15 @@ class MarkovJumpInference(PathEstimator):
         """
         self._check_fitted()
         seed = check_seed(seed)
+        refuse_covariates(self, covariates)
         if start is None:
             first_time = float(requested_times(times)[0])
             start = drawn_states(self._distribution_at(first_time), n_paths, seed)
             # The states are as many as the paths already: one path of each.
             n_paths = None
+        if self.covariate_columns:
+            return run_with_covariates(self, start, times, covariates, n_paths, seed, options)
         return super().simulate(start, times, n_paths=n_paths, seed=seed, **options)
-
-    def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
-        """States ``(path · draw,)`` of paths whose last observation until ``time`` is at that time.
-
-        Drawn given all that was observed of each until then; a ValueError names a path of which
-        that is impossible.
-        """
-        # At the end of a path smoothing is filtering: all that is known is the past.
-        past = past_of(paths, time)
-        probability = self._prepared(past).smooth(*self._model())
-        return last_states(past, probability, n_draws, seed)
-
-    def observations(self, paths: Paths) -> Paths:
-        """Paths as they are learned from: labels by the numbers of the process, or numbers."""
-        observed = self._observed(paths, self.facts_["states"])
-        # Other paths may lack a state, and number the others differently.
-        return renumbered(observed, self.process_.state_names) if observed.discrete else observed
-
-    def decoded_features(self) -> tuple[str, ...]:
-        """States are one feature, also where a signal has several."""
-        return ("state",)
 
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
         """Observations of states ``(path, time)``: labels that may be wrong, or numbers."""
@@ -294,6 +274,11 @@ class MarkovJumpInference(PathEstimator):
         self._check_fitted()
         generators = self.posterior_.draw(check_count(n, "n"), check_seed(seed))
         process = self.process_
+        if len(process.breaks):
+            raise ValueError(
+                "draws are of one generator, and the rates change in time; ask effects_.table() "
+                "for how sure the changes are"
+            )
         return MarkovJump(generators, initial=process.initial, state_names=process.state_names)
 
     def derived(
@@ -329,44 +314,11 @@ class MarkovJumpInference(PathEstimator):
         draws = self.sample_processes(check_count(n_samples, "n_samples"), seed)
         return derived_table(self.process_, draws, quantities, level)
 
-    def posterior_states(self, data: AnnData | Paths) -> pd.DataFrame:
-        """Hidden states of observed paths: smoothed, and the likeliest sequence (Viterbi).
-
-        One row per observation: ``path``, ``time``, ``state`` (the most probable given the whole
-        path), its ``probability``, and ``viterbi``.
-        """
-        self._check_fitted()
-        paths = self._as_paths(data)
-        names = self.process_.state_names
-        return state_table(paths, self._prepared(paths), self._model(), names)
-
-    def annotations(self, adata: AnnData) -> dict[str, Any]:
-        """The most probable state of every row, and its probability beside it."""
-        table = self.posterior_states(adata)
-        names = self.process_.state_names
-        return state_columns(table, adata, self.source_, names, self._covered_times())
-
-    @property
-    def states_(self) -> pd.DataFrame | None:
-        """What the rule learned, one row per state."""
-        self._check_fitted()
-        rule = self.facts_["states"]
-        return None if rule is None else pd.DataFrame(rule)
-
     def _covered_times(self) -> np.ndarray:
         """Those of the data, and of the ancestors of clones."""
         if self.clones is None:
             return self.times_
         return np.append(self.times_, self.clones.ancestor_time)
-
-    def _take(self, result: JumpResult) -> None:
-        self.result_, self.fit_ = result, result.fit
-        self.emission_, self.posterior_ = result.emission, result.posterior
-        self.ess_ = result.posterior.ess
-        self.generator_, self.initial_ = result.generator.numpy(), result.initial.numpy()
-        # A signal has no labels, and exact ones have no error rate that was learned.
-        learns_noise = isinstance(as_observation(self.observation), Labels | Confusion)
-        self.noise_ = float(cast(Any, result.emission).error_rate) if learns_noise else None
 
     def _inference(self) -> JumpInference:
         """The settings, without short spellings."""
@@ -376,22 +328,9 @@ class MarkovJumpInference(PathEstimator):
             clones=self.clones,
             prior_width=self.prior_width,
             refine=self.refine,
+            covariates=self.covariates,
+            levels=getattr(self, "facts_", {}).get("covariates", {}),
         )
-
-    def _observed(self, paths: Paths, rule: dict[str, list[float]] | None) -> Paths:
-        """Paths as the likelihood takes them: labels, or numbers of a Gaussian observation."""
-        if self.states is not None:
-            return self.states.label(paths, pd.DataFrame(rule))
-        as_observation(self.observation).check_paths(paths)
-        return paths
-
-    def _prepared(self, paths: Paths) -> HiddenPaths | ClonePaths:
-        """Paths for the likelihood of what was learned."""
-        observed = self._observed(paths, self.facts_["states"])
-        return self._inference().prepare(observed, self.facts_["state_names"])
-
-    def _model(self) -> tuple[Tensor, Emission, Tensor]:
-        return self.result_.generator, self.result_.emission, self.result_.initial
 
     def _distribution_at(self, time: float) -> Tensor:
         """Distribution ``(S,)`` of first observed states, or of descendants of ancestors."""
@@ -400,21 +339,3 @@ class MarkovJumpInference(PathEstimator):
         # The process starts with the ancestor, and its descendants have jumped since.
         age = self.clones.age_at(time, self.times_)
         return self.process_.marginal(age)
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return super()._tensors() | self.result_.tensors()
-
-    def _metadata(self) -> dict[str, Any]:
-        return super()._metadata() | {"result": self.result_.facts()}
-
-    def _restore_process(
-        self, metadata: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
-    ) -> None:
-        names = self.facts_["state_names"]
-        result = self._inference().restored(names, tensors, metadata["result"], self.history_)
-        self._take(result)
-        self._keep(_process_of(result, names))
-
-
-def _process_of(result: JumpResult, names: Sequence[str]) -> MarkovJump:
-    return MarkovJump(result.generator, initial=result.initial, state_names=names)

@@ -52,6 +52,7 @@ class PathEstimator(Estimator):
     * ``log_likelihoods(paths, seed)``: one number for every path.
     """
 
+    takes_covariates: ClassVar[bool] = False  # whether some setting makes use of them
     discrete: ClassVar[bool] = False  # whether states are learned from, and not numbers
     reason_against_snapshots: ClassVar[str] = "they do not say which cell became which"
     scale: ClassVar[ScaleMode] = "feature"
@@ -60,6 +61,15 @@ class PathEstimator(Estimator):
     def uses(self) -> frozenset[str]:
         """Keys that are learned from beside times, paths and states; by default none."""
         return frozenset()
+
+    @property
+    def covariate_columns(self) -> tuple[str, ...]:
+        """Columns of covariates that are learned from; by default none."""
+        return ()
+
+    def continuation(self, paths: Paths, n_draws: int) -> dict[str, Any]:
+        """What :meth:`simulate` is given to run on from the ends of paths, beside their states."""
+        return {}
 
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray | None:
         """Log-likelihood of every path ``(n,)`` in nats, or None where it is not known."""
@@ -349,6 +359,8 @@ class PathEstimator(Estimator):
     def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
         """Paths without those that are held out; see :meth:`Estimator.read`."""
         refuse_unused_condition(self, source["condition_key"], data)
+        if self.covariate_columns and is_anndata(data):
+            source = source | {"covariate_keys": list(self.covariate_columns)}
         every = read_paths(
             data,
             source,

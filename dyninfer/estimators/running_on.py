@@ -48,11 +48,13 @@ def run_on(model: Any, paths: Paths, times: np.ndarray, n_samples: int, seed: in
         rows = np.flatnonzero(ends == end)
         # Each draw of the future has a draw of its own of the state behind the past.
         own_seed = subseed(seed, "states", number)
-        states = model.states_at(paths[rows], float(end), own_seed, n_samples)
+        group = paths[rows]
+        states = model.states_at(group, float(end), own_seed, n_samples)
+        options = model.continuation(group, n_samples)
         from_end = np.concatenate([[end], times])
         # Of another stream: else noise and starting states would be made of the same numbers.
         run_seed = subseed(seed, "forecast", number)
-        run = model.simulate(states, from_end, seed=run_seed)
+        run = model.simulate(states, from_end, seed=run_seed, **options)
         # Without the end of the past, which was not asked for.
         future = run.states[:, 1:]
         runs.append(future)

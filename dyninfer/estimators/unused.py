@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.snapshots import Snapshots
@@ -71,13 +71,19 @@ def refuse_unused_columns(method: Method, snapshots: Snapshots) -> None:
 class PathMethod(Protocol):
     """What a method says of itself: see :class:`~dyninfer.PathEstimator`."""
 
+    takes_covariates: ClassVar[bool]
+
     @property
     def uses(self) -> frozenset[str]:
         """Keys that it learns from."""
 
 
 def refuse_unused_condition(method: PathMethod, condition_key: str | None, data: Any) -> None:
-    """Raise a ValueError where labels of paths, by key or in the data, would change nothing."""
+    """Raise a ValueError where labels of paths, by key or in the data, would change nothing.
+
+    Covariates are a table that a formula chooses from: of a method without one, none would count.
+    """
+    _refuse_unused_covariates(method, data)
     if "condition_key" in method.uses:
         return
     name = type(method).__name__
@@ -92,3 +98,13 @@ def refuse_unused_condition(method: PathMethod, condition_key: str | None, data:
             "paths; fit each group on its own, or take them off: "
             "dataclasses.replace(paths, conditions=None)"
         )
+
+
+def _refuse_unused_covariates(method: PathMethod, data: Any) -> None:
+    if method.takes_covariates or not isinstance(data, Paths) or data.covariates is None:
+        return
+    raise ValueError(
+        f"the paths have covariates, which {type(method).__name__} does not take; use "
+        "MarkovJumpInference(covariates=...), or take them off: dataclasses.replace(paths, "
+        "covariates=None)"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Any, cast
 
@@ -16,17 +16,23 @@ from torch import Tensor
 
 from dyninfer.data import display
 from dyninfer.data.paths import Paths
+from dyninfer.jumps.covariates import Effects
+from dyninfer.jumps.formula import Levels
 from dyninfer.jumps.likelihood.clones import ClonePaths
+from dyninfer.jumps.likelihood.covariate_paths import CovariatePaths
+from dyninfer.jumps.likelihood.design import Design
 from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.state_names import renumbered
+from dyninfer.jumps.posterior.covariate_fit import fit_covariates
+from dyninfer.jumps.posterior.covariate_objective import CovariateProblem
 from dyninfer.jumps.posterior.maximum import maximise_exact, maximise_hidden
 from dyninfer.jumps.posterior.memory import warn_without_memory
 from dyninfer.jumps.posterior.network import read_by_network
 from dyninfer.jumps.posterior.refine import groups_of, refine
 from dyninfer.jumps.posterior.result import JumpResult
-from dyninfer.jumps.posterior.starts import crude_starts
-from dyninfer.jumps.settings import Clones, ExactLabels, Jumps, Observation
+from dyninfer.jumps.posterior.starts import crude_starts, log_rate_prior
+from dyninfer.jumps.settings import Clones, ExactLabels, Jumps, Observation, Reversible
 from dyninfer.learning.interruption import watched
 from dyninfer.learning.random import subseed
 from dyninfer.learning.warn import warn
@@ -48,6 +54,10 @@ class JumpInference:
         Standard deviation of the prior of every log-rate; None is plain maximum likelihood.
     refine : bool
         Whether likelihoods are maximised; else the network is asked alone.
+    covariates : Effects, optional
+        What rates depend on.
+    levels : dict
+        Values of the columns of covariates.
     """
 
     observation: Observation
@@ -55,10 +65,12 @@ class JumpInference:
     clones: Clones | None
     prior_width: float | None
     refine: bool
+    covariates: Effects | None = None
+    levels: Levels = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be, alone or beside another."""
-        for part in (self.observation, self.jumps, self.clones):
+        for part in (self.observation, self.jumps, self.clones, self.covariates):
             if part is not None:
                 part.check()
         width = self.prior_width
@@ -68,6 +80,8 @@ class JumpInference:
             raise ValueError(
                 "exact entries are of paths that are followed, not of clones; leave out clones"
             )
+        if self.covariates is not None:
+            self._check_covariates(self.covariates)
         # Without refining, nothing beside the network could take such a setting.
         untrained = self.beyond_network()
         if not self.refine and untrained is not None:
@@ -76,9 +90,26 @@ class JumpInference:
                 "leave out one of the two"
             )
 
+    def _check_covariates(self, covariates: Effects) -> None:
+        if self.clones is not None:
+            raise ValueError(
+                f"covariates={covariates} are of paths that are followed, not of clones; leave out "
+                "one of the two"
+            )
+        if isinstance(self.jumps, Reversible):
+            raise ValueError(
+                f"covariates need a rate of its own for every jump, which {self.jumps} ties "
+                "together; use AllJumps(), Only([...]) or BirthDeath()"
+            )
+
     def beyond_network(self) -> str | None:
         """The first setting that the network was not trained for, as it is written."""
-        parts = {"observation": self.observation, "jumps": self.jumps, "clones": self.clones}
+        parts = {
+            "observation": self.observation,
+            "jumps": self.jumps,
+            "clones": self.clones,
+            "covariates": self.covariates,
+        }
         for name, part in parts.items():
             if part is not None and not part.in_training:
                 return f"{name}={part}"
@@ -90,7 +121,15 @@ class JumpInference:
             paths = renumbered(paths, names)
         if self.clones is not None:
             return self.clones.prepare(paths)
-        return HiddenPaths.of(paths, self.observation.entries_among(names))
+        entries = self.observation.entries_among(names)
+        if self.covariates is not None:
+            return CovariatePaths.with_design(paths, self.design(names), entries)
+        return HiddenPaths.of(paths, entries)
+
+    def design(self, names: Sequence[str]) -> Design:
+        """How rates follow from the covariates."""
+        assert self.covariates is not None
+        return Design.of(self.covariates, self.levels, self.jumps.scheme(names), names)
 
     def infer(self, paths: Paths, names: Sequence[str], max_steps: int, seed: int) -> JumpResult:
         """The network alone, the network refined, or a fit under the normal prior.
@@ -112,7 +151,8 @@ class JumpInference:
             never_left = torch.from_numpy(self._prior_alone(paths, names))
         with watched() as interruption:
             result = self._inferred(paths, names, max_steps, seed)
-        if self.clones is None and not self.observation.has_entries:
+        is_plain = self.clones is None and self.covariates is None
+        if is_plain and not self.observation.has_entries:
             self._warn_without_memory(result, paths)
         posterior = replace(cast(Any, result.posterior), never_left=never_left)
         return replace(result, posterior=posterior, interrupted=interruption.happened)
@@ -121,6 +161,8 @@ class JumpInference:
         self, paths: Paths, names: Sequence[str], max_steps: int, seed: int
     ) -> JumpResult:
         is_exact = isinstance(self.observation, ExactLabels)
+        if self.covariates is not None:
+            return self._maximise_covariates(paths, names, max_steps, seed)
         if not self.refine:
             return read_by_network(paths, len(names), not is_exact, seed)
         width = self.prior_width
@@ -160,6 +202,34 @@ class JumpInference:
             starts = self.clones.starts(labels, n_states, scheme)
         data = self.prepare(paths, names)
         result = maximise_hidden(data, emission, starts, scheme, self.prior_width, max_steps)
+        self.observation.warn_of_fit(emission, result.emission, names)
+        return result
+
+    def _maximise_covariates(
+        self, paths: Paths, names: Sequence[str], max_steps: int, seed: int
+    ) -> JumpResult:
+        n_states = len(names)
+        design = self.design(names)
+        emission, labels = self.observation.start(paths, n_states, subseed(seed, "states"))
+        starts = crude_starts(labels, n_states, design.scheme)
+        is_exact = isinstance(self.observation, ExactLabels)
+        entries = self.observation.entries_among(names)
+        data = CovariatePaths.with_design(paths, design, entries, conditional=is_exact)
+        problem = CovariateProblem(
+            data=data,
+            design=design,
+            emission=emission,
+            # Labels that are never wrong say what the first states were.
+            initial=torch.ones(n_states) if is_exact else None,
+            prior=log_rate_prior(starts.counts, design.scheme, self.prior_width),
+        )
+        generators = starts.generators[:1] if is_exact else starts.generators
+        n_observed = starts.counts.n_observed if is_exact else data.n_observed
+        result = fit_covariates(problem, generators, n_observed, max_steps)
+        if is_exact:
+            # Half a first observation of every state: none of them is impossible.
+            first = starts.counts.starts + 0.5
+            return replace(result, initial=first / first.sum())
         self.observation.warn_of_fit(emission, result.emission, names)
         return result
 

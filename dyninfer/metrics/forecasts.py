@@ -333,19 +333,14 @@ def _forecast_group(
     seed: int,
 ) -> Forecasts:
     """Forecasts for paths whose later times are the same."""
-    past_times = []
-    past_states = []
     last = []
     future = []
     for row in members:
         n = n_past[row]
         observed = targets.states[row]
-        past_times.append(paths.times[row][:n])
-        past_states.append(paths.states[row][:n])
         last.append(last_value(observed[:n]))
         future.append(observed[n:])
-    selection = paths[members]
-    past = replace(selection, times=tuple(past_times), states=tuple(past_states))
+    past = paths[members].first_rows(n_past[members])
     first = members[0]
     first_future = n_past[first]
     times = paths.times[first][first_future:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import numpy as np
 from numpy import ndarray
@@ -74,18 +73,12 @@ def past_of(paths: Paths, time: float) -> Paths:
     at_time = clock.rows(column, time)
     # Times that differ by rounding are one: the last of them counts.
     until = column[at_time].max()
-    past_times = []
-    past_states = []
-    rows = zip(paths.times, paths.states, strict=True)
-    for times, states in rows:
-        n_past = np.searchsorted(times, until, side="right")
-        past_times.append(times[:n_past])
-        past_states.append(states[:n_past])
-    return replace(paths, times=tuple(past_times), states=tuple(past_states))
+    n_past = [np.searchsorted(times, until, side="right") for times in paths.times]
+    return paths.first_rows(np.array(n_past))
 
 
 def digest(paths: Paths) -> str:
-    """Fingerprint of times, states, names and conditions."""
+    """Fingerprint of times, states, names, conditions and covariates."""
     fingerprint = hashlib.sha256()
     labels = [] if paths.conditions is None else list(paths.conditions)
     # Features are left out: their names change nothing that is learned.
@@ -97,6 +90,8 @@ def digest(paths: Paths) -> str:
         kind = repr(layout)
         fingerprint.update(kind.encode())
         fingerprint.update(np.ascontiguousarray(array).data)
+    if paths.covariates is not None:
+        fingerprint.update(paths.covariates.to_csv().encode())
     return fingerprint.hexdigest()
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy import ndarray
 from torch import Tensor
 
-from dyninfer.data import display
 from dyninfer.data.arrays import as_array, as_list
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.paths import checks, reading
+from dyninfer.data.paths.covariates import as_covariates, cut_rows, rows_of
+from dyninfer.data.paths.description import description
 from dyninfer.data.paths.states import are_labels, encode, read_states
 from dyninfer.data.time_reading import as_time, times_array
 from dyninfer.data.times import Clock, repeats
-from dyninfer.data.words import as_text, listed, quoted, texts
+from dyninfer.data.words import as_text, listed, quoted
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief
 
@@ -53,6 +56,9 @@ class Paths:
         occur, sorted.
     conditions : sequence of n labels, optional
         One label per path (donor, dose, perturbation).
+    covariates : DataFrame, optional
+        What rates may depend on, numbers or categories, a column each: a row for every path, or for
+        every observation, path after path, whose values hold until the next one.
 
     Raises
     ------
@@ -75,7 +81,8 @@ class Paths:
     features: tuple[str, ...] = ()
     state_names: tuple[str, ...] | None = None
     conditions: ndarray | None = None
-    source: dict[str, str] = field(default_factory=dict)  # the keys these paths were read by
+    covariates: pd.DataFrame | None = None
+    source: dict[str, Any] = field(default_factory=dict)  # the keys these paths were read by
 
     def __post_init__(self) -> None:
         self._set("times", as_list(self.times, "times", "one array per path"))
@@ -109,9 +116,11 @@ class Paths:
         features = checks.as_features(self.features, flat_states)
         state_names = checks.as_state_names(self.state_names, flat_states)
         conditions = checks.as_conditions(self.conditions, n)
+        covariates = as_covariates(self.covariates, names, owner, order)
         self._set("features", features)
         self._set("state_names", state_names)
         self._set("conditions", conditions)
+        self._set("covariates", covariates)
 
     def _read(self, names: ndarray) -> tuple[list[ndarray], list[ndarray]]:
         """Times and states of every path as arrays of one kind."""
@@ -137,6 +146,7 @@ class Paths:
         use_rep: str | None = None,
         state_key: str | None = None,
         condition_key: str | None = None,
+        covariate_keys: Sequence[str] | None = None,
     ) -> Paths:
         """Read paths from an AnnData with one row per path and time, in any order.
 
@@ -161,6 +171,8 @@ class Paths:
             subset.
         condition_key : str, optional
             Column of ``obs`` with a label that is the same in all rows of a path.
+        covariate_keys : list of str, optional
+            Columns of ``obs`` that rates may depend on.
 
         Raises
         ------
@@ -171,7 +183,7 @@ class Paths:
             a condition changes within a path.
         """
         fields = reading.fields_from_anndata(
-            adata, time_key, path_key, use_rep, state_key, condition_key
+            adata, time_key, path_key, use_rep, state_key, condition_key, covariate_keys
         )
         return cls(**fields)
 
@@ -313,33 +325,24 @@ class Paths:
             states=tuple(states),
             names=self.names[rows],
             conditions=conditions,
+            covariates=cut_rows(self.covariates, rows_of(self.lengths, rows)),
+        )
+
+    def first_rows(self, n_rows: ndarray) -> Paths:
+        """The first observations of every path, so many ``(n,)`` of each."""
+        numbers = range(len(self))
+        times = [self.times[i][: n_rows[i]] for i in numbers]
+        states = [self.states[i][: n_rows[i]] for i in numbers]
+        rows = rows_of(self.lengths, numbers, n_rows)
+        return replace(
+            self,
+            times=tuple(times),
+            states=tuple(states),
+            covariates=cut_rows(self.covariates, rows),
         )
 
     def __repr__(self) -> str:
-        times = np.concatenate(self.times)
-        lengths = self.lengths
-        first = as_text(times.min())
-        last = as_text(times.max())
-        extent = f"{first} to {last}"
-        lines = {"times": f"{extent}, {lengths.min()} to {lengths.max()} per path"}
-        size = display.counted(len(self), "path")
-        if self.discrete:
-            lines["states"] = display.listed(self.state_names or ())
-        else:
-            lines["features"] = display.listed(self.features)
-            features = display.counted(self.n_features, "feature")
-            size += f" x {features}"
-        states = np.concatenate(self.states)
-        missing = checks.is_missing(states)
-        if missing.any():
-            lines["missing"] = f"{missing.mean():.3g} of all values"
-        if self.conditions is not None:
-            distinct = np.unique(self.conditions)
-            labels = texts(distinct)
-            lines["conditions"] = display.listed(labels)
-        observations = display.counted(len(times), "observation")
-        first_line = f"Paths: {size}, {observations}"
-        return display.block(first_line, lines)
+        return description(self)
 
     def _numbers(self, paths: Any) -> ndarray:
         """Numbers of the paths that a slice, mask, or list of numbers or names selects."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ def fields_from_anndata(
     use_rep: str | None,
     state_key: str | None,
     condition_key: str | None,
+    covariate_keys: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Fields of the `Paths` in an AnnData; arguments as in `Paths.from_anndata`."""
     if use_rep is not None and state_key is not None:
@@ -44,7 +46,7 @@ def fields_from_anndata(
     _refuse_repeats(ordered_times, owner[order], names, time_key, path_key)
     ends = np.cumsum(np.bincount(owner))
     cuts = ends[:-1]
-    source = {"time_key": time_key, "path_key": path_key}
+    source: dict[str, Any] = {"time_key": time_key, "path_key": path_key}
     fields: dict[str, Any] = {"times": np.split(ordered_times, cuts), "names": names}
     if state_key is not None:
         column = obs_column(adata, state_key, "state_key")
@@ -62,6 +64,10 @@ def fields_from_anndata(
     if condition_key is not None:
         fields["conditions"] = _conditions(adata, condition_key, owner, names)
         source["condition_key"] = condition_key
+    if covariate_keys is not None:
+        columns = {key: obs_column(adata, key, "covariates") for key in covariate_keys}
+        fields["covariates"] = pd.DataFrame(columns).iloc[order]
+        source["covariate_keys"] = list(covariate_keys)
     return fields | {"source": source}
 
 
@@ -83,14 +89,18 @@ def to_anndata(paths: Paths) -> AnnData:
     row_names = [f"{name}-{k}" for name, k in rows]
     obs.index = pd.Index(row_names)
     states = np.concatenate(paths.states)
-    if not paths.discrete:
-        features = list(paths.features)
-        var = pd.DataFrame(index=features)
-        return AnnData(X=states, obs=obs, var=var)
-    # Categories keep the states that nobody is in, and their order.
-    categories = list(paths.state_names or ())
-    obs["state"] = pd.Categorical.from_codes(states, categories)
-    return AnnData(obs=obs)
+    if paths.discrete:
+        # Categories keep the states that nobody is in, and their order.
+        categories = list(paths.state_names or ())
+        obs["state"] = pd.Categorical.from_codes(states, categories)
+    if paths.covariates is not None:
+        own_columns = paths.covariates.set_index(obs.index)
+        obs = obs.join(own_columns, rsuffix="_covariate")
+    if paths.discrete:
+        return AnnData(obs=obs)
+    features = list(paths.features)
+    var = pd.DataFrame(index=features)
+    return AnnData(X=states, obs=obs, var=var)
 
 
 def _owners(column: pd.Series, path_key: str) -> tuple[ndarray, ndarray]:

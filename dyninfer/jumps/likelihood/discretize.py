@@ -101,6 +101,7 @@ class StateRule(Settings):
             names=paths.names,
             state_names=state_names,
             conditions=paths.conditions,
+            covariates=paths.covariates,
             source=paths.source,
         )
 

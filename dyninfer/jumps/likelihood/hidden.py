@@ -192,15 +192,20 @@ class HiddenPaths:
         of_path = p[:, self.gap_number[k]]
         return (state.unsqueeze(2) @ of_path).squeeze(2)
 
+    def _transitions(self, generator: Tensor, exponential: Exponential) -> Tensor:
+        """Probabilities of all waiting times ``(..., G, S, S)``, then densities of entries."""
+        p = exponential(generator.unsqueeze(-3), self.gaps)
+        if not self.has_exact_entries:
+            return p
+        # An entry into j after the time t has the density Σ_{k≠j} P_ik(t) Q_kj.
+        jumps = off_diagonal(generator).unsqueeze(-3)
+        density = p @ jumps
+        return torch.cat([p, density], dim=-3)
+
     def _chain(
         self, generator: Tensor, emission: Emission, initial: Tensor, exponential: Exponential
     ) -> Chain:
-        p = exponential(generator.unsqueeze(-3), self.gaps)
-        if self.has_exact_entries:
-            # An entry into j after the time t has the density Σ_{k≠j} P_ik(t) Q_kj.
-            jumps = off_diagonal(generator).unsqueeze(-3)
-            density = p @ jumps
-            p = torch.cat([p, density], dim=-3)
+        p = self._transitions(generator, exponential)
         log_e = emission.log_prob(self.observed, self.mask)
         batch = torch.broadcast_shapes(
             p.shape[:-3],

@@ -73,9 +73,12 @@ class Spectrum:
 
 
 def divided_differences(w: ndarray, times: ndarray) -> ndarray:
-    """``(e^{t w_k} − e^{t w_l}) / (w_k − w_l)`` ``(G, S, S)``, or its limit for equal ones."""
-    of_row = w[:, None]
-    of_column = w[None, :]
+    """``(e^{t w_k} − e^{t w_l}) / (w_k − w_l)`` ``(G, S, S)``, or its limit for equal ones.
+
+    ``w`` is ``(S,)``, or ``(G, S)`` where every time has its own.
+    """
+    of_row = w[..., :, None]
+    of_column = w[..., None, :]
     # From the slower of the two downwards, so that nothing overflows.
     is_row_slower = of_row.real >= of_column.real
     slower = np.where(is_row_slower, of_row, of_column)

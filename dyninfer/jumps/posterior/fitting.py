@@ -149,11 +149,15 @@ class JumpFit:
         At least this ``share`` of its unit vector must.
         """
         values, vectors = torch.linalg.eigh(self.information)
-        is_flat = (values < _FLAT).unsqueeze(-2)
         of_rates = vectors[..., : self.scheme.n_parameters, :]
         of_edges = self.scheme.design.to(vectors) @ of_rates
-        weight = (of_edges.square() * is_flat).sum(-1)
+        weight = _flat_share(values, of_edges)
         return self.scheme.matrix(weight) > share
+
+    def flat_parameters(self, share: float = 0.1) -> Tensor:
+        """Parameters ``(..., p + r)`` bool that lie along a flat direction; see `flat_edges`."""
+        values, vectors = torch.linalg.eigh(self.information)
+        return _flat_share(values, vectors) > share
 
     def interval(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
         """Bounds of the rates ``(..., S, S)``, normal in the log-rates; 0 on the diagonal."""
@@ -186,6 +190,34 @@ class JumpFit:
     @property
     def _rate_parameters(self) -> Tensor:
         return self.theta[..., : self.scheme.n_parameters]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CovariateFit(JumpFit):
+    """Fitted rates where all covariates are 0, and the effects of these.
+
+    ``theta`` holds the log-rates, the effects per unit of each covariate, and the unknowns of the
+    observation. The curvature is that in standardised coordinates: rates at the mean covariates,
+    effects of a standard deviation. So no unit makes a direction flat.
+
+    Attributes
+    ----------
+    to_user : Tensor, ``(p + r, p + r)``
+        Matrix from standardised coordinates to ``theta``.
+    """
+
+    to_user: Tensor
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance of ``theta`` ``(p + r, p + r)``; see :class:`JumpFit`."""
+        return self.to_user @ super().covariance @ self.to_user.T
+
+
+def _flat_share(values: Tensor, vectors: Tensor) -> Tensor:
+    """How much of each row ``(..., p)`` of eigenvectors lies along flat directions."""
+    is_flat = (values < _FLAT).unsqueeze(-2)
+    return (vectors.square() * is_flat).sum(-1)
 
 
 def ascended(

@@ -12,16 +12,14 @@ from dyninfer.jumps.compiled.loading import can_run_on
 from dyninfer.jumps.likelihood.flat_observations import FlatObservations
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.spectral import Spectrum
-from dyninfer.jumps.posterior.hidden_emissions import Expectation, coordinates_of, covariance_of
+from dyninfer.jumps.posterior.first_states import FirstStates
+from dyninfer.jumps.posterior.hidden_emissions import Expectation, coordinates_of
 from dyninfer.jumps.posterior.rate_coordinates import Jumps, RateCoordinates
 from dyninfer.jumps.posterior.starts import LogRatePrior
 from dyninfer.jumps.process.chain import transition_matrix
 
 if TYPE_CHECKING:
     from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem
-
-# Expected paths that begin in a state, at least: a logit has an end.
-_LEAST_PATHS = 1e-8
 
 
 class Moment(NamedTuple):
@@ -49,14 +47,13 @@ class HiddenObjective:
         assert isinstance(data, HiddenPaths)
         problem.emission.check_observed(data.observed)
         self.observations = FlatObservations.of(data)
-        self.n_paths = len(self.observations.offsets) - 1
+        n_paths = len(self.observations.offsets) - 1
         self.gaps = data.gaps.numpy()
         self.has_entries = data.has_exact_entries
         self.emission = coordinates_of(problem.emission, problem.fit_emission)
         prior = cast(LogRatePrior | None, problem.prior)
         self.rates = RateCoordinates(problem.scheme, prior)
-        self.initial = problem.initial
-        self.n_states = problem.scheme.n_states
+        self.first = FirstStates(problem.initial, problem.scheme.n_states, n_paths)
         passes = self.gaps > 0
         self.is_possible = self.rates.is_reachable & passes[:, None, None]
         n_rates = self.rates.size
@@ -81,14 +78,13 @@ class HiddenObjective:
         log_rates = self.rates.log_rates(of_rates)
         rates = np.exp(log_rates)
         transitions = _Transitions(self, rates)
-        initial = self._initial(logits)
+        initial = self.first.weights(logits)
         expectation = self.emission.expect(of_emission, transitions.p, initial, self.observations)
         slope_q = transitions.slope(expectation.slope_p)
-        of_first = expectation.first - self.n_paths * initial
         slope = [
             self.rates.slope(log_rates, slope_q),
             self.emission.slope(of_emission, expectation.observations),
-            self._of_logits(of_first),
+            self.first.slope(logits, expectation.first),
         ]
         log_prior = self.rates.log_prior(log_rates)
         log_prior += self.emission.log_prior(of_emission)
@@ -105,12 +101,10 @@ class HiddenObjective:
         """Parameters ``(p + r,)`` after one step of EM, which loses nothing."""
         of_rates, of_emission, _ = self._parts(moment.theta)
         observations = moment.expectation.observations
-        first = np.maximum(moment.expectation.first, _LEAST_PATHS)
-        log_first = np.log(first)
         parts = [
             self.rates.maximised(of_rates, moment.jumps),
             self.emission.maximised(of_emission, observations),
-            self._of_logits(log_first - log_first[0]),
+            self.first.maximised(moment.expectation.first),
         ]
         return np.concatenate(parts)
 
@@ -118,37 +112,19 @@ class HiddenObjective:
         """Curvature ``(p + r, p + r)`` if the states were known at every moment."""
         _, of_emission, logits = self._parts(moment.theta)
         observations = moment.expectation.observations
-        initial = self._initial(logits)
-        covariance = covariance_of(self._of_logits(initial))
         first, second = self.ends
         size = len(moment.theta)
         matrix = np.zeros((size, size))
         matrix[:first, :first] = self.rates.information(moment.jumps)
         of_observations = self.emission.information(of_emission, observations)
         matrix[first:second, first:second] = of_observations
-        matrix[second:, second:] = self.n_paths * covariance
+        matrix[second:, second:] = self.first.information(logits)
         return matrix
-
-    def _of_logits(self, of_states: ndarray) -> ndarray:
-        """Numbers of the states that have a logit: none where the distribution is given."""
-        if self.initial is not None:
-            return of_states[:0]
-        return of_states[1:]
 
     def _parts(self, theta: ndarray) -> tuple[ndarray, ndarray, ndarray]:
         """Parameters of the rates, of the observation model, and of the first state."""
         first, second = self.ends
         return theta[:first], theta[first:second], theta[second:]
-
-    def _initial(self, logits: ndarray) -> ndarray:
-        """Distribution ``(S,)`` of the first state."""
-        if self.initial is not None:
-            return self.initial.to(torch.float64).numpy()
-        odds = np.ones(self.n_states)
-        largest = max(logits.max(), 0.0)
-        odds[0] = np.exp(-largest)
-        odds[1:] = np.exp(logits - largest)
-        return odds / odds.sum()
 
 
 class _Transitions:

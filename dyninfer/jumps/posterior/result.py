@@ -15,7 +15,7 @@ from torch import Tensor
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.curvature import Curvature
-from dyninfer.jumps.posterior.fitting import JumpFit
+from dyninfer.jumps.posterior.fitting import CovariateFit, JumpFit
 from dyninfer.jumps.posterior.summaries import draws_table, rate_table
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import check_count
@@ -209,6 +209,9 @@ class JumpResult:
         if self.fit is not None:
             for name in _FIT_TENSORS:
                 tensors[f"fit.{name}"] = getattr(self.fit, name)
+            # Of a fit with covariates.
+            if hasattr(self.fit, "to_user"):
+                tensors["fit.to_user"] = self.fit.to_user
         for name in ("draws", "detectable", "never_left"):
             part = getattr(self.posterior, name, None)
             if part is not None:
@@ -241,7 +244,8 @@ class JumpResult:
         if facts["iterations"] is not None:
             of_fit = _below("fit.", tensors)
             curvature = Curvature(of_fit.pop("information"))
-            fit = JumpFit(
+            fit_class = CovariateFit if "to_user" in of_fit else JumpFit
+            fit = fit_class(
                 scheme=scheme,
                 iterations=facts["iterations"],
                 curvature=curvature,

@@ -1,0 +1,88 @@
+"""Simulations of jump processes whose rates depend on the covariates of every path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from numpy import ndarray
+
+from dyninfer.data.paths import Paths
+from dyninfer.data.paths.covariates import as_table
+from dyninfer.data.paths.observed import observed_at, past_of
+from dyninfer.data.reading import is_anndata
+from dyninfer.data.time_reading import requested_times
+from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.words import listed
+from dyninfer.estimators.cautions import warn_beyond
+from dyninfer.jumps.starting import as_state_numbers
+from dyninfer.simulation import simulate
+from dyninfer.simulation.start import starting_rows
+
+if TYPE_CHECKING:
+    from dyninfer.estimators.jump_estimator import JumpEstimator
+
+
+def refuse_covariates(model: JumpEstimator, covariates: Any) -> None:
+    """Raise a ValueError where covariates are given to a model whose rates do not depend on any."""
+    if covariates is not None and not model.covariate_columns:
+        raise ValueError(
+            "covariates cannot be used: the rates of this model depend on none; leave them out, or "
+            "fit with covariates=Covariates(...)"
+        )
+
+
+def run_with_covariates(
+    model: JumpEstimator,
+    start: Any,
+    times: Sequence[float] | ndarray,
+    covariates: Any,
+    n_paths: int | None,
+    seed: int,
+    options: dict[str, Any],
+) -> Trajectories:
+    """Run a fitted model, every path with its own covariates.
+
+    Parameters are those of ``MarkovJumpInference.simulate``, of a model whose rates depend on
+    columns of covariates.
+    """
+    times = requested_times(times)
+    first_time = float(times[0])
+    states, names = model._starting(start, first_time, seed)
+    table = _table(model, start, first_time, covariates)
+    numbers = as_state_numbers(model.process_, states)
+    n_starts = len(numbers)
+    if len(table) not in (1, n_starts):
+        raise ValueError(
+            f"covariates has {len(table)} rows; give one value of each covariate, or a row for "
+            f"each of the {n_starts} starting states"
+        )
+    rows = starting_rows(n_starts, n_paths, seed)
+    own = table.iloc[rows.numpy() % len(table)]
+    assert model.effects_ is not None
+    process = model.effects_.process(own)
+    warn_beyond(model._covered_times(), times, "simulating")
+    # A process for every path, each of which runs one path.
+    run = simulate(process, numbers[rows].unsqueeze(1), times, seed=seed, **options)
+    origin = rows.numpy()
+    if names is not None:
+        origin = names[origin]
+    return replace(run, origin=origin, features=model.decoded_features())
+
+
+def _table(model: JumpEstimator, start: Any, time: float, covariates: Any) -> pd.DataFrame:
+    """Covariates of every starting state, or one row for all."""
+    if covariates is not None:
+        return as_table(covariates)
+    if not isinstance(start, Paths) and not is_anndata(start):
+        columns = listed(model.covariate_columns)
+        raise ValueError(
+            f"the rates of this model depend on {columns}; give simulate a value of each, "
+            "covariates={...}, or a table with a row for every starting state"
+        )
+    paths = model._as_paths(start)
+    paths = paths[observed_at(paths, time)]
+    past = past_of(paths, time)
+    return model.continuation(past, 1)["covariates"]

@@ -1,0 +1,143 @@
+"""Effects of covariates on rates, as tables, and the rates at given covariates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy import ndarray
+from scipy.special import chdtrc, ndtr, ndtri
+from torch import Tensor
+
+from dyninfer.data.paths.covariates import as_table
+from dyninfer.jumps.likelihood.design import Design
+from dyninfer.jumps.posterior.fitting import JumpFit
+from dyninfer.jumps.process import MarkovJump
+from dyninfer.learning.settings import check_level
+
+
+@dataclass(frozen=True, eq=False)
+class CovariateEffects:
+    """What was learned of covariates.
+
+    Attributes
+    ----------
+    design : Design
+        Which effects there are.
+    fit : JumpFit
+        The maximum, and its curvature.
+    names : tuple of str
+        Names of the states.
+    """
+
+    design: Design
+    fit: JumpFit
+    names: Sequence[str]
+
+    def table(self, level: float = 0.95) -> pd.DataFrame:
+        """Hazard ratios with intervals, of the curvature at the maximum.
+
+        Returns
+        -------
+        DataFrame
+            A row for every effect: the ``covariate``, the ``jumps`` that it is on, its
+            ``log_ratio`` and ``standard_error``, the ``hazard_ratio`` ``exp(log_ratio)`` for one
+            unit more, its ``low`` and ``high`` end, ``p_value`` of Wald's test that it is 1, and
+            ``flat`` where the data say nothing about it.
+        """
+        check_level(level)
+        log_ratio, covariance = self._estimate()
+        standard_error = np.sqrt(covariance.diagonal())
+        half_width = ndtri(0.5 + level / 2) * standard_error
+        z = np.abs(log_ratio) / standard_error
+        with np.errstate(over="ignore"):
+            high = np.exp(log_ratio + half_width)
+        is_flat = self.fit.flat_parameters()[self._place].numpy()
+        return pd.DataFrame(
+            {
+                "covariate": self.design.labels,
+                "jumps": self._jumps(),
+                "log_ratio": log_ratio,
+                "standard_error": standard_error,
+                "hazard_ratio": np.exp(log_ratio),
+                "low": np.exp(log_ratio - half_width),
+                "high": high,
+                "p_value": 2 * ndtr(-z),
+                "flat": is_flat,
+            }
+        )
+
+    def wald_tests(self) -> pd.DataFrame:
+        """Wald's test of every covariate: that none of its effects, on any jump, is there.
+
+        Returns
+        -------
+        DataFrame
+            ``covariate``, ``statistic`` β' C⁻¹ β, ``degrees`` of freedom of its χ², ``p_value``.
+        """
+        log_ratio, covariance = self._estimate()
+        rows = []
+        labels = np.array(self.design.labels)
+        # A covariate may be in several terms of a sum.
+        for name in dict.fromkeys(self.design.labels):
+            (own,) = np.nonzero(labels == name)
+            block = covariance[np.ix_(own, own)]
+            statistic = float(log_ratio[own] @ np.linalg.solve(block, log_ratio[own]))
+            p_value = float(chdtrc(len(own), statistic))
+            rows.append((name, statistic, len(own), p_value))
+        return pd.DataFrame(rows, columns=["covariate", "statistic", "degrees", "p_value"])
+
+    def process(self, covariates: Any = None) -> MarkovJump:
+        """Process at given covariates, which stay as they are; a batch, of several rows.
+
+        Parameters
+        ----------
+        covariates : mapping or DataFrame, optional
+            A value for each, or a table with a row for each process; by default all are 0, and
+            categories the first of their levels.
+        """
+        breaks = self.design.effects.break_times
+        if not breaks:
+            return MarkovJump(self.generators(covariates), state_names=self.names)
+        # A period begins where the one before it ends.
+        moments = [-np.inf, *breaks]
+        of_periods = [self.generators(covariates, moment) for moment in moments]
+        generators = torch.stack(of_periods, dim=-3)
+        return MarkovJump(generators, state_names=self.names, breaks=breaks)
+
+    def generators(self, covariates: Any = None, time: float = -np.inf) -> Tensor:
+        """Generator ``(S, S)`` at given covariates and a time, or ``(row, S, S)`` of a table."""
+        table = self.design.reference()
+        if covariates is not None:
+            table = as_table(covariates).reset_index(drop=True)
+        times = np.full(len(table), time)
+        generators = self.of_rows(self.design.matrix(table, times))
+        is_table = isinstance(covariates, pd.DataFrame)
+        return generators if is_table else generators.squeeze(0)
+
+    def of_rows(self, x: ndarray) -> Tensor:
+        """Generators ``(D, S, S)`` of rows of numbers ``(D, m)``."""
+        return self.design.generators(self.fit.theta, x)
+
+    @property
+    def _place(self) -> slice:
+        """Where the effects are among the parameters."""
+        first = self.design.scheme.n_edges
+        return slice(first, first + self.design.n_effects)
+
+    def _estimate(self) -> tuple[ndarray, ndarray]:
+        """Effects ``(k,)`` and their covariance ``(k, k)``."""
+        place = self._place
+        covariance = self.fit.covariance[place, place]
+        return self.fit.theta[place].numpy(), covariance.numpy()
+
+    def _jumps(self) -> list[str]:
+        """Jumps that each effect is on."""
+        edges = self.design.scheme.edges.tolist()
+        words = [f"{self.names[source]}>{self.names[target]}" for source, target in edges]
+        return [", ".join(compress(words, acts)) for acts in self.design.acts]
