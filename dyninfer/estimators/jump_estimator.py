@@ -23,7 +23,6 @@ from dyninfer.jumps.likelihood.covariate_paths import CovariatePaths
 from dyninfer.jumps.likelihood.discretize import StateRule
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import Emission
-from dyninfer.jumps.likelihood.state_names import renumbered
 from dyninfer.jumps.posterior.effects import CovariateEffects
 from dyninfer.jumps.posterior.result import JumpResult
 from dyninfer.jumps.posterior.summaries import state_table
@@ -82,8 +81,11 @@ class JumpEstimator(PathEstimator):
     def observations(self, paths: Paths) -> Paths:
         """Paths as they are learned from: labels by the numbers of the process, or numbers."""
         observed = self._observed(paths, self.facts_["states"])
+        if not observed.discrete:
+            return observed
         # Other paths may lack a state, and number the others differently.
-        return renumbered(observed, self.process_.state_names) if observed.discrete else observed
+        codes = as_observation(self.observation).codes(self.process_.state_names)
+        return codes.plain(observed)
 
     def generator_at(self, covariates: Any, time: float | None = None) -> np.ndarray:
         """Generator ``(S, S)`` at given covariates, or ``(row, S, S)`` of a table of them.

@@ -20,6 +20,7 @@ from dyninfer.estimators.jump_estimator import JumpEstimator
 from dyninfer.jumps.covariates import Effects
 from dyninfer.jumps.formula import levels_of
 from dyninfer.jumps.inference import JumpInference
+from dyninfer.jumps.likelihood.codes import refuse_hole
 from dyninfer.jumps.likelihood.discretize import StateRule
 from dyninfer.jumps.likelihood.state_names import names_of
 from dyninfer.jumps.posterior.summaries import QUANTITIES, Quantity, derived_table
@@ -183,8 +184,10 @@ class MarkovJumpInference(JumpEstimator):
             # Facts go into the model file, which holds lists and no tables.
             rule = self.states.learn(data, subseed(seed, "states")).to_dict("list")
         labels = self._observed(data, rule)
-        n_states = as_observation(self.observation).n_states
-        facts = {"states": rule, "state_names": list(names_of(labels, n_states))}
+        observation = as_observation(self.observation)
+        names = names_of(labels, observation.n_states, observation.codes(()).sets)
+        refuse_hole(labels, names)
+        facts = {"states": rule, "state_names": list(names)}
         if self.covariates is not None:
             facts["covariates"] = levels_of(data.covariates, self.covariates.columns)
         return facts

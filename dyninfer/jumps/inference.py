@@ -23,9 +23,10 @@ from dyninfer.jumps.likelihood.covariate_paths import CovariatePaths
 from dyninfer.jumps.likelihood.design import Design
 from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
-from dyninfer.jumps.likelihood.state_names import renumbered
+from dyninfer.jumps.likelihood.panel import PanelCounts
 from dyninfer.jumps.posterior.covariate_fit import fit_covariates
 from dyninfer.jumps.posterior.covariate_objective import CovariateProblem
+from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem
 from dyninfer.jumps.posterior.maximum import maximise_exact, maximise_hidden
 from dyninfer.jumps.posterior.memory import warn_without_memory
 from dyninfer.jumps.posterior.network import read_by_network
@@ -80,6 +81,11 @@ class JumpInference:
             raise ValueError(
                 "exact entries are of paths that are followed, not of clones; leave out clones"
             )
+        if self.clones is not None and self.observation.codes(()).is_needed:
+            raise ValueError(
+                f"observation={self.observation} is of paths that are followed, not of clones; "
+                "leave out clones, or censored and exact_first"
+            )
         if self.covariates is not None:
             self._check_covariates(self.covariates)
         # Without refining, nothing beside the network could take such a setting.
@@ -118,7 +124,7 @@ class JumpInference:
     def prepare(self, paths: Paths, names: Sequence[str]) -> HiddenPaths | ClonePaths:
         """Paths for the likelihood of a model with the states ``names``."""
         if paths.discrete:
-            paths = renumbered(paths, names)
+            paths = self.observation.codes(names).coded(paths)
         if self.clones is not None:
             return self.clones.prepare(paths)
         entries = self.observation.entries_among(names)
@@ -146,12 +152,17 @@ class JumpInference:
             Fixes the draws.
         """
         never_left = None
+        has_codes = False
         if paths.discrete:
-            paths = renumbered(paths, names)
-            never_left = torch.from_numpy(self._prior_alone(paths, names))
+            codes = self.observation.codes(names)
+            plain = codes.plain(paths)
+            never_left = torch.from_numpy(self._prior_alone(plain, names))
+            has_codes = codes.is_needed
+            if not has_codes:
+                paths = plain
         with watched() as interruption:
             result = self._inferred(paths, names, max_steps, seed)
-        is_plain = self.clones is None and self.covariates is None
+        is_plain = self.clones is None and self.covariates is None and not has_codes
         if is_plain and not self.observation.has_entries:
             self._warn_without_memory(result, paths)
         posterior = replace(cast(Any, result.posterior), never_left=never_left)
@@ -170,7 +181,8 @@ class JumpInference:
         if self.beyond_network() is None and width is not None and groups_of(paths):
             labels = self.observation.label_likelihood(paths, len(names))
             return refine(paths, labels, width, max_steps, seed)
-        if is_exact and self.clones is None:
+        has_codes = paths.discrete and self.observation.codes(names).is_needed
+        if is_exact and self.clones is None and not has_codes:
             entries = self.observation.entries_among(names)
             scheme = self.jumps.scheme(names)
             return maximise_exact(paths, scheme, entries, width, max_steps)
@@ -195,43 +207,55 @@ class JumpInference:
         scheme = self.jumps.scheme(names)
         # Of its own, so that learning a mixture moves no other draw.
         own_seed = subseed(seed, "states")
-        emission, labels = self.observation.start(paths, n_states, own_seed)
+        emission, labels = self.observation.start(paths, names, own_seed)
+        initial = None
         if self.clones is None:
             starts = crude_starts(labels, n_states, scheme)
+            initial = self._weights_of_first(paths, names)
         else:
             starts = self.clones.starts(labels, n_states, scheme)
+        prior = log_rate_prior(starts.counts, scheme, self.prior_width)
         data = self.prepare(paths, names)
-        result = maximise_hidden(data, emission, starts, scheme, self.prior_width, max_steps)
+        problem = HiddenProblem(data, emission, scheme, initial, prior=prior)
+        result = maximise_hidden(problem, starts.generators, max_steps)
         self.observation.warn_of_fit(emission, result.emission, names)
-        return result
+        return _with_shares(result, starts.counts, initial)
 
     def _maximise_covariates(
         self, paths: Paths, names: Sequence[str], max_steps: int, seed: int
     ) -> JumpResult:
-        n_states = len(names)
         design = self.design(names)
-        emission, labels = self.observation.start(paths, n_states, subseed(seed, "states"))
-        starts = crude_starts(labels, n_states, design.scheme)
-        is_exact = isinstance(self.observation, ExactLabels)
+        emission, labels = self.observation.start(paths, names, subseed(seed, "states"))
+        starts = crude_starts(labels, len(names), design.scheme)
+        initial = self._weights_of_first(paths, names)
         entries = self.observation.entries_among(names)
-        data = CovariatePaths.with_design(paths, design, entries, conditional=is_exact)
+        if paths.discrete:
+            paths = self.observation.codes(names).coded(paths)
+        is_conditional = initial is not None
+        data = CovariatePaths.with_design(paths, design, entries, is_conditional)
+        prior = log_rate_prior(starts.counts, design.scheme, self.prior_width)
         problem = CovariateProblem(
-            data=data,
-            design=design,
-            emission=emission,
-            # Labels that are never wrong say what the first states were.
-            initial=torch.ones(n_states) if is_exact else None,
-            prior=log_rate_prior(starts.counts, design.scheme, self.prior_width),
+            data=data, design=design, emission=emission, initial=initial, prior=prior
         )
-        generators = starts.generators[:1] if is_exact else starts.generators
-        n_observed = starts.counts.n_observed if is_exact else data.n_observed
+        generators = starts.generators
+        n_observed = data.n_observed
+        if isinstance(self.observation, ExactLabels):
+            # Labels that are thinned out help where they may be wrong.
+            generators = generators[:1]
+            n_observed = starts.counts.n_observed
         result = fit_covariates(problem, generators, n_observed, max_steps)
-        if is_exact:
-            # Half a first observation of every state: none of them is impossible.
-            first = starts.counts.starts + 0.5
-            return replace(result, initial=first / first.sum())
         self.observation.warn_of_fit(emission, result.emission, names)
-        return result
+        return _with_shares(result, starts.counts, initial)
+
+    def _weights_of_first(self, paths: Paths, names: Sequence[str]) -> Tensor | None:
+        """Weights ``(S,)`` of first states that labels tell for sure; None to fit them."""
+        if not self.observation.conditional:
+            return None
+        codes = self.observation.codes(names)
+        if codes.is_needed and not codes.tell_first(codes.coded(paths)):
+            return None
+        # Given the first states, their chances are no part of the likelihood.
+        return torch.ones(len(names), dtype=torch.float64)
 
     def _warn_without_memory(self, result: JumpResult, paths: Paths) -> None:
         """Warn where the gaps are too long to tell the rates."""
@@ -254,6 +278,15 @@ class JumpInference:
             is_stuck = can_be_left & flat.is_never_left(n_states)
         _warn_of_prior(names, is_silent, is_stuck)
         return is_silent | is_stuck
+
+
+def _with_shares(result: JumpResult, counts: PanelCounts, initial: Tensor | None) -> JumpResult:
+    """The result with the shares of first labels, where first states were not fitted."""
+    if initial is None:
+        return result
+    # Half a first observation of every state: none of them is impossible.
+    first = counts.starts + 0.5
+    return replace(result, initial=first / first.sum())
 
 
 def _warn_of_prior(names: Sequence[str], is_silent: ndarray, is_stuck: ndarray) -> None:

@@ -134,6 +134,7 @@ def check_level(level: Any) -> float:
     return float(level)
 
 
+_DICT = "dict"  # stands in a file for the class of a mapping
 # Of the text of a value: a message has 300 characters, and a table or a model has pages.
 _LONGEST_VALUE = 80
 # As many bits as generators take; Python refuses to write numbers of thousands of digits.
@@ -236,6 +237,10 @@ def to_plain(value: Any, name: str = "value") -> Any:
         return {"class": class_name, "settings": value.to_plain()}
     if isinstance(value, list | tuple):
         return [to_plain(v, name) for v in value]
+    if isinstance(value, dict):
+        # As pairs: in a file, a table with names is a setting.
+        pairs = [[to_plain(key, name), to_plain(v, name)] for key, v in value.items()]
+        return {"class": _DICT, "settings": pairs}
     if isinstance(value, torch.device):
         return str(value)
     # Arrays, tensors and their numbers.
@@ -331,6 +336,8 @@ def from_plain(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     name = value["class"]
+    if name == _DICT:
+        return {from_plain(key): from_plain(v) for key, v in value["settings"]}
     if name not in Settings.registry:
         names = ", ".join(sorted(Settings.registry))
         raise ValueError(

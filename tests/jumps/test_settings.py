@@ -48,16 +48,16 @@ def test_settings_are_copied_and_saved_as_they_are(settings):
 def test_every_kind_of_observation_has_a_start():
     values = np.r_[np.zeros(20), np.ones(20)] + 0.01 * np.sin(np.arange(40))
     signal = Paths(times=[np.arange(40.0)], states=[values])
-    emission, labels = Gaussian(2).start(signal, 2, seed=0)
+    emission, labels = Gaussian(2).start(signal, ["0", "1"], seed=0)
     assert isinstance(emission, GaussianEmission)
     np.testing.assert_allclose(emission.mean[:, 0], [0, 1], atol=0.01)
     np.testing.assert_array_equal(labels.states[0], np.repeat([0, 1], 20))
     kinds = {ExactLabels: PerfectLabels, Labels: LabelNoise, Confusion: ConfusionMatrix}
     for observation, kind in kinds.items():
-        noise, same = observation().start(labels, 2, seed=0)
+        noise, same = observation().start(labels, ["0", "1"], seed=0)
         assert type(noise) is kind is observation.emission_class
         assert same is labels
-    assert float(ExactLabels().start(labels, 2, 0)[0].confusion[0, 1]) == 0.0
+    assert float(ExactLabels().start(labels, ["0", "1"], 0)[0].confusion[0, 1]) == 0.0
 
 
 def test_short_spellings_stand_for_settings():

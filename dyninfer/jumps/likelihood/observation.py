@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -66,7 +66,8 @@ class Emission(ABC):
         """The model with a function applied to each of its tensors."""
         tensors = {}
         for name, tensor in vars(self).items():
-            tensors[name] = function(tensor)
+            if tensor is not None:
+                tensors[name] = function(tensor)
         return type(self)(**tensors)
 
     def member(self, k: int) -> Self:
@@ -88,9 +89,13 @@ class LabelNoise(Emission):
     ----------
     confusion : Tensor, ``(..., S, S)`` float64
         Rows sum to one.
+    sets : Tensor, ``(C, S)`` float64, optional
+        Further labels, numbered from ``S``, that say no more than that the state is one of several:
+        1 for those.
     """
 
     confusion: Tensor
+    sets: Tensor | None = None
 
     @classmethod
     def perfect(cls, n_states: int) -> PerfectLabels:
@@ -135,13 +140,20 @@ class LabelNoise(Emission):
                 "labels must be integers; use GaussianEmission for continuous observations"
             )
         largest = int(observed.max())
-        if largest >= self.n_states:
+        n_labels = self.n_states
+        if self.sets is not None:
+            n_labels += len(self.sets)
+        if largest >= n_labels:
             raise ValueError(f"paths has the label {largest}, but there are {self.n_states} states")
 
     def log_prob(self, observed: Tensor, mask: Tensor) -> Tensor:
         """Log-probability of labels ``(n, L)`` in every state ``(..., n, L, S)``."""
         self.check_observed(observed)
         confusion = self.confusion.to(observed.device)
+        if self.sets is not None:
+            of_sets = self.sets.T.to(confusion)
+            batch = confusion.shape[:-1]
+            confusion = torch.cat([confusion, of_sets.expand(*batch, -1)], dim=-1)
         # Labels that never happen: the logarithm's gradient at 0 must not be asked for.
         is_possible = confusion > 0
         log = torch.where(is_possible, confusion, 1.0).log()
@@ -188,40 +200,92 @@ class PerfectLabels(LabelNoise):
 
 @dataclass(frozen=True, eq=False)
 class ConfusionMatrix(LabelNoise):
-    """Label noise of which a fit learns every entry, for states mixed up with some others only."""
+    """Label noise of which a fit learns every entry, for states mixed up with some others only.
+
+    An entry that is 0 stays so.
+
+    Parameters
+    ----------
+    confusion, sets
+        See :class:`LabelNoise`.
+    prior : Tensor, ``(S, S)`` float64, optional
+        Observations of every label (last) in every state that the prior counts as; by default ten
+        of each state, nine of them right. Without it states could trade their names.
+    """
+
+    prior: Tensor | None = None
+
+    @classmethod
+    def among(cls, allowed: Tensor, rate: float, weight: float = PRIOR_WEIGHT) -> Self:
+        """Some labels alone are taken for each other, at first with the chance ``rate``.
+
+        Parameters
+        ----------
+        allowed : Tensor, ``(S, S)`` bool
+            Wrong labels (last) that a state may have.
+        rate : float
+            Chance of a wrong label of a state that has some.
+        weight : float
+            Observations of every state that the prior counts as.
+        """
+        return cls(
+            confusion=_spread(allowed, rate),
+            prior=weight * _spread(allowed, 1 - PRIOR_CORRECT),
+        )
+
+    @property
+    def prior_counts(self) -> Tensor:
+        """What the prior counts as ``(S, S)``, the default included."""
+        if self.prior is not None:
+            return self.prior
+        return PRIOR_WEIGHT * LabelNoise.uniform(self.n_states, 1 - PRIOR_CORRECT).confusion
 
     def parameters(self) -> Tensor:
-        """Logits of the rows but their diagonal, whose logit is 0: ``(S (S − 1),)``."""
+        """Logits of the possible errors, relative to the right label's: ``(r,)``."""
         log = self.confusion.clamp(min=LEAST_CHANCE).log()
         correct = diagonal(log)
         logits = log - correct.unsqueeze(-1)
-        return logits[..., self._is_error()]
+        return logits[..., self.is_error]
 
     def with_parameters(self, theta: Tensor) -> Self:
-        """Confusion matrix of the logits ``(..., S (S − 1))``."""
+        """Confusion matrix of the logits ``(..., r)``."""
         shape = self.confusion.shape[-2:]
         batch = theta.shape[:-1]
-        is_error = self._is_error().flatten()
+        is_error = self.is_error.flatten()
         (place,) = is_error.nonzero(as_tuple=True)
         place = place.to(theta.device)
         # Added and not assigned, so that the slope finds its way to theta.
         logits = theta.new_zeros(*batch, shape.numel())
         logits = logits.index_add(-1, place, theta)
         rows = logits.unflatten(-1, shape)
-        return type(self)(rows.softmax(-1))
+        rows = rows.masked_fill(self._is_impossible().to(theta.device), -torch.inf)
+        return replace(self, confusion=rows.softmax(-1))
 
-    def log_prior(self, weight: float = PRIOR_WEIGHT, correct: float = PRIOR_CORRECT) -> Tensor:
-        """Log-density ``(...)``, up to a constant, of a Dirichlet prior of the rows' logits.
+    def log_prior(self) -> Tensor:
+        """Log-density ``(...)``, up to a constant, of a Dirichlet prior of the rows' logits."""
+        is_possible = ~self._is_impossible()
+        log = torch.where(is_possible, self.confusion, 1.0).log()
+        terms = self.prior_counts.to(log) * log
+        return terms.sum((-1, -2))
 
-        It counts as ``weight`` observations of each state: a share ``correct`` of them has the
-        correct label, the others are spread evenly. Without it states could trade their names.
-        """
-        expected = LabelNoise.uniform(self.n_states, 1 - correct).confusion
-        terms = expected * self.confusion.log()
-        return weight * terms.sum((-1, -2))
+    @property
+    def is_error(self) -> Tensor:
+        """Labels (last) ``(S, S)`` bool that are wrong and may be seen."""
+        return ~is_diagonal(self.confusion) & ~self._is_impossible()
 
-    def _is_error(self) -> Tensor:
-        return ~is_diagonal(self.confusion)
+    def _is_impossible(self) -> Tensor:
+        # Of a batch all members are made of one matrix.
+        one = self.confusion.reshape(-1, *self.confusion.shape[-2:])[0]
+        return one == 0
+
+
+def _spread(allowed: Tensor, rate: float) -> Tensor:
+    """Confusion matrix ``(S, S)`` with the chance ``rate`` shared out between wrong labels."""
+    n_wrong = allowed.sum(-1, keepdim=True)
+    share = rate / n_wrong.clamp(min=1)
+    wrong = share * allowed.double()
+    right = 1 - wrong.sum(-1)
+    return wrong + torch.diag(right)
 
 
 @dataclass(frozen=True, eq=False)

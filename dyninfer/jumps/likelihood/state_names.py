@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -22,8 +22,8 @@ def state_number(name: str, names: Sequence[str]) -> int:
     return list(names).index(name)
 
 
-def jump_mask(jumps: Sequence[str], names: Sequence[str]) -> Tensor:
-    """Mask ``(S, S)`` of jumps written ``"from>to"``.
+def jump_mask(jumps: Sequence[str], names: Sequence[str], what: str = "jumps") -> Tensor:
+    """Mask ``(S, S)`` of jumps written ``"from>to"``; ``what`` messages call them.
 
     Raises
     ------
@@ -35,15 +35,17 @@ def jump_mask(jumps: Sequence[str], names: Sequence[str]) -> Tensor:
     for jump in jumps:
         source, arrow, target = jump.partition(">")
         if not arrow:
-            raise ValueError(f"jumps must be written 'from>to', found {brief(jump)}")
+            raise ValueError(f"{what} must be written 'from>to', found {brief(jump)}")
         row = state_number(source.strip(), names)
         column = state_number(target.strip(), names)
         mask[row, column] = True
     return mask
 
 
-def names_of(paths: Paths, n_states: int | None) -> tuple[str, ...]:
+def names_of(paths: Paths, n_states: int | None, codes: Collection[str] = ()) -> tuple[str, ...]:
     """Names of the states: those of the data; states beyond them are named by their numbers.
+
+    ``codes`` are labels that name no state.
 
     Raises
     ------
@@ -51,6 +53,8 @@ def names_of(paths: Paths, n_states: int | None) -> tuple[str, ...]:
         If the data name more states than ``n_states``, or there is one state only.
     """
     names = tuple(paths.state_names or ())
+    if codes:
+        names = _without_codes(paths, names, codes)
     n_named = len(names)
     if n_states is None:
         n_states = n_named
@@ -65,6 +69,18 @@ def names_of(paths: Paths, n_states: int | None) -> tuple[str, ...]:
         )
     unnamed = range(n_named, n_states)
     return names + tuple(map(str, unnamed))
+
+
+def _without_codes(paths: Paths, names: Sequence[str], codes: Collection[str]) -> tuple[str, ...]:
+    """Names of states: without those of codes, and of numbers below a code that nobody has."""
+    states = [name for name in names if name not in codes]
+    is_numbered = list(names) == [str(number) for number in range(len(names))]
+    if not is_numbered:
+        return tuple(states)
+    labels = np.unique(np.concatenate(paths.states))
+    occurring = [int(label) for label in labels if str(label) not in codes]
+    n_states = max(occurring, default=-1) + 1
+    return tuple(states[:n_states])
 
 
 def renumbered(paths: Paths, names: Sequence[str]) -> Paths:

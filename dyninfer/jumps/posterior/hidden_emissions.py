@@ -19,8 +19,6 @@ from dyninfer.jumps.likelihood.observation import (
     LEAST_CHANCE,
     LEAST_SPREAD,
     LOG_ROOT_2PI,
-    PRIOR_CORRECT,
-    PRIOR_WEIGHT,
     ConfusionMatrix,
     Emission,
     GaussianEmission,
@@ -38,7 +36,7 @@ class Expectation(NamedTuple):
     log_likelihood: float
     slope_p: ndarray  # (G, S, S): slope in the transition probabilities
     first: ndarray  # (S,): paths that begin in each state
-    observations: ndarray  # label counts (S + 1, S), or moments (3, S, d)
+    observations: ndarray  # label counts (S, S), or moments (3, S, d)
 
 
 class EmissionCoordinates(ABC):
@@ -94,6 +92,9 @@ class _KnownLabels(EmissionCoordinates):
     def __init__(self, emission: LabelNoise):
         self.known = emission.confusion.numpy()
         self.n_states = emission.n_states
+        self.sets = np.zeros((0, self.n_states))
+        if emission.sets is not None:
+            self.sets = emission.sets.numpy()
 
     @property
     def size(self) -> int:
@@ -116,8 +117,8 @@ class _KnownLabels(EmissionCoordinates):
         # A last row of ones stands for "not observed", which is label -1.
         of_missing = np.ones((1, self.n_states))
         of_labels = self.confusion(theta).T
-        chance = np.concatenate([of_labels, of_missing])
-        parts = expect_labels(
+        chance = np.concatenate([of_labels, self.sets, of_missing])
+        *parts, counts = expect_labels(
             p,
             initial,
             chance,
@@ -125,7 +126,8 @@ class _KnownLabels(EmissionCoordinates):
             data.number,
             data.offsets,
         )
-        return Expectation(*parts)
+        # Other labels say nothing of the chance of an error.
+        return Expectation(*parts, counts[: self.n_states])
 
     def slope(self, theta: ndarray, observations: ndarray) -> ndarray:
         return np.zeros(0)
@@ -180,9 +182,9 @@ class _ConfusedLabels(_KnownLabels):
 
     def __init__(self, emission: ConfusionMatrix):
         super().__init__(emission)
-        self.is_error = ~np.eye(self.n_states, dtype=bool)
-        expected = LabelNoise.uniform(self.n_states, 1 - PRIOR_CORRECT)
-        self.prior_counts = PRIOR_WEIGHT * expected.confusion.numpy()
+        self.is_error = emission.is_error.numpy()
+        self.is_possible = self.is_error | np.eye(self.n_states, dtype=bool)
+        self.prior_counts = emission.prior_counts.numpy()
 
     @property
     def size(self) -> int:
@@ -190,13 +192,13 @@ class _ConfusedLabels(_KnownLabels):
 
     def confusion(self, theta: ndarray) -> ndarray:
         """Probabilities ``(S, S)`` of labels (last) in every state."""
-        logits = np.zeros(self.is_error.shape)
+        logits = np.where(self.is_possible, 0.0, -np.inf)
         logits[self.is_error] = theta
         return softmax(logits, axis=1)
 
     def log_prior(self, theta: ndarray) -> float:
-        log_chance = np.log(self.confusion(theta))
-        terms = self.prior_counts * log_chance
+        chance = self.confusion(theta)[self.is_possible]
+        terms = self.prior_counts[self.is_possible] * np.log(chance)
         return float(terms.sum())
 
     def slope(self, theta: ndarray, observations: ndarray) -> ndarray:
@@ -208,7 +210,7 @@ class _ConfusedLabels(_KnownLabels):
 
     def maximised(self, theta: ndarray, observations: ndarray) -> ndarray:
         counts = self._counts(observations)
-        log_counts = np.log(counts)
+        log_counts = np.log(np.maximum(counts, _FEW))
         of_right = np.diagonal(log_counts)
         logits = log_counts - of_right[:, None]
         return logits[self.is_error]
@@ -226,7 +228,7 @@ class _ConfusedLabels(_KnownLabels):
 
     def _counts(self, observations: ndarray) -> ndarray:
         """Labels (last) of every state ``(S, S)``, those of the prior among them."""
-        return observations[:-1].T + self.prior_counts
+        return observations.T + self.prior_counts
 
 
 class _Numbers(EmissionCoordinates):
@@ -331,8 +333,7 @@ def covariance_of(chances: ndarray) -> ndarray:
 
 def _right_and_wrong(counts: ndarray) -> tuple[float, float]:
     """Expected numbers of right and of wrong labels."""
-    of_labels = counts[:-1]
-    right = float(np.trace(of_labels))
-    total = float(of_labels.sum())
+    right = float(np.trace(counts))
+    total = float(counts.sum())
     wrong = total - right
     return right, max(wrong, 0.0)

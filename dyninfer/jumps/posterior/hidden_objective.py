@@ -69,7 +69,7 @@ class HiddenObjective:
         if not isinstance(problem.prior, LogRatePrior | None):
             return False
         tensors = vars(problem.emission).values()
-        is_single = all(tensor.ndim == 2 for tensor in tensors)
+        is_single = all(tensor.ndim == 2 for tensor in tensors if tensor is not None)
         return is_single and can_run_on(data.gaps)
 
     def at(self, theta: ndarray) -> Moment:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps.likelihood.clones import ClonePaths
-from dyninfer.jumps.likelihood.hidden import HiddenPaths
-from dyninfer.jumps.likelihood.observation import Emission, LabelNoise
+from dyninfer.jumps.likelihood.observation import LabelNoise
 from dyninfer.jumps.likelihood.pairs import PanelPairs
 from dyninfer.jumps.likelihood.panel import PanelCounts, panel_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.fitting import fit_panel
 from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem, fit_hidden
 from dyninfer.jumps.posterior.result import JumpResult, NormalPosterior, history_of
-from dyninfer.jumps.posterior.starts import LEAST_JUMPS, Starts, log_rate_prior
+from dyninfer.jumps.posterior.starts import LEAST_JUMPS, log_rate_prior
 
 
 def maximise_exact(
@@ -65,36 +64,22 @@ def _counted(paths: Paths, n_states: int, entries: Sequence[int]) -> PanelCounts
     return panel_counts(paths, n_states, entries)
 
 
-def maximise_hidden(
-    data: HiddenPaths | ClonePaths,
-    emission: Emission,
-    starts: Starts,
-    scheme: RateScheme,
-    width: float | None,
-    max_steps: int,
-) -> JumpResult:
+def maximise_hidden(problem: HiddenProblem, generators: Tensor, max_steps: int) -> JumpResult:
     """Fit to states that are hidden: behind labels or numbers, or as ancestors of clones.
 
     Parameters
     ----------
-    data : HiddenPaths or ClonePaths
-        Prepared paths.
-    emission : Emission
-        Observation model to begin with.
-    starts : Starts
+    problem : HiddenProblem
+        Prepared paths, and the models that are to explain them.
+    generators : Tensor, ``(k, S, S)``
         Generators to begin with.
-    scheme : RateScheme
-        Which jumps can happen.
-    width : float, optional
-        Standard deviation of the prior of every log-rate.
     max_steps : int
         Most steps of the maximisation.
     """
-    n_states = scheme.n_states
-    generators = starts.generators
-    uniform = torch.ones(n_states, dtype=torch.float64) / n_states
-    likelihood_before = data.log_likelihood(generators, emission, uniform).sum(-1)
-    prior = log_rate_prior(starts.counts, scheme, width)
-    problem = HiddenProblem(data, emission, scheme, prior=prior)
+    n_states = problem.scheme.n_states
+    initial = problem.initial
+    if initial is None:
+        initial = torch.ones(n_states, dtype=torch.float64) / n_states
+    of_paths = problem.data.log_likelihood(generators, problem.emission, initial)
     fits = fit_hidden(problem, generators, max_steps)
-    return JumpResult.of_fit(fits, likelihood_before.tolist())
+    return JumpResult.of_fit(fits, of_paths.sum(-1).tolist())

@@ -205,7 +205,8 @@ class JumpResult:
         """Everything but the generator, numbers and the history, by name."""
         tensors = {}
         for name, part in vars(self.emission).items():
-            tensors[f"emission.{name}"] = part
+            if part is not None:
+                tensors[f"emission.{name}"] = part
         if self.fit is not None:
             for name in _FIT_TENSORS:
                 tensors[f"fit.{name}"] = getattr(self.fit, name)

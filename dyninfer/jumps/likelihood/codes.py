@@ -1,0 +1,154 @@
+"""Labels that stand for several states, and first labels that are known to be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data.paths import Paths
+from dyninfer.data.paths.checks import MISSING
+from dyninfer.data.words import listed
+from dyninfer.jumps.likelihood.state_names import renumbered, state_number
+from dyninfer.learning.settings import brief
+
+# Unseen numbers in a row, beside as many states that occur, that look like those below a code.
+_LEAST_HOLE = 10
+
+
+@dataclass(frozen=True)
+class LabelCodes:
+    """Labels beside those of the states, numbered after them.
+
+    Attributes
+    ----------
+    names : sequence of S str
+        Names of the states.
+    sets : mapping of str to list of str
+        Labels that stand for any of several states.
+    exact_first : bool
+        Whether the first label of a path is never wrong, whatever later ones are.
+    """
+
+    names: Sequence[str]
+    sets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    exact_first: bool = False
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there are labels beside those of the states."""
+        return bool(self.sets) or self.exact_first
+
+    @property
+    def members(self) -> Tensor | None:
+        """Which states each label beside those of the states may stand for ``(C, S)`` float64."""
+        n_states = len(self.names)
+        rows = torch.zeros(len(self.sets), n_states, dtype=torch.float64)
+        for row, states in zip(rows, self.sets.values(), strict=True):
+            row[[state_number(state, self.names) for state in states]] = 1.0
+        if self.exact_first:
+            of_truths = torch.eye(n_states, dtype=torch.float64)
+            rows = torch.cat([rows, of_truths])
+        return rows if len(rows) else None
+
+    def coded(self, paths: Paths) -> Paths:
+        """Paths by the numbers of the states, and of the other labels after them."""
+        if not self.is_needed:
+            return renumbered(paths, self.names)
+        every_name = [*self.names, *self.sets]
+        states = self._numbered(paths, every_name)
+        if self.exact_first:
+            n_states = len(self.names)
+            states = [_with_true_first(x, n_states, len(every_name)) for x in states]
+            every_name += [f"{name}, the truth" for name in self.names]
+        return replace(paths, states=tuple(states), state_names=tuple(every_name))
+
+    def tell_first(self, coded: Paths) -> bool:
+        """Whether the first observation of every path names one state."""
+        first = np.array([states[0] for states in coded.states])
+        n_states = len(self.names)
+        is_set = (first >= n_states) & (first < n_states + len(self.sets))
+        is_missing = first == MISSING
+        return not bool((is_set | is_missing).any())
+
+    def plain(self, paths: Paths) -> Paths:
+        """Paths by the numbers of the states; a label that stands for several is missing."""
+        if not self.sets:
+            return renumbered(paths, self.names)
+        n_states = len(self.names)
+        states = self._numbered(paths, [*self.names, *self.sets])
+        states = [np.where(x < n_states, x, MISSING) for x in states]
+        is_blank = [bool((x == MISSING).all()) for x in states]
+        if any(is_blank):
+            # What is missing from end to end is no path, and says nothing of the first rates.
+            paths = paths[~np.array(is_blank)]
+            states = [x for x, blank in zip(states, is_blank, strict=True) if not blank]
+        return replace(paths, states=tuple(states), state_names=tuple(self.names))
+
+    def for_rates(self, paths: Paths) -> Paths:
+        """Paths for crude rates: as they are, where there are no labels beside those of states."""
+        return self.plain(paths) if self.is_needed else paths
+
+    def _numbered(self, paths: Paths, every_name: Sequence[str]) -> list[np.ndarray]:
+        """States of every path by the place of their names."""
+        own_names = paths.state_names or ()
+        labels = np.unique(np.concatenate(paths.states))
+        number = np.full(len(own_names) + 1, MISSING)
+        # Only those that occur: numbers below a code are names of nothing.
+        for label in labels[labels >= 0]:
+            number[label] = state_number(own_names[label], every_name)
+        return [number[x] for x in paths.states]
+
+
+def _with_true_first(states: np.ndarray, n_states: int, n_labels: int) -> np.ndarray:
+    """Labels of one path, the first observed one that names a state told as the truth."""
+    observed = np.flatnonzero(states != MISSING)
+    coded = states.copy()
+    if len(observed) and states[observed[0]] < n_states:
+        coded[observed[0]] += n_labels
+    return coded
+
+
+def refuse_hole(paths: Paths, names: Sequence[str]) -> None:
+    """Raise a ValueError where numbers of states leave out so many that the largest is a code."""
+    plain_numbers = [str(number) for number in range(len(names))]
+    if not paths.discrete or list(names) != plain_numbers:
+        return
+    states = np.concatenate(paths.states)
+    labels = np.unique(states[states != MISSING])
+    labels = labels[labels < len(names)]
+    holes = np.diff(labels, prepend=-1)
+    if holes.max() <= max(_LEAST_HOLE, len(labels)):
+        return
+    code = int(labels[holes.argmax()])
+    raise ValueError(
+        f"the states are {len(names)} numbers of which only {listed(labels)} occur; if {code} is a "
+        f"code, say what it stands for, ExactLabels(censored={{'{code}': [...]}}), else give text "
+        "or state_names"
+    )
+
+
+def check_sets(sets: Any, name: str) -> None:
+    """Raise an error where sets of states by their labels are no such thing."""
+    if sets is None:
+        return
+    if not isinstance(sets, dict):
+        raise TypeError(
+            f"{name} must be a dict from labels to lists of states, found {brief(sets)}"
+        )
+    for label, states in sets.items():
+        is_list = isinstance(states, list | tuple)
+        if not isinstance(label, str) or not is_list or len(states) < 2:
+            raise ValueError(
+                f"{name} must name two states or more for every label, as {{'alive': ['well', "
+                f"'ill']}}; found {brief(label)}: {brief(states)}"
+            )
+        both = [state for state in states if state in sets]
+        if both:
+            raise ValueError(
+                f"{name} names {both[0]!r} as a state and as a label for several; rename one"
+            )

@@ -1,0 +1,313 @@
+"""Settings of what is observed of a state: `Labels`, `ExactLabels`, `Confusion`, `Gaussian`.
+
+Each makes the observation model that belongs to it, so that nobody asks by name which it is.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dyninfer.data import display
+from dyninfer.data.paths import Paths
+from dyninfer.jumps.likelihood.codes import LabelCodes, check_sets
+from dyninfer.jumps.likelihood.discretize import MixtureStates, moments
+from dyninfer.jumps.likelihood.observation import (
+    PRIOR_WEIGHT,
+    ConfusionMatrix,
+    Emission,
+    GaussianEmission,
+    LabelNoise,
+    PerfectLabels,
+)
+from dyninfer.jumps.likelihood.state_names import jump_mask, state_number
+from dyninfer.jumps.posterior.labels import (
+    ExactLabelLikelihood,
+    LabelLikelihood,
+    NoisyLabelLikelihood,
+)
+from dyninfer.learning.settings import Settings
+from dyninfer.learning.warn import warn
+
+_NOISE_START = 0.02  # chance of a wrong label that a fit begins with
+
+
+class Observation(Settings):
+    """Base of what is observed of a state; it knows the observation model that belongs to it.
+
+    Attributes
+    ----------
+    emission_class : type of Emission
+        The observation model.
+    n_states : int or None
+        Number of states; None for those that the data name.
+    """
+
+    emission_class: ClassVar[type[Emission]]
+    n_states: int | None
+
+    def check(self) -> None:
+        """Raise a ValueError naming a setting that cannot be."""
+        name = type(self).__name__
+        self.check_kinds(f"{name}.")
+        if self.n_states is not None and self.n_states < 2:
+            raise ValueError(f"{name}.n_states must be at least 2, found {self.n_states}")
+
+    @property
+    def in_training(self) -> bool:
+        """Whether the pretrained network was shown such observations."""
+        return False
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether entries into some states are observed when they happen."""
+        return bool(getattr(self, "entries", None))
+
+    @property
+    def conditional(self) -> bool:
+        """Whether first labels are never wrong, and given."""
+        return False
+
+    def codes(self, names: Sequence[str]) -> LabelCodes:
+        """Labels beside those of the states ``names``; by default none."""
+        return LabelCodes(names)
+
+    def check_paths(self, paths: Paths) -> None:
+        """Raise a TypeError where the paths are not what is observed: by default, labels."""
+        if paths.discrete:
+            return
+        if _are_whole_numbers(paths):
+            # A column of labels becomes one of floats as soon as an entry is missing.
+            raise TypeError(
+                "the paths hold whole numbers as floats; if they are labels, make them integers, "
+                "with -1 for missing: np.where(np.isnan(x), -1, x).astype(int); if they are a "
+                "signal, give observation=Gaussian(n_states=3)"
+            )
+        raise TypeError(
+            "the paths are continuous; give observation=Gaussian(n_states=3), or a rule that "
+            "makes labels of them: states=MixtureStates(n_states=3)"
+        )
+
+    def entries_among(self, names: Sequence[str]) -> list[int]:
+        """Numbers of the states whose entry is observed when it happens."""
+        entries = getattr(self, "entries", None) or ()
+        return [state_number(name, names) for name in entries]
+
+    @abstractmethod
+    def start(self, paths: Paths, names: Sequence[str], seed: int) -> tuple[Emission, Paths]:
+        """Observation model to begin a fit with, and labels of the paths for crude rates."""
+
+    def warn_of_fit(self, start: Emission, fitted: Emission, names: Sequence[str]) -> None:
+        """Warn where something of the observation model could not be learned; by default not."""
+
+    def label_likelihood(self, paths: Paths, n_states: int) -> LabelLikelihood:
+        """Likelihood for a refinement of what the network believes; only where ``in_training``."""
+        raise NotImplementedError(f"the network was not trained for {self!r}")
+
+
+@dataclass(repr=False, eq=False)
+class Labels(Observation):
+    """The label of the state, wrong with a chance that is learned, and then any other one alike.
+
+    Parameters
+    ----------
+    n_states : int, optional
+        Number of states; by default those that the data name.
+    """
+
+    emission_class: ClassVar[type[Emission]] = LabelNoise
+
+    n_states: int | None = None
+
+    @property
+    def in_training(self) -> bool:
+        """True."""
+        return True
+
+    def start(self, paths: Paths, names: Sequence[str], seed: int) -> tuple[Emission, Paths]:
+        """See :meth:`Observation.start`."""
+        return LabelNoise.uniform(len(names), _NOISE_START), paths
+
+    def label_likelihood(self, paths: Paths, n_states: int) -> LabelLikelihood:
+        """See :meth:`Observation.label_likelihood`."""
+        return NoisyLabelLikelihood.of(paths, n_states)
+
+
+@dataclass(repr=False, eq=False)
+class ExactLabels(Observation):
+    """The label of the state, never wrong.
+
+    Parameters
+    ----------
+    entries : list of str, optional
+        States whose entry is observed when it happens, such as death.
+    censored : dict of str to list of str, optional
+        Labels that say no more than that the state is one of several: ``{"alive": ["well",
+        "ill"]}``.
+    n_states : int, optional
+        Number of states; by default those that the data name.
+    """
+
+    emission_class: ClassVar[type[Emission]] = PerfectLabels
+
+    entries: list[str] | None = None
+    censored: dict[str, list[str]] | None = None
+    n_states: int | None = None
+
+    def check(self) -> None:
+        """Raise a TypeError or a ValueError naming a setting that cannot be."""
+        super().check()
+        check_sets(self.censored, "ExactLabels.censored")
+
+    @property
+    def in_training(self) -> bool:
+        """Whether all labels are of single states, and no entries are observed."""
+        return not self.has_entries and not self.censored
+
+    @property
+    def conditional(self) -> bool:
+        """True: first labels are given."""
+        return True
+
+    def codes(self, names: Sequence[str]) -> LabelCodes:
+        """Labels that stand for several states."""
+        return LabelCodes(names, self.censored or {})
+
+    def start(self, paths: Paths, names: Sequence[str], seed: int) -> tuple[Emission, Paths]:
+        """See :meth:`Observation.start`."""
+        codes = self.codes(names)
+        perfect = LabelNoise.perfect(len(names))
+        return replace(perfect, sets=codes.members), codes.for_rates(paths)
+
+    def label_likelihood(self, paths: Paths, n_states: int) -> LabelLikelihood:
+        """See :meth:`Observation.label_likelihood`."""
+        return ExactLabelLikelihood.of(paths, n_states)
+
+
+@dataclass(repr=False, eq=False)
+class Confusion(Observation):
+    """A label that is taken for each other one with a probability of its own, all learned.
+
+    Parameters
+    ----------
+    allowed : list of str, optional
+        The only errors that can be, as ``"state>label"``; by default all.
+    entries : list of str, optional
+        States whose entry is observed when it happens, such as death. Their label is never wrong.
+    exact_first : bool
+        Whether the first label of a path is never wrong. It is given then, and the distribution of
+        first states is not fitted.
+    prior_weight : float
+        Observations of every state that the prior of errors counts as, nine of ten of them right; 0
+        for none.
+    n_states : int, optional
+        Number of states; by default those that the data name.
+    """
+
+    emission_class: ClassVar[type[Emission]] = ConfusionMatrix
+
+    allowed: list[str] | None = None
+    entries: list[str] | None = None
+    exact_first: bool = False
+    prior_weight: float = PRIOR_WEIGHT
+    n_states: int | None = None
+
+    def check(self) -> None:
+        """Raise a TypeError or a ValueError naming a setting that cannot be."""
+        super().check()
+        if not 0 <= self.prior_weight < math.inf:
+            raise ValueError(
+                f"Confusion.prior_weight must not be negative, found {self.prior_weight}"
+            )
+
+    @property
+    def conditional(self) -> bool:
+        """Whether first labels are never wrong, and given."""
+        return self.exact_first
+
+    def codes(self, names: Sequence[str]) -> LabelCodes:
+        """Labels that are the truth, of first observations."""
+        return LabelCodes(names, exact_first=self.exact_first)
+
+    def start(self, paths: Paths, names: Sequence[str], seed: int) -> tuple[Emission, Paths]:
+        """See :meth:`Observation.start`."""
+        matrix = ConfusionMatrix.among(self._errors(names), _NOISE_START, self.prior_weight)
+        codes = self.codes(names)
+        return replace(matrix, sets=codes.members), codes.for_rates(paths)
+
+    def _errors(self, names: Sequence[str]) -> Tensor:
+        """Wrong labels (last) that each state may have ``(S, S)`` bool."""
+        entries = self.entries_among(names)
+        if self.allowed is None:
+            errors = ~torch.eye(len(names), dtype=torch.bool)
+            errors[entries] = False
+            errors[:, entries] = False
+            return errors
+        errors = jump_mask(self.allowed, names, "allowed")
+        for entry in entries:
+            if bool(errors[entry].any() | errors[:, entry].any()):
+                raise ValueError(
+                    f"Confusion.allowed lets the label {names[entry]!r} be wrong, whose entries "
+                    "are observed; leave it out of one of the two"
+                )
+        return errors
+
+
+@dataclass(repr=False, eq=False)
+class Gaussian(Observation):
+    """Numbers that scatter normally around a value of every state.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states.
+    """
+
+    emission_class: ClassVar[type[Emission]] = GaussianEmission
+
+    n_states: int
+
+    def check_paths(self, paths: Paths) -> None:
+        """Raise a TypeError where the paths are labels."""
+        if paths.discrete:
+            raise TypeError(
+                "observation=Gaussian(...) needs continuous paths; these have discrete states"
+            )
+
+    def start(self, paths: Paths, names: Sequence[str], seed: int) -> tuple[Emission, Paths]:
+        """See :meth:`Observation.start`: the components of a Gaussian mixture."""
+        # A mixture does not know which observation came first: a start, and not the fit.
+        rule = MixtureStates(n_states=len(names))
+        table = rule.learn(paths, seed)
+        mean, std = moments(table, paths.n_features)
+        emission = GaussianEmission.of(mean, std)
+        return emission, rule.label(paths, table)
+
+    def warn_of_fit(self, start: Any, fitted: Any, names: Sequence[str]) -> None:
+        """Warn of states whose values are all alike, where both are a ``GaussianEmission``."""
+        at_floor = fitted.at_floor(start).tolist()
+        alike = list(compress(names, at_floor))
+        if alike:
+            warn(
+                f"values of state {display.listed(alike)} are all alike, so that the spread is a "
+                "lower bound and not learned; if the signal was idealised its levels are labels: "
+                "give them as integers, with observation=ExactLabels()",
+                UserWarning,
+            )
+
+
+def _are_whole_numbers(paths: Paths) -> bool:
+    """Whether all values of the only feature are whole, like those of labels."""
+    if paths.n_features > 1:
+        return False
+    values = np.concatenate(paths.states)
+    observed = values[~np.isnan(values)]
+    return bool((observed % 1 == 0).all())
