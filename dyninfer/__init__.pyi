@@ -43,6 +43,7 @@ from dyninfer.jumps.settings import BirthDeath as BirthDeath
 from dyninfer.jumps.settings import Clones as Clones
 from dyninfer.jumps.settings import Confusion as Confusion
 from dyninfer.jumps.settings import ExactLabels as ExactLabels
+from dyninfer.jumps.settings import ExactTimes as ExactTimes
 from dyninfer.jumps.settings import Gaussian as Gaussian
 from dyninfer.jumps.settings import Labels as Labels
 from dyninfer.jumps.settings import Only as Only

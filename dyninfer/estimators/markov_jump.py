@@ -63,8 +63,9 @@ class MarkovJumpInference(JumpEstimator):
     observation : Observation or {"label noise", "exact", "confusion"}
         What is observed of a state: :class:`~dyninfer.Labels`, wrong with a probability that is
         learned; :class:`~dyninfer.ExactLabels`, never wrong, perhaps with entries at exact times;
-        :class:`~dyninfer.Confusion`, labels taken for each other one with a probability of its own;
-        or, of continuous paths, :class:`~dyninfer.Gaussian` numbers around a value of every state.
+        :class:`~dyninfer.ExactTimes`, every jump when it happens; :class:`~dyninfer.Confusion`,
+        labels taken for each other one with a probability of its own; or, of continuous paths,
+        :class:`~dyninfer.Gaussian` numbers around a value of every state.
     jumps : Jumps or {"all", "reversible", "birth-death"}
         Which jumps can happen: :class:`~dyninfer.AllJumps`, each at a rate of its own;
         :class:`~dyninfer.Only` some; :class:`~dyninfer.Reversible`, with detailed balance;

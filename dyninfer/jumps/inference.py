@@ -27,13 +27,13 @@ from dyninfer.jumps.likelihood.panel import PanelCounts
 from dyninfer.jumps.posterior.covariate_fit import fit_covariates
 from dyninfer.jumps.posterior.covariate_objective import CovariateProblem
 from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem
-from dyninfer.jumps.posterior.maximum import maximise_exact, maximise_hidden
+from dyninfer.jumps.posterior.maximum import maximise_complete, maximise_exact, maximise_hidden
 from dyninfer.jumps.posterior.memory import warn_without_memory
 from dyninfer.jumps.posterior.network import read_by_network
 from dyninfer.jumps.posterior.refine import groups_of, refine
 from dyninfer.jumps.posterior.result import JumpResult
 from dyninfer.jumps.posterior.starts import crude_starts, log_rate_prior
-from dyninfer.jumps.settings import Clones, ExactLabels, Jumps, Observation, Reversible
+from dyninfer.jumps.settings import Clones, ExactLabels, ExactTimes, Jumps, Observation, Reversible
 from dyninfer.learning.interruption import watched
 from dyninfer.learning.random import subseed
 from dyninfer.learning.warn import warn
@@ -88,6 +88,11 @@ class JumpInference:
             )
         if self.covariates is not None:
             self._check_covariates(self.covariates)
+        if isinstance(self.observation, ExactTimes) and self.clones is not None:
+            raise ValueError(
+                "observation=ExactTimes() is of paths that are followed, not of clones; leave out "
+                "one of the two"
+            )
         # Without refining, nothing beside the network could take such a setting.
         untrained = self.beyond_network()
         if not self.refine and untrained is not None:
@@ -101,6 +106,11 @@ class JumpInference:
             raise ValueError(
                 f"covariates={covariates} are of paths that are followed, not of clones; leave out "
                 "one of the two"
+            )
+        if isinstance(self.observation, ExactTimes):
+            raise ValueError(
+                f"covariates={covariates} are not learned from paths whose every jump is seen; "
+                "leave one of the two out"
             )
         if isinstance(self.jumps, Reversible):
             raise ValueError(
@@ -130,7 +140,7 @@ class JumpInference:
         entries = self.observation.entries_among(names)
         if self.covariates is not None:
             return CovariatePaths.with_design(paths, self.design(names), entries)
-        return HiddenPaths.of(paths, entries)
+        return self.observation.prepared(paths, entries)
 
     def design(self, names: Sequence[str]) -> Design:
         """How rates follow from the covariates."""
@@ -162,8 +172,11 @@ class JumpInference:
                 paths = plain
         with watched() as interruption:
             result = self._inferred(paths, names, max_steps, seed)
+        # Of entries and complete paths the gaps are no looks at the process.
+        has_looks = not self.observation.has_entries
+        has_looks = has_looks and not isinstance(self.observation, ExactTimes)
         is_plain = self.clones is None and self.covariates is None and not has_codes
-        if is_plain and not self.observation.has_entries:
+        if is_plain and has_looks:
             self._warn_without_memory(result, paths)
         posterior = replace(cast(Any, result.posterior), never_left=never_left)
         return replace(result, posterior=posterior, interrupted=interruption.happened)
@@ -181,6 +194,8 @@ class JumpInference:
         if self.beyond_network() is None and width is not None and groups_of(paths):
             labels = self.observation.label_likelihood(paths, len(names))
             return refine(paths, labels, width, max_steps, seed)
+        if isinstance(self.observation, ExactTimes):
+            return maximise_complete(paths, self.jumps.scheme(names), names, width, max_steps)
         has_codes = paths.discrete and self.observation.codes(names).is_needed
         if is_exact and self.clones is None and not has_codes:
             entries = self.observation.entries_among(names)

@@ -1,4 +1,4 @@
-"""Settings of what is observed of a state: `Labels`, `ExactLabels`, `Confusion`, `Gaussian`.
+"""Settings of what is observed of a state, such as `Labels`, `ExactLabels` or `Gaussian`.
 
 Each makes the observation model that belongs to it, so that nobody asks by name which it is.
 """
@@ -19,7 +19,9 @@ from torch import Tensor
 from dyninfer.data import display
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.codes import LabelCodes, check_sets
+from dyninfer.jumps.likelihood.complete import CompletePaths
 from dyninfer.jumps.likelihood.discretize import MixtureStates, moments
+from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import (
     PRIOR_WEIGHT,
     ConfusionMatrix,
@@ -100,6 +102,10 @@ class Observation(Settings):
         """Numbers of the states whose entry is observed when it happens."""
         entries = getattr(self, "entries", None) or ()
         return [state_number(name, names) for name in entries]
+
+    def prepared(self, paths: Paths, entries: Sequence[int]) -> HiddenPaths:
+        """Paths for many likelihoods; ``entries`` are the states of :meth:`entries_among`."""
+        return HiddenPaths.of(paths, entries)
 
     @abstractmethod
     def start(self, paths: Paths, names: Sequence[str], seed: int) -> tuple[Emission, Paths]:
@@ -190,6 +196,36 @@ class ExactLabels(Observation):
     def label_likelihood(self, paths: Paths, n_states: int) -> LabelLikelihood:
         """See :meth:`Observation.label_likelihood`."""
         return ExactLabelLikelihood.of(paths, n_states)
+
+
+@dataclass(repr=False, eq=False)
+class ExactTimes(Observation):
+    """Every jump, when it happens: a path stays in the state of a row until the next row.
+
+    The last row of a path is where it ends, whether it jumps there or not.
+
+    Parameters
+    ----------
+    n_states : int, optional
+        Number of states; by default those that the data name.
+    """
+
+    emission_class: ClassVar[type[Emission]] = PerfectLabels
+
+    n_states: int | None = None
+
+    @property
+    def conditional(self) -> bool:
+        """True: first labels are given."""
+        return True
+
+    def prepared(self, paths: Paths, entries: Sequence[int]) -> HiddenPaths:
+        """See :meth:`Observation.prepared`."""
+        return CompletePaths.of(paths)
+
+    def start(self, paths: Paths, names: Sequence[str], seed: int) -> tuple[Emission, Paths]:
+        """See :meth:`Observation.start`."""
+        return LabelNoise.perfect(len(names)), paths
 
 
 @dataclass(repr=False, eq=False)

@@ -22,6 +22,7 @@ from dyninfer.jumps.likelihood.state_names import jump_mask
 from dyninfer.jumps.observations import (
     Confusion,
     ExactLabels,
+    ExactTimes,
     Gaussian,
     Labels,
     Observation,
@@ -162,6 +163,7 @@ __all__ = [
     "Clones",
     "Confusion",
     "ExactLabels",
+    "ExactTimes",
     "Gaussian",
     "Jumps",
     "Labels",

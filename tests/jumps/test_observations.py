@@ -7,6 +7,7 @@ import torch
 from scipy.linalg import expm
 
 import dyninfer as di
+from dyninfer.jumps.gillespie import simulate_events
 from dyninfer.jumps.likelihood.observation import ConfusionMatrix
 from tests.jumps import cases
 
@@ -167,3 +168,44 @@ def test_paths_of_clones_take_no_codes():
     keys = {"time_key": "t", "path_key": "p", "state_key": "s", "condition_key": "c"}
     with pytest.raises(ValueError, match="not of clones"):
         model.fit(AnnData(obs=frame.set_index(frame.index.astype(str))), **keys, progress=False)
+
+
+def recorded(q, n=60, stop=8.0, seed=1):
+    """Every jump of some paths, and where each of them ends."""
+    events = simulate_events(di.MarkovJump(q), [0] * n, stop, seed=seed)
+    times, states = [], []
+    for t, x in zip(events.times.numpy(), events.states.numpy(), strict=True):
+        is_visit = np.isfinite(t)
+        times.append(np.append(t[is_visit], stop))
+        states.append(np.append(x[is_visit], x[is_visit][-1]))
+    return di.Paths(times=times, states=states, state_names=["a", "b", "c"])
+
+
+def test_rates_of_complete_paths_are_jumps_over_dwell_times():
+    paths = recorded([[-1.0, 0.7, 0.3], [0.2, -0.5, 0.3], [0.0, 0.4, -0.4]])
+    jumps, dwell_times = np.zeros((3, 3)), np.zeros(3)
+    for t, x in zip(paths.times, paths.states, strict=True):
+        np.add.at(dwell_times, x[:-1], np.diff(t))
+        is_jump = np.diff(x) != 0
+        np.add.at(jumps, (x[:-1][is_jump], x[1:][is_jump]), 1)
+    model = fitted(paths, di.ExactTimes(), di.Only(["a>b", "a>c", "b>a", "b>c", "c>b"]))
+    table = model.confidence_intervals(0.95)
+    rates = jumps / dwell_times[:, None]
+    np.testing.assert_allclose(table["rate"], rates[rates > 0], rtol=1e-6)
+    # The variance of a log-rate is one over the number of jumps.
+    deviation = np.log(table["high"] / table["low"]) / (2 * 1.959964)
+    np.testing.assert_allclose(deviation, jumps[jumps > 0] ** -0.5, rtol=1e-4)
+    log_rates = np.log(rates[rates > 0])
+    expected = (jumps[jumps > 0] * log_rates).sum() - (rates.sum(1) * dwell_times).sum()
+    assert float(model.fit_.log_likelihood) == pytest.approx(expected)
+    given = np.log([model.initial_[x[0]] for x in paths.states]).sum()
+    assert model.log_likelihoods(paths).sum() == pytest.approx(expected + given)
+
+
+def test_complete_paths_are_refused_where_something_is_missing_or_cannot_be():
+    paths = recorded([[-1.0, 0.7, 0.3], [0.2, -0.5, 0.3], [0.0, 0.4, -0.4]], n=5)
+    with pytest.raises(ValueError, match="from a to c, which cannot happen"):
+        fitted(paths, di.ExactTimes(), "birth-death")
+    gappy = di.Paths(times=[[0, 1, 2]], states=[[0, -1, 1]])
+    with pytest.raises(ValueError, match="path '0' lacks a label"):
+        fitted(gappy, di.ExactTimes())

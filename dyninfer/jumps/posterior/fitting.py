@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyninfer.jumps.likelihood.complete import JumpRecord
 from dyninfer.jumps.likelihood.pairs import PanelPairs
 from dyninfer.jumps.likelihood.panel import PanelCounts
 from dyninfer.jumps.likelihood.scheme import RateScheme
@@ -256,15 +257,15 @@ class PanelProblem:
 
     Parameters
     ----------
-    counts : PanelCounts
-        One panel, or a batch of them.
+    counts : PanelCounts or JumpRecord
+        One panel, or a batch of them; or paths of which every jump is observed.
     scheme : RateScheme
         Which jumps are allowed and how their rates hang together.
     prior : callable, ``(..., E) -> (...)``, optional
         Log-density of the log-rates of the allowed jumps.
     """
 
-    counts: PanelCounts
+    counts: PanelCounts | JumpRecord
     scheme: RateScheme
     prior: LogDensity | None = None
 

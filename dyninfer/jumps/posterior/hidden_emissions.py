@@ -118,7 +118,7 @@ class _KnownLabels(EmissionCoordinates):
         of_missing = np.ones((1, self.n_states))
         of_labels = self.confusion(theta).T
         chance = np.concatenate([of_labels, self.sets, of_missing])
-        *parts, counts = expect_labels(
+        expected = expect_labels(
             p,
             initial,
             chance,
@@ -126,8 +126,10 @@ class _KnownLabels(EmissionCoordinates):
             data.number,
             data.offsets,
         )
+        expectation = Expectation(*expected)
         # Other labels say nothing of the chance of an error.
-        return Expectation(*parts, counts[: self.n_states])
+        counts = expectation.observations[: self.n_states]
+        return expectation._replace(observations=counts)
 
     def slope(self, theta: ndarray, observations: ndarray) -> ndarray:
         return np.zeros(0)

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.jumps.likelihood.complete import JumpRecord
 from dyninfer.jumps.likelihood.observation import LabelNoise
 from dyninfer.jumps.likelihood.pairs import PanelPairs
 from dyninfer.jumps.likelihood.panel import PanelCounts, panel_counts
 from dyninfer.jumps.likelihood.scheme import RateScheme
-from dyninfer.jumps.posterior.fitting import fit_panel
+from dyninfer.jumps.posterior.fitting import JumpFit, PanelProblem, fit_panel
 from dyninfer.jumps.posterior.fitting_hidden import HiddenProblem, fit_hidden
+from dyninfer.jumps.posterior.optimise import maximise
 from dyninfer.jumps.posterior.result import JumpResult, NormalPosterior, history_of
 from dyninfer.jumps.posterior.starts import LEAST_JUMPS, log_rate_prior
 
@@ -50,6 +52,44 @@ def maximise_exact(
         initial=initial / initial.sum(),
         emission=LabelNoise.perfect(scheme.n_states),
         history=history_of(fit, [likelihood_before]),
+        posterior=NormalPosterior(fit.generator, fit),
+        fit=fit,
+    )
+
+
+def maximise_complete(
+    paths: Paths, scheme: RateScheme, names: Sequence[str], width: float | None, max_steps: int
+) -> JumpResult:
+    """Fit to paths of which every jump is observed.
+
+    Parameters are those of :func:`maximise_exact`, with ``names`` of the states.
+
+    Raises
+    ------
+    ValueError
+        If a jump is observed that cannot happen.
+    """
+    record = JumpRecord.of(paths, scheme.n_states)
+    impossible = ((record.jumps > 0) & ~scheme.allowed).nonzero().tolist()
+    if impossible:
+        source, target = impossible[0]
+        raise ValueError(
+            f"a path jumps from {names[source]} to {names[target]}, which cannot happen; allow it "
+            f"by jumps=, as '{names[source]}>{names[target]}'"
+        )
+    start = record.crude_generator(scheme.allowed, LEAST_JUMPS)
+    prior = log_rate_prior(record, scheme, width)
+    problem = PanelProblem(record, scheme, prior)
+    theta = scheme.parameters_of(start).unsqueeze(0)
+    likelihood_before = problem.log_likelihood(theta).tolist()
+    best = maximise(problem.log_posterior, theta, max_iter=max_steps, columns=theta.shape[-1])
+    fit = JumpFit.of(problem, best, torch.Size())
+    initial = record.starts + 0.5
+    return JumpResult(
+        generator=fit.generator,
+        initial=initial / initial.sum(),
+        emission=LabelNoise.perfect(scheme.n_states),
+        history=history_of(fit, likelihood_before),
         posterior=NormalPosterior(fit.generator, fit),
         fit=fit,
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.jumps.likelihood.complete import JumpRecord
 from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.gaps import group_gaps
 from dyninfer.jumps.likelihood.pairs import PanelPairs
@@ -107,7 +108,7 @@ class LogRatePrior:
 
 
 def log_rate_prior(
-    counts: PanelCounts | PanelPairs, scheme: RateScheme, width: float | None
+    counts: PanelCounts | PanelPairs | JumpRecord, scheme: RateScheme, width: float | None
 ) -> LogRatePrior | None:
     """Prior around one jump per mean time between observed changes.
 
