@@ -16,6 +16,7 @@ from dyninfer.tools.growth_scores import score_growth
 from dyninfer.tools.lineages import ancestors, descendants, flows
 from dyninfer.tools.real_time import time, time_to_fate
 from dyninfer.tools.recommend import Recommendation, recommend
+from dyninfer.tools.segment_tracks import segment_tracks
 from dyninfer.tools.transitions import transition_matrix
 from dyninfer.tools.trends import trends
 from dyninfer.tools.tune import Tuned, tune
@@ -33,6 +34,7 @@ __all__ = [
     "recommend",
     "score_fates",
     "score_growth",
+    "segment_tracks",
     "time",
     "time_to_fate",
     "transition_matrix",
