@@ -37,7 +37,8 @@ class ConditionedDiffusion(Diffusion):
         if self.code is None:
             return super().given(condition)
         process = copy.copy(self)
-        process.condition = torch.as_tensor(self.code.encode([condition]))
+        code = self.code.encode([condition])
+        process.condition = torch.as_tensor(code)
         return process
 
     def _code(self, x: Tensor) -> Tensor | None:
@@ -49,4 +50,5 @@ class ConditionedDiffusion(Diffusion):
                 "the process was learned under conditions; name one: process.given(condition), "
                 "or simulate(..., condition=...)"
             )
-        return self.condition.to(x).expand(len(x), -1)
+        code = self.condition.to(x)
+        return code.expand(len(x), -1)

@@ -56,16 +56,21 @@ class BoundedGrowth(nn.Module):
         knots = torch.as_tensor(knots, dtype=torch.float64)
         log_masses = torch.as_tensor(log_masses, dtype=torch.float64)
         gaps = knots.diff()
-        ramps = _RAMP * torch.minimum(gaps[1:], gaps[:-1])
+        shorter = torch.minimum(gaps[1:], gaps[:-1])
+        ramps = _RAMP * shorter
         inner = knots[1:-1]
-        around = torch.stack([inner - ramps, inner + ramps], 1)
+        begins = inner - ramps
+        ends = inner + ramps
+        around = torch.stack([begins, ends], 1)
         # Two nodes for every interval, between which nothing changes.
-        nodes = torch.cat([knots[:1], around.flatten(), knots[-1:]])
+        corners = around.flatten()
+        nodes = torch.cat([knots[:1], corners, knots[-1:]])
         rate = (log_masses.diff() / gaps).repeat_interleave(2)
         self.register_buffer("nodes", nodes.float())
         self.register_buffer("rate", rate.float())
         self.register_buffer("known_rate", rate.float())
-        self.register_buffer("low", torch.full_like(self.rate, -_UNBOUNDED))
+        unbounded = torch.full_like(self.rate, -_UNBOUNDED)
+        self.register_buffer("low", unbounded)
         self.register_buffer("high", torch.full_like(self.rate, _UNBOUNDED))
 
     @classmethod
@@ -83,7 +88,8 @@ class BoundedGrowth(nn.Module):
         reach = reach.clamp_min(_LEAST_REACH)
         inside = torch.minimum(torch.maximum(value, low), high)
         beyond = value - inside
-        bounded = inside + reach * torch.tanh(beyond / reach)
+        excess = reach * torch.tanh(beyond / reach)
+        bounded = inside + excess
         return self.mean(t) + bounded
 
     def breaks(self) -> Tensor:
@@ -96,7 +102,9 @@ class BoundedGrowth(nn.Module):
 
     def knots(self) -> Tensor:
         """Times ``(K,)`` of the snapshots: the ends, and the middles of the ramps."""
-        middles = 0.5 * (self.nodes[1:-1:2] + self.nodes[2:-1:2])
+        lower = self.nodes[1:-1:2]
+        upper = self.nodes[2:-1:2]
+        middles = 0.5 * (lower + upper)
         return torch.cat([self.nodes[:1], middles, self.nodes[-1:]])
 
     def set_total(self, log_mass: Tensor) -> None:
@@ -105,7 +113,8 @@ class BoundedGrowth(nn.Module):
         Of each interval one number is taken: how the total changes within it is learned.
         """
         grown = log_mass.diff() / self.knots().diff()
-        excess = grown.repeat_interleave(2).to(self.rate) - self.known_rate
+        grown_rate = grown.repeat_interleave(2).to(self.rate)
+        excess = grown_rate - self.known_rate
         self.rate -= excess
 
     @torch.no_grad()
@@ -126,7 +135,8 @@ class BoundedGrowth(nn.Module):
         if weight is None:
             weight = torch.ones_like(value)
         edges = self.knots()
-        interval = torch.searchsorted(edges[1:-1].contiguous(), time.contiguous(), right=True)
+        borders = edges[1:-1].contiguous()
+        interval = torch.searchsorted(borders, time.contiguous(), right=True)
         for k in range(len(edges) - 1):
             own = interval == k
             if not bool(own.any()):
@@ -135,8 +145,11 @@ class BoundedGrowth(nn.Module):
             least = _TAIL * weight[own].mean()
             own &= weight > least
             own_value = value[own]
-            length = edges[k + 1] - edges[k]
-            part = (time[own] - edges[k]) / length
+            end = edges[k + 1]
+            begin = edges[k]
+            length = end - begin
+            elapsed = time[own] - edges[k]
+            part = (elapsed) / length
             average = _time_average(part, own_value, weight[own])
             both = slice(2 * k, 2 * k + 2)
             self.rate[both] -= average
@@ -163,7 +176,9 @@ def _interpolated(t: Tensor, nodes: Tensor, values: Tensor) -> Tensor:
     part = (t - nodes[left]) / length
     # Before the first node and after the last, the rate is that of the end.
     part = part.clamp(0, 1)
-    return torch.lerp(values[left], values[right], part)
+    before = values[left]
+    after = values[right]
+    return torch.lerp(before, after, part)
 
 
 def _time_average(part: Tensor, value: Tensor, weight: Tensor) -> Tensor:

@@ -58,7 +58,8 @@ class PotentialDiffusion(ConditionedDiffusion):
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """``∇s``."""
         times = batch_times(t, x)
-        s = self.network.derivatives(times, x, c=self._code(x))
+        code = self._code(x)
+        s = self.network.derivatives(times, x, c=code)
         return s.gradient
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
@@ -73,7 +74,8 @@ class PotentialDiffusion(ConditionedDiffusion):
         if self.second is None:
             return None
         times = batch_times(t, x)
-        psi = self.second.derivatives(times, x, c=self._code(x))
+        code = self._code(x)
+        psi = self.second.derivatives(times, x, c=code)
         return psi.gradient
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
@@ -101,7 +103,8 @@ class PotentialDiffusion(ConditionedDiffusion):
     def drift_and_growth(self, t: Time, x: Tensor) -> Motion:
         """Both fields from one pass through the network."""
         times = batch_times(t, x)
-        s = self.network.derivatives(times, x, c=self._code(x))
+        code = self._code(x)
+        s = self.network.derivatives(times, x, c=code)
         if self.growth_penalty is None:
             return s.gradient, None
         return s.gradient, self._bounded_rate(times, s.value)
@@ -112,7 +115,8 @@ class PotentialDiffusion(ConditionedDiffusion):
         d = x.shape[1]
         axes = torch.eye(d).to(x)
         times = batch_times(t, x)
-        return self.network.curvature(times, x, axes, self._code(x))
+        code = self._code(x)
+        return self.network.curvature(times, x, axes, code)
 
     def settle_growth(
         self, time: Tensor, state: Tensor, weight: Tensor | None, code: Tensor | None
@@ -124,7 +128,8 @@ class PotentialDiffusion(ConditionedDiffusion):
         if self.law is None or self.growth_penalty is None:
             return
         with torch.no_grad():
-            value = self.growth_penalty * self.network(time, state, code)
+            potential = self.network(time, state, code)
+            value = self.growth_penalty * potential
         self.law.settle(time, value, weight)
 
     def _bounded_rate(self, times: Tensor, s: Tensor) -> Tensor:

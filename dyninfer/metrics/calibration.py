@@ -108,7 +108,9 @@ def state_coverage(draws: Any, observed: Any, n_states: int, level: float = LEVE
     n_before = above.sum(-1)
     not_below = torch.where(count >= own_count, count, 0)
     n_until = not_below.sum(-1)
-    inside = _share_inside(n_before / (m + 1), n_until / (m + 1), level)
+    share_before = n_before / (m + 1)
+    share_until = n_until / (m + 1)
+    inside = _share_inside(share_before, share_until, level)
     return torch.where(observed < 0, torch.nan, inside)
 
 

@@ -82,7 +82,8 @@ def mmd(
     def kernel(distance: Tensor) -> Tensor:
         total = torch.zeros_like(distance)
         for width in widths:
-            total += (distance * (unit / width)).square_().neg_().exp_()
+            scale = unit / width
+            total += (distance * (scale)).square_().neg_().exp_()
         return total
 
     # Each of the kernels is one at zero.
@@ -109,7 +110,8 @@ def median_distance(y: Array, *, y_weights: Array | None = None, seed: int = 0) 
 
 def _median_distance(sample: Sample, seed: int) -> float:
     generator = stream(seed, "metrics", "median")
-    rows = torch.randperm(len(sample.points), generator=generator)[:MEDIAN_POINTS]
+    order = torch.randperm(len(sample.points), generator=generator)
+    rows = order[:MEDIAN_POINTS]
     rows = rows.to(sample.points.device)
     points = sample.points[rows]
     some = sample._replace(points=points.double())

@@ -277,8 +277,10 @@ def _best_covariance(x: Tensor, y: Tensor, weights: Tensor) -> float:
     It is the sum of the singular values of ``A B^T`` for any ``A^T A = Σ_x``, ``B^T B = Σ_y``.
     """
     roots = weights.sqrt()[:, None]
-    _, a = torch.linalg.qr(roots * x, mode="r")
-    _, b = torch.linalg.qr(roots * y, mode="r")
+    weighted_x = roots * x
+    _, a = torch.linalg.qr(weighted_x, mode="r")
+    weighted_y = roots * y
+    _, b = torch.linalg.qr(weighted_y, mode="r")
     values = torch.linalg.svdvals(a @ b.T)
     return float(values.sum())
 

@@ -74,7 +74,9 @@ def check_samples(
     a_points = a.points.double()
     b_points = b.points.to(device).double()
     b_weights = b.weights.to(device)
-    return a._replace(points=a_points), b._replace(points=b_points, weights=b_weights)
+    first = a._replace(points=a_points)
+    second = b._replace(points=b_points, weights=b_weights)
+    return first, second
 
 
 def in_own_unit(a: Sample, b: Sample) -> Pair:
@@ -89,8 +91,12 @@ def in_own_unit(a: Sample, b: Sample) -> Pair:
     outer = max(size_of_x, size_of_y)
     x = a.points / outer
     y = b.points / outer
-    low = torch.minimum(x.amin(0), y.amin(0))
-    high = torch.maximum(x.amax(0), y.amax(0))
+    x_low = x.amin(0)
+    y_low = y.amin(0)
+    low = torch.minimum(x_low, y_low)
+    x_high = x.amax(0)
+    y_high = y.amax(0)
+    high = torch.maximum(x_high, y_high)
     origin = torch.where(low == high, low, 0.0)
     inner = power_of_two(high - low)
     x = (x - origin) / inner
@@ -100,7 +106,9 @@ def in_own_unit(a: Sample, b: Sample) -> Pair:
         raise ValueError(
             f"samples of size {outer:g} differ by less than float64 holds; rescale them"
         )
-    return Pair(a._replace(points=x), b._replace(points=y), unit)
+    first = a._replace(points=x)
+    second = b._replace(points=y)
+    return Pair(first, second, unit)
 
 
 def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
@@ -108,9 +116,11 @@ def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
     points = check_points(x, name)
     n = len(points)
     if weights is None:
-        equal = torch.full((n,), 1 / n, dtype=torch.float64, device=points.device)
+        share = 1 / n
+        equal = torch.full((n,), share, dtype=torch.float64, device=points.device)
         return Sample(points, equal, True)
-    w = _as_tensor(weights, f"{name}_weights").to(points.device).double()
+    tensor = _as_tensor(weights, f"{name}_weights")
+    w = tensor.to(points.device).double()
     if w.shape != (n,):
         raise ValueError(
             f"{name}_weights has shape {tuple(w.shape)} and {name} has {n} samples; "
@@ -178,7 +188,8 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 
 def check_count(name: str, value: int) -> int:
     """A whole number, at least 1."""
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    is_integer = isinstance(value, int | np.integer)
+    is_whole = is_integer and not isinstance(value, bool)
     if not is_whole or value < 1:
         raise ValueError(f"{name} is {brief(value)}; it must be a whole number, at least 1")
     return int(value)

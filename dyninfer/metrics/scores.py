@@ -154,7 +154,9 @@ def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
     """
     draws, observed = as_state_forecasts(draws, observed, n_states)
     # A state that is nowhere adds nothing, and there may be many.
-    occurring = torch.cat([draws.flatten(), observed.flatten()])
+    predicted = draws.flatten()
+    actual = observed.flatten()
+    occurring = torch.cat([predicted, actual])
     states = occurring.unique()
     is_drawn = draws.unsqueeze(-1) == states
     is_observed = observed.unsqueeze(-1) == states
@@ -245,7 +247,9 @@ def _as_distribution(values: Any, name: str) -> Tensor:
     if weights.ndim == 0:
         raise ValueError(f"{name} must be (..., S), found one number")
     total = weights.sum(-1, keepdim=True)
-    is_positive = (weights >= 0).all() & (total > 0).all()
+    no_negative = (weights >= 0).all()
+    has_total = (total > 0).all()
+    is_positive = no_negative & has_total
     is_usable = is_positive & total.isfinite().all()
     if not bool(is_usable):
         raise ValueError(f"{name} must hold finite numbers, none negative and not all zero")

@@ -39,7 +39,8 @@ class OptimalPlan(NamedTuple):
     @property
     def is_optimal(self) -> bool:
         """Whether the cost is the least one, but for rounding."""
-        return self.dual_gap <= GAP * self.cost + self.rounding
+        tolerance = GAP * self.cost + self.rounding
+        return self.dual_gap <= tolerance
 
 
 def best_plan(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> OptimalPlan:
@@ -63,7 +64,8 @@ def best_plan(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> OptimalPlan:
         if used == 0 or dearest <= FAR * used:
             return plan
         cut = CUT * used
-        better = _simplex(cost, np.minimum(cost, cut), a, b)
+        bounded = np.minimum(cost, cut)
+        better = _simplex(cost, bounded, a, b)
         if _dearest_pair(cost, better) >= cut:
             # It counts on a price that is not true; the bound tells whether the plan is good.
             return plan
@@ -73,7 +75,8 @@ def best_plan(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> OptimalPlan:
 
 
 def _dearest_pair(cost: np.ndarray, plan: OptimalPlan) -> float:
-    return float(cost[plan.rows, plan.columns].max())
+    prices = cost[plan.rows, plan.columns]
+    return float(prices.max())
 
 
 def _simplex(cost: np.ndarray, bounded: np.ndarray, a: np.ndarray, b: np.ndarray) -> OptimalPlan:
@@ -85,10 +88,13 @@ def _simplex(cost: np.ndarray, bounded: np.ndarray, a: np.ndarray, b: np.ndarray
     with warnings.catch_warnings():
         # What it warns of is found out by the dual bound.
         warnings.simplefilter("ignore")
-        dense, log = ot.emd(a, b, bounded / unit, numItermax=ITERATIONS, log=True)
+        scaled = bounded / unit
+        dense, log = ot.emd(a, b, scaled, numItermax=ITERATIONS, log=True)
     rows, columns = np.nonzero(dense)
     mass = dense[rows, columns]
-    smaller_end = np.minimum(a[rows], b[columns])
+    row_mass = a[rows]
+    column_mass = b[columns]
+    smaller_end = np.minimum(row_mass, column_mass)
     is_flow = mass > ROUNDING * smaller_end
     rows = rows[is_flow]
     columns = columns[is_flow]
@@ -97,7 +103,9 @@ def _simplex(cost: np.ndarray, bounded: np.ndarray, a: np.ndarray, b: np.ndarray
     pair_costs = cost[rows, columns]
     u = unit * log["u"]
     v = unit * log["v"]
-    lower = _dual_bound(bounded, a / total, b / total, u, v)
+    share_a = a / total
+    share_b = b / total
+    lower = _dual_bound(bounded, share_a, share_b, u, v)
     return OptimalPlan(
         rows=rows,
         columns=columns,

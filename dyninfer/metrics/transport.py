@@ -73,7 +73,8 @@ def wasserstein(
     pair = in_own_unit(a, b)
     if a.points.shape[1] == 1:
         u, v = pair.x.points.T, pair.y.points.T
-        cost = float(_line_costs(pair.x, pair.y, u, v, p))
+        costs = _line_costs(pair.x, pair.y, u, v, p)
+        cost = float(costs)
     else:
         cost = _transport_cost(pair, p)
     return pair.unit * cost ** (1 / p)
@@ -128,17 +129,20 @@ def sliced_wasserstein(
     # Drawn on the CPU, so that every device sees the same directions.
     generator = stream(seed, "metrics", "projections")
     shape = (n_projections, a.points.shape[1])
-    check_memory(8 * math.prod(shape), f"{brief(n_projections)} directions")
+    n_bytes = 8 * math.prod(shape)
+    check_memory(n_bytes, f"{brief(n_projections)} directions")
     theta = torch.randn(shape, generator=generator, dtype=torch.float64)
     theta = theta / theta.norm(dim=1, keepdim=True)
     theta = theta.to(a.points.device)
     total = a.points.new_zeros(())
-    n_rows = max(1, CHUNK // (len(a.points) + len(b.points)))
+    n_points = len(a.points) + len(b.points)
+    n_rows = max(1, CHUNK // (n_points))
     for part in theta.split(n_rows):
         u = part @ a.points.T
         v = part @ b.points.T
         total += _line_costs(a, b, u, v, p)
-    return unit * float(total / n_projections) ** (1 / p)
+    mean = float(total / n_projections)
+    return unit * mean ** (1 / p)
 
 
 def _transport_cost(pair: Pair, p: int) -> float:
@@ -151,10 +155,12 @@ def _transport_cost(pair: Pair, p: int) -> float:
             f"exact transport between {n:,} and {m:,} samples would take about "
             f"{gigabytes:.0f} GB; give max_samples (5,000, say), or use sliced_wasserstein"
         )
-    cost = distances(pair.x.points, pair.y.points).pow_(p)
+    distance = distances(pair.x.points, pair.y.points)
+    cost = distance.pow_(p)
     x_weights = pair.x.weights.cpu()
     y_weights = pair.y.weights.cpu()
-    plan = best_plan(cost.cpu().numpy(), x_weights.numpy(), y_weights.numpy())
+    costs = cost.cpu().numpy()
+    plan = best_plan(costs, x_weights.numpy(), y_weights.numpy())
     if not plan.is_optimal:
         lower = max(plan.lower, 0)
         most = pair.unit * plan.cost ** (1 / p)
@@ -170,7 +176,8 @@ def _line_costs(a: Sample, b: Sample, u: Tensor, v: Tensor, p: int) -> Tensor:
     """Sum of ``W_p^p`` over the rows of ``u (k, n)`` and ``v (k, m)``: samples on k lines."""
     if a.uniform and b.uniform and u.shape == v.shape:
         gap = _sorted(u) - _sorted(v)
-        return gap.abs().pow(p).sum() / u.shape[1]
+        total = gap.abs().pow(p).sum()
+        return total / u.shape[1]
     u, below_u = _quantiles(u, a)
     v, below_v = _quantiles(v, b)
     k = max(len(below_u), len(below_v))

@@ -168,7 +168,8 @@ class BouncingShapes(System):
         columns = x.unsqueeze(-2)
         cover = _coverage(rows, columns, self._half_width)
         number = shapes[..., None, None]
-        angular = torch.where(number == 1, cover.square, cover.triangle)
+        is_square = number == 1
+        angular = torch.where(is_square, cover.square, cover.triangle)
         grey = torch.where(number == 0, cover.disc, angular)
         # Where shapes overlap, white is white.
         return grey.sum(-3).clamp(max=1)

@@ -242,7 +242,8 @@ class DoubleWell(Simulator):
         exponent = self._exponent(_middles(edges))
         climb = np.diff(exponent)
         width = edges[1] - edges[0]
-        hop = self.sigma**2 / (2 * width**2)
+        variance = self.sigma**2
+        hop = variance / (2 * width**2)
         # Scharfetter and Gummel's rates, by a function that never overflows.
         return _Grid(
             edges=edges,

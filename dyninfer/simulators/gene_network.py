@@ -93,7 +93,9 @@ class BranchingNetwork(Simulator):
 
     def fates(self, x: Tensor) -> ndarray:
         """Fate of cells ``(n,)``, after the split: the master that is higher."""
-        is_a = x[:, A] > x[:, B]
+        of_a = x[:, A]
+        of_b = x[:, B]
+        is_a = of_a > of_b
         is_a_on_cpu = is_a.cpu().numpy()
         return np.where(is_a_on_cpu, "A", "B")
 
@@ -126,7 +128,8 @@ class BranchingNetwork(Simulator):
         response = 2 * square / (1 + square)
         # Wandering genes return to one, whatever the others do.
         level = torch.ones_like(rising)
-        levels = torch.cat([response, falling, rising, level], dim=1)
+        columns = [response, falling, rising, level]
+        levels = torch.cat(columns, dim=1)
         followers = x[:, RISING + 1 :]
         of_leaders = levels[:, self._leaders()]
         of_followers = of_leaders - followers
@@ -167,7 +170,8 @@ class BranchingNetwork(Simulator):
         solver = SRA1(dt=self.dt)
         path_seed = subseed(seed, "noise")
         process = self.process()
-        run = simulate(process, start, [0.0, t], solver=solver, seed=path_seed)
+        times = [0.0, t]
+        run = simulate(process, start, times, solver=solver, seed=path_seed)
         return run.states[:, -1]
 
     def snapshots(self, times: Iterable[float], n: int, seed: int = 0) -> Snapshots:

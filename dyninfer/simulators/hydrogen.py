@@ -262,7 +262,8 @@ class Eigenstate:
         self.decay = 1 / (n * bohr_radius)
         # SciPy writes the highest power first, NumPy the lowest.
         n_nodes = n - l - 1
-        coefficients = genlaguerre(n_nodes, 2 * l + 1).coef[::-1]
+        laguerre = genlaguerre(n_nodes, 2 * l + 1)
+        coefficients = laguerre.coef[::-1]
         scaled_radius = Polynomial([0, 2 * self.decay])
         self.laguerre = Polynomial(coefficients)(scaled_radius)  # of r
         only_l = [0] * l + [1]
@@ -336,7 +337,9 @@ class Eigenstate:
         upper = l - self.order
         lower = l + self.order
         factorials = _factorial_ratio(upper, lower)
-        per_solid_angle = (2 * l + 1) / (4 * math.pi)
+        degeneracy = 2 * l + 1
+        solid_angle = 4 * math.pi
+        per_solid_angle = (degeneracy) / (solid_angle)
         norm = math.sqrt(per_solid_angle * factorials)
         if m > 0 and m % 2 == 1:
             return -norm

@@ -130,7 +130,8 @@ class OrnsteinUhlenbeck(Simulator):
         """``v(t)`` of each coordinate, the shape of ``t``."""
         t = _time(t)
         # Of the variance: twice the rate of the mean.
-        decay = torch.exp(-2 * self.rate * t)
+        exponent = -2 * self.rate * t
+        decay = torch.exp(exponent)
         remembered = decay * self.initial_std**2
         return remembered + self.transition_variance(t)
 

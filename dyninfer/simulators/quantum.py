@@ -200,7 +200,8 @@ class HarmonicWavePacket(GaussianPacket):
         frequency = 2 * self.frequency
         phase = frequency * t
         variance = mean + swing * torch.cos(phase)
-        change = -frequency * swing * torch.sin(phase)
+        amplitude = -frequency * swing
+        change = amplitude * torch.sin(phase)
         return variance, change
 
 

@@ -209,7 +209,9 @@ def check_saves_and_loads(model: Any, example: Example) -> None:
         again = load(path, device="cpu")
         assert type(again) is type(model), "another class comes back"
         assert str(again) == str(model), "the settings do not come back"
-        is_same = torch.equal(_states(again, data), _states(model, data))
+        after = _states(again, data)
+        before = _states(model, data)
+        is_same = torch.equal(after, before)
         assert is_same, "a loaded model simulates otherwise"
         assert again.history_.shape == model.history_.shape, "the history does not come back"
         assert again.provenance_ == model.provenance_, "the provenance does not come back"

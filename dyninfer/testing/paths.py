@@ -34,7 +34,8 @@ def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> A
     n = check_count(n, "n")
     length = check_count(length, "length")
     d = check_count(d, "d")
-    check_memory(8 * n * length * d, f"{n} paths of {length} times and {d} features")
+    n_bytes = 8 * n * length * d
+    check_memory(n_bytes, f"{n} paths of {length} times and {d} features")
     rng = numpy_stream(seed, "example paths")
     days = rng.uniform(0, 5, (n, length))
     days.sort(axis=1)
@@ -198,7 +199,9 @@ def check_bad_input_is_refused_in_words(model: PathEstimator) -> None:
     with raises(ValueError, "path_key"):
         clone(model).fit(data, **columns)
     sample = np.zeros((3, 2))
-    cells = Snapshots(times=np.arange(2.0), samples=(sample, sample + 1))
+    times = np.arange(2.0)
+    samples = (sample, sample + 1)
+    cells = Snapshots(times=times, samples=samples)
     with raises(TypeError, "snapshots"):
         clone(model).fit(cells)
     with raises(KeyError, "no path is named"):

@@ -37,7 +37,8 @@ def example_data(seed: int = 0, n: int = 40, d: int = 3, n_times: int = 4) -> An
     d = check_count(d, "d")
     if check_count(n_times, "n_times") > len(_DAYS):
         raise ValueError(f"n_times must be 1 to {len(_DAYS)}, found {brief(n_times)}")
-    check_memory(8 * n * d, f"{n} cells of {d} features")
+    n_bytes = 8 * n * d
+    check_memory(n_bytes, f"{n} cells of {d} features")
     rng = numpy_stream(seed, "example data")
     days = _DAYS[:n_times]
     # All different, so that rows of one time cannot be taken for those of another.
@@ -237,7 +238,8 @@ def check_evaluates(model: SnapshotEstimator) -> None:
     check_finite(table, "w1", "w1_floor", "w1_still", "energy", "mass")
     for gap in ("straightness_gap", "monge_gap"):
         # NaN with noise or growth; float32 rounds the end points.
-        is_negative = table[gap] < -1e-5 * table["action"]
+        tolerance = -1e-5 * table["action"]
+        is_negative = table[gap] < tolerance
         assert not is_negative.any(), f"{gap} is negative"
 
 

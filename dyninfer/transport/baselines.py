@@ -59,11 +59,15 @@ def _on_lines(coupling: Coupling, data: Snapshots, k: int, seed: int) -> Populat
         return None
     before, time, after = data.times[k - 1 : k + 2]
     start, end = data.at(before), data.at(after)
-    plan = coupling.plan(start, end, data.weights_at(before), data.weights_at(after), seed)
+    start_weights = data.weights_at(before)
+    end_weights = data.weights_at(after)
+    plan = coupling.plan(start, end, start_weights, end_weights, seed)
     # At constant speed, whatever the gaps.
     share = (time - before) / (after - before)
     rest = 1 - share
-    states = rest * start[plan.source] + share * end[plan.target]
+    sources = start[plan.source]
+    targets = end[plan.target]
+    states = rest * sources + share * targets
     log_weight = rest * plan.log_source + share * plan.log_target
     weights = plan.mass * np.exp(log_weight)
     weights /= weights.sum()
@@ -104,5 +108,6 @@ def predictions(
     for name in names:
         # The time before the one after the start: that of the start.
         number = start + 1 if name == "still" else k
-        predicted[name] = BASELINES[name](data, number, seed)
+        baseline = BASELINES[name]
+        predicted[name] = baseline(data, number, seed)
     return predicted

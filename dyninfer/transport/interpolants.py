@@ -129,14 +129,18 @@ class Interpolant(Settings):
             Samples of the snapshots before and after.
         """
         c = self.coefficients(t)
-        return c.alpha[:, None] * x0 + c.beta[:, None] * x1
+        from_start = c.alpha[:, None] * x0
+        from_end = c.beta[:, None] * x1
+        return from_start + from_end
 
     def velocity(self, t: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
         """Derivative ``∂I/∂t`` ``(n, d)``, per interval; see :meth:`position`."""
         if type(self).position is not Interpolant.position:
             return derivative(self, t, x0, x1)
         c = self.coefficients(t)
-        return c.alpha_slope[:, None] * x0 + c.beta_slope[:, None] * x1
+        from_start = c.alpha_slope[:, None] * x0
+        from_end = c.beta_slope[:, None] * x1
+        return from_start + from_end
 
     @property
     def is_own_curve(self) -> bool:
@@ -187,10 +191,15 @@ class EncoderDecoderInterpolant(Interpolant):
         """See :meth:`Interpolant.coefficients`."""
         angle = math.pi * t
         value = torch.cos(angle).square()
-        slope = -math.pi * torch.sin(2 * angle)
+        sine = torch.sin(2 * angle)
+        slope = -math.pi * sine
         first = (t < 0.5).to(t)
         second = 1 - first
-        return Coefficients(value * first, value * second, slope * first, slope * second)
+        alpha = value * first
+        beta = value * second
+        alpha_slope = slope * first
+        beta_slope = slope * second
+        return Coefficients(alpha, beta, alpha_slope, beta_slope)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -294,7 +303,8 @@ def derivative(interpolant: Interpolant, t: Tensor, x0: Tensor, x1: Tensor) -> T
     def position(s: Tensor) -> Tensor:
         return interpolant.position(s, x0, x1)
 
-    outputs = torch.func.jvp(position, (t,), (torch.ones_like(t),))
+    direction = torch.ones_like(t)
+    outputs = torch.func.jvp(position, (t,), (direction,))
     return outputs[1]
 
 
@@ -348,4 +358,6 @@ def _trigonometric(t: Tensor) -> Coefficients:
     half = 0.5 * math.pi
     cos = torch.cos(half * t)
     sin = torch.sin(half * t)
-    return Coefficients(cos, sin, -half * sin, half * cos)
+    alpha_slope = -half * sin
+    beta_slope = half * cos
+    return Coefficients(cos, sin, alpha_slope, beta_slope)

@@ -95,7 +95,9 @@ class InterpolatedDiffusion(ConditionedDiffusion):
         self.law = law
         if base is None:
             d = network.n_features
-            base = GaussianBase(torch.zeros(d), torch.ones(d))
+            mean = torch.zeros(d)
+            std = torch.ones(d)
+            base = GaussianBase(mean, std)
         self.base_mean: Tensor
         self.noise_length: Tensor
         self.register_buffer("base_mean", base.mean.clone(), persistent=False)
@@ -104,7 +106,8 @@ class InterpolatedDiffusion(ConditionedDiffusion):
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """Velocity ``b`` ``(n, d)``."""
-        velocity, _ = self._motion(batch_times(t, x), x)
+        times = batch_times(t, x)
+        velocity, _ = self._motion(times, x)
         return velocity
 
     def breaks(self) -> Tensor:
@@ -120,7 +123,9 @@ class InterpolatedDiffusion(ConditionedDiffusion):
             return self.second(tau, x, self._code(x))
         inside = self.schedule.inside(tau, self.score_margin)
         gamma = self._gamma(self.schedule.moment(inside))
-        return -self.second(inside, x, self._code(x)) / gamma
+        code = self._code(x)
+        noise = self.second(inside, x, code)
+        return -noise / gamma
 
     def denoiser(self, t: Time, x: Tensor) -> Tensor | None:
         """``η = E[z | x_t = x]`` ``(n, d)``, or None for an interpolant without noise."""
@@ -130,13 +135,16 @@ class InterpolatedDiffusion(ConditionedDiffusion):
         output = self.second(tau, x, self._code(x))
         if self.head == "denoiser":
             return output
-        return -output * self._gamma(self.schedule.moment(tau))
+        moment = self.schedule.moment(tau)
+        gamma = self._gamma(moment)
+        return -output * gamma
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
         """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
         if not self.grows:
             return None
-        _, rate = self._motion(batch_times(t, x), x)
+        times = batch_times(t, x)
+        _, rate = self._motion(times, x)
         return rate
 
     def drift_and_growth(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -148,13 +156,15 @@ class InterpolatedDiffusion(ConditionedDiffusion):
         motion = self.network(t, x, code)
         if self.second is None:
             return motion
-        return torch.cat([motion, self.second(t, x, code)], 1)
+        noise = self.second(t, x, code)
+        return torch.cat([motion, noise], 1)
 
     def divergence(self, t: Time, x: Tensor) -> Tensor:
         """Exact divergence of the velocity ``(n,)``."""
         tau = batch_times(t, x)
         axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        return self.network.divergence(tau, x, axes, self._code(x))
+        code = self._code(x)
+        return self.network.divergence(tau, x, axes, code)
 
     def _motion(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Velocity ``(n, d)`` and growth rate ``(n,)``."""
@@ -162,7 +172,8 @@ class InterpolatedDiffusion(ConditionedDiffusion):
         velocity = outputs[:, : x.shape[1]]
         if self.law is None:
             return velocity, None
-        return velocity, self.law(t, outputs[:, -1])
+        rate = self.law(t, outputs[:, -1])
+        return velocity, rate
 
     def _gamma(self, moment: Moment) -> Tensor:
         """γ of every feature ``(n, d)``."""

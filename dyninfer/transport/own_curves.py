@@ -37,7 +37,8 @@ def own_line(interpolant: Interpolant, scaling: Scaling, part: Tensor, gap: Tens
         t = part.to(ends)
         position = interpolant.position(t, first, last)
         velocity = interpolant.velocity(t, first, last)
-        rate = scaling.displacements(velocity) / gap[:, None]
+        displacement = scaling.displacements(velocity)
+        rate = displacement / gap[:, None]
         return scaling.states(position), rate.to(knots)
 
     return line
@@ -69,9 +70,12 @@ def check_own_curve(interpolant: Interpolant, scaling: Scaling, knots: Tensor) -
         )
     # Features may be measured in very different units.
     length = scaling.scale.to(ends)
-    for time, end, word in ((0.0, first, "x0"), (1.0, last, "x1")):
-        at_end = interpolant.position(torch.full_like(parts, time), first, last)
-        miss = float(((at_end - end).abs() / length).max())
+    cases = ((0.0, first, "x0"), (1.0, last, "x1"))
+    for time, end, word in cases:
+        times = torch.full_like(parts, time)
+        at_end = interpolant.position(times, first, last)
+        misses = (at_end - end).abs() / length
+        miss = float((misses).max())
         if not miss <= _TOLERANCE:
             raise ValueError(
                 f"{name}.position at t = {time:g} is not {word} (off by {miss:.2g} standard "
@@ -80,7 +84,8 @@ def check_own_curve(interpolant: Interpolant, scaling: Scaling, knots: Tensor) -
     velocity = interpolant.velocity(parts, first, last)
     expected = derivative(interpolant, parts, first, last)
     error = (velocity - expected).abs() / length
-    size = 1 + float((expected.abs() / length).max())
+    sizes = expected.abs() / length
+    size = 1 + float((sizes).max())
     if not float(error.max()) <= _TOLERANCE * size:
         raise ValueError(
             f"{name}.velocity is not the derivative of its position in t; leave it out, and it is "

@@ -151,7 +151,8 @@ def joined(blocks: list[Block], plans: list[Plan]) -> Plan:
 def require_positive(owner: object, **settings: float) -> None:
     """Raise a ValueError naming the first setting that is not a positive finite number."""
     for name, value in settings.items():
-        number = as_array(value, f"{type(owner).__name__}.{name}")
+        kind = type(owner)
+        number = as_array(value, f"{kind.__name__}.{name}")
         if number.ndim > 0 or not (np.isfinite(number) and number > 0):
             raise ValueError(
                 f"{type(owner).__name__}.{name} must be positive and finite, found {brief(value)}"

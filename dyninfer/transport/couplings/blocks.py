@@ -148,6 +148,7 @@ def _equal_parts(weights: ndarray, n_parts: int, rng: Generator) -> list[_Part]:
         # Less is the rounding of the sum, and would be a pair of its own.
         rows = np.flatnonzero(share > 1e-12)
         share = share[rows]
-        part = _Part(order[rows], share / share.sum())
+        shares = share / share.sum()
+        part = _Part(order[rows], shares)
         parts.append(part)
     return parts

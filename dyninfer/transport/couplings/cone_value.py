@@ -76,6 +76,7 @@ def _divergence(p: ndarray, q: ndarray) -> float:
     """Kullback-Leibler divergence of unnormalised masses; ``0 log 0`` is zero."""
     positive = np.maximum(p, 1e-300)
     log_ratio = np.log(positive / q)
-    entropy = np.where(p > 0, p * log_ratio, 0.0)
+    products = p * log_ratio
+    entropy = np.where(p > 0, products, 0.0)
     excess = entropy - p + q
     return float(np.sum(excess))

@@ -68,7 +68,9 @@ def folds_of(
     parts = []
     for number in range(numbers.max() + 1):
         is_held_out = numbers == number
-        parts.append((part(~is_held_out), part(is_held_out)))
+        training = part(~is_held_out)
+        validation = part(is_held_out)
+        parts.append((training, validation))
     return Folds(whole, parts, share)
 
 
@@ -99,7 +101,8 @@ def fold_numbers(
     """
     n_rows = sum(len(own) for own in groups)
     nothing = np.full(n_rows, -1), 0.0
-    sizes = np.array([len(np.unique(own)) for own in groups])
+    counts = [len(np.unique(own)) for own in groups]
+    sizes = np.array(counts)
     largest = [sizes[np.asarray(interval) == k].max() for k in np.unique(interval)]
     n_least = min(largest)
     if not fraction or n_least < 2:
@@ -107,7 +110,8 @@ def fold_numbers(
     n_folds = 1
     share = fraction
     if fraction * sizes.sum() < LEAST_HELD_OUT:
-        n_wanted = min(MOST_FOLDS, max(2, round(1 / fraction)))
+        n_parts = round(1 / fraction)
+        n_wanted = min(MOST_FOLDS, max(2, n_parts))
         n_folds = int(min(n_wanted, n_least))
         share = 1 / n_folds
     rng = numpy_stream(seed, "validation split")

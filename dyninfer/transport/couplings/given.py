@@ -144,7 +144,8 @@ class GivenPairs(Coupling):
         for k, interval in enumerate(every_interval):
             if self.pairs is None:
                 names_after = names[k + 1]
-                rows, columns = _clone_mates(table, names[k], names_after)
+                names_before = names[k]
+                rows, columns = _clone_mates(table, names_before, names_after)
             else:
                 rows, columns = _partners(table, names, k)
             # A cell of weight zero is in no pair: what it carries could not be divided.

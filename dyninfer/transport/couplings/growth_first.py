@@ -105,7 +105,9 @@ class GrowthFirstCoupling(BlockCoupling):
         for k, interval in enumerate(every_interval):
             growth = None
             if data.growth is not None:
-                gap = data.times[k + 1] - data.times[k]
+                end = data.times[k + 1]
+                begin = data.times[k]
+                gap = end - begin
                 growth = data.growth[k] * gap
             plans.append(self._plan(interval, growth))
         return plans

@@ -83,6 +83,9 @@ def mean_squared_distances(samples: Sequence[ndarray], weights: Sequence[ndarray
         spreads.append(variance.sum())
     squared = []
     for k in range(len(means) - 1):
-        shift = means[k + 1] - means[k]
-        squared.append(float(shift @ shift + spreads[k] + spreads[k + 1]))
+        after = means[k + 1]
+        before = means[k]
+        shift = after - before
+        total = shift @ shift + spreads[k] + spreads[k + 1]
+        squared.append(float(total))
     return squared

@@ -122,9 +122,13 @@ class UnbalancedWeights(Reweighting):
         plan = torch.as_tensor(solution.log_plan)
         # A cell has half of its own growth, and half of that of its partners.
         log_from_target = _log_mean(plan, log_target)
-        log_a = np.log(ends.a) + 0.5 * log_source + log_from_target
+        own_a = np.log(ends.a)
+        half_source = 0.5 * log_source
+        log_a = own_a + half_source + log_from_target
         log_from_source = _log_mean(plan.T, -log_source)
-        log_b = np.log(ends.b) - 0.5 * log_target + log_from_source
+        own_b = np.log(ends.b)
+        half_target = 0.5 * log_target
+        log_b = own_b - half_target + log_from_source
         return Halfway(
             log_a=log_normalised(log_a),
             log_b=log_normalised(log_b),

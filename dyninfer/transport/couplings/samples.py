@@ -117,14 +117,18 @@ class CoupledSamples:
         log_weights = np.concatenate([stretch.log_weights for stretch in stretches])
         self.weighted = bool(log_weights.any())
         self.log_weights = to_device(log_weights)
-        self.stretch = np.repeat(np.arange(len(stretches)), sizes)
-        self.intervals = np.array([stretch.interval for stretch in stretches])
-        self._weigh(np.concatenate([stretch.mass for stretch in stretches]))
+        numbers = np.arange(len(stretches))
+        self.stretch = np.repeat(numbers, sizes)
+        intervals = [stretch.interval for stretch in stretches]
+        self.intervals = np.array(intervals)
+        masses = [stretch.mass for stretch in stretches]
+        self._weigh(np.concatenate(masses))
         self.codes: Tensor | None = None
         if code is not None:
             self.codes = to_device(code.encode(condition_names(data)))
         conditions = [stretch.condition for stretch in stretches]
-        self.condition = torch.as_tensor(np.repeat(conditions, sizes), device=device)
+        repeated = np.repeat(conditions, sizes)
+        self.condition = torch.as_tensor(repeated, device=device)
 
     def interval(self, t: Tensor) -> Tensor:
         """Index of the interval that each of the scaled times ``(n,)`` lies in."""
@@ -192,11 +196,17 @@ class CoupledSamples:
         Mass that is created in place on the way is not among them.
         """
         last = self.counts[0]
-        carried = self.mass[:last] * self.log_weights[:last, 0].exp()
-        cells, number = self.rows[:last, 0].unique(return_inverse=True)
-        weight = carried.new_zeros(len(cells)).index_add(0, number, carried)
+        mass = self.mass[:last]
+        gain = self.log_weights[:last, 0].exp()
+        carried = mass * gain
+        first_rows = self.rows[:last, 0]
+        cells, number = first_rows.unique(return_inverse=True)
+        zeros = carried.new_zeros(len(cells))
+        weight = zeros.index_add(0, number, carried)
         has_weight = weight > 0
-        return self.states[cells[has_weight]], weight[has_weight]
+        states = self.states[cells[has_weight]]
+        weights = weight[has_weight]
+        return states, weights
 
     def folds(self, fraction: float, seed: int) -> Folds[CoupledSamples]:
         """Hold pairs of the plan out, all of a cell together; see :func:`fold_numbers`."""
@@ -206,8 +216,10 @@ class CoupledSamples:
             own = rows[self.stretch == number]
             # By the side with more cells: of a single cell, all pairs would be one group.
             n_cells = [len(np.unique(column)) for column in own.T]
-            groups.append(own[:, np.argmax(n_cells)])
-        numbers, share = fold_numbers(groups, self.intervals.tolist(), fraction, seed)
+            richest = np.argmax(n_cells)
+            groups.append(own[:, richest])
+        intervals = self.intervals.tolist()
+        numbers, share = fold_numbers(groups, intervals, fraction, seed)
         return folds_of(self, numbers, share, self._part)
 
     def _part(self, mask: ndarray) -> CoupledSamples:
@@ -231,7 +243,8 @@ class CoupledSamples:
             masses.append(own / own.sum())
         cumulative = cumulative_sums(masses)
         self.cumulative = torch.as_tensor(cumulative, device=self.states.device)
-        self.mass = torch.as_tensor(np.concatenate(masses)).to(self.states)
+        joined = np.concatenate(masses)
+        self.mass = torch.as_tensor(joined).to(self.states)
         self.counts = [len(mass) for mass in masses]
 
     def mass_in_place(self) -> tuple[int, float]:

@@ -117,9 +117,13 @@ class SinkhornSolution:
         rows = plan.sum(1)
         columns = plan.sum(0)
         # ⟨c, π⟩ + ε KL(π | a ⊗ b) less its conjugate is ⟨f, π1⟩ + ⟨g, πᵀ1⟩ at this plan.
-        value = float(rows @ f + columns @ g)
+        of_rows = rows @ f
+        of_columns = columns @ g
+        value = float(of_rows + of_columns)
         if np.isinf(rho):
-            dual_value = float(a @ f + b @ g)
+            row_value = a @ f
+            column_value = b @ g
+            dual_value = float(row_value + column_value)
             return value - dual_value
         row_gap = _conjugate_gap(rows, a, f / rho)
         column_gap = _conjugate_gap(columns, b, g / rho)
@@ -172,7 +176,9 @@ def sinkhorn(
         If ε is below 1e-14 of the mean cost, which double precision does not resolve.
     """
     c, a, b = _tensors(problem)
-    iteration = _Iteration(c, a.log(), b.log(), mass_penalty)
+    log_a = a.log()
+    log_b = b.log()
+    iteration = _Iteration(c, log_a, log_b, mass_penalty)
     # From the mean cost down: a small ε alone needs as many steps as costs are larger than it.
     finite_costs = c[c.isfinite()]
     mean_cost = float(finite_costs.mean())
@@ -227,8 +233,10 @@ class _Iteration:
         before = self.f
         damping = 1 + eps / self.mass_penalty
         factor = -eps / damping
-        self.f = factor * self.rows(self.g, eps)
-        self.g = factor * self.columns(self.f, eps)
+        best_f = self.rows(self.g, eps)
+        self.f = factor * best_f
+        best_g = self.columns(self.f, eps)
+        self.g = factor * best_g
         if np.isfinite(self.mass_penalty):
             shift = self._shift()
             self.f = self.f + shift

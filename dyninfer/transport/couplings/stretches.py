@@ -195,7 +195,8 @@ def _chains(data: Snapshots, run: _Run, plans: list[Plan], condition: int, seed:
     n = max(LEAST_CHAINS, 2 * max(sizes))
     chains = sample_weighted_chains(plans, sizes, n, seed)
     columns = []
-    for rows, own in zip(_numbered(data, run), chains.rows.T, strict=True):
+    numbered = _numbered(data, run)
+    for rows, own in zip(numbered, chains.rows.T, strict=True):
         columns.append(rows[own])
     return Stretch(
         interval=0,
@@ -231,7 +232,8 @@ def _part(data: Snapshots, rows: list[ndarray], times: list[int]) -> Snapshots:
             return None
         picked = []
         for k, own in zip(times, rows, strict=True):
-            picked.append(np.asarray(values[k])[own])
+            column = np.asarray(values[k])
+            picked.append(column[own])
         return tuple(picked)
 
     masses = data.masses

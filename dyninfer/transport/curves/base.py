@@ -72,7 +72,9 @@ class PairCurve(Curve):
         folds = self.samples.folds(fraction, seed)
         parts: list[tuple[Curve, Curve]] = []
         for training, validation in folds.parts:
-            parts.append((self._of(training), self._of(validation)))
+            training_curve = self._of(training)
+            validation_curve = self._of(validation)
+            parts.append((training_curve, validation_curve))
         return Folds(self, parts, folds.share)
 
     def _of(self, samples: CoupledSamples) -> Curve:

@@ -51,7 +51,9 @@ def cone_arc(
     r1 = (0.5 * log_m1).exp()
     # The line in the plane, with x0 on the first axis.
     rest = 1 - beta
-    along = rest * r0 + beta * r1 * cos
+    from_start = rest * r0
+    from_end = beta * r1 * cos
+    along = from_start + from_end
     across = beta * r1 * sin
     mass = along.square() + across.square()
     tiny = torch.finfo(beta.dtype).tiny

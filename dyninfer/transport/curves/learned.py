@@ -113,7 +113,8 @@ class LearnedCurve(nn.Module):
     def through(self, samples: CoupledSamples) -> LearnedCurve:
         """A copy through other pairs of the same snapshots."""
         # What is not learned is shared: pairs are many, and a potential may be any function.
-        shared = {id(value): value for value in (self.samples, self.lagrangian)}
+        parts = (self.samples, self.lagrangian)
+        shared = {id(value): value for value in parts}
         curve = copy.deepcopy(self, shared)
         curve.use(samples)
         return curve
@@ -207,8 +208,10 @@ class LearnedCurve(nn.Module):
         bridge = self.lagrangian.bridge
         if bridge is not None:
             _, gap = self.samples.span(pairs.interval)
-            position, velocity = bridge.mean(tau * gap, gap, x0, x1)
-            arc = arc._replace(position=position, velocity=velocity * gap[:, None])
+            elapsed = tau * gap
+            position, velocity = bridge.mean(elapsed, gap, x0, x1)
+            rate = velocity * gap[:, None]
+            arc = arc._replace(position=position, velocity=rate)
         if not self.samples.weighted:
             return arc
         log_mass = torch.lerp(log_m0, log_m1, tau)
@@ -280,7 +283,8 @@ class LearnedCurve(nn.Module):
         """Add the noise of a bridge, and its pull towards the second snapshot."""
         bridge = self.lagrangian.bridge
         if bridge is not None:
-            displacement, drift, score = bridge.noise(tau * gap, gap, noise)
+            elapsed = tau * gap
+            displacement, drift, score = bridge.noise(elapsed, gap, noise)
             return point._replace(
                 state=point.state + displacement,
                 velocity=point.velocity + drift,
@@ -305,7 +309,9 @@ class LearnedCurve(nn.Module):
     def _correction(self, batch: PairBatch, tau: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
         """``f`` and its derivative in time, carried forward together."""
         pairs = batch.pairs
-        columns = [batch.time[:, None], tau[:, None], pairs.source, pairs.target]
+        time = batch.time[:, None]
+        part = tau[:, None]
+        columns = [time, part, pairs.source, pairs.target]
         if self.grows:
             # What vanishes has a log-weight of −60, which would saturate the network.
             for log_weight in (pairs.log_start, pairs.log_end):

@@ -58,8 +58,10 @@ class CurveOptimizer:
         self.last = last
         self.every = every
         # A shorter memory than usual: the opponent moves as well.
-        adam = torch.optim.Adam(curve.parameters(), lr=learning_rate, betas=(0.9, 0.99))
-        self.n_moves = max(1, math.ceil((last - alone) / every))
+        parameters = curve.parameters()
+        adam = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99))
+        remaining = last - alone
+        self.n_moves = max(1, math.ceil((remaining) / every))
         self.updates = AveragedOptimizer(adam, self._schedule, ema_decay=0.99)
         self.parameters = self.updates.parameters
         self.residual = ResidualStatistics(curve.samples.states.device)
@@ -159,7 +161,8 @@ class CurveOptimizer:
     def _schedule(self, move: int) -> float:
         """Multiple of the learning rate: a cosine over all moves."""
         part = min(1.0, move / self.n_moves)
-        cosine = 0.5 * (1 + math.cos(math.pi * part))
+        angle = math.pi * part
+        cosine = 0.5 * (1 + math.cos(angle))
         falling = 1 - self.final_rate
         return self.final_rate + falling * cosine
 

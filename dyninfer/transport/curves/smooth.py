@@ -44,7 +44,8 @@ class SmoothCurve(PairCurve):
         chains = self.samples.draw(interval, generator)
         start, gap = self.samples.span(interval)
         elapsed = t - start
-        weights, slopes = spline_weights(self.cardinal[:, interval], elapsed)
+        cardinal = self.cardinal[:, interval]
+        weights, slopes = spline_weights(cardinal, elapsed)
         knots = chains.knots
         state = torch.einsum("nk,nkd->nd", weights, knots)
         velocity = torch.einsum("nk,nkd->nd", slopes, knots)
@@ -65,4 +66,5 @@ class SmoothCurve(PairCurve):
         )
         if not self.weighted:
             return batch
-        return with_weights(batch, chains.log_start, chains.log_end, elapsed / gap)
+        part = elapsed / gap
+        return with_weights(batch, chains.log_start, chains.log_end, part)

@@ -46,9 +46,11 @@ def hamiltonian(
     if sigma:
         if s.laplacian is None:
             raise ValueError("sigma needs derivatives that hold a Laplacian; ask for it")
-        H = H + 0.5 * sigma**2 * s.laplacian
+        of_noise = 0.5 * sigma**2 * s.laplacian
+        H = H + of_noise
     if growth_penalty is not None:
-        H = H + 0.5 * growth_penalty * s.value.square()
+        of_growth = 0.5 * growth_penalty * s.value.square()
+        H = H + of_growth
     if energy is not None:
         H = H + energy
     return H

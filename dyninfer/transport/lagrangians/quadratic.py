@@ -328,9 +328,11 @@ def _likely_states(
     ends = np.empty((2, len(t), n_features))
     for k in range(len(samples) - 1):
         rows = np.flatnonzero(interval == k)
-        for states, sample in zip(ends, samples[k : k + 2], strict=True):
+        pair = samples[k : k + 2]
+        for states, sample in zip(ends, pair, strict=True):
             n_here = len(rows)
-            states[rows] = sample[rng.integers(len(sample), size=n_here)]
+            picks = rng.integers(len(sample), size=n_here)
+            states[rows] = sample[picks]
     z = rng.normal(size=ends[0].shape)
 
     def placed(values: ndarray) -> Tensor:

@@ -195,7 +195,8 @@ class ActionObjective(Objective):
         s = network.derivatives(points.time, points.state, directions, points.code)
         if points.probe is not None:
             along = (s.gradient * points.probe).sum(1)
-            s = s._replace(laplacian=along / self.kernel_width**2)
+            laplacian = along / self.kernel_width**2
+            s = s._replace(laplacian=laplacian)
         energy = self.lagrangian.hamiltonian(points.time, points.state, s)
         if self.by_velocity and points.velocity is not None:
             # d/dt E[w s(t, x_t)] along the curve replaces ∂s/∂t and the boundary terms.
@@ -217,7 +218,9 @@ class ActionObjective(Objective):
         """Boundary terms ``(n,)`` of the stretches that the samples lie on."""
         times = torch.cat([batch.start_time, batch.end_time])
         states = torch.cat([batch.start_state, batch.end_state])
-        first, last = network(times, states, twice(batch.code)).chunk(2)
+        codes = twice(batch.code)
+        values = network(times, states, codes)
+        first, last = values.chunk(2)
         if batch.weight is not None:
             first = first * batch.start_weight
             last = last * batch.end_weight
@@ -247,7 +250,8 @@ class ActionObjective(Objective):
         t, density = times.draw(n_used_twice, generator)
         batch = curve.draw(t, density, generator)
         signs = random_signs(t, self.n_features, generator)
-        return batch._replace(probe=self.kernel_width * signs[:, 0])
+        probe = self.kernel_width * signs[:, 0]
+        return batch._replace(probe=probe)
 
 
 def both_sides(batch: DensityBatch) -> DensityBatch:

@@ -95,7 +95,8 @@ def kl_bound(
             b_products = residuals.products(b)
             s_products = residuals.products(s)
             forward_products = residuals.products(forward)
-            integrals["path"].add(forward_products, duration / (4 * epsilon))
+            factor = duration / (4 * epsilon)
+            integrals["path"].add(forward_products, factor)
             integrals["velocity"].add(b_products, duration / 2)
             integrals["score"].add(s_products, duration / 2)
     bound = {}

@@ -140,7 +140,9 @@ class BridgeObjective(Objective):
 
 def _both_signs(middle: Tensor, noise: Tensor) -> Tensor:
     """Points ``(2n, d)`` on either side of ``(n, d)``."""
-    return torch.cat([middle + noise, middle - noise])
+    above = middle + noise
+    below = middle - noise
+    return torch.cat([above, below])
 
 
 def _over_signs(values: Tensor) -> Tensor:
@@ -151,5 +153,6 @@ def _over_signs(values: Tensor) -> Tensor:
 
 def _fixed(network: Any) -> Callable[..., Tensor]:
     """The network as a function of its inputs alone."""
-    values = {name: p.detach() for name, p in network.named_parameters()}
+    parameters = network.named_parameters()
+    values = {name: p.detach() for name, p in parameters}
     return lambda *inputs: functional_call(network, values, inputs)

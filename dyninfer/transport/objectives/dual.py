@@ -245,7 +245,8 @@ class DualObjective(Objective):
         s = network.derivatives(batch.time, state, directions, batch.pairs.code)
         H = self.lagrangian.hamiltonian(batch.time, state, s)
         residual = s.time + H
-        (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
+        total = residual.sum()
+        (slope,) = torch.autograd.grad(total, state, retain_graph=True)
         residual = residual.detach()
         terms = self._potential_loss(process, batch, fixed, s)
         terms = self._with_score(terms, process, batch, fixed.detach())
@@ -262,7 +263,8 @@ class DualObjective(Objective):
         descent = damping * action - game_share * rise
         # The value of the loss stays that of the potential.
         only_gradient = descent - descent.detach()
-        curve_loss = only_gradient / (batch.density * self.curve.interval_mass(batch))
+        mass = self.curve.interval_mass(batch)
+        curve_loss = only_gradient / (batch.density * mass)
         terms["loss"] = terms["loss"] + curve_loss
         terms["residual"] = residual
         terms["mass"] = fixed.weight
@@ -280,7 +282,8 @@ class DualObjective(Objective):
         if self.score is None:
             return terms
         score, square = self._score_loss(process, batch, point)
-        terms["loss"] = terms["loss"] + self.score.balanced(score)
+        balanced = self.score.balanced(score)
+        terms["loss"] = terms["loss"] + balanced
         terms["score"] = score.detach()
         terms["score_square"] = square
         return terms
@@ -299,7 +302,8 @@ class DualObjective(Objective):
             code=batch.pairs.code,
         )
         density, square = self.score.loss(process.inner.second, points)
-        return density / (batch.density * self.curve.interval_mass(batch)), square
+        mass = self.curve.interval_mass(batch)
+        return density / (batch.density * mass), square
 
     def _potential_loss(
         self,
@@ -321,7 +325,8 @@ class DualObjective(Objective):
         density = kinetic - weight * along_paths
         penalty = self.lagrangian.growth_penalty
         if penalty is not None:
-            growth_energy = 0.5 * penalty * weight * s.value.square()
+            price = 0.5 * penalty * weight
+            growth_energy = price * s.value.square()
             density = density + growth_energy
         if self.curve.weighted:
             along_weights = point.weight_rate * s.value
@@ -350,7 +355,9 @@ class DualObjective(Objective):
         end = start + gap
         times = torch.cat([start, end])
         states = torch.cat([pairs.source, pairs.target])
-        first, last = network(times, states, twice(pairs.code)).chunk(2)
+        codes = twice(pairs.code)
+        values = network(times, states, codes)
+        first, last = values.chunk(2)
         if self.curve.weighted:
             first = first * pairs.log_start.exp()
             last = last * pairs.log_end.exp()

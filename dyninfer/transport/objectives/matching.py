@@ -161,7 +161,8 @@ class MatchingObjective(Objective):
         others: list[tuple[Any, Objective]] = []
         for folds in self.folds.others():
             process = copy.deepcopy(self.process)
-            others.append((process, MatchingObjective(process, folds, self.seed)))
+            objective = MatchingObjective(process, folds, self.seed)
+            others.append((process, objective))
         return others
 
     def learn_from_all(self) -> None:
@@ -180,7 +181,8 @@ class MatchingObjective(Objective):
         weight = None
         if points.weight is not None:
             weight = points.weight[:, 0]
-        inner.law.settle(points.time, outputs[:, -1], weight)
+        rate = outputs[:, -1]
+        inner.law.settle(points.time, rate, weight)
         # A condition has no run of its own here, and a Gaussian base no cells.
         if points.code is None and self.base is None:
             settle_total_mass(self.process, self.samples, self.seed)

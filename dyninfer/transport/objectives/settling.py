@@ -35,9 +35,11 @@ def settle_total_mass(process: ScaledDiffusion, samples: CoupledSamples, seed: i
     inner = process.inner
     law: BoundedGrowth = inner.law
     cells, weight = _first_snapshot(samples, seed)
-    run = simulate(inner, cells, law.knots().double(), seed=seed)
+    knots = law.knots().double()
+    run = simulate(inner, cells, knots, seed=seed)
     assert run.log_weights is not None
-    log_weight = run.log_weights + weight.double().log()[:, None]
+    log_start = weight.double().log()
+    log_weight = run.log_weights + log_start[:, None]
     log_mass = log_weight.logsumexp(0)
     # Of a run that diverged nothing can be said.
     if bool(log_mass.isfinite().all()):
