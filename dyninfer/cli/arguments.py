@@ -80,7 +80,8 @@ def add_keys(parser: argparse.ArgumentParser, paths: bool = False) -> None:
     names = dict.fromkeys([*SNAPSHOT_KEYS, *(PATH_KEYS if paths else ())])
     group = parser.add_argument_group("keys of the data")
     for name in names:
-        group.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=_KEYS[name])
+        dashed = name.replace("_", "-")
+        group.add_argument(f"--{dashed}", metavar="TEXT", help=_KEYS[name])
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +115,8 @@ def given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]
 
 def given_keys(arguments: argparse.Namespace) -> dict[str, Any]:
     """Keys of the data that are given."""
-    return given(arguments, [name for name in _KEYS if hasattr(arguments, name)])
+    names = [name for name in _KEYS if hasattr(arguments, name)]
+    return given(arguments, names)
 
 
 def times(text: str) -> np.ndarray:

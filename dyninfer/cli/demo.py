@@ -97,7 +97,8 @@ def run_demo(
     observed = Snapshots.from_anndata(adata, **KEYS)
     first, last = observed.times[[0, -1]]
     # Half a step beyond the end, so that rounding cannot lose the last time.
-    times = np.arange(first, last + TIME_STEP / 2, TIME_STEP)
+    end = last + TIME_STEP / 2
+    times = np.arange(first, end, TIME_STEP)
     traj = model.simulate(adata, times, seed=seed)
     traj.save(folder / "trajectories.h5ad")
 
@@ -122,7 +123,8 @@ def run_demo(
     )
     seconds = time.perf_counter() - start
     ending = f"Training {model.status_}; everything took {seconds:.0f} s. Read {report}"
-    summary = "\n".join([*verdict(model, evaluation, "h"), ending])
+    sentences = verdict(model, evaluation, "h")
+    summary = "\n".join([*sentences, ending])
     return Demo(folder, model, traj, evaluation, summary)
 
 
@@ -201,7 +203,8 @@ def _draw_populations(adata: AnnData, traj: Trajectories, hold_out: float) -> Fi
 
     observed = np.unique(adata.obs["time"])
     # The ends, the held-out time, and one of every stage between them: six panels fit the page.
-    times = np.unique([observed[0], 12.0, hold_out, 48.0, 72.0, observed[-1]])
+    moments = [observed[0], 12.0, hold_out, 48.0, 72.0, observed[-1]]
+    times = np.unique(moments)
     size = (1.9 * len(times) + 0.6, 4.0)
     figure, panels = canvas(size, 2, len(times), sharex=True, sharey=True)
     options: dict[str, Any] = {"basis": "X_umap", "time_key": "time", "time_unit": "h"}

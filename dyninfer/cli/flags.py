@@ -45,7 +45,10 @@ def of_fields(cls: type, skip: Collection[str] = ()) -> list[Flag]:
     for field in dataclasses.fields(cls):
         if field.init and field.name not in skip:
             text = texts.get(field.name, "")
-            flags.append(Flag(field.name, hints[field.name], _default(field), text))
+            hint = hints[field.name]
+            default = _default(field)
+            flag = Flag(field.name, hint, default, text)
+            flags.append(flag)
     return _writable(flags)
 
 
@@ -64,7 +67,9 @@ def of_signature(
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY and name not in skip:
             hint = hints.get(name, str)
-            flags.append(Flag(name, hint, parameter.default, texts.get(name, "")))
+            text = texts.get(name, "")
+            flag = Flag(name, hint, parameter.default, text)
+            flags.append(flag)
     return _writable(flags)
 
 

@@ -31,7 +31,8 @@ def find_method(text: str) -> type[Estimator]:
                 f"there are {', '.join(methods)}"
             )
         return methods[text]
-    cls = getattr(_import_file(Path(f"{stem}.py")), class_name, None)
+    module = _import_file(Path(f"{stem}.py"))
+    cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, Estimator)):
         raise ValueError(
             f"{label(stem + '.py')} has no estimator {label(class_name)}; "

@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments, rest = make_parser(words).parse_known_args(words)
             if rest:
                 # By the parser of the command, which knows what may have been meant.
-                arguments.parser.error(unrecognized(rest, arguments.parser.options()))
+                options = arguments.parser.options()
+                arguments.parser.error(unrecognized(rest, options))
             arguments.run(arguments)
         except KeyboardInterrupt:
             print("dyninfer: interrupted", file=sys.stderr)
@@ -90,4 +91,5 @@ def _sentence(error: BaseException) -> str:
     # A KeyError prints its message in quotes.
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     # In one line, as of some errors of libraries; others have no text at all.
-    return " ".join(str(text).split()) or type(error).__name__
+    words = " ".join(str(text).split())
+    return words or type(error).__name__

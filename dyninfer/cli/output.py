@@ -31,7 +31,8 @@ def print_table(table: pd.DataFrame, leave_out: tuple[str, ...] = ()) -> None:
         says_something = not table[name].isna().all() and not table[name].eq("").all()
         if says_something and not is_size and name not in leave_out:
             columns.append(name)
-    print(table[columns].to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
+    rows = table[columns]
+    print(rows.to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
 
 
 def _plain(value: Any) -> Any:

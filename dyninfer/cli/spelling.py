@@ -98,7 +98,8 @@ def option_text(argv: Sequence[str], option: str) -> str | None:
 
 def _setting(word: str) -> str:
     """Setting that a flag such as ``--no-progress`` or ``--noise.hurst=0.7`` is about."""
-    name = word.removeprefix("--").partition("=")[0].replace("-", "_")
+    dashed = word.removeprefix("--").partition("=")[0]
+    name = dashed.replace("-", "_")
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
     # Parts of a setting are known once its class is.

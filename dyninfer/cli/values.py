@@ -42,8 +42,10 @@ def argument_options(annotation: Any) -> dict[str, Any] | None:
         if typing.get_origin(member) is Literal:
             return _choice(typing.get_args(member), optional)
         if (typing.get_origin(member) or member) in _LISTS:
-            items = [item for item in typing.get_args(member) if item is not Ellipsis]
-            options = _single(members(items[0]) if items else [str], optional=False)
+            arguments = typing.get_args(member)
+            items = [item for item in arguments if item is not Ellipsis]
+            item_kinds = members(items[0]) if items else [str]
+            options = _single(item_kinds, optional=False)
             return None if options is None else {"nargs": "+", **options}
     return _single(alternatives, optional)
 
@@ -143,7 +145,8 @@ def _choice(values: Sequence[Any], optional: bool) -> dict[str, Any]:
         # argparse refuses what is not among the choices, and lists them.
         return by_text.get(text.lower(), text)
 
-    return {"type": read, "choices": list(values), "metavar": f"{{{','.join(by_text)}}}"}
+    spellings = ",".join(by_text)
+    return {"type": read, "choices": list(values), "metavar": f"{{{spellings}}}"}
 
 
 def _single(alternatives: Sequence[Any], optional: bool) -> dict[str, Any] | None:

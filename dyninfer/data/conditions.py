@@ -109,7 +109,8 @@ class ConditionCode:
     def encode(self, labels: Iterable[Any]) -> ndarray:
         """Vectors ``(n, size)``; a ValueError names a label that has none."""
         vector = self._of_parts if self.parts else self._of_number
-        return np.stack([vector(str(label)) for label in labels])
+        codes = [vector(str(label)) for label in labels]
+        return np.stack(codes)
 
     def _of_number(self, label: str) -> ndarray:
         try:

@@ -59,7 +59,8 @@ def pushed_forward(
     search = NearestNeighbors(n_neighbors=k).fit(states)
     if at is None:
         at = states
-    arrows = np.empty((len(at), positions.shape[1]))
+    shape = (len(at), positions.shape[1])
+    arrows = np.empty(shape)
     for first in range(0, len(at), ROWS):
         rows = slice(first, first + ROWS)
         near = search.kneighbors(at[rows], return_distance=False)
@@ -68,5 +69,6 @@ def pushed_forward(
         seen_at = positions[near]
         seen_at = seen_at - seen_at.mean(1, keepdims=True)
         slope = np.linalg.pinv(around, rcond=THINNEST) @ seen_at
-        arrows[rows] = np.einsum("nd,ndc->nc", velocity[rows], slope)
+        own = velocity[rows]
+        arrows[rows] = np.einsum("nd,ndc->nc", own, slope)
     return arrows

@@ -31,7 +31,8 @@ def stored_fates(adata: AnnData, key: str = keys.FATES) -> pd.DataFrame:
             f"adata has no fates in obsm[{quoted(key)}]; call tl.fates(model, adata) first"
         )
     facts = adata.uns[keys.FATES]
-    values = np.asarray(adata.obsm[key], dtype=np.float64)
+    stored = adata.obsm[key]
+    values = np.asarray(stored, dtype=np.float64)
     return pd.DataFrame(
         values,
         index=adata.obs_names,

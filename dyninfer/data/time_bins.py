@@ -45,7 +45,8 @@ def binned(times: ndarray, n_bins: int) -> ndarray:
             f"there are {len(distinct)} distinct times, which {n_bins} bins leave as they are; "
             "leave n_bins out"
         )
-    edges = np.quantile(known, np.linspace(0, 1, n_bins + 1)[1:-1])
+    shares = np.linspace(0, 1, n_bins + 1)[1:-1]
+    edges = np.quantile(known, shares)
     # A time on an edge belongs to the bin that it ends, whichever cell has it.
     number = np.searchsorted(edges, known, side="left")
     size = np.bincount(number, minlength=n_bins)
@@ -56,7 +57,8 @@ def binned(times: ndarray, n_bins: int) -> ndarray:
         )
     # About the least: means of large numbers would lose the digits of their differences.
     least = known.min()
-    total = np.bincount(number, weights=known - least, minlength=n_bins)
+    excess = known - least
+    total = np.bincount(number, weights=excess, minlength=n_bins)
     middle = least + total / size
     result = times.astype(np.float64)
     result[is_known] = middle[number]
@@ -68,7 +70,8 @@ def refuse_continuous(column: ndarray, times: ndarray, key: str | None) -> None:
 
     The distinct ``times`` ``(K,)`` are those of its snapshots.
     """
-    n_cells, n_times = len(column), len(times)
+    n_cells = len(column)
+    n_times = len(times)
     if n_times <= MOST_TIMES or n_cells >= FEWEST_CELLS * n_times:
         return
     name = quoted(key)

@@ -68,7 +68,9 @@ class Reading:
         if birth is not None and self.start == "birth":
             number += Fraction(birth)
         # As fractions: a tenth of an hour is six minutes, and not 5.999999.
-        factor = Fraction(sizes[self.unit], sizes[unit])
+        own_size = sizes[self.unit]
+        size = sizes[unit]
+        factor = Fraction(own_size, size)
         return float(number * factor)
 
 

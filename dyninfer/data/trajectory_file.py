@@ -177,7 +177,8 @@ def _zarr_files(data: Dataset) -> dict[str, bytes]:
     attributes[digest.NAME] = digest.EMPTY
     text = json.dumps(root, indent=2)
     others = _other_files(files)
-    files[_ROOT] = digest.fill_in(text.encode(), *others)
+    content = text.encode()
+    files[_ROOT] = digest.fill_in(content, *others)
     return files
 
 

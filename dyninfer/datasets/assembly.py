@@ -22,7 +22,8 @@ def annotated(name: str, x: ndarray, obs: pd.DataFrame, features: Sequence[str])
 
     var = pd.DataFrame(index=list(features))
     # float32: what was measured carries no more digits.
-    adata = ad.AnnData(X=x.astype(np.float32), obs=obs, var=var)
+    values = x.astype(np.float32)
+    adata = ad.AnnData(X=values, obs=obs, var=var)
     adata.uns["source"] = TABLE[name].source
     return adata
 

@@ -55,7 +55,8 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     check_count(min_length, "min_length")
     table = pd.read_csv(shipped("single_particle_tracks", "tracks.csv.gz"))
     length = table.groupby("trajectory")["frame"].transform("size")
-    table = table[length >= min_length].sort_values(["trajectory", "frame"])
+    is_long = length >= min_length
+    table = table[is_long].sort_values(["trajectory", "frame"])
     if table.empty:
         raise ValueError(
             f"min_length={brief(min_length)}: the longest of these tracks has {length.max()} "
@@ -65,7 +66,8 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     position = pixels * _MICROMETRES_PER_PIXEL
     track = table["trajectory"].astype(str)
     frame = table["frame"]
-    names = "track" + track + "_" + frame.astype(str)
+    frames = frame.astype(str)
+    names = "track" + track + "_" + frames
     obs = pd.DataFrame(index=names.to_numpy())
     obs["track"] = track.to_numpy()
     obs["time"] = frame.to_numpy() * _SECONDS_PER_FRAME
@@ -105,7 +107,8 @@ def nile_minima() -> AnnData:
     table = pd.read_csv(path)
     minimum = table[["NileMin"]].to_numpy()
     year = table["Year"]
-    obs = pd.DataFrame(index=year.astype(int).astype(str))
+    years = year.astype(int).astype(str)
+    obs = pd.DataFrame(index=years)
     obs["year"] = year.to_numpy(dtype=np.float64)
     # One river is one path.
     obs["river"] = "Nile"

@@ -133,7 +133,8 @@ def embryoid_body() -> AnnData:
     velocity = table["v"][order]
     bins = table["ts"][order]
     parts = table["part"][order]
-    obs = pd.DataFrame(index=rows[order].astype(str))
+    names = rows[order].astype(str)
+    obs = pd.DataFrame(index=names)
     obs["time"] = bins.astype(np.float64)
     obs["day"] = _EB_MIDPOINTS[bins]
     obs["bin"] = pd.Categorical.from_codes(bins, _EB_BINS)

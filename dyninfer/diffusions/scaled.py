@@ -119,7 +119,8 @@ class ScaledDiffusion(Diffusion):
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
         """Noise amplitude: a scalar, ``(d,)`` or ``(n, d)``, in state units per root of time."""
-        tau, z = t, x
+        tau = t
+        z = x
         # What depends on neither needs no conversion, which costs as much as a small network.
         if not self.inner.constant_noise:
             tau, z = self._scaled(t, x)

@@ -205,10 +205,13 @@ class ActionMatching(ConditionedEstimator):
         if self.sigma:
             second = potential_network(self, scaling.n_features, n_conditions)
         # Settings are in the user's units, and the network sees scaled ones.
-        penalty, law = self.facts_["growth_penalty"], None
+        penalty = self.facts_["growth_penalty"]
+        law = None
         if penalty is not None:
             penalty = scaling.growth_penalty(penalty)
-            law = BoundedGrowth.between(self.facts_["times"], self.facts_["masses"], scaling)
+            times = self.facts_["times"]
+            masses = self.facts_["masses"]
+            law = BoundedGrowth.between(times, masses, scaling)
         inner = PotentialDiffusion(
             network,
             sigma=scaling.amplitude(self.sigma),

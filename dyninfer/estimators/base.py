@@ -202,7 +202,9 @@ class Estimator(Settings, ABC):
         """
         self._check_fitted()
         self._check_settings()
-        return write_model(path, self._tensors(), self._metadata() | self._tables())
+        tensors = self._tensors()
+        metadata = self._metadata() | self._tables()
+        return write_model(path, tensors, metadata)
 
     def cite(self) -> str:
         """BibTeX of the method."""
@@ -255,14 +257,16 @@ class Estimator(Settings, ABC):
         attempt.training_ = attempt._training(run.max_steps)
         reading = attempt.read(data, source, hold_out, run)
         run = replace(run, identity=attempt._identity(reading.provenance))
-        attempt.scaling_, attempt.facts_ = reading.scaling, reading.facts
+        attempt.scaling_ = reading.scaling
+        attempt.facts_ = reading.facts
         attempt.provenance_ = reading.provenance
         if not attempt._resume_result(run):
             # Learning needs gradients, even where they are switched off around it.
             with torch.inference_mode(False), torch.enable_grad():
                 process = attempt._built(reading.data, run.seed)
                 outcome = attempt.learn(process, reading.data, run)
-            attempt.history_, attempt.status_ = outcome.history, outcome.status
+            attempt.history_ = outcome.history
+            attempt.status_ = outcome.status
             # Methods with a closed form make the process anew; training changes it in place.
             if outcome.process is not None:
                 process = outcome.process
@@ -356,7 +360,8 @@ class Estimator(Settings, ABC):
         """Everything of a fitted estimator that is not a tensor or a table, as plain data."""
         scaling = {}
         for name in ("shift", "scale", "start", "duration", "unit"):
-            scaling[name] = to_plain(getattr(self.scaling_, name), name)
+            value = getattr(self.scaling_, name)
+            scaling[name] = to_plain(value, name)
         return {
             "format": FORMAT,
             "version": dyninfer.__version__,
@@ -406,7 +411,8 @@ class Estimator(Settings, ABC):
         for name, text in setting_texts(self).items():
             if fitted.get(name) != text:
                 # A message has 300 characters, and a setting may be a long table.
-                before, now = fitted.get(name, "nothing")[:60], text[:60]
+                before = fitted.get(name, "nothing")[:60]
+                now = text[:60]
                 raise ValueError(
                     f"{name} was changed after fit, from {before} to {now}, so the settings "
                     "are of another model than was learned; fit again, or set it back"

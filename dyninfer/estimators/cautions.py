@@ -26,8 +26,10 @@ def warn_beyond(fitted: np.ndarray, times: np.ndarray, doing: str) -> None:
     """Warn where times lie before the first or after the last time of the data."""
     if len(times) == 0 or Clock.of(fitted).covers(times):
         return
-    first, last = spelled([times.min(), times.max()], fitted)
-    data_first, data_last = spelled([fitted.min(), fitted.max()], times)
+    ends = [times.min(), times.max()]
+    first, last = spelled(ends, fitted)
+    data_ends = [fitted.min(), fitted.max()]
+    data_first, data_last = spelled(data_ends, times)
     warn(
         f"{doing} from {first} to {last}, beyond the data ({data_first} to {data_last})",
     )
@@ -80,7 +82,8 @@ def warn_of_mass(run: Trajectories, fitted: np.ndarray, masses: Sequence[float] 
     k = int(is_far.argmax())
     ratio = np.exp(simulated[k])
     right = np.exp(observed[k])
-    _warn_of_masses([(_spelled_at(run.times, k), ratio, right)])
+    moment = _spelled_at(run.times, k)
+    _warn_of_masses([(moment, ratio, right)])
 
 
 def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str]) -> None:
@@ -97,7 +100,9 @@ def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str]) -> None:
             "than other cells of that time would be: they are in-sample, or smoother than cells "
             "are; compare the energy distance",
         )
-    log_ratio = np.log(table["mass"]) - np.log(table["mass_observed"])
+    log_mass = np.log(table["mass"])
+    log_observed = np.log(table["mass_observed"])
+    log_ratio = log_mass - log_observed
     is_far = log_ratio.abs() > np.log(_FAR)
     far = table[is_far]
     if len(far):
@@ -112,9 +117,12 @@ def _below_floor(table: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
     for name in metrics:
         if name not in _WITH_FLOOR:
             continue
-        is_below = table[name] < _CHANCE * table[f"{name}_floor"]
+        score = table[name]
+        floor = _CHANCE * table[f"{name}_floor"]
+        is_below = score < floor
         below = table[is_below]
-        low += [f"{name} at time {time}" for time in spelled(below["time"], table["time"])]
+        times = spelled(below["time"], table["time"])
+        low += [f"{name} at time {time}" for time in times]
     return low
 
 
@@ -139,4 +147,6 @@ def _first(words: list[str], most: int = 3) -> str:
     # A message is read whole only if it is short.
     if len(words) <= most:
         return ", ".join(words)
-    return ", ".join(words[:most]) + f" and {len(words) - most} more"
+    beginning = ", ".join(words[:most])
+    n_more = len(words) - most
+    return beginning + f" and {n_more} more"

@@ -83,10 +83,12 @@ class ConditionedEstimator(SnapshotEstimator):
     def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
         if not self._has_conditions() or self.process_.inner.condition is not None:
             return super()._run(cells, times, **options)
-        n_paths, seed = options.pop("n_paths"), options.pop("seed")
+        n_paths = options.pop("n_paths")
+        seed = options.pop("seed")
 
         def run_one(label: str, part: Start, own_seed: int) -> Trajectories:
-            return self._under(label)._run(part, times, n_paths=None, seed=own_seed, **options)
+            model = self._under(label)
+            return model._run(part, times, n_paths=None, seed=own_seed, **options)
 
         return run_by_condition(cells, run_one, seed, n_paths)
 
@@ -157,7 +159,8 @@ def run_by_condition(
         raise ValueError(
             "n_paths cannot be shared out between conditions; name the condition to simulate"
         )
-    runs, every_row = [], []
+    runs = []
+    every_row = []
     for label, rows in _groups(cells.conditions.astype(str)):
         # Paths of two conditions share no noise, whatever the seeds of their runs.
         own_seed = subseed(seed, "condition", label)
@@ -175,9 +178,13 @@ def fields_by_condition(
     fields: dict[str, np.ndarray] = {}
     for label, rows in _groups(labels):
         own_process = process.given(label)
-        for name, values in fields_at(own_process, times[rows], x[rows]).items():
+        own_times = times[rows]
+        own_states = x[rows]
+        own_fields = fields_at(own_process, own_times, own_states)
+        for name, values in own_fields.items():
             if name not in fields:
-                fields[name] = np.empty((len(x), *values.shape[1:]), values.dtype)
+                shape = (len(x), *values.shape[1:])
+                fields[name] = np.empty(shape, values.dtype)
             fields[name][rows] = values
     return fields
 

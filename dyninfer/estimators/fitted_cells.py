@@ -75,7 +75,8 @@ def _share_of(text: str, sample: np.ndarray) -> float:
 def _fingerprints(sample: np.ndarray) -> np.ndarray:
     """One number ``(n,)`` for the states of every cell, whatever their number format."""
     # Relative digits: rounded to single precision as they are, small units would all be zero.
-    mantissa, exponent = np.frexp(sample.astype(np.float64))
+    values = sample.astype(np.float64)
+    mantissa, exponent = np.frexp(values)
     # The digits of single precision, in any unit; to add zero makes −0 the same as 0.
     digits = mantissa.astype(np.float32) + 0
     # One order of bytes, so that a file means the same on every machine.

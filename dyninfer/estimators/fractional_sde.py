@@ -243,7 +243,8 @@ class FractionalSDE(PathEstimator):
         seed = check_seed(seed)
         if n_paths is not None:
             n_paths = check_count(n_paths, "n_paths")
-        first = self._first_states(start, float(times[0]), n_paths, seed)
+        begin = float(times[0])
+        first = self._first_states(start, begin, n_paths, seed)
         options |= {"n_paths": n_paths, "seed": seed}
         run = self._fitted.simulate(self.process_, first, times, options)
         features = tuple(str(name) for name in self.feature_names_in_)

@@ -224,10 +224,13 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         if self.lagrangian.noise:
             second = potential_network(self, scaling.n_features, n_conditions)
         # Settings are in the user's units, and the network sees scaled ones.
-        penalty, law = self.facts_["growth_penalty"], None
+        penalty = self.facts_["growth_penalty"]
+        law = None
         if penalty is not None:
             penalty = scaling.growth_penalty(penalty)
-            law = BoundedGrowth.between(self.facts_["times"], self.facts_["masses"], scaling)
+            times = self.facts_["times"]
+            masses = self.facts_["masses"]
+            law = BoundedGrowth.between(times, masses, scaling)
         inner = PotentialDiffusion(
             network,
             sigma=scaling.amplitude(self.lagrangian.noise),
@@ -254,7 +257,8 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         if self.conserves_mass:
             data = conserving(data)
         lagrangian = self._with_bridge(process, data, seed)
-        samples = self._coupled(process, data, lagrangian, subseed(seed, "training pairs"))
+        pair_seed = subseed(seed, "training pairs")
+        samples = self._coupled(process, data, lagrangian, pair_seed)
         if lagrangian.growth_penalty is None:
             check_conserved(samples.weighted)
         else:
@@ -291,7 +295,8 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         self, process: ScaledDiffusion, data: Snapshots, lagrangian: ScaledLagrangian, seed: int
     ) -> CoupledSamples:
         """Pairs by the coupling, or by the static problems of the Lagrangian."""
-        scaling, like = process.scaling, next(process.parameters())
+        scaling = process.scaling
+        like = next(process.parameters())
         coupling: Coupling | list[Coupling]
         if self.coupling == "auto":
             # The static problem of the Lagrangian itself: its pairs need no game.

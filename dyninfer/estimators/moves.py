@@ -29,7 +29,8 @@ def stops_between(process: Diffusion, observed: Snapshots, before: int, k: int) 
     """
     begin = float(observed.times[before])
     end = float(observed.times[k])
-    first = torch.tensor(observed.samples[before][:1])
+    sample = observed.samples[before]
+    first = torch.tensor(sample[:1])
     weight = next(process.parameters(), first)
     with torch.no_grad():
         noise = process.diffusion(begin, first.to(weight.device))

@@ -204,7 +204,8 @@ class PathEstimator(Estimator):
         """
         self._check_fitted()
         times = requested_times(times)
-        x0, names = self._starting(start, float(times[0]), seed)
+        begin = float(times[0])
+        x0, names = self._starting(start, begin, seed)
         warn_beyond(self._covered_times(), times, "simulating")
         run = simulate(
             self.process_,
@@ -253,7 +254,8 @@ class PathEstimator(Estimator):
             Features, without the noise of observations.
         """
         self._check_fitted()
-        paths, times = self._as_paths(data), requested_times(times)
+        paths = self._as_paths(data)
+        times = requested_times(times)
         last = max(t[-1] for t in paths.times)
         # What was observed is not forecast, even between two observations.
         if times.min() <= last:
@@ -264,7 +266,8 @@ class PathEstimator(Estimator):
         n_draws = check_count(n_samples, "n_samples") * len(paths)
         check_seed(seed)
         # Eight bytes for each draw of the state, at least.
-        check_memory(8 * n_draws * len(times), f"{brief(n_draws)} draws at {len(times)} times")
+        n_bytes = 8 * n_draws * len(times)
+        check_memory(n_bytes, f"{brief(n_draws)} draws at {len(times)} times")
         # All of the past says more than the last observation, where a method can ask it.
         posterior = getattr(self, "posterior", None)
         if posterior is not None:
@@ -354,7 +357,8 @@ class PathEstimator(Estimator):
         times = time_column(adata, self.source_["time_key"])
         warn_beyond(self._covered_times(), times, "annotating")
         x = read_features(adata, self._known())
-        return {keys.VELOCITY: fields_at(self.process_, times, x)["drift"]}
+        fields = fields_at(self.process_, times, x)
+        return {keys.VELOCITY: fields["drift"]}
 
     def read(self, data: Any, source: dict[str, Any], hold_out: Any, run: Run) -> Reading:
         """Paths without those that are held out; see :meth:`Estimator.read`."""

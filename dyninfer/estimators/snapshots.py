@@ -279,7 +279,8 @@ class SnapshotEstimator(Estimator):
         baselines = baseline_names(baselines)
         observed = self._as_snapshots(data).check_finite()
         is_held_out = are_held_out(observed, self.hold_out_)
-        in_sample = are_fitted(observed, self.times_, self.facts_.get("cells"))
+        cells = self.facts_.get("cells")
+        in_sample = are_fitted(observed, self.times_, cells)
         rows = []
         for k in arrivals(observed, times):
             before = k - 1 if start == "previous" else 0
@@ -390,12 +391,14 @@ class SnapshotEstimator(Estimator):
             raise ValueError(
                 "times is empty; give the time of the starting states and those to store"
             )
-        cells = read_start(start, float(times[0]), self._known())
+        begin = float(times[0])
+        cells = read_start(start, begin, self._known())
         warn_beyond(self.times_, times, "simulating")
         # Weights that resampling looks at must be there from the start.
         is_drawn = n_paths is not None or options.get("resample") is not None
         if cells.weights is not None and is_drawn:
-            cells = drawn_by_weight(cells, n_paths or len(cells.weights), seed)
+            n_cells = n_paths or len(cells.weights)
+            cells = drawn_by_weight(cells, n_cells, seed)
             n_paths = None
         run = self._run(cells, times, n_paths=n_paths, seed=seed, **options)
         if cells.weights is not None:

@@ -22,7 +22,8 @@ def drawn_by_weight(cells: Start, n_paths: int, seed: int) -> Start:
     assert cells.weights is not None
     n_paths = check_count(n_paths, "n_paths")
     # Before the rows are drawn: they are as many as the paths.
-    check_memory(8 * n_paths, f"{n_paths} paths", torch.device("cpu"))
+    n_bytes = 8 * n_paths
+    check_memory(n_bytes, f"{n_paths} paths", torch.device("cpu"))
     # Systematic draws: every cell is within one path of its share, so that little is left to luck.
     own_seed = subseed(seed, "start")
     rows = systematic(cells.weights, n_paths, own_seed)

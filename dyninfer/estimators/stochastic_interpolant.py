@@ -217,13 +217,16 @@ class StochasticInterpolant(ConditionedEstimator):
         schedule = self._schedule(scaling)
         # Without noise the density has no score that could be learned.
         head = self.second if schedule.noisy and self.second != "none" else None
-        grows, d = self.facts_["grows"], scaling.n_features
+        grows = self.facts_["grows"]
+        d = scaling.n_features
         n_conditions = self._n_conditions()
 
         motion = vector_network(self, d, n_conditions, grows)
         second = bend = base = law = None
         if grows:
-            law = BoundedGrowth.between(self.facts_["times"], self.facts_["masses"], scaling)
+            times = self.facts_["times"]
+            masses = self.facts_["masses"]
+            law = BoundedGrowth.between(times, masses, scaling)
         if head is not None:
             second = SecondNetwork(vector_network(self, d, n_conditions), head)
         if self.bridge_sigma is not None:
@@ -231,8 +234,11 @@ class StochasticInterpolant(ConditionedEstimator):
             bend = VectorNetwork(2 * d, d, self.width, 2, self.activation, n_conditions)
         if schedule.interpolant.gaussian_base:
             # It is standard normal in the units of the data.
-            zero, one = torch.zeros(d).double(), torch.ones(d).double()
-            base = GaussianBase(scaling.states(zero), scaling.displacements(one))
+            zero = torch.zeros(d).double()
+            one = torch.ones(d).double()
+            mean = scaling.states(zero)
+            std = scaling.displacements(one)
+            base = GaussianBase(mean, std)
         inner = InterpolatedDiffusion(
             motion, schedule, second=second, law=law, code=code, bend=bend, base=base
         )
@@ -268,7 +274,8 @@ class StochasticInterpolant(ConditionedEstimator):
 
     def _coupled(self, process: ScaledDiffusion, data: Snapshots, seed: int) -> CoupledSamples:
         """Coupled samples, within the conditions that the process knows."""
-        inner, like = process.inner, next(process.parameters())
+        inner = process.inner
+        like = next(process.parameters())
         return CoupledSamples(
             replace(data, masses=None),  # they are the mean of the growth, and weigh no time
             process.scaling,
@@ -354,4 +361,5 @@ class StochasticInterpolant(ConditionedEstimator):
         noise = as_latent_noise(self.gamma, interpolant)
         if self.bridge_sigma is not None:
             noise = BrownianNoise(a=self.bridge_sigma**2)
-        return Schedule.over(np.asarray(self.facts_["times"]), interpolant, noise, scaling)
+        times = np.asarray(self.facts_["times"])
+        return Schedule.over(times, interpolant, noise, scaling)

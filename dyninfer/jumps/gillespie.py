@@ -151,7 +151,8 @@ def _draw_events(
     first_times = torch.full_like(first_states, begin, dtype=torch.float64)
     visits = [(first_times.unsqueeze(0), first_states.unsqueeze(0))]
     blocks = _Blocks(generator)
-    inner_breaks = [moment for moment in process.breaks.tolist() if begin < moment < end]
+    breaks = process.breaks.tolist()
+    inner_breaks = [moment for moment in breaks if begin < moment < end]
     moments = [begin, *inner_breaks, end]
     for low, high in pairwise(moments):
         period = _Period(process.at(low), low, high)
@@ -293,7 +294,8 @@ class _Period:
             )
             n_inside = int(times.isfinite().sum())
             # Whole blocks, up to the one in which the path ended.
-            n_blocks = min(n_inside // _LOOK_EVERY + 1, len(ahead))
+            n_looks = n_inside // _LOOK_EVERY + 1
+            n_blocks = min(n_looks, len(ahead))
             blocks.give_back(ahead[n_blocks:])
             n_jumps = n_blocks * _LOOK_EVERY
             times = times[:n_jumps]

@@ -243,7 +243,8 @@ def _partial_file(target: Path) -> Iterator[Partial]:
     """A new locked file beside the target, gone at the end unless it was moved."""
     # Windows would otherwise write two bytes for every line feed.
     binary = getattr(os, "O_BINARY", 0)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | binary
+    creation = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    flags = creation | _NOFOLLOW | binary
     while True:
         path = _unused_path(target)
         descriptor = os.open(path, flags, 0o666)

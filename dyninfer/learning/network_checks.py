@@ -97,7 +97,8 @@ def _check_layers(module: nn.Module, potential: bool) -> None:
 def _inputs(n_features: int, n_conditions: int, dtype: torch.dtype) -> list[Tensor]:
     generator = stream(0, "network check")
     t = torch.linspace(0.1, 0.9, _N_STATES, dtype=dtype)
-    x = torch.randn(_N_STATES, n_features, generator=generator, dtype=dtype).requires_grad_()
+    states = torch.randn(_N_STATES, n_features, generator=generator, dtype=dtype)
+    x = states.requires_grad_()
     inputs = [t, x]
     if n_conditions:
         c = torch.rand(_N_STATES, n_conditions, generator=generator, dtype=dtype)
@@ -144,7 +145,8 @@ def _check_answer(
 def _check_gradient(module: nn.Module, answer: Tensor, x: Tensor) -> None:
     gradient = None
     if answer.requires_grad:
-        (gradient,) = torch.autograd.grad(answer.sum(), x, allow_unused=True)
+        total = answer.sum()
+        (gradient,) = torch.autograd.grad(total, x, allow_unused=True)
     if gradient is None:
         raise ValueError(
             f"network ({_kind(module)}) does not depend on x in a way that can be differentiated; "
@@ -164,7 +166,8 @@ def _check_rows(module: nn.Module, inputs: list[Tensor]) -> None:
             )
         rows = []
         for k in range(_N_STATES):
-            row = _answer(module, [value[k : k + 1] for value in inputs])
+            row_inputs = [value[k : k + 1] for value in inputs]
+            row = _answer(module, row_inputs)
             rows.append(row)
         same_shape = all(row.shape == together[:1].shape for row in rows)
         alone = torch.cat(rows) if same_shape else None

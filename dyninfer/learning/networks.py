@@ -58,7 +58,8 @@ class PotentialNetwork(nn.Module):
         super().__init__()
         _check_activation(activation)
         self.activation = activation
-        self.hidden = hidden_layers(1 + n_features + n_conditions, width, depth)
+        n_inputs = 1 + n_features + n_conditions
+        self.hidden = hidden_layers(n_inputs, width, depth)
         self.output = nn.Linear(width, 1)
 
     def forward(self, t: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
@@ -87,7 +88,8 @@ class PotentialNetwork(nn.Module):
         h = _with_time(t, x, c)
         slopes = []
         for layer in self.hidden:
-            h, slope = _ActivationAndSlope.apply(layer(h), self.activation)
+            linear = layer(h)
+            h, slope = _ActivationAndSlope.apply(linear, self.activation)
             slopes.append(slope)
         value = self.output(h)[:, 0]
         delta = self.output.weight * slopes.pop()
@@ -320,11 +322,14 @@ def hidden_layers(n_inputs: int, width: int, depth: int) -> nn.ModuleList:
     if width < 1 or depth < 1:
         raise ValueError(f"width and depth must be at least 1, found width={width}, depth={depth}")
     # Its square counts only where one hidden layer follows another.
-    n_weights = width * (n_inputs + (depth - 1) * width)
-    check_memory(4 * n_weights, f"networks of width {brief(width)} and depth {brief(depth)}")
+    n_inner = (depth - 1) * width
+    n_weights = width * (n_inputs + n_inner)
+    n_bytes = 4 * n_weights
+    check_memory(n_bytes, f"networks of width {brief(width)} and depth {brief(depth)}")
     sizes = [n_inputs] + [width] * depth
     pairs = zip(sizes[:-1], sizes[1:], strict=True)
-    return nn.ModuleList(nn.Linear(n_before, n_after) for n_before, n_after in pairs)
+    layers = [nn.Linear(n_before, n_after) for n_before, n_after in pairs]
+    return nn.ModuleList(layers)
 
 
 def _check_activation(activation: str) -> None:
@@ -361,5 +366,6 @@ def _phases(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _phase_rates(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives of :func:`_phases`."""
     column, sin, cos = _phases(t)
-    frequency = t.new_tensor([math.pi, 2 * math.pi])
+    rates = [math.pi, 2 * math.pi]
+    frequency = t.new_tensor(rates)
     return torch.ones_like(column), frequency * cos, -frequency * sin

@@ -108,7 +108,8 @@ class Scaling(nn.Module):
             unit = float(deviation) or 1.0
             scale = np.full_like(mean, unit)
         elif mode == "feature":
-            scale = np.where(variance > 0, np.sqrt(variance), 1.0)
+            std = np.sqrt(variance)
+            scale = np.where(variance > 0, std, 1.0)
         elif mode is None:
             shift = np.zeros_like(mean)
             scale = np.ones_like(mean)
@@ -237,7 +238,8 @@ class Scaling(nn.Module):
             with torch.inference_mode(False):
                 shift = self.shift.to(like)
                 scale = self.scale.to(like)
-                self._cast[key] = _Constants(shift, scale, scale / self.duration)
+                speed = scale / self.duration
+                self._cast[key] = _Constants(shift, scale, speed)
         return self._cast[key]
 
     def _load_from_state_dict(self, *arguments: Any) -> None:

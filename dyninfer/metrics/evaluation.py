@@ -65,7 +65,8 @@ def score_arrival(
         ``mass_observed``, relative to the start; ``diverged`` paths.
     """
     metrics = metric_names(metrics)
-    begin, end = float(run.times[0]), float(run.times[-1])
+    begin = float(run.times[0])
+    end = float(run.times[-1])
     truth = observed.at(end)
     alive = (run.status == 0).cpu().numpy()
     if not alive.any():

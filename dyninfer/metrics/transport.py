@@ -72,7 +72,8 @@ def wasserstein(
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     pair = in_own_unit(a, b)
     if a.points.shape[1] == 1:
-        u, v = pair.x.points.T, pair.y.points.T
+        u = pair.x.points.T
+        v = pair.y.points.T
         costs = _line_costs(pair.x, pair.y, u, v, p)
         cost = float(costs)
     else:
@@ -147,7 +148,8 @@ def sliced_wasserstein(
 
 def _transport_cost(pair: Pair, p: int) -> float:
     """``min_π Σ π_ij |x_i − y_j|^p``, in the unit of the pair."""
-    n, m = len(pair.x.points), len(pair.y.points)
+    n = len(pair.x.points)
+    m = len(pair.y.points)
     n_pairs = n * m
     if n_pairs > EMD_PAIRS:
         gigabytes = EMD_BYTES * n_pairs / 1e9

@@ -75,8 +75,11 @@ class CellColors:
                 f"color {quoted(key)} is neither a column of adata.obs "
                 f"({listed(data.obs.columns, 4)}) nor a gene of adata.var_names"
             )
-        column = data.X[:, [list(genes).index(key)]]
-        return cls(key, dense_rows(column, np.arange(data.n_obs), key)[:, 0])
+        position = list(genes).index(key)
+        column = data.X[:, [position]]
+        rows = np.arange(data.n_obs)
+        values = dense_rows(column, rows, key)
+        return cls(key, values[:, 0])
 
     def rgba(self) -> ndarray:
         """Colour of every cell, ``(n, 4)``."""
@@ -84,9 +87,12 @@ class CellColors:
 
         if self.labels:
             # The last is that of missing labels, whose position is -1.
-            return to_rgba_array([*self.palette, MISSING])[self.values]
-        colors = np.array(self.scale().to_rgba(self.values))
-        colors[~np.isfinite(self.values)] = to_rgba_array(MISSING)
+            palette = to_rgba_array([*self.palette, MISSING])
+            return palette[self.values]
+        scale = self.scale()
+        colors = np.array(scale.to_rgba(self.values))
+        is_missing = ~np.isfinite(self.values)
+        colors[is_missing] = to_rgba_array(MISSING)
         return colors
 
     def scale(self) -> Any:
@@ -104,7 +110,8 @@ class CellColors:
         # Beside the picture: inside, it would lie on cells.
         handles = []
         for label, color in zip(self.labels, self.palette, strict=True):
-            handles.append(ax.scatter([], [], s=26, color=color, label=label))
+            handle = ax.scatter([], [], s=26, color=color, label=label)
+            handles.append(handle)
         style.legend(
             ax,
             handles=handles,
@@ -120,8 +127,11 @@ def label_palette(n: int) -> tuple[str, ...]:
     from matplotlib.colors import to_hex, to_rgb
 
     base = np.array([to_rgb(color) for color in PALETTE])
-    rounds = [base, 0.55 * base, 0.45 + 0.55 * base]
-    colors = [to_hex(color) for color in np.concatenate(rounds)]
+    dark = 0.55 * base
+    pale = 0.45 + 0.55 * base
+    rounds = [base, dark, pale]
+    every = np.concatenate(rounds)
+    colors = [to_hex(color) for color in every]
     # More labels than these cannot be told apart by colour; the legend names them all the same.
     return tuple(colors[i % len(colors)] for i in range(n))
 
@@ -130,18 +140,22 @@ def _of_column(data: AnnData, key: str) -> CellColors:
     column = data.obs[key]
     is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     if is_number:
-        return CellColors(key, column.to_numpy(dtype=np.float64, na_value=np.nan))
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        return CellColors(key, numbers)
     column = column.astype("category")
     labels = texts(column.cat.categories)
     stored = stored_colors(data, key)
     palette: Sequence[str] = label_palette(len(labels))
     if stored:
         palette = [stored[label] for label in labels]
-    return CellColors(key, column.cat.codes.to_numpy(), tuple(labels), tuple(palette))
+    codes = column.cat.codes.to_numpy()
+    return CellColors(key, codes, tuple(labels), tuple(palette))
 
 
 def _feature(data: Snapshots, key: str) -> ndarray:
     names = list(texts(data.features))
     if key not in names:
         raise MissingKey(f"color {quoted(key)} is no feature of the snapshots ({listed(names, 4)})")
-    return np.concatenate(data.samples)[:, names.index(key)]
+    values = np.concatenate(data.samples)
+    column = names.index(key)
+    return values[:, column]

@@ -70,15 +70,19 @@ def comparison(
     columns = {"method": Column.LABEL, "settings": Column.LABEL, metric: Column.SCORE}
     table = read_table(table, columns, "tl.compare")
     scored = table[table[metric].notna()]
-    floor = scored.loc[scored["method"] == FLOOR, metric].mean()
+    is_floor = scored["method"] == FLOOR
+    floors = scored.loc[is_floor, metric]
+    floor = floors.mean()
     scored = scored[scored["method"] != FLOOR]
     if len(scored) == 0:
         raise ValueError(f"the table has no score {quoted(metric)} of any method")
     by_method = scored.groupby("method")[metric]
     means = by_method.mean().sort_values(ascending=metric not in MORE_IS_BETTER)
     errors = by_method.sem().fillna(0.0)
-    is_method = scored.groupby("method")["settings"].agg(lambda texts: (texts != "").any())
-    ax = style.axes(ax, (6.0, 0.42 * len(means) + 1.3))
+    settings = scored.groupby("method")["settings"]
+    is_method = settings.agg(lambda texts: (texts != "").any())
+    height = 0.42 * len(means) + 1.3
+    ax = style.axes(ax, (6.0, height))
     for place, (name, mean) in enumerate(means.items()):
         look: dict[str, Any] = {"color": style.OBSERVED, "marker": "s"}
         if is_method[name]:
@@ -89,7 +93,8 @@ def comparison(
         ax.errorbar(
             mean, place, xerr=errors[name], markersize=7.5, capsize=3, linewidth=1.5, **look
         )
-    ax.set_yticks(range(len(means)), [str(name) for name in means.index])
+    names = [str(name) for name in means.index]
+    ax.set_yticks(range(len(means)), names)
     ax.set_ylim(len(means) - 0.5, -0.5)
     _scale(ax, scored[metric].to_numpy(), floor)
     if np.isfinite(floor):
@@ -107,7 +112,8 @@ def comparison(
             color=style.OBSERVED,
         )
         ax.set_xlim(left=left)
-    style.tidy(ax, METRIC_NAMES.get(metric, metric.replace("_", " ")))
+    label = METRIC_NAMES.get(metric, metric.replace("_", " "))
+    style.tidy(ax, label)
     return style.finish(ax, show=show, save=save)
 
 
@@ -116,7 +122,8 @@ def _scale(ax: Axes, values: ndarray, floor: float) -> None:
     every = values
     if np.isfinite(floor):
         every = np.append(values, floor)
-    low, high = every.min(), every.max()
+    low = every.min()
+    high = every.max()
     if low > 0 and high / low > WIDE:
         style.log_axis(ax.xaxis)
         ax.set_xlim(low / 1.3, high * 1.3)
@@ -173,26 +180,35 @@ def predicted(
         raise TypeError(f"time must be a number, found {brief(time)}")
     cells = Cells.of(data, traj.features, use_rep, time_key, need_times=True)
     clock = Clock.of(cells.times)
-    if clock.positions(np.array([time]))[0] < 0:
+    positions = clock.positions(np.array([time]))
+    if positions[0] < 0:
         raise ValueError(f"nothing was observed at time {time:g}; the times are {clock}")
-    observed = cells.states[clock.rows(cells.times, time)].astype(np.float64)
+    rows = clock.rows(cells.times, time)
+    observed = cells.states[rows].astype(np.float64)
     is_whole = array(traj.status) == 0
-    simulated = array(traj.at(time))[is_whole].astype(np.float64)
+    states = array(traj.at(time))
+    simulated = states[is_whole].astype(np.float64)
     weights = array(traj.weights_at(time))[is_whole]
     mean = np.average(simulated, axis=0, weights=weights)
-    spread = np.sqrt(np.average((simulated - mean) ** 2, axis=0, weights=weights))
+    squares = (simulated - mean) ** 2
+    variance = np.average(squares, axis=0, weights=weights)
+    spread = np.sqrt(variance)
     pairs = {
         "mean": (observed.mean(axis=0), mean, style.SIMULATED, "o"),
         "standard deviation": (observed.std(axis=0), spread, style.BASELINE, "^"),
     }
     ax = style.axes(ax, (4.4, 4.2))
     for label, (x, y, color, marker) in pairs.items():
-        style.dots(ax, np.stack([x, y], axis=1), s=24, c=color, marker=marker, label=label)
+        points = np.stack([x, y], axis=1)
+        style.dots(ax, points, s=24, c=color, marker=marker, label=label)
     values = np.concatenate([np.concatenate(pair[:2]) for pair in pairs.values()])
     ends = np.array([values.min(), values.max()])
-    ends = ends + 0.06 * (ends[1] - ends[0]) * np.array([-1, 1])
+    margin = 0.06 * (ends[1] - ends[0])
+    ends = ends + margin * np.array([-1, 1])
     ax.plot(ends, ends, color=style.CELLS, linewidth=1, zorder=0)
-    _name_worst(ax, observed.mean(axis=0), mean, texts(traj.features))
+    observed_mean = observed.mean(axis=0)
+    features = texts(traj.features)
+    _name_worst(ax, observed_mean, mean, features)
     ax.set_aspect("equal")
     style.legend(ax)
     when = style.at_time(time, time_unit)

@@ -78,7 +78,8 @@ def history(
         ax.plot(line["step"], line[name], color=color, linewidth=1, alpha=0.8, label=label)
         # The first twentieth is the fall from the start, which would flatten all that follows.
         n_fall = len(line) // 20
-        settled.append(line[name].to_numpy()[n_fall:])
+        values = line[name].to_numpy()
+        settled.append(values[n_fall:])
     if "validation" in rows and rows["validation"].notna().any():
         line = rows[["step", "validation"]].dropna()
         _draw_validation(ax, line)

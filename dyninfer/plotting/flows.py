@@ -76,10 +76,13 @@ def sankey(
         raise ValueError(f"min_share must lie between 0 and 1, found {brief(min_share)}")
     steps = flows[["time", "next_time"]].drop_duplicates()
     times = [*steps["time"], steps["next_time"].iloc[-1]]
-    if list(steps["next_time"][:-1]) != list(steps["time"][1:]):
+    ends = list(steps["next_time"][:-1])
+    begins = list(steps["time"][1:])
+    if ends != begins:
         raise ValueError("the intervals of flows must follow each other; give one table as it is")
     palette = _palette(flows, colors)
-    ax = style.axes(ax, (1.7 * len(times) + 2.0, 4.4))
+    width = 1.7 * len(times) + 2.0
+    ax = style.axes(ax, (width, 4.4))
     stacks = _stacks(flows, times)
     for place, stack in enumerate(stacks):
         for label, (bottom, top) in stack.items():
@@ -98,7 +101,8 @@ def sankey(
         _draw_ribbons(ax, place, flow, here, there, palette, min_share)
     _name_bars(ax, stacks)
     style.tidy(ax, style.with_unit("time", time_unit))
-    ax.set_xticks(range(len(times)), [as_text(time) for time in times])
+    names = [as_text(time) for time in times]
+    ax.set_xticks(range(len(times)), names)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     return style.finish(ax, show=show, save=save)
@@ -108,7 +112,8 @@ Stack = dict[str, tuple[float, float]]
 
 
 def _palette(flows: pd.DataFrame, colors: Mapping[str, str] | None) -> dict[str, str]:
-    labels = list(dict.fromkeys([*flows["source"], *flows["target"]]))
+    both = [*flows["source"], *flows["target"]]
+    labels = list(dict.fromkeys(both))
     if colors is None:
         every = PALETTE
         return {label: every[k % len(every)] for k, label in enumerate(labels)}
@@ -125,9 +130,12 @@ def _stacks(flows: pd.DataFrame, times: list[float]) -> list[Stack]:
     stacks = []
     for time in times[:-1]:
         here = flows[flows["time"] == time]
-        stacks.append(_stack(here.groupby("source", sort=False)["source_share"].first()))
-    last = flows[flows["next_time"] == times[-1]]
-    stacks.append(_stack(last.groupby("target", sort=False)["target_share"].first()))
+        shares = here.groupby("source", sort=False)["source_share"].first()
+        stacks.append(_stack(shares))
+    is_last = flows["next_time"] == times[-1]
+    last = flows[is_last]
+    last_shares = last.groupby("target", sort=False)["target_share"].first()
+    stacks.append(_stack(last_shares))
     return stacks
 
 
@@ -135,7 +143,8 @@ def _stack(shares: pd.Series) -> Stack:
     stack = {}
     bottom = 0.0
     for label, share in shares.items():
-        stack[str(label)] = (bottom, bottom + share)
+        top = bottom + share
+        stack[str(label)] = (bottom, top)
         bottom += share + GAP
     return stack
 
@@ -153,15 +162,20 @@ def _draw_ribbons(
     leaving = {label: bottom for label, (bottom, _) in here.items()}
     arriving = {label: bottom for label, (bottom, _) in there.items()}
     for row in flow.to_dict("records"):
-        source, target = row["source"], row["target"]
+        source = row["source"]
+        target = row["target"]
         left = row["source_share"] * row["of_source"]
         right = row["target_share"] * row["of_target"]
-        start, end = leaving[source], arriving[target]
+        start = leaving[source]
+        end = arriving[target]
         leaving[source] += left
         arriving[target] += right
-        if max(left, right) < min_share or max(left, right) == 0:
+        larger = max(left, right)
+        if larger < min_share or max(left, right) == 0:
             continue
-        x, rise = _curve(place + BAR / 2, place + 1 - BAR / 2)
+        begin = place + BAR / 2
+        end_place = place + 1 - BAR / 2
+        x, rise = _curve(begin, end_place)
         low = start + (end - start) * rise
         high = start + left + (end + right - start - left) * rise
         ax.fill_between(x, low, high, color=palette[source], alpha=0.45, linewidth=0, zorder=2)
@@ -170,7 +184,9 @@ def _draw_ribbons(
 def _curve(first: float, last: float) -> tuple[ndarray, ndarray]:
     """Places along a ribbon, and how far it has risen: level at both ends."""
     way = np.linspace(0, 1, N_POINTS)
-    return first + (last - first) * way, way**2 * (3 - 2 * way)
+    places = first + (last - first) * way
+    eased = way**2 * (3 - 2 * way)
+    return places, eased
 
 
 def _name_bars(ax: Axes, stacks: list[Stack]) -> None:

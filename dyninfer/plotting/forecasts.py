@@ -103,16 +103,23 @@ def forecasts(
     if not targets.discrete:
         _check_feature(feature, list(targets.features))
     width = min(3.4 * len(few) + 0.6, 12.0)
-    panels = style.grid_of_axes(ax, (1, len(few)), (width, 3.0), sharey=True)
+    shape = (1, len(few))
+    size = (width, 3.0)
+    panels = style.grid_of_axes(ax, shape, size, sharey=True)
     for k, panel in enumerate(panels[0]):
-        cut = max(1, int(past_fraction * few.lengths[k]))
+        n_past = int(past_fraction * few.lengths[k])
+        cut = max(1, n_past)
         times = few.times[k]
-        past = past_of(few[[k]], float(times[cut - 1]))
-        run = model.forecast(past, times[cut:], n_samples=n_samples, seed=seed)
+        until = float(times[cut - 1])
+        past = past_of(few[[k]], until)
+        ahead = times[cut:]
+        run = model.forecast(past, ahead, n_samples=n_samples, seed=seed)
         draws = array(model.observe(run.states, seed))
         path = _Forecast(times, targets.states[k], cut, draws)
         if targets.discrete:
-            _draw_states(panel, path, cast(Any, targets).state_names or (), k == 0)
+            names = cast(Any, targets).state_names or ()
+            is_first = k == 0
+            _draw_states(panel, path, names, is_first)
         else:
             _draw_fan(panel, path, feature)
         panel.axvline(times[cut - 1], color=style.HELD_OUT, linewidth=1, zorder=1)
@@ -157,12 +164,14 @@ def rates(
     """
     table = read_table(table, COLUMNS, "model.confidence_intervals")
     positive = table[["rate", "low", "high"]].to_numpy(dtype=np.float64)
-    positive = positive[np.isfinite(positive) & (positive > 0)]
+    is_positive = np.isfinite(positive) & (positive > 0)
+    positive = positive[is_positive]
     if len(positive) == 0:
         raise ValueError("no rate of the table is above zero, so there is nothing to draw")
     # An interval down to zero has no place on a logarithmic axis: it ends below all else.
     floor = positive.min() / 3
-    ax = style.axes(ax, (5.4, 0.3 * len(table) + 1.1))
+    height = 0.3 * len(table) + 1.1
+    ax = style.axes(ax, (5.4, height))
     for place, (_, row) in enumerate(table.iterrows()):
         color = style.OBSERVED if row["flat"] else style.SIMULATED
         low = max(float(row["low"]), floor)
@@ -201,7 +210,9 @@ def held_out_first(model: Any, data: Paths, n: int) -> ndarray:
     is_long = np.flatnonzero(data.lengths >= 2)
     if len(is_long) == 0:
         raise ValueError("every path has one observation, so there is nothing to forecast")
-    is_held_out = np.isin(data.names[is_long], np.asarray(model.hold_out_))
+    names = data.names[is_long]
+    held_out = np.asarray(model.hold_out_)
+    is_held_out = np.isin(names, held_out)
     order = np.argsort(~is_held_out, kind="stable")
     return is_long[order[:n]]
 
@@ -213,7 +224,8 @@ def _draw_fan(ax: Axes, path: _Forecast, feature: int) -> None:
         tails = [(1 - level) / 2, (1 + level) / 2]
         low, high = np.nanquantile(draws, tails, axis=0)
         ax.fill_between(later, low, high, color=style.SIMULATED, alpha=opacity, linewidth=0)
-    ax.plot(later, np.nanmedian(draws, axis=0), color=style.SIMULATED, linewidth=1.4)
+    median = np.nanmedian(draws, axis=0)
+    ax.plot(later, median, color=style.SIMULATED, linewidth=1.4)
     observed = path.observed[:, feature]
     ax.plot(path.times, observed, ".", color=style.INK, markersize=4)
 
@@ -222,8 +234,10 @@ def _draw_states(ax: Axes, path: _Forecast, names: Any, is_first: bool) -> None:
     n_states = len(names) or int(max(path.draws.max(), path.observed.max())) + 1
     later = path.times[path.cut :]
     states = np.arange(n_states)
-    share = (path.draws[..., None] == states).mean(axis=0)  # (time, state)
-    edges = style.edges(path.times)[path.cut :]
+    is_state = path.draws[..., None] == states
+    share = is_state.mean(axis=0)  # (time, state)
+    every_edge = style.edges(path.times)
+    edges = every_edge[path.cut :]
     ax.pcolormesh(
         edges,
         np.arange(n_states + 1) - 0.5,

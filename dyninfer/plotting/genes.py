@@ -69,9 +69,13 @@ def trends(
     n_rows = -(-len(genes) // n_columns)
     if ax is not None:
         # As many as there are genes, however they are laid out.
-        n_rows, n_columns = 1, len(genes)
-    size = (2.7 * n_columns + 0.9, 2.3 * n_rows + 0.3)
-    panels = style.grid_of_axes(ax, (n_rows, n_columns), size, sharex=True)
+        n_rows = 1
+        n_columns = len(genes)
+    width = 2.7 * n_columns + 0.9
+    height = 2.3 * n_rows + 0.3
+    size = (width, height)
+    shape = (n_rows, n_columns)
+    panels = style.grid_of_axes(ax, shape, size, sharex=True)
     palette: tuple[str, ...] = (style.SIMULATED,)
     if len(fates) > 1:
         palette = label_palette(len(fates))
@@ -79,7 +83,9 @@ def trends(
         panel.set_axis_off()
     for gene, panel in zip(genes, panels.flat, strict=False):
         for fate, color in zip(fates, palette, strict=True):
-            is_curve = (table["gene"] == gene) & (table["fate"] == fate)
+            is_gene = table["gene"] == gene
+            is_fate = table["fate"] == fate
+            is_curve = is_gene & is_fate
             curve = table[is_curve].sort_values("time")
             times = curve["time"]
             panel.fill_between(
@@ -89,13 +95,16 @@ def trends(
         panel.set_title(str(gene), fontsize=style.LABELS, color=style.INK)
         style.tidy(panel)
     # The lowest of every column: the last row may not be full.
-    for panel in panels.flat[max(0, len(genes) - n_columns) : len(genes)]:
-        panel.set_xlabel(style.with_unit("time", time_unit), fontsize=style.LABELS)
+    first = max(0, len(genes) - n_columns)
+    for panel in panels.flat[first : len(genes)]:
+        label = style.with_unit("time", time_unit)
+        panel.set_xlabel(label, fontsize=style.LABELS)
         panel.tick_params(labelbottom=True)
     for panel in panels[:, 0]:
         panel.set_ylabel("expression", fontsize=style.LABELS)
     if len(fates) > 1:
-        last = panels.flat[min(len(genes), n_columns) - 1]
+        place = min(len(genes), n_columns) - 1
+        last = panels.flat[place]
         style.legend(last, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return style.finish(panels, show=show, save=save)
 
@@ -136,16 +145,24 @@ def heatmap(
         fate = fates[0]
     if not isinstance(fate, str) or fate not in fates:
         raise MissingKey(f"fate must be one of {listed(fates)}, found {brief(fate)}")
-    curves = table[table["fate"] == fate].pivot(index="gene", columns="time", values="mean")
+    is_fate = table["fate"] == fate
+    rows = table[is_fate]
+    curves = rows.pivot(index="gene", columns="time", values="mean")
     values = curves.to_numpy(dtype=np.float64)
     spread = values.std(axis=1, keepdims=True)
-    is_constant = spread <= 1e-12 * np.abs(values).max(axis=1, keepdims=True)
-    scaled = (values - values.mean(axis=1, keepdims=True)) / np.where(is_constant, 1.0, spread)
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    rounding = 1e-12 * largest
+    is_constant = spread <= rounding
+    mean = values.mean(axis=1, keepdims=True)
+    deviation = values - mean
+    divisor = np.where(is_constant, 1.0, spread)
+    scaled = deviation / divisor
     order = np.argsort(scaled.argmax(axis=1), kind="stable")
     scaled = scaled[order]
     genes = [str(gene) for gene in curves.index[order]]
     times = curves.columns.to_numpy(dtype=np.float64)
-    ax = style.axes(ax, (5.6, 0.19 * len(genes) + 1.2))
+    height = 0.19 * len(genes) + 1.2
+    ax = style.axes(ax, (5.6, height))
     scale = style.diverging_scale(scaled)
     ax.pcolormesh(
         style.edges(times),

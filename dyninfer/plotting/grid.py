@@ -26,7 +26,8 @@ def averaged_on_grid(points: ndarray, values: ndarray) -> tuple[ndarray, ndarray
     averages = []
     for component in values.T:
         total = (in_y * component) @ in_x.T
-        average = np.ma.array(total / divisor, mask=is_empty)
+        mean = total / divisor
+        average = np.ma.array(mean, mask=is_empty)
         averages.append(average)
     return x, y, averages
 
@@ -36,7 +37,9 @@ def _axis_kernel(points: ndarray) -> tuple[ndarray, ndarray]:
     low = points.min()
     high = points.max()
     margin = 0.1 * (high - low)
-    grid = np.linspace(low - margin, high + margin, GRID)
+    begin = low - margin
+    end = high + margin
+    grid = np.linspace(begin, end, GRID)
     # Scott's rule in two dimensions.
     bandwidth = len(points) ** (-1 / 6)
     width = points.std() * bandwidth

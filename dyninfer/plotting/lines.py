@@ -23,9 +23,13 @@ def draw_paths(ax: Axes, lines: ndarray, colors: ndarray, opacity: ndarray) -> N
     """
     from matplotlib.collections import LineCollection
 
-    segments = np.stack([lines[:, :-1], lines[:, 1:]], axis=2)  # (path, step, end, 2)
+    starts = lines[:, :-1]
+    ends = lines[:, 1:]
+    segments = np.stack([starts, ends], axis=2)  # (path, step, end, 2)
     of_segments = colors[:, 1:].copy()
-    mean_opacity = (opacity[:, :-1] + opacity[:, 1:]) / 2
+    before = opacity[:, :-1]
+    after = opacity[:, 1:]
+    mean_opacity = (before + after) / 2
     # Lines are many and lie over each other: even the heaviest let something through.
     of_segments[..., 3] = 0.75 * mean_opacity
     collection = LineCollection(
@@ -52,7 +56,8 @@ def _draw_ends(
     label: str,
 ) -> None:
     # A light path still shows where it begins and ends.
-    fade = np.where(opacity < 1, 0.2 + 0.8 * opacity, 1.0)
+    faded = 0.2 + 0.8 * opacity
+    fade = np.where(opacity < 1, faded, 1.0)
     style.dots(
         ax,
         points,

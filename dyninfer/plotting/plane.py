@@ -192,7 +192,8 @@ def neighbor_projection(
             rows = finite[first : first + ROWS]
             distance, near = index.kneighbors(flat[rows])
             weight = _neighbor_weights(distance)
-            projected[rows] = np.einsum("nk,nkc->nc", weight, embedding[near])
+            places = embedding[near]
+            projected[rows] = np.einsum("nk,nkc->nc", weight, places)
         return projected.reshape(*shape, 2)
 
     return project

@@ -112,7 +112,9 @@ def trajectories(
         scale = style.time_scale(times)
         style.dots(ax, observed, s=size, c=style.CELLS, label="observed", zorder=1)
         at_times = scale.to_rgba(times)
-        draw_paths(ax, lines, np.broadcast_to(at_times, (len(lines), *at_times.shape)), opacity)
+        shape = (len(lines), *at_times.shape)
+        every_time = np.broadcast_to(at_times, shape)
+        draw_paths(ax, lines, every_time, opacity)
         style.colorbar(scale, ax, style.with_unit("time", time_unit))
         style.legend(ax, loc="best")
     else:
@@ -148,7 +150,8 @@ def in_plane(
     observed = np.stack([cells.times, first_feature], axis=1)
     times = np.broadcast_to(array(paths.times), values.shape)
     lines = np.stack([times, values], axis=-1)
-    return observed, lines, (style.with_unit("time", time_unit), str(paths.features[0]))
+    labels = (style.with_unit("time", time_unit), str(paths.features[0]))
+    return observed, lines, labels
 
 
 def marginals(
@@ -209,7 +212,8 @@ def marginals(
         label = " and ".join(plane.labels)
     width = 1.9 * len(times) + 0.6
     size = (width, 4.0)
-    panels = style.grid_of_axes(ax, (2, len(times)), size, sharex=True, sharey=True)
+    shape = (2, len(times))
+    panels = style.grid_of_axes(ax, shape, size, sharex=True, sharey=True)
     scale = style.time_scale(cells.times)
     finished = (traj.status == 0).cpu().numpy()
     columns = zip(panels.T, times, strict=True)
@@ -218,7 +222,8 @@ def marginals(
         color = scale.to_rgba(time)
         rows = clock.rows(cells.times, time)
         observed = cells.states[rows]
-        even = np.full(len(observed), 1 / len(observed))
+        share = 1 / len(observed)
+        even = np.full(len(observed), share)
         _draw_population(above, cells, plane, observed, even, color)
         simulated = array(traj.at(time))[finished]
         weights = array(traj.weights_at(time))[finished]

@@ -226,7 +226,8 @@ def finish(ax: Any, *, show: bool, save: str | os.PathLike[str] | None) -> Any:
         If ``show`` is no switch, ``save`` no path, or no format has its ending.
     """
     show = check_switch(show, "show")
-    first = np.ravel(np.asarray(ax, dtype=object))[0]
+    every = np.ravel(np.asarray(ax, dtype=object))
+    first = every[0]
     figure = first.get_figure()
     if save is not None:
         path = as_path(save)
@@ -266,14 +267,17 @@ def log_axis(axis: Any) -> None:
     if high / low > 300:
         parts = (1.0,)
     axis.set_major_locator(LogLocator(subs=parts))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    formatter = FuncFormatter(lambda value, _: f"{value:g}")
+    axis.set_major_formatter(formatter)
     axis.set_minor_formatter(NullFormatter())
 
 
 def edges(times: ndarray) -> ndarray:
     """Borders between times, and half a step before the first and after the last."""
     if len(times) == 1:
-        return np.array([times[0] - 0.5, times[0] + 0.5])
+        before = times[0] - 0.5
+        after = times[0] + 0.5
+        return np.array([before, after])
     middles = (times[1:] + times[:-1]) / 2
     first = 2 * times[0] - middles[0]
     last = 2 * times[-1] - middles[-1]

@@ -54,7 +54,8 @@ def belief(model: Any, table: pd.DataFrame, time_unit: str = "") -> list[str]:
         return _untested(table, metric)
     scores = HeldOut(table[is_held_out], metric, time_unit)
     n_in_sample = int((~is_held_out).sum())
-    return [scores.answer(), scores.numbers(), _limits(len(scores.rows), n_in_sample)]
+    limits = _limits(len(scores.rows), n_in_sample)
+    return [scores.answer(), scores.numbers(), limits]
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,13 @@ class HeldOut:
 
     def numbers(self) -> str:
         """Mean scores of the model, the baselines and the floor."""
-        place = f"At {written_time(self.rows['time'].iloc[0], self.time_unit)}"
+        first = self.rows["time"].iloc[0]
+        when = written_time(first, self.time_unit)
+        place = f"At {when}"
         if len(self.rows) > 1:
             place = f"On average over {len(self.rows)} held-out times"
-        score = short(float(self.rows[self.metric].mean()))
+        mean = self.rows[self.metric].mean()
+        score = short(float(mean))
         parts = []
         beside = BASELINES | {"floor": "another sample of the observed cells"}
         for name, label in beside.items():
@@ -130,9 +134,12 @@ class HeldOut:
         for name in BASELINES:
             baseline = self._column(name)
             if np.isfinite(baseline).any():
-                is_closer = self.rows[self.metric].to_numpy() < (1 - EQUAL_WITHIN) * baseline
+                scores = self.rows[self.metric].to_numpy()
+                border = (1 - EQUAL_WITHIN) * baseline
+                is_closer = scores < border
                 # The last time lacks some baselines: there is nothing to lose against.
-                wins[name] = int((is_closer | np.isnan(baseline)).sum())
+                is_better = is_closer | np.isnan(baseline)
+                wins[name] = int((is_better).sum())
         return wins
 
     def _column(self, name: str) -> np.ndarray:
@@ -152,13 +159,17 @@ class HeldOut:
             return f"{times[0]} was"
         if len(times) > 4:
             return f"{len(times)} times were"
-        return f"{', '.join(times[:-1])} and {times[-1]} were"
+        first = ", ".join(times[:-1])
+        last = times[-1]
+        return f"{first} and {last} were"
 
 
 def _untested(table: pd.DataFrame, metric: str) -> list[str]:
     """Three sentences on a model that was scored at the times of its fit alone."""
     if f"{metric}_still" in table:
-        is_closer = table[metric] < (1 - EQUAL_WITHIN) * table[f"{metric}_still"]
+        scores = table[metric]
+        border = (1 - EQUAL_WITHIN) * table[f"{metric}_still"]
+        is_closer = scores < border
         numbers = (
             f"Even there, it predicts the cells better than {BASELINES['still']} at "
             f"{int(is_closer.sum())} of {_times(len(table))} ({METRICS[metric]})."

@@ -98,7 +98,8 @@ class PathScores:
         parts = []
         name = self._score()
         if name is not None:
-            score, still = self._mean(name), self._mean(f"{name}_still")
+            score = self._mean(name)
+            still = self._mean(f"{name}_still")
             parts.append(
                 f"the {SCORES[name]} is {short(score)}, that of the last value {short(still)} "
                 "(less is better)"
@@ -110,7 +111,9 @@ class PathScores:
                     "should"
                 )
         if "log_likelihood" in self.rows:
-            total = self.rows["log_likelihood"].sum() / self.rows["observations"].sum()
+            log_likelihood = self.rows["log_likelihood"].sum()
+            n_observations = self.rows["observations"].sum()
+            total = log_likelihood / n_observations
             parts.append(f"the log-likelihood of an observation is {total:.3g} nats")
         if not parts:
             return f"Nothing was scored on {_paths(len(self.rows), self.kind)}."
@@ -131,7 +134,9 @@ class PathScores:
         is_scored = np.isfinite(values) & (weights > 0)
         if not is_scored.any():
             return float("nan")
-        return float(np.average(values[is_scored], weights=weights[is_scored]))
+        own_values = values[is_scored]
+        own_weights = weights[is_scored]
+        return float(np.average(own_values, weights=own_weights))
 
 
 def _paths(n: int, kind: str) -> str:

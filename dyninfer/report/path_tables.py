@@ -28,7 +28,8 @@ MOST_PATHS = 40
 
 def path_scores(evaluation: pd.DataFrame) -> Table:
     """Scores of the first paths, those that were held out first."""
-    order = np.argsort(~evaluation["held_out"].to_numpy(dtype=bool), kind="stable")
+    is_held_out = evaluation["held_out"].to_numpy(dtype=bool)
+    order = np.argsort(~is_held_out, kind="stable")
     first_rows = evaluation.iloc[order[:MOST_PATHS]]
     columns = [name for name in HEADINGS if name in evaluation]
     rows = []
@@ -39,7 +40,8 @@ def path_scores(evaluation: pd.DataFrame) -> Table:
             name = f"{name}, held out"
         cells = [number(scores[column]) for column in columns]
         rows.append(Row([name, *cells], held_out))
-    return Table(["path", *(HEADINGS[name] for name in columns)], rows)
+    headings = ["path", *(HEADINGS[name] for name in columns)]
+    return Table(headings, rows)
 
 
 def learned(model: Any) -> list[tuple[str, Table]]:
@@ -68,7 +70,8 @@ def _hurst(model: Any) -> Table:
         if len(values) > 1:
             label = f"Hurst index of {model.provenance_.features[k]}"
         low, high = intervals[k]
-        rows.append(Row([label, number(value), number(low), number(high)], False))
+        cells = [label, number(value), number(low), number(high)]
+        rows.append(Row(cells, False))
     return Table(["", "value", "low", "high"], rows)
 
 

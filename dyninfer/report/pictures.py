@@ -139,7 +139,8 @@ def _of_snapshots(
             "Growth rate of every cell at its own time, and the mass of the population. Snapshots "
             "alone cannot tell growth from drift: rates of single cells are hypotheses."
         )
-        figures.append((caption, _growth(model, observed, time_unit, seed)))
+        picture = _growth(model, observed, time_unit, seed)
+        figures.append((caption, picture))
     return figures
 
 
@@ -187,7 +188,8 @@ def _of_paths(
     if (observed.lengths >= 2).any():
         # Held-out paths first: only these say anything.
         paths = held_out_first(model, observed, N_PATHS)
-        figure, panels = canvas((3.2 * len(paths) + 0.6, 3.0), 1, len(paths), sharey=True)
+        width = 3.2 * len(paths) + 0.6
+        figure, panels = canvas((width, 3.0), 1, len(paths), sharey=True)
         pl.forecasts(model, observed, paths, time_unit=time_unit, seed=seed, ax=panels)
         caption = (
             "Forecasts of the later half of some paths from the half before the orange line (blue: "
@@ -196,7 +198,8 @@ def _of_paths(
         figures.append((caption, figure))
     if hasattr(model, "confidence_intervals"):
         table = model.confidence_intervals()
-        figure, ((ax,),) = canvas((6.4, 0.3 * len(table) + 1.1), 1, 1)
+        height = 0.3 * len(table) + 1.1
+        figure, ((ax,),) = canvas((6.4, height), 1, 1)
         pl.rates(table, time_unit=time_unit, ax=ax)
         figures.append(("Rates of jumps, with intervals of 90 %.", figure))
     return figures
@@ -247,7 +250,8 @@ def _populations(
     from dyninfer.plotting.style import canvas
 
     last = observed.n_times - 1
-    evenly = np.linspace(0, last, N_PANELS).round().astype(int)
+    steps = np.linspace(0, last, N_PANELS)
+    evenly = steps.round().astype(int)
     times = observed.times[np.unique(evenly)]
     width = 1.9 * len(times) + 0.6
     figure, panels = canvas((width, 4.0), 2, len(times), sharex=True, sharey=True)

@@ -155,7 +155,8 @@ class _Window:
 
     @classmethod
     def around(cls, observed: ndarray, lines: ndarray) -> _Window:
-        points = np.concatenate([observed, lines.reshape(-1, 2)])
+        line_points = lines.reshape(-1, 2)
+        points = np.concatenate([observed, line_points])
         low = np.nanmin(points, axis=0)
         size = np.nanmax(points, axis=0) - low
         # Cells that all lie on a line have no width across it.
@@ -171,7 +172,8 @@ class _Window:
         share = (values - self.low[axis]) / self.size[axis]
         # A cell that has no place lies outside, where nothing is drawn.
         share = np.nan_to_num(share, nan=-1.0)
-        return np.rint(FINEST * share).astype(int).tolist()
+        pixels = np.rint(FINEST * share)
+        return pixels.astype(int).tolist()
 
 
 def _color(data: Any, key: Any, rows: ndarray) -> dict[str, Any]:
@@ -212,5 +214,8 @@ def _steps() -> dict[str, list[str]]:
 
     light = style.time_colors()(np.linspace(0, 1, N_STEPS))
     # The first quarter of viridis cannot be seen on black.
-    dark = mpl.colormaps["viridis"](np.linspace(0.25, 1, N_STEPS))
-    return {"light": [to_hex(color) for color in light], "dark": [to_hex(c) for c in dark]}
+    levels = np.linspace(0.25, 1, N_STEPS)
+    dark = mpl.colormaps["viridis"](levels)
+    light_names = [to_hex(color) for color in light]
+    dark_names = [to_hex(c) for c in dark]
+    return {"light": light_names, "dark": dark_names}

@@ -95,7 +95,8 @@ def facts(model: Any, time_unit: str, seconds: float | None) -> dict[str, str]:
     """What the model was fitted to, and how the training went."""
     provenance = model.provenance_
     if is_of_paths(model):
-        first, last = provenance.times[0], provenance.times[-1]
+        first = provenance.times[0]
+        last = provenance.times[-1]
         data = {
             "paths of the fit": str(len(provenance.sizes)),
             "observations of the fit": f"{sum(provenance.sizes)}, from time "

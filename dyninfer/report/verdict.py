@@ -48,7 +48,9 @@ def verdict(model: SnapshotEstimator, table: pd.DataFrame, time_unit: str = "") 
         no_time = "No time was held out, so these scores are of times that the model was fitted to."
         if f"{metric}_still" not in table:
             return [no_time]
-        is_closer = table[metric] < table[f"{metric}_still"]
+        score = table[metric]
+        still = table[f"{metric}_still"]
+        is_closer = score < still
         return [
             f"{no_time} The simulated population is closer to the observed one than the unmoved "
             f"starting cells at {int(is_closer.sum())} of {len(table)} times."

@@ -190,7 +190,8 @@ def _epsilon(noise: Any, t: Tensor, x: Tensor) -> Tensor:
         # A table over times, one by one: the user's function need not be batched.
         rows = [_epsilon(noise, moment, x) for moment in t.unbind()]
         return torch.stack(rows)[:, None]
-    return torch.as_tensor(noise(t), dtype=x.dtype, device=x.device)
+    value = noise(t)
+    return torch.as_tensor(value, dtype=x.dtype, device=x.device)
 
 
 def _check_noise(noise: Any, times: Tensor) -> None:
@@ -229,9 +230,11 @@ def _check_score(process: Diffusion, x: Tensor, t: float, noise: Noise, own: Equ
         time = own.time(moment, x)
         score = process.score(time, x[:1].detach())
     if score is None:
-        option, remedy = f"noise={brief(noise)}", "leave noise=None for its own noise"
+        option = f"noise={brief(noise)}"
+        remedy = "leave noise=None for its own noise"
         if noise is None:
-            option, remedy = "backward=True", "simulate a process without diffusion"
+            option = "backward=True"
+            remedy = "simulate a process without diffusion"
         raise ValueError(
             f"{option} needs the score ∇ log ρ of the process, which has none; "
             f"give the process a score, or {remedy}"

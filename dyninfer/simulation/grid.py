@@ -50,7 +50,8 @@ class Grid:
             substeps.append(max(1, math.ceil(n_steps)))
         # The start and the length of every step, and what they are made of.
         n_all = sum(substeps)
-        check_memory(4 * 8 * n_all, f"{n_all:.3g} steps of {dt:g}")
+        n_bytes = 4 * 8 * n_all
+        check_memory(n_bytes, f"{n_all:.3g} steps of {dt:g}")
         return cls(times, tuple(substeps))
 
     @property

@@ -175,7 +175,9 @@ def _follow(
     n = len(y)
     # The signs dilute the mean over coordinates that the error control looks at.
     dilution = (y.shape[1] / d) ** 0.5
-    solver = Tsit5(rtol=solver.rtol / dilution, atol=solver.atol / dilution)
+    rtol = solver.rtol / dilution
+    atol = solver.atol / dilution
+    solver = Tsit5(rtol=rtol, atol=atol)
     w = torch.zeros(n, dtype=torch.float64, device=y.device)
     states, collected = solver.integrate(task, y, w)
     assert collected is not None
@@ -186,7 +188,8 @@ def _follow(
         return result
     base = base_log_density(sources[has_arrived])
     _check_base(base, int(has_arrived.sum()))
-    result[has_arrived] = base.double() - collected[has_arrived, 0]
+    log_change = collected[has_arrived, 0]
+    result[has_arrived] = base.double() - log_change
     return result
 
 
@@ -211,7 +214,8 @@ def _with_divergence(process: Diffusion, flow: Equation, d: int) -> Rates:
     def rates(t: Tensor, y: Tensor) -> Rate:
         signs = y[:, d:]
         with torch.enable_grad():
-            x = y[:, :d].detach().requires_grad_(True)
+            states = y[:, :d]
+            x = states.detach().requires_grad_(True)
             v, growth = flow.rates(t, x)
         divergence = None
         if signs.shape[1] > 0:
@@ -240,7 +244,8 @@ def _trace(v: Tensor, x: Tensor) -> Tensor:
     for first in range(0, d, _DIRECTIONS):
         last = min(first + _DIRECTIONS, d)
         columns = torch.arange(first, last, device=x.device)
-        unit_vectors = torch.nn.functional.one_hot(columns, d).to(v)
+        one_hot = torch.nn.functional.one_hot(columns, d)
+        unit_vectors = one_hot.to(v)
         # One for every point: (direction, n, d).
         basis = unit_vectors[:, None].expand(-1, n, -1)
         (slopes,) = torch.autograd.grad(

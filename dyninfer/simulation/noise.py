@@ -87,7 +87,9 @@ class PathNoise:
             stream = self.streams.at(block, segment)
             normals = self._block.normal_(generator=stream)
             in_block = slice(first - offset, last - offset)
-            in_rows = slice(first - rows.start, last - rows.start)
+            begin = first - rows.start
+            end = last - rows.start
+            in_rows = slice(begin, end)
             part = normals[:length, in_block]
             place = out[:, in_rows]
             torch.mul(part, scale, out=place)

@@ -177,7 +177,9 @@ def _warn(record: Record, times: Tensor, solver: Solver) -> None:
     """One warning for all paths that diverged, whether they stay or resampling replaced them."""
     failed = record.failed()
     n_replaced = torch.tensor(record.replaced)
-    is_lost = failed.any(dim=0).cpu() | (n_replaced > 0)
+    has_failed = failed.any(dim=0).cpu()
+    was_replaced = n_replaced > 0
+    is_lost = has_failed | was_replaced
     if not bool(is_lost.any()):
         return
     n_failed = int(failed[:, -1].sum())
@@ -229,7 +231,8 @@ def _chunk_size(states: Tensor, task: Task, solver: Solver) -> int:
     numbers = d * 16 + _ACTIVATIONS
     if task.equation.amplitude is not None and task.grid.n_steps > 0:
         # SRA1, the hungriest, holds six tables of the noise while it makes a segment.
-        numbers += d * 6 * segment_length(task.grid.n_steps, d, states)
+        segment = segment_length(task.grid.n_steps, d, states)
+        numbers += d * 6 * segment
     bytes_per_path = states.element_size() * numbers
     budget = _GPU_BUDGET if states.is_cuda else _CPU_BUDGET
     n_paths = budget // bytes_per_path

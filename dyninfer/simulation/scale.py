@@ -53,7 +53,9 @@ def _of_states(equation: Equation, states: Tensor, times: Tensor) -> tuple[Tenso
     x = states.double()
     origin = x.median(dim=0).values
     deviations = (x - origin).abs()
-    unit = _first_positive(*_typical(deviations), *_typical(x.abs()))
+    spreads = _typical(deviations)
+    sizes = _typical(x.abs())
+    unit = _first_positive(*spreads, *sizes)
     # Of a single state, or equal ones, the size is all there is: it counts from zero.
     is_spread = deviations.amax(dim=0) > 0
     origin = torch.where(is_spread, origin, 0.0)

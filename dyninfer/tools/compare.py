@@ -173,7 +173,8 @@ def compare(
         _refuse_given(arguments, ("path_key", "state_key", "n_folds"), "snapshots")
         snapshots = read_every_time(data, chosen(arguments, SNAPSHOT_KEYS), reader="compare")
         every = (*BASELINES, FLOOR)
-        baselines = baseline_names(every if baselines is None else baselines, (FLOOR,))
+        names = every if baselines is None else baselines
+        baselines = baseline_names(names, (FLOOR,))
         folds = times_to_hold_out(snapshots, hold_out)
         scoring = HeldOutTimes(
             data=snapshots,
@@ -270,16 +271,19 @@ def _as_text(model: Estimator) -> str:
 def _table_of_times(
     rows: list[Any], metrics: Sequence[str], settings: Mapping[str, str]
 ) -> pd.DataFrame:
-    table = pd.DataFrame(rows).reindex(columns=[*TIME_COLUMNS, *metrics, *MASSES, *LAST_COLUMNS])
+    columns = [*TIME_COLUMNS, *metrics, *MASSES, *LAST_COLUMNS]
+    table = pd.DataFrame(rows).reindex(columns=columns)
     # As a share: masses come in any unit.
-    table["mass_error"] = (table["mass"] / table["mass_observed"] - 1).abs()
+    ratio = table["mass"] / table["mass_observed"]
+    table["mass_error"] = (ratio - 1).abs()
     return _completed(table, [*metrics, *MASSES], settings)
 
 
 def _table_of_paths(
     rows: list[Any], metrics: Sequence[str], settings: Mapping[str, str]
 ) -> pd.DataFrame:
-    table = pd.DataFrame(rows).reindex(columns=[*PATH_COLUMNS, *metrics, *COUNTS, *LAST_COLUMNS])
+    columns = [*PATH_COLUMNS, *metrics, *COUNTS, *LAST_COLUMNS]
+    table = pd.DataFrame(rows).reindex(columns=columns)
     return _completed(table, [*metrics, *COUNTS], settings)
 
 
@@ -290,7 +294,8 @@ def _completed(
     table["in_sample"] = table["in_sample"].eq(True)
     for name in ("status", "note"):
         table[name] = table[name].fillna("")
-    table["settings"] = table["method"].map(settings).fillna("")
+    by_method = table["method"].map(settings)
+    table["settings"] = by_method.fillna("")
     # Columns without one number would be of kind object.
     table[numbers] = table[numbers].astype(np.float64)
     return table

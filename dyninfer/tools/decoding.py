@@ -97,7 +97,8 @@ class Function:
         """Jacobian of the function times the velocity, by central differences."""
         speed = np.abs(velocity).max()
         if speed == 0:
-            return np.zeros((len(states), len(self.columns)))
+            shape = (len(states), len(self.columns))
+            return np.zeros(shape)
         spread = states.std(0).max() or 1.0
         duration = STEP * spread / speed
         step = duration * velocity
@@ -185,7 +186,8 @@ def _function(
         )
 
     def decode(states: ndarray) -> ndarray:
-        values = as_array(function(states), "decoder").astype(np.float64)
+        decoded = as_array(function(states), "decoder")
+        values = decoded.astype(np.float64)
         if not np.isfinite(values).all():
             raise ValueError("decoder returns values that are not finite, of states that are")
         return values
@@ -205,7 +207,8 @@ def _linear(
         )
     names = adata.var_names.astype(str)
     columns = gene_columns(names, genes, "adata.var_names")
-    loadings = as_array(adata.varm[key], key).astype(np.float64)
+    stored = as_array(adata.varm[key], key)
+    loadings = stored.astype(np.float64)
     loadings = loadings[columns]
     n_cells = min(MOST_CELLS, adata.n_obs)
     # From all over the table, which is often sorted by time.

@@ -144,7 +144,9 @@ def _rows(adata: AnnData, cells: Any) -> ndarray:
             )
         return np.flatnonzero(requested)
     if requested.dtype.kind in "iu":
-        is_there = (requested >= -adata.n_obs) & (requested < adata.n_obs)
+        is_above = requested >= -adata.n_obs
+        is_below = requested < adata.n_obs
+        is_there = is_above & is_below
         if not is_there.all():
             wrong = int(requested[~is_there][0])
             raise ValueError(f"cells has the number {wrong}, and adata has {adata.n_obs} cells")
@@ -191,7 +193,8 @@ def _correlations(
     shares = shares - shares.mean(0)
     shares = shares / np.linalg.norm(shares, axis=0)
     n_genes = len(columns)
-    correlation = np.empty((n_genes, shares.shape[1]))
+    shape = (n_genes, shares.shape[1])
+    correlation = np.empty(shape)
     for first in range(0, n_genes, GENES):
         block = slice(first, first + GENES)
         values = expression.values(columns[block], rows)
@@ -273,7 +276,8 @@ def _rates(
     # Genes that took no part in the components have no velocity, rather than none.
     is_silent = (decoded == 0).all(0)
     decoded[:, is_silent] = np.nan
-    rates = np.full((cells.n_obs, len(names)), np.nan)
+    shape = (cells.n_obs, len(names))
+    rates = np.full(shape, np.nan)
     is_there = position >= 0
     columns = position[is_there]
     rates[:, is_there] = decoded[:, columns]

@@ -65,14 +65,18 @@ def pulled_back(
 
 def _carried(x: ndarray, y: ndarray, onward: ndarray, is_weighted: bool, seed: int) -> ndarray:
     """What cells ``(n,)`` leave of each fate, given what those of the next time leave."""
-    a = np.full(len(x), 1 / len(x))
-    b = np.full(len(y), 1 / len(y))
-    carried = np.zeros((len(x), onward.shape[1]))
+    n_x = len(x)
+    a = np.full(n_x, 1 / n_x)
+    n_y = len(y)
+    b = np.full(n_y, 1 / n_y)
+    shape = (len(x), onward.shape[1])
+    carried = np.zeros(shape)
     arrived = np.zeros((len(x), 1))
     rng = numpy_stream(seed, "fates", "blocks")
     for block in cut(a, b, BLOCK, rng):
         problem = block.problem(x, y)
-        in_units = problem._replace(cost=problem.cost / problem.mean_cost)
+        relative_cost = problem.cost / problem.mean_cost
+        in_units = problem._replace(cost=relative_cost)
         solution = sinkhorn(in_units, REGULARIZATION, MASS_PENALTY)
         solution.warn_unless_converged()
         log_plan = solution.log_plan

@@ -60,7 +60,8 @@ def write_colors(
     if None not in own_colors:
         adata.uns[place] = own_colors
     elif len(groups) <= len(PALETTE):
-        adata.uns[place] = list(PALETTE[: len(groups)])
+        palette = PALETTE[: len(groups)]
+        adata.uns[place] = list(palette)
     else:
         # Those of former fates would be wrong; pictures choose their own where there are none.
         adata.uns.pop(place, None)

@@ -70,7 +70,8 @@ class Drawing:
         if self.chunk is not None:
             options["chunk_size"] = self.chunk
         times = [sources.time, self.at]
-        return model.simulate(sources.start(rows), times, seed=seed, **options)
+        start = sources.start(rows)
+        return model.simulate(start, times, seed=seed, **options)
 
 
 class Estimate(NamedTuple):
@@ -113,7 +114,8 @@ def drawn_fates(
     sizes = np.zeros(n_cells)
     for number, model in enumerate(models):
         tally = _Tally.empty(n_cells, n_fates)
-        seed = subseed(drawing.seed, "fates", repr(sources.time), number)
+        time = repr(sources.time)
+        seed = subseed(drawing.seed, "fates", time, number)
         _draw(model, drawing, sources, ends, tally, n_draws, seed)
         every_fate.append(tally.fates)
         sizes += tally.effective_size
@@ -214,7 +216,9 @@ def _draw(
         drawing.n_lost += len(rows) - len(whole)
         places = arrivals[whole]
         shares = ends.nearest(places, drawing.n_neighbors)
-        tally.add(rows[whole], weights[whole], shares)
+        own_rows = rows[whole]
+        own_weights = weights[whole]
+        tally.add(own_rows, own_weights, shares)
 
 
 def _arrivals(run: Trajectories) -> ndarray:
@@ -224,7 +228,8 @@ def _arrivals(run: Trajectories) -> ndarray:
             "the model's states are discrete, so that its own states are the fates; "
             "see the committors of model.process_"
         )
-    last = run.states[:, -1].detach().cpu()
+    at_end = run.states[:, -1]
+    last = at_end.detach().cpu()
     states = last.double().numpy()
     status = run.status.cpu().numpy()
     is_lost = status != 0

@@ -68,7 +68,8 @@ class Ends:
         search = NearestNeighbors(n_neighbors=n_nearest)
         search.fit(self.states)
         n_states = len(states)
-        shares = np.empty((n_states, len(self.names)))
+        shape = (n_states, len(self.names))
+        shares = np.empty(shape)
         for first in range(0, n_states, ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
             neighbors = search.kneighbors(
@@ -173,7 +174,8 @@ def by_clusters(states: ndarray, rows: ndarray, n_obs: int, seed: int) -> Labell
     rank = np.argsort(largest_first)
     codes = np.full(n_obs, -1)
     codes[rows] = rank[best]
-    names = [f"cluster {number}" for number in range(1, len(sizes) + 1)]
+    numbers = range(1, len(sizes) + 1)
+    names = [f"cluster {number}" for number in numbers]
     groups = {name: [name] for name in names}
     return Labelling(tuple(names), codes, groups)
 

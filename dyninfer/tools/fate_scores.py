@@ -110,7 +110,8 @@ def score_fates(
     if sources is not None:
         is_start &= _has_label(adata, facts, sources)
     # Without a whole row there is nothing to score.
-    is_start &= np.isfinite(fates).all(axis=1).to_numpy()
+    is_finite = np.isfinite(fates).all(axis=1)
+    is_start &= is_finite.to_numpy()
     own = _own_fates(adata, facts, fates)
     own = own[at_end][:, columns]
     truth = _truth(adata, clone_key, is_start, at_end, own)
@@ -194,7 +195,8 @@ def _members(adata: AnnData, clone_key: str) -> Any:
     if clone_key in adata.obsm:
         members = adata.obsm[clone_key]
         if not sparse.issparse(members):
-            members = as_array(members, f"adata.obsm[{quoted(clone_key)}]") != 0
+            values = as_array(members, f"adata.obsm[{quoted(clone_key)}]")
+            members = values != 0
         matrix = sparse.csr_matrix(members)
         # Whatever they count: a cell is a member, or it is not.
         return (matrix != 0).astype(np.float64)
@@ -212,7 +214,8 @@ def _members(adata: AnnData, clone_key: str) -> Any:
     refuse_missing_words(clones, what, "or rename it if it is a clone")
     shape = (len(labels), len(clones))
     ones = np.ones(len(rows))
-    return sparse.csr_matrix((ones, (rows, codes)), shape=shape)
+    entries = (ones, (rows, codes))
+    return sparse.csr_matrix(entries, shape=shape)
 
 
 def _truth(
@@ -232,7 +235,9 @@ def _truth(
             "with these fates"
         )
     sisters = np.asarray(sisters)[has_sisters]
-    clones = np.asarray(of_start[has_sisters].argmax(1)).ravel()
+    own = of_start[has_sisters]
+    fullest = own.argmax(1)
+    clones = np.asarray(fullest).ravel()
     _, numbers = np.unique(clones, return_inverse=True)
     rows = np.flatnonzero(is_start)[has_sisters]
     totals = sisters.sum(1, keepdims=True)

@@ -60,7 +60,8 @@ def transition_table(adata: AnnData, label_key: str | None = None) -> pd.DataFra
             is_group = has_fate & is_here & has_label
             if is_group.any():
                 group = fates[is_group]
-                rows[float(time), label] = {"n_cells": len(group), **group.mean()}
+                means = group.mean()
+                rows[float(time), label] = {"n_cells": len(group), **means}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(table.index, names=["time", "label"])
     return table.astype({"n_cells": int})

@@ -136,7 +136,8 @@ def fates(
         chunk=chunk,
         seed=seed,
     )
-    answer = _Answer.empty(adata.n_obs, len(labelling.names))
+    n_fates = len(labelling.names)
+    answer = _Answer.empty(adata.n_obs, n_fates)
     is_certain = _simulate_all(models, cells, drawing, ends, answer)
     # Before the end is filled: its cells are what they are.
     answer.mix_with(ends.shares, mix)
@@ -272,7 +273,9 @@ def _ends(cells: Cells, at: float, labelling: Labelling) -> Ends:
     rows = rows[is_end]
     if len(rows) == 0:
         raise nothing_at(at)
-    return Ends(labelling.names, cells.states[rows], labelling.codes[rows])
+    states = cells.states[rows]
+    codes = labelling.codes[rows]
+    return Ends(labelling.names, states, codes)
 
 
 def _simulate_all(

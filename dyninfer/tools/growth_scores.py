@@ -156,7 +156,8 @@ def _symbols(adata: AnnData, gene_key: str | None) -> pd.Index:
         raise MissingKey(
             f"gene_key {quoted(gene_key)} is not in adata.var; there are {listed(adata.var)}"
         )
-    return pd.Index(adata.var[gene_key].astype(str))
+    column = adata.var[gene_key]
+    return pd.Index(column.astype(str))
 
 
 def _default_genes(symbols: pd.Index, genes: Iterable[str], organism: str) -> list[str]:
@@ -208,7 +209,9 @@ def _mean_z_score(expression: Any, columns: ndarray) -> ndarray:
     if len(columns) == 0:
         return np.full(n_cells, -np.inf)
     every_row = np.arange(n_cells)
-    values = dense_rows(expression[:, columns], every_row).astype(np.float64)
+    own = expression[:, columns]
+    dense = dense_rows(own, every_row)
+    values = dense.astype(np.float64)
     check_finite(values, "the expression")
     warn_if_counts(values, "the expression")
     spread = values.std(0)
@@ -216,7 +219,8 @@ def _mean_z_score(expression: Any, columns: ndarray) -> ndarray:
     varies = spread > 0
     if not varies.any():
         return np.zeros(n_cells)
-    deviation = values[:, varies] - values[:, varies].mean(0)
+    varying = values[:, varies]
+    deviation = varying - varying.mean(0)
     z = deviation / spread[varies]
     return z.clip(-LARGEST_Z, LARGEST_Z).mean(1)
 

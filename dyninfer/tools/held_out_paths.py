@@ -75,7 +75,8 @@ class HeldOutPaths:
     def of_model(self, name: str, model: Any, fold: PathFold, seed: int) -> Task:
         """Score of a method that is fitted without the paths of a fold."""
         kind = type(model).__qualname__
-        own = [kind, fingerprint(model), str(self.max_steps)]
+        settings = fingerprint(model)
+        own = [kind, settings, str(self.max_steps)]
         identity = self._identity(name, fold, seed, own)
         return Task(identity, partial(self._score_model, name, model, fold, seed))
 
@@ -86,7 +87,8 @@ class HeldOutPaths:
 
     def _identity(self, name: str, fold: PathFold, seed: int, others: list[str]) -> str:
         scoring = [*self.metrics, str(self.max_paths)]
-        known = [dyninfer.__version__, digest(self.data), name, *fold.names, str(seed)]
+        data = digest(self.data)
+        known = [dyninfer.__version__, data, name, *fold.names, str(seed)]
         return json.dumps(["paths", *known, *scoring, *others])
 
     def _score_model(self, name: str, model: Any, fold: PathFold, seed: int) -> Row:
@@ -131,7 +133,9 @@ class HeldOutPaths:
         names = list(fold.names)
         held_out = self.data[names]
         try:
-            baseline = baselines_for(self.data)[name](self.data.without(names))
+            learn = baselines_for(self.data)[name]
+            rest = self.data.without(names)
+            baseline = learn(rest)
             row |= self._likelihoods(baseline.log_likelihoods(held_out), held_out)
 
             def forecasts() -> Forecasts:
@@ -144,7 +148,8 @@ class HeldOutPaths:
         return row
 
     def _row(self, name: str, fold: PathFold, seed: int) -> Row:
-        return {"method": name, "fold": fold.number, "seed": seed, "n_paths": len(fold.names)}
+        n_paths = len(fold.names)
+        return {"method": name, "fold": fold.number, "seed": seed, "n_paths": n_paths}
 
     def _asks(self, names: Iterable[str]) -> bool:
         return any(name in self.metrics for name in names)
@@ -191,7 +196,8 @@ def _of_baseline(
     baseline: PathBaseline, held_out: Paths, max_paths: int | None, seed: int
 ) -> Forecasts:
     def draw(past: Paths, times: np.ndarray, seed: int) -> Tensor:
-        return torch.as_tensor(baseline.draw(past, times, N_DRAWS, seed))
+        draws = baseline.draw(past, times, N_DRAWS, seed)
+        return torch.as_tensor(draws)
 
     return forecast_rest(held_out, held_out, draw, PAST_FRACTION, max_paths, seed)
 
@@ -233,7 +239,8 @@ def path_folds(
     remaining = paths.without(names)
     held_out = paths.without(list(remaining.names))
     _check_whole_conditions(held_out, remaining, by_condition)
-    return [PathFold(0, tuple(str(name) for name in held_out.names))]
+    fold_names = tuple(str(name) for name in held_out.names)
+    return [PathFold(0, fold_names)]
 
 
 def _random_folds(
@@ -277,7 +284,8 @@ def _check_whole_conditions(held_out: Paths, remaining: Paths, by_condition: boo
 
 def score_names(metrics: Sequence[str] | None, paths: Paths) -> list[str]:
     """Columns of scores as a list; None takes all that fit the paths."""
-    known = [*LIKELIHOODS, *(STATE_SCORES if paths.discrete else NUMBER_SCORES)]
+    scores = STATE_SCORES if paths.discrete else NUMBER_SCORES
+    known = [*LIKELIHOODS, *scores]
     if metrics is None:
         return known
     listed = [metrics] if isinstance(metrics, str) else as_list(metrics, "metrics", "names")

@@ -51,7 +51,8 @@ class HeldOutTimes:
         """Score of a method that is fitted without a time."""
         settings = fingerprint(model)
         kind = type(model).__qualname__
-        identity = self._identity(name, held_out, seed, [kind, settings, str(self.max_steps)])
+        own = [kind, settings, str(self.max_steps)]
+        identity = self._identity(name, held_out, seed, own)
         return Task(identity, partial(self._score_model, name, model, held_out, seed))
 
     def of_baseline(self, name: str, held_out: float, seed: int) -> Task:
@@ -89,8 +90,10 @@ class HeldOutTimes:
             row["status"] = row.get("status", "failed")
             row["note"] = str(error)
         else:
-            row |= _plain(scores.iloc[0], (*self.metrics, "mass", "mass_observed", "n_x", "n_y"))
-            row["in_sample"] = bool(scores["in_sample"].iloc[0])
+            columns = (*self.metrics, "mass", "mass_observed", "n_x", "n_y")
+            row |= _plain(scores.iloc[0], columns)
+            in_sample = scores["in_sample"].iloc[0]
+            row["in_sample"] = bool(in_sample)
         row["seconds"] = time.perf_counter() - start
         return row
 
@@ -99,11 +102,13 @@ class HeldOutTimes:
         row: Row = {"method": name, "time": held_out, "seed": seed, "in_sample": False}
         data = self._scorable(self.data, held_out)
         k = data.index(held_out)
-        truth, weights = data.at(held_out), data.weights_at(held_out)
+        truth = data.at(held_out)
+        weights = data.weights_at(held_out)
         if name == FLOOR:
             # At the size that predictions have: as many cells as start at the time before.
             before = data.times[k - 1]
-            x, x_weights = data.at(before), data.weights_at(before)
+            x = data.at(before)
+            x_weights = data.weights_at(before)
             scores = self._compared(x, x_weights, truth, weights, seed, floor=True)
             row |= {metric: scores[f"{metric}_floor"] for metric in self.metrics}
         else:
@@ -150,7 +155,8 @@ class HeldOutTimes:
     def _scorable(self, data: Snapshots, held_out: float) -> Snapshots:
         """The data with those cells of the time that is scored which hold numbers throughout."""
         k = data.index(held_out)
-        is_whole = np.isfinite(data.samples[k]).all(axis=1)
+        is_finite = np.isfinite(data.samples[k])
+        is_whole = is_finite.all(axis=1)
         if is_whole.all():
             return data
         if not is_whole.any():
@@ -163,7 +169,10 @@ class HeldOutTimes:
         for name in ("samples", "weights", "conditions", "names"):
             values = getattr(data, name)
             if values is not None:
-                fields[name] = (*values[:k], values[k][is_whole], *values[k + 1 :])
+                before = values[:k]
+                whole = values[k][is_whole]
+                after = values[k + 1 :]
+                fields[name] = (*before, whole, *after)
         return replace(data, **fields)
 
 

@@ -107,20 +107,25 @@ class InnerTimes:
 def _even_scores(model: Any, data: Snapshots, held_out: float, seed: int) -> Row:
     """Scores of a prediction, with as many points as cells: weights would add points for free."""
     k = data.index(held_out)
-    begin, end = float(data.times[k - 1]), float(data.times[k])
+    begin = float(data.times[k - 1])
+    end = float(data.times[k])
     # From the cells of the time before, as `evaluate` does.
-    run = model.simulate(data, [begin, end], seed=seed)
-    states = run.states[:, -1].cpu().numpy()
+    ends = [begin, end]
+    run = model.simulate(data, ends, seed=seed)
+    last_states = run.states[:, -1]
+    states = last_states.cpu().numpy()
     is_finite = np.isfinite(states).all(axis=1)
     if not is_finite.any():
         raise ValueError(f"all paths diverged before time {end:g}")
     weights = is_finite / is_finite.sum()
     if run.log_weights is not None:
-        log_weights = run.log_weights[:, -1].double().cpu().numpy()
+        last_weights = run.log_weights[:, -1]
+        log_weights = last_weights.double().cpu().numpy()
         log_weights = np.where(is_finite, log_weights, -np.inf)
         # Relative to the largest: masses may be beyond what floats hold.
         weights = np.exp(log_weights - log_weights.max())
-    rows = spread(weights, len(states), numpy_stream(seed, "tune", "resample"))
+    rng = numpy_stream(seed, "tune", "resample")
+    rows = spread(weights, len(states), rng)
     scores = compare_populations(
         states[rows],
         data.at(end),

@@ -139,7 +139,8 @@ def ancestors(
     rows, k = course.chosen(cells)
     earlier = course.times_beyond(at, k, -1)
     answer = np.full(adata.n_obs, np.nan)
-    course.write(answer, k, rows, course.weights(rows))
+    own = course.weights(rows)
+    course.write(answer, k, rows, own)
     is_chosen = np.zeros(adata.n_obs)
     is_chosen[rows] = 1
     for number in earlier:
@@ -202,17 +203,23 @@ def flows(
         ((_, matrix),) = course.runs(begin, sources, [end])
         weights = course.weights(sources)
         # (source, target) between cells, weighed by the mass that each source stands for.
-        between = csr_matrix(matrix[sources][:, targets].multiply(weights[:, None]))
-        first = pd.Categorical(labels[sources], list(order)).remove_unused_categories()
-        second = pd.Categorical(labels[targets], list(order)).remove_unused_categories()
-        flow = _membership(first).T @ between @ _membership(second)
+        part = matrix[sources][:, targets]
+        between = csr_matrix(part.multiply(weights[:, None]))
+        first_labels = pd.Categorical(labels[sources], list(order))
+        first = first_labels.remove_unused_categories()
+        second_labels = pd.Categorical(labels[targets], list(order))
+        second = second_labels.remove_unused_categories()
+        is_first = _membership(first)
+        is_second = _membership(second)
+        flow = is_first.T @ between @ is_second
         if flow.sum() == 0:
             between_times = " to ".join(as_text(time) for time in course.times[[begin, end]])
             raise ValueError(
                 f"no path from time {between_times} arrives at a labelled cell; label more cells, "
                 "or leave the time out: at=..."
             )
-        table = _tidy(flow, first, second, weights, course.weights(targets))
+        target_weights = course.weights(targets)
+        table = _tidy(flow, first, second, weights, target_weights)
         table.insert(0, "time", course.times[begin])
         table.insert(1, "next_time", course.times[end])
         rows.append(table)
@@ -241,7 +248,8 @@ class _Course:
             n_neighbors=check_count(n_neighbors, "n_neighbors"),
             noise=noise,
         )
-        return cls(adata, steps, steps.source.get("weight_key"), check_seed(seed))
+        weight_key = steps.source.get("weight_key")
+        return cls(adata, steps, weight_key, check_seed(seed))
 
     @property
     def times(self) -> ndarray:
@@ -252,7 +260,8 @@ class _Course:
         rows = _rows_of(self.adata, cells)
         numbers = np.unique(self.steps.positions[rows])
         if len(numbers) > 1:
-            found = ", ".join(as_text(time) for time in self.times[numbers][:5])
+            first_times = self.times[numbers][:5]
+            found = ", ".join(as_text(time) for time in first_times)
             raise ValueError(
                 f"cells are of {len(numbers)} times ({found}); choose cells of one time, such as "
                 "(label == ...) & (time == ...)"
@@ -287,7 +296,8 @@ class _Course:
     def weights(self, rows: ndarray) -> ndarray:
         """Weights of cells, which sum to one."""
         if self.weight_key is None:
-            return np.full(len(rows), 1 / len(rows))
+            n = len(rows)
+            return np.full(n, 1 / n)
         weights = number_column(self.adata, self.weight_key, "weight_key", rows)
         if not weights.sum() > 0:
             raise ValueError(f"the chosen cells have no weight in obs[{brief(self.weight_key)}]")
@@ -302,7 +312,9 @@ class _Course:
             triples = self.steps.triples(begin, end, seed, sources=rows)
             sources, targets, parts = map(np.concatenate, zip(*triples, strict=True))
             n = self.adata.n_obs
-            yield end, coo_matrix((parts, (sources, targets)), shape=(n, n)).tocsr()
+            entries = (parts, (sources, targets))
+            matrix = coo_matrix(entries, shape=(n, n))
+            yield end, matrix.tocsr()
 
     def write(self, answer: ndarray, number: int, rows: ndarray | None, values: ndarray) -> None:
         """Put a distribution over the cells of a time into the answer."""
@@ -349,7 +361,8 @@ def _membership(labels: pd.Categorical) -> csr_matrix:
     """Which cell has which label ``(n, label)``."""
     n = len(labels)
     shape = (n, len(labels.categories))
-    return csr_matrix((np.ones(n), (np.arange(n), labels.codes)), shape=shape)
+    entries = (np.ones(n), (np.arange(n), labels.codes))
+    return csr_matrix(entries, shape=shape)
 
 
 def _tidy(
@@ -365,8 +378,10 @@ def _tidy(
     source_share = np.bincount(first.codes, first_weights, shape[0])
     target_share = np.bincount(second.codes, second_weights, shape[1])
     # Where nothing leaves or arrives, every part of it is 0.
-    leaving = np.where(mass.sum(1, keepdims=True) > 0, mass.sum(1, keepdims=True), 1)
-    arriving = np.where(mass.sum(0, keepdims=True) > 0, mass.sum(0, keepdims=True), 1)
+    from_each = mass.sum(1, keepdims=True)
+    leaving = np.where(from_each > 0, from_each, 1)
+    to_each = mass.sum(0, keepdims=True)
+    arriving = np.where(to_each > 0, to_each, 1)
     parts = {
         "flow": mass / mass.sum(),
         "of_source": mass / leaving,

@@ -130,7 +130,8 @@ class Relaxation:
         rng = numpy_stream(seed, "baseline")
         n_paths = len(past)
         n_times = len(times)
-        draws = np.empty((n_paths, n_samples, n_times, past.n_features))
+        shape = (n_paths, n_samples, n_times, past.n_features)
+        draws = np.empty(shape)
         for feature in range(past.n_features):
             value, clock = _last_values(past, feature)
             never = np.isnan(value)
@@ -207,7 +208,8 @@ class Chain:
         levels[:, -1] = 1.0
         n_draws = len(state)
         n_times = len(times)
-        draws = np.empty((n_draws, n_times), dtype=np.int64)
+        shape = (n_draws, n_times)
+        draws = np.empty(shape, dtype=np.int64)
         for k in range(n_times):
             u = rng.random((n_draws, 1))
             # As many levels as the number has reached are states below the drawn one.
@@ -371,12 +373,15 @@ def _best_rate(steps: Steps) -> float:
 def _first_law(paths: Paths, feature: int) -> tuple[float, float]:
     """Mean and deviation of the first observations."""
     _, first = first_values(paths, feature)
-    return float(first.mean()), float(first.std())
+    mean = float(first.mean())
+    std = float(first.std())
+    return mean, std
 
 
 def _log_normal(x: ndarray, mean: ndarray | float, deviation: ndarray | float) -> ndarray:
     z = (x - mean) / deviation
-    return -0.5 * z**2 - np.log(deviation) - 0.5 * np.log(2 * np.pi)
+    log_norm = 0.5 * np.log(2 * np.pi)
+    return -0.5 * z**2 - np.log(deviation) - log_norm
 
 
 def _shares(counts: ndarray) -> ndarray:

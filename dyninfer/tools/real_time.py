@@ -102,7 +102,8 @@ def time(
         check_model(model)
         source = source_of(model.provenance_, "time_key", "an AnnData to fit")
         times = time_column(adata, source["time_key"])
-        states = read_features(adata, model.provenance_).astype(np.float64)
+        features = read_features(adata, model.provenance_)
+        states = features.astype(np.float64)
     clock = Clock.of(times)
     # Of one time, every state is expected at it.
     if len(clock) < 2:
@@ -156,7 +157,8 @@ def _simulated(
         # Without the end: what was observed there is better than what is predicted.
         inner = grid[:-1]
         run_seed = subseed(seed, "between", k)
-        run = model.simulate(adata[rows], inner, seed=run_seed)
+        cells = adata[rows]
+        run = model.simulate(cells, inner, seed=run_seed)
         states = _states(run)
         is_whole = as_array(run.status, "status") == 0
         for j in range(1, n_between + 1):
@@ -187,7 +189,8 @@ def _expected(states: ndarray, reference: _Reference, n_neighbors: int) -> tuple
     search = NearestNeighbors(n_neighbors=k).fit(reference.states)
     near = search.kneighbors(states, return_distance=False)
     weights = weight[near]
-    own_row = np.arange(len(states))[:, None]
+    numbers = np.arange(len(states))
+    own_row = numbers[:, None]
     is_self = reference.rows[near] == own_row
     weights[is_self] = 0
     # A cell that is no reference has one neighbour too many: the farthest.
@@ -260,12 +263,14 @@ def time_to_fate(
     check_model(model)
     source = source_of(model.provenance_, "time_key", "an AnnData to fit")
     column = time_column(adata, source["time_key"])
-    states = read_features(adata, model.provenance_).astype(np.float64)
+    features = read_features(adata, model.provenance_)
+    states = features.astype(np.float64)
     clock = Clock.of(column)
     end = len(clock) - 1 if at is None else clock.index(at)
     is_there = _majority(states, is_fate, n_neighbors)
     options = {} if noise is None else {"noise": noise}
-    table = pd.DataFrame(np.nan, index=adata.obs_names, columns=["mean", "sd", "share"])
+    columns = ["mean", "sd", "share"]
+    table = pd.DataFrame(np.nan, index=adata.obs_names, columns=columns)
     for k in range(end):
         start = clock.times[k]
         rows = clock.rows(column, start)
@@ -273,7 +278,8 @@ def time_to_fate(
         grid = np.linspace(start, end_time, n_times + 1)
         cells = adata[rows]
         # Draw by draw, so that memory does not grow with the paths.
-        check_memory(8 * n_draws * len(rows), f"{n_draws} draws of {len(rows)} cells")
+        n_bytes = 8 * n_draws * len(rows)
+        check_memory(n_bytes, f"{n_draws} draws of {len(rows)} cells")
         durations = np.empty((n_draws, len(rows)))
         for draw in range(n_draws):
             draw_seed = subseed(seed, "to fate", k, draw)
@@ -321,7 +327,8 @@ def _arrival(run: Trajectories, is_there: Callable[[ndarray], ndarray], grid: nd
     stays = ~is_lost
     # Backwards: a path that leaves the fate again had not reached it.
     for j in reversed(range(len(grid))):
-        stays = stays & is_there(states[:, j])
+        is_inside = is_there(states[:, j])
+        stays = stays & is_inside
         arrival[stays] = grid[j]
     return arrival
 
@@ -339,4 +346,5 @@ def _summary(durations: ndarray) -> ndarray:
         square = np.square(deviation)
         variance = square.sum(0) / n_arrived
     share = n_arrived / len(durations)
-    return np.stack([mean, np.sqrt(variance), share], axis=1)
+    sd = np.sqrt(variance)
+    return np.stack([mean, sd, share], axis=1)

@@ -93,7 +93,8 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
             raise ValueError(f"the table has no column {brief(column)}; give what compare returned")
     if not pd.api.types.is_numeric_dtype(table[metric]):
         raise TypeError(f"column {brief(metric)} of the table must hold numbers")
-    scores = table.pivot_table(index=[folds, "seed"], columns="method", values=metric)
+    index = [folds, "seed"]
+    scores = table.pivot_table(index=index, columns="method", values=metric)
     scale = _Scale.of(metric, scores)
     costs = scale.costs(scores)
     known = WORDS if is_of_paths else _PREDICTIONS_WITHOUT_MODEL
@@ -111,7 +112,8 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
     best = str(means.index[0])
     held_out = "held-out paths" if is_of_paths else "held-out times"
     reasons = [f"Use {best}: its {metric} at {held_out} is the {scale.best} of {_count(complete)}."]
-    reasons += _rivals(costs, best, list(means.index[1:]), scale)
+    others = list(means.index[1:])
+    reasons += _rivals(costs, best, others, scale)
     weaker = []
     for name, words in known.items():
         if name in costs and costs[name].notna().any():
@@ -122,7 +124,9 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
     n_seeds = table["seed"].nunique()
     counted = f"{n_folds} folds of paths" if is_of_paths else f"{n_folds} held-out times"
     reasons.append(f"This rests on {counted} and {n_seeds} seeds.")
-    settings = table.loc[table["method"] == best, "settings"].iloc[0]
+    is_best = table["method"] == best
+    own_settings = table.loc[is_best, "settings"]
+    settings = own_settings.iloc[0]
     if not isinstance(settings, str) or not settings:
         raise ValueError(
             f"the table does not hold the settings of {best}, which have no plain form; fit it "
@@ -189,11 +193,13 @@ def _metric_of_paths(table: pd.DataFrame) -> str:
     if "per_observation" not in table or "method" not in table:
         return score
     is_method = ~table["method"].isin(list(WORDS))
-    has_one = table["per_observation"].notna().groupby(table["method"]).any()
+    is_scored = table["per_observation"].notna()
+    has_one = is_scored.groupby(table["method"]).any()
     methods = table.loc[is_method, "method"].unique()
     # A method that failed everywhere has neither, and decides nothing.
     if "status" in table:
-        failed = table["status"].eq("failed").groupby(table["method"]).all()
+        has_failed = table["status"].eq("failed")
+        failed = has_failed.groupby(table["method"]).all()
         methods = [name for name in methods if not failed[name]]
     return "per_observation" if all(has_one[name] for name in methods) else score
 
@@ -253,4 +259,5 @@ def _beside_baseline(difference: float, error: float, words: str, scale: _Scale)
         # Of paths, what it is no better than is mostly a process too, and a plainer one.
         advice = "prefer what is plainer" if scale.folds == "folds" else "do not rely on it"
         return f"It is no better than {words} ({distance} {scale.worse}): {advice}."
-    return f"It is {distance} {scale.better} {words}, {_doubt(difference, error, scale)}."
+    doubt = _doubt(difference, error, scale)
+    return f"It is {distance} {scale.better} {words}, {doubt}."

@@ -63,7 +63,8 @@ class Store:
 
     def put(self, task: Task, row: Row) -> None:
         """Keep the row of a task."""
-        write_file(self._path(task), sealed(json.dumps(row).encode()))
+        content = sealed(json.dumps(row).encode())
+        write_file(self._path(task), content)
 
     def _path(self, task: Task) -> Path:
         name = hashlib.sha256(task.identity.encode()).hexdigest()

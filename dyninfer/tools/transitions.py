@@ -97,12 +97,15 @@ def transition_matrix(
         raise ValueError(f"transitions need two times at least, found {steps.clock}")
     triples = []
     for k in range(n_times - 1):
-        triples += steps.triples(k, k + 1, subseed(seed, "interval", k))
+        own_seed = subseed(seed, "interval", k)
+        triples += steps.triples(k, k + 1, own_seed)
     # The last time has nowhere to go: a walk on its neighbours keeps its cells apart.
     last_rows = steps.rows[-1]
     walk = steps.arrivals(last_rows, n_times - 1)
     alike = np.ones(len(last_rows))
-    triples.append(walk.spread(steps.states[last_rows], alike))
+    last_states = steps.states[last_rows]
+    triple = walk.spread(last_states, alike)
+    triples.append(triple)
     return _normalised(triples, adata.n_obs)
 
 
@@ -215,12 +218,15 @@ class _Arrivals:
         """Source, target and weight of every step of one path per source."""
         if run.discrete:
             raise TypeError("transitions need states that move continuously, and these jump")
-        ends = as_array(run.states[:, -1], "states")
+        last = run.states[:, -1]
+        ends = as_array(last, "states")
         weights = np.ones(len(ends))
         if run.log_weights is not None:
             # What a path has gained: starts of unequal weight are rows of their own.
             log_weights = as_array(run.log_weights, "log_weights")
-            change = log_weights[:, -1] - log_weights[:, 0]
+            log_end = log_weights[:, -1]
+            log_start = log_weights[:, 0]
+            change = log_end - log_start
             weights = np.exp(change)
         is_lost = as_array(run.status, "status") != 0
         weights[is_lost] = 0

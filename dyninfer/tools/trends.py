@@ -123,7 +123,8 @@ def trends(
     numbers = as_array(states, "states").astype(np.float64)
     curves = []
     for name, weight in weights.items():
-        curves.append(_curves(name, decode, numbers, times, weight, level))
+        curve = _curves(name, decode, numbers, times, weight, level)
+        curves.append(curve)
     return pd.concat(curves, ignore_index=True)
 
 
@@ -182,7 +183,8 @@ def _end_fates(
 def _towards(share: pd.Series, traj: Trajectories) -> ndarray:
     """Weights ``(path, time)`` of the paths that end in a fate."""
     # The weight at the end, at all times: the history of those that arrive.
-    mass = as_array(traj.weights[:, -1], "weights")
+    weights = traj.weights[:, -1]
+    mass = as_array(weights, "weights")
     weight = share.to_numpy() * mass
     total = weight.sum()
     n_paths = 0.0
@@ -209,7 +211,8 @@ def _curves(
 ) -> pd.DataFrame:
     """Curves of all genes, one below the other."""
     shape = (len(times), len(decode.genes))
-    columns = {name: np.empty(shape) for name in ("mean", "error", "low", "high", "paths")}
+    names = ("mean", "error", "low", "high", "paths")
+    columns = {name: np.empty(shape) for name in names}
     tail = (1 - level) / 2
     # One time after the other: all states in genes at once would not fit.
     for k in range(len(times)):
@@ -247,5 +250,6 @@ def weighted_quantiles(values: ndarray, weight: ndarray, levels: Sequence[float]
         order = np.argsort(column)
         own = weight[order]
         middle = np.cumsum(own) - own / 2
-        quantiles.append(np.interp(levels, middle, column[order]))
+        quantile = np.interp(levels, middle, column[order])
+        quantiles.append(quantile)
     return np.stack(quantiles, axis=1)

@@ -140,7 +140,8 @@ def tune(
     start = StochasticInterpolant() if estimator is None else estimator
     groups = _groups(start, search_space)
     # Only what is kept is checked: a time that is held out may hold anything.
-    snapshots = read_every_time(data, keys, reader="tune").without(hold_out).check_finite()
+    remaining = read_every_time(data, keys, reader="tune").without(hold_out)
+    snapshots = remaining.check_finite()
     if max_steps is not None:
         check_count(max_steps, "max_steps")
     scoring = InnerTimes(
@@ -245,11 +246,13 @@ class _Search:
         return bool(mean <= _standard_error(energy))
 
     def _is_close(self, model: Estimator, best: Estimator) -> bool:
-        excess = self._changes(best, model).groupby("time")["log_w1"].mean()
+        changes = self._changes(best, model).groupby("time")["log_w1"]
+        excess = changes.mean()
         return bool(excess.mean() <= _standard_error(excess))
 
     def _mean_change(self, before: Estimator, after: Estimator) -> float:
-        return float(self._changes(before, after)["log_w1"].mean(skipna=False))
+        changes = self._changes(before, after)["log_w1"]
+        return float(changes.mean(skipna=False))
 
     def _changes(self, before: Estimator, after: Estimator) -> pd.DataFrame:
         """Change of log W1 and of the energy distance in every fold; NaN where a fit failed."""
@@ -264,9 +267,11 @@ class _Search:
         return pd.DataFrame(changes)
 
     def _scores(self, model: Estimator) -> pd.DataFrame:
-        rows = pd.DataFrame(self.rows[_name(model)])
+        own_rows = self.rows[_name(model)]
+        rows = pd.DataFrame(own_rows)
         # A fit that failed has no scores.
-        return rows.reindex(columns=["time", *METRICS]).astype(np.float64)
+        scores = rows.reindex(columns=["time", *METRICS])
+        return scores.astype(np.float64)
 
     def _explain(self, incumbent: Estimator, candidate: Estimator, is_taken: bool) -> None:
         difference = _difference(incumbent, candidate)
@@ -282,7 +287,8 @@ class _Search:
         # Columns stay, whether or not a fit failed.
         first = ["candidate", "settings", "time", "subsample"]
         columns = [*first, *METRICS, "status", "note", "seconds"]
-        table = pd.DataFrame(list(chain.from_iterable(self.rows.values())))
+        rows = chain.from_iterable(self.rows.values())
+        table = pd.DataFrame(list(rows))
         return table.reindex(columns=columns)
 
 

@@ -39,7 +39,8 @@ def cell_velocity(model: Any, adata: AnnData) -> ndarray:
             f"{type(model).__name__} has no velocity: its states jump; take a method of snapshots, "
             "such as ActionMatching"
         )
-    return np.asarray(fields[keys.VELOCITY], dtype=np.float64)
+    field = fields[keys.VELOCITY]
+    return np.asarray(field, dtype=np.float64)
 
 
 def velocity_layer(
@@ -165,7 +166,8 @@ def velocity_embedding(
         basis = f"X_{basis}"
     states = states_of(adata, use_rep)
     positions = states_of(adata, basis)
-    velocity = np.asarray(adata.obsm[keys.VELOCITY], dtype=np.float64)
+    stored = adata.obsm[keys.VELOCITY]
+    velocity = np.asarray(stored, dtype=np.float64)
     if velocity.shape != states.shape:
         raise ValueError(
             f"the velocity has {velocity.shape[1]} features, {quoted(use_rep)} has "

@@ -58,7 +58,8 @@ def _on_lines(coupling: Coupling, data: Snapshots, k: int, seed: int) -> Populat
     if k == data.n_times - 1:
         return None
     before, time, after = data.times[k - 1 : k + 2]
-    start, end = data.at(before), data.at(after)
+    start = data.at(before)
+    end = data.at(after)
     start_weights = data.weights_at(before)
     end_weights = data.weights_at(after)
     plan = coupling.plan(start, end, start_weights, end_weights, seed)

@@ -79,8 +79,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     by_cell = fates(model, data, of=arguments.of, seed=arguments.seed, **options)
     # Clusters are no column: there, cells are told apart by their most probable fate.
-    groups = transition_table(data, arguments.label_key or keys.FATE).reset_index()
-    written = [str(path) for path in (arguments.out, arguments.table) if path is not None]
+    label_key = arguments.label_key or keys.FATE
+    groups = transition_table(data, label_key).reset_index()
+    files = (arguments.out, arguments.table)
+    written = [str(path) for path in files if path is not None]
     if arguments.out is not None:
         write_file(arguments.out, h5ad_content(data))
     if arguments.table is not None:

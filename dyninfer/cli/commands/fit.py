@@ -75,7 +75,8 @@ def _add_method(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
             groups.append((title, "own.", parts))
     if "training" in cls._get_param_names():
         # What fit takes, such as max_steps, is not asked a second time.
-        training = flags.of_fields(Training, skip=[flag.name for flag in data])
+        names = [flag.name for flag in data]
+        training = flags.of_fields(Training, skip=names)
         groups.append(("training", "training.", training))
     reserved = {"data", "method", "out"}
     for title, prefix, group in groups:
@@ -94,7 +95,9 @@ def run(arguments: argparse.Namespace) -> None:
     if training:
         settings["training"] = compose(Training, training)
     model = compose(find_method(arguments.method), settings)
-    model.fit(read_data(arguments.data), **by_prefix(arguments, "fit."))
+    data = read_data(arguments.data)
+    options = by_prefix(arguments, "fit.")
+    model.fit(data, **options)
     model.save(arguments.out)
     # Methods without a training loop have an empty history.
     n_steps = 0

@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _gpus() -> str:
     import torch
 
-    names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    n_gpus = torch.cuda.device_count()
+    names = [torch.cuda.get_device_name(k) for k in range(n_gpus)]
     if names:
         return ", ".join(names)
     if torch.backends.mps.is_available():

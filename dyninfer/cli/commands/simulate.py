@@ -94,6 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.backward:
         options["backward"] = True
     model = load_model(arguments.model, arguments.method)
-    traj = model.simulate(read_data(arguments.data), arguments.times, **options)
+    data = read_data(arguments.data)
+    traj = model.simulate(data, arguments.times, **options)
     traj.save(arguments.out)
     print(f"{traj}\nwritten to {arguments.out}")

@@ -81,7 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
         **given(arguments, ("n_subsamples", "max_cells")),
     )
     if arguments.out is not None:
-        write_file(arguments.out, tuned.table.to_csv(index=False).encode())
+        text = tuned.table.to_csv(index=False)
+        write_file(arguments.out, text.encode())
     best = " ".join(repr(tuned.best).split())
     if arguments.json:
         content = {

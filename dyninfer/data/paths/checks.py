@@ -220,7 +220,8 @@ def _check_codes(flat: ndarray, owners: ndarray) -> ndarray:
 def _check_default_names(flat: ndarray) -> None:
     largest = int(flat.max())
     if largest >= MOST_STATES:
-        n_distinct = len(np.unique(flat[flat != MISSING]))
+        is_observed = flat != MISSING
+        n_distinct = len(np.unique(flat[is_observed]))
         raise ValueError(
             f"states go up to {largest} but only {n_distinct} of them occur; numbers of states "
             "are 0, 1, 2, ...: give text, or state_names, where they are labels"

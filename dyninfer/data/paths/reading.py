@@ -77,7 +77,8 @@ def to_anndata(paths: Paths) -> AnnData:
 
     numbers = np.arange(len(paths))
     owner = np.repeat(numbers, paths.lengths)
-    names = pd.Categorical(paths.names[owner], categories=paths.names)
+    own_names = paths.names[owner]
+    names = pd.Categorical(own_names, categories=paths.names)
     times = np.concatenate(paths.times)
     obs = pd.DataFrame({"path": names, "time": times})
     if paths.conditions is not None:

@@ -140,7 +140,9 @@ def _shared_columns(columns: list[tuple[str, ...] | None], times: ndarray) -> tu
     """Columns of the first DataFrame, which all must have; empty where no sample has names."""
     first = columns[0]
     for own, t in zip(columns, times, strict=True):
-        both = f"the samples at time {as_text(times[0])} and at time {as_text(t)}"
+        first_time = as_text(times[0])
+        own_time = as_text(t)
+        both = f"the samples at time {first_time} and at time {own_time}"
         if (own is None) != (first is None):
             raise ValueError(
                 f"{both} are a DataFrame and an array; the order of an array's columns is not "

@@ -171,4 +171,5 @@ def _were_resampled(traj: Trajectories, k: int) -> bool:
     if traj.parents is None:
         return False
     own_rows = numbers(traj)
-    return not torch.equal(traj.parents[:, k], own_rows)
+    parents = traj.parents[:, k]
+    return not torch.equal(parents, own_rows)

@@ -76,7 +76,8 @@ class JumpBelief:
         """Log-density ``(..., S, S)`` of logarithms of rates times ``tau``, if jumps happen."""
         deviation = log_rate.unsqueeze(-1) - self.mean
         z = deviation / self.log_std.exp()
-        log_normal = -z.square() / 2 - self.log_std - _LOG_ROOT_2_PI
+        exponent = -z.square() / 2
+        log_normal = exponent - self.log_std - _LOG_ROOT_2_PI
         log_joint = self.log_weight + log_normal
         return log_joint.logsumexp(-1)
 

@@ -164,7 +164,8 @@ def _search(objective: Ascendable, place: Any, step: ndarray) -> Any:
     slack = _ROUNDING * abs(place.value)
     length = 1.0
     for _ in range(_REDUCTIONS):
-        new = objective.at(place.theta + length * step)
+        theta = place.theta + length * step
+        new = objective.at(theta)
         least_gain = _ARMIJO * length * promise
         gain = new.value - place.value
         is_usable = np.isfinite(new.slope).all()

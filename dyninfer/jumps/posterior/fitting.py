@@ -168,7 +168,8 @@ class JumpFit:
         # A part of the whole inverse, so that other unknowns widen the interval.
         covariance = self.covariance[..., :n_rates, :n_rates]
         variance = ((design @ covariance) * design).sum(-1)
-        upper_tail = torch.tensor(0.5 + level / 2, dtype=torch.float64)
+        share = 0.5 + level / 2
+        upper_tail = torch.tensor(share, dtype=torch.float64)
         half_width = torch.special.ndtri(upper_tail) * variance.sqrt()
         log_rates = scheme.log_rates(self._rate_parameters)
         low = (log_rates - half_width).exp()

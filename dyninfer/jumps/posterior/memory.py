@@ -41,7 +41,9 @@ def warn_without_memory(
         return
     if paths.discrete:
         shares = _shares(FlatLabels.of(paths), is_exact)
-        independent = float(xlogy(shares, shares / shares.sum()).sum())
+        parts = shares / shares.sum()
+        terms = xlogy(shares, parts)
+        independent = float(terms.sum())
         n_seen = int(np.count_nonzero(shares))
     else:
         assert data is not None
@@ -51,7 +53,8 @@ def warn_without_memory(
     if n_seen < 2:
         return
     n_shares = len(result.initial) - 1
-    n_more = max(result.fit.theta.shape[-1] - n_shares, 1)
+    n_parameters = result.fit.theta.shape[-1]
+    n_more = max(n_parameters - n_shares, 1)
     by_chance = chi2.isf(_CHANCE, n_more) / 2
     gain = float(result.fit.log_likelihood) - independent
     if gain < by_chance:

@@ -20,7 +20,8 @@ from dyninfer.jumps.process.chain import is_diagonal
 ABSENT = 0.1  # jumps that one that never happens is taken to have made in all data
 _WIDE_WEIGHT = 0.2  # of the wide component beside the network's belief
 # The wide component of the logit of the chance of a wrong label: 2 %, within a factor of 50 or so.
-_NOISE_CENTRE, _NOISE_WIDTH = math.log(0.02 / 0.98), 2.0
+_NOISE_CENTRE = math.log(0.02 / 0.98)
+_NOISE_WIDTH = 2.0
 # A state is given the time of so many changes at least, and counts as known from so many on.
 _LEAST_CHANGES = 10.0
 

@@ -21,7 +21,8 @@ _LONGEST = 2.0  # no parameter moves further in one step: e^2 in a rate
 _ARMIJO = 1e-4  # share of the promised gain that a step must make (Nocedal and Wright 2006, 3.4)
 _REDUCTIONS = 20  # 2 / 3^20 is below every tolerance: no step is left
 # Where rates run away the likelihood creeps up for ever: a few idle steps in a row end it.
-_IDLE_GAIN, _IDLE_STEPS = 1e-6, 5
+_IDLE_GAIN = 1e-6
+_IDLE_STEPS = 5
 DIFFERENCE = 1e-4  # of parameters: rounding and third derivatives err alike, about 1e-8
 _CURVATURE_STEPS = (0, 3, 6, 10)  # steps before which the true curvature is taken, where asked for
 _LEAST_CURVATURE = 1e-4  # during the search: a flat direction is no reason for a huge step
@@ -133,7 +134,8 @@ def maximise(
     if not is_whole:
         # Whoever interrupts does not wait for the last digits.
         newton_steps = 0
-    return _polished(objective, point.theta, tol, newton_steps, iteration, columns or 1)
+    n_columns = columns or 1
+    return _polished(objective, point.theta, tol, newton_steps, iteration, n_columns)
 
 
 def value_and_slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:

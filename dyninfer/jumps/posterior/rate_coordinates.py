@@ -63,7 +63,8 @@ class RateCoordinates:
 
         Fisher's identity: the slope in a free entry is ``E[N] / Q``, and on the diagonal ``E[T]``.
         """
-        numbers = rates * slope_q[self.source, self.target]
+        slopes = slope_q[self.source, self.target]
+        numbers = rates * slopes
         dwell_times = slope_q[self.source, self.source]
         # None is negative, but for rounding.
         return Jumps(
@@ -105,7 +106,8 @@ class RateCoordinates:
             # A little more than there is: parameters may be tied.
             np.fill_diagonal(matrix, _MORE * matrix.diagonal())
             step = np.linalg.solve(matrix, right)
-            theta = theta + np.clip(step, -_LONGEST, _LONGEST)
+            bounded = np.clip(step, -_LONGEST, _LONGEST)
+            theta = theta + bounded
         return theta
 
     def information(self, jumps: Jumps) -> ndarray:

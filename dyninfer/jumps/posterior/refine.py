@@ -39,7 +39,8 @@ from dyninfer.learning.interruption import ends_on_interrupt
 
 LEAST_ESS = 10.0  # fewer effective draws say less of a tail than the curvature does
 MOST_PATHS, MOST_GROUPS = 15, 5  # that the network reads at once for a prior, and how often
-_LEAST_DRAWS, _MOST_DRAWS = 64, 1024
+_LEAST_DRAWS = 64
+_MOST_DRAWS = 1024
 _MULTIPLICATIONS = 1e9  # of all draws: a few seconds
 _AT_ONCE = 2e8  # multiplications of the draws that are weighed together, for the sake of memory
 # Of the parts of the proposal. The network alone has the least: its draws hardly ever fit, but they
@@ -286,7 +287,8 @@ def _draw_posterior(
     seed: int,
 ) -> GeneratorPosterior:
     """Weighted draws, or the curvature at the maximum where too few of them are effective."""
-    posterior, scheme = problem.posterior, problem.scheme
+    posterior = problem.posterior
+    scheme = problem.scheme
     proposal = proposal_of(fit, belief.distribution(), belief.doubtful())
     _, initial = problem.split(fit.theta)
     cost = posterior.labels.cost

@@ -299,7 +299,8 @@ def _with_flat(
     if never_left is None:
         return table
     states = list(compress(names, never_left.tolist()))
-    is_flat = table["flat"] | table["source"].isin(states)
+    has_flat_source = table["source"].isin(states)
+    is_flat = table["flat"] | has_flat_source
     return table.assign(flat=is_flat)
 
 

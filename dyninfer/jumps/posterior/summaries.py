@@ -125,4 +125,6 @@ def _labels(name: str, n_values: int, state_names: Sequence[str]) -> list[str]:
 
 def _tails(level: float) -> Tensor:
     half = level / 2
-    return torch.tensor([0.5 - half, 0.5 + half], dtype=torch.float64)
+    low = 0.5 - half
+    high = 0.5 + half
+    return torch.tensor([low, high], dtype=torch.float64)

@@ -39,7 +39,8 @@ class CheckpointFile:
     """
 
     def __init__(self, path: str | Path, identity: dict[str, str]):
-        self.path, self.identity = Path(path), identity
+        self.path = Path(path)
+        self.identity = identity
         if not self.path.parent.is_dir():
             raise ValueError(
                 f"the folder of checkpoint {label(path)} does not exist; create it first"

@@ -123,7 +123,9 @@ class TrainingRun:
         seed: int = 0,
         paces: dict[str, float] | None = None,
     ):
-        self.process, self.objective, self.settings = process, objective, settings
+        self.process = process
+        self.objective = objective
+        self.settings = settings
         check_step_memory(process, objective.n_drawn(settings.batch_size))
         self.optimizer = optimizer_for(process, settings, paces or {})
         self.device = self.optimizer.parameters[0].device
@@ -133,7 +135,8 @@ class TrainingRun:
         self.best_value = math.inf
         self.stale_validations = 0
         self.history = History()
-        self.step, self.seconds = 0, 0.0
+        self.step = 0
+        self.seconds = 0.0
         self.file: CheckpointFile | None = None
         # Steps are left for what is held out, as many for each sample as the others had.
         n_shared = round((1 - objective.held_out) * settings.max_steps)
@@ -166,7 +169,8 @@ class TrainingRun:
         # Without a validation the averaged weights of the last step are the result.
         unvalidated = math.isinf(self.best_value) or self.stage.learns_from_all
         is_last = unvalidated and status != "diverged"
-        self.optimizer.put(self.optimizer.average if is_last else self.best)
+        final = self.optimizer.average if is_last else self.best
+        self.optimizer.put(final)
         # What is trained on must not begin with the gradient of the last step.
         self.optimizer.zero_grad()
         return Result(self.history.table(), status)
@@ -357,7 +361,8 @@ class TrainingRun:
         value = self._agreed(value)
         self.history.note("validation", value, step=self.step, seconds=self.seconds)
         if value < self.best_value:
-            self.best_value, self.stale_validations = value, 0
+            self.best_value = value
+            self.stale_validations = 0
             self.best = copies(self.optimizer.average)
             if self.objective.held_out:
                 self.at_best = self.optimizer.snapshot()

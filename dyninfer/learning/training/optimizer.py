@@ -58,7 +58,8 @@ class AveragedOptimizer:
         gradient_clip: float | None = 1.0,
         ema_decay: float = 0.999,
     ):
-        self.optimizer, self.schedule = optimizer, schedule
+        self.optimizer = optimizer
+        self.schedule = schedule
         # The norm is measured either way.
         self.max_norm = gradient_clip or math.inf
         self.ema_decay = ema_decay
@@ -67,7 +68,8 @@ class AveragedOptimizer:
             self.parameters += group["params"]
         self.average = copies(self.parameters)
         self.peaks = [group["lr"] for group in optimizer.param_groups]
-        self.n_steps, self.slowdown = 0, 1.0
+        self.n_steps = 0
+        self.slowdown = 1.0
         self.scheduler = LambdaLR(optimizer, self._multiple)
 
     def step(self) -> Tensor:

@@ -89,7 +89,8 @@ class Training(Settings):
             "validation_fraction", 0 <= self.validation_fraction <= 0.9, "lie in [0, 0.9]"
         )
         for name in ("ema_decay", "final_learning_rate"):
-            self._require(name, 0 <= getattr(self, name) <= 1, "lie in [0, 1]")
+            value = getattr(self, name)
+            self._require(name, 0 <= value <= 1, "lie in [0, 1]")
         for name in ("warmup_steps", "weight_decay"):
             self._require(name, getattr(self, name) >= 0, "not be negative")
         self._require("learning_rate", self.learning_rate > 0, "be positive")

@@ -58,7 +58,8 @@ def sra1_step(
     x.add_(f1, alpha=2 / 3 * h)
     x.add_(total)
     w = add_growth(w, h / 3, r0)
-    return x, add_growth(w, 2 / 3 * h, r1)
+    part = 2 / 3 * h
+    return x, add_growth(w, part, r1)
 
 
 SRA1_RULE = Scheme(c=(0.0, 3 / 4), normals=2, step=sra1_step)

@@ -65,7 +65,8 @@ class Task:
         lengths = self.grid.lengths
         for fraction in c:
             times = starts + fraction * lengths
-            columns.append(self.equation.time(times, like).unbind())
+            own_times = self.equation.time(times, like)
+            columns.append(own_times.unbind())
         return list(zip(*columns, strict=True))
 
     def steps(self) -> tuple[int, int]:

@@ -146,7 +146,8 @@ class TorchSDE(Solver):
                 ends = taus[k : k + 2]
                 length = float(ends[1] - ends[0])
                 # A hair beyond an even share: rounding must not cost one more, tiny step.
-                dt = length / task.grid.substeps[interval] * (1 + 1e-9)
+                step = length / task.grid.substeps[interval]
+                dt = step * (1 + 1e-9)
                 both = solve(motion, y, ends, dt=dt, **options)
                 y = both[-1]
                 states.append(y)

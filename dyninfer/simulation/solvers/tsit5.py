@@ -51,11 +51,13 @@ class Tsit5(Solver):
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
-        clock = Clock.of(task.times(like=x), task.equation.breaks)
+        times = task.times(like=x)
+        clock = Clock.of(times, task.equation.breaks)
         run = Run(task, self.rtol, self.atol, clock)
         n, d = x.shape
         # What no step writes stays NaN: a path that fails is told by its states.
-        states = x.new_full((n, len(task.intervals), d), torch.nan)
+        shape = (n, len(task.intervals), d)
+        states = x.new_full(shape, torch.nan)
         log_weights = None
         if w is not None:
             log_weights = w.new_full(states.shape[:2], torch.nan)
@@ -95,8 +97,10 @@ class Clock:
             stops = sign * (breaks.to(start) - start)
             # What is closer to an end than rounding would leave no step.
             least = MIN_STEP * end
-            is_inside = (stops > least) & (stops < end - least)
-            stops = torch.cat([stops[is_inside].sort().values, end])
+            most = end - least
+            is_inside = (stops > least) & (stops < most)
+            inner = stops[is_inside]
+            stops = torch.cat([inner.sort().values, end])
         return cls(float(start), sign, outputs, float(end), stops)
 
     def next_stop(self, elapsed: Tensor) -> Tensor:
@@ -133,7 +137,8 @@ class Run:
         from_origin = _larger(before_from_origin, after_from_origin)
         size = torch.minimum(largest, from_origin)
         atol = size.new_full((), self.atol)
-        tolerance = torch.addcmul(self.rtol * size, scale.unit, atol)
+        relative = self.rtol * size
+        tolerance = torch.addcmul(relative, scale.unit, atol)
         # Below the rounding of the states themselves there is nothing to control.
         rounding = ROUNDINGS * torch.finfo(size.dtype).eps
         return torch.maximum(tolerance, rounding * largest)
@@ -229,11 +234,13 @@ def _first_step(run: Run, x: Tensor, f: Tensor) -> Tensor:
     size = size.clamp(min=1.0)
     slope = _rms(f / tolerance) * span
     is_slow = slope < 1e-5
-    h0 = torch.where(is_slow, 1e-6, 0.01 * size / slope)
+    step = 0.01 * size / slope
+    h0 = torch.where(is_slow, 1e-6, step)
     h0 = h0.clamp(max=1.0)
     # One step of Euler's rule tells how fast the velocity changes.
     elapsed = h0 * span
-    x1 = x + run.signed(elapsed, x) * f
+    shift = run.signed(elapsed, x) * f
+    x1 = x + shift
     f1, _ = run.rates(elapsed, x1)
     change = (f1 - f) / tolerance
     bend = _rms(change) * span / h0
@@ -242,7 +249,8 @@ def _first_step(run: Run, x: Tensor, f: Tensor) -> Tensor:
     of_straight = (1e-3 * h0).clamp(min=1e-6)
     of_bent = (0.01 / steepest) ** 0.2
     h1 = torch.where(is_straight, of_straight, of_bent)
-    h = torch.minimum(100 * h0, h1).clamp(max=1.0)
+    smaller = torch.minimum(100 * h0, h1)
+    h = smaller.clamp(max=1.0)
     # Where the velocity is not finite, the first trial will fail by itself.
     h = torch.where(h.isfinite(), h, 0.01)
     # A path that starts far out, but at the origin of one coordinate, would begin too cautiously.
@@ -370,7 +378,9 @@ def _write(
     columns = first[rows] + within
     h = trial.h[rows]
     # Where in the step an output lies, from 0 to 1.
-    since_start = clock.outputs[columns] - live.elapsed[rows]
+    at_output = clock.outputs[columns]
+    at_start = live.elapsed[rows]
+    since_start = at_output - at_start
     theta = since_start / h
     powers = torch.stack([theta, theta**2, theta**3, theta**4])
     interpolant = torch.tensor(INTERPOLANT, dtype=torch.float64, device=rows.device)

@@ -135,7 +135,8 @@ def _runs(data: Snapshots, rows: list[ndarray]) -> Iterator[_Run]:
             share.append(weight)
         elif times:
             yield _Run(times, [rows[j] for j in times], share)
-            times, share = [], []
+            times = []
+            share = []
     if times:
         yield _Run(times, [rows[j] for j in times], share)
 

@@ -324,7 +324,8 @@ class LearnedCurve(nn.Module):
         h = first(inputs)
         # Of the inputs, t and τ alone move with time, and τ by one over the gap.
         weight: Any = first.weight
-        by_time, by_part = weight[:, 0], weight[:, 1]
+        by_time = weight[:, 0]
+        by_part = weight[:, 1]
         rate = by_time + by_part / gap[:, None]
         layer: Any
         for layer in others:

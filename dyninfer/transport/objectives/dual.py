@@ -56,7 +56,8 @@ class DualObjective(Objective):
     # Steps between two moves of the curve where there is noise: its residual needs a Laplacian.
     noisy_every = 4
     # Of the curve alone, where there is a potential energy that bends it.
-    warm_steps, warm_size = 1000, 512
+    warm_steps = 1000
+    warm_size = 512
 
     def __init__(
         self,

@@ -80,7 +80,8 @@ def check_standard_normal(data: Snapshots) -> None:
     variance = weights @ (first - mean) ** 2
     std = np.sqrt(variance)
     largest_mean = np.abs(mean).max()
-    least_std, largest_std = std.min(), std.max()
+    least_std = std.min()
+    largest_std = std.max()
     # Six standard errors of a mean of so many equal cells: with many features, the largest strays.
     effective_size = 1 / np.square(weights).sum()
     slack = 6 / np.sqrt(effective_size)
