@@ -91,6 +91,13 @@ def dense_tensor(values: Tensor, name: str) -> Tensor:
     return values.to_dense()
 
 
+def as_names(values: Any, name: str) -> list[Any]:
+    """Names as a list; a name alone is a list of one."""
+    if isinstance(values, str):
+        return [values]
+    return as_list(values, name, "names")
+
+
 def as_list(values: Any, name: str, members: str) -> list[Any]:
     """Members of a sequence; ``members`` says in a message what they are.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy import ndarray
 
-from dyninfer.data.words import as_text
+from dyninfer.data.words import as_text, shortened
 
 if TYPE_CHECKING:
     from dyninfer.data.trajectories import Trajectories
@@ -49,7 +49,7 @@ def rows(traj: Trajectories) -> dict[str, str]:
         # Said here, since every average leaves them out without a word.
         lines["diverged"] = f"{diverged} of {traj.n_paths} paths, left out of every average"
     for key, value in traj.attrs.items():
-        lines[key] = _short(value)
+        lines[key] = shortened(str(value), MOST_CHARACTERS)
     return lines
 
 
@@ -205,10 +205,3 @@ def _mass(logarithm: float) -> str:
     if math.isfinite(logarithm) and abs(logarithm) > 700:
         return f"e^{logarithm:.4g}"
     return f"{math.exp(logarithm):.4g}"
-
-
-def _short(value: object) -> str:
-    words = str(value)
-    if len(words) <= MOST_CHARACTERS:
-        return words
-    return f"{words[: MOST_CHARACTERS - 3]}..."

@@ -18,10 +18,15 @@ MANY_DIGITS = 1e5
 
 def quoted(name: object) -> str:
     """A name as Python writes it, cut where it is long."""
-    text = brief(name)
-    if len(text) <= LONGEST_NAME:
+    return shortened(brief(name), LONGEST_NAME)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its first characters where it has more than ``most``."""
+    if len(text) <= most:
         return text
-    return f"{text[: LONGEST_NAME - 3]}..."
+    beginning = text[: most - 3]
+    return f"{beginning}..."
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dyninfer.data.arrays import as_list
+from dyninfer.data.arrays import as_names
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
 from dyninfer.learning.surroundings import own_surroundings
@@ -202,7 +202,7 @@ def _or_nan(f: Callable[..., float], *args: Any, **kwargs: Any) -> float:
 
 def metric_names(metrics: str | Iterable[str]) -> list[str]:
     """One name, or several, as a list of names that are known."""
-    names = [metrics] if isinstance(metrics, str) else as_list(metrics, "metrics", "names")
+    names = as_names(metrics, "metrics")
     for name in names:
         _metric(name)
     return names

@@ -94,8 +94,7 @@ def comparison(
             mean, place, xerr=errors[name], markersize=7.5, capsize=3, linewidth=1.5, **look
         )
     names = [str(name) for name in means.index]
-    ax.set_yticks(range(len(means)), names)
-    ax.set_ylim(len(means) - 0.5, -0.5)
+    style.name_rows(ax, names)
     _scale(ax, scored[metric].to_numpy(), floor)
     if np.isfinite(floor):
         left = ax.get_xlim()[0]

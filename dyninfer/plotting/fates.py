@@ -143,8 +143,7 @@ def fate_bars(
     for (time, label), n_cells in table["n_cells"].items():
         when = style.at_time(time, time_unit)
         labels.append(f"{when}, {label} ({n_cells:.0f})")
-    ax.set_yticks(places, labels)
-    ax.set_ylim(len(table) - 0.5, -0.5)
+    style.name_rows(ax, labels)
     ax.set_xlim(0, 1)
     style.legend(ax, loc="center left", bbox_to_anchor=(1.01, 0.5))
     style.tidy(ax, "mean probability of the fate")

@@ -181,8 +181,7 @@ def rates(
         if row["rate"] > 0:
             ax.plot(row["rate"], place, marker="o", color=color, markersize=5)
     labels = [f"{row['source']} → {row['target']}" for _, row in table.iterrows()]
-    ax.set_yticks(range(len(table)), labels)
-    ax.set_ylim(len(table) - 0.5, -0.5)
+    style.name_rows(ax, labels)
     style.log_axis(ax.xaxis)
     style.tidy(ax, style.with_unit("rate", style.per(time_unit)))
     return style.finish(ax, show=show, save=save)

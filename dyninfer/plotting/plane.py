@@ -14,6 +14,7 @@ from dyninfer.data.columns import MissingKey, time_column
 from dyninfer.data.reading import is_anndata
 from dyninfer.data.representation import representation
 from dyninfer.data.snapshots import Snapshots
+from dyninfer.data.words import listed
 from dyninfer.learning.settings import brief, check_count
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _representation_with(adata: AnnData, features: Sequence[str] | ndarray) -> s
         if tuple(columns) == simulated:
             return name
     raise MissingKey(
-        f"no representation of adata has the simulated features {_short(simulated)}; "
+        f"no representation of adata has the simulated features {listed(simulated, 3)}; "
         f"give use_rep, one of {', '.join(map(repr, names))}"
     )
 
@@ -244,10 +245,3 @@ def _check_components(components: Any, n: int, name: str) -> None:
         raise ValueError(
             f"components must be two of 0 to {n - 1} for {name}, found {brief(tuple(numbers))}"
         )
-
-
-def _short(names: Sequence[str]) -> str:
-    text = ", ".join(names[:3])
-    if len(names) > 3:
-        text += ", ..."
-    return text

@@ -202,6 +202,13 @@ def _unit(unit: Any) -> str:
     return unit
 
 
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name rows at 0, 1, 2, ..., the first on top."""
+    n = len(names)
+    ax.set_yticks(range(n), names)
+    ax.set_ylim(n - 0.5, -0.5)
+
+
 def legend(ax: Axes, **kwargs: Any) -> None:
     """Add a legend without a frame."""
     ax.legend(

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,18 +14,18 @@ from sklearn.base import clone
 from torch import Tensor
 
 import dyninfer
-from dyninfer.data.arrays import as_list
+from dyninfer.data.arrays import as_names
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import digest
 from dyninfer.data.words import quoted
 from dyninfer.estimators import PathEstimator
 from dyninfer.estimators.running_on import backtest
 from dyninfer.learning.random import numpy_stream
-from dyninfer.learning.settings import brief, check_count, fingerprint
+from dyninfer.learning.settings import brief, check_count
 from dyninfer.learning.warn import warn
 from dyninfer.metrics.forecasts import Forecasts, forecast_rest
 from dyninfer.tools.path_baselines import PathBaseline, baselines_for
-from dyninfer.tools.tasks import Row, Task
+from dyninfer.tools.tasks import Row, Scoring
 
 # Scores of numbers, and of states, in the order of the columns.
 NUMBER_SCORES = ("crps", "energy_score", "coverage", "calibration_error")
@@ -53,7 +52,7 @@ class PathFold(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOutPaths:
+class HeldOutPaths(Scoring[PathFold]):
     """Paths that are left out fold by fold, and how predictions of them are scored.
 
     Attributes
@@ -71,19 +70,6 @@ class HeldOutPaths:
     metrics: tuple[str, ...]
     max_paths: int | None = 100
     max_steps: int | None = None
-
-    def of_model(self, name: str, model: Any, fold: PathFold, seed: int) -> Task:
-        """Score of a method that is fitted without the paths of a fold."""
-        kind = type(model).__qualname__
-        settings = fingerprint(model)
-        own = [kind, settings, str(self.max_steps)]
-        identity = self._identity(name, fold, seed, own)
-        return Task(identity, partial(self._score_model, name, model, fold, seed))
-
-    def of_baseline(self, name: str, fold: PathFold, seed: int) -> Task:
-        """Score of a baseline by name."""
-        identity = self._identity(name, fold, seed, ["baseline"])
-        return Task(identity, partial(self._score_baseline, name, fold, seed))
 
     def _identity(self, name: str, fold: PathFold, seed: int, others: list[str]) -> str:
         scoring = [*self.metrics, str(self.max_paths)]
@@ -233,7 +219,7 @@ def path_folds(
         return _random_folds(paths, n_folds, by_condition, seed)
     if n_folds is not None:
         raise ValueError("n_folds makes folds of all paths; leave it out where hold_out names some")
-    names = [hold_out] if isinstance(hold_out, str) else as_list(hold_out, "hold_out", "names")
+    names = as_names(hold_out, "hold_out")
     if not names:
         raise ValueError("hold_out is empty; name a path, or give 'each'")
     remaining = paths.without(names)
@@ -288,7 +274,7 @@ def score_names(metrics: Sequence[str] | None, paths: Paths) -> list[str]:
     known = [*LIKELIHOODS, *scores]
     if metrics is None:
         return known
-    listed = [metrics] if isinstance(metrics, str) else as_list(metrics, "metrics", "names")
+    listed = as_names(metrics, "metrics")
     for name in listed:
         if not isinstance(name, str) or name not in known:
             raise ValueError(

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,9 @@ from dyninfer.data.reading import is_anndata, refuse_keys
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.time_reading import as_times
 from dyninfer.estimators import Estimator
-from dyninfer.learning.settings import fingerprint
 from dyninfer.learning.warn import warn
 from dyninfer.metrics import compare_populations
-from dyninfer.tools.tasks import Row, Task
+from dyninfer.tools.tasks import Row, Scoring
 from dyninfer.transport.baselines import BASELINES
 
 # Not a prediction: what another sample of the very population would score.
@@ -28,7 +26,7 @@ FLOOR = "floor"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOutTimes:
+class HeldOutTimes(Scoring[float]):
     """Snapshots whose times are left out one by one, and how predictions of them are scored.
 
     Attributes
@@ -46,19 +44,6 @@ class HeldOutTimes:
     metrics: tuple[str, ...]
     max_samples: int | None = 4500
     max_steps: int | None = None
-
-    def of_model(self, name: str, model: Estimator, held_out: float, seed: int) -> Task:
-        """Score of a method that is fitted without a time."""
-        settings = fingerprint(model)
-        kind = type(model).__qualname__
-        own = [kind, settings, str(self.max_steps)]
-        identity = self._identity(name, held_out, seed, own)
-        return Task(identity, partial(self._score_model, name, model, held_out, seed))
-
-    def of_baseline(self, name: str, held_out: float, seed: int) -> Task:
-        """Score of a baseline by name."""
-        identity = self._identity(name, held_out, seed, ["baseline"])
-        return Task(identity, partial(self._score_baseline, name, held_out, seed))
 
     def _identity(self, name: str, held_out: float, seed: int, others: list[str]) -> str:
         scoring = [*self.metrics, str(self.max_samples)]

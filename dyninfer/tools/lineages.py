@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from dyninfer.data.columns import check_anndata, check_writable, number_column, 
 from dyninfer.data.time_reading import as_times
 from dyninfer.data.words import as_text
 from dyninfer.learning.random import subseed
-from dyninfer.learning.settings import brief, check_count, check_seed
+from dyninfer.learning.settings import brief, check_seed
 from dyninfer.learning.warn import warn
 from dyninfer.tools.fate_ends import label_texts
 from dyninfer.tools.transitions import Steps
@@ -80,16 +80,10 @@ def descendants(
         If no path arrives at a time, which leaves NaN there.
     """
     course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
-    rows, k = course.chosen(cells)
-    later = course.times_beyond(at, k, 1)
-    own = course.weights(rows)
-    answer = np.full(adata.n_obs, np.nan)
-    course.write(answer, k, rows, own)
-    start = np.zeros(adata.n_obs)
-    start[rows] = own
-    for number, matrix in course.runs(k, rows, later):
-        course.write(answer, number, None, start @ matrix)
-    return course.stored(answer, keys.DESCENDANTS)
+    chosen = course.chosen(cells, at, direction=1)
+    for number, matrix in course.runs(chosen.number, chosen.rows, chosen.others):
+        course.write(chosen.answer, number, chosen.share @ matrix)
+    return course.stored(chosen.answer, keys.DESCENDANTS)
 
 
 def ancestors(
@@ -136,21 +130,17 @@ def ancestors(
         If no path from a time arrives at the cells, which leaves NaN there.
     """
     course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
-    rows, k = course.chosen(cells)
-    earlier = course.times_beyond(at, k, -1)
-    answer = np.full(adata.n_obs, np.nan)
-    own = course.weights(rows)
-    course.write(answer, k, rows, own)
+    chosen = course.chosen(cells, at, direction=-1)
     is_chosen = np.zeros(adata.n_obs)
-    is_chosen[rows] = 1
-    for number in earlier:
+    is_chosen[chosen.rows] = 1
+    for number in chosen.others:
         sources = course.steps.rows[number]
-        ((_, matrix),) = course.runs(number, sources, [k])
+        ((_, matrix),) = course.runs(number, sources, [chosen.number])
         arriving = matrix @ is_chosen
         prior = np.zeros(adata.n_obs)
         prior[sources] = course.weights(sources)
-        course.write(answer, number, None, prior * arriving)
-    return course.stored(answer, keys.ANCESTORS)
+        course.write(chosen.answer, number, prior * arriving)
+    return course.stored(chosen.answer, keys.ANCESTORS)
 
 
 def flows(
@@ -226,6 +216,16 @@ def flows(
     return pd.concat(rows, ignore_index=True)
 
 
+class _Chosen(NamedTuple):
+    """Cells of one time, whose relatives of other times are asked for."""
+
+    rows: ndarray
+    number: int  # of their time
+    others: list[int]  # numbers of the other times
+    share: ndarray  # (n,): their own distribution
+    answer: ndarray  # (n,): their share at their time, and NaN at all others as yet
+
+
 @dataclass(frozen=True)
 class _Course:
     """Cells by time, and paths between them."""
@@ -244,8 +244,8 @@ class _Course:
         steps = Steps.of(
             model,
             adata,
-            n_draws=check_count(n_draws, "n_draws"),
-            n_neighbors=check_count(n_neighbors, "n_neighbors"),
+            n_draws=n_draws,
+            n_neighbors=n_neighbors,
             noise=noise,
         )
         weight_key = steps.source.get("weight_key")
@@ -255,7 +255,19 @@ class _Course:
     def times(self) -> ndarray:
         return self.steps.clock.times
 
-    def chosen(self, cells: Any) -> tuple[ndarray, int]:
+    def chosen(self, cells: Any, at: Any, direction: int) -> _Chosen:
+        """The chosen cells, with the times after theirs, or before it."""
+        rows, number = self._at_one_time(cells)
+        others = self.times_beyond(at, number, direction)
+        n = self.adata.n_obs
+        share = np.zeros(n)
+        share[rows] = self.weights(rows)
+        answer = np.full(n, np.nan)
+        of_time = self.steps.rows[number]
+        answer[of_time] = share[of_time]
+        return _Chosen(rows, number, others, share, answer)
+
+    def _at_one_time(self, cells: Any) -> tuple[ndarray, int]:
         """Rows of the chosen cells, and the number of their time."""
         rows = _rows_of(self.adata, cells)
         numbers = np.unique(self.steps.positions[rows])
@@ -316,13 +328,9 @@ class _Course:
             matrix = coo_matrix(entries, shape=(n, n))
             yield end, matrix.tocsr()
 
-    def write(self, answer: ndarray, number: int, rows: ndarray | None, values: ndarray) -> None:
+    def write(self, answer: ndarray, number: int, values: ndarray) -> None:
         """Put a distribution over the cells of a time into the answer."""
         every_row = self.steps.rows[number]
-        if rows is not None:
-            answer[every_row] = 0
-            answer[rows] = values
-            return
         mass = values[every_row]
         total = mass.sum()
         if total == 0:

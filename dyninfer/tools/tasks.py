@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tqdm.auto import tqdm
 
 from dyninfer.learning.digest import sealed, unsealed
 from dyninfer.learning.files import as_path, label, read_file, write_file
-from dyninfer.learning.settings import brief, check_switch
+from dyninfer.learning.settings import brief, check_switch, fingerprint
 from dyninfer.learning.warn import warn
 
 Row = dict[str, Any]
+Part = TypeVar("Part")
 
 
 class Task(NamedTuple):
@@ -32,6 +35,42 @@ class Task(NamedTuple):
 
     identity: str
     compute: Callable[[], Row]
+
+
+class Scoring(ABC, Generic[Part]):
+    """How predictions of a part of the data are scored by methods that learn from the rest.
+
+    Attributes
+    ----------
+    max_steps : int or None
+        Training steps of a fit at most.
+    """
+
+    max_steps: int | None
+
+    def of_model(self, name: str, model: Any, held_out: Part, seed: int) -> Task:
+        """Score of a method that is fitted without a part of the data."""
+        kind = type(model).__qualname__
+        own = [kind, fingerprint(model), str(self.max_steps)]
+        identity = self._identity(name, held_out, seed, own)
+        return Task(identity, partial(self._score_model, name, model, held_out, seed))
+
+    def of_baseline(self, name: str, held_out: Part, seed: int) -> Task:
+        """Score of a baseline by name."""
+        identity = self._identity(name, held_out, seed, ["baseline"])
+        return Task(identity, partial(self._score_baseline, name, held_out, seed))
+
+    @abstractmethod
+    def _identity(self, name: str, held_out: Part, seed: int, others: list[str]) -> str:
+        """Everything that a score depends on, as text."""
+
+    @abstractmethod
+    def _score_model(self, name: str, model: Any, held_out: Part, seed: int) -> Row:
+        """Row of a method."""
+
+    @abstractmethod
+    def _score_baseline(self, name: str, held_out: Part, seed: int) -> Row:
+        """Row of a baseline."""
 
 
 class Store:

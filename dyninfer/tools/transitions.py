@@ -88,8 +88,8 @@ def transition_matrix(
     steps = Steps.of(
         model,
         adata,
-        n_draws=check_count(n_draws, "n_draws"),
-        n_neighbors=check_count(n_neighbors, "n_neighbors"),
+        n_draws=n_draws,
+        n_neighbors=n_neighbors,
         noise=noise,
     )
     n_times = len(steps.rows)
@@ -144,6 +144,8 @@ class Steps:
     @classmethod
     def of(cls, model: Any, adata: AnnData, *, n_draws: int, n_neighbors: int, noise: Any) -> Steps:
         """Read the cells by the keys of the model's fit."""
+        n_draws = check_count(n_draws, "n_draws")
+        n_neighbors = check_count(n_neighbors, "n_neighbors")
         check_model(model)
         source = source_of(model.provenance_, "time_key", "an AnnData to fit")
         column = time_column(adata, source["time_key"])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from dyninfer.data.arrays import as_list
+from dyninfer.data.arrays import as_names
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings import Coupling, GrowthFirstCoupling, OTCoupling
@@ -89,7 +89,7 @@ BASELINES: dict[str, Baseline] = {
 
 def baseline_names(names: str | Iterable[str], others: Sequence[str] = ()) -> list[str]:
     """One name, or several, of :data:`BASELINES` or of ``others``, as a list."""
-    listed = [names] if isinstance(names, str) else as_list(names, "baselines", "names")
+    listed = as_names(names, "baselines")
     known = (*BASELINES, *others)
     for name in listed:
         if not isinstance(name, str) or name not in known:

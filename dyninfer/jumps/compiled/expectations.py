@@ -21,6 +21,17 @@ def _longest(offsets):
 
 
 @compiled
+def _both_ways(p, e, initial, number, alpha, scale, slope_p):
+    """Log-likelihood of one path; fills the distributions of its states given all of it.
+
+    Parameters are those of :func:`forward` and of :func:`backward`, for a path of weight one.
+    """
+    log_likelihood = forward(p, e, initial, number, alpha, scale)
+    backward(p, e, number, alpha, scale, 1.0, slope_p)
+    return log_likelihood
+
+
+@compiled
 def expect_labels(p, initial, chance, labels, number, offsets):
     """Log-likelihood of labels, and expectations given them.
 
@@ -69,21 +80,13 @@ def expect_labels(p, initial, chance, labels, number, offsets):
             for j in range(n_states):
                 e[k, j] = chance[label, j]
         e_path = e[:n_times]
-        log_likelihood += forward(
+        log_likelihood += _both_ways(
             p,
             e_path,
             initial,
             matrices,
             alpha,
             scale,
-        )
-        backward(
-            p,
-            e_path,
-            matrices,
-            alpha,
-            scale,
-            1.0,
             slope_p,
         )
         first += alpha[0]
@@ -133,21 +136,13 @@ def expect_numbers(p, initial, normal, x, number, offsets):
         matrices = number[begin:end]
         e_path = e[: end - begin]
         log_likelihood += _densities(of_path, normal, e_path)
-        log_likelihood += forward(
+        log_likelihood += _both_ways(
             p,
             e_path,
             initial,
             matrices,
             alpha,
             scale,
-        )
-        backward(
-            p,
-            e_path,
-            matrices,
-            alpha,
-            scale,
-            1.0,
             slope_p,
         )
         first += alpha[0]

@@ -7,7 +7,8 @@ ways have the same.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
@@ -25,6 +26,8 @@ from dyninfer.jumps.likelihood.observation import (
     LabelNoise,
     PerfectLabels,
 )
+
+Recursion = Callable[..., tuple[Any, ...]]
 
 # Expected observations below which EM leaves a state's numbers as they are.
 _FEW = 1e-8
@@ -48,6 +51,9 @@ class EmissionCoordinates(ABC):
         """Number of parameters r."""
 
     @abstractmethod
+    def recursion(self, theta: ndarray) -> tuple[Recursion, ndarray]:
+        """Compiled recursion for observations of this kind, and the numbers that it reads."""
+
     def expect(
         self,
         theta: ndarray,
@@ -56,6 +62,16 @@ class EmissionCoordinates(ABC):
         data: FlatObservations,
     ) -> Expectation:
         """Log-likelihood and expectations of a chain with transitions ``p`` ``(G, S, S)``."""
+        recursion, numbers = self.recursion(theta)
+        parts = recursion(
+            p,
+            initial,
+            numbers,
+            data.values,
+            data.number,
+            data.offsets,
+        )
+        return Expectation(*parts)
 
     def log_prior(self, theta: ndarray) -> float:
         """Log-density of the parameters, up to a constant."""
@@ -104,13 +120,7 @@ class _KnownLabels(EmissionCoordinates):
         """Probabilities ``(S, S)`` of labels (last) in every state."""
         return self.known
 
-    def expect(
-        self,
-        theta: ndarray,
-        p: ndarray,
-        initial: ndarray,
-        data: FlatObservations,
-    ) -> Expectation:
+    def recursion(self, theta: ndarray) -> tuple[Recursion, ndarray]:
         # Imported late: numba takes a fifth of a second.
         from dyninfer.jumps.compiled.expectations import expect_labels
 
@@ -245,13 +255,7 @@ class _Numbers(EmissionCoordinates):
     def size(self) -> int:
         return 2 * self.mean.size * self.is_fitted
 
-    def expect(
-        self,
-        theta: ndarray,
-        p: ndarray,
-        initial: ndarray,
-        data: FlatObservations,
-    ) -> Expectation:
+    def recursion(self, theta: ndarray) -> tuple[Recursion, ndarray]:
         # Imported late: numba takes a fifth of a second.
         from dyninfer.jumps.compiled.expectations import expect_numbers
 
@@ -260,15 +264,7 @@ class _Numbers(EmissionCoordinates):
         normal[0] = mean
         normal[1] = 1 / std
         normal[2] = -np.log(std) - LOG_ROOT_2PI
-        parts = expect_numbers(
-            p,
-            initial,
-            normal,
-            data.values,
-            data.number,
-            data.offsets,
-        )
-        return Expectation(*parts)
+        return expect_numbers, normal
 
     def slope(self, theta: ndarray, observations: ndarray) -> ndarray:
         if not self.is_fitted:
