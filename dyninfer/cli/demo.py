@@ -79,7 +79,7 @@ def run_demo(
     """
     import pandas as pd
 
-    from dyninfer import ActionMatching, Snapshots, datasets
+    from dyninfer import ActionMatching, datasets
     from dyninfer.report import verdict, write_report
 
     # Wall time: what a user waits for.
@@ -93,13 +93,7 @@ def run_demo(
     model.save(folder / "model.safetensors")
     if model.status_ == "interrupted":
         raise KeyboardInterrupt
-
-    observed = Snapshots.from_anndata(adata, **KEYS)
-    first, last = observed.times[[0, -1]]
-    # Half a step beyond the end, so that rounding cannot lose the last time.
-    end = last + TIME_STEP / 2
-    times = np.arange(first, end, TIME_STEP)
-    traj = model.simulate(adata, times, seed=seed)
+    traj = _simulated(model, adata, seed)
     traj.save(folder / "trajectories.h5ad")
 
     evaluation = model.evaluate(adata, baselines=("still", "ot"), seed=seed)
@@ -109,16 +103,19 @@ def run_demo(
     write_file(folder / "metrics.csv", table.to_csv(index=False).encode())
 
     # Last, as it is made of all the files before.
+    scene = _scene(adata, traj)
+    pictures = _pictures(folder, adata, traj, evaluation, hold_out)
+    reference = adata.uns["source"]["reference"]
     report = write_report(
         folder / "report.html",
         model,
         evaluation,
-        [_scene(adata, traj), *_pictures(folder, adata, traj, evaluation, hold_out)],
+        [scene, *pictures],
         title="Mouse embryonic stem cells under retinoic acid: learned dynamics",
         introduction=_introduction(adata, hold_out),
         long_run=long_run,
         time_unit="h",
-        references=[adata.uns["source"]["reference"]],
+        references=[reference],
         seconds=time.perf_counter() - start,
     )
     seconds = time.perf_counter() - start
@@ -126,6 +123,15 @@ def run_demo(
     sentences = verdict(model, evaluation, "h")
     summary = "\n".join([*sentences, ending])
     return Demo(folder, model, traj, evaluation, summary)
+
+
+def _simulated(model: SnapshotEstimator, adata: AnnData, seed: int) -> Trajectories:
+    """Paths from the cells of the first time to the last."""
+    observed = np.unique(adata.obs["time"])
+    # Half a step beyond the end, so that rounding cannot lose the last time.
+    end = observed[-1] + TIME_STEP / 2
+    times = np.arange(observed[0], end, TIME_STEP)
+    return model.simulate(adata, times, seed=seed)
 
 
 def _introduction(adata: AnnData, hold_out: float) -> list[str]:

@@ -151,13 +151,19 @@ def _choice(values: Sequence[Any], optional: bool) -> dict[str, Any]:
 
 def _single(alternatives: Sequence[Any], optional: bool) -> dict[str, Any] | None:
     """Options of an argument that takes one word."""
-    kinds = tuple(kind for kind in KINDS if any(_is_kind(a, kind) for a in alternatives))
+    kinds = []
+    for kind in KINDS:
+        if any(_is_kind(member, kind) for member in alternatives):
+            kinds.append(kind)
     if not kinds:
         return None
-    classes = tuple(member for member in alternatives if _is_settings(member))
+    classes = [member for member in alternatives if _is_settings(member)]
+    reader = Reader(tuple(kinds), tuple(classes), optional)
     # A path is text as well; one of the two names is enough.
-    names = [KINDS[kind][0] for kind in kinds if not (kind is str and Path in kinds)]
-    return {"type": Reader(kinds, classes, optional), "metavar": "|".join(names)}
+    if str in kinds and Path in kinds:
+        kinds.remove(str)
+    names = [KINDS[kind][0] for kind in kinds]
+    return {"type": reader, "metavar": "|".join(names)}
 
 
 def _is_kind(member: Any, kind: type) -> bool:

@@ -329,12 +329,15 @@ class SnapshotEstimator(Estimator):
         if hold_out is not None:
             hold_out = as_times(hold_out, "hold_out")
         data, snapshots = self._read(data, source, hold_out, run.seed)
+        sizes = [int(n) for n in snapshots.sizes]
+        times = snapshots.times.tolist()
+        times_held_out = [] if hold_out is None else hold_out.tolist()
         provenance = Provenance(
             source=snapshots.source,
             features=snapshots.features,
-            times=tuple(snapshots.times.tolist()),
-            sizes=tuple(int(n) for n in snapshots.sizes),
-            hold_out=() if hold_out is None else tuple(hold_out.tolist()),
+            times=tuple(times),
+            sizes=tuple(sizes),
+            hold_out=tuple(times_held_out),
             seed=run.seed,
             digest=data.digest(),
             version=dyninfer.__version__,

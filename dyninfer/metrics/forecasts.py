@@ -351,10 +351,12 @@ def _forecast_group(
     # (path · draw, time, ...) to (draw, path, time, ...)
     draws = draws.reshape(n_members, -1, *draws.shape[1:])
     draws = draws.swapaxes(0, 1)
+    of_observation = draws.shape[3:]
+    draws = draws.reshape(len(draws), -1, *of_observation)
     return Forecasts(
         path=np.repeat(members, n_times),
         time=np.tile(times, n_members),
-        draws=draws.reshape(len(draws), -1, *draws.shape[3:]),
+        draws=draws,
         observed=np.concatenate(future),
         still=np.repeat(still, n_times, axis=0),
         n_states=targets.n_states,

@@ -260,10 +260,12 @@ def _gap_of_squares(x: Tensor, y: Tensor, weights: Tensor) -> MongeGap:
 def _costs(x: Tensor, y: Tensor, weights: Tensor, p: int) -> tuple[float, float]:
     """Cost of the pairs as they are, and of the best ones."""
     moves = (y - x).norm(dim=1)
-    displacement = float(weights @ moves.pow(p))
+    costs = moves.pow(p)
+    displacement = float(weights @ costs)
     distance = wasserstein(x, y, p=p, x_weights=weights, y_weights=weights)
+    best = distance**p
     # Rounding may lift the best pairing above the map's own.
-    return displacement, min(distance**p, displacement)
+    return displacement, min(best, displacement)
 
 
 def _covariance(x: Tensor, y: Tensor, weights: Tensor) -> float:

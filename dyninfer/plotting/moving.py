@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy import ndarray
 
 from dyninfer.data.storage import array
 from dyninfer.learning.files import as_path
@@ -73,7 +74,6 @@ def animation(
         As in :func:`~dyninfer.plotting.trajectories`, or if no writer knows the ending of the file.
     """
     from matplotlib.animation import FuncAnimation
-    from matplotlib.collections import LineCollection
 
     fps = check_count(fps, "fps")
     show = check_switch(show, "show")
@@ -90,42 +90,78 @@ def animation(
     size = style.dot_size(len(observed))
     if color is None:
         scale = style.time_scale(times)
-        tints = np.tile(scale.to_rgba(times), (len(lines), 1, 1))
+        of_times = scale.to_rgba(times)
+        tints = np.tile(of_times, (len(lines), 1, 1))
         style.dots(ax, observed, s=size, c=style.CELLS, zorder=1)
     else:
         colors = CellColors.of(data, color)
         of_cells = colors.rgba()
         style.dots(ax, observed, s=size, c=of_cells, alpha=0.25, zorder=1)
-        tints = of_cells[nearest_cells(cells.states, array(paths.states))]
+        path_states = array(paths.states)
+        nearest = nearest_cells(cells.states, path_states)
+        tints = of_cells[nearest]
         colors.explain(ax)
-    tails = LineCollection([], linewidths=0.9, zorder=2)
-    ax.add_collection(tails)
-    heads = style.dots(ax, lines[:, 0], s=16, c=tints[:, 0], zorder=3)
+    frames = _Frames(ax, times, time_unit, lines, tints)
     # All frames have one range: a picture that zooms hides what moves.
     ax.update_datalim(lines.reshape(-1, 2))
     ax.autoscale_view()
     style.tidy(ax, *labels, ticks=basis is None)
-
-    def frame(k: int) -> list[Any]:
-        first = max(0, k - TAIL)
-        heads.set_offsets(lines[:, k])
-        heads.set_facecolors(tints[:, k])
-        tails.set_segments(list(lines[:, first : k + 1]))
-        faint = tints[:, k].copy()
-        faint[:, 3] = 0.5
-        tails.set_color(list(faint))
-        ax.set_title(style.at_time(times[k], time_unit), fontsize=style.LABELS, color=style.INK)
-        return [heads, tails]
-
     figure = cast(Any, ax.figure)
-    moving = FuncAnimation(figure, frame, frames=len(times), interval=1000 / fps)
+    interval = 1000 / fps
+    moving = FuncAnimation(figure, frames.draw, frames=len(times), interval=interval)
     if path is not None:
-        moving.save(path, writer=WRITERS[path.suffix.lower()], fps=fps, dpi=style.SCREEN_DPI)
+        writer = WRITERS[path.suffix.lower()]
+        moving.save(path, writer=writer, fps=fps, dpi=style.SCREEN_DPI)
     if show:
         import matplotlib.pyplot as plt
 
         plt.show()
     return moving
+
+
+class _Frames:
+    """Cells as dots that move over the axes, each with the line that it has just run along.
+
+    Parameters
+    ----------
+    ax : Axes
+    times : array ``(frame,)``
+    time_unit : str
+    lines : array ``(path, frame, 2)``
+    tints : array ``(path, frame, 4)``
+        Colours.
+    """
+
+    def __init__(
+        self, ax: Axes, times: ndarray, time_unit: str, lines: ndarray, tints: ndarray
+    ) -> None:
+        from matplotlib.collections import LineCollection
+
+        self.ax = ax
+        self.times = times
+        self.time_unit = time_unit
+        self.lines = lines
+        self.tints = tints
+        self.tails = LineCollection([], linewidths=0.9, zorder=2)
+        ax.add_collection(self.tails)
+        first_points = lines[:, 0]
+        first_tints = tints[:, 0]
+        self.heads = style.dots(ax, first_points, s=16, c=first_tints, zorder=3)
+
+    def draw(self, k: int) -> list[Any]:
+        """Draw the ``k``-th frame; return what has moved."""
+        tint = self.tints[:, k]
+        self.heads.set_offsets(self.lines[:, k])
+        self.heads.set_facecolors(tint)
+        first = max(0, k - TAIL)
+        recent = self.lines[:, first : k + 1]
+        self.tails.set_segments(list(recent))
+        faint = tint.copy()
+        faint[:, 3] = 0.5
+        self.tails.set_color(list(faint))
+        title = style.at_time(self.times[k], self.time_unit)
+        self.ax.set_title(title, fontsize=style.LABELS, color=style.INK)
+        return [self.heads, self.tails]
 
 
 def _check_file(save: Any) -> Path:

@@ -207,13 +207,19 @@ def _write(adata: AnnData, tables: dict[str, ndarray], labelling: Labelling) -> 
 
 def _facts(labelling: Labelling, drawing: Drawing, is_certain: bool) -> dict[str, Any]:
     """What the fates are, and how their paths were drawn, as ``uns`` can hold it."""
+    kind = "probabilities"
+    n_draws = drawing.n_draws
+    if is_certain:
+        # All paths of a cell would be the same.
+        kind = "certainties"
+        n_draws = 1
     return {
         "names": np.array(labelling.names, dtype=object),
         # As text: a name may hold a slash, which no key of uns may.
         "labels": json.dumps(labelling.groups),
         "at": drawing.at,
-        "kind": "certainties" if is_certain else "probabilities",
-        "n_draws": 1 if is_certain else drawing.n_draws,
+        "kind": kind,
+        "n_draws": n_draws,
         "noise": brief(drawing.noise),
         "paths": drawing.n_paths,
         "lost_paths": drawing.n_lost,

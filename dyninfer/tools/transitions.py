@@ -151,17 +151,19 @@ class Steps:
         column = time_column(adata, source["time_key"])
         clock = Clock.of(column)
         positions = clock.positions(column)
+        rows = [np.flatnonzero(positions == k) for k in range(len(clock))]
+        options = {} if noise is None else {"noise": noise}
         return cls(
             model=model,
             adata=adata,
             source=source,
             clock=clock,
             positions=positions,
-            rows=[np.flatnonzero(positions == k) for k in range(len(clock))],
+            rows=rows,
             states=read_features(adata, model.provenance_),
             n_draws=n_draws,
             n_neighbors=n_neighbors,
-            options={} if noise is None else {"noise": noise},
+            options=options,
         )
 
     def arrivals(self, sources: ndarray, end: int) -> _Arrivals:

@@ -219,6 +219,8 @@ class TrainingRun:
 
     def _state(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
+        stage = asdict(self.stage)
+        companions = [companion._state() for companion in self.companions]
         return {
             "optimizer": self.optimizer.state(),
             "history": self.history.state(),
@@ -230,9 +232,9 @@ class TrainingRun:
             "step": self.step,
             "seconds": self.seconds,
             "max_steps": self.settings.max_steps,
-            "stage": asdict(self.stage),
+            "stage": stage,
             "at_best": self.at_best,
-            "companions": [companion._state() for companion in self.companions],
+            "companions": companions,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:

@@ -117,15 +117,18 @@ def _densities(
     if curve.weighted:
         advance = advance + point.weight_rate * s.value
     energy = kinetic + growth + potential
+    dual = advance - weight * energy
+    squared_residual = residual.square()
+    squared_acceleration = acceleration.square().sum(1)
     return {
         "mass": weight,
         "kinetic": weight * kinetic,
         "growth": weight * growth,
         "potential": weight * potential,
         "residual": weight * residual,
-        "residual_square": weight * residual.square(),
+        "residual_square": weight * squared_residual,
         "speed_square": weight * squared_speed,
-        "acceleration_square": weight * acceleration.square().sum(1),
-        "dual": advance - weight * energy,
+        "acceleration_square": weight * squared_acceleration,
+        "dual": dual,
         "pair_action": pair_action,
     }

@@ -262,9 +262,11 @@ def both_sides(batch: DensityBatch) -> DensityBatch:
     if batch.probe is None:
         return batch
     way = torch.cat([batch.probe, -batch.probe])
+    time = torch.cat([batch.time, batch.time])
+    middle = torch.cat([batch.state, batch.state])
     return batch._replace(
-        time=torch.cat([batch.time, batch.time]),
-        state=torch.cat([batch.state, batch.state]) + way,
+        time=time,
+        state=middle + way,
         velocity=twice(batch.velocity),
         growth=twice(batch.growth),
         weight=twice(batch.weight),
