@@ -78,7 +78,9 @@ class BoundedGrowth(nn.Module):
         """Growth between snapshots of known masses ``(K,)``, or None, at the user's times."""
         if masses is None:
             masses = np.ones(len(times))
-        return cls(scaling.times(times), np.log(masses))
+        scaled_times = scaling.times(times)
+        log_masses = np.log(masses)
+        return cls(scaled_times, log_masses)
 
     def forward(self, t: Tensor, value: Tensor) -> Tensor:
         """Growth rate ``(n,)`` for the network's values ``(n,)`` at times ``(n,)``."""
@@ -112,7 +114,9 @@ class BoundedGrowth(nn.Module):
 
         Of each interval one number is taken: how the total changes within it is learned.
         """
-        grown = log_mass.diff() / self.knots().diff()
+        gain = log_mass.diff()
+        duration = self.knots().diff()
+        grown = gain / duration
         grown_rate = grown.repeat_interleave(2).to(self.rate)
         excess = grown_rate - self.known_rate
         self.rate -= excess

@@ -83,13 +83,15 @@ class PotentialDiffusion(ConditionedDiffusion):
         if self.growth_penalty is None:
             return None
         times = batch_times(t, x)
-        value = self.network(times, x, self._code(x))
+        code = self._code(x)
+        value = self.network(times, x, code)
         return self._bounded_rate(times, value)
 
     def potential(self, t: Time, x: Tensor) -> Tensor:
         """``s(t, x)``; without growth it is known up to a function of time."""
         times = batch_times(t, x)
-        s = self.network(times, x, self._code(x))
+        code = self._code(x)
+        s = self.network(times, x, code)
         if self.law is None or self.growth_penalty is None:
             return s
         # What all states share moves nothing, but growth is read off the potential.
@@ -107,7 +109,8 @@ class PotentialDiffusion(ConditionedDiffusion):
         s = self.network.derivatives(times, x, c=code)
         if self.growth_penalty is None:
             return s.gradient, None
-        return s.gradient, self._bounded_rate(times, s.value)
+        rate = self._bounded_rate(times, s.value)
+        return s.gradient, rate
 
     def divergence(self, t: Time, x: Tensor) -> Tensor:
         """Exact divergence of the drift, ``Δs``."""

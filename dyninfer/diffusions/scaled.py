@@ -59,7 +59,8 @@ def _warn_of_overflow(name: str, values: ndarray) -> None:
     """Warn where a field ``(n,)`` or ``(n, d)`` is not finite."""
     n = len(values)
     is_finite = np.isfinite(values).reshape(n, -1)
-    n_lost = n - int(is_finite.all(1).sum())
+    n_whole = int(is_finite.all(1).sum())
+    n_lost = n - n_whole
     if n_lost:
         warn(
             f"the {name} is not finite in {n_lost} of {n} states, which lie too far from the data "

@@ -234,7 +234,8 @@ class ActionMatching(ConditionedEstimator):
         # known mean of its growth.
         if isinstance(data, Snapshots):
             data = conserving(data) if self.conserves_mass else replace(data, masses=None)
-        curve = self._curve(process, data, subseed(seed, "training pairs"))
+        pair_seed = subseed(seed, "training pairs")
+        curve = self._curve(process, data, pair_seed)
         if self.conserves_mass:
             check_conserved(curve.weighted)
         return ActionObjective(
@@ -254,7 +255,8 @@ class ActionMatching(ConditionedEstimator):
         coupling: Coupling | list[Coupling] = as_coupling(name)
         if self.coupling == "auto" and name == "unbalanced" and isinstance(data, Snapshots):
             # One price: pairs change their mass for what the potential pays for growth.
-            coupling = priced_couplings(penalty, *scaled_samples(data, process.scaling))
+            samples = scaled_samples(data, process.scaling)
+            coupling = priced_couplings(penalty, *samples)
         # The curve is drawn where the network is, so that no batch is copied to a device.
         like = next(process.parameters())
         return choose_curve(

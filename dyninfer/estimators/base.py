@@ -256,7 +256,8 @@ class Estimator(Settings, ABC):
         attempt = self._unfitted()
         attempt.training_ = attempt._training(run.max_steps)
         reading = attempt.read(data, source, hold_out, run)
-        run = replace(run, identity=attempt._identity(reading.provenance))
+        identity = attempt._identity(reading.provenance)
+        run = replace(run, identity=identity)
         attempt.scaling_ = reading.scaling
         attempt.facts_ = reading.facts
         attempt.provenance_ = reading.provenance

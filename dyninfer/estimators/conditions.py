@@ -161,7 +161,8 @@ def run_by_condition(
         )
     runs = []
     every_row = []
-    for label, rows in _groups(cells.conditions.astype(str)):
+    labels = cells.conditions.astype(str)
+    for label, rows in _groups(labels):
         # Paths of two conditions share no noise, whatever the seeds of their runs.
         own_seed = subseed(seed, "condition", label)
         part = Start(cells.states[rows])

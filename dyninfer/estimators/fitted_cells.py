@@ -26,7 +26,8 @@ def fingerprints_by_time(data: Snapshots) -> list[str]:
     for sample in data.samples:
         ascending = np.unique(_fingerprints(sample))
         least = ascending[:N_KEPT]
-        texts.append(least.astype(">u8").tobytes().hex())
+        big_endian = least.astype(">u8")
+        texts.append(big_endian.tobytes().hex())
     return texts
 
 

@@ -324,7 +324,8 @@ class FractionalSDE(PathEstimator):
             raise ValueError(
                 f"{str(path)!r} holds a {type(model).__name__}; load it by dyninfer.load(path)"
             )
-        return restored(with_parts(model, modules), path, metadata, tensors, device)
+        whole = with_parts(model, modules)
+        return restored(whole, path, metadata, tensors, device)
 
     @property
     def _equation(self) -> EquationSettings:

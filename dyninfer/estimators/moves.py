@@ -33,7 +33,8 @@ def stops_between(process: Diffusion, observed: Snapshots, before: int, k: int) 
     first = torch.tensor(sample[:1])
     weight = next(process.parameters(), first)
     with torch.no_grad():
-        noise = process.diffusion(begin, first.to(weight.device))
+        state = first.to(weight.device)
+        noise = process.diffusion(begin, state)
     if noise is not None:
         return np.array([begin, end])
     return np.linspace(begin, end, CHORDS + 1)

@@ -220,7 +220,8 @@ class PathEstimator(Estimator):
         # Of plain arrays, the number of the row.
         origin = run.origin if names is None else names[run.origin]
         states = self.decode(run.states)
-        return replace(run, states=states, origin=origin, features=self.decoded_features())
+        features = self.decoded_features()
+        return replace(run, states=states, origin=origin, features=features)
 
     def observations(self, paths: Paths) -> Paths:
         """Paths of what ``observe`` gives, to compare it with; by default the paths themselves."""

@@ -222,7 +222,8 @@ class SnapshotEstimator(Estimator):
         )
         if grew(run):
             warn_of_collapse(run)
-            warn_of_mass(run, self.times_, self.facts_.get("masses"))
+            masses = self.facts_.get("masses")
+            warn_of_mass(run, self.times_, masses)
         return run
 
     def evaluate(
@@ -347,7 +348,8 @@ class SnapshotEstimator(Estimator):
         )
         # A curve is sampled anew for every batch, so that no cell is met twice.
         cells = fingerprints_by_time(snapshots) if isinstance(data, Snapshots) else None
-        facts = {"cells": cells, **self.facts(snapshots, run.seed)}
+        own_facts = self.facts(snapshots, run.seed)
+        facts = {"cells": cells, **own_facts}
         return Reading(data, scaling, facts, provenance)
 
     def _read(

@@ -41,7 +41,8 @@ def state_columns(
     """
     times = time_column(adata, source["time_key"])
     warn_beyond(covered_times, times, "annotating")
-    owner = obs_column(adata, source["path_key"], "path_key").astype(str)
+    column = obs_column(adata, source["path_key"], "path_key")
+    owner = column.astype(str)
     # The table goes path by path in order of time, the rows of an AnnData in any order.
     of_rows = list(zip(owner, times, strict=True))
     by_path_and_time = table.set_index(["path", "time"])

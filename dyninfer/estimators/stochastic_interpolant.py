@@ -263,7 +263,8 @@ class StochasticInterpolant(ConditionedEstimator):
         training_seed = subseed(seed, "training pairs")
         if self.bridge_sigma is not None:
             samples = self._coupled(process, conserving(data), training_seed)
-            epsilon = 0.5 * scaling.amplitude(self.bridge_sigma) ** 2
+            amplitude = scaling.amplitude(self.bridge_sigma)
+            epsilon = 0.5 * amplitude**2
             return BridgeObjective(process, samples, epsilon)
         samples = self._coupled(process, data, training_seed)
         if inner.schedule.scaling is not None:
@@ -315,7 +316,8 @@ class StochasticInterpolant(ConditionedEstimator):
         run = self.simulate(observed, self.times_, seed=seed)
         grows = self.facts_["grows"]
         pairs = carried(observed, run, conditions=self._has_conditions(), grows=grows)
-        again = clone(self).set_params(coupling=SameRows(grows=grows))
+        coupling = SameRows(grows=grows)
+        again = clone(self).set_params(coupling=coupling)
         again.fit(pairs, seed=seed, **fit_options)
         again.provenance_ = replace(again.provenance_, source=self.source_)
         return again

@@ -104,10 +104,13 @@ def check_format(path: FileName, metadata: Metadata) -> None:
 def table_to_text(table: pd.DataFrame) -> str:
     """A table as text that :func:`table_from_text` reads."""
     # Not DataFrame.to_json, which rounds to ten digits: a table comes back as it was.
-    values = table.astype(object).where(table.notna(), None)
+    objects = table.astype(object)
+    is_known = table.notna()
+    values = objects.where(is_known, None)
     rows = values.to_numpy().tolist()
     columns = list(table.columns)
-    return json.dumps({"columns": columns, "data": rows, "attrs": table.attrs})
+    content = {"columns": columns, "data": rows, "attrs": table.attrs}
+    return json.dumps(content)
 
 
 def table_from_text(text: str) -> pd.DataFrame:

@@ -95,7 +95,8 @@ class PotentialNetwork(nn.Module):
         delta = self.output.weight * slopes.pop()
         layers: Any = self.hidden
         for layer in reversed(layers[1:]):
-            delta = (delta @ layer.weight) * slopes.pop()
+            onward = delta @ layer.weight
+            delta = onward * slopes.pop()
         gradient = delta @ layers[0].weight
         curvature = None
         if laplacian is not None:
@@ -201,7 +202,8 @@ class VectorNetwork(nn.Module):
         n_changing = _TIME_FEATURES
         layers: Any = self.hidden
         for layer in layers:
-            h, slope = value_and_slope(layer(h), self.activation)
+            linear = layer(h)
+            h, slope = value_and_slope(linear, self.activation)
             weight = layer.weight[:, :n_changing]
             rate = (rate @ weight.T) * slope
             # Behind the first layer, every unit does.

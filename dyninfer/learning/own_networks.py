@@ -75,7 +75,8 @@ class OwnPotential(nn.Module):
         self, t: Tensor, x: Tensor, directions: Tensor, c: Tensor | None = None
     ) -> Tensor:
         """Sum of second derivatives ``Σ_k v_kᵀ (∇²s) v_k`` ``(n,)`` along some directions."""
-        laplacian = self.derivatives(t, x, directions, c).laplacian
+        derivatives = self.derivatives(t, x, directions, c)
+        laplacian = derivatives.laplacian
         assert laplacian is not None
         return laplacian
 

@@ -94,7 +94,8 @@ def read_tensors(path: FileName, kind: Kind) -> tuple[Any, Tensors]:
     if kind.key not in texts:
         complaint = _other_kind(texts, kind)
         raise ValueError(f"{label(path)} {complaint}")
-    facts = _parsed(texts[kind.key], path, kind)
+    text = texts[kind.key]
+    facts = _parsed(text, path, kind)
     try:
         return facts, safetensors.torch.load(content)
     # Of Rust and of torch, whatever they say to a header of strangers.
@@ -175,7 +176,8 @@ def _without_digest(texts: dict[str, str], path: FileName, kind: Kind) -> str:
     """What is to be said of a file without a digest."""
     if kind.key not in texts:
         return _other_kind(texts, kind)
-    facts = _parsed(texts[kind.key], path, kind)
+    text = texts[kind.key]
+    facts = _parsed(text, path, kind)
     version = _entry(facts, "version")
     writer = "an earlier version"
     if version is not None:
@@ -194,7 +196,8 @@ def _other_kind(texts: dict[str, str], kind: Kind) -> str:
 
 def _header_with(texts: dict[str, str], header: memoryview) -> bytes:
     """A header with texts in it, in one order, so that equal contents are equal files."""
-    entries = json.loads(bytes(header[_N_LENGTH:]))
+    content = bytes(header[_N_LENGTH:])
+    entries = json.loads(content)
     both = {"__metadata__": texts} | entries
     text = json.dumps(both).encode()
     # The tensors behind it begin at a multiple of eight.

@@ -101,7 +101,9 @@ def state_coverage(draws: Any, observed: Any, n_states: int, level: float = LEVE
     is_observed = observed.unsqueeze(-1) == states
     is_drawn = draws.unsqueeze(-1) == states
     # The observation counts with the draws: only then are all m + 1 alike.
-    count = is_drawn.double().sum(0) + is_observed.double()
+    n_drawn = is_drawn.double().sum(0)
+    n_observed = is_observed.double()
+    count = n_drawn + n_observed
     own_count = (count * is_observed).sum(-1, keepdim=True)
     # States of equal count share their place.
     above = torch.where(count > own_count, count, 0)

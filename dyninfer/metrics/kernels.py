@@ -83,7 +83,7 @@ def mmd(
         total = torch.zeros_like(distance)
         for width in widths:
             scale = unit / width
-            total += (distance * (scale)).square_().neg_().exp_()
+            total += (distance * scale).square_().neg_().exp_()
         return total
 
     # Each of the kernels is one at zero.
@@ -167,7 +167,8 @@ def energy_distance(
     between = _mean_between(_identity, a, b)
     within_x = _mean_within(_identity, a)
     within_y = _mean_within(_identity, b)
-    return unit * (2 * between - within_x - within_y)
+    energy = 2 * between - within_x - within_y
+    return unit * energy
 
 
 def mean_distance(sample: Sample) -> float:
@@ -185,7 +186,8 @@ def mean_distance(sample: Sample) -> float:
         )
     double = sample._replace(points=sample.points.double())
     own, _, unit = in_own_unit(double, double)
-    return unit * _mean_within(_identity, own) / (1 - itself)
+    within = _mean_within(_identity, own)
+    return unit * within / (1 - itself)
 
 
 def _kernel_within(

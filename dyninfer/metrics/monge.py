@@ -247,7 +247,8 @@ def _gap_of_squares(x: Tensor, y: Tensor, weights: Tensor) -> MongeGap:
     # Every pairing pays for the shift alike, beside which the gap may be small.
     x = x - x_mean
     y = y - y_mean
-    shared = float((y_mean - x_mean).square().sum())
+    shift = y_mean - x_mean
+    shared = float(shift.square().sum())
     displacement, optimal = _costs(x, y, weights, p=2)
     gap = displacement - optimal
     # displacement = tr Σ_x + tr Σ_y − 2 tr Σ_xy, so that the two traces cancel.
@@ -270,7 +271,8 @@ def _costs(x: Tensor, y: Tensor, weights: Tensor, p: int) -> tuple[float, float]
 
 def _covariance(x: Tensor, y: Tensor, weights: Tensor) -> float:
     """``tr Σ_xy`` of centred points and images."""
-    return float(weights @ (x * y).sum(1))
+    products = x * y
+    return float(weights @ products.sum(1))
 
 
 def _best_covariance(x: Tensor, y: Tensor, weights: Tensor) -> float:
@@ -283,7 +285,8 @@ def _best_covariance(x: Tensor, y: Tensor, weights: Tensor) -> float:
     _, a = torch.linalg.qr(weighted_x, mode="r")
     weighted_y = roots * y
     _, b = torch.linalg.qr(weighted_y, mode="r")
-    values = torch.linalg.svdvals(a @ b.T)
+    product = a @ b.T
+    values = torch.linalg.svdvals(product)
     return float(values.sum())
 
 

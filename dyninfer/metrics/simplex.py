@@ -137,4 +137,6 @@ def _dual_bound(
     # Row by row: the whole difference would be another matrix of the costs' size.
     for costs, potential in zip(cost, u, strict=True):
         np.minimum(feasible_v, costs - potential, out=feasible_v)
-    return float(a @ u + b @ feasible_v)
+    of_rows = a @ u
+    of_columns = b @ feasible_v
+    return float(of_rows + of_columns)

@@ -228,7 +228,8 @@ def _check_score(process: Diffusion, x: Tensor, t: float, noise: Noise, own: Equ
     with torch.no_grad():
         moment = torch.full((1,), t, dtype=torch.float64)
         time = own.time(moment, x)
-        score = process.score(time, x[:1].detach())
+        one = x[:1].detach()
+        score = process.score(time, one)
     if score is None:
         option = f"noise={brief(noise)}"
         remedy = "leave noise=None for its own noise"

@@ -182,7 +182,8 @@ def _warn(record: Record, times: Tensor, solver: Solver) -> None:
     is_lost = has_failed | was_replaced
     if not bool(is_lost.any()):
         return
-    n_failed = int(failed[:, -1].sum())
+    at_end = failed[:, -1]
+    n_failed = int(at_end.sum())
     n_lost = n_failed + int(n_replaced.sum())
     # argmax takes the first of equals.
     first_output = int(is_lost.int().argmax())

@@ -88,7 +88,9 @@ def _of_motion(equation: Equation, states: Tensor, times: Tensor, unit: Tensor) 
     distance = speed * float(duration) / _RETURNS
     distance = torch.where(distance.isfinite(), distance, 0.0)
     # What does not move either takes the unit of what does.
-    largest = torch.maximum(unit.max(), distance.max())
+    largest_unit = unit.max()
+    largest_distance = distance.max()
+    largest = torch.maximum(largest_unit, largest_distance)
     of_others = largest.expand_as(unit)
     one = torch.ones_like(unit)
     return _first_positive(distance, of_others, one)

@@ -24,7 +24,9 @@ class Population(NamedTuple):
 def still(data: Snapshots, k: int, seed: int) -> Population:
     """Cells of the time before the ``k``-th, unmoved."""
     before = data.times[k - 1]
-    return Population(data.at(before), data.weights_at(before))
+    states = data.at(before)
+    weights = data.weights_at(before)
+    return Population(states, weights)
 
 
 def following(data: Snapshots, k: int, seed: int) -> Population | None:
@@ -32,7 +34,9 @@ def following(data: Snapshots, k: int, seed: int) -> Population | None:
     if k == data.n_times - 1:
         return None
     after = data.times[k + 1]
-    return Population(data.at(after), data.weights_at(after))
+    states = data.at(after)
+    weights = data.weights_at(after)
+    return Population(states, weights)
 
 
 def interpolated(data: Snapshots, k: int, seed: int) -> Population | None:

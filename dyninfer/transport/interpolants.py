@@ -94,7 +94,8 @@ class SineNoise(LatentNoise):
         """See :meth:`LatentNoise.shape`."""
         angle = math.pi * t
         square = torch.sin(angle).square()
-        slope = math.pi * torch.sin(2 * angle)
+        sine = torch.sin(2 * angle)
+        slope = math.pi * sine
         return square, slope
 
 
@@ -223,7 +224,8 @@ class OneSidedInterpolant(Interpolant):
         if self.schedule == "vp":
             alpha = (1 - t * t).sqrt()
             one = torch.ones_like(t)
-            return Coefficients(alpha, t, -t / alpha, one)
+            alpha_slope = -t / alpha
+            return Coefficients(alpha, t, alpha_slope, one)
         if self.schedule == "trigonometric":
             return _trigonometric(t)
         return _linear(t)

@@ -132,7 +132,8 @@ class InterpolatedDiffusion(ConditionedDiffusion):
         if self.second is None:
             return None
         tau = batch_times(t, x)
-        output = self.second(tau, x, self._code(x))
+        code = self._code(x)
+        output = self.second(tau, x, code)
         if self.head == "denoiser":
             return output
         moment = self.schedule.moment(tau)
@@ -168,7 +169,8 @@ class InterpolatedDiffusion(ConditionedDiffusion):
 
     def _motion(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Velocity ``(n, d)`` and growth rate ``(n,)``."""
-        outputs = self.network(t, x, self._code(x))
+        code = self._code(x)
+        outputs = self.network(t, x, code)
         velocity = outputs[:, : x.shape[1]]
         if self.law is None:
             return velocity, None

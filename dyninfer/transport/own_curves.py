@@ -86,7 +86,9 @@ def check_own_curve(interpolant: Interpolant, scaling: Scaling, knots: Tensor) -
     error = (velocity - expected).abs() / length
     sizes = expected.abs() / length
     size = 1 + float((sizes).max())
-    if not float(error.max()) <= _TOLERANCE * size:
+    largest = float(error.max())
+    most = _TOLERANCE * size
+    if not largest <= most:
         raise ValueError(
             f"{name}.velocity is not the derivative of its position in t; leave it out, and it is "
             "found by differentiation"

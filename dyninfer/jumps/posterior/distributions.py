@@ -104,7 +104,8 @@ class StudentT:
         shift = x - self.mean
         column = shift.unsqueeze(-1)
         z = torch.linalg.solve_triangular(self.root, column, upper=False)
-        distance = z.square().sum((-1, -2))
+        squares = z.square()
+        distance = squares.sum((-1, -2))
         power = (_DEGREES + len(self.mean)) / 2
         log_scaled = torch.log1p(distance / _DEGREES)
         log_density = -power * log_scaled
@@ -193,6 +194,7 @@ class Mixture:
         totals = accumulate(self.shares)
         for part, total in zip(self.parts, totals, strict=True):
             end = round(n * total)
-            draws.append(part.sample(end - begin, generator))
+            n_part = end - begin
+            draws.append(part.sample(n_part, generator))
             begin = end
         return torch.cat(draws)

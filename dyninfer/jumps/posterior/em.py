@@ -104,7 +104,8 @@ def em_label_noise(
         def log_likelihood(
             matrix: Tensor, emission: LabelNoise = emission, initial: Tensor = initial
         ) -> Tensor:
-            return data.log_likelihood(matrix, emission, initial).sum(-1)
+            by_path = data.log_likelihood(matrix, emission, initial)
+            return by_path.sum(-1)
 
         value, jumps, dwell_times = expected_jumps(log_likelihood, generator)
         values.append(value)

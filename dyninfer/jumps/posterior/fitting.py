@@ -170,7 +170,9 @@ class JumpFit:
         variance = ((design @ covariance) * design).sum(-1)
         share = 0.5 + level / 2
         upper_tail = torch.tensor(share, dtype=torch.float64)
-        half_width = torch.special.ndtri(upper_tail) * variance.sqrt()
+        quantile = torch.special.ndtri(upper_tail)
+        std = variance.sqrt()
+        half_width = quantile * std
         log_rates = scheme.log_rates(self._rate_parameters)
         low = (log_rates - half_width).exp()
         high = (log_rates + half_width).exp()
@@ -284,7 +286,9 @@ class PanelProblem:
         total = self.log_likelihood(theta)
         if self.prior is None:
             return total
-        return total + self.prior(self.scheme.log_rates(theta))
+        log_rates = self.scheme.log_rates(theta)
+        log_prior = self.prior(log_rates)
+        return total + log_prior
 
 
 def fit_panel(

@@ -176,7 +176,8 @@ class _NoisyLabels(_KnownLabels):
 
     def maximised(self, theta: ndarray, observations: ndarray) -> ndarray:
         right, wrong = _right_and_wrong(observations)
-        chance = wrong / max(right + wrong, _FEW)
+        total = right + wrong
+        chance = wrong / max(total, _FEW)
         largest = 1 - LEAST_CHANCE
         bounded = np.clip(chance, LEAST_CHANCE, largest)
         return np.full(1, logit(bounded))
@@ -263,7 +264,8 @@ class _Numbers(EmissionCoordinates):
         normal = np.empty((3, *mean.shape))
         normal[0] = mean
         normal[1] = 1 / std
-        normal[2] = -np.log(std) - LOG_ROOT_2PI
+        log_std = np.log(std)
+        normal[2] = -log_std - LOG_ROOT_2PI
         return expect_numbers, normal
 
     def slope(self, theta: ndarray, observations: ndarray) -> ndarray:

@@ -34,7 +34,8 @@ def weighted_draws(
     x = proposal.sample(n, stream(seed, "importance draws"))
     with torch.no_grad():
         parts = [target(part) for part in x.split(at_once)]
-        log_weight = torch.cat(parts) - proposal.log_prob(x)
+        log_proposal = proposal.log_prob(x)
+        log_weight = torch.cat(parts) - log_proposal
     # Softmax: both densities may lack a constant, and their ratio may overflow.
     return x, log_weight.softmax(0)
 

@@ -94,13 +94,16 @@ class ExactLabelLikelihood(LabelLikelihood):
     @classmethod
     def of(cls, paths: Paths, n_states: int) -> ExactLabelLikelihood:
         """Count the transitions of paths."""
-        return cls(panel_counts(paths, n_states), RateScheme.free(n_states))
+        counts = panel_counts(paths, n_states)
+        scheme = RateScheme.free(n_states)
+        return cls(counts, scheme)
 
     @property
     def cost(self) -> float:
         """Multiplications of one likelihood: an exponential a distinct gap."""
         product = self.scheme.n_states**3
-        return _EXPM * len(self.counts.gaps) * product
+        n_gaps = len(self.counts.gaps)
+        return _EXPM * n_gaps * product
 
     def log_likelihood(self, theta: Tensor, initial: Tensor) -> Tensor:
         """Log-likelihood ``(...)`` of parameters ``(..., p)``; ``initial`` plays no part."""
@@ -156,7 +159,8 @@ class NoisyLabelLikelihood(LabelLikelihood):
     def log_likelihood(self, theta: Tensor, initial: Tensor) -> Tensor:
         """Log-likelihood ``(...)`` of parameters ``(..., p)``."""
         rates = theta[..., :-1]
-        error_rate = torch.sigmoid(theta[..., -1])
+        logit = theta[..., -1]
+        error_rate = torch.sigmoid(logit)
         generator = self.scheme.generator(rates)
         noise = LabelNoise.uniform(self.scheme.n_states, error_rate)
         # Without a slope to follow, the recursion need not keep what happened at every time.

@@ -151,7 +151,8 @@ def hardly_left(paths: Paths, n_states: int, error_rate: float) -> Tensor:
     n_departures = np.bincount(flat.departures(), minlength=n_states)
     # A wrong label is left again; each state is the wrong one alike.
     n_others = n_states - 1
-    n_wrong = error_rate * len(flat.labels) / n_others
+    n_labels = len(flat.labels)
+    n_wrong = error_rate * n_labels / n_others
     is_hardly_left = n_departures - n_wrong < _LEAST_CHANGES
     return torch.from_numpy(is_hardly_left)
 

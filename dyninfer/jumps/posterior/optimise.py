@@ -232,7 +232,8 @@ def _search(objective: Objective, point: _Point, step: Tensor) -> _Point:
     searching = torch.ones_like(point.value, dtype=torch.bool)
     for _ in range(_REDUCTIONS):
         reach = torch.where(searching, length, 0.0)
-        theta = point.theta + reach.unsqueeze(1) * step
+        shift = reach.unsqueeze(1) * step
+        theta = point.theta + shift
         trial = _Point.at(objective, theta)
         least_gain = _ARMIJO * length * promise
         required = point.value + least_gain - slack

@@ -289,12 +289,15 @@ def _draw_posterior(
     """Weighted draws, or the curvature at the maximum where too few of them are effective."""
     posterior = problem.posterior
     scheme = problem.scheme
-    proposal = proposal_of(fit, belief.distribution(), belief.doubtful())
+    distribution = belief.distribution()
+    doubtful = belief.doubtful()
+    proposal = proposal_of(fit, distribution, doubtful)
     _, initial = problem.split(fit.theta)
     cost = posterior.labels.cost
     affordable = _MULTIPLICATIONS / cost
     n_draws = int(np.clip(affordable, _LEAST_DRAWS, _MOST_DRAWS))
-    at_once = int(np.clip(_AT_ONCE / cost, 1, 64))
+    n_affordable = _AT_ONCE / cost
+    at_once = int(np.clip(n_affordable, 1, 64))
 
     def target(theta: Tensor) -> Tensor:
         return posterior.log_prob(theta, initial)

@@ -85,7 +85,8 @@ class NormalPosterior(GeneratorPosterior):
         std = values.clamp_min(0).sqrt()
         z = mean.new_empty(n, n_rates)
         z.normal_(generator=stream(seed, "generators"))
-        theta = mean + (z * std) @ vectors.T
+        scaled = z * std
+        theta = mean + scaled @ vectors.T
         return scheme.generator(theta)
 
     def table(self, names: Sequence[str], level: float) -> pd.DataFrame:

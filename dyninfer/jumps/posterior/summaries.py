@@ -59,7 +59,8 @@ def derived_table(
     parts = []
     for name, quantity in quantities.items():
         value = quantity(process).reshape(-1)
-        of_draws = quantity(draws).reshape(-1, len(value))
+        values = quantity(draws)
+        of_draws = values.reshape(-1, len(value))
         tails = _tails(level)
         low, high = torch.quantile(of_draws, tails, dim=0)
         columns = {

@@ -198,7 +198,8 @@ class TrainingRun:
         self.objective.observe(batch, terms)
         means = {}
         for name, value in terms.items():
-            means[name] = value.detach().mean() * portion
+            mean = value.detach().mean()
+            means[name] = mean * portion
         means["gradient_norm"] = norm
         return means
 

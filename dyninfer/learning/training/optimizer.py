@@ -176,7 +176,8 @@ def optimizer_for(
     device = first_group[0].device
     options = []
     for pace, group in groups.items():
-        options.append({"params": group, "lr": settings.learning_rate * pace})
+        rate = settings.learning_rate * pace
+        options.append({"params": group, "lr": rate})
     adam = torch.optim.AdamW(
         options,
         weight_decay=settings.weight_decay,

@@ -61,7 +61,8 @@ class GridMotion(torchsde.BaseBrownian):
         k = bisect.bisect_right(self._starts, middle) - 1
         normals = self._normals(k)
         root = self._roots[k]
-        w = root * normals[:, : self._n_brownian]
+        own_normals = normals[:, : self._n_brownian]
+        w = root * own_normals
         if not return_U:
             return w
         # The integral is h W / 2 in the mean, with the variance h³ / 12 around it.

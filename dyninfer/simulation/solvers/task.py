@@ -72,7 +72,8 @@ class Task:
     def steps(self) -> tuple[int, int]:
         """Number of the first step of the intervals, and of the one after the last."""
         first = self.grid.steps(self.intervals[0])
-        last = self.grid.steps(self.intervals[-1])
+        last_interval = self.intervals[-1]
+        last = self.grid.steps(last_interval)
         return first.start, last.stop
 
     def passed(self, n_outputs: int = 1) -> None:

@@ -160,7 +160,8 @@ class TorchSDE(Solver):
         levy_area = LEVY_AREA.get(self.method, "none")
         if not self.needs_all_paths:
             return GridMotion(task, weighted, n_brownian, levy_area)
-        shortest = float(task.grid.lengths.abs().min())
+        lengths = task.grid.lengths.abs()
+        shortest = float(lengths.min())
         return torchsde.BrownianInterval(
             t0=0.0,
             t1=1.0,

@@ -94,7 +94,8 @@ class Clock:
         end = outputs[-1:]
         stops = end
         if breaks is not None:
-            stops = sign * (breaks.to(start) - start)
+            since_start = breaks.to(start) - start
+            stops = sign * since_start
             # What is closer to an end than rounding would leave no step.
             least = MIN_STEP * end
             most = end - least
@@ -307,7 +308,8 @@ def _factor(error: Tensor, live: Live, good: Tensor) -> Tensor:
     """
     error = error.clamp(min=1e-10)
     memory = torch.where(good, live.error**INTEGRAL, 1.0)
-    factor = SAFETY * error**-PROPORTIONAL * memory
+    proportional = error**-PROPORTIONAL
+    factor = SAFETY * proportional * memory
     factor = factor.clamp(SHRINK, STRETCH)
     is_cautious = live.retrying | ~good
     not_longer = factor.clamp(max=1.0)
@@ -351,7 +353,8 @@ def _error(run: Run, live: Live, trial: Trial) -> Tensor:
         weight_error = gap / tolerance
         error = torch.maximum(error, weight_error.abs())
     # The last slope has no part in the new state, but is where the next step begins.
-    steepest = trial.slopes[-1].abs().amax(1)
+    last_slope = trial.slopes[-1]
+    steepest = last_slope.abs().amax(1)
     is_finite = error.isfinite() & steepest.isfinite()
     return torch.where(is_finite, error, torch.inf)
 
@@ -425,6 +428,7 @@ def _show_progress(run: Run, live: Live, n_passed: int) -> int:
     slowest = run.clock.span
     if len(live.index):
         slowest = float(live.elapsed.min())
-    n_outputs = int((run.clock.outputs <= slowest).sum())
+    is_past = run.clock.outputs <= slowest
+    n_outputs = int(is_past.sum())
     run.task.passed(n_outputs - n_passed)
     return n_outputs

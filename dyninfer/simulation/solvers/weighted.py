@@ -87,7 +87,8 @@ class Weighted:
             return x, None
         # Weights of long runs outgrow the digits of float32, so they are added up in float64.
         growth = y[..., -1].double()
-        return x, self.w[:, None] + growth
+        log_weights = self.w[:, None] + growth
+        return x, log_weights
 
     def _time(self, tau: Tensor, like: Tensor) -> Tensor:
         elapsed = self.span * tau.double()

@@ -53,7 +53,9 @@ def warn_unless_optimal(
     """Warn where the plan may be far from the best, with its dual gap."""
     source = problem.a
     row_mass = np.maximum(plan.sum(1), TINY)
-    plan_potential = np.log(source) - np.log(row_mass)
+    log_source = np.log(source)
+    log_mass = np.log(row_mass)
+    plan_potential = log_source - log_mass
     # The plan's own potential is the better one where much mass grows, the entropic one where
     # growth is dear and the plan's margins differ from the samples by little but rounding.
     by_plan = lower_bound(problem, plan_potential)

@@ -76,7 +76,8 @@ class EntropicOTCoupling(BlockCoupling):
     def solution(self, problem: TransportProblem) -> SinkhornSolution:
         """Solve for the whole plan, given squared distances and positive weights."""
         if self.sigma is not None:
-            epsilon = 2 * self.sigma**2 * self.duration
+            variance = self.sigma**2
+            epsilon = 2 * variance * self.duration
             return sinkhorn(problem, epsilon)
         return sinkhorn(problem, self.regularization * problem.mean_cost)
 

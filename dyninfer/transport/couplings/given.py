@@ -104,7 +104,8 @@ class GivenPairs(Coupling):
             _check_rows(data, k, table)
             sources, targets = table.T
             cells = data.names[k][sources]
-            partners = data.names[k + 1][targets]
+            names_after = data.names[k + 1]
+            partners = names_after[targets]
             names = map(str, cells)
             partner_names = map(str, partners)
             pairs += zip(names, partner_names, strict=True)

@@ -125,7 +125,8 @@ class CoupledSamples:
         self._weigh(np.concatenate(masses))
         self.codes: Tensor | None = None
         if code is not None:
-            self.codes = to_device(code.encode(condition_names(data)))
+            names = condition_names(data)
+            self.codes = to_device(code.encode(names))
         conditions = [stretch.condition for stretch in stretches]
         repeated = np.repeat(conditions, sizes)
         self.condition = torch.as_tensor(repeated, device=device)
@@ -197,7 +198,8 @@ class CoupledSamples:
         """
         last = self.counts[0]
         mass = self.mass[:last]
-        gain = self.log_weights[:last, 0].exp()
+        log_gain = self.log_weights[:last, 0]
+        gain = log_gain.exp()
         carried = mass * gain
         first_rows = self.rows[:last, 0]
         cells, number = first_rows.unique(return_inverse=True)

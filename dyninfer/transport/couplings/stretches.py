@@ -129,7 +129,8 @@ def _runs(data: Snapshots, rows: list[ndarray]) -> Iterator[_Run]:
     share: list[float] = []
     for k in range(data.n_times):
         weights = data.weights_at(data.times[k])
-        weight = float(weights[rows[k]].sum())
+        own = weights[rows[k]]
+        weight = float(own.sum())
         if weight > 0:
             times.append(k)
             share.append(weight)
@@ -174,12 +175,14 @@ def _pairs(data: Snapshots, run: _Run, plans: list[Plan], condition: int) -> lis
     for j, plan in enumerate(plans):
         k = run.times[j]
         source = rows[j][plan.source]
-        target = rows[j + 1][plan.target]
+        rows_after = rows[j + 1]
+        target = rows_after[plan.target]
         # Shares of a condition differ between times; its pairs are drawn by the mean.
         share_before, share_after = run.share[j : j + 2]
         share = 0.5 * (share_before + share_after)
         log_source = plan.log_source + log_mass[k]
-        log_target = plan.log_target + log_mass[k + 1]
+        after = log_mass[k + 1]
+        log_target = plan.log_target + after
         stretch = Stretch(
             interval=k,
             rows=np.stack([source, target], 1),

@@ -35,7 +35,8 @@ class DenseCurve(Curve):
         self.levels = torch.as_tensor(levels, device=device)
         self.states = to_device(np.concatenate(states))
         self.row_weights = weights
-        self.cumulative = torch.as_tensor(cumulative_sums(weights), device=device)
+        sums = cumulative_sums(weights)
+        self.cumulative = torch.as_tensor(sums, device=device)
         self.mass = to_device(masses)
         self.weighted = data.masses is not None
 

@@ -103,7 +103,8 @@ def _densities(
     kinetic = 0.5 * squared_speed
     # Along a ray, d/dt ∇s is the gradient of ∂s/∂t + ½|∇s|².
     free_residual = s.time + kinetic
-    (acceleration,) = torch.autograd.grad(free_residual.sum(), x)
+    total = free_residual.sum()
+    (acceleration,) = torch.autograd.grad(total, x)
     growth = torch.zeros_like(weight)
     potential = torch.zeros_like(weight)
     penalty = lagrangian.growth_penalty

@@ -34,7 +34,9 @@ class InterpolatedCurve(PairCurve):
         x0 = pairs.source
         x1 = pairs.target
         state = torch.lerp(x0, x1, tau[:, None])
-        velocity = (x1 - x0) / gap[:, None]
+        displacement = x1 - x0
+        duration = gap[:, None]
+        velocity = displacement / duration
         batch = DensityBatch(
             time=t,
             density=density,

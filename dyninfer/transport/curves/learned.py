@@ -164,7 +164,8 @@ class LearnedCurve(nn.Module):
         if penalty is not None:
             tiny = torch.finfo(weight.dtype).tiny
             positive = weight.clamp_min(tiny)
-            growth_energy = weight_rate.square() / (2 * penalty * positive)
+            divisor = 2 * penalty * positive
+            growth_energy = weight_rate.square() / divisor
             action = action + growth_energy
         if lagrangian.potential is not None:
             point = mean
@@ -346,7 +347,8 @@ class LearnedCurve(nn.Module):
         for k in range(len(log_mass) - 1):
             pairs, mass = self.samples.pairs_in(k)
             log_m0 = pairs.log_start - log_mass[k]
-            log_m1 = pairs.log_end - log_mass[k + 1]
+            after = log_mass[k + 1]
+            log_m1 = pairs.log_end - after
             log_root_mass = 0.5 * (log_m0 + log_m1)
             displacement = pairs.target - pairs.source
             theta = half_root * displacement.norm(dim=1)

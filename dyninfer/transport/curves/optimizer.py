@@ -154,7 +154,8 @@ class CurveOptimizer:
         residual.unit = residual.kinetic.clone()
         # Zero where nothing was measured.
         self.best_spread = float(residual.spread) or math.inf
-        size = torch.maximum(residual.unit, residual.pair_action.abs())
+        sizes = residual.pair_action.abs()
+        size = torch.maximum(residual.unit, sizes)
         room = self.limit * size
         self.action_bound = float(residual.pair_action + room)
 

@@ -290,7 +290,8 @@ class PhysicalPotential(Lagrangian):
         if isinstance(self.V, str):
             return self.V
         # A torch module has no name of its own, and its class stands for it.
-        return getattr(self.V, "__name__", type(self.V).__name__)
+        kind = type(self.V)
+        return getattr(self.V, "__name__", kind.__name__)
 
 
 class _Rescaled:

@@ -110,7 +110,8 @@ class ActionObjective(Objective):
         if self.score is not None:
             score_density, square = self._score_density(process, batch, points)
             score = score_density / batch.density
-            terms["loss"] = action + self.score.balanced(score)
+            balanced = self.score.balanced(score)
+            terms["loss"] = action + balanced
             terms["score"] = score.detach()
             terms["score_square"] = square
         return terms

@@ -250,7 +250,8 @@ class DualObjective(Objective):
         (slope,) = torch.autograd.grad(total, state, retain_graph=True)
         residual = residual.detach()
         terms = self._potential_loss(process, batch, fixed, s)
-        terms = self._with_score(terms, process, batch, fixed.detach())
+        detached = fixed.detach()
+        terms = self._with_score(terms, process, batch, detached)
         # The curve ascends w (∂s/∂t + H): through its states by the slope, through its weights by
         # the value.
         price = self.opponent.mass_price(batch.time)
@@ -380,7 +381,8 @@ class DualObjective(Objective):
             s = network.derivatives(batch.time, state, directions, batch.pairs.code)
             H = self.lagrangian.hamiltonian(batch.time, state, s)
             residual = s.time + H
-            (slope,) = torch.autograd.grad(residual.sum(), state)
+            total = residual.sum()
+            (slope,) = torch.autograd.grad(total, state)
             # Bounded: far from the data the residual of a young potential is steep.
             step = reach * slope.clamp(-1, 1)
             state = state + step

@@ -330,7 +330,9 @@ def field_means(widths: dict[str, int], like: Tensor) -> Tensor:
     """Matrix ``(outputs, fields)`` that averages over the features of every field."""
     blocks = []
     for width in widths.values():
-        equal = like.new_full((width, 1), 1 / width)
+        shape = (width, 1)
+        share = 1 / width
+        equal = like.new_full(shape, share)
         blocks.append(equal)
     return torch.block_diag(*blocks)
 
