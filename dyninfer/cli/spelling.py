@@ -65,13 +65,13 @@ def names_for_fit(method: str) -> set[str] | None:
 
 def unknown_flag(words: Iterable[str], names: Iterable[str]) -> str | None:
     """Sentence about the first flag that is none of the names; None where all are."""
-    known = set(names)
+    options = set(names)
     for word in words:
         # What follows is no flag, whatever it looks like.
         if word == "--":
             return None
-        if word.startswith("--") and _setting(word) not in known:
-            return unrecognized([word], [f"--{name.replace('_', '-')}" for name in known])
+        if word.startswith("--") and _setting(word) not in options:
+            return unrecognized([word], [f"--{name.replace('_', '-')}" for name in options])
     return None
 
 
@@ -79,7 +79,7 @@ def unrecognized(words: Sequence[str], options: Iterable[str]) -> str:
     """Sentence about words that nothing asks for, with the option that was meant."""
     message = f"unrecognized arguments: {' '.join(words)}"
     flag = words[0].partition("=")[0]
-    closest = difflib.get_close_matches(flag, sorted(options), n=1, cutoff=0.6)
+    closest = difflib.get_close_matches(flag, sorted(options), n=1)
     if flag.startswith("--") and closest:
         message += f"; did you mean {closest[0]!r}?"
     return message

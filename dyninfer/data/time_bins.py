@@ -38,17 +38,17 @@ def binned(times: ndarray, n_bins: int) -> ndarray:
     if check_count(n_bins, "n_bins") < 2:
         raise ValueError("n_bins must be at least 2: one time shows no change")
     is_known = np.isfinite(times)
-    known = times[is_known]
-    distinct = np.unique(known)
+    present = times[is_known]
+    distinct = np.unique(present)
     if len(distinct) <= n_bins:
         raise ValueError(
             f"there are {len(distinct)} distinct times, which {n_bins} bins leave as they are; "
             "leave n_bins out"
         )
     shares = np.linspace(0, 1, n_bins + 1)[1:-1]
-    edges = np.quantile(known, shares)
+    edges = np.quantile(present, shares)
     # A time on an edge belongs to the bin that it ends, whichever cell has it.
-    number = np.searchsorted(edges, known, side="left")
+    number = np.searchsorted(edges, present, side="left")
     size = np.bincount(number, minlength=n_bins)
     if (size == 0).any():
         raise ValueError(
@@ -56,8 +56,8 @@ def binned(times: ndarray, n_bins: int) -> ndarray:
             f"empty; take fewer than {n_bins}"
         )
     # About the least: means of large numbers would lose the digits of their differences.
-    least = known.min()
-    excess = known - least
+    least = present.min()
+    excess = present - least
     total = np.bincount(number, weights=excess, minlength=n_bins)
     middle = least + total / size
     result = times.astype(np.float64)

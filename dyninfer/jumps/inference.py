@@ -288,8 +288,8 @@ class JumpInference:
         # A cell of a clone is seen once, and need not be seen to leave.
         is_stuck = np.zeros_like(is_silent)
         if self.clones is None:
-            allowed = self.jumps.scheme(names).allowed
-            can_be_left = allowed.any(1).numpy()
+            possible_jumps = self.jumps.scheme(names).allowed
+            can_be_left = possible_jumps.any(1).numpy()
             is_stuck = can_be_left & flat.is_never_left(n_states)
         _warn_of_prior(names, is_silent, is_stuck)
         return is_silent | is_stuck

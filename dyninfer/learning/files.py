@@ -192,6 +192,7 @@ def read_folder(path: str | Path, kind: str = "folder") -> dict[str, bytes]:
                 f"{label(path)} cannot be read: it is replaced again and again; "
                 "load it when no process saves there"
             )
+        # Longer than a file takes to be renamed, and too short to be noticed.
         time.sleep(0.01)
 
 

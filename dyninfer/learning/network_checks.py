@@ -122,13 +122,13 @@ def _answer(module: nn.Module, inputs: list[Tensor]) -> Any:
 def _check_answer(
     module: nn.Module, answer: Any, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
-    found = type(answer).__name__
+    answer_kind = type(answer).__name__
     if isinstance(answer, Tensor):
-        found = f"shape {tuple(answer.shape)}"
+        answer_kind = f"shape {tuple(answer.shape)}"
     if not isinstance(answer, Tensor) or answer.shape != shape:
         raise ValueError(
             f"network ({_kind(module)}) must return a tensor of shape {shape} for {_N_STATES} "
-            f"states; it returned {found}"
+            f"states; it returned {answer_kind}"
         )
     if answer.dtype != dtype:
         raise ValueError(

@@ -11,6 +11,7 @@ from dyninfer.learning.settings import brief
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.metrics.scores import as_forecasts, as_state_forecasts
 
+# Of the regions whose coverage is told.
 LEVEL = 0.9
 # Of the mean distance between coverage and level; ends of 0 and 1 hold nothing and everything.
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

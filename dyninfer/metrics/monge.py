@@ -182,12 +182,12 @@ def cost_of_moves(run: Trajectories, seed: int = 0) -> dict[str, float]:
     last = states[:, -1]
     pairs = _as_pairs(first, last, weights)
     pairs = capped(pairs, PAIRS_OF_A_RUN, stream(seed, "metrics", "monge gap"))
-    moved = _gap(pairs, 2)
+    monge = _gap(pairs, 2)
     return {
         "action": action,
         "straightness_gap": action - displacement,
-        "monge_gap": moved.gap,
-        "monge_gap_upper": moved.upper if _has_covariances(pairs) else math.nan,
+        "monge_gap": monge.gap,
+        "monge_gap_upper": monge.upper if _has_covariances(pairs) else math.nan,
     }
 
 
@@ -229,8 +229,8 @@ def _gap(pairs: Sample, p: int) -> MongeGap:
             "rescale them"
         )
     x, y = (points / unit).chunk(2, dim=1)
-    moved = _gap_of_lengths(x, y, weights) if p == 1 else _gap_of_squares(x, y, weights)
-    return MongeGap(*(scale * value for value in moved))
+    scaled = _gap_of_lengths(x, y, weights) if p == 1 else _gap_of_squares(x, y, weights)
+    return MongeGap(*(scale * value for value in scaled))
 
 
 def _gap_of_lengths(x: Tensor, y: Tensor, weights: Tensor) -> MongeGap:

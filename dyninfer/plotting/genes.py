@@ -96,8 +96,8 @@ def trends(
         style.tidy(panel)
     # The lowest of every column: the last row may not be full.
     first = max(0, len(genes) - n_columns)
+    label = style.with_unit("time", time_unit)
     for panel in panels.flat[first : len(genes)]:
-        label = style.with_unit("time", time_unit)
         panel.set_xlabel(label, fontsize=style.LABELS)
         panel.tick_params(labelbottom=True)
     for panel in panels[:, 0]:

@@ -139,7 +139,7 @@ class HeldOut:
                 is_closer = scores < border
                 # The last time lacks some baselines: there is nothing to lose against.
                 is_better = is_closer | np.isnan(baseline)
-                wins[name] = int((is_better).sum())
+                wins[name] = int(is_better.sum())
         return wins
 
     def _column(self, name: str) -> np.ndarray:

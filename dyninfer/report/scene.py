@@ -115,10 +115,10 @@ class Scene:
         colors = []
         for key in as_list(color, "color", "columns of obs or genes"):
             colors.append(_color(data, key, rows))
-        shown = observed[rows]
+        places = observed[rows]
         dots = {
-            "x": window.x(shown[:, 0]),
-            "y": window.y(shown[:, 1]),
+            "x": window.x(places[:, 0]),
+            "y": window.y(places[:, 1]),
             "time": clock.positions(cells.times[rows]).tolist(),
             "name": _names(data, rows),
         }

@@ -51,10 +51,10 @@ def main_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table:
 
 def other_scores(evaluation: pd.DataFrame, metric: str, time_unit: str) -> Table | None:
     """Scores of all other metrics with their baselines; None where there are none."""
-    shown = leading(evaluation, metric)
+    in_front = leading(evaluation, metric)
     headings: dict[str, str] = {}
     for name in METRICS:
-        if name in evaluation and name not in shown:
+        if name in evaluation and name not in in_front:
             headings |= _with_baselines(evaluation, name)
     if not headings:
         return None

@@ -236,11 +236,11 @@ def _named(estimators: Any) -> dict[str, Estimator]:
         models = {str(name): model for name, model in estimators.items()}
     else:
         single = hasattr(estimators, "fit")
-        listed = [estimators]
+        methods = [estimators]
         if not single:
-            listed = as_list(estimators, "estimators", "methods such as ActionMatching()")
-        _check_models(listed)
-        models = dict(zip(names_of(listed), listed, strict=True))
+            methods = as_list(estimators, "estimators", "methods such as ActionMatching()")
+        _check_models(methods)
+        models = dict(zip(names_of(methods), methods, strict=True))
     # Also those of a dict.
     _check_models(models.values())
     return models

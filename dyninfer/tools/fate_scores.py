@@ -138,11 +138,11 @@ def _chosen(states: Sequence[str] | None, names: list[str], argument: str) -> li
         return names
     if isinstance(states, str):
         states = [states]
-    chosen = list(texts(as_list(states, argument, "names")))
-    for name in chosen:
+    subset = list(texts(as_list(states, argument, "names")))
+    for name in subset:
         if name not in names:
             raise ValueError(f"{quoted(name)} is no fate; there are {listed(names)}")
-    return chosen
+    return subset
 
 
 def _times(adata: AnnData, facts: Any, start: float | None) -> tuple[ndarray, ndarray]:
@@ -182,8 +182,8 @@ def _has_label(adata: AnnData, facts: Any, sources: Sequence[str]) -> ndarray:
         raise ValueError("sources names labels, but the fates are clusters; leave it out")
     column = obs_column(adata, facts["label_key"], "label_key")
     labels, order = label_texts(column)
-    chosen = _chosen(sources, order, "sources")
-    return np.isin(labels.astype(str), chosen)
+    own_sources = _chosen(sources, order, "sources")
+    return np.isin(labels.astype(str), own_sources)
 
 
 def _members(adata: AnnData, clone_key: str) -> Any:
@@ -298,14 +298,15 @@ class _Scoring:
         resampled = []
         for _ in range(n_resamples):
             # Cells of a clone share their truth: they are drawn together.
-            drawn = rng.integers(n_clones, size=n_clones)
-            rows = np.concatenate([members[clone] for clone in drawn])
+            clones = rng.integers(n_clones, size=n_clones)
+            rows = np.concatenate([members[clone] for clone in clones])
             resampled.append(self.of(rows))
         table = pd.DataFrame(resampled)
         scores: dict[str, float] = {}
         for name, value in self.of(order).items():
             column = table[name]
             scores[name] = value
+            # An interval of 95 %.
             scores[f"{name}_low"] = column.quantile(0.025)
             scores[f"{name}_high"] = column.quantile(0.975)
         scores["mix"] = self.parts.mean()

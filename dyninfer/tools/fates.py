@@ -312,9 +312,9 @@ def _fill_end(
     """Give cells of the end time their own fate, or that of their neighbours if they have none."""
     rows = cells.rows(at)
     has_fate = labelling.codes[rows] >= 0
-    known = rows[has_fate]
-    own = ends.indicators(labelling.codes[known])
-    answer.put(known, own, own, own)
+    with_fate = rows[has_fate]
+    own = ends.indicators(labelling.codes[with_fate])
+    answer.put(with_fate, own, own, own)
     is_whole = cells.is_whole(rows)
     other = rows[~has_fate & is_whole]
     if len(other):

@@ -74,8 +74,8 @@ class HeldOutPaths(Scoring[PathFold]):
     def _identity(self, name: str, fold: PathFold, seed: int, others: list[str]) -> str:
         scoring = [*self.metrics, str(self.max_paths)]
         data = digest(self.data)
-        known = [dyninfer.__version__, data, name, *fold.names, str(seed)]
-        return json.dumps(["paths", *known, *scoring, *others])
+        origin = [dyninfer.__version__, data, name, *fold.names, str(seed)]
+        return json.dumps(["paths", *origin, *scoring, *others])
 
     def _score_model(self, name: str, model: Any, fold: PathFold, seed: int) -> Row:
         # Wall time: what a user waits for.
@@ -151,15 +151,15 @@ class HeldOutPaths(Scoring[PathFold]):
 
     def _forecast_scores(self, forecasts: Any, held_out: Paths) -> Row:
         """Mean scores of forecasts, each path counting by its number of observations."""
-        wanted = STATE_SCORES if held_out.discrete else NUMBER_SCORES
+        scores = STATE_SCORES if held_out.discrete else NUMBER_SCORES
         # Paths of one observation, such as cells of clones, leave nothing to forecast.
-        if not self._asks(wanted) or held_out.lengths.max() == 1:
+        if not self._asks(scores) or held_out.lengths.max() == 1:
             return {}
-        drawn = forecasts()
-        means = drawn.scores().mean()
-        row = {name: float(means[name]) for name in wanted if name in means}
-        row["calibration_error"] = drawn.calibration_error()
-        row["forecasts"] = len(drawn.time)
+        draws = forecasts()
+        means = draws.scores().mean()
+        row = {name: float(means[name]) for name in scores if name in means}
+        row["calibration_error"] = draws.calibration_error()
+        row["forecasts"] = len(draws.time)
         return row
 
     def data_for(self, model: PathEstimator) -> Paths:
@@ -271,13 +271,14 @@ def _check_whole_conditions(held_out: Paths, remaining: Paths, by_condition: boo
 def score_names(metrics: Sequence[str] | None, paths: Paths) -> list[str]:
     """Columns of scores as a list; None takes all that fit the paths."""
     scores = STATE_SCORES if paths.discrete else NUMBER_SCORES
-    known = [*LIKELIHOODS, *scores]
+    columns = [*LIKELIHOODS, *scores]
     if metrics is None:
-        return known
-    listed = as_names(metrics, "metrics")
-    for name in listed:
-        if not isinstance(name, str) or name not in known:
+        return columns
+    names = as_names(metrics, "metrics")
+    for name in names:
+        if not isinstance(name, str) or name not in columns:
             raise ValueError(
-                f"metric {brief(name)} is not known for these paths; choose from {', '.join(known)}"
+                f"metric {brief(name)} is not known for these paths; choose from "
+                f"{', '.join(columns)}"
             )
-    return listed
+    return names

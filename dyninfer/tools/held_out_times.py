@@ -47,8 +47,8 @@ class HeldOutTimes(Scoring[float]):
 
     def _identity(self, name: str, held_out: float, seed: int, others: list[str]) -> str:
         scoring = [*self.metrics, str(self.max_samples)]
-        known = [dyninfer.__version__, self.data.digest(), name, repr(held_out), str(seed)]
-        return json.dumps([*known, *scoring, *others])
+        origin = [dyninfer.__version__, self.data.digest(), name, repr(held_out), str(seed)]
+        return json.dumps([*origin, *scoring, *others])
 
     def _score_model(self, name: str, model: Estimator, held_out: float, seed: int) -> Row:
         # Wall time: what a user waits for.

@@ -80,10 +80,10 @@ def descendants(
         If no path arrives at a time, which leaves NaN there.
     """
     course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
-    chosen = course.chosen(cells, at, direction=1)
-    for number, matrix in course.runs(chosen.number, chosen.rows, chosen.others):
-        course.write(chosen.answer, number, chosen.share @ matrix)
-    return course.stored(chosen.answer, keys.DESCENDANTS)
+    group = course.chosen(cells, at, direction=1)
+    for number, matrix in course.runs(group.number, group.rows, group.others):
+        course.write(group.answer, number, group.share @ matrix)
+    return course.stored(group.answer, keys.DESCENDANTS)
 
 
 def ancestors(
@@ -130,17 +130,17 @@ def ancestors(
         If no path from a time arrives at the cells, which leaves NaN there.
     """
     course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
-    chosen = course.chosen(cells, at, direction=-1)
+    group = course.chosen(cells, at, direction=-1)
     is_chosen = np.zeros(adata.n_obs)
-    is_chosen[chosen.rows] = 1
-    for number in chosen.others:
+    is_chosen[group.rows] = 1
+    for number in group.others:
         sources = course.steps.rows[number]
-        ((_, matrix),) = course.runs(number, sources, [chosen.number])
+        ((_, matrix),) = course.runs(number, sources, [group.number])
         arriving = matrix @ is_chosen
         prior = np.zeros(adata.n_obs)
         prior[sources] = course.weights(sources)
-        course.write(chosen.answer, number, prior * arriving)
-    return course.stored(chosen.answer, keys.ANCESTORS)
+        course.write(group.answer, number, prior * arriving)
+    return course.stored(group.answer, keys.ANCESTORS)
 
 
 def flows(
@@ -346,22 +346,22 @@ class _Course:
 
 def _rows_of(adata: AnnData, cells: Any) -> ndarray:
     """Rows of a mask or of names."""
-    chosen = np.atleast_1d(np.asarray(cells))
-    if chosen.dtype == bool:
-        if chosen.shape != (adata.n_obs,):
+    selection = np.atleast_1d(np.asarray(cells))
+    if selection.dtype == bool:
+        if selection.shape != (adata.n_obs,):
             raise ValueError(
-                f"the mask of cells has shape {chosen.shape}, but there are {adata.n_obs} cells"
+                f"the mask of cells has shape {selection.shape}, but there are {adata.n_obs} cells"
             )
-        rows = np.flatnonzero(chosen)
-    elif chosen.ndim == 1 and all(isinstance(name, str) for name in chosen.tolist()):
-        rows = adata.obs_names.get_indexer(chosen)
+        rows = np.flatnonzero(selection)
+    elif selection.ndim == 1 and all(isinstance(name, str) for name in selection.tolist()):
+        rows = adata.obs_names.get_indexer(selection)
         if (rows < 0).any():
-            raise KeyError(f"no cell is named {brief(str(chosen[rows < 0][0]))}")
+            raise KeyError(f"no cell is named {brief(str(selection[rows < 0][0]))}")
     else:
         raise TypeError(f"cells must be a mask or names of cells, found {brief(cells)}")
     if len(rows) == 0:
         raise ValueError("no cell is chosen; give a mask with at least one True")
-    # A name given twice is one cell.
+    # A name selection twice is one cell.
     return np.unique(rows)
 
 

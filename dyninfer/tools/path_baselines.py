@@ -366,7 +366,9 @@ def _best_rate(steps: Steps) -> float:
     before = max(best - 1, 0)
     after = min(best + 1, _N_RATES - 1)
     around = (grid[before], grid[after])
-    result = minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-4})
+    # In the logarithm: a ten-thousandth of the rate itself.
+    options = {"xatol": 1e-4}
+    result = minimize_scalar(cost, bounds=around, method="bounded", options=options)
     return float(np.exp(result.x))
 
 

@@ -97,8 +97,8 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
     scores = table.pivot_table(index=index, columns="method", values=metric)
     scale = _Scale.of(metric, scores)
     costs = scale.costs(scores)
-    known = WORDS if is_of_paths else _PREDICTIONS_WITHOUT_MODEL
-    without_model = set(known) if is_of_paths else {*BASELINES, FLOOR}
+    words_of = WORDS if is_of_paths else _PREDICTIONS_WITHOUT_MODEL
+    without_model = set(words_of) if is_of_paths else {*BASELINES, FLOOR}
     names = [name for name in table["method"].unique() if name not in without_model]
     # A method that failed at the hardest time must not win by its absence.
     complete = [name for name in names if name in costs and costs[name].notna().all()]
@@ -115,7 +115,7 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
     others = list(means.index[1:])
     reasons += _rivals(costs, best, others, scale)
     weaker = []
-    for name, words in known.items():
+    for name, words in words_of.items():
         if name in costs and costs[name].notna().any():
             difference, error = _difference(costs, best, name)
             reasons.append(_beside_baseline(difference, error, words, scale))

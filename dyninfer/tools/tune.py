@@ -207,8 +207,8 @@ class _Search:
             tasks += [self.scoring.task(model, fold) for fold in folds]
         rows = iter(self.run(tasks, f"tuning {label}"))
         for name, model in new.items():
-            known = {"candidate": name, "settings": _text(model)}
-            self.rows[name] = [known | row for row in islice(rows, len(folds))]
+            candidate = {"candidate": name, "settings": _text(model)}
+            self.rows[name] = [candidate | row for row in islice(rows, len(folds))]
 
     def _check_start(self, model: Estimator) -> None:
         """Raise a ValueError where the settings to start from could not be fitted."""
@@ -300,7 +300,7 @@ def _groups(start: Estimator, search_space: Any) -> dict[str, list[Changes]]:
         )
     if search_space is None:
         search_space = start.search_space()
-    known = start.get_params(deep=False)
+    settings = start.get_params(deep=False)
     groups = {}
     if not isinstance(search_space, Mapping):
         raise TypeError(
@@ -315,11 +315,11 @@ def _groups(start: Estimator, search_space: Any) -> dict[str, list[Changes]]:
                     f"group {brief(name)} of search_space must hold dicts of settings, found "
                     f"{brief(changes)}"
                 )
-            unknown = [setting for setting in changes if setting not in known]
+            unknown = [setting for setting in changes if setting not in settings]
             if unknown:
                 raise ValueError(
                     f"search_space names {unknown[0]!r}, which {type(start).__name__} does not "
-                    f"have; its settings are {', '.join(known)}"
+                    f"have; its settings are {', '.join(settings)}"
                 )
         groups[str(name)] = group
     return groups

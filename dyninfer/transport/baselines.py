@@ -93,12 +93,14 @@ BASELINES: dict[str, Baseline] = {
 
 def baseline_names(names: str | Iterable[str], others: Sequence[str] = ()) -> list[str]:
     """One name, or several, of :data:`BASELINES` or of ``others``, as a list."""
-    listed = as_names(names, "baselines")
-    known = (*BASELINES, *others)
-    for name in listed:
-        if not isinstance(name, str) or name not in known:
-            raise ValueError(f"baseline {brief(name)} is not known; choose from {', '.join(known)}")
-    return listed
+    chosen_names = as_names(names, "baselines")
+    choices = (*BASELINES, *others)
+    for name in chosen_names:
+        if not isinstance(name, str) or name not in choices:
+            raise ValueError(
+                f"baseline {brief(name)} is not known; choose from {', '.join(choices)}"
+            )
+    return chosen_names
 
 
 def predictions(

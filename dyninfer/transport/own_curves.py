@@ -61,12 +61,12 @@ def check_own_curve(interpolant: Interpolant, scaling: Scaling, knots: Tensor) -
     parts = torch.linspace(0, 1, len(ends)).to(ends)
     position = interpolant.position(parts, first, last)
     if not isinstance(position, Tensor) or position.shape != first.shape:
-        found = type(position).__name__
+        position_kind = type(position).__name__
         if isinstance(position, Tensor):
-            found = f"shape {tuple(position.shape)}"
+            position_kind = f"shape {tuple(position.shape)}"
         raise ValueError(
             f"{name}.position must return a tensor of shape {tuple(first.shape)} for as many "
-            f"pairs; it returned {found}"
+            f"pairs; it returned {position_kind}"
         )
     # Features may be measured in very different units.
     length = scaling.scale.to(ends)

@@ -196,6 +196,7 @@ class JumpPrior:
             n_jumps = draws.log_uniform(*self.jumps, batch, 1, 1)
             total = rates.sum((-1, -2), keepdim=True)
             mean_exit = total / n_states
+            # No division by zero, where a draw has no jump at all.
             exits = mean_exit.clamp(min=1e-6)
             factor = n_jumps / HORIZON / exits
             return rates * factor

@@ -78,7 +78,7 @@ def birth_death_rates(batch: int, n: int, draws: Draws) -> Tensor:
 
 
 def ring_rates(batch: int, n: int, draws: Draws) -> Tensor:
-    """States in a circle with faster jumps in one direction than in the other."""
+    """States in a circle, with jumps up to three decades faster one way round than the other."""
     steps = _differences(n, draws) % n
     ahead = (steps == 1).float()
     slower = draws.below_one(3.0, batch, 1, 1)

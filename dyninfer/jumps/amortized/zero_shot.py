@@ -290,12 +290,14 @@ def range_features(statistics: JumpStatistics, scaled_rates: Tensor) -> Tensor:
     # One more, so that its logarithm is finite where nothing changed.
     changes = statistics.changes + 1
     fastest = scaled_rates.amax((-1, -2))
+    # As above, where every rate is zero.
+    fastest = fastest.clamp(min=1e-30)
     positive = [
         n_paths,
         statistics.steps / n_paths,
         gap / tau,
         changes / n_paths,
-        fastest.clamp(min=1e-30),
+        fastest,
     ]
     logarithms = [value.log() for value in positive]
     features = torch.stack([n_states, *logarithms], dim=-1)

@@ -85,9 +85,9 @@ def ascend(objective: Ascendable, start: Any, max_iter: int, tol: float = 1e-9) 
             new = _search(objective, place, step)
             if new is place:
                 break
-            moved = new.theta - place.theta
+            shift = new.theta - place.theta
             bend = place.slope - new.slope
-            inverse = _updated(inverse, moved, bend)
+            inverse = _updated(inverse, shift, bend)
             gain = new.value - place.value
             idle_steps += 1
             if gain > _IDLE_GAIN:
@@ -185,9 +185,9 @@ def _updated(inverse: ndarray, step: ndarray, bend: ndarray) -> ndarray:
     bend_length = np.linalg.norm(bend)
     if not along > _CURVED * step_length * bend_length:
         return inverse
-    moved = inverse @ bend
-    share = bend @ moved / along
+    mapped = inverse @ bend
+    share = bend @ mapped / along
     square = np.outer(step, step) / along
-    cross = np.outer(moved, step) / along
+    cross = np.outer(mapped, step) / along
     both_ways = cross + cross.T
     return inverse + (1 + share) * square - both_ways

@@ -306,6 +306,7 @@ def _factor(error: Tensor, live: Live, good: Tensor) -> Tensor:
 
     After a rejection that goes by the error alone, and not upwards at once.
     """
+    # No division by zero; so small an error lengthens the step by as much as it may, anyway.
     error = error.clamp(min=1e-10)
     memory = torch.where(good, live.error**INTEGRAL, 1.0)
     proportional = error**-PROPORTIONAL

@@ -76,6 +76,7 @@ def warn_unless_optimal(
 
 def _divergence(p: ndarray, q: ndarray) -> float:
     """Kullback-Leibler divergence of unnormalised masses; ``0 log 0`` is zero."""
+    # Only so that no logarithm is of zero: these terms are left out below.
     positive = np.maximum(p, 1e-300)
     log_ratio = np.log(positive / q)
     products = p * log_ratio

@@ -39,6 +39,7 @@ class CurveOptimizer:
     """
 
     check_every = 50
+    # Times the least spread of the residual: the bound beyond which the curve has run away.
     limit = 3.0
     # Spread of the residual below which the least one counts as this: a game that begins well may
     # lose a little.
@@ -57,11 +58,11 @@ class CurveOptimizer:
         self.alone = alone
         self.last = last
         self.every = every
-        # A shorter memory than usual: the opponent moves as well.
         parameters = curve.parameters()
+        # A shorter memory than usual: the opponent moves as well.
         adam = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99))
         remaining = last - alone
-        self.n_moves = max(1, math.ceil((remaining) / every))
+        self.n_moves = max(1, math.ceil(remaining / every))
         self.updates = AveragedOptimizer(adam, self._schedule, ema_decay=0.99)
         self.parameters = self.updates.parameters
         self.residual = ResidualStatistics(curve.samples.states.device)
