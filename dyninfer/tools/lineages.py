@@ -361,7 +361,7 @@ def _rows_of(adata: AnnData, cells: Any) -> ndarray:
         raise TypeError(f"cells must be a mask or names of cells, found {brief(cells)}")
     if len(rows) == 0:
         raise ValueError("no cell is chosen; give a mask with at least one True")
-    # A name selection twice is one cell.
+    # A name given twice is one cell.
     return np.unique(rows)
 
 
