@@ -15,12 +15,6 @@ import dyninfer
 PACKAGE = Path(dyninfer.__file__).parent
 PICTURE = PACKAGE.parent / "docs" / "architecture.md"
 MOST_LINES = 420
-# Files that outgrew the limit, with what they may not pass; split one and strike it out.
-LARGE = {
-    "data/snapshots.py": 450,
-    "data/trajectories/trajectories.py": 570,
-    "estimators/stochastic_interpolant.py": 450,
-}
 
 
 def picture():
@@ -152,9 +146,8 @@ def test_no_slow_library_is_imported_before_it_is_needed():
 
 @pytest.mark.parametrize("file", files(), ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_a_file_is_one_reading(file):
-    limit = LARGE.get(file.relative_to(PACKAGE).as_posix(), MOST_LINES)
     lines = len(file.read_text().splitlines())
-    assert lines <= limit, f"{lines} lines; split it by idea"
+    assert lines <= MOST_LINES, f"{lines} lines; split it by idea"
 
 
 @pytest.mark.parametrize("name", sorted(set(dyninfer.__all__) - {"__version__"}))

@@ -202,9 +202,7 @@ class Estimator(Settings, ABC):
         """
         self._check_fitted()
         self._check_settings()
-        tensors = self._tensors()
-        metadata = self._metadata() | self._tables()
-        return write_model(path, tensors, metadata)
+        return write_model(path, self._tensors(), self._metadata() | self._tables())
 
     def cite(self) -> str:
         """BibTeX of the method."""
@@ -256,18 +254,15 @@ class Estimator(Settings, ABC):
         attempt = self._unfitted()
         attempt.training_ = attempt._training(run.max_steps)
         reading = attempt.read(data, source, hold_out, run)
-        identity = attempt._identity(reading.provenance)
-        run = replace(run, identity=identity)
-        attempt.scaling_ = reading.scaling
-        attempt.facts_ = reading.facts
+        run = replace(run, identity=attempt._identity(reading.provenance))
+        attempt.scaling_, attempt.facts_ = reading.scaling, reading.facts
         attempt.provenance_ = reading.provenance
         if not attempt._resume_result(run):
             # Learning needs gradients, even where they are switched off around it.
             with torch.inference_mode(False), torch.enable_grad():
                 process = attempt._built(reading.data, run.seed)
                 outcome = attempt.learn(process, reading.data, run)
-            attempt.history_ = outcome.history
-            attempt.status_ = outcome.status
+            attempt.history_, attempt.status_ = outcome.history, outcome.status
             # Methods with a closed form make the process anew; training changes it in place.
             if outcome.process is not None:
                 process = outcome.process
@@ -361,8 +356,7 @@ class Estimator(Settings, ABC):
         """Everything of a fitted estimator that is not a tensor or a table, as plain data."""
         scaling = {}
         for name in ("shift", "scale", "start", "duration", "unit"):
-            value = getattr(self.scaling_, name)
-            scaling[name] = to_plain(value, name)
+            scaling[name] = to_plain(getattr(self.scaling_, name), name)
         return {
             "format": FORMAT,
             "version": dyninfer.__version__,
@@ -412,8 +406,7 @@ class Estimator(Settings, ABC):
         for name, text in setting_texts(self).items():
             if fitted.get(name) != text:
                 # A message has 300 characters, and a setting may be a long table.
-                before = fitted.get(name, "nothing")[:60]
-                now = text[:60]
+                before, now = fitted.get(name, "nothing")[:60], text[:60]
                 raise ValueError(
                     f"{name} was changed after fit, from {before} to {now}, so the settings "
                     "are of another model than was learned; fit again, or set it back"

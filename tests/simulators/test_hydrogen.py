@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from scipy.stats import kstest
 
 from dyninfer.simulators import HydrogenSuperposition
-from dyninfer.simulators.hydrogen import Eigenstate
+from dyninfer.simulators.eigenstate import Eigenstate
 
 ATOMIC = HydrogenSuperposition(bohr_radius=1.0, duration=88.66)
 STATES = [

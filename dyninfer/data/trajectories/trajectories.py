@@ -304,8 +304,7 @@ class Trajectories:
     def founders(self) -> Tensor:
         """Row at the first time from which each row descends ``(path, time)``, int64."""
         if self.parents is None:
-            numbers = population.numbers(self)
-            return numbers[:, None].expand(-1, self.n_times)
+            return population.numbers(self)[:, None].expand(-1, self.n_times)
         return ancestry.founders(self.parents)
 
     def to(

@@ -123,9 +123,7 @@ class TrainingRun:
         seed: int = 0,
         paces: dict[str, float] | None = None,
     ):
-        self.process = process
-        self.objective = objective
-        self.settings = settings
+        self.process, self.objective, self.settings = process, objective, settings
         check_step_memory(process, objective.n_drawn(settings.batch_size))
         self.optimizer = optimizer_for(process, settings, paces or {})
         self.device = self.optimizer.parameters[0].device
@@ -135,8 +133,7 @@ class TrainingRun:
         self.best_value = math.inf
         self.stale_validations = 0
         self.history = History()
-        self.step = 0
-        self.seconds = 0.0
+        self.step, self.seconds = 0, 0.0
         self.file: CheckpointFile | None = None
         # Steps are left for what is held out, as many for each sample as the others had.
         n_shared = round((1 - objective.held_out) * settings.max_steps)
@@ -169,8 +166,7 @@ class TrainingRun:
         # Without a validation the averaged weights of the last step are the result.
         unvalidated = math.isinf(self.best_value) or self.stage.learns_from_all
         is_last = unvalidated and status != "diverged"
-        final = self.optimizer.average if is_last else self.best
-        self.optimizer.put(final)
+        self.optimizer.put(self.optimizer.average if is_last else self.best)
         # What is trained on must not begin with the gradient of the last step.
         self.optimizer.zero_grad()
         return Result(self.history.table(), status)
@@ -198,8 +194,7 @@ class TrainingRun:
         self.objective.observe(batch, terms)
         means = {}
         for name, value in terms.items():
-            mean = value.detach().mean()
-            means[name] = mean * portion
+            means[name] = value.detach().mean() * portion
         means["gradient_norm"] = norm
         return means
 
@@ -220,8 +215,6 @@ class TrainingRun:
 
     def _state(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
-        stage = asdict(self.stage)
-        companions = [companion._state() for companion in self.companions]
         return {
             "optimizer": self.optimizer.state(),
             "history": self.history.state(),
@@ -233,9 +226,9 @@ class TrainingRun:
             "step": self.step,
             "seconds": self.seconds,
             "max_steps": self.settings.max_steps,
-            "stage": stage,
+            "stage": asdict(self.stage),
             "at_best": self.at_best,
-            "companions": companions,
+            "companions": [companion._state() for companion in self.companions],
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -364,8 +357,7 @@ class TrainingRun:
         value = self._agreed(value)
         self.history.note("validation", value, step=self.step, seconds=self.seconds)
         if value < self.best_value:
-            self.best_value = value
-            self.stale_validations = 0
+            self.best_value, self.stale_validations = value, 0
             self.best = copies(self.optimizer.average)
             if self.objective.held_out:
                 self.at_best = self.optimizer.snapshot()

@@ -56,8 +56,7 @@ class DualObjective(Objective):
     # Steps between two moves of the curve where there is noise: its residual needs a Laplacian.
     noisy_every = 4
     # Of the curve alone, where there is a potential energy that bends it.
-    warm_steps = 1000
-    warm_size = 512
+    warm_steps, warm_size = 1000, 512
 
     def __init__(
         self,
@@ -246,12 +245,10 @@ class DualObjective(Objective):
         s = network.derivatives(batch.time, state, directions, batch.pairs.code)
         H = self.lagrangian.hamiltonian(batch.time, state, s)
         residual = s.time + H
-        total = residual.sum()
-        (slope,) = torch.autograd.grad(total, state, retain_graph=True)
+        (slope,) = torch.autograd.grad(residual.sum(), state, retain_graph=True)
         residual = residual.detach()
         terms = self._potential_loss(process, batch, fixed, s)
-        detached = fixed.detach()
-        terms = self._with_score(terms, process, batch, detached)
+        terms = self._with_score(terms, process, batch, fixed.detach())
         # The curve ascends w (∂s/∂t + H): through its states by the slope, through its weights by
         # the value.
         price = self.opponent.mass_price(batch.time)
@@ -265,8 +262,7 @@ class DualObjective(Objective):
         descent = damping * action - game_share * rise
         # The value of the loss stays that of the potential.
         only_gradient = descent - descent.detach()
-        mass = self.curve.interval_mass(batch)
-        curve_loss = only_gradient / (batch.density * mass)
+        curve_loss = only_gradient / (batch.density * self.curve.interval_mass(batch))
         terms["loss"] = terms["loss"] + curve_loss
         terms["residual"] = residual
         terms["mass"] = fixed.weight
@@ -284,8 +280,7 @@ class DualObjective(Objective):
         if self.score is None:
             return terms
         score, square = self._score_loss(process, batch, point)
-        balanced = self.score.balanced(score)
-        terms["loss"] = terms["loss"] + balanced
+        terms["loss"] = terms["loss"] + self.score.balanced(score)
         terms["score"] = score.detach()
         terms["score_square"] = square
         return terms
@@ -304,8 +299,7 @@ class DualObjective(Objective):
             code=batch.pairs.code,
         )
         density, square = self.score.loss(process.inner.second, points)
-        mass = self.curve.interval_mass(batch)
-        return density / (batch.density * mass), square
+        return density / (batch.density * self.curve.interval_mass(batch)), square
 
     def _potential_loss(
         self,
@@ -327,8 +321,7 @@ class DualObjective(Objective):
         density = kinetic - weight * along_paths
         penalty = self.lagrangian.growth_penalty
         if penalty is not None:
-            price = 0.5 * penalty * weight
-            growth_energy = price * s.value.square()
+            growth_energy = 0.5 * penalty * weight * s.value.square()
             density = density + growth_energy
         if self.curve.weighted:
             along_weights = point.weight_rate * s.value
@@ -357,9 +350,7 @@ class DualObjective(Objective):
         end = start + gap
         times = torch.cat([start, end])
         states = torch.cat([pairs.source, pairs.target])
-        codes = twice(pairs.code)
-        values = network(times, states, codes)
-        first, last = values.chunk(2)
+        first, last = network(times, states, twice(pairs.code)).chunk(2)
         if self.curve.weighted:
             first = first * pairs.log_start.exp()
             last = last * pairs.log_end.exp()
@@ -381,8 +372,7 @@ class DualObjective(Objective):
             s = network.derivatives(batch.time, state, directions, batch.pairs.code)
             H = self.lagrangian.hamiltonian(batch.time, state, s)
             residual = s.time + H
-            total = residual.sum()
-            (slope,) = torch.autograd.grad(total, state)
+            (slope,) = torch.autograd.grad(residual.sum(), state)
             # Bounded: far from the data the residual of a young potential is steep.
             step = reach * slope.clamp(-1, 1)
             state = state + step
