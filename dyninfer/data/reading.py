@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,8 @@ from dyninfer.learning.warn import warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+Kind = TypeVar("Kind", Snapshots, Paths)
 
 FEW_SAMPLES = 20  # below, what is learned at a time is mostly noise
 
@@ -141,28 +143,25 @@ def read_paths(
 
 def reread_snapshots(data: Any, provenance: Provenance) -> Snapshots:
     """Snapshots for a fitted model, read by the keys of the fit; with the features of the fit."""
-    if isinstance(data, Snapshots):
-        snapshots = data
-    elif is_anndata(data):
-        own_keys = source_of(provenance, "time_key", "Snapshots")
-        snapshots = Snapshots.from_anndata(data, **own_keys)
-    else:
-        raise TypeError(f"data must be an AnnData or Snapshots, not {type(data).__name__}")
-    check_features(snapshots.features, provenance)
-    return snapshots
+    return _reread(data, Snapshots, "time_key", provenance)
 
 
 def reread_paths(data: Any, provenance: Provenance) -> Paths:
     """Paths for a fitted model, read by the keys of the fit; with the features of the fit."""
-    if isinstance(data, Paths):
-        paths = data
+    return _reread(data, Paths, "path_key", provenance)
+
+
+def _reread(data: Any, kind: type[Kind], key: str, provenance: Provenance) -> Kind:
+    name = kind.__name__
+    if isinstance(data, kind):
+        observed = data
     elif is_anndata(data):
-        own_keys = source_of(provenance, "path_key", "Paths")
-        paths = Paths.from_anndata(data, **own_keys)
+        own_keys = source_of(provenance, key, name)
+        observed = kind.from_anndata(data, **own_keys)
     else:
-        raise TypeError(f"data must be an AnnData or Paths, not {type(data).__name__}")
-    check_features(paths.features, provenance)
-    return paths
+        raise TypeError(f"data must be an AnnData or {name}, not {type(data).__name__}")
+    check_features(observed.features, provenance)
+    return observed
 
 
 def read_start(start: Any, time: float, provenance: Provenance) -> Start:

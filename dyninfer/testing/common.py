@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy import ndarray
 from sklearn.base import clone
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from dyninfer.data import keys
 from dyninfer.data.reading import is_anndata
 from dyninfer.estimators import Estimator, load
 from dyninfer.learning.model_file import write_model
+from dyninfer.testing.units import PLAIN, check_same, units_for
 
 Check = Callable[[Any], None]
 Keys = dict[str, str]
@@ -40,11 +42,15 @@ class Example:
         Keywords by which a model reads the AnnData.
     hold_out : float or str
         The time, or the name of the path, that checks hold out.
+    simulated_in : callable
+        Takes units, a model and options of ``simulate``; returns simulated paths of a fit in these
+        units, in plain units again.
     """
 
     make: Callable[[], Any]
     keys: Callable[[Any], Keys]
     hold_out: float | str
+    simulated_in: Callable[..., ndarray]
 
     def fit(self, model: Any, data: Any = None, **options: Any) -> Any:
         """Fit a model to some data, by default to the example."""
@@ -248,6 +254,21 @@ def _check_older_file(folder: Path) -> None:
     path.unlink()
 
 
+def check_units_change_nothing(model: Estimator, example: Example) -> None:
+    """Units and origins of states and times change no path but by rounding."""
+    expected = example.simulated_in(PLAIN, model)
+    for units in units_for(model):
+        simulated = example.simulated_in(units, model)
+        check_same(expected, simulated, f"in {units}")
+
+
+def check_chunks_change_nothing(model: Estimator, example: Example) -> None:
+    """Paths that are run by threes are those that are run at once, but for rounding."""
+    expected = example.simulated_in(PLAIN, model)
+    by_threes = example.simulated_in(PLAIN, model, chunk_size=3)
+    check_same(expected, by_threes, "in chunks")
+
+
 _OF_EVERY_METHOD = (
     check_parameters_round_trip,
     check_documented,
@@ -258,6 +279,8 @@ _OF_EVERY_METHOD = (
     check_resumes,
     check_failed_fit_leaves_the_old_model,
     check_saves_and_loads,
+    check_units_change_nothing,
+    check_chunks_change_nothing,
 )
 
 

@@ -20,7 +20,7 @@ from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import check_count
 from dyninfer.testing.common import Battery, Example, Keys, check_finite, raises, weights
-from dyninfer.testing.units import PLAIN, Units, check_same, units_for
+from dyninfer.testing.units import Units
 
 
 def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> Any:
@@ -72,41 +72,6 @@ def _keys(model: PathEstimator) -> Keys:
     return keys
 
 
-EXAMPLE = Example(make=example_paths, keys=_keys, hold_out="track3")
-CHECKS = Battery(EXAMPLE)
-
-
-@CHECKS.add
-def check_held_out_paths_are_never_seen(model: PathEstimator) -> None:
-    """What is learned is bit-identical when the held-out path is another one."""
-    data = example_paths()
-    other = example_paths()
-    is_held_out = other.obs["track"] == "track3"
-    rows = is_held_out.to_numpy()
-    # So far away that a single look at it would move every unit.
-    other.obsm["X_pca"][rows] += 7.0
-    other.obs.loc[rows, "state"] = "high"
-    first = EXAMPLE.fit_clone(model, data, hold_out="track3")
-    second = EXAMPLE.fit_clone(model, other, hold_out="track3")
-    is_same = torch.equal(weights(first), weights(second))
-    assert is_same, "a held-out path changes what is learned"
-
-
-@CHECKS.add
-def check_units_change_nothing(model: PathEstimator) -> None:
-    """Units and origins of states and times change no simulated path but by rounding."""
-    expected = _simulated_in(PLAIN, model)
-    for units in units_for(model):
-        check_same(expected, _simulated_in(units, model), f"in {units}")
-
-
-@CHECKS.add
-def check_chunks_change_nothing(model: PathEstimator) -> None:
-    """Paths that are run by threes are those that are run at once, but for rounding."""
-    expected = _simulated_in(PLAIN, model)
-    check_same(expected, _simulated_in(PLAIN, model, chunk_size=3), "in chunks")
-
-
 def _paths_in(units: Units, model: PathEstimator) -> Paths:
     """The example paths, in double precision so that no unit rounds them."""
     plain = Paths.from_anndata(example_paths(), **_keys(model))
@@ -126,6 +91,26 @@ def _simulated_in(units: Units, model: PathEstimator, **options: Any) -> ndarray
     run = fitted.simulate(paths, times, n_paths=9, seed=1, **options)
     states = run.states.double().numpy()
     return states if model.discrete else units.plain_states(states)
+
+
+EXAMPLE = Example(make=example_paths, keys=_keys, hold_out="track3", simulated_in=_simulated_in)
+CHECKS = Battery(EXAMPLE)
+
+
+@CHECKS.add
+def check_held_out_paths_are_never_seen(model: PathEstimator) -> None:
+    """What is learned is bit-identical when the held-out path is another one."""
+    data = example_paths()
+    other = example_paths()
+    is_held_out = other.obs["track"] == "track3"
+    rows = is_held_out.to_numpy()
+    # So far away that a single look at it would move every unit.
+    other.obsm["X_pca"][rows] += 7.0
+    other.obs.loc[rows, "state"] = "high"
+    first = EXAMPLE.fit_clone(model, data, hold_out="track3")
+    second = EXAMPLE.fit_clone(model, other, hold_out="track3")
+    is_same = torch.equal(weights(first), weights(second))
+    assert is_same, "a held-out path changes what is learned"
 
 
 @CHECKS.add

@@ -19,7 +19,7 @@ from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief, check_count
 from dyninfer.testing.common import Battery, Example, Keys, check_finite, raises, weights
-from dyninfer.testing.units import PLAIN, Units, check_same, units_for
+from dyninfer.testing.units import PLAIN, Units
 
 # Their gaps differ, as those of data do.
 _DAYS = [0.0, 1.0, 2.0, 5.0]
@@ -61,7 +61,27 @@ def _keys(model: SnapshotEstimator) -> Keys:
     return {"time_key": "day"}
 
 
-EXAMPLE = Example(make=example_data, keys=_keys, hold_out=2.0)
+def _snapshots_in(units: Units) -> Snapshots:
+    """The example data, in double precision so that no unit rounds them."""
+    plain = Snapshots.from_anndata(example_data(), time_key="day")
+    samples: Any = [units.states(x.astype(np.float64)) for x in plain.samples]
+    times = units.times(plain.times)
+    return Snapshots(times=times, samples=samples, features=plain.features)
+
+
+def _simulated_in(units: Units, model: SnapshotEstimator, **options: Any) -> ndarray:
+    """Simulated paths ``(path, time, feature)`` of a fit in these units, in plain units again."""
+    data = _snapshots_in(units)
+    fitted = EXAMPLE.fit_clone(model, data)
+    # Four chunks of three, the last of them smaller.
+    start = data.samples[0][:10]
+    moments = np.array([0.0, 0.5, 2.0, 5.0])
+    times = units.times(moments)
+    run = fitted.simulate(start, times, seed=1, **options)
+    return units.plain_states(run.states.double().numpy())
+
+
+EXAMPLE = Example(make=example_data, keys=_keys, hold_out=2.0, simulated_in=_simulated_in)
 CHECKS = Battery(EXAMPLE)
 
 
@@ -100,21 +120,6 @@ def _same_growth(one: SnapshotEstimator, other: SnapshotEstimator) -> bool:
 
 
 @CHECKS.add
-def check_units_change_nothing(model: SnapshotEstimator) -> None:
-    """Units and origins of states and times change no path but by rounding."""
-    expected = _paths_in(PLAIN, model)
-    for units in units_for(model):
-        check_same(expected, _paths_in(units, model), f"in {units}")
-
-
-@CHECKS.add
-def check_chunks_change_nothing(model: SnapshotEstimator) -> None:
-    """Paths that are run by threes are those that are run at once, but for rounding."""
-    expected = _paths_in(PLAIN, model)
-    check_same(expected, _paths_in(PLAIN, model, chunk_size=3), "in chunks")
-
-
-@CHECKS.add
 def check_order_of_times_changes_nothing(model: SnapshotEstimator) -> None:
     """What is learned is bit-identical in whatever order the times are given."""
     data = _snapshots_in(PLAIN)
@@ -125,26 +130,6 @@ def check_order_of_times_changes_nothing(model: SnapshotEstimator) -> None:
     second = EXAMPLE.fit_clone(model, backward)
     is_same = torch.equal(weights(first), weights(second))
     assert is_same, "the order of the times changes what is learned"
-
-
-def _snapshots_in(units: Units) -> Snapshots:
-    """The example data, in double precision so that no unit rounds them."""
-    plain = Snapshots.from_anndata(example_data(), time_key="day")
-    samples: Any = [units.states(x.astype(np.float64)) for x in plain.samples]
-    times = units.times(plain.times)
-    return Snapshots(times=times, samples=samples, features=plain.features)
-
-
-def _paths_in(units: Units, model: SnapshotEstimator, **options: Any) -> ndarray:
-    """Simulated paths ``(path, time, feature)`` of a fit in these units, in plain units again."""
-    data = _snapshots_in(units)
-    fitted = EXAMPLE.fit_clone(model, data)
-    # Four chunks of three, the last of them smaller.
-    start = data.samples[0][:10]
-    moments = np.array([0.0, 0.5, 2.0, 5.0])
-    times = units.times(moments)
-    run = fitted.simulate(start, times, seed=1, **options)
-    return units.plain_states(run.states.double().numpy())
 
 
 @CHECKS.add
