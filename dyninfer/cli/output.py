@@ -28,15 +28,16 @@ def print_table(table: pd.DataFrame, leave_out: tuple[str, ...] = ()) -> None:
     columns = []
     for name in table:
         is_size = str(name).startswith("n_")
-        says_something = not table[name].isna().all() and not table[name].eq("").all()
-        if says_something and not is_size and name not in leave_out:
+        column = table[name]
+        is_blank = column.isna().all() or column.eq("").all()
+        if not is_blank and not is_size and name not in leave_out:
             columns.append(name)
     rows = table[columns]
     print(rows.to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
 
 
 def _plain(value: Any) -> Any:
-    """Tables as lists of rows, numbers of NumPy as Python's, and None for what is no number."""
+    """Tables as lists of rows, numbers of NumPy as Python's, and None where one is not finite."""
     if hasattr(value, "to_dict"):
         return [_plain(row) for row in value.to_dict("records")]
     if isinstance(value, dict):

@@ -26,7 +26,7 @@ class MissingKey(KeyError):
 
 
 def check_anndata(adata: Any) -> None:
-    """Raise a TypeError for what is no AnnData."""
+    """Raise a TypeError unless the data are an AnnData."""
     if not (hasattr(adata, "obs") and hasattr(adata, "obsm")):
         raise TypeError(f"adata must be an AnnData, found {type(adata).__name__}")
 

@@ -1,4 +1,4 @@
-"""Continuous times, of which hardly two cells share one: binned on request, else asked about."""
+"""Continuous times, of which hardly two cells share one: binned on request, else refused."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def binned(times: ndarray, n_bins: int) -> ndarray:
 
 
 def refuse_continuous(column: ndarray, times: ndarray, key: str | None) -> None:
-    """Ask, in a ValueError, whether a column of times ``(n,)`` with so many of them is continuous.
+    """Raise a ValueError where a column of times ``(n,)`` has so many that it looks continuous.
 
     The distinct ``times`` ``(K,)`` are those of its snapshots.
     """

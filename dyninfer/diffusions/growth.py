@@ -69,9 +69,9 @@ class BoundedGrowth(nn.Module):
         self.register_buffer("nodes", nodes.float())
         self.register_buffer("rate", rate.float())
         self.register_buffer("known_rate", rate.float())
-        unbounded = torch.full_like(self.rate, -_UNBOUNDED)
-        self.register_buffer("low", unbounded)
-        self.register_buffer("high", torch.full_like(self.rate, _UNBOUNDED))
+        unbounded = torch.full_like(self.rate, _UNBOUNDED)
+        self.register_buffer("low", -unbounded)
+        self.register_buffer("high", unbounded)
 
     @classmethod
     def between(cls, times: Any, masses: Any, scaling: Scaling) -> Self:
@@ -152,8 +152,8 @@ class BoundedGrowth(nn.Module):
             end = edges[k + 1]
             begin = edges[k]
             length = end - begin
-            elapsed = time[own] - edges[k]
-            part = (elapsed) / length
+            elapsed = time[own] - begin
+            part = elapsed / length
             average = _time_average(part, own_value, weight[own])
             both = slice(2 * k, 2 * k + 2)
             self.rate[both] -= average

@@ -9,7 +9,7 @@ import re
 NAME = "dyninfer_sha256"
 EMPTY = "0" * 64
 _PLACE = re.compile(rb'"%s":\s*"([0-9a-f]{64})"' % NAME.encode())
-# What follows the content of a binary file whose own format ends where it says.
+# What follows the content of a binary file, whose format itself says where that content ends.
 _MARK = b"dyninfer sha256:"
 _N_DIGEST = 32
 _N_SEAL = len(_MARK) + _N_DIGEST

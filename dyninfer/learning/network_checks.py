@@ -58,7 +58,7 @@ def check_network(module: Any, n_features: int, n_conditions: int, *, potential:
 
 
 def check_module(module: Any) -> None:
-    """Raise a TypeError for what is no module, and a ValueError where a file left its place."""
+    """Raise a TypeError unless it is a module, and a ValueError where a file left its place."""
     if isinstance(module, str) and module.startswith(OWN_MODULE):
         kind = module.removeprefix(OWN_MODULE)
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How well a simulated population meets an observed one, beside a perfect and an idle model."""
+"""How well a simulated population matches an observed one, beside a perfect and an idle model."""
 
 from __future__ import annotations
 

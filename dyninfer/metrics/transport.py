@@ -137,7 +137,7 @@ def sliced_wasserstein(
     theta = theta.to(a.points.device)
     total = a.points.new_zeros(())
     n_points = len(a.points) + len(b.points)
-    n_rows = max(1, CHUNK // (n_points))
+    n_rows = max(1, CHUNK // n_points)
     for part in theta.split(n_rows):
         u = part @ a.points.T
         v = part @ b.points.T

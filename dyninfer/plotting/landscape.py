@@ -70,7 +70,7 @@ def landscape(
     value, plane, near, time = potential_at(model, data, time, basis, components, n_neighbors)
     points = plane.cells[near]
     x, y, (height,) = averaged_on_grid(points, -value[:, None])
-    # A slope out of the picture is no news: heights are told from the lowest place.
+    # Only differences of height mean anything: they are measured from the lowest place.
     height = height - height.min()
     label = f"−potential at time {time:g}"
     if kind == "2d":

@@ -1,4 +1,4 @@
-"""What the report is given: a sentence for whatever it cannot be made of."""
+"""Checks of what a report is given, with a sentence for whatever it cannot be made of."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ METRICS = {
 
 
 def check_model(model: Any) -> None:
-    """Raise a TypeError for what is no fitted method."""
+    """Raise a TypeError unless the model is a fitted method."""
     # Not by class: a method of the user's own may be none of ours.
     if not hasattr(model, "source_") or not hasattr(model, "simulate"):
         raise TypeError(f"model must be a fitted method, found {brief(model)}")
 
 
 def check_snapshots(data: Any, name: str) -> None:
-    """Raise a TypeError for what is no snapshots."""
+    """Raise a TypeError unless the data are Snapshots."""
     if not isinstance(data, Snapshots):
         raise TypeError(f"{name} must be Snapshots, found {brief(data)}")
 
@@ -48,7 +48,7 @@ def check_scores(table: Any, name: str, is_whole: bool = True) -> str:
     name : str
         What a message calls it.
     is_whole : bool
-        Whether starts and floors must be there too; else they are looked at where they are.
+        Whether starts and floors must be there too; otherwise they are checked only if present.
 
     Raises
     ------
@@ -60,12 +60,13 @@ def check_scores(table: Any, name: str, is_whole: bool = True) -> str:
     needed = ["time", "held_out"]
     # Baselines are there if they were asked for.
     optional = []
+    of_whole_tables = needed if is_whole else optional
     for other in METRICS:
         if other in table:
             needed.append(other)
             optional += [f"{other}_still", f"{other}_ot"]
-            (needed if is_whole else optional).append(f"{other}_floor")
-    (needed if is_whole else optional).append("start")
+            of_whole_tables.append(f"{other}_floor")
+    of_whole_tables.append("start")
     for column in needed:
         _check_numbers(table, column, name)
     for column in optional:
@@ -96,7 +97,7 @@ def main_metric(table: pd.DataFrame) -> str:
 
 
 def check_table(table: Any, name: str) -> None:
-    """Raise an error for what is no table with the times of its rows."""
+    """Raise an error unless this is a table with a time in every row."""
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"{name} must be what model.evaluate returned, found {brief(table)}")
     if len(table) == 0:
@@ -119,7 +120,7 @@ def _check_numbers(table: pd.DataFrame, column: str, name: str) -> None:
 
 
 def check_text(value: Any, name: str) -> None:
-    """Raise a TypeError for what is no text."""
+    """Raise a TypeError unless the value is text."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text, found {brief(value)}")
 

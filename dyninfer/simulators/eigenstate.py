@@ -116,7 +116,7 @@ class Eigenstate:
         factorials = _factorial_ratio(upper, lower)
         degeneracy = 2 * l + 1
         solid_angle = 4 * math.pi
-        per_solid_angle = (degeneracy) / (solid_angle)
+        per_solid_angle = degeneracy / solid_angle
         norm = math.sqrt(per_solid_angle * factorials)
         if m > 0 and m % 2 == 1:
             return -norm

@@ -15,7 +15,7 @@ from dyninfer.learning.settings import brief
 
 
 def check_model(model: Any, method: str = "simulate") -> None:
-    """Raise a TypeError for what is no estimator, which alone can say whether it is fitted.
+    """Raise a TypeError unless the model is an estimator, which alone can say whether it is fitted.
 
     Not by class: a method of the user's own may be none of ours.
     """

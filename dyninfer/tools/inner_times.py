@@ -86,7 +86,7 @@ class InnerTimes:
         model = clone(model)
         try:
             with warnings.catch_warnings():
-                # Of trial fits; the fit that is kept says them again.
+                # The last fit, which is kept, gives the same warnings.
                 warnings.simplefilter("ignore", UserWarning)
                 model.fit(
                     data,

@@ -107,10 +107,11 @@ def write_page(
 
     unit = arguments.time_unit
     figures = pictures(model, data, table, time_unit=unit, seed=arguments.seed)
-    # The folders that lead to a file are nobody's business.
-    title = f"{type(model).__name__} on {Path(arguments.data).name}"
-    title = getattr(arguments, "title", None) or title
+    title = getattr(arguments, "title", None)
+    if not title:
+        # Without the folders that lead to the file: they are nobody's business.
+        title = f"{type(model).__name__} on {Path(arguments.data).name}"
     write_report(path, model, table, figures, title=title, time_unit=unit)
-    # Beside JSON, to people.
+    # Where JSON is printed, it has the standard output to itself.
     stream = sys.stderr if getattr(arguments, "json", False) else sys.stdout
     print(f"written to {path}", file=stream)

@@ -41,7 +41,7 @@ class TimeSampler:
         like = self.moments
         shift = torch.rand(1, generator=generator, device=like.device, dtype=like.dtype)
         steps = torch.arange(n).to(like)
-        # The multiples of √2 fill [0, 1) as evenly as those of any number.
+        # No fraction is close to √2, so its multiples, modulo 1, fill [0, 1) evenly.
         offsets = steps * 2**0.5
         u = (shift + offsets) % 1
         u = u.to(self.density.dtype)
