@@ -59,7 +59,7 @@ def check_scores(table: Any, name: str, is_whole: bool = True) -> str:
     metric = main_metric(table)
     needed = ["time", "held_out"]
     # Baselines are there if they were asked for.
-    optional = []
+    optional: list[str] = []
     of_whole_tables = needed if is_whole else optional
     for other in METRICS:
         if other in table:
