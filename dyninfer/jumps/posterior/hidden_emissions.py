@@ -128,15 +128,16 @@ class _KnownLabels(EmissionCoordinates):
         of_missing = np.ones((1, self.n_states))
         of_labels = self.confusion(theta).T
         chance = np.concatenate([of_labels, self.sets, of_missing])
-        expected = expect_labels(
-            p,
-            initial,
-            chance,
-            data.values,
-            data.number,
-            data.offsets,
-        )
-        expectation = Expectation(*expected)
+        return expect_labels, chance
+
+    def expect(
+        self,
+        theta: ndarray,
+        p: ndarray,
+        initial: ndarray,
+        data: FlatObservations,
+    ) -> Expectation:
+        expectation = super().expect(theta, p, initial, data)
         # Other labels say nothing of the chance of an error.
         counts = expectation.observations[: self.n_states]
         return expectation._replace(observations=counts)
