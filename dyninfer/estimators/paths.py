@@ -204,8 +204,7 @@ class PathEstimator(Estimator):
         """
         self._check_fitted()
         times = requested_times(times)
-        begin = float(times[0])
-        x0, names = self._starting(start, begin, seed)
+        x0, names = self._starting(start, float(times[0]), seed)
         warn_beyond(self._covered_times(), times, "simulating")
         run = simulate(
             self.process_,
