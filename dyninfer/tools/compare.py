@@ -19,7 +19,12 @@ from dyninfer.data.snapshots import Snapshots
 from dyninfer.estimators import Estimator, PathEstimator
 from dyninfer.learning.settings import brief, check_count, check_seed, to_plain
 from dyninfer.metrics.populations import metric_names
-from dyninfer.tools.held_out_paths import HeldOutPaths, path_folds, score_names
+from dyninfer.tools.held_out_paths import (
+    HeldOutPaths,
+    path_folds,
+    score_names,
+    with_covariates,
+)
 from dyninfer.tools.held_out_times import (
     FLOOR,
     HeldOutTimes,
@@ -159,7 +164,8 @@ def compare(
     folds: Sequence[Any]
     if _are_for_paths(data, models, path_key):
         _refuse_given(arguments, ("mass_key", "weight_key", "growth_key"), "paths")
-        paths = read_paths(data, chosen(arguments, PATH_KEYS), reader="compare")
+        path_keys = chosen(arguments, PATH_KEYS)
+        paths = read_paths(data, with_covariates(path_keys, data, models), reader="compare")
         baselines = path_baseline_names(baselines, paths)
         by_condition = any("condition_key" in model.uses for model in models.values())
         folds = path_folds(paths, hold_out, n_folds, by_condition=by_condition, seed=seed)

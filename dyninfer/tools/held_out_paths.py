@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import dyninfer
 from dyninfer.data.arrays import as_names
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import digest
+from dyninfer.data.reading import is_anndata
 from dyninfer.data.words import quoted
 from dyninfer.estimators import PathEstimator
 from dyninfer.estimators.running_on import backtest
@@ -163,10 +164,25 @@ class HeldOutPaths(Scoring[PathFold]):
         return row
 
     def data_for(self, model: PathEstimator) -> Paths:
-        """The paths without labels that the method would not learn from."""
-        if self.data.conditions is not None and "condition_key" not in model.uses:
-            return replace(self.data, conditions=None)
-        return self.data
+        """The paths without labels and covariates that the method would not learn from."""
+        paths = self.data
+        if paths.conditions is not None and "condition_key" not in model.uses:
+            paths = replace(paths, conditions=None)
+        if paths.covariates is not None and not model.takes_covariates:
+            paths = replace(paths, covariates=None)
+        return paths
+
+
+def with_covariates(
+    path_keys: dict[str, Any], data: Any, models: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Keys by which paths are read, with the columns that some method learns from."""
+    columns: set[str] = set()
+    for model in models.values():
+        columns.update(model.covariate_columns)
+    if not columns or not is_anndata(data):
+        return path_keys
+    return path_keys | {"covariate_keys": sorted(columns)}
 
 
 def _check_same_kind(model: PathEstimator, held_out: Paths) -> None:

@@ -286,3 +286,15 @@ def test_covariates_that_no_setting_uses_are_refused():
     signal = di.Paths(times=[[0, 1, 2]], states=[[0.1, 0.2, 0.1]], covariates={"age": [3]})
     with pytest.raises(ValueError, match="covariates, which FractionalSDE does not take"):
         di.FractionalSDE().fit(signal, progress=False)
+
+
+def test_methods_with_and_without_covariates_are_compared_on_the_same_columns_of_obs():
+    adata = cohort(n=60, effect=2.0).to_anndata()
+    methods = {
+        "plain": di.MarkovJumpInference(observation=EXACT),
+        "dose": di.MarkovJumpInference(observation=EXACT, covariates=di.Covariates("~ dose")),
+    }
+    keys = {"time_key": "time", "path_key": "path", "state_key": "state"}
+    table = di.tl.compare(adata, methods, **keys, baselines=(), n_folds=3, progress=False)
+    means = table.groupby("method")["log_likelihood"].mean()
+    assert means["dose"] > means["plain"]

@@ -49,7 +49,8 @@ class LabelCodes:
         n_states = len(self.names)
         rows = torch.zeros(len(self.sets), n_states, dtype=torch.float64)
         for row, states in zip(rows, self.sets.values(), strict=True):
-            row[[state_number(state, self.names) for state in states]] = 1.0
+            numbers = [state_number(state, self.names) for state in states]
+            row[numbers] = 1.0
         if self.exact_first:
             of_truths = torch.eye(n_states, dtype=torch.float64)
             rows = torch.cat([rows, of_truths])
@@ -71,23 +72,26 @@ class LabelCodes:
         """Whether the first observation of every path names one state."""
         first = np.array([states[0] for states in coded.states])
         n_states = len(self.names)
-        is_set = (first >= n_states) & (first < n_states + len(self.sets))
-        is_missing = first == MISSING
-        return not bool((is_set | is_missing).any())
+        n_labels = n_states + len(self.sets)
+        is_state = (first != MISSING) & (first < n_states)
+        is_truth = first >= n_labels
+        return bool((is_state | is_truth).all())
 
     def plain(self, paths: Paths) -> Paths:
         """Paths by the numbers of the states; a label that stands for several is missing."""
         if not self.sets:
             return renumbered(paths, self.names)
         n_states = len(self.names)
-        states = self._numbered(paths, [*self.names, *self.sets])
-        states = [np.where(x < n_states, x, MISSING) for x in states]
-        is_blank = [bool((x == MISSING).all()) for x in states]
-        if any(is_blank):
-            # What is missing from end to end is no path, and says nothing of the first rates.
-            paths = paths[~np.array(is_blank)]
-            states = [x for x, blank in zip(states, is_blank, strict=True) if not blank]
-        return replace(paths, states=tuple(states), state_names=tuple(self.names))
+        every_name = [*self.names, *self.sets]
+        states = []
+        rows = []
+        for row, labels in enumerate(self._numbered(paths, every_name)):
+            of_states = np.where(labels < n_states, labels, MISSING)
+            # What is missing from end to end is no path, and says nothing of crude rates.
+            if (of_states != MISSING).any():
+                rows.append(row)
+                states.append(of_states)
+        return replace(paths[rows], states=tuple(states), state_names=tuple(self.names))
 
     def for_rates(self, paths: Paths) -> Paths:
         """Paths for crude rates: as they are, where there are no labels beside those of states."""

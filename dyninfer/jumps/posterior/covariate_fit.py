@@ -42,9 +42,9 @@ def fit_covariates(
     fits = ascended(objective, scheme, theta, theta.shape[:1], n_observed, max_steps)
     best = fits.member(int(fits.log_likelihood.argmax()))
     fit = _in_user_units(best, objective)
-    end = scheme.n_edges + design.n_effects
-    of_emission, logits = best.theta[end:].split([objective.emission.size, objective.first.size])
-    initial = torch.from_numpy(objective.first.weights(logits.numpy()))
+    of_emission, logits = best.theta.tensor_split(objective.ends)[1:]
+    weights = objective.first.weights(logits.numpy())
+    initial = torch.from_numpy(weights)
     return JumpResult(
         generator=fit.generator,
         initial=initial / initial.sum(),

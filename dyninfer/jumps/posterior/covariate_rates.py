@@ -54,12 +54,13 @@ class CovariateRates:
         self.is_reachable = reachable(design.scheme.allowed.double()).numpy()
         share = weight / weight.sum()
         centre = share @ x
-        square = share @ (x - centre) ** 2
-        scale = np.sqrt(square)
-        standardised = (x - centre) / scale
-        of_effects = design.of_rows(standardised)
+        deviation = x - centre
+        variance = share @ deviation**2
+        scale = np.sqrt(variance)
+        of_effects = design.of_rows(deviation / scale)
         every_rate = np.eye(self.n_rates)
-        of_rates = np.broadcast_to(every_rate, (len(x), *every_rate.shape))
+        shape = len(x), self.n_rates, self.n_rates
+        of_rates = np.broadcast_to(every_rate, shape)
         # What log-rates are linear in (D, E, E + k).
         self.design = np.concatenate([of_rates, of_effects], axis=2)
         self.to_user = _to_user(design, centre, scale)
@@ -77,10 +78,12 @@ class CovariateRates:
     def generators(self, rates: ndarray) -> ndarray:
         """Generators ``(D, S, S)`` of rates ``(D, E)``."""
         n_states = self.scheme.n_states
-        generators = np.zeros((len(rates), n_states, n_states))
+        shape = len(rates), n_states, n_states
+        generators = np.zeros(shape)
         generators[:, self.source, self.target] = rates
+        exit_rates = generators.sum(2)
         state = np.arange(n_states)
-        generators[:, state, state] = -generators.sum(2)
+        generators[:, state, state] = -exit_rates
         return generators
 
     def jumps(self, rates: ndarray, slope_q: ndarray) -> RowJumps:
@@ -105,16 +108,13 @@ class CovariateRates:
         of_entries = slope_q[:, self.source, self.target]
         of_stays = slope_q[:, self.source, self.source]
         of_log_rates = rates * (of_entries - of_stays)
-        slope = np.einsum("de,dep->p", of_log_rates, self.design)
-        return slope - self._precision * self._excess(theta)
+        return self._of_log_rates(of_log_rates, theta)
 
     def maximised(self, theta: ndarray, jumps: RowJumps) -> ndarray:
         """Maximise ``Σ E[N] log Q − E[T] Q`` with the prior, by Newton's method."""
         for _ in range(_NEWTON_STEPS):
             expected = jumps.dwell_times * np.exp(self.log_rates(theta))
-            of_log_rates = jumps.numbers - expected
-            slope = np.einsum("de,dep->p", of_log_rates, self.design)
-            slope = slope - self._precision * self._excess(theta)
+            slope = self._of_log_rates(jumps.numbers - expected, theta)
             curvature = np.maximum(expected, jumps.numbers)
             matrix = self._of_coordinates(curvature + _LEAST_JUMPS)
             # A little more than there is: the data may say nothing of some effect.
@@ -141,6 +141,11 @@ class CovariateRates:
         excess = theta.copy()
         excess[: self.n_rates] -= self.prior.centre
         return excess
+
+    def _of_log_rates(self, slope: ndarray, theta: ndarray) -> ndarray:
+        """Slope ``(E + k,)`` of slopes in the log-rates ``(D, E)``, with the prior's."""
+        of_coordinates = np.einsum("de,dep->p", slope, self.design)
+        return of_coordinates - self._precision * self._excess(theta)
 
     def _of_coordinates(self, curvature: ndarray) -> ndarray:
         """Curvatures of log-rates ``(D, E)`` as one matrix of the coordinates."""
