@@ -166,11 +166,12 @@ class FractionalSDE(PathEstimator):
 
     def learn(self, process: Any, data: Paths, run: Run) -> Outcome:
         """Maximise the likelihood, or train on its bound."""
-        series = Series.of(data).scaled(self.scaling_)
         inference = self._equation.chosen_inference
         if isinstance(inference, Variational):
+            series = Series.of(data).scaled(self.scaling_)
             result = fit_by_bound(process, series, inference, self.training_, run)
             return Outcome(history=result.history, status=result.status, checkpointed=True)
+        series = Series.of_values(data).scaled(self.scaling_)
         max_steps = run.max_steps or inference.max_steps
         fit = maximise(process.prior, series, max_steps)
         # Kept with the model: the interval of the index needs it when the data are gone.

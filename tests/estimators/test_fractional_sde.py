@@ -320,3 +320,25 @@ def test_a_score_of_vectors_that_no_observation_has_is_said_to_be_missing():
     assert caught[0].filename == __file__
     assert np.isnan(table["energy_score"]).tolist() == [True, False, False]
     assert np.isfinite(table["crps"]).all()
+
+
+@pytest.mark.parametrize("drift", ["none", "linear"])
+def test_a_row_of_missing_values_is_a_row_that_is_not_there(drift):
+    times = np.arange(12.0)
+    motion = FractionalBrownianMotion(0.4)
+    x = motion.sample(times, 4, n_features=2, dtype=torch.float64).numpy()
+    x[0, :2] = np.nan
+    x[1, 3:7] = np.nan
+    x[2, 5, 0] = np.nan
+    is_there = ~np.isnan(x).all(-1)
+    with_gaps = Paths(times=[times] * 4, states=list(x))
+    rows = zip(x, is_there, strict=True)
+    without = Paths(times=[times[k] for k in is_there], states=[own[k] for own, k in rows])
+    noise = FractionalNoise(n_nodes=3)
+    fits = [
+        FractionalSDE(noise=noise, drift=drift).fit(paths, max_steps=3, progress=False)
+        for paths in (with_gaps, without)
+    ]
+    found, expected = (model.log_likelihoods(with_gaps) for model in fits)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(fits[0].log_likelihoods(without), found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 from numpy import ndarray
 
 from dyninfer.data.paths.checks import is_missing
+from dyninfer.data.paths.covariates import cut_rows
 from dyninfer.data.paths.paths import Paths
 from dyninfer.data.times import Clock
 
@@ -27,6 +29,24 @@ def observed_at(paths: Paths, time: float) -> ndarray:
     owner = np.repeat(numbers, paths.lengths)
     whole_paths = owner[whole_rows]
     return np.isin(numbers, whole_paths)
+
+
+def rows_with_values(paths: Paths) -> Paths:
+    """The same paths without the rows in which nothing was observed."""
+    states = np.concatenate(paths.states)
+    missing = is_missing(states).reshape(len(states), -1)
+    has_value = ~missing.all(axis=1)
+    if has_value.all():
+        return paths
+    of_paths = np.split(has_value, np.cumsum(paths.lengths)[:-1])
+    times = [own[rows] for own, rows in zip(paths.times, of_paths, strict=True)]
+    values = [own[rows] for own, rows in zip(paths.states, of_paths, strict=True)]
+    return replace(
+        paths,
+        times=tuple(times),
+        states=tuple(values),
+        covariates=cut_rows(paths.covariates, np.flatnonzero(has_value)),
+    )
 
 
 def last_values(paths: Paths, time: float) -> ndarray:

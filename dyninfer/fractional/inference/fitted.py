@@ -97,6 +97,8 @@ class FittedEquation:
     def log_weights(self, paths: Paths, n_samples: int, seed: int) -> Tensor:
         """``log p(o, path) − log q(path)`` of draws, ``(n_samples, path)``."""
         series = Series.of(paths)
+        if isinstance(self.model, ExactModel):
+            series = Series.of_values(paths)
         standardised = series.scaled(self.scaling)
         weights = self.model.log_weights(standardised, n_samples, seed)
         # A density per user's unit: one factor of the scale for every observed value.

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.paths.observed import rows_with_values
 from dyninfer.data.times import Clock
 from dyninfer.fractional.gaussian.linear import rounded_unique
 from dyninfer.fractional.inference.groups import Batch, batches_of
@@ -86,6 +87,11 @@ class Series:
             queried=rank[:, n_own:],
             placed=rank[:, :n_own],
         )
+
+    @classmethod
+    def of_values(cls, paths: Paths) -> Series:
+        """Batch of the rows in which anything was observed: others cost time and say nothing."""
+        return cls.of(rows_with_values(paths))
 
     def __len__(self) -> int:
         return len(self.times)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 from dyninfer.fractional.noise.checks import as_numbers, check_positive, check_squares
+from dyninfer.fractional.noise.displacement_error import PowerLaw, standard_errors
 from dyninfer.learning.settings import brief, check_count, check_switch
 from dyninfer.learning.warn import warn
 
@@ -35,6 +36,10 @@ class MSDExponent:
     lags : ndarray, ``(lag,)``
         In time units.
     msd : ndarray, ``(n, lag)``
+        NaN at a lag at which a track has no two frames.
+    msd_error : ndarray, ``(n, lag)``
+        Standard error of each mean square, by the fitted motion: displacements of one track overlap
+        and depend on each other.
     """
 
     exponent: ndarray
@@ -42,6 +47,7 @@ class MSDExponent:
     noise_variance: ndarray
     lags: ndarray
     msd: ndarray
+    msd_error: ndarray
 
 
 def msd_exponent(
@@ -116,12 +122,15 @@ def msd_exponent(
     for values in fitted:
         values[~has_fit] = np.nan
     _warn_without_fit(has_fit, pooled)
+    is_whole = ~np.isnan(x).any(2)
+    relative_error = standard_errors(is_whole, fitted, n_lags, n_coordinates)
     return MSDExponent(
         exponent=fitted.exponent,
         coefficient=_per_time(unit * fitted.coefficient, fitted.exponent, dt),
         noise_variance=unit * fitted.constant / (2 * n_coordinates),
         lags=dt * frames,
         msd=msd,
+        msd_error=unit[:, None] * relative_error,
     )
 
 
@@ -156,14 +165,6 @@ def _per_time(coefficient: ndarray, exponent: ndarray, dt: float) -> ndarray:
             "holds; give dt in another unit"
         )
     return scaled
-
-
-class _Fit(NamedTuple):
-    """``C τ^α + b`` of every row of ``msd``."""
-
-    exponent: ndarray
-    coefficient: ndarray
-    constant: ndarray
 
 
 def _as_tracks(tracks: Any, fewest_lags: int) -> ndarray:
@@ -216,7 +217,7 @@ def _mean_squared_displacement(x: ndarray, n_lags: int, pooled: bool) -> ndarray
     return total / np.maximum(count, 1)
 
 
-def _fit_power_law(lags: ndarray, msd: ndarray) -> _Fit:
+def _fit_power_law(lags: ndarray, msd: ndarray) -> PowerLaw:
     """A line through the logarithms, of the lags that each row has."""
     u = np.log(lags)
     v = np.log(msd)
@@ -232,14 +233,14 @@ def _fit_power_law(lags: ndarray, msd: ndarray) -> _Fit:
     covariance = np.nansum(moments, axis=1)
     slope = covariance / squares.sum(1)
     intercept = mean_v - slope * mean_u
-    return _Fit(
+    return PowerLaw(
         exponent=slope,
         coefficient=np.exp(intercept),
         constant=np.zeros(len(msd)),
     )
 
 
-def _fit_with_constant(lags: ndarray, msd: ndarray) -> _Fit:
+def _fit_with_constant(lags: ndarray, msd: ndarray) -> PowerLaw:
     """Least squares of ``(C τ^α + b)/MSD − 1`` with ``b ≥ 0``: linear for every ``α`` of a grid."""
     # A lag that a row has not weighs nothing: as if its displacement was infinite.
     has_no_lag = np.isnan(msd)
@@ -271,7 +272,7 @@ def _fit_with_constant(lags: ndarray, msd: ndarray) -> _Fit:
     error[is_impossible] = np.inf
     best = error.argmin(1)
     track = np.arange(len(msd))
-    return _Fit(
+    return PowerLaw(
         exponent=_EXPONENTS[best],
         coefficient=coefficient[track, best],
         constant=constant[track, best],

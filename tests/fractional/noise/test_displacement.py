@@ -101,3 +101,18 @@ def test_four_frames_have_three_lags():
     found = msd_exponent(np.arange(8.0).reshape(2, 4))
     np.testing.assert_array_equal(found.lags, [1, 2, 3])
     np.testing.assert_allclose(found.exponent, 2.0)
+
+
+@pytest.mark.parametrize("exponent", [0.6, 1.0, 1.4])
+def test_error_bars_are_the_spread_over_simulated_tracks(exponent):
+    """Of single tracks, with noise and with frames that are missing, and of twenty pooled."""
+    x = tracks_of(exponent, noise=0.5, n=2000, length=40)
+    x[:, [5, 6, 20, 33]] = np.nan
+    settings = {"max_lag": 6, "localisation_noise": True}
+    pooled = msd_exponent(x, pooled=True, **settings)
+    single = msd_exponent(x, **settings)
+    spread = np.nanstd(single.msd, axis=0)
+    of_all = spread / np.sqrt(2000)
+    np.testing.assert_allclose(pooled.msd_error[0], of_all, rtol=0.1)
+    assert (single.msd_error > 0).all()
+    np.testing.assert_allclose(np.median(single.msd_error, axis=0), spread, rtol=0.3)
