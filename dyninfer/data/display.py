@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy import ndarray
 
-from dyninfer.data.words import as_text, shortened
+from dyninfer.data.words import as_text, counted, shortened
 
 if TYPE_CHECKING:
     from dyninfer.data.trajectories import Trajectories
@@ -79,13 +79,6 @@ def block(title: str, lines: Mapping[str, str]) -> str:
     for key, value in lines.items():
         text += f"\n    {key:<{width}}  {value}"
     return text
-
-
-def counted(n: int, noun: str) -> str:
-    """Number and noun, in the plural where it is not one."""
-    if n == 1:
-        return f"{n} {noun}"
-    return f"{n} {noun}s"
 
 
 def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:

@@ -22,7 +22,7 @@ from dyninfer.data.representation import check_finite, representation
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.snapshots.reading import position
 from dyninfer.data.times import Clock
-from dyninfer.data.words import as_text, quoted
+from dyninfer.data.words import as_text, counted, quoted
 from dyninfer.learning.warn import warn
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def check_features(features: Sequence[str], provenance: Provenance) -> None:
     n_fitted = len(provenance.features)
     if n != n_fitted:
         raise ValueError(
-            f"the model was fitted on {n_fitted} features, these data have {n}; "
+            f"the model was fitted on {counted(n_fitted, 'feature')}, these data have {n}; "
             "give the same representation"
         )
     # Arrays have no names: their order is the user's word.

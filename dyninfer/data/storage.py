@@ -14,7 +14,7 @@ from torch import Tensor
 from dyninfer.data import keys
 from dyninfer.data.arrays import as_array
 from dyninfer.data.columns import MissingKey, obs_column
-from dyninfer.data.words import texts
+from dyninfer.data.words import counted, texts
 from dyninfer.learning.tensor_file import parse_json
 
 if TYPE_CHECKING:
@@ -265,7 +265,8 @@ def _grid_order(path: ndarray, time: ndarray, times: ndarray) -> tuple[ndarray, 
     has_times = np.array_equal(time[order], grid_time)
     if not (has_paths and has_times):
         raise ValueError(
-            f"the AnnData has {len(path)} rows for {n_paths} paths and {n_times} times; every path "
+            f"the AnnData has {counted(len(path), 'row')} for {counted(n_paths, 'path')} "
+            f"and {counted(n_times, 'time')}; every path "
             "needs one row at every time: select whole paths or whole times, and do not "
             "concatenate trajectories"
         )

@@ -43,6 +43,13 @@ def listed(names: Iterable[object], most: int = 8) -> str:
     return f"{text}, ... ({len(every)} in all)"
 
 
+def counted(n: int, noun: str) -> str:
+    """Number and noun, in the plural where it is not one."""
+    if n == 1:
+        return f"{n} {noun}"
+    return f"{n} {noun}s"
+
+
 def as_text(time: float, digits: int = 6) -> str:
     """A time with the digits that tell it from its neighbours, such as those of unix seconds."""
     if abs(time) >= MANY_DIGITS:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dyninfer.data.arrays import as_tensor
+from dyninfer.data.words import counted
 from dyninfer.diffusions.diffusion import Field, Time, batch_times, check_field
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.noise.interpolation import weights_of_many
@@ -131,7 +132,8 @@ class FractionalDiffusion(nn.Module):
             h = h.unsqueeze(-1)
         elif h.shape[-1] != n_features:
             raise ValueError(
-                f"hurst has {h.shape[-1]} values, but the state has {n_features} coordinates; "
+                f"hurst has {counted(h.shape[-1], 'value')}, but the state has "
+                f"{counted(n_features, 'coordinate')}; "
                 "give one value, or one for each coordinate"
             )
         w = weights_of_many(self.noise, h)

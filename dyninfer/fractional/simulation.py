@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.words import counted
 from dyninfer.diffusions import Diffusion
 from dyninfer.fractional.memory import memory_equation, prior_memory
 from dyninfer.fractional.process import FractionalDiffusion
@@ -71,7 +72,8 @@ def _check_features(process: FractionalDiffusion, states: Tensor, time: float) -
     is_number = amplitude.ndim == 0
     if process.additive and not is_number and amplitude.shape != (n_features,):
         raise ValueError(
-            f"diffusion has shape {tuple(amplitude.shape)}, and states have {n_features} features; "
+            f"diffusion has shape {tuple(amplitude.shape)}, and states have "
+            f"{counted(n_features, 'feature')}; "
             "give one number, or one for every feature"
         )
 

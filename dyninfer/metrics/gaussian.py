@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dyninfer.data.arrays import as_array
+from dyninfer.data.words import counted
 from dyninfer.learning.surroundings import own_surroundings
 
 
@@ -67,7 +68,8 @@ def _finite(values: Any, name: str) -> np.ndarray:
 def _check_shape(name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
     if value.shape != shape:
         raise ValueError(
-            f"{name} has shape {value.shape} and mean0 has {shape[0]} features; it must be {shape}"
+            f"{name} has shape {value.shape} and mean0 has {counted(shape[0], 'feature')}; "
+            f"it must be {shape}"
         )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dyninfer.data.arrays import in_columns_of
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.words import counted
 from dyninfer.learning.random import stream
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.warn import warn
@@ -140,7 +141,8 @@ def monge_gap(
     if p == 2 and not _has_covariances(pairs):
         n, d = _size(pairs)
         warn(
-            f"{n} pairs are few for covariances of {d} features, so that upper is too low; give "
+            f"{n} pairs are few for covariances of {counted(d, 'feature')}, so that upper "
+            "is too low; give "
             f"at least {FEWEST_PAIRS * d} pairs, or fewer features"
         )
     return _gap(pairs, p)

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from dyninfer.data.arrays import as_array, dense_tensor, in_columns_of
+from dyninfer.data.words import counted
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief
 
@@ -63,7 +64,9 @@ def check_samples(
     n_x = a.points.shape[1]
     n_y = b.points.shape[1]
     if n_x != n_y:
-        raise ValueError(f"x has {n_x} features and y has {n_y}; compare samples of the same space")
+        raise ValueError(
+            f"x has {counted(n_x, 'feature')} and y has {n_y}; compare samples of the same space"
+        )
     if max_samples is not None:
         check_count("max_samples", max_samples)
         # One stream for both, so that a sample against itself is drawn twice.
@@ -123,7 +126,7 @@ def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
     w = tensor.to(points.device).double()
     if w.shape != (n,):
         raise ValueError(
-            f"{name}_weights has shape {tuple(w.shape)} and {name} has {n} samples; "
+            f"{name}_weights has shape {tuple(w.shape)} and {name} has {counted(n, 'sample')}; "
             "give one weight each"
         )
     is_usable = torch.isfinite(w) & (w >= 0)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.arrays import as_tensor
+from dyninfer.data.words import counted
 from dyninfer.learning.settings import check_count
 from dyninfer.learning.surroundings import own_surroundings
 
@@ -196,7 +197,7 @@ def hellinger_distance(p: Any, q: Any) -> Tensor:
     n_p = p.shape[-1]
     n_q = q.shape[-1]
     if n_p != n_q:
-        raise ValueError(f"p has {n_p} states and q has {n_q}; give the same")
+        raise ValueError(f"p has {counted(n_p, 'state')} and q has {n_q}; give the same")
     # As a sum of squares: 1 − Σ √(p q) would leave rounding of 1e-8 where p and q are equal.
     difference = p.sqrt() - q.sqrt()
     squared = difference.square().sum(-1)

@@ -84,8 +84,8 @@ def growth(
         If the process has no growth.
     """
     n_times = check_count(n_times, "n_times")
-    check_memory(8 * n_times, f"{brief(n_times)} times")
     cells = _cells(model, data)
+    check_memory(4 * n_times * cells.states.size, f"states at {n_times} times")
     rate = _field(model.process_, "growth", cells.times, cells.states)
     if rate is None:
         raise ValueError(

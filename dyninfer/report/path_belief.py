@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dyninfer.data.columns import MissingKey
+from dyninfer.data.words import counted
 from dyninfer.metrics.calibration import LEVEL
 from dyninfer.report.verdict import EQUAL_WITHIN, short
 
@@ -140,6 +141,4 @@ class PathScores:
 
 
 def _paths(n: int, kind: str) -> str:
-    if n == 1:
-        return f"1 {kind} path"
-    return f"{n} {kind} paths"
+    return counted(n, f"{kind} path")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.words import counted
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.parallel import threads
 from dyninfer.learning.settings import LARGEST_SEED, brief, check_switch, is_number, is_whole
@@ -193,7 +194,7 @@ def _check_size(process: Any, x0: Any, n_paths: int | None, n_times: int) -> Non
         device = x0.device
     if isinstance(process, torch.nn.Module):
         device = device_of(process, device)
-    check_memory(n_bytes, f"{n} paths at {n_times} times", device)
+    check_memory(n_bytes, f"states of {counted(n, 'path')} at {counted(n_times, 'time')}", device)
 
 
 def _n_rows(x0: Any) -> int:

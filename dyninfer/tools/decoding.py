@@ -13,7 +13,7 @@ from numpy import ndarray
 from dyninfer.data.arrays import as_array, dense_rows
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.representation import representation
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.words import counted, listed, quoted
 from dyninfer.learning.settings import brief
 from dyninfer.learning.warn import warn
 from dyninfer.tools.expression import Expression, gene_columns
@@ -181,7 +181,8 @@ def _function(
     n_genes = as_array(trial, "decoder").shape[-1]
     if n_genes != len(names):
         raise ValueError(
-            f"decoder returns {n_genes} genes, and adata.var_names has {len(names)}; return a "
+            f"decoder returns {counted(n_genes, 'gene')}, and adata.var_names has "
+            f"{len(names)}; return a "
             "DataFrame whose columns are the genes"
         )
 

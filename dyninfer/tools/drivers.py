@@ -15,7 +15,7 @@ from dyninfer.data.arrays import as_list
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.fates import stored_fates
 from dyninfer.data.representation import check_finite
-from dyninfer.data.words import listed, quoted
+from dyninfer.data.words import counted, listed, quoted
 from dyninfer.learning.settings import brief, check_level
 from dyninfer.tools.decoding import decoder_of, states_of
 from dyninfer.tools.expression import Expression, as_names
@@ -139,7 +139,7 @@ def _rows(adata: AnnData, cells: Any) -> ndarray:
     if requested.dtype == bool:
         if len(requested) != adata.n_obs:
             raise ValueError(
-                f"cells has {len(requested)} entries, adata has {adata.n_obs} cells; "
+                f"cells has {len(requested)} entries, adata has {counted(adata.n_obs, 'cell')}; "
                 "a mask needs one for every cell"
             )
         return np.flatnonzero(requested)
@@ -149,7 +149,9 @@ def _rows(adata: AnnData, cells: Any) -> ndarray:
         is_there = is_above & is_below
         if not is_there.all():
             wrong = int(requested[~is_there][0])
-            raise ValueError(f"cells has the number {wrong}, and adata has {adata.n_obs} cells")
+            raise ValueError(
+                f"cells has the number {wrong}, and adata has {counted(adata.n_obs, 'cell')}"
+            )
         return requested
     names = requested.astype(str)
     rows = adata.obs_names.get_indexer(names)

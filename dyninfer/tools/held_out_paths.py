@@ -18,7 +18,7 @@ from dyninfer.data.arrays import as_names
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import digest
 from dyninfer.data.reading import is_anndata
-from dyninfer.data.words import quoted
+from dyninfer.data.words import counted, quoted
 from dyninfer.estimators import PathEstimator
 from dyninfer.estimators.running_on import backtest
 from dyninfer.learning.random import numpy_stream
@@ -249,16 +249,16 @@ def _random_folds(
     paths: Paths, n_folds: int | None, by_condition: bool, seed: int
 ) -> list[PathFold]:
     group = np.arange(len(paths))
-    what = "paths"
+    what = "path"
     if by_condition and paths.conditions is not None:
         _, group = np.unique(paths.conditions, return_inverse=True)
-        what = "conditions"
+        what = "condition"
     n_groups = int(group.max()) + 1
     n = min(N_FOLDS, n_groups) if n_folds is None else check_count(n_folds, "n_folds")
     if n < 2 or n > n_groups:
         raise ValueError(
-            f"{n_groups} {what} cannot be left out in {n} folds; two folds at least, and one of "
-            f"the {what} in each"
+            f"{counted(n_groups, what)} cannot be left out in {counted(n, 'fold')}; make two folds "
+            f"at least, with one {what} or more in each"
         )
     # A shuffled deck, dealt in turn: sizes differ by one at most.
     order = numpy_stream(seed, "path folds").permutation(n_groups)

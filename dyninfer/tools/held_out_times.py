@@ -15,6 +15,7 @@ import dyninfer
 from dyninfer.data.reading import is_anndata, refuse_keys
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.time_reading import as_times
+from dyninfer.data.words import counted
 from dyninfer.estimators import Estimator
 from dyninfer.learning.warn import warn
 from dyninfer.metrics import compare_populations
@@ -187,7 +188,7 @@ def times_to_hold_out(data: Snapshots, hold_out: str | float | Iterable[float]) 
     """
     if data.n_times < 3:
         raise ValueError(
-            f"the data have {data.n_times} times; leaving one out takes three at least"
+            f"the data have {counted(data.n_times, 'time')}; leaving one out takes three at least"
         )
     if isinstance(hold_out, str):
         if hold_out != "each":

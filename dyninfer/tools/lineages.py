@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from dyninfer.data import keys
 from dyninfer.data.columns import check_anndata, check_writable, number_column, obs_column
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.words import as_text
+from dyninfer.data.words import as_text, counted
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import brief, check_seed
 from dyninfer.learning.warn import warn
@@ -350,7 +350,8 @@ def _rows_of(adata: AnnData, cells: Any) -> ndarray:
     if selection.dtype == bool:
         if selection.shape != (adata.n_obs,):
             raise ValueError(
-                f"the mask of cells has shape {selection.shape}, but there are {adata.n_obs} cells"
+                f"the mask of cells has shape {selection.shape}, but there are "
+                f"{counted(adata.n_obs, 'cell')}"
             )
         rows = np.flatnonzero(selection)
     elif selection.ndim == 1 and all(isinstance(name, str) for name in selection.tolist()):

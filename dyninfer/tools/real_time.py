@@ -110,6 +110,7 @@ def time(
         raise ValueError(f"an expected time needs two times at least, found {clock}")
     references = [_reference_cells(clock, times, states, seed)]
     if model is not None and n_between > 0:
+        check_memory(8 * n_between * states.size, f"states at {n_between} times between")
         references += _simulated(model, adata, clock, n_between, seed)
     columns = zip(*references, strict=True)
     reference = _Reference(*map(np.concatenate, columns))
@@ -271,6 +272,7 @@ def time_to_fate(
     options = {} if noise is None else {"noise": noise}
     columns = ["mean", "sd", "share"]
     table = pd.DataFrame(np.nan, index=adata.obs_names, columns=columns)
+    check_memory(4 * n_times * states.size, f"states at {n_times} times on the way")
     for k in range(end):
         start = clock.times[k]
         rows = clock.rows(column, start)

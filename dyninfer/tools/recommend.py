@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from dyninfer.data.words import counted
 from dyninfer.estimators import Estimator
 from dyninfer.learning.settings import brief, from_plain
 from dyninfer.tools.held_out_times import FLOOR
@@ -122,8 +123,8 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
             weaker.append(difference < 0)
     n_folds = table[folds].nunique()
     n_seeds = table["seed"].nunique()
-    counted = f"{n_folds} folds of paths" if is_of_paths else f"{n_folds} held-out times"
-    reasons.append(f"This rests on {counted} and {n_seeds} seeds.")
+    basis = counted(n_folds, "held-out fold" if is_of_paths else "held-out time")
+    reasons.append(f"This rests on {basis} and {counted(n_seeds, 'seed')}.")
     is_best = table["method"] == best
     own_settings = table.loc[is_best, "settings"]
     settings = own_settings.iloc[0]

@@ -13,7 +13,7 @@ from dyninfer.data import keys
 from dyninfer.data.columns import MissingKey, check_anndata, check_writable
 from dyninfer.data.embedding import pushed_forward
 from dyninfer.data.representation import check_finite
-from dyninfer.data.words import quoted
+from dyninfer.data.words import counted, quoted
 from dyninfer.tools.decoding import Decoder, decoder_of, states_of
 from dyninfer.tools.fate_checks import check_model
 
@@ -94,7 +94,8 @@ def velocity_layer(
     # A layer has a column for every gene of the table.
     if len(decode.genes) != adata.n_vars:
         raise ValueError(
-            f"decoder returns {len(decode.genes)} genes, a layer needs all {adata.n_vars}"
+            f"decoder returns {counted(len(decode.genes), 'gene')}, a layer needs all "
+            f"{adata.n_vars}"
         )
     states = states_of(adata, rep)
     values, rates = _in_genes(decode, states, velocity)
@@ -170,7 +171,7 @@ def velocity_embedding(
     velocity = np.asarray(stored, dtype=np.float64)
     if velocity.shape != states.shape:
         raise ValueError(
-            f"the velocity has {velocity.shape[1]} features, {quoted(use_rep)} has "
+            f"the velocity has {counted(velocity.shape[1], 'feature')}, {quoted(use_rep)} has "
             f"{states.shape[1]}; give the use_rep that the model was fitted on"
         )
     cell_names = np.asarray(adata.obs_names)

@@ -106,7 +106,7 @@ def test_the_input_is_not_changed():
     ("fields", "error", "message"),
     [
         ({"times": [], "states": []}, ValueError, "times is empty; give at least one path"),
-        ({"times": [[0]]}, ValueError, "times has 1 paths but states has 2"),
+        ({"times": [[0]]}, ValueError, "times has 1 path but states has 2"),
         ({"times": [[0, 1], [0]]}, ValueError, r"path 'v' has times of shape \(1,\) for 2 states"),
         (
             {"times": [[0, 1], []], "states": [[0.0, 1.0], []]},

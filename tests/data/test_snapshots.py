@@ -225,7 +225,7 @@ def test_the_repr_shows_times_sizes_and_masses():
             ValueError,
             "weights at time 0 must be numbers",
         ),
-        ({"features": ["g"]}, ValueError, "features names 1 features but the samples have 2"),
+        ({"features": ["g"]}, ValueError, "features names 1 feature but the samples have 2"),
     ],
 )
 def test_input_that_cannot_be_is_named(fields, error, message):
@@ -524,7 +524,7 @@ def test_a_split_takes_weights_and_names_along():
 
 def test_a_single_sample_cannot_be_split():
     with pytest.raises(
-        ValueError, match="time 1 has 1 samples, too few to split; .*validation_fraction=0"
+        ValueError, match="time 1 has 1 sample, too few to split; .*validation_fraction=0"
     ):
         Snapshots(times=[0, 1], samples=[np.ones((9, 1)), np.ones((1, 1))]).split(0.1)
 
@@ -569,7 +569,7 @@ def test_both_parts_of_a_split_carry_weight():
     assert sorted([*first.at(0)[:, 0], *second.at(0)[:, 0]]) == list(range(60))
     one = Snapshots(times=[0, 1], samples=data.samples, weights=[np.eye(60)[0]] * 2)
     with pytest.raises(
-        ValueError, match="time 0 has 1 samples of positive weight, too few to split"
+        ValueError, match="time 0 has 1 sample of positive weight, too few to split"
     ):
         one.split(0.1)
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import dyninfer as di
-from dyninfer.data.words import as_text, listed, quoted
+from dyninfer.data.words import as_text, counted, listed, quoted
 
 LONG = "a name\nof many lines " * 50
 
@@ -21,6 +21,11 @@ def test_a_long_list_is_counted():
     assert listed([]) == "none"
     assert listed(range(500), most=2) == "'0', '1', ... (500 in all)"
     assert len(listed([LONG] * 9)) < 140
+
+
+def test_what_is_counted_has_the_plural_that_its_number_asks_for():
+    words = [counted(n, "path") for n in (0, 1, 2)]
+    assert words == ["0 paths", "1 path", "2 paths"]
 
 
 @pytest.mark.parametrize(

@@ -628,18 +628,24 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_in_a_sentence_that_names_
         run(checkpoint=path, resume=True)
 
 
+@pytest.mark.parametrize(("held_out", "n_copies"), [(0.0, 6), (0.2, 10)])
 @pytest.mark.parametrize(("width", "batch_size"), [(100, 40), (10, 1_000_000)])
-def test_steps_that_no_memory_holds_are_refused_before_the_first(monkeypatch, width, batch_size):
+def test_steps_that_no_memory_holds_are_refused_before_the_first(
+    monkeypatch, width, batch_size, held_out, n_copies
+):
     network = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, width))
     n_weights = 2 * width + width * width + width
-    # Weights, gradients, two moments and two averages; what two layers put out.
-    n_bytes = 4 * (6 * n_weights + batch_size * 2 * width)
+    # Weights, gradients, two moments and two averages; what two layers put out. Where something is
+    # held out, also weights, moments and average of the best step.
+    n_bytes = 4 * (n_copies * n_weights + batch_size * 2 * width)
+    objective = Regression()
+    objective.held_out = held_out
     settings = Training(batch_size=batch_size)
     monkeypatch.setattr("dyninfer.learning.budget._memory_of", lambda device: n_bytes)
-    TrainingRun(network, Regression(), settings)
+    TrainingRun(network, objective, settings)
     monkeypatch.setattr("dyninfer.learning.budget._memory_of", lambda device: n_bytes - 1)
     with pytest.raises(MemoryError, match="steps of .* weights on batches of .* take at least"):
-        TrainingRun(network, Regression(), settings)
+        TrainingRun(network, objective, settings)
 
 
 def test_paths_are_drawn_once_whatever_the_size_of_a_batch():

@@ -216,7 +216,7 @@ def test_arrays_record_no_gradients_even_for_a_trained_network():
         (
             {"n_paths": 2**50},
             MemoryError,
-            r"^1125899906842624 paths at 2 times take at least 2.7e\+07 GB",
+            r"^states of 1125899906842624 paths at 2 times take at least 2.7e\+07 GB",
         ),
         ({"seed": 0.5}, TypeError, "seed must be an integer"),
         ({"seed": 10**5000}, ValueError, r"smaller than 2\*\*128, but it is <int>$"),

@@ -259,7 +259,7 @@ MISTAKES = [
     ({"mass_key": "m"}, "mass_key cannot be used where paths are compared"),
     ({"metrics": "w1"}, "metric 'w1' is not known for these paths"),
     ({"baselines": "ot"}, "baseline 'ot' is not known for paths of numbers"),
-    ({"n_folds": 1}, "20 paths cannot be left out in 1 folds"),
+    ({"n_folds": 1}, "20 paths cannot be left out in 1 fold; make two folds at least"),
     ({"n_folds": 21}, "20 paths cannot be left out in 21 folds"),
     ({"hold_out": []}, "hold_out is empty"),
     ({"hold_out": ["0"], "n_folds": 2}, "n_folds makes folds of all paths"),

@@ -151,3 +151,12 @@ def test_the_time_to_a_fate_is_how_far_it_is():
         KeyError, match="no cell has the label 'ther' in .*; there are 'here', 'the"
     ):
         di.tl.time_to_fate(Shift(), joined, "where", "ther")
+
+
+def test_more_times_than_memory_holds_are_refused_before_the_first():
+    adata = cells()
+    adata.obs["where"] = "here"
+    with pytest.raises(MemoryError, match="states at 2147483648 times between take at least"):
+        di.tl.time(Shift(), adata, n_between=2**31)
+    with pytest.raises(MemoryError, match="states at 2147483648 times on the way take at least"):
+        di.tl.time_to_fate(Shift(), adata, "where", "here", n_times=2**31)

@@ -9,6 +9,7 @@ from pathlib import Path
 from dyninfer.cli.arguments import add_data, by_prefix
 from dyninfer.cli.inputs import check_folder, find_method, read_data
 from dyninfer.cli.spelling import names_for_fit, option_text, unknown_flag
+from dyninfer.data.words import counted
 
 SUMMARY = "fit a method to data and save the model"
 EXAMPLES = [
@@ -103,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
     n_steps = 0
     if len(model.history_):
         n_steps = int(model.history_["step"].max())
-    print(f"{model}\n{model.status_} after {n_steps} steps; written to {arguments.out}")
+    print(f"{model}\n{model.status_} after {counted(n_steps, 'step')}; written to {arguments.out}")
     if model.status_ == "interrupted":
         # The model so far is safe; the shell must know that it is not the whole.
         raise KeyboardInterrupt

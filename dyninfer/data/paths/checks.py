@@ -12,7 +12,7 @@ from dyninfer.data import display
 from dyninfer.data.arrays import as_list, check_unique, default_features
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.words import quoted, texts
+from dyninfer.data.words import counted, quoted, texts
 
 MISSING = -1  # the integer state of an observation whose state is not known
 # Rates between this many states fill a gigabyte: larger numbers are names that look like numbers.
@@ -61,7 +61,8 @@ def same_kind(states: Sequence[ndarray], names: ndarray) -> list[ndarray]:
     for x, name in zip(columns, names, strict=True):
         if x.shape[1] != n_features:
             raise ValueError(
-                f"path {quoted(name)} has {x.shape[1]} features but path {quoted(names[0])} has "
+                f"path {quoted(name)} has {counted(x.shape[1], 'feature')} but path "
+                f"{quoted(names[0])} has "
                 f"{n_features}; give the same features to all paths"
             )
     return columns
@@ -73,7 +74,7 @@ def check_lengths(times: Sequence[ndarray], states: Sequence[ndarray], names: nd
     for t, x, name in rows:
         if t.ndim != 1 or len(t) != len(x):
             raise ValueError(
-                f"path {quoted(name)} has times of shape {t.shape} for {len(x)} states; "
+                f"path {quoted(name)} has times of shape {t.shape} for {counted(len(x), 'state')}; "
                 "give one per state"
             )
         if len(t) == 0:
@@ -149,7 +150,7 @@ def as_features(features: Sequence[str] | None, flat: ndarray) -> tuple[str, ...
     features = texts(names)
     if len(features) != n_features:
         raise ValueError(
-            f"features names {len(features)} features but the states have {n_features}"
+            f"features names {counted(len(features), 'feature')} but the states have {n_features}"
         )
     check_unique(features, "features")
     return features
@@ -170,7 +171,7 @@ def as_state_names(state_names: Sequence[str] | None, flat: ndarray) -> tuple[st
     names = texts(as_list(state_names, "state_names", "one name per state"))
     if len(names) < n_states:
         raise ValueError(
-            f"state_names has {len(names)} names but the states go up to {n_states - 1}"
+            f"state_names has {counted(len(names), 'name')} but the states go up to {n_states - 1}"
         )
     if len(set(names)) < len(names):
         raise ValueError(f"state_names must be unique, got {display.listed(names)}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from dyninfer.data import display
 from dyninfer.data.paths.checks import is_missing
-from dyninfer.data.words import as_text, texts
+from dyninfer.data.words import as_text, counted, texts
 
 if TYPE_CHECKING:
     from dyninfer.data.paths.paths import Paths
@@ -22,12 +22,12 @@ def description(paths: Paths) -> str:
     last = as_text(times.max())
     extent = f"{first} to {last}"
     lines = {"times": f"{extent}, {lengths.min()} to {lengths.max()} per path"}
-    size = display.counted(len(paths), "path")
+    size = counted(len(paths), "path")
     if paths.discrete:
         lines["states"] = display.listed(paths.state_names or ())
     else:
         lines["features"] = display.listed(paths.features)
-        features = display.counted(paths.n_features, "feature")
+        features = counted(paths.n_features, "feature")
         size += f" x {features}"
     states = np.concatenate(paths.states)
     missing = is_missing(states)
@@ -39,6 +39,6 @@ def description(paths: Paths) -> str:
         lines["conditions"] = display.listed(labels)
     if paths.covariates is not None:
         lines["covariates"] = display.listed(paths.covariates.columns)
-    observations = display.counted(len(times), "observation")
+    observations = counted(len(times), "observation")
     first_line = f"Paths: {size}, {observations}"
     return display.block(first_line, lines)

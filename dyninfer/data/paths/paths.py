@@ -20,7 +20,7 @@ from dyninfer.data.paths.description import description
 from dyninfer.data.paths.states import are_labels, encode, read_states
 from dyninfer.data.time_reading import as_time, times_array
 from dyninfer.data.times import Clock, repeats
-from dyninfer.data.words import as_text, listed, quoted
+from dyninfer.data.words import as_text, counted, listed, quoted
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief
 
@@ -91,7 +91,8 @@ class Paths:
         n_states = len(self.states)
         if n != n_states:
             raise ValueError(
-                f"times has {n} paths but states has {n_states}; give one array of each per path"
+                f"times has {counted(n, 'path')} but states has {n_states}; give one array "
+                "of each per path"
             )
         names = checks.as_names(self.names, n)
         times, states = self._read(names)

@@ -20,7 +20,7 @@ from dyninfer.data.arrays import (
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.time_reading import as_times
 from dyninfer.data.times import Clock
-from dyninfer.data.words import as_text, quoted, texts
+from dyninfer.data.words import as_text, counted, quoted, texts
 from dyninfer.learning.settings import brief
 
 
@@ -69,7 +69,8 @@ def as_samples(
     feature_names = feature_names or default_features(n_features)
     if len(feature_names) != n_features:
         raise ValueError(
-            f"features names {len(feature_names)} features but the samples have {n_features}"
+            f"features names {counted(len(feature_names), 'feature')} but the samples have "
+            f"{n_features}"
         )
     check_unique(feature_names, "features")
     return arrays, feature_names
@@ -82,7 +83,8 @@ def as_masses(masses: Any, times: ndarray) -> ndarray | None:
     masses = _numbers(masses, "masses")
     if masses.shape != times.shape:
         raise ValueError(
-            f"masses has shape {masses.shape}; give one mass for each of the {len(times)} times"
+            f"masses has shape {masses.shape}; give one mass for each of the "
+            f"{counted(len(times), 'time')}"
         )
     is_finite = np.isfinite(masses)
     is_positive = is_finite & (masses > 0)
@@ -192,7 +194,9 @@ def _columns(
 def _one_for_each(name: str, values: Any, times: ndarray) -> list[Any]:
     values = as_list(values, name, "one array per time")
     if len(values) != len(times):
-        raise ValueError(f"{name} has {len(values)} entries but there are {len(times)} times")
+        raise ValueError(
+            f"{name} has {len(values)} entries but there are {counted(len(times), 'time')}"
+        )
     return values
 
 

@@ -14,7 +14,7 @@ from dyninfer.data.arrays import as_list
 from dyninfer.data.representation import check_finite
 from dyninfer.data.snapshots import checks, reading
 from dyninfer.data.times import Clock
-from dyninfer.data.words import as_text
+from dyninfer.data.words import as_text, counted
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief, check_count
 
@@ -223,7 +223,8 @@ class Snapshots:
         if n_part < 1:
             of_weight = " of positive weight" if len(weightless) else ""
             raise ValueError(
-                f"time {as_text(self.times[k])} has {n} samples{of_weight}, too few to split; "
+                f"time {as_text(self.times[k])} has {counted(n, 'sample')}{of_weight}, too "
+                "few to split; "
                 "give more or set validation_fraction=0"
             )
         order = rng.permutation(rows)
@@ -298,7 +299,8 @@ class Snapshots:
     def __repr__(self) -> str:
         n_samples = sum(self.sizes)
         lines = [
-            f"Snapshots: {self.n_times} times, {n_samples} samples x {self.n_features} features"
+            f"Snapshots: {counted(self.n_times, 'time')}, {counted(n_samples, 'sample')} x "
+            f"{counted(self.n_features, 'feature')}"
         ]
         for k, n in enumerate(self.sizes):
             time = as_text(self.times[k])

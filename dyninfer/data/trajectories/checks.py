@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.arrays import as_list, as_tensor, default_features
-from dyninfer.data.words import quoted, texts
+from dyninfer.data.words import counted, quoted, texts
 from dyninfer.learning.settings import brief
 
 Index = int | slice | Sequence[int] | ndarray | Tensor
@@ -117,7 +117,10 @@ def check_features(features: Sequence[str] | str | None, states: Tensor) -> tupl
     features = texts(names)
     n_names = len(features)
     if n_names != n_features:
-        raise ValueError(f"features has {n_names} names for {n_features} features of states")
+        raise ValueError(
+            f"features has {counted(n_names, 'name')} for {counted(n_features, 'feature')} "
+            "of states"
+        )
     if len(set(features)) < n_names:
         repeats = (name for name in features if features.count(name) > 1)
         repeated = next(repeats)

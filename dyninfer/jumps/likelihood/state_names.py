@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dyninfer.data.display import listed
 from dyninfer.data.paths import Paths
+from dyninfer.data.words import counted
 from dyninfer.learning.settings import brief
 
 
@@ -65,7 +66,7 @@ def names_of(paths: Paths, n_states: int | None, codes: Collection[str] = ()) ->
         )
     if n_states < n_named:
         raise ValueError(
-            f"n_states={n_states}, but the data name {n_named} states: {listed(names)}"
+            f"n_states={n_states}, but the data name {counted(n_named, 'state')}: {listed(names)}"
         )
     unnamed = range(n_named, n_states)
     return names + tuple(map(str, unnamed))

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.words import counted
 from dyninfer.jumps.likelihood.flat import FlatLabels
 
 # Observations between the two labels of a pair. Lag 1 is sufficient without noise; the others tell
@@ -163,7 +164,8 @@ class JumpStatistics:
         """
         if self.starts.shape != other.starts.shape:
             raise ValueError(
-                f"statistics of {self.n_states} and of {other.n_states} states do not add up; "
+                f"statistics of {self.n_states} and of {counted(other.n_states, 'state')} "
+                "do not add up; "
                 "give n_states"
             )
         if not torch.equal(self.unit, other.unit):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dyninfer.data.arrays import as_list, as_tensor
 from dyninfer.data.display import listed
+from dyninfer.data.words import counted
 from dyninfer.jumps.process.chain import exit_rates, is_diagonal, with_diagonal
 from dyninfer.learning.settings import brief
 
@@ -135,7 +136,8 @@ def as_breaks(breaks: Any, generator: Tensor) -> Tensor:
     n_periods = len(times) + 1
     if generator.shape[-3:-2] != (n_periods,):
         raise ValueError(
-            f"breaks names {len(times)} times, which need {n_periods} generators "
+            f"breaks names {counted(len(times), 'time')}, which need "
+            f"{counted(n_periods, 'generator')} "
             f"(..., {n_periods}, S, S); generator has shape {tuple(generator.shape)}"
         )
     steps = times.diff()

@@ -124,7 +124,8 @@ class TrainingRun:
         paces: dict[str, float] | None = None,
     ):
         self.process, self.objective, self.settings = process, objective, settings
-        check_step_memory(process, objective.n_drawn(settings.batch_size))
+        n_drawn = objective.n_drawn(settings.batch_size)
+        check_step_memory(process, n_drawn, goes_back=objective.held_out > 0)
         self.optimizer = optimizer_for(process, settings, paces or {})
         self.device = self.optimizer.parameters[0].device
         self.generator = stream(seed, "batches", device=self.device)
