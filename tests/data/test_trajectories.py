@@ -691,7 +691,7 @@ def test_a_store_of_something_else_is_a_sentence(tmp_path):
             ValueError,
             "rows at the first time have no earlier row",
         ),
-        ({"features": ["a", "b"]}, ValueError, "features has 2 names for 1 features"),
+        ({"features": ["a", "b"]}, ValueError, "features has 2 names for 1 feature of"),
         (
             {"states": torch.zeros(2, 2, 2), "features": ["a", "a"]},
             ValueError,

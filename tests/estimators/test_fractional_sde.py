@@ -229,7 +229,7 @@ def test_numbers_that_cannot_be_are_named_wherever_they_are_given():
         (
             lambda: model.log_likelihoods(wide),
             ValueError,
-            "fitted on 1 features, these data have 2",
+            "fitted on 1 feature, these data have 2",
         ),
         (lambda: model.elbo(data, n_samples=0), ValueError, "n_samples must be at least 1"),
         (
