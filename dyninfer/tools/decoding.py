@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from dyninfer.data.arrays import as_array, dense_rows
 from dyninfer.data.columns import MissingKey
-from dyninfer.data.representation import representation
+from dyninfer.data.representation import check_finite, representation
 from dyninfer.data.words import counted, listed, quoted
 from dyninfer.learning.settings import brief
 from dyninfer.learning.warn import warn
@@ -234,6 +234,11 @@ def _linear(
         )
     expression = Expression.of(adata, layer)
     values = expression.values(columns, rows)
+    # One cell that holds none would take the mean of a gene from all paths.
+    cell_names = np.asarray(adata.obs_names)[rows]
+    check_finite(states, quoted(rep), cell_names)
+    check_finite(values, expression.place, cell_names)
+    check_finite(loadings.T, f"adata.varm[{quoted(key)}]", names[columns])
     estimate = states @ loadings
     offset = _offset(values, estimate, expression.place)
     return Linear(names[columns], loadings, offset)

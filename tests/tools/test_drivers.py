@@ -264,6 +264,16 @@ def test_trends_that_cannot_be_are_a_message_and_no_empty_curve(genes, fate, err
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_none_takes_no_gene_from_the_paths(value):
+    """The mean over all cells that the components leave out would not be finite."""
+    adata = two_ends()
+    adata.X[3, 1] = value
+    with pytest.raises(ValueError, match="adata.X has NaN or infinite values in 1 of .*'c3'"):
+        di.tl.trends(adata, paths(), "Gene1")
+    assert di.tl.trends(adata, paths(), "Gene2").notna().all(axis=None)
+
+
 def test_trends_of_other_features_ask_for_the_representation():
     run = di.Trajectories(states=torch.zeros(5, 2, 4), times=[0.0, 1.0])
     with pytest.raises(KeyError, match="has the features of traj .*give use_rep, one of 'X_pca'"):
