@@ -291,6 +291,7 @@ class JumpInference:
             possible_jumps = self.jumps.scheme(names).allowed
             can_be_left = possible_jumps.any(1).numpy()
             is_stuck = can_be_left & flat.is_never_left(n_states)
+            _warn_of_parts(flat.parts(n_states), possible_jumps.numpy(), names)
         _warn_of_prior(names, is_silent, is_stuck)
         return is_silent | is_stuck
 
@@ -302,6 +303,24 @@ def _with_shares(result: JumpResult, counts: PanelCounts, initial: Tensor | None
     # Half a first observation of every state: none of them is impossible.
     first = counts.starts + 0.5
     return replace(result, initial=first / first.sum())
+
+
+def _warn_of_parts(parts: Sequence[ndarray], allowed: ndarray, names: Sequence[str]) -> None:
+    """Warn where jumps are allowed between states that no path is seen to connect."""
+    if len(parts) < 2:
+        return
+    first, second, *_ = parts
+    between = allowed[np.ix_(first, second)]
+    back = allowed[np.ix_(second, first)]
+    if between.any() or back.any():
+        some = display.listed([names[state] for state in first])
+        others = display.listed([names[state] for state in second])
+        warn(
+            f"no path is seen to go between the states {some} and the states {others}: the rates "
+            "between them, and so what follows in the long run, are the prior's and not the "
+            "data's; fit each part alone, or say which jumps can happen, jumps=Only([...])",
+            UserWarning,
+        )
 
 
 def _warn_of_prior(names: Sequence[str], is_silent: ndarray, is_stuck: ndarray) -> None:

@@ -1,5 +1,7 @@
 """Observation schemes: errors that cannot be, first labels that are right, labels for several states."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -209,3 +211,14 @@ def test_complete_paths_are_refused_where_something_is_missing_or_cannot_be():
     gappy = di.Paths(times=[[0, 1, 2]], states=[[0, -1, 1]])
     with pytest.raises(ValueError, match="path '0' lacks a label"):
         fitted(gappy, di.ExactTimes())
+
+
+def test_states_that_no_path_connects_are_named():
+    rng = np.random.default_rng(0)
+    states = [rng.integers(0, 2, 10) + 2 * (k % 2) for k in range(20)]
+    paths = di.Paths(times=[np.arange(10)] * 20, states=states, state_names=list("abcd"))
+    with pytest.warns(UserWarning, match="between the states a, b and the states c, d"):
+        fitted(paths, "exact", prior_width=2.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted(paths, "exact", di.Only(["a>b", "b>a", "c>d", "d>c"]))

@@ -95,6 +95,22 @@ class FlatLabels:
         is_left = n_departures > 0
         return ~is_left & ~self.is_silent(n_states)
 
+    def parts(self, n_states: int) -> list[np.ndarray]:
+        """Groups of two states or more that changes connect, and that none connects to others."""
+        # Imported late: graphs of scipy take a tenth of a second.
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        before = self.labels[:-1]
+        after = self.labels[1:]
+        is_change = self.has_next & (before != after)
+        places = before[is_change], after[is_change]
+        ones = np.ones(len(places[0]))
+        changes = coo_array((ones, places), shape=(n_states, n_states))
+        _, part = connected_components(changes, directed=False)
+        sizes = np.bincount(part)
+        return [np.flatnonzero(part == number) for number in np.flatnonzero(sizes > 1)]
+
     def count_first(self, n_states: int) -> np.ndarray:
         """How many paths begin with each label ``(S,)``."""
         first_labels = self.labels[self.is_first]
