@@ -13,6 +13,14 @@ from dyninfer.tools.fate_scores import score_fates
 from dyninfer.tools.fate_table import transition_table
 from dyninfer.tools.fates import fates
 from dyninfer.tools.growth_scores import score_growth
+from dyninfer.tools.jump_tables import (
+    first_passage,
+    length_of_stay,
+    next_states,
+    sojourn_times,
+    survival,
+    transition_probabilities,
+)
 from dyninfer.tools.lineages import ancestors, descendants, flows
 from dyninfer.tools.real_time import time, time_to_fate
 from dyninfer.tools.recommend import Recommendation, recommend
@@ -30,14 +38,20 @@ __all__ = [
     "descendants",
     "drivers",
     "fates",
+    "first_passage",
     "flows",
+    "length_of_stay",
+    "next_states",
     "recommend",
     "score_fates",
     "score_growth",
     "segment_tracks",
+    "sojourn_times",
+    "survival",
     "time",
     "time_to_fate",
     "transition_matrix",
+    "transition_probabilities",
     "transition_table",
     "trends",
     "tune",

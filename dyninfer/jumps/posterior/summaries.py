@@ -44,8 +44,7 @@ def draws_table(
 ) -> pd.DataFrame:
     """The same of draws ``(D, S, S)`` of a posterior, which alone do not show a flat jump."""
     check_level(level)
-    tails = _tails(level)
-    low, high = torch.quantile(draws, tails, dim=0)
+    low, high = quantiles(draws, level)
     edges = (~is_diagonal(generator)).nonzero()
     table = _jump_table(edges, names, generator, low, high)
     return table.assign(flat=False)
@@ -61,8 +60,7 @@ def derived_table(
         value = quantity(process).reshape(-1)
         values = quantity(draws)
         of_draws = values.reshape(-1, len(value))
-        tails = _tails(level)
-        low, high = torch.quantile(of_draws, tails, dim=0)
+        low, high = quantiles(of_draws, level)
         columns = {
             "quantity": _labels(name, len(value), process.state_names),
             "value": value.numpy(),
@@ -124,8 +122,10 @@ def _labels(name: str, n_values: int, state_names: Sequence[str]) -> list[str]:
     return [f"{name} {state}" for state in state_names]
 
 
-def _tails(level: float) -> Tensor:
+def quantiles(draws: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    """Ends ``(...)`` of the central part of draws ``(draw, ...)``."""
     half = level / 2
-    low = 0.5 - half
-    high = 0.5 + half
-    return torch.tensor([low, high], dtype=torch.float64)
+    tails = torch.tensor([0.5 - half, 0.5 + half], dtype=draws.dtype)
+    # The nearest draw and no mean of two: that of two infinite times would not be a number.
+    low, high = torch.quantile(draws, tails, dim=0, interpolation="nearest")
+    return low, high

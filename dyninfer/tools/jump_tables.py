@@ -1,0 +1,285 @@
+"""What a jump process says, as tables: times in states, passages, probabilities of jumps.
+
+Every value has an interval from draws of the posterior, as the rates themselves have; a process
+that was given, and not learned, has values alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dyninfer.data.time_reading import as_time
+from dyninfer.jumps.process import MarkovJump
+from dyninfer.jumps.process.occupation import occupation, unreached
+from dyninfer.tools.jump_models import LearnedJumps, as_duration, as_durations, pairs_of
+
+
+def sojourn_times(
+    model: Any, *, level: float = 0.9, n_samples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Mean time of one visit to each state.
+
+    ``−1 / Q_ii``; infinite for a state that is never left.
+
+    Parameters
+    ----------
+    model : MarkovJumpInference or MarkovJump
+        Fitted, or a process, of which there are no intervals.
+    level : float
+        Coverage of the intervals.
+    n_samples : int
+        Draws of the posterior that intervals are taken from.
+    seed : int
+        Fixes the draws.
+
+    Returns
+    -------
+    DataFrame
+        ``state``, ``value`` (in the unit of the times), ``low``, ``high``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model has no jump process, or an argument cannot be.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> di.tl.sojourn_times(gate)
+        state  value
+    0  closed   1.00
+    1    open   0.25
+    """
+    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    jumps.check_constant("sojourn_times")
+    rows = pd.DataFrame({"state": jumps.names})
+    return jumps.with_values(rows, MarkovJump.holding_times)
+
+
+def length_of_stay(
+    model: Any,
+    until: float = math.inf,
+    *,
+    start: Any = None,
+    level: float = 0.9,
+    n_samples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean total time in each state until a horizon, over all visits.
+
+    ``∫₀ᵗ [e^{Qu}]_ij du`` (Jackson 2011, J. Stat. Softw. 38(8)).
+
+    Parameters
+    ----------
+    model : MarkovJumpInference or MarkovJump
+        Fitted, or a process, of which there are no intervals.
+    until : float
+        Horizon, since the start. By default endless: the time in each state before the process is
+        absorbed, infinite for states that it visits again and again.
+    start : states, optional
+        States to start from, by name or number; by default all.
+    level, n_samples, seed
+        As in :func:`sojourn_times`.
+
+    Returns
+    -------
+    DataFrame
+        A row for every start and state: ``start``, ``state``, ``value``, ``low``, ``high``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model has no jump process, or an argument cannot be.
+    """
+    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    until = as_duration(until, "until")
+    if math.isinf(until):
+        jumps.check_constant("length_of_stay without an end")
+    starts = jumps.numbers(start, "start")
+    rows = pairs_of(jumps.names[starts], jumps.names, ("start", "state"))
+
+    def stays(process: MarkovJump) -> Tensor:
+        return occupation(process, until)[..., starts, :].flatten(-2)
+
+    return jumps.with_values(rows, stays)
+
+
+def first_passage(
+    model: Any,
+    target: Any,
+    *,
+    start: Any = None,
+    level: float = 0.9,
+    n_samples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean time until one of the target states is entered for the first time.
+
+    Parameters
+    ----------
+    model : MarkovJumpInference or MarkovJump
+        Fitted, or a process, of which there are no intervals.
+    target : states
+        One or more, by name or number.
+    start : states, optional
+        States to start from; by default all. From a target itself the time is 0, and from where the
+        target may never be reached it is infinite.
+    level, n_samples, seed
+        As in :func:`sojourn_times`.
+
+    Returns
+    -------
+    DataFrame
+        ``start``, ``value``, ``low``, ``high``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model has no jump process, or an argument cannot be.
+    """
+    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    targets = jumps.numbers(target, "target")
+    starts = jumps.numbers(start, "start")
+    rows = pd.DataFrame({"start": jumps.names[starts]})
+
+    def passages(process: MarkovJump) -> Tensor:
+        return process.mean_first_passage(targets)[..., starts]
+
+    return jumps.with_values(rows, passages)
+
+
+def next_states(
+    model: Any, *, level: float = 0.9, n_samples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Probability that the next jump out of a state goes to each other one.
+
+    ``Q_ij / −Q_ii``. Jumps that cannot happen have no row, and a state that is never left has none.
+
+    Parameters
+    ----------
+    model : MarkovJumpInference or MarkovJump
+        Fitted, or a process, of which there are no intervals.
+    level, n_samples, seed
+        As in :func:`sojourn_times`.
+
+    Returns
+    -------
+    DataFrame
+        ``source``, ``target``, ``value``, ``low``, ``high``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model has no jump process, or its rates change in time.
+    """
+    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    jumps.check_constant("next_states")
+    can_happen = jumps.process.generator > 0
+    source, target = can_happen.nonzero(as_tuple=True)
+    rows = pd.DataFrame({"source": jumps.names[source], "target": jumps.names[target]})
+
+    def shares(process: MarkovJump) -> Tensor:
+        return process.embedded_chain()[..., source, target]
+
+    return jumps.with_values(rows, shares)
+
+
+def transition_probabilities(
+    model: Any,
+    dt: float,
+    *,
+    start_time: float = 0.0,
+    level: float = 0.9,
+    n_samples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Probability of each state after an interval, from each state at its start.
+
+    ``[e^{Q dt}]_ij``.
+
+    Parameters
+    ----------
+    model : MarkovJumpInference or MarkovJump
+        Fitted, or a process, of which there are no intervals.
+    dt : float
+        Length of the interval.
+    start_time : float
+        Where the interval begins; it matters where rates change in time.
+    level, n_samples, seed
+        As in :func:`sojourn_times`.
+
+    Returns
+    -------
+    DataFrame
+        A row for every pair of states: ``source``, ``target``, ``value``, ``low``, ``high``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model has no jump process, or an argument cannot be.
+    """
+    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    dt = as_duration(dt, "dt")
+    begin = as_time(start_time)
+    rows = pairs_of(jumps.names, jumps.names, ("source", "target"))
+
+    def probabilities(process: MarkovJump) -> Tensor:
+        return process.transition(dt, begin).flatten(-2)
+
+    return jumps.with_values(rows, probabilities)
+
+
+def survival(
+    model: Any,
+    target: Any,
+    times: Any,
+    *,
+    start: Any = None,
+    level: float = 0.9,
+    n_samples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Probability that none of the target states was entered by each time.
+
+    Parameters
+    ----------
+    model : MarkovJumpInference or MarkovJump
+        Fitted, or a process, of which there are no intervals.
+    target : states
+        One or more, by name or number: death, say.
+    times : sequence of float
+        Since the start.
+    start : states, optional
+        States to start from; by default all but the targets.
+    level, n_samples, seed
+        As in :func:`sojourn_times`.
+
+    Returns
+    -------
+    DataFrame
+        A row for every start and time: ``start``, ``time``, ``value``, ``low``, ``high``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model has no jump process, or an argument cannot be.
+    """
+    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    durations = as_durations(times, "times")
+    is_target = torch.zeros(jumps.process.n_states, dtype=torch.bool)
+    is_target[jumps.numbers(target, "target")] = True
+    starts = jumps.numbers(start, "start")
+    if start is None:
+        starts = (~is_target).nonzero().flatten().tolist()
+    rows = pairs_of(jumps.names[starts], durations.numpy(), ("start", "time"))
+
+    def probabilities(process: MarkovJump) -> Tensor:
+        return unreached(process, is_target, durations)[..., starts, :].flatten(-2)
+
+    return jumps.with_values(rows, probabilities)
