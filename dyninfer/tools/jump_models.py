@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ class LearnedJumps:
         return table.assign(low=low.numpy(), high=high.numpy())
 
 
-def pairs_of(rows: Sequence[Any], columns: Sequence[Any], names: tuple[str, str]) -> pd.DataFrame:
+def pairs_of(rows: np.ndarray, columns: np.ndarray, names: tuple[str, str]) -> pd.DataFrame:
     """One row for every pair, in the order of a matrix."""
     index = pd.MultiIndex.from_product([rows, columns], names=names)
     return index.to_frame(index=False)
