@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -181,7 +182,7 @@ def next_states(
     jumps = LearnedJumps.of(model, level, n_samples, seed)
     jumps.check_constant("next_states")
     can_happen = jumps.process.generator > 0
-    source, target = can_happen.nonzero(as_tuple=True)
+    source, target = np.nonzero(can_happen.numpy())
     rows = pd.DataFrame({"source": jumps.names[source], "target": jumps.names[target]})
 
     def shares(process: MarkovJump) -> Tensor:

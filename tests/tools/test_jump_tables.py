@@ -76,6 +76,11 @@ def test_next_states_are_those_of_msm():
     np.testing.assert_allclose(values(table), expected, atol=6e-6)
 
 
+def test_a_single_jump_has_a_row():
+    table = di.tl.next_states(di.MarkovJump([[-2.0, 2.0], [0.0, 0.0]]))
+    assert table.to_numpy().tolist() == [["0", "1", 1.0]]
+
+
 def test_transition_probabilities_are_those_of_msm():
     expected = [
         [0.51968, 0.13852, 0.09120, 0.25060],
